@@ -5,7 +5,7 @@ Read as YAML 1.2 reads it where 1.1 would surprise: `1e-6` is a number, a date i
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -76,19 +76,7 @@ def value(text: str, name: str) -> object:
 
 def lines(text: str) -> dict[tuple[str, ...], int]:
     """Every key of a text that `parse` reads, as the keys that lead to it, and its line, from 1."""
-    import yaml
-
-    found: dict[tuple[str, ...], int] = {}
-
-    def follow(node: object, path: tuple[str, ...]) -> None:
-        for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
-            found[*path, key.value] = key.start_mark.line + 1
-            follow(inner, (*path, key.value))
-        for number, inner in enumerate(node.value if isinstance(node, yaml.SequenceNode) else ()):
-            follow(inner, (*path, str(number)))
-
-    follow(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
-    return found
+    return {path: key.start_mark.line + 1 for path, key, _ in _nodes(text) if key}
 
 
 def replaced(text: str, values: Mapping[tuple[str, ...], str]) -> str:
@@ -96,22 +84,25 @@ def replaced(text: str, values: Mapping[tuple[str, ...], str]) -> str:
 
     In a list, its number stands for a key.
     """
+    found = [(node, _scalar(values[path])) for path, _, node in _nodes(text) if node.id == "scalar" and path in values]
+    for node, new in reversed(found):
+        text = text[: node.start_mark.index] + new + text[node.end_mark.index :]
+    return text
+
+
+def _nodes(text: str) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """The keys that lead to each value of a text, the node of the last one (None in a list), and that of the value."""
     import yaml
 
-    spans: list[tuple[int, int, str]] = []
+    def under(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+        inner = node.value if isinstance(node, yaml.MappingNode) else ()
+        items = enumerate(node.value if isinstance(node, yaml.SequenceNode) else ())
+        for key, value in (*inner, *((number, value) for number, value in items)):
+            name = str(key) if isinstance(key, int) else key.value
+            yield (*path, name), None if isinstance(key, int) else key, value
+            yield from under(value, (*path, name))
 
-    def follow(node: object, path: tuple[str, ...]) -> None:
-        if isinstance(node, yaml.ScalarNode) and path in values:
-            spans.append((node.start_mark.index, node.end_mark.index, _scalar(values[path])))
-        for key, inner in node.value if isinstance(node, yaml.MappingNode) else ():
-            follow(inner, (*path, key.value))
-        for number, inner in enumerate(node.value if isinstance(node, yaml.SequenceNode) else ()):
-            follow(inner, (*path, str(number)))
-
-    follow(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
-    for start, end, new in sorted(spans, reverse=True):
-        text = text[:start] + new + text[end:]
-    return text
+    return under(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
 
 
 def _scalar(text: str) -> str:
@@ -122,18 +113,14 @@ def _scalar(text: str) -> str:
 @cache
 def _reading_1_2(kind: Any) -> Any:
     changed: Any = type(kind.__name__, (kind,), {})
-    _resolve_as_1_2(changed)
-    return changed
-
-
-def _resolve_as_1_2(kind: Any) -> None:
     unwanted = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
-    kind.yaml_implicit_resolvers = {
+    changed.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in known if tag not in unwanted]
         for first, known in kind.yaml_implicit_resolvers.items()
     }
     number = re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+\Z")
-    kind.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    changed.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    return changed
 
 
 def _content(text: str, name: str) -> object:
@@ -220,20 +207,13 @@ def changed(text: str, key: str, value: str | int | float | None) -> str:
     wanted = {**parse(text, "the file"), key: value}
     if value is None:
         del wanted[key]
-    line = (
-        ""
-        if value is None
-        else yaml.dump({key: value}, Dumper=_reading_1_2(yaml.SafeDumper), allow_unicode=True, width=LIMIT).strip()
-    )
+    dumper = _reading_1_2(yaml.SafeDumper)
+    line = yaml.dump({key: value}, Dumper=dumper, allow_unicode=True, width=LIMIT).strip() if value is not None else ""
     edited = _edited(text, key, line)
-    try:
+    with suppress(ConfigError):
         if parse(edited, "") == wanted:
             return edited
-    except ConfigError:
-        pass
-    whole = yaml.dump(
-        wanted, Dumper=_reading_1_2(yaml.SafeDumper), allow_unicode=True, sort_keys=False
-    )  # flow style and the like
+    whole = yaml.dump(wanted, Dumper=dumper, allow_unicode=True, sort_keys=False)  # flow style and the like
     parse(whole, "the file with this change")
     return whole
 

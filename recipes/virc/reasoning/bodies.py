@@ -68,7 +68,10 @@ def tool_of(text: str, form: CallForm) -> ToolText:
         case "arguments":
             arguments = _object_of(_json(text))
         case "list":
-            arguments = {form.unnamed[0]: _list_of(_json(text))}
+            values = _json(text)
+            if not isinstance(values, list):
+                raise FormatError("json", "the tool call is not a JSON list")
+            arguments = {form.unnamed[0]: values}
         case "function":
             arguments = _in_order(text, form.unnamed)
         case _:
@@ -86,7 +89,11 @@ def actions_of(text: str, form: CallForm) -> Acted:
         raise FormatError("json", f"there are {len(listed)} actions, not one")
     action = listed[0]
     if isinstance(action, dict) and action.get("name") == END:
-        return Acted(answer=_last(action.get("arguments")), think=think.strip())
+        arguments = action.get("arguments")
+        if not isinstance(arguments, dict) or len(arguments) != 1:
+            raise FormatError("json", f"{END} has not exactly one argument, the answer")
+        (answer,) = arguments.values()
+        return Acted(answer=answer.strip() if isinstance(answer, str) else json.dumps(answer), think=think.strip())
     return Acted(_named(action, form), think=think.strip())
 
 
@@ -139,12 +146,6 @@ def _object_of(value: object) -> dict[str, Any]:
     return value
 
 
-def _list_of(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise FormatError("json", "the tool call is not a JSON list")
-    return value
-
-
 def _in_order(text: str, names: tuple[str, ...]) -> dict[str, Any]:
     """The values of `a, b`, `a, b)` or `a) = b`, by the names of the arguments; what is no JSON is text."""
     inner, closed, behind = text.rpartition(")")
@@ -153,18 +154,14 @@ def _in_order(text: str, names: tuple[str, ...]) -> dict[str, Any]:
     if behind.strip() and not behind.lstrip().startswith("="):
         raise FormatError("json", "the call goes on behind its closing bracket with something but `=`")
     last = [behind.lstrip()[1:]] if behind.strip() else []
-    values = [*_split(inner, len(names) - len(last)), *map(_value, last)]
+    count = len(names) - len(last)
+    listed = _value(f"[{inner}]")
+    if not isinstance(listed, list) or len(listed) != count:  # the last piece of text keeps its commas
+        listed = [_value(piece) for piece in inner.split(",", max(0, count - 1))]
+    values = [*listed, *map(_value, last)]
     if len(values) != len(names):
         raise FormatError("json", f"the values of the call are not {' and '.join(names)}")
     return dict(zip(names, values, strict=True))
-
-
-def _split(text: str, count: int) -> list[Any]:
-    """`count` values between commas: those of JSON, else pieces of text, the last of which keeps its commas."""
-    listed = _value(f"[{text}]")
-    if isinstance(listed, list) and len(listed) == count:
-        return listed
-    return [_value(piece) for piece in text.split(",", max(0, count - 1))]
 
 
 def _value(text: str) -> Any:
@@ -183,28 +180,17 @@ def _translated(arguments: dict[str, Any], form: CallForm) -> dict[str, Any]:
     read: dict[str, Any] = {}
     for key, value in arguments.items():
         name = form.keys.get(key, key)
-        if name is not None and (name in read or name in form.given):
+        if name is None:
+            continue
+        if name in read or name in form.given:
             raise FormatError("json", f"the tool call repeats {name}, or nobody writes it")
-        if name is not None:
-            read[name] = _zero_based(value, form) if name == INDEX else value
+        if name == INDEX and form.index_from and type(value) is int:
+            if value < form.index_from:
+                raise FormatError("json", f"{INDEX} is {value}, but the first image is {form.index_from}")
+            value -= form.index_from  # noqa: PLW2901
+        read[name] = value
     given = {name: Index.LAST if name == INDEX and value == Index.LAST else value for name, value in form.given.items()}
     return read | given
-
-
-def _zero_based(value: object, form: CallForm) -> object:
-    if form.index_from == 0 or type(value) is not int:
-        return value
-    if value < form.index_from:
-        raise FormatError("json", f"{INDEX} is {value}, but the first image is {form.index_from}")
-    return value - form.index_from
-
-
-def _last(arguments: object) -> str:
-    """The answer of the action that ends: the only value of its arguments, as text."""
-    if not isinstance(arguments, dict) or len(arguments) != 1:
-        raise FormatError("json", f"{END} has not exactly one argument, the answer")
-    (answer,) = arguments.values()
-    return answer.strip() if isinstance(answer, str) else json.dumps(answer)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

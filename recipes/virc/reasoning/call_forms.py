@@ -48,12 +48,8 @@ def marked(text: str, cut: bool) -> Iterator[Found]:
         cut: the token limit ended the text, so that nothing is mended.
     """
     for found in MARKS.finditer(text):
-        kind = found.lastgroup
-        inner = found[kind or 0]
-        if kind == "gemma":
-            yield Found(found.start(), found.end(), _gemma(inner, cut))
-        else:
-            yield Found(found.start(), found.end(), call_of(inner, cut))
+        called = (_gemma if found.lastgroup == "gemma" else call_of)(found[found.lastgroup or 0], cut)
+        yield Found(found.start(), found.end(), called)
 
 
 def call_of(text: str, cut: bool) -> Called | None:
@@ -103,11 +99,6 @@ def object_of(text: str, cut: bool = False) -> object:
     for missing in ("",) if cut else ("", "}", "}}"):
         with suppress(FormatError):
             return decoded(text + missing)
-    return _literal(text)
-
-
-def _literal(text: str) -> object:
-    """A Python literal; nothing is evaluated."""
     with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
         return ast.literal_eval(text.strip()) if len(text) <= _MOST_PYTHON else None
     return None

@@ -95,8 +95,9 @@ def settled_box(value: object, view: View, index: int) -> list[float]:
 
 def corners_of(box: Sequence[float], form: BoxForm) -> Sequence[float]:
     """Left, top, right, bottom of a box that is written in a form."""
-    if form == "center":
-        return _corners(box)
+    if form == "center":  # what is far outside comes nearer
+        x, y, width, height = (min(max(number, -_FAR), _FAR) for number in box)
+        return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
     return [box[1], box[0], box[3], box[2]] if form == "corners_yx" else box
 
 
@@ -126,12 +127,6 @@ def _numbers(value: object, coordinates: Coordinates) -> list[float]:
     if any(type(side) is float and not math.isfinite(side) for side in value):
         raise ToolError(f"bbox_2d is {_short(value)}, not four numbers")
     return value
-
-
-def _corners(box: Sequence[float]) -> list[float]:
-    """Left, top, right, bottom of a box by its centre, width and height; what is far outside comes nearer."""
-    x, y, width, height = (min(max(number, -_FAR), _FAR) for number in box)
-    return [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
 
 
 def _short(value: object) -> str:

@@ -141,9 +141,6 @@ def marks(text: str, grammar: Grammar) -> list[Mark]:
 def _pattern(parts: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
     """The expression that finds these marks, one group each, and the marks of its groups."""
     known = tuple(sorted({mark.strip(): None for mark in parts if mark.strip()}, key=len, reverse=True))
-    return re.compile("|".join(f"({_loose(mark)})" for mark in known)), known
-
-
-def _loose(mark: str) -> str:
-    """An expression for a mark; no two pieces of white space in it touch, so that it is found in linear time."""
-    return r"\s*".join(re.escape(word) for word in mark.split())
+    # No two pieces of white space in a mark touch, so that it is found in linear time.
+    loose = (r"\s*".join(re.escape(word) for word in mark.split()) for mark in known)
+    return re.compile("|".join(f"({each})" for each in loose)), known

@@ -144,7 +144,10 @@ def open_image(source: bytes | Path, name: str) -> Image.Image:
     image = _open(data, name)
     _check_size(image.size, name)
     try:
-        return _rgb(_upright(image))
+        image.load()
+        with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
+            ImageOps.exif_transpose(image, in_place=True)
+        return _rgb(image)
     except Exception as error:  # decoders raise nearly everything on hostile bytes
         raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
 
@@ -237,40 +240,27 @@ def _open_heif(data: bytes, name: str) -> Image.Image:
 
 def _check_size(size: Size, name: str) -> None:
     width, height = size
+    measured = f"{name} has {width} x {height} px"
     if width * height > MOST_PIXELS:
-        sentence = f"{name} has {width} x {height} px, over {MOST_PIXELS // 10**6} million"
-        raise DataError(sentence, "make it smaller first")
+        raise DataError(f"{measured}, over {MOST_PIXELS // 10**6} million", "make it smaller first")
     if width * height < FEWEST_PIXELS:
-        raise DataError(f"{name} has {width} x {height} px, too few to see anything")
+        raise DataError(f"{measured}, too few to see anything")
     if too_long(width, height):
-        sentence = f"{name} has {width} x {height} px, one side over {MAX_ASPECT} times the other"
-        raise DataError(sentence, "cut out the part that matters")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()
-    with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
-        ImageOps.exif_transpose(image, in_place=True)
-    return image
+        raise DataError(f"{measured}, one side over {MAX_ASPECT} times the other", "cut out the part that matters")
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
     if image.has_transparency_data:
-        return _on_white(image)
+        paper = Image.new("RGB", image.size, "white")
+        for top in range(0, image.height, _STRIP):  # whole layers of 100 million pixels would fill a GiB
+            strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+            paper.paste(strip, (0, top), strip)
+        return paper
     plain = image.convert("RGB")
     plain.info = {}  # what a camera wrote about place and owner must not travel with the pixels
     return plain
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """RGB with transparent parts on white; by strips, because whole layers of 100 million pixels fill a GiB."""
-    paper = Image.new("RGB", image.size, "white")
-    for top in range(0, image.height, _STRIP):
-        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
-        paper.paste(strip, (0, top), strip)
-    return paper
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

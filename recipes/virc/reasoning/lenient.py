@@ -51,6 +51,7 @@ _ALIASES = {
 """Other names of our tools' arguments, as models that know a similar tool write them."""
 _TOOLS = dict.fromkeys(("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "crop", "image_crop"), "crop_image")
 """Names of tools that cut out a box, as models know them that were trained with one; ours is not among them."""
+_CUT_IN_CALL = "the token limit cut the reply within its tool call"
 _HERMES = CallForm("<tool_call>", "</tool_call>")
 _SIDES = (("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("xmin", "ymin", "xmax", "ymax"))
 
@@ -135,8 +136,7 @@ def read(
         tagged, rest = apart(rest)
         thoughts = _joined(thoughts, tagged)
     if calls:
-        before = _without_marks(rest)
-        return _calling(thoughts, before, calls[0], rules)
+        return _calling(thoughts, _without_marks(rest), calls[0], rules)
     if not rest.strip():  # all of it stands in the thought, as where the server did not see its end
         return _unsaid(thoughts, rules)
     found = next(_calls(rest, rules), None)
@@ -144,7 +144,9 @@ def read(
         before, written_so = _without_marks(rest[: found.start]), rest[: found.end].strip()
         return _calling(thoughts, before, _readable(found, rules), rules, written_so)
     answer = _answer(rest, rules)
-    return ParsedReply(Turn(_joined(thoughts, _before_answer(rest)), answer=answer), Sent(rest.strip()))
+    mark = _ANSWER.search(rest) or _BOXED.search(rest)  # without one, all of it is the answer
+    before = _without_marks(rest[: mark.start()]) if mark else ""
+    return ParsedReply(Turn(_joined(thoughts, before), answer=answer), Sent(rest.strip()))
 
 
 def canonical(turn: Turn, grammar: Grammar) -> str:
@@ -178,14 +180,10 @@ def _marked_before_close(text: str) -> bool:
 
 
 def _calling(thoughts: str, before: str, called: Called, rules: _Rules, written_so: str | None = None) -> ParsedReply:
-    """What a reply with a call says.
-
-    Args:
-        written_so: the reply up to its call's end; None: the server took the call out of it.
-    """
+    """What a reply with a call says; `written_so` is it up to its call's end, None where the server took that out."""
     arguments = _arguments(called, rules.cut)
     if rules.cut and not arguments:
-        raise _cut_in_call()
+        raise FormatError("length", _CUT_IN_CALL)
     if arguments is None:
         raise FormatError("json", "the arguments of the tool call are no JSON object")
     called = Called(called.name, arguments)
@@ -195,10 +193,6 @@ def _calling(thoughts: str, before: str, called: Called, rules: _Rules, written_
     return ParsedReply(
         Turn(_joined(thoughts, before), _tool(called.name, arguments, rules)), Sent(written_so, before, called)
     )
-
-
-def _cut_in_call() -> FormatError:
-    return FormatError("length", "the token limit cut the reply within its tool call")
 
 
 def _unsaid(thought: str, rules: _Rules) -> ParsedReply:
@@ -234,17 +228,11 @@ def _calls(text: str, rules: _Rules) -> Iterator[Found]:
             return
 
 
-def _means_nothing_else(text: str) -> bool:
-    """Whether a text is an object of a box and the number of its image: arguments of a call that lost its name."""
-    value = object_of(text.strip().strip("`").removeprefix("json")[:MOST_CALL])
-    return isinstance(value, dict) and {BOX, INDEX} <= {_ALIASES.get(key, key) for key in value}
-
-
 def _readable(found: Found, rules: _Rules) -> Called:
     if found.called:
         return found.called
     if rules.cut:
-        raise _cut_in_call()
+        raise FormatError("length", _CUT_IN_CALL)
     raise FormatError("json", "the reply holds a tool call that cannot be read")
 
 
@@ -309,7 +297,8 @@ def _answer(text: str, rules: _Rules) -> str:
     )
     if named and not answers and _ARGUMENTS.search(text):
         raise FormatError("json", f"the reply writes a call of {named} that cannot be read")
-    if not answers and _means_nothing_else(text):
+    value = object_of(text.strip().strip("`").removeprefix("json")[:MOST_CALL]) if not answers else None
+    if isinstance(value, dict) and {BOX, INDEX} <= {_ALIASES.get(key, key) for key in value}:
         raise FormatError("json", "the reply holds the arguments of a call without the name of its tool")
     answer = _plain(answers[-1][1] if answers else text)
     if not answer:
@@ -326,12 +315,6 @@ def _plain(text: str) -> str:
     text = _SPECIAL.sub("", _OPENS.split(text)[0]).strip()
     alone = _ALONE.fullmatch(text)
     return alone[1].strip() if alone else text
-
-
-def _before_answer(text: str) -> str:
-    """What a reply says before its marked answer; of one without marks nothing, as all of it is the answer."""
-    found = next((mark for mark in (_ANSWER.search(text), _BOXED.search(text)) if mark), None)
-    return _without_marks(text[: found.start()]) if found else ""
 
 
 def _without_marks(text: str) -> str:

@@ -39,7 +39,8 @@ def parse(text: str, grammar: Grammar = TAGS) -> Turn:
     before = (text[: rest[0].start] if think is None else think).strip()
     inner = text[rest[0].end : rest[1].start if len(rest) > 1 else len(text)].strip()
     if grammar.answer and _are(rest, grammar.answer):
-        if _bare_call(before, grammar) or _bare_call(text[rest[-1].end :], grammar):
+        beside = (before, text[rest[-1].end :])
+        if any(form.bare for form in grammar.calls) and any(bare_start(each, 0) is not None for each in beside):
             raise FormatError("tags", "the reply calls a tool beside its answer")
         return Turn(before, answer=inner)
     for form in grammar.calls:
@@ -83,11 +84,6 @@ def _unmarked(text: str, think: str | None, found: list[Mark], grammar: Grammar)
     if grammar.answer:
         raise _unlike(found, grammar)
     return Turn((think or "").strip(), answer=text[behind:].strip())
-
-
-def _bare_call(text: str, grammar: Grammar) -> bool:
-    """Whether a bare call begins in what stands beside an answer."""
-    return any(form.bare for form in grammar.calls) and bare_start(text, 0) is not None
 
 
 def _unlike(found: list[Mark], grammar: Grammar) -> FormatError:

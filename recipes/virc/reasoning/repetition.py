@@ -30,8 +30,12 @@ def _line_repeats(line: str, times: int) -> bool:
             # most blocks differ in their first or last character already
             if line[start] != line[start + period] or line[start + last] != line[start + period + last]:
                 continue
-            ahead = _common(line, start, start + period, needed)
-            if ahead >= block and ahead + _behind(line, start, period, needed - ahead) >= needed:
+            equal = _common(line, start, start + period, needed)
+            if equal < block:
+                continue
+            while equal < needed and start > 0 and line[start - 1] == line[start - 1 + period]:
+                start, equal = start - 1, equal + 1  # noqa: PLW2901
+            if equal >= needed:
                 return True
     return False
 
@@ -47,11 +51,3 @@ def _common(line: str, one: int, two: int, most: int) -> int:
         else:
             most, step = done + step - 1, max(1, step // 2)
     return done
-
-
-def _behind(line: str, start: int, period: int, most: int) -> int:
-    """How many characters before `start` equal those `period` further on, up to `most`."""
-    count = 0
-    while count < min(most, start) and line[start - count - 1] == line[start - count - 1 + period]:
-        count += 1
-    return count

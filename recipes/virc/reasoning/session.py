@@ -4,7 +4,7 @@
 the driver (solve resamples warmer, RL never retries; D5).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -81,7 +81,6 @@ class _RefusalError(Exception):
     def __init__(self, kind: RejectionKind, reason: str) -> None:
         super().__init__(reason)
         self.kind: RejectionKind = kind
-        self.reason = reason
 
 
 def show_input(image: Image.Image, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
@@ -148,16 +147,20 @@ class Session:
         """
         if isinstance(self.next(), Done):
             raise RuntimeError("the problem is over: no reply was asked for")
-        text = self._text(reply)
+        text = printable(reply.text[:_MOST_CHARACTERS])
+        if self.protocol.reading == "strict":
+            text = assembled(text, reply.thought and printable(reply.thought), reply.calls, self.protocol.grammar)
+        text = stopped(text, self.protocol.grammar)
         if text != printable(reply.text):
             reply = msgspec.structs.replace(reply, token_ids=None)
         try:
             parsed = self._read(text, reply)
-            kept = self._kept(parsed) if parsed.sent else text
+            # of a stock model's reply, the trace holds its turn as the grammar writes it
+            kept = lenient.canonical(parsed.turn, self.protocol.grammar) if parsed.sent else text
             checked = self._check(parsed.turn.tool) if parsed.turn.tool else None
             shown = self._apply(checked) if checked else None
-        except _RefusalError as refused:
-            rejected = Rejected(text, refused.kind, refused.reason)
+        except (_RefusalError, FormatError) as refused:
+            rejected = Rejected(text, refused.kind, str(refused))
             self._pending.append(rejected)
             return rejected
         if parsed.sent:
@@ -188,36 +191,19 @@ class Session:
     @property
     def view(self) -> View:
         """What tool calls are held against."""
-        return View(
-            [shown.size for shown in self.images],
-            self.protocol.coordinates,
-            self.protocol.box,
-            [shown.original or shown.size for shown in self.images],
-        )
+        originals = [shown.original or shown.size for shown in self.images]
+        return View([shown.size for shown in self.images], self.protocol.coordinates, self.protocol.box, originals)
 
     def _ask(self) -> Ask:
         schemas = self.protocol.schemas
-        sent = self._sent if schemas else {}
-        return Ask(
-            tuple(self._given_back()),
-            tuple(self.images),
-            self.protocol.grammar.stop,
-            schemas,
-            {at: (parsed.before, parsed.called) for at, parsed in sent.items() if parsed.called},
-        )
-
-    def _given_back(self) -> Iterator[Message]:
-        """The messages as they are sent: a stock model gets its replies back as it wrote them, without its thoughts."""
-        for position, message in enumerate(self._messages):
-            sent = self._sent.get(position)
-            yield Message("assistant", sent.text) if sent else message
-
-    def _text(self, reply: Reply) -> str:
-        """A reply as one text, up to what ends it."""
-        text = printable(reply.text[:_MOST_CHARACTERS])
-        if self.protocol.reading == "strict":
-            text = assembled(text, reply.thought and printable(reply.thought), reply.calls, self.protocol.grammar)
-        return stopped(text, self.protocol.grammar)
+        messages = list(self._messages)
+        for (
+            at,
+            sent,
+        ) in self._sent.items():  # a stock model gets its replies back as it wrote them, without its thoughts
+            messages[at] = Message("assistant", sent.text)
+        called = {at: (sent.before, sent.called) for at, sent in self._sent.items() if schemas and sent.called}
+        return Ask(tuple(messages), tuple(self.images), self.protocol.grammar.stop, schemas, called)
 
     def _first(self) -> Message:
         lines = (
@@ -249,17 +235,10 @@ class Session:
         except FormatError as error:
             if reply.finish == "length" and error.kind == "tags":
                 raise _RefusalError("length", "the token limit cut the reply before its last tag") from None
-            raise _RefusalError(error.kind, str(error)) from None
+            raise
         if reply.finish == "call" and not parsed.turn.tool:
             raise _RefusalError("json", "the server says that the reply calls a tool, and sent no call")
         return parsed.calling(self._settled(parsed.turn.tool)) if parsed.turn.tool else parsed
-
-    def _kept(self, parsed: lenient.ParsedReply) -> str:
-        """What the trace holds of a stock model's reply: its turn as the grammar writes it."""
-        try:
-            return lenient.canonical(parsed.turn, self.protocol.grammar)
-        except FormatError as error:
-            raise _RefusalError(error.kind, str(error)) from None
 
     def _settled(self, tool: ToolText) -> ToolText:
         """A call of a stock model with what it may leave out or write as a fraction: the only image, a box."""
@@ -281,8 +260,7 @@ class Session:
 
     def _check(self, tool: ToolText) -> Checked:
         try:
-            found = find_tool(self.tools, tool.name, self.protocol.tools)
-            checked = found.check(tool.arguments, self.view)
+            checked = find_tool(self.tools, tool.name, self.protocol.tools).check(tool.arguments, self.view)
         except ToolError as error:
             raise _RefusalError("tool", str(error)) from None
         intolerable = [name for name in checked.deviations if name not in self.tolerate]
@@ -331,16 +309,14 @@ class Session:
         self._pending.clear()
         self._messages.append(Message("assistant", text, token_ids=reply.token_ids))
         if turn.answer is not None:
-            self._finish(turn.answer)
+            refusals = {"", *(refusal.strip().casefold() for refusal in self.protocol.refusals)}
+            if turn.answer.casefold() in refusals:
+                self._failure = Failure("no_answer", f"the model answered {turn.answer!r}")
+            else:
+                self._answer = turn.answer
         elif checked and shown:
             self._show(checked.call.name, shown)
         return unit
-
-    def _finish(self, answer: str) -> None:
-        if answer.casefold() in {"", *(refusal.strip().casefold() for refusal in self.protocol.refusals)}:
-            self._failure = Failure("no_answer", f"the model answered {answer!r}")
-        else:
-            self._answer = answer
 
     def _show(self, tool: str, shown: Shown) -> None:
         index = len(self.images)

@@ -29,7 +29,8 @@ def assembled(text: str, thought: str | None, calls: Sequence[Called], grammar: 
     <think> marks is left out, as servers differ in whether they take it out.
     """
     if grammar.think is None:
-        text = _without_thought(text)
+        before, close, rest = text.partition("</think>")  # templates that open a thought leave only its end
+        text = rest.lstrip() if close and "<think>" not in before.lstrip().removeprefix("<think>") else text
     elif thought and not any(mark.text == grammar.think[0].strip() for mark in marks(text, grammar)):
         space = "" if not text or text[0].isspace() else "\n"
         text = f"{thought.join(grammar.think)}{space}{text}"
@@ -39,12 +40,6 @@ def assembled(text: str, thought: str | None, calls: Sequence[Called], grammar: 
         space = "" if not text or text.endswith("\n") else "\n"
         text += f'{space}{form.open}\n{{"name": {_json(call.name)}, "arguments": {arguments}}}\n{form.close}'
     return text
-
-
-def _without_thought(text: str) -> str:
-    """A reply without a thought at its beginning; templates that open it leave only its end."""
-    thought, close, rest = text.partition("</think>")
-    return rest.lstrip() if close and "<think>" not in thought.lstrip().removeprefix("<think>") else text
 
 
 def _text(turn: Turn, grammar: Grammar) -> str:
