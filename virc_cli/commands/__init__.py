@@ -5,5 +5,5 @@ it imports Typer and the standard library; its recipe is imported inside the fun
 
 * `FAILURE`: the fields its `--json` object has on failure before more is known, e.g. `{"answer": None}`;
 * `explain_usage(args, error)`: a better error for a wrong command line, or None. `args` are the words after
-  the command's name, `error` (a UsageError) is what the parser said.
+  the command's name, `error` (a UsageError) is that of the parser.
 """

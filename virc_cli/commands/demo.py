@@ -116,18 +116,16 @@ def lines(curve: "Curve") -> Iterator[str]:
 
     share = _share(curve.commonest)
     yield f"{curve.problems} held-out problems; always the most common answer: {share}"
+    stages = curve.stages
+    greedy = [(each.name, *_scores(each.greedy), _share(each.counterfactual), _share(each.blank)) for each in stages]
     for head, rows in (
-        (_GREEDY, [_greedy(stage) for stage in curve.stages]),
-        (_SAMPLED, [(stage.name, *_scores(stage.sampled)) for stage in curve.stages]),
-        (_BEHAVIOUR, [_behaviour(stage) for stage in curve.stages]),
+        (_GREEDY, greedy),
+        (_SAMPLED, [(each.name, *_scores(each.sampled)) for each in stages]),
+        (_BEHAVIOUR, [_behaviour(each) for each in stages]),
         (_GAINS, [_gain(gain) for gain in curve.gains]),
     ):
         yield ""
         yield from table([head, *rows])
-
-
-def _greedy(stage: "Stage") -> tuple[str, ...]:
-    return stage.name, *_scores(stage.greedy), _share(stage.counterfactual), _share(stage.blank)
 
 
 def _scores(scores: "Scores") -> tuple[str, ...]:

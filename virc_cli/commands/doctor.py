@@ -67,6 +67,8 @@ def command(
         with events.printed(quiet, verbose) as on_event:
             _probe(endpoint, model, timeout, as_json, on_event)
         return
+    import msgspec
+
     from virc.envs import hardware
     from virc.stages import resolve as stages
     from virc.systems import registry as systems
@@ -78,7 +80,9 @@ def command(
     machine = hardware.find(Path.cwd())
     fields = _fields(machine)
     judged = {name: _judged(found, name, names_of(overlays), machine) for name in names}
-    fields |= {"system": found.name, "stages": _stage_fields(judged)}
+    combinations = {name: msgspec.to_builtins(verdicts) for name, verdicts in judged.items()}
+    listed = [{"stage": name, "combinations": verdicts} for name, verdicts in combinations.items()]
+    fields |= {"system": found.name, "stages": listed}
     output.know(**fields)
     if not as_json:
         output.lines((*_lines(fields), *_stage_lines(found.name, judged)))
@@ -138,12 +142,6 @@ def _fields(machine: "Machine") -> dict[str, Any]:
     }
 
 
-def _stage_fields(judged: "Mapping[str, Sequence[Verdict]]") -> list[dict[str, Any]]:
-    import msgspec
-
-    return [{"stage": name, "combinations": msgspec.to_builtins(verdicts)} for name, verdicts in judged.items()]
-
-
 def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
     versions, machine = fields["versions"], fields["machine"]
     yield _row("virc", f"{versions['virc']}, Python {versions['python']}")
@@ -158,7 +156,11 @@ def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
         f"{machine['cores']} cores, {machine['memory_gib']:.1f} GiB of memory ({machine['free_gib']:.1f} free), "
         f"{machine['disk_gib']:.0f} GiB of disk free here",
     )
-    yield from _gpu_lines(machine)
+    for index, gpu in enumerate(machine["gpus"]):
+        about = f"{gpu['name']}, {gpu['gib']:.1f} GiB ({gpu['free_gib']:.1f} free), driver {gpu['driver']}"
+        yield _row("" if index else "GPUs", about)
+    if not machine["gpus"]:
+        yield _row("GPUs", machine["trouble"] or "none")
     for index, row in enumerate(fields["environments"]):
         state = f"{row['state']}, about {row['gib']} GiB" if row["state"] == "not made" else row["state"]
         yield _row("" if index else "environments", f"{row['engine']}-{row['device']}".ljust(11) + f" {state}")
@@ -171,14 +173,6 @@ def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
     yield _row("telemetry", "off in every engine: " + ", ".join(fields["telemetry"]["variables"]))
 
 
-def _gpu_lines(machine: Mapping[str, Any]) -> Iterator[str]:
-    for index, gpu in enumerate(machine["gpus"]):
-        about = f"{gpu['name']}, {gpu['gib']:.1f} GiB ({gpu['free_gib']:.1f} free), driver {gpu['driver']}"
-        yield _row("" if index else "GPUs", about)
-    if not machine["gpus"]:
-        yield _row("GPUs", machine["trouble"] or "none")
-
-
 def _stage_lines(system: str, judged: "Mapping[str, Sequence[Verdict]]") -> Iterator[str]:
     for stage, verdicts in judged.items():
         yield ""
@@ -186,16 +180,12 @@ def _stage_lines(system: str, judged: "Mapping[str, Sequence[Verdict]]") -> Iter
         width = max((len(",".join(verdict.overlays) or _PLAIN) for verdict in verdicts), default=0)
         for verdict in sorted(verdicts, key=lambda verdict: verdict.fits is not True):
             chosen = (",".join(verdict.overlays) or _PLAIN).ljust(width)
-            said = verdict.why or verdict.needs
-            yield f"  {_FITS[verdict.fits]:<4} {chosen}  {said}{f'; {verdict.helps}' if verdict.helps else ''}"
+            reason = verdict.why or verdict.needs
+            yield f"  {_FITS[verdict.fits]:<4} {chosen}  {reason}{f'; {verdict.helps}' if verdict.helps else ''}"
 
 
 def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_json: bool, on_event: "OnEvent") -> None:
-    """Probe an endpoint, and print the result.
-
-    Raises:
-        UsageError: no endpoint was named, here or in the settings.
-    """
+    """Probe an endpoint, and print the result."""
     import os
 
     import msgspec

@@ -34,9 +34,9 @@ def command(
 ) -> None:
     """Make a model of a checkpoint, and print its folder.
 
-    The model has one set of weights, a tokenizer, the chat protocol and a card. A run stands for its newest checkpoint.
-    Shards are merged in the environment `rl`, an adapter is added to its base in this one; no code of a checkpoint is
-    run. At the end the model is asked about a drawn diagram.
+    The model has one set of weights, a tokenizer, the chat protocol and a card. Of a run, the newest checkpoint is
+    merged. Shards are merged in the environment `rl`, an adapter is added to its base in this one; no code of a
+    checkpoint is run. At the end the model answers a question about a drawn diagram.
     """
     from virc.merging import build
     from virc_cli.console import events, output

@@ -87,17 +87,20 @@ def command(
     items = [download.look(want, Path.cwd()) for want in wanted(config)]
     output.know(**download.fields(items))
     if dry_run:
-        _print_plan(items, as_json)
+        if as_json:
+            output.emit({"schema": "virc.download/1", **download.fields(items), "error": None})
+        else:
+            output.lines(_table(items, sys.stdout))
         return
     for line in _table(items, sys.stderr):
         output.note(line)
-    asked = [item for item in items if not item.want.optional]
-    download.check_room(asked, stream)
-    if any(item.state != "present" for item in asked) and not yes:
-        _agree(asked, bare=not names)
+    wanted_items = [item for item in items if not item.want.optional]
+    download.check_room(wanted_items, stream)
+    if any(item.state != "present" for item in wanted_items) and not yes:
+        _agree(wanted_items, bare=not names)
     try:
         with events.printed(verbose=not sys.stderr.isatty()) as on_event:
-            download.fetch_all(asked, Reporter(on_event), keep, stream)
+            download.fetch_all(wanted_items, Reporter(on_event), keep, stream)
     except KeyboardInterrupt:
         restarts = " (archives of --stream begin anew)" * stream
         output.note(f"what came is kept: the same command resumes{restarts}")
@@ -106,29 +109,15 @@ def command(
         again = [item if item.want.optional else download.look(item.want, Path.cwd()) for item in items]
         output.emit({"schema": "virc.download/1", **download.fields(again), "error": None})
         return
-    for item in asked:
+    for item in wanted_items:
         output.line(str(item.folder))
-    for item in asked:
+    for item in wanted_items:
         if item.is_model:
             output.note(f"virc config set model {_called(item)}")
 
 
-def _print_plan(items: "Sequence[Item]", as_json: bool) -> None:
-    from virc.download.fetch import fields
-
-    if as_json:
-        output.emit({"schema": "virc.download/1", **fields(items), "error": None})
-        return
-    output.lines(_table(items, sys.stdout))
-
-
 def _agree(items: "Sequence[Item]", bare: bool) -> None:
-    """Ask whether to fetch; without a terminal, what was named is fetched.
-
-    Raises:
-        UsageError: there is no terminal, and nothing was named.
-        VircError: the answer is no.
-    """
+    """Ask whether to fetch; without a terminal, what was named is fetched."""
     from virc.core.errors import UsageError, VircError
     from virc.core.text import sized
 
@@ -157,9 +146,9 @@ def _table(items: "Sequence[Item]", stream: TextIO) -> Iterator[str]:
     from virc_cli.console.tables import folded
 
     yield from folded([_HEAD, *map(_cells, items)], stream)
-    asked = [item for item in items if not item.want.optional]
-    missing = f"{sized(sum(item.missing for item in asked))} to fetch"
-    present = all(item.state == "present" for item in asked)
+    wanted_items = [item for item in items if not item.want.optional]
+    missing = f"{sized(sum(item.missing for item in wanted_items))} to fetch"
+    present = all(item.state == "present" for item in wanted_items)
     yield f"{'nothing is missing' if present else missing}; {sized(free(Path.cwd()))} are free here"
 
 

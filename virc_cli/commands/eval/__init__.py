@@ -98,32 +98,6 @@ def command(
     from virc.solving.setup import set_up
     from virc_cli.console import events, output
 
-    if harness:
-        from virc_cli.commands.eval import harness as lmms_eval
-
-        lmms_eval.refuse(
-            {
-                "--system": system is not None,
-                "--protocol": protocol is not None,
-                "--judge-endpoint": judge_endpoint is not None,
-                "--judge-model": judge_model is not None,
-                "--traces": traces != "wrong",
-                "--crop-ablation": crop_ablation != "none",
-                "--against": against is not None,
-                "--samples": samples != 1,
-                "--max-pixels": max_pixels is not None,
-                "--max-tokens": max_tokens is not None,
-                "--family": family is not None,
-                "--max-turns": max_turns != 16,
-                "--timeout": timeout is not None,
-                "--device": device is not None,
-            }
-        )
-    elif dry_run:
-        raise UsageError("--dry-run is for --harness", "virc eval FILE.jsonl --endpoint URL --harness --dry-run")
-    config = SolveConfig(
-        temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crop_ablation=crop_ablation
-    )
     flags = {
         "endpoint": endpoint,
         "system": system,
@@ -133,6 +107,19 @@ def command(
         "family": family,
         "timeout": timeout,
     }
+    if harness:
+        from virc_cli.commands.eval import harness as lmms_eval
+
+        judge = {"judge_endpoint": judge_endpoint, "judge_model": judge_model}
+        foreign = {**flags, "endpoint": None, "protocol": protocol, **judge, "against": against}
+        changed = {"traces": traces != "wrong", "crop_ablation": crop_ablation != "none"}
+        changed |= {"samples": samples != 1, "max_turns": max_turns != 16}
+        lmms_eval.refuse({**{name: value is not None for name, value in foreign.items()}, **changed})
+    elif dry_run:
+        raise UsageError("--dry-run is for --harness", "virc eval FILE.jsonl --endpoint URL --harness --dry-run")
+    config = SolveConfig(
+        temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crop_ablation=crop_ablation
+    )
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
     request = evaluation.EvalRequest(
         benchmark=benchmark,

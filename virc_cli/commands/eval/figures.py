@@ -104,7 +104,7 @@ def _mean(value: float | None, digits: int) -> str:
 
 
 def harness_table(outcomes: Sequence[ModelOutcome]) -> list[str]:
-    """Every figure of every model that lmms-eval asked; that of `virc eval` has its interval."""
+    """Every figure of every model that lmms-eval evaluated; that of `virc eval` has its interval."""
     rows: list[tuple[str, ...]] = [("model", "task", "metric", "value", "", "of")]
     for each in outcomes:
         name = each.run.model

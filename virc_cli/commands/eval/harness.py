@@ -20,16 +20,9 @@ _UNMEASURED = {"pairs": None, "commonest": None, "crop_ablation": None, "against
 
 
 def refuse(options: Mapping[str, bool]) -> None:
-    """Refuse the options that would be ignored.
-
-    Args:
-        options: option -> whether it was given.
-
-    Raises:
-        UsageError: one was.
-    """
-    given = next((name for name, is_given in options.items() if is_given), None)
-    if given:
+    """Refuse the options that would be ignored; by name, whether each was given."""
+    if name := next((name for name, is_given in options.items() if is_given), None):
+        given = f"--{name.replace('_', '-')}"
         sentence = f"{given} is not for --harness: the endpoint solves, and the harness counts"
         raise UsageError(sentence, f"leave {given} or --harness out")
 

@@ -1,4 +1,4 @@
-"""`virc runs path`: where a run, or one of its checkpoints, lies."""
+"""`virc runs path`: the folder of a run or of one of its checkpoints."""
 
 from pathlib import Path
 from typing import Annotated

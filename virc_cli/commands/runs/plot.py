@@ -1,15 +1,12 @@
 """`virc runs plot`: pictures of the metrics."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from virc_cli.console import output
 from virc_cli.console.options import RunNames
-
-if TYPE_CHECKING:
-    from virc.runs.run import Run
 
 
 def command(
@@ -31,19 +28,11 @@ def command(
     if to and to.suffix.lower() != ".png":
         raise UsageError(f"pictures are PNG, and {to} does not end in .png", f"--to {to}.png")
     chosen = [runs.find(Path.cwd(), name) for name in dict.fromkeys(names)]
-    path = to or _default(chosen)
-    picture = plots.draw(chosen, _title(chosen))
+    one = len(chosen) == 1
+    path = to or chosen[0].folder / "plots" / ("metrics.png" if one else "compared.png")
+    picture = plots.draw(chosen, chosen[0].name if one else f"{len(chosen)} runs")
     try:
         write_whole(path, picture)
     except OSError as error:
         raise VircError(f"cannot write {path}: {clause(error)}") from error
     output.line(str(path))
-
-
-def _default(chosen: "list[Run]") -> Path:
-    name = "metrics.png" if len(chosen) == 1 else "compared.png"
-    return chosen[0].folder / "plots" / name
-
-
-def _title(chosen: "list[Run]") -> str:
-    return chosen[0].name if len(chosen) == 1 else f"{len(chosen)} runs"

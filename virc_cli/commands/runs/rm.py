@@ -1,16 +1,13 @@
 """`virc runs rm`: delete runs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from virc_cli.console import output
 from virc_cli.console.confirm import agree, check_unused
 from virc_cli.console.options import RunNames
-
-if TYPE_CHECKING:
-    from virc.runs.run import Run
 
 
 def command(
@@ -21,6 +18,7 @@ def command(
 
     A run that is running is refused.
     """
+    from virc.core.errors import ConfigError
     from virc.core.files import size_of
     from virc.core.text import sized
     from virc.runs import delete as removal
@@ -29,7 +27,11 @@ def command(
     workspace = Path.cwd()
     chosen = [runs.find(workspace, name) for name in dict.fromkeys(names)]
     for run in chosen:
-        _check_idle(run)
+        state = runs.state(run)
+        if state.progress == "running":
+            raise ConfigError(f"{run.name} is running", f"virc runs stop {run.name}")
+        if runs.engine_lives(state):
+            raise ConfigError(f"the engine of {run.name} is still running", f"virc runs stop {run.name} --now")
         if not yes:
             later = [other.name for other in removal.started_from(run, workspace) if other not in chosen]
             check_unused(run.name, later)
@@ -40,14 +42,3 @@ def command(
     for run, size in zip(chosen, sizes, strict=True):
         removal.remove(run)
         output.note(f"removed {run.folder}, {sized(size)}")
-
-
-def _check_idle(run: "Run") -> None:
-    from virc.core.errors import ConfigError
-    from virc.runs import run as runs
-
-    state = runs.state(run)
-    if state.progress == "running":
-        raise ConfigError(f"{run.name} is running", f"virc runs stop {run.name}")
-    if runs.engine_lives(state):
-        raise ConfigError(f"the engine of {run.name} is still running", f"virc runs stop {run.name} --now")

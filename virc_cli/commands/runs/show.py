@@ -29,6 +29,8 @@ def command(name: RunName, as_json: Json = False) -> None:
     from virc.runs.checkpoints import checkpoints
     from virc.runs.follow import time_left
     from virc.runs.metrics import metrics
+    from virc.runs.status import step_line
+    from virc.training import health
 
     run = runs.find(Path.cwd(), name)
     output.know(name=run.name, folder=str(run.folder))
@@ -45,9 +47,9 @@ def command(name: RunName, as_json: Json = False) -> None:
         *_settings(info),
         *_attempts(run, state, tried),
         *_checkpoints(run, state, saved),
-        *_metrics(last),
-        *_health(run),
-        *_rollouts(run),
+        *_section("metrics", [(step_line(metric, None),) for metric in last]),
+        *_section("health", sorted(health.active(run).items())),
+        *_section("rollouts", [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)][-_LAST:]),
     ]:
         output.line(line)
 
@@ -86,14 +88,14 @@ def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> I
 def _settings(info: "Info") -> Iterator[str]:
     from virc_cli.console.tables import value_text
 
-    rows = [(name, value_text(_setting(info.settings, name)), f"({origin})") for name, origin in info.origins.items()]
+    def value(name: str) -> Any:
+        inner: Any = info.settings
+        for key in name.split("."):
+            inner = inner.get(key) if isinstance(inner, dict) else None
+        return inner
+
+    rows = [(name, value_text(value(name)), f"({origin})") for name, origin in info.origins.items()]
     yield from _section("settings that differ from the defaults", rows)
-
-
-def _setting(settings: Any, name: str) -> Any:
-    for key in name.split("."):
-        settings = settings.get(key) if isinstance(settings, dict) else None
-    return settings
 
 
 def _attempts(run: "Run", state: "State", tried: "list[Attempt]") -> Iterator[str]:
@@ -133,23 +135,6 @@ def _of_checkpoint(run: "Run", state: "State", saved: "Checkpoint") -> Iterator[
         yield f"best on the validation rows, {number(state.best_validation)}"
     if not saved.merged:
         yield f"virc merge {run.name}@{saved.step}"
-
-
-def _metrics(last: "list[Metric]") -> Iterator[str]:
-    from virc.runs.status import step_line
-
-    yield from _section("metrics", [(step_line(metric, None),) for metric in last])
-
-
-def _health(run: "Run") -> Iterator[str]:
-    from virc.training import health
-
-    yield from _section("health", sorted(health.active(run).items()))
-
-
-def _rollouts(run: "Run") -> Iterator[str]:
-    rows = [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)]
-    yield from _section("rollouts", rows[-_LAST:])
 
 
 def _rollout_folders(run: "Run") -> list[Path]:

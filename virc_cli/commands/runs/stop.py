@@ -1,15 +1,12 @@
 """`virc runs stop`: end a run so that it can be resumed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from virc_cli.console import output
 from virc_cli.console.options import RunName
-
-if TYPE_CHECKING:
-    from virc.runs.run import Run
 
 
 def command(
@@ -22,7 +19,7 @@ def command(
     from virc.core.errors import EngineError
     from virc.runs import run as runs
     from virc.runs import stopping
-    from virc.runs.checkpoints import format_of
+    from virc.runs.checkpoints import checkpoints, format_of
     from virc.runs.status import ended, next_step, steps
 
     run = runs.find(Path.cwd(), name)
@@ -38,17 +35,10 @@ def command(
         raise
     if last.progress in ("failed", "died"):
         raise EngineError(ended(run, last), next_step(run, last))
-    output.line(f"{ended(run, last)}; {_saved(run, last.step)}")
+    saved = "no checkpoint was saved"
+    if resumable := [each.step for each in checkpoints(run) if each.resumable]:
+        lost = f", {last.step - resumable[-1]} steps before" * (resumable[-1] < last.step)
+        saved = f"its newest checkpoint is of step {resumable[-1]}{lost}"
+    output.line(f"{ended(run, last)}; {saved}")
     if last.progress == "stopped":
         output.note(next_step(run, last))
-
-
-def _saved(run: "Run", step: int) -> str:
-    from virc.runs.checkpoints import checkpoints
-
-    resumable = [each for each in checkpoints(run) if each.resumable]
-    if not resumable:
-        return "no checkpoint was saved"
-    newest = resumable[-1]
-    lost = f", {step - newest.step} steps before" * (newest.step < step)
-    return f"its newest checkpoint is of step {newest.step}{lost}"

@@ -98,5 +98,5 @@ def command(
             run.batch(setup, batch, to, concurrency, FAILURE, report)
             return
         sources = [str(image), *(more_images or [])]
-        asked = hints.read_question(question, question_file, sources, report)
-        run.one(setup, sources, asked, as_json, FAILURE, report, quiet, verbose)
+        text = hints.read_question(question, question_file, sources, report)
+        run.one(setup, sources, text, as_json, FAILURE, report, quiet, verbose)

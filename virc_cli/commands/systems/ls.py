@@ -1,6 +1,5 @@
 """`virc systems ls`: every system that is found, and every one that is published, with how far each is supported."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
@@ -38,7 +37,7 @@ def command(
     named = {row["name"] for row in field}
     found = [_found(system) for system in systems.discover().values()]
     found = [row for row in found if not published or row["name"] in named]
-    found, shown = (_so_far(rows, of) for rows in (found, field))
+    found, shown = ([row for row in rows if of in (None, row["state"])] for rows in (found, field))
     if as_json:
         output.emit({"schema": "virc.systems.ls/1", "systems": found, "field": shown, "error": None})
         return
@@ -48,7 +47,9 @@ def command(
         for row in sorted(lines, key=_distance)
     ]
     output.lines(table(cells))
-    output.note(_counts(field))
+    states = [row["state"] for row in field]
+    counted = [(states.count(each), each.replace("-", " ")) for each in get_args(Support)]
+    output.note(f"of {len(states)} published systems: " + ", ".join(f"{n} {what}" for n, what in counted if n))
 
 
 def _distance(row: dict[str, Any]) -> tuple[int, int]:
@@ -61,10 +62,6 @@ def _summary(row: dict[str, Any]) -> str:
     if row["state"] == "planned" and row["lacks"]:
         return f"needs {', '.join(row['lacks'])}"
     return row["what"] or ", ".join(f"{name} ({kind})" for name, kind in row["stages"].items())
-
-
-def _so_far(rows: list[dict[str, Any]], of: Support | None) -> list[dict[str, Any]]:
-    return [row for row in rows if of in (None, row["state"])]
 
 
 def _found(system: "System") -> dict[str, Any]:
@@ -93,9 +90,3 @@ def _published(row: "Row") -> dict[str, Any]:
     reached = state.of(row)
     lacks = listed.lacking(row)
     return {**msgspec.to_builtins(row), "state": reached.kind, "what": reached.what, "lacks": lacks}
-
-
-def _counts(field: Iterable[dict[str, Any]]) -> str:
-    states = [row["state"] for row in field]
-    counted = [(states.count(each), each.replace("-", " ")) for each in get_args(Support)]
-    return f"of {len(states)} published systems: " + ", ".join(f"{n} {what}" for n, what in counted if n)

@@ -1,6 +1,6 @@
 """`virc systems show`: what a system is and what it lacks, or every setting of one of its stages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +17,11 @@ FAILURE: dict[str, object] = dict.fromkeys(
     "name about state published file coordinates images models judges "
     "datasets protocol_source tools chat_protocol sampling stages overlays reward reported stage".split()
 )
+_OF_SYSTEM = (
+    "name about coordinates images models judges datasets protocol_source tools chat_protocol sampling overlays "
+    "reward reported".split()
+)
+"""Fields that the printed object has as the system has them."""
 
 
 def command(
@@ -96,27 +101,7 @@ def _fields(system: "System") -> dict[str, Any]:
     from virc.systems.catalog import support as state
 
     published = listed.row(system.name)
-    fields: dict[str, Any] = msgspec.to_builtins(
-        {
-            name: getattr(system, name)
-            for name in (
-                "name",
-                "about",
-                "coordinates",
-                "images",
-                "models",
-                "judges",
-                "datasets",
-                "protocol_source",
-                "tools",
-                "chat_protocol",
-                "sampling",
-                "overlays",
-                "reward",
-                "reported",
-            )
-        }
-    )
+    fields: dict[str, Any] = msgspec.to_builtins({name: getattr(system, name) for name in _OF_SYSTEM})
     return fields | {
         "state": str(state.of_system(system, published)),
         "published": _published(published) if published else None,
@@ -141,11 +126,8 @@ def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
     from virc.stages import resolve as stages
 
     engine = engines.of_kind(resolved.kind).plan
-    changes = (
-        engine.changes(resolved.config, resolved.published, resolved.origins, resolved.name)
-        if resolved.published
-        else ()
-    )
+    settings = (resolved.config, resolved.published, resolved.origins, resolved.name)
+    changes = engine.changes(*settings) if resolved.published else ()
     for fault in engine.faults(resolved.config):
         output.warn(fault.message, fault.hint)
     rows = stages.rows(resolved)
@@ -175,30 +157,21 @@ def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
 
 
 def _lines(fields: dict[str, Any]) -> Iterator[str]:
-    from virc_cli.console.tables import table
-
     yield f"{fields['name']}: {fields['about']}" if fields["about"] else fields["name"]
     yield f"state        {fields['state']}"
     yield f"file         {fields['file']}"
-    yield from _spoken_lines(fields)
-    if fields["models"]:
-        yield "models"
-        rows = [
-            (name, model["hub"] or model["folder"] or _nameless(name), model["coordinates"] or "")
-            for name, model in fields["models"].items()
-        ]
-        yield from (f"  {line}" for line in table(rows))
-    if fields["judges"]:
-        yield "judges"
-        rows = [
-            (name, judge["hub"] or judge["folder"] or _nameless(name), f"{judge['gib'] or '?'} GiB")
-            for name, judge in fields["judges"].items()
-        ]
-        yield from (f"  {line}" for line in table(rows))
-    if fields["datasets"]:
-        yield "datasets"
-        rows = [(name, dataset["hub"], f"data/{name}") for name, dataset in fields["datasets"].items()]
-        yield from (f"  {line}" for line in table(rows))
+    yield f"coordinates  {fields['coordinates']}"
+    yield f"images       {fields['images']}"
+    if tools := fields["tools"]:
+        yield f"tools        {tools if isinstance(tools, str) else ', '.join(tools)}"
+    if fields["chat_protocol"]:
+        yield f"chat protocol      of its own: {', '.join(fields['chat_protocol'])}"
+    if fields["sampling"]:
+        yield f"sampling     {', '.join(f'{name} {value:g}' for name, value in fields['sampling'].items())}"
+    models, judges = fields["models"].items(), fields["judges"].items()
+    yield from _section("models", [(name, _weights(name, each), each["coordinates"] or "") for name, each in models])
+    yield from _section("judges", [(name, _weights(name, each), f"{each['gib'] or '?'} GiB") for name, each in judges])
+    yield from _section("datasets", [(name, each["hub"], f"data/{name}") for name, each in fields["datasets"].items()])
     for coordinates, source in fields["protocol_source"].items():
         yield f"chat protocol of models with boxes in {coordinates}: as {source} shows it"
     if fields["stages"]:
@@ -208,23 +181,23 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         words = ", ".join(f"{key} {word}" for key, word in (stage["variant"] or {}).items())
         yield f"  {name} ({stage['kind']}) {start}, data {stage['data']}" + (f" ({words})" if words else "")
         yield from (f"    note: {note}" for note in stage["notes"])
-    if fields["overlays"]:
-        yield "overlays, chosen by --with"
-        rows = [(name, each["about"], _verified(each)) for name, each in fields["overlays"].items()]
-        yield from (f"  {line}" for line in table(rows))
+    overlays = [(name, each["about"], _verified(each)) for name, each in fields["overlays"].items()]
+    yield from _section("overlays, chosen by --with", overlays)
     if fields["reward"]:
         reward, judge = fields["reward"], fields["reward"]["judge"]
         total = reward["total"] or "to be supplied"
         yield f"reward {total}, checks {reward['strict']}, judge {judge['endpoint'] or 'none'}"
     if fields["reported"]:
-        yield from _reported(fields["reported"])
+        reported = fields["reported"]
+        yield f"reported in {reported['source']}; virc eval --against paper holds ours against them"
+        for model, figures in reported["figures"].items():
+            yield f"  {model}: " + ", ".join(f"{name} {percent:g}%" for name, percent in figures.items())
+        yield from (f"  note: {note}" for note in reported["notes"])
     if fields["published"]:
         yield from _published_lines(fields["published"])
 
 
 def _published_lines(published: dict[str, Any]) -> Iterator[str]:
-    from virc_cli.console.tables import table
-
     yield f"published    {published['title']}, number {published['row']} of the field"
     yield f"  training   {published['stages']}"
     if published["base"]:
@@ -234,40 +207,27 @@ def _published_lines(published: dict[str, Any]) -> Iterator[str]:
     for key, head in (("unknown", "not public"), ("outside", "outside")):
         if published[key]:
             yield f"  {head:<11}{published[key]}"
-    if needs := [_needed(*each) for each in published["needs"].items()]:
-        yield "needs"
-        yield from (f"  {line}" for line in table(needs))
+    yield from _section("needs", [_needed(*each) for each in published["needs"].items()])
 
 
-def _needed(name: str, component: dict[str, Any]) -> tuple[str, str, str]:
+def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    from virc_cli.console.tables import table
+
+    if rows:
+        yield title
+        yield from (f"  {line}" for line in table(rows))
+
+
+def _needed(name: str, component: dict[str, Any]) -> tuple[str, ...]:
     there = "partly" if component["there"] and component["lacks"] else "there" if component["there"] else "missing"
     lacks = f"; not {component['lacks']}" if component["lacks"] else ""
     return name, there, component["about"] + lacks
 
 
-def _spoken_lines(fields: dict[str, Any]) -> Iterator[str]:
-    """How its models are spoken to, and sampled."""
-    yield f"coordinates  {fields['coordinates']}"
-    yield f"images       {fields['images']}"
-    if tools := fields["tools"]:
-        yield f"tools        {tools if isinstance(tools, str) else ', '.join(tools)}"
-    if fields["chat_protocol"]:
-        yield f"chat protocol      of its own: {', '.join(fields['chat_protocol'])}"
-    if fields["sampling"]:
-        yield f"sampling     {', '.join(f'{name} {value:g}' for name, value in fields['sampling'].items())}"
-
-
-def _reported(reported: dict[str, Any]) -> Iterator[str]:
-    yield f"reported in {reported['source']}; virc eval --against paper holds ours against them"
-    for model, figures in reported["figures"].items():
-        yield f"  {model}: " + ", ".join(f"{name} {percent:g}%" for name, percent in figures.items())
-    yield from (f"  note: {note}" for note in reported["notes"])
-
-
-def _nameless(name: str) -> str:
+def _weights(name: str, model: dict[str, Any]) -> str:
     from virc.models import registry as models
 
-    return "in this package" if name in models.embedded() else f"models/{name}"
+    return model["hub"] or model["folder"] or ("in this package" if name in models.embedded() else f"models/{name}")
 
 
 def _verified(overlay: dict[str, Any]) -> str:

@@ -108,11 +108,11 @@ def command(
         from virc.training.request import TrainRequest
         from virc_cli.commands.train import print_plan, print_probe
 
-        asked = TrainRequest(**request, **more)
+        train_request = TrainRequest(**request, **more)
         if dry_run:
-            print_plan.run(asked, **options, as_json=as_json)
+            print_plan.run(train_request, **options, as_json=as_json)
         else:
-            print_probe.run(asked, quiet, as_json)
+            print_probe.run(train_request, quiet, as_json)
         return
     run = _train({**request, **options, **more, "resume": resume, "submit": not no_submit}, quiet, verbose)
     _print(run, no_submit, as_json)
