@@ -20,7 +20,7 @@ from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.extract import extract, unit_named
 from virc.data.protocol.templates import question_of
 from virc.data.rows import parquet as parquet_rows
-from virc.data.rows.record import MARK, Picture, Record, images_of
+from virc.data.rows.record import MARK, Record, images_of
 from virc.reasoning.calls import Size, ToolError
 from virc.reasoning.images import MOST_PIXELS, SQUARE, Shown, open_image, show, show_square
 from virc.reasoning.messages import FormatError, parse
@@ -112,16 +112,11 @@ def row_count(source: Source) -> int | None:
 
 
 def view(source: Source, row: Row) -> RowView:
-    """A row with its images opened.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """A row with its images opened. Raises DataError: it cannot be read."""
     record = row.known()
     unit = unit_named(record)
     rules, why = rules_for(source, [row], unit or "auto")
-    if unit:
-        why = "as its system message says"
+    why = "as its system message says" if unit else why
     if rules.protocol is None:
         rules = msgspec.structs.replace(rules, protocol=_chat_protocol(record, rules))
     images = images_to_show(record, rules)
@@ -160,8 +155,7 @@ def _chat_protocol(record: Record, rules: Rules) -> Protocol | None:
     """The chat protocol that the row itself shows: all of it, or where turns are wrong, how it begins."""
     for messages in (record.messages, record.messages[:2]):
         with suppress(DataError):
-            known = msgspec.structs.replace(record, messages=messages)
-            return extract([known], rules.coordinates, system="")
+            return extract([msgspec.structs.replace(record, messages=messages)], rules.coordinates, system="")
     return None
 
 
@@ -174,20 +168,16 @@ def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
     room = 2 * MOST_PIXELS
     for index, (picture, size) in enumerate(zip(record.images, sizes, strict=True)):
         if size is None:
-            fault, said = found[index].fault, announced.get(index)
-            sentence = fault.message if fault else "it is on the network, and is not downloaded to be shown"
-            images.append(RowImage(picture.name, _placeholder(sentence, said), said, sentence))
+            fault, stated = found[index].fault, announced.get(index)
+            message = fault.message if fault else "it is on the network, and is not downloaded to be shown"
+            images.append(RowImage(picture.name, _placeholder(message, stated), stated, message))
         else:
-            images.append(RowImage(picture.name, _pixels(picture, size), size))
+            image = open_image(picture.read(), picture.name)
+            images.append(RowImage(picture.name, show_square(image) if size == SQUARE else show(image, QWEN2), size))
         room -= images[-1].shown.width * images[-1].shown.height
         if room < 0:
             break
     return images
-
-
-def _pixels(picture: Picture, size: Size) -> Shown:
-    image = open_image(picture.read(), picture.name)
-    return show_square(image) if size == SQUARE else show(image, QWEN2)
 
 
 def _placeholder(sentence: str, size: Size | None) -> Shown:

@@ -113,8 +113,7 @@ def _answer(turn: Turn, number: int, required: bool, record: Record) -> Iterator
         texts = [answer, final(answer)]  # the answer, or what it ends in
         if not any(text is not None and same(text, reference, choices_of(record)) for text in texts):
             given, expected = plain(answer, 40), plain(reference, 40)
-            message = f"turn {number} answers {given!r}, the row's answer is {expected!r}"
-            yield Fault("answer_differs", message)
+            yield Fault("answer_differs", f"turn {number} answers {given!r}, the row's answer is {expected!r}")
 
 
 def _call(tool: ToolText, number: int, history: _Sizes, rules: Rules) -> Generator[Fault, None, _Made | None]:
@@ -145,9 +144,8 @@ def _result(number: int, shown: _Sizes, made: _Made | None) -> Iterator[Fault]:
 
 
 def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
-    sizes = [size for size in history if size]
     try:
-        found = tools.get(tool.name).check(tool.arguments, View(sizes, coordinates))
+        found = tools.get(tool.name).check(tool.arguments, View([size for size in history if size], coordinates))
     except ToolError:
         return False
     return "box_clamped" not in found.deviations

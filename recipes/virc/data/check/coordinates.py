@@ -41,19 +41,18 @@ def rules_for(
     protocol = protocol_given or _protocol_beside(source, first)
     names = f"{source.name} {source.file.name}"
     named = next((each for word, each in _NAMES if re.search(word, names)), None)
-    coordinates: Coordinates
+    found: tuple[Coordinates, str]
     if given != "auto":
-        coordinates, why = given, "as --coordinates says"
+        found = given, "as --coordinates says"
     elif protocol:
-        says = "the system" if protocol_given else FILE_NAME
-        coordinates, why = protocol.coordinates, f"as {says} says"
+        found = protocol.coordinates, f"as {'the system' if protocol_given else FILE_NAME} says"
     elif named:
-        coordinates, why = named, "as its name says"
+        found = named, "as its name says"
     elif holds == "problems":
-        coordinates, why = "pixel", "no boxes"
+        found = "pixel", "no boxes"
     else:
-        coordinates, why = _from_boxes(chain([first] if first else [], rows))
-    return Rules(holds, coordinates, protocol), why
+        found = _from_boxes(chain([first] if first else [], rows))
+    return Rules(holds, found[0], protocol), found[1]
 
 
 def _protocol_beside(source: Source, first: Row | None) -> Protocol | None:
@@ -74,8 +73,7 @@ def _from_boxes(rows: Iterable[Row]) -> tuple[Coordinates, str]:
     for row in islice(rows, SURVEYED):
         if row.record and row.record.messages:
             files = [_size(picture) for picture in row.record.images]
-            shown = sizes_shown(row.record, files, Rules("solutions"))
-            fits.update(calls.boxes(row.record, shown))
+            fits.update(calls.boxes(row.record, sizes_shown(row.record, files, Rules("solutions"))))
             own = [files[index] for index in inputs_of(row.record) if index < len(files)]
             square, inputs = square + own.count(SQUARE), inputs + len(own)
     pixel, permille, boxes = fits[True, False], fits[False, True], sum(fits.values())

@@ -37,13 +37,12 @@ def decoded(picture: Picture) -> DecodedImage:
     key: tuple[str, ...] | bytes = str(picture.folder), picture.name, str(picture.confined)
     if picture.data is not None:
         key = hashlib.blake2b(picture.data, digest_size=16).digest()
-    found = _known.get(key)
-    if found is None:
+    if key not in _known:
         found = _decoded(picture)
         if len(_known) >= _MOST_KNOWN:
             del _known[next(iter(_known))]
         _known[key] = found
-    return found
+    return _known[key]
 
 
 def _decoded(picture: Picture) -> DecodedImage:
@@ -95,8 +94,7 @@ def check_announced(record: Record, sizes: Sequence[Size | None], rules: Rules) 
                 yield Fault("size_differs", f"image {index} is announced as image {others}")
             elif index < len(sizes) and (size := sizes[index]) and size != said[index]:
                 stated, shown = (f"{width} x {height}" for width, height in (said[index], size))
-                text = f"image {index} is announced with {stated}, and is shown at {shown} px"
-                yield Fault("size_differs", text)
+                yield Fault("size_differs", f"image {index} is announced with {stated}, and is shown at {shown} px")
 
 
 def all_announced(record: Record, rules: Rules) -> dict[int, Size]:

@@ -25,12 +25,7 @@ class KeyStore:
     def __init__(self) -> None:
         self._base = sqlite3.connect("", isolation_level=None)  # "": a file that no other process can open
         self._base.executescript(_SETUP)
-
-    def __enter__(self) -> "KeyStore":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._base.close()
+        self.close = self._base.close
 
     def get(self, key: int) -> int | None:
         """The number that came with a key, if it came."""

@@ -74,23 +74,19 @@ def check_entry(source: Source) -> Iterator[Fault]:
         named = f"formatting {plain(form, 40)!r}" if form is not None else "an entry without formatting"
         yield Fault("formatting", f"{named} is not read as messages, so {_DROPPED} or stops; name sharegpt")
     columns = source.info.get("columns")
-    yield from _columns(columns)
+    if not isinstance(columns, dict):
+        yield Fault("columns", "no columns are named, so LLaMA-Factory sees no images: name messages and images")
+        columns = {}
+    else:
+        if not columns.get("messages"):
+            yield Fault("columns", f"columns name no messages: {_STOPS}")
+        if not columns.get("images"):
+            yield Fault("columns", "columns name no images: LLaMA-Factory sees none, and stops at the first mark")
     tags = source.info.get("tags")
     for tag, follows in _TAGS.items():
         if isinstance(tags, dict) and not tags.get(tag):
             yield Fault("tags_unnamed", f"tags name no {tag}: {follows}")
-    yield from _others(source.info, columns if isinstance(columns, dict) else {})
-
-
-def _columns(columns: object) -> Iterator[Fault]:
-    if not isinstance(columns, dict):
-        sentence = "no columns are named, so LLaMA-Factory sees no images: name messages and images"
-        yield Fault("columns", sentence)
-        return
-    if not columns.get("messages"):
-        yield Fault("columns", f"columns name no messages: {_STOPS}")
-    if not columns.get("images"):
-        yield Fault("columns", "columns name no images: LLaMA-Factory sees none, and stops at the first mark")
+    yield from _others(source.info, columns)
 
 
 def _others(info: Mapping[str, Any], columns: Mapping[str, Any]) -> Iterator[Fault]:

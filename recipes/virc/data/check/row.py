@@ -79,8 +79,7 @@ def _roles(record: Record, holds: Holds) -> Iterator[Fault]:
     for at, message in enumerate(record.messages[first:]):
         expected = ("user", "assistant")[at % 2]
         if message.role != expected:
-            sentence = f"message {first + at + 1} is of {message.role}, where {expected} is due: {_DROPPED}"
-            yield Fault("roles", sentence)
+            yield Fault("roles", f"message {first + at + 1} is of {message.role}, where {expected} is due: {_DROPPED}")
             break
     last = record.messages[-1].role
     if holds == "solutions" and last != "assistant":

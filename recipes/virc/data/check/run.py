@@ -5,7 +5,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -174,7 +174,7 @@ def check(
     for name, count in names.items():
         if count > 1:
             raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
-    with KeyStore() as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
+    with closing(KeyStore()) as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
         run = _Run(config, seen, on_fault, on_row)
         writing = Writing(PictureStore(folder), config.clean) if folder and config.clean else None
         for source, held_out in _in_turn(own, others):
@@ -249,8 +249,7 @@ def _write_clean(source: Source, records: Iterator[Record], writing: Writing) ->
     first = next(records, None)
     if first is None:
         return 0
-    embed = any(picture.data is not None for picture in first.images)
-    settings = msgspec.structs.replace(writing, embed=embed)
+    settings = msgspec.structs.replace(writing, embed=any(picture.data is not None for picture in first.images))
     folder = writing.pictures.folder
     written: int = get(source.format).write(folder, source.name, chain([first], records), settings)
     if (source.media / FILE_NAME).is_file():

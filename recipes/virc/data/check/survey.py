@@ -1,7 +1,7 @@
 """All rows of a file gone through once: what an engine stops at, and some rows to be checked closely."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -59,7 +59,11 @@ def survey(source: Source, on_row: Callable[[int], None] = lambda number: None) 
 
 def through(rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row: Callable[[int], None]) -> Survey:
     """Go through rows, each checked by `check`; otherwise as `survey`."""
-    found, sample = Survey(), _Sample()
+    found = Survey()
+    start: list[Row] = []
+    spread: list[Row] = []
+    last: list[Row] = []
+    step = 1  # of the rows at even distance, in a file whose length is not known before its end
     for row in rows:
         found.rows += 1
         faults = list(check(row))
@@ -70,31 +74,14 @@ def through(rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row
         if row.record:
             found.images += len(row.record.images)
             found.systems[hash(system_of(row.record))] += 1
-        sample.take(row)
+        if len(start) < FIRST:
+            start.append(row)
+        if (found.rows - 1) % step == 0:
+            spread.append(row)
+        if len(spread) == 2 * _SPREAD:
+            spread, step = spread[::2], 2 * step
+        last = [row]
         on_row(found.rows)
-    found.kept = list(sample.rows())
+    kept = {row.number: row for row in (*start, *spread, *last)}
+    found.kept = [kept[number] for number in sorted(kept)]
     return found
-
-
-class _Sample:
-    """Rows at even distance from a file whose length is not known before its end."""
-
-    def __init__(self) -> None:
-        self._first: list[Row] = []
-        self._spread: list[Row] = []
-        self._last: list[Row] = []
-        self._step, self._seen = 1, 0
-
-    def take(self, row: Row) -> None:
-        if len(self._first) < FIRST:
-            self._first.append(row)
-        if self._seen % self._step == 0:
-            self._spread.append(row)
-        if len(self._spread) == 2 * _SPREAD:
-            self._spread, self._step = self._spread[::2], 2 * self._step
-        self._seen += 1
-        self._last = [row]
-
-    def rows(self) -> Iterator[Row]:
-        kept = {row.number: row for row in (*self._first, *self._spread, *self._last)}
-        yield from (kept[number] for number in sorted(kept))

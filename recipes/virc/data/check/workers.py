@@ -20,23 +20,23 @@ def check_rows(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tupl
         yield from ((row, check_row(rules, row)) for row in rows)
         return
     under_way: deque[list[Row]] = deque()
-    chunks = _chunks(iter(rows), under_way)
-    ended = False
-    while not ended:
+
+    def chunks() -> Iterator[list[Row]]:
+        left = iter(rows)
+        while chunk := list(islice(left, _AT_ONCE)):
+            under_way.append(chunk)
+            yield chunk
+
+    remaining = chunks()
+    while True:
         try:
-            for found in in_order(partial(_check, rules), chunks, workers):
+            for found in in_order(partial(_check, rules), remaining, workers):
                 yield from zip(under_way.popleft(), found, strict=True)
-            ended = True
+            return
         except LostWorkerError:
             left = [row for chunk in under_way for row in chunk]
             under_way.clear()
             yield from zip(left, _one_by_one(left, rules), strict=True)
-
-
-def _chunks(rows: Iterator[Row], under_way: deque[list[Row]]) -> Iterator[list[Row]]:
-    while chunk := list(islice(rows, _AT_ONCE)):
-        under_way.append(chunk)
-        yield chunk
 
 
 def _check(rules: Rules, rows: list[Row]) -> list[RowResult]:

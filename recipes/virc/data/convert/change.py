@@ -18,7 +18,7 @@ from virc.data.formats import rl
 from virc.data.formats.registry import Holds, Row
 from virc.data.protocol.extract import extract
 from virc.data.protocol.templates import question_of
-from virc.data.rows.record import MARK, Picture, Record, choices_of, final_answer, inputs_of
+from virc.data.rows.record import MARK, Record, choices_of, final_answer, inputs_of
 from virc.models.chat_protocol import DEFAULT, of_system, read_protocol
 from virc.reasoning.grammar import TAGS
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, own_protocol
@@ -99,7 +99,8 @@ def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds]
         UsageError: the target names a system and something else.
     """
     source, holds = kinds
-    beside = _beside(file)
+    path = file.parent / FILE_NAME
+    beside = read_protocol(path) if path.is_file() else None
     if target.system:
         if target.coordinates or target.images or target.protocol:
             raise UsageError("a system decides coordinates, images and chat protocol", "--system alone")
@@ -172,8 +173,7 @@ def _question(record: Record, chat_protocol: Protocol | None) -> str:
     if chat_protocol:
         question = question_of(text, chat_protocol, len(inputs_of(record)))
     else:
-        line = _LINE.search(text)
-        question = line[1] if line else None
+        question = line[1] if (line := _LINE.search(text)) else None
     if not question:
         hint = f"name the chat protocol: --protocol {FILE_NAME}"
         raise DataError("its question is not known, only the chat protocol around it", hint)
@@ -192,37 +192,25 @@ def _checked(record: Record, holds: Holds) -> Record:
         if not record.messages:
             raise DataError("it has no conversation")
         if rl.is_cut(record):
-            hint = "--format prompts keeps the problem"
-            raise DataError("the reply to its last message is not known", hint)
+            raise DataError("the reply to its last message is not known", "--format prompts keeps the problem")
     elif holds == "prompts":
         record = rl.complete(record)
-        _check_text(record)
+        labels = (value for value in record.extra.values() if isinstance(value, str))
+        contents = (message.content for message in record.messages)
+        try:  # JSON can hold half a character, parquet cannot
+            "".join([*contents, str(record.id), record.question or "", record.answer or "", *labels]).encode()
+        except ValueError as error:
+            raise DataError(f"it is no UTF-8: {clause(error)}") from None
     else:
         pictures = tuple(record.images[at] for at in inputs_of(record) if at < len(record.images))
         check_problem([picture.name for picture in pictures], record.question or "")
     for picture in pictures:
-        _check_image(picture, holds)
+        if picture.data is None and not (picture.on_network and holds == "problems"):
+            try:
+                picture.file()
+            except OSError as error:
+                raise DataError(f"image {plain(picture.name, 80)} cannot be read: {clause(error)}") from None
     return record
-
-
-def _check_text(record: Record) -> None:
-    """Refuse half a character, as JSON can hold it and parquet cannot."""
-    labels = (value for value in record.extra.values() if isinstance(value, str))
-    contents = (message.content for message in record.messages)
-    texts = [*contents, str(record.id), record.question or "", record.answer or "", *labels]
-    try:
-        "".join(texts).encode()
-    except ValueError as error:
-        raise DataError(f"it is no UTF-8: {clause(error)}") from None
-
-
-def _check_image(picture: Picture, holds: Holds) -> None:
-    if picture.data is not None or (picture.on_network and holds == "problems"):
-        return
-    try:
-        picture.file()
-    except OSError as error:
-        raise DataError(f"image {plain(picture.name, 80)} cannot be read: {clause(error)}") from None
 
 
 def _given(target: Target) -> Protocol | None:
@@ -239,11 +227,6 @@ def _given(target: Target) -> Protocol | None:
         if expected is not None and its != expected:
             raise ConfigError(f"the chat protocol {target.protocol} is for {key} {its}, not {expected}")
     return given
-
-
-def _beside(file: Path) -> Protocol | None:
-    path = file.parent / FILE_NAME
-    return read_protocol(path) if path.is_file() else None
 
 
 def _goal(file: Path, here: Protocol, given: Protocol | None, target: Target) -> Protocol | None:

@@ -109,7 +109,13 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
     """
     datasets = _planned(config)
     with fresh_folder(config.to) as folder:
-        report = _written(config, folder, _chosen(config, datasets), on_progress)
+        if config.weights:
+            datasets = [mixed(dataset, config.seed, config.weights, config.limit) for dataset in datasets]
+        elif config.limit is not None:
+            datasets = [limited(dataset, config.seed, config.limit) for dataset in datasets]
+        if config.split:
+            datasets = split(datasets, config.seed, config.split.name, config.split.share)
+        report = _written(config, folder, datasets, on_progress)
         if not any(dataset.rows_out for dataset in report.datasets):
             raise DataError("no row is left to write")
     return report
@@ -145,8 +151,7 @@ def _part(source: Source, config: ConvertConfig) -> Part:
     joined = source.format == rl.NAME != config.format
     part = Part(source, Change(kinds[1]), joined, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)
-    change = change_for(source.file, records, kinds, config.target)
-    return msgspec.structs.replace(part, change=change)
+    return msgspec.structs.replace(part, change=change_for(source.file, records, kinds, config.target))
 
 
 def _check_names(datasets: Sequence[Dataset]) -> None:
@@ -168,17 +173,6 @@ def _chat_protocols(datasets: Iterable[Dataset]) -> list[Protocol]:
         if protocol and msgspec.structs.replace(protocol, name="") not in known:
             found.append(protocol)
     return found
-
-
-def _chosen(config: ConvertConfig, datasets: list[Dataset]) -> list[Dataset]:
-    """The datasets with the chosen rows only."""
-    if config.weights:
-        datasets = [mixed(dataset, config.seed, config.weights, config.limit) for dataset in datasets]
-    elif config.limit is not None:
-        datasets = [limited(dataset, config.seed, config.limit) for dataset in datasets]
-    if config.split:
-        datasets = split(datasets, config.seed, config.split.name, config.split.share)
-    return datasets
 
 
 def _written(
@@ -204,7 +198,7 @@ def _written(
     report.images_bytes, report.unshared_bytes = store.stored_bytes, store.shown_bytes
     chat_protocols = _chat_protocols(datasets)
     report.chat_protocols = len(chat_protocols)
-    if len(chat_protocols) == 1:
+    if report.chat_protocols == 1:
         (folder / FILE_NAME).write_bytes(written(chat_protocols[0]))
     return report
 
@@ -221,15 +215,14 @@ class _Stream:
 
     def __iter__(self) -> Iterator[Record]:
         for part, marks in self._dataset.marked_parts():
-            rows = self._marked(part, marks)
             workers = self._config.workers if part.change.replays else 1
-            for row, boxes in in_order(partial(changed, part.change), rows, workers):
+            for row, boxes in in_order(partial(changed, part.change), self._marked(part, marks), workers):
                 if row.record:
                     self._report.boxes.add(boxes)
                     self._at = (part, row.number)
                     yield row.record
                 elif row.fault:
-                    self._leave_out(part, row.fault)
+                    self._leave_out(part.located(row.fault))
             self._at = None
 
     def located(self, error: DataError) -> DataError:
@@ -250,11 +243,10 @@ class _Stream:
         self.written.rows_in += 1
         self._on_progress(self.written.rows_in)
 
-    def _leave_out(self, part: Part, fault: DataError) -> None:
+    def _leave_out(self, fault: DataError) -> None:
         self._at = None
-        located = part.located(fault)
         if not self._config.skip_faulty:
-            raise located
+            raise fault
         self.written.left_out += 1
         if len(self._report.faults) < _MOST_FAULTS:
-            self._report.faults.append(located.message)
+            self._report.faults.append(fault.message)

@@ -66,15 +66,9 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
 
 
 def replayed(record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes) -> Record:
-    """A trajectory replayed from its input images: boxes scaled, images and user turns made anew.
+    """A trajectory, or a problem alone, replayed from its input images: boxes scaled, images and user turns made anew.
 
-    Args:
-        record: a trajectory, or a problem alone, which is written in the chat protocol `target`.
-        question: as the user wrote it.
-        source: the chat protocol the record is written in.
-        target: the chat protocol of the replay. With `square_1000` inputs become 1000 x 1000 px; with `smart` their
-            files stay as they are.
-        boxes: counts what is done.
+    With a target of `square_1000` inputs become 1000 x 1000 px; with `smart` their files stay as they are.
 
     Raises:
         DataError: an image cannot be read, or a turn is one that the session rejects.
@@ -90,13 +84,9 @@ def replayed(record: Record, question: str, source: Protocol, target: Protocol, 
 
 
 def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
-    """An assistant turn with its box in the coordinates of `after`; no other byte changes.
+    """An assistant turn with its box in the coordinates of `after`, where the same images are shown as in `before`.
 
-    Args:
-        text: think and tool call or answer.
-        before: sizes of the images shown so far, and what boxes are counted in.
-        after: the same images as they are shown after the change, and what boxes are counted in then.
-        boxes: counts what is done.
+    No other byte changes.
 
     Raises:
         FormatError: the turn is not in the three-tag format, or its box is not written plainly.
@@ -112,18 +102,18 @@ def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
     index, _ = resolve_index(tool.arguments.get("image_index"), len(before.sizes))
     sides = sides_of(before.sizes[index], before.coordinates)
     onto = sides_of(after.sizes[index], after.coordinates)
-    new = _scaled(box, sides, onto, boxes)
+    new = scale_box(box, sides, onto)
+    if box[0] < box[2] and box[1] < box[3] and (new[0] >= new[2] or new[1] >= new[3]):
+        raise ToolError(f"bbox_2d {box} of {sides[0]} x {sides[1]} is empty in {onto[0]} x {onto[1]}")
+    error = max(abs(old - back) for old, back in zip(box, scale_box(new, onto, sides), strict=True))
+    boxes.add(Boxes(1, int(error > 0), error))
     for place in (4, 3, 2, 1):  # from the end, so that the positions before stay valid
         text = text[: found[0].start(place)] + str(new[place - 1]) + text[found[0].end(place) :]
     return text
 
 
 def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
-    """(width, height) in px of each image of a record as it is shown, by the headers of its files.
-
-    Raises:
-        DataError: an image cannot be read or shown.
-    """
+    """(width, height) in px of each image as it is shown, by its file's header; DataError where one cannot be read."""
     inputs = inputs_of(record) if protocol.images == "square_1000" else ()
     return [
         SQUARE if index in inputs else smart_resize(*file_size(picture)) for index, picture in enumerate(record.images)
@@ -135,16 +125,6 @@ def file_size(picture: Picture) -> Size:
     return image_size(*_file(picture))
 
 
-def _scaled(box: list[int], sides: Size, onto: Size, boxes: Boxes) -> list[int]:
-    new = scale_box(box, sides, onto)
-    held = box[0] < box[2] and box[1] < box[3]
-    if held and (new[0] >= new[2] or new[1] >= new[3]):
-        raise ToolError(f"bbox_2d {box} of {sides[0]} x {sides[1]} is empty in {onto[0]} x {onto[1]}")
-    error = max(abs(old - back) for old, back in zip(box, scale_box(new, onto, sides), strict=True))
-    boxes.add(Boxes(1, int(error > 0), error))
-    return new
-
-
 def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
     """Each message with its number, from 1, and how many images were shown before it."""
     seen = 0
@@ -154,11 +134,7 @@ def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
 
 
 def session_of(record: Record, question: str, target: Protocol) -> Session:
-    """A session that begins with a record's inputs.
-
-    Raises:
-        DataError: one cannot be read or shown.
-    """
+    """A session that begins with a record's inputs. Raises DataError: one cannot be read or shown."""
     images = [open_image(*_file(record.images[index])) for index in inputs_of(record)]
     try:
         return Session(target, question, images, max_turns=len(record.messages), tools=known())

@@ -27,12 +27,6 @@ def reworded(record: Record, question: str, source: Protocol, target: Protocol) 
     A call that the target has no tool for is left out, and its thought is put before the next. A cut of one kind
     becomes one of another.
 
-    Args:
-        record: a trajectory.
-        question: as the user wrote it.
-        source: the chat protocol the record is written in.
-        target: the other system's.
-
     Raises:
         DataError: an image cannot be read, a turn is not in the source's grammar, or the target cannot say one: it
             calls a tool on an image that does not exist there, or that its calls cannot name.
@@ -66,7 +60,8 @@ class _Replay:
             return
         view = View(self._sizes[:seen], self._source.coordinates, self._source.box, self._files)
         call: Call = tools.get(turn.tool.name, self._source.tools).check(turn.tool.arguments, view).call
-        name = _tool(call.name, self._target)
+        same = [call.name, *(_CUTS if call.name in _CUTS else ())]
+        name = next((each for each in same if each in self._target.tools), None)
         if name is None:
             self._places.append(None)
             return
@@ -104,9 +99,3 @@ class _Replay:
             left, top, right, bottom = new
             new = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
         return [round(c, _DIGITS) if self._target.coordinates == "unit" else round(c) for c in new]
-
-
-def _tool(name: str, target: Protocol) -> str | None:
-    """The tool of the target for such a call; None where it has none."""
-    same = [name, *(_CUTS if name in _CUTS else ())]
-    return next((each for each in same if each in target.tools), None)

@@ -90,11 +90,7 @@ class Dataset(msgspec.Struct, frozen=True):
 
 
 def limited(dataset: Dataset, seed: int, count: int) -> Dataset:
-    """The dataset with exactly so many of its rows.
-
-    Raises:
-        DataError: it has fewer, or a row cannot be read.
-    """
+    """The dataset with exactly so many of its rows. Raises DataError: it has fewer, or a row cannot be read."""
     scores = [part.scores(seed) for part in dataset.parts]
     sizes = [len(each) for each in scores]
     _check_enough(dataset.name, sum(sizes), count)
@@ -126,8 +122,8 @@ def split(datasets: Sequence[Dataset], seed: int, name: str, share: float) -> li
     marks = [_grouped(groups, part, marks) for dataset in datasets for part, marks in dataset.marked_parts()]
     flags = groups.part(share)
     if not any(flags):
-        sentence = f"{share:g} of {len(flags)} rows cannot be set aside"
-        raise DataError(sentence, "there are too few, or too many of them show the same picture")
+        message = f"{share:g} of {len(flags)} rows cannot be set aside"
+        raise DataError(message, "there are too few, or too many of them show the same picture")
     flag, mark = iter(flags), iter(marks)
     found = []
     for dataset in datasets:

@@ -31,11 +31,7 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The problems of the file, by the rules of `virc solve --batch`.
-
-    Raises:
-        DataError: the file cannot be opened.
-    """
+    """The problems of the file, by the rules of `virc solve --batch`. Raises DataError: the file cannot be opened."""
     with opened(source.file) as file:
         for problem in read_rows(file, start):
             if problem.fault:
@@ -85,8 +81,10 @@ def _line(record: Record, new_id: str, settings: Writing) -> str:
             f"the question of row {record.id!r} is not known, only the chat protocol around it",
             "name the chat protocol: --protocol virc_protocol.json",
         )
-    row: dict[str, Any] = {"id": new_id if record.id is None else record.id} | _images(record, settings)
-    row["question"] = record.question
+    pictures = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
+    names = [picture.name if picture.on_network else settings.pictures.name(picture, record) for picture in pictures]
+    images: dict[str, Any] = {"image": names[0]} if len(names) == 1 else {"images": names}
+    row = {"id": new_id if record.id is None else record.id} | images | {"question": record.question}
     if record.answer is not None:
         row["answer"] = record.answer
     try:
@@ -97,9 +95,3 @@ def _line(record: Record, new_id: str, settings: Writing) -> str:
         if problem.fault:
             raise DataError(f"row {record.id!r} is no row of a batch: {problem.fault.message}")
     return line
-
-
-def _images(record: Record, settings: Writing) -> dict[str, Any]:
-    pictures = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
-    names = [picture.name if picture.on_network else settings.pictures.name(picture, record) for picture in pictures]
-    return {"image": names[0]} if len(names) == 1 else {"images": names}

@@ -53,11 +53,7 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The one row of the file, or its fault.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+    """The one row of the file, or its fault. Raises DataError: the file cannot be read."""
     try:
         data = contents(source.file, MOST_ROW_BYTES)
     except OSError as error:
@@ -97,8 +93,7 @@ def _are_several(start: bytes) -> bool:
 def _row(data: bytes) -> Fields:
     """The messages of a file as a row of the format sft."""
     if _are_several(data[:4096]):
-        hint = "write each to its own file"
-        raise DataError(f"there are several conversations in it, and {_ONE_EACH}", hint)
+        raise DataError(f"there are several conversations in it, and {_ONE_EACH}", "write each to its own file")
     messages, images = [], []
     for number, message in array_rows(io.BytesIO(data)):
         if isinstance(message, DataError):
@@ -128,8 +123,7 @@ def _images(number: int, message: Fields) -> list[str]:
 def _messages(record: Record, settings: Writing) -> list[dict[str, Any]]:
     """The messages of a record as objects of the file."""
     if not record.messages:
-        hint = "virc data sample makes trajectories"
-        raise DataError(f"row {record.id!r} has no trajectory, only a problem", hint)
+        raise DataError(f"row {record.id!r} has no trajectory, only a problem", "virc data sample makes trajectories")
     names, written = settings.pictures.names(record), []
     for number, (message, shown) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
         text = message.content.removeprefix(MARK * len(shown))

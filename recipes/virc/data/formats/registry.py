@@ -70,11 +70,7 @@ class Row(msgspec.Struct, frozen=True):
     flaws: tuple[str, ...] = ()
 
     def known(self) -> Record:
-        """The record.
-
-        Raises:
-            DataError: there is none.
-        """
+        """The record. Raises DataError: there is none."""
         if self.record is None:
             raise self.fault or DataError(f"row {self.number} cannot be read")
         return self.record
@@ -102,11 +98,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> ModuleType:
-    """The format of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """The format of that name. Raises UsageError: there is none."""
     if name not in names():
         hint = did_you_mean(name, names(), f"formats are {', '.join(names())}")
         raise UsageError(f"there is no format {name}", hint)
@@ -114,11 +106,7 @@ def get(name: str) -> ModuleType:
 
 
 def file_for(folder: Path, name: str, ending: str) -> Path:
-    """The file that a format writes the rows of dataset `name` to.
-
-    Raises:
-        UsageError: the name is not valid as a file name on every system, or leads to another folder.
-    """
+    """The file of the rows of dataset `name`; UsageError where some system does not take that as a file name."""
     if not re.fullmatch(r"(?![. ])[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,100}", name):
         raise UsageError(f"{name!r} cannot name a dataset", "use letters, digits, - and _")
     return folder / f"{name}{ending}"
@@ -168,11 +156,7 @@ def left_out_note(path: Path) -> str | None:
 
 
 def only_source(path: Path) -> Source:
-    """The one file of rows at a path.
-
-    Raises:
-        DataError: as `sources` does; or a folder has several.
-    """
+    """The one file of rows at a path. Raises DataError: as `sources` does; or a folder has several."""
     found = sources(path)
     if len(found) > 1:
         files = ", ".join(source.file.name for source in found[:8]) + ", …" * (len(found) > 8)

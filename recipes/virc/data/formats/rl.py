@@ -37,13 +37,11 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
         DataError: it is no parquet file with prompts.
         SetupError: pyarrow is not installed.
     """
-    chosen = columns(source.file)
-    for number, fields in parquet_rows.read_rows(source.file, chosen, start):
+    for number, fields in parquet_rows.read_rows(source.file, columns(source.file), start):
         try:
             if isinstance(fields, DataError):
                 raise fields
-            flaws = verl_rows.flaws_of(fields)
-            yield Row(number, verl_rows.record_of(fields, source.media), flaws=flaws)
+            yield Row(number, verl_rows.record_of(fields, source.media), flaws=verl_rows.flaws_of(fields))
         except DataError as error:
             yield Row(number, fault=DataError(f"row {number}: {error.message}", error.hint))
 
@@ -125,11 +123,7 @@ def is_cut(record: Record) -> bool:
 
 
 def complete(record: Record) -> Record:
-    """The record with an answer, if all else is as verl needs it.
-
-    Raises:
-        DataError: as `write` does.
-    """
+    """The record with an answer, if all else is as verl needs it. Raises DataError as `write` does."""
     answer = final_answer(record) if record.answer is None else record.answer
     if fault := _fault(record, answer):
         raise DataError(f"record {record.id!r} {fault}")
@@ -137,11 +131,7 @@ def complete(record: Record) -> Record:
 
 
 def write_as(file: Path, records: Iterable[Record], settings: Writing, turns: bool) -> int:
-    """Write one row for each record; see `verl_rows.schema` for `turns`.
-
-    Raises:
-        DataError: an image cannot be read, or a row cannot be parquet.
-    """
+    """Write one row for each record; see `verl_rows.schema` for `turns`. DataError where one cannot be written."""
     parquet_rows.load()
     rows = (
         verl_rows.fields_of(record, index, [_image(picture, record, settings) for picture in record.images], turns)
@@ -221,12 +211,9 @@ def _image(picture: Picture, record: Record, settings: Writing) -> dict[str, Any
 def _continues(row: Record, before: Record) -> bool:
     known = len(before.messages)
     prompt = row.messages if is_cut(row) else row.messages[:-1]
-    return (
-        (row.id is None or before.id is None or row.id == before.id)
-        and len(prompt) > known
-        and prompt[:known] == before.messages
-        and row.images[: len(before.images)] == before.images
-    )
+    same_id = row.id is None or before.id is None or row.id == before.id
+    same_images = row.images[: len(before.images)] == before.images
+    return same_id and same_images and len(prompt) > known and prompt[:known] == before.messages
 
 
 def _tool(reply: str, grammar: Grammar) -> dict[str, str] | None:

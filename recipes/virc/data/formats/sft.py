@@ -75,8 +75,7 @@ def line_of(record: Record, settings: Writing) -> str:
         DataError: it has no messages, an image cannot be read, or a field has a value that JSON cannot hold.
     """
     if not record.messages:
-        hint = "virc data sample makes trajectories"
-        raise DataError(f"row {record.id!r} has no trajectory, only a problem", hint)
+        raise DataError(f"row {record.id!r} has no trajectory, only a problem", "virc data sample makes trajectories")
     try:
         return one_line(row_of(record, settings.pictures.names(record)))
     except ValueError as error:
@@ -99,11 +98,7 @@ def info(file_name: str) -> dict[str, Any]:
 
 
 def add_info(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
-    """Put a dataset's entry into the folder's `dataset_info.json`, beside those that are there.
-
-    Raises:
-        DataError: the file that is there cannot be read.
-    """
+    """Put a dataset's entry into the folder's `dataset_info.json`; DataError where the one there cannot be read."""
     text = json.dumps(read_info(folder) | {name: entry}, indent=1) + "\n"
     new = folder / f".{INFO}.new"
     new.write_text(text, encoding="utf-8")
@@ -112,11 +107,7 @@ def add_info(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file to read rows from.
-
-    Raises:
-        DataError: it cannot be opened.
-    """
+    """The file to read rows from. Raises DataError: it cannot be opened."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -166,8 +157,7 @@ def guessed(row: Fields) -> dict[str, Any]:
         raise DataError(f"it has neither {' nor '.join(COLUMNS)}")
     first = next(iter(row[column]), None) if isinstance(row[column], list) else None
     tags = _DEFAULT_TAGS if isinstance(first, dict) and "from" in first else TAGS
-    columns = {"messages": column, "images": "images"}
-    return {"formatting": "sharegpt", "columns": columns, "tags": dict(tags)}
+    return {"formatting": "sharegpt", "columns": {"messages": column, "images": "images"}, "tags": dict(tags)}
 
 
 def _columns(entry: Mapping[str, Any]) -> _Columns:
@@ -206,7 +196,10 @@ def _record(row: Fields, columns: _Columns, media: Path) -> Record:
     rest = dict(row)
     if columns.messages not in rest:
         raise DataError(f"it has no {columns.messages}")
-    messages = _messages(rest.pop(columns.messages), columns)
+    turns = rest.pop(columns.messages)
+    if not isinstance(turns, list) or not all(isinstance(message, dict) for message in turns):
+        raise DataError(f"its {columns.messages} are not a list of objects")
+    messages = [_message(message, number, columns) for number, message in enumerate(turns, 1)]
     images = _images(rest.pop(columns.images, None)) if columns.images else []
     if columns.system and not (messages and messages[0].role == "system"):
         system = rest.pop(columns.system, None)
@@ -223,19 +216,12 @@ def _record(row: Fields, columns: _Columns, media: Path) -> Record:
     )
 
 
-def _messages(value: object, columns: _Columns) -> list[Message]:
-    if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
-        raise DataError(f"its {columns.messages} are not a list of objects")
-    return [_message(message, number, columns) for number, message in enumerate(value, 1)]
-
-
 def _message(message: Fields, number: int, columns: _Columns) -> Message:
     theirs, content = message.get(columns.role), message.get(columns.content)
     role = columns.roles.get(theirs) if isinstance(theirs, str) else None
     if role is None:
-        known = ", ".join(map(plain, columns.roles))
         found = f"the {columns.role} {plain(repr(theirs), 40)}"
-        raise DataError(f"message {number} has {found}, not one of {known}")
+        raise DataError(f"message {number} has {found}, not one of {', '.join(map(plain, columns.roles))}")
     if not isinstance(content, str):
         raise DataError(f"message {number} has no text as {columns.content}")
     return Message(role, content)

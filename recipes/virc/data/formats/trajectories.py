@@ -52,8 +52,5 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 def holds_conversation(row: Fields) -> bool:
     """Whether a field of a row is a list of messages, whatever its name."""
-    return any(name in sft.COLUMNS or _is_list_of_objects(value) for name, value in row.items())
-
-
-def _is_list_of_objects(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+    objects = [name for name, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    return bool(objects) or not row.keys().isdisjoint(sft.COLUMNS)

@@ -109,8 +109,16 @@ def study(
         DataError: there is no one chat protocol, or it does not make a turn.
     """
     rows = gathered(records, numbers, system)
-    system = _one_system(rows)
-    offered = _offered(system) if system else _usual(rows)
+    counts = Counter(row.system for row in rows)
+    if len(counts) > 1:
+        listed = "; ".join(f"{count} rows {plain(text, 60)!r}" for text, count in counts.most_common(5))
+        raise DataError(f"the rows hold {len(counts)} system messages: {listed}")
+    system = rows[0].system
+    if system:
+        offered = _offered(system)
+    else:  # in the form of `_offered`, without schemas
+        called = (call.name for row in rows for call, _ in row.calls)
+        offered = dict.fromkeys([*tools.DEFAULT, *(name for name in called if name in tools.known())], "")
     protocol, notes = _with_templates(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
     sizes = [_announced_sizes(row, protocol) for row in rows]
     found, coordinates_from = _coordinates(offered, _fits(rows, sizes), coordinates)
@@ -159,11 +167,7 @@ def read_system_message(file: Path) -> str:
 
 
 def save(protocol: Protocol, to: Path) -> None:
-    """Write a chat protocol as a file.
-
-    Raises:
-        VircError: the disk refuses.
-    """
+    """Write a chat protocol as a file. Raises VircError: the disk refuses."""
     try:
         write_whole(to, written(protocol))
     except OSError as error:
@@ -180,20 +184,8 @@ def unit_named(record: Record) -> Coordinates | None:
         return None
 
 
-def _one_system(rows: Sequence[Conversation]) -> str:
-    counts = Counter(row.system for row in rows)
-    if len(counts) == 1:
-        return rows[0].system
-    listed = "; ".join(f"{count} rows {plain(text, 60)!r}" for text, count in counts.most_common(5))
-    raise DataError(f"the rows hold {len(counts)} system messages: {listed}")
-
-
 def _offered(system: str) -> dict[str, str]:
-    """The tools that a system message offers, by name and in order, with their schemas as they are written.
-
-    Raises:
-        DataError: there are none, or one that this project does not have.
-    """
+    """The tools that a system message offers, by name and in order, with their schemas as they are written."""
     listed = "\n".join(_BLOCK.findall(system)).strip()
     if not listed:
         raise DataError("the system message lists no tools inside <tools></tools>")
@@ -208,12 +200,6 @@ def _offered(system: str) -> dict[str, str]:
             raise DataError(f"the system message offers the tool {plain(name, 40)}, which does not exist", hint)
         offered[name] = text
     return offered
-
-
-def _usual(rows: Sequence[Conversation]) -> dict[str, str]:
-    """The tools of rows without a system message, in the form of `_offered`, without their schemas."""
-    called = (call.name for row in rows for call, _ in row.calls)
-    return dict.fromkeys([*tools.DEFAULT, *(name for name in called if name in tools.known())], "")
 
 
 def _values(text: str) -> Iterator[tuple[Any, str]]:
@@ -267,11 +253,7 @@ def _with_afters(protocol: Protocol, afters: dict[str, list[ToolTurn]]) -> tuple
 
 
 def _announced_sizes(row: Conversation, protocol: Protocol) -> list[Size]:
-    """The sizes of the row's images in px as they are announced.
-
-    Raises:
-        DataError: the chat protocol does not make the row's user turns.
-    """
+    """The sizes of the row's images in px as they are announced."""
     found = read_first(row.first.text, protocol, row.first.count)
     if found is None:
         lines = "\n".join([protocol.image_line] * row.first.count)
@@ -319,6 +301,6 @@ def _coordinates(
 
 def _named(offered: dict[str, str]) -> Coordinates | None:
     """What boxes are counted in by the schemas, if they agree."""
-    said = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
-    named = [unit for unit, words in _UNITS.items() if words.search(said)]
+    schemas = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
+    named = [unit for unit, words in _UNITS.items() if words.search(schemas)]
     return named[0] if len(named) == 1 else None

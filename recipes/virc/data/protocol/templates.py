@@ -22,7 +22,6 @@ def question_of(text: str, protocol: Protocol, inputs: int | None = None) -> str
 
     Args:
         text: the turn without its marks.
-        protocol: the chat protocol.
         inputs: how many images it announces. It matters only where nothing separates announcements and question, and
             the question itself begins like one; None: as many as there seem to be.
     """
@@ -38,8 +37,7 @@ def read_first(text: str, protocol: Protocol, inputs: int | None = None) -> tupl
     if not match:
         return None
     question, block = match.groupdict().get("question", ""), match.groupdict().get("images", "")
-    announced = re.compile(regex(protocol.image_line, **named_numbers()))
-    sizes = [_size(found) for found in announced.finditer(block)]
+    sizes = [_size(found) for found in re.finditer(regex(protocol.image_line, **named_numbers()), block)]
     lines = "\n".join(
         fill(protocol.image_line, index=index, width=width, height=height)
         for index, (width, height) in enumerate(sizes)
@@ -58,19 +56,15 @@ def read_after(text: str, template: str, index: int, question: str) -> Size | No
 
 
 def regex(template: str, **parts: str) -> str:
-    """The regular expression of a template's texts.
+    """The regular expression of a template's texts; `parts` are the patterns of its placeholders' values.
 
-    Args:
-        template: any.
-        parts: the pattern of a placeholder's value; a named group is used at its first position only, and the same
-            text is matched at later ones. Other placeholders are literal, as `fill` leaves them.
+    A named group is used at its first position only, and the same text is matched at later ones. Other placeholders
+    are literal, as `fill` leaves them.
     """
     pieces = []
     for at, piece in enumerate(_PLACEHOLDER.split(template)):
-        if at % 2 == 0:
-            pieces.append(re.escape(piece))
-        elif piece not in parts:
-            pieces.append(re.escape(f"{{{piece}}}"))
+        if at % 2 == 0 or piece not in parts:
+            pieces.append(re.escape(f"{{{piece}}}" if at % 2 else piece))
         else:
             pieces.append(parts[piece])
             if parts[piece].startswith("(?P<"):

@@ -88,8 +88,7 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
             if count != 1:
                 raise DataError(f"message {position} shows {count} images where a tool gives one")
             text = _after_marks(messages[at + 1].content, position)
-            kind = tools.get(call.name).TEMPLATE
-            turns.append(ToolTurn(number, text, seen, kind, _size(number, record, seen)))
+            turns.append(ToolTurn(number, text, seen, tools.get(call.name).TEMPLATE, _size(number, record, seen)))
     return Conversation(number, system, first, turns, calls, len(messages[1::2]))
 
 

@@ -28,9 +28,12 @@ class Kinds:
                 found.setdefault("kind", flaw)
             elif len(self._first) < _MOST_KNOWN:
                 self._first.setdefault(path, (kind, number))
-            if kind == "text" and not _is_text(value):
-                flaw = f"{plain(path, 60)} holds half a character: LLaMA-Factory stops at it"
-                found.setdefault("half", flaw)
+            if kind == "text":
+                try:
+                    str(value).encode()
+                except UnicodeEncodeError:
+                    flaw = f"{plain(path, 60)} holds half a character: LLaMA-Factory stops at it"
+                    found.setdefault("half", flaw)
         yield from found.values()
 
 
@@ -46,12 +49,3 @@ def _values(row: Fields) -> Iterator[tuple[str, object]]:
             left.extend((f"{path}.{key}", inner) for key, inner in value.items())
         elif isinstance(value, list):
             left.extend((f"{path}[]", inner) for inner in value)
-
-
-def _is_text(value: object) -> bool:
-    """Whether a text is one that UTF-8 can hold."""
-    text = str(value)
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
-        return False

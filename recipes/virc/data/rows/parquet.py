@@ -34,11 +34,7 @@ def is_parquet(path: Path) -> bool:
 
 
 def load() -> Any:
-    """`pyarrow.parquet`, which is imported only where it is used.
-
-    Raises:
-        SetupError: it is not installed.
-    """
+    """`pyarrow.parquet`, which is imported only where it is used. Raises SetupError: it is not installed."""
     try:
         import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
@@ -49,8 +45,7 @@ def load() -> Any:
 def open_file(path: Path, as_dictionaries: bool = False) -> Any:
     """The file as pyarrow's `ParquetFile`, of which nothing but the footer is read.
 
-    Args:
-        as_dictionaries: texts and bytes come as pyarrow's dictionaries, in which a repeated value stands once.
+    With `as_dictionaries`, texts and bytes come as pyarrow's dictionaries, which hold a repeated value once.
 
     Raises:
         DataError: it is not there, not parquet, or its footer is damaged.
@@ -120,10 +115,7 @@ def read_rows(path: Path, columns: Iterable[str] | None = None, start: int = 1) 
 def write_rows(path: Path, schema: Any, rows: Iterable[Fields]) -> int:
     """Write rows, as many in a group as `GROUP_BYTES` hold; returns how many there were.
 
-    Repeated values (an image in every row of its problem) are stored once a group.
-
-    Args:
-        schema: pyarrow's.
+    Repeated values (an image in every row of its problem) are stored once a group. The schema is pyarrow's.
 
     Raises:
         DataError: a row is too large, or holds what parquet cannot.
@@ -200,8 +192,7 @@ def _fields(batch: Any) -> Iterator[Fields | DataError]:
             yield from whole
         return
     try:
-        size = _expanded(batch)
-        if size > MOST_ROW_BYTES:
+        if _expanded(batch) > MOST_ROW_BYTES:
             raise DataError(f"it is over {MOST_ROW_BYTES >> 20} MiB")
         yield from batch.to_pylist()
     except Exception as error:  # no UTF-8, dates out of range, fields of one name

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from virc.core.errors import DataError, VircError
@@ -44,12 +45,7 @@ class PictureStore:
         self._sizes: dict[str, int] = {}  # by name
 
     def names(self, record: Record) -> list[str]:
-        """The names of a record's images, in their order; as `add` gives them.
-
-        Raises:
-            DataError: one cannot be read.
-            VircError: the disk refuses.
-        """
+        """The names of a record's images, in order; DataError where one cannot be read, VircError by the disk."""
         return [self.name(picture, record) for picture in record.images]
 
     def add(self, picture: Picture) -> str:
@@ -85,7 +81,10 @@ class PictureStore:
             kept = f"{FOLDER}/{kept}"  # bytes have bare names in published rows; they belong together
         if kept and self._holds(self.folder / kept, picture):
             return kept
-        name = _by_content(picture)
+        data = picture.read()
+        ending = next((end for start, end in _STARTS.items() if data.startswith(start)), "")
+        own = PurePosixPath(picture.name).suffix.lower()
+        name = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:24]}{ending or own * (own in _ENDINGS)}"
         if not self._holds(self.folder / name, picture):
             raise VircError(f"{self.folder / name} exists and is not the image to write there")
         return name
@@ -93,7 +92,11 @@ class PictureStore:
     def _holds(self, target: Path, picture: Picture) -> bool:
         """Whether the target is now this image; False where it is another one."""
         if target.exists():
-            return _same(target, picture)
+            if not target.is_file():
+                return False
+            if picture.data is None:
+                return filecmp.cmp(picture.path(), target, shallow=False)
+            return target.stat().st_size == len(picture.data) and target.read_bytes() == picture.data
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):  # an image has the name of this one's folder
@@ -120,29 +123,12 @@ def _kept(name: str) -> str | None:
     return str(path) if fits else None
 
 
-def _by_content(picture: Picture) -> str:
-    data = picture.read()
-    ending = next((end for start, end in _STARTS.items() if data.startswith(start)), "")
-    own = PurePosixPath(picture.name).suffix.lower()
-    return f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:24]}{ending or own * (own in _ENDINGS)}"
-
-
-def _same(target: Path, picture: Picture) -> bool:
-    if not target.is_file():
-        return False
-    if picture.data is None:
-        return filecmp.cmp(picture.path(), target, shallow=False)
-    return target.stat().st_size == len(picture.data) and target.read_bytes() == picture.data
-
-
 def _write(picture: Picture, target: Path) -> None:
     """Put the image there, completely or not at all."""
     if picture.data is None:
-        try:
+        with suppress(OSError, NotImplementedError):  # another disk, or one without links
             os.link(picture.path(), target)
             return
-        except (OSError, NotImplementedError):  # another disk, or one without links
-            pass
     part = target.with_name(f".{target.name}.part")
     with io.BytesIO(picture.data) if picture.data is not None else picture.path().open("rb") as source:
         try:

@@ -81,11 +81,7 @@ class Picture(msgspec.Struct, frozen=True):
         return path
 
     def read(self) -> bytes:
-        """The file's bytes, undecoded.
-
-        Raises:
-            OSError: as `file` does; it cannot be read.
-        """
+        """The file's bytes, undecoded. Raises OSError: as `file` does; it cannot be read."""
         return contents(self.file(), MOST_BYTES) if self.data is None else self.data
 
 

@@ -59,10 +59,7 @@ def schema(embed: bool, turns: bool) -> Any:
 def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: bool) -> dict[str, Any]:
     """The row of a record; its last message, where the assistant's, is the reference.
 
-    Args:
-        index: the row's number, from 0.
-        images: as in the row.
-        turns: as in `schema`.
+    `index` is the row's number, from 0; `images` are as in the row, `turns` as in `schema`.
 
     Raises:
         DataError: a field of `extra` has a value that JSON cannot hold.
@@ -94,14 +91,7 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
 
 
 def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
-    """The record of a row, ours or published.
-
-    Args:
-        folder: of the file and its images.
-
-    Raises:
-        DataError: something in the row is not what it has to be.
-    """
+    """The record of a row, ours or published, of a file in `folder`. Raises DataError where the row is wrong."""
     rest = dict(fields)
     info, model = _object(rest, "extra_info"), _object(rest, "reward_model")
     messages = _messages(rest.pop("prompt", None) or info.get("prompt"))

@@ -21,7 +21,7 @@ from virc.models.load import Opened
 from virc.reasoning.trace import Trace
 from virc.scoring.rules import same
 from virc.solving.batch import BatchConfig, RowDone, outage_of, shown_images, through, workers_for
-from virc.solving.one import Attempt, OnEvent, SolveConfig, attempts
+from virc.solving.one import Attempt, OnEvent, attempts
 from virc.solving.outcome import Fields
 from virc.solving.rows import Row
 
@@ -78,7 +78,8 @@ def sampling_facts(known: Fields, keep: int) -> Fields:
 
 def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) -> Fields:
     reference, choices = _reference(row), [str(choice) for choice in row.passed.get("choices") or ()]
-    solving = _solving(config.batch.solving, row)
+    seed = derived(config.batch.solving.seed, row.id)
+    solving = msgspec.structs.replace(config.batch.solving, seed=seed, tries=1, tolerate=frozenset(), keep_images=True)
     deadline = Deadline(solving.timeout)
     images = shown_images(config.batch, opened, row, deadline)
     arguments = (solving, opened.backend, opened.chat_protocol.protocol, images, row.question)
@@ -86,7 +87,10 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) 
     answers: list[str | None] = []
     kept: dict[tuple[str, ...], Fields] = {}  # by the replies: a repeated solution teaches nothing
     for number, attempt in enumerate(attempts(*arguments, on_event=on_event, deadline=deadline), 1):
-        _check(attempt, last=number == solving.samples and not ended.keys() - {"failed"})
+        broken, last = attempt.broken, number == solving.samples and not ended.keys() - {"failed"}
+        common = not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere
+        if broken is not None and (last or common):  # the others would fail with it, too, or all have
+            raise broken
         end = _end(attempt.trace, reference, choices)
         ended[end] += 1
         answers.append(attempt.trace.answer)
@@ -105,35 +109,13 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) 
 
 
 def _reference(row: Row) -> str:
-    """The answer of a row.
-
-    Raises:
-        DataError: it has none, or its question would be taken for an image.
-    """
+    """The answer of a row. Raises DataError: it has none, or its question would be taken for an image."""
     answer = row.passed.get("answer")
     if type(answer) not in (str, int, float) or not str(answer).strip():
         raise DataError(f"line {row.line}: it has no answer to compare the rollouts with")
     if MARK in row.question:
         raise DataError(f"line {row.line}: the question holds {MARK}, which stands for an image in training data")
     return str(answer)
-
-
-def _solving(solving: SolveConfig, row: Row) -> SolveConfig:
-    seed = derived(solving.seed, row.id)
-    return msgspec.structs.replace(solving, seed=seed, tries=1, tolerate=frozenset(), keep_images=True)
-
-
-def _check(attempt: Attempt, last: bool) -> None:
-    """Raise the error of a rollout if the others would fail with it, too.
-
-    Args:
-        last: it is the last rollout, and all before it failed.
-    """
-    broken = attempt.broken
-    if broken is None:
-        return
-    if last or not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere:
-        raise broken
 
 
 def _end(trace: Trace, reference: str, choices: list[str]) -> str:
@@ -154,8 +136,8 @@ def _trajectory(location: Location, row: Row, reference: str, number: int, attem
     extra.pop("answer")
     system = taught(attempt.trace.protocol).system
     messages = (
-        Message(said.role, system if said.role == "system" else MARK * len(said.images) + said.text)
-        for said in attempt.trace.messages
+        Message(each.role, system if each.role == "system" else MARK * len(each.images) + each.text)
+        for each in attempt.trace.messages
     )
     record = Record(tuple(messages), id=f"{row.id}-{number}", question=question, answer=reference, extra=extra)
     return row_of(record, [store(location, shown) for shown in attempt.images])

@@ -200,7 +200,7 @@ def _task(config: SynthConfig, number: int) -> Task:
     rng = random.Random(key)
     if config.is_plain:
         return tasks.polygon(rng, config.split, config.sides)
-    family = tasks.chosen(config.families or (polygons.NAME,), rng)
+    family = families.get(rng.choice(config.families or (polygons.NAME,)))
     if rng.random() < config.refusals:
         return tasks.refusal(rng, config.split, family, config.difficulty, direct=config.pattern == "direct")
     counterfactual_rng = random.Random(f"{key} twin") if config.counterfactuals else None

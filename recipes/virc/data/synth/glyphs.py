@@ -44,9 +44,7 @@ def plottable(text: str) -> bool:
     return set(text) <= _STROKES.keys()
 
 
-@lru_cache(maxsize=64)
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size=size)
+_font = lru_cache(maxsize=64)(ImageFont.load_default)
 
 
 @lru_cache(maxsize=4096)

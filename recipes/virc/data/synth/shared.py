@@ -48,12 +48,9 @@ def placed(text: str, middle: Point, style: Style) -> Label:
 
 
 def is_legible(problem: Any, figure: Image.Image, boxes: Sequence[Box], crop: tuple[int, int]) -> bool:
-    """Whether each box has its own crop that holds it, and every label is free of lines and other labels.
+    """Whether each box has its own crop of that size in px, and every label is free of lines and other labels.
 
-    Args:
-        figure: the picture without its labels.
-        boxes: what is to be read, each in one crop.
-        crop: (width, height) of a crop in px.
+    `figure` is the picture without its labels.
     """
     crops = [window(box, crop, figure.size) for box in boxes]
     if len(set(crops)) < len(crops) or not all(map(inside, boxes, crops)):

@@ -6,6 +6,7 @@ Sizes are in px. `tiny` was trained on these drawings: the same seed must always
 import math
 import random
 from collections.abc import Sequence
+from itertools import combinations
 
 import msgspec
 from PIL import Image, ImageDraw
@@ -52,8 +53,7 @@ def polygon(rng: random.Random, sides: int, width: int, height: int) -> list[Poi
     points = [(rng.uniform(margin, width - margin), rng.uniform(margin, height - margin)) for _ in range(sides)]
     middle = (sum(x for x, _ in points) / sides, sum(y for _, y in points) / sides)
     points.sort(key=lambda p: math.atan2(p[1] - middle[1], p[0] - middle[0]))
-    apart = min(math.dist(points[i], points[j]) for i in range(sides) for j in range(i))
-    if apart < 72:
+    if min(math.dist(one, other) for one, other in combinations(points, 2)) < 72:
         return None
     start = rng.randrange(sides)
     return points[start:] + points[:start]

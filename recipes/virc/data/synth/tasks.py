@@ -9,7 +9,6 @@ from PIL import Image
 
 from virc.data.synth import unfamiliar, worked
 from virc.data.synth.families import polygons
-from virc.data.synth.families import registry as families
 from virc.data.synth.families.registry import Family
 from virc.data.synth.problem import LARGEST, Difficulty, Split
 from virc.data.synth.worked import Pattern
@@ -81,13 +80,14 @@ def task(
     problem = family.generate(rng, split, difficulty)
     solution = family.solution(problem)
     patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)
+    other = family.counterfactual(problem, counterfactual_rng) if counterfactual_rng else None
     return Task(
         problem.question,
         family.draw(problem),
         solution.answer,
         {name: worked.replies(solution, name, rng) for name in patterns},
         _about(family, problem, [spot.box for spot in solution.spots]),
-        _counterfactual(family, problem, counterfactual_rng) if counterfactual_rng else None,
+        Counterfactual(family.draw(other), family.solution(other).answer) if other else None,
     )
 
 
@@ -116,16 +116,6 @@ def refusal(
     picture = picture.resize(size, Image.Resampling.BICUBIC)
     question = problem.question if rng.random() < 0.6 else unfamiliar.question(rng)
     return Task(question, picture, UNREADABLE, refused, {"category": about["category"]})
-
-
-def chosen(names: Sequence[str], rng: random.Random) -> Family:
-    """One of the families of these names."""
-    return families.get(rng.choice(names))
-
-
-def _counterfactual(family: Family, problem: Any, rng: random.Random) -> Counterfactual:
-    other = family.counterfactual(problem, rng)
-    return Counterfactual(family.draw(other), family.solution(other).answer)
 
 
 def _about(family: Family, problem: Any, looks: Sequence[Sequence[int]]) -> dict[str, Any]:

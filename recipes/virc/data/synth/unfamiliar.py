@@ -125,8 +125,7 @@ def _text(rng: random.Random, width: int, height: int) -> Image.Image:
 def _word(rng: random.Random, face: Face) -> Image.Image:
     """One of a few hundred words, so that their masks stay cached."""
     seed = rng.randrange(200)
-    spelled = random.Random(seed)
-    return mask("".join(spelled.choices(LETTERS + "0123456789", k=1 + seed % 8)), face)
+    return mask("".join(random.Random(seed).choices(LETTERS + "0123456789", k=1 + seed % 8)), face)
 
 
 def _chart(rng: random.Random, width: int, height: int) -> Image.Image:

@@ -166,7 +166,10 @@ def _generate(rng: random.Random, difficulty: Difficulty, bars: bool) -> Chart |
     else:
         step, most = 0, rng.choice((20, 50, 100))
     names = rng.choice([names for names in NAMES if len(names) >= count])
-    style = _style(rng, names)
+    style = sketch.random_style(rng)
+    kind = style.face.kind if len(names[0]) == 1 else "sans"  # the plotter has capitals and digits alone
+    face = msgspec.structs.replace(style.face, kind=kind, size=min(style.face.size, 12))
+    style = msgspec.structs.replace(style, face=face, dashed=False)
     start = rng.randrange(len(names) - count + 1)
     chosen = rng.sample(names, count) if len(names[0]) == 1 else names[start : start + count]
     ask = rng.choice(ASKS[difficulty])
@@ -174,19 +177,9 @@ def _generate(rng: random.Random, difficulty: Difficulty, bars: bool) -> Chart |
     question = rng.choice(QUESTIONS[ask]).format(*(chosen[index] for index in asked))
     fill = rng.choice((style.paper, 225, 200))
     problem = Chart(width, height, (), step, (), most, bars, fill, ask, asked, question, style)
-    values = _values(rng, step, most, count)
-    columns = _columns(problem, chosen, values)
+    columns = _columns(problem, chosen, _values(rng, step, most, count))
     problem = msgspec.structs.replace(problem, columns=columns, ticks=_ticks(problem))
     return problem if problem.answer and _legible(problem) else None
-
-
-def _style(rng: random.Random, names: Sequence[str]) -> Style:
-    style = sketch.random_style(rng)
-    # The plotter has capitals and digits alone.
-    kind = style.face.kind if len(names[0]) == 1 else "sans"
-    size = min(style.face.size, 12)
-    face = msgspec.structs.replace(style.face, kind=kind, size=size)
-    return msgspec.structs.replace(style, face=face, dashed=False)
 
 
 def _values(rng: random.Random, step: int, most: int, count: int) -> list[int]:
@@ -196,8 +189,7 @@ def _values(rng: random.Random, step: int, most: int, count: int) -> list[int]:
 
 def _y(problem: Chart, value: float) -> int:
     """The position of a value, px from the top."""
-    room = problem.height - _TOP - _FOOT
-    return problem.height - _FOOT - round(room * value / problem.most)
+    return problem.height - _FOOT - round((problem.height - _TOP - _FOOT) * value / problem.most)
 
 
 def _columns(problem: Chart, names: Sequence[str], values: list[int]) -> tuple[Column, ...]:
@@ -227,8 +219,8 @@ def _axis(problem: Chart) -> list[Spot]:
     """The crop of the numbers of the grid lines, which shows what one line is worth."""
     if not problem.step:
         return []
-    box = 0, 0, PITCH, problem.height
-    return [Spot(box, (0, 0, PITCH + 28, problem.height), f"One line is {problem.step}.")]
+    again = 0, 0, PITCH + 28, problem.height
+    return [Spot((0, 0, PITCH, problem.height), again, f"One line is {problem.step}.")]
 
 
 def _strip(problem: Chart, column: Column) -> Spot:

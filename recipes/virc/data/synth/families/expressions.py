@@ -187,15 +187,16 @@ def _generate(rng: random.Random, difficulty: Difficulty, sides: int) -> Express
     x, constants = found
     style = msgspec.structs.replace(sketch.random_style(rng), dashed=False)
     letters = rng.sample(NAMES, sides)
-    angles = []
-    for index, letter in enumerate(letters):
-        angle = _angle(points, index, letter, factors[index], constants[index], style)
-        if angle is None:
-            return None
-        angles.append(angle)
+    values = zip(range(sides), letters, factors, constants, strict=True)
+    angles = tuple(filter(None, (_angle(points, *each, style) for each in values)))
+    if len(angles) < sides:
+        return None
     asked = rng.choice([index for index, factor in enumerate(factors) if factor])
-    question = _question(rng, letters, asked, degrees[asked])
-    problem = Expressions(width, height, tuple(angles), x, asked, question, style, difficulty)
+    question = shared.question_about(rng, QUESTIONS, letters, asked)
+    if rng.random() < 0.25:  # choices, as published questions offer them
+        others = {degrees[asked] + 5 * away for away in rng.sample([-4, -3, -2, -1, 1, 2, 3, 4], 3)}
+        question += f" Choices: {' '.join(map(str, sorted({degrees[asked], *others})))}"
+    problem = Expressions(width, height, angles, x, asked, question, style, difficulty)
     return problem if _legible(problem) else None
 
 
@@ -229,16 +230,11 @@ def _angle(points: Sequence[Point], index: int, letter: str, factor: int, consta
     for depth in range(12, _FAR, 2):
         box = around((x + depth * inward[0], y + depth * inward[1]), size)
         if _within(box, points):
-            arrow = _arrow(inward, depth, size) if depth >= _NEAR else 0.0
+            out = min(side / 2 / abs(part) if part else math.inf for side, part in zip(size, inward, strict=True))
+            start = depth - out - 4  # of the arrow, where there is room for one
+            arrow = start if depth >= _NEAR and start - _TIP > 8 else 0.0
             return Angle(factor, constant, (x, y), inward, depth, arrow, name, Label(text, box))
     return None
-
-
-def _arrow(inward: Point, depth: float, size: tuple[int, int]) -> float:
-    """Where the arrow from a label of that size begins, px from its corner; 0 where there is no room for one."""
-    out = min(side / 2 / abs(part) if part else math.inf for side, part in zip(size, inward, strict=True))
-    start = depth - out - 4
-    return start if start - _TIP > 8 else 0.0
 
 
 def _within(box: Box, points: Sequence[Point]) -> bool:
@@ -275,15 +271,6 @@ def _figure(problem: Expressions) -> Image.Image:
             start = x + angle.arrow * dx, y + angle.arrow * dy
             sketch.arrow(pencil, start, (x + _TIP * dx, y + _TIP * dy), style)
     return image
-
-
-def _question(rng: random.Random, letters: Sequence[str], asked: int, answer: int) -> str:
-    """The question, which in one case of four offers choices as published ones do."""
-    text = shared.question_about(rng, QUESTIONS, letters, asked)
-    if rng.random() < 0.25:
-        others = {answer + 5 * away for away in rng.sample([-4, -3, -2, -1, 1, 2, 3, 4], 3)}
-        text += f" Choices: {' '.join(map(str, sorted({answer, *others})))}"
-    return text
 
 
 def _times(factor: int) -> str:

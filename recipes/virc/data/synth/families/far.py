@@ -172,8 +172,7 @@ def _generate(rng: random.Random, difficulty: Difficulty, count: int) -> Far | N
     asked = tuple(rng.sample(names, 1 if ask == "value" else 2))
     question = rng.choice(QUESTIONS[ask]).format(*asked)
     problem = Far(width, height, tuple(plates), ask, asked, question, style, difficulty)
-    boxes = [plate.box for plate in plates]
-    legible = problem.answer and shared.is_legible(problem, _figure(problem), boxes, CROP)
+    legible = problem.answer and shared.is_legible(problem, _figure(problem), [plate.box for plate in plates], CROP)
     return problem if legible else None
 
 

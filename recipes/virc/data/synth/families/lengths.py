@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -122,7 +123,8 @@ def counterfactual(problem: Lengths, rng: random.Random) -> Lengths:
         if problem.kind == "parallel":
             lengths: Sequence[int] = _proportion(rng)
         elif problem.kind == "left_over":
-            lengths = _summing(rng, problem.given, len(problem.parts))
+            cuts = sorted(rng.sample(range(1, problem.given), len(problem.parts) - 1))
+            lengths = [high - low for low, high in pairwise([0, *cuts, problem.given])]
         else:
             lengths = [rng.randint(4, 40) for _ in problem.parts]
         parts = tuple(map(partial(_relabelled, problem), problem.parts, lengths))
@@ -143,7 +145,12 @@ def solution(problem: Lengths) -> Solution:
     """Read every length, then add, double, take away or put in proportion."""
     printed = [part.length for part in problem.reading_order() if part.label.text != "?"]
     if problem.kind == "parallel":
-        plan, steps = "I need the parts of both sides: they are in proportion.", _proportional(problem)
+        plan = "I need the parts of both sides: they are in proportion."
+        lengths = [part.length for part in problem.parts]
+        hidden = next(index for index, part in enumerate(problem.parts) if part.label.text == "?")
+        # The parts are AD, DB, AE, EC: beside the hidden one on its side, across from it, and the remaining one.
+        same, across, third = lengths[hidden ^ 1], lengths[hidden ^ 2], lengths[hidden ^ 3]
+        steps = [f"{same} · {across} = {same * across}.", f"{same * across} : {third} = {lengths[hidden]}."]
     elif problem.kind == "left_over":
         plan = "I need the other sides: the perimeter leaves the last one over."
         taken, _ = sums.moved(problem.given, [-length for length in printed])
@@ -163,15 +170,6 @@ def absent(problem: Lengths, rng: random.Random) -> tuple[str, Solution]:
     one, two = rng.sample([name for name in NAMES if name not in present], 2)
     question = rng.choice(("How long is {}?", "Find {}.", "What is the length of {}?")).format(one + two)
     return question, searched(NOUN, spots(problem))
-
-
-def _proportional(problem: Lengths) -> list[str]:
-    """a is to b as c is to d: the product of the known cross pair, divided by the third."""
-    lengths = [part.length for part in problem.parts]
-    hidden = next(index for index, part in enumerate(problem.parts) if part.label.text == "?")
-    # The parts are AD, DB, AE, EC: beside the hidden one on its side, across from it, and the remaining one.
-    same, across, third = lengths[hidden ^ 1], lengths[hidden ^ 2], lengths[hidden ^ 3]
-    return [f"{same} · {across} = {same * across}.", f"{same * across} : {third} = {lengths[hidden]}."]
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -252,12 +250,6 @@ def _proportion(rng: random.Random) -> list[int]:
     p, q = rng.choice(_RATIOS)
     one, other = rng.sample(range(2, 13), 2)
     return [p * one, q * one, p * other, q * other]
-
-
-def _summing(rng: random.Random, total: int, count: int) -> list[int]:
-    """So many lengths of that sum."""
-    cuts = sorted(rng.sample(range(1, total), count - 1))
-    return [high - low for low, high in zip([0, *cuts], [*cuts, total], strict=True)]
 
 
 def _generate(rng: random.Random, kind: Kind) -> Lengths | None:

@@ -8,6 +8,7 @@ be computed from the angle sum) or, in one case of five, for one that is printed
 import math
 import random
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import msgspec
 from PIL import Image
@@ -98,12 +99,7 @@ def generate(
     *,
     sides: Sequence[int] | None = None,
 ) -> Diagram:
-    """A legible figure of that split.
-
-    Args:
-        difficulty: None mixes.
-        sides: numbers of sides to choose from, whatever the difficulty.
-    """
+    """A legible figure of that split; with `sides` of one of these numbers of sides, whatever the difficulty."""
     count = rng.choice(sides or SIDES[difficulty])
     return shared.draw_until_legible(lambda: _generate(rng, count), split)
 
@@ -229,9 +225,9 @@ def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden
 def _legible(corners: Sequence[Corner], width: int, height: int) -> bool:
     """No label leaves the page or meets another, and each corner's labels fit in its crop."""
     boxes = [box for corner in corners for box in (corner.letter_box, corner.value_box)]
-    if any(b[0] < 1 or b[1] < 1 or b[2] > width - 1 or b[3] > height - 1 for b in boxes):
+    if not all(inside(box, (1, 1, width - 1, height - 1)) for box in boxes):
         return False
-    if any(meet(boxes[i], boxes[j]) for i in range(len(boxes)) for j in range(i)):
+    if any(meet(one, other) for one, other in combinations(boxes, 2)):
         return False
     crops = [crop_of(corner, width, height) for corner in corners]
     if len(set(crops)) < len(crops):
