@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from virc.data.check.result import Rules
-from virc.data.check.run import CheckConfig, check
-from virc.data.check.workers import check_rows
+from virc.data.check.run import CheckConfig, check, check_rows
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message, Picture, Record
 

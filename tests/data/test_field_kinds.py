@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from virc.data.formats.registry import get, only_source
-from virc.data.rows.kinds import Kinds
+from virc.data.formats.sft import Kinds
 
 TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 

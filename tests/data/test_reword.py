@@ -12,7 +12,7 @@ from PIL import Image
 from support.called import virc
 
 from virc.core.errors import DataError
-from virc.data.convert.reword import reworded
+from virc.data.convert.recode import reworded
 from virc.data.rows.record import Message, Picture, Record
 from virc.data.synth import worked
 from virc.reasoning.grammar import TAGS, CallForm, Grammar

@@ -3,22 +3,25 @@
 import hashlib
 import re
 import shutil
-from collections import Counter
+import sqlite3
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
-from itertools import chain
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from virc.core.errors import DataError, UsageError
+from virc.core.errors import DataError, UsageError, VircError
 from virc.core.files import fresh_folder
+from virc.core.parallel import LostWorkerError, in_order
+from virc.core.text import clause
 from virc.data.check.coordinates import rules_for
-from virc.data.check.keys import KeyStore, key_of
 from virc.data.check.llamafactory import check_entry
-from virc.data.check.result import Counts, Fault, RowResult
-from virc.data.check.workers import check_rows
+from virc.data.check.result import Counts, Fault, RowResult, Rules
+from virc.data.check.row import check_row
 from virc.data.formats.registry import Row, Source, Writing, get, sources
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record
@@ -30,6 +33,15 @@ HELD_OUT = re.compile(r"(?<![a-z])(?:val|valid|validation|test|dev|eval|held[-_ 
 """What the name of a dataset says that is not to be trained on."""
 MOST_PROTOCOLS = 100
 """Distinct system messages that are told apart in one file."""
+_AT_ONCE = 8
+"""Rows that a process gets together: enough to outweigh the transfer, few enough to stop soon."""
+_SETUP = """
+PRAGMA cache_size = -16384;
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE seen (key INTEGER PRIMARY KEY, number INTEGER);
+BEGIN;
+"""
 
 
 class CheckConfig(msgspec.Struct, frozen=True):
@@ -186,6 +198,41 @@ def check(
     return run.report
 
 
+class KeyStore:
+    """A set of keys, each with the number it first came with; kept in a file that ends with the process.
+
+    `get` and `add` raise VircError where the disk refuses.
+    """
+
+    def __init__(self) -> None:
+        self._base = sqlite3.connect("", isolation_level=None)  # "": a file that no other process can open
+        self._base.executescript(_SETUP)
+        self.close = self._base.close
+
+    def get(self, key: int) -> int | None:
+        """The number that came with a key, if it came."""
+        return self._execute("SELECT number FROM seen WHERE key = ?", key)
+
+    def add(self, key: int, number: int) -> None:
+        """Keep a key, unless it is there."""
+        self._execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", key, number)
+
+    def _execute(self, text: str, *values: int) -> int | None:
+        try:
+            with closing(self._base.execute(text, values)) as cursor:
+                row = cursor.fetchone()
+        except sqlite3.Error as error:
+            hint = "TMPDIR names a folder with more room"
+            raise VircError(f"cannot keep what was seen on disk: {clause(error)}", hint) from error
+        return int(row[0]) if row else None
+
+
+def key_of(*parts: object) -> int:
+    """64 bits that stand for some values."""
+    text = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
 class _Run:
     """One check, and what was found so far."""
 
@@ -274,3 +321,48 @@ def _rows(source: Source) -> Iterator[Row]:
             yield row
     except DataError as fault:
         yield Row(number + 1, fault=fault)
+
+
+def check_rows(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tuple[Row, RowResult]]:
+    """Each row with its result, in order; with 1 worker they are checked in this process."""
+    if workers == 1:
+        yield from ((row, check_row(rules, row)) for row in rows)
+        return
+    under_way: deque[list[Row]] = deque()
+
+    def chunks() -> Iterator[list[Row]]:
+        source = iter(rows)
+        while chunk := list(islice(source, _AT_ONCE)):
+            under_way.append(chunk)
+            yield chunk
+
+    remaining = chunks()
+    while True:
+        try:
+            for found in in_order(partial(_check, rules), remaining, workers):
+                yield from zip(under_way.popleft(), found, strict=True)
+            return
+        except LostWorkerError:
+            left = [row for chunk in under_way for row in chunk]
+            under_way.clear()
+            yield from zip(left, _one_by_one(left, rules), strict=True)
+
+
+def _check(rules: Rules, rows: list[Row]) -> list[RowResult]:
+    return [check_row(rules, row) for row in rows]
+
+
+def _one_by_one(rows: list[Row], rules: Rules) -> Iterator[RowResult]:
+    """Results of one process, so that it is known at which row it ends; the next process begins behind that."""
+    while rows:
+        done = 0
+        try:
+            for result in in_order(partial(check_row, rules), rows, 1, apart=True):
+                done += 1
+                yield result
+        except LostWorkerError:
+            row = rows[done]
+            message = "checking it ends the process: an image that breaks the decoder, or the memory"
+            yield RowResult(row.number, row.record.id if row.record else None, (Fault("crash", message),))
+            done += 1
+        rows = rows[done:]

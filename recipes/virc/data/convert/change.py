@@ -12,8 +12,7 @@ from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.files import expanded
 from virc.core.limits import check_problem
 from virc.core.text import clause, plain
-from virc.data.convert.recode import Boxes, recoded, replayed
-from virc.data.convert.reword import reworded
+from virc.data.convert.recode import Boxes, recoded, replayed, reworded
 from virc.data.formats import rl
 from virc.data.formats.registry import Holds, Row
 from virc.data.protocol.extract import extract

@@ -12,7 +12,6 @@ from virc.core.errors import DataError
 from virc.core.json_stream import Fields, array_rows, one_line
 from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, Holds, Row, Source, Writing, file_for, read_info
-from virc.data.rows.kinds import Kinds
 from virc.data.rows.record import Message, Picture, Record, Role
 
 NAME = "sft"
@@ -27,6 +26,10 @@ TAGS = {"role_tag": "role", "content_tag": "content"} | {f"{role}_tag": role for
 """How our files name roles and texts."""
 _DEFAULT_TAGS = {
     "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system",
+}  # fmt: skip
+_MOST_FIELDS = 10_000  # fields, those of objects within rows counted too
+_KIND_NAMES: Mapping[type, str] = {
+    bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object",
 }  # fmt: skip
 
 
@@ -232,3 +235,43 @@ def _images(value: object) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError("its images are not a list of names")
     return names
+
+
+class Kinds:
+    """The kind of value that each field held first, and in which row: LLaMA-Factory needs one kind in every row."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, int]] = {}
+
+    def flaws(self, number: int, row: Fields) -> Iterator[str]:
+        """What the reader would stop at in a row, at most one flaw of each sort; later rows are compared with it."""
+        found: dict[str, str] = {}
+        for path, value in _values(row):
+            kind = _KIND_NAMES[type(value)]
+            first, where = self._first.get(path, (kind, number))
+            if first != kind:
+                flaw = f"{plain(path, 60)} is {kind}, and {first} in row {where}: LLaMA-Factory stops at the file"
+                found.setdefault("kind", flaw)
+            elif len(self._first) < _MOST_FIELDS:
+                self._first.setdefault(path, (kind, number))
+            if kind == "text":
+                try:
+                    str(value).encode()
+                except UnicodeEncodeError:
+                    flaw = f"{plain(path, 60)} holds half a character: LLaMA-Factory stops at it"
+                    found.setdefault("half", flaw)
+        yield from found.values()
+
+
+def _values(row: Fields) -> Iterator[tuple[str, object]]:
+    """Every value in a row with the path to it, but null, which goes with any kind."""
+    left: list[tuple[str, object]] = list(row.items())
+    while left:
+        path, value = left.pop()
+        if value is None:
+            continue
+        yield path, value
+        if isinstance(value, dict):
+            left.extend((f"{path}.{key}", inner) for key, inner in value.items())
+        elif isinstance(value, list):
+            left.extend((f"{path}[]", inner) for inner in value)

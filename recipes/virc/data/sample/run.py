@@ -1,19 +1,34 @@
-"""Trajectories by rejection sampling: the rows of a file in, a dataset out."""
+"""Trajectories by rejection sampling: problems are rolled out several times, and right solutions are kept.
+
+A rollout is drawn as in RL: one try per turn, no deviation forgiven. So a reward or a check accepts all that is kept,
+and the share of right rollouts is the pass rate of the model.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from virc.core.errors import DataError, NoAnswerError, UsageError
+from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.core.files import expanded
-from virc.data.sample.dataset import SCHEMA, Totals, begun, location_of, publish
-from virc.data.sample.sample import SampleConfig, sample, sampling_facts
+from virc.core.result_log import Claims
+from virc.core.seeds import derived
+from virc.core.timeouts import Deadline
+from virc.data.formats.sft import row_of
+from virc.data.rows.record import MARK, Message, Record
+from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, store
 from virc.families.registry import taught
+from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
+from virc.reasoning.trace import Trace
+from virc.scoring.rules import same
 from virc.solving.api import open_rows
-from virc.solving.batch import BatchConfig, RowDone, as_line, made_with
+from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, outage_of, shown_images, through, workers_for
+from virc.solving.one import Attempt, OnEvent, attempts
 from virc.solving.outcome import Fields
 from virc.solving.progress import Progress
-from virc.solving.rows import read_rows
+from virc.solving.rows import Row, read_rows
 from virc.solving.setup import OnFacts, Setup, open_setup
 
 
@@ -108,3 +123,120 @@ def _nothing(source: str, totals: Totals, embedded: bool) -> DataError | NoAnswe
         return DataError(f"{source} has no rows")
     hint = REAL_MODELS if embedded else "a stronger model, or a larger --samples"
     return NoAnswerError(f"none of {totals.rollouts} rollouts is right: there is nothing to train on", hint)
+
+
+class SampleConfig(msgspec.Struct, frozen=True):
+    """How rows are sampled.
+
+    Args:
+        batch: how they are solved. Of its `solving`, `samples` are the rollouts of a problem; every problem
+            has its own seeds, derived from `seed` and its id.
+        keep: most trajectories of one problem.
+        location: where images go.
+    """
+
+    batch: BatchConfig
+    keep: int
+    location: Location
+
+
+def sample(
+    config: SampleConfig,
+    opened: Opened,
+    rows: Iterable[Row],
+    claims: Claims,
+    on_row: Callable[[RowDone], None],
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Roll out every problem that is still to be done.
+
+    Args:
+        claims: which problems are done.
+        on_row: called with every problem when it is done, one at a time: its fields are `line`, `rollouts`, `right`,
+            `pass_rate`, `ended` (how many rollouts ended in which way), `answers` and `kept` (rows of the
+            trajectories format, whose images are in location).
+        on_wait: called when the endpoint is unreachable and is waited for.
+
+    Raises:
+        NetworkError: the endpoint became unreachable and stayed so.
+        VircError: the endpoint failed row after row for a reason of its own.
+    """
+
+    def work(row: Row, on_event: OnEvent) -> RowDone:
+        return RowDone(row, _sampled(config, opened, row, on_event))
+
+    workers = workers_for(config.batch.at_once, opened)
+    through(rows, claims, work, on_row, workers, outage_of(opened, on_wait))
+
+
+def sampling_facts(known: Fields, keep: int) -> Fields:
+    """The `facts` of a model with the settings as sampling has them."""
+    settings = dict(known["settings"])
+    return known | {"settings": {"n": settings.pop("samples"), "keep": keep, **settings}}
+
+
+def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) -> Fields:
+    reference, choices = _reference(row), [str(choice) for choice in row.passed.get("choices") or ()]
+    seed = derived(config.batch.solving.seed, row.id)
+    solving = msgspec.structs.replace(config.batch.solving, seed=seed, tries=1, tolerate=frozenset(), keep_images=True)
+    deadline = Deadline(solving.timeout)
+    images = shown_images(config.batch, opened, row, deadline)
+    arguments = (solving, opened.backend, opened.chat_protocol.protocol, images, row.question)
+    ended: Counter[str] = Counter()
+    answers: list[str | None] = []
+    kept: dict[tuple[str, ...], Fields] = {}  # by the replies: a repeated solution teaches nothing
+    for number, attempt in enumerate(attempts(*arguments, on_event=on_event, deadline=deadline), 1):
+        broken, last = attempt.broken, number == solving.samples and not ended.keys() - {"failed"}
+        common = not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere
+        if broken is not None and (last or common):  # the others would fail with it, too, or all have
+            raise broken
+        end = _end(attempt.trace, reference, choices)
+        ended[end] += 1
+        answers.append(attempt.trace.answer)
+        replies = tuple(unit.text for unit in attempt.trace.units)
+        if end == "right" and len(kept) < config.keep and replies not in kept:
+            kept[replies] = _trajectory(config.location, row, reference, number, attempt)
+    return {
+        "line": row.line,
+        "rollouts": solving.samples,
+        "right": ended["right"],
+        "pass_rate": ended["right"] / solving.samples,
+        "ended": dict(ended),
+        "answers": answers,
+        "kept": list(kept.values()),
+    }
+
+
+def _reference(row: Row) -> str:
+    """The answer of a row. Raises DataError: it has none, or its question would be taken for an image."""
+    answer = row.passed.get("answer")
+    if type(answer) not in (str, int, float) or not str(answer).strip():
+        raise DataError(f"line {row.line}: it has no answer to compare the rollouts with")
+    if MARK in row.question:
+        raise DataError(f"line {row.line}: the question holds {MARK}, which stands for an image in training data")
+    return str(answer)
+
+
+def _end(trace: Trace, reference: str, choices: list[str]) -> str:
+    """How a rollout ended: `right`, `wrong`, `failed` where the model did, else what was wrong in it."""
+    if trace.answer is None:
+        assert trace.failure
+        kind = trace.failure.kind
+        return "failed" if kind == "engine" else trace.pending[-1].kind if kind == "tries" else kind
+    if any(MARK in message.text for message in trace.messages):
+        return "marks"
+    return "right" if same(trace.answer, reference, choices) else "wrong"
+
+
+def _trajectory(location: Location, row: Row, reference: str, number: int, attempt: Attempt) -> Fields:
+    """The row of a rollout in the dataset, its images in location."""
+    extra = dict(row.passed)
+    question = extra.pop("question")
+    extra.pop("answer")
+    system = taught(attempt.trace.protocol).system
+    messages = (
+        Message(each.role, system if each.role == "system" else MARK * len(each.images) + each.text)
+        for each in attempt.trace.messages
+    )
+    record = Record(tuple(messages), id=f"{row.id}-{number}", question=question, answer=reference, extra=extra)
+    return row_of(record, [store(location, shown) for shown in attempt.images])
