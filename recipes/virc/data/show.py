@@ -37,7 +37,6 @@ class RowImage(msgspec.Struct, frozen=True):
     """An image of a row.
 
     Args:
-        name: as the row has it.
         shown: as the model sees it, or a placeholder that says why it cannot.
         size: (width, height) in px as shown; of an image that does not open what the text says, None if nothing.
         fault: why it does not open.
@@ -54,9 +53,7 @@ class RowView(msgspec.Struct, frozen=True):
 
     Args:
         number: of the row, from 1.
-        record: what it has.
         trace: its conversation as a trace; a reply that cannot be used is a rejected try of its unit.
-        images: as many as the trace has.
         faults: what a check of the row finds, one clause each.
         why: how it is known what boxes are counted in.
     """
@@ -86,11 +83,7 @@ class RowView(msgspec.Struct, frozen=True):
 
 
 def find(source: Source, number: int = 1, id: str | None = None) -> Row:
-    """The row of that number, or the first that has that id; its record may be missing, with the fault.
-
-    Raises:
-        DataError: there is none.
-    """
+    """The row of that number or the first of that id, whose record may be missing. Raises DataError: there is none."""
     file_format = get(source.format)
     if id is None:
         row: Row | None = next(file_format.read(source, number), None)
@@ -125,11 +118,7 @@ def view(source: Source, row: Row) -> RowView:
 
 
 def write_page(view: RowView, source: Source, to: Path) -> Path:
-    """Write the row as an HTML page, to that file or to `row-N.html` in that folder; returns the file.
-
-    Raises:
-        VircError: the disk refuses.
-    """
+    """Write the row as an HTML page: that file, or `row-N.html` in that folder. Raises VircError: the disk refuses."""
     from virc.solving.trace_page import render_page
 
     path = to if to.suffix.lower() in (".html", ".htm") else to / f"row-{view.number}.html"
@@ -206,14 +195,23 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
             made = messages[at + 1].images if at + 1 < len(messages) else ()
             units.append(_unit(message.text, sizes[:before], made[0] if made else None, rules))
         before += len(message.images)
-    question = _question(record, messages, rules.protocol)
+    question = record.question or ""
+    first = next((message for message in messages if message.role == "user"), None)
+    if record.question is None and first:  # the whole turn where the row does not show the question in it
+        known = question_of(first.text, rules.protocol, len(first.images) or None) if rules.protocol else None
+        question = first.text if known is None else known
     if not messages:
         messages = [Message("user", question, tuple(range(len(images))))]
+    calls = {unit.shown: unit.call for unit in units if unit.call and unit.shown is not None}
+    records = []
+    for index, image in enumerate(images):
+        parent, box = (call.index, call.box) if (call := calls.get(index)) else (None, None)
+        records.append(ImageRecord(index, *image.shown.size, image.name, parent, box))
     unknown = Protocol("", "", "", "", "", coordinates=rules.coordinates, name="not found")
     return Trace(
         question=question,
         protocol=rules.protocol or unknown,
-        images=_image_records(images, units),
+        images=records,
         messages=messages,
         units=units,
         answer=units[-1].answer if units else record.answer if not record.messages else None,
@@ -236,22 +234,3 @@ def _unit(text: str, sizes: Sequence[Size | None], made: int | None, rules: Rule
         kind = error.kind if isinstance(error, FormatError) else "tool"
         return Unit(text, think, shown=made, rejected=(Rejected(text, kind, str(error)),))
     return Unit(text, think, checked.call, checked.deviations, shown=made)
-
-
-def _image_records(images: Sequence[RowImage], units: Sequence[Unit]) -> list[ImageRecord]:
-    calls = {unit.shown: unit.call for unit in units if unit.call and unit.shown is not None}
-    records = []
-    for index, image in enumerate(images):
-        call = calls.get(index)
-        parent, box = (call.index, call.box) if call else (None, None)
-        records.append(ImageRecord(index, *image.shown.size, image.name, parent, box))
-    return records
-
-
-def _question(record: Record, messages: Sequence[Message], protocol: Protocol | None) -> str:
-    """The question; where the row does not show it apart from its chat protocol, the whole first user turn."""
-    first = next((message for message in messages if message.role == "user"), None)
-    if record.question is not None or first is None:
-        return record.question or ""
-    question = question_of(first.text, protocol, len(first.images) or None) if protocol else None
-    return first.text if question is None else question

@@ -19,13 +19,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What rows are checked against.
-
-    Args:
-        holds: what rows of their format are.
-        coordinates: what boxes mean.
-        protocol: the chat protocol of the rows, where it is known.
-    """
+    """What rows are checked against: what rows of their format are, what boxes mean, and the chat protocol if known."""
 
     holds: Holds
     coordinates: Coordinates = "pixel"
@@ -77,9 +71,6 @@ class RowResult(msgspec.Struct, frozen=True):
 
     Args:
         number: of the row in its file, from 1.
-        id: as the row has it.
-        faults: in the order in which they were found.
-        counts: what it has.
         key: what no other row of its dataset may have; None where rows of this kind have no id.
         inputs: hashes of the pixels of its inputs.
         system: its system message, "" for none; None where the row has no conversation.

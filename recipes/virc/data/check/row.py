@@ -38,12 +38,14 @@ def check_row(rules: Rules, row: Row) -> RowResult:
         *_faults(record, shown, rules),
     ]
     inputs = [found[index] for index in inputs_of(record) if index < len(found)]
+    turn = record.extra.get("turn") if rules.holds == "prompts" else None
+    key = None if record.id is None else msgspec.json.encode([record.id, str(turn)]).decode()
     return RowResult(
         row.number,
         record.id,
         tuple(faults),
         _counts(record, found, inputs, shown, rules.grammar),
-        _key(record, rules),
+        key,
         tuple(dict.fromkeys(each.pixels for each in inputs if each.size)),
         system_of(record) if record.messages else None,
     )
@@ -160,11 +162,3 @@ def _counts(
         both=fits.count((True, True)),
         unanswered=int(not record.messages and record.answer is None),
     )
-
-
-def _key(record: Record, rules: Rules) -> str | None:
-    """The id, of prompts with the turn."""
-    if record.id is None:
-        return None
-    turn = record.extra.get("turn") if rules.holds == "prompts" else None
-    return msgspec.json.encode([record.id, str(turn)]).decode()

@@ -27,7 +27,6 @@ class Part(msgspec.Struct, frozen=True):
     """A source within a dataset.
 
     Args:
-        source: the file.
         change: what happens to its records.
         joined: rows of single units become trajectories first.
         skip_faulty: rows that cannot be read are left out, not an error.
@@ -73,7 +72,6 @@ class Dataset(msgspec.Struct, frozen=True):
     """Rows to write under one name.
 
     Args:
-        name: of the dataset.
         parts: where they come from, in this order.
         marks: for each part 1 or 0 for each of its `records`; None: all.
         aside: whether the other rows of these parts are another dataset.
@@ -113,11 +111,7 @@ def mixed(dataset: Dataset, seed: int, weights: Sequence[Fraction], count: int |
 
 
 def split(datasets: Sequence[Dataset], seed: int, name: str, share: float) -> list[Dataset]:
-    """Each dataset as two, NAME_train and NAME_`name`; no input image of any of them is on both sides.
-
-    Raises:
-        DataError: nothing can be set aside, or a row cannot be read.
-    """
+    """Each dataset as NAME_train and NAME_`name`, without a shared input image. Raises DataError: it cannot be done."""
     groups = Groups(seed)
     marks = [_grouped(groups, part, marks) for dataset in datasets for part, marks in dataset.marked_parts()]
     flags = groups.part(share)
@@ -186,7 +180,12 @@ class Groups:
 
     def add(self, keys: Iterable[Id]) -> None:
         """Add one row by its keys (at least one), such as the hashes of the pictures it shows."""
-        nodes = [self._root(self._at(score(self._seed, key))) for key in keys]
+        nodes = []
+        for value in (score(self._seed, key) for key in keys):
+            if value not in self._node:
+                self._node[value] = len(self._parent)
+                self._parent.append(len(self._parent))
+            nodes.append(self._root(self._node[value]))
         root = min(nodes)
         for node in nodes:
             self._parent[node] = root
@@ -206,12 +205,6 @@ class Groups:
                 taken.add(root)
                 room -= sizes[root]
         return bytearray(self._root(node) in taken for node in self._rows)
-
-    def _at(self, value: int) -> int:
-        if value not in self._node:
-            self._node[value] = len(self._parent)
-            self._parent.append(len(self._parent))
-        return self._node[value]
 
     def _root(self, node: int) -> int:
         while self._parent[node] != node:

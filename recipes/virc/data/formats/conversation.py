@@ -69,12 +69,7 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.json`: the messages of the one record.
-
-    Raises:
-        DataError: there are several records; one has no messages, text before an image, or an image that cannot be
-            read.
-    """
+    """`NAME.json`: the messages of the one record. Raises DataError: there are several, or it cannot be written so."""
     file = file_for(folder, name, ".json")
     count = 0
     for count, record in enumerate(islice(records, 2), 1):

@@ -133,11 +133,7 @@ def sources(path: Path) -> list[Source]:
 
 
 def left_out(path: Path) -> list[str]:
-    """The files that the `dataset_info.json` of a folder names and that are missing, while others are there.
-
-    Raises:
-        DataError: as `sources` does.
-    """
+    """The files that `dataset_info.json` in a folder names and that are missing, while others are there."""
     named = dict.fromkeys(file for _, _, file in _named(path)) if path.is_dir() else ()
     gone = [file for file in named if not is_file(path / file)]
     if gone:
@@ -165,11 +161,7 @@ def only_source(path: Path) -> Source:
 
 
 def read_info(folder: Path) -> dict[str, dict[str, Any]]:
-    """`dataset_info.json` of a folder: entries by dataset name; empty where there is none.
-
-    Raises:
-        DataError: it is no JSON object of objects.
-    """
+    """Entries of a folder's `dataset_info.json` by dataset name, if it has one. Raises DataError: it is malformed."""
     try:
         text = contents(folder / INFO, MOST_INFO_BYTES)
     except FileNotFoundError:
@@ -180,11 +172,7 @@ def read_info(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
-    """The entries of a `dataset_info.json` by dataset name; `place` names the file in errors.
-
-    Raises:
-        DataError: it is no JSON object of objects.
-    """
+    """Entries of a `dataset_info.json`; `place` names it in errors. Raises DataError: it is no object of objects."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:

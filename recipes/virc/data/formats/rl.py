@@ -47,11 +47,7 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.parquet`, one row for every reply of the records, in verl's columns.
-
-    Raises:
-        DataError: a record has no conversation, question or answer, or one that verl would refuse.
-    """
+    """`NAME.parquet`, a row for every reply, in verl's columns. Raises DataError: a record that verl would refuse."""
     rows = (row for record in records for row in split(record, settings.grammar))
     return write_as(file_for(folder, name, ".parquet"), rows, settings, turns=True)
 

@@ -46,21 +46,13 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The rows of the file, with the columns and tags that its entry names.
-
-    Raises:
-        DataError: the entry makes no sense of any row, or the file cannot be opened.
-    """
+    """The rows of the file, by the names in its entry. Raises DataError: the entry fits no row, or it is no file."""
     with opened(source.file) as file:
         yield from rows(source, array_rows(file, start), "row")
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.json`, and its entry in `dataset_info.json`.
-
-    Raises:
-        DataError: a record has no messages, or an image that cannot be read.
-    """
+    """`NAME.json` and its entry in `dataset_info.json`. Raises DataError: a record has no messages or no such image."""
     file = file_for(folder, name, ".json")
     count = 0
     with file.open("w", encoding="utf-8") as out:
@@ -131,11 +123,7 @@ class _Columns(msgspec.Struct, frozen=True):
 
 
 def rows(source: Source, values: Iterable[tuple[int, Fields | DataError]], unit: str) -> Iterator[Row]:
-    """Rows as records; `unit` is what they are counted in: `row` or `line`.
-
-    Raises:
-        DataError: the entry makes no sense of any row.
-    """
+    """Rows as records; `unit` names what is counted: `row` or `line`. Raises DataError: the entry fits no row."""
     named = _columns(source.info) if source.info else None
     kinds = Kinds()
     for number, value in values:
@@ -150,11 +138,7 @@ def rows(source: Source, values: Iterable[tuple[int, Fields | DataError]], unit:
 
 
 def guessed(row: Fields) -> dict[str, Any]:
-    """The entry of `dataset_info.json` that a file with such a row needs.
-
-    Raises:
-        DataError: it has no column of conversations.
-    """
+    """The entry of `dataset_info.json` that such a row needs. Raises DataError: it has no column of conversations."""
     column = next((name for name in COLUMNS if name in row), None)
     if column is None:
         raise DataError(f"it has neither {' nor '.join(COLUMNS)}")
@@ -203,7 +187,10 @@ def _record(row: Fields, columns: _Columns, media: Path) -> Record:
     if not isinstance(turns, list) or not all(isinstance(message, dict) for message in turns):
         raise DataError(f"its {columns.messages} are not a list of objects")
     messages = [_message(message, number, columns) for number, message in enumerate(turns, 1)]
-    images = _images(rest.pop(columns.images, None)) if columns.images else []
+    images = rest.pop(columns.images, None) if columns.images else None
+    names = [images] if isinstance(images, str) else [] if images is None else images
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError("its images are not a list of names")
     if columns.system and not (messages and messages[0].role == "system"):
         system = rest.pop(columns.system, None)
         if not isinstance(system, str | None):
@@ -211,7 +198,7 @@ def _record(row: Fields, columns: _Columns, media: Path) -> Record:
         messages = [Message("system", system), *messages] if system else messages
     return Record(
         tuple(messages),
-        tuple(Picture(name, media) for name in images),
+        tuple(Picture(name, media) for name in names),
         id=rest.pop("id") if type(rest.get("id")) in (str, int) else None,
         question=rest.pop("question") if isinstance(rest.get("question"), str) else None,
         answer=str(rest.pop("answer")) if type(rest.get("answer")) in (str, int, float) else None,
@@ -228,13 +215,6 @@ def _message(message: Fields, number: int, columns: _Columns) -> Message:
     if not isinstance(content, str):
         raise DataError(f"message {number} has no text as {columns.content}")
     return Message(role, content)
-
-
-def _images(value: object) -> list[str]:
-    names = [value] if isinstance(value, str) else [] if value is None else value
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError("its images are not a list of names")
-    return names
 
 
 class Kinds:

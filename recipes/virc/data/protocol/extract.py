@@ -154,11 +154,7 @@ def study_file(
 
 
 def read_system_message(file: Path) -> str:
-    """A system message as its file has it, without the line end that editors put at its end.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
+    """A system message from a file, without the line end that editors add. Raises ConfigError: it cannot be read."""
     try:
         text = contents(file, _MOST_SYSTEM_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

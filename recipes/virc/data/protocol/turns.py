@@ -20,13 +20,10 @@ _LOOKED_AT = 8  # rows whose images are read, to tell width from height
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """The parts of a record.
+    """The parts of a record; `number` is that of the row, from 1.
 
     Args:
-        number: of the row, from 1.
-        system: the system message.
-        first: the first user turn.
-        turns: the others.
+        turns: of the user, but the first.
         calls: those that can be read, each with the number of images shown before it.
         units: replies.
     """

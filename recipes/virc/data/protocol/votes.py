@@ -35,13 +35,10 @@ Span = tuple[int, int, str]
 
 
 class FirstTurn(msgspec.Struct, frozen=True):
-    """A first user turn, without its marks.
+    """A first user turn, without its marks; `row` is the row's number.
 
     Args:
-        row: the row's number.
-        text: what follows the marks.
         count: of images, at least one.
-        question: where the row has it.
         size: (width, height) in px of the first image's file, where it was read.
     """
 
@@ -53,11 +50,9 @@ class FirstTurn(msgspec.Struct, frozen=True):
 
 
 class ToolTurn(msgspec.Struct, frozen=True):
-    """A user turn after a tool, without its mark.
+    """A user turn after a tool, without its mark; `row` is the row's number.
 
     Args:
-        row: the row's number.
-        text: what follows the mark.
         index: of the image it shows.
         kind: the field of the chat protocol that is its template.
         size: (width, height) in px of the image's file, where it was read.
@@ -79,7 +74,11 @@ def image_line_of(firsts: Sequence[FirstTurn]) -> str | None:
 
 def first_of(firsts: Sequence[FirstTurn], image_line: str) -> str | None:
     """The template of most of these turns; None where it is not clear where the question begins and ends."""
-    framed = [(_framed(first, image_line), first.question) for first in firsts[:_VOTERS]]
+    framed = []  # the turns with {images} for their announcements, where they are found
+    for first in firsts[:_VOTERS]:
+        block = _block(first, image_line)
+        text = first.text[: block.start()] + _IMAGES + first.text[block.end() :] if block else first.text
+        framed.append((text, first.question))
     known = [_around_known(text, question) for text, question in framed if question]
     return _commonest(known, least=0.5) or _around_varied([text for text, _ in framed])
 
@@ -142,12 +141,6 @@ def _lines(first: FirstTurn) -> Iterator[str]:
 def _block(first: FirstTurn, image_line: str) -> re.Match[str] | None:
     """Where the announcements of a turn's images are."""
     return re.search(r"\n".join(block_lines(image_line, first.count)), first.text)
-
-
-def _framed(first: FirstTurn, image_line: str) -> str:
-    """The turn with {images} for its announcements, where they are found."""
-    block = _block(first, image_line)
-    return first.text[: block.start()] + _IMAGES + first.text[block.end() :] if block else first.text
 
 
 def _around_known(text: str, question: str) -> Iterator[str]:

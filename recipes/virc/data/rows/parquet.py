@@ -73,11 +73,7 @@ def open_file(path: Path, as_dictionaries: bool = False) -> Any:
 
 
 def column_names(path: Path) -> dict[str, bool]:
-    """Dotted names of the file's columns, down to the values; for each whether it holds bytes that are not text.
-
-    Raises:
-        DataError, SetupError: as `open_file` does.
-    """
+    """Dotted names of the columns, down to the values; for each whether it holds bytes that are not text."""
     return {
         column.path: column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE"
         for column in _columns(open_file(path).metadata)

@@ -51,11 +51,7 @@ class Picture(msgspec.Struct, frozen=True):
         return self.data is None and self.name[:8].lower().startswith(("http://", "https://"))
 
     def path(self) -> Path:
-        """The path of the file.
-
-        Raises:
-            OSError: it is on the network, it is confined and elsewhere, or no file can have that name.
-        """
+        """The path of the file. Raises OSError: it is on the network, confined and elsewhere, or no possible name."""
         if self.on_network:
             raise OSError(errno.EINVAL, "it is on the network, not in a file", self.name)
         try:
@@ -67,11 +63,7 @@ class Picture(msgspec.Struct, frozen=True):
         return path
 
     def file(self) -> Path:
-        """The path of the file, which exists and can be an image.
-
-        Raises:
-            OSError: as `path` does; there is no such file, it is over `MOST_BYTES`, or it is no regular file.
-        """
+        """The path of the file, which is regular, of at most `MOST_BYTES`. Raises OSError: it is not, or as `path`."""
         path = self.path()
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):

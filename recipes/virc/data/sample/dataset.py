@@ -136,11 +136,7 @@ def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object
 
 
 def store(location: Location, shown: Shown) -> str:
-    """Put an image into the folder of the images, completely or not at all, and return its name in a row.
-
-    Raises:
-        VircError: the disk refuses.
-    """
+    """Put an image into the folder of images, at once or not at all; returns its name in a row. Raises VircError."""
     path = location.images / f"{shown.digest.hex()[:32]}.png"
     try:
         if not path.exists():

@@ -103,8 +103,11 @@ def sample_file(
                 report.note(_summary(totals, ledger.resumed))
         opened.backend.close()
     progress.check()
+    if not totals.problems:
+        raise DataError(f"{source} has no rows")
     if not totals.kept:
-        raise _nothing(source, totals, opened.embedded)
+        hint = REAL_MODELS if opened.embedded else "a stronger model, or a larger --samples"
+        raise NoAnswerError(f"none of {totals.rollouts} rollouts is right: there is nothing to train on", hint)
     return {**known, **fields, "to": str(location.file)}
 
 
@@ -116,13 +119,6 @@ def _summary(totals: Totals, resumed: int) -> str:
         f"{totals.problems} problems: {totals.right} of {totals.rollouts} rollouts right{rate}, "
         f"{totals.kept} trajectories kept, {totals.without} problems without one{failed}{before}"
     )
-
-
-def _nothing(source: str, totals: Totals, embedded: bool) -> DataError | NoAnswerError:
-    if not totals.problems:
-        return DataError(f"{source} has no rows")
-    hint = REAL_MODELS if embedded else "a stronger model, or a larger --samples"
-    return NoAnswerError(f"none of {totals.rollouts} rollouts is right: there is nothing to train on", hint)
 
 
 class SampleConfig(msgspec.Struct, frozen=True):
@@ -176,7 +172,12 @@ def sampling_facts(known: Fields, keep: int) -> Fields:
 
 
 def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) -> Fields:
-    reference, choices = _reference(row), [str(choice) for choice in row.passed.get("choices") or ()]
+    answer, choices = row.passed.get("answer"), [str(choice) for choice in row.passed.get("choices") or ()]
+    reference = str(answer)
+    if type(answer) not in (str, int, float) or not reference.strip():
+        raise DataError(f"line {row.line}: it has no answer to compare the rollouts with")
+    if MARK in row.question:
+        raise DataError(f"line {row.line}: the question holds {MARK}, which stands for an image in training data")
     seed = derived(config.batch.solving.seed, row.id)
     solving = msgspec.structs.replace(config.batch.solving, seed=seed, tries=1, tolerate=frozenset(), keep_images=True)
     deadline = Deadline(solving.timeout)
@@ -205,16 +206,6 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) 
         "answers": answers,
         "kept": list(kept.values()),
     }
-
-
-def _reference(row: Row) -> str:
-    """The answer of a row. Raises DataError: it has none, or its question would be taken for an image."""
-    answer = row.passed.get("answer")
-    if type(answer) not in (str, int, float) or not str(answer).strip():
-        raise DataError(f"line {row.line}: it has no answer to compare the rollouts with")
-    if MARK in row.question:
-        raise DataError(f"line {row.line}: the question holds {MARK}, which stands for an image in training data")
-    return str(answer)
 
 
 def _end(trace: Trace, reference: str, choices: list[str]) -> str:

@@ -112,9 +112,8 @@ def draw(problem: Expressions) -> Image.Image:
 
 def counterfactual(problem: Expressions, rng: random.Random) -> Expressions:
     """The same figure and question with other expressions, so that the asked angle is another one (D16)."""
-    count = len(problem.angles)
     while True:
-        degrees = shared.other_angles(rng, count, 30, problem.asked, problem.answer)
+        degrees = shared.other_angles(rng, len(problem.angles), 30, problem.asked, problem.answer)
         found = _printed(rng, degrees, [angle.factor for angle in problem.angles])
         if found is None:
             continue
@@ -125,8 +124,12 @@ def counterfactual(problem: Expressions, rng: random.Random) -> Expressions:
         ]
         if any(len(text) > len(angle.label.text) for text, angle in zip(texts, problem.angles, strict=True)):
             continue  # it would hardly fit
-        angles = tuple(map(_relabelled, problem.angles, constants, texts, [problem.style] * count))
-        other = msgspec.structs.replace(problem, angles=angles, x=x)
+        angles = []
+        for angle, constant, text in zip(problem.angles, constants, texts, strict=True):
+            (x_px, y_px), (dx, dy), depth = angle.point, angle.inward, angle.depth
+            label = shared.placed(text, (x_px + depth * dx, y_px + depth * dy), problem.style)
+            angles.append(msgspec.structs.replace(angle, constant=constant, label=label))
+        other = msgspec.structs.replace(problem, angles=tuple(angles), x=x)
         if _legible(other):
             return other
 
@@ -245,13 +248,6 @@ def _within(box: Box, points: Sequence[Point]) -> bool:
             if along[0] * (y - start[1]) - along[1] * (x - start[0]) < 4:
                 return False
     return True
-
-
-def _relabelled(angle: Angle, constant: int, text: str, style: Style) -> Angle:
-    """The corner with another expression in the same place."""
-    (x, y), (dx, dy), depth = angle.point, angle.inward, angle.depth
-    label = shared.placed(text, (x + depth * dx, y + depth * dy), style)
-    return msgspec.structs.replace(angle, constant=constant, label=label)
 
 
 def _legible(problem: Expressions) -> bool:
