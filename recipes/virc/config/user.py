@@ -70,10 +70,6 @@ class Setting(msgspec.Struct, frozen=True):
 def config_path(env: Mapping[str, str], platform: str = sys.platform) -> Path:
     """Where the config file is: `VIRC_CONFIG`, else `virc/config.yaml` in the platform's folder for settings.
 
-    Args:
-        env: environment variables.
-        platform: as `sys.platform`.
-
     Raises:
         ConfigError: this user has no home folder, and no variable names another.
     """
@@ -90,15 +86,7 @@ def config_path(env: Mapping[str, str], platform: str = sys.platform) -> Path:
 
 
 def home(env: Mapping[str, str], instead: str = "VIRC_CONFIG=FILE") -> Path:
-    """This user's home folder.
-
-    Args:
-        env: environment variables.
-        instead: the variable that would do without a home.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """This user's home folder; without one, a ConfigError names the variable that can be set `instead`."""
     found = Path(env["HOME"]) if env.get("HOME") else expanded("~")
     if found == Path("~"):
         raise ConfigError("there is no home folder to keep files in", f"export {instead}")

@@ -103,15 +103,10 @@ def _faults_of_struct(
             alone = False
             yield Missing((*path, field.name), f"{'.'.join((*path, field.name))} is missing")
     if alone and hasattr(kind, "__post_init__"):
-        yield from _together({key: value[key] for key in value if key in known}, kind, path)
-
-
-def _together(value: Mapping[str, object], kind: type[msgspec.Struct], path: Path) -> Iterator[Fault]:
-    """What a Struct itself says of fields each of which is right."""
-    try:
-        msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError as error:
-        yield Fault(path, f"{'.'.join(path)}: {str(error).partition(' - at `$')[0]}")
+        try:  # each field is right: what does the Struct itself say of all of them?
+            msgspec.convert({key: value[key] for key in value if key in known}, kind, strict=False)
+        except msgspec.ValidationError as error:
+            yield Fault(path, f"{'.'.join(path)}: {str(error).partition(' - at `$')[0]}")
 
 
 def _misfit(value: object, kind: Any, path: Path, name: str) -> Iterator[Fault]:
@@ -137,7 +132,8 @@ def endless(value: object) -> bool:
 
 
 def _hint(value: object, kind: Any) -> str | None:
-    words = [each for member in _members(kind) for each in _words(member) if isinstance(each, str)]
+    literals = (info for info in map(inspect.type_info, _members(kind)) if isinstance(info, inspect.LiteralType))
+    words = [each for info in literals for each in info.values if isinstance(each, str)]
     if isinstance(value, str) and words:
         near = nearest(value, words)
         return f"did you mean {near!r}?" if near else None
@@ -220,12 +216,6 @@ def _members(kind: Any) -> tuple[Any, ...]:
     if get_origin(kind) in (Union, types.UnionType):
         return tuple(member for each in get_args(kind) for member in _members(each))
     return (kind,)
-
-
-def _words(kind: Any) -> tuple[Any, ...]:
-    """What a type allows, where it allows only some words."""
-    info = inspect.type_info(kind)
-    return tuple(info.values) if isinstance(info, inspect.LiteralType) else ()
 
 
 def _is_struct(kind: Any) -> bool:

@@ -88,11 +88,7 @@ class FetchError(Exception):
 
 
 class Fetch:
-    """One file to fetch; `abort` ends it from another thread.
-
-    Args:
-        on_bytes: gets the size of every piece that came; what it raises ends the fetch.
-    """
+    """One file to fetch; `abort` ends it from another thread, and so does what `on_bytes` raises."""
 
     def __init__(self, url: str, rules: Rules, on_bytes: Callable[[int], None] = lambda _: None) -> None:
         self._url, self._rules, self._on_bytes = url, rules, on_bytes

@@ -53,11 +53,8 @@ class Deadline:
 
         Only the main thread of a POSIX system can be interrupted so; elsewhere nothing but `check` raises.
         """
-        if (
-            self._end is None
-            or not hasattr(signal, "setitimer")
-            or threading.current_thread() is not threading.main_thread()
-        ):
+        in_main = threading.current_thread() is threading.main_thread()
+        if self._end is None or not hasattr(signal, "setitimer") or not in_main:
             yield
             return
         before = signal.signal(signal.SIGALRM, _ring)
@@ -121,11 +118,9 @@ def within(
 
 def _next(happened: "queue.SimpleQueue[Callable[[], None]]", end: float) -> Callable[[], None]:
     rest = end - time.monotonic()
-    try:
+    with suppress(queue.Empty):
         if rest > 0:
             return happened.get(timeout=rest)
-    except queue.Empty:
-        pass
     raise LateError
 
 

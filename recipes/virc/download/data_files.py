@@ -18,13 +18,7 @@ from virc.systems.registry import System
 
 
 class Needed(msgspec.Struct, frozen=True):
-    """What stages need of a dataset.
-
-    Args:
-        dataset: its short name.
-        hub: its hub id.
-        names: of its `dataset_info.json`, or of its files; each once, in the order of the stages.
-    """
+    """What stages need of a dataset: names of its `dataset_info.json`, or of its files, in the order of the stages."""
 
     dataset: str
     hub: str

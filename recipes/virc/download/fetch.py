@@ -38,12 +38,7 @@ _WEIGHTS = ("*.safetensors", "*.bin")
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A file that is wanted.
-
-    Args:
-        state: as it is in the folder.
-        kept: bytes of it that an earlier run left whole, where it is absent.
-    """
+    """A file that is wanted, its state in the folder, and the bytes of it that an earlier run `kept`."""
 
     file: File
     state: State

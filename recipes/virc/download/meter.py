@@ -19,12 +19,7 @@ _PAST = {"fetching": "fetched", "checking": "checked", "unpacking": "unpacked"}
 
 
 class Meter:
-    """Progress of a download; a `Watch` that reports five times a second, also while nothing comes.
-
-    Args:
-        missing: bytes to be fetched in all.
-        report: receives progress, and a log line for each file.
-    """
+    """Progress of a download of so many bytes; a `Watch` that reports five times a second, also while nothing comes."""
 
     def __init__(self, missing: int, report: Reporter) -> None:
         self._missing, self._come, self._report = missing, 0, report

@@ -82,13 +82,7 @@ class ParsedReply(msgspec.Struct, frozen=True):
 
 
 class _Rules(msgspec.Struct, frozen=True):
-    """How a reply is read.
-
-    Args:
-        form: the form of calls by rule.
-        names: of the tools that may be called, ours.
-        cut: the token limit ended the reply, so that nothing of it is mended.
-    """
+    """How a reply is read: by the form of calls and our names of tools; of one that was `cut`, nothing is mended."""
 
     form: CallForm
     names: Collection[str]

@@ -84,11 +84,7 @@ class _RefusalError(Exception):
 
 
 def show_input(image: Image.Image, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
-    """A picture of the question as a model of that chat protocol and grid sees it.
-
-    Raises:
-        ValueError: it cannot be shown.
-    """
+    """A picture of the question as a model of that chat protocol and grid sees it; ValueError: it cannot be shown."""
     return show_square(image) if protocol.images == "square_1000" else show(image, grid)
 
 

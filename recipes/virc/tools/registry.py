@@ -78,7 +78,10 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
             _CUSTOM[tool.NAME] = tool
             found.append(tool.NAME)
         elif not of_chat_protocol:
-            raise _absent(name)
+            if plugins.is_path(name):
+                raise ConfigError(f"there is no file {name}")
+            otherwise = f"a file {name}.py beside the system's YAML or in {plugins.SEARCH_PATH}"
+            raise ConfigError(f"there is no tool {name!r}", did_you_mean(name, known(), otherwise))
     return found
 
 
@@ -99,13 +102,6 @@ def schemas(names: Iterable[str], coordinates: Coordinates = "pixel") -> Sequenc
     """The function schemas of the named tools, boxes described in the given coordinates."""
     written = (json.dumps(get(name).SCHEMA).replace("{unit}", _UNITS[coordinates]) for name in names)
     return [json.loads(text.replace(_WHOLE, _ANY) if coordinates == "unit" else text) for text in written]
-
-
-def _absent(name: str) -> ConfigError:
-    if plugins.is_path(name):
-        return ConfigError(f"there is no file {name}")
-    hint = did_you_mean(name, known(), f"a file {name}.py beside the system's YAML or in {plugins.SEARCH_PATH}")
-    return ConfigError(f"there is no tool {name!r}", hint)
 
 
 def _checked(module: ModuleType, file: Path) -> Tool:

@@ -53,9 +53,6 @@ def fetch(
     """Fetch files into a folder; those that are there stay as they are.
 
     Args:
-        root: the folder.
-        listing: of the repository.
-        files: of the listing, which are wanted.
         keep: leave archives beside what was in them.
         stream: unpack archives while they come, without a file on the disk; an interruption starts them anew.
 

@@ -21,12 +21,7 @@ def silence() -> None:
 
 
 class RefusedError(Exception):
-    """An answer to a GET that is no success.
-
-    Args:
-        status: its HTTP code.
-        headers: its headers, which are found whatever their case.
-    """
+    """An answer to a GET that is no success; its headers are found whatever their case."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         super().__init__(f"HTTP {status}")

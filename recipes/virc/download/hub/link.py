@@ -206,12 +206,7 @@ class Link:
 class Reader:
     """Bytes of a file in order, on through a new request where a connection breaks; a context manager.
 
-    Args:
-        link: the file.
-        begins: first byte.
-        ends: byte behind the last.
-        on_bytes: called with how many bytes came.
-        skips: where the server ignores ranges, read what stands before and drop it; else NoRangesError.
+    Where the server ignores ranges, what precedes them is read and dropped if it `skips`; else it raises NoRangesError.
     """
 
     def __init__(

@@ -51,11 +51,7 @@ class _Info(msgspec.Struct):
 
 
 def listing(repo: Repo, revision: str | None = None) -> Listing:
-    """List the files of a repository.
-
-    Args:
-        repo: whose.
-        revision: branch, tag or commit; None: the default branch.
+    """List the files of a repository at a branch, tag or commit; None: the default branch.
 
     Raises:
         ConfigError: there is no such repository or revision, or it may not be read.

@@ -48,14 +48,11 @@ def fetch_large(
     Memory is bounded, whatever the size. One run at a time may use `work`.
 
     Args:
-        repo: where it is.
-        commit: of which state.
         file: as the hub lists it. Without `sha256` only its size is checked.
         to: its place, on the same disk as `work`; what is there is replaced.
         work: folder for the parts and their journal; nothing of the file stays there when it is done.
         on_bytes: called with bytes that come, without those `kept` from an earlier run; one call at a time.
         part: bytes of a part; None: PART. With another size than before it begins anew.
-        connections: how many requests are under way at a time.
 
     Raises:
         NetworkError: the server fails again and again, has another file now, or the hash is wrong.
@@ -163,8 +160,7 @@ class _Count:
 class _Attempt:
     """One try to complete a file: threads fetch what is missing while this one hashes the whole in order.
 
-    Args:
-        in_one: what is missing comes through one connection, for the server ignores ranges.
+    It is fetched `in_one` request where the server ignores ranges.
     """
 
     def __init__(self, link: Link, parts: _Parts, count: _Count, connections: int, in_one: bool) -> None:

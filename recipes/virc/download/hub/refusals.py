@@ -23,11 +23,7 @@ _LOGIN = "`hf auth login`"
 
 
 class PassingError(NetworkError):
-    """A refusal that another try may not meet.
-
-    Args:
-        wait: seconds until then, as the server asks; None: it does not say.
-    """
+    """A refusal that another try may not meet, after the seconds that the server asks to wait, if it does."""
 
     broken = True
 
@@ -70,13 +66,7 @@ def as_error(error: Exception, repo: Repo, revision: str | None = None) -> VircE
 
 
 def by_status(status: int, headers: Mapping[str, str], repo: Repo, revision: str | None = None) -> VircError:
-    """What an answer of the hub means that is no success.
-
-    Args:
-        status: its HTTP code.
-        headers: its headers, which are found whatever their case; `X-Error-Code` tells the reason.
-        revision: what was asked for; None: the default branch.
-    """
+    """What an answer of the hub means that is no success; its headers are found whatever their case."""
     said = plain(headers.get("X-Error-Message") or "")
     reason = f": {said}" if said else ""
     error: VircError

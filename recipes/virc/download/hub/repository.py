@@ -24,12 +24,7 @@ def endpoint() -> str:
 
 
 class Repo(msgspec.Struct, frozen=True):
-    """A repository of the hub.
-
-    Attributes:
-        id: `owner/name`.
-        kind: models and datasets are named apart there.
-    """
+    """A repository `owner/name` of the hub, where a model and a dataset may have the same id."""
 
     id: str
     kind: Kind = "model"

@@ -24,10 +24,8 @@ def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_by
     """Fetch a file; it is there whole and verified or not at all. Without a hash, its size alone is checked.
 
     Args:
-        commit: at which the file was listed.
         to: where it goes; its folder is there.
         work: a folder on the same disk, for the partial file.
-        on_bytes: called with bytes that came.
 
     Raises:
         ConfigError: the hub refuses it.
@@ -85,11 +83,7 @@ def _fetched(repo: Repo, commit: str, file: File, folder: Path, on_bytes: OnByte
 
 
 def _downloaded(repo: Repo, commit: str, file: File, folder: Path, say: OnBytes) -> Path:
-    """The file as the library downloads it.
-
-    Args:
-        say: called with bytes that came.
-    """
+    """The file as the library downloads it."""
     from huggingface_hub import hf_hub_download
 
     class Bar:

@@ -13,14 +13,7 @@ _HEAD = 512  # bytes that can be read twice, as a reader does who first looks wh
 
 @contextmanager
 def opened(repo: Repo, commit: str, file: File, on_bytes: OnBytes = lambda _: None) -> Iterator["Stream"]:
-    """A file as a stream that goes on by a range where a connection breaks.
-
-    Args:
-        repo: where it is.
-        commit: of which state.
-        file: as the hub lists it.
-        on_bytes: called with bytes as they come, from the thread that reads.
-    """
+    """A file as a stream that goes on by a range where a connection breaks; the thread that reads calls `on_bytes`."""
     link = Link(repo, commit, file)
     with Reader(link, 0, file.size, on_bytes) as reader:
         yield Stream(file, link, reader)

@@ -163,11 +163,8 @@ def _holds(path: str, spans: Iterator[memoryview]) -> bool:
 def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
     """Make a folder if need be and hold it alone; after the `with` block all files are written.
 
-    What a killed run left half-written is cleared.
-
-    Args:
-        room: bytes that may be written there; None: as many as its disk has.
-        most: files, folders and links there may be.
+    What a killed run left half-written is cleared. At most `room` bytes (None: as many as its disk has) are written,
+    and `most` files, folders and links.
 
     Raises:
         UsageError: it is no folder.

@@ -48,11 +48,8 @@ class Chunk(NamedTuple):
 def chunks(file: Readable, path: Path) -> Iterator[Chunk]:
     """The content of an archive in chunks of about 256 KiB, at most twice that.
 
-    What stands before a fault is given before the fault is raised, so that all of it can be used.
-
-    Args:
-        file: the archive, opened at its beginning; read to its end, with all checksums.
-        path: its name, for sentences.
+    What precedes a fault is given before the fault is raised, so that all of it can be used. The file is read from its
+    beginning to its end, with all checksums; `path` is its name in errors.
 
     Raises:
         DataError: at once where this is no archive that can be unpacked; on the way where it is damaged or cut off.

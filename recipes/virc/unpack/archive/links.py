@@ -16,12 +16,7 @@ def why_not(root: str, name: str, target: str) -> str | None:
     """Why a link may not be made: it leads out of `root`, or could once more is there. None: it may.
 
     `..` may only come behind names that are there: those stay what they are, while a name that is not there yet
-    may become a link to anywhere in the folder, and then `..` would be another place.
-
-    Args:
-        root: path of the folder.
-        name: of the link in it; the folders of the name are no links.
-        target: what the link says.
+    may become a link to anywhere in the folder, and then `..` would be another place. No folder of `name` is a link.
     """
     if not target or len(target) > _LONGEST or set(target) & {"\0", "\\"}:
         return "its target is not a name"

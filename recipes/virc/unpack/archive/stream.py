@@ -13,13 +13,9 @@ _SMALL = 64 << 20  # below it, no ratio is a bomb: a tar archive of one short te
 
 
 class Stream:
-    """Bytes in order, each once.
+    """The bytes of `formats.chunks` in order, each once: at most `most_ratio` times the `packed` bytes (or 64 MiB).
 
-    Args:
-        chunks: the content; see `formats.chunks`.
-        packed: size of the archive, bytes.
-        most_ratio: content is at most so many times as large as the archive (or 64 MiB).
-        seen: told how many bytes of the archive are behind, whenever a chunk comes.
+    At each chunk, `seen` is called with how many bytes of the archive are read.
     """
 
     def __init__(self, chunks: Iterator[Chunk], packed: int, most_ratio: float, seen: Callable[[int], None]) -> None:

@@ -45,7 +45,7 @@ class Writers:
         """
         partial = f"{self._partial}/{next(self._numbers)}"
         if member.size > _SMALL:
-            _write(_Job(partial, path, member, content))
+            _write([_Job(partial, path, member, content)])
             return
         self._batch.append(_Job(partial, path, member, list(content)))
         self._size += member.size
@@ -56,7 +56,7 @@ class Writers:
 
     def flush(self) -> None:
         """Have all written that was given, soon."""
-        self._waiting.append(self._pool.submit(_write_all, self._batch))
+        self._waiting.append(self._pool.submit(_write, self._batch))
         self._batch, self._size = [], 0
 
     def settle(self) -> None:
@@ -90,20 +90,15 @@ def _clear(partial: Path) -> None:
         shutil.rmtree(partial)
 
 
-def _write_all(jobs: list[_Job]) -> None:
-    for job in jobs:
-        _write(job)
-
-
-def _write(job: _Job) -> None:
-    member = job.member
-    with naming(member):
-        descriptor = os.open(job.partial, _NEW, member.mode | 0o600)
-        try:
-            for span in job.content:
-                while span:
-                    span = span[os.write(descriptor, span) :]  # noqa: PLW2901
-        finally:
-            os.close(descriptor)
-        os.utime(job.partial, ns=(member.mtime_ns, member.mtime_ns))
-        os.rename(job.partial, job.path)  # noqa: PTH104 (a Path for each of many files costs more than this)
+def _write(jobs: list[_Job]) -> None:
+    for partial, path, member, content in jobs:
+        with naming(member):
+            descriptor = os.open(partial, _NEW, member.mode | 0o600)
+            try:
+                for span in content:
+                    while span:
+                        span = span[os.write(descriptor, span) :]  # noqa: PLW2901
+            finally:
+                os.close(descriptor)
+            os.utime(partial, ns=(member.mtime_ns, member.mtime_ns))
+            os.rename(partial, path)  # noqa: PTH104 (a Path for each of many files costs more than this)
