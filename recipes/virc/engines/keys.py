@@ -24,6 +24,7 @@ _TYPES: Mapping[str, Any] = {
     "bool": bool, "int": int, "float": float, "str": str, "list": tuple[str, ...],
     "values": tuple[int | float | str, ...], "dict": dict[str, Any],
 }  # fmt: skip
+_OFF = (None, False, 0, "no")
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -139,8 +140,7 @@ class Keys(msgspec.Struct, frozen=True):
             The values as the engine gets them, by dotted names: a number that came as text is a number.
 
         Raises:
-            ConfigError: a key is unknown, not the user's, without effect or unwanted, or its value is none of its
-                values.
+            ConfigError: a key or its value is not taken.
         """
         for fault in self.faults(given, ours):
             name = ".".join(fault.path)
@@ -164,7 +164,9 @@ class Keys(msgspec.Struct, frozen=True):
             elif gone:
                 yield Fault((ENGINE, gone), self._has_no(gone), self.refused.gone[gone])
             elif verdict := self.verdict(name):
-                yield Fault(path, *_not_taken(shown, *verdict))
+                table, text = verdict
+                refusal = f"{shown} {'does nothing in a stage' if table == 'dead' else 'is not taken'}: {text}"
+                yield Fault(path, *(_not_yours(shown, text) if table == "instead" else (refusal, None)))
             elif off := self._switches_off(name, value, leaves):
                 on = "true" if self.accepted.keys[off[0]].type == "bool" else "VALUE"
                 without = f"{shown} does nothing without {' or '.join(off)}"
@@ -210,8 +212,7 @@ class Keys(msgspec.Struct, frozen=True):
         message = self._has_no(name)
         if name in _sections(self.package):
             return Fault((ENGINE, name), message, f"there are keys that begin with {name}.")
-        gone = self.refused.gone.get(name)
-        if gone:
+        if gone := self.refused.gone.get(name):
             return Fault((ENGINE, name), message, gone)
         likely = [each for each in known if each in ours or not self.verdict(each)]
         near = nearest(name, likely) or _elsewhere(name, likely) or nearest(name, known)
@@ -234,7 +235,7 @@ class Keys(msgspec.Struct, frozen=True):
             for switch, dependent in self.refused.needs.items():
                 if called in dependent and name != switch:
                     switches = tuple(switch.split(" or "))
-                    on = _off(value) or not all(_off(given.get(each)) for each in switches)
+                    on = value in _OFF or not all(given.get(each) in _OFF for each in switches)
                     return () if on else switches
         return ()
 
@@ -269,16 +270,6 @@ def _not_yours(shown: str, source: str) -> tuple[str, str | None]:
     if _is_setting(source):
         return f"{shown} follows from the setting {source}", f"--set {source}=VALUE"
     return f"{shown} is not to be set: {source}", None
-
-
-def _not_taken(shown: str, table: str, text: str) -> tuple[str, str | None]:
-    if table == "instead":
-        return _not_yours(shown, text)
-    return (f"{shown} does nothing in a stage: {text}" if table == "dead" else f"{shown} is not taken: {text}", None)
-
-
-def _off(value: Any) -> bool:
-    return value in (None, False, 0, "no")
 
 
 def _misfits(key: Key, value: Any, path: tuple[str, str]) -> Iterator[Fault]:

@@ -202,8 +202,8 @@ def _run(step: Step, report: Reporter) -> int:
     """Run the process that merges; returns the number of parameters."""
 
     def on_line(line: str) -> None:
-        if line.startswith(common.TOLD):
-            report.progress(line.removeprefix(common.TOLD))
+        if line.startswith(common.PROGRESS):
+            report.progress(line.removeprefix(common.PROGRESS))
         else:
             report.log(line)
 

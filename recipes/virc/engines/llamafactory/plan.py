@@ -57,8 +57,7 @@ def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, 
         ConfigError: the settings do not fit together.
     """
     data = Path(DATA) / config.data_name()
-    place = place_before(config, name, data.parent)
-    place = msgspec.structs.replace(place, dataset=data.name)
+    place = msgspec.structs.replace(place_before(config, name, data.parent), dataset=data.name)
     return TABLE.changes(settings(config, place), published, origins)
 
 
@@ -112,7 +111,10 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "freeze_vision_tower": "vision" in config.frozen_modules,
         "freeze_multi_modal_projector": "projector" in config.frozen_modules,
         "freeze_language_model": "language" in config.frozen_modules,
-        **_lora(config),
+        "lora_rank": config.lora and config.lora.rank,
+        "lora_alpha": config.lora and config.lora.alpha,
+        "lora_dropout": config.lora and config.lora.dropout,
+        "lora_target": config.lora and ",".join(config.lora.targets),
         "deepspeed": str(place.files / DEEPSPEED) if config.zero else None,
         "dataset": place.dataset,
         "dataset_dir": str(place.files),
@@ -123,7 +125,9 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "output_dir": str(place.output),
         "overwrite_output_dir": True,
         "logging_first_step": True,
-        **_saving(config),
+        "save_strategy": "epoch" if config.save_steps == "epoch" else "steps",
+        "save_steps": None if config.save_steps == "epoch" else config.save_steps,
+        "save_only_model": False,
         "report_to": list(config.trackers) or "none",
         "include_num_input_tokens_seen": "non_padding",
         "gradient_accumulation_steps": config.accumulation(),
@@ -193,23 +197,6 @@ def needs(config: Config) -> dict[str, str]:
     found |= {"deepspeed": "zero=0"} if config.zero else {}
     found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
     return found | dict.fromkeys(config.trackers, "trackers=[]")
-
-
-def _lora(config: Config) -> dict[str, Any]:
-    if config.lora is None:
-        return {}
-    return {
-        "lora_rank": config.lora.rank,
-        "lora_alpha": config.lora.alpha,
-        "lora_dropout": config.lora.dropout,
-        "lora_target": ",".join(config.lora.targets),
-    }
-
-
-def _saving(config: Config) -> dict[str, Any]:
-    by_epoch = {"save_strategy": "epoch"}
-    by_steps = {"save_strategy": "steps", "save_steps": config.save_steps}
-    return {**(by_epoch if config.save_steps == "epoch" else by_steps), "save_only_model": False}
 
 
 def _step(config: Config, place: Place) -> Step:

@@ -20,7 +20,7 @@ from virc.core.orphans import end_with_parent
 _ASKS = "make_inputs_require_grads"  # the hook of transformers' enable_input_require_grads
 
 
-class SavesWhenTold(TrainerCallback):
+class SavesOnSignal(TrainerCallback):
     """Stops at the end of the step in which any process got the signal."""
 
     def __init__(self) -> None:
@@ -99,4 +99,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _end)
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
-    run_exp(callbacks=[SavesWhenTold(), Prepares()])
+    run_exp(callbacks=[SavesOnSignal(), Prepares()])

@@ -21,7 +21,7 @@ from virc.core.text import clause
 if TYPE_CHECKING:
     import torch
 
-TOLD = "merge: "
+PROGRESS = "merge: "
 """What lines that say how far it is begin with; the others are the libraries'."""
 MARGIN = 2**26
 """Bytes of disk that a model needs beside its weights."""
@@ -75,7 +75,7 @@ def quiet() -> None:
 
 def tell(text: str) -> None:
     """Say how far it is, on stderr."""
-    print(f"{TOLD}{text}", file=sys.stderr, flush=True)
+    print(f"{PROGRESS}{text}", file=sys.stderr, flush=True)
 
 
 def tied(network: Any) -> list[list[str]]:

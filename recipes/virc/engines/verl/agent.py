@@ -100,11 +100,11 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         first: int | None = None
         replies: list[Reply] = []
         while isinstance(ask, Ask):
-            asked, began = ask, time.perf_counter()
+            last, began = ask, time.perf_counter()
             output = await self.server_manager.generate(
                 request_id=request,
                 prompt_ids=ids.all,
-                sampling_params=self._sampling(sampling_params, ids.room, asked.stop),
+                sampling_params=self._sampling(sampling_params, ids.room, last.stop),
                 image_data=[shown.pixels for shown in ask.images],
             )
             metrics.generate_sequences += time.perf_counter() - began
@@ -119,7 +119,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             response_ids=ids.response,
             response_mask=ids.mask,
             response_logprobs=ids.chances if output.log_probs else None,
-            multi_modal_data={"images": [shown.pixels for shown in asked.images]},
+            multi_modal_data={"images": [shown.pixels for shown in last.images]},
             num_turns=len(trace.messages) - 1,
             metrics=metrics,
             extra_fields={

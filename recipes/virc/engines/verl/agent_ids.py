@@ -24,7 +24,7 @@ class Speech(msgspec.Struct, frozen=True):
     """How a model's conversations become ids.
 
     Args:
-        tokenizer: built from `tokenizer.json` as it stands, as `virc solve` does.
+        tokenizer: built from `tokenizer.json` as it is, as `virc solve` does.
         grid: the patch grid images are shown on.
         end: id of the end of a turn.
         ends: ids that a turn can end with.
@@ -108,15 +108,15 @@ class Ids:
         Args:
             chances: the log-probability of each id, where they are known.
         """
-        asked = len(self.all)
+        before = len(self.all)
         self._append(ids, 1, chances)
         ended = bool(ids) and ids[-1] in self._speech.ends
-        said = tuple(ids[:-1] if ended else ids)
-        text = self._speech.tokenizer.decode(said, skip_special_tokens=True)
-        return Reply(text, said, "stop" if ended else "length", asked, len(ids))
+        kept = tuple(ids[:-1] if ended else ids)
+        text = self._speech.tokenizer.decode(kept, skip_special_tokens=True)
+        return Reply(text, kept, "stop" if ended else "length", before, len(ids))
 
     def go_on(self, conversation: Sequence[int]) -> bool:
-        """Append what stands between the last reply and the next; False where it leaves no room for one.
+        """Append what is between the last reply and the next; False where it leaves no room for one.
 
         Args:
             conversation: its ids up to the header of the next reply.

@@ -1,4 +1,4 @@
-"""A stored conversation, and the one reply that is asked for after it: per-CRU reinforcement learning."""
+"""A stored conversation, and the one reply that follows it: per-CRU reinforcement learning."""
 
 from virc.data.rows.record import MARK, Record, images_of
 from virc.reasoning.images import Shown, open_image
@@ -9,7 +9,7 @@ from virc.reasoning.trace import ImageRecord, Trace
 
 
 class Prefix:
-    """One unit after a stored conversation, asked for as a `Session` is; the reply is not read, only scored.
+    """One unit after a stored conversation, with the interface of `Session`; the reply is not read, only scored.
 
     Args:
         record: the conversation, with or without its reference reply, and the images shown before it.

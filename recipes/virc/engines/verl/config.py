@@ -45,7 +45,7 @@ def default() -> DictConfig:
 
 
 def known(config: DictConfig, path: nested.Path) -> bool:
-    """Whether verl reads a key: it stands in its files, a class it becomes has it, or it is in a free mapping."""
+    """Whether verl reads a key: it is in its files, a class it becomes has it, or it is in a free mapping."""
     node: Any = config
     for number, key in enumerate(path):
         here = ".".join(path[: number + 1])
@@ -61,7 +61,7 @@ def known(config: DictConfig, path: nested.Path) -> bool:
 
 
 def names(node: DictConfig) -> frozenset[str]:
-    """The keys of a mapping; `in` is false of those whose value verl wants to be told."""
+    """The keys of a mapping; `in` is false of those whose value verl requires."""
     return frozenset(map(str, node.keys()))
 
 
@@ -75,7 +75,7 @@ def fields(node: DictConfig) -> Mapping[str, "dataclasses.Field[Any]"]:
 
 
 def value(node: DictConfig, key: str) -> Any:
-    """A plain value as it is when all others are as by default; None where verl wants to be told it."""
+    """A plain value as it is when all others are as by default; None where verl requires one."""
     if OmegaConf.is_missing(node, key):
         return None
     found = node[key]

@@ -1,4 +1,4 @@
-"""verl 0.9.1 without an accelerator: the platform `cpu`, and what stands in its way on such a machine.
+"""verl 0.9.1 without an accelerator: the platform `cpu`, and what prevents it on such a machine.
 
 verl imports this in each of its processes (`VERL_USE_EXTERNAL_MODULES`). It acts where `VERL_PLATFORM` is `cpu` and
 nowhere else: a cluster's head node has no accelerator either. Every patch names its reason;

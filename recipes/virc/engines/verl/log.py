@@ -22,7 +22,7 @@ STARTUP: Sequence[Phase] = (
 )
 """What it does before its first step."""
 
-_START, _END = (2**24, 2**18)  # bytes of a log in which all stands that it says before the first step, and of its end
+_START, _END = (2**24, 2**18)  # bytes of a log: all before the first step, and its end
 _FIELDS: Mapping[str, str] = {
     "learning_rate": "actor/lr",
     "reward": "critic/score/mean",
@@ -83,17 +83,17 @@ def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes
     def read(line: bytes) -> Metric | None:
         nonlocal tokens, seconds
         try:
-            said = msgspec.json.decode(line, type=_Line)
+            logged = msgspec.json.decode(line, type=_Line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        numbers = {name: float(value) for name, value in said.data.items() if isinstance(value, int | float)}
+        numbers = {name: float(value) for name, value in logged.data.items() if isinstance(value, int | float)}
         spent = numbers.get("timing_s/step", 0.0)
         tokens += int(numbers.get("perf/total_num_tokens", 0))
         seconds += spent + numbers.get("timing_s/testing", 0.0)
         tried = [value for name, value in numbers.items() if _VALIDATION.fullmatch(name)]
         wait = numbers.get("virc/judge_seconds")
         return Metric(
-            step=said.step,
+            step=logged.step,
             attempt=attempt,
             total=total,
             epoch=numbers.get("training/epoch"),
@@ -111,7 +111,7 @@ def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes
 
 
 def steps(info: Info) -> int:
-    """Optimizer steps of a run: as many as were asked for, else those of its epochs; verl leaves a last part out."""
+    """Optimizer steps of a run: as many as the settings say, else those of its epochs; verl leaves a last part out."""
     settings = info.settings
     return int(settings["steps"] or info.rows // settings["train_batch_size"] * settings["epochs"])
 
@@ -132,8 +132,8 @@ def started(log: Path, info: Info, step: int) -> None:
     Raises:
         EngineError: it left rows out that were to be learnt from.
     """
-    said = re.findall(r"(filter )?dataset len: (\d+)", _part(log, 0, _START))
-    first = said[: 2 if said[1:] and said[1][0] else 1]  # then come those to validate with
+    found = re.findall(r"(filter )?dataset len: (\d+)", _part(log, 0, _START))
+    first = found[: 2 if found[1:] and found[1][0] else 1]  # then come those to validate with
     lengths = [int(count) for _, count in first]
     if lengths and lengths[-1] != info.rows:
         raise EngineError(
@@ -159,7 +159,7 @@ _CAUSES: tuple[tuple[str, str, str | None], ...] = (
      "a machine that is less busy, or more room in /tmp"),
     (r"Engine core initialization failed|EngineDeadError|EngineCore encountered", "vLLM failed: {first}", None),
 )  # fmt: skip
-"""What stands in an error, what it means, and what to do."""
+"""Text of an error, what it means, and what to do."""
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _PREFIX = r"^(?:\([^)\n]*pid=[^)\n]*\) )*(?:ERROR [^\]\n]*\] )?"  # Ray's and vLLM's
 _ERROR = re.compile(_PREFIX + r"((?:\w+\.)*\w*(?:Error|Exception|Interrupt)): (\S.*)$", re.MULTILINE)
@@ -213,12 +213,12 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
     text = _part(log, -_END, _END)
     errors = _errors(text)
     first = next(iter(errors), None)
-    for kind, said in errors:
+    for kind, message in errors:
         if kind.rpartition(".")[2] in _OURS:
-            return plain(said), _hint(kind, said)
-    told = "\n".join(f"{kind}: {said}" for kind, said in _ERROR.findall(text))
+            return plain(message), _hint(kind, message)
+    error_text = "\n".join(f"{kind}: {message}" for kind, message in _ERROR.findall(text))
     for pattern, clause, hint in _CAUSES:
-        if found := re.search(pattern, told):
+        if found := re.search(pattern, error_text):
             return clause.format(plain(found[0], 200), first=_named(first) if first else "its log says why"), hint
     if first:
         return _named(first), None
@@ -231,8 +231,8 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
 def _errors(text: str) -> list[tuple[str, str]]:
     """The errors in a log, kind and words, that are not there only since another was; first what verl_start names."""
     found = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]
-    inner = [carried.groups() if (carried := _ROLLOUT.match(said)) else (kind, said) for kind, said in found]
-    return [(kind, said) for kind, said in inner if not _CARRIES.search(f"{kind}: {said}")]
+    inner = [carried.groups() if (carried := _ROLLOUT.match(message)) else (kind, message) for kind, message in found]
+    return [(kind, message) for kind, message in inner if not _CARRIES.search(f"{kind}: {message}")]
 
 
 def _named(error: tuple[str, str]) -> str:

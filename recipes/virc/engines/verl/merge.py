@@ -24,7 +24,7 @@ from virc.runs.checkpoint_formats.shards import Shards
 _PREFIX = "base_model.model."  # of PEFT, which wraps the network
 _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 
-_TOLD_EVERY = 50
+_REPORT_EVERY = 50
 
 State = Mapping[str, Any]
 """What one process saved: name -> tensor, a DTensor where the weight is spread."""
@@ -87,7 +87,7 @@ def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, to
     weights: dict[str, torch.Tensor] = {}
     wanted = network.state_dict()
     for number, (name, like) in enumerate(wanted.items()):
-        if number % _TOLD_EVERY == 0:
+        if number % _REPORT_EVERY == 0:
             merging.tell(f"{number} of {len(wanted)} weights")
         saved = _saved(name, left)
         if saved is not None:

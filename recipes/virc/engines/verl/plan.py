@@ -20,7 +20,6 @@ from virc.engines.table import place_before, under
 from virc.engines.verl.table import ACTOR, MODEL, OWN, REF, ROLLOUT, TABLE
 from virc.stages.context import Place
 from virc.stages.rl import Config, contradictions
-from virc.stages.sft import Lora
 
 NAME = "verl"
 KEYS = known.Keys("verl", NAME)
@@ -87,16 +86,16 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
         origins: setting -> where its value comes from.
     """
     keys = flat(config, place, published)
+    nested_keys: dict[str, Any] = {}
+    for key, value in keys.items():
+        nested.put(nested_keys, tuple(key.split(".")), value)
     files = {
-        str(place.files / SETTINGS): _yaml(_nested(keys)),
+        str(place.files / SETTINGS): _yaml(nested_keys),
         str(place.files / AGENTS): _yaml([LOOP | _loop(config, place)]),
     }
-    module = ("-m", START, str(place.files / SETTINGS))
-    return Plan(
-        step=Step((str(place.python), *module), "train with verl", environment(config, place)),
-        files=files,
-        changes=TABLE.changes(keys, published, origins),
-    )
+    argv = (str(place.python), "-m", START, str(place.files / SETTINGS))
+    step = Step(argv, "train with verl", environment(config, place))
+    return Plan(step, files, TABLE.changes(keys, published, origins))
 
 
 def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[str, Any]:
@@ -106,14 +105,19 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
         published: keys that are written though their value is verl's own default; others then are not.
     """
     keys = {
-        **_data(config, place),
+        "data.train_files": str(place.data),
+        # Without a validation verl still reads a file of some: it gets one row of those to learn from.
+        "data.val_files": str(place.validation or place.data),
+        "data.val_max_samples": None if place.validation else 1,
+        "data.filter_overlong_prompts": False,
         **TABLE.same(config),
         "algorithm.adv_estimator": "grpo",
         "algorithm.use_kl_in_reward": False,
         **_model(config, place),
         **_actor(config),
         **_rollout(config, place),
-        **_reward(config, place),
+        "reward.custom_reward_function.path": "pkg://virc.rewards.verl",
+        "reward.custom_reward_function.reward_kwargs.settings": str(place.reward),
         **_trainer(config, place),
         **(_on_cpu(config) if config.device == "cpu" else {}),
     }
@@ -122,7 +126,8 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
         for key, value in keys.items()
         if value is not None and (key in published or not KEYS.is_default(key, value))
     }
-    return {**ours, **_flattened(KEYS.leaves(config.engine))}
+    # The members of free mappings are keys, too.
+    return ours | {".".join(path): value for path, value in nested.leaves(KEYS.leaves(config.engine))}
 
 
 def needs(config: Config) -> dict[str, str]:
@@ -170,25 +175,16 @@ def environment(config: Config, place: Place) -> dict[str, str]:
     return {name: value for name, value in env.items() if value is not None}
 
 
-def _data(config: Config, place: Place) -> dict[str, Any]:
-    """Rows; without a validation verl still reads a file of some, so it gets one row of those it learns from."""
-    return under(
-        "data",
-        {
-            "train_files": str(place.data),
-            "val_files": str(place.validation or place.data),
-            "val_max_samples": None if place.validation else 1,
-            "filter_overlong_prompts": False,
-        },
-    )
-
-
 def _model(config: Config, place: Place) -> dict[str, Any]:
     packed = config.attention == "fa2"
+    # The layers with an adapter; vLLM puts adapters on the language model alone.
+    targets: dict[str, Any] = {"target_modules": "all-linear", "exclude_modules": r".*visual\..*"}
+    if config.lora and config.lora.targets != ("all",):
+        targets = {"target_modules": list(config.lora.targets)}
     lora = config.lora and {
         "lora_rank": config.lora.rank,
         "lora_alpha": config.lora.alpha,
-        **_targets(config.lora),
+        **targets,
         "lora_adapter_path": str(place.adapter) if place.adapter else None,
         # Only vLLM takes an adapter beside the weights.
         "lora.merge": config.rollout_engine == "transformers",
@@ -204,13 +200,6 @@ def _model(config: Config, place: Place) -> dict[str, Any]:
             **(lora or {}),
         },
     )
-
-
-def _targets(lora: Lora) -> dict[str, Any]:
-    """The layers with an adapter; `all` are those of the language model, which is all that vLLM puts adapters on."""
-    if lora.targets == ("all",):
-        return {"target_modules": "all-linear", "exclude_modules": r".*visual\..*"}
-    return {"target_modules": list(lora.targets)}
 
 
 def _actor(config: Config) -> dict[str, Any]:
@@ -267,16 +256,6 @@ def _loop(config: Config, place: Place) -> dict[str, Any]:
     }
 
 
-def _reward(config: Config, place: Place) -> dict[str, Any]:
-    return under(
-        "reward",
-        {
-            "custom_reward_function.path": "pkg://virc.rewards.verl",
-            "custom_reward_function.reward_kwargs.settings": str(place.reward),
-        },
-    )
-
-
 def _trainer(config: Config, place: Place) -> dict[str, Any]:
     return under(
         "trainer",
@@ -323,18 +302,6 @@ def _on_cpu(config: Config) -> dict[str, Any]:
         "ray_kwargs.ray_init.num_cpus": LOGICAL_CPUS,
         "ray_kwargs.ray_init.num_gpus": config.devices,
     }
-
-
-def _flattened(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys with the members of free mappings as keys of their own."""
-    return {".".join(path): value for path, value in nested.leaves(keys)}
-
-
-def _nested(keys: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in keys.items():
-        nested.put(found, tuple(key.split(".")), value)
-    return found
 
 
 def _yaml(content: object) -> str:

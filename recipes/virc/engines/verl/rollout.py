@@ -1,7 +1,7 @@
 """Rollouts by transformers in verl 0.9.1: `actor_rollout_ref.rollout.name: virc`, where vLLM has no device.
 
 Each actor process has a replica: a Ray actor with a copy of the model, which draws for all requests that wait at once
-and gets new weights after every step. Log-probabilities are those of the whole vocabulary at the temperature asked,
+and gets new weights after every step. Log-probabilities are those of the whole vocabulary at the requested temperature,
 as the actor computes them.
 """
 
@@ -144,7 +144,7 @@ class Server:
         ).eval()
         ends = self._model.generation_config.eos_token_id
         self._ends = {*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id}
-        # A model's own settings, penalties among them, would join in untold.
+        # A model's own settings, penalties among them, would take effect.
         self._model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         vocabulary = self._model.config.get_text_config().vocab_size
         self._barred = never_said(self._tokenizer, vocabulary)
@@ -202,7 +202,7 @@ class Server:
             batch = self._next()
             try:
                 replies = await asyncio.to_thread(self._draw, batch)
-            except Exception as error:  # each request's own caller hears of it
+            except Exception as error:  # each request's own caller gets it
                 for request in batch:
                     request.reply.set_exception(error)
             else:

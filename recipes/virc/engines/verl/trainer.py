@@ -82,15 +82,15 @@ def regroup(keys: list[str], partition: str, settings: str) -> None:
     if not keys:
         return
     data = tq.kv_batch_get(keys=keys, partition_id=partition, select_fields=["extra_fields", "rm_scores"])
-    said = [getattr(each, "data", each)["reward_extra_info"] for each in data["extra_fields"]]
+    results = [getattr(each, "data", each)["reward_extra_info"] for each in data["extra_fields"]]
     scores = [each.clone() for each in data["rm_scores"].unbind()]
     groups: dict[str, list[int]] = {}
     for place, key in enumerate(keys):
         groups.setdefault(_group(key), []).append(place)
-    before = [float(each["score"]) for each in said]
+    before = [float(each["score"]) for each in results]
     after = list(before)
     for places in groups.values():
-        for place, reward in zip(places, compared(settings, [said[at] for at in places]), strict=True):
+        for place, reward in zip(places, compared(settings, [results[at] for at in places]), strict=True):
             after[place] = scores[place][-1] = reward
     if after == before:
         return
@@ -136,5 +136,5 @@ def _rollouts(batch: Any) -> list[Rollout]:
     return found
 
 
-def _numbers(said: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in said.items() if isinstance(value, int | float)}
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

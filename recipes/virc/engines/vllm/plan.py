@@ -47,7 +47,11 @@ def plan(config: Config, place: Place) -> Plan:
 
 
 def options(config: Config, place: Place) -> tuple[str, ...]:
-    """vLLM's options."""
+    """vLLM's options.
+
+    Raises:
+        ConfigError: the rank of the adapter is over the largest that vLLM serves.
+    """
     name = config.served_name(place.weights.name)
     found = [
         ("--model", str(place.weights.folder.absolute())),
@@ -68,24 +72,15 @@ def options(config: Config, place: Place) -> tuple[str, ...]:
     else:
         found += [("--gpu-memory-utilization", str(config.gpu_memory_utilization))]
     if place.weights.adapter:
-        rank = _rank(read_adapter(place.weights.adapter).rank)
-        found += [("--served-model-name", f"{name}-base"), ("--enable-lora",), ("--max-lora-rank", str(rank))]
+        rank = read_adapter(place.weights.adapter).rank
+        room = next((each for each in _RANKS if rank <= each), None)
+        if room is None:
+            raise ConfigError(f"vLLM serves adapters of rank {_RANKS[-1]} at most, and this one has {rank}")
+        found += [("--served-model-name", f"{name}-base"), ("--enable-lora",), ("--max-lora-rank", str(room))]
         found += [("--lora-modules", f"{name}={place.weights.adapter.absolute()}")]
     else:
         found += [("--served-model-name", name)]
     return tuple(word for option in found for word in option)
-
-
-def _rank(rank: int) -> int:
-    """The smallest of the ranks vLLM makes room for that holds an adapter's.
-
-    Raises:
-        ConfigError: none does.
-    """
-    for room in _RANKS:
-        if rank <= room:
-            return room
-    raise ConfigError(f"vLLM serves adapters of rank {_RANKS[-1]} at most, and this one has {rank}")
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:

@@ -30,10 +30,10 @@ class Published:
             messages.append(message)
 
         await self._app(scope, receive, keep)
-        for message in self._told(messages):
+        for message in self._published_in(messages):
             await send(message)
 
-    def _told(self, messages: list[Message]) -> list[Message]:
+    def _published_in(self, messages: list[Message]) -> list[Message]:
         start = messages[0]
         body = b"".join(message.get("body", b"") for message in messages[1:])
         if start["status"] == 200:
