@@ -16,12 +16,7 @@ from virc.systems.registry import Figures, System
 
 
 class Published(msgspec.Struct, frozen=True):
-    """What the file of a model's system reports.
-
-    Args:
-        short: the model's name there; None for one of the user's own.
-        run: the one that made the model.
-    """
+    """What the file of a model's system reports; `short` is the model's name there, None for a custom model."""
 
     reported: Figures
     system: str
@@ -30,16 +25,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def published_for(model: str, workspace: Path, system: str | None) -> Published:
-    """The published figures that a model can be compared with.
-
-    Args:
-        model: its name.
-        workspace: folder with the `runs/` to search.
-        system: the one it belongs to, where its name does not say so.
-
-    Raises:
-        ConfigError: its system is not known, or the file of that reports nothing.
-    """
+    """The published figures of a model's system; a ConfigError where there are none, or the system is not known."""
     found, short, run = _origin(model, workspace, system)
     if found is None:
         raise ConfigError(f"which system {model} belongs to is not known", "--system SYSTEM")

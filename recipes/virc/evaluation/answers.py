@@ -106,12 +106,7 @@ def default_folder(benchmark: str, crop_ablation: CropAblation) -> Path:
 
 
 def check_crop_ablation(folder: EvalFolder, crop_ablation: CropAblation) -> None:
-    """Refuse a folder with answers of another crop ablation: they are no answers to the same problems.
-
-    Raises:
-        ConfigError: there are such answers in the folder.
-        DataError: a file of answers holds something else.
-    """
+    """Refuse a folder with answers of another crop ablation: they are no answers to the same problems."""
     for file in _files(folder):
         theirs = next((line.crop_ablation for line in _lines(file)), crop_ablation)
         if theirs != crop_ablation:
@@ -122,11 +117,7 @@ def check_crop_ablation(folder: EvalFolder, crop_ablation: CropAblation) -> None
 
 
 def answered_before(model: str, problems: Mapping[str, EvalProblem], ledger: Ledger) -> int:
-    """How many of the problems a former run has answered.
-
-    Raises:
-        DataError: some have changed since.
-    """
+    """How many of the problems a former run has answered; a DataError where some have changed since."""
     before = {id: ledger.before(problem.id) for id, problem in problems.items()}
     changed = [id for id, digest in before.items() if digest not in (None, problems[id].digest)]
     if changed:
@@ -138,14 +129,7 @@ def answered_before(model: str, problems: Mapping[str, EvalProblem], ledger: Led
 
 
 def answers_in(folder: EvalFolder, first: Sequence[str]) -> dict[str, dict[str, AnswerLine]]:
-    """What every model in the folder was asked: model -> id -> line, also of a row that failed.
-
-    Args:
-        first: models that come first, in this order.
-
-    Raises:
-        DataError: a file of answers holds something else.
-    """
+    """The lines of every model in the folder, failed rows too: model -> id -> line, the models of `first` first."""
     found = {}
     for file in _files(folder):
         lines = list(_lines(file))

@@ -79,12 +79,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """What came of an evaluation.
-
-    Args:
-        failed: rows that failed, and `wrong`, of them those that fail again until they are corrected.
-        undecided: answers that the judge failed on.
-    """
+    """The result of an evaluation: `failed` rows, of them the `wrong` ones, and answers left `undecided`."""
 
     summary: Summary
     folder: EvalFolder
@@ -98,12 +93,7 @@ class Evaluated(msgspec.Struct, frozen=True):
         return {**msgspec.to_builtins(self.summary), "folder": str(self.folder.folder), "harness": None}
 
     def check(self) -> None:
-        """Raise where the figures are not of all problems.
-
-        Raises:
-            VircError: rows failed.
-            NetworkError: the judge failed on answers.
-        """
+        """Raise a VircError where rows failed, or the judge failed on answers."""
         if self.failed:
             raise failed_rows(self.failed, self.wrong)
         if self.undecided:

@@ -60,14 +60,7 @@ class BoxScores(msgspec.Struct, frozen=True):
 
 
 def overlap(answer: str | None, annotated: Sequence[Box], view: View | None) -> Overlap:
-    """Hold an answer against the boxes of its row; nothing in the answer raises.
-
-    Args:
-        view: the first image as it was shown, and what boxes were counted in.
-
-    Raises:
-        DataError: there is an answer and no view.
-    """
+    """Compare an answer with the boxes of its row, in pixels of the file; a DataError where there is no view."""
     if answer is None:
         return Overlap((), annotated, 0.0, -1.0, False)
     if view is None:
@@ -86,11 +79,7 @@ def overlap(answer: str | None, annotated: Sequence[Box], view: View | None) -> 
 
 
 def box_scores(overlaps: Sequence[Overlap], classes: Mapping[str, Sequence[Overlap]] | None = None) -> BoxScores | None:
-    """The figures of a model, an overlap a row; None of no rows.
-
-    Args:
-        classes: those of the rows that name one.
-    """
+    """The figures of a model, one overlap a row; None of no rows. `classes` are those of the rows that name one."""
     if not overlaps:
         return None
     of = len(overlaps)

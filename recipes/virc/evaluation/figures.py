@@ -60,11 +60,7 @@ def chance(p: float) -> str:
 
 
 def bar(score: Score, theirs: float | None = None) -> str:
-    """A share as a bar from 0 to 100%, its interval as a line over the bar's end.
-
-    Args:
-        theirs: a share that is marked beside it.
-    """
+    """A share as a bar from 0 to 100%, its interval as a line over the bar's end; `theirs` is marked beside it."""
     if not score.of:
         return ""
     low, high = (100 * end for end in score.interval)

@@ -16,13 +16,7 @@ Rights = Sequence[bool | None]
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """A choice of problems.
-
-    Args:
-        key: names it in the page.
-        label: HTML.
-        holds: whether a problem is shown; None: all are.
-    """
+    """A choice of problems: its key in the page, its label as HTML, and what it shows (None: all problems)."""
 
     key: str
     label: str
@@ -55,11 +49,7 @@ def rules(names: Sequence[str]) -> str:
 
 
 def problem_list(results: Sequence[Result], names: Sequence[str]) -> str:
-    """Filters, and a row for each problem with its question, reference and answers.
-
-    Args:
-        names: of the models, in the order of their columns.
-    """
+    """Filters, and a row for each problem; `names` are the models in the order of their columns."""
     rights = [_rights(result, names) for result in results]
     choices = filters(names)
     models = "".join(f'<th scope="col" dir="auto">{short(name)}</th>' for name in names)

@@ -71,11 +71,7 @@ def summary_of(
 
 
 def publish(folder: EvalFolder, summary: Summary, results: Sequence[Result]) -> None:
-    """Write the figures and the page.
-
-    Raises:
-        VircError: the disk refuses.
-    """
+    """Write the figures and the page."""
     try:
         write_json(folder.summary, {"schema": SCHEMA, **msgspec.to_builtins(summary), "error": None})
         write_whole(folder.report, render(summary, results).encode("utf-8", "backslashreplace"))

@@ -27,15 +27,7 @@ _MEANS = {"turns": "turns", "calls": "tool calls", "seconds": "seconds", "tokens
 
 
 def render(summary: Summary, results: Sequence[Result]) -> str:
-    """The page of an evaluation.
-
-    Args:
-        summary: the figures.
-        results: one for each problem, in the order of the benchmark; the traces they name lie beside the page.
-
-    Returns:
-        One HTML document. It holds no script and loads nothing; a policy inside it forbids both.
-    """
+    """The page of an evaluation as one HTML document; `results` are in the order of the benchmark."""
     names = [model.name for model in summary.models]
     sections = {
         "Accuracy": _accuracy(summary)
@@ -76,13 +68,7 @@ def _count(number: int, thing: str) -> str:
 
 
 def _table(caption: str, head: str, rows: Iterator[str], css: str) -> str:
-    """A table that scrolls by itself where the window is narrower.
-
-    Args:
-        caption: its name, not escaped.
-        head: the cells of its first row as HTML.
-        rows: the cells of each further row.
-    """
+    """A table that scrolls by itself in a narrow window; `head` and `rows` are cells as HTML, the caption is text."""
     body = "".join(f"<tr>{row}</tr>\n" for row in rows)
     return (
         f'<div class="scroll" role="region" aria-label="{safe(caption[:_NAME], "[{}]")}" tabindex="0">'

@@ -64,12 +64,7 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One problem and what came of it.
-
-    Args:
-        answers: model -> what it made of the problem; one that has no result is not in it.
-        unreadable: whether refusing is right.
-    """
+    """One problem and its answers by model; `unreadable` says whether refusing is right."""
 
     id: Id
     question: str
@@ -106,13 +101,7 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Means(msgspec.Struct, frozen=True):
-    """Of one answer, on average over all of them; None where it is not known.
-
-    Args:
-        turns: accepted units; `calls`: tool calls among them.
-        seconds: from its pictures to its answer, other rows in work beside it.
-        tokens: drawn.
-    """
+    """Means over all answers: units, tool calls, seconds and drawn tokens; None where not known."""
 
     turns: float | None
     calls: float | None
@@ -121,12 +110,7 @@ class Means(msgspec.Struct, frozen=True):
 
 
 class EvidenceScores(msgspec.Struct, frozen=True):
-    """Whether a model looked where the answer is seen, on problems that say where that is.
-
-    Args:
-        seen: problems of which its crops showed all of the evidence.
-        right_where_seen, right_elsewhere: over those of them that were decided, and over the others.
-    """
+    """Whether a model looked where the answer is seen, over the problems that name their evidence."""
 
     seen: Share
     right_where_seen: Score
@@ -248,13 +232,7 @@ def summarise(
     models: Mapping[str, Mapping[str, Any]],
     crop_ablation: CropAblation = "none",
 ) -> Summary:
-    """Count.
-
-    Args:
-        results: one for each problem.
-        models: name -> `protocol` and `settings`, in the order they are shown.
-        crop_ablation: what crops were cut from.
-    """
+    """Summarise results, one for each problem; `models` maps a name to its `protocol` and `settings`."""
     ((commonest, _),) = Counter(result.reference for result in results).most_common(1) or [("", 0)]
     return Summary(
         benchmark=benchmark,

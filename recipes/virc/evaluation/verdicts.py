@@ -56,10 +56,7 @@ def is_right(done: RowDone, problem: EvalProblem) -> bool:
 
 
 def verdicts_by_rule(problems: Mapping[str, EvalProblem], answers: Answers) -> dict[tuple[str, str], Verdict]:
-    """What the rules say of each answer and of each right refusal.
-
-    Answers are also compared by algebra where math-verify is installed.
-    """
+    """Verdicts of the rules on answers and right refusals, and of algebra where math-verify is installed."""
     with _symbolic() as symbolic:
         same = symbolic.same if symbolic else None
         found = {
@@ -115,14 +112,7 @@ def ask_judge(
     on_row: Callable[[RowDone], None],
     on_wait: Callable[[str], None],
 ) -> None:
-    """Ask a judge about answers, some at a time; what it fails on has an error and may be asked again.
-
-    Args:
-        on_wait: called when the judge has gone away, and is waited for.
-
-    Raises:
-        VircError: it fails again and again for a reason of its own.
-    """
+    """Ask a judge about answers, some at a time; `on_wait` is called when the judge has gone away."""
     by_id = {each.id: each for each in judgements}
     rows = [Row(at, each.id, digest=each.problem.digest) for at, each in enumerate(judgements, 1)]
 

@@ -53,14 +53,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct):
-    """What a judge has done.
-
-    Args:
-        asked: replies drawn.
-        kept: replies found on disk.
-        unread: questions with no score in any try.
-        away: seconds that questions have waited for it.
-    """
+    """Replies drawn, replies found on disk, questions without a score, and seconds of waiting for the judge."""
 
     asked: int = 0
     kept: int = 0
@@ -212,11 +205,7 @@ class Judge:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _wait_for_judge(self, error: VircError) -> None:
-        """Return as soon as it answers.
-
-        Raises:
-            NetworkError: it stays away.
-        """
+        """Return as soon as the judge answers; raises NetworkError if it stays away."""
         async with self._looking:
             if self._left:
                 raise self._left

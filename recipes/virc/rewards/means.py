@@ -39,11 +39,7 @@ class Means(msgspec.Struct, frozen=True):
     tokens: Callable[[str], int] | None = None
 
     def asked(self) -> Judge:
-        """The judge.
-
-        Raises:
-            UnscoredError: there is none.
-        """
+        """The judge; raises UnscoredError where there is none."""
         if self.judge is None:
             raise UnscoredError(NO_JUDGE)
         return self.judge

@@ -46,11 +46,7 @@ _BOXED = "\\boxed{"
 
 
 def parse(text: str) -> Turn:
-    """Read a reply as `messages.parse` does, but with the JSON of the call as Python reads it.
-
-    Raises:
-        FormatError: the tags are wrong, or the call is no JSON object with exactly name and arguments.
-    """
+    """Read a reply as `messages.parse` does, but with the JSON of the call as Python reads it."""
     try:
         return messages.parse(text)
     except FormatError as error:
@@ -73,14 +69,7 @@ def _parsed_anyway(text: str, error: FormatError) -> Turn:
 
 
 def check(tool: ToolText, view: View) -> Call:
-    """The call, where the published program finds no fault in it.
-
-    Args:
-        view: with the sizes of the files.
-
-    Raises:
-        ToolError: it does.
-    """
+    """The call, where the published program finds no fault in it, else a ToolError; the view has the files' sizes."""
     if tool.name not in _ARGUMENTS:
         raise ToolError("there is no such tool")
     if set(tool.arguments) != {"image_index", *_ARGUMENTS[tool.name]}:
@@ -99,9 +88,7 @@ def check(tool: ToolText, view: View) -> Call:
 
 
 def apply(call: Call, image: Image.Image) -> Shown:
-    """What a call that was found right leads to, as the judge of the focus sees it: factors as they were written,
-    Lanczos for both ways.
-    """
+    """The result of a valid call as the judge of the focus sees it: factors as written, Lanczos for both ways."""
     size = _made(call, image.size)
     cut = image.crop(call.box) if call.box else image
     return Shown(cut.resize(smart_resize(*size), Image.Resampling.LANCZOS), call.index, call.box)

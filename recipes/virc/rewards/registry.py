@@ -151,15 +151,7 @@ def _weighed(reward: Reward) -> list[str]:
 
 
 def find(name: str, beside: Path | None = None) -> Total:
-    """A total by its name, with its terms; `of` is for what a system says.
-
-    Args:
-        name: as in the system's YAML; a path is absolute there.
-        beside: the folder of that file.
-
-    Raises:
-        ConfigError: there is none of that name, or its file cannot be used.
-    """
+    """A total by its name or absolute path, with its terms; `of` is for the reward of a system."""
     if fault := missing(name, beside):
         raise fault
     folders = own_code.folders(beside)
@@ -219,12 +211,7 @@ async def score(sample: Sample, total: Total, means: Means) -> Scored:
 
 
 def called(function: Callable[..., float], file: Path, *arguments: object) -> float:
-    """What a function of a total's file gives.
-
-    Raises:
-        UnscoredError: it reads a term that could not be had.
-        ConfigError: it fails, or gives what is no number.
-    """
+    """The value of a function of a total's file; a ConfigError where it fails, or gives what is no number."""
     try:
         return cast(float, _number(function(*arguments), "total", file))
     except (UnscoredError, VircError):
@@ -236,11 +223,7 @@ def called(function: Callable[..., float], file: Path, *arguments: object) -> fl
 def called_for_all(
     group: Callable[..., Sequence[float]], file: Path, values: Sequence[float], terms: Sequence[Terms]
 ) -> list[float]:
-    """What a total's `group` gives for rewards and the terms that they are of.
-
-    Raises:
-        ConfigError: it fails, reads a term that could not be had, or does not give a number for each.
-    """
+    """The values of a total's `group`; a ConfigError where it fails, or does not give a number for each."""
     try:
         found = [*group(list(values), list(terms))]
     except VircError:
@@ -314,11 +297,7 @@ def _term(name: str, folders: Sequence[Path]) -> Term | None:
 
 
 def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
-    """The total in a module, with its terms.
-
-    Raises:
-        ConfigError: it is none, or reads a term that there is not.
-    """
+    """The total in a module, with its terms."""
     names, function = getattr(module, "TERMS", None), getattr(module, "total", None)
     file = module.__file__ or ""
     named = isinstance(names, tuple | list) and all(isinstance(each, str) for each in names)

@@ -36,13 +36,7 @@ _ENDS: Mapping[str | None, Ended] = {"answer": "answer", "tool": "length", None:
 
 
 class Rollout(msgspec.Struct, frozen=True):
-    """A rollout that was scored.
-
-    Args:
-        total: None where a term that it needs could not be had.
-        units: the rewards of its units.
-        last: what `whole` and `group` are given of it.
-    """
+    """A rollout that was scored: its total (None where a term could not be had), its units, and what `group` reads."""
 
     total: float | None
     units: Sequence[Scored]
@@ -73,11 +67,7 @@ def whole(units: Sequence[float], t: Any) -> float:
 
 
 async def score(samples: Sequence[Sample], ended: Ended, total: Total, means: Means) -> Rollout:
-    """The reward of a rollout, its units scored at the same time.
-
-    Raises:
-        VircError: as `rewards.score` does.
-    """
+    """The reward of a rollout, its units scored at the same time."""
     units = await asyncio.gather(*(rewards.score(each, total, means) for each in samples))
     values = [unit.total for unit in units]
     known = [value for value in values if value is not None]
@@ -122,15 +112,7 @@ def last_of(samples: Sequence[Sample], scored: Scored, ended: Ended) -> Last:
 
 
 def grouped(total: Total, rewards_: Sequence[float], lasts: Sequence[Last]) -> list[float]:
-    """The rewards of all rollouts of one prompt, as they are compared.
-
-    Args:
-        rewards_: as `score` gives them.
-        lasts: of the same rollouts.
-
-    Raises:
-        ConfigError: the total's `group` fails, or does not give a number for each.
-    """
+    """The rewards of all rollouts of one prompt, as they are compared."""
     if total.group is None:
         return list(rewards_)
     return rewards.called_for_all(total.group, total.file, rewards_, lasts)

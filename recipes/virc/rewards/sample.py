@@ -45,11 +45,7 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class Seen:
-    """An image of the history; its file is opened when that is first needed.
-
-    Raises, where it is asked for anything:
-        DataError: the file cannot be read, or is no picture.
-    """
+    """An image of the history; its file is opened when it is first needed, which may raise a DataError."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
@@ -127,11 +123,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def key(self) -> Key:
-        """The right answer.
-
-        Raises:
-            DataError: the row has none, or says wrongly how it is to be compared.
-        """
+        """The right answer; raises DataError where the row has none."""
         fields = {name: self.columns.get(name) for name in ("choices", "decimals", "tolerance")}
         return key_of({"answer": self.record.answer, **fields})
 
@@ -144,11 +136,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def original(self) -> Size:
-        """(width, height) in px of the file of the first image.
-
-        Raises:
-            DataError: it cannot be read.
-        """
+        """(width, height) in px of the file of the first image."""
         return self.files[0] if self.files else self.images[0].size
 
     @cached_property
@@ -286,11 +274,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
-    """Read a reply as the prompt's `strict` says; nothing in the reply raises.
-
-    Raises:
-        DataError: an image of the prompt that the reply calls for cannot be read.
-    """
+    """Read a reply as the prompt's `strict` says; only an image that cannot be read raises (DataError)."""
     if repeats(text, REPEAT_LIMIT):
         return Sample(text, prompt, fault=f"it repeats a pattern {REPEAT_LIMIT} times in a row", group=group)
     turn = None
@@ -303,11 +287,7 @@ def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
 
 
 def _checked(turn: Turn, prompt: Prompt) -> Call | None:
-    """The call of a turn, of which nothing is forgiven.
-
-    Raises:
-        ToolError: it cannot be carried out as it is written.
-    """
+    """The call of a turn, of which nothing is forgiven."""
     if turn.tool is None:
         return None
     if prompt.strict == "published":

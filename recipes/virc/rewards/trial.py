@@ -152,11 +152,7 @@ def _with_judge(reward: Reward, endpoint: str | None, model: str | None) -> Rewa
 
 
 def compared(found: Sequence[Tried], total: Total) -> list[Tried]:
-    """What rewards are compared by: those of rows with the same prompt, where all of them have one.
-
-    Raises:
-        ConfigError: the total's `group` fails.
-    """
+    """Set what rewards are compared by: those of rows with the same prompt, where all of them have one."""
     values: dict[int, float] = {}
     for prompt in {each.prompt for each in found} if total.group else ():
         group = [each for each in found if each.prompt == prompt]
@@ -168,11 +164,7 @@ def compared(found: Sequence[Tried], total: Total) -> list[Tried]:
 
 
 def reward_of(system: System) -> tuple[Reward, Total]:
-    """What a system rewards.
-
-    Raises:
-        ConfigError: it names no reward, or one that cannot be used.
-    """
+    """The reward of a system, and its total."""
     if system.reward is None:
         raise ConfigError(f"the system {system.name} has no reward", "reward: {total: NAME}; virc rewards ls")
     return system.reward, rewards.of(system.reward, system.file.parent)
@@ -211,14 +203,7 @@ def prompts(
 def solutions(
     source: Source, reward: Reward, most: int, protocol: Protocol | None = None
 ) -> Iterator[tuple[int, list[Prompt]]]:
-    """The first whole solutions as the prompts of their units, each with its number; their references are the replies.
-
-    Args:
-        protocol: as in `prompts`.
-
-    Raises:
-        DataError: one of them cannot be read, or its question is not known.
-    """
+    """The first whole solutions as the prompts of their units, each with its number; references are the replies."""
     format = get(source.format)
     rules = rules_for(source, format.read(source), "auto", protocol)[0]
     records = (row.record for row in format.read(source) if row.record)
@@ -232,11 +217,7 @@ def solutions(
 
 
 def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, means: Means) -> Iterator[Tried]:
-    """The rewards of whole solutions, as those of rollouts.
-
-    Raises:
-        VircError: as `rewards.score` does.
-    """
+    """The rewards of whole solutions, as those of rollouts."""
     first: dict[int, int] = {}
     with asyncio.Runner() as runner:
         for number, prompts in rows:
@@ -252,11 +233,7 @@ def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, mean
 
 
 def tried(rows: Iterable[tuple[int, Prompt]], reply: str | None, total: Total, means: Means) -> Iterator[Tried]:
-    """The rewards of the rows' references, or of one reply to each row; rows without a reference are passed over.
-
-    Raises:
-        VircError: as `rewards.score` does, with the number of the row.
-    """
+    """The rewards of the rows' references, or of one reply to each row; rows without a reference are passed over."""
     texts = ((number, prompt, prompt.reference if reply is None else reply) for number, prompt in rows)
     replies = ((number, prompt, text) for number, prompt, text in texts if text is not None)
     first: dict[int, int] = {}

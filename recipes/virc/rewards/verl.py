@@ -140,14 +140,7 @@ async def compute_score(
 
 
 def compared(file: str, scored: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The rewards of all rollouts of one prompt as they are compared, by the results of `compute_score`.
-
-    Args:
-        file: of the settings.
-
-    Raises:
-        ConfigError: the total's `group` fails.
-    """
+    """The rewards of all rollouts of one prompt as they are compared, by the results of `compute_score`."""
     lasts = [msgspec.json.decode(each[LAST], type=tuple[str, rollouts.Known]) for each in scored]
     total = total_for(file, lasts[0][0])
     return rollouts.grouped(total, [each["score"] for each in scored], [rollouts.Last(each) for _, each in lasts])
@@ -179,11 +172,7 @@ def total_for(file: str, data_source: object) -> rewards.Total:
 
 @cache
 def read_settings(file: str) -> Settings:
-    """The settings in a file.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
+    """The settings in a file; a ConfigError where it cannot be read."""
     try:
         return msgspec.json.decode(Path(file).read_bytes(), type=Settings)
     except (OSError, ValueError) as error:

@@ -74,11 +74,7 @@ def has_boxes(text: str) -> bool:
 
 
 def boxes_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
-    """The boxes of a row with these columns; None where it has neither `boxes` nor `box`.
-
-    Raises:
-        DataError: they are no boxes.
-    """
+    """The boxes in these columns; None where there is neither `boxes` nor `box`, a DataError where one is wrong."""
     given = columns.get("boxes")
     if given is None and columns.get("box") is not None:
         given = [columns["box"]]

@@ -91,11 +91,7 @@ class Symbolic:
         return False
 
     def _ask(self, question: bytes) -> bytes:
-        """The line that answers; empty where the process ends instead.
-
-        Raises:
-            LateError: the time for it is over.
-        """
+        """The line that answers; empty where the process ends instead, a LateError where the time is over."""
         process = self._process or self._start()
         try:
             end = time.monotonic() + _PATIENCE * self._seconds

@@ -20,11 +20,7 @@ _MOST_KEPT = 2**29
 
 
 def main(seconds: float) -> None:
-    """Say `ready`, then answer `[answer, reference]`, two texts in LaTeX, with `true` or `false`.
-
-    Args:
-        seconds: of CPU that one question may take; then the kernel ends the process, also where its parent is gone.
-    """
+    """Print `ready`, then answer `[answer, reference]`, in LaTeX, with `true` or `false`, in `seconds` of CPU each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
     verdicts, sys.stdout = sys.stdout, sys.stderr
     logging.disable(logging.CRITICAL)

@@ -19,23 +19,14 @@ _HINT = "`virc data synth --counterfactuals` draws problems that have one"
 
 
 class Counterfactual(msgspec.Struct, frozen=True):
-    """The same figure with other values, in the field `counterfactual` of a row.
-
-    Args:
-        image: a picture of the same size; a path or URL, as `image` of the row.
-        answer: the right answer there.
-    """
+    """The same figure with other values: a picture of the same size (path or URL), and its right answer."""
 
     image: str
     answer: str | int | float
 
 
 def counterfactual_of(row: Row) -> Counterfactual:
-    """The counterfactual of a row.
-
-    Raises:
-        DataError: it has none, or several images.
-    """
+    """The counterfactual of a row; a DataError where it has none, or several images."""
     if "twin" in row.passed:
         raise DataError("the field `twin` is called `counterfactual` now", _HINT)
     if "counterfactual" not in row.passed:
@@ -50,11 +41,7 @@ def counterfactual_of(row: Row) -> Counterfactual:
 
 
 def ablated_fields(row: Row, ablation: CropAblation) -> dict[str, Any]:
-    """The fields by which an answer to the row is scored.
-
-    Raises:
-        DataError: as `counterfactual_of`, where crops are cut from the counterfactual.
-    """
+    """The fields by which an answer to the row is scored."""
     if ablation == "counterfactual":
         return row.passed | {"answer": counterfactual_of(row).answer}
     return row.passed
@@ -66,11 +53,7 @@ def with_blank_crops(shown: Shown) -> Shown:
 
 
 def with_counterfactual_crops(shown: Shown, counterfactual: Shown) -> Shown:
-    """The image; every crop of it is cut from its counterfactual.
-
-    Raises:
-        DataError: they differ in size.
-    """
+    """The image; every crop of it is cut from its counterfactual, which must have the same size."""
     if counterfactual.size != shown.size:
         sizes = " and ".join(f"{width} x {height} px" for width, height in (shown.size, counterfactual.size))
         raise DataError(f"the image and its counterfactual differ in size: {sizes}")

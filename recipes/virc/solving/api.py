@@ -153,11 +153,7 @@ def solve_images(
     on_open: Callable[[Opened], None] = lambda _: None,
     on_event: OnEvent = lambda _: None,
 ) -> Solution:
-    """Solve one problem with a model that is opened for it; as `solve`, but what broke it off is in `error`.
-
-    Args:
-        on_open: gets the model when it is loaded.
-    """
+    """As `solve`, but what broke it off is in `error`; `on_open` gets the model when it is loaded."""
     check_problem(["" if isinstance(each, Image.Image) else str(each) for each in images], question)
     deadline = Deadline(setup.config.timeout)
     pictures = [
@@ -188,11 +184,7 @@ def solve_images(
 
 
 def read_question(file: str) -> str:
-    """The question in a file, `-` for standard input.
-
-    Raises:
-        DataError: it cannot be read or is empty.
-    """
+    """The question in a file, `-` for standard input; a DataError where it cannot be read or is empty."""
     try:
         content = standard_input().read(MOST_QUESTION + 1) if file == STREAM else contents(Path(file), MOST_QUESTION)
         question = content.decode("utf-8-sig").strip()
@@ -285,14 +277,7 @@ def solve_file(
 
 
 def open_rows(source: str) -> tuple[AbstractContextManager[IO[bytes]], Path]:
-    """The rows, and the folder their image paths start from: that of their file, where it is one.
-
-    Args:
-        source: JSONL file, or `-` for standard input.
-
-    Raises:
-        DataError: the file cannot be opened, or holds one array.
-    """
+    """The rows of a file, `-` for standard input, and the folder that their image paths start from."""
     if source == STREAM:
         return nullcontext(standard_input()), Path()
     path = Path(source)

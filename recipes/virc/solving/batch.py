@@ -144,10 +144,7 @@ def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
 
 
 def workers_for(at_once: int | None, opened: Opened) -> int:
-    """How many rows are in work at a time: as asked, else as many as suit the model, 1 of them in this process.
-
-    A model in this process generates several replies in one batch.
-    """
+    """How many rows are in work at a time: `at_once`, else as many as suit the model."""
     workers = at_once or opened.at_once
     if workers > 1 and opened.together:
         opened.together()
@@ -155,11 +152,7 @@ def workers_for(at_once: int | None, opened: Opened) -> int:
 
 
 def shown_images(config: BatchConfig, opened: Opened, row: Row, deadline: Deadline) -> list[Shown]:
-    """The pictures of a row as the model sees them.
-
-    Raises:
-        DataError: one cannot be opened or shown.
-    """
+    """The pictures of a row as the model sees them; a DataError where one cannot be opened or shown."""
 
     def seen(source: str) -> Shown:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
@@ -189,12 +182,7 @@ def made_with(known: Fields) -> Fields:
 
 
 def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) -> bytes:
-    """A row's line of output, without its newline.
-
-    Args:
-        known: the fields of every line.
-        schema: of the line.
-    """
+    """A row's line of output, without its newline; `known` are the fields of every line."""
     row = done.row
     fields = {"schema": schema, "id": row.id, "row": row.digest, **known, **done.fields}
     fields |= {"error": fields_of(done.error) if done.error else None, "input": row.passed}

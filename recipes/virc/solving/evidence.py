@@ -21,11 +21,7 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def of_fields(fields: Mapping[str, Any]) -> list[Box] | None:
-    """The evidence of a row, at most `MAX_BOXES` boxes of it; None where it names none, or has boxes for an answer.
-
-    Raises:
-        DataError: it is no list of boxes.
-    """
+    """The evidence of a row, at most `MAX_BOXES` boxes; None where it names none, or has boxes for an answer."""
     if not fields.get("looks"):
         found = None if reference_boxes(fields) is not None else boxes_of_row(fields)
         return found and found[:MAX_BOXES]
@@ -36,12 +32,7 @@ def of_fields(fields: Mapping[str, Any]) -> list[Box] | None:
 
 
 def shown(evidence: Sequence[Box], size: Size, images: Sequence[ImageRecord]) -> list[float]:
-    """Of each box, the share that the crop with most of it shows, 0 to 1; a box of no area counts as a point.
-
-    Args:
-        size: (width, height) in px of the first image's file.
-        images: the history of a trace.
-    """
+    """The share of each box that the best crop shows, 0 to 1; `size` is (width, height) in px of the image's file."""
     width, height = size
     crops = [
         (left * width, top * height, right * width, bottom * height) for left, top, right, bottom in _crops(images)

@@ -66,11 +66,7 @@ def _standard_input() -> bytes:
 
 
 def data_url_bytes(url: str) -> bytes:
-    """What a `data:` URL holds.
-
-    Raises:
-        DataError: it is not of base64.
-    """
+    """The content of a base64 `data:` URL."""
     head, comma, body = url.partition(",")
     if not comma or not head.lower().endswith(";base64"):
         raise DataError("a data URL must begin like data:image/png;base64,")

@@ -76,9 +76,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         return self.max_tokens or usual.max_tokens or Sampling().max_tokens
 
     def samplings(self, usual: Drawing = USUAL) -> list[Sampling]:
-        """How each try of a turn is drawn, but for its seed: greedy, or from a nucleus; `usual` is the chat
-        protocol's.
-        """
+        """How each try of a turn is drawn, but for its seed; `usual` is the chat protocol's."""
         return [self._sampling(attempt, usual) for attempt in range(self.tries)]
 
     def _sampling(self, attempt: int, usual: Drawing) -> Sampling:
@@ -191,14 +189,7 @@ def attempts(
     on_event: OnEvent = lambda _: None,
     deadline: Deadline | None = None,
 ) -> Iterator[Attempt]:
-    """The samples of one problem, each drawn when it is asked for, also after one that was broken off.
-
-    Args:
-        images, on_event, deadline: as `solve` takes them.
-
-    Raises:
-        DataError: an image cannot be shown to this model.
-    """
+    """The samples of one problem, drawn one by one, also after one that was broken off; arguments as for `solve`."""
     deadline = deadline or Deadline(config.timeout)
     given = images
     for sample in range(config.samples):

@@ -89,11 +89,7 @@ def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
 
 
 def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
-    """Where the trace of each sample goes: the folder itself if there is but one.
-
-    Raises:
-        UsageError: a folder holds something else than a trace.
-    """
+    """Where the trace of each sample goes; a UsageError where a folder holds something else than a trace."""
     samples = range(1, config.samples + 1)
     folders = [folder / f"sample-{number}" for number in samples] if config.samples > 1 else [folder]
     for each in folders:
@@ -104,14 +100,7 @@ def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
 def write_traces(
     folders: Sequence[Path], attempts: Sequence[Attempt], config: SolveConfig, known: Mapping[str, Any]
 ) -> VircError | None:
-    """Write the trace of every attempt, finished or not.
-
-    Args:
-        known: the `facts`.
-
-    Returns:
-        Why the disk refused, if it did: an answer is worth more than its trace.
-    """
+    """Write the trace of every attempt; returns the error of the disk, as an answer is worth more than its trace."""
     tries = config.samplings(attempts[0].trace.protocol.sampling) if attempts else []
     meta = {
         "model": known["model"],

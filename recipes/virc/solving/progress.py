@@ -10,12 +10,7 @@ _SECONDS = 10.0
 
 
 class Progress:
-    """Counts rows; reports a failed one at once, and `str` of itself every few seconds.
-
-    Args:
-        resumed: rows that a former run has done.
-        report: where to.
-    """
+    """Counts rows, `resumed` of which a former run has done; reports a failed one, and itself every few seconds."""
 
     def __init__(self, resumed: int, report: Reporter) -> None:
         self.resumed, self.failed, self.wrong = resumed, 0, 0
@@ -39,23 +34,13 @@ class Progress:
             self._report.note(str(self))
 
     def check(self, kept: bool = True) -> None:
-        """Raise VircError if a row failed.
-
-        Args:
-            kept: whether the others are kept, so that the same command does not do them again.
-        """
+        """Raise VircError if a row failed; `kept` says whether the same command would skip the others."""
         if self.failed:
             raise failed_rows(self.failed, self.wrong, kept)
 
 
 def failed_rows(failed: int, wrong: int, kept: bool = True) -> VircError:
-    """The error of a file of which rows failed.
-
-    Args:
-        failed: rows.
-        wrong: of them those that fail again until they are corrected.
-        kept: whether the others are kept.
-    """
+    """The error of a file with failed rows, of which `wrong` fail again until they are corrected."""
     rows = "1 row" if failed == 1 else f"{failed} rows"
     if not kept:
         hint = "--to FILE keeps the others, so that a rerun does the failed rows alone"

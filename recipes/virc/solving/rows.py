@@ -111,12 +111,7 @@ def with_choices(question: str, choices: Sequence[str | int | float]) -> str:
 
 
 def as_row(number: int, content: Mapping[str, Any]) -> Row:
-    """A row from its fields; a wrong one has its fault.
-
-    Args:
-        number: its line in the file, from 1.
-        content: JSON values.
-    """
+    """A row from its JSON values; a wrong one has its fault. `number` is its line in the file, from 1."""
     id: Id | None = content["id"] if type(content.get("id")) in (str, int) else None
     try:
         fields = msgspec.convert(content, _Fields)

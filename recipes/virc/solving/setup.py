@@ -89,11 +89,7 @@ def block_hub() -> None:
 
 
 def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts) -> tuple[Opened, Fields]:
-    """Open the model, and report how it is asked.
-
-    Returns:
-        The model, and the fields of the output that describe it.
-    """
+    """Open the model and report how it is asked; returns it with the fields of the output that describe it."""
     on_facts({"settings": settings(setup.config, setup.choice.max_pixels), "model": setup.choice.model})
     opened = setup.opened or open_model(setup.choice)
     if opened.family:

@@ -8,11 +8,7 @@ _BARE = CallForm().open
 
 
 class Thoughts:
-    """The thoughts in a streamed reply: its marks, its tool call and its answer are left out.
-
-    Args:
-        grammar: how the reply is written.
-    """
+    """The thoughts in a streamed reply, without its marks, its tool call and its answer."""
 
     def __init__(self, grammar: Grammar = TAGS) -> None:
         parts = [(form.open.strip(), form.close.strip()) for form in grammar.calls]

@@ -53,11 +53,7 @@ def write_trace(folder: Path, trace: Trace, images: Sequence[Shown], meta: Mappi
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a trace folder that holds anything but a former trace; to be asked before the model runs.
-
-    Raises:
-        UsageError: `write_trace` would refuse the folder.
-    """
+    """Refuse a trace folder that `write_trace` would refuse, before the model runs."""
     try:
         fault = _fault(folder.resolve())
     except (OSError, RuntimeError, ValueError) as error:  # no right to look, a loop of links, a NUL in the name

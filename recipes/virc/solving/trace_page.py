@@ -27,17 +27,7 @@ _FAILURES: Mapping[FailureKind, str] = {
 
 
 def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object]) -> str:
-    """The page of one trace, finished or not.
-
-    Args:
-        trace: what happened.
-        images: every image shown, oldest first; as many as `trace.images`.
-        meta: what else to state, such as `model` (or the `row` of a dataset), `sampling` and `versions`; everything
-            in it is printed.
-
-    Returns:
-        One HTML document. It holds no script and loads nothing; a policy inside it forbids both.
-    """
+    """The page of one trace, finished or not, as one HTML document; everything in `meta` is printed."""
     title = trace.question if len(trace.question) <= _LONG_TEXT else trace.question[:_LONG_TEXT] + "…"
     return fill(
         "solving/trace_page",

@@ -156,11 +156,7 @@ def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) ->
 
 
 def inside(folder: Path, name: str) -> str:
-    """The path of an image that a dataset names, from the dataset's folder on; the file is there.
-
-    Raises:
-        DataError: there is none, it is outside the folder, or it cannot be an image.
-    """
+    """The path of an image, from the dataset's folder on; a DataError where it is missing, outside, or no image."""
     from virc.data.rows.record import Picture
 
     try:

@@ -93,10 +93,7 @@ def _as_problem(fields: Fields, folder: Path) -> Fields:
 
 
 def _asked(text: str) -> tuple[str, list[str]]:
-    """The question and its choices, without the sentence behind them on the form of the answer.
-
-    A text of another form is asked as it is, without choices.
-    """
+    """The question and its choices, without the sentence on the form of the answer; another text as it is."""
     lines = [line.strip() for line in text.splitlines()]
     options = [_OPTION.fullmatch(line) for line in lines]
     letters = "".join(option[1] for option in options if option)

@@ -97,11 +97,7 @@ def number(answer: str, sample: Sample, means: Means) -> float:
 
 
 def _relative_error(answer: str, key: Key) -> Fraction | None:
-    """The share of the right number by which an answer is off; None where the answer is no number.
-
-    Raises:
-        UnscoredError: the right answer is none.
-    """
+    """The share of the right number by which an answer is off; None where the answer is no number."""
     if relative_error(key.answer, key) is None:
         raise UnscoredError("the right answer is no number")
     return relative_error(answer, key)

@@ -118,12 +118,7 @@ def overlap(sample: Sample, means: Means) -> float | None:
 
 
 def _row_boxes(prompt: Prompt) -> list[Box]:
-    """The boxes of a row.
-
-    Raises:
-        UnscoredError: it has none.
-        DataError: they are no boxes.
-    """
+    """The boxes of a row; raises UnscoredError where it has none."""
     found = geometry.boxes_of_row(prompt.columns)
     if found is None:
         raise UnscoredError("the row has no boxes")

@@ -58,11 +58,7 @@ def _first_image(prompt: Prompt) -> Shown:
 
 
 def _result(call: Call, prompt: Prompt) -> Shown:
-    """The image that a call leads to.
-
-    Raises:
-        ValueError: it cannot be shown.
-    """
+    """The image that a call leads to; raises ValueError where it cannot be shown."""
     source = prompt.images[call.index]
     if prompt.strict == "published":
         return published.apply(call, source.pixels().pixels)

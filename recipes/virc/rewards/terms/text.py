@@ -148,11 +148,7 @@ def length(sample: Sample, means: Means) -> float:
 
 
 def tokens(sample: Sample, means: Means) -> int:
-    """How many tokens the reply has.
-
-    Raises:
-        UnscoredError: the model is not known here.
-    """
+    """How many tokens the reply has; raises UnscoredError where the model is not known."""
     if means.tokens is None:
         raise UnscoredError(NO_TOKENS)
     return means.tokens(sample.text)
