@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from virc.evaluation.figures import interval, percent
-from virc.evaluation.harness.run import ModelOutcome
+from virc.evaluation.harness.harness import ModelOutcome
 from virc.evaluation.summary import ModelSummary, Pair, Reported, Score, Share, Summary
 from virc_cli.console.tables import table
 

@@ -9,8 +9,8 @@ import msgspec
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.evaluation.api import EvalRequest
-from virc.evaluation.harness import run as harness
-from virc.evaluation.harness.run import ModelOutcome, PreparedHarness
+from virc.evaluation.harness import harness
+from virc.evaluation.harness.harness import ModelOutcome, PreparedHarness
 from virc.evaluation.summary import SCHEMA
 from virc_cli.commands.eval.figures import harness_table
 from virc_cli.console import output, plans

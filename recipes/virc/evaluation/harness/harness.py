@@ -11,22 +11,33 @@ lmms-eval counts by its own rules; the answers to our problems are also scored a
 0.7.3: `models/chat/openai.py`, `protocol.py`, `api/task.py`, `__main__.py`.
 """
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from virc.backends.interface import Sampling
-from virc.core.errors import ConfigError, EngineError, UsageError, VircError
-from virc.core.files import contents, expanded, is_file
+from virc.core.errors import ConfigError, DataError, EngineError, NetworkError, UsageError, VircError
+from virc.core.events import Reporter
+from virc.core.files import contents, expanded, is_file, write_whole
+from virc.core.locks import held
 from virc.core.plan import Plan, Step
-from virc.core.text import clause, plain
+from virc.core.processes import started
+from virc.core.text import clause, duration, plain
 from virc.engines import environment as engines
-from virc.evaluation.answers import AnswerLine
+from virc.envs import environment as environments
+from virc.envs import making
+from virc.envs.pins import pinned
+from virc.evaluation.answers import AnswerLine, default_folder
+from virc.evaluation.api import EvalRequest, find_problems
 from virc.evaluation.benchmarks import registry as benchmarks
-from virc.evaluation.problems import EvalProblem
+from virc.evaluation.benchmarks.registry import LocalBenchmark
+from virc.evaluation.problems import EvalProblem, rows_of
 from virc.evaluation.summary import Score, score
 from virc.evaluation.verdicts import verdicts_by_rule
 from virc.solving.rows import Row, file_name
@@ -36,6 +47,8 @@ ENGINE = "eval"
 AT_ONCE = 16
 """Problems an endpoint is asked at a time, as `virc eval` asks one; lmms-eval would ask 32."""
 
+_POLL = 1.0  # seconds
+_END_OF_LOG = 2**14  # bytes
 _MOST_RESULTS = 2**30  # bytes
 _FAILED = "[LMMS_EVAL_REQUEST_FAILED"
 # Of lmms-eval; the client below it tries each three times. Its timeout is 600 s, and cannot be set.
@@ -65,13 +78,7 @@ metric_list:
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One of the harness's figures.
-
-    Args:
-        filter: what it does with a reply before it counts; `none` as a rule.
-        stderr: standard error of the value; None where it names none.
-        of: problems; None of a group of tasks.
-    """
+    """A figure of lmms-eval with its standard error, over `of` problems; `filter` is what it does with a reply."""
 
     task: str
     metric: str
@@ -82,13 +89,7 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One problem as lmms-eval has written it down.
-
-    Args:
-        doc_id: its place in the task, from 0.
-        filtered_resps: the reply it counted.
-        resps: the reply as it came, where that is another.
-    """
+    """A problem in the file of lmms-eval: its place in the task, from 0, and its reply, as counted and as it came."""
 
     doc_id: int
     filtered_resps: Any
@@ -107,12 +108,11 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What lmms-eval reports of a model.
+    """The report of lmms-eval on a model.
 
     Args:
         problems: how many it asked about.
-        answered: requests that were answered.
-        failures: why the others were not, one for each.
+        answered: requests that were answered; `failures` has a reason for each of the others.
         texts: place in the task -> reply, of a task without parts.
         results: the file of results.
     """
@@ -130,21 +130,13 @@ class _Usage(msgspec.Struct):
 
 
 class _Results(msgspec.Struct):
-    """What is read of a file of results."""
-
     results: dict[str, dict[str, Any]]
     samples: dict[str, dict[str, int]] = msgspec.field(name="n-samples", default_factory=dict)
     usage: dict[str, Any] = {}
 
 
 class HarnessRun(msgspec.Struct, frozen=True):
-    """One model's part of an evaluation by the harness.
-
-    Args:
-        folder: of the evaluation, absolute.
-        model: the name that is served.
-        task: the name lmms-eval knows the task by.
-    """
+    """One model of an evaluation by the harness: its absolute folder, its served name, and the name of its task."""
 
     folder: Path
     model: str
@@ -166,18 +158,40 @@ class HarnessRun(msgspec.Struct, frozen=True):
         return self.place / f"{file_name(self.model)}.log"
 
     @property
-    def config(self) -> Path:
-        """Its configuration."""
-        return self.place / f"{file_name(self.model)}.yaml"
-
-    @property
     def cache(self) -> Path:
         """Its copy of our problems while it runs."""
         return self.place / "cache"
 
-    def results(self) -> set[Path]:
-        """The files of results."""
-        return set(self.place.glob("*/*_results.json"))
+
+class OwnTask(msgspec.Struct, frozen=True):
+    """Problems of ours that lmms-eval is to ask."""
+
+    benchmark: LocalBenchmark
+    problems: Mapping[str, EvalProblem]
+    limit: int | None
+
+    def rows(self, offline: bool) -> Iterator[dict[str, Any]]:
+        """The rows of the task, in the order of `problems`."""
+        by_line = {problem.line: problem for problem in self.problems.values()}
+        for row in rows_of(self.benchmark, self.problems, self.limit):
+            yield row_of(row, by_line[row.line], self.benchmark.base, offline)
+
+
+class PreparedHarness(msgspec.Struct, frozen=True):
+    """Processes to be started, one for each model, with its settings; `own` is None for a task of lmms-eval."""
+
+    name: str
+    folder: Path
+    own: OwnTask | None
+    runs: Sequence[tuple[HarnessRun, Plan, Setup]]
+
+
+class ModelOutcome(msgspec.Struct, frozen=True):
+    """The results of a model; `score` is the share that `virc eval` counts as right, None where not known."""
+
+    run: HarnessRun
+    outcome: Outcome
+    score: Score | None
 
 
 def is_ours(name: str) -> bool:
@@ -195,11 +209,7 @@ def is_ours(name: str) -> bool:
 
 
 def task_of(name: str, own: bool) -> str:
-    """The name of a task: its own, or one made of the name of our problems that no task of its own has.
-
-    Raises:
-        UsageError: no task can be called so.
-    """
+    """The name of a task: its own, or one made of the name of our problems that no task of its own has."""
     if own:
         return "virc_" + re.sub(r"\W", "_", name, flags=re.ASCII)
     if not re.fullmatch(r"[\w.+-]+", name, re.ASCII):
@@ -220,15 +230,11 @@ def plan(
     """The process and its files, but for the problems (`row_of`).
 
     Args:
-        setup: the endpoint, and how it is asked.
         own: whether the task has our problems.
         python: of the environment `eval`.
         recipes: folder with the code of this package.
         limit: only the first so many, of a task of lmms-eval.
         hub_token: of the user, for a task of lmms-eval whose data is on the hub.
-
-    Raises:
-        ConfigError: lmms-eval cannot take that address, model or folder.
     """
     endpoint, sampling = str(setup.choice.endpoint), Sampling(setup.config.first_temperature())
     config = {
@@ -253,8 +259,9 @@ def plan(
         files[str(run.problems.with_name(f"{run.task}.yaml"))] = _TASK.format(name=run.task)
     elif limit:
         config["limit"] = limit
-    files[str(run.config)] = msgspec.yaml.encode(config).decode()
-    argv = (str(python), "-m", "lmms_eval", "--config", str(run.config))
+    file = str(run.log.with_suffix(".yaml"))
+    files[file] = msgspec.yaml.encode(config).decode()
+    argv = (str(python), "-m", "lmms_eval", "--config", file)
     env = engines.environment(recipes) | _environment(run, setup, own, hub_token)
     return Plan(Step(argv, f"have lmms-eval ask {run.model}", env), files)
 
@@ -267,12 +274,7 @@ def warnings_of(model: str) -> list[str]:
 
 
 def row_of(row: Row, problem: EvalProblem, base: Path, offline: bool) -> dict[str, Any]:
-    """A problem as a row of the task.
-
-    Args:
-        base: folder that image paths of the row start from.
-        offline: its images are not fetched.
-    """
+    """A problem as a row of the task; its image paths start from `base`."""
     return {
         "id": str(problem.id),
         "question": row.question,
@@ -303,19 +305,19 @@ def failure(run: HarnessRun, log: str, code: int | None) -> VircError:
 
 
 def read(results: Path, task: str, secret: str | None = None) -> Outcome:
-    """What came of a task and its parts.
+    """Read the results of a task and its parts.
 
     Args:
-        results: the file of results; those of its samples lie beside it.
-        secret: the key, which a server may have repeated in what it says of a failure.
-
-    Raises:
-        EngineError: they hold something else.
+        results: the file of results; those of its samples are beside it.
+        secret: the key, which a server may have repeated in its error message.
     """
     try:
         found = msgspec.json.decode(contents(results, _MOST_RESULTS), type=_Results)
         usage = msgspec.convert(found.usage.get("total", {}), _Usage)
-        parts = {part: list(_samples(results, part)) for part in found.samples}
+        stem = results.name.removesuffix("_results.json")
+        files = {part: results.with_name(f"{stem}_samples_{part}.jsonl") for part in found.samples}
+        lines = {part: contents(file, _MOST_RESULTS).splitlines() for part, file in files.items()}
+        parts = {part: [msgspec.json.decode(line, type=Sample) for line in each] for part, each in lines.items()}
     except (OSError, ValueError, RecursionError) as error:
         raise EngineError(f"{results} holds other results than lmms-eval's: {clause(error)}") from error
     samples = [sample for part in parts.values() for sample in part]
@@ -330,17 +332,131 @@ def read(results: Path, task: str, secret: str | None = None) -> Outcome:
 
 
 def by_rule(problems: Mapping[str, EvalProblem], model: str, texts: Mapping[int, str]) -> Score:
-    """How many of our problems are right as `virc eval` counts, by rule and algebra.
-
-    Args:
-        texts: place of a problem, from 0 -> reply; a problem without one is not right.
-    """
+    """How many of our problems are right as `virc eval` counts; `texts` has the replies by place, from 0."""
     lines = {
         id: AnswerLine(id, problem.digest, model, texts.get(at) or None, None)
         for at, (id, problem) in enumerate(problems.items())
     }
     verdicts = verdicts_by_rule(problems, {model: lines})
     return score((model, id) in verdicts and verdicts[model, id].right for id in problems)
+
+
+def prepare(request: EvalRequest, dry_run: bool, report: Reporter) -> PreparedHarness:
+    """Plan the processes; nothing is written. A dry run asks the endpoint only what the user does not say."""
+    own = _own_task(request, report)
+    name = own.benchmark.name if own else request.benchmark
+    folder = (expanded(request.to) if request.to else default_folder(name, "none")).absolute()
+    task, token = task_of(name, own is not None), os.environ.get("HF_TOKEN")
+    environment = making.find(ENGINE, None)
+    python = environments.interpreter(environment) or environment.python
+    recipes = environments.recipes_place(environment)
+    runs = []
+    for setup in request.setups:
+        run = HarnessRun(folder, _served(setup, dry_run, report), task)
+        at_once = request.at_once or AT_ONCE
+        planned = plan(run, setup, own is not None, python, recipes, at_once, request.limit, token)
+        runs.append((run, planned, setup))
+    return PreparedHarness(name, folder, own, runs)
+
+
+def run(prepared: PreparedHarness, report: Reporter) -> tuple[str, list[ModelOutcome]]:
+    """Have lmms-eval ask each model; returns its name with its version, and the results of each model."""
+    environment = making.find(ENGINE, None)
+    making.made(environment, report.send)
+    environments.recipes_in(environment)
+    outcomes = []
+    for each, planned, setup in prepared.runs:
+        outcome = _run(each, planned, prepared.own, setup, report)
+        ours = prepared.own if not outcome.failures else None
+        counted = by_rule(ours.problems, each.model, outcome.texts) if ours else None
+        outcomes.append(ModelOutcome(each, outcome, counted))
+    return f"lmms-eval {pinned(environment)['lmms-eval']}", outcomes
+
+
+def check(outcomes: Sequence[ModelOutcome]) -> None:
+    """Refuse figures in which a request that failed counts as a wrong answer."""
+    for each in outcomes:
+        if each.outcome.failures:
+            count = f"{len(each.outcome.failures)} of {each.outcome.problems} requests to {each.run.model} failed"
+            first = each.outcome.failures[0]
+            sentence = f"{count}, which lmms-eval counts as wrong answers; the first: {first}"
+            raise NetworkError(sentence, f"the same command asks all again; see {each.run.log}")
+
+
+def _own_task(request: EvalRequest, report: Reporter) -> OwnTask | None:
+    """Our problems, where the name is one of ours."""
+    if not is_ours(request.benchmark):
+        if request.split is not None:
+            raise UsageError("--split is not for --harness with a task of lmms-eval", "leave --split out")
+        return None
+    benchmark = benchmarks.find(request.benchmark, Path.cwd(), request.split)
+    problems = find_problems(benchmark, request.limit, report)
+    if any(problem.boxes is not None for problem in problems.values()):
+        raise DataError(f"{benchmark.name} asks for boxes, which the harness cannot score", "leave --harness out")
+    return OwnTask(benchmark, problems, request.limit)
+
+
+def _served(setup: Setup, dry_run: bool, report: Reporter) -> str:
+    """The name of the model that the endpoint serves."""
+    from virc.backends.openai.backend import OpenAIBackend
+
+    choice = setup.choice
+    if choice.endpoint is None:
+        hint = "virc serve MODEL --agent, then --endpoint http://127.0.0.1:8000/v1"
+        raise UsageError("--harness asks an endpoint, and none was named", hint)
+    if dry_run and choice.model:
+        return choice.model
+    backend = OpenAIBackend(choice.endpoint, choice.model, choice.api_key)
+    backend.close()
+    if backend.published_protocol() and not dry_run:  # it is for a client that runs the tool loop
+        sentence = f"{choice.endpoint} writes the replies of {backend.model} and carries out none of its calls"
+        report.warn(sentence, "virc serve --agent runs the tool loop")
+    for warning in warnings_of(backend.model):
+        report.warn(warning)
+    return backend.model
+
+
+def _run(run: HarnessRun, plan: Plan, own: OwnTask | None, setup: Setup, report: Reporter) -> Outcome:
+    """Have lmms-eval ask one model."""
+    run.place.mkdir(parents=True, exist_ok=True)
+    with held(run.place):
+        for path, text in plan.files.items():
+            write_whole(Path(path), text.encode())
+        if own:
+            rows = (msgspec.json.encode(row) + b"\n" for row in own.rows(setup.offline))
+            write_whole(run.problems, b"".join(rows))
+        before = set(run.place.glob("*/*_results.json"))
+        run.log.unlink(missing_ok=True)
+        report.note(f"lmms-eval asks {run.model}; it begins after some 20 s, and writes {run.log}")
+        try:
+            code = _followed(run, plan, report)
+        finally:
+            shutil.rmtree(run.cache, ignore_errors=True)
+        new = set(run.place.glob("*/*_results.json")) - before
+    if not new:
+        raise failure(run, run.log.read_text("utf-8", "replace"), code)
+    outcome = read(new.pop(), run.task, setup.choice.api_key)
+    if own and len(outcome.texts) != len(own.problems):
+        sentence = f"lmms-eval asked {len(outcome.texts)} of {len(own.problems)} problems"
+        raise EngineError(sentence, f"see {run.log}")
+    return outcome
+
+
+def _followed(run: HarnessRun, plan: Plan, report: Reporter) -> int:
+    """Run it to its end, and report how far it is; returns its exit code."""
+    began = None  # asking, after it has read all its tasks
+    with started(plan.step, run.log) as process:
+        while (code := process.wait(_POLL)) is None:
+            with run.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - _END_OF_LOG))
+                far = progress(log.read())
+            if far:
+                done, of = far
+                began = began or time.monotonic()
+                left = (time.monotonic() - began) / done * (of - done) if done else 0
+                ahead = f"; about {duration(left)} left" if left else ""
+                report.progress(f"{run.model}: {done} of {of} problems{ahead}")
+    return code
 
 
 def _environment(run: HarnessRun, setup: Setup, own: bool, hub_token: str | None) -> dict[str, str]:
@@ -382,11 +498,6 @@ def _arguments(**given: object) -> str:
             what = {"base_url": "the address", "model_version": "the model's name"}[name]
             raise ConfigError(f"lmms-eval cannot take {what} {plain(text, 80)}", "serve it under another")
     return ",".join(f"{name}={value}" for name, value in given.items())
-
-
-def _samples(results: Path, task: str) -> list[Sample]:
-    file = results.with_name(results.name.removesuffix("_results.json") + f"_samples_{task}.jsonl")
-    return [msgspec.json.decode(line, type=Sample) for line in contents(file, _MOST_RESULTS).splitlines()]
 
 
 def _figures(found: _Results, task: str, values: Mapping[str, Any]) -> list[Figure]:
