@@ -47,17 +47,13 @@ from virc.solving.setup import OnFacts, Setup, block_hub, open_setup
 
 
 class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is evaluated.
+    """What is evaluated: every setup on one benchmark, all with the same crop ablation.
 
     Args:
-        setups: one for each model; all have the same crop ablation.
         to: folder of the evaluation; None: that of the benchmark.
         limit: only the first so many problems.
-        split: part of the benchmark.
         judge_endpoint: server asked about answers that no rule finds right.
         judge_model: which model there; None: the only one.
-        traces: which answers keep their trace.
-        against: compare with the published figures.
         at_once: rows in work at a time; None: as many as suit the model.
     """
 

@@ -22,11 +22,9 @@ LEAST = 0.5
 
 
 class Overlap(msgspec.Struct, frozen=True):
-    """The boxes of an answer beside those of its row.
+    """The boxes of an answer (`found`) beside those of its row.
 
     Args:
-        found: those of the answer; none where there is no answer.
-        annotated: those of the row.
         iou: 0 to 1: the mean over the pairs and whatever has no partner, which counts 0.
         giou: -1 to 1: the same of generalized IoU, where what has no partner counts -1.
         right: whether all have partners at an IoU of `LEAST` or more.

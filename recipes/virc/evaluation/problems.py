@@ -17,12 +17,7 @@ from virc.solving.rows import Row
 
 
 class EvalProblem(msgspec.Struct, frozen=True):
-    """What is kept of a problem while it is evaluated; its pictures are read when a model is asked.
-
-    Args:
-        boxes: what an answer is compared with in place of the key, in pixels of the first image's file; None where the
-            right answer is a text.
-    """
+    """What is kept of a problem; `boxes`, in pixels of the file, are compared in place of the key where there are any."""
 
     id: Id
     line: int
@@ -39,15 +34,9 @@ def problems_of(
     on_fault: Callable[[DataError], None],
     crop_ablation: CropAblation = "none",
 ) -> dict[str, EvalProblem]:
-    """The problems by their ids, each of which can be scored.
+    """The problems by their ids, each of which can be scored; a DataError where there are none, or one is wrong.
 
-    Args:
-        limit: only the first so many.
-        on_fault: gets the faults of rows of a published benchmark that cannot be asked or scored; they are left out.
-        crop_ablation: what crops are cut from; the right answers are those of the counterfactuals where it is these.
-
-    Raises:
-        DataError: there are none, or one of the user's own cannot be asked or scored.
+    `on_fault` gets the faults of rows of a published benchmark, which are left out.
     """
     problems: dict[str, EvalProblem] = {}
     first: DataError | None = None

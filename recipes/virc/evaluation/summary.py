@@ -25,15 +25,12 @@ class Answered(msgspec.Struct, frozen=True):
     """What one model made of one problem.
 
     Args:
-        answer: None where it gave none.
         right: None where the judge failed.
-        by: who decided.
         seconds: from the problem's pictures to its answer.
         tokens: drawn in all tries; None where the server does not tell.
         rejected: tries that could not be used.
         failure: what ended it where there is no answer; `no_answer` is a refusal. None where that is not known.
         trace: folder of its trace, relative to the report's.
-        reason: why there is no answer.
         overlap: its boxes beside those of the row; None where the answer is a text.
         evidence: the share of each box of evidence that crops showed, see `evidence`; None where the row names none.
     """
@@ -128,16 +125,12 @@ class ModelSummary(msgspec.Struct, frozen=True):
     Args:
         score: over the problems that were decided.
         unanswered: problems it gave no answer to; they are right only where it refused what is to be refused.
-        missing: problems without a result: it was not asked, or something else than the model failed. They are not
-            counted.
+        missing: problems without a result, which are not counted: not asked, or something else than the model failed.
         undecided: answers the judge could not be asked about; they are not counted.
-        refusals: problems of which it said that it cannot tell.
-        false_refusals: the same among those that have an answer.
+        false_refusals: refusals of problems that have an answer.
         unusable: problems that ended because no reply of a turn could be used.
         format_errors: tries a turn that could not be used; None of no turns.
-        deciders: how many answers were decided by whom.
         categories: division -> part -> score.
-        settings: what it was asked with.
         boxes: over the problems whose answers are boxes; None where there are none.
         evidence: over the problems that name their evidence; None where there are none.
     """
@@ -166,7 +159,6 @@ class Pair(msgspec.Struct, frozen=True):
     Args:
         difference: the share of `one` less that of `other`, with its paired 95 % `interval`.
         p: of McNemar's exact test.
-        only_one, only_other: problems that only one of them solves.
     """
 
     one: str
@@ -180,14 +172,7 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class Reported(msgspec.Struct, frozen=True):
-    """A figure somebody published, beside ours.
-
-    Args:
-        model: ours; `published` is theirs.
-        source: where theirs is published.
-        theirs: share from 0 to 1; None where the source names none for this benchmark.
-        differs: setting -> (theirs, ours).
-    """
+    """A published figure beside ours: `theirs` is a share, 0 to 1; `differs` maps a setting to (theirs, ours)."""
 
     model: str
     published: str
@@ -198,12 +183,7 @@ class Reported(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """All of it.
-
-    Args:
-        commonest: problems that the commonest answer alone solves: what guessing is worth.
-        crop_ablation: what crops were cut from.
-    """
+    """An evaluation; `commonest` is what guessing the commonest answer is worth."""
 
     benchmark: str
     problems: int

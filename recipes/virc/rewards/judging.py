@@ -62,13 +62,7 @@ class Counts(msgspec.Struct):
 
 
 class Waited:
-    """How long one reward has waited for judges.
-
-    Attributes:
-        seconds: in which at least one question was open.
-        asked: questions.
-        unread: of them those with no score in any try.
-    """
+    """The seconds in which a reward had a question to a judge open, its questions, and those without a score."""
 
     def __init__(self) -> None:
         self.seconds, self.asked, self.unread = 0.0, 0, 0
@@ -109,9 +103,6 @@ class Judge:
         patience: seconds after which a question that finds the judge away, or fails all the time, is given up.
         kept: folder for replies; None keeps none.
         on_wait: gets one sentence when the judge is away, and when it is back.
-
-    Raises:
-        ConfigError: the address or the key cannot be used.
     """
 
     def __init__(
@@ -147,14 +138,12 @@ class Judge:
 
         Args:
             name: which question of `questions.yaml`.
-            texts: what it is about.
-            images: shown before the text.
+            texts: what it is about; images are shown before it.
             read: the score in a reply, None where it holds none.
 
         Raises:
             NetworkError: the judge was away, or failed this question, for longer than `patience`.
-            ConfigError: it refuses the request.
-            EngineError: it read only a part of it.
+            ConfigError, EngineError: it refuses the request, or read only a part of it.
         """
         user = _asked(name, texts)
         ask = Ask((Message("system", questions()["system"]), Message("user", user, tuple(range(len(images))))), images)

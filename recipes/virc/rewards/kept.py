@@ -22,14 +22,9 @@ _PACKAGE = Path(rewards.__file__).parents[1]
 
 
 def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
-    """The files outside this package of a reward and tools, by the names of their copies.
+    """The files outside this package of a reward and of the tools of these names, by the names of their copies.
 
-    Args:
-        beside: folder of the system's YAML.
-        names: of tools that a chat protocol offers.
-
-    Raises:
-        ConfigError: there is none of a name, or two files have one name.
+    `beside` is the folder of the system's YAML. A ConfigError where a tool is missing, or two files have one name.
     """
     total = rewards.of(reward, beside)
     files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms))]

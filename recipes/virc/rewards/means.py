@@ -58,14 +58,10 @@ def means_of(
     """The means that a system's `reward` names; algebra where math-verify is installed.
 
     Args:
-        asked: which judge, and how.
-        key: of its endpoint.
+        key: of the judge's endpoint.
         kept: folder for its replies.
         on_wait: gets a sentence when it is away, and when it is back.
         base: folder of the weights, whose tokenizer counts tokens where a term asks for that.
-
-    Raises:
-        ConfigError: the judge's address or key cannot be used.
     """
     judge = asked.endpoint and Judge(
         asked.endpoint,

@@ -24,12 +24,10 @@ _REPLIES = ("<think>a</think><answer>a</answer>", _LOOK)
 
 
 class Scorable(msgspec.Struct):
-    """How many of so many rows can be scored, and what the others lack, by the names of terms.
+    """How many rows can be scored without a judge, or but for its terms, and what the others lack.
 
     Args:
-        rows: looked at.
-        by_rules: of them those whose reward can be had, whether the reply answers or calls a tool: without a judge,
-            or but for what a judge says.
+        by_rules: rows whose reward can be had, whether the reply answers or calls a tool.
         lacking: term -> rows that lack something for it; `why` has what, of one of them.
     """
 
@@ -54,14 +52,7 @@ class Scorable(msgspec.Struct):
 def without_judge(
     records: Iterable[Record], total: Total, coordinates: Coordinates, strict: Strict = "own", judged: bool = False
 ) -> Scorable:
-    """Try a total on rows without asking a judge.
-
-    Args:
-        judged: there will be one, and its terms are no reason.
-
-    Raises:
-        DataError: a row lacks what no judge gives, or an image of it cannot be read.
-    """
+    """Try a total on rows without asking a judge; with `judged` there will be one, and its terms do not count."""
     found = Scorable()
     with asyncio.Runner() as runner:
         for record in records:

@@ -81,13 +81,7 @@ class Total(msgspec.Struct, frozen=True):
 
 
 class Terms:
-    """What a total is a function of: the values of terms, by their names.
-
-    Args:
-        turn: what the reply does; None where it is not taken.
-        values: of the terms; None where one does not apply.
-        unscored: terms that could not be had, and why; a total that reads one ends there.
-    """
+    """The values of terms by their names, which a total reads, and the `turn` of the reply; None where not taken."""
 
     def __init__(self, turn: str | None, values: Mapping[str, float | None], unscored: Mapping[str, str]) -> None:
         self.turn, self._values, self._unscored = turn, values, unscored
@@ -101,13 +95,9 @@ class Terms:
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """The reward of a reply.
+    """The reward of a reply; None values mean that a term does not apply or could not be had.
 
-    Args:
-        total: None where a term that it needs could not be had.
-        terms: their values; None where one does not apply, or could not be had.
-        why: the reasons of terms for their values, by their names.
-        unscored: terms that could not be had, and why.
+    `why` has the reasons of terms for their values, `unscored` why terms could not be had.
     """
 
     total: float | None
@@ -122,11 +112,7 @@ def discover() -> tuple[list[Term], list[Total]]:
 
 
 def of(reward: Reward, beside: Path | None = None) -> Total:
-    """The total of a system's reward, with its terms.
-
-    Args:
-        reward: paths in it are absolute.
-        beside: the folder of the system's YAML.
+    """The total of a system's reward, with its terms; `beside` is the folder of the system's YAML.
 
     Raises:
         ConfigError: it is not public; or there is none of its name, its file cannot be used, or it has no weights.

@@ -123,14 +123,8 @@ def samples_of(
 ) -> tuple[list[Sample], Ended]:
     """The units of a rollout as samples, each under what was shown before it, and how it ended.
 
-    The session is gone through again: the same replies lead to the same images, so none have to be handed over.
-
-    Args:
-        record: the problem, with its images.
-        trace: what the rollout left.
-
-    Raises:
-        DataError: an image of the problem cannot be read.
+    The session is gone through again: the same replies lead to the same images, so none have to be handed over. A
+    DataError where an image of the problem cannot be read.
     """
     images = [Seen(picture).pixels().pixels for picture in record.images]
     files = [image.size for image in images]

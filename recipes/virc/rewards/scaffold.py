@@ -14,15 +14,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def write(kind: str, name: str, folder: Path) -> tuple[Path, Path]:
-    """Write `NAME.py` and `test_NAME.py` into a folder.
-
-    Args:
-        kind: of `KINDS`.
-
-    Raises:
-        UsageError: nothing in Python can have that name.
-        ConfigError: the name is taken in this package, a file is there already, or it cannot be written.
-    """
+    """Write `NAME.py` and `test_NAME.py` into a folder; `kind` is one of `KINDS`."""
     if not name.isidentifier() or not name.isascii():
         raise UsageError(f"{name[:60]!r} cannot name a {kind}", "use letters, digits and _")
     if name in _taken(kind):

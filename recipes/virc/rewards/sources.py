@@ -22,14 +22,7 @@ REWARD = "reward.json"
 
 
 class Speaker(msgspec.Struct, frozen=True):
-    """The chat protocol and the reward of the rows of one system.
-
-    Args:
-        protocol: its chat protocol.
-        reward: as in its YAML, asked of the judge of the stage.
-        max_turns: units of a solution.
-        beside: folder of its YAML, where its own files lie.
-    """
+    """The chat protocol, reward and turns of the rows of one system; `beside` is the folder of its YAML."""
 
     protocol: Protocol
     reward: Reward
@@ -38,12 +31,7 @@ class Speaker(msgspec.Struct, frozen=True):
 
 
 def speakers(config: Config) -> dict[str, Speaker]:
-    """The systems that `sources` names, by their names.
-
-    Raises:
-        ConfigError: there is none of a name, two have one, one has no stage of RL that says what is rewarded, or more
-            turns than the stage has images.
-    """
+    """The systems that `sources` names, by their names; a ConfigError where one cannot be used."""
     found: dict[str, Speaker] = {}
     for system in map(systems.get, config.sources):
         if system.name in found:

@@ -39,7 +39,6 @@ class Tried(msgspec.Struct, frozen=True):
 
     Args:
         row: its number, from 1.
-        reply: its text; of a whole solution, all of them.
         turn: what it does (None: it is not taken); of a whole solution, how it ends.
         scored: its reward; of a whole solution, terms are means over units.
         prompt: the first row with the same prompt.
@@ -175,14 +174,8 @@ def prompts(
 ) -> Iterator[tuple[int, Prompt]]:
     """The first rows as prompts, each with its number; their references as far as they are known.
 
-    A published row holds none: there it is in the row after it, where that continues the same solution.
-
-    Args:
-        protocol: the chat protocol of the rows, where it is known; else that beside them counts.
-
-    Raises:
-        DataError: they are no rows of single units, or one of them cannot be read.
-        SetupError: pyarrow is not installed.
+    A published row holds none: there it is in the row after it, where that continues the same solution. `protocol` is
+    the chat protocol of the rows, where it is known; else that beside them counts.
     """
     if source.format != _FORMAT:
         raise DataError(

@@ -44,22 +44,16 @@ class PredictedBox(msgspec.Struct, frozen=True):
 
 
 def read_boxes(answer: str | None, view: View, original: Size | None = None) -> list[PredictedBox]:
-    """The boxes of an answer; none where it holds none. Nothing in it raises.
+    """The boxes of an answer, in pixels of the first image's file; nothing in it raises.
 
-    Args:
-        view: the images as the model saw them.
-        original: (width, height) in px of the first image's file; None: as the view says.
+    `original` is the size of that file, (width, height) in px; None: as the view says.
     """
     size = original or (view.originals[0] if view.originals else view.sizes[0])
     return [PredictedBox(_in_pixels(each, view, size), sure) for each, sure in _fours(answer)]
 
 
 def read_point(answer: str | None, view: View, original: Size) -> tuple[float, float] | None:
-    """The point that an answer is, `(x, y)` or `[x, y]`, in pixels of the first image's file; None where it is none.
-
-    Args:
-        view, original: as `read_boxes` takes them.
-    """
+    """The point that an answer is, `(x, y)` or `[x, y]`, in pixels of the first image's file; None where it is none."""
     numbers = next((each for each, _ in _listed(answer or "") if len(each) == 2), None)
     if numbers is None:
         return None
@@ -91,9 +85,6 @@ def reference_boxes(fields: Mapping[str, Any]) -> tuple[Box, ...] | None:
 
     They are where the row has `boxes` or `box` and either no `answer` or one that is boxes too. Beside an answer in
     words they only say where it is seen (V*).
-
-    Raises:
-        DataError: they are no boxes.
     """
     answer = fields.get("answer")
     in_words = answer is not None and not isinstance(answer, list | dict) and not has_boxes(str(answer))

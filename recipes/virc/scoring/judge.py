@@ -49,9 +49,6 @@ class Judge:
         timeout: seconds after which one verdict is given up, all tries together.
         max_retries: further tries of one request while the endpoint is down or busy, by the client's back-off.
 
-    Attributes:
-        model: the name that is asked for.
-
     Raises:
         ConfigError: the address, key or model is wrong, or several models are served and none was named.
         NetworkError: the endpoint is down or its answer is garbage.
@@ -90,17 +87,11 @@ class Judge:
         return self._backend.answers()
 
     def same(self, question: str, reference: str, answer: str) -> bool:
-        """Whether the judge finds an answer to say what the reference says.
-
-        Args:
-            question: as it was asked; its beginning is shown to the judge.
-            reference: the right answer.
-            answer: what was answered; of a long one, its end is shown.
+        """Whether the judge finds an answer to say what the reference says; of long texts it is shown a part.
 
         Raises:
             NetworkError: the judge is down, busy or silent, or gives no clear verdict in four tries.
-            ConfigError: it refuses the request.
-            EngineError: it read only a part of it.
+            ConfigError, EngineError: it refuses the request, or read only a part of it.
         """
         end = time.monotonic() + self._timeout
         ask = Ask((Message("system", _SYSTEM), Message("user", _shown(question, reference, answer))), ())

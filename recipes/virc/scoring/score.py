@@ -29,7 +29,6 @@ class Key(msgspec.Struct, frozen=True):
     """The right answer of a row, and how an answer is compared with it.
 
     Args:
-        answer: the answer known to be right.
         choices: contents of the choices in order, where there are some.
         decimals: numbers are equal when they are rounded to so many decimals, halves away from zero.
         tolerance: share of the right number by which another may be off: 0.05 is 5 %.
@@ -61,11 +60,7 @@ class _Fields(msgspec.Struct):
 
 
 def key_of(fields: Mapping[str, Any]) -> Key:
-    """The key of a row of the batch format.
-
-    Raises:
-        DataError: the row has no answer, or a field of it is of the wrong type or out of range.
-    """
+    """The key of a row of the batch format; a DataError where it has no answer, or a field of it is wrong."""
     try:
         read = msgspec.convert(fields, _Fields)
     except ValueError as error:

@@ -69,9 +69,6 @@ class Symbolic:
             answer: what was answered. Nothing in it raises or is run.
             reference: the answer known to be right. Where it is a value, an answer may be an equation that ends
                 in it; `1, 2` is also `2, 1`, and is not `(1, 2)`.
-
-        Raises:
-            SetupError: the process cannot be started.
         """
         one, other = formula(answer), formula(reference)
         if one is None or other is None or (one.unit and other.unit and one.unit != other.unit):

@@ -41,10 +41,8 @@ class BatchConfig(msgspec.Struct, frozen=True):
     """How the rows of a batch are solved.
 
     Args:
-        solving: of every row; its timeout is for each.
         base: folder that image paths of the rows start from.
         traces: folder in which the trace of every row gets one of its own; None keeps none.
-        offline: fetch no picture.
         at_once: rows in work at a time; None: as many as suit the model.
     """
 
@@ -72,16 +70,14 @@ def solve_batch(
     on_row: Callable[[RowDone], None],
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Solve every row that is still to be done.
+    """Solve every row that is not among `claims`.
 
     Args:
-        claims: which rows are done.
         on_row: gets every row when it is done, one at a time; a row in work when the batch ends is not reported.
         on_wait: called when the endpoint has gone away, and is waited for.
 
     Raises:
-        NetworkError: the endpoint went away and did not come back.
-        VircError: traces cannot be written, or the endpoint failed row after row for a reason of its own.
+        VircError: traces cannot be written, or the endpoint stays away or failed row after row.
     """
     workers = workers_for(config.at_once, opened)
     if config.traces:
@@ -104,13 +100,9 @@ def through(
     """Do `work` on every row that is still to be done, some at a time; what fails in one costs that one.
 
     Args:
-        claims, on_row: as `solve_batch` takes them; no row is reported after this returns or raises.
-        work: gets a function to tell of every event; it breaks the row off when the others have ended.
-        workers: rows in work at a time.
+        on_row: as in `solve_batch`; no row is reported after this returns or raises.
+        work: gets a function for its events, which breaks the row off when the others have ended.
         outage: of the endpoint that all rows are asked of; None: what it fails is failed.
-
-    Raises:
-        VircError: the endpoint stayed away, or failed row after row for a reason of its own.
     """
     stop, lock, endpoint = threading.Event(), threading.Lock(), _Endpoint()
 

@@ -27,17 +27,13 @@ _HINTS = {"address": "download the picture first", "redirect": "download the pic
 
 
 def open_source(source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None) -> Image.Image:
-    """Open a picture named by a user, as upright RGB.
+    """Open a picture named by a user, as upright RGB; a DataError or NetworkError where that fails.
 
     Args:
         source: path, `http://`, `https://` or `data:` URL, or `-` for standard input.
         base: folder that relative paths start from.
         offline: refuse to fetch URLs.
         seconds: longest time for a fetch, where it is shorter than `SECONDS`.
-
-    Raises:
-        DataError: there is no such picture, or it cannot be shown.
-        NetworkError: the URL cannot be fetched.
     """
     if source == "-":
         return open_image(_standard_input(), "standard input")

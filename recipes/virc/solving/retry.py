@@ -12,12 +12,7 @@ MOST_SECONDS = 300.0
 
 
 class Outage:
-    """Tells whether an endpoint that failed a row was away, and waits until it is back. Threads may share it.
-
-    Args:
-        answers: asks whether the endpoint can be reached now.
-        on_wait: gets one sentence each time it is away.
-    """
+    """Whether an endpoint that failed a row was away; waits until it is back. Threads may share it."""
 
     def __init__(self, answers: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
         self._answers, self._on_wait = answers, on_wait
@@ -26,15 +21,10 @@ class Outage:
         self._back = -math.inf  # monotonic time, s
 
     def over(self, error: NetworkError, began: float, stop: threading.Event) -> bool:
-        """Whether a row that failed so is to be done again, as soon as that is so; False at once when `stop` is set.
+        """Whether a row begun at `began` (monotonic s) that failed so is to be done again; False when `stop` is set.
 
-        It is where the endpoint was away and is back, or is there and broke the connection to this row.
-
-        Args:
-            began: when the row was begun, as `time.monotonic` counts.
-
-        Raises:
-            NetworkError: the endpoint stayed away.
+        It is where the endpoint was away and is back, or is there and broke the connection to this row. A
+        NetworkError where the endpoint stayed away.
         """
         with self._lock:  # one row checks, the others wait for its result
             if self._left:

@@ -28,10 +28,9 @@ class Row(msgspec.Struct, frozen=True):
     Args:
         line: its line in the file, from 1.
         id: None where the row has none that can be read.
-        images: paths and URLs.
         digest: hash of its content, by which a row that changed is known.
-        passed: the fields that stand in the output as they came.
-        fault: why it cannot be asked, in a row that is wrong.
+        passed: the fields that are copied to the output.
+        fault: why it cannot be asked.
     """
 
     line: int

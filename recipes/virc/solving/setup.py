@@ -27,13 +27,7 @@ _OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRAC
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """Which model is asked, and how.
-
-    Args:
-        trace: folder that traces go to; None keeps none.
-        offline: fetch no picture.
-        opened: a model that is open already, in place of `choice`.
-    """
+    """Which model is asked, and how; `opened` is a model that is open already, in place of `choice`."""
 
     choice: Choice
     config: SolveConfig
@@ -50,11 +44,7 @@ def set_up(
     offline: bool,
     tools: Iterable[str] = (),
 ) -> Setup:
-    """Complete the flags by environment and config file; nothing is loaded yet.
-
-    Raises:
-        UsageError, ConfigError: a flag, a variable or the config file is wrong.
-    """
+    """Complete the flags by environment and config file; nothing is loaded yet."""
     block_hub()
     if solving.temperature is not None and not 0 <= solving.temperature <= 2:
         raise UsageError(f"--temperature must be from 0 to 2, not {solving.temperature}")

@@ -33,8 +33,6 @@ def write_trace(folder: Path, trace: Trace, images: Sequence[Shown], meta: Mappi
     """Write a trace, finished or not; a former trace in that folder is replaced.
 
     Args:
-        folder: where to; made with its parents.
-        trace: what happened.
         images: every image shown, oldest first; as many as `trace.images`.
         meta: further top-level keys of `trace.json`: `model`, `sampling`, `versions` and whatever the caller
             knows. All of it is published in the folder: no secrets.

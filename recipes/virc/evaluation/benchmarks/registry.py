@@ -48,10 +48,6 @@ class Benchmark(Protocol):
         Args:
             folder: of the dataset; image paths of the rows start there.
             split: one of `SPLITS`; None where there are none.
-
-        Raises:
-            DataError: nothing of the split can be read.
-            SetupError: an extra is missing.
         """
 
 
@@ -61,8 +57,7 @@ class LocalBenchmark(msgspec.Struct, frozen=True):
     Args:
         name: that of the benchmark, or the stem of a file.
         base: folder that image paths of its rows start from.
-        rows: begins to read the rows anew; raises as `Benchmark.rows` does.
-        published: it is no file of the user's own, who could mend it.
+        published: whether it is not a file of the user, who could correct it.
     """
 
     name: str
@@ -89,11 +84,6 @@ def find(name: str, workspace: Path, split: str | None = None) -> LocalBenchmark
             a folder with its `problems.jsonl`. A folder that has a benchmark's name is meant by `./NAME`.
         workspace: folder with the `data/` to search.
         split: part of a benchmark.
-
-    Raises:
-        UsageError: there is no such split, or the name is empty or means standard input.
-        ConfigError: no such benchmark, or its dataset is not on this machine.
-        DataError: no such file, or one of another format.
     """
     if not name:  # a variable of a script that was not set, as a rule
         raise UsageError("the name of the benchmark is empty", f"virc eval {next(iter(names()))}")
@@ -120,9 +110,6 @@ def category_of(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
     The field is the name of a part or a list of them, or an object that holds this for each division; numbers are
     names too, and null is none.
-
-    Raises:
-        DataError: it is something else.
     """
     value = fields.get("category")
     divisions = value if isinstance(value, dict) else {"category": value}
@@ -137,9 +124,7 @@ def category_of(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) -> Iterator[Row]:
     """The rows of what a benchmark's files hold, numbered from 1.
 
-    Args:
-        as_problem: the fields of a batch row from those of the file; what it raises (DataError, or ValueError as
-            msgspec does) is the fault of that row.
+    `as_problem` makes the fields of a batch row; a DataError or ValueError from it is the fault of that row.
     """
     for number, (place, fields) in enumerate(found, 1):
         try:

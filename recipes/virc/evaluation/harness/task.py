@@ -9,9 +9,5 @@ from virc.solving.image_source import open_source
 
 
 def images(doc: Mapping[str, Any]) -> list[Image.Image]:
-    """The pictures of a problem as upright RGB, as `virc eval` opens them; lmms-eval sends them in their full size.
-
-    Raises:
-        DataError, NetworkError: one cannot be had, which ends the harness.
-    """
+    """The pictures of a problem as upright RGB, as `virc eval` opens them; lmms-eval sends them in their full size."""
     return [open_source(source, offline=doc["offline"]) for source in doc["images"]]
