@@ -1,6 +1,7 @@
 """Our figures beside those that were published, and what differs in how they came about."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +52,13 @@ def beside(model: ModelSummary, benchmark: str, published: Published) -> Iterato
 
 def _origin(name: str, workspace: Path, asked: str | None) -> tuple[System | None, str | None, Run | None]:
     """The system of a model, its short name there, and the run that made it."""
-    found = _weights(name, workspace, asked)
+    found: Weights | None = None
+    with suppress(ConfigError):  # it was asked on an endpoint
+        found = models.find(name, workspace, asked)
     system, model = (found.system, found.model) if found else models.known(name, asked)
     run = models.run_of(found.adapter or found.folder) if found else None
     short = next((each for each, known in system.models.items() if known is model), None) if system else None
     return system, None if run else short, run
-
-
-def _weights(name: str, workspace: Path, asked: str | None) -> Weights | None:
-    try:
-        return models.find(name, workspace, asked)
-    except ConfigError:  # it was asked on an endpoint
-        return None
 
 
 def _settings(model: ModelSummary, theirs: Mapping[str, Any], run: Run | None) -> Iterator[tuple[str, tuple[Any, Any]]]:

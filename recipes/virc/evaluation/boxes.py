@@ -8,8 +8,8 @@ utils/eval_utils.py). How boxes are read: see `scoring.boxes`; all lie in pixels
 import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, product
 
 import msgspec
 
@@ -141,15 +141,11 @@ def _pairs(found: Sequence[Box], annotated: Sequence[Box]) -> list[tuple[float, 
     """IoU and generalized IoU of pairs one to one, as many as can be: those that overlap most pair off first."""
     free, open_ = set(range(len(found))), set(range(len(annotated)))
     pairs = []
-    for shared, general, one, other in sorted(_all_pairs(found, annotated), reverse=True):
+    every = product(enumerate(found), enumerate(annotated))
+    measured = ((iou(box, right), giou(box, right), one, other) for (one, box), (other, right) in every)
+    for shared, general, one, other in sorted(measured, reverse=True):
         if one in free and other in open_:
             free.remove(one)
             open_.remove(other)
             pairs.append((shared, general))
     return pairs
-
-
-def _all_pairs(found: Sequence[Box], annotated: Sequence[Box]) -> Iterator[tuple[float, float, int, int]]:
-    for one, box in enumerate(found):
-        for other, right in enumerate(annotated):
-            yield iou(box, right), giou(box, right), one, other

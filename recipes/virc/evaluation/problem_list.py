@@ -1,6 +1,7 @@
 """The report's list of problems: who was right about which, to be filtered without a script."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import quote
 
 import msgspec
@@ -32,7 +33,7 @@ def filters(names: Sequence[str]) -> list[Filter]:
     ]
     if several:
         found.append(Filter("hard", "wrong by all", lambda rights: set(rights) == {False}))
-        found += [Filter(f"only{at}", f"only {short(name)} right", _only(at)) for at, name in enumerate(names)]
+        found += [Filter(f"only{at}", f"only {short(name)} right", partial(_only, at)) for at, name in enumerate(names)]
     return [*found, Filter("open", "without a verdict", lambda rights: None in rights)]
 
 
@@ -50,7 +51,8 @@ def rules(names: Sequence[str]) -> str:
 
 def problem_list(results: Sequence[Result], names: Sequence[str]) -> str:
     """Filters, and a row for each problem; `names` are the models in the order of their columns."""
-    rights = [_rights(result, names) for result in results]
+    answers = [[result.answers.get(name) for name in names] for result in results]
+    rights = [[each.right if each else None for each in of] for of in answers]
     choices = filters(names)
     models = "".join(f'<th scope="col" dir="auto">{short(name)}</th>' for name in names)
     rows = "\n".join(
@@ -115,13 +117,5 @@ def _linked(shown: str, trace: str | None) -> str:
     return f'<a href="./{quote(trace, errors="surrogatepass")}/index.html">{shown}</a>'
 
 
-def _rights(result: Result, names: Sequence[str]) -> Rights:
-    answers = [result.answers.get(name) for name in names]
-    return [answered.right if answered else None for answered in answers]
-
-
-def _only(at: int) -> Callable[[Rights], bool]:
-    def holds(rights: Rights) -> bool:
-        return rights[at] is True and set(rights[:at]) | set(rights[at + 1 :]) == {False}
-
-    return holds
+def _only(at: int, rights: Rights) -> bool:
+    return rights[at] is True and set(rights[:at]) | set(rights[at + 1 :]) == {False}

@@ -17,7 +17,7 @@ from virc.solving.rows import Row
 
 
 class EvalProblem(msgspec.Struct, frozen=True):
-    """What is kept of a problem; `boxes`, in pixels of the file, are compared in place of the key where there are any."""
+    """What is kept of a problem; `boxes`, in pixels of the file, are compared in place of the key if set."""
 
     id: Id
     line: int

@@ -3,7 +3,7 @@
 Text that others wrote is escaped. Long questions and answers are cut: their traces hold all of them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import get_args
 
 from virc.core.html import fill, in_line, key_name, safe
@@ -29,13 +29,16 @@ _MEANS = {"turns": "turns", "calls": "tool calls", "seconds": "seconds", "tokens
 def render(summary: Summary, results: Sequence[Result]) -> str:
     """The page of an evaluation as one HTML document; `results` are in the order of the benchmark."""
     names = [model.name for model in summary.models]
+    facts = [_count(summary.problems, "problem"), _count(len(names), "model"), _ABLATIONS.get(summary.crop_ablation)]
     sections = {
         "Accuracy": _accuracy(summary)
         + _boxes(summary.models)
         + _evidence(summary.models)
         + _cost(summary.models)
         + _refusals(summary.models),
-        "Model by model": _pairs(summary.pairs, {result.id: at for at, result in enumerate(results)}),
+        "Model by model": _pairs(
+            summary.pairs, {each.id: f'<a href="#p{at}">{label(each.id)}</a>' for at, each in enumerate(results)}
+        ),
         "Published figures": _against(summary.against),
         "Categories": _categories(summary.models),
         "Problems": problem_list(results, names),
@@ -46,16 +49,9 @@ def render(summary: Summary, results: Sequence[Result]) -> str:
         rules(names),
         title=safe(summary.benchmark[:_NAME], "[{}]"),
         benchmark=cut(summary.benchmark, _NAME),
-        byline=" · ".join(_facts(summary)),
+        byline=" · ".join(filter(None, facts)),
         sections="\n".join(_section(title, body) for title, body in sections.items() if body),
     )
-
-
-def _facts(summary: Summary) -> Iterator[str]:
-    yield _count(summary.problems, "problem")
-    yield _count(len(summary.models), "model")
-    if summary.crop_ablation != "none":
-        yield _ABLATIONS[summary.crop_ablation]
 
 
 def _section(title: str, body: str) -> str:
@@ -67,7 +63,7 @@ def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
-def _table(caption: str, head: str, rows: Iterator[str], css: str) -> str:
+def _table(caption: str, head: str, rows: Iterable[str], css: str) -> str:
     """A table that scrolls by itself in a narrow window; `head` and `rows` are cells as HTML, the caption is text."""
     body = "".join(f"<tr>{row}</tr>\n" for row in rows)
     return (
@@ -116,7 +112,7 @@ def _boxes(models: Sequence[ModelSummary]) -> str:
         if model.boxes
     ]
     head = _heads("Model", "Mean IoU", "Mean generalized IoU", "AP50", "Mean AP", "Problems")
-    return _table("Answers that are boxes, and how they overlap", head, iter(rows), "numbers") if rows else ""
+    return _table("Answers that are boxes, and how they overlap", head, rows, "numbers") if rows else ""
 
 
 def _evidence(models: Sequence[ModelSummary]) -> str:
@@ -127,7 +123,7 @@ def _evidence(models: Sequence[ModelSummary]) -> str:
         if model.evidence
     ]
     head = _heads("Model", "Looked at the evidence", "Right where it did", "Right elsewhere", "Problems")
-    return _table("Whether it looked where the answer is seen", head, iter(rows), "numbers") if rows else ""
+    return _table("Whether it looked where the answer is seen", head, rows, "numbers") if rows else ""
 
 
 def _cost(models: Sequence[ModelSummary]) -> str:
@@ -168,7 +164,7 @@ def _mean(means: Means, name: str) -> str:
     return f"<td>{value:,.0f}</td>" if name == "tokens" else f"<td>{value:,.1f}</td>"
 
 
-def _pairs(pairs: Sequence[Pair], places: Mapping[Id, int]) -> str:
+def _pairs(pairs: Sequence[Pair], links: Mapping[Id, str]) -> str:
     if not pairs:
         return ""
     end = figures.reach(pairs)
@@ -182,7 +178,7 @@ def _pairs(pairs: Sequence[Pair], places: Mapping[Id, int]) -> str:
     )
     head = _heads("First", "Second", f'<span class="ends">{ends}</span>', "Points", "p", "Problems")
     caption = "Share of the first less that of the second in percentage points, with its 95 % interval"
-    lists = "\n".join(_only(pair, places) for pair in pairs)
+    lists = "\n".join(_only(pair, links) for pair in pairs)
     return (
         _table(caption, head, rows, "pairs")
         + '<p class="note">Where an interval includes 0 (drawn pale), chance alone may have made the difference.</p>\n'
@@ -190,18 +186,14 @@ def _pairs(pairs: Sequence[Pair], places: Mapping[Id, int]) -> str:
     )
 
 
-def _only(pair: Pair, places: Mapping[Id, int]) -> str:
+def _only(pair: Pair, links: Mapping[Id, str]) -> str:
     sides = ((pair.one, pair.other, pair.only_one), (pair.other, pair.one, pair.only_other))
     return "\n".join(
         f"<details><summary><bdi>{short(winner)}</bdi> is right and <bdi>{short(loser)}</bdi> is not: "
         f"{_count(len(ids), 'problem')}</summary>"
-        f"<p>{' '.join(_link(id, places) for id in ids) or 'none'}</p></details>"
+        f"<p>{' '.join(links[id] for id in ids) or 'none'}</p></details>"
         for winner, loser, ids in sides
     )
-
-
-def _link(id: Id, places: Mapping[Id, int]) -> str:
-    return f'<a href="#p{places[id]}">{label(id)}</a>'
 
 
 def _against(against: Sequence[Reported]) -> str:
@@ -232,14 +224,13 @@ def _value(value: object) -> str:
 def _categories(models: Sequence[ModelSummary]) -> str:
     """A table for each division with a row for each of its parts."""
     divisions = list(dict.fromkeys(division for model in models for division in model.categories))
-    head = "".join(_heads(short(model.name)) for model in models)
-    return "".join(_table(division, _heads("Part") + head, _parts(division, models), "parts") for division in divisions)
-
-
-def _parts(division: str, models: Sequence[ModelSummary]) -> Iterator[str]:
-    scores = [model.categories.get(division, {}) for model in models]
-    for part in sorted({part for each in scores for part in each}):
-        yield _row_head(part) + "".join(_part(each.get(part)) for each in scores)
+    head, tables = _heads("Part", *(short(model.name) for model in models)), []
+    for division in divisions:
+        scores = [model.categories.get(division, {}) for model in models]
+        parts = sorted({part for each in scores for part in each})
+        rows = [_row_head(part) + "".join(_part(each.get(part)) for each in scores) for part in parts]
+        tables.append(_table(division, head, rows, "parts"))
+    return "".join(tables)
 
 
 def _part(score: Score | None) -> str:

@@ -227,6 +227,7 @@ def summarise(
 def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> ModelSummary:
     met = [result for result in results if name in result.answers]
     answers = [result.answers[name] for result in met]
+    turns = sum(answered.turns + answered.unusable for answered in answers)  # one without a usable try is one too
     parts: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for result, answered in zip(met, answers, strict=True):
         for division, names in result.categories.items() if answered.right is not None else ():
@@ -241,7 +242,7 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> Mo
         refusals=share(answered.refused for answered in answers),
         false_refusals=share(result.answers[name].refused for result in met if not result.unreadable),
         unusable=sum(answered.unusable for answered in answers),
-        format_errors=_format_errors(answers),
+        format_errors=sum(answered.rejected for answered in answers) / turns if turns else None,
         deciders=Counter(answered.by for answered in answers if answered.by),
         means=Means(
             turns=_mean(answered.turns for answered in answers),
@@ -296,12 +297,6 @@ def _pair(one: str, other: str, results: Sequence[Result]) -> Pair:
         only_one=split[True, False],
         only_other=split[False, True],
     )
-
-
-def _format_errors(answers: Sequence[Answered]) -> float | None:
-    """Tries a turn that could not be used; a turn without any that could is one too."""
-    turns = sum(answered.turns + answered.unusable for answered in answers)
-    return sum(answered.rejected for answered in answers) / turns if turns else None
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -145,7 +145,8 @@ class Judge:
             NetworkError: the judge was away, or failed this question, for longer than `patience`.
             ConfigError, EngineError: it refuses the request, or read only a part of it.
         """
-        user = _asked(name, texts)
+        shown = {key: text[:_MOST_TEXT] for key, text in texts.items()}
+        user = questions()[name].replace("{data}", quoted(shown))
         ask = Ask((Message("system", questions()["system"]), Message("user", user, tuple(range(len(images))))), images)
         waited = WAITED.get() or Waited()
         with waited.asking():
@@ -161,9 +162,11 @@ class Judge:
     async def _reply(self, ask: Ask, number: int) -> str:
         """The reply to one try, kept or drawn."""
         file = await self._file(ask, number)
-        if file and (known := _read(file)) is not None:
-            self.counts.kept += 1
-            return known
+        with suppress(OSError, ValueError):  # none was kept, or it is damaged
+            if file:
+                known = msgspec.json.decode(contents(file, _MOST_KEPT_BYTES), type=_Kept).reply
+                self.counts.kept += 1
+                return known
         assert self._backend
         draw = partial(self._backend.reply, ask, SAMPLING)
         text = (await self._insisting(draw)).text
@@ -257,20 +260,6 @@ def questions() -> Mapping[str, str]:
     """The prompts of a judge: `system`, and the terms' questions by their names, with {data} for the texts."""
     found: Mapping[str, str] = plain_yaml.read(_QUESTIONS)  # type: ignore[assignment]
     return found
-
-
-def _asked(name: str, texts: Mapping[str, str]) -> str:
-    """A question with its texts."""
-    shown = {key: text[:_MOST_TEXT] for key, text in texts.items()}
-    return questions()[name].replace("{data}", quoted(shown))
-
-
-def _read(file: Path) -> str | None:
-    """A reply that was kept; None where there is none, or it is damaged."""
-    try:
-        return msgspec.json.decode(contents(file, _MOST_KEPT_BYTES), type=_Kept).reply
-    except (OSError, ValueError):
-        return None
 
 
 async def _apart(work: Callable[[], _T]) -> _T:

@@ -1,7 +1,6 @@
 """What terms may use beside the sample."""
 
 from collections.abc import Callable
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -74,8 +73,5 @@ def means_of(
         on_wait=on_wait,
     )
     algebra = Symbolic() if find_spec("math_verify") else None
-    return Means(judge or None, algebra, partial(_tokens, base) if base else None)
-
-
-def _tokens(base: Path, text: str) -> int:
-    return len(tokenizer(base).encode(text, add_special_tokens=False))
+    count = (lambda text: len(tokenizer(base).encode(text, add_special_tokens=False))) if base else None
+    return Means(judge or None, algebra, count)

@@ -51,7 +51,8 @@ class Rollout(msgspec.Struct, frozen=True):
     def terms(self) -> dict[str, float | None]:
         """The mean of each term over the units that it applies to; None where there is none."""
         names = self.units[0].terms if self.units else {}
-        return {name: _mean([unit.terms[name] for unit in self.units]) for name in names}
+        known = {name: [each for unit in self.units if (each := unit.terms[name]) is not None] for name in names}
+        return {name: sum(values) / len(values) if values else None for name, values in known.items()}
 
 
 def whole(units: Sequence[float], t: Any) -> float:
@@ -137,7 +138,8 @@ def samples_of(
         session.feed(Reply(text))
     if not samples:
         raise DataError("the rollout holds no reply")
-    return samples, _ended(trace)
+    answered = trace.units and trace.units[-1].answer is not None
+    return samples, "format" if trace.pending else "answer" if answered else "length"
 
 
 def _prompt(record: Record, session: Session, files: Sequence[Size]) -> Prompt:
@@ -155,14 +157,3 @@ def _prompt(record: Record, session: Session, files: Sequence[Size]) -> Prompt:
         files=files,
         box=protocol.box,
     )
-
-
-def _ended(trace: Trace) -> Ended:
-    if trace.pending:
-        return "format"
-    return "answer" if trace.units and trace.units[-1].answer is not None else "length"
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

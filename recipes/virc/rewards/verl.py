@@ -197,9 +197,11 @@ def _means(file: str, settings: Settings) -> Means:
     if file not in own:
         kept = Path(settings.kept) if settings.kept else None
         base = Path(settings.base) if settings.base else None
-        own[file] = means_of(settings.reward.judge, os.environ.get(JUDGE_KEY), kept, _say, base)
+        own[file] = means_of(
+            settings.reward.judge,
+            os.environ.get(JUDGE_KEY),
+            kept,
+            lambda sentence: print(f"virc: {sentence}", file=sys.stderr, flush=True),
+            base,
+        )
     return own[file]
-
-
-def _say(sentence: str) -> None:
-    print(f"virc: {sentence}", file=sys.stderr, flush=True)

@@ -94,7 +94,12 @@ class Judge:
             ConfigError, EngineError: it refuses the request, or read only a part of it.
         """
         end = time.monotonic() + self._timeout
-        ask = Ask((Message("system", _SYSTEM), Message("user", _shown(question, reference, answer))), ())
+        texts = {
+            "question": question[:_MOST_QUESTION],
+            "reference": reference[:_MOST_ANSWER],
+            "answer": answer[-_MOST_ANSWER:],
+        }
+        ask = Ask((Message("system", _SYSTEM), Message("user", quoted(texts))), ())
         for number, temperature in enumerate(_TEMPERATURES):
             sampling = Sampling(temperature, max_tokens=_MOST_TOKENS, seed=number)
             try:
@@ -119,27 +124,16 @@ def read_verdict(text: str) -> bool | None:
     return verdict == {"same"} if lines and verdicts[-1] and len(verdict) == 1 else None
 
 
-def _shown(question: str, reference: str, answer: str) -> str:
-    """The user's message."""
-    texts = {
-        "question": question[:_MOST_QUESTION],
-        "reference": reference[:_MOST_ANSWER],
-        "answer": answer[-_MOST_ANSWER:],
-    }
-    return quoted(texts)
-
-
 def quoted(texts: Mapping[str, str]) -> str:
     """Texts as a judge gets them. As JSON on one line: none can end its quotation or begin a line.
 
     After every `<` comes a space, so that none of them holds a token by which a chat template ends a turn.
     """
-    return msgspec.json.encode({name: _printable(text) for name, text in texts.items()}).decode()
-
-
-def _printable(text: str) -> str:
-    printable = "".join(character if character.isprintable() else " " for character in text)
-    return " ".join(printable.replace("<", "< ").split())
+    shown = {}
+    for name, text in texts.items():
+        printable = "".join(character if character.isprintable() else " " for character in text)
+        shown[name] = " ".join(printable.replace("<", "< ").split())
+    return msgspec.json.encode(shown).decode()
 
 
 def of_judge(error: VircError) -> VircError:

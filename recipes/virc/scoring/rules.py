@@ -240,16 +240,13 @@ def _without_latex(text: str) -> str:
         before = text
         text = _POWER.sub(r"^\1", _STYLED.sub(r"\1", _WRAPPED.sub(r" \1", text)))
         text = _ROOT.sub(lambda found: "√" + _grouped(next(filter(None, found.groups()), "")), text)
-        text = _FRACTION.sub(_over, text)
+        text = _FRACTION.sub(
+            lambda found: f" {_grouped(found[1] or found[2] or '')}/{_grouped(found[3] or found[4] or '')}", text
+        )
         if text == before:
             break
     text = _COMMAND.sub(lambda found: _WORDS.get(found[1], f"{found[1]} "), text)
     return text.replace("^°", "°")
-
-
-def _over(found: re.Match[str]) -> str:
-    top, bottom = found[1] or found[2] or "", found[3] or found[4] or ""
-    return f" {_grouped(top)}/{_grouped(bottom)}"
 
 
 def _grouped(text: str) -> str:

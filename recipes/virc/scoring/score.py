@@ -5,10 +5,10 @@ Evaluation and reward call `score`; a judge, where there is one, is asked by the
 
 import math
 import re
-from collections import deque
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -147,18 +147,13 @@ def final(text: str) -> str | None:
     box; nor where it is a question. Only the last 2,000 characters are read.
     """
     text = text[-MOST:]
-    said, box = (_last(pattern, text) for pattern in (_SAID, _BOX))
-    form = max(filter(None, (said, box)), key=lambda found: found.start(), default=None)
+    form = max(chain(_SAID.finditer(text), _BOX.finditer(text)), key=lambda found: found.start(), default=None)
     if form is None or _DENIED.search(_PUT_RIGHT.sub("", _CLAUSE.split(text[: form.start()])[-1])):
         return None
-    if form is box:
+    if form.re is _BOX:
         return _boxed(text, form.end())
     rest = text[form.end() :].rstrip("*_`. \n")  # emphasis that began before it
     return None if not rest or "\n" in rest or rest.endswith("?") else rest
-
-
-def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
 
 
 def _boxed(text: str, start: int) -> str | None:

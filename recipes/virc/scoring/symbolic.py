@@ -96,8 +96,10 @@ class Symbolic:
         except BaseException:  # also an interruption: its answer must not be taken for that to the next question
             self._end()
             raise
-        if not verdict and _was_late(self._end()):
-            raise LateError
+        if not verdict:
+            code = self._end()
+            if sys.platform != "win32" and code == -signal.SIGPROF:
+                raise LateError
         return verdict
 
     def _start(self) -> "subprocess.Popen[bytes]":
@@ -134,10 +136,6 @@ class Symbolic:
                 assert pipe
                 pipe.close()
         return code
-
-
-def _was_late(code: int) -> bool:
-    return sys.platform != "win32" and code == -signal.SIGPROF
 
 
 def _exchange(process: "subprocess.Popen[bytes]", question: bytes) -> bytes:

@@ -10,7 +10,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -245,7 +244,8 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
     fields |= conduct(solved)
     if {"boxes", "box"} & row.passed.keys():
-        fields["view"] = _view(images[0], opened)
+        protocol, image = opened.chat_protocol.protocol, images[0]
+        fields["view"] = View([image.size], protocol.coordinates, protocol.box, [image.original or image.size])
     fields |= _evidence(row, images[0], solved)
     fields["seconds"] = round(time.monotonic() - began, 3)
     error = failure_of(solved, opened)
@@ -255,16 +255,11 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
 
 def _evidence(row: Row, image: Shown, solved: Solved) -> Fields:
     """What crops showed of each box of evidence; nothing of a row that names none, or what is none."""
-    boxes = None
-    with suppress(DataError):
+    try:
         boxes = evidence.of_fields(row.passed)
+    except DataError:
+        boxes = None
     if not boxes:
         return {}
     shares = evidence.shown(boxes, image.original or image.size, chosen(solved).trace.images)
     return {"evidence": [round(share, 4) for share in shares]}
-
-
-def _view(shown: Shown, opened: Opened) -> View:
-    """The first image of a row, and what boxes on it are counted in."""
-    spoken = opened.chat_protocol.protocol
-    return View([shown.size], spoken.coordinates, spoken.box, [shown.original or shown.size])

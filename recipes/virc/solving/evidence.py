@@ -58,18 +58,12 @@ def _crops(images: Sequence[ImageRecord]) -> list[Box]:
     for image in images:
         if image.parent not in regions:
             continue
-        region = regions[image.parent]
+        left, top, right, bottom = regions[image.parent]
         if image.box:
             parent = images[image.parent]
-            region = _within(region, image.box, parent.width, parent.height)
-        regions[image.index] = region
+            # shares first: of 784 px, 784 times a 784th is less than the whole
+            xs = [left + x / parent.width * (right - left) for x in image.box[::2]]
+            ys = [top + y / parent.height * (bottom - top) for y in image.box[1::2]]
+            left, top, right, bottom = xs[0], ys[0], xs[1], ys[1]
+        regions[image.index] = left, top, right, bottom
     return [region for region in regions.values() if region != _WHOLE]
-
-
-def _within(region: Box, box: Sequence[float], width: float, height: float) -> Box:
-    """A box in pixels of an image that shows a region, as part of what the region is of."""
-    left, top, right, bottom = region
-    # shares first: of 784 px, 784 times a 784th is less than the whole
-    xs = [left + x / width * (right - left) for x in box[::2]]
-    ys = [top + y / height * (bottom - top) for y in box[1::2]]
-    return xs[0], ys[0], xs[1], ys[1]

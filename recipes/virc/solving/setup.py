@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from virc.config import user as config
-from virc.config.user import Setting, Value
+from virc.config.user import Value
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.models.chat_protocol import added
@@ -55,8 +55,10 @@ def set_up(
     found = config.resolve(given, os.environ, config.read(config.config_path(os.environ)))
     values = config.values(found)
     endpoint = None if no_endpoint else values.endpoint
+    # a model from farther away than the endpoint, say from the config file, does not belong to it
+    ranks = {name: _RANKS.index(found[name].source.partition(" ")[0]) for name in ("model", "endpoint")}
     choice = Choice(
-        model=values.model if endpoint is None or _at_least(found["model"], found["endpoint"]) else None,
+        model=values.model if endpoint is None or ranks["model"] >= ranks["endpoint"] else None,
         endpoint=endpoint,
         api_key=values.api_key,
         system=values.system,
@@ -92,9 +94,3 @@ def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts) -> tuple[Opene
     known = facts(opened, setup.config)
     on_facts(known)
     return opened, known
-
-
-def _at_least(one: Setting, other: Setting) -> bool:
-    """Whether a setting was made as near to the command line as another, so that the two belong together."""
-    rank, against = (_RANKS.index(setting.source.partition(" ")[0]) for setting in (one, other))
-    return rank >= against

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -110,15 +111,11 @@ def _fault(folder: Path) -> str | None:
     others = [path.name for path in entries if not (_OURS.fullmatch(path.name) and path.is_file())]
     if others:
         return f"holds something else than a trace: {others[0]}"
-    return None if not entries or _is_trace(folder / "trace.json") else "holds files that are no trace of virc"
-
-
-def _is_trace(path: Path) -> bool:
-    try:
-        found = json.loads(contents(path, _MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and found.get("schema") == SCHEMA
+    found = None
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(contents(folder / "trace.json", _MOST_BYTES)) if entries else {"schema": SCHEMA}
+    ours = isinstance(found, dict) and found.get("schema") == SCHEMA
+    return None if ours else "holds files that are no trace of virc"
 
 
 def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:

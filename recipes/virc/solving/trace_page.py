@@ -28,6 +28,7 @@ _FAILURES: Mapping[FailureKind, str] = {
 
 def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object]) -> str:
     """The page of one trace, finished or not, as one HTML document; everything in `meta` is printed."""
+    inputs = next((message.images for message in trace.messages if message.role == "user"), ())
     title = trace.question if len(trace.question) <= _LONG_TEXT else trace.question[:_LONG_TEXT] + "…"
     return fill(
         "solving/trace_page",
@@ -40,7 +41,7 @@ def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object
         question_class=_long(trace.question),
         outcome=_outcome(trace),
         byline=_byline(trace, meta),
-        inputs=_inputs(trace),
+        inputs="\n".join(_figure(trace.images[index], f"Image {index}") for index in inputs),
         units="\n".join(_unit(number, unit, trace) for number, unit in enumerate(trace.units, 1)),
         pending=_pending(trace),
         facts=_facts(trace, meta),
@@ -81,11 +82,6 @@ def _outcome(trace: Trace) -> str:
         f'<div class="outcome failed"><span>No answer</span><strong>{heading}</strong>'
         f'<p dir="auto">{safe(message)}</p></div>'
     )
-
-
-def _inputs(trace: Trace) -> str:
-    inputs = next((message.images for message in trace.messages if message.role == "user"), ())
-    return "\n".join(_figure(trace.images[index], f"Image {index}") for index in inputs)
 
 
 def _figure(record: ImageRecord, caption: str, box: Box | None = None, css: str = "") -> str:

@@ -99,12 +99,14 @@ def _as_problem(fields: Fields, folder: Path) -> Fields:
     problem = msgspec.convert(fields, _Problem)
     if not problem.answer:
         raise DataError("it has no answer")
+    known = problem.metadata or {}
+    divisions = {name: known.get(name) for name in _DIVISIONS} | {"question": problem.question_type}
     made = {
         "id": problem.pid,
         "image": _image(problem, folder),
         "question": _question(problem),
         "answer": problem.answer,
-        "category": _category(problem),
+        "category": {name: parts for name, parts in divisions.items() if parts},
     }
     if problem.choices:
         return made | {"choices": problem.choices}
@@ -141,9 +143,3 @@ def _decimals(problem: _Problem) -> int | None:
     if precision not in range(_MOST_DECIMALS + 1):
         raise DataError(f"its precision {precision:g} is no number of decimals from 0 to {_MOST_DECIMALS}")
     return int(precision)
-
-
-def _category(problem: _Problem) -> Fields:
-    known = problem.metadata or {}
-    divisions = {name: known.get(name) for name in _DIVISIONS} | {"question": problem.question_type}
-    return {name: parts for name, parts in divisions.items() if parts}

@@ -82,11 +82,14 @@ def _as_problem(fields: Fields, folder: Path) -> Fields:
     image = data_url(problem.image.data) if isinstance(problem.image, _Image) else inside(folder, problem.image)
     boxes = [] if within else _boxes(folder / image)
     question, choices = _asked(problem.text)
+    at = ord(problem.label) - ord("A") if len(problem.label) == 1 else -1
+    if choices and not 0 <= at < len(choices):
+        raise DataError(f"its label {problem.label[:20]!r} is none of its {len(choices)} choices")
     made: dict[str, Any] = {
         "id": problem.question_id,
         "image": image,
         "question": question,
-        "answer": _chosen(problem.label, choices) if choices else problem.label,
+        "answer": choices[at] if choices else problem.label,
         "category": {"type": problem.category.replace("_", " ")},
     }
     return made | ({"choices": choices} if choices else {}) | ({"boxes": boxes} if boxes else {})
@@ -101,13 +104,6 @@ def _asked(text: str) -> tuple[str, list[str]]:
         return text, []
     before = lines[: next(at for at, option in enumerate(options) if option)]
     return "\n".join(before).strip(), [option[2] for option in options if option]
-
-
-def _chosen(label: str, choices: list[str]) -> str:
-    at = ord(label) - ord("A") if len(label) == 1 else -1
-    if not 0 <= at < len(choices):
-        raise DataError(f"its label {label[:20]!r} is none of its {len(choices)} choices")
-    return choices[at]
 
 
 def _boxes(image: Path) -> list[list[_Px]]:
