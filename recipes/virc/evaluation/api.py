@@ -8,19 +8,30 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError
+from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
-from virc.core.files import expanded
+from virc.core.files import expanded, write_json, write_whole
 from virc.core.result_log import Ledger
-from virc.core.text import duration
+from virc.core.text import clause, duration
 from virc.evaluation.against import beside, published_for
-from virc.evaluation.answers import EvalFolder, Traces, answered_before, answers_in, check_crop_ablation, default_folder
+from virc.evaluation.answers import (
+    AnswerLine,
+    Answers,
+    EvalFolder,
+    Traces,
+    answered_before,
+    answers_in,
+    check_crop_ablation,
+    default_folder,
+    trace_of,
+)
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.benchmarks.registry import LocalBenchmark
+from virc.evaluation.boxes import overlap
 from virc.evaluation.problems import EvalProblem, problems_of, rows_of
-from virc.evaluation.publish import publish, results_of, summary_of
-from virc.evaluation.summary import Reported, Summary
+from virc.evaluation.report import render
+from virc.evaluation.summary import SCHEMA, Answered, Reported, Result, Summary, summarise
 from virc.evaluation.verdicts import (
     JUDGED,
     Judgement,
@@ -229,11 +240,10 @@ class _ModelProgress(Progress):
 
     def __init__(self, model: str, problems: Mapping[str, EvalProblem], resumed: int, report: Reporter) -> None:
         super().__init__(resumed, report)
-        self.done, self.right, self.unanswered = 0, 0, 0
+        self.right, self.unanswered = 0, 0
         self.model, self._problems, self._began = model, problems, time.monotonic()
 
     def add(self, done: RowDone) -> None:
-        self.done += 1
         self.unanswered += isinstance(done.error, NoAnswerError)
         self.right += is_right(done, self._problems[str(done.row.id)])
         super().add(done)
@@ -252,17 +262,15 @@ class _JudgeProgress(Progress):
 
     def __init__(self, judge: str, of: int, resumed: int, report: Reporter) -> None:
         super().__init__(resumed, report)
-        self.done, self.right = 0, 0
-        self._judge, self._of = judge, of
+        self._right, self._judge, self._of = 0, judge, of
 
     def add(self, done: RowDone) -> None:
-        self.done += 1
-        self.right += bool(done.fields.get("same"))
+        self._right += bool(done.fields.get("same"))
         super().add(done)
 
     def __str__(self) -> str:
         before = f"; {self.resumed} were judged before" if self.resumed else ""
-        counts = f"{self.right} right, {self.failed} failed"
+        counts = f"{self._right} right, {self.failed} failed"
         return f"{self._judge} has judged {self.done} of {self._of} answers: {counts}{before}"
 
 
@@ -320,12 +328,63 @@ def _score(
         verdicts = with_judge(by_rule, judgements, _judged(request, folder, judgements, report))
     elif judgements and not can_do_algebra():
         report.warn("answers that are equal by algebra only count as wrong", install("eval"))
-    results = results_of(folder, problems, answers, verdicts)
-    summary = summary_of(benchmark.name, answers, results, request.crop_ablation)
+    results = _results(folder, problems, answers, verdicts)
+    first = {name: next(iter(lines.values())) for name, lines in answers.items()}
+    facts = {
+        name: {"protocol": line.protocol, "settings": {"device": line.device, **(line.settings or {})}}
+        for name, line in first.items()
+    }
+    summary = summarise(benchmark.name, results, facts, request.crop_ablation)
     if request.against:
         summary = msgspec.structs.replace(summary, against=_against(request, summary, asked))
-    publish(folder, summary, results)
+    try:
+        write_json(folder.summary, {"schema": SCHEMA, **msgspec.to_builtins(summary), "error": None})
+        write_whole(folder.report, render(summary, results).encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise VircError(f"cannot write {folder.folder}: {clause(error)}") from error
     return summary, sum(verdict is None for verdict in verdicts.values())
+
+
+def _results(
+    folder: EvalFolder,
+    problems: Mapping[str, EvalProblem],
+    answers: Answers,
+    verdicts: Mapping[tuple[str, str], Verdict | None],
+) -> list[Result]:
+    """The results, problem by problem, in the order of the benchmark."""
+    return [
+        Result(
+            id=problem.id,
+            question=problem.question,
+            reference=problem.key.answer,
+            categories=problem.categories,
+            unreadable=problem.key.is_refusal,
+            answers={
+                model: _answered(folder, lines[id], verdicts.get((model, id)), problem)
+                for model, lines in answers.items()
+                if id in lines and lines[id].answers(problem)
+            },
+        )
+        for id, problem in problems.items()
+    ]
+
+
+def _answered(folder: EvalFolder, line: AnswerLine, verdict: Verdict | None, problem: EvalProblem) -> Answered:
+    return Answered(
+        answer=line.answer,
+        right=verdict.right if verdict else False if line.answer is None else None,
+        by=verdict.by if verdict else None,
+        turns=line.turns or 0,
+        calls=sum((line.calls or {}).values()),
+        seconds=line.seconds or 0.0,
+        tokens=(line.tokens or {}).get("completion"),
+        rejected=line.rejected,
+        failure=line.failure,
+        trace=trace_of(folder, line),
+        reason=str(line.error["message"]) if line.error else None,
+        evidence=line.evidence,
+        overlap=None if problem.boxes is None else overlap(line.answer, problem.boxes, line.view),
+    )
 
 
 def _against(request: EvalRequest, summary: Summary, asked: Sequence[str]) -> list[Reported]:

@@ -202,8 +202,7 @@ def score(verdicts: Iterable[bool]) -> Score:
 
 def share(hits: Iterable[bool]) -> Share:
     """The share of those that are true."""
-    known = list(hits)
-    return Share(sum(known), len(known), wilson(sum(known), len(known)))
+    return Share(*msgspec.structs.astuple(score(hits)))
 
 
 def summarise(

@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
 
-from virc.core.errors import SetupError
 from virc.core.result_log import Claims, Id
 from virc.evaluation.answers import Answers, EvalFolder
 from virc.evaluation.boxes import overlap
@@ -57,7 +57,7 @@ def is_right(done: RowDone, problem: EvalProblem) -> bool:
 
 def verdicts_by_rule(problems: Mapping[str, EvalProblem], answers: Answers) -> dict[tuple[str, str], Verdict]:
     """Verdicts of the rules on answers and right refusals, and of algebra where math-verify is installed."""
-    with _symbolic() as symbolic:
+    with Symbolic() if can_do_algebra() else nullcontext() as symbolic:
         same = symbolic.same if symbolic else None
         found = {
             (model, id): _verdict(problems[id], line.answer, line.failure, line.view, same)
@@ -85,15 +85,7 @@ def _verdict(
 
 def can_do_algebra() -> bool:
     """Whether math-verify is installed."""
-    with _symbolic() as symbolic:
-        return symbolic is not None
-
-
-def _symbolic() -> "Symbolic | nullcontext[None]":
-    try:
-        return Symbolic()
-    except SetupError:
-        return nullcontext()
+    return find_spec("math_verify") is not None
 
 
 def doubtful(problems: Mapping[str, EvalProblem], answers: Answers, verdicts: Verdicts) -> list[Judgement]:

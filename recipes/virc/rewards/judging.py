@@ -39,8 +39,7 @@ SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=50, max_tokens=1024)
 """As published."""
 _LONGEST_PAUSE = 15.0
 _MOST_KEPT_BYTES = 2**20
-_MOST_TEXT = 8000
-"""Characters of one text that are shown to the judge."""
+_MOST_TEXT = 8000  # characters of one text that are shown to the judge
 _QUESTIONS = Path(__file__).with_name("questions.yaml")
 _T = TypeVar("_T")
 

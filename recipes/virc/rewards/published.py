@@ -6,6 +6,7 @@ at commit e080c15. The code here is our own; each quirk is listed once, in `QUIR
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 from PIL import Image
@@ -50,20 +51,14 @@ def parse(text: str) -> Turn:
     try:
         return messages.parse(text)
     except FormatError as error:
-        if error.kind == "tags":
+        value = None
+        if error.kind != "tags":
+            with suppress(ValueError, RecursionError):  # too many digits, too deep
+                value = json.loads(_TOOL.findall(text)[0])
+        if not isinstance(value, dict) or set(value) != {"name", "arguments"}:
             raise
-        return _parsed_anyway(text, error)
-
-
-def _parsed_anyway(text: str, error: FormatError) -> Turn:
-    try:
-        value = json.loads(_TOOL.findall(text)[0])
-    except (ValueError, RecursionError):  # too many digits, too deep
-        raise error from None
-    if not isinstance(value, dict) or set(value) != {"name", "arguments"}:
-        raise error
-    if not isinstance(value["name"], str) or not isinstance(value["arguments"], dict):
-        raise error
+        if not isinstance(value["name"], str) or not isinstance(value["arguments"], dict):
+            raise
     think = text.split("<think>", 1)[1].split("</think>", 1)[0].strip()
     return Turn(think, ToolText(value["name"], value["arguments"]))
 
@@ -74,12 +69,20 @@ def check(tool: ToolText, view: View) -> Call:
         raise ToolError("there is no such tool")
     if set(tool.arguments) != {"image_index", *_ARGUMENTS[tool.name]}:
         raise ToolError(f"the arguments of {tool.name} are not exactly those it takes")
-    index = _index(tool.arguments["image_index"], len(view.sizes))
+    index, count = tool.arguments["image_index"], len(view.sizes)
+    if not isinstance(index, int):
+        raise ToolError("image_index is no whole number")
+    if not -count <= index < count:
+        raise ToolError(f"there is no image {str(index)[:20]}, only 0 to {count - 1}")
+    index = int(index) % count
     size = view.sizes[index]
     if tool.name == "crop_image":
         call = Call(tool.name, index, box=_box(tool.arguments["bbox_2d"], size, view))
     elif tool.name == "scale_image":
-        call = Call(tool.name, index, factor=_factor(tool.arguments["scale_factor"]))
+        factor = tool.arguments["scale_factor"]
+        if not isinstance(factor, int | float) or not (0.25 <= factor <= 0.5 or 1.5 <= factor <= 4):
+            raise ToolError("scale_factor is neither from 0.25 to 0.5 nor from 1.5 to 4")
+        call = Call(tool.name, index, factor=float(factor))
     else:
         call = Call(tool.name, index)
     if too_long(*_made(call, size)):
@@ -137,14 +140,6 @@ def _score(grade: str | None) -> float | None:
     return value if 0 <= value <= 1 else None
 
 
-def _index(value: Any, count: int) -> int:
-    if not isinstance(value, int):
-        raise ToolError("image_index is no whole number")
-    if not -count <= value < count:
-        raise ToolError(f"there is no image {str(value)[:20]}, only 0 to {count - 1}")
-    return int(value) % count
-
-
 def _box(value: Any, size: Size, view: View) -> Box:
     if not isinstance(value, list) or len(value) != 4 or not all(isinstance(c, int | float) for c in value):
         raise ToolError("bbox_2d is not four numbers")
@@ -157,12 +152,6 @@ def _box(value: Any, size: Size, view: View) -> Box:
     if box[0] >= box[2] or box[1] >= box[3]:
         raise ToolError("its result has no pixel")
     return box
-
-
-def _factor(value: Any) -> float:
-    if not isinstance(value, int | float) or not (0.25 <= value <= 0.5 or 1.5 <= value <= 4):
-        raise ToolError("scale_factor is neither from 0.25 to 0.5 nor from 1.5 to 4")
-    return float(value)
 
 
 def _made(call: Call, size: Size) -> Size:

@@ -14,7 +14,7 @@ from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.stages import resolve as stages
 from virc.stages.rl import Config
 from virc.systems import registry as systems
-from virc.systems.registry import Reward, System
+from virc.systems.registry import Reward
 
 FOLDER = "sources"
 """In a run: a folder for each of them, with its chat protocol, the settings of its reward, and its own files."""
@@ -36,7 +36,10 @@ def speakers(config: Config) -> dict[str, Speaker]:
     for system in map(systems.get, config.sources):
         if system.name in found:
             raise ConfigError(f"two systems of `sources` are called {system.name}", "give one another name")
-        own = _settings(system)
+        stage = next((name for name, stage in system.stages.items() if stage.kind == "rl"), None)
+        if stage is None:
+            raise ConfigError(f"{system.name} has no stage of kind rl, so what its rows are rewarded for is not known")
+        own: Config = stages.resolve(system, stage).config
         if own.max_turns >= config.max_images:
             sentence = f"{own.max_turns} turns of {system.name} can show as many images beside that of the problem"
             raise ConfigError(
@@ -63,12 +66,3 @@ def settings_of(run: Path, name: str) -> Path:
 def chat_protocol_of(run: Path, name: str) -> Path:
     """The chat protocol of a system in a run's folder."""
     return run / FOLDER / name / FILE_NAME
-
-
-def _settings(system: System) -> Config:
-    """The settings of a system's first stage of RL."""
-    for name, stage in system.stages.items():
-        if stage.kind == "rl":
-            config: Config = stages.resolve(system, name).config
-            return config
-    raise ConfigError(f"{system.name} has no stage of kind rl, so what its rows are rewarded for is not known")

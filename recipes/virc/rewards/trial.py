@@ -68,13 +68,8 @@ class Trial(msgspec.Struct, frozen=True):
         """The fields of `virc.rewards.try/1`."""
         totals = [each.scored.total for each in self.tried if each.scored.total is not None]
         rows = [
-            {
-                "row": each.row,
-                "turn": each.turn,
-                **msgspec.to_builtins(each.scored),
-                "prompt": each.prompt,
-                "compared": each.compared,
-            }
+            {"row": each.row, "turn": each.turn, **msgspec.to_builtins(each.scored)}
+            | {"prompt": each.prompt, "compared": each.compared}
             for each in self.tried
         ]
         mean = sum(totals) / len(totals) if totals else None
@@ -110,11 +105,20 @@ def try_reward(
         ConfigError, DataError, NetworkError: the system, the rows or the judge cannot be used.
     """
     report = report or Reporter()
-    _check_named(system)
+    names = {each.name for each in rewards.discover()[1]} - set(systems.discover())
+    if system in names or system.endswith(".py"):
+        raise UsageError(
+            f"{system} is a reward, and what is tried is a system",
+            f"virc systems cp tiny mine.yaml, in it reward: {{total: {system}}}, then virc rewards try mine.yaml",
+        )
     named = systems.get(system)
     reward, total = reward_of(named)
     protocol = chat_protocol.of_system(named).protocol if named.worded else None
-    reward = _with_judge(reward, judge_endpoint, judge_model)
+    if judge_endpoint is not None:
+        config.check("endpoint", judge_endpoint, "--judge-endpoint", UsageError)
+    judge = reward.judge
+    changes = {"endpoint": judge_endpoint or judge.endpoint, "model": judge_model or judge.model}
+    reward = msgspec.structs.replace(reward, judge=msgspec.structs.replace(judge, **changes))
     on_facts(facts_of(system, reward, total))
     if text := left_out_note(data):
         report.note(text)
@@ -129,25 +133,6 @@ def try_reward(
     finally:
         means.close()
     return Trial(system, reward, total, compared(found, total))
-
-
-def _check_named(system: str) -> None:
-    """Tell a reward from a system: a reward is tried as a system's, since that says the rest of it."""
-    names = {each.name for each in rewards.discover()[1]} - set(systems.discover())
-    if system in names or system.endswith(".py"):
-        raise UsageError(
-            f"{system} is a reward, and what is tried is a system",
-            f"virc systems cp tiny mine.yaml, in it reward: {{total: {system}}}, then virc rewards try mine.yaml",
-        )
-
-
-def _with_judge(reward: Reward, endpoint: str | None, model: str | None) -> Reward:
-    if endpoint is not None:
-        config.check("endpoint", endpoint, "--judge-endpoint", UsageError)
-    judge = msgspec.structs.replace(
-        reward.judge, endpoint=endpoint or reward.judge.endpoint, model=model or reward.judge.model
-    )
-    return msgspec.structs.replace(reward, judge=judge)
 
 
 def compared(found: Sequence[Tried], total: Total) -> list[Tried]:

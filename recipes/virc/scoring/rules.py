@@ -14,8 +14,7 @@ from typing import NamedTuple
 MOST = 2000
 """Characters of an answer that is read; longer ones are compared as they stand."""
 _MOST_OF_A_NUMBER = 120
-_PASSES = 8
-"""Depth to which LaTeX commands may stand in one another."""
+_PASSES = 8  # depth to which LaTeX commands may stand in one another
 
 
 def same(answer: str, reference: str, choices: Sequence[str] | None = None) -> bool:

@@ -21,8 +21,7 @@ from virc.scoring.rules import MOST, numbers_agree, same
 Decider = Literal["rule", "symbolic", "judge"]
 UNREADABLE = "unreadable"
 """The answer of a row that is to be refused."""
-_KNOWN = 1024
-"""Answers whose verdicts are remembered: several terms of a reward ask about one."""
+_KNOWN = 1024  # answers whose verdicts are remembered: several terms of a reward ask about one
 
 
 class Key(msgspec.Struct, frozen=True):

@@ -22,11 +22,9 @@ from virc.core.extras import install
 from virc.core.timeouts import LateError, within
 from virc.scoring.rules import same_signs, unit_of
 
-_MOST = 500
-"""Characters of a formula that is read."""
+_MOST = 500  # characters of a formula that is read
 _KNOWN = 4096
-_PATIENCE = 5
-"""Seconds that one second of CPU may take on a busy machine."""
+_PATIENCE = 5  # seconds that one second of CPU may take on a busy machine
 _START_SECONDS = 120.0
 
 

@@ -13,10 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-_MOST_BYTES = 2 * 2**30
-"""Of address space."""
-_MOST_KEPT = 2**29
-"""Bytes of memory after a question; a process that keeps more ends, and a fresh one is started."""
+_MOST_BYTES = 2 * 2**30  # of address space
+_MOST_KEPT = 2**29  # bytes of memory after a question; a process that keeps more ends, and a fresh one is started
 
 
 def main(seconds: float) -> None:
@@ -26,15 +24,21 @@ def main(seconds: float) -> None:
     logging.disable(logging.CRITICAL)
     _equal("2(x+1)", "2x+2")  # imports all that a question needs
     _refuse_code()
-    _bound()
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     print("ready", file=verdicts, flush=True)
     for line in sys.stdin:
         _alarm(seconds)
         verdict = _equal(*json.loads(line))
         _alarm(0)
         print(json.dumps(verdict), file=verdicts, flush=True)
-        if _kept() > _MOST_KEPT:
-            return
+        if sys.platform == "linux":
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            if pages * os.sysconf("SC_PAGE_SIZE") > _MOST_KEPT:
+                return
 
 
 def _equal(answer: str, reference: str) -> bool:
@@ -84,25 +88,10 @@ def _refuse_code() -> None:
     sympy_parser.eval_expr = refuse  # what those call who took `parse_expr` before
 
 
-def _bound() -> None:
-    if sys.platform != "win32":
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def _alarm(seconds: float) -> None:
     """Let SIGPROF, which has no handler, end this process after `seconds` of CPU; 0 takes that back."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_PROF, seconds)
-
-
-def _kept() -> int:
-    """Bytes of memory now held; 0 where the system does not say."""
-    if sys.platform != "linux":
-        return 0
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -32,8 +32,7 @@ from virc.solving.retry import Outage
 from virc.solving.rows import Row, file_name, in_parallel
 
 HOPELESS_IN_A_ROW = 20
-_TIMES = 3
-"""Attempts at a row whose endpoint goes away: a row that crashes the server must not do so forever."""
+_TIMES = 3  # attempts at a row whose endpoint goes away: a row that crashes the server must not do so forever
 
 
 class BatchConfig(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 from PIL import Image
 
-from virc.backends.interface import Backend, OnText, Sampling
+from virc.backends.interface import Backend, Sampling
 from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, TimeUp
@@ -21,8 +21,7 @@ from virc.solving.ablation import CropAblation
 from virc.tools.registry import known
 
 SCHEMA = "virc.solve/1"
-_WARMER = (0.0, 0.5, 0.8, 1.0)
-"""Lowest temperature of each try; the last one holds for all that follow."""
+_WARMER = (0.0, 0.5, 0.8, 1.0)  # lowest temperature of each try; the last one holds for all that follow
 _HINTS: Mapping[RejectionKind, str] = {
     "length": "--max-tokens N allows longer replies",
     "unit": "`virc doctor --endpoint URL` finds out how the model counts boxes; --family NAME says which it is",
@@ -30,8 +29,7 @@ _HINTS: Mapping[RejectionKind, str] = {
     "tags": "`virc doctor --endpoint URL` finds out how the model's calls and answers come",
 }
 """What helps where a turn was given up, by what was wrong with its last reply."""
-_CUT = 2
-"""Replies in a row that may be cut by the token limit before a turn is given up."""
+_CUT = 2  # replies in a row that may be cut by the token limit before a turn is given up
 _TOP_P, _TOP_K = 0.95, 50  # of the published runs
 
 
@@ -77,18 +75,13 @@ class SolveConfig(msgspec.Struct, frozen=True):
 
     def samplings(self, usual: Drawing = USUAL) -> list[Sampling]:
         """How each try of a turn is drawn, but for its seed; `usual` is the chat protocol's."""
-        return [self._sampling(attempt, usual) for attempt in range(self.tries)]
-
-    def _sampling(self, attempt: int, usual: Drawing) -> Sampling:
-        temperature = max(self.first_temperature(usual), _WARMER[min(attempt, len(_WARMER) - 1)])
-        penalty = usual.repetition_penalty
-        if temperature == 0:
-            return Sampling(max_tokens=self.longest(usual), repetition_penalty=penalty)
+        greedy = Sampling(max_tokens=self.longest(usual), repetition_penalty=usual.repetition_penalty)
         top_p = _TOP_P if self.top_p is None else self.top_p
         top_k = _TOP_K if self.top_k is None else self.top_k
-        return Sampling(
-            temperature, top_p, top_k if top_k > 0 else None, self.longest(usual), repetition_penalty=penalty
-        )
+        nucleus = msgspec.structs.replace(greedy, top_p=top_p, top_k=top_k if top_k > 0 else None)
+        lowest = (_WARMER[min(attempt, len(_WARMER) - 1)] for attempt in range(self.tries))
+        chosen = (max(self.first_temperature(usual), each) for each in lowest)
+        return [msgspec.structs.replace(nucleus, temperature=each) if each else greedy for each in chosen]
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -224,7 +217,12 @@ def _attempt(
 
     def draw(ask: Ask, sampling: Sampling) -> Reply:
         own = msgspec.structs.replace(sampling, seed=derived(config.seed, sample, len(replies)))
-        replies.append(_reply(backend, ask, own, on_text, deadline))
+        deadline.check()
+        try:
+            replies.append(backend.reply(ask, own, on_text, deadline.left()))
+        except NetworkError:
+            deadline.check()  # it was given up because the time for the problem is over
+            raise
         return replies[-1]
 
     try:
@@ -236,7 +234,8 @@ def _attempt(
     except TimeUp:
         broken = NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout, or fewer --max-pixels")
     if broken:
-        session.stop(_failure(broken), str(broken) or "interrupted")
+        kind: FailureKind = "interrupted" if isinstance(broken, KeyboardInterrupt) else "engine"
+        session.stop("network" if isinstance(broken, NetworkError) else kind, str(broken) or "interrupted")
     return Attempt(
         session.trace(),
         session.images if config.keep_images else (),
@@ -244,15 +243,6 @@ def _attempt(
         _total(reply.completion_tokens for reply in replies),
         broken,
     )
-
-
-def _reply(backend: Backend, ask: Ask, sampling: Sampling, on_text: OnText, deadline: Deadline) -> Reply:
-    deadline.check()
-    try:
-        return backend.reply(ask, sampling, on_text, deadline.left())
-    except NetworkError:
-        deadline.check()  # it was given up because the time for the problem is over
-        raise
 
 
 def _turn(
@@ -274,15 +264,6 @@ def _turn(
             break
     several = f"{tried} replies in a row could not be used; the last: " if tried > 1 else ""
     session.stop("tries", f"{several}{reason}")
-
-
-def _failure(error: BaseException) -> FailureKind:
-    match error:
-        case KeyboardInterrupt():
-            return "interrupted"
-        case NetworkError():
-            return "network"
-    return "engine"
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

@@ -13,11 +13,12 @@ class Progress:
     """Counts rows, `resumed` of which a former run has done; reports a failed one, and itself every few seconds."""
 
     def __init__(self, resumed: int, report: Reporter) -> None:
-        self.resumed, self.failed, self.wrong = resumed, 0, 0
+        self.resumed, self.done, self.failed, self.wrong = resumed, 0, 0, 0
         self._report, self._reported = report, time.monotonic()
 
     def add(self, done: RowDone) -> None:
         """Count one row."""
+        self.done += 1
         error = done.error
         if error and not isinstance(error, NoAnswerError):
             self.failed += 1
@@ -58,16 +59,15 @@ class Answers(Progress):
 
     def __init__(self, resumed: int, report: Reporter) -> None:
         super().__init__(resumed, report)
-        self.answered, self.unanswered = 0, 0
+        self.unanswered = 0
 
     def add(self, done: RowDone) -> None:
         """Count one row."""
-        self.answered += done.error is None
         self.unanswered += isinstance(done.error, NoAnswerError)
         super().add(done)
 
     def __str__(self) -> str:
         before = f"; {self.resumed} were done before" if self.resumed else ""
-        rows = self.answered + self.unanswered + self.failed
-        counts = f"{self.answered} answered, {self.unanswered} without an answer, {self.failed} failed"
-        return f"{rows} rows: {counts}{before}"
+        answered = self.done - self.unanswered - self.failed
+        counts = f"{answered} answered, {self.unanswered} without an answer, {self.failed} failed"
+        return f"{self.done} rows: {counts}{before}"

@@ -37,16 +37,12 @@ class Outage:
                 return error.broken
             longest = f"{MOST_SECONDS / 60:g} minutes"
             self._on_wait(f"{error.message}; rows in work wait until the endpoint answers, {longest} at most")
-            if not self._awaited(stop):
+            end, back = time.monotonic() + MOST_SECONDS, False
+            while not back and time.monotonic() < end:
+                back = stop.wait(LOOK_SECONDS) or self._answers()
+            if not back:
                 sentence = f"the endpoint did not come back within {longest}: {error.message}"
                 self._left = NetworkError(sentence, error.hint or "the same command goes on from here")
                 raise self._left
             self._back = time.monotonic()
             return not stop.is_set()
-
-    def _awaited(self, stop: threading.Event) -> bool:
-        end = time.monotonic() + MOST_SECONDS
-        while time.monotonic() < end:
-            if stop.wait(LOOK_SECONDS) or self._answers():
-                return True
-        return False

@@ -3,8 +3,7 @@
 from virc.reasoning.bodies import bare_start
 from virc.reasoning.grammar import TAGS, CallForm, Grammar, Mark, marks
 
-_BARE = CallForm().open
-"""How a call begins that no mark opens."""
+_BARE = CallForm().open  # how a call begins that no mark opens
 
 
 class Thoughts:

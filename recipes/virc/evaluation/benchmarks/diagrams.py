@@ -31,22 +31,16 @@ def heldout(seed: int = SEED) -> Iterator["Diagram"]:
 
 def rows(folder: Path, split: str | None) -> Iterator[Row]:
     """The problems, each drawn when it is asked for; as `Benchmark.rows`."""
-    return (_row(number, diagram) for number, diagram in enumerate(islice(heldout(), COUNT), 1))
-
-
-def _row(number: int, diagram: "Diagram") -> Row:
     from virc.data.synth.families import polygons
     from virc.reasoning.images import Shown
 
-    asked = diagram.corners[diagram.asked]
-    category = {"sides": f"{len(diagram.corners)} sides", "angle": "computed" if asked.printed == "?" else "printed"}
-    return as_row(
-        number,
-        {
+    for number, diagram in enumerate(islice(heldout(), COUNT), 1):
+        angle = "computed" if diagram.corners[diagram.asked].printed == "?" else "printed"
+        fields = {
             "id": f"diagram-{number:03d}",
             "image": Shown(polygons.draw(diagram)).data_url,
             "question": diagram.question,
             "answer": str(diagram.answer),
-            "category": category,
-        },
-    )
+            "category": {"sides": f"{len(diagram.corners)} sides", "angle": angle},
+        }
+        yield as_row(number, fields)

@@ -13,8 +13,7 @@ from virc.rewards.terms import answer_term, term
 from virc.scoring import boxes as geometry
 from virc.scoring.boxes import Box, PredictedBox
 
-_MATCH = 0.5
-"""What the IoU of a matched pair must be over."""
+_MATCH = 0.5  # what the IoU of a matched pair must be over
 _Region = tuple[int, float, float, float, float]
 """Index of an input, and left, top, right, bottom as shares of its sides."""
 

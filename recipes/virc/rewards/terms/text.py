@@ -12,8 +12,7 @@ from virc.rewards.sample import sample as read
 from virc.rewards.terms import answer_term, term
 from virc.rewards.terms.answers import plain
 
-_MAX_CHARACTERS = 2000
-"""Of a text that `anls` reads."""
+_MAX_CHARACTERS = 2000  # of a text that `anls` reads
 _MAX_WORDS = 2000
 """Of an answer that `rouge` reads: an answer is short, and time grows with the product of both lengths."""
 _MAX_TOKENS = 512
