@@ -50,11 +50,6 @@ class EvalFolder(msgspec.Struct, frozen=True):
         return self.folder / "judged" / f"{file_name(judge)}.jsonl"
 
     @property
-    def summary(self) -> Path:
-        """The figures."""
-        return self.folder / "summary.json"
-
-    @property
     def report(self) -> Path:
         """The page."""
         return self.folder / "report.html"

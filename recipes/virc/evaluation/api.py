@@ -338,7 +338,7 @@ def _score(
     if request.against:
         summary = msgspec.structs.replace(summary, against=_against(request, summary, asked))
     try:
-        write_json(folder.summary, {"schema": SCHEMA, **msgspec.to_builtins(summary), "error": None})
+        write_json(folder.folder / "summary.json", {"schema": SCHEMA, **msgspec.to_builtins(summary), "error": None})
         write_whole(folder.report, render(summary, results).encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise VircError(f"cannot write {folder.folder}: {clause(error)}") from error

@@ -83,7 +83,7 @@ def reach(pairs: Sequence[Pair]) -> float:
 def gap(pair: Pair, end: float) -> str:
     """A difference as a point with its interval on an axis from `-end` to `end`, 0 in the middle."""
     low, at, high = (50 + 50 * value / end for value in (pair.interval[0], pair.difference, pair.interval[1]))
-    crosses = includes_0(pair)
+    crosses = pair.interval[0] <= 0 <= pair.interval[1]
     label = f"{points(pair.difference)} points, 95 % interval {points_between(pair.interval)}"
     return (
         f'<svg class="gap{" open" * crosses}" role="img" viewBox="0 0 100 8" preserveAspectRatio="none" '
@@ -91,11 +91,6 @@ def gap(pair: Pair, end: float) -> str:
         f'<path class="axis" d="M0 4H100"/><path class="zero" d="M50 0V8"/>'
         f'{_span("span", low, high)}<path class="point" d="M{at:.2f} 4h0"/></svg>'
     )
-
-
-def includes_0(pair: Pair) -> bool:
-    """Whether the interval includes 0, no difference."""
-    return pair.interval[0] <= 0 <= pair.interval[1]
 
 
 def _span(css: str, low: float, high: float) -> str:

@@ -17,11 +17,12 @@ from contextvars import ContextVar
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from virc.backends.interface import Sampling
+from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.link import Link
 from virc.config import yaml as plain_yaml
 from virc.core.errors import NetworkError, VircError
@@ -30,9 +31,6 @@ from virc.core.text import clause, plain
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
 from virc.scoring.judge import of_judge, quoted
-
-if TYPE_CHECKING:
-    from virc.backends.openai.backend import OpenAIBackend
 
 TRIES = 4
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=50, max_tokens=1024)
@@ -116,7 +114,7 @@ class Judge:
         kept: Path | None = None,
         on_wait: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        self._place = endpoint, model, api_key, timeout
+        self._open = partial(OpenAIBackend, endpoint, model, api_key, timeout, max_retries=0, counts_image_tokens=False)
         self._link = Link(endpoint, api_key, timeout, 0)
         self._patience, self._kept, self._on_wait = patience, kept, on_wait
         self._slots, self._looking, self._making = asyncio.Semaphore(at_once), asyncio.Lock(), asyncio.Lock()
@@ -223,7 +221,7 @@ class Judge:
         """The file of the reply to a try, named by a hash of all that it depends on."""
         async with self._making:
             if self._backend is None:
-                self._backend = await self._insisting(self._opened)
+                self._backend = await self._insisting(self._open)
         if self._kept is None:
             return None
         texts = [message.text for message in ask.messages]
@@ -231,12 +229,6 @@ class Judge:
         parts = msgspec.json.encode([self._backend.model, SAMPLING, texts, images, number])
         name = sha256(parts).hexdigest()
         return self._kept / name[:2] / f"{name}.json"
-
-    def _opened(self) -> "OpenAIBackend":
-        from virc.backends.openai.backend import OpenAIBackend
-
-        endpoint, model, key, timeout = self._place
-        return OpenAIBackend(endpoint, model, key, timeout, max_retries=0, counts_image_tokens=False)
 
     def _keep(self, file: Path, text: str) -> None:
         """Write a reply, whole or not at all; processes may keep the same at once."""

@@ -197,15 +197,12 @@ def formula(text: str) -> Formula | None:
         latex = latex.replace(sign, command)
     for pattern, replacement in _WRITTEN:
         latex = pattern.sub(replacement, latex)
-    latex, unit = _without_unit(" ".join(latex.split()))
+    latex, unit = " ".join(latex.split()), None
+    if found := _UNIT.fullmatch(latex):
+        unit = unit_of(" " + re.sub(r"[{}]|\\.", "", found["unit"]).strip().lower())
+        latex = found["of"] if unit else latex
     rest = _COMMAND.sub(lambda found: " " if found[1] is None or found[1] in _COMMANDS else "?", latex)
     rest = re.sub(r" \{[pbv]?matrix\}", " ", rest)
     if not _PLAIN.fullmatch(rest) or _WORD.search(rest) or not _SAYS_SOMETHING.search(latex):
         return None
     return Formula(latex, unit)
-
-
-def _without_unit(latex: str) -> tuple[str, tuple[str, int] | None]:
-    found = _UNIT.fullmatch(latex)
-    unit = unit_of(" " + re.sub(r"[{}]|\\.", "", found["unit"]).strip().lower()) if found else None
-    return (found["of"], unit) if found and unit else (latex, None)

@@ -79,7 +79,11 @@ def solve_batch(
     """
     workers = workers_for(config.at_once, opened)
     if config.traces:
-        _check_writable(config.traces)
+        try:  # before the model is paid for
+            config.traces.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryDirectory(prefix=".trace-", dir=config.traces).cleanup()
+        except OSError as error:
+            raise VircError(f"cannot write traces to {config.traces}: {clause(error)}") from error
 
     def work(row: Row, on_event: OnEvent) -> RowDone:
         return _solve_row(config, opened, row, on_event)
@@ -102,13 +106,14 @@ def through(
         work: gets a function for its events, which breaks the row off when the others have ended.
         outage: of the endpoint that all rows are asked of; None: what it fails is failed.
     """
-    stop, lock, endpoint = threading.Event(), threading.Lock(), _Endpoint()
+    stop, lock, failed = threading.Event(), threading.Lock(), 0  # rows in a row
 
     def unless_stopped(_: Event) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
 
     def do(row: Row) -> None:
+        nonlocal failed
         for _ in range(_TIMES):
             began = time.monotonic()
             done = _done(row, work, unless_stopped)
@@ -118,7 +123,11 @@ def through(
             if stop.is_set():  # broken off, so that it is done again
                 return
             on_row(done)
-            endpoint.did(done.error)
+            failed = failed + 1 if done.error and done.error.everywhere else 0
+            if done.error and failed >= HOPELESS_IN_A_ROW:
+                raise type(done.error)(
+                    f"{failed} rows in a row failed; the last: {done.error.message}", done.error.hint
+                )
 
     try:
         in_parallel(_unanswered(rows, claims), do, workers, stop)
@@ -179,31 +188,6 @@ def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) ->
     text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=msgspec.to_builtins)
     # half a character, as in a file name that is no UTF-8, cannot stand in JSON that everyone reads
     return re.sub("[\ud800-\udfff]", lambda half: rf"\\u{ord(half[0]):04x}", text).encode()
-
-
-class _Endpoint:
-    """Ends the batch when row after row failed for a reason that is not in the rows."""
-
-    def __init__(self) -> None:
-        self._failed = 0
-
-    def did(self, error: VircError | None) -> None:
-        if error is None or not error.everywhere:
-            self._failed = 0
-            return
-        self._failed += 1
-        if self._failed >= HOPELESS_IN_A_ROW:
-            raise type(error)(f"{self._failed} rows in a row failed; the last: {error.message}", error.hint)
-
-
-def _check_writable(traces: Path) -> None:
-    """Try the folder before the model is paid for."""
-    try:
-        traces.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".trace-", dir=traces):
-            pass
-    except OSError as error:
-        raise VircError(f"cannot write traces to {traces}: {clause(error)}") from error
 
 
 def _unanswered(rows: Iterable[Row], claims: Claims) -> Iterator[Row]:

@@ -47,6 +47,7 @@ ENGINE = "eval"
 AT_ONCE = 16
 """Problems an endpoint is asked at a time, as `virc eval` asks one; lmms-eval would ask 32."""
 
+_CACHE = "cache"  # its copy of our problems while it runs
 _POLL = 1.0  # seconds
 _END_OF_LOG = 2**14  # bytes
 _MOST_RESULTS = 2**30  # bytes
@@ -156,11 +157,6 @@ class HarnessRun(msgspec.Struct, frozen=True):
     def log(self) -> Path:
         """What it prints."""
         return self.place / f"{file_name(self.model)}.log"
-
-    @property
-    def cache(self) -> Path:
-        """Its copy of our problems while it runs."""
-        return self.place / "cache"
 
 
 class OwnTask(msgspec.Struct, frozen=True):
@@ -431,7 +427,7 @@ def _run(run: HarnessRun, plan: Plan, own: OwnTask | None, setup: Setup, report:
         try:
             code = _followed(run, plan, report)
         finally:
-            shutil.rmtree(run.cache, ignore_errors=True)
+            shutil.rmtree(run.place / _CACHE, ignore_errors=True)
         new = set(run.place.glob("*/*_results.json")) - before
     if not new:
         raise failure(run, run.log.read_text("utf-8", "replace"), code)
@@ -477,7 +473,7 @@ def _environment(run: HarnessRun, setup: Setup, own: bool, hub_token: str | None
         "HUGGING_FACE_HUB_TOKEN": (hub_token or "") if fetches else "",
         **({"HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": ""} if fetches else {}),
         # Problems that were changed would be taken from the cache of those before.
-        **({"LMMS_EVAL_DATASETS_CACHE": str(run.cache)} if own else {}),
+        **({"LMMS_EVAL_DATASETS_CACHE": str(run.place / _CACHE)} if own else {}),
         "LMMS_IMAGE_ENCODE_FORMAT": "PNG",  # a JPEG of 85 would blur the labels
         "TQDM_MININTERVAL": "2",
         # The model is elsewhere; a GPU, or a job of several processes that virc is a part of, would be waited for.
