@@ -22,7 +22,8 @@ from support.solving import CROP, answer, picture
 
 from virc.core.errors import UsageError
 from virc.core.events import Event
-from virc.evaluation import api, evaluate
+from virc.evaluation import api
+from virc.evaluation.api import evaluate
 from virc.scoring.judge import Judge
 from virc.solving import retry as outage
 

@@ -1,4 +1,4 @@
-"""`virc.solving.solve` for a script."""
+"""`virc.solve` for a script."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from support.solving import CROP, answer
 from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError
 from virc.core.events import Event
 from virc.reasoning.session import Unit
-from virc.solving import solve
+from virc.solving.api import solve
 
 
 def test_a_path_and_an_image_give_the_same_answer(image: Path) -> None:

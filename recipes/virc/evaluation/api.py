@@ -140,7 +140,7 @@ def evaluate(
 
     Args:
         benchmark: its name, or a JSONL file of the batch format with an answer in each row.
-        models: as `virc.solving.solve` takes one.
+        models: as `virc.solve` takes one.
         endpoint: an OpenAI-compatible server, which serves all models; None: they run in this process.
         to: folder of the evaluation; None: `evals/BENCHMARK`.
         limit: only the first so many problems.
