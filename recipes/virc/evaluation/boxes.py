@@ -107,16 +107,13 @@ def mean_average_precision(classes: Mapping[str, Sequence[Overlap]]) -> float | 
     cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py accumulates it; of boxes of equal confidence see
     `average_precision`.
     """
-    found = [_at_recalls(rows, steps / 20) for rows in classes.values() if _annotated(rows) for steps in range(10, 20)]
+    found = []
+    for rows, steps in product(filter(_annotated, classes.values()), range(10, 20)):
+        right, best = _curve(rows, steps / 20)
+        # the fewest boxes whose share is that recall, without the rounding of a division
+        needed = (-(-each * _annotated(rows) // 100) for each in range(101))
+        found.append(sum(best[at] for each in needed if (at := bisect_left(right, each)) < len(best)) / 101)
     return sum(found) / len(found) if found else None
-
-
-def _at_recalls(overlaps: Sequence[Overlap], least: float) -> float:
-    """The mean of precision at 101 recalls; it is 0 at those that are not reached."""
-    (right, best), annotated = _curve(overlaps, least), _annotated(overlaps)
-    # the fewest boxes whose share is that recall, without the rounding of a division
-    needed = (-(-each * annotated // 100) for each in range(101))
-    return sum(best[at] for each in needed if (at := bisect_left(right, each)) < len(best)) / 101
 
 
 def _annotated(overlaps: Sequence[Overlap]) -> int:

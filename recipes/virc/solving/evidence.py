@@ -46,10 +46,9 @@ def are_seen(shares: Sequence[float]) -> bool:
 
 
 def _part(box: Box, crop: Box) -> float:
-    left, top, right, bottom = box
     if area(box) > 0:
         return intersection(box, crop) / area(box)
-    return float(crop[0] <= left <= right <= crop[2] and crop[1] <= top <= bottom <= crop[3])
+    return float(crop[0] <= box[0] <= box[2] <= crop[2] and crop[1] <= box[1] <= box[3] <= crop[3])
 
 
 def _crops(images: Sequence[ImageRecord]) -> list[Box]:

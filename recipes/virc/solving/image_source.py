@@ -36,7 +36,10 @@ def open_source(source: str, base: Path = Path(), offline: bool = False, seconds
         seconds: longest time for a fetch, where it is shorter than `SECONDS`.
     """
     if source == "-":
-        return open_image(_standard_input(), "standard input")
+        content = standard_input().read(MOST_BYTES + 1)
+        if not content:
+            raise DataError("standard input is empty", "virc solve - 'question' < picture.png")
+        return open_image(content, "standard input")
     if source[:5].lower() == "data:":
         return open_image(data_url_bytes(source), "the data URL")
     if not re.match(r"https?://", source, re.IGNORECASE):
@@ -52,13 +55,6 @@ def open_source(source: str, base: Path = Path(), offline: bool = False, seconds
 def standard_input() -> IO[bytes]:
     """Standard input; an empty one where it was closed at the start."""
     return sys.stdin.buffer if sys.stdin else io.BytesIO()
-
-
-def _standard_input() -> bytes:
-    content = standard_input().read(MOST_BYTES + 1)
-    if not content:
-        raise DataError("standard input is empty", "virc solve - 'question' < picture.png")
-    return content
 
 
 def data_url_bytes(url: str) -> bytes:

@@ -110,31 +110,22 @@ def _frame(box: Box, width: int, height: int) -> str:
 
 
 def _unit(number: int, unit: Unit, trace: Trace) -> str:
+    counts = (("prompt", unit.prompt_tokens), ("new", unit.completion_tokens))
+    known = [f"{count:,} {name}" for name, count in counts if count is not None]
     unusable = unit.call is None and unit.answer is None  # only in data that others made
+    names = ", ".join(f"<code>{safe(name)}</code>" for name in unit.deviations)
+    note = f'<p class="note">Read with a correction: {names}</p>'
     heading = in_words(unit.call) if unit.call else "not usable" if unusable else "answer"
     return (
         f'<article class="unit" aria-labelledby="unit-{number}"><header>'
         f'<h3 id="unit-{number}"><span class="number">{number}</span>{safe(heading.capitalize())}</h3>'
-        f'<p class="cost">{_cost(unit)}</p></header>\n'
-        f'<div><div class="thought" dir="auto">{safe(unit.think)}</div>{_deviations(unit)}</div>\n'
+        f'<p class="cost">{" + ".join(known) + " tokens" if known else ""}</p></header>\n'
+        f'<div><div class="thought" dir="auto">{safe(unit.think)}</div>{note if names else ""}</div>\n'
         f"{_look(unit, trace)}\n"
         f'<div class="folds">{_tries(unit.rejected, " open" * unusable)}'
         f'<details><summary>Reply as written</summary><pre dir="auto">{safe(unit.text)}</pre></details>'
         "</div></article>"
     )
-
-
-def _cost(unit: Unit) -> str:
-    counts = (("prompt", unit.prompt_tokens), ("new", unit.completion_tokens))
-    known = [f"{count:,} {name}" for name, count in counts if count is not None]
-    return " + ".join(known) + " tokens" if known else ""
-
-
-def _deviations(unit: Unit) -> str:
-    if not unit.deviations:
-        return ""
-    names = ", ".join(f"<code>{safe(name)}</code>" for name in unit.deviations)
-    return f'<p class="note">Read with a correction: {names}</p>'
 
 
 def _look(unit: Unit, trace: Trace) -> str:
@@ -146,15 +137,11 @@ def _look(unit: Unit, trace: Trace) -> str:
     if call and (call.box is not None or call.factor is not None):
         pictures.append(_figure(trace.images[call.index], f"From image {call.index}", call.box))
     if unit.shown is not None:
-        made = _made(call) if call else ""
+        made = ""
+        if call and call.box is None:
+            made = f": image {call.index} " + ("again" if call.factor is None else f"scaled by {call.factor:g}")
         pictures.append(_figure(trace.images[unit.shown], f"Image {unit.shown}{made}", css=' class="cut"'))
     return f'<div class="pictures pair">{"".join(pictures)}</div>'
-
-
-def _made(call: Call) -> str:
-    if call.box is not None:
-        return ""
-    return f": image {call.index} " + ("again" if call.factor is None else f"scaled by {call.factor:g}")
 
 
 def _tries(rejected: Sequence[Rejected], opened: str = "") -> str:
