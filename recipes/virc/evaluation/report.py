@@ -277,7 +277,7 @@ def _filters(names: Sequence[str]) -> list[_Filter]:
     if several:
         found.append(_Filter("hard", "wrong by all", lambda rights: set(rights) == {False}))
         found += [
-            _Filter(f"only{at}", f"only {short(name)} right", partial(_only, at)) for at, name in enumerate(names)
+            _Filter(f"only{at}", f"only {short(name)} right", partial(_sole, at)) for at, name in enumerate(names)
         ]
     return [*found, _Filter("open", "without a verdict", lambda rights: None in rights)]
 
@@ -362,5 +362,5 @@ def _linked(shown: str, trace: str | None) -> str:
     return f'<a href="./{quote(trace, errors="surrogatepass")}/index.html">{shown}</a>'
 
 
-def _only(at: int, rights: Rights) -> bool:
+def _sole(at: int, rights: Rights) -> bool:
     return rights[at] is True and set(rights[:at]) | set(rights[at + 1 :]) == {False}
