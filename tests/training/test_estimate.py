@@ -18,8 +18,8 @@ from virc.models import sizes as shape
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.models.sizes import Shape
 from virc.stages.sft import Config, Lora
-from virc.training.estimate.activations import Moment, Work, kept, logits, moments
-from virc.training.estimate.sft import GIB, OVERHEAD, Estimate, estimate
+from virc.training.estimate.activations import GIB, Term, Work, kept, logits, moments
+from virc.training.estimate.sft import OVERHEAD, Estimate, estimate
 
 SHAPES = Path(shape.__file__).parent / "shapes"
 THREE_B = "Qwen/Qwen2.5-VL-3B-Instruct"
@@ -232,7 +232,7 @@ def test_a_pass_adds_what_the_estimate_says(
 
 def added(work: Work) -> float:
     """Bytes that a pass adds to what stays."""
-    return sum(each.size for each in kept(work)) + max(each.size for each in (logits(work), *moments(work)))
+    return sum(each.gib * GIB for each in kept(work)) + max(each.gib * GIB for each in (logits(work), *moments(work)))
 
 
 @pytest.mark.integration
@@ -293,8 +293,8 @@ def test_an_adapter_in_the_engine_holds_what_the_estimate_says(gradient_checkpoi
 
 
 def named(name: str, found: Any) -> float:
-    of_name: list[Moment] = [each for each in found if each.name == name]
-    return of_name[0].size
+    of_name: list[Term] = [each for each in found if each.name == name]
+    return of_name[0].gib * GIB
 
 
 def base(name: str = THREE_B) -> Shape:

@@ -12,7 +12,8 @@ from virc.models.sizes import Shape
 from virc.stages.rl import Config
 from virc.training.estimate import fits
 from virc.training.estimate import rl as estimate_rl
-from virc.training.estimate.sft import GIB, OVERHEAD, Estimate, Term
+from virc.training.estimate.activations import GIB, Term
+from virc.training.estimate.sft import OVERHEAD, Estimate
 
 SEVEN_B, THREE_B = "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct"
 ALL_OF_7B, ALL_OF_3B = 8_292_166_656, 3_754_622_976

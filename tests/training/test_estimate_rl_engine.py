@@ -12,7 +12,7 @@ from cluster import ray_cluster
 from virc.models import sizes as shape
 from virc.stages.rl import Config
 from virc.training.estimate import rl as estimate_rl
-from virc.training.estimate.sft import GIB
+from virc.training.estimate.activations import GIB
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

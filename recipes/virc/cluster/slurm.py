@@ -157,11 +157,10 @@ def job_script(
         python: interpreter that has virc.
         kind: of the run's stage.
     """
-    options = [f"#SBATCH {option}" for option in (*_options(run, settings, site), *site.extra)]
     command = shlex.join((python, "-m", "virc_cli", "train", "--resume", "--name", run.name))
     lines = [
         "#!/bin/bash",
-        *options,
+        *(f"#SBATCH {option}" for option in (*_options(run, settings, site), *site.extra)),
         "",
         f"cd {shlex.quote(str(workspace))} || exit",
         *site.setup,
@@ -211,14 +210,20 @@ def _quoted(value: str) -> str:
 def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, kind: str = "sft") -> Plan:
     """The same attempt, with its process on every node of the job; for RL on the first, and Ray on all of them.
 
+    One `srun` starts a script on every node, and ends when all have ended, or one has failed.
+
     Args:
         plan: its process is the one of each node; torchrun learns from `node.sh` which node that is.
         folder: of the attempt's files.
-        settings: of the run's stage.
-        kind: of the run's stage.
+        settings, kind: of the run's stage.
     """
-    script = folder / NODE_SCRIPT
-    step = _srun_step(script, settings, site)
+    script, nodes = folder / NODE_SCRIPT, str(settings["nodes"])
+    argv = (
+        "srun", "--kill-on-bad-exit=1", "--export=ALL", "--mpi=none", "--nodes", nodes, "--ntasks", nodes,
+        "--ntasks-per-node", "1", "--cpus-per-task", str(_cpus(settings, site)), *_container(site, settings["device"]),
+        "bash", str(script),
+    )  # fmt: skip
+    step = Step(argv, "train on the nodes of the job", saves_on="SIGUSR1")
     files = {**plan.files, str(script): node_script(plan.step, kind, settings["devices"], _cpus(settings, site))}
     return msgspec.structs.replace(plan, step=step, files=files)
 
@@ -230,25 +235,10 @@ def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1)
     ]
     always, each = _ASKED_FOR
     of_ray = [f"devices={devices}", f"cores={max(cores, always + each * devices)}"]
-    head = [
-        "#!/bin/bash",
-        *variables,
-        f"engine=({shlex.join(step.argv)})",
-        *(of_ray if kind == "rl" else [f"through={'yes' if step.through else 'no'}"]),
-        f"saves_on={step.saves_on.removeprefix('SIG')}",
-    ]
+    of_kind = of_ray if kind == "rl" else [f"through={'yes' if step.through else 'no'}"]
+    saves_on = f"saves_on={step.saves_on.removeprefix('SIG')}"
+    head = ["#!/bin/bash", *variables, f"engine=({shlex.join(step.argv)})", *of_kind, saves_on]
     return "\n".join(head) + "\n" + Path(__file__).with_name(_NODES[kind]).read_text(encoding="utf-8")
-
-
-def _srun_step(script: Path, settings: Mapping[str, Any], site: Site) -> Step:
-    """What starts a script on every node of the job and ends when all have ended, or one has failed."""
-    nodes = str(settings["nodes"])
-    argv = (
-        "srun", "--kill-on-bad-exit=1", "--export=ALL", "--mpi=none", "--nodes", nodes, "--ntasks", nodes,
-        "--ntasks-per-node", "1", "--cpus-per-task", str(_cpus(settings, site)), *_container(site, settings["device"]),
-        "bash", str(script),
-    )  # fmt: skip
-    return Step(argv, "train on the nodes of the job", saves_on="SIGUSR1")
 
 
 def _container(site: Site, device: str) -> tuple[str, ...]:

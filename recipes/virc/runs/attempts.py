@@ -5,12 +5,9 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from virc.core.errors import ConfigError
-from virc.core.files import contents, write_json
+from virc.core.files import write_json
 from virc.core.locks import held
-from virc.core.text import clause
-from virc.runs.run import Run
-
-_MOST_BYTES = 2**20
+from virc.runs.run import Run, read_json
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +37,9 @@ def attempts(run: Run) -> list[Attempt]:
         ConfigError: a record cannot be read.
     """
     names = [folder.name.removeprefix("attempt_") for folder in (run.folder / "logs").glob("attempt_*")]
-    return [_read(run, number) for number in sorted(int(name) for name in names if name.isdecimal())]
+    numbers = sorted(int(name) for name in names if name.isdecimal())
+    found = ((number, run.attempt(number) / "attempt.json") for number in numbers)
+    return [read_json(path, Attempt) if path.exists() else Attempt(number=number) for number, path in found]
 
 
 def alone(run: Run) -> AbstractContextManager[None]:
@@ -55,15 +54,4 @@ def alone(run: Run) -> AbstractContextManager[None]:
 
 def write(run: Run, attempt: Attempt) -> None:
     """Write the record of an attempt, over a former one."""
-    path = run.attempt(attempt.number) / "attempt.json"
-    write_json(path, attempt)
-
-
-def _read(run: Run, number: int) -> Attempt:
-    path = run.attempt(number) / "attempt.json"
-    try:
-        return msgspec.json.decode(contents(path, _MOST_BYTES), type=Attempt)
-    except FileNotFoundError:
-        return Attempt(number=number)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigError(f"{path} cannot be read: {clause(error)}") from error
+    write_json(run.attempt(attempt.number) / "attempt.json", attempt)

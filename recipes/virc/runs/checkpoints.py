@@ -1,7 +1,7 @@
 """A run's checkpoints, whatever engine saved them: which are whole, which can be resumed, which are kept."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -131,7 +131,9 @@ class Keeper:
         if self._done == now:  # whether one is whole costs reading it
             return
         found = checkpoints(self._run)
-        best = _best(found, validated)
+        # Of the checkpoints of a step with a validation the one with the highest reward, the earlier of two.
+        judged = [each for each in found if each.step in validated]
+        best = max(judged, key=lambda each: (validated[each.step], -each.step), default=None)
         if best:
             runs.write_state(self._run, best=best.step, best_validation=validated[best.step])
         for each in found:
@@ -140,20 +142,11 @@ class Keeper:
         engine = format_of(self._run)
         for each in found[:-_RESUMABLE]:
             remove(engine.resume_state(each.folder))
-        remove(each.folder for each in self._old(found) if each is not best)
+        keep = runs.info(self._run).settings.get("save_total_limit")
+        if keep and engine.KEEPS_ALL:  # else the engine removes old ones itself
+            remove(each.folder for each in found[:-keep] if each is not best)
         if len(found) == len(now[0]):
             self._done = sorted(folders(self._run).values()), dict(validated)
-
-    def _old(self, found: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
-        """Those beyond the run's limit, where the engine does not remove them itself."""
-        keep = runs.info(self._run).settings.get("save_total_limit")
-        return found[:-keep] if keep and format_of(self._run).KEEPS_ALL else ()
-
-
-def _best(found: Sequence[Checkpoint], validated: Mapping[int, float]) -> Checkpoint | None:
-    """Of the checkpoints of a step with a validation the one with the highest reward, the earlier of two."""
-    judged = [each for each in found if each.step in validated]
-    return max(judged, key=lambda each: (validated[each.step], -each.step), default=None)
 
 
 def complete(run: Run) -> None:

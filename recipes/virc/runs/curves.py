@@ -1,5 +1,6 @@
 """The numbers of a run over its steps, and which of them are drawn together."""
 
+import fnmatch
 import math
 from collections.abc import Mapping, Sequence
 
@@ -76,7 +77,12 @@ def read(run: Run) -> Drawn:
         attempt = metric.attempt
         if abs(metric.step) < _LARGEST:
             for name, value in _numbers(metric).items():
-                _add(courses.setdefault(name, Course([], [], [])), metric.step, value)
+                course = courses.setdefault(name, Course([], [], []))
+                if abs(value) < _LARGEST:
+                    course.steps.append(metric.step)
+                    course.values.append(value)
+                else:
+                    course.bad.append(metric.step)
     if not courses:
         raise ConfigError(f"{run.name} has no metrics yet", f"virc runs tail {run.name}")
     return Drawn(run.name, courses, resumed)
@@ -95,28 +101,14 @@ def _numbers(metric: Metric) -> dict[str, float]:
     return found
 
 
-def _add(course: Course, step: int, value: float) -> None:
-    if abs(value) < _LARGEST:
-        course.steps.append(step)
-        course.values.append(value)
-    else:
-        course.bad.append(step)
-
-
 def panels(drawn: Sequence[Drawn]) -> list[Panel]:
     """What is drawn of runs, in the order of the fields of `Metric`."""
-    there = list(dict.fromkeys(name for run in drawn for name in run.courses))
+    there = sorted({name for run in drawn for name in run.courses})
     grouped = {name for _, names in _TOGETHER.values() for name in names}
     found = []
     for field in Metric.__struct_fields__:
         title, names = _TOGETHER.get(field, (field, () if field in grouped or field in _NOT_DRAWN else (field,)))
-        inside = [name for pattern in names for name in _matching(pattern, there)]
+        inside = [name for pattern in names for name in fnmatch.filter(there, pattern)]
         if inside:
             found.append(Panel(title, inside))
     return found
-
-
-def _matching(pattern: str, names: Sequence[str]) -> list[str]:
-    if pattern.endswith(".*"):
-        return sorted(name for name in names if name.startswith(pattern[:-1]))
-    return [name for name in names if name == pattern]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from virc.core.errors import ConfigError
@@ -20,22 +21,21 @@ def started_from(run: Run, workspace: Path) -> list[Run]:
 def begun_in(folder: Path, workspace: Path) -> list[Run]:
     """The runs whose weights began in a folder, or whose rows are there."""
     place = os.path.realpath(folder)
-    return [run for run in runs.discover(workspace) if any(_lies_in(path, place) for path in _sources(run))]
+    found = []
+    for run in runs.discover(workspace):
+        with suppress(ConfigError):
+            info = runs.info(run)
+            sources = (info.base, info.adapter, info.data, info.validation)
+            if any(path and _is_in(path, place) for path in sources):
+                found.append(run)
+    return found
 
 
-def _lies_in(path: str, folder: str) -> bool:
+def _is_in(path: str, folder: str) -> bool:
     try:
         return Path(os.path.realpath(path)).is_relative_to(folder)
     except ValueError:  # no file can have that name
         return False
-
-
-def _sources(run: Run) -> list[str]:
-    try:
-        info = runs.info(run)
-    except ConfigError:
-        return []
-    return [path for path in (info.base, info.adapter, info.data, info.validation) if path]
 
 
 def remove(run: Run) -> None:

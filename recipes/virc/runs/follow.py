@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,7 +31,12 @@ def lines(path: Path, last: int | None = None) -> Iterator[bytes | None]:
                 yield line
                 line = b""
             elif not piece:
-                new = _opened(path) if file is None or _replaced(path, file) else None
+                try:
+                    found = path.stat()  # while a file is open, no other one gets its inode
+                    same = file and os.path.samestat(found, os.fstat(file.fileno())) and found.st_size >= file.tell()
+                except OSError:
+                    same = True
+                new = None if same else _opened(path)
                 if new is None:
                     yield None
                     continue
@@ -53,15 +59,6 @@ def _opened(path: Path, last: int | None = None) -> BinaryIO | None:
     return file
 
 
-def _replaced(path: Path, file: BinaryIO) -> bool:
-    try:
-        there = path.stat()
-    except OSError:
-        return False
-    # While it is open, no other file gets its inode.
-    return not os.path.samestat(there, os.fstat(file.fileno())) or there.st_size < file.tell()
-
-
 def mark(metric: Metric) -> Mark:
     """Grows from line to line of a run's metrics: a resumed attempt rewrites the file, and begins with lines known."""
     return metric.attempt, metric.step, metric.aside
@@ -77,10 +74,7 @@ def seconds_left(first: Metric, last: Metric) -> float | None:
 
 def time_left(run: Run) -> float | None:
     """Seconds that the newest attempt of a run still takes; None: not known."""
-    first: Metric | None = None
-    last: Metric | None = None
-    for metric in metrics(run):
-        if first is None or metric.attempt != first.attempt:
-            first = metric
-        last = metric
-    return seconds_left(first, last) if first and last else None
+    newest: list[Metric] = []
+    for _, of_attempt in groupby(metrics(run), lambda metric: metric.attempt):
+        newest = list(of_attempt)
+    return seconds_left(newest[0], newest[-1]) if newest else None

@@ -4,8 +4,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from hashlib import blake2s
 from pathlib import Path
 
@@ -24,15 +23,6 @@ _LOOK = 0.05
 def mark(run: Run) -> dict[str, str]:
     """The variable for an engine of that run."""
     return {MARK: str(run.folder.absolute())}
-
-
-@contextmanager
-def none_after(run: Run, report: Reporter) -> Iterator[None]:
-    """Leave nothing of the run's engine, however the block ends."""
-    try:
-        yield
-    finally:
-        clear(run, report)
 
 
 def clear(run: Run, report: Reporter) -> None:

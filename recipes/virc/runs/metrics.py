@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -96,15 +97,17 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def metrics(run: Run) -> Iterator[Metric]:
     """The run's metrics in order; a line that a kill cut short is left out."""
+    yield from filter(None, map(as_metric, lines_of(run.metrics)))
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a file of a run, cut at `LONGEST_LINE` bytes; none where it cannot be opened."""
     try:
-        file = run.metrics.open("rb")
+        file = path.open("rb")
     except OSError:
         return
     with file:
-        for line in iter(lambda: file.readline(LONGEST_LINE), b""):
-            metric = as_metric(line)
-            if metric:
-                yield metric
+        yield from iter(lambda: file.readline(LONGEST_LINE), b"")
 
 
 def as_metric(line: bytes) -> Metric | None:

@@ -104,7 +104,8 @@ def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
     plain(axes, panel.title.replace("_", " ").replace(" per ", " / "))
     axes.set_xlabel("step", fontsize="small")
     axes.margins(x=0.01)
-    ends = limits(sorted(value for run in drawn for name in names for value in _values(run, name)))
+    drawn_here = [run.courses[name] for run in drawn for name in names if name in run.courses]
+    ends = limits(sorted(value for course in drawn_here for value in course.values))
     _ticks(axes, ends)
     marked = False
     for index, run in enumerate(drawn):
@@ -132,10 +133,6 @@ def _name_lines(axes: "Axes", names: Sequence[str], colours: Sequence[Any]) -> N
         handles, words, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=len(words), frameon=False,
         fontsize="x-small", handlelength=1, columnspacing=1,
     )  # fmt: skip
-
-
-def _values(run: Drawn, name: str) -> list[float]:
-    return run.courses[name].values if name in run.courses else []
 
 
 def limits(values: Sequence[float]) -> tuple[float, float] | None:

@@ -1,8 +1,7 @@
 """The rollouts of a step of RL: what is measured of them; a few are left for `rollout_pages`."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 
@@ -43,8 +42,8 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def terms(self) -> dict[str, float]:
         """The terms of the reward that apply."""
-        named = {name: value for name, value in self.values.items() if _is_term(name)}
-        return {name: value for name, value in named.items() if value is not None and math.isfinite(value)}
+        named = ((name, it) for name, it in self.values.items() if name not in _BESIDE and not name.startswith(_JUDGE))
+        return {name: value for name, value in named if value is not None and math.isfinite(value)}
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -58,36 +57,34 @@ def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
     """What verl does not measure of a step, by the names it is logged under.
 
     Args:
-        rollouts: all of the step; replies to one prompt need not stand together.
+        rollouts: all of the step, in any order.
         limit: the longest a reply may be, in tokens.
     """
     if not rollouts:
         return {}
     terms = [each.terms for each in rollouts]
     names = sorted({name for each in terms for name in each})
-    rewards = _by_group(rollouts)
+    groups: dict[str, list[float]] = {}
+    for each in rollouts:
+        groups.setdefault(each.group, []).append(each.reward)
     waits = [each.values.get(f"{_JUDGE}seconds") for each in rollouts]
     judged = [wait for wait in waits if wait is not None]
     return {
         **{f"virc/terms/{name}": fmean(each[name] for each in terms if name in each) for name in names},
         "virc/reward_std": pstdev(each.reward for each in rollouts),
-        "virc/same": fmean(max(group) - min(group) < _EQUAL for group in rewards.values()),
+        "virc/same": fmean(max(group) - min(group) < _EQUAL for group in groups.values()),
         "virc/cut": fmean(_is_cut(each, limit) for each in rollouts),
         "virc/malformed": fmean(_is_malformed(each) for each in rollouts),
         "virc/units": fmean(max(1, len(each.trace.units) + len(each.trace.pending)) for each in rollouts),
-        "virc/tool_calls": fmean(_calls(each) for each in rollouts),
+        "virc/tool_calls": fmean(
+            sum(unit.call is not None for unit in each.trace.units)
+            if each.trace.units or each.trace.pending
+            else each.values.get("tool_calls") or 0.0
+            for each in rollouts
+        ),
         **({"virc/judge_seconds": fmean(judged)} if judged else {}),
         "virc/judge_failures": sum(each.values.get(f"{_JUDGE}failed") or 0.0 for each in rollouts),
     }
-
-
-def _is_term(name: str) -> bool:
-    return name not in _BESIDE and not name.startswith(_JUDGE)
-
-
-def _by_group(rollouts: Iterable[Rollout]) -> dict[str, list[float]]:
-    ordered = sorted(rollouts, key=lambda each: each.group)
-    return {group: [each.reward for each in replies] for group, replies in groupby(ordered, lambda each: each.group)}
 
 
 def _is_cut(rollout: Rollout, limit: int) -> bool:
@@ -101,12 +98,6 @@ def _is_malformed(rollout: Rollout) -> bool:
     if rollout.trace.units or rollout.trace.pending:
         return bool(rollout.trace.pending)
     return rollout.values.get("taken", rollout.values.get("format")) == 0
-
-
-def _calls(rollout: Rollout) -> float:
-    if rollout.trace.units or rollout.trace.pending:
-        return sum(unit.call is not None for unit in rollout.trace.units)
-    return rollout.values.get("tool_calls") or 0.0
 
 
 def leave(folder: Path, step: int, rollouts: Sequence[Rollout]) -> None:

@@ -20,6 +20,7 @@ import os
 import re
 import socket
 import time
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -178,14 +179,8 @@ def new(workspace: Path, name: str | None, stem: str) -> Run:
         if (workspace / FOLDER / name).exists():
             raise ConfigError(f"there is a run {name} already", f"--resume resumes it; virc runs rm {name} removes it")
         return Run(workspace / FOLDER / name)
-    number = 1
-    while (workspace / FOLDER / _numbered(stem, number)).exists():
-        number += 1
-    return Run(workspace / FOLDER / _numbered(stem, number))
-
-
-def _numbered(stem: str, number: int) -> str:
-    return stem if number == 1 else f"{stem}-{number}"
+    names = chain([stem], (f"{stem}-{number}" for number in count(2)))
+    return Run(next(folder for name in names if not (folder := workspace / FOLDER / name).exists()))
 
 
 def discover(workspace: Path) -> list[Run]:
@@ -210,9 +205,8 @@ def find(workspace: Path, name: str) -> Run:
     run = Run(workspace / FOLDER / name)
     if "/" in name or name.startswith(".") or not is_file(run.folder / "run.json"):
         known = [each.name for each in discover(workspace)]
-        raise ConfigError(
-            f"there is no run {name[:100]!r}", did_you_mean(name, known) if known else "virc train begins one"
-        )
+        hint = did_you_mean(name, known) if known else "virc train begins one"
+        raise ConfigError(f"there is no run {name[:100]!r}", hint)
     return run
 
 
@@ -233,7 +227,7 @@ def info(run: Run) -> Info:
     Raises:
         ConfigError: its `run.json` cannot be read.
     """
-    return _read(run.folder / "run.json", Info)
+    return read_json(run.folder / "run.json", Info)
 
 
 def state(run: Run) -> State:
@@ -245,10 +239,12 @@ def state(run: Run) -> State:
     path = run.folder / "state.json"
     if not path.exists():
         return State()
-    found = _read(path, State)
-    if found.progress == "running" and not _alive(found, path):
-        return msgspec.structs.replace(found, progress="died")
-    return found
+    found = read_json(path, State)
+    if found.progress != "running":
+        return found
+    limit = time.time() - 4 * SIGN_OF_LIFE
+    alive = there(found.pid, found.started) if here(found) else path.stat().st_mtime > limit
+    return found if alive else msgspec.structs.replace(found, progress="died")
 
 
 def write_state(run: Run, **changes: Any) -> State:
@@ -278,13 +274,8 @@ def engine_lives(found: State) -> bool:
     return here(found) and there(found.engine, found.engine_started)
 
 
-def _alive(found: State, path: Path) -> bool:
-    if here(found):
-        return there(found.pid, found.started)
-    return time.time() - path.stat().st_mtime < 4 * SIGN_OF_LIFE
-
-
-def _read(path: Path, kind: type[Kind]) -> Kind:
+def read_json(path: Path, kind: type[Kind]) -> Kind:
+    """A record of a run; `ConfigError` where it cannot be read."""
     try:
         return msgspec.json.decode(contents(path, _MOST_BYTES), type=kind)
     except (OSError, msgspec.MsgspecError) as error:

@@ -62,22 +62,14 @@ CONFIGS: Mapping[str, type[StageConfig]] = {"sft": sft.Config, "rl": rl.Config}
 
 
 def config_type(kind: str) -> type[StageConfig]:
-    """The settings of stages of that kind.
-
-    Raises:
-        ConfigError: this version has no such kind, which a run of another version may have.
-    """
+    """The settings of stages of that kind; `ConfigError` where this version has none, as for a newer run."""
     if kind not in CONFIGS:
         raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc")
     return CONFIGS[kind]
 
 
 def stage(system: System, name: str) -> Stage:
-    """The stage of that name.
-
-    Raises:
-        UsageError: the system has none of that name; the hint names the right one.
-    """
+    """The stage of that name; `UsageError` where there is none, with the nearest name as its hint."""
     if name in system.stages:
         return system.stages[name]
     if not system.stages:
@@ -108,7 +100,10 @@ def resolve(
     names = tuple(overlays)
     kind = CONFIGS[stage(system, stage_name).kind]
     layers = [*of_system(system, stage_name, names)]
-    layers += [(str(file), _of_file(file))] if file else []
+    if file:
+        if not is_file(file):
+            raise ConfigError(f"there is no file {file}")
+        layers.append((str(file), plain_yaml.read(file)))
     layers += [("--set", assigned(assignment, kind)) for assignment in assignments]
     layers += [("option", given or {})]
     values, origins = merged(layers)
@@ -133,15 +128,16 @@ def root_of(resolved: Resolved) -> str:
 
 
 def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> list[Layer]:
-    """What a system's YAML says of a stage, with these overlays.
-
-    Raises:
-        UsageError: there is no such stage or overlay.
-        ConfigError: two overlays set one setting differently.
-    """
+    """The settings in a system's YAML for a stage, with these overlays; errors as of `resolve`."""
     own = stage(system, stage_name).settings
     everywhere = of_kind(system, stage_name, system.everywhere)
-    reward = {"reward": _written_reward(system)} if "reward" in _fields(system, stage_name) else {}
+    reward: dict[str, Any] = {}  # what the YAML has beyond the defaults
+    if "reward" in _fields(system, stage_name):
+        reward["reward"] = {}
+        usual = dict(nested.leaves(msgspec.to_builtins(Reward())))
+        for path, value in nested.leaves(msgspec.to_builtins(system.reward or Reward())):
+            if value != usual.get(path, {}):  # an empty mapping is not there where it is filled
+                nested.put(reward, ("reward", *path), value)
     layers: list[Layer] = [(system.name, reward), (system.name, everywhere), (system.name, own)]
     return layers + _of_overlays(system, stage_name, overlays)
 
@@ -155,16 +151,6 @@ def of_kind(system: System, stage_name: str, settings: Mapping[str, Any]) -> dic
 
 def _fields(system: System, stage_name: str) -> tuple[str, ...]:
     return CONFIGS[stage(system, stage_name).kind].__struct_fields__
-
-
-def _written_reward(system: System) -> dict[str, Any]:
-    """What a system's YAML says of its reward beyond the defaults."""
-    found: dict[str, Any] = {}
-    usual = dict(nested.leaves(msgspec.to_builtins(Reward())))
-    for path, value in nested.leaves(msgspec.to_builtins(system.reward or Reward())):
-        if value != usual.get(path, {}):  # an empty mapping is not there where it is filled
-            nested.put(found, path, value)
-    return found
 
 
 def kinds(system: System) -> tuple[str, ...]:
@@ -226,12 +212,6 @@ def assigned(text: str, kind: Any) -> dict[str, Any]:
     result: dict[str, Any] = {}
     nested.put(result, path, content)
     return result
-
-
-def _of_file(file: Path) -> dict[str, object]:
-    if not is_file(file):
-        raise ConfigError(f"there is no file {file}")
-    return plain_yaml.read(file)
 
 
 def _refused(fault: fitting.Fault, origins: Mapping[str, str], system: System, stage_name: str) -> ConfigError:

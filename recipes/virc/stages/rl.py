@@ -7,8 +7,7 @@ from msgspec import Meta, field
 
 from virc.config.placeholders import filled
 from virc.config.validation import Fault
-from virc.core.errors import ConfigError
-from virc.stages.sft import Count, Lora, Part, StageConfig
+from virc.stages.sft import Count, Lora, Part, StageConfig, refused
 from virc.systems.registry import Reward
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -145,6 +144,11 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return self.validation and filled(self.validation, self.variant, "validation")
 
     @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt that a stage takes."""
+        return self.prompt_length
+
+    @property
     def frozen(self) -> tuple[Part, ...]:
         """The parts of the model that are frozen."""
         if self.frozen_modules is not None:
@@ -161,11 +165,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 def contradictions(config: Config) -> Iterator[Fault]:
     """Settings that each are fine and together make no sense, by the setting to change."""
-    for setting, name in (("data", StageConfig.data_name), ("validation", Config.validation_name)):
-        try:
-            name(config)
-        except ConfigError as error:
-            yield Fault((setting,), error.message, error.hint)
+    yield from refused(("data", config.data_name), ("validation", config.validation_name))
     for nonsense in (_of_batches, _of_devices, _of_cpu, _of_sampling, _of_model, _of_run):
         yield from (Fault((setting,), message, hint) for setting, message, hint in nonsense(config))
 
@@ -177,12 +177,9 @@ _Faults = Iterator[tuple[str, str, str]]
 def _of_batches(config: Config) -> _Faults:
     """verl fills up what cannot be divided with made-up replies, which count in the loss's mean."""
     if config.train_batch_size % config.ppo_mini_batch_size:
-        yield (
-            "ppo_mini_batch_size",
-            f"train_batch_size {config.train_batch_size} is no multiple of ppo_mini_batch_size "
-            f"{config.ppo_mini_batch_size}",
-            f"ppo_mini_batch_size: {config.train_batch_size}",
-        )
+        batch, mini = config.train_batch_size, config.ppo_mini_batch_size
+        wrong = f"train_batch_size {batch} is no multiple of ppo_mini_batch_size {mini}"
+        yield "ppo_mini_batch_size", wrong, f"ppo_mini_batch_size: {batch}"
     at_a_time = config.micro_batch_size_per_device * config.devices * config.nodes
     if config.ppo_mini_batch_size * config.n % at_a_time:
         yield (
@@ -195,17 +192,12 @@ def _of_batches(config: Config) -> _Faults:
 
 def _of_devices(config: Config) -> _Faults:
     if config.devices % config.tensor_parallel:
-        yield (
-            "tensor_parallel",
-            f"{config.devices} devices are no multiple of tensor_parallel {config.tensor_parallel}",
-            f"tensor_parallel: {max(n for n in range(1, config.devices + 1) if config.devices % n == 0 and n <= 8)}",
-        )
+        wrong = f"{config.devices} devices are no multiple of tensor_parallel {config.tensor_parallel}"
+        most = max(n for n in range(1, config.devices + 1) if config.devices % n == 0 and n <= 8)
+        yield "tensor_parallel", wrong, f"tensor_parallel: {most}"
     if config.gpus is not None and len(set(config.gpus)) != config.devices:
-        yield (
-            "gpus",
-            f"gpus names {len(set(config.gpus))} different GPUs, and devices is {config.devices}",
-            f"devices: {len(set(config.gpus))}",
-        )
+        wrong = f"gpus names {len(set(config.gpus))} different GPUs, and devices is {config.devices}"
+        yield "gpus", wrong, f"devices: {len(set(config.gpus))}"
 
 
 def _of_cpu(config: Config) -> _Faults:
@@ -260,23 +252,14 @@ def _of_model(config: Config) -> _Faults:
         if config.lora.dropout:
             yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
         if "language" in config.frozen:
-            yield (
-                "frozen_modules",
-                "an adapter trains the language model, which frozen_modules names",
-                "frozen_modules: [vision]",
-            )
+            wrong = "an adapter trains the language model, which frozen_modules names"
+            yield "frozen_modules", wrong, "frozen_modules: [vision]"
 
 
 def _of_run(config: Config) -> _Faults:
     if config.test_freq and not config.validation:
-        yield (
-            "test_freq",
-            f"test_freq is {config.test_freq}, and there are no rows to validate with",
-            "validation: FILE, or test_freq: null",
-        )
+        wrong = f"test_freq is {config.test_freq}, and there are no rows to validate with"
+        yield "test_freq", wrong, "validation: FILE, or test_freq: null"
     if config.validation and not config.test_freq:
-        yield (
-            "validation",
-            "validation names rows that are never looked at, since test_freq is not set",
-            "test_freq: 10",
-        )
+        wrong = "validation names rows that are never looked at, since test_freq is not set"
+        yield "validation", wrong, "test_freq: 10"

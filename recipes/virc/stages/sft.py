@@ -1,6 +1,6 @@
 """Supervised fine-tuning: the settings of a stage. `engines/llamafactory/plan.py` turns them into the engine's keys."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -121,6 +121,11 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     engine: dict[str, Any] = {}
 
     @property
+    def longest(self) -> int:
+        """Tokens of the longest row that a stage takes."""
+        return self.cutoff_len
+
+    @property
     def at_a_time(self) -> int:
         """Rows that all devices of all nodes take at a time."""
         return self.micro_batch_size_per_device * self.devices * self.nodes
@@ -142,12 +147,17 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 def contradictions(config: Config) -> Iterator[Fault]:
     """Settings that each are fine and together make no sense, by the setting to change."""
-    for setting, check in (("data", StageConfig.data_name), ("train_batch_size", Config.accumulation)):
+    yield from refused(("data", config.data_name), ("train_batch_size", config.accumulation))
+    yield from (Fault((setting,), message, hint) for setting, message, hint in _nonsense(config))
+
+
+def refused(*checks: tuple[str, Callable[[], object]]) -> Iterator[Fault]:
+    """The settings whose check raises a `ConfigError`."""
+    for setting, check in checks:
         try:
-            check(config)
+            check()
         except ConfigError as error:
             yield Fault((setting,), error.message, error.hint)
-    yield from (Fault((setting,), message, hint) for setting, message, hint in _nonsense(config))
 
 
 def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -165,14 +175,8 @@ def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
         if config.attention == "fa2":
             yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
     if config.min_pixels > config.max_pixels:
-        yield (
-            "min_pixels",
-            f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}",
-            "min_pixels: 3136",
-        )
+        wrong = f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}"
+        yield "min_pixels", wrong, "min_pixels: 3136"
     if {*config.frozen_modules} == {*get_args(Part)}:
-        yield (
-            "frozen_modules",
-            "every part of the model is frozen, so nothing is trained",
-            "frozen_modules: [vision, projector]",
-        )
+        wrong = "every part of the model is frozen, so nothing is trained"
+        yield "frozen_modules", wrong, "frozen_modules: [vision, projector]"

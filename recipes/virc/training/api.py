@@ -19,7 +19,7 @@ from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.training import prepare
-from virc.training.attempt import Ended, attempt
+from virc.training.attempt import attempt
 from virc.training.request import TrainRequest
 
 Launcher = Literal["local", "slurm", "ray"]
@@ -100,12 +100,7 @@ def train(
 
 
 def _to_resume(system_name: str, stage: str | None, name: str | None, workspace: Path) -> Run:
-    """The run to resume: the named one, else the newest of the stage that has not finished.
-
-    Raises:
-        UsageError: neither a name nor a stage is given.
-        ConfigError: there is none.
-    """
+    """The run to resume: the named one, else the newest of the stage that has not finished."""
     if name:
         return runs.find(workspace, name)
     if stage is None:
@@ -152,20 +147,15 @@ def _train(run: Run, job: str | None, report: Reporter) -> None:
     if job and ended.signal == signal.SIGUSR1:
         jobs.requeue(run, job, report)
         return
-    saved, again = _how_it_ended(run, ended)
+    saved = f"saved at step {ended.step}" if ended.step else "nothing was saved yet"
+    saved += f", {ended.lost} step{'s' * (ended.lost > 1)} lost" if ended.lost else ""
+    again = f"virc train --resume --name {run.name} " + ("resumes it" if ended.step else "starts again")
     if ended.unhealthy and ended.signal is None:
         raise EngineError(f"stopped: {ended.unhealthy}; {saved}", again)
     report.note(f"stopped, {saved}; {again}")
     if ended.signal == signal.SIGTERM:
         signal.raise_signal(signal.SIGTERM)  # the caller's handler tells it from Ctrl-C
     raise KeyboardInterrupt
-
-
-def _how_it_ended(run: Run, ended: Ended) -> tuple[str, str]:
-    saved = f"saved at step {ended.step}" if ended.step else "nothing was saved yet"
-    lost = f", {ended.lost} step{'s' * (ended.lost > 1)} lost" if ended.lost else ""
-    again = f"virc train --resume --name {run.name} " + ("resumes it" if ended.step else "starts again")
-    return saved + lost, again
 
 
 def next_commands(run: Run) -> list[str]:

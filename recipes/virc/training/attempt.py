@@ -40,7 +40,6 @@ class Ended(msgspec.Struct, frozen=True):
     """How an attempt ended that did not fail.
 
     Args:
-        finished: every step was done.
         step: of the newest whole checkpoint.
         signal: the signal that asked it to end before.
         lost: optimizer steps that were done and not saved.
@@ -92,9 +91,8 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
 def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[Plan, int]:
     """The plan of the next attempt, its files written; and the step it resumes from."""
     info = _info_with_code(run, report)
-    config = inputs.config_of(info)
     place = inputs.place_of(info, run, number)
-    plan: Plan = _engine(run).plan(config, place, {}, info.origins)
+    plan: Plan = _engine(run).plan(inputs.config_of(info), place, {}, info.origins)
     plan = jobs.placed(plan, run, info, number, place, job)
     if plan.loadable:
         resume.loadable(*plan.loadable)
@@ -107,7 +105,7 @@ def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[
 
 
 def _info_with_code(run: Run, report: Reporter) -> Info:
-    """What the run was begun with, all of it still there; in place of code that is gone, today's."""
+    """What the run was begun with, all of it still there; in place of code that is gone, this version's."""
     info = runs.info(run)
     inputs.still_there(run, info)
     if is_folder(info.recipes):
@@ -122,9 +120,12 @@ def _trained(run: Run, plan: Plan, number: int, step: int, report: Reporter) -> 
     marked = msgspec.structs.replace(plan.step, env={**plan.step.env, **leftovers.mark(run)})
     follower = Follower(run, runs.info(run), number, step, report)
     with _signals() as asked:
-        with leftovers.none_after(run, report), processes.started(marked, run.log(number)) as process:
-            runs.write_state(run, engine=process.pid, engine_started=start_time(process.pid))
-            code = _watch(run, process, follower, asked, report)
+        try:
+            with processes.started(marked, run.log(number)) as process:
+                runs.write_state(run, engine=process.pid, engine_started=start_time(process.pid))
+                code = _watch(run, process, follower, asked, report)
+        finally:
+            leftovers.clear(run, report)
         follower.poll()
         follower.tend()
         complete(run)
@@ -191,10 +192,8 @@ def _await_former_engine(run: Run, state: runs.State, report: Reporter) -> None:
         report.note("waiting for the engine of the previous attempt to save and end")
     while runs.engine_lives(state):
         if time.monotonic() > end:
-            raise ConfigError(
-                f"the engine of the previous attempt is still running (process {state.engine})",
-                f"virc runs stop {run.name} --now",
-            )
+            running = f"the engine of the previous attempt is still running (process {state.engine})"
+            raise ConfigError(running, f"virc runs stop {run.name} --now")
         time.sleep(_POLL)
 
 

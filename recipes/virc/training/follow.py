@@ -89,7 +89,10 @@ class Follower:
         if self._new:
             self._take()
         elif now - self._alive < runs.SIGN_OF_LIFE:
-            self._show_start(now)
+            if self._startup and not self._started:
+                phase, count = self._startup[0], len(self._log.STARTUP)
+                place = f"{count - len(self._startup) + 1}/{count} " if count > 1 else ""
+                self._report.progress(f"{place}{phase.name}, {now - self._phase_began:.0f} s; usually {phase.usual}")
             return
         runs.write_state(self._run, step=self.step, total=self.total, seconds=self.seconds, **self._newest)
         self._alive = now
@@ -103,13 +106,6 @@ class Follower:
             self._startup, now = self._startup[done:], time.monotonic()
             self._report.note(f"{names}: done in {duration(now - self._phase_began)}")
             self._phase_began = now
-
-    def _show_start(self, now: float) -> None:
-        if self._startup and not self._started:
-            phase, seconds = self._startup[0], now - self._phase_began
-            count = len(self._log.STARTUP)
-            place = f"{count - len(self._startup) + 1}/{count} " if count > 1 else ""
-            self._report.progress(f"{place}{phase.name}, {seconds:.0f} s; usually {phase.usual}")
 
     def tend(self) -> None:
         """Look after checkpoints, and make pages of rollouts that the engine has left."""
@@ -125,7 +121,11 @@ class Follower:
     def _take(self) -> None:
         new, self._started = self._new, True
         if not self._checked:
-            self._check_start(new[0])
+            log = self._run.log(self._attempt)
+            self._log.started(log, self._info, self._first)
+            if new[0].step <= self._first and not new[0].aside:
+                raise EngineError(f"the engine did not resume from step {self._first}", f"see {log}")
+            self._checked = True
         _append(self._run.metrics, _encoded(new))
         self._new = []
         last = new[-1]
@@ -144,13 +144,6 @@ class Follower:
         text = step_line(last, left)
         self._report.send(StepEvent("progress", text, metric=last, history=self._history))
         self.watch.take(new)
-
-    def _check_start(self, first: Metric) -> None:
-        log = self._run.log(self._attempt)
-        self._log.started(log, self._info, self._first)
-        if first.step <= self._first and not first.aside:
-            raise EngineError(f"the engine did not resume from step {self._first}", f"see {log}")
-        self._checked = True
 
 
 def _encoded(found: Iterable[Metric]) -> bytes:

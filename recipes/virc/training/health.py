@@ -1,13 +1,13 @@
 """Signs that a run of RL goes wrong, found in its metrics; `health.jsonl` records when each began and ended."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 
 import msgspec
 
 from virc.core.events import Reporter
 from virc.core.files import write_whole
-from virc.runs.metrics import LONGEST_LINE, Metric
+from virc.runs.metrics import Metric, lines_of
 from virc.runs.run import Info, Run
 from virc.stages.rl import Health
 
@@ -27,16 +27,11 @@ class Note(msgspec.Struct, frozen=True):
 
 def notes(run: Run) -> Iterator[Note]:
     """The notes of a run; a line that a kill cut short is skipped."""
-    try:
-        file = (run.folder / FILE).open("rb")
-    except OSError:
-        return
-    with file:
-        for line in iter(lambda: file.readline(LONGEST_LINE), b""):
-            try:
-                yield msgspec.json.decode(line, type=Note)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue
+    for line in lines_of(run.folder / FILE):
+        try:
+            yield msgspec.json.decode(line, type=Note)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            continue
 
 
 def active(run: Run) -> dict[Health, str]:
@@ -49,18 +44,14 @@ def active(run: Run) -> dict[Health, str]:
     return found
 
 
-def write(run: Run, new: Iterable[Note]) -> None:
-    """Note further signs."""
-    _write(run, [*notes(run), *new])
-
-
 def drop_after(run: Run, step: int) -> None:
     """Drop the notes after a step: the attempt that resumes there writes them again."""
     if (run.folder / FILE).exists():
-        _write(run, [note for note in notes(run) if note.step <= step])
+        write(run, [note for note in notes(run) if note.step <= step])
 
 
-def _write(run: Run, all_notes: Iterable[Note]) -> None:
+def write(run: Run, all_notes: Iterable[Note]) -> None:
+    """Write the notes of a run, over the former ones."""
     write_whole(run.folder / FILE, b"".join(msgspec.json.encode(note) + b"\n" for note in all_notes))
 
 
@@ -71,58 +62,27 @@ def signs(metrics: Sequence[Metric]) -> dict[Health, str]:
         metrics: of a run, in the order of its steps.
     """
     steps = [metric for metric in metrics if metric.response_length is not None]
-    found = {name: check(steps) for name, check in _CHECKS.items()} if steps else {}
-    return {name: sentence for name, sentence in found.items() if sentence}
+    return dict(_found(steps)) if steps else {}
 
 
-def _tools(steps: Sequence[Metric]) -> str | None:
+def _found(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
     first, recent = _first(steps, "tool_calls"), _recent(steps, "tool_calls")
-    if first is None or recent is None or not recent < first / 2:
-        return None
-    return f"tool calls a reply fell to {recent:.2g}, from {first:.2g} in the first {_FIRST} steps"
-
-
-def _variance(steps: Sequence[Metric]) -> str | None:
-    same = _recent(steps, "same")
-    if same is None or same <= 0.8:
-        return None
-    return f"in {same:.0%} of groups all replies have the same reward, so nothing is learned from them"
-
-
-def _length(steps: Sequence[Metric]) -> str | None:
-    cut = _recent(steps, "cut")
-    if cut is None or cut <= 0.2:
-        return None
-    return f"{cut:.0%} of replies are cut at the length limit"
-
-
-def _format(steps: Sequence[Metric]) -> str | None:
+    if first is not None and recent is not None and recent < first / 2:
+        yield "tools", f"tool calls a reply fell to {recent:.2g}, from {first:.2g} in the first {_FIRST} steps"
+    same, cut = _recent(steps, "same"), _recent(steps, "cut")
+    if same is not None and same > 0.8:
+        yield "variance", f"in {same:.0%} of groups all replies have the same reward, so nothing is learned from them"
+    if cut is not None and cut > 0.2:
+        yield "length", f"{cut:.0%} of replies are cut at the length limit"
     first, recent = _first(steps, "malformed"), _recent(steps, "malformed")
-    if first is None or recent is None or recent <= first + _RISE:
-        return None
-    return f"{recent:.0%} of replies are not in the format, from {first:.0%} in the first {_FIRST} steps"
-
-
-def _judge(steps: Sequence[Metric]) -> str | None:
-    failures = steps[-1].judge_failures
-    return f"the judge gave no verdict on {failures:.0f} questions of a step" if failures else None
-
-
-def _correlation(steps: Sequence[Metric]) -> str | None:
-    now = steps[-1].correlation
-    if now is None or now >= 0.99:
-        return None
-    return f"the rollout engine's probabilities correlate with the trainer's at {now:.4f}: it uses other weights"
-
-
-_CHECKS: dict[Health, Callable[[Sequence[Metric]], str | None]] = {
-    "tools": _tools,
-    "variance": _variance,
-    "length": _length,
-    "format": _format,
-    "judge": _judge,
-    "correlation": _correlation,
-}
+    if first is not None and recent is not None and recent > first + _RISE:
+        yield "format", f"{recent:.0%} of replies are not in the format, from {first:.0%} in the first {_FIRST} steps"
+    failures, now = steps[-1].judge_failures, steps[-1].correlation
+    if failures:
+        yield "judge", f"the judge gave no verdict on {failures:.0f} questions of a step"
+    if now is not None and now < 0.99:
+        other = f"the rollout engine's probabilities correlate with the trainer's at {now:.4f}: it uses other weights"
+        yield "correlation", other
 
 
 def _first(steps: Sequence[Metric], field: str) -> float | None:
@@ -171,7 +131,7 @@ class Watch:
         new = [Note(step, sign, True, says) for sign, says in begun.items()]
         new += [Note(step, sign, False, "") for sign in over]
         if new:
-            write(self._run, new)
+            write(self._run, [*notes(self._run), *new])
         for sign, says in begun.items():
             stops = sign in self._stop_on
             self._report.warn(f"{sign}: {says}", None if stops else f"--stop-on {sign} ends such a run")

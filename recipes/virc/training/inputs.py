@@ -12,7 +12,6 @@ from virc.core.text import clause, did_you_mean
 from virc.data.formats.registry import INFO, Source, only_source, read_info
 from virc.download.data_files import data_files
 from virc.models import registry as models
-from virc.models.registry import Weights
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import sources as rl_sources
 from virc.runs import run as runs
@@ -23,7 +22,6 @@ from virc.stages import resolve as stages
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
-from virc.systems.registry import System
 
 REWARD = rl_sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
@@ -60,7 +58,7 @@ def base(resolved: Resolved, workspace: Path) -> Base:
     """
     config = resolved.config
     if config.base is not None:
-        return _checked(_base_of(config.base, workspace, resolved.system), resolved)
+        return _base_of(config.base, resolved, workspace)
     if config.after is None:
         raise ConfigError(f"{resolved.name} names neither `base` nor `after`", "--from MODEL")
     root = stages.root_of(resolved)
@@ -71,7 +69,7 @@ def base(resolved: Resolved, workspace: Path) -> Base:
             f"no run of the stage {config.after} that began with {root} has finished in {workspace / runs.FOLDER}",
             f"virc train {resolved.system.called} --stage {config.after}{chosen}, or name what to start from: --from",
         )
-    return _checked(_base_of(run.name, workspace, resolved.system), resolved)
+    return _base_of(run.name, resolved, workspace)
 
 
 def rows(resolved: Resolved, workspace: Path) -> Source:
@@ -81,9 +79,7 @@ def rows(resolved: Resolved, workspace: Path) -> Source:
         ConfigError: `data` has a {…} that `variant` does not fill.
         DataError: there is no such file or dataset, or its format holds no solutions.
     """
-    source = _source(resolved.config.data_name(), resolved, workspace)
-    _check_format(source, resolved)
-    return source
+    return _source(resolved.config.data_name(), resolved, workspace)
 
 
 def validation(resolved: Resolved, workspace: Path) -> Source | None:
@@ -93,28 +89,23 @@ def validation(resolved: Resolved, workspace: Path) -> Source | None:
         ConfigError, DataError: as `rows` does.
     """
     named = resolved.config.validation_name() if resolved.kind == "rl" else None
-    if named is None:
-        return None
-    source = _source(named, resolved, workspace)
-    _check_format(source, resolved)
-    return source
+    return None if named is None else _source(named, resolved, workspace)
 
 
 def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
     """The file of that name: a path, an entry of a dataset_info.json, or a parquet file under `data/`."""
     file = expanded(named)
-    if file.is_absolute() or is_file(file):
-        return only_source(file)
     fetched = workspace / DATA / (named if named.endswith(".parquet") else f"{named}.parquet")
-    return only_source(fetched) if is_file(fetched) else _of_dataset(named, resolved, workspace)
+    if file.is_absolute() or is_file(file):
+        source = only_source(file)
+    else:
+        source = only_source(fetched) if is_file(fetched) else _of_dataset(named, resolved, workspace)
+    _check_format(source, resolved)
+    return source
 
 
 def _check_format(source: Source, resolved: Resolved) -> None:
-    """Refuse rows of a format that the stage does not take.
-
-    Raises:
-        DataError: so they are; the hint is the command that makes them over.
-    """
+    """Refuse rows of a format that the stage does not take; the hint is the command that converts them."""
     takes: tuple[str, ...]
     if resolved.kind != "rl":
         takes, whose, convert = _FORMATS, "LLaMA-Factory does not read", "sft"
@@ -156,8 +147,16 @@ def model_type(folder: Path) -> str:
         raise ConfigError(f"{file} names no model_type: {clause(error)}") from error
 
 
-def _base_of(name: str, workspace: Path, system: System) -> Base:
-    weights = _weights(name, workspace, system)
+def _base_of(name: str, resolved: Resolved, workspace: Path) -> Base:
+    # A base is in the workspace under the last part of its hub id, however it was downloaded.
+    written_so = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{MODELS}/")
+    is_hub_id = written_so and not is_folder(expanded(name))
+    fetched = models.folder_of(name, workspace, by_hand=True) if is_hub_id else None
+    found = fetched if fetched and is_file(fetched / "config.json") else None
+    weights = models.find(str(found) if found else name, workspace, resolved.system)
+    if weights.adapter and resolved.config.lora is None:
+        whole = f"{name} is a LoRA adapter, and {resolved.name} trains whole weights"
+        raise ConfigError(whole, "go on with the adapter: --with lora")
     return Base(
         name=name,
         folder=weights.folder.absolute(),
@@ -165,24 +164,6 @@ def _base_of(name: str, workspace: Path, system: System) -> Base:
         root=models.root_of(weights.adapter or weights.folder, name),
         adapter=weights.adapter and weights.adapter.absolute(),
     )
-
-
-def _weights(name: str, workspace: Path, system: System) -> Weights:
-    """A base is in the workspace under the last part of its hub id, however it was downloaded."""
-    written_so = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{MODELS}/")
-    is_hub_id = written_so and not is_folder(expanded(name))
-    fetched = models.folder_of(name, workspace, by_hand=True) if is_hub_id else None
-    found = fetched if fetched and is_file(fetched / "config.json") else None
-    return models.find(str(found) if found else name, workspace, system)
-
-
-def _checked(found: Base, resolved: Resolved) -> Base:
-    if found.adapter and resolved.config.lora is None:
-        raise ConfigError(
-            f"{found.name} is a LoRA adapter, and {resolved.name} trains whole weights",
-            "go on with the adapter: --with lora",
-        )
-    return found
 
 
 def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> Source:
@@ -228,9 +209,8 @@ def config_of(info: Info) -> Any:
     try:
         return msgspec.convert(info.settings, stages.config_type(info.kind), strict=False)
     except (ImportError, AttributeError, msgspec.ValidationError) as error:
-        raise ConfigError(
-            f"the settings in the run.json of {info.name} are not of this version of virc: {clause(error)}"
-        ) from error
+        wrong = f"the settings in the run.json of {info.name} are not of this version of virc: {clause(error)}"
+        raise ConfigError(wrong) from error
 
 
 def still_there(run: Run, info: Info) -> None:

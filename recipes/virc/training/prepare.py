@@ -16,7 +16,7 @@ from virc.core.events import Reporter
 from virc.core.files import expanded, write_json, write_whole
 from virc.core.locks import held
 from virc.core.parallel import cores
-from virc.data.formats.registry import Source, left_out
+from virc.data.formats.registry import left_out
 from virc.engines import registry as engines
 from virc.envs import environment as environments
 from virc.envs import making
@@ -87,33 +87,25 @@ def prepare(
     if is_rl:
         asked = rl_setup.rows_request(request, resolved, base, source, (folder, home or folder), probe, loads)
     else:
-        asked = _rows_request(request, resolved, base, source, folder, probe, loads)
+        asked = SftRequest(
+            source=source,
+            base=base.folder,
+            name=base.name,
+            cutoff=config.cutoff_len,
+            min_pixels=config.min_pixels,
+            max_pixels=config.max_pixels,
+            filter_overlong=config.filter_overlong,
+            probe=probe,
+            folder=folder,
+            mixed_coordinates=config.mixed_coordinates,
+            protocol=request.protocol and expanded(request.protocol).absolute(),
+            chat_protocol=chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None,
+            loads=loads,
+            workers=cores(),
+        )
     step = preflight.step(asked, python, environments.recipes_in(environment))
     result = preflight.read(processes.output(step, report.progress))
     return PreparedRun(resolved=resolved, base=base, result=result, environment=environment, python=python)
-
-
-def _rows_request(
-    request: TrainRequest, resolved: Resolved, base: Base, source: Source, folder: Path, probe: int,
-    loads: tuple[str, ...],
-) -> SftRequest:  # fmt: skip
-    config, system = resolved.config, resolved.system
-    return SftRequest(
-        source=source,
-        base=base.folder,
-        name=base.name,
-        cutoff=config.cutoff_len,
-        min_pixels=config.min_pixels,
-        max_pixels=config.max_pixels,
-        filter_overlong=config.filter_overlong,
-        probe=probe,
-        folder=folder,
-        mixed_coordinates=config.mixed_coordinates,
-        protocol=request.protocol and expanded(request.protocol).absolute(),
-        chat_protocol=chat_protocol.of_system(system).protocol if system.worded else None,
-        loads=loads,
-        workers=cores(),
-    )
 
 
 @contextmanager
@@ -124,46 +116,42 @@ def new_run(request: TrainRequest, resolved: Resolved) -> Iterator[tuple[Run, Pa
         ConfigError: the name is taken.
     """
     run = runs.new(request.workspace, request.name, resolved.name)
-    all_runs = run.folder.parent
-    all_runs.mkdir(parents=True, exist_ok=True)
-    partial = run.folder.with_name(f".{run.name}.new")
+    with scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as partial:
+        runs.new(request.workspace, run.name, resolved.name)  # another process may have begun it meanwhile
+        yield run, partial
+        partial.rename(run.folder)
+
+
+@contextmanager
+def scratch(folder: Path, lock: Path) -> Iterator[Path]:
+    """A new folder in `runs/`, held by a lock; when the block ends it is deleted, and an empty `runs/` too.
+
+    Raises:
+        ConfigError: another process holds the lock.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with held(run.folder):
-            runs.new(request.workspace, run.name, resolved.name)  # another process may have begun it meanwhile
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
+        with held(lock):
+            shutil.rmtree(folder, ignore_errors=True)  # what a killed process left
+            folder.mkdir()
             try:
-                yield run, partial
-                partial.rename(run.folder)
+                yield folder
             finally:
-                shutil.rmtree(partial, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
     finally:
         with suppress(OSError):  # runs are in it
-            all_runs.rmdir()
+            folder.parent.rmdir()
 
 
 def write(run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: Mapping[str, Any]) -> Info:
     """Write what the run is into its future folder."""
-    info = _info(run, partial, prepared, launcher, site)
-    if prepared.resolved.kind == "rl":
-        code = rl_setup.write(run, partial, prepared.resolved, prepared.base, prepared.result)
-        info = msgspec.structs.replace(info, code=code)
-    write_json(partial / "run.json", info)
-    write_whole(partial / "settings.yaml", inputs.settings_text(prepared.resolved).encode())
-    write_json(partial / FILE_NAME, prepared.result.protocol)
-    packages = _packages(prepared.environment, prepared.python)
-    lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
-    write_whole(partial / "environment.txt", "".join(lines).encode())
-    return info
-
-
-def _info(run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: Mapping[str, Any]) -> Info:
     resolved, base, result = prepared.resolved, prepared.base, prepared.result
+    code = rl_setup.write(run, partial, resolved, base, result) if resolved.kind == "rl" else {}
 
     def moved(path: Path) -> str:
         return str(run.folder / path.relative_to(partial) if path.is_relative_to(partial) else path)
 
-    return Info(
+    info = Info(
         name=run.name, system=resolved.system.name, stage=resolved.stage,
         kind=resolved.kind, overlays=resolved.overlays,
         created=datetime.now(UTC).isoformat(timespec="seconds"), base=str(base.folder),
@@ -172,8 +160,15 @@ def _info(run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: M
         longest=result.longest, validation=moved(result.validation) if result.validation else None,
         settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
         environment=prepared.environment.name, device=prepared.environment.device, python=str(prepared.python),
-        recipes=str(environments.recipes_in(prepared.environment)), launcher=launcher, site=dict(site),
+        recipes=str(environments.recipes_in(prepared.environment)), code=code, launcher=launcher, site=dict(site),
     )  # fmt: skip
+    write_json(partial / "run.json", info)
+    write_whole(partial / "settings.yaml", inputs.settings_text(resolved).encode())
+    write_json(partial / FILE_NAME, result.protocol)
+    packages = _packages(prepared.environment, prepared.python)
+    lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
+    write_whole(partial / "environment.txt", "".join(lines).encode())
+    return info
 
 
 def _check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:
@@ -219,8 +214,7 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         f"{result.percentiles[2]}, longest {result.longest}"
     )
     if result.dropped:
-        most = ESTIMATORS[prepared.resolved.kind].longest(config)
-        report.warn(f"{result.dropped} rows longer than {most} tokens are left out")
+        report.warn(f"{result.dropped} rows longer than {config.longest} tokens are left out")
     for kind, count in result.faults.items():
         report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", "virc data check")
     if result.otherwise:
@@ -229,13 +223,10 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
 
 def estimated(prepared: PreparedRun, here: Machine) -> Estimate:
     """What the stage needs, counted for its rows."""
-    return ESTIMATORS[prepared.resolved.kind].estimate(
-        prepared.resolved.config,
-        sizes.of_folder(prepared.base.folder),
-        prepared.result.longest,
-        prepared.result.rows,
-        prepared.result.total,
-        gpu=here.gpus[0].name if here.gpus else USUAL,
+    resolved, result, shape = prepared.resolved, prepared.result, sizes.of_folder(prepared.base.folder)
+    gpu = here.gpus[0].name if here.gpus else USUAL
+    return ESTIMATORS[resolved.kind].estimate(
+        resolved.config, shape, result.longest, result.rows, result.total, gpu=gpu
     )
 
 

@@ -62,24 +62,22 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None) ->
         target: the cluster to run on; None: this machine.
 
     Raises:
-        UsageError: a tool is not given as +NAME.
-        ConfigError: the settings are wrong, or a tool is missing.
+        UsageError, ConfigError: a tool is not given as +NAME or missing, or the settings are wrong.
     """
     missing: list[VircError] = []
     rl_setup.tools_of(resolved, request.tools)  # refused as the run would be
     base = _base(request, resolved, missing)
     python = environments.interpreter(environment := prepare.environment_of(resolved))
     if python is None:
-        hint = "virc train makes it first"
-        missing.append(SetupError(f"the environment {environment.name} has not been made", hint))
+        unmade = f"the environment {environment.name} has not been made"
+        missing.append(SetupError(unmade, "virc train makes it first"))
     source = _source(request, resolved, missing)
     place = _place(request, resolved, base, source, python or environment.python, missing)
     engine = engines.of_kind(resolved.kind).plan
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
     plan = msgspec.structs.replace(plan, files={**plan.files, **_files_of_sources(resolved, place)})
     if target:
-        versions = pinned(prepare.environment_of(resolved))
-        plan = jobs.preview(plan, Run(place.files.parents[1]), resolved, place, versions, target)
+        plan = jobs.preview(plan, Run(place.files.parents[1]), resolved, place, pinned(environment), target)
     if resolved.kind == "rl":
         there = source if is_file(source.file) else None
         try:
@@ -106,9 +104,8 @@ def _place(
         recipes=environments.recipes_place(prepare.environment_of(resolved)),
     )
     if resolved.kind != "rl":
-        return msgspec.structs.replace(
-            place, dataset=source.name, entry=source.info or sft_format.info(source.file.name)
-        )
+        entry = source.info or sft_format.info(source.file.name)
+        return msgspec.structs.replace(place, dataset=source.name, entry=entry)
     home = run.folder.absolute()
     try:
         inputs.validation(resolved, request.workspace)
@@ -140,13 +137,11 @@ def _files_of_sources(resolved: Resolved, place: Place) -> dict[str, str]:
     files: dict[str, str] = {}
     for name, speaker in speakers(resolved.config).items():
         settings = rl_setup.source_settings(home, name, speaker, own)
-        files[str(rl_sources.chat_protocol_of(home, name))] = _json(speaker.protocol)
-        files[str(place.sources[name])] = _json(settings)
+        for file, content in (
+            (rl_sources.chat_protocol_of(home, name), speaker.protocol), (place.sources[name], settings),
+        ):  # fmt: skip
+            files[str(file)] = msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
     return files
-
-
-def _json(content: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
 
 
 def _base(request: TrainRequest, resolved: Resolved, missing: list[VircError]) -> Base:
@@ -176,5 +171,5 @@ def _needed(resolved: Resolved, base: Base) -> Estimate | None:
         if is_file(base.folder / "config.json")  # a download that was broken off has none
         else sizes.published(stages.root_of(resolved))
     )
-    estimates = ESTIMATORS[resolved.kind]
-    return estimates.estimate(resolved.config, known, estimates.longest(resolved.config)) if known else None
+    config = resolved.config
+    return ESTIMATORS[resolved.kind].estimate(config, known, config.longest) if known else None

@@ -1,10 +1,7 @@
 """Two optimizer steps on the longest rows of a stage, and what they took. No run is left."""
 
 import resource
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,6 @@ import msgspec
 from virc.core import processes
 from virc.core.errors import EngineError
 from virc.core.events import Reporter
-from virc.core.locks import held
 from virc.core.plan import write_files
 from virc.engines import registry as engines
 from virc.envs import hardware
@@ -61,35 +57,14 @@ def probe(request: TrainRequest, report: Reporter) -> Probe:
     # As few rows as all devices take: the memory of a device does not depend on that number.
     rows = int(getattr(config, "at_a_time", config.devices * config.nodes))
     here = hardware.find(request.workspace)
-    with _folder(request.workspace) as folder:
+    place = request.workspace / FOLDER / ".probe"  # on the disk of the runs: the engine saves at the end of a probe too
+    with prepare.scratch(place, place) as folder:
         short = _shortened(resolved, rows)
         prepared = prepare.prepare(request, short, folder / "data", here, report, probe=_STEPS * rows)
         seconds, gib = _measured(prepared, folder, report)
     needed = prepare.estimated(msgspec.structs.replace(prepared, resolved=resolved), here)
     estimated = needed.host_gib if config.device == "cpu" else needed.device_gib
     return Probe(resolved, here, needed, prepared.result.longest, rows, seconds, gib, estimated)
-
-
-@contextmanager
-def _folder(workspace: Path) -> Iterator[Path]:
-    """A folder on the disk where a run would save, since the engine saves at the end of a probe too.
-
-    Raises:
-        ConfigError: another probe uses it.
-    """
-    folder = workspace / FOLDER / ".probe"
-    folder.parent.mkdir(exist_ok=True)
-    try:
-        with held(folder):
-            shutil.rmtree(folder, ignore_errors=True)  # what a killed probe left
-            folder.mkdir()
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        with suppress(OSError):  # runs are in it
-            folder.parent.rmdir()
 
 
 def _shortened(resolved: Resolved, rows: int) -> Resolved:
@@ -102,8 +77,7 @@ def _shortened(resolved: Resolved, rows: int) -> Resolved:
     else:
         engine = {**config.engine, "save_strategy": "no"}
         changes |= {"log_every": 1}
-    short = msgspec.structs.replace(config, **changes, engine=engine)
-    return msgspec.structs.replace(resolved, config=short)
+    return msgspec.structs.replace(resolved, config=msgspec.structs.replace(config, **changes, engine=engine))
 
 
 def _measured(prepared: PreparedRun, folder: Path, report: Reporter) -> tuple[float, float]:
@@ -111,9 +85,9 @@ def _measured(prepared: PreparedRun, folder: Path, report: Reporter) -> tuple[fl
     kind, run = prepared.resolved.kind, Run(folder)
     info = prepare.write(run, folder, prepared, "local", {})
     place = inputs.place_of(info, run, 1)
-    plan = engines.of_kind(kind).plan.plan(prepared.resolved.config, place, {}, {})
+    engine, engine_log = engines.of_kind(kind).plan, engines.of_kind(kind).log
+    plan = engine.plan(prepared.resolved.config, place, {}, {})
     write_files(plan)
-    engine_log = engines.of_kind(kind).log
     log, began, most = run.log(1), time.monotonic(), 0.0
     with processes.started(plan.step, log) as process:
         while (code := process.wait(_POLL)) is None:

@@ -57,8 +57,12 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         chat_protocol.of_system(system)
         given = self._given(stages.stage(system, self.stage).kind)
         found = stages.resolve(system, self.stage, self.overlays, self.config, self.assignments, given)
-        if self.data:
-            found = _without_validation_of_system(found)
+        # Other rows are not validated on the system's own, which may not be here; named validation rows stay.
+        own = {name for name in ("validation", "test_freq") if found.origins.get(name) == found.system.name}
+        if self.data and "validation" in own:
+            config = msgspec.structs.replace(found.config, **dict.fromkeys(own))
+            origins = {**found.origins, **dict.fromkeys(own, "option")}
+            found = msgspec.structs.replace(found, config=config, origins=origins)
         engine = engines.of_kind(found.kind).plan
         checked = engine.check(found.config.engine, found.origins)
         for fault in engine.faults(found.config):
@@ -66,11 +70,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, engine=checked))
 
     def _given(self, kind: str) -> dict[str, Any]:
-        """The settings that are options of their own.
-
-        Raises:
-            UsageError: one of them does not apply to stages of that kind.
-        """
+        """The settings that are options; `UsageError` where one does not apply to stages of that kind."""
         of_rl = {"--judge-endpoint": self.judge_endpoint, "--stop-on": self.stop_on, "--tools": self.tools}
         foreign = next((name for name, value in of_rl.items() if value and kind != "rl"), None)
         if foreign:
@@ -87,13 +87,3 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.stop_on:
             given |= {"stop_on": list(self.stop_on)}
         return given
-
-
-def _without_validation_of_system(resolved: Resolved) -> Resolved:
-    """Other rows are not validated on the system's own, which may not be here; validation rows that are named stay."""
-    of_system = {name for name in ("validation", "test_freq") if resolved.origins.get(name) == resolved.system.name}
-    if "validation" not in of_system:
-        return resolved
-    config = msgspec.structs.replace(resolved.config, **dict.fromkeys(of_system))
-    origins = {**resolved.origins, **dict.fromkeys(of_system, "option")}
-    return msgspec.structs.replace(resolved, config=config, origins=origins)

@@ -1,7 +1,6 @@
 """Prepares a run of RL: what its rows and its reward need, checked before anything starts."""
 
 import os
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from virc.core.files import expanded, write_json
 from virc.core.parallel import cores
 from virc.data.formats import rl
 from virc.data.formats.registry import Source, get
-from virc.data.rows.record import Record
 from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
@@ -58,8 +56,9 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
     if total is None:
         return
     if judge.endpoint is None:
-        error_text = f"the reward {total.name} asks a judge, and none is named"
-        raise ConfigError(error_text, JUDGES + (_share(source) if source else ""))
+        raise ConfigError(
+            f"the reward {total.name} asks a judge, and none is named", JUDGES + (_share(source) if source else "")
+        )
     if here:
         key = os.environ.get(JUDGE_KEY)
         with Judge(judge.endpoint, judge.model, key, max_retries=0) as found:
@@ -68,17 +67,13 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
 
 def _share(source: Source) -> str:
     """The share of rows that rules can score, as a clause; empty if the rows cannot be read here."""
+    known = (row.record for row in get(source.format).read(source) if row.record)
+    units = (unit for record in known for unit in (rl.split(record) if record.messages else [record]))
     try:
-        found = without_judge(islice(_records(source), _SAMPLE), rewards.find("rules"), "pixel")
+        found = without_judge(islice(units, _SAMPLE), rewards.find("rules"), "pixel")
     except VircError:
         return ""
     return f" ({found.share:.0%} of the first {found.rows} rows can be scored by rules)" if found.rows else ""
-
-
-def _records(source: Source) -> Iterator[Record]:
-    for row in get(source.format).read(source):
-        if row.record:
-            yield from rl.split(row.record) if row.record.messages else iter([row.record])
 
 
 def rows_request(
@@ -89,12 +84,10 @@ def rows_request(
 
     Args:
         folders: folder for the rows that verl reads, and where it will be in the end.
-        probe: roll out this many of the longest only; 0: all.
-        loads: files of tools that the chat protocol may name.
+        probe, loads: as in `RlRequest`.
 
     Raises:
-        UsageError: a tool is not given as +NAME.
-        ConfigError: a tool is missing, or the base's chat protocol cannot be read.
+        UsageError, ConfigError: a tool is not given as +NAME or missing, or the base's chat protocol cannot be read.
     """
     config = resolved.config
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
@@ -123,12 +116,7 @@ def rows_request(
 
 
 def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The tools of `--tools +NAME`: the user's own files, or names of this package's.
-
-    Raises:
-        UsageError: one is not +NAME.
-        ConfigError: one is missing.
-    """
+    """The tools of `--tools +NAME`, files or names; `UsageError` for one without +, `ConfigError` for a missing one."""
     beside = resolved.system.file.parent
     names = chat_protocol.added(asked)
     tools.load(names, beside)
@@ -136,11 +124,7 @@ def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check(result: Result, resolved: Resolved, report: Reporter) -> None:
-    """Refuse rows that the reward cannot score.
-
-    Raises:
-        DataError: there are some.
-    """
+    """Raise `DataError` for rows that the reward cannot score."""
     reward = resolved.config.reward
     if result.lacking:
         most = max(result.lacking.values())
@@ -174,30 +158,20 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
     )
     others = speakers(resolved.config)
     for name, speaker in others.items():
-        code |= _write_source(home, partial, name, speaker, settings)
+        folder = rl_sources.settings_of(partial, name).parent
+        folder.mkdir(parents=True)
+        own_files = kept.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
+        copied = kept.copy(own_files, folder / kept.CODE)
+        write_json(rl_sources.chat_protocol_of(partial, name), speaker.protocol)
+        write_json(rl_sources.settings_of(partial, name), source_settings(home, name, speaker, settings))
+        code |= {f"{rl_sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
     files = {name: str(rl_sources.settings_of(home, name)) for name in others}
     write_json(partial / inputs.REWARD, msgspec.structs.replace(settings, sources=files))
     return code
 
 
-def _write_source(home: Path, partial: Path, name: str, speaker: Speaker, own: Settings) -> dict[str, str]:
-    """Write the folder of another system whose rows are trained on; returns the SHA-256 of its own files."""
-    folder = rl_sources.settings_of(partial, name).parent
-    folder.mkdir(parents=True)
-    files = kept.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
-    code = kept.copy(files, folder / kept.CODE)
-    write_json(rl_sources.chat_protocol_of(partial, name), speaker.protocol)
-    write_json(rl_sources.settings_of(partial, name), source_settings(home, name, speaker, own))
-    return {f"{rl_sources.FOLDER}/{name}/{file}": digest for file, digest in code.items()}
-
-
 def source_settings(home: Path, name: str, speaker: Speaker, own: Settings) -> Settings:
-    """The reward settings of a run's workers for the rows of another system.
-
-    Args:
-        home: folder of the run.
-        own: the settings for the stage's own rows.
-    """
+    """The reward settings of a run's workers for the rows of another system; `own` are those for the stage's rows."""
     code = rl_sources.settings_of(home, name).parent / kept.CODE
     return msgspec.structs.replace(
         own,

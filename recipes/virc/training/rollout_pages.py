@@ -66,9 +66,7 @@ def shown(rollout: Rollout) -> tuple[Trace, list[Shown]]:
     """A rollout's trace with its images; those that tools made are made again.
 
     Raises:
-        DataError: an image cannot be read.
-        OSError: it is not there.
-        ToolError: a tool is not known here.
+        DataError, OSError, ToolError: an image cannot be read, is not there, or a tool is not known here.
     """
     if not rollout.trace.units and not rollout.trace.pending:
         return _one_unit(rollout)

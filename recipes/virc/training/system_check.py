@@ -29,14 +29,7 @@ _MOST_TRIES = 2000  # a stage with an overlay takes about a millisecond
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One fault.
-
-    Args:
-        line: in the file, from 1.
-        where: the keys that lead there, with dots between them.
-        message: what is wrong, one clause.
-        hint: what to do.
-    """
+    """One fault: its line in the file, from 1; the keys that lead there, with dots between them; what is wrong."""
 
     line: int
     where: str
@@ -63,6 +56,8 @@ def check(path: Path) -> list[Finding]:
 
 
 def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    from virc.tools import registry as tools
+
     single = [*islice(_of_single_keys(content), MOST)]
     yield from single
     rest, wrong = _sound(content, single)
@@ -71,8 +66,8 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     yield from _of_order(system)
     yield from _of_reward(system)
     yield from _of_tools(system)
-    if "tools" not in wrong:  # what its calls may name is not known then
-        yield from _of_words(system)
+    if "tools" not in wrong:  # what its calls may name is not known then; custom tools are not loaded by a check
+        yield from words.faults(system.chat_protocol, system.offered, tools.discover())
     yield from _of_protocol_source(system)
     seen: set[tuple[nested.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MOST_TRIES:
@@ -183,13 +178,6 @@ def _of_tools(system: System) -> Iterator[Fault]:
             yield Fault(("tools",), f"there is no tool {plain(name, 60)!r}", hint)
 
 
-def _of_words(system: System) -> Iterator[Fault]:
-    """Calls of what no tool takes; tools of one's own are known when they are loaded, which a check does not do."""
-    from virc.tools import registry as tools
-
-    yield from words.faults(system.chat_protocol, system.offered, tools.discover())
-
-
 def _of_protocol_source(system: System) -> Iterator[Fault]:
     """Rows that show a chat protocol, of a dataset there is none of."""
     for coordinates, source in system.protocol_source.items():
@@ -209,29 +197,18 @@ def _of_order(system: System) -> Iterator[Fault]:
         path = ("stages", name, "settings", "after")
         if after is None:
             if _values(system, name).get("base") is None:
-                yield Fault(
-                    ("stages", name),
-                    f"the stage {name} names neither `base` nor `after`",
-                    "base: MODEL, or after: STAGE",
-                )
+                lacks = f"the stage {name} names neither `base` nor `after`"
+                yield Fault(("stages", name), lacks, "base: MODEL, or after: STAGE")
         elif after not in system.stages:
             others = [each for each in before if each != name]
             yield Fault(path, f"there is no stage {after!r}", did_you_mean(after, others) if others else "base: MODEL")
         else:
-            circle = _circle(name, before)
-            if circle and name == min(circle):
-                yield Fault(
-                    path, f"{' after '.join((*circle, name))}: stages in a circle", "base: MODEL in one of them"
-                )
-
-
-def _circle(name: str, before: Mapping[str, str | None]) -> list[str]:
-    """The stages from one back to itself; empty where it does not come after itself."""
-    chain, at = {name: None}, before.get(name)
-    while at is not None and at not in chain:
-        chain[at] = None
-        at = before.get(at)
-    return list(chain) if at == name else []
+            chain, at = [name], after
+            while at is not None and at not in chain:
+                chain.append(at)
+                at = before.get(at)
+            if at == name == min(chain):
+                yield Fault(path, f"{' after '.join((*chain, name))}: stages in a circle", "base: MODEL in one of them")
 
 
 def _values(system: System, stage: str, overlay: str | None = None) -> dict[str, Any]:
@@ -243,7 +220,7 @@ def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[nested
 
     Args:
         wrong: names of settings that were found wrong by themselves and left out.
-        told: places and faults that were seen of already; those of this stage are added.
+        seen: places and faults that were yielded already; those of this stage are added.
     """
     kind = system.stages[name].kind
     settings = stages.CONFIGS[kind]
@@ -254,9 +231,15 @@ def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[nested
         for fault in fitting.faults(values, settings):
             if fault.path[-1] not in wrong:
                 faults.append(Fault(fault.path, f"the setting {fault.path[-1]} is missing"))
-            values[fault.path[0]] = _anything(fitting.kind_at(settings, fault.path))
+            # Some value of its type, so that the rest can be checked.
+            expected = fitting.kind_at(settings, fault.path)
+            tries: tuple[object, ...] = ("-", 1, {})
+            values[fault.path[0]] = next((it for it in tries if not any(fitting.faults(it, expected))), None)
+        if values.get("base") is not None and values.get("after") is not None:
+            both = f"with `base` the stage does not start from {values['after']!r}, which it comes after"
+            faults.append(Fault(("base",), both, "leave one of them out"))
         config = msgspec.convert(values, settings, strict=False)
-        for fault in (*faults, *_base_and_after(values), *ENGINES[kind].plan.faults(config)):
+        for fault in (*faults, *ENGINES[kind].plan.faults(config)):
             if overlay and fault.message in alone:
                 continue
             alone |= set() if overlay else {fault.message}
@@ -265,21 +248,6 @@ def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[nested
                 seen.add((path, fault.message))
                 where = f"stage {name}" + (f", with the overlay {overlay}" if overlay else "")
                 yield Fault(path, f"{fault.message} ({where})", fault.hint)
-
-
-def _anything(kind: Any) -> object:
-    """Some value of a type, in the place of one that is missing, so that the rest can be looked at."""
-    values: tuple[object, ...] = ("-", 1, {})
-    return next((each for each in values if not any(fitting.faults(each, kind))), None)
-
-
-def _base_and_after(values: Mapping[str, Any]) -> Iterator[Fault]:
-    if values.get("base") is not None and values.get("after") is not None:
-        yield Fault(
-            ("base",),
-            f"with `base` the stage does not start from {values['after']!r}, which it comes after",
-            "leave one of them out",
-        )
 
 
 def _place(fault: Fault, system: System, stage: str, overlay: str | None) -> nested.Path:

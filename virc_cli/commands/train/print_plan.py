@@ -7,7 +7,6 @@ import msgspec
 
 from virc.cluster import jobs
 from virc.training.estimate import fits
-from virc.training.estimate.registry import ESTIMATORS
 from virc.training.preview import Preview, preview
 from virc.training.request import TrainRequest
 from virc_cli.console import output, plans
@@ -28,8 +27,7 @@ def run(request: TrainRequest, launcher: str, site: Path | None, ray_address: st
 
 def _print_needs(found: Preview) -> None:
     resolved, needed = found.resolved, found.needed
-    longest = ESTIMATORS[resolved.kind].longest(resolved.config)
-    output.line(f"\n# estimate for rows of {longest} tokens; --probe measures")
+    output.line(f"\n# estimate for rows of {resolved.config.longest} tokens; --probe measures")
     if resolved.config.device == "cuda":
         output.line(fits.gpus(resolved.config) + (f"; here {len(found.here.gpus)}" if found.here else ""))
     if needed is None:

@@ -49,9 +49,8 @@ def cluster(address: str | None) -> Cluster:
     if not address:
         raise UsageError("--launcher ray needs the address of a cluster", "--ray-address http://HEAD:8265")
     if not re.fullmatch(r"https?://[^\s/]+/?", address):
-        raise UsageError(
-            f"{address[:100]} is not the address of a Ray dashboard", "--ray-address http://HEAD:8265, its dashboard"
-        )
+        wrong = f"{address[:100]} is not the address of a Ray dashboard"
+        raise UsageError(wrong, "--ray-address http://HEAD:8265, its dashboard")
     return Cluster(address=address.rstrip("/"))
 
 
@@ -93,10 +92,8 @@ def checked(plan: Plan, folder: Path, required: Mapping[str, Any]) -> Plan:
         folder: of the attempt's files.
         required: as `requirements` makes it.
     """
-    file = folder / NODES
-    argv = (plan.step.argv[0], "-m", _CHECK, str(file), "--", *plan.step.argv)
-    step = msgspec.structs.replace(plan.step, argv=argv)
-    return msgspec.structs.replace(plan, step=step, files={**plan.files, str(file): _json(required)})
+    argv = (plan.step.argv[0], "-m", _CHECK, str(folder / NODES), "--", *plan.step.argv)
+    return _with_file(plan, msgspec.structs.replace(plan.step, argv=argv), folder / NODES, required)
 
 
 def requirements(
@@ -142,8 +139,9 @@ def on_cluster(plan: Plan, run: Run, number: int, where: Cluster) -> Plan:
     }
     env = {**engines.environment(Path(variables["PYTHONPATH"])), "RAY_ADDRESS": "", "RAY_API_SERVER_ADDRESS": ""}
     here = Step((python, "-m", _SUBMIT, str(file)), "train on the Ray cluster", env, saves_on=step.saves_on)
-    return msgspec.structs.replace(plan, step=here, files={**plan.files, str(file): _json(required)})
+    return _with_file(plan, here, file, required)
 
 
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=1) + "\n"
+def _with_file(plan: Plan, step: Step, file: Path, content: Mapping[str, Any]) -> Plan:
+    files = {**plan.files, str(file): json.dumps(content, indent=1) + "\n"}
+    return msgspec.structs.replace(plan, step=step, files=files)

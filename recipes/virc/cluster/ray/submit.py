@@ -42,7 +42,9 @@ def main(file: str) -> int:
         return _refused(f"the Ray cluster at {job_request['address']} wants its token: RAY_AUTH_TOKEN")
     except (ConnectionError, RuntimeError) as error:
         return _refused(f"no Ray cluster answers at {job_request['address']}: {_line(error)}")
-    _end_former(client, job_request["run"])
+    for former in client.list_jobs():  # of this run, that a machine left behind when it went down
+        if (former.metadata or {}).get(_RUN) == job_request["run"] and not former.status.is_terminal():
+            _end(client, former.submission_id)
     runtime: dict[str, Any] = job_request["runtime_env"]
     runtime["env_vars"] |= {name: os.environ[name] for name in KEYS if os.environ.get(name)}
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -55,21 +57,16 @@ def main(file: str) -> int:
         return _refused(f"the Ray cluster takes no job: {_line(error)}")
     try:
         print(f"virc: Ray job {job} at {job_request['address']}", flush=True)
-        _follow(client, job)
+        written = 0
+        while True:  # write what the job writes until it has ended; after a break of the connection, from where it was
+            written = asyncio.run(_tail(client, job, written))
+            if client.get_job_status(job).is_terminal():
+                break
+            time.sleep(_LOOK)
     except BaseException:
         _end(client, job)
         raise
     return _code(client.get_job_info(job))
-
-
-def _follow(client: Any, job: str) -> None:
-    """Write what the job writes until it has ended; after a break of the connection, from where it was."""
-    written = 0
-    while True:
-        written = asyncio.run(_tail(client, job, written))
-        if client.get_job_status(job).is_terminal():
-            return
-        time.sleep(_LOOK)
 
 
 async def _tail(client: Any, job: str, written: int) -> int:
@@ -89,13 +86,6 @@ def _code(info: Any) -> int:
         return _refused(f"the Ray job {info.status.lower()}: {_line(info.message)}")
     code = int(info.driver_exit_code)
     return code if code > 0 else 128 - code or 1
-
-
-def _end_former(client: Any, run: str) -> None:
-    """End the jobs of this run that a machine left behind when it went down."""
-    for job in client.list_jobs():
-        if (job.metadata or {}).get(_RUN) == run and not job.status.is_terminal():
-            _end(client, job.submission_id)
 
 
 def _end(client: Any, job: str) -> None:

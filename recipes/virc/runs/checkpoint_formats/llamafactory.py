@@ -19,15 +19,7 @@ SAVES_WHEN_ASKED = True
 """Whether it saves on a signal before it ends."""
 
 _MOST_BYTES = 2**28  # the trainer's state holds every step that was logged
-_RESUME_STATE = (
-    "optimizer.pt",
-    "scheduler.pt",
-    "scaler.pt",
-    "rng_state*.pth",
-    "global_step*",
-    "latest",
-    "zero_to_*.py",
-)
+_RESUME_STATE = "optimizer.pt scheduler.pt scaler.pt rng_state*.pth global_step* latest zero_to_*.py".split()
 _INCOMPLETE = "checkpoint-is-incomplete.txt"  # transformers' own mark, while it saves on a signal
 _PROCESSOR = ("processor_config.json", "preprocessor_config.json")
 

@@ -21,19 +21,12 @@ _DATA = "data.pt"  # how far the order of rows has been gone through
 
 def whole(folder: Path) -> bool:
     """Whether a checkpoint holds the weights of every process, and verl had ended saving it."""
-    newest = _newest(folder.parent)
+    newest = shards.newest(folder.parent)
+    if newest is None:  # a kill may leave verl's note of the last saved step empty; the data's state is saved before
+        saved = (file.parent.name.removeprefix(PREFIX) for file in folder.parent.glob(f"{PREFIX}*/{_DATA}"))
+        newest = max((int(step) for step in saved if step.isdecimal()), default=-1)
     step = folder.name.removeprefix(PREFIX)
-    ended = newest is not None and step.isdecimal() and int(step) <= newest
-    return ended and shards.whole(folder / shards.ACTOR)
-
-
-def _newest(checkpoints: Path) -> int | None:
-    """The step whose saving ended last. A kill may leave verl's note of it empty; the data's state is saved before."""
-    noted = shards.newest(checkpoints)
-    if noted is not None:
-        return noted
-    saved = (file.parent.name.removeprefix(PREFIX) for file in checkpoints.glob(f"{PREFIX}*/{_DATA}"))
-    return max((int(step) for step in saved if step.isdecimal()), default=None)
+    return step.isdecimal() and int(step) <= newest and shards.whole(folder / shards.ACTOR)
 
 
 def resumable(folder: Path) -> bool:
@@ -49,7 +42,7 @@ def resume_state(folder: Path) -> list[Path]:
     """Files of a checkpoint that only resuming needs; they are several times the weights."""
     actor = folder / shards.ACTOR
     found = [path for kind in ("optim", "extra_state") for path in actor.glob(f"{kind}_world_size_*.pt")]
-    return [*found, *(path for path in [folder / _DATA] if path.is_file())]
+    return [*found, *folder.glob(_DATA)]
 
 
 def complete(folder: Path, base: Path) -> None:

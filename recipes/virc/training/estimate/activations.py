@@ -16,13 +16,20 @@ _LIGER = {"qwen2_vl", "qwen2_5_vl"}  # LLaMA-Factory 0.9.5 applies liger's kerne
 _PASSING = 18  # numbers a patch and width, while a frozen block is computed and nothing of it is kept
 _AGAIN = 1.5  # what one layer keeps, and the gradients on their way through it
 
+GIB = 2**30
 
-class Moment(msgspec.Struct, frozen=True):
-    """Bytes that are held, for the whole pass or for a moment of it, and how they are counted."""
+
+class Term(msgspec.Struct, frozen=True):
+    """A part of an estimate: what it is, its size, and how that is counted, in words."""
 
     name: str
-    size: float
+    gib: float
     formula: str
+
+
+def term_of(name: str, size: float, formula: str) -> Term:
+    """A term of so many bytes."""
+    return Term(name, size / GIB, formula)
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -51,12 +58,7 @@ class Work(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, config: Config, shape: Shape, longest: int, image_tokens: int | None) -> "Work":
-        """The work of one device.
-
-        Args:
-            longest: tokens of the longest row.
-            image_tokens: of the images of a row; None: those of one image of `max_pixels`.
-        """
+        """The work of one device, for rows of `longest` tokens; `image_tokens` None: one image of `max_pixels`."""
         parts = shape.parameters()
         if config.lora:
             trained, frozen = shape.adapter(config.lora, config.frozen_modules), sum(parts.values())
@@ -98,7 +100,7 @@ class Work(msgspec.Struct, frozen=True):
         return 4 if widened else self.shape.weight_bytes
 
     def saved(self) -> tuple[float, str]:
-        """Bytes of the weights of one checkpoint."""
+        """Bytes of the weights of one checkpoint, and how they are counted."""
         if self.config.lora:
             return self.trained * 4, "the adapter x 4 bytes"
         if self.config.zero:
@@ -136,18 +138,12 @@ class Work(msgspec.Struct, frozen=True):
         return ((6 if learns else 4) + again) * (language + attention) + vision
 
     @property
-    def adapter_copies(self) -> int:
-        """Bytes a token of one block: every layer with an adapter keeps a copy of its inputs for it."""
-        lora = self.config.lora
-        return self.width * self.shape.adapter_inputs(lora, self.config.frozen_modules) if lora else 0
-
-    @property
     def vision_passes(self) -> bool:
         """Whether gradients pass through the vision tower; `llamafactory_start` keeps them out of a frozen one."""
         return "vision" not in self.config.frozen_modules
 
 
-def kept(work: Work) -> Iterator[Moment]:
+def kept(work: Work) -> Iterator[Term]:
     """What is held from the forward to the backward pass."""
     text, config = work.shape.text, work.config
     layer, what = _layer(work)
@@ -155,41 +151,43 @@ def kept(work: Work) -> Iterator[Moment]:
     if config.gradient_checkpointing:
         size = work.residual * text.hidden_size * layers * work.tokens
         formula = f"input of {layers} layers: {work.tokens:,} tokens x {text.hidden_size} x {work.residual} bytes"
-        yield Moment("activations", size, formula)
+        yield term_of("activations", size, formula)
     else:
         formula = f"{layers} layers x {work.tokens:,} tokens x {layer:,} bytes ({what})"
-        yield Moment("activations", layers * work.tokens * layer, formula)
+        yield term_of("activations", layers * work.tokens * layer, formula)
         if work.casts:
             size = work.trained * work.width
-            yield Moment("bf16 copies", size, "trained parameters x 2 bytes: autocast keeps them for backward")
+            yield term_of("bf16 copies", size, "trained parameters x 2 bytes: autocast keeps them for backward")
     if work.vision_passes:
         yield _vision_kept(work)
     if config.attention == "sdpa":
         per_layer = 0 if config.gradient_checkpointing else layers * work.width
         size = work.tokens * work.longest * (1 + per_layer)
         again = f", and {work.width} in each of {layers} layers" if per_layer else ""
-        yield Moment("attention mask", size, f"{work.tokens:,} x {work.longest:,} tokens x 1 byte{again}")
+        yield term_of("attention mask", size, f"{work.tokens:,} x {work.longest:,} tokens x 1 byte{again}")
 
 
-def moments(work: Work) -> Iterator[Moment]:
+def moments(work: Work) -> Iterator[Term]:
     """What is held for a moment beside the logits; no two of them at the same time, nor with those."""
     if work.config.gradient_checkpointing:
         layer, what = _layer(work)
         mask = work.width * work.tokens * work.longest if work.config.attention == "sdpa" else 0
-        copies = work.adapter_copies
+        lora, frozen = work.config.lora, work.config.frozen_modules
+        # Every layer with an adapter keeps a copy of its inputs for it.
+        copies = work.width * work.shape.adapter_inputs(lora, frozen) if lora else 0
         formula = (
             f"{work.tokens:,} tokens x ({_AGAIN} x {layer:,} bytes ({what})"
             f"{f' + {copies:,} of the adapter' if copies else ''}){', and its mask' if mask else ''}"
         )
-        yield Moment("one layer recomputed", (_AGAIN * layer + copies) * work.tokens + mask, formula)
+        yield term_of("one layer recomputed", (_AGAIN * layer + copies) * work.tokens + mask, formula)
     vision = work.shape.vision
     if not work.vision_passes:
         each = _PASSING * work.width * vision.width + 6 * vision.pixels
-        yield Moment("vision tower", each * work.patches, f"{work.patches:,} patches x {each:,} bytes in one block")
+        yield term_of("vision tower", each * work.patches, f"{work.patches:,} patches x {each:,} bytes in one block")
     if work.casts and work.config.gradient_checkpointing:
         logits = 0 if work.fused else 10 * work.tokens * work.shape.text.vocab_size
         what = "trained parameters x 2 bytes, which autocast keeps to the end of forward, and logits"
-        yield Moment("bf16 copies", work.trained * work.width + logits, what)
+        yield term_of("bf16 copies", work.trained * work.width + logits, what)
 
 
 def _layer(work: Work) -> tuple[int, str]:
@@ -208,7 +206,7 @@ def _layer(work: Work) -> tuple[int, str]:
     return size, formula
 
 
-def _vision_kept(work: Work) -> Moment:
+def _vision_kept(work: Work) -> Term:
     vision, depth = work.shape.vision, work.shape.vision.depth
     if work.config.gradient_checkpointing:
         each, why = work.residual * vision.width, "their inputs"
@@ -218,18 +216,18 @@ def _vision_kept(work: Work) -> Moment:
         each, why = wide * vision.width + inner * vision.inner, "all they compute"
     patch = depth * each + 6 * vision.pixels
     formula = f"{work.patches:,} patches x ({depth} blocks x {each:,} bytes ({why}), and {6 * vision.pixels:,})"
-    return Moment("vision tower", work.patches * patch, formula)
+    return term_of("vision tower", work.patches * patch, formula)
 
 
-def logits(work: Work) -> Moment:
+def logits(work: Work) -> Term:
     """The last layer's numbers and what the loss makes of them, held for a moment."""
     text = work.shape.text
     if work.fused:
         head = text.vocab_size * text.hidden_size * work.width
         learns = "language" not in work.config.frozen_modules and work.config.lora is None
         size = 3 * work.width * text.hidden_size * work.tokens + (head if learns else 0)
-        return Moment("logits, a chunk at a time", size, f"{work.tokens:,} tokens x {text.hidden_size} x 3 x "
-                      f"{work.width} bytes" + (", and the gradient of the last layer" if learns else ""))  # fmt: skip
-    size = 12 * work.tokens * text.vocab_size
+        formula = f"{work.tokens:,} tokens x {text.hidden_size} x 3 x {work.width} bytes"
+        formula += ", and the gradient of the last layer" if learns else ""
+        return term_of("logits, a chunk at a time", size, formula)
     formula = f"{work.tokens:,} tokens x {text.vocab_size:,} words x 4 bytes x 3 copies"
-    return Moment("logits", size, formula)
+    return term_of("logits", 12 * work.tokens * text.vocab_size, formula)

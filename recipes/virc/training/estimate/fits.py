@@ -1,6 +1,6 @@
 """Which overlays of a stage fit a machine, and for the others why not and what would help."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any, Literal
 
@@ -11,8 +11,9 @@ from virc.envs.hardware import Machine
 from virc.models.sizes import Shape
 from virc.stages import resolve as stages
 from virc.systems.registry import System
+from virc.training.estimate.activations import Term
 from virc.training.estimate.registry import ESTIMATORS
-from virc.training.estimate.sft import Estimate, Term
+from virc.training.estimate.sft import Estimate
 
 _STATE = {
     "trained weights", "gradients", "Adam moments", "float32 weights", "bf16 copies", "gradient buckets",
@@ -59,14 +60,19 @@ class Verdict(msgspec.Struct, frozen=True):
 def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> list[Verdict]:
     """Judge every sensible combination of a stage's overlays: one for the hardware, the base, an adapter or none.
 
-    Rows as long as the stage's cutoff are assumed.
+    Rows as long as the stage's cutoff are assumed. One that does not fit gets the fewest further overlays with which it
+    does, if there are any.
 
     Args:
         shape_of: the shape of a base by its name; None where it is not known.
     """
     found = [verdict(system, stage, names, machine, shape_of) for names in combinations(system, stage)]
-    fitting = [each.overlays for each in found if each.fits]
-    return [_with_way_out(each, fitting) for each in found]
+    fitting = [set(each.overlays) for each in found if each.fits]
+    for at, each in enumerate(found):
+        ways: list[list[str]] = [sorted(names - {*each.overlays}) for names in fitting if {*each.overlays} < names]
+        if each.fits is False and ways:
+            found[at] = msgspec.structs.replace(each, helps=f"add {','.join(min(ways, key=len))}")
+    return found
 
 
 def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Machine, shape_of: ShapeOf) -> Verdict:
@@ -79,8 +85,7 @@ def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Mach
         few = _few_gpus(config, machine)
         unknown = f"the base {root} is not on this machine, and its sizes are not known"
         return Verdict(overlays, False if few else None, _devices(config), few.clause if few else unknown)
-    estimates = ESTIMATORS[resolved.kind]
-    needed: Estimate = estimates.estimate(config, shape, estimates.longest(config))
+    needed = ESTIMATORS[resolved.kind].estimate(config, shape, config.longest)
     lack = next(lacking(needed, config, machine), None)
     helps = None
     if lack and _elsewhere(config, machine):
@@ -89,9 +94,9 @@ def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Mach
         lack = next(lacking(needed, without, machine), lack)
     if lack and lack.terms:
         helps = next((f"less with {each}" for each in _cures(lack.terms, config)), None)
-    return Verdict(
-        overlays, lack is None, _needs(needed, config), lack.clause if lack else None, helps, needed.device_gib
-    )
+    each = f" with {size_text(needed.device_gib)} each" if config.device == "cuda" else ""
+    needs = f"{_devices(config)}{each}, {size_text(needed.host_gib)} of main memory"
+    return Verdict(overlays, lack is None, needs, lack.clause if lack else None, helps, needed.device_gib)
 
 
 def combinations(system: System, stage: str) -> Iterator[tuple[str, ...]]:
@@ -225,28 +230,21 @@ def refuse_unfit(needed: Estimate, config: Config, machine: Machine) -> None:
     raise SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", hint)
 
 
-def _with_way_out(judged: Verdict, fitting: list[tuple[str, ...]]) -> Verdict:
-    """Say what would help: the fewest overlays more with which it fits, if there are any."""
-    chosen = set(judged.overlays)
-    ways: list[list[str]] = [sorted(set(names) - chosen) for names in fitting if chosen < set(names)]
-    if judged.fits is not False or not ways:
-        return judged
-    fewest = min(ways, key=len)
-    return msgspec.structs.replace(judged, helps=f"add {','.join(fewest)}")
-
-
 def _cures(terms: tuple[Term, ...], config: Config) -> list[str]:
     """What would help, the most important first."""
-    found = [way for term in terms if (way := cure(term.name, config))]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(way for term in terms if (way := cure(term.name, config))))
 
 
 def cure(term: str, config: Config) -> str | None:
     """What makes a part of an estimate smaller; None where nothing simple does."""
-    ways: Mapping[str, bool] = {}
+    ways: dict[str, bool] = {}
     batch, micro = config.train_batch_size, config.micro_batch_size_per_device
     if term in _STATE:
-        ways = {"--with lora": config.lora is None, **_apart(config)}
+        ways = {"--with lora": config.lora is None}
+        if hasattr(config, "zero"):  # DeepSpeed can have less of it on one device; FSDP has spread it already
+            offload = config.zero > 0 and not config.offload and config.device == "cuda"
+            ways["--set zero=3"] = config.devices * config.nodes > 1 and config.zero < 3
+            ways["--set offload=true"] = offload
     elif term in _BY_ROWS:
         ways = {
             "--set gradient_checkpointing=true": not config.gradient_checkpointing,
@@ -271,15 +269,6 @@ def cure(term: str, config: Config) -> str | None:
     return next((way for way, helps in ways.items() if helps), None)
 
 
-def _apart(config: Config) -> Mapping[str, bool]:
-    """Ways to have less of the weights' state on one device, which DeepSpeed offers; FSDP has spread it already."""
-    if not hasattr(config, "zero"):
-        return {}
-    spread = config.devices * config.nodes > 1 and config.zero < 3
-    offload = config.zero > 0 and not config.offload and config.device == "cuda"
-    return {"--set zero=3": spread, "--set offload=true": offload}
-
-
 def _shorter(config: Config) -> str:
     length = "cutoff_len" if hasattr(config, "cutoff_len") else "prompt_length"
     return f"--set {length}={getattr(config, length) // 2} --set max_pixels={config.max_pixels // 2}"
@@ -290,13 +279,6 @@ def _devices(config: Config) -> str:
     if config.device == "cuda":
         return f"{gpus(config)}{nodes}"
     return f"{config.devices} process{'es' * (config.devices > 1)}{nodes}"
-
-
-def _needs(needed: Estimate, config: Config) -> str:
-    if config.device == "cuda":
-        each = f"{_devices(config)} with {size_text(needed.device_gib)} each"
-        return f"{each}, {size_text(needed.host_gib)} of main memory"
-    return f"{_devices(config)}, {size_text(needed.host_gib)} of main memory"
 
 
 def size_text(gib: float) -> str:

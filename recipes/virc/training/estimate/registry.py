@@ -11,9 +11,6 @@ from virc.training.estimate.sft import Estimate
 class Estimator(Protocol):
     """A module that estimates; `config` is of the type that the stage's kind has."""
 
-    def longest(self, config: Any) -> int:
-        """Tokens of the longest row that the settings allow."""
-
     def estimate(self, config: Any, shape: Shape, longest: int, *args: Any, **kwargs: Any) -> Estimate:
         """What the stage needs."""
 

@@ -9,20 +9,19 @@ import math
 from virc.models.sizes import Shape
 from virc.stages import sft
 from virc.stages.rl import Config
-from virc.training.estimate.activations import Moment, Work, kept, moments
-from virc.training.estimate.sft import (  # fmt: skip
-    GIB,
-    OVERHEAD,
-    PEAK,
+from virc.training.estimate.activations import Term, Work, kept, moments, term_of
+from virc.training.estimate.sft import (
     PROCESS,
     USUAL,
     UTILISATION,
     Estimate,
-    Term,
-    known_gpu,
+    assumption,
+    disk_terms,
+    framework,
     largest_first,
+    peak_of,
     people,
-    term_of,
+    total,
 )
 
 HELPERS, HELPER = {"cuda": 26, "cpu": 5}, 0.78
@@ -34,11 +33,6 @@ SAMPLER = {"vllm": 2.4, "transformers": 0.8}
 _ROOM = 3.0  # GiB that vLLM works in beside weights and cache: 8,192 tokens at a time, and its image encoder
 _BUCKET = 2.0  # GiB: verl's update_weights_bucket_megabytes
 _CPU_CACHE = 1.0  # GiB of keys and values that vLLM gets on a CPU
-
-
-def longest(config: Config) -> int:
-    """Tokens of the longest prompt that a stage takes."""
-    return config.prompt_length
 
 
 def estimate(
@@ -62,29 +56,22 @@ def estimate(
     """
     prompt = min(longest_tokens, config.prompt_length)
     work = _work(config, shape, prompt, image_tokens)
-    terms = _fullest(config, work)
-    device = math.fsum(term.gib for term in terms)
+    if config.device == "cpu":  # nothing is moved away: all of it is there at the same time
+        terms = largest_first([*_learning(config, work), *_sampler(config, work)])
+    else:
+        terms = largest_first(
+            max(_learning(config, work), _taking_over(config, work), _sampling(config, work), key=total)
+        )
     mean = total_tokens / rows if rows and total_tokens else prompt / 2
-    host = largest_first(_host(config, work, device, mean))
     steps = config.steps or (None if rows is None else rows // config.train_batch_size * config.epochs)
     disk = None if steps is None else _disk(config, work, math.ceil(steps / config.save_steps))
     hours = _hours(config, work, steps, mean, gpu)
     assumed = (
-        f"{UTILISATION:.0%} of the {PEAK.get(known_gpu(gpu), 0)} TFLOP/s of one {known_gpu(gpu)}, replies half as "
-        "long as they may be, rollouts that take as long as learning, and a judge nobody waits for"
+        f"{assumption(gpu)}, replies half as long as they may be, rollouts that take as long as learning, and a judge "
+        "nobody waits for"
     )
-    return Estimate(
-        terms=terms,
-        device_gib=device,
-        host=host,
-        host_gib=math.fsum(term.gib for term in host),
-        disk=disk,
-        disk_gib=None if disk is None else math.fsum(term.gib for term in disk),
-        gpu_hours=hours,
-        assumed=None if hours is None else assumed,
-        steps=steps,
-        judge_calls=judge_calls(config),
-    )
+    host = _host(config, work, total(terms), mean)
+    return Estimate.of(terms, host, disk, hours, assumed, steps, judge_calls(config))
 
 
 def judge_calls(config: Config) -> tuple[int, int] | None:
@@ -109,27 +96,13 @@ def _work(config: Config, shape: Shape, prompt: int, image_tokens: int | None) -
     return Work.of(same, shape, prompt + config.response_length, images)
 
 
-def _fullest(config: Config, work: Work) -> tuple[Term, ...]:
-    """The terms of what takes the most of a device."""
-    if config.device == "cpu":  # nothing is moved away: all of it is there at the same time
-        return largest_first([*_learning(config, work), *_sampler(config, work)])
-    phases = [_learning(config, work), _taking_over(config, work), _sampling(config, work)]
-    return largest_first(max(phases, key=lambda terms: math.fsum(term.gib for term in terms)))
-
-
 def _learning(config: Config, work: Work) -> list[Term]:
     """While weights are learnt vLLM sleeps, and all of the actor is on the device."""
-    largest = max([_logits(config, work), *moments(work)], key=lambda each: each.size)
-    return [
-        *_state(config, work),
-        _gathered(work),
-        *(term_of(each.name, each.size, each.formula) for each in kept(work)),
-        term_of(largest.name, largest.size, largest.formula),
-        _overhead(config),
-    ]
+    largest = max([_logits(config, work), *moments(work)], key=lambda each: each.gib)
+    return [*_state(work), _gathered(work), *kept(work), largest, framework(config.device)]
 
 
-def _state(config: Config, work: Work) -> list[Term]:
+def _state(work: Work) -> list[Term]:
     """Weights, gradients and the optimizer: float32, each device with its share."""
     over, among = work.devices, f" / {work.devices} devices" if work.devices > 1 else ""
     each = f"{people(work.trained)} parameters x 4 bytes{among}"
@@ -152,33 +125,28 @@ def _gathered(work: Work) -> Term:
     return term_of("weights brought together", (layers + words) * work.width, what)
 
 
-def _logits(config: Config, work: Work) -> Moment:
+def _logits(config: Config, work: Work) -> Term:
     """What verl's way from logits to the loss holds, gradients included; a test counts the copies in its own code."""
     copies = 7 if config.entropy else 5 if config.precision == "bf16" else 6
-    size = copies * work.width * work.tokens * work.shape.text.vocab_size
     words = work.shape.text.vocab_size
     what = f"{work.tokens:,} tokens x {words:,} words x {work.width} bytes x {copies} copies"
-    return Moment("logits", size, what)
+    return term_of("logits", copies * work.width * work.tokens * words, what)
 
 
 def _taking_over(config: Config, work: Work) -> list[Term]:
     """The actor's weights and vLLM's, which get them in pieces."""
     count, over = work.trained + work.frozen, work.devices
     what = f"{people(count)} parameters x 4 bytes{f' / {over} devices' if over > 1 else ''}"
-    actor = [term_of("actor", count * 4 / over, what)] if config.offload else _state(config, work)
-    return [
-        *actor,
-        _sampler_weights(config, work),
-        Term("weights on their way", _BUCKET, f"a bucket of {_BUCKET:.0f} GiB"),
-        _overhead(config),
-    ]
+    actor = [term_of("actor", count * 4 / over, what)] if config.offload else _state(work)
+    pieces = Term("weights on their way", _BUCKET, f"a bucket of {_BUCKET:.0f} GiB")
+    return [*actor, _sampler_weights(config, work), pieces, framework(config.device)]
 
 
 def _sampling(config: Config, work: Work) -> list[Term]:
     """vLLM takes its share of the device; what it needs must fit into that, what else is there beside it."""
     needed = _sampler(config, work)
-    beside = [_overhead(config), *(() if config.offload else _state(config, work))]
-    inside, outside = (math.fsum(term.gib for term in terms) for terms in (needed, beside))
+    beside = [framework(config.device), *(() if config.offload else _state(work))]
+    inside, outside = total(needed), total(beside)
     share = config.sampler_memory
     device = max(inside / share, outside / (1 - share))
     rest = f"vLLM is given {share:.0%} of the device (sampler_memory)"
@@ -186,22 +154,17 @@ def _sampling(config: Config, work: Work) -> list[Term]:
 
 
 def _sampler(config: Config, work: Work) -> list[Term]:
+    weights = _sampler_weights(config, work)
     if config.rollout_engine == "transformers":
-        room = Term("sampler", SAMPLER["transformers"], "a constant, of one process")
-        return [_sampler_weights(config, work), room]
+        return [weights, Term("sampler", SAMPLER["transformers"], "a constant, of one process")]
     if config.device == "cpu":
-        room = Term("sampler", SAMPLER["vllm"] + _CPU_CACHE, "a constant, and its keys and values")
-        return [_sampler_weights(config, work), room]
+        return [weights, Term("sampler", SAMPLER["vllm"] + _CPU_CACHE, "a constant, and its keys and values")]
     text, tokens = work.shape.text, config.prompt_length + config.response_length
     layers = text.num_hidden_layers
     size = 2 * layers * text.keys * work.width * tokens / config.tensor_parallel
-    among = _among(config)
-    what = f"one reply: {tokens:,} tokens x {layers} layers x 2 x {text.keys} x {work.width} bytes{among}"
-    return [
-        _sampler_weights(config, work),
-        term_of("sampler's keys and values", size, what),
-        Term("sampler", _ROOM, f"a constant: {_ROOM:.0f} GiB to work in"),
-    ]
+    what = f"one reply: {tokens:,} tokens x {layers} layers x 2 x {text.keys} x {work.width} bytes{_among(config)}"
+    room = Term("sampler", _ROOM, f"a constant: {_ROOM:.0f} GiB to work in")
+    return [weights, term_of("sampler's keys and values", size, what), room]
 
 
 def _sampler_weights(config: Config, work: Work) -> Term:
@@ -214,10 +177,6 @@ def _sampler_weights(config: Config, work: Work) -> Term:
 
 def _among(config: Config) -> str:
     return f" / {config.tensor_parallel} devices" if config.tensor_parallel > 1 else ""
-
-
-def _overhead(config: Config) -> Term:
-    return Term("framework", OVERHEAD[config.device], f"a constant: {OVERHEAD[config.device]} GiB a process")
 
 
 def _host(config: Config, work: Work, device_gib: float, mean: float) -> list[Term]:
@@ -250,34 +209,23 @@ def _host(config: Config, work: Work, device_gib: float, mean: float) -> list[Te
 def _images(config: Config, work: Work, mean: float) -> Term:
     """Pixels of a step's images as the model gets them, which wait in Ray's store."""
     vision, replies = work.shape.vision, config.train_batch_size * config.n
-    row = (
-        min(mean, work.patches / work.config.micro_batch_size_per_device / vision.merged)
-        * vision.merged
-        * vision.pixels
-        * 4
-    )
+    tokens = min(mean, work.patches / work.config.micro_batch_size_per_device / vision.merged)
+    row = tokens * vision.merged * vision.pixels * 4
     what = f"{replies} replies x {row / 2**20:.0f} MiB, images that take a mean prompt"
     return term_of("images of a step", replies * row / config.nodes, what)
 
 
-def _disk(config: Config, work: Work, saves: int) -> tuple[Term, ...]:
-    count = work.trained + work.frozen
+def _disk(config: Config, work: Work, saves: int) -> list[Term]:
     best = 1 if config.test_freq else 0
     stay = saves if config.save_total_limit is None else min(saves, config.save_total_limit + best + 1)
-    states = min(saves, 3)
-    weights, state = count * 4, work.trained * 8
-    which = "the newest two, and the one being written" if states == 3 else "one a checkpoint"
-    kept_in = "checkpoints" if config.save_total_limit is None else "those kept, the best, and the one being written"
-    of_weights = f"{stay} x {weights / GIB:.2f} GiB (all parameters x 4 bytes): {kept_in}"
-    of_state = f"{states} x {state / GIB:.2f} GiB (Adam moments, 8 bytes a trained parameter): {which}"
-    return largest_first(
-        [term_of("weights", stay * weights, of_weights), term_of("resume state", states * state, of_state)]
-    )
+    which = "checkpoints" if config.save_total_limit is None else "those kept, the best, and the one being written"
+    weights, what = (work.trained + work.frozen) * 4, "Adam moments, 8 bytes a trained parameter"
+    return disk_terms(stay, saves, weights, "all parameters x 4 bytes", which, work.trained * 8, what)
 
 
 def _hours(config: Config, work: Work, steps: int | None, mean: float, gpu: str) -> float | None:
     """Forward for the old probabilities and the reference, forward and backward to learn; rollouts as long again."""
-    peak = PEAK.get(known_gpu(gpu))
+    peak = peak_of(gpu)
     if config.device == "cpu" or steps is None or peak is None:
         return None
     row = mean + config.response_length / 2

@@ -5,14 +5,14 @@ Bytes of activations are what autograd holds for the code of transformers; tests
 """
 
 import math
+from collections.abc import Iterable
 
 import msgspec
 
 from virc.models.sizes import Shape
 from virc.stages.sft import Config
-from virc.training.estimate.activations import Moment, Work, kept, logits, moments
+from virc.training.estimate.activations import GIB, Term, Work, kept, logits, moments, term_of
 
-GIB = 2**30
 OVERHEAD = {"cuda": 2.0, "cpu": 1.2}
 """GiB of a process beside all tensors: libraries, workspaces, CUDA's context, memory in pieces; measured on the CPU."""
 PROCESS, LOADER = 4.0, 0.5
@@ -25,14 +25,6 @@ USUAL = "A100"
 
 _LIVE = 10**9  # parameters: DeepSpeed's stage3_max_live_parameters and sub_group_size, as given to it
 _BUCKET = 5 * 10**8  # parameters: DeepSpeed's reduce_bucket_size where none is given
-
-
-class Term(msgspec.Struct, frozen=True):
-    """A part of an estimate: what it is, its size, and how that is counted, in words."""
-
-    name: str
-    gib: float
-    formula: str
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -62,10 +54,25 @@ class Estimate(msgspec.Struct, frozen=True):
     steps: int | None
     judge_calls: tuple[int, int] | None = None
 
-
-def longest(config: Config) -> int:
-    """Tokens of the longest row that a stage takes."""
-    return config.cutoff_len
+    @classmethod
+    def of(
+        cls,
+        terms: tuple[Term, ...],
+        host: list[Term],
+        disk: list[Term] | None,
+        hours: float | None,
+        assumed: str,
+        steps: int | None,
+        judge_calls: tuple[int, int] | None = None,
+    ) -> "Estimate":
+        """The estimate of these terms, of which those of `host` and `disk` may be in any order."""
+        in_host = largest_first(host)
+        on_disk = None if disk is None else largest_first(disk)
+        disk_gib = None if on_disk is None else total(on_disk)
+        assumed_if = None if hours is None else assumed
+        return cls(
+            terms, total(terms), in_host, total(in_host), on_disk, disk_gib, hours, assumed_if, steps, judge_calls
+        )
 
 
 def estimate(
@@ -88,24 +95,30 @@ def estimate(
         gpu: name of the GPUs, for the hours.
     """
     work = Work.of(config, shape, min(longest_tokens, config.cutoff_len), image_tokens)
-    terms = largest_first([*_state(work), *_kept(work), _moment(work), _overhead(config)])
-    device = math.fsum(term.gib for term in terms)
-    host = largest_first(_host(work, device))
+    state = _state_spread(work) if config.zero else _state_alone(work)
+    # What is held for a moment only: the largest of all such moments, for no two are at the same time.
+    largest = max([logits(work), *moments(work), *_optimizer_moment(work)], key=lambda each: each.gib)
+    terms = largest_first([*state, *kept(work), largest, framework(config.device)])
     steps, passes = _steps(config, rows)
-    disk = _disk(work, _saves(config, steps, passes))
-    hours = _hours(work, rows, total_tokens, passes, gpu)
-    assumed = f"{UTILISATION:.0%} of the {PEAK.get(known_gpu(gpu), 0)} TFLOP/s of one {known_gpu(gpu)}"
-    return Estimate(
-        terms=terms,
-        device_gib=device,
-        host=host,
-        host_gib=math.fsum(term.gib for term in host),
-        disk=disk,
-        disk_gib=None if disk is None else math.fsum(term.gib for term in disk),
-        gpu_hours=hours,
-        assumed=None if hours is None else assumed,
-        steps=steps,
-    )
+    if config.save_steps == "epoch":
+        saves = None if passes is None else math.ceil(passes)
+    else:
+        saves = None if steps is None else math.ceil(steps / config.save_steps)
+    disk = None if saves is None else _disk(work, saves)
+    hours, peak = None, peak_of(gpu)
+    if config.device != "cpu" and rows and total_tokens is not None and passes is not None and peak:
+        hours = passes * work.flops(total_tokens, total_tokens / rows) / (peak * 1e12 * UTILISATION) / 3600
+    return Estimate.of(terms, _host(work, total(terms)), disk, hours, assumption(gpu), steps)
+
+
+def total(terms: Iterable[Term]) -> float:
+    """GiB of several terms."""
+    return math.fsum(term.gib for term in terms)
+
+
+def framework(device: str) -> Term:
+    """What a process takes beside its tensors."""
+    return Term("framework", OVERHEAD[device], f"a constant: {OVERHEAD[device]} GiB a process")
 
 
 def largest_first(terms: list[Term]) -> tuple[Term, ...]:
@@ -113,34 +126,8 @@ def largest_first(terms: list[Term]) -> tuple[Term, ...]:
     return tuple(sorted((term for term in terms if term.gib > 0), key=lambda term: -term.gib))
 
 
-def term_of(name: str, size: float, formula: str) -> Term:
-    """A term of so many bytes."""
-    return Term(name, size / GIB, formula)
-
-
-def _kept(work: Work) -> list[Term]:
-    return [term_of(each.name, each.size, each.formula) for each in kept(work)]
-
-
-def _moment(work: Work) -> Term:
-    """What is held for a moment only: the largest of all such moments, for no two are at the same time."""
-    found = [logits(work), *moments(work), *_optimizer_moment(work)]
-    largest = max(found, key=lambda each: each.size)
-    return term_of(largest.name, largest.size, largest.formula)
-
-
-def _overhead(config: Config) -> Term:
-    return Term("framework", OVERHEAD[config.device], f"a constant: {OVERHEAD[config.device]} GiB a process")
-
-
-def _state(work: Work) -> list[Term]:
-    """Weights, gradients and the optimizer, on the device."""
-    if work.config.zero == 0:
-        return _state_alone(work)
-    return _state_spread(work)
-
-
 def _state_alone(work: Work) -> list[Term]:
+    """Weights, gradients and the optimizer, on the device."""
     trained, wide = work.trained, work.frozen_bytes
     each = f"{people(trained)} parameters x 4 bytes"
     as_are = ", as in their files" if wide == work.shape.weight_bytes else ": float32, as it computes"
@@ -168,8 +155,10 @@ def _state_spread(work: Work) -> list[Term]:
             what = f"{people(count)} parameters x {width} bytes{of_weights}"
             terms.append(term_of(name, count * width / by_weights, what))
     if not work.offloads:
+        # DeepSpeed's float32 copy of trained weights: ZeRO-3 makes none where the weights are float32 themselves.
+        master = trained * 4 / over if width == 2 or work.config.zero == 2 else 0.0
         terms += [
-            term_of("float32 weights", _master(work), f"{people(trained)} trained parameters x 4 bytes{among}"),
+            term_of("float32 weights", master, f"{people(trained)} trained parameters x 4 bytes{among}"),
             term_of("gradients", trained * width / over, f"{people(trained)} parameters x {width} bytes{among}"),
             term_of("Adam moments", trained * 8 / over, f"{people(trained)} parameters x 2 moments x 4 bytes{among}"),
         ]  # fmt: skip
@@ -182,18 +171,12 @@ def _state_spread(work: Work) -> list[Term]:
     return [*terms, term_of("gradients brought together", bucket * width, what)]
 
 
-def _master(work: Work) -> float:
-    """DeepSpeed's float32 copy of trained weights: ZeRO-3 makes none where the weights are float32 themselves."""
-    needed = work.width == 2 or work.config.zero == 2
-    return work.trained * 4 / work.devices if needed else 0.0
-
-
-def _optimizer_moment(work: Work) -> list[Moment]:
+def _optimizer_moment(work: Work) -> list[Term]:
     if work.config.zero == 0 or work.offloads or work.width == 4:
         return []
     count = min(work.trained // work.devices, _LIVE if work.config.zero == 3 else work.trained)
     what = f"{people(count)} parameters x 4 bytes, while the optimizer steps"
-    return [Moment("float32 gradients", count * 4, what)]
+    return [term_of("float32 gradients", count * 4, what)]
 
 
 def _host(work: Work, device_gib: float) -> list[Term]:
@@ -229,43 +212,37 @@ def _steps(config: Config, rows: int | None) -> tuple[int | None, float | None]:
     return steps, steps / an_epoch
 
 
-def _saves(config: Config, steps: int | None, passes: float | None) -> int | None:
-    if config.save_steps == "epoch":
-        return None if passes is None else math.ceil(passes)
-    return None if steps is None else math.ceil(steps / config.save_steps)
+def _disk(work: Work, saves: int) -> list[Term]:
+    stay = min(saves, work.config.save_total_limit or saves) + 1
+    return disk_terms(stay, saves, *work.saved(), "checkpoints, and the end's", *work.resumed())
 
 
-def _disk(work: Work, saves: int | None) -> tuple[Term, ...] | None:
-    if saves is None:
-        return None
-    config = work.config
-    stay = min(saves, config.save_total_limit or saves) + 1
+def disk_terms(
+    stay: int, saves: int, weights: float, of_weights: str, which: str, state: float, of_state: str
+) -> list[Term]:
+    """What checkpoints take: the weights of `stay` of them, bytes each, and the resume state of three at most."""
     states = min(saves, 3)
-    size, formula = work.saved()
-    state, why = work.resumed()
-    which = "the newest two, and the one being written" if states == 3 else "one a checkpoint"
-    sizes = (
-        ("weights", stay, size, formula, "checkpoints, and the end's"),
-        ("resume state", states, state, why, which),
-    )
-    return largest_first(
-        [
-            term_of(name, count * each, f"{count} x {each / GIB:.2f} GiB ({what}): {of}")
-            for name, count, each, what, of in sizes
-        ]
-    )
+    newest = "the newest two, and the one being written" if states == 3 else "one a checkpoint"
+    sizes = (("weights", stay, weights, of_weights, which), ("resume state", states, state, of_state, newest))
+    return [
+        term_of(name, count * each, f"{count} x {each / GIB:.2f} GiB ({what}): {of}")
+        for name, count, each, what, of in sizes
+    ]
 
 
-def _hours(work: Work, rows: int | None, tokens: int | None, passes: float | None, gpu: str) -> float | None:
-    peak = PEAK.get(known_gpu(gpu))
-    if work.config.device == "cpu" or not rows or tokens is None or passes is None or peak is None:
-        return None
-    return passes * work.flops(tokens, tokens / rows) / (peak * 1e12 * UTILISATION) / 3600
-
-
-def known_gpu(gpu: str) -> str:
+def _known_gpu(gpu: str) -> str:
     """The name in `PEAK` that a GPU's own name holds, else that name."""
     return next((name for name in PEAK if name in gpu.upper().replace(" ", "")), gpu)
+
+
+def peak_of(gpu: str) -> int | None:
+    """TFLOP/s of a GPU by its own name; None: not known."""
+    return PEAK.get(_known_gpu(gpu))
+
+
+def assumption(gpu: str) -> str:
+    """How fast a GPU is taken to be, in words."""
+    return f"{UTILISATION:.0%} of the {peak_of(gpu) or 0} TFLOP/s of one {_known_gpu(gpu)}"
 
 
 def people(parameters: float) -> str:

@@ -102,8 +102,15 @@ def count(
     """
     counted = Counted(cutoff)
     workers = max(1, min(workers, rows // _FEW))
-    chunks = _chunks(read, counted.numbers)
-    for found in in_order(measure, chunks, workers):
+
+    def chunks() -> Iterator[list[Text]]:
+        rows = iter(read)
+        while chunk := list(islice(rows, _AT_ONCE)):
+            counted.numbers.extend(row.number for row in chunk)
+            records = [row.known() for row in chunk]
+            yield [Text(record.messages, tuple(map(file_of, record.images))) for record in records]
+
+    for found in in_order(measure, chunks(), workers):
         for length in found:
             number = counted.numbers[len(counted.tokens)]
             if length.fault:
@@ -145,11 +152,3 @@ def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_
         blurred = " (boxes in pixels then miss)" if coordinates == "pixel" else ""
         ways.append(f"--set max_pixels={counted.fits} shrinks images until all fit{blurred}")
     return DataError(sentence, "; ".join([*ways, "--set filter_overlong=true leaves them out"]))
-
-
-def _chunks(rows: Iterable[Row], numbers: "array[int]") -> Iterator[list[Text]]:
-    rows = iter(rows)
-    while chunk := list(islice(rows, _AT_ONCE)):
-        numbers.extend(row.number for row in chunk)
-        records = [row.known() for row in chunk]
-        yield [Text(record.messages, tuple(map(file_of, record.images))) for record in records]

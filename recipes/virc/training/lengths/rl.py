@@ -36,11 +36,7 @@ class Counting(msgspec.Struct, frozen=True):
 
 
 def counting(base: Path, max_pixels: int) -> Counting:
-    """Read what lengths depend on from the folder of a base.
-
-    Raises:
-        ConfigError: a file of it is missing or makes no sense.
-    """
+    """Read what lengths depend on from a base's folder; `ConfigError` where a file of it is missing or invalid."""
     tokenizer(base)
     model_type = str(read_json(base / "config.json").get("model_type"))
     return Counting(base, model_type, image_grid(image_settings(base), max_pixels))
@@ -52,11 +48,7 @@ def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
 
 
 def shown(size: Size, counting: Counting) -> Size:
-    """(width, height) in px at which an image of a file of that size is fed.
-
-    Raises:
-        ValueError: it cannot be shown.
-    """
+    """(width, height) in px at which an image of a file of that size is fed; `ValueError` where it cannot be."""
     return smart_resize(*(SQUARE if counting.square else size), counting.grid)
 
 
@@ -66,22 +58,17 @@ def _length(counting: Counting, row: Text) -> Length:
         sizes = [shown(size, counting) for size in files]
     except (ValueError, DataError) as error:
         return Length(fault=error.message if isinstance(error, DataError) else clause(error))
-    area = counting.grid.factor**2
-    per_image = [width * height // area for width, height in sizes]
-    tokens = len(render(_messages(row), per_image, _Plain(counting.base), generate=True).ids)
+    # The reference, which a row of one unit ends with where it is known, is no part of the prompt.
+    prompt = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
+    messages = [
+        Message(message.role, message.content.replace(MARK, ""), tuple(images))
+        for message, images in zip(prompt, images_of(Record(prompt)), strict=True)
+    ]
+    per_image = [width * height // counting.grid.factor**2 for width, height in sizes]
+    tokens = len(render(messages, per_image, _Plain(counting.base), generate=True).ids)
     announced = [SQUARE if counting.square else smart_resize(*size, QWEN2) for size in files]
     other = sum(one != two for one, two in zip(sizes, announced, strict=True))
     return Length(tokens, len(sizes), 0 if counting.square else other)
-
-
-def _messages(row: Text) -> list[Message]:
-    """The prompt: the reference, which a row of one unit ends with where it is known, is no part of it."""
-    told = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
-    images = images_of(Record(told))
-    return [
-        Message(message.role, message.content.replace(MARK, ""), tuple(shown))
-        for message, shown in zip(told, images, strict=True)
-    ]
 
 
 class _Plain:

@@ -17,7 +17,7 @@ from virc.backends.checkpoint import image_grid, image_settings, read_json
 from virc.backends.tokenizer import tokenizer
 from virc.core.text import clause, plain
 from virc.data.check.survey import USUAL_SYSTEM
-from virc.data.rows.record import MARK, Message
+from virc.data.rows.record import MARK
 from virc.engines.llamafactory.plan import template
 from virc.reasoning.calls import Size
 from virc.reasoning.images import readable
@@ -67,7 +67,15 @@ def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Count
 def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
     """The length of each row."""
     spoken = tokenizer(counting.base)
-    parts = [_parts(row.messages) for row in rows]
+    # What the tokenizer gets of user and assistant turns, with one token in the place of each image's.
+    parts = [
+        [
+            f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n" if role == "user" else f"{text}<|im_end|>\n"
+            for role, text in ((each.role, each.content.replace(MARK, _IMAGE)) for each in row.messages)
+            if role != "system"
+        ]
+        for row in rows
+    ]
     spoken.encode_special_tokens = False
     encoded = spoken.encode_batch_fast([part for each in parts for part in each], add_special_tokens=False)
     counts = iter(map(len, encoded))
@@ -148,19 +156,6 @@ def _fitting(counting: Counting, text: int, sizes: Sequence[Size]) -> int:
     return low * area
 
 
-def _parts(messages: Sequence[Message]) -> list[str]:
-    """What the tokenizer gets of user and assistant turns, with one token in the place of each image's."""
-    return [
-        _turn(message.role, message.content.replace(MARK, _IMAGE)) for message in messages if message.role != "system"
-    ]
-
-
-def _turn(role: str, content: str) -> str:
-    if role == "user":
-        return f"<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
-    return f"{content}<|im_end|>\n"
-
-
 @lru_cache(64)
 def _system_tokens(base: Path, system: str) -> int:
     text = f"<|im_start|>system\n{system}<|im_end|>\n"
@@ -168,11 +163,7 @@ def _system_tokens(base: Path, system: str) -> int:
 
 
 def _header(file: str) -> tuple[Size, bool]:
-    """(width, height) in px as the file is stored, and whether it is to be shown turned (EXIF).
-
-    Raises:
-        ValueError: it has no header that can be read.
-    """
+    """(width, height) in px as the file is stored, and whether it is to be shown turned (EXIF)."""
     try:
         with Image.open(file, formats=readable()) as image:
             return image.size, image.getexif().get(ExifTags.Base.Orientation, 1) != 1

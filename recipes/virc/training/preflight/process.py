@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -27,21 +27,15 @@ class _Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def step(request: SftRequest | RlRequest, python: Path, recipes: Path) -> Step:
-    """The process that checks.
-
-    Args:
-        python: the engine's interpreter.
-        recipes: folder with the code of this package.
-    """
+    """The process that checks: `python` is the engine's interpreter, `recipes` the folder with this package."""
     env = {
         "PYTHONPATH": str(recipes),
         "PYTHONDONTWRITEBYTECODE": "",
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",  # there are several processes already
     }
-    return Step(
-        (str(python), "-m", "virc.training.preflight.process", _encoded(request).decode()), "check the rows", env
-    )
+    argv = (str(python), "-m", "virc.training.preflight.process", _encoded(request).decode())
+    return Step(argv, "check the rows", env)
 
 
 def read(stdout: str) -> Result:
@@ -52,7 +46,7 @@ def read(stdout: str) -> Result:
         EngineError: it printed something else.
     """
     try:
-        reply = msgspec.json.decode(stdout, type=_Reply, dec_hook=_path)
+        reply = msgspec.json.decode(stdout, type=_Reply, dec_hook=lambda kind, value: kind(value))
     except msgspec.MsgspecError as error:
         raise EngineError("the check of the rows printed no result") from error
     if reply.result:
@@ -70,10 +64,9 @@ def main(words: list[str]) -> int:
     try:
         request = _request(words[0])
         tools.load(request.loads)
-        if isinstance(request, RlRequest):
-            reply = _Reply(rl.check(request, _progress()))
-        else:
-            reply = _Reply(sft.check(request, _progress()))
+        progress = _progress()
+        found = rl.check(request, progress) if isinstance(request, RlRequest) else sft.check(request, progress)
+        reply = _Reply(found)
     except VircError as error:
         reply = _Reply(error=fields_of(error))
     print(_encoded(reply).decode())
@@ -83,7 +76,8 @@ def main(words: list[str]) -> int:
 def _request(word: str) -> SftRequest | RlRequest:
     try:
         text = word.encode() if word.startswith("{") else contents(Path(word), _MOST_BYTES)
-        return msgspec.json.decode(text, type=SftRequest | RlRequest, dec_hook=_path)  # type: ignore[arg-type]
+        kinds: Any = SftRequest | RlRequest
+        return cast(SftRequest | RlRequest, msgspec.json.decode(text, type=kinds, dec_hook=lambda kind, it: kind(it)))
     except (OSError, msgspec.MsgspecError) as error:
         raise VircError(f"this is not a request: {error}") from error
 
@@ -102,10 +96,6 @@ def _progress() -> Callable[[str], None]:
 
 def _encoded(value: SftRequest | RlRequest | _Reply) -> bytes:
     return msgspec.json.encode(value, enc_hook=str)
-
-
-def _path(kind: type, value: Any) -> Any:
-    return kind(value)
 
 
 if __name__ == "__main__":

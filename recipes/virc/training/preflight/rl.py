@@ -6,7 +6,7 @@ here: every row has an image, a question, an answer and no more tokens than ther
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,16 +35,21 @@ from virc.reasoning.protocol import FILE_NAME, Protocol, fill
 from virc.rewards import registry as rewards
 from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
-from virc.training.lengths import counted as counts
 from virc.training.lengths.counted import Counted
 from virc.training.lengths.rl import Counting, counting, lengths, shown
-from virc.training.preflight.sft import STOPS, check_coordinates, check_found, counted_fields, no_protocol, useless
+from virc.training.preflight.sft import (
+    check_coordinates,
+    check_found,
+    count_faults,
+    count_rows,
+    counted_fields,
+    no_protocol,
+)
 from virc.training.preflight.types import Result, RlRequest
 
 OnProgress = Callable[[str], None]
 TRAIN, VALIDATION = "train.parquet", "validation.parquet"
 _READ = 200  # rows in which a chat protocol is searched for
-_LONGEST = 16
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,17 +77,18 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         found, _ = changed(change, row)
         if found.record is None:
             raise found.fault or DataError("it cannot be read")
-        record = self._placed(found.record)
+        # Images by absolute path; those stored in the row are written to the run's folder.
+        pictures = tuple(Picture(self._place(each), confined=False) for each in found.record.images)
+        record = msgspec.structs.replace(found.record, images=pictures)
         if self.request.rollout == "multi_turn":
             yield prompts.opening(self._prompted(record))
             return
         for unit in rl.split(record, self.protocol.grammar):
-            yield self._with_tools(unit)
-
-    def _placed(self, record: Record) -> Record:
-        """The record with images by absolute path; those stored in the row are written to the run's folder."""
-        pictures = tuple(Picture(self._place(each), confined=False) for each in record.images)
-        return msgspec.structs.replace(record, images=pictures)
+            if self.request.tools and unit.messages[0].role == "system":  # which offers the added tools
+                system = msgspec.structs.replace(unit.messages[0], content=self.protocol.system)
+                yield msgspec.structs.replace(unit, messages=(system, *unit.messages[1:]))
+            else:
+                yield unit
 
     def _place(self, picture: Picture) -> str:
         if picture.data is not None:
@@ -94,19 +100,23 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
     def _prompted(self, record: Record) -> Record:
         """The problem as the chat protocol puts it to the model, with the sizes that the model sees."""
-        protocol, record = self.speaker_of(record).protocol, self._problem(record)
+        protocol, question = self.speaker_of(record).protocol, question_with_choices(record)
+        images = tuple(record.images[at] for at in inputs_of(record))
+        if record.messages and self.chat_protocol:
+            text = next(each.content for each in record.messages if each.role == "user").replace(MARK, "")
+            question = question_of(text, self.chat_protocol, len(images)) or question
         sizes = [
             SQUARE if self.counting.square else shown(image_size(Path(each.name), each.name), self.counting)
-            for each in record.images
+            for each in images
         ]
         lines = (
             fill(protocol.image_line, index=index, width=width, height=height)
             for index, (width, height) in enumerate(sizes)
         )
-        text = fill(protocol.first, images="\n".join(lines), question=record.question)
+        text = fill(protocol.first, images="\n".join(lines), question=question)
         system = [Message("system", protocol.system)] if protocol.system else []
         messages = (*system, Message("user", MARK * len(sizes) + text))
-        return msgspec.structs.replace(record, messages=messages)
+        return msgspec.structs.replace(record, messages=messages, images=images, question=question)
 
     def speaker_of(self, record: Record) -> Speaker:
         """The chat protocol of a row, and its reward."""
@@ -116,22 +126,6 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     def own(self) -> Speaker:
         """The stage's own system."""
         return Speaker(self.protocol, self.request.reward, 1, self.request.beside)
-
-    def _problem(self, record: Record) -> Record:
-        """The problem alone: the question with its choices, and its images."""
-        question = question_with_choices(record)
-        images = tuple(record.images[at] for at in inputs_of(record))
-        if record.messages and self.chat_protocol:
-            text = next(each.content for each in record.messages if each.role == "user").replace(MARK, "")
-            question = question_of(text, self.chat_protocol, len(images)) or question
-        return msgspec.structs.replace(record, messages=(), images=images, question=question)
-
-    def _with_tools(self, unit: Record) -> Record:
-        """The unit with a system message that offers the added tools."""
-        if not self.request.tools or unit.messages[0].role != "system":
-            return unit
-        system = msgspec.structs.replace(unit.messages[0], content=self.protocol.system)
-        return msgspec.structs.replace(unit, messages=(system, *unit.messages[1:]))
 
 
 class _Checked(msgspec.Struct, frozen=True):
@@ -161,10 +155,10 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
     store = PictureStore(request.folder)
     trained = _checked(request, request.source, TRAIN, counts_by, store, on_progress)
     if len(trained.chosen) < request.batch:
+        few = len(trained.chosen)
         raise DataError(
-            f"{len(trained.chosen)} rows are fewer than the {request.batch} prompts of a step",
-            f"--set train_batch_size={len(trained.chosen)} --set ppo_mini_batch_size={len(trained.chosen)}, "
-            "or more rows",
+            f"{few} rows are fewer than the {request.batch} prompts of a step",
+            f"--set train_batch_size={few} --set ppo_mini_batch_size={few}, or more rows",
         )
     tried = None
     if request.validation:
@@ -191,14 +185,10 @@ def _checked(
     repeated = sum(count - 1 for count in seen.values())
     faults.update({"id_repeated": repeated} if repeated else {})
     scorable = _scorable(part, request)
-    counted = counts.count(
-        partial(lengths, part.counting), request.prompt_length, part.rows(), found.rows, request.workers,
-        lambda number: on_progress(f"row {number} of {found.rows}"),
+    counted, chosen = count_rows(
+        partial(lengths, part.counting), request, "prompt_length", part.rows(), found.rows,
+        request.probe if name == TRAIN else 0, part.protocol.coordinates, on_progress,
     )  # fmt: skip
-    if counted.over and (not request.filter_overlong or not counted.within):
-        raise counts.too_long(counted, part.protocol.coordinates, "prompt_length")
-    probed = request.probe and name == TRAIN
-    chosen = counted.longest(request.probe) if probed else counted.within
     media: set[str] = set()
     _write(request.folder / name, part, set(chosen), media)
     return _Checked(part, request.folder / name, found, counted, chosen, faults, off_grid, scorable, media)
@@ -210,14 +200,20 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
     given = request.protocol and read_protocol(request.protocol)
     own = None if holds == "problems" else given or _beside(source)
     if own is None and holds != "problems" and not request.sources:  # rows of several systems show no one chat protocol
-        own = _shown(source)
+        try:
+            own = study_file(source, _READ).protocol
+        except DataError as error:
+            raise no_protocol(source, error) from error
     if request.rollout == "multi_turn":  # it is the model that is spoken to, whatever the rows were made with
         trained = request.chat_protocol if request.chat_protocol.name != "own" else None
         protocol = given or trained or own or request.chat_protocol
     else:
         assert own
         protocol = own
-    _check_images(protocol, request)
+    for name, speaker in request.sources.items():  # the rows of a stage show images in one way
+        if speaker.protocol.images != protocol.images:
+            shown_so = f"images: {speaker.protocol.images}, and the stage itself {protocol.images}"
+            raise ConfigError(f"the source {name} has {shown_so}", "train on its rows in a stage of their own")
     return _Part(
         request=request,
         source=source,
@@ -226,14 +222,6 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
         counting=msgspec.structs.replace(rules, square=protocol.images == "square_1000"),
         store=store,
     )
-
-
-def _check_images(protocol: Protocol, request: RlRequest) -> None:
-    """Refuse sources that show images in another way: the rows of a stage are shown in one."""
-    for name, speaker in request.sources.items():
-        if speaker.protocol.images != protocol.images:
-            shown_so = f"images: {speaker.protocol.images}, and the stage itself {protocol.images}"
-            raise ConfigError(f"the source {name} has {shown_so}", "train on its rows in a stage of their own")
 
 
 def _beside(source: Source) -> Protocol | None:
@@ -245,18 +233,6 @@ def _beside(source: Source) -> Protocol | None:
     first = next(get(source.format).read(source), None)
     messages = first.record.messages if first and first.record else ()
     return protocol if messages and messages[0].content == protocol.system else None
-
-
-def _shown(source: Source) -> Protocol:
-    """The chat protocol that rows show.
-
-    Raises:
-        DataError: they show none, or several.
-    """
-    try:
-        return study_file(source, _READ).protocol
-    except DataError as error:
-        raise no_protocol(source, error) from error
 
 
 def _faults(seen: Counter[bytes], row: Row) -> Iterator[Fault]:
@@ -281,9 +257,6 @@ def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
 
     Returns:
         How many rows have a fault of each kind; images that are not shown at the size of their file.
-
-    Raises:
-        DataError: a row has a fault that keeps it from being rolled out.
     """
     rules = Rules("prompts", part.protocol.coordinates, part.protocol)
     faults: Counter[str] = Counter()
@@ -296,10 +269,7 @@ def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
             off_grid += result.counts.off_grid
         else:
             its = tuple(fault for each in row.record.images if (fault := decoded(each).fault))
-        for fault in its:
-            if fault.kind in STOPS:
-                raise useless(part.source, "some rows", Counter([fault.kind]), row.number, fault)
-        faults.update({fault.kind for fault in its})
+        count_faults(part.source, row, its, faults)
     return faults, off_grid
 
 
@@ -351,7 +321,7 @@ def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Re
         file=request.home / TRAIN,
         dataset=request.source.name,
         entry={},
-        media=Path(_common(path for each in both for path in each.media)),
+        media=Path(os.path.commonpath([path for each in both for path in each.media])),  # the reward opens no others
         validation=request.home / VALIDATION if tried else None,
         validation_rows=len(tried.chosen) if tried else 0,
         off_grid=trained.off_grid,
@@ -359,8 +329,3 @@ def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Re
         lacking=dict(sum((each.scorable.lacking for each in both), Counter[str]())),
         lacks="; ".join(f"{name} {why}" for each in both for name, why in each.scorable.why.items()),
     )
-
-
-def _common(folders: Iterable[str]) -> str:
-    """The folder that holds all of these: the reward opens images in it only."""
-    return os.path.commonpath(list(folders))

@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.lengths import counted as counts
 from virc.training.lengths.counted import Counted
 from virc.training.lengths.sft import counting, lengths
-from virc.training.preflight.types import Result, SftRequest
+from virc.training.preflight.types import Result, RlRequest, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
 """What models of a type were trained to count boxes in."""
@@ -38,7 +38,7 @@ _UNITS: dict[Coordinates, str] = {
     "thousand": "thousandths of the sides",
 }
 """The coordinates that stock models use; other ones are for a system to teach."""
-STOPS = {"row", "image_missing", "image_unreadable", "image_broken"}
+_STOPS = {"row", "image_missing", "image_unreadable", "image_broken"}
 """Faults of a row checked closely that keep it from training or inference."""
 _LONGEST = 16
 
@@ -67,24 +67,52 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
     if certain and protocol.tools and not request.mixed_coordinates:
         check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
     rows = get(source.format).read(source)
-    counted = counts.count(
-        partial(lengths, rules), request.cutoff, rows, found.rows, request.workers,
-        lambda number: on_progress(f"row {number} of {found.rows}"),
+    counted, chosen = count_rows(
+        partial(lengths, rules), request, "cutoff_len", rows, found.rows, request.probe, protocol.coordinates,
+        on_progress,
     )  # fmt: skip
-    if counted.over and (not request.filter_overlong or not counted.within):
-        raise counts.too_long(counted, protocol.coordinates)
-    chosen = counted.longest(request.probe) if request.probe else counted.within
     if len(chosen) < found.rows:
         source = _fewer(source, set(chosen), request.folder, protocol)
-    return _result(source, found, counted, chosen, protocol, faults)
+    entry: dict[str, Any] = {key: source.info[key] for key in ("formatting", "columns", "tags") if key in source.info}
+    if not found.images:  # a column that no row has would stop LLaMA-Factory
+        entry["columns"] = {key: name for key, name in entry["columns"].items() if key != "images"}
+    return Result(
+        **counted_fields(found, counted, chosen, faults),
+        shrunk=sum(counted.shrunk[at] for at in chosen),
+        turned=counted.turned,
+        otherwise=found.rows - found.with_system(protocol.system),
+        protocol=protocol,
+        file=source.file.absolute(),
+        dataset=source.name,
+        entry=entry,
+        media=source.media.absolute(),
+    )
+
+
+def count_rows(
+    measure: counts.Measure, request: SftRequest | RlRequest, setting: str, rows: Iterable[Row], number_of_rows: int,
+    probe: int, coordinates: Coordinates, on_progress: OnProgress,
+) -> tuple[Counted, Sequence[int]]:  # fmt: skip
+    """The lengths of all rows, and the places of those that are taken: with `probe` so many of the longest.
+
+    Args:
+        setting: the stage's name for the longest row in tokens.
+
+    Raises:
+        DataError: rows are longer, and are not left out; or all of them are.
+    """
+    most = request.cutoff if isinstance(request, SftRequest) else request.prompt_length
+    counted = counts.count(
+        measure, most, rows, number_of_rows, request.workers,
+        lambda number: on_progress(f"row {number} of {number_of_rows}"),
+    )  # fmt: skip
+    if counted.over and (not request.filter_overlong or not counted.within):
+        raise counts.too_long(counted, coordinates, setting)
+    return counted, counted.longest(probe) if probe else counted.within
 
 
 def _with_entry(source: Source) -> Source:
-    """The source with the entry of `dataset_info.json` that its rows need, where it has none.
-
-    Raises:
-        DataError: its format is another, or its entry makes LLaMA-Factory read it in another way.
-    """
+    """The source with the entry of `dataset_info.json` that its rows need, where it has none."""
     if source.format not in (sft.NAME, trajectories.NAME):
         raise DataError(
             f"{source.file} is of the format {source.format}, which LLaMA-Factory does not read",
@@ -101,11 +129,7 @@ def _with_entry(source: Source) -> Source:
 
 
 def check_found(source: Source, found: Survey) -> None:
-    """Refuse a file without rows, or with rows that cannot be trained on.
-
-    Raises:
-        DataError: so it is.
-    """
+    """Raise `DataError` for a file without rows, or with rows that cannot be trained on."""
     if not found.rows:
         raise DataError(f"{source.file} holds no rows")
     if found.wrong:
@@ -114,11 +138,7 @@ def check_found(source: Source, found: Survey) -> None:
 
 
 def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
-    """The error for rows that cannot be trained on.
-
-    Args:
-        rows: how many; `kinds` are their faults, `fault` that of row `number`.
-    """
+    """The error for rows that cannot be trained on: `kinds` are their faults, `fault` that of row `number`."""
     listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
     return DataError(
         f"{rows} cannot be trained on ({listed}); row {number}: {fault.message}",
@@ -129,10 +149,6 @@ def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: 
 def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> Protocol | None:
     """The chat protocol in the file that the request names; where it names none, of the one beside the rows and that
     of the stage's system the first that is theirs.
-
-    Raises:
-        ConfigError: a file cannot be read.
-        DataError: the file that the request names is of other rows.
     """
     if request.protocol is None:
         beside = source.media / FILE_NAME
@@ -152,9 +168,6 @@ def _closely(source: Source, found: Survey, protocol: Protocol | None) -> tuple[
 
     Returns:
         Those without faults, all where there are none; how many others have a fault of each kind.
-
-    Raises:
-        DataError: a row has a fault that keeps it from being trained on.
     """
     by_chat_protocol = Rules("solutions", protocol.coordinates, protocol) if protocol else None
     rules = by_chat_protocol or rules_for(source, found.kept, "auto")[0]
@@ -162,20 +175,21 @@ def _closely(source: Source, found: Survey, protocol: Protocol | None) -> tuple[
     faults: Counter[str] = Counter()
     for row in found.kept:
         its = check_row(rules, row).faults
-        for fault in its:
-            if fault.kind in STOPS:
-                raise useless(source, "some rows", Counter([fault.kind]), row.number, fault)
-        faults.update({fault.kind for fault in its})
+        count_faults(source, row, its, faults)
         good += [] if its else [row]
     return good or found.kept, faults
 
 
-def _chat_protocol_found(source: Source, rows: Sequence[Row]) -> tuple[Protocol, bool]:
-    """The chat protocol that rows show, and whether they tell what their boxes mean.
+def count_faults(source: Source, row: Row, its: Iterable[Fault], faults: Counter[str]) -> None:
+    """Count a row's kinds of faults; raise `DataError` for one that keeps it from training or inference."""
+    for fault in its:
+        if fault.kind in _STOPS:
+            raise useless(source, "some rows", Counter([fault.kind]), row.number, fault)
+    faults.update({fault.kind for fault in its})
 
-    Raises:
-        DataError: they show none, or several.
-    """
+
+def _chat_protocol_found(source: Source, rows: Sequence[Row]) -> tuple[Protocol, bool]:
+    """The chat protocol that rows show, and whether they show what their boxes mean."""
     records = [row.record for row in rows if row.record]
     try:
         found = study(records, numbers=[row.number for row in rows])
@@ -193,11 +207,7 @@ def no_protocol(source: Source, error: DataError) -> DataError:
 
 
 def check_coordinates(source: Source, base: str, model_type: str, written: Coordinates) -> None:
-    """Refuse rows whose boxes the base was not trained to write.
-
-    Raises:
-        DataError: so it is.
-    """
+    """Raise `DataError` for rows whose boxes the base was not trained to write."""
     taken = TAKES[model_type]
     if written in _UNITS and _UNITS[written] != _UNITS[taken]:
         raise DataError(
@@ -208,11 +218,7 @@ def check_coordinates(source: Source, base: str, model_type: str, written: Coord
 
 
 def _fewer(source: Source, places: Collection[int], folder: Path | None, protocol: Protocol) -> Source:
-    """The rows at some places of a file as a separate dataset, whose images stay where they are.
-
-    Raises:
-        UsageError: the folder is missing or in use.
-    """
+    """The rows at some places of a file as a separate dataset, whose images stay where they are."""
     if folder is None:
         raise UsageError("not all rows are to be trained on, and no folder is named for those that are")
     format = get(source.format)
@@ -229,22 +235,6 @@ class _InPlace(PictureStore):
     def name(self, picture: Picture, record: Record) -> str:
         """The path of the file."""
         return str(Path(llamafactory.file_of(picture)).absolute())
-
-
-def _result(
-    source: Source, found: Survey, counted: Counted, chosen: Sequence[int], protocol: Protocol, faults: Counter[str]
-) -> Result:
-    return Result(
-        **counted_fields(found, counted, chosen, faults),
-        shrunk=sum(counted.shrunk[at] for at in chosen),
-        turned=counted.turned,
-        otherwise=found.rows - found.with_system(protocol.system),
-        protocol=protocol,
-        file=source.file.absolute(),
-        dataset=source.name,
-        entry=_entry(source, found.images),
-        media=source.media.absolute(),
-    )
 
 
 def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
@@ -266,11 +256,3 @@ def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], fault
         "looked_at": len(found.kept),
         "faults": dict(faults.most_common()),
     }
-
-
-def _entry(source: Source, images: int) -> dict[str, Any]:
-    """What LLaMA-Factory is to know of the rows; a column that no row has would stop it."""
-    entry: dict[str, Any] = {key: source.info[key] for key in ("formatting", "columns", "tags") if key in source.info}
-    if not images:
-        entry["columns"] = {key: name for key, name in entry["columns"].items() if key != "images"}
-    return entry

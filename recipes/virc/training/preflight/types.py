@@ -25,9 +25,7 @@ class SftRequest(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
         probe: train on this many of the longest rows only; 0: on all.
         folder: new folder for the rows to train on, where those are not all rows of `source`.
         protocol: file of the rows' chat protocol; None: the one beside the rows, else the one they show.
-        chat_protocol: of the stage's system, where that has one: that of rows with its system message, unless another
-        lies
-            beside them.
+        chat_protocol: of the stage's system: that of rows with its system message, unless another is beside them.
         mixed_coordinates: take boxes that the base was not trained to write.
         loads: files of tools of the user's own that the rows' chat protocol may name.
         workers: processes that count.
