@@ -71,7 +71,8 @@ def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> li
     for at, each in enumerate(found):
         ways: list[list[str]] = [sorted(names - {*each.overlays}) for names in fitting if {*each.overlays} < names]
         if each.fits is False and ways:
-            found[at] = msgspec.structs.replace(each, helps=f"add {','.join(min(ways, key=len))}")
+            fewest: list[str] = min(ways, key=len)
+            found[at] = msgspec.structs.replace(each, helps=f"add {','.join(fewest)}")
     return found
 
 
