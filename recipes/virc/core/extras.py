@@ -58,4 +58,7 @@ def _packages(wanted: list[str], extra: str) -> Iterator[str]:
 def _installed(package: str) -> bool:
     from importlib import metadata
 
-    return any(metadata.Distribution.discover(name=package))
+    try:
+        return bool(metadata.distribution(package))
+    except metadata.PackageNotFoundError:
+        return False
