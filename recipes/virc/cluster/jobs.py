@@ -98,12 +98,7 @@ def move(run: Run, ray_address: str) -> None:
 def placed(plan: Plan, run: Run, info: Info, number: int, place: Place, job: str | None) -> Plan:
     """The plan of an attempt with its process where the run belongs: here, on a Ray cluster, or on a job's nodes.
 
-    Args:
-        number: of the attempt.
-        job: id of the Slurm job this process is in.
-
-    Raises:
-        ConfigError: the run's `run.json` does not name its cluster.
+    `job` is the id of the Slurm job this process is in. Raises ConfigError if `run.json` does not name its cluster.
     """
     if not job and info.launcher != "ray":
         return plan

@@ -94,11 +94,7 @@ def site_path(env: Mapping[str, str]) -> Path:
 
 
 def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
-    """Read a site file.
-
-    Args:
-        path: None: that of this user, which need not be there.
-        env: environment variables.
+    """Read a site file; without a path that of this user, which need not be there.
 
     Raises:
         ConfigError: it cannot be read, or a key is unknown or has a value of the wrong kind.
@@ -111,11 +107,7 @@ def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
 
 
 def site_of(info: Info) -> Site:
-    """The site that a run was begun for.
-
-    Raises:
-        ConfigError: the run's `run.json` does not hold one.
-    """
+    """The site that a run was begun for. Raises ConfigError if the run's `run.json` does not hold one."""
     return _site(info.site, f"site of the run {info.name}")
 
 
@@ -132,10 +124,7 @@ def check_paths(paths: Mapping[str, Path], site: Site) -> str | None:
         paths: what it is (`the data`) -> the path; links are followed.
 
     Returns:
-        A warning, if the site does not list the shared folders.
-
-    Raises:
-        SetupError: a path is in no shared folder.
+        A warning, if the site does not list the shared folders; raises SetupError if a path is in none of them.
     """
     if not site.shared:
         return "the nodes must see the paths of this run; with shared: in the site file virc checks that"
@@ -153,9 +142,8 @@ def job_script(
     """The batch script of a run, which is also what resumes it. Its log needs the folder `run.folder / LOGS`.
 
     Args:
-        settings: of the run's stage.
+        settings, kind: of the run's stage.
         python: interpreter that has virc.
-        kind: of the run's stage.
     """
     command = shlex.join((python, "-m", "virc_cli", "train", "--resume", "--name", run.name))
     lines = [

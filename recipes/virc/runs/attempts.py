@@ -43,11 +43,7 @@ def attempts(run: Run) -> list[Attempt]:
 
 
 def alone(run: Run) -> AbstractContextManager[None]:
-    """Hold a run, for an attempt at it or to remove it.
-
-    Raises:
-        ConfigError: another process holds it.
-    """
+    """Hold a run, for an attempt at it or to remove it. Raises ConfigError if another process holds it."""
     busy = ConfigError(f"another process trains or removes {run.name}", f"virc runs tail {run.name}")
     return held(run.folder / "attempt", busy)
 

@@ -101,11 +101,7 @@ def step_of(run: Run, folder: Path) -> int:
 
 
 def checkpoint(run: Run, step: str) -> Checkpoint:
-    """The run's whole checkpoint of that step.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """The run's whole checkpoint of that step. Raises ConfigError if there is none."""
     found = checkpoints(run)
     for each in found:
         if str(each.step) == step:

@@ -63,11 +63,7 @@ class Panel(msgspec.Struct, frozen=True):
 
 
 def read(run: Run) -> Drawn:
-    """What is drawn of a run.
-
-    Raises:
-        ConfigError: it has no metrics.
-    """
+    """What is drawn of a run. Raises ConfigError if it has no metrics."""
     courses: dict[str, Course] = {}
     resumed: list[tuple[int, int]] = []
     attempt = None

@@ -39,12 +39,7 @@ def _is_in(path: str, folder: str) -> bool:
 
 
 def remove(run: Run) -> None:
-    """Delete a run; of one that is a link, the link alone.
-
-    Raises:
-        ConfigError: somebody else works on it.
-        OSError: the disk refuses.
-    """
+    """Delete a run; of one that is a link, the link alone. Raises ConfigError if another process works on it."""
     with attempts.alone(run):
         take_away(run.folder)
 

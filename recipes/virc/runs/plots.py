@@ -41,11 +41,7 @@ def draw(runs: Sequence[Run], title: str) -> bytes:
 
 
 def picture(fill: Callable[["Figure"], None]) -> bytes:
-    """A PNG of what is drawn into an empty figure.
-
-    Raises:
-        SetupError: matplotlib is not installed.
-    """
+    """A PNG of what is drawn into an empty figure. Raises SetupError if matplotlib is not installed."""
     try:
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -93,7 +89,11 @@ def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
         _panel(axes, panel, drawn)
     figure.suptitle(_plain(title), fontsize="large", fontweight="bold")
     if len(drawn) > 1:
-        _legend(figure, drawn, _colours(len(drawn)))
+        names = [_plain(run.name) for run in drawn]
+        columns = max(1, min(len(drawn), 150 // (8 + max(map(len, names)))))
+        place = "outside lower center"
+        handles = _handles(_colours(len(drawn)), 2.5)
+        figure.legend(handles, names, loc=place, ncols=columns, frameon=False, fontsize="small")
 
 
 def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
@@ -119,20 +119,13 @@ def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
         place: Any = "right" if len(names) == 1 else "center"
         axes.set_title("▲ beyond the axis, or not a number", loc=place, fontsize="small", color="0.4")
     if len(names) > 1:
-        _name_lines(axes, names, colours)
+        words = [_plain(name.rpartition(".")[2].replace("_", " ")) for name in names]
+        axes.legend(
+            _handles(colours, 2), words, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=len(words), frameon=False,
+            fontsize="x-small", handlelength=1, columnspacing=1,
+        )  # fmt: skip
     if panel.title in MAIN and not several:
         _label_attempts(axes, drawn[0].resumed)
-
-
-def _name_lines(axes: "Axes", names: Sequence[str], colours: Sequence[Any]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], color=colour, linewidth=2) for colour in colours]
-    words = [_plain(name.rpartition(".")[2].replace("_", " ")) for name in names]
-    axes.legend(
-        handles, words, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=len(words), frameon=False,
-        fontsize="x-small", handlelength=1, columnspacing=1,
-    )  # fmt: skip
 
 
 def limits(values: Sequence[float]) -> tuple[float, float] | None:
@@ -237,13 +230,10 @@ def _colours(count: int) -> list[Any]:
     return [mpl.colormaps["turbo"](0.05 + 0.9 * index / (count - 1)) for index in range(count)]
 
 
-def _legend(figure: "Figure", drawn: Sequence[Drawn], colours: Sequence[Any]) -> None:
+def _handles(colours: Sequence[Any], width: float) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=colour, linewidth=2.5) for colour in colours]
-    columns = max(1, min(len(drawn), 150 // (8 + max(len(_plain(run.name)) for run in drawn))))
-    names = [_plain(run.name) for run in drawn]
-    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
+    return [Line2D([], [], color=colour, linewidth=width) for colour in colours]
 
 
 def _plain(text: str) -> str:

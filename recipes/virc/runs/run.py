@@ -197,11 +197,7 @@ def _created(run: Run) -> str:
 
 
 def find(workspace: Path, name: str) -> Run:
-    """The run of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """The run of that name. Raises ConfigError if there is none."""
     run = Run(workspace / FOLDER / name)
     if "/" in name or name.startswith(".") or not is_file(run.folder / "run.json"):
         known = [each.name for each in discover(workspace)]
@@ -222,11 +218,7 @@ def newest_finished(workspace: Path, system: str, stage: str, root: str) -> Run 
 
 
 def info(run: Run) -> Info:
-    """What the run is.
-
-    Raises:
-        ConfigError: its `run.json` cannot be read.
-    """
+    """What the run is. Raises ConfigError if its `run.json` cannot be read."""
     return read_json(run.folder / "run.json", Info)
 
 

@@ -9,11 +9,7 @@ from virc.runs.run import Run, State
 
 
 def step_line(metric: Metric, left: float | None) -> str:
-    """One line of metrics.
-
-    Args:
-        left: seconds the attempt still takes.
-    """
+    """One line of metrics; `left` are the seconds that the attempt still takes."""
     main = "reward" if metric.response_length is not None else "loss"
     values = (
         (main, nan if diverged(metric) and metric.main is None else metric.main),

@@ -108,7 +108,12 @@ def resolve(
     layers += [("option", given or {})]
     values, origins = merged(layers)
     for fault in fitting.faults(values, kind, noun="setting"):
-        raise _refused(fault, origins, system, stage_name)
+        name = ".".join(fault.path)
+        if isinstance(fault, fitting.Missing):
+            lacks = f"{system.name}-{stage_name} lacks the setting {name}"
+            raise ConfigError(lacks, f"for example --set {name}=VALUE")
+        origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
+        raise ConfigError(f"{fault.message} ({origin})" if origin else fault.message, hint_for(fault))
     return Resolved(system, stage_name, msgspec.convert(values, kind, strict=False), origins, names)
 
 
@@ -144,18 +149,13 @@ def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> 
 
 def of_kind(system: System, stage_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the settings for every stage that are for this one too: others that stages of another kind have go."""
-    others = {name for each in kinds(system) for name in CONFIGS[each].__struct_fields__}
+    others = {name for each in system.stages.values() for name in CONFIGS[each.kind].__struct_fields__}
     own = _fields(system, stage_name)
     return {name: value for name, value in settings.items() if name in own or name not in others}
 
 
 def _fields(system: System, stage_name: str) -> tuple[str, ...]:
     return CONFIGS[stage(system, stage_name).kind].__struct_fields__
-
-
-def kinds(system: System) -> tuple[str, ...]:
-    """The kinds of its stages, each once."""
-    return tuple(dict.fromkeys(each.kind for each in system.stages.values()))
 
 
 def merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -212,14 +212,6 @@ def assigned(text: str, kind: Any) -> dict[str, Any]:
     result: dict[str, Any] = {}
     nested.put(result, path, content)
     return result
-
-
-def _refused(fault: fitting.Fault, origins: Mapping[str, str], system: System, stage_name: str) -> ConfigError:
-    name = ".".join(fault.path)
-    if isinstance(fault, fitting.Missing):
-        return ConfigError(f"{system.name}-{stage_name} lacks the setting {name}", f"for example --set {name}=VALUE")
-    origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
-    return ConfigError(f"{fault.message} ({origin})" if origin else fault.message, hint_for(fault))
 
 
 def hint_for(fault: fitting.Fault) -> str | None:

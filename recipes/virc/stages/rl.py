@@ -136,11 +136,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     engine: dict[str, Any] = field(default_factory=dict)
 
     def validation_name(self) -> str | None:
-        """The setting `validation` with its {…} filled.
-
-        Raises:
-            ConfigError: `variant` lacks a word.
-        """
+        """The setting `validation` with its {…} filled. Raises ConfigError if `variant` lacks a word."""
         return self.validation and filled(self.validation, self.variant, "validation")
 
     @property

@@ -40,11 +40,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     variant: dict[str, str] = {}
 
     def data_name(self) -> str:
-        """The setting `data` with its {…} filled.
-
-        Raises:
-            ConfigError: `variant` lacks a word.
-        """
+        """The setting `data` with its {…} filled. Raises ConfigError if `variant` lacks a word."""
         return filled(self.data, self.variant)
 
 

@@ -56,11 +56,7 @@ def write(run: Run, all_notes: Iterable[Note]) -> None:
 
 
 def signs(metrics: Sequence[Metric]) -> dict[Health, str]:
-    """The signs after the last step, each with a sentence that gives numbers.
-
-    Args:
-        metrics: of a run, in the order of its steps.
-    """
+    """The signs after the last step of a run's metrics, each with a sentence that gives numbers."""
     steps = [metric for metric in metrics if metric.response_length is not None]
     return dict(_found(steps)) if steps else {}
 

@@ -135,11 +135,7 @@ def settings_text(resolved: Resolved) -> str:
 
 
 def model_type(folder: Path) -> str:
-    """The `model_type` of a model folder.
-
-    Raises:
-        ConfigError: its config.json cannot be read or names none.
-    """
+    """The `model_type` of a model folder. Raises ConfigError if its config.json cannot be read or names none."""
     file = folder / "config.json"
     try:
         return str(json.loads(contents(file, 2**20))["model_type"])

@@ -30,7 +30,6 @@ from virc.stages.resolve import Resolved
 from virc.tools import registry as tools
 from virc.training import inputs, rl_setup
 from virc.training.estimate import fits
-from virc.training.estimate.registry import ESTIMATORS
 from virc.training.estimate.sft import USUAL, Estimate
 from virc.training.inputs import Base
 from virc.training.preflight import process as preflight
@@ -225,9 +224,7 @@ def estimated(prepared: PreparedRun, here: Machine) -> Estimate:
     """What the stage needs, counted for its rows."""
     resolved, result, shape = prepared.resolved, prepared.result, sizes.of_folder(prepared.base.folder)
     gpu = here.gpus[0].name if here.gpus else USUAL
-    return ESTIMATORS[resolved.kind].estimate(
-        resolved.config, shape, result.longest, result.rows, result.total, gpu=gpu
-    )
+    return fits.ESTIMATORS[resolved.kind](resolved.config, shape, result.longest, result.rows, result.total, gpu=gpu)
 
 
 def check_machine(prepared: PreparedRun, here: Machine, launcher: str, report: Reporter) -> None:

@@ -32,7 +32,7 @@ from virc.stages import resolve as stages
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.training import inputs, prepare, rl_setup
-from virc.training.estimate.registry import ESTIMATORS
+from virc.training.estimate.fits import ESTIMATORS
 from virc.training.estimate.sft import Estimate
 from virc.training.inputs import Base
 from virc.training.preflight.rl import TRAIN, VALIDATION
@@ -172,4 +172,4 @@ def _needed(resolved: Resolved, base: Base) -> Estimate | None:
         else sizes.published(stages.root_of(resolved))
     )
     config = resolved.config
-    return ESTIMATORS[resolved.kind].estimate(config, known, config.longest) if known else None
+    return ESTIMATORS[resolved.kind](config, known, config.longest) if known else None

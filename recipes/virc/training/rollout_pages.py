@@ -27,11 +27,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 def render(folder: Path, model: str) -> list[str]:
-    """Make traces of what an engine's process has left, and take that away.
-
-    Args:
-        folder: `rollouts/` of the run, next to its copies of the user's tools.
-        model: as the page is to name it.
+    """Make traces of what an engine's process has left in `rollouts/`, and remove that.
 
     Returns:
         Why some could not be made, one clause each.

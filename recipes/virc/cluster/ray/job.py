@@ -41,11 +41,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cluster(address: str | None) -> Cluster:
-    """The cluster at an address.
-
-    Raises:
-        UsageError: there is none, or it is not a dashboard's.
-    """
+    """The cluster at an address. Raises UsageError if there is none, or it is not a dashboard's."""
     if not address:
         raise UsageError("--launcher ray needs the address of a cluster", "--ray-address http://HEAD:8265")
     if not re.fullmatch(r"https?://[^\s/]+/?", address):
@@ -74,11 +70,7 @@ def check_answers(where: Cluster) -> None:
 
 
 def cluster_of(info: Info) -> Cluster:
-    """The cluster that a run was begun for.
-
-    Raises:
-        ConfigError: the run's `run.json` does not hold one.
-    """
+    """The cluster that a run was begun for. Raises ConfigError if the run's `run.json` does not hold one."""
     try:
         return msgspec.convert(info.site, Cluster)
     except msgspec.ValidationError as error:
@@ -86,12 +78,7 @@ def cluster_of(info: Info) -> Cluster:
 
 
 def checked(plan: Plan, folder: Path, required: Mapping[str, Any]) -> Plan:
-    """The same attempt, its process joining a cluster whose nodes have been looked at.
-
-    Args:
-        folder: of the attempt's files.
-        required: as `requirements` makes it.
-    """
+    """The same attempt, its process joining a cluster whose nodes have been checked against `requirements`."""
     argv = (plan.step.argv[0], "-m", _CHECK, str(folder / NODES), "--", *plan.step.argv)
     return _with_file(plan, msgspec.structs.replace(plan.step, argv=argv), folder / NODES, required)
 
@@ -99,13 +86,7 @@ def checked(plan: Plan, folder: Path, required: Mapping[str, Any]) -> Plan:
 def requirements(
     settings: Mapping[str, Any], paths: Mapping[str, Path | str | None], versions: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What the nodes of a cluster must have.
-
-    Args:
-        settings: of the run's stage.
-        paths: what it is (`the data`) -> the path.
-        versions: of the packages of the run's environment.
-    """
+    """What the nodes of a cluster must have; `paths` are by what they are (`the data`), `versions` by package."""
     return {
         "nodes": settings["nodes"],
         "gpus": settings["devices"],
@@ -115,12 +96,7 @@ def requirements(
 
 
 def on_cluster(plan: Plan, run: Run, number: int, where: Cluster) -> Plan:
-    """The same attempt as a job: the process here hands it over, writes what it writes, and ends it when it ends.
-
-    Args:
-        plan: its process is the one on the cluster's head node.
-        number: of the attempt.
-    """
+    """The same attempt as a job on the head node: the process here submits it, writes what it writes, and ends it."""
     folder, step = run.attempt(number).absolute(), plan.step
     python, file = step.argv[0], folder / JOB
     variables = {name: value for name, value in step.env.items() if value}

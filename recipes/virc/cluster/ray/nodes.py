@@ -46,7 +46,7 @@ def joined(nodes: int, gpus: int) -> list[dict[str, Any]]:
 
 
 def refusal(required: Mapping[str, Any]) -> str | None:
-    """Why the cluster cannot run it, in one error_text; None where it can."""
+    """Why the cluster cannot run it; None where it can."""
     nodes, gpus = required["nodes"], required["gpus"]
     there = joined(nodes, gpus)
     if len(there) < nodes:
@@ -67,11 +67,7 @@ def refusal(required: Mapping[str, Any]) -> str | None:
 
 
 def main(file: str) -> int:
-    """Look at the nodes.
-
-    Returns:
-        0 where none lacks anything.
-    """
+    """Check the nodes; returns 0 if none lacks anything."""
     required: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
     ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="warning")
     error_text = refusal(required)

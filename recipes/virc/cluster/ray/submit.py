@@ -24,11 +24,7 @@ _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 def main(file: str) -> int:
-    """Run a job to its end.
-
-    Returns:
-        The exit code of its process; 128 and the signal's number where this process was job_request to end it.
-    """
+    """Run a job to its end; returns its exit code, or 128 and the number of the signal that ended this process."""
     end_with_parent()
     job_request: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
     if any(os.environ.get(name) for name in _TOKENS) or (Path.home() / ".ray" / "auth_token").exists():

@@ -9,14 +9,8 @@ from virc.core.files import contents
 
 RESUME = "resume"
 """Folder of the copy that the trainer can load, beside an attempt's files."""
-PREFIX = "checkpoint-"
-"""Of the names of its folders; the step follows."""
-MERGED = True
-"""Whether a folder is a model as it is."""
-KEEPS_ALL = False
-"""Whether the engine leaves older checkpoints to us."""
-SAVES_WHEN_ASKED = True
-"""Whether it saves on a signal before it ends."""
+# As `checkpoints.Format` documents them.
+PREFIX, MERGED, KEEPS_ALL, SAVES_WHEN_ASKED = "checkpoint-", True, False, True
 
 _MOST_BYTES = 2**28  # the trainer's state holds every step that was logged
 _RESUME_STATE = "optimizer.pt scheduler.pt scaler.pt rng_state*.pth global_step* latest zero_to_*.py".split()
@@ -71,12 +65,7 @@ def complete(folder: Path, base: Path) -> None:
 
 
 def spare(run: Path, last: int | None) -> list[Path]:
-    """Second copies of weights, which an attempt that has ended leaves.
-
-    Args:
-        run: the run's folder.
-        last: step of the newest whole checkpoint; the engine leaves a copy of it beside the folders of checkpoints.
-    """
+    """Second copies of weights, which an attempt that has ended leaves; that of step `last` beside the checkpoints."""
     found = list((run / "logs").glob(f"attempt_*/{RESUME}"))
     output = run / "checkpoints"
     with suppress(OSError, ValueError, KeyError):

@@ -7,14 +7,8 @@ from pathlib import Path
 
 from virc.runs.checkpoint_formats import shards
 
-PREFIX = "global_step_"
-"""Of the names of its folders; the step follows."""
-MERGED = False
-"""Whether a folder is a model as it is; of shards `virc merge` makes one."""
-KEEPS_ALL = True
-"""Whether the engine leaves older checkpoints to us: verl would forget them by age, the best one too."""
-SAVES_WHEN_ASKED = False
-"""Whether it saves on a signal before it ends."""
+# As `checkpoints.Format` documents them; verl would remove old checkpoints by age, the best one too.
+PREFIX, MERGED, KEEPS_ALL, SAVES_WHEN_ASKED = "global_step_", False, True, False
 
 _DATA = "data.pt"  # how far the order of rows has been gone through
 

@@ -1,6 +1,6 @@
 """Which overlays of a stage fit a machine, and for the others why not and what would help."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any, Literal
 
@@ -11,8 +11,8 @@ from virc.envs.hardware import Machine
 from virc.models.sizes import Shape
 from virc.stages import resolve as stages
 from virc.systems.registry import System
+from virc.training.estimate import rl, sft
 from virc.training.estimate.activations import Term
-from virc.training.estimate.registry import ESTIMATORS
 from virc.training.estimate.sft import Estimate
 
 _STATE = {
@@ -35,6 +35,10 @@ JUDGES = (
     "--with rules, which needs none"
 )
 """Ways to a judge (B3)."""
+
+
+ESTIMATORS: Mapping[str, Callable[..., Estimate]] = {"sft": sft.estimate, "rl": rl.estimate}
+"""Kind of a stage -> what estimates its needs."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -86,7 +90,7 @@ def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Mach
         few = _few_gpus(config, machine)
         unknown = f"the base {root} is not on this machine, and its sizes are not known"
         return Verdict(overlays, False if few else None, _devices(config), few.clause if few else unknown)
-    needed = ESTIMATORS[resolved.kind].estimate(config, shape, config.longest)
+    needed = ESTIMATORS[resolved.kind](config, shape, config.longest)
     lack = next(lacking(needed, config, machine), None)
     helps = None
     if lack and _elsewhere(config, machine):

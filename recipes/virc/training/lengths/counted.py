@@ -4,6 +4,7 @@ import heapq
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 import msgspec
 
@@ -13,10 +14,25 @@ from virc.data.check.llamafactory import file_of
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message
 from virc.reasoning.protocol import Coordinates
+from virc.reasoning.resize import Grid
 
 _AT_ONCE = 64  # rows that a process gets together
 _FEW = 2000  # rows that one process has counted before another has started
 _MOST_NAMED = 5
+
+
+class BaseCounting(msgspec.Struct, frozen=True):
+    """What lengths depend on, for every kind of stage.
+
+    Args:
+        base: folder of the weights, with the tokenizer.
+        model_type: of the base.
+        grid: on which the base is shown images.
+    """
+
+    base: Path
+    model_type: str
+    grid: Grid
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -133,12 +149,7 @@ def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
 
 
 def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_len") -> DataError:
-    """The error where rows are longer than the cutoff, with what would help.
-
-    Args:
-        coordinates: what boxes of the rows mean; pixels are those of images that are not made smaller.
-        setting: the stage's name for the cutoff.
-    """
+    """The error where rows are longer than the cutoff, which the stage calls `setting`, with what would help."""
     over = counted.over
     longest = max(over, key=lambda at: counted.tokens[at])
     first = ", ".join(str(counted.numbers[at]) for at in over[:_MOST_NAMED]) + ", …" * (len(over) > _MOST_NAMED)

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import msgspec
-
 from virc.backends.chatml import render
 from virc.backends.checkpoint import image_grid, image_settings, read_json
 from virc.backends.tokenizer import tokenizer
@@ -14,24 +12,14 @@ from virc.core.text import clause
 from virc.data.rows.record import MARK, Record, images_of
 from virc.reasoning.calls import Size
 from virc.reasoning.images import SQUARE, image_size
-from virc.reasoning.resize import QWEN2, Grid, smart_resize
+from virc.reasoning.resize import QWEN2, smart_resize
 from virc.reasoning.session import Message
-from virc.training.lengths.counted import Length, Text
+from virc.training.lengths.counted import BaseCounting, Length, Text
 
 
-class Counting(msgspec.Struct, frozen=True):
-    """What lengths depend on.
+class Counting(BaseCounting, frozen=True):
+    """What lengths depend on; with `square` every image is brought to 1000 x 1000 px before."""
 
-    Args:
-        base: folder of the weights, with the tokenizer.
-        model_type: of the base.
-        grid: on which the base is shown images.
-        square: every image is brought to 1000 x 1000 px before.
-    """
-
-    base: Path
-    model_type: str
-    grid: Grid
     square: bool = False
 
 

@@ -21,8 +21,7 @@ from virc.data.rows.record import MARK
 from virc.engines.llamafactory.plan import template
 from virc.reasoning.calls import Size
 from virc.reasoning.images import readable
-from virc.reasoning.resize import Grid
-from virc.training.lengths.counted import Length, Text
+from virc.training.lengths.counted import BaseCounting, Length, Text
 
 _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 """Template -> what it writes where a row has no system message."""
@@ -32,20 +31,14 @@ _UNSAID = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
 _SHORTEST, _LONGEST, _CUT = 28, 200, 180  # LLaMA-Factory's: px; times the other side; times it is made then
 
 
-class Counting(msgspec.Struct, frozen=True):
+class Counting(BaseCounting, frozen=True):
     """What lengths depend on.
 
     Args:
-        base: folder of the weights, with the tokenizer.
-        model_type: of the base.
-        grid: of the base's image processor.
         min_pixels, max_pixels: LLaMA-Factory's limits of an image, in px.
         cutoff: longest row in tokens.
     """
 
-    base: Path
-    model_type: str
-    grid: Grid
     min_pixels: int
     max_pixels: int
     cutoff: int

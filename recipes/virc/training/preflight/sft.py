@@ -238,11 +238,7 @@ class _InPlace(PictureStore):
 
 
 def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
-    """The fields of `Result` that are counted the same way for every kind of stage.
-
-    Args:
-        chosen: places of the rows to train on.
-    """
+    """The fields of `Result` that are counted the same way for every kind of stage; `chosen` are places of rows."""
     tokens = array("q", (counted.tokens[at] for at in chosen))
     return {
         "rows": len(tokens),
