@@ -91,9 +91,8 @@ def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
     if len(drawn) > 1:
         names = [_plain(run.name) for run in drawn]
         columns = max(1, min(len(drawn), 150 // (8 + max(map(len, names)))))
-        place = "outside lower center"
         handles = _handles(_colours(len(drawn)), 2.5)
-        figure.legend(handles, names, loc=place, ncols=columns, frameon=False, fontsize="small")
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
 
 
 def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
