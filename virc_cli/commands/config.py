@@ -26,7 +26,9 @@ def show(as_json: Json = False) -> None:
 
     path = config.config_path(os.environ)
     resolved = config.resolve({}, os.environ, config.read(path))
-    rows = {key: (_shown(key, setting.value), setting.source) for key, setting in resolved.items()}
+    rows = {key: (setting.value, setting.source) for key, setting in resolved.items()}
+    if resolved["api_key"].value:
+        rows["api_key"] = "set", resolved["api_key"].source
     if resolved["model"].value is None and resolved["endpoint"].value is None:
         rows["model"] = models.default(config.values(resolved).system), "default"
     if as_json:
@@ -36,10 +38,6 @@ def show(as_json: Json = False) -> None:
     for key, (value, source) in rows.items():
         text = "-" if value is None else str(value)
         output.line(f"{key:<11} {text:<30} {f'file {path}' if source == 'file' else source}")
-
-
-def _shown(key: str, value: object) -> object:
-    return "set" if key == "api_key" and value else value
 
 
 @command.command("set", context_settings={"ignore_unknown_options": True})

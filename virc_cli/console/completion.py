@@ -57,8 +57,9 @@ def models(incomplete: str) -> list[str]:
     from virc.core.files import MODELS
     from virc.systems import registry
 
+    folders = (each.name for each in Path(MODELS).glob("*") if each.is_dir())
     short = (name for system in registry.discover().values() for name in system.models)
-    return _starting({*short, *_folders(MODELS), *runs("")}, incomplete)
+    return _starting({*short, *folders, *runs("")}, incomplete)
 
 
 def runs(incomplete: str) -> list[str]:
@@ -107,11 +108,6 @@ def downloaded(incomplete: str) -> list[str]:
 
 def _starting(names: Iterable[str], incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
-
-
-def _folders(place: str) -> list[str]:
-    found = Path(place)
-    return [each.name for each in found.iterdir() if each.is_dir()] if found.is_dir() else []
 
 
 def _system(context: typer.Context) -> "System":

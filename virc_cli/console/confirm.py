@@ -6,13 +6,10 @@ from virc_cli.console import output
 
 
 def agree(names: Sequence[str], size: int) -> None:
-    """Ask whether to delete these.
-
-    Args:
-        size: of all, bytes.
+    """Ask whether to delete these, of `size` bytes in all.
 
     Raises:
-        UsageError: nobody is there to answer.
+        UsageError: there is no terminal.
         VircError: the answer is no.
     """
     from virc.core.errors import UsageError, VircError
@@ -27,14 +24,7 @@ def agree(names: Sequence[str], size: int) -> None:
 
 
 def check_unused(name: str, runs: Sequence[str]) -> None:
-    """Check that no run began with it.
-
-    Args:
-        runs: names of those that did.
-
-    Raises:
-        ConfigError: one did.
-    """
+    """Refuse to delete what runs of these names started from."""
     from virc.core.errors import ConfigError
 
     if runs:

@@ -15,7 +15,6 @@ from virc.core.errors import (
     ConfigError,
     DataError,
     EngineError,
-    ErrorFields,
     NetworkError,
     NoAnswerError,
     SetupError,
@@ -65,11 +64,6 @@ def error_class(code: int) -> type[VircError]:
     """The class of errors with an exit code; `EngineError` for any other code, as of a process that was killed."""
     classes = {number: kind for kind, (number, _) in EXIT_CODES.items() if issubclass(kind, VircError)}
     return classes.get(code, EngineError)
-
-
-def error_fields(error: VircError) -> ErrorFields:
-    """The `error` object of `--json`."""
-    return fields_of(error)
 
 
 def know(**fields: object) -> None:

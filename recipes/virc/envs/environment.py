@@ -57,11 +57,7 @@ def default_device(driver: Path = DRIVER) -> Device:
 
 
 def steps(environment: Environment, uv: str) -> list[Step]:
-    """What makes the environment: an interpreter, the pinned packages, and the import that shows they fit.
-
-    Args:
-        uv: the program.
-    """
+    """What makes the environment: an interpreter, the pinned packages, and the import that shows they fit."""
     same = sys.version_info[:2] == tuple(map(int, PYTHON.split(".")))
     interpreter = sys.executable if same else PYTHON
     override = ("--override", str(environment.override)) if environment.override.exists() else ()
@@ -112,7 +108,8 @@ def check_machine(environment: Environment, driver: Path = DRIVER) -> None:
     if sys.platform != "linux":
         raise SetupError("engines run on Linux only", "virc solve and virc data run here")
     needed = environment.engine.gib[environment.device]
-    free = shutil.disk_usage(_existing(environment.folder)).free / 2**30
+    place = next(each for each in (environment.folder, *environment.folder.parents) if each.exists())
+    free = shutil.disk_usage(place).free / 2**30
     if free < needed + 1:
         sentence = f"{environment.name} needs about {needed} GiB, and {free:.1f} are free at {environment.folder}"
         raise SetupError(sentence, "make room, or move virc's cache with VIRC_CACHE")
@@ -217,7 +214,3 @@ def _code(package: Path) -> list[Path]:
     weights = {config.parent for config in package.glob("models/*/config.json")}
     inside = (file for file in package.rglob("*") if not weights.intersection(file.parents))
     return sorted(file for file in inside if file.suffix in _COPIED and file.is_file())
-
-
-def _existing(path: Path) -> Path:
-    return next(parent for parent in (path, *path.parents) if parent.exists())

@@ -149,16 +149,12 @@ def _limits(root: Path) -> list[tuple[int, int]]:
         for place in (folder, *folder.parents):
             limit, used = (_text(place / name).strip() for name in _LIMITS[kind])
             if limit.isdigit() and used.isdigit():
-                found.append((int(limit), int(used) - _read_ahead(place)))
+                cached = re.search(r"(?m)^(?:total_)?inactive_file (\d+)$", _text(place / "memory.stat"))
+                freeable = int(cached[1]) if cached else 0  # bytes of files that the group holds
+                found.append((int(limit), int(used) - freeable))
             if place == top:
                 break
     return found
-
-
-def _read_ahead(group: Path) -> int:
-    """Bytes of files that the group holds that can be freed."""
-    found = re.search(r"(?m)^(?:total_)?inactive_file (\d+)$", _text(group / "memory.stat"))
-    return int(found[1]) if found else 0
 
 
 def _text(path: Path) -> str:

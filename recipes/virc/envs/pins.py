@@ -107,7 +107,7 @@ def get(engine: str, device: str, cache_folder: Path, more: Iterable[str] = ()) 
         more: packages that it is to hold beside those that are remembered.
 
     Raises:
-        ConfigError: there is no such engine, or it has no such device.
+        ConfigError: there is no such engine or device, or the file of added packages cannot be read.
     """
     if engine not in discover():
         hint = did_you_mean(engine, discover(), f"engines are {', '.join(discover())}")
@@ -121,7 +121,14 @@ def get(engine: str, device: str, cache_folder: Path, more: Iterable[str] = ()) 
     digest = hashlib.sha256()
     for file in (FOLDER / f"{engine}-{named}.txt", FOLDER / f"{engine}-{named}.override"):
         digest.update(file.read_bytes() if file.exists() else b"")
-    extra = tuple(sorted({*_recorded(cache_folder / "envs" / f"{engine}-{named}.with"), *more}))
+    record = cache_folder / "envs" / f"{engine}-{named}.with"
+    try:
+        recorded = contents(record, 2**16).decode().split()
+    except FileNotFoundError:
+        recorded = []
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{record} cannot be read: {clause(error)}") from error
+    extra = tuple(sorted({*recorded, *more}))
     digest.update("\n".join(extra).encode())
     folder = cache_folder / "envs" / f"{engine}-{named}-{digest.hexdigest()[:10]}"
     return Environment(discover()[engine], named, folder, extra)
@@ -141,15 +148,6 @@ def requirement(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?((==|>=|<=|~=|!=|<|>)[\w.*+!-]+)?", text):
         raise UsageError(f"--with {text[:60]!r} is no package", "--with NAME or --with NAME==VERSION")
     return text
-
-
-def _recorded(file: Path) -> tuple[str, ...]:
-    try:
-        return tuple(sorted(set(contents(file, 2**16).decode().split())))
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} cannot be read: {clause(error)}") from error
 
 
 def pinned(environment: Environment) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Systems, one YAML each: the models that belong together, how they are spoken to, and the stages that train them.
+"""Systems, one YAML each: the models that belong together, their chat protocol, and the stages that train them.
 
 A system is found by being a file here, in an installed package (`core.plugins`) or in a folder of `VIRC_PATH`; a file
 may also be named by its path. There is no second list. In its settings, a text that begins with `./` or `../` is a
@@ -160,14 +160,14 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         about: what it is, one line.
         models: by short name.
-        judges: models that say whether an answer is right, by short name; they are spoken to in plain chat.
+        judges: models that say whether an answer is right, by short name; they get plain chat messages.
         datasets: by short name, which names their folder under `data/` and begins the `data` of stages.
         protocol_source: what boxes mean -> rows that show the chat protocol of the models whose boxes mean that: a
             dataset of `datasets`, a slash, and a name of its `dataset_info.json`.
         coordinates, images: as in `Protocol`.
-        tools: names of the tools that its chat protocol offers, or files of one's own beside it; empty: those of ViRC;
+        tools: names of the tools that its chat protocol offers, or custom files beside it; empty: those of ViRC;
             `none`: it calls no tools.
-        chat_protocol: how it is spoken to, and how it answers, where that is not our own chat protocol.
+        chat_protocol: where it is not that of ViRC.
         sampling: default sampling of its models.
         stages: by name, in the order they are run.
         everywhere: settings of every stage whose kind has them; what a stage itself sets wins over them.
@@ -208,7 +208,7 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
 
     @property
     def worded(self) -> bool:
-        """Whether it is spoken to in words of its own."""
+        """Whether it has a custom chat protocol."""
         return self.chat_protocol != Words()
 
     @property
@@ -307,7 +307,6 @@ def _beside(file: str, path: Path) -> str:
 
 
 def _is_relative_file(text: str) -> bool:
-    """Whether it names a file of Python by a path counted from another."""
     return text.endswith(".py") and not expanded(text).is_absolute()
 
 
@@ -335,7 +334,7 @@ def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, st
 
 
 def line_of(path: nested.Path, lines: Mapping[nested.Path, int]) -> int:
-    """The line of a key, or of the nearest one around it that is there; a dotted key may stand there nested."""
+    """The line of a key, or of the nearest one around it that is there; a dotted key may be nested there."""
     parts = tuple(part for key in path for part in key.split("."))
     return max(_line_of(path, lines), _line_of(parts, lines))
 

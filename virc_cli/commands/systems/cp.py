@@ -1,4 +1,4 @@
-"""`virc systems cp`: a system of one's own, from one that is there."""
+"""`virc systems cp`: a new system from an existing one."""
 
 from pathlib import Path
 from typing import Annotated

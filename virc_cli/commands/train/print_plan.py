@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from virc.cluster import jobs
+from virc.core.errors import fields_of
 from virc.training.estimate import fits
 from virc.training.preview import Preview, preview
 from virc.training.request import TrainRequest
@@ -58,6 +59,6 @@ def _as_json(found: Preview) -> dict[str, Any]:
             "judge": getattr(config, "judge_gpus", 0),
             "here": None if found.here is None else len(found.here.gpus),
         },
-        "missing": [output.error_fields(error) for error in found.missing],
+        "missing": [fields_of(error) for error in found.missing],
         "error": None,
     }

@@ -60,7 +60,13 @@ def of_system(system: System, published: Row | None) -> State:
         return State("own", str(system.file))
     if system.reward and system.reward.total is None:
         return State("to-be-supplied", system.reward.supply or "the total of its reward")
-    gaps = [*_untested(system), *(_gaps(published) if published else ())]
+    gaps = [*_untested(system)]
+    if published and lacking(published):
+        gaps.append(needs(published))
+    if published and published.unknown:
+        gaps.append(f"to be supplied: {published.unknown}")
+    if published and published.outside:
+        gaps.append(f"not: {published.outside}")
     return State("partly", "; ".join(gaps)) if gaps else State("works")
 
 
@@ -72,12 +78,3 @@ def _untested(system: System) -> Iterator[str]:
         yield f"not tested: {', '.join(missing)}"
     elif not system.stages:
         yield "no stages"
-
-
-def _gaps(published: Row) -> Iterator[str]:
-    if lacking(published):
-        yield needs(published)
-    if published.unknown:
-        yield f"to be supplied: {published.unknown}"
-    if published.outside:
-        yield f"not: {published.outside}"
