@@ -38,8 +38,7 @@ def check(record: Record, sizes: _Sizes, rules: Rules, answering: int, required:
     Args:
         sizes: (width, height) in px of the images as shown. After one that does not open (None), calls and what they
             make stay unchecked.
-        answering: the turn that may answer, from 1; 0 for none.
-        required: whether it must.
+        answering: the turn that may answer, from 1; 0 for none. It must where `required`.
     """
     number, called, made = 0, False, None
     for message, shown, history in _walk(record, sizes):

@@ -43,7 +43,7 @@ class Counts(msgspec.Struct, frozen=True):
         unseen: of them those on the network, which are not fetched.
         square: inputs of 1000 x 1000 px.
         on_grid: other inputs whose sides are already those they are shown with.
-        off_grid: other inputs.
+        off_grid: the rest of the inputs.
         boxes: written by tool calls, of images that open.
         pixel: of them those that make sense as pixels only.
         permille: as 0..999 of the sides only.

@@ -189,7 +189,10 @@ def check(
     with closing(KeyStore()) as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
         run = _Run(config, seen, on_fault, on_row)
         writing = Writing(PictureStore(folder), config.clean) if folder and config.clean else None
-        for source, held_out in _in_turn(own, others):
+        named = {path for path, source in own.items() if HELD_OUT.search(source.name)}
+        aside = {*others, *(named if len(named) < len(own) else ())}
+        turns = [(source, path in aside) for path, source in {**own, **others}.items()]
+        for source, held_out in sorted(turns, key=lambda turn: not turn[1]):  # those that are held out come first
             good = run.through(source, held_out)
             if writing and source.file.resolve() in own:
                 run.report.kept += _write_clean(source, good, writing)
@@ -302,14 +305,6 @@ def _write_clean(source: Source, records: Iterator[Record], writing: Writing) ->
     if (source.media / FILE_NAME).is_file():
         shutil.copyfile(source.media / FILE_NAME, folder / FILE_NAME)
     return written
-
-
-def _in_turn(own: dict[Path, Source], others: dict[Path, Source]) -> list[tuple[Source, bool]]:
-    """Files with whether they are held out; those that are come first."""
-    named = {path for path, source in own.items() if HELD_OUT.search(source.name)}
-    held_out = {*others, *(named if len(named) < len(own) else ())}
-    turns = [(source, path in held_out) for path, source in {**own, **others}.items()]
-    return sorted(turns, key=lambda turn: not turn[1])
 
 
 def _rows(source: Source) -> Iterator[Row]:

@@ -23,10 +23,7 @@ class Survey(msgspec.Struct):
     """What was found.
 
     Args:
-        rows: all of them.
-        images: shown in them.
         systems: how many rows have each system message, by its hash; "" stands for none.
-        faulty: rows with a fault.
         faults: rows with a fault of each kind.
         wrong: numbers of the first rows with faults, each with its first fault.
         kept: rows from the beginning, from the end and at even distance between.
@@ -46,14 +43,7 @@ class Survey(msgspec.Struct):
 
 
 def survey(source: Source, on_row: Callable[[int], None] = lambda number: None) -> Survey:
-    """Go through the rows of a file.
-
-    Args:
-        on_row: called after each row with how many there were.
-
-    Raises:
-        DataError: it cannot be opened, or its entry in `dataset_info.json` makes no sense of any row.
-    """
+    """Go through the rows of a file; `on_row` gets their number after each. Raises DataError: no row can be read."""
     return through(get(source.format).read(source), llamafactory.check, on_row)
 
 

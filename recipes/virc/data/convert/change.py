@@ -72,8 +72,6 @@ class Target(msgspec.Struct, frozen=True):
     """The chat protocol that rows are to have; None leaves each part as it is.
 
     Args:
-        coordinates: what boxes are to be counted in.
-        images: how inputs are to be shown.
         protocol: file of the chat protocol to write where that changes, else of the one the rows have; or `default`.
         system: name or file of a system whose chat protocol they are to be written in.
     """
@@ -88,7 +86,6 @@ def change_for(file: Path, records: Iterable[Record], kinds: tuple[Holds, Holds]
     """How the records of a file are changed.
 
     Args:
-        file: of the rows; its chat protocol may be beside it.
         records: of the file; some are read where the chat protocol has to be found in them.
         kinds: what the rows of the file are and what those of the target are.
 

@@ -37,9 +37,7 @@ class ConvertConfig(msgspec.Struct, frozen=True):
     """What to convert, and how.
 
     Args:
-        sources: files or folders of rows.
         to: folder to make; it must not exist, or be empty.
-        format: of the rows written.
         name: one dataset of that name is made of all sources; None: each keeps its own.
         target: other boxes, images or chat protocol.
         embed: images go into the rows, where the format can hold them.
@@ -78,7 +76,6 @@ class Report(msgspec.Struct):
     """What was done.
 
     Args:
-        datasets: that were written.
         lost: what the format cannot hold; "" for nothing.
         faults: why rows were left out, the first of them.
         boxes: how exact the boxes are that were written anew.
@@ -133,7 +130,14 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
     datasets = [Dataset(part.source.name, [part]) for part in parts]
     if config.name or config.weights:
         datasets = [Dataset(config.name or MIX, parts)]
-    _check_names(datasets)
+    taken = set()
+    for dataset in datasets:
+        if formats.file_for(Path(), dataset.name, ".json").name in (formats.INFO, FILE_NAME):
+            raise UsageError(f"no dataset can be called {dataset.name}", "choose another name: --name")
+        if dataset.name.casefold() in taken:
+            hint = "convert them one by one, or make one of them: --name"
+            raise UsageError(f"two datasets would be called {dataset.name}", hint)
+        taken.add(dataset.name.casefold())
     for dataset in datasets:
         if holds != "problems" and len(_chat_protocols([dataset])) > 1:
             sentence = f"the sources of {dataset.name} have different chat protocols"
@@ -152,17 +156,6 @@ def _part(source: Source, config: ConvertConfig) -> Part:
     part = Part(source, Change(kinds[1]), joined, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)
     return msgspec.structs.replace(part, change=change_for(source.file, records, kinds, config.target))
-
-
-def _check_names(datasets: Sequence[Dataset]) -> None:
-    taken = set()
-    for dataset in datasets:
-        if formats.file_for(Path(), dataset.name, ".json").name in (formats.INFO, FILE_NAME):
-            raise UsageError(f"no dataset can be called {dataset.name}", "choose another name: --name")
-        if dataset.name.casefold() in taken:
-            hint = "convert them one by one, or make one of them: --name"
-            raise UsageError(f"two datasets would be called {dataset.name}", hint)
-        taken.add(dataset.name.casefold())
 
 
 def _chat_protocols(datasets: Iterable[Dataset]) -> list[Protocol]:

@@ -27,7 +27,6 @@ class Part(msgspec.Struct, frozen=True):
     """A source within a dataset.
 
     Args:
-        change: what happens to its records.
         joined: rows of single units become trajectories first.
         skip_faulty: rows that cannot be read are left out, not an error.
     """
@@ -72,7 +71,6 @@ class Dataset(msgspec.Struct, frozen=True):
     """Rows to write under one name.
 
     Args:
-        parts: where they come from, in this order.
         marks: for each part 1 or 0 for each of its `records`; None: all.
         aside: whether the other rows of these parts are another dataset.
     """
@@ -147,8 +145,6 @@ def shares(weights: Sequence[Fraction], sizes: Sequence[int], total: int | None 
     """How many rows of each source make a mix of these weights.
 
     Args:
-        weights: positive, one for each source.
-        sizes: rows each source has.
         total: rows of the mix; None: as many as the sources have for it.
 
     Returns:

@@ -93,7 +93,12 @@ def _row(data: bytes) -> Fields:
     for number, message in array_rows(io.BytesIO(data)):
         if isinstance(message, DataError):
             raise DataError(f"message {message.message.removeprefix('row ')}")
-        shown = _images(number, message)
+        one, several = message.get("image"), message.get("images")
+        shown = several if several is not None else [] if one is None else [one]
+        if not isinstance(shown, list) or not all(isinstance(name, str) for name in shown):
+            raise DataError(f"message {number} does not name its images by text")
+        if shown and message.get("role") != "user":
+            raise DataError(f"message {number} shows an image, as only a message of user can")
         content = message.get("content")
         if isinstance(content, str):
             if MARK in content:
@@ -102,17 +107,6 @@ def _row(data: bytes) -> Fields:
         messages.append({"role": message.get("role"), "content": content})
         images += shown
     return {"messages": messages, "images": images}
-
-
-def _images(number: int, message: Fields) -> list[str]:
-    """The images that a message shows: `images`, else the one `image`."""
-    one, several = message.get("image"), message.get("images")
-    names = several if several is not None else [] if one is None else [one]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError(f"message {number} does not name its images by text")
-    if names and message.get("role") != "user":
-        raise DataError(f"message {number} shows an image, as only a message of user can")
-    return names
 
 
 def _messages(record: Record, settings: Writing) -> list[dict[str, Any]]:

@@ -142,7 +142,7 @@ def left_out(path: Path) -> list[str]:
 
 
 def left_out_note(path: Path) -> str | None:
-    """`left_out` as one line to print; None where there are none. Raises as `left_out` does."""
+    """`left_out` as one line to print; None where there are none. Raises DataError as `sources` does."""
     gone = left_out(path)
     if not gone:
         return None

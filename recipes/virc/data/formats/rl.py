@@ -55,13 +55,7 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 def split(record: Record, grammar: Grammar = TAGS) -> Iterator[Record]:
     """One record for every reply of a whole trajectory, and for the reply still to be written: the messages before
     it, the reply, the images shown before it; `extra` with its `turn`, from 0, and `tool_info_gt`. A record that has
-    both, as from `read`, is given unchanged.
-
-    Args:
-        grammar: how replies are written.
-
-    Raises:
-        DataError: as `write` does.
+    both, as from `read`, is given unchanged. Raises DataError as `write` does.
     """
     record = complete(record)
     if {"turn", "tool_info_gt"} <= record.extra.keys():

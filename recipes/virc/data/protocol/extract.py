@@ -52,9 +52,7 @@ class FoundProtocol(msgspec.Struct, frozen=True):
     """A chat protocol and what it was found in.
 
     Args:
-        protocol: the chat protocol.
-        rows: read.
-        units: replies in them.
+        units: replies in the rows.
         calls: how often each tool was called.
         coordinates_from: where it is known from what boxes mean: the caller, the tool's `schema`, the `boxes`, or
             nothing.

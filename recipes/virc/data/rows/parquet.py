@@ -140,9 +140,7 @@ def size_of(value: object) -> int:
         return len(value) + 4
     if isinstance(value, dict):
         return sum(map(size_of, value.values()))
-    if isinstance(value, list | tuple):
-        return 4 + sum(map(size_of, value))
-    return 8
+    return 4 + sum(map(size_of, value)) if isinstance(value, list | tuple) else 8
 
 
 def _table(rows: list[Fields], schema: Any) -> Any:

@@ -29,10 +29,7 @@ class PictureStore:
     """Puts images into a dataset's folder and gives their names in rows.
 
     A file keeps its relative name where possible, else it is named by its content. Files are linked where the disk
-    allows, so that a converted dataset takes no more space.
-
-    Args:
-        folder: of the dataset; images without a usable name go to `images/` in it.
+    allows, so that a converted dataset takes no more space. Images without a usable name go to `images/`.
     """
 
     def __init__(self, folder: Path) -> None:

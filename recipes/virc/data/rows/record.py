@@ -84,9 +84,7 @@ class Record(msgspec.Struct, frozen=True):
         messages: an optional system message, then user and assistant in turns; empty where only the problem is
             known (a batch row). Ends with a user message where the next unit is still to be written.
         images: in the order of the marks; those of the question alone where there are no messages.
-        id: as the row has it.
         question: as the user wrote it, without a chat protocol around it.
-        answer: the reference answer.
         extra: further fields of the row, which pass through every format that can hold them.
     """
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,15 +24,11 @@ LABELS = {"data_source": "virc", "ability": "math", "style": "rule"}
 """Columns that every row must have, and their values where a record has no field of that name."""
 FOREIGN_MARKS = ("<video>", "<audio>")
 _OBJECTS = ("extra_info", "reward_model")
+_Kind = TypeVar("_Kind", dict[str, Any], list[Any])
 
 
 def schema(embed: bool, turns: bool) -> Any:
-    """The columns, as a pyarrow schema.
-
-    Args:
-        embed: images are bytes in the row, else names of files.
-        turns: rows are single turns with a reference, else whole prompts.
-    """
+    """The columns, as a pyarrow schema: images are bytes (`embed`) or names; rows are single `turns` or prompts."""
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
     text = pa.string()
@@ -93,13 +89,11 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
 def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
     """The record of a row, ours or published, of a file in `folder`. Raises DataError where the row is wrong."""
     rest = dict(fields)
-    info, model = _object(rest, "extra_info"), _object(rest, "reward_model")
+    info, model = (dict(_parsed(rest.pop(name, None), name, dict, "an object")) for name in _OBJECTS)
     messages = _messages(rest.pop("prompt", None) or info.get("prompt"))
     images = rest.pop("images", None)
-    pictures = tuple(
-        _picture(image, number, folder)
-        for number, image in enumerate(_list(images if images is not None else info.get("images"), "images"))
-    )
+    shown = _parsed(info.get("images") if images is None else images, "images", list, "a list")
+    pictures = tuple(_picture(image, number, folder) for number, image in enumerate(shown))
     reference = _text(info.pop("reference", None), "extra_info.reference")
     turn, tool = info.pop("turn", None), _tool(info.pop("tool_info_gt", None))
     if reference:
@@ -179,37 +173,21 @@ def _plain(value: Any, depth: int = 0) -> Any:
     return value if value is None or isinstance(value, str | int) else str(value)
 
 
-def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    value = _parsed(fields.pop(name, None), name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise DataError(f"{name} is not an object")
-    return dict(value)
-
-
-def _list(value: Any, name: str) -> list[Any]:
-    value = _parsed(value, name)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise DataError(f"{name} is not a list")
-    return value
-
-
-def _parsed(value: Any, name: str) -> Any:
-    """The value; where it is a string, the JSON in it."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{name} is not JSON: {clause(error)}") from None
+def _parsed(value: Any, name: str, kind: type[_Kind], noun: str) -> _Kind:
+    """The value, or where it is a string, the JSON in it; an empty one where it is null."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{name} is not JSON: {clause(error)}") from None
+    if value is not None and not isinstance(value, kind):
+        raise DataError(f"{name} is not {noun}")
+    return kind() if value is None else value
 
 
 def _messages(value: Any) -> tuple[Message, ...]:
     try:
-        messages = msgspec.convert(_list(value, "prompt"), tuple[Message, ...])
+        messages = msgspec.convert(_parsed(value, "prompt", list, "a list"), tuple[Message, ...])
     except msgspec.ValidationError as error:
         raise DataError(f"prompt is not a list of messages: {clause(error)}") from None
     if not messages:

@@ -59,7 +59,6 @@ class Totals(msgspec.Struct):
     """The totals of all problems of a dataset, in this run and those before.
 
     Args:
-        problems: that were rolled out.
         without: of them, those no rollout of which was right.
         failed: rows that could not be rolled out.
     """
@@ -115,11 +114,7 @@ def location_of(to: Path) -> Location:
 
 @contextmanager
 def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object]) -> Iterator[Ledger]:
-    """Lock the dataset, and give its ledger.
-
-    Args:
-        protocol: the chat protocol of the rows.
-        made_with: the settings that all rows share.
+    """Lock the dataset, and give its ledger; `made_with` are the settings that all rows share.
 
     Raises:
         ConfigError: another run has locked it, or it was made with other settings or another chat protocol.
@@ -149,10 +144,9 @@ def store(location: Location, shown: Shown) -> str:
 
 
 def publish(location: Location, finished: bool) -> Totals:
-    """Make the file of rows and its entry from the ledger, which is held.
+    """Make the file of rows and its entry from the ledger, which is locked.
 
-    Args:
-        finished: no row is being sampled: images that no line names are from killed runs, and are deleted.
+    Once `finished`, no row is being sampled: images that no line names are from killed runs, and are deleted.
     """
     totals, named = Totals(), set[str]()
     with location.progress.open("rb") as lines, _replaced(location.file) as out:

@@ -128,7 +128,6 @@ class SampleConfig(msgspec.Struct, frozen=True):
         batch: how they are solved. Of its `solving`, `samples` are the rollouts of a problem; every problem
             has its own seeds, derived from `seed` and its id.
         keep: most trajectories of one problem.
-        location: where images go.
     """
 
     batch: BatchConfig

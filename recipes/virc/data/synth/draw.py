@@ -108,7 +108,7 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
         _draw_all(folder, config, partial(on_progress, "drawn"))
         writing = Writing(_InPlace(folder), config.to.resolve(), config.embed)
         for name in config.formats:
-            records = _counted(_records_of(folder, name), partial(on_progress, f"written as {name}"))
+            records = _records_of(folder, name, partial(on_progress, f"written as {name}"))
             formats.get(name).write(folder, _NAMES.get(name, name), records, writing)
         _spool(folder).unlink()
         if config.embed and _PARQUET.issuperset(config.formats):
@@ -241,8 +241,9 @@ _encoded = msgspec.json.Encoder(enc_hook=str).encode
 _decoded = msgspec.json.Decoder(Record, dec_hook=lambda kind, text: kind(text)).decode
 
 
-def _records_of(folder: Path, format_name: str) -> Iterator[Record]:
+def _records_of(folder: Path, format_name: str, on_progress: Callable[[int], None]) -> Iterator[Record]:
     """The records for a format: rows of problems have the first path only, other rows no counterfactual."""
+    count = 0
     with _spool(folder).open("rb") as spool:
         for line in spool:
             record = _decoded(line)
@@ -253,9 +254,5 @@ def _records_of(folder: Path, format_name: str) -> Iterator[Record]:
                 extra = {key: value for key, value in extra.items() if key != "counterfactual"}
             images = tuple(Picture(image.name, folder) for image in record.images)
             yield msgspec.structs.replace(record, images=images, extra=extra)
-
-
-def _counted(records: Iterable[Record], on_progress: Callable[[int], None]) -> Iterator[Record]:
-    for number, record in enumerate(records, 1):
-        yield record
-        on_progress(number)
+            count += 1
+            on_progress(count)

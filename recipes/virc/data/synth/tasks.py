@@ -94,11 +94,7 @@ def task(
 def refusal(
     rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None = None, *, direct: bool = False
 ) -> Task:
-    """A picture or a question from outside the family, or about what the picture does not show.
-
-    Args:
-        direct: what the picture lacks is searched in the overview only.
-    """
+    """A picture or question from outside the family, or about what it does not show (with `direct`, without crops)."""
     problem = family.generate(rng, split, difficulty)
     wrong = rng.choices(list(_SHARES), list(_SHARES.values()))[0]
     about = _about(family, problem, [])

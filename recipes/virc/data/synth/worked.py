@@ -56,7 +56,6 @@ class Solution(msgspec.Struct, frozen=True):
         plan: what is needed and how the answer follows from it.
         spots: in the order in which they are cropped; as many as are needed.
         sums: the computation of the answer.
-        answer: of the problem.
         needed: indices of the spots that the answer depends on; None for all.
         wanted: what the question needs, repeated in every reply: a small model compares texts that are side by side,
             not a reading with a question ten turns before it. Empty where no comparison is needed.
@@ -77,11 +76,7 @@ def searched(noun: str, spots: Sequence[Spot], wanted: str = "") -> Solution:
 
 
 def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None) -> list[str]:
-    """The assistant turns of one path.
-
-    Args:
-        rng: chooses the spot of the second crop, where the pattern has one; None: the last.
-    """
+    """The assistant turns of one path; `rng` chooses the spot of a second crop, None takes the last."""
     if pattern == "direct":
         seen = [spot.reads for spot in solution.spots]
         return [_answer([*seen, solution.wanted, solution.sums], solution.answer)]

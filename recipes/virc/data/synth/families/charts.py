@@ -60,11 +60,8 @@ class Chart(msgspec.Struct, frozen=True):
     """One problem.
 
     Args:
-        columns: from left to right.
         step: values from one grid line to the next; 0 where there are none.
-        ticks: the numbers at the grid lines, from the lowest.
         most: the value at the upper end of the axis.
-        bars: drawn as bars, else as a line with points.
         asked: indices of the columns the question is about.
     """
 
