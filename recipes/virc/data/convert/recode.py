@@ -125,13 +125,9 @@ def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
     """(width, height) in px of each image as it is shown, by its file's header; DataError where one cannot be read."""
     inputs = inputs_of(record) if protocol.images == "square_1000" else ()
     return [
-        SQUARE if index in inputs else smart_resize(*file_size(picture)) for index, picture in enumerate(record.images)
+        SQUARE if index in inputs else smart_resize(*image_size(*_file(picture)))
+        for index, picture in enumerate(record.images)
     ]
-
-
-def file_size(picture: Picture) -> Size:
-    """(width, height) in px of an image's file; raises DataError where it cannot be read."""
-    return image_size(*_file(picture))
 
 
 def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
@@ -220,7 +216,7 @@ class _Replay:
         self.session = session_of(record, question, target)
         self._source, self._target = source, target
         self._sizes = shown_sizes(record, source)
-        self._files = [file_size(record.images[index]) for index in inputs_of(record)]
+        self._files = [image_size(*_file(record.images[index])) for index in inputs_of(record)]
         self._places: list[int | None] = [*range(len(self.session.images))]  # of the record's images in the session
         self._thoughts: list[str] = []
 
