@@ -53,11 +53,7 @@ class Boxes(msgspec.Struct):
 
 
 def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) -> Record:
-    """A record with its boxes and its system message as another chat protocol has them; its images stay.
-
-    Raises:
-        DataError: a turn, an image or the system message is not what the source's chat protocol says.
-    """
+    """A record with boxes and system message in another protocol. Raises DataError: it is not in the source's."""
     sizes = shown_sizes(record, source)
     messages = []
     for number, message, seen in with_images_before(record):
@@ -93,14 +89,7 @@ def replayed(record: Record, question: str, source: Protocol, target: Protocol, 
 
 
 def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
-    """An assistant turn with its box in the coordinates of `after`, where the same images are shown as in `before`.
-
-    No other byte changes.
-
-    Raises:
-        FormatError: the turn is not in the three-tag format, or its box is not written plainly.
-        ToolError: there is no such image, or the box would hold nothing.
-    """
+    """A turn with its box in the coordinates of `after`, which shows the same images; no other byte changes."""
     tool = parse(text).tool
     if tool is None or "bbox_2d" not in tool.arguments:
         return text

@@ -51,11 +51,7 @@ class Part(msgspec.Struct, frozen=True):
         return DataError(f"{self.source.file}, {fault.message}", fault.hint)
 
     def records(self) -> Iterator[tuple[Record, Id]]:
-        """The records in order, each with the key by which it is chosen.
-
-        Raises:
-            DataError: a row cannot be read, and `skip_faulty` is off.
-        """
+        """The records in order, each with the key it is chosen by. Raises DataError: a faulty row is not skipped."""
         for row in self.rows():
             if row.record:
                 yield row.record, row.number if row.record.id is None else row.record.id
@@ -96,11 +92,7 @@ def limited(dataset: Dataset, seed: int, count: int) -> Dataset:
 
 
 def mixed(dataset: Dataset, seed: int, weights: Sequence[Fraction], count: int | None) -> Dataset:
-    """The dataset with its parts in these weights; without a `count` as large as they allow.
-
-    Raises:
-        DataError: a part has too few rows, or one cannot be read.
-    """
+    """The dataset with its parts in these weights, `count` rows or all they allow. Raises DataError: too few rows."""
     scores = [part.scores(seed) for part in dataset.parts]
     counts = shares(weights, [len(each) for each in scores], count)
     for part, values, needed in zip(dataset.parts, scores, counts, strict=True):

@@ -183,10 +183,7 @@ def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
 
 
 def recognised(file: Path) -> str | None:
-    """The format of a file, from its name and its beginning; None where it has none that is known.
-
-    Of several that recognise it, the first by name.
-    """
+    """The format of a file, by its name and beginning: the first by name that recognises it; None where none does."""
     return next((name for name in names() if get(name).recognises(file)), None)
 
 

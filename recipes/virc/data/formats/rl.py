@@ -31,12 +31,7 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """One record a row: the prompt, and the reference reply where it is known.
-
-    Raises:
-        DataError: it is no parquet file with prompts.
-        SetupError: pyarrow is not installed.
-    """
+    """One record a row: the prompt, with its reference if known. Raises DataError, or SetupError without pyarrow."""
     for number, fields in parquet_rows.read_rows(source.file, columns(source.file), start):
         try:
             if isinstance(fields, DataError):

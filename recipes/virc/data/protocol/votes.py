@@ -84,10 +84,7 @@ def first_of(firsts: Sequence[FirstTurn], image_line: str) -> str | None:
 
 
 def after_of(turns: Sequence[ToolTurn], reminds: bool) -> str | None:
-    """The template of most of these turns after one kind of tool.
-
-    `reminds` says whether such turns usually repeat the question; else a short one is in them by chance.
-    """
+    """The template of most of these turns after one kind of tool; `reminds`: such turns usually repeat the question."""
     return _commonest([_after_templates(turn, reminds) for turn in turns[:_VOTERS]])
 
 
