@@ -211,11 +211,7 @@ def _run(step: Step, report: Reporter) -> int:
 
 
 def _opened(source: Source, folder: Path, report: Reporter) -> Opened | None:
-    """The merged model, loaded; None where this machine cannot.
-
-    Raises:
-        ConfigError: nothing can load it.
-    """
+    """The merged model, loaded; None where this machine cannot."""
     try:
         return open_model(Choice(model=str(folder), protocol=None if source.chat_protocol else DEFAULT))
     except SetupError as error:

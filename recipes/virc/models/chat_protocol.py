@@ -93,12 +93,7 @@ def of_endpoint(served: Served, workspace: Path, option: str | None = None) -> t
 
 
 def _left(served: Served, workspace: Path) -> tuple[Protocol | None, str]:
-    """The chat protocol beside the weights of a served model on this machine, and its file.
-
-    Raises:
-        ConfigError: it cannot be read; or the server says which system's model it serves, and not which of them, and
-            those on this machine differ.
-    """
+    """The chat protocol beside the weights of a served model on this machine, and its file."""
     root = Path(served.root) if served.root else None
     if root and root.is_absolute() and is_file(root / FILE_NAME):
         return read_protocol(root / FILE_NAME), str(root / FILE_NAME)
@@ -265,11 +260,7 @@ def _kind(given: Protocol) -> str:
 
 
 def _of_system(system: System | None, model: Model | None) -> ChatProtocol | None:
-    """The words of a system; None where it has none of its own.
-
-    Raises:
-        ConfigError: they ask nothing, or write calls that none of its tools takes.
-    """
+    """The words of a system; None where it has none of its own."""
     if system is None or not system.worded:
         return None
     own = _own(system, model).protocol

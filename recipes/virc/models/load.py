@@ -227,11 +227,7 @@ def _stock(family: Family, probed: Probed | None) -> ChatProtocol:
 
 
 def _family_of(option: str | None, names: Iterable[str | None]) -> tuple[Family, str]:
-    """The family of a stock model, by `--family` or what it is called, and what says so.
-
-    Raises:
-        ConfigError: there is no such family.
-    """
+    """The family of a stock model, by `--family` or what it is called, and what says so."""
     if option:
         return families.get(option), "as chosen"
     for name in filter(None, names):

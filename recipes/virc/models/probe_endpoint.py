@@ -72,11 +72,7 @@ def _warnings(found: Probed) -> Iterator[str]:
 
 
 def _published(backend: "OpenAIBackend") -> str | None:
-    """The source of the model's own chat protocol; None for a stock model.
-
-    Raises:
-        ConfigError: the model was trained with a chat protocol that is not on this machine.
-    """
+    """The source of the model's own chat protocol; None for a stock model."""
     if backend.agent:
         return "the endpoint runs the tool loop itself: use any OpenAI client"
     _, found, why = protocol_of(backend, Path.cwd(), Choice())

@@ -163,11 +163,7 @@ def _take_thought(reply: Reply, seen: _Seen) -> None:
 
 
 def _ask_order(backend: "OpenAIBackend", seen: _Seen, say: Say) -> None:
-    """Show pictures of one colour in as many messages: are they taken, and seen in their order?
-
-    Raises:
-        VircError: a request fails for another reason than its pictures.
-    """
+    """Show pictures of one colour in as many messages: are they taken, and seen in their order?"""
     count: int | None = IMAGES
     while count and backend.requests < MOST_REQUESTS:
         say(f"{count} pictures in as many messages: are they taken, and in their order?")
@@ -182,11 +178,7 @@ def _ask_order(backend: "OpenAIBackend", seen: _Seen, say: Say) -> None:
 
 
 def _refused(error: VircError, count: int, seen: _Seen) -> int | None:
-    """How many pictures to show after a refusal of that many; None: one fits, which was shown already.
-
-    Raises:
-        VircError: it is about something else.
-    """
+    """How many pictures to show after a refusal of that many; None: one fits, which was shown already."""
     said = getattr(error, "said", error.message)
     allowed, fewer = refusals.pictures_allowed(said, count), refusals.fewer(said, count)
     seen.context = seen.context or refusals.context(said)
@@ -230,11 +222,7 @@ def _order_messages(count: int) -> Iterator[Message]:
 
 
 def _ask_small(backend: "OpenAIBackend", family: Family, named: Family | None, seen: _Seen, say: Say) -> None:
-    """Ask for the box once more with a small picture, where what the server counts then tells how large ones are seen.
-
-    Raises:
-        VircError: the request fails.
-    """
+    """Ask for the box once more with a small picture, where what the server counts then tells how large ones are seen."""
     in_pixels = seen.counted is not None and seen.counted.coordinates == "pixel"
     if in_pixels or backend.requests >= MOST_REQUESTS or _shrunk(named, seen).sure:
         return

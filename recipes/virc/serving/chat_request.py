@@ -6,7 +6,7 @@ right. `read` is for a model in this process; an agent endpoint puts the parts t
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -107,15 +107,13 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
     tool_calls: None = None
     tool_call_id: None = None
 
-    _OF_ANSWERS: ClassVar = ("refusal", "reasoning_content", "annotations")
-
     def __post_init__(self) -> None:
         """Refuse what only an answer may hold, or lack."""
         if self.role == "assistant":
             return
         if self.content is None:
             raise ValueError("Object missing required field `content`")
-        for name in self._OF_ANSWERS:
+        for name in ("refusal", "reasoning_content", "annotations"):
             if bytes(getattr(self, name)) not in (b"", b"null"):
                 raise ValueError(f"Object contains unknown field `{name}`")
 
@@ -219,19 +217,15 @@ def conversation(
     Raises:
         RefusedError: there are more, or an image is where none can be.
     """
-    messages: list[Message] = []
     pictures: list[str] = []
-    for number, message in enumerate(request.messages):
-        messages.append(_message(message, f"messages[{number}]", pictures, url_of))
+    messages = tuple(_message(each, f"messages[{at}]", pictures, url_of) for at, each in enumerate(request.messages))
     if len(pictures) > most_images:
         raise RefusedError(f"at most {most_images} images are taken in a conversation, not {len(pictures)}", "messages")
     characters = sum(len(message.text) for message in messages)
     if characters > most_characters:
-        raise RefusedError(
-            f"the texts have {characters} characters, more than the model's context length holds", "messages",
-            "context_length_exceeded",
-        )  # fmt: skip
-    return tuple(messages), tuple(pictures)
+        message = f"the texts have {characters} characters, more than the model's context length holds"
+        raise RefusedError(message, "messages", "context_length_exceeded")
+    return messages, tuple(pictures)
 
 
 def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
@@ -255,13 +249,9 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
     return {name: raw for name, raw in values.items() if raw is not none and bytes(memoryview(raw)[:5]) != b"null"}
 
 
-def _size(raw: msgspec.Raw) -> int:
-    return len(memoryview(raw))
-
-
 def _is_honoured(name: str, raw: msgspec.Raw, neutral: Mapping[str, object], known: bool) -> bool:
     """Whether a parameter is to be decoded; one that is not honoured must ask for nothing."""
-    long = _size(raw) > _MOST_BYTES and name != _LONG
+    long = len(memoryview(raw)) > _MOST_BYTES and name != _LONG
     if not known and (long or _decoded(raw, Any, name) != neutral[name]):
         raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
     if long:
@@ -283,11 +273,7 @@ def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
 
 
 def _message(message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]) -> Message:
-    """One message as the model is shown it: images before the text, as these families were trained.
-
-    Args:
-        pictures: addresses before it; its own are added.
-    """
+    """One message as the model is shown it: images before the text, as these families were trained."""
     role = "system" if message.role == "developer" else message.role  # its newer name
     if not isinstance(message.content, list):
         return Message(role, message.content or "")
@@ -308,8 +294,6 @@ def _data_url(picture: Picture, place: str) -> str:
     url = picture.image_url.url
     if url[:5].lower() != "data:":
         place = f"{place}.image_url"
-        raise RefusedError(
-            f"{place}: an image must be a data URL, such as data:image/png;base64,...; this server fetches nothing",
-            place,
-        )
+        needed = "an image must be a data URL, such as data:image/png;base64,...; this server fetches nothing"
+        raise RefusedError(f"{place}: {needed}", place)
     return url

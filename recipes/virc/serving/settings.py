@@ -70,7 +70,11 @@ def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Co
         raise UsageError(f"{option} means nothing to --engine {engine}", "leave it out, or --engine vllm")
     if engine == "vllm" and chosen.get("device") == "mps":
         raise UsageError("vLLM does not run on mps", "--engine transformers")
-    longest = _context(weights.folder)
+    config = read_json(weights.folder / "config.json")
+    limits = [
+        part.get("max_position_embeddings") for part in (config.get("text_config"), config) if isinstance(part, dict)
+    ]
+    longest = next((limit for limit in limits if isinstance(limit, int)), None)
     if longest and chosen.get("max_model_len", 1) > longest:
         raise ConfigError(
             f"{weights.name} takes {longest} tokens, fewer than {chosen['max_model_len']}", f"--max-model-len {longest}"
@@ -79,16 +83,6 @@ def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Co
     if weights.judge and longest:
         defaults["max_model_len"] = min(defaults["max_model_len"], longest)
     return Config(**{**defaults, **chosen})
-
-
-def _context(folder: Path) -> int | None:
-    """The longest conversation in tokens by a model's config.json, where it has that."""
-    config = read_json(folder / "config.json")
-    for part in (config.get("text_config"), config):
-        longest = part.get("max_position_embeddings") if isinstance(part, dict) else None
-        if isinstance(longest, int):
-            return longest
-    return None
 
 
 def published(weights: Weights, protocol: Protocol | None, image_ids: bool) -> str:

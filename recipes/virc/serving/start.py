@@ -5,8 +5,8 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -29,7 +29,6 @@ from virc.serving import settings as serving
 from virc.serving.settings import Engine
 from virc.solving.one import SolveConfig
 from virc.stages.serve import Config
-from virc.systems.registry import Model
 
 if TYPE_CHECKING:
     import uvicorn
@@ -159,9 +158,7 @@ class Server:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """End the server."""
         self.close()
 
@@ -265,7 +262,8 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     if not dry_run:
         address.bound_socket(config).close()  # vLLM would say that it is in use only when the model is loaded
         gib = serving.weights_gib(weights.folder, config.dtype)
-        serving.refuse_unfit(config, weights.name, gib, hardware.find(Path.cwd()), _other_judges(request))
+        others = models.judges(request.model or "", request.system)
+        serving.refuse_unfit(config, weights.name, gib, hardware.find(Path.cwd()), others)
         making.made(environment, report.send)
     files = environments.cache_folder(os.environ) / "serve" / f"{name}-{config.port}"
     recipes = environments.recipes_place if dry_run else environments.recipes_in
@@ -279,11 +277,7 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
 
 
 def _with_endpoint(request: ServeRequest) -> Config:
-    """The settings of an agent endpoint whose replies come from a server that runs.
-
-    Raises:
-        UsageError: one of them is for that server.
-    """
+    """The settings of an agent endpoint whose replies come from a server that runs."""
     foreign = ["engine"] * bool(request.engine) + sorted(request.settings.keys() - _WITH_ENDPOINT)
     if foreign:
         option = serving.option_of(foreign[0])
@@ -304,13 +298,10 @@ def _with_device(config: Config) -> Config:
     return msgspec.structs.replace(config, device=config.device or environments.default_device())
 
 
-def _other_judges(request: ServeRequest) -> Mapping[str, Model]:
-    return models.judges(request.model or "", request.system)
-
-
 def _refuse_large_judge(request: ServeRequest) -> None:
     """Refuse a judge that does not fit before it is looked for: the next hint would be to download it."""
-    name, others = request.model or "", _other_judges(request)
+    name = request.model or ""
+    others = models.judges(name, request.system)
     judge = others.get(name)
     if judge and judge.gib:
         config = _with_device(Config(**request.settings))
@@ -335,8 +326,8 @@ def _vllm_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Pr
     assert plan.plan
     assert plan.name
     assert plan.log
-    url = address.url(config)
-    return resources.enter_context(vllm_process.started(plan.plan, url, plan.name, config.api_key, plan.log, report))
+    started = vllm_process.started(plan.plan, address.url(config), plan.name, config.api_key, plan.log, report)
+    return resources.enter_context(started)
 
 
 def _transformers(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
@@ -360,7 +351,9 @@ def _transformers(plan: ServePlan, report: Reporter, resources: ExitStack) -> Se
             limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_GRACE,
         )
     )  # fmt: skip
-    return Server(address.url(config), name, lambda: server.run([listening]), lambda: _end(server), resources.pop_all())
+    return Server(
+        address.url(config), name, partial(server.run, [listening]), partial(_end, server), resources.pop_all()
+    )
 
 
 def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend":
@@ -403,14 +396,14 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
         SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=agent.max_tokens),
         found.at_once,
     )
-    app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, _on_trouble(report)))
-    running = connections.server(app, _on_ending(report), _log_level())
+    on_failure = partial(_warn_of_failure, report)  # clients do not get the reason
+    app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure))
+    running = connections.server(app, partial(_note_ending, report), _log_level())
     if config.host not in _LOOPBACK and not config.api_key:
         report.warn(f"whoever reaches {config.host} can ask this model", "--api-key KEY")
     listening.listen(connections.CONNECTIONS)
     run = _agent_run(running, app, listening, process, plan.log)
-    stop = lambda: _end(running)  # noqa: E731
-    return Server(address.url(config), found.name, run, stop, resources.pop_all(), plan.log)
+    return Server(address.url(config), found.name, run, partial(_end, running), resources.pop_all(), plan.log)
 
 
 def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter) -> Opened:
@@ -467,19 +460,11 @@ def _log_level() -> str:
     return "error" if os.environ.get("VIRC_DEBUG") else "critical"
 
 
-def _on_ending(report: Reporter) -> Callable[[int], None]:
-    def ending(waiting: int) -> None:
-        answers = "1 answer is" if waiting == 1 else f"{waiting} answers are"
-        report.note(f"ending: {answers} still waited for; Ctrl-C again ends it at once")
-
-    return ending
+def _note_ending(report: Reporter, waiting: int) -> None:
+    answers = "1 answer is" if waiting == 1 else f"{waiting} answers are"
+    report.note(f"ending: {answers} still waited for; Ctrl-C again ends it at once")
 
 
-def _on_trouble(report: Reporter) -> Callable[[Exception], None]:
-    """Report the reason of a failed request, which clients do not get."""
-
-    def trouble(error: Exception) -> None:
-        message = error.message if isinstance(error, VircError) else f"internal: {type(error).__name__}: {error}"
-        report.warn(f"a request failed: {message}")
-
-    return trouble
+def _warn_of_failure(report: Reporter, error: Exception) -> None:
+    message = error.message if isinstance(error, VircError) else f"internal: {type(error).__name__}: {error}"
+    report.warn(f"a request failed: {message}")

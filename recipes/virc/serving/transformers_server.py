@@ -22,21 +22,7 @@ from virc.core.errors import DataError, VircError
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Ask, Reply
-from virc.serving.chat_http import (
-    NOBODY,
-    body_of,
-    check_key,
-    check_model,
-    chunk,
-    disconnected,
-    error_fields,
-    error_response,
-    event,
-    frame,
-    model_list,
-    new_app,
-    usage,
-)
+from virc.serving import chat_http
 from virc.serving.chat_request import ChatRequest, RefusedError, read
 from virc.solving.image_source import data_url_bytes
 
@@ -70,7 +56,7 @@ _Report = str | Reply | Exception
 
 def app(served: Served) -> FastAPI:
     """The ASGI app, with a thread that draws replies in the order of the requests."""
-    made = new_app(_health, _models, _chat, _refusal, _check_key)
+    made = chat_http.new_app(_health, _models, _chat, _refusal, _check_key)
     made.state.served, made.state.work = served, ThreadPoolExecutor(1)
     return made
 
@@ -81,34 +67,36 @@ async def _health() -> Response:
 
 async def _models(request: Request) -> dict[str, Any]:
     served: Served = request.app.state.served
-    return model_list(served.name, served.backend.context, **served.published)
+    return chat_http.model_list(served.name, served.backend.context, **served.published)
 
 
 async def _chat(request: Request) -> Response:
     """Answer a chat completion request; errors of the request come before an answer begins."""
     served: Served = request.app.state.served
     try:
-        chat = read(await body_of(request), served.images, served.backend.context * _CHARACTERS_PER_TOKEN)
-        check_model(chat.model, served.name)
+        chat = read(await chat_http.body_of(request), served.images, served.backend.context * _CHARACTERS_PER_TOKEN)
+        chat_http.check_model(chat.model, served.name)
         drawn = _drawn(request, chat)
         first = await anext(drawn)
-        framed = frame(served.name)
+        framed = chat_http.frame(served.name)
         if chat.streamed:
             return StreamingResponse(_events(framed, chat, first, drawn), media_type="text/event-stream")
         async with aclosing(drawn):
             while not isinstance(first, Reply):
                 first = await anext(drawn)
-        return JSONResponse(_whole(framed, first))
+        message = {"role": "assistant", "content": first.text}
+        choice = {"index": 0, "message": message, "finish_reason": first.finish}
+        return JSONResponse({**framed, "object": "chat.completion", "choices": [choice], "usage": _usage(first)})
     except (ClientDisconnect, _LeftError):
-        return NOBODY
+        return chat_http.NOBODY
 
 
 async def _check_key(request: Request) -> None:
-    check_key(request, request.app.state.served.api_key)
+    chat_http.check_key(request, request.app.state.served.api_key)
 
 
 async def _refusal(_: Request, error: Exception) -> Response:
-    return error_response(error, _failure)
+    return chat_http.error_response(error, _failure)
 
 
 def _failure(error: Exception) -> RefusedError:
@@ -126,12 +114,7 @@ def _failure(error: Exception) -> RefusedError:
 
 
 async def _drawn(request: Request, chat: ChatRequest) -> AsyncGenerator[str | Reply, None]:
-    """The reply piece by piece, and last as a whole; the model stops when the client hangs up.
-
-    Raises:
-        RefusedError: it cannot be drawn.
-        _LeftError: nobody listens any more.
-    """
+    """The reply piece by piece, and last as a whole; the model stops when the client hangs up."""
     loop = asyncio.get_running_loop()
     reports: asyncio.Queue[_Report] = asyncio.Queue()
     left = threading.Event()
@@ -153,7 +136,7 @@ async def _drawn(request: Request, chat: ChatRequest) -> AsyncGenerator[str | Re
             send(error)
 
     async def watch() -> None:
-        await disconnected(request)
+        await chat_http.disconnected(request)
         left.set()
         send(_LeftError())
 
@@ -173,17 +156,15 @@ async def _drawn(request: Request, chat: ChatRequest) -> AsyncGenerator[str | Re
 
 
 def _reply(backend: LocalBackend, chat: ChatRequest, on_text: Callable[[str], None]) -> Reply:
-    processor = backend.cached.processor
-    pictures = (open_image(_bytes(url, number), f"image {number}") for number, url in enumerate(chat.pictures))
-    shown = [Shown(_fitted(picture, backend.grid, processor.resample)) for picture in pictures]
+    shown = []
+    for number, url in enumerate(chat.pictures):
+        try:
+            content = data_url_bytes(url)
+        except DataError as error:
+            raise DataError(f"image {number}: {error.message}") from None
+        picture = open_image(content, f"image {number}")
+        shown.append(Shown(_fitted(picture, backend.grid, backend.cached.processor.resample)))
     return backend.reply(Ask(chat.messages, shown), chat.sampling, on_text)
-
-
-def _bytes(url: str, number: int) -> bytes:
-    try:
-        return data_url_bytes(url)
-    except DataError as error:
-        raise DataError(f"image {number}: {error.message}") from None
 
 
 def _fitted(picture: Image.Image, grid: Grid, resample: Image.Resampling) -> Image.Image:
@@ -200,14 +181,8 @@ def _fitted(picture: Image.Image, grid: Grid, resample: Image.Resampling) -> Ima
     return picture.resize(smart_resize(width, height, grid), resample)
 
 
-def _whole(framed: dict[str, Any], reply: Reply) -> dict[str, Any]:
-    message = {"role": "assistant", "content": reply.text}
-    choice = {"index": 0, "message": message, "finish_reason": reply.finish}
-    return {**framed, "object": "chat.completion", "choices": [choice], "usage": _usage(reply)}
-
-
 def _usage(reply: Reply) -> dict[str, int]:
-    return usage(reply.prompt_tokens or 0, reply.completion_tokens or 0)
+    return chat_http.usage(reply.prompt_tokens or 0, reply.completion_tokens or 0)
 
 
 async def _events(
@@ -216,16 +191,16 @@ async def _events(
     """A reply as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
     framed = {**framed, "object": "chat.completion.chunk"}
     try:
-        yield chunk(framed, 0, {"role": "assistant", "content": ""})
+        yield chat_http.chunk(framed, 0, {"role": "assistant", "content": ""})
         while not isinstance(first, Reply):
-            yield chunk(framed, 0, {"content": first})
+            yield chat_http.chunk(framed, 0, {"content": first})
             first = await anext(drawn)
-        yield chunk(framed, 0, {}, first.finish)
+        yield chat_http.chunk(framed, 0, {}, first.finish)
         if chat.counted:
-            yield event({**framed, "choices": [], "usage": _usage(first)})
+            yield chat_http.event({**framed, "choices": [], "usage": _usage(first)})
         yield "data: [DONE]\n\n"
     except RefusedError as refused:
-        yield event({"error": error_fields(refused)})
+        yield chat_http.event({"error": chat_http.error_fields(refused)})
     except _LeftError:
         return
     finally:

@@ -292,11 +292,7 @@ class OpenAIBackend:
         return self._images.draw(ask.images, drawn) if server.keeps_images else drawn(whole)
 
     def _look_again(self) -> bool:
-        """Ask the server once more what it is, and forget what another one refused; whether it is another.
-
-        Raises:
-            ConfigError: boxes in pixels were right for the server before, and are not known to be for this one.
-        """
+        """Ask the server once more what it is, and forget what another one refused; whether it is another."""
         before = self._server
         with self._looking:
             if self._server != before:  # another thread has looked meanwhile
@@ -317,11 +313,7 @@ class OpenAIBackend:
         return changed
 
     def _meet(self, before: str) -> None:
-        """Go by what holds for another kind of server than the one before.
-
-        Raises:
-            ConfigError: see `_look_again`.
-        """
+        """Go by what holds for another kind of server than the one before."""
         if self._counts is None and self._published is None and self.kind not in _BATCHING_SERVERS:
             self._counts = PromptCounts(self._counts_images, _SCALED_TOKENS)
         if self.needs_sizes and before in UNSCALED and self.kind not in UNSCALED:

@@ -107,12 +107,7 @@ class Server(uvicorn.Server):
 
 
 def server(made: FastAPI, ending: Callable[[int], None] = lambda _: None, level: str = "critical") -> Server:
-    """A server for what `virc.serving.agent.server.app` made; its `run([place])` serves on a listening socket.
-
-    Args:
-        ending: gets the number of answers that clients wait for when the server is to end.
-        level: of uvicorn's log; clients get the errors of their requests.
-    """
+    """A server for what `virc.serving.agent.server.app` made; `level` is of uvicorn's log, `ending` as in `Server`."""
     config = uvicorn.Config(
         made, lifespan="off", ws="none", http=Patient, access_log=False, log_level=level, server_header=False,
         limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=_FLUSH,

@@ -81,7 +81,7 @@ class _Job:
         self.left = threading.Event()
 
     def check(self) -> None:
-        """Raise if nobody waits for it."""
+        """Raise `LeftError` if nobody waits for it."""
         if self.left.is_set():
             raise LeftError(_LEFT)
 
@@ -185,10 +185,17 @@ class Desk:
         self.taken += 1
         self.answers.add(hold)
         working = asyncio.create_task(self._work(job, hold, reports))
-        working.add_done_callback(self._give_back)
+        working.add_done_callback(self._free)
         watching = asyncio.create_task(watch())
         try:
-            while (thing := await _next(reports)) is not None:
+            while True:
+                try:
+                    async with asyncio.timeout(_PING):
+                        thing = await reports.get()
+                except TimeoutError:
+                    thing = Ping()
+                if thing is None:
+                    return
                 if isinstance(thing, Exception):
                     raise thing
                 yield thing
@@ -196,29 +203,24 @@ class Desk:
             working.cancel()
             watching.cancel()
 
-    def _give_back(self, _: asyncio.Task[None]) -> None:
-        """The place of a problem is free, whether or not its answer is taken."""
+    def _free(self, _: asyncio.Task[None]) -> None:
         self.taken -= 1
 
     async def _work(self, job: _Job, hold: Hold, reports: _Queue) -> None:
-        """Say all that happens, and last None or what went wrong."""
+        """Send all that happens, and last None or what went wrong."""
         limit = asyncio.timeout(job.deadline.left())
         try:
             async with limit:
-                await self._fetch(job, hold)
+                for number, picture in enumerate(job.pictures):
+                    if isinstance(picture, str) and picture[:5].lower() != "data:":
+                        name = f"image {number}"
+                        job.pictures[number] = await fetch.fetch(picture, name, self.solving.rules, hold.add)
                 await self._in_turn(job, hold, reports)
             reports.put_nowait(None)
         except Exception as error:
             late = limit.expired() or job.deadline.left() == 0
             timed_out = RefusedError(f"no answer within {job.deadline.seconds:g} s", status=504)
             reports.put_nowait(timed_out if late else error)
-
-    async def _fetch(self, job: _Job, hold: Hold) -> None:
-        """Fetch the images that did not come with the request."""
-        for number, picture in enumerate(job.pictures):
-            if isinstance(picture, str) and picture[:5].lower() != "data:":
-                found = await fetch.fetch(picture, f"image {number}", self.solving.rules, hold.add)
-                job.pictures[number] = found
 
     async def _in_turn(self, job: _Job, hold: Hold, reports: _Queue) -> None:
         """Solve in a thread when it is this problem's turn, which lasts until that thread has ended."""
@@ -256,12 +258,7 @@ class Desk:
             job.left.set()
 
     def _solve(self, job: _Job, send: Callable[[Report], None], opened: Callable[[], None]) -> None:
-        """Solve a problem in this thread.
-
-        Args:
-            send: gets all that happens.
-            opened: called when the pictures are no longer needed as they came.
-        """
+        """Solve a problem in this thread."""
         shown = []
         for number, picture in enumerate(job.pictures):
             job.check()
@@ -284,7 +281,12 @@ class Desk:
                     send(wire.looked(event, units - 1))
 
         solving, problem = self.solving, job.problem
-        config = _asked(solving.config, problem, solving.protocol)
+        usual = solving.config.longest(solving.protocol.sampling)
+        config = msgspec.structs.replace(
+            solving.config, samples=problem.samples, temperature=problem.temperature, top_p=problem.top_p,
+            top_k=problem.top_k, seed=problem.seed % 2**31, max_tokens=min(problem.max_tokens or usual, usual),
+            keep_images=False,
+        )  # fmt: skip
         for attempt in attempts(
             config, solving.backend, solving.protocol, shown, problem.question, on_event=on_event, deadline=job.deadline
         ):  # fmt: skip
@@ -314,26 +316,9 @@ def weight(thing: Report) -> int:
     return 0
 
 
-def _asked(config: SolveConfig, problem: Problem, protocol: Protocol) -> SolveConfig:
-    usual = config.longest(protocol.sampling)
-    longest = min(problem.max_tokens or usual, usual)
-    return msgspec.structs.replace(
-        config, samples=problem.samples, temperature=problem.temperature, top_p=problem.top_p, top_k=problem.top_k,
-        seed=problem.seed % 2**31, max_tokens=longest, keep_images=False,
-    )  # fmt: skip
-
-
 def is_too_long(error: BaseException) -> bool:
     """Whether a conversation was longer than the model takes, as it says or its server."""
     return isinstance(error, TooLongError) or (isinstance(error, ConfigError) and "context" in error.message.lower())
-
-
-async def _next(reports: _Queue) -> Report | Exception | None:
-    try:
-        async with asyncio.timeout(_PING):
-            return await reports.get()
-    except TimeoutError:
-        return Ping()
 
 
 def _busy(message: str) -> RefusedError:

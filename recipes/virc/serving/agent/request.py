@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -97,15 +98,9 @@ def _url(picture: Picture, place: str) -> str:
         return url
     if not re.match(r"https://", url, re.IGNORECASE):
         raise RefusedError(f"{place}: an image must be a data URL or an https URL", place)
-    if not re.fullmatch(r"[!-~]+", url) or len(url) > _MOST_URL or not _is_address(url):
-        raise RefusedError(f"{place}: this is no https URL that can be fetched", place)
-    return url
-
-
-def _is_address(url: str) -> bool:
-    """Whether it names a host, and no user."""
-    try:
+    with suppress(ValueError):
         parts = urlsplit(url)
-        return bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
-    except ValueError:
-        return False
+        names_host = parts.hostname and "@" not in parts.netloc and parts.port != 0
+        if names_host and len(url) <= _MOST_URL and re.fullmatch(r"[!-~]+", url):
+            return url
+    raise RefusedError(f"{place}: this is no https URL that can be fetched", place)

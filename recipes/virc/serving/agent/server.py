@@ -19,22 +19,10 @@ from starlette.types import Receive, Scope, Send
 
 from virc.core.errors import DataError, NetworkError, VircError
 from virc.core.timeouts import Deadline
+from virc.serving import chat_http
 from virc.serving.agent import connections, page, wire
 from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Report, Solving, is_too_long, weight
-from virc.serving.agent.request import Problem, read
-from virc.serving.chat_http import (
-    NOBODY,
-    body_of,
-    check_key,
-    check_model,
-    disconnected,
-    error_fields,
-    error_response,
-    event,
-    frame,
-    model_list,
-    new_app,
-)
+from virc.serving.agent.request import read
 from virc.serving.chat_request import RefusedError
 from virc.solving.one import Attempt
 
@@ -66,7 +54,7 @@ class Served(msgspec.Struct, frozen=True):
 
 def app(served: Served) -> FastAPI:
     """The ASGI app; its `state.desk` is where problems are taken in."""
-    made = new_app(_health, _models, _chat, _refusal, _check_site, _check_key)
+    made = chat_http.new_app(_health, _models, _chat, _refusal, _check_site, _check_key)
     made.state.served, made.state.desk = served, Desk(served.solving)
     for path, (kind, content) in page.files().items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
@@ -86,7 +74,7 @@ async def _health(request: Request) -> Response:
 
 async def _models(request: Request) -> dict[str, Any]:
     served: Served = request.app.state.served
-    return model_list(served.name, served.context, virc_agent=True)
+    return chat_http.model_list(served.name, served.context, virc_agent=True)
 
 
 async def _check_site(request: Request) -> None:
@@ -99,20 +87,15 @@ async def _check_site(request: Request) -> None:
     foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
     if foreign or (origin is not None and _place(origin) != _place(f"//{host}")):
         raise RefusedError("a page of another site may not ask this server", status=403)
-    here, _ = request.scope["server"]
-    if not request.app.state.served.api_key and _is_loopback(here) and not _is_loopback(_name(host)):
+    name, (here, _) = "", request.scope["server"]
+    with suppress(ValueError):
+        name = urlsplit(f"//{host}").hostname or ""
+    if not request.app.state.served.api_key and _is_loopback(here) and not _is_loopback(name):
         raise RefusedError("without an API key this server answers requests to localhost only", status=403)
 
 
 def _place(url: str) -> str:
     return url.partition("//")[2].lower()
-
-
-def _name(host: str) -> str:
-    """The name in a `Host`."""
-    with suppress(ValueError):
-        return urlsplit(f"//{host}").hostname or ""
-    return ""
 
 
 def _is_loopback(name: str) -> bool:
@@ -122,11 +105,11 @@ def _is_loopback(name: str) -> bool:
 
 
 async def _check_key(request: Request) -> None:
-    check_key(request, request.app.state.served.api_key)
+    chat_http.check_key(request, request.app.state.served.api_key)
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
-    return error_response(error, partial(failure, served=request.app.state.served))
+    return chat_http.error_response(error, partial(failure, served=request.app.state.served))
 
 
 async def _chat(request: Request) -> Response:
@@ -139,7 +122,7 @@ async def _chat(request: Request) -> Response:
     except BaseException as error:
         hold.end()
         if isinstance(error, ClientDisconnect | LeftError):
-            return NOBODY
+            return chat_http.NOBODY
         if isinstance(error, Exception):
             raise failure(error, request.app.state.served) from None
         raise
@@ -147,20 +130,19 @@ async def _chat(request: Request) -> Response:
 
 async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
     served: Served = request.app.state.served
-    problem, pictures = read(await body_of(request, hold.add), served.inputs, _CHARACTERS)
-    check_model(problem.model, served.name)
+    problem, pictures = read(await chat_http.body_of(request, hold.add), served.inputs, _CHARACTERS)
+    chat_http.check_model(problem.model, served.name)
     deadline = Deadline(served.solving.config.timeout)
-    happening = desk.solve(problem, pictures, hold, deadline, partial(disconnected, request))
+    happening = desk.solve(problem, pictures, hold, deadline, partial(chat_http.disconnected, request))
     while isinstance(first := await anext(happening), Ping) and not problem.streamed:
         pass  # until the first sample begins; a stream begins sooner, lest a proxy takes it for dead
-    framed = frame(served.name)
+    framed = chat_http.frame(served.name)
     if problem.streamed:
-        events = _events(framed, problem, first, happening, hold, served)
+        events = _events(wire.Events(framed, problem), first, happening, hold, served)
         return _Delivery(events, hold, deadline, headers=_UNBUFFERED, media_type="text/event-stream")
     content = await _whole(framed, happening)
-    return _Delivery(
-        _one(content), hold, deadline, headers={"Content-Length": str(len(content))}, media_type="application/json"
-    )  # fmt: skip
+    length = {"Content-Length": str(len(content))}
+    return _Delivery(_one(content), hold, deadline, headers=length, media_type="application/json")
 
 
 class _Delivery(StreamingResponse):
@@ -213,19 +195,14 @@ async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Report, None]
                 choices.append(wire.choice(len(attempts), thing, looks))
                 attempts.append(thing)
                 looks = []
-    return msgspec.json.encode(wire.whole(framed, choices, attempts))
+    completion = {**framed, "object": "chat.completion", "choices": choices, "usage": wire.usage(attempts)}
+    return msgspec.json.encode(completion)
 
 
 async def _events(
-    framed: dict[str, Any],
-    problem: Problem,
-    first: Report,
-    happening: AsyncGenerator[Report, None],
-    hold: Hold,
-    served: Served,
+    stream: wire.Events, first: Report, happening: AsyncGenerator[Report, None], hold: Hold, served: Served
 ) -> AsyncGenerator[bytes, None]:
     """The answers as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
-    stream = wire.Events(framed, problem)
 
     def encoded(thing: Report) -> bytes:
         return (wire.PING if isinstance(thing, Ping) else stream.event(thing)).encode()
@@ -240,7 +217,7 @@ async def _events(
     except LeftError:
         return
     except Exception as error:
-        yield event({"error": error_fields(failure(error, served))}).encode()
+        yield chat_http.event({"error": chat_http.error_fields(failure(error, served))}).encode()
 
 
 def failure(error: Exception, served: Served) -> RefusedError:

@@ -38,17 +38,12 @@ class Looked(msgspec.Struct, frozen=True):
 
 
 def looked(look: ToolResult, unit: int) -> Looked:
-    """A tool call as clients get it.
-
-    Args:
-        unit: number of the unit in its sample, from 0.
-    """
-    call, number = look.unit.call, look.unit.shown
+    """A tool call as clients get it; `unit` is its number in the sample, from 0."""
+    call, number, shown = look.unit.call, look.unit.shown, look.shown
     assert call is not None
     assert number is not None
-    return Looked(
-        unit, call.name, call.index, look.source.size, call.box, number, look.shown.size, jpeg_url(look.shown.pixels)
-    )  # fmt: skip
+    url = jpeg_url(shown.pixels)
+    return Looked(unit, call.name, call.index, look.source.size, call.box, number, shown.size, url)
 
 
 def jpeg_url(picture: Image.Image) -> str:
@@ -100,11 +95,6 @@ def choice(index: int, attempt: Attempt, looks: Sequence[Looked]) -> dict[str, A
     return {"index": index, "message": message, "finish_reason": finish(attempt.trace)}
 
 
-def whole(framed: Mapping[str, Any], choices: Sequence[dict[str, Any]], attempts: Iterable[Attempt]) -> dict[str, Any]:
-    """A whole completion."""
-    return {**framed, "object": "chat.completion", "choices": choices, "usage": usage(attempts)}
-
-
 def usage(attempts: Iterable[Attempt]) -> dict[str, int]:
     """Tokens of all turns of all samples."""
     counts = [(attempt.prompt_tokens or 0, attempt.completion_tokens or 0) for attempt in attempts]
@@ -112,12 +102,7 @@ def usage(attempts: Iterable[Attempt]) -> dict[str, int]:
 
 
 class Events:
-    """One answer as server-sent events.
-
-    Args:
-        framed: what all its parts have in common.
-        problem: the request.
-    """
+    """One answer as server-sent events; `framed` is what all its parts have in common."""
 
     def __init__(self, framed: Mapping[str, Any], problem: Problem) -> None:
         self._framed = {**framed, "object": "chat.completion.chunk"}
@@ -125,16 +110,12 @@ class Events:
         self._attempts: list[Attempt] = []
         self._thoughts = 0
 
-    def begun(self) -> str:
-        """A sample begins."""
-        self._thoughts = 0
-        return self._chunk({"role": "assistant", "content": ""})
-
     def event(self, thing: SampleStart | Unit | Looked | Attempt) -> str:
         """Something has happened."""
         match thing:
             case SampleStart():
-                return self.begun()
+                self._thoughts = 0
+                return self._chunk({"role": "assistant", "content": ""})
             case Unit():
                 self._thoughts += 1
                 return self._chunk({"reasoning_content": ("\n\n" if self._thoughts > 1 else "") + thing.think})
