@@ -148,14 +148,11 @@ class Batch:
             places = [rows.index(piece.seat.number) for piece in group]
             last = hidden[places, [len(piece.ids) - 1 for piece in group]]
             logits = network.lm_head(last).cpu()
-            return [
-                self._not_a_number(piece) if bad else row
-                for piece, row, bad in zip(group, logits, logits.isnan().any(-1).tolist(), strict=True)
-            ]
-
-    def _not_a_number(self, piece: Piece) -> BaseException:
-        self._cache.wipe(piece.seat.number)
-        return no_number()
+            found: list[torch.Tensor | BaseException] = list(logits)
+            for at in logits.isnan().any(-1).nonzero()[:, 0].tolist():
+                self._cache.wipe(group[at].seat.number)
+                found[at] = no_number()
+            return found
 
     def _inputs(self, group: Sequence[Piece]) -> tuple[list[int], dict[str, Any]]:
         """Rows of the cache, and what the network takes for them, padded on the right."""
@@ -199,15 +196,10 @@ class RowCache:
         self._shape = (0, 0)
 
     def aim(self, rows: list[int], starts: list[int], width: int, device: "torch.device") -> "torch.Tensor":
-        """Say where the next step writes and what it reads.
+        """Set where the next step writes and what it reads.
 
-        Args:
-            rows: numbers of the rows, in the order of the batch.
-            starts: for each, the column that its first new id goes to.
-            width: new ids of a row.
-
-        Returns:
-            Which columns each new id sees, shape (rows, width, columns).
+        Row `rows[i]` gets `width` new ids from column `starts[i]` on. Returns which columns each of them sees, shape
+        (rows, width, columns).
         """
         import torch
 

@@ -70,7 +70,7 @@ def parameters(folder: Path) -> int:
 
 
 def file_bytes(folder: Path) -> int:
-    """Bytes of the weights as they lie in their files.
+    """Bytes of the weights' files.
 
     Raises:
         ConfigError: one is missing.

@@ -69,7 +69,6 @@ def _unusable(name: str) -> str | None:
 
 
 def _driver() -> str:
-    """Version of the loaded NVIDIA driver, or `none`."""
     try:
         version = re.search(r"NVRM version:.*?\s(\d+\.\d+(?:\.\d+)?)\s", (_NVIDIA / "version").read_text())
     except OSError:

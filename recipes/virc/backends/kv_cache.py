@@ -15,7 +15,6 @@ from virc.reasoning.resize import Grid, smart_resize
 
 if TYPE_CHECKING:
     import torch
-    from PIL import Image
 
 
 class CachedModel:
@@ -91,7 +90,7 @@ class CachedModel:
         pairs = enumerate(zip(held_ids, ids, strict=False))
         keep = next((index for index, (old, new) in pairs if old != new), min(len(held_ids), len(ids)))
         for (start, old), (_, new) in zip(held_images, placed, strict=False):
-            if start < keep and not _same(old, new):
+            if start < keep and old is not new and (old.size, old.pixels.tobytes()) != (new.size, new.pixels.tobytes()):
                 return start
         return keep
 
@@ -147,7 +146,10 @@ class CachedModel:
         """Patches of the new images and their grids in patches (time, rows, columns), none without images."""
         if not new:
             return {}
-        pictures = [self._fitted(shown) for shown in new]
+        sizes, how = [self._size(shown) for shown in new], self.processor.resample
+        pictures = [
+            x.pixels if x.size == size else x.pixels.resize(size, how) for x, size in zip(new, sizes, strict=True)
+        ]
         batch = self.processor(images=pictures, do_resize=False, return_tensors="pt")
         patch = self.processor.patch_size
         wanted = [[1, picture.height // patch, picture.width // patch] for picture in pictures]
@@ -159,14 +161,6 @@ class CachedModel:
         """Width and height at which the model sees an image: as shown, unless off the grid (1000 x 1000)."""
         on_grid = shown.width % self.grid.factor == 0 and shown.height % self.grid.factor == 0
         return shown.size if on_grid else smart_resize(*shown.size, self.grid)
-
-    def _fitted(self, shown: Shown) -> "Image.Image":
-        size = self._size(shown)
-        return shown.pixels if size == shown.size else shown.pixels.resize(size, self.processor.resample)
-
-
-def _same(old: Shown, new: Shown) -> bool:
-    return old is new or (old.size == new.size and old.pixels.tobytes() == new.pixels.tobytes())
 
 
 def failed(error: Exception, count: int, hint: str) -> EngineError:

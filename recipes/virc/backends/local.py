@@ -86,15 +86,13 @@ class LocalBackend:
         """
         with self._model() as cached:
             conversation = self._render(ask.messages, ask.images)
-            room = self.context - len(conversation.ids)
-            if room < 1:
+            if len(conversation.ids) >= self.context:
                 raise TooLongError(
                     f"the conversation has {len(conversation.ids)} tokens, the model takes {self.context}",
                     hint="lower --max-pixels or --max-turns",
                 )
             text = Text(self._tokenizer, on_text, ask.stop)
-            most = min(sampling.max_tokens, room)
-            ids, ended = self._draw(cached, conversation, ask.images, sampling, most, text)
+            ids, ended = self._draw(cached, conversation, ask.images, sampling, text)
             return Reply(
                 text.finish(),
                 tuple(ids),
@@ -149,17 +147,12 @@ class LocalBackend:
             return render(messages, counts, self._tokenizer, generate=True)
 
     def _draw(
-        self,
-        cached: CachedModel,
-        conversation: Rendered,
-        images: Sequence[Shown],
-        sampling: Sampling,
-        most: int,
-        text: Text,
+        self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
     ) -> tuple[list[int], bool]:
         """Ids drawn, and whether the turn ended by itself. An id is fed when the one after it is wanted."""
         generator = seeded(sampling.seed)
         ids: list[int] = []
+        most = min(sampling.max_tokens, self.context - len(conversation.ids))
         while len(ids) < most and not text.stopped:
             logits = cached.append(ids[-1]) if ids else cached.read(conversation, images)
             logits = penalised(logits, [*conversation.ids, *ids], sampling.repetition_penalty)
@@ -220,7 +213,10 @@ def load(
     count = checkpoint.parameters(folder)
     number = getattr(torch, dtype or ("float32" if count < _SMALL else "bfloat16"))
     added = lora.check(adapter) if adapter else 0
-    _check_fits(folder, count * number.itemsize + added, where)
+    needed, free = count * number.itemsize + added, devices.free_memory(where)
+    if free is not None and needed > free:
+        figures = f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on {where.type}"
+        raise SetupError(f"{folder.name} {figures}", hint="a smaller model, or --endpoint URL of a server")
     tokenizer, processor, network = _load(folder, settings, number, where, adapter)
     cached = CachedModel(network, processor, grid)
     name = (adapter or folder).resolve().name
@@ -289,14 +285,8 @@ def read_network(folder: Path, number: Any) -> Any:
     import transformers
 
     automatic: Any = transformers.AutoModelForImageTextToText
-    network, report = automatic.from_pretrained(
-        folder,
-        dtype=number,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
+    safe = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+    network, report = automatic.from_pretrained(folder, dtype=number, output_loading_info=True, **safe)
     missing = sorted(report["missing_keys"])
     if missing:
         raise ConfigError(f"{folder} is incomplete: {len(missing)} weights are missing, {missing[0]} first")
@@ -312,13 +302,6 @@ def _check_tokens(folder: Path, tokenizer: Any, config: Any) -> None:
             raise ConfigError(f"{folder} is no ChatML model: its tokenizer has no special token {name}")
     if known["<|image_pad|>"] != config.image_token_id:
         raise ConfigError(f"{folder} contradicts itself: tokenizer and config name different image tokens")
-
-
-def _check_fits(folder: Path, needed: int, where: "torch.device") -> None:
-    free = devices.free_memory(where)
-    if free is not None and needed > free:
-        figures = f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on {where.type}"
-        raise SetupError(f"{folder.name} {figures}", hint="a smaller model, or --endpoint URL of a server")
 
 
 def never_said(tokenizer: Any, vocabulary: int) -> "torch.Tensor":

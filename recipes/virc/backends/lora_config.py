@@ -15,14 +15,8 @@ WEIGHTS = "adapter_model.safetensors"
 
 _MOST_BYTES = 2**20
 _FURTHER = (
-    "alora_invocation_tokens",
-    "alpha_pattern",
-    "arrow_config",
-    "ensure_weight_tying",
-    "layer_replication",
-    "megatron_config",
-    "target_parameters",
-    "trainable_token_indices",
+    "alora_invocation_tokens alpha_pattern arrow_config ensure_weight_tying layer_replication megatron_config "
+    "target_parameters trainable_token_indices".split()
 )
 _PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")  # the others change the base as well
 

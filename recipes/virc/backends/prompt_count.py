@@ -6,12 +6,12 @@ long as it was plus what was added, and a word is at least half a token (a small
 """
 
 import hashlib
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
 from virc.core.errors import EngineError
-from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message, Reply
 
 SLACK = 0.8
@@ -50,8 +50,14 @@ class PromptCounts:
                 hint="give it a longer context (Ollama: PARAMETER num_ctx in its Modelfile, vLLM: --max-model-len "
                 "32768) or send smaller images (--max-pixels)",
             )
-        answered = [*ask.messages, Message("assistant", reply.text)]
-        self._remember(_key(answered, ask), max(reply.prompt_tokens or 0, least))
+        key = _key([*ask.messages, Message("assistant", reply.text)], ask)
+        tokens = max(reply.prompt_tokens or 0, least)
+        # Of several conversations that only the model's words tell apart, the shortest counts.
+        with self._lock:
+            self._least[key] = min(tokens, self._least.get(key, tokens))
+            self._least.move_to_end(key)
+            if len(self._least) > _KEPT:
+                self._least.popitem(last=False)
 
     def least(self, ask: Ask) -> int:
         """Tokens that a prompt with all of `ask` has at least."""
@@ -64,25 +70,11 @@ class PromptCounts:
 
     def _bound(self, messages: Sequence[Message], ask: Ask) -> int:
         images = [ask.images[index] for message in messages for index in message.images] if self._images else []
-        return sum(map(_half_words, messages)) + sum(map(self._tokens, images))
-
-    def _tokens(self, image: Shown) -> int:
-        tokens = image.width * image.height // _TOKEN_SIDE**2
-        return tokens if self.most is None else min(tokens, self.most)
-
-    def _remember(self, key: bytes, tokens: int) -> None:
-        # Of several conversations that only the model's words tell apart, the shortest counts.
-        with self._lock:
-            self._least[key] = min(tokens, self._least.get(key, tokens))
-            self._least.move_to_end(key)
-            if len(self._least) > _KEPT:
-                self._least.popitem(last=False)
-
-
-def _half_words(message: Message) -> int:
-    """Half the words of a message, without an assistant's thoughts: thinking models' templates drop them later on."""
-    kept = message.text.rpartition("</think>")[2] if message.role == "assistant" else message.text
-    return len(kept.split()) // 2
+        tokens = (image.width * image.height // _TOKEN_SIDE**2 for image in images)
+        # Half the words, without an assistant's thoughts: thinking models' templates drop them later on.
+        kept = (m.text.rpartition("</think>")[2] if m.role == "assistant" else m.text for m in messages)
+        most = math.inf if self.most is None else self.most
+        return sum(len(text.split()) // 2 for text in kept) + sum(int(min(each, most)) for each in tokens)
 
 
 def _key(messages: Sequence[Message], ask: Ask) -> bytes:

@@ -14,10 +14,8 @@ def seeded(seed: int | None) -> "torch.Generator":
     import torch
 
     generator = torch.Generator()
-    if seed is None:
-        generator.seed()
-        return generator
-    return generator.manual_seed(seed)
+    generator.manual_seed(generator.seed() if seed is None else seed)
+    return generator
 
 
 def pick(logits: "torch.Tensor", sampling: Sampling, generator: "torch.Generator") -> int:
@@ -59,10 +57,7 @@ class Text:
     Args:
         tokenizer: a `transformers` tokenizer.
         on_text: gets every piece.
-        stop: texts that end a reply.
-
-    Attributes:
-        stopped: whether one of them has come.
+        stop: texts that end a reply; `stopped` says whether one of them has come.
     """
 
     def __init__(self, tokenizer: Any, on_text: OnText | None = None, stop: Sequence[str] = ()) -> None:

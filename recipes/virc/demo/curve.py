@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = "virc.demo/1"
-
 PARTS = ("easy", "hard")
 """Difficulties of problems."""
 REPLIES = ("greedy", "sampled")
@@ -189,11 +188,8 @@ def _by_stage(summary: Summary, begun: Demo, place: Path) -> ByStage:
 
 
 def _stage(name: str, summaries: Mapping[str, ByStage]) -> Stage:
-    greedy, counterfactual, blank = (
-        summaries["greedy"][name],
-        summaries["counterfactual"].get(name),
-        summaries["blank"].get(name),
-    )
+    greedy = summaries["greedy"][name]
+    counterfactual, blank = (summaries[each].get(name) for each in ("counterfactual", "blank"))
     return Stage(
         name=name,
         greedy=_scores(greedy),
@@ -214,8 +210,10 @@ def _scores(summaries: ModelSummary) -> Scores:
 
 
 def _gains(replies: str, summaries: ByStage, pairs: Sequence[Pair], problems: Sequence[Problem]) -> Iterator[Gain]:
+    only_solved_by = {(pair.one, pair.other): (pair.only_one, pair.only_other) for pair in pairs}
+    only_solved_by |= {(pair.other, pair.one): (pair.only_other, pair.only_one) for pair in pairs}  # in any order
     for before, stage in pairwise(STAGES):
-        only = _only(pairs, summaries[before].name, summaries[stage].name)
+        only = only_solved_by[summaries[before].name, summaries[stage].name]
         scores = _scores(summaries[before])
         for part in ("all", *PARTS):
             ids = {each.id for each in problems if part in ("all", each.category.get(_DIVISION))}
@@ -233,13 +231,6 @@ def _gains(replies: str, summaries: ByStage, pairs: Sequence[Pair], problems: Se
                     interval=paired(both, won, lost, scored.of - both - won - lost),
                     p=mcnemar(won, lost),
                 )
-
-
-def _only(pairs: Sequence[Pair], one: str, other: str) -> tuple[Sequence[Id], Sequence[Id]]:
-    """The problems that only the one, and that only the other of two models solves; pairs come in any order."""
-    sides = {(pair.one, pair.other): (pair.only_one, pair.only_other) for pair in pairs}
-    sides |= {(pair.other, pair.one): (pair.only_other, pair.only_one) for pair in pairs}
-    return sides[one, other]
 
 
 def _spent(folder: Path, begun: Demo) -> list[Spent]:

@@ -78,21 +78,17 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
         return self.instruct + self.practice
 
 
+_MINUTES = {"sight": 12, "read": 10, "place": 10, "skills": 120}
 USUAL = Size(
-    instruct=8000, practice=1500, control=False, steps=12, prompts=8, problems=100,
-    minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
-    start="tiny-base",
-)  # fmt: skip
+    instruct=8000, practice=1500, control=False, steps=12, prompts=8, problems=100, minutes=_MINUTES, start="tiny-base"
+)
 LARGE = Size(
-    instruct=48_000, practice=2000, tower=True, steps=30, prompts=8, problems=1000,
-    minutes={"sight": 12, "read": 10, "place": 10, "skills": 120},
-    start="tiny-base",
-)  # fmt: skip
+    instruct=48_000, practice=2000, tower=True, steps=30, prompts=8, problems=1000, minutes=_MINUTES, start="tiny-base"
+)
+# `tiny` can do some of it already: of replies that are all malformed, two steps of rl learn nothing
 QUICK = Size(
-    instruct=32, practice=32, steps=2, prompts=4, problems=20,
-    minutes=dict.fromkeys(_PHASES, 0.1),
-    start="tiny",  # which can do some of it already: of replies that are all malformed, two steps of rl learn nothing
-)  # fmt: skip
+    instruct=32, practice=32, steps=2, prompts=4, problems=20, minutes=dict.fromkeys(_PHASES, 0.1), start="tiny"
+)
 
 
 class Demo(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,12 +133,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Took(msgspec.Struct, frozen=True):
-    """One try of a step.
-
-    Args:
-        seconds: from its start to its end.
-        code: its exit code.
-    """
+    """One try of a step: its seconds from start to end, and its exit code."""
 
     name: str
     seconds: float
@@ -232,23 +223,15 @@ def _evaluations(demo: Demo) -> list[Step]:
     heldout = ("--split", "heldout")
     models = (demo.base, *demo.compared[1:])
     trained = STAGES[1:]  # the base looks at no crops yet
-    pages = ("--limit", str(_PAGES))
+    pages, crops = ("--limit", str(_PAGES)), ("--crop-ablation", "counterfactual")
     unknown = ("--family", "polygons", "--refusals", "1", "--formats", "batch")
     return [
         _drawn(demo, "heldout", 4, count, *heldout, *_LIKE, "--counterfactuals", "--formats", "batch"),
         _drawn(demo, "strange", 5, strange, *heldout, *unknown),
         _evaluated(demo, "greedy", "heldout", models, "every stage solves problems held out"),
         _evaluated(demo, "sampled", "heldout", models, "the same, at temperature 1", "--temperature", "1"),
-        _evaluated(
-            demo,
-            "counterfactual",
-            "heldout",
-            trained,
-            "greedy, crops of their counterfactuals",
-            "--crop-ablation",
-            "counterfactual",
-        ),
-        _evaluated(demo, "blank", "heldout", trained, "the same, with blank crops", "--crop-ablation", "blank"),
+        _evaluated(demo, "counterfactual", "heldout", trained, "greedy, crops of their counterfactuals", *crops),
+        _evaluated(demo, "blank", "heldout", trained, "the same, with blank crops", crops[0], "blank"),
         _evaluated(demo, "strange", "strange", models, "every stage gets problems that it is to refuse"),
         _evaluated(demo, "pages", "heldout", ("rl",), "answers of rl as pages", *pages, traces="all"),
     ]
@@ -284,18 +267,14 @@ def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | N
     if step.words[0] == "torchrun":  # it saves on the way: that weights are there says nothing
         codes = [each.code for each in ended if each.name == step.name]
         return None if codes[-1:] == [0] and is_folder(made) else step.words
+    if kind == runs.FOLDER and is_file(made / "run.json"):
+        finished = runs.state(Run(made)).progress == "finished"
+        return None if finished else ("virc", "train", "--resume", "--name", made.name)
     if kind == runs.FOLDER:
-        return _rest_of_run(step, Run(made))
+        return step.words
     if kind == "evals":
         return None if _is_evaluated(step, made) else step.words
     return None if is_folder(made) else step.words
-
-
-def _rest_of_run(step: Step, run: Run) -> tuple[str, ...] | None:
-    if not is_file(run.folder / "run.json"):
-        return step.words
-    finished = runs.state(run).progress == "finished"
-    return None if finished else ("virc", "train", "--resume", "--name", run.name)
 
 
 def _is_evaluated(step: Step, folder: Path) -> bool:
@@ -355,16 +334,12 @@ def _check_same(record: Path, demo: Demo, another: str) -> None:
     if before["schema"] != now["schema"]:
         raise ConfigError(f"{record.parent} holds a demo of another version of virc", another)
     old, new = {**before.pop("size"), **before}, {**now.pop("size"), **now}
-    differ = [_differs(name, old[name], new[name]) for name in new if old[name] != new[name]]
+    differ = [f"{name} {old[name]}, not {new[name]}" for name in new if old[name] != new[name] and name != "full"]
+    if old["full"] != new["full"]:
+        differ.append("with --full, not without it" if old["full"] else "without --full, not with it")
     if differ:
         sentence = f"{record.parent} holds a demo of other settings: {'; '.join(differ)}"
         raise ConfigError(sentence, f"type what it was begun with, or choose {another}")
-
-
-def _differs(name: str, old: object, new: object) -> str:
-    if name == "full":
-        return "with --full, not without it" if old else "without --full, not with it"
-    return f"{name} {old}, not {new}"
 
 
 def took(folder: Path) -> list[Took]:

@@ -63,7 +63,14 @@ def run(begun: Demo, to: Path, on_event: OnEvent | None = None) -> Curve:
     demo.begin(folder, begun)
     with held(folder / "demo", ConfigError(f"another virc demo runs in {folder}", "wait for it")):
         _run_steps(begun, folder, report)
-        return _curve(begun, folder)
+        curve = demo_curve.read(folder, begun)
+        picture = demo_curve.draw(curve, folder)
+        try:
+            write_json(folder / "curve.json", curve)
+            write_whole(folder / "curve.png", picture)
+        except OSError as error:
+            raise VircError(f"cannot write the curve into {folder}: {clause(error)}") from error
+        return curve
 
 
 def check() -> None:
@@ -112,15 +119,3 @@ def _run_step(step: Step, words: Sequence[str], folder: Path, place: str, report
         demo.note(folder, Took(step.name, round(time.monotonic() - began, 1), code))
     if code:
         raise StepFailedError(f"{place}, failed: exit code {code}", code)
-
-
-def _curve(begun: Demo, folder: Path) -> Curve:
-    """The curve, written as JSON and as a picture."""
-    curve = demo_curve.read(folder, begun)
-    picture = demo_curve.draw(curve, folder)
-    try:
-        write_json(folder / "curve.json", curve)
-        write_whole(folder / "curve.png", picture)
-    except OSError as error:
-        raise VircError(f"cannot write the curve into {folder}: {clause(error)}") from error
-    return curve

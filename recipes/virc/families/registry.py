@@ -23,8 +23,6 @@ from virc.reasoning.protocol import TOOLS, BoxForm, Coordinates, Drawing, Protoc
 from virc.reasoning.resize import QWEN2, Grid
 from virc.tools import registry as tools
 
-__all__ = ["UNKNOWN", "Family", "by_model_type", "by_name", "discover", "get", "protocol", "taught"]
-
 _FOLDER = Path(__file__).parent
 _OFFERED = ("crop_image", "scale_image")
 _ACCEPTED = ("crop_image", "scale_image", "display_image")
@@ -43,13 +41,8 @@ _FIRST = (
     "{images}\nQuestion: {question}\n\nReason in small steps. Look closer with a function wherever that helps. When "
     "you are sure, finish with <answer>...</answer>, which holds the answer alone."
 )
-_AFTER = (
-    "Image {index}: {width} x {height}. Go on; look again wherever that helps, or finish with <answer>...</answer>."
-)
-_AFTER_SCALE = (
-    "Image {index}: {width} x {height}. The question was: {question} Go on; look again wherever that helps, or finish "
-    "with <answer>...</answer>."
-)
+_LINE = "Image {index}: {width} x {height}."
+_GO_ON = " Go on; look again wherever that helps, or finish with <answer>...</answer>."
 
 
 class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,9 +135,9 @@ def protocol(
     return Protocol(
         system=_NATIVE_SYSTEM if native else _SYSTEM.replace(TOOLS, listed),
         first=_FIRST,
-        image_line="Image {index}: {width} x {height}.",
-        after_image=_AFTER,
-        after_scale=_AFTER_SCALE,
+        image_line=_LINE,
+        after_image=_LINE + _GO_ON,
+        after_scale=_LINE + " The question was: {question}" + _GO_ON,
         tools=_ACCEPTED,
         coordinates=unit,
         box=box or family.box,

@@ -20,7 +20,7 @@ from virc.engines import environment as engines
 from virc.engines.merge import common
 from virc.envs import environment as environments
 from virc.envs import making
-from virc.envs.pins import DEVICES, Environment
+from virc.envs.pins import DEVICES
 from virc.merging import card as model_card
 from virc.merging import source as sources
 from virc.merging.source import Source
@@ -73,13 +73,7 @@ class MergePlan(msgspec.Struct, frozen=True):
 
 
 class Merged(msgspec.Struct, frozen=True):
-    """A merged model.
-
-    Args:
-        folder: of the model.
-        parameters: number of its parameters.
-        answer: its answer about a drawn diagram; None where it gave none, or cannot be loaded here.
-    """
+    """A merged model; `answer` is about a drawn diagram, None where it gave none or cannot be loaded here."""
 
     folder: Path
     parameters: int
@@ -113,7 +107,9 @@ def prepare(name: str, to: Path | None = None) -> MergePlan:
     if folder.exists() or folder.is_symlink():
         raise ConfigError(f"{folder} already exists", "choose another folder with --to")
     if source.origin.kind == "shards":
-        environment = _verl_environment(runs.info(source.run).device if source.run else None)
+        first = making.find("rl", runs.info(source.run).device if source.run else None)
+        others = (making.find("rl", other) for other in DEVICES)  # merging needs no device
+        environment = next((each for each in (first, *others) if environments.interpreter(each)), first)
         return MergePlan(source, folder, making.ready(environment), environments.recipes_in(environment))
     for extra in extras.discover():
         if extra.name == "local" and extra.missing:
@@ -163,19 +159,12 @@ def copy_weights(source: Source, folder: Path) -> int:
 def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
     """Add to merged weights the other files of a model: tokenizer, image processor, chat protocol, card, licences.
 
-    Args:
-        name: of the model.
-        parameters: number of its parameters.
-
     Raises:
         VircError: a file is missing, or the disk refuses.
     """
     checkpoint.image_settings(source.texts)
-    licences = [
-        path
-        for path in sorted(source.base.glob("*") if source.base else ())
-        if _LICENCES.fullmatch(path.name) and is_file(path)
-    ]
+    beside = sorted(source.base.glob("*")) if source.base else []
+    licences = [path for path in beside if _LICENCES.fullmatch(path.name) and is_file(path)]
     texts = [source.texts / each for each in _TEXTS if is_file(source.texts / each)]
     try:
         for file in (*texts, *licences):
@@ -189,13 +178,6 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
     except OSError as error:
         raise VircError(f"the merged model cannot be written: {clause(error)}") from error
     checkpoint.check(folder)
-
-
-def _verl_environment(device: str | None) -> Environment:
-    """verl's environment for a device, else for another: merging needs none."""
-    first = making.find("rl", device)
-    others = [making.find("rl", other) for other in DEVICES]
-    return next((each for each in (first, *others) if environments.interpreter(each)), first)
 
 
 def _run(step: Step, report: Reporter) -> int:

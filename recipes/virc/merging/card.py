@@ -15,22 +15,16 @@ _KINDS = {
 
 
 def text(name: str, origin: Origin, info: Info | None, parameters: int, licences: Sequence[str]) -> str:
-    """The card as Markdown. It names no path of this machine.
+    """The card of the model `name` as Markdown; it names no path of this machine.
 
     Args:
-        name: of the model.
-        origin: what it was made from.
         info: of the run that trained it, if that is known.
-        parameters: how many numbers its weights are.
-        licences: names of the licence files of its base that lie beside it.
+        licences: names of the licence files of its base beside it.
     """
-    return "\n".join([*_head(origin), f"# {plain(name)}", "", *_body(name, origin, info, parameters, licences)])
-
-
-def _head(origin: Origin) -> list[str]:
-    """What the hub reads; a licence is named by whoever publishes it."""
     base = [f"base_model: {origin.root}"] if origin.root and re.fullmatch(HUB_ID, origin.root) else []
-    return ["---", "library_name: transformers", "pipeline_tag: image-text-to-text", *base, "---", ""]
+    # What the hub reads; a licence is named by whoever publishes it.
+    head = ["---", "library_name: transformers", "pipeline_tag: image-text-to-text", *base, "---", ""]
+    return "\n".join([*head, f"# {plain(name)}", "", *_body(name, origin, info, parameters, licences)])
 
 
 def _body(name: str, origin: Origin, info: Info | None, parameters: int, licences: Sequence[str]) -> Iterator[str]:

@@ -19,8 +19,6 @@ from virc.runs.checkpoint_formats import shards
 from virc.runs.checkpoints import Checkpoint
 from virc.runs.run import Run
 
-_CONFIG = "config.json"
-
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """What is merged.
@@ -67,8 +65,10 @@ def find(name: str, workspace: Path) -> Source:
 
 def _of_run(run: Run, saved: Checkpoint, name: str) -> Source:
     is_newest = not name.endswith(f"@{saved.step}")
-    if is_newest:
-        _check_newest(run, saved)
+    noted = shards.newest(run.checkpoints)
+    if is_newest and noted is not None and noted > saved.step:
+        sentence = f"the newest checkpoint of {run.name}, of step {noted}, is gone or damaged"
+        raise ConfigError(sentence, f"the one before: virc merge {run.name}@{saved.step}")
     actor = shards.actor_of(saved.folder)
     if actor:
         found = _of_shards(actor, run)
@@ -78,14 +78,6 @@ def _of_run(run: Run, saved: Checkpoint, name: str) -> Source:
     else:
         found = _of_model(saved.folder, run)
     return msgspec.structs.replace(found, name=run.name if is_newest else f"{run.name}@{saved.step}")
-
-
-def _check_newest(run: Run, saved: Checkpoint) -> None:
-    """Refuse an older checkpoint where the newest that verl saved is damaged."""
-    noted = shards.newest(run.checkpoints)
-    if noted is not None and noted > saved.step:
-        sentence = f"the newest checkpoint of {run.name}, of step {noted}, is gone or damaged"
-        raise ConfigError(sentence, f"the one before: virc merge {run.name}@{saved.step}")
 
 
 def _of_shards(actor: Path, run: Run | None) -> Source:
@@ -99,19 +91,13 @@ def _of_shards(actor: Path, run: Run | None) -> Source:
             f"virc merge {run.name}@{noted}" if run else None,
         )
     found = shards.read(actor)
-    if run and found.adapter:
-        _check_scale(run)
+    began = runs.info(run).adapter if run and found.adapter else None  # verl records only rank and alpha
+    if run and began and is_file(Path(began) / adapters.SETTINGS) and adapters.read(Path(began)).rslora:
+        raise ConfigError(f"{run.name} continued an adapter of use_rslora, whose scale is not in its shards")
     _check_family(found.texts)
     base = Path(runs.info(run).base) if run else None
     size = sum(file.stat().st_size for file in found.files)
     return _source("shards", actor, found.texts, base, run, folder, size)
-
-
-def _check_scale(run: Run) -> None:
-    """Refuse an adapter that continues one of another scale: verl records only rank and alpha."""
-    began = runs.info(run).adapter
-    if began and is_file(Path(began) / adapters.SETTINGS) and adapters.read(Path(began)).rslora:
-        raise ConfigError(f"{run.name} continued an adapter of use_rslora, whose scale is not in its shards")
 
 
 def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:
@@ -165,7 +151,7 @@ def _step(folder: Path) -> int | None:
 
 
 def _check_family(folder: Path) -> None:
-    family = checkpoint.read_json(folder / _CONFIG).get("model_type")
+    family = checkpoint.model_type(folder)
     if family not in checkpoint.FAMILIES:
         known = ", ".join(checkpoint.FAMILIES)
         raise ConfigError(f"models of type {str(family)[:50]!r} cannot be merged", f"supported are {known}")

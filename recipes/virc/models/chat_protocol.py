@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -100,25 +101,22 @@ def _left(served: Served, workspace: Path) -> tuple[Protocol | None, str]:
     if served.system is None:
         return None, ""
     shorts = _alike(served, served.system)
-    files = [workspace / MODELS / short / FILE_NAME for short in shorts]
-    files += [file for short in shorts if (file := _beside_of(short, workspace, served.system))]
-    found = {file: read_protocol(file) for file in dict.fromkeys(files) if is_file(file)}
+    files: list[Path | None] = [workspace / MODELS / short / FILE_NAME for short in shorts]
+    for short in shorts:
+        with suppress(ConfigError):
+            files.append(_beside(find(short, workspace, served.system)))
+    found = {file: read_protocol(file) for file in dict.fromkeys(files) if file and is_file(file)}
     if not found:
         return None, ""
-    first = next(iter(found))
-    if any(protocol != found[first] for protocol in found.values()):
-        listed = " | ".join(str(file) for file in found)
-        raise ConfigError(
-            f"{served.name} does not say which model of {served.system.name} it is, and their chat protocols differ",
-            f"--protocol {listed}",
-        )
-    return found[first], str(first)
+    first, protocol = next(iter(found.items()))
+    if any(other != protocol for other in found.values()):
+        message = f"{served.name} does not say which model of {served.system.name} it is"
+        raise ConfigError(f"{message}, and their chat protocols differ", f"--protocol {' | '.join(map(str, found))}")
+    return protocol, str(first)
 
 
 def _alike(served: Served, system: System) -> list[str]:
-    """The models of a system that were trained with the chat protocol of a served one, itself first: those with boxes
-    of the same unit, as the protocol comes from such rows. All of them, where the server does not say which it is.
-    """
+    """The models of a system with boxes of the same unit as a served one, itself first; all where it is unknown."""
     if served.model is None:
         return list(system.models)
     units = {short: model.coordinates or system.coordinates for short, model in system.models.items()}
@@ -126,23 +124,13 @@ def _alike(served: Served, system: System) -> list[str]:
     return sorted((short for short in units if units[short] == own), key=lambda s: system.models[s] != served.model)
 
 
-def _beside_of(short: str, workspace: Path, system: System) -> Path | None:
-    try:
-        return _beside(find(short, workspace, system))
-    except ConfigError:
-        return None
-
-
 def _absent_here(served: Served, system: System) -> ConfigError:
     short = next((short for short, model in system.models.items() if served.model in (None, model)), "")
     fetch = f"virc download {short} --include {FILE_NAME}"
     if system.called != DEFAULT_SYSTEM:
         fetch += f" --system {system.called}"
-    return ConfigError(
-        f"{served.name} is a model of {system.name}, which was trained with its own chat protocol: the endpoint "
-        "publishes none, and there is none on this machine",
-        fetch,
-    )
+    message = f"{served.name} is a model of {system.name}, which was trained with its own chat protocol"
+    return ConfigError(f"{message}: the endpoint publishes none, and there is none on this machine", fetch)
 
 
 def of_system(system: System) -> ChatProtocol:
@@ -222,16 +210,11 @@ def offering(protocol: Protocol, names: Iterable[str], beside: Path | None = Non
 
 
 def _absent(weights: Weights, system: System) -> ConfigError:
-    ways = [
-        f"put {FILE_NAME} into {weights.adapter or weights.folder}",
-        f"or use this project's own: --protocol {DEFAULT}",
-    ]
+    hint = f"put {FILE_NAME} into {weights.adapter or weights.folder}, or use this project's own: --protocol {DEFAULT}"
     named = known(weights.name, system)[1]  # what a run made of it is no such model
-    hub_id = named and named.hub
-    if hub_id and system.protocol_source:
-        ways.insert(0, f"`{download_of(hub_id, system)}` brings it")
-    message = f"no chat protocol for {weights.name}: there is none beside its weights"
-    return ConfigError(message, ", ".join(ways))
+    if named and named.hub and system.protocol_source:
+        hint = f"`{download_of(named.hub, system)}` brings it, {hint}"
+    return ConfigError(f"no chat protocol for {weights.name}: there is none beside its weights", hint)
 
 
 def _beside(weights: Weights) -> Path | None:
@@ -251,12 +234,10 @@ def _spoken(
     if option == DEFAULT:
         return _own(system, model)
     given = read_protocol(expanded(option)) if option else trained
-    return _drawn(msgspec.structs.replace(given, name=_kind(given)), system) if given else _of_system(system, model)
-
-
-def _kind(given: Protocol) -> str:
-    """What a protocol is that was found: one of a stock model stays that, any other is taken for trained."""
-    return "stock" if given.name == "stock" else "trained"
+    if given is None:
+        return _of_system(system, model)
+    kind = "stock" if given.name == "stock" else "trained"
+    return _drawn(msgspec.structs.replace(given, name=kind), system)
 
 
 def _of_system(system: System | None, model: Model | None) -> ChatProtocol | None:

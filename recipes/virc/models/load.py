@@ -60,15 +60,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Spoken(msgspec.Struct, frozen=True):
-    """How a model is spoken to.
-
-    Args:
-        chat_protocol: its chat protocol.
-        why: where that is from, one clause.
-        family: of a stock model.
-        warnings: what the user should know of it, one line each.
-        context: longest conversation in tokens, where a probe found it.
-    """
+    """How a model is spoken to; fields as in `Opened`."""
 
     chat_protocol: ChatProtocol
     why: str
@@ -144,9 +136,8 @@ def load(
 
     Further arguments, and what is raised: see `Choice` and `open_model`.
     """
-    return open_model(
-        Choice(model, endpoint, api_key, system, protocol, device, max_pixels, tools=tuple(tools), family=family)
-    )
+    named = (model, endpoint, api_key, system, protocol, device, max_pixels)
+    return open_model(Choice(*named, tools=tuple(tools), family=family))
 
 
 def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
@@ -221,9 +212,8 @@ def protocol_of(
 
 
 def _stock(family: Family, probed: Probed | None) -> ChatProtocol:
-    if probed is None:
-        return ChatProtocol(families.protocol(family))
-    return ChatProtocol(families.protocol(family, probed.coordinates, probed.box, probed.calls == "native"))
+    found = (probed.coordinates, probed.box, probed.calls == "native") if probed else ()
+    return ChatProtocol(families.protocol(family, *found))
 
 
 def _family_of(option: str | None, names: Iterable[str | None]) -> tuple[Family, str]:
@@ -273,7 +263,10 @@ def _grid_on(
         )
     trusted = counted != "pixel" or backend.kind in UNSCALED
     if probed and (probed.longest or (probed.max_pixels and not trusted)):
-        return _as_probed(grid, probed, counted), ()
+        most = max(min(grid.max_pixels, probed.max_pixels or grid.max_pixels), grid.min_pixels)
+        enlarged = probed.min_pixels or 0 if counted == "pixel" else 0  # it matters to boxes in pixels alone
+        least = min(max(grid.min_pixels, enlarged), most)
+        return msgspec.structs.replace(grid, longest=probed.longest, min_pixels=least, max_pixels=most), ()
     if trusted:
         return grid, ()
     finds = f"`virc doctor {backend.named}` finds out"
@@ -282,14 +275,6 @@ def _grid_on(
     sentence = f"pictures are sent with at most {CAUTIOUS_SIDE} pixels a side, in case this server scales them down"
     small = msgspec.structs.replace(grid.limited(CAUTIOUS_PIXELS), longest=CAUTIOUS_SIDE)
     return small, (f"{sentence}: {finds}",)
-
-
-def _as_probed(grid: Grid, probed: Probed, counted: Coordinates) -> Grid:
-    """A patch grid within the sizes that a server shows unchanged; enlarging matters to boxes in pixels alone."""
-    most = max(min(grid.max_pixels, probed.max_pixels or grid.max_pixels), grid.min_pixels)
-    enlarged = probed.min_pixels or 0 if counted == "pixel" else 0
-    least = min(max(grid.min_pixels, enlarged), most)
-    return msgspec.structs.replace(grid, longest=probed.longest, min_pixels=least, max_pixels=most)
 
 
 def _weights(choice: Choice, workspace: Path) -> Opened:

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from virc.core.errors import ConfigError
 from virc.core.events import OnEvent, Reporter
 from virc.core.text import clause
@@ -47,9 +45,14 @@ def probe_endpoint(
     report = Reporter(on_event)
     backend = OpenAIBackend(endpoint, model, api_key, timeout=timeout, max_retries=0, counts_image_tokens=False)
     try:
-        if published := _published(backend):
+        if backend.agent:
+            own: object = True
+            why = "the endpoint runs the tool loop itself: use any OpenAI client"
+        else:
+            _, own, why = protocol_of(backend, Path.cwd(), Choice())
+        if own:
             sentence = f"{backend.model} needs no probe: it has a chat protocol of its own"
-            raise ConfigError(f"{sentence} ({published})", f"virc solve {backend.named} IMAGE 'QUESTION'")
+            raise ConfigError(f"{sentence} ({why})", f"virc solve {backend.named} IMAGE 'QUESTION'")
         before = kept(backend.endpoint, backend.model, backend.kind)
         backend.leave_out(before.left_out if before else ())
         found = _probed(backend, report)
@@ -71,24 +74,18 @@ def _warnings(found: Probed) -> Iterator[str]:
     yield from shortcomings(found)
 
 
-def _published(backend: "OpenAIBackend") -> str | None:
-    """The source of the model's own chat protocol; None for a stock model."""
-    if backend.agent:
-        return "the endpoint runs the tool loop itself: use any OpenAI client"
-    _, found, why = protocol_of(backend, Path.cwd(), Choice())
-    return why if found else None
-
-
 def _probed(backend: "OpenAIBackend", report: Reporter) -> Probed:
     """The result of a probe; parameters that the endpoint refused are kept even if those were all requests."""
     try:
         return probe(backend, backend.endpoint, report.note)
     except ConfigError:
         if backend.left_out:
-            refused = Probed(endpoint=backend.endpoint, model=backend.model, server=backend.kind)
-            _keep(msgspec.structs.replace(refused, left_out=tuple(sorted(backend.left_out))), report)
-            listed = ", ".join(sorted(backend.left_out))
-            sentence = f"{backend.endpoint} refused {listed} one after the other, and {MOST_REQUESTS} requests are all"
+            refused = tuple(sorted(backend.left_out))
+            address = backend.endpoint
+            _keep(Probed(endpoint=address, model=backend.model, server=backend.kind, left_out=refused), report)
+            sentence = (
+                f"{address} refused {', '.join(refused)} one after the other, and {MOST_REQUESTS} requests are all"
+            )
             raise ConfigError(sentence, "the same command continues from there") from None
         raise
 

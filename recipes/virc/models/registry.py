@@ -23,7 +23,7 @@ from virc.systems.names import HUB_ID
 from virc.systems.registry import Model, System
 
 PACKAGE = Path(__file__).parent
-"""Folder of the models inside this package, each under its name; there is no second list."""
+"""Folder of the models inside this package, each under its name."""
 EMBEDDED = "tiny"
 """The one of them that is meant where nobody chose a model."""
 EMBEDDED_FOLDER = PACKAGE / EMBEDDED
@@ -216,22 +216,23 @@ def _system(system: str | System | None) -> System | None:
 def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights | None:
     """The weights of that name, where an adapter counts as weights too."""
     family, model = known(name or EMBEDDED, system)
-    judge = judges(name or EMBEDDED, system).get(name or EMBEDDED) if model is None else None
+    called = name or EMBEDDED
+    judge = None if model else judges(called, system).get(called)
     if judge:
         found = (place for place in _places(name, judge, workspace) if is_file(place / _MODEL))
-        return next((Weights(name or EMBEDDED, place, judge=True) for place in found), None)
+        return next((Weights(called, place, judge=True) for place in found), None)
     places = _places(name, model, workspace)
     for file in (_MODEL, adapters.SETTINGS):
         for place in places:
             if is_file(place / file):
-                return Weights(name or EMBEDDED, place, *_origin(place, family, model))
-    saved = checkpoint_of(name or EMBEDDED, workspace)
+                return Weights(called, place, *_origin(place, family, model))
+    saved = checkpoint_of(called, workspace)
     if saved is None:
         return None
     run, chosen = saved
-    called = f"{run.name}@{chosen.step}"
     if not chosen.merged:
-        raise _in_shards(called, name or EMBEDDED)
+        raise _in_shards(f"{run.name}@{chosen.step}", called)
+    called = f"{run.name}@{chosen.step}"
     return Weights(called, chosen.folder, *_origin(chosen.folder, family, model))
 
 
@@ -258,9 +259,12 @@ def checkpoint_of(name: str, workspace: Path) -> tuple[Run, Checkpoint] | None:
     run = _run(name, workspace)
     if run:
         found = checkpoints(run)
-        if not found:
-            raise _nothing_saved(run)
-        return run, found[-1]
+        if found:
+            return run, found[-1]
+        message = f"the run {run.name} has saved no whole checkpoint"
+        if runs.state(run).progress == "running":
+            raise ConfigError(f"{message} yet", f"it is running: virc runs tail {run.name}")
+        raise ConfigError(message, f"virc runs show {run.name}")
     run = _run(stem, workspace) if at and stem else None
     return (run, checkpoint(run, step)) if run else None
 
@@ -273,30 +277,19 @@ def _run(name: str, workspace: Path) -> Run | None:
     return run if Path(name).name == name and is_file(run.folder / "run.json") else None
 
 
-def _nothing_saved(run: Run) -> ConfigError:
-    if runs.state(run).progress == "running":
-        return ConfigError(
-            f"the run {run.name} has saved no whole checkpoint yet", f"it is running: virc runs tail {run.name}"
-        )
-    return ConfigError(f"the run {run.name} has saved no whole checkpoint", f"virc runs show {run.name}")
-
-
 def _on_base(found: Weights, workspace: Path) -> Weights:
     """An adapter with the base that its settings name."""
     adapter = found.folder
     name = adapters.read(adapter).base
     base = _lookup(name, workspace, found.system)
+    problem = f"the base of the LoRA adapter {found.name} is"
     if base is None:
-        fetch = f"virc download {name}" if re.fullmatch(HUB_ID, name) else None
-        moved = f"write its folder as base_model_name_or_path into {adapter / adapters.SETTINGS}"
-        raise ConfigError(
-            f"the base of the LoRA adapter {found.name} is not on this machine: {name[:200]}", fetch or moved
-        )
+        hint = f"write its folder as base_model_name_or_path into {adapter / adapters.SETTINGS}"
+        if re.fullmatch(HUB_ID, name):
+            hint = f"virc download {name}"
+        raise ConfigError(f"{problem} not on this machine: {name[:200]}", hint)
     if not is_file(base.folder / _MODEL):
-        raise ConfigError(
-            f"the base of the LoRA adapter {found.name} is an adapter itself: {base.folder}",
-            "merge that one into its own base first",
-        )
+        raise ConfigError(f"{problem} an adapter itself: {base.folder}", "merge that one into its own base first")
     return Weights(found.name, base.folder, base.system, found.model or base.model, adapter)
 
 
@@ -306,18 +299,13 @@ def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path
         return [EMBEDDED_FOLDER]
     places = [expanded(name)]
     hub_id = _hub_id(name, model)
-    if _in_workspace(name, model):
+    if "/" not in name or (model and name == model.hub):  # any other path or hub id means itself alone
         places += [Path(model.folder)] if model and model.folder else []
         places.append(workspace / MODELS / Path(name).name)
     if hub_id:
         fetched = folder_of(hub_id, workspace, by_hand=model is not None and model.hub == hub_id)
         return [*places, *([fetched] if fetched else []), *_cached(hub_id)]
     return [*places, PACKAGE / name] if name in embedded() else places
-
-
-def _in_workspace(name: str, model: Model | None) -> bool:
-    """Whether the name may mean a folder of the workspace; any other path or hub id means itself alone."""
-    return "/" not in name or (model is not None and name == model.hub)
 
 
 def _hub_id(name: str, model: Model | None) -> str | None:
@@ -347,30 +335,25 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
     if is_folder(expanded(name)):
         no_model = ConfigError(f"{name} is no model folder: it holds no config.json")
         return _in_shards(name, name) if shards.actor_of(expanded(name)) else no_model
+    missing = f"the model {name} is not on this machine"
     if family and model and (model.folder or (name in family.models and not model.hub)):
-        return _missing_by_hand(name, model, family)
+        hint = f"put it into {MODELS}/{name}, or give it a `hub` or a `folder` in {family.file}"
+        if model.folder:
+            missing = f"no model is in {model.folder}: it holds no config.json"
+            hint = f"mend `folder` of {name} in {family.file}"
+        return ConfigError(missing, hint)
     in_models = Path(name).parent == Path(MODELS)
     hub_id = (model and model.hub) if in_models else _hub_id(name, model)
     if hub_id:
-        return ConfigError(f"the model {name} is not on this machine", download_of(hub_id, family))
+        return ConfigError(missing, download_of(hub_id, family))
     names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
-    names |= set(embedded())
-    names |= {config.parent.name for config in (workspace / MODELS).glob("[!.]*/config.json")}
-    names |= {run.name for run in runs.discover(workspace)}
+    local = (config.parent.name for config in (workspace / MODELS).glob("[!.]*/config.json"))
+    names |= {*embedded(), *local, *(run.name for run in runs.discover(workspace))}
     return ConfigError(f"there is no model {name[:200]!r}", did_you_mean(name, names))
 
 
 def _in_shards(what: str, name: str) -> ConfigError:
     return ConfigError(f"{what} is saved in shards, which nothing but its own training loads", f"virc merge {name}")
-
-
-def _missing_by_hand(name: str, model: Model, family: System) -> ConfigError:
-    """What to say of a model that its system does not have from the hub."""
-    if model.folder:
-        hint = f"mend `folder` of {name} in {family.file}"
-        return ConfigError(f"no model is in {model.folder}: it holds no config.json", hint)
-    hint = f"put it into {MODELS}/{name}, or give it a `hub` or a `folder` in {family.file}"
-    return ConfigError(f"the model {name} is not on this machine", hint)
 
 
 def _missing_judge(name: str, judge: Model) -> ConfigError:

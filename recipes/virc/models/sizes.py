@@ -180,9 +180,7 @@ class Shape(msgspec.Struct, frozen=True):
 
     def adapter(self, lora: Lora, frozen: tuple[Part, ...]) -> int:
         """Number of parameters of a LoRA adapter, which LLaMA-Factory lays on layers by parts of their names."""
-        return sum(
-            linear.count * lora.rank * (linear.inputs + linear.outputs) for linear in self._adapted(lora, frozen)
-        )
+        return sum(each.count * lora.rank * (each.inputs + each.outputs) for each in self._adapted(lora, frozen))
 
     def adapter_inputs(self, lora: Lora, frozen: tuple[Part, ...]) -> int:
         """Numbers a token that the layers with an adapter get in one block of the language model."""
@@ -192,10 +190,9 @@ class Shape(msgspec.Struct, frozen=True):
         linears = list(self.linears())
         targets = set(lora.targets)
         if targets == {"all"}:
-            offered = (each for each in linears if each.name != "lm_head" and each.part != "projector")
-            targets = {
-                each.name.rsplit(".", 1)[-1] for each in offered if not ("vision" in frozen and each.part == "vision")
-            }
+            left_out = {"projector", *({"vision"} & set(frozen))}
+            offered = (each for each in linears if each.name != "lm_head" and each.part not in left_out)
+            targets = {each.name.rsplit(".", 1)[-1] for each in offered}
         for linear in linears:
             if linear.part not in frozen and any(target in linear.name for target in targets):
                 yield linear

@@ -71,16 +71,14 @@ def small_with_target() -> Image.Image:
 
 def counted(box: Any) -> Counted | None:
     """How a box around the rectangle is counted, whatever a model wrote as one; None where it fits in no way."""
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_finite, box)):
+    if not isinstance(box, list) or len(box) != 4:
+        return None
+    if not all(type(side) in (int, float) and -_FARTHEST <= side <= _FARTHEST for side in box):
         return None
     forms: tuple[BoxForm, ...] = ("corners", "corners_yx")
     ways = [way for form in forms for way in _ways(corners_of(box, form), form)]
     best = max(ways, key=lambda way: way.overlap)
     return best if best.overlap >= _LEAST_OVERLAP else None
-
-
-def _finite(side: object) -> bool:
-    return type(side) in (int, float) and -_FARTHEST <= side <= _FARTHEST  # type: ignore[operator]
 
 
 def _ways(box: Sequence[float], form: BoxForm) -> list[Counted]:

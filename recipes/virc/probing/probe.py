@@ -83,11 +83,9 @@ def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None) ->
 
 
 def _result(backend: "OpenAIBackend", endpoint: str, named: Family | None, seen: _Seen) -> Probed:
-    counted = seen.counted
+    counted, shrunk = seen.counted, _shrunk(named, seen)
     in_pixels = counted is not None and counted.coordinates == "pixel"
-    shrunk = _shrunk(named, seen)
-    longest = shrunk.longest
-    largest = longest or (pictures.LARGE[0] if in_pixels else None)
+    largest = shrunk.longest or (pictures.LARGE[0] if in_pixels else None)
     return Probed(
         endpoint=endpoint,
         model=backend.model,
@@ -95,7 +93,7 @@ def _result(backend: "OpenAIBackend", endpoint: str, named: Family | None, seen:
         family=named.name if named else None,
         coordinates=counted.coordinates if counted else None,
         box=counted.box if counted else None,
-        longest=longest,
+        longest=shrunk.longest,
         max_pixels=largest and largest * largest * pictures.LARGE[1] // pictures.LARGE[0],
         min_pixels=enlarged(named, seen.counts, counted.scale if counted and in_pixels else None),
         scaling=shrunk.kind,
@@ -142,8 +140,13 @@ def _box_ask(protocol: Protocol, shown: Shown) -> Ask:
 
 
 def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> None:
-    _take_thought(reply, seen)
     text, box = reply.text[:_MOST_CHARACTERS], None
+    if reply.thought:
+        seen.thoughts = "apart"
+    elif lenient.apart(text) != ("", text):
+        seen.thoughts = seen.thoughts if seen.thoughts == "apart" else "tags"
+    else:
+        seen.thoughts = seen.thoughts or "none"
     with suppress(FormatError):
         turn = lenient.read(text, protocol.grammar, protocol.tools, thought=reply.thought, calls=reply.calls).turn
         if turn.tool:
@@ -153,22 +156,14 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> None:
     seen.counted = found or seen.counted
 
 
-def _take_thought(reply: Reply, seen: _Seen) -> None:
-    if reply.thought:
-        seen.thoughts = "apart"
-    elif lenient.apart(reply.text[:_MOST_CHARACTERS]) != ("", reply.text[:_MOST_CHARACTERS]):
-        seen.thoughts = seen.thoughts if seen.thoughts == "apart" else "tags"
-    else:
-        seen.thoughts = seen.thoughts or "none"
-
-
 def _ask_order(backend: "OpenAIBackend", seen: _Seen, say: Say) -> None:
     """Show pictures of one colour in as many messages: are they taken, and seen in their order?"""
     count: int | None = IMAGES
     while count and backend.requests < MOST_REQUESTS:
         say(f"{count} pictures in as many messages: are they taken, and in their order?")
         seen.asked_images = IMAGES
-        ask = _order_ask(count)
+        colors = [pictures.FIRST, pictures.SECOND, *[pictures.OTHERS] * (count - 3), pictures.LAST][:count]
+        ask = Ask(tuple(_order_messages(count)), tuple(Shown(pictures.small(color)) for color in colors))
         try:
             reply = _reply(backend, ask)
         except VircError as error:
@@ -205,12 +200,6 @@ def _take_order(reply: Reply, ask: Ask, seen: _Seen) -> int | None:
     return None if reply.finish == "length" or count == 1 else max(1, count // 4)
 
 
-def _order_ask(count: int) -> Ask:
-    colors = [pictures.FIRST, pictures.SECOND, *[pictures.OTHERS] * (count - 3), pictures.LAST][:count]
-    shown = tuple(Shown(pictures.small(color)) for color in colors)
-    return Ask(tuple(_order_messages(count)), shown)
-
-
 def _order_messages(count: int) -> Iterator[Message]:
     for index in range(count):
         if index:
@@ -222,7 +211,7 @@ def _order_messages(count: int) -> Iterator[Message]:
 
 
 def _ask_small(backend: "OpenAIBackend", family: Family, named: Family | None, seen: _Seen, say: Say) -> None:
-    """Ask for the box once more with a small picture, where what the server counts then tells how large ones are seen."""
+    """Ask for the box once more with a small picture, where its tokens tell how large pictures are seen."""
     in_pixels = seen.counted is not None and seen.counted.coordinates == "pixel"
     if in_pixels or backend.requests >= MOST_REQUESTS or _shrunk(named, seen).sure:
         return

@@ -16,12 +16,9 @@ from virc.core.files import contents, write_whole
 from virc.envs.environment import cache_folder
 from virc.reasoning.protocol import BoxForm, Coordinates
 
-__all__ = ["Probed", "Scaling", "file_of", "keep", "kept", "shortcomings"]
-
 Scaling = Literal["none", "down", "fixed"]
 
 _MOST_BYTES = 2**16
-_FOLDER = "probes"
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +85,7 @@ def file_of(endpoint: str, model: str) -> Path:
         ConfigError: this user has no home folder, and no variable names another.
     """
     name = hashlib.sha256(f"{endpoint.rstrip('/')}\\n{model}".encode()).hexdigest()[:24]
-    return cache_folder(os.environ) / _FOLDER / f"{name}.json"
+    return cache_folder(os.environ) / "probes" / f"{name}.json"
 
 
 def keep(probed: Probed) -> Path:

@@ -97,7 +97,9 @@ def scaling(family: Family | None, counts: Counts) -> Shrunk:
     if counts.large is None:
         return Shrunk()
     if family and family.by_area:
-        return _of_area(family.grid, counts)
+        seen = _seen(counts, family.grid)
+        fixed = _same(seen) and seen.enlarged
+        return Shrunk("fixed", sure=seen.slack <= _EXACT) if fixed else _at(family.grid, seen)
     seen = _seen(counts, None)
     if _same(seen):
         return Shrunk("fixed", sure=counts.small is not None)
@@ -110,10 +112,7 @@ def scaling(family: Family | None, counts: Counts) -> Shrunk:
 def enlarged(family: Family | None, counts: Counts, scale: float | None) -> int | None:
     """Pixels to which small pictures are enlarged before the model sees them; None: they are not, or nothing tells.
 
-    Args:
-        family: of the model, where its name says which.
-        counts: of tokens.
-        scale: of the large picture as it was seen, where a box in its pixels shows it.
+    `scale` is of the large picture as it was seen, where a box in its pixels shows it.
     """
     if counts.large is None or counts.several is None:
         return None
@@ -129,14 +128,6 @@ def cached(counts: Counts, small: int) -> bool:
     of the request before, which began with the same text.
     """
     return bool(counts.pictures) and small < (counts.several or 0) / counts.pictures - _CORRECTED
-
-
-def _of_area(grid: Grid, counts: Counts) -> Shrunk:
-    """The size at which the large picture is seen, of a model that counts pictures by area."""
-    seen = _seen(counts, grid)
-    if _same(seen) and seen.enlarged:
-        return Shrunk("fixed", sure=seen.slack <= _EXACT)
-    return _at(grid, seen)
 
 
 def _of_any_area(counts: Counts) -> Shrunk:
@@ -160,8 +151,10 @@ def _off(grid: Grid, counts: Counts) -> tuple[int, float] | None:
     small = abs(guess[0] - _tokens(SMALL, grid))
     if off <= seen.slack:
         return off, small
-    possible = seen.usual and counts.pictures > _FEW
-    return (_MEASURED, small) if possible and any(abs(each - seen.large) <= 1 for each in _possible()) else None
+    # tokens that a picture of the large one's proportions may have, on any grid
+    possible = (rows * (2 * rows + more) for rows in range(4, 41) for more in (-1, 0, 1))
+    known = seen.usual and counts.pictures > _FEW
+    return (_MEASURED, small) if known and any(abs(each - seen.large) <= 1 for each in possible) else None
 
 
 def _sizes(grid: Grid) -> Iterator[tuple[int, int]]:
@@ -171,12 +164,6 @@ def _sizes(grid: Grid) -> Iterator[tuple[int, int]]:
     for area in _AREAS:
         width, height = smart_resize(*LARGE, msgspec.structs.replace(grid, max_pixels=max(area, grid.min_pixels)))
         yield width, width * height // grid.factor**2
-
-
-def _possible() -> Iterator[int]:
-    """Tokens that a picture of the large one's proportions may have, on any grid."""
-    for rows in range(4, 41):
-        yield from (rows * (2 * rows + more) for more in (-1, 0, 1))
 
 
 def _at(grid: Grid, seen: _Seen) -> Shrunk:

@@ -77,7 +77,12 @@ def local_servers(ports: Iterable[int] | None = None) -> list[LocalServer]:
 
 def _asked(port: int) -> LocalServer | None:
     connection = HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
-    end = Timer(_SECONDS, _cut, (connection,))  # the time-out above is of each read, and some servers trickle
+
+    def cut() -> None:
+        with suppress(OSError, AttributeError):  # it may be closed by now
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+    end = Timer(_SECONDS, cut)  # the time-out above is of each read, and some servers trickle
     try:
         connection.connect()
         end.start()
@@ -95,9 +100,3 @@ def _asked(port: int) -> LocalServer | None:
         return None
     server = _OWNERS.get(str(listed[0].owned_by).lower(), PORTS.get(port, "a server"))
     return LocalServer(f"http://127.0.0.1:{port}/v1", server, tuple(plain(each.id, 80) for each in listed[:8]))
-
-
-def _cut(connection: HTTPConnection) -> None:
-    """End an exchange whose time is over."""
-    with suppress(OSError, AttributeError):  # it may be closed by now
-        connection.sock.shutdown(socket.SHUT_RDWR)

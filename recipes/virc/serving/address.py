@@ -31,21 +31,19 @@ def bound_socket(config: Config) -> socket.socket:
     Raises:
         ConfigError: the port is in use, or the host is not one of this machine.
     """
+    bound = None
     try:
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = found[0]
         bound = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {config.host}: {clause(error)}", "--host 127.0.0.1") from error
-    try:
         if sys.platform != "win32":  # where it would let two servers share a port
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError as error:
-        bound.close()
+        if bound:
+            bound.close()
         if error.errno == errno.EADDRINUSE:
-            raise ConfigError(
-                f"port {config.port} of {config.host} is in use", f"--port {config.port % 65_535 + 1}"
-            ) from error
+            other = f"--port {config.port % 65_535 + 1}"
+            raise ConfigError(f"port {config.port} of {config.host} is in use", other) from error
         raise ConfigError(f"cannot listen on {config.host}: {clause(error)}", "--host 127.0.0.1") from error
     return bound

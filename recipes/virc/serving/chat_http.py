@@ -24,13 +24,13 @@ def new_app(
     health: Callable[..., Awaitable[Response]],
     models: Callable[[Request], Awaitable[dict[str, Any]]],
     chat: Callable[[Request], Awaitable[Response]],
-    refusal: Callable[[Request, Exception], Awaitable[Response]],
+    failure: Callable[[Exception], RefusedError],
     *guards: Callable[[Request], Awaitable[None]],
 ) -> FastAPI:
     """An ASGI app with /health, /v1/models and /v1/chat/completions.
 
     Args:
-        refusal: answers a request that ended with an error.
+        failure: the refusal for any error but those of HTTP.
         guards: run before each request but /health; they may raise `RefusedError`.
     """
     made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
@@ -38,6 +38,18 @@ def new_app(
     made.add_api_route("/health", health, methods=["GET"])
     made.add_api_route("/v1/models", models, methods=["GET"], dependencies=guarded)
     made.add_api_route("/v1/chat/completions", chat, methods=["POST"], dependencies=guarded)
+
+    async def refusal(_: Request, error: Exception) -> Response:
+        match error:
+            case RefusedError():
+                refused = error
+            case HTTPException():
+                refused = RefusedError(str(error.detail).lower(), status=error.status_code)
+            case _:
+                refused = failure(error)
+        headers = None if refused.wait is None else {"Retry-After": str(refused.wait)}
+        return JSONResponse({"error": error_fields(refused)}, refused.status, headers)
+
     made.add_exception_handler(RefusedError, refusal)
     made.add_exception_handler(HTTPException, refusal)
     return made
@@ -50,11 +62,7 @@ def model_list(name: str, context: int | None, **fields: Any) -> dict[str, Any]:
 
 
 def check_model(requested: str, served: str) -> None:
-    """Refuse a request for another model.
-
-    Raises:
-        RefusedError: the names differ.
-    """
+    """Refuse a request for another model than the served one."""
     if requested != served:
         message = f"there is no model {requested[:200]!r}, served is {served!r}"
         raise RefusedError(message, "model", "model_not_found", 404)
@@ -86,12 +94,9 @@ def usage(prompt: int, completion: int) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def check_key(request: Request, key: str | None) -> None:
-    """Refuse a request without the key; None: no key is needed.
-
-    Raises:
-        RefusedError: it has none, or another.
-    """
+async def check_key(request: Request) -> None:
+    """Refuse a request without the key of the app's `state.served`, where that has one."""
+    key: str | None = request.app.state.served.api_key
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     same = hmac.compare_digest(given.strip().encode("latin-1"), (key or "").encode())  # headers are decoded so
     if key and not (scheme.lower() == "bearer" and same):
@@ -123,23 +128,6 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
     except TimeoutError:
         raise RefusedError(f"the body did not arrive within {_BODY_SECONDS:g} s", status=408) from None
     return bytes(body)
-
-
-def error_response(error: Exception, failure: Callable[[Exception], RefusedError]) -> Response:
-    """An error as the API has it.
-
-    Args:
-        failure: the refusal for any other error.
-    """
-    match error:
-        case RefusedError():
-            refused = error
-        case HTTPException():
-            refused = RefusedError(str(error.detail).lower(), status=error.status_code)
-        case _:
-            refused = failure(error)
-    headers = None if refused.wait is None else {"Retry-After": str(refused.wait)}
-    return JSONResponse({"error": error_fields(refused)}, refused.status, headers)
 
 
 def error_fields(refused: RefusedError) -> dict[str, Any]:

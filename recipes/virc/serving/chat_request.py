@@ -162,11 +162,7 @@ _B = TypeVar("_B", bound=Body)
 
 
 def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
-    """Read the body of a request to a model in this process.
-
-    Args:
-        most_images: of a conversation.
-        most_characters: of all its texts together.
+    """Read the body of a request to a model in this process; `most_characters` are those of all its texts together.
 
     Raises:
         RefusedError: it is no such request, or cannot be honoured.
@@ -185,14 +181,7 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
 
 
 def read_body(body: bytes, kind: type[_B], neutral: Mapping[str, object]) -> _B:
-    """Read a body as that kind of request.
-
-    Args:
-        neutral: parameters that are known and not honoured -> the one value that asks for nothing.
-
-    Raises:
-        RefusedError: it is no such request, or cannot be honoured.
-    """
+    """Read a body as that kind of request; `neutral` as `NEUTRAL`, and errors as of `read`."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     values = {
         name: _decoded(raw, fields[name].type, name)
@@ -212,10 +201,9 @@ def conversation(
 
     Args:
         url_of: the address of an image at a place; refuses those that are not taken.
-        most_images, most_characters: as `read` takes them.
 
     Raises:
-        RefusedError: there are more, or an image is where none can be.
+        RefusedError: there is more than `read` takes, or an image is where none can be.
     """
     pictures: list[str] = []
     messages = tuple(_message(each, f"messages[{at}]", pictures, url_of) for at, each in enumerate(request.messages))

@@ -44,21 +44,14 @@ def turns_and_inputs(images: int) -> tuple[int, int]:
 
 
 def choose_engine(chosen: Engine | None, platform: str = sys.platform) -> Engine:
-    """The chosen engine; else vLLM where it has builds.
-
-    Raises:
-        SetupError: vLLM was chosen, and has no build for this platform.
-    """
+    """The chosen engine; else vLLM where it has builds."""
     if chosen == "vllm" and platform != "linux":
         raise SetupError("vLLM runs on Linux only", "--engine transformers, for one request at a time")
     return chosen or ("vllm" if platform == "linux" else "transformers")
 
 
 def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Config:
-    """The settings of a server.
-
-    Args:
-        chosen: those that the user chose.
+    """The settings of a server; `chosen` are those that the user chose.
 
     Raises:
         UsageError: one of them is not a setting of the engine.
@@ -170,10 +163,6 @@ def _least_gpus(config: Config, gib: float, here: Machine) -> int | None:
 
 
 def check_address(host: str) -> None:
-    """Refuse what is not an address to listen on.
-
-    Raises:
-        ConfigError: it is a URL, or empty.
-    """
+    """Refuse what is not an address to listen on, such as a URL."""
     if not host or "/" in host:
         raise ConfigError(f"{host!r} is not an address to listen on", "--host 127.0.0.1, or 0.0.0.0 for other machines")

@@ -94,11 +94,8 @@ class ServePlan(msgspec.Struct, frozen=True):
         config: of the endpoint.
         name: what clients call the model; None: as the server behind the agent endpoint calls it.
         source: what draws replies: `vllm`, `transformers` or the address of a server.
-        weights: the model, where it is on this machine.
         published: the facts about the model that clients get, as JSON.
-        behind: of the vLLM that is started, which is that of the endpoint itself where there is no agent.
-        plan: how that is started.
-        log: the file that it writes to.
+        behind, plan, log: of the vLLM that is started; `behind` is `config` where there is no agent.
     """
 
     config: Config

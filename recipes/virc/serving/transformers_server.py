@@ -56,7 +56,7 @@ _Report = str | Reply | Exception
 
 def app(served: Served) -> FastAPI:
     """The ASGI app, with a thread that draws replies in the order of the requests."""
-    made = chat_http.new_app(_health, _models, _chat, _refusal, _check_key)
+    made = chat_http.new_app(_health, _models, _chat, _failure, chat_http.check_key)
     made.state.served, made.state.work = served, ThreadPoolExecutor(1)
     return made
 
@@ -89,14 +89,6 @@ async def _chat(request: Request) -> Response:
         return JSONResponse({**framed, "object": "chat.completion", "choices": [choice], "usage": _usage(first)})
     except (ClientDisconnect, _LeftError):
         return chat_http.NOBODY
-
-
-async def _check_key(request: Request) -> None:
-    chat_http.check_key(request, request.app.state.served.api_key)
-
-
-async def _refusal(_: Request, error: Exception) -> Response:
-    return chat_http.error_response(error, _failure)
 
 
 def _failure(error: Exception) -> RefusedError:

@@ -24,12 +24,7 @@ _FIRST_ANSWER = 300.0  # seconds: kernels are compiled for it
 
 @contextmanager
 def started(plan: Plan, url: str, name: str, key: str | None, log: Path, report: Reporter) -> Iterator[Process]:
-    """A vLLM that has answered a request with an image; it ends with the block.
-
-    Args:
-        url: its address, up to and with `/v1`.
-        name: what it calls the model.
-        key: its API key.
+    """A vLLM that has answered a request with an image; it ends with the block. `url` goes up to and with `/v1`.
 
     Raises:
         EngineError: it ended, or does not answer.

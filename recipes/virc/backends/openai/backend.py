@@ -4,8 +4,8 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -200,8 +200,13 @@ class OpenAIBackend:
             self._look_again()
         if self.context and sampling.max_tokens >= self.context:  # no prompt would fit beside it
             sampling = msgspec.structs.replace(sampling, max_tokens=self.context // 2)
-        with self._counted():
+        with self._lock:
+            self._drawing += 1
+        try:
             reply = self._drawn(ask, sampling, on_text, deadline)
+        finally:
+            with self._lock:
+                self._drawing -= 1
         if self._is_full(reply, sampling):
             raise ConfigError(
                 f"the context of {self.endpoint}, {self.context} tokens, is full: it cut the reply",
@@ -249,10 +254,10 @@ class OpenAIBackend:
 
     def _is_full(self, reply: Reply, sampling: Sampling) -> bool:
         """Whether a reply was cut because there was no more context, not by its own limit."""
-        if reply.finish != "length" or not self.context or not reply.prompt_tokens or not reply.completion_tokens:
+        read, drawn = reply.prompt_tokens, reply.completion_tokens
+        if reply.finish != "length" or not self.context or not read or not drawn:
             return False
-        used = reply.prompt_tokens + reply.completion_tokens
-        return reply.completion_tokens < sampling.max_tokens and used >= self.context - 1
+        return drawn < sampling.max_tokens and read + drawn >= self.context - 1
 
     def _drawn(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> Reply:
         """A reply; what the server refuses of a request is left out of it, and of those that follow."""
@@ -327,13 +332,8 @@ class OpenAIBackend:
         """What the server is, by its entry of a model."""
         kind = str(served.owned_by or "").lower()
         root = served.root if isinstance(served.root, str) and served.root != served.id else None
-        found = _Server(
-            kind,
-            root,
-            served.context,
-            sends_together=kind == "vllm" and served.virc_grid is not None,
-            keeps_images=served.virc_image_ids is True,
-        )
+        together = kind == "vllm" and served.virc_grid is not None
+        found = _Server(kind, root, served.context, together, keeps_images=served.virc_image_ids is True)
         if kind != ollama.OWNER and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
             return found
         context = self._ollama_context(served.id)
@@ -367,17 +367,6 @@ class OpenAIBackend:
             raise ConfigError(f"{self._link.endpoint} serves no model", "name one: --model NAME")
         sentence = f"{self._link.endpoint} serves {len(listed)} models and none was chosen"
         raise ConfigError(f"{sentence}: {names_hint(self._link.names)}", f"--model {(seeing or listed)[0].id}")
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """Count the replies that are drawn at a time."""
-        with self._lock:
-            self._drawing += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._drawing -= 1
 
     def _request(self, ask: Ask, sampling: Sampling, as_part: AsPart) -> dict[str, Any]:
         server = self._server

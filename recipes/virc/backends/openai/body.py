@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
@@ -64,7 +65,10 @@ def error_fields(body: object) -> dict[str, Any]:
             break
         metadata = body.get("metadata")
         raw = metadata.get("raw") if isinstance(metadata, dict) else None
-        inner = _json_of(raw) or body.get("error")
+        inner = None
+        with suppress(ValueError, RecursionError):
+            inner = msgspec.json.decode(raw) if isinstance(raw, str) else None
+        inner = inner or body.get("error")
         if not isinstance(inner, dict | list):
             return body
         body = inner
@@ -79,13 +83,6 @@ def error_text(body: object) -> str:
             found = found[key]
     text = str(found or "")
     return "" if _PAGE.match(text) else text
-
-
-def _json_of(text: object) -> object:
-    try:
-        return msgspec.json.decode(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        return None
 
 
 def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]:
@@ -112,11 +109,7 @@ def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]
 
 
 def read_models(pieces: Iterable[bytes]) -> list[Served]:
-    """The body of /v1/models; entries whose name cannot be printed and typed are left out.
-
-    Raises:
-        WireError: it is something else.
-    """
+    """The body of /v1/models; entries whose name cannot be printed and typed are left out."""
     listing = decoded(b"".join(pieces), _Listing)
     return [served for served in listing.data if served.id.isprintable() and 0 < len(served.id) <= 256]
 
@@ -134,11 +127,7 @@ def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def decoded(data: bytes, kind: type[_T]) -> _T:
-    """JSON as a value of a type.
-
-    Raises:
-        WireError: it is something else.
-    """
+    """JSON as a value of a type; anything else is a `WireError`."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError):  # nesting deeper than the interpreter's limit raises the latter

@@ -48,19 +48,17 @@ class SentImages:
     def draw(self, images: Sequence[Shown], drawn: Callable[[AsPart], Reply]) -> Reply:
         """Draw a reply about images, of which the endpoint gets the data of those it does not keep.
 
-        It gets all once more where it has lost one: it was started anew, or its room was needed for others.
-
-        Args:
-            drawn: sends the request, its images as the function makes them, and may be called twice.
+        It gets all once more where it has lost one: it was started anew, or its room was needed for others. `drawn`
+        sends the request, its images as the function makes them.
 
         Raises:
             MissedError: it does not know an image whose data it was sent.
-            VircError: what `drawn` raises.
         """
         if self._misses >= MOST_MISSES:  # it keeps nothing: every request would be sent twice
             return drawn(whole)
-        ids = {shown: self._id(shown) for shown in images}
-        kept = self._known(ids.values())
+        ids = {each: hashlib.blake2b(each.digest, key=self._key, digest_size=20).hexdigest() for each in images}
+        with self._lock:
+            kept = self._kept.keys() & set(ids.values())
         try:
             reply = drawn(lambda shown: _named(shown, ids[shown], ids[shown] in kept))
         except NetworkError:  # when it is back, it may have been started anew
@@ -74,23 +72,12 @@ class SentImages:
             reply = drawn(lambda shown: _named(shown, ids[shown], kept=False))
         else:
             self._misses = 0 if kept else self._misses
-        self._took(ids.values())
-        return reply
-
-    def _id(self, shown: Shown) -> str:
-        return hashlib.blake2b(shown.digest, key=self._key, digest_size=20).hexdigest()
-
-    def _known(self, ids: Iterable[str]) -> set[str]:
-        """Those of the ids that it keeps."""
         with self._lock:
-            return self._kept.keys() & set(ids)
-
-    def _took(self, ids: Iterable[str]) -> None:
-        with self._lock:
-            for id in ids:
+            for id in ids.values():
                 self._kept[id] = self._kept.pop(id, None)
             while len(self._kept) > MOST_KEPT:
                 del self._kept[next(iter(self._kept))]
+        return reply
 
     def _forget(self, ids: Iterable[str] | None = None) -> None:
         """Take the ids for unknown; None: all."""

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -56,10 +57,8 @@ _HINTS = (
 # OPENAI_CUSTOM_HEADERS, which are meant for another service, and what machine it runs on. The last of these
 # is by what the client itself knows that the body is left to us.
 _HEADERS = frozenset(
-    {
-        *("host", "accept", "accept-encoding", "connection", "user-agent"),
-        *("content-type", "content-length", "transfer-encoding", "x-stainless-raw-response"),
-    }
+    "host accept accept-encoding connection user-agent content-type content-length transfer-encoding "
+    "x-stainless-raw-response".split()
 )
 _SEES_NOTHING = re.compile(rb"image input is not supported|required for image input|not support image", re.IGNORECASE)
 """The error of a server with a model that takes no pictures."""
@@ -88,6 +87,9 @@ class Link:
         import openai
 
         self.endpoint = _address(endpoint)
+        key = (api_key or "").strip()
+        if not re.fullmatch(r"[!-~]*", key):
+            raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY again, one line")
         self.timeout = timeout
         self.names: tuple[str, ...] = ()
         self.model: str | None = None
@@ -95,7 +97,7 @@ class Link:
         self._ports: set[int] = set()
         self._pauses = tuple(0.5 * 2**number for number in range(max_retries))
         self._server: str | None = None
-        self._key = _checked_key(api_key)
+        self._key = key
         self._thread = threading.local()
         self._http = openai.DefaultHttpxClient(
             # Pictures go to the endpoint that was named and to no other.
@@ -143,35 +145,27 @@ class Link:
         seconds: float | None = None,
         address: str | None = None,
     ) -> Reply:
-        """Draw one completion, streamed where the server can; given up after `seconds`, if they are fewer.
-
-        Args:
-            address: of Ollama's own API, where that is used.
+        """Draw one completion, streamed where the server can; `address` is of Ollama's own API, where that is used.
 
         Raises:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
             NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
         """
         create: Any = self._client.chat.completions.with_streaming_response.create
-        model, stream = request["model"], request.get("stream", False)
-
-        def send() -> AbstractContextManager[Any]:
-            # The client goes through messages part by part, which takes longer than to send it.
-            sent: AbstractContextManager[Any] = create(model=model, messages=(), stream=stream, extra_body=request)
-            return sent
+        # The client goes through messages part by part, which takes longer than to send it.
+        send = partial(
+            create, model=request["model"], messages=(), stream=request.get("stream", False), extra_body=request
+        )
 
         def read(kind: str, pieces: Iterator[bytes], say: Callable[[str], None]) -> Reply:
             most = max_tokens * _CHARACTERS_PER_TOKEN
             return ollama.read(pieces, most, say) if address else read_reply(pieces, "json" not in kind, most, say)
 
-        sent = send if address is None else lambda: self._sent(address, request)
+        sent = partial(self._sent, address, request) if address else send
         return self._answer(sent, read, max_tokens * _BYTES_PER_TOKEN + 2**20, on_text, seconds)
 
     def json_object(self, address: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A JSON object from another address of the same server, one try, within seconds.
-
-        Args:
-            body: what is posted; None: a GET.
+        """A JSON object from another address of the same server, one try, within seconds; `body` None is a GET.
 
         Raises:
             ConfigError, NetworkError: it could not be had.
@@ -182,7 +176,7 @@ class Link:
 
         stale = self.stale
         try:
-            return self._answer(lambda: self._sent(address, body), read, _MOST_LISTING, seconds=_LOOK_SECONDS)
+            return self._answer(partial(self._sent, address, body), read, _MOST_LISTING, seconds=_LOOK_SECONDS)
         finally:
             self.stale = stale  # a server without that address is no other server
 
@@ -218,10 +212,8 @@ class Link:
         self._client.close()
 
     def _listed(self, client: "openai.OpenAI", seconds: float | None = None) -> list[Served]:
-        def read(kind: str, pieces: Iterator[bytes], _: Callable[[str], None]) -> list[Served]:
-            return read_models(pieces)
-
-        return self._answer(client.models.with_streaming_response.list, read, _MOST_LISTING, seconds=seconds)
+        send = client.models.with_streaming_response.list
+        return self._answer(send, lambda _, pieces, __: read_models(pieces), _MOST_LISTING, seconds=seconds)
 
     def _answer(
         self,
@@ -236,7 +228,6 @@ class Link:
 
         seconds = self.timeout if seconds is None else min(seconds, self.timeout)
         until = time.monotonic() + seconds
-
         afterwards = ExitStack()
 
         def work(say: Callable[[str], None]) -> _T:
@@ -393,13 +384,6 @@ def _address(endpoint: str) -> str:
         raise ConfigError(f"{plain(endpoint, 100)!r} is no address of an endpoint", hint)
     place = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
-
-
-def _checked_key(api_key: str | None) -> str:
-    key = (api_key or "").strip()
-    if not re.fullmatch(r"[!-~]*", key):
-        raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY again, one line")
-    return key
 
 
 def _parsed(data: bytes) -> object:

@@ -18,9 +18,7 @@ from virc.reasoning.session import Ask, Message, Reply
 
 OWNER = "library"
 """What its /v1/models calls the owner of each model."""
-
 CHAT = "/api/chat"
-
 CONTEXT = 32_768
 """Tokens of context to request where the model has as many: its default of 4,096 on small machines holds one
 large picture, and what does not fit is dropped without an error.
@@ -50,13 +48,8 @@ def root_of(endpoint: str) -> str:
 
 
 def context_of(shown: Mapping[str, Any], running: Mapping[str, Any], model: str) -> int:
-    """The context to ask for, in tokens: `CONTEXT`, or more where its Modelfile says so or it is loaded with more, and
-    no more than the model has.
-
-    Args:
-        shown: what `/api/show` says of the model.
-        running: what `/api/ps` says.
-        model: its name.
+    """The context to ask for, in tokens: `CONTEXT`, or more where its Modelfile says so (`shown` by `/api/show`) or it
+    is loaded with more (`running` by `/api/ps`), and no more than the model has.
     """
     info = shown.get("model_info")
     info = info if isinstance(info, Mapping) else {}
@@ -96,16 +89,7 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
 
 
 def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> Reply:
-    """The body of an answer: one JSON object a line, or one in all.
-
-    Args:
-        pieces: the body, bounded.
-        most: characters a reply may have.
-        on_text: gets the text piece by piece.
-
-    Raises:
-        WireError: it is something else, an error, too long, or ends before its end.
-    """
+    """The body of an answer: one JSON object a line, or one in all; arguments and errors as of `read_reply`."""
     gathered = Gathered(most, on_text)
     for text in lines(pieces):
         if not text.strip():

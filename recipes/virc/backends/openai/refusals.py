@@ -46,7 +46,6 @@ class RefusedError(ConfigError):
     """The endpoint refuses a request because of its content.
 
     Args:
-        message, hint: as of any error.
         said: the server's sentence.
         parameter: which one it names as the cause, if any.
     """
@@ -63,11 +62,9 @@ def shortened(max_tokens: int, refused: RefusedError) -> int | None:
     """
     longest, prompt = context(refused.said), _PROMPT_IS.search(refused.said)
     most = _AT_MOST.search(refused.said)
-    room = 0
+    room = int(most[1]) if most else 0
     if longest and prompt:
         room = longest - int(prompt[1] or prompt[2])
-    elif most:
-        room = int(most[1])
     return room if _LEAST_ROOM <= room < max_tokens else None
 
 

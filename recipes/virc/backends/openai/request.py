@@ -8,7 +8,7 @@ from typing import Any
 from virc.backends.interface import Sampling
 from virc.backends.openai.images import AsPart
 from virc.backends.openai.refusals import LENGTHS, OPTIONAL, RefusedError, parameters
-from virc.reasoning.session import Ask, Message
+from virc.reasoning.session import Ask
 
 RESULT = "The image follows."
 """What a tool's own message says where a server calls tools: an image can stand in a user's message only."""
@@ -48,12 +48,7 @@ class Habits:
         return fitted
 
     def learn(self, sent: Mapping[str, Any], refused: RefusedError) -> bool:
-        """Take a refusal into account; whether there is anything to leave out that was sent.
-
-        Args:
-            sent: the request as it went out.
-            refused: the server's answer to it.
-        """
+        """Take a server's refusal of a request into account; whether there is anything to leave out that was sent."""
         wrong = {name for name in parameters(refused) if name in sent}
         if not wrong:
             return False
@@ -70,16 +65,17 @@ def messages(ask: Ask, as_part: AsPart) -> Iterator[dict[str, Any]]:
     for position, message in enumerate(ask.messages):
         call_made = ask.called.get(position)
         if call_made is None:
-            yield _message(message, ask, as_part)
+            content: object = message.text
+            if message.images:  # before the text
+                images = [as_part(ask.images[index]) for index in message.images]
+                content = [*images, {"type": "text", "text": message.text}]
+            yield {"role": message.role, "content": content}
             continue
         text, call = call_made
         id = f"call_{position:08d}"
         function = {"name": call.name, "arguments": json.dumps(call.arguments)}
-        yield {
-            "role": "assistant",
-            "content": text,
-            "tool_calls": [{"id": id, "type": "function", "function": function}],
-        }
+        calls = [{"id": id, "type": "function", "function": function}]
+        yield {"role": "assistant", "content": text, "tool_calls": calls}
         yield {"role": "tool", "tool_call_id": id, "content": RESULT}
 
 
@@ -100,11 +96,3 @@ def completion(ask: Ask, sampling: Sampling, model: str, as_part: AsPart) -> dic
     if sampling.seed is not None:
         request["seed"] = sampling.seed
     return request
-
-
-def _message(message: Message, ask: Ask, as_part: AsPart) -> dict[str, Any]:
-    """A chat message as the API has it, images before text."""
-    if not message.images:
-        return {"role": message.role, "content": message.text}
-    images = [as_part(ask.images[index]) for index in message.images]
-    return {"role": message.role, "content": [*images, {"type": "text", "text": message.text}]}

@@ -1,7 +1,7 @@
 """What an OpenAI-compatible server sends, read with nothing believed: typed, bounded in bytes and time."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -78,19 +78,17 @@ class _Chunk(msgspec.Struct):
 def read_reply(
     pieces: Iterable[bytes], streamed: bool, most: int, on_text: Callable[[str], None] | None = None
 ) -> Reply:
-    """The body of a completion.
+    """The body of a completion: `streamed` as server-sent events, or one JSON object.
 
-    Args:
-        pieces: the body, bounded.
-        streamed: server-sent events; otherwise one JSON object.
-        most: characters a reply may have.
-        on_text: gets the text piece by piece.
+    `pieces` is the bounded body, `most` the characters that the reply may have, and `on_text` gets its text in pieces.
 
     Raises:
         WireError: it is no completion, an error, too long, or ends before its end.
     """
     gathered = Gathered(most, on_text)
-    for data in _events(pieces) if streamed else (b"".join(pieces), b"[DONE]"):
+    fields = (line.partition(b":") for line in lines(pieces))  # of server-sent events, one line each
+    events = (value.strip() for field, _, value in fields if field == b"data")
+    for data in events if streamed else (b"".join(pieces), b"[DONE]"):
         if data == b"[DONE]":
             gathered.done = True
             break
@@ -253,11 +251,3 @@ def _texts(value: object, depth: int = 0) -> str:
     if isinstance(value, dict):
         return _texts(value.get("text") or value.get("thinking"), depth + 1)
     return "".join(_texts(each, depth + 1) for each in value) if isinstance(value, list) else ""
-
-
-def _events(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The data of server-sent events, one line each; comments and other fields are skipped."""
-    for line in lines(pieces):
-        field, _, value = line.partition(b":")
-        if field == b"data":
-            yield value.strip()

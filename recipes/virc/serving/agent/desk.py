@@ -3,8 +3,11 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from concurrent import futures
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from queue import SimpleQueue
 
 import msgspec
 
@@ -18,7 +21,6 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit, show_input
 from virc.serving.agent import fetch, wire
 from virc.serving.agent.request import Problem
-from virc.serving.agent.workers import Workers
 from virc.serving.chat_request import RefusedError
 from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Attempt, Event, SampleStart, SolveConfig, ToolResult, attempts
@@ -30,6 +32,44 @@ WAITING = 128
 _PING = 5.0  # seconds without anything to send
 _LEFT = "the client hung up"
 _WAIT = 10  # seconds after which one who was turned away may ask again
+
+
+class Workers:
+    """So many threads that compute, and live as long as the process: torch keeps a pool of its own for each.
+
+    They do not keep the process from ending: one may wait for a server that never answers.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._pending: set[Future[None]] = set()
+        for number in range(count):
+            threading.Thread(target=self._run, name=f"agent-{number}", daemon=True).start()
+
+    def do(self, work: Callable[[], None]) -> Future[None]:
+        """Have something done when a thread is free; the future ends then, with the error if there was one."""
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # the thread ends it, even if nobody waits
+        done.add_done_callback(self._pending.discard)
+        self._pending.add(done)
+
+        def whole() -> None:
+            try:
+                work()
+            except BaseException as error:  # a panic of a library is no `Exception`, and is to end no thread
+                done.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            else:
+                done.set_result(None)
+
+        self._work.put(whole)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all is done, but no longer than that."""
+        futures.wait(set(self._pending), seconds)
+
+    def _run(self) -> None:
+        while True:
+            self._work.get()()
 
 
 class Solving(msgspec.Struct, frozen=True):
@@ -66,9 +106,6 @@ Report = SampleStart | Unit | wire.Looked | Attempt | Ping
 
 class _Job:
     """A problem in its turn.
-
-    Args:
-        pictures: addresses of its images.
 
     Attributes:
         pictures: data URLs, and what was fetched; empty when they have been read.
@@ -163,9 +200,8 @@ class Desk:
 
         Args:
             pictures: addresses of its images; they are taken out, so that nobody else keeps them.
-            hold: what the request holds; released when it is needed no longer. Then it counts reports, by
-                `weight`; the receiver releases them.
-            deadline: of the answer.
+            hold: of the request; released when that is needed no longer. Then it counts reports by `weight`, and the
+                receiver releases them.
             gone: returns when the client hung up.
 
         Raises:
@@ -238,22 +274,11 @@ class Desk:
                 job.left.set()
                 reports.put_nowait(error)
 
-        done: asyncio.Future[None] = loop.create_future()
-
-        def ended(error: Exception | None) -> None:
-            self._turns.release()
-            if done.cancelled():  # nobody waits for it
-                return
-            if error:
-                done.set_exception(error)
-            else:
-                done.set_result(None)
-
         await self._turns.acquire()
-        solve = partial(self._solve, job, partial(send, receive), partial(send, hold.release))
-        self._workers.do(solve, partial(send, ended))
+        done = self._workers.do(partial(self._solve, job, partial(send, receive), partial(send, hold.release)))
+        done.add_done_callback(lambda _: send(self._turns.release))
         try:
-            await done
+            await asyncio.wrap_future(done)
         finally:
             job.left.set()
 

@@ -15,10 +15,9 @@ _WAIT = 10  # seconds after which a client may try again
 
 
 async def fetch(url: str, name: str, rules: Rules, hold: Callable[[int], None] = lambda _: None) -> bytes:
-    """The content of an https URL; the server there gets nothing of the client but the URL.
+    """The content of an https URL, that of the image `name`; the server there gets nothing but the URL.
 
     Args:
-        name: of the image, for messages.
         rules: `seconds` is for the whole, redirects included.
         hold: gets the size of every piece that came; may refuse more.
 
@@ -39,9 +38,9 @@ async def fetch(url: str, name: str, rules: Rules, hold: Callable[[int], None] =
         async with asyncio.timeout(rules.seconds):
             return await asyncio.wrap_future(done)
     except TimeoutError:
-        raise _refused(f"{name} did not arrive within {rules.seconds:g} s") from None
+        raise RefusedError(f"{name} did not arrive within {rules.seconds:g} s", "messages") from None
     except FetchError as error:
-        raise _refused(f"{name} {_reason(error, rules)}") from None
+        raise RefusedError(f"{name} {_reason(error, rules)}", "messages") from None
     finally:
         download.abort()
 
@@ -76,7 +75,3 @@ def _reason(error: FetchError, rules: Rules) -> str:
         case "redirect":
             return "is redirected to something else than an https URL"
     return "cannot be fetched: no public server gives it by https"
-
-
-def _refused(message: str) -> RefusedError:
-    return RefusedError(message, "messages")

@@ -55,17 +55,9 @@ class _Body(Body):
 
 
 def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, list[str]]:
-    """Read the body of a request.
+    """The problem in the body of a request, and the addresses of its images: data and https URLs, unread.
 
-    Args:
-        most_images: of the chat.
-        most_characters: of all its texts together.
-
-    Returns:
-        The problem, and the addresses of its images: data and https URLs, unread.
-
-    Raises:
-        RefusedError: it is no such request, or cannot be honoured.
+    `most_images` and `most_characters`, and errors: as of `chat_request.read`.
     """
     request = read_body(body, _Body, _NEUTRAL)
     messages, pictures = conversation(request, _url, most_images, most_characters)

@@ -54,7 +54,8 @@ class Served(msgspec.Struct, frozen=True):
 
 def app(served: Served) -> FastAPI:
     """The ASGI app; its `state.desk` is where problems are taken in."""
-    made = chat_http.new_app(_health, _models, _chat, _refusal, _check_site, _check_key)
+    refused = partial(failure, served=served)
+    made = chat_http.new_app(_health, _models, _chat, refused, _check_site, chat_http.check_key)
     made.state.served, made.state.desk = served, Desk(served.solving)
     for path, (kind, content) in page.files().items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
@@ -104,14 +105,6 @@ def _is_loopback(name: str) -> bool:
     return name == "localhost" or name.endswith(".localhost")
 
 
-async def _check_key(request: Request) -> None:
-    chat_http.check_key(request, request.app.state.served.api_key)
-
-
-async def _refusal(request: Request, error: Exception) -> Response:
-    return chat_http.error_response(error, partial(failure, served=request.app.state.served))
-
-
 async def _chat(request: Request) -> Response:
     """Answer a chat completion request; errors of the request come before an answer begins."""
     desk: Desk = request.app.state.desk
@@ -148,10 +141,7 @@ async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
 class _Delivery(StreamingResponse):
     """An answer on its way, in pieces: it ends when its client has taken all, or has had its time.
 
-    Args:
-        content: the answer; closed at the end.
-        hold: what is kept of it; ended then.
-        deadline: after which the client has `connections.PATIENCE` seconds.
+    At the end `content` is closed and `hold` ended; the client has `connections.PATIENCE` seconds after `deadline`.
     """
 
     def __init__(self, content: AsyncGenerator[bytes, None], hold: Hold, deadline: Deadline, **words: Any) -> None:
