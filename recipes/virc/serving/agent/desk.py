@@ -62,6 +62,7 @@ class Workers:
                 done.set_result(None)
 
         self._work.put(whole)
+        return done
 
     def wait(self, seconds: float) -> None:
         """Wait until all is done, but no longer than that."""
