@@ -53,11 +53,14 @@ def _weights(folder: Path) -> list[str]:
             raise ConfigError(f"{index} has no weight_map")
         return sorted(set(listed.values()))
     if not (folder / "model.safetensors").is_file() and (any(folder.glob("*.bin")) or any(folder.glob("*.pt*"))):
-        raise ConfigError(
-            f"{folder} has pickled weights only, and unpickling runs code",
-            hint="convert them to safetensors where you trust them",
-        )
+        raise pickled(folder)
     return ["model.safetensors"]
+
+
+def pickled(folder: Path) -> ConfigError:
+    """The error for a folder whose weights are pickled."""
+    hint = "convert them to safetensors where you trust them"
+    return ConfigError(f"{folder} has pickled weights only, and unpickling runs code", hint)
 
 
 def parameters(folder: Path) -> int:

@@ -123,14 +123,9 @@ class CachedModel:
         device = self.network.device
         try:
             with torch.inference_mode():
-                output = self.network(
-                    input_ids=torch.tensor([ids], device=device),
-                    position_ids=positions.to(device),
-                    past_key_values=self._cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                    **self._patches(new),
-                )
+                kept = {"past_key_values": self._cache, "use_cache": True, "logits_to_keep": 1}
+                given = {"input_ids": torch.tensor([ids], device=device), "position_ids": positions.to(device)}
+                output = self.network(**given, **kept, **self._patches(new))
         except RuntimeError as error:
             self.clear()
             raise failed(error, len(ids), "lower --max-pixels") from error

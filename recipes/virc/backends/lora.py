@@ -45,10 +45,7 @@ def check(folder: Path) -> int:
     weights = folder / adapters.WEIGHTS
     if not is_file(weights):
         if any(folder.glob("*.bin")):
-            raise ConfigError(
-                f"{folder} has pickled weights only, and unpickling runs code",
-                "convert them to safetensors where you trust them",
-            )
+            raise checkpoint.pickled(folder)
         raise ConfigError(f"{folder} is incomplete: {adapters.WEIGHTS} is missing")
     if not checkpoint.count(weights):
         raise ConfigError(f"{weights} holds no weights")

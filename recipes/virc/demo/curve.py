@@ -259,10 +259,7 @@ def _page(folder: Path, problems: Sequence[Problem]) -> str | None:
 
 
 def draw(curve: Curve, folder: Path) -> bytes:
-    """A PNG: right answers by stage, and the metrics of each stage's training.
-
-    Args:
-        folder: of the demo, for its runs.
+    """A PNG: right answers by stage, and the metrics of each stage's training, of the runs in the demo's folder.
 
     Raises:
         ConfigError: a run has no metrics.
@@ -309,11 +306,8 @@ def _accuracy(axes: "Axes", curve: Curve, replies: str, title: str) -> None:
 
 
 def _other_crops(axes: "Axes", curve: Curve) -> None:
-    """Answers that look at other crops."""
-    for name, label, line in (
-        ("counterfactual", "crops of a counterfactual: its answer", "--"),
-        ("blank", "crops blank", ":"),
-    ):
+    lines = (("counterfactual", "crops of a counterfactual: its answer", "--"), ("blank", "crops blank", ":"))
+    for name, label, line in lines:
         shares = {at: getattr(stage, name).share for at, stage in enumerate(curve.stages) if getattr(stage, name)}
         axes.plot(list(shares), list(shares.values()), color="0.4", linestyle=line, linewidth=1.4, label=label)
 
@@ -326,7 +320,6 @@ def _points(axes: "Axes", at: Sequence[float], scores: Sequence[Score], **look: 
 
 
 def _training(axes: "Axes", name: str, drawn: Sequence[tuple[str, Course]], colours: Sequence[str]) -> None:
-    """Metrics of runs, step by step."""
     plots.plain(axes, name)
     axes.set_xlabel("step", fontsize="small")
     for (run, course), colour in zip(drawn, colours, strict=True):

@@ -120,7 +120,6 @@ class Step(msgspec.Struct, frozen=True):
     """One command.
 
     Args:
-        name: short, its own.
         says: what it does, one clause.
         words: the command line; the first is `virc` or `torchrun`.
         makes: what is there once it is done, relative to the demo's folder.
@@ -253,11 +252,7 @@ def typed(words: Sequence[str]) -> str:
 
 
 def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | None:
-    """What is still to be typed of a step; None where what it makes is there, whole.
-
-    Args:
-        folder: of the demo.
-        ended: what `took` says.
+    """What is still to be typed of a step; None where what it makes is there, whole. `ended` is what `took` returns.
 
     Raises:
         ConfigError: a run or an evaluation cannot be read.

@@ -129,10 +129,8 @@ def write(plan: MergePlan, on_event: OnEvent | None = None) -> Merged:
         complete(source, partial, folder.name, parameters)
         opened = _opened(source, partial, report)
     if source.chat_protocol is None:
-        report.warn(
-            f"there is no chat protocol beside {origin.source}: the one it was trained with is unknown",
-            f"put its {FILE_NAME} into {folder}",
-        )
+        unknown = f"there is no chat protocol beside {origin.source}: the one it was trained with is unknown"
+        report.warn(unknown, f"put its {FILE_NAME} into {folder}")
     return Merged(folder, parameters, _answer(opened, report) if opened else None)
 
 

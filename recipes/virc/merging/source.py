@@ -86,10 +86,8 @@ def _of_shards(actor: Path, run: Run | None) -> Source:
     step = _step(folder)
     noted = shards.newest(folder.parent)
     if step is not None and noted is not None and step > noted:
-        raise ConfigError(
-            f"{folder} is incomplete: its saving never ended, the last complete step is {noted}",
-            f"virc merge {run.name}@{noted}" if run else None,
-        )
+        message = f"{folder} is incomplete: its saving never ended, the last complete step is {noted}"
+        raise ConfigError(message, f"virc merge {run.name}@{noted}" if run else None)
     found = shards.read(actor)
     began = runs.info(run).adapter if run and found.adapter else None  # verl records only rank and alpha
     if run and began and is_file(Path(began) / adapters.SETTINGS) and adapters.read(Path(began)).rslora:
@@ -101,18 +99,16 @@ def _of_shards(actor: Path, run: Run | None) -> Source:
 
 
 def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:
-    named = adapters.read(adapter).base
+    root = models.root_of(base, adapters.read(adapter).base)
     _check_family(base)
-    size = checkpoint.file_bytes(base)
-    return _source("adapter", adapter, base, base, run, adapter, size, models.root_of(base, named))
+    return _source("adapter", adapter, base, base, run, adapter, checkpoint.file_bytes(base), root)
 
 
 def _of_model(folder: Path, run: Run | None) -> Source:
     if run is None:
         raise ConfigError(f"{folder} is a complete model already", f"virc solve --model {folder} ...")
     _check_family(folder)
-    size = checkpoint.file_bytes(folder)
-    return _source("model", folder, folder, Path(runs.info(run).base), run, folder, size)
+    return _source("model", folder, folder, Path(runs.info(run).base), run, folder, checkpoint.file_bytes(folder))
 
 
 def _source(

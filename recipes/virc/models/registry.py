@@ -258,8 +258,7 @@ def checkpoint_of(name: str, workspace: Path) -> tuple[Run, Checkpoint] | None:
     stem, at, step = name.rpartition("@")
     run = _run(name, workspace)
     if run:
-        found = checkpoints(run)
-        if found:
+        if found := checkpoints(run):
             return run, found[-1]
         message = f"the run {run.name} has saved no whole checkpoint"
         if runs.state(run).progress == "running":

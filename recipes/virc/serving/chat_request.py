@@ -248,7 +248,6 @@ def _is_honoured(name: str, raw: msgspec.Raw, neutral: Mapping[str, object], kno
 
 
 def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
-    """A parameter of that type."""
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:

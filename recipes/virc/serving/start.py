@@ -387,12 +387,8 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     process = _vllm_process(plan, report, resources) if plan.plan else None
     found = _agent_model(plan, request, agent, report)
     turns, inputs = serving.turns_and_inputs(config.limit_images)
-    solving = Solving(
-        found.backend,
-        found.chat_protocol.protocol,
-        SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=agent.max_tokens),
-        found.at_once,
-    )
+    config_of_problem = SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=agent.max_tokens)
+    solving = Solving(found.backend, found.chat_protocol.protocol, config_of_problem, found.at_once)
     on_failure = partial(_warn_of_failure, report)  # clients do not get the reason
     app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure))
     running = connections.server(app, partial(_note_ending, report), _log_level())

@@ -387,7 +387,6 @@ def _address(endpoint: str) -> str:
 
 
 def _parsed(data: bytes) -> object:
-    """An error's body, as JSON where it is."""
     with suppress(ValueError, RecursionError):
         return json.loads(data)
     return data.decode(errors="replace")

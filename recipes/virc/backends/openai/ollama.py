@@ -79,12 +79,8 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
     }
     if sampling.seed is not None:
         options["seed"] = sampling.seed
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [part for at, message in enumerate(ask.messages) for part in _messages(at, message, ask)],
-        "stream": True,
-        "options": options,
-    }
+    messages = [part for at, message in enumerate(ask.messages) for part in _messages(at, message, ask)]
+    body: dict[str, Any] = {"model": model, "messages": messages, "stream": True, "options": options}
     return body | ({"tools": list(ask.schemas)} if ask.schemas else {})
 
 

@@ -66,7 +66,6 @@ class Patient(H11Protocol):
 
 
 def _stopped(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
-    """A timer that rings no more: none."""
     if timer:
         timer.cancel()
     return None

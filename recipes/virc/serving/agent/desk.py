@@ -284,7 +284,6 @@ class Desk:
             job.left.set()
 
     def _solve(self, job: _Job, send: Callable[[Report], None], opened: Callable[[], None]) -> None:
-        """Solve a problem in this thread."""
         shown = []
         for number, picture in enumerate(job.pictures):
             job.check()

@@ -173,7 +173,6 @@ async def _one(content: bytes) -> AsyncGenerator[bytes, None]:
 
 
 async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Report, None]) -> bytes:
-    """The answers as one JSON object."""
     attempts: list[Attempt] = []
     choices: list[dict[str, Any]] = []
     looks: list[wire.Looked] = []

@@ -132,5 +132,4 @@ class Events:
         return (counted if self._problem.counted else "") + "data: [DONE]\n\n"
 
     def _chunk(self, delta: Mapping[str, Any], ended: Finish | None = None) -> str:
-        """A piece of the choice that is being drawn."""
         return chat_http.chunk(self._framed, len(self._attempts), delta, ended)
