@@ -99,9 +99,10 @@ def _of_shards(actor: Path, run: Run | None) -> Source:
 
 
 def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:
-    root = models.root_of(base, adapters.read(adapter).base)
+    named = adapters.read(adapter).base
     _check_family(base)
-    return _source("adapter", adapter, base, base, run, adapter, checkpoint.file_bytes(base), root)
+    size = checkpoint.file_bytes(base)
+    return _source("adapter", adapter, base, base, run, adapter, size, models.root_of(base, named))
 
 
 def _of_model(folder: Path, run: Run | None) -> Source:
