@@ -69,11 +69,9 @@ class LocalBackend:
         self._never = never_said(tokenizer, config.get_text_config().vocab_size)
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
-        """Draw one assistant turn.
+        """Draw one assistant turn; those of `ask` with `token_ids` are fed as they were sampled.
 
         Args:
-            ask: the conversation; assistant turns with `token_ids` are fed as they were sampled.
-            sampling: how ids are drawn, see `pick`.
             on_text: gets the text piece by piece, whole characters only; what it raises ends the reply.
             seconds: not heeded, since a step of the network cannot be left.
 

@@ -126,9 +126,8 @@ def _alike(served: Served, system: System) -> list[str]:
 
 def _absent_here(served: Served, system: System) -> ConfigError:
     short = next((short for short, model in system.models.items() if served.model in (None, model)), "")
-    fetch = f"virc download {short} --include {FILE_NAME}"
-    if system.called != DEFAULT_SYSTEM:
-        fetch += f" --system {system.called}"
+    option = f" --system {system.called}" if system.called != DEFAULT_SYSTEM else ""
+    fetch = f"virc download {short} --include {FILE_NAME}{option}"
     message = f"{served.name} is a model of {system.name}, which was trained with its own chat protocol"
     return ConfigError(f"{message}: the endpoint publishes none, and there is none on this machine", fetch)
 

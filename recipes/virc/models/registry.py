@@ -140,10 +140,7 @@ def run_of(folder: Path) -> Run | None:
 
 
 def root_of(folder: Path, name: str) -> str:
-    """The name of the model at the beginning of the chain of stages that made a folder's weights.
-
-    Args:
-        name: of the weights, which begin a chain where nothing says otherwise.
+    """The name of the model at the beginning of the chain of stages that made a folder's weights; `name` by default.
 
     Raises:
         ConfigError: the `run.json` of their run cannot be read.
@@ -215,8 +212,8 @@ def _system(system: str | System | None) -> System | None:
 
 def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights | None:
     """The weights of that name, where an adapter counts as weights too."""
-    family, model = known(name or EMBEDDED, system)
     called = name or EMBEDDED
+    family, model = known(called, system)
     judge = None if model else judges(called, system).get(called)
     if judge:
         found = (place for place in _places(name, judge, workspace) if is_file(place / _MODEL))
@@ -230,10 +227,10 @@ def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights
     if saved is None:
         return None
     run, chosen = saved
+    saved_as = f"{run.name}@{chosen.step}"
     if not chosen.merged:
-        raise _in_shards(f"{run.name}@{chosen.step}", called)
-    called = f"{run.name}@{chosen.step}"
-    return Weights(called, chosen.folder, *_origin(chosen.folder, family, model))
+        raise _in_shards(saved_as, called)
+    return Weights(saved_as, chosen.folder, *_origin(chosen.folder, family, model))
 
 
 def _origin(folder: Path, family: System | None, model: Model | None) -> tuple[System | None, Model | None]:

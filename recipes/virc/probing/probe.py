@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -86,6 +86,8 @@ def _result(backend: "OpenAIBackend", endpoint: str, named: Family | None, seen:
     counted, shrunk = seen.counted, _shrunk(named, seen)
     in_pixels = counted is not None and counted.coordinates == "pixel"
     largest = shrunk.longest or (pictures.LARGE[0] if in_pixels else None)
+    names = ("ordered", "calls", "images", "asked_images", "thoughts", "ended")
+    found: dict[str, Any] = {name: getattr(seen, name) for name in names}
     return Probed(
         endpoint=endpoint,
         model=backend.model,
@@ -97,15 +99,10 @@ def _result(backend: "OpenAIBackend", endpoint: str, named: Family | None, seen:
         max_pixels=largest and largest * largest * pictures.LARGE[1] // pictures.LARGE[0],
         min_pixels=enlarged(named, seen.counts, counted.scale if counted and in_pixels else None),
         scaling=shrunk.kind,
-        ordered=seen.ordered,
-        calls=seen.calls,
-        images=seen.images,
-        asked_images=seen.asked_images,
         context=backend.context or _context(backend) or seen.context,
-        thoughts=seen.thoughts,
         left_out=tuple(sorted(backend.left_out)),
         requests=backend.requests,
-        ended=seen.ended,
+        **found,
     )
 
 

@@ -79,11 +79,9 @@ def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Co
 
 
 def published(weights: Weights, protocol: Protocol | None, image_ids: bool) -> str:
-    """What a client needs to ask a model as it was trained, as JSON.
+    """What a client needs to ask a model as it was trained, as JSON; `protocol` is None for a model of plain chat.
 
-    Args:
-        protocol: its chat protocol; None for a model of plain chat.
-        image_ids: whether an image that was sent before may be sent as its id.
+    With `image_ids` an image that was sent before may be sent as its id.
 
     Raises:
         ConfigError: the model's image settings make no sense.
@@ -109,8 +107,7 @@ def refuse_unfit(
     """Refuse a model that cannot fit this machine, before anything is installed, downloaded or started.
 
     Args:
-        name: of the model.
-        gib: of its weights.
+        gib: of the model's weights.
         others: models for the same purpose, by name; the hint names the largest that fits.
 
     Raises:
