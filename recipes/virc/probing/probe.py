@@ -159,8 +159,7 @@ def _ask_order(backend: "OpenAIBackend", seen: _Seen, say: Say) -> None:
     while count and backend.requests < MOST_REQUESTS:
         say(f"{count} pictures in as many messages: are they taken, and in their order?")
         seen.asked_images = IMAGES
-        colors = [pictures.FIRST, pictures.SECOND, *[pictures.OTHERS] * (count - 3), pictures.LAST][:count]
-        ask = Ask(tuple(_order_messages(count)), tuple(Shown(pictures.small(color)) for color in colors))
+        ask = _order_ask(count)
         try:
             reply = _reply(backend, ask)
         except VircError as error:
@@ -195,6 +194,11 @@ def _take_order(reply: Reply, ask: Ask, seen: _Seen) -> int | None:
         return None
     seen.images = None  # they were taken, and who knows how many of them were seen
     return None if reply.finish == "length" or count == 1 else max(1, count // 4)
+
+
+def _order_ask(count: int) -> Ask:
+    colors = [pictures.FIRST, pictures.SECOND, *[pictures.OTHERS] * (count - 3), pictures.LAST][:count]
+    return Ask(tuple(_order_messages(count)), tuple(Shown(pictures.small(color)) for color in colors))
 
 
 def _order_messages(count: int) -> Iterator[Message]:
