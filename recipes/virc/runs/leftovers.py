@@ -4,7 +4,8 @@ import os
 import shutil
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import blake2s
 from pathlib import Path
 
@@ -23,6 +24,15 @@ _LOOK = 0.05
 def mark(run: Run) -> dict[str, str]:
     """The variable for an engine of that run."""
     return {MARK: str(run.folder.absolute())}
+
+
+@contextmanager
+def none_after(run: Run, report: Reporter) -> Iterator[None]:
+    """Leave nothing of the run's engine, however the block ends."""
+    try:
+        yield
+    finally:
+        clear(run, report)
 
 
 def clear(run: Run, report: Reporter) -> None:

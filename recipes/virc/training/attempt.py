@@ -120,12 +120,9 @@ def _trained(run: Run, plan: Plan, number: int, step: int, report: Reporter) -> 
     marked = msgspec.structs.replace(plan.step, env={**plan.step.env, **leftovers.mark(run)})
     follower = Follower(run, runs.info(run), number, step, report)
     with _signals() as asked:
-        try:
-            with processes.started(marked, run.log(number)) as process:
-                runs.write_state(run, engine=process.pid, engine_started=start_time(process.pid))
-                code = _watch(run, process, follower, asked, report)
-        finally:
-            leftovers.clear(run, report)
+        with leftovers.none_after(run, report), processes.started(marked, run.log(number)) as process:
+            runs.write_state(run, engine=process.pid, engine_started=start_time(process.pid))
+            code = _watch(run, process, follower, asked, report)
         follower.poll()
         follower.tend()
         complete(run)

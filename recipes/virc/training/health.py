@@ -47,11 +47,15 @@ def active(run: Run) -> dict[Health, str]:
 def drop_after(run: Run, step: int) -> None:
     """Drop the notes after a step: the attempt that resumes there writes them again."""
     if (run.folder / FILE).exists():
-        write(run, [note for note in notes(run) if note.step <= step])
+        _write(run, [note for note in notes(run) if note.step <= step])
 
 
-def write(run: Run, all_notes: Iterable[Note]) -> None:
-    """Write the notes of a run, over the former ones."""
+def write(run: Run, new: Iterable[Note]) -> None:
+    """Note further signs."""
+    _write(run, [*notes(run), *new])
+
+
+def _write(run: Run, all_notes: Iterable[Note]) -> None:
     write_whole(run.folder / FILE, b"".join(msgspec.json.encode(note) + b"\n" for note in all_notes))
 
 
@@ -127,7 +131,7 @@ class Watch:
         new = [Note(step, sign, True, says) for sign, says in begun.items()]
         new += [Note(step, sign, False, "") for sign in over]
         if new:
-            write(self._run, [*notes(self._run), *new])
+            write(self._run, new)
         for sign, says in begun.items():
             stops = sign in self._stop_on
             self._report.warn(f"{sign}: {says}", None if stops else f"--stop-on {sign} ends such a run")
