@@ -1,9 +1,12 @@
 """`import virc`: the commands as functions."""
 
 import inspect
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -56,3 +59,57 @@ def test_mistakes_are_virc_errors() -> None:
         virc.solve("gone.png", QUESTION)
     with pytest.raises(virc.VircError):
         virc.load("no-such-model")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        ({"samples": 0}, "samples"),
+        ({"temperature": -1}, "temperature"),
+        ({"max_turns": 0}, "max_turns"),
+        ({"max_tokens": -5}, "max_tokens"),
+        ({"timeout": 0}, "timeout"),
+        ({"max_pixels": "many"}, "max_pixels"),
+        ({"protocol": "default", "family": "qwen3-vl"}, "protocol"),
+    ],
+)
+def test_arguments_out_of_their_bounds_are_refused(wrong: dict[str, Any], names: str) -> None:
+    with pytest.raises(UsageError, match=names):
+        virc.solve(PICTURE, QUESTION, **wrong)
+    with pytest.raises(UsageError, match=names):
+        virc.evaluate("diagrams", "tiny", limit=1, **wrong)
+
+
+def test_what_is_not_an_image_is_refused_by_its_type() -> None:
+    for wrong in (PICTURE.read_bytes(), 3, [b"x"]):
+        with pytest.raises(UsageError, match=r"not (bytes|int)"):
+            virc.solve(wrong, QUESTION)  # type: ignore[arg-type]
+
+
+def test_evaluate_refuses_what_it_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no model"):
+        virc.evaluate("diagrams", [])
+    with pytest.raises(UsageError, match="traces"):
+        virc.evaluate("diagrams", "tiny", traces="some")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="crop_ablation"):
+        virc.evaluate("diagrams", "tiny", crop_ablation="twin")  # type: ignore[arg-type]
+
+
+def test_train_refuses_a_launcher_that_there_is_not(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Slurm"):
+        virc.train("tiny", "instruct", launcher="Slurm", folder=tmp_path)  # type: ignore[arg-type]
+
+
+def test_solving_leaves_the_callers_alarm_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    rung = list[int]()
+    before = signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    signal.setitimer(signal.ITIMER_REAL, 60)
+    try:
+        assert virc.solve(PICTURE, QUESTION, timeout=30).answer == "73"
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 60
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert "HF_HUB_OFFLINE" not in os.environ

@@ -44,8 +44,10 @@ def target(launcher: str, kind: str, site: Path | None, ray_address: str | None)
     """
     if launcher == "slurm":
         return slurm.read_site(site, os.environ)
-    if launcher != "ray":
+    if launcher == "local":
         return None
+    if launcher != "ray":
+        raise UsageError(f"there is no launcher {launcher!r}", "choose local, slurm or ray")
     if kind != "rl":
         raise UsageError(f"Ray runs stages of kind rl, and this one is of kind {kind}", "--launcher slurm")
     return ray_job.cluster(ray_address)

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from virc.config.dotted import Path
+from virc.core.errors import UsageError
 from virc.core.text import did_you_mean, nearest, plain
 
 
@@ -37,6 +38,18 @@ class Unknown(Fault, frozen=True):
     """A key that nobody reads; `known` are those that stand beside it."""
 
     known: tuple[str, ...] = ()
+
+
+def check_arguments(arguments: msgspec.Struct, *, without: tuple[str, ...] = ()) -> None:
+    """Check the values that a Python caller gave: a Struct checks none of its fields when it is made.
+
+    Raises:
+        UsageError: a value is not of its field's type, or out of its bounds.
+    """
+    given = {name: getattr(arguments, name) for name in arguments.__struct_fields__ if name not in without}
+    for fault in faults(msgspec.to_builtins(given), type(arguments)):
+        if not isinstance(fault, Missing):
+            raise UsageError(fault.message, fault.hint)
 
 
 def faults(value: object, kind: Any, path: Path = (), noun: str = "key") -> Iterator[Fault]:

@@ -104,6 +104,8 @@ class Fetch:
             raise FetchError("broken", f"cannot fetch {self._url}: {clause(error)}") from None
         except ValueError as error:
             raise FetchError("url", f"cannot fetch {self._url}: {clause(error)}") from None
+        finally:
+            self._keep(None)
 
     def abort(self) -> None:
         """Close its connection, so that `run` ends."""
@@ -111,6 +113,12 @@ class Fetch:
         if self._socket:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _keep(self, opened: socket.socket | None) -> None:
+        """Remember a connection for `abort`, by a second descriptor: TLS takes the first one over."""
+        if self._socket:
+            self._socket.close()
+        self._socket = opened.dup() if opened else None
 
     def _followed(self, url: str) -> bytes:
         for hop in range(1 + self._rules.redirects):
@@ -174,7 +182,7 @@ class Fetch:
                 opened.close()
                 failure = error
                 continue
-            self._socket = opened
+            self._keep(opened)
             if self._aborted:
                 self.abort()
             if hop == 0:

@@ -6,6 +6,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -225,11 +226,16 @@ def _popen(
         return subprocess.Popen(
             step.argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
             start_new_session=True,
-            # Nobody would look after the engine when virc is killed.
-            preexec_fn=end_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads run here)
+            # Nobody would look after the engine when virc is killed. The kernel ends it with the thread that starts it,
+            # so a process that is not started by the main thread goes without.
+            preexec_fn=end_with_parent if sys.platform == "linux" and _in_main_thread() else None,  # noqa: PLW1509
         )  # fmt: skip
     except OSError as error:
         raise SetupError(f"{step.argv[0]} cannot be started: {clause(error)}") from error
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _children(pid: int) -> list[int]:

@@ -57,13 +57,16 @@ class Deadline:
         if self._end is None or not hasattr(signal, "setitimer") or not in_main:
             yield
             return
+        began = time.monotonic()
         before = signal.signal(signal.SIGALRM, _ring)
-        signal.setitimer(signal.ITIMER_REAL, max(self._end - time.monotonic(), 1e-6))
+        left, interval = signal.setitimer(signal.ITIMER_REAL, max(self._end - began, 1e-6))
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+            if left:  # the caller's own alarm goes on
+                signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
 
 
 def _ring(_number: int, _frame: FrameType | None) -> None:

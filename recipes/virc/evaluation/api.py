@@ -4,10 +4,13 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
+from virc.config.validation import check_arguments
 from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
@@ -43,7 +46,7 @@ from virc.evaluation.verdicts import (
     verdicts_by_rule,
     with_judge,
 )
-from virc.models.load import REPLY_SECONDS, Choice
+from virc.models.load import choice_of
 from virc.rewards.means import JUDGE_KEY
 from virc.scoring.judge import Judge
 from virc.scoring.score import Verdict
@@ -54,7 +57,7 @@ from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
 from virc.solving.progress import Progress, failed_rows
 from virc.solving.rows import file_name
-from virc.solving.setup import OnFacts, Setup, block_hub, open_setup
+from virc.solving.setup import OnFacts, Setup, open_setup
 
 
 class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,16 +111,16 @@ class Evaluated(msgspec.Struct, frozen=True):
 
 
 def evaluate(
-    benchmark: str,
-    models: str | Sequence[str],
+    benchmark: str | Path,
+    models: str | Path | Sequence[str | Path],
     *,
     endpoint: str | None = None,
     api_key: str | None = None,
     to: str | Path | None = None,
     limit: int | None = None,
     split: str | None = None,
-    system: str | None = None,
-    protocol: str | None = None,
+    system: str | Path | None = None,
+    protocol: str | Path | None = None,
     family: str | None = None,
     judge_endpoint: str | None = None,
     judge_model: str | None = None,
@@ -156,8 +159,11 @@ def evaluate(
         UsageError, ConfigError, DataError: the benchmark, a model or the folder cannot be used.
         VircError: rows failed; the other answers are kept, and the same call resumes.
     """
-    block_hub()
-    names = [models] if isinstance(models, str) else list(models)
+    names = [models] if isinstance(models, str | Path) else list(models)
+    if not names:
+        raise UsageError("no model is named", 'evaluate(benchmark, "tiny")')
+    if traces not in get_args(Traces):
+        raise UsageError(f"traces is {traces!r}", f"choose {', '.join(get_args(Traces))}")
     config = SolveConfig(
         temperature=temperature,
         seed=seed,
@@ -167,26 +173,13 @@ def evaluate(
         max_tokens=max_tokens,
         crop_ablation=crop_ablation,
     )
-    setups = [
-        Setup(
-            Choice(
-                model=name,
-                endpoint=endpoint,
-                api_key=api_key,
-                system=system,
-                protocol=protocol,
-                device=device,
-                max_pixels=max_pixels,
-                timeout=timeout or REPLY_SECONDS,
-                family=family,
-            ),
-            config,
-            offline=offline,
-        )
-        for name in names
-    ]
+    check_arguments(config, without=("tolerate",))
+    chosen = [choice_of(name, endpoint, api_key, system, protocol, family, (), device, max_pixels) for name in names]
+    if timeout:
+        chosen = [msgspec.structs.replace(choice, timeout=timeout) for choice in chosen]
+    setups = [Setup(choice, config, offline=offline) for choice in chosen]
     request = EvalRequest(
-        benchmark=benchmark,
+        benchmark=str(benchmark),
         setups=setups,
         to=None if to is None else str(to),
         limit=limit,
@@ -291,7 +284,8 @@ def _answer(
     config = BatchConfig(solving, benchmark.base, traces, setup.offline, request.at_once)
     blank = {"answer": None, "turns": None, "calls": None, "tokens": None, "trace": None}
     kept = {NoAnswerError.code}
-    with Ledger(folder.answers(opened.name), SOLVE, made_with(known), kept, "--to") as ledger:
+    answers = Ledger(folder.answers(opened.name), SOLVE, made_with(known), kept, "--to")
+    with closing(opened), answers as ledger:
         resumed = answered_before(opened.name, problems, ledger)
         progress = _ModelProgress(opened.name, problems, resumed, report)
 
@@ -307,7 +301,6 @@ def _answer(
             solve_batch(config, opened, rows, ledger, on_row, report.note)
         finally:
             report.note(str(progress))
-    opened.backend.close()
     return progress
 
 

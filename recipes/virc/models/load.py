@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import msgspec
+from msgspec import Meta
 
 from virc.backends.checkpoint import model_type
 from virc.backends.interface import Backend
-from virc.core.errors import ConfigError
+from virc.config.validation import check_arguments
+from virc.core.errors import ConfigError, UsageError
 from virc.families import registry as families
 from virc.families.registry import Family
 from virc.models import chat_protocol
@@ -53,8 +55,8 @@ class Choice(msgspec.Struct, frozen=True):
     system: str | None = None
     protocol: str | None = None
     device: str | None = None
-    max_pixels: int | None = None
-    timeout: float = REPLY_SECONDS
+    max_pixels: Annotated[int, Meta(ge=1)] | None = None
+    timeout: Annotated[float, Meta(gt=0)] = REPLY_SECONDS
     tools: tuple[str, ...] = ()
     family: str | None = None
 
@@ -114,12 +116,12 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 def load(
-    model: str | None = None,
+    model: str | Path | None = None,
     *,
     endpoint: str | None = None,
     api_key: str | None = None,
-    system: str | None = None,
-    protocol: str | None = None,
+    system: str | Path | None = None,
+    protocol: str | Path | None = None,
     family: str | None = None,
     tools: Iterable[str] = (),
     device: str | None = None,
@@ -136,8 +138,40 @@ def load(
 
     Further arguments, and what is raised: see `Choice` and `open_model`.
     """
-    named = (model, endpoint, api_key, system, protocol, device, max_pixels)
-    return open_model(Choice(*named, tools=tuple(tools), family=family))
+    return open_model(choice_of(model, endpoint, api_key, system, protocol, family, tools, device, max_pixels))
+
+
+def choice_of(
+    model: str | Path | None,
+    endpoint: str | None,
+    api_key: str | None,
+    system: str | Path | None,
+    protocol: str | Path | None,
+    family: str | None,
+    tools: Iterable[str],
+    device: str | None,
+    max_pixels: int | None,
+) -> Choice:
+    """The choice that a Python caller's arguments make.
+
+    Raises:
+        UsageError: a value is not of its type, or `protocol` and `family` both choose the chat protocol.
+    """
+    if protocol is not None and family is not None:
+        raise UsageError("protocol= and family= both choose the chat protocol", "leave one out")
+    choice = Choice(
+        model if model is None else str(model),
+        endpoint,
+        api_key,
+        system if system is None else str(system),
+        protocol if protocol is None else str(protocol),
+        device,
+        max_pixels,
+        tools=(tools,) if isinstance(tools, str) else tuple(tools),
+        family=family,
+    )
+    check_arguments(choice)
+    return choice
 
 
 def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
@@ -148,6 +182,8 @@ def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
         SetupError: an extra is missing, or device or memory do not do.
         NetworkError: the endpoint is down.
     """
+    if choice.family:
+        families.get(choice.family)  # an unknown one is refused before anything is loaded
     return _endpoint(choice, choice.endpoint, workspace) if choice.endpoint else _weights(choice, workspace)
 
 

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import IO
 
 import msgspec
 from PIL import Image
 
+from virc.config.validation import check_arguments
 from virc.core.errors import DataError, NoAnswerError, UsageError
 from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
@@ -17,7 +18,7 @@ from virc.core.limits import MOST_QUESTION, check_problem
 from virc.core.result_log import Claims, Ledger
 from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
-from virc.models.load import Choice, Opened
+from virc.models.load import Choice, Opened, choice_of
 from virc.reasoning.resize import smart_resize
 from virc.solving import one
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
@@ -26,7 +27,7 @@ from virc.solving.one import SCHEMA, OnEvent, SolveConfig
 from virc.solving.outcome import Fields, failure_of, outcome, trace_folders, write_traces
 from virc.solving.progress import Answers
 from virc.solving.rows import read_rows
-from virc.solving.setup import OnFacts, Setup, block_hub, open_setup
+from virc.solving.setup import OnFacts, Setup, open_setup
 
 Picture = str | Path | Image.Image
 """A path, URL or `-` for standard input; or an image."""
@@ -54,12 +55,12 @@ class Solution(msgspec.Struct, frozen=True):
 def solve(
     image: Picture | Sequence[Picture],
     question: str,
-    model: str | Opened | None = None,
+    model: str | Path | Opened | None = None,
     *,
     endpoint: str | None = None,
     api_key: str | None = None,
-    system: str | None = None,
-    protocol: str | None = None,
+    system: str | Path | None = None,
+    protocol: str | Path | None = None,
     family: str | None = None,
     tools: Iterable[str] = (),
     device: str | None = None,
@@ -108,19 +109,9 @@ def solve(
         ConfigError, SetupError: the model cannot be opened.
         NetworkError, EngineError: the model failed.
     """
-    block_hub()
     opened = model if isinstance(model, Opened) else None
-    choice = Choice(
-        None if isinstance(model, Opened) else model,
-        endpoint,
-        api_key,
-        system,
-        protocol,
-        device,
-        max_pixels,
-        tools=tuple(tools),
-        family=family,
-    )
+    name = None if isinstance(model, Opened) else model
+    choice = choice_of(name, endpoint, api_key, system, protocol, family, tools, device, max_pixels)
     if opened and choice != Choice():
         raise UsageError("a loaded model is chosen already", "give endpoint=, protocol= and the like to load()")
     if timeout:
@@ -134,8 +125,12 @@ def solve(
         max_tokens=max_tokens,
         keep_images=trace is not None,
     )
+    check_arguments(config, without=("tolerate",))
     setup = Setup(choice, config, Path(trace) if trace else None, offline, opened)
-    pictures = [image] if isinstance(image, Picture) else list(image)
+    pictures = [image] if isinstance(image, Picture) or not isinstance(image, Sequence) else list(image)
+    odd = next((type(each).__name__ for each in pictures if not isinstance(each, Picture)), None)
+    if odd or isinstance(image, bytes):
+        raise UsageError(f"an image is a path, a URL or a PIL.Image, not {odd or 'bytes'}", "PIL.Image.open(FILE)")
     solution = solve_images(setup, pictures, question, Reporter(on_progress), on_event=on_event)
     if solution.answer is None and not isinstance(solution.error, NoAnswerError):
         assert solution.error
@@ -258,7 +253,7 @@ def solve_file(
         ledger: AbstractContextManager[Ledger | _Lines] = nullcontext(_Lines(on_line))
         if kept:
             ledger = Ledger(Path(str(to)), SCHEMA, made_with(known), {NoAnswerError.code})
-        with ledger as sink:
+        with closing(opened), ledger as sink:
             progress = Answers(sink.resumed, report)
 
             def on_row(done: RowDone) -> None:
@@ -272,7 +267,6 @@ def solve_file(
                 raise
             finally:
                 report.note(str(progress))
-        opened.backend.close()
     progress.check(kept)
 
 

@@ -5,8 +5,10 @@ A rejected reply is drawn again, warmer unless it was warm, so that a greedy fai
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 from PIL import Image
 
 from virc.backends.interface import Backend, Sampling
@@ -51,15 +53,15 @@ class SolveConfig(msgspec.Struct, frozen=True):
         crop_ablation: what the crops of a row of a batch are cut from.
     """
 
-    temperature: float | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: float | None = None
     top_k: int | None = None
     seed: int = 0
-    samples: int = 1
-    timeout: float | None = None
-    max_turns: int = 16
+    samples: Annotated[int, Meta(ge=1, le=1000)] = 1
+    timeout: Annotated[float, Meta(gt=0)] | None = None
+    max_turns: Annotated[int, Meta(ge=1, le=1000)] = 16
     tries: int = 4
-    max_tokens: int | None = None
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
     keep_images: bool = True
     tolerate: frozenset[str] = SOLVE
     crop_ablation: CropAblation = "none"

@@ -83,7 +83,8 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.data:
             given |= {"data": str(expanded(self.data).absolute())}
         if self.judge_endpoint:
-            given |= {"reward": {"judge": {"endpoint": self.judge_endpoint}}, "judge_gpus": 0}
+            dotted.put(given, ("reward", "judge", "endpoint"), self.judge_endpoint)
+            given["judge_gpus"] = 0
         if self.stop_on:
             given |= {"stop_on": list(self.stop_on)}
         return given
