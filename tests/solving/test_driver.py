@@ -229,11 +229,11 @@ def test_a_reply_given_up_at_the_end_of_the_time_is_the_end_of_the_time(own: Pro
 def test_a_fast_problem_is_not_touched_by_its_time(own: Protocol) -> None:
     import signal
 
-    before = signal.getsignal(signal.SIGALRM)
+    before, left = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0]
     solved, _ = run(own, CROP, answer("97"), config=SolveConfig(timeout=30))
     assert solved.answer == "97"
     assert signal.getsignal(signal.SIGALRM) == before
-    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == pytest.approx(left, abs=20)  # that of a test's time limit goes on
 
 
 def test_events_tell_every_piece_unit_and_rejected_try(own: Protocol) -> None:
