@@ -53,7 +53,7 @@ def build(modules: dict[str, ModuleType]) -> typer.Typer:
     """The app with these commands; a command's name is its file's name."""
     codes = "; ".join(f"{code} {meaning}" for code, meaning in output.EXIT_CODES.values())
     epilog = f"Exit codes: 0 done; {codes}. VIRC_DEBUG=1 shows the traceback of an error."
-    app = group("Ask a picture, and watch the model look closer.", epilog=epilog)
+    app = group("Answer questions about images with models that zoom in.", epilog=epilog)
     app.callback(invoke_without_command=True)(_root)
     for name, module in modules.items():
         if isinstance(module.command, typer.Typer):

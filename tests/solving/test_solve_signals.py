@@ -63,7 +63,8 @@ def test_a_signal_ends_a_batch_and_the_next_run_does_the_rest(
         process.send_signal(number)
         done = ended(process)
         assert (done.code, "Traceback" in done.err) == (code, False)
-        assert "rows in work were broken off: they have no line and no trace\n2 rows: 2 answered" in done.err
+        assert "interrupted: rows in work have no line and no trace" in done.err
+        assert "; the same command goes on with them\n2 rows: 2 answered" in done.err
         assert {path.name for path in (tmp_path / "t").iterdir()} == {"0", "1"}
         assert {line["id"] for line in read(tmp_path / "out")} == {0, 1}
         server.script.turns = lambda body: answer("2")

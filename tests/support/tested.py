@@ -1,4 +1,4 @@
-"""What the engine tests say of stages that ran: `systems/state/tested.json`, from which `virc systems ls` computes
+"""What the engine tests say of stages that ran: `systems/catalog/tested.json`, from which `virc systems ls` computes
 what works. With VIRC_RECORD=1 it is written, else held against what runs.
 """
 

@@ -44,7 +44,10 @@ def show(as_json: Json = False) -> None:
 def set_(
     key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", help="Its value.", show_default=False)]
 ) -> None:
-    """Set a default, e.g. `virc config set model ViRC-3B`."""
+    """Set a default.
+
+    For example: `virc config set model ViRC-3B`.
+    """
     from virc.config import user as config
     from virc.families import registry as families
 

@@ -194,7 +194,10 @@ def added(names: Iterable[str]) -> tuple[str, ...]:
     """
     for name in names:
         if not name.startswith("+") or len(name) < 2:
-            raise UsageError(f"--tools {name} is not +NAME", "a tool is added to those of the chat protocol")
+            raise UsageError(
+                f"--tools {name} is not +NAME",
+                f"--tools +{name.lstrip('+') or 'NAME'} adds a tool to those of the chat protocol",
+            )
     return tuple(name[1:] for name in names)
 
 

@@ -263,10 +263,13 @@ def solve_file(
             try:
                 solve_batch(config, opened, read_rows(rows), sink, on_row, report.note)
             except KeyboardInterrupt:
-                report.note("rows in work were broken off: they have no line and no trace")
+                again = "; the same command goes on with them" if kept else ""
+                report.note(f"interrupted: rows in work have no line and no trace{again}")
                 raise
             finally:
                 report.note(str(progress))
+    if not progress.done and not progress.resumed:
+        report.warn(f"{source} has no rows")
     progress.check(kept)
 
 

@@ -13,7 +13,7 @@ from virc.systems.registry import Reward
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
 Health = Literal["tools", "variance", "length", "format", "judge", "correlation"]
-"""What a run is watched for; `health.py` says when each is amiss."""
+"""What a run is watched for; `training.health` says when each is amiss."""
 
 
 class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -47,7 +47,7 @@ _FIELDS: Mapping[str, str] = {
     "correlation": "training/rollout_actor_probs_pearson_corr",
     "judge_failures": "virc/judge_failures",
 }
-"""Field of `Metric` -> verl's name; those of `virc/` it has from `verl_trainer`. What verl calls `clip_ratio`
+"""Field of `Metric` -> verl's name; those of `virc/` it has from `verl.trainer`. What verl calls `clip_ratio`
 is the share of responses as long as the longest of the batch, which is never 0; `virc/cut` is held against the limit.
 """
 _PARTS: Mapping[str, tuple[str, ...]] = {
@@ -163,7 +163,7 @@ _CAUSES: tuple[tuple[str, str, str | None], ...] = (
 _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 _PREFIX = r"^(?:\([^)\n]*pid=[^)\n]*\) )*(?:ERROR [^\]\n]*\] )?"  # Ray's and vLLM's
 _ERROR = re.compile(_PREFIX + r"((?:\w+\.)*\w*(?:Error|Exception|Interrupt)): (\S.*)$", re.MULTILINE)
-_LAST = re.compile(r"^virc: (\w+): (\S.*)$", re.MULTILINE)  # what verl_start says at its end
+_LAST = re.compile(r"^virc: (\w+): (\S.*)$", re.MULTILINE)  # what `verl.start` writes at its end
 _ROLLOUT = re.compile(r"a rollout or its reward failed: (\w+): (.+)")
 _CARRIES = re.compile(
     r"RayTaskError|ActorDiedError|RayActorError|ActorUnavailableError|see its log above$|root cause above"
@@ -229,7 +229,7 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
 
 
 def _errors(text: str) -> list[tuple[str, str]]:
-    """The errors in a log, kind and words, that are not there only since another was; first what verl_start names."""
+    """The errors in a log, kind and words, that are not there only since another was; first what `verl.start` names."""
     found = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]
     inner = [carried.groups() if (carried := _ROLLOUT.match(message)) else (kind, message) for kind, message in found]
     return [(kind, message) for kind, message in inner if not _CARRIES.search(f"{kind}: {message}")]

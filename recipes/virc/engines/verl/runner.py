@@ -1,4 +1,4 @@
-"""verl's own task runner, which trains with our trainer: its metrics and rollouts (`verl_trainer`)."""
+"""verl's own task runner, which trains with our trainer: its metrics and rollouts (`verl.trainer`)."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """The engine's process: verl 0.9.1 on settings from a file, and an end that leaves nothing of Ray behind.
 
 `python -m virc.engines.verl.start FILE.yaml`, in the engine's environment. The file has nested
-keys of verl's (`verl_config`). Where RAY_ADDRESS names a cluster, that is used and outlives the run.
+keys of verl's (`verl.config`). Where RAY_ADDRESS names a cluster, that is used and outlives the run.
 """
 
 import hashlib

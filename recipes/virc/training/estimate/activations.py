@@ -95,7 +95,7 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def frozen_bytes(self) -> int:
-        """Of a frozen weight where nothing is spread; `llamafactory_start` makes them float32 on a CPU."""
+        """Of a frozen weight where nothing is spread; `llamafactory.start` makes them float32 on a CPU."""
         widened = self.config.device == "cpu" and self.config.precision == "float32"
         return 4 if widened else self.shape.weight_bytes
 
@@ -139,7 +139,7 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def vision_passes(self) -> bool:
-        """Whether gradients pass through the vision tower; `llamafactory_start` keeps them out of a frozen one."""
+        """Whether gradients pass through the vision tower; `llamafactory.start` keeps them out of a frozen one."""
         return "vision" not in self.config.frozen_modules
 
 
