@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
@@ -154,6 +155,28 @@ def test_what_a_server_does_is_bounded_and_not_quoted(site: Site, said: str) -> 
     assert said in message
     assert "secret" not in message
     assert "127.0.0.1" not in message
+
+
+def drip_head(site: Site, path: str, connection: socket.socket) -> None:
+    """The head of an answer, a byte at a time, without end."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    while not site.stop.wait(0.05):
+        connection.sendall(b"x")
+
+
+def drip_body(site: Site, path: str, connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    while not site.stop.wait(0.05):
+        connection.sendall(b"x")
+
+
+@pytest.mark.parametrize("site", [drip_head, drip_body], indirect=True)
+def test_no_thread_outlives_an_image_that_did_not_come(site: Site) -> None:
+    refusal(site.url(), site.rules(seconds=0.5))
+    ends = time.monotonic() + 5
+    while any(thread.name == "agent-fetch" for thread in threading.enumerate()):
+        assert time.monotonic() < ends, "the thread that fetched it is still there"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("site", [picture], indirect=True)
