@@ -36,7 +36,8 @@ def value(field: Mapping[str, Any]) -> str:
     if "$ref" in field:
         return f"[{field['$ref'].rpartition('/')[2]}](#{field['$ref'].rpartition('/')[2].lower()})"
     if "anyOf" in field:
-        return " or ".join(map(value, field["anyOf"]))
+        # Versions of msgspec differ in where null is.
+        return " or ".join(sorted(map(value, field["anyOf"]), key="null".__eq__))
     if "enum" in field:
         return ", ".join(map(code, field["enum"]))
     if "prefixItems" in field:

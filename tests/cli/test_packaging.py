@@ -179,7 +179,7 @@ def test_all_but_torch_stands_on_the_oldest_versions_we_allow(tmp_path: Path) ->
     python = tmp_path / "venv" / "bin" / "python"
     uv("pip", "install", "--python", python, "--resolution", "lowest-direct", "-e", ROOT, folder=tmp_path)
     uv("pip", "install", "--python", python, *TEST_TOOLS, folder=tmp_path)
-    oldest = {"typer": "0.24.0", "msgspec": "0.21.0", "pillow": "11.0.0", "pyyaml": "6.0"}
+    oldest = {"typer": "0.28.0", "msgspec": "0.21.0", "pillow": "11.0.0", "pyyaml": "6.0"}
     frozen = uv("pip", "freeze", "--python", python, folder=tmp_path)
     assert {f"{name}=={version}" for name, version in oldest.items()} <= set(frozen.splitlines())
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
