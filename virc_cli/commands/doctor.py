@@ -94,12 +94,12 @@ def command(
 def _judged(system: "System", stage: str, overlays: tuple[str, ...], machine: "Machine") -> "list[Verdict]":
     from functools import cache
 
-    from virc.models import sizes as shape
+    from virc.models import sizes
     from virc.training.estimate import fits
 
     @cache
-    def shape_of(name: str) -> "shape.Shape | None":
-        return shape.of_base(name, Path.cwd())
+    def shape_of(name: str) -> "sizes.Shape | None":
+        return sizes.of_base(name, Path.cwd())
 
     if overlays:
         return [fits.verdict(system, stage, overlays, machine, shape_of)]

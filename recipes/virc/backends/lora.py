@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc.backends import checkpoint
-from virc.backends import lora_config as adapters
+from virc.backends import checkpoint, lora_config
 from virc.backends.lora_config import Adapter
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
@@ -36,17 +35,17 @@ def check(folder: Path) -> int:
     Raises:
         ConfigError: the adapter is more than a plain one, pickled, damaged or empty.
     """
-    further = adapters.read(folder).further
+    further = lora_config.read(folder).further
     if further:
         raise ConfigError(
             f"{folder} is no plain LoRA adapter: {plain(', '.join(further))}",
             "merge it into its base with what trained it, and name the merged folder",
         )
-    weights = folder / adapters.WEIGHTS
+    weights = folder / lora_config.WEIGHTS
     if not is_file(weights):
         if any(folder.glob("*.bin")):
             raise checkpoint.pickled(folder)
-        raise ConfigError(f"{folder} is incomplete: {adapters.WEIGHTS} is missing")
+        raise ConfigError(f"{folder} is incomplete: {lora_config.WEIGHTS} is missing")
     if not checkpoint.count(weights):
         raise ConfigError(f"{weights} holds no weights")
     return weights.stat().st_size
@@ -67,9 +66,9 @@ def merge(network: Any, folder: Path) -> None:
     import torch
     from safetensors import safe_open
 
-    adapter = adapters.read(folder)
+    adapter = lora_config.read(folder)
     weights = dict(network.named_parameters(remove_duplicate=False))
-    with torch.no_grad(), safe_open(folder / adapters.WEIGHTS, framework="pt") as file:
+    with torch.no_grad(), safe_open(folder / lora_config.WEIGHTS, framework="pt") as file:
         keys = set(file.keys())
         for key in sorted(keys):
             if key.endswith(_B) and key.removesuffix(_B) + _A in keys:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from virc.config import validation as fitting
+from virc.config import validation
 from virc.config import yaml as plain_yaml
 from virc.config.user import Text, config_path
 from virc.core.errors import ConfigError, EngineError, SetupError
@@ -112,7 +112,7 @@ def site_of(info: Info) -> Site:
 
 
 def _site(content: Mapping[str, Any], place: str) -> Site:
-    for fault in fitting.faults(content, Site):
+    for fault in validation.faults(content, Site):
         raise ConfigError(f"{place}: {fault.message}", fault.hint)
     return msgspec.convert(content, Site, strict=False)
 

@@ -14,8 +14,7 @@ from virc.demo import plan as demo
 from virc.demo.plan import CONTROL, STAGES, Demo
 from virc.evaluation.statistics import Interval, mcnemar, paired
 from virc.evaluation.summary import ModelSummary, Pair, Score, Share, Summary, score, share
-from virc.runs import curves as courses
-from virc.runs import plots
+from virc.runs import curves, plots
 from virc.runs.curves import Course
 from virc.runs.run import FOLDER, Run
 
@@ -265,7 +264,7 @@ def draw(curve: Curve, folder: Path) -> bytes:
         ConfigError: a run has no metrics.
         SetupError: matplotlib is not installed.
     """
-    runs = {name: courses.read(Run(folder / FOLDER / name)).courses for name in STAGES[1:]}
+    runs = {name: curves.read(Run(folder / FOLDER / name)).courses for name in STAGES[1:]}
     return plots.picture(lambda figure: _fill(figure, curve, runs))
 
 

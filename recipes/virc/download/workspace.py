@@ -11,7 +11,7 @@ from virc.core.locks import held
 from virc.core.text import did_you_mean, plain
 from virc.download.hub import ranged, record
 from virc.download.hub.record import BUSY, PARTS, Record, wanted_file
-from virc.runs import delete as removal
+from virc.runs import delete
 
 
 class Downloaded(msgspec.Struct, frozen=True):
@@ -91,15 +91,15 @@ def remove(found: Downloaded) -> None:
     """
     busy = ConfigError(f"a download into {found.folder} is running", "wait for it, or stop it")
     with held(found.folder / HIDDEN / BUSY, busy):
-        removal.take_away(found.folder)
+        delete.take_away(found.folder)
 
 
 def sweep(workspace: Path) -> None:
     """Delete what a removal that was killed left."""
     for place in (MODELS, DATA):
-        removal.sweep(workspace / place)
+        delete.sweep(workspace / place)
 
 
 def used_by(found: Downloaded, workspace: Path) -> Iterator[str]:
     """Names of runs whose weights began as these."""
-    return (run.name for run in removal.begun_in(found.folder, workspace))
+    return (run.name for run in delete.begun_in(found.folder, workspace))

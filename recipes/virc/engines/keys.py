@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from virc.config import dotted as nested
-from virc.config import validation as fitting
+from virc.config import dotted, validation
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.text import did_you_mean, nearest, plain
@@ -191,10 +190,10 @@ class Keys(msgspec.Struct, frozen=True):
             if home is None or name in self.accepted.keys or "dict" not in self.accepted.keys[home].type:
                 found[name] = value
             else:
-                nested.put(found.setdefault(home, {}), tuple(name[len(home) + 1 :].split(".")), value)
+                dotted.put(found.setdefault(home, {}), tuple(name[len(home) + 1 :].split(".")), value)
         return found
 
-    def _leaves(self, given: Mapping[str, Any], path: nested.Path) -> Iterator[tuple[str, Any]]:
+    def _leaves(self, given: Mapping[str, Any], path: dotted.Path) -> Iterator[tuple[str, Any]]:
         for key, value in given.items():
             name = ".".join((*path, key))
             if isinstance(value, Mapping) and name in _sections(self.package):
@@ -257,7 +256,7 @@ def _beginnings(name: str) -> tuple[str, ...]:
 
 def _inner(name: str, value: Any, known: Mapping[str, str]) -> str | None:
     """The first key in a free mapping that is one of these."""
-    inside = nested.leaves(value) if isinstance(value, Mapping) else ()
+    inside = dotted.leaves(value) if isinstance(value, Mapping) else ()
     return next((full for path, _ in inside if (full := ".".join((name, *path))) in known), None)
 
 
@@ -273,12 +272,12 @@ def _not_yours(shown: str, source: str) -> tuple[str, str | None]:
 
 
 def _misfits(key: Key, value: Any, path: tuple[str, str]) -> Iterator[Fault]:
-    found = list(fitting.faults(_as_meant(key, value), key.kind, path))
+    found = list(validation.faults(_as_meant(key, value), key.kind, path))
     yield from found
     if not found and key.choices and _converted(key, value) not in (None, *key.choices):
         longer = ", ".join(str(choice) for choice in key.choices if str(choice).startswith(str(value)))
         hint = f"there are {longer}" if longer else did_you_mean(str(value), map(str, key.choices))
-        yield Fault(path, f"{'.'.join(path)} cannot be {fitting.shown(value)}", hint)
+        yield Fault(path, f"{'.'.join(path)} cannot be {validation.shown(value)}", hint)
 
 
 def _converted(key: Key, value: Any) -> Any:

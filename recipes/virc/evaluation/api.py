@@ -174,10 +174,8 @@ def evaluate(
         crop_ablation=crop_ablation,
     )
     check_arguments(config, without=("tolerate",))
-    chosen = [choice_of(name, endpoint, api_key, system, protocol, family, (), device, max_pixels) for name in names]
-    if timeout:
-        chosen = [msgspec.structs.replace(choice, timeout=timeout) for choice in chosen]
-    setups = [Setup(choice, config, offline=offline) for choice in chosen]
+    how = (endpoint, api_key, system, protocol, family, (), device, max_pixels, timeout)
+    setups = [Setup(choice_of(name, *how), config, offline=offline) for name in names]
     request = EvalRequest(
         benchmark=str(benchmark),
         setups=setups,

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.backends import checkpoint
-from virc.backends import lora_config as adapters
+from virc.backends import checkpoint, lora_config
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import plain
@@ -72,7 +71,7 @@ def _of_run(run: Run, saved: Checkpoint, name: str) -> Source:
     actor = shards.actor_of(saved.folder)
     if actor:
         found = _of_shards(actor, run)
-    elif is_file(saved.folder / adapters.SETTINGS):
+    elif is_file(saved.folder / lora_config.SETTINGS):
         base = models.find(str(saved.folder), run.folder.parent.parent)
         found = _of_adapter(saved.folder, base.folder, run)
     else:
@@ -90,7 +89,7 @@ def _of_shards(actor: Path, run: Run | None) -> Source:
         raise ConfigError(message, f"virc merge {run.name}@{noted}" if run else None)
     found = shards.read(actor)
     began = runs.info(run).adapter if run and found.adapter else None  # verl records only rank and alpha
-    if run and began and is_file(Path(began) / adapters.SETTINGS) and adapters.read(Path(began)).rslora:
+    if run and began and is_file(Path(began) / lora_config.SETTINGS) and lora_config.read(Path(began)).rslora:
         raise ConfigError(f"{run.name} continued an adapter of use_rslora, whose scale is not in its shards")
     _check_family(found.texts)
     base = Path(runs.info(run).base) if run else None
@@ -99,7 +98,7 @@ def _of_shards(actor: Path, run: Run | None) -> Source:
 
 
 def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:
-    named = adapters.read(adapter).base
+    named = lora_config.read(adapter).base
     _check_family(base)
     size = checkpoint.file_bytes(base)
     return _source("adapter", adapter, base, base, run, adapter, size, models.root_of(base, named))

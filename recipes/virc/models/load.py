@@ -151,6 +151,7 @@ def choice_of(
     tools: Iterable[str],
     device: str | None,
     max_pixels: int | None,
+    timeout: float | None = None,
 ) -> Choice:
     """The choice that a Python caller's arguments make.
 
@@ -167,6 +168,7 @@ def choice_of(
         protocol if protocol is None else str(protocol),
         device,
         max_pixels,
+        timeout or REPLY_SECONDS,
         tools=(tools,) if isinstance(tools, str) else tuple(tools),
         family=family,
     )

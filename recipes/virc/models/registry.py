@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from virc.backends import lora_config as adapters
+from virc.backends import lora_config
 from virc.core.errors import ConfigError
 from virc.core.files import HIDDEN, MODELS, RECORD, contents, expanded, is_file, is_folder
 from virc.core.text import did_you_mean
-from virc.models import provenance as origin
+from virc.models import provenance
 from virc.runs import run as runs
 from virc.runs.checkpoint_formats import shards
 from virc.runs.checkpoints import Checkpoint, checkpoint, checkpoints
@@ -148,7 +148,7 @@ def root_of(folder: Path, name: str) -> str:
     run = run_of(folder)
     if run:
         return runs.info(run).root
-    merged = origin.read(folder)
+    merged = provenance.read(folder)
     return merged.root if merged and merged.root else name
 
 
@@ -219,7 +219,7 @@ def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights
         found = (place for place in _places(name, judge, workspace) if is_file(place / _MODEL))
         return next((Weights(called, place, judge=True) for place in found), None)
     places = _places(name, model, workspace)
-    for file in (_MODEL, adapters.SETTINGS):
+    for file in (_MODEL, lora_config.SETTINGS):
         for place in places:
             if is_file(place / file):
                 return Weights(called, place, *_origin(place, family, model))
@@ -238,7 +238,7 @@ def _origin(folder: Path, family: System | None, model: Model | None) -> tuple[S
     if model is not None:
         return family, model
     run = run_of(folder)
-    merged = None if run else origin.read(folder)
+    merged = None if run else provenance.read(folder)
     system = runs.info(run).system if run else merged and merged.system
     if not system:
         return family, model
@@ -276,11 +276,11 @@ def _run(name: str, workspace: Path) -> Run | None:
 def _on_base(found: Weights, workspace: Path) -> Weights:
     """An adapter with the base that its settings name."""
     adapter = found.folder
-    name = adapters.read(adapter).base
+    name = lora_config.read(adapter).base
     base = _lookup(name, workspace, found.system)
     problem = f"the base of the LoRA adapter {found.name} is"
     if base is None:
-        hint = f"write its folder as base_model_name_or_path into {adapter / adapters.SETTINGS}"
+        hint = f"write its folder as base_model_name_or_path into {adapter / lora_config.SETTINGS}"
         if re.fullmatch(HUB_ID, name):
             hint = f"virc download {name}"
         raise ConfigError(f"{problem} not on this machine: {name[:200]}", hint)

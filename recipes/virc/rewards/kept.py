@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core import plugins as own_code
+from virc.core import plugins
 from virc.core.errors import ConfigError
 from virc.core.text import plain
 from virc.rewards import registry as rewards
@@ -32,7 +32,7 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
     loaded = tools.load(offered, beside, of_chat_protocol=True)
     if lacking := [name for name in offered if name not in loaded]:
         sentence = f"the chat protocol offers the tool {plain(lacking[0], 40)}, and there is none of that name"
-        raise ConfigError(sentence, f"its file beside the system's YAML or in {own_code.SEARCH_PATH}")
+        raise ConfigError(sentence, f"its file beside the system's YAML or in {plugins.SEARCH_PATH}")
     files += [(f"{name}.py", Path(vars(tools.known()[name])["__file__"])) for name in loaded]
     own: dict[str, Path] = {}
     for name, file in files:

@@ -39,8 +39,7 @@ from typing import Any, cast
 
 import msgspec
 
-from virc.core import discovery
-from virc.core import plugins as own_code
+from virc.core import discovery, plugins
 from virc.core.errors import ConfigError, VircError
 from virc.core.files import is_file
 from virc.core.text import clause, did_you_mean, plain
@@ -126,7 +125,7 @@ def of(reward: Reward, beside: Path | None = None) -> Total:
     if reward.total != WEIGHTED:
         return total
     module = discovery.module(_TOTALS, WEIGHTED)
-    terms = [*_terms(module, _weighed(reward), own_code.folders(beside))]
+    terms = [*_terms(module, _weighed(reward), plugins.folders(beside))]
     function = partial(module.total, weights=reward.weights, gate=reward.gate)
     return msgspec.structs.replace(total, terms=terms, total=function)
 
@@ -140,19 +139,19 @@ def find(name: str, beside: Path | None = None) -> Total:
     """A total by its name or absolute path, with its terms; `of` is for the reward of a system."""
     if fault := missing(name, beside):
         raise fault
-    folders = own_code.folders(beside)
+    folders = plugins.folders(beside)
     if name in _total_names():
         return _total(discovery.module(_TOTALS, name), name, folders)
-    file = Path(name) if own_code.is_path(name) else own_code.file_of(name, folders, "virc.rewards")
+    file = Path(name) if plugins.is_path(name) else plugins.file_of(name, folders, "virc.rewards")
     assert file
-    return _total(own_code.loaded(file), Path(name).stem, folders)
+    return _total(plugins.loaded(file), Path(name).stem, folders)
 
 
 def missing(name: str, beside: Path | None = None) -> ConfigError | None:
     """Why there is no total of that name, None where there is one; nothing outside this package is loaded for it."""
-    if own_code.is_path(name):
+    if plugins.is_path(name):
         return None if is_file(name) else ConfigError(f"there is no file {name}", "virc rewards ls")
-    if name in _total_names() or own_code.file_of(name, own_code.folders(beside), "virc.rewards"):
+    if name in _total_names() or plugins.file_of(name, plugins.folders(beside), "virc.rewards"):
         return None
     return ConfigError(f"there is no reward {name!r}", did_you_mean(name, _total_names()))
 
@@ -170,9 +169,9 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
         return missing(reward.total, beside)
     if not reward.weights:
         return ConfigError(f"the total {WEIGHTED} has no weights", "weights: {answer: 0.8, format: 0.2}")
-    known, folders = _term_names(), own_code.folders(beside)
+    known, folders = _term_names(), plugins.folders(beside)
     absent = [
-        name for name in _weighed(reward) if name not in known and not own_code.file_of(name, folders, "virc.rewards")
+        name for name in _weighed(reward) if name not in known and not plugins.file_of(name, folders, "virc.rewards")
     ]
     return ConfigError(f"there is no term {absent[0]!r}", did_you_mean(absent[0], known)) if absent else None
 
@@ -272,10 +271,10 @@ def _term(name: str, folders: Sequence[Path]) -> Term | None:
     """The term of that name: of this package, else the file in the first folder that has it."""
     if name in _term_names():
         return _built_in(name)
-    file = own_code.file_of(name, folders, "virc.rewards")
+    file = plugins.file_of(name, folders, "virc.rewards")
     if file is None:
         return None
-    module = own_code.loaded(file)
+    module = plugins.loaded(file)
     own, function = getattr(module, "NAME", None), getattr(module, "score", None)
     if not isinstance(own, str) or not callable(function):
         raise ConfigError(f"{file} is no term of a reward", "a term has NAME and score(sample, means)")

@@ -111,11 +111,10 @@ def solve(
     """
     opened = model if isinstance(model, Opened) else None
     name = None if isinstance(model, Opened) else model
-    choice = choice_of(name, endpoint, api_key, system, protocol, family, tools, device, max_pixels)
+    of_replies = None if opened else timeout  # a loaded model has one of its own
+    choice = choice_of(name, endpoint, api_key, system, protocol, family, tools, device, max_pixels, of_replies)
     if opened and choice != Choice():
         raise UsageError("a loaded model is chosen already", "give endpoint=, protocol= and the like to load()")
-    if timeout:
-        choice = msgspec.structs.replace(choice, timeout=timeout)
     config = SolveConfig(
         temperature=temperature,
         seed=seed,

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from virc.config import dotted as nested
-from virc.config import validation as fitting
+from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import is_file
@@ -107,9 +106,9 @@ def resolve(
     layers += [("--set", assigned(assignment, kind)) for assignment in assignments]
     layers += [("option", given or {})]
     values, origins = merged(layers)
-    for fault in fitting.faults(values, kind, noun="setting"):
+    for fault in validation.faults(values, kind, noun="setting"):
         name = ".".join(fault.path)
-        if isinstance(fault, fitting.Missing):
+        if isinstance(fault, validation.Missing):
             lacks = f"{system.name}-{stage_name} lacks the setting {name}"
             raise ConfigError(lacks, f"for example --set {name}=VALUE")
         origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
@@ -139,10 +138,10 @@ def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> 
     reward: dict[str, Any] = {}  # what the YAML has beyond the defaults
     if "reward" in _fields(system, stage_name):
         reward["reward"] = {}
-        usual = dict(nested.leaves(msgspec.to_builtins(Reward())))
-        for path, value in nested.leaves(msgspec.to_builtins(system.reward or Reward())):
+        usual = dict(dotted.leaves(msgspec.to_builtins(Reward())))
+        for path, value in dotted.leaves(msgspec.to_builtins(system.reward or Reward())):
             if value != usual.get(path, {}):  # an empty mapping is not there where it is filled
-                nested.put(reward, ("reward", *path), value)
+                dotted.put(reward, ("reward", *path), value)
     layers: list[Layer] = [(system.name, reward), (system.name, everywhere), (system.name, own)]
     return layers + _of_overlays(system, stage_name, overlays)
 
@@ -166,8 +165,8 @@ def merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for origin, settings in layers:
-        for path, value in nested.leaves(settings):
-            replaced = nested.put(values, path, value)
+        for path, value in dotted.leaves(settings):
+            replaced = dotted.put(values, path, value)
             name = ".".join(path)
             for length in range(1, len(path)):
                 origins.pop(".".join(path[:length]), None)
@@ -180,7 +179,7 @@ def merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
 def rows(resolved: Resolved) -> list[tuple[str, Any, str]]:
     """Every setting of the stage by its dotted name, its value, and where that comes from."""
     found = []
-    for path, value in nested.leaves(msgspec.to_builtins(resolved.config)):
+    for path, value in dotted.leaves(msgspec.to_builtins(resolved.config)):
         names = [".".join(path[:length]) for length in range(len(path), 0, -1)]
         origin = next((resolved.origins[name] for name in names if name in resolved.origins), "default")
         found.append((names[0], value, origin))
@@ -200,23 +199,23 @@ def assigned(text: str, kind: Any) -> dict[str, Any]:
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
         raise UsageError(f"--set {plain(text, 60)} is not KEY=VALUE", "for example --set learning_rate=1e-5")
-    wanted = fitting.kind_at(kind, path)
+    wanted = validation.kind_at(kind, path)
     try:
         content = plain_yaml.value(value, "the value")
     except ConfigError as error:
-        if not fitting.takes_text(wanted):
+        if not validation.takes_text(wanted):
             raise UsageError(f"--set {plain(text, 60)}: {error.message}", error.hint) from error
         content = value.strip()
-    if fitting.takes_text(wanted) and content is not None and not isinstance(content, str):
+    if validation.takes_text(wanted) and content is not None and not isinstance(content, str):
         content = value.strip()
     result: dict[str, Any] = {}
-    nested.put(result, path, content)
+    dotted.put(result, path, content)
     return result
 
 
-def hint_for(fault: fitting.Fault) -> str | None:
+def hint_for(fault: validation.Fault) -> str | None:
     """What to do about a setting that is wrong."""
-    if not isinstance(fault, fitting.Unknown) or len(fault.path) > 1:
+    if not isinstance(fault, validation.Unknown) or len(fault.path) > 1:
         return fault.hint
     name = fault.path[0]
     return did_you_mean(name, fault.known, f"an engine's own key is set as {ENGINE}.{name}")
@@ -239,14 +238,14 @@ def _of_overlays(system: System, stage_name: str, names: Iterable[str]) -> list[
 
 def _refuse_conflict(one: str, first: Mapping[str, Any], other: str, second: Mapping[str, Any]) -> None:
     """Refuse two overlays of which one sets differently what the other sets, or what that is a part of."""
-    mine, theirs = dict(nested.leaves(first)), dict(nested.leaves(second))
+    mine, theirs = dict(dotted.leaves(first)), dict(dotted.leaves(second))
     for path in (*mine, *theirs):
         for length in range(1, len(path) + 1):
             part = path[:length]
             if (part in mine and part in theirs and mine[part] != theirs[part]) or (
                 length < len(path) and (part in mine or part in theirs)
             ):
-                values = [fitting.shown(nested.at(settings, part)) for settings in (first, second)]
+                values = [validation.shown(dotted.at(settings, part)) for settings in (first, second)]
                 raise ConfigError(
                     f"{one} sets {'.'.join(part)} to {values[0]}, and {other} to {values[1]}",
                     "choose one of them, and set the rest with --set",

@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from virc.config import dotted as nested
+from virc.config import dotted
 from virc.config import yaml as plain_yaml
 from virc.config.validation import wanted
 from virc.core.errors import ConfigError, UsageError
@@ -27,7 +27,7 @@ def copied(system: System, target: Path, name: str) -> str:
     text = plain_yaml.read_text(system.file)
     content = plain_yaml.parse(text, str(system.file))
     here, there = system.file.parent, os.path.realpath(target.absolute().parent)
-    values: dict[nested.Path, str] = {("name",): name}
+    values: dict[dotted.Path, str] = {("name",): name}
     for keys, relative in systems.relative_paths(content):
         path = os.path.relpath(os.path.realpath(here / expanded(relative)), there)
         values[keys] = path if path.startswith("..") else f"./{path}"

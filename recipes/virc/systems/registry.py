@@ -15,8 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from virc.config import dotted as nested
-from virc.config import validation as fitting
+from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.config.user import Seconds, Text, Url
 from virc.core import plugins
@@ -277,23 +276,23 @@ def load(path: Path) -> System:
     return built(content, path)
 
 
-def misfits(content: Mapping[str, Any]) -> Iterator[fitting.Fault]:
+def misfits(content: Mapping[str, Any]) -> Iterator[validation.Fault]:
     """What of a system's YAML is unknown, missing or of the wrong type; what settings there are, stages say."""
     try:
         msgspec.convert(content, Written, strict=False)
     except msgspec.ValidationError:
-        yield from fitting.faults(content, Written)
+        yield from validation.faults(content, Written)
         return
-    if fitting.endless(content):
-        yield from fitting.faults(content, Written)
+    if validation.endless(content):
+        yield from validation.faults(content, Written)
 
 
 def built(content: Mapping[str, Any], path: Path) -> System:
     """The system that a file at `path` with this content is; it has no misfits."""
-    changed = nested.without(content, set())
+    changed = dotted.without(content, set())
     for keys, text in relative_paths(content):
         if keys[0] != _LISTED:
-            nested.put(changed, keys, _beside(text, path))
+            dotted.put(changed, keys, _beside(text, path))
     written = msgspec.convert(changed, Written, strict=False)
     if written.tools != "none":
         found = tuple(_beside(tool, path) if _is_relative_file(tool) else tool for tool in written.tools)
@@ -310,7 +309,7 @@ def _is_relative_file(text: str) -> bool:
     return text.endswith(".py") and not expanded(text).is_absolute()
 
 
-def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, str]]:
+def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[dotted.Path, str]]:
     """Every text in a system's YAML that is a path counted from the folder of the file, and its keys.
 
     In a list, its index is the key.
@@ -319,7 +318,7 @@ def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, st
     for number, tool in enumerate(listed if isinstance(listed, list) else ()):
         if isinstance(tool, str) and _is_relative_file(tool):
             yield (_LISTED, str(number)), tool
-    for keys, value in nested.leaves(content):
+    for keys, value in dotted.leaves(content):
         match keys:
             case ("models" | "judges", _, "folder"):
                 relative = isinstance(value, str) and not expanded(value).is_absolute()
@@ -333,13 +332,13 @@ def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, st
             yield keys, value
 
 
-def line_of(path: nested.Path, lines: Mapping[nested.Path, int]) -> int:
+def line_of(path: dotted.Path, lines: Mapping[dotted.Path, int]) -> int:
     """The line of a key, or of the nearest one around it that is there; a dotted key may be nested there."""
     parts = tuple(part for key in path for part in key.split("."))
     return max(_line_of(path, lines), _line_of(parts, lines))
 
 
-def _line_of(path: nested.Path, lines: Mapping[nested.Path, int]) -> int:
+def _line_of(path: dotted.Path, lines: Mapping[dotted.Path, int]) -> int:
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 1)

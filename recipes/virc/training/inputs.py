@@ -13,7 +13,7 @@ from virc.data.formats.registry import INFO, Source, only_source, read_info
 from virc.download.data_files import data_files
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
-from virc.rewards import sources as rl_sources
+from virc.rewards import sources
 from virc.runs import run as runs
 from virc.runs.checkpoints import checkpoints
 from virc.runs.metrics import metrics
@@ -23,7 +23,7 @@ from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 
-REWARD = rl_sources.REWARD
+REWARD = sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
 _FORMATS = ("sft", "trajectories")
 _UNITS = ("rl", *_FORMATS)
@@ -247,7 +247,7 @@ def place_of(info: Info, run: Run, attempt: int) -> Place:
         validation=Path(info.validation) if info.validation else None,
         protocol=(run.folder / FILE_NAME).absolute(),
         reward=(run.folder / REWARD).absolute(),
-        sources=rl_sources.folders(run.folder.absolute()),
+        sources=sources.folders(run.folder.absolute()),
         python=Path(info.python),
         recipes=Path(info.recipes),
     )

@@ -22,8 +22,7 @@ from virc.envs.hardware import Machine
 from virc.envs.pins import pinned
 from virc.models import sizes
 from virc.reasoning.protocol import FILE_NAME
-from virc.rewards import kept
-from virc.rewards import sources as rl_sources
+from virc.rewards import kept, sources
 from virc.rewards.sources import speakers
 from virc.rewards.verl import Settings
 from virc.runs import run as runs
@@ -117,7 +116,7 @@ def _place(
         validation=home / "data" / VALIDATION if resolved.config.validation else None,
         protocol=home / FILE_NAME,
         reward=home / inputs.REWARD,
-        sources={name: rl_sources.settings_of(home, name) for name in speakers(resolved.config)},
+        sources={name: sources.settings_of(home, name) for name in speakers(resolved.config)},
     )
 
 
@@ -138,7 +137,7 @@ def _files_of_sources(resolved: Resolved, place: Place) -> dict[str, str]:
     for name, speaker in speakers(resolved.config).items():
         settings = rl_setup.source_settings(home, name, speaker, own)
         for file, content in (
-            (rl_sources.chat_protocol_of(home, name), speaker.protocol), (place.sources[name], settings),
+            (sources.chat_protocol_of(home, name), speaker.protocol), (place.sources[name], settings),
         ):  # fmt: skip
             files[str(file)] = msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
     return files

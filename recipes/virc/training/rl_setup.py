@@ -15,9 +15,8 @@ from virc.data.formats.registry import Source, get
 from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
-from virc.rewards import kept
+from virc.rewards import kept, sources
 from virc.rewards import registry as rewards
-from virc.rewards import sources as rl_sources
 from virc.rewards.means import JUDGE_KEY
 from virc.rewards.needs import asks_judge, without_judge
 from virc.rewards.sample import Strict
@@ -158,27 +157,27 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
     )
     others = speakers(resolved.config)
     for name, speaker in others.items():
-        folder = rl_sources.settings_of(partial, name).parent
+        folder = sources.settings_of(partial, name).parent
         folder.mkdir(parents=True)
         own_files = kept.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
         copied = kept.copy(own_files, folder / kept.CODE)
-        write_json(rl_sources.chat_protocol_of(partial, name), speaker.protocol)
-        write_json(rl_sources.settings_of(partial, name), source_settings(home, name, speaker, settings))
-        code |= {f"{rl_sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
-    files = {name: str(rl_sources.settings_of(home, name)) for name in others}
+        write_json(sources.chat_protocol_of(partial, name), speaker.protocol)
+        write_json(sources.settings_of(partial, name), source_settings(home, name, speaker, settings))
+        code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
+    files = {name: str(sources.settings_of(home, name)) for name in others}
     write_json(partial / inputs.REWARD, msgspec.structs.replace(settings, sources=files))
     return code
 
 
 def source_settings(home: Path, name: str, speaker: Speaker, own: Settings) -> Settings:
     """The reward settings of a run's workers for the rows of another system; `own` are those for the stage's rows."""
-    code = rl_sources.settings_of(home, name).parent / kept.CODE
+    code = sources.settings_of(home, name).parent / kept.CODE
     return msgspec.structs.replace(
         own,
         reward=kept.moved(speaker.reward, speaker.beside, code),
         beside=str(code),
         coordinates=speaker.protocol.coordinates,
-        protocol=str(rl_sources.chat_protocol_of(home, name)),
+        protocol=str(sources.chat_protocol_of(home, name)),
         max_turns=speaker.max_turns,
     )
 

@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from virc.config import dotted as nested
-from virc.config import validation as fitting
+from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError
@@ -69,7 +68,7 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     if "tools" not in wrong:  # what its calls may name is not known then; custom tools are not loaded by a check
         yield from words.faults(system.chat_protocol, system.offered, tools.discover())
     yield from _of_protocol_source(system)
-    seen: set[tuple[nested.Path, str]] = set()
+    seen: set[tuple[dotted.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MOST_TRIES:
         yield Fault(("overlays",), f"there are over {_MOST_TRIES} pairs of a stage and an overlay: too many to try")
         return
@@ -82,28 +81,28 @@ def _sound(content: Mapping[str, Any], faults: list[Fault]) -> tuple[dict[str, A
     rest = dict(content)
     wrong: set[str] = set()
     while faults:
-        gone = {each.path[:-1] if isinstance(each, fitting.Missing) else each.path for each in faults}
+        gone = {each.path[:-1] if isinstance(each, validation.Missing) else each.path for each in faults}
         wrong |= {path[-1] for path in gone if path}
-        rest = {"name": "unnamed", **nested.without(rest, gone)}
+        rest = {"name": "unnamed", **dotted.without(rest, gone)}
         faults = list(systems.misfits(rest))
     return rest, wrong
 
 
 def _of_single_keys(content: Mapping[str, Any]) -> Iterator[Fault]:
     """What is unknown or of the wrong type, each key by itself."""
-    yield from fitting.faults(content, Written)
-    seen: set[tuple[nested.Path, str]] = set()
+    yield from validation.faults(content, Written)
+    seen: set[tuple[dotted.Path, str]] = set()
     for path, kind, others in _layers(content):
-        settings = nested.at(content, path)
-        for fault in fitting.faults(settings, kind, noun="setting") if isinstance(settings, Mapping) else ():
-            foreign = isinstance(fault, fitting.Unknown) and fault.path[1:] == () and fault.path[0] in others
+        settings = dotted.at(content, path)
+        for fault in validation.faults(settings, kind, noun="setting") if isinstance(settings, Mapping) else ():
+            foreign = isinstance(fault, validation.Unknown) and fault.path[1:] == () and fault.path[0] in others
             where = (*path, *fault.path)
-            if not isinstance(fault, fitting.Missing) and not foreign and (where, fault.message) not in seen:
+            if not isinstance(fault, validation.Missing) and not foreign and (where, fault.message) not in seen:
                 seen.add((where, fault.message))
                 yield Fault(where, fault.message, stages.hint_for(fault))
 
 
-def _layers(content: Mapping[str, Any]) -> Iterator[tuple[nested.Path, Any, frozenset[str]]]:
+def _layers(content: Mapping[str, Any]) -> Iterator[tuple[dotted.Path, Any, frozenset[str]]]:
     """Where settings stand, the `Config` that says which there are, and those that stages of another kind may have."""
     written = _mappings(content.get("stages"))
     kinds = {
@@ -140,7 +139,7 @@ def _of_names(content: Mapping[str, Any]) -> Iterator[Fault]:
                 if stage not in known:
                     hint = did_you_mean(stage, known) if known else None
                     yield Fault(("overlays", name, part, stage), f"there is no stage {stage!r}", hint)
-    leaves = list(nested.leaves(content))
+    leaves = list(dotted.leaves(content))
     named = [str(value) for path, value in leaves if path[-1] in ("data", "validation")]
     used = {word for value in named for word in re.findall(r"\{(\w+)\}", value)}
     for path, _ in leaves:
@@ -215,7 +214,7 @@ def _values(system: System, stage: str, overlay: str | None = None) -> dict[str,
     return stages.merged(stages.of_system(system, stage, (overlay,) if overlay else ()))[0]
 
 
-def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[nested.Path, str]]) -> Iterator[Fault]:
+def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[dotted.Path, str]]) -> Iterator[Fault]:
     """What is wrong with the settings of a stage together: alone, and with each overlay where that is new.
 
     Args:
@@ -228,13 +227,13 @@ def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[nested
     for overlay in (None, *system.overlays):
         values = _values(system, name, overlay)
         faults: list[Fault] = []
-        for fault in fitting.faults(values, settings):
+        for fault in validation.faults(values, settings):
             if fault.path[-1] not in wrong:
                 faults.append(Fault(fault.path, f"the setting {fault.path[-1]} is missing"))
             # Some value of its type, so that the rest can be checked.
-            expected = fitting.kind_at(settings, fault.path)
+            expected = validation.kind_at(settings, fault.path)
             tries: tuple[object, ...] = ("-", 1, {})
-            values[fault.path[0]] = next((it for it in tries if not any(fitting.faults(it, expected))), None)
+            values[fault.path[0]] = next((it for it in tries if not any(validation.faults(it, expected))), None)
         if values.get("base") is not None and values.get("after") is not None:
             both = f"with `base` the stage does not start from {values['after']!r}, which it comes after"
             faults.append(Fault(("base",), both, "leave one of them out"))
@@ -250,9 +249,9 @@ def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[nested
                 yield Fault(path, f"{fault.message} ({where})", fault.hint)
 
 
-def _place(fault: Fault, system: System, stage: str, overlay: str | None) -> nested.Path:
+def _place(fault: Fault, system: System, stage: str, overlay: str | None) -> dotted.Path:
     """The place of the setting to change, nearest to what was chosen."""
-    places: list[tuple[nested.Path, Mapping[str, Any]]] = [
+    places: list[tuple[dotted.Path, Mapping[str, Any]]] = [
         (("stages", stage, "settings"), system.stages[stage].settings),
         (("everywhere",), system.everywhere),
     ]

@@ -49,13 +49,7 @@ class Scripted(LocalBackend):
         self.replies = list(replies)
 
     def _draw(
-        self,
-        cached: CachedModel,
-        conversation: Rendered,
-        images: Sequence[Shown],
-        sampling: Sampling,
-        most: int,
-        text: Text,
+        self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
     ) -> tuple[list[int], bool]:
         self.fed.append(conversation.ids)
         self.sizes.append([shown.size for shown in images])

@@ -21,7 +21,7 @@ def command(
     from virc.core.errors import ConfigError
     from virc.core.files import size_of
     from virc.core.text import sized
-    from virc.runs import delete as removal
+    from virc.runs import delete
     from virc.runs import run as runs
 
     workspace = Path.cwd()
@@ -33,12 +33,12 @@ def command(
         if runs.engine_lives(state):
             raise ConfigError(f"the engine of {run.name} is still running", f"virc runs stop {run.name} --now")
         if not yes:
-            later = [other.name for other in removal.started_from(run, workspace) if other not in chosen]
+            later = [other.name for other in delete.started_from(run, workspace) if other not in chosen]
             check_unused(run.name, later)
     sizes = [size_of(run.folder) for run in chosen]
     if not yes:
         agree([run.name for run in chosen], sum(sizes))
-    removal.sweep(workspace / runs.FOLDER)
+    delete.sweep(workspace / runs.FOLDER)
     for run, size in zip(chosen, sizes, strict=True):
-        removal.remove(run)
+        delete.remove(run)
         output.note(f"removed {run.folder}, {sized(size)}")

@@ -120,7 +120,7 @@ def _follow(
         before: how many of the lines that are there already are printed; None: all.
     """
     from virc.core.errors import ConfigError
-    from virc.runs import follow as following
+    from virc.runs import follow
     from virc.runs import run as runs
 
     path: Path | None = None
@@ -131,7 +131,7 @@ def _follow(
         state = runs.state(run)  # before the lines, so that none is missed when it has ended
         if path != path_of(state.attempt):
             path = path_of(state.attempt)
-            lines = following.lines(path, last)
+            lines = follow.lines(path, last)
         new = (text_of(line) for line in iter(partial(next, lines), None))
         for text in deque((text for text in new if text is not None), before):
             output.line(text)

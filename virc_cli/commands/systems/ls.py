@@ -66,10 +66,10 @@ def _summary(row: dict[str, Any]) -> str:
 
 def _found(system: "System") -> dict[str, Any]:
     from virc.systems import published as listed
-    from virc.systems.catalog import support as state
+    from virc.systems.catalog import support
     from virc.systems.registry import PACKAGE
 
-    reached = state.of_system(system, listed.row(system.name))
+    reached = support.of_system(system, listed.row(system.name))
     return {
         "name": system.name,
         "about": system.about,
@@ -85,8 +85,8 @@ def _published(row: "Row") -> dict[str, Any]:
     import msgspec
 
     from virc.systems import published as listed
-    from virc.systems.catalog import support as state
+    from virc.systems.catalog import support
 
-    reached = state.of(row)
+    reached = support.of(row)
     lacks = listed.lacking(row)
     return {**msgspec.to_builtins(row), "state": reached.kind, "what": reached.what, "lacks": lacks}

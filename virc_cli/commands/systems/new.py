@@ -34,13 +34,13 @@ def command(
 def _own(kind: str, name: str, to: Path | None) -> None:
     from virc.core.errors import UsageError
     from virc.core.text import did_you_mean
-    from virc.rewards import scaffold as starting
+    from virc.rewards import scaffold
 
-    if kind not in starting.KINDS:
-        hint = did_you_mean(kind, starting.KINDS, "virc systems new NAME begins a system")
+    if kind not in scaffold.KINDS:
+        hint = did_you_mean(kind, scaffold.KINDS, "virc systems new NAME begins a system")
         raise UsageError(f"{kind[:60]!r} is neither reward nor tool", hint)
     if to is not None:
         raise UsageError("--to is for systems", f"{name}.py is written here")
-    code, test = starting.write(kind, name, Path())
+    code, test = scaffold.write(kind, name, Path())
     named = f"reward: {{total: ./{code}}}" if kind == "reward" else f"tools: [crop_image, ./{code}]"
     output.note(f"{code} is the {kind} {name}, {test} its test; a system's YAML beside it names it: {named}")

@@ -65,9 +65,9 @@ def command(
 
 def _show_listed(row: "Row", as_json: bool) -> None:
     """Print a published system that has no YAML."""
-    from virc.systems.catalog import support as state
+    from virc.systems.catalog import support
 
-    reached, published = str(state.of(row)), _published(row)
+    reached, published = str(support.of(row)), _published(row)
     known = {"name": row.name, "about": row.about, "state": reached, "published": published}
     if as_json:
         output.emit({"schema": "virc.systems.show/1", **FAILURE, **known, "error": None})
@@ -98,12 +98,12 @@ def _fields(system: "System") -> dict[str, Any]:
     import msgspec
 
     from virc.systems import published as listed
-    from virc.systems.catalog import support as state
+    from virc.systems.catalog import support
 
     published = listed.row(system.name)
     fields: dict[str, Any] = msgspec.to_builtins({name: getattr(system, name) for name in _OF_SYSTEM})
     return fields | {
-        "state": str(state.of_system(system, published)),
+        "state": str(support.of_system(system, published)),
         "published": _published(published) if published else None,
         "file": str(system.file),
         "stages": {name: _about_stage(system, name) for name in system.stages},

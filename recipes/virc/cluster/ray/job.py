@@ -19,7 +19,7 @@ import msgspec
 
 from virc.core.errors import ConfigError, NetworkError, UsageError
 from virc.core.plan import Plan, Step
-from virc.engines import environment as engines
+from virc.engines import environment
 from virc.runs.run import Info, Run
 
 NODES = "ray_nodes.json"
@@ -113,7 +113,7 @@ def on_cluster(plan: Plan, run: Run, number: int, where: Cluster) -> Plan:
             },
         },
     }
-    env = {**engines.environment(Path(variables["PYTHONPATH"])), "RAY_ADDRESS": "", "RAY_API_SERVER_ADDRESS": ""}
+    env = {**environment.environment(Path(variables["PYTHONPATH"])), "RAY_ADDRESS": "", "RAY_API_SERVER_ADDRESS": ""}
     here = Step((python, "-m", _SUBMIT, str(file)), "train on the Ray cluster", env, saves_on=step.saves_on)
     return _with_file(plan, here, file, required)
 

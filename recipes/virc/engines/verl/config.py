@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_module  # type: ignore[import-not-f
 from hydra.utils import get_object  # type: ignore[import-not-found]
 from omegaconf import DictConfig, OmegaConf, open_dict  # type: ignore[import-not-found]
 
-from virc.config import dotted as nested
+from virc.config import dotted
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
@@ -30,7 +30,7 @@ def composed(file: Path) -> DictConfig:
     if not is_file(file):
         raise ConfigError(f"there is no file {file}")
     plain, config = default(), default()
-    for path, value in nested.leaves(plain_yaml.read(file)):
+    for path, value in dotted.leaves(plain_yaml.read(file)):
         if not known(plain, path):
             raise ConfigError(f"verl has no key {'.'.join(path)!r}", str(file))
         with open_dict(config):
@@ -44,7 +44,7 @@ def default() -> DictConfig:
         return compose(config_name="ppo_trainer")
 
 
-def known(config: DictConfig, path: nested.Path) -> bool:
+def known(config: DictConfig, path: dotted.Path) -> bool:
     """Whether verl reads a key: it is in its files, a class it becomes has it, or it is in a free mapping."""
     node: Any = config
     for number, key in enumerate(path):

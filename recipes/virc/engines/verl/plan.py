@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from virc.config import dotted as nested
+from virc.config import dotted
 from virc.config.validation import Fault
 from virc.core.files import DATA
 from virc.core.plan import Change, Plan, Step
@@ -88,7 +88,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     keys = flat(config, place, published)
     nested_keys: dict[str, Any] = {}
     for key, value in keys.items():
-        nested.put(nested_keys, tuple(key.split(".")), value)
+        dotted.put(nested_keys, tuple(key.split(".")), value)
     files = {
         str(place.files / SETTINGS): _yaml(nested_keys),
         str(place.files / AGENTS): _yaml([LOOP | _loop(config, place)]),
@@ -127,7 +127,7 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
         if value is not None and (key in published or not KEYS.is_default(key, value))
     }
     # The members of free mappings are keys, too.
-    return ours | {".".join(path): value for path, value in nested.leaves(KEYS.leaves(config.engine))}
+    return ours | {".".join(path): value for path, value in dotted.leaves(KEYS.leaves(config.engine))}
 
 
 def needs(config: Config) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig  # type: ignore[import-not-found]
 
-from virc.config import dotted as nested
+from virc.config import dotted
 from virc.core.files import write_whole
 from virc.engines.llamafactory.write_keys import text
 from virc.engines.verl import config as verl_config
@@ -42,7 +42,7 @@ def accepted() -> dict[str, dict[str, Any]]:
     return {name: key for name, key in sorted(found.items()) if not name.startswith(inside)}
 
 
-def _all(node: DictConfig, path: nested.Path) -> Iterator[tuple[nested.Path, Any, str]]:
+def _all(node: DictConfig, path: dotted.Path) -> Iterator[tuple[dotted.Path, Any, str]]:
     """Path, default and type of every key: of verl's files first, then of classes where the files lack it."""
     known = verl_config.fields(node)
     for key in node:
