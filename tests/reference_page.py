@@ -112,9 +112,7 @@ def _range(kind: Any) -> str:
 
 
 def _context() -> Any:
-    import click
-
-    return click.Context(click.Command("virc"))
+    return typer.Context(typer.core.TyperCommand("virc"))
 
 
 def _default(each: Any) -> str:
