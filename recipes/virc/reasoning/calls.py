@@ -10,6 +10,8 @@ from virc.reasoning.protocol import BoxForm, Coordinates
 if TYPE_CHECKING:
     from PIL import Image
 
+    from virc.reasoning.resample import Rescaled
+
 AnyTool = TypeVar("AnyTool")
 
 Size = tuple[int, int]
@@ -68,8 +70,8 @@ class Tool(Protocol):
     def check(self, arguments: Mapping[str, object], view: View) -> Checked:
         """The checked call; raises ToolError where no reading of the call makes sense."""
 
-    def apply(self, call: Call, source: "Image.Image") -> "Image.Image":
-        """The image that the call makes of its source."""
+    def apply(self, call: Call, source: "Image.Image") -> "Image.Image | Rescaled":
+        """The image that the call makes of its source, or the size that it wants of it."""
 
 
 def find_tool(known: Mapping[str, AnyTool], name: str, offered: Collection[str] | None = None) -> AnyTool:

@@ -18,6 +18,7 @@ from virc.core.extras import install
 from virc.core.files import contents
 from virc.core.text import clause
 from virc.reasoning.calls import Box, Size
+from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import MAX_ASPECT, Grid, smart_resize, too_long
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
@@ -117,15 +118,15 @@ class Shown:
         return self._data_url
 
 
-def show(image: Image.Image, grid: Grid, parent: int | None = None, box: Box | None = None) -> Shown:
-    """The image at its smart-resize size, by Lanczos. Raises ValueError: one side is over 200 times the other."""
+def show(image: Image.Image | Rescaled, grid: Grid, parent: int | None = None, box: Box | None = None) -> Shown:
+    """The image at its smart-resize size. Raises ValueError: one side is over 200 times the other."""
     original = image.size if parent is None else None
-    return Shown(_resized(image, smart_resize(*image.size, grid)), parent, box, original=original)
+    return Shown(resampled(image, smart_resize(*image.size, grid)), parent, box, original=original)
 
 
 def show_square(image: Image.Image) -> Shown:
     """The image at 1000 x 1000 pixels, whatever its proportions (`images: square_1000`)."""
-    return Shown(_resized(image, SQUARE), original=image.size)
+    return Shown(resampled(image, SQUARE), original=image.size)
 
 
 def open_image(source: bytes | Path, name: str) -> Image.Image:
@@ -167,10 +168,6 @@ def image_size(source: bytes | Path, name: str) -> Size:
         with suppress(Exception):
             turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
     return (image.height, image.width) if turned else image.size
-
-
-def _resized(image: Image.Image, size: Size) -> Image.Image:
-    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -8,9 +8,9 @@ from PIL import Image
 
 from virc.reasoning.calls import Call, Checked, ToolError, View, require_keys
 from virc.reasoning.coordinates import resolve_index
+from virc.reasoning.resample import Rescaled
 
 FACTORS = (0.25, 0.5, 1.5, 2.0, 2.5, 4.0)
-_MOST_PIXELS = 64_000_000
 
 NAME = "scale_image"
 TEMPLATE = "after_scale"
@@ -52,13 +52,8 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
     return Checked(Call(NAME, index, factor=factor), deviations + ("factor_snapped",) * (factor != asked))
 
 
-def apply(call: Call, source: Image.Image) -> Image.Image:
-    """The image at int(side * factor): by area when shrinking, by Lanczos when enlarging."""
-    factor = call.factor
-    assert factor is not None
-    # What is over the limit is shrunk again to be shown. Half the factor keeps the proportions exactly, so
-    # the shown size is the same, and a hostile run of enlargements stays within bounded memory.
-    while source.width * source.height * factor * factor > _MOST_PIXELS and factor > 1:
-        factor /= 2
-    size = max(1, int(source.width * factor)), max(1, int(source.height * factor))
-    return source.resize(size, Image.Resampling.BOX if factor < 1 else Image.Resampling.LANCZOS)
+def apply(call: Call, source: Image.Image) -> Rescaled:
+    """The image at int(side * factor)."""
+    assert call.factor is not None
+    width, height = (max(1, int(side * call.factor)) for side in source.size)
+    return Rescaled(source, (width, height))

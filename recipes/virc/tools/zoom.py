@@ -11,6 +11,7 @@ import msgspec
 from PIL import Image
 
 from virc.reasoning.calls import Box, Call, Checked, Size, View
+from virc.reasoning.resample import Rescaled
 from virc.tools import crop
 
 _SMALL, _LARGE = 0.125, 0.5
@@ -40,12 +41,12 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
     return msgspec.structs.replace(found, call=msgspec.structs.replace(found.call, name=NAME))
 
 
-def apply(call: Call, source: Image.Image) -> Image.Image:
-    """The pixels inside the call's box, each side int(side * enlargement) long, by Lanczos."""
+def apply(call: Call, source: Image.Image) -> Rescaled:
+    """The pixels inside the call's box, each side int(side * enlargement) long."""
     cut = crop.apply(call, source)
     assert call.box is not None
     factor = enlargement(call.box, source.size)
-    return cut.resize((int(cut.width * factor), int(cut.height * factor)), Image.Resampling.LANCZOS)
+    return Rescaled(cut, (int(cut.width * factor), int(cut.height * factor)))
 
 
 def enlargement(box: Box, size: Size) -> float:

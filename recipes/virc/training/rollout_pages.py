@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+from PIL import Image
 
 from virc.core.errors import VircError
 from virc.core.files import contents
@@ -17,6 +18,7 @@ from virc.data.check.result import Rules
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.reasoning.calls import ToolError
 from virc.reasoning.images import Shown, open_image
+from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.trace import Trace
 from virc.rewards.kept import CODE
 from virc.runs.rollout_stats import Left, Rollout
@@ -68,12 +70,13 @@ def shown(rollout: Rollout) -> tuple[Trace, list[Shown]]:
         return _one_unit(rollout)
     calls = {unit.shown: unit.call for unit in rollout.trace.units}
     images: list[Shown] = []
+    pixels: Image.Image | Rescaled
     for record in rollout.trace.images:
         if call := calls.get(record.index):
             pixels = tools.get(call.name).apply(call, images[call.index].pixels)
         else:
             pixels = open_image(_picture(rollout.images[record.index]).read(), rollout.images[record.index])
-        images.append(Shown(pixels.resize((record.width, record.height)), record.parent, record.box))
+        images.append(Shown(resampled(pixels, (record.width, record.height)), record.parent, record.box))
     return rollout.trace, images
 
 

@@ -1,0 +1,68 @@
+"""Images that a tool scales: resampled once, by area where they shrink."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops, ImageStat
+
+from virc.reasoning.calls import Call
+from virc.reasoning.images import open_image, show
+from virc.reasoning.resample import Rescaled, resampled
+from virc.reasoning.resize import QWEN2, smart_resize
+from virc.tools import registry as tools
+
+Weights = np.ndarray[tuple[int, int], np.dtype[np.float64]]
+
+
+def shares(length: int, cells: int) -> Weights:
+    """Of each of so many equal cells of a line of pixels, what part of it each pixel covers."""
+    edges = np.linspace(0, length, cells + 1)
+    pixels = np.arange(length)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return np.clip(overlap, 0, None) * cells / length
+
+
+def averaged(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Every pixel the exact mean of what it covers; within 1 of what OpenCV's INTER_AREA makes of the sample."""
+    down, across = shares(image.height, size[1]), shares(image.width, size[0])
+    means = np.einsum("yi,ijc,xj->yxc", down, np.asarray(image, float), across, optimize=True)
+    return Image.fromarray(np.rint(means).astype(np.uint8))
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5])
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_smaller_image_is_the_one_of_the_published_script(sample: Path, index: int, factor: float) -> None:
+    """It averages areas, from the image as it is straight to the size shown; the bound is that of its crops (D24)."""
+    image = open_image(sample / f"image-{index}.png", "it")
+    shown = show(tools.get("scale_image").apply(Call("scale_image", 0, factor=factor), image), QWEN2, 0)
+    assert shown.size == smart_resize(int(image.width * factor), int(image.height * factor))
+    difference = ImageStat.Stat(ImageChops.difference(averaged(image, shown.size), shown.pixels))
+    assert max(high for _, high in difference.extrema) <= 8
+    assert sum(difference.mean) / 3 <= 0.2
+
+
+@pytest.mark.parametrize(("size", "small"), [((29, 31), (28, 28)), ((100, 9), (37, 8)), ((7, 400), (7, 121))])
+def test_lines_of_one_pixel_keep_their_weight(size: tuple[int, int], small: tuple[int, int]) -> None:
+    lines = Image.new("RGB", size, "white")
+    places = (divmod(at, size[0]) for at in range(size[0] * size[1]))
+    lines.putdata([(0, 0, 0) if row % 3 and column % 3 else (255, 255, 255) for row, column in places])
+    made = resampled(Rescaled(lines, small), small)
+    difference = ImageStat.Stat(ImageChops.difference(averaged(lines, small), made))
+    assert max(high for _, high in difference.extrema) <= 12  # a box filter alone: 27 to 178, the mean 7 to 52
+    assert sum(difference.mean) / 3 <= 2.5
+
+
+def test_an_enlarged_image_is_resampled_once() -> None:
+    image = Image.radial_gradient("L").convert("RGB").crop((0, 0, 140, 84))
+    shown = show(tools.get("scale_image").apply(Call("scale_image", 0, factor=1.5), image), QWEN2, 0)
+    assert shown.size == (224, 112)  # 210 x 126 on the grid
+    assert shown.pixels.tobytes() == image.resize((224, 112), Image.Resampling.LANCZOS).tobytes()
+
+
+def test_the_largest_enlargement_is_never_held_in_memory() -> None:
+    image = Image.new("1", (16212, 784))
+    wanted = tools.get("scale_image").apply(Call("scale_image", 0, factor=4.0), image)
+    assert isinstance(wanted, Rescaled)
+    assert wanted.pixels is image
+    assert wanted.size == (64848, 3136)
