@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_kv_cache import FAMILIES, rendered
+from test_kv_cache import RECURRENT, rendered
 from test_local import GREEDY, WARM, after, first
 
+from virc.backends import checkpoint
 from virc.backends.interface import OnText, Sampling
 from virc.backends.local import LocalBackend, load
 from virc.core.errors import EngineError
@@ -63,7 +64,7 @@ def talk(
     return replies
 
 
-@FAMILIES
+@pytest.mark.parametrize("family", [family for family in checkpoint.FAMILIES if family not in RECURRENT])
 def test_replies_are_those_of_one_at_a_time(tiny: Callable[..., Path], family: str) -> None:
     plans = [
         (0, GREEDY, 3),

@@ -17,6 +17,9 @@ from virc.reasoning.session import Message
 pytestmark = pytest.mark.integration
 
 FAMILIES = pytest.mark.parametrize("family", checkpoint.FAMILIES)
+RECURRENT = ("qwen3_5", "qwen3_5_moe")
+TOLERANCE = {"qwen3_vl_moe": 1e-3, "qwen3_5": 2e-3, "qwen3_5_moe": 2e-3}
+"""Of logits that spread by 8 to 11, elsewhere 1e-4. Gated delta nets round otherwise in chunks of 64 than id by id."""
 SIZES = ((230, 170), (60, 90), (150, 31), (90, 90))
 
 
@@ -65,7 +68,7 @@ def test_logits_equal_a_fresh_forward_at_every_turn_also_after_a_rejected_try(
     import torch
 
     backend = load(tiny(family), device="cpu")
-    cached = backend.cached
+    cached, near = backend.cached, {"atol": TOLERANCE.get(family, 1e-4), "rtol": 1e-4}
     images = [show(picture(size, seed), backend.grid) for seed, size in enumerate(SIZES)]
     seen = []
     for turn in range(1, 5):
@@ -75,10 +78,10 @@ def test_logits_equal_a_fresh_forward_at_every_turn_also_after_a_rejected_try(
             ids = list(conversation.ids)
             logits = cached.read(conversation, images[:turn])
             for token in tried or ():
-                torch.testing.assert_close(logits, fresh(cached, ids, pictures), atol=1e-4, rtol=1e-4)
+                torch.testing.assert_close(logits, fresh(cached, ids, pictures), **near)
                 logits = cached.append(token)
                 ids.append(token)
-            torch.testing.assert_close(logits, fresh(cached, ids, pictures), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(logits, fresh(cached, ids, pictures), **near)
             seen.append(logits)
     assert all(not torch.allclose(one, other, atol=0.1) for one, other in itertools.pairwise(seen))
 
@@ -123,11 +126,14 @@ def test_a_larger_picture_in_the_same_place_is_read_whole(backend: LocalBackend)
     torch.testing.assert_close(logits, fresh(cached, conversation.ids, [shown.pixels]), atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("layer", [0, 1])
+@pytest.mark.parametrize(("family", "layer"), [("qwen2_5_vl", 0), ("qwen2_5_vl", 1), ("qwen3_5", 0), ("qwen3_5", 3)])
 @pytest.mark.parametrize("step", ["read", "append"])
-def test_an_interrupt_in_any_layer_leaves_the_cache_right(backend: LocalBackend, layer: int, step: str) -> None:
+def test_an_interrupt_in_any_layer_leaves_the_cache_right(
+    tiny: Callable[..., Path], family: str, layer: int, step: str
+) -> None:
     import torch
 
+    backend = load(tiny(family), device="cpu")
     cached = backend.cached
     images = [show(picture(size, seed), backend.grid) for seed, size in enumerate(SIZES[:2])]
     cached.read(rendered(backend, talk(1), images[:1]), images[:1])
@@ -141,7 +147,8 @@ def test_an_interrupt_in_any_layer_leaves_the_cache_right(backend: LocalBackend,
         cached.read(conversation, images) if step == "read" else cached.append(40)
     hook.remove()
     expected = fresh(cached, conversation.ids, [shown.pixels for shown in images])
-    torch.testing.assert_close(cached.read(conversation, images), expected, atol=1e-4, rtol=1e-4)
+    near = TOLERANCE.get(family, 1e-4)
+    torch.testing.assert_close(cached.read(conversation, images), expected, atol=near, rtol=1e-4)
 
 
 def test_what_was_cut_before_an_interrupt_is_not_taken_for_held(backend: LocalBackend) -> None:

@@ -8,7 +8,7 @@ import pytest
 from test_kv_cache import FAMILIES, SIZES, picture, rendered
 
 from virc.backends.interface import Sampling
-from virc.backends.local import LocalBackend, load
+from virc.backends.local import LocalBackend, load, thought_opening
 from virc.core.errors import EngineError
 from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message, Reply
@@ -65,6 +65,40 @@ def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Pa
         if turn < 3:
             ask = after(backend, ask, reply)
     assert len(said) > 10
+
+
+@pytest.mark.parametrize(
+    ("ending", "opening"),
+    [
+        ("<think>\n", "<think>\n"),
+        ("<think>\n\n</think>\n\n", "<think>\n\n</think>\n\n"),
+        ("{% if enable_thinking is defined %}{% else %}<think>\n{% endif %}", "<think>\n"),
+        ("", ""),
+        ("Sure! ", ""),
+        ("{{ raise_exception('no') }}", ""),
+        ("{% broken", ""),
+    ],
+)
+def test_a_reply_opens_as_the_chat_template_opens_a_thought(ending: str, opening: str) -> None:
+    from tiny_factory import TEMPLATE, tokenizer
+
+    words = tokenizer()
+    words.chat_template = TEMPLATE.removesuffix("{% endif %}") + ending + "{% endif %}"
+    assert words.decode(thought_opening(words)) == opening
+    words.chat_template = None
+    assert thought_opening(words) == []
+
+
+def test_only_a_stock_models_reply_opens_with_a_thought(tiny: Callable[..., Path]) -> None:
+    stock, trained = (load(tiny("qwen3_5"), device="cpu", stock=stock) for stock in (True, False))
+    ask, said = first(stock), list[str]()
+    reply = stock.reply(ask, GREEDY, said.append)
+    assert reply.text == "".join(said)
+    assert reply.text.startswith("<think>\n")
+    assert stock._tokenizer.decode(reply.token_ids) == reply.text
+    plain = trained.reply(ask, GREEDY)
+    assert not plain.text.startswith("<think>")
+    assert (reply.prompt_tokens, reply.completion_tokens) == ((plain.prompt_tokens or 0) + 2, 12)
 
 
 def test_a_repetition_penalty_draws_what_generate_draws(backend: LocalBackend) -> None:

@@ -22,6 +22,30 @@ TEMPLATE = (
     "{% else %}{{ c['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+THINKING = "<think>\n{% endif %}".join(TEMPLATE.rsplit("{% endif %}", 1))
+"""The template of a model whose replies all begin with a thought."""
+EXPERTS = {
+    "num_experts": 8,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 96,
+    "shared_expert_intermediate_size": 96,
+}
+HYBRID = {  # three layers of four keep a recurrent state, as in the real models
+    "num_hidden_layers": 4,
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 32,
+    "linear_value_head_dim": 32,
+    "head_dim": 32,
+    "rope_parameters": {
+        "rope_type": "default",
+        "rope_theta": 100.0,
+        "partial_rotary_factor": 0.5,
+        "mrope_section": [4, 2, 2],
+    },
+}
 _WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -57,11 +81,15 @@ def tokenizer() -> Any:
 
 
 def build(folder: Path, family: str = "qwen2_5_vl", seed: int = 0) -> Path:
-    """Write a random model of one family with its tokenizer and preprocessor settings to `folder`."""
+    """Write a random model of one family with its tokenizer and preprocessor settings to `folder`.
+
+    Those with experts or recurrent layers have 1 to 2 million parameters, the others fewer.
+    """
     import torch
 
     torch.manual_seed(seed)
     words = tokenizer()
+    words.chat_template = THINKING if family.startswith("qwen3_5") else TEMPLATE
     model = _model(family, {name: words.convert_tokens_to_ids(name) for name in SPECIAL}, len(words))
     _widen(model)
     model.generation_config.eos_token_id = words.convert_tokens_to_ids("<|im_end|>")
@@ -88,15 +116,22 @@ def _model(family: str, ids: dict[str, int], vocabulary: int) -> Any:
         "tie_word_embeddings": True,
     }
     vision: dict[str, object] = {"depth": 2, "num_heads": 2, "patch_size": 14}
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64}
     if family == "qwen2_vl":
         name, vision = "Qwen2VL", vision | {"embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2}
     elif family == "qwen2_5_vl":
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64}
         name, vision = "Qwen2_5_VL", vision | sizes | {"window_size": 56, "fullatt_block_indexes": [1]}
     else:
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": 64, "patch_size": 16}
-        name, vision = ("Qwen3VL", vision | sizes | {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]})
+        name = {"qwen3_vl": "Qwen3VL", "qwen3_vl_moe": "Qwen3VLMoe", "qwen3_5": "Qwen3_5"}.get(family, "Qwen3_5Moe")
+        vision |= sizes | {"patch_size": 16, "num_position_embeddings": 64}
         text |= {"head_dim": 16}
+    if family.startswith("qwen3_vl"):
+        vision |= {"deepstack_visual_indexes": [0]}
+    if family.startswith("qwen3_5"):
+        text |= HYBRID
+    if family.endswith("_moe"):
+        text |= EXPERTS | {"hidden_size": 128, "num_hidden_layers": 4}
+    vision |= {"out_hidden_size": text["hidden_size"]}
     config = getattr(transformers, f"{name}Config")(
         text_config=text,
         vision_config=vision,
@@ -115,7 +150,7 @@ def _widen(model: Any) -> None:
 
     for name, weight in model.named_parameters():
         if weight.dim() > 1:
-            fan_in = weight[0].numel()
+            fan_in = weight.shape[-1] if ".experts." in name else weight[0].numel()
             width = 1.0 if "embed" in name and "patch" not in name else 2.0 * fan_in**-0.5
             torch.nn.init.normal_(weight, std=width)
 
@@ -123,7 +158,7 @@ def _widen(model: Any) -> None:
 def _preprocessor(family: str) -> dict[str, object]:
     shared = {"temporal_patch_size": 2, "merge_size": 2, "image_processor_type": "Qwen2VLImageProcessor"}
     statistics = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
-    if family == "qwen3_vl":
+    if family.startswith("qwen3"):
         size = {"shortest_edge": 4 * 32 * 32, "longest_edge": 4096 * 32 * 32}
         return shared | statistics | {"patch_size": 16, "size": size}
     return shared | statistics | {"patch_size": 14, "min_pixels": 4 * 28 * 28, "max_pixels": 4096 * 28 * 28}

@@ -62,11 +62,17 @@ def batch(tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of the real architecture with random weights: loads in a moment, never says anything sensible."""
+def build_model() -> Callable[..., Path]:
+    """Writes a random model of a family to a folder."""
     sys.path.insert(0, str(ROOT / "tests" / "backends"))
-    factory = importlib.import_module("tiny_factory")
-    return Path(factory.build(tmp_path_factory.mktemp("models") / "random"))
+    build: Callable[..., Path] = importlib.import_module("tiny_factory").build
+    return build
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory, build_model: Callable[..., Path]) -> Path:
+    """A model of the real architecture with random weights: loads in a moment, never says anything sensible."""
+    return build_model(tmp_path_factory.mktemp("models") / "random")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,18 @@ def test_following_the_hint_of_a_model_that_is_not_here_asks_it(
     shutil.copytree(local, clean / shlex.split(fetch.strip("`"))[-1])  # as it lies on the hub: no chat protocol
     done = virc("solve", image, "q", "--device", "cpu", "--timeout", 1, *shlex.split(again))
     assert done.code in (0, 6, 8)  # a random model may end, and what it wrote is an answer
+
+
+def test_a_model_with_recurrent_layers_answers_one_row_at_a_time_and_says_so(
+    image: Path, clean: Path, build_model: Callable[..., Path]
+) -> None:
+    model = build_model(clean / "random", "qwen3_5")
+    (clean / "in.jsonl").write_text(json.dumps({"id": 1, "image": str(image), "question": "q"}) + "\n")
+    words = ("solve", "--batch", "in.jsonl", "--model", model, "--device", "cpu", "--max-turns", 1, "--timeout", 1)
+    note = "rows are answered one at a time"
+    assert note not in virc(*words).err
+    done = virc(*words, "--concurrency", 4)
+    assert (note in done.err, done.json["family"]) == (True, "qwen3.5")
 
 
 def test_a_model_here_does_as_many_rows_at_a_time_as_asked(image: Path, clean: Path) -> None:

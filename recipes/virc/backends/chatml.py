@@ -1,4 +1,4 @@
-"""Messages to token ids, in ChatML as the Qwen2-VL families were trained on it. Needs no torch.
+"""Messages to token ids, in ChatML as the Qwen families were trained on it. Needs no torch.
 
 Control tokens are put in as ids; text never becomes one, so a question that contains `<|im_end|>` stays a
 question. An assistant turn is encoded apart from its header, as it stands when it is sampled; a turn that was
@@ -74,14 +74,14 @@ def render(
         IndexError: a message shows an image that the history does not have.
     """
     im_start, im_end, vision_start, vision_end, pad = (tokenizer.convert_tokens_to_ids(c) for c in CONTROLS)
-    newline = _encode(tokenizer, "\n")
+    newline = encode(tokenizer, "\n")
     ids: list[int] = []
     spans: list[Span] = []
     images: list[ImageSpan] = []
     for message in messages:
         apart = message.images or message.role == "assistant"
         ids.append(im_start)
-        ids += _encode(tokenizer, f"{message.role}\n") if apart else []
+        ids += encode(tokenizer, f"{message.role}\n") if apart else []
         start = len(ids)
         for index in message.images:
             images.append(ImageSpan(index, len(ids) + 1, len(ids) + 1 + image_tokens[index]))
@@ -89,14 +89,15 @@ def render(
         if message.token_ids is not None:
             ids += message.token_ids
         else:
-            ids += _encode(tokenizer, message.text if apart else f"{message.role}\n{message.text}")
+            ids += encode(tokenizer, message.text if apart else f"{message.role}\n{message.text}")
         ids.append(im_end)
         spans.append(Span(message.role, start, len(ids)))
         ids += newline
     if generate:
-        ids += [im_start, *_encode(tokenizer, "assistant\n")]
+        ids += [im_start, *encode(tokenizer, "assistant\n")]
     return Rendered(ids, spans, images)
 
 
-def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
+def encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Ids of a text; the name of a special token in it is ordinary text."""
     return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)

@@ -10,7 +10,8 @@ from virc.core.files import contents
 from virc.core.text import clause
 from virc.reasoning.resize import Grid
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
+"""`model_type` of the models that run in this process."""
 _MOST_BYTES = 64 * 2**20
 
 

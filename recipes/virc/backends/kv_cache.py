@@ -2,13 +2,15 @@
 
 Whatever the next conversation shares with the one held, from its start, stays; the rest is cut off. So a turn
 costs its own tokens, a rejected try costs itself, and samples of one picture share its prefill. Every image
-passes the vision tower once, unless what stands before it changes.
+passes the vision tower once, unless what stands before it changes. A model with recurrent layers can be cut at
+the ends of prompts alone (`recurrent`).
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.backends.chatml import Rendered
+from virc.backends.recurrent import Snapshots
 from virc.core.errors import EngineError
 from virc.reasoning.images import Shown
 from virc.reasoning.resize import Grid, smart_resize
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class CachedModel:
-    """Feeds conversations to a model of the Qwen2-VL families and returns the logits of the next token.
+    """Feeds conversations to a model of one of `checkpoint.FAMILIES` and returns the logits of the next token.
 
     Interrupted at any point it stays right: `_held` never claims more than the cache has.
 
@@ -43,8 +45,14 @@ class CachedModel:
         from transformers import DynamicCache
 
         self._held: tuple[list[int], list[tuple[int, Shown]]] = ([], [])
-        self._cache: Any = DynamicCache()
+        self._snapshots = Snapshots(self.network.config)
+        self._cache: Any = DynamicCache(config=self.network.config if self.recurrent else None)
         self._next_position = 0
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the model has layers whose state cannot be cut."""
+        return bool(self._snapshots.layers)
 
     def image_tokens(self, shown: Shown) -> int:
         """How many ids an image takes."""
@@ -52,7 +60,7 @@ class CachedModel:
         return width * height // self.grid.factor**2
 
     def read(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
-        """Feed what is new of a conversation, at least its last id.
+        """Feed what is new of a conversation, at least its last id unless the logits after it are kept.
 
         Args:
             conversation: ids and image places; `image_tokens` gives the number of ids of each image.
@@ -65,11 +73,14 @@ class CachedModel:
             EngineError: the model failed or ran out of memory; the conversation is forgotten.
         """
         placed = [(span.start, images[span.index]) for span in conversation.images]
-        keep = min(self._shared(conversation.ids, placed), len(conversation.ids) - 1)
-        self._cut(keep)
+        whole, shared = len(conversation.ids), self._shared(conversation.ids, placed)
         positions = self._positions(conversation, images)
-        new = [shown for start, shown in placed if start >= keep]
-        logits = self._forward(conversation.ids[keep:], positions[..., keep:], new)
+        logits = self._snapshots.logits(whole) if shared == whole else None
+        keep = self._cut(shared if logits is not None else min(shared, whole - 1))
+        if logits is None:
+            new = [shown for start, shown in placed if start >= keep]
+            logits = self._forward(conversation.ids[keep:], positions[..., keep:], new)
+            self._snapshots.keep(self._cache, logits)
         self._held = (list(conversation.ids), placed)
         self._next_position = int(positions.max()) + 1
         return logits
@@ -94,14 +105,21 @@ class CachedModel:
                 return start
         return keep
 
-    def _cut(self, keep: int) -> None:
-        """Drop all but the first `keep` ids, layer by layer: an interrupt may have left them uneven."""
+    def _cut(self, keep: int) -> int:
+        """Drop all but the first `keep` ids, layer by layer: an interrupt may have left them uneven.
+
+        Returns how many are kept: fewer where a recurrent layer had to go back further.
+        """
+        keep = self._snapshots.cut(self._cache, keep)
         held_ids, held_images = self._held
         self._held = (held_ids[:keep], [(start, shown) for start, shown in held_images if start < keep])
         if keep == 0:
             self.clear()
-        for layer in self._cache.layers:
-            layer.keys, layer.values = layer.keys[..., :keep, :], layer.values[..., :keep, :]
+            return 0
+        for number, layer in enumerate(self._cache.layers):
+            if number not in self._snapshots.layers:
+                layer.keys, layer.values = layer.keys[..., :keep, :], layer.values[..., :keep, :]
+        return keep
 
     def _positions(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
         """The model's own rotary positions of the whole conversation, shape (3, 1, ids)."""
@@ -120,7 +138,8 @@ class CachedModel:
     def _forward(self, ids: list[int], positions: "torch.Tensor", new: Sequence[Shown]) -> "torch.Tensor":
         import torch
 
-        device = self.network.device
+        device, end = self.network.device, len(self._held[0]) + len(ids)
+        self._snapshots.at = None  # until all layers have read the ids
         try:
             with torch.inference_mode():
                 kept = {"past_key_values": self._cache, "use_cache": True, "logits_to_keep": 1}
@@ -129,6 +148,7 @@ class CachedModel:
         except RuntimeError as error:
             self.clear()
             raise failed(error, len(ids), "lower --max-pixels") from error
+        self._snapshots.at = end
         self.tokens_fed += len(ids)
         self.vision_encodings += len(new)
         logits: torch.Tensor = output.logits[0, -1]

@@ -1,6 +1,7 @@
-"""A Qwen2-VL, Qwen2.5-VL or Qwen3-VL model in this process, by transformers, without torchvision."""
+"""A model of the families Qwen2-VL to Qwen3.5 in this process, by transformers, without torchvision."""
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from virc.backends import checkpoint, devices, lora
 from virc.backends.batched import Batch
-from virc.backends.chatml import CONTROLS, Rendered, render
+from virc.backends.chatml import CONTROLS, Rendered, encode, render
 from virc.backends.interface import OnText, Sampling
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _DTYPES = ("float32", "bfloat16", "float16")
 _SMALL = 500_000_000
 _END = "<|im_end|>"
+_OPENED = re.compile(r"<\|im_start\|>assistant\n(<think>\n(?:\n</think>\n\n)?)\Z")
 _NEVER_SAID = (*(name for name in CONTROLS if name != _END), "<|vision_pad|>", "<|video_pad|>")
 
 
@@ -37,6 +39,9 @@ class LocalBackend:
 
     One conversation's KV cache is kept between calls (`CachedModel`). Calls from several threads take turns, unless
     they are to be drawn together.
+
+    Args:
+        opening: ids that every reply begins with.
 
     Attributes:
         model: name of the model's folder, or of its adapter's.
@@ -54,7 +59,9 @@ class LocalBackend:
         cached: CachedModel,
         warnings: tuple[str, ...] = (),
         context: int | None = None,
+        opening: Sequence[int] = (),
     ) -> None:
+        self._opening = list(opening)
         self.model, self.grid, self.cached, self.warnings = model, cached.grid, cached, warnings
         self.device = str(cached.network.device)
         self._tokenizer = tokenizer
@@ -76,7 +83,8 @@ class LocalBackend:
             seconds: not heeded, since a step of the network cannot be left.
 
         Returns:
-            The text, its ids without the end of turn, and the counts (the end of turn is a completion token).
+            The text and its ids, with the opening and without the end of turn, and the counts: the opening is part of
+            the prompt, the end of turn a completion token.
 
         Raises:
             TooLongError: the conversation is longer than the model takes.
@@ -84,28 +92,36 @@ class LocalBackend:
         """
         with self._model() as cached:
             conversation = self._render(ask.messages, ask.images)
-            if len(conversation.ids) >= self.context:
+            prompt_tokens = len(conversation.ids) + len(self._opening)
+            if prompt_tokens >= self.context:
                 raise TooLongError(
-                    f"the conversation has {len(conversation.ids)} tokens, the model takes {self.context}",
+                    f"the conversation has {prompt_tokens} tokens, the model takes {self.context}",
                     hint="lower --max-pixels or --max-turns",
                 )
             text = Text(self._tokenizer, on_text, ask.stop)
+            for token in self._opening:
+                text.add(token)
             ids, ended = self._draw(cached, conversation, ask.images, sampling, text)
             return Reply(
                 text.finish(),
-                tuple(ids),
+                (*self._opening, *ids),
                 "stop" if ended or text.stopped else "length",
-                prompt_tokens=len(conversation.ids),
+                prompt_tokens=prompt_tokens,
                 completion_tokens=len(ids) + ended,
             )
 
-    def draw_together(self) -> None:
+    def draw_together(self) -> bool:
         """From now on, draw the replies that several threads ask for in one batch; each thread's conversation is kept.
 
         All of them take memory at a time, each as much as the longest. Texts are those of one at a time, as far as
         float32 rounds alike.
+
+        Returns:
+            False where the model has recurrent layers, which a batch cannot hold: it still draws one at a time.
         """
-        self._batch = self._batch or Batch(self.cached)
+        if not self.cached.recurrent:
+            self._batch = self._batch or Batch(self.cached)
+        return not self.cached.recurrent
 
     def estimate(self, image_tokens: int) -> tuple[float, float]:
         """Time this machine on a small image and a few tokens, beside the conversation held.
@@ -150,16 +166,24 @@ class LocalBackend:
         """Ids drawn, and whether the turn ended by itself. An id is fed when the one after it is wanted."""
         generator = seeded(sampling.seed)
         ids: list[int] = []
-        most = min(sampling.max_tokens, self.context - len(conversation.ids))
+        prompt = [*conversation.ids, *self._opening]
+        most = min(sampling.max_tokens, self.context - len(prompt))
         while len(ids) < most and not text.stopped:
-            logits = cached.append(ids[-1]) if ids else cached.read(conversation, images)
-            logits = penalised(logits, [*conversation.ids, *ids], sampling.repetition_penalty)
+            logits = cached.append(ids[-1]) if ids else self._read(cached, conversation, images)
+            logits = penalised(logits, [*prompt, *ids], sampling.repetition_penalty)
             token = pick(logits.index_fill(0, self._never.to(logits.device), float("-inf")), sampling, generator)
             if token in self._ends:
                 return ids, True
             ids.append(token)
             text.add(token)
         return ids, False
+
+    def _read(self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
+        """Logits of the first id to draw. The opening is read by itself: a later prompt may not hold it."""
+        logits = cached.read(conversation, images)
+        for token in self._opening:
+            logits = cached.append(token)
+        return logits
 
     def _time(self, probe: CachedModel, side: int) -> tuple[int, float, float]:
         """Ids read, seconds to read them, seconds a token drawn."""
@@ -183,6 +207,7 @@ def load(
     max_pixels: int | None = None,
     adapter: Path | None = None,
     context: int | None = None,
+    stock: bool = False,
 ) -> LocalBackend:
     """Load a model from a folder with `config.json`, safetensors weights and `tokenizer.json`.
 
@@ -194,6 +219,7 @@ def load(
         max_pixels: lowers the model's own limit on an image's area, in pixels.
         adapter: folder of a LoRA adapter, which is added to the weights.
         context: lowers the model's own limit on a conversation, in tokens.
+        stock: a reply begins as in the model's chat template, which may open a thought or skip it.
 
     Raises:
         SetupError: torch or transformers is missing, the device does not work, or the model is larger than
@@ -218,7 +244,23 @@ def load(
     tokenizer, processor, network = _load(folder, settings, number, where, adapter)
     cached = CachedModel(network, processor, grid)
     name = (adapter or folder).resolve().name
-    return LocalBackend(name, tokenizer, cached, (warning,) if warning else (), context)
+    opening = thought_opening(tokenizer) if stock else ()
+    return LocalBackend(name, tokenizer, cached, (warning,) if warning else (), context, opening)
+
+
+def thought_opening(tokenizer: Any) -> list[int]:
+    """Ids that a thinking model's chat template puts behind the header of a reply, such as those of `<think>`.
+
+    Transformers renders the template in a sandbox. A template that fails opens nothing.
+    """
+    try:
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": "x"}], tokenize=False, add_generation_prompt=True
+        )
+    except Exception:  # no template, or one that raises whatever it likes
+        return []
+    found = _OPENED.search(str(text))
+    return encode(tokenizer, found[1]) if found else []
 
 
 def _load(

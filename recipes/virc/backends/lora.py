@@ -23,7 +23,7 @@ _SINCE_4_52 = (
     (re.compile(r"^model\.(?!language_model\.|visual\.)"), "model.language_model."),
     (re.compile(r"^visual\."), "model.visual."),
 )
-"""How the networks of all three families are called since transformers 4.52, by their former names."""
+"""How the networks are called since transformers 4.52, by their former names."""
 
 
 def check(folder: Path) -> int:

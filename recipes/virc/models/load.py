@@ -81,7 +81,8 @@ class Opened(msgspec.Struct, frozen=True):
         embedded: whether it is a model inside the package.
         estimate: on a CPU, seconds to read that many image tokens and seconds a token drawn.
         at_once: problems at a time, where no number is chosen.
-        together: has a model in this process draw the replies of several threads in one batch; None on an endpoint.
+        together: has a model in this process draw the replies of several threads in one batch, and returns whether it
+            can; None on an endpoint.
         answers: asks whether the endpoint can be reached now; None in this process.
         context: longest conversation in tokens, where an endpoint tells it.
         why: where the chat protocol is from, one clause.
@@ -96,7 +97,7 @@ class Opened(msgspec.Struct, frozen=True):
     embedded: bool = False
     estimate: Callable[[int], tuple[float, float]] | None = None
     at_once: int = 1
-    together: Callable[[], None] | None = None
+    together: Callable[[], bool] | None = None
     answers: Callable[[], bool] | None = None
     context: int | None = None
     why: str = ""
@@ -320,7 +321,8 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
     spoken = spoken_here(weights, choice)  # before the weights: it fails in no time
     from virc.backends.local import load
 
-    backend = load(weights.folder, choice.device, max_pixels=choice.max_pixels, adapter=weights.adapter)
+    stock = spoken.chat_protocol.protocol.reading == "lenient"
+    backend = load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock)
     embedded = models.is_embedded(weights.folder) and weights.adapter is None
     warnings = backend.warnings + spoken.warnings
     if embedded and choice.model is None:

@@ -364,7 +364,9 @@ def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend":
     config, weights = plan.config, plan.weights
     assert weights
     dtype = None if config.dtype == "auto" else config.dtype
-    backend = load(weights.folder, config.device, dtype, adapter=weights.adapter, context=config.max_model_len)
+    stock = msgspec.json.decode(plan.published).get("virc_protocol", {}).get("reading", "lenient") == "lenient"
+    limits = {"context": config.max_model_len, "stock": stock}
+    backend = load(weights.folder, config.device, dtype, adapter=weights.adapter, **limits)
     for warning in backend.warnings:
         report.warn(warning)
     white = show(Image.new("RGB", (56, 56), "white"), backend.grid)
@@ -405,9 +407,10 @@ def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: R
         assert plan.name
         spoken = opened.spoken_here(plan.weights, request.choice())
         backend = _loaded(plan, report)
-        if agent.concurrency and agent.concurrency > 1:
-            backend.draw_together()
         at_once = agent.concurrency or 1
+        if at_once > 1 and not backend.draw_together():
+            report.warn(f"{plan.name} cannot draw replies in one batch: problems are solved one at a time")
+            at_once = 1
         return Opened(plan.name, backend, spoken.chat_protocol, at_once=at_once, context=backend.context)
     where = {"model": request.model, "endpoint": agent.endpoint, "api_key": agent.key}
     if plan.behind:

@@ -66,18 +66,18 @@ def solve_batch(
     rows: Iterable[Row],
     claims: Claims,
     on_row: Callable[[RowDone], None],
-    on_wait: Callable[[str], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Solve every row that is not among `claims`.
 
     Args:
         on_row: gets every row when it is done, one at a time; a row in work when the batch ends is not reported.
-        on_wait: called when the endpoint has gone away, and is waited for.
+        note: gets a sentence when the endpoint has gone away and is waited for, or rows are solved one at a time.
 
     Raises:
         VircError: traces cannot be written, or the endpoint stays away or failed row after row.
     """
-    workers = workers_for(config.at_once, opened)
+    workers = workers_for(config.at_once, opened, note)
     if config.traces:
         try:  # before the model is paid for
             config.traces.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def solve_batch(
     def work(row: Row, on_event: OnEvent) -> RowDone:
         return _solve_row(config, opened, row, on_event)
 
-    through(rows, claims, work, on_row, workers, outage_of(opened, on_wait))
+    through(rows, claims, work, on_row, workers, outage_of(opened, note))
 
 
 def through(
@@ -142,11 +142,12 @@ def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
     return Outage(opened.answers, say) if opened.answers else None
 
 
-def workers_for(at_once: int | None, opened: Opened) -> int:
-    """How many rows are in work at a time: `at_once`, else as many as suit the model."""
+def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]) -> int:
+    """How many rows are in work at a time: `at_once`, else as many as suit the model; 1 where it cannot do more."""
     workers = at_once or opened.at_once
-    if workers > 1 and opened.together:
-        opened.together()
+    if workers > 1 and opened.together and not opened.together():
+        note(f"{opened.name} has layers that keep a state instead of keys and values: rows are answered one at a time")
+        return 1
     return workers
 
 

@@ -141,7 +141,7 @@ def sample(
     rows: Iterable[Row],
     claims: Claims,
     on_row: Callable[[RowDone], None],
-    on_wait: Callable[[str], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Roll out every problem that is still to be done.
 
@@ -150,7 +150,7 @@ def sample(
         on_row: called with every problem when it is done, one at a time: its fields are `line`, `rollouts`, `right`,
             `pass_rate`, `ended` (how many rollouts ended in which way), `answers` and `kept` (rows of the
             trajectories format, whose images are in location).
-        on_wait: called when the endpoint is unreachable and is waited for.
+        note: gets a sentence when the endpoint is unreachable and is waited for, or rows are done one at a time.
 
     Raises:
         NetworkError: the endpoint became unreachable and stayed so.
@@ -160,8 +160,8 @@ def sample(
     def work(row: Row, on_event: OnEvent) -> RowDone:
         return RowDone(row, _sampled(config, opened, row, on_event))
 
-    workers = workers_for(config.batch.at_once, opened)
-    through(rows, claims, work, on_row, workers, outage_of(opened, on_wait))
+    workers = workers_for(config.batch.at_once, opened, note)
+    through(rows, claims, work, on_row, workers, outage_of(opened, note))
 
 
 def sampling_facts(known: Fields, keep: int) -> Fields:

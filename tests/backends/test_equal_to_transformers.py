@@ -1,0 +1,202 @@
+"""Prompts and logits of the families with experts or recurrent layers are those of transformers' own classes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_kv_cache import RECURRENT, TOLERANCE, picture
+
+from virc.backends.interface import Sampling
+from virc.backends.local import LocalBackend, load
+from virc.reasoning.images import Shown, show
+from virc.reasoning.session import Ask, Message, Reply
+
+pytestmark = pytest.mark.integration
+
+NEW = pytest.mark.parametrize("family", ["qwen3_vl_moe", *RECURRENT])
+HYBRID = pytest.mark.parametrize("family", RECURRENT)
+BOXES = ((20, 30, 110, 100), (0, 0, 150, 31), (140, 60, 230, 150))
+FIRST, AGAIN = (Sampling(temperature=1.0, seed=seed, max_tokens=10) for seed in (1, 2))
+
+
+class Whole:
+    """The processor and the model of a folder as transformers has them, without a cache."""
+
+    def __init__(self, folder: Path, backend: LocalBackend) -> None:
+        import transformers
+        from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
+
+        class Processor(Qwen3VLProcessor):  # its part for videos needs torchvision
+            def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+                if argument_name != "video_processor":
+                    return super().check_argument_for_proper_class(argument_name, argument)
+                return None
+
+        words = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+        images = type(backend.cached.processor).from_pretrained(folder)
+        make: Any = Processor
+        self.processor = make(images, words, None, chat_template=words.chat_template)
+        self.model: Any = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
+
+    def inputs(self, ask: Ask) -> Any:
+        """What the processor makes of a conversation; it counts the images' ids and cuts patches by itself."""
+        talk = [
+            {
+                "role": message.role,
+                "content": [{"type": "image", "image": ask.images[index].pixels} for index in message.images]
+                + [{"type": "text", "text": message.text}],
+            }
+            for message in ask.messages
+        ]
+        given = {"tokenize": True, "return_dict": True, "return_tensors": "pt", "add_generation_prompt": True}
+        return self.processor.apply_chat_template(talk, **given)
+
+    def logits(self, inputs: Any, said: Sequence[int]) -> Any:
+        """Logits after every id of the inputs and of what was said then, shape (ids, vocabulary)."""
+        import torch
+
+        ids = torch.cat([inputs["input_ids"], torch.tensor([said], dtype=torch.long)], 1)
+        kinds = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(said)))
+        patches = {name: inputs[name] for name in ("pixel_values", "image_grid_thw")}
+        with torch.inference_mode():
+            return self.model(input_ids=ids, mm_token_type_ids=kinds, **patches).logits[0]
+
+
+def recorded(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Gets the logits of every step the backend takes."""
+    seen: list[Any] = []
+
+    def record(step: Callable[..., Any]) -> Callable[..., Any]:
+        def taken(*given: Any) -> Any:
+            seen.append(step(*given))
+            return seen[-1]
+
+        return taken
+
+    for name in ("read", "append"):
+        monkeypatch.setattr(backend.cached, name, record(getattr(backend.cached, name)))
+    return seen
+
+
+def pictures(backend: LocalBackend) -> list[Shown]:
+    """A picture and three crops of it."""
+    whole = picture((230, 170))
+    return [show(each, backend.grid) for each in (whole, *(whole.crop(box) for box in BOXES))]
+
+
+def problem(backend: LocalBackend, draw: Callable[[Ask, int], Message]) -> Iterator[Ask]:
+    """The asks of a problem of four turns with a crop at each but the first; `draw` makes the turn after each."""
+    images = pictures(backend)
+    messages = [Message("system", "You look closer."), Message("user", "What is it?", (0,))]
+    for turn in range(4):
+        ask = Ask(messages, images[: turn + 1])
+        yield ask
+        messages = [*messages, draw(ask, turn), Message("user", "Go on.", (turn + 1,))]
+
+
+@NEW
+def test_prompts_and_logits_are_those_of_processor_and_model(
+    tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    import torch
+
+    backend = load(tiny(family), device="cpu", stock=True)
+    whole = Whole(tiny(family), backend)
+    assert 1e6 < whole.model.num_parameters() < 2e6
+    seen = recorded(backend, monkeypatch)
+    compared: list[Any] = []
+
+    def draw(ask: Ask, turn: int) -> Message:
+        for sampling in (FIRST, AGAIN) if turn in (1, 2) else (FIRST,):  # the first try is rejected
+            seen.clear()
+            reply = backend.reply(ask, sampling)
+            inputs = whole.inputs(ask)
+            prompt, said = inputs["input_ids"][0].tolist(), reply.token_ids or ()
+            header, drawn = len(prompt) - len(backend._opening), said[len(backend._opening) :]
+            read = header + len(seen) - 1  # the last id is read where the turn ends with the one after it
+            assert backend.cached._held[0] == [*prompt, *drawn][:read]
+            assert said == (*prompt[header:], *drawn)
+            assert len(seen) == len(said) + (reply.finish == "stop")
+            expected = whole.logits(inputs, drawn)[header - 1 : read]
+            torch.testing.assert_close(torch.stack(seen), expected, atol=TOLERANCE[family], rtol=0)
+            compared.extend(seen)
+        return Message("assistant", f"I cut out part {turn}.")  # as a stock model gets its reply back
+
+    for _ in problem(backend, draw):
+        pass
+    spread = torch.stack(compared).std(0).mean()
+    assert spread > 100 * TOLERANCE[family]  # what was said and shown before changes every logit by far more
+
+
+@NEW
+def test_a_rejected_try_costs_itself_and_samples_their_own_ids(tiny: Callable[..., Path], family: str) -> None:
+    backend = load(tiny(family), device="cpu", stock=True)
+    cached, opening = backend.cached, len(backend._opening)
+    again = 0 if cached.recurrent else 1  # a prompt whose end is kept is not read at all
+
+    def fed(ask: Ask, sampling: Sampling) -> tuple[Reply, int]:
+        before = cached.tokens_fed
+        return backend.reply(ask, sampling), cached.tokens_fed - before
+
+    def draw(ask: Ask, turn: int) -> Message:
+        reply, _ = fed(ask, FIRST)
+        if turn == 2:
+            rejected, (reply, cost) = reply, fed(ask, AGAIN)
+            assert rejected.token_ids != reply.token_ids
+            assert cost == again + len(reply.token_ids or ()) - 1
+        return Message("assistant", reply.text, token_ids=reply.token_ids)
+
+    first, *_, last = problem(backend, draw)
+    prompt = len(backend._render(last.messages, last.images).ids)
+    drawn = opening + 9  # the last id is not read: nobody asks for what comes after it
+    assert cached.tokens_fed == prompt + drawn + again + drawn  # twice: of the last reply and of the rejected try
+    assert cached.vision_encodings == 4
+    _, cost = fed(first, AGAIN)  # another sample
+    assert cost == again + drawn
+    assert cached.vision_encodings == 4
+
+
+@HYBRID
+def test_a_reply_that_comes_back_without_its_thought_is_read_again_alone(
+    tiny: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    import torch
+
+    backend = load(tiny(family), device="cpu", stock=True)
+    whole, images = Whole(tiny(family), backend), pictures(backend)
+    first = Ask([Message("user", "What is it?", (0,))], images[:1])
+    backend.reply(first, FIRST)
+    asked = len(backend._render(first.messages, first.images).ids)
+    second = Ask([*first.messages, Message("assistant", "crop"), Message("user", "Go on.", (1,))], images[:2])
+    seen, before = recorded(backend, monkeypatch), backend.cached.tokens_fed
+    backend.reply(second, Sampling(max_tokens=1))
+    inputs = whole.inputs(second)
+    assert backend.cached.tokens_fed - before == inputs["input_ids"].shape[1] - asked
+    expected = whole.logits(inputs, ())[-len(seen) :]
+    torch.testing.assert_close(torch.stack(seen), expected, atol=TOLERANCE[family], rtol=0)
+
+
+@HYBRID
+def test_another_question_about_the_same_picture_is_read_anew(tiny: Callable[..., Path], family: str) -> None:
+    import torch
+
+    backend = load(tiny(family), device="cpu")
+    whole, images = Whole(tiny(family), backend), pictures(backend)[:1]
+    asks = [Ask([Message("user", text, (0,))], images) for text in ("What is 1?", "What is 2?")]
+    assert len({len(backend._render(ask.messages, ask.images).ids) for ask in asks}) == 1
+    for ask in (*asks, asks[0]):
+        conversation = backend._render(ask.messages, ask.images)
+        logits, ids = backend.cached.read(conversation, ask.images), len(conversation.ids)
+        backend.cached.append(30)
+        expected = whole.logits(whole.inputs(ask), ())[ids - 1]
+        torch.testing.assert_close(logits, expected, atol=TOLERANCE[family], rtol=0)
+
+
+@HYBRID
+def test_a_model_with_recurrent_layers_says_that_it_draws_one_at_a_time(tiny: Callable[..., Path], family: str) -> None:
+    backend = load(tiny(family), device="cpu")
+    ask = Ask([Message("user", "What is it?", (0,))], pictures(backend)[:1])
+    reply = backend.reply(ask, FIRST)
+    assert backend.draw_together() is False
+    assert backend.reply(ask, FIRST) == reply
