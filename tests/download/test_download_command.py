@@ -15,6 +15,7 @@ from hub_server import Hub, Repo, drop, slow, status, wrong
 from support import crux
 from support.called import virc
 
+from virc.backends import checkpoint
 from virc.core.files import HIDDEN
 from virc.download.hub import fetching, ranged, record
 from virc.reasoning.protocol import FILE_NAME
@@ -91,6 +92,39 @@ def test_nobody_to_ask_needs_yes_but_for_what_is_named(server: Hub) -> None:
 def test_the_embedded_system_lacks_nothing(server: Hub) -> None:
     done = virc("download", "--system", "tiny")
     assert (done.code, "nothing is missing" in done.err, server.requests) == (0, True, [])
+
+
+@pytest.mark.parametrize("words", [("--dry-run",), ()])
+def test_a_model_that_does_not_run_here_is_named_before_it_is_fetched(server: Hub, words: tuple[str, ...]) -> None:
+    other = {**model(), "config.json": b'{"model_type": "internvl_chat"}'}
+    server.put("someone/Other-8B", other)
+    done = virc("download", "someone/Other-8B", *words)
+    assert done.code == 0, done.err
+    first, hint = done.err.splitlines()[:2]
+    assert first.startswith(
+        "warning: someone/Other-8B is a model of type 'internvl_chat', which does not run in this process: "
+    )
+    assert all(kind in first for kind in checkpoint.FAMILIES)
+    assert "virc serve models/Other-8B" in hint
+    assert "--endpoint URL" in hint
+    assert Path("models/Other-8B").exists() is not bool(words)
+    fetched = [request.path.rpartition("/")[2] for request in server.asked() if "/resolve/" in request.path]
+    assert fetched[0] == "config.json"
+    assert words or held(Path("models/Other-8B")) == other
+    assert "does not run" not in virc("download", "someone/Other-8B").err or words  # it is there
+
+
+@pytest.mark.parametrize("config", [CONFIG, b"{", b"{}", b'{"model_type": null}'])
+def test_a_model_that_runs_here_or_says_nothing_is_fetched_without_a_word(server: Hub, config: bytes) -> None:
+    server.put("someone/Other-8B", {**model(), "config.json": config})
+    done = virc("download", "someone/Other-8B", "--dry-run")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_a_judge_is_served_by_another_process_anyway(server: Hub) -> None:
+    server.put("Qwen/Qwen2.5-7B-Instruct", {**model(), "config.json": b'{"model_type": "qwen2"}'})
+    done = virc("download", "judge-7b", "--dry-run")
+    assert (done.code, done.err) == (0, "")
 
 
 def test_a_dry_run_prints_the_table_and_fetches_nothing(server: Hub) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from support.called import virc
 from support.servers import Body, image_bytes, images_of, serve, turn_of
 
+from virc.backends import checkpoint
 from virc.core.errors import ConfigError
 from virc.families import registry as families
 from virc.models import registry as models
@@ -21,6 +22,8 @@ from virc.reasoning.messages import ToolText
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Reply, Session
 from virc.tools.registry import known
+
+ROOT = Path(__file__).parents[2]
 
 # Names as servers, hubs and file folders have them.
 NAMES = {
@@ -157,6 +160,26 @@ def test_a_stock_model_in_a_folder_is_asked_as_its_family(tmp_path: Path) -> Non
     assert "config.json" in spoken.why
     assert spoken_here(weights, Choice(family="glm-4v")).family == "glm-4v"
     assert spoken_here(weights, Choice(protocol="default")).chat_protocol.protocol.reading == "strict"
+
+
+@pytest.mark.parametrize("kind", ["internvl_chat", "glm4v", "gemma3", "llava_onevision"])
+def test_a_folder_of_another_architecture_is_one_sentence(image: Path, tmp_path: Path, kind: str) -> None:
+    folder = folder_of(tmp_path, kind)
+    done = virc("solve", "--model", folder, image, "What is it?")
+    assert (done.code, done.out) == (3, "")
+    *_, error, hint = done.err.splitlines()
+    assert error.startswith(f"error: {folder} is a model of type {kind!r}, which does not run in this process: ")
+    assert error.endswith("and qwen3_5_moe do")
+    assert hint == f"hint: serve it with vLLM (virc serve {folder}) or another server, and use --endpoint URL"
+
+
+def test_readme_and_docs_name_all_families_that_run_in_this_process() -> None:
+    here = [family for family in families.discover().values() if set(family.model_types) & set(checkpoint.FAMILIES)]
+    assert sum(len(family.model_types) for family in here) == len(checkpoint.FAMILIES)
+    for page in ("README.md", "docs/solve.md"):
+        rows = (ROOT / page).read_text().lower().splitlines()
+        row = next(row for row in rows if "virc config set model folder" in row)
+        assert [family.name for family in here if family.name not in row] == [], page
 
 
 @pytest.fixture

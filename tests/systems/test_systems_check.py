@@ -1,5 +1,6 @@
 """`virc systems check`: all faults of a system's YAML, each with its line, and none where there is none."""
 
+import json
 import re
 from pathlib import Path
 
@@ -26,6 +27,38 @@ def faults_of(folder: Path, text: str) -> list[tuple[int, str, str | None]]:
 @pytest.mark.parametrize("file", sorted(PACKAGE.glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_systems_of_this_package_have_no_fault(file: Path) -> None:
     assert check(file) == []
+
+
+def test_a_base_that_does_not_run_in_this_process_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    system = tmp_path / "s.yaml"
+    for base, type_of_it in (
+        ("OpenGVLab/InternVL3-8B", "internvl_chat"),
+        ("google/gemma-3-4b-it", "gemma3"),
+        ("zai-org/GLM-4.1V-9B", "glm4v"),
+        ("Qwen/Qwen3.5-9B", None),
+        ("Qwen/Qwen3-VL-30B-A3B-Instruct", None),
+        ("someone/what", None),
+    ):
+        system.write_text(STAGE.replace("base: b", f"base: {base}") + SMALL + "}")
+        done = virc("systems", "check", system)
+        warned = f"warning: the base {base} is a model of type {type_of_it!r}, which does not run in this process"
+        assert (done.code, "warning" in done.err, warned in done.err) == (0, bool(type_of_it), bool(type_of_it))
+        assert ("--endpoint URL" in done.err) == bool(type_of_it)
+
+
+def test_the_type_of_a_base_is_that_of_its_files_where_they_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    system, config = tmp_path / "s.yaml", tmp_path / "models" / "Mine-VL" / "config.json"
+    config.parent.mkdir(parents=True)
+    system.write_text(STAGE.replace("base: b", "base: Mine-VL") + SMALL + "}\nmodels: {M: {hub: someone/InternVL3-1B}}")
+    for kind in ("llava_onevision", "qwen3_5"):
+        config.write_text(json.dumps({"model_type": kind}))
+        err = virc("systems", "check", system).err
+        assert ("the base Mine-VL is a model of type 'llava_onevision'" in err) == (kind == "llava_onevision")
+        assert "the released model someone/InternVL3-1B is a model of type 'internvl_chat'" in err
 
 
 def test_all_faults_are_listed_by_line(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from virc.core.errors import ConfigError
 from virc.core.files import contents
-from virc.core.text import clause
+from virc.core.text import clause, plain
 from virc.reasoning.resize import Grid
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
@@ -25,15 +26,30 @@ def check(folder: Path) -> None:
         raise ConfigError(f"no model folder {folder}")
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{folder} is no model: it has no config.json")
-    family = model_type(folder)
-    if family not in FAMILIES:
-        raise ConfigError(
-            f"{folder} is a model of type {family!r}; supported in-process: {', '.join(FAMILIES)}",
-            hint="serve it, and use --endpoint URL",
-        )
+    refused = elsewhere(str(folder), model_type(folder))
+    if refused:
+        raise refused
     for name in ("tokenizer.json", *_weights(folder)):
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} is incomplete: {name} is missing")
+
+
+def elsewhere(name: str, kind: object, folder: str | None = None) -> ConfigError | None:
+    """What to say of a model of another type than those that run in this process; None where it runs.
+
+    Args:
+        name: what the model is called.
+        kind: its `model_type`, from a file of any origin.
+        folder: where it is or will be; None: `name`.
+    """
+    if kind in FAMILIES:
+        return None
+    *others, last = FAMILIES
+    return ConfigError(
+        f"{name} is a model of type {plain(str(kind), 60)!r}, which does not run in this process: "
+        f"{', '.join(others)} and {last} do",
+        f"serve it with vLLM (virc serve {shlex.quote(folder or name)}) or another server, and use --endpoint URL",
+    )
 
 
 def model_type(folder: Path) -> object:

@@ -7,14 +7,17 @@ import difflib
 import fnmatch
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError, SetupError
+from virc.backends import checkpoint
+from virc.core.errors import ConfigError, DataError, SetupError, VircError
 from virc.core.events import Reporter
 from virc.core.files import IN_THE_WAY, contents, is_file
 from virc.core.text import duration, plain, sized
@@ -28,11 +31,13 @@ from virc.download.hub.repository import File, Listing
 from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
 from virc.download.wanted import DownloadRequest
+from virc.families import registry as families
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
 
 _SPARE = 2**30  # bytes of the disk that stay free
 _MOST_INDEX = 16 * 2**20  # bytes
+_CONFIG, _MOST_CONFIG = "config.json", 2**20  # bytes
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -159,6 +164,28 @@ def check_room(items: Iterable[Item], stream: bool = False) -> None:
                 f"{places[disk]} has {sized(free)} free, and {sized(count + _SPARE)} are needed",
                 "make room, choose another disk with --to, or less with --include",
             )
+
+
+def elsewhere(item: Item) -> ConfigError | None:
+    """What to say of a model that is to come and does not run in this process; None of anything else.
+
+    Where its name does not say that it runs, its config.json is fetched, into a folder that is removed; what goes
+    wrong then shows when all is fetched.
+    """
+    from virc.download.hub.small import fetch_small
+
+    config = next((part.file for part in item.parts if part.file.name == _CONFIG), None)
+    if not config or not item.listing or item.state == "present" or config.size > _MOST_CONFIG:
+        return None
+    named = families.by_name(item.listing.repo.id)
+    is_known = item.want.model is not None if named is None else set(named.model_types) <= set(checkpoint.FAMILIES)
+    if item.listing.repo.kind != "model" or item.want.judge or is_known:
+        return None
+    with tempfile.TemporaryDirectory(prefix="virc-") as folder, suppress(VircError, OSError):
+        fetch_small(item.listing.repo, item.listing.commit, config, Path(folder, _CONFIG), Path(folder))
+        kind = checkpoint.model_type(Path(folder))
+        return checkpoint.elsewhere(item.listing.repo.id, kind, relative(item.folder)) if kind else None
+    return None
 
 
 def free(folder: Path) -> int:

@@ -59,6 +59,7 @@ class DownloadRequest(msgspec.Struct, frozen=True):
         system, model: what its weights are of, for their chat protocol.
         optional: it is only listed; it is fetched when it is named.
         gib: of its weights, where its system's file says.
+        judge: a server runs it.
     """
 
     name: str
@@ -72,6 +73,7 @@ class DownloadRequest(msgspec.Struct, frozen=True):
     model: Model | None = None
     optional: bool = False
     gib: float | None = None
+    judge: bool = False
 
 
 def wanted(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
@@ -218,7 +220,7 @@ def _datasets(config: DownloadConfig, system: System) -> Iterator[DownloadReques
 
 
 def _model(config: DownloadConfig, system: System, short: str, model: Model) -> DownloadRequest:
-    return msgspec.structs.replace(_weights(config, short, model), system=system, model=model)
+    return msgspec.structs.replace(_weights(config, short, model), system=system, model=model, judge=False)
 
 
 def _weights(config: DownloadConfig, name: str, model: Model) -> DownloadRequest:
@@ -226,7 +228,8 @@ def _weights(config: DownloadConfig, name: str, model: Model) -> DownloadRequest
     folder = Path(MODELS) / Path(model.hub or name).name
     repo = Repo(model.hub) if model.hub else None
     known_as = None if config.revision or config.include else name
-    return DownloadRequest(name, folder, repo, config.revision, config.include, known_as=known_as, gib=model.gib)
+    found = DownloadRequest(name, folder, repo, config.revision, config.include, known_as=known_as)
+    return msgspec.structs.replace(found, gib=model.gib, judge=True)
 
 
 def _benchmark(config: DownloadConfig, name: str) -> DownloadRequest:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,17 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from virc.backends import checkpoint
 from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
 from virc.core.text import did_you_mean, plain
+from virc.download import data_files
 from virc.engines.registry import ENGINES
+from virc.families import registry as families
+from virc.models import registry as models
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import words
@@ -52,6 +57,31 @@ def check(path: Path) -> list[Finding]:
         Finding(systems.line_of(fault.path, lines), ".".join(fault.path), fault.message, fault.hint) for fault in found
     ]
     return sorted(dict.fromkeys(findings), key=lambda each: each.line)
+
+
+def elsewhere(path: Path, workspace: Path) -> list[ConfigError]:
+    """What to say of the bases and released models of a system without faults that do not run in this process.
+
+    Their type is that of their config.json, where they are in the workspace, or else follows from their names.
+
+    Raises:
+        ConfigError: the file is none of a system.
+    """
+    system = systems.get(str(path))
+    roles = [(base, f"the base {base}") for base in data_files.bases(system)]
+    roles += [(model.hub, f"the released model {model.hub}") for model in system.models.values() if model.hub]
+    refused = (checkpoint.elsewhere(role, _model_type(name, workspace), name) for name, role in dict(roles).items())
+    return [each for each in refused if each]
+
+
+def _model_type(name: str, workspace: Path) -> object:
+    """The type of a model; one that runs here where it is not known."""
+    unknown = checkpoint.FAMILIES[0]
+    with suppress(ConfigError):
+        return checkpoint.model_type(models.find(name, workspace).folder) or unknown
+    family = families.by_name(Path(name).name)
+    kinds = family.model_types if family else ()
+    return unknown if set(kinds) & set(checkpoint.FAMILIES) else next(iter(kinds), unknown)
 
 
 def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:

@@ -86,6 +86,8 @@ def command(
     )
     items = [download.look(want, Path.cwd()) for want in wanted(config)]
     output.know(**download.fields(items))
+    for refused in filter(None, map(download.elsewhere, items)):
+        output.warn(refused.message, refused.hint)
     if dry_run:
         if as_json:
             output.emit({"schema": "virc.download/1", **download.fields(items), "error": None})

@@ -1,5 +1,6 @@
 """`virc systems check`: what is wrong with a system's YAML, before anything else is there."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,13 +21,15 @@ def command(
 
     Faults are unknown keys, wrong values, and stages and overlays that do not fit together. Nothing is
     started or fetched: weights and rows need not be there. Exit code 3 where there are any.
+
+    Bases and released models that do not run in this process are no faults: a warning says how to use them.
     """
     import msgspec
 
     from virc.core.errors import ConfigError
     from virc.core.files import expanded
     from virc.systems import registry as systems
-    from virc.training.system_check import MOST, check
+    from virc.training.system_check import MOST, check, elsewhere
 
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
     findings = check(file)
@@ -36,6 +39,8 @@ def command(
     if findings:
         count = f"{'at least ' * (len(findings) == MOST)}{len(findings)}"
         raise ConfigError(f"{file} has {count} fault{'s' * (len(findings) > 1)}")
+    for refused in elsewhere(file, Path.cwd()):
+        output.warn(refused.message, refused.hint)
     if as_json:
         output.emit({"schema": "virc.systems.check/1", "file": str(file), "faults": [], "error": None})
     else:

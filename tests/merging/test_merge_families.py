@@ -1,0 +1,48 @@
+"""An adapter on a model with experts or recurrent layers: merged, it is what the two are in this process."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import small_lora
+
+from virc.backends import local
+from virc.engines.merge import adapter as merging
+
+pytestmark = pytest.mark.integration
+
+ADAPTED = ("q_proj.weight", "in_proj_qkv.weight")
+"""Of full attention, and of the layers with a recurrent state."""
+
+
+def logits(network: Any) -> Any:
+    import torch
+
+    with torch.inference_mode():
+        return network(input_ids=torch.arange(20, 60)[None]).logits
+
+
+@pytest.mark.parametrize("family", ["qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"])
+def test_a_merged_model_says_what_base_and_adapter_say(tmp_path: Path, family: str) -> None:
+    import torch
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "backends"))
+    base = importlib.import_module("tiny_factory").build(tmp_path / "base", family)
+    network = local.read_network(base, "auto")
+    factors: dict[str, Any] = {}
+    for name, weight in network.named_parameters():
+        if name.endswith(ADAPTED):
+            key = small_lora.PREFIX + name.removesuffix(".weight")
+            factors[f"{key}.lora_A.weight"] = torch.randn(small_lora.RANK, weight.shape[1]) / 10
+            factors[f"{key}.lora_B.weight"] = torch.randn(len(weight), small_lora.RANK) / 10
+    assert len(factors) == 8
+    adapter = small_lora.write(tmp_path / "lora", factors, base_model_name_or_path=str(base))
+    (tmp_path / "merged").mkdir()
+    merging.merge([str(base), str(adapter), str(tmp_path / "merged")])
+    merged = logits(local.read_network(tmp_path / "merged", "auto"))
+    assert json.loads((tmp_path / "merged" / "config.json").read_bytes())["model_type"] == family
+    assert torch.equal(merged, logits(local.load(base, "cpu", adapter=adapter).cached.network))
+    assert (merged - logits(network)).abs().max() > 0.1
