@@ -74,8 +74,9 @@ def test_small_models_are_loaded_in_float32_unless_told_otherwise(folder: Path) 
         load(folder, device="cpu", dtype="int8")
 
 
-def test_bfloat16_answers(folder: Path) -> None:
-    backend = load(folder, device="cpu", dtype="bfloat16")
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl_moe", "qwen3_5"])
+def test_bfloat16_answers(tiny: Callable[..., Path], family: str) -> None:
+    backend = load(tiny(family), device="cpu", dtype="bfloat16")
     ask = Ask([Message("user", "What?", (0,))], [show(picture((84, 84)), backend.grid)])
     assert len(backend.reply(ask, Sampling(max_tokens=5)).token_ids or ()) == 5
 

@@ -185,6 +185,13 @@ def test_threads_take_turns_and_get_the_replies_they_would_get_alone(backend: Lo
     assert len({reply.text for reply in alone}) == 4
 
 
+def test_a_backend_may_be_closed_twice(tiny: Callable[..., Path]) -> None:
+    backend = load(tiny("qwen3_5"), device="cpu")
+    backend.close()
+    backend.close()
+    assert backend.cached.network is None
+
+
 def test_an_interrupt_while_text_streams_spoils_nothing(backend: LocalBackend) -> None:
     ask = first(backend)
     expected = backend.reply(ask, GREEDY)

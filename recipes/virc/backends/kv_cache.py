@@ -36,6 +36,7 @@ class CachedModel:
 
     def __init__(self, network: Any, processor: Any, grid: Grid) -> None:
         self.network, self.processor, self.grid = network, processor, grid
+        self._config = network.config
         self.tokens_fed = 0
         self.vision_encodings = 0
         self.clear()
@@ -45,8 +46,8 @@ class CachedModel:
         from transformers import DynamicCache
 
         self._held: tuple[list[int], list[tuple[int, Shown]]] = ([], [])
-        self._snapshots = Snapshots(self.network.config)
-        self._cache: Any = DynamicCache(config=self.network.config if self.recurrent else None)
+        self._snapshots = Snapshots(self._config)
+        self._cache: Any = DynamicCache(config=self._config if self.recurrent else None)
         self._next_position = 0
 
     @property
