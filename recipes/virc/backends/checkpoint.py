@@ -29,7 +29,7 @@ def check(folder: Path) -> None:
     refused = elsewhere(str(folder), model_type(folder))
     if refused:
         raise refused
-    for name in ("tokenizer.json", *_weights(folder)):
+    for name in ("tokenizer.json", *weight_files(folder)):
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} is incomplete: {name} is missing")
 
@@ -61,7 +61,7 @@ def model_type(folder: Path) -> object:
     return read_json(folder / "config.json").get("model_type")
 
 
-def _weights(folder: Path) -> list[str]:
+def weight_files(folder: Path) -> list[str]:
     """Names of the safetensors files, as the index lists them."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -86,7 +86,7 @@ def parameters(folder: Path) -> int:
     Raises:
         ConfigError: a file is no safetensors file.
     """
-    return sum(count(folder / name) for name in _weights(folder))
+    return sum(count(folder / name) for name in weight_files(folder))
 
 
 def file_bytes(folder: Path) -> int:
@@ -96,7 +96,7 @@ def file_bytes(folder: Path) -> int:
         ConfigError: one is missing.
     """
     try:
-        return sum((folder / name).stat().st_size for name in _weights(folder))
+        return sum((folder / name).stat().st_size for name in weight_files(folder))
     except OSError as error:
         raise ConfigError(f"{folder} is incomplete: {clause(error)}") from None
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from virc.core.errors import EngineError
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Reply
 
@@ -24,6 +25,10 @@ class Sampling(msgspec.Struct, frozen=True):
     max_tokens: int = 1024
     seed: int | None = None
     repetition_penalty: float = 1.0
+
+
+class TooLongError(EngineError):
+    """A conversation is longer than the model's context."""
 
 
 class Backend(Protocol):

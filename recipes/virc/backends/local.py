@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from virc.backends import checkpoint, devices, lora
 from virc.backends.batched import Batch
 from virc.backends.chatml import CONTROLS, Rendered, encode, render
-from virc.backends.interface import OnText, Sampling
+from virc.backends.interface import OnText, Sampling, TooLongError
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
-from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message, Reply
@@ -28,10 +28,6 @@ _SMALL = 500_000_000
 _END = "<|im_end|>"
 _OPENED = re.compile(r"<\|im_start\|>assistant\n(<think>\n(?:\n</think>\n\n)?)\Z")
 _NEVER_SAID = (*(name for name in CONTROLS if name != _END), "<|vision_pad|>", "<|video_pad|>")
-
-
-class TooLongError(EngineError):
-    """A conversation is longer than the model's context."""
 
 
 class LocalBackend:

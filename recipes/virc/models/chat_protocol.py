@@ -45,8 +45,9 @@ def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
             our chat protocol, and its own is not beside it.
     """
     load_tools(weights.system)
-    beside = None if option else _beside(weights)
-    trained = read_protocol(beside) if beside else None
+    trained = None if option else _inside(weights)
+    beside = None if option or trained else _beside(weights)
+    trained = read_protocol(beside) if beside else trained
     spoken = _spoken(option, trained, weights.system, weights.model)
     if spoken is None and weights.system:
         raise _absent(weights, weights.system)
@@ -217,6 +218,18 @@ def _absent(weights: Weights, system: System) -> ConfigError:
     if named and named.hub and system.protocol_source:
         hint = f"`{download_of(named.hub, system)}` brings it, {hint}"
     return ConfigError(f"no chat protocol for {weights.name}: there is none beside its weights", hint)
+
+
+def _inside(weights: Weights) -> Protocol | None:
+    """The chat protocol in a GGUF file that `virc merge --gguf` wrote."""
+    if weights.gguf is None or weights.gguf.protocol is None:
+        return None
+    try:
+        protocol = msgspec.json.decode(weights.gguf.protocol, type=Protocol)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{weights.gguf.file} holds an unreadable chat protocol: {clause(error)}") from None
+    tools.load(protocol.tools, weights.folder, of_chat_protocol=True)
+    return protocol
 
 
 def _beside(weights: Weights) -> Path | None:

@@ -1,6 +1,7 @@
 """Opens a model: on this machine or at an endpoint, with its chat protocol."""
 
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -23,6 +24,8 @@ from virc.systems.registry import System
 from virc.tools import registry as tools
 
 if TYPE_CHECKING:
+    from virc.backends.llamacpp import LlamaCppBackend
+    from virc.backends.local import LocalBackend
     from virc.backends.openai.backend import OpenAIBackend
 
 DEMONSTRATION = "no model was chosen: tiny, in the package, only shows how it works and is often wrong (README)"
@@ -317,13 +320,14 @@ def _grid_on(
 
 
 def _weights(choice: Choice, workspace: Path) -> Opened:
-    weights = models.find(choice.model, workspace, choice.system)
+    weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
     spoken = spoken_here(weights, choice)  # before the weights: it fails in no time
-    from virc.backends.local import load
-
-    stock = spoken.chat_protocol.protocol.reading == "lenient"
-    backend = load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock)
     embedded = models.is_embedded(weights.folder) and weights.adapter is None
+    backend = (
+        _by_llamacpp(weights, spoken, choice)
+        if _runs_by_llamacpp(weights, choice)
+        else _by_transformers(weights, spoken, choice)
+    )
     warnings = backend.warnings + spoken.warnings
     if embedded and choice.model is None:
         warnings += (DEMONSTRATION,)
@@ -334,11 +338,36 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
         backend.device,
         warnings,
         embedded=embedded,
-        estimate=backend.estimate if backend.device == "cpu" else None,
+        estimate=None if backend.device.startswith(("cuda", "mps")) else backend.estimate,
         together=backend.draw_together,
         why=spoken.why,
         family=spoken.family,
     )
+
+
+def _runs_by_llamacpp(weights: models.Weights, choice: Choice) -> bool:
+    """Whether llama.cpp runs a model: a GGUF file always, a model of the package where no device was chosen for it."""
+    if weights.gguf or weights.adapter or choice.device or not models.is_embedded(weights.folder):
+        return weights.gguf is not None
+    return all(map(find_spec, ("xllamacpp", "gguf")))
+
+
+def _by_llamacpp(weights: models.Weights, spoken: Spoken, choice: Choice) -> "LlamaCppBackend":
+    from virc.backends import llamacpp
+    from virc.backends.gguf import cache
+
+    file = weights.gguf or cache.kept(weights.folder)
+    known = families.discover().get(spoken.family or "", families.UNKNOWN)
+    grid = file.grid or (families.get(choice.family) if choice.family else known).grid
+    device = None if weights.gguf else "cpu"
+    return llamacpp.load(file, choice.device or device, grid.limited(choice.max_pixels))
+
+
+def _by_transformers(weights: models.Weights, spoken: Spoken, choice: Choice) -> "LocalBackend":
+    from virc.backends.local import load
+
+    stock = spoken.chat_protocol.protocol.reading == "lenient"
+    return load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock)
 
 
 def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
@@ -351,13 +380,22 @@ def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
     if choice.protocol or found.origin != "own":
         why = "--protocol" if choice.protocol else f"{found.origin}: beside the weights, or of their system"
         return Spoken(found, why, warnings=_untrained(found, weights.name, choice))
-    kind = model_type(weights.folder)
-    family = families.by_model_type(kind)
-    why = f"by config.json: {kind}"
-    if choice.family or family is None:
-        family, why = _family_of(choice.family, (weights.name,))
+    family, why = _family_here(weights, choice.family)
     found = _with_tools(_stock(family, None), None, choice)
     return Spoken(found, why, family.name, _of_family(family, None, "--endpoint URL"))
+
+
+def _family_here(weights: models.Weights, option: str | None) -> tuple[Family, str]:
+    """The family of a stock model on this machine, and what says so."""
+    if weights.gguf:
+        found, why = _family_of(option, (weights.name, weights.gguf.name))
+        by_type = families.by_model_type(weights.gguf.model_type)
+        return (
+            (by_type, f"by its vision tower: {by_type.name}") if found is families.UNKNOWN and by_type else (found, why)
+        )
+    kind = model_type(weights.folder)
+    family = families.by_model_type(kind)
+    return _family_of(option, (weights.name,)) if option or family is None else (family, f"by config.json: {kind}")
 
 
 def _with_tools(spoken: ChatProtocol, system: System | None, choice: Choice) -> ChatProtocol:

@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 
 from virc.backends import lora_config
+from virc.backends.gguf import model as gguf
+from virc.backends.gguf.model import GGUF
 from virc.core.errors import ConfigError
 from virc.core.files import HIDDEN, MODELS, RECORD, contents, expanded, is_file, is_folder
 from virc.core.text import did_you_mean
@@ -44,6 +46,7 @@ class Weights(msgspec.Struct, frozen=True):
         system, model: what it belongs to, if anything.
         adapter: folder of a LoRA adapter on these weights.
         judge: it was named as a judge of answers, which is spoken to in plain chat and belongs to no system.
+        gguf: the model is this file, for llama.cpp, in that folder.
     """
 
     name: str
@@ -52,9 +55,10 @@ class Weights(msgspec.Struct, frozen=True):
     model: Model | None = None
     adapter: Path | None = None
     judge: bool = False
+    gguf: GGUF | None = None
 
 
-def find(name: str | None, workspace: Path, system: str | System | None = None) -> Weights:
+def find(name: str | None, workspace: Path, system: str | System | None = None, *, with_gguf: bool = False) -> Weights:
     """Find the weights that a name means.
 
     Args:
@@ -62,6 +66,7 @@ def find(name: str | None, workspace: Path, system: str | System | None = None) 
             newest whole checkpoint, or `RUN@STEP`. None: the only model of `system`, else the embedded one.
         workspace: folder with `models/` and `runs/`.
         system: the one the model belongs to, or its name or file, where the model's name does not say so.
+        with_gguf: a GGUF file is a model too; else it is refused, since only llama.cpp reads it.
 
     Raises:
         ConfigError: no such model, or it or the base of an adapter is not on this machine; or the run has saved
@@ -69,10 +74,20 @@ def find(name: str | None, workspace: Path, system: str | System | None = None) 
     """
     family = _system(system)
     name = name or _only_model(family)
+    if name and name.lower().endswith(gguf.SUFFIX):
+        return _gguf(name, family, with_gguf)
     found = _lookup(name, workspace, family)
     if found is None:
         raise _missing(name or EMBEDDED, family, workspace)
     return found if is_file(found.folder / _MODEL) else _on_base(found, workspace)
+
+
+def _gguf(name: str, family: System | None, wanted: bool) -> Weights:
+    if not wanted:
+        raise ConfigError(f"{name} is a GGUF file, which llama.cpp alone reads", "name the folder it was made from")
+    file = gguf.read(expanded(name))
+    system, model = served(file.file.stem, file.name, family)
+    return Weights(file.file.stem, file.file.parent, system, model, gguf=file)
 
 
 def default(system: str | System | None = None) -> str:

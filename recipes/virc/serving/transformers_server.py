@@ -17,7 +17,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from PIL import Image
 from starlette.requests import ClientDisconnect
 
-from virc.backends.local import LocalBackend, TooLongError
+from virc.backends.interface import TooLongError
+from virc.backends.local import LocalBackend
 from virc.core.errors import DataError, VircError
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.resize import Grid, smart_resize

@@ -67,7 +67,7 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct):
     """A streamed chunk, or a whole completion: they differ only in `delta` and `message`."""
 
     choices: list[_Choice] | None = None
@@ -92,7 +92,7 @@ def read_reply(
         if data == b"[DONE]":
             gathered.done = True
             break
-        gathered.add(decoded(data, _Chunk))
+        gathered.add(decoded(data, Chunk))
     return gathered.reply()
 
 
@@ -116,7 +116,7 @@ class Gathered:
         self._finish: str | None = None
         self._usage = _Usage()
 
-    def add(self, chunk: _Chunk) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Take a chunk of a stream, or a whole completion."""
         if chunk.error:
             raise WireError("failed", error_text(chunk.error), broken=True)

@@ -11,8 +11,7 @@ from queue import SimpleQueue
 
 import msgspec
 
-from virc.backends.interface import Backend
-from virc.backends.local import TooLongError
+from virc.backends.interface import Backend, TooLongError
 from virc.core.errors import ConfigError, DataError, VircError
 from virc.core.fetch import Rules
 from virc.core.timeouts import Deadline

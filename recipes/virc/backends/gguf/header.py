@@ -1,0 +1,94 @@
+"""What a GGUF file says of itself, read from its first bytes; nothing of its weights is touched.
+
+The layout is that of ggml's `docs/gguf.md`: a magic number, a version, two counts, then keys with typed values.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from virc.core.errors import ConfigError
+from virc.core.text import clause
+
+_MAGIC, _STRING, _ARRAY = b"GGUF", 8, 9
+_NUMBERS = dict(enumerate(("<B", "<b", "<H", "<h", "<I", "<i", "<f", "<?"))) | {10: "<Q", 11: "<q", 12: "<d"}
+"""Type of a value -> how `struct` reads it."""
+_MOST_KEYS, _MOST_TEXT, _MOST_ITEMS = 100_000, 16 * 2**20, 10_000_000
+
+Value = str | int | float | bool
+
+
+def read(path: Path) -> Mapping[str, Value]:
+    """The keys of a GGUF file whose values are texts or numbers; lists, such as the vocabulary, are passed over.
+
+    Raises:
+        ConfigError: it cannot be read, or is no GGUF file.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != _MAGIC:
+                raise ConfigError(f"{path} is no GGUF file")
+            return dict(_pairs(file))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {clause(error)}") from None
+    except (ValueError, struct.error) as error:
+        raise ConfigError(f"{path} is a damaged GGUF file: {clause(error)}") from None
+
+
+def _pairs(file: BinaryIO) -> Iterator[tuple[str, Value]]:
+    version, _tensors, keys = struct.unpack("<IQQ", _exactly(file, 20))
+    if version not in (2, 3) or keys > _MOST_KEYS:
+        raise ValueError(f"version {version} with {keys} keys")
+    for _ in range(keys):
+        key = _text(file)
+        value = _value(file, *struct.unpack("<I", _exactly(file, 4)))
+        if value is not None:
+            yield key, value
+
+
+def _value(file: BinaryIO, kind: int) -> Value | None:
+    """A value; None of a list, which is passed over."""
+    if kind == _STRING:
+        return _text(file)
+    if kind != _ARRAY:
+        return _number(file, kind)
+    kind, count = struct.unpack("<IQ", _exactly(file, 12))
+    if count > _MOST_ITEMS or kind == _ARRAY:
+        raise ValueError(f"a list of {count} values of type {kind}")
+    if kind != _STRING:
+        file.seek(count * struct.calcsize(_form(kind)), 1)
+        return None
+    for _ in range(count):
+        file.seek(_length(file), 1)
+    return None
+
+
+def _form(kind: int) -> str:
+    if kind not in _NUMBERS:
+        raise ValueError(f"a value of type {kind}")
+    return _NUMBERS[kind]
+
+
+def _number(file: BinaryIO, kind: int) -> Value:
+    form = _form(kind)
+    (value,) = struct.unpack(form, _exactly(file, struct.calcsize(form)))
+    return value  # type: ignore[no-any-return]
+
+
+def _text(file: BinaryIO) -> str:
+    return _exactly(file, _length(file)).decode("utf-8", "replace")
+
+
+def _length(file: BinaryIO) -> int:
+    (length,) = struct.unpack("<Q", _exactly(file, 8))
+    if length > _MOST_TEXT:
+        raise ValueError(f"a text of {length} bytes")
+    return int(length)
+
+
+def _exactly(file: BinaryIO, count: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise ValueError("it ends too early")
+    return data

@@ -1,0 +1,128 @@
+"""A GGUF file of a vision-language model, with the file of its vision tower that lies beside it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from virc.backends.gguf import header
+from virc.backends.gguf.header import Value
+from virc.core.errors import ConfigError
+from virc.core.files import is_file
+from virc.core.text import plain
+from virc.reasoning.resize import Grid
+
+SUFFIX = ".gguf"
+PROTOCOL, LEAST, MOST = "virc.protocol", "virc.min_pixels", "virc.max_pixels"
+"""Keys of ours: the chat protocol as JSON, and the smallest and largest area of an image in pixels."""
+PROJECTORS = {
+    "qwen2_vl": "qwen2vl_merger", "qwen2_5_vl": "qwen2.5vl_merger", "qwen3_vl": "qwen3vl_merger",
+    "gemma3": "gemma3", "internvl": "internvl", "glm4v": "glm4v",
+}  # fmt: skip
+"""`model_type` of a model -> what llama.cpp calls its vision tower."""
+_VISION = "clip"
+_MERGED = 2  # patches a side that become one token, where the file does not say
+
+
+class GGUF(msgspec.Struct, frozen=True):
+    """A model that llama.cpp runs.
+
+    Args:
+        file: the language model.
+        vision: its vision tower, the "mmproj".
+        name: what the file calls itself, else its file name.
+        architecture: llama.cpp's name of it, such as qwen2vl.
+        gib: size of both files, GiB.
+        context: longest conversation that it was trained for, in tokens.
+        grid: the patch grid of its images, where the file says so; only `virc merge --gguf` writes that.
+        protocol: its chat protocol as JSON, where the file holds one.
+        model_type: as transformers calls its kind, where the vision tower tells.
+    """
+
+    file: Path
+    vision: Path
+    name: str
+    architecture: str
+    gib: float
+    context: int | None = None
+    grid: Grid | None = None
+    protocol: bytes | None = None
+    model_type: str | None = None
+
+
+def read(file: Path) -> GGUF:
+    """Read what a GGUF file says of itself, and find its vision tower.
+
+    Raises:
+        ConfigError: it is none, or is itself a vision tower; or none fits it in its folder, or several do.
+    """
+    if not is_file(file):
+        raise ConfigError(f"there is no file {file}")
+    values = header.read(file)
+    architecture = _text(values, "general.architecture") or "unknown"
+    if architecture == _VISION:
+        raise ConfigError(f"{file} is the vision tower of a model", "name the file of the language model beside it")
+    vision, tower = _vision(file, _number(values, f"{architecture}.embedding_length"))
+    protocol = values.get(PROTOCOL)
+    return GGUF(
+        file,
+        vision,
+        _text(values, "general.name") or file.stem,
+        architecture,
+        (file.stat().st_size + vision.stat().st_size) / 2**30,
+        _number(values, f"{architecture}.context_length"),
+        _grid(values, tower),
+        protocol.encode() if isinstance(protocol, str) else None,
+        _model_type(architecture, tower),
+    )
+
+
+def _vision(file: Path, width: int | None) -> tuple[Path, Mapping[str, Value]]:
+    """The vision tower beside a model, whose tokens are as wide as the model's, and its header."""
+    found = sorted(each for each in file.parent.glob(f"*{SUFFIX}") if "mmproj" in each.name.lower())
+    towers = {each: header.read(each) for each in found if each != file}
+    fitting = {
+        each: values
+        for each, values in towers.items()
+        if width in (None, _number(values, "clip.vision.projection_dim") or width)
+    }
+    own = {each: values for each, values in fitting.items() if each.name.endswith(file.name)}
+    chosen = own if len(own) == 1 else fitting
+    if len(chosen) == 1:
+        return next(iter(chosen.items()))
+    if chosen:
+        names = ", ".join(each.name for each in chosen)
+        raise ConfigError(f"several vision towers lie beside {file}: {names}", "leave one of them in its folder")
+    if towers:
+        wrong = ", ".join(each.name for each in towers)
+        raise ConfigError(f"{wrong} beside {file} is of another model", "put its own mmproj-….gguf into the folder")
+    raise ConfigError(
+        f"{file} sees no images: there is no vision tower beside it",
+        "put its mmproj-….gguf, which comes from the same place, into the same folder",
+    )
+
+
+def _grid(values: Mapping[str, Value], tower: Mapping[str, Value]) -> Grid | None:
+    least, most, patch = _number(values, LEAST), _number(values, MOST), _number(tower, "clip.vision.patch_size")
+    if not (least and most and patch) or least > most:
+        return None
+    return Grid(patch * (_number(tower, "clip.vision.spatial_merge_size") or _MERGED), least, most)
+
+
+def _model_type(architecture: str, tower: Mapping[str, Value]) -> str | None:
+    if architecture.startswith("qwen35"):  # its vision tower is Qwen3-VL's
+        return "qwen3_5"
+    projector = _text(tower, "clip.vision.projector_type") or _text(tower, "clip.projector_type")
+    return next((kind for kind, name in PROJECTORS.items() if name == projector), None)
+
+
+def _text(values: Mapping[str, Value], key: str) -> str | None:
+    """A text on one line; None where there is none."""
+    value = values.get(key)
+    return plain(value, 200) if isinstance(value, str) and value else None
+
+
+def _number(values: Mapping[str, Value], key: str) -> int | None:
+    """A positive whole number; None where there is none."""
+    value = values.get(key)
+    return value if type(value) is int and 0 < value < 2**31 else None

@@ -1,0 +1,210 @@
+"""A GGUF model in this process, by llama.cpp (the package `xllamacpp`); torch is not needed."""
+
+import os
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from virc.backends.chatml import CONTROLS
+from virc.backends.gguf.model import GGUF
+from virc.backends.interface import OnText, Sampling, TooLongError
+from virc.backends.openai.body import WireError
+from virc.backends.openai.images import whole
+from virc.backends.openai.request import completion
+from virc.backends.openai.wire import Chunk, Gathered
+from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.core.extras import install
+from virc.core.timeouts import Deadline
+from virc.reasoning.images import Shown
+from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.session import Ask, Message, Reply
+
+AT_ONCE = 4
+"""Replies that are drawn together where several threads ask."""
+_LONGEST = 32_768
+"""Tokens of a conversation that memory is taken for, where the model was trained for more."""
+_SMALL_GIB = 0.1  # a second thread costs such a model more than it gains
+_CHARACTERS_PER_TOKEN = 64
+_TOO_LONG = "exceed_context_size_error"
+_BROKEN = {name: f"<\u200b{name[1:]}" for name in CONTROLS}
+
+
+class LlamaCppBackend:
+    """Draws replies from a GGUF model in this process; made by `load`.
+
+    Threads may ask at once. Conversations that begin alike share what llama.cpp keeps of them.
+
+    Attributes:
+        model: what the file calls itself.
+        grid: the patch grid its images are shown on.
+        device: `llama.cpp`: it chooses a GPU by itself where it was built for one.
+        warnings: what the user should know, one line each.
+        context: longest conversation in tokens, the reply included.
+    """
+
+    def __init__(self, model: str, server: Any, grid: Grid, context: int) -> None:
+        self.model, self.grid, self.context = model, grid, context
+        self.device = "llama.cpp"
+        self.warnings: tuple[str, ...] = ()
+        self._server = server
+
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
+        """Draw one assistant turn.
+
+        Args:
+            on_text: gets the text piece by piece; what it raises ends the reply.
+            seconds: after which the reply is ended; heeded from its first token on.
+
+        Raises:
+            TooLongError: the conversation is longer than the model takes.
+            EngineError: the model failed, or the time is over.
+        """
+        deadline = Deadline(seconds)
+        stopped = _Stop(ask.stop, on_text)
+        gathered = Gathered(sampling.max_tokens * _CHARACTERS_PER_TOKEN, stopped.heard)
+        failures: list[BaseException] = []
+
+        def heard(chunk: Any) -> bool:
+            """Take a piece; true ends the reply. llama.cpp would drop what is raised here."""
+            try:
+                if deadline.left() == 0:
+                    raise EngineError(f"{self.model} gave no whole answer in {seconds:g} s", "a longer --timeout")
+                self._add(gathered, chunk)
+            except BaseException as error:
+                failures.append(error)
+            return bool(failures) or stopped.ended
+
+        self._server.handle_chat_completions(self._request(ask, sampling), heard)
+        if failures:
+            raise failures[0]
+        if stopped.ended:
+            gathered.ended("stop")
+        return self._read(gathered)
+
+    def draw_together(self) -> None:
+        """Threads are drawn together as they are."""
+
+    def estimate(self, image_tokens: int) -> tuple[float, float]:
+        """Time this machine on a small image and a few tokens.
+
+        Args:
+            image_tokens: tokens that the images to come take.
+
+        Returns:
+            Seconds to read that many, in proportion, and seconds a token drawn.
+        """
+        from PIL import Image
+
+        for side in (2, 8):  # the first, small, only warms up
+            picture = Shown(Image.new("RGB", (side * self.grid.factor,) * 2, "white"))
+            ask = Ask((Message("user", "What is this?", (0,)),), (picture,))
+            request = {**self._request(ask, Sampling(max_tokens=4)), "stream": False, "cache_prompt": False}
+            request.pop("stream_options")
+            answer = self._server.handle_chat_completions(request)
+        timings = answer.get("timings") or {}
+        read, drawn = timings.get("prompt_per_token_ms", 0), timings.get("predicted_per_token_ms", 0)
+        return image_tokens * read / 1000, drawn / 1000
+
+    def close(self) -> None:
+        """Release the memory of the model; the backend draws nothing more."""
+        self._server = None
+
+    def _request(self, ask: Ask, sampling: Sampling) -> dict[str, Any]:
+        request = completion(_as_text(ask), sampling, self.model, whole)
+        # llama.cpp's own defaults would leave most tokens out.
+        request |= {"top_k": sampling.top_k or 0, "min_p": 0.0, "top_p": sampling.top_p, "cache_prompt": True}
+        if sampling.repetition_penalty != 1:
+            request |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": -1}
+        return request
+
+    def _add(self, gathered: Gathered, chunk: Any) -> None:
+        error = chunk.get("error") if isinstance(chunk, dict) else None
+        if isinstance(error, dict) and error.get("type") == _TOO_LONG:
+            count = error.get("n_prompt_tokens", "too many")
+            raise TooLongError(
+                f"the conversation has {count} tokens, the model takes {self.context}",
+                "lower --max-pixels or --max-turns",
+            )
+        gathered.add(msgspec.convert(chunk, Chunk))
+
+    def _read(self, gathered: Gathered) -> Reply:
+        try:
+            return gathered.reply()
+        except WireError as error:
+            raise EngineError(f"llama.cpp {error} while it drew a reply of {self.model}: {error.quoted}") from None
+
+
+class _Stop:
+    """Passes a reply on until a text comes that ends it."""
+
+    def __init__(self, stop: Sequence[str], on_text: OnText | None) -> None:
+        self._stop, self._on_text, self._tail, self.ended = stop, on_text, "", False
+
+    def heard(self, text: str) -> None:
+        """Take a piece."""
+        if self._stop:
+            self._tail += text
+            self.ended = self.ended or any(each in self._tail for each in self._stop)
+            self._tail = self._tail[-max(map(len, self._stop)) :]
+        if self._on_text:
+            self._on_text(text)
+
+
+def load(model: GGUF, device: str | None = None, grid: Grid = QWEN2, context: int | None = None) -> LlamaCppBackend:
+    """Load a GGUF model.
+
+    Args:
+        device: `cpu` keeps it off the GPU; None: as llama.cpp was built.
+        grid: the patch grid that its images are shown on.
+        context: longest conversation in tokens; None: the model's own, and at most 32,768.
+
+    Raises:
+        SetupError: the package xllamacpp is missing.
+        ConfigError: llama.cpp does not load the files, or `device` is none that it knows.
+    """
+    try:
+        import xllamacpp  # type: ignore[import-untyped, import-not-found, unused-ignore]
+    except ImportError as error:
+        raise SetupError(f"a GGUF model needs xllamacpp: {error}", install("llamacpp")) from None
+    if device not in (None, "cpu", "cuda", "mps"):
+        raise ConfigError(f"llama.cpp chooses the GPU itself, not {device}", "leave --device out, or --device cpu")
+    longest = min(context or _LONGEST, model.context or _LONGEST)
+    params = xllamacpp.CommonParams()
+    params.model.path, params.mmproj.path = str(model.file), str(model.vision)
+    params.n_ctx, params.n_parallel, params.kv_unified = longest, AT_ONCE, True
+    params.image_min_tokens, params.image_max_tokens = 1, max(1, grid.max_pixels // grid.factor**2)
+    params.warmup, params.verbosity, params.cache_ram_mib = False, 0, 0
+    # It listens on the loopback address, and answers nobody there.
+    params.port, params.api_keys = 0, [secrets.token_urlsafe(32)]
+    params.endpoint_slots = params.ui = False
+    for cpu in (params.cpuparams, params.cpuparams_batch):
+        cpu.poll = 0  # threads that wait sleep
+        cpu.n_threads = 1 if model.gib < _SMALL_GIB else os.cpu_count() or 1
+    if device == "cpu":
+        params.n_gpu_layers, params.mmproj_use_gpu = 0, False
+    try:
+        server = xllamacpp.Server(params)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"llama.cpp does not load {model.file} with {model.vision.name}: {error}",
+            "a newer xllamacpp may know the model: pip install -U xllamacpp",
+        ) from None
+    return LlamaCppBackend(model.name, server, grid, longest)
+
+
+def _as_text(ask: Ask) -> Ask:
+    """The conversation with the names of control tokens broken, which llama.cpp would read as the tokens."""
+    messages = tuple(
+        msgspec.structs.replace(message, text=_broken(message.text)) if "<|" in message.text else message
+        for message in ask.messages
+    )
+    called = {position: (_broken(text), call) for position, (text, call) in ask.called.items()}
+    return msgspec.structs.replace(ask, messages=messages, called=called)
+
+
+def _broken(text: str) -> str:
+    for name, broken in _BROKEN.items():
+        text = text.replace(name, broken)
+    return text
