@@ -59,7 +59,7 @@ def test_a_job_told_to_end_goes_on_to_the_losses_of_one_that_was_not(cluster: Pa
     slurm_cluster.until(lambda: max(workspaces.losses(cut), default=0) >= 3, lambda: said(cut), PATIENCE)
     slurm_cluster.tell(cluster / "spool", job)
     log = over(cluster, cut, job)
-    step = re.search(r"going on from step (\d+)", log)
+    step = re.search(r"resuming from step (\d+)", log)
     assert step, log
     assert 3 < int(step[1]) < 10
     assert {path.name for path in (cut / "checkpoints").iterdir()} == {f"checkpoint-{step[1]}", "checkpoint-10"}

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 _ARCHITECTURES = {"qwen2_vl": "qwen2vl", "qwen2_5_vl": "qwen2vl", "qwen3_vl": "qwen3vl"}
-_PRE_TOKENIZERS = {
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+": "qwen2"
-}
+_QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How the tokenizers of these families split text before they merge bytes (tokenizer.json of Qwen/Qwen2.5-VL-7B)."""
 _SMALL = 100_000_000
 _MOST_BYTES = 256 * 2**20
 
@@ -74,9 +76,9 @@ class Source(msgspec.Struct, frozen=True):
 def convert(folder: Path, to: Path, name: str) -> Path:
     """Write a model's folder as `NAME-TYPE.gguf` and `mmproj-NAME-TYPE.gguf` into the folder `to`.
 
-    A model of under 100 million parameters is written as float32, a larger one as llama.cpp's usual Q8_0 with a vision
-    tower of float16: each matrix in blocks of 32 numbers with one scale, 8.5 bits a number. The chat protocol beside the weights and the
-    sizes of images go into the first file.
+    A model of under 100 million parameters is written as float32, a larger one as llama.cpp's usual Q8_0 (8.5 bits a
+    number) with a vision tower of float16. The chat protocol beside the weights, and the smallest and largest area of
+    an image, go into the first file.
 
     Returns:
         The first file.
@@ -194,8 +196,8 @@ def _pre_tokenizer(folder: Path, tokenizer: Mapping[str, Any]) -> str:
     """
     steps = tokenizer["pre_tokenizer"]["pretokenizers"]
     pattern = steps[0]["pattern"]["Regex"]
-    if pattern in _PRE_TOKENIZERS:
-        return _PRE_TOKENIZERS[pattern]
+    if pattern == _QWEN2:
+        return "qwen2"
     merged = "".join(part for pair in tokenizer["model"]["merges"] for part in pair)
     if pattern == r"\p{N}|\p{Lu}" and not re.search("[0-9A-Z]", merged):
         return "superbpe"  # it splits at numbers alone; what stands beside a capital is never merged with it anyway
