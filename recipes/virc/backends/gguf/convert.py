@@ -30,6 +30,7 @@ _QWEN2 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """How the tokenizers of these families split text before they merge bytes (tokenizer.json of Qwen/Qwen2.5-VL-7B)."""
+_WINDOW = 112
 _SMALL = 100_000_000
 _MOST_BYTES = 256 * 2**20
 
@@ -220,7 +221,7 @@ def _write_vision(source: Source, to: Path, dtype: str) -> None:
     writer.add_vision_image_size(side)
     writer.add_vision_patch_size(patch)
     writer.add_vision_embedding_length(width)
-    writer.add_vision_feed_forward_length(vision.get("intermediate_size") or width)
+    writer.add_vision_feed_forward_length(vision.get("intermediate_size") or int(width * vision["mlp_ratio"]))
     writer.add_vision_block_count(vision["depth"])
     writer.add_vision_head_count(vision["num_heads"])
     writer.add_vision_image_mean(images["image_mean"])
@@ -238,7 +239,7 @@ def _write_vision(source: Source, to: Path, dtype: str) -> None:
     parts: dict[str, tuple[Tensor, Any]] = {}
     for name, each in source.tensors.items():
         if name.startswith("visual."):
-            parts.update(_vision_parts(names, name, each, vision))
+            parts.update(_vision_parts(names, name, each, source))
     _write(writer, parts, dtype)
 
 
@@ -251,17 +252,17 @@ def _window_pattern(vision: Mapping[str, Any]) -> int:
     whole = list(vision["fullatt_block_indexes"])
     if whole == list(range(vision["depth"])):
         return 0
+    if vision["window_size"] != _WINDOW:
+        raise ConfigError(f"llama.cpp attends to windows of {_WINDOW} pixels, this model to {vision['window_size']}")
     pattern = int(whole[0]) + 1
     if whole != list(range(pattern - 1, vision["depth"], pattern)):
         raise ConfigError(f"llama.cpp has no vision tower with whole attention in the blocks {whole}")
     return pattern
 
 
-def _vision_parts(
-    names: Any, name: str, each: Tensor, vision: Mapping[str, Any]
-) -> Iterator[tuple[str, tuple[Tensor, Any]]]:
+def _vision_parts(names: Any, name: str, each: Tensor, source: Source) -> Iterator[tuple[str, tuple[Tensor, Any]]]:
     """The names that a tensor of the vision tower has in GGUF, each with the part of it."""
-    if ".qkv." in name:
+    if ".qkv." in name and source.kind != "qwen3_vl":
         third = each.shape[0] // 3
         for number, letter in enumerate("qkv"):
             yield _named(names, name.replace("qkv", letter)), (each, slice(number * third, (number + 1) * third))
@@ -270,9 +271,11 @@ def _vision_parts(
         yield "v.patch_embd.weight.1", (each, (slice(None), slice(None), 1))
     elif name.startswith("visual.deepstack_merger_list."):
         which, part, suffix = name.split(".")[2:]
-        layer = vision["deepstack_visual_indexes"][int(which)]
+        layer = source.vision["deepstack_visual_indexes"][int(which)]
         short = {"norm": "norm", "linear_fc1": "fc1", "linear_fc2": "fc2"}[part]
         yield f"v.deepstack.{layer}.{short}.{suffix}", (each, ...)
+    elif name.startswith("visual.merger.mlp."):  # `gguf` knows no more of these than there are blocks
+        yield name.replace("visual.merger.mlp", "mm"), (each, ...)
     elif name.startswith(("visual.merger.linear_fc", "visual.merger.norm")):  # of Qwen3-VL
         part, suffix = name.split(".")[2:]
         yield f"{ {'linear_fc1': 'mm.0', 'linear_fc2': 'mm.2', 'norm': 'v.post_ln'}[part] }.{suffix}", (each, ...)
