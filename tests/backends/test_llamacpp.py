@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from test_kv_cache import FAMILIES, SIZES, picture
 
-from virc.backends import gguf, llamacpp, local
+from virc.backends import llamacpp, local
 from virc.backends.gguf import convert, model
-from virc.backends.interface import Sampling, TooLongError
+from virc.backends.interface import Sampling
 from virc.backends.llamacpp import LlamaCppBackend
-from virc.backends.local import LocalBackend
 from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message
 

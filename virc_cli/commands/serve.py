@@ -37,8 +37,8 @@ def command(
         float | None, typer.Option(metavar="SECONDS", help="--agent: time limit of a problem. Default: 600.")
     ] = None,
     engine: Annotated[
-        Literal["vllm", "transformers"] | None,
-        typer.Option(help="Default: vllm on Linux, else transformers, in process."),
+        Literal["vllm", "transformers", "llamacpp"] | None,
+        typer.Option(help="Default: llamacpp for a .gguf, vllm on Linux."),
     ] = None,
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Address to listen on. Default: 127.0.0.1.")
@@ -203,7 +203,9 @@ def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
         output.line(f"url={url}")
         output.line(f"# at most {turns} turns, about {inputs} image{'s' * (inputs > 1)} of a chat")
     elif plan.weights and not plan.plan:
-        output.line("# no command: served in this process by transformers, one request at a time")
-        output.line(f"{plan.name}={plan.weights.adapter or plan.weights.folder}")
+        by = "llama.cpp" if plan.source == "llamacpp" else "transformers, one request at a time"
+        output.line(f"# no command: served in this process by {by}")
+        file = plan.weights.gguf and plan.weights.gguf.file
+        output.line(f"{plan.name}={file or plan.weights.adapter or plan.weights.folder}")
         output.line(f"url={url}")
         output.line(f"\n# sent to clients\n{plan.published}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from PIL.Image import Resampling
 
 from virc.backends.chatml import CONTROLS
 from virc.backends.gguf.model import GGUF
@@ -21,8 +22,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Ask, Message, Reply
 
-AT_ONCE = 4
-"""Replies that are drawn together where several threads ask."""
+_AT_ONCE = 4
 _LONGEST = 32_768
 """Tokens of a conversation that memory is taken for, where the model was trained for more."""
 _SMALL_GIB = 0.1  # a second thread costs such a model more than it gains
@@ -37,12 +37,17 @@ class LlamaCppBackend:
     Threads may ask at once. Conversations that begin alike share what llama.cpp keeps of them.
 
     Attributes:
+        at_once: replies that are drawn together.
+        resample: how llama.cpp resizes an image of the Qwen-VL families.
         model: what the file calls itself.
         grid: the patch grid its images are shown on.
         device: `llama.cpp`: it chooses a GPU by itself where it was built for one.
         warnings: what the user should know, one line each.
         context: longest conversation in tokens, the reply included.
     """
+
+    at_once = _AT_ONCE
+    resample = Resampling.BICUBIC
 
     def __init__(self, model: str, server: Any, grid: Grid, context: int) -> None:
         self.model, self.grid, self.context = model, grid, context
@@ -83,8 +88,9 @@ class LlamaCppBackend:
             gathered.ended("stop")
         return self._read(gathered)
 
-    def draw_together(self) -> None:
-        """Threads are drawn together as they are."""
+    def draw_together(self) -> bool:
+        """Whether replies that several threads ask for are drawn together: they are, as it stands."""
+        return True
 
     def estimate(self, image_tokens: int) -> tuple[float, float]:
         """Time this machine on a small image and a few tokens.
@@ -173,7 +179,7 @@ def load(model: GGUF, device: str | None = None, grid: Grid = QWEN2, context: in
     longest = min(context or _LONGEST, model.context or _LONGEST)
     params = xllamacpp.CommonParams()
     params.model.path, params.mmproj.path = str(model.file), str(model.vision)
-    params.n_ctx, params.n_parallel, params.kv_unified = longest, AT_ONCE, True
+    params.n_ctx, params.n_parallel, params.kv_unified = longest, _AT_ONCE, True
     params.image_min_tokens, params.image_max_tokens = 1, max(1, grid.max_pixels // grid.factor**2)
     params.warmup, params.verbosity, params.cache_ram_mib = False, 0, 0
     # It listens on the loopback address, and answers nobody there.

@@ -40,6 +40,7 @@ class LocalBackend:
         opening: ids that every reply begins with.
 
     Attributes:
+        at_once: replies that are drawn together, where nobody asked for more.
         model: name of the model's folder, or of its adapter's.
         grid: the patch grid its images are shown on.
         device: where it runs, as torch names it.
@@ -47,6 +48,8 @@ class LocalBackend:
         context: longest conversation in tokens, the reply included.
         cached: the model with its counters `tokens_fed` and `vision_encodings`.
     """
+
+    at_once = 1
 
     def __init__(
         self,
@@ -134,6 +137,11 @@ class LocalBackend:
             for side in (2, 8):  # the first, small, only warms up
                 fed, read_seconds, draw_seconds = self._time(probe, side * self.grid.factor)
         return image_tokens * read_seconds / fed, draw_seconds
+
+    @property
+    def resample(self) -> Any:
+        """How the model's own image processor resizes, as Pillow names it."""
+        return self.cached.processor.resample
 
     def close(self) -> None:
         """Release the memory of model and cache; the backend draws nothing more."""

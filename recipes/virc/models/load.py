@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 import msgspec
 from msgspec import Meta
 
-from virc.backends.checkpoint import model_type
+from virc.backends.checkpoint import image_grid, image_settings, model_type
 from virc.backends.interface import Backend
 from virc.config.validation import check_arguments
 from virc.core.errors import ConfigError, UsageError
@@ -357,10 +357,20 @@ def _by_llamacpp(weights: models.Weights, spoken: Spoken, choice: Choice) -> "Ll
     from virc.backends.gguf import cache
 
     file = weights.gguf or cache.kept(weights.folder)
+    grid = grid_here(weights, spoken, choice).limited(choice.max_pixels)
+    return llamacpp.load(file, choice.device if weights.gguf else "cpu", grid)
+
+
+def grid_here(weights: models.Weights, spoken: Spoken, choice: Choice) -> Grid:
+    """The patch grid of a model on this machine: its own, or its family's where a GGUF file does not say.
+
+    Raises:
+        ConfigError: its image settings make no sense.
+    """
+    if weights.gguf is None:
+        return image_grid(image_settings(weights.folder))
     known = families.discover().get(spoken.family or "", families.UNKNOWN)
-    grid = file.grid or (families.get(choice.family) if choice.family else known).grid
-    device = None if weights.gguf else "cpu"
-    return llamacpp.load(file, choice.device or device, grid.limited(choice.max_pixels))
+    return weights.gguf.grid or (families.get(choice.family) if choice.family else known).grid
 
 
 def _by_transformers(weights: models.Weights, spoken: Spoken, choice: Choice) -> "LocalBackend":

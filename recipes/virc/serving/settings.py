@@ -7,15 +7,17 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.backends.checkpoint import file_bytes, image_grid, image_settings, parameters, read_json
+from virc.backends.checkpoint import file_bytes, parameters, read_json
+from virc.backends.gguf.model import SUFFIX
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.envs.hardware import GIB, Machine
 from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import Grid
 from virc.stages.serve import INPUTS, TURNS, Config
 from virc.systems.registry import Model
 
-Engine = Literal["vllm", "transformers"]
+Engine = Literal["vllm", "transformers", "llamacpp"]
 OF_A_JUDGE: Mapping[str, int] = {"limit_images": INPUTS, "max_model_len": 32_768}
 """Defaults for a judge, which reads a question and its answers, and replies in one turn."""
 
@@ -43,8 +45,12 @@ def turns_and_inputs(images: int) -> tuple[int, int]:
     return min(TURNS, images - inputs), inputs
 
 
-def choose_engine(chosen: Engine | None, platform: str = sys.platform) -> Engine:
-    """The chosen engine; else vLLM where it has builds."""
+def choose_engine(chosen: Engine | None, model: str | None = None, platform: str = sys.platform) -> Engine:
+    """The chosen engine; else llama.cpp for a GGUF file, and vLLM where it has builds."""
+    if model and model.lower().endswith(SUFFIX):
+        if chosen not in (None, "llamacpp"):
+            raise UsageError(f"{model} is a GGUF file, which {chosen} does not read", "--engine llamacpp")
+        return "llamacpp"
     if chosen == "vllm" and platform != "linux":
         raise SetupError("vLLM runs on Linux only", "--engine transformers, for one request at a time")
     return chosen or ("vllm" if platform == "linux" else "transformers")
@@ -63,11 +69,9 @@ def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Co
         raise UsageError(f"{option} means nothing to --engine {engine}", "leave it out, or --engine vllm")
     if engine == "vllm" and chosen.get("device") == "mps":
         raise UsageError("vLLM does not run on mps", "--engine transformers")
-    config = read_json(weights.folder / "config.json")
-    limits = [
-        part.get("max_position_embeddings") for part in (config.get("text_config"), config) if isinstance(part, dict)
-    ]
-    longest = next((limit for limit in limits if isinstance(limit, int)), None)
+    if engine == "llamacpp" and "dtype" in chosen:
+        raise UsageError("--dtype means nothing to --engine llamacpp", "the file has its own")
+    longest = _longest(weights)
     if longest and chosen.get("max_model_len", 1) > longest:
         raise ConfigError(
             f"{weights.name} takes {longest} tokens, fewer than {chosen['max_model_len']}", f"--max-model-len {longest}"
@@ -78,15 +82,22 @@ def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Co
     return Config(**{**defaults, **chosen})
 
 
-def published(weights: Weights, protocol: Protocol | None, image_ids: bool) -> str:
+def _longest(weights: Weights) -> int | None:
+    """Longest conversation that a model was trained for, in tokens, where it says."""
+    if weights.gguf:
+        return weights.gguf.context
+    config = read_json(weights.folder / "config.json")
+    parts = (part for part in (config.get("text_config"), config) if isinstance(part, dict))
+    limits = (part.get("max_position_embeddings") for part in parts)
+    return next((limit for limit in limits if isinstance(limit, int)), None)
+
+
+def published(grid: Grid, protocol: Protocol | None, image_ids: bool) -> str:
     """What a client needs to ask a model as it was trained, as JSON; `protocol` is None for a model of plain chat.
 
     With `image_ids` an image that was sent before may be sent as its id.
-
-    Raises:
-        ConfigError: the model's image settings make no sense.
     """
-    fields: dict[str, object] = {"virc_grid": image_grid(image_settings(weights.folder))}
+    fields: dict[str, object] = {"virc_grid": grid}
     if protocol:
         fields["virc_protocol"] = protocol
     if image_ids:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import msgspec
 
 from virc.backends.interface import Sampling
-from virc.core.errors import EngineError, SetupError, UsageError, VircError
+from virc.core.errors import ConfigError, EngineError, SetupError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
 from virc.core.plan import Plan
@@ -24,6 +24,7 @@ from virc.models import load as opened
 from virc.models import registry as models
 from virc.models.load import Choice, Opened
 from virc.models.registry import Weights
+from virc.reasoning.resize import Grid
 from virc.serving import address, vllm_process
 from virc.serving import settings as serving
 from virc.serving.settings import Engine
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from virc.backends.llamacpp import LlamaCppBackend
     from virc.backends.local import LocalBackend
     from virc.serving.agent.connections import Server as AgentServer
 
@@ -69,7 +71,7 @@ class ServeRequest(msgspec.Struct, frozen=True):
     Args:
         model: as `virc.models.registry.find` takes it; with `agent.endpoint`, a name which that server lists.
         system, protocol, family: as in `Choice`.
-        engine: None: vLLM where it has builds.
+        engine: None: llama.cpp for a GGUF file, else vLLM where it has builds.
         settings: those of `Config` that were chosen.
         agent: run the tool loop in the server; None: clients run it.
     """
@@ -93,7 +95,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     Args:
         config: of the endpoint.
         name: what clients call the model; None: as the server behind the agent endpoint calls it.
-        source: what draws replies: `vllm`, `transformers` or the address of a server.
+        source: what draws replies: `vllm`, `transformers`, `llamacpp` or the address of a server.
         published: the facts about the model that clients get, as JSON.
         behind, plan, log: of the vLLM that is started; `behind` is `config` where there is no agent.
     """
@@ -187,7 +189,7 @@ def serve(
 
     Args:
         model: folder, short name, hub id, run, `RUN@STEP`, adapter or judge; with `endpoint`, a name which that lists.
-        engine: `vllm`, or `transformers` for a model in this process; None: vLLM where it has builds.
+        engine: `vllm`; `transformers`, or `llamacpp` for a GGUF file, in this process; None: vLLM where it has builds.
         agent: run the tool loop in the server, so that any OpenAI client gets thoughts and an answer.
         endpoint, endpoint_key: address and API key of a server that draws the replies of the agent.
         system: the system that the model belongs to, where its name does not say so.
@@ -221,7 +223,7 @@ def start(request: ServeRequest, on_event: OnEvent | None = None) -> Server:
         elif plan.source == "vllm":
             server = _vllm(plan, report, resources)
         else:
-            server = _transformers(plan, report, resources)
+            server = _in_process(plan, report, resources)
         resources.pop_all()
     return server
 
@@ -239,19 +241,21 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     if request.agent and request.agent.endpoint:
         config = _with_endpoint(request)
         return ServePlan(config, config.name or request.model, request.agent.endpoint)
-    engine = serving.choose_engine(request.engine)
-    if engine != "vllm" and request.engine is None:
+    engine = serving.choose_engine(request.engine, request.model)
+    if engine == "transformers" and request.engine is None:
         report.note("vLLM has no build for this system: transformers serves, one request at a time")
     if engine == "vllm" and not dry_run:
         _refuse_large_judge(request)
-    weights = models.find(request.model, Path.cwd(), request.system)
+    weights = models.find(request.model, Path.cwd(), request.system, with_gguf=True)
+    if engine == "llamacpp" and not (weights.gguf or models.is_embedded(weights.folder)):
+        raise ConfigError(f"{weights.name} is no GGUF file", "virc merge RUN --gguf writes one of a run")
     if request.agent:
         weights = msgspec.structs.replace(weights, judge=False)  # it is to call tools
     config = serving.configure(engine, request.settings, weights)
     if request.agent:
         serving.turns_and_inputs(config.limit_images)
     name = config.served_name(weights.name)
-    if engine == "transformers":
+    if engine != "vllm":
         return ServePlan(config, name, engine, weights, _published(request, weights, image_ids=False))
     published = _published(request, weights, image_ids=config.image_cache > 0)
     config = _with_device(config)
@@ -287,8 +291,9 @@ def _with_endpoint(request: ServeRequest) -> Config:
 def _published(request: ServeRequest, weights: Weights, image_ids: bool) -> str:
     """The facts that clients get; a judge is asked in plain chat unless a chat protocol was chosen."""
     plain = weights.judge and request.protocol is None
-    protocol = None if plain else opened.spoken_here(weights, request.choice()).chat_protocol.protocol
-    return serving.published(weights, protocol, image_ids)
+    spoken = opened.spoken_here(weights, request.choice())
+    grid = opened.grid_here(weights, spoken, request.choice())
+    return serving.published(grid, None if plain else spoken.chat_protocol.protocol, image_ids)
 
 
 def _with_device(config: Config) -> Config:
@@ -327,20 +332,20 @@ def _vllm_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Pr
     return resources.enter_context(started)
 
 
-def _transformers(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
+def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
     try:
         import uvicorn
 
-        from virc.serving import transformers_server
+        from virc.serving import in_process
     except ImportError as error:
-        message = f"--engine transformers needs fastapi and uvicorn: {error}"
-        raise SetupError(message, install("local", "serve")) from None
+        message = f"--engine {plan.source} needs fastapi and uvicorn: {error}"
+        raise SetupError(message, install("local" if plan.source == "transformers" else "llamacpp", "serve")) from None
     config, name = plan.config, plan.name
     assert name
     listening = resources.enter_context(address.bound_socket(config))
     backend = _loaded(plan, report)
     facts = msgspec.json.decode(plan.published)
-    app = transformers_server.app(transformers_server.Served(backend, name, facts, config.limit_images, config.api_key))
+    app = in_process.app(in_process.Served(backend, name, facts, config.limit_images, config.api_key))
     listening.listen(_CONNECTIONS)
     server = uvicorn.Server(
         uvicorn.Config(
@@ -353,25 +358,41 @@ def _transformers(plan: ServePlan, report: Reporter, resources: ExitStack) -> Se
     )
 
 
-def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend":
+def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend | LlamaCppBackend":
     """The model in this process, once it has given a first answer."""
     from PIL import Image
 
-    from virc.backends.local import load
     from virc.reasoning.images import show
     from virc.reasoning.session import Ask, Message
+
+    backend = _by_llamacpp(plan) if plan.source == "llamacpp" else _by_transformers(plan)
+    for warning in backend.warnings:
+        report.warn(warning)
+    white = show(Image.new("RGB", (56, 56), "white"), backend.grid)
+    backend.reply(Ask((Message("user", "What is this?", (0,)),), (white,)), Sampling(max_tokens=1))
+    return backend
+
+
+def _by_llamacpp(plan: ServePlan) -> "LlamaCppBackend":
+    from virc.backends import llamacpp
+    from virc.backends.gguf import cache
+
+    config, weights = plan.config, plan.weights
+    assert weights
+    grid = msgspec.convert(msgspec.json.decode(plan.published)["virc_grid"], Grid)
+    file = weights.gguf or cache.kept(weights.folder)
+    return llamacpp.load(file, config.device, grid, config.max_model_len)
+
+
+def _by_transformers(plan: ServePlan) -> "LocalBackend":
+    from virc.backends.local import load
 
     config, weights = plan.config, plan.weights
     assert weights
     dtype = None if config.dtype == "auto" else config.dtype
     stock = msgspec.json.decode(plan.published).get("virc_protocol", {}).get("reading", "lenient") == "lenient"
     limits = {"context": config.max_model_len, "stock": stock}
-    backend = load(weights.folder, config.device, dtype, adapter=weights.adapter, **limits)
-    for warning in backend.warnings:
-        report.warn(warning)
-    white = show(Image.new("RGB", (56, 56), "white"), backend.grid)
-    backend.reply(Ask((Message("user", "What is this?", (0,)),), (white,)), Sampling(max_tokens=1))
-    return backend
+    return load(weights.folder, config.device, dtype, adapter=weights.adapter, **limits)
 
 
 def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
@@ -402,7 +423,7 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
 
 
 def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter) -> Opened:
-    if plan.source == "transformers":
+    if plan.source in get_args(Engine) and not plan.plan:
         assert plan.weights
         assert plan.name
         spoken = opened.spoken_here(plan.weights, request.choice())

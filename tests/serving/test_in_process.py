@@ -24,9 +24,9 @@ from virc.models import chat_protocol
 from virc.models.registry import EMBEDDED_FOLDER, Weights
 from virc.reasoning.images import open_image, show
 from virc.reasoning.session import Ask, Message
-from virc.serving import chat_http, transformers_server
+from virc.serving import chat_http, in_process
+from virc.serving.in_process import Served
 from virc.serving.settings import published
-from virc.serving.transformers_server import Served
 
 pytestmark = pytest.mark.integration
 
@@ -40,7 +40,7 @@ def listening(served: Served) -> Iterator[int]:
     place = socket.socket()
     place.bind(("127.0.0.1", 0))
     place.listen()
-    server = uvicorn.Server(uvicorn.Config(transformers_server.app(served), lifespan="off", log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(in_process.app(served), lifespan="off", log_level="critical"))
     thread = threading.Thread(target=server.run, args=([place],))
     thread.start()
     try:
@@ -158,15 +158,15 @@ def test_a_batch_on_it_has_the_answers_of_the_model_in_this_process(
 
 def test_a_picture_off_the_grid_is_resized_as_the_models_own_processor_does(port: int, backend: LocalBackend) -> None:
     picture = open_image(PICTURE, "a picture").resize((301, 199))
-    fitted = transformers_server._fitted(picture, backend.grid, backend.cached.processor.resample)
+    fitted = in_process._fitted(picture, backend.grid, backend.cached.processor.resample)
     assert fitted.size[0] % 28 == fitted.size[1] % 28 == 0
     for each in (picture, fitted):
         _, said = asked(port, about(data_url(each)), max_tokens=12)
         assert said["usage"]["prompt_tokens"] > fitted.width * fitted.height // 28**2
     long = Image.new("RGB", (28 * 120, 28), "white")  # as `show` makes one: over the largest area
-    assert transformers_server._fitted(long, backend.grid, backend.cached.processor.resample) is long
+    assert in_process._fitted(long, backend.grid, backend.cached.processor.resample) is long
     large = Image.new("RGB", (28 * 40, 28 * 40), "white")
-    assert transformers_server._fitted(large, backend.grid, backend.cached.processor.resample).width < 28 * 40
+    assert in_process._fitted(large, backend.grid, backend.cached.processor.resample).width < 28 * 40
 
 
 def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(port: int) -> None:

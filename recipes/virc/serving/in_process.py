@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server for a model in this process: one reply at a time, the others wait in order.
+"""An OpenAI-compatible server for a model in this process; what it cannot draw at once waits in order.
 
 Served are /health, /v1/models and /v1/chat/completions (OpenAI API reference), streamed as server-sent events or whole.
 Requests are hostile: all of one is bounded, its pictures travel inside it, and nothing is fetched for it.
@@ -18,6 +18,7 @@ from PIL import Image
 from starlette.requests import ClientDisconnect
 
 from virc.backends.interface import TooLongError
+from virc.backends.llamacpp import LlamaCppBackend
 from virc.backends.local import LocalBackend
 from virc.core.errors import DataError, VircError
 from virc.reasoning.images import Shown, open_image
@@ -41,7 +42,7 @@ class Served(msgspec.Struct, frozen=True):
         api_key: clients must send it; None: no key is needed.
     """
 
-    backend: LocalBackend
+    backend: LocalBackend | LlamaCppBackend
     name: str
     published: dict[str, Any]
     images: int
@@ -56,9 +57,9 @@ _Report = str | Reply | Exception
 
 
 def app(served: Served) -> FastAPI:
-    """The ASGI app, with a thread that draws replies in the order of the requests."""
+    """The ASGI app, with threads that draw replies in the order of the requests."""
     made = chat_http.new_app(_health, _models, _chat, _failure, chat_http.check_key)
-    made.state.served, made.state.work = served, ThreadPoolExecutor(1)
+    made.state.served, made.state.work = served, ThreadPoolExecutor(served.backend.at_once)
     return made
 
 
@@ -148,7 +149,7 @@ async def _drawn(request: Request, chat: ChatRequest) -> AsyncGenerator[str | Re
         watching.cancel()
 
 
-def _reply(backend: LocalBackend, chat: ChatRequest, on_text: Callable[[str], None]) -> Reply:
+def _reply(backend: LocalBackend | LlamaCppBackend, chat: ChatRequest, on_text: Callable[[str], None]) -> Reply:
     shown = []
     for number, url in enumerate(chat.pictures):
         try:
@@ -156,7 +157,7 @@ def _reply(backend: LocalBackend, chat: ChatRequest, on_text: Callable[[str], No
         except DataError as error:
             raise DataError(f"image {number}: {error.message}") from None
         picture = open_image(content, f"image {number}")
-        shown.append(Shown(_fitted(picture, backend.grid, backend.cached.processor.resample)))
+        shown.append(Shown(_fitted(picture, backend.grid, backend.resample)))
     return backend.reply(Ask(chat.messages, shown), chat.sampling, on_text)
 
 
