@@ -220,11 +220,11 @@ def test_a_base_that_is_also_a_judge_still_belongs_to_no_system() -> None:
 
 
 def test_vllm_is_the_engine_where_it_has_builds() -> None:
-    assert choose_engine(None, "linux") == "vllm"
-    assert choose_engine("transformers", "linux") == "transformers"
-    assert choose_engine(None, "darwin") == choose_engine(None, "win32") == "transformers"
+    assert choose_engine(None, platform="linux") == "vllm"
+    assert choose_engine("transformers", platform="linux") == "transformers"
+    assert choose_engine(None, platform="darwin") == choose_engine(None, platform="win32") == "transformers"
     with pytest.raises(SetupError, match="Linux only"):
-        choose_engine("vllm", "darwin")
+        choose_engine("vllm", platform="darwin")
 
 
 def test_the_command_for_gpus(workspace: Path) -> None:

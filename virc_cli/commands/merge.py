@@ -11,7 +11,7 @@ from virc_cli.console.options import Json, Quiet, Verbose
 if TYPE_CHECKING:
     from virc.merging.build import MergePlan
 
-FAILURE: dict[str, object] = dict.fromkeys("to source kind step parameters protocol answer".split())
+FAILURE: dict[str, object] = dict.fromkeys("to source kind step parameters protocol answer gguf".split())
 
 
 def command(
@@ -27,6 +27,7 @@ def command(
     to: Annotated[
         Path | None, typer.Option(metavar="DIR", help="New folder for the model; default: models/RUN.")
     ] = None,
+    gguf: Annotated[bool, typer.Option("--gguf", help="Write the model for llama.cpp, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and environment; write nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -36,12 +37,13 @@ def command(
 
     The model has one set of weights, a tokenizer, the chat protocol and a card. Of a run, the newest checkpoint is
     merged. Shards are merged in the environment `rl`, an adapter is added to its base in this one; no code of a
-    checkpoint is run. At the end the model answers a question about a drawn diagram.
+    checkpoint is run. At the end the model answers a question about a drawn diagram. --gguf also writes the model and
+    its vision tower as the two files that llama.cpp reads: Q8_0 and float16, of a small model float32.
     """
     from virc.merging import build
     from virc_cli.console import events, output
 
-    plan = build.prepare(source, to)
+    plan = build.prepare(source, to, gguf)
     origin, folder = plan.source.origin, str(plan.folder)
     known = {"to": folder, "source": origin.source, "kind": origin.kind, "step": origin.step}
     output.know(**known)
@@ -53,12 +55,15 @@ def command(
     if as_json:
         trained = plan.source.chat_protocol and "trained"
         fields = {"parameters": merged.parameters, "protocol": trained, "answer": merged.answer}
+        fields["gguf"] = merged.gguf and str(merged.gguf)
         output.emit({"schema": "virc.merge/1", **known, **fields, "error": None})
         return
     output.line(folder)
     if not quiet:
         publish = f"to publish it: hf upload USER/{plan.folder.name} {folder}"
         output.note(f"{merged.parameters:,} parameters; {publish}")
+        if merged.gguf:
+            output.note(f"for llama.cpp: virc solve --model {merged.gguf} IMAGE 'QUESTION'")
 
 
 def _show(plan: "MergePlan", as_json: bool) -> None:

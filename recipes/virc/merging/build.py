@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from virc.backends import checkpoint
+from virc.backends.gguf import convert as writing
 from virc.core import extras, processes
 from virc.core.errors import ConfigError, SetupError, VircError
 from virc.core.events import OnEvent, Reporter
@@ -50,6 +51,7 @@ class MergePlan(msgspec.Struct, frozen=True):
         source: the checkpoint.
         folder: new folder for the model.
         python: interpreter that writes the weights: of verl's environment for shards, else this one.
+        gguf: write the model for llama.cpp as well.
         recipes: folder with the code of this package.
     """
 
@@ -57,6 +59,7 @@ class MergePlan(msgspec.Struct, frozen=True):
     folder: Path
     python: Path
     recipes: Path
+    gguf: bool = False
 
     def process(self, folder: Path) -> Plan | None:
         """The process that writes the weights into a folder; None where they are copied."""
@@ -73,19 +76,26 @@ class MergePlan(msgspec.Struct, frozen=True):
 
 
 class Merged(msgspec.Struct, frozen=True):
-    """A merged model; `answer` is about a drawn diagram, None where it gave none or cannot be loaded here."""
+    """A merged model.
+
+    Args:
+        answer: about a drawn diagram; None where it gave none or cannot be loaded here.
+        gguf: file for llama.cpp, with its vision tower beside it.
+    """
 
     folder: Path
     parameters: int
     answer: str | None
+    gguf: Path | None = None
 
 
-def merge(source: str, *, to: Path | None = None, on_event: OnEvent | None = None) -> Path:
+def merge(source: str, *, to: Path | None = None, gguf: bool = False, on_event: OnEvent | None = None) -> Path:
     """Make a model of a checkpoint, and ask it about a drawn diagram; returns its folder.
 
     Args:
         source: a run (its newest whole checkpoint), `RUN@STEP`, the folder of a checkpoint, or an adapter.
         to: new folder for the model; None: `models/RUN`.
+        gguf: write `NAME-Q8_0.gguf` and `mmproj-NAME-F16.gguf` for llama.cpp into it, too.
         on_event: gets progress and warnings.
 
     Raises:
@@ -93,10 +103,10 @@ def merge(source: str, *, to: Path | None = None, on_event: OnEvent | None = Non
         SetupError: the environment is missing, or the model fits neither disk nor memory.
         EngineError: the process failed.
     """
-    return write(prepare(source, to), on_event).folder
+    return write(prepare(source, to, gguf), on_event).folder
 
 
-def prepare(name: str, to: Path | None = None) -> MergePlan:
+def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:
     """Find a checkpoint and what merges it.
 
     Raises:
@@ -106,15 +116,17 @@ def prepare(name: str, to: Path | None = None) -> MergePlan:
     folder = expanded(to) if to else Path(MODELS, source.name)
     if folder.exists() or folder.is_symlink():
         raise ConfigError(f"{folder} already exists", "choose another folder with --to")
+    if gguf:
+        writing.check(source.texts)
     if source.origin.kind == "shards":
         first = making.find("rl", runs.info(source.run).device if source.run else None)
         others = (making.find("rl", other) for other in DEVICES)  # merging needs no device
         environment = next((each for each in (first, *others) if environments.interpreter(each)), first)
-        return MergePlan(source, folder, making.ready(environment), environments.recipes_in(environment))
+        return MergePlan(source, folder, making.ready(environment), environments.recipes_in(environment), gguf)
     for extra in extras.discover():
         if extra.name == "local" and extra.missing:
             raise SetupError(f"merging {source.origin.source} needs {', '.join(extra.missing)}", extra.install)
-    return MergePlan(source, folder, Path(sys.executable), _PACKAGE)
+    return MergePlan(source, folder, Path(sys.executable), _PACKAGE, gguf)
 
 
 def write(plan: MergePlan, on_event: OnEvent | None = None) -> Merged:
@@ -127,11 +139,20 @@ def write(plan: MergePlan, on_event: OnEvent | None = None) -> Merged:
         process = plan.process(partial)
         parameters = _run(process.step, report) if process else copy_weights(source, partial)
         complete(source, partial, folder.name, parameters)
+        file = _as_gguf(plan, partial, report) if plan.gguf else None
         opened = _opened(source, partial, report)
     if source.chat_protocol is None:
         unknown = f"there is no chat protocol beside {origin.source}: the one it was trained with is unknown"
         report.warn(unknown, f"put its {FILE_NAME} into {folder}")
-    return Merged(folder, parameters, _answer(opened, report) if opened else None)
+    return Merged(folder, parameters, _answer(opened, report) if opened else None, file and folder / file.name)
+
+
+def _as_gguf(plan: MergePlan, folder: Path, report: Reporter) -> Path:
+    report.note("writing it as GGUF, too")
+    try:
+        return writing.convert(folder, folder, plan.folder.name)
+    except OSError as error:
+        raise VircError(f"the GGUF file cannot be written: {clause(error)}") from error
 
 
 def copy_weights(source: Source, folder: Path) -> int:

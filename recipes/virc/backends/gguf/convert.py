@@ -5,10 +5,12 @@ come from the package `gguf`, which llama.cpp's authors publish. torch is not ne
 """
 
 import json
+import logging
 import math
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,8 @@ import msgspec
 
 from virc.backends import checkpoint
 from virc.backends.gguf.model import LEAST, MOST, PROJECTORS, PROTOCOL, SUFFIX
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, SetupError
+from virc.core.extras import install
 from virc.core.files import contents, is_file
 from virc.reasoning.protocol import FILE_NAME
 
@@ -74,6 +77,25 @@ class Source(msgspec.Struct, frozen=True):
         return self.config["vision_config"]  # type: ignore[no-any-return]
 
 
+def check(folder: Path) -> None:
+    """Refuse what cannot be written: a model of another family, or where the package `gguf` is missing.
+
+    Args:
+        folder: its `config.json` and tokenizer.
+
+    Raises:
+        ConfigError, SetupError: it cannot be.
+    """
+    if find_spec("gguf") is None:
+        raise SetupError("writing GGUF needs the package gguf", install("llamacpp"))
+    kind = checkpoint.model_type(folder)
+    if kind not in _ARCHITECTURES:
+        known = ", ".join(_ARCHITECTURES)
+        raise ConfigError(
+            f"{folder} is of type {kind}; virc writes as GGUF: {known}", "llama.cpp's convert_hf_to_gguf.py writes more"
+        )
+
+
 def convert(folder: Path, to: Path, name: str) -> Path:
     """Write a model's folder as `NAME-TYPE.gguf` and `mmproj-NAME-TYPE.gguf` into the folder `to`.
 
@@ -88,11 +110,9 @@ def convert(folder: Path, to: Path, name: str) -> Path:
         ConfigError: the folder is no such model, or is of a family that is not written here.
         OSError: the disk refuses.
     """
+    check(folder)
     checkpoint.check(folder)
     kind = str(checkpoint.model_type(folder))
-    if kind not in _ARCHITECTURES:
-        known = ", ".join(_ARCHITECTURES)
-        raise ConfigError(f"{folder} is of type {kind}; written as GGUF: {known}", "llama.cpp's convert_hf_to_gguf.py")
     config = checkpoint.read_json(folder / "config.json")
     tensors = dict(_tensors(folder))
     small = sum(math.prod(each.shape) for each in tensors.values()) < _SMALL
@@ -124,6 +144,7 @@ def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
 def _write_text(source: Source, to: Path, dtype: str) -> None:
     import gguf
 
+    logging.getLogger("gguf").setLevel(logging.ERROR)  # it tells of each special token that a small model lacks
     writer = gguf.GGUFWriter(to, _ARCHITECTURES[source.kind])
     text = source.text
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
