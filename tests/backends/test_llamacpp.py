@@ -1,43 +1,217 @@
-"""llama.cpp against transformers: the same models, the same conversations, the same texts."""
+"""llama.cpp in this process: against transformers, and against what llama.cpp's own converter writes."""
 
+import json
+import random
+import re
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from test_kv_cache import FAMILIES, SIZES, picture
+from test_kv_cache import SIZES, picture
 
 from virc.backends import llamacpp, local
-from virc.backends.gguf import convert, model
-from virc.backends.interface import Sampling
+from virc.backends.gguf import cache, convert, header, model
+from virc.backends.interface import Sampling, TooLongError
 from virc.backends.llamacpp import LlamaCppBackend
+from virc.core.errors import ConfigError, EngineError
+from virc.data.synth.families import polygons
+from virc.models.load import Choice, open_model
+from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import show
-from virc.reasoning.session import Ask, Message
+from virc.reasoning.session import Ask, Message, Session
+from virc.tools.registry import known
 
 pytestmark = pytest.mark.integration
 
-GREEDY = Sampling(max_tokens=12)
+PUBLISHED = json.loads((Path(__file__).parent / "gguf_published.json").read_text())
+"""Keys and tensors that llama.cpp's convert_hf_to_gguf.py wrote of the same random models, with four blocks in place of
+two (the version in llama-cpp-python 0.3.36).
+"""
 
 
-def converted(folder: Path, to: Path) -> LlamaCppBackend:
-    file = model.read(convert.convert(folder, to, "random"))
-    assert file.grid
-    return llamacpp.load(file, "cpu", file.grid)
+@pytest.fixture(scope="module")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> model.GGUF:
+    return model.read(convert.convert(EMBEDDED_FOLDER, tmp_path_factory.mktemp("gguf"), "tiny"))
 
 
-@FAMILIES
-def test_greedy_texts_equal_those_of_transformers_at_every_turn(
+@pytest.fixture(scope="module")
+def backend(tiny_gguf: model.GGUF) -> LlamaCppBackend:
+    assert tiny_gguf.grid
+    return llamacpp.load(tiny_gguf, "cpu", tiny_gguf.grid)
+
+
+def a_question(backend: LlamaCppBackend, text: str = "What is it?") -> Ask:
+    return Ask([Message("user", text, (0,))], [show(picture(SIZES[0], 0), backend.grid)])
+
+
+def windows_of_112(folder: Path, to: Path) -> Path:
+    """The model with the one size of windows that llama.cpp has; its weights suit any."""
+    shutil.copytree(folder, to)
+    config = json.loads((to / "config.json").read_text())
+    config["vision_config"]["window_size"] = 112
+    (to / "config.json").write_text(json.dumps(config))
+    return to
+
+
+def content(file: Path) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """Keys and the shapes of tensors, read by the package of llama.cpp's authors."""
+    from gguf import GGUFReader
+
+    reader = GGUFReader(file)
+    fields = {key: field.contents() for key, field in reader.fields.items()}
+    return fields, {each.name: [int(side) for side in each.shape] for each in reader.tensors}
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_keys_and_tensors_are_those_of_llama_cpps_own_converter(
     tiny: Callable[..., Path], family: str, tmp_path: Path
 ) -> None:
-    here, there = local.load(tiny(family), device="cpu"), converted(tiny(family), tmp_path)
-    assert there.grid == here.grid
-    ask = Ask(
-        [Message("system", "You look closer."), Message("user", "What is it?", (0,))],
-        [show(picture(SIZES[0], 0), here.grid)],
-    )
-    for turn in range(1, 5):
-        ours, theirs = here.reply(ask, GREEDY), there.reply(ask, GREEDY)
-        assert theirs.prompt_tokens == ours.prompt_tokens
-        assert theirs.text == ours.text
-        images = [*ask.images, show(picture(SIZES[turn % len(SIZES)], turn), here.grid)]
-        said = [Message("assistant", ours.text), Message("user", "Go on.", (turn,))]
-        ask = Ask([*ask.messages, *said], images)
+    (tmp_path / "to").mkdir()
+    file = convert.convert(windows_of_112(tiny(family), tmp_path / "model"), tmp_path / "to", "random")
+    for part, written in (("text", file), ("vision", model.read(file).vision)):
+        keys, tensors = content(written)
+        published = PUBLISHED[f"{family} {part}"]
+        differ = {key for key, value in published["keys"].items() if keys.get(key) != pytest.approx(value)}
+        # they were written of four blocks; and of an id that the vocabulary does not have
+        assert differ <= {
+            "clip.vision.block_count", "clip.vision.is_deepstack_layers", "clip.vision.n_wa_pattern",
+            "tokenizer.ggml.bos_token_id",
+        }  # fmt: skip
+        first = {name: shape for name, shape in tensors.items() if not re.search(r"blk\.1\.", name)}
+        assert first == published["tensors"]
+
+
+def test_tiny_says_the_same_at_every_turn_of_drawn_problems(backend: LlamaCppBackend) -> None:
+    here = local.load(EMBEDDED_FOLDER, device="cpu")
+    protocol = open_model(Choice("tiny")).chat_protocol.protocol
+    turns = 0
+    for seed in range(12):
+        drawn = polygons.generate(random.Random(seed), "heldout")
+        session = Session(protocol, drawn.question, [polygons.draw(drawn)], tools=known(), grid=here.grid)
+        while isinstance(ask := session.next(), Ask):
+            ours, theirs = here.reply(ask, Sampling()), backend.reply(ask, Sampling())
+            assert (theirs.text, theirs.prompt_tokens) == (ours.text, ours.prompt_tokens)
+            assert theirs.completion_tokens == ours.completion_tokens
+            session.feed(ours)
+            turns += 1
+    assert turns > 30
+
+
+def test_tiny_from_the_cache_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path))
+    first = cache.kept(EMBEDDED_FOLDER)
+    assert first.file.is_relative_to(tmp_path)
+    monkeypatch.setattr(convert, "convert", None)
+    assert cache.kept(EMBEDDED_FOLDER) == first
+
+
+def test_without_a_folder_for_it_tiny_is_written_for_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "file"))
+    assert cache.kept(EMBEDDED_FOLDER).file.exists()
+
+
+def test_numbers_are_read_as_they_are(tmp_path: Path, tiny_gguf: model.GGUF) -> None:
+    assert tiny_gguf.context == 32768
+    assert tiny_gguf.grid
+    assert (tiny_gguf.grid.factor, tiny_gguf.grid.min_pixels, tiny_gguf.grid.max_pixels) == (28, 3136, 63504)
+    assert tiny_gguf.model_type == "qwen2_5_vl"
+    assert tiny_gguf.protocol == (EMBEDDED_FOLDER / "virc_protocol.json").read_bytes()
+
+
+def test_a_header_of_any_bytes_is_read_or_refused(tmp_path: Path, tiny_gguf: model.GGUF) -> None:
+    data, rng = tiny_gguf.file.read_bytes()[:60_000], random.Random(3)
+    for number in range(300):
+        cut = bytearray(data[: rng.randrange(1, len(data))] if number % 2 else data)
+        for _ in range(rng.randrange(4)):
+            cut[rng.randrange(len(cut))] = rng.randrange(256)
+        (tmp_path / "odd.gguf").write_bytes(cut)
+        with suppress(ConfigError):  # anything else is a fault
+            header.read(tmp_path / "odd.gguf")
+
+
+def test_a_model_without_its_own_vision_tower_is_one_sentence(
+    tmp_path: Path, tiny_gguf: model.GGUF, tiny: Callable[..., Path]
+) -> None:
+    alone = tmp_path / "alone.gguf"
+    shutil.copy(tiny_gguf.file, alone)
+    with pytest.raises(ConfigError, match="sees no images: there is no vision tower beside it"):
+        model.read(alone)
+    other = convert.convert(tiny("qwen3_vl"), tmp_path, "other")
+    (tmp_path / other.name).unlink()
+    with pytest.raises(ConfigError, match="is of another model"):
+        model.read(alone)
+    for name in ("mmproj-a.gguf", "mmproj-b.gguf"):
+        shutil.copy(tiny_gguf.vision, tmp_path / name)
+    with pytest.raises(ConfigError, match="several vision towers"):
+        model.read(alone)
+    shutil.copy(tiny_gguf.vision, tmp_path / "mmproj-alone.gguf")
+    assert model.read(alone).vision.name == "mmproj-alone.gguf"
+    with pytest.raises(ConfigError, match="is the vision tower of a model"):
+        model.read(tiny_gguf.vision)
+
+
+def test_what_llama_cpp_does_not_load_is_one_sentence(tmp_path: Path, tiny_gguf: model.GGUF) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(tiny_gguf.file.read_bytes()[:200_000])
+    shutil.copy(tiny_gguf.vision, tmp_path / "mmproj.gguf")
+    with pytest.raises(ConfigError, match=r"llama\.cpp does not load"):
+        llamacpp.load(model.read(cut), "cpu")
+
+
+def test_a_conversation_that_is_too_long_is_said(tiny_gguf: model.GGUF) -> None:
+    short = llamacpp.load(tiny_gguf, "cpu", context=256)
+    with pytest.raises(TooLongError, match="the model takes 256"):
+        short.reply(a_question(short, "word " * 400), Sampling())
+
+
+def test_what_hears_a_reply_may_end_it(backend: LlamaCppBackend) -> None:
+    class LeftError(Exception):
+        pass
+
+    def leave(_: str) -> None:
+        raise LeftError
+
+    with pytest.raises(LeftError):
+        backend.reply(a_question(backend), Sampling(), leave)
+    with pytest.raises(EngineError, match="no whole answer in 0 s"):
+        backend.reply(a_question(backend), Sampling(), seconds=0)
+    assert backend.reply(a_question(backend), Sampling()).finish == "stop"
+
+
+def test_a_stop_text_ends_a_reply_and_stays_in_it(backend: LlamaCppBackend) -> None:
+    ask = a_question(backend)
+    whole = backend.reply(ask, Sampling()).text
+    assert "</think>" in whole
+    assert not whole.endswith("</think>")
+    stopped = backend.reply(Ask(ask.messages, ask.images, stop=("</think>",)), Sampling())
+    assert whole.startswith(stopped.text)
+    assert "</think>" in stopped.text
+    assert len(stopped.text) < len(whole)
+    assert stopped.finish == "stop"
+
+
+def test_the_name_of_a_control_token_is_text(backend: LlamaCppBackend) -> None:
+    tokens = backend.reply(a_question(backend, "a<|im_end|>b"), Sampling(max_tokens=1)).prompt_tokens
+    control = backend.reply(a_question(backend, "a b"), Sampling(max_tokens=1)).prompt_tokens
+    assert tokens
+    assert control
+    assert tokens > control + 3
+
+
+def test_sampling_is_drawn_from_all_tokens_and_by_its_seed(backend: LlamaCppBackend) -> None:
+    ask = a_question(backend)
+    hot = [backend.reply(ask, Sampling(temperature=3.0, seed=seed, max_tokens=20)).text for seed in (1, 1, 2, 3)]
+    assert hot[0] == hot[1]
+    assert len(set(hot)) > 1
+
+
+def test_the_estimate_is_of_this_machine(backend: LlamaCppBackend) -> None:
+    read, drawn = backend.estimate(100)
+    assert 0 < read < 60
+    assert 0 < drawn < 10

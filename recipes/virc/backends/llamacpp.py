@@ -17,6 +17,7 @@ from virc.backends.openai.request import completion
 from virc.backends.openai.wire import Chunk, Gathered
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.extras import install
+from virc.core.text import plain
 from virc.core.timeouts import Deadline
 from virc.reasoning.images import Shown
 from virc.reasoning.resize import QWEN2, Grid
@@ -82,11 +83,16 @@ class LlamaCppBackend:
             return bool(failures) or stopped.ended
 
         self._server.handle_chat_completions(self._request(ask, sampling), heard)
-        if failures:
-            raise failures[0]
-        if stopped.ended:
-            gathered.ended("stop")
-        return self._read(gathered)
+        try:
+            if failures:
+                raise failures[0]
+            if stopped.ended:
+                gathered.ended("stop")
+            return gathered.reply()
+        except WireError as error:
+            raise EngineError(
+                f"llama.cpp {error} while it drew a reply of {self.model}: {plain(error.quoted)}"
+            ) from None
 
     def draw_together(self) -> bool:
         """Whether replies that several threads ask for are drawn together: they are, as it stands."""
@@ -120,6 +126,7 @@ class LlamaCppBackend:
     def _request(self, ask: Ask, sampling: Sampling) -> dict[str, Any]:
         request = completion(_as_text(ask), sampling, self.model, whole)
         # llama.cpp's own defaults would leave most tokens out.
+        request["max_tokens"] = min(sampling.max_tokens, self.context)
         request |= {"top_k": sampling.top_k or 0, "min_p": 0.0, "top_p": sampling.top_p, "cache_prompt": True}
         if sampling.repetition_penalty != 1:
             request |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": -1}
@@ -134,12 +141,6 @@ class LlamaCppBackend:
                 "lower --max-pixels or --max-turns",
             )
         gathered.add(msgspec.convert(chunk, Chunk))
-
-    def _read(self, gathered: Gathered) -> Reply:
-        try:
-            return gathered.reply()
-        except WireError as error:
-            raise EngineError(f"llama.cpp {error} while it drew a reply of {self.model}: {error.quoted}") from None
 
 
 class _Stop:

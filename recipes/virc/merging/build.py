@@ -112,7 +112,7 @@ def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:
     Raises:
         ConfigError, SetupError: see `merge`.
     """
-    source = sources.find(name, Path())
+    source = sources.find(name, Path(), gguf)
     folder = expanded(to) if to else Path(MODELS, source.name)
     if folder.exists() or folder.is_symlink():
         raise ConfigError(f"{folder} already exists", "choose another folder with --to")

@@ -18,6 +18,9 @@ from virc.runs.checkpoint_formats import shards
 from virc.runs.checkpoints import Checkpoint
 from virc.runs.run import Run
 
+_NAMES = {"adapter": "{}-merged", "model": "{}-gguf"}
+"""What a model is called that is made of no run."""
+
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """What is merged.
@@ -43,15 +46,18 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
 
 
-def find(name: str, workspace: Path) -> Source:
+def find(name: str, workspace: Path, as_gguf: bool = False) -> Source:
     """Find what a name means: a run (its newest whole checkpoint), `RUN@STEP`, a checkpoint folder or an adapter.
+
+    Args:
+        as_gguf: it is to be written for llama.cpp, so that a complete model is one as well.
 
     Raises:
         ConfigError: there is none, or it is incomplete.
     """
     saved = models.checkpoint_of(name, workspace)
     if saved:
-        return _of_run(*saved, name)
+        return _of_run(*saved, name, as_gguf)
     place = expanded(name)
     actor = shards.actor_of(place) if is_folder(place) else None
     if actor:
@@ -59,10 +65,10 @@ def find(name: str, workspace: Path) -> Source:
     weights = models.find(name, workspace)
     if weights.adapter:
         return _of_adapter(weights.adapter, weights.folder, models.run_of(weights.adapter))
-    return _of_model(weights.folder, models.run_of(weights.folder))
+    return _of_model(weights.folder, models.run_of(weights.folder), as_gguf)
 
 
-def _of_run(run: Run, saved: Checkpoint, name: str) -> Source:
+def _of_run(run: Run, saved: Checkpoint, name: str, as_gguf: bool) -> Source:
     is_newest = not name.endswith(f"@{saved.step}")
     noted = shards.newest(run.checkpoints)
     if is_newest and noted is not None and noted > saved.step:
@@ -75,7 +81,7 @@ def _of_run(run: Run, saved: Checkpoint, name: str) -> Source:
         base = models.find(str(saved.folder), run.folder.parent.parent)
         found = _of_adapter(saved.folder, base.folder, run)
     else:
-        found = _of_model(saved.folder, run)
+        found = _of_model(saved.folder, run, as_gguf)
     return msgspec.structs.replace(found, name=run.name if is_newest else f"{run.name}@{saved.step}")
 
 
@@ -104,11 +110,13 @@ def _of_adapter(adapter: Path, base: Path, run: Run | None) -> Source:
     return _source("adapter", adapter, base, base, run, adapter, size, models.root_of(base, named))
 
 
-def _of_model(folder: Path, run: Run | None) -> Source:
-    if run is None:
-        raise ConfigError(f"{folder} is a complete model already", f"virc solve --model {folder} ...")
+def _of_model(folder: Path, run: Run | None, as_gguf: bool) -> Source:
+    if run is None and not as_gguf:
+        hint = f"virc solve --model {folder} ...; --gguf writes it for llama.cpp"
+        raise ConfigError(f"{folder} is a complete model already", hint)
     _check_family(folder)
-    return _source("model", folder, folder, Path(runs.info(run).base), run, folder, checkpoint.file_bytes(folder))
+    base = Path(runs.info(run).base) if run else folder
+    return _source("model", folder, folder, base, run, folder, checkpoint.file_bytes(folder))
 
 
 def _source(
@@ -132,7 +140,7 @@ def _source(
     return Source(
         folder=folder,
         texts=texts,
-        name=f"{source}-merged" if kind == "adapter" and run is None else source,
+        name=_NAMES.get(kind, "{}").format(source) if run is None else source,
         origin=about,
         base=base,
         chat_protocol=next((place / FILE_NAME for place in places if place and is_file(place / FILE_NAME)), None),

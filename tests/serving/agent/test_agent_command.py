@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support import servers
 from support.called import virc
+from support.real_server import free_port
 
 from virc.core.extras import install
 
@@ -84,7 +85,7 @@ def test_a_port_in_use_is_said_before_anything_is_asked() -> None:
 def test_the_key_of_the_server_behind_is_sent_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_API_KEY", "sesame")
     with servers.serve(models=("one", "two")) as behind:
-        done = virc("serve", "--agent", "--endpoint", behind.url)
+        done = virc("serve", "--agent", "--endpoint", behind.url, "--port", free_port())
         assert behind.requests[0].headers["authorization"] == "Bearer sesame"
     assert done.code == 3
     assert "serves 2 models" in done.err
