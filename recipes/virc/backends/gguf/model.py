@@ -92,7 +92,7 @@ def _vision(file: Path, width: int | None) -> tuple[Path, Mapping[str, Value]]:
         return next(iter(chosen.items()))
     if chosen:
         names = ", ".join(each.name for each in chosen)
-        raise ConfigError(f"several vision towers lie beside {file}: {names}", "leave one of them in its folder")
+        raise ConfigError(f"{len(chosen)} vision towers are beside {file}: {names}", "leave one of them in its folder")
     if towers:
         wrong = ", ".join(each.name for each in towers)
         raise ConfigError(f"{wrong} beside {file} is of another model", "put its own mmproj-….gguf into the folder")
