@@ -41,7 +41,7 @@ def good(found: LocalBenchmark) -> list[Row]:
     assert len({str(row.id) for row in rows}) == len(rows)
     assert [row.line for row in rows] == list(range(1, len(rows) + 1))
     for row in rows:
-        assert all(open_source(image, found.base).mode == "RGB" for image in row.images)
+        assert all(open_source(image, found.base).pixels.mode == "RGB" for image in row.images)
         assert category_of(row.passed)
         assert row.passed["answer"]
     assert [(row.id, row.digest) for row in found.rows()] == [(row.id, row.digest) for row in rows]
@@ -50,7 +50,7 @@ def good(found: LocalBenchmark) -> list[Row]:
 
 def shades(found: LocalBenchmark) -> list[int]:
     """The grey of the one image of each row."""
-    pixels = [open_source(row.images[0], found.base).getpixel((5, 5)) for row in found.rows()]
+    pixels = [open_source(row.images[0], found.base).pixels.getpixel((5, 5)) for row in found.rows()]
     return [pixel[0] for pixel in pixels if isinstance(pixel, tuple)]
 
 
@@ -80,7 +80,7 @@ def test_diagrams_are_those_the_embedded_model_was_measured_on(tmp_path: Path) -
             diagram.question,
             str(diagram.answer),
         )
-        image = open_source(row.images[0], found.base)
+        image = open_source(row.images[0], found.base).pixels
         assert ImageChops.difference(image, drawn.draw(diagram)).getbbox() is None
         assert row.passed["category"]["sides"] == f"{len(diagram.corners)} sides"
         assert (row.passed["category"]["angle"] == "printed") == (

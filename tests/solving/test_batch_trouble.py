@@ -14,6 +14,7 @@ from support import faults
 from support.servers import Body, dead_url, serve
 from support.solving import CROP, Serve, answer, late
 
+from virc.reasoning.images import OpenedImage
 from virc.solving import batch as solve_batch
 from virc.solving import image_source as sources
 
@@ -45,10 +46,10 @@ def test_a_row_has_one_picture_at_its_full_size_in_memory(
     opened: list[weakref.ref[Image.Image]] = []
     held: list[int] = []
 
-    def watched(*args: Any, **options: Any) -> Image.Image:
+    def watched(*args: Any, **options: Any) -> OpenedImage:
         held.append(sum(picture() is not None for picture in opened))
         picture = sources.open_source(*args, **options)
-        opened.append(weakref.ref(picture))
+        opened.append(weakref.ref(picture.pixels))
         return picture
 
     monkeypatch.setattr(solve_batch, "open_source", watched)

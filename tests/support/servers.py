@@ -259,9 +259,9 @@ def with_kept(body: Body, kept: dict[str, Body]) -> Body:
 
 
 def image_bytes(part: Body) -> bytes:
-    """The PNG inside an image part of a message."""
+    """The PNG or JPEG inside an image part of a message."""
     kind, _, data = part["image_url"]["url"].partition(",")
-    assert kind == "data:image/png;base64"
+    assert kind in ("data:image/png;base64", "data:image/jpeg;base64")
     return base64.b64decode(data, validate=True)
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+import msgspec
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from virc.core.errors import DataError
@@ -18,6 +19,7 @@ from virc.core.extras import install
 from virc.core.files import contents
 from virc.core.text import clause
 from virc.reasoning.calls import Box, Size
+from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
 from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import MAX_ASPECT, Grid, smart_resize, too_long
 
@@ -28,11 +30,30 @@ MOST_PIXELS = 100_000_000
 FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
 _STRIP = 256  # rows
-_LEVEL = 1  # of zlib: a photograph takes half the time of level 6 and a seventh more bytes, which are sent once
+_JPEGS = ("JPEG", "MPO")  # the second holds further pictures
 _TURN = re.compile(rb"exif|orientation", re.IGNORECASE)
 
 # A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand beside it.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+
+
+class OpenedImage(msgspec.Struct, frozen=True):
+    """An opened picture.
+
+    Args:
+        pixels: upright RGB.
+        is_jpeg: its file is a JPEG, and so is what is made of it.
+        own: its file without metadata, where that decodes to the same pixels.
+    """
+
+    pixels: Image.Image
+    is_jpeg: bool = False
+    own: Encoded | None = None
+
+    @property
+    def size(self) -> Size:
+        """(width, height) in pixels."""
+        return self.pixels.size
 
 
 class Shown:
@@ -45,6 +66,8 @@ class Shown:
         twin: the same pixels, shown before; they are encoded for both.
         beneath: an image of the same size that crops are cut from in its place, or None.
         original: (width, height) in pixels of an input before it was resized to be shown, or None.
+        file: the same pixels as a file, or None.
+        is_jpeg: what is made of it is sent as JPEG.
     """
 
     def __init__(
@@ -55,81 +78,149 @@ class Shown:
         twin: "Shown | None" = None,
         beneath: Image.Image | None = None,
         original: Size | None = None,
+        file: Encoded | None = None,
+        is_jpeg: bool = False,
     ) -> None:
-        self.pixels, self.parent, self.box, self.beneath = pixels, parent, box, beneath
-        self.original = original
+        self.size, self.parent, self.box, self.beneath = pixels.size, parent, box, beneath
+        self.original, self.is_jpeg = original, is_jpeg
         self.encodings = 0
         self._twin = twin
-        self._png: bytes | None = None
+        self._pixels = None if twin else pixels
+        self._file, self._url = file, b""
         self._digest: bytes | None = None
-        self._data_url: str | None = None
 
     def again(self, parent: int) -> "Shown":
         """The same image once more, made from the one of that index; both have one encoding."""
-        return Shown(self.pixels, parent, twin=self, beneath=self.beneath)
+        return Shown(self.pixels, parent, twin=self, beneath=self.beneath, is_jpeg=self.is_jpeg)
 
     def over(self, beneath: Image.Image) -> "Shown":
         """The same image, crops of which are cut from another of its size."""
-        return Shown(self.pixels, self.parent, self.box, self, beneath, self.original)
-
-    @property
-    def size(self) -> Size:
-        """(width, height) in pixels."""
-        return self.pixels.size
+        return Shown(self.pixels, self.parent, self.box, self, beneath, self.original, is_jpeg=self.is_jpeg)
 
     @property
     def width(self) -> int:
         """Pixels across."""
-        return self.pixels.width
+        return self.size[0]
 
     @property
     def height(self) -> int:
         """Pixels down."""
-        return self.pixels.height
+        return self.size[1]
+
+    @property
+    def pixels(self) -> Image.Image:
+        """RGB at the size shown. Of a crop that was sent only the file is kept, and decoded anew each time."""
+        if self._twin:
+            return self._twin.pixels
+        pixels = self._pixels or Image.open(io.BytesIO(self.file.data)).convert("RGB")
+        if not self._url or self.parent is None:
+            self._pixels = pixels
+        return pixels
+
+    @property
+    def file(self) -> Encoded:
+        """The image as the file that is sent: its own, or one that is encoded at first use (`encodings` counts)."""
+        if self._twin:
+            return self._twin.file
+        if self._url:
+            return _of_url(self._url)
+        file = self._file  # another thread may drop it once it has made the URL
+        if file is None:
+            self._file = file = as_png(self.pixels)
+            self.encodings += 1
+        return file
 
     @property
     def png(self) -> bytes:
-        """The image as a PNG file; encoded at first use, `encodings` counts how often."""
-        if self._twin:
-            return self._twin.png
-        if self._png is None:
-            file = io.BytesIO()
-            self.pixels.save(file, "PNG", compress_level=_LEVEL)
-            self.encodings += 1
-            self._png = file.getvalue()
-        return self._png
+        """The image as a PNG file."""
+        file = self.file
+        return file.data if file.media == "png" else as_png(self.pixels).data
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the PNG, 32 bytes; made at first use."""
+        """SHA-256 of the file, 32 bytes; made at first use."""
         if self._twin:
             return self._twin.digest
         if self._digest is None:
-            self._digest = hashlib.sha256(self.png).digest()
+            self._digest = hashlib.sha256(self.file.data).digest()
         return self._digest
 
     @property
-    def data_url(self) -> str:
-        """The PNG as a data URL; made at first use."""
+    def url(self) -> bytes:
+        """The file as a data URL; made at first use, and kept in its place."""
         if self._twin:
-            return self._twin.data_url
-        if self._data_url is None:
-            self._data_url = "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
-        return self._data_url
+            return self._twin.url
+        if not self._url:
+            file = self.file
+            self._url = b"data:image/%s;base64,%s" % (file.media.encode(), base64.b64encode(file.data))
+            self._file = None
+            if self.parent is not None:
+                self._pixels = None
+        return self._url
+
+    @property
+    def data_url(self) -> str:
+        """`url` as text."""
+        return self.url.decode("ascii")
 
 
-def show(image: Image.Image | Rescaled, grid: Grid, parent: int | None = None, box: Box | None = None) -> Shown:
-    """The image at its smart-resize size. Raises ValueError: one side is over 200 times the other."""
-    original = image.size if parent is None else None
-    return Shown(resampled(image, smart_resize(*image.size, grid)), parent, box, original=original)
+def show(
+    image: Image.Image | Rescaled | OpenedImage,
+    grid: Grid,
+    parent: int | None = None,
+    box: Box | None = None,
+    is_jpeg: bool = False,
+) -> Shown:
+    """The image at its smart-resize size. Raises ValueError: one side is over 200 times the other.
+
+    Args:
+        image: to be shown.
+        grid: of the model.
+        parent, box: as of `Shown`.
+        is_jpeg: it is made of a JPEG: it is sent as one, and its pixels are those of that file.
+    """
+    size = smart_resize(*image.size, grid)
+    if isinstance(image, OpenedImage):
+        return _input(image, size)
+    pixels = resampled(image, size)
+    if parent is None:
+        return Shown(pixels, original=image.size)
+    return _as_jpeg(pixels, parent, box) if is_jpeg else Shown(pixels, parent, box)
 
 
-def show_square(image: Image.Image) -> Shown:
+def show_square(image: Image.Image | OpenedImage) -> Shown:
     """The image at 1000 x 1000 pixels, whatever its proportions (`images: square_1000`)."""
-    return Shown(resampled(image, SQUARE), original=image.size)
+    return _input(image if isinstance(image, OpenedImage) else OpenedImage(image), SQUARE)
+
+
+def _input(image: OpenedImage, size: Size) -> Shown:
+    pixels = resampled(image.pixels, size)
+    if image.own and pixels is image.pixels:
+        return Shown(pixels, original=image.size, file=image.own, is_jpeg=image.is_jpeg)
+    return _as_jpeg(pixels, original=image.size) if image.is_jpeg else Shown(pixels, original=image.size)
+
+
+def _as_jpeg(
+    pixels: Image.Image, parent: int | None = None, box: Box | None = None, original: Size | None = None
+) -> Shown:
+    """An image that is sent as JPEG; its pixels are what becomes of them in it, as the model sees them."""
+    shown = Shown(pixels, parent, box, original=original, file=as_jpeg(pixels), is_jpeg=True)
+    shown.encodings, shown._pixels = 1, None
+    return shown
+
+
+def _of_url(url: bytes) -> Encoded:
+    """The file of a data URL that `Shown` made."""
+    head, _, data = url.partition(b",")
+    return Encoded("jpeg" if b"jpeg" in head else "png", base64.b64decode(data))
 
 
 def open_image(source: bytes | Path, name: str) -> Image.Image:
+    """The pixels of `open_file`, and arguments and errors as there."""
+    return open_file(source, name).pixels
+
+
+def open_file(source: bytes | Path, name: str) -> OpenedImage:
     """Open a picture as upright RGB, transparent parts on white, the first frame of several.
 
     Args:
@@ -144,13 +235,18 @@ def open_image(source: bytes | Path, name: str) -> Image.Image:
         raise DataError(f"{name} is over {MOST_BYTES // 2**20} MiB", "make it smaller first")
     image = _open(data, name)
     _check_size(image.size, name)
+    kind, plain = image.format, image.mode in ("RGB", "L", "P")
     try:
         image.load()
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
+            plain &= image.getexif().get(ExifTags.Base.Orientation, 1) == 1
             ImageOps.exif_transpose(image, in_place=True)
-        return _rgb(image)
+        plain &= not image.has_transparency_data
+        pixels = _rgb(image)
     except Exception as error:  # decoders raise nearly everything on hostile bytes
         raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
+    own = without_metadata(data, pixels.size) if plain and kind in ("PNG", *_JPEGS) else None
+    return OpenedImage(pixels, kind in _JPEGS, own)
 
 
 def image_size(source: bytes | Path, name: str) -> Size:

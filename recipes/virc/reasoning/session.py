@@ -14,7 +14,7 @@ from virc.reasoning import lenient
 from virc.reasoning.bodies import BOX, INDEX, Called
 from virc.reasoning.calls import Call, Checked, Tool, ToolError, View, find_tool
 from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
-from virc.reasoning.images import MOST_PIXELS, Shown, show, show_square
+from virc.reasoning.images import MOST_PIXELS, OpenedImage, Shown, show, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
 from virc.reasoning.protocol import Protocol, fill
 from virc.reasoning.repetition import repeats
@@ -83,7 +83,7 @@ class _RefusalError(Exception):
         self.kind: RejectionKind = kind
 
 
-def show_input(image: Image.Image, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
+def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
     """A picture of the question as a model of that chat protocol and grid sees it; ValueError: it cannot be shown."""
     return show_square(image) if protocol.images == "square_1000" else show(image, grid)
 
@@ -109,7 +109,7 @@ class Session:
         self,
         protocol: Protocol,
         question: str,
-        images: Sequence[Image.Image | Shown],
+        images: Sequence[Image.Image | OpenedImage | Shown],
         grid: Grid = QWEN2,
         *,
         tools: Mapping[str, Tool],
@@ -267,26 +267,28 @@ class Session:
     def _apply(self, checked: Checked) -> Shown:
         call = checked.call
         source = self.images[call.index]
+        pixels = source.pixels
         try:
-            shown = self._made(call, source)
+            shown = self._made(call, source, pixels)
         except ValueError as error:  # an image of aspect 200 may be shown a little longer than that
             raise _RefusalError("tool", str(error)) from None
         made = [shown, *(image for image in self.images if image.parent is not None)]
         if sum(image.width * image.height for image in made) > MOST_PIXELS:
             most = f"{MOST_PIXELS // 10**6} million pixels"
             raise _RefusalError("tool", f"the images made by tools would hold over {most} together")
-        return shown if shown.pixels is not source.pixels else source.again(call.index)
+        return shown if shown.pixels is not pixels else source.again(call.index)
 
-    def _made(self, call: Call, source: Shown) -> Shown:
+    def _made(self, call: Call, source: Shown, pixels: Image.Image) -> Shown:
         """What a tool makes of an image; one with another beneath it has that in its crops, and keeps it otherwise."""
         apply = self.tools[call.name].apply
+        made = apply(call, pixels)
+        is_jpeg = source.is_jpeg and made is not pixels  # the same image again is sent as the same file
         if source.beneath is None:
-            return show(apply(call, source.pixels), self.grid, call.index, call.box)
-        beneath = show(apply(call, source.beneath), self.grid, call.index, call.box)
+            return show(made, self.grid, call.index, call.box, is_jpeg)
+        beneath = show(apply(call, source.beneath), self.grid, call.index, call.box, is_jpeg)
         if call.box is not None:
             return beneath
-        shown = show(apply(call, source.pixels), self.grid, call.index)
-        return Shown(shown.pixels, call.index, beneath=beneath.pixels)
+        return Shown(show(made, self.grid, call.index).pixels, call.index, beneath=beneath.pixels)
 
     def _accept(self, reply: Reply, text: str, turn: Turn, checked: Checked | None, shown: Shown | None) -> Unit:
         unit = Unit(

@@ -19,6 +19,7 @@ from virc.core.result_log import Claims, Ledger
 from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
 from virc.models.load import Choice, Opened, choice_of
+from virc.reasoning.images import OpenedImage
 from virc.reasoning.resize import smart_resize
 from virc.solving import one
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
@@ -191,7 +192,7 @@ def read_question(file: str) -> str:
     return question
 
 
-def _estimate(opened: Opened, images: Sequence[Image.Image], report: Reporter) -> None:
+def _estimate(opened: Opened, images: Sequence[Image.Image | OpenedImage], report: Reporter) -> None:
     """On a CPU: how much there is to read, how long the first turn takes, and what would shorten it."""
     if opened.estimate is None:
         return

@@ -10,14 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from PIL import Image
-
 from virc.core.errors import DataError, NetworkError
 from virc.core.fetch import Fetch, FetchError, Rules
 from virc.core.files import expanded
 from virc.core.text import clause
 from virc.core.timeouts import LateError, within
-from virc.reasoning.images import MOST_BYTES, open_image
+from virc.reasoning.images import MOST_BYTES, OpenedImage, open_file
 
 SECONDS = 60.0
 _USER = re.compile(r"//[^/?#]*@")
@@ -26,7 +24,7 @@ _PAUSES = (0.3, 1.0)  # seconds before the second and the third try
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
 
-def open_source(source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None) -> Image.Image:
+def open_source(source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None) -> OpenedImage:
     """Open a picture named by a user, as upright RGB; a DataError or NetworkError where that fails.
 
     Args:
@@ -39,17 +37,17 @@ def open_source(source: str, base: Path = Path(), offline: bool = False, seconds
         content = standard_input().read(MOST_BYTES + 1)
         if not content:
             raise DataError("standard input is empty", "virc solve - 'question' < picture.png")
-        return open_image(content, "standard input")
+        return open_file(content, "standard input")
     if source[:5].lower() == "data:":
-        return open_image(data_url_bytes(source), "the data URL")
+        return open_file(data_url_bytes(source), "the data URL")
     if not re.match(r"https?://", source, re.IGNORECASE):
-        return open_image(base / expanded(source), source)
+        return open_file(base / expanded(source), source)
     if _USER.search(source):
         place = _USER.sub("//", source)
         raise DataError(f"{place} holds a user and password, which are not sent", "download the picture first")
     if offline:
         raise NetworkError(f"{source} is on the network, and --offline forbids it")
-    return open_image(_fetch(source, SECONDS if seconds is None else min(SECONDS, seconds)), source)
+    return open_file(_fetch(source, SECONDS if seconds is None else min(SECONDS, seconds)), source)
 
 
 def standard_input() -> IO[bytes]:

@@ -15,7 +15,7 @@ from virc.backends.interface import Backend, Sampling
 from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, TimeUp
-from virc.reasoning.images import Shown
+from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import FailureKind, RejectionKind, Trace
@@ -149,7 +149,7 @@ def solve(
     config: SolveConfig,
     backend: Backend,
     protocol: Protocol,
-    images: Sequence[Image.Image | Shown],
+    images: Sequence[Image.Image | OpenedImage | Shown],
     question: str,
     *,
     on_event: OnEvent = lambda _: None,
@@ -158,7 +158,7 @@ def solve(
     """Solve one problem.
 
     Args:
-        images: upright RGB (`open_image`), at least one; or as a session shows them.
+        images: upright RGB (`open_file`, `open_image`), at least one; or as a session shows them.
         on_event: gets every piece of text, accepted unit, tool result and rejected try as it comes. What it raises
             ends the attempt as a failure of the backend does.
         deadline: when the time is over, where it began before; None: the config's timeout from now.
@@ -178,7 +178,7 @@ def attempts(
     config: SolveConfig,
     backend: Backend,
     protocol: Protocol,
-    images: Sequence[Image.Image | Shown],
+    images: Sequence[Image.Image | OpenedImage | Shown],
     question: str,
     *,
     on_event: OnEvent = lambda _: None,

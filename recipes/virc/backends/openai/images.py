@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from virc.backends.openai.pieces import Picture
 from virc.core.errors import ConfigError, NetworkError
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Reply
@@ -29,7 +30,7 @@ class MissedError(ConfigError):
 
 def whole(shown: Shown) -> Part:
     """An image with all its data, as every endpoint takes it."""
-    return {"type": "image_url", "image_url": {"url": shown.data_url}}
+    return {"type": "image_url", "image_url": {"url": Picture(shown)}}
 
 
 class SentImages:

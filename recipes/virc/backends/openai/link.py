@@ -1,21 +1,24 @@
-"""One endpoint over the official client: bounded in bytes and time, every failure one clear sentence."""
+"""One endpoint over HTTP: bounded in bytes and time, every failure one clear sentence."""
 
+import importlib
 import json
 import math
+import random
 import re
 import ssl
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
-from functools import partial
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 from virc.backends.openai import ollama
 from virc.backends.openai.body import Served, WireError, bounded, decoded, error_fields, error_text, read_models
 from virc.backends.openai.images import MISSED, MissedError
+from virc.backends.openai.pieces import Pieces
 from virc.backends.openai.refusals import RefusedError
 from virc.backends.openai.wire import read_reply
 from virc.config.user import names_user
@@ -26,9 +29,11 @@ from virc.core.timeouts import LateError, within
 from virc.reasoning.session import Reply
 
 if TYPE_CHECKING:
-    import openai
+    import httpx2 as httpx
 
 _CONNECT_SECONDS = _LOOK_SECONDS = 5.0
+_MOST_IDLE = 100  # connections
+_LONGEST_PAUSE = 8.0  # seconds
 _MOST_LISTING = 8 * 2**20
 _MOST_ERROR = 64 * 2**10
 # An event of one token is some 250 bytes; a token has at most a few dozen characters (runs of spaces).
@@ -53,16 +58,46 @@ _HINTS = (
     ),
     (r"not support[^.]{0,20}\bimage|\bimage[^.]{0,20}not support|multi-?modal", "serve a vision model"),
 )
-# What is sent besides the key. The client adds what it finds in OPENAI_ORG_ID, OPENAI_PROJECT_ID and
-# OPENAI_CUSTOM_HEADERS, which are meant for another service, and what machine it runs on. The last of these
-# is by what the client itself knows that the body is left to us.
-_HEADERS = frozenset(
-    "host accept accept-encoding connection user-agent content-type content-length transfer-encoding "
-    "x-stainless-raw-response".split()
-)
-_SEES_NOTHING = re.compile(rb"image input is not supported|required for image input|not support image", re.IGNORECASE)
+_SEES_NOTHING = re.compile(r"image input is not supported|required for image input|not support image", re.IGNORECASE)
 """The error of a server with a model that takes no pictures."""
 _T = TypeVar("_T")
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """What is sent: to which address, with which body (None: it is a GET), and how often again where it fails."""
+
+    address: str
+    body: Pieces | None = None
+    retries: int = 0
+
+
+class _StatusError(Exception):
+    """The server answers with an error, of which the body is read as far as it is needed."""
+
+    def __init__(self, code: int, headers: Mapping[str, str], body: object) -> None:
+        super().__init__(code)
+        self.code, self.headers, self.body = code, headers, body
+
+    @property
+    def wait(self) -> float:
+        """Seconds after which the server asks to be tried again; 0: it does not say, infinite: at a date."""
+        return _seconds(self.headers.get("retry-after", "0"))
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may be answered later; llama.cpp says by 500 that its model sees nothing."""
+        if _SEES_NOTHING.search(error_text(self.body)):
+            return False
+        said = self.headers.get("x-should-retry")  # of OpenAI's own servers
+        return said == "true" if said in ("true", "false") else self.code in _BUSY or self.code >= 500
+
+
+class _UnreachedError(Exception):
+    """No answer came, or none in time (`is_late`)."""
+
+    def __init__(self, message: str, is_late: bool) -> None:
+        super().__init__(message)
+        self.is_late = is_late
 
 
 class Link:
@@ -76,16 +111,15 @@ class Link:
         endpoint: address up to and with /v1.
         api_key: sent as the bearer token; None sends none, nor one from the environment.
         timeout: seconds after which one answer is given up: tries, pauses and all that trickles in together.
-        max_retries: further tries after a refused connection, a time-out, 408, 409, 429 or 5xx, by the
-            client's own back-off (0.5 s doubled each time, or what Retry-After asks for if that is in time).
+        max_retries: further tries after a refused connection, a time-out, 408, 409, 425, 429 or 5xx, each after a
+            pause (0.5 s doubled each time, or what Retry-After asks for if that is in time).
 
     Raises:
         ConfigError: the address or the key cannot be used.
     """
 
     def __init__(self, endpoint: str, api_key: str | None, timeout: float, max_retries: int) -> None:
-        import openai
-
+        http = _http()
         self.endpoint = _address(endpoint)
         key = (api_key or "").strip()
         if not re.fullmatch(r"[!-~]*", key):
@@ -95,31 +129,26 @@ class Link:
         self.model: str | None = None
         self.stale = self.reconnected = False
         self._ports: set[int] = set()
-        self._pauses = tuple(0.5 * 2**number for number in range(max_retries))
+        self._max_retries = max_retries
         self._server: str | None = None
         self._key = key
-        self._thread = threading.local()
-        self._http = openai.DefaultHttpxClient(
+        self._base = http.URL(endpoint.strip())
+        # A compressed body would be bounded only after it was unpacked.
+        headers = {"User-Agent": "virc", "Accept": "application/json", "Accept-Encoding": "identity"}
+        self._client: httpx.Client = http.Client(
+            headers=headers | ({"Authorization": f"Bearer {key}"} if key else {}),
+            timeout=http.Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
+            limits=http.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE),
             # Pictures go to the endpoint that was named and to no other.
             follow_redirects=False,
             # To read the trusted certificates takes longer than a short answer; without TLS none are needed.
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.endpoint.startswith("http:") else True,
-            event_hooks={"request": [self._before], "response": [self._after]},
-        )
-        self._client = openai.OpenAI(
-            base_url=endpoint.strip(),
-            api_key=self._key or "none",
-            timeout=openai.Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
-            max_retries=max_retries,
-            # A compressed body would be bounded only after it was unpacked.
-            default_headers={"Accept-Encoding": "identity"},
-            http_client=self._http,
         )
 
     def answers(self) -> bool:
         """Whether it answers now: /v1/models answers within seconds, if only with a refusal."""
         try:
-            self._listed(self._client.with_options(max_retries=0), _LOOK_SECONDS)
+            self._listed(_LOOK_SECONDS)
         except NetworkError:
             return False
         except ConfigError:
@@ -132,8 +161,7 @@ class Link:
         Raises:
             ConfigError, NetworkError: it could not be had.
         """
-        client = self._client if seconds is None else self._client.with_options(max_retries=0)
-        listed = self._listed(client, seconds)
+        listed = self._listed(seconds)
         self.names = tuple(served.id for served in listed)
         return listed
 
@@ -151,18 +179,13 @@ class Link:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
             NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
         """
-        create: Any = self._client.chat.completions.with_streaming_response.create
-        # The client goes through messages part by part, which takes longer than to send it.
-        send = partial(
-            create, model=request["model"], messages=(), stream=request.get("stream", False), extra_body=request
-        )
 
         def read(kind: str, pieces: Iterator[bytes], say: Callable[[str], None]) -> Reply:
             most = max_tokens * _CHARACTERS_PER_TOKEN
             return ollama.read(pieces, most, say) if address else read_reply(pieces, "json" not in kind, most, say)
 
-        sent = partial(self._sent, address, request) if address else send
-        return self._answer(sent, read, max_tokens * _BYTES_PER_TOKEN + 2**20, on_text, seconds)
+        exchange = Exchange(address or self._below("/chat/completions"), Pieces(request), self._max_retries)
+        return self._answer(exchange, read, max_tokens * _BYTES_PER_TOKEN + 2**20, on_text, seconds)
 
     def json_object(self, address: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A JSON object from another address of the same server, one try, within seconds; `body` None is a GET.
@@ -176,64 +199,39 @@ class Link:
 
         stale = self.stale
         try:
-            return self._answer(partial(self._sent, address, body), read, _MOST_LISTING, seconds=_LOOK_SECONDS)
+            exchange = Exchange(address, None if body is None else Pieces(body))
+            return self._answer(exchange, read, _MOST_LISTING, seconds=_LOOK_SECONDS)
         finally:
             self.stale = stale  # a server without that address is no other server
-
-    @contextmanager
-    def _sent(self, address: str, body: Mapping[str, Any] | None) -> Iterator[Any]:
-        """The response of an address that the client has no function for."""
-        import openai
-
-        headers = {"Accept-Encoding": "identity"}
-        request = self._http.build_request(
-            "GET" if body is None else "POST", address, json=body, headers=headers, timeout=self._client.timeout
-        )
-        for pause in (*self._pauses, None):
-            try:
-                response = self._http.send(request, stream=True)
-            except openai.OpenAIError:
-                raise
-            except Exception as error:  # its class depends on the HTTP library under the client
-                late = "timeout" in type(error).__name__.lower()
-                kind = openai.APITimeoutError if late else openai.APIConnectionError
-                raise kind(request=request) from error
-            if pause is None or body is None or response.status_code not in _GATEWAY | _BUSY:
-                break
-            response.close()
-            time.sleep(min(pause, max(0, self._thread.until - time.monotonic())))
-        with closing(response):
-            if response.status_code >= 300:
-                raise openai.APIStatusError("", response=response, body=_parsed(response.read()))
-            yield response
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _listed(self, client: "openai.OpenAI", seconds: float | None = None) -> list[Served]:
-        send = client.models.with_streaming_response.list
-        return self._answer(send, lambda _, pieces, __: read_models(pieces), _MOST_LISTING, seconds=seconds)
+    def _below(self, path: str) -> str:
+        """Where a path below the endpoint is, with the endpoint's query."""
+        return str(self._base.copy_with(path=self._base.path.rstrip("/") + path))
+
+    def _listed(self, seconds: float | None) -> list[Served]:
+        exchange = Exchange(self._below("/models"), None, 0 if seconds else self._max_retries)
+        return self._answer(exchange, lambda _, pieces, __: read_models(pieces), _MOST_LISTING, seconds=seconds)
 
     def _answer(
         self,
-        send: Callable[[], AbstractContextManager[Any]],
+        exchange: Exchange,
         read: Callable[[str, Iterator[bytes], Callable[[str], None]], _T],
         most: int,
         on_text: Callable[[str], None] | None = None,
         seconds: float | None = None,
     ) -> _T:
         """What `read` makes of the response's type, its body of up to `most` bytes, and `on_text`."""
-        import openai
-
         seconds = self.timeout if seconds is None else min(seconds, self.timeout)
         until = time.monotonic() + seconds
         afterwards = ExitStack()
 
         def work(say: Callable[[str], None]) -> _T:
-            self._thread.until, self._thread.sent, self._thread.status = until, False, None
-            response = afterwards.enter_context(send())
-            pieces = bounded(response.iter_bytes(), most, until)
+            response = afterwards.enter_context(closing(self._sent(exchange, until)))
+            pieces = bounded(response.iter_raw(), most, until)
             answer = read(response.headers.get("content-type", ""), pieces, say)
             # A connection serves the next request only if nothing of this answer is left on it.
             afterwards.callback(deque, pieces, 0)
@@ -244,11 +242,11 @@ class Link:
         # `from None`: these errors quote the server, which may quote the key.
         except LateError:
             raise self._silent(seconds) from None
-        except openai.APIStatusError as error:
+        except _StatusError as error:
             refusal = self._refusal(error)
-            refusal.everywhere = error.status_code in _OF_ALL or error.status_code >= 500
+            refusal.everywhere = error.code in _OF_ALL or error.code >= 500
             raise refusal from None
-        except openai.OpenAIError as error:
+        except _UnreachedError as error:
             raise self._unreached(error, seconds) from None
         except WireError as error:
             quoted = self.quoted(error.quoted)
@@ -257,39 +255,47 @@ class Link:
             self.stale |= error.broken
             raise failed from None
 
-    def _before(self, request: Any) -> None:
-        """Keep the client from another try when the time is over, and from sending more than is meant."""
-        import openai
+    def _sent(self, exchange: Exchange, until: float) -> "httpx.Response":
+        """The response to a request, which is sent again where that may help, until the monotonic time `until`.
 
-        if time.monotonic() > self._thread.until:
-            raise openai.APITimeoutError(request=request)
-        # Tried again for no connection, or by a gateway without its server: who answers now may be another.
-        if self._thread.sent and (self._thread.status is None or self._thread.status in _GATEWAY):
-            self.stale = True
-        self._thread.sent, self._thread.status = True, None
-        for name in set(request.headers) - _HEADERS:
-            del request.headers[name]
-        if self._key:
-            request.headers["authorization"] = f"Bearer {self._key}"
+        Raises:
+            _StatusError, _UnreachedError: why the last one failed.
+        """
+        for number in range(exchange.retries + 1):
+            pause = min(0.5 * 2**number, _LONGEST_PAUSE) * random.uniform(0.75, 1)
+            try:
+                response = self._sent_once(exchange, until)
+                if response.status_code < 300:
+                    return response
+                refused = _refused(response, until)
+                # Tried again by a gateway without its server: who answers then may be another.
+                is_elsewhere = refused.code in _GATEWAY
+                pause = refused.wait or pause
+                if number == exchange.retries or not refused.is_passing or pause > until - time.monotonic():
+                    raise refused
+            except _UnreachedError:
+                is_elsewhere = True
+                if number == exchange.retries or time.monotonic() > until:
+                    raise
+            time.sleep(max(0, min(pause, until - time.monotonic())))
+            self.stale |= is_elsewhere
+        raise AssertionError
 
-    def _after(self, response: Any) -> None:
-        """Bound what the client itself reads of a response: an error's body, and how long to wait."""
-        headers = response.headers
-        headers.pop("content-encoding", None)
-        self._thread.status = response.status_code
+    def _sent_once(self, exchange: Exchange, until: float) -> "httpx.Response":
+        """The response to one try, of which the headers are there."""
+        body, headers = exchange.body, {}
+        if body is not None:  # some servers do not know the chunked encoding that stands for an unknown length
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        method = "GET" if body is None else "POST"
+        request = self._client.build_request(method, exchange.address, content=body, headers=headers)
+        if time.monotonic() > until:
+            raise _UnreachedError("the time is over", is_late=True)
+        try:
+            response = self._client.send(request, stream=True)
+        except Exception as error:  # one class for each thing that goes wrong, of two versions of the library
+            raise _UnreachedError(str(error), "timeout" in type(error).__name__.lower()) from None
         self._note_server(response)
-        if response.status_code < 300:
-            return
-        until = self._thread.until
-        headers["content-type"] = "application/json"
-        start = _start(response.stream, until)
-        response.stream = type(response)(200, content=start).stream
-        if _SEES_NOTHING.search(start):  # llama.cpp says so by 500, which would be tried again
-            headers["x-should-retry"] = "false"
-        headers.pop("retry-after-ms", None)
-        wait = headers.get("retry-after")
-        if wait is not None and _seconds(wait) > until - time.monotonic():
-            headers["x-should-retry"] = "false"
+        return response
 
     def _note_server(self, response: Any) -> None:
         """Notice where another server may answer than did before."""
@@ -305,31 +311,28 @@ class Link:
     def _silent(self, seconds: float) -> NetworkError:
         return NetworkError(f"{self.endpoint} gave no whole answer in {math.ceil(seconds * 10) / 10:g} s", _PATIENCE)
 
-    def _unreached(self, error: "openai.OpenAIError", seconds: float) -> NetworkError:
-        import openai
-
-        # Version 2 of the client wraps the error that `_before` raises; version 3 passes it on.
-        if openai.APITimeoutError in {type(error), type(error.__cause__)}:
+    def _unreached(self, error: "_UnreachedError", seconds: float) -> NetworkError:
+        if error.is_late:
             return self._silent(seconds)
-        cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error.__cause__ or error))
+        cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
         hint = f"is it running? curl {self.endpoint}/models"
         unreached = NetworkError(f"{self.endpoint} cannot be reached: {self.quoted(cause)}", hint)
         unreached.everywhere = unreached.broken = self.stale = True
         return unreached
 
-    def _refusal(self, error: "openai.APIStatusError") -> VircError:
+    def _refusal(self, error: "_StatusError") -> VircError:
         """The sentence for an HTTP error (D29)."""
-        code = error.status_code
+        code = error.code
         answer = self.quoted(error_text(error.body))
         tail = f" ({code}): {answer}" if answer else f" ({code})"
-        if (code in _BUSY or code >= 500) and not _SEES_NOTHING.search(answer.encode()):
-            wait = error.response.headers.get("retry-after")
+        if (code in _BUSY or code >= 500) and not _SEES_NOTHING.search(answer):
+            wait = error.headers.get("retry-after")
             hint = next((hint for pattern, hint in _HINTS if re.search(pattern, answer.lower())), None)
             if wait and _seconds(wait) < math.inf:
                 hint = f"it asks to be left alone for {wait} s"
             return NetworkError(f"{self.endpoint} {'is too busy' if code in _BUSY else 'fails'}{tail}", hint)
         if code < 400:
-            target = self.quoted(error.response.headers.get("location", "nowhere"))
+            target = self.quoted(error.headers.get("location", "nowhere"))
             return ConfigError(f"{self.endpoint} redirects to {target}", "give --endpoint the address it moved to")
         if code in {401, 403}:
             return ConfigError(f"{self.endpoint} refuses the key{tail}", "set VIRC_API_KEY to a key it accepts")
@@ -386,20 +389,35 @@ def _address(endpoint: str) -> str:
     return f"{parts.scheme}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
 
+def _http() -> Any:
+    """The HTTP library that huggingface-hub brings: httpx2, or httpx before its version 2."""
+    try:
+        return importlib.import_module("httpx2")
+    except ModuleNotFoundError:
+        return importlib.import_module("httpx")
+
+
+def _refused(response: "httpx.Response", until: float) -> _StatusError:
+    """The error that a response is; its connection is closed."""
+    with closing(response):
+        body = _parsed(_start(response.iter_raw(), until))
+    return _StatusError(response.status_code, response.headers, body)
+
+
 def _parsed(data: bytes) -> object:
     with suppress(ValueError, RecursionError):
         return json.loads(data)
     return data.decode(errors="replace")
 
 
-def _start(stream: Any, until: float) -> bytes:
+def _start(stream: Iterator[bytes], until: float) -> bytes:
     """The first bytes of an error's body; the rest is not read."""
     data = b""
-    for piece in stream:
-        data += piece
-        if len(data) > _MOST_ERROR or time.monotonic() > until:
-            break
-    stream.close()
+    with suppress(Exception):  # a connection that fails in the midst of an error has said enough
+        for piece in stream:
+            data += piece
+            if len(data) > _MOST_ERROR or time.monotonic() > until:
+                break
     return data[:_MOST_ERROR]
 
 

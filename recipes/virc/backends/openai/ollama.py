@@ -3,7 +3,6 @@
 Read from its source (github.com/ollama/ollama: api/types.go, server/routes.go, openai/openai.go).
 """
 
-import base64
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.body import WireError, decoded, error_text, lines
+from virc.backends.openai.pieces import Picture
 from virc.backends.openai.request import RESULT
 from virc.backends.openai.wire import Call, Gathered
 from virc.reasoning.session import Ask, Message, Reply
@@ -115,5 +115,5 @@ def _messages(position: int, message: Message, ask: Ask) -> list[dict[str, Any]]
             {"role": "assistant", "content": text, "tool_calls": [{"function": function}]},
             {"role": "tool", "tool_name": call.name, "content": RESULT},
         ]
-    pictures = [base64.b64encode(ask.images[index].png).decode("ascii") for index in message.images]
+    pictures = [Picture(ask.images[index], url=False) for index in message.images]
     return [{"role": message.role, "content": message.text} | ({"images": pictures} if pictures else {})]

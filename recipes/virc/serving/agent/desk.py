@@ -15,7 +15,7 @@ from virc.backends.interface import Backend, TooLongError
 from virc.core.errors import ConfigError, DataError, VircError
 from virc.core.fetch import Rules
 from virc.core.timeouts import Deadline
-from virc.reasoning.images import Shown, open_image
+from virc.reasoning.images import Shown, open_file
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit, show_input
 from virc.serving.agent import fetch, wire
@@ -325,7 +325,7 @@ class Desk:
             except DataError as error:
                 raise DataError(f"{name}: {error.message}") from None
             try:
-                return show_input(open_image(content, name), self.solving.protocol, self.solving.backend.grid)
+                return show_input(open_file(content, name), self.solving.protocol, self.solving.backend.grid)
             except ValueError as error:
                 raise DataError(f"{name}: {error}") from None
 

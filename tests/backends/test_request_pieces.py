@@ -1,0 +1,76 @@
+"""Requests are sent from pieces: each picture as it was encoded once, in its own format."""
+
+import io
+
+import pytest
+from asks import ANSWER, LOOK
+from PIL import Image
+from support.faults import status
+from support.servers import Body, image_bytes, images_of, serve
+from support.solving import answer, call
+
+from virc.backends.interface import Sampling
+from virc.backends.openai.backend import OpenAIBackend
+from virc.reasoning.images import Shown, open_file, show
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import QWEN2
+from virc.reasoning.session import Ask, Message, Session
+from virc.solving.one import SolveConfig, solve
+from virc.tools.registry import known
+
+GREEDY = Sampling()
+TEXT = 'Is "1 < 2"\n and \\ or \u2028 ∠ 文 in it?'
+
+
+def noise(side: int) -> Image.Image:
+    return Image.merge("RGB", [Image.effect_noise((side, side), 90)] * 3)
+
+
+def file(image: Image.Image, kind: str) -> bytes:
+    to = io.BytesIO()
+    image.save(to, kind)
+    return to.getvalue()
+
+
+@pytest.mark.parametrize("kept", [None, {}], ids=["all data each turn", "images by their ids"])
+def test_a_request_that_is_sent_again_is_the_same_and_says_its_length(kept: dict[str, Body] | None) -> None:
+    shown = Shown(noise(560))
+    ask = Ask((Message("system", TEXT), Message("user", TEXT, (0, 0))), (shown,))
+    assert len(shown.png) > 2**18
+    with serve([ANSWER], fault=status(503), times=1, kept=kept) as server:
+        assert OpenAIBackend(server.url).reply(ask, GREEDY).text == ANSWER
+        first, second = server.chats()
+        heads = [request.headers for request in server.requests if request.body]
+    assert first == second
+    assert [image_bytes(part) for part in images_of(first)] == [shown.png] * 2
+    assert first["messages"][0]["content"] == TEXT
+    assert first["messages"][1]["content"][2] == {"type": "text", "text": TEXT}
+    assert not any("transfer-encoding" in head for head in heads)
+    assert shown.encodings == 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_picture_that_is_shown_as_it_is_is_sent_as_its_own_file(kind: str, own: Protocol) -> None:
+    data = file(noise(112), kind)
+    crop = call("crop_image", bbox_2d=[0, 0, 84, 84], image_index=0)
+    again = call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=1)
+    with serve([crop, again, answer("1")], usage=False) as server:
+        backend = OpenAIBackend(server.url)
+        (attempt,) = solve(SolveConfig(), backend, own, [open_file(data, "it")], "How many?").attempts
+        sent = [image_bytes(part) for part in images_of(server.chats()[-1])]
+    assert sent[0] == data  # Pillow writes no metadata
+    assert [Image.open(io.BytesIO(each)).format for each in sent] == [kind] * 3
+    assert [Image.open(io.BytesIO(each)).tobytes() for each in sent] == [
+        shown.pixels.tobytes() for shown in attempt.images
+    ]
+    assert [shown.encodings for shown in attempt.images] == [0, 1, 1]
+
+
+def test_a_crop_of_a_png_is_sent_without_loss(own: Protocol) -> None:
+    session = Session(own, "?", [open_file(file(noise(112), "PNG"), "it")], tools=known())
+    (first,) = session.images
+    exact = show(first.pixels.crop((0, 0, 84, 84)), QWEN2, 0).pixels.tobytes()
+    crop = call("crop_image", bbox_2d=[0, 0, 84, 84], image_index=0)
+    with serve([crop, LOOK, ANSWER], usage=False) as server:
+        (attempt,) = solve(SolveConfig(max_turns=1), OpenAIBackend(server.url), own, [first], "?").attempts
+    assert attempt.images[1].pixels.tobytes() == exact

@@ -1,0 +1,158 @@
+"""A user's own file, sent as it is: the same pixels to another decoder, and nothing beside them."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, PngImagePlugin
+
+from virc.reasoning.encoded import without_metadata
+from virc.reasoning.images import open_file, show, show_square
+from virc.reasoning.resize import QWEN2
+
+SECRET = b"48.8584 N 2.2945 E"
+SIZE = (84, 56)
+IMAGE = Image.merge("RGB", [Image.radial_gradient("L").resize(SIZE), *[Image.linear_gradient("L").resize(SIZE)] * 2])
+
+
+def file(image: Image.Image = IMAGE, kind: str = "JPEG", **options: Any) -> bytes:
+    to = io.BytesIO()
+    image.save(to, kind, **options)
+    return to.getvalue()
+
+
+def exif(orientation: int = 1) -> Image.Exif:
+    """Place, words and a thumbnail, as a camera writes them."""
+    made = Image.Exif()
+    made[ExifTags.Base.Orientation] = orientation
+    made[ExifTags.Base.ImageDescription] = SECRET.decode()
+    made.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = SECRET.decode()
+    return made
+
+
+def texts() -> PngImagePlugin.PngInfo:
+    made = PngImagePlugin.PngInfo()
+    made.add_text("Place", SECRET.decode())
+    made.add_itxt("XML:com.adobe.xmp", SECRET.decode())
+    return made
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def segment(kind: int, data: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, kind, len(data) + 2) + data
+
+
+def behind(data: bytes, more: bytes) -> bytes:
+    """Something more behind the start: a JPEG's first marker, or a PNG's header."""
+    at = 2 if data.startswith(b"\xff\xd8") else 33
+    return data[:at] + more + data[at:]
+
+
+ALL = {"exif": exif(), "comment": SECRET, "icc_profile": SECRET, "xmp": SECRET}
+GREY, PALETTE = IMAGE.convert("L"), IMAGE.quantize(16)
+KEPT: dict[str, bytes] = {
+    "JPEG": file(**ALL),
+    "a progressive JPEG": file(progressive=True, **ALL),
+    "a JPEG without subsampling": file(subsampling=0, **ALL),
+    "a grey JPEG": file(GREY, **ALL),
+    "a JPEG in RGB": file(keep_rgb=True, **ALL),
+    "a JPEG with restarts": file(restart_marker_rows=1, **ALL),
+    "a JPEG with a thumbnail": behind(file(), segment(0xE0, b"JFXX\0\x10" + file() + SECRET)),
+    "a JPEG of several pictures": file(kind="MPO", save_all=True, append_images=[GREY], comment=SECRET),
+    "a JPEG with more behind it": file() + file() + SECRET,
+    "PNG": file(kind="PNG", pnginfo=texts(), exif=exif(), icc_profile=SECRET, dpi=(72, 72)),
+    "a grey PNG": file(GREY, "PNG", pnginfo=texts()),
+    "a PNG with a palette": file(PALETTE, "PNG", pnginfo=texts()),
+    "a PNG with gamma": behind(file(kind="PNG"), chunk(b"gAMA", struct.pack(">I", 100_000)) + chunk(b"prIv", SECRET)),
+    "a PNG with more behind it": file(kind="PNG") + SECRET,
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_file_is_sent_as_it_is_without_metadata(name: str) -> None:
+    opened = open_file(KEPT[name], name)
+    shown = show(opened, QWEN2)
+    assert shown.file is opened.own
+    assert (shown.encodings, shown.size) == (0, SIZE)
+    sent = shown.file.data
+    assert SECRET not in sent
+    assert 0 < len(sent) < len(KEPT[name])
+    with Image.open(io.BytesIO(sent)) as decoded, Image.open(io.BytesIO(KEPT[name])) as before:
+        assert decoded.format == shown.file.media.upper()
+        assert decoded.convert("RGB").tobytes() == before.convert("RGB").tobytes() == shown.pixels.tobytes()
+        assert not decoded.getexif()
+        assert not decoded.info.keys() - {"jfif", "jfif_version", "jfif_unit", "jfif_density"} - {
+            "adobe", "adobe_transform", "progressive", "progression",
+        }  # fmt: skip
+    assert without_metadata(sent, SIZE) == shown.file
+
+
+ANEW: dict[str, bytes] = {
+    "a turned JPEG": file(exif=exif(6)),
+    "a JPEG in CMYK": file(IMAGE.convert("CMYK")),
+    "a JPEG with an unknown segment": behind(file(), segment(0xDC, SECRET)),
+    "a turned PNG": file(kind="PNG", exif=exif(3)),
+    "a PNG with transparency": file(IMAGE.convert("RGBA"), "PNG"),
+    "a PNG with a transparent colour": file(kind="PNG", transparency=(1, 2, 3)),
+    "an animated PNG": file(kind="PNG", save_all=True, append_images=[GREY.convert("RGB")]),
+    "a PNG of 16 bits": file(GREY.convert("I;16"), "PNG"),
+    "a PNG that is hardly compressed": file(kind="PNG", compress_level=0),
+    "GIF": file(PALETTE, "GIF"),
+}
+
+
+@pytest.mark.parametrize("name", ANEW)
+def test_what_is_not_plain_is_encoded_anew(name: str) -> None:
+    shown = show(open_file(ANEW[name], name), QWEN2)
+    data = shown.file.data
+    assert shown.encodings == 1
+    assert SECRET not in data
+    with Image.open(io.BytesIO(data)) as decoded:
+        assert decoded.convert("RGB").tobytes() == shown.pixels.tobytes()
+        assert (decoded.format == "JPEG") == ("JPEG" in name)
+
+
+@pytest.mark.parametrize("make", [show_square, lambda image: show(image, QWEN2)])
+def test_a_resized_jpeg_is_shown_as_the_jpeg_that_is_sent(make: Callable[[Any], Any]) -> None:
+    shown = make(open_file(file(IMAGE.resize((100, 100))), "it"))
+    with Image.open(io.BytesIO(shown.file.data)) as decoded:
+        assert decoded.format == "JPEG"
+        assert decoded.tobytes() == shown.pixels.tobytes()
+    assert Image.open(io.BytesIO(shown.png)).tobytes() == shown.pixels.tobytes()
+    assert shown.encodings == 1
+
+
+SEEDS = [KEPT["JPEG"], KEPT["a progressive JPEG"], KEPT["PNG"], KEPT["a PNG with a palette"]]
+
+
+@given(st.sampled_from(SEEDS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=6), st.floats(0, 1))
+def test_a_damaged_file_is_kept_whole_or_not_at_all(seed: bytes, hits: list[tuple[float, int]], cut: float) -> None:
+    data = bytearray(seed)
+    for place, byte in hits:
+        data[int(place * (len(data) - 1))] = byte
+    data = data[: int(cut * len(data)) + 1]
+    found = without_metadata(bytes(data), SIZE)
+    if found is not None:
+        assert len(found.data) <= len(data) + 20
+        assert without_metadata(found.data, SIZE) == found
+        assert found.data.endswith(b"\xff\xd9" if found.media == "jpeg" else chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize("size", [(56, 84), (84, 57)])
+def test_a_file_of_another_size_is_not_kept(size: tuple[int, int]) -> None:
+    assert all(without_metadata(seed, size) is None for seed in SEEDS)
+
+
+def test_scans_without_end_are_not_kept() -> None:
+    data = KEPT["a progressive JPEG"]
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    assert without_metadata(data[:-2] + scan * 9 + b"\xff\xd9", SIZE)
+    assert without_metadata(data[:-2] + scan * 70 + b"\xff\xd9", SIZE) is None
