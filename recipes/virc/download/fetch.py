@@ -27,7 +27,7 @@ from virc.download.hub import fetching, record
 from virc.download.hub.fetching import Watch, ordered
 from virc.download.hub.folder import Folder, State
 from virc.download.hub.record import is_archive
-from virc.download.hub.repository import File, Listing
+from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
 from virc.download.wanted import DownloadRequest
@@ -65,6 +65,7 @@ class Item(msgspec.Struct, frozen=True):
         here: it was found whole without asking the hub.
         listing: of its repository; None where the hub was not asked.
         parts: its files, in the order they are fetched.
+        config: its config.json, where that was fetched to see what type of model comes.
     """
 
     want: DownloadRequest
@@ -74,6 +75,7 @@ class Item(msgspec.Struct, frozen=True):
     here: bool = False
     listing: Listing | None = None
     parts: tuple[Part, ...] = ()
+    config: bytes | None = None
 
     @property
     def missing(self) -> int:
@@ -166,26 +168,40 @@ def check_room(items: Iterable[Item], stream: bool = False) -> None:
             )
 
 
-def elsewhere(item: Item) -> ConfigError | None:
-    """What to say of a model that is to come and does not run in this process; None of anything else.
+def with_config(item: Item) -> Item:
+    """The item with its config.json, for a model of which nothing is here and nobody knows whether it runs here.
 
-    Where its name does not say that it runs, its config.json is fetched, into a folder that is removed; what goes
-    wrong then shows when all is fetched.
+    It is not written anywhere yet. Where it cannot be fetched, the download itself will say so.
     """
     from virc.download.hub.small import fetch_small
 
     config = next((part.file for part in item.parts if part.file.name == _CONFIG), None)
-    if not config or not item.listing or item.state == "present" or config.size > _MOST_CONFIG:
-        return None
-    named = families.by_name(item.listing.repo.id)
-    is_known = item.want.model is not None if named is None else set(named.model_types) <= set(checkpoint.FAMILIES)
-    if item.listing.repo.kind != "model" or item.want.judge or is_known:
-        return None
+    if not config or not item.listing or item.state != "missing" or config.size > _MOST_CONFIG:
+        return item
+    if _is_known(item, item.listing.repo):
+        return item
     with tempfile.TemporaryDirectory(prefix="virc-") as folder, suppress(VircError, OSError):
-        fetch_small(item.listing.repo, item.listing.commit, config, Path(folder, _CONFIG), Path(folder))
-        kind = checkpoint.model_type(Path(folder))
-        return checkpoint.elsewhere(item.listing.repo.id, kind, relative(item.folder)) if kind else None
-    return None
+        file = Path(folder, _CONFIG)
+        fetch_small(item.listing.repo, item.listing.commit, config, file, Path(folder))
+        return msgspec.structs.replace(item, config=contents(file, _MOST_CONFIG))
+    return item
+
+
+def elsewhere(item: Item) -> ConfigError | None:
+    """What to say of a model whose config.json names a type that does not run in this process."""
+    try:
+        kind = msgspec.json.decode(item.config or b"{}", type=dict[str, object]).get("model_type")
+    except (ValueError, RecursionError):
+        return None
+    return checkpoint.elsewhere(item.want.repo.id, kind, relative(item.folder)) if kind and item.want.repo else None
+
+
+def _is_known(item: Item, repo: Repo) -> bool:
+    """Whether nothing is to be found out: it is no model, another process runs it, or it runs here."""
+    if repo.kind != "model" or item.want.judge:
+        return True
+    family = families.by_name(repo.id)
+    return set(family.model_types) <= set(checkpoint.FAMILIES) if family else item.want.model is not None
 
 
 def free(folder: Path) -> int:
@@ -205,7 +221,8 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
     if item.listing and (item.state != "present" or _is_writable(item.folder)):  # it may be shared, all of it there
         files = [part.file for part in item.parts]
         if files:
-            fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
+            known = {} if item.config is None else {_CONFIG: item.config}
+            fetching.fetch(item.folder, item.listing, files, watch, keep, stream, known)
     left_out = item.want.include and FILE_NAME not in item.want.include
     if not item.want.model or left_out or is_file(item.folder / FILE_NAME):
         return None

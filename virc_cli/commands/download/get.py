@@ -84,7 +84,7 @@ def command(
         include=tuple(include or ()),
         to=to,
     )
-    items = [download.look(want, Path.cwd()) for want in wanted(config)]
+    items = [download.with_config(download.look(want, Path.cwd())) for want in wanted(config)]
     output.know(**download.fields(items))
     for refused in filter(None, map(download.elsewhere, items)):
         output.warn(refused.message, refused.hint)
