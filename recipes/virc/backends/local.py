@@ -17,6 +17,7 @@ from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
+from virc.core.garbage import collection_paused
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message, Reply
 
@@ -204,6 +205,7 @@ class LocalBackend:
         return len(conversation.ids), read - start, (time.perf_counter() - read) / 3
 
 
+@collection_paused()
 def load(
     folder: Path,
     device: str | None = None,
