@@ -38,7 +38,7 @@ def test_events_and_the_trace_are_the_callers(image: Path, tmp_path: Path) -> No
     assert [unit.answer for unit in units] == [None, "97"]
     assert found.trace == tmp_path / "trace"
     assert (tmp_path / "trace" / "index.html").is_file()
-    assert {event.kind for event in events} <= {"note", "warning"}
+    assert {event.kind for event in events} <= {"note", "warning", "progress"}
 
 
 def test_no_answer_is_returned_and_what_fails_is_raised(image: Path) -> None:

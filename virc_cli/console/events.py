@@ -3,9 +3,9 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from virc_cli.console import output
 
@@ -15,16 +15,23 @@ if TYPE_CHECKING:
 _ON_TERMINAL, _IN_FILES = 0.1, 5.0  # seconds between two lines
 
 
+class Show(Protocol):
+    """Shows a line."""
+
+    def __call__(self, text: str, at_once: bool = False) -> None:
+        """Show it; one that comes soon after another only if it is to be shown `at_once`."""
+
+
 @contextmanager
-def shown() -> Iterator[Callable[[str], None]]:
+def shown() -> Iterator[Show]:
     """Give a function that shows a line: rewritten on a terminal, else added every few seconds."""
     rewrites = sys.stderr.isatty()
     last, width = time.monotonic(), 0  # a line as wide as the terminal would be followed, not rewritten
 
-    def show(text: str) -> None:
+    def show(text: str, at_once: bool = False) -> None:
         nonlocal last, width
         now = time.monotonic()
-        if now - last < (_ON_TERMINAL if rewrites else _IN_FILES):
+        if not at_once and now - last < (_ON_TERMINAL if rewrites else _IN_FILES):
             return
         last = now
         if rewrites:
@@ -35,8 +42,7 @@ def shown() -> Iterator[Callable[[str], None]]:
     try:
         yield show
     finally:
-        if width:
-            output.note(" " * min(width, room()), end="\r")
+        output.clear()
 
 
 def room(stream: TextIO | None = None) -> int:
@@ -63,8 +69,8 @@ def printed(quiet: bool = False, verbose: bool = False) -> Iterator["OnEvent"]:
                 output.warn(event.text, event.hint)
             elif quiet:
                 return
-            elif event.kind == "progress":
-                show(event.text)
+            elif event.kind in ("start", "progress"):
+                show(event.text, at_once=event.kind == "start")
             elif event.kind == "note" or verbose:
                 output.note(event.text, dim=event.kind == "log")
 

@@ -88,6 +88,7 @@ def emit_failure(schema: str, error: VircError, fields: Mapping[str, object]) ->
 
 def line(text: str) -> None:
     """Print one line of data on stdout, at once; on a terminal, control characters are made visible."""
+    clear()  # else the data would be written over a line of progress
     print(clean(text) if sys.stdout.isatty() else text, flush=True)
 
 
@@ -159,6 +160,12 @@ def _stderr(text: str) -> None:
         print(blank + text, end="", file=sys.stderr, flush=True)
     except OSError:
         silence(sys.stderr)
+
+
+def clear() -> None:
+    """Blank the line on stderr that the next one would be written over, if there is one."""
+    if _rewritten:
+        _stderr("")
 
 
 def silence(stream: TextIO) -> None:

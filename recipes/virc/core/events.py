@@ -10,12 +10,13 @@ class Event(msgspec.Struct, frozen=True):
     """One report.
 
     Args:
-        kind: `progress` replaces the progress before it; a `note` or `warning` stays; `log` is a line of an engine.
+        kind: `start` names the work that begins; `progress` replaces that and the progress before it; a `note` or
+            `warning` stays; `log` is a line of an engine.
         text: one line.
         hint: what to do about a warning.
     """
 
-    kind: Literal["progress", "note", "warning", "log"]
+    kind: Literal["start", "progress", "note", "warning", "log"]
     text: str
     hint: str | None = None
 
@@ -28,6 +29,10 @@ class Reporter:
 
     def __init__(self, on_event: OnEvent | None = None) -> None:
         self.send: OnEvent = on_event or (lambda event: None)
+
+    def start(self, text: str) -> None:
+        """What begins now and may take long."""
+        self.send(Event("start", text))
 
     def progress(self, text: str) -> None:
         """How far the work is."""

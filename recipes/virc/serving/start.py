@@ -389,6 +389,7 @@ def _by_transformers(plan: ServePlan) -> "LocalBackend":
 
     config, weights = plan.config, plan.weights
     assert weights
+    report.start(f"loading the model {plan.name}")
     dtype = None if config.dtype == "auto" else config.dtype
     stock = msgspec.json.decode(plan.published).get("virc_protocol", {}).get("reading", "lenient") == "lenient"
     limits = {"context": config.max_model_len, "stock": stock}

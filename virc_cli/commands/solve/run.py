@@ -1,5 +1,6 @@
 """Prints what solving a problem, or a file of them, gives."""
 
+import gc
 import re
 from collections.abc import Mapping, Sequence
 
@@ -41,6 +42,7 @@ def one(
 
     def on_open(opened: Opened) -> None:
         narrator.use(opened.chat_protocol.protocol)
+        gc.freeze()  # libraries and model stay to the end: no collection, nor that at the exit, has to go through them
 
     def on_event(event: Event) -> None:
         if not quiet:
