@@ -21,6 +21,7 @@ from support.called import virc
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
 from virc.models import chat_protocol
+from virc.models.local_server import fingerprint
 from virc.models.registry import EMBEDDED_FOLDER, Weights
 from virc.reasoning.images import open_image, show
 from virc.reasoning.session import Ask, Message
@@ -59,7 +60,8 @@ def backend() -> LocalBackend:
 @pytest.fixture(scope="module")
 def served(backend: LocalBackend) -> Served:
     weights = Weights("tiny", EMBEDDED_FOLDER)
-    told = published(weights, chat_protocol.of_weights(weights).protocol, image_ids=False)
+    protocol = chat_protocol.of_weights(weights).protocol
+    told = published(backend.grid, protocol, fingerprint(weights), image_ids=False)
     return Served(backend, "tiny", json.loads(told), images=20)
 
 

@@ -37,7 +37,7 @@ def show(as_json: Json = False) -> None:
         return
     for key, (value, source) in rows.items():
         text = "-" if value is None else str(value)
-        output.line(f"{key:<11} {text:<30} {f'file {path}' if source == 'file' else source}")
+        output.line(f"{key:<12} {text:<30} {f'file {path}' if source == 'file' else source}")
 
 
 @command.command("set", context_settings={"ignore_unknown_options": True})

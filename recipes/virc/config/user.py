@@ -33,12 +33,15 @@ Secret = Annotated[str, Meta(description="a key")]  # refused where it is used, 
 Device = Annotated[str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)\Z", description="cpu, cuda, cuda:N or mps")]
 Pixels = Annotated[int, Meta(gt=0, le=2**31, description="a whole number of pixels, 1 or more")]
 Tokens = Annotated[int, Meta(ge=1, le=2**20, description="a whole number of tokens, 1 or more")]
+Port = Annotated[int, Meta(ge=1, le=65_535, description="the port of virc serve on this machine, usually 8000")]
 Seconds = Annotated[float, Meta(gt=0, le=1e6, description="a number of seconds above 0, at most a million")]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a user may set once. None: for model the embedded one, for device the best found, else no limit.
 
+    `local_server` is the port of a `virc serve` on this machine, which is asked where it has the model loaded that
+    would be loaded otherwise; None: no server is looked for.
     `api_key` comes from the environment only and is never kept in the file.
     """
 
@@ -50,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: Tokens | None = None
     family: Text | None = None
     timeout: Seconds | None = None
+    local_server: Port | None = None
     api_key: Secret | None = None
 
 

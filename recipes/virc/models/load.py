@@ -12,9 +12,10 @@ from virc.backends.checkpoint import image_grid, image_settings, model_type
 from virc.backends.interface import Backend
 from virc.config.validation import check_arguments
 from virc.core.errors import ConfigError, UsageError
+from virc.core.events import Reporter
 from virc.families import registry as families
 from virc.families.registry import Family
-from virc.models import chat_protocol
+from virc.models import chat_protocol, local_server
 from virc.models import registry as models
 from virc.models.chat_protocol import ChatProtocol
 from virc.probing.result import Probed, kept, shortcomings
@@ -193,6 +194,29 @@ def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
     return _endpoint(choice, choice.endpoint, workspace) if choice.endpoint else _weights(choice, workspace)
 
 
+def open_running(choice: Choice, port: int, report: Reporter, workspace: Path = Path()) -> Opened | None:
+    """The model as a `virc serve` on a port of this machine has it loaded; None where that has not this very model.
+
+    Raises:
+        ConfigError: there is no such model on this machine, or as `open_model`.
+    """
+    weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
+    protocol = None if choice.protocol else spoken_here(weights, Choice(family=choice.family)).chat_protocol.protocol
+    found, why = local_server.find(weights, protocol, port)
+    if found is None:
+        report.note(f"{why}: the model is loaded in this process")
+        return None
+    report.note(f"{weights.name} is loaded in virc serve at {found.endpoint}, which is asked")
+    there = msgspec.structs.replace(choice, endpoint=found.endpoint, model=found.name, api_key=None)
+    opened, embedded = open_model(there, workspace), _is_embedded(weights)
+    demonstration = (DEMONSTRATION,) if embedded and choice.model is None else ()
+    return msgspec.structs.replace(opened, warnings=(*opened.warnings, *demonstration), embedded=embedded)
+
+
+def _is_embedded(weights: models.Weights) -> bool:
+    return models.is_embedded(weights.folder) and weights.adapter is None
+
+
 def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
     from virc.backends.openai.backend import OpenAIBackend
 
@@ -322,7 +346,7 @@ def _grid_on(
 def _weights(choice: Choice, workspace: Path) -> Opened:
     weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
     spoken = spoken_here(weights, choice)  # before the weights: it fails in no time
-    embedded = models.is_embedded(weights.folder) and weights.adapter is None
+    embedded = _is_embedded(weights)
     backend = (
         _by_llamacpp(weights, spoken, choice)
         if _runs_by_llamacpp(weights, choice)

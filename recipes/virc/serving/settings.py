@@ -92,12 +92,14 @@ def _longest(weights: Weights) -> int | None:
     return next((limit for limit in limits if isinstance(limit, int)), None)
 
 
-def published(grid: Grid, protocol: Protocol | None, image_ids: bool) -> str:
+def published(grid: Grid, protocol: Protocol | None, fingerprint: str, image_ids: bool) -> str:
     """What a client needs to ask a model as it was trained, as JSON; `protocol` is None for a model of plain chat.
 
-    With `image_ids` an image that was sent before may be sent as its id.
+    Args:
+        fingerprint: of the model's files, as `local_server.fingerprint` makes it.
+        image_ids: an image that was sent before may be sent as its id.
     """
-    fields: dict[str, object] = {"virc_grid": grid}
+    fields: dict[str, object] = {"virc_grid": grid, "virc_weights": fingerprint}
     if protocol:
         fields["virc_protocol"] = protocol
     if image_ids:

@@ -23,6 +23,7 @@ from virc.envs import hardware, making
 from virc.models import load as opened
 from virc.models import registry as models
 from virc.models.load import Choice, Opened
+from virc.models.local_server import fingerprint
 from virc.models.registry import Weights
 from virc.reasoning.resize import Grid
 from virc.serving import address, vllm_process
@@ -293,7 +294,8 @@ def _published(request: ServeRequest, weights: Weights, image_ids: bool) -> str:
     plain = weights.judge and request.protocol is None
     spoken = opened.spoken_here(weights, request.choice())
     grid = opened.grid_here(weights, spoken, request.choice())
-    return serving.published(grid, None if plain else spoken.chat_protocol.protocol, image_ids)
+    protocol = None if plain else spoken.chat_protocol.protocol
+    return serving.published(grid, protocol, fingerprint(weights), image_ids)
 
 
 def _with_device(config: Config) -> Config:
@@ -365,6 +367,7 @@ def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend | LlamaCppBacken
     from virc.reasoning.images import show
     from virc.reasoning.session import Ask, Message
 
+    report.start(f"loading the model {plan.name}")
     backend = _by_llamacpp(plan) if plan.source == "llamacpp" else _by_transformers(plan)
     for warning in backend.warnings:
         report.warn(warning)
@@ -389,7 +392,6 @@ def _by_transformers(plan: ServePlan) -> "LocalBackend":
 
     config, weights = plan.config, plan.weights
     assert weights
-    report.start(f"loading the model {plan.name}")
     dtype = None if config.dtype == "auto" else config.dtype
     stock = msgspec.json.decode(plan.published).get("virc_protocol", {}).get("reading", "lenient") == "lenient"
     limits = {"context": config.max_model_len, "stock": stock}

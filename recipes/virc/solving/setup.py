@@ -10,14 +10,12 @@ from virc.config import user as config
 from virc.config.user import Value
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
+from virc.models import registry as models
 from virc.models.chat_protocol import added
-from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model
+from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, open_running
 from virc.reasoning.protocol import FILE_NAME, UNITS
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields, facts, settings
-
-NO_ENDPOINT = "none"
-"""The value of `--endpoint` that overrides an endpoint of the config file."""
 
 OnFacts = Callable[[Fields], None]
 """Gets fields of the output as soon as they are known, also of a call that fails later."""
@@ -27,13 +25,19 @@ _OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRAC
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """Which model is asked, and how; `opened` is a model that is open already, in place of `choice`."""
+    """Which model is asked, and how.
+
+    Args:
+        opened: a model that is open already, in place of `choice`.
+        local_server: the port of this machine where `virc serve` may have the model loaded; None: it is not looked for.
+    """
 
     choice: Choice
     config: SolveConfig
     trace: Path | None = None
     offline: bool = False
     opened: Opened | None = None
+    local_server: int | None = None
 
 
 def set_up(
@@ -50,16 +54,13 @@ def set_up(
         raise UsageError(f"--temperature must be from 0 to 2, not {solving.temperature}")
     if protocol is not None and flags.get("family") is not None:
         raise UsageError("--protocol and --family both choose the chat protocol", "leave one out")
-    no_endpoint = flags["endpoint"] == NO_ENDPOINT
-    given = {**flags, "endpoint": None} if no_endpoint else flags
-    found = config.resolve(given, os.environ, config.read(config.config_path(os.environ)))
+    found = config.resolve(flags, os.environ, config.read(config.config_path(os.environ)))
     values = config.values(found)
-    endpoint = None if no_endpoint else values.endpoint
     # a model from farther away than the endpoint, say from the config file, does not belong to it
     ranks = {name: _RANKS.index(found[name].source.partition(" ")[0]) for name in ("model", "endpoint")}
     choice = Choice(
-        model=values.model if endpoint is None or ranks["model"] >= ranks["endpoint"] else None,
-        endpoint=endpoint,
+        model=values.model if values.endpoint is None or ranks["model"] >= ranks["endpoint"] else None,
+        endpoint=values.endpoint,
         api_key=values.api_key,
         system=values.system,
         protocol=protocol,
@@ -72,7 +73,9 @@ def set_up(
     solving = msgspec.structs.replace(
         solving, timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None
     )
-    return Setup(choice, solving, Path(trace) if trace else None, offline)
+    here = found["endpoint"].source != "default" or found["device"].source == "flag"
+    local_server = None if here else values.local_server
+    return Setup(choice, solving, Path(trace) if trace else None, offline, local_server=local_server)
 
 
 def block_hub() -> None:
@@ -80,10 +83,20 @@ def block_hub() -> None:
     os.environ.update(_OFFLINE)
 
 
+def _opened(setup: Setup, report: Reporter) -> Opened:
+    choice = setup.choice
+    if choice.endpoint:
+        return open_model(choice)
+    if setup.local_server and (running := open_running(choice, setup.local_server, report)):
+        return running
+    report.start(f"loading the model {choice.model or models.default(choice.system)}")
+    return open_model(choice)
+
+
 def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts) -> tuple[Opened, Fields]:
     """Open the model and report how it is asked; returns it with the fields of the output that describe it."""
     on_facts({"settings": settings(setup.config, setup.choice.max_pixels), "model": setup.choice.model})
-    opened = setup.opened or open_model(setup.choice)
+    opened = setup.opened or _opened(setup, report)
     if opened.family:
         unit = UNITS[opened.chat_protocol.protocol.coordinates]
         report.note(f"{opened.name} is asked as {opened.family} ({opened.why}): boxes in {unit}")

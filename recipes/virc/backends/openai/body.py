@@ -31,7 +31,7 @@ class WireError(Exception):
 
 class Served(msgspec.Struct, frozen=True):
     """One entry of /v1/models; `virc serve` publishes its chat protocol, its patch grid, that it keeps images by id,
-    and that it runs the loop itself.
+    that it runs the loop itself, and a hash of its model's files.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Served(msgspec.Struct, frozen=True):
     virc_grid: Any = None
     virc_image_ids: Any = None
     virc_agent: Any = None
+    virc_weights: Any = None
     max_model_len: Any = None
     root: Any = None
     meta: Any = None

@@ -1,0 +1,260 @@
+"""`virc solve` and the server of this machine that has the model loaded (setting `local_server`)."""
+
+import json
+import os
+import pty
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import faults
+from support.called import Done, virc
+from support.servers import MODELS, Server, serve
+from support.solving import answer
+
+from virc.models import local_server
+from virc.models import registry as models
+from virc.models.load import Choice, grid_here, spoken_here
+from virc.models.registry import Weights
+from virc.serving.settings import published
+from virc.solving.one import SolveConfig
+from virc.solving.setup import set_up
+
+
+def facts(weights: Weights) -> dict[str, Any]:
+    """What `virc serve` publishes of a model."""
+    spoken = spoken_here(weights, Choice())
+    known = grid_here(weights, spoken, Choice()), spoken.chat_protocol.protocol, local_server.fingerprint(weights)
+    fields: dict[str, Any] = json.loads(published(*known, image_ids=False))
+    return fields
+
+
+@pytest.fixture
+def tiny() -> Weights:
+    return models.find("tiny", Path())
+
+
+@contextmanager
+def holding(weights: Weights, name: str = "tiny", **changes: object) -> Iterator[Server]:
+    """A server that has a model loaded, set as the local one."""
+    with serve([answer("97")], models=(name,), owned_by="virc", extra=facts(weights) | changes) as server:
+        done = virc("config", "set", "local_server", port(server))
+        assert done.code == 0, done.err
+        yield server
+
+
+def port(server: Server) -> int:
+    number: int = server.server_address[1]
+    return number
+
+
+def look(weights: Weights, server: Server) -> tuple[local_server.Entry | None, str]:
+    protocol = spoken_here(weights, Choice()).chat_protocol.protocol
+    found, why = local_server.find(weights, protocol, port(server))
+    return found, why.replace(str(port(server)), "PORT")
+
+
+@pytest.mark.parametrize("words", [[], ["--model", "tiny"], ["--model", models.EMBEDDED_FOLDER]])
+def test_the_server_that_has_the_model_answers(image: Path, tiny: Weights, words: list[object]) -> None:
+    with holding(tiny) as server:
+        done = virc("solve", image, "How many?", "--json", *words)
+    assert (done.code, done.json["answer"], done.json["model"]) == (0, "97", "tiny"), done.err
+    assert f"tiny is loaded in virc serve at {server.url}, which is asked" in done.err
+    assert "loading the model" not in done.err
+    assert "authorization" not in server.requests[0].headers
+
+
+def test_no_key_goes_to_a_server_that_nobody_named(image: Path, tiny: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_API_KEY", "sesame")
+    with holding(tiny) as server:
+        assert virc("solve", image, "How many?").out == "97\n"
+    assert "sesame" not in str([request.headers for request in server.requests])
+
+
+def test_another_name_for_the_same_files_is_the_same_model(tiny: Weights) -> None:
+    with holding(tiny, "mine") as server:
+        found, _ = look(tiny, server)
+    assert found == local_server.Entry(server.url, "mine")
+
+
+def test_other_files_of_the_same_name_are_another_model(tiny: Weights) -> None:
+    with holding(tiny, virc_weights="0" * 64) as server:
+        assert look(tiny, server) == (None, "127.0.0.1:PORT serves another tiny")
+    with serve([], models=("tiny",)) as server:
+        assert look(tiny, server) == (None, "127.0.0.1:PORT serves another tiny")
+
+
+def test_another_model_is_named(tiny: Weights) -> None:
+    with holding(models.find("tiny-base", Path()), "tiny-base") as server:
+        assert look(tiny, server) == (None, "127.0.0.1:PORT serves tiny-base, not tiny")
+
+
+def test_another_chat_protocol_is_not_spoken(tiny: Weights) -> None:
+    with holding(tiny, virc_protocol=facts(tiny)["virc_protocol"] | {"system": "Be brief."}) as server:
+        assert look(tiny, server) == (None, "127.0.0.1:PORT serves tiny with another chat protocol")
+
+
+def test_a_replaced_file_is_another_model(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "notes.txt"):
+        (folder / name).write_text("{}")
+    before = local_server.fingerprint(Weights("model", folder))
+    (folder / "notes.txt").write_text("changed")
+    assert local_server.fingerprint(Weights("model", folder)) == before
+    (folder / "new").write_text("{}")
+    os.utime(folder / "new", ns=(0, (folder / "model.safetensors").stat().st_mtime_ns))
+    (folder / "new").replace(folder / "model.safetensors")
+    assert local_server.fingerprint(Weights("model", folder)) != before
+
+
+def test_nothing_that_listens_is_said(tiny: Weights) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = free.getsockname()[1]
+        assert local_server.find(tiny, None, number) == (None, f"nothing listens on 127.0.0.1:{number}")
+
+
+@contextmanager
+def stranger(behave: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A port where somebody else's program accepts one connection."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def accept() -> None:
+            with suppress(OSError):
+                connection, _ = listening.accept()
+                with connection:
+                    behave(connection)
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join(10)
+
+
+def drip(connection: socket.socket) -> None:
+    """Send the beginning of an answer, a byte at a time, without end."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n{")
+    for _ in range(100):
+        time.sleep(0.05)
+        connection.sendall(b" ")
+
+
+@pytest.mark.parametrize(
+    ("behave", "said"),
+    [
+        (lambda connection: connection.recv(1), "does not list its models"),
+        (lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n"), "does not list its models"),
+        (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n<html>"), "does not list its models"),
+        (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 2**21), "does not list its models"),
+        (lambda connection: connection.sendall(b"HTTP/1.1 401 No\r\n\r\n{}"), "does not list its models"),
+        (lambda connection: time.sleep(3), "did not answer within 0.5 s"),
+        (drip, "did not answer within 0.5 s"),
+    ],
+    ids=["closes", "no-http", "page", "endless", "key", "hangs", "drips"],
+)
+def test_somebody_elses_program_is_not_used_nor_waited_for(
+    tiny: Weights, behave: Callable[[socket.socket], None], said: str
+) -> None:
+    with stranger(behave) as number:
+        began = time.monotonic()
+        found, why = local_server.find(tiny, None, number)
+        assert time.monotonic() - began < local_server.SECONDS + 1  # the machine may be busy
+    assert (found, why) == (None, f"127.0.0.1:{number} {said}")
+
+
+FLAGS = dict.fromkeys(("model", "endpoint", "system", "device", "max_pixels", "max_tokens", "family", "timeout"))
+
+
+def test_a_server_is_looked_for_only_where_nothing_else_was_chosen(
+    monkeypatch: pytest.MonkeyPatch, tiny: Weights
+) -> None:
+    def port_of(**flags: str) -> int | None:
+        return set_up({**FLAGS, **flags}, SolveConfig(), None, None, offline=True).local_server
+
+    assert port_of() is None
+    assert virc("config", "set", "local_server", "8000").code == 0
+    assert port_of() == port_of(model="tiny") == 8000
+    assert port_of(endpoint="none") is port_of(endpoint="http://localhost:1/v1") is port_of(device="cpu") is None
+    monkeypatch.setenv("VIRC_ENDPOINT", "none")
+    assert port_of() is None
+
+
+def test_a_setting_that_is_no_port_is_refused() -> None:
+    done = virc("config", "set", "local_server", "yes")
+    assert done.code == 3
+    assert "local_server must be the port of virc serve on this machine" in done.err
+
+
+def ask(image: Path, model: Path, *words: object) -> Done:
+    return virc("solve", image, "q", "--model", model, "--timeout", 1, "--json", *words)
+
+
+@pytest.mark.integration
+def test_where_another_model_is_served_it_is_loaded_here(image: Path, random_model: Path, tiny: Weights) -> None:
+    with holding(tiny) as server:
+        done = ask(image, random_model)
+    assert done.json["device"], done.err
+    assert f"127.0.0.1:{port(server)} serves tiny, not {random_model}: the model is loaded in this process" in done.err
+    assert [request.path for request in server.requests] == [MODELS]
+
+
+@pytest.mark.integration
+def test_a_server_that_fails_is_not_used(image: Path, random_model: Path) -> None:
+    with serve([], fault=faults.status(500), fault_on=MODELS) as server:
+        virc("config", "set", "local_server", port(server))
+        done = ask(image, random_model)
+    assert done.json["device"], done.err
+    assert "does not list its models: the model is loaded in this process" in done.err
+
+
+@pytest.mark.integration
+def test_endpoint_none_asks_no_server(image: Path, random_model: Path) -> None:
+    with holding(models.find(str(random_model), Path()), "random") as server:
+        done = ask(image, random_model, "--endpoint", "none")
+        assert server.accepted == 0
+        assert ask(image, random_model).json["device"] is None
+        assert server.accepted > 0
+    assert done.json["device"], done.err
+
+
+TRACED = """
+import sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "transformers"):
+            print(f"import {name}", file=sys.stderr, flush=True)
+sys.meta_path.insert(0, Watch())
+from virc_cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_line_about_loading_comes_before_torch(
+    image: Path, random_model: Path, environment: dict[str, str], quiet: bool
+) -> None:
+    words = ["solve", str(image), "q", "--model", str(random_model), "--timeout", "1", *["-q"] * quiet]
+    controller, terminal = pty.openpty()
+    subprocess.run([sys.executable, "-c", TRACED, *words], env=environment, stderr=terminal, stdout=-3, check=False)
+    os.close(terminal)
+    shown = ""
+    with suppress(OSError):  # at its end, as nobody writes to the terminal any more
+        while data := os.read(controller, 10_000):
+            shown += data.decode()
+    os.close(controller)
+    before, torch, after = shown.partition("import torch")
+    assert torch
+    assert ("loading the model" in before) is not quiet
+    assert "loading the model" not in after
+    assert before.endswith("\r") is not quiet  # the next line is written over it
