@@ -12,7 +12,7 @@ from virc.backends.chatml import CONTROLS
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import OnText, Sampling, TooLongError
 from virc.backends.openai.body import WireError
-from virc.backends.openai.images import whole
+from virc.backends.openai.images import Part
 from virc.backends.openai.request import completion
 from virc.backends.openai.wire import Chunk, Gathered
 from virc.core.errors import ConfigError, EngineError, SetupError
@@ -124,7 +124,7 @@ class LlamaCppBackend:
         self._server = None
 
     def _request(self, ask: Ask, sampling: Sampling) -> dict[str, Any]:
-        request = completion(_as_text(ask), sampling, self.model, whole)
+        request = completion(_as_text(ask), sampling, self.model, _part)
         # llama.cpp's own defaults would leave most tokens out.
         request["max_tokens"] = min(sampling.max_tokens, self.context)
         request |= {"top_k": sampling.top_k or 0, "min_p": 0.0, "top_p": sampling.top_p, "cache_prompt": True}
@@ -199,6 +199,11 @@ def load(model: GGUF, device: str | None = None, grid: Grid = QWEN2, context: in
             "a newer xllamacpp may know the model: pip install -U xllamacpp",
         ) from None
     return LlamaCppBackend(model.name, server, grid, longest)
+
+
+def _part(shown: Shown) -> Part:
+    """An image of a request, which xllamacpp writes as JSON itself."""
+    return {"type": "image_url", "image_url": {"url": shown.url.decode()}}
 
 
 def _as_text(ask: Ask) -> Ask:
