@@ -11,6 +11,8 @@ import reference_page
 from cluster import slurm_cases
 from training import stage_plans
 
+from virc.backends.gguf.convert import convert
+from virc.models.registry import EMBEDDED, EMBEDDED_FOLDER
 from virc_cli.console.completion import AUTOLOADED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,5 +36,6 @@ def generated() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
+    convert(EMBEDDED_FOLDER, EMBEDDED_FOLDER, EMBEDDED)
     for path, content in generated().items():
         path.write_text(content, encoding="utf-8")

@@ -13,7 +13,7 @@ import pytest
 from test_kv_cache import SIZES, picture
 
 from virc.backends import llamacpp, local
-from virc.backends.gguf import cache, convert, header, model
+from virc.backends.gguf import convert, header, model
 from virc.backends.interface import Sampling, TooLongError
 from virc.backends.llamacpp import LlamaCppBackend
 from virc.core.errors import ConfigError, EngineError
@@ -100,20 +100,11 @@ def test_tiny_says_the_same_at_every_turn_of_drawn_problems(backend: LlamaCppBac
     assert turns > 30
 
 
-def test_tiny_from_the_cache_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path))
-    first = cache.kept(EMBEDDED_FOLDER)
-    assert first.file.is_relative_to(tmp_path)
-    monkeypatch.setattr(convert, "convert", None)
-    assert cache.kept(EMBEDDED_FOLDER) == first
-
-
-def test_without_a_folder_for_it_tiny_is_written_for_this_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "file"))
-    assert cache.kept(EMBEDDED_FOLDER).file.exists()
+def test_the_files_in_the_package_are_made_of_its_weights(tiny_gguf: model.GGUF) -> None:
+    kept = model.in_folder(EMBEDDED_FOLDER)
+    assert kept
+    for ours, written in ((kept, tiny_gguf.file), (model.read(kept).vision, tiny_gguf.vision)):
+        assert ours.read_bytes() == written.read_bytes(), "python tests/regenerate.py"
 
 
 def test_numbers_are_read_as_they_are(tmp_path: Path, tiny_gguf: model.GGUF) -> None:

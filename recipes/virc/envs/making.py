@@ -11,6 +11,7 @@ from typing import Any
 from virc.core import processes
 from virc.core.errors import EngineError, SetupError
 from virc.core.events import OnEvent, Reporter
+from virc.core.extras import install
 from virc.core.files import write_whole
 from virc.core.locks import held
 from virc.core.plan import Step
@@ -52,8 +53,10 @@ def create(environment: Environment, on_event: OnEvent | None = None) -> None:
     """
     if environment.marker.exists():
         return
-    from uv import find_uv_bin
-
+    try:
+        from uv import find_uv_bin
+    except ImportError:
+        raise SetupError("making an environment needs the package uv", install("train")) from None
     environments.check_machine(environment)
     environment.folder.parent.mkdir(parents=True, exist_ok=True)
     log = log_of(environment)

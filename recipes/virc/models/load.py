@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from virc.backends.checkpoint import image_grid, image_settings, model_type
+from virc.backends.gguf import model as gguf
+from virc.backends.gguf.model import GGUF
 from virc.backends.interface import Backend
 from virc.config.validation import check_arguments
 from virc.core.errors import ConfigError, UsageError
@@ -373,16 +375,28 @@ def _runs_by_llamacpp(weights: models.Weights, choice: Choice) -> bool:
     """Whether llama.cpp runs a model: a GGUF file always, a model of the package where no device was chosen for it."""
     if weights.gguf or weights.adapter or choice.device or not models.is_embedded(weights.folder):
         return weights.gguf is not None
-    return all(map(find_spec, ("xllamacpp", "gguf")))
+    return find_spec("xllamacpp") is not None and gguf.in_folder(weights.folder) is not None
 
 
 def _by_llamacpp(weights: models.Weights, spoken: Spoken, choice: Choice) -> "LlamaCppBackend":
     from virc.backends import llamacpp
-    from virc.backends.gguf import cache
 
-    file = weights.gguf or cache.kept(weights.folder)
     grid = grid_here(weights, spoken, choice).limited(choice.max_pixels)
-    return llamacpp.load(file, choice.device if weights.gguf else "cpu", grid)
+    return llamacpp.load(gguf_of(weights), choice.device if weights.gguf else "cpu", grid)
+
+
+def gguf_of(weights: models.Weights) -> GGUF:
+    """The GGUF file of a model, or the one in its folder.
+
+    Raises:
+        ConfigError: there is none, or several are.
+    """
+    file = gguf.in_folder(weights.folder)
+    if weights.gguf or file:
+        return weights.gguf or gguf.read(file or weights.folder)
+    raise ConfigError(
+        f"{weights.folder} holds no GGUF file, or several", f"virc merge {weights.name} --gguf writes one"
+    )
 
 
 def grid_here(weights: models.Weights, spoken: Spoken, choice: Choice) -> Grid:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import msgspec
 
 from virc.backends.interface import Sampling
-from virc.core.errors import ConfigError, EngineError, SetupError, UsageError, VircError
+from virc.core.errors import EngineError, SetupError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
 from virc.core.plan import Plan
@@ -248,8 +248,8 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     if engine == "vllm" and not dry_run:
         _refuse_large_judge(request)
     weights = models.find(request.model, Path.cwd(), request.system, with_gguf=True)
-    if engine == "llamacpp" and not (weights.gguf or models.is_embedded(weights.folder)):
-        raise ConfigError(f"{weights.name} is no GGUF file", "virc merge RUN --gguf writes one of a run")
+    if engine == "llamacpp":
+        weights = msgspec.structs.replace(weights, gguf=opened.gguf_of(weights))
     if request.agent:
         weights = msgspec.structs.replace(weights, judge=False)  # it is to call tools
     config = serving.configure(engine, request.settings, weights)
@@ -378,13 +378,12 @@ def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend | LlamaCppBacken
 
 def _by_llamacpp(plan: ServePlan) -> "LlamaCppBackend":
     from virc.backends import llamacpp
-    from virc.backends.gguf import cache
 
     config, weights = plan.config, plan.weights
     assert weights
+    assert weights.gguf
     grid = msgspec.convert(msgspec.json.decode(plan.published)["virc_grid"], Grid)
-    file = weights.gguf or cache.kept(weights.folder)
-    return llamacpp.load(file, config.device, grid, config.max_model_len)
+    return llamacpp.load(weights.gguf, config.device, grid, config.max_model_len)
 
 
 def _by_transformers(plan: ServePlan) -> "LocalBackend":

@@ -87,7 +87,7 @@ def check(folder: Path) -> None:
         ConfigError, SetupError: it cannot be.
     """
     if find_spec("gguf") is None:
-        raise SetupError("writing GGUF needs the package gguf", install("llamacpp"))
+        raise SetupError("writing GGUF needs the package gguf", install("local"))
     kind = checkpoint.model_type(folder)
     if kind not in _ARCHITECTURES:
         known = ", ".join(_ARCHITECTURES)

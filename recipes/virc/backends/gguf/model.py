@@ -50,6 +50,12 @@ class GGUF(msgspec.Struct, frozen=True):
     model_type: str | None = None
 
 
+def in_folder(folder: Path) -> Path | None:
+    """The GGUF file of a language model in a folder; None where there is none, or several are."""
+    found = [each for each in folder.glob(f"*{SUFFIX}") if "mmproj" not in each.name.lower()]
+    return found[0] if len(found) == 1 else None
+
+
 def read(file: Path) -> GGUF:
     """Read what a GGUF file says of itself, and find its vision tower.
 
