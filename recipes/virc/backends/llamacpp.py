@@ -1,8 +1,11 @@
 """A GGUF model in this process, by llama.cpp (the package `xllamacpp`); torch is not needed."""
 
+import ctypes
 import os
 import secrets
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,7 +29,7 @@ from virc.reasoning.session import Ask, Message, Reply
 _AT_ONCE = 4
 _LONGEST = 32_768
 """Tokens of a conversation that memory is taken for, where the model was trained for more."""
-_SMALL_GIB = 0.1  # a second thread costs such a model more than it gains
+_SMALL = 100 * 2**20  # bytes: a second thread costs such a model more than it gains
 _CHARACTERS_PER_TOKEN = 64
 _TOO_LONG = "exceed_context_size_error"
 _BROKEN = {name: f"<\u200b{name[1:]}" for name in CONTROLS}
@@ -120,7 +123,7 @@ class LlamaCppBackend:
         return image_tokens * read / 1000, drawn / 1000
 
     def close(self) -> None:
-        """Release the memory of the model; the backend draws nothing more."""
+        """Draw nothing more. The model stays in memory, for the next who loads it, until the process ends."""
         self._server = None
 
     def _request(self, ask: Ask, sampling: Sampling) -> dict[str, Any]:
@@ -171,34 +174,51 @@ def load(model: GGUF, device: str | None = None, grid: Grid = QWEN2, context: in
         SetupError: the package xllamacpp is missing.
         ConfigError: llama.cpp does not load the files, or `device` is none that it knows.
     """
+    if device not in (None, "cpu", "cuda", "mps"):
+        raise ConfigError(f"llama.cpp chooses the GPU itself, not {device}", "leave --device out, or --device cpu")
+    longest = min(context or _LONGEST, model.context or _LONGEST)
+    tokens = max(1, grid.max_pixels // grid.factor**2)
+    files = tuple((str(each), each.stat().st_mtime_ns) for each in (model.file, model.vision))
+    return LlamaCppBackend(model.name, _server(files, device, tokens, longest), grid, longest)
+
+
+@cache
+def _server(files: tuple[tuple[str, int], tuple[str, int]], device: str | None, tokens: int, longest: int) -> Any:
+    """The server of llama.cpp for two files, each with the time of its last change.
+
+    Args:
+        tokens: most tokens of an image.
+        longest: longest conversation, in tokens.
+    """
     try:
         import xllamacpp  # type: ignore[import-untyped, import-not-found, unused-ignore]
     except ImportError as error:
         raise SetupError(f"a GGUF model needs xllamacpp: {error}", install("llamacpp")) from None
-    if device not in (None, "cpu", "cuda", "mps"):
-        raise ConfigError(f"llama.cpp chooses the GPU itself, not {device}", "leave --device out, or --device cpu")
-    longest = min(context or _LONGEST, model.context or _LONGEST)
+    (file, _), (vision, _) = files
     params = xllamacpp.CommonParams()
-    params.model.path, params.mmproj.path = str(model.file), str(model.vision)
+    params.model.path, params.mmproj.path = file, vision
     params.n_ctx, params.n_parallel, params.kv_unified = longest, _AT_ONCE, True
-    params.image_min_tokens, params.image_max_tokens = 1, max(1, grid.max_pixels // grid.factor**2)
+    params.image_min_tokens, params.image_max_tokens = 1, tokens
     params.warmup, params.verbosity, params.cache_ram_mib = False, 0, 0
     # It listens on the loopback address, and answers nobody there.
     params.port, params.api_keys = 0, [secrets.token_urlsafe(32)]
     params.endpoint_slots = params.ui = False
     for cpu in (params.cpuparams, params.cpuparams_batch):
         cpu.poll = 0  # threads that wait sleep
-        cpu.n_threads = 1 if model.gib < _SMALL_GIB else os.cpu_count() or 1
+        cpu.n_threads = 1 if Path(file).stat().st_size < _SMALL else os.cpu_count() or 1
     if device == "cpu":
         params.n_gpu_layers, params.mmproj_use_gpu = 0, False
     try:
         server = xllamacpp.Server(params)
     except RuntimeError as error:
         raise ConfigError(
-            f"llama.cpp does not load {model.file} with {model.vision.name}: {error}",
+            f"llama.cpp does not load {file} with {Path(vision).name}: {error}",
             "a newer xllamacpp may know the model: pip install -U xllamacpp",
         ) from None
-    return LlamaCppBackend(model.name, server, grid, longest)
+    # Its destructor joins a thread that does not always end (seen with xllamacpp 2026.10), and holds the interpreter's
+    # lock meanwhile: so it is never destroyed, not even when Python ends.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
+    return server
 
 
 def _part(shown: Shown) -> Part:
