@@ -55,9 +55,8 @@ def main(problems: int) -> None:
     equal = sum(one == other for one, other in zip(*made.values(), strict=True))
     print(f"{equal} of {problems} answers are equal")
     for way, found in made.items():
-        print(
-            f"{way}: {sum(map(str.__eq__, map(str, found), map(str, right)))} right, {each[way]:.2f} s of CPU a problem"
-        )
+        count = sum(one == other for one, other in zip(found, right, strict=True))
+        print(f"{way}: {count} right, {each[way]:.2f} s of CPU a problem")
 
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "figure.png"
