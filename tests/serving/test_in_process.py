@@ -224,6 +224,7 @@ class Slow:
     def __init__(self, backend: LocalBackend) -> None:
         self._backend = backend
         self.grid, self.context, self.cached = backend.grid, backend.context, backend.cached
+        self.at_once = backend.at_once
         self.begun: list[str] = []
         self.ended: list[str] = []
         self.go = threading.Event()

@@ -117,7 +117,7 @@ def test_telemetry_is_off_before_anything_could_send_it(
         monkeypatch.delenv(name, raising=False)
     seen: dict[str, str] = {}
 
-    def find(*_: object) -> None:
+    def find(*_: object, **__: object) -> None:
         seen.update(os.environ)
         raise ConfigError("far enough")
 
