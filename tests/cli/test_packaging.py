@@ -174,6 +174,14 @@ def test_dependencies_resolve_on_every_platform_we_name(platform: str, extra: tu
     assert "typer==" in pinned
 
 
+@pytest.mark.parametrize("platform", [*PLATFORMS, "x86_64-apple-darwin", "x86_64-pc-windows-msvc"])
+def test_llama_cpp_has_a_wheel_on_every_platform_and_needs_no_torch(platform: str) -> None:
+    wheels = ("--only-binary", ":all:", "--python-platform", platform, "--python-version", "3.11")
+    pinned = uv("pip", "compile", "pyproject.toml", "--extra", "llamacpp", *wheels, "--quiet")
+    assert "xllamacpp==" in pinned
+    assert not re.search("^(torch|transformers|numpy|openai)==", pinned, re.MULTILINE)
+
+
 def test_all_but_torch_stands_on_the_oldest_versions_we_allow(tmp_path: Path) -> None:
     uv("venv", "--python", sys.executable, tmp_path / "venv", folder=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
