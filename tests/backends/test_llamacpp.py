@@ -47,11 +47,15 @@ def a_question(backend: LlamaCppBackend, text: str = "What is it?") -> Ask:
     return Ask([Message("user", text, (0,))], [show(picture(SIZES[0], 0), backend.grid)])
 
 
-def windows_of_112(folder: Path, to: Path) -> Path:
-    """The model with the one size of windows that llama.cpp has; its weights suit any."""
+def fitting(folder: Path, to: Path) -> Path:
+    """The model with the one size of windows that llama.cpp has, and with sections of rotary positions that leave no
+    frequency out where they are interleaved; its weights suit any.
+    """
     shutil.copytree(folder, to)
     config = json.loads((to / "config.json").read_text())
     config["vision_config"]["window_size"] = 112
+    if config["model_type"] == "qwen3_vl":
+        config["text_config"]["rope_parameters"]["mrope_section"] = [3, 3, 2]
     (to / "config.json").write_text(json.dumps(config))
     return to
 
@@ -70,18 +74,47 @@ def test_keys_and_tensors_are_those_of_llama_cpps_own_converter(
     tiny: Callable[..., Path], family: str, tmp_path: Path
 ) -> None:
     (tmp_path / "to").mkdir()
-    file = convert.convert(windows_of_112(tiny(family), tmp_path / "model"), tmp_path / "to", "random")
+    file = convert.convert(fitting(tiny(family), tmp_path / "model"), tmp_path / "to", "random")
     for part, written in (("text", file), ("vision", model.read(file).vision)):
         keys, tensors = content(written)
         published = PUBLISHED[f"{family} {part}"]
         differ = {key for key, value in published["keys"].items() if keys.get(key) != pytest.approx(value)}
-        # they were written of four blocks; and of an id that the vocabulary does not have
+        # they were written of four blocks and other sections; and of an id that the vocabulary does not have
         assert differ <= {
             "clip.vision.block_count", "clip.vision.is_deepstack_layers", "clip.vision.n_wa_pattern",
-            "tokenizer.ggml.bos_token_id",
+            "tokenizer.ggml.bos_token_id", "qwen3vl.rope.dimension_sections",
         }  # fmt: skip
         first = {name: shape for name, shape in tensors.items() if not re.search(r"blk\.1\.", name)}
         assert first == published["tensors"]
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_first_tokens_are_as_likely_as_by_transformers(tiny: Callable[..., Path], family: str, tmp_path: Path) -> None:
+    import torch
+
+    folder = fitting(tiny(family), tmp_path / "model")
+    (tmp_path / "to").mkdir()
+    written = model.read(convert.convert(folder, tmp_path / "to", "random"))
+    assert written.grid
+    here, there = local.load(folder, device="cpu"), llamacpp.load(written, "cpu", written.grid)
+    differences = []
+    for number, question in enumerate(
+        ("What is it?", "Why?", "Who?", "Tell me.", "Look.", "Go on.", "And now?", "Yes.")
+    ):
+        images = [show(picture(SIZES[index], number + index), here.grid) for index in range(2)]
+        ask = Ask([Message("system", "You look closer."), Message("user", question, (0, 1))], images)
+        rendered = here._render(ask.messages, ask.images)
+        here.cached.clear()
+        ours = torch.log_softmax(here.cached.read(rendered, ask.images).double(), -1)
+        request = {**there._request(ask, Sampling(max_tokens=40)), "stream": False, "logprobs": True, "top_logprobs": 4}
+        request.pop("stream_options")
+        said = there._server.handle_chat_completions(request)
+        assert said["usage"]["prompt_tokens"] == len(rendered.ids)
+        top = said["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+        if top[0]["id"] == int(ours.argmax()):  # else the first token was half a character, and is not listed
+            differences.append(max(abs(each["logprob"] - float(ours[each["id"]])) for each in top))
+    assert len(differences) >= 3
+    assert max(differences) < 0.25, differences
 
 
 def test_tiny_says_the_same_at_every_turn_of_drawn_problems(backend: LlamaCppBackend) -> None:
