@@ -88,6 +88,7 @@ def test_nulls_inside_a_message_are_as_if_they_were_not_there() -> None:
 
 def test_an_answer_may_be_sent_back_as_it_came() -> None:
     answer = {"role": "assistant", "refusal": "no", "reasoning_content": "Hm.", "annotations": [{"a": [1]}]}
+    answer |= {"virc_tool_calls": [{}], "provider_specific_fields": None}
     messages = [{"role": "developer", "content": "Brief.", "name": "me"}, answer, {**answer, "content": "5"}]
     told = Message("system", "Brief."), Message("assistant", ""), Message("assistant", "5")
     assert taken(asked(messages=messages)).messages == told

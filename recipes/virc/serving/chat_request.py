@@ -93,6 +93,9 @@ class Picture(_Part, tag="image_url"):
     uuid: str | None = None
 
 
+_OF_ANSWERS = ("refusal", "reasoning_content", "annotations", "virc_tool_calls", "provider_specific_fields")
+
+
 class _Message(msgspec.Struct, forbid_unknown_fields=True):
     """A message; one of an answer may be sent back as it came, what is no content of it goes no further."""
 
@@ -102,6 +105,8 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
     refusal: msgspec.Raw = msgspec.Raw()
     reasoning_content: msgspec.Raw = msgspec.Raw()
     annotations: msgspec.Raw = msgspec.Raw()
+    virc_tool_calls: msgspec.Raw = msgspec.Raw()
+    provider_specific_fields: msgspec.Raw = msgspec.Raw()
     audio: None = None
     function_call: None = None
     tool_calls: None = None
@@ -113,7 +118,7 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
             return
         if self.content is None:
             raise ValueError("Object missing required field `content`")
-        for name in ("refusal", "reasoning_content", "annotations"):
+        for name in _OF_ANSWERS:
             if bytes(getattr(self, name)) not in (b"", b"null"):
                 raise ValueError(f"Object contains unknown field `{name}`")
 

@@ -57,7 +57,7 @@ def test_the_official_client_gets_answer_thoughts_looks_and_the_sum_of_all_token
     message = said.choices[0].message
     assert (message.content, message.refusal, said.choices[0].finish_reason) == ("97", None, "stop")
     assert message.reasoning_content == "I look.\n\nLarger.\n\nIt reads 97."
-    first, second = (each.virc_look for each in message.annotations)
+    first, second = message.virc_tool_calls
     assert {**first, "url": ""} == {
         "unit": 0, "tool": "crop_image", "source": 0, "source_size": [280, 140], "box": [0, 0, 100, 60], "image": 1,
         "size": [112, 56], "url": "",
@@ -78,7 +78,7 @@ def test_the_official_client_gets_answer_thoughts_looks_and_the_sum_of_all_token
 def test_an_answer_is_fed_back_as_it_came(running: Running, client: Any, form: Callable[[Any], dict[str, Any]]) -> None:
     first = chat("How long is AB?")
     answer = client.create(**first).choices[0].message
-    assert answer.annotations
+    assert answer.virc_tool_calls
     second = [*first["messages"], form(answer), {"role": "user", "content": "And BC?"}]
     assert client.create(**{**first, "messages": second}).choices[0].message.content == "97"
     asked = running.behind.chats()[-1]["messages"][1]["content"][-1]["text"]
@@ -104,12 +104,21 @@ def test_what_is_streamed_is_the_whole_answer_piece_by_piece(client: Any) -> Non
     assert thoughts == ["I look.", "\n\nIt reads 97."]
     message = whole.choices[0].message
     assert "".join(thoughts) == message.reasoning_content
-    looks = [look for delta in deltas for look in getattr(delta, "annotations", [])]
-    assert looks == [look.model_dump(exclude_unset=True) for look in message.annotations]
+    looks = [look for delta in deltas for look in getattr(delta, "virc_tool_calls", [])]
+    assert looks == message.virc_tool_calls
     assert "".join(delta.content or "" for delta in deltas) == "97"
     assert pieces[-2].choices[0].finish_reason == "stop"
     assert pieces[-1].usage == whole.usage
     assert len({piece.id for piece in pieces}) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_tool_calls_are_in_no_field_that_the_api_types(client: Any, stream: bool) -> None:
+    """LiteLLM, pydantic-ai and the AI SDK refuse an answer of which `annotations` or `tool_calls` is another thing."""
+    said = client.create(**chat("two looks", stream=stream))
+    parts = [piece.choices[0].delta for piece in said] if stream else [said.choices[0].message]
+    names = {name for part in parts for name in part.to_dict()}
+    assert names == {"role", "content", "reasoning_content", "virc_tool_calls"}
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -119,7 +128,7 @@ def test_samples_are_choices_each_with_its_own_seed_and_looks(running: Running, 
     for choice in [each for piece in said for each in piece.choices] if stream else said.choices:
         part = choice.delta if stream else choice.message
         answers[choice.index] += part.content or ""
-        looks[choice.index] += len(getattr(part, "annotations", None) or [])
+        looks[choice.index] += len(getattr(part, "virc_tool_calls", None) or [])
     assert (answers, looks) == ([str(derived(5, sample, 1)) for sample in range(3)], [1, 1, 1])
     bodies = running.behind.chats()
     assert {body["temperature"] for body in bodies} == {1}  # several samples, as virc solve draws them

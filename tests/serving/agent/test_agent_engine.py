@@ -66,9 +66,9 @@ def test_many_at_once_get_what_virc_solve_gets_in_its_own_process(process: Proce
         here = solved[row["id"]]
         assert (message.refusal is None) == (here["answer"] is not None)
         assert here["answer"] in (None, message.content)
-        assert len(message.annotations) == sum(here["calls"].values())
+        assert len(message.virc_tool_calls) == sum(here["calls"].values())
     assert sum(message.content == row["answer"] for row, message in zip(rows, messages, strict=True)) >= 1
-    assert any(message.annotations for message in messages)
+    assert any(message.virc_tool_calls for message in messages)
 
 
 def test_the_engine_is_reached_with_a_key_that_nobody_is_told(process: Process) -> None:

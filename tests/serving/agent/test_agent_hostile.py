@@ -468,7 +468,7 @@ def test_a_conversation_that_grows_too_long_ends_there_and_keeps_what_was_though
     assert (status, choice["finish_reason"]) == (200, "length")
     assert choice["message"]["refusal"] == "the conversation is longer than the model's context length"
     assert (choice["message"]["content"], choice["message"]["reasoning_content"]) == ("", "I look.")
-    assert len(choice["message"]["annotations"]) == 1
+    assert len(choice["message"]["virc_tool_calls"]) == 1
 
 
 def test_an_engine_that_is_down_is_told_without_its_address() -> None:

@@ -59,8 +59,8 @@ def test_the_official_client_gets_thoughts_looks_and_an_answer(tiny: Process, pi
     message = said.choices[0].message
     assert message.content.isdigit()
     thoughts = message.reasoning_content.split("\n\n")
-    assert [look.virc_look["unit"] for look in message.annotations] == list(range(len(thoughts) - 1))
-    assert {look.virc_look["tool"] for look in message.annotations} == {"crop_image"}
+    assert [call["unit"] for call in message.virc_tool_calls] == list(range(len(thoughts) - 1))
+    assert {call["tool"] for call in message.virc_tool_calls} == {"crop_image"}
     assert said.usage.completion_tokens > 10 * len(thoughts)
 
 
@@ -69,7 +69,7 @@ def test_the_official_client_gets_what_virc_solve_gets(tiny: Process, picture: P
     message = asked(tiny, picture).choices[0].message
     done = virc("solve", picture, QUESTION, "--model", "tiny", "--device", "cpu", "--json")
     assert message.content == done.json["answer"]
-    assert len(message.annotations) == sum(done.json["calls"].values())
+    assert len(message.virc_tool_calls) == sum(done.json["calls"].values())
     for thought in message.reasoning_content.split("\n\n"):
         assert thought in done.err
 

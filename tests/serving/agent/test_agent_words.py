@@ -17,9 +17,9 @@ def test_a_bare_box_is_a_look_and_what_stands_before_it_the_thought() -> None:
     (choice,) = said["choices"]
     assert choice["message"]["content"] == "97"
     assert choice["message"]["reasoning_content"] == "The left half.\n\nIt reads 97."
-    (look,) = choice["message"]["annotations"]
-    assert look["virc_look"]["tool"] == "zoom_image"
-    assert look["virc_look"]["box"] == [0, 0, 140, 140]
+    (look,) = choice["message"]["virc_tool_calls"]
+    assert look["tool"] == "zoom_image"
+    assert look["box"] == [0, 0, 140, 140]
 
 
 def test_a_model_without_tools_answers_at_once() -> None:
@@ -28,4 +28,4 @@ def test_a_model_without_tools_answers_at_once() -> None:
         status, said = running.ask()
     assert status == 200
     (choice,) = said["choices"]
-    assert (choice["message"]["content"], choice["message"]["annotations"]) == ("white", [])
+    assert (choice["message"]["content"], choice["message"]["virc_tool_calls"]) == ("white", [])

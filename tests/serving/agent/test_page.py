@@ -467,7 +467,7 @@ def test_page_shows_what_tiny_says_and_where_it_looks(browser: Tab, tiny: str) -
     completions = OpenAI(base_url=f"{tiny}v1", api_key="none").chat.completions
     whole = completions.create(model="tiny", messages=[{"role": "user", "content": content}])
     said = whole.choices[0].message.model_dump()
-    looks = [each["virc_look"] for each in said["annotations"]]
+    looks = said["virc_tool_calls"]
     assert looks
 
     browser.open(tiny, 1400)

@@ -254,7 +254,7 @@ class Turn {
     const delta = event.choices?.[0]?.delta ?? {};
     following(() => {
       if (delta.reasoning_content) this.think(delta.reasoning_content);
-      for (const { virc_look: look } of delta.annotations ?? []) if (look) this.look(look);
+      for (const look of delta.virc_tool_calls ?? []) this.look(look);
       if (delta.refusal) this.fail("No answer", sentence(delta.refusal), delta.content);
       else if (delta.content) this.say(delta.content);
     });

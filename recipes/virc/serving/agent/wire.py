@@ -18,6 +18,8 @@ _QUALITY = 90  # of JPEG
 _EDGE = 1568  # pixels of its longest side
 PING = ": ping\n\n"
 """A comment among the events: a client that is gone is noticed when it is sent."""
+TOOL_CALLS = "virc_tool_calls"
+"""The field of a message for the tool calls of this server: the API types `tool_calls` and `annotations` as its own."""
 TOO_LONG = "the conversation is longer than the model's context length"
 """The message where the context is full; of a sample that had begun, the reason of its end."""
 
@@ -25,7 +27,7 @@ Finish = Literal["stop", "length"]
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """A tool call of one sample: `virc_look` of the annotation; `size` is that of what the model was shown."""
+    """A tool call of one sample, an item of the field `virc_tool_calls`; docs/serving.md has its schema."""
 
     unit: int
     tool: str
@@ -54,11 +56,6 @@ def jpeg_url(picture: Image.Image) -> str:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def annotation(look: Looked) -> dict[str, Any]:
-    """A look as an annotation of a message."""
-    return {"type": "virc_look", "virc_look": msgspec.to_builtins(look)}
 
 
 def thoughts(units: Iterable[Unit]) -> str:
@@ -90,7 +87,7 @@ def choice(index: int, attempt: Attempt, looks: Sequence[Looked]) -> dict[str, A
         "role": "assistant",
         **ending(attempt.trace),
         "reasoning_content": thoughts(attempt.trace.units),
-        "annotations": [annotation(look) for look in looks],
+        TOOL_CALLS: [msgspec.to_builtins(look) for look in looks],
     }
     return {"index": index, "message": message, "finish_reason": finish(attempt.trace)}
 
@@ -120,7 +117,7 @@ class Events:
                 self._thoughts += 1
                 return self._chunk({"reasoning_content": ("\n\n" if self._thoughts > 1 else "") + thing.think})
             case Looked():
-                return self._chunk({"annotations": [annotation(thing)]})
+                return self._chunk({TOOL_CALLS: [msgspec.to_builtins(thing)]})
             case Attempt():
                 pieces = self._chunk(ending(thing.trace)) + self._chunk({}, finish(thing.trace))
                 self._attempts.append(thing)
