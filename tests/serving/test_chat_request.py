@@ -86,6 +86,9 @@ def test_nulls_inside_a_message_are_as_if_they_were_not_there() -> None:
     assert taken(asked(messages=[message])).messages == (Message("user", "Yes?"),)
 
 
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
 def test_an_answer_may_be_sent_back_as_it_came() -> None:
     answer = {"role": "assistant", "refusal": "no", "reasoning_content": "Hm.", "annotations": [{"a": [1]}]}
     answer |= {"virc_tool_calls": [{}], "provider_specific_fields": None}
@@ -142,11 +145,13 @@ def test_nothing_is_made_of_what_is_refused(body: str, said: str) -> None:
         ({"model": 3}, "model", "expected str"),
         ({"messages": []}, "messages", ">= 1"),
         ({"messages": "hello"}, "messages", "expected array"),
-        ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role", "'tool'"),
+        ({"messages": [{"role": "tool", "content": ""}]}, "messages[0].role", "tool calls cannot be honoured"),
         ({"messages": [{"role": "user"}]}, "messages[0]", "content"),
         ({"messages": [{"role": "user", "content": "", "mane": "me"}]}, "messages[0]", "mane"),
         ({"messages": [{"role": "user", "content": "", "refusal": "no"}]}, "messages[0]", "refusal"),
-        ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls", "expected null"),
+        ({"messages": [{"role": "assistant", "tool_calls": [CALL]}]}, "messages[0].tool_calls", "cannot be honoured"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{}]}]}, "messages[0].tool_calls[0]", "function"),
+        ({"messages": [{"role": "user", "content": "x", "tool_calls": [CALL]}]}, "messages[0]", "field tool_calls"),
         ({"messages": [{"role": "user", "content": [TEXT] * 1025}]}, "messages[0].content", "<= 1024"),
         ({"model": "x" * 5000}, "model", "over 4096 bytes"),
         ({"messages": [{"role": "user", "content": [{"type": "video_url"}]}]}, "type", "video_url"),

@@ -27,7 +27,7 @@ def new_app(
     failure: Callable[[Exception], RefusedError],
     *guards: Callable[[Request], Awaitable[None]],
 ) -> FastAPI:
-    """An ASGI app with /health, /v1/models and /v1/chat/completions.
+    """An ASGI app with /health, /v1/models, /v1/models/NAME and /v1/chat/completions.
 
     Args:
         failure: the refusal for any error but those of HTTP.
@@ -37,6 +37,7 @@ def new_app(
     guarded = [Depends(guard) for guard in guards]
     made.add_api_route("/health", health, methods=["GET"])
     made.add_api_route("/v1/models", models, methods=["GET"], dependencies=guarded)
+    made.add_api_route("/v1/models/{name:path}", _model_of(models), methods=["GET"], dependencies=guarded)
     made.add_api_route("/v1/chat/completions", chat, methods=["POST"], dependencies=guarded)
 
     async def refusal(_: Request, error: Exception) -> Response:
@@ -53,6 +54,16 @@ def new_app(
     made.add_exception_handler(RefusedError, refusal)
     made.add_exception_handler(HTTPException, refusal)
     return made
+
+
+def _model_of(models: Callable[[Request], Awaitable[dict[str, Any]]]) -> Callable[..., Awaitable[dict[str, Any]]]:
+    async def get(request: Request, name: str) -> dict[str, Any]:
+        (model,) = (await models(request))["data"]
+        check_model(name, model["id"])
+        found: dict[str, Any] = model
+        return found
+
+    return get
 
 
 def model_list(name: str, context: int | None, **fields: Any) -> dict[str, Any]:

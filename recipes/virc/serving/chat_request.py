@@ -1,7 +1,8 @@
 """The body of a chat completion request, read with nothing believed (OpenAI API reference, "Create chat completion").
 
-What a server of ours cannot honour is refused, never ignored: an answer to another request would look
-right. `read` is for a model in this process; an agent endpoint puts the parts together otherwise.
+What a server of ours cannot honour is refused: an answer to another request would look right. An agent endpoint
+ignores what is in `IGNORED`. `read` is for a model in this process; an agent endpoint puts the parts together
+otherwise.
 """
 
 import re
@@ -73,6 +74,13 @@ class ChatRequest(msgspec.Struct, frozen=True):
     counted: bool
 
 
+IGNORED = frozenset(
+    "service_tier store metadata reasoning_effort verbosity safety_identifier prompt_cache_key prompt_cache_retention"
+    " user parallel_tool_calls chat_template_kwargs mm_processor_kwargs".split()
+)
+"""Parameters without which an answer is as good: an agent endpoint ignores them, and names them in a header."""
+
+
 class _Part(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
     """A piece of a message's content."""
 
@@ -89,8 +97,24 @@ class _Url(msgspec.Struct, forbid_unknown_fields=True):
 class Picture(_Part, tag="image_url"):
     """An image in a message; `uuid` is vLLM's, by which a client names an image that it sent before."""
 
-    image_url: _Url
+    image_url: _Url | str
     uuid: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address; some clients send nothing else."""
+        return self.image_url if isinstance(self.image_url, str) else self.image_url.url
+
+
+class _Function(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class _ToolCall(msgspec.Struct):
+    """A call of a tool of the client's own, in an earlier answer."""
+
+    function: _Function
 
 
 _OF_ANSWERS = ("refusal", "reasoning_content", "annotations", "virc_tool_calls", "provider_specific_fields")
@@ -99,7 +123,7 @@ _OF_ANSWERS = ("refusal", "reasoning_content", "annotations", "virc_tool_calls",
 class _Message(msgspec.Struct, forbid_unknown_fields=True):
     """A message; one of an answer may be sent back as it came, what is no content of it goes no further."""
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[_Text | Picture], Meta(max_length=_MOST_PARTS)] | None = None
     name: str | None = None
     refusal: msgspec.Raw = msgspec.Raw()
@@ -109,8 +133,8 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
     provider_specific_fields: msgspec.Raw = msgspec.Raw()
     audio: None = None
     function_call: None = None
-    tool_calls: None = None
-    tool_call_id: None = None
+    tool_calls: Annotated[list[_ToolCall], Meta(max_length=_MOST_PARTS)] | None = None
+    tool_call_id: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what only an answer may hold, or lack."""
@@ -121,10 +145,13 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
         for name in _OF_ANSWERS:
             if bytes(getattr(self, name)) not in (b"", b"null"):
                 raise ValueError(f"Object contains unknown field `{name}`")
+        if self.tool_calls:
+            raise ValueError("Object contains unknown field `tool_calls`")
 
 
 class _StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_usage: bool = False
+    include_obfuscation: bool = False  # of the official client; nothing is padded here
 
 
 _Count = Annotated[int, Meta(ge=1, le=2**31)]
@@ -140,7 +167,6 @@ class Body(msgspec.Struct):
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stream: bool = False
     stream_options: _StreamOptions | None = None
-    user: str | None = None  # whoever asks, the answer is the same
 
     @property
     def longest(self) -> int | None:
@@ -164,6 +190,11 @@ class _Plain(Body):
 
 
 _B = TypeVar("_B", bound=Body)
+_Role = Literal["system", "user", "assistant"]
+_ROLES: Mapping[str, _Role] = {
+    "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "user",
+}  # fmt: skip
+"""Role in a request -> role that every model knows; `developer` is the newer name of `system`."""
 
 
 def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
@@ -172,7 +203,11 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
     Raises:
         RefusedError: it is no such request, or cannot be honoured.
     """
-    request = read_body(body, _Plain, NEUTRAL)
+    request, _ = read_body(body, _Plain, NEUTRAL, frozenset({"user"}))  # whoever asks, the answer is the same
+    for at, message in enumerate(request.messages):
+        if message.role == "tool" or message.tool_calls:
+            place = f"messages[{at}].{'tool_calls' if message.tool_calls else 'role'}"
+            raise RefusedError(f"{place}: tool calls cannot be honoured by this server", place)
     messages, pictures = conversation(request, _data_url, most_images, most_characters)
     sampling = Sampling(
         temperature=request.temperature,
@@ -185,18 +220,29 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
     return ChatRequest(request.model, messages, pictures, sampling, request.stream, request.counted)
 
 
-def read_body(body: bytes, kind: type[_B], neutral: Mapping[str, object]) -> _B:
-    """Read a body as that kind of request; `neutral` as `NEUTRAL`, and errors as of `read`."""
+def read_body(
+    body: bytes, kind: type[_B], neutral: Mapping[str, object], ignored: Collection[str]
+) -> tuple[_B, tuple[str, ...]]:
+    """Read a body as that kind of request.
+
+    Args:
+        neutral: as `NEUTRAL`.
+        ignored: parameters that may have any value; errors as of `read`.
+
+    Returns:
+        The request, and the names of the ignored parameters in it, sorted.
+    """
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    given = _given(body, {*fields, *neutral, *ignored})
     values = {
         name: _decoded(raw, fields[name].type, name)
-        for name, raw in _given(body, fields.keys() | neutral.keys()).items()
-        if _is_honoured(name, raw, neutral, name in fields)
+        for name, raw in given.items()
+        if name not in ignored and _is_honoured(name, raw, neutral, name in fields)
     }
     for name, field in fields.items():
         if field.required and name not in values:
             raise RefusedError(f"the parameter {name} is missing", name)
-    return kind(**values)
+    return kind(**values), tuple(sorted(given.keys() & ignored))
 
 
 def conversation(
@@ -266,9 +312,9 @@ def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
 
 def _message(message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]) -> Message:
     """One message as the model is shown it: images before the text, as these families were trained."""
-    role = "system" if message.role == "developer" else message.role  # its newer name
+    role = _ROLES[message.role]
     if not isinstance(message.content, list):
-        return Message(role, message.content or "")
+        return Message(role, _with_calls(message, message.content or ""))
     before = len(pictures)
     for number, part in enumerate(message.content):
         if isinstance(part, Picture):
@@ -276,14 +322,23 @@ def _message(message: _Message, place: str, pictures: list[str], url_of: Callabl
     if len(pictures) > before and message.role != "user":
         raise RefusedError(f"{place}: only a message of role user can hold images", place)
     text = "".join(part.text for part in message.content if isinstance(part, _Text))
-    return Message(role, text, tuple(range(before, len(pictures))))
+    return Message(role, _with_calls(message, text), tuple(range(before, len(pictures))))
+
+
+def _with_calls(message: _Message, text: str) -> str:
+    """The text of a message with what it calls, or as the result of a call: the model calls no tools of clients."""
+    if message.role == "tool":
+        return f"Result of the tool: {text}"
+    calls = [f"Called {call.function.name}({call.function.arguments})" for call in message.tool_calls or ()]
+    return "\n".join([*([text] if text or not calls else []), *calls])
 
 
 def _data_url(picture: Picture, place: str) -> str:
-    if picture.uuid is not None or picture.image_url.detail != "auto":
+    detailed = not isinstance(picture.image_url, str) and picture.image_url.detail != "auto"
+    if picture.uuid is not None or detailed:
         name = "detail" if picture.uuid is None else "uuid"
         raise RefusedError(f"{place}: {name} of an image cannot be honoured by this server", place)
-    url = picture.image_url.url
+    url = picture.url
     if url[:5].lower() != "data:":
         place = f"{place}.image_url"
         needed = "an image must be a data URL, such as data:image/png;base64,...; this server fetches nothing"

@@ -21,9 +21,13 @@ CALL = '{"name": "scale_image", "arguments": {"image_index": 1, "scale_factor": 
 SCALE = f"<think>Larger.</think><tool_call>{CALL}</tool_call>"
 SCRIPTS = {"two looks": [LOOK, SCALE, ANSWER], "refuse": [REFUSED], "look on": [LOOK] * 3, "chatter": ["I cannot say."]}
 
+TEXTS = {"plain": "A triangle", "tagged": "<think>Short.</think>\n<answer>A triangle</answer>", "cut": "<think>Short"}
+
 
 def turns(body: Body) -> str:
     """The script that the question names; a look and an answer where it names none."""
+    if isinstance(body["messages"][-1]["content"], str) and len(body["messages"]) == 1:
+        return TEXTS[body["messages"][0]["content"]]
     question = body["messages"][1]["content"][-1]["text"]
     if "by seed" in question and turn_of(body):
         return f"<think>s</think><answer>{body['seed']}</answer>"
@@ -183,6 +187,39 @@ def test_without_an_answer_there_is_a_refusal_that_says_why(
     streamed = [piece.choices[0].delta for piece in client.create(**chat(script, stream=True))]
     assert "".join(delta.refusal or "" for delta in streamed) == choice["message"]["refusal"]
     assert "".join(delta.content or "" for delta in streamed) == content
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "thought"),
+    [("plain", "A triangle", ""), ("tagged", "A triangle", "Short."), ("cut", "", "Short")],
+)
+def test_a_chat_of_text_alone_is_one_turn(running: Running, client: Any, text: str, content: str, thought: str) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 9, "seed": 3, "n": 2}
+    first, second = client.create(**body).choices
+    assert (first.message.content, first.message.reasoning_content) == (content, thought)
+    assert (first.message.refusal, second.index) == (None if content else "the model wrote no answer", 1)
+    asked = running.behind.chats()
+    assert [each["messages"] for each in asked] == [body["messages"]] * 2
+    assert [each["seed"] for each in asked] == [derived(3, sample, 0) for sample in range(2)]
+    assert {each["max_tokens"] for each in asked} == {9}
+    deltas = [piece.choices[0].delta for piece in client.create(**body, stream=True)]
+    assert "".join(delta.content or "" for delta in deltas) == content * 2
+    assert "".join(getattr(delta, "reasoning_content", "") for delta in deltas) == thought * 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_header_names_the_parameters_without_effect(client: Any, stream: bool) -> None:
+    body = chat(stream=stream, user="me", store=True, presence_penalty=0)
+    header = "x-virc-ignored-parameters"
+    assert client.with_raw_response.create(**body).headers[header] == "store, user"
+    assert header not in client.with_raw_response.create(**chat()).headers
+
+
+def test_one_model_is_described_by_its_name(running: Running) -> None:
+    _, listed = running.send("GET", "/v1/models")
+    assert running.send("GET", f"/v1/models/{MODEL}") == (200, listed["data"][0])
+    status, said = running.send("GET", "/v1/models/another/name")
+    assert (status, said["error"]["code"]) == (404, "model_not_found")
 
 
 def test_a_rejected_reply_is_not_shown_and_counts(client: Any) -> None:

@@ -11,18 +11,19 @@ from queue import SimpleQueue
 
 import msgspec
 
-from virc.backends.interface import Backend, TooLongError
-from virc.core.errors import ConfigError, DataError, VircError
+from virc.backends.interface import Backend
+from virc.core.errors import DataError, VircError
 from virc.core.fetch import Rules
 from virc.core.timeouts import Deadline
 from virc.reasoning.images import Shown, open_file
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit, show_input
-from virc.serving.agent import fetch, wire
+from virc.serving.agent import fetch, text, wire
+from virc.serving.agent.answer import Answer, answer_of, is_too_long
 from virc.serving.agent.request import Problem
 from virc.serving.chat_request import RefusedError
 from virc.solving.image_source import data_url_bytes
-from virc.solving.one import Attempt, Event, SampleStart, SolveConfig, ToolResult, attempts
+from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 
 MOST_HELD = 256 * 2**20
 """Bytes of requests and their images that are held at a time, all clients together."""
@@ -100,7 +101,7 @@ class Ping(msgspec.Struct, frozen=True):
     """Nothing has happened for a while."""
 
 
-Report = SampleStart | Unit | wire.Looked | Attempt | Ping
+Report = SampleStart | Unit | wire.Looked | Answer | Ping
 """What happens to a problem on its way: a sample begins; a thought; a tool call; a sample's end; nothing."""
 
 
@@ -311,12 +312,17 @@ class Desk:
             top_k=problem.top_k, seed=problem.seed % 2**31, max_tokens=min(problem.max_tokens or usual, usual),
             keep_images=False,
         )  # fmt: skip
+        if problem.messages:
+            how = (config, solving.backend, solving.protocol, job.deadline)
+            for answer in text.answers(problem.messages, *how, on_event):
+                send(answer)
+            return
         for attempt in attempts(
             config, solving.backend, solving.protocol, shown, problem.question, on_event=on_event, deadline=job.deadline
         ):  # fmt: skip
             if attempt.broken and not (attempt.trace.units and is_too_long(attempt.broken)):
                 raise attempt.broken
-            send(attempt)
+            send(answer_of(attempt))
 
     def _shown(self, picture: str | bytes, name: str) -> Shown:
         with self._opening:
@@ -337,12 +343,9 @@ def weight(thing: Report) -> int:
             return len(thing.think)
         case wire.Looked():
             return len(thing.url)
+        case Answer():
+            return len(thing.content)
     return 0
-
-
-def is_too_long(error: BaseException) -> bool:
-    """Whether a conversation was longer than the model takes, as it says or its server."""
-    return isinstance(error, TooLongError) or (isinstance(error, ConfigError) and "context" in error.message.lower())
 
 
 def _busy(message: str) -> RefusedError:

@@ -1,7 +1,7 @@
 """A chat as a problem: question, images and sampling."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -10,10 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from virc.reasoning.session import Message
-from virc.serving.chat_request import NEUTRAL, Body, Picture, RefusedError, conversation, read_body
+from virc.serving.chat_request import IGNORED, NEUTRAL, Body, Picture, RefusedError, conversation, read_body
 
 MOST_SAMPLES = 8
-_NEUTRAL: Mapping[str, object] = {**NEUTRAL, "reasoning_effort": "none"}
 _NAMES = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
 _MOST_URL = 8192  # characters
 
@@ -24,6 +23,7 @@ class Problem(msgspec.Struct, frozen=True):
     Args:
         model: the name it asks for.
         question: for the model, the earlier messages included.
+        messages: of a chat without images, which one turn answers; empty where there are images.
         samples: independent answers.
         temperature: of every first try; None: as `virc solve` has it.
         top_p, top_k: of every try that is not greedy; None: as `virc solve` has it.
@@ -31,10 +31,12 @@ class Problem(msgspec.Struct, frozen=True):
         max_tokens: longest reply of a turn; None: as `virc solve` has it.
         streamed: piece by piece.
         counted: a last piece says how many tokens it took.
+        ignored: parameters that were given and have no effect.
     """
 
     model: str
     question: str
+    messages: tuple[Message, ...] = ()
     samples: int = 1
     temperature: float | None = None
     top_p: float | None = None
@@ -43,6 +45,7 @@ class Problem(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     streamed: bool = False
     counted: bool = False
+    ignored: tuple[str, ...] = ()
 
 
 class _Body(Body):
@@ -59,14 +62,12 @@ def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, 
 
     `most_images` and `most_characters`, and errors: as of `chat_request.read`.
     """
-    request = read_body(body, _Body, _NEUTRAL)
+    request, ignored = read_body(body, _Body, NEUTRAL, IGNORED)
     messages, pictures = conversation(request, _url, most_images, most_characters)
     question = _question(messages)
-    if not pictures:
-        raise RefusedError("the chat has no image: this model answers questions about pictures", "messages")
     problem = Problem(
-        request.model, question, request.n, request.temperature, request.top_p, request.top_k, request.seed or 0,
-        request.longest, request.stream, request.counted,
+        request.model, question, () if pictures else messages, request.n, request.temperature, request.top_p,
+        request.top_k, request.seed or 0, request.longest, request.stream, request.counted, ignored,
     )  # fmt: skip
     return problem, list(pictures)
 
@@ -75,7 +76,7 @@ def _question(messages: Sequence[Message]) -> str:
     """The last text of the user, after the earlier messages in order."""
     spoken = [message for message in messages if message.role != "system"]
     if not spoken or spoken[-1].role != "user":
-        raise RefusedError("the last message must be of role user: that is the question", "messages")
+        raise RefusedError("the last message must be of role user or tool: that is the question", "messages")
     last = spoken[-1]
     if not last.text.strip():
         raise RefusedError("the last message has no text: it must hold the question", "messages")
@@ -85,7 +86,7 @@ def _question(messages: Sequence[Message]) -> str:
 
 def _url(picture: Picture, place: str) -> str:
     """The address of an image; its `uuid` goes no further, since an engine might know another's image by it (D40)."""
-    url, place = picture.image_url.url, f"{place}.image_url"
+    url, place = picture.url, f"{place}.image_url"
     if url[:5].lower() == "data:" and url.isascii():  # else it would take four bytes a character
         return url
     if not re.match(r"https://", url, re.IGNORECASE):

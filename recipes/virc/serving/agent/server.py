@@ -19,15 +19,17 @@ from starlette.types import Receive, Scope, Send
 
 from virc.core.errors import DataError, NetworkError, VircError
 from virc.core.timeouts import Deadline
+from virc.reasoning.session import Unit
 from virc.serving import chat_http
 from virc.serving.agent import connections, page, wire
-from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Report, Solving, is_too_long, weight
+from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
+from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Report, Solving, weight
 from virc.serving.agent.request import read
 from virc.serving.chat_request import RefusedError
-from virc.solving.one import Attempt
 
 _CHARACTERS = 200_000  # of a chat's texts, as many as a reply may have
 _UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nor by a proxy before it
+_IGNORED = "X-Virc-Ignored-Parameters"
 _PIECE = 2**16  # bytes
 _WAIT = 10  # seconds after which a client may try again where the model is down
 
@@ -130,12 +132,13 @@ async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
     while isinstance(first := await anext(happening), Ping) and not problem.streamed:
         pass  # until the first sample begins; a stream begins sooner, lest a proxy takes it for dead
     framed = chat_http.frame(served.name)
+    ignored = {_IGNORED: ", ".join(problem.ignored)} if problem.ignored else {}
     if problem.streamed:
         events = _events(wire.Events(framed, problem), first, happening, hold, served)
-        return _Delivery(events, hold, deadline, headers=_UNBUFFERED, media_type="text/event-stream")
+        return _Delivery(events, hold, deadline, headers=_UNBUFFERED | ignored, media_type="text/event-stream")
     content = await _whole(framed, happening)
-    length = {"Content-Length": str(len(content))}
-    return _Delivery(_one(content), hold, deadline, headers=length, media_type="application/json")
+    headers = {"Content-Length": str(len(content)), **ignored}
+    return _Delivery(_one(content), hold, deadline, headers=headers, media_type="application/json")
 
 
 class _Delivery(StreamingResponse):
@@ -173,18 +176,21 @@ async def _one(content: bytes) -> AsyncGenerator[bytes, None]:
 
 
 async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Report, None]) -> bytes:
-    attempts: list[Attempt] = []
+    answers: list[Answer] = []
     choices: list[dict[str, Any]] = []
+    thoughts: list[str] = []
     looks: list[wire.Looked] = []
     async with aclosing(happening):
         async for thing in happening:
             if isinstance(thing, wire.Looked):
                 looks.append(thing)
-            elif isinstance(thing, Attempt):
-                choices.append(wire.choice(len(attempts), thing, looks))
-                attempts.append(thing)
-                looks = []
-    completion = {**framed, "object": "chat.completion", "choices": choices, "usage": wire.usage(attempts)}
+            elif isinstance(thing, Unit):
+                thoughts.append(thing.think)
+            elif isinstance(thing, Answer):
+                choices.append(wire.choice(len(answers), thing, thoughts, looks))
+                answers.append(thing)
+                thoughts, looks = [], []
+    completion = {**framed, "object": "chat.completion", "choices": choices, "usage": wire.usage(answers)}
     return msgspec.json.encode(completion)
 
 
@@ -217,7 +223,7 @@ def failure(error: Exception, served: Served) -> RefusedError:
         case DataError():
             return RefusedError(error.message, "messages")
         case VircError() if is_too_long(error):
-            return RefusedError(wire.TOO_LONG, "messages", "context_length_exceeded")
+            return RefusedError(TOO_LONG, "messages", "context_length_exceeded")
     served.trouble(error)
     if isinstance(error, NetworkError) and error.broken:
         return RefusedError("the model cannot be reached: ask again later", status=503, wait=_WAIT)

@@ -2,17 +2,17 @@
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from PIL import Image
 
 from virc.reasoning.session import Unit
-from virc.reasoning.trace import Trace
 from virc.serving import chat_http
+from virc.serving.agent.answer import Answer, Finish
 from virc.serving.agent.request import Problem
-from virc.solving.one import Attempt, SampleStart, ToolResult
+from virc.solving.one import SampleStart, ToolResult
 
 _QUALITY = 90  # of JPEG
 _EDGE = 1568  # pixels of its longest side
@@ -20,10 +20,7 @@ PING = ": ping\n\n"
 """A comment among the events: a client that is gone is noticed when it is sent."""
 TOOL_CALLS = "virc_tool_calls"
 """The field of a message for the tool calls of this server: the API types `tool_calls` and `annotations` as its own."""
-TOO_LONG = "the conversation is longer than the model's context length"
-"""The message where the context is full; of a sample that had begun, the reason of its end."""
-
-Finish = Literal["stop", "length"]
+PARAGRAPH = "\n\n"  # between thoughts
 
 
 class Looked(msgspec.Struct, frozen=True):
@@ -58,44 +55,26 @@ def jpeg_url(picture: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def thoughts(units: Iterable[Unit]) -> str:
-    """The thoughts of a sample."""
-    return "\n\n".join(unit.think for unit in units)
-
-
-def ending(trace: Trace) -> dict[str, str]:
-    """How a sample ended: `content`, and `refusal` where there is no answer."""
-    if trace.answer is not None:
-        return {"content": trace.answer}
-    content = (trace.units[-1].answer if trace.units else None) or ""
-    assert trace.failure
-    why = TOO_LONG if trace.failure.kind == "engine" else trace.failure.message  # the engine's own words stay here
-    return {"content": content, "refusal": why}
-
-
-def finish(trace: Trace) -> Finish:
-    """Why a sample ended: `length` where its last reply was cut, or the context was full."""
-    if trace.failure is None:
-        return "stop"
-    cut = trace.pending and trace.pending[-1].kind == "length"
-    return "length" if cut or trace.failure.kind == "engine" else "stop"
-
-
-def choice(index: int, attempt: Attempt, looks: Sequence[Looked]) -> dict[str, Any]:
+def choice(index: int, answer: Answer, thoughts: Sequence[str], calls: Sequence[Looked]) -> dict[str, Any]:
     """A finished sample."""
     message = {
         "role": "assistant",
-        **ending(attempt.trace),
-        "reasoning_content": thoughts(attempt.trace.units),
-        TOOL_CALLS: [msgspec.to_builtins(look) for look in looks],
+        **_ending(answer),
+        "reasoning_content": PARAGRAPH.join(thoughts),
+        TOOL_CALLS: [msgspec.to_builtins(call) for call in calls],
     }
-    return {"index": index, "message": message, "finish_reason": finish(attempt.trace)}
+    return {"index": index, "message": message, "finish_reason": answer.finish}
 
 
-def usage(attempts: Iterable[Attempt]) -> dict[str, int]:
+def _ending(answer: Answer) -> dict[str, str]:
+    return {"content": answer.content} | ({} if answer.refusal is None else {"refusal": answer.refusal})
+
+
+def usage(answers: Sequence[Answer]) -> dict[str, int]:
     """Tokens of all turns of all samples."""
-    counts = [(attempt.prompt_tokens or 0, attempt.completion_tokens or 0) for attempt in attempts]
-    return chat_http.usage(*(sum(count[side] for count in counts) for side in (0, 1)))
+    return chat_http.usage(
+        sum(answer.prompt_tokens for answer in answers), sum(answer.completion_tokens for answer in answers)
+    )
 
 
 class Events:
@@ -104,10 +83,10 @@ class Events:
     def __init__(self, framed: Mapping[str, Any], problem: Problem) -> None:
         self._framed = {**framed, "object": "chat.completion.chunk"}
         self._problem = problem
-        self._attempts: list[Attempt] = []
+        self._answers: list[Answer] = []
         self._thoughts = 0
 
-    def event(self, thing: SampleStart | Unit | Looked | Attempt) -> str:
+    def event(self, thing: SampleStart | Unit | Looked | Answer) -> str:
         """Something has happened."""
         match thing:
             case SampleStart():
@@ -115,18 +94,18 @@ class Events:
                 return self._chunk({"role": "assistant", "content": ""})
             case Unit():
                 self._thoughts += 1
-                return self._chunk({"reasoning_content": ("\n\n" if self._thoughts > 1 else "") + thing.think})
+                return self._chunk({"reasoning_content": (PARAGRAPH if self._thoughts > 1 else "") + thing.think})
             case Looked():
                 return self._chunk({TOOL_CALLS: [msgspec.to_builtins(thing)]})
-            case Attempt():
-                pieces = self._chunk(ending(thing.trace)) + self._chunk({}, finish(thing.trace))
-                self._attempts.append(thing)
+            case Answer():
+                pieces = self._chunk(_ending(thing)) + self._chunk({}, thing.finish)
+                self._answers.append(thing)
                 return pieces
 
     def ended(self) -> str:
         """What comes last: the usage where it was requested, and the end."""
-        counted = chat_http.event({**self._framed, "choices": [], "usage": usage(self._attempts)})
+        counted = chat_http.event({**self._framed, "choices": [], "usage": usage(self._answers)})
         return (counted if self._problem.counted else "") + "data: [DONE]\n\n"
 
     def _chunk(self, delta: Mapping[str, Any], ended: Finish | None = None) -> str:
-        return chat_http.chunk(self._framed, len(self._attempts), delta, ended)
+        return chat_http.chunk(self._framed, len(self._answers), delta, ended)
