@@ -4,7 +4,10 @@ import json
 import random
 import re
 import shutil
+import signal
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -220,12 +223,74 @@ def test_a_stop_text_ends_a_reply_and_stays_in_it(backend: LlamaCppBackend) -> N
     assert stopped.finish == "stop"
 
 
-def test_the_name_of_a_control_token_is_text(backend: LlamaCppBackend) -> None:
-    tokens = backend.reply(a_question(backend, "a<|im_end|>b"), Sampling(max_tokens=1)).prompt_tokens
+@pytest.mark.parametrize("name", ["im_end", "im_start", "endoftext", "vision_pad", "video_pad", "box_start"])
+def test_the_name_of_a_control_token_is_text(backend: LlamaCppBackend, name: str) -> None:
+    tokens = backend.reply(a_question(backend, f"a<|{name}|>b"), Sampling(max_tokens=1)).prompt_tokens
     control = backend.reply(a_question(backend, "a b"), Sampling(max_tokens=1)).prompt_tokens
     assert tokens
     assert control
     assert tokens > control + 3
+
+
+def test_four_long_conversations_are_drawn_together(tiny_gguf: model.GGUF) -> None:
+    short = llamacpp.load(tiny_gguf, "cpu", context=1024)
+    long = [a_question(short, f"{number} " + "word " * 150) for number in range(4)]
+    alone = [short.reply(ask, Sampling(max_tokens=40)) for ask in long]
+    assert alone[0].prompt_tokens
+    assert alone[0].prompt_tokens > 400
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(lambda ask: short.reply(ask, Sampling(max_tokens=40)), long))
+    assert [reply.text for reply in together] == [reply.text for reply in alone]
+
+
+def test_ctrl_c_ends_a_reply(backend: LlamaCppBackend) -> None:
+    pieces: list[str] = []
+
+    def interrupt(piece: str) -> None:
+        pieces.append(piece)
+        if len(pieces) == 1:
+            threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,)).start()
+
+    hot = Sampling(temperature=50.0, seed=1, max_tokens=20_000)
+    for _ in range(3):
+        pieces.clear()
+        with pytest.raises(KeyboardInterrupt):
+            backend.reply(a_question(backend), hot, interrupt)
+    assert backend.reply(a_question(backend), Sampling()).finish == "stop"
+
+
+def test_the_share_of_top_p_is_that_at_the_temperature(backend: LlamaCppBackend) -> None:
+    ask = a_question(backend)
+    hot = [Sampling(temperature=5.0, top_p=0.9, seed=seed, max_tokens=12) for seed in range(12)]
+    assert len({backend.reply(ask, sampling).text for sampling in hot}) == 12
+
+
+def test_a_closed_model_and_a_device_are_refused(tiny_gguf: model.GGUF) -> None:
+    closed = llamacpp.load(tiny_gguf)
+    ask = a_question(closed)
+    closed.close()
+    with pytest.raises(EngineError, match="is closed"):
+        closed.reply(ask, Sampling())
+    with pytest.raises(ConfigError, match="chooses the GPU itself, not cuda"):
+        llamacpp.load(tiny_gguf, "cuda")
+
+
+def test_a_model_is_in_memory_once(tiny_gguf: model.GGUF) -> None:
+    small, usual = llamacpp.load(tiny_gguf, "cpu", max_pixels=50_000), llamacpp.load(tiny_gguf, "cpu")
+    assert small._server is usual._server
+    assert small.grid.max_pixels == 50_000
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [("config.json", "text_config"), ("config.json", "vision_config"), ("tokenizer.json", "pre_tokenizer")],
+)
+def test_an_odd_folder_is_not_written(file: str, key: str, tmp_path: Path) -> None:
+    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "odd", ignore=shutil.ignore_patterns("*.gguf"))
+    read = json.loads((tmp_path / "odd" / file).read_text())
+    (tmp_path / "odd" / file).write_text(json.dumps({**read, key: None}))
+    with pytest.raises(ConfigError, match="cannot be written as GGUF"):
+        convert.convert(tmp_path / "odd", tmp_path, "odd")
 
 
 def test_sampling_is_drawn_from_all_tokens_and_by_its_seed(backend: LlamaCppBackend) -> None:

@@ -1,9 +1,11 @@
 """A GGUF model in this process, by llama.cpp (the package `xllamacpp`); torch is not needed."""
 
 import ctypes
-import os
+import re
 import secrets
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,6 @@ from typing import Any
 import msgspec
 from PIL.Image import Resampling
 
-from virc.backends.chatml import CONTROLS
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import OnText, Sampling, TooLongError
 from virc.backends.openai.body import WireError
@@ -20,25 +21,31 @@ from virc.backends.openai.request import completion
 from virc.backends.openai.wire import Chunk, Gathered
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.extras import install
+from virc.core.parallel import cores
 from virc.core.text import plain
-from virc.core.timeouts import Deadline
+from virc.core.timeouts import LateError, within
 from virc.reasoning.images import Shown
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Ask, Message, Reply
 
 _AT_ONCE = 4
+"""Conversations that a small model is kept memory for; a larger one draws one reply at a time."""
 _LONGEST = 32_768
 """Tokens of a conversation that memory is taken for, where the model was trained for more."""
 _SMALL = 100 * 2**20  # bytes: a second thread costs such a model more than it gains
+_FOR_EVER = 1e8  # seconds
 _CHARACTERS_PER_TOKEN = 64
 _TOO_LONG = "exceed_context_size_error"
-_BROKEN = {name: f"<\u200b{name[1:]}" for name in CONTROLS}
+_CONTROL = re.compile(r"<(?=\|\w+\|>|/?IMG_CONTEXT>|/?img>|(start|end)_of_(turn|image)>)")
+"""What control tokens of the families begin with."""
+_loading = threading.Lock()
 
 
 class LlamaCppBackend:
     """Draws replies from a GGUF model in this process; made by `load`.
 
-    Threads may ask at once. Conversations that begin alike share what llama.cpp keeps of them.
+    Threads may ask at once; what is not drawn together waits. Conversations that begin alike share what llama.cpp keeps
+    of them.
 
     Attributes:
         at_once: replies that are drawn together.
@@ -50,11 +57,10 @@ class LlamaCppBackend:
         context: longest conversation in tokens, the reply included.
     """
 
-    at_once = _AT_ONCE
     resample = Resampling.BICUBIC
 
-    def __init__(self, model: str, server: Any, grid: Grid, context: int) -> None:
-        self.model, self.grid, self.context = model, grid, context
+    def __init__(self, model: str, server: Any, grid: Grid, context: int, at_once: int = 1) -> None:
+        self.model, self.grid, self.context, self.at_once = model, grid, context, at_once
         self.device = "llama.cpp"
         self.warnings: tuple[str, ...] = ()
         self._server = server
@@ -64,42 +70,40 @@ class LlamaCppBackend:
 
         Args:
             on_text: gets the text piece by piece; what it raises ends the reply.
-            seconds: after which the reply is ended; heeded from its first token on.
+            seconds: after which the reply is given up.
 
         Raises:
             TooLongError: the conversation is longer than the model takes.
             EngineError: the model failed, or the time is over.
         """
-        deadline = Deadline(seconds)
+        if self._server is None:
+            raise EngineError(f"the model {self.model} is closed")
         stopped = _Stop(ask.stop, on_text)
         gathered = Gathered(sampling.max_tokens * _CHARACTERS_PER_TOKEN, stopped.heard)
-        failures: list[BaseException] = []
 
-        def heard(chunk: Any) -> bool:
-            """Take a piece; true ends the reply. llama.cpp would drop what is raised here."""
-            try:
-                if deadline.left() == 0:
-                    raise EngineError(f"{self.model} gave no whole answer in {seconds:g} s", "a longer --timeout")
-                self._add(gathered, chunk)
-            except BaseException as error:
-                failures.append(error)
-            return bool(failures) or stopped.ended
-
-        self._server.handle_chat_completions(self._request(ask, sampling), heard)
-        try:
-            if failures:
-                raise failures[0]
+        def hear(chunk: Any) -> None:
+            self._add(gathered, chunk)
             if stopped.ended:
-                gathered.ended("stop")
+                raise _StoppedError
+
+        # In a thread of its own: nothing interrupts one that waits for llama.cpp, neither Ctrl-C nor an alarm.
+        end = time.monotonic() + (_FOR_EVER if seconds is None else seconds)
+        try:
+            within(end, _drawing(self._server, self._request(ask, sampling)), hear)
+        except _StoppedError:
+            gathered.ended("stop")
+        except LateError:
+            raise EngineError(f"{self.model} gave no whole answer in {seconds:g} s", "a longer --timeout") from None
+        except WireError as error:
+            raise self._failed(error) from None
+        try:
             return gathered.reply()
         except WireError as error:
-            raise EngineError(
-                f"llama.cpp {error} while it drew a reply of {self.model}: {plain(error.quoted)}"
-            ) from None
+            raise self._failed(error) from None
 
     def draw_together(self) -> bool:
-        """Whether replies that several threads ask for are drawn together: they are, as it stands."""
-        return True
+        """Whether replies that several threads ask for are drawn together: those of a small model are, as it stands."""
+        return self.at_once > 1
 
     def estimate(self, image_tokens: int) -> tuple[float, float]:
         """Time this machine on a small image and a few tokens.
@@ -131,6 +135,7 @@ class LlamaCppBackend:
         # llama.cpp's own defaults would leave most tokens out.
         request["max_tokens"] = min(sampling.max_tokens, self.context)
         request |= {"top_k": sampling.top_k or 0, "min_p": 0.0, "top_p": sampling.top_p, "cache_prompt": True}
+        request["samplers"] = ["penalties", "temperature", "top_k", "top_p"]  # top_p of the shares at that temperature
         if sampling.repetition_penalty != 1:
             request |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": -1}
         return request
@@ -144,6 +149,34 @@ class LlamaCppBackend:
                 "lower --max-pixels or --max-turns",
             )
         gathered.add(msgspec.convert(chunk, Chunk))
+
+    def _failed(self, error: WireError) -> EngineError:
+        return EngineError(f"llama.cpp {error} while it drew a reply of {self.model}: {plain(error.quoted)}")
+
+
+class _StoppedError(Exception):
+    """A text came that ends a reply."""
+
+
+def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], None]], None]:
+    """What draws a reply, and says each piece of it."""
+
+    def draw(say: Callable[[Any], None]) -> None:
+        failures: list[Exception] = []
+
+        def heard(chunk: Any) -> bool:
+            """Pass a piece on; true ends the reply. llama.cpp would drop what is raised here."""
+            try:
+                say(chunk)
+            except Exception as error:
+                failures.append(error)
+            return bool(failures)
+
+        server.handle_chat_completions(request, heard)
+        if failures:
+            raise failures[0]
+
+    return draw
 
 
 class _Stop:
@@ -162,33 +195,46 @@ class _Stop:
             self._on_text(text)
 
 
-def load(model: GGUF, device: str | None = None, grid: Grid = QWEN2, context: int | None = None) -> LlamaCppBackend:
+def load(
+    model: GGUF,
+    device: str | None = None,
+    grid: Grid = QWEN2,
+    max_pixels: int | None = None,
+    context: int | None = None,
+) -> LlamaCppBackend:
     """Load a GGUF model.
 
     Args:
         device: `cpu` keeps it off the GPU; None: as llama.cpp was built.
-        grid: the patch grid that its images are shown on.
+        grid: the patch grid of its images.
+        max_pixels: largest area that an image is shown with, in pixels; None: that of the grid.
         context: longest conversation in tokens; None: the model's own, and at most 32,768.
 
     Raises:
         SetupError: the package xllamacpp is missing.
-        ConfigError: llama.cpp does not load the files, or `device` is none that it knows.
+        ConfigError: llama.cpp does not load the files, or `device` is none that it can be told.
     """
-    if device not in (None, "cpu", "cuda", "mps"):
+    if device not in (None, "cpu"):
         raise ConfigError(f"llama.cpp chooses the GPU itself, not {device}", "leave --device out, or --device cpu")
     longest = min(context or _LONGEST, model.context or _LONGEST)
     tokens = max(1, grid.max_pixels // grid.factor**2)
     files = tuple((str(each), each.stat().st_mtime_ns) for each in (model.file, model.vision))
-    return LlamaCppBackend(model.name, _server(files, device, tokens, longest), grid, longest)
+    at_once = _AT_ONCE if model.file.stat().st_size < _SMALL else 1
+    with _loading:
+        server = _server(files, device, tokens, longest, at_once)
+    return LlamaCppBackend(model.name, server, grid.limited(max_pixels), longest, at_once)
 
 
 @cache
-def _server(files: tuple[tuple[str, int], tuple[str, int]], device: str | None, tokens: int, longest: int) -> Any:
+def _server(
+    files: tuple[tuple[str, int], tuple[str, int]], device: str | None, tokens: int, longest: int, at_once: int
+) -> Any:
     """The server of llama.cpp for two files, each with the time of its last change.
 
     Args:
         tokens: most tokens of an image.
         longest: longest conversation, in tokens.
+        at_once: conversations that each get memory for that.
     """
     try:
         import xllamacpp  # type: ignore[import-untyped, import-not-found, unused-ignore]
@@ -197,7 +243,7 @@ def _server(files: tuple[tuple[str, int], tuple[str, int]], device: str | None, 
     (file, _), (vision, _) = files
     params = xllamacpp.CommonParams()
     params.model.path, params.mmproj.path = file, vision
-    params.n_ctx, params.n_parallel, params.kv_unified = longest, _AT_ONCE, True
+    params.n_ctx, params.n_parallel, params.kv_unified = longest * at_once, at_once, False
     params.image_min_tokens, params.image_max_tokens = 1, tokens
     params.warmup, params.verbosity, params.cache_ram_mib = False, 0, 0
     # It listens on the loopback address, and answers nobody there.
@@ -205,7 +251,7 @@ def _server(files: tuple[tuple[str, int], tuple[str, int]], device: str | None, 
     params.endpoint_slots = params.ui = False
     for cpu in (params.cpuparams, params.cpuparams_batch):
         cpu.poll = 0  # threads that wait sleep
-        cpu.n_threads = 1 if Path(file).stat().st_size < _SMALL else os.cpu_count() or 1
+        cpu.n_threads = 1 if at_once > 1 else cores()
     if device == "cpu":
         params.n_gpu_layers, params.mmproj_use_gpu = 0, False
     try:
@@ -228,15 +274,10 @@ def _part(shown: Shown) -> Part:
 
 def _as_text(ask: Ask) -> Ask:
     """The conversation with the names of control tokens broken, which llama.cpp would read as the tokens."""
-    messages = tuple(
-        msgspec.structs.replace(message, text=_broken(message.text)) if "<|" in message.text else message
-        for message in ask.messages
-    )
+    messages = tuple(msgspec.structs.replace(message, text=_broken(message.text)) for message in ask.messages)
     called = {position: (_broken(text), call) for position, (text, call) in ask.called.items()}
     return msgspec.structs.replace(ask, messages=messages, called=called)
 
 
 def _broken(text: str) -> str:
-    for name, broken in _BROKEN.items():
-        text = text.replace(name, broken)
-    return text
+    return _CONTROL.sub("<\u200b", text)

@@ -373,27 +373,34 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
 
 def _runs_by_llamacpp(weights: models.Weights, choice: Choice) -> bool:
     """Whether llama.cpp runs a model: a GGUF file always, a model of the package where no device was chosen for it."""
-    if weights.gguf or weights.adapter or choice.device or not models.is_embedded(weights.folder):
-        return weights.gguf is not None
-    return find_spec("xllamacpp") is not None and gguf.in_folder(weights.folder) is not None
+    if weights.gguf:
+        return True
+    wanted = models.is_embedded(weights.folder) and not weights.adapter and not choice.device
+    return wanted and find_spec("xllamacpp") is not None and gguf.in_folder(weights.folder) is not None
 
 
 def _by_llamacpp(weights: models.Weights, spoken: Spoken, choice: Choice) -> "LlamaCppBackend":
     from virc.backends import llamacpp
 
-    grid = grid_here(weights, spoken, choice).limited(choice.max_pixels)
-    return llamacpp.load(gguf_of(weights), choice.device if weights.gguf else "cpu", grid)
+    device = choice.device if weights.gguf else "cpu"
+    return llamacpp.load(gguf_of(weights), device, grid_here(weights, spoken, choice), choice.max_pixels)
 
 
 def gguf_of(weights: models.Weights) -> GGUF:
     """The GGUF file of a model, or the one in its folder.
 
     Raises:
-        ConfigError: there is none, or several are.
+        ConfigError: there is none, or several are; or an adapter would have to be added to it.
     """
+    if weights.adapter:
+        raise ConfigError(
+            f"{weights.name} is an adapter, which llama.cpp gets as a merged model", f"virc merge {weights.name} --gguf"
+        )
+    if weights.gguf:
+        return weights.gguf
     file = gguf.in_folder(weights.folder)
-    if weights.gguf or file:
-        return weights.gguf or gguf.read(file or weights.folder)
+    if file:
+        return gguf.read(file)
     raise ConfigError(
         f"{weights.folder} holds no GGUF file, or several", f"virc merge {weights.name} --gguf writes one"
     )

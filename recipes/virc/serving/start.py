@@ -249,7 +249,7 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
         _refuse_large_judge(request)
     weights = models.find(request.model, Path.cwd(), request.system, with_gguf=True)
     if engine == "llamacpp":
-        weights = msgspec.structs.replace(weights, gguf=opened.gguf_of(weights))
+        opened.gguf_of(weights)
     if request.agent:
         weights = msgspec.structs.replace(weights, judge=False)  # it is to call tools
     config = serving.configure(engine, request.settings, weights)
@@ -381,9 +381,8 @@ def _by_llamacpp(plan: ServePlan) -> "LlamaCppBackend":
 
     config, weights = plan.config, plan.weights
     assert weights
-    assert weights.gguf
     grid = msgspec.convert(msgspec.json.decode(plan.published)["virc_grid"], Grid)
-    return llamacpp.load(weights.gguf, config.device, grid, config.max_model_len)
+    return llamacpp.load(opened.gguf_of(weights), config.device, grid, context=config.max_model_len)
 
 
 def _by_transformers(plan: ServePlan) -> "LocalBackend":
@@ -430,7 +429,7 @@ def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: R
         assert plan.name
         spoken = opened.spoken_here(plan.weights, request.choice())
         backend = _loaded(plan, report)
-        at_once = agent.concurrency or 1
+        at_once = agent.concurrency or backend.at_once
         if at_once > 1 and not backend.draw_together():
             report.warn(f"{plan.name} cannot draw replies in one batch: problems are solved one at a time")
             at_once = 1

@@ -21,6 +21,7 @@ from virc.backends.gguf.model import LEAST, MOST, PROJECTORS, PROTOCOL, SUFFIX
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.core.files import contents, is_file
+from virc.core.text import clause
 from virc.reasoning.protocol import FILE_NAME
 
 if TYPE_CHECKING:
@@ -112,6 +113,21 @@ def convert(folder: Path, to: Path, name: str) -> Path:
     """
     check(folder)
     checkpoint.check(folder)
+    try:
+        return _convert(folder, to, name)
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        struct.error,
+    ) as error:  # config, tokenizer or weights are odd
+        reason = f"{type(error).__name__}: {clause(error)}"
+        raise ConfigError(f"{folder} cannot be written as GGUF: {reason}") from error
+
+
+def _convert(folder: Path, to: Path, name: str) -> Path:
     kind = str(checkpoint.model_type(folder))
     config = checkpoint.read_json(folder / "config.json")
     tensors = dict(_tensors(folder))

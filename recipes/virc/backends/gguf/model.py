@@ -1,6 +1,7 @@
 """A GGUF file of a vision-language model, with the file of its vision tower that lies beside it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ from virc.backends.gguf.header import Value
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
 from virc.core.text import plain
+from virc.reasoning.images import MOST_PIXELS
 from virc.reasoning.resize import Grid
 
 SUFFIX = ".gguf"
@@ -52,7 +54,7 @@ class GGUF(msgspec.Struct, frozen=True):
 
 def in_folder(folder: Path) -> Path | None:
     """The GGUF file of a language model in a folder; None where there is none, or several are."""
-    found = [each for each in folder.glob(f"*{SUFFIX}") if "mmproj" not in each.name.lower()]
+    found = [each for each in _files(folder) if "mmproj" not in each.name.lower()]
     return found[0] if len(found) == 1 else None
 
 
@@ -85,20 +87,25 @@ def read(file: Path) -> GGUF:
 
 def _vision(file: Path, width: int | None) -> tuple[Path, Mapping[str, Value]]:
     """The vision tower beside a model, whose tokens are as wide as the model's, and its header."""
-    found = sorted(each for each in file.parent.glob(f"*{SUFFIX}") if "mmproj" in each.name.lower())
-    towers = {each: header.read(each) for each in found if each != file}
+    found = [each for each in _files(file.parent) if "mmproj" in each.name.lower() and each != file]
+    towers = {}
+    for each in found:
+        with suppress(ConfigError):  # a damaged one beside it may be of another model
+            towers[each] = header.read(each)
     fitting = {
         each: values
         for each, values in towers.items()
         if width in (None, _number(values, "clip.vision.projection_dim") or width)
     }
-    own = {each: values for each, values in fitting.items() if each.name.endswith(file.name)}
+    own = {each: values for each, values in fitting.items() if each.name.lower().endswith(file.name.lower())}
     chosen = own if len(own) == 1 else fitting
     if len(chosen) == 1:
         return next(iter(chosen.items()))
     if chosen:
         names = ", ".join(each.name for each in chosen)
         raise ConfigError(f"{len(chosen)} vision towers are beside {file}: {names}", "leave one of them in its folder")
+    if found and not towers:
+        raise ConfigError(f"{', '.join(each.name for each in found)} beside {file} is no GGUF file or is damaged")
     if towers:
         wrong = ", ".join(each.name for each in towers)
         raise ConfigError(f"{wrong} beside {file} is of another model", "put its own mmproj-….gguf into the folder")
@@ -108,9 +115,13 @@ def _vision(file: Path, width: int | None) -> tuple[Path, Mapping[str, Value]]:
     )
 
 
+def _files(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.suffix.lower() == SUFFIX)
+
+
 def _grid(values: Mapping[str, Value], tower: Mapping[str, Value]) -> Grid | None:
     least, most, patch = _number(values, LEAST), _number(values, MOST), _number(tower, "clip.vision.patch_size")
-    if not (least and most and patch) or least > most:
+    if not (least and most and patch) or least > min(most, MOST_PIXELS):
         return None
     return Grid(patch * (_number(tower, "clip.vision.spatial_merge_size") or _MERGED), least, most)
 
