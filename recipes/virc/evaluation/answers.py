@@ -17,7 +17,6 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from virc.core.errors import ConfigError, DataError, NoAnswerError
-from virc.core.files import contents
 from virc.core.result_log import Id, Ledger
 from virc.core.text import clause
 from virc.evaluation.problems import EvalProblem
@@ -29,7 +28,6 @@ from virc.solving.rows import file_name
 EVALS = "evals"
 Traces = Literal["wrong", "all", "none"]
 """Which answers keep their trace."""
-_MOST_TRACE = 256 * 2**20  # bytes
 
 
 class EvalFolder(msgspec.Struct, frozen=True):
@@ -91,10 +89,6 @@ Answers = Mapping[str, Mapping[str, AnswerLine]]
 """Model -> id -> its line."""
 
 
-class _Traced(msgspec.Struct):
-    answer: str | None = None
-
-
 def default_folder(benchmark: str, crop_ablation: CropAblation) -> Path:
     """The folder of an evaluation for which none was named."""
     return Path(EVALS) / (benchmark if crop_ablation == "none" else f"{benchmark}-{crop_ablation}")
@@ -132,24 +126,6 @@ def answers_in(folder: EvalFolder, first: Sequence[str]) -> dict[str, dict[str, 
             found[lines[0].model] = {str(line.id): line for line in lines}
     order = [name for name in first if name in found]
     return {name: found[name] for name in [*order, *(name for name in found if name not in order)]}
-
-
-def trace_of(folder: EvalFolder, line: AnswerLine) -> str | None:
-    """The folder in which an answer opens, relative to the evaluation's: of several samples, the first with it."""
-    trace = folder.traces(line.model or "") / file_name(str(line.id))
-    if not (trace / "index.html").is_file():
-        samples = [page.parent for page in sorted(trace.glob("sample-*/index.html"))]
-        if not samples:
-            return None
-        trace = next((each for each in samples if _traced_answer(each) == line.answer), samples[0])
-    return trace.relative_to(folder.folder).as_posix()
-
-
-def _traced_answer(trace: Path) -> str | None:
-    try:
-        return msgspec.json.decode(contents(trace / "trace.json", _MOST_TRACE), type=_Traced).answer
-    except (OSError, ValueError, RecursionError):
-        return None
 
 
 def _files(folder: EvalFolder) -> list[Path]:

@@ -27,7 +27,6 @@ from virc.evaluation.answers import (
     answers_in,
     check_crop_ablation,
     default_folder,
-    trace_of,
 )
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.benchmarks.registry import LocalBenchmark
@@ -35,6 +34,7 @@ from virc.evaluation.boxes import overlap
 from virc.evaluation.problems import EvalProblem, problems_of, rows_of
 from virc.evaluation.report import render
 from virc.evaluation.summary import SCHEMA, Answered, Reported, Result, Summary, summarise
+from virc.evaluation.traces import mark_traces, trace_of
 from virc.evaluation.verdicts import (
     JUDGED,
     Judgement,
@@ -320,6 +320,7 @@ def _score(
     elif judgements and not can_do_algebra():
         report.warn("answers that are equal by algebra only count as wrong", install("eval"))
     results = _results(folder, problems, answers, verdicts)
+    mark_traces(folder, results)
     first = {name: next(iter(lines.values())) for name, lines in answers.items()}
     facts = {
         name: {"protocol": line.protocol, "settings": {"device": line.device, **(line.settings or {})}}

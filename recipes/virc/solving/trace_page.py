@@ -16,6 +16,12 @@ from virc.reasoning.trace import FailureKind, ImageRecord, Rejected, Trace, Unit
 _LONG_TEXT = 160  # characters from which a question or answer is set small
 _WIDEST, _TALLEST = 560, 420  # px on the page of a large picture, before the page narrows it
 _SMALL, _MOST_ENLARGED = (240, 4)  # px on the page of a small picture's longer side, and how far that may enlarge it
+_VERDICT, _VERDICT_END = b"<!-- verdict -->", b"<!-- end of verdict -->"  # text of others, which is escaped, has none
+_HEADINGS = {
+    True: ("verdict right", "Right"),
+    False: ("verdict wrong", "Wrong"),
+    None: ("verdict undecided", "Undecided: the judge failed"),
+}
 _FAILURES: Mapping[FailureKind, str] = {
     "no_answer": "Cannot tell",
     "turns": "Out of turns",
@@ -51,6 +57,26 @@ def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object
             if message.role != "assistant"
         ),
     )
+
+
+def with_verdict(page: bytes, right: bool | None, reference: str) -> bytes | None:
+    """A page with the verdict of an evaluation in place of a former one; None where it has no place for one.
+
+    Args:
+        page: in UTF-8; its beginning with the question and the answer is enough.
+        right: None where the answer is undecided.
+        reference: the right answer.
+    """
+    before, begin, rest = page.partition(_VERDICT)
+    _, end, after = rest.partition(_VERDICT_END)
+    if not end:
+        return None
+    css, heading = _HEADINGS[right]
+    verdict = (
+        f'<div class="{css}"><span>Verdict</span><strong>{heading}</strong>'
+        f'<p>Reference: <b dir="auto">{safe(reference)}</b></p></div>'
+    )
+    return before + begin + verdict.encode() + end + after
 
 
 def in_words(call: Call) -> str:

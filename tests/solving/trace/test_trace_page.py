@@ -19,7 +19,7 @@ from support.parsed import HOSTILE, Page
 from virc.reasoning.calls import Call
 from virc.reasoning.session import Reply
 from virc.reasoning.trace import Failure, FailureKind
-from virc.solving.trace_page import in_words, render_page
+from virc.solving.trace_page import in_words, render_page, with_verdict
 
 
 def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:
@@ -97,6 +97,18 @@ def test_refusal_is_shown_as_written_but_not_as_the_answer() -> None:
     assert ("strong", "Cannot tell") in page.texts
     assert page.all("p", "final failed")
     assert not page.all("div", "outcome")
+
+
+def test_page_says_the_last_verdict_and_its_reference_once() -> None:
+    words = "<!-- verdict --><!-- end of verdict -->"
+    page = render_page(*solved(words, words, words), META).encode()
+    wrong = with_verdict(page, False, f"<4> {words}")
+    assert wrong
+    assert Page(wrong.decode()).text.count("Verdict") == 1
+    assert f"VerdictWrongReference: <4> {words}" in Page(wrong.decode()).text
+    assert with_verdict(wrong, None, "5") == with_verdict(page, None, "5") != wrong
+    assert "Undecided: the judge failedReference: 5" in Page((with_verdict(page, None, "5") or b"").decode()).text
+    assert with_verdict(page[: page.index(b"</h1>")], True, "5") is None
 
 
 def test_unfinished_trace_without_any_unit_renders() -> None:
