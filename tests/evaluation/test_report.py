@@ -83,13 +83,14 @@ def page_of(*lines: str, names: tuple[str, ...] = ("one", "other")) -> str:
 def test_each_model_stands_with_its_share_interval_counts_deciders_and_means() -> None:
     tables = Tables(page_of("rr", "rw", "rn", "ru", "rf", "wr"))
     assert tables.rows("Share of right answers") == [
-        ["Model", "050100%", "Right", "Problems"],
-        ["one", "[83.3%, 95 % interval 43.6% to 97.0%]", "83.3%43.6% to 97.0%", "5 of 6"],
-        ["other", "[50.0%, 95 % interval 15.0% to 85.0%]", "50.0%15.0% to 85.0%", "2 of 4"],
-    ]
+        ["Model", "050100%", "Right", "Undecided", "Problems"],
+        ["one", "[83.3%, 95 % interval 43.6% to 97.0%]", "83.3%43.6% to 97.0%", "0", "5 of 6"],
+        ["other", "[40.0% to 60.0%, 95 % interval 11.8% to 88.2%]", "40.0% to 60.0%11.8% to 88.2%, 1 undecided",
+         "1", "2 of 5"],
+    ]  # fmt: skip
     assert tables.rows("What became of the problems")[2:] == [
-        ["one", "0", "0", "0", "5", "0", "1", "2.7", "1.7", "1.3", "107"],
-        ["other", "1", "1", "1", "2", "0", "1", "2.6", "1.6", "1.4", "93"],
+        ["one", "0", "0", "5", "0", "1", "2.7", "1.7", "1.3", "107"],
+        ["other", "1", "1", "2", "0", "1", "2.6", "1.6", "1.4", "93"],
     ]
 
 
@@ -98,7 +99,7 @@ def test_what_nobody_knows_is_said_so() -> None:
     results = [result("a", {"one": unknown})]
     assert Tables(render(summary_of(results, "one"), results)).rows("What became")[-1][-1] == "not known"
     failed = Tables(page_of("f", "f", names=("one",)))
-    assert failed.rows("Share of right answers")[1] == ["one", "", "not known", "0 of 0"]
+    assert failed.rows("Share of right answers")[1] == ["one", "", "not known", "0", "0 of 0"]
 
 
 @pytest.mark.parametrize(
@@ -115,26 +116,27 @@ def test_pair_stands_with_difference_interval_and_whether_it_includes_none(
 ) -> None:
     results = outcomes("rw", "rr")
     summary = summary_of(results, "one", "other")
-    pair = msgspec.structs.replace(summary.pairs[0], interval=interval, difference=difference, p=p)
+    pair = msgspec.structs.replace(summary.pairs[0], interval=interval, bounds=(difference, difference), p=p)
     text = render(msgspec.structs.replace(summary, pairs=[pair]), results)
     row = Tables(text).rows("Share of the first less")[1]
     assert row[:2] == ["one", "other"]
     assert [*row[3:5], row[2].partition(": ")[2][:-1]] == shown
-    assert row[5] == "2"
+    assert row[5:] == ["0", "2"]
     assert ('class="gap open"' in text) == (shown[2] == "0 is inside")
 
 
 def test_shares_and_differences_are_drawn_where_they_lie() -> None:
     results = outcomes(*["rw"] * 8, "rr", "rr")
     summary = summary_of(results, "one", "other")
-    pair = msgspec.structs.replace(summary.pairs[0], interval=(0.3, 0.91), difference=0.8)
+    pair = msgspec.structs.replace(summary.pairs[0], interval=(0.3, 0.91), bounds=(0.8, 0.8))
     text = render(msgspec.structs.replace(summary, pairs=[pair]), results)
     assert '<rect class="share" width="20.00" height="8"/>' in text  # of the other
     shares = re.findall(r'class="span" d="M([\d.]+) 4H([\d.]+)', text)
     assert shares[1] == ("5.67", "50.98")
     assert "<span>−95</span><span>0</span><span>+95</span>" in text
     assert [float(end) for end in shares[2]] == pytest.approx([50 + 50 * at / 0.95 for at in (0.3, 0.91)], abs=0.01)
-    assert f'class="point" d="M{50 + 50 * 0.8 / 0.95:.2f} 4h0"' in text
+    place = f"{50 + 50 * 0.8 / 0.95:.2f}"
+    assert f'class="point" d="M{place} 4H{place}"' in text
 
 
 def test_problems_that_one_alone_solves_lead_to_their_rows() -> None:

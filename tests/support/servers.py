@@ -94,9 +94,10 @@ class Server(Loopback):
 
 
 class Exchange(Connection):
-    """One connection; faults get it to write on."""
+    """One connection; faults get it to write on, with the body of the request."""
 
     server: Server
+    body: Body | None
 
     def get(self) -> None:
         self._handle(None)
@@ -106,6 +107,7 @@ class Exchange(Connection):
 
     def _handle(self, body: Body | None) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
+        self.body = body
         self.server.record(Request(self.path, headers, body))
         script = self.server.script
         if self.server.takes_fault(self.path):

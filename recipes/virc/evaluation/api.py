@@ -409,6 +409,8 @@ def _judged(
 
             try:
                 ask_judge(judge, judgements, ledger, on_row, report.note)
+            except VircError as error:  # what it was not asked is undecided: the answers are not lost
+                report.warn(error.message, error.hint)
             finally:
                 report.note(str(progress))
         return judged(folder, judge.model)

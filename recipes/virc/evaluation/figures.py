@@ -5,7 +5,7 @@ from math import ceil
 
 from virc.core.html import safe
 from virc.evaluation.statistics import Interval
-from virc.evaluation.summary import Pair, Score
+from virc.evaluation.summary import Pair, Score, Share
 
 _STEP = 0.05  # the axis of differences is rounded to multiples of it
 
@@ -32,6 +32,17 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
+def shares(score: Score | Share) -> str:
+    """A share, such as `48.2%`; where answers are undecided, its bounds: `48.2% to 52.0%`."""
+    low, high = score.bounds if isinstance(score, Score) else (score.share, score.share)
+    return percent(low) if low == high else between((low, high))
+
+
+def undecided(score: Score | Share) -> str:
+    """How many answers are undecided, such as `, 3 undecided`; empty where none is."""
+    return f", {score.undecided:,} undecided" if isinstance(score, Score) and score.undecided else ""
+
+
 def interval(score: Score) -> str:
     """The 95 % interval of a share in percent, such as `43.9 to 52.6`."""
     low, high = score.interval
@@ -54,22 +65,33 @@ def points_between(interval: Interval) -> str:
     return f"{points(interval[0])} to {points(interval[1])}"
 
 
+def gained(pair: Pair) -> str:
+    """The difference of a pair, such as `+4.0`; where answers are undecided, its bounds: `−1.2 to +4.0`."""
+    low, high = pair.bounds
+    return points(low) if low == high else points_between(pair.bounds)
+
+
 def chance(p: float) -> str:
     """A p-value; one too small to tell is given by its bound."""
     return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def bar(score: Score, theirs: float | None = None) -> str:
-    """A share as a bar from 0 to 100%, its interval as a line over the bar's end; `theirs` is marked beside it."""
+    """A share as a bar from 0 to 100%, its interval as a line over the bar's end; `theirs` is marked beside it.
+
+    A pale bar after it is what the undecided answers may add.
+    """
     if not score.of:
         return ""
     low, high = (100 * end for end in score.interval)
+    least, most = (100 * end for end in score.bounds)
+    maybe = f'<rect class="maybe" x="{least:.2f}" width="{most - least:.2f}" height="8"/>' if score.undecided else ""
     other = "" if theirs is None else f'<path class="theirs" d="M{100 * theirs:.2f} 0V8"/>'
-    label = f"{percent(score.share)}, 95 % interval {between(score.interval)}"
+    label = f"{shares(score)}, 95 % interval {between(score.interval)}"
     return (
         f'<svg class="bar" role="img" aria-label="{label}" viewBox="0 0 100 8" preserveAspectRatio="none">'
         '<rect class="whole" width="100" height="8"/>'
-        f'<rect class="share" width="{100 * score.share:.2f}" height="8"/>{other}'
+        f'<rect class="share" width="{least:.2f}" height="8"/>{maybe}{other}'
         f"{_span('halo', low, high)}{_span('span', low, high)}</svg>"
     )
 
@@ -81,15 +103,18 @@ def reach(pairs: Sequence[Pair]) -> float:
 
 
 def gap(pair: Pair, end: float) -> str:
-    """A difference as a point with its interval on an axis from `-end` to `end`, 0 in the middle."""
-    low, at, high = (50 + 50 * value / end for value in (pair.interval[0], pair.difference, pair.interval[1]))
+    """A difference as a point with its interval on an axis from `-end` to `end`, 0 in the middle.
+
+    Where answers are undecided, the point is a line.
+    """
+    low, first, last, high = (50 + 50 * value / end for value in (pair.interval[0], *pair.bounds, pair.interval[1]))
     crosses = pair.interval[0] <= 0 <= pair.interval[1]
-    label = f"{points(pair.difference)} points, 95 % interval {points_between(pair.interval)}"
+    label = f"{gained(pair)} points, 95 % interval {points_between(pair.interval)}"
     return (
         f'<svg class="gap{" open" * crosses}" role="img" viewBox="0 0 100 8" preserveAspectRatio="none" '
         f'aria-label="{label}: 0 is {"inside" if crosses else "outside"}">'
         f'<path class="axis" d="M0 4H100"/><path class="zero" d="M50 0V8"/>'
-        f'{_span("span", low, high)}<path class="point" d="M{at:.2f} 4h0"/></svg>'
+        f'{_span("span", low, high)}<path class="point" d="M{first:.2f} 4H{last:.2f}"/></svg>'
     )
 
 

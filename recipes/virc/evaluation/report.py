@@ -13,7 +13,7 @@ import msgspec
 from virc.core.html import fill, in_line, key_name, safe
 from virc.core.result_log import Id
 from virc.evaluation import figures
-from virc.evaluation.figures import bar, between, cut, isolated, percent, short
+from virc.evaluation.figures import bar, between, cut, isolated, percent, shares, short, undecided
 from virc.evaluation.summary import Answered, Means, ModelSummary, Pair, Reported, Result, Score, Share, Summary
 from virc.scoring.score import Decider
 from virc.solving.ablation import CropAblation
@@ -89,10 +89,10 @@ def _row_head(name: str) -> str:
 def _accuracy(summary: Summary) -> str:
     rows = (
         f"{_row_head(model.name)}<td>{bar(model.score)}</td>{_share(model.score)}"
-        f"<td>{model.score.right:,} of {model.score.of:,}</td>"
+        f"<td>{model.undecided:,}</td><td>{model.score.right:,} of {model.score.of:,}</td>"
         for model in summary.models
     )
-    head = _heads("Model", _AXIS, "Right", "Problems")
+    head = _heads("Model", _AXIS, "Right", "Undecided", "Problems")
     guess = f'<p class="note">The commonest answer alone: {percent(summary.commonest.share)}.</p>\n'
     table = _table("Share of right answers with its 95 % interval", head, rows, "accuracy")
     return table + guess if summary.problems else table
@@ -101,7 +101,8 @@ def _accuracy(summary: Summary) -> str:
 def _share(score: Score | Share) -> str:
     if not score.of:
         return _UNKNOWN
-    return f"<td><strong>{percent(score.share)}</strong><small>{between(score.interval)}</small></td>"
+    interval = between(score.interval) + undecided(score)
+    return f"<td><strong>{shares(score)}</strong><small>{interval}</small></td>"
 
 
 def _boxes(models: Sequence[ModelSummary]) -> str:
@@ -133,7 +134,7 @@ def _evidence(models: Sequence[ModelSummary]) -> str:
 
 def _cost(models: Sequence[ModelSummary]) -> str:
     groups = {
-        "Problems": ("no answer", "missing", "undecided"),
+        "Problems": ("no answer", "missing"),
         "Decided by": get_args(Decider),
         "Mean of an answer": [*_MEANS.values()],
     }
@@ -144,7 +145,7 @@ def _cost(models: Sequence[ModelSummary]) -> str:
     )
     rows = (
         _row_head(model.name)
-        + "".join(f"<td>{count:,}</td>" for count in (model.unanswered, model.missing, model.undecided))
+        + "".join(f"<td>{count:,}</td>" for count in (model.unanswered, model.missing))
         + "".join(f"<td>{model.deciders.get(decider, 0):,}</td>" for decider in groups["Decided by"])
         + "".join(_mean(model.means, name) for name in _MEANS)
         for model in models
@@ -176,12 +177,11 @@ def _pairs(pairs: Sequence[Pair], links: Mapping[Id, str]) -> str:
     ends = f"<span>−{100 * end:.0f}</span><span>0</span><span>+{100 * end:.0f}</span>"
     rows = (
         f'{_row_head(pair.one)}<td dir="auto">{cut(pair.other, _NAME)}</td><td>{figures.gap(pair, end)}</td>'
-        f"<td><strong>{figures.points(pair.difference)}</strong>"
-        f"<small>{figures.points_between(pair.interval)}</small></td>"
-        f"<td>{figures.chance(pair.p)}</td><td>{pair.of:,}</td>"
+        f"<td><strong>{figures.gained(pair)}</strong><small>{figures.points_between(pair.interval)}</small></td>"
+        f"<td>{figures.chance(pair.p)}{_open_chance(pair)}</td><td>{pair.undecided:,}</td><td>{pair.of:,}</td>"
         for pair in pairs
     )
-    head = _heads("First", "Second", f'<span class="ends">{ends}</span>', "Points", "p", "Problems")
+    head = _heads("First", "Second", f'<span class="ends">{ends}</span>', "Points", "p", "Undecided", "Problems")
     caption = "Share of the first less that of the second in percentage points, with its 95 % interval"
     lists = "\n".join(_only(pair, links) for pair in pairs)
     return (
@@ -189,6 +189,12 @@ def _pairs(pairs: Sequence[Pair], links: Mapping[Id, str]) -> str:
         + '<p class="note">Where an interval includes 0 (drawn pale), chance alone may have made the difference.</p>\n'
         + f'<div class="only">\n{lists}\n</div>'
     )
+
+
+def _open_chance(pair: Pair) -> str:
+    """What p can be once the undecided answers are decided."""
+    low, high = map(figures.chance, pair.p_bounds)
+    return f"<small>{low} to {high}</small>" if pair.undecided else ""
 
 
 def _only(pair: Pair, links: Mapping[Id, str]) -> str:
@@ -206,13 +212,20 @@ def _against(against: Sequence[Reported]) -> str:
         return ""
     rows = (
         f"{_row_head(each.model)}<td>{bar(each.ours, each.theirs)}</td>{_share(each.ours)}"
-        + (_UNKNOWN if each.theirs is None else f"<td><strong>{percent(each.theirs)}</strong></td>")
+        + _theirs(each)
         + f'<td dir="auto">{cut(each.published, _NAME)}<small>{cut(each.source, _NAME)}</small></td>'
         + f"<td>{_differs(each)}</td>"
         for each in against
     )
     head = _heads("Model", _AXIS, "Ours", "Theirs", "Published for", "What differs: theirs, ours")
     return _table("Our share with its 95 % interval; a mark where theirs is", head, rows, "against")
+
+
+def _theirs(reported: Reported) -> str:
+    if reported.theirs is None:
+        return _UNKNOWN
+    note = "<small>undecided which is higher</small>" if reported.is_undecided else ""
+    return f"<td><strong>{percent(reported.theirs)}</strong>{note}</td>"
 
 
 def _differs(reported: Reported) -> str:
@@ -241,7 +254,8 @@ def _categories(models: Sequence[ModelSummary]) -> str:
 def _part(score: Score | None) -> str:
     if score is None or not score.of:
         return _UNKNOWN
-    return f"<td>{bar(score)}<strong>{percent(score.share)}</strong><small>{score.right:,} of {score.of:,}</small></td>"
+    counted = f"{score.right:,} of {score.of:,}{undecided(score)}"
+    return f"<td>{bar(score)}<strong>{shares(score)}</strong><small>{counted}</small></td>"
 
 
 def _settings(models: Sequence[ModelSummary]) -> str:

@@ -25,7 +25,7 @@ class Answered(msgspec.Struct, frozen=True):
     """What one model made of one problem.
 
     Args:
-        right: None where the judge failed.
+        right: None where the answer is undecided: the judge failed on it.
         seconds: from the problem's pictures to its answer.
         tokens: drawn in all tries; None where the server does not tell.
         rejected: tries that could not be used.
@@ -72,20 +72,28 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """A share of right answers, with its 95 % interval."""
+    """A share of right answers.
+
+    Args:
+        undecided: answers that the judge failed on; they are among `of`.
+        bounds: the share if all undecided answers are wrong, and if all are right, 0 to 1; (0, 1) of nothing.
+        interval: from the lower end of the 95 % interval of the first to the upper end of that of the second.
+    """
 
     right: int
+    undecided: int
     of: int
+    bounds: Interval
     interval: Interval
 
     @property
     def share(self) -> float:
-        """From 0 to 1; 0 of nothing."""
-        return self.right / self.of if self.of else 0.0
+        """The share if all undecided answers are wrong, 0 to 1; 0 of nothing."""
+        return self.bounds[0]
 
 
 class Share(msgspec.Struct, frozen=True):
-    """A share of problems, with its 95 % interval."""
+    """A share of problems, with its 95 % interval; no judge is asked for it."""
 
     count: int
     of: int
@@ -123,10 +131,10 @@ class ModelSummary(msgspec.Struct, frozen=True):
     """How one model did.
 
     Args:
-        score: over the problems that were decided.
+        score: over the problems that have a result.
         unanswered: problems it gave no answer to; they are right only where it refused what is to be refused.
         missing: problems without a result, which are not counted: not asked, or something else than the model failed.
-        undecided: answers the judge could not be asked about; they are not counted.
+        undecided: answers that the judge failed on; every score counts them in its bounds.
         false_refusals: refusals of problems that have an answer.
         unusable: problems that ended because no reply of a turn could be used.
         format_errors: tries a turn that could not be used; None of no turns.
@@ -154,19 +162,25 @@ class ModelSummary(msgspec.Struct, frozen=True):
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """Two models on the problems that were decided for both.
+    """Two models on the problems that both have a result for.
 
     Args:
-        difference: the share of `one` less that of `other`, with its paired 95 % `interval`.
-        p: of McNemar's exact test.
+        undecided: problems that the judge failed on for at least one of the two; they are among `of`.
+        bounds: the share of `one` less that of `other`, if all undecided answers of `one` are wrong and all of `other`
+            are right, and the other way round.
+        interval: from the lower end of the paired 95 % interval of the first to the upper end of that of the second.
+        p: of McNemar's exact test on the problems that were decided for both.
+        p_bounds: the lowest and the highest `p` that the undecided answers could lead to.
     """
 
     one: str
     other: str
+    undecided: int
     of: int
-    difference: float
+    bounds: Interval
     interval: Interval
     p: float
+    p_bounds: Interval
     only_one: Sequence[Id]
     only_other: Sequence[Id]
 
@@ -181,6 +195,12 @@ class Reported(msgspec.Struct, frozen=True):
     ours: Score
     differs: Mapping[str, tuple[Any, Any]]
 
+    @property
+    def is_undecided(self) -> bool:
+        """Whether it depends on undecided answers which of the two is higher."""
+        low, high = self.ours.bounds
+        return self.theirs is not None and low < high and low <= self.theirs <= high
+
 
 class Summary(msgspec.Struct, frozen=True):
     """An evaluation; `commonest` is what guessing the commonest answer is worth."""
@@ -194,15 +214,19 @@ class Summary(msgspec.Struct, frozen=True):
     against: Sequence[Reported] = ()
 
 
-def score(verdicts: Iterable[bool]) -> Score:
-    """The share of right ones among verdicts."""
-    decided = list(verdicts)
-    return Score(sum(decided), len(decided), wilson(sum(decided), len(decided)))
+def score(verdicts: Iterable[bool | None]) -> Score:
+    """The share of right ones among verdicts; None is undecided."""
+    counts = Counter(verdicts)
+    of, right, undecided = counts.total(), counts[True], counts[None]
+    most = right + undecided
+    bounds = (right / of, most / of) if of else (0.0, 1.0)
+    return Score(right, undecided, of, bounds, (wilson(right, of)[0], wilson(most, of)[1]))
 
 
 def share(hits: Iterable[bool]) -> Share:
     """The share of those that are true."""
-    return Share(*msgspec.structs.astuple(score(hits)))
+    counts = Counter(hits)
+    return Share(counts[True], counts.total(), wilson(counts[True], counts.total()))
 
 
 def summarise(
@@ -227,14 +251,14 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> Mo
     met = [result for result in results if name in result.answers]
     answers = [result.answers[name] for result in met]
     turns = sum(answered.turns + answered.unusable for answered in answers)  # one without a usable try is one too
-    parts: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    parts: dict[str, dict[str, list[bool | None]]] = defaultdict(lambda: defaultdict(list))
     for result, answered in zip(met, answers, strict=True):
-        for division, names in result.categories.items() if answered.right is not None else ():
+        for division, names in result.categories.items():
             for part in names:
-                parts[division][part].append(bool(answered.right))
+                parts[division][part].append(answered.right)
     return ModelSummary(
         name=name,
-        score=score(answered.right for answered in answers if answered.right is not None),
+        score=score(answered.right for answered in answers),
         unanswered=sum(answered.answer is None for answered in answers),
         missing=len(results) - len(met),
         undecided=sum(answered.right is None for answered in answers),
@@ -264,7 +288,7 @@ def _evidence(answers: Sequence[Answered]) -> EvidenceScores | None:
     known = [(are_seen(each.evidence), each.right) for each in answers if each.evidence]
     if not known:
         return None
-    rights = [score(right for seen, right in known if seen is wanted and right is not None) for wanted in (True, False)]
+    rights = [score(right for seen, right in known if seen is wanted) for wanted in (True, False)]
     return EvidenceScores(share(seen for seen, _ in known), *rights)
 
 
@@ -279,23 +303,48 @@ def _classes(name: str, met: Sequence[Result]) -> dict[str, list[Overlap]]:
 
 
 def _pair(one: str, other: str, results: Sequence[Result]) -> Pair:
-    split: dict[tuple[bool, bool], list[Id]] = defaultdict(list)
+    ids: dict[tuple[bool | None, bool | None], list[Id]] = defaultdict(list)
     for result in results:
-        rights = tuple(result.answers[name].right for name in (one, other) if name in result.answers)
-        if len(rights) == 2 and None not in rights:
-            split[bool(rights[0]), bool(rights[1])].append(result.id)
-    counts = [len(split[key]) for key in ((True, True), (True, False), (False, True), (False, False))]
-    of = sum(counts)
+        if one in result.answers and other in result.answers:
+            ids[result.answers[one].right, result.answers[other].right].append(result.id)
+    counts = {rights: len(found) for rights, found in ids.items()}
+    low, high = (_split(counts, undecided) for undecided in (False, True))
+    of = sum(low)
+    bounds = ((low[1] - low[2]) / of, (high[1] - high[2]) / of) if of else (-1.0, 1.0)
     return Pair(
         one=one,
         other=other,
+        undecided=sum(count for rights, count in counts.items() if None in rights),
         of=of,
-        difference=(counts[1] - counts[2]) / of if of else 0.0,
-        interval=paired(*counts),
-        p=mcnemar(counts[1], counts[2]),
-        only_one=split[True, False],
-        only_other=split[False, True],
+        bounds=bounds,
+        interval=(paired(*low)[0], paired(*high)[1]),
+        p=mcnemar(len(ids[True, False]), len(ids[False, True])),
+        p_bounds=_p_bounds(low, high),
+        only_one=ids[True, False],
+        only_other=ids[False, True],
     )
+
+
+_Split = tuple[int, int, int, int]
+"""Problems that both models solve, only the first, only the second, and none."""
+
+
+def _split(counts: Mapping[tuple[bool | None, bool | None], int], undecided: bool) -> _Split:
+    """The problems if undecided answers of the first model are right as `undecided` is, those of the second are not."""
+    found: Counter[tuple[bool, bool]] = Counter()
+    for (first, second), count in counts.items():
+        found[undecided if first is None else first, not undecided if second is None else second] += count
+    return found[True, True], found[True, False], found[False, True], found[False, False]
+
+
+def _p_bounds(low: _Split, high: _Split) -> Interval:
+    """The lowest and the highest p of all ways in which undecided answers can be right or wrong.
+
+    p falls as the split of the problems that only one model solves gets less even, so that the least even splits, `low`
+    and `high`, have the lowest. Each undecided answer shifts the split by one: where it can be even, p can be 1.
+    """
+    ends = mcnemar(*low[1:3]), mcnemar(*high[1:3])
+    return min(ends), 1.0 if low[1] <= low[2] and high[1] >= high[2] else max(ends)
 
 
 def _mean(values: Iterable[float]) -> float | None:

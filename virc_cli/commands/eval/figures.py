@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from virc.evaluation.figures import interval, percent
+from virc.evaluation.figures import interval, percent, shares, undecided
 from virc.evaluation.harness.harness import ModelOutcome
 from virc.evaluation.summary import ModelSummary, Pair, Reported, Score, Share, Summary
 from virc_cli.console.tables import table
 
 _MANY = 24  # parts of a division that are still listed on a terminal
-_HEAD = ("model", "right", "95 % interval", "of", "no answer", "missing", "turns", "calls", "tokens", "seconds")
+_HEAD = (
+    *("model", "right", "95 % interval", "of", "undecided", "no answer", "missing"),
+    *("turns", "calls", "tokens", "seconds"),
+)
 _BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
 _EVIDENCE = ("model", "evidence seen", "right where seen", "right elsewhere")
 _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
@@ -46,8 +49,8 @@ def lines(summary: Summary) -> Iterator[str]:
 def _model(model: ModelSummary) -> tuple[str, ...]:
     means = model.means
     return (
-        *(model.name, percent(model.score.share) if model.score.of else "-", interval(model.score)),
-        *(str(count) for count in (model.score.of, model.unanswered, model.missing)),
+        *(model.name, shares(model.score) if model.score.of else "-", interval(model.score)),
+        *(str(count) for count in (model.score.of, model.undecided, model.unanswered, model.missing)),
         *(_mean(means.turns, 1), _mean(means.calls, 1), _mean(means.tokens, 0), _mean(means.seconds, 2)),
     )
 
@@ -67,12 +70,18 @@ def _boxes(model: ModelSummary) -> Iterator[tuple[str, ...]]:
 
 def _pair(pair: Pair) -> Iterator[str]:
     low, high = pair.interval
-    chance = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"
-    points = f"{100 * pair.difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}), {chance}"
+    gained = " to ".join(f"{100 * end:+.1f}" for end in dict.fromkeys(pair.bounds))
+    points = f"{gained} points ({100 * low:+.1f} to {100 * high:+.1f}), {_chance(pair)}"
     yield f"{pair.one} less {pair.other}: {points}, on {pair.of} problems"
     for name, ids in ((pair.one, pair.only_one), (pair.other, pair.only_other)):
         more = f" … ({len(ids)} in all)" if len(ids) > 8 else ""
         yield f"  only {name} solves {', '.join(map(str, ids[:8])) or 'none'}{more}"
+
+
+def _chance(pair: Pair) -> str:
+    chance = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"
+    low, high = pair.p_bounds
+    return f"{chance} ({low:.3f} to {high:.3f} with the {pair.undecided} undecided)" if pair.undecided else chance
 
 
 def _division(division: str, models: Sequence[ModelSummary]) -> Iterator[str]:
@@ -89,14 +98,15 @@ def _division(division: str, models: Sequence[ModelSummary]) -> Iterator[str]:
 
 def _reported(each: Reported) -> Iterator[str]:
     theirs = "no figure" if each.theirs is None else percent(each.theirs)
-    ours = f"{each.model}: {percent(each.ours.share)} ({interval(each.ours)})"
-    yield f"{ours}; {each.published}: {theirs}, {each.source}"
+    ours = f"{each.model}: {shares(each.ours)} ({interval(each.ours)}{undecided(each.ours)})"
+    settled = "; undecided which is higher" if each.is_undecided else ""
+    yield f"{ours}; {each.published}: {theirs}, {each.source}{settled}"
     for name, (their, our) in each.differs.items():
         yield f"  {name}: {their} there, {our} here"
 
 
 def _counted(score: Score | Share | None) -> str:
-    return f"{percent(score.share)} of {score.of}" if score and score.of else "-"
+    return f"{shares(score)} of {score.of}{undecided(score)}" if score and score.of else "-"
 
 
 def _mean(value: float | None, digits: int) -> str:

@@ -1,0 +1,271 @@
+"""Answers that the judge failed on: they widen every figure, and raise and narrow none."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.called import Done, virc
+from support.parsed import Page
+from support.servers import Exchange, Server, error, serve
+from support.solving import answer, picture
+
+from virc.evaluation import api
+from virc.evaluation.report import render
+from virc.evaluation.statistics import mcnemar
+from virc.evaluation.summary import Answered, Reported, Result, Summary, score, summarise
+from virc.scoring.judge import Judge
+from virc.solving import retry as outage
+from virc_cli.commands.eval.figures import lines
+
+Verdicts = Mapping[str, bool | None]
+"""Of one problem: model -> right, wrong or undecided; a model that is not in it has no result."""
+NAMES = ("A", "B")
+VERDICTS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([True, False, None]))
+SLACK = 1e-9  # of rounding
+RANGE = r"([\d.]+)%(?: to ([\d.]+)%)?"
+
+
+def summary_of(verdicts: Sequence[Verdicts], evidence: Sequence[bool] = ()) -> tuple[Summary, list[Result]]:
+    """Every other problem is of another part; `evidence` says which were looked at."""
+    seen = dict(enumerate(evidence))
+    results = [
+        Result(
+            at, "q", "4", {"all": ("all",), "part": (str(at % 2),)},
+            {name: Answered("x", right, evidence=[float(seen.get(at, True))]) for name, right in of.items()},
+        )
+        for at, of in enumerate(verdicts)
+    ]  # fmt: skip
+    return summarise("bench", results, {name: {} for name in NAMES}), results
+
+
+def figures(value: object, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything with bounds in a summary, by its place there."""
+    if isinstance(value, dict):
+        if "bounds" in value:
+            yield path, value
+        for key, each in value.items():
+            yield from figures(each, f"{path}/{key}")
+    elif isinstance(value, list):
+        for at, each in enumerate(value):
+            yield from figures(each, f"{path}/{at}")
+
+
+@given(st.lists(st.tuples(VERDICTS, VERDICTS.map(set), st.booleans()), min_size=1, max_size=40))
+def test_a_failing_judge_raises_no_lower_end_and_lowers_no_upper_end(
+    rows: list[tuple[Verdicts, set[str], bool]],
+) -> None:
+    """A row: what the judge decides, the models whose answer it fails on afterwards, whether the evidence was seen."""
+    evidence = [seen for *_, seen in rows]
+    before, _ = summary_of([verdicts for verdicts, *_ in rows], evidence)
+    failed = [
+        {name: None if name in fails else right for name, right in verdicts.items()} for verdicts, fails, _ in rows
+    ]
+    after, _ = summary_of(failed, evidence)
+    known = dict(figures(msgspec.to_builtins(before)))
+    found = dict(figures(msgspec.to_builtins(after)))
+    assert found.keys() == known.keys()
+    assert len(found) >= 3  # both models and their pair
+    for path, wide in found.items():
+        narrow = known[path]
+        assert wide["of"] == narrow["of"]
+        assert wide["undecided"] >= narrow["undecided"]
+        for ends in {"bounds", "interval", "p_bounds"} & wide.keys():
+            assert wide[ends][0] <= narrow[ends][0] + SLACK
+            assert wide[ends][1] >= narrow[ends][1] - SLACK
+
+
+@given(st.lists(VERDICTS, min_size=1, max_size=5))
+def test_bounds_are_what_the_undecided_answers_can_lead_to_at_most(verdicts: list[Verdicts]) -> None:
+    (pair,) = summary_of(verdicts)[0].pairs
+    both = [(of["A"], of["B"]) for of in verdicts if len(of) == 2]
+    gaps, chances = [], []
+    for filled in _fillings(both):
+        one, other = filled.count((True, False)), filled.count((False, True))
+        gaps.append((one - other) / len(filled) if filled else 0.0)
+        chances.append(mcnemar(one, other))
+    if both:
+        assert pair.bounds == pytest.approx((min(gaps), max(gaps)))
+    assert pair.p_bounds == pytest.approx((min(chances), max(chances)))
+    assert min(chances) - SLACK <= pair.p <= max(chances) + SLACK
+
+
+def _fillings(both: Sequence[tuple[bool | None, ...]]) -> Iterator[list[tuple[bool, ...]]]:
+    """All ways in which the undecided answers can be right or wrong."""
+    flat = [right for each in both for right in each]
+    choices = [(True, False) if right is None else (right,) for right in flat]
+    for filled in product(*choices):
+        yield list(zip(filled[::2], filled[1::2], strict=True))
+
+
+@given(st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=30))
+def test_no_figure_is_above_what_was_decided_unless_it_is_named_undecided(rights: list[bool | None]) -> None:
+    """In the page and on a terminal: every share is a range up to that with the undecided answers, and says so."""
+    rows = [{"A": right} for right in rights]
+    results = [Result(at, "q", "4", {"all": ("all",)}, {"A": Answered("x", row["A"])}) for at, row in enumerate(rows)]
+    results.append(Result("other", "q", "5", {}, {}))  # so that the commonest answer is no share of all
+    summary = summarise("bench", results, {"A": {}})
+    summary = msgspec.structs.replace(
+        summary, against=[Reported("A", "A", "a paper", None, summary.models[0].score, {})]
+    )
+    decided, undecided = rights.count(True), rights.count(None)
+    page = render(summary, results).partition('id="problems"')[0]
+    shown = re.findall(rf"<strong>{RANGE}</strong><small>(.*?)</small>", page)
+    assert len(shown) == 5  # right, refused, refused of those with an answer, beside the paper, a part
+    text = "\n".join(lines(summary))
+    shown += re.findall(rf"^(?:A:|all +) ?{RANGE}(.*)", text, re.MULTILINE)
+    (row,) = re.findall(rf"^A +{RANGE} +[\d.]+ to [\d.]+ +\d+ +(\d+) ", text, re.MULTILINE)
+    assert len(shown) == 7
+    for low, high, beside in [*shown, (*row[:2], "undecided")]:
+        assert float(low) <= 100 * decided / len(rights) + 0.05
+        assert float(high or low) <= 100 * (decided + undecided) / len(rights) + 0.05
+        assert not high or "undecided" in beside
+    assert row[2] == str(undecided)
+
+
+def test_a_published_figure_between_the_bounds_is_said_to_be_undecided() -> None:
+    ours = score([True, True, False, None])  # 50 % to 75 %
+    open_ = [
+        Reported("A", "A", "a paper", theirs, ours, {}).is_undecided for theirs in (0.4, 0.5, 0.6, 0.75, 0.8, None)
+    ]
+    assert open_ == [False, True, True, True, False, False]
+    assert not Reported("A", "A", "a paper", 0.5, score([True, False]), {}).is_undecided
+
+
+TOLD = {"1": "2", "2": "not four", "3": "six", "4": "eight", "5": "ten"}  # no rule finds 2 to 5 right
+SAME = {"six": "same", "eight": "same", "ten": "same"}
+REFERENCES = {id: str(2 * int(id)) for id in TOLD}
+
+
+def solves(body: dict[str, Any]) -> str:
+    found = re.search(r"problem (\d)", json.dumps(body["messages"]))
+    assert found
+    return answer(TOLD[found[1]])
+
+
+def judges(exchange: Exchange, failing: bool = True) -> None:
+    """Fail on `eight` with status 500 and on `ten` with words that are no verdict."""
+    assert exchange.body
+    said = json.loads(exchange.body["messages"][-1]["content"])["answer"]
+    if failing and said == "eight":
+        exchange.send_json(error("out of memory"), 500)
+    elif failing and said == "ten":
+        exchange.send_events("\ufffd hm", None)
+    else:
+        exchange.send_events(f"verdict: {SAME.get(said, 'different')}", None)
+
+
+@pytest.fixture
+def problems(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(api, "Judge", partial(Judge, max_retries=0))  # which would take 7 s
+    picture(here / "a.png")
+    rows = [
+        {"id": id, "image": "a.png", "question": f"problem {id}", "answer": REFERENCES[id],
+         "category": {"size": "large" if int(id) > 3 else "small"}}
+        for id in TOLD
+    ]  # fmt: skip
+    (here / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (here / "mine.yaml").write_text(
+        "name: mine\nmodels: {m: {hub: a/m}}\nreported: {source: a paper, figures: {m: {sums: 70}}}\n"
+    )
+    return here / "sums.jsonl"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serve(solves, models=("m",)) as running:
+        yield running
+
+
+def evaluated(server: Server, problems: Path, judge: Server | None, *words: object) -> Done:
+    asked = ("--judge-endpoint", judge.url) if judge else ()
+    return virc("eval", problems, "--endpoint", server.url, "--model", "m", *asked, *words)
+
+
+PAPER = ("--against", "paper", "--protocol", "default", "--system", "./mine.yaml")
+
+
+@pytest.mark.parametrize("crops", ["none", "blank"])
+def test_a_judge_that_fails_on_answers_makes_every_figure_a_range(server: Server, problems: Path, crops: str) -> None:
+    with serve(models=("judge",), fault=judges) as judge:
+        done = evaluated(server, problems, judge, "--json", *PAPER, "--crop-ablation", crops)
+        shown = evaluated(server, problems, judge, *PAPER, "--crop-ablation", crops)
+    assert (done.code, shown.code) == (6, 6)
+    assert "error: the judge failed on 2 answers" in done.err
+    (model,) = done.json["models"]
+    assert model["undecided"] == 2
+    assert model["score"] | {"interval": None} == {
+        "right": 2, "undecided": 2, "of": 5, "bounds": [0.4, 0.8], "interval": None,
+    }  # fmt: skip
+    assert model["score"]["interval"] == pytest.approx([0.1176, 0.9638], abs=1e-4)
+    assert model["categories"]["size"]["large"]["bounds"] == [0.0, 1.0]
+    assert done.json["against"][0]["ours"] == model["score"]
+    assert re.search(r"^m +40\.0% to 80\.0% +11\.8 to 96\.4 +5 +2 +0 +0 ", shown.out, re.MULTILINE)
+    assert re.search(r"^large +0\.0% to 100\.0% of 2, 2 undecided$", shown.out, re.MULTILINE)
+    assert "m: 40.0% to 80.0% (11.8 to 96.4, 2 undecided); m: 70.0%, a paper; undecided which is higher" in shown.out
+    page = Page((Path(done.json["folder"]) / "report.html").read_text()).text
+    assert "40.0% to 80.0%11.8% to 96.4%, 2 undecided" in page
+    assert "undecided which is higher" in page
+
+
+def test_a_judge_that_answers_again_decides_what_was_undecided(server: Server, problems: Path) -> None:
+    with serve(models=("judge",), fault=judges) as judge:
+        evaluated(server, problems, judge)
+    with serve(models=("judge",), fault=partial(judges, failing=False)) as judge:
+        done = evaluated(server, problems, judge, "--json")
+        assert len(judge.chats()) == 2
+    assert done.code == 0, done.err
+    assert done.json["models"][0]["score"]["bounds"] == [0.8, 0.8]
+
+
+def test_two_models_differ_by_a_range(server: Server, problems: Path) -> None:
+    with serve(models=("judge",), fault=judges) as judge:
+        assert evaluated(server, problems, judge).code == 6
+        with serve([answer("2")], models=("n",)) as other:
+            words = ("--endpoint", other.url, "--model", "n", "--judge-endpoint", judge.url)
+            shown, found = virc("eval", problems, *words), virc("eval", problems, *words, "--json").json
+    (pair,) = found["pairs"]
+    assert (pair["one"], pair["other"], pair["of"], pair["undecided"]) == ("n", "m", 5, 2)
+    assert pair["bounds"] == pytest.approx([-0.6, -0.2])
+    assert (pair["p"], pair["p_bounds"]) == (1.0, [0.25, 1.0])
+    assert "n less m: -60.0 to -20.0 points" in shown.out
+    assert "p = 1.000 (0.250 to 1.000 with the 2 undecided), on 5 problems" in shown.out
+
+
+def test_a_judge_that_goes_away_for_good_leaves_the_rest_undecided(
+    server: Server, problems: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.05)
+
+    with serve(models=("judge",), fault=lambda exchange: exchange.server.die()) as judge:
+        done = evaluated(server, problems, judge, "--json")
+    assert done.code == 6
+    assert "the endpoint did not come back" in done.err
+    assert done.json["models"][0]["score"]["bounds"] == [0.2, 1.0]
+    assert "error: the judge failed on 4 answers" in done.err
+
+
+def test_pages_of_traces_say_the_verdict_and_the_reference(server: Server, problems: Path, here: Path) -> None:
+    def said() -> dict[str, str]:
+        pages = {id: here / "evals/sums/traces/m" / id / "index.html" for id in TOLD}
+        texts = {id: Page(page.read_text()).text for id, page in pages.items() if page.is_file()}
+        return {id: re.sub(r"\s+", " ", text.partition("Verdict")[2])[:20] for id, text in texts.items()}
+
+    evaluated(server, problems, None)
+    wrong = {id: f"WrongReference: {REFERENCES[id]}" for id in "2345"}
+    assert {id: text[: len(wrong[id])] for id, text in said().items()} == wrong
+    with serve(models=("judge",), fault=judges) as judge:
+        evaluated(server, problems, judge)
+    assert {id: text[:5] for id, text in said().items()} == {"2": "Wrong", "3": "Right", "4": "Undec", "5": "Undec"}
+    before = {page: page.stat().st_mtime_ns for page in here.glob("evals/sums/traces/m/*/index.html")}
+    with serve(models=("judge",), fault=judges) as judge:
+        evaluated(server, problems, judge)
+    assert {page: page.stat().st_mtime_ns for page in before} == before  # none is written again
