@@ -1,10 +1,13 @@
 """The Session: chat protocol, images, tolerance, and how it ends."""
 
+import io
+
 import msgspec
 import pytest
 from PIL import Image
 from support.replies import answer, asked, call, finished, picture
 
+from virc.reasoning.images import open_file
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import SOLVE, Reply, Session
@@ -172,6 +175,20 @@ def test_an_image_shown_again_is_encoded_once_for_all_its_showings(own: Protocol
     assert len({shown.data_url for shown in session.images}) == len({shown.png for shown in session.images}) == 1
     assert sum(shown.encodings for shown in session.images) == 1
     assert [shown.parent for shown in session.images] == [None, 0, 1, 0]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_scaling_to_the_same_size_sends_the_same_file(own: Protocol, kind: str) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((140, 84), 90).convert("RGB").save(file, kind)
+    session = Session(own, "?", [open_file(file.getvalue(), "it")], Grid(max_pixels=140 * 84), tools=known())
+    for index in (0, 1, 0):
+        assert isinstance(session.feed(call("scale_image", scale_factor=2, image_index=index)), Unit)
+    assert len({shown.data_url for shown in session.images}) == 1
+    assert sum(shown.encodings for shown in session.images) == 0
+    assert [shown.parent for shown in session.images] == [None, 0, 1, 0]
+    session.feed(call("scale_image", scale_factor=0.5, image_index=3))
+    assert session.images[4].file.media == kind.lower()
 
 
 def test_sessions_on_one_problem_share_its_pictures_and_nothing_else(own: Protocol) -> None:

@@ -18,7 +18,8 @@ from virc.reasoning.images import MOST_PIXELS, OpenedImage, Shown, show, show_sq
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
 from virc.reasoning.protocol import Protocol, fill
 from virc.reasoning.repetition import repeats
-from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.resample import Rescaled
+from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.reasoning.trace import Failure, FailureKind, ImageRecord, Message, Rejected, RejectionKind, Trace, Unit
 from virc.reasoning.writing import assembled
 
@@ -281,7 +282,7 @@ class Session:
     def _made(self, call: Call, source: Shown, pixels: Image.Image) -> Shown:
         """What a tool makes of an image; one with another beneath it has that in its crops, and keeps it otherwise."""
         apply = self.tools[call.name].apply
-        made = apply(call, pixels)
+        made = self._unchanged(apply(call, pixels), pixels)
         is_jpeg = source.is_jpeg and made is not pixels  # the same image again is sent as the same file
         if source.beneath is None:
             return show(made, self.grid, call.index, call.box, is_jpeg)
@@ -289,6 +290,12 @@ class Session:
         if call.box is not None:
             return beneath
         return Shown(show(made, self.grid, call.index).pixels, call.index, beneath=beneath.pixels)
+
+    def _unchanged(self, made: Image.Image | Rescaled, pixels: Image.Image) -> Image.Image | Rescaled:
+        """The pixels themselves where they are only to be scaled, and to the size that they have already."""
+        if isinstance(made, Rescaled) and made.pixels is pixels and smart_resize(*made.size, self.grid) == pixels.size:
+            return pixels
+        return made
 
     def _accept(self, reply: Reply, text: str, turn: Turn, checked: Checked | None, shown: Shown | None) -> Unit:
         unit = Unit(
