@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import socket
 import subprocess
 import sys
@@ -113,6 +112,31 @@ def test_a_replaced_file_is_another_model(tmp_path: Path) -> None:
     os.utime(folder / "new", ns=(0, (folder / "model.safetensors").stat().st_mtime_ns))
     (folder / "new").replace(folder / "model.safetensors")
     assert local_server.fingerprint(Weights("model", folder)) != before
+
+
+def test_a_link_that_leads_nowhere_is_no_file_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    before = local_server.fingerprint(Weights("model", tmp_path))
+    try:
+        (tmp_path / "old.json").symlink_to(tmp_path / "gone")
+    except OSError:
+        pytest.skip("no links can be made here")
+    (tmp_path / "folder.json").mkdir()
+    assert local_server.fingerprint(Weights("model", tmp_path)) == before
+
+
+def test_files_are_looked_at_once_for_a_long_list(tiny: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[str] = []
+    fingerprint = local_server.fingerprint
+
+    def counted(weights: Weights) -> str:
+        computed.append(fingerprint(weights))
+        return computed[-1]
+
+    monkeypatch.setattr(local_server, "fingerprint", counted)
+    with serve([], models=[f"m{number}" for number in range(100)]) as server:
+        assert look(tiny, server)[0] is None
+    assert len(computed) == 1
 
 
 def test_nothing_that_listens_is_said(tiny: Weights) -> None:
@@ -244,6 +268,7 @@ sys.exit(main(sys.argv[1:]))
 def test_the_line_about_loading_comes_before_torch(
     image: Path, random_model: Path, environment: dict[str, str], quiet: bool
 ) -> None:
+    pty = pytest.importorskip("pty")
     words = ["solve", str(image), "q", "--model", str(random_model), "--timeout", "1", *["-q"] * quiet]
     controller, terminal = pty.openpty()
     subprocess.run([sys.executable, "-c", TRACED, *words], env=environment, stderr=terminal, stdout=-3, check=False)

@@ -43,7 +43,8 @@ def _files(weights: Weights) -> list[Path]:
     if weights.gguf:  # many of them may be in one folder
         return [weights.gguf.file.resolve(), weights.gguf.vision.resolve()]
     folders = [folder.resolve() for folder in (weights.folder, weights.adapter) if folder]
-    return [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in _OF_A_MODEL]
+    found = [file for folder in folders for file in sorted(folder.iterdir()) if file.suffix in _OF_A_MODEL]
+    return [file for file in found if file.is_file()]  # a link may lead nowhere
 
 
 def find(weights: Weights, protocol: Protocol | None, port: int) -> tuple[Entry | None, str]:
@@ -64,7 +65,8 @@ def find(weights: Weights, protocol: Protocol | None, port: int) -> tuple[Entry 
     except (OSError, WireError):
         return None, f"{place} does not list its models"
     names = plain(", ".join(each.id for each in served[:8]))
-    same = next((each for each in served if each.virc_weights == fingerprint(weights)), None)
+    ours = fingerprint(weights)
+    same = next((each for each in served if each.virc_weights == ours), None)
     if same is None:
         other = "another " if weights.name in (each.id for each in served) else ""
         return None, f"{place} serves {other}{names or 'nothing'}{'' if other else f', not {weights.name}'}"
