@@ -20,7 +20,7 @@ from support.servers import MODELS, Body, error, image_bytes, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, VircError
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Done, Session
 from virc.tools.registry import known
@@ -164,12 +164,75 @@ def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are() -> 
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1/v1", "http://h:99999/v1", "http://a b/v1"]
+    "endpoint",
+    [
+        *("localhost:8000", "ftp://host/v1", "http://", "http://[::1/v1", "http://h:99999/v1", "http://a b/v1"),
+        *("http://1.2.3.999/v1", "http://[v1.x]/v1", "http://host/" + "v1/" * 30_000),
+    ],
 )
 def test_an_address_that_is_none_is_a_mistake(endpoint: str) -> None:
     with pytest.raises(ConfigError, match="no address") as raised:
         OpenAIBackend(endpoint)
     assert "http://localhost:8000/v1" in str(raised.value.hint)
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of the environment that the tests run in."""
+    for scheme in ("http", "https", "all", "no"):
+        monkeypatch.delenv(f"{scheme}_proxy", raising=False)
+        monkeypatch.delenv(f"{scheme}_PROXY".upper(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_server_of_this_machine_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    with serve([ANSWER]) as server, serve([]) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        backend = OpenAIBackend(server.url.replace("127.0.0.1", host), max_retries=0)
+        assert backend.reply(ask(), GREEDY).text == ANSWER
+        assert proxy.accepted == 0
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_another_machine_is_asked_by_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve([]) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        with pytest.raises(VircError):
+            OpenAIBackend("http://model.invalid/v1", max_retries=0)
+        assert [request.path for request in proxy.requests] == ["http://model.invalid/v1/models"]
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    ("proxy", "message"),
+    [
+        ("socks5://me:secret@host", "the SOCKS proxy of http_proxy needs the package socksio"),
+        ("foo://me:secret@host", "a proxy of http_proxy has no address that can be used"),
+        ("http://me:secret/@host", "a proxy of http_proxy has no address that can be used"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_a_mistake(monkeypatch: pytest.MonkeyPatch, proxy: str, message: str) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)  # not installed
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(ConfigError) as raised:
+        OpenAIBackend("http://model.invalid/v1", max_retries=0)
+    assert raised.value.message == message
+    assert "secret" not in str(raised.value.hint)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "authority.pem"
+    if content:
+        file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(ConfigError, match="the certificates for https cannot be read: ") as raised:
+        OpenAIBackend("https://model.invalid/v1", max_retries=0)
+    assert f"SSL_CERT_FILE={file}"[:100] in str(raised.value.hint)
 
 
 def test_the_key_goes_to_the_endpoint_and_nothing_from_the_environment_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,13 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not barred
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, by name or address (no brackets), is this machine itself (RFC 6761, RFC 6890)."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
 class Rules(msgspec.Struct, frozen=True):
     """What may be fetched.
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.https_site import Site
 
-from virc.core.fetch import Rules, is_public
+from virc.core.fetch import Rules, is_loopback, is_public
 from virc.serving.agent import fetch
 from virc.serving.agent.fetch import RULES
 from virc.serving.chat_request import RefusedError
@@ -34,6 +34,16 @@ def test_what_is_no_address_of_the_public_internet_is_not_connected_to(address: 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700::1111", "2a00:1450:4001::200e"])
 def test_public_addresses_are(address: str) -> None:
     assert is_public(ip_address(address))
+
+
+@pytest.mark.parametrize("host", ["localhost", "model.localhost", "127.0.0.1", "127.8.9.1", "::1"])
+def test_this_machine_is_known_by_its_names_and_addresses(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["", "localhost.example", "notlocalhost", "128.0.0.1", "0.0.0.0", "::2"])
+def test_other_hosts_are_not_this_machine(host: str) -> None:
+    assert not is_loopback(host)
 
 
 @pytest.fixture

@@ -1,27 +1,24 @@
 """One endpoint over HTTP: bounded in bytes and time, every failure one clear sentence."""
 
-import importlib
 import json
 import math
 import random
 import re
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
 from virc.backends.openai import ollama
 from virc.backends.openai.body import Served, WireError, bounded, decoded, error_fields, error_text, read_models
+from virc.backends.openai.client import client, printed
 from virc.backends.openai.images import MISSED, MissedError
 from virc.backends.openai.pieces import Pieces
 from virc.backends.openai.refusals import RefusedError
 from virc.backends.openai.wire import read_reply
-from virc.config.user import names_user
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
 from virc.core.text import plain
@@ -31,8 +28,7 @@ from virc.reasoning.session import Reply
 if TYPE_CHECKING:
     import httpx2 as httpx
 
-_CONNECT_SECONDS = _LOOK_SECONDS = 5.0
-_MOST_IDLE = 100  # connections
+_LOOK_SECONDS = 5.0
 _LONGEST_PAUSE = 8.0  # seconds
 _MOST_LISTING = 8 * 2**20
 _MOST_ERROR = 64 * 2**10
@@ -115,12 +111,11 @@ class Link:
             pause (0.5 s doubled each time, or what Retry-After asks for if that is in time).
 
     Raises:
-        ConfigError: the address or the key cannot be used.
+        ConfigError: the address, the key, or a proxy or certificates of the environment cannot be used.
     """
 
     def __init__(self, endpoint: str, api_key: str | None, timeout: float, max_retries: int) -> None:
-        http = _http()
-        self.endpoint = _address(endpoint)
+        self.endpoint = printed(endpoint)
         key = (api_key or "").strip()
         if not re.fullmatch(r"[!-~]*", key):
             raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY again, one line")
@@ -132,18 +127,10 @@ class Link:
         self._max_retries = max_retries
         self._server: str | None = None
         self._key = key
-        self._base = http.URL(endpoint.strip())
         # A compressed body would be bounded only after it was unpacked.
         headers = {"User-Agent": "virc", "Accept": "application/json", "Accept-Encoding": "identity"}
-        self._client: httpx.Client = http.Client(
-            headers=headers | ({"Authorization": f"Bearer {key}"} if key else {}),
-            timeout=http.Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
-            limits=http.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE),
-            # Pictures go to the endpoint that was named and to no other.
-            follow_redirects=False,
-            # To read the trusted certificates takes longer than a short answer; without TLS none are needed.
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if self.endpoint.startswith("http:") else True,
-        )
+        headers |= {"Authorization": f"Bearer {key}"} if key else {}
+        self._client, self._base = client(endpoint, headers, timeout)
 
     def answers(self) -> bool:
         """Whether it answers now: /v1/models answers within seconds, if only with a refusal."""
@@ -371,30 +358,6 @@ def names_hint(names: tuple[str, ...]) -> str:
     """Model names to choose from, on one line."""
     more = f", … ({len(names)} in all)" if len(names) > 8 else ""
     return ", ".join(names[:8]) + more
-
-
-def _address(endpoint: str) -> str:
-    """The endpoint as it may be printed: without query."""
-    hint = "like --endpoint http://localhost:8000/v1"
-    try:
-        parts = urlsplit(endpoint.strip())
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if names_user(endpoint):
-        raise ConfigError("the endpoint's address must hold no user and password", "export VIRC_API_KEY=...")
-    if not host or parts.scheme not in {"http", "https"} or not re.fullmatch(r"[!-~]+", endpoint.strip()):
-        raise ConfigError(f"{plain(endpoint, 100)!r} is no address of an endpoint", hint)
-    place = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
-
-
-def _http() -> Any:
-    """The HTTP library that huggingface-hub brings: httpx2, or httpx before its version 2."""
-    try:
-        return importlib.import_module("httpx2")
-    except ModuleNotFoundError:
-        return importlib.import_module("httpx")
 
 
 def _refused(response: "httpx.Response", until: float) -> _StatusError:

@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.fetch import is_loopback
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Unit
 from virc.serving import chat_http
@@ -93,18 +93,12 @@ async def _check_site(request: Request) -> None:
     name, (here, _) = "", request.scope["server"]
     with suppress(ValueError):
         name = urlsplit(f"//{host}").hostname or ""
-    if not request.app.state.served.api_key and _is_loopback(here) and not _is_loopback(name):
+    if not request.app.state.served.api_key and is_loopback(here) and not is_loopback(name):
         raise RefusedError("without an API key this server answers requests to localhost only", status=403)
 
 
 def _place(url: str) -> str:
     return url.partition("//")[2].lower()
-
-
-def _is_loopback(name: str) -> bool:
-    with suppress(ValueError):
-        return ip_address(name).is_loopback
-    return name == "localhost" or name.endswith(".localhost")
 
 
 async def _chat(request: Request) -> Response:

@@ -1,0 +1,110 @@
+"""The HTTP client of one endpoint: its address, the certificates it is known by, and the proxy on the way to it."""
+
+import importlib
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from virc.config.user import names_user
+from virc.core.errors import ConfigError
+from virc.core.fetch import is_loopback
+from virc.core.text import clause, plain
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+_CONNECT_SECONDS = 5.0
+_MOST_IDLE = 100  # connections
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+
+
+def printed(endpoint: str) -> str:
+    """The endpoint as it may be printed: without query.
+
+    Raises:
+        ConfigError: it is no address.
+    """
+    try:
+        parts = urlsplit(endpoint.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if names_user(endpoint):
+        raise ConfigError("the endpoint's address must hold no user and password", "export VIRC_API_KEY=...")
+    if not host or parts.scheme not in {"http", "https"} or not re.fullmatch(r"[!-~]+", endpoint.strip()):
+        raise _no_address(endpoint)
+    place = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def client(endpoint: str, headers: Mapping[str, str], timeout: float) -> "tuple[httpx.Client, httpx.URL]":
+    """A client for an endpoint of which threads may share the connections, and the endpoint's address in its library.
+
+    A server of this machine is asked without a proxy, which would ask another machine.
+
+    Args:
+        endpoint: an address that `printed` takes.
+        headers: of each request.
+        timeout: seconds that the server may be silent.
+
+    Raises:
+        ConfigError: the address, or what the environment says of proxies and certificates, cannot be used.
+    """
+    http = _http()
+    try:
+        url = http.URL(endpoint.strip())
+    except http.InvalidURL as error:
+        raise _no_address(endpoint, f": {clause(error)}") from None
+    certificates = _certificates(http, url.scheme)
+    try:
+        made = http.Client(
+            headers=headers,
+            timeout=http.Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
+            limits=http.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE),
+            # Pictures go to the endpoint that was named and to no other.
+            follow_redirects=False,
+            verify=certificates,
+            trust_env=not is_loopback(url.host),
+        )
+    except (ImportError, ValueError, http.InvalidURL) as error:  # each of a proxy
+        raise _proxy_error(error) from None
+    return made, url
+
+
+def _http() -> Any:
+    """The HTTP library that huggingface-hub brings: httpx2, or httpx before its version 2."""
+    try:
+        return importlib.import_module("httpx2")
+    except ModuleNotFoundError:
+        return importlib.import_module("httpx")
+
+
+def _certificates(http: Any, scheme: str) -> ssl.SSLContext:
+    """The certificates that are trusted; none without TLS, as to read them takes longer than a short answer."""
+    if scheme == "http":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context: ssl.SSLContext = http.create_ssl_context()
+    except OSError as error:
+        names = [f"{name}={plain(os.environ[name], 100)}" for name in _CERTIFICATES if os.environ.get(name)]
+        hint = f"correct or unset {', '.join(names)}" if names else "python -m pip install --force-reinstall certifi"
+        raise ConfigError(f"the certificates for https cannot be read: {clause(error)}", hint) from None
+    return context
+
+
+def _no_address(endpoint: str, reason: str = "") -> ConfigError:
+    hint = "like --endpoint http://localhost:8000/v1"
+    return ConfigError(f"{plain(endpoint, 100)!r} is no address of an endpoint{reason}", hint)
+
+
+def _proxy_error(error: Exception) -> ConfigError:
+    """The sentence for a proxy that cannot be used; it quotes no address, which may hold a password."""
+    names = ", ".join(sorted(name for name in os.environ if name.lower() in _PROXIES)) or "the settings of this system"
+    if isinstance(error, ImportError):
+        hint = "python -m pip install socksio, or set another proxy"
+        return ConfigError(f"the SOCKS proxy of {names} needs the package socksio", hint)
+    return ConfigError(f"a proxy of {names} has no address that can be used", "like http://HOST:3128, or unset it")
