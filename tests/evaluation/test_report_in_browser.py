@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -88,6 +89,20 @@ def test_list_is_a_table_to_a_screen_reader_at_every_width(browser: Tab, page: P
     assert wanted <= set(named)
     assert [role for role, _ in named].count("table") == 7
     assert ("image", "50.0%, 95 % interval 15.0% to 85.0%") in named
+
+
+@pytest.mark.parametrize("width", [360, 700, 1400])
+def test_a_range_lies_over_no_other_text(browser: Tab, tmp_path: Path, width: int) -> None:
+    results = outcomes(*"rruuww" * 2, names=("one",))
+    (tmp_path / "report.html").write_text(render(summary_of(results, "one"), results), "utf-8")
+    browser.open(tmp_path / "report.html", width)
+    boxes = browser.value(
+        "[...document.querySelectorAll('.accuracy td:nth-child(n + 3)')].filter(cell => cell.offsetHeight)"
+        ".map(cell => { const text = document.createRange(); text.selectNodeContents(cell);"
+        "const box = text.getBoundingClientRect(); return [box.left, box.right] })"
+    )
+    assert len(boxes) == (3 if width == 1400 else 2)  # the count of the undecided is beside the range, too
+    assert all(right <= left for (_, right), (left, _) in pairwise(boxes))
 
 
 def test_columns_of_the_list_lie_under_their_heads(browser: Tab, page: Path) -> None:
