@@ -37,6 +37,7 @@ class Ask(msgspec.Struct, frozen=True):
         stop: texts that end the reply and stay in it. A backend that cannot stop there draws on; a Session cuts what
             it then gets.
         schemas: function schemas for the server to offer as `tools`; empty: the system message lists the tools.
+        json_schema: the reply is to be JSON that fits it; backends that cannot see to that draw on.
         called: with `schemas`, position of an assistant message -> its text beside the call, and that call.
     """
 
@@ -45,6 +46,7 @@ class Ask(msgspec.Struct, frozen=True):
     stop: Sequence[str] = ()
     schemas: Sequence[Mapping[str, Any]] = ()
     called: Mapping[int, tuple[str, Called]] = {}
+    json_schema: Mapping[str, Any] | None = None
 
 
 class Reply(msgspec.Struct, frozen=True):

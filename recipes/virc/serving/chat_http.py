@@ -12,9 +12,8 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from virc.serving.chat_request import RefusedError
+from virc.serving.chat_request import MOST_BODY, RefusedError
 
-MOST_BODY = 64 * 2**20
 NOBODY = Response(status_code=499)
 """For a client that hung up, by nginx's number: nobody reads it."""
 _BODY_SECONDS = 120.0

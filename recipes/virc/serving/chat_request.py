@@ -16,11 +16,13 @@ from virc.backends.interface import Sampling
 from virc.core.text import did_you_mean
 from virc.reasoning.session import Message
 
+MOST_BODY = 64 * 2**20
+"""Bytes of a request."""
 _MOST_MESSAGES = 2048
 _MOST_PARTS = 1024  # of a message's content
 _MOST_BRACES = 2**18  # of a body: no more objects than that are made of it, whatever it holds
 _MOST_BYTES = 4096  # of a parameter beside the messages
-_LONG = "messages"
+_LONG = {"messages": MOST_BODY, "tools": 2**17, "response_format": 2**15}  # bytes of these
 NEUTRAL: Mapping[str, object] = {
     "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {},
     "stop": [], "tools": [], "tool_choice": "none", "parallel_tool_calls": True, "functions": [],
@@ -270,7 +272,7 @@ def conversation(
 def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
     """The parameters that are given, undecoded; null is what clients send for what they do not set."""
     if body.count(b"{") > _MOST_BRACES:
-        raise RefusedError("the body holds too many objects", _LONG)
+        raise RefusedError("the body holds too many objects", "messages")
     none = msgspec.Raw()
     kind = msgspec.defstruct("Given", [(name, msgspec.Raw, none) for name in known], forbid_unknown_fields=True)
     try:
@@ -290,11 +292,12 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
 
 def _is_honoured(name: str, raw: msgspec.Raw, neutral: Mapping[str, object], known: bool) -> bool:
     """Whether a parameter is to be decoded; one that is not honoured must ask for nothing."""
-    long = len(memoryview(raw)) > _MOST_BYTES and name != _LONG
+    most = _LONG.get(name, _MOST_BYTES)
+    long = len(memoryview(raw)) > most
     if not known and (long or _decoded(raw, Any, name) != neutral[name]):
         raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
     if long:
-        raise RefusedError(f"{name}: the value is over {_MOST_BYTES} bytes", name)
+        raise RefusedError(f"{name}: the value is over {most} bytes", name)
     return known
 
 

@@ -63,8 +63,8 @@ def test_the_official_client_gets_answer_thoughts_looks_and_the_sum_of_all_token
     assert message.reasoning_content == "I look.\n\nLarger.\n\nIt reads 97."
     first, second = message.virc_tool_calls
     assert {**first, "url": ""} == {
-        "unit": 0, "tool": "crop_image", "source": 0, "source_size": [280, 140], "box": [0, 0, 100, 60], "image": 1,
-        "size": [112, 56], "url": "",
+        "index": 0, "unit": 0, "tool": "crop_image", "source": 0, "source_size": [280, 140], "box": [0, 0, 100, 60],
+        "image": 1, "size": [112, 56], "url": "",
     }  # fmt: skip
     assert (second["unit"], second["tool"], second["source"], second["box"]) == (1, "scale_image", 1, None)
     assert (second["source_size"], second["size"]) == ([112, 56], [224, 112])
@@ -127,7 +127,7 @@ def test_tool_calls_are_in_no_field_that_the_api_types(client: Any, stream: bool
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_samples_are_choices_each_with_its_own_seed_and_looks(running: Running, client: Any, stream: bool) -> None:
-    said = client.create(**chat("by seed", n=3, seed=5, max_tokens=77, stream=stream))
+    said = client.create(**chat("by seed", n=3, seed=5, extra_body={"virc_max_turn_tokens": 77}, stream=stream))
     answers, looks = [""] * 3, [0] * 3
     for choice in [each for piece in said for each in piece.choices] if stream else said.choices:
         part = choice.delta if stream else choice.message

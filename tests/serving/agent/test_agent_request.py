@@ -54,7 +54,8 @@ def test_what_was_said_before_stands_before_the_question_in_order() -> None:
 def test_what_is_said_is_honoured() -> None:
     said = {"n": 8, "temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": -3, "stream": True, "user": "me"}
     problem, _ = taken(asked(**said, max_tokens=9, max_completion_tokens=7, stream_options={"include_usage": True}))
-    assert problem == Problem("tiny", "What is it?", (), 8, 0.5, 0.9, 20, -3, 7, True, True, ("user",))
+    drawn = {"samples": 8, "temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": -3, "max_tokens": 7}
+    assert problem == Problem("tiny", "What is it?", **drawn, streamed=True, counted=True, ignored=("user",))
 
 
 def test_a_picture_may_lie_at_an_https_address_and_its_id_goes_no_further() -> None:
@@ -89,8 +90,9 @@ USER = {"role": "user", "content": [PICTURE, TEXT]}
         ([], {"temperature": 3}, "temperature", "<= 2"),
         ([], {"top_p": 0}, "top_p", "> 0"),
         ([], {"top_k": -2}, "top_k", ">= -1"),
-        ([], {"tools": [{"type": "function"}]}, "tools", "tools cannot be honoured"),
-        ([], {"stop": ["\n"]}, "stop", "stop cannot be honoured"),
+        ([], {"tools": [{"type": "function"}]}, "tools[0]", "function"),
+        ([], {"stop": ["x"] * 17}, "stop", "<= 16"),
+        ([], {"logprobs": True}, "logprobs", "logprobs cannot be honoured"),
         ([], {"max_token": 5}, "max_token", "did you mean 'max_tokens'?"),
         ([USER, {"role": "assistant", "content": "It"}], {}, "messages", "must be of role user or tool"),
         ([{"role": "system", "content": "x"}], {}, "messages", "must be of role user or tool"),

@@ -81,6 +81,8 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
         options["seed"] = sampling.seed
     messages = [part for at, message in enumerate(ask.messages) for part in _messages(at, message, ask)]
     body: dict[str, Any] = {"model": model, "messages": messages, "stream": True, "options": options}
+    if ask.json_schema is not None:
+        body["format"] = ask.json_schema
     return body | ({"tools": list(ask.schemas)} if ask.schemas else {})
 
 

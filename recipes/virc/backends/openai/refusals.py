@@ -8,7 +8,7 @@ from virc.core.errors import ConfigError
 LENGTHS = ("max_tokens", "max_completion_tokens")
 OPTIONAL = (
     "top_k", "seed", "stream_interval", "stream_options", "repetition_penalty", "include_stop_str_in_output",
-    "no_stop_trim", "stop", "temperature", "top_p", "stream", *LENGTHS,
+    "no_stop_trim", "stop", "temperature", "top_p", "stream", "response_format", *LENGTHS,
 )  # fmt: skip
 """What a request can do without: the model then draws by the server's own defaults."""
 _REFUSES = re.compile(

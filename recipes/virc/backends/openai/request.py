@@ -93,6 +93,9 @@ def completion(ask: Ask, sampling: Sampling, model: str, as_part: AsPart) -> dic
         request["top_p"] = sampling.top_p
     if ask.schemas:
         request["tools"] = list(ask.schemas)
+    if ask.json_schema is not None:
+        schema = {"name": "answer", "schema": ask.json_schema}
+        request["response_format"] = {"type": "json_schema", "json_schema": schema}
     if sampling.seed is not None:
         request["seed"] = sampling.seed
     return request

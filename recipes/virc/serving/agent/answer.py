@@ -12,7 +12,14 @@ from virc.solving.one import Attempt
 TOO_LONG = "the conversation is longer than the model's context length"
 """The message where the context is full; of a sample that had begun, the reason of its end."""
 
-Finish = Literal["stop", "length"]
+Finish = Literal["stop", "length", "tool_calls"]
+
+
+class ClientCall(msgspec.Struct, frozen=True):
+    """A call of a tool of the client's own; `arguments` are JSON."""
+
+    name: str
+    arguments: str
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -21,6 +28,7 @@ class Answer(msgspec.Struct, frozen=True):
     Args:
         content: the answer.
         refusal: why there is none; None: there is one.
+        call: the call that the request forces; there is no content then.
         finish: `length` where a limit of tokens cut it, or the context was full.
         prompt_tokens, completion_tokens: of all its turns.
     """
@@ -28,6 +36,7 @@ class Answer(msgspec.Struct, frozen=True):
     content: str
     refusal: str | None = None
     finish: Finish = "stop"
+    call: ClientCall | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -37,11 +46,11 @@ def answer_of(attempt: Attempt) -> Answer:
     trace = attempt.trace
     tokens = (attempt.prompt_tokens or 0, attempt.completion_tokens or 0)
     if trace.answer is not None:
-        return Answer(trace.answer, None, "stop", *tokens)
+        return Answer(trace.answer, None, "stop", None, *tokens)
     content = (trace.units[-1].answer if trace.units else None) or ""
     assert trace.failure
     why = TOO_LONG if trace.failure.kind == "engine" else trace.failure.message  # the engine's own words stay here
-    return Answer(content, why, _finish(trace), *tokens)
+    return Answer(content, why, _finish(trace), None, *tokens)
 
 
 def _finish(trace: Trace) -> Finish:

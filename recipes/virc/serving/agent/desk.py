@@ -20,6 +20,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit, show_input
 from virc.serving.agent import fetch, text, wire
 from virc.serving.agent.answer import Answer, answer_of, is_too_long
+from virc.serving.agent.finish import Finisher
 from virc.serving.agent.request import Problem
 from virc.serving.chat_request import RefusedError
 from virc.solving.image_source import data_url_bytes
@@ -290,39 +291,42 @@ class Desk:
             shown.append(self._shown(picture, f"image {number}"))
         job.pictures.clear()
         opened()
-        units = 0
+        thoughts: list[str] = []
 
         def on_event(event: Event) -> None:
-            nonlocal units
             job.check()
             match event:
                 case SampleStart():
-                    units = 0
+                    thoughts.clear()
                     send(event)
                 case Unit():
-                    units += 1
+                    thoughts.append(event.think)
                     send(event)
                 case ToolResult():
-                    send(wire.looked(event, units - 1))
+                    send(wire.looked(event, len(thoughts) - 1))
 
         solving, problem = self.solving, job.problem
         usual = solving.config.longest(solving.protocol.sampling)
         config = msgspec.structs.replace(
             solving.config, samples=problem.samples, temperature=problem.temperature, top_p=problem.top_p,
-            top_k=problem.top_k, seed=problem.seed % 2**31, max_tokens=min(problem.max_tokens or usual, usual),
+            top_k=problem.top_k, seed=problem.seed % 2**31, max_tokens=min(problem.turn_tokens or usual, usual),
             keep_images=False,
         )  # fmt: skip
+        samplings = config.samplings(solving.protocol.sampling)
+        finisher = Finisher(problem, solving.backend, samplings, job.deadline, job.check)
         if problem.messages:
+            if problem.max_tokens and not (problem.forced or problem.schema):  # the turn is the answer
+                config = msgspec.structs.replace(config, max_tokens=min(problem.max_tokens, config.longest()))
             how = (config, solving.backend, solving.protocol, job.deadline)
             for answer in text.answers(problem.messages, *how, on_event):
-                send(answer)
+                send(finisher.finished(answer, thoughts))
             return
         for attempt in attempts(
             config, solving.backend, solving.protocol, shown, problem.question, on_event=on_event, deadline=job.deadline
         ):  # fmt: skip
             if attempt.broken and not (attempt.trace.units and is_too_long(attempt.broken)):
                 raise attempt.broken
-            send(answer_of(attempt))
+            send(finisher.finished(answer_of(attempt), thoughts))
 
     def _shown(self, picture: str | bytes, name: str) -> Shown:
         with self._opening:

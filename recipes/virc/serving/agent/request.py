@@ -1,9 +1,9 @@
 """A chat as a problem: question, images and sampling."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +15,17 @@ from virc.serving.chat_request import IGNORED, NEUTRAL, Body, Picture, RefusedEr
 MOST_SAMPLES = 8
 _NAMES = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
 _MOST_URL = 8192  # characters
+_MOST_STOPS, _MOST_TOOLS = 16, 128
+_NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
+_Stop = Annotated[str, Meta(min_length=1)]
+
+
+class ClientTool(msgspec.Struct, frozen=True):
+    """A tool of the client's own: `schema` is that of its arguments."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -28,7 +39,11 @@ class Problem(msgspec.Struct, frozen=True):
         temperature: of every first try; None: as `virc solve` has it.
         top_p, top_k: of every try that is not greedy; None: as `virc solve` has it.
         seed: of the first try.
-        max_tokens: longest reply of a turn; None: as `virc solve` has it.
+        max_tokens: longest answer.
+        turn_tokens: longest reply of a turn; None: as `virc solve` has it.
+        stop: texts before which the answer ends.
+        schema: JSON schema that the answer must fit; None: it is text.
+        forced: tools of the client of which one must be called; empty: the answer is enough.
         streamed: piece by piece.
         counted: a last piece says how many tokens it took.
         ignored: parameters that were given and have no effect.
@@ -43,9 +58,61 @@ class Problem(msgspec.Struct, frozen=True):
     top_k: int | None = None
     seed: int = 0
     max_tokens: int | None = None
+    turn_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    forced: tuple[ClientTool, ...] = ()
     streamed: bool = False
     counted: bool = False
     ignored: tuple[str, ...] = ()
+
+
+class _Format(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
+    """What an answer is to be: text, some JSON object, or JSON that fits a schema."""
+
+    @property
+    def wanted(self) -> Mapping[str, Any] | None:
+        return None
+
+
+class _TextFormat(_Format, tag="text"):
+    pass
+
+
+class _ObjectFormat(_Format, tag="json_object"):
+    @property
+    def wanted(self) -> Mapping[str, Any] | None:
+        return {"type": "object"}
+
+
+class _NamedSchema(msgspec.Struct, rename={"value": "schema"}):
+    value: dict[str, Any] = {}
+
+
+class _SchemaFormat(_Format, tag="json_schema"):
+    json_schema: _NamedSchema
+
+    @property
+    def wanted(self) -> Mapping[str, Any] | None:
+        return self.json_schema.value
+
+
+class _Function(msgspec.Struct):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class _Tool(msgspec.Struct, tag_field="type", tag="function"):
+    function: _Function
+
+
+class _Named(msgspec.Struct):
+    name: str
+
+
+class _Choice(msgspec.Struct, tag_field="type", tag="function"):
+    function: _Named
 
 
 class _Body(Body):
@@ -55,6 +122,11 @@ class _Body(Body):
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31)] | None = None
+    virc_max_turn_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    stop: _Stop | Annotated[list[_Stop], Meta(max_length=_MOST_STOPS)] = msgspec.field(default_factory=list)
+    response_format: _TextFormat | _ObjectFormat | _SchemaFormat | None = None
+    tools: Annotated[list[_Tool], Meta(max_length=_MOST_TOOLS)] = msgspec.field(default_factory=list)
+    tool_choice: Literal["none", "auto", "required"] | _Choice = "auto"
 
 
 def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, list[str]]:
@@ -65,11 +137,27 @@ def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, 
     request, ignored = read_body(body, _Body, NEUTRAL, IGNORED)
     messages, pictures = conversation(request, _url, most_images, most_characters)
     question = _question(messages)
+    form = request.response_format.wanted if request.response_format else None
     problem = Problem(
         request.model, question, () if pictures else messages, request.n, request.temperature, request.top_p,
-        request.top_k, request.seed or 0, request.longest, request.stream, request.counted, ignored,
+        request.top_k, request.seed or 0, request.longest, request.virc_max_turn_tokens,
+        (request.stop,) if isinstance(request.stop, str) else tuple(request.stop), form, _forced(request),
+        request.stream, request.counted, ignored,
     )  # fmt: skip
     return problem, list(pictures)
+
+
+def _forced(request: _Body) -> tuple[ClientTool, ...]:
+    """The tools of which one must be called; where the model may answer instead, it does."""
+    chosen = request.tool_choice
+    if chosen in ("none", "auto"):
+        return ()
+    functions = [tool.function for tool in request.tools]
+    if isinstance(chosen, _Choice):
+        functions = [function for function in functions if function.name == chosen.function.name][:1]
+    if not functions:
+        raise RefusedError("tool_choice names none of the tools", "tool_choice")
+    return tuple(ClientTool(each.name, each.description or "", each.parameters or _NO_ARGUMENTS) for each in functions)
 
 
 def _question(messages: Sequence[Message]) -> str:

@@ -46,7 +46,7 @@ def answers(
             on_event(Unit(reply.text, thought))
         refusal = reply.refusal or (None if content else "the model wrote no answer")
         finish: Finish = "length" if reply.finish == "length" else "stop"
-        yield Answer(content, refusal, finish, reply.prompt_tokens or 0, reply.completion_tokens or 0)
+        yield Answer(content, refusal, finish, None, reply.prompt_tokens or 0, reply.completion_tokens or 0)
 
 
 def parts(reply: Reply) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,12 +62,21 @@ def choice(index: int, answer: Answer, thoughts: Sequence[str], calls: Sequence[
         "role": "assistant",
         **_ending(answer),
         "reasoning_content": PARAGRAPH.join(thoughts),
-        TOOL_CALLS: [msgspec.to_builtins(call) for call in calls],
+        TOOL_CALLS: [_tool_call(index, call) for index, call in enumerate(calls)],
     }
     return {"index": index, "message": message, "finish_reason": answer.finish}
 
 
-def _ending(answer: Answer) -> dict[str, str]:
+def _tool_call(index: int, call: Looked) -> dict[str, Any]:
+    """A tool call as sent; helpers of clients put the lists of a stream together by `index`."""
+    return {"index": index, **msgspec.to_builtins(call)}
+
+
+def _ending(answer: Answer) -> dict[str, Any]:
+    if answer.call:
+        function = msgspec.to_builtins(answer.call)
+        call = {"index": 0, "id": f"call_{uuid.uuid4().hex}", "type": "function", "function": function}
+        return {"content": None, "tool_calls": [call]}
     return {"content": answer.content} | ({} if answer.refusal is None else {"refusal": answer.refusal})
 
 
@@ -84,19 +94,20 @@ class Events:
         self._framed = {**framed, "object": "chat.completion.chunk"}
         self._problem = problem
         self._answers: list[Answer] = []
-        self._thoughts = 0
+        self._thoughts = self._calls = 0
 
     def event(self, thing: SampleStart | Unit | Looked | Answer) -> str:
         """Something has happened."""
         match thing:
             case SampleStart():
-                self._thoughts = 0
+                self._thoughts = self._calls = 0
                 return self._chunk({"role": "assistant", "content": ""})
             case Unit():
                 self._thoughts += 1
                 return self._chunk({"reasoning_content": (PARAGRAPH if self._thoughts > 1 else "") + thing.think})
             case Looked():
-                return self._chunk({TOOL_CALLS: [msgspec.to_builtins(thing)]})
+                self._calls += 1
+                return self._chunk({TOOL_CALLS: [_tool_call(self._calls - 1, thing)]})
             case Answer():
                 pieces = self._chunk(_ending(thing)) + self._chunk({}, thing.finish)
                 self._answers.append(thing)

@@ -1,0 +1,152 @@
+"""An answer as its request wants it: within its limits, as JSON that fits a schema, or as a call of a client's tool."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from virc.backends.interface import Backend, Sampling
+from virc.core.seeds import derived
+from virc.core.timeouts import Deadline
+from virc.reasoning.session import Ask, Message
+from virc.serving.agent.answer import Answer, ClientCall
+from virc.serving.agent.request import ClientTool, Problem
+from virc.serving.agent.schema import Schema
+from virc.serving.agent.text import parts
+
+_TOKEN = re.compile(r"\s*(?:[^\W\d_]{1,5}|\d|[^\w\s]|_)|\s+$")
+_WRITE = "Write this answer as JSON that fits the JSON schema below. Write nothing else.\n\n{schema}"
+_CALL = "Report this answer by the function {name}. Write its arguments as JSON that fits the JSON schema below. " + (
+    "Write nothing else.\n\n{about}{schema}"
+)
+_CHOOSE = "Choose the function that reports this answer. Write its name as JSON, and nothing else.\n\n{functions}"
+_FIRST_SEED = 10_000  # above the turns of a sample
+
+
+class _NoFitError(Exception):
+    """The model wrote nothing that fits."""
+
+
+class _CutError(Exception):
+    """The request's own limit of tokens cut what the model wrote."""
+
+
+class Finisher:
+    """Finishes the answers to one problem.
+
+    Args:
+        samplings: how each try of a turn is drawn.
+        check: raises what ends the problem.
+
+    Raises:
+        RefusedError: a schema of the request is none.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        backend: Backend,
+        samplings: Sequence[Sampling],
+        deadline: Deadline,
+        check: Callable[[], None],
+    ) -> None:
+        self._problem, self._backend, self._samplings = problem, backend, samplings
+        self._deadline, self._check_listener = deadline, check
+        self._tokens = [0, 0]
+        self._tools = [(tool, self._schema(tool.schema, "tools")) for tool in problem.forced]
+        self._format = None if problem.schema is None else self._schema(problem.schema, "response_format")
+
+    def finished(self, answer: Answer, thoughts: Sequence[str]) -> Answer:
+        """An answer as the request wants it; `thoughts` led to it.
+
+        Raises:
+            VircError: the model did not answer.
+        """
+        if not self._tools and not self._format:
+            return answer if answer.refusal is not None else self._limited(answer)
+        if answer.refusal is not None:
+            return msgspec.structs.replace(answer, content="")
+        self._tokens = [answer.prompt_tokens, answer.completion_tokens]
+        found = {"question": self._problem.question, "reasoning": "\n\n".join(thoughts), "answer": answer.content}
+        about = "\n\n".join(f"{name.capitalize()}:\n{text}" for name, text in found.items() if text)
+        words: dict[str, Any]
+        try:
+            words = self._called(answer.content, about) if self._tools else self._written(answer.content, about)
+        except _NoFitError:
+            why = f"the answer {answer.content[:200]!r} could not be written as JSON that fits the schema"
+            words = {"content": "", "refusal": why}
+        except _CutError as cut:
+            words = {"content": str(cut), "finish": "length"}
+        return msgspec.structs.replace(
+            answer, prompt_tokens=self._tokens[0], completion_tokens=self._tokens[1], **words
+        )  # fmt: skip
+
+    def _schema(self, value: Any, param: str) -> Schema:
+        return Schema(value, param, self._check)
+
+    def _check(self) -> None:
+        self._check_listener()
+        self._deadline.check()
+
+    def _written(self, answer: str, about: str) -> dict[str, Any]:
+        assert self._format
+        text = self._format.filled(answer)
+        if text is None:
+            text = self._drawn(f"{about}\n\n{_WRITE.format(schema=json.dumps(self._format.value))}", self._format)
+        return {"content": until(text, self._problem.stop)}
+
+    def _called(self, answer: str, about: str) -> dict[str, Any]:
+        tool, schema = self._tools[0] if len(self._tools) == 1 else self._chosen(about)
+        arguments = schema.filled(answer)
+        if arguments is None:
+            described = f"{tool.description}\n\n" if tool.description else ""
+            words = {"name": tool.name, "about": described, "schema": json.dumps(tool.schema)}
+            arguments = self._drawn(f"{about}\n\n{_CALL.format(**words)}", schema)
+        return {"content": "", "call": ClientCall(tool.name, arguments), "finish": "tool_calls"}
+
+    def _chosen(self, about: str) -> tuple[ClientTool, Schema]:
+        by_name = {tool.name: (tool, schema) for tool, schema in self._tools}
+        properties = {"name": {"enum": [*by_name]}}
+        names = self._schema({"type": "object", "properties": properties, "required": ["name"]}, "tools")
+        functions = "\n".join(f"{tool.name}: {tool.description}" for tool, _ in self._tools)
+        text = self._drawn(f"{about}\n\n{_CHOOSE.format(functions=functions)}", names)
+        return by_name[msgspec.json.decode(text)["name"]]
+
+    def _drawn(self, prompt: str, schema: Schema) -> str:
+        """JSON by the model, of which each try is warmer."""
+        ask = Ask((Message("user", prompt),), (), json_schema=schema.value)
+        for number, sampling in enumerate(self._samplings):
+            longest = min(self._problem.max_tokens or sampling.max_tokens, sampling.max_tokens)
+            seed = derived(self._problem.seed % 2**31, 0, _FIRST_SEED + number)
+            own = msgspec.structs.replace(sampling, max_tokens=longest, seed=seed)
+            self._check()
+            reply = self._backend.reply(ask, own, lambda _: self._check(), self._deadline.left())
+            self._tokens[0] += reply.prompt_tokens or 0
+            self._tokens[1] += reply.completion_tokens or 0
+            _, content = parts(reply)
+            text = schema.fitting(content)
+            if text is not None:
+                return text
+            if reply.finish == "length" and longest < sampling.max_tokens:
+                raise _CutError(content)
+        raise _NoFitError
+
+    def _limited(self, answer: Answer) -> Answer:
+        """A text within the limits of the request."""
+        content = until(answer.content, self._problem.stop)
+        kept = content if self._problem.messages else first_tokens(content, self._problem.max_tokens)
+        finish = "length" if kept != content else answer.finish
+        return msgspec.structs.replace(answer, content=kept, finish=finish)
+
+
+def until(text: str, stops: Sequence[str]) -> str:
+    """A text up to the first of some others, which it then does not hold."""
+    return text[: min((at for at in map(text.find, stops) if at >= 0), default=len(text))]
+
+
+def first_tokens(text: str, most: int | None) -> str:
+    """The beginning of a text, of about so many tokens: a digit, a sign, or five letters are one."""
+    tokens = list(_TOKEN.finditer(text))
+    return text if most is None or len(tokens) <= most else text[: tokens[most - 1].end()]

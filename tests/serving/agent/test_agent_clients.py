@@ -1,0 +1,92 @@
+"""What real clients send to an agent endpoint, recorded from them, and what strict ones make of its answers."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from agent_server import ANSWER, LOOK, Running, chat, data_url, scripted
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from support.servers import Body, turn_of
+
+RECORDED = (Path(__file__).parent / "client_requests.jsonl").read_text("utf-8").splitlines()
+CASES: list[dict[str, Any]] = [json.loads(line.replace("IMAGE", data_url())) for line in RECORDED]
+NAMES = [f"{case['client'].split()[0]}-{case['answer']}-{number}" for number, case in enumerate(CASES)]
+ANGLE = {"type": "object", "properties": {"degrees": {"type": "integer"}}, "required": ["degrees"]}
+TOOL = {"type": "function", "function": {"name": "Angle", "parameters": ANGLE}}
+
+
+def turns(body: Body) -> str:
+    if "response_format" in body:
+        return '{"degrees": 97}'
+    return [LOOK, ANSWER][turn_of(body)]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    with scripted(turns) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(running: Running) -> Any:
+    return openai.OpenAI(base_url=running.url, api_key="none", max_retries=0).chat.completions
+
+
+def answered(message: dict[str, Any]) -> tuple[str, Any]:
+    if message.get("tool_calls"):
+        (call,) = message["tool_calls"]
+        return "call", json.loads(call["function"]["arguments"])
+    content = message["content"]
+    return ("json", json.loads(content)) if content.startswith("{") else ("text", content)
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_recorded_request_is_answered_as_its_client_reads_it(running: Running, case: dict[str, Any]) -> None:
+    body = {**case["body"], "stream": False}
+    body.pop("stream_options", None)
+    status, said = running.send("POST", "/v1/chat/completions", json.dumps(body).encode())
+    assert status == 200, said
+    completion = ChatCompletion.model_validate(said)  # as pydantic-ai and LiteLLM do: every typed field must fit
+    message = completion.choices[0].message
+    kind, value = answered(message.to_dict())
+    assert (kind, value) == (case["answer"], "97" if kind == "text" else {"degrees": 97})
+    assert completion.choices[0].finish_reason == ("tool_calls" if kind == "call" else "stop")
+    assert len(said["choices"][0]["message"]["virc_tool_calls"]) == 1
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_recorded_request_is_answered_alike_in_a_stream(client: Any, case: dict[str, Any]) -> None:
+    message: dict[str, Any] = {"content": ""}
+    for chunk in client.create(**{**rest(case["body"]), "stream": True}):
+        ChatCompletionChunk.model_validate(chunk.to_dict())
+        for choice in chunk.choices:
+            message["content"] += choice.delta.content or ""
+            message |= {"tool_calls": choice.delta.to_dict()["tool_calls"]} if choice.delta.tool_calls else {}
+    kind, value = answered(message)
+    assert (kind, value) == (case["answer"], "97" if kind == "text" else {"degrees": 97})
+
+
+def rest(body: dict[str, Any]) -> dict[str, Any]:
+    """A body as arguments of the official client, which takes some parameters only beside its own."""
+    extra = {name: value for name, value in body.items() if name == "chat_template_kwargs"}
+    return {name: value for name, value in body.items() if name not in extra} | {"extra_body": extra}
+
+
+@pytest.mark.parametrize("fields", [{}, {"tools": [TOOL], "tool_choice": "required"}, {"n": 2}])
+def test_the_stream_helper_puts_every_part_together(client: Any, fields: dict[str, Any]) -> None:
+    """It refuses a list of which the parts have no `index`."""
+    body = chat(**fields)
+    with client.stream(**body) as events:
+        for _ in events:
+            pass
+        streamed = events.get_final_completion()
+    whole = client.create(**body)
+    for one, other in zip(streamed.choices, whole.choices, strict=True):
+        assert one.message.virc_tool_calls == other.message.virc_tool_calls
+        assert (one.message.content or None) == other.message.content
+        assert [call.function.arguments for call in one.message.tool_calls or ()] == [
+            call.function.arguments for call in other.message.tool_calls or ()
+        ]
