@@ -50,6 +50,12 @@ def a_question(backend: LlamaCppBackend, text: str = "What is it?") -> Ask:
     return Ask([Message("user", text, (0,))], [show(picture(SIZES[0], 0), backend.grid)])
 
 
+def test_a_reply_is_json_that_fits_the_schema(backend: LlamaCppBackend) -> None:
+    schema = {"type": "object", "properties": {"unit": {"enum": ["cm", "m"]}}, "required": ["unit"]}
+    text = backend.reply(Ask([Message("user", "Which?")], [], json_schema=schema), Sampling(max_tokens=400)).text
+    assert json.loads(text)["unit"] in ("cm", "m")
+
+
 def fitting(folder: Path, to: Path) -> Path:
     """The model with the one size of windows that llama.cpp has, and with sections of rotary positions that leave no
     frequency out where they are interleaved; its weights suit any.

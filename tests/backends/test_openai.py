@@ -19,6 +19,7 @@ from support.faults import body, stall, status
 from support.servers import MODELS, Body, error, image_bytes, serve
 
 from virc.backends.interface import Sampling
+from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import ConfigError, VircError
 from virc.reasoning.protocol import Protocol
@@ -97,6 +98,18 @@ def test_the_request_carries_the_sampling_and_each_image_before_its_text() -> No
     image, text = sent["messages"][1]["content"]
     assert text == {"type": "text", "text": "What is this?"}
     assert Image.open(io.BytesIO(image_bytes(image))).tobytes() == first.images[0].pixels.tobytes()
+
+
+def test_a_json_schema_goes_to_the_server_until_it_refuses_it() -> None:
+    schema = {"type": "object"}
+    wanted = msgspec.structs.replace(ask(), json_schema=schema)
+    with serve(["{}"]) as server:
+        OpenAIBackend(server.url).reply(wanted, Sampling())
+        assert server.chats()[0]["response_format"]["json_schema"]["schema"] == schema
+    with serve(["{}"], fault=status(400, "response_format is not supported"), times=1) as server:
+        assert OpenAIBackend(server.url).reply(wanted, Sampling()).text == "{}"
+        assert ["response_format" in chat for chat in server.chats()] == [True, False]
+    assert ollama.request(wanted, Sampling(), "m", 4096)["format"] == schema
 
 
 @pytest.mark.parametrize(
@@ -381,6 +394,7 @@ sys.path[:0] = sys.argv[2:]
 from asks import ask
 from virc.backends.interface import Sampling
 from virc.tools.registry import known
+from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
 backend = OpenAIBackend(sys.argv[1], timeout=600)
 try:

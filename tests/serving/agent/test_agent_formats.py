@@ -1,11 +1,14 @@
 """Answers of an agent endpoint as requests want them: bounded, as JSON, or as a call of the client's tool."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from agent_server import ANSWER, LOOK, MODEL, Running, scripted
+from support import faults
+from support.faults import Fault
 from support.servers import Body, turn_of
 
 from virc.serving.agent.finish import first_tokens, until
@@ -32,6 +35,8 @@ def tool(name: str, schema: dict[str, Any] | None = None) -> dict[str, Any]:
 def turns(body: Body) -> str:
     """JSON where the request asks for it, by the script in the question; else a look and an answer."""
     question = json.dumps(body["messages"])
+    if "in words" in question and "Write nothing else" in question:
+        return RIGHT
     if schema := body.get("response_format", {}).get("json_schema", {}).get("schema"):
         if "Choose the function" in question:
             return '{"name": "Measure"}'
@@ -139,28 +144,35 @@ def test_a_chat_of_text_alone_is_formatted_too(running: Running) -> None:
     assert [each["max_tokens"] for each in running.behind.chats()] == [1024, 20]
 
 
-def test_a_limit_may_cut_the_json_and_says_so(running: Running) -> None:
-    script = running.behind.script
-    script.fault = lambda exchange: exchange.send_events('{"value": 9', None, "length")
-    running.behind.script.fault_on, before = "/v1/chat/completions", running.behind._faults_left
-    try:
-        running.behind._faults_left = 0
-        script.turns = cutting(running, turns)
-        found = choice(running, max_tokens=5, **as_json(TWO))
-    finally:
-        script.fault, script.turns, running.behind._faults_left = None, turns, before
-    assert (found["message"]["content"], found["finish_reason"]) == ('{"value": 9', "length")
-
-
-def cutting(running: Running, script: Callable[[Body], str]) -> Callable[[Body], str]:
-    """The script, after whose answer the next reply is cut."""
+@contextmanager
+def failing_last(running: Running, fault: Fault) -> Iterator[None]:
+    """What the model's server does to the first request after the answer."""
+    script, before = running.behind.script, running.behind._faults_left
 
     def turn(body: Body) -> str:
-        text = script(body)
+        text = turns(body)
         running.behind._faults_left = int(text == ANSWER)
         return text
 
-    return turn
+    running.behind._faults_left, script.fault, script.turns = 0, fault, turn
+    try:
+        yield
+    finally:
+        running.behind._faults_left, script.fault, script.turns = before, None, turns
+
+
+def test_a_limit_may_cut_the_json_and_says_so(running: Running) -> None:
+    with failing_last(running, lambda exchange: exchange.send_events('{"value": 9', None, "length")):
+        found = choice(running, max_tokens=5, **as_json(TWO))
+    assert (found["message"]["content"], found["finish_reason"]) == ('{"value": 9', "length")
+
+
+def test_an_engine_that_refuses_the_schema_is_asked_without_it(running: Running) -> None:
+    refusal = faults.status(400, "The provided JSON schema contains features not supported by xgrammar.")
+    with failing_last(running, refusal):
+        found = choice(running, "in words", **as_json(TWO))
+    assert found["message"]["content"] == RIGHT
+    assert len(formatting(running)) == 1
 
 
 @pytest.mark.parametrize(

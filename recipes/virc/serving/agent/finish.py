@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from virc.backends.interface import Backend, Sampling
+from virc.core.errors import ConfigError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Ask, Message
@@ -122,7 +123,13 @@ class Finisher:
             seed = derived(self._problem.seed % 2**31, 0, _FIRST_SEED + number)
             own = msgspec.structs.replace(sampling, max_tokens=longest, seed=seed)
             self._check()
-            reply = self._backend.reply(ask, own, lambda _: self._check(), self._deadline.left())
+            try:
+                reply = self._backend.reply(ask, own, lambda _: self._check(), self._deadline.left())
+            except ConfigError:  # engines refuse schemas that they cannot hold a model to: this one is only shown it
+                if ask.json_schema is None:
+                    raise
+                ask = msgspec.structs.replace(ask, json_schema=None)
+                continue
             self._tokens[0] += reply.prompt_tokens or 0
             self._tokens[1] += reply.completion_tokens or 0
             _, content = parts(reply)
