@@ -15,6 +15,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from virc.core import ending
 from virc.core.errors import SetupError, UsageError, VircError
 from virc.core.text import did_you_mean
 from virc_cli import commands
@@ -32,6 +33,11 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: words after the program's name; default: those of this process.
     """
+    ending.code = _main(args)
+    return ending.code
+
+
+def _main(args: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     _open_streams()
     output.forget()

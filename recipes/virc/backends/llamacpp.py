@@ -1,5 +1,6 @@
 """A GGUF model in this process, by llama.cpp (the package `xllamacpp`); torch is not needed."""
 
+import atexit
 import ctypes
 import re
 import secrets
@@ -19,6 +20,7 @@ from virc.backends.openai.body import WireError
 from virc.backends.openai.images import Part
 from virc.backends.openai.request import completion
 from virc.backends.openai.wire import Chunk, Gathered
+from virc.core import ending
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.extras import install
 from virc.core.parallel import cores
@@ -38,7 +40,10 @@ _CHARACTERS_PER_TOKEN = 64
 _TOO_LONG = "exceed_context_size_error"
 _CONTROL = re.compile(r"<(?=\|\w+\|>|/?IMG_CONTEXT>|/?img>|(start|end)_of_(turn|image)>)")
 """What control tokens of the families begin with."""
+_LAST_SECONDS = 2.0  # that a reply nobody waits for may take when Python ends
 _loading = threading.Lock()
+_ending = threading.Event()
+_drawing_now: set[threading.Thread] = set()
 
 
 class LlamaCppBackend:
@@ -170,13 +175,23 @@ def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], 
                 say(chunk)
             except Exception as error:
                 failures.append(error)
-            return bool(failures)
+            return bool(failures) or _ending.is_set()
 
-        server.handle_chat_completions(request, heard)
+        _drawing_now.add(threading.current_thread())
+        try:
+            server.handle_chat_completions(request, heard)
+        finally:
+            _drawing_now.discard(threading.current_thread())
         if failures:
             raise failures[0]
 
     return draw
+
+
+@atexit.register
+def _end() -> None:
+    _ending.set()
+    ending.join_or_leave(tuple(_drawing_now), _LAST_SECONDS)
 
 
 class _Stop:
