@@ -15,7 +15,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from virc.core import ending
+from virc.core import interpreter
 from virc.core.errors import SetupError, UsageError, VircError
 from virc.core.text import did_you_mean
 from virc_cli import commands
@@ -33,8 +33,8 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: words after the program's name; default: those of this process.
     """
-    ending.code = _main(args)
-    return ending.code
+    interpreter.exit_code = _main(args)
+    return interpreter.exit_code
 
 
 def _main(args: Sequence[str] | None) -> int:

@@ -5,7 +5,10 @@ import random
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -13,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.called import virc
+from support.real_server import VIRC
 from test_kv_cache import SIZES, picture
 
 from virc.backends import llamacpp, local
@@ -190,11 +195,31 @@ def test_a_model_without_its_own_vision_tower_is_one_sentence(
 
 
 def test_what_llama_cpp_does_not_load_is_one_sentence(tmp_path: Path, tiny_gguf: model.GGUF) -> None:
-    cut = tmp_path / "cut.gguf"
-    cut.write_bytes(tiny_gguf.file.read_bytes()[:200_000])
+    data = tiny_gguf.file.read_bytes()
+    odd = tmp_path / "odd.gguf"
     shutil.copy(tiny_gguf.vision, tmp_path / "mmproj.gguf")
+    odd.write_bytes(data[:200_000])
+    with pytest.raises(ConfigError, match="damaged GGUF file: it ends too early"):
+        model.read(odd)
+    odd.write_bytes(data.replace(b"qwen2vl", b"quux2vl"))
     with pytest.raises(ConfigError, match=r"llama\.cpp does not load"):
-        llamacpp.load(model.read(cut), "cpu")
+        llamacpp.load(model.read(odd), "cpu")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_an_interrupted_batch_ends_with_its_own_code(tmp_path: Path) -> None:
+    made = virc("data", "synth", "--to", tmp_path / "many", "--count", 200, "--formats", "batch")
+    assert made.code == 0, made.err
+    command = [VIRC, "solve", "--batch", tmp_path / "many/problems.jsonl", "--to", tmp_path / "answers.jsonl"]
+    with subprocess.Popen([*command, "--concurrency", "3"], stderr=subprocess.PIPE, text=True) as batch:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not (tmp_path / "answers.jsonl").exists():
+            time.sleep(0.1)
+        time.sleep(0.5)
+        batch.send_signal(signal.SIGINT)
+        assert batch.wait(30) == 130
+        assert batch.stderr
+        assert "FATAL" not in batch.stderr.read()
 
 
 def test_a_conversation_that_is_too_long_is_said(tiny_gguf: model.GGUF) -> None:

@@ -35,4 +35,6 @@ def main(cases: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if any(word.startswith("-") for word in sys.argv[1:]):
+        sys.exit(__doc__)
     main(sys.argv[1:] or list(USUAL))

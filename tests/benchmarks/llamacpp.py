@@ -46,7 +46,7 @@ def answers(model: Opened, problems: int) -> list[str | None]:
 
 def main(problems: int) -> None:
     """Print all figures, each way's in turn."""
-    right = [polygons.generate(random.Random(seed), "heldout").answer for seed in range(problems)]
+    right = [str(polygons.generate(random.Random(seed), "heldout").answer) for seed in range(problems)]
     made: dict[str, list[str | None]] = {}
     each: dict[str, float] = {}
     for way, device in WAYS.items():

@@ -3,8 +3,13 @@
 import json
 import math
 import shlex
+import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from virc.core.errors import ConfigError
 from virc.core.files import contents
@@ -14,6 +19,14 @@ from virc.reasoning.resize import Grid
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
 """`model_type` of the models that run in this process."""
 _MOST_BYTES = 64 * 2**20
+
+
+class _Entry(msgspec.Struct):
+    """A tensor of a safetensors file: what its numbers are, its sides, and its bytes behind the header."""
+
+    dtype: str
+    shape: tuple[Annotated[int, Meta(ge=0)], ...]
+    data_offsets: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
 
 
 def check(folder: Path) -> None:
@@ -107,13 +120,28 @@ def count(path: Path) -> int:
     Raises:
         ConfigError: it is no safetensors file.
     """
-    from safetensors import SafetensorError, safe_open
+    return sum(math.prod(shape) for _, shape, _ in tensors(path).values())
 
+
+def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
+    """The tensors of a safetensors file, from its header: name -> type of its numbers, shape, and its first byte.
+
+    Raises:
+        ConfigError: it is no safetensors file, or ends too early.
+    """
     try:
-        with safe_open(path, framework="np") as file:
-            return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ConfigError(f"{path} is no safetensors file or is damaged: {error}") from None
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _MOST_BYTES:
+                raise ValueError("its header is too long")
+            header = msgspec.json.decode(file.read(length), type=dict[str, Any])
+        header.pop("__metadata__", None)
+        found = msgspec.convert(header, dict[str, _Entry])
+        if max((each.data_offsets[1] for each in found.values()), default=0) > path.stat().st_size - 8 - length:
+            raise ValueError("it ends too early")
+    except (ValueError, struct.error, OSError) as error:
+        raise ConfigError(f"{path} is no safetensors file or is damaged: {clause(error)}") from None
+    return {name: (each.dtype, each.shape, 8 + length + each.data_offsets[0]) for name, each in found.items()}
 
 
 def image_settings(folder: Path) -> dict[str, object]:

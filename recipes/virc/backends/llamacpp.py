@@ -20,7 +20,7 @@ from virc.backends.openai.body import WireError
 from virc.backends.openai.images import Part
 from virc.backends.openai.request import completion
 from virc.backends.openai.wire import Chunk, Gathered
-from virc.core import ending
+from virc.core import interpreter
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.extras import install
 from virc.core.parallel import cores
@@ -191,7 +191,7 @@ def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], 
 @atexit.register
 def _end() -> None:
     _ending.set()
-    ending.join_or_leave(tuple(_drawing_now), _LAST_SECONDS)
+    interpreter.join_or_leave(tuple(_drawing_now), _LAST_SECONDS)
 
 
 class _Stop:

@@ -17,7 +17,7 @@ from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
-from virc.core.garbage import collection_paused
+from virc.core.interpreter import collection_paused
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message, Reply
 

@@ -32,7 +32,8 @@ def install(*names: str) -> str:
     if "dir_info" not in source:
         return f"pip install '{_PACKAGE}[{chosen}]'"
     checkout = Path(unquote(urlsplit(source["url"]).path))
-    return f"pip install -e '{'.' if checkout == Path.cwd() else checkout}[{chosen}]'"
+    editable = "-e " if source["dir_info"].get("editable") else ""
+    return f"pip install {editable}'{'.' if checkout == Path.cwd() else checkout}[{chosen}]'"
 
 
 def discover() -> tuple[Extra, ...]:

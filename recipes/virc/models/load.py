@@ -13,8 +13,9 @@ from virc.backends.gguf import model as gguf
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import Backend
 from virc.config.validation import check_arguments
-from virc.core.errors import ConfigError, UsageError
+from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.events import Reporter
+from virc.core.extras import install
 from virc.families import registry as families
 from virc.families.registry import Family
 from virc.models import chat_protocol, local_server
@@ -375,7 +376,9 @@ def _runs_by_llamacpp(weights: models.Weights, choice: Choice) -> bool:
     """Whether llama.cpp runs a model: a GGUF file always, a model of the package where no device was chosen for it."""
     if weights.gguf:
         return True
-    wanted = models.is_embedded(weights.folder) and not weights.adapter and not choice.device
+    wanted = models.is_embedded(weights.folder) and not weights.adapter
+    if choice.device:  # that of torch, where it is here
+        wanted &= choice.device == "cpu" and find_spec("torch") is None
     return wanted and find_spec("xllamacpp") is not None and gguf.in_folder(weights.folder) is not None
 
 
@@ -421,6 +424,10 @@ def grid_here(weights: models.Weights, spoken: Spoken, choice: Choice) -> Grid:
 def _by_transformers(weights: models.Weights, spoken: Spoken, choice: Choice) -> "LocalBackend":
     from virc.backends.local import load
 
+    if models.is_embedded(weights.folder) and not choice.device and not weights.adapter and find_spec("torch") is None:
+        raise SetupError(
+            f"nothing is installed that runs {weights.name}", f"{install('llamacpp')}, or --endpoint URL of a server"
+        )
     stock = spoken.chat_protocol.protocol.reading == "lenient"
     return load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock)
 

@@ -344,7 +344,10 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
     if name == EMBEDDED:
         return ConfigError("the embedded model is missing from this installation", REAL_MODELS)
     if is_folder(expanded(name)):
-        no_model = ConfigError(f"{name} is no model folder: it holds no config.json")
+        file = gguf.in_folder(expanded(name))
+        no_model = ConfigError(
+            f"{name} is no model folder: it holds no config.json", f"--model {file}" if file else None
+        )
         return _in_shards(name, name) if shards.actor_of(expanded(name)) else no_model
     missing = f"the model {name} is not on this machine"
     if family and model and (model.folder or (name in family.models and not model.hub)):

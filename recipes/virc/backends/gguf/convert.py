@@ -142,19 +142,11 @@ def _convert(folder: Path, to: Path, name: str) -> Path:
 def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """The tensors by name, of which older and newer checkpoints differ in what stands in front."""
     for file in checkpoint.weight_files(folder):
-        with (folder / file).open("rb") as data:
-            (length,) = struct.unpack("<Q", data.read(8))
-            if length > _MOST_BYTES:
-                raise ConfigError(f"{folder / file} is no safetensors file or is damaged")
-            header = json.loads(data.read(length))
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            if entry["dtype"] not in ("F32", "F16", "BF16"):
-                raise ConfigError(f"{folder / file} holds numbers of type {entry['dtype']}: only F32, F16, BF16")
+        for name, (dtype, shape, start) in checkpoint.tensors(folder / file).items():
+            if dtype not in ("F32", "F16", "BF16"):
+                raise ConfigError(f"{folder / file} holds numbers of type {dtype}: only F32, F16, BF16")
             plain = name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
-            start = 8 + length + entry["data_offsets"][0]
-            yield plain, Tensor(folder / file, entry["dtype"], tuple(entry["shape"]), start)
+            yield plain, Tensor(folder / file, dtype, shape, start)
 
 
 def _write_text(source: Source, to: Path, dtype: str) -> None:

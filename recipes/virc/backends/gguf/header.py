@@ -14,6 +14,7 @@ from virc.core.text import clause
 _MAGIC, _STRING, _ARRAY = b"GGUF", 8, 9
 _NUMBERS = dict(enumerate(("<B", "<b", "<H", "<h", "<I", "<i", "<f", "<?"))) | {10: "<Q", 11: "<q", 12: "<d"}
 """Type of a value -> how `struct` reads it."""
+_MOST_SIDES = 8
 _MOST_KEYS, _MOST_TEXT, _MOST_ITEMS = 100_000, 16 * 2**20, 10_000_000
 
 Value = str | int | float | bool
@@ -28,16 +29,35 @@ def read(path: Path) -> Mapping[str, Value]:
     try:
         with path.open("rb") as file:
             if file.read(4) != _MAGIC:
-                raise ConfigError(f"{path} is no GGUF file")
-            return dict(_pairs(file))
+                raise ConfigError(f"{path} is no GGUF file", "download it again: it may be a page or a pointer instead")
+            version, tensors, keys = struct.unpack("<IQQ", _exactly(file, 20))
+            values = dict(_pairs(file, version, keys))
+            _check_whole(file, tensors)
+            return values
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {clause(error)}") from None
     except (ValueError, struct.error) as error:
-        raise ConfigError(f"{path} is a damaged GGUF file: {clause(error)}") from None
+        raise ConfigError(f"{path} is a damaged GGUF file: {clause(error)}", "download it again") from None
 
 
-def _pairs(file: BinaryIO) -> Iterator[tuple[str, Value]]:
-    version, _tensors, keys = struct.unpack("<IQQ", _exactly(file, 20))
+def _check_whole(file: BinaryIO, tensors: int) -> None:
+    """Refuse a file that ends before its last tensor begins, as a broken download does."""
+    if tensors > _MOST_KEYS:
+        raise ValueError(f"{tensors} tensors")
+    last = 0
+    for _ in range(tensors):
+        _text(file)
+        (sides,) = struct.unpack("<I", _exactly(file, 4))
+        if sides > _MOST_SIDES:
+            raise ValueError(f"a tensor of {sides} sides")
+        _exactly(file, sides * 8 + 4)
+        last = max(last, *struct.unpack("<Q", _exactly(file, 8)))
+    begin, end = file.tell(), file.seek(0, 2)
+    if begin + last > end:
+        raise ValueError("it ends too early")
+
+
+def _pairs(file: BinaryIO, version: int, keys: int) -> Iterator[tuple[str, Value]]:
     if version not in (2, 3) or keys > _MOST_KEYS:
         raise ValueError(f"version {version} with {keys} keys")
     for _ in range(keys):
