@@ -210,7 +210,7 @@ def test_what_llama_cpp_does_not_load_is_one_sentence(tmp_path: Path, tiny_gguf:
 def test_an_interrupted_batch_ends_with_its_own_code(tmp_path: Path) -> None:
     made = virc("data", "synth", "--to", tmp_path / "many", "--count", 200, "--formats", "batch")
     assert made.code == 0, made.err
-    command = [VIRC, "solve", "--batch", tmp_path / "many/problems.jsonl", "--to", tmp_path / "answers.jsonl"]
+    command = [*VIRC, "solve", "--batch", tmp_path / "many/problems.jsonl", "--to", tmp_path / "answers.jsonl"]
     with subprocess.Popen([*command, "--concurrency", "3"], stderr=subprocess.PIPE, text=True) as batch:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not (tmp_path / "answers.jsonl").exists():
