@@ -27,7 +27,7 @@ def main(cases: list[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             venv.create(folder, with_pip=True)
             before, began = size(Path(folder)), time.perf_counter()
-            python = next(Path(folder).glob("*/python*"))
+            python = Path(folder) / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
             command = [python, "-m", "pip", "install", "--quiet", "--no-cache-dir", *requirements.split()]
             subprocess.run(command, check=True)
             took = time.perf_counter() - began

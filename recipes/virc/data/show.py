@@ -22,10 +22,10 @@ from virc.data.protocol.templates import question_of
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.record import MARK, Record, images_of
 from virc.reasoning.calls import Size, ToolError
-from virc.reasoning.images import MOST_PIXELS, SQUARE, Shown, open_image, show, show_square
+from virc.reasoning.images import SQUARE, Shown, open_image, show, show_square
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.resize import QWEN2
+from virc.reasoning.resize import MOST_PIXELS, QWEN2
 from virc.reasoning.trace import ImageRecord, Message, Rejected, Trace, Unit
 from virc.tools import registry as tools
 

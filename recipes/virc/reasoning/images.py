@@ -21,12 +21,11 @@ from virc.core.text import clause
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
 from virc.reasoning.resample import Rescaled, resampled
-from virc.reasoning.resize import MAX_ASPECT, Grid, smart_resize, too_long
+from virc.reasoning.resize import MAX_ASPECT, MOST_PIXELS, Grid, smart_resize, too_long
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 MOST_BYTES = 256 * 2**20
-MOST_PIXELS = 100_000_000
 FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
 _STRIP = 256  # rows

@@ -14,12 +14,12 @@ from virc.reasoning import lenient
 from virc.reasoning.bodies import BOX, INDEX, Called
 from virc.reasoning.calls import Call, Checked, Tool, ToolError, View, find_tool
 from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
-from virc.reasoning.images import MOST_PIXELS, OpenedImage, Shown, show, show_square
+from virc.reasoning.images import OpenedImage, Shown, show, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
 from virc.reasoning.protocol import Protocol, fill
 from virc.reasoning.repetition import repeats
 from virc.reasoning.resample import Rescaled
-from virc.reasoning.resize import QWEN2, Grid, smart_resize
+from virc.reasoning.resize import MOST_PIXELS, QWEN2, Grid, smart_resize
 from virc.reasoning.trace import Failure, FailureKind, ImageRecord, Message, Rejected, RejectionKind, Trace, Unit
 from virc.reasoning.writing import assembled
 

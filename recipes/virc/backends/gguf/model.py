@@ -11,8 +11,7 @@ from virc.backends.gguf.header import Value
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
 from virc.core.text import plain
-from virc.reasoning.images import MOST_PIXELS
-from virc.reasoning.resize import Grid
+from virc.reasoning.resize import MOST_PIXELS, Grid
 
 SUFFIX = ".gguf"
 PROTOCOL, LEAST, MOST = "virc.protocol", "virc.min_pixels", "virc.max_pixels"

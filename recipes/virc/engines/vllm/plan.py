@@ -10,7 +10,7 @@ from virc.core.errors import ConfigError
 from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
 from virc.models.registry import Weights
-from virc.reasoning.images import MOST_PIXELS
+from virc.reasoning.resize import MOST_PIXELS
 from virc.stages.serve import Config
 
 PUBLISHED = "published.json"
