@@ -20,7 +20,7 @@ MOST_BODY = 64 * 2**20
 """Bytes of a request."""
 _MOST_MESSAGES = 2048
 _MOST_PARTS = 1024  # of a message's content
-_MOST_BRACES = 2**18  # of a body: no more objects than that are made of it, whatever it holds
+MOST_BRACES = 2**18  # of a body: no more objects than that are made of it, whatever it holds
 _MOST_BYTES = 4096  # of a parameter beside the messages
 _LONG = {"messages": MOST_BODY, "tools": 2**17, "response_format": 2**15}  # bytes of these
 NEUTRAL: Mapping[str, object] = {
@@ -271,7 +271,7 @@ def conversation(
 
 def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
     """The parameters that are given, undecoded; null is what clients send for what they do not set."""
-    if body.count(b"{") > _MOST_BRACES:
+    if body.count(b"{") > MOST_BRACES:
         raise RefusedError("the body holds too many objects", "messages")
     none = msgspec.Raw()
     kind = msgspec.defstruct("Given", [(name, msgspec.Raw, none) for name in known], forbid_unknown_fields=True)

@@ -87,7 +87,7 @@ def test_the_key_is_asked_of_all_but_the_page_and_health(held: Held) -> None:
     held.go.set()
     with listening(held, served={"api_key": "sésame"}) as running:
         assert running.send("GET", "/health")[0] == 200
-        for path in ("/v1/models", "/v1/models/m", "/v1/chat/completions"):
+        for path in ("/v1/models", "/v1/models/m", "/v1/chat/completions", "/v1/responses"):
             method = "GET" if "models" in path else "POST"
             for value in (None, "Bearer wrong", "Bearer ", "Basic sésame", "Bearer sésam", "Bearer sésame2"):
                 given = {} if value is None else {"Authorization": value.encode().decode("latin-1")}

@@ -1,4 +1,4 @@
-"""The ASGI app of an agent endpoint: /v1/chat/completions, /v1/models, /health, and a page at /.
+"""The ASGI app of an agent endpoint: /v1/chat/completions, /v1/responses, /v1/models, /health, and a page at /.
 
 Requests are hostile: all of one is bounded, and the images it names are fetched from public addresses only.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
@@ -21,7 +21,7 @@ from virc.core.fetch import is_loopback
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Unit
 from virc.serving import chat_http
-from virc.serving.agent import connections, page, wire
+from virc.serving.agent import connections, page, responses, wire
 from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
 from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Report, Solving, weight
 from virc.serving.agent.request import read
@@ -30,6 +30,7 @@ from virc.serving.chat_request import RefusedError
 _CHARACTERS = 200_000  # of a chat's texts, as many as a reply may have
 _UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nor by a proxy before it
 _IGNORED = "X-Virc-Ignored-Parameters"
+_RESPONSES = "/v1/responses"
 _PIECE = 2**16  # bytes
 _WAIT = 10  # seconds after which a client may try again where the model is down
 
@@ -58,6 +59,8 @@ def app(served: Served) -> FastAPI:
     """The ASGI app; its `state.desk` is where problems are taken in."""
     refused = partial(failure, served=served)
     made = chat_http.new_app(_health, _models, _chat, refused, _check_site, chat_http.check_key)
+    guards = [Depends(_check_site), Depends(chat_http.check_key)]
+    made.add_api_route(_RESPONSES, _chat, methods=["POST"], dependencies=guards)
     made.state.served, made.state.desk = served, Desk(served.solving)
     for path, (kind, content) in page.files().items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
@@ -102,7 +105,7 @@ def _place(url: str) -> str:
 
 
 async def _chat(request: Request) -> Response:
-    """Answer a chat completion request; errors of the request come before an answer begins."""
+    """Answer a request for a chat completion or a response; errors of the request come before an answer begins."""
     desk: Desk = request.app.state.desk
     desk.check()
     hold = Hold(desk)
@@ -119,7 +122,9 @@ async def _chat(request: Request) -> Response:
 
 async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
     served: Served = request.app.state.served
-    problem, pictures = read(await chat_http.body_of(request, hold.add), served.inputs, _CHARACTERS)
+    body = await chat_http.body_of(request, hold.add)
+    as_response = request.url.path == _RESPONSES
+    problem, pictures = read(responses.as_chat(body) if as_response else body, served.inputs, _CHARACTERS)
     chat_http.check_model(problem.model, served.name)
     deadline = Deadline(served.solving.config.timeout)
     happening = desk.solve(problem, pictures, hold, deadline, partial(chat_http.disconnected, request))
@@ -128,9 +133,10 @@ async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
     framed = chat_http.frame(served.name)
     ignored = {_IGNORED: ", ".join(problem.ignored)} if problem.ignored else {}
     if problem.streamed:
-        events = _events(wire.Events(framed, problem), first, happening, hold, served)
+        stream = responses.Response(framed) if as_response else wire.Events(framed, problem)
+        events = _events(stream, first, happening, hold, served)
         return _Delivery(events, hold, deadline, headers=_UNBUFFERED | ignored, media_type="text/event-stream")
-    content = await _whole(framed, happening)
+    content = await (_response if as_response else _whole)(framed, happening)
     headers = {"Content-Length": str(len(content)), **ignored}
     return _Delivery(_one(content), hold, deadline, headers=headers, media_type="application/json")
 
@@ -188,10 +194,23 @@ async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Report, None]
     return msgspec.json.encode(completion)
 
 
+async def _response(framed: dict[str, Any], happening: AsyncGenerator[Report, None]) -> bytes:
+    made = responses.Response(framed)
+    async with aclosing(happening):
+        async for thing in happening:
+            if not isinstance(thing, Ping):
+                made.event(thing)
+    return msgspec.json.encode(made.whole())
+
+
 async def _events(
-    stream: wire.Events, first: Report, happening: AsyncGenerator[Report, None], hold: Hold, served: Served
+    stream: wire.Events | responses.Response,
+    first: Report,
+    happening: AsyncGenerator[Report, None],
+    hold: Hold,
+    served: Served,
 ) -> AsyncGenerator[bytes, None]:
-    """The answers as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
+    """The answers as server-sent events; a failure on the way is the last of them."""
 
     def encoded(thing: Report) -> bytes:
         return (wire.PING if isinstance(thing, Ping) else stream.event(thing)).encode()
@@ -206,7 +225,7 @@ async def _events(
     except LeftError:
         return
     except Exception as error:
-        yield chat_http.event({"error": chat_http.error_fields(failure(error, served))}).encode()
+        yield stream.failed(failure(error, served)).encode()
 
 
 def failure(error: Exception, served: Served) -> RefusedError:

@@ -13,6 +13,7 @@ from virc.reasoning.session import Unit
 from virc.serving import chat_http
 from virc.serving.agent.answer import Answer, Finish
 from virc.serving.agent.request import Problem
+from virc.serving.chat_request import RefusedError
 from virc.solving.one import SampleStart, ToolResult
 
 _QUALITY = 90  # of JPEG
@@ -62,12 +63,12 @@ def choice(index: int, answer: Answer, thoughts: Sequence[str], calls: Sequence[
         "role": "assistant",
         **_ending(answer),
         "reasoning_content": PARAGRAPH.join(thoughts),
-        TOOL_CALLS: [_tool_call(index, call) for index, call in enumerate(calls)],
+        TOOL_CALLS: [tool_call(index, call) for index, call in enumerate(calls)],
     }
     return {"index": index, "message": message, "finish_reason": answer.finish}
 
 
-def _tool_call(index: int, call: Looked) -> dict[str, Any]:
+def tool_call(index: int, call: Looked) -> dict[str, Any]:
     """A tool call as sent; helpers of clients put the lists of a stream together by `index`."""
     return {"index": index, **msgspec.to_builtins(call)}
 
@@ -107,7 +108,7 @@ class Events:
                 return self._chunk({"reasoning_content": (PARAGRAPH if self._thoughts > 1 else "") + thing.think})
             case Looked():
                 self._calls += 1
-                return self._chunk({TOOL_CALLS: [_tool_call(self._calls - 1, thing)]})
+                return self._chunk({TOOL_CALLS: [tool_call(self._calls - 1, thing)]})
             case Answer():
                 pieces = self._chunk(_ending(thing)) + self._chunk({}, thing.finish)
                 self._answers.append(thing)
@@ -117,6 +118,10 @@ class Events:
         """What comes last: the usage where it was requested, and the end."""
         counted = chat_http.event({**self._framed, "choices": [], "usage": usage(self._answers)})
         return (counted if self._problem.counted else "") + "data: [DONE]\n\n"
+
+    def failed(self, refused: RefusedError) -> str:
+        """What went wrong on the way."""
+        return chat_http.event({"error": chat_http.error_fields(refused)})
 
     def _chunk(self, delta: Mapping[str, Any], ended: Finish | None = None) -> str:
         return chat_http.chunk(self._framed, len(self._answers), delta, ended)

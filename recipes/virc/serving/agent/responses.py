@@ -1,0 +1,248 @@
+"""The Responses API (OpenAI API reference, "Create a model response"): requests read as chats, answers and events."""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from virc.reasoning.session import Unit
+from virc.serving import chat_http
+from virc.serving.agent import wire
+from virc.serving.agent.answer import Answer
+from virc.serving.chat_request import MOST_BRACES, RefusedError
+from virc.solving.one import SampleStart
+
+_RENAMED = {"max_output_tokens": "max_tokens"}
+_WITHOUT_EFFECT = frozenset({"include", "truncation", "max_tool_calls", "stream_options"})
+_PARTS = {"input_text": "text", "output_text": "text", "text": "text"}
+
+
+class _Request(msgspec.Struct):
+    """What of a request differs from a chat's; the rest is in the same fields."""
+
+    input: str | list[dict[str, Any]]
+    instructions: str | None = None
+    text: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    previous_response_id: str | None = None
+
+
+def as_chat(body: bytes) -> bytes:
+    """A request as that for a chat completion, of which the reader checks what it holds.
+
+    Raises:
+        RefusedError: it is no such request, or refers to what this server does not keep.
+    """
+    if body.count(b"{") > MOST_BRACES:
+        raise RefusedError("the body holds too many objects", "input")
+    try:
+        given = msgspec.json.decode(body, type=dict[str, Any])
+        request = msgspec.convert(given, _Request)
+    except msgspec.ValidationError as error:
+        raise RefusedError(f"this is no request for a response: {error}".replace("`", ""), "input") from None
+    except (ValueError, RecursionError):
+        raise RefusedError("the body is no JSON") from None
+    if request.previous_response_id is not None:
+        raise RefusedError("this server keeps no responses: send the conversation", "previous_response_id")
+    own = {*_Request.__struct_fields__, *_WITHOUT_EFFECT}
+    chat = {_RENAMED.get(name, name): value for name, value in given.items() if name not in own}
+    if chat.pop("background", None):
+        raise RefusedError("background cannot be honoured by this server: leave it out", "background")
+    said = [{"type": "message", "role": "user", "content": request.input}]
+    items = said if isinstance(request.input, str) else request.input
+    first = [{"role": "system", "content": request.instructions}] if request.instructions else []
+    chat["messages"] = [*first, *(message for at, item in enumerate(items) for message in _messages(item, at))]
+    chat["n"] = 1
+    chat |= _format(request.text or {})
+    if request.reasoning:
+        chat["reasoning_effort"] = request.reasoning
+    if request.tools:
+        chat["tools"] = [_tool(tool) for tool in request.tools]
+    if request.tool_choice is not None:
+        chat["tool_choice"] = _choice(request.tool_choice)
+    return msgspec.json.encode(chat)
+
+
+def _messages(item: Mapping[str, Any], at: int) -> list[dict[str, Any]]:
+    match item.get("type", "message"):
+        case "message":
+            content = item.get("content")
+            parts = [_part(part) for part in content] if isinstance(content, list) else content
+            return [{"role": item.get("role"), "content": parts}]
+        case "function_call":
+            function = {"name": item.get("name"), "arguments": item.get("arguments")}
+            call = {"id": item.get("call_id"), "type": "function", "function": function}
+            return [{"role": "assistant", "content": None, "tool_calls": [call]}]
+        case "function_call_output":
+            output = item.get("output")
+            text = output if isinstance(output, str) else json.dumps(output)
+            return [{"role": "tool", "tool_call_id": item.get("call_id"), "content": text}]
+        case "reasoning":
+            return []
+        case "item_reference":
+            sentence = "this server keeps no items to refer to: send them whole (in the AI SDK: store: false)"
+            raise RefusedError(f"input[{at}]: {sentence}", f"input[{at}]")
+    raise RefusedError(f"input[{at}]: items of type {str(item.get('type'))[:40]!r} are not taken", f"input[{at}]")
+
+
+def _part(part: Any) -> Any:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind == "input_image":
+        detail = {"detail": part["detail"]} if part.get("detail") else {}
+        return {"type": "image_url", "image_url": {"url": part.get("image_url"), **detail}}
+    if kind == "refusal":
+        return {"type": "text", "text": part.get("refusal")}
+    return {"type": "text", "text": part.get("text")} if kind in _PARTS else part
+
+
+def _format(text: Mapping[str, Any]) -> dict[str, Any]:
+    wanted = text.get("format")
+    found: dict[str, Any] = {"verbosity": text["verbosity"]} if text.get("verbosity") else {}
+    if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
+        schema = {name: value for name, value in wanted.items() if name != "type"}
+        return found | {"response_format": {"type": "json_schema", "json_schema": schema}}
+    return found | ({"response_format": wanted} if wanted else {})
+
+
+def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    if tool.get("type") != "function":
+        raise RefusedError(f"tools of type {str(tool.get('type'))[:40]!r} cannot be honoured by this server", "tools")
+    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
+
+
+def _choice(choice: str | Mapping[str, Any]) -> Any:
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        return {"type": "function", "function": {"name": choice.get("name")}}
+    return choice
+
+
+class Response:
+    """One response, put together of what happens; `model` is what clients call the model."""
+
+    def __init__(self, framed: Mapping[str, Any]) -> None:
+        self._fields = {
+            "id": _id("resp"), "object": "response", "created_at": framed["created"], "model": framed["model"],
+            "error": None, "incomplete_details": None, "instructions": None, "metadata": {}, "temperature": None,
+            "top_p": None, "parallel_tool_calls": False, "tool_choice": "auto", "tools": [],
+        }  # fmt: skip
+        self._events = 0
+        self._calls: list[dict[str, Any]] = []
+        self._thoughts: list[str] = []
+        self._reasoning = _id("rs")
+        self._done: list[dict[str, Any]] = []
+        self._answer: Answer | None = None
+
+    def event(self, thing: SampleStart | Unit | wire.Looked | Answer) -> str:
+        """The events of what has happened."""
+        match thing:
+            case SampleStart():
+                return self._sent("response.created", response=self.whole("in_progress"))
+            case Unit():
+                return self._thought(thing.think)
+            case wire.Looked():
+                self._calls.append(wire.tool_call(len(self._calls), thing))
+                return ""
+            case Answer():
+                self._answer = thing
+                return self._thought_over() + self._message(thing)
+
+    def ended(self) -> str:
+        """The last event, with the whole response."""
+        response = self.whole()
+        return self._sent(f"response.{response['status']}", response=response)
+
+    def failed(self, refused: RefusedError) -> str:
+        """What went wrong on the way."""
+        return self._sent("error", code=refused.code, message=refused.message, param=refused.param)
+
+    def whole(self, status: str | None = None) -> dict[str, Any]:
+        """The response object; `status` as long as it has no answer."""
+        cut = self._answer is not None and self._answer.finish == "length"
+        usage = self._usage(self._answer) if self._answer else None
+        words = {"status": status or ("incomplete" if cut else "completed"), "output": self._done, "usage": usage}
+        return {**self._fields, **words} | ({"incomplete_details": {"reason": "max_output_tokens"}} if cut else {})
+
+    def _usage(self, answer: Answer) -> dict[str, Any]:
+        return {
+            "input_tokens": answer.prompt_tokens,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": answer.completion_tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+        }
+
+    def _thought(self, text: str) -> str:
+        begun = "" if self._thoughts else self._added(self._summary([]))
+        at = {"item_id": self._reasoning, "output_index": 0, "summary_index": len(self._thoughts)}
+        self._thoughts.append(text)
+        part = {"type": "summary_text", "text": text}
+        return "".join([
+            begun,
+            self._sent("response.reasoning_summary_part.added", **at, part={**part, "text": ""}),
+            self._sent("response.reasoning_summary_text.delta", **at, delta=text),
+            self._sent("response.reasoning_summary_text.done", **at, text=text),
+            self._sent("response.reasoning_summary_part.done", **at, part=part),
+        ])  # fmt: skip
+
+    def _thought_over(self) -> str:
+        return self._finished(self._summary(self._thoughts)) if self._thoughts else ""
+
+    def _summary(self, texts: Sequence[str]) -> dict[str, Any]:
+        parts = [{"type": "summary_text", "text": text} for text in texts]
+        return {"type": "reasoning", "id": self._reasoning, "summary": parts}
+
+    def _message(self, answer: Answer) -> str:
+        if answer.call:
+            return self._call(answer)
+        refused = answer.refusal is not None
+        text, kind = (answer.refusal, "refusal") if refused else (answer.content, "output_text")
+        part: dict[str, Any] = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        if refused:
+            part = {"type": "refusal", "refusal": text}
+        item = {"type": "message", "id": _id("msg"), "role": "assistant", "status": "in_progress", "content": []}
+        at = {"item_id": item["id"], "output_index": len(self._done), "content_index": 0}
+        more: dict[str, Any] = {} if refused else {"logprobs": []}
+        empty = {**part, "refusal" if refused else "text": ""}
+        done = {"refusal" if refused else "text": text}
+        return "".join([
+            self._added(item),
+            self._sent("response.content_part.added", **at, part=empty),
+            self._sent(f"response.{kind}.delta", **at, delta=text, **more),
+            self._sent(f"response.{kind}.done", **at, **done, **more),
+            self._sent("response.content_part.done", **at, part=part),
+            self._finished({**item, "status": "completed", "content": [part], wire.TOOL_CALLS: self._calls}),
+        ])  # fmt: skip
+
+    def _call(self, answer: Answer) -> str:
+        assert answer.call
+        item = {
+            "type": "function_call", "id": _id("fc"), "call_id": _id("call"), "name": answer.call.name,
+            "arguments": answer.call.arguments, "status": "completed",
+        }  # fmt: skip
+        at = {"item_id": item["id"], "output_index": len(self._done)}
+        arguments = {"name": answer.call.name, "arguments": answer.call.arguments}
+        return "".join([
+            self._added({**item, "arguments": "", "status": "in_progress"}),
+            self._sent("response.function_call_arguments.delta", **at, delta=answer.call.arguments),
+            self._sent("response.function_call_arguments.done", **at, **arguments),
+            self._finished({**item, wire.TOOL_CALLS: self._calls}),
+        ])  # fmt: skip
+
+    def _added(self, item: Mapping[str, Any]) -> str:
+        return self._sent("response.output_item.added", output_index=len(self._done), item=item)
+
+    def _finished(self, item: dict[str, Any]) -> str:
+        self._done.append(item)
+        return self._sent("response.output_item.done", output_index=len(self._done) - 1, item=item)
+
+    def _sent(self, kind: str, **fields: Any) -> str:
+        self._events += 1
+        return f"event: {kind}\n" + chat_http.event({"type": kind, "sequence_number": self._events - 1, **fields})
+
+
+def _id(kind: str) -> str:
+    return f"{kind}_{uuid.uuid4().hex}"
