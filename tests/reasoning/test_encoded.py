@@ -1,7 +1,10 @@
 """A user's own file, sent as it is: the same pixels to another decoder, and nothing beside them."""
 
 import io
+import itertools
 import struct
+import threading
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, PngImagePlugin
 
 from virc.reasoning.encoded import without_metadata
-from virc.reasoning.images import open_file, show, show_square
+from virc.reasoning.images import Shown, open_file, show, show_square
 from virc.reasoning.resize import QWEN2
 
 SECRET = b"48.8584 N 2.2945 E"
@@ -56,6 +59,29 @@ def behind(data: bytes, more: bytes) -> bytes:
     return data[:at] + more + data[at:]
 
 
+def interlaced(image: Image.Image) -> bytes:
+    """A PNG in RGB in seven passes (Adam7), which Pillow does not write."""
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    rows = [
+        [image.getpixel((column, row)) for column in range(x, image.width, across)]
+        for x, y, across, down in passes
+        for row in range(y, image.height, down)
+    ]
+    filtered = b"".join(b"\0" + bytes(itertools.chain(*row)) for row in rows if row)  # type: ignore[arg-type]
+    header = struct.pack(">IIBBBBB", *image.size, 8, 2, 0, 0, 1)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(filtered)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def repacked(image: Image.Image, change: Callable[[bytes], list[bytes]]) -> bytes:
+    """The image as PNG, with other data chunks in place of its own."""
+    data = file(image, "PNG")
+    start = data.index(b"IDAT") - 4
+    length = int.from_bytes(data[start : start + 4])
+    own = data[start + 8 : start + 8 + length]
+    return data[:start] + b"".join(chunk(b"IDAT", body) for body in change(own)) + data[start + 12 + length :]
+
+
 ALL = {"exif": exif(), "comment": SECRET, "icc_profile": SECRET, "xmp": SECRET}
 GREY, PALETTE = IMAGE.convert("L"), IMAGE.quantize(16)
 KEPT: dict[str, bytes] = {
@@ -73,6 +99,8 @@ KEPT: dict[str, bytes] = {
     "a PNG with a palette": file(PALETTE, "PNG", pnginfo=texts()),
     "a PNG with gamma": behind(file(kind="PNG"), chunk(b"gAMA", struct.pack(">I", 100_000)) + chunk(b"prIv", SECRET)),
     "a PNG with more behind it": file(kind="PNG") + SECRET,
+    "a PNG with interlaced pixels": interlaced(IMAGE) + SECRET,
+    "a PNG in many pieces": repacked(IMAGE, lambda own: [own[at : at + 7] for at in range(0, len(own), 7)]) + SECRET,
 }
 
 
@@ -90,7 +118,7 @@ def test_a_file_is_sent_as_it_is_without_metadata(name: str) -> None:
         assert decoded.convert("RGB").tobytes() == before.convert("RGB").tobytes() == shown.pixels.tobytes()
         assert not decoded.getexif()
         assert not decoded.info.keys() - {"jfif", "jfif_version", "jfif_unit", "jfif_density"} - {
-            "adobe", "adobe_transform", "progressive", "progression",
+            "adobe", "adobe_transform", "progressive", "progression", "interlace",
         }  # fmt: skip
     assert without_metadata(sent, SIZE) == shown.file
 
@@ -106,6 +134,9 @@ ANEW: dict[str, bytes] = {
     "a PNG of 16 bits": file(GREY.convert("I;16"), "PNG"),
     "a PNG that is hardly compressed": file(kind="PNG", compress_level=0),
     "GIF": file(PALETTE, "GIF"),
+    "a PNG with a chunk behind its pixels": repacked(IMAGE, lambda own: [own, SECRET]),
+    "a PNG with bytes behind its pixels": repacked(IMAGE, lambda own: [own + SECRET]),
+    "a PNG with a row too many": repacked(IMAGE, lambda own: [zlib.compress(zlib.decompress(own) + bytes(253))]),
 }
 
 
@@ -118,6 +149,44 @@ def test_what_is_not_plain_is_encoded_anew(name: str) -> None:
     with Image.open(io.BytesIO(data)) as decoded:
         assert decoded.convert("RGB").tobytes() == shown.pixels.tobytes()
         assert (decoded.format == "JPEG") == ("JPEG" in name)
+
+
+@pytest.mark.parametrize("size", [(1, 400), (2, 401), (403, 3), (5, 199), (91, 60)])
+def test_pixels_are_counted_as_they_are_compressed(size: tuple[int, int]) -> None:
+    image = IMAGE.resize((5, 5)).resize(size, Image.Resampling.NEAREST)  # so plain that its PNG is small
+    kinds = [image, image.convert("L"), image.quantize(2), image.quantize(4), image.quantize(16), image.quantize(256)]
+    for data in (*(file(each, "PNG") for each in kinds), interlaced(image)):
+        assert without_metadata(data, size)
+
+
+def test_data_of_more_than_the_pixels_is_not_inflated() -> None:
+    image = IMAGE.resize((400, 400))
+    bomb = repacked(image, lambda own: [zlib.compress(bytes(2**28), 9)])
+    tracemalloc.start()
+    try:
+        assert without_metadata(bomb, image.size) is None
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_is_the_same_while_another_thread_makes_its_url() -> None:
+    class Raced(Shown):
+        """The other thread is at work between two reads of this one."""
+
+        def __getattribute__(self, name: str) -> object:
+            value = super().__getattribute__(name)
+            if name == "_url" and not threads:
+                threads.append(threading.Thread(target=lambda: self.url))
+                threads[0].start()
+                threads[0].join()
+            return value
+
+    threads: list[threading.Thread] = []
+    own = without_metadata(KEPT["JPEG"], SIZE)
+    shown = Raced(IMAGE, file=own)
+    assert shown.file == own
+    assert (len(threads), shown.encodings) == (1, 0)
 
 
 @pytest.mark.parametrize("make", [show_square, lambda image: show(image, QWEN2)])

@@ -8,11 +8,12 @@ and encoded anew.
 """
 
 import io
+import math
 import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from PIL import Image
@@ -25,6 +26,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _LEVEL = 1  # of zlib: a photograph takes half the time of level 6 and a seventh more bytes
 _QUALITY = 93  # of JPEG: the published script of ViRC saves crops at 95 and a resized picture at 75
 _PNG_KINDS = {(8, 0), (8, 2), (1, 3), (2, 3), (4, 3), (8, 3)}  # bits, and grey, RGB or palette: none transparent
+_ADAM7 = (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)  # x, y, steps
+_PIECE = 2**18  # bytes that are inflated at once
 _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"  # no density, no thumbnail
 _FRAMES, _SCAN, _END = (0xC0, 0xC1, 0xC2), 0xDA, 0xD9  # baseline, extended, progressive
 _TABLES = (0xC4, 0xDB, 0xDD)  # Huffman, quantization, restart interval
@@ -59,19 +62,22 @@ def without_metadata(data: bytes, size: Size) -> Encoded | None:
 
     What is kept is no larger than the pixels in memory. The caller has decoded the file, and found it upright, with
     one frame and nothing transparent.
+
+    Of a PNG, the pixels are all that is left. In a scan of a JPEG, bytes behind the last block that look like further
+    pixels stay: only a decoder of Huffman or arithmetic codes could tell where the last block ends.
     """
     media: Media = "png" if data.startswith(_PNG) else "jpeg"
     try:
         kept = b"".join(_png(data, size) if media == "png" else _jpeg(data, size))
-    except (ValueError, IndexError, struct.error):
+    except (ValueError, IndexError, struct.error, zlib.error):
         return None
     return Encoded(media, kept) if len(kept) <= 3 * size[0] * size[1] else None
 
 
 def _png(data: bytes, size: Size) -> Iterator[bytes]:
-    """The chunks that hold pixels; ValueError: others that matter, or not in their order."""
+    """The chunks that hold pixels; ValueError, zlib.error: others that matter, or not in their order, or more in them."""
     yield _PNG
-    at, order = len(_PNG), ""
+    at, order, stream, left = len(_PNG), "", zlib.decompressobj(), 0
     while not order.endswith("E"):
         length, name = struct.unpack_from(">I4s", data, at)
         body, end = data[at + 8 : at + 8 + length], at + 12 + length
@@ -79,16 +85,37 @@ def _png(data: bytes, size: Size) -> Iterator[bytes]:
             raise ValueError("damaged")
         if name == b"IHDR":
             width, height, bits, kind, *methods = struct.unpack(">IIBBBBB", body)
-            if (width, height) != size or (bits, kind) not in _PNG_KINDS or methods[0] or methods[1]:
+            if (width, height) != size or (bits, kind) not in _PNG_KINDS or methods not in ([0, 0, 0], [0, 0, 1]):
                 raise ValueError("of another kind")
+            left = _filtered_bytes(size, bits * (3 if kind == 2 else 1), is_interlaced=methods[2] == 1)
+        if name == b"IDAT":
+            left -= _inflated(stream, body, left)
         if name in (b"IHDR", b"PLTE", b"IDAT", b"IEND"):
             order += {b"IHDR": "H", b"PLTE": "P", b"IDAT": "D", b"IEND": "E"}[name]
             yield data[at:end]
         elif not name[0] & 0x20 or name in (b"tRNS", b"acTL", b"fcTL", b"fdAT"):
             raise ValueError("transparent, animated or unknown")
         at = end
-    if not re.fullmatch("HP?D+E", order):
-        raise ValueError("out of order")
+    if not re.fullmatch("HP?D+E", order) or not stream.eof or left:
+        raise ValueError("out of order, or without all pixels")
+
+
+def _filtered_bytes(size: Size, bits: int, *, is_interlaced: bool) -> int:
+    """Bytes of a PNG's pixels, of so many bits each, as they are compressed: each row begins with its filter's type."""
+    passes = _ADAM7 if is_interlaced else ((0, 0, 1, 1),)
+    parts = ((math.ceil((size[0] - x) / right), math.ceil((size[1] - y) / down)) for x, y, right, down in passes)
+    return sum(rows * (1 + math.ceil(columns * bits / 8)) for columns, rows in parts if columns > 0)
+
+
+def _inflated(stream: Any, data: bytes, most: int) -> int:
+    """How many bytes a chunk holds, inflated; ValueError: over `most`, or something behind the end of the stream."""
+    found = 0
+    while data:
+        found += len(stream.decompress(data, _PIECE))
+        data = stream.unconsumed_tail
+        if found > most or stream.unused_data:
+            raise ValueError("more than pixels")
+    return found
 
 
 def _jpeg(data: bytes, size: Size) -> Iterator[bytes]:

@@ -121,9 +121,9 @@ class Shown:
         """The image as the file that is sent: its own, or one that is encoded at first use (`encodings` counts)."""
         if self._twin:
             return self._twin.file
+        file = self._file  # read before the URL, for which another thread may drop it
         if self._url:
             return _of_url(self._url)
-        file = self._file  # another thread may drop it once it has made the URL
         if file is None:
             self._file = file = as_png(self.pixels)
             self.encodings += 1
