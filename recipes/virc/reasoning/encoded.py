@@ -75,7 +75,7 @@ def without_metadata(data: bytes, size: Size) -> Encoded | None:
 
 
 def _png(data: bytes, size: Size) -> Iterator[bytes]:
-    """The chunks that hold pixels; ValueError, zlib.error: others that matter, or not in their order, or more in them."""
+    """The chunks that hold pixels; ValueError, zlib.error: others that matter, a wrong order, or more in them."""
     yield _PNG
     at, order, stream, left = len(_PNG), "", zlib.decompressobj(), 0
     while not order.endswith("E"):
