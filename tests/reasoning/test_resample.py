@@ -1,6 +1,7 @@
 """Images that a tool scales: resampled once, by area where they shrink."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image, ImageChops, ImageStat
 from virc.reasoning.calls import Call
 from virc.reasoning.images import open_image, show
 from virc.reasoning.resample import Rescaled, resampled
-from virc.reasoning.resize import QWEN2, smart_resize
+from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.tools import registry as tools
 
 Weights = np.ndarray[tuple[int, int], np.dtype[np.float64]]
@@ -60,9 +61,21 @@ def test_an_enlarged_image_is_resampled_once() -> None:
     assert shown.pixels.tobytes() == image.resize((224, 112), Image.Resampling.LANCZOS).tobytes()
 
 
-def test_the_largest_enlargement_is_never_held_in_memory() -> None:
-    image = Image.new("1", (16212, 784))
-    wanted = tools.get("scale_image").apply(Call("scale_image", 0, factor=4.0), image)
-    assert isinstance(wanted, Rescaled)
-    assert wanted.pixels is image
-    assert wanted.size == (64848, 3136)
+@pytest.mark.parametrize(("size", "factor"), [((16212, 784), 4.0), ((50000, 256), 0.25)])
+def test_no_image_much_larger_than_the_two_is_made(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], factor: float
+) -> None:
+    """Not the size that a tool wants, nor all samples of an average; Pillow makes each image by this function."""
+    made: list[int] = []
+    new = Image.Image._new
+
+    def counted(self: Image.Image, core: Any) -> Image.Image:
+        made.append(core.size[0] * core.size[1])
+        return new(self, core)
+
+    grid = Grid(max_pixels=2**21)
+    image = Image.new("RGB", size)
+    monkeypatch.setattr(Image.Image, "_new", counted)
+    shown = show(tools.get("scale_image").apply(Call("scale_image", 0, factor=factor), image), grid, 0)
+    assert len(made) > 0
+    assert max(made) <= max(size[0] * size[1], shown.width * shown.height)

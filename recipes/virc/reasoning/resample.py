@@ -5,8 +5,8 @@ import math
 import msgspec
 from PIL import Image
 
-_FINEST = 16  # parts of a pixel's side that an average tells apart
-_STRIP = 64  # rows
+_SAMPLES = 32  # of which a pixel made is the mean where no smaller number is exact
+_STRIP = 2**20  # samples that are held at once
 
 
 class Rescaled(msgspec.Struct, frozen=True):
@@ -38,12 +38,15 @@ def _averaged(image: Image.Image, width: int) -> Image.Image:
     """The image at another width, every pixel the average of what it covers.
 
     Pillow's box filter takes a pixel on a border whole or not at all, so that lines of one pixel become uneven. Each
-    pixel is therefore cut into equal parts first: so many that none lies on a border, or 16.
+    pixel made is therefore the mean of samples at equal distances: of as many as make it exact, if those are at most 32
+    (or at most one for each pixel covered), else of 32.
     """
-    parts = min(width // math.gcd(image.width, width), _FINEST)
+    most = max(_SAMPLES, math.ceil(image.width / width))
+    samples = min(image.width // math.gcd(image.width, width), most)
     made = Image.new(image.mode, (width, image.height))
-    for top in range(0, image.height, _STRIP):  # all parts of a large image at once would fill a GiB
-        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
-        fine = strip.resize((strip.width * parts, strip.height), Image.Resampling.NEAREST)
-        made.paste(fine.resize((width, strip.height), Image.Resampling.BOX), (0, top))
+    rows = max(1, _STRIP // (width * samples))
+    for top in range(0, image.height, rows):  # all samples of a large image at once would fill a GiB
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        fine = strip.resize((width * samples, strip.height), Image.Resampling.NEAREST)
+        made.paste(fine.reduce((samples, 1)), (0, top))
     return made
