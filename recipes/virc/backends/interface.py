@@ -10,6 +10,8 @@ from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Reply
 
 OnText = Callable[[str], None]
+CHARACTERS_PER_TOKEN = 64
+"""Most that a token is taken to stand for: a few dozen, of runs of spaces."""
 
 
 class Sampling(msgspec.Struct, frozen=True):

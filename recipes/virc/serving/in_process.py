@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from PIL import Image
 from starlette.requests import ClientDisconnect
 
-from virc.backends.interface import TooLongError
+from virc.backends.interface import CHARACTERS_PER_TOKEN, TooLongError
 from virc.backends.llamacpp import LlamaCppBackend
 from virc.backends.local import LocalBackend
 from virc.core.errors import DataError, VircError
@@ -27,8 +27,6 @@ from virc.reasoning.session import Ask, Reply
 from virc.serving import chat_http
 from virc.serving.chat_request import ChatRequest, RefusedError, read
 from virc.solving.image_source import data_url_bytes
-
-_CHARACTERS_PER_TOKEN = 64  # at most a few dozen, of runs of spaces
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -76,7 +74,7 @@ async def _chat(request: Request) -> Response:
     """Answer a chat completion request; errors of the request come before an answer begins."""
     served: Served = request.app.state.served
     try:
-        chat = read(await chat_http.body_of(request), served.images, served.backend.context * _CHARACTERS_PER_TOKEN)
+        chat = read(await chat_http.body_of(request), served.images, served.backend.context * CHARACTERS_PER_TOKEN)
         chat_http.check_model(chat.model, served.name)
         drawn = _drawn(request, chat)
         first = await anext(drawn)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from virc.backends.interface import CHARACTERS_PER_TOKEN
 from virc.backends.openai import ollama
 from virc.backends.openai.body import Served, WireError, bounded, decoded, error_fields, error_text, read_models
 from virc.backends.openai.client import client, printed
@@ -32,8 +33,8 @@ _LOOK_SECONDS = 5.0
 _LONGEST_PAUSE = 8.0  # seconds
 _MOST_LISTING = 8 * 2**20
 _MOST_ERROR = 64 * 2**10
-# An event of one token is some 250 bytes; a token has at most a few dozen characters (runs of spaces).
-_BYTES_PER_TOKEN, _CHARACTERS_PER_TOKEN = 4096, 64
+# An event of one token is some 250 bytes.
+_BYTES_PER_TOKEN = 4096
 _GATEWAY = frozenset({502, 503, 504})
 _BUSY = frozenset({408, 409, 425, 429})
 _OF_ALL = frozenset({401, 403, 404, 429})  # what is wrong is not in the request
@@ -168,7 +169,7 @@ class Link:
         """
 
         def read(kind: str, pieces: Iterator[bytes], say: Callable[[str], None]) -> Reply:
-            most = max_tokens * _CHARACTERS_PER_TOKEN
+            most = max_tokens * CHARACTERS_PER_TOKEN
             return ollama.read(pieces, most, say) if address else read_reply(pieces, "json" not in kind, most, say)
 
         exchange = Exchange(address or self._below("/chat/completions"), Pieces(request), self._max_retries)
