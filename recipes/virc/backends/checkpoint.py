@@ -39,7 +39,7 @@ def check(folder: Path) -> None:
         raise ConfigError(f"no model folder {folder}")
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{folder} is no model: it has no config.json")
-    refused = elsewhere(str(folder), model_type(folder))
+    refused = not_in_process_error(str(folder), model_type(folder))
     if refused:
         raise refused
     for name in ("tokenizer.json", *weight_files(folder)):
@@ -47,7 +47,7 @@ def check(folder: Path) -> None:
             raise ConfigError(f"{folder} is incomplete: {name} is missing")
 
 
-def elsewhere(name: str, kind: object, folder: str | None = None) -> ConfigError | None:
+def not_in_process_error(name: str, kind: object, folder: str | None = None) -> ConfigError | None:
     """What to say of a model of another type than those that run in this process; None where it runs.
 
     Args:

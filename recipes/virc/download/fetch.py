@@ -187,13 +187,15 @@ def with_config(item: Item) -> Item:
     return item
 
 
-def elsewhere(item: Item) -> ConfigError | None:
+def not_in_process_error(item: Item) -> ConfigError | None:
     """What to say of a model whose config.json names a type that does not run in this process."""
     try:
         kind = msgspec.json.decode(item.config or b"{}", type=dict[str, object]).get("model_type")
     except (ValueError, RecursionError):
         return None
-    return checkpoint.elsewhere(item.want.repo.id, kind, relative(item.folder)) if kind and item.want.repo else None
+    if not kind or not item.want.repo:
+        return None
+    return checkpoint.not_in_process_error(item.want.repo.id, kind, relative(item.folder))
 
 
 def _is_known(item: Item, repo: Repo) -> bool:

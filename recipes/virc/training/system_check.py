@@ -59,7 +59,7 @@ def check(path: Path) -> list[Finding]:
     return sorted(dict.fromkeys(findings), key=lambda each: each.line)
 
 
-def elsewhere(path: Path, workspace: Path) -> list[ConfigError]:
+def not_in_process_errors(path: Path, workspace: Path) -> list[ConfigError]:
     """What to say of the bases and released models of a system without faults that do not run in this process.
 
     Their type is that of their config.json, where they are in the workspace, or else follows from their names.
@@ -70,7 +70,8 @@ def elsewhere(path: Path, workspace: Path) -> list[ConfigError]:
     system = systems.get(str(path))
     roles = [(base, f"the base {base}") for base in data_files.bases(system)]
     roles += [(model.hub, f"the released model {model.hub}") for model in system.models.values() if model.hub]
-    refused = (checkpoint.elsewhere(role, _model_type(name, workspace), name) for name, role in dict(roles).items())
+    types = ((name, role, _model_type(name, workspace)) for name, role in dict(roles).items())
+    refused = (checkpoint.not_in_process_error(role, kind, name) for name, role, kind in types)
     return [each for each in refused if each]
 
 

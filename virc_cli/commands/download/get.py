@@ -86,7 +86,7 @@ def command(
     )
     items = [download.with_config(download.look(want, Path.cwd())) for want in wanted(config)]
     output.know(**download.fields(items))
-    for refused in filter(None, map(download.elsewhere, items)):
+    for refused in filter(None, map(download.not_in_process_error, items)):
         output.warn(refused.message, refused.hint)
     if dry_run:
         if as_json:

@@ -29,7 +29,7 @@ def command(
     from virc.core.errors import ConfigError
     from virc.core.files import expanded
     from virc.systems import registry as systems
-    from virc.training.system_check import MOST, check, elsewhere
+    from virc.training.system_check import MOST, check, not_in_process_errors
 
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
     findings = check(file)
@@ -39,7 +39,7 @@ def command(
     if findings:
         count = f"{'at least ' * (len(findings) == MOST)}{len(findings)}"
         raise ConfigError(f"{file} has {count} fault{'s' * (len(findings) > 1)}")
-    for refused in elsewhere(file, Path.cwd()):
+    for refused in not_in_process_errors(file, Path.cwd()):
         output.warn(refused.message, refused.hint)
     if as_json:
         output.emit({"schema": "virc.systems.check/1", "file": str(file), "faults": [], "error": None})
