@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 5.0
 _MOST_IDLE = 100  # connections
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSLKEYLOGFILE")  # where a file is missing; a missing SSL_CERT_DIR is no error
 
 
 def printed(endpoint: str) -> str:
