@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from virc.reasoning.session import Message
 from virc.serving.agent.request import Problem, read
+from virc.serving.agent.responses import as_chat
 from virc.serving.chat_request import RefusedError
 
 URL = "data:image/png;base64,AAAA"
@@ -162,7 +163,9 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
     max_leaves=9,
 )
-NAMES = st.sampled_from(["messages", "model", "n", "temperature", "stream_options", "top_p", "seed", "max_tokens"])
+NAMES = st.sampled_from(
+    "messages model n temperature stream_options top_p seed max_tokens stop response_format tools tool_choice".split()
+)
 
 
 @pytest.mark.integration
@@ -175,3 +178,19 @@ def test_any_body_is_taken_or_refused(fields: dict[str, Any], messages: list[Any
             _, pictures = taken(body)
             assert len(pictures) <= 2
             assert all(each[:5].lower() in ("data:", "https") for each in pictures)
+
+
+KINDS = st.sampled_from(["message", "function_call", "function_call_output", "reasoning"]) | ANYTHING
+KEYS = st.sampled_from(
+    ["role", "content", "type", "text", "image_url", "detail", "output", "name", "call_id", "refusal"]
+)
+ITEMS = st.lists(st.dictionaries(KEYS, KINDS | st.lists(st.dictionaries(KEYS, ANYTHING), max_size=2)), max_size=3)
+RESPONSES = st.sampled_from("input instructions text reasoning tools tool_choice background include n".split())
+
+
+@pytest.mark.integration
+@given(st.dictionaries(RESPONSES, ANYTHING), ITEMS)
+def test_any_request_for_a_response_is_taken_or_refused(fields: dict[str, Any], items: list[Any]) -> None:
+    for body in ({"model": "m", "input": items, **fields}, {"model": "m", "input": items}):
+        with suppress(RefusedError):
+            taken(as_chat(json.dumps(body).encode()))

@@ -16,7 +16,6 @@ from virc.solving.one import SampleStart
 
 _RENAMED = {"max_output_tokens": "max_tokens"}
 _WITHOUT_EFFECT = frozenset({"include", "truncation", "max_tool_calls", "stream_options"})
-_PARTS = {"input_text": "text", "output_text": "text", "text": "text"}
 
 
 class _Request(msgspec.Struct):
@@ -96,7 +95,7 @@ def _part(part: Any) -> Any:
         return {"type": "image_url", "image_url": {"url": part.get("image_url"), **detail}}
     if kind == "refusal":
         return {"type": "text", "text": part.get("refusal")}
-    return {"type": "text", "text": part.get("text")} if kind in _PARTS else part
+    return {"type": "text", "text": part.get("text")} if kind in ("input_text", "output_text") else part
 
 
 def _format(text: Mapping[str, Any]) -> dict[str, Any]:
