@@ -15,7 +15,7 @@ import msgspec
 from PIL.Image import Resampling
 
 from virc.backends.gguf.model import GGUF
-from virc.backends.interface import OnText, Sampling, TooLongError
+from virc.backends.interface import CHARACTERS_PER_TOKEN, OnText, Sampling, TooLongError
 from virc.backends.openai.body import WireError
 from virc.backends.openai.images import Part
 from virc.backends.openai.request import completion
@@ -36,7 +36,6 @@ _LONGEST = 32_768
 """Tokens of a conversation that memory is taken for, where the model was trained for more."""
 _SMALL = 100 * 2**20  # bytes: a second thread costs such a model more than it gains
 _FOR_EVER = 1e8  # seconds
-_CHARACTERS_PER_TOKEN = 64
 _TOO_LONG = "exceed_context_size_error"
 _CONTROL = re.compile(r"<(?=\|\w+\|>|/?IMG_CONTEXT>|/?img>|(start|end)_of_(turn|image)>)")
 """What control tokens of the families begin with."""
@@ -84,7 +83,7 @@ class LlamaCppBackend:
         if self._server is None:
             raise EngineError(f"the model {self.model} is closed")
         stopped = _Stop(ask.stop, on_text)
-        gathered = Gathered(sampling.max_tokens * _CHARACTERS_PER_TOKEN, stopped.heard)
+        gathered = Gathered(sampling.max_tokens * CHARACTERS_PER_TOKEN, stopped.heard)
 
         def hear(chunk: Any) -> None:
             self._add(gathered, chunk)

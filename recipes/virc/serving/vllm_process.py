@@ -20,6 +20,7 @@ from virc.engines.vllm import log as vllm_log
 
 _POLL = 1.0  # seconds
 _FIRST_ANSWER = 300.0  # seconds: kernels are compiled for it
+_OWN = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to a server of this machine
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def _await_health(process: Process, root: str, log: Path, report: Reporter) -> N
 
 def _is_healthy(root: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{root}/health", timeout=2) as answer:
+        with _OWN.open(f"{root}/health", timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -74,7 +75,7 @@ def _request_answer(url: str, name: str, key: str | None) -> None:
     body = {"model": name, "messages": [{"role": "user", "content": content}], "max_tokens": 1}
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=_FIRST_ANSWER) as answer:
+    with _OWN.open(request, timeout=_FIRST_ANSWER) as answer:
         json.loads(answer.read())["choices"][0]["message"]
 
 
