@@ -114,9 +114,9 @@ def test_the_installed_wheel_runs_outside_the_checkout(installed: Path, bare: En
     assert where.stdout.startswith(str(installed.parent))
 
 
-@pytest.mark.parametrize("model", [(), ("--model", "mine")], ids=["tiny", "mine"])
+@pytest.mark.parametrize(("model", "extra"), [((), "llamacpp"), (("--model", "mine"), "local")], ids=["tiny", "mine"])
 def test_solve_on_the_base_install_names_the_missing_extra(
-    model: tuple[str, ...], installed: Path, bare: Env, tmp_path: Path
+    model: tuple[str, ...], extra: str, installed: Path, bare: Env, tmp_path: Path
 ) -> None:
     from PIL import Image
 
@@ -126,7 +126,7 @@ def test_solve_on_the_base_install_names_the_missing_extra(
     words = ["solve", "picture.png", "How large is angle A?", *model]
     done = run([installed / "virc", *words], tmp_path, bare)
     assert (done.returncode, done.stdout) == (4, "")
-    assert "pip install 'virc[local]'" in done.stderr
+    assert f"pip install 'virc[{extra}]'" in done.stderr
     assert "--endpoint" in done.stderr
 
 
