@@ -148,6 +148,7 @@ def killed_and_resumed(kills: int, seed: int, image: Path, tmp_path: Path, env: 
         for _ in range(kills):
             process = start(*words, env=env)
             kill_after(process, server, chance.randint(1, 5), chance.random() * 0.03)
+            time.sleep(0.1)  # the server may still have to count what the killed process asked
             whole = out.read_bytes().rpartition(b"\n")[0] if out.exists() else b""
             done = [json.loads(line)["id"] for line in whole.splitlines()]
             assert len(set(done)) == len(done)
