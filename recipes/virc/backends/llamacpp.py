@@ -6,7 +6,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from virc.backends.openai.body import WireError
 from virc.backends.openai.images import Part
 from virc.backends.openai.request import completion
 from virc.backends.openai.wire import Chunk, Gathered
+from virc.backends.sampling import Stopping
 from virc.core import interpreter
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.extras import install
@@ -82,28 +84,26 @@ class LlamaCppBackend:
         """
         if self._server is None:
             raise EngineError(f"the model {self.model} is closed")
-        stopped = _Stop(ask.stop, on_text)
-        gathered = Gathered(sampling.max_tokens * CHARACTERS_PER_TOKEN, stopped.heard)
+        passed = Stopping(ask.stop, on_text)
+        gathered = Gathered(sampling.max_tokens * CHARACTERS_PER_TOKEN, passed.add)
 
         def hear(chunk: Any) -> None:
             self._add(gathered, chunk)
-            if stopped.ended:
+            if passed.stopped:
+                gathered.ended("stop")
                 raise _StoppedError
 
         # In a thread of its own: nothing interrupts one that waits for llama.cpp, neither Ctrl-C nor an alarm.
         end = time.monotonic() + (_FOR_EVER if seconds is None else seconds)
         try:
-            within(end, _drawing(self._server, self._request(ask, sampling)), hear)
-        except _StoppedError:
-            gathered.ended("stop")
+            with suppress(_StoppedError):
+                within(end, _drawing(self._server, self._request(ask, sampling)), hear)
+            return gathered.reply()
         except LateError:
             raise EngineError(f"{self.model} gave no whole answer in {seconds:g} s", "a longer --timeout") from None
         except WireError as error:
-            raise self._failed(error) from None
-        try:
-            return gathered.reply()
-        except WireError as error:
-            raise self._failed(error) from None
+            sentence = f"llama.cpp {error} while it drew a reply of {self.model}: {plain(error.quoted)}"
+            raise EngineError(sentence) from None
 
     def draw_together(self) -> bool:
         """Whether replies that several threads ask for are drawn together: those of a small model are, as it stands."""
@@ -154,9 +154,6 @@ class LlamaCppBackend:
             )
         gathered.add(msgspec.convert(chunk, Chunk))
 
-    def _failed(self, error: WireError) -> EngineError:
-        return EngineError(f"llama.cpp {error} while it drew a reply of {self.model}: {plain(error.quoted)}")
-
 
 class _StoppedError(Exception):
     """A text came that ends a reply."""
@@ -191,22 +188,6 @@ def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], 
 def _end() -> None:
     _ending.set()
     interpreter.join_or_leave(tuple(_drawing_now), _LAST_SECONDS)
-
-
-class _Stop:
-    """Passes a reply on until a text comes that ends it."""
-
-    def __init__(self, stop: Sequence[str], on_text: OnText | None) -> None:
-        self._stop, self._on_text, self._tail, self.ended = stop, on_text, "", False
-
-    def heard(self, text: str) -> None:
-        """Take a piece."""
-        if self._stop:
-            self._tail += text
-            self.ended = self.ended or any(each in self._tail for each in self._stop)
-            self._tail = self._tail[-max(map(len, self._stop)) :]
-        if self._on_text:
-            self._on_text(text)
 
 
 def load(

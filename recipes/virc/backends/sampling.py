@@ -51,6 +51,27 @@ def penalised(logits: "torch.Tensor", ids: Sequence[int], penalty: float) -> "to
     return logits.index_copy(0, seen, torch.where(found < 0, found * penalty, found / penalty))
 
 
+class Stopping:
+    """Passes pieces of a reply on, and notices a text that ends it: `stopped`.
+
+    Args:
+        stop: texts that end a reply, however they come in pieces.
+        on_text: gets every piece that is not empty.
+    """
+
+    def __init__(self, stop: Sequence[str] = (), on_text: OnText | None = None) -> None:
+        self._stop, self._on_text, self._tail, self.stopped = stop, on_text, "", False
+
+    def add(self, piece: str) -> None:
+        """Take a piece."""
+        if self._stop:
+            self._tail += piece
+            self.stopped = self.stopped or any(stop in self._tail for stop in self._stop)
+            self._tail = self._tail[-max(map(len, self._stop)) :]
+        if piece and self._on_text:
+            self._on_text(piece)
+
+
 class Text:
     """Ids to text as they come; bytes of a character that is not whole yet are held back.
 
@@ -61,10 +82,14 @@ class Text:
     """
 
     def __init__(self, tokenizer: Any, on_text: OnText | None = None, stop: Sequence[str] = ()) -> None:
-        self._tokenizer, self._on_text = tokenizer, on_text
-        self._stop, self._tail, self.stopped = stop, "", False
+        self._tokenizer, self._passed = tokenizer, Stopping(stop, on_text)
         self._pending: list[int] = []
         self._pieces: list[str] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a text has come that ends the reply."""
+        return self._passed.stopped
 
     def add(self, token: int) -> None:
         """Take one id."""
@@ -81,9 +106,4 @@ class Text:
     def _pass_on(self, piece: str) -> None:
         self._pending.clear()
         self._pieces.append(piece)
-        if self._stop:
-            self._tail += piece
-            self.stopped = self.stopped or any(stop in self._tail for stop in self._stop)
-            self._tail = self._tail[-max(map(len, self._stop)) :]
-        if piece and self._on_text:
-            self._on_text(piece)
+        self._passed.add(piece)

@@ -34,7 +34,10 @@ _QWEN2 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 """How the tokenizers of these families split text before they merge bytes (tokenizer.json of Qwen/Qwen2.5-VL-7B)."""
+_ODD = (AttributeError, KeyError, TypeError, ValueError, IndexError, struct.error)
+"""What a config or tokenizer of another shape than expected raises."""
 _WINDOW = 112
+"""Side of llama.cpp's windows of attention, in pixels."""
 _SMALL = 100_000_000
 _MOST_BYTES = 256 * 2**20
 
@@ -115,14 +118,7 @@ def convert(folder: Path, to: Path, name: str) -> Path:
     checkpoint.check(folder)
     try:
         return _convert(folder, to, name)
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        struct.error,
-    ) as error:  # config, tokenizer or weights are odd
+    except _ODD as error:
         reason = f"{type(error).__name__}: {clause(error)}"
         raise ConfigError(f"{folder} cannot be written as GGUF: {reason}") from error
 
@@ -134,8 +130,9 @@ def _convert(folder: Path, to: Path, name: str) -> Path:
     small = sum(math.prod(each.shape) for each in tensors.values()) < _SMALL
     text, vision = ("F32", "F32") if small else ("Q8_0", "F16")
     file = to / f"{name}-{text}{SUFFIX}"
-    _write_text(Source(folder, kind, name, config, tensors), file, text)
-    _write_vision(Source(folder, kind, name, config, tensors), to / f"mmproj-{name}-{vision}{SUFFIX}", vision)
+    source = Source(folder, kind, name, config, tensors)
+    _write_text(source, file, text)
+    _write_vision(source, to / f"mmproj-{name}-{vision}{SUFFIX}", vision)
     return file
 
 
@@ -153,7 +150,8 @@ def _write_text(source: Source, to: Path, dtype: str) -> None:
     import gguf
 
     logging.getLogger("gguf").setLevel(logging.ERROR)  # it tells of each special token that a small model lacks
-    writer = gguf.GGUFWriter(to, _ARCHITECTURES[source.kind])
+    architecture = _ARCHITECTURES[source.kind]
+    writer = gguf.GGUFWriter(to, architecture)
     text = source.text
     rope = text.get("rope_parameters") or text.get("rope_scaling") or {}
     writer.add_name(source.name)
@@ -173,17 +171,11 @@ def _write_text(source: Source, to: Path, dtype: str) -> None:
         writer.add_num_deepstack_layers(len(source.vision["deepstack_visual_indexes"]))
     _add_vocabulary(writer, source.folder, text)
     _add_own(writer, source.folder)
-    names = gguf.get_tensor_name_map(_model_arch(source.kind), text["num_hidden_layers"])
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], text["num_hidden_layers"])
     chosen = {name: each for name, each in source.tensors.items() if not name.startswith("visual.")}
     if text.get("tie_word_embeddings"):
         chosen.pop("lm_head.weight", None)
     _write(writer, {_named(names, name): (each, ...) for name, each in chosen.items()}, dtype)
-
-
-def _model_arch(kind: str) -> Any:
-    import gguf
-
-    return {"qwen2vl": gguf.MODEL_ARCH.QWEN2VL, "qwen3vl": gguf.MODEL_ARCH.QWEN3VL}[_ARCHITECTURES[kind]]
 
 
 def _add_own(writer: "GGUFWriter", folder: Path) -> None:
