@@ -24,7 +24,7 @@ FLAGS = [
     "--disable-sync",
     "--remote-debugging-pipe",
 ]
-KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, "")}
+KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, ""), " ": (32, " ")}
 """Name of a key -> its number, and what it types."""
 
 
@@ -52,25 +52,35 @@ class Tab:
         found: dict[str, Any] = answer["result"]
         return found
 
-    def open(self, page: Path | str, width: int, scheme: str = "light") -> None:
-        """Load a file or address at a width in CSS px and wait until it stands; nothing on it moves."""
-        self.events.clear()
-        self.resize(width)
-        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+    def open(
+        self, page: Path | str, width: int, scheme: str = "light", *, height: int = 900, motion: str = "reduce"
+    ) -> None:
+        """Load a file or address at a size in CSS px and wait until it stands; nothing on it moves."""
+        self.resize(width, height)
+        wishes = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
         features = [{"name": name, "value": value} for name, value in wishes.items()]
         self.call("Emulation.setEmulatedMedia", features=features)
-        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
+        self._load("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
+
+    def reload(self) -> None:
+        """Load the page again, and wait until it stands."""
+        self._load("Page.reload")
+
+    def _load(self, method: str, **params: object) -> None:
+        self.events.clear()
+        self.call(method, **params)
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self._read())
 
-    def resize(self, width: int) -> None:
-        """Make the window that wide, in CSS px; a narrow one is a phone's."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
-        )
+    def resize(self, width: int, height: int = 900) -> None:
+        """Give the window that size, in CSS px; a narrow one is a phone's."""
+        mobile = width < 500
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
 
     def value(self, expression: str) -> Any:
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        """What an expression comes to; a promise, what it is resolved with."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        return found["result"].get("value")
 
     def until(self, expression: str, seconds: float = 20) -> Any:
         """The value of an expression as soon as it is true."""

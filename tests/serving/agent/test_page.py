@@ -2,181 +2,67 @@
 
 import base64
 import io
-import json
 import re
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_page import (
+    FIRST,
+    HEIGHT,
+    KEPT,
+    LOOKS,
+    SECOND,
+    WIDTH,
+    WORDS,
+    Model,
+    assert_at,
+    choose,
+    finish,
+    in_browser,
+    page_of,
+    placed,
+    put,
+    texts,
+    visit,
+)  # fmt: skip
 from agent_process import serving
-from agent_server import Running, scripted
+from agent_server import scripted
 from openai import OpenAI
 from PIL import Image
-from support.browser import CHROMIUM, Tab, tab
-from support.parsed import HOSTILE, Page
-from support.servers import MODEL, error, turn_of
+from support.browser import Tab
+from support.parsed import Page
+from support.servers import MODEL, error
 
 from virc.serving.agent import page
 
 pytestmark = pytest.mark.integration
 
-in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 PICTURES = Path(__file__).resolve().parents[2] / "pictures"
-WIDTH, HEIGHT = 448, 336
-FIRST, SECOND = (56, 28, 280, 196), (28, 56, 140, 140)
-WORDS = HOSTILE + "".join(map(str, range(400)))
 KEY = "sesame"
-
-
-def think(thought: str, then: str) -> str:
-    return f"<think>\n{thought}\n</think>\n{then}"
-
-
-def crop(thought: str, box: tuple[int, ...], index: int) -> str:
-    call = {"name": "crop_image", "arguments": {"bbox_2d": box, "image_index": index}}
-    return think(thought, f"<tool_call>\n{json.dumps(call)}\n</tool_call>")
-
-
-def answer(text: str, thought: str = "Now it is clear.") -> str:
-    return think(thought, f"<answer>\n{text}\n</answer>")
-
-
-LOOKS = [crop("I look at the middle.", FIRST, 0), crop("I look closer.", SECOND, 1), answer("97")]
-SCENES: dict[str, list[str]] = {
-    "How large": LOOKS,
-    "in words": [crop("Once more.", SECOND, 0), answer("ninety-seven")],
-    "hostile": [crop(WORDS, FIRST, 0), answer(WORDS, WORDS)],
-    "third": [crop("It is on the third.", SECOND, 2), answer("98")],
-    "useless": ["no tags at all"] * 4,
-    "unsure": [answer("", "I cannot see it.")],
-    "too small": [answer("Unreadable", "I cannot read it.")],
-    "wait": LOOKS,
-}
-"""Words of a question -> the model's replies to it."""
-
-
-class Model:
-    """A scripted model: where the question says wait, it waits before its second turn until `go` is set."""
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.questions: list[str] = []
-
-    def __call__(self, body: dict[str, Any]) -> str:
-        texts = [part["text"] for part in body["messages"][1]["content"] if part["type"] == "text"]
-        question, turn = "".join(texts), turn_of(body)
-        if turn == 0:
-            self.questions.append(question)
-        if "wait" in question and turn == 1:
-            self.go.wait(30)
-        scene = max((question.rfind(words), words) for words in SCENES)[1]
-        return SCENES[scene][min(turn, len(SCENES[scene]) - 1)]
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return Model()
-
-
-@pytest.fixture(scope="module")
-def site(model: Model) -> Iterator[str]:
-    with scripted(model, at_once=4) as running:
-        yield page_of(running)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with tab(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "picture.png"
-    Image.radial_gradient("L").resize((WIDTH, HEIGHT)).convert("RGB").save(path)
-    return path
-
-
-@pytest.fixture
-def ask(browser: Tab, site: str, picture: Path) -> Callable[[str], None]:
-    """Opens the page with a picture, and asks questions from then on."""
-    browser.open(site, 1400)
-    choose(browser, picture)
-
-    def asked(question: str) -> None:
-        put(browser, question)
-        finish(browser)
-
-    return asked
-
-
-def choose(browser: Tab, *pictures: Path) -> None:
-    before = browser.value("document.querySelectorAll('#pictures img').length")
-    browser.choose("#file", *pictures)
-    browser.until(f"document.querySelectorAll('#pictures img').length === {before + len(pictures)}")
-    browser.until("document.activeElement.id === 'question'")
-
-
-def put(browser: Tab, question: str) -> None:
-    browser.type(question)
-    browser.press("Enter")
-
-
-def finish(browser: Tab) -> None:
-    browser.until("document.body.dataset.running === 'false'")
-
-
-def texts(browser: Tab, selector: str) -> list[str]:
-    found: list[str] = browser.value(f"[...document.querySelectorAll({selector!r})].map(each => each.textContent)")
-    return found
-
-
-def placed(browser: Tab, box: str, frame: str) -> list[float]:
-    """Where a box lies in its frame: left, top, right, bottom in px, and the frame's width and height."""
-    found: list[float] = browser.value(
-        f"(() => {{ const box = document.querySelector({box!r}).getBoundingClientRect();"
-        f"const frame = document.querySelector({frame!r}).getBoundingClientRect();"
-        "return [box.left - frame.left, box.top - frame.top, box.right - frame.left, box.bottom - frame.top,"
-        "frame.width, frame.height] })()"
-    )
-    return found
-
-
-def assert_at(at: list[float], box: Sequence[int], size: Sequence[int]) -> None:
-    """A box as `placed` gives it lies where it does in an image of that size."""
-    *corners, across, down = at
-    assert across > 100
-    assert across / down == pytest.approx(size[0] / size[1], rel=0.02)
-    x, y = across / size[0], down / size[1]
-    assert corners == pytest.approx([box[0] * x, box[1] * y, box[2] * x, box[3] * y], abs=1)
-
-
-def page_of(running: Running) -> str:
-    return running.url.removesuffix("v1")
 
 
 # ---- the files
 
 
 def test_files_name_each_other_and_nothing_outside() -> None:
-    files = page.files()
-    assert {path: kind for path, (kind, _) in files.items()} == {
-        "/": "text/html; charset=utf-8",
-        "/page.css": "text/css; charset=utf-8",
-        "/page.js": "text/javascript; charset=utf-8",
-    }
+    files = page.files(MODEL)
+    kinds = {kind for kind, _ in files.values()}
+    assert kinds == {f"text/{of}; charset=utf-8" for of in ("html", "css", "javascript")} | {"application/json"}
     html = Page(files["/"][1].decode())
     assert [found["href"] for found in html.all("link") if found["rel"] == "stylesheet"] == ["page.css"]
     assert [found["src"] for found in html.all("script")] == ["page.js"]
+    scripts = {path: content.decode() for path, (kind, content) in files.items() if "javascript" in kind}
+    named = {path for text in scripts.values() for path in re.findall(r'from "\.(/[^"]+)"', text)}
+    assert named | {"/page.js"} == set(scripts)
     for _, content in files.values():
         addresses = set(re.findall(r"https?://[^\s'\")]+", content.decode()))
         assert addresses <= {"http://www.w3.org/2000/svg"}  # a name, which nothing is loaded from
 
 
 def test_page_has_no_script_or_style_inside() -> None:
-    html = Page(page.files()["/"][1].decode())
+    html = Page(page.files(MODEL)["/"][1].decode())
     assert not any(key.startswith("on") or key == "style" for _, found in html.elements for key in found)
     assert [data.strip() for tag, data in html.texts if tag == "script" and data.strip()] == []
     assert html.all("style") == []
@@ -205,9 +91,9 @@ def test_thoughts_and_crops_appear_as_they_come_and_the_answer_last(
     model.go.set()
     finish(browser)
     assert texts(browser, ".thought") == ["I look at the middle.", "I look closer.", "Now it is clear."]
-    assert texts(browser, ".cut figcaption") == ["1 crop 56,28–280,196 of image 0", "2 crop 28,56–140,140 of image 1"]
+    assert texts(browser, ".cut figcaption") == ["crop 1 of the picture", "crop 2 of crop 1"]
     assert texts(browser, ".answer") == ["97"]
-    assert re.fullmatch(r"2 looks · \d+ tokens( · \d+ s)?", texts(browser, ".cost")[0])
+    assert re.fullmatch(rf"{MODEL} · 2 looks · \d+ tokens( · \d+ s)?", texts(browser, ".cost")[0])
     assert browser.complaints == []
 
 
@@ -273,7 +159,7 @@ def test_text_of_a_model_stays_text(browser: Tab, ask: Callable[[str], None]) ->
 
 @in_browser
 def test_policy_forbids_scripts_and_html_made_of_text(browser: Tab, site: str) -> None:
-    browser.open(site, 1400)
+    visit(browser, site, 1400)
     for attempt in (
         "document.body.innerHTML = '<b>x</b>'",
         "const made = document.createElement('script'); made.text = 'document.title = 1'; document.body.append(made)",
@@ -287,7 +173,7 @@ def test_policy_forbids_scripts_and_html_made_of_text(browser: Tab, site: str) -
 @in_browser
 @pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (390, "dark"), (1400, "dark")])
 def test_nothing_is_wider_than_the_window(browser: Tab, site: str, picture: Path, width: int, scheme: str) -> None:
-    browser.open(site, width, scheme)
+    visit(browser, site, width, scheme)
     ground = browser.value("getComputedStyle(document.documentElement).backgroundColor")
     assert ground == {"light": "rgb(252, 252, 250)", "dark": "rgb(21, 23, 27)"}[scheme]
     choose(browser, picture, picture, picture)
@@ -300,7 +186,7 @@ def test_nothing_is_wider_than_the_window(browser: Tab, site: str, picture: Path
 
 @in_browser
 def test_picture_that_is_looked_at_comes_into_sight_on_a_phone(browser: Tab, site: str, picture: Path) -> None:
-    browser.open(site, 390)
+    visit(browser, site, 390)
     choose(browser, picture, picture, picture)
     place = "document.querySelectorAll('#pictures .frame')[2].getBoundingClientRect()"
     assert browser.value(f"{place}.left") > 390
@@ -314,7 +200,7 @@ def test_picture_that_is_looked_at_comes_into_sight_on_a_phone(browser: Tab, sit
 @in_browser
 def test_api_key_is_asked_for_until_it_is_right(browser: Tab, picture: Path) -> None:
     with scripted(LOOKS, served={"api_key": KEY}) as running:
-        browser.open(page_of(running), 1400)
+        visit(browser, page_of(running), 1400)
         browser.until("document.querySelector('#door').open")
         browser.press("Escape")
         assert browser.until("document.querySelector('#note').textContent") == "The server wants its API key."
@@ -330,6 +216,7 @@ def test_api_key_is_asked_for_until_it_is_right(browser: Tab, picture: Path) -> 
         assert texts(browser, ".answer") == ["97"]
         assert texts(browser, "#model") == [MODEL]
         assert browser.value("[Object.values(sessionStorage), localStorage.length]") == [[KEY], 0]
+        assert KEY not in browser.value(f"{KEPT}.then(JSON.stringify)")
         assert KEY not in browser.value("document.documentElement.outerHTML")
 
 
@@ -362,7 +249,7 @@ def test_trouble_is_one_sentence(browser: Tab, picture: Path) -> None:
         exchange.send_json(error("out of memory at 0x1234"), 500)
 
     with scripted(LOOKS, {"fault": broken}) as running:
-        browser.open(page_of(running), 1400)
+        visit(browser, page_of(running), 1400)
         choose(browser, picture)
         put(browser, "How large?")
         finish(browser)
@@ -382,7 +269,7 @@ def test_more_pictures_than_the_server_takes_is_one_sentence(
     (said,) = texts(browser, ".failed p")
     assert re.fullmatch(r"At most 4 images [^.]+\.", said)
     browser.value("document.querySelector('.remove').click()")
-    assert texts(browser, "#pictures figcaption")[0].startswith("Image 0 · picture.png")
+    assert texts(browser, "#pictures figcaption")[0].startswith("Picture 1 · picture.png")
     browser.value("document.querySelector('#question').focus()")
     browser.press("Enter")
     finish(browser)
@@ -391,7 +278,7 @@ def test_more_pictures_than_the_server_takes_is_one_sentence(
 
 @in_browser
 def test_pictures_are_pasted_and_dropped(browser: Tab, site: str, picture: Path) -> None:
-    browser.open(site, 1400)
+    visit(browser, site, 1400)
     data = base64.b64encode(picture.read_bytes()).decode()
     browser.value(
         f"(() => {{ const bytes = Uint8Array.from(atob('{data}'), each => each.charCodeAt());"
@@ -402,14 +289,14 @@ def test_pictures_are_pasted_and_dropped(browser: Tab, site: str, picture: Path)
         "document.querySelector('.drop').dispatchEvent(new DragEvent('drop', {dataTransfer: held, ...more})) })()"
     )
     browser.until("document.querySelectorAll('#pictures img').length === 2")
-    assert texts(browser, "#pictures figcaption") == [f"Image {at} · held.png · {WIDTH} × {HEIGHT} px" for at in (0, 1)]
+    assert texts(browser, "#pictures figcaption") == [f"Picture {at} · held.png×" for at in (1, 2)]
 
 
 @in_browser
 def test_file_that_is_no_picture_is_said(browser: Tab, site: str, tmp_path: Path) -> None:
     file = tmp_path / "notes.png"
     file.write_text("no picture")
-    browser.open(site, 1400)
+    visit(browser, site, 1400)
     browser.choose("#file", file)
     said = browser.until("document.querySelector('#note').textContent")
     assert said == "notes.png is no picture that this browser can show."
@@ -427,7 +314,7 @@ def test_keyboard_reaches_everything_and_everything_has_a_name(browser: Tab, ask
     browser.press("Enter")
     finish(browser)
     reached = []
-    for _ in range(6):
+    for _ in range(12):
         browser.press("Tab")
         reached.append(
             browser.value(
@@ -436,8 +323,8 @@ def test_keyboard_reaches_everything_and_everything_has_a_name(browser: Tab, ask
             )
         )
     named = [name for name, _ in reached]
-    assert {"send", "again", "where", "file"} <= set(named)
-    assert all(line == "solid" for name, line in reached if name in {"send", "again", "where", "file"})
+    assert {"send", "again", "where", "enlarge", "file"} <= set(named)
+    assert [name for name, line in reached if name and line != "solid"] == []
     nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
     for role in ("button", "textbox", "image", "log"):
         found = [node["name"]["value"] for node in nodes if node.get("role", {}).get("value") == role]
@@ -470,7 +357,7 @@ def test_page_shows_what_tiny_says_and_where_it_looks(browser: Tab, tiny: str) -
     looks = said["virc_tool_calls"]
     assert looks
 
-    browser.open(tiny, 1400)
+    visit(browser, tiny, 1400)
     choose(browser, picture)
     put(browser, question)
     browser.until("document.body.dataset.running === 'false'", 60)
@@ -483,3 +370,17 @@ def test_page_shows_what_tiny_says_and_where_it_looks(browser: Tab, tiny: str) -
         box = f"#pictures .box:nth-of-type({number + 1})"
         assert_at(placed(browser, box, "#pictures .frame"), look["box"], look["source_size"])
     assert browser.complaints == []
+
+
+@in_browser
+@pytest.mark.slow
+def test_tiny_answers_its_examples(browser: Tab, tiny: str) -> None:
+    for number, answer in enumerate(("85", "80", "34")):
+        visit(browser, tiny, 1400)
+        browser.value(f"document.querySelectorAll('.example')[{number}].click()")
+        browser.until("document.activeElement.id === 'send'")
+        browser.press("Enter")
+        browser.until("document.body.dataset.running === 'true' || document.querySelector('.cost') !== null")
+        browser.until("document.body.dataset.running === 'false'", 60)
+        assert texts(browser, ".answer") == [answer]
+        assert browser.value("document.querySelectorAll('#pictures .box').length") > 1

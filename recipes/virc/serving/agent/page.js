@@ -1,89 +1,19 @@
 // Asks an agent endpoint, and shows the thoughts, the crops and the answer as they stream in.
-// What a model or a server says is only ever set as text; the page's policy forbids anything else.
+
+import { button, following, make, part, sentence, text, toEnd } from "./elements.js";
+import { cleared, framed, name } from "./frames.js";
+import { forget, keep, kept } from "./kept.js";
+import { called, Turn } from "./turn.js";
 
 const KEY = "virc-api-key"; // in sessionStorage
-const LONG = 160; // characters from which a text is set small
-// What would hide or reorder text; the joiners are needed to spell some scripts.
-const HIDING = /(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+const MOST_KEPT = 16e6; // characters of a chat, its pictures included
 
-const part = Object.fromEntries([...document.querySelectorAll("[id]")].map((each) => [each.id, each]));
-const pictures = []; // of the whole chat, in order; `turn` is the one that a picture was first sent in
-const answered = []; // {question, answer} of the turns that came to an answer
+const chat = { pictures: [], turns: [] }; // what is kept; `turn` of a picture is the answer that it was first sent for
+const views = new Map(); // picture -> its elements
 let model = "";
 let running = null; // AbortController of the turn that streams
 
-// ---- elements
-
-function make(tag, css = "", ...children) {
-  const made = document.createElement(tag);
-  made.className = css;
-  made.append(...children);
-  return made;
-}
-
-/** Text of others: what would hide or reorder it stands as its code point. */
-function text(value) {
-  const point = (sign) => sign.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
-  return value.replace(HIDING, (sign) => `[U+${point(sign)}]`);
-}
-
-/** A paragraph of text of others, in the direction of its own script. */
-function words(css, value) {
-  const made = make("p", value.length > LONG ? `${css} long` : css, text(value));
-  made.dir = "auto";
-  return made;
-}
-
-function sentence(message) {
-  const said = text(message).trim() || "something went wrong";
-  return said[0].toUpperCase() + said.slice(1) + (/[.!?]$/.test(said) ? "" : ".");
-}
-
-function button(css, label, action) {
-  const made = make("button", css, label);
-  made.type = "button";
-  made.onclick = action;
-  return made;
-}
-
-/** A picture in a frame that boxes can be drawn on, at its proportions and never much enlarged. */
-function framed(url, width, height, alt) {
-  const image = make("img");
-  image.src = url;
-  image.alt = alt;
-  const frame = make("div", "frame", image);
-  frame.style.aspectRatio = `${width} / ${height}`;
-  frame.style.setProperty("--ratio", width / height);
-  frame.style.setProperty("--most", `${width * Math.min(4, Math.max(1, 720 / Math.max(width, height)))}px`);
-  return frame;
-}
-
-/** Draw a box, in pixels of a source of that size, on the frame that shows the source. */
-function drawn(frame, [left, top, right, bottom], [width, height], label) {
-  const box = make("div", "box", make("span", "", label));
-  box.setAttribute("aria-hidden", "true"); // its caption says the same in words
-  Object.assign(box.style, {
-    left: `${(100 * left) / width}%`,
-    top: `${(100 * top) / height}%`,
-    width: `${(100 * (right - left)) / width}%`,
-    height: `${(100 * (bottom - top)) / height}%`,
-  });
-  const small = Math.min((right - left) / width, (bottom - top) / height) < 0.5; // a label inside would hide much
-  if (small) box.classList.add(top + bottom < height ? "under" : "over");
-  frame.append(box);
-  return box;
-}
-
-function toEnd() {
-  document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
-}
-
-/** Keep what is new in sight, unless the reader has scrolled away from the end. */
-function following(change) {
-  const { scrollHeight, scrollTop, clientHeight } = document.scrollingElement;
-  change();
-  if (scrollHeight - scrollTop - clientHeight < 120) toEnd();
-}
+const answered = () => chat.turns.filter(({ answer }) => answer);
 
 // ---- pictures
 
@@ -96,15 +26,19 @@ function dataUrl(file) {
   });
 }
 
-async function addPictures(files) {
+async function addPicture(called, url) {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  chat.pictures.push({ name: called, url, width: image.naturalWidth, height: image.naturalHeight });
+  showPictures();
+}
+
+async function addFiles(files) {
   note("");
   for (const file of files) {
-    const image = new Image();
     try {
-      const url = await dataUrl(file);
-      image.src = url;
-      await image.decode();
-      addPicture({ name: file.name, url, width: image.naturalWidth, height: image.naturalHeight });
+      await addPicture(file.name, await dataUrl(file));
     } catch {
       note(`${text(file.name)} is no picture that this browser can show.`);
     }
@@ -112,38 +46,64 @@ async function addPictures(files) {
   part.question.focus();
 }
 
-function addPicture(picture) {
-  picture.frame = framed(picture.url, picture.width, picture.height, picture.name);
-  picture.caption = make("figcaption");
-  picture.remove = button("remove", "×", () => {
-    pictures.splice(pictures.indexOf(picture), 1);
-    picture.figure.remove();
-    pictures.forEach(caption);
-    stand();
+/** The elements of a picture; those of one that was removed are still drawn on. */
+function viewOf(picture) {
+  if (views.has(picture)) return views.get(picture);
+  const frame = framed(picture.url, picture.width, picture.height);
+  const title = make("span");
+  const remove = button("remove", "×", () => {
+    chat.pictures.splice(chat.pictures.indexOf(picture), 1);
+    views.get(picture).figure.remove();
+    showPictures();
     part.file.focus();
   });
-  picture.frame.append(picture.remove);
-  picture.figure = make("figure", "", picture.frame, picture.caption);
-  pictures.push(picture);
-  pictures.forEach(caption);
-  part.pictures.append(picture.figure);
-  stand();
+  const view = { frame, title, remove, figure: make("figure", "", frame, make("figcaption", "", title, remove)) };
+  views.set(picture, view);
+  return view;
 }
 
-function caption(picture, index) {
-  picture.caption.textContent = `Image ${index} · ${text(picture.name)} · ${picture.width} × ${picture.height} px`;
-  picture.remove.ariaLabel = `Remove image ${index}, ${text(picture.name)}`;
+function showPictures() {
+  const names = called(chat.pictures.length);
+  for (const [at, picture] of chat.pictures.entries()) {
+    const { frame, title, remove, figure } = viewOf(picture);
+    if (!figure.isConnected) part.pictures.append(figure);
+    const own = `${names[at]}, ${text(picture.name)}`;
+    name(frame, own, `image ${at}, ${picture.width} × ${picture.height} px`);
+    title.textContent = names.length > 1 ? `Picture ${at + 1} · ${text(picture.name)}` : text(picture.name);
+    remove.ariaLabel = `Remove ${own}`;
+    remove.hidden = picture.turn < answered().length; // an answer is about it
+  }
+  stand();
 }
 
 /** What the page looks like follows from what it holds. */
 function stand() {
   const { dataset } = document.body;
-  dataset.pictures = ["none", "one"][pictures.length] ?? "many";
-  dataset.begun = Boolean(part.log.childElementCount);
+  dataset.pictures = ["none", "one"][chat.pictures.length] ?? "many";
+  dataset.begun = Boolean(chat.turns.length);
   dataset.running = Boolean(running);
   part.send.textContent = running ? "Stop" : "Ask";
-  part.again.hidden = !part.log.childElementCount;
-  part.question.placeholder = answered.length ? "Ask a follow-up" : "Ask about the picture";
+  part.again.hidden = !chat.turns.length;
+  part.question.placeholder = answered().length ? "Ask a follow-up" : "Ask a question";
+}
+
+// ---- examples
+
+async function loadExamples() {
+  const examples = await (await fetch("examples.json")).json();
+  for (const { name: called, question, url } of examples) {
+    const image = make("img");
+    image.src = url;
+    image.alt = "";
+    const use = async () => {
+      note("");
+      await addPicture(called, url);
+      part.question.value = question;
+      part.send.focus();
+    };
+    part.examples.append(button("example plain", "", use));
+    part.examples.lastChild.append(image, make("span", "", text(question)));
+  }
 }
 
 // ---- the endpoint
@@ -202,13 +162,12 @@ async function* events(response) {
   }
 }
 
-function messages(question) {
-  const turns = [...answered, { question }];
-  return turns.flatMap(({ question, answer }, at) => {
-    const own = pictures.filter((picture) => picture.turn === at);
+function messages(asked) {
+  return [...answered(), asked].flatMap(({ question, answer }, at) => {
+    const own = chat.pictures.filter((picture) => picture.turn === at);
     const content = own.map(({ url }) => ({ type: "image_url", image_url: { url } }));
-    const asked = { role: "user", content: [...content, { type: "text", text: question }] };
-    return answer === undefined ? [asked] : [asked, { role: "assistant", content: answer }];
+    const user = { role: "user", content: [...content, { type: "text", text: question }] };
+    return answer ? [user, { role: "assistant", content: answer }] : [user];
   });
 }
 
@@ -222,142 +181,106 @@ async function loadModel(options) {
 
 // ---- a turn
 
-class Turn {
-  /** The question, a place for the steps, and the line that says that more is to come. */
-  constructor(question) {
-    for (const box of document.querySelectorAll("#pictures .box")) box.classList.add("past");
-    for (const picture of pictures) picture.turn ??= answered.length;
-    this.pictures = [...pictures];
-    this.frames = pictures.map(({ frame }) => frame); // of all images, by their numbers
-    this.began = performance.now();
-    this.looks = 0;
-    this.tokens = 0;
-    this.step = null;
-    this.answer = "";
-    this.failed = false;
-    this.steps = make("ol", "steps");
-    this.seconds = make("span");
-    this.seconds.setAttribute("aria-hidden", "true"); // else it is read out every second
-    this.waiting = make("p", "waiting", "Looking… ", this.seconds);
-    this.element = make("article", "turn", words("question", question), this.steps, this.waiting);
-    part.log.append(this.element);
-    this.clock = setInterval(() => this.tick(), 1000);
-  }
-
-  tick() {
-    this.seconds.textContent = `${Math.round((performance.now() - this.began) / 1000)} s`;
-  }
-
-  hear(event) {
-    if (event.error) throw new Error(event.error.message);
-    this.tokens = event.usage?.completion_tokens ?? this.tokens;
-    const delta = event.choices?.[0]?.delta ?? {};
-    following(() => {
-      if (delta.reasoning_content) this.think(delta.reasoning_content);
-      for (const look of delta.virc_tool_calls ?? []) this.look(look);
-      if (delta.refusal) this.fail("No answer", sentence(delta.refusal), delta.content);
-      else if (delta.content) this.say(delta.content);
-    });
-  }
-
-  /** A step is a thought and what was looked at for it. */
-  open() {
-    this.thought = "";
-    this.step = make("li", "step", words("thought", ""));
-    this.steps.append(this.step);
-  }
-
-  think(piece) {
-    if (!this.step) this.open();
-    this.thought += piece;
-    this.step.firstChild.textContent = text(this.thought.trim());
-  }
-
-  look({ tool, source, source_size: size, box, image, size: [width, height], url }) {
-    this.looks += 1;
-    const verb = text(tool).replace(/_image$/, "").replaceAll("_", " ");
-    const where = (box ? `${box[0]},${box[1]}–${box[2]},${box[3]} of ` : "") + `image ${source}`;
-    const frame = framed(url, width, height, `Image ${image}: ${verb} ${where}`);
-    const legend = make("figcaption", "", make("b", "", String(image)), ` ${verb} `);
-    this.frames[image] = frame;
-    if (!this.step) this.open();
-    this.step.append(make("figure", "cut", frame, legend));
-    const seen = this.pictures[source]?.figure;
-    if (seen) part.pictures.scrollLeft = seen.offsetLeft - part.pictures.firstChild.offsetLeft; // a row on phones
-    if (box) this.link(this.step, legend, where, drawn(this.frames[source], box, size, image));
-    else legend.append(where);
-    this.step = null;
-  }
-
-  /** A step and its box light up together; the button finds the box where it is out of sight. */
-  link(step, legend, where, box) {
-    const light = (on) => box.classList.toggle("lit", on);
-    legend.append(button("where", where, () => box.scrollIntoView({ block: "nearest", behavior: "smooth" })));
-    step.onpointerenter = () => light(true);
-    step.onpointerleave = () => light(false);
-    step.addEventListener("focusin", () => light(true));
-    step.addEventListener("focusout", () => light(false));
-  }
-
-  say(piece) {
-    this.answer += piece;
-    this.said?.remove();
-    this.said = words("answer", this.answer);
-    this.element.append(this.said);
-  }
-
-  fail(heading, message, said) {
-    this.failed = true;
-    const own = said ? [words("said", said)] : []; // the model's words, then why they are no answer
-    this.element.append(make("div", "failed", make("strong", "", heading), ...own, words("", message)));
-  }
-
-  end() {
-    clearInterval(this.clock);
-    this.waiting.remove();
-    const parts = [
-      this.looks && `${this.looks} look${this.looks > 1 ? "s" : ""}`,
-      this.tokens && `${this.tokens.toLocaleString("en")} tokens`,
-      this.seconds.textContent,
-    ];
-    this.element.append(make("p", "cost", parts.filter(Boolean).join(" · ")));
-  }
+function newTurn(record) {
+  const frames = record.pictures.map((picture) => viewOf(picture).frame);
+  for (const frame of frames) cleared(frame);
+  chat.turns.push(record);
+  const turn = new Turn(record, frames);
+  stand();
+  return turn;
 }
 
-async function stream(turn, question) {
+/** Take in a turn that has ended: what failed is no part of what the model is told later. */
+function end(turn) {
+  const { record } = turn;
+  if (record.failure) turn.fail(...record.failure);
+  if (!turn.failed) record.answer = turn.answer;
+  turn.end();
+  showPictures();
+}
+
+async function stream(turn) {
   const { signal } = running;
+  const { record } = turn;
   await loadModel({ signal });
-  const body = { model, messages: messages(question), stream: true, stream_options: { include_usage: true } };
+  record.model = model;
+  const body = { model, messages: messages(record), stream: true, stream_options: { include_usage: true } };
   const headers = { "content-type": "application/json" };
   const response = await call("v1/chat/completions", { method: "POST", headers, body: JSON.stringify(body), signal });
   for await (const data of events(response)) {
     if (data === "[DONE]") return;
-    turn.hear(JSON.parse(data));
+    const event = JSON.parse(data);
+    following(() => turn.hear(event));
+    record.events.push(event);
+    remember();
   }
   throw new Error("the connection broke off");
 }
 
 async function ask(question) {
   running = new AbortController();
-  const turn = new Turn(question);
-  stand();
+  for (const picture of chat.pictures) picture.turn ??= answered().length;
+  const turn = newTurn({ question, pictures: [...chat.pictures], events: [] });
+  const { record } = turn;
+  turn.start();
   toEnd();
+  remember();
   try {
-    await stream(turn, question);
+    await stream(turn);
     if (!turn.answer && !turn.failed) throw new Error("the model gave none");
   } catch (error) {
-    const said = error.name === "AbortError" ? ["Stopped", ""] : ["No answer", sentence(error.message)];
-    following(() => turn.fail(...said));
+    record.failure = error.name === "AbortError" ? ["Stopped", ""] : ["No answer", sentence(error.message)];
     part.question.value ||= question; // to ask it again
-  }
-  if (!turn.failed) {
-    answered.push({ question, answer: turn.answer }); // what failed is no part of the chat
-    for (const { remove } of turn.pictures) remove.hidden = true;
   }
   running.abort(); // nothing more is read
   running = null;
-  following(() => turn.end());
-  stand();
+  following(() => end(turn));
+  remember();
+}
+
+// ---- the chat over a reload
+
+let keeping = Promise.resolve(); // one write after the other
+let isWritten = true;
+
+function length() {
+  const urls = new Set([...chat.pictures, ...chat.turns.flatMap(({ pictures }) => pictures)].map(({ url }) => url));
+  const events = JSON.stringify(chat.turns.map(({ events }) => events));
+  return [...urls].reduce((sum, url) => sum + url.length, events.length);
+}
+
+async function write() {
+  if (isWritten) return;
+  isWritten = true;
+  const isTooLong = length() > MOST_KEPT;
+  await (isTooLong || !chat.turns.length ? forget() : keep(chat));
+  part.unkept.textContent = isTooLong ? "This chat is too long to be kept: a reload forgets it." : "";
+}
+
+function remember() {
+  isWritten = false;
+  keeping = keeping.then(write).catch(() => {
+    part.unkept.textContent = "This browser cannot keep the chat: a reload forgets it.";
+  });
+}
+
+async function restore() {
+  const last = await kept();
+  if (!last || chat.pictures.length) return;
+  chat.pictures = last.pictures;
+  showPictures();
+  last.turns.forEach(replay);
+  toEnd();
+}
+
+function replay(record) {
+  const turn = newTurn(record);
+  for (const event of record.events) turn.hear(event);
+  if (!record.answer && !record.failure && !turn.failed) {
+    record.failure = ["Stopped", "The page was left before the answer came."];
+    part.question.value = record.question;
+  }
+  end(turn);
 }
 
 // ---- what the reader does
@@ -369,7 +292,7 @@ function note(message) {
 function submit() {
   const question = part.question.value.trim();
   if (running) return;
-  if (!pictures.length) return note("Choose a picture first.");
+  if (!chat.pictures.length) return note("Choose a picture first.");
   if (!question) return note("Ask a question first.");
   note("");
   part.question.value = "";
@@ -388,17 +311,17 @@ part.question.onkeydown = (event) => {
   submit();
 };
 document.onkeydown = (event) => {
-  if (event.key === "Escape" && !part.door.open) running?.abort();
+  if (event.key === "Escape" && !document.querySelector("dialog[open]")) running?.abort();
 };
 part.file.onchange = () => {
-  addPictures([...part.file.files]);
+  addFiles([...part.file.files]);
   part.file.value = ""; // the same file can be chosen again
 };
 document.onpaste = (event) => {
   const files = [...event.clipboardData.files];
   if (!files.length) return;
   event.preventDefault();
-  addPictures(files);
+  addFiles(files);
 };
 document.ondragover = (event) => {
   if (!event.dataTransfer.types.includes("Files")) return;
@@ -412,10 +335,26 @@ document.ondrop = (event) => {
   if (!event.dataTransfer.files.length) return;
   event.preventDefault();
   document.body.classList.remove("dropping");
-  addPictures([...event.dataTransfer.files]);
+  addFiles([...event.dataTransfer.files]);
 };
-part.again.onclick = () => location.reload();
 part.leave.onclick = () => part.door.close();
+part.again.onclick = () => {
+  Object.assign(chat, { pictures: [], turns: [] });
+  running?.abort();
+  remember();
+  keeping.then(() => location.reload());
+};
+
+/** Heights of what stays in sight, for what must not lie under it. */
+const heights = new ResizeObserver(() => {
+  const { style } = document.documentElement;
+  style.setProperty("--stage", `${part.stage.offsetHeight}px`);
+  style.setProperty("--bar", `${part.ask.offsetHeight}px`);
+});
+heights.observe(part.stage);
+heights.observe(part.ask);
 
 stand();
+restore().catch(() => forget().then(() => location.reload(), () => {})); // what cannot be shown again is in no way
+loadExamples().catch(() => {}); // the page does without
 loadModel().catch((error) => note(sentence(error.message)));

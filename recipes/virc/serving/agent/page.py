@@ -1,14 +1,18 @@
-"""The page of an agent endpoint: three files, and the policy that they are served with."""
+"""The page of an agent endpoint: its files, and the policy that they are served with."""
 
 from collections.abc import Mapping
 
+import msgspec
+
 from virc.core.html import asset
+from virc.serving.agent import examples
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"  # no script of the page can make HTML of a text
 )
+_SCRIPTS = ("page.js", "turn.js", "frames.js", "elements.js", "kept.js")
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -18,11 +22,17 @@ HEADERS: Mapping[str, str] = {
 """Headers of every file of the page."""
 
 
-def files() -> dict[str, tuple[str, bytes]]:
-    """The files of the page: path -> (media type, content). They name each other by relative addresses."""
+def files(model: str) -> dict[str, tuple[str, bytes]]:
+    """The files of the page: path -> (media type, content). They name each other by relative addresses.
+
+    Args:
+        model: name of the served model, which the examples are for.
+    """
     style = asset("core/page.css") + asset("serving/agent/page.css")
+    scripts = {f"/{name}": asset(f"serving/agent/{name}").encode() for name in _SCRIPTS}
     return {
         "/": ("text/html; charset=utf-8", asset("serving/agent/page.html").encode()),
         "/page.css": ("text/css; charset=utf-8", style.encode()),
-        "/page.js": ("text/javascript; charset=utf-8", asset("serving/agent/page.js").encode()),
+        "/examples.json": ("application/json", msgspec.json.encode(examples.of(model))),
+        **{path: ("text/javascript; charset=utf-8", content) for path, content in scripts.items()},
     }

@@ -62,7 +62,7 @@ def app(served: Served) -> FastAPI:
     guards = [Depends(_check_site), Depends(chat_http.check_key)]
     made.add_api_route(_RESPONSES, _chat, methods=["POST"], dependencies=guards)
     made.state.served, made.state.desk = served, Desk(served.solving)
-    for path, (kind, content) in page.files().items():
+    for path, (kind, content) in page.files(served.name).items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
     return made
 
