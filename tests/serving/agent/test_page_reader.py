@@ -21,6 +21,12 @@ IN_SIGHT = """(selector => {
   const hit = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
   return box.top >= 0 && box.bottom <= innerHeight && (at === hit || at.contains(hit)) })"""
 """Of an element, whether it is in the window and nothing lies over it."""
+BETWEEN = """(() => {
+  const top = document.querySelector('.question').getBoundingClientRect().bottom;
+  const bottom = document.querySelector('#ask').getBoundingClientRect().top;
+  const hit = document.elementFromPoint(document.querySelector('.talk').getBoundingClientRect().left + 20, top + 20);
+  return hit.closest('.steps') ? bottom - top : 0 })()"""
+"""How much of the answer is seen between the question and the bar, px; 0 where something else lies there."""
 FOCUSED = """(() => {
   const at = document.activeElement, ring = at.closest('.add') ?? at, box = ring.getBoundingClientRect();
   const hit = document.elementFromPoint(box.left + box.width / 2, box.top + Math.min(box.height, innerHeight) / 2);
@@ -101,6 +107,8 @@ def test_question_and_bar_stay_in_sight_while_the_answer_streams(
         browser.value(f"scrollTo(0, {place} * (document.documentElement.scrollHeight - innerHeight))")
         if place:  # the question is not above all of the page
             assert browser.value(f"{IN_SIGHT}('.question')"), place
+            assert height < 480 or browser.value(f"{IN_SIGHT}('#pictures .frame')"), place
+            assert browser.value(BETWEEN) > 100, place
         assert browser.value(f"['#question', '#send', '.add'].every({IN_SIGHT})"), place
     model.go.set()
     finish(browser)
@@ -135,6 +143,22 @@ def test_labels_of_boxes_lie_apart(browser: Tab, ask: Callable[[str], None]) -> 
             min(one["right"], other["right"]) <= max(one["left"], other["left"])
             or min(one["bottom"], other["bottom"]) <= max(one["top"], other["top"])
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "count"), [(1280, 1), (1280, 3), (320, 1), (320, 3)])
+def test_label_of_a_box_around_all_of_a_picture_is_seen(
+    browser: Tab, site: str, picture: Path, width: int, count: int
+) -> None:
+    visit(browser, site, width)
+    choose(browser, *[picture] * count)
+    put(browser, "edges")
+    finish(browser)
+    assert browser.value(
+        "(() => { const label = document.querySelector('.box span').getBoundingClientRect();"
+        "return ['#pictures', '#stage'].map(each => document.querySelector(each))"
+        ".filter(each => getComputedStyle(each).overflowY !== 'visible').map(each => each.getBoundingClientRect())"
+        ".concat({top: 0}).every(each => label.top >= each.top) })()"
+    )
 
 
 # ---- captions, and pictures enlarged
@@ -239,6 +263,21 @@ def test_question_that_a_reload_broke_off_can_be_asked_again(
     browser.press("Enter")
     finish(browser)
     assert texts(browser, ".answer") == ["97"]
+
+
+def test_reload_keeps_what_was_done_to_the_pictures(browser: Tab, ask: Callable[[str], None], picture: Path) -> None:
+    ask("too small")
+    choose(browser, picture, picture)
+    browser.value("document.querySelector('.remove').click()")
+    browser.until(f"{KEPT}.then(chat => chat?.pictures.length === 2)")
+    browser.reload()
+    browser.until("document.querySelector('.cost') !== null")
+    assert len(texts(browser, "#pictures figure")) == 2
+    assert len(texts(browser, ".remove:not([hidden])")) == 2
+    browser.value("document.querySelector('#question').focus()")
+    put(browser, "It is on the second.")
+    finish(browser)
+    assert texts(browser, ".cut:last-child figcaption") == ["crop 1 of picture 2"]
 
 
 def test_new_chat_forgets_also_while_the_answer_streams(browser: Tab, ask: Callable[[str], None], model: Model) -> None:

@@ -17,7 +17,7 @@ export function framed(url, width, height) {
 }
 
 /** What the picture in a frame is: in words, and in pixels for those who want to know. */
-export function name(frame, words, pixels) {
+export function describe(frame, words, pixels) {
   frame.firstChild.alt = words;
   frame.children[1].ariaLabel = `Enlarge ${words}`;
   frame.title = pixels;
@@ -41,16 +41,18 @@ export function drawn(frame, [left, top, right, bottom], [width, height], label)
   const share = [left / width, top / height, right / width, bottom / height];
   const box = make("div", `box ${beside(frame, share)}`, make("span", "", label));
   box.setAttribute("aria-hidden", "true"); // the caption of what was cut says the same in words
-  const css = (part) => `${100 * part}%`;
-  box.style.left = css(share[0]);
-  box.style.top = css(share[1]);
-  box.style.width = css(share[2] - share[0]);
-  box.style.height = css(share[3] - share[1]);
+  Object.assign(box.style, {
+    left: `${100 * share[0]}%`,
+    top: `${100 * share[1]}%`,
+    width: `${100 * (share[2] - share[0])}%`,
+    height: `${100 * (share[3] - share[1])}%`,
+  });
   frame.append(box);
   return box;
 }
 
-export function cleared(frame) {
+/** What was drawn for an answer before is hidden; it comes back to who asks where a crop was. */
+export function clear(frame) {
   drawings.delete(frame);
   for (const box of frame.querySelectorAll(".box")) box.classList.add("past");
 }
@@ -67,9 +69,10 @@ function beside(frame, [left, top, right, bottom]) {
     after: [right, top, right + wide, top + high],
   };
   const others = drawings.get(frame) ?? [];
-  const part = (spot, other) => shared(spot, other) / (wide * high);
-  const hides = (spot) => Math.max(0, ...others.map((other) => part(spot, other)));
-  const leaves = (spot) => 2 * (1 - part(spot, [0, -high, 1, 1])) + 0.9 * (1 - part(spot, [0, 0, 1, 1])); // best upward
+  const within = (spot, other) => shared(spot, other) / (wide * high);
+  const hides = (spot) => Math.max(0, ...others.map((other) => within(spot, other)));
+  // above the picture there is room, else a label that leaves it would cover what is beside
+  const leaves = (spot) => 2 * (1 - within(spot, [0, -high, 1, 1])) + 0.9 * (1 - within(spot, [0, 0, 1, 1]));
   const costs = Object.entries(spots).map(([at, spot]) => [hides(spot) + leaves(spot), at]);
   const [, best] = costs.reduce((one, other) => (other[0] < one[0] - 0.01 ? other : one)); // of equals the first
   drawings.set(frame, [...others, [left, top, right, bottom], spots[best]]);

@@ -1,7 +1,7 @@
 // Asks an agent endpoint, and shows the thoughts, the crops and the answer as they stream in.
 
 import { button, following, make, part, sentence, text, toEnd } from "./elements.js";
-import { cleared, framed, name } from "./frames.js";
+import { clear, describe, framed } from "./frames.js";
 import { forget, keep, kept } from "./kept.js";
 import { called, Turn } from "./turn.js";
 
@@ -26,12 +26,18 @@ function dataUrl(file) {
   });
 }
 
-async function addPicture(called, url) {
+async function addPicture(name, url) {
   const image = new Image();
   image.src = url;
   await image.decode();
-  chat.pictures.push({ name: called, url, width: image.naturalWidth, height: image.naturalHeight });
+  chat.pictures.push({ name, url, width: image.naturalWidth, height: image.naturalHeight });
+  changed();
+}
+
+/** The reader has changed the pictures. */
+function changed() {
   showPictures();
+  if (chat.turns.length) remember();
 }
 
 async function addFiles(files) {
@@ -54,7 +60,7 @@ function viewOf(picture) {
   const remove = button("remove", "×", () => {
     chat.pictures.splice(chat.pictures.indexOf(picture), 1);
     views.get(picture).figure.remove();
-    showPictures();
+    changed();
     part.file.focus();
   });
   const view = { frame, title, remove, figure: make("figure", "", frame, make("figcaption", "", title, remove)) };
@@ -68,7 +74,7 @@ function showPictures() {
     const { frame, title, remove, figure } = viewOf(picture);
     if (!figure.isConnected) part.pictures.append(figure);
     const own = `${names[at]}, ${text(picture.name)}`;
-    name(frame, own, `image ${at}, ${picture.width} × ${picture.height} px`);
+    describe(frame, own, `image ${at}, ${picture.width} × ${picture.height} px`);
     title.textContent = names.length > 1 ? `Picture ${at + 1} · ${text(picture.name)}` : text(picture.name);
     remove.ariaLabel = `Remove ${own}`;
     remove.hidden = picture.turn < answered().length; // an answer is about it
@@ -91,13 +97,13 @@ function stand() {
 
 async function loadExamples() {
   const examples = await (await fetch("examples.json")).json();
-  for (const { name: called, question, url } of examples) {
+  for (const { name, question, url } of examples) {
     const image = make("img");
     image.src = url;
     image.alt = "";
     const use = async () => {
       note("");
-      await addPicture(called, url);
+      await addPicture(name, url);
       part.question.value = question;
       part.send.focus();
     };
@@ -183,7 +189,7 @@ async function loadModel(options) {
 
 function newTurn(record) {
   const frames = record.pictures.map((picture) => viewOf(picture).frame);
-  for (const frame of frames) cleared(frame);
+  for (const frame of frames) clear(frame);
   chat.turns.push(record);
   const turn = new Turn(record, frames);
   stand();

@@ -1,7 +1,7 @@
 // One question as it is answered: the thoughts, what was looked at for them, and the answer.
 
 import { button, make, part, sentence, text, words } from "./elements.js";
-import { drawn, framed, name } from "./frames.js";
+import { describe, drawn, framed } from "./frames.js";
 
 const NOUNS = new Map([
   ["crop_image", "crop"],
@@ -84,7 +84,7 @@ export class Turn {
     const from = this.names[source];
     const cut = box ? `, pixels ${box[0]},${box[1]} to ${box[2]},${box[3]}` : "";
     const frame = framed(url, width, height);
-    name(frame, `${own} of ${from}`, `image ${image}, ${width} × ${height} px: image ${source}${cut}`);
+    describe(frame, `${own} of ${from}`, `image ${image}, ${width} × ${height} px: image ${source}${cut}`);
     const legend = make("figcaption", "", make("b", "", own), " of ");
     this.frames[image] = frame;
     this.names[image] = own;
