@@ -27,6 +27,11 @@ BETWEEN = """(() => {
   const hit = document.elementFromPoint(document.querySelector('.talk').getBoundingClientRect().left + 20, top + 20);
   return hit.closest('.steps') ? bottom - top : 0 })()"""
 """How much of the answer is seen between the question and the bar, px; 0 where something else lies there."""
+FILLED = """(() => {
+  const figure = document.querySelector('#large figure').getBoundingClientRect();
+  const frame = document.querySelector('#large .frame').getBoundingClientRect();
+  return Math.max(frame.width / figure.width, frame.height / (innerHeight - 176)) })()"""
+"""How much of its room an enlarged crop takes."""
 FOCUSED = """(() => {
   const at = document.activeElement, ring = at.closest('.add') ?? at, box = ring.getBoundingClientRect();
   const hit = document.elementFromPoint(box.left + box.width / 2, box.top + Math.min(box.height, innerHeight) / 2);
@@ -224,6 +229,7 @@ def test_enlarged_crop_fits_the_window(browser: Tab, ask: Callable[[str], None],
         )
         assert (left >= 0, top >= 0, right <= width, bottom <= height) == (True,) * 4
         assert browser.value("(at => at.scrollHeight <= at.clientHeight)(document.querySelector('#large'))")
+        assert browser.value(FILLED) > 0.95
         browser.value("document.querySelector('#large').close()")
 
 
@@ -358,13 +364,14 @@ def test_focus_is_seen_wherever_the_keyboard_goes(
     browser.resize(width, height)
     ask("edges")
     browser.value("document.activeElement.blur(), scrollTo(0, 0), document.querySelector('#again').focus()")
-    reached = []
-    while not reached or reached[-1][0] != "send":
-        browser.press("Tab")
-        reached.append(browser.value(FOCUSED))
-    names = [name for name, _, _ in reached]
-    assert names == ["enlarge", *["enlarge", "where"] * 6, "file", "question", "send"]
-    assert [each for each in reached if each[1:] != ["solid", True]] == []
+    order = ["again", "enlarge", *["enlarge", "where"] * 6, "file", "question", "send"]
+    for names, back in ((order[1:], False), (order[-2::-1], True)):
+        reached = []
+        for _ in names:
+            browser.press("Tab", shift=back)
+            reached.append(browser.value(FOCUSED))
+        assert [name for name, _, _ in reached] == names
+        assert [each for each in reached if each[1:] != ["solid", True]] == []
 
 
 @pytest.mark.parametrize("width", [320, 1280])
