@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,23 @@ def test_the_official_client_gets_an_answer_with_the_key_only(here: object, serv
             said = client.chat.completions.create(model="tiny", messages=messages, max_tokens=4)  # type: ignore[arg-type]
             assert said.usage is not None
             assert said.usage.completion_tokens > 0
+
+
+def test_the_stages_of_its_start_are_told_as_they_begin_and_with_their_seconds(
+    server: tuple["subprocess.Popen[str]", str],
+) -> None:
+    assert server[0].stderr is not None
+    lines = list(takewhile(lambda line: "is ready" not in line, server[0].stderr))
+    found = [match[1] for line in lines if (match := re.match(r"vLLM is starting, \d+ s: (.+)", line))]
+    begun = [stage for stage, _ in groupby(found)]
+    expected = ["imports", "model config", "engine process", "weights", "profiling", "KV cache", "HTTP server"]
+    assert begun == [*expected, "first answer"]
+    total = re.match(r"vLLM started in ([\d.]+) s: (.+)", lines[-1])
+    assert total
+    seconds = {stage: float(took) for stage, took in re.findall(r"([A-Za-z][A-Za-z ]*) ([\d.]+) s", total[2])}
+    assert seconds.keys() <= set(begun)
+    assert max(seconds, key=lambda stage: seconds[stage]) == "imports"
+    assert sum(seconds.values()) == pytest.approx(float(total[1]), abs=1)
 
 
 def test_an_evaluation_has_the_answers_of_the_model_in_this_process(

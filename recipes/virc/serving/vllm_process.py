@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 from virc.core import processes
@@ -18,7 +19,8 @@ from virc.core.processes import Process
 from virc.core.text import clause
 from virc.engines.vllm import log as vllm_log
 
-_POLL = 1.0  # seconds
+_POLL = 0.2  # seconds
+_SHORTEST = 0.1  # seconds of a stage that is worth reporting
 _FIRST_ANSWER = 300.0  # seconds: kernels are compiled for it
 _OWN = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to a server of this machine
 
@@ -34,12 +36,14 @@ def started(plan: Plan, url: str, name: str, key: str | None, log: Path, report:
         write_whole(Path(path), text.encode())
     log.unlink(missing_ok=True)
     with processes.started(plan.step, log) as process:
-        _await_health(process, url.removesuffix("/v1"), log, report)
-        report.progress("vLLM is up; the first answer takes longest")
+        stages = Stages(report)
+        _await_health(process, url.removesuffix("/v1"), log, report, stages)
+        stages.begin("first answer")
         try:
             _request_answer(url, name, key)
         except (OSError, ValueError, KeyError, IndexError) as error:
             raise EngineError(f"vLLM is up and does not answer: {clause(error)}", f"see {log}") from error
+        stages.end()
         yield process
 
 
@@ -50,16 +54,46 @@ def ended(log: Path, code: int | None, when: str = "") -> EngineError:
     return EngineError(f"vLLM ended{when}: {reason}", f"see {log}")
 
 
-def _await_health(process: Process, root: str, log: Path, report: Reporter) -> None:
-    began = time.monotonic()
+class Stages:
+    """Reports what vLLM does while it starts, and in the end how long it took."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report, self._began = report, [("imports", time.monotonic())]
+        report.start(self._line())
+
+    def begin(self, stage: str) -> None:
+        """The stage that begins now, or goes on."""
+        if stage != self._began[-1][0]:
+            self._began.append((stage, time.monotonic()))
+            self._report.start(self._line())
+
+    def go_on(self) -> None:
+        """Report how long it takes already."""
+        self._report.progress(self._line())
+
+    def end(self) -> None:
+        """Report the seconds of all stages; the shortest are left out."""
+        seconds: dict[str, float] = {}
+        for (stage, began), (_, ended) in pairwise([*self._began, ("", time.monotonic())]):
+            seconds[stage] = seconds.get(stage, 0) + ended - began
+        shown = ", ".join(f"{stage} {took:.1f} s" for stage, took in seconds.items() if took >= _SHORTEST)
+        self._report.note(f"vLLM started in {sum(seconds.values()):.1f} s: {shown}")
+
+    def _line(self) -> str:
+        return f"vLLM is starting, {time.monotonic() - self._began[0][1]:.0f} s: {self._began[-1][0]}"
+
+
+def _await_health(process: Process, root: str, log: Path, report: Reporter, stages: Stages) -> None:
     with log.open(encoding="utf-8", errors="replace") as lines:
         while not _is_healthy(root):
             code = process.wait(_POLL)
             for line in lines:
                 report.log(line.rstrip())
+                if stage := vllm_log.stage(line):
+                    stages.begin(stage)
             if code is not None:
                 raise ended(log, code, " before it was ready")
-            report.progress(f"vLLM is starting, {time.monotonic() - began:.0f} s")
+            stages.go_on()
 
 
 def _is_healthy(root: str) -> bool:

@@ -1,4 +1,4 @@
-"""What vLLM's log says of its end."""
+"""What vLLM's log says of its start and of its end."""
 
 import re
 from collections import deque
@@ -9,6 +9,24 @@ from virc.core.text import clause
 _RAISED = re.compile(r"^(?:\(\w+ pid=\d+\) ERROR .*?\] )?(?:  Value error, |[\w.]*(?:Error|Exception): )(\S.*)")
 _SECOND_HAND = ("Engine core initialization failed", "1 validation error for")
 _LAST_LINES = 2000
+_STAGES = {
+    "] non-default args: ": "model config",
+    "] Using max model len ": "engine process",
+    "] Starting to load model ": "weights",
+    "] Loading weights took ": "profiling",
+    "] Starting torch.compile": "compile",
+    "] torch.compile took ": "profiling",
+    "] Warming up model for the compilation": "compile",
+    " KV cache size: ": "KV cache",
+    "Capturing CUDA graphs": "CUDA graphs",
+    "] init engine (": "HTTP server",
+}
+"""What vLLM does next, by what it writes before."""
+
+
+def stage(line: str) -> str | None:
+    """The stage of vLLM's start that begins with a line of its log, or goes on; None where the line is of none."""
+    return next((stage for words, stage in _STAGES.items() if words in line), None)
 
 
 def reason(lines: Iterable[str]) -> str | None:
