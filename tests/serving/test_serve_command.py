@@ -12,10 +12,12 @@ from support.called import virc
 from virc.core.errors import SetupError
 from virc.envs.hardware import Gpu, Machine
 from virc.models import registry as models
-from virc.models.registry import EMBEDDED_FOLDER
-from virc.serving.settings import choose_engine, refuse_unfit, weights_gib
+from virc.models.registry import EMBEDDED_FOLDER, Weights
+from virc.serving.settings import choose_engine, configure, refuse_unfit, weights_gib
 from virc.stages.serve import Config
 from virc.systems import registry as systems
+
+SHAPES = Path(models.__file__).parent / "shapes"
 
 
 @pytest.fixture(autouse=True)
@@ -227,6 +229,34 @@ def test_vllm_is_the_engine_where_it_has_builds() -> None:
         choose_engine("vllm", platform="darwin")
 
 
+ON_A_CPU = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "OMP_NUM_THREADS": "1",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_WORKER_MULTIPROC_METHOD": "fork",
+}
+
+
+def test_the_command_for_a_cpu_leaves_out_what_takes_long() -> None:
+    said = virc("serve", "tiny", "--dry-run", "--json", "--device", "cpu").json
+    assert said["command"][1:4] == ["-m", "virc.core.orphans", "virc.engines.vllm.cpu"]
+    assert "--enforce-eager" in said["command"]
+    assert {name: said["environment"].get(name) for name in ON_A_CPU} == ON_A_CPU
+    assert said["environment"]["PYTHONDONTWRITEBYTECODE"] == ""
+    several = virc("serve", "tiny", "--dry-run", "--json", "--device", "cpu", "--tensor-parallel-size", 2).json
+    assert several["environment"]["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
+
+
+def test_a_small_model_gets_a_small_cache_unless_one_is_chosen(tmp_path: Path) -> None:
+    tiny = models.find("tiny", tmp_path)
+    assert configure("vllm", {}, tiny).cache_gib == 1
+    assert configure("vllm", {"cache_gib": 3}, tiny).cache_gib == 3
+    large = json.loads((SHAPES / "Qwen--Qwen2.5-VL-3B-Instruct.json").read_text())
+    for config in ({**large, "max_position_embeddings": 128_000}, large, {"model_type": "another"}):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        assert configure("vllm", {}, Weights("other", tmp_path)).cache_gib == 4
+
+
 def test_the_command_for_gpus(workspace: Path) -> None:
     words = (
         "--device",
@@ -264,7 +294,7 @@ def test_the_command_for_gpus(workspace: Path) -> None:
     environment = said["environment"]
     assert environment["VLLM_MEDIA_CONNECTOR"] == "virc.engines.vllm.media"
     assert environment["VIRC_PUBLISHED"] == str(files / "published.json")
-    assert "VLLM_CPU_KVCACHE_SPACE" not in environment
+    assert not environment.keys() & ON_A_CPU.keys()
     assert json.loads(said["files"][str(files / "published.json")])["virc_image_ids"] is True
 
 

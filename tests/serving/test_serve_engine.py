@@ -99,6 +99,11 @@ def test_the_stages_of_its_start_are_told_as_they_begin_and_with_their_seconds(
     assert sum(seconds.values()) == pytest.approx(float(total[1]), abs=1)
 
 
+def test_the_engine_is_a_fork_of_the_server_and_imports_nothing_again(server: tuple[object, str]) -> None:
+    port = int(server[1].split(":")[2].split("/")[0])
+    assert len(processes_on(port)) == 2
+
+
 def test_an_evaluation_has_the_answers_of_the_model_in_this_process(
     here: "subprocess.Popen[str]", server: tuple[object, str], workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,11 +53,11 @@ def free_port() -> int:
 
 
 def pids(port: int) -> list[int]:
-    """vLLM's processes that were told this port; each leads a group."""
+    """vLLM's processes that were told this port: its server, which leads their group, and the forks of it."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             words = file.read_bytes().split(b"\0")
-            if b"vllm.entrypoints.openai.api_server" in words and str(port).encode() in words:
+            if b"virc.core.orphans" in words and str(port).encode() in words:
                 found.append(int(file.parent.name))
     return found

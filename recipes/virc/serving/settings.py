@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from virc.backends.checkpoint import file_bytes, parameters, read_json
 from virc.backends.gguf.model import SUFFIX
 from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.envs.hardware import GIB, Machine
+from virc.models import sizes
 from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
@@ -21,6 +23,7 @@ Engine = Literal["vllm", "transformers", "llamacpp"]
 OF_A_JUDGE: Mapping[str, int] = {"limit_images": INPUTS, "max_model_len": 32_768}
 """Defaults for a judge, which reads a question and its answers, and replies in one turn."""
 
+_AT_ONCE = 16  # conversations as long as the model takes
 _OVERHEAD = 1.15  # of the weights, before any cache of keys and values
 _VLLM_ONLY = (
     "gpus", "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "gpu_memory_utilization",
@@ -79,7 +82,20 @@ def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Co
     defaults = dict(OF_A_JUDGE) if weights.judge else {}
     if weights.judge and longest:
         defaults["max_model_len"] = min(defaults["max_model_len"], longest)
+    if engine == "vllm":
+        defaults["cache_gib"] = _cache_gib(weights.folder, longest)
     return Config(**{**defaults, **chosen})
+
+
+def _cache_gib(folder: Path, longest: int | None) -> int:
+    """GiB of main memory for keys and values: less for a small model, as vLLM first fills all of it with zeros."""
+    most = Config().cache_gib
+    try:
+        text = sizes.of_folder(folder).text
+    except ConfigError:
+        return most
+    token = 2 * text.keys * text.num_hidden_layers * 4  # bytes, in float32
+    return min(most, ceil(_AT_ONCE * longest * token / GIB)) if longest else most
 
 
 def _longest(weights: Weights) -> int | None:

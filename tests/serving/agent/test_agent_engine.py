@@ -35,7 +35,7 @@ def engine(process: Process) -> tuple[int, list[str]]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             words = (stat.parent / "cmdline").read_bytes().decode().split("\0")
-            if "vllm.entrypoints.openai.api_server" in words and (
+            if "virc.core.orphans" in words and (
                 stat.read_text().rsplit(")", 1)[1].split()[1] == str(process.popen.pid)
             ):
                 return int(stat.parent.name), words

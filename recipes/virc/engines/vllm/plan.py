@@ -16,7 +16,8 @@ from virc.stages.serve import Config
 PUBLISHED = "published.json"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 _MIDDLEWARE = ("virc.engines.vllm.published.Published", "virc.engines.vllm.gate.Gate")
-_MODULES = ("virc.core.orphans", "vllm.entrypoints.openai.api_server")
+_LAUNCHER = "virc.core.orphans"
+_SERVERS = {"cuda": "vllm.entrypoints.openai.api_server", "cpu": "virc.engines.vllm.cpu"}
 _MEDIA = "virc.engines.vllm.media"
 
 
@@ -41,7 +42,8 @@ class Place(msgspec.Struct, frozen=True):
 
 def plan(config: Config, place: Place) -> Plan:
     """The process that serves."""
-    argv = (str(place.python), "-m", *_MODULES, *options(config, place))
+    server = _SERVERS["cpu" if config.device == "cpu" else "cuda"]
+    argv = (str(place.python), "-m", _LAUNCHER, server, *options(config, place))
     step = Step(argv, "serve with vLLM", environment(config, place))
     return Plan(step, {str(place.files / PUBLISHED): place.published})
 
@@ -101,5 +103,11 @@ def environment(config: Config, place: Place) -> dict[str, str]:
             "VLLM_CPU_KVCACHE_SPACE": str(config.cache_gib),
             "OMP_NUM_THREADS": "1",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process less to start and to end
+            "VLLM_WORKER_MULTIPROC_METHOD": "spawn" if _shared(config) else "fork",  # a fork imports nothing again
         }
     return env
+
+
+def _shared(config: Config) -> bool:
+    """Whether several processes run the model; each gets threads of its own, which vLLM sets before it starts."""
+    return config.tensor_parallel_size * config.pipeline_parallel_size * config.data_parallel_size > 1
