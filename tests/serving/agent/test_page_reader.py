@@ -43,10 +43,13 @@ CONTRASTS = """(() => {
     .reduce((sum, each, at) => sum + each * [.2126, .7152, .0722][at], 0);
   const ground = at => { const colour = getComputedStyle(at).backgroundColor;
     return numbers(colour)[3] === 0 && at.parentElement ? ground(at.parentElement) : colour };
-  return [...document.querySelectorAll('body *')]
+  const contrast = (colour, at) => { const [one, other] = [light(colour), light(ground(at))].sort((a, b) => b - a);
+    return (one + .05) / (other + .05) };
+  const hint = document.querySelector('#question');
+  const texts = [...document.querySelectorAll('body *')]
     .filter(at => at.checkVisibility() && [...at.childNodes].some(each => each.nodeType === 3 && each.data.trim()))
-    .map(at => { const [one, other] = [light(getComputedStyle(at).color), light(ground(at))].sort((a, b) => b - a);
-      return [at.textContent.slice(0, 30), (one + .05) / (other + .05)] }) })()"""
+    .map(at => [at.textContent.slice(0, 30), contrast(getComputedStyle(at).color, at)]);
+  return [...texts, [hint.placeholder, contrast(getComputedStyle(hint, '::placeholder').color, hint)]] })()"""
 """Each visible text, and its contrast as WCAG has it."""
 
 
