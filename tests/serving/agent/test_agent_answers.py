@@ -105,7 +105,7 @@ def test_what_is_streamed_is_the_whole_answer_piece_by_piece(client: Any) -> Non
     deltas = [piece.choices[0].delta for piece in pieces[:-1]]
     assert (deltas[0].role, deltas[0].content) == ("assistant", "")
     thoughts = [delta.reasoning_content for delta in deltas if hasattr(delta, "reasoning_content")]
-    assert thoughts == ["I look.", "\n\nIt reads 97."]
+    assert thoughts == ["I look.", "", "\n\nIt reads 97."]  # the empty one is in the chunk with the tool call
     message = whole.choices[0].message
     assert "".join(thoughts) == message.reasoning_content
     looks = [look for delta in deltas for look in getattr(delta, "virc_tool_calls", [])]

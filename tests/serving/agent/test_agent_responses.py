@@ -83,11 +83,19 @@ def test_a_stream_ends_with_the_whole_response(running: Running, client: Any, bo
 def test_a_response_has_the_thoughts_the_answer_and_the_tool_calls(client: Any) -> None:
     said = client.create(**asked())
     thought, message = said.output
-    assert [part.text for part in thought.summary] == ["I look.", "It reads 97."]
+    assert [part.text for part in thought.summary] == ["I look.\n\nIt reads 97."]
     assert (said.status, said.output_text) == ("completed", "97")
     (call,) = message.virc_tool_calls
     assert (call["tool"], call["box"]) == ("crop_image", [0, 0, 100, 60])
     assert said.usage.total_tokens == said.usage.input_tokens + said.usage.output_tokens > 0
+
+
+def test_thoughts_are_streamed_as_paragraphs_of_one_part(client: Any) -> None:
+    events = list(client.create(**asked(stream=True)))
+    deltas = [event.delta for event in events if event.type == "response.reasoning_summary_text.delta"]
+    assert deltas == ["I look.", "\n\nIt reads 97."]
+    kinds = [event.type.removeprefix("response.reasoning_summary_") for event in events]
+    assert kinds[2:7] == ["part.added", "text.delta", "text.delta", "text.done", "part.done"]
 
 
 def test_a_format_and_a_forced_tool_hold_the_answer(client: Any) -> None:

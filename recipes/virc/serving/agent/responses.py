@@ -175,23 +175,24 @@ class Response:
         }
 
     def _thought(self, text: str) -> str:
-        begun = "" if self._thoughts else self._added(self._summary([]))
-        at = {"item_id": self._reasoning, "output_index": 0, "summary_index": len(self._thoughts)}
+        """Thoughts are paragraphs of one part of the summary: clients run several parts together without a space."""
+        delta = wire.PARAGRAPH + text if self._thoughts else text
+        begun = "" if self._thoughts else self._added(self._summary([])) + self._part("part.added", part=_text(""))
         self._thoughts.append(text)
-        part = {"type": "summary_text", "text": text}
-        return "".join([
-            begun,
-            self._sent("response.reasoning_summary_part.added", **at, part={**part, "text": ""}),
-            self._sent("response.reasoning_summary_text.delta", **at, delta=text),
-            self._sent("response.reasoning_summary_text.done", **at, text=text),
-            self._sent("response.reasoning_summary_part.done", **at, part=part),
-        ])  # fmt: skip
+        return begun + self._part("text.delta", delta=delta)
 
     def _thought_over(self) -> str:
-        return self._finished(self._summary(self._thoughts)) if self._thoughts else ""
+        if not self._thoughts:
+            return ""
+        (part,) = parts = [_text(wire.PARAGRAPH.join(self._thoughts))]
+        done = self._part("text.done", text=part["text"]) + self._part("part.done", part=part)
+        return done + self._finished(self._summary(parts))
 
-    def _summary(self, texts: Sequence[str]) -> dict[str, Any]:
-        parts = [{"type": "summary_text", "text": text} for text in texts]
+    def _part(self, kind: str, **fields: Any) -> str:
+        at = {"item_id": self._reasoning, "output_index": 0, "summary_index": 0}
+        return self._sent(f"response.reasoning_summary_{kind}", **at, **fields)
+
+    def _summary(self, parts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         return {"type": "reasoning", "id": self._reasoning, "summary": parts}
 
     def _message(self, answer: Answer) -> str:
@@ -241,6 +242,10 @@ class Response:
     def _sent(self, kind: str, **fields: Any) -> str:
         self._events += 1
         return f"event: {kind}\n" + chat_http.event({"type": kind, "sequence_number": self._events - 1, **fields})
+
+
+def _text(text: str) -> dict[str, str]:
+    return {"type": "summary_text", "text": text}
 
 
 def _id(kind: str) -> str:

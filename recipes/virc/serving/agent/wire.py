@@ -108,7 +108,8 @@ class Events:
                 return self._chunk({"reasoning_content": (PARAGRAPH if self._thoughts > 1 else "") + thing.think})
             case Looked():
                 self._calls += 1
-                return self._chunk({TOOL_CALLS: [tool_call(self._calls - 1, thing)]})
+                # LiteLLM drops a chunk that has neither content nor thoughts, with all else in it
+                return self._chunk({"reasoning_content": "", TOOL_CALLS: [tool_call(self._calls - 1, thing)]})
             case Answer():
                 pieces = self._chunk(_ending(thing)) + self._chunk({}, thing.finish)
                 self._answers.append(thing)
