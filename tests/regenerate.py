@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import client_page
 import field_table
 import protocol_page
 import reference_page
@@ -31,7 +32,7 @@ def completion(shell: str) -> str:
 def generated() -> dict[Path, str]:
     """Every generated file and its content."""
     completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
-    docs = {module.PAGE: module.page() for module in (field_table, protocol_page, reference_page)}
+    docs = {module.PAGE: module.page() for module in (client_page, field_table, protocol_page, reference_page)}
     return completions | slurm_cases.golden() | stage_plans.golden() | docs
 
 
