@@ -138,7 +138,7 @@ def test_what_is_written_is_read_again(name: str, think: str, answer: str, box: 
     grammar = GRAMMARS[name]
     turns = [Turn(think.strip(), answer=answer.strip())]
     if grammar.calls:
-        turns.append(Turn(think.strip(), ToolText("crop_image", {"bbox_2d": box, "image_index": 0})))
+        turns.append(Turn(think.strip(), (ToolText("crop_image", {"bbox_2d": box, "image_index": 0}),)))
     for turn in turns:
         try:
             text = written(turn, grammar)
@@ -152,9 +152,9 @@ def test_a_thought_with_a_mark_in_it_cannot_be_written() -> None:
     with pytest.raises(FormatError, match="the tags are not one think"):
         written(Turn("a </think> b", answer="c"), TAGS)
     with pytest.raises(FormatError, match="no way to write a call of crop_image"):
-        written(Turn("a", CROP), MARKED)
+        written(Turn("a", (CROP,)), MARKED)
     with pytest.raises(FormatError, match="no way to write a call of crop_image"):
-        written(Turn("a", ToolText("crop_image", {"image_index": 0})), LISTED)
+        written(Turn("a", (ToolText("crop_image", {"image_index": 0}),)), LISTED)
 
 
 @pytest.mark.integration

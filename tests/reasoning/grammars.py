@@ -26,7 +26,7 @@ def grammar(**fields: Any) -> Grammar:
 
 
 def call(think: str, name: str, **arguments: Any) -> Turn:
-    return Turn(think, ToolText(name, arguments))
+    return Turn(think, (ToolText(name, arguments),))
 
 
 CASES = {

@@ -225,7 +225,7 @@ def test_what_is_kept_of_a_reply_reads_as_the_same_turn() -> None:
     said = read(f"See <answer>. <tool_call>{BODY}</tool_call>", STOCK, NAMES)
     text = canonical(said.turn, STOCK)
     assert parse(text, STOCK).tool == CROP
-    assert "image_zoom_in_tool" in canonical(Turn("", CROP), QWEN)
+    assert "image_zoom_in_tool" in canonical(Turn("", (CROP,)), QWEN)
 
 
 MARKS = [

@@ -17,7 +17,7 @@ def called(text: str) -> str:
 
 def test_a_call_and_an_answer_are_read() -> None:
     assert parse(f"<think>\nlook \n</think>\n\n<tool_call>\n{CALL}\n</tool_call>") == Turn(
-        "look", ToolText("crop_image", {"bbox_2d": [1, 2, 3, 4], "image_index": 0})
+        "look", (ToolText("crop_image", {"bbox_2d": [1, 2, 3, 4], "image_index": 0}),)
     )
     assert parse("<think>a < b</think> <answer>\n 9\n7 </answer>") == Turn("a < b", answer="9\n7")
 
@@ -102,7 +102,7 @@ def test_what_is_written_in_the_format_is_read_back(think: str, name: str, key: 
     arguments = {key: [1, -2.5, None, True, {"x": "y"}]}
     written = json.dumps({"name": name, "arguments": arguments})
     turn = parse(f"<think>{think}</think><tool_call>{written}</tool_call>")
-    assert turn == Turn(think.strip(), ToolText(name, arguments))
+    assert turn == Turn(think.strip(), (ToolText(name, arguments),))
 
 
 pieces = st.sampled_from(["<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>", CALL, "a"])

@@ -27,7 +27,7 @@ def test_a_problem_runs_from_question_to_answer(own: Protocol) -> None:
 
     cut = session.feed(call("crop_image", bbox_2d=[0, 0, 100, 60]))
     assert isinstance(cut, Unit)
-    assert (cut.think, cut.shown, cut.answer) == ("look", 1, None)
+    assert (cut.think, cut.shown, cut.answer) == ("look", [1], None)
     second = asked(session)
     assert second.messages[3].text.startswith("Image 1: 112 x 56. Go on;")
     assert second.images[1].size == (112, 56)
@@ -65,7 +65,7 @@ def test_several_pictures_are_announced_before_the_question(own: Protocol) -> No
     assert message.text.startswith("Image 0: 336 x 252.\nImage 1: 56 x 84.\nQuestion: Which?")
     unit = session.feed(call(image_index=1))
     assert isinstance(unit, Unit)
-    assert unit.shown == 2
+    assert unit.shown == [2]
     with pytest.raises(ValueError, match="at least one"):
         Session(own, "Which?", [], tools=known())
 

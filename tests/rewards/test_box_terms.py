@@ -3,10 +3,12 @@
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from rewards.prompts import answer, prompt
 
 from virc.core.errors import DataError
+from virc.data.synth.worked import PROTOCOL
 from virc.reasoning.protocol import Coordinates
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError
@@ -108,7 +110,12 @@ def test_boxes_are_counted_in_what_the_prompt_says(coordinates: Coordinates, sai
 
 
 def test_a_box_by_its_centre() -> None:
-    known = Prompt(row([0, 0, 140, 98]).record, "unit", "own", box="center")
+    known = Prompt(
+        row([0, 0, 140, 98]).record,
+        "unit",
+        "own",
+        protocol=msgspec.structs.replace(PROTOCOL, coordinates="unit", box="center"),
+    )
     assert value("iou", "[0.25, 0.25, 0.5, 0.5]", known) == pytest.approx(1.0)
 
 

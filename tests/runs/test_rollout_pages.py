@@ -161,7 +161,7 @@ def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
     assert rollout_pages.render(folder, "mine") == []
     said = json.loads((folder / "step_1" / "1-1" / "trace.json").read_text())
     assert [unit["answer"] for unit in said["units"]] == [None, "7"]
-    assert said["units"][0]["call"]["box"] == [0, 0, 56, 84]
+    assert said["units"][0]["results"][0]["call"]["box"] == [0, 0, 56, 84]
     assert said["terms"] == {"format": 1.0, "answer": 1.0}
     assert len(list((folder / "step_1" / "1-1").glob("image-*.png"))) == 2
 

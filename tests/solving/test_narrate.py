@@ -8,6 +8,7 @@ from support.solving import CROP, answer, think
 from virc.reasoning.calls import Call
 from virc.reasoning.grammar import TAGS, CallForm, Grammar
 from virc.reasoning.session import Rejected, Unit
+from virc.reasoning.trace import CallResult
 from virc.solving.one import TextDelta
 from virc.solving.thoughts import Thoughts
 from virc_cli.commands.solve.run import Narrator
@@ -67,7 +68,7 @@ def test_the_cut_into_pieces_changes_nothing(data: st.DataObject) -> None:
     ],
 )
 def test_a_call_stands_in_words(call: Call, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Narrator()(Unit("", "", call=call, shown=3))
+    Narrator()(Unit("", "", (CallResult(call, (3,)),)))
     assert capsys.readouterr().err == f"-> {words}\n"
 
 

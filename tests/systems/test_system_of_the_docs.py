@@ -55,8 +55,8 @@ def test_it_is_asked_in_its_words_and_its_boxes_are_pixels_of_the_file(deepeyes:
     assert "Go on; look again wherever that helps." in json.dumps(second["messages"][-1])
     shown = [Image.open(file).size for file in sorted(Path("trace").rglob("*image-*.png"))]
     assert shown[0][0] < 700
-    # a fifth of each side, 1400..1960 of 2800 and 700..980 of 1400
-    assert shown[1][0] / shown[0][0] == pytest.approx(0.2, abs=0.05)
+    # a fifth of each side, 1400..1960 of 2800 and 700..980 of 1400, with as many pixels as the file has of it
+    assert shown[1][0] == pytest.approx(560, abs=28)
 
 
 def test_its_rollouts_are_planned_and_rewarded_as_published(deepeyes: Path) -> None:

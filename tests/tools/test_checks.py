@@ -10,7 +10,7 @@ from PIL import Image
 
 from virc.reasoning.calls import Call, Checked, ToolError, View
 from virc.reasoning.protocol import Coordinates
-from virc.reasoning.resample import resampled
+from virc.reasoning.resample import Rescaled, resampled
 from virc.tools import registry as tools
 
 PIXELS = View(((336, 252), (168, 56)))
@@ -214,7 +214,8 @@ def test_a_crop_holds_the_pixels_of_its_box() -> None:
     source = Image.new("RGB", (40, 30), "white")
     source.paste("red", (10, 5, 20, 15))
     cut = tools.get("crop_image").apply(Call("crop_image", 0, box=(10, 5, 20, 15)), source)
-    assert cut.getcolors() == [(100, (255, 0, 0))]
+    assert isinstance(cut, Rescaled)
+    assert cut.cut.getcolors() == [(100, (255, 0, 0))]
     assert tools.get("display_image").apply(Call("display_image", 0), source).tobytes() == source.tobytes()
 
 

@@ -143,7 +143,7 @@ def test_a_chat_protocol_loads_no_file_by_its_path(
     ("text", "sentence"),
     [
         ("x = 1", "it has no NAME of its own, which the model writes; no SCHEMA"),
-        (ROTATE.replace("def check(", "def chek("), r"it has no check\(arguments, view\)"),
+        (f"{ROTATE}\ncheck = 3\n", r"it has no check\(arguments, view\) that is a function"),
         (ROTATE.replace('"after_image"', '"after"'), "it has no TEMPLATE, one of after_image and after_scale"),
         (ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'), "it has no NAME of its own"),
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),

@@ -32,10 +32,10 @@ class Span(msgspec.Struct, frozen=True):
 
     The newline after it is outside, and so is the header before it, but for a system or user message without
     images, whose `role` line is encoded in one piece with its text. A trainer learns the spans of role
-    `assistant`.
+    `assistant`; `tool` is a result inside a turn of the assistant.
     """
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     start: int
     stop: int
 
@@ -78,24 +78,40 @@ def render(
     ids: list[int] = []
     spans: list[Span] = []
     images: list[ImageSpan] = []
-    for message in messages:
+    begun = False  # whether the turn of the assistant goes on
+    for number, message in enumerate(messages):
         apart = message.images or message.role == "assistant"
-        ids.append(im_start)
-        ids += encode(tokenizer, f"{message.role}\n") if apart else []
+        if not begun:
+            ids.append(im_start)
+            ids += encode(tokenizer, f"{message.role}\n") if apart else []
         start = len(ids)
-        for index in message.images:
-            images.append(ImageSpan(index, len(ids) + 1, len(ids) + 1 + image_tokens[index]))
-            ids += [vision_start, *[pad] * image_tokens[index], vision_end]
         if message.token_ids is not None:
             ids += message.token_ids
+        elif not apart:
+            ids += encode(tokenizer, f"{message.role}\n{message.text}")
         else:
-            ids += encode(tokenizer, message.text if apart else f"{message.role}\n{message.text}")
-        ids.append(im_end)
-        spans.append(Span(message.role, start, len(ids)))
-        ids += newline
-    if generate:
+            for part in message.parts():
+                if isinstance(part, str):
+                    ids += encode(tokenizer, part)
+                    continue
+                images.append(ImageSpan(part, len(ids) + 1, len(ids) + 1 + image_tokens[part]))
+                ids += [vision_start, *[pad] * image_tokens[part], vision_end]
+        begun = _goes_on(messages, number, generate)
+        if not begun:
+            ids.append(im_end)
+        spans.append(Span("tool" if message.inserted else message.role, start, len(ids)))
+        if not begun:
+            ids += newline
+    if generate and not begun:
         ids += [im_start, *encode(tokenizer, "assistant\n")]
     return Rendered(ids, spans, images)
+
+
+def _goes_on(messages: Sequence[Message], number: int, generate: bool) -> bool:
+    """Whether the next message, or the reply to come, belongs to the same turn of the assistant."""
+    inline = messages[number].inserted == "inline"
+    following = messages[number + 1 : number + 2]
+    return inline or following[0].inserted == "inline" if following else generate and inline
 
 
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:

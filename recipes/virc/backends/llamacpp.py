@@ -269,9 +269,15 @@ def _part(shown: Shown) -> Part:
 
 def _as_text(ask: Ask) -> Ask:
     """The conversation with the names of control tokens broken, which llama.cpp would read as the tokens."""
-    messages = tuple(msgspec.structs.replace(message, text=_broken(message.text)) for message in ask.messages)
-    called = {position: (_broken(text), call) for position, (text, call) in ask.called.items()}
+    messages = tuple(_unmarked(message) for message in ask.messages)
+    called = {at: msgspec.structs.replace(each, text=_broken(each.text)) for at, each in ask.called.items()}
     return msgspec.structs.replace(ask, messages=messages, called=called)
+
+
+def _unmarked(message: Message) -> Message:
+    """A message without the names of control tokens; its images stay where they stand."""
+    at = tuple(len(_broken(message.text[:position])) for position in message.at)
+    return msgspec.structs.replace(message, text=_broken(message.text), at=at)
 
 
 def _broken(text: str) -> str:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from virc.core.errors import DataError, VircError
 from virc.core.files import write_whole
 from virc.core.text import clause, plain
+from virc.data.check.calls import offered
 from virc.data.check.coordinates import rules_for
 from virc.data.check.images import all_announced, decoded, sizes_shown
 from virc.data.check.result import Rules
@@ -20,13 +21,13 @@ from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.extract import extract, unit_named
 from virc.data.protocol.templates import question_of
 from virc.data.rows import parquet as parquet_rows
-from virc.data.rows.record import MARK, Record, images_of
+from virc.data.rows.record import Record, images_of, message_of
 from virc.reasoning.calls import Size, ToolError
 from virc.reasoning.images import SQUARE, Shown, open_image, show, show_square
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import MOST_PIXELS, QWEN2
-from virc.reasoning.trace import ImageRecord, Message, Rejected, Trace, Unit
+from virc.reasoning.trace import CallResult, ImageRecord, Message, Rejected, Trace, Unit
 from virc.tools import registry as tools
 
 _PLACEHOLDER = (448, 224)
@@ -184,16 +185,13 @@ def _placeholder(sentence: str, size: Size | None) -> Shown:
 def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
     """The conversation as a trace; a reply that cannot be used is a rejected try of its unit."""
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
-    messages = [
-        Message(message.role, message.content.removeprefix(MARK * message.content.count(MARK)), indices)
-        for message, indices in zip(record.messages, shown, strict=True)
-    ]
+    messages = [message_of(message, indices) for message, indices in zip(record.messages, shown, strict=True)]
     sizes = [image.size for image in images]
     units, before = [], 0
     for at, message in enumerate(messages):
         if message.role == "assistant":
             made = messages[at + 1].images if at + 1 < len(messages) else ()
-            units.append(_unit(message.text, sizes[:before], made[0] if made else None, rules))
+            units.append(_unit(message.text, sizes[:before], made, rules))
         before += len(message.images)
     question = record.question or ""
     first = next((message for message in messages if message.role == "user"), None)
@@ -202,7 +200,8 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
         question = first.text if known is None else known
     if not messages:
         messages = [Message("user", question, tuple(range(len(images))))]
-    calls = {unit.shown: unit.call for unit in units if unit.call and unit.shown is not None}
+    results = (result for unit in units for result in unit.results)
+    calls = {index: result.call for result in results if result.call for index in result.images}
     records = []
     for index, image in enumerate(images):
         parent, box = (call.index, call.box) if (call := calls.get(index)) else (None, None)
@@ -218,19 +217,28 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
     )
 
 
-def _unit(text: str, sizes: Sequence[Size | None], made: int | None, rules: Rules) -> Unit:
+def _unit(text: str, sizes: Sequence[Size | None], made: Sequence[int], rules: Rules) -> Unit:
+    """A reply as a unit; of the images behind it each call made one, and the last call what remains."""
     think = ""
     try:
         turn = parse(text, rules.grammar)
         think = turn.think
-        if turn.tool is None:
+        if not turn.calls:
             return Unit(text, think, answer=turn.answer)
         known = [size for size in sizes if size]
         if len(known) < len(sizes):
             raise ToolError("an image before it is missing, so that its call is not checked")
-        offered = rules.protocol.tools if rules.protocol else None
-        checked = tools.get(turn.tool.name, offered).check(turn.tool.arguments, rules.view(known))
+        checked = [tools.checked(tool, rules.view(known), offered(rules)) for tool in turn.calls]
     except (FormatError, ToolError) as error:
         kind = error.kind if isinstance(error, FormatError) else "tool"
-        return Unit(text, think, shown=made, rejected=(Rejected(text, kind, str(error)),))
-    return Unit(text, think, checked.call, checked.deviations, shown=made)
+        results = (CallResult(images=tuple(made)),) if made else ()
+        return Unit(text, think, results, rejected=(Rejected(text, kind, str(error)),))
+    last = len(checked) - 1
+    return Unit(
+        text,
+        think,
+        tuple(
+            CallResult(each.call, tuple(made[at : None if at == last else at + 1]), deviations=each.deviations)
+            for at, each in enumerate(checked)
+        ),
+    )

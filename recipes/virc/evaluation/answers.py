@@ -20,7 +20,7 @@ from virc.core.errors import ConfigError, DataError, NoAnswerError
 from virc.core.result_log import Id, Ledger
 from virc.core.text import clause
 from virc.evaluation.problems import EvalProblem
-from virc.reasoning.calls import View
+from virc.reasoning.calls import BoxView
 from virc.reasoning.trace import FailureKind
 from virc.solving.ablation import CropAblation
 from virc.solving.rows import file_name
@@ -70,7 +70,7 @@ class AnswerLine(msgspec.Struct, frozen=True):
     seconds: float | None = None
     rejected: int = 0
     failure: FailureKind | None = None
-    view: View | None = None
+    view: BoxView | None = None
     evidence: list[float] | None = None
 
     @property

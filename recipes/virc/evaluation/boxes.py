@@ -14,7 +14,7 @@ from itertools import accumulate, product
 import msgspec
 
 from virc.core.errors import DataError
-from virc.reasoning.calls import View
+from virc.reasoning.calls import BoxView
 from virc.scoring.boxes import Box, PredictedBox, giou, iou, match, read_boxes
 
 LEAST = 0.5
@@ -57,7 +57,7 @@ class BoxScores(msgspec.Struct, frozen=True):
     mean_ap: float | None = None
 
 
-def overlap(answer: str | None, annotated: Sequence[Box], view: View | None) -> Overlap:
+def overlap(answer: str | None, annotated: Sequence[Box], view: BoxView | None) -> Overlap:
     """Compare an answer with the boxes of its row, in pixels of the file; a DataError where there is no view."""
     if answer is None:
         return Overlap((), annotated, 0.0, -1.0, False)

@@ -12,7 +12,7 @@ from virc.core.result_log import Claims, Id
 from virc.evaluation.answers import Answers, EvalFolder
 from virc.evaluation.boxes import overlap
 from virc.evaluation.problems import EvalProblem
-from virc.reasoning.calls import View
+from virc.reasoning.calls import BoxView
 from virc.reasoning.trace import FailureKind
 from virc.scoring.judge import Judge
 from virc.scoring.score import Verdict, score
@@ -72,7 +72,7 @@ def _verdict(
     problem: EvalProblem,
     answer: str | None,
     failure: FailureKind | None,
-    view: View | None,
+    view: BoxView | None,
     symbolic: Callable[[str, str], bool] | None = None,
 ) -> Verdict | None:
     """The verdict on an answer, or on a refusal where that is right; None where there is neither."""

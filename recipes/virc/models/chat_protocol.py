@@ -11,7 +11,7 @@ from virc.core.errors import ConfigError, UsageError
 from virc.core.files import MODELS, contents, expanded, is_file
 from virc.core.text import clause
 from virc.models.registry import Weights, download_of, find, known, run_of
-from virc.reasoning.protocol import FILE_NAME, USUAL, Protocol, as_fields, own_protocol, with_tools, worded
+from virc.reasoning.protocol import FILE_NAME, PICTURES, USUAL, Protocol, as_fields, own_protocol, with_tools, worded
 from virc.systems import words
 from virc.systems.registry import DEFAULT as DEFAULT_SYSTEM
 from virc.systems.registry import Model, System
@@ -278,5 +278,5 @@ def _own(system: System | None, model: Model | None) -> ChatProtocol:
     """
     coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
     protocol = own_protocol(tools.schemas(load_tools(system), coordinates), coordinates)
-    images = system.images if system else "smart"
-    return _drawn(msgspec.structs.replace(protocol, repeat_limit=0, images=images), system)
+    pictures = {name: getattr(system, name) for name in PICTURES} if system else {}
+    return _drawn(msgspec.structs.replace(protocol, repeat_limit=0, **pictures), system)

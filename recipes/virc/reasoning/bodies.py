@@ -49,9 +49,9 @@ class Called(msgspec.Struct, frozen=True):
 
 
 class Acted(msgspec.Struct, frozen=True):
-    """What a list of actions says: a call, or an answer; and the thought in it, where it has one."""
+    """What a list of actions says: calls, or an answer; and the thought in it, where it has one."""
 
-    tool: ToolText | None = None
+    calls: tuple[ToolText, ...] = ()
     answer: str | None = None
     think: str = ""
 
@@ -79,22 +79,22 @@ def tool_of(text: str, form: CallForm) -> ToolText:
     return ToolText(form.tool or "", _translated(arguments, form))
 
 
-def actions_of(text: str, form: CallForm) -> Acted:
-    """What an object of a thought and one action says. Raises FormatError: it is no such object."""
+def actions_of(text: str, form: CallForm, most: int = 1) -> Acted:
+    """What an object of a thought and at most so many actions says. Raises FormatError: it is no such object."""
     value = _object_of(_json(text))
     listed, think = value.get("actions"), value.get("thought", "")
     if set(value) - {"thought"} != {"actions"} or not isinstance(listed, list) or not isinstance(think, str):
         raise FormatError("json", "the reply is not an object of a thought and a list of actions")
-    if len(listed) != 1:
-        raise FormatError("json", f"there are {len(listed)} actions, not one")
+    if not 1 <= len(listed) <= most:
+        raise FormatError("json", f"there are {len(listed)} actions, not {'one' if most == 1 else f'1 to {most}'}")
     action = listed[0]
-    if isinstance(action, dict) and action.get("name") == END:
+    if len(listed) == 1 and isinstance(action, dict) and action.get("name") == END:
         arguments = action.get("arguments")
         if not isinstance(arguments, dict) or len(arguments) != 1:
             raise FormatError("json", f"{END} has not exactly one argument, the answer")
         (answer,) = arguments.values()
         return Acted(answer=answer.strip() if isinstance(answer, str) else json.dumps(answer), think=think.strip())
-    return Acted(_named(action, form), think=think.strip())
+    return Acted(tuple(_named(action, form) for action in listed), think=think.strip())
 
 
 def bare_start(text: str, behind: int) -> int | None:

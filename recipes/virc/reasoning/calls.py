@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from virc.reasoning.protocol import BoxForm, Coordinates
+from virc.reasoning import protocol as chat
+from virc.reasoning.protocol import BoxForm, Coordinates, ImageNames
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -16,14 +17,15 @@ AnyTool = TypeVar("AnyTool")
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
+Region = tuple[float, float, float, float]
 
 
 class ToolError(ValueError):
     """The call cannot be carried out under any reading; the message says why in one clause."""
 
 
-class View(msgspec.Struct, frozen=True):
-    """What the model has seen, and what its boxes mean.
+class BoxView(msgspec.Struct, frozen=True):
+    """What boxes are counted in.
 
     Args:
         sizes: (width, height) in pixels of every image as shown, oldest first.
@@ -38,13 +40,54 @@ class View(msgspec.Struct, frozen=True):
     originals: Sequence[Size] = ()
 
 
+class View(BoxView, frozen=True):
+    """What the model has seen, and what its boxes and the numbers of images mean.
+
+    Args:
+        inputs: how many of the images are the question's; None: all of `originals`, or one.
+        float_boxes, image_names, index_counts: as in `Protocol`.
+    """
+
+    inputs: int | None = None
+    float_boxes: bool = False
+    image_names: ImageNames | None = None
+    index_counts: chat.IndexCounts = "all"
+
+    @property
+    def given(self) -> int:
+        """How many of the images are the question's."""
+        return min(self.inputs or len(self.originals) or 1, len(self.sizes))
+
+
+def view_of(
+    protocol: chat.Protocol, sizes: Sequence[Size], originals: Sequence[Size] = (), inputs: int | None = None
+) -> View:
+    """What calls of a chat protocol are checked against when images of these sizes have been shown."""
+    return View(
+        sizes, protocol.coordinates, protocol.box, originals, inputs, protocol.float_boxes, protocol.image_names,
+        protocol.index_counts,
+    )  # fmt: skip
+
+
 class Call(msgspec.Struct, frozen=True):
-    """A checked call: `index` >= 0 into the history, `box` in pixels of that image as shown."""
+    """A checked call.
+
+    Args:
+        name: of the tool.
+        index: of the image it is applied to, >= 0, into the history; None of a tool that takes none.
+        box: of a tool that takes one, in pixels of that image as shown.
+        factor: of a tool that scales.
+        region: the box as parts of the sides of the image (left, top, right, bottom), before it was rounded to pixels;
+            None: as `box` says.
+        arguments: what else the tool takes, by its JSON schema.
+    """
 
     name: str
-    index: int
+    index: int | None = None
     box: Box | None = None
     factor: float | None = None
+    region: Region | None = None
+    arguments: Mapping[str, Any] = {}
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -54,6 +97,13 @@ class Checked(msgspec.Struct, frozen=True):
     deviations: tuple[str, ...] = ()
 
 
+class Result(msgspec.Struct, frozen=True):
+    """What a tool returns that does not return one image: a text, images, or both."""
+
+    text: str = ""
+    images: Sequence["Image.Image | Rescaled"] = ()
+
+
 class Tool(Protocol):
     """A visual tool; a module of `virc.tools` is one, and so is a user's own file.
 
@@ -61,6 +111,9 @@ class Tool(Protocol):
         NAME: what the model writes.
         SCHEMA: Qwen/Hermes function schema; "{unit}" in it becomes the coordinate convention.
         TEMPLATE: which turn sentence of the chat protocol follows its result: "after_image" or "after_scale".
+
+    A tool without a `check` takes what its schema allows: `image_index` and `bbox_2d` are resolved as those of every
+    tool, and `Call.arguments` has the rest.
     """
 
     NAME: str
@@ -70,8 +123,13 @@ class Tool(Protocol):
     def check(self, arguments: Mapping[str, object], view: View) -> Checked:
         """The checked call; raises ToolError where no reading of the call makes sense."""
 
-    def apply(self, call: Call, source: "Image.Image") -> "Image.Image | Rescaled":
-        """The image that the call makes of its source, or the size that it wants of it."""
+    def apply(self, call: Call, source: "Image.Image | None") -> "Image.Image | Rescaled | Result | str":
+        """What the call makes: an image, the part or size that it wants of its source, a text, or several of them.
+
+        Args:
+            call: with the box in pixels of `source`.
+            source: the image that the call is about; None where it is about none.
+        """
 
 
 def find_tool(known: Mapping[str, AnyTool], name: str, offered: Collection[str] | None = None) -> AnyTool:

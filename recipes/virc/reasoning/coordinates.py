@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from virc.reasoning.calls import Box, Size, ToolError, View
+from virc.reasoning.calls import Box, Region, Size, ToolError, View
 from virc.reasoning.grammar import Index
-from virc.reasoning.protocol import BoxForm, Coordinates
+from virc.reasoning.protocol import BoxForm, Coordinates, ImageNames, fill
 
 PERMILLE = 999
 _FAR = 10**9
@@ -20,8 +20,12 @@ class UnitError(ToolError):
     """A box is counted in another unit than its model was taken to count in."""
 
 
-def resolve_index(value: object, count: int) -> tuple[int, tuple[str, ...]]:
-    """The position in a history of `count` images that a written `image_index` means.
+def resolve_index(value: object, images: View | int) -> tuple[int, tuple[str, ...]]:
+    """The position in the history of images that a written `image_index` means.
+
+    Args:
+        value: a number, or a name where the chat protocol has names for images.
+        images: those shown, or how many they are.
 
     Returns:
         The index, 0 <= index < count, and the deviations: `index_negative` where it was counted from the end.
@@ -30,13 +34,31 @@ def resolve_index(value: object, count: int) -> tuple[int, tuple[str, ...]]:
         ToolError: it is no whole number (a boolean is none), or there is no such image; the newest, which a grammar
             gives, there always is.
     """
-    if value is Index.LAST and count:
-        return count - 1, ()
+    view = images if isinstance(images, View) else View([(1, 1)] * images, inputs=images)
+    count = len(view.sizes) if view.index_counts == "all" else view.given
+    if value is Index.LAST and view.sizes:
+        return len(view.sizes) - 1, ()
+    if view.image_names:
+        return _named(value, view, view.image_names), ()
     if type(value) is not int:
         raise ToolError(f"image_index is {_short(value)}, not a whole number")
     if not -count <= value < count:
         raise ToolError(f"image_index is {_short(value)}, but the images are 0 to {count - 1}")
     return (value, ()) if value >= 0 else (value + count, ("index_negative",))
+
+
+def index_name(names: ImageNames, index: int, inputs: int) -> str:
+    """What an image of a history is called, of which the first so many are the question's."""
+    template, number = (names.inputs, index) if index < inputs else (names.results, index - inputs)
+    return fill(template, number=number + 1)
+
+
+def _named(value: object, view: View, names: ImageNames) -> int:
+    """The position of an image that a name means."""
+    known = [index_name(names, index, view.given) for index in range(len(view.sizes))]
+    if value not in known:
+        raise ToolError(f"there is no image {_short(value)}; there are: {', '.join(dict.fromkeys(known))}")
+    return known.index(str(value))
 
 
 def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, ...]]:
@@ -45,8 +67,8 @@ def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, 
     A coordinate c of a side of s counts is round(c * pixels / s) pixels, ties to even.
 
     Args:
-        value: four whole numbers, or of `unit` any numbers: left, top, right, bottom, or as the view says centre x and
-            y, width, height.
+        value: four whole numbers, or any numbers of `unit` and where the view says so: left, top, right, bottom, or as
+            the view says centre x and y, width, height.
         view: the images, and what boxes are counted in.
         index: which of them.
 
@@ -57,14 +79,30 @@ def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, 
         ToolError: it is not four such numbers, or holds no pixel.
     """
     size = view.sizes[index]
-    written = _numbers(value, view.coordinates)
-    corners = corners_of(written, view.box)
-    sides = sides_of(size, view.coordinates, view.originals[index] if index < len(view.originals) else None)
-    inside = [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)]
+    corners, inside, sides = _inside(value, view, index)
     left, top, right, bottom = scale_box(inside, sides, size)
     if left >= right or top >= bottom:
         raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}")
     return (left, top, right, bottom), () if inside == corners else ("box_clamped",)
+
+
+def resolve_region(value: object, view: View, index: int) -> Region:
+    """A written `bbox_2d` as parts of the sides of its image, 0 to 1: what `resolve_box` rounds to pixels as shown.
+
+    Raises:
+        ToolError: it is not four numbers.
+    """
+    _, inside, sides = _inside(value, view, index)
+    left, top, right, bottom = (number / side for number, side in zip(inside, sides * 2, strict=True))
+    return left, top, right, bottom
+
+
+def _inside(value: object, view: View, index: int) -> tuple[list[float], list[float], Size]:
+    """The corners of a written box, the same within the image, and what both are counted in."""
+    corners = list(corners_of(_numbers(value, view.float_boxes or view.coordinates == "unit"), view.box))
+    original = view.originals[index] if index < len(view.originals) else None
+    sides = sides_of(view.sizes[index], view.coordinates, original)
+    return corners, [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)], sides
 
 
 def settled_box(value: object, view: View, index: int) -> list[float]:
@@ -74,7 +112,7 @@ def settled_box(value: object, view: View, index: int) -> list[float]:
         ToolError: it is not four numbers, or in another unit than the view says: all of it is between 0 and 1, or it
             reaches far outside of the image.
     """
-    written = _numbers(value, "unit")
+    written = _numbers(value, floats=True)
     if view.coordinates == "unit":
         return written
     if all(0 <= side <= 1 for side in written):
@@ -90,7 +128,7 @@ def settled_box(value: object, view: View, index: int) -> list[float]:
     if over > allowed or empty:
         counted = f"{view.coordinates}: {sides[0]} x {sides[1]}"
         raise UnitError(f"bbox_2d {_short(value)} reaches far outside of image {index} as counted in {counted}")
-    return [round(side) for side in written]
+    return written if view.float_boxes else [round(side) for side in written]
 
 
 def corners_of(box: Sequence[float], form: BoxForm) -> Sequence[float]:
@@ -120,10 +158,10 @@ def scale_box(box: Sequence[float], sides: Size, onto: Size) -> list[int]:
     return [round(c * other / side) for c, side, other in zip(box, sides * 2, onto * 2, strict=True)]
 
 
-def _numbers(value: object, coordinates: Coordinates) -> list[float]:
-    kinds = (int, float) if coordinates == "unit" else (int,)
+def _numbers(value: object, floats: bool) -> list[float]:
+    kinds = (int, float) if floats else (int,)
     if not isinstance(value, list) or len(value) != 4 or any(type(side) not in kinds for side in value):
-        raise ToolError(f"bbox_2d is {_short(value)}, not four {'' if float in kinds else 'whole '}numbers")
+        raise ToolError(f"bbox_2d is {_short(value)}, not four {'' if floats else 'whole '}numbers")
     if any(type(side) is float and not math.isfinite(side) for side in value):
         raise ToolError(f"bbox_2d is {_short(value)}, not four numbers")
     return value

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -86,6 +86,9 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         calls: the ways to write a tool call; none: the model calls no tools.
         answer: the marks of the answer; null: in a turn without a call, what remains is the answer.
         stop: texts that end a reply; they stay in it.
+        most_calls: tool calls that one turn may have, carried out in order; a reply with more is not taken.
+        loose: a reply need not have the marks of one turn and no others, as most published programs read it: the first
+            answer counts, wherever it stands, else the last calls.
 
     Raises:
         ValueError: two parts of it could not be told apart, or every reply would end at once.
@@ -95,6 +98,8 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     calls: tuple[CallForm, ...] = (CallForm("<tool_call>", "</tool_call>"),)
     answer: Marks | None = ("<answer>", "</answer>")
     stop: tuple[str, ...] = ()
+    most_calls: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    loose: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError where two parts could not be told apart, or a text ends every reply."""

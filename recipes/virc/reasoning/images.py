@@ -67,6 +67,7 @@ class Shown:
         original: (width, height) in pixels of an input before it was resized to be shown, or None.
         file: the same pixels as a file, or None.
         is_jpeg: what is made of it is sent as JPEG.
+        full: the pixels that crops of it are cut from, where those are not the ones shown.
     """
 
     def __init__(
@@ -79,9 +80,10 @@ class Shown:
         original: Size | None = None,
         file: Encoded | None = None,
         is_jpeg: bool = False,
+        full: Image.Image | None = None,
     ) -> None:
         self.size, self.parent, self.box, self.beneath = pixels.size, parent, box, beneath
-        self.original, self.is_jpeg = original, is_jpeg
+        self.original, self.is_jpeg, self.full = original, is_jpeg, full
         self.encodings = 0
         self._twin = twin
         self._pixels = None if twin else pixels
@@ -184,6 +186,11 @@ def show(
     pixels = resampled(image, size)
     if parent is None:
         return Shown(pixels, original=image.size)
+    return as_shown(pixels, parent, box, is_jpeg)
+
+
+def as_shown(pixels: Image.Image, parent: int, box: Box | None, is_jpeg: bool) -> Shown:
+    """Pixels that have the size they are shown at already; arguments as of `show`."""
     return _as_jpeg(pixels, parent, box) if is_jpeg else Shown(pixels, parent, box)
 
 

@@ -7,7 +7,7 @@ the text. Two rules hold for all of it: a call is never taken for an answer, and
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -57,17 +57,17 @@ _SIDES = (("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("xmin",
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """How a stock model gets its reply back: as it wrote it, up to its call, without its thought.
+    """How a stock model gets its reply back: as it wrote it, up to its last call, without its thought.
 
     Args:
         text: all of it.
-        before: what stands before the call.
-        called: the call, by the names that the model wrote; its arguments are an object.
+        before: what stands before the calls.
+        called: the calls, by the names that the model wrote; their arguments are objects.
     """
 
     text: str
     before: str = ""
-    called: Called | None = None
+    called: tuple[Called, ...] = ()
 
 
 class ParsedReply(msgspec.Struct, frozen=True):
@@ -76,17 +76,20 @@ class ParsedReply(msgspec.Struct, frozen=True):
     turn: Turn
     sent: Sent | None = None
 
-    def calling(self, tool: ToolText) -> "ParsedReply":
-        """The same with another call."""
-        return ParsedReply(msgspec.structs.replace(self.turn, tool=tool), self.sent)
+    def calling(self, calls: Sequence[ToolText]) -> "ParsedReply":
+        """The same with other calls."""
+        return ParsedReply(msgspec.structs.replace(self.turn, calls=tuple(calls)), self.sent)
 
 
 class _Rules(msgspec.Struct, frozen=True):
-    """How a reply is read: by the form of calls and our names of tools; of one that was `cut`, nothing is mended."""
+    """How a reply is read: by the form of calls and our names of tools, so many calls of it; of one that was `cut`,
+    nothing is mended.
+    """
 
     form: CallForm
     names: Collection[str]
     cut: bool
+    most: int = 1
 
     def means(self, called: Called) -> bool:
         """Whether what stands in no marks is meant as a call: it names a tool, or what only tools take."""
@@ -112,7 +115,7 @@ def read(
             stand for which of ours.
         names: of the tools that may be called, ours.
         thought: what the server sent as the thought.
-        calls: those that the server sent as such; the first is taken.
+        calls: those that the server sent as such; as many are taken as the grammar allows.
         cut: the token limit ended the reply.
 
     Returns:
@@ -123,20 +126,19 @@ def read(
             its answer was whole.
     """
     form = next((form for form in grammar.calls if form.body == "call"), _HERMES)
-    rules = _Rules(form, names, cut)
+    rules = _Rules(form, names, cut, grammar.most_calls)
     tagged, rest = apart(text)
     thoughts = _joined(thought or "", tagged)
     while _CLOSES.search(rest) and not _marked_before_close(rest):  # some models think several times
         tagged, rest = apart(rest)
         thoughts = _joined(thoughts, tagged)
     if calls:
-        return _calling(thoughts, _without_marks(rest), calls[0], rules)
+        return _calling(thoughts, _without_marks(rest), calls[: rules.most], rules)
     if not rest.strip():  # all of it stands in the thought, as where the server did not see its end
         return _unsaid(thoughts, rules)
-    found = next(_calls(rest, rules), None)
-    if found:
-        before, written_so = _without_marks(rest[: found.start]), rest[: found.end].strip()
-        return _calling(thoughts, before, _readable(found, rules), rules, written_so)
+    if found := _together(_calls(rest, rules), rest, rules.most):
+        before, written_so = _without_marks(rest[: found[0].start]), rest[: found[-1].end].strip()
+        return _calling(thoughts, before, [_readable(each, rules) for each in found], rules, written_so)
     answer = _answer(rest, rules)
     mark = _ANSWER.search(rest) or _BOXED.search(rest)  # without one, all of it is the answer
     before = _without_marks(rest[: mark.start()]) if mark else ""
@@ -149,7 +151,7 @@ def canonical(turn: Turn, grammar: Grammar) -> str:
     Raises:
         FormatError: it would be read in another way all the same.
     """
-    clean = Turn(_unmarked(turn.think, grammar), turn.tool, turn.answer and _unmarked(turn.answer, grammar))
+    clean = Turn(_unmarked(turn.think, grammar), turn.calls, turn.answer and _unmarked(turn.answer, grammar))
     return written(clean, grammar)
 
 
@@ -173,28 +175,47 @@ def _marked_before_close(text: str) -> bool:
     return bool(close and starts and min(starts) < close.start())
 
 
-def _calling(thoughts: str, before: str, called: Called, rules: _Rules, written_so: str | None = None) -> ParsedReply:
-    """What a reply with a call says; `written_so` is it up to its call's end, None where the server took that out."""
+def _calling(
+    thoughts: str, before: str, calls: Sequence[Called], rules: _Rules, written_so: str | None = None
+) -> ParsedReply:
+    """What a reply with calls says; `written_so` is it up to the end of the last, None where the server took them
+    out.
+    """
+    called = tuple(Called(each.name, _given(each, rules)) for each in calls)
+    if written_so is None:
+        listed = (f'{{"name": {json.dumps(each.name)}, "arguments": {json.dumps(each.arguments)}}}' for each in called)
+        written_so = _joined(before, *(f"{rules.form.open}\n{call}\n{rules.form.close}" for call in listed))
+    tools = tuple(_tool(each.name, each.arguments, rules) for each in called if isinstance(each.arguments, dict))
+    return ParsedReply(Turn(_joined(thoughts, before), tools), Sent(written_so, before, called))
+
+
+def _given(called: Called, rules: _Rules) -> dict[str, Any]:
+    """The arguments of a call. Raises FormatError: they are no object."""
     arguments = _arguments(called, rules.cut)
     if rules.cut and not arguments:
         raise FormatError("length", _CUT_IN_CALL)
     if arguments is None:
         raise FormatError("json", "the arguments of the tool call are no JSON object")
-    called = Called(called.name, arguments)
-    if written_so is None:
-        call = f'{{"name": {json.dumps(called.name)}, "arguments": {json.dumps(arguments)}}}'
-        written_so = _joined(before, f"{rules.form.open}\n{call}\n{rules.form.close}")
-    return ParsedReply(
-        Turn(_joined(thoughts, before), _tool(called.name, arguments, rules)), Sent(written_so, before, called)
-    )
+    return arguments
+
+
+def _together(found: Iterable[Found], text: str, most: int) -> list[Found]:
+    """The first calls of a text, so many at most, as long as nothing but white space stands between them."""
+    taken: list[Found] = []
+    for each in found:
+        if len(taken) == most or (taken and (each.start < taken[-1].end or text[taken[-1].end : each.start].strip())):
+            break
+        taken.append(each)
+    return taken
 
 
 def _unsaid(thought: str, rules: _Rules) -> ParsedReply:
-    """The turn of a reply that is a thought alone: a marked call or answer in it counts."""
-    found = next(marked(thought, rules.cut), None)
+    """The turn of a reply that is a thought alone: marked calls or an answer in it count."""
+    found = _together(marked(thought, rules.cut), thought, rules.most)
     if found:
-        before = _without_marks(thought[: found.start])
-        return _calling(before, "", _readable(found, rules), rules, thought[found.start : found.end])
+        before = _without_marks(thought[: found[0].start])
+        calls = [_readable(each, rules) for each in found]
+        return _calling(before, "", calls, rules, thought[found[0].start : found[-1].end])
     answers = [answer for answer in _ANSWER.finditer(thought) if answer[2]]
     if answers and not rules.cut:
         answer = _plain(answers[-1][1])

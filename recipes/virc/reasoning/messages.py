@@ -1,5 +1,7 @@
 """What an assistant turn says, read strictly by the grammar of its chat protocol."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from virc.reasoning.bodies import FormatError, ToolText, actions_of, bare_end, bare_start, tool_of
@@ -11,23 +13,32 @@ _FENCE = "```"
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """A well-formed turn: the thought, and either a tool call or an answer; surrounding space is cut off."""
+    """A well-formed turn: the thought, and either tool calls or an answer; surrounding space is cut off."""
 
     think: str
-    tool: ToolText | None = None
+    calls: tuple[ToolText, ...] = ()
     answer: str | None = None
+
+    @property
+    def tool(self) -> ToolText | None:
+        """The first call."""
+        return self.calls[0] if self.calls else None
 
 
 def parse(text: str, grammar: Grammar = TAGS) -> Turn:
     """Read one assistant turn.
 
-    The marks in it must be exactly those of one thought, where the grammar marks it, and behind it those of one call
-    or answer; what stands before, between and after marked parts is ignored, as the published check of ViRC does.
+    Of a `loose` grammar only the first answer counts, else the last calls, wherever they stand. Of any other the marks
+    must be exactly those of one thought, where the grammar marks it, and behind it those of as many calls as it allows
+    or of one answer; what stands before, between and after marked parts is ignored, as the published check of ViRC has
+    it.
 
     Raises:
         FormatError: the marks are others, or the call is not written as its form says; in JSON, with repeated keys,
             NaN, infinities or huge numbers.
     """
+    if grammar.loose:
+        return _loose(text, grammar)
     found = marks(text, grammar)
     first = 2 if grammar.think else 0
     if grammar.think and not _are(found[:first], grammar.think):
@@ -37,16 +48,61 @@ def parse(text: str, grammar: Grammar = TAGS) -> Turn:
     if not rest:
         return _unmarked(text, think, found, grammar)
     before = (text[: rest[0].start] if think is None else think).strip()
-    inner = text[rest[0].end : rest[1].start if len(rest) > 1 else len(text)].strip()
     if grammar.answer and _are(rest, grammar.answer):
+        inner = text[rest[0].end : rest[1].start if len(rest) > 1 else len(text)].strip()
         beside = (before, text[rest[-1].end :])
         if any(form.bare for form in grammar.calls) and any(bare_start(each, 0) is not None for each in beside):
             raise FormatError("tags", "the reply calls a tool beside its answer")
         return Turn(before, answer=inner)
-    for form in grammar.calls:
-        if _are(rest, (form.open, form.close)):
-            return _called(before, inner, form)
+    return _calling(before, text, rest, found, grammar)
+
+
+def _loose(text: str, grammar: Grammar) -> Turn:
+    """A turn of which only the answer and the calls count, as most published programs of the field read one.
+
+    The first answer that says anything counts, else the last calls, as many as the grammar allows. What stands before
+    is the thought. Raises FormatError: there is neither, or a call is not written as its form says.
+    """
+    found = marks(text, grammar)
+    if grammar.answer:
+        for start, end in _spans(found, grammar.answer, len(text)):
+            if answer := text[start.end : end].strip():
+                return Turn(_thought(text[: start.start], grammar), answer=answer)
+    calls = [(start, end, form) for form in grammar.calls if not form.bare for start, end in _closed(found, form, text)]
+    calls = sorted(calls, key=lambda call: call[0].start)[-grammar.most_calls :]
+    if calls:
+        tools = tuple(tool_of(text[start.end : end].strip(), form) for start, end, form in calls)
+        return Turn(_thought(text[: calls[0][0].start], grammar), tools)
+    if grammar.answer is None or any(form.bare for form in grammar.calls):
+        return _unmarked(text, None if grammar.think is None else _thought(text, grammar), [], grammar)
     raise _unlike(found, grammar)
+
+
+def _closed(found: list[Mark], form: CallForm, text: str) -> Iterator[tuple[Mark, int]]:
+    return _spans(found, (form.open, form.close), len(text))
+
+
+def _spans(found: list[Mark], parts: Marks, end: int) -> Iterator[tuple[Mark, int]]:
+    """Each part between two marks: the mark that opens it, and where it ends; one without an end mark goes on to the
+    end of the text.
+    """
+    opening, closing = (part.strip() for part in parts)
+    for number, mark in enumerate(found):
+        if mark.text != opening:
+            continue
+        if not closing:
+            yield mark, end
+            continue
+        close = next((each for each in found[number + 1 :] if each.text in (opening, closing)), None)
+        if close and close.text == closing:
+            yield mark, close.start
+
+
+def _thought(text: str, grammar: Grammar) -> str:
+    """A text without the marks of a thought."""
+    for mark in grammar.think or ():
+        text = text.replace(mark.strip(), "")
+    return text.strip()
 
 
 def stopped(text: str, grammar: Grammar) -> str:
@@ -64,11 +120,38 @@ def _are(found: list[Mark], parts: Marks) -> bool:
     return [mark.text for mark in found] == [part.strip() for part in parts if part.strip()]
 
 
-def _called(think: str, inner: str, form: CallForm) -> Turn:
+def _calling(think: str, text: str, rest: list[Mark], found: list[Mark], grammar: Grammar) -> Turn:
+    """The turn of a reply that has nothing but calls behind its thought: `rest` are their marks, `found` all of it."""
+    bodies: list[tuple[str, CallForm]] = []
+    while rest:
+        form = next((form for form in grammar.calls if not form.bare and _begin(rest, form)), None)
+        if form is None:
+            raise _unlike(found, grammar)
+        closed = bool(form.close.strip())
+        bodies.append((text[rest[0].end : rest[1].start if closed else len(text)].strip(), form))
+        rest = rest[1 + closed :]
+    if len(bodies) == 1:
+        return _called(think, *bodies[0], grammar.most_calls)
+    if len(bodies) > grammar.most_calls:
+        if grammar.most_calls == 1:
+            raise _unlike(found, grammar)
+        raise FormatError("tags", f"the reply calls {len(bodies)} tools, and {grammar.most_calls} are allowed")
+    if any(form.body == "actions" for _, form in bodies):
+        raise _unlike(found, grammar)
+    return Turn(think, tuple(tool_of(inner, form) for inner, form in bodies))
+
+
+def _begin(rest: list[Mark], form: CallForm) -> bool:
+    """Whether the marks begin with those of a form; one without an end is the last."""
+    parts = [part.strip() for part in (form.open, form.close) if part.strip()]
+    return [mark.text for mark in rest[: len(parts)]] == parts and (len(parts) == 2 or len(rest) == 1)
+
+
+def _called(think: str, inner: str, form: CallForm, most: int) -> Turn:
     if form.body != "actions":
-        return Turn(think, tool_of(inner, form))
-    acted = actions_of(inner, form)
-    return Turn(acted.think or think, acted.tool, acted.answer)
+        return Turn(think, (tool_of(inner, form),))
+    acted = actions_of(inner, form, most)
+    return Turn(acted.think or think, acted.calls, acted.answer)
 
 
 def _unmarked(text: str, think: str | None, found: list[Mark], grammar: Grammar) -> Turn:
@@ -80,7 +163,8 @@ def _unmarked(text: str, think: str | None, found: list[Mark], grammar: Grammar)
         end = bare_end(text, start)
         if text[end:].strip() not in ("", _FENCE):
             raise FormatError("tags", "the reply goes on behind its tool call")
-        return _called((text[:start] if think is None else think).strip(), text[start:end], form)
+        before = (text[:start] if think is None else think).strip()
+        return _called(before, text[start:end], form, grammar.most_calls)
     if grammar.answer:
         raise _unlike(found, grammar)
     return Turn((think or "").strip(), answer=text[behind:].strip())

@@ -25,6 +25,16 @@ UNITS: Mapping[Coordinates, str] = {
     "original": "pixels of the file",
 }
 """What boxes are counted in, in words."""
+IndexCounts = Literal["all", "inputs"]
+Share = Annotated[float, Meta(ge=0, le=10)]
+Bounds = tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
+Times = tuple[Annotated[float, Meta(gt=0, le=100)], Annotated[float, Meta(gt=0, le=100)]]
+LeastSide = Annotated[int, Meta(ge=0, le=4096)]
+Crops = Literal["file", "shown"]
+Edges = Literal["round", "floor", "inclusive"]
+ShortBoxes = Literal["grow", "refuse"]
+Results = Literal["user", "assistant", "inline"]
+Reading = Literal["strict", "lenient"]
 SCHEMA: Literal["virc.protocol/1"] = "virc.protocol/1"
 FILE_NAME = "virc_protocol.json"
 
@@ -32,7 +42,9 @@ TOOLS = "{tools}"
 """What stands for the schemas of the tools in a system message that a system's file words."""
 
 _LIST_END = "\n</tools>"
-_PLACEHOLDER = re.compile(r"\{(index|width|height|question|images)\}")
+IMAGE = "{image}"
+"""Where an image stands in a template; in one without it, images stand before the text."""
+_PLACEHOLDER = re.compile(r"\{(index|number|turn|turn_from_0|width|height|question|images|text|error)\}")
 
 
 class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -49,12 +61,30 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     max_tokens: Annotated[int, Meta(ge=1, le=2**20)] | None = None
 
 
+PICTURES = ("images", "crops", "input_pixels", "crop_pixels", "margin", "edges", "least_side", "short_boxes", "enlarge")
+"""The fields of a chat protocol that say how pictures are shown and cut; a system's YAML has them too."""
+
 USUAL = Drawing()
 """How models are sampled whose chat protocol says nothing."""
 
 
+class ImageNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How images are called in a chat protocol that does not number them; `{number}` counts from 1.
+
+    Args:
+        inputs: the question's images.
+        results: those that tools made.
+    """
+
+    inputs: str
+    results: str
+
+
 class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model's chat protocol. Templates hold {index}, {width}, {height}, {question}, {images} for `fill`.
+
+    In `first`, `image_line`, `after_image`, `after_scale` and `after_error`, {image} is where an image stands; in a
+    turn without it, images stand before the text.
 
     Args:
         system: whole system message, tool schemas included; empty: there is none.
@@ -65,19 +95,40 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         after_image: user turn after `crop_image` and `display_image`; `{index}`, `{width}` and `{height}` are those of
             the image that it shows, `{question}` is the question.
         after_scale: user turn after `scale_image`, with the same.
+        after_text: user turn after a tool that returns a text, `{text}`; `{question}` is the question.
+        after_error: user turn after a call that cannot be carried out, where `errors` is `show`: `{error}` says why in
+            one clause, `{question}` is the question.
+        results: where results stand: `user`, in a turn of the user; `assistant`, each in a turn of the assistant;
+            `inline`, inside the model's own turn, which then goes on.
+        errors: what follows a call that cannot be carried out: `redraw`, the reply is drawn again (a rollout of RL
+            ends); `show`, the turn of `after_error`; `end`, the problem ends without an answer.
         tools: names of the tools the chat protocol offers; others are refused.
         coordinates: what the model's boxes are counted in: `pixel`, pixels of the image as shown; `permille`, 0..999
             of its sides; `thousand`, 0..1000 of them; `unit`, 0..1 of them, as fractions; `original`, pixels of the
             input's file (of an image that a tool made, pixels as shown).
         box: whether a box is left, top, right, bottom (`corners`), top, left, bottom, right (`corners_yx`), or the x
             and y of its centre, width and height (`center`).
+        float_boxes: whether a box may have fractions of pixels or thousandths.
+        image_names: how a call names an image, where it does not give a number.
+        index_counts: what numbers of images in calls count: `all`, or `inputs`, the question's images alone.
+        crops: what crops are cut from: `file`, the pixels of the picture's file; `shown`, those that the model saw.
+        input_pixels: least and most pixels that the question's images are shown with; null: as the model takes them.
+        crop_pixels: the same for what tools cut out.
+        margin: how much a box grows to each side before it is cut out, in parts of its own sides.
+        edges: what becomes of the fraction of a pixel at which a box ends: `round`, the nearest pixel; `floor`, the one
+            before; `inclusive`, the one before, and the last one is within the box.
+        least_side: what short sides are, in pixels of what boxes are cut from.
+        short_boxes: a box with a short side: `grow`, it is enlarged around its centre until the side is that long;
+            `refuse`, the call cannot be carried out.
+        enlarge: how many times the sides of what was cut out are enlarged, and how many times at most where that has
+            fewer pixels than `crop_pixels` wants; null: once, and any.
         images: `smart` resizes to the patch grid, `square_1000` shows every input at 1000 x 1000 (D36).
         repeat_limit: a reply in which a pattern stands this often in a row is rejected; 0 is off (D48).
         refusals: answers that mean "I cannot tell"; they end without an answer.
         grammar: how the model writes its turns.
         sampling: how it is sampled where nobody says.
-        reading: `strict`: a reply has exactly the marks of the grammar, as a model was trained to write; `lenient`: any
-            usual way to write a thought, a call or an answer is read, as stock models and their servers need.
+        reading: `strict`: a reply is read by the grammar, as a model was trained to write; `lenient`: any usual way to
+            write a thought, a call or an answer is read, as stock models and their servers need.
         schemas: function schemas that are sent as `tools` in each request, where the server is to make the model's
             calls its own way; empty: the system message lists the tools.
         name: `own` for this project's default, `system` for that of a system's file, `trained` for one found
@@ -90,18 +141,45 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image_line: str
     after_image: str
     after_scale: str
+    after_text: str = "{text}"
+    after_error: str = "Error: {error}"
+    results: Results = "user"
+    errors: Literal["redraw", "show", "end"] = "redraw"
     tools: tuple[str, ...] = ("crop_image", "scale_image", "display_image")
     coordinates: Coordinates = "pixel"
     box: BoxForm = "corners"
+    float_boxes: bool = False
+    image_names: ImageNames | None = None
+    index_counts: IndexCounts = "all"
+    crops: Crops = "shown"
+    input_pixels: Bounds | None = None
+    crop_pixels: Bounds | None = None
+    margin: Share = 0
+    edges: Edges = "round"
+    least_side: LeastSide = 0
+    short_boxes: ShortBoxes = "grow"
+    enlarge: Times | None = None
     images: Literal["smart", "square_1000"] = "smart"
     repeat_limit: int = 8
     refusals: tuple[str, ...] = ("unreadable",)
     grammar: Grammar = TAGS
     sampling: Drawing = USUAL
-    reading: Literal["strict", "lenient"] = "strict"
+    reading: Reading = "strict"
     schemas: tuple[dict[str, Any], ...] = ()
     name: str = "trained"
     schema: Literal["virc.protocol/1"] = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a least value is over its most."""
+        check_bounds(self)
+
+
+def check_bounds(limits: object) -> None:
+    """Raise ValueError where the least of `input_pixels`, `crop_pixels` or `enlarge` is over the most."""
+    for name in ("input_pixels", "crop_pixels", "enlarge"):
+        bounds = getattr(limits, name)
+        if bounds and bounds[0] > bounds[1]:
+            raise ValueError(f"`{name}` is the least and the most, and {bounds[0]} is over {bounds[1]}")
 
 
 class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,17 +197,28 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repeat_limit: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
     box: BoxForm | UnsetType = UNSET
     grammar: Grammar | UnsetType = UNSET
+    after_text: str | UnsetType = UNSET
+    after_error: str | UnsetType = UNSET
+    results: Results | UnsetType = UNSET
+    errors: Literal["redraw", "show", "end"] | UnsetType = UNSET
+    float_boxes: bool | UnsetType = UNSET
+    image_names: ImageNames | UnsetType | None = UNSET
+    index_counts: IndexCounts | UnsetType = UNSET
+    reading: Reading | UnsetType = UNSET
 
 
-_RARE = ("reading", "schemas")
-"""Fields that a file leaves out where they have their default, as in most protocols."""
+_ALWAYS = (
+    "system", "first", "image_line", "after_image", "after_scale", "tools", "coordinates", "box", "images",
+    "repeat_limit", "refusals", "grammar", "sampling", "name", "schema",
+)  # fmt: skip
+"""Fields that every file has; it leaves out others where they have their default, as in most protocols."""
 
 
 def as_fields(protocol: Protocol) -> dict[str, Any]:
     """A protocol as its file holds it."""
     held: dict[str, Any] = msgspec.to_builtins(protocol)
     for field in msgspec.structs.fields(Protocol):
-        if field.name in _RARE and getattr(protocol, field.name) == field.default:
+        if field.name not in _ALWAYS and getattr(protocol, field.name) == field.default:
             del held[field.name]
     return held
 

@@ -10,21 +10,33 @@ _STRIP = 2**20  # samples that are held at once
 
 
 class Rescaled(msgspec.Struct, frozen=True):
-    """What a tool that changes sizes returns: the pixels as they were, and the (width, height) in pixels wanted.
+    """What a tool that cuts or changes sizes returns: pixels as they were, and which of them are wanted at which size.
 
     The model's grid changes that size once more. To resample twice would blur, so `resampled` goes straight to the
-    last size.
+    last size; and what is cut out again is cut from these pixels, not from those that were shown.
+
+    Args:
+        pixels: of the source.
+        size: (width, height) in pixels that is wanted.
+        box: the part of the pixels that is wanted (left, top, right, bottom); None: all of them.
     """
 
     pixels: Image.Image
     size: tuple[int, int]
+    box: tuple[int, int, int, int] | None = None
+
+    @property
+    def cut(self) -> Image.Image:
+        """The part that is wanted, at its own size."""
+        whole = self.box is None or self.box == (0, 0, *self.pixels.size)
+        return self.pixels if whole else self.pixels.crop(self.box)
 
 
 def resampled(image: Image.Image | Rescaled, size: tuple[int, int]) -> Image.Image:
     """The image at that size in pixels: by area where a tool shrinks it, as the published script of ViRC does, else by
     Lanczos.
     """
-    pixels = image.pixels if isinstance(image, Rescaled) else image
+    pixels = image.cut if isinstance(image, Rescaled) else image
     if pixels.size == size:
         return pixels
     if math.prod(image.size) < math.prod(pixels.size):

@@ -4,49 +4,128 @@
 the driver (solve resamples warmer, RL never retries; D5).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 from PIL import Image
 
 from virc.reasoning import lenient
-from virc.reasoning.bodies import BOX, INDEX, Called
+from virc.reasoning.bodies import BOX, INDEX
+from virc.reasoning.bodies import Called as Written
 from virc.reasoning.calls import Call, Checked, Tool, ToolError, View, find_tool
+from virc.reasoning.checking import check_call, properties
 from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
-from virc.reasoning.images import OpenedImage, Shown, show, show_square
+from virc.reasoning.history import History, show_input
+from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
-from virc.reasoning.protocol import Protocol, fill
+from virc.reasoning.protocol import Protocol
 from virc.reasoning.repetition import repeats
-from virc.reasoning.resample import Rescaled
-from virc.reasoning.resize import MOST_PIXELS, QWEN2, Grid, smart_resize
-from virc.reasoning.trace import Failure, FailureKind, ImageRecord, Message, Rejected, RejectionKind, Trace, Unit
+from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.trace import (
+    CallResult,
+    Failure,
+    FailureKind,
+    ImageRecord,
+    Message,
+    Rejected,
+    RejectionKind,
+    Trace,
+    Unit,
+)
+from virc.reasoning.turns import Seen, following, opening
 from virc.reasoning.writing import assembled
 
-__all__ = ["SOLVE", "Ask", "Done", "Message", "Rejected", "Reply", "Session", "Unit"]
+__all__ = ["SOLVE", "Ask", "Called", "Done", "Message", "Rejected", "Reply", "Session", "Unit", "show_input"]
 
 SOLVE = frozenset({"box_clamped", "factor_snapped"})
 _MOST_CHARACTERS = 200_000
+_SHOWN = ("json", "tool", "unit", "deviation")
+"""What a model that is shown its errors is told of a reply; others are drawn again."""
+
+
+class Called(msgspec.Struct, frozen=True):
+    """A turn of a stock model whose server makes the calls.
+
+    Args:
+        text: beside the calls.
+        calls: by the names that the model wrote.
+        results: what each came to, in words.
+    """
+
+    text: str
+    calls: tuple[Written, ...]
+    results: tuple[str, ...] = ()
 
 
 class Ask(msgspec.Struct, frozen=True):
     """What to send: the whole conversation and every image shown so far, oldest first.
 
     Args:
-        messages, images: of the conversation.
+        messages, images: of the conversation. Where the last message is the assistant's, its turn goes on.
         stop: texts that end the reply and stay in it. A backend that cannot stop there draws on; a Session cuts what
             it then gets.
         schemas: function schemas for the server to offer as `tools`; empty: the system message lists the tools.
         json_schema: the reply is to be JSON that fits it; backends that cannot see to that draw on.
-        called: with `schemas`, position of an assistant message -> its text beside the call, and that call.
+        called: with `schemas`, position of an assistant message -> its calls. The message behind it brings their
+            images; without images it only repeats their results.
     """
 
     messages: Sequence[Message]
     images: Sequence[Shown]
     stop: Sequence[str] = ()
     schemas: Sequence[Mapping[str, Any]] = ()
-    called: Mapping[int, tuple[str, Called]] = {}
+    called: Mapping[int, Called] = {}
     json_schema: Mapping[str, Any] | None = None
+
+    @property
+    def continues(self) -> bool:
+        """Whether the reply goes on with a turn of the assistant that has begun."""
+        return bool(self.messages) and self.messages[-1].inserted == "inline"
+
+    def turns(self) -> Iterator["ChatTurn"]:
+        """The conversation as turns: a result inside the assistant's turn and what follows it belong to that, and where
+        the server makes the calls, what only repeats their results is left out.
+        """
+        begun: ChatTurn | None = None
+        inline = False
+        for at, message in enumerate(self.messages):
+            if at - 1 in self.called and not message.images:
+                continue
+            turn = ChatTurn(message.role, tuple(message.parts()), self.called.get(at))
+            if begun and (inline or message.inserted == "inline"):
+                begun = ChatTurn("assistant", begun.parts + turn.parts)
+            else:
+                if begun:
+                    yield begun
+                begun = turn
+            inline = message.inserted == "inline"
+        if begun:
+            yield begun
+
+
+class ChatTurn(msgspec.Struct, frozen=True):
+    """A turn as chat servers know them.
+
+    Args:
+        role: whose.
+        parts: pieces of text, and indices of images, in order.
+        called: its calls, where the server makes them.
+    """
+
+    role: str
+    parts: tuple[str | int, ...]
+    called: Called | None = None
+
+    @property
+    def text(self) -> str:
+        """Its text without the images."""
+        return "".join(part for part in self.parts if isinstance(part, str))
+
+    @property
+    def images(self) -> list[int]:
+        """Indices of its images."""
+        return [part for part in self.parts if isinstance(part, int)]
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -68,7 +147,7 @@ class Reply(msgspec.Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     thought: str | None = None
-    calls: tuple[Called, ...] = ()
+    calls: tuple[Written, ...] = ()
     refusal: str | None = None
 
 
@@ -84,11 +163,6 @@ class _RefusalError(Exception):
     def __init__(self, kind: RejectionKind, reason: str) -> None:
         super().__init__(reason)
         self.kind: RejectionKind = kind
-
-
-def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
-    """A picture of the question as a model of that chat protocol and grid sees it; ValueError: it cannot be shown."""
-    return show_square(image) if protocol.images == "square_1000" else show(image, grid)
 
 
 class Session:
@@ -121,16 +195,20 @@ class Session:
     ) -> None:
         if not images:
             raise ValueError("a problem needs at least one image")
-        self.protocol, self.question, self.grid = protocol, printable(question), grid
-        self.tools, self.tolerate, self.max_turns = tools, tolerate, max_turns
-        self.images = [image if isinstance(image, Shown) else show_input(image, protocol, grid) for image in images]
-        system = [Message("system", protocol.system)] if protocol.system else []
-        self._messages = [*system, self._first()]
+        self.protocol, self.question, self.max_turns = protocol, printable(question), max_turns
+        self.tolerate = SOLVE if protocol.errors == "show" else tolerate
+        self.history = History(images, protocol, grid, tools)
+        self._messages = opening(protocol, self.question, self.history.sizes)
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
         self._sent: dict[int, lenient.Sent] = {}  # position of an assistant message -> how a stock model gets it back
         self._answer: str | None = None
         self._failure: Failure | None = None
+
+    @property
+    def images(self) -> list[Shown]:
+        """Every image shown, oldest first."""
+        return self.history.images
 
     def next(self) -> Ask | Done:
         """What to ask the model now, or the finished trace; asking twice changes nothing."""
@@ -147,24 +225,28 @@ class Session:
         if isinstance(self.next(), Done):
             raise RuntimeError("the problem is over: no reply was asked for")
         text = printable(reply.text[:_MOST_CHARACTERS])
-        if self.protocol.reading == "strict":
+        if self.protocol.reading != "lenient":
             text = assembled(text, reply.thought and printable(reply.thought), reply.calls, self.protocol.grammar)
         text = stopped(text, self.protocol.grammar)
         if text != printable(reply.text):
             reply = msgspec.structs.replace(reply, token_ids=None)
+        history = self.history.copy()
         try:
             parsed = self._read(text, reply)
+            settled, results = self._carried_out(parsed, history)
             # of a stock model's reply, the trace holds its turn as the grammar writes it
-            kept = lenient.canonical(parsed.turn, self.protocol.grammar) if parsed.sent else text
-            checked = self._check(parsed.turn.tool) if parsed.turn.tool else None
-            shown = self._apply(checked) if checked else None
+            kept = lenient.canonical(settled.turn, self.protocol.grammar) if parsed.sent else text
         except (_RefusalError, FormatError) as refused:
-            rejected = Rejected(text, refused.kind, str(refused))
-            self._pending.append(rejected)
-            return rejected
-        if parsed.sent:
-            self._sent[len(self._messages)] = parsed.sent
-        return self._accept(reply, kept, parsed.turn, checked, shown)
+            if self.protocol.errors == "redraw" or refused.kind not in _SHOWN:
+                rejected = Rejected(text, refused.kind, str(refused))
+                self._pending.append(rejected)
+                return rejected
+            history, kept, results = self.history, text, (CallResult(error=str(refused)),)
+            settled = lenient.ParsedReply(Turn(text))
+        if settled.sent:
+            self._sent[len(self._messages)] = settled.sent
+        self.history = history
+        return self._accept(reply, kept, settled.turn, results)
 
     def stop(self, kind: FailureKind, message: str) -> None:
         """End without an answer, for a reason outside the conversation; what is over stays as it is."""
@@ -176,10 +258,7 @@ class Session:
         return Trace(
             question=self.question,
             protocol=self.protocol,
-            images=[
-                ImageRecord(index, shown.width, shown.height, f"image-{index}.png", shown.parent, shown.box)
-                for index, shown in enumerate(self.images)
-            ],
+            images=[self._record(index, shown) for index, shown in enumerate(self.images)],
             messages=list(self._messages),
             units=list(self._units),
             answer=self._answer,
@@ -190,27 +269,23 @@ class Session:
     @property
     def view(self) -> View:
         """What tool calls are held against."""
-        originals = [shown.original or shown.size for shown in self.images]
-        return View([shown.size for shown in self.images], self.protocol.coordinates, self.protocol.box, originals)
+        return self.history.view
 
     def _ask(self) -> Ask:
         schemas = self.protocol.schemas
         messages = list(self._messages)
-        for (
-            at,
-            sent,
-        ) in self._sent.items():  # a stock model gets its replies back as it wrote them, without its thoughts
+        called = {}
+        for at, sent in self._sent.items():  # a stock model gets its replies back as it wrote them, without thoughts
             messages[at] = Message("assistant", sent.text)
-        called = {at: (sent.before, sent.called) for at, sent in self._sent.items() if schemas and sent.called}
+            if schemas and sent.called:
+                unit = self._units[sum(each.role == "assistant" and not each.inserted for each in messages[:at])]
+                results = tuple(each.error or each.text for each in unit.results)
+                called[at] = Called(sent.before, sent.called, results)
         return Ask(tuple(messages), tuple(self.images), self.protocol.grammar.stop, schemas, called)
 
-    def _first(self) -> Message:
-        lines = (
-            fill(self.protocol.image_line, index=index, width=shown.width, height=shown.height)
-            for index, shown in enumerate(self.images)
-        )
-        text = fill(self.protocol.first, images="\n".join(lines), question=self.question)
-        return Message("user", text, tuple(range(len(self.images))))
+    def _record(self, index: int, shown: Shown) -> ImageRecord:
+        file, region = f"image-{index}.png", self.history.region(index)
+        return ImageRecord(index, shown.width, shown.height, file, shown.parent, shown.box, region)
 
     def _read(self, text: str, reply: Reply) -> lenient.ParsedReply:
         if reply.refusal is not None:
@@ -221,7 +296,7 @@ class Session:
             times = self.protocol.repeat_limit
             raise _RefusalError("repetition", f"the reply repeats a pattern {times} times in a row")
         try:
-            if self.protocol.reading == "strict":
+            if self.protocol.reading != "lenient":
                 return lenient.ParsedReply(parse(text, self.protocol.grammar))
             parsed = lenient.read(
                 text,
@@ -235,31 +310,48 @@ class Session:
             if reply.finish == "length" and error.kind == "tags":
                 raise _RefusalError("length", "the token limit cut the reply before its last tag") from None
             raise
-        if reply.finish == "call" and not parsed.turn.tool:
+        if reply.finish == "call" and not parsed.turn.calls:
             raise _RefusalError("json", "the server says that the reply calls a tool, and sent no call")
-        return parsed.calling(self._settled(parsed.turn.tool)) if parsed.turn.tool else parsed
+        return parsed
 
-    def _settled(self, tool: ToolText) -> ToolText:
+    def _carried_out(
+        self, parsed: lenient.ParsedReply, history: History
+    ) -> tuple[lenient.ParsedReply, tuple[CallResult, ...]]:
+        """A reply with its calls as they were meant, and what came of each; their images are added to the history."""
+        calls, results = [], []
+        for tool in parsed.turn.calls:
+            try:
+                meant = self._settled(tool, history.view) if parsed.sent else tool
+                results.append(self._result(self._check(meant, history.view), history))
+            except _RefusalError as refused:
+                if self.protocol.errors == "redraw":
+                    raise
+                meant = tool
+                results.append(CallResult(error=str(refused)))
+            calls.append(meant)
+        return parsed.calling(calls) if calls else parsed, tuple(results)
+
+    def _settled(self, tool: ToolText, view: View) -> ToolText:
         """A call of a stock model with what it may leave out or write as a fraction: the only image, a box."""
         arguments = dict(tool.arguments)
-        if INDEX not in arguments and len(self.images) == 1:
+        if INDEX not in arguments and len(view.sizes) == 1:
             arguments[INDEX] = 0
         try:
             if tool.name in self.protocol.tools:
-                allowed = find_tool(self.tools, tool.name).SCHEMA["function"]["parameters"]["properties"]
+                allowed = properties(find_tool(self.history.tools, tool.name))
                 arguments = {key: value for key, value in arguments.items() if key in allowed}
-            if BOX in arguments:
-                index, _ = resolve_index(arguments.get(INDEX), len(self.images))
-                arguments[BOX] = settled_box(arguments[BOX], self.view, index)
+            if BOX in arguments and INDEX in arguments:
+                index, _ = resolve_index(arguments[INDEX], view)
+                arguments[BOX] = settled_box(arguments[BOX], view, index)
         except UnitError as error:
             raise _RefusalError("unit", str(error)) from None
         except ToolError as error:
             raise _RefusalError("tool", str(error)) from None
         return ToolText(tool.name, arguments)
 
-    def _check(self, tool: ToolText) -> Checked:
+    def _check(self, tool: ToolText, view: View) -> Checked:
         try:
-            checked = find_tool(self.tools, tool.name, self.protocol.tools).check(tool.arguments, self.view)
+            checked = check_call(find_tool(self.history.tools, tool.name, self.protocol.tools), tool.arguments, view)
         except ToolError as error:
             raise _RefusalError("tool", str(error)) from None
         intolerable = [name for name in checked.deviations if name not in self.tolerate]
@@ -267,46 +359,20 @@ class Session:
             raise _RefusalError("deviation", f"the call is not exact: {', '.join(intolerable)}")
         return checked
 
-    def _apply(self, checked: Checked) -> Shown:
-        call = checked.call
-        source = self.images[call.index]
-        pixels = source.pixels
+    def _result(self, checked: Checked, history: History) -> CallResult:
         try:
-            shown = self._made(call, source, pixels)
+            text, made = history.run(checked.call)
         except ValueError as error:  # an image of aspect 200 may be shown a little longer than that
             raise _RefusalError("tool", str(error)) from None
-        made = [shown, *(image for image in self.images if image.parent is not None)]
-        if sum(image.width * image.height for image in made) > MOST_PIXELS:
-            most = f"{MOST_PIXELS // 10**6} million pixels"
-            raise _RefusalError("tool", f"the images made by tools would hold over {most} together")
-        return shown if shown.pixels is not pixels else source.again(call.index)
+        images = tuple(history.add(shown, place) for shown, place in made)
+        return CallResult(checked.call, images, printable(text), deviations=checked.deviations)
 
-    def _made(self, call: Call, source: Shown, pixels: Image.Image) -> Shown:
-        """What a tool makes of an image; one with another beneath it has that in its crops, and keeps it otherwise."""
-        apply = self.tools[call.name].apply
-        made = self._unchanged(apply(call, pixels), pixels)
-        is_jpeg = source.is_jpeg and made is not pixels  # the same image again is sent as the same file
-        if source.beneath is None:
-            return show(made, self.grid, call.index, call.box, is_jpeg)
-        beneath = show(apply(call, source.beneath), self.grid, call.index, call.box, is_jpeg)
-        if call.box is not None:
-            return beneath
-        return Shown(show(made, self.grid, call.index).pixels, call.index, beneath=beneath.pixels)
-
-    def _unchanged(self, made: Image.Image | Rescaled, pixels: Image.Image) -> Image.Image | Rescaled:
-        """The pixels themselves where they are only to be scaled, and to the size that they have already."""
-        if isinstance(made, Rescaled) and made.pixels is pixels and smart_resize(*made.size, self.grid) == pixels.size:
-            return pixels
-        return made
-
-    def _accept(self, reply: Reply, text: str, turn: Turn, checked: Checked | None, shown: Shown | None) -> Unit:
+    def _accept(self, reply: Reply, text: str, turn: Turn, results: tuple[CallResult, ...]) -> Unit:
         unit = Unit(
             text=text,
             think=turn.think,
-            call=checked.call if checked else None,
-            deviations=checked.deviations if checked else (),
+            results=results,
             answer=turn.answer,
-            shown=len(self.images) if shown else None,
             rejected=tuple(self._pending),
             token_ids=reply.token_ids,
             prompt_tokens=reply.prompt_tokens,
@@ -315,21 +381,27 @@ class Session:
         self._units.append(unit)
         self._pending.clear()
         self._messages.append(Message("assistant", text, token_ids=reply.token_ids))
+        error = next((each.error for each in results if each.error is not None), None)
         if turn.answer is not None:
             refusals = {"", *(refusal.strip().casefold() for refusal in self.protocol.refusals)}
             if turn.answer.casefold() in refusals:
                 self._failure = Failure("no_answer", f"the model answered {turn.answer!r}")
             else:
                 self._answer = turn.answer
-        elif checked and shown:
-            self._show(checked.call.name, shown)
+        elif error is not None and self.protocol.errors == "end":
+            self._failure = Failure("no_answer", f"a tool call cannot be carried out: {error}")
+        else:
+            self._show(results)
         return unit
 
-    def _show(self, tool: str, shown: Shown) -> None:
-        index = len(self.images)
-        self.images.append(shown)
-        template = getattr(self.protocol, self.tools[tool].TEMPLATE)
-        text = fill(template, index=index, width=shown.width, height=shown.height, question=self.question)
-        self._messages.append(Message("user", text, (index,)))
+    def _show(self, results: Sequence[CallResult]) -> None:
+        words = [(each, self._template(each.call)) for each in results]
+        history = self.history
+        seen = Seen(self.question, history.sizes, history.inputs, len(self._units))
+        self._messages += following(self.protocol, words, seen)
         if len(self._units) >= self.max_turns:
             self._failure = Failure("turns", f"no answer after {self.max_turns} turns")
+
+    def _template(self, call: Call | None) -> str:
+        """What words follow the result of a call."""
+        return str(getattr(self.protocol, self.history.tools[call.name].TEMPLATE)) if call else ""

@@ -1,5 +1,6 @@
 """What a Session leaves behind: every message, image, accepted unit and rejected try."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -12,22 +13,43 @@ RejectionKind = Literal["repetition", "length", "tags", "json", "tool", "deviati
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One chat message: its images (indices into the history) stand before its text.
+    """One chat message.
 
-    `token_ids` are an assistant turn's ids as sampled, without the end-of-turn token. They are appended,
-    never encoded again, because decoding and encoding do not round-trip.
+    Args:
+        role: whose turn. Messages of the assistant in a row are one turn.
+        text: without its images.
+        images: indices into the history.
+        at: position in the text that each image stands before; empty: all stand before the text.
+        token_ids: an assistant turn's ids as sampled, without the end-of-turn token. They are appended, never encoded
+            again, because decoding and encoding do not round-trip.
+        inserted: a tool's result that the assistant says, not the model: a turn of its own, or `inline`, a part of the
+            turn around it.
     """
 
     role: Literal["system", "user", "assistant"]
     text: str
     images: tuple[int, ...] = ()
     token_ids: tuple[int, ...] | None = None
+    at: tuple[int, ...] = ()
+    inserted: Literal["", "turn", "inline"] = ""
+
+    def parts(self) -> Iterator[str | int]:
+        """Its pieces of text, none of them empty, and the indices of its images, in their order."""
+        before = 0
+        for index, at in zip(self.images, self.at or (0,) * len(self.images), strict=True):
+            if at > before:
+                yield self.text[before:at]
+            yield index
+            before = at
+        if before < len(self.text):
+            yield self.text[before:]
 
 
 class ImageRecord(msgspec.Struct, frozen=True):
     """One image of the history: size in pixels as shown, file name, and where it was cut from.
 
-    `box` is in pixels of the parent as shown; an input has neither parent nor box, a scaled image no box.
+    `box` is in pixels of the parent as shown; an input has neither parent nor box, a scaled image no box. `region` is
+    what it shows in pixels of the input's file, where crops are cut from that.
     """
 
     index: int
@@ -36,6 +58,7 @@ class ImageRecord(msgspec.Struct, frozen=True):
     file: str
     parent: int | None = None
     box: Box | None = None
+    region: Box | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -46,14 +69,30 @@ class Rejected(msgspec.Struct, frozen=True):
     reason: str
 
 
+class CallResult(msgspec.Struct, frozen=True):
+    """A tool call of a unit, and what came of it.
+
+    Args:
+        call: as it was carried out; None where it could not be.
+        images: indices of the images that the tool made.
+        text: what the tool said.
+        error: why the call could not be carried out, as the model was told.
+        deviations: what the check of the call forgave.
+    """
+
+    call: Call | None = None
+    images: tuple[int, ...] = ()
+    text: str = ""
+    error: str | None = None
+    deviations: tuple[str, ...] = ()
+
+
 class Unit(msgspec.Struct, frozen=True):
-    """One Critical Reasoning Unit: a thought with a tool call or an answer.
+    """One Critical Reasoning Unit: a thought with tool calls or an answer.
 
     Args:
         text: the whole reply.
-        call: the tool call as it was carried out; None on an answer.
-        deviations: what the tool check forgave.
-        shown: index of the image the tool produced.
+        results: of its tool calls, in order; none on an answer.
         rejected: the tries before this one.
         token_ids: the reply as sampled, where the backend knows.
         prompt_tokens: as counted by the backend; so are completion_tokens.
@@ -61,14 +100,32 @@ class Unit(msgspec.Struct, frozen=True):
 
     text: str
     think: str
-    call: Call | None = None
-    deviations: tuple[str, ...] = ()
+    results: tuple[CallResult, ...] = ()
     answer: str | None = None
-    shown: int | None = None
     rejected: tuple[Rejected, ...] = ()
     token_ids: tuple[int, ...] | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+    @property
+    def calls(self) -> list[Call]:
+        """The tool calls that were carried out."""
+        return [each.call for each in self.results if each.call]
+
+    @property
+    def call(self) -> Call | None:
+        """The first of them."""
+        return next(iter(self.calls), None)
+
+    @property
+    def shown(self) -> list[int]:
+        """Indices of the images that its tools made."""
+        return [index for each in self.results for index in each.images]
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """What the checks of its calls forgave, each once."""
+        return tuple(dict.fromkeys(name for each in self.results for name in each.deviations))
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -44,11 +44,11 @@ def assembled(text: str, thought: str | None, calls: Sequence[Called], grammar: 
 
 def _text(turn: Turn, grammar: Grammar) -> str:
     thought = turn.think.join(grammar.think) if grammar.think else turn.think
-    if turn.tool:
-        form, arguments = _form(turn.tool, grammar)
-        if form.body == "actions":
-            return _json({"thought": turn.think, "actions": [_named(turn.tool, form, arguments)]})
-        said = f"{form.open}{_body(turn.tool, form, arguments)}{form.close}"
+    if turn.calls:
+        forms = [(tool, *_form(tool, grammar)) for tool in turn.calls]
+        if forms[0][1].body == "actions":
+            return _json({"thought": turn.think, "actions": [_named(tool, form, said) for tool, form, said in forms]})
+        said = "\n".join(f"{form.open}{_body(tool, form, given)}{form.close}" for tool, form, given in forms)
     elif any(form.body == "actions" for form in grammar.calls) and grammar.answer is None:
         action = {"name": END, "arguments": {"ans": turn.answer}}
         return _json({"thought": turn.think, "actions": [action]})

@@ -60,7 +60,7 @@ def parse(text: str) -> Turn:
         if not isinstance(value["name"], str) or not isinstance(value["arguments"], dict):
             raise
     think = text.split("<think>", 1)[1].split("</think>", 1)[0].strip()
-    return Turn(think, ToolText(value["name"], value["arguments"]))
+    return Turn(think, (ToolText(value["name"], value["arguments"]),))
 
 
 def check(tool: ToolText, view: View) -> Call:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core.errors import DataError
-from virc.data.rows.record import MARK, Message, Record
+from virc.data.rows.record import Message, Record, content_of
 from virc.reasoning.calls import Size
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
@@ -145,15 +145,8 @@ def samples_of(
 def _prompt(record: Record, session: Session, files: Sequence[Size]) -> Prompt:
     """What a session has shown so far."""
     trace = session.trace()
-    messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in trace.messages)
+    # A result inside the model's own turn is a message of its own here, so that replies stand alone.
+    messages = tuple(Message("user" if each.inserted else each.role, content_of(each)) for each in trace.messages)
     known = msgspec.structs.replace(record, messages=messages, images=())
     protocol = session.protocol
-    return Prompt(
-        known,
-        protocol.coordinates,
-        shown=tuple(session.images),
-        offered=protocol.tools,
-        grammar=protocol.grammar,
-        files=files,
-        box=protocol.box,
-    )
+    return Prompt(known, protocol.coordinates, shown=tuple(session.images), files=files, protocol=protocol)

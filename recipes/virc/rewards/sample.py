@@ -1,8 +1,9 @@
 """What a reward is given for: a reply, and all that was known before it."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any, Literal
 
 import msgspec
@@ -12,11 +13,11 @@ from virc.core.errors import DataError
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import Rules
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
-from virc.reasoning.calls import Call, Size, ToolError, View
+from virc.reasoning.calls import Call, Size, ToolError, View, view_of
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.images import Shown, image_size, open_image
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
-from virc.reasoning.protocol import BoxForm, Coordinates, Protocol
+from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.repetition import repeats
 from virc.rewards import published
 from virc.scoring.score import Key, key_of
@@ -89,10 +90,9 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         strict: whose checks decide.
         reference: the reply of the row, where it has one.
         shown: the images as they were shown, where they are known; else those of the record are.
-        offered: names of the tools that may be called; None: all.
-        grammar: how replies are written.
         files: (width, height) in px of the inputs' files, where the images are not those of the record.
-        box: how a box is written.
+        protocol: the chat protocol, which says how replies and boxes are written, and which tools may be called; None:
+            as in our own, and all of them.
     """
 
     record: Record
@@ -100,10 +100,13 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     strict: Strict = "own"
     reference: str | None = None
     shown: Sequence[Shown] = ()
-    offered: Sequence[str] | None = None
-    grammar: Grammar = TAGS
     files: Sequence[Size] = ()
-    box: BoxForm = "corners"
+    protocol: Protocol | None = None
+
+    @property
+    def grammar(self) -> Grammar:
+        """How replies are written."""
+        return self.protocol.grammar if self.protocol else TAGS
 
     @property
     def question(self) -> str:
@@ -144,10 +147,15 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         """What tool calls are checked against: the sizes as shown; the published program takes those of the files."""
         files = [image.size for image in self.images]
         if self.strict == "published" or self.shown:
-            return View(files, self.coordinates, self.box, self.files)
+            return self._view(files, self.files)
         shown = sizes_shown(self.record, files, Rules("prompts", self.coordinates))
         inputs = [files[index] for index in inputs_of(self.record)]
-        return View([size for size in shown if size], self.coordinates, self.box, inputs)
+        return self._view([size for size in shown if size], inputs)
+
+    def _view(self, sizes: Sequence[Size], files: Sequence[Size]) -> View:
+        if self.protocol is None:
+            return View(sizes, self.coordinates, originals=files)
+        return msgspec.structs.replace(view_of(self.protocol, sizes, files), coordinates=self.coordinates)
 
     @cached_property
     def before(self) -> Sequence[Turn | None]:
@@ -165,6 +173,14 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         """The tool calls before this reply, oldest first; replies that cannot be read are among them."""
         return [action for action, _ in self._log]
 
+    def check(self, tool: ToolText, view: View) -> Call:
+        """A call as it is carried out; raises ToolError where it is not."""
+        checked = tools.checked(tool, view, self.protocol.tools if self.protocol else None)
+        forgiving = self.protocol is not None and self.protocol.errors == "show"
+        if checked.deviations and not forgiving:
+            raise ToolError(f"the call is not exact: {', '.join(checked.deviations)}")
+        return checked.call
+
     @cached_property
     def made_by(self) -> Sequence[Call | None]:
         """For each image of the history the call that made it; None for inputs, and for what cannot be read."""
@@ -178,31 +194,42 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     def _log(self) -> Sequence[tuple[Action, range]]:
         """Each call before this reply, and the images that it led to, by their places in the history."""
         found: list[tuple[Action, range]] = []
-        count, calls = 0, False
+        count, called = 0, list[Action]()  # of those called, no image has been shown yet
         for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
             if message.role == "assistant":
-                action = self._action(message.content, count)
-                calls = action is not None
-                found += [(action, range(0))] if action else []
-            elif calls and shown:
+                found += [(action, range(0)) for action in called]
+                called = self._actions(message.content, count)
+            elif called and shown:
+                found += self._with_images(called, range(count, count + len(shown)))
+                called = []
+            elif found and shown and count:  # several messages bring the images of one call
                 action, images = found[-1]
-                action = msgspec.structs.replace(action, shown=self.view.sizes[count])
-                found[-1] = action, range(images.start if images else count, count + len(shown))
+                found[-1] = action, range(images.start, count + len(shown))
             count += len(shown)
-        return found
+        return found + [(action, range(0)) for action in called]
 
-    def _action(self, reply: str, count: int) -> Action | None:
-        """The call of a reply that saw so many images; None where it answers."""
+    def _with_images(self, called: Sequence[Action], shown: range) -> Iterator[tuple[Action, range]]:
+        """The calls of a reply with the images behind it: one for each that was carried out, the last has the rest."""
+        made = [number for number, action in enumerate(called) if not action.fault] or [len(called) - 1]
+        for number, action in enumerate(called):
+            images = shown[made.index(number) :] if number in made else range(0)
+            images = images if number == made[-1] else images[:1]
+            size = self.view.sizes[images[0]] if images else None
+            yield msgspec.structs.replace(action, shown=size), images
+
+    def _actions(self, reply: str, count: int) -> list[Action]:
+        """The calls of a reply that saw so many images."""
         turn = self._parsed(reply)
         if turn is None:
-            return Action(None, fault="it is not in the format")
-        if turn.tool is None:
-            return None
+            return [Action(None, fault="it is not in the format")]
         view = msgspec.structs.replace(self.view, sizes=self.view.sizes[:count])
+        return [self._action(tool, view) for tool in turn.calls]
+
+    def _action(self, tool: ToolText, view: View) -> Action:
         try:
-            return Action(turn.tool, tools.get(turn.tool.name).check(turn.tool.arguments, view).call)
+            return Action(tool, tools.checked(tool, view).call)
         except ToolError as error:
-            return Action(turn.tool, fault=str(error))
+            return Action(tool, fault=str(error))
 
     def _parsed(self, reply: str) -> Turn | None:
         with suppress(FormatError):
@@ -216,17 +243,13 @@ def prompt_of(
     """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference.
 
     Args:
-        protocol: the chat protocol, which says how replies and boxes are written, and which tools may be called; None:
-            as in our own, and all of them.
+        protocol: as of `Prompt`.
     """
     reference = None
     if record.messages and record.messages[-1].role == "assistant":
         reference = record.messages[-1].content
         record = msgspec.structs.replace(record, messages=record.messages[:-1])
-    known = Prompt(record, coordinates, strict, reference)
-    if protocol is None:
-        return known
-    return msgspec.structs.replace(known, offered=protocol.tools, grammar=protocol.grammar, box=protocol.box)
+    return Prompt(record, coordinates, strict, reference, protocol=protocol)
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -236,7 +259,7 @@ class Sample(msgspec.Struct, frozen=True):
         text: the reply.
         prompt: what was known before it.
         turn: the reply as it was read, though its call may be at fault; None where it is not in the format.
-        call: its tool call, with the box in pixels of the image it is of, as that was shown.
+        checked: its tool calls, with the box in pixels of the image it is of, as that was shown.
         fault: why the reply is not taken; None where it is.
         group: the other replies to the same prompt, where they are known.
         why: the reasons of terms for their values, each under its name.
@@ -246,18 +269,23 @@ class Sample(msgspec.Struct, frozen=True):
     text: str
     prompt: Prompt
     turn: Turn | None = None
-    call: Call | None = None
+    checked: tuple[Call, ...] = ()
     fault: str | None = None
     group: Sequence[str] = ()
     why: dict[str, str] = {}
     asked: dict[str, Awaitable[float | None]] = {}
 
     @property
+    def call(self) -> Call | None:
+        """Its first tool call."""
+        return self.checked[0] if self.checked else None
+
+    @property
     def kind(self) -> Literal["answer", "tool"] | None:
         """What a reply that is taken does."""
         if self.fault or not self.turn:
             return None
-        return "tool" if self.turn.tool else "answer"
+        return "tool" if self.turn.calls else "answer"
 
     @property
     def answer(self) -> str | None:
@@ -269,8 +297,8 @@ class Sample(msgspec.Struct, frozen=True):
         """The action log: the tool calls of the rollout up to this reply, its own as the last."""
         if self.turn is None:
             return [*self.prompt.calls, Action(None, fault=self.fault)]
-        own = [Action(self.turn.tool, self.call, self.fault)] if self.turn.tool else []
-        return [*self.prompt.calls, *own]
+        calls = zip_longest(self.turn.calls, self.checked)
+        return [*self.prompt.calls, *(Action(tool, call, self.fault) for tool, call in calls)]
 
 
 def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
@@ -280,20 +308,14 @@ def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
     turn = None
     try:
         turn = published.parse(text) if prompt.strict == "published" else parse(text, prompt.grammar)
-        call = _checked(turn, prompt)
+        calls = _checked(turn, prompt)
     except (FormatError, ToolError) as error:
         return Sample(text, prompt, turn, fault=str(error), group=group)
-    return Sample(text, prompt, turn, call, group=group)
+    return Sample(text, prompt, turn, calls, group=group)
 
 
-def _checked(turn: Turn, prompt: Prompt) -> Call | None:
-    """The call of a turn, of which nothing is forgiven."""
-    if turn.tool is None:
-        return None
+def _checked(turn: Turn, prompt: Prompt) -> tuple[Call, ...]:
+    """The calls of a turn, of which nothing is forgiven that the model was not forgiven either."""
     if prompt.strict == "published":
-        return published.check(turn.tool, prompt.view)
-    checked = tools.get(turn.tool.name, prompt.offered).check(turn.tool.arguments, prompt.view)
-    if checked.deviations:
-        raise ToolError(f"the call is not exact: {', '.join(checked.deviations)}")
-    call: Call = checked.call
-    return call
+        return tuple(published.check(tool, prompt.view) for tool in turn.calls)
+    return tuple(prompt.check(tool, prompt.view) for tool in turn.calls)

@@ -77,7 +77,7 @@ def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
         "virc/malformed": fmean(_is_malformed(each) for each in rollouts),
         "virc/units": fmean(max(1, len(each.trace.units) + len(each.trace.pending)) for each in rollouts),
         "virc/tool_calls": fmean(
-            sum(unit.call is not None for unit in each.trace.units)
+            sum(len(unit.calls) for unit in each.trace.units)
             if each.trace.units or each.trace.pending
             else each.values.get("tool_calls") or 0.0
             for each in rollouts

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError
-from virc.reasoning.calls import Size, View
+from virc.reasoning.calls import BoxView, Size
 from virc.reasoning.coordinates import sides_of
 
 Box = tuple[float, float, float, float]
@@ -43,7 +43,7 @@ class PredictedBox(msgspec.Struct, frozen=True):
     confidence: float = 1.0
 
 
-def read_boxes(answer: str | None, view: View, original: Size | None = None) -> list[PredictedBox]:
+def read_boxes(answer: str | None, view: BoxView, original: Size | None = None) -> list[PredictedBox]:
     """The boxes of an answer, in pixels of the first image's file; nothing in it raises.
 
     `original` is the size of that file, (width, height) in px; None: as the view says.
@@ -52,7 +52,7 @@ def read_boxes(answer: str | None, view: View, original: Size | None = None) -> 
     return [PredictedBox(_in_pixels(each, view, size), sure) for each, sure in _fours(answer)]
 
 
-def read_point(answer: str | None, view: View, original: Size) -> tuple[float, float] | None:
+def read_point(answer: str | None, view: BoxView, original: Size) -> tuple[float, float] | None:
     """The point that an answer is, `(x, y)` or `[x, y]`, in pixels of the first image's file; None where it is none."""
     numbers = next((each for each, _ in _listed(answer or "") if len(each) == 2), None)
     if numbers is None:
@@ -162,7 +162,7 @@ def _around(one: Box, other: Box) -> Box:
     return min(one[0], other[0]), min(one[1], other[1]), max(one[2], other[2]), max(one[3], other[3])
 
 
-def _in_pixels(numbers: Sequence[float], view: View, original: Size) -> Box:
+def _in_pixels(numbers: Sequence[float], view: BoxView, original: Size) -> Box:
     """A box as it is written, in pixels of the first image's file, which has `original`."""
     left, top, right, bottom = numbers
     if view.box == "center":

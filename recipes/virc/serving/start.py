@@ -399,10 +399,9 @@ def _by_transformers(plan: ServePlan) -> "LocalBackend":
 def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
     try:
         import fastapi  # noqa: F401
-        import jsonschema  # type: ignore[import-untyped]  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        message = f"--agent needs fastapi, uvicorn and jsonschema: {error}"
+        message = f"--agent needs fastapi and uvicorn: {error}"
         raise SetupError(message, install("serve")) from None
     from virc.serving.agent import connections, server
     from virc.serving.agent.desk import Solving

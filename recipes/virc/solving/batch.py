@@ -20,7 +20,7 @@ from virc.core.seeds import derived
 from virc.core.text import clause
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
-from virc.reasoning.calls import View
+from virc.reasoning.calls import BoxView
 from virc.reasoning.images import Shown
 from virc.reasoning.session import show_input
 from virc.solving import evidence
@@ -229,7 +229,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
     fields |= conduct(solved)
     if {"boxes", "box"} & row.passed.keys():
         protocol, image = opened.chat_protocol.protocol, images[0]
-        fields["view"] = View([image.size], protocol.coordinates, protocol.box, [image.original or image.size])
+        fields["view"] = BoxView([image.size], protocol.coordinates, protocol.box, [image.original or image.size])
     fields |= _evidence(row, images[0], solved)
     fields["seconds"] = round(time.monotonic() - began, 3)
     error = failure_of(solved, opened)

@@ -35,7 +35,8 @@ def shown(evidence: Sequence[Box], size: Size, images: Sequence[ImageRecord]) ->
     """The share of each box that the best crop shows, 0 to 1; `size` is (width, height) in px of the image's file."""
     width, height = size
     crops = [
-        (left * width, top * height, right * width, bottom * height) for left, top, right, bottom in _crops(images)
+        (left * width, top * height, right * width, bottom * height)
+        for left, top, right, bottom in _crops(images, size)
     ]
     return [max((_part(box, crop) for crop in crops), default=0.0) for box in evidence]
 
@@ -51,14 +52,16 @@ def _part(box: Box, crop: Box) -> float:
     return float(crop[0] <= box[0] <= box[2] <= crop[2] and crop[1] <= box[1] <= box[3] <= crop[3])
 
 
-def _crops(images: Sequence[ImageRecord]) -> list[Box]:
+def _crops(images: Sequence[ImageRecord], size: Size) -> list[Box]:
     """The parts of the first image that were shown alone, as shares of its sides; crops of crops among them."""
     regions: dict[int, Box] = {0: _WHOLE}
     for image in images:
         if image.parent not in regions:
             continue
         left, top, right, bottom = regions[image.parent]
-        if image.box:
+        if image.region:
+            (left, right), (top, bottom) = ([at / side for at in image.region[low::2]] for low, side in enumerate(size))
+        elif image.box:
             parent = images[image.parent]
             # shares first: of 784 px, 784 times a 784th is less than the whole
             xs = [left + x / parent.width * (right - left) for x in image.box[::2]]

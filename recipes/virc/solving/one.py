@@ -18,7 +18,7 @@ from virc.core.timeouts import Deadline, TimeUp
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
-from virc.reasoning.trace import FailureKind, RejectionKind, Trace
+from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
 from virc.solving.ablation import CropAblation
 from virc.tools.registry import known
 
@@ -100,11 +100,19 @@ class SampleStart(msgspec.Struct, frozen=True):
 
 
 class ToolResult(msgspec.Struct, frozen=True):
-    """What the tool call of an accepted unit made, and of which image."""
+    """What a tool call of an accepted unit came to.
+
+    Args:
+        unit: of the call.
+        result: of the call.
+        images: those that it made, each with its number in the history.
+        source: what it was applied to; None of a tool that takes no image, and of a call that could not be carried out.
+    """
 
     unit: Unit
-    shown: Shown
-    source: Shown
+    result: CallResult
+    images: Sequence[tuple[int, Shown]] = ()
+    source: Shown | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -256,9 +264,10 @@ def _turn(
         verdict = session.feed(draw(ask, sampling))
         on_event(verdict)
         if isinstance(verdict, Unit):
-            if verdict.shown is not None:
-                shown = session.images[verdict.shown]
-                on_event(ToolResult(verdict, shown, session.images[shown.parent or 0]))
+            for result in verdict.results:
+                made = [(index, session.images[index]) for index in result.images]
+                index = result.call.index if result.call else None
+                on_event(ToolResult(verdict, result, made, None if index is None else session.images[index]))
             return
         reason, tried = verdict.reason, tried + 1
         cut = cut + 1 if verdict.kind == "length" else 0

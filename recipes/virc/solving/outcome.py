@@ -60,7 +60,7 @@ def outcome(solved: Solved) -> Fields:
     fields: Fields = {
         "answer": solved.answer,
         "turns": len(sample.trace.units),
-        "calls": dict(Counter(unit.call.name for unit in sample.trace.units if unit.call)),
+        "calls": dict(Counter(call.name for unit in sample.trace.units for call in unit.calls)),
         "tokens": {"prompt": solved.prompt_tokens, "completion": solved.completion_tokens},
     }
     if len(solved.attempts) > 1:

@@ -1,7 +1,7 @@
 """A trace as a folder: the published conversation, our own record, the images and one page to look at.
 
     conversation.json   the published format: role, content, image file of every turn
-    trace.json          `virc.trace/1`: chat protocol, sampling, token ids, units with rejected tries, failure
+    trace.json          `virc.trace/2`: chat protocol, sampling, token ids, units with rejected tries, failure
     image-N.png         every image as the model saw it
     index.html          all of it to read
 
@@ -25,7 +25,8 @@ from virc.reasoning.images import Shown
 from virc.reasoning.trace import Trace
 from virc.solving.trace_page import render_page
 
-SCHEMA = "virc.trace/1"
+SCHEMA = "virc.trace/2"
+_FORMER = "virc.trace/1"
 _MOST_BYTES = 256 * 2**20
 _OURS = re.compile(r"conversation\.json|trace\.json|index\.html|image-\d+\.png")
 
@@ -114,7 +115,7 @@ def _fault(folder: Path) -> str | None:
     found = None
     with suppress(OSError, ValueError, RecursionError):
         found = json.loads(contents(folder / "trace.json", _MOST_BYTES)) if entries else {"schema": SCHEMA}
-    ours = isinstance(found, dict) and found.get("schema") == SCHEMA
+    ours = isinstance(found, dict) and found.get("schema") in (SCHEMA, _FORMER)
     return None if ours else "holds files that are no trace of virc"
 
 

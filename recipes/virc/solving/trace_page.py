@@ -11,7 +11,7 @@ import msgspec
 from virc.core.html import fill, in_line, key_name, safe
 from virc.reasoning.calls import Box, Call
 from virc.reasoning.images import Shown
-from virc.reasoning.trace import FailureKind, ImageRecord, Rejected, Trace, Unit
+from virc.reasoning.trace import CallResult, FailureKind, ImageRecord, Rejected, Trace, Unit
 
 _LONG_TEXT = 160  # characters from which a question or answer is set small
 _WIDEST, _TALLEST = 560, 420  # px on the page of a large picture, before the page narrows it
@@ -82,6 +82,8 @@ def with_verdict(page: bytes, right: bool | None, reference: str) -> bytes | Non
 def in_words(call: Call) -> str:
     """A call as a phrase, such as `crop 140,56–224,140 of image 0`."""
     verb = call.name.removesuffix("_image").replace("_", " ")
+    if call.index is None:
+        return verb
     where = f"image {call.index}"
     if call.box is not None:
         where = f"{_corners(call.box)} of {where}"
@@ -138,10 +140,10 @@ def _frame(box: Box, width: int, height: int) -> str:
 def _unit(number: int, unit: Unit, trace: Trace) -> str:
     counts = (("prompt", unit.prompt_tokens), ("new", unit.completion_tokens))
     known = [f"{count:,} {name}" for name, count in counts if count is not None]
-    unusable = unit.call is None and unit.answer is None  # only in data that others made
+    unusable = not unit.calls and unit.answer is None  # only in data that others made, or where errors are shown
     names = ", ".join(f"<code>{safe(name)}</code>" for name in unit.deviations)
     note = f'<p class="note">Read with a correction: {names}</p>'
-    heading = in_words(unit.call) if unit.call else "not usable" if unusable else "answer"
+    heading = ", ".join(map(in_words, unit.calls)) or ("not usable" if unusable else "answer")
     return (
         f'<article class="unit" aria-labelledby="unit-{number}"><header>'
         f'<h3 id="unit-{number}"><span class="number">{number}</span>{safe(heading.capitalize())}</h3>'
@@ -159,15 +161,24 @@ def _look(unit: Unit, trace: Trace) -> str:
     if unit.answer is not None:
         css = "final" if trace.answer is not None else "final failed"
         return f'<p class="{css}" dir="auto">{safe(unit.answer)}</p>'
-    call, pictures = unit.call, []
-    if call and (call.box is not None or call.factor is not None):
-        pictures.append(_figure(trace.images[call.index], f"From image {call.index}", call.box))
-    if unit.shown is not None:
+    return "\n".join(_result(result, trace) for result in unit.results)
+
+
+def _result(result: CallResult, trace: Trace) -> str:
+    """What one call looked at beside what it made, or what it said."""
+    call, pictures = result.call, []
+    source = trace.images[call.index] if call and call.index is not None else None
+    if call and source and (call.box is not None or call.factor is not None):
+        pictures.append(_figure(source, f"From image {call.index}", call.box))
+    for index in result.images:
         made = ""
-        if call and call.box is None:
+        if call and source and call.box is None:
             made = f": image {call.index} " + ("again" if call.factor is None else f"scaled by {call.factor:g}")
-        pictures.append(_figure(trace.images[unit.shown], f"Image {unit.shown}{made}", css=' class="cut"'))
-    return f'<div class="pictures pair">{"".join(pictures)}</div>'
+        pictures.append(_figure(trace.images[index], f"Image {index}{made}", css=' class="cut"'))
+    shown = f'<div class="pictures pair">{"".join(pictures)}</div>' if pictures else ""
+    said = result.text if result.error is None else result.error
+    words = f'<pre class="{"said" if result.error is None else "said failed"}" dir="auto">{safe(said)}</pre>'
+    return shown + (words if said else "")
 
 
 def _tries(rejected: Sequence[Rejected], opened: str = "") -> str:

@@ -22,7 +22,20 @@ from virc.core import plugins
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import did_you_mean
-from virc.reasoning.protocol import USUAL, Coordinates, Drawing, Words
+from virc.reasoning.protocol import (
+    USUAL,
+    Bounds,
+    Coordinates,
+    Crops,
+    Drawing,
+    Edges,
+    LeastSide,
+    Share,
+    ShortBoxes,
+    Times,
+    Words,
+    check_bounds,
+)
 from virc.systems.names import HubId, Name
 from virc.tools import registry as tools
 
@@ -163,7 +176,8 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         datasets: by short name, which names their folder under `data/` and begins the `data` of stages.
         protocol_source: what boxes mean -> rows that show the chat protocol of the models whose boxes mean that: a
             dataset of `datasets`, a slash, and a name of its `dataset_info.json`.
-        coordinates, images: as in `Protocol`.
+        coordinates, images, crops, input_pixels, crop_pixels, margin, edges, least_side, short_boxes, enlarge: as in
+            `Protocol`, but that crops are cut from the file unless it says `shown`.
         tools: names of the tools that its chat protocol offers, or custom files beside it; empty: those of ViRC;
             `none`: it calls no tools.
         chat_protocol: where it is not that of ViRC.
@@ -184,6 +198,14 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     protocol_source: Mapping[Coordinates, Text] = {}
     coordinates: Coordinates = "pixel"
     images: Literal["smart", "square_1000"] = "smart"
+    crops: Crops = "file"
+    input_pixels: Bounds | None = None
+    crop_pixels: Bounds | None = None
+    margin: Share = 0
+    edges: Edges = "round"
+    least_side: LeastSide = 0
+    short_boxes: ShortBoxes = "grow"
+    enlarge: Times | None = None
     tools: tuple[Text, ...] | Literal["none"] = ()
     chat_protocol: Words = Words()
     sampling: Drawing = USUAL
@@ -193,6 +215,10 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reward: Reward | None = None
     reported: Figures | None = None
     replace: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a least value is over its most."""
+        check_bounds(self)
 
 
 class System(Written, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from PIL import Image
 
 from virc.reasoning.calls import Call, Checked, ToolError, View, require_keys
 from virc.reasoning.coordinates import resolve_box, resolve_index
+from virc.reasoning.resample import Rescaled
 from virc.reasoning.resize import MAX_ASPECT, too_long
 
 NAME = "crop_image"
@@ -44,7 +45,7 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
         ToolError: wrong keys or types, no such image, a box without pixels or over 200 times as long as wide.
     """
     require_keys(arguments, "bbox_2d", "image_index")
-    index, odd_index = resolve_index(arguments["image_index"], len(view.sizes))
+    index, odd_index = resolve_index(arguments["image_index"], view)
     box, odd_box = resolve_box(arguments["bbox_2d"], view, index)
     width, height = box[2] - box[0], box[3] - box[1]
     if too_long(width, height):
@@ -52,7 +53,8 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
     return Checked(Call(NAME, index, box=box), odd_index + odd_box)
 
 
-def apply(call: Call, source: Image.Image) -> Image.Image:
+def apply(call: Call, source: Image.Image) -> Rescaled:
     """The pixels inside the call's box."""
     assert call.box is not None
-    return source.crop(call.box)
+    left, top, right, bottom = call.box
+    return Rescaled(source, (right - left, bottom - top), call.box)

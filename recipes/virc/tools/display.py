@@ -34,7 +34,7 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
         ToolError: wrong keys or types, or no such image.
     """
     require_keys(arguments, "image_index")
-    index, deviations = resolve_index(arguments["image_index"], len(view.sizes))
+    index, deviations = resolve_index(arguments["image_index"], view)
     return Checked(Call(NAME, index), deviations)
 
 

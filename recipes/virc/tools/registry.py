@@ -20,7 +20,9 @@ from virc.core import discovery, plugins
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
 from virc.core.text import did_you_mean
-from virc.reasoning.calls import Tool, find_tool
+from virc.reasoning.bodies import ToolText
+from virc.reasoning.calls import Checked, Tool, View, find_tool
+from virc.reasoning.checking import check_call
 from virc.reasoning.protocol import Coordinates
 
 _UNITS: Mapping[Coordinates, str] = {
@@ -98,6 +100,11 @@ def get(name: str, offered: Collection[str] | None = None) -> Tool:
     return find_tool(known(), name, offered)
 
 
+def checked(tool: ToolText, view: View, offered: Collection[str] | None = None) -> Checked:
+    """A written call as it is carried out, by a tool of those offered (None: of all); raises ToolError."""
+    return check_call(get(tool.name, offered), tool.arguments, view)
+
+
 def schemas(names: Iterable[str], coordinates: Coordinates = "pixel") -> Sequence[Mapping[str, Any]]:
     """The function schemas of the named tools, boxes described in the given coordinates."""
     written = (json.dumps(get(name).SCHEMA).replace("{unit}", _UNITS[coordinates]) for name in names)
@@ -113,7 +120,9 @@ def _checked(module: ModuleType, file: Path) -> Tool:
         or name in discover(),
         "SCHEMA, the schema of a function of that name": not isinstance(function, dict) or function.get("name") != name,
         f"TEMPLATE, one of {' and '.join(_TURNS)}": getattr(module, "TEMPLATE", None) not in _TURNS,
-        "check(arguments, view)": not inspect.isfunction(getattr(module, "check", None)),
+        "check(arguments, view) that is a function": not inspect.isfunction(
+            getattr(module, "check", inspect.isfunction)
+        ),
         "apply(call, source)": not inspect.isfunction(getattr(module, "apply", None)),
     }
     lacking = [part for part, is_wrong in wrong.items() if is_wrong]

@@ -42,7 +42,7 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
         ToolError: wrong keys or types, no such image, or a factor outside 0.25 to 4.
     """
     require_keys(arguments, "scale_factor", "image_index")
-    index, deviations = resolve_index(arguments["image_index"], len(view.sizes))
+    index, deviations = resolve_index(arguments["image_index"], view)
     asked = arguments["scale_factor"]
     if type(asked) is not int and (type(asked) is not float or not math.isfinite(asked)):
         raise ToolError("scale_factor is not a number")

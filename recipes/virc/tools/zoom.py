@@ -46,7 +46,8 @@ def apply(call: Call, source: Image.Image) -> Rescaled:
     cut = crop.apply(call, source)
     assert call.box is not None
     factor = enlargement(call.box, source.size)
-    return Rescaled(cut, (int(cut.width * factor), int(cut.height * factor)))
+    width, height = (int(side * factor) for side in cut.size)
+    return msgspec.structs.replace(cut, size=(width, height))
 
 
 def enlargement(box: Box, size: Size) -> float:

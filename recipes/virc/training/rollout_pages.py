@@ -15,11 +15,13 @@ from virc.core.files import contents
 from virc.core.text import clause
 from virc.data import show
 from virc.data.check.result import Rules
-from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.data.rows.record import Message, Picture, Record, content_of
 from virc.reasoning.calls import ToolError
+from virc.reasoning.history import History
 from virc.reasoning.images import Shown, open_image
-from virc.reasoning.resample import Rescaled, resampled
-from virc.reasoning.trace import Trace
+from virc.reasoning.resample import resampled
+from virc.reasoning.resize import QWEN2
+from virc.reasoning.trace import ImageRecord, Trace
 from virc.rewards.kept import CODE
 from virc.runs.rollout_stats import Left, Rollout
 from virc.solving.trace_files import write_trace
@@ -68,24 +70,30 @@ def shown(rollout: Rollout) -> tuple[Trace, list[Shown]]:
     """
     if not rollout.trace.units and not rollout.trace.pending:
         return _one_unit(rollout)
-    calls = {unit.shown: unit.call for unit in rollout.trace.units}
-    images: list[Shown] = []
-    pixels: Image.Image | Rescaled
-    for record in rollout.trace.images:
-        if call := calls.get(record.index):
-            pixels = tools.get(call.name).apply(call, images[call.index].pixels)
-        else:
-            pixels = open_image(_picture(rollout.images[record.index]).read(), rollout.images[record.index])
-        images.append(Shown(resampled(pixels, (record.width, record.height)), record.parent, record.box))
-    return rollout.trace, images
+    trace = rollout.trace
+    inputs = next((message.images for message in trace.messages if message.role == "user"), ())
+    given = [open_image(_picture(rollout.images[index]).read(), rollout.images[index]) for index in inputs]
+    history = History(
+        [_input(each, trace.images[at]) for at, each in enumerate(given)], trace.protocol, QWEN2, tools.known()
+    )
+    for result in (result for unit in trace.units for result in unit.results if result.call and result.images):
+        assert result.call
+        for index, made in zip(result.images, history.planned(result.call)[1], strict=True):
+            record = trace.images[index]
+            pixels = resampled(made.made, (record.width, record.height))
+            history.add(Shown(pixels, record.parent, record.box), made.place)
+    return trace, history.images
+
+
+def _input(image: Image.Image, record: ImageRecord) -> Shown:
+    """A picture of the question as it was shown; what is cut out comes from its file."""
+    return Shown(resampled(image, (record.width, record.height)), original=image.size, full=image)
 
 
 def _one_unit(rollout: Rollout) -> tuple[Trace, list[Shown]]:
     """A conversation of a row and the one unit after it; its replies are parsed as `virc data show` does."""
     trace = rollout.trace
-    messages = tuple(
-        Message(each.role, MARK * len(each.images) + each.text.replace(MARK, "")) for each in trace.messages
-    )
+    messages = tuple(Message(each.role, content_of(each)) for each in trace.messages)
     record = Record(messages, tuple(map(_picture, rollout.images)), question=trace.question)
     rules = Rules("prompts", trace.protocol.coordinates, protocol=trace.protocol)
     seen = show.images_to_show(record, rules)

@@ -68,19 +68,19 @@ def test_record_follows_its_schema_and_gives_the_trace_back(tmp_path: Path, make
     jsonschema.Draft202012Validator.check_schema(schema())
     jsonschema.validate(record, schema())
     assert msgspec.convert(record, Trace) == trace
-    assert record["schema"] == "virc.trace/1"
+    assert record["schema"] == "virc.trace/2"
     assert {key: record[key] for key in META} == META
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda record: record.update(schema="virc.trace/2"),
+        lambda record: record.update(schema="virc.trace/1"),
         lambda record: record.update(answer=None),
         lambda record: record.update(failure={"kind": "turns", "message": ""}),
         lambda record: record.update(answer=None, failure={"kind": "turns"}),
         lambda record: record["units"][0].pop("token_ids"),
-        lambda record: record["units"][0]["call"].update(box=[1, 2, 3]),
+        lambda record: record["units"][0]["results"][0]["call"].update(box=[1, 2, 3]),
         lambda record: record["images"][0].update(index=-1),
         lambda record: record["units"][1]["rejected"][0].update(kind="mood"),
         lambda record: record["protocol"].pop("system"),
@@ -99,7 +99,7 @@ def test_interrupted_trace_keeps_its_units_and_pending_tries(tmp_path: Path) -> 
     record = read(tmp_path / "t" / "trace.json")
     assert record["answer"] is None
     assert record["failure"] == {"kind": "interrupted", "message": "stopped in turn 2"}
-    assert [unit["shown"] for unit in record["units"]] == [1]
+    assert [unit["results"][0]["images"] for unit in record["units"]] == [[1]]
     assert [rejected["text"] for rejected in record["pending"]] == ["<think>and then"]
     assert (tmp_path / "t" / "image-1.png").exists()
 

@@ -149,7 +149,7 @@ def test_hostile_text_stays_text_wherever_it_stands() -> None:
         units = [
             msgspec.structs.replace(
                 unit,
-                deviations=(words,),
+                results=tuple(msgspec.structs.replace(each, deviations=(words,)) for each in unit.results),
                 rejected=tuple(msgspec.structs.replace(each, reason=words) for each in unit.rejected),
             )
             for unit in trace.units

@@ -99,11 +99,11 @@ def _outcome(unit: "Unit") -> str:
 
     if unit.answer is not None:
         return f"answer: {unit.answer}"
-    if unit.call is None:
+    if not unit.calls:
         return "not usable: " + "; ".join(each.reason for each in unit.rejected)
     forgiven = f" ({', '.join(unit.deviations)})" if unit.deviations else ""
-    made = f", shown as image {unit.shown}" if unit.shown is not None else ""
-    return in_words(unit.call) + forgiven + made
+    made = f", shown as image {' and '.join(map(str, unit.shown))}" if unit.shown else ""
+    return ", ".join(map(in_words, unit.calls)) + forgiven + made
 
 
 def _line(label: str, text: str) -> str:

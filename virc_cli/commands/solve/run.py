@@ -5,10 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from virc.core.events import Reporter
+from virc.core.text import plain
 from virc.models.load import Opened
 from virc.reasoning.grammar import TAGS
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Rejected, Unit
+from virc.reasoning.trace import CallResult
 from virc.solving.api import solve_file, solve_images
 from virc.solving.one import SCHEMA, Event, SampleStart, TextDelta, ToolResult
 from virc.solving.setup import Setup
@@ -120,8 +122,8 @@ class Narrator:
             if self._verbose:
                 output.note(event.text, dim=True)
         else:
-            if event.call:
-                output.note(f"-> {in_words(event.call)}: image {event.shown}")
+            for result in event.results:
+                output.note(f"-> {_in_words(result)}")
             if self._verbose:
                 output.note(f"   {event.prompt_tokens} prompt tokens, {event.completion_tokens} new", dim=True)
 
@@ -141,3 +143,12 @@ class Narrator:
         if text:
             output.note(text, end="", dim=True)
             self._line = text if "\n" not in text else text.rpartition("\n")[2]
+
+
+def _in_words(result: CallResult) -> str:
+    """A tool call and what came of it, in one line."""
+    call = in_words(result.call) if result.call else "a call that cannot be carried out"
+    images = "".join(f", image {index}" for index in result.images)
+    said = result.error or result.text
+    short = plain(said, 120) if said else ""
+    return ": ".join(filter(None, (call, images.removeprefix(", "), short)))

@@ -14,7 +14,7 @@ from virc.backends.openai.body import WireError, decoded, error_text, lines
 from virc.backends.openai.pieces import Picture
 from virc.backends.openai.request import RESULT
 from virc.backends.openai.wire import Call, Gathered
-from virc.reasoning.session import Ask, Message, Reply
+from virc.reasoning.session import Ask, ChatTurn, Reply
 
 OWNER = "library"
 """What its /v1/models calls the owner of each model."""
@@ -79,7 +79,7 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
     }
     if sampling.seed is not None:
         options["seed"] = sampling.seed
-    messages = [part for at, message in enumerate(ask.messages) for part in _messages(at, message, ask)]
+    messages = [part for turn in ask.turns() for part in _messages(turn, ask)]
     body: dict[str, Any] = {"model": model, "messages": messages, "stream": True, "options": options}
     if ask.json_schema is not None:
         body["format"] = ask.json_schema
@@ -108,14 +108,14 @@ def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | No
     return gathered.reply()
 
 
-def _messages(position: int, message: Message, ask: Ask) -> list[dict[str, Any]]:
-    found = ask.called.get(position)
-    if found:
-        text, call = found
-        function = {"name": call.name, "arguments": call.arguments}
+def _messages(turn: ChatTurn, ask: Ask) -> list[dict[str, Any]]:
+    """A turn as Ollama has it: images stand beside the text, and come before it."""
+    if turn.called:
+        functions = [{"function": {"name": each.name, "arguments": each.arguments}} for each in turn.called.calls]
+        said = zip(turn.called.calls, turn.called.results, strict=True)
         return [
-            {"role": "assistant", "content": text, "tool_calls": [{"function": function}]},
-            {"role": "tool", "tool_name": call.name, "content": RESULT},
+            {"role": "assistant", "content": turn.called.text, "tool_calls": functions},
+            *({"role": "tool", "tool_name": each.name, "content": result or RESULT} for each, result in said),
         ]
-    pictures = [Picture(ask.images[index], url=False) for index in message.images]
-    return [{"role": message.role, "content": message.text} | ({"images": pictures} if pictures else {})]
+    pictures = [Picture(ask.images[index], url=False) for index in turn.images]
+    return [{"role": turn.role, "content": turn.text} | ({"images": pictures} if pictures else {})]

@@ -8,7 +8,7 @@ from typing import Any
 from virc.backends.interface import Sampling
 from virc.backends.openai.images import AsPart
 from virc.backends.openai.refusals import LENGTHS, OPTIONAL, RefusedError, parameters
-from virc.reasoning.session import Ask
+from virc.reasoning.session import Ask, Called
 
 RESULT = "The image follows."
 """What a tool's own message says where a server calls tools: an image can stand in a user's message only."""
@@ -62,21 +62,29 @@ class Habits:
 
 def messages(ask: Ask, as_part: AsPart) -> Iterator[dict[str, Any]]:
     """The conversation as the API has it; calls of a server that makes them itself as such, each with its result."""
-    for position, message in enumerate(ask.messages):
-        call_made = ask.called.get(position)
-        if call_made is None:
-            content: object = message.text
-            if message.images:  # before the text
-                images = [as_part(ask.images[index]) for index in message.images]
-                content = [*images, {"type": "text", "text": message.text}]
-            yield {"role": message.role, "content": content}
+    for position, turn in enumerate(ask.turns()):
+        if turn.called:
+            yield from _calling(position, turn.called)
             continue
-        text, call = call_made
-        id = f"call_{position:08d}"
-        function = {"name": call.name, "arguments": json.dumps(call.arguments)}
-        calls = [{"id": id, "type": "function", "function": function}]
-        yield {"role": "assistant", "content": text, "tool_calls": calls}
-        yield {"role": "tool", "tool_call_id": id, "content": RESULT}
+        content: object = turn.text
+        if turn.images:
+            content = [
+                {"type": "text", "text": part} if isinstance(part, str) else as_part(ask.images[part])
+                for part in turn.parts
+            ]
+        yield {"role": turn.role, "content": content}
+
+
+def _calling(position: int, called: Called) -> Iterator[dict[str, Any]]:
+    """A turn that calls tools, and what each of them said."""
+    ids = [f"call_{position:06d}{number:02d}" for number in range(len(called.calls))]
+    calls = [
+        {"id": id, "type": "function", "function": {"name": each.name, "arguments": json.dumps(each.arguments)}}
+        for id, each in zip(ids, called.calls, strict=True)
+    ]
+    yield {"role": "assistant", "content": called.text, "tool_calls": calls}
+    for id, result in zip(ids, called.results, strict=True):
+        yield {"role": "tool", "tool_call_id": id, "content": result or RESULT}
 
 
 def completion(ask: Ask, sampling: Sampling, model: str, as_part: AsPart) -> dict[str, Any]:
@@ -91,6 +99,8 @@ def completion(ask: Ask, sampling: Sampling, model: str, as_part: AsPart) -> dic
     }
     if sampling.temperature > 0:  # else it changes nothing, and some servers refuse it
         request["top_p"] = sampling.top_p
+    if ask.continues:  # vLLM and SGLang: the reply belongs to the turn that has begun
+        request |= {"continue_final_message": True, "add_generation_prompt": False}
     if ask.schemas:
         request["tools"] = list(ask.schemas)
     if ask.json_schema is not None:

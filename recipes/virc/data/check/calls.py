@@ -4,19 +4,22 @@ The parser and the tool checks are those of inference; here no deviation is forg
 """
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 
 from PIL import Image
 
 from virc.core.text import plain
 from virc.data.check.result import Fault, Rules
-from virc.data.rows.record import Message, Record, choices_of, images_of
-from virc.reasoning.calls import Call, Size, ToolError, View
+from virc.data.rows.record import Message, Record, choices_of, images_of, inputs_of
+from virc.reasoning.calls import Box, Call, Result, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
+from virc.reasoning.history import History
+from virc.reasoning.images import Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.repetition import repeats
-from virc.reasoning.resize import smart_resize
+from virc.reasoning.resize import QWEN2, smart_resize
 from virc.scoring.rules import same
 from virc.scoring.score import final
 from virc.tools import registry as tools
@@ -30,28 +33,34 @@ _DEVIATIONS = {
 _Sizes = Sequence[Size | None]
 _Made = tuple[Size, Size]
 """(width, height) in px of a call's result as shown, and as made: sets without a patch grid show it so."""
+_NOTHING: Sequence[_Made] = ()
+"""No call stands before a message."""
 
 
-def check(record: Record, sizes: _Sizes, rules: Rules, answering: int, required: bool) -> Iterator[Fault]:
+def check(
+    record: Record, sizes: _Sizes, files: _Sizes, rules: Rules, answering: int, required: bool
+) -> Iterator[Fault]:
     """The faults of all turns.
 
     Args:
         sizes: (width, height) in px of the images as shown. After one that does not open (None), calls and what they
             make stay unchecked.
+        files: the same of their files.
         answering: the turn that may answer, from 1; 0 for none. It must where `required`.
     """
-    number, called, made = 0, False, None
+    number = 0
+    made: Sequence[_Made] | None = _NOTHING
+    replay = _Replay(record, files, rules)
     for message, shown, history in _walk(record, sizes):
-        if message.role == "user" and called:
+        if message.role == "user" and made is not _NOTHING:
             yield from _result(number, shown, made)
-        called, made = False, None
+        made = _NOTHING
         if message.role != "assistant":
             continue
         number += 1
         turn = yield from _turn(message.content, number, rules)
-        if turn and turn.tool:
-            called = True
-            made = yield from _call(turn.tool, number, history, rules)
+        if turn and turn.calls:
+            made = yield from _calls(turn.calls, number, history, rules, replay)
         if turn and number != answering:
             if turn.answer is not None:
                 yield Fault("answer_early", f"turn {number} answers, and is not the last")
@@ -115,43 +124,91 @@ def _answer(turn: Turn, number: int, required: bool, record: Record) -> Iterator
             yield Fault("answer_differs", f"turn {number} answers {given!r}, the row's answer is {expected!r}")
 
 
-def _call(tool: ToolText, number: int, history: _Sizes, rules: Rules) -> Generator[Fault, None, _Made | None]:
-    """Check a call; what it makes, where that is known."""
-    sizes = [size for size in history if size]
-    if len(sizes) < len(history):
-        return None
-    try:
-        found = tools.get(tool.name, offered(rules)).check(tool.arguments, rules.view(sizes))
-        made = _made(found.call, sizes[found.call.index])
-    except ValueError as error:  # a ToolError, or a result too long to be shown
-        yield Fault("tool", f"turn {number}: {plain(error)}")
-        return None
-    for name in found.deviations:
-        yield Fault(name, f"turn {number}: {_DEVIATIONS.get(name, name)}")
+def _calls(
+    calls: Sequence[ToolText], number: int, history: _Sizes, rules: Rules, replay: "_Replay"
+) -> Generator[Fault, None, Sequence[_Made] | None]:
+    """Check the calls of a turn; what they make, None where that is not known."""
+    made: list[_Made] | None = []
+    for tool in calls:
+        sizes = [size for size in history if size]
+        if len(sizes) < len(history):
+            return None
+        try:
+            found = tools.checked(tool, rules.view([*sizes, *(shown for shown, _ in made or ())]), offered(rules))
+            more = replay.made(found.call, sizes)
+        except ValueError as error:  # a ToolError, or a result too long to be shown
+            if rules.protocol is None or rules.protocol.errors != "show":
+                yield Fault("tool", f"turn {number}: {plain(error)}")
+                made = None
+            continue
+        made = None if made is None or more is None else [*made, *more]
+        forgiving = rules.protocol is not None and rules.protocol.errors == "show"
+        for name in () if forgiving else found.deviations:
+            yield Fault(name, f"turn {number}: {_DEVIATIONS.get(name, name)}")
     return made
 
 
-def _result(number: int, shown: _Sizes, made: _Made | None) -> Iterator[Fault]:
-    """The message after a call must show one image, of the size that the call makes."""
-    if len(shown) != 1:
-        sentence = f"after the call of turn {number} there are {len(shown)} images, not one"
+def _result(number: int, shown: _Sizes, made: Sequence[_Made] | None) -> Iterator[Fault]:
+    """The message after calls must show as many images as they make, each of its size."""
+    if made is None:
+        return
+    if len(shown) != len(made):
+        wanted = "one" if len(made) == 1 else str(len(made))
+        sentence = f"after the call of turn {number} there are {len(shown)} images, not {wanted}"
         yield Fault("result_differs", sentence)
-    elif made and shown[0] and shown[0] not in made:
-        is_, would = (f"{width} x {height} px" for width, height in (shown[0], made[0]))
-        sentence = f"the call of turn {number} makes {would}, the image after it has {is_}"
-        yield Fault("result_differs", sentence)
+        return
+    for there, expected in zip(shown, made, strict=True):
+        if there and there not in expected:
+            is_, would = (f"{width} x {height} px" for width, height in (there, expected[0]))
+            sentence = f"the call of turn {number} makes {would}, the image after it has {is_}"
+            yield Fault("result_differs", sentence)
+
+
+class _Replay:
+    """The sizes of what the calls of a row make, on images without colours."""
+
+    def __init__(self, record: Record, files: _Sizes, rules: Rules) -> None:
+        self._rules = rules
+        self._history: History | None = None
+        inputs = [files[index] for index in inputs_of(record) if index < len(files)]
+        protocol = rules.protocol
+        if protocol and protocol.crops == "file" and inputs and all(inputs):
+            with suppress(ValueError):
+                images = [Image.new("1", size) for size in inputs if size]
+                self._history = History(images, protocol, QWEN2, tools.known())
+
+    def made(self, call: Call, sizes: Sequence[Size]) -> Sequence[_Made] | None:
+        """What a call makes of the images so far; None: that is not known. Raises ValueError: it cannot be shown."""
+        if call.index is None:
+            return None
+        if self._history is None:
+            return [_made(call, sizes[call.index])]
+        _, planned = self._history.planned(call)
+        for each in planned:
+            self._history.add(Shown(Image.new("1", each.size)), each.place)
+        return [(each.size, each.made.size) for each in planned]
 
 
 def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
     try:
-        found = tools.get(tool.name).check(tool.arguments, View([size for size in history if size], coordinates))
+        found = tools.checked(tool, View([size for size in history if size], coordinates))
     except ToolError:
         return False
     return "box_clamped" not in found.deviations
 
 
-@lru_cache(4096)
 def _made(call: Call, size: Size) -> _Made:
     """What the tool makes of an image of that size, found by running it on one without colours."""
+    return _run(call, size) if call.arguments else _cached(call.name, call.box, call.factor, size)
+
+
+@lru_cache(4096)
+def _cached(name: str, box: Box | None, factor: float | None, size: Size) -> _Made:
+    return _run(Call(name, 0, box, factor), size)
+
+
+def _run(call: Call, size: Size) -> _Made:
     made = tools.get(call.name).apply(call, Image.new("1", size))
+    if isinstance(made, str | Result):
+        raise ToolError(f"{call.name} does not make one image")
     return smart_resize(*made.size), made.size

@@ -14,8 +14,9 @@ from virc.data.check.result import Fault, Rules
 from virc.data.protocol.templates import NUMBERS, named_numbers, regex
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.reasoning.calls import Size
+from virc.reasoning.history import input_grid
 from virc.reasoning.images import SQUARE, open_image
-from virc.reasoning.resize import smart_resize
+from virc.reasoning.resize import QWEN2, smart_resize
 
 _MOST_KNOWN = 2**15
 _LINE = "Image {index}: {width} x {height}"
@@ -81,7 +82,12 @@ def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> l
             return rules.protocol.images == "square_1000" and index in inputs
         return rules.coordinates == "permille" and size == announced.get(index) == SQUARE
 
-    return [size and (SQUARE if is_square(index, size) else smart_resize(*size)) for index, size in enumerate(files)]
+    def shown(index: int, size: Size) -> Size:
+        if is_square(index, size):
+            return SQUARE
+        return smart_resize(*size, input_grid(rules.protocol, QWEN2) if rules.protocol and index in inputs else QWEN2)
+
+    return [size and shown(index, size) for index, size in enumerate(files)]
 
 
 def check_announced(record: Record, sizes: Sequence[Size | None], rules: Rules) -> Iterator[Fault]:

@@ -6,7 +6,7 @@ import msgspec
 
 from virc.data.formats.registry import Holds
 from virc.data.rows.record import Id
-from virc.reasoning.calls import Size, View
+from virc.reasoning.calls import Size, View, view_of
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import Coordinates, Protocol
 
@@ -32,7 +32,9 @@ class Rules(msgspec.Struct, frozen=True):
 
     def view(self, sizes: Sequence[Size]) -> View:
         """What a call is checked against that was written when images of these sizes in px had been shown."""
-        return View(sizes, self.coordinates, self.protocol.box if self.protocol else "corners")
+        if self.protocol is None:
+            return View(sizes, self.coordinates)
+        return msgspec.structs.replace(view_of(self.protocol, sizes), coordinates=self.coordinates)
 
 
 class Counts(msgspec.Struct, frozen=True):

@@ -35,7 +35,7 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     faults = [
         *(Fault("row", plain(flaw)) for flaw in row.flaws),
         *(each.fault for each in found if each.fault),
-        *_faults(record, shown, rules),
+        *_faults(record, found, shown, rules),
     ]
     inputs = [found[index] for index in inputs_of(record) if index < len(found)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None
@@ -90,7 +90,9 @@ def _roles(record: Record, holds: Holds) -> Iterator[Fault]:
         yield Fault("end", f"it ends with a message of {last}, not user: the model would go on after itself")
 
 
-def _faults(record: Record, shown: Sequence[Size | None], rules: Rules) -> Iterator[Fault]:
+def _faults(
+    record: Record, found: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
+) -> Iterator[Fault]:
     if rules.holds == "problems":
         yield from _problem(record)
         return
@@ -103,7 +105,7 @@ def _faults(record: Record, shown: Sequence[Size | None], rules: Rules) -> Itera
         yield from _prompt(record, calls.offered(rules), rules.grammar)
     yield from images.check_announced(record, shown, rules)
     required = rules.holds == "solutions" and record.messages[-1].role == "assistant"
-    yield from calls.check(record, shown, rules, answering, required)
+    yield from calls.check(record, shown, [each.size for each in found], rules, answering, required)
 
 
 def _problem(record: Record) -> Iterator[Fault]:

@@ -10,9 +10,9 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc.data.rows.record import MARK, Message, Picture, Record, images_of, inputs_of
-from virc.reasoning.calls import Call, Size, ToolError, View
-from virc.reasoning.coordinates import resolve_index, scale_box, sides_of
+from virc.data.rows.record import Message, Picture, Record, content_of, images_of, inputs_of
+from virc.reasoning.calls import Call, Size, ToolError, View, view_of
+from virc.reasoning.coordinates import index_name, resolve_index, scale_box, sides_of
 from virc.reasoning.images import SQUARE, image_size, open_image
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import Protocol
@@ -153,7 +153,7 @@ def finished(session: Session, record: Record) -> Record:
     made = session.trace().messages
     if made[-1].role == "user" and record.messages and record.messages[-1].role == "assistant":
         made.pop()
-    messages = tuple(Message(each.role, MARK * len(each.images) + each.text) for each in made)
+    messages = tuple(Message(each.role, content_of(each)) for each in made)
     kept = record.images if session.protocol.images == "smart" else ()
     images = tuple(
         kept[index] if index < len(inputs_of(record)) and kept else Picture("", data=shown.png)
@@ -213,24 +213,29 @@ class _Replay:
         """Add a turn that was written when so many images had been shown."""
         turn = parse(text, self._source.grammar)
         self._thoughts.append(turn.think)
-        if turn.tool is None:
+        if not turn.calls:
             boxed = _BOXED in self._target.first and final(turn.answer or "") is None
-            self._feed(None, rf"\boxed{{{turn.answer}}}" if boxed else turn.answer)
+            self._feed((), rf"\boxed{{{turn.answer}}}" if boxed else turn.answer)
             return
-        view = View(self._sizes[:seen], self._source.coordinates, self._source.box, self._files)
-        call: Call = tools.get(turn.tool.name, self._source.tools).check(turn.tool.arguments, view).call
+        view = view_of(self._source, self._sizes[:seen], self._files)
+        meant = [self._meant(tools.checked(tool, view, self._source.tools).call) for tool in turn.calls]
+        most, first = self._target.grammar.most_calls, len(self.session.images)
+        known = [tool for tool in meant if tool]
+        for at in range(0, len(known), most):  # of a turn with more calls than the target allows, several are made
+            self._feed(tuple(known[at : at + most]))
+        made = iter(range(first, len(self.session.images)))
+        self._places += [next(made, None) if tool else None for tool in meant]
+
+    def _meant(self, call: Call) -> ToolText | None:
+        """The call as the target writes it; None where it has no tool for it."""
         same = [call.name, *(_CUTS if call.name in _CUTS else ())]
         name = next((each for each in same if each in self._target.tools), None)
-        if name is None:
-            self._places.append(None)
-            return
-        self._feed(self._call(call, name))
-        self._places.append(len(self.session.images) - 1)
+        return self._call(call, name) if name else None
 
-    def _feed(self, tool: ToolText | None, answer: str | None = None) -> None:
+    def _feed(self, calls: tuple[ToolText, ...], answer: str | None = None) -> None:
         if isinstance(self.session.next(), Done):
             raise ToolError("the row continues after its answer")
-        turn = Turn(" ".join(filter(None, self._thoughts)), tool, answer)
+        turn = Turn(" ".join(filter(None, self._thoughts)), calls, answer)
         outcome = self.session.feed(Reply(written(turn, self._target.grammar)))
         if isinstance(outcome, Rejected):
             raise ToolError(outcome.reason)
@@ -238,10 +243,14 @@ class _Replay:
 
     def _call(self, call: Call, name: str) -> ToolText:
         """The call of the target's tool `name`, with its image numbers and coordinates."""
-        index = self._places[call.index]
+        arguments: dict[str, Any] = dict(call.arguments)
+        if call.index is None:
+            return ToolText(name, arguments)
+        index = self._places[call.index] if call.index < len(self._places) else None
         if index is None:
             raise ToolError(f"it needs image {call.index}, which no tool of this system makes")
-        arguments: dict[str, Any] = {"image_index": index}
+        names, inputs = self._target.image_names, self.session.history.inputs
+        arguments["image_index"] = index_name(names, index, inputs) if names else index
         if call.box is not None:
             arguments["bbox_2d"] = self._box(call.box, self._sizes[call.index], index)
         if call.factor is not None:

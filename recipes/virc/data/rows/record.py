@@ -6,12 +6,14 @@ image. Tags and tool calls stay exactly as they were written.
 
 import errno
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from virc.core.files import contents
+from virc.reasoning import trace
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.images import MOST_BYTES
 from virc.reasoning.messages import FormatError, parse
@@ -26,6 +28,22 @@ class Message(msgspec.Struct, frozen=True):
 
     role: Role
     content: str
+
+
+def content_of(message: trace.Message) -> str:
+    """A message of a conversation with its marks in place."""
+    return "".join(MARK if isinstance(part, int) else part for part in message.parts())
+
+
+def message_of(message: Message, images: Sequence[int]) -> trace.Message:
+    """A message as a conversation has it; `images` are the indices of its marks."""
+    pieces = message.content.split(MARK)
+    text, at = pieces[0], list[int]()
+    for each in pieces[1:]:
+        at.append(len(text))
+        text += each
+    kept = tuple(at[: len(images)])
+    return trace.Message(message.role, text, tuple(images), at=kept if any(kept) else ())
 
 
 class Picture(msgspec.Struct, frozen=True):

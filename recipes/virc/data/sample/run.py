@@ -16,7 +16,7 @@ from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
-from virc.data.rows.record import MARK, Message, Record
+from virc.data.rows.record import MARK, Message, Record, content_of
 from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, store
 from virc.families.registry import taught
 from virc.models.load import Opened
@@ -225,8 +225,7 @@ def _trajectory(location: Location, row: Row, reference: str, number: int, attem
     extra.pop("answer")
     system = taught(attempt.trace.protocol).system
     messages = (
-        Message(each.role, system if each.role == "system" else MARK * len(each.images) + each.text)
-        for each in attempt.trace.messages
+        Message(each.role, system if each.role == "system" else content_of(each)) for each in attempt.trace.messages
     )
     record = Record(tuple(messages), id=f"{row.id}-{number}", question=question, answer=reference, extra=extra)
     return row_of(record, [store(location, shown) for shown in attempt.images])

@@ -16,7 +16,7 @@ from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.pictures import FOLDER, PictureStore
-from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.data.rows.record import Message, Picture, Record, content_of
 from virc.data.synth import tasks, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
@@ -218,7 +218,7 @@ def _record(
     if "category" in extra:
         extra["category"] = extra["category"] | {"pattern": pattern}
     return Record(
-        tuple(Message(each.role, MARK * len(each.images) + each.text) for each in session.trace().messages),
+        tuple(Message(each.role, content_of(each)) for each in session.trace().messages),
         tuple(map(Picture, images)),
         name,
         task.question,

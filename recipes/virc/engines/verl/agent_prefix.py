@@ -1,6 +1,6 @@
 """A stored conversation, and the one reply that follows it: per-CRU reinforcement learning."""
 
-from virc.data.rows.record import MARK, Record, images_of
+from virc.data.rows.record import Record, images_of, message_of
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
@@ -26,9 +26,7 @@ class Prefix:
         self._record, self._protocol = record, protocol
         known = record.messages[-1].role == "assistant"  # the reference, which nobody may see
         before = zip(record.messages, images_of(record), strict=True)
-        self._messages = [
-            Message(message.role, message.content.replace(MARK, ""), tuple(shown)) for message, shown in before
-        ][: -1 if known else None]
+        self._messages = [message_of(message, shown) for message, shown in before][: -1 if known else None]
         self._images = [
             show_input(open_image(picture.read(), picture.name or "an image"), protocol, grid)
             for picture in record.images

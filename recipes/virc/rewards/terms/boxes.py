@@ -157,7 +157,7 @@ def _region(call: Call, prompt: Prompt) -> _Region:
     """What a call shows, through all the crops that its image was made by."""
     root, left, top, right, bottom = 0, 0.0, 0.0, 1.0, 1.0
     made: Call | None = call
-    while made:
+    while made and made.index is not None:
         root = made.index
         if made.box:
             (width, height), box = prompt.view.sizes[root], made.box

@@ -1,6 +1,6 @@
 """What a judge says of tool calls and of the thoughts before them."""
 
-from virc.reasoning.calls import Call
+from virc.reasoning.calls import Call, Result
 from virc.reasoning.images import Shown, show
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.rewards import published
@@ -59,8 +59,13 @@ def _first_image(prompt: Prompt) -> Shown:
 
 def _result(call: Call, prompt: Prompt) -> Shown:
     """The image that a call leads to; raises ValueError where it cannot be shown."""
+    if call.index is None:
+        raise ValueError("it is applied to no image")
     source = prompt.images[call.index]
     if prompt.strict == "published":
         return published.apply(call, source.pixels().pixels)
     shown = source.pixels(prompt.view.sizes[call.index])
-    return show(tools.get(call.name).apply(call, shown.pixels), QWEN2)
+    made = tools.get(call.name).apply(call, shown.pixels)
+    if isinstance(made, str | Result):
+        raise ValueError("it leads to no single image")
+    return show(made, QWEN2)

@@ -303,7 +303,8 @@ class Desk:
                     thoughts.append(event.think)
                     send(event)
                 case ToolResult():
-                    send(wire.looked(event, len(thoughts) - 1))
+                    for look in wire.looked(event, len(thoughts) - 1):
+                        send(look)
 
         solving, problem = self.solving, job.problem
         usual = solving.config.longest(solving.protocol.sampling)

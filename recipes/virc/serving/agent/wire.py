@@ -3,7 +3,7 @@
 import base64
 import io
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,13 +38,13 @@ class Looked(msgspec.Struct, frozen=True):
     url: str
 
 
-def looked(look: ToolResult, unit: int) -> Looked:
-    """A tool call as clients get it; `unit` is its number in the sample, from 0."""
-    call, number, shown = look.unit.call, look.unit.shown, look.shown
-    assert call is not None
-    assert number is not None
-    url = jpeg_url(shown.pixels)
-    return Looked(unit, call.name, call.index, look.source.size, call.box, number, shown.size, url)
+def looked(look: ToolResult, unit: int) -> Iterator[Looked]:
+    """The images of a tool call as clients get them; `unit` is its number in the sample, from 0."""
+    call = look.result.call
+    for number, shown in look.images:
+        assert call
+        source = (call.index, look.source.size) if look.source and call.index is not None else (number, shown.size)
+        yield Looked(unit, call.name, *source, call.box, number, shown.size, jpeg_url(shown.pixels))
 
 
 def jpeg_url(picture: Image.Image) -> str:

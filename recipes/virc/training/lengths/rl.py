@@ -9,11 +9,10 @@ from virc.backends.checkpoint import image_grid, image_settings, read_json
 from virc.backends.tokenizer import tokenizer
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc.data.rows.record import MARK, Record, images_of
+from virc.data.rows.record import Record, images_of, message_of
 from virc.reasoning.calls import Size
 from virc.reasoning.images import SQUARE, image_size
 from virc.reasoning.resize import QWEN2, smart_resize
-from virc.reasoning.session import Message
 from virc.training.lengths.counted import BaseCounting, Length, Text
 
 
@@ -48,10 +47,7 @@ def _length(counting: Counting, row: Text) -> Length:
         return Length(fault=error.message if isinstance(error, DataError) else clause(error))
     # The reference, which a row of one unit ends with where it is known, is no part of the prompt.
     prompt = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
-    messages = [
-        Message(message.role, message.content.replace(MARK, ""), tuple(images))
-        for message, images in zip(prompt, images_of(Record(prompt)), strict=True)
-    ]
+    messages = [message_of(message, images) for message, images in zip(prompt, images_of(Record(prompt)), strict=True)]
     per_image = [width * height // counting.grid.factor**2 for width, height in sizes]
     tokens = len(render(messages, per_image, _Plain(counting.base), generate=True).ids)
     announced = [SQUARE if counting.square else smart_resize(*size, QWEN2) for size in files]

@@ -28,10 +28,11 @@ from virc.data.protocol.templates import question_of
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import MARK, Message, Picture, Record, inputs_of
+from virc.data.rows.record import MARK, Message, Picture, Record, content_of, inputs_of
 from virc.models.chat_protocol import offering, read_protocol
+from virc.reasoning import turns
 from virc.reasoning.images import SQUARE, image_size
-from virc.reasoning.protocol import FILE_NAME, Protocol, fill
+from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.rewards import registry as rewards
 from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
@@ -109,13 +110,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             SQUARE if self.counting.square else shown(image_size(Path(each.name), each.name), self.counting)
             for each in images
         ]
-        lines = (
-            fill(protocol.image_line, index=index, width=width, height=height)
-            for index, (width, height) in enumerate(sizes)
-        )
-        text = fill(protocol.first, images="\n".join(lines), question=question)
-        system = [Message("system", protocol.system)] if protocol.system else []
-        messages = (*system, Message("user", MARK * len(sizes) + text))
+        messages = tuple(Message(each.role, content_of(each)) for each in turns.opening(protocol, question, sizes))
         return msgspec.structs.replace(record, messages=messages, images=images, question=question)
 
     def speaker_of(self, record: Record) -> Speaker:

@@ -1,0 +1,73 @@
+"""The one check of a tool call, for inference, rewards and data: by the tool's own `check`, or by its JSON schema."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from virc.reasoning.bodies import BOX, INDEX
+from virc.reasoning.calls import Call, Checked, Tool, ToolError, View
+from virc.reasoning.coordinates import resolve_box, resolve_index, resolve_region
+from virc.reasoning.grammar import Index
+from virc.reasoning.resize import MAX_ASPECT, too_long
+
+
+def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
+    """A call of a tool as it is carried out.
+
+    Raises:
+        ToolError: no reading of it makes sense.
+    """
+    checked = tool.check(arguments, view) if hasattr(tool, "check") else _by_schema(tool, arguments, view)
+    call = checked.call
+    if call.box is None or call.index is None or BOX not in arguments:
+        return checked
+    exact = msgspec.structs.replace(call, region=resolve_region(arguments[BOX], view, call.index))
+    return msgspec.structs.replace(checked, call=exact)
+
+
+def properties(tool: Tool) -> Mapping[str, Any]:
+    """The arguments of a tool by their names, each as its JSON schema has it."""
+    found: Mapping[str, Any] = tool.SCHEMA["function"].get("parameters", {}).get("properties", {})
+    return found
+
+
+def _by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
+    """A call of a tool without a check of its own: what its schema allows, with the image and the box resolved.
+
+    A tool that knows images by number is about the newest where a call names none, if its schema allows that.
+    """
+    known = properties(tool)
+    _validate(tool, arguments)
+    index: int | None = None
+    deviations: tuple[str, ...] = ()
+    if INDEX in arguments or INDEX in known:
+        index, deviations = resolve_index(arguments.get(INDEX, Index.LAST), view)
+    elif BOX in known:
+        index = len(view.sizes) - 1
+    box = None
+    if BOX in arguments and index is not None:
+        box, odd = resolve_box(arguments[BOX], view, index)
+        deviations += odd
+        width, height = box[2] - box[0], box[3] - box[1]
+        if too_long(width, height):
+            raise ToolError(f"one side of the box of {width} x {height} px is over {MAX_ASPECT} times the other")
+    rest = {key: value for key, value in arguments.items() if key not in (INDEX, BOX)}
+    return Checked(Call(tool.NAME, index, box, arguments=rest), deviations)
+
+
+def _validate(tool: Tool, arguments: Mapping[str, Any]) -> None:
+    """Raise ToolError where the arguments are not what the tool's schema allows; an image and a box are resolved by the
+    chat protocol, whatever their types there.
+    """
+    import jsonschema  # type: ignore[import-untyped]
+
+    schema = dict(tool.SCHEMA["function"].get("parameters", {}))
+    resolved: dict[str, Any] = {name: {} for name in (INDEX, BOX) if name in schema.get("properties", {})}
+    schema["properties"] = {**schema.get("properties", {}), **resolved}
+    schema.setdefault("additionalProperties", False)
+    fault = next(iter(jsonschema.Draft202012Validator(schema).iter_errors(dict(arguments))), None)
+    if fault is not None:
+        where = ".".join(map(str, fault.absolute_path))
+        message = fault.message if len(fault.message) <= 160 else f"{fault.message[:160]}..."
+        raise ToolError(f"{where}: {message}" if where else message)

@@ -1,0 +1,333 @@
+"""The images of a conversation, and what tool calls make of them.
+
+A crop is cut from the pixels of the picture's file, or from those that were shown, as the chat protocol says. Both are
+one computation: every image has a `Place`, the part of some root's pixels that it shows, and a box on the image is
+mapped onto that. Of a root all pixels are kept, of what was cut out only where it lies.
+"""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from PIL import Image
+
+from virc.reasoning.calls import Box, Call, Region, Result, Size, Tool, ToolError, View, view_of
+from virc.reasoning.images import OpenedImage, Shown, as_shown, show, show_square
+from virc.reasoning.protocol import Edges, Protocol
+from virc.reasoning.resample import Rescaled, resampled
+from virc.reasoning.resize import MOST_PIXELS, QWEN2, Grid, smart_resize
+
+Made = Image.Image | Rescaled
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What an image shows.
+
+    Args:
+        root: index of the image that holds the pixels.
+        box: the part of those pixels (left, top, right, bottom).
+        size: (width, height) in pixels that this part counts as: more than it has where a tool enlarged it.
+    """
+
+    root: int
+    box: Box
+    size: Size
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """An image that a call makes, before it is brought to the size it is shown at.
+
+    Args:
+        made: its pixels, or which part of its source's at which size.
+        place: what it shows; None: it is a root of its own.
+        size: (width, height) in pixels that it is shown at.
+    """
+
+    made: Made
+    place: Place | None
+    size: Size
+
+
+def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
+    """A picture of the question as a model of that chat protocol and grid sees it; ValueError: it cannot be shown."""
+    own = input_grid(protocol, grid)
+    shown = show_square(image) if protocol.images == "square_1000" else show(image, own)
+    if protocol.crops == "file":
+        shown.full = image.pixels if isinstance(image, OpenedImage) else image
+    return shown
+
+
+def input_grid(protocol: Protocol, grid: Grid) -> Grid:
+    """The grid that the question's images are shown on."""
+    return _within(grid, protocol.input_pixels)
+
+
+class History:
+    """The images shown, oldest first, and what calls make of them.
+
+    Args:
+        images: of the question.
+        protocol: how images are shown and cut.
+        grid: the patch grid the model sees images on.
+        tools: by name.
+
+    Raises:
+        ValueError: an image cannot be shown.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Image.Image | OpenedImage | Shown],
+        protocol: Protocol,
+        grid: Grid,
+        tools: Mapping[str, Tool],
+    ) -> None:
+        self.protocol, self.grid, self.tools = protocol, grid, tools
+        self.images = [each if isinstance(each, Shown) else show_input(each, protocol, grid) for each in images]
+        self.places = [self._own_place(index, shown) for index, shown in enumerate(self.images)]
+        self.inputs = len(self.images)
+
+    def copy(self) -> "History":
+        """The same images, for calls that may be taken back."""
+        other = copy.copy(self)
+        other.images, other.places = [*self.images], [*self.places]
+        return other
+
+    @property
+    def view(self) -> View:
+        """What tool calls are held against."""
+        return view_of(self.protocol, self.sizes, self.originals, self.inputs)
+
+    @property
+    def sizes(self) -> list[Size]:
+        """(width, height) in pixels of every image as shown."""
+        return [shown.size for shown in self.images]
+
+    @property
+    def originals(self) -> list[Size]:
+        """(width, height) in pixels of the files of the question's images; of an image that a tool made, as shown."""
+        return [shown.original or shown.size for shown in self.images]
+
+    def run(self, call: Call) -> tuple[str, list[tuple[Shown, Place | None]]]:
+        """What a call makes: a text, and images, each with its place.
+
+        Raises:
+            ValueError: an image that it makes cannot be shown, or all of them would hold too many pixels together.
+        """
+        text, plans = self.planned(call)
+        made = [(self._shown(call, planned), planned.place) for planned in plans]
+        total = [*(shown for shown, _ in made), *self.images[self.inputs :]]
+        if sum(image.width * image.height for image in total) > MOST_PIXELS:
+            most = f"{MOST_PIXELS // 10**6} million pixels"
+            raise ValueError(f"the images made by tools would hold over {most} together")
+        return text, made
+
+    def add(self, shown: Shown, place: Place | None) -> int:
+        """Take an image that a call made into the history; its index."""
+        index = len(self.images)
+        self.images.append(shown)
+        self.places.append(place or self._own_place(index, shown))
+        return index
+
+    def region(self, index: int) -> Box | None:
+        """The pixels of an input's file that an image shows; None where crops are not cut from files."""
+        place = self.places[index]
+        return place.box if self.protocol.crops == "file" and place.root < self.inputs <= index else None
+
+    def _own_place(self, index: int, shown: Shown) -> Place:
+        size = (shown.full or shown).size
+        return Place(index, (0, 0, *size), size)
+
+    def planned(self, call: Call) -> tuple[str, list[Planned]]:
+        """What `run` makes, before its images are brought to their sizes. Raises ValueError: one cannot be shown."""
+        tool = self.tools[call.name]
+        if call.index is None:
+            returned = tool.apply(call, None)
+            return _text(returned), [_root(made, self.grid) for made in _images(returned)]
+        source, place = self.images[call.index], self.places[call.index]
+        pixels = source.pixels
+        if call.box is not None:
+            pixels = self._pixels(source, place)
+            call = msgspec.structs.replace(call, box=boxed(call, source.size, place.size, self.protocol))
+        returned = tool.apply(call, pixels)
+        plans = (plan(made, pixels, place, call, self.protocol, self.grid) for made in _images(returned))
+        return _text(returned), [self._rooted(planned, source) for planned in plans]
+
+    def _pixels(self, source: Shown, place: Place) -> Image.Image:
+        """The pixels that a box on an image is cut from, at the size that they count as."""
+        if self.protocol.crops == "shown":
+            return source.pixels
+        root = self.images[place.root]
+        pixels = Rescaled(root.full or root.pixels, place.size, place.box)
+        return resampled(pixels, place.size)
+
+    def _rooted(self, planned: Planned, source: Shown) -> Planned:
+        """A plan of a chat protocol that cuts from what was shown, where every image is a root; or one as it is."""
+        own = self.protocol.crops == "shown" or (source.beneath is not None)
+        return msgspec.structs.replace(planned, place=None) if own else planned
+
+    def _shown(self, call: Call, planned: Planned) -> Shown:
+        """An image that a call makes as the model sees it."""
+        if call.index is None:
+            return Shown(resampled(planned.made, planned.size), full=self._full(planned))
+        source, made = self.images[call.index], planned.made
+        if source.beneath is not None:
+            return self._ablated(call, source, planned)
+        if _is_unchanged(made, source, planned.size):
+            return source.again(call.index)
+        pixels = resampled(made, planned.size)
+        is_jpeg = source.is_jpeg and made is not source.pixels
+        shown = as_shown(pixels, call.index, call.box, is_jpeg)
+        shown.full = self._full(planned)
+        return shown
+
+    def _full(self, planned: Planned) -> Image.Image | None:
+        """What further crops are cut from, where an image is a root of its own and they come from the file."""
+        if planned.place or self.protocol.crops == "shown":
+            return None
+        return planned.made.cut if isinstance(planned.made, Rescaled) else planned.made
+
+    def _ablated(self, call: Call, source: Shown, planned: Planned) -> Shown:
+        """An image whose crops show something else: a crop is cut from that, any other image keeps it for its crops."""
+        assert source.beneath is not None
+        if call.box is None:
+            beneath = resampled(_images(self.tools[call.name].apply(call, source.beneath))[0], planned.size)
+            return Shown(resampled(planned.made, planned.size), call.index, beneath=beneath)
+        box = boxed(call, source.size, source.beneath.size, self.protocol)
+        cut = Rescaled(source.beneath, planned.size, box)
+        return Shown(resampled(cut, planned.size), call.index, call.box)
+
+
+def plan(made: Made, pixels: Image.Image, on: Place, call: Call, protocol: Protocol, grid: Grid) -> Planned:
+    """What an image is that a tool made of `pixels`, which show the place `on`.
+
+    Args:
+        call: with its box in `pixels`.
+
+    Raises:
+        ValueError: it cannot be shown.
+    """
+    size = smart_resize(*made.size, grid) if call.box is None else crop_size(protocol, grid, made)
+    if made is not pixels and not (isinstance(made, Rescaled) and made.pixels is pixels):
+        return Planned(made, None, size)
+    part_of = made.box if isinstance(made, Rescaled) else None
+    box = scaled(part_of or (0, 0, *pixels.size), pixels.size, on.box)
+    natural = (box[2] - box[0], box[3] - box[1])
+    return Planned(made, Place(on.root, box, max(natural, size, key=math.prod)), size)
+
+
+def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
+    """The box of a call, in pixels of an image as shown, in pixels of what it is cut from, as long as it has to be.
+
+    Args:
+        shown: (width, height) in pixels of the image as shown.
+        onto: the same of what it is cut from.
+
+    Raises:
+        ToolError: it has a short side, and such boxes are refused.
+    """
+    assert call.box is not None
+    region = call.region or _parts(call.box, shown)
+    as_written = onto == shown and protocol.crops == "shown" and not protocol.float_boxes
+    left, top, right, bottom = (
+        call.box if as_written else (part * side for part, side in zip(region, onto * 2, strict=True))
+    )
+    across, down = (right - left) * protocol.margin, (bottom - top) * protocol.margin
+    box = _whole((left - across, top - down, right + across, bottom + down), onto, protocol.edges)
+    shortest = min(box[2] - box[0], box[3] - box[1])
+    if shortest >= protocol.least_side:
+        return box
+    if protocol.short_boxes == "refuse":
+        sides = f"{box[2] - box[0]} x {box[3] - box[1]} px"
+        raise ToolError(f"the box has {sides}, and no side may be under {protocol.least_side} px")
+    return _grown(box, onto, protocol.least_side)
+
+
+def _whole(sides: Region, onto: Size, edges: Edges) -> Box:
+    """A box in whole pixels of an image of that size, at least one long."""
+    found = []
+    for low in (0, 1):
+        start, end = max(0.0, sides[low]), min(float(onto[low]), sides[low + 2])
+        if edges == "round":
+            first, last = round(start), round(end)
+        else:
+            first, last = math.floor(start), math.floor(end) + (edges == "inclusive")
+        first = min(first, onto[low] - 1)
+        found.append((first, min(max(last, first + 1), onto[low])))
+    (left, right), (top, bottom) = found
+    return left, top, right, bottom
+
+
+def _grown(box: Box, onto: Size, least: int) -> Box:
+    """A box enlarged around its centre by as many times as its shorter side lacks; as it was where an edge of the image
+    leaves it short all the same.
+
+    The rule is that of Qwen's zoom tool (github.com/QwenLM/Qwen-Agent, qwen_agent/tools/image_zoom_in_qwen3vl.py).
+    """
+    width, height = box[2] - box[0], box[3] - box[1]
+    times = least / min(width, height)
+    across, down = width * times / 2, height * times / 2
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    left, right = max(0, math.floor(x - across)), min(onto[0], math.ceil(x + across))
+    top, bottom = max(0, math.floor(y - down)), min(onto[1], math.ceil(y + down))
+    return (left, top, right, bottom) if min(right - left, bottom - top) > least else box
+
+
+def scaled(box: Box, size: Size, onto: Box) -> Box:
+    """A box of an image of `size` as the part of `onto` that it is, to the nearest pixel and at least one long."""
+    found = []
+    for low in (0, 1):
+        length = onto[low + 2] - onto[low]
+        start, end = (onto[low] + round(box[at] * length / size[low]) for at in (low, low + 2))
+        start = min(start, onto[low + 2] - 1)
+        found.append((start, max(end, start + 1)))
+    (left, right), (top, bottom) = found
+    return left, top, right, bottom
+
+
+def crop_size(protocol: Protocol, grid: Grid, made: Made) -> Size:
+    """(width, height) in pixels that what was cut out is shown with. Raises ValueError: it cannot be shown."""
+    limited = _within(grid, protocol.crop_pixels)
+    if protocol.enlarge is None:
+        return smart_resize(*made.size, limited)
+    times, most = protocol.enlarge
+    width, height = (made.cut if isinstance(made, Rescaled) else made).size
+    area = max(grid.factor**2, math.floor(width * height * most * most))
+    high = min(limited.max_pixels, max(area, grid.factor**2))
+    bounded = msgspec.structs.replace(limited, min_pixels=min(limited.min_pixels, high), max_pixels=limited.max_pixels)
+    width, height = (max(1, int(side * times)) for side in made.size)
+    return smart_resize(width, height, bounded)
+
+
+def _within(grid: Grid, bounds: tuple[int, int] | None) -> Grid:
+    """A grid with other limits of its area, which the model's own limits bound."""
+    if bounds is None:
+        return grid
+    least, most = (min(max(each, grid.min_pixels), grid.max_pixels) for each in bounds)
+    return msgspec.structs.replace(grid, min_pixels=least, max_pixels=most)
+
+
+def _is_unchanged(made: Made, source: Shown, size: Size) -> bool:
+    """Whether an image is its source again: the same pixels, at the size that they have already."""
+    whole = made.pixels if isinstance(made, Rescaled) and made.box is None else made
+    return whole is source.pixels and size == source.size
+
+
+def _root(made: Made, grid: Grid) -> Planned:
+    return Planned(made, None, smart_resize(*made.size, grid))
+
+
+def _parts(box: Box, size: Size) -> Region:
+    left, top, right, bottom = (number / side for number, side in zip(box, size * 2, strict=True))
+    return left, top, right, bottom
+
+
+def _text(returned: Made | Result | str) -> str:
+    return returned if isinstance(returned, str) else returned.text if isinstance(returned, Result) else ""
+
+
+def _images(returned: Made | Result | str) -> Sequence[Made]:
+    if isinstance(returned, Result):
+        return returned.images
+    return () if isinstance(returned, str) else (returned,)

@@ -1,0 +1,107 @@
+"""The turns that a chat protocol words around images and results: text, and where images stand in it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from virc.reasoning.calls import Size
+from virc.reasoning.protocol import IMAGE, Protocol, Results, fill
+from virc.reasoning.trace import CallResult, Message
+
+_IMAGES = "{images}"
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A part of a turn: its text, and its images with the position in the text of each; None: before the turn."""
+
+    text: str
+    images: tuple[tuple[int, int | None], ...] = ()
+
+
+def piece(template: str, image: int | None = None, **values: object) -> Piece:
+    """A template with its values, and the image where it says `{image}`."""
+    before, marked, after = template.partition(IMAGE)
+    start = fill(before, **values)
+    images = () if image is None else ((image, len(start) if marked else None),)
+    return Piece(start + fill(after.replace(IMAGE, ""), **values), images)
+
+
+def joined(pieces: Iterable[Piece], between: str = "\n") -> Piece:
+    """Pieces behind each other."""
+    text, images = "", list[tuple[int, int | None]]()
+    for number, each in enumerate(pieces):
+        text += between if number else ""
+        images += [(index, None if at is None else at + len(text)) for index, at in each.images]
+        text += each.text
+    return Piece(text, tuple(images))
+
+
+def message(said: Piece, results: Results = "user") -> Message:
+    """A turn of the user, or what stands where results do."""
+    placed = sorted(((at or 0, number, index) for number, (index, at) in enumerate(said.images)))
+    at = tuple(at for at, _, _ in placed)
+    images = tuple(index for _, _, index in placed)
+    kept = at if any(at) else ()
+    if results == "user":
+        return Message("user", said.text, images, at=kept)
+    return Message("assistant", said.text, images, at=kept, inserted="inline" if results == "inline" else "turn")
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a conversation has come to.
+
+    Args:
+        question: of the problem.
+        sizes: (width, height) in pixels of all images as shown.
+        inputs: how many of them are the question's.
+        turns: of the model.
+    """
+
+    question: str
+    sizes: Sequence[Size]
+    inputs: int
+    turns: int
+
+
+def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Message]:
+    """The system message, where there is one, and the first turn.
+
+    Args:
+        sizes: (width, height) in pixels of the question's images as shown.
+    """
+    lines = joined(
+        piece(protocol.image_line, index, index=index, number=index + 1, width=width, height=height)
+        for index, (width, height) in enumerate(sizes)
+    )
+    before, _, after = protocol.first.partition(_IMAGES)
+    start = Piece(fill(before, question=question, images=lines.text))
+    shown = lines if _IMAGES in protocol.first else Piece("", tuple((index, None) for index in range(len(sizes))))
+    first = joined([start, shown, Piece(fill(after, question=question, images=lines.text))], between="")
+    system = [Message("system", protocol.system)] if protocol.system else []
+    return [*system, message(first)]
+
+
+def following(protocol: Protocol, results: Sequence[tuple[CallResult, str]], seen: Seen) -> list[Message]:
+    """The turn that brings the results of a turn's calls; where results are the assistant's, one for each.
+
+    Args:
+        results: each with the template of its tool.
+    """
+    pieces = [joined(_pieces(protocol, result, template, seen)) for result, template in results]
+    if protocol.results == "assistant":
+        return [message(each, "assistant") for each in pieces]
+    return [message(joined(pieces, between="" if protocol.results == "inline" else "\n"), protocol.results)]
+
+
+def _pieces(protocol: Protocol, result: CallResult, template: str, seen: Seen) -> Iterable[Piece]:
+    known: dict[str, Any] = {"question": seen.question, "turn": seen.turns, "turn_from_0": seen.turns - 1}
+    if result.error is not None:
+        yield piece(protocol.after_error, error=result.error, **known)
+        return
+    if (result.text and "{text}" not in template) or not result.images:
+        yield piece(protocol.after_text, text=result.text, **known)
+    for index in result.images:
+        width, height = seen.sizes[index]
+        place: dict[str, Any] = {"index": index, "number": index - seen.inputs + 1, "width": width, "height": height}
+        yield piece(template, index, text=result.text, **place, **known)

@@ -1,0 +1,203 @@
+"""Crops that are cut from the picture's file: the pixels of the file reach the model, through crops of crops too."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from support.solving import answer
+from support.solving import call as look
+
+from virc.reasoning.calls import Call, Size
+from virc.reasoning.history import History, boxed, crop_size
+from virc.reasoning.images import OpenedImage, show_square
+from virc.reasoning.protocol import Protocol, own_protocol
+from virc.reasoning.resize import QWEN2, smart_resize
+from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
+from virc.tools.registry import DEFAULT, known, schemas
+
+PAGE = (4000, 3000)
+LIMIT = (3136, 10**6)
+FILE = msgspec.structs.replace(own_protocol(schemas(DEFAULT)), crops="file", input_pixels=LIMIT)
+
+
+def checker(size: Size) -> Image.Image:
+    """Black and white pixels in turn, that any average makes grey."""
+    across, down = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    return Image.fromarray((((across + down) % 2) * 255).astype(np.uint8)).convert("RGB")
+
+
+def numbered(size: Size) -> Image.Image:
+    """Every pixel tells where it is: columns in red and green, rows in blue."""
+    across, down = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    return Image.fromarray(np.stack([across % 256, across // 256 * 16 + down // 256, down % 256], -1).astype(np.uint8))
+
+
+def session(page: Image.Image, protocol: Protocol = FILE) -> Session:
+    return Session(protocol, "?", [page], tools=known())
+
+
+def crop(talk: Session, box: list[float], index: int = 0) -> Image.Image:
+    taken = talk.feed(Reply(look("crop_image", bbox_2d=box, image_index=index)))
+    assert isinstance(taken, Unit), taken
+    return talk.images[-1].pixels
+
+
+def test_a_checker_reaches_the_model_with_its_full_range_from_the_file_alone() -> None:
+    page = checker(PAGE)
+    shown = session(page).images[0].size
+    assert shown[0] * shown[1] <= LIMIT[1]
+    box = [round(side * part) for part, side in zip((0.25, 0.25, 0.278, 0.2873333), shown * 2, strict=True)]
+    cut = crop(session(page), box)
+    assert cut.getextrema() == ((0, 255),) * 3
+    grey = crop(session(page, msgspec.structs.replace(FILE, crops="shown")), box)
+    low, high = grey.convert("L").getextrema()
+    assert (low, high) != (0, 255)
+
+
+def test_a_box_of_the_file_on_the_grid_is_shown_pixel_for_pixel() -> None:
+    page = numbered(PAGE)
+    protocol = msgspec.structs.replace(FILE, coordinates="original")
+    cut = crop(session(page, protocol), [1001, 777, 1001 + 280, 777 + 168])
+    assert cut.tobytes() == page.crop((1001, 777, 1281, 945)).tobytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=4))
+def test_crops_of_crops_lie_within_a_pixel_of_the_file(parts: list[tuple[float, ...]]) -> None:
+    protocol = msgspec.structs.replace(FILE, coordinates="unit")
+    history = History([Image.new("RGB", (2000, 1500), "white")], protocol, QWEN2, known())
+    left, top, right, bottom = 0.0, 0.0, 2000.0, 1500.0
+    for number, (x1, y1, x2, y2) in enumerate(parts):
+        box = (min(x1, x2) * 0.6, min(y1, y2) * 0.6, 0.6 + 0.4 * max(x1, x2), 0.6 + 0.4 * max(y1, y2))
+        width, height = history.sizes[number]
+        shown = (round(box[0] * width), round(box[1] * height), round(box[2] * width), round(box[3] * height))
+        _, [(image, place)] = history.run(Call("crop_image", number, shown, region=box))
+        history.add(image, place)
+        left, right = left + box[0] * (right - left), left + box[2] * (right - left)
+        top, bottom = top + box[1] * (bottom - top), top + box[3] * (bottom - top)
+        region = history.region(number + 1)
+        assert region is not None
+        # each crop rounds its edges once, and the next is measured on what was cut
+        assert region == pytest.approx((left, top, right, bottom), abs=0.51 * (number + 1) + 0.01)
+        left, top, right, bottom = map(float, region)
+
+
+def test_the_file_is_held_once_and_crops_of_it_not_at_all() -> None:
+    page = numbered((2000, 1500))
+    talk = session(page)
+    for at in range(5):
+        crop(talk, [0, 0, 400 + at, 400], index=at)
+        assert talk.images[-1].full is None
+    assert talk.images[0].full is page
+    assert {place.root for place in talk.history.places} == {0}
+
+
+def test_a_scaled_image_is_cut_from_the_file_too() -> None:
+    page = numbered((840, 840))
+    talk = session(page)
+    talk.feed(Reply(look("scale_image", scale_factor=0.25, image_index=0)))
+    assert talk.images[1].size == (224, 224)
+    cut = crop(talk, [0, 0, 112, 112], index=1)
+    assert cut.size == (420, 420)
+    assert cut.tobytes() == page.crop((0, 0, 420, 420)).tobytes()
+    talk.feed(Reply(look("scale_image", scale_factor=4.0, image_index=3 - 1)))
+    enlarged = talk.images[-1].size
+    assert crop(talk, [0, 0, enlarged[0] // 2, enlarged[1] // 2], index=3).size == smart_resize(
+        enlarged[0] // 2, enlarged[1] // 2
+    )
+
+
+def test_what_is_displayed_again_keeps_the_pixels_of_its_file() -> None:
+    page = numbered(PAGE)
+    talk = session(page)
+    talk.feed(Reply(look("display_image", image_index=0)))
+    direct, again = crop(talk, [100, 100, 156, 156], index=0), crop(talk, [100, 100, 156, 156], index=1)
+    assert direct.tobytes() == again.tobytes()
+    assert direct.width > 150
+
+
+def test_crops_from_what_was_shown_stay_as_they_were() -> None:
+    page = numbered((900, 700))
+    old = msgspec.structs.replace(own_protocol(schemas(DEFAULT)), input_pixels=None)
+    cut = crop(session(page, old), [28, 28, 168, 140])
+    shown = session(page, old).images[0].pixels
+    assert cut.tobytes() == shown.crop((28, 28, 168, 140)).tobytes()
+
+
+def test_inputs_and_crops_have_limits_of_their_own() -> None:
+    protocol = msgspec.structs.replace(FILE, crop_pixels=(200_704, 401_408))
+    talk = session(numbered(PAGE), protocol)
+    assert talk.images[0].size == smart_resize(*PAGE, msgspec.structs.replace(QWEN2, max_pixels=LIMIT[1]))
+    small, large = crop(talk, [0, 0, 30, 30]), crop(talk, [0, 0, 900, 800])
+    assert 200_704 <= small.width * small.height <= 401_408
+    assert large.width * large.height <= 401_408
+
+
+@pytest.mark.parametrize(
+    ("enlarge", "size"),
+    [
+        (None, (448, 448)),  # as many pixels as crops have at least
+        ((1, 2), (112, 112)),  # but no more than twice the sides
+        ((3, 100), (448, 448)),
+        ((10, 10), (560, 560)),
+    ],
+)
+def test_what_was_cut_out_is_enlarged_within_bounds(enlarge: tuple[float, float] | None, size: Size) -> None:
+    protocol = msgspec.structs.replace(FILE, crop_pixels=(200_704, 10**6), enlarge=enlarge)
+    assert crop_size(protocol, QWEN2, Image.new("1", (56, 56))) == size
+
+
+@pytest.mark.parametrize(
+    ("settings_of", "box", "expected"),
+    [
+        ({"margin": 0.25}, (100, 100, 300, 200), (50, 75, 350, 225)),
+        ({"margin": 0.25}, (0, 0, 200, 100), (0, 0, 250, 125)),
+        ({"least_side": 32}, (100, 100, 115, 131), (91, 82, 124, 149)),  # both sides grow by as much
+        ({"least_side": 32}, (0, 0, 16, 16), (0, 0, 16, 16)),  # the edge of the picture leaves it short
+        ({"edges": "floor", "float_boxes": True}, (10.9, 10.2, 20.9, 20.2), (10, 10, 20, 20)),
+        ({"edges": "round", "float_boxes": True}, (10.9, 10.2, 20.9, 20.2), (11, 10, 21, 20)),
+        ({"edges": "inclusive", "float_boxes": True}, (10.9, 10.2, 20.9, 20.2), (10, 10, 21, 21)),
+    ],
+)
+def test_boxes_are_made_as_long_as_the_system_says(
+    settings_of: dict[str, object], box: tuple[float, ...], expected: tuple[int, ...]
+) -> None:
+    size = (1000, 800)
+    parts = tuple(number / side for number, side in zip(box, size * 2, strict=True))
+    call = Call("crop_image", 0, tuple(map(round, box)), region=parts)  # type: ignore[arg-type]
+    assert boxed(call, size, size, msgspec.structs.replace(FILE, **settings_of)) == expected  # type: ignore[arg-type]
+
+
+def test_a_short_box_may_be_refused_with_the_size_it_has() -> None:
+    protocol = msgspec.structs.replace(FILE, least_side=31, short_boxes="refuse")
+    refused = session(numbered((900, 700)), protocol).feed(
+        Reply(look("crop_image", bbox_2d=[0, 0, 20, 200], image_index=0))
+    )
+    assert isinstance(refused, Rejected)
+    assert "no side may be under 31 px" in refused.reason
+
+
+def test_squares_are_cut_from_the_file_in_its_own_proportions() -> None:
+    page = OpenedImage(numbered((2000, 500)))
+    square = msgspec.structs.replace(FILE, images="square_1000", coordinates="permille", input_pixels=None)
+    assert show_square(page).size == (1000, 1000)
+    talk = Session(square, "?", [page], tools=known())
+    assert crop(talk, [0, 0, 499, 999]).size == smart_resize(999, 500)
+
+
+def test_limits_whose_least_is_over_the_most_are_refused() -> None:
+    with pytest.raises(ValueError, match="input_pixels"):
+        msgspec.convert({**msgspec.to_builtins(FILE), "input_pixels": [10, 5]}, Protocol)
+
+
+def test_the_trace_says_where_in_the_file_an_image_lies() -> None:
+    talk = session(numbered(PAGE))
+    crop(talk, [100, 100, 156, 156])
+    talk.feed(Reply(answer("3")))
+    first, second = talk.trace().images
+    assert first.region is None
+    assert second.region is not None
+    assert (second.region[2] - second.region[0]) > 150
+    assert not isinstance(talk.next(), Ask)

@@ -1,0 +1,236 @@
+"""What a chat protocol can say of calls and results: several calls, texts, errors, names, and where results stand."""
+
+import base64
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+from PIL import Image
+from support.solving import answer
+from support.solving import call as look
+
+from virc.backends.openai.request import messages
+from virc.reasoning.calls import Call, Result, Tool
+from virc.reasoning.protocol import ImageNames, own_protocol
+from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
+from virc.tools.registry import DEFAULT, known, schemas
+
+OWN = own_protocol(schemas(DEFAULT))
+CROP = '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [%d, 0, 84, 84], "image_index": 0}}</tool_call>'
+
+
+def session(protocol: Any = OWN, tools: dict[str, Tool] | None = None, **more: Any) -> Session:
+    changed = msgspec.structs.replace(protocol, **more)
+    return Session(changed, "Which?", [Image.new("RGB", (336, 252), "white")], tools={**known(), **(tools or {})})
+
+
+def with_calls(most: int) -> Any:
+    return msgspec.structs.replace(OWN.grammar, most_calls=most)
+
+
+def last(talk: Session) -> Any:
+    ask = talk.next()
+    assert isinstance(ask, Ask)
+    return ask.messages[-1]
+
+
+def test_several_calls_of_a_turn_are_carried_out_in_order() -> None:
+    talk = session(grammar=with_calls(3))
+    unit = talk.feed(Reply("<think>two</think>" + CROP % 0 + "\n" + CROP % 28))
+    assert isinstance(unit, Unit)
+    assert [call.box for call in unit.calls] == [(0, 0, 84, 84), (28, 0, 84, 84)]
+    assert unit.shown == [1, 2]
+    message = last(talk)
+    assert (message.role, message.images) == ("user", (1, 2))
+    assert [line[:8] for line in message.text.splitlines()] == ["Image 1:", "Image 2:"]
+
+
+def test_a_call_may_name_an_image_that_one_before_it_in_the_turn_made() -> None:
+    talk = session(grammar=with_calls(2))
+    again = CROP.replace('"image_index": 0', '"image_index": 1') % 0
+    assert isinstance(talk.feed(Reply("<think>two</think>" + CROP % 0 + again)), Unit)
+    assert talk.trace().images[2].parent == 1
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_more_calls_than_allowed_are_no_turn(most: int) -> None:
+    refused = session(grammar=with_calls(most)).feed(Reply("<think>x</think>" + (CROP % 0) * 3))
+    assert isinstance(refused, Rejected)
+    assert refused.kind == "tags"
+
+
+def test_where_one_of_two_calls_fails_nothing_of_the_turn_happened() -> None:
+    talk = session(grammar=with_calls(2))
+    bad = CROP.replace('"image_index": 0', '"image_index": 7') % 0
+    assert isinstance(talk.feed(Reply("<think>x</think>" + CROP % 0 + bad)), Rejected)
+    assert len(talk.images) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "part"),
+    [
+        (look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=9), "images are 0 to 0"),
+        (look("telescope"), "there is no tool 'telescope'"),
+        ("<think>x</think><tool_call>{oops}</tool_call>", "not JSON"),
+    ],
+)
+def test_errors_that_are_shown_are_the_next_turn_in_the_systems_words(reply: str, part: str) -> None:
+    talk = session(errors="show", after_error="ERROR: {error}. Again.")
+    unit = talk.feed(Reply(reply))
+    assert isinstance(unit, Unit)
+    assert (unit.calls, unit.shown) == ([], [])
+    assert part in (unit.results[0].error or "")
+    message = last(talk)
+    assert message.text.startswith("ERROR: ")
+    assert part in message.text
+    assert message.text.endswith(". Again.")
+    assert isinstance(talk.feed(Reply(answer("3"))), Unit)
+    assert talk.trace().answer == "3"
+
+
+def test_errors_may_end_a_problem_or_be_drawn_again() -> None:
+    wrong = Reply(look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=9))
+    ended = session(errors="end")
+    ended.feed(wrong)
+    assert not isinstance(ended.next(), Ask)
+    assert ended.trace().failure is not None
+    assert isinstance(session(errors="redraw").feed(wrong), Rejected)
+
+
+class Reader:
+    """A tool with free arguments, that returns what a test wants."""
+
+    NAME, TEMPLATE = "read_text", "after_image"
+    SCHEMA: ClassVar[dict[str, Any]] = {
+        "type": "function",
+        "function": {
+            "name": "read_text",
+            "parameters": {
+                "type": "object",
+                "properties": {"language": {"enum": ["en", "de"]}, "lines": {"type": "integer", "minimum": 1}},
+                "required": ["language"],
+            },
+        },
+    }
+
+    def __init__(self, returned: object) -> None:
+        self.returned = returned
+        self.call: Call | None = None
+
+    def apply(self, call: Call, source: object) -> object:
+        self.call = call
+        assert source is None
+        return self.returned
+
+
+def reading(returned: object, arguments: dict[str, object], **more: Any) -> tuple[Session, Unit | Rejected]:
+    tool: Any = Reader(returned)
+    protocol = msgspec.structs.replace(OWN, tools=("read_text",), **more)
+    talk = Session(protocol, "?", [Image.new("RGB", (336, 252))], tools={"read_text": tool})
+    return talk, talk.feed(Reply(look("read_text", **arguments)))
+
+
+def test_a_tool_without_a_check_takes_what_its_schema_allows() -> None:
+    talk, unit = reading("It says {question}.", {"language": "de", "lines": 2}, after_text="Tool: {text}")
+    assert isinstance(unit, Unit)
+    assert unit.calls[0].arguments == {"language": "de", "lines": 2}
+    assert unit.calls[0].index is None
+    assert last(talk).text == "Tool: It says {question}."  # what a tool says is no template
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"language": "fr"}, {"language": "de", "lines": 0}, {"language": "de", "x": 1}]
+)
+def test_what_its_schema_does_not_allow_is_refused(arguments: dict[str, object]) -> None:
+    _, refused = reading("", arguments)
+    assert isinstance(refused, Rejected)
+    assert refused.kind == "tool"
+
+
+def test_a_tool_may_return_a_text_and_images() -> None:
+    pictures = [Image.new("RGB", (56, 56), colour) for colour in ("red", "blue")]
+    talk, unit = reading(Result("two words", pictures), {"language": "en"})
+    assert isinstance(unit, Unit)
+    assert unit.results[0].text == "two words"
+    assert unit.shown == [1, 2]
+    message = last(talk)
+    assert message.images == (1, 2)
+    assert message.text.startswith("two words\nImage 1:")
+    assert talk.images[2].pixels.getpixel((3, 3)) == (0, 0, 255)
+
+
+def test_images_are_named_in_place_of_numbers() -> None:
+    names = ImageNames("original_image", "observation_{number}")
+    talk = session(image_names=names, after_image="Observation {number} of action {turn_from_0}")
+    named = CROP.replace('"image_index": 0', '"image_index": "%s"')
+    assert isinstance(talk.feed(Reply("<think>x</think>" + named % (0, "original_image"))), Unit)
+    assert last(talk).text == "Observation 1 of action 0"
+    assert isinstance(talk.feed(Reply("<think>x</think>" + named % (0, "observation_1"))), Unit)
+    assert talk.trace().images[2].parent == 1
+    refused = talk.feed(Reply("<think>x</think>" + named % (0, "observation_3")))
+    assert isinstance(refused, Rejected)
+    assert "original_image, observation_1, observation_2" in refused.reason
+
+
+def test_numbers_may_count_the_questions_images_alone() -> None:
+    talk = session(index_counts="inputs")
+    talk.feed(Reply("<think>x</think>" + CROP % 0))
+    refused = talk.feed(Reply("<think>x</think>" + CROP.replace('"image_index": 0', '"image_index": 1') % 0))
+    assert isinstance(refused, Rejected)
+
+
+def test_images_stand_where_the_template_says() -> None:
+    talk = session(after_image="<tool_response>\n{image}\n</tool_response>")
+    talk.feed(Reply("<think>x</think>" + CROP % 0))
+    assert list(last(talk).parts()) == ["<tool_response>\n", 1, "\n</tool_response>"]
+    ask = talk.next()
+    assert isinstance(ask, Ask)
+    sent = list(messages(ask, lambda shown: {"type": "image_url", "size": shown.size}))
+    assert [part["type"] for part in sent[-1]["content"]] == ["text", "image_url", "text"]
+
+
+def test_a_mark_in_the_question_is_text() -> None:
+    own = msgspec.structs.replace(OWN, image_line="{image} {index}")
+    talk = Session(own, "What is {image} or {images}?", [Image.new("RGB", (56, 56))], tools=known())
+    message = last(talk)
+    assert message.images == (0,)
+    assert "What is {image} or {images}?" in message.text
+
+
+def test_an_inline_result_belongs_to_the_models_own_turn() -> None:
+    talk = session(results="inline", after_image="\n{image}\n")
+    talk.feed(Reply("<think>x</think>" + CROP % 0))
+    ask = talk.next()
+    assert isinstance(ask, Ask)
+    assert ask.continues
+    assert [message.role for message in ask.messages] == ["system", "user", "assistant", "assistant"]
+    (turn,) = [turn for turn in ask.turns() if turn.role == "assistant"]
+    assert turn.parts[1:] == ("\n", 1, "\n")
+    talk.feed(Reply(answer("3")))
+    assert talk.trace().answer == "3"
+
+
+def test_results_in_turns_of_the_assistant_have_one_each() -> None:
+    talk = session(results="assistant", grammar=with_calls(2), after_image="{image}Go on.")
+    talk.feed(Reply("<think>two</think>" + CROP % 0 + CROP % 28))
+    ask = talk.next()
+    assert isinstance(ask, Ask)
+    assert not ask.continues
+    assert [turn.parts for turn in ask.turns()][-2:] == [(1, "Go on."), (2, "Go on.")]
+
+
+def test_of_a_loose_grammar_the_answer_counts_else_the_last_call() -> None:
+    grammar = msgspec.structs.replace(OWN.grammar, loose=True)
+    talk = session(grammar=grammar)
+    unit = talk.feed(Reply("Well. " + CROP % 0 + " or " + CROP % 28 + " <answer></answer>"))
+    assert isinstance(unit, Unit)
+    assert [call.box for call in unit.calls] == [(28, 0, 84, 84)]
+    done = talk.feed(Reply("<think>a</think><think>b</think>" + CROP % 0 + "<answer>7</answer>"))
+    assert isinstance(done, Unit)
+    assert done.answer == "7"
+
+
+def test_pixels_in_what_is_sent_are_those_of_the_crop() -> None:
+    talk = session()
+    talk.feed(Reply("<think>x</think>" + CROP % 0))
+    assert base64.b64decode(talk.images[1].url.partition(b",")[2])[:4] == b"\x89PNG"
