@@ -5,7 +5,7 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -25,19 +25,28 @@ def new_app(
     chat: Callable[[Request], Awaitable[Response]],
     failure: Callable[[Exception], RefusedError],
     *guards: Callable[[Request], Awaitable[None]],
+    paths: Sequence[str] = ("/v1/chat/completions",),
 ) -> FastAPI:
-    """An ASGI app with /health, /v1/models, /v1/models/NAME and /v1/chat/completions.
+    """An ASGI app with /health, /v1/models and /v1/models/NAME.
 
     Args:
         failure: the refusal for any error but those of HTTP.
         guards: run before each request but /health; they may raise `RefusedError`.
+        paths: what `chat` answers.
     """
     made = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     guarded = [Depends(guard) for guard in guards]
     made.add_api_route("/health", health, methods=["GET"])
     made.add_api_route("/v1/models", models, methods=["GET"], dependencies=guarded)
     made.add_api_route("/v1/models/{name:path}", _model_of(models), methods=["GET"], dependencies=guarded)
-    made.add_api_route("/v1/chat/completions", chat, methods=["POST"], dependencies=guarded)
+
+    async def checked(request: Request) -> Response:
+        for guard in guards:
+            await guard(request)
+        return await chat(request)
+
+    for path in paths:
+        made.add_route(path, checked, ["POST"])  # a request that waits there takes 6 kB less than in an `api_route`
 
     async def refusal(_: Request, error: Exception) -> Response:
         match error:
@@ -113,6 +122,19 @@ async def check_key(request: Request) -> None:
         raise RefusedError("the API key is missing or wrong", code="invalid_api_key", status=401)
 
 
+def size_of(request: Request) -> int:
+    """Bytes of the body, or `MOST_BODY` where it does not say.
+
+    Raises:
+        RefusedError: it is over `MOST_BODY` bytes.
+    """
+    length = request.headers.get("content-length", "")
+    size = int(length[:20]) if length.isdigit() else MOST_BODY
+    if size > MOST_BODY:
+        raise _too_large()
+    return size
+
+
 async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None) -> bytes:
     """The body, bounded in size and time.
 
@@ -123,10 +145,7 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
         RefusedError: it is over `MOST_BODY` bytes, or takes too long.
         ClientDisconnect: the client hung up.
     """
-    too_large = RefusedError(f"the body is over {MOST_BODY >> 20} MiB", status=413)
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length[:20]) > MOST_BODY:
-        raise too_large
+    size_of(request)
     body = bytearray()
     try:
         async with asyncio.timeout(_BODY_SECONDS):
@@ -134,10 +153,14 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
                 hold(len(piece))
                 body += piece
                 if len(body) > MOST_BODY:
-                    raise too_large
+                    raise _too_large()
     except TimeoutError:
         raise RefusedError(f"the body did not arrive within {_BODY_SECONDS:g} s", status=408) from None
     return bytes(body)
+
+
+def _too_large() -> RefusedError:
+    return RefusedError(f"the body is over {MOST_BODY >> 20} MiB", status=413)
 
 
 def error_fields(refused: RefusedError) -> dict[str, Any]:

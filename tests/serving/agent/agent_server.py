@@ -15,10 +15,13 @@ from typing import Any
 from PIL import Image
 from support import servers
 
+from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import QWEN2
+from virc.reasoning.session import Ask, Reply
 from virc.serving.agent import connections, server
 from virc.serving.agent.desk import Desk, Solving
 from virc.serving.agent.server import Served
@@ -40,10 +43,10 @@ def data_url(size: tuple[int, int] = (280, 140), colour: str = "white") -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def noise() -> dict[str, Any]:
+def noise(side: int = 1000) -> dict[str, Any]:
     """A picture of which a look takes a megabyte."""
     file = io.BytesIO()
-    Image.effect_noise((1000, 1000), 100).convert("RGB").save(file, "JPEG")
+    Image.effect_noise((side, side), 100).convert("RGB").save(file, "JPEG")
     url = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
     return {"type": "image_url", "image_url": {"url": url}}
 
@@ -85,17 +88,50 @@ def listening(
 
 @contextmanager
 def scripted(
-    turns: servers.Turns = (LOOK, ANSWER), upstream: dict[str, Any] | None = None, **words: Any
+    turns: servers.Turns = (LOOK, ANSWER),
+    upstream: dict[str, Any] | None = None,
+    served: dict[str, Any] | None = None,
+    **words: Any,
 ) -> Iterator["Running"]:
     """An agent endpoint in front of a server that answers from a script."""
     with servers.serve(turns, **(upstream or {})) as behind:
         backend = OpenAIBackend(behind.url, max_retries=0, timeout=30)
+        served = {"answers": backend.answers, **(served or {})}
         try:
-            with listening(backend, **words) as running:
+            with listening(backend, served=served, **words) as running:
                 running.behind = behind
                 yield running
         finally:
             backend.close()
+
+
+class Held:
+    """Draws replies when it is let, and sees what is drawn: what no server of another could be made to tell."""
+
+    model, grid = "held", QWEN2
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self.error: Exception | None = None
+        self.after = 0
+        self.look = LOOK
+
+    def reply(self, ask: Ask, sampling: Sampling, on_text: Callable[[str], None], seconds: float | None) -> Reply:
+        name = ask.messages[1].text.partition("Question: ")[2].partition("\n")[0]
+        self.begun.append(name)
+        try:
+            while not self.go.wait(0.01):
+                on_text("…")
+            if self.error and len(self.begun) > self.after:
+                raise self.error
+            return Reply(self.look if len(ask.messages) == 2 else ANSWER, prompt_tokens=1, completion_tokens=1)
+        finally:
+            self.ended.append(name)
+
+    def close(self) -> None:
+        pass
 
 
 class Running:
@@ -122,10 +158,10 @@ class Running:
         """What a question is answered."""
         return self.send("POST", "/v1/chat/completions", json.dumps(chat(text, *pictures, **fields)).encode())
 
-    def start(self, **fields: Any) -> socket.socket:
-        """A question that was sent, and whose answer is not read."""
-        connection = socket.create_connection(("127.0.0.1", self.port), 60)
-        connection.sendall(raw(chat(**fields)))
+    def start(self, source: str = "127.0.0.1", **fields: Any) -> socket.socket:
+        """A question that was sent, from an address of this machine, and whose answer is not read."""
+        connection = socket.create_connection(("127.0.0.1", self.port), 60, (source, 0))
+        connection.sendall(raw(chat(fields.pop("text", "?"), fields.pop("picture", PICTURE), **fields)))
         return connection
 
 

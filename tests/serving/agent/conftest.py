@@ -1,11 +1,11 @@
-"""A browser, the page of an agent endpoint, and a picture to ask about."""
+"""Engines of an agent endpoint; a browser, its page, and a picture to ask about."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from agent_page import HEIGHT, WIDTH, Model, choose, finish, page_of, put, visit
-from agent_server import scripted
+from agent_server import Held, Running, scripted
 from PIL import Image
 from support.browser import Tab, tab
 
@@ -45,3 +45,17 @@ def ask(browser: Tab, site: str, picture: Path) -> Callable[[str], None]:
         finish(browser)
 
     return asked
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    found = Held()
+    yield found
+    found.go.set()
+
+
+@pytest.fixture
+def running(endpoint: Running) -> Running:
+    """The endpoint of the module; its engine has been asked nothing yet."""
+    endpoint.behind.requests.clear()
+    return endpoint

@@ -43,12 +43,6 @@ def endpoint() -> Iterator[Running]:
         yield found
 
 
-@pytest.fixture
-def running(endpoint: Running) -> Running:
-    endpoint.behind.requests.clear()
-    return endpoint
-
-
 @pytest.fixture(scope="module")
 def client(endpoint: Running) -> Any:
     return openai.OpenAI(base_url=endpoint.url, api_key="none", max_retries=0).chat.completions

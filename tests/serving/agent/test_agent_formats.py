@@ -52,12 +52,6 @@ def endpoint() -> Iterator[Running]:
         yield found
 
 
-@pytest.fixture
-def running(endpoint: Running) -> Running:
-    endpoint.behind.requests.clear()
-    return endpoint
-
-
 def choice(running: Running, text: str = "What does it read?", **fields: Any) -> dict[str, Any]:
     status, said = running.ask(text, **fields)
     assert status == 200, said

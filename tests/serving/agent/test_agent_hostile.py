@@ -6,18 +6,16 @@ import json
 import signal
 import socket
 import struct
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from agent_server import (
-    ANSWER,
-    LOOK,
     LOOK_AT_ALL,
     PICTURE,
+    Held,
     Running,
     chat,
     data_url,
@@ -32,50 +30,11 @@ from PIL import Image
 from support import faults, servers
 from support.https_site import Site
 
-from virc.backends.interface import Sampling
 from virc.core.errors import ConfigError, EngineError
-from virc.reasoning.resize import QWEN2
-from virc.reasoning.session import Ask, Reply
 from virc.serving import chat_http
 from virc.serving.agent import connections, desk, wire
 
 pytestmark = pytest.mark.integration
-
-
-class Held:
-    """Draws replies when it is let, and sees what is drawn: what no server of another could be made to tell."""
-
-    model, grid = "held", QWEN2
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.begun: list[str] = []
-        self.ended: list[str] = []
-        self.error: Exception | None = None
-        self.after = 0
-        self.look = LOOK
-
-    def reply(self, ask: Ask, sampling: Sampling, on_text: Callable[[str], None], seconds: float | None) -> Reply:
-        name = ask.messages[1].text.partition("Question: ")[2].partition("\n")[0]
-        self.begun.append(name)
-        try:
-            while not self.go.wait(0.01):
-                on_text("…")
-            if self.error and len(self.begun) > self.after:
-                raise self.error
-            return Reply(self.look if len(ask.messages) == 2 else ANSWER, prompt_tokens=1, completion_tokens=1)
-        finally:
-            self.ended.append(name)
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture
-def held() -> Iterator[Held]:
-    found = Held()
-    yield found
-    found.go.set()
 
 
 def error(said: dict[str, Any]) -> str:

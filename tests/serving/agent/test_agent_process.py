@@ -124,7 +124,7 @@ def test_two_hundred_slow_and_dead_clients_cost_a_bounded_memory_and_others_are_
         before, clients = resident(process.popen.pid), []
         for number in range(200):
             client = socket.create_connection(("127.0.0.1", process.port), 60)
-            client.settimeout(1)
+            client.settimeout(0.1)
             clients.append(client)
             with suppress(OSError):  # it was refused, or no more of it is taken
                 offer(number, client)
@@ -134,7 +134,7 @@ def test_two_hundred_slow_and_dead_clients_cost_a_bounded_memory_and_others_are_
         for client in clients:
             client.close()
         until(lambda: behind.chats() and official.with_options(max_retries=9).chat.completions.create(**chat()).id)
-    assert 200 < grown < 600
+    assert grown < 200
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

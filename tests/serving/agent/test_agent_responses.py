@@ -31,12 +31,6 @@ def endpoint() -> Iterator[Running]:
 
 
 @pytest.fixture
-def running(endpoint: Running) -> Running:
-    endpoint.behind.requests.clear()
-    return endpoint
-
-
-@pytest.fixture
 def client(running: Running) -> Any:
     return openai.OpenAI(base_url=running.url, api_key="none", max_retries=0).responses
 

@@ -1,8 +1,11 @@
 """The HTTP server of an agent endpoint: it cuts clients that do not come on, and ends when all that run have ended."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from types import FrameType
 
 import uvicorn
@@ -10,18 +13,26 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from virc.serving.agent.desk import Desk
+from virc.serving.agent.line import may_have_more
 
 PATIENCE = 60.0
 """Seconds that a client may take to send the head of a request, or to take a piece of what is sent to it."""
 GRACE = 30.0
 """Seconds that answers may still take when the server is to end."""
-CONNECTIONS = 1024
-"""Clients that are connected, and that wait to be, at a time."""
+CONNECTIONS = 4096
+"""Connections at a time; an address may have as many as are free."""
 _FLUSH = 5  # seconds that connections get to close
+_FILES = 512  # that are open beside them
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_HEAD, _BODY = 2**10, 2**16  # bytes that are read at once
+_BUFFER = memoryview(bytearray(_BODY))  # of all connections: what is read is taken out at once
 
 
-class Patient(H11Protocol):
-    """A connection that is cut when its client neither sends a request nor takes an answer."""
+class Patient(H11Protocol, asyncio.BufferedProtocol):
+    """A connection that is cut when its client neither sends a request nor takes an answer.
+
+    A body is read piece by piece as it is wanted: while a request waits, the rest of it stays with its client.
+    """
 
     _head: asyncio.TimerHandle | None = None
     _answer: asyncio.TimerHandle | None = None
@@ -29,13 +40,24 @@ class Patient(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has come."""
         super().connection_made(transport)
+        self.network = network(self.client[0]) if self.client else ""
+        same = sum(isinstance(each, Patient) and each.network == self.network for each in self.connections)
+        if not may_have_more(same - 1, len(self.connections) - 1, CONNECTIONS):
+            transport.write(_FULL)
+            transport.close()
         transport.set_write_buffer_limits(high=0)  # whatever is not taken counts
         self._await_head()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _: int) -> memoryview:
+        """Where its next bytes are put."""
+        return _BUFFER[: _BODY if self.cycle and self.cycle.more_body else _HEAD]
+
+    def buffer_updated(self, count: int) -> None:
         """It has sent something."""
-        super().data_received(data)
+        self.data_received(bytes(_BUFFER[:count]))
         self._await_head()
+        if self.cycle and self.cycle.more_body and not self.cycle.response_complete:
+            self.flow.pause_reading()  # until the app wants more
 
     def on_response_complete(self) -> None:
         """It was answered."""
@@ -69,6 +91,15 @@ def _stopped(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
     if timer:
         timer.cancel()
     return None
+
+
+def network(host: str) -> str:
+    """Whose address it is: a client of IPv6 has a whole network of them (RFC 6177)."""
+    with suppress(ValueError):
+        address = ip_address(host.partition("%")[0])
+        if isinstance(address, IPv6Address):
+            return str(address.ipv4_mapped or IPv6Network((int(address) >> 64 << 64, 64)))
+    return host
 
 
 class Server(uvicorn.Server):
@@ -107,8 +138,22 @@ class Server(uvicorn.Server):
 
 def server(made: FastAPI, ending: Callable[[int], None] = lambda _: None, level: str = "critical") -> Server:
     """A server for what `virc.serving.agent.server.app` made; `level` is of uvicorn's log, `ending` as in `Server`."""
+    _allow_files()
     config = uvicorn.Config(
         made, lifespan="off", ws="none", http=Patient, access_log=False, log_level=level, server_header=False,
-        limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=_FLUSH,
+        proxy_headers=False, timeout_graceful_shutdown=_FLUSH,
     )  # fmt: skip
     return Server(config, made.state.desk, ending)
+
+
+def _allow_files() -> None:
+    """Let this process have all its connections; many systems allow it 1,024 files until it wants more."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS + _FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -2,12 +2,11 @@
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from concurrent import futures
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from itertools import count
 
 import msgspec
 
@@ -21,57 +20,23 @@ from virc.reasoning.session import Unit, show_input
 from virc.serving.agent import fetch, text, wire
 from virc.serving.agent.answer import Answer, answer_of, is_too_long
 from virc.serving.agent.finish import Finisher
+from virc.serving.agent.line import Line, may_have_more
 from virc.serving.agent.request import Problem
+from virc.serving.agent.workers import Workers
 from virc.serving.chat_request import RefusedError
 from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 
 MOST_HELD = 256 * 2**20
 """Bytes of requests and their images that are held at a time, all clients together."""
-WAITING = 128
-"""Requests that may wait for their turn."""
+WAITING = 2048
+"""Requests that may wait for their turn; those of one client may have as many places as are free."""
+MOST_READ = 4 * 2**20
+"""Bytes of requests that are read before their turn. The next of each client is; further ones, while there is room."""
 _PING = 5.0  # seconds without anything to send
 _LEFT = "the client hung up"
 _WAIT = 10  # seconds after which one who was turned away may ask again
-
-
-class Workers:
-    """So many threads that compute, and live as long as the process: torch keeps a pool of its own for each.
-
-    They do not keep the process from ending: one may wait for a server that never answers.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._pending: set[Future[None]] = set()
-        for number in range(count):
-            threading.Thread(target=self._run, name=f"agent-{number}", daemon=True).start()
-
-    def do(self, work: Callable[[], None]) -> Future[None]:
-        """Have something done when a thread is free; the future ends then, with the error if there was one."""
-        done: Future[None] = Future()
-        done.set_running_or_notify_cancel()  # the thread ends it, even if nobody waits
-        done.add_done_callback(self._pending.discard)
-        self._pending.add(done)
-
-        def whole() -> None:
-            try:
-                work()
-            except BaseException as error:  # a panic of a library is no `Exception`, and is to end no thread
-                done.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-            else:
-                done.set_result(None)
-
-        self._work.put(whole)
-        return done
-
-    def wait(self, seconds: float) -> None:
-        """Wait until all is done, but no longer than that."""
-        futures.wait(set(self._pending), seconds)
-
-    def _run(self) -> None:
-        while True:
-            self._work.get()()
+_START = 60  # seconds, while the engine starts: the longest wait that official clients obey
 
 
 class Solving(msgspec.Struct, frozen=True):
@@ -84,6 +49,7 @@ class Solving(msgspec.Struct, frozen=True):
         at_once: problems that are solved at a time.
         waiting: problems that may wait for their turn.
         rules: which images are fetched.
+        ready: whether the engine runs.
     """
 
     backend: Backend
@@ -92,6 +58,7 @@ class Solving(msgspec.Struct, frozen=True):
     at_once: int = 1
     waiting: int = WAITING
     rules: Rules = fetch.RULES
+    ready: Callable[[], bool] = lambda: True
 
 
 class LeftError(VircError):
@@ -129,10 +96,30 @@ _Queue = asyncio.Queue[Report | Exception | None]
 
 
 class Hold:
-    """Bytes that one request and its answer keep in memory, counted against what all may."""
+    """The place of one request, and the bytes that it and its answer keep in memory, counted against what all may.
 
-    def __init__(self, desk: "Desk") -> None:
-        self._desk, self._bytes, self._ended = desk, 0, False
+    Args:
+        client: whose it is.
+        number: of the request.
+    """
+
+    def __init__(self, desk: "Desk", client: str, number: int) -> None:
+        self.client, self.number = client, number
+        self._desk, self._bytes, self._room = desk, 0, 0
+        self._waits, self._ended = True, False
+
+    async def room(self, size: int, deadline: Deadline) -> None:
+        """Wait until a body of that size may be read.
+
+        Raises:
+            RefusedError: the time of the problem is over.
+        """
+        try:
+            async with asyncio.timeout(deadline.left()):
+                await self._desk.reading.take(self.client, self.number, size)
+        except TimeoutError:
+            raise timed_out(deadline) from None
+        self._room = size
 
     def add(self, size: int) -> None:
         """Count bytes that have come.
@@ -150,13 +137,23 @@ class Hold:
 
     def release(self, size: int | None = None) -> None:
         """Bytes are kept no longer; None: all of them."""
+        if size is None and self._room:
+            self._desk.reading.give_back(self.client, self._room)
+            self._room = 0
         size = self._bytes if size is None else min(size, self._bytes)
         self._desk.held -= size
         self._bytes -= size
 
+    def leave(self) -> None:
+        """The place is free again."""
+        if self._waits:
+            self._waits = False
+            self._desk.free_place(self.client)
+
     def end(self) -> None:
         """The answer is delivered, or given up."""
         self._ended = True
+        self.leave()
         self.release()
         self._desk.answers.discard(self)
 
@@ -166,9 +163,10 @@ class Desk:
 
     Attributes:
         held: bytes of requests and answers in memory.
-        taken: problems that wait or are being solved.
+        taken: requests that are read, wait or are being solved.
         answers: those of problems that were taken in, until they are delivered.
         closing: no more are taken in.
+        reading: the line of those who wait for room, in bytes.
     """
 
     def __init__(self, solving: Solving) -> None:
@@ -176,20 +174,46 @@ class Desk:
         self.held = self.taken = 0
         self.answers: set[Hold] = set()
         self.closing = False
-        self._turns = asyncio.Semaphore(solving.at_once)
+        self.reading = Line(MOST_READ, lambda has, size, free: not has or has + size <= free)
+        self._turns = Line(solving.at_once, lambda _, size, free: size <= free)
+        self._of_client: Counter[str] = Counter()
+        self._numbers = count()
         self._workers = Workers(solving.at_once)
         self._opening = threading.Lock()  # a picture may have 100 million pixels until it is shown
 
-    def check(self) -> None:
-        """Refuse a request before its body is read.
+    def place(self, client: str) -> Hold:
+        """A place for a request whose body is not read yet.
 
         Raises:
-            RefusedError: the server is ending, or too many are waiting.
+            RefusedError: the server is ending, its engine does not run, or too many are waiting.
+        """
+        self.check()
+        if not may_have_more(self._of_client[client], self.taken, self.solving.at_once + self.solving.waiting):
+            raise _busy("too many requests are waiting")
+        self.taken += 1
+        self._of_client[client] += 1
+        return Hold(self, client, next(self._numbers))
+
+    def free_place(self, client: str) -> None:
+        """A request of the client has left."""
+        self.taken -= 1
+        self._of_client[client] -= 1
+        if not self._of_client[client]:
+            del self._of_client[client]
+
+    def check(self) -> None:
+        """Refuse a request that cannot be answered now.
+
+        Raises:
+            RefusedError: the server is ending, or its engine does not run.
         """
         if self.closing:
             raise RefusedError("the server is ending", status=503, wait=_WAIT)
-        if self.taken >= self.solving.at_once + self.solving.waiting:
-            raise _busy("too many requests are waiting")
+        self._check_engine()
+
+    def _check_engine(self) -> None:
+        if not self.solving.ready():
+            raise RefusedError("the model is being started again: ask again later", status=503, wait=_START)
 
     def wait(self, seconds: float) -> None:
         """Wait for the threads of those who hung up, no longer than that."""
@@ -220,10 +244,9 @@ class Desk:
             await gone()
             reports.put_nowait(LeftError(_LEFT))
 
-        self.taken += 1
         self.answers.add(hold)
         working = asyncio.create_task(self._work(job, hold, reports))
-        working.add_done_callback(self._free)
+        working.add_done_callback(lambda _: hold.leave())
         watching = asyncio.create_task(watch())
         try:
             while True:
@@ -241,9 +264,6 @@ class Desk:
             working.cancel()
             watching.cancel()
 
-    def _free(self, _: asyncio.Task[None]) -> None:
-        self.taken -= 1
-
     async def _work(self, job: _Job, hold: Hold, reports: _Queue) -> None:
         """Send all that happens, and last None or what went wrong."""
         limit = asyncio.timeout(job.deadline.left())
@@ -257,8 +277,7 @@ class Desk:
             reports.put_nowait(None)
         except Exception as error:
             late = limit.expired() or job.deadline.left() == 0
-            timed_out = RefusedError(f"no answer within {job.deadline.seconds:g} s", status=504)
-            reports.put_nowait(timed_out if late else error)
+            reports.put_nowait(timed_out(job.deadline) if late else error)
 
     async def _in_turn(self, job: _Job, hold: Hold, reports: _Queue) -> None:
         """Solve in a thread when it is this problem's turn, which lasts until that thread has ended."""
@@ -276,15 +295,16 @@ class Desk:
                 job.left.set()
                 reports.put_nowait(error)
 
-        await self._turns.acquire()
+        await self._turns.take(hold.client, hold.number)
         done = self._workers.do(partial(self._solve, job, partial(send, receive), partial(send, hold.release)))
-        done.add_done_callback(lambda _: send(self._turns.release))
+        done.add_done_callback(lambda _: send(self._turns.give_back, hold.client))
         try:
             await asyncio.wrap_future(done)
         finally:
             job.left.set()
 
     def _solve(self, job: _Job, send: Callable[[Report], None], opened: Callable[[], None]) -> None:
+        self._check_engine()
         shown = []
         for number, picture in enumerate(job.pictures):
             job.check()
@@ -351,6 +371,11 @@ def weight(thing: Report) -> int:
         case Answer():
             return len(thing.content)
     return 0
+
+
+def timed_out(deadline: Deadline) -> RefusedError:
+    """The error of a problem whose time is over."""
+    return RefusedError(f"no answer within {deadline.seconds:g} s", status=504)
 
 
 def _busy(message: str) -> RefusedError:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
@@ -24,6 +24,7 @@ from virc.serving import chat_http
 from virc.serving.agent import connections, page, responses, wire
 from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
 from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Report, Solving, weight
+from virc.serving.agent.health import Probe
 from virc.serving.agent.request import read
 from virc.serving.chat_request import RefusedError
 
@@ -45,6 +46,7 @@ class Served(msgspec.Struct, frozen=True):
         context: longest conversation in tokens, where that is known.
         api_key: clients must send it; None: no key is needed.
         trouble: gets errors behind this server, of which clients learn no more than that there was one.
+        answers: asks the engine whether it answers; may take seconds.
     """
 
     solving: Solving
@@ -53,15 +55,15 @@ class Served(msgspec.Struct, frozen=True):
     context: int | None = None
     api_key: str | None = None
     trouble: Callable[[Exception], None] = lambda _: None
+    answers: Callable[[], bool] = lambda: True
 
 
 def app(served: Served) -> FastAPI:
     """The ASGI app; its `state.desk` is where problems are taken in."""
     refused = partial(failure, served=served)
-    made = chat_http.new_app(_health, _models, _chat, refused, _check_site, chat_http.check_key)
-    guards = [Depends(_check_site), Depends(chat_http.check_key)]
-    made.add_api_route(_RESPONSES, _chat, methods=["POST"], dependencies=guards)
-    made.state.served, made.state.desk = served, Desk(served.solving)
+    guards = (_check_site, chat_http.check_key)
+    made = chat_http.new_app(_health, _models, _chat, refused, *guards, paths=("/v1/chat/completions", _RESPONSES))
+    made.state.served, made.state.desk, made.state.probe = served, Desk(served.solving), Probe(served.answers)
     for path, (kind, content) in page.files(served.name).items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
     return made
@@ -75,7 +77,11 @@ def _file(kind: str, content: bytes) -> Callable[[], Any]:
 
 
 async def _health(request: Request) -> Response:
-    return Response(status_code=503 if request.app.state.desk.closing else 200)
+    """Whether a request would be answered now."""
+    request.app.state.desk.check()
+    if not await request.app.state.probe.answers():
+        raise RefusedError("the model does not answer", status=503, wait=_WAIT)
+    return Response()
 
 
 async def _models(request: Request) -> dict[str, Any]:
@@ -107,8 +113,7 @@ def _place(url: str) -> str:
 async def _chat(request: Request) -> Response:
     """Answer a request for a chat completion or a response; errors of the request come before an answer begins."""
     desk: Desk = request.app.state.desk
-    desk.check()
-    hold = Hold(desk)
+    hold = desk.place(connections.network(request.client.host if request.client else ""))
     try:
         return await _answered(request, desk, hold)
     except BaseException as error:
@@ -122,11 +127,12 @@ async def _chat(request: Request) -> Response:
 
 async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
     served: Served = request.app.state.served
+    deadline = Deadline(served.solving.config.timeout)
+    await hold.room(chat_http.size_of(request) + 1, deadline)
     body = await chat_http.body_of(request, hold.add)
     as_response = request.url.path == _RESPONSES
     problem, pictures = read(responses.as_chat(body) if as_response else body, served.inputs, _CHARACTERS)
     chat_http.check_model(problem.model, served.name)
-    deadline = Deadline(served.solving.config.timeout)
     happening = desk.solve(problem, pictures, hold, deadline, partial(chat_http.disconnected, request))
     while isinstance(first := await anext(happening), Ping) and not problem.streamed:
         pass  # until the first sample begins; a stream begins sooner, lest a proxy takes it for dead

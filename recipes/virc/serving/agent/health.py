@@ -1,0 +1,36 @@
+"""Whether the engine answers, asked once for all who want to know."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+
+from virc.serving.agent.workers import Workers
+
+_FRESH = 2.0  # seconds for which an answer holds
+_PATIENCE = 5.0  # seconds after which an engine does not answer
+
+
+class Probe:
+    """Asks the engine whether it answers, at most once in `_FRESH` seconds and never twice at a time."""
+
+    def __init__(self, answers: Callable[[], bool]) -> None:
+        self._answers = answers
+        self._worker = Workers(1)
+        self._asked: Future[None] | None = None
+        self._since = 0.0
+        self._last = False
+
+    async def answers(self) -> bool:
+        """Whether it answers."""
+        now = time.monotonic()
+        if not self._asked or (self._asked.done() and now > self._since + _FRESH):
+            self._asked, self._since = self._worker.do(self._ask), now
+        done, _ = await asyncio.wait([asyncio.wrap_future(self._asked)], timeout=_PATIENCE)
+        return bool(done) and self._last
+
+    def _ask(self) -> None:
+        self._last = False
+        with suppress(Exception):
+            self._last = self._answers()

@@ -1,0 +1,147 @@
+"""Clients of an agent endpoint are served in turn, however many requests one of them has."""
+
+import resource
+import socket
+import sys
+from typing import Any
+
+import pytest
+from agent_server import ANSWER, Held, Running, chat, listening, noise, raw, received, until
+
+from virc.serving.agent import connections, desk
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere this machine has one address on the loopback"),
+]
+OTHER = "127.0.0.2"
+LARGE = noise(240)  # 50 kB
+
+
+@pytest.fixture
+def waiting(held: Held) -> Held:
+    """Answers in one turn."""
+    held.look = ANSWER
+    return held
+
+
+def ask(running: Running, count: int, name: str, source: str = "127.0.0.1", **fields: Any) -> list[socket.socket]:
+    """So many questions, one after the other."""
+    clients = []
+    for number in range(count):
+        taken = running.desk.taken + 1
+        clients.append(running.start(source, text=f"{name}{number}", **fields))
+        until(lambda taken=taken: running.desk.taken == taken)
+    return clients
+
+
+def test_another_client_waits_for_two_problems_at_most_and_each_keeps_its_order(waiting: Held) -> None:
+    with listening(waiting) as running:
+        mine = ask(running, 200, "a")
+        others = [*ask(running, 2, "b", OTHER), *ask(running, 1, "c", "127.0.0.3")]
+        waiting.go.set()
+        for client in (*others, *mine):
+            assert b'"content":"97"' in received(client, b"}}")
+    assert waiting.begun[:8] == ["a0", "a1", "b0", "c0", "a2", "b1", "a3", "a4"]
+    assert [name for name in waiting.begun if name[0] == "a"] == [f"a{number}" for number in range(200)]
+
+
+def test_bodies_that_nobody_needs_yet_stay_with_their_clients(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "MOST_READ", 400_000)
+    with listening(waiting) as running:
+        mine = [running.start(text=f"a{number}", picture=LARGE) for number in range(40)]
+        until(lambda: running.desk.taken == 40)
+        others = ask(running, 1, "b", OTHER, picture=LARGE)
+        until(lambda: running.desk.held > 200_000)
+        assert running.desk.held < 300_000  # of two megabytes
+        waiting.go.set()
+        for client in (*others, *mine):
+            assert b'"content":"97"' in received(client, b"}}")
+        until(lambda: (running.desk.held, running.desk.taken) == (0, 0))
+    assert waiting.begun.index("b0") <= 2
+
+
+def test_whoever_hangs_up_before_it_was_read_costs_no_turn(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "MOST_READ", 1)
+    with listening(waiting) as running:
+        clients = ask(running, 4, "a", picture=LARGE)
+        for client in clients[1:3]:
+            client.close()
+        waiting.go.set()
+        assert b'"content":"97"' in received(clients[3], b"}}")
+        until(lambda: running.desk.taken == 0)
+    assert waiting.begun == ["a0", "a3"]
+
+
+def test_one_that_waits_to_be_read_has_an_end_in_time(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "MOST_READ", 1)
+    with listening(waiting, config={"timeout": 0.5}) as running:
+        _, second = ask(running, 2, "a", picture=LARGE)
+        said = received(second, b"}}")
+    assert said.startswith(b"HTTP/1.1 504")
+    assert b"no answer within 0.5 s" in said
+
+
+def test_one_client_does_not_fill_all_places(waiting: Held) -> None:
+    with listening(waiting, waiting=20) as running:
+        mine = ask(running, 11, "a")
+        refused = received(running.start(text="a11"), b"}}")
+        assert refused.startswith(b"HTTP/1.1 429")
+        assert b"retry-after: 10\r\n" in refused
+        others = ask(running, 6, "b", OTHER)
+        assert received(running.start(OTHER, text="b6"), b"}}").startswith(b"HTTP/1.1 429")
+        waiting.go.set()
+        for client in (*mine, *others):
+            assert b'"content":"97"' in received(client, b"}}")
+
+
+def test_an_address_does_not_have_all_connections(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "CONNECTIONS", 20)
+    with listening(waiting) as running:
+        clients = [socket.create_connection(("127.0.0.1", running.port), 10) for _ in range(12)]
+        assert received(clients[11], b"\r\n\r\n").startswith(b"HTTP/1.1 503")
+        waiting.go.set()
+        assert b'"content":"97"' in received(running.start(OTHER), b"}}")
+        assert received(running.start(), b"\r\n\r\n").startswith(b"HTTP/1.1 503")
+        clients[0].close()
+        until(lambda: len(running.running.server_state.connections) < 12)
+        assert b'"content":"97"' in received(running.start(), b"}}")
+
+
+def test_it_may_open_as_many_files_as_it_takes_connections(waiting: Held) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with listening(waiting):
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(hard, connections.CONNECTIONS + 512)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_an_address_that_a_client_claims_is_not_believed(waiting: Held) -> None:
+    with listening(waiting) as running:
+        mine = []
+        for number in range(6):
+            head, _, body = raw(chat(f"a{number}")).partition(b"\r\n\r\n")
+            mine.append(socket.create_connection(("127.0.0.1", running.port), 10))
+            mine[-1].sendall(head + f"\r\nX-Forwarded-For: 192.0.2.{number}\r\n\r\n".encode() + body)
+            until(lambda number=number: running.desk.taken == number + 1)
+        other = ask(running, 1, "b", OTHER)
+        waiting.go.set()
+        for client in (*mine, *other):
+            received(client, b"}}")
+    assert waiting.begun.index("b0") == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_a_client_of_ipv6_is_a_network(host: str, network: str) -> None:
+    assert connections.network(host) == network

@@ -1,0 +1,61 @@
+"""/health of an agent endpoint says whether the engine behind it answers, and asks it seldom."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from agent_server import Running, scripted, until
+from support import faults
+from support.servers import MODELS
+
+from virc.serving.agent import health
+
+pytestmark = pytest.mark.integration
+
+
+def status(running: Running) -> int:
+    return running.send("GET", "/health")[0]
+
+
+def probes(running: Running) -> int:
+    return sum(request.path == MODELS for request in running.behind.requests)
+
+
+def test_it_follows_an_engine_that_fails_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_FRESH", 0.1)
+    with scripted() as running:
+        assert status(running) == 200
+        running.behind.script.fault, running.behind.script.fault_on = faults.status(503), MODELS
+        until(lambda: status(running) == 503)
+        error = running.send("GET", "/health")[1]["error"]
+        assert (error["message"], error["type"]) == ("the model does not answer", "server_error")
+        running.behind.script.fault = None
+        until(lambda: status(running) == 200)
+        running.behind.die()
+        until(lambda: status(running) == 503)
+
+
+def test_an_engine_that_refuses_the_list_of_models_is_alive() -> None:
+    with scripted() as running:
+        running.behind.script.fault, running.behind.script.fault_on = faults.status(404), MODELS
+        assert status(running) == 200
+
+
+def test_many_who_ask_share_one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted() as running:
+        before = probes(running)
+        with ThreadPoolExecutor(20) as pool:
+            assert {*pool.map(lambda _: status(running), range(200))} == {200}
+        assert probes(running) <= before + 3  # one in two seconds
+
+
+def test_a_silent_engine_is_asked_once_at_a_time_and_nobody_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_FRESH", 0.1)
+    monkeypatch.setattr(health, "_PATIENCE", 0.5)
+    with scripted() as running:
+        running.behind.script.fault, running.behind.script.fault_on = faults.hang, MODELS
+        before, began = probes(running), time.monotonic()
+        with ThreadPoolExecutor(20) as pool:
+            assert {*pool.map(lambda _: status(running), range(60))} == {503}
+        assert time.monotonic() - began < 4  # a probe ends after five
+        assert probes(running) == before + 1

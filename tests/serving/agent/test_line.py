@@ -1,0 +1,124 @@
+"""Who gets a share when several clients wait."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from virc.serving.agent.line import Line, may_have_more
+
+Fits = Callable[[int, int, int], bool]
+
+
+def turns(_: int, size: int, free: int) -> bool:
+    return size <= free
+
+
+def room(has: int, size: int, free: int) -> bool:
+    return not has or has + size <= free
+
+
+class Waiting:
+    """Clients in a line, and in which order they were served."""
+
+    def __init__(self, amount: int, fits: Fits) -> None:
+        self.line = Line(amount, fits)
+        self.served: list[str] = []
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.number = 0
+
+    async def come(self, *names: str, size: int = 1) -> None:
+        """Each name is a client's letter and a word for the request."""
+        for name in names:
+            self.number += 1
+            self.tasks[name] = asyncio.create_task(self.take(name, self.number, size))
+            await self.settled()
+
+    async def take(self, name: str, number: int, size: int) -> None:
+        await self.line.take(name[0], number, size)
+        self.served.append(name)
+
+    async def go(self, name: str, size: int = 1) -> None:
+        self.line.give_back(name[0], size)
+        await self.settled()
+
+    async def settled(self) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+def test_clients_take_turns_and_each_keeps_its_order() -> None:
+    async def play() -> list[str]:
+        line = Waiting(1, turns)
+        await line.come("a1", "a2", "a3", "a4", "b1", "c1", "b2")
+        for number in range(6):
+            await line.go(line.served[number])
+        return line.served
+
+    assert asyncio.run(play()) == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
+
+
+def test_one_client_alone_has_all_turns() -> None:
+    async def play() -> list[str]:
+        line = Waiting(3, turns)
+        await line.come("a1", "a2", "a3", "a4")
+        return line.served
+
+    assert asyncio.run(play()) == ["a1", "a2", "a3"]
+
+
+def test_a_request_that_is_ready_late_keeps_its_number() -> None:
+    async def play() -> list[str]:
+        line = Waiting(1, turns)
+        await line.come("a0")
+        late = asyncio.create_task(line.take("a-late", 9, 1))
+        early = asyncio.create_task(line.take("a-early", 8, 1))
+        await line.settled()
+        await line.go("a0")
+        await line.go("a-early")
+        await asyncio.gather(late, early)
+        return line.served
+
+    assert asyncio.run(play()) == ["a0", "a-early", "a-late"]
+
+
+def test_a_client_has_room_for_one_and_leaves_room_to_others() -> None:
+    async def play() -> list[str]:
+        line = Waiting(10, room)
+        await line.come("a1", "a2", "a3", size=3)  # with the third it would have more than is left
+        await line.come("b1", size=50)
+        await line.come("c1")
+        await line.go("b1", 50)
+        assert line.served == ["a1", "a2", "b1", "c1"]
+        await line.go("a1", 3)
+        return line.served
+
+    assert asyncio.run(play())[-1] == "a3"
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_who_leaves_passes_the_share_on(served: bool) -> None:
+    async def play() -> list[str]:
+        line = Waiting(1, turns)
+        await line.come("a1", "b1", "c1")
+        if served:  # in the same moment
+            line.line.give_back("a")
+        line.tasks["b1"].cancel()
+        await line.settled()
+        if not served:
+            await line.go("a1")
+        return line.served
+
+    assert asyncio.run(play()) == ["a1", "c1"]
+
+
+def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
+    taken = 0
+    while may_have_more(taken, taken, 100):
+        taken += 1
+    other = 0
+    while may_have_more(other, taken + other, 100):
+        other += 1
+    assert (taken, other) == (51, 25)
+    assert not may_have_more(0, 100, 100)
+    assert may_have_more(0, 0, 1)
