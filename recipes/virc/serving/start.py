@@ -4,7 +4,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
@@ -29,6 +29,7 @@ from virc.reasoning.resize import Grid
 from virc.serving import address, vllm_process
 from virc.serving import settings as serving
 from virc.serving.settings import Engine
+from virc.serving.supervised import Supervised
 from virc.solving.one import SolveConfig
 from virc.stages.serve import Config
 
@@ -313,7 +314,7 @@ def _refuse_large_judge(request: ServeRequest) -> None:
 
 
 def _vllm(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
-    process = _vllm_process(plan, report, resources)
+    process = resources.enter_context(_vllm_process(plan, report))
     log = plan.log
     assert log
     assert plan.name
@@ -324,14 +325,16 @@ def _vllm(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
     return Server(address.url(plan.config), plan.name, run, process.end, resources.pop_all(), log)
 
 
-def _vllm_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Process:
+def _vllm_process(
+    plan: ServePlan, report: Reporter, on_process: Callable[[Process], None] = lambda _: None
+) -> AbstractContextManager[Process]:
     config = plan.behind
     assert config
     assert plan.plan
     assert plan.name
     assert plan.log
-    started = vllm_process.started(plan.plan, address.url(config), plan.name, config.api_key, plan.log, report)
-    return resources.enter_context(started)
+    where = (address.url(config), plan.name, config.api_key)
+    return vllm_process.started(plan.plan, *where, plan.log, report, on_process)
 
 
 def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
@@ -408,18 +411,20 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
 
     config = plan.config
     listening = resources.enter_context(address.bound_socket(config))
-    process = _vllm_process(plan, report, resources) if plan.plan else None
+    engine = _supervised(plan, report, resources) if plan.plan else None
     found = _agent_model(plan, request, agent, report)
     turns, inputs = serving.turns_and_inputs(config.limit_images)
     config_of_problem = SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=agent.max_tokens)
-    solving = Solving(found.backend, found.chat_protocol.protocol, config_of_problem, found.at_once)
+    ready = (lambda: engine.running) if engine else (lambda: True)
+    solving = Solving(found.backend, found.chat_protocol.protocol, config_of_problem, found.at_once, ready=ready)
+    answers = found.answers or (lambda: True)
     on_failure = partial(_warn_of_failure, report)  # clients do not get the reason
-    app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure))
+    app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure, answers))
     running = connections.server(app, partial(_note_ending, report), _log_level())
     if config.host not in _LOOPBACK and not config.api_key:
         report.warn(f"whoever reaches {config.host} can ask this model", "--api-key KEY")
     listening.listen(connections.CONNECTIONS)
-    run = _agent_run(running, app, listening, process, plan.log)
+    run = _agent_run(running, app, listening, engine)
     return Server(address.url(config), found.name, run, partial(_end, running), resources.pop_all(), plan.log)
 
 
@@ -444,27 +449,24 @@ def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: R
     return msgspec.structs.replace(found, name=name, at_once=agent.concurrency or found.at_once)
 
 
-def _agent_run(
-    running: "AgentServer", app: "FastAPI", listening: Any, process: Process | None, log: Path | None
-) -> Callable[[], None]:
-    """What answers the clients of an agent endpoint, until a signal comes or the engine behind it ends."""
+def _supervised(plan: ServePlan, report: Reporter, resources: ExitStack) -> Supervised:
+    """The vLLM behind an agent endpoint."""
+    assert plan.log
+    return resources.enter_context(Supervised(partial(_vllm_process, plan, report), plan.log, report))
 
-    def end_with_engine() -> None:
-        assert process
-        process.wait()
-        running.should_exit = True
+
+def _agent_run(running: "AgentServer", app: "FastAPI", listening: Any, engine: Supervised | None) -> Callable[[], None]:
+    """What answers the clients of an agent endpoint, until a signal comes or the engine behind it is given up."""
 
     def run() -> None:
-        if process:
-            threading.Thread(target=end_with_engine, daemon=True).start()
+        if engine:
+            engine.watch(partial(_end, running))
         try:
             running.run([listening])
         finally:
             app.state.desk.wait(0 if running.force_exit else _LAST_STEP)
-        code = process.wait(0) if process else None
-        if code is not None:
-            assert log
-            raise vllm_process.ended(log, code)
+        if engine and engine.failure:
+            raise engine.failure
 
     return run
 

@@ -5,7 +5,7 @@ import io
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -26,8 +26,20 @@ _OWN = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy 
 
 
 @contextmanager
-def started(plan: Plan, url: str, name: str, key: str | None, log: Path, report: Reporter) -> Iterator[Process]:
-    """A vLLM that has answered a request with an image; it ends with the block. `url` goes up to and with `/v1`.
+def started(
+    plan: Plan,
+    url: str,
+    name: str,
+    key: str | None,
+    log: Path,
+    report: Reporter,
+    on_process: Callable[[Process], None] = lambda _: None,
+) -> Iterator[Process]:
+    """A vLLM that has answered a request with an image; it ends with the block.
+
+    Args:
+        url: up to and with `/v1`.
+        on_process: gets its process before it answers.
 
     Raises:
         EngineError: it ended, or does not answer.
@@ -36,6 +48,7 @@ def started(plan: Plan, url: str, name: str, key: str | None, log: Path, report:
         write_whole(Path(path), text.encode())
     log.unlink(missing_ok=True)
     with processes.started(plan.step, log) as process:
+        on_process(process)
         stages = Stages(report)
         _await_health(process, url.removesuffix("/v1"), log, report, stages)
         stages.begin("first answer")
