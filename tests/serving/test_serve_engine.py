@@ -95,13 +95,9 @@ def test_the_stages_of_its_start_are_told_as_they_begin_and_with_their_seconds(
     assert total
     seconds = {stage: float(took) for stage, took in re.findall(r"([A-Za-z][A-Za-z ]*) ([\d.]+) s", total[2])}
     assert seconds.keys() <= set(begun)
-    assert max(seconds, key=lambda stage: seconds[stage]) == "imports"
+    again = max(seconds.get("model config", 0), seconds.get("engine process", 0))
+    assert again < seconds["imports"] / 2, "vLLM was imported more than once"
     assert sum(seconds.values()) == pytest.approx(float(total[1]), abs=1)
-
-
-def test_the_engine_is_a_fork_of_the_server_and_imports_nothing_again(server: tuple[object, str]) -> None:
-    port = int(server[1].split(":")[2].split("/")[0])
-    assert len(processes_on(port)) == 2
 
 
 def test_an_evaluation_has_the_answers_of_the_model_in_this_process(
@@ -213,8 +209,12 @@ def test_nothing_stays_when_it_ends_while_the_engine_starts(number: signal.Signa
     words = ("serve", "tiny", "--device", "cpu", "--port", str(port))
     process = subprocess.Popen([*VIRC, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     log = cache_folder(os.environ) / "serve" / f"tiny-{port}" / "server.log"
-    until(lambda: log.exists() and b"Initializing a V1" in log.read_bytes(), 300)
-    assert processes_on(port)
+    try:
+        until(lambda: log.exists() and b"Initializing a V1" in log.read_bytes(), 300)
+        assert processes_on(port)
+    except BaseException:
+        process.kill()
+        raise
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == (143 if number == signal.SIGTERM else -9)
