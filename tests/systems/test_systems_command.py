@@ -66,6 +66,19 @@ def test_show_says_what_a_system_is() -> None:
         assert line.endswith("never run")
 
 
+def test_notes_of_a_system_are_shown_with_it_with_its_stages_and_before_a_run(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    stage = "{kind: sft, settings: {base: tiny-base, data: d/t, learning_rate: 1e-3}, notes: [of the stage]}"
+    file.write_text(f"name: x\nnotes: [of the system]\nstages: {{one: {stage}}}\n")
+    assert "note: of the system\n" in virc("systems", "show", file).out
+    assert virc("systems", "show", file, "--json").json["notes"] == ["of the system"]
+    both = ["of the system", "of the stage"]
+    assert virc("systems", "show", file, "--stage", "one", "--json").json["stage"]["notes"] == both
+    plan = ("train", file, "--stage", "one", "--dry-run")
+    assert "\n".join(("# notes", *both)) in virc(*plan).out
+    assert virc(*plan, "--json").json["notes"] == both
+
+
 def test_show_prints_where_an_overlay_has_run(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("name: x\noverlays: {o: {about: small, verified: {one: 'a card, 3.1 GiB'}}}\n")

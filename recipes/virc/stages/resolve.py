@@ -51,6 +51,11 @@ class Resolved(msgspec.Struct, frozen=True):
         return self.system.stages[self.stage].published
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What one should know of the system, and of the stage."""
+        return (*self.system.notes, *self.system.stages[self.stage].notes)
+
+    @property
     def name(self) -> str:
         """`SYSTEM-STAGE`, which names runs."""
         return f"{self.system.name}-{self.stage}"

@@ -187,6 +187,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         overlays: by name.
         reward: what replies are rewarded for in RL.
         reported: what `virc eval --against paper` holds our figures against.
+        notes: what one should know of it, such as what differs from what was published; those of a stage stand there.
         replace: take over the name of a system of this package.
     """
 
@@ -214,6 +215,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlays: Mapping[Name, Overlay] = {}
     reward: Reward | None = None
     reported: Figures | None = None
+    notes: tuple[Text, ...] = ()
     replace: bool = False
 
     def __post_init__(self) -> None:

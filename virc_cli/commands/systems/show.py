@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 FAILURE: dict[str, object] = dict.fromkeys(
     "name about state published file coordinates images models judges "
-    "datasets protocol_source tools chat_protocol sampling stages overlays reward reported stage".split()
+    "datasets protocol_source tools chat_protocol sampling stages overlays reward reported notes stage".split()
 )
 _OF_SYSTEM = (
     "name about coordinates images models judges datasets protocol_source tools chat_protocol sampling overlays "
-    "reward reported".split()
+    "reward reported notes".split()
 )
 """Fields that the printed object has as the system has them."""
 
@@ -135,7 +135,7 @@ def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
         "name": resolved.stage,
         "overlays": list(resolved.overlays),
         "settings": {name: {"value": value, "from": origin} for name, value, origin in rows},
-        "notes": list(resolved.system.stages[resolved.stage].notes),
+        "notes": list(resolved.notes),
         "published": dict(resolved.published),
         "changed": msgspec.to_builtins(changes),
     }
@@ -193,6 +193,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         for model, figures in reported["figures"].items():
             yield f"  {model}: " + ", ".join(f"{name} {percent:g}%" for name, percent in figures.items())
         yield from (f"  note: {note}" for note in reported["notes"])
+    yield from (f"note: {note}" for note in fields["notes"])
     if fields["published"]:
         yield from _published_lines(fields["published"])
 

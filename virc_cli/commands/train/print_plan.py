@@ -21,6 +21,8 @@ def run(request: TrainRequest, launcher: str, site: Path | None, ray_address: st
         output.emit(_as_json(found))
         return
     plans.show(found.plan)
+    if found.resolved.notes:
+        output.lines(["\n# notes", *found.resolved.notes])
     _print_needs(found)
     for error in found.missing:
         output.warn(error.message, error.hint)
@@ -52,6 +54,7 @@ def _as_json(found: Preview) -> dict[str, Any]:
     return {
         "schema": "virc.train.plan/1",
         **plans.fields(found.plan),
+        "notes": list(found.resolved.notes),
         "changes": [msgspec.to_builtins(change) for change in found.plan.changes],
         "estimate": None if found.needed is None else msgspec.to_builtins(found.needed),
         "gpus": {
