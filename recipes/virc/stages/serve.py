@@ -22,7 +22,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         data_parallel_size: copies of the model.
         gpu_memory_utilization: share of each GPU's memory that vLLM takes.
         gpus: numbers of the GPUs that it takes; None: the first ones.
-        cache_gib: GiB of main memory for keys and values, where the device is the CPU; less by default for a small model.
+        cache_gib: GiB of main memory for keys and values, on the CPU; by default less for a small model.
         max_model_len: longest conversation in tokens; None: as long as the model takes.
         limit_images: most images of one conversation.
         image_cache: GiB of main memory for repeated images, in each of the processes of vLLM; 0: no cache.
