@@ -22,12 +22,14 @@ def page() -> str:
 
 
 def _table() -> str:
+    recorded = clients.recorded()
     head = ["client", "version", "API", "whole", "streamed", "JSON", "thoughts", "tool calls", "asked on"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for client in clients.every():
         name = clients.name(client.file)
         anchor = re.sub(r"[^\w\- ]", "", name.lower()).replace(" ", "-")
-        found = clients.recorded()[client.id]
+        assert client.id in recorded, f"{client.id}: run tests/serving/agent/test_client_programs.py with VIRC_RECORD=1"
+        found = recorded[client.id]
         for api in sorted(found["ways"]):
             cells = [f"[{name}](#{anchor})", client.version, _NAMES[api], *_cells(found["ways"][api]), found["date"]]
             lines.append(f"| {' | '.join(cells)} |")

@@ -2,7 +2,8 @@
 
 A client is a script in its own language. It asks the question of the README about `figure.png`, at the address in it,
 and prints one JSON object: API -> way of asking -> what was read. The comments at its start have its name, one line
-`packages:` for each environment that it is run in, and notes; `docs/clients.md` shows the lines from `docs` to `end`.
+`packages:` for each environment that it is run in, `gigabytes:` where that is large, and notes. `docs/clients.md` shows
+these, and the lines from `docs` to `end`.
 """
 
 import json
@@ -51,6 +52,11 @@ def name(file: Path) -> str:
 
 def notes(file: Path) -> list[str]:
     return _said(file, "note")
+
+
+def gigabytes(file: Path) -> bool:
+    """Whether its environment is that large."""
+    return bool(_said(file, "gigabytes"))
 
 
 def shown(file: Path) -> tuple[str, str]:

@@ -98,9 +98,14 @@ def test_what_is_shown_has_the_address_and_the_key(file: Path) -> None:
     assert clients.name(file)
 
 
-@pytest.mark.engine
+def kind(client: Client) -> Any:
+    """Clients that bring gigabytes are asked when they are recorded, the others with the engines, too."""
+    mark = pytest.mark.record if clients.gigabytes(client.file) else pytest.mark.engine
+    return pytest.param(client, id=client.id, marks=mark)
+
+
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.id)
+@pytest.mark.parametrize("client", [kind(client) for client in CLIENTS])
 def test_a_client_does_what_its_row_says(client: Client, url: str, tmp_path: Path) -> None:
     found = answered(client, url, tmp_path)
     ways = {api: {way: arrived(read) for way, read in each.items()} for api, each in found.items()}

@@ -1,5 +1,6 @@
 # client: VLMEvalKit
 # packages: ms-vlmeval==0.0.20
+# gigabytes: 7
 # note: It reads the answer alone, and does not stream.
 # note: The package is that of Eval-Scope: VLMEvalKit has none of its own.
 import json
