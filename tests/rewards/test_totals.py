@@ -80,31 +80,18 @@ def test_visual_rft_adds_three() -> None:
     assert asyncio.run(rewards.score(sample(answer("nothing"), known), total, Means())).total == 1.0
 
 
-@pytest.mark.parametrize(
-    ("replies", "value"),
-    [
-        ([RIGHT], 0.8),
-        ([LOOK, RIGHT], 2.0),
-        ([LOOK, WRONG], 0.0),
-        ([LOOK], 0.0),
-        ([LOOK, "no tags"], -0.2),
-        ([LOOK, answer("5 " + " ".join(map(str, range(400))))], -0.2),
-    ],
-    ids=["right", "looked", "wrong", "open", "format", "long"],
-)
-def test_deepeyes(replies: list[str], value: float) -> None:
-    assert rolled(replies, "deepeyes").total == pytest.approx(value)
-
-
-def test_a_judge_is_asked_once_for_two_terms() -> None:
+def test_a_judge_is_asked_once_for_two_terms(tmp_path: Path) -> None:
     def says(body: Body) -> str:
         return r"\boxed{1}"
 
+    file = tmp_path / "mine.py"
+    file.write_text("TERMS = ('answer', 'tool_bonus')\ndef total(t): return (t.answer or 0) + (t.tool_bonus or 0)\n")
     with serve(says) as server:
         means = means_of(Judging(server.url), None, None, lambda said: None)
-        found = rolled([LOOK, answer("five")], "deepeyes", msgspec.structs.replace(means, symbolic=None))
+        total = rewards.find(str(file))
+        found = rolled([LOOK, answer("five")], total, msgspec.structs.replace(means, symbolic=None))
         means.close()
-        assert found.total == pytest.approx(2.0)
+        assert found.units[-1].total == 2.0
         assert len(server.chats()) == 1
 
 

@@ -8,6 +8,7 @@ that a run that is taken up again has the same scores.
 import asyncio
 import os
 import random
+import re
 import tempfile
 import threading
 import time
@@ -39,6 +40,8 @@ _LONGEST_PAUSE = 15.0
 _MOST_KEPT_BYTES = 2**20
 _MOST_TEXT = 8000  # characters of one text that are shown to the judge
 _QUESTIONS = Path(__file__).with_name("questions.yaml")
+_PUBLISHED = Path(__file__).with_name("judges")
+_PLACE = re.compile(r"\{(\w+)\}")
 _T = TypeVar("_T")
 
 
@@ -47,6 +50,20 @@ class Verdict(msgspec.Struct, frozen=True):
 
     value: float
     why: str
+
+
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The question of a published system to its judge, in its words: a file of `judges/`.
+
+    Args:
+        user: the message; {NAME} stands for a text.
+        system: the message before it.
+        temperature: that replies are drawn at.
+    """
+
+    user: str
+    system: str = ""
+    temperature: float = 0.0
 
 
 class Counts(msgspec.Struct):
@@ -142,30 +159,49 @@ class Judge:
             NetworkError: the judge was away, or failed this question, for longer than `patience`.
             ConfigError, EngineError: it refuses the request, or read only a part of it.
         """
-        shown = {key: text[:_MOST_TEXT] for key, text in texts.items()}
-        user = questions()[name].replace("{data}", quoted(shown))
+        user = questions()[name].replace("{data}", quoted(_shortened(texts)))
         ask = Ask((Message("system", questions()["system"]), Message("user", user, tuple(range(len(images))))), images)
+        return await self._verdict(ask, SAMPLING, TRIES, read)
+
+    async def ask_as_published(
+        self, name: str, texts: Mapping[str, str], read: Callable[[str], float | None], tries: int = 1
+    ) -> Verdict:
+        """A score by the question of a published system; 0 where the judge answers and gives none.
+
+        Args:
+            name: which file of `judges/`.
+            texts: what stands in it for their names.
+            read, and what is raised: as of `ask`.
+            tries: how often it is drawn until a score is read.
+        """
+        asked, shown = published(name), _shortened(texts)
+        user = _PLACE.sub(lambda place: shown.get(place[1], place[0]), asked.user)
+        system = (Message("system", asked.system),) if asked.system else ()
+        sampling = Sampling(temperature=asked.temperature, max_tokens=SAMPLING.max_tokens)
+        return await self._verdict(Ask((*system, Message("user", user)), ()), sampling, tries, read)
+
+    async def _verdict(self, ask: Ask, sampling: Sampling, tries: int, read: Callable[[str], float | None]) -> Verdict:
         waited = WAITED.get() or Waited()
         with waited.asking():
-            for number in range(TRIES):
-                reply = await self._reply(ask, number)
+            for number in range(tries):
+                reply = await self._reply(ask, sampling, number)
                 value = read(reply)
                 if value is not None:
                     return Verdict(value, f"the judge: {plain(reply[-200:], 160)}")
         self.counts.unread += 1
         waited.unread += 1
-        return Verdict(0.0, f"the judge gave no score in {TRIES} tries")
+        return Verdict(0.0, f"the judge gave no score in {tries} {'try' if tries == 1 else 'tries'}")
 
-    async def _reply(self, ask: Ask, number: int) -> str:
+    async def _reply(self, ask: Ask, sampling: Sampling, number: int) -> str:
         """The reply to one try, kept or drawn."""
-        file = await self._file(ask, number)
+        file = await self._file(ask, sampling, number)
         with suppress(OSError, ValueError):  # none was kept, or it is damaged
             if file:
                 known = msgspec.json.decode(contents(file, _MOST_KEPT_BYTES), type=_Kept).reply
                 self.counts.kept += 1
                 return known
         assert self._backend
-        draw = partial(self._backend.reply, ask, SAMPLING)
+        draw = partial(self._backend.reply, ask, sampling)
         text = (await self._insisting(draw)).text
         self.counts.asked += 1
         if file:
@@ -217,7 +253,7 @@ class Judge:
         sentence = f"the judge gave no answer for {self._patience:g} s: {error.message}"
         return NetworkError(sentence, error.hint or "the same command goes on from here when it is back")
 
-    async def _file(self, ask: Ask, number: int) -> Path | None:
+    async def _file(self, ask: Ask, sampling: Sampling, number: int) -> Path | None:
         """The file of the reply to a try, named by a hash of all that it depends on."""
         async with self._making:
             if self._backend is None:
@@ -226,7 +262,7 @@ class Judge:
             return None
         texts = [message.text for message in ask.messages]
         images = [image.digest.hex() for image in ask.images]
-        parts = msgspec.json.encode([self._backend.model, SAMPLING, texts, images, number])
+        parts = msgspec.json.encode([self._backend.model, sampling, texts, images, number])
         name = sha256(parts).hexdigest()
         return self._kept / name[:2] / f"{name}.json"
 
@@ -251,6 +287,16 @@ def questions() -> Mapping[str, str]:
     """The prompts of a judge: `system`, and the terms' questions by their names, with {data} for the texts."""
     found: Mapping[str, str] = plain_yaml.read(_QUESTIONS)  # type: ignore[assignment]
     return found
+
+
+@cache
+def published(name: str) -> Question:
+    """The question of a published system, a file of `judges/`."""
+    return msgspec.convert(plain_yaml.read(_PUBLISHED / f"{name}.yaml"), Question)
+
+
+def _shortened(texts: Mapping[str, str]) -> dict[str, str]:
+    return {key: text[:_MOST_TEXT] for key, text in texts.items()}
 
 
 async def _apart(work: Callable[[], _T]) -> _T:

@@ -1,35 +1,88 @@
-"""The reward of DeepEyes: the answer, the format, and a look where the answer is right.
+r"""The reward of DeepEyes, as its program gives it: the judge, the format, and a look where the answer is right.
 
-    0.8 * right + 0.2 * format, which is 0 or -1, + 1.2 where an image was shown and the answer is right
+    0.8 * right + 0.2 * format, which is 0 or -1, + 1.2 where an image came back and the answer is right
 
-An answer of 1,000 characters or more is wrong, and not in the format. From -0.2 to 2. Source: Visual-Agent/DeepEyes,
-verl/utils/reward_score/vl_agent.py. For mathematics it gives 1.2 * right + 0.4 * format: that is `{total: weighted,
-weights: {answer: 1.2, format: 0.4}}` less 0.4, which no advantage of a group knows of.
+All of it is of the completion as one text, with the turns that bring images: what stands between the last <answer> and
+the </answer> behind it is judged, or all of the text where there is none. An answer of 1,000 characters or more is
+wrong, and not in the format. From -0.2 to 2. The question to the judge stands in `judges/deepeyes.yaml`.
+Source: Visual-Agent/DeepEyes, verl/utils/reward_score/vl_agent.py, compute_score. What differs:
+
+- a rollout that ends in a tool call is not judged: it has no answer, and is not right;
+- the mark that ends the last reply is not judged where a reply has no <answer>.
 """
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from virc.data.rows.record import MARK
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
-TERMS = ("format", "answer", "tool_bonus", "brief")
+TERMS = ("judged", "orderly", "viewed")
 _LONG = 1000
+_IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
+_ANSWERED = re.compile(r"<answer>.+?</answer>", re.DOTALL)
+_CALLED = re.compile(r"<tool_call>.+?</tool_call>", re.DOTALL)
 
 
-def brief(sample: "Sample", means: "Means") -> float | None:
-    """Whether the answer has less than 1,000 characters."""
-    return None if sample.answer is None else float(len(sample.answer) < _LONG)
+async def judged(sample: "Sample", means: "Means") -> float | None:
+    """Whether the judge of DeepEyes calls the answer right: 1 or 0; of replies that end a rollout only."""
+    if _CALLED.search(sample.text) and not _ANSWERED.search(sample.text):
+        return None
+    answer, prompt = answer_of(completion(sample)), sample.prompt
+    if len(answer) >= _LONG:
+        return 0.0
+    texts = {"question": prompt.question, "reference": prompt.record.answer or "", "answer": answer}
+    found = await means.asked().ask_as_published("deepeyes", texts, verdict)
+    sample.why["judged"] = found.why
+    return found.value
+
+
+def orderly(sample: "Sample", means: "Means") -> float:
+    """0, or -1 where marks of thoughts, images or the answer are not in pairs, or the answer is long."""
+    text = completion(sample)
+    pairs = (
+        (text, "<think>", "</think>"),
+        (text, "<|vision_start|><|image_pad|>", "<|image_pad|><|vision_end|>"),
+        (text.split("</think>")[-1], "<answer>", "</answer>"),
+    )
+    paired = all(part.count(first) == part.count(second) for part, first, second in pairs)
+    return 0.0 if paired and len(answer_of(text)) < _LONG else -1.0
+
+
+def viewed(sample: "Sample", means: "Means") -> float:
+    """Whether an image came back in the rollout: 1 or 0."""
+    return float("<|vision_start|><|image_pad|>" in completion(sample))
+
+
+def completion(sample: "Sample") -> str:
+    """What the model wrote and was shown behind the question, as one text."""
+    messages = sample.prompt.record.messages
+    start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
+    said = [message.content.replace(MARK, _IMAGE if message.role == "user" else MARK) for message in messages[start:]]
+    return "\n".join((*said, sample.text))
+
+
+def answer_of(text: str) -> str:
+    """What stands between the last <answer> and the </answer> behind it; without them, all of the text."""
+    return text.rsplit("<answer>", maxsplit=1)[-1].split("</answer>", maxsplit=1)[0].strip()
+
+
+def verdict(reply: str) -> float:
+    """1 or 0, as the program reads the judge's reply; what it cannot read is 0."""
+    _, marked, judgement = reply.strip().rpartition("Judgement:")
+    return float("1" in judgement) if marked else float(judgement == "1")
 
 
 def total(t: Any) -> float:
     """The reward of the rollout up to and with this reply."""
-    if not t.format or t.brief == 0:
-        return -0.2
-    return float(0.8 * t.answer + 1.2 * t.tool_bonus) if t.turn == "answer" else 0.0
+    right = t.judged or 0.0
+    return float(0.8 * right + 0.2 * t.orderly + 1.2 * (right > 0.5) * t.viewed)
 
 
 def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout: that of its last reply."""
+    """The reward of a rollout: that of its last reply, which all of it counts in."""
     return units[-1]
