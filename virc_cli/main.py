@@ -1,5 +1,6 @@
 """The `virc` command: finds the commands, runs one, turns a failure into a sentence and an exit code."""
 
+import errno
 import importlib
 import io
 import os
@@ -25,6 +26,12 @@ from virc_cli.console.options import group
 # Typer exports only this one class of its parser's errors; its base is what they all share.
 _PARSER_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]
 _UNKNOWN = re.compile(r"No such (command|option):? '?(.+?)'?(?:\.|$| \()")
+
+
+_REFUSALS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, or choose another disk") | dict.fromkeys(
+    (errno.EROFS, errno.EACCES, errno.EPERM), "choose a place that you may write to"
+)
+"""What to do where a disk refuses."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -166,7 +173,8 @@ def _as_virc_error(error: Exception | KeyboardInterrupt, stopped: bool) -> VircE
         case MemoryError():
             return SetupError("out of memory")
         case OSError(strerror=str(reason), filename=file):
-            return VircError(reason[:1].lower() + reason[1:] + (f": {file}" if file else ""))
+            hint = _REFUSALS.get(error.errno or 0) if isinstance(error, OSError) else None
+            return VircError(reason[:1].lower() + reason[1:] + (f": {file}" if file else ""), hint)
     return VircError(f"internal: {type(error).__name__}: {error}", hint="VIRC_DEBUG=1 virc ... shows where")
 
 

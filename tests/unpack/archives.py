@@ -13,6 +13,8 @@ from typing import Any
 
 import lz4.frame
 
+from virc.unpack.archive import unverified
+
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -95,10 +97,15 @@ def contents(entries: list[Entry]) -> Tree:
 
 
 def tree(root: Path) -> Tree:
-    """What is in a folder: bytes of files, targets of links behind an arrow, None for empty folders."""
+    """What is in a folder: bytes of files, targets of links behind an arrow, None for empty folders.
+
+    The list of what is not verified yet is left out.
+    """
     found: Tree = {}
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()
+        if name == unverified.NAME:
+            continue
         if path.is_symlink():
             found[name] = f"-> {path.readlink()}"
         elif path.is_file():

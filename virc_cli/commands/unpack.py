@@ -30,7 +30,8 @@ def command(
     """Extract a .tar, .tar.gz or .tar.lz4 archive.
 
     The folder is printed. After an interruption, run it again: what is complete is compared and skipped. Nothing is
-    overwritten, and nothing is written outside the folder.
+    overwritten, and nothing is written outside the folder. Of an archive with one checksum behind all of it, a rerun
+    with the right archive replaces what a damaged one left.
     """
     from virc.core.text import sized
     from virc.unpack.unpack import UnpackConfig, unpack
@@ -40,6 +41,8 @@ def command(
         done = unpack(config, lambda at, size: show(f"{sized(at)} of {sized(size)} of the archive"))
     there = f", {done.skipped} were already there" if done.skipped else ""
     output.note(f"{done.files} files, {sized(done.bytes)}{there}")
+    for warning in done.warnings:
+        output.warn(warning)
     if remove:
         output.note(f"kept {archive}: {done.kept}" if done.kept else f"removed {archive}")
     if as_json:

@@ -5,17 +5,19 @@ it and writes what is missing.
 """
 
 import os
+import shutil
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from tarfile import BLOCKSIZE
 from typing import BinaryIO
 
 from virc.core.errors import DataError
-from virc.core.files import expanded, is_file
-from virc.core.text import clause
-from virc.unpack.archive.folder import opened
-from virc.unpack.archive.formats import Readable, chunks
+from virc.core.files import expanded, is_file, is_folder
+from virc.core.text import clause, sized
+from virc.unpack.archive.folder import MORE_ROOM, opened
+from virc.unpack.archive.formats import Readable, chunks, stated
 from virc.unpack.archive.members import Kind, members
 from virc.unpack.archive.stream import Stream, ahead
 
@@ -55,6 +57,7 @@ class Unpacked:
         skipped: files and links that were there already.
         removed: the archive was deleted.
         kept: why it was not, although `remove` was set.
+        warnings: what of its names would go wrong on other systems.
     """
 
     to: Path
@@ -63,6 +66,7 @@ class Unpacked:
     skipped: int = 0
     removed: bool = False
     kept: str | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -> Unpacked:
@@ -78,6 +82,7 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
     if not is_file(archive):
         raise DataError(f"there is no archive {archive}", "virc unpack ARCHIVE, as it came from the hub")
     with archive.open("rb") as file:
+        _check_room(file, config)
         done, is_whole = pour(file, os.fstat(file.fileno()).st_size, config, progress)
         if config.remove:
             done.kept = _why_kept(archive, file, is_whole, done) or _removed(archive)
@@ -117,12 +122,31 @@ def pour(
                     done.files += is_new
                     done.bytes += member.size * is_new
                     done.skipped += not is_new
-            return done, stream.is_blank_to_its_end()
+            is_whole = stream.is_blank_to_its_end()
+            folder.end()
+            done.warnings = folder.warnings
+            return done, is_whole
         except DataError:
             raise
         except BaseException:
             stop()
             raise
+
+
+def _check_room(file: BinaryIO, config: UnpackConfig) -> None:
+    """Refuse an archive that the disk has no room for, where that is known; in a folder with files some may be there.
+
+    Raises:
+        DataError: it unpacks to more bytes than the disk has.
+    """
+    needed = stated(file.read(BLOCKSIZE), os.fstat(file.fileno()).st_size)
+    file.seek(0)
+    to = expanded(config.to) if config.to else expanded(config.archive).parent
+    there = next(folder for folder in (to, *to.absolute().parents) if is_folder(folder))
+    begun = there == to and any(each.name != expanded(config.archive).name for each in to.iterdir())
+    room = shutil.disk_usage(there).free
+    if needed is not None and needed > room and not begun:
+        raise DataError(f"{config.archive} unpacks to {sized(needed)}, and there is room for {sized(room)}", MORE_ROOM)
 
 
 def _why_kept(archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked) -> str | None:

@@ -9,8 +9,8 @@ import re
 import shutil
 import stat
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,27 +18,42 @@ from virc.core.errors import ConfigError, UsageError
 from virc.core.files import HIDDEN, IN_THE_WAY
 from virc.core.locks import held
 from virc.core.text import plain
+from virc.unpack.archive import unverified
+from virc.unpack.archive.elsewhere import Elsewhere
 from virc.unpack.archive.links import PARTIAL, lstat, why_not
 from virc.unpack.archive.members import Kind, Member, naming, plain_name, refuse
 from virc.unpack.archive.stream import Stream
-from virc.unpack.archive.writers import Writers, writers
+from virc.unpack.archive.unverified import Unverified
+from virc.unpack.archive.writers import SMALL, Writers, writers
 
 _LOCK = f".{PARTIAL}.lock"
-_OURS = (PARTIAL, _LOCK, HIDDEN)  # names in the folder that no member may have
+_OURS = (PARTIAL, _LOCK, HIDDEN, unverified.NAME)  # names in the folder that no member may have
 _OLD = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _MOST_FOLDERS = 4096  # whose names are kept
-_MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
+MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
+"""What to do about an archive that does not fit."""
 
 
 class Folder:
     """The folder, of a path without links; see `opened`."""
 
-    def __init__(self, root: Path, writers: Writers, room: int, most: int) -> None:
-        self._root, self._writers = str(root), writers
+    def __init__(self, root: Path, writers: Writers, doubtful: Unverified, room: int, most: int) -> None:
+        self._root, self._writers, self._doubtful = str(root), writers, doubtful
         self._room, self._entries, self._most = room, 0, most
         self._folders = {""}  # known to be there, and no links
         self._met: set[int] = set()  # hashes of the names of files and links
         self._folds = os.path.lexists(root / _LOCK.upper())
+        self._elsewhere = Elsewhere()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What of the names would go wrong on other systems."""
+        return self._elsewhere.warnings
+
+    def end(self) -> None:
+        """All was read, and its checksums were right."""
+        self._writers.settle()
+        self._doubtful.end()
 
     def put(self, member: Member, stream: Stream) -> bool:
         """Put a member there, its content taken from the stream, now or soon; whether it was not there before.
@@ -49,6 +64,9 @@ class Folder:
         """
         if member.name.split("/", 1)[0].casefold() in _OURS:
             refuse(member.name, "virc itself uses that name")
+        if stream.vouched:
+            self._doubtful.clear()
+        self._elsewhere.look(member.name)
         with naming(member):
             if member.kind is Kind.folder:
                 return self._make_folder(member.name, member.name)
@@ -105,14 +123,28 @@ class Folder:
     def _put_file(self, path: str, member: Member, stream: Stream) -> bool:
         there = lstat(path)
         if there is not None:
+            replaces = stat.S_ISREG(there.st_mode) and self._doubtful.may_replace(member.name, there)
+            if replaces and member.size > SMALL:
+                return self._write(path, member, stream, stream.spans(member.size))
             same = stat.S_ISREG(there.st_mode) and there.st_size == member.size
-            if not (same and _holds(path, stream.spans(member.size))):
+            spans = [memoryview(stream.take(member.size))] if replaces else stream.spans(member.size)
+            if same and _holds(path, iter(spans)):
+                return False
+            if not replaces:
                 self._refuse_other(member)
-            return False
+            return self._write(path, member, stream, spans)
+        return self._write(path, member, stream, stream.spans(member.size))
+
+    def _write(self, path: str, member: Member, stream: Stream, content: Iterable[memoryview]) -> bool:
         if member.size > self._room:
-            refuse(member.name, f"it takes {member.size} bytes, and {self._room} are left", _MORE_ROOM)
+            refuse(member.name, f"it takes {member.size} bytes, and {self._room} are left", MORE_ROOM)
         self._room -= member.size
-        self._writers.write(path, member, stream.spans(member.size))
+
+        def doubt() -> None:
+            if not stream.vouched:
+                self._doubtful.add(member.name, member.size, member.mtime_ns)
+
+        self._writers.write(path, member, content, doubt)
         return True
 
     def _put_link(self, path: str, member: Member) -> bool:
@@ -176,6 +208,6 @@ def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
     root = root.resolve()
     hint = "wait for it, or choose another folder with --to"
     busy = ConfigError(f"another run is unpacking into {root}", hint)
-    with held(root / PARTIAL, busy), writers(root / PARTIAL) as threads:
-        yield Folder(root, threads, shutil.disk_usage(root).free if room is None else room, most)
+    with held(root / PARTIAL, busy), writers(root / PARTIAL) as threads, closing(Unverified(root)) as doubtful:
+        yield Folder(root, threads, doubtful, shutil.disk_usage(root).free if room is None else room, most)
         threads.settle()

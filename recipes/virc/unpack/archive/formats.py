@@ -37,12 +37,16 @@ class Readable(Protocol):
 
 
 class Chunk(NamedTuple):
-    """Some content, and the bytes of the archive that it was made of; `plain` where they are the same bytes."""
+    """Some content, and the bytes of the archive that it was made of.
+
+    `plain`: they are the same bytes. `vouched`: no checksum is to come that says more of the content up to here.
+    """
 
     data: bytes
     begins: int
     ends: int
     plain: bool = False
+    vouched: bool = True
 
 
 def chunks(file: Readable, path: Path) -> Iterator[Chunk]:
@@ -71,6 +75,19 @@ def damaged(where: str, why: str) -> ArchiveError:
 def cut_off(end: int) -> ArchiveError:
     """The archive ends too early, after `end` bytes."""
     return ArchiveError(f"the archive is cut off: it ends at byte {end}, too early", _AGAIN)
+
+
+def stated(head: bytes, size: int) -> int | None:
+    """The bytes that an archive unpacks to, as far as its beginning says so; None: it does not.
+
+    Args:
+        head: its first bytes, at least 14.
+        size: bytes of the archive.
+    """
+    if head.startswith(_LZ4):
+        has_size = head[4] >> 3 & 1
+        return int.from_bytes(head[6:14], "little") if has_size else None
+    return None if head.startswith(_GZIP) or _is_skippable(head[:4]) else size
 
 
 class _Source:
@@ -125,13 +142,13 @@ def _gathered(found: Iterator[Chunk]) -> Iterator[Chunk]:
         except DataError as error:
             chunk, fault = None, error
         if held and chunk is not None and not chunk.data:
-            held[-1] = held[-1]._replace(ends=chunk.ends)
+            held[-1] = held[-1]._replace(ends=chunk.ends, vouched=chunk.vouched)
         elif chunk is not None:
             held.append(chunk)
             size += len(chunk.data)
         if held and (chunk is None or size >= ENOUGH):
             data = held[0].data if len(held) == 1 else b"".join(each.data for each in held)
-            yield Chunk(data, held[0].begins, held[-1].ends, held[0].plain)
+            yield Chunk(data, held[0].begins, held[-1].ends, held[0].plain, held[-1].vouched)
             held, size = [], 0
         if fault is not None:
             raise fault
@@ -160,7 +177,7 @@ def _gzip(source: _Source) -> Iterator[Chunk]:
                 reason = str(error).rpartition(": ")[2]
                 raise damaged(f"between bytes {begins} and {source.at}", reason) from None
             packed = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
-            yield Chunk(data, begins, source.at - len(packed))
+            yield Chunk(data, begins, source.at - len(packed), vouched=decoder.eof)
         packed = packed.lstrip(b"\0")
         while not packed and (more := source.some(ENOUGH)):
             packed = more.lstrip(b"\0")
@@ -198,15 +215,17 @@ def _lz4(source: _Source) -> Iterator[Chunk]:
 def _lz4_frame(source: _Source, feed: Callable[[bytes], Iterator[bytes]]) -> Iterator[Chunk]:
     """A frame behind its first four bytes; read by its own lengths, so that a fault is at known bytes."""
 
-    def fed(count: int) -> Iterator[Chunk]:
+    head = source.exactly(3)
+    flags = head[0]
+    in_blocks, behind = flags >> 4 & 1, flags >> 2 & 1  # whether there are checksums of blocks, and one behind all
+
+    def fed(count: int, vouched: bool) -> Iterator[Chunk]:
         while count:
             packed = source.exactly(min(count, ENOUGH))
             count -= len(packed)
             for data in feed(packed):
-                yield Chunk(data, source.at - len(packed), source.at)
+                yield Chunk(data, source.at - len(packed), source.at, vouched=vouched)
 
-    head = source.exactly(3)
-    flags = head[0]
     has_dictionary = flags & 1
     list(feed(_LZ4 + head + source.exactly(8 * (flags >> 3 & 1) + 4 * has_dictionary)))
     if has_dictionary:
@@ -217,8 +236,8 @@ def _lz4_frame(source: _Source, feed: Callable[[bytes], Iterator[bytes]]) -> Ite
         length = int.from_bytes(size, "little") & 0x7FFF_FFFF  # the highest bit: stored as it is
         if not length:
             break
-        yield from fed(length + 4 * (flags >> 4 & 1))
-    yield from fed(4 * (flags >> 2 & 1))
+        yield from fed(length + 4 * in_blocks, vouched=bool(in_blocks or not behind))
+    yield from fed(4 * behind, vouched=True)
 
 
 def _is_skippable(magic: bytes) -> bool:

@@ -50,6 +50,11 @@ class Stream:
             blank = blank and not self._chunk.data.strip(b"\0")
         return blank
 
+    @property
+    def vouched(self) -> bool:
+        """Whether no checksum is to come that says more of what was given so far."""
+        return self._chunk.vouched
+
     def where(self, back: int = 0) -> str:
         """Where in the archive the byte stands that was given `back` bytes before the next one."""
         chunk = self._chunk

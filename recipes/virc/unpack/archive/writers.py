@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
@@ -16,7 +16,8 @@ _THREADS = 2
 _WAITING = 8  # batches
 _BATCH = 1 << 18  # bytes of files, or
 _FILES = 32  # files that are written in one go: handing each to a thread alone would cost as much as writing it
-_SMALL = 1 << 20  # bytes of a file that may wait in memory
+SMALL = 1 << 20
+"""Bytes of a file that may wait in memory."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
@@ -25,6 +26,7 @@ class _Job(NamedTuple):
     path: str
     member: Member
     content: Iterable[memoryview]
+    before: Callable[[], None] | None = None
 
 
 class Writers:
@@ -37,17 +39,22 @@ class Writers:
         self._size = 0  # of the batch
         self._waiting: deque[Future[None]] = deque()
 
-    def write(self, path: str, member: Member, content: Iterable[memoryview]) -> None:
-        """Write a new file, at once or soon.
+    def write(self, path: str, member: Member, content: Iterable[memoryview], before: Callable[[], None]) -> None:
+        """Write a file, at once or soon.
+
+        Args:
+            before: called in this thread when all of its content is taken, and before it gets its name.
 
         Raises:
             DataError, OSError: this file could not be written, or one before it.
         """
         partial = f"{self._partial}/{next(self._numbers)}"
-        if member.size > _SMALL:
-            _write([_Job(partial, path, member, content)])
+        if member.size > SMALL:
+            _write([_Job(partial, path, member, content, before)])
             return
-        self._batch.append(_Job(partial, path, member, list(content)))
+        taken = list(content)
+        before()
+        self._batch.append(_Job(partial, path, member, taken))
         self._size += member.size
         if self._size >= _BATCH or len(self._batch) == _FILES:
             self.flush()
@@ -91,7 +98,7 @@ def _clear(partial: Path) -> None:
 
 
 def _write(jobs: list[_Job]) -> None:
-    for partial, path, member, content in jobs:
+    for partial, path, member, content, before in jobs:
         with naming(member):
             descriptor = os.open(partial, _NEW, member.mode | 0o600)
             try:
@@ -101,4 +108,6 @@ def _write(jobs: list[_Job]) -> None:
             finally:
                 os.close(descriptor)
             os.utime(partial, ns=(member.mtime_ns, member.mtime_ns))
-            os.rename(partial, path)  # noqa: PTH104 (a Path for each of many files costs more than this)
+            if before:
+                before()
+            os.replace(partial, path)  # noqa: PTH105 (a Path for each of many files costs more than this)

@@ -1,0 +1,148 @@
+"""Archives with one checksum behind all content: what is wrong in them is found at their end alone."""
+
+import errno
+import gzip
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from archives import file, lz4ed, other, tar, tree
+from support.called import virc
+
+from virc.core.errors import DataError
+from virc.unpack.archive.unverified import NAME
+from virc.unpack.unpack import UnpackConfig, unpack
+
+CONTENT = {"block_checksum": False, "content_checksum": True}
+BIG = file("big.bin", random.Random(5).randbytes(3 << 20))
+
+
+def stored(data: bytes) -> bytes:
+    """As LZ4 blocks without compression, in which a changed byte is found by no decoder."""
+    return lz4ed(data, compression_level=0, store_size=False, **CONTENT)
+
+
+def noise(count: int, seed: int) -> list[Any]:
+    """Files that no compression makes smaller."""
+    draw = random.Random(seed)
+    return [file(f"n{number}", draw.randbytes(9_000)) for number in range(count)]
+
+
+NOISE = [*noise(40, 1), BIG]
+
+
+@pytest.mark.parametrize("at", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("pack", [stored, gzip.compress], ids=["lz4", "gzip"])
+def test_the_right_archive_replaces_what_a_damaged_one_left(pack: Any, at: float, tmp_path: Path) -> None:
+    right = pack(tar(*NOISE))
+    wrong = bytearray(right)
+    wrong[int(len(wrong) * at)] ^= 0x20
+    archive, to = tmp_path / "archive", tmp_path / "to"
+    archive.write_bytes(wrong)
+    with pytest.raises(DataError, match="damaged"):
+        unpack(UnpackConfig(archive, to))
+    archive.write_bytes(right)
+    unpack(UnpackConfig(archive, to))
+    found = {name: data for name, data in tree(to).items() if isinstance(data, bytes)}
+    assert found == {info.name: data for info, data in NOISE}
+    assert not (to / NAME).exists()
+
+
+def test_a_file_that_its_owner_changed_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    right = stored(tar(*NOISE))
+    wrong = right[:-40_000]
+    archive, to = tmp_path / "archive", tmp_path / "to"
+    archive.write_bytes(wrong)
+    with pytest.raises(DataError, match="cut off"):
+        unpack(UnpackConfig(archive, to))
+    (to / "n3").write_bytes(b"mine")
+    archive.write_bytes(right)
+    with pytest.raises(DataError, match="something else is there already"):
+        unpack(UnpackConfig(archive, to))
+    assert (to / "n3").read_bytes() == b"mine"
+
+
+def test_what_a_cut_archive_left_is_compared_and_not_written_again(tmp_path: Path) -> None:
+    right = stored(tar(*NOISE[:30]))
+    archive, to = tmp_path / "archive", tmp_path / "to"
+    archive.write_bytes(right[: len(right) // 2])
+    with pytest.raises(DataError):
+        unpack(UnpackConfig(archive, to))
+    there = len(list(to.glob("n*")))
+    archive.write_bytes(right)
+    done = unpack(UnpackConfig(archive, to))
+    assert done.skipped == there > 5
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [lambda data: data, lambda data: lz4ed(data, block_checksum=True, content_checksum=False, store_size=False)],
+    ids=["tar", "blocks"],
+)
+def test_where_nothing_more_is_to_come_no_list_is_kept(pack: Any, tmp_path: Path) -> None:
+    archive, to = tmp_path / "archive", tmp_path / "to"
+    archive.write_bytes(pack(tar(*NOISE[:30]))[:150_000])
+    with pytest.raises(DataError):
+        unpack(UnpackConfig(archive, to))
+    assert not (to / NAME).exists()
+
+
+def test_the_list_is_no_name_for_a_member_and_no_link_is_followed(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.write_bytes(tar(file(NAME)))
+    with pytest.raises(DataError, match="virc itself uses that name"):
+        unpack(UnpackConfig(archive, tmp_path / "a"))
+    outside, to = tmp_path / "outside", tmp_path / "to"
+    outside.write_text("keep")
+    to.mkdir()
+    (to / NAME).symlink_to(outside)
+    archive.write_bytes(gzip.compress(tar(*NOISE)))
+    with pytest.raises(DataError, match="symbolic links"):
+        unpack(UnpackConfig(archive, to))
+    assert outside.read_text() == "keep"
+
+
+def test_names_that_go_wrong_elsewhere_are_told(tmp_path: Path) -> None:
+    names = ["Map.png", "map.png", "caf\u00e9", "cafe\u0301", "con.txt", "what?", "ok.", "fine"]
+    archive = tmp_path / "archive"
+    archive.write_bytes(tar(*[file(name) for name in names]))
+    done = virc("unpack", archive, "--to", tmp_path / "to")
+    assert done.code == 0, done.err
+    assert "2 files, such as 'map.png', have the same name as another but for case or Unicode form" in done.err
+    assert "3 files, such as 'con.txt', have a name that Windows does not take" in done.err
+
+
+def test_names_that_are_right_everywhere_are_not(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.write_bytes(tar(file("a/b.png"), other("a", b"5"), file("a/c.png"), file("console.txt")))
+    assert not unpack(UnpackConfig(archive, tmp_path / "to")).warnings
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, lambda data: lz4ed(data, store_size=True)], ids=["tar", "lz4"])
+def test_what_cannot_fit_is_said_before_the_start(pack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tmp_path / "archive"
+    archive.write_bytes(pack(tar(file("a", bytes(200_000)))))
+    usage = shutil.disk_usage(tmp_path)._replace(free=150_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(DataError, match="there is room for") as refused:
+        unpack(UnpackConfig(archive, tmp_path / "to"))
+    assert "--to" in (refused.value.hint or "")
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize(("number", "hint"), [(errno.ENOSPC, "make room"), (errno.EROFS, "you may write to")])
+def test_a_disk_that_refuses_comes_with_a_hint(
+    number: int, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number), "x")
+
+    archive = tmp_path / "archive"
+    archive.write_bytes(tar(file("a")))
+    monkeypatch.setattr(os, "replace", refuse)
+    done = virc("unpack", archive, "--to", tmp_path / "to")
+    assert done.code == 1
+    assert hint in done.err
