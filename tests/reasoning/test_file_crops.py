@@ -84,6 +84,20 @@ def test_crops_of_crops_lie_within_a_pixel_of_the_file(parts: list[tuple[float, 
         left, top, right, bottom = map(float, region)
 
 
+def test_a_crop_of_a_crop_has_the_pixels_of_the_file_whatever_the_first_was_shown_at() -> None:
+    page = numbered(PAGE)
+    protocol = msgspec.structs.replace(FILE, coordinates="unit")
+    talk = session(page, protocol)
+    crop(talk, [0.0, 0.0, 0.05025, 0.05])  # 201 x 150 px, shown at 196 x 140
+    assert talk.images[1].size == (196, 140)
+    cut = crop(talk, [0.0, 0.0, 140 / 201, 84 / 150], index=1)
+    assert cut.tobytes() == page.crop((0, 0, 140, 84)).tobytes()
+    small = crop(talk, [0.0, 0.0, 0.02525, 0.0336])  # 101 x 101 px, shown enlarged at 112 x 112
+    assert small.size == (112, 112)
+    again = crop(talk, [0.0, 0.0, 84 / 101, 56 / 101], index=3)
+    assert again.tobytes() == page.crop((0, 0, 84, 56)).tobytes()
+
+
 def test_the_file_is_held_once_and_crops_of_it_not_at_all() -> None:
     page = numbered((2000, 1500))
     talk = session(page)

@@ -146,9 +146,8 @@ class History:
             returned = tool.apply(call, None)
             return _text(returned), [_root(made, self.grid) for made in _images(returned)]
         source, place = self.images[call.index], self.places[call.index]
-        pixels = source.pixels
+        pixels = source.pixels if call.box is None else self._pixels(source, place)
         if call.box is not None:
-            pixels = self._pixels(source, place)
             call = msgspec.structs.replace(call, box=boxed(call, source.size, place.size, self.protocol))
         returned = tool.apply(call, pixels)
         plans = (plan(made, pixels, place, call, self.protocol, self.grid) for made in _images(returned))
@@ -209,12 +208,12 @@ def plan(made: Made, pixels: Image.Image, on: Place, call: Call, protocol: Proto
         ValueError: it cannot be shown.
     """
     size = smart_resize(*made.size, grid) if call.box is None else crop_size(protocol, grid, made)
-    if made is not pixels and not (isinstance(made, Rescaled) and made.pixels is pixels):
-        return Planned(made, None, size)
-    part_of = made.box if isinstance(made, Rescaled) else None
-    box = scaled(part_of or (0, 0, *pixels.size), pixels.size, on.box)
+    if not isinstance(made, Rescaled) or made.pixels is not pixels:
+        return Planned(made, on if made is pixels else None, size)
+    box = scaled(made.box or (0, 0, *pixels.size), pixels.size, on.box)
     natural = (box[2] - box[0], box[3] - box[1])
-    return Planned(made, Place(on.root, box, max(natural, size, key=math.prod)), size)
+    enlarged = min(made.size, size, key=math.prod)  # what a tool enlarges counts as large as it is shown, no more
+    return Planned(made, Place(on.root, box, max(natural, enlarged, key=math.prod)), size)
 
 
 def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
