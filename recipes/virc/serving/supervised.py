@@ -90,12 +90,12 @@ class Supervised:
     def _again(self, code: int | None, number: int) -> None:
         """Start it once more, after its so-and-so-many-th end."""
         ended = vllm_process.ended(self._log, code)
-        self._context.close()  # what it started is ended too
         times = f"{MOST} times in {round(WITHIN / 60)} minutes"
         if number > MOST:
             raise EngineError(f"{ended.message}; it was started again {times}", ended.hint)
         kept = self._log.with_suffix(".old.log")
-        self._log.replace(kept)
         self._report.warn(f"{ended.message}; it is started again, {number} of at most {times}", f"see {kept}")
+        self._context.close()  # ends what it started, too
+        self._log.replace(kept)
         self._begin()
         self._report.note("vLLM answers again")

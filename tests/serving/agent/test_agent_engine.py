@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import signal
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -90,13 +91,44 @@ def test_too_long_a_chat_is_the_clients_mistake(process: Process) -> None:
         client.chat.completions.create(**{**chat("word " * 9000), "model": "tiny"})  # type: ignore[call-overload]
 
 
-def test_it_ends_with_its_engine_and_says_why(process: Process) -> None:
+def health(process: Process) -> int:
+    """The status of /health."""
+    try:
+        with urllib.request.urlopen(process.url.replace("/v1", "/health"), timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_it_is_not_healthy_while_its_engine_hangs(process: Process) -> None:
+    pid, _ = engine(process)
+    assert health(process) == 200
+    os.killpg(pid, signal.SIGSTOP)
+    try:
+        until(lambda: health(process) == 503)
+    finally:
+        os.killpg(pid, signal.SIGCONT)
+    until(lambda: health(process) == 200)
+
+
+def test_its_engine_is_started_again_when_it_is_killed(process: Process) -> None:
     pid, _ = engine(process)
     os.killpg(pid, signal.SIGKILL)
-    assert process.popen.wait(120) == 7
+    until(lambda: health(process) == 503)
+    end = time.monotonic() + 900
+    while health(process) != 200:
+        assert time.monotonic() < end
+        time.sleep(1)
+    assert engine(process)[0] != pid
+    client = openai.OpenAI(base_url=process.url, api_key="sesame", max_retries=0)
+    assert client.chat.completions.create(**{**chat(), "model": "tiny"}).choices[0].message.role == "assistant"  # type: ignore[call-overload]
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(120) == 143
     assert process.popen.stderr is not None
     err = process.popen.stderr.read()
-    assert "vLLM ended: " in err
+    assert "vLLM ended: exit code -9" in err
+    assert "it is started again, 1 of at most 3 times in 30 minutes" in err
+    assert "vLLM answers again" in err
     assert "Traceback" not in err
 
 
