@@ -30,7 +30,7 @@ VARIABLES = {
     "VIRC_API_KEY": "the key that is sent to the endpoint",
     "OPENAI_API_KEY": "the same, when `VIRC_API_KEY` is not set",
     "VIRC_JUDGE_KEY": "the key that is sent to a judge",
-    "VIRC_SERVE_KEY": "the key that clients of `virc serve` must send, like `--api-key`",
+    "VIRC_SERVE_KEY": "the key that clients of `virc serve` must send, like `--api-key`; several with spaces between",
     "VIRC_CONFIG": "the config file; default: `virc/config.yaml` in the platform's folder for settings",
     "VIRC_CACHE": "the cache: environments, probes, verdicts; default: `virc` in the platform's folder for caches",
     "VIRC_PATH": "folders of your own systems, rewards and tools, separated as in `PATH`",

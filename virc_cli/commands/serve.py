@@ -46,8 +46,10 @@ def command(
     port: Annotated[int | None, typer.Option(min=1, max=65_535, metavar="N", help="Port. Default: 8000.")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Model name for clients. Default: its name.")] = None,
     api_key: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", envvar="VIRC_SERVE_KEY", help="API key that clients must send.", show_envvar=True),
+        list[str] | None,
+        typer.Option(
+            metavar="KEY", envvar="VIRC_SERVE_KEY", help="API key for clients; --agent: one each.", show_envvar=True
+        ),
     ] = None,
     device: Annotated[Literal["cpu", "cuda", "mps"] | None, typer.Option(help="Default: the best found.")] = None,
     dtype: Annotated[
@@ -96,7 +98,7 @@ def command(
     from virc_cli.console import events
 
     chosen: dict[str, Any] = {
-        "host": host, "port": port, "name": name, "api_key": api_key, "device": device,
+        "host": host, "port": port, "name": name, "api_key": _keys(api_key), "device": device,
         "dtype": dtype, "max_model_len": max_model_len, "limit_images": limit_images,
         "tensor_parallel_size": tensor_parallel_size, "pipeline_parallel_size": pipeline_parallel_size,
         "data_parallel_size": data_parallel_size, "gpu_memory_utilization": gpu_memory_utilization,
@@ -113,6 +115,12 @@ def command(
         server = serving.start(request, on_event)
     _announce(server, agent, quiet, as_json)
     server.wait()
+
+
+def _keys(given: list[str] | None) -> str | tuple[str, ...] | None:
+    """The one key, or those of several clients."""
+    keys = tuple(filter(None, given or ()))
+    return keys if len(keys) > 1 else next(iter(keys), None)
 
 
 def _gpus(named: str | None, settings: dict[str, Any]) -> dict[str, Any]:

@@ -114,12 +114,20 @@ def usage(prompt: int, completion: int) -> dict[str, int]:
 
 
 async def check_key(request: Request) -> None:
-    """Refuse a request without the key of the app's `state.served`, where that has one."""
-    key: str | None = request.app.state.served.api_key
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode("latin-1"), (key or "").encode())  # headers are decoded so
-    if key and not (scheme.lower() == "bearer" and same):
+    """Refuse a request without a key of the app's `state.served`, where that has one."""
+    if key_of(request) < 0:
         raise RefusedError("the API key is missing or wrong", code="invalid_api_key", status=401)
+
+
+def key_of(request: Request) -> int:
+    """The number of a request's key among those of the app; 0: it needs none, -1: it has none of them."""
+    keys: str | tuple[str, ...] | None = request.app.state.served.api_key
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    sent = given.strip().encode("latin-1")  # headers are decoded so
+    same = [hmac.compare_digest(sent, key.encode()) for key in ((keys,) if isinstance(keys, str) else keys or ())]
+    if not any(same):
+        return -1 if keys else 0
+    return same.index(True) if scheme.lower() == "bearer" else -1
 
 
 def size_of(request: Request) -> int:

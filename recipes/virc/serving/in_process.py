@@ -37,14 +37,14 @@ class Served(msgspec.Struct, frozen=True):
         name: what clients call it.
         published: further fields of /v1/models.
         images: most images of one conversation.
-        api_key: clients must send it; None: no key is needed.
+        api_key: clients must send it, or one of them; None: no key is needed.
     """
 
     backend: LocalBackend | LlamaCppBackend
     name: str
     published: dict[str, Any]
     images: int
-    api_key: str | None = None
+    api_key: str | tuple[str, ...] | None = None
 
 
 class _LeftError(Exception):

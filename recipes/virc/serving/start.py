@@ -246,6 +246,8 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     engine = serving.choose_engine(request.engine, request.model)
     if engine == "transformers" and request.engine is None:
         report.note("vLLM has no build for this system: transformers serves, one request at a time")
+    if engine == "vllm" and not request.agent and isinstance(request.settings.get("api_key"), tuple):
+        raise UsageError("vLLM takes one --api-key", "add --agent, or leave all but one out")
     if engine == "vllm" and not dry_run:
         _refuse_large_judge(request)
     weights = models.find(request.model, Path.cwd(), request.system, with_gguf=True)
@@ -333,7 +335,7 @@ def _vllm_process(
     assert plan.plan
     assert plan.name
     assert plan.log
-    where = (address.url(config), plan.name, config.api_key)
+    where = (address.url(config), plan.name, config.only_key)
     return vllm_process.started(plan.plan, *where, plan.log, report, on_process)
 
 
@@ -441,7 +443,7 @@ def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: R
         return Opened(plan.name, backend, spoken.chat_protocol, at_once=at_once, context=backend.context)
     where = {"model": request.model, "endpoint": agent.endpoint, "api_key": agent.key}
     if plan.behind:
-        where = {"model": plan.name, "endpoint": address.url(plan.behind), "api_key": plan.behind.api_key}
+        where = {"model": plan.name, "endpoint": address.url(plan.behind), "api_key": plan.behind.only_key}
     found = opened.open_model(request.choice(system=request.system, timeout=agent.timeout, **where))
     for warning in found.warnings:
         report.warn(warning)

@@ -26,7 +26,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         max_model_len: longest conversation in tokens; None: as long as the model takes.
         limit_images: most images of one conversation.
         image_cache: GiB of main memory for repeated images, in each of the processes of vLLM; 0: no cache.
-        api_key: clients must send it; it reaches vLLM by its environment, where no list of processes shows it.
+        api_key: clients must send it, or one of them; it reaches vLLM by its environment, where no list of processes
+            shows it, and which has room for one.
     """
 
     host: str = "127.0.0.1"
@@ -43,7 +44,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_model_len: Count | None = None
     limit_images: Count = TURNS + INPUTS
     image_cache: Annotated[float, Meta(ge=0)] = 4.0
-    api_key: str | None = None
+    api_key: str | tuple[str, ...] | None = None
+
+    @property
+    def only_key(self) -> str | None:
+        """The key of a server that takes one."""
+        assert not isinstance(self.api_key, tuple)
+        return self.api_key
 
     def served_name(self, model: str) -> str:
         """What clients call the model of this name."""

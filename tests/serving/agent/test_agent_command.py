@@ -97,3 +97,13 @@ def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch, missin
     done = virc("serve", "--agent", "--endpoint", servers.dead_url())
     assert done.code == 4
     assert f"hint: {install('serve')}" in done.err
+
+
+def test_each_client_may_have_a_key_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = virc(
+        "serve", "tiny", "--device", "cpu", "--engine", "vllm", "--api-key", "one", "--api-key", "two", "--dry-run"
+    )
+    assert (done.code, "vLLM takes one --api-key" in done.err) == (2, True)
+    monkeypatch.setenv("VIRC_SERVE_KEY", "one two")
+    assert "vLLM takes one --api-key" in virc("serve", "tiny", "--engine", "vllm", "--dry-run").err
+    assert virc("serve", "tiny", "--agent", "--engine", "vllm", "--dry-run").code == 0

@@ -108,6 +108,25 @@ def test_an_address_does_not_have_all_connections(waiting: Held, monkeypatch: py
         assert b'"content":"97"' in received(running.start(), b"}}")
 
 
+def test_clients_behind_a_proxy_take_turns_by_their_keys(waiting: Held) -> None:
+    def start(key: str, name: str) -> socket.socket:
+        head, _, body = raw(chat(name)).partition(b"\r\n\r\n")
+        client = socket.create_connection(("127.0.0.1", running.port), 10)
+        client.sendall(head + f"\r\nAuthorization: Bearer {key}\r\n\r\n".encode() + body)
+        return client
+
+    with listening(waiting, served={"api_key": ("one", "two")}) as running:
+        mine = []
+        for number, key in enumerate(["one"] * 5 + ["two"] * 2):
+            mine.append(start(key, f"{key}{number}"))
+            until(lambda number=number: running.desk.taken == number + 1)
+        assert received(start("onetwo", "?"), b"}}").startswith(b"HTTP/1.1 401")
+        waiting.go.set()
+        for client in mine:
+            received(client, b"}}")
+    assert waiting.begun == ["one0", "one1", "two5", "one2", "two6", "one3", "one4"]
+
+
 def test_it_may_open_as_many_files_as_it_takes_connections(waiting: Held) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))

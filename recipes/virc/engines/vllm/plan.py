@@ -94,7 +94,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         "VLLM_MAX_IMAGE_PIXELS": str(MOST_PIXELS),
         "VLLM_CACHE_ROOT": str(place.files / "vllm"),
         "VIRC_PUBLISHED": str(place.files / PUBLISHED),
-        "VLLM_API_KEY": config.api_key or "",
+        "VLLM_API_KEY": config.only_key or "",
     }
     if config.gpus:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.gpus))

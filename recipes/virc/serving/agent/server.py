@@ -44,7 +44,7 @@ class Served(msgspec.Struct, frozen=True):
         name: what clients call it.
         inputs: most images of a chat.
         context: longest conversation in tokens, where that is known.
-        api_key: clients must send it; None: no key is needed.
+        api_key: clients must send it, or each its own of several; None: no key is needed.
         trouble: gets errors behind this server, of which clients learn no more than that there was one.
         answers: asks the engine whether it answers; may take seconds.
     """
@@ -53,7 +53,7 @@ class Served(msgspec.Struct, frozen=True):
     name: str
     inputs: int
     context: int | None = None
-    api_key: str | None = None
+    api_key: str | tuple[str, ...] | None = None
     trouble: Callable[[Exception], None] = lambda _: None
     answers: Callable[[], bool] = lambda: True
 
@@ -113,7 +113,7 @@ def _place(url: str) -> str:
 async def _chat(request: Request) -> Response:
     """Answer a request for a chat completion or a response; errors of the request come before an answer begins."""
     desk: Desk = request.app.state.desk
-    hold = desk.place(connections.network(request.client.host if request.client else ""))
+    hold = desk.place(_client(request))
     try:
         return await _answered(request, desk, hold)
     except BaseException as error:
@@ -123,6 +123,13 @@ async def _chat(request: Request) -> Response:
         if isinstance(error, Exception):
             raise failure(error, request.app.state.served) from None
         raise
+
+
+def _client(request: Request) -> str:
+    """Whose request it is: by its key where each client has its own, else by its address."""
+    if isinstance(request.app.state.served.api_key, tuple):
+        return f"key {chat_http.key_of(request)}"
+    return connections.network(request.client.host if request.client else "")
 
 
 async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
