@@ -73,6 +73,9 @@ Temperature = Annotated[
     float | None, typer.Option(metavar="T", help="0: greedy; default: 0, or 1 with several samples.")
 ]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Random seed.")]
+Replies = Annotated[
+    list[str] | None, typer.Option("--reply", metavar="TEXT|FILE", help="A reply of its model; repeatable, in order.")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch no image from the network.")]
 Concurrency = Annotated[
     int | None, typer.Option(min=1, max=1024, metavar="N", help="Rows at a time; default: by the kind of server.")

@@ -49,8 +49,8 @@ def resolve_index(value: object, images: View | int) -> tuple[int, tuple[str, ..
 
 def index_name(names: ImageNames, index: int, inputs: int) -> str:
     """What an image of a history is called, of which the first so many are the question's."""
-    template, number = (names.inputs, index) if index < inputs else (names.results, index - inputs)
-    return fill(template, number=number + 1)
+    template = names.inputs if index < inputs else names.results or names.inputs
+    return fill(template, number=names.number(index, inputs))
 
 
 def _named(value: object, view: View, names: ImageNames) -> int:

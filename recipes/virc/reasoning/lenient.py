@@ -43,7 +43,7 @@ _SPECIAL = re.compile(
 )
 _ARGUMENTS = re.compile(r"\b(?:bbox|image_index|img_idx|arguments)")
 """What stands beside the name of a tool that is called, however badly."""
-_ALIASES = {
+ALIASES = {
     "bbox": BOX, "box": BOX, "box_2d": BOX, "bbox2d": BOX, "bounding_box": BOX, "region": BOX, "coordinates": BOX,
     "img_idx": INDEX, "image_idx": INDEX, "img_index": INDEX, "image_id": INDEX, "index": INDEX,
     "factor": "scale_factor", "scale": "scale_factor",
@@ -95,7 +95,7 @@ class _Rules(msgspec.Struct, frozen=True):
         """Whether what stands in no marks is meant as a call: it names a tool, or what only tools take."""
         arguments = called.arguments if isinstance(called.arguments, dict) else {}
         named = called.name in self.names or called.name in self.form.names
-        return named or any(_ALIASES.get(key, key) in (BOX, INDEX) for key in arguments)
+        return named or any(ALIASES.get(key, key) in (BOX, INDEX) for key in arguments)
 
 
 def read(
@@ -267,7 +267,7 @@ def _tool(name: str, arguments: Mapping[str, Any], rules: _Rules) -> ToolText:
     """The call by our names of tools and arguments."""
     form, ours = rules.form, dict[str, Any]()
     for key, value in arguments.items():
-        own = form.keys.get(key, _ALIASES.get(key, key) if _ALIASES.get(key) not in arguments else key)
+        own = form.keys.get(key, ALIASES.get(key, key) if ALIASES.get(key) not in arguments else key)
         if own is not None:
             ours.setdefault(own, _value(own, value))
     tool = form.names.get(name, name if name in rules.names else _TOOLS.get(name, name))
@@ -313,7 +313,7 @@ def _answer(text: str, rules: _Rules) -> str:
     if named and not answers and _ARGUMENTS.search(text):
         raise FormatError("json", f"the reply writes a call of {named} that cannot be read")
     value = object_of(text.strip().strip("`").removeprefix("json")[:MOST_CALL]) if not answers else None
-    if isinstance(value, dict) and {BOX, INDEX} <= {_ALIASES.get(key, key) for key in value}:
+    if isinstance(value, dict) and {BOX, INDEX} <= {ALIASES.get(key, key) for key in value}:
         raise FormatError("json", "the reply holds the arguments of a call without the name of its tool")
     answer = _plain(answers[-1][1] if answers else text)
     if not answer:

@@ -73,11 +73,17 @@ class ImageNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         inputs: the question's images.
-        results: those that tools made.
+        results: those that tools made; null: they go on counting behind the question's images, by the same name.
     """
 
     inputs: str
-    results: str
+    results: str | None = None
+
+    def number(self, index: int, inputs: int) -> int:
+        """The number of an image of a history, of which the first so many are the question's, among those of its
+        name.
+        """
+        return index + 1 if index < inputs or self.results is None else index - inputs + 1
 
 
 class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,6 +14,8 @@ from virc.core.text import clause
 from virc.systems import registry as systems
 from virc.systems.names import NAME_PATTERN, Name
 from virc.systems.registry import System
+from virc.systems.samples.find import Sample
+from virc.systems.samples.writing import yaml_of
 
 _STARTING = Path(__file__).with_name("starting.txt")
 
@@ -37,6 +39,21 @@ def copied(system: System, target: Path, name: str) -> str:
 def starting(name: str) -> str:
     """The YAML of a system to begin with: every section with an example."""
     return _STARTING.read_text(encoding="utf-8").replace("NAME", name)
+
+
+def sampled(name: str, sample: Sample) -> str:
+    """The YAML of a system of whose model there are sample replies.
+
+    Raises:
+        ConfigError: its YAML would be over the size that is read.
+    """
+    text = yaml_of(name, sample)
+    try:
+        faults = list(systems.misfits(plain_yaml.parse(text, name)))
+    except ConfigError as error:
+        raise ConfigError("no YAML can be written that holds these replies", "shorter ones") from error
+    assert not faults, faults
+    return text
 
 
 def write(target: Path, text: str) -> None:

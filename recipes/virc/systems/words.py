@@ -45,7 +45,7 @@ def _of_form(form: CallForm, offered: Collection[str], known: Mapping[str, Tool]
     tools = [tool] if tool and tool in offered else offered
     arguments = {key for name in tools for key in known[name].SCHEMA["function"]["parameters"]["properties"]}
     named: list[tuple[Path, str | None]] = [(("keys", key), argument) for key, argument in form.keys.items()]
-    named += [(("unnamed",), argument) for argument in form.unnamed]
+    named += [(("unnamed",), argument) for argument in form.unnamed if form.keys.get(argument, "") is not None]
     named += [(("given", argument), argument) for argument in form.given]
     for where, argument in named:
         if argument is not None and argument not in arguments:

@@ -1,26 +1,36 @@
-"""`virc systems check`: what is wrong with a system's YAML, before anything else is there."""
+"""`virc systems check`: what is wrong with a system's YAML, and how it reads replies."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from virc_cli.console import output
-from virc_cli.console.options import Json
+from virc_cli.console.options import Json, Replies
+from virc_cli.console.replies import replies_of
 
-FAILURE: dict[str, object] = {"file": None, "faults": None}
+if TYPE_CHECKING:
+    from virc.solving.reading import ReadCall, ReadReply
+
+FAILURE: dict[str, object] = {"file": None, "faults": None, "sent": None, "replies": None}
 
 
 def command(
     system: Annotated[
         str, typer.Argument(metavar="FILE|NAME", help="A system's YAML, or its name.", show_default=False)
     ],
+    reply: Replies = None,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Pixels of the picture that --reply is about.")] = "1024x768",
     as_json: Json = False,
 ) -> None:
-    """List every fault of a system's YAML.
+    """List a system's faults, or show how it reads replies.
 
     Faults are unknown keys, wrong values, and stages and overlays that do not fit together. Nothing is
     started or fetched: weights and rows need not be there. Exit code 3 where there are any.
+
+    With --reply: the thought, the tool calls or the answer of each reply, or why it is not read (exit code 5), and
+    what would be sent next. The system's own tools are loaded and run on a blank picture.
 
     Bases and released models that do not run in this process are no faults: a warning says how to use them.
     """
@@ -31,6 +41,7 @@ def command(
     from virc.systems import registry as systems
     from virc.training.system_check import MOST, check, not_in_process_errors
 
+    replies = replies_of(reply)
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
     findings = check(file)
     output.know(file=str(file), faults=msgspec.to_builtins(findings))
@@ -39,9 +50,80 @@ def command(
     if findings:
         count = f"{'at least ' * (len(findings) == MOST)}{len(findings)}"
         raise ConfigError(f"{file} has {count} fault{'s' * (len(findings) > 1)}")
+    if replies:
+        _read(file, replies, _sides(size), as_json)
+        return
     for refused in not_in_process_errors(file, Path.cwd()):
         output.warn(refused.message, refused.hint)
     if as_json:
-        output.emit({"schema": "virc.systems.check/1", "file": str(file), "faults": [], "error": None})
+        output.emit({"schema": "virc.systems.check/1", **FAILURE, "file": str(file), "faults": [], "error": None})
     else:
         output.note(f"{file}: no fault found")
+
+
+def _sides(size: str) -> tuple[int, int]:
+    from virc.core.errors import UsageError
+
+    width, _, height = size.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and 1 <= int(width) <= 9999 and 1 <= int(height) <= 9999):
+        raise UsageError(f"--size {size[:40]!r} is not WxH, in pixels from 1 to 9999", "--size 1024x768")
+    return int(width), int(height)
+
+
+def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) -> None:
+    """Print how each reply is read; raises DataError where one is not."""
+    import msgspec
+
+    from virc.core.errors import DataError, UsageError
+    from virc.models.chat_protocol import of_system
+    from virc.solving import reading
+    from virc.systems import registry as systems
+
+    system = systems.load(file)
+    protocol, grid = of_system(system).protocol, reading.grid_of(system)
+    try:
+        opening = reading.opening(protocol, size, grid)
+    except ValueError as error:
+        raise UsageError(f"--size: {error}") from None
+    read = list(reading.read(replies, protocol, size, grid))
+    output.know(sent=msgspec.to_builtins(opening), replies=msgspec.to_builtins(read))
+    for number, each in enumerate(() if as_json else read, 1):
+        output.lines(_lines(number, each))
+    faults = [number for number, each in enumerate(read, 1) if each.fault is not None]
+    if faults:
+        which = ", ".join(map(str, faults))
+        raise DataError(f"reply {which} is not read: {read[faults[0] - 1].fault}", "docs/grammar.md shows each form")
+    if as_json:
+        known = {"file": str(file), "faults": [], "sent": msgspec.to_builtins(opening)}
+        fields = {**FAILURE, **known, "replies": msgspec.to_builtins(read), "error": None}
+        output.emit({"schema": "virc.systems.check/1", **fields})
+
+
+def _lines(number: int, reply: "ReadReply") -> Iterator[str]:
+    """A reply as it is read, one line for each part and more where that has several."""
+    parts: list[tuple[str, str | None]] = [("thought", reply.thought or None)]
+    parts += [("call", _call(each)) for each in reply.calls]
+    parts += [("answer", reply.answer), ("fault", reply.fault), ("the end", reply.failure)]
+    parts += [(f"then {each.role}", each.text) for each in reply.sent]
+    yield f"reply {number}"
+    for name, text in parts:
+        if text is not None:
+            yield f"  {name:<11}" + text.replace("\n", "\n" + " " * 13)
+
+
+def _call(call: "ReadCall") -> str:
+    if call.tool is None:
+        return f"cannot be carried out: {call.error}"
+    of = f" of image {call.image}" if call.image is not None else ""
+    of += f", shown at {call.size[0]} x {call.size[1]}" if call.size else ""
+    box = f": box {list(call.box)}" if call.box else ""
+    box += f", of the file {list(call.cut)}" if call.cut else ""
+    rest = "".join(f", {name} {_value(value)}" for name, value in call.arguments.items())
+    forgiven = f" ({', '.join(call.deviations)})" if call.deviations else ""
+    return f"{call.tool}{of}{box}{rest}{forgiven}"
+
+
+def _value(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from virc_cli.console import output
+from virc_cli.console.options import Replies
+from virc_cli.console.replies import asked, replies_of
 
 
 def command(
@@ -14,24 +16,46 @@ def command(
     to: Annotated[
         Path | None, typer.Option(metavar="FILE.yaml", help="A system's new file; default: NAME.yaml.")
     ] = None,
+    reply: Replies = None,
 ) -> None:
     """Create the files of a system, a reward or a tool.
 
     The YAML has an example of every section and what that costs, and trains the embedded model.
+
+    With --reply, or replies pasted on the terminal: it has the chat protocol that reads them, its guesses as comments.
+    One reply should call a tool, one should answer.
     """
     if name is not None:
-        _own(what, name, to)
+        _own(what, name, to, reply)
         return
     from virc.systems import files
 
     file = to or Path(f"{what}.yaml")
     chosen = files.checked_name(what, file)
-    files.write(file, files.starting(chosen))
     place = file if file.is_absolute() else f"./{file}"
+    replies = replies_of(reply) or asked()
+    if replies:
+        _from_replies(replies, chosen, file, place)
+        return
+    files.write(file, files.starting(chosen))
     output.note(f"{file} is the system {chosen}; virc train {place} --stage instruct trains its first stage")
 
 
-def _own(kind: str, name: str, to: Path | None) -> None:
+def _from_replies(replies: list[str], name: str, file: Path, place: Path | str) -> None:
+    """Write the system whose chat protocol reads these replies, and say what was guessed, and what is not read."""
+    from virc.systems import files
+    from virc.systems.samples.find import found
+
+    sample = found(replies)
+    files.write(file, files.sampled(name, sample))
+    for note in sample.notes:
+        output.note(f"- {note}")
+    for number, fault in sample.unread.items():
+        output.warn(f"reply {number} is not read by it: {fault}", f"docs/grammar.md shows each form; edit {file}")
+    output.note(f"{file} is the system {name}; virc systems check {place} --reply TEXT shows how it reads a reply")
+
+
+def _own(kind: str, name: str, to: Path | None, reply: list[str] | None) -> None:
     from virc.core.errors import UsageError
     from virc.core.text import did_you_mean
     from virc.rewards import scaffold
@@ -39,8 +63,9 @@ def _own(kind: str, name: str, to: Path | None) -> None:
     if kind not in scaffold.KINDS:
         hint = did_you_mean(kind, scaffold.KINDS, "virc systems new NAME begins a system")
         raise UsageError(f"{kind[:60]!r} is neither reward nor tool", hint)
-    if to is not None:
-        raise UsageError("--to is for systems", f"{name}.py is written here")
+    for option, given in (("--to", to), ("--reply", reply)):
+        if given is not None:
+            raise UsageError(f"{option} is for systems", f"{name}.py is written here")
     code, test = scaffold.write(kind, name, Path())
     named = f"reward: {{total: ./{code}}}" if kind == "reward" else f"tools: [crop_image, ./{code}]"
     output.note(f"{code} is the {kind} {name}, {test} its test; a system's YAML beside it names it: {named}")

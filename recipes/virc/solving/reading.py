@@ -1,0 +1,130 @@
+"""How replies are read by a chat protocol, and what would be sent next: without a model, on a blank picture."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from PIL import Image
+
+from virc.families import registry as families
+from virc.reasoning.calls import Box, Size
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.session import Done, Rejected, Reply, Session
+from virc.reasoning.trace import CallResult, ImageRecord, Message
+from virc.systems.registry import System
+from virc.tools import registry as tools
+
+_GREY = (128, 128, 128)
+QUESTION = "{question}"
+"""What stands for the question in the turns that would be sent."""
+
+
+class ReadCall(msgspec.Struct, frozen=True):
+    """A tool call of a reply, by our names.
+
+    Args:
+        tool: None where the call cannot be carried out.
+        image: index of the image that it is about.
+        size: (width, height) of that image in pixels as shown.
+        box: in pixels of that image as shown.
+        cut: what was cut out, in pixels of the picture's file; None where crops are not cut from it.
+        arguments: whatever else it says.
+        deviations: what was forgiven to read it so.
+        error: why it cannot be carried out, as the model is told.
+    """
+
+    tool: str | None = None
+    image: int | None = None
+    size: Size | None = None
+    box: Box | None = None
+    cut: Box | None = None
+    arguments: dict[str, Any] = {}
+    deviations: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """A turn that follows a reply: whose, and its text, in which <image N: W x H> stands for an image."""
+
+    role: str
+    text: str
+
+
+class ReadReply(msgspec.Struct, frozen=True):
+    """What a reply says: a thought with calls or an answer, or the fault for which it is not taken.
+
+    Args:
+        sent: the turns that follow.
+        failure: why the problem ends here without an answer.
+    """
+
+    thought: str | None = None
+    calls: tuple[ReadCall, ...] = ()
+    answer: str | None = None
+    fault: str | None = None
+    sent: tuple[Sent, ...] = ()
+    failure: str | None = None
+
+
+def grid_of(system: System) -> Grid:
+    """The patch grid that the models of a system see images on, as far as their names tell it."""
+    bases = [stage.settings.get("base") for stage in system.stages.values()]
+    names = [str(name) for name in (*bases, *(model.hub for model in system.models.values())) if name]
+    found = next(filter(None, map(families.by_name, names)), None)
+    return found.grid if found else QWEN2
+
+
+def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> Iterator[ReadReply]:
+    """Read replies one after the other as those of one problem; behind an answer another problem begins.
+
+    Args:
+        size: (width, height) in pixels of the file of the blank picture that is asked about.
+    """
+
+    def fresh() -> Session:
+        return Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
+
+    session = fresh()
+    for reply in replies:
+        if isinstance(session.next(), Done):
+            session = fresh()
+        sizes, before = session.history.sizes, len(session.trace().messages)
+        unit = session.feed(Reply(reply))
+        if isinstance(unit, Rejected):
+            yield ReadReply(fault=unit.reason)
+            continue
+        trace = session.trace()
+        following = trace.messages[before + 1 :]
+        yield ReadReply(
+            unit.think,
+            tuple(_read_call(each, sizes, trace.images) for each in unit.results),
+            unit.answer,
+            sent=tuple(Sent(each.role, _text(each, session)) for each in following),
+            failure=trace.failure.message if trace.failure else None,
+        )
+
+
+def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
+    """The turns before the first reply."""
+    session = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
+    return [Sent(each.role, _text(each, session)) for each in session.trace().messages]
+
+
+def _read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:
+    if result.call is None:
+        return ReadCall(error=result.error)
+    call = result.call
+    rest = {**call.arguments, **({} if call.factor is None else {"scale_factor": call.factor})}
+    size = None if call.index is None or call.index >= len(sizes) else sizes[call.index]
+    cut = next((images[index].region for index in result.images), None) if call.box else None
+    return ReadCall(call.name, call.index, size, call.box, cut, rest, result.deviations, result.error)
+
+
+def _text(message: Message, session: Session) -> str:
+    """A turn with its images marked."""
+    parts = []
+    for part in message.parts():
+        width, height = session.history.sizes[part] if isinstance(part, int) else (0, 0)
+        parts.append(f"<image {part}: {width} x {height}>" if isinstance(part, int) else part)
+    return "".join(parts)

@@ -1,0 +1,155 @@
+"""What the calls of sample replies mean by our names: tools, arguments, images and boxes. Each guess is a note."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from virc.core.text import plain
+from virc.reasoning.bodies import BOX, END, INDEX
+from virc.reasoning.grammar import CallForm
+from virc.reasoning.lenient import ALIASES
+from virc.reasoning.protocol import BoxForm, Coordinates, ImageNames
+from virc.systems.samples.parts import WrittenCall, is_box
+from virc.tools import registry as tools
+
+_IMAGE = re.compile(r"image|img|picture|source|frame", re.IGNORECASE)
+_NUMBERED = re.compile(r"(.*\D)\d+")
+_NAMED = ("call", "actions")
+"""The bodies that name their tool."""
+
+
+class Boxes(msgspec.Struct, frozen=True):
+    """What boxes are, as in `Protocol`."""
+
+    coordinates: Coordinates = "pixel"
+    box: BoxForm = "corners"
+    float_boxes: bool = False
+
+
+def forms(calls: Sequence[WrittenCall], notes: list[str]) -> tuple[tuple[CallForm, ...], tuple[str, ...]]:
+    """The ways to write these calls, and the tools that they name: ours, and files of others."""
+    found: dict[tuple[str, str, str | None], CallForm] = {}
+    offered: list[str] = []
+    for call in calls:
+        form = CallForm(call.open, call.close, "actions")
+        if (call.body, call.name) != ("actions", END):
+            tool = _tool(call)
+            offered.append(tool if tool in tools.discover() else f"./{tool}.py")
+            form = _form(call, tool, notes)
+        place = (form.open, form.close, form.tool)
+        found[place] = _both(found[place], form) if place in found else form
+    return tuple(found.values()), tuple(dict.fromkeys(offered))
+
+
+def boxes(calls: Sequence[WrittenCall], notes: list[str]) -> Boxes:
+    """What the boxes of these calls are counted in, and in which order."""
+    found = [value for call in calls for value in call.arguments.values() if is_box(value)]
+    if not found:
+        notes += ["no reply has a box, so that nothing shows what boxes are counted in"] * bool(calls)
+        return Boxes()
+    most = max(abs(number) for box in found for number in box)
+    form: BoxForm = "corners"
+    if any(box[2] <= box[0] or box[3] <= box[1] for box in found):
+        form = "center"
+        notes.append("a box is no left, top, right, bottom: that it is centre, width and height is a guess")
+    if most <= 1:
+        notes.append("boxes are within 0..1, so that `coordinates` is unit")
+        return Boxes("unit", form)
+    if most <= 1000:
+        notes.append(
+            "boxes are within 0..1000: that they are pixels of the image as shown is a guess; `original` are those of "
+            "the file, `thousand` thousandths of its sides"
+        )
+    else:
+        notes.append("boxes go over 1000: that they are pixels as shown is a guess; `original` are those of the file")
+    return Boxes("pixel", form, any(isinstance(number, float) for box in found for number in box))
+
+
+def image_names(calls: Sequence[WrittenCall], notes: list[str]) -> ImageNames | None:
+    """How these calls name images, where they do not number them."""
+    for name in dict.fromkeys(
+        value for call in calls for key, value in call.arguments.items() if _IMAGE.search(key) and type(value) is str
+    ):
+        if not name or len(name) > 60 or "{" in name:
+            continue
+        numbered = _NUMBERED.fullmatch(name)
+        rest = "go on counting" if numbered else "are called observation_1, observation_2"
+        notes.append(f"images are named, as {plain(name, 60)}: that those of tools {rest} is a guess")
+        return ImageNames(f"{numbered[1]}{{number}}") if numbered else ImageNames(name, "observation_{number}")
+    return None
+
+
+def _both(one: CallForm, other: CallForm) -> CallForm:
+    """A form that reads the calls of two replies."""
+    return msgspec.structs.replace(
+        one if one.unnamed else other,
+        names={**one.names, **other.names},
+        keys={**one.keys, **other.keys},
+        given={**one.given, **other.given},
+        index_from=max(one.index_from, other.index_from),
+    )
+
+
+def _tool(call: WrittenCall) -> str:
+    """The tool that a call means, by our name; one that there is not, by a name that its file may have."""
+    name = call.name or ""
+    if name in tools.discover():
+        return name
+    if any(map(is_box, call.arguments.values())):
+        return "crop_image"
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    own = re.sub(r"[^a-z0-9]+", "_", words).strip("_")[:40]
+    return own if own.isidentifier() else "my_tool"
+
+
+def _form(call: WrittenCall, tool: str, notes: list[str]) -> CallForm:
+    """The form of a call, by the names of a tool's arguments."""
+    known = tools.discover().get(tool)
+    allowed: Iterable[str] = known.SCHEMA["function"]["parameters"]["properties"] if known else (INDEX, BOX)
+    if known is None:
+        lacks = f"virc has no tool {plain(call.name, 40)}" if call.name else "a call names no tool that virc knows"
+        notes.append(f"{lacks}: `virc systems new tool {tool}` begins one, beside the YAML")
+    meant = {key: _argument(key, value, allowed) for key, value in call.arguments.items()}
+    if known is None:  # its arguments are what its file says
+        meant = {key: name or key for key, name in meant.items()}
+    notes += [f"{plain(key, 40)} is read and not used" for key, name in meant.items() if name is None]
+    given = {INDEX: 0} if known and INDEX in allowed and INDEX not in meant.values() else {}
+    if given:
+        notes.append(f"calls name no image: {INDEX} 0, the question's image, is a guess; `last` is the newest")
+    first = next((key for key, name in meant.items() if name == INDEX and call.arguments[key] == 1), None)
+    if first is not None:
+        notes.append(f"{plain(first, 40)} is 1: that images are counted from 1 is a guess")
+    unnamed, keys = _written_as(call, meant)
+    return CallForm(
+        call.open,
+        call.close,
+        call.body,
+        None if call.body in _NAMED else tool,
+        {call.name: tool} if call.body in _NAMED and call.name and call.name != tool else {},
+        keys,
+        unnamed,
+        given,
+        index_from=0 if first is None else 1,
+    )
+
+
+def _written_as(call: WrittenCall, meant: Mapping[str, str | None]) -> tuple[tuple[str, ...], dict[str, str | None]]:
+    """The arguments that a form writes without a name, and the names of the others."""
+    if call.body not in ("list", "text", "function"):
+        return (), {key: name for key, name in meant.items() if name != key}
+    unnamed = tuple(name or key for key, name in meant.items())
+    return unnamed, {key: None for key, name in meant.items() if name is None}
+
+
+def _argument(key: str, value: Any, allowed: Iterable[str]) -> str | None:
+    """Our name of an argument; None where a tool has none."""
+    if is_box(value) and BOX in allowed:
+        return BOX
+    if key in allowed:
+        return key
+    alias = ALIASES.get(key)
+    if alias and alias in allowed and alias != BOX:
+        return alias
+    return INDEX if _IMAGE.search(key) and type(value) in (int, str) and INDEX in allowed else None

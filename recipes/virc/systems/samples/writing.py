@@ -1,0 +1,84 @@
+"""A system's YAML from what sample replies show."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from virc.reasoning.bodies import INDEX
+from virc.systems.samples.find import Sample
+
+_MOST_EXAMPLE = 600
+_HEAD = """\
+# {name}, as far as sample replies show it. docs/grammar.md shows each field with a reply that it reads;
+# `virc systems check ./{name}.yaml --reply TEXT` shows how a reply is read, and what is sent next.
+"""
+_TAIL = """\
+
+models: {}                  # short name: {hub: OWNER/NAME}, or {folder: ./weights}
+# stages, reward and the rest: `virc systems new OTHER` writes an example of each section
+"""
+_GO_ON = "Go on; look again wherever that helps."
+
+
+def yaml_of(name: str, sample: Sample) -> str:
+    """The YAML of a system of that name; notes are comments at its head."""
+    head = _HEAD.format(name=name) + "".join(f"# - {note}\n" for note in sample.notes)
+    tools = f"[{', '.join(sample.tools)}]" if sample.tools else "none"
+    lines = [f"name: {name}", "about: ''", f"coordinates: {sample.boxes.coordinates}", f"tools: {tools}", ""]
+    lines += ["chat_protocol:              # ours: texts that a model was trained with go in their place"]
+    lines += [*_texts(sample), *_fields(sample), "  grammar:", *_grammar(sample)]
+    return head + "\n".join(lines) + "\n" + _TAIL
+
+
+def _texts(sample: Sample) -> Iterator[str]:
+    example = sample.example or ""
+    system = "You answer questions about pictures."
+    if example and len(example) <= _MOST_EXAMPLE:
+        system = f"You look closer wherever the picture is too small to read. To do so, write\n{example}"
+    names = sample.image_names
+    grammar = sample.grammar
+    think = f"Think in {'...'.join(grammar.think)}" if grammar.think else "Think step by step"
+    answer = f"write {'...'.join(grammar.answer)}" if grammar.answer else "finish with the answer"
+    said = f"{think}, then {'call a tool or ' * bool(sample.tools)}{answer}."
+    yield from _block("system", system)
+    yield from _block("first", ("{images}\n" if names else "") + "{question}\n" + said)
+    yield f"  image_line: {_flow(names.inputs if names else '')}"
+    shown = f"This is {names.results or names.inputs}. {_GO_ON}" if names else _GO_ON
+    yield f"  after_image: {_flow(shown)}"
+
+
+def _fields(sample: Sample) -> Iterator[str]:
+    if sample.reading != "strict":
+        yield f"  reading: {sample.reading}"
+    if sample.boxes.box != "corners":
+        yield f"  box: {sample.boxes.box}"
+    if sample.boxes.float_boxes:
+        yield "  float_boxes: true"
+    if sample.image_names:
+        yield f"  image_names: {_flow(msgspec.to_builtins(sample.image_names))}"
+
+
+def _grammar(sample: Sample) -> Iterator[str]:
+    grammar = sample.grammar
+    yield f"    think: {_flow(grammar.think)}"
+    yield "    calls:" if grammar.calls else "    calls: []"
+    for form in grammar.calls:
+        for number, (name, value) in enumerate(msgspec.to_builtins(form).items() or [("body", form.body)]):
+            comment = "            # or last: the newest image" if name == "given" and INDEX in value else ""
+            yield f"      {'-' if number == 0 else ' '} {name}: {_flow(value)}{comment}"
+    yield f"    answer: {_flow(grammar.answer)}"
+    if grammar.most_calls > 1:
+        yield f"    most_calls: {grammar.most_calls}"
+    if grammar.loose:
+        yield "    loose: true"
+
+
+def _block(name: str, text: str) -> Iterator[str]:
+    yield f"  {name}: |-"
+    yield from (f"    {line}".rstrip() for line in text.split("\n"))
+
+
+def _flow(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,309 @@
+"""`virc systems new --reply` and `check --reply`: a chat protocol from sample replies, and replies as it reads them."""
+
+import json
+import os
+import pty
+import re
+import select
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reasoning.grammars import CASES
+from support.called import virc
+
+from virc.models.chat_protocol import of_system
+from virc.reasoning.messages import parse
+from virc.solving.reading import read
+from virc.systems import files
+from virc.systems import registry as systems
+from virc.systems.samples.find import Sample, found
+from virc.tools import registry as tools
+
+ANSWER = "<think>b</think><answer>3</answer>"
+BOX = [10, 20, 300, 400]
+GUESSED = "is a guess"
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tools, "_CUSTOM", {})
+
+
+def called(arguments: dict[str, Any], name: str = "zoom", **others: Any) -> str:
+    return "<think>a</think><tool_call>" + json.dumps({"name": name, "arguments": arguments, **others}) + "</tool_call>"
+
+
+def written(*replies: str) -> tuple[Sample, Any]:
+    """What replies show, and the chat protocol of the YAML that is written of it."""
+    sample = found(replies)
+    Path("s.yaml").write_text(files.sampled("s", sample), encoding="utf-8")
+    return sample, of_system(systems.load(Path("s.yaml"))).protocol
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_replies_of_the_field_are_read_by_the_grammar_that_is_found_in_them(name: str) -> None:
+    case = CASES[name]
+    sample = found([case.call, case.answer])
+    assert not sample.unread
+    assert sample.reading == "strict"
+    assert not list(systems.misfits({"name": "s", **_parsed(files.sampled("s", sample))}))
+    turn = parse(case.call, sample.grammar)
+    assert len(turn.calls) == len(case.called.calls)
+    if not name.startswith("Frame"):  # its answer stands in the marks of its calls
+        assert parse(case.answer, sample.grammar).answer == case.answered.answer
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    from virc.config import yaml
+
+    return yaml.parse(text, "s.yaml")
+
+
+FORMS = {
+    "a tag around a list": f"<think>a</think><bbox>{BOX}</bbox>",
+    "a tag around a call": called({"bbox": BOX, "label": "x"}),
+    "a tag around arguments": f'<think>a</think><box>{{"bbox_2d": {BOX}, "source": "original_image"}}</box>',
+    "a tag around a function": f"<think>a</think><tool>crop({BOX})</tool>",
+    "a bare function": f"<think>a</think> crop({BOX})",
+    "a function with a text": f"<think>a</think>ZOOM(the man, left) = {BOX}",
+    "a bare object": f'<think>a</think>{{"bbox_2d": {BOX}}}',
+    "a block of code": f'<think>a</think>\n```json\n{{"name": "zoom", "arguments": {{"box": {BOX}}}}}\n```',
+    "a function with names": f"<think>a</think>crop_image(bbox_2d={BOX}, image_index=0)",
+    "parameters": f'<think>a</think>{{"name": "zoom_in", "parameters": {{"bbox_2d": {BOX}}}}}',
+    "xml": f"<think>a</think><tool_call><function=zoom_in><parameter=bbox>{BOX}</parameter></function></tool_call>",
+    "an image by number": called({"box": BOX, "img_idx": 0}),
+    "an image by name": called({"box": BOX, "image": "img_1"}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_call_in_each_form_is_carried_out_by_the_yaml_that_is_written(form: str) -> None:
+    sample, protocol = written(FORMS[form], ANSWER)
+    assert not sample.unread
+    first, second = read([FORMS[form], ANSWER], protocol, (1036, 756))
+    (call,) = first.calls
+    assert (first.fault, call.error, call.tool, call.image, call.box) == (None, None, "crop_image", 0, tuple(BOX))
+    assert first.thought == "a"
+    assert first.sent[0].text.startswith("<image 1: ")
+    assert (second.answer, second.fault) == ("3", None)
+
+
+@pytest.mark.parametrize(
+    ("box", "coordinates", "order", "said"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], "unit", "corners", "within 0..1,"),
+        ([100, 200, 300, 1000], "pixel", "corners", "within 0..1000: that they are pixels of the image as shown is a"),
+        ([100.5, 200, 1300, 1001], "pixel", "corners", "over 1000: that they are pixels as shown is a guess"),
+        ([500, 500, 30, 40], "pixel", "center", "centre, width and height is a guess"),
+    ],
+)
+def test_what_boxes_are_counted_in_is_guessed_from_their_numbers_and_said(
+    box: list[float], coordinates: str, order: str, said: str
+) -> None:
+    sample, protocol = written(called({"bbox_2d": box}), ANSWER)
+    assert (protocol.coordinates, protocol.box) == (coordinates, order)
+    assert protocol.float_boxes == (max(box) > 1 and any(isinstance(side, float) for side in box))
+    assert any(said in note for note in sample.notes)
+    assert any(f"# - {note}\n" in Path("s.yaml").read_text() for note in sample.notes)
+
+
+def test_images_that_are_counted_from_1_or_have_names() -> None:
+    _, protocol = written(called({"bbox_2d": BOX, "target_image": 1}), ANSWER)
+    assert [form.index_from for form in protocol.grammar.calls] == [1]
+    _, protocol = written(called({"bbox_2d": BOX, "image": "img_1"}), ANSWER)
+    replies = [called({"bbox_2d": BOX, "image": name}) for name in ("img_1", "img_2", "img_4")]
+    one, two, four = read(replies, protocol, (800, 600))
+    assert [one.calls[0].image, two.calls[0].image] == [0, 1]
+    assert "This is img_2." in one.sent[0].text
+    assert "there is no image 'img_4'; there are: img_1, img_2, img_3" in str(four.fault)
+
+
+def test_what_is_not_known_is_said_in_a_sentence_each() -> None:
+    notes = found([called({"angle": 90}, "image_rotate_tool")]).notes
+    assert notes == (
+        "no reply answers, so that the marks of the answer are a guess",
+        "virc has no tool image_rotate_tool: `virc systems new tool image_rotate_tool` begins one, beside the YAML",
+        "no reply has a box, so that nothing shows what boxes are counted in",
+    )
+    assert found(["<think>a</think>It is 3"]).notes == (
+        "no marks of an answer are known here: a reply without a call is the answer as a whole",
+        "no reply calls a tool, so that none is offered",
+    )
+    (odd,) = (note for note in found(["<look>here</look><answer>3</answer>"]).notes if "<look>" in note)
+    assert odd == "<look> is no mark of a thought, a call or an answer that is known here"
+
+
+def test_replies_whose_marks_differ_are_read_loosely() -> None:
+    sample, protocol = written(FORMS["a tag around a list"], "<answer>3</answer>")
+    assert sample.grammar.loose
+    assert [each.fault for each in read([FORMS["a tag around a list"], "<answer>3</answer>"], protocol, (99, 99))] == [
+        None, None,
+    ]  # fmt: skip
+
+
+def test_a_reply_that_no_grammar_reads_is_named_with_the_fault() -> None:
+    done = virc(
+        "systems", "new", "s", "--reply", "<think>a</think><|box_start|>(1,2),(3,4)<|box_end|>", "--reply", ANSWER
+    )
+    assert done.code == 0
+    assert "warning: reply 1 is not read by it: the tags are not one think and one answer, but <think>" in done.err
+
+
+def test_the_command_writes_a_yaml_that_has_no_fault_and_says_what_it_guessed() -> None:
+    Path("call.txt").write_text(called({"bbox_2d": BOX, "label": "x"}, "image_zoom_in_tool"))
+    done = virc("systems", "new", "mine", "--reply", "call.txt", "--reply", ANSWER)
+    assert (done.code, done.out) == (0, "")
+    assert f"- calls name no image: image_index 0, the question's image, {GUESSED}; `last` is the newest\n" in done.err
+    assert virc("systems", "check", "mine.yaml").code == 0
+    text = Path("mine.yaml").read_text()
+    assert 'names: {"image_zoom_in_tool": "crop_image"}' in text
+    assert 'given: {"image_index": 0}            # or last: the newest image' in text
+    again = virc("systems", "new", "mine", "--reply", ANSWER)
+    assert (again.code, Path("mine.yaml").read_text()) == (3, text)
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "sentence"),
+    [
+        ("", 5, "reply 1 is empty"),
+        ("  \n", 5, "reply 1 is empty"),
+        ("a" * 20_001, 5, "reply 1 has 20,001 characters, and 20,000 are read"),
+        ("a\x1b[2J", 5, "reply 1 holds the control character U+001B"),
+        ("gone.txt", 5, "cannot read the reply gone.txt: no such file"),
+        ("bytes.txt", 5, "cannot read the reply bytes.txt"),
+    ],
+)
+def test_what_is_no_reply_is_one_sentence(reply: str, code: int, sentence: str) -> None:
+    Path("bytes.txt").write_bytes(b"\xff\xfe\x00")
+    for command in (("new", "s"), ("check", "virc")):
+        done = virc("systems", *command, "--reply", reply)
+        assert (done.code, done.err.startswith(f"error: {sentence}")) == (code, True), done.err
+    assert not Path("s.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["- a: [", "{question} {tools}", "'\"\\ # x", "\t\ttabs", "…\U0001f600é", "a\n\n\n  b: c\n-"]
+)
+def test_whatever_stands_in_a_call_the_yaml_holds_it(text: str) -> None:
+    sample, protocol = written(called({"bbox_2d": BOX, "label": text}), f"<think>{text}</think><answer>{text}</answer>")
+    assert not sample.unread
+    assert json.dumps(text)[1:-1] in protocol.system or "{tools}" in text
+
+
+def test_hostile_replies_take_bounded_time() -> None:
+    start = time.process_time()
+    for reply in (
+        "<a>" * 6000,
+        "{" * 19_000,
+        "[" * 19_000,
+        "f(" * 9000,
+        "```\n" * 5000,
+        "<think>" * 2800,
+        '{"a": ' * 3000,
+    ):
+        assert found([reply]).unread is not None
+    assert time.process_time() - start < 20
+
+
+def test_a_reward_and_a_tool_have_no_replies() -> None:
+    done = virc("systems", "new", "tool", "mine", "--reply", ANSWER)
+    assert (done.code, "--reply is for systems" in done.err) == (2, True)
+
+
+CHECKED = """\
+reply 1
+  thought    a
+  call       crop_image of image 0, shown at 1036 x 756: box [10, 20, 300, 400], of the file [10, 20, 297, 406]
+  then user  <image 1: 280 x 392>Go on; look again wherever that helps.
+reply 2
+  thought    b
+  answer     3
+"""
+
+
+def test_check_shows_how_replies_are_read_and_what_is_sent_next() -> None:
+    written(FORMS["a tag around a list"], ANSWER)
+    done = virc("systems", "check", "s.yaml", "--reply", FORMS["a tag around a list"], "--reply", ANSWER)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == CHECKED
+    shown = virc("systems", "check", "s.yaml", "--reply", ANSWER, "--size", "300x200", "--json").json
+    assert shown["sent"][-1]["text"].startswith("<image 0: 308 x 196>{question}\n")
+    assert [(each["answer"], each["fault"], each["sent"]) for each in shown["replies"]] == [("3", None, [])]
+    assert shown["faults"] == []
+
+
+def test_check_names_what_is_not_read_and_exits_with_5() -> None:
+    written(FORMS["a tag around a list"], ANSWER)
+    for reply, fault in (
+        ("<think>a</think><bbox>[1, 2]</bbox>", "bbox_2d is [1, 2], not four whole numbers"),
+        ("<think>a</think><bbox>1, 2</bbox>", "the tool call is not JSON: Extra data at character 1"),
+        ("It is 3", "the tags are not one think and one bbox or answer, but none"),
+    ):
+        done = virc("systems", "check", "s.yaml", "--reply", ANSWER, "--reply", reply)
+        assert (done.code, f"error: reply 2 is not read: {fault}" in done.err) == (5, True), done.err
+        assert f"  fault      {fault}\n" in done.out
+        found = virc("systems", "check", "s.yaml", "--reply", reply, "--json")
+        assert (found.code, found.json["replies"][0]["fault"], found.json["error"]["code"]) == (5, fault, 5)
+
+
+def test_a_fault_that_a_model_is_shown_is_what_is_sent_next() -> None:
+    written(FORMS["a tag around a list"], ANSWER)
+    text = (
+        Path("s.yaml")
+        .read_text()
+        .replace("  image_line:", '  errors: show\n  after_error: "No: {error}"\n  image_line:')
+    )
+    Path("s.yaml").write_text(text)
+    done = virc("systems", "check", "s.yaml", "--reply", "<think>a</think><bbox>[1, 2]</bbox>")
+    assert done.code == 0
+    assert "  call       cannot be carried out: bbox_2d is [1, 2], not four whole numbers\n" in done.out
+    assert "  then user  No: bbox_2d is [1, 2], not four whole numbers\n" in done.out
+
+
+@pytest.mark.parametrize("size", ["3", "0x4", "4x", "-1x4", "10000x2", "axb", "٣x٣x"])
+def test_a_size_is_two_numbers(size: str) -> None:
+    done = virc("systems", "check", "virc", "--reply", ANSWER, "--size", size)
+    assert (done.code, "is not WxH" in done.err) == (2, True)
+
+
+def test_a_picture_that_cannot_be_shown_is_one_sentence() -> None:
+    done = virc("systems", "check", "virc", "--reply", ANSWER, "--size", "9999x1")
+    assert (done.code, done.err) == (2, "error: --size: one side of 9999 x 1 px is over 200 times the other\n")
+
+
+def typed(words: list[str], texts: list[bytes]) -> tuple[int, str]:
+    """Exit code and what is shown of a command on a terminal, with these texts typed one after the other."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "virc_cli", *words])
+    shown = b""
+    while True:
+        ready, _, _ = select.select([terminal], [], [], 60)
+        assert ready, shown
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:
+            piece = b""
+        if not piece:
+            break
+        shown += piece
+        if texts and re.search(rb"(?:there is none|the same way)\.\r\n\Z", shown):
+            os.write(terminal, texts.pop(0))
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+@pytest.mark.integration
+def test_on_a_terminal_replies_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    call = FORMS["a tag around a list"].encode()
+    code, shown = typed(["systems", "new", "pasted"], [call + b"\n\x04", ANSWER.encode() + b"\n\x04"])
+    assert code == 0, shown
+    assert systems.load(Path("pasted.yaml")).chat_protocol.grammar.calls[0].open == "<bbox>"  # type: ignore[union-attr]
+    code, shown = typed(["systems", "new", "plain"], [b"\x04"])
+    assert code == 0, shown
+    assert "stages:" in Path("plain.yaml").read_text()

@@ -1,0 +1,64 @@
+"""Sample replies of a model: from an option, as text or as a file, or typed on the terminal."""
+
+import re
+import sys
+
+from virc_cli.console import output
+
+_MOST = 20_000
+_FILE = re.compile(r"[\w./~+-]+\.(?:txt|md|json|log)")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_ASKED = (
+    "Paste a reply that calls a tool, then press Ctrl-D on a line of its own. Ctrl-D at once: there is none.",
+    "Paste a reply that answers, in the same way.",
+)
+
+
+def replies_of(given: list[str] | None) -> list[str]:
+    """The replies that `--reply` gives: each the content of a file, where there is one of that name, else the text.
+
+    Raises:
+        DataError: a file is missing or cannot be read; or a reply is empty, too long or no text.
+    """
+    return [_checked(_text(each), number) for number, each in enumerate(given or (), 1)]
+
+
+def asked() -> list[str]:
+    """The replies that somebody types; none where nobody is there to type."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return []
+    typed: list[str] = []
+    for sentence in _ASKED:
+        output.note(sentence)
+        text = sys.stdin.read()
+        output.note("")
+        if not text.strip():
+            break
+        typed.append(_checked(text, len(typed) + 1))
+    return typed
+
+
+def _text(given: str) -> str:
+    from virc.core.errors import DataError
+    from virc.core.files import contents, expanded, is_file
+    from virc.core.text import clause
+
+    if "\n" in given or not (is_file(expanded(given)) or _FILE.fullmatch(given)):
+        return given
+    try:
+        return contents(expanded(given), 4 * _MOST).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the reply {given}: {clause(error)}") from error
+
+
+def _checked(text: str, number: int) -> str:
+    from virc.core.errors import DataError
+
+    text = text.replace("\r\n", "\n").strip("\n")
+    if not text.strip():
+        raise DataError(f"reply {number} is empty")
+    if len(text) > _MOST:
+        raise DataError(f"reply {number} has {len(text):,} characters, and {_MOST:,} are read", "a shorter one")
+    if found := _CONTROL.search(text):
+        raise DataError(f"reply {number} holds the control character U+{ord(found[0]):04X}")
+    return text
