@@ -67,6 +67,7 @@ def test_whoever_hangs_up_before_it_was_read_costs_no_turn(waiting: Held, monkey
         clients = ask(running, 4, "a", picture=LARGE)
         for client in clients[1:3]:
             client.close()
+        until(lambda: running.desk.taken == 2)
         waiting.go.set()
         assert b'"content":"97"' in received(clients[3], b"}}")
         until(lambda: running.desk.taken == 0)
