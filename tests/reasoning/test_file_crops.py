@@ -9,7 +9,7 @@ from PIL import Image
 from support.solving import answer
 from support.solving import call as look
 
-from virc.reasoning.calls import Call, Size
+from virc.reasoning.calls import Call, Size, ToolError
 from virc.reasoning.history import History, boxed, crop_size
 from virc.reasoning.images import OpenedImage, show_square
 from virc.reasoning.protocol import Protocol, own_protocol
@@ -173,6 +173,8 @@ def test_what_was_cut_out_is_enlarged_within_bounds(enlarge: tuple[float, float]
         ({"edges": "floor", "float_boxes": True}, (10.9, 10.2, 20.9, 20.2), (10, 10, 20, 20)),
         ({"edges": "round", "float_boxes": True}, (10.9, 10.2, 20.9, 20.2), (11, 10, 21, 20)),
         ({"edges": "inclusive", "float_boxes": True}, (10.9, 10.2, 20.9, 20.2), (10, 10, 21, 21)),
+        ({"edges": "exclusive", "float_boxes": True}, (10.9, 10.2, 1000, 800), (10, 10, 999, 799)),
+        ({"edges": "floor"}, (0, 0, 322, 238), (0, 0, 322, 238)),  # 322 / 1000 * 1000 is a little less
     ],
 )
 def test_boxes_are_made_as_long_as_the_system_says(
@@ -191,6 +193,32 @@ def test_a_short_box_may_be_refused_with_the_size_it_has() -> None:
     )
     assert isinstance(refused, Rejected)
     assert "no side may be under 31 px" in refused.reason
+
+
+@pytest.mark.parametrize(
+    ("box", "kind"), [((0.5, 0.2, 0.5004, 0.4), "no_width"), ((0.2, 0.5, 0.4, 0.5004), "no_height")]
+)
+def test_a_box_without_a_pixel_of_the_file_grows_or_is_refused(box: tuple[float, ...], kind: str) -> None:
+    size = (1000, 800)
+    call = Call("crop_image", 0, (500, 400, 501, 401), region=box)  # type: ignore[arg-type]
+    protocol = msgspec.structs.replace(FILE, edges="floor", coordinates="unit")
+    left, top, right, bottom = boxed(call, size, size, protocol)
+    assert min(right - left, bottom - top) == 1
+    with pytest.raises(ToolError) as refused:
+        boxed(call, size, size, msgspec.structs.replace(protocol, short_boxes="refuse"))
+    assert refused.value.kind == kind
+
+
+def test_less_than_a_pixel_as_shown_may_be_more_in_the_file() -> None:
+    page = numbered((8000, 6000))
+    unit = msgspec.structs.replace(FILE, coordinates="unit")
+    talk = session(page, unit)
+    assert talk.images[0].width < 1200
+    crop(talk, [0.5, 0.5, 0.5004, 0.5004])
+    assert talk.trace().images[1].region == (4000, 3000, 4003, 3002)
+    shown = session(page, msgspec.structs.replace(unit, crops="shown"))
+    refused = shown.feed(Reply(look("crop_image", bbox_2d=[0.5, 0.5, 0.5004, 0.5004], image_index=0)))
+    assert isinstance(refused, Rejected)
 
 
 def test_squares_are_cut_from_the_file_in_its_own_proportions() -> None:

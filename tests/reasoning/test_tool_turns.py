@@ -88,6 +88,49 @@ def test_errors_that_are_shown_are_the_next_turn_in_the_systems_words(reply: str
     assert talk.trace().answer == "3"
 
 
+TEXTS = {
+    "call": "What?",
+    "tool": "No tool.",
+    "arguments": "No {argument}.",
+    "image": "No {image}.",
+    "numbers": "Not four: {box}.",
+    "right": "{x1} > {width}.",
+    "no_width": "{pixels} is empty; {error}",
+    "long": "{ratio} is too long.",
+}
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ("<think>x</think><tool_call>{oops}</tool_call>", "What?"),
+        (look("telescope"), "No tool."),
+        (look("crop_image", bbox_2d=[0, 0, 84, 84]), "No {argument}."),  # a fault fills only what it knows
+        (look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=9), "No 9."),
+        (look("crop_image", bbox_2d=[0, 0, "{error}"], image_index=0), "Not four: [0, 0, '{error}']."),
+        (look("crop_image", bbox_2d=[0, 0, 337, 84], image_index=0), "337 > 336."),
+        (look("crop_image", bbox_2d=[84, 9, 84, 84], image_index=0),
+         "[84, 9, 84, 84] is empty; bbox_2d [84, 9, 84, 84] holds no pixel of an image of 336 x 252"),
+        (look("crop_image", bbox_2d=[0, 0, 336, 1], image_index=0), "336.0 is too long."),
+        (look("crop_image", bbox_2d=[-1, 0, 84, 84], image_index=0),
+         "bbox_2d [-1, 0, 84, 84] leaves the image of 336 x 252"),
+    ],
+)  # fmt: skip
+def test_a_system_may_have_a_text_for_each_fault(reply: str, said: str) -> None:
+    talk = session(errors="show", after_error="{error}", error_texts=TEXTS, outside_boxes="refuse")
+    unit = talk.feed(Reply(reply))
+    assert isinstance(unit, Unit)
+    assert unit.results[0].error == last(talk).text == said
+
+
+def test_a_box_that_leaves_its_image_is_cut_off_or_refused() -> None:
+    reply = Reply(look("crop_image", bbox_2d=[0, 0, 337, 84], image_index=0))
+    assert isinstance(session().feed(reply), Unit)
+    refused = session(outside_boxes="refuse").feed(reply)
+    assert isinstance(refused, Rejected)
+    assert "leaves the image of 336 x 252" in refused.reason
+
+
 def test_errors_may_end_a_problem_or_be_drawn_again() -> None:
     wrong = Reply(look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=9))
     ended = session(errors="end")

@@ -21,7 +21,17 @@ Region = tuple[float, float, float, float]
 
 
 class ToolError(ValueError):
-    """The call cannot be carried out under any reading; the message says why in one clause."""
+    """The call cannot be carried out under any reading.
+
+    Args:
+        message: why, in one clause.
+        kind: which fault it is, where a chat protocol may have a text of its own for it.
+        values: what that text may name.
+    """
+
+    def __init__(self, message: str, kind: "chat.ErrorKind | None" = None, **values: object) -> None:
+        super().__init__(message)
+        self.kind, self.values = kind, values
 
 
 class BoxView(msgspec.Struct, frozen=True):
@@ -45,13 +55,15 @@ class View(BoxView, frozen=True):
 
     Args:
         inputs: how many of the images are the question's; None: all of `originals`, or one.
-        float_boxes, image_names, index_counts: as in `Protocol`.
+        float_boxes, image_names, index_counts, outside_boxes, crops: as in `Protocol`.
     """
 
     inputs: int | None = None
     float_boxes: bool = False
     image_names: ImageNames | None = None
     index_counts: chat.IndexCounts = "all"
+    outside_boxes: chat.OutsideBoxes = "clamp"
+    crops: chat.Crops = "shown"
 
     @property
     def given(self) -> int:
@@ -65,7 +77,7 @@ def view_of(
     """What calls of a chat protocol are checked against when images of these sizes have been shown."""
     return View(
         sizes, protocol.coordinates, protocol.box, originals, inputs, protocol.float_boxes, protocol.image_names,
-        protocol.index_counts,
+        protocol.index_counts, protocol.outside_boxes, protocol.crops,
     )  # fmt: skip
 
 
@@ -136,11 +148,11 @@ def find_tool(known: Mapping[str, AnyTool], name: str, offered: Collection[str] 
     """The tool of that name, of those offered (None: of all known); raises ToolError naming them."""
     names = [each for each in sorted(known) if offered is None or each in offered]
     if name not in names:
-        raise ToolError(f"there is no tool {name[:40]!r}; there are: {', '.join(names) or 'none'}")
+        raise ToolError(f"there is no tool {name[:40]!r}; there are: {', '.join(names) or 'none'}", "tool")
     return known[name]
 
 
 def require_keys(arguments: Mapping[str, object], *names: str) -> None:
     """Raise ToolError unless the arguments are exactly those named."""
     if set(arguments) != set(names):
-        raise ToolError(f"the arguments must be exactly {' and '.join(names)}")
+        raise ToolError(f"the arguments must be exactly {' and '.join(names)}", "arguments")

@@ -51,7 +51,8 @@ def _by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
         deviations += odd
         width, height = box[2] - box[0], box[3] - box[1]
         if too_long(width, height):
-            raise ToolError(f"one side of the box of {width} x {height} px is over {MAX_ASPECT} times the other")
+            reason = f"one side of the box of {width} x {height} px is over {MAX_ASPECT} times the other"
+        raise ToolError(reason, "long", ratio=max(width, height) / min(width, height))
     rest = {key: value for key, value in arguments.items() if key not in (INDEX, BOX)}
     return Checked(Call(tool.NAME, index, box, arguments=rest), deviations)
 
@@ -70,4 +71,4 @@ def _validate(tool: Tool, arguments: Mapping[str, Any]) -> None:
     if fault is not None:
         where = ".".join(map(str, fault.absolute_path))
         message = fault.message if len(fault.message) <= 160 else f"{fault.message[:160]}..."
-        raise ToolError(f"{where}: {message}" if where else message)
+        raise ToolError(f"{where}: {message}" if where else message, "arguments")

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from virc.reasoning.calls import Box, Region, Size, ToolError, View
 from virc.reasoning.grammar import Index
-from virc.reasoning.protocol import BoxForm, Coordinates, ImageNames, fill
+from virc.reasoning.protocol import BoxForm, Coordinates, ErrorKind, ImageNames, fill
 
 PERMILLE = 999
 _FAR = 10**9
@@ -13,6 +14,7 @@ _OVER, _OVER_PIXELS = 0.05, 28
 """How far outside a coordinate of a stock model may be before its unit is doubted: parts of the side; or pixels, since
 boxes in pixels of a picture of about a thousand pixels and boxes in its thousandths look alike.
 """
+_OUTSIDE: tuple[ErrorKind, ...] = ("left", "top", "right", "bottom")
 _SIDES: dict[Coordinates, Size] = {"permille": (PERMILLE, PERMILLE), "thousand": (1000, 1000), "unit": (1, 1)}
 
 
@@ -41,9 +43,10 @@ def resolve_index(value: object, images: View | int) -> tuple[int, tuple[str, ..
     if view.image_names:
         return _named(value, view, view.image_names), ()
     if type(value) is not int:
-        raise ToolError(f"image_index is {_short(value)}, not a whole number")
+        raise ToolError(f"image_index is {_short(value)}, not a whole number", "image", image=_short(value))
     if not -count <= value < count:
-        raise ToolError(f"image_index is {_short(value)}, but the images are 0 to {count - 1}")
+        reason = f"image_index is {_short(value)}, but the images are 0 to {count - 1}"
+        raise ToolError(reason, "image", image=_short(value))
     return (value, ()) if value >= 0 else (value + count, ("index_negative",))
 
 
@@ -57,7 +60,8 @@ def _named(value: object, view: View, names: ImageNames) -> int:
     """The position of an image that a name means."""
     known = [index_name(names, index, view.given) for index in range(len(view.sizes))]
     if value not in known:
-        raise ToolError(f"there is no image {_short(value)}; there are: {', '.join(dict.fromkeys(known))}")
+        reason = f"there is no image {_short(value)}; there are: {', '.join(dict.fromkeys(known))}"
+        raise ToolError(reason, "image", image=value if isinstance(value, str) and len(value) <= 60 else _short(value))
     return known.index(str(value))
 
 
@@ -76,14 +80,45 @@ def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, 
         The box (left, top, right, bottom) in pixels of the image as shown, and `box_clamped` where it was not inside.
 
     Raises:
-        ToolError: it is not four such numbers, or holds no pixel.
+        ToolError: it is not four such numbers, or holds no pixel; or it leaves the image, and such boxes are refused.
     """
     size = view.sizes[index]
     corners, inside, sides = _inside(value, view, index)
+    named: dict[str, Any] = dict(zip(("x0", "y0", "x1", "y1"), corners, strict=True))
+    named |= {"box": _short(value), "width": size[0], "height": size[1]}
+    named["pixels"] = _in_pixels(corners, sides, _cut_from(view, index))
+    if inside != corners and view.outside_boxes == "refuse":
+        side = next(name for name, at, within in zip(_OUTSIDE, corners, inside, strict=True) if at != within)
+        raise ToolError(f"bbox_2d {_short(value)} leaves the image of {size[0]} x {size[1]}", side, **named)
     left, top, right, bottom = scale_box(inside, sides, size)
+    if view.crops == "file":  # what is less than a pixel as shown may be more in the file
+        left, right = _apart(left, right, inside[0] < inside[2], size[0])
+        top, bottom = _apart(top, bottom, inside[1] < inside[3], size[1])
     if left >= right or top >= bottom:
-        raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}")
+        kind: ErrorKind = "no_width" if left >= right else "no_height"
+        raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}", kind, **named)
     return (left, top, right, bottom), () if inside == corners else ("box_clamped",)
+
+
+def _cut_from(view: View, index: int) -> Size:
+    """(width, height) in pixels of what a box on an image is cut from, as far as the view knows."""
+    return view.originals[index] if view.crops == "file" and index < len(view.originals) else view.sizes[index]
+
+
+def _in_pixels(corners: Sequence[float], sides: Size, onto: Size) -> list[int]:
+    """A box in pixels of `onto`, each the one before; what is outside to the left and right is cut off there."""
+    near = [min(max(corner, -_FAR), _FAR) for corner in corners]
+    starts = (int(max(0, near[at]) * onto[at] / sides[at]) for at in (0, 1))
+    ends = (int(min(near[at + 2] * onto[at] / sides[at], onto[at])) for at in (0, 1))
+    return [*starts, *ends]
+
+
+def _apart(start: int, end: int, holds: bool, side: int) -> tuple[int, int]:
+    """A start and an end that are at least a pixel apart where there is something between them."""
+    if end > start or not holds:
+        return start, end
+    start = min(start, side - 1)
+    return start, start + 1
 
 
 def resolve_region(value: object, view: View, index: int) -> Region:
@@ -161,9 +196,11 @@ def scale_box(box: Sequence[float], sides: Size, onto: Size) -> list[int]:
 def _numbers(value: object, floats: bool) -> list[float]:
     kinds = (int, float) if floats else (int,)
     if not isinstance(value, list) or len(value) != 4 or any(type(side) not in kinds for side in value):
-        raise ToolError(f"bbox_2d is {_short(value)}, not four {'' if floats else 'whole '}numbers")
+        raise ToolError(
+            f"bbox_2d is {_short(value)}, not four {'' if floats else 'whole '}numbers", "numbers", box=_short(value)
+        )
     if any(type(side) is float and not math.isfinite(side) for side in value):
-        raise ToolError(f"bbox_2d is {_short(value)}, not four numbers")
+        raise ToolError(f"bbox_2d is {_short(value)}, not four numbers", "numbers", box=_short(value))
     return value
 
 

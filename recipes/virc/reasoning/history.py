@@ -14,11 +14,12 @@ from PIL import Image
 
 from virc.reasoning.calls import Box, Call, Region, Result, Size, Tool, ToolError, View, view_of
 from virc.reasoning.images import OpenedImage, Shown, as_shown, show, show_square
-from virc.reasoning.protocol import Edges, Protocol
+from virc.reasoning.protocol import Edges, ErrorKind, Protocol
 from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import MOST_PIXELS, QWEN2, Grid, smart_resize
 
 Made = Image.Image | Rescaled
+_LAST_BITS = 1e-9
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -233,29 +234,40 @@ def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
         call.box if as_written else (part * side for part, side in zip(region, onto * 2, strict=True))
     )
     across, down = (right - left) * protocol.margin, (bottom - top) * protocol.margin
-    box = _whole((left - across, top - down, right + across, bottom + down), onto, protocol.edges)
+    grows = protocol.short_boxes == "grow"
+    # Whole pixels that became parts of a side and came back may lack a last bit; fractions are as they were written.
+    off = 0.0 if protocol.coordinates == "unit" or protocol.edges == "round" else _LAST_BITS
+    sides = (left - across + off, top - down + off, right + across + off, bottom + down + off)
+    box = _whole(sides, onto, protocol.edges, int(grows))
     shortest = min(box[2] - box[0], box[3] - box[1])
-    if shortest >= protocol.least_side:
+    if shortest >= max(1, protocol.least_side):
         return box
-    if protocol.short_boxes == "refuse":
-        sides = f"{box[2] - box[0]} x {box[3] - box[1]} px"
-        raise ToolError(f"the box has {sides}, and no side may be under {protocol.least_side} px")
+    if not grows:
+        size = f"{box[2] - box[0]} x {box[3] - box[1]} px"
+        least = max(1, protocol.least_side)
+        raise ToolError(f"the box has {size}, and no side may be under {least} px", _fault(box), pixels=list(box))
     return _grown(box, onto, protocol.least_side)
 
 
-def _whole(sides: Region, onto: Size, edges: Edges) -> Box:
-    """A box in whole pixels of an image of that size, at least one long."""
+def _whole(sides: Region, onto: Size, edges: Edges, least: int = 1) -> Box:
+    """A box in whole pixels of an image of that size, at least so long."""
     found = []
     for low in (0, 1):
         start, end = max(0.0, sides[low]), min(float(onto[low]), sides[low + 2])
+        end = min(end, onto[low] - 1) if edges == "exclusive" else end
         if edges == "round":
             first, last = round(start), round(end)
         else:
             first, last = math.floor(start), math.floor(end) + (edges == "inclusive")
         first = min(first, onto[low] - 1)
-        found.append((first, min(max(last, first + 1), onto[low])))
+        found.append((first, min(max(last, first + least), onto[low])))
     (left, right), (top, bottom) = found
     return left, top, right, bottom
+
+
+def _fault(box: Box) -> ErrorKind:
+    """What is wrong with a box that is too short."""
+    return "no_width" if box[2] <= box[0] else "no_height" if box[3] <= box[1] else "short"
 
 
 def _grown(box: Box, onto: Size, least: int) -> Box:

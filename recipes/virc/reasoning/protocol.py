@@ -31,8 +31,13 @@ Bounds = tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
 Times = tuple[Annotated[float, Meta(gt=0, le=100)], Annotated[float, Meta(gt=0, le=100)]]
 LeastSide = Annotated[int, Meta(ge=0, le=4096)]
 Crops = Literal["file", "shown"]
-Edges = Literal["round", "floor", "inclusive"]
+Edges = Literal["round", "floor", "inclusive", "exclusive"]
 ShortBoxes = Literal["grow", "refuse"]
+OutsideBoxes = Literal["clamp", "refuse"]
+ErrorKind = Literal[
+    "call", "tool", "arguments", "image", "numbers", "left", "top", "right", "bottom", "no_width", "no_height", "short",
+    "long",
+]  # fmt: skip
 Results = Literal["user", "assistant", "inline"]
 Reading = Literal["strict", "lenient"]
 SCHEMA: Literal["virc.protocol/1"] = "virc.protocol/1"
@@ -44,7 +49,9 @@ TOOLS = "{tools}"
 _LIST_END = "\n</tools>"
 IMAGE = "{image}"
 """Where an image stands in a template; in one without it, images stand before the text."""
-_PLACEHOLDER = re.compile(r"\{(index|number|turn|turn_from_0|width|height|question|images|text|error)\}")
+_PLACEHOLDER = re.compile(
+    r"\{(index|number|turn|turn_from_0|width|height|question|images|text|error|box|pixels|x0|y0|x1|y1|image|ratio)\}"
+)
 
 
 class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -61,7 +68,18 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     max_tokens: Annotated[int, Meta(ge=1, le=2**20)] | None = None
 
 
-PICTURES = ("images", "crops", "input_pixels", "crop_pixels", "margin", "edges", "least_side", "short_boxes", "enlarge")
+PICTURES = (
+    "images",
+    "crops",
+    "input_pixels",
+    "crop_pixels",
+    "margin",
+    "edges",
+    "least_side",
+    "short_boxes",
+    "outside_boxes",
+    "enlarge",
+)
 """The fields of a chat protocol that say how pictures are shown and cut; a system's YAML has them too."""
 
 USUAL = Drawing()
@@ -104,6 +122,12 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         after_text: user turn after a tool that returns a text, `{text}`; `{question}` is the question.
         after_error: user turn after a call that cannot be carried out, where `errors` is `show`: `{error}` says why in
             one clause, `{question}` is the question.
+        error_texts: what {error} is in `after_error`, by the fault; a fault without one has our own clause. `call`: the
+            call cannot be read; `tool`, `arguments`, `image`: there is no such tool, argument, image; `numbers`: the
+            box is not four; `left`, `top`, `right`, `bottom`: it leaves the image there, and is refused; `no_width`,
+            `no_height`: it holds no pixel; `short`, `long`: a side is too short, or over 200 times the other. In them,
+            {box} is the box as written, {x0}, {y0}, {x1}, {y1} its numbers, {pixels} the same in pixels, {width} and
+            {height} the size of the image as shown, {image} how the call names it, {ratio} that of the sides.
         results: where results stand: `user`, in a turn of the user; `assistant`, each in a turn of the assistant;
             `inline`, inside the model's own turn, which then goes on.
         errors: what follows a call that cannot be carried out: `redraw`, the reply is drawn again (a rollout of RL
@@ -122,10 +146,13 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         crop_pixels: the same for what tools cut out.
         margin: how much a box grows to each side before it is cut out, in parts of its own sides.
         edges: what becomes of the fraction of a pixel at which a box ends: `round`, the nearest pixel; `floor`, the one
-            before; `inclusive`, the one before, and the last one is within the box.
+            before; `inclusive`, the one before, and the last one is within the box; `exclusive`, the one before, and
+            no box has the last row or column of its image.
         least_side: what short sides are, in pixels of what boxes are cut from.
-        short_boxes: a box with a short side: `grow`, it is enlarged around its centre until the side is that long;
-            `refuse`, the call cannot be carried out.
+        short_boxes: a box with a short side, or with no pixel: `grow`, it is enlarged around its centre until the side
+            is that long; `refuse`, the call cannot be carried out.
+        outside_boxes: a box that leaves its image: `clamp`, what is inside counts; `refuse`, the call cannot be carried
+            out.
         enlarge: how many times the sides of what was cut out are enlarged, and how many times at most where that has
             fewer pixels than `crop_pixels` wants; null: once, and any.
         images: `smart` resizes to the patch grid, `square_1000` shows every input at 1000 x 1000 (D36).
@@ -149,6 +176,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_scale: str
     after_text: str = "{text}"
     after_error: str = "Error: {error}"
+    error_texts: Mapping[ErrorKind, str] = {}
     results: Results = "user"
     errors: Literal["redraw", "show", "end"] = "redraw"
     tools: tuple[str, ...] = ("crop_image", "scale_image", "display_image")
@@ -164,6 +192,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     edges: Edges = "round"
     least_side: LeastSide = 0
     short_boxes: ShortBoxes = "grow"
+    outside_boxes: OutsideBoxes = "clamp"
     enlarge: Times | None = None
     images: Literal["smart", "square_1000"] = "smart"
     repeat_limit: int = 8
@@ -205,6 +234,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grammar: Grammar | UnsetType = UNSET
     after_text: str | UnsetType = UNSET
     after_error: str | UnsetType = UNSET
+    error_texts: Mapping[ErrorKind, str] | UnsetType = UNSET
     results: Results | UnsetType = UNSET
     errors: Literal["redraw", "show", "end"] | UnsetType = UNSET
     float_boxes: bool | UnsetType = UNSET

@@ -19,7 +19,7 @@ from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
 from virc.reasoning.history import History, show_input
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
-from virc.reasoning.protocol import Protocol
+from virc.reasoning.protocol import ErrorKind, Protocol, fill
 from virc.reasoning.repetition import repeats
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.trace import (
@@ -160,9 +160,10 @@ class Done(msgspec.Struct, frozen=True):
 class _RefusalError(Exception):
     """A reply that is not taken, on its way from the check that found the fault."""
 
-    def __init__(self, kind: RejectionKind, reason: str) -> None:
+    def __init__(self, kind: RejectionKind, reason: str, fault: ToolError | None = None) -> None:
         super().__init__(reason)
         self.kind: RejectionKind = kind
+        self.fault = fault
 
 
 class Session:
@@ -241,7 +242,7 @@ class Session:
                 rejected = Rejected(text, refused.kind, str(refused))
                 self._pending.append(rejected)
                 return rejected
-            history, kept, results = self.history, text, (CallResult(error=str(refused)),)
+            history, kept, results = self.history, text, (CallResult(error=self._told(refused)),)
             settled = lenient.ParsedReply(Turn(text))
         if settled.sent:
             self._sent[len(self._messages)] = settled.sent
@@ -327,7 +328,7 @@ class Session:
                 if self.protocol.errors == "redraw":
                     raise
                 meant = tool
-                results.append(CallResult(error=str(refused)))
+                results.append(CallResult(error=self._told(refused)))
             calls.append(meant)
         return parsed.calling(calls) if calls else parsed, tuple(results)
 
@@ -344,16 +345,16 @@ class Session:
                 index, _ = resolve_index(arguments[INDEX], view)
                 arguments[BOX] = settled_box(arguments[BOX], view, index)
         except UnitError as error:
-            raise _RefusalError("unit", str(error)) from None
+            raise _RefusalError("unit", str(error), error) from None
         except ToolError as error:
-            raise _RefusalError("tool", str(error)) from None
+            raise _RefusalError("tool", str(error), error) from None
         return ToolText(tool.name, arguments)
 
     def _check(self, tool: ToolText, view: View) -> Checked:
         try:
             checked = check_call(find_tool(self.history.tools, tool.name, self.protocol.tools), tool.arguments, view)
         except ToolError as error:
-            raise _RefusalError("tool", str(error)) from None
+            raise _RefusalError("tool", str(error), error) from None
         intolerable = [name for name in checked.deviations if name not in self.tolerate]
         if intolerable:
             raise _RefusalError("deviation", f"the call is not exact: {', '.join(intolerable)}")
@@ -363,9 +364,16 @@ class Session:
         try:
             text, made = history.run(checked.call)
         except ValueError as error:  # an image of aspect 200 may be shown a little longer than that
-            raise _RefusalError("tool", str(error)) from None
+            raise _RefusalError("tool", str(error), error if isinstance(error, ToolError) else None) from None
         images = tuple(history.add(shown, place) for shown, place in made)
         return CallResult(checked.call, images, printable(text), deviations=checked.deviations)
+
+    def _told(self, refused: _RefusalError | FormatError) -> str:
+        """What the model is told of a call that cannot be carried out, in the system's words where it has some."""
+        fault = refused.fault if isinstance(refused, _RefusalError) else None
+        kind: ErrorKind | None = fault.kind if fault else "call" if isinstance(refused, FormatError) else None
+        text = self.protocol.error_texts.get(kind) if kind else None
+        return str(refused) if text is None else fill(text, error=str(refused), **(fault.values if fault else {}))
 
     def _accept(self, reply: Reply, text: str, turn: Turn, results: tuple[CallResult, ...]) -> Unit:
         unit = Unit(

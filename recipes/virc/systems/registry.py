@@ -30,6 +30,7 @@ from virc.reasoning.protocol import (
     Drawing,
     Edges,
     LeastSide,
+    OutsideBoxes,
     Share,
     ShortBoxes,
     Times,
@@ -176,8 +177,8 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         datasets: by short name, which names their folder under `data/` and begins the `data` of stages.
         protocol_source: what boxes mean -> rows that show the chat protocol of the models whose boxes mean that: a
             dataset of `datasets`, a slash, and a name of its `dataset_info.json`.
-        coordinates, images, crops, input_pixels, crop_pixels, margin, edges, least_side, short_boxes, enlarge: as in
-            `Protocol`, but that crops are cut from the file unless it says `shown`.
+        coordinates, images, crops, input_pixels, crop_pixels, margin, edges, least_side, short_boxes, outside_boxes,
+            enlarge: as in `Protocol`, but that crops are cut from the file unless it says `shown`.
         tools: names of the tools that its chat protocol offers, or custom files beside it; empty: those of ViRC;
             `none`: it calls no tools.
         chat_protocol: where it is not that of ViRC.
@@ -206,6 +207,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     edges: Edges = "round"
     least_side: LeastSide = 0
     short_boxes: ShortBoxes = "grow"
+    outside_boxes: OutsideBoxes = "clamp"
     enlarge: Times | None = None
     tools: tuple[Text, ...] | Literal["none"] = ()
     chat_protocol: Words = Words()

@@ -49,7 +49,8 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
     box, odd_box = resolve_box(arguments["bbox_2d"], view, index)
     width, height = box[2] - box[0], box[3] - box[1]
     if too_long(width, height):
-        raise ToolError(f"one side of the crop of {width} x {height} px is over {MAX_ASPECT} times the other")
+        reason = f"one side of the crop of {width} x {height} px is over {MAX_ASPECT} times the other"
+        raise ToolError(reason, "long", ratio=max(width, height) / min(width, height))
     return Checked(Call(NAME, index, box=box), odd_index + odd_box)
 
 
