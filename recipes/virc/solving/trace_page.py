@@ -140,10 +140,11 @@ def _frame(box: Box, width: int, height: int) -> str:
 def _unit(number: int, unit: Unit, trace: Trace) -> str:
     counts = (("prompt", unit.prompt_tokens), ("new", unit.completion_tokens))
     known = [f"{count:,} {name}" for name, count in counts if count is not None]
-    unusable = not unit.calls and unit.answer is None  # only in data that others made, or where errors are shown
+    refused = next((result.error for result in unit.results if result.error), None)
+    unusable = not unit.calls and unit.answer is None and not refused  # only in data that others made
     names = ", ".join(f"<code>{safe(name)}</code>" for name in unit.deviations)
     note = f'<p class="note">Read with a correction: {names}</p>'
-    heading = ", ".join(map(in_words, unit.calls)) or ("not usable" if unusable else "answer")
+    heading = ", ".join(map(in_words, unit.calls)) or ("not usable" if unusable else "error" if refused else "answer")
     return (
         f'<article class="unit" aria-labelledby="unit-{number}"><header>'
         f'<h3 id="unit-{number}"><span class="number">{number}</span>{safe(heading.capitalize())}</h3>'
@@ -161,7 +162,7 @@ def _look(unit: Unit, trace: Trace) -> str:
     if unit.answer is not None:
         css = "final" if trace.answer is not None else "final failed"
         return f'<p class="{css}" dir="auto">{safe(unit.answer)}</p>'
-    return "\n".join(_result(result, trace) for result in unit.results)
+    return f'<div class="results">{"".join(_result(result, trace) for result in unit.results)}</div>'
 
 
 def _result(result: CallResult, trace: Trace) -> str:

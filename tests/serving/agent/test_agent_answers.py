@@ -5,20 +5,24 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import openai
 import pytest
-from agent_server import ANSWER, LOOK, MODEL, Running, chat, data_url, scripted
+from agent_server import ANSWER, LOOK, MODEL, OWN, Running, chat, data_url, scripted
 from PIL import Image
 from support.called import virc
 from support.servers import Body, turn_of
 
 from virc.core.seeds import derived
+from virc.reasoning.calls import Call, Result
+from virc.solving import one
+from virc.tools import registry as tools
 
 REFUSED = "<think>Too small.</think><answer>unreadable</answer>"
-CALL = '{"name": "scale_image", "arguments": {"image_index": 1, "scale_factor": 2}}'
-SCALE = f"<think>Larger.</think><tool_call>{CALL}</tool_call>"
+SCALING = '{"name": "scale_image", "arguments": {"image_index": 1, "scale_factor": 2}}'
+SCALE = f"<think>Larger.</think><tool_call>{SCALING}</tool_call>"
 SCRIPTS = {"two looks": [LOOK, SCALE, ANSWER], "refuse": [REFUSED], "look on": [LOOK] * 3, "chatter": ["I cannot say."]}
 
 TEXTS = {"plain": "A triangle", "tagged": "<think>Short.</think>\n<answer>A triangle</answer>", "cut": "<think>Short"}
@@ -58,7 +62,7 @@ def test_the_official_client_gets_answer_thoughts_looks_and_the_sum_of_all_token
     first, second = message.virc_tool_calls
     assert {**first, "url": ""} == {
         "index": 0, "unit": 0, "tool": "crop_image", "source": 0, "source_size": [280, 140], "box": [0, 0, 100, 60],
-        "image": 1, "size": [112, 56], "url": "",
+        "image": 1, "size": [112, 56], "url": "", "text": None, "error": None,
     }  # fmt: skip
     assert (second["unit"], second["tool"], second["source"], second["box"]) == (1, "scale_image", 1, None)
     assert (second["source_size"], second["size"]) == ([112, 56], [224, 112])
@@ -70,6 +74,41 @@ def test_the_official_client_gets_answer_thoughts_looks_and_the_sum_of_all_token
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
     assert usage.completion_tokens > 3 * 5
     assert usage.prompt_tokens > 3 * 280 * 140 // 28**2  # the picture is read in every turn
+
+
+class Reader:
+    """A tool that says what it reads, and shows nothing or a picture of its own."""
+
+    NAME, TEMPLATE = "read_text", "after_image"
+    SCHEMA: ClassVar[dict[str, Any]] = {
+        "type": "function",
+        "function": {"name": "read_text", "parameters": {"properties": {"draw": {"type": "boolean"}}}},
+    }
+
+    def apply(self, call: Call, source: object) -> Result:
+        return Result("It says 97.", [Image.new("RGB", (56, 56), "red")] if call.arguments else [])
+
+
+def test_texts_errors_and_pictures_of_nothing_are_sent_as_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {**tools.known(), "read_text": Reader()}
+    monkeypatch.setattr(one, "known", lambda: known)
+    grammar = msgspec.structs.replace(OWN.grammar, most_calls=2)
+    protocol = msgspec.structs.replace(OWN, errors="show", tools=("crop_image", "read_text"), grammar=grammar)
+    reads = ['{"name": "read_text", "arguments": {}}', '{"name": "read_text", "arguments": {"draw": true}}']
+    wrong = SCALING.replace('"image_index": 1', '"image_index": 9')
+    calls = ["".join(f"<tool_call>{each}</tool_call>" for each in turn) for turn in (reads, [wrong])]
+    replies = [*(f"<think>I read.</think>{each}" for each in calls), ANSWER]
+    with scripted(lambda body: replies[turn_of(body)], protocol=protocol) as endpoint:
+        completions = openai.OpenAI(base_url=endpoint.url, api_key="none", max_retries=0).chat.completions
+        looks = completions.create(**chat()).choices[0].message.virc_tool_calls
+        streamed = [piece.choices[0].delta for piece in completions.create(**chat(stream=True))]
+    said, drawn, refused = looks
+    nothing = dict.fromkeys(("source", "source_size", "box", "image", "size", "url"))
+    assert said == {"index": 0, "unit": 0, "tool": "read_text", **nothing, "text": "It says 97.", "error": None}
+    assert (drawn["image"], drawn["size"], drawn["source"], drawn["text"]) == (1, [56, 56], None, "It says 97.")
+    assert refused == {"index": 2, "unit": 1, "tool": None, **nothing, "text": None, "error": refused["error"]}
+    assert refused["error"]
+    assert [look for delta in streamed for look in getattr(delta, "virc_tool_calls", [])] == looks
 
 
 @pytest.mark.parametrize("form", [lambda message: message, lambda message: message.to_dict()])

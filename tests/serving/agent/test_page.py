@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from agent_page import (
     FIRST,
@@ -17,8 +18,10 @@ from agent_page import (
     WIDTH,
     WORDS,
     Model,
+    answer,
     assert_at,
     choose,
+    crop,
     finish,
     in_browser,
     page_of,
@@ -28,12 +31,12 @@ from agent_page import (
     visit,
 )  # fmt: skip
 from agent_process import serving
-from agent_server import scripted
+from agent_server import OWN, scripted
 from openai import OpenAI
 from PIL import Image
 from support.browser import Tab
 from support.parsed import Page
-from support.servers import MODEL, error
+from support.servers import MODEL, error, turn_of
 
 from virc.serving.agent import page
 
@@ -144,6 +147,32 @@ def test_stopped_question_can_be_asked_again(browser: Tab, ask: Callable[[str], 
     browser.press("Enter")
     finish(browser)
     assert texts(browser, ".answer") == ["97"]
+
+
+@in_browser
+def test_several_results_texts_and_errors_stand_beside_their_thought(browser: Tab, picture: Path) -> None:
+    grammar = msgspec.structs.replace(OWN.grammar, most_calls=2)
+    protocol = msgspec.structs.replace(OWN, errors="show", grammar=grammar)
+    both = crop("Both.", FIRST, 0) + crop("", SECOND, 1).partition("</think>")[2]
+    replies = [both, crop("A third.", FIRST, 7), answer("97")]
+    with scripted(lambda body: replies[turn_of(body)], protocol=protocol) as running:
+        visit(browser, page_of(running), 1400)
+        choose(browser, picture)
+        put(browser, "How large?")
+        finish(browser)
+        assert texts(browser, ".thought") == ["Both.", "A third.", "Now it is clear."]
+        assert texts(browser, ".step:first-child figcaption") == ["crop 1 of the picture", "crop 2 of crop 1"]
+        (refused,) = texts(browser, ".step:nth-child(2) .said")
+        assert "there are 3" in refused or "0 to 2" in refused
+        for width in (1400, 360):
+            browser.resize(width)
+            sides = [
+                browser.value(f"document.querySelector('.step:nth-child({at}) {css}').getBoundingClientRect().left")
+                for at, css in ((1, ".cut"), (1, ".cut + .cut"), (2, ".said"))
+            ]
+            assert sides == [sides[0]] * 3
+            assert browser.value("document.querySelector('.thought').getBoundingClientRect().right") <= sides[0]
+        assert browser.complaints == []
 
 
 @in_browser
@@ -375,12 +404,12 @@ def test_page_shows_what_tiny_says_and_where_it_looks(browser: Tab, tiny: str) -
 @in_browser
 @pytest.mark.slow
 def test_tiny_answers_its_examples(browser: Tab, tiny: str) -> None:
-    for number, answer in enumerate(("85", "80", "34")):
+    for number, expected in enumerate(("85", "80", "34")):
         visit(browser, tiny, 1400)
         browser.value(f"document.querySelectorAll('.example')[{number}].click()")
         browser.until("document.activeElement.id === 'send'")
         browser.press("Enter")
         browser.until("document.body.dataset.running === 'true' || document.querySelector('.cost') !== null")
         browser.until("document.body.dataset.running === 'false'", 60)
-        assert texts(browser, ".answer") == [answer]
+        assert texts(browser, ".answer") == [expected]
         assert browser.value("document.querySelectorAll('#pictures .box').length") > 1

@@ -367,7 +367,7 @@ def weight(thing: Report) -> int:
         case Unit():
             return len(thing.think)
         case wire.Looked():
-            return len(thing.url)
+            return sum(len(each) for each in (thing.url, thing.text, thing.error) if each)
         case Answer():
             return len(thing.content)
     return 0

@@ -68,18 +68,33 @@ export class Turn {
   /** A step is a thought and what was looked at for it. */
   open() {
     this.thought = "";
-    this.step = make("li", "step", words("thought", ""));
+    this.closed = false;
+    this.results = make("div", "results");
+    this.step = make("li", "step", words("thought", ""), this.results);
     this.steps.append(this.step);
   }
 
   think(piece) {
-    if (!this.step) this.open();
+    if (!this.step || this.closed) this.open();
     this.thought += piece;
     this.step.firstChild.textContent = text(this.thought.trim());
   }
 
-  look({ tool, source, source_size: size, box, image, size: [width, height], url }) {
+  /** What a call came to: a picture, a text, or why there is none. */
+  look(look) {
+    if (!this.step) this.open();
+    if (look.error) this.results.append(words("said refused", look.error));
+    if (look.text) this.results.append(words("said", look.text));
+    if (look.url) this.picture(look);
+    this.closed = true; // the next thought is a step of its own
+  }
+
+  picture({ tool, source, source_size: size, box, image, size: [width, height], url }) {
     this.looks += 1;
+    if (source === null) {
+      this.made(tool, image, width, height, url);
+      return;
+    }
     const own = `${noun(tool, size, [width, height])} ${this.looks}`;
     const from = this.names[source];
     const cut = box ? `, pixels ${box[0]},${box[1]} to ${box[2]},${box[3]}` : "";
@@ -88,12 +103,20 @@ export class Turn {
     const legend = make("figcaption", "", make("b", "", own), " of ");
     this.frames[image] = frame;
     this.names[image] = own;
-    if (!this.step) this.open();
-    this.step.append(make("figure", "cut", frame, legend));
+    this.results.append(make("figure", "cut", frame, legend));
     this.show(source);
     if (box) this.link(legend, from, drawn(this.frames[source], box, size, this.looks));
     else legend.append(from);
-    this.step = null;
+  }
+
+  /** A picture that a tool made of none. */
+  made(tool, image, width, height, url) {
+    const own = `${noun(tool, [width, height], [width, height])} ${this.looks}`;
+    const frame = framed(url, width, height);
+    describe(frame, own, `image ${image}, ${width} × ${height} px`);
+    this.frames[image] = frame;
+    this.names[image] = own;
+    this.results.append(make("figure", "cut", frame, make("figcaption", "", make("b", "", own))));
   }
 
   /** Pictures lie in a row on phones: that which is looked at comes into sight. */
@@ -107,8 +130,8 @@ export class Turn {
     const { step } = this;
     const light = (on) => box.classList.toggle("lit", on);
     legend.append(button("where", from, () => box.scrollIntoView({ block: "nearest", behavior: pace() })));
-    step.onpointerenter = () => light(true);
-    step.onpointerleave = () => light(false);
+    step.addEventListener("pointerenter", () => light(true));
+    step.addEventListener("pointerleave", () => light(false));
     step.addEventListener("focusin", () => light(true));
     step.addEventListener("focusout", () => light(false));
   }

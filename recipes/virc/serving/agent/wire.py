@@ -29,22 +29,28 @@ class Looked(msgspec.Struct, frozen=True):
     """A tool call of one sample, an item of the field `virc_tool_calls`; docs/serving.md has its schema."""
 
     unit: int
-    tool: str
-    source: int
-    source_size: tuple[int, int]
-    box: tuple[int, ...] | None
-    image: int
-    size: tuple[int, int]
-    url: str
+    tool: str | None = None
+    source: int | None = None
+    source_size: tuple[int, int] | None = None
+    box: tuple[int, ...] | None = None
+    image: int | None = None
+    size: tuple[int, int] | None = None
+    url: str | None = None
+    text: str | None = None
+    error: str | None = None
 
 
 def looked(look: ToolResult, unit: int) -> Iterator[Looked]:
-    """The images of a tool call as clients get them; `unit` is its number in the sample, from 0."""
-    call = look.result.call
+    """What came of a tool call as clients get it, an item an image; `unit` is its number in the sample, from 0."""
+    result, call = look.result, look.result.call
+    known = Looked(unit, text=result.text or None, error=result.error)
+    if call:
+        size = look.source.size if look.source else None
+        known = msgspec.structs.replace(known, tool=call.name, source=call.index, source_size=size, box=call.box)
+    if not look.images:
+        yield known
     for number, shown in look.images:
-        assert call
-        source = (call.index, look.source.size) if look.source and call.index is not None else (number, shown.size)
-        yield Looked(unit, call.name, *source, call.box, number, shown.size, jpeg_url(shown.pixels))
+        yield msgspec.structs.replace(known, image=number, size=shown.size, url=jpeg_url(shown.pixels))
 
 
 def jpeg_url(picture: Image.Image) -> str:
