@@ -19,6 +19,7 @@ from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.core.interpreter import collection_paused
 from virc.reasoning.images import Shown
+from virc.reasoning.messages import up_to
 from virc.reasoning.session import Ask, Message, Reply
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class LocalBackend:
                 text.add(token)
             ids, ended = self._draw(cached, conversation, ask.images, sampling, text)
             return Reply(
-                text.finish(),
+                up_to(text.finish(), ask.stop),  # of the last id, which stays as it was drawn, no more than that
                 (*self._opening, *ids),
                 "stop" if ended or text.stopped else "length",
                 prompt_tokens=prompt_tokens,

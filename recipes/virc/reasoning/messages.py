@@ -1,6 +1,6 @@
 """What an assistant turn says, read strictly by the grammar of its chat protocol."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -107,7 +107,12 @@ def _thought(text: str, grammar: Grammar) -> str:
 
 def stopped(text: str, grammar: Grammar) -> str:
     """A reply up to the first of the texts that end one, which an engine that stops there would not have gone past."""
-    ends = [at + len(stop) for stop in grammar.stop if (at := text.find(stop)) >= 0]
+    return up_to(text, grammar.stop)
+
+
+def up_to(text: str, stops: Sequence[str]) -> str:
+    """A text with the first of those in it as its end; all of it where it has none."""
+    ends = [at + len(stop) for stop in stops if (at := text.find(stop)) >= 0]
     return text[: min(ends, default=len(text))]
 
 

@@ -225,11 +225,11 @@ class Session:
         """
         if isinstance(self.next(), Done):
             raise RuntimeError("the problem is over: no reply was asked for")
-        text = printable(reply.text[:_MOST_CHARACTERS])
+        said = text = printable(reply.text[:_MOST_CHARACTERS])
         if self.protocol.reading != "lenient":
             text = assembled(text, reply.thought and printable(reply.thought), reply.calls, self.protocol.grammar)
         text = stopped(text, self.protocol.grammar)
-        if text != printable(reply.text):
+        if stopped(said, self.protocol.grammar) != printable(reply.text):
             reply = msgspec.structs.replace(reply, token_ids=None)
         history = self.history.copy()
         try:

@@ -14,21 +14,23 @@ Where it defines no `whole`, the one here is used; where it defines no `group`, 
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Literal
 
 import msgspec
 
 from virc.core.errors import DataError
-from virc.data.rows.record import Message, Record, content_of
+from virc.data.rows.record import Message, Record, content_of, inputs_of
 from virc.reasoning.calls import Size
+from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
-from virc.reasoning.session import Done, Reply, Session
+from virc.reasoning.session import Done, Reply, Session, Unit
 from virc.reasoning.trace import Trace
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.registry import Scored, Terms, Total
-from virc.rewards.sample import Prompt, Sample, Seen, sample
+from virc.rewards.sample import Action, Carried, Prompt, Sample, Seen, sample
 from virc.tools.registry import known
 
 Ended = Literal["answer", "format", "length"]
@@ -127,26 +129,51 @@ def samples_of(
     The session is gone through again: the same replies lead to the same images, so none have to be handed over. A
     DataError where an image of the problem cannot be read.
     """
-    images = [Seen(picture).pixels().pixels for picture in record.images]
+    images = [Seen(record.images[index]).pixels().pixels for index in inputs_of(record)]
     files = [image.size for image in images]
     session = Session(protocol, record.question or "", images, grid, tolerate=(), max_turns=max_turns, tools=known())
-    samples = []
+    samples, before = [], list[Carried]()
     for text in (*(unit.text for unit in trace.units), *(each.text for each in trace.pending)):
         if isinstance(session.next(), Done):
             break
-        samples.append(sample(text, _prompt(record, session, files)))
-        session.feed(Reply(text))
+        read = sample(text, _prompt(record, session, files, tuple(before)))
+        fed = session.feed(Reply(text))
+        if isinstance(fed, Unit) and fed.results:
+            its = carried_out(fed, read, session.images)
+            before += its
+            read = as_carried_out(read, [action for action, _ in its])
+        samples.append(read)
     if not samples:
         raise DataError("the rollout holds no reply")
     answered = trace.units and trace.units[-1].answer is not None
-    return samples, "format" if trace.pending else "answer" if answered else "length"
+    refused = trace.pending or (trace.failure and trace.failure.kind == "no_answer" and not answered)
+    return samples, "format" if refused else "answer" if answered else "length"
 
 
-def _prompt(record: Record, session: Session, files: Sequence[Size]) -> Prompt:
+def carried_out(unit: Unit, read: Sample, images: Sequence[Shown]) -> list[Carried]:
+    """What came of the calls of a unit, and the images that each led to."""
+    tools = read.turn.calls if read.turn else ()
+    return [
+        (Action(tool, each.call, each.error, images[each.images[0]].size if each.images else None), each.images)
+        for tool, each in zip_longest(tools, unit.results[: len(tools) or 1])
+    ]
+
+
+def as_carried_out(read: Sample, actions: Sequence[Action]) -> Sample:
+    """A sample with its calls as the session carried them out: one may be about an image that the one before made."""
+    fault = next((each.fault for each in actions if each.fault), None)
+    return msgspec.structs.replace(
+        read, checked=tuple(each.call for each in actions if each.call), fault=fault, done=tuple(actions)
+    )
+
+
+def _prompt(record: Record, session: Session, files: Sequence[Size], before: Sequence[Carried]) -> Prompt:
     """What a session has shown so far."""
     trace = session.trace()
     # A result inside the model's own turn is a message of its own here, so that replies stand alone.
     messages = tuple(Message("user" if each.inserted else each.role, content_of(each)) for each in trace.messages)
     known = msgspec.structs.replace(record, messages=messages, images=())
     protocol = session.protocol
-    return Prompt(known, protocol.coordinates, shown=tuple(session.images), files=files, protocol=protocol)
+    return Prompt(
+        known, protocol.coordinates, shown=tuple(session.images), files=files, protocol=protocol, carried=before
+    )

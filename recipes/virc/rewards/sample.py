@@ -45,6 +45,10 @@ class Action(msgspec.Struct, frozen=True):
     shown: Size | None = None
 
 
+Carried = tuple[Action, Sequence[int]]
+"""A call of a rollout, and the indices of the images that it led to."""
+
+
 class Seen:
     """An image of the history; its file is opened when it is first needed, which may raise a DataError."""
 
@@ -93,6 +97,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         files: (width, height) in px of the inputs' files, where the images are not those of the record.
         protocol: the chat protocol, which says how replies and boxes are written, and which tools may be called; None:
             as in our own, and all of them.
+        carried: the tool calls before, where a session has carried them out; None: they are found in the record.
     """
 
     record: Record
@@ -102,6 +107,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     shown: Sequence[Shown] = ()
     files: Sequence[Size] = ()
     protocol: Protocol | None = None
+    carried: Sequence[Carried] | None = None
 
     @property
     def grammar(self) -> Grammar:
@@ -191,8 +197,10 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return made
 
     @cached_property
-    def _log(self) -> Sequence[tuple[Action, range]]:
+    def _log(self) -> Sequence[Carried]:
         """Each call before this reply, and the images that it led to, by their places in the history."""
+        if self.carried is not None:
+            return self.carried
         found: list[tuple[Action, range]] = []
         count, called = 0, list[Action]()  # of those called, no image has been shown yet
         for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
@@ -264,6 +272,7 @@ class Sample(msgspec.Struct, frozen=True):
         group: the other replies to the same prompt, where they are known.
         why: the reasons of terms for their values, each under its name.
         asked: what terms find that others need too, each under its name, so that a judge is asked once.
+        done: its calls in the action log, where a session has carried them out.
     """
 
     text: str
@@ -274,6 +283,7 @@ class Sample(msgspec.Struct, frozen=True):
     group: Sequence[str] = ()
     why: dict[str, str] = {}
     asked: dict[str, Awaitable[float | None]] = {}
+    done: Sequence[Action] = ()
 
     @property
     def call(self) -> Call | None:
@@ -295,6 +305,8 @@ class Sample(msgspec.Struct, frozen=True):
     @property
     def calls(self) -> Sequence[Action]:
         """The action log: the tool calls of the rollout up to this reply, its own as the last."""
+        if self.done:
+            return [*self.prompt.calls, *self.done]
         if self.turn is None:
             return [*self.prompt.calls, Action(None, fault=self.fault)]
         calls = zip_longest(self.turn.calls, self.checked)

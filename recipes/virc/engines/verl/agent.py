@@ -19,17 +19,12 @@ from virc.core.errors import DataError
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import Record, inputs_of
 from virc.engines.verl.agent_failures import tell
-from virc.engines.verl.agent_ids import Ids, speech
+from virc.engines.verl.agent_ids import Ids, ended, following, shown_once, speech, up_to_stop
 from virc.engines.verl.agent_prefix import Prefix
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.grammar import Grammar
-from virc.reasoning.images import open_image
-from virc.reasoning.messages import stopped
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.session import Ask, Done, Rejected, Reply, Session
-from virc.reasoning.trace import Trace
+from virc.reasoning.session import Ask, Done, Reply, Session
 from virc.rewards.verl import read_settings
-from virc.runs.rollout_stats import OUT_OF_TOKENS
 from virc.tools.registry import known
 
 _BARRED = -100.0  # added to a logit that vLLM must not draw
@@ -109,8 +104,8 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             )
             metrics.generate_sequences += time.perf_counter() - began
             began = time.perf_counter()
-            replies.append(_stopped(ids.reply(output.token_ids, output.log_probs), manner.protocol.grammar))
-            ask = await asyncio.to_thread(self._next, talk, ids, replies[-1])
+            replies.append(up_to_stop(ids.reply(output.token_ids, output.log_probs), manner.protocol.grammar))
+            ask = await asyncio.to_thread(following, talk, ids, replies[-1], self._speech)
             metrics.tool_calls += time.perf_counter() - began
             first = output.extra_fields.get("min_global_steps") if first is None else first
         trace = talk.trace()
@@ -130,15 +125,13 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
                 "rollout": msgspec.json.encode(trace).decode(),
                 "replies": [reply.text for reply in replies],
                 "finish": [reply.finish for reply in replies],
-                "ended": _ended(trace, ids.room),
+                "ended": ended(trace, ids.room),
             },
         )
 
     def _session(self, record: Record, manner: Manner) -> Session | Prefix:
-        images = [
-            open_image(picture.read(), picture.name or "an image")
-            for picture in (record.images[index] for index in inputs_of(record))
-        ]
+        pictures = (record.images[index] for index in inputs_of(record))
+        images = [shown_once(picture, manner.protocol, self._speech.grid) for picture in pictures]
         return Session(
             manner.protocol,
             record.question or "",
@@ -170,36 +163,6 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             sampling["logit_bias"] = dict.fromkeys(self._speech.never, _BARRED)
             sampling["include_stop_str_in_output"] = bool(stop)
         return sampling
-
-    def _next(self, talk: Session | Prefix, ids: Ids, reply: Reply) -> Ask | Done:
-        """Feed a reply. A rollout goes on where the reply was taken and another one has room."""
-        rejected = isinstance(talk.feed(reply), Rejected)
-        ask = talk.next()
-        if isinstance(ask, Done):
-            return ask
-        if rejected:
-            return Done(talk.trace())
-        if not ids.go_on(self._speech.encode(ask)):
-            assert isinstance(talk, Session)
-            talk.stop("turns", OUT_OF_TOKENS)
-            return Done(talk.trace())
-        return ask
-
-
-def _stopped(reply: Reply, grammar: Grammar) -> Reply:
-    """The reply up to a text that ends one. Its ids stay as sampled: the last of them may say a little more."""
-    if not any(stop in reply.text for stop in grammar.stop):
-        return reply
-    return msgspec.structs.replace(reply, text=stopped(reply.text, grammar), finish="stop")
-
-
-def _ended(trace: Trace, room: int) -> str:
-    """Why a rollout was over: `answer`, `format` (the reply was not taken), `turns`, or `length`."""
-    if trace.pending:
-        return "format" if room else "length"
-    if trace.failure and trace.failure.kind == "turns":
-        return "length" if trace.failure.message == OUT_OF_TOKENS else "turns"
-    return "answer"
 
 
 @cache

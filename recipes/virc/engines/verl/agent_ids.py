@@ -1,21 +1,31 @@
 """The ids of a rollout: appended and never encoded again, so that they are those that `virc solve` feeds.
 
-Learnt is from sampled ids alone. Masked are tool results, and an end of turn that the model did not write itself.
+Learnt is from sampled ids alone. Masked are tool results, and an end of turn that the model did not write itself. An
+end of turn that it wrote where its turn goes on behind a result is no part of the conversation, and is left out.
 """
 
+import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from virc.backends import checkpoint
 from virc.backends.chatml import render
 from virc.core.errors import EngineError
-from virc.reasoning.images import Shown
+from virc.data.rows.record import Picture
+from virc.engines.verl.agent_prefix import Prefix
+from virc.reasoning.grammar import Grammar
+from virc.reasoning.images import Shown, open_image
+from virc.reasoning.messages import stopped
+from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid, smart_resize
-from virc.reasoning.session import Ask, Reply
+from virc.reasoning.session import Ask, Done, Rejected, Reply, Session, show_input
+from virc.reasoning.trace import Trace
+from virc.runs.rollout_stats import OUT_OF_TOKENS
 
 _END = "<|im_end|>"
 
@@ -126,19 +136,67 @@ class Ids:
         """
         if len(conversation) - len(self.prompt) >= self._room:
             return False
-        if self.response[-1] in self._speech.ends - {self._speech.end}:
-            # Another end than the one that is fed on: no choice of the model's any more.
-            self.response[-1], self.mask[-1], self.chances[-1] = self._speech.end, 0, 0.0
+        if self.response[-1] in self._speech.ends and self.response[-1] != conversation[len(self.all) - 1]:
+            self._drop_end()  # another end is fed on, or none, as the turn goes on: no choice of the model's any more
         held = self.all
         if list(conversation[: len(held)]) != held:
             raise EngineError("the ids of a rollout are not those of its conversation")
         self._append(conversation[len(held) :], 0)
         return True
 
+    def _drop_end(self) -> None:
+        for kept in (self.response, self.mask, self.chances):
+            kept.pop()
+
     def _append(self, ids: Sequence[int], mask: int, chances: Sequence[float] | None = None) -> None:
         self.response += ids
         self.mask += [mask] * len(ids)
         self.chances += chances or [0.0] * len(ids)
+
+
+def following(talk: Session | Prefix, ids: Ids, reply: Reply, speech: Speech) -> Ask | Done:
+    """Feed a reply. A rollout goes on where the reply was taken and another one has room."""
+    rejected = isinstance(talk.feed(reply), Rejected)
+    ask = talk.next()
+    if isinstance(ask, Done):
+        return ask
+    if rejected:
+        return Done(talk.trace())
+    if not ids.go_on(speech.encode(ask)):
+        assert isinstance(talk, Session)
+        talk.stop("turns", OUT_OF_TOKENS)
+        return Done(talk.trace())
+    return ask
+
+
+def up_to_stop(reply: Reply, grammar: Grammar) -> Reply:
+    """The reply up to a text that ends one. Its ids stay as sampled: the last of them may say a little more."""
+    if not any(stop in reply.text for stop in grammar.stop):
+        return reply
+    return msgspec.structs.replace(reply, text=stopped(reply.text, grammar), finish="stop")
+
+
+def ended(trace: Trace, room: int) -> str:
+    """Why a rollout was over: `answer`, `format` (the reply was not taken), `turns`, or `length`."""
+    if trace.pending:
+        return "format" if room else "length"
+    if trace.failure and trace.failure.kind == "turns":
+        return "length" if trace.failure.message == OUT_OF_TOKENS else "turns"
+    return "format" if trace.units and trace.units[-1].answer is None else "answer"
+
+
+_pictures: "WeakValueDictionary[tuple[object, ...], Shown]" = WeakValueDictionary()
+
+
+def shown_once(picture: Picture, protocol: Protocol, grid: Grid) -> Shown:
+    """A picture of a question as it is shown. All rollouts that are under way share it: its file's pixels are kept for
+    crops, and are up to 300 MB.
+    """
+    data = picture.read()
+    digest = hashlib.blake2b(data, digest_size=16).digest()
+    key = digest, protocol.images, protocol.crops, protocol.input_pixels, grid
+    known = _pictures.get(key)
+    return known or _pictures.setdefault(key, show_input(open_image(data, picture.name or "an image"), protocol, grid))
 
 
 def _tokens(shown: Shown, grid: Grid) -> int:

@@ -1,7 +1,7 @@
 """A stored conversation, and the one reply that follows it: per-CRU reinforcement learning."""
 
-from virc.data.rows.record import Record, images_of, message_of
-from virc.reasoning.images import Shown, open_image
+from virc.data.rows.record import Record, images_of, inputs_of, message_of
+from virc.reasoning.images import Shown, open_image, show
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Done, Message, Reply, show_input
@@ -27,10 +27,11 @@ class Prefix:
         known = record.messages[-1].role == "assistant"  # the reference, which nobody may see
         before = zip(record.messages, images_of(record), strict=True)
         self._messages = [message_of(message, shown) for message, shown in before][: -1 if known else None]
-        self._images = [
-            show_input(open_image(picture.read(), picture.name or "an image"), protocol, grid)
-            for picture in record.images
-        ]
+        inputs = inputs_of(record)
+        self._images = []
+        for index, picture in enumerate(record.images):
+            image = open_image(picture.read(), picture.name or "an image")
+            self._images.append(show_input(image, protocol, grid) if index in inputs else show(image, grid))
         self._answered = False
 
     def next(self) -> Ask | Done:

@@ -4,22 +4,31 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
+
 from virc.backends.chatml import render
 from virc.backends.checkpoint import image_grid, image_settings, read_json
 from virc.backends.tokenizer import tokenizer
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc.data.rows.record import Record, images_of, message_of
+from virc.data.rows.record import Record, images_of, inputs_of, message_of
 from virc.reasoning.calls import Size
+from virc.reasoning.history import input_grid
 from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.training.lengths.counted import BaseCounting, Length, Text
 
 
 class Counting(BaseCounting, frozen=True):
-    """What lengths depend on; with `square` every image is brought to 1000 x 1000 px before."""
+    """What lengths depend on; the chat protocol says how the question's images are shown. None: as the base is."""
 
-    square: bool = False
+    protocol: Protocol | None = None
+
+    @property
+    def square(self) -> bool:
+        """Whether the question's images are shown at 1000 x 1000 px."""
+        return self.protocol is not None and self.protocol.images == "square_1000"
 
 
 def counting(base: Path, max_pixels: int) -> Counting:
@@ -34,15 +43,18 @@ def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
     return [_length(counting, row) for row in rows]
 
 
-def shown(size: Size, counting: Counting) -> Size:
+def shown(size: Size, counting: Counting, is_input: bool = True) -> Size:
     """(width, height) in px at which an image of a file of that size is fed; `ValueError` where it cannot be."""
-    return smart_resize(*(SQUARE if counting.square else size), counting.grid)
+    if counting.protocol is None or not is_input:
+        return smart_resize(*size, counting.grid)
+    return smart_resize(*(SQUARE if counting.square else size), input_grid(counting.protocol, counting.grid))
 
 
 def _length(counting: Counting, row: Text) -> Length:
     try:
         files = [_size(file) for file in row.files]
-        sizes = [shown(size, counting) for size in files]
+        inputs = set(inputs_of(Record(row.messages)))
+        sizes = [shown(size, counting, index in inputs) for index, size in enumerate(files)]
     except (ValueError, DataError) as error:
         return Length(fault=error.message if isinstance(error, DataError) else clause(error))
     # The reference, which a row of one unit ends with where it is known, is no part of the prompt.
@@ -50,7 +62,8 @@ def _length(counting: Counting, row: Text) -> Length:
     messages = [message_of(message, images) for message, images in zip(prompt, images_of(Record(prompt)), strict=True)]
     per_image = [width * height // counting.grid.factor**2 for width, height in sizes]
     tokens = len(render(messages, per_image, _Plain(counting.base), generate=True).ids)
-    announced = [SQUARE if counting.square else smart_resize(*size, QWEN2) for size in files]
+    whole = msgspec.structs.replace(counting, grid=QWEN2)
+    announced = [shown(size, whole, index in inputs) for index, size in enumerate(files)]
     other = sum(one != two for one, two in zip(sizes, announced, strict=True))
     return Length(tokens, len(sizes), 0 if counting.square else other)
 

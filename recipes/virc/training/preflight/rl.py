@@ -214,7 +214,7 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
         source=source,
         protocol=offering(protocol, request.tools),
         chat_protocol=own,
-        counting=msgspec.structs.replace(rules, square=protocol.images == "square_1000"),
+        counting=msgspec.structs.replace(rules, protocol=protocol),
         store=store,
     )
 
