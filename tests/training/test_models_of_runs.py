@@ -1,5 +1,6 @@
 """A run and an adapter are models wherever a model is named, and what they are spoken to in is theirs."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from support.called import virc
 from support.made import make, running, save
 
 from virc.core.errors import ConfigError
-from virc.models import chat_protocol
+from virc.models import chat_protocol, provenance
 from virc.models import registry as models
 from virc.models.load import Choice, open_model
 from virc.models.registry import EMBEDDED_FOLDER
@@ -84,6 +85,49 @@ def test_a_step_chooses_the_checkpoint(workspace: Path) -> None:
         assert (found.name, found.folder.resolve()) == ("first@8", chosen)
 
 
+def merged(workspace: Path, name: str, source: str | None) -> Path:
+    """A model in `models/`, made from a checkpoint."""
+    folder = workspace / "models" / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    if source:
+        provenance.write(folder, provenance.Origin(kind="shards", source=source))
+    return folder
+
+
+def test_a_model_merged_from_the_newest_checkpoint_of_its_run_has_its_name(workspace: Path) -> None:
+    saved(make(workspace, "mine"), 40)
+    folder = merged(workspace, "mine", "mine@40")
+    assert models.find("mine", workspace).folder == folder
+
+
+@pytest.mark.parametrize("source", ["mine@40", "other@80", None])
+def test_a_name_of_a_model_and_of_a_run_that_saved_other_weights_is_refused(
+    workspace: Path, source: str | None
+) -> None:
+    run = make(workspace, "mine")
+    saved(run, 40)
+    folder = merged(workspace, "mine", source)
+    newest = saved(run, 80)
+    done = virc("solve", picture(workspace), "?", "--model", "mine")
+    assert (done.code, "mine is two models" in done.err) == (3, True)
+    with pytest.raises(
+        ConfigError, match=r"mine is two models: models/mine, made from .*, and the run mine"
+    ) as refused:
+        models.find("mine", workspace)
+    assert refused.value.hint == "say models/mine or mine@80"
+    assert models.find("models/mine", workspace).folder.resolve() == folder.resolve()
+    assert models.find("mine@80", workspace).folder.resolve() == newest
+
+
+def test_a_run_that_was_made_anew_is_not_taken_for_the_model_of_the_old_one(workspace: Path) -> None:
+    folder = merged(workspace, "mine", "mine@40")
+    os.utime(folder / provenance.FILE_NAME, (1, 1))
+    saved(make(workspace, "mine"), 40)
+    with pytest.raises(ConfigError, match="two models"):
+        models.find("mine", workspace)
+
+
 @pytest.mark.parametrize("step", ["7", "latest", "", "08"])
 def test_an_unknown_step_names_those_there_are(workspace: Path, step: str) -> None:
     run = make(workspace, "first")
@@ -106,10 +150,10 @@ def test_a_checkpoint_named_by_its_path_belongs_to_its_run(workspace: Path) -> N
 
 def test_a_folder_goes_before_a_run_of_that_name(workspace: Path) -> None:
     saved(make(workspace, "mine"), 8)
-    for folder in (workspace / "models" / "mine", workspace / "mine"):
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text("{}")
-        assert models.find("mine", workspace).folder.resolve() == folder
+    folder = workspace / "mine"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert models.find("mine", workspace).folder.resolve() == folder
 
 
 def test_a_run_goes_before_no_short_name(workspace: Path) -> None:

@@ -237,6 +237,7 @@ def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights
     for file in (_MODEL, lora_config.SETTINGS):
         for place in places:
             if is_file(place / file):
+                _check_one(called, place, workspace)
                 return Weights(called, place, *_origin(place, family, model))
     saved = checkpoint_of(called, workspace)
     if saved is None:
@@ -259,6 +260,31 @@ def _origin(folder: Path, family: System | None, model: Model | None) -> tuple[S
         return family, model
     family = family or systems.discover().get(system)
     return known(root_of(folder, folder.name), family) if family else (None, None)
+
+
+def _check_one(name: str, place: Path, workspace: Path) -> None:
+    """Refuse a name of two models: a folder of `models/`, and a run that has saved other weights since.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    run = _run(name, workspace) if place == workspace / MODELS / name else None
+    saved = checkpoints(run) if run else []
+    if not run or not saved:
+        return
+    newest, origin = saved[-1], provenance.read(place)
+    own = f"{run.name}@{newest.step}"
+    if origin and origin.source == own and _age(place / provenance.FILE_NAME) >= _age(newest.folder):
+        return
+    made = f"made from {origin.source}" if origin else "made from no run"
+    raise ConfigError(
+        f"{name} is two models: {MODELS}/{name}, {made}, and the run {name}, which saved step {newest.step} since",
+        f"say {MODELS}/{name} or {own}",
+    )
+
+
+def _age(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def checkpoint_of(name: str, workspace: Path) -> tuple[Run, Checkpoint] | None:
