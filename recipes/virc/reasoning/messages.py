@@ -87,15 +87,15 @@ def _spans(found: list[Mark], parts: Marks, end: int) -> Iterator[tuple[Mark, in
     end of the text.
     """
     opening, closing = (part.strip() for part in parts)
-    for number, mark in enumerate(found):
-        if mark.text != opening:
-            continue
-        if not closing:
+    begun: Mark | None = None
+    for mark in found:
+        if mark.text == opening and not closing:
             yield mark, end
-            continue
-        close = next((each for each in found[number + 1 :] if each.text in (opening, closing)), None)
-        if close and close.text == closing:
-            yield mark, close.start
+        elif mark.text == opening:
+            begun = mark
+        elif mark.text == closing and begun:
+            yield begun, mark.start
+            begun = None
 
 
 def _thought(text: str, grammar: Grammar) -> str:
@@ -128,28 +128,29 @@ def _are(found: list[Mark], parts: Marks) -> bool:
 def _calling(think: str, text: str, rest: list[Mark], found: list[Mark], grammar: Grammar) -> Turn:
     """The turn of a reply that has nothing but calls behind its thought: `rest` are their marks, `found` all of it."""
     bodies: list[tuple[str, CallForm]] = []
-    while rest:
-        form = next((form for form in grammar.calls if not form.bare and _begin(rest, form)), None)
+    at = 0
+    while at < len(rest):
+        if len(bodies) == grammar.most_calls:
+            if grammar.most_calls == 1:
+                raise _unlike(found, grammar)
+            raise FormatError("tags", f"the reply calls more than {grammar.most_calls} tools")
+        form = next((form for form in grammar.calls if not form.bare and _begin(rest, at, form)), None)
         if form is None:
             raise _unlike(found, grammar)
         closed = bool(form.close.strip())
-        bodies.append((text[rest[0].end : rest[1].start if closed else len(text)].strip(), form))
-        rest = rest[1 + closed :]
+        bodies.append((text[rest[at].end : rest[at + 1].start if closed else len(text)].strip(), form))
+        at += 1 + closed
     if len(bodies) == 1:
         return _called(think, *bodies[0], grammar.most_calls)
-    if len(bodies) > grammar.most_calls:
-        if grammar.most_calls == 1:
-            raise _unlike(found, grammar)
-        raise FormatError("tags", f"the reply calls {len(bodies)} tools, and {grammar.most_calls} are allowed")
     if any(form.body == "actions" for _, form in bodies):
         raise _unlike(found, grammar)
     return Turn(think, tuple(tool_of(inner, form) for inner, form in bodies))
 
 
-def _begin(rest: list[Mark], form: CallForm) -> bool:
-    """Whether the marks begin with those of a form; one without an end is the last."""
+def _begin(rest: list[Mark], at: int, form: CallForm) -> bool:
+    """Whether the marks from there on begin with those of a form; one without an end is the last."""
     parts = [part.strip() for part in (form.open, form.close) if part.strip()]
-    return [mark.text for mark in rest[: len(parts)]] == parts and (len(parts) == 2 or len(rest) == 1)
+    return [mark.text for mark in rest[at : at + len(parts)]] == parts and (len(parts) == 2 or len(rest) == at + 1)
 
 
 def _called(think: str, inner: str, form: CallForm, most: int) -> Turn:

@@ -13,7 +13,7 @@ from virc.core.text import clause
 from virc.data.rows.record import Message, Picture, Record, content_of, images_of, inputs_of
 from virc.reasoning.calls import Call, Size, ToolError, View, view_of
 from virc.reasoning.coordinates import index_name, resolve_index, scale_box, sides_of
-from virc.reasoning.images import SQUARE, image_size, open_image
+from virc.reasoning.images import SQUARE, image_size, open_image, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import smart_resize
@@ -130,6 +130,8 @@ def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
 def session_of(record: Record, question: str, target: Protocol) -> Session:
     """A session that begins with a record's inputs. Raises DataError: one cannot be read or shown."""
     images = [open_image(*_file(record.images[index])) for index in inputs_of(record)]
+    if target.images == "square_1000":  # the square is stored, and becomes the file that crops are cut from
+        images = [show_square(image).pixels for image in images]
     try:
         return Session(target, question, images, max_turns=len(record.messages), tools=known())
     except ValueError as error:
