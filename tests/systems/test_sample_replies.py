@@ -63,6 +63,51 @@ def _parsed(text: str) -> dict[str, Any]:
     return yaml.parse(text, "s.yaml")
 
 
+PUBLISHED = {
+    # TIGER-AI-Lab/Pixel-Reasoner, curiosity_driven_rl/openrlhf/trainer/ppo_utils/experience_maker.py
+    "Pixel-Reasoner": (
+        "To identify the animal on the sign, I will zoom in on the Woolshops Shopping Centre sign.\n\n<tool_call>\n"
+        '{"name": "crop_image_normalized", "arguments": {"bbox_2d": [0.1, 0.2, 0.3, 0.4], "target_image":1}}\n'
+        "</tool_call>",
+        "\\boxed{Share contacts via NHS Test and Trace}",
+        "crop_image",
+    ),
+    # Alibaba-NLP/VRAG, VRAG-RL/examples/search_sft.json
+    "VRAG": (
+        "<think>The image contains a timeline of events in management and organization thought.</think>\n"
+        "<bbox>[555, 108, 727, 432]</bbox>",
+        "<think>The cropped image clearly shows the name.</think>\n<answer>Mr. Henderson.</answer>",
+        "crop_image",
+    ),
+    # zhaochen0110/OpenThinkIMG, r1_v/open_r1/ref/template_instruct.py
+    "OpenThinkIMG": (
+        '{"thought": "The x-coordinate for 1970 is located at x=\\"10.1\\".", "actions": [{"name": "Point", '
+        '"arguments": {"image": "img_1", "param": "x-axis value 2000"}}]}',
+        '{"thought": "Year 3 has the highest value of 35.", "actions": [{"name": "Terminate", '
+        '"arguments": {"answer": "Year 3"}}]}',
+        "point",
+    ),
+    # Gabesarch/grounded-rl, the form that scripts/mcts/build_reasoning_chains_from_mcts_multiturn.py writes
+    "ViGoRL": (
+        "<think> It stands at (712, 318). </think>\n<tool_call>\n"
+        '{"name": "search_coordinate", "arguments": {"coordinate": [712, 318]}}\n</tool_call>',
+        "<think> Based on all the information I've gathered, I'll now provide my final answer. </think>\n"
+        "<answer> red </answer>",
+        "search_coordinate",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_replies_as_they_are_published_are_read(name: str) -> None:
+    call, answer, tool = PUBLISHED[name]
+    sample = found([call, answer])
+    assert (dict(sample.unread), sample.reading, sample.grammar.loose) == ({}, "strict", False)
+    (one,) = parse(call, sample.grammar).calls
+    assert one.name == tool
+    assert parse(answer, sample.grammar).answer
+
+
 FORMS = {
     "a tag around a list": f"<think>a</think><bbox>{BOX}</bbox>",
     "a tag around a call": called({"bbox": BOX, "label": "x"}),
@@ -216,12 +261,12 @@ def test_a_reward_and_a_tool_have_no_replies() -> None:
 
 CHECKED = """\
 reply 1
-  thought    a
-  call       crop_image of image 0, shown at 1036 x 756: box [10, 20, 300, 400], of the file [10, 20, 297, 406]
-  then user  <image 1: 280 x 392>Go on; look again wherever that helps.
+  thought        a
+  call           crop_image of image 0, shown at 1036 x 756: box [10, 20, 300, 400], of the file [10, 20, 297, 406]
+  then user      <image 1: 280 x 392>Go on; look again wherever that helps.
 reply 2
-  thought    b
-  answer     3
+  thought        b
+  answer         3
 """
 
 
@@ -245,7 +290,7 @@ def test_check_names_what_is_not_read_and_exits_with_5() -> None:
     ):
         done = virc("systems", "check", "s.yaml", "--reply", ANSWER, "--reply", reply)
         assert (done.code, f"error: reply 2 is not read: {fault}" in done.err) == (5, True), done.err
-        assert f"  fault      {fault}\n" in done.out
+        assert f"  fault          {fault}\n" in done.out
         found = virc("systems", "check", "s.yaml", "--reply", reply, "--json")
         assert (found.code, found.json["replies"][0]["fault"], found.json["error"]["code"]) == (5, fault, 5)
 
@@ -260,8 +305,22 @@ def test_a_fault_that_a_model_is_shown_is_what_is_sent_next() -> None:
     Path("s.yaml").write_text(text)
     done = virc("systems", "check", "s.yaml", "--reply", "<think>a</think><bbox>[1, 2]</bbox>")
     assert done.code == 0
-    assert "  call       cannot be carried out: bbox_2d is [1, 2], not four whole numbers\n" in done.out
-    assert "  then user  No: bbox_2d is [1, 2], not four whole numbers\n" in done.out
+    assert "  call           cannot be carried out: bbox_2d is [1, 2], not four whole numbers\n" in done.out
+    assert "  then user      No: bbox_2d is [1, 2], not four whole numbers\n" in done.out
+
+
+def test_a_tool_that_fails_is_one_sentence() -> None:
+    written = virc("systems", "new", "s", "--reply", called({"angle": 3}, "turn"), "--reply", ANSWER)
+    assert "`virc systems new tool turn` begins one" in written.err
+    assert virc("systems", "check", "s.yaml").code == 3  # there is no such file yet
+    assert virc("systems", "new", "tool", "turn").code == 0
+    text = Path("turn.py").read_text().replace("degrees", "angle").replace("90, 180, 270", "3")
+    text = re.sub(r'\n.*"image_index":.*', "", text).replace(', "image_index"', "")
+    Path("turn.py").write_text(text)
+    done = virc("systems", "check", "s.yaml", "--reply", called({"angle": 3}, "turn"))
+    assert (done.code, done.err.splitlines()[0]) == (
+        3, "error: a tool of the system fails: AttributeError: 'NoneType' object has no attribute 'rotate'",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("size", ["3", "0x4", "4x", "-1x4", "10000x2", "axb", "٣x٣x"])

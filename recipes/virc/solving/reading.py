@@ -6,12 +6,14 @@ from typing import Any
 import msgspec
 from PIL import Image
 
+from virc.core.errors import ConfigError
+from virc.core.text import plain
 from virc.families import registry as families
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Done, Rejected, Reply, Session
-from virc.reasoning.trace import CallResult, ImageRecord, Message
+from virc.reasoning.trace import CallResult, ImageRecord, Message, Unit
 from virc.systems.registry import System
 from virc.tools import registry as tools
 
@@ -80,6 +82,9 @@ def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QW
 
     Args:
         size: (width, height) in pixels of the file of the blank picture that is asked about.
+
+    Raises:
+        ConfigError: a tool fails, which is a file of its own.
     """
 
     def fresh() -> Session:
@@ -90,7 +95,7 @@ def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QW
         if isinstance(session.next(), Done):
             session = fresh()
         sizes, before = session.history.sizes, len(session.trace().messages)
-        unit = session.feed(Reply(reply))
+        unit = _fed(session, reply)
         if isinstance(unit, Rejected):
             yield ReadReply(fault=unit.reason)
             continue
@@ -109,6 +114,14 @@ def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
     """The turns before the first reply."""
     session = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
     return [Sent(each.role, _text(each, session)) for each in session.trace().messages]
+
+
+def _fed(session: Session, reply: str) -> Unit | Rejected:
+    try:
+        return session.feed(Reply(reply))
+    except Exception as error:  # whatever the file of a tool raises
+        fault = f"a tool of the system fails: {type(error).__name__}: {plain(error, 200)}"
+        raise ConfigError(fault, "`source` is None where the tool's SCHEMA has no image_index") from error
 
 
 def _read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:

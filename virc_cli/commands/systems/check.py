@@ -108,7 +108,7 @@ def _lines(number: int, reply: "ReadReply") -> Iterator[str]:
     yield f"reply {number}"
     for name, text in parts:
         if text is not None:
-            yield f"  {name:<11}" + text.replace("\n", "\n" + " " * 13)
+            yield f"  {name:<15}" + text.replace("\n", "\n" + " " * 17)
 
 
 def _call(call: "ReadCall") -> str:
