@@ -2,7 +2,7 @@
 
 In its first turn the model finds the coloured place on the last picture of the question, in the pixels it received, and
 calls the tool that it was offered with a box around it, counted as its family counts. In every later turn it looks at
-the newest picture: it answers 73 where that shows the place alone, and WRONG CROP otherwise.
+the newest pictures: it answers 73 where one of them shows the place alone, and WRONG CROP otherwise.
 
     with play(Scene(Vllm(), Listed("qwen3-vl"), hermes)) as server:
         virc("solve", "--endpoint", server.url, picture, "What stands there?")
@@ -258,8 +258,9 @@ def _said(scene: Scene, heard: list[Heard], body: Json, turn: int) -> Said:
     """The model's turn."""
     images = [image for message in heard for image in message.images]
     if turn:
-        shown = scene.longest
-        alone = len(images) > 1 and targets.shows_the_target_alone(_seen(images[-1], shown))
+        newest = next((message.images for message in reversed(heard) if message.images), ())
+        seen = [_seen(image, scene.longest) for image in newest]
+        alone = len(images) > 1 and any(map(targets.shows_the_target_alone, seen))
         return scene.speech.answer(RIGHT if alone else WRONG)
     picture = _seen(images[-1], scene.longest)
     found = targets.find(picture)

@@ -34,7 +34,7 @@ def test_a_server_that_is_told_of_the_tools_gets_its_calls_back(
     assert all(body["tools"] for body in asked.chats)
     assert len(asked.chats) == 2
     roles = [message["role"] for message in asked.chats[1]["messages"]]
-    assert roles == ["system", "user", "assistant", "tool", "user"]
+    assert roles == ["user", "assistant", "tool", "user"]  # the tools alone are the system message
     assert "<tool_call>" not in str(asked.chats[1]["messages"])
 
 

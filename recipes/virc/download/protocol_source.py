@@ -16,8 +16,9 @@ from virc.data.formats.registry import INFO, Source, get, parsed_info, recognise
 from virc.data.protocol.extract import FoundProtocol, study_file
 from virc.download.data_files import file_of, info_of
 from virc.download.hub.repository import File, Listing, Repo
-from virc.models.chat_protocol import load_tools, written
+from virc.models.chat_protocol import written
 from virc.reasoning.protocol import FILE_NAME, Coordinates
+from virc.systems import speech
 from virc.systems.registry import Model, System
 
 MOST_BYTES = 2**20
@@ -61,7 +62,7 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
 
 def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
     """The chat protocol of the rows that a system names."""
-    load_tools(system)
+    speech.load_tools(system)
     dataset, _, name = system.protocol_source[coordinates].partition("/")
     if dataset not in system.datasets:
         raise DataError(f"{system.file} names no dataset {plain(dataset, 60)!r}")

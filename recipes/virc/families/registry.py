@@ -6,7 +6,7 @@ knows. Adding a family is adding a file. The protocol of a family is lenient: se
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,8 @@ from virc.core.text import clause, did_you_mean
 from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import TOOLS, BoxForm, Coordinates, Drawing, Protocol
 from virc.reasoning.resize import QWEN2, Grid
+from virc.systems import registry as systems
+from virc.systems import speech
 from virc.tools import registry as tools
 
 _FOLDER = Path(__file__).parent
@@ -41,6 +43,9 @@ _FIRST = (
     "{images}\nQuestion: {question}\n\nReason in small steps. Look closer with a function wherever that helps. When "
     "you are sure, finish with <answer>...</answer>, which holds the answer alone."
 )
+_LISTED = re.compile(r"<tools>\n(.*?)\n</tools>", re.DOTALL)
+_HEAD = "# Tools"
+"""What the chat templates of stock models write above their tools."""
 _LINE = "Image {index}: {width} x {height}."
 _GO_ON = " Go on; look again wherever that helps, or finish with <answer>...</answer>."
 
@@ -59,6 +64,8 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         box: the order of a box's numbers.
         grid: the patch grid that images are seen on.
         by_area: whether an image takes tokens by its area, one for each cell of the grid.
+        system: the system that its stock models are spoken to as, where their makers published how; what follows is of
+            families without one.
         schemas: its own tools, where it was trained with any; empty: ours are offered.
         tools: name of a tool of its own -> ours, which carries it out.
         arguments: name of an argument of a tool of its own -> ours; null: it is read and not used.
@@ -77,6 +84,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     box: BoxForm = "corners"
     grid: Grid = QWEN2
     by_area: bool = True
+    system: str | None = None
     schemas: tuple[dict[str, Any], ...] = ()
     tools: Mapping[str, str] = {}
     arguments: Mapping[str, str | None] = {}
@@ -128,6 +136,8 @@ def protocol(
         coordinates, box: what was found out about a server's model, which counts more than what its family does.
         native: the tools are sent as `tools` of a request, and the server puts them into the model's own words.
     """
+    if family.system:
+        return _published(family, coordinates, box, native)
     unit = coordinates or family.coordinates or "pixel"
     schemas = family.schemas or tuple(dict(schema) for schema in tools.schemas(_OFFERED, unit))
     listed = "\n".join(map(json.dumps, schemas))
@@ -150,6 +160,27 @@ def protocol(
     )
 
 
+def _published(family: Family, coordinates: Coordinates | None, box: BoxForm | None, native: bool) -> Protocol:
+    """The chat protocol of stock models as their makers published it."""
+    found = speech.worded_by(systems.get(family.system or ""), coordinates)
+    assert found
+    before, _, _ = found.system.partition(_HEAD)
+    return msgspec.structs.replace(
+        found,
+        system=before.strip() if native else found.system,
+        schemas=_listed(found.system) if native else (),
+        box=box or found.box,
+        sampling=Drawing(max_tokens=family.max_tokens),
+        name="stock",
+    )
+
+
+def _listed(system: str) -> tuple[dict[str, Any], ...]:
+    """The schemas of the tools that a system message lists."""
+    found = _LISTED.search(system)
+    return tuple(json.loads(line) for line in found[1].splitlines()) if found else ()
+
+
 def taught(protocol: Protocol) -> Protocol:
     """The chat protocol that rows of a stock model teach: read strictly, its tools in the system message.
 
@@ -157,9 +188,17 @@ def taught(protocol: Protocol) -> Protocol:
     """
     if protocol.reading == "strict":
         return protocol
-    listed = "\n".join(map(json.dumps, protocol.schemas))
-    system = _SYSTEM.replace(TOOLS, listed) if protocol.schemas else protocol.system
+    system = protocol.system
+    if protocol.schemas:
+        listed = "\n".join(map(json.dumps, protocol.schemas))
+        system = _LISTED.sub(lambda _: f"<tools>\n{listed}\n</tools>", _words_for(protocol.schemas))
     return msgspec.structs.replace(protocol, system=system, reading="strict", schemas=(), name="trained")
+
+
+def _words_for(schemas: Sequence[Mapping[str, Any]]) -> str:
+    """The system message that lists tools of which the first are a published family's; ours for any other."""
+    known = (protocol(family).system for family in discover().values() if family.system)
+    return next((text for text in known if _listed(text) == tuple(schemas[: len(_listed(text))])), _SYSTEM)
 
 
 def _all() -> str:

@@ -11,8 +11,8 @@ from virc.core.errors import ConfigError, UsageError
 from virc.core.files import MODELS, contents, expanded, is_file
 from virc.core.text import clause
 from virc.models.registry import Weights, download_of, find, known, run_of
-from virc.reasoning.protocol import FILE_NAME, PICTURES, USUAL, Protocol, as_fields, own_protocol, with_tools, worded
-from virc.systems import words
+from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields, with_tools
+from virc.systems import speech
 from virc.systems.registry import DEFAULT as DEFAULT_SYSTEM
 from virc.systems.registry import Model, System
 from virc.tools import registry as tools
@@ -44,7 +44,7 @@ def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
         ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
             our chat protocol, and its own is not beside it.
     """
-    load_tools(weights.system)
+    speech.load_tools(weights.system)
     trained = None if option else _inside(weights)
     beside = None if option or trained else _beside(weights)
     trained = read_protocol(beside) if beside else trained
@@ -80,7 +80,7 @@ def of_endpoint(served: Served, workspace: Path, option: str | None = None) -> t
             machine.
     """
     system, model = served.system, served.model
-    load_tools(system)
+    speech.load_tools(system)
     left, place = _left(served, workspace) if not option and not served.published else (None, "")
     spoken = _spoken(option, served.published or left, system, model)
     if option:
@@ -177,15 +177,6 @@ def written(protocol: Protocol) -> bytes:
     return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
-def load_tools(system: System | None) -> list[str]:
-    """Load the tools of one's own that a system names; returns the names of all it names.
-
-    Raises:
-        ConfigError: there is none of a name, or its file is no tool.
-    """
-    return tools.load(system.offered, system.file.parent) if system else list(tools.DEFAULT)
-
-
 def added(names: Iterable[str]) -> tuple[str, ...]:
     """The tools that `--tools +NAME` asks for.
 
@@ -257,26 +248,13 @@ def _spoken(
 
 def _of_system(system: System | None, model: Model | None) -> ChatProtocol | None:
     """The words of a system; None where it has none of its own."""
-    if system is None or not system.worded:
-        return None
-    own = _own(system, model).protocol
-    for fault in words.faults(system.chat_protocol, own.tools, tools.known()):
-        raise ConfigError(f"{system.file}: {'.'.join(fault.path)}: {fault.message}", fault.hint)
-    schemas = tools.schemas(own.tools, own.coordinates)
-    return _drawn(worded(own, system.chat_protocol, schemas), system)
+    found = speech.worded_by(system, model.coordinates if model else None)
+    return ChatProtocol(found) if found else None
 
 
 def _drawn(protocol: Protocol, system: System | None) -> ChatProtocol:
-    """A chat protocol that is sampled as the system says, where that says so."""
-    usual = system.sampling if system and system.sampling != USUAL else protocol.sampling
-    return ChatProtocol(msgspec.structs.replace(protocol, sampling=usual))
+    return ChatProtocol(speech.drawn(protocol, system))
 
 
 def _own(system: System | None, model: Model | None) -> ChatProtocol:
-    """Our own chat protocol with the system's tools, else the usual ones, in that model's coordinates; plain models may
-    repeat (D48).
-    """
-    coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
-    protocol = own_protocol(tools.schemas(load_tools(system), coordinates), coordinates)
-    pictures = {name: getattr(system, name) for name in PICTURES} if system else {}
-    return _drawn(msgspec.structs.replace(protocol, repeat_limit=0, **pictures), system)
+    return ChatProtocol(speech.ours(system, model.coordinates if model else None))

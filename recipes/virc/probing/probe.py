@@ -132,8 +132,8 @@ def _ask_box(backend: "OpenAIBackend", family: Family, seen: _Seen, say: Say) ->
 
 def _box_ask(protocol: Protocol, shown: Shown) -> Ask:
     line = fill(protocol.image_line, index=0, width=shown.width, height=shown.height)
-    messages = (Message("system", protocol.system), Message("user", _TASK.replace("{line}", line), (0,)))
-    return Ask(messages, (shown,), schemas=protocol.schemas)
+    system = (Message("system", protocol.system),) if protocol.system else ()
+    return Ask((*system, Message("user", _TASK.replace("{line}", line), (0,))), (shown,), schemas=protocol.schemas)
 
 
 def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> None:

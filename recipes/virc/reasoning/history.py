@@ -234,19 +234,18 @@ def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
         call.box if as_written else (part * side for part, side in zip(region, onto * 2, strict=True))
     )
     across, down = (right - left) * protocol.margin, (bottom - top) * protocol.margin
+    sides = (left - across, top - down, right + across, bottom + down)
     grows = protocol.short_boxes == "grow"
+    if grows and (grown := _grown(sides, onto, protocol.least_side)):
+        return grown
     # Whole pixels that became parts of a side and came back may lack a last bit; fractions are as they were written.
     off = 0.0 if protocol.coordinates == "unit" or protocol.edges == "round" else _LAST_BITS
-    sides = (left - across + off, top - down + off, right + across + off, bottom + down + off)
-    box = _whole(sides, onto, protocol.edges, int(grows))
-    shortest = min(box[2] - box[0], box[3] - box[1])
-    if shortest >= max(1, protocol.least_side):
+    box = _whole((sides[0] + off, sides[1] + off, sides[2] + off, sides[3] + off), onto, protocol.edges, int(grows))
+    least = max(1, protocol.least_side)
+    if grows or min(box[2] - box[0], box[3] - box[1]) >= least:
         return box
-    if not grows:
-        size = f"{box[2] - box[0]} x {box[3] - box[1]} px"
-        least = max(1, protocol.least_side)
-        raise ToolError(f"the box has {size}, and no side may be under {least} px", _fault(box), pixels=list(box))
-    return _grown(box, onto, protocol.least_side)
+    size = f"{box[2] - box[0]} x {box[3] - box[1]} px"
+    raise ToolError(f"the box has {size}, and no side may be under {least} px", _fault(box), pixels=list(box))
 
 
 def _whole(sides: Region, onto: Size, edges: Edges, least: int = 1) -> Box:
@@ -270,19 +269,22 @@ def _fault(box: Box) -> ErrorKind:
     return "no_width" if box[2] <= box[0] else "no_height" if box[3] <= box[1] else "short"
 
 
-def _grown(box: Box, onto: Size, least: int) -> Box:
-    """A box enlarged around its centre by as many times as its shorter side lacks; as it was where an edge of the image
-    leaves it short all the same.
+def _grown(sides: Region, onto: Size, least: int) -> Box | None:
+    """A box enlarged around its centre by as many times as its shorter side lacks; None where it lacks nothing, or an
+    edge of the image leaves it short all the same.
 
     The rule is that of Qwen's zoom tool (github.com/QwenLM/Qwen-Agent, qwen_agent/tools/image_zoom_in_qwen3vl.py).
     """
-    width, height = box[2] - box[0], box[3] - box[1]
-    times = least / min(width, height)
-    across, down = width * times / 2, height * times / 2
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    left, top, right, bottom = max(0.0, sides[0]), max(0.0, sides[1]), min(onto[0], sides[2]), min(onto[1], sides[3])
+    width, height = right - left, bottom - top
+    shortest = min(width, height)
+    if shortest >= least or shortest <= 0:
+        return None
+    across, down = (math.ceil(side * (least / shortest) * 0.5) for side in (width, height))
+    x, y = (left + right) / 2, (top + bottom) / 2
     left, right = max(0, math.floor(x - across)), min(onto[0], math.ceil(x + across))
     top, bottom = max(0, math.floor(y - down)), min(onto[1], math.ceil(y + down))
-    return (left, top, right, bottom) if min(right - left, bottom - top) > least else box
+    return (left, top, right, bottom) if min(right - left, bottom - top) > least else None
 
 
 def scaled(box: Box, size: Size, onto: Box) -> Box:

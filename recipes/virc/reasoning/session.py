@@ -40,8 +40,10 @@ __all__ = ["SOLVE", "Ask", "Called", "Done", "Message", "Rejected", "Reply", "Se
 
 SOLVE = frozenset({"box_clamped", "factor_snapped"})
 _MOST_CHARACTERS = 200_000
-_SHOWN = ("json", "tool", "unit", "deviation")
-"""What a model that is shown its errors is told of a reply; others are drawn again."""
+_SHOWN = ("json", "tool", "deviation")
+"""What a model that is shown its errors is told of a reply; others are drawn again, as a box in another unit, which is
+for the user to look into.
+"""
 
 
 class Called(msgspec.Struct, frozen=True):
@@ -312,7 +314,7 @@ class Session:
                 raise _RefusalError("length", "the token limit cut the reply before its last tag") from None
             raise
         if reply.finish == "call" and not parsed.turn.calls:
-            raise _RefusalError("json", "the server says that the reply calls a tool, and sent no call")
+            raise _RefusalError("tags", "the server says that the reply calls a tool, and sent no call")
         return parsed
 
     def _carried_out(
@@ -325,7 +327,7 @@ class Session:
                 meant = self._settled(tool, history.view) if parsed.sent else tool
                 results.append(self._result(self._check(meant, history.view), history))
             except _RefusalError as refused:
-                if self.protocol.errors == "redraw":
+                if self.protocol.errors == "redraw" or refused.kind not in _SHOWN:
                     raise
                 meant = tool
                 results.append(CallResult(error=self._told(refused)))
@@ -408,7 +410,9 @@ class Session:
         seen = Seen(self.question, history.sizes, history.inputs, len(self._units))
         self._messages += following(self.protocol, words, seen)
         if len(self._units) >= self.max_turns:
-            self._failure = Failure("turns", f"no answer after {self.max_turns} turns")
+            error = next((each.error for each in results if each.error is not None), None)
+            last = f"; the last tool call could not be used: {error}" if error else ""
+            self._failure = Failure("turns", f"no answer after {self.max_turns} turns{last}")
 
     def _template(self, call: Call | None) -> str:
         """What words follow the result of a call."""

@@ -224,8 +224,7 @@ def _trajectory(location: Location, row: Row, reference: str, number: int, attem
     question = extra.pop("question")
     extra.pop("answer")
     system = taught(attempt.trace.protocol).system
-    messages = (
-        Message(each.role, system if each.role == "system" else content_of(each)) for each in attempt.trace.messages
-    )
+    said = [Message(each.role, content_of(each)) for each in attempt.trace.messages if each.role != "system"]
+    messages = [Message("system", system), *said] if system else said
     record = Record(tuple(messages), id=f"{row.id}-{number}", question=question, answer=reference, extra=extra)
     return row_of(record, [store(location, shown) for shown in attempt.images])
