@@ -76,3 +76,12 @@ def test_the_chance_of_ten_thousand_unequal_problems_takes_no_time() -> None:
     began = time.process_time()
     assert mcnemar(4970, 5030) == pytest.approx(0.555193, abs=1e-6)
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    # Newcombe 1998, Statistics in Medicine 17, 2635, method 10; the second has a positive phi to correct
+    [((36, 12, 2, 0), 0.0569, 0.3404), ((20, 12, 2, 16), 0.0562, 0.3292)],
+)
+def test_differences_have_the_published_intervals(counts: tuple[int, int, int, int], low: float, high: float) -> None:
+    assert paired(*counts) == pytest.approx((low, high), abs=5e-5)

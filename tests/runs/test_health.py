@@ -10,7 +10,7 @@ from support.reported import show_event
 
 from virc.core.events import Reporter
 from virc.runs import run as runs
-from virc.runs.metrics import Metric, metrics
+from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Run
 from virc.stages import rl
 from virc.training import health
@@ -63,6 +63,12 @@ def test_each_sign_has_its_threshold(sign: str, bad: dict[str, float], good: dic
     assert list(found) == [sign]
     assert says in found[sign]  # type: ignore[index]
     assert health.signs([*before, *(step(number, **good) for number in (6, 7, 8))]) == {}
+
+
+@pytest.mark.parametrize("lacks", ["reward", "grad_norm"])
+def test_a_reward_or_a_gradient_that_is_no_number_is_one_that_the_line_lacks(lacks: str) -> None:
+    assert not diverged(step(1))
+    assert diverged(step(1, **{lacks: None}))
 
 
 def test_what_is_held_against_the_first_steps_needs_later_ones() -> None:

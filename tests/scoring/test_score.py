@@ -34,6 +34,7 @@ RIGHT = [
     # tolerance
     ("190", SHARE), ("210", SHARE), ("200.0", SHARE), ("195 cm", SHARE), ("-190", Key("-200", tolerance=0.05)),
     ("0", Key("0", tolerance=0.5)), ("95", Key("100", tolerance=0.05)), ("0.95", Key("1", tolerance=0.05)),
+    ("13", Key("10", tolerance=0.3)), ("7", Key("10", tolerance=0.3)),  # 0.3 is more than the nearest binary fraction
     (r"\boxed{205}", SHARE), ("1.1", Key("1", decimals=3, tolerance=0.1)),
     # a longer text that ends in a short answer
     ("So the answer is 97.", Key("97")), ("Answer: 97", Key("97")), ("ANSWER: 97", Key("97")),

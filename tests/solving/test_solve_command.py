@@ -273,6 +273,14 @@ def test_samples_vote(image: Path, tmp_path: Path) -> None:
     assert "-- sample 4 of 4" in done.err
 
 
+def test_samples_without_an_answer_outvote_none_that_has_one(image: Path) -> None:
+    texts = iter(["unreadable", "7", "unreadable", "unreadable"])
+    with serve(lambda _: answer(next(texts))) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url, "--samples", 4, "--json")
+    assert (done.code, done.json["answer"]) == (0, "7")
+    assert done.json["votes"] == [{"answer": "7", "count": 1}, {"answer": None, "count": 3}]
+
+
 def test_no_answer_prints_nothing_and_exits_8(image: Path) -> None:
     with serve([answer("unreadable")]) as server:
         done = virc("solve", image, "q", "--endpoint", server.url)

@@ -314,6 +314,13 @@ def test_zero_divides_what_it_divides() -> None:
     assert "float32 weights" not in state(estimate(settings(zero=3, precision="float32"), base(), 4096))
 
 
+@pytest.mark.parametrize("zero", [0, 2, 3])
+def test_adam_has_two_numbers_of_four_bytes_for_each_trained_parameter(zero: int) -> None:
+    found = state(estimate(settings(zero=zero, devices=1), base(), 4096))
+    trained = base().parameters()["language"]
+    assert found["Adam moments"] == pytest.approx(8 * trained, rel=1e-6)
+
+
 def test_without_zero_every_device_holds_everything() -> None:
     alone, eight = (estimate(settings(devices=count), base(), 4096) for count in (1, 8))
     assert eight.device_gib - alone.device_gib == pytest.approx(state(eight)["gradient buckets"] / GIB, rel=1e-6)

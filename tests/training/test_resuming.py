@@ -86,6 +86,21 @@ def test_half_a_checkpoint_is_removed_and_a_whole_one_is_completed(run: Run) -> 
     assert (whole / "preprocessor_config.json").exists()
 
 
+def test_a_checkpoint_that_is_marked_or_lacks_a_part_is_not_whole(run: Run) -> None:
+    checkpoint(run, 1)
+    marked, sharded, alone, adapter = (checkpoint(run, step) for step in (2, 3, 4, 5))
+    (marked / "checkpoint-is-incomplete.txt").write_text("")
+    parts = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    for folder in (sharded, alone):
+        (folder / "model.safetensors").rename(folder / parts["a"])
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    (sharded / parts["b"]).write_bytes(b"weights")
+    (adapter / "adapter_model.safetensors").write_bytes(b"factors")
+    assert [each.step for each in checkpoints(run)] == [1, 3]
+    (adapter / "adapter_config.json").write_text("{}")
+    assert [each.step for each in checkpoints(run)] == [1, 3, 5]
+
+
 def test_resume_state_stays_with_the_newest_two(run: Run) -> None:
     folders = [checkpoint(run, step) for step in (1, 2, 3)]
     follow.Follower(run, runs.info(run), 1, 0, Reporter()).tend()

@@ -1,0 +1,65 @@
+"""The merge of an adapter in this process: weights, ties and dtype of what is written, in the default suite."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import small_lora
+from support.small_lora import LAYER, PREFIX, RANK, tensors
+
+from virc.core.errors import ConfigError
+from virc.models.registry import EMBEDDED_FOLDER
+
+EMBEDDING, HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
+
+
+def merged(tmp_path: Path, *words: Any, **settings: Any) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """How many numbers were written, and the weights before and after, by their names."""
+    from virc.backends import local
+    from virc.engines.merge import adapter
+
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    lora = small_lora.write(tmp_path / "lora", *words, **settings)
+    count = adapter.merge([str(EMBEDDED_FOLDER), str(lora), str(folder)])
+    before, after = (dict(local.read_network(each, "auto").state_dict()) for each in (EMBEDDED_FOLDER, folder))
+    return count, before, after
+
+
+def test_each_adapted_weight_gets_its_scaled_product_once_and_keeps_its_dtype(tmp_path: Path) -> None:
+    import torch
+
+    count, before, after = merged(tmp_path, lora_alpha=1)
+    assert count == sum(weight.numel() for name, weight in before.items() if name != HEAD)
+    drawn = tensors()
+    named = {LAYER.format(layer) + ".weight" for layer in range(4)}
+    assert {name for name in before if not torch.equal(before[name], after[name])} == named
+    for layer in range(4):
+        name, key = LAYER.format(layer) + ".weight", PREFIX + LAYER.format(layer)
+        product = drawn[f"{key}.lora_B.weight"] @ drawn[f"{key}.lora_A.weight"] / RANK
+        torch.testing.assert_close(after[name], (before[name].float() + product).bfloat16())
+    assert {weight.dtype for weight in after.values()} == {weight.dtype for weight in before.values()}
+
+
+def test_an_adapter_that_parts_tied_weights_unties_them_in_the_config(tmp_path: Path) -> None:
+    import torch
+
+    from virc.backends import local
+
+    embedding = local.read_network(EMBEDDED_FOLDER, "auto").state_dict()[EMBEDDING]
+    _, _, after = merged(tmp_path, {f"{PREFIX}{HEAD}": 2 * embedding.float()})
+    assert torch.equal(after[HEAD], 2 * embedding)
+    assert torch.equal(after[EMBEDDING], embedding)
+    assert json.loads((tmp_path / "merged" / "config.json").read_bytes())["tie_word_embeddings"] is False
+
+
+def test_a_factor_without_its_other_and_a_weight_of_another_base_are_refused(tmp_path: Path) -> None:
+    import torch
+
+    key = f"{PREFIX}{LAYER.format(0)}.lora_A.weight"
+    with pytest.raises(ConfigError, match="one factor only"):
+        merged(tmp_path, {key: torch.ones(RANK, 384)})
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ConfigError, match="does not belong to this base"):
+        merged(tmp_path / "other", {f"{PREFIX}model.nothing.weight": torch.zeros(3)})
