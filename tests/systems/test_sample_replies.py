@@ -219,6 +219,9 @@ def test_the_command_writes_a_yaml_that_has_no_fault_and_says_what_it_guessed() 
         ("a" * 20_001, 5, "reply 1 has 20,001 characters, and 20,000 are read"),
         ("a\x1b[2J", 5, "reply 1 holds the control character U+001B"),
         ("gone.txt", 5, "cannot read the reply gone.txt: no such file"),
+        ("./gone", 5, "cannot read the reply ./gone: no such file"),
+        ("/dev/null", 5, "reply 1 is empty"),
+        ("/tmp", 5, "cannot read the reply /tmp: is a directory"),
         ("bytes.txt", 5, "cannot read the reply bytes.txt"),
     ],
 )
@@ -279,6 +282,14 @@ def test_check_shows_how_replies_are_read_and_what_is_sent_next() -> None:
     assert shown["sent"][-1]["text"].startswith("<image 0: 308 x 196>{question}\n")
     assert [(each["answer"], each["fault"], each["sent"]) for each in shown["replies"]] == [("3", None, [])]
     assert shown["faults"] == []
+
+
+def test_the_picture_is_shown_on_the_grid_of_the_family_of_the_base() -> None:
+    words = 'chat_protocol: {first: "{question}"}\nmodels: {m: {hub: %s}}\n'
+    for hub, size in (("Qwen/Qwen3-VL-8B-Instruct", "1024 x 768"), ("Qwen/Qwen2.5-VL-7B-Instruct", "1036 x 756")):
+        Path("s.yaml").write_text("name: s\n" + words % hub)
+        shown = virc("systems", "check", "s.yaml", "--reply", ANSWER, "--json").json["sent"]
+        assert shown[-1]["text"] == f"<image 0: {size}>{{question}}"
 
 
 def test_check_names_what_is_not_read_and_exits_with_5() -> None:

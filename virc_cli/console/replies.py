@@ -6,7 +6,8 @@ import sys
 from virc_cli.console import output
 
 _MOST = 20_000
-_FILE = re.compile(r"[\w./~+-]+\.(?:txt|md|json|log)")
+_FILE = re.compile(r"[\w./~+-]+\.(?:txt|md|json|log)|(?:\.{0,2}|~)/[\w./~+-]*")
+"""What is meant as a file, though there may be none."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _ASKED = (
     "Paste a reply that calls a tool, then press Ctrl-D on a line of its own. Ctrl-D at once: there is none.",
@@ -30,8 +31,10 @@ def asked() -> list[str]:
     typed: list[str] = []
     for sentence in _ASKED:
         output.note(sentence)
-        text = sys.stdin.read()
-        output.note("")
+        try:
+            text = sys.stdin.read()
+        finally:
+            output.note("")  # the next text begins a line
         if not text.strip():
             break
         typed.append(_checked(text, len(typed) + 1))
