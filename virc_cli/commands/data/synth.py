@@ -32,6 +32,7 @@ def command(
     sides: Annotated[str, typer.Option(metavar="N,N", help="Sides of polygons, without --family.")] = "3,3,4",
     formats: Annotated[str, typer.Option(metavar="NAME,NAME", help="Formats to write.")] = "batch,sft",
     embed: Annotated[bool, typer.Option("--embed", help="Put images into parquet files.")] = False,
+    system: Annotated[str | None, typer.Option(metavar="SYSTEM", help="Show pages and cut crops as it does.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -39,21 +40,25 @@ def command(
 ) -> None:
     """Draw problems with exact boxes and solutions.
 
-    Families: polygons, expressions, lengths, charts, far. Formats: batch, sft, rl, prompts, trajectories. With a
-    family, the difficulty is mixed unless one is named; several solutions of a problem have different patterns, and
-    the pattern direct uses no tool. --counterfactuals adds a picture with other values and its answer to each
+    Families: polygons, expressions, lengths, charts, far, sheets. Formats: batch, sft, rl, prompts, trajectories.
+    With a family, the difficulty is mixed unless one is named; several solutions of a problem have different patterns,
+    and the pattern direct uses no tool. --counterfactuals adds a picture with other values and its answer to each
     problem. Problems of --refusals have pictures or questions that the answer `unreadable` is right for.
+
+    --system shows pages and cuts crops in trajectories as that system or YAML says (crops, input_pixels and the like);
+    problems keep the page's own size. Pages of sheets have 12 megapixels and are made for it.
 
     The same seed makes the same folder, and a smaller count the first problems of it.
     """
     from virc.core.events import Event
-    from virc.data.synth.draw import SynthConfig, write
+    from virc.data.synth.draw import SynthConfig, protocol_of, write
 
     config = SynthConfig(
         to, count, seed, split, _numbers(sides), _names(formats), embed, workers,
         families=_names(family) if family is not None else (("polygons",) if difficulty else None),
         difficulty=None if difficulty == "mixed" else difficulty,
         paths=paths, refusals=refusals, pattern=pattern, counterfactuals=counterfactuals,
+        protocol=protocol_of(system),
     )  # fmt: skip
     with events.printed(quiet, verbose) as on_event:
         folder = write(config, lambda what, done: on_event(Event("progress", f"{done} of {count} {what}")))

@@ -23,10 +23,11 @@ from virc.data.synth.families import registry as families
 from virc.data.synth.problem import Difficulty, Split
 from virc.data.synth.tasks import Task
 from virc.data.synth.worked import Pattern
-from virc.models.chat_protocol import written
+from virc.models.chat_protocol import of_system, written
 from virc.reasoning.images import Shown
-from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.protocol import FILE_NAME, PICTURES, Protocol
 from virc.reasoning.session import Reply, Session
+from virc.systems import registry as systems
 from virc.tools.registry import known
 
 DEFAULT_FORMATS = ("batch", "sft")
@@ -60,6 +61,8 @@ class SynthConfig(msgspec.Struct, frozen=True):
         refusals: share of problems, 0 to 1, whose picture or question is none of the family's; their answer is
             `unreadable`.
         pattern: of every solution; None chooses at random.
+        protocol: chat protocol of the trajectories, our own words and grammar; its pictures say how pages are shown and
+            what crops are cut from.
         counterfactuals: every problem also gets the same figure with other values, and the answer there; only rows of
             problems hold them.
     """
@@ -78,6 +81,7 @@ class SynthConfig(msgspec.Struct, frozen=True):
     refusals: float = 0.0
     pattern: Pattern | None = None
     counterfactuals: bool = False
+    protocol: Protocol = worked.PROTOCOL
 
     @property
     def is_plain(self) -> bool:
@@ -85,6 +89,28 @@ class SynthConfig(msgspec.Struct, frozen=True):
         of_polygons = self.families is None and self.difficulty is None
         in_one_path = self.paths == 1 and self.pattern is None
         return of_polygons and in_one_path and not self.refusals and not self.counterfactuals
+
+
+def protocol_of(name: str | None) -> Protocol:
+    """The chat protocol of trajectories: our own, whose pictures are those of the system of that name or file.
+
+    Raises:
+        ConfigError: there is no such system, or its file is wrong.
+        UsageError: it has other words, boxes or tools.
+    """
+    own = worked.PROTOCOL
+    if name is None:
+        return own
+    spoken = of_system(systems.get(name)).protocol
+    ours = msgspec.structs.replace(own, **{field: getattr(spoken, field) for field in PICTURES})
+    # what else a system may say of itself changes no trajectory; the order in which tools are listed is ours
+    free = {field: getattr(ours, field) for field in ("name", "sampling", "repeat_limit", "system", "tools")}
+    if msgspec.structs.replace(spoken, **free) != ours or set(spoken.tools) != set(own.tools):
+        raise UsageError(
+            f"problems are drawn in our own words, tools and boxes, and the system {name} has others",
+            f"without --system, then virc data convert --system {name}",
+        )
+    return ours
 
 
 Progress = Callable[[str, int], None]
@@ -113,7 +139,7 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
         _spool(folder).unlink()
         if config.embed and _PARQUET.issuperset(config.formats):
             shutil.rmtree(folder / FOLDER)
-        (folder / FILE_NAME).write_bytes(written(worked.PROTOCOL))
+        (folder / FILE_NAME).write_bytes(written(config.protocol))
     return config.to
 
 
@@ -182,13 +208,15 @@ def _draw(config: SynthConfig, number: int) -> list[Drawn]:
     counterfactual = f"{_place(number)}/{name}-counterfactual.png"
     drawn = []
     for path, (pattern, replies) in enumerate(task.paths.items()):
-        session = Session(worked.PROTOCOL, task.question, [task.picture], tools=known())
+        session = Session(config.protocol, task.question, [task.picture], tools=known())
         for text in replies:
-            session.feed(Reply(text))
+            session.feed(Reply(worked.as_shown(text, session.images, task.picture.size)))
         own = f"{name}.{path}" if path else name
         names = [f"{_place(number)}/{name if at == 0 else own}-{at}.png" for at in range(len(session.images))]
         record = _record(task, session, own, pattern, names, counterfactual)
         images = {file: shown.png for file, shown in zip(names, session.images, strict=True)}
+        if session.images[0].size != task.picture.size and not _OF_PROBLEMS.isdisjoint(config.formats):
+            images[_file_of(names[0])] = Shown(task.picture.convert("L")).png  # pages of families are grey
         if task.counterfactual:
             images[counterfactual] = Shown(task.counterfactual.picture).png
         drawn.append((_encoded(record), images))
@@ -227,6 +255,11 @@ def _record(
     )
 
 
+def _file_of(name: str) -> str:
+    """The picture of a problem at its own size, beside the image of that name that shows it smaller."""
+    return name.removesuffix("-0.png") + ".png"
+
+
 def _place(number: int) -> str:
     """The folder of the images of a problem."""
     return f"{FOLDER}/{number // _IN_A_FOLDER:03d}"
@@ -252,7 +285,10 @@ def _records_of(folder: Path, format_name: str, on_progress: Callable[[int], Non
             extra = record.extra
             if format_name != "batch":
                 extra = {key: value for key, value in extra.items() if key != "counterfactual"}
-            images = tuple(Picture(image.name, folder) for image in record.images)
+            names = [image.name for image in record.images]
+            if format_name in _OF_PROBLEMS and (folder / _file_of(names[0])).exists():
+                names[0] = _file_of(names[0])
+            images = tuple(Picture(name, folder) for name in names)
             yield msgspec.structs.replace(record, images=images, extra=extra)
             count += 1
             on_progress(count)

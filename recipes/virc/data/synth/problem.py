@@ -12,7 +12,7 @@ Split = Literal["train", "heldout"]
 Difficulty = Literal["easy", "hard"]
 DIFFICULTIES: tuple[Difficulty, ...] = ("easy", "hard")
 LARGEST = 448 * 448
-"""Area of the largest picture of any family, px."""
+"""Area of the largest picture that is shown as it is, px."""
 
 
 class Label(msgspec.Struct, frozen=True):

@@ -7,12 +7,14 @@ overview: what a control without tools learns (D16).
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import msgspec
 
-from virc.reasoning.calls import Box
+from virc.reasoning.calls import Box, Region, Size
+from virc.reasoning.images import Shown
 from virc.reasoning.protocol import own_protocol
 from virc.scoring.score import UNREADABLE
 from virc.tools.registry import schemas
@@ -27,6 +29,8 @@ SMALL = "It is too small to read."
 FOUND = "That is the one."  # of a value that is printed and asked for
 REFUSAL = f"<think>{CANNOT}</think>\n<answer>{UNREADABLE}</answer>"
 
+_BOX = re.compile(r'"bbox_2d": (\[[\d, ]+\]), "image_index": (\d+)')
+
 Pattern = Literal["look", "plan", "verify", "plan+verify", "direct"]
 PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name != "direct")
 """Crops and an answer; with a plan before; with a second crop of one spot at the end; with both."""
@@ -40,12 +44,14 @@ class Spot(msgspec.Struct, frozen=True):
         again: another box around the same label, for a second crop.
         reads: what the crop shows, in words.
         scale: factor by which the crop is enlarged to be read; None where it can be read as it is.
+        around: a larger box that is cropped first, to crop `box` from what it shows; px of the picture, too.
     """
 
     box: Box
     again: Box
     reads: str
     scale: float | None = None
+    around: Box | None = None
 
 
 class Solution(msgspec.Struct, frozen=True):
@@ -84,22 +90,61 @@ def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | 
     thoughts = [solution.plan if "plan" in pattern else solution.wanted]
     for number, spot in enumerate(solution.spots):
         thoughts.append(f"Look at the {'next' if number else 'first'} {solution.noun}.")
-        turns += _crops(thoughts, spot.box, spot.scale, len(turns))
+        turns += _crops(thoughts, spot, spot.box, len(turns))
         thoughts = [spot.reads, solution.wanted]
     if "verify" in pattern:
         needed = solution.spots if solution.needed is None else [solution.spots[at] for at in solution.needed]
         spot = rng.choice(needed) if rng else needed[-1]
-        turns += _crops([*thoughts, AGAIN], spot.again, spot.scale, len(turns))
+        turns += _crops([*thoughts, AGAIN], spot, spot.again, len(turns))
         thoughts = [spot.reads, AGREES, solution.wanted]
     return [*turns, _answer([*thoughts, solution.sums], solution.answer)]
 
 
-def _crops(thoughts: Sequence[str], box: Box, scale: float | None, made: int) -> list[str]:
-    """A crop and, where needed, its enlargement, after `made` turns, each with an image."""
-    turns = [_call(thoughts, "crop_image", bbox_2d=list(box), image_index=0)]
-    if scale is not None:
-        turns.append(_call([SMALL], "scale_image", scale_factor=scale, image_index=made + 1))
+def as_shown(reply: str, images: Sequence[Shown], page: Size) -> str:
+    """A reply whose boxes are in px of the picture, with boxes in px of the images as shown that it names.
+
+    Args:
+        images: shown before it, the first of which is the picture.
+        page: (width, height) in px of the picture.
+    """
+    return _BOX.sub(lambda found: _boxed(json.loads(found[1]), images, int(found[2]), page), reply)
+
+
+def _boxed(box: Sequence[int], images: Sequence[Shown], index: int, page: Size) -> str:
+    left, top, right, bottom = _part(images, index)
+    width, height = images[index].size
+    across, down = width / (right - left), height / (bottom - top)
+    parts = [side / length for side, length in zip(box, page * 2, strict=True)]
+    sides = [(part - start) * by for part, start, by in zip(parts, (left, top) * 2, (across, down) * 2, strict=True)]
+    return f'"bbox_2d": {[round(side) for side in sides]}, "image_index": {index}'
+
+
+def _part(images: Sequence[Shown], index: int) -> Region:
+    """What an image shows, in parts of the sides of the picture."""
+    shown = images[index]
+    if shown.parent is None:
+        return 0, 0, 1, 1
+    left, top, right, bottom = _part(images, shown.parent)
+    if shown.box is None:
+        return left, top, right, bottom
+    width, height = images[shown.parent].size
+    across, down = (right - left) / width, (bottom - top) / height
+    inner = shown.box
+    return left + inner[0] * across, top + inner[1] * down, left + inner[2] * across, top + inner[3] * down
+
+
+def _crops(thoughts: Sequence[str], spot: Spot, box: Box, made: int) -> list[str]:
+    """The crops of a spot and, where needed, an enlargement, after `made` turns, each with an image."""
+    turns = [_crop(thoughts, spot.around or box, 0)]
+    if spot.around:
+        turns.append(_crop([SMALL], box, made + 1))
+    if spot.scale is not None:
+        turns.append(_call([SMALL], "scale_image", scale_factor=spot.scale, image_index=made + len(turns)))
     return turns
+
+
+def _crop(thoughts: Sequence[str], box: Box, index: int) -> str:
+    return _call(thoughts, "crop_image", bbox_2d=list(box), image_index=index)
 
 
 def _call(thoughts: Sequence[str], name: str, **arguments: object) -> str:

@@ -1,8 +1,8 @@
 """Families of drawn problems, one file each; to add a family, add a file here.
 
 A family module has what `Family` lists. All of it is drawn from a seed: fonts, pictures and words do not depend on the
-machine. Its pictures need no more pixels than `problem.LARGEST`, and their sides are multiples of 28, so that a model
-with that limit sees them unchanged.
+machine. Sides of its pictures are multiples of 28, and but for `sheets`, which is drawn to be shown smaller, a picture
+needs no more pixels than `problem.LARGEST`, so that a model with that limit sees it unchanged.
 """
 
 import random
@@ -33,7 +33,7 @@ class Problem(Protocol):
 
     @property
     def labels(self) -> Sequence[Label]:
-        """Every text of the picture with the exact box of its ink, px."""
+        """Every text to be read in the picture with the exact box of its ink, px."""
 
     def split(self) -> Split:
         """By what is printed and the question only: the same problem is never in both, however it is drawn."""

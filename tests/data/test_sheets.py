@@ -1,0 +1,92 @@
+"""Pages of 12 megapixels: what is drawn for systems that cut crops from the file, and for those that do not."""
+
+import json
+import random
+from pathlib import Path
+
+import msgspec
+import pytest
+from PIL import Image
+from support.called import virc
+
+from virc.data.synth import worked
+from virc.data.synth.families import sheets
+from virc.data.synth.plane import inside
+from virc.reasoning.images import as_png
+from virc.reasoning.protocol import Crops
+from virc.reasoning.session import Reply, Session
+from virc.tools.registry import known
+
+PICTURES = {"input_pixels": (3136, 1_000_000), "crop_pixels": (12_544, 63_504)}
+YAML = "name: large\ncrops: file\ninput_pixels: [3136, 1000000]\ncrop_pixels: [12544, 63504]\n"
+
+
+@pytest.fixture(scope="module")
+def problem() -> sheets.Sheet:
+    return sheets.generate(random.Random(3), difficulty="easy")
+
+
+def solved(problem: sheets.Sheet, crops: Crops) -> Session:
+    page = sheets.draw(problem)
+    protocol = msgspec.structs.replace(worked.PROTOCOL, crops=crops, **PICTURES)
+    session = Session(protocol, problem.question, [page], tolerate=(), tools=known())
+    for text in worked.replies(sheets.solution(problem)):
+        session.feed(Reply(worked.as_shown(text, session.images, page.size)))
+    assert session.trace().answer == str(problem.answer)
+    return session
+
+
+def test_a_crop_from_the_file_has_the_pixels_of_the_page_and_one_from_what_was_shown_has_not(
+    problem: sheets.Sheet,
+) -> None:
+    page, label = sheets.draw(problem), problem.numbers[problem.asked[0]]
+    file, shown = solved(problem, "file"), solved(problem, "shown")
+    box = file.history.region(2)
+    assert box is not None
+    assert file.images[2].pixels.tobytes() == page.crop(box).tobytes()
+    assert inside(label.box, box)
+    assert shown.images[2].size == file.images[2].size
+    assert file.images[0].pixels.tobytes() == shown.images[0].pixels.tobytes()
+    ink, blurred = (darkest(each) for each in (page.crop(label.box), shown.images[2].pixels))
+    assert darkest(file.images[2].pixels) == ink
+    assert blurred >= ink + 50  # so no pixel of it is that of a stroke
+
+
+def test_boxes_of_a_reply_are_counted_in_what_was_shown(problem: sheets.Sheet) -> None:
+    calls = [unit.call for unit in solved(problem, "file").trace().units if unit.call]
+    assert [call.index for call in calls] == [0, 1]
+    parts = [side / length for side, length in zip(sheets.square(problem.asked[0]), sheets.PAGE * 2, strict=True)]
+    assert calls[0].box == tuple(round(part * side) for part, side in zip(parts, (1148, 840) * 2, strict=True))
+
+
+def test_pages_take_little_space(problem: sheets.Sheet) -> None:
+    assert sheets.draw(problem).size == (4032, 3024)
+    assert len(as_png(sheets.draw(problem).convert("L")).data) < 150_000
+
+
+def test_problems_name_the_file_and_trajectories_what_the_system_shows_of_it(tmp_path: Path) -> None:
+    system, to = tmp_path / "file.yaml", tmp_path / "drawn"
+    system.write_text(YAML)
+    done = virc("data", "synth", "--to", to, "--family", "sheets", "--count", 1, "--system", system)
+    assert done.code == 0, done.err
+    row = json.loads((to / "problems.jsonl").read_text())
+    (path,) = json.loads((to / "trajectories.json").read_text())
+    assert [size_of(to / name) for name in (row["image"], path["images"][0])] == [sheets.PAGE, (1148, 840)]
+    written = json.loads((to / "virc_protocol.json").read_text())
+    assert {key: written[key] for key in ("crops", "input_pixels")} == {"crops": "file", "input_pixels": [3136, 10**6]}
+
+
+def test_a_system_with_other_words_is_refused(tmp_path: Path) -> None:
+    done = virc("data", "synth", "--to", tmp_path / "drawn", "--system", "virgo")
+    assert done.code == 2
+    assert "our own words" in done.err
+    assert "virc data convert --system virgo" in done.err
+
+
+def darkest(image: Image.Image) -> int:
+    return int(image.convert("L").getextrema()[0])  # type: ignore[arg-type]
+
+
+def size_of(file: Path) -> tuple[int, int]:
+    with Image.open(file) as image:
+        return image.size
