@@ -8,10 +8,10 @@
         assert all("authorization" not in r.headers for r in server.asked("storage"))
         assert server.sent("model.safetensors") < 2 * len(weights)
 
-Three places are told apart (`on`): "api" (listings; `name` is the repository), "resolve" (a file's address at the hub,
-small files too) and "storage": a second port, where large files lie behind signed addresses. As at the real hub, a
-large file is answered by 302 to the storage, a small one by a relative 307, a gated repository shows its
-listing but not its files, and the storage refuses a request that carries a token.
+Four places are told apart (`on`): "api" (listings; `name` is the repository), "resolve" (a file's address at the hub),
+"cache" (where small files lie) and "storage": a second port, where large files lie behind signed addresses. As at the
+real hub, a large file is answered by 302 to the storage, a small one by a relative 307 to the cache, a gated repository
+shows its listing but not its files, and the storage refuses a request that carries a token.
 
 A fault changes a `Reply` before it is sent: `status(503)`, `drop(after)`, `ignore_range`, `etag('"x"')`,
 `becomes(content)`, `wrong(at)`, `slow(rate)`, `short(by)`, `moved(url)`, `hang`, `body(data)`, or any function of one.
@@ -270,6 +270,11 @@ class Hub:
         """By another name of this machine: some clients take two ports of one host for the same place."""
         return self._storage.address.replace("127.0.0.1", "localhost")
 
+    @property
+    def accepted(self) -> int:
+        """Connections that were made so far."""
+        return self._front.accepted + self._storage.accepted
+
     def env(self, home: Path, token: str | None = None) -> dict[str, str]:
         """The variables of a process that uses this hub, and none of the user's own settings."""
         known = {
@@ -367,7 +372,7 @@ class Hub:
     def _front_answer(self, request: Request) -> Reply:
         parts = urlsplit(request.path)
         if match := _CACHED.fullmatch(parts.path):
-            request.on, request.name = "resolve", unquote(match[4])
+            request.on, request.name = "cache", unquote(match[4])
             return self._file(request, _key(match[1], match[2]), match[3], cached=True)
         if match := _API.fullmatch(parts.path):
             request.on, request.name = "api", _key(match[1], match[2])

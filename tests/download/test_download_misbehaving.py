@@ -183,10 +183,10 @@ LASTING: dict[str, tuple[Fault, str, str, int, str, str]] = {
     "hub sends a page": (body(b"<html>", "text/html"), "resolve", "model*", 6, "model.safetensors", ""),
     "loop": (moved("/a/loop/resolve/main/model.safetensors"), "resolve", "model*", 6, "redirected over", ""),
     "to a file": (moved("file:///etc/passwd"), "resolve", "model*", 6, "refused", ""),
-    "small: wrong": (wrong(5), "resolve", "README.md", 6, "README.md came with another hash", "goes on"),
+    "small: wrong": (wrong(5), "cache", "README.md", 6, "README.md came with another hash", "goes on"),
     "small: fails": (status(500), "resolve", "README.md", 6, "answers 500", "goes on"),
     "small: forbids": (status(403, "no"), "resolve", "README.md", 3, "forbids to read some/model", "hf auth"),
-    "small: stored wrong": (wrong(5), "resolve", "tokenizer.json", 6, "tokenizer.json came with another", "goes on"),
+    "small: stored wrong": (wrong(5), "cache", "tokenizer.json", 6, "tokenizer.json came with another", "goes on"),
     "listing fails": (status(500), "api", "*", 6, "answers 500: scripted", "goes on"),
     "listing is busy": (status(429), "api", "*", 6, "answers 429: too many requests", "hf auth login"),
     "listing drops": (drop(5), "api", "*", 6, "cannot reach 127.0.0.1", "HF_ENDPOINT"),
@@ -209,6 +209,18 @@ def test_what_stays_is_one_sentence_and_the_next_command_goes_on(
     goes_on()
     sent = sum(request.sent for request in server.asked()[before:] if request.on != "api")
     assert sent <= sum(map(len, FILES.values()))
+
+
+@pytest.mark.parametrize("name", [f"{'ä' * 140}.json", f"{'a' * 256}/rows.json", f"rows/{'a' * 300}.safetensors"])
+def test_a_name_that_no_disk_takes_is_refused_before_anything_comes(server: Hub, name: str) -> None:
+    server.put(MODEL, {**FILES, name: b"{}"})
+    hint = fails(5, "has a longer name than the 255 bytes that its disk takes")
+    assert ("--include" in hint, "--to" in hint) == (True, True)
+    assert {request.on for request in server.asked()} == {"api"}
+    assert not FOLDER.exists()
+    done = virc("download", MODEL, *(word for name in FILES for word in ("--include", name)))
+    assert done.code == 0, done.err
+    assert held(FOLDER) == FILES
 
 
 def test_what_came_before_the_end_is_not_fetched_again(server: Hub) -> None:

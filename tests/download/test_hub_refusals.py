@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.message import Message
 from email.utils import formatdate
 from pathlib import Path
@@ -14,12 +14,15 @@ from time import time
 
 import pytest
 from downloads import ROOT
-from hub_server import Fault, Hub, Repo, body, hub, moved, short, status
-from huggingface_hub import HfApi, constants, hf_hub_download
+from hub_server import Fault, Hub, Repo, hub, moved, status
+from huggingface_hub import constants
 
 from virc.core.errors import ConfigError, DataError, NetworkError, VircError
+from virc.download.hub.listing import listing
 from virc.download.hub.refusals import PassingError, as_error, by_status
+from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
+from virc.download.hub.small import fetch_small
 
 MODEL, PRIVATE, GATED = "LeonMiao/ViRC-3B", "some/private", "some/gated"
 STRANGER = "hf_stranger"
@@ -35,25 +38,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield running
 
 
-def failure(call: Callable[[], object]) -> Exception:
-    try:
-        call()
-    except Exception as error:
-        return error
-    pytest.fail("it went well")
+def listed(repo: str = MODEL, revision: str | None = None) -> VircError:
+    """What a listing fails with."""
+    with pytest.raises(VircError) as failed:
+        listing(Wanted(repo), revision)
+    return failed.value
 
 
-def listed(server_url: str, repo: str = MODEL, revision: str | None = None) -> VircError:
-    """What a listing by the client's own call fails with."""
-    api = HfApi(endpoint=server_url)
-    error = failure(lambda: api.repo_info(repo, revision=revision, files_metadata=True))
-    return as_error(error, Wanted(repo), revision)
-
-
-def fetched(server_url: str, to: Path, repo: str = MODEL, name: str = "config.json") -> VircError:
-    """What a download by the client's own call fails with."""
-    error = failure(lambda: hf_hub_download(repo, name, endpoint=server_url, local_dir=to))
-    return as_error(error, Wanted(repo))
+def fetched(to: Path, repo: str = MODEL, name: str = "config.json") -> VircError:
+    """What a download of a small file fails with."""
+    with pytest.raises(VircError) as failed:
+        fetch_small(Wanted(repo), "main", File(name, 100), to / "file", to)
+    return failed.value
 
 
 @pytest.mark.parametrize(
@@ -77,7 +73,7 @@ def test_listings_that_are_refused(
     sentence: str,
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", token)
-    error = listed(server.url, repo, revision)
+    error = listed(repo, revision)
     assert type(error) is kind
     assert sentence in error.message
     assert error.hint
@@ -99,8 +95,8 @@ def test_listings_that_are_refused(
     ],
 )
 def test_answers_that_are_no_success(server: Hub, fault: Fault, kind: type[VircError], sentence: str) -> None:
-    server.misbehave(fault, on="api")
-    error = listed(server.url)
+    server.misbehave(fault, on="api", times=None)
+    error = listed()
     assert type(error) is kind
     assert sentence in error.message
     assert len(error.message) < 500
@@ -108,30 +104,16 @@ def test_answers_that_are_no_success(server: Hub, fault: Fault, kind: type[VircE
 
 
 def test_files_that_are_refused(server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert "gated: it is for users who are logged in" in fetched(server.url, tmp_path, GATED).message
+    assert "gated: it is for users who are logged in" in fetched(tmp_path, GATED).message
     monkeypatch.setenv("HF_TOKEN", STRANGER)
-    assert "gated, and your account is not on its list" in fetched(server.url, tmp_path, GATED).message
-    missing = fetched(server.url, tmp_path, name="none.json")
+    assert "gated, and your account is not on its list" in fetched(tmp_path, GATED).message
+    missing = fetched(tmp_path, name="none.json")
     assert (type(missing), missing.message) == (ConfigError, "LeonMiao/ViRC-3B has no such file")
-
-
-def test_less_came_than_was_announced(server: Hub, tmp_path: Path) -> None:
-    server.misbehave(short(9), on="resolve", times=None)
-    error = fetched(server.url, tmp_path)
-    assert (type(error), "sent less of a file" in error.message) == (PassingError, True)
-
-
-def test_something_that_is_no_hub(server: Hub, tmp_path: Path) -> None:
-    for method in ("HEAD", "GET"):
-        server.misbehave(body(b"<html>log in</html>", "text/html"), on="resolve", method=method, times=None)
-    error = fetched(server.url, tmp_path)
-    assert (type(error), error.hint) == (NetworkError, "HF_ENDPOINT names it: mend or unset it")
-    assert "does not answer as a hub does" in error.message
 
 
 def test_offline(server: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    for error in (listed(server.url), fetched(server.url, tmp_path)):
+    for error in (listed(), fetched(tmp_path)):
         assert type(error) is NetworkError
         assert (error.message, error.hint) == (
             "LeonMiao/ViRC-3B is on the network, and HF_HUB_OFFLINE forbids it",
@@ -143,11 +125,11 @@ def test_nobody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("HF_ENDPOINT", url)
-    error = listed(url)
+    error = listed()
     assert type(error) is PassingError
     assert error.message == f"cannot reach {url[7:]}: connection refused"
     monkeypatch.delenv("HF_ENDPOINT")
-    assert listed(url).hint == "the same command goes on from here"
+    assert listed().hint == "the same command goes on from here"
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("x"), KeyError("y")])

@@ -84,7 +84,7 @@ def info_of(listing: Listing) -> bytes:
         raise DataError(f"{INFO} of {listing.repo.id} is over {MOST_INFO_BYTES >> 20} MiB")
     with TemporaryDirectory(prefix="virc-") as work:
         to = Path(work) / INFO
-        fetch_small(listing.repo, listing.commit, file, to, Path(work) / "part")
+        fetch_small(listing.repo, listing.commit, file, to, Path(work))
         return contents(to, MOST_INFO_BYTES)
 
 

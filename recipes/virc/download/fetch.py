@@ -25,7 +25,7 @@ from virc.data.formats.registry import INFO
 from virc.download import data_files
 from virc.download.hub import fetching, record
 from virc.download.hub.fetching import Watch, ordered
-from virc.download.hub.folder import Folder, State
+from virc.download.hub.folder import Folder, State, standing
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter, per_second
@@ -127,7 +127,7 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
         return Item(want, want.folder, int(want.gib * 2**30) if want.gib else None)
     if want.repo is None:
         raise ConfigError(f"{want.name} is not on this machine, and its system names no place on the hub")
-    place = _standing(want.folder)
+    place = standing(want.folder)
     if not place.is_dir():
         raise ConfigError(f"{place} is not a folder", IN_THE_WAY)
     held = listing(want.repo, want.revision)
@@ -151,7 +151,7 @@ def check_room(items: Iterable[Item], stream: bool = False) -> None:
     needed: dict[int, int] = {}
     places: dict[int, Path] = {}
     for item in items:
-        place = _standing(item.folder)
+        place = standing(item.folder)
         if item.state != "present" and not _is_writable(place):
             raise SetupError(f"nothing can be written into {place}", "choose another folder with --to")
         disk = place.stat().st_dev
@@ -208,7 +208,7 @@ def _is_known(item: Item, repo: Repo) -> bool:
 
 def free(folder: Path) -> int:
     """Bytes that are free on the disk of a folder, which need not be there yet."""
-    return shutil.disk_usage(_standing(folder)).free
+    return shutil.disk_usage(standing(folder)).free
 
 
 def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False) -> Path | None:
@@ -334,11 +334,3 @@ def _chosen(want: DownloadRequest, listing: Listing) -> tuple[File, ...]:
 
 def _matches(file: File, glob: str) -> bool:
     return fnmatch.fnmatchcase(file.name, f"{glob}*" if glob.endswith("/") else glob)
-
-
-def _standing(folder: Path) -> Path:
-    """The folder, or the nearest thing around it that is there, a link to nothing too."""
-    place = Path(os.path.abspath(folder))  # noqa: PTH100 (links stay: the disk is that of what they lead to)
-    while not os.path.lexists(place):
-        place = place.parent
-    return place

@@ -26,6 +26,7 @@ State = Literal["whole", "packed", "unsure", "old", "absent"]
 earlier commit; not there."""
 _PIECE = 2**20
 _DEAR = 2**20  # bytes of a file that is recorded at once
+_LONGEST = 255  # of a name, where the system does not say it
 _SECONDS = 2.0  # between two records of smaller ones
 
 
@@ -42,6 +43,7 @@ class Folder:
 
     def __init__(self, root: Path, listing: Listing) -> None:
         self.root, self.listing = root, listing
+        self._longest = os.pathconf(standing(root), "PC_NAME_MAX") if hasattr(os, "pathconf") else _LONGEST
         self._begin()
 
     @property
@@ -127,9 +129,12 @@ class Folder:
         return mark_of(file, self.listing.commit)
 
     def path(self, file: File) -> Path:
-        """Where a file goes. Raises DataError: a link, or a file, is on the way there."""
-        place = self.root
-        for part in file.name.split("/")[:-1]:
+        """Where a file goes. Raises DataError: a link, or a file, is on the way there, or the name is too long."""
+        place, parts = self.root, file.name.split("/")
+        if any(len(os.fsencode(part)) > self._longest for part in parts):
+            sentence = f"{plain(file.name, 100)} has a longer name than the {self._longest} bytes that its disk takes"
+            raise DataError(sentence, "leave it out by --include, or choose a folder on another disk with --to")
+        for part in parts[:-1]:
             place /= part
             if place.is_symlink() or (place.exists() and not place.is_dir()):
                 raise DataError(f"{plain(file.name)} needs a folder where a link or a file is: {place}", IN_THE_WAY)
@@ -212,6 +217,14 @@ class Folder:
         self._unwritten, self._written = False, time.monotonic()
 
 
+def standing(folder: Path) -> Path:
+    """The folder, or the nearest thing around it that is there, a link to nothing too."""
+    place = Path(os.path.abspath(folder))  # noqa: PTH100 (links stay: the disk is that of what they lead to)
+    while not os.path.lexists(place):
+        place = place.parent
+    return place
+
+
 def digest(path: Path, mark: str, on_bytes: OnBytes) -> str:
     """The mark of a file's content, of the kind that `mark` is; of a file without a hash, `mark` itself.
 
@@ -222,12 +235,18 @@ def digest(path: Path, mark: str, on_bytes: OnBytes) -> str:
     if kind == "commit":
         return mark
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        sha = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        sha = hasher(mark, os.fstat(file.fileno()).st_size)
         while piece := file.read(_PIECE):
             sha.update(piece)
             on_bytes(len(piece))
     return f"{kind}:{sha.hexdigest()}"
+
+
+def hasher(mark: str, size: int) -> "hashlib._Hash":
+    """What hashes a content of that size as it was for `mark`."""
+    if mark.startswith("sha256:"):
+        return hashlib.sha256()
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
 
 
 def _is_as_recorded(there: os.stat_result, kept: Kept) -> bool:

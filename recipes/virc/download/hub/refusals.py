@@ -44,22 +44,14 @@ def as_error(error: Exception, repo: Repo, revision: str | None = None) -> VircE
     match error:
         case VircError():
             ours = error
-        case errors.LocalEntryNotFoundError(__cause__=Exception() as cause):  # so it wraps any reason
-            ours = as_error(cause, repo, revision)
-        case errors.OfflineModeIsEnabled() | errors.LocalEntryNotFoundError():
+        case errors.OfflineModeIsEnabled():
             ours = NetworkError(f"{repo.id} is on the network, and HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE")
         case RefusedError():
             ours = by_status(error.status, error.headers, repo, revision)
-        case errors.HfHubHTTPError():
-            ours = by_status(error.response.status_code, error.response.headers, repo, revision)
         case errors.HFValidationError():
             ours = ConfigError(f"{plain(repr(repo.id), 100)} is not a hub id", "a hub id is OWNER/NAME")
-        case errors.FileMetadataError():
-            ours = NetworkError(f"{host()} does not answer as a hub does", _mend())
         case errors.HTTPError():  # type: ignore[attr-defined]  # of httpx or httpx2, as the version may be
             ours = _unreachable(_reason(error))
-        case OSError(errno=None):  # the library counts the bytes that came
-            ours = PassingError(f"{host()} sent less of a file than it announced", AGAIN)
         case _:
             raise error
     return ours

@@ -1,23 +1,23 @@
-"""A small file of the hub: fetched whole by the library, verified, put in place."""
+"""A small file of the hub: fetched whole by one request, verified, put in place."""
 
 import hashlib
 import os
-import shutil
 import time
 from pathlib import Path
 
 from virc.core.errors import NetworkError
 from virc.core.text import plain
 from virc.core.timeouts import LateError, within
-from virc.download.hub.folder import digest
+from virc.download.hub.folder import hasher
 from virc.download.hub.library import session, silence
 from virc.download.hub.record import mark_of
-from virc.download.hub.refusals import AGAIN, PassingError, as_error, host
+from virc.download.hub.refusals import AGAIN, as_error, host
 from virc.download.hub.repository import File, OnBytes, Repo, endpoint
 from virc.download.hub.tries import tried
 
 SECONDS = 900.0
-"""Longest time for one file, whatever waits the server asks the library for."""
+"""Longest time for one file, whatever waits the server asks for."""
+_BYTE_SECONDS = 30.0  # longest wait for a connection, and for the next byte
 
 
 def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_bytes: OnBytes = lambda _: None) -> None:
@@ -33,86 +33,66 @@ def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_by
         OSError: the disk refuses.
     """
     silence()
-    mark = mark_of(file, commit)
-    folder = work / hashlib.sha256(file.name.encode()).hexdigest()[:32]
+    part = work / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.small"
     try:
         for _ in range(2):  # a bit may have flipped on the way
-            path = tried(lambda: _fetched(repo, commit, file, folder, on_bytes))
-            if path.stat().st_size == file.size and digest(path, mark, lambda _: None) == mark:
+            if tried(lambda: _fetched(repo, commit, file, part, on_bytes)):
                 break
-            on_bytes(-file.size)
         else:
             raise NetworkError(f"{plain(file.name, 100)} came with another hash than {host()} lists", AGAIN)
-        with path.open("rb+") as whole:
-            os.fsync(whole.fileno())
-        path.replace(to)
+        part.replace(to)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        part.unlink(missing_ok=True)
 
 
-def _fetched(repo: Repo, commit: str, file: File, folder: Path, on_bytes: OnBytes) -> Path:
-    """The file as it came, in a folder that is made anew."""
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    came = 0
+def _fetched(repo: Repo, commit: str, file: File, part: Path, on_bytes: OnBytes) -> bool:
+    """Whether the content that came is the one that is listed; bytes of another do not count."""
+    came, is_right = 0, False
 
     def hear(count: int) -> None:
         nonlocal came
         came += count
         on_bytes(count)
 
-    shutil.rmtree(folder, ignore_errors=True)
     try:
         end = time.monotonic() + SECONDS
-        path = within(end, lambda say: _downloaded(repo, commit, file, folder, say), hear)
+        is_right = within(end, lambda say: _received(repo, commit, file, part, say), hear)
     except LateError:
-        on_bytes(-came)
         name, minutes = plain(file.name, 100), f"{SECONDS / 60:g} minutes"
         raise NetworkError(f"{name} did not come within {minutes}", AGAIN) from None
     except Exception as error:
-        on_bytes(-came)
         failure = as_error(error, repo, commit)
-        if isinstance(error, LocalEntryNotFoundError) and isinstance(failure, PassingError):
-            # The library tried again, for half a minute.
-            failure = NetworkError(failure.message, failure.hint)
         if failure is error:
             raise
         raise failure from error
-    on_bytes(file.size - came)
-    return path
+    finally:
+        if not is_right:
+            on_bytes(-came)
+    return is_right
 
 
-def _downloaded(repo: Repo, commit: str, file: File, folder: Path, say: OnBytes) -> Path:
-    """The file as the library downloads it."""
-    from huggingface_hub import hf_hub_download
+def _received(repo: Repo, commit: str, file: File, part: Path, say: OnBytes) -> bool:
+    """Write what comes, safe on the disk; returns whether it is what is listed.
 
-    class Bar:
-        """What the library takes for a progress bar; it ends a file that does not end by itself."""
+    The library's own download would ask twice, first for the size and the hash that the listing has already.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-        def __init__(self, initial: int = 0, **_: object) -> None:
-            self._at = initial
-
-        def __enter__(self) -> "Bar":
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def update(self, count: int) -> None:
-            say(count)
-            self._at += count
-            if self._at > file.size:
+    url = hf_hub_url(repo.id, file.name, repo_type=repo.kind, revision=commit, endpoint=endpoint())
+    headers = build_hf_headers(library_name="virc") | {"Accept-Encoding": "identity"}  # the hash is of the file
+    mark, came = mark_of(file, commit), 0
+    found = hasher(mark, file.size)
+    options = {"headers": headers, "timeout": _BYTE_SECONDS}
+    with session() as client, client.stream("GET", url, **options) as response, part.open("wb") as out:
+        for piece in response.iter_raw():
+            say(len(piece))
+            came += len(piece)
+            if came > file.size:
                 raise NetworkError(f"{plain(file.name, 100)} is longer than {host()} lists it", AGAIN)
-
-    with session():
-        path = hf_hub_download(
-            repo.id,
-            file.name,
-            repo_type=repo.kind,
-            revision=commit,
-            endpoint=endpoint(),
-            library_name="virc",
-            local_dir=folder,
-            cache_dir=folder / "none",  # a copy in the hub's own cache may be damaged
-            tqdm_class=Bar,  # type: ignore[arg-type]
-        )
-    return Path(path)
+            out.write(piece)
+            found.update(piece)
+        out.flush()
+        os.fsync(out.fileno())
+    kind, _, listed = mark.partition(":")
+    return came == file.size and (kind == "commit" or found.hexdigest() == listed)
