@@ -37,14 +37,16 @@ def taken(session: Session, text: str, **more: object) -> Unit:
 
 def test_a_bare_box_is_zoomed_into_and_the_reply_ends_there(vlm_r3: Protocol) -> None:
     session = Session(vlm_r3, "How many?", [picture()], tools=known())
-    assert asked(session).stop == ("]}", "</answer>")
+    assert asked(session).stop == ("]}", "]\n}", "] }", "</answer>")
     box = 'The left half.\n{"bbox_2d": [0, 0, 84, 84]}'
     unit = taken(session, f"{box}\nIt shows 3.\n<answer>3</answer>", token_ids=[1, 2, 3])
     assert (unit.text, unit.think, unit.token_ids) == (box, "The left half.", None)
     assert unit.call
     assert (unit.call.name, unit.call.index, unit.call.box) == ("zoom_image", 0, (0, 0, 84, 84))
     assert session.images[1].size == (168, 168)  # a twelfth of the area: twice as long
-    assert asked(session).messages[-2:] == (Message("assistant", box), Message("user", "", (1,)))
+    shown = Message("assistant", "\n\n", (1,), at=(1,), inserted="inline")
+    assert asked(session).messages[-2:] == (Message("assistant", box), shown)
+    assert asked(session).continues
     assert taken(session, "It shows 2.\n<answer>2</answer>").think == "It shows 2."
     assert finished(session).answer == "2"
 
@@ -61,9 +63,8 @@ def test_a_zoom_is_always_of_the_picture_itself(vlm_r3: Protocol) -> None:
     for _ in range(2):
         taken(session, '{"bbox_2d": [0, 0, 84, 84]}')
     assert [record.parent for record in session.trace().images] == [None, 0, 0]
-    rejected = session.feed(Reply('{"bbox_2d": [0, 0, 84, 84], "image_index": 1}'))
-    assert isinstance(rejected, Rejected)
-    assert rejected.kind == "json"
+    refused = taken(session, '{"bbox_2d": [0, 0, 84, 84], "image_index": 1}')
+    assert (refused.calls, refused.shown, refused.results[0].error) == ([], [], "\n\n")
 
 
 def test_a_model_without_tools_thinks_and_answers(plain: Protocol) -> None:

@@ -96,7 +96,7 @@ def test_a_judge_is_asked_once_for_two_terms(tmp_path: Path) -> None:
 
 
 def last(calls: int, ended: rollouts.Ended = "answer") -> Last:
-    return Last(Known("answer", {}, {}, ended, calls + 1, calls))
+    return Last(Known("answer", {"called": float(calls > 0)}, {}, ended, calls + 1, calls))
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_agar_of_chain_of_focus(calls: list[int], before: list[float], after: li
 
 
 def test_a_group_sees_what_rollouts_were() -> None:
-    found = rolled([LOOK, FAR, RIGHT], "chain_of_focus")
+    found = rolled([LOOK, FAR, RIGHT], "pixel_reasoner")
     assert (found.total, found.last.tool_calls, found.last.turns, found.last.ended) == (1.0, 2, 3, "answer")
-    cut = rolled([LOOK, FAR], "chain_of_focus")
+    cut = rolled([LOOK, FAR], "pixel_reasoner")
     assert (cut.total, cut.last.tool_calls, cut.last.turns, cut.last.ended) == (0.0, 2, 2, "length")
     again = msgspec.json.decode(msgspec.json.encode(found.last.known), type=Known)
     assert Last(again).answer == 1.0
