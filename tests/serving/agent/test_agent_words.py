@@ -12,7 +12,7 @@ def test_a_bare_box_is_a_look_and_what_stands_before_it_the_thought() -> None:
     protocol = chat_protocol.of_system(systems.get("vlm-r3")).protocol
     with scripted([ZOOM, "It reads 97.\n<answer>97</answer>"], protocol=protocol) as running:
         status, said = running.ask()
-        assert running.behind.chats()[0]["stop"] == ["]}", "</answer>"]
+        assert running.behind.chats()[0]["stop"] == ["]}", "]\n}", "] }", "</answer>"]
     assert status == 200
     (choice,) = said["choices"]
     assert choice["message"]["content"] == "97"
