@@ -22,11 +22,11 @@ ANSWER = "<think>Now it can be read.</think><answer>97</answer>"
 
 
 @pytest.fixture
-def deepeyes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace that holds it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
-    file = tmp_path / "deepeyes.yaml"
+    file = tmp_path / "street.yaml"
     file.write_text(YAML)
     return file
 
@@ -35,18 +35,18 @@ def test_the_table_of_systems_is_fresh() -> None:
     assert field_table.page() == PAGE, "run: python tests/regenerate.py"
 
 
-def test_it_has_no_fault_and_is_not_one_of_the_field(deepeyes: Path) -> None:
-    done = virc("systems", "check", deepeyes)
+def test_it_has_no_fault_and_is_not_one_of_the_field(street: Path) -> None:
+    done = virc("systems", "check", street)
     assert (done.code, done.out) == (0, "")
-    name = systems.load(deepeyes).name
+    name = systems.load(street).name
     assert name not in {each["name"] for each in virc("systems", "ls", "--json").json["field"]}
 
 
-def test_it_is_asked_in_its_words_and_its_boxes_are_pixels_of_the_file(deepeyes: Path) -> None:
+def test_it_is_asked_in_its_words_and_its_boxes_are_pixels_of_the_file(street: Path) -> None:
     Image.radial_gradient("L").resize((2800, 1400)).convert("RGB").save("street.png")
     few = ("--max-pixels", 28 * 28 * 200, "--trace", "trace")  # shown at about 560 x 280
     with serve([LOOK, ANSWER]) as server:
-        words = ("street.png", "What does it say?", "--endpoint", server.url, "--system", deepeyes)
+        words = ("street.png", "What does it say?", "--endpoint", server.url, "--system", street)
         done = virc("solve", *words, *few, "--json")
     assert done.code == 0, done.err
     assert (done.json["answer"], done.json["calls"]) == ("97", {"crop_image": 1})
@@ -59,12 +59,12 @@ def test_it_is_asked_in_its_words_and_its_boxes_are_pixels_of_the_file(deepeyes:
     assert shown[1][0] == pytest.approx(560, abs=28)
 
 
-def test_its_rollouts_are_planned_and_rewarded_as_published(deepeyes: Path) -> None:
-    done = virc("train", "./deepeyes.yaml", "--stage", "rl", "--dry-run", "--json")
+def test_its_rollouts_are_planned_and_rewarded_as_published(street: Path) -> None:
+    done = virc("train", "./street.yaml", "--stage", "rl", "--dry-run", "--json")
     assert done.code == 0, done.err
     files = {Path(name).name: text for name, text in done.json["files"].items()}
     for line in ("train_batch_size: 256", "n: 16", "max_response_length: 20480", "adv_estimator: grpo"):
         assert line in files["engine.yaml"]
     assert "kl_loss" not in files["engine.yaml"]
     assert "max_turns: 5" in files["agents.yaml"]
-    assert rewards.find("deepeyes").name == systems.load(deepeyes).reward.total  # type: ignore[union-attr]
+    assert rewards.find("weighted").name == systems.load(street).reward.total  # type: ignore[union-attr]

@@ -20,16 +20,20 @@ END = "Terminate"
 """The action that answers."""
 
 _MOST_DIGITS = 18
+_MOST_QUOTED = 2_000
 _NAMED = {"name", "arguments"}
 _OBJECT = re.compile(r"\{\s*\"")
 
 
 class FormatError(ValueError):
-    """The turn is not in the format; `kind` says whether its tags or its JSON are wrong, or its length."""
+    """The turn is not in the format; `kind` says whether its tags or its JSON are wrong, or its length.
 
-    def __init__(self, kind: Literal["tags", "json", "length"], message: str) -> None:
+    `values` are what a chat protocol's own text for it may name.
+    """
+
+    def __init__(self, kind: Literal["tags", "json", "length"], message: str, **values: object) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.kind, self.values = kind, values
 
 
 class ToolText(msgspec.Struct, frozen=True):
@@ -62,6 +66,14 @@ def tool_of(text: str, form: CallForm) -> ToolText:
     Raises:
         FormatError: it is not written as the form says.
     """
+    try:
+        return _tool_of(text, form)
+    except FormatError as error:
+        error.values = {"body": text[:_MOST_QUOTED], "parser": error, **error.values}
+        raise
+
+
+def _tool_of(text: str, form: CallForm) -> ToolText:
     match form.body:
         case "call":
             return _named(_json(text), form)
@@ -128,7 +140,8 @@ def _decoded(decode: Callable[[], Any]) -> Any:
     except RecursionError:
         raise FormatError("json", "the tool call is nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise FormatError("json", f"the tool call is not JSON: {error.msg} at character {error.pos}") from None
+        reason = f"the tool call is not JSON: {error.msg} at character {error.pos}"
+        raise FormatError("json", reason, parser=error) from None
 
 
 def _named(value: object, form: CallForm) -> ToolText:

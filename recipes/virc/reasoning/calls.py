@@ -148,7 +148,9 @@ def find_tool(known: Mapping[str, AnyTool], name: str, offered: Collection[str] 
     """The tool of that name, of those offered (None: of all known); raises ToolError naming them."""
     names = [each for each in sorted(known) if offered is None or each in offered]
     if name not in names:
-        raise ToolError(f"there is no tool {name[:40]!r}; there are: {', '.join(names) or 'none'}", "tool")
+        raise ToolError(
+            f"there is no tool {name[:40]!r}; there are: {', '.join(names) or 'none'}", "tool", name=name[:200]
+        )
     return known[name]
 
 

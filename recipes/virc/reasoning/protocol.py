@@ -50,7 +50,7 @@ _LIST_END = "\n</tools>"
 IMAGE = "{image}"
 """Where an image stands in a template; in one without it, images stand before the text."""
 _PLACEHOLDER = re.compile(
-    r"\{(index|number|turn|turn_from_0|width|height|question|images|text|error|box|pixels|x0|y0|x1|y1|image|ratio)\}"
+    r"\{(index|number|turn|turn_from_0|width|height|question|images|text|error|box|pixels|x0|y0|x1|y1|image|ratio|name|body|parser)\}"
 )
 
 
@@ -127,7 +127,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             box is not four; `left`, `top`, `right`, `bottom`: it leaves the image there, and is refused; `no_width`,
             `no_height`: it holds no pixel; `short`, `long`: a side is too short, or over 200 times the other. In them,
             {box} is the box as written, {x0}, {y0}, {x1}, {y1} its numbers, {pixels} the same in pixels, {width} and
-            {height} the size of the image as shown, {image} how the call names it, {ratio} that of the sides.
+            {height} the size of the image as shown, {image} how the call names it, {ratio} that of the sides; {name} is
+            the tool that there is not, {body} a call that cannot be read, {parser} what Python's JSON says of it.
         results: where results stand: `user`, in a turn of the user; `assistant`, each in a turn of the assistant;
             `inline`, inside the model's own turn, which then goes on.
         errors: what follows a call that cannot be carried out: `redraw`, the reply is drawn again (a rollout of RL

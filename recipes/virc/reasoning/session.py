@@ -372,8 +372,8 @@ class Session:
 
     def _told(self, refused: _RefusalError | FormatError) -> str:
         """What the model is told of a call that cannot be carried out, in the system's words where it has some."""
-        fault = refused.fault if isinstance(refused, _RefusalError) else None
-        kind: ErrorKind | None = fault.kind if fault else "call" if isinstance(refused, FormatError) else None
+        fault = refused.fault if isinstance(refused, _RefusalError) else refused
+        kind: ErrorKind | None = "call" if isinstance(fault, FormatError) else fault.kind if fault else None
         text = self.protocol.error_texts.get(kind) if kind else None
         return str(refused) if text is None else fill(text, error=str(refused), **(fault.values if fault else {}))
 
