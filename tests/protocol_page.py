@@ -41,7 +41,7 @@ def value(field: Mapping[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(map(code, field["enum"]))
     if "prefixItems" in field:
-        return f"list of {len(field['prefixItems'])} strings"
+        return f"list of {len(field['prefixItems'])} {field['prefixItems'][0].get('type', 'value')}s"
     if field.get("type") == "array":
         return f"list of {value(field['items'])}" + "s" * ("type" in field["items"])
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}

@@ -1,5 +1,8 @@
 """Crops that are cut from the picture's file: the pixels of the file reach the model, through crops of crops too."""
 
+import weakref
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -10,8 +13,8 @@ from support.solving import answer
 from support.solving import call as look
 
 from virc.reasoning.calls import Call, Size, ToolError
-from virc.reasoning.history import History, boxed, crop_size
-from virc.reasoning.images import OpenedImage, show_square
+from virc.reasoning.history import History, boxed, crop_size, show_input
+from virc.reasoning.images import OpenedImage, open_file, show_square
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
@@ -103,9 +106,27 @@ def test_the_file_is_held_once_and_crops_of_it_not_at_all() -> None:
     talk = session(page)
     for at in range(5):
         crop(talk, [0, 0, 400 + at, 400], index=at)
-        assert talk.images[-1].full is None
+        assert talk.images[-1].full_size == talk.images[-1].size
     assert talk.images[0].full is page
     assert {place.root for place in talk.history.places} == {0}
+
+
+def test_of_a_file_the_bytes_are_held_until_a_crop_is_cut(tmp_path: Path) -> None:
+    page = numbered((2000, 1500))
+    page.save(tmp_path / "page.png")
+    opened = open_file(tmp_path / "page.png", "the page")
+    pixels = weakref.ref(opened.pixels)
+    shown = show_input(opened, FILE)
+    del opened
+    assert pixels() is None
+    assert shown.full_size == (2000, 1500)
+    talk = Session(FILE, "?", [shown], tools=known())
+    assert crop(talk, [0, 0, shown.width, shown.height // 2]).width > shown.width * 0.9
+    cut = crop(talk, [0, 0, 28, 28])
+    region = talk.history.region(2)
+    assert region is not None
+    size = talk.images[2].size
+    assert cut.tobytes() == page.crop(region).resize(size, Image.Resampling.LANCZOS).tobytes()
 
 
 def test_a_scaled_image_is_cut_from_the_file_too() -> None:

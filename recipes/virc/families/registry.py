@@ -151,6 +151,7 @@ def protocol(
         tools=_ACCEPTED,
         coordinates=unit,
         box=box or family.box,
+        crops="file",
         repeat_limit=0,
         grammar=Grammar(think=None, calls=(call,)),
         sampling=Drawing(max_tokens=family.max_tokens),

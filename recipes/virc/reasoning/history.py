@@ -54,8 +54,9 @@ def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid 
     """A picture of the question as a model of that chat protocol and grid sees it; ValueError: it cannot be shown."""
     own = input_grid(protocol, grid)
     shown = show_square(image) if protocol.images == "square_1000" else show(image, own)
-    if protocol.crops == "file":
-        shown.full = image.pixels if isinstance(image, OpenedImage) else image
+    file = image if isinstance(image, OpenedImage) else OpenedImage(image)
+    if protocol.crops == "file" and (shown.size != file.size or shown.pixels is not file.pixels):
+        shown.cut_from(file.data or file.pixels)
     return shown
 
 
@@ -137,8 +138,7 @@ class History:
         return place.box if self.protocol.crops == "file" and place.root < self.inputs <= index else None
 
     def _own_place(self, index: int, shown: Shown) -> Place:
-        size = (shown.full or shown).size
-        return Place(index, (0, 0, *size), size)
+        return Place(index, (0, 0, *shown.full_size), shown.full_size)
 
     def planned(self, call: Call) -> tuple[str, list[Planned]]:
         """What `run` makes, before its images are brought to their sizes. Raises ValueError: one cannot be shown."""
@@ -159,7 +159,7 @@ class History:
         if self.protocol.crops == "shown":
             return source.pixels
         root = self.images[place.root]
-        pixels = Rescaled(root.full or root.pixels, place.size, place.box)
+        pixels = Rescaled(root.full, place.size, place.box)
         return resampled(pixels, place.size)
 
     def _rooted(self, planned: Planned, source: Shown) -> Planned:
@@ -179,7 +179,7 @@ class History:
         pixels = resampled(made, planned.size)
         is_jpeg = source.is_jpeg and made is not source.pixels
         shown = as_shown(pixels, call.index, call.box, is_jpeg)
-        shown.full = self._full(planned)
+        shown.cut_from(self._full(planned))
         return shown
 
     def _full(self, planned: Planned) -> Image.Image | None:

@@ -8,6 +8,7 @@ import re
 import shlex
 import warnings
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -43,11 +44,13 @@ class OpenedImage(msgspec.Struct, frozen=True):
         pixels: upright RGB.
         is_jpeg: its file is a JPEG, and so is what is made of it.
         own: its file without metadata, where that decodes to the same pixels.
+        data: its file.
     """
 
     pixels: Image.Image
     is_jpeg: bool = False
     own: Encoded | None = None
+    data: bytes | None = None
 
     @property
     def size(self) -> Size:
@@ -67,7 +70,8 @@ class Shown:
         original: (width, height) in pixels of an input before it was resized to be shown, or None.
         file: the same pixels as a file, or None.
         is_jpeg: what is made of it is sent as JPEG.
-        full: the pixels that crops of it are cut from, where those are not the ones shown.
+        full: what crops of it are cut from where that is not what is shown: pixels, or a file, which is decoded when one
+            is cut, so that the pixels of many large pictures are not held.
     """
 
     def __init__(
@@ -80,10 +84,10 @@ class Shown:
         original: Size | None = None,
         file: Encoded | None = None,
         is_jpeg: bool = False,
-        full: Image.Image | None = None,
+        full: Image.Image | bytes | None = None,
     ) -> None:
         self.size, self.parent, self.box, self.beneath = pixels.size, parent, box, beneath
-        self.original, self.is_jpeg, self.full = original, is_jpeg, full
+        self.original, self.is_jpeg, self._full = original, is_jpeg, full
         self.encodings = 0
         self._twin = twin
         self._pixels = None if twin else pixels
@@ -97,6 +101,24 @@ class Shown:
     def over(self, beneath: Image.Image) -> "Shown":
         """The same image, crops of which are cut from another of its size."""
         return Shown(self.pixels, self.parent, self.box, self, beneath, self.original, is_jpeg=self.is_jpeg)
+
+    def cut_from(self, full: Image.Image | bytes | None) -> None:
+        """Have crops cut from these pixels, or from that file, in place of what is shown."""
+        self._full = full
+
+    @property
+    def full_size(self) -> Size:
+        """(width, height) in pixels of what crops are cut from."""
+        if isinstance(self._full, bytes):
+            return self.original or self.size
+        return (self._full or self).size
+
+    @property
+    def full(self) -> Image.Image:
+        """What crops are cut from."""
+        if isinstance(self._full, bytes):
+            return _decoded(self._full)
+        return self._full or self.pixels
 
     @property
     def width(self) -> int:
@@ -221,6 +243,12 @@ def _of_url(url: bytes) -> Encoded:
     return Encoded("jpeg" if b"jpeg" in head else "png", base64.b64decode(data))
 
 
+@lru_cache(1)
+def _decoded(data: bytes) -> Image.Image:
+    """The pixels of a file that was opened before; those of the last one are kept, for the crops that follow."""
+    return open_file(data, "the picture").pixels
+
+
 def open_image(source: bytes | Path, name: str) -> Image.Image:
     """The pixels of `open_file`, and arguments and errors as there."""
     return open_file(source, name).pixels
@@ -252,7 +280,7 @@ def open_file(source: bytes | Path, name: str) -> OpenedImage:
     except Exception as error:  # decoders raise nearly everything on hostile bytes
         raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
     own = without_metadata(data, pixels.size) if plain and kind in ("PNG", *_JPEGS) else None
-    return OpenedImage(pixels, kind in _JPEGS, own)
+    return OpenedImage(pixels, kind in _JPEGS, own, data)
 
 
 def image_size(source: bytes | Path, name: str) -> Size:
