@@ -70,7 +70,7 @@ class Shown:
         original: (width, height) in pixels of an input before it was resized to be shown, or None.
         file: the same pixels as a file, or None.
         is_jpeg: what is made of it is sent as JPEG.
-        full: what crops of it are cut from where that is not what is shown: pixels, or a file, which is decoded when one
+        full: what crops of it are cut from where that is not what is shown: pixels, or a file. That is decoded when one
             is cut, so that the pixels of many large pictures are not held.
     """
 
@@ -245,7 +245,7 @@ def _of_url(url: bytes) -> Encoded:
 
 @lru_cache(1)
 def _decoded(data: bytes) -> Image.Image:
-    """The pixels of a file that was opened before; those of the last one are kept, for the crops that follow."""
+    """The pixels of a file that was opened before; those of the last one are kept for the crops that follow."""
     return open_file(data, "the picture").pixels
 
 
