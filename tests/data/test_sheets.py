@@ -72,8 +72,21 @@ def test_problems_name_the_file_and_trajectories_what_the_system_shows_of_it(tmp
     row = json.loads((to / "problems.jsonl").read_text())
     (path,) = json.loads((to / "trajectories.json").read_text())
     assert [size_of(to / name) for name in (row["image"], path["images"][0])] == [sheets.PAGE, (1148, 840)]
+    assert virc("data", "check", to).code == 0  # it cuts the crops of the row from a page of the file's size
+    without = {key: value for key, value in path.items() if key != "file_sizes"}
+    (to / "trajectories.json").write_text(json.dumps([without]))
+    assert "result_differs" in virc("data", "check", to).out
     written = json.loads((to / "virc_protocol.json").read_text())
     assert {key: written[key] for key in ("crops", "input_pixels")} == {"crops": "file", "input_pixels": [3136, 10**6]}
+
+
+def test_rows_of_crops_of_what_was_shown_are_checked_at_the_size_that_crops_have(tmp_path: Path) -> None:
+    system, to = tmp_path / "shown.yaml", tmp_path / "drawn"
+    system.write_text(YAML.replace("crops: file", "crops: shown"))
+    drawn = ("--family", "sheets", "--difficulty", "easy", "--count", 1, "--formats", "sft")
+    assert virc("data", "synth", "--to", to, *drawn, "--system", system).code == 0
+    done = virc("data", "check", to)
+    assert done.code == 0, done.out
 
 
 def test_a_system_with_other_words_is_refused(tmp_path: Path) -> None:

@@ -7,17 +7,19 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
+import msgspec
 from PIL import Image
 
 from virc.core.text import plain
 from virc.data.check.result import Fault, Rules
+from virc.data.rows import file_sizes
 from virc.data.rows.record import Message, Record, choices_of, images_of, inputs_of
 from virc.reasoning.calls import Box, Call, Result, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.history import History
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
-from virc.reasoning.protocol import Coordinates
+from virc.reasoning.protocol import PICTURES, Coordinates, Protocol
 from virc.reasoning.repetition import repeats
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.scoring.rules import same
@@ -33,6 +35,7 @@ _DEVIATIONS = {
 _Sizes = Sequence[Size | None]
 _Made = tuple[Size, Size]
 """(width, height) in px of a call's result as shown, and as made: sets without a patch grid show it so."""
+_OF_INPUTS = ("images", "input_pixels")
 _NOTHING: Sequence[_Made] = ()
 """No call stands before a message."""
 
@@ -170,9 +173,10 @@ class _Replay:
     def __init__(self, record: Record, files: _Sizes, rules: Rules) -> None:
         self._rules = rules
         self._history: History | None = None
-        inputs = [files[index] for index in inputs_of(record) if index < len(files)]
+        there = [files[index] for index in inputs_of(record) if index < len(files)]
+        inputs: _Sizes = file_sizes.of(record) or there
         protocol = rules.protocol
-        if protocol and protocol.crops == "file" and inputs and all(inputs):
+        if protocol and _cuts_its_own_way(protocol) and inputs and all(inputs):
             with suppress(ValueError):
                 images = [Image.new("1", size) for size in inputs if size]
                 self._history = History(images, protocol, QWEN2, tools.known())
@@ -187,6 +191,12 @@ class _Replay:
         for each in planned:
             self._history.add(Shown(Image.new("1", each.size)), each.place)
         return [(each.size, each.made.size) for each in planned]
+
+
+def _cuts_its_own_way(protocol: Protocol) -> bool:
+    """Whether crops are other than the pixels in the box, as shown on the grid."""
+    fields = (field for field in msgspec.structs.fields(Protocol) if field.name in PICTURES)
+    return any(getattr(protocol, field.name) != field.default for field in fields if field.name not in _OF_INPUTS)
 
 
 def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:

@@ -16,6 +16,7 @@ from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
+from virc.data.rows import file_sizes
 from virc.data.rows.record import MARK, Message, Record, content_of
 from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, store
 from virc.families.registry import taught
@@ -223,6 +224,7 @@ def _trajectory(location: Location, row: Row, reference: str, number: int, attem
     extra = dict(row.passed)
     question = extra.pop("question")
     extra.pop("answer")
+    extra |= file_sizes.fields(attempt.images, attempt.trace.protocol)
     system = taught(attempt.trace.protocol).system
     said = [Message(each.role, content_of(each)) for each in attempt.trace.messages if each.role != "system"]
     messages = [Message("system", system), *said] if system else said

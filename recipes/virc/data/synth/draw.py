@@ -14,6 +14,7 @@ from virc.core.files import fresh_folder
 from virc.core.parallel import cores, in_order
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
+from virc.data.rows import file_sizes
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.pictures import FOLDER, PictureStore
 from virc.data.rows.record import Message, Picture, Record, content_of
@@ -240,7 +241,7 @@ def _record(
     task: Task, session: Session, name: str, pattern: str, images: Iterable[str], counterfactual: str
 ) -> Record:
     """The problem with one of its trajectories; boxes are left, top, right, bottom in px."""
-    extra = dict(task.about)
+    extra = {**task.about, **file_sizes.fields(session.images, session.protocol)}
     if task.counterfactual:
         extra["counterfactual"] = {"image": counterfactual, "answer": task.counterfactual.answer}
     if "category" in extra:
