@@ -7,12 +7,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from support.disk_steps import first, recorded
 from support.solving import ROOT
 
 from virc.core.errors import ConfigError, DataError, VircError
 from virc.core.result_log import Claims, Ledger
 
 SCHEMA = "virc.solve/1"
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors are those of Linux")
 
 
 def ledger(path: Path, **made_with: object) -> Ledger:
@@ -214,3 +217,26 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
         pass
     with pytest.raises(ConfigError, match="is not a file"), ledger(tmp_path):
         pass
+
+
+@linux
+def test_a_line_is_safe_on_the_disk_when_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.jsonl"
+    steps = recorded(monkeypatch)
+    with ledger(path) as out:
+        for id in ("a", "b"):
+            out.append(line(id))
+            assert (steps[-1].what, steps[-1].path, steps[-1].content) == ("fsync", path, path.read_bytes())
+
+
+@linux
+def test_answers_are_safe_on_the_disk_before_they_replace_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.jsonl"
+    written(path, line("a"), line("b", code=6))
+    steps = recorded(monkeypatch)
+    with ledger(path):
+        pass
+    safe = first(steps, "fsync", tmp_path / ".out.jsonl.new")
+    assert (steps[safe].content, safe < first(steps, "rename", path)) == (line("a") + b"\n", True)

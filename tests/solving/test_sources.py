@@ -2,9 +2,11 @@
 
 import base64
 import io
+import socket
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -69,6 +71,27 @@ def test_a_proxy_is_asked_and_redirects_through_it_are_checked(
     assert open_source("http://pictures.invalid/a.png").size == (40, 30)
     assert heads == ["pictures.invalid Basic bWU6c2UgY3JldA=="]
     with pytest.raises(DataError, match=r"leads to 10\.0\.0\.1"):
+        open_source("http://pictures.invalid/b")
+
+
+def test_behind_a_proxy_a_name_with_one_private_address_among_others_is_refused(
+    web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, pages = web
+    real, inside = socket.getaddrinfo, "http://inside.invalid/a.png"
+
+    def found(host: str, port: int, *words: Any, **more: Any) -> list[Any]:
+        if host != "inside.invalid":
+            return real(host, port, *words, **more)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in ("8.8.8.8", "127.0.0.1")]
+
+    for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", url)
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    pages["http://pictures.invalid/b"] = lambda handler: send(handler, b"", 302, Location=inside)
+    pages[inside] = lambda handler: send(handler, png())
+    with pytest.raises(DataError, match=r"leads to inside\.invalid, which is 127\.0\.0\.1"):
         open_source("http://pictures.invalid/b")
 
 

@@ -118,6 +118,16 @@ def test_json_looks_the_same_on_failure(tmp_path: Path) -> None:
     }
 
 
+def test_an_archive_goes_when_its_files_are_safe_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = tmp_path / "a.tar.lz4"
+    archive.write_bytes(lz4ed(tar(file("1.png"))))
+    moments: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(os, "sync", lambda: moments.append(((tmp_path / "1.png").exists(), archive.exists())))
+    assert virc("unpack", archive, "--remove").code == 0
+    assert moments == [(True, True)]
+    assert not archive.exists()
+
+
 def test_an_archive_that_is_a_link_stays(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(tar(file("f")))
     (tmp_path / "a.tar").symlink_to("blob")
