@@ -36,11 +36,16 @@ MODEL = servers.MODEL
 Answer = tuple[int, dict[str, Any]]
 
 
-def data_url(size: tuple[int, int] = (280, 140), colour: str = "white") -> str:
+def png(width: int, height: int, colour: str = "white") -> bytes:
     """A picture of one colour."""
     file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    Image.new("RGB", (width, height), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def data_url(size: tuple[int, int] = (280, 140), colour: str = "white") -> str:
+    """It as a client sends it."""
+    return f"data:image/png;base64,{base64.b64encode(png(*size, colour)).decode()}"
 
 
 def noise(side: int = 1000) -> dict[str, Any]:
@@ -165,10 +170,10 @@ class Running:
         return connection
 
 
-def raw(body: dict[str, Any]) -> bytes:
+def raw(body: dict[str, Any], path: str = servers.CHAT) -> bytes:
     """A request as it stands on the wire."""
     content = json.dumps(body).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
     return head.encode() + content
 
 

@@ -3,10 +3,13 @@
 import resource
 import socket
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from agent_server import ANSWER, Held, Running, chat, listening, noise, raw, received, until
+from agent_server import ANSWER, Held, Running, chat, listening, noise, png, raw, received, until
+from support.https_site import Site
 
 from virc.serving.agent import connections, desk
 
@@ -109,6 +112,62 @@ def test_an_address_does_not_have_all_connections(waiting: Held, monkeypatch: py
         assert b'"content":"97"' in received(running.start(), b"}}")
 
 
+def test_no_more_connections_are_taken_than_files_may_be_opened(waiting: Held) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with listening(waiting) as running:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
+            clients = [socket.create_connection(("127.0.0.1", running.port), 10) for _ in range(102)]
+            assert received(clients[101], b"\r\n\r\n").startswith(b"HTTP/1.1 503")  # over half of 200
+            waiting.go.set()
+            assert b'"content":"97"' in received(running.start(OTHER), b"}}")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_one_client_does_not_hold_all_bytes(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(waiting) as running:
+        mine = ask(running, 1, "a", picture=LARGE)
+        until(lambda: bool(waiting.begun))  # what it sent is read and shown
+        mine += ask(running, 2, "a", picture=LARGE)
+        until(lambda: len(running.desk.answers) == 3)  # both are read
+        monkeypatch.setattr(desk, "MOST_HELD", int(running.desk.held * 2.2))  # half of it is little more
+        assert received(running.start(text="a3", picture=LARGE), b"}}").startswith(b"HTTP/1.1 429")
+        others = ask(running, 1, "b", OTHER, picture=LARGE)
+        waiting.go.set()
+        for client in (*others, *mine):
+            assert b'"content":"97"' in received(client, b"}}")
+        until(lambda: not running.desk.held)
+        assert not running.desk.held_of
+
+
+def test_images_are_fetched_in_their_turn(waiting: Held) -> None:
+    def answer(_: Site, __: str, connection: socket.socket) -> None:
+        content = png(280, 140)
+        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+
+    site = Site(answer)
+    picture = {"type": "image_url", "image_url": {"url": site.url()}}
+    with listening(waiting, rules=site.rules()) as running:
+        mine = ask(running, 3, "a", picture=picture)
+        until(lambda: bool(waiting.begun))
+        time.sleep(0.5)
+        assert len(site.paths) == 1
+        waiting.go.set()
+        for client in mine:
+            assert b'"content":"97"' in received(client, b"}}")
+        assert len(site.paths) == 3
+    site.close()
+
+
+def test_an_image_that_cannot_be_had_frees_its_turn(waiting: Held) -> None:
+    waiting.go.set()
+    with listening(waiting) as running:
+        nowhere = {"type": "image_url", "image_url": {"url": "https://127.0.0.1/x"}}
+        assert running.ask("?", nowhere)[0] == 400
+        assert running.ask("?")[0] == 200
+
+
 def test_clients_behind_a_proxy_take_turns_by_their_keys(waiting: Held) -> None:
     def start(key: str, name: str) -> socket.socket:
         head, _, body = raw(chat(name)).partition(b"\r\n\r\n")
@@ -126,6 +185,16 @@ def test_clients_behind_a_proxy_take_turns_by_their_keys(waiting: Held) -> None:
         for client in mine:
             received(client, b"}}")
     assert waiting.begun == ["one0", "one1", "two5", "one2", "two6", "one3", "one4"]
+
+
+def test_each_event_loop_reads_into_memory_of_its_own() -> None:
+    """What one receives is not there for the other to overwrite: the system copies it while other threads run."""
+    connection = connections.Patient.__new__(connections.Patient)
+    connection.cycle = None  # type: ignore[assignment]
+    connection.get_buffer(-1)[0] = 1
+    with ThreadPoolExecutor(1) as other:
+        other.submit(lambda: connection.get_buffer(-1).__setitem__(0, 2)).result()
+    assert connection.get_buffer(-1)[0] == 1
 
 
 def test_it_may_open_as_many_files_as_it_takes_connections(waiting: Held) -> None:

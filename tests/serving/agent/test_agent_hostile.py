@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from agent_server import (
+    ANSWER,
     LOOK_AT_ALL,
+    MODEL,
     PICTURE,
     Held,
     Running,
@@ -21,6 +23,7 @@ from agent_server import (
     data_url,
     listening,
     noise,
+    png,
     raw,
     received,
     scripted,
@@ -29,8 +32,10 @@ from agent_server import (
 from PIL import Image
 from support import faults, servers
 from support.https_site import Site
+from support.servers import CHAT
 
 from virc.core.errors import ConfigError, EngineError
+from virc.reasoning.session import Ask, Reply
 from virc.serving import chat_http
 from virc.serving.agent import connections, desk, wire
 
@@ -111,12 +116,6 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
 
 
-def png(*size: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (size[0], size[1]), "white").save(file, "PNG")
-    return file.getvalue()
-
-
 @pytest.mark.parametrize(
     ("image", "said"),
     [
@@ -177,7 +176,7 @@ def test_all_requests_together_hold_a_bounded_number_of_bytes(
     endpoint: tuple[Running, Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, _ = endpoint
-    monkeypatch.setattr(desk, "MOST_HELD", 40_000)
+    monkeypatch.setattr(desk, "MOST_HELD", 80_000)  # half of it for one client
     body = chat("?", part("data:image/png;base64," + "A" * 30_000))
     slow = socket.create_connection(("127.0.0.1", running.port))
     slow.sendall(raw(body)[:30_000])  # the rest does not come
@@ -211,12 +210,12 @@ def test_one_who_sends_no_head_or_takes_no_answer_is_cut(
             assert time.monotonic() - began < 5
 
 
-def deaf(running: Running, **fields: Any) -> socket.socket:
+def deaf(running: Running, body: dict[str, Any] | None = None, path: str = CHAT, **fields: Any) -> socket.socket:
     """A client that has asked for looks of a megabyte each, and takes next to nothing of its answer."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.connect(("127.0.0.1", running.port))
-    client.sendall(raw(chat("?", noise(), **fields)))
+    client.sendall(raw(body or chat("?", noise(), **fields), path))
     return client
 
 
@@ -269,6 +268,29 @@ def test_an_answer_is_bounded_in_bytes(large: Held, monkeypatch: pytest.MonkeyPa
         until(lambda: not running.desk.answers)
         assert running.desk.held == 0
         assert running.ask()[0] == 200
+
+
+class Looking(Held):
+    """Looks eleven times at all of a picture."""
+
+    def reply(self, ask: Ask, *_: Any) -> Reply:
+        self.begun.append("")
+        return Reply(LOOK_AT_ALL if len(ask.messages) < 24 else ANSWER, prompt_tokens=1, completion_tokens=1)
+
+
+def test_what_a_streamed_response_keeps_is_counted_until_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "MOST_HELD", 8 * 2**20)
+    looking = Looking()
+    image = {"type": "input_image", "image_url": noise()["image_url"]["url"]}
+    content = [image, {"type": "input_text", "text": "?"}]
+    body = {"model": MODEL, "stream": True, "input": [{"role": "user", "content": content}]}
+    with listening(looking) as running:
+        with deaf(running, body, "/v1/responses") as client:
+            client.settimeout(20)
+            assert b"waits to be taken from it: ask again later" in received(client)
+        assert 3 < len(looking.begun) < 11
+        until(lambda: not running.desk.answers)
+        assert running.desk.held == 0
 
 
 def test_a_finished_answer_is_delivered_before_the_server_ends(large: Held) -> None:

@@ -112,6 +112,20 @@ def test_who_leaves_passes_the_share_on(served: bool) -> None:
     assert asyncio.run(play()) == ["a1", "c1"]
 
 
+def test_a_share_is_not_lost_to_one_who_leaves_in_the_same_moment() -> None:
+    async def play() -> list[str]:
+        line = Waiting(1, turns)
+        await line.come("a1", "b1", "b2", "c1")
+        line.tasks["b1"].cancel()
+        line.tasks["b2"].cancel()
+        await line.go("a1")
+        await line.go("c1")
+        await line.come("d1")
+        return line.served
+
+    assert asyncio.run(play()) == ["a1", "c1", "d1"]
+
+
 def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
     taken = 0
     while may_have_more(taken, taken, 100):

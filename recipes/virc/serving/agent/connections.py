@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,12 +21,21 @@ PATIENCE = 60.0
 GRACE = 30.0
 """Seconds that answers may still take when the server is to end."""
 CONNECTIONS = 4096
-"""Connections at a time; an address may have as many as are free."""
+"""Connections at a time, where so many files may be opened; an address may have as many as are free."""
 _FLUSH = 5  # seconds that connections get to close
-_FILES = 512  # that are open beside them
+_FILES = 512  # that are open beside them, where so many may be
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _HEAD, _BODY = 2**10, 2**16  # bytes that are read at once
-_BUFFER = memoryview(bytearray(_BODY))  # of all connections: what is read is taken out at once
+
+
+class _Buffer(threading.local):
+    """Where all connections of one event loop read to, which runs in one thread: what is read is taken out at once."""
+
+    def __init__(self) -> None:
+        self.bytes = memoryview(bytearray(_BODY))
+
+
+_BUFFER = _Buffer()
 
 
 class Patient(H11Protocol, asyncio.BufferedProtocol):
@@ -42,7 +52,7 @@ class Patient(H11Protocol, asyncio.BufferedProtocol):
         super().connection_made(transport)
         self.network = network(self.client[0]) if self.client else ""
         same = sum(isinstance(each, Patient) and each.network == self.network for each in self.connections)
-        if not may_have_more(same - 1, len(self.connections) - 1, CONNECTIONS):
+        if not may_have_more(same - 1, len(self.connections) - 1, _most_connections()):
             transport.write(_FULL)
             transport.close()
         transport.set_write_buffer_limits(high=0)  # whatever is not taken counts
@@ -50,11 +60,11 @@ class Patient(H11Protocol, asyncio.BufferedProtocol):
 
     def get_buffer(self, _: int) -> memoryview:
         """Where its next bytes are put."""
-        return _BUFFER[: _BODY if self.cycle and self.cycle.more_body else _HEAD]
+        return _BUFFER.bytes[: _BODY if self.cycle and self.cycle.more_body else _HEAD]
 
     def buffer_updated(self, count: int) -> None:
         """It has sent something."""
-        self.data_received(bytes(_BUFFER[:count]))
+        self.data_received(bytes(_BUFFER.bytes[:count]))
         self._await_head()
         if self.cycle and self.cycle.more_body and not self.cycle.response_complete:
             self.flow.pause_reading()  # until the app wants more
@@ -144,6 +154,16 @@ def server(made: FastAPI, ending: Callable[[int], None] = lambda _: None, level:
         proxy_headers=False, timeout_graceful_shutdown=_FLUSH,
     )  # fmt: skip
     return Server(config, made.state.desk, ending)
+
+
+def _most_connections() -> int:
+    """Connections for which files are left."""
+    if sys.platform == "win32":
+        return CONNECTIONS
+    import resource
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS if files == resource.RLIM_INFINITY else min(CONNECTIONS, max(files - _FILES, files // 2))
 
 
 def _allow_files() -> None:

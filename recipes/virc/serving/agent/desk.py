@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import count
 
@@ -28,7 +28,7 @@ from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 
 MOST_HELD = 256 * 2**20
-"""Bytes of requests and their images that are held at a time, all clients together."""
+"""Bytes of requests, their images and answers that are held at a time; one client may have half of them."""
 WAITING = 2048
 """Requests that may wait for their turn; those of one client may have as many places as are free."""
 MOST_READ = 4 * 2**20
@@ -130,19 +130,23 @@ class Hold:
         """
         if self._ended:
             raise LeftError(_LEFT)
-        if self._desk.held + size > MOST_HELD:
+        if self._desk.held + size > MOST_HELD or self._desk.held_of[self.client] + size > MOST_HELD // 2:
             raise _busy("too much is being sent to this server, or waits to be taken from it")
-        self._desk.held += size
-        self._bytes += size
+        self._count(size)
 
     def release(self, size: int | None = None) -> None:
         """Bytes are kept no longer; None: all of them."""
         if size is None and self._room:
             self._desk.reading.give_back(self.client, self._room)
             self._room = 0
-        size = self._bytes if size is None else min(size, self._bytes)
-        self._desk.held -= size
-        self._bytes -= size
+        self._count(-(self._bytes if size is None else min(size, self._bytes)))
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        self._desk.held += size
+        self._desk.held_of[self.client] += size
+        if not self._desk.held_of[self.client]:
+            del self._desk.held_of[self.client]
 
     def leave(self) -> None:
         """The place is free again."""
@@ -162,7 +166,7 @@ class Desk:
     """Where problems are taken in; all but the solving itself happens in the thread of the event loop.
 
     Attributes:
-        held: bytes of requests and answers in memory.
+        held, held_of: bytes of requests and answers in memory: of all, and of each client.
         taken: requests that are read, wait or are being solved.
         answers: those of problems that were taken in, until they are delivered.
         closing: no more are taken in.
@@ -172,6 +176,7 @@ class Desk:
     def __init__(self, solving: Solving) -> None:
         self.solving = solving
         self.held = self.taken = 0
+        self.held_of: Counter[str] = Counter()
         self.answers: set[Hold] = set()
         self.closing = False
         self.reading = Line(MOST_READ, lambda has, size, free: not has or has + size <= free)
@@ -269,10 +274,6 @@ class Desk:
         limit = asyncio.timeout(job.deadline.left())
         try:
             async with limit:
-                for number, picture in enumerate(job.pictures):
-                    if isinstance(picture, str) and picture[:5].lower() != "data:":
-                        name = f"image {number}"
-                        job.pictures[number] = await fetch.fetch(picture, name, self.solving.rules, hold.add)
                 await self._in_turn(job, hold, reports)
             reports.put_nowait(None)
         except Exception as error:
@@ -280,7 +281,7 @@ class Desk:
             reports.put_nowait(timed_out(job.deadline) if late else error)
 
     async def _in_turn(self, job: _Job, hold: Hold, reports: _Queue) -> None:
-        """Solve in a thread when it is this problem's turn, which lasts until that thread has ended."""
+        """When it is this problem's turn, fetch its images and solve it in a thread, with whose end the turn ends."""
         loop = asyncio.get_running_loop()
 
         def send(do: Callable[..., object], *words: object) -> None:
@@ -296,12 +297,21 @@ class Desk:
                 reports.put_nowait(error)
 
         await self._turns.take(hold.client, hold.number)
+        with ExitStack() as turn:
+            turn.callback(self._turns.give_back, hold.client)
+            await self._fetch(job, hold)
+            turn.pop_all()
         done = self._workers.do(partial(self._solve, job, partial(send, receive), partial(send, hold.release)))
         done.add_done_callback(lambda _: send(self._turns.give_back, hold.client))
         try:
             await asyncio.wrap_future(done)
         finally:
             job.left.set()
+
+    async def _fetch(self, job: _Job, hold: Hold) -> None:
+        for number, picture in enumerate(job.pictures):
+            if isinstance(picture, str) and picture[:5].lower() != "data:":
+                job.pictures[number] = await fetch.fetch(picture, f"image {number}", self.solving.rules, hold.add)
 
     def _solve(self, job: _Job, send: Callable[[Report], None], opened: Callable[[], None]) -> None:
         self._check_engine()

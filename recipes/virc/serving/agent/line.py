@@ -41,7 +41,6 @@ class Line:
             await waiting.served
         except asyncio.CancelledError:
             if waiting.served.cancelled():
-                self._forget(client, waiting)
                 self._serve()
             else:
                 self.give_back(client, size)
@@ -61,14 +60,22 @@ class Line:
         while before != self._free:
             before = self._free
             for client in [*self._waiting]:
-                first = self._waiting[client][0]
-                if self._fits(self._has[client], first.size, self._free):
+                first = self._first(client)
+                if first and self._fits(self._has[client], first.size, self._free):
                     self._forget(client, first)
                     if client in self._waiting:  # its next request waits until the other clients had their turn
                         self._waiting[client] = self._waiting.pop(client)
                     self._free -= first.size
                     self._has[client] += first.size
                     first.served.set_result(None)
+
+    def _first(self, client: str) -> _Waiting | None:
+        """The first of its requests that has not left; one that was cancelled may not have come to say so yet."""
+        while (first := self._waiting[client][0]).served.cancelled():
+            self._forget(client, first)
+            if client not in self._waiting:
+                return None
+        return first
 
     def _forget(self, client: str, waiting: _Waiting) -> None:
         self._waiting[client].remove(waiting)

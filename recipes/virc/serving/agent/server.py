@@ -233,7 +233,8 @@ async def _events(
             yield encoded(first)
             async for thing in happening:
                 yield encoded(thing)
-                hold.release(weight(thing))
+                if isinstance(stream, wire.Events):  # a response is sent once more at its end
+                    hold.release(weight(thing))
         yield stream.ended().encode()
     except LeftError:
         return
