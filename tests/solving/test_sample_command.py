@@ -29,12 +29,13 @@ from rollouts import (
 from support import faults
 from support.called import virc
 from support.servers import serve
-from support.solving import answer
+from support.solving import answer, call
 
 from virc.data.formats.registry import get, sources
 from virc.data.rows.record import Record, inputs_of
+from virc.data.synth.worked import PROTOCOL
 from virc.reasoning.images import open_image
-from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
 from virc.reasoning.session import Reply, Session
 from virc.scoring.rules import same
 from virc.solving import batch as solve_batch
@@ -289,6 +290,18 @@ def test_trajectories_of_two_chat_protocols_do_not_lie_beside_each_other(source:
         assert (done.code, "is another chat protocol" in done.err) == (3, True)
     assert files(tmp_path) == before
     assert set(json.loads((tmp_path / "dataset_info.json").read_text())) == {"a", "b"}
+
+
+def test_rows_say_how_large_the_files_are_that_crops_were_cut_from(source: Path, tmp_path: Path) -> None:
+    looked = [call("crop_image", bbox_2d=[0, 0, 28, 28], image_index=0), answer("97")]
+    with serve(scripts([looked], [looked])) as server:
+        own = as_fields(PROTOCOL)
+        (tmp_path / "file").write_text(json.dumps(own | {"crops": "file", "input_pixels": [3136, 5000]}))
+        done = sample(source, tmp_path / "out", server.url, "--samples", 1, "--protocol", tmp_path / "file")
+    assert done.code == 0, done.err
+    assert {tuple(record.extra["file_sizes"][0]) for record in records(tmp_path / "out")} == {(112, 84)}
+    checked = virc("data", "check", tmp_path / "out")
+    assert checked.code == 0, checked.out
 
 
 def test_the_command_line_is_that_of_solve(source: Path, tmp_path: Path) -> None:
