@@ -71,6 +71,8 @@ def test_problems_name_the_file_and_trajectories_what_the_system_shows_of_it(tmp
     assert done.code == 0, done.err
     row = json.loads((to / "problems.jsonl").read_text())
     (path,) = json.loads((to / "trajectories.json").read_text())
+    assert "file_sizes" not in row
+    assert path["file_sizes"] == [list(sheets.PAGE)]
     assert [size_of(to / name) for name in (row["image"], path["images"][0])] == [sheets.PAGE, (1148, 840)]
     assert virc("data", "check", to).code == 0  # it cuts the crops of the row from a page of the file's size
     without = {key: value for key, value in path.items() if key != "file_sizes"}
@@ -83,10 +85,11 @@ def test_problems_name_the_file_and_trajectories_what_the_system_shows_of_it(tmp
 def test_rows_of_crops_of_what_was_shown_are_checked_at_the_size_that_crops_have(tmp_path: Path) -> None:
     system, to = tmp_path / "shown.yaml", tmp_path / "drawn"
     system.write_text(YAML.replace("crops: file", "crops: shown"))
-    drawn = ("--family", "sheets", "--difficulty", "easy", "--count", 1, "--formats", "sft")
+    drawn = ("--family", "sheets", "--difficulty", "easy", "--count", 1)
     assert virc("data", "synth", "--to", to, *drawn, "--system", system).code == 0
     done = virc("data", "check", to)
     assert done.code == 0, done.out
+    assert size_of(to / json.loads((to / "problems.jsonl").read_text())["image"]) == sheets.PAGE
 
 
 def test_a_system_with_other_words_is_refused(tmp_path: Path) -> None:

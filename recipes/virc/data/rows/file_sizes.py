@@ -9,7 +9,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import MOST_PIXELS
 
-_FIELD = "file_sizes"
+FIELD = "file_sizes"
 
 
 def fields(images: Sequence[Shown], protocol: Protocol) -> Mapping[str, Any]:
@@ -17,12 +17,12 @@ def fields(images: Sequence[Shown], protocol: Protocol) -> Mapping[str, Any]:
     inputs = [shown for shown in images if shown.original]
     if protocol.crops == "shown" or all(shown.original == shown.size for shown in inputs):
         return {}
-    return {_FIELD: [shown.original for shown in inputs]}
+    return {FIELD: [shown.original for shown in inputs]}
 
 
 def of(record: Record) -> Sequence[Size] | None:
     """(width, height) in px of the file of every input; None where the row does not say."""
-    sizes = record.extra.get(_FIELD)
+    sizes = record.extra.get(FIELD)
     if not isinstance(sizes, list) or len(sizes) != len(inputs_of(record)) or not all(map(_is_size, sizes)):
         return None
     return [(width, height) for width, height in sizes]

@@ -283,12 +283,12 @@ def _records_of(folder: Path, format_name: str, on_progress: Callable[[int], Non
             record = _decoded(line)
             if format_name in _OF_PROBLEMS and "." in str(record.id):  # ids of further paths end in a number
                 continue
-            extra = record.extra
-            if format_name != "batch":
-                extra = {key: value for key, value in extra.items() if key != "counterfactual"}
+            left_out = set() if format_name == "batch" else {"counterfactual"}
+            left_out |= {file_sizes.FIELD} if format_name in _OF_PROBLEMS else set()
             names = [image.name for image in record.images]
             if format_name in _OF_PROBLEMS and (folder / _file_of(names[0])).exists():
                 names[0] = _file_of(names[0])
+            extra = {key: value for key, value in record.extra.items() if key not in left_out}
             images = tuple(Picture(name, folder) for name in names)
             yield msgspec.structs.replace(record, images=images, extra=extra)
             count += 1
