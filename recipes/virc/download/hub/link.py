@@ -33,7 +33,7 @@ FIRST_WAIT = 0.25
 """Seconds before the second try; doubled each time."""
 _MOST_WAIT, _MOST_ASKED = 30.0, 300.0  # our own waits, and those that Retry-After asks for
 _ENOUGH = 1 << 16  # bytes that show that a connection works
-_AT_ONCE = 1 << 18  # more costs more: such memory is mapped anew each time
+_AT_ONCE = 1 << 20  # with less, threads wait for each other more often
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 10
 _EXPIRED = {401, 403, 410}

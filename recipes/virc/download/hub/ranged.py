@@ -29,7 +29,7 @@ CONNECTIONS = 4
 _NOTE_SECONDS = 1.0
 _PIECE = 1 << 20
 # Bytes at a time: for more, Linux seeks memory in one piece, measured at up to ten times the time.
-_WRITTEN = 1 << 16
+_WRITTEN = 1 << 18
 _LEAVE_SECONDS = 0.5
 
 
