@@ -22,10 +22,12 @@ from virc.data.protocol.extract import extract, unit_named
 from virc.data.protocol.templates import question_of
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.record import Record, images_of, message_of
+from virc.data.rows.results import apart
 from virc.reasoning.calls import Size, ToolError
-from virc.reasoning.images import SQUARE, Shown, open_image, show, show_square
-from virc.reasoning.messages import FormatError, parse
+from virc.reasoning.images import Shown, open_image
+from virc.reasoning.messages import FormatError, ToolText, parse
 from virc.reasoning.protocol import Protocol
+from virc.reasoning.resample import resampled
 from virc.reasoning.resize import MOST_PIXELS, QWEN2
 from virc.reasoning.trace import CallResult, ImageRecord, Message, Rejected, Trace, Unit
 from virc.tools import registry as tools
@@ -163,7 +165,7 @@ def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
             images.append(RowImage(picture.name, _placeholder(message, stated), stated, message))
         else:
             image = open_image(picture.read(), picture.name)
-            images.append(RowImage(picture.name, show_square(image) if size == SQUARE else show(image, QWEN2), size))
+            images.append(RowImage(picture.name, Shown(resampled(image, size)), size))
         room -= images[-1].shown.width * images[-1].shown.height
         if room < 0:
             break
@@ -184,6 +186,7 @@ def _placeholder(sentence: str, size: Size | None) -> Shown:
 
 def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
     """The conversation as a trace; a reply that cannot be used is a rejected try of its unit."""
+    record = apart(record, rules.protocol)
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [message_of(message, indices) for message, indices in zip(record.messages, shown, strict=True)]
     sizes = [image.size for image in images]
@@ -191,7 +194,7 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
     for at, message in enumerate(messages):
         if message.role == "assistant":
             made = messages[at + 1].images if at + 1 < len(messages) else ()
-            units.append(_unit(message.text, sizes[:before], made, rules))
+            units.append(_unit(message.text, sizes[: before + len(made)], made, rules))
         before += len(message.images)
     question = record.question or ""
     first = next((message for message in messages if message.role == "user"), None)
@@ -228,17 +231,24 @@ def _unit(text: str, sizes: Sequence[Size | None], made: Sequence[int], rules: R
         known = [size for size in sizes if size]
         if len(known) < len(sizes):
             raise ToolError("an image before it is missing, so that its call is not checked")
-        checked = [tools.checked(tool, rules.view(known), offered(rules)) for tool in turn.calls]
+        results = [_result(tool, rules, known) for tool in turn.calls]
     except (FormatError, ToolError) as error:
         kind = error.kind if isinstance(error, FormatError) else "tool"
-        results = (CallResult(images=tuple(made)),) if made else ()
-        return Unit(text, think, results, rejected=(Rejected(text, kind, str(error)),))
-    last = len(checked) - 1
-    return Unit(
-        text,
-        think,
-        tuple(
-            CallResult(each.call, tuple(made[at : None if at == last else at + 1]), deviations=each.deviations)
-            for at, each in enumerate(checked)
-        ),
-    )
+        unread = (CallResult(images=tuple(made)),) if made else ()
+        return Unit(text, think, unread, rejected=(Rejected(text, kind, str(error)),))
+    showing = [at for at, each in enumerate(results) if each.call and each.call.index is not None] or [len(results) - 1]
+    for number, at in enumerate(showing):
+        its = tuple(made[number : None if at == showing[-1] else number + 1])
+        results[at] = msgspec.structs.replace(results[at], images=its)
+    return Unit(text, think, tuple(results))
+
+
+def _result(tool: ToolText, rules: Rules, sizes: Sequence[Size]) -> CallResult:
+    """What came of a call, but for its images. Raises ToolError where a chat protocol does not show errors."""
+    try:
+        found = tools.checked(tool, rules.view(sizes), offered(rules))
+    except ToolError as error:
+        if rules.protocol is None or rules.protocol.errors != "show":
+            raise
+        return CallResult(error=str(error))
+    return CallResult(found.call, deviations=found.deviations)

@@ -65,6 +65,16 @@ def input_grid(protocol: Protocol, grid: Grid) -> Grid:
     return _within(grid, protocol.input_pixels)
 
 
+def as_shown_on(protocol: Protocol, grid: Grid) -> Protocol:
+    """A chat protocol that cuts from files, with the sizes at which a model of that grid is shown images."""
+    if protocol.crops == "shown":
+        return protocol
+    inputs, crops = input_grid(protocol, grid), _within(grid, protocol.crop_pixels)
+    return msgspec.structs.replace(
+        protocol, input_pixels=(inputs.min_pixels, inputs.max_pixels), crop_pixels=(crops.min_pixels, crops.max_pixels)
+    )
+
+
 class History:
     """The images shown, oldest first, and what calls make of them.
 

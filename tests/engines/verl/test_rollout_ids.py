@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from rl_engine import TINY, child
 from support.called import virc
@@ -14,12 +15,13 @@ from virc.backends.interface import Sampling
 from virc.backends.kv_cache import CachedModel
 from virc.backends.local import LocalBackend, load
 from virc.backends.sampling import Text
-from virc.models.chat_protocol import read_protocol
+from virc.models.chat_protocol import read_protocol, written
+from virc.reasoning.grammar import TAGS
 from virc.reasoning.images import Shown, open_image
-from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.protocol import FILE_NAME, own_protocol
 from virc.reasoning.session import Ask, Reply, Session, Unit
 from virc.solving.one import SolveConfig, solve
-from virc.tools.registry import known
+from virc.tools.registry import DEFAULT, known, schemas
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -37,6 +39,13 @@ CROP = call("crop_image", bbox_2d=[13, 7, 118, 95], image_index=0)  # 105 x 88, 
 SCALE = call("scale_image", scale_factor=1.5, image_index=1)
 SHOW = call("display_image", image_index=0)
 ANSWER = "<think>It is read.</think>\n<answer>42</answer>"
+TOOLS = msgspec.structs.replace(
+    own_protocol(schemas(DEFAULT)), crops="file", input_pixels=(3136, 40_000), crop_pixels=(3136, 30_000),
+    results="inline", after_image="\n{image}\n", errors="show", after_error="\nERROR: {error}\n",
+    grammar=msgspec.structs.replace(TAGS, most_calls=2),
+)  # fmt: skip
+TWO = CROP + SHOW.partition("</think>")[2]
+WRONG = CROP.replace('"image_index": 0', '"image_index": 7')
 REPLIES = (CROP, SCALE, SHOW, ANSWER)
 
 
@@ -133,6 +142,8 @@ def scene(backend: Scripted, stored: dict[str, Any], tmp_path_factory: pytest.Te
         return {"room": room, "row": problem, "replies": replies, "loop": arguments}
 
     second = len(backend.fed[1]) - len(backend.fed[0])
+    (folder / "tools.json").write_bytes(written(TOOLS))
+    tool_turns = [spelt(backend, reply) for reply in (TWO, WRONG, ANSWER)]
     cases = {
         "whole": case(ended),
         "other ends": case([ids[0], [*ids[1], other], ended[2], [*ids[3], other]]),
@@ -140,6 +151,7 @@ def scene(backend: Scripted, stored: dict[str, Any], tmp_path_factory: pytest.Te
         "no room for a turn": case(ended, room=second),
         "room for five": case([ended[0], ids[1][:5]], room=second + 5, max_tokens=4000),
         "two turns": case(ended, max_turns=2),
+        "tool turns": case(tool_turns, protocol=str(folder / "tools.json"), tolerate=["box_clamped"]),
         "one unit": {**case([ended[3]], rollout="per_cru", folder=stored["folder"]), "row": stored["row"]},
     }
     (folder / "cases.json").write_text(json.dumps(cases))
@@ -165,12 +177,22 @@ def test_crops_are_of_other_sizes_than_their_boxes(scene: Scene) -> None:
     assert scene.sizes[-1][1] == (112, 84)
 
 
-@pytest.mark.parametrize("name", ["whole", "one unit", "no room for a turn"])
+@pytest.mark.parametrize("name", ["whole", "one unit", "no room for a turn", "tool turns"])
 def test_the_processor_changes_no_image(scene: Scene, name: str, backend: Scripted) -> None:
     done = scene.done[name]
     assert done["grids"] == [[1, height // 14, width // 14] for width, height in done["sizes"]]
     pads = (done["prompt"] + done["response"]).count(backend._tokenizer.convert_tokens_to_ids("<|image_pad|>"))
     assert pads == sum(rows * columns // 4 for _, rows, columns in done["grids"])
+
+
+def test_two_calls_an_error_and_inline_results(scene: Scene) -> None:
+    done = scene.done["tool turns"]
+    assert done["extra"]["ended"] == "answer"
+    assert len(done["asked"]) == 3
+    assert len(done["sizes"]) == 3  # the picture, the crop and the copy
+    sampled = [token for token, learnt in zip(done["response"], done["mask"], strict=True) if learnt]
+    assert len(sampled) == len(done["response"]) - done["mask"].count(0)
+    assert scene.end not in sampled
 
 
 def test_an_end_that_was_not_drawn_is_fed_and_not_learnt(scene: Scene) -> None:

@@ -13,7 +13,7 @@ import pytest
 from agent_server import ANSWER, LOOK, MODEL, OWN, Running, chat, data_url, scripted
 from PIL import Image
 from support.called import virc
-from support.servers import Body, turn_of
+from support.servers import Body, images_of, turn_of
 
 from virc.core.seeds import derived
 from virc.reasoning.calls import Call, Result
@@ -109,6 +109,24 @@ def test_texts_errors_and_pictures_of_nothing_are_sent_as_what_they_are(monkeypa
     assert refused == {"index": 2, "unit": 1, "tool": None, **nothing, "text": None, "error": refused["error"]}
     assert refused["error"]
     assert [look for delta in streamed for look in getattr(delta, "virc_tool_calls", [])] == looks
+
+
+def test_single_pixels_of_a_page_reach_the_model() -> None:
+    """Crops are cut from the file: a pattern of single pixels, which any average makes grey, keeps its range."""
+    protocol = msgspec.structs.replace(OWN, crops="file", input_pixels=(3136, 10**6))
+    page, file = Image.new("L", (4000, 3000)), io.BytesIO()
+    page.putdata([255 * ((at % 4000 + at // 4000) % 2) for at in range(4000 * 3000)])
+    page.save(file, "PNG")
+    part = {
+        "type": "image_url",
+        "image_url": {"url": f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"},
+    }
+    replies = [LOOK.replace("[0, 0, 100, 60]", "[280, 210, 360, 270]"), ANSWER]
+    with scripted(lambda body: replies[turn_of(body)], protocol=protocol) as endpoint:
+        assert endpoint.ask("What does it read?", part)[0] == 200
+        url = images_of(endpoint.behind.chats()[-1])[-1]["image_url"]["url"]
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as crop:
+        assert crop.convert("L").getextrema() == (0, 255)
 
 
 @pytest.mark.parametrize("form", [lambda message: message, lambda message: message.to_dict()])

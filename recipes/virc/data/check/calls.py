@@ -6,21 +6,24 @@ The parser and the tool checks are those of inference; here no deviation is forg
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
+from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.check.result import Fault, Rules
 from virc.data.rows import file_sizes
-from virc.data.rows.record import Message, Record, choices_of, images_of, inputs_of
+from virc.data.rows.record import Message, Picture, Record, choices_of, images_of, inputs_of
 from virc.reasoning.calls import Box, Call, Result, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
-from virc.reasoning.history import History
-from virc.reasoning.images import Shown
+from virc.reasoning.history import History, Place
+from virc.reasoning.images import Shown, open_image
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import PICTURES, Coordinates, Protocol
 from virc.reasoning.repetition import repeats
+from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.scoring.rules import same
 from virc.scoring.score import final
@@ -33,9 +36,22 @@ _DEVIATIONS = {
     "index_negative": "image_index counts from the end",
 }
 _Sizes = Sequence[Size | None]
-_Made = tuple[Size, Size]
-"""(width, height) in px of a call's result as shown, and as made: sets without a patch grid show it so."""
 _OF_INPUTS = ("images", "input_pixels")
+_SIDE, _MOST_APART = 64, 8.0
+"""px and levels of 255: a crop and its place in the file, both this small, differ by no more on the average."""
+
+
+class _Made(NamedTuple):
+    """(width, height) in px of a call's result as shown, and as made: sets without a patch grid show it so.
+
+    `place` is what it shows, where that is a part of an input's file.
+    """
+
+    size: Size
+    made: Size
+    place: Place | None = None
+
+
 _NOTHING: Sequence[_Made] = ()
 """No call stands before a message."""
 
@@ -57,7 +73,9 @@ def check(
     for message, shown, history in _walk(record, sizes):
         if message.role == "user" and made is not _NOTHING:
             yield from _result(number, shown, made)
+            yield from _pixels(number, record.images[len(history) :], made, replay)
         made = _NOTHING
+        replay.see([*history, *shown])
         if message.role != "assistant":
             continue
         number += 1
@@ -109,6 +127,8 @@ def _turn(text: str, number: int, rules: Rules) -> Generator[Fault, None, Turn |
     try:
         return parse(text, rules.grammar)
     except FormatError as error:
+        if _shows_errors(rules) and error.kind == "json":  # the next turn says so
+            return None
         yield Fault(error.kind, f"turn {number}: {error}")
         return None
 
@@ -137,18 +157,23 @@ def _calls(
         if len(sizes) < len(history):
             return None
         try:
-            found = tools.checked(tool, rules.view([*sizes, *(shown for shown, _ in made or ())]), offered(rules))
-            more = replay.made(found.call, sizes)
+            seen = [*sizes, *(each.size for each in made or ())]
+            found = tools.checked(tool, rules.view(seen), offered(rules))
+            more = replay.made(found.call, seen)
         except ValueError as error:  # a ToolError, or a result too long to be shown
-            if rules.protocol is None or rules.protocol.errors != "show":
+            if not _shows_errors(rules):
                 yield Fault("tool", f"turn {number}: {plain(error)}")
                 made = None
             continue
         made = None if made is None or more is None else [*made, *more]
-        forgiving = rules.protocol is not None and rules.protocol.errors == "show"
-        for name in () if forgiving else found.deviations:
+        for name in () if _shows_errors(rules) else found.deviations:
             yield Fault(name, f"turn {number}: {_DEVIATIONS.get(name, name)}")
     return made
+
+
+def _shows_errors(rules: Rules) -> bool:
+    """Whether a call that cannot be carried out is a turn like any other, and nothing inexact is held against it."""
+    return rules.protocol is not None and rules.protocol.errors == "show"
 
 
 def _result(number: int, shown: _Sizes, made: Sequence[_Made] | None) -> Iterator[Fault]:
@@ -161,20 +186,37 @@ def _result(number: int, shown: _Sizes, made: Sequence[_Made] | None) -> Iterato
         yield Fault("result_differs", sentence)
         return
     for there, expected in zip(shown, made, strict=True):
-        if there and there not in expected:
-            is_, would = (f"{width} x {height} px" for width, height in (there, expected[0]))
+        if there and there not in (expected.size, expected.made):
+            is_, would = (f"{width} x {height} px" for width, height in (there, expected.size))
             sentence = f"the call of turn {number} makes {would}, the image after it has {is_}"
             yield Fault("result_differs", sentence)
 
 
+def _pixels(
+    number: int, pictures: Sequence[Picture], made: Sequence[_Made] | None, replay: "_Replay"
+) -> Iterator[Fault]:
+    """What is cut out of an input's file must show that part of it."""
+    for picture, each in zip(pictures, made or (), strict=False):
+        if each.place is None:
+            continue
+        apart = replay.difference(picture, each.place)
+        if apart > _MOST_APART:
+            left, top, right, bottom = each.place.box
+            where = f"{left},{top} to {right},{bottom} of the file"
+            sentence = f"the image after the call of turn {number} is not what it cuts out, {where}: "
+            yield Fault("result_differs", f"{sentence}they differ by {apart:.0f} levels of 255 on the average")
+
+
 class _Replay:
-    """The sizes of what the calls of a row make, on images without colours."""
+    """What the calls of a row make: its sizes, on images without colours, and where crops of the file lie in that."""
 
     def __init__(self, record: Record, files: _Sizes, rules: Rules) -> None:
-        self._rules = rules
+        self._inputs = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
+        self._opened: dict[int, Image.Image] = {}
         self._history: History | None = None
         there = [files[index] for index in inputs_of(record) if index < len(files)]
         inputs: _Sizes = file_sizes.of(record) or there
+        self._whole = list(inputs) == there  # the row has the files, not what was shown of them
         protocol = rules.protocol
         if protocol and _cuts_its_own_way(protocol) and inputs and all(inputs):
             with suppress(ValueError):
@@ -183,14 +225,45 @@ class _Replay:
 
     def made(self, call: Call, sizes: Sequence[Size]) -> Sequence[_Made] | None:
         """What a call makes of the images so far; None: that is not known. Raises ValueError: it cannot be shown."""
-        if call.index is None:
+        by_schema = not hasattr(tools.get(call.name), "check")
+        if call.index is None or (by_schema and call.box is None):  # what it says depends on what it sees
             return None
         if self._history is None:
-            return [_made(call, sizes[call.index])]
+            return _made(call, sizes[call.index])
         _, planned = self._history.planned(call)
         for each in planned:
             self._history.add(Shown(Image.new("1", each.size)), each.place)
-        return [(each.size, each.made.size) for each in planned]
+        return [_Made(each.size, each.made.size, self._of_file(each.place)) for each in planned]
+
+    def see(self, sizes: _Sizes) -> None:
+        """The row shows images of these sizes up to here, whatever its calls make."""
+        history = self._history
+        if history is None or not all(sizes):
+            self._history = None
+            return
+        known = max(len(sizes), history.inputs)
+        del history.images[known:], history.places[known:]
+        for size in sizes[len(history.images) :]:
+            assert size
+            history.add(Shown(Image.new("1", size)), None)
+
+    def difference(self, picture: Picture, place: Place) -> float:
+        """How far an image is from what its place in the file shows: levels of 255, on the average; 0: not known."""
+        try:
+            if place.root not in self._opened:
+                root = self._inputs[place.root]
+                self._opened[place.root] = open_image(root.read(), root.name)
+            shown = open_image(picture.read(), picture.name)
+        except (OSError, DataError):
+            return 0.0  # reported for the image itself
+        size = (min(_SIDE, shown.width), min(_SIDE, shown.height))
+        cut = resampled(Rescaled(self._opened[place.root], shown.size, place.box), shown.size)
+        both = (each.resize(size, Image.Resampling.BOX) for each in (cut, shown))
+        means = ImageStat.Stat(ImageChops.difference(*both)).mean
+        return float(sum(means) / len(means))
+
+    def _of_file(self, place: Place | None) -> Place | None:
+        return place if self._whole and place and place.root < len(self._inputs) else None
 
 
 def _cuts_its_own_way(protocol: Protocol) -> bool:
@@ -207,18 +280,17 @@ def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
     return "box_clamped" not in found.deviations
 
 
-def _made(call: Call, size: Size) -> _Made:
+def _made(call: Call, size: Size) -> Sequence[_Made]:
     """What the tool makes of an image of that size, found by running it on one without colours."""
     return _run(call, size) if call.arguments else _cached(call.name, call.box, call.factor, size)
 
 
 @lru_cache(4096)
-def _cached(name: str, box: Box | None, factor: float | None, size: Size) -> _Made:
+def _cached(name: str, box: Box | None, factor: float | None, size: Size) -> Sequence[_Made]:
     return _run(Call(name, 0, box, factor), size)
 
 
-def _run(call: Call, size: Size) -> _Made:
+def _run(call: Call, size: Size) -> Sequence[_Made]:
     made = tools.get(call.name).apply(call, Image.new("1", size))
-    if isinstance(made, str | Result):
-        raise ToolError(f"{call.name} does not make one image")
-    return smart_resize(*made.size), made.size
+    images = () if isinstance(made, str) else made.images if isinstance(made, Result) else (made,)
+    return [_Made(smart_resize(*each.size), each.size) for each in images]

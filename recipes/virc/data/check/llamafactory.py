@@ -43,7 +43,7 @@ def check(row: Row) -> Iterator[Fault]:
         yield unread(row)
         return
     yield from (Fault("row", plain(flaw)) for flaw in row.flaws)
-    yield from check_conversation(row.record, "solutions")
+    yield from check_conversation(row.record, "solutions", inserted=True)
     found = ((at, pad) for at, each in enumerate(row.record.messages, 1) for pad in PADS if pad in each.content)
     for number, pad in found:
         yield Fault("mark_foreign", f"message {number} holds {pad}: training stops where it looks for pixels")

@@ -14,6 +14,7 @@ from virc.data.check.images import DecodedImage, decoded
 from virc.data.check.result import Counts, Fault, RowResult, Rules
 from virc.data.formats.registry import Holds, Row
 from virc.data.rows.record import MARK, Record, choices_of, has_reference, inputs_of, system_of
+from virc.data.rows.results import apart
 from virc.data.rows.verl import FOREIGN_MARKS
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import Grammar
@@ -29,13 +30,13 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     """What is wrong with a row, and what it has."""
     if row.record is None:
         return RowResult(row.number, faults=(unread(row),))
-    record = row.record
+    record = apart(row.record, rules.protocol)
     found = [decoded(picture) for picture in record.images]
     shown = images.sizes_shown(record, [each.size for each in found], rules)
     faults = [
         *(Fault("row", plain(flaw)) for flaw in row.flaws),
         *(each.fault for each in found if each.fault),
-        *_faults(record, found, shown, rules),
+        *_faults(row.record, record, found, shown, rules),
     ]
     inputs = [found[index] for index in inputs_of(record) if index < len(found)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None
@@ -57,8 +58,12 @@ def unread(row: Row) -> Fault:
     return Fault("row", plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
 
 
-def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
-    """The faults of a row that has, or should have, a conversation: who speaks when, and an image for every mark."""
+def check_conversation(record: Record, holds: Holds, inserted: bool = False) -> Iterator[Fault]:
+    """The faults of a row that has, or should have, a conversation: who speaks when, and an image for every mark.
+
+    Args:
+        inserted: results stand in the assistant's turn.
+    """
     if not record.messages:
         yield Fault("no_messages", f"it has no messages: {_DROPPED}")
         return
@@ -67,7 +72,7 @@ def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
     if marks != len(record.images):
         yield Fault("marks", f"{marks} {MARK} marks for {len(record.images)} images: the engine stops at it")
     for at, message in enumerate(record.messages, 1):
-        if message.role != "user" and MARK in message.content:
+        if message.role != "user" and MARK in message.content and not (inserted and message.role == "assistant"):
             sentence = f"message {at}, of {message.role}, holds {MARK}: only users show images"
             yield Fault("mark_misplaced", sentence)
         foreign = next((mark for mark in FOREIGN_MARKS if mark in message.content), None)
@@ -91,12 +96,13 @@ def _roles(record: Record, holds: Holds) -> Iterator[Fault]:
 
 
 def _faults(
-    record: Record, found: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
+    row: Record, record: Record, found: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
 ) -> Iterator[Fault]:
     if rules.holds == "problems":
         yield from _problem(record)
         return
-    yield from check_conversation(record, rules.holds)
+    inserted = rules.holds == "solutions" and rules.protocol is not None and rules.protocol.results != "user"
+    yield from check_conversation(row, rules.holds, inserted)
     if not record.messages:
         return
     answering = sum(message.role == "assistant" for message in record.messages)

@@ -18,6 +18,7 @@ from virc.data.formats.registry import Holds, Row
 from virc.data.protocol.extract import extract
 from virc.data.protocol.templates import question_of
 from virc.data.rows.record import MARK, Record, choices_of, final_answer, inputs_of
+from virc.data.rows.results import apart
 from virc.models.chat_protocol import DEFAULT, of_system, read_protocol
 from virc.reasoning.grammar import TAGS
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, own_protocol
@@ -65,7 +66,8 @@ class Change(msgspec.Struct, frozen=True):
     def rewords(self) -> bool:
         """Whether every reply is written anew: for another system, or because its grammar is not our own."""
         foreign = self.chat_protocol is not None and self.chat_protocol.grammar != TAGS
-        return bool(self.system) or (self.replays and foreign)
+        inserted = any(each and each.results != "user" for each in (self.chat_protocol, self.goal))
+        return bool(self.system) or inserted or (self.replays and foreign)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -146,6 +148,7 @@ def changed(change: Change, row: Row) -> tuple[Row, Boxes]:
 
 def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
     here, goal = change.chat_protocol, change.goal
+    row, record = record, apart(record, here)
     if change.holds != "solutions":
         answer = final_answer(record, here.grammar if here else TAGS) if record.answer is None else record.answer
         question = _question(record, here) if record.question is None else record.question
@@ -160,6 +163,8 @@ def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
         record = replayed(record, _question(record, here), here, goal, boxes)
     elif goal and here:
         record = recoded(record, here, goal, boxes)
+    else:
+        record = msgspec.structs.replace(record, messages=row.messages)
     return _checked(record, change.holds)
 
 

@@ -10,13 +10,15 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc.data.rows.record import Message, Picture, Record, content_of, images_of, inputs_of
+from virc.data.rows.record import Message, Picture, Record, images_of, inputs_of
+from virc.data.rows.results import joined
 from virc.reasoning.calls import Call, Size, ToolError, View, view_of
 from virc.reasoning.coordinates import index_name, resolve_index, scale_box, sides_of
+from virc.reasoning.history import input_grid
 from virc.reasoning.images import SQUARE, image_size, open_image, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.resize import smart_resize
+from virc.reasoning.resize import QWEN2, smart_resize
 from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.reasoning.writing import written
 from virc.scoring.score import final
@@ -112,9 +114,10 @@ def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
 
 def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
     """(width, height) in px of each image as it is shown, by its file's header; DataError where one cannot be read."""
-    inputs = inputs_of(record) if protocol.images == "square_1000" else ()
+    inputs, square = inputs_of(record), protocol.images == "square_1000"
+    grids = [input_grid(protocol, QWEN2) if index in inputs else QWEN2 for index in range(len(record.images))]
     return [
-        SQUARE if index in inputs else smart_resize(*image_size(*_file(picture)))
+        SQUARE if square and index in inputs else smart_resize(*image_size(*_file(picture)), grids[index])
         for index, picture in enumerate(record.images)
     ]
 
@@ -153,9 +156,9 @@ def _feed(session: Session, text: str, before: View, boxes: Boxes) -> None:
 def finished(session: Session, record: Record) -> Record:
     """The record with the messages and images of a session, up to where it ended before."""
     made = session.trace().messages
-    if made[-1].role == "user" and record.messages and record.messages[-1].role == "assistant":
+    if (made[-1].role == "user" or made[-1].inserted) and record.messages and record.messages[-1].role == "assistant":
         made.pop()
-    messages = tuple(Message(each.role, content_of(each)) for each in made)
+    messages = tuple(joined(made))
     kept = record.images if session.protocol.images == "smart" else ()
     images = tuple(
         kept[index] if index < len(inputs_of(record)) and kept else Picture("", data=shown.png)
@@ -213,20 +216,38 @@ class _Replay:
 
     def take(self, text: str, seen: int) -> None:
         """Add a turn that was written when so many images had been shown."""
-        turn = parse(text, self._source.grammar)
+        try:
+            turn = parse(text, self._source.grammar)
+        except FormatError as error:
+            if self._source.errors != "show" or error.kind != "json":
+                raise
+            return
         self._thoughts.append(turn.think)
         if not turn.calls:
             boxed = _BOXED in self._target.first and final(turn.answer or "") is None
             self._feed((), rf"\boxed{{{turn.answer}}}" if boxed else turn.answer)
             return
-        view = view_of(self._source, self._sizes[:seen], self._files)
-        meant = [self._meant(tools.checked(tool, view, self._source.tools).call) for tool in turn.calls]
-        most, first = self._target.grammar.most_calls, len(self.session.images)
-        known = [tool for tool in meant if tool]
-        for at in range(0, len(known), most):  # of a turn with more calls than the target allows, several are made
-            self._feed(tuple(known[at : at + most]))
-        made = iter(range(first, len(self.session.images)))
-        self._places += [next(made, None) if tool else None for tool in meant]
+        self._places = [*self._places, *[None] * seen][:seen]
+        known: list[ToolText] = []  # of a turn with more calls than the target allows, several are made
+        for tool in turn.calls:
+            view = view_of(self._source, self._sizes[: len(self._places)], self._files)
+            try:
+                call = tools.checked(tool, view, self._source.tools).call
+            except ToolError:
+                if self._source.errors != "show":
+                    raise
+                continue  # the row has the error behind it, and goes on
+            place = self._places[call.index] if call.index is not None else None
+            if len(known) == self._target.grammar.most_calls or (place or 0) >= len(self.session.images):
+                self._feed(tuple(known))  # and so where it is about what the one before it makes
+                known = []
+            meant = self._meant(call)
+            if call.index is not None:
+                made = len(self.session.images) + sum("image_index" in each.arguments for each in known)
+                self._places.append(made if meant else None)
+            known += [meant] if meant else []
+        if known:
+            self._feed(tuple(known))
 
     def _meant(self, call: Call) -> ToolText | None:
         """The call as the target writes it; None where it has no tool for it."""

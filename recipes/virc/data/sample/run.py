@@ -17,11 +17,13 @@ from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
 from virc.data.rows import file_sizes
-from virc.data.rows.record import MARK, Message, Record, content_of
+from virc.data.rows.record import MARK, Message, Record
+from virc.data.rows.results import TURN, joined
 from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, store
 from virc.families.registry import taught
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
+from virc.reasoning.history import as_shown_on
 from virc.reasoning.trace import Trace
 from virc.scoring.rules import same
 from virc.solving.api import open_rows
@@ -86,7 +88,8 @@ def sample_file(
         opened, facts = open_setup(setup, report, on_facts)
         known = sampling_facts(facts, keep)
         on_facts({**known, "to": str(location.file)})
-        with begun(location, taught(opened.chat_protocol.protocol), made_with(known)) as ledger:
+        protocol = as_shown_on(taught(opened.chat_protocol.protocol), opened.backend.grid)
+        with begun(location, protocol, made_with(known)) as ledger:
             progress = _Rollouts(ledger.resumed, report)
 
             def on_row(done: RowDone) -> None:
@@ -214,7 +217,7 @@ def _end(trace: Trace, reference: str, choices: list[str]) -> str:
         assert trace.failure
         kind = trace.failure.kind
         return "failed" if kind == "engine" else trace.pending[-1].kind if kind == "tries" else kind
-    if any(MARK in message.text for message in trace.messages):
+    if any(mark in message.text for message in trace.messages for mark in (MARK, TURN)):
         return "marks"
     return "right" if same(trace.answer, reference, choices) else "wrong"
 
@@ -226,7 +229,7 @@ def _trajectory(location: Location, row: Row, reference: str, number: int, attem
     extra.pop("answer")
     extra |= file_sizes.fields(attempt.images, attempt.trace.protocol)
     system = taught(attempt.trace.protocol).system
-    said = [Message(each.role, content_of(each)) for each in attempt.trace.messages if each.role != "system"]
+    said = [each for each in joined(attempt.trace.messages) if each.role != "system"]
     messages = [Message("system", system), *said] if system else said
     record = Record(tuple(messages), id=f"{row.id}-{number}", question=question, answer=reference, extra=extra)
     return row_of(record, [store(location, shown) for shown in attempt.images])

@@ -1,0 +1,109 @@
+"""Results inside the assistant's turn, as rows hold them: one message with its thoughts, calls and `<image>` marks.
+
+LLaMA-Factory wants user and assistant to alternate. So all that the assistant says between two turns of the user is one
+message there, and is taken apart again by the chat protocol.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import msgspec
+
+from virc.data.rows.record import MARK, Message, Record, content_of
+from virc.reasoning import trace
+from virc.reasoning.grammar import Grammar
+from virc.reasoning.messages import FormatError, parse
+from virc.reasoning.protocol import IMAGE, Protocol
+
+TURN = "<|im_end|>\n<|im_start|>assistant\n"
+"""Between two turns of the assistant in one message: LLaMA-Factory's tokenizer makes the ids of that of it."""
+
+_LONGEST = 8_000  # characters of a text or an error, so that no row takes long
+_WORDS = re.compile(r"\{(?:text|error|question)\}")
+_PLACEHOLDER = re.compile(r"\\\{(\w+)\\\}")
+
+
+def joined(messages: Iterable[trace.Message]) -> list[Message]:
+    """The messages of a conversation as a row holds them."""
+    found: list[Message] = []
+    inline = False
+    for each in messages:
+        content = content_of(each)
+        if found and each.role == "assistant" == found[-1].role:
+            between = "" if inline or each.inserted == "inline" else TURN
+            found[-1] = Message("assistant", found[-1].content + between + content)
+        else:
+            found.append(Message(each.role, content))
+        inline = each.inserted == "inline"
+    return found
+
+
+def apart(record: Record, protocol: Protocol | None) -> Record:
+    """A record with each reply and each result as a message of its own, results as the user's; marks stay in order."""
+    if protocol is None or protocol.results == "user":
+        return record
+    messages = tuple(
+        each
+        for message in record.messages
+        for each in (_apart(message.content, protocol) if message.role == "assistant" else (message,))
+    )
+    return msgspec.structs.replace(record, messages=messages)
+
+
+def _apart(content: str, protocol: Protocol) -> Iterator[Message]:
+    if protocol.results == "assistant":
+        yield from _turns(content.split(TURN), protocol.grammar)
+        return
+    end = 0
+    shown, told = (protocol.after_image, protocol.after_scale), (protocol.after_text, protocol.after_error)
+    for found in _results(shown, told).finditer(content):
+        yield Message("assistant", content[end : found.start()])
+        yield Message("user", found[0])
+        end = found.end()
+    if content[end:]:
+        yield Message("assistant", content[end:])
+
+
+def _turns(turns: list[str], grammar: Grammar) -> Iterator[Message]:
+    """Replies, and behind each the results of its calls as one message."""
+    while turns:
+        reply, *turns = turns
+        yield Message("assistant", reply)
+        count = _calls(reply, grammar)
+        if turns and count:
+            yield Message("user", "\n".join(turns[:count]))
+        turns = turns[count:]
+
+
+def _calls(reply: str, grammar: Grammar) -> int:
+    """How many results stand behind a reply; one that cannot be read has an error there."""
+    try:
+        return len(parse(reply, grammar).calls)
+    except FormatError:
+        return 1
+
+
+@lru_cache
+def _results(shown: tuple[str, ...], told: tuple[str, ...]) -> re.Pattern[str]:
+    """What results of a turn look like, by their templates; a text or an error is found where words stand around it."""
+    known = [*map(_marked, shown), *(each for each in told if not _open_ended(each))]
+    return re.compile(f"(?:{'|'.join(dict.fromkeys(map(_pattern, known)))})+", re.DOTALL)
+
+
+def _open_ended(template: str) -> bool:
+    parts = _WORDS.split(template)
+    return not (parts[0].strip() and parts[-1].strip())
+
+
+def _marked(template: str) -> str:
+    return template if IMAGE in template else IMAGE + template
+
+
+def _pattern(template: str) -> str:
+    def value(found: re.Match[str]) -> str:
+        if found[1] == "image":
+            return re.escape(MARK)
+        return f".{{0,{_LONGEST}}}?" if found[1] in ("text", "error", "question") else "[0-9]{1,9}"
+
+    return _PLACEHOLDER.sub(value, re.escape(template))
