@@ -3,30 +3,36 @@
 A stand-in is what is started, killed and started again; test_agent_engine.py does the same to vLLM.
 """
 
+import http.client
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from virc.core import processes
 from virc.core.errors import EngineError
-from virc.core.events import Event
+from virc.core.events import Event, Reporter
 from virc.core.plan import Plan, Step
+from virc.core.processes import Process
 from virc.engines.vllm import plan as vllm
 from virc.envs import making
-from virc.serving import serve, supervised
+from virc.serving import serve, supervised, vllm_process
 from virc.serving.address import free_port
 from virc.serving.agent import health
 from virc.serving.start import Server
+from virc.serving.supervised import Supervised
 from virc.stages.serve import Config
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux only")]
@@ -52,8 +58,8 @@ with servers.serve([answer], port=port, models=("tiny",), fault=faults.body(b"")
 class Standing:
     """An agent endpoint with a stand-in for its vLLM."""
 
-    def __init__(self, folder: Path, server: Server, events: list[Event]) -> None:
-        self.folder, self.server, self.events = folder, server, events
+    def __init__(self, folder: Path, server: Server, events: list[Event], configs: list[Config]) -> None:
+        self.folder, self.server, self.events, self.configs = folder, server, events, configs
         self.error: EngineError | None = None
         self.thread = threading.Thread(target=self.wait)
         self.thread.start()
@@ -100,7 +106,10 @@ class Standing:
 
 @pytest.fixture
 def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standing]:
+    configs: list[Config] = []
+
     def plan(config: Config, place: vllm.Place) -> Plan:
+        configs.append(config)
         paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
         return Plan(Step((sys.executable, "-c", STAND_IN, paths, str(config.port), str(tmp_path)), "stand in"), {})
 
@@ -110,7 +119,7 @@ def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standi
     monkeypatch.setattr(health, "_FRESH", 0.1)
     events: list[Event] = []
     words = {"agent": True, "engine": "vllm", "device": "cpu", "port": free_port()}
-    found = Standing(tmp_path, serve("tiny", on_event=events.append, **words), events)
+    found = Standing(tmp_path, serve("tiny", on_event=events.append, **words), events, configs)
     yield found
     found.close()
 
@@ -144,10 +153,13 @@ def test_an_engine_that_is_killed_is_started_again(standing: Standing) -> None:
     assert warning.hint
     assert "the stand-in is up" in Path(warning.hint.removeprefix("see ")).read_text()
     assert standing.events[-1].text == "vLLM answers again"
+    before, now = standing.configs[-2:]
+    assert before.port != now.port  # where another user of this machine may wait by now
+    assert before.api_key != now.api_key
 
 
 def test_after_some_times_the_server_ends(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "MOST", 1)
+    monkeypatch.setattr(supervised, "MOST_RESTARTS", 1)
     standing.signal(signal.SIGKILL)
     until(lambda: standing.events[-1].text == "vLLM answers again")
     standing.signal(signal.SIGKILL)
@@ -158,6 +170,82 @@ def test_after_some_times_the_server_ends(standing: Standing, monkeypatch: pytes
         "vLLM ended: exit code -9, the stand-in is up; it was started again 1 times in 30 minutes"
     )
     assert len(standing.warnings()) == 1
+
+
+def test_one_that_ends_while_the_server_ends_is_not_started_again(standing: Standing) -> None:
+    running = standing.server._stop.args[0]  # type: ignore[attr-defined]
+    hold = running._desk.place("a client")
+    running._desk.answers.add(hold)  # which the server waits for
+    running.handle_exit(signal.SIGTERM, None)
+    ended = standing.signal(signal.SIGTERM)
+    time.sleep(1)
+    assert standing.pid == ended
+    assert not standing.warnings()
+    hold.end()
+    standing.thread.join(30)
+    assert standing.error is None
+
+
+def in_a_block(code: str) -> Server:
+    """A server whose engine is a process that runs this."""
+    resources = ExitStack()
+    log = Path(resources.enter_context(TemporaryDirectory())) / "server.log"
+    process = resources.enter_context(processes.started(Step((sys.executable, "-c", code), "stand in"), log))
+
+    def run() -> None:
+        raise vllm_process.ended(log, process.wait())
+
+    return Server("", "", run, process.end, resources)
+
+
+def test_who_serves_in_a_block_is_told_at_its_end() -> None:
+    server = in_a_block("raise ValueError('no memory is left')")
+    with pytest.raises(EngineError, match="vLLM ended: no memory is left"), server:
+        until(lambda: server.failure is not None)
+    server = in_a_block("raise ValueError('no memory is left')")
+    mistake = KeyError("of the block")
+    with suppress(KeyError), server:
+        until(lambda: server.failure is not None)
+        raise mistake
+    assert mistake.__notes__ == ["vLLM ended: no memory is left"]
+    server = in_a_block("import time; time.sleep(600)")
+    with server:
+        pass
+    assert server.failure is None
+
+
+@pytest.mark.parametrize("error", [http.client.BadStatusLine("x"), RuntimeError("of the caller's on_event")])
+def test_whatever_goes_wrong_in_a_restart_ends_the_server(error: Exception, tmp_path: Path) -> None:
+    log, begun = tmp_path / "server.log", []
+
+    @contextmanager
+    def start(know: Callable[[Process], None]) -> Iterator[Process]:
+        with processes.started(Step((sys.executable, "-c", "pass"), "stand in"), log) as process:
+            know(process)
+            begun.append(process)
+            if len(begun) == 2:
+                raise error
+            yield process
+
+    given_up = threading.Event()
+    with Supervised(start, log, Reporter(None)) as engine:
+        engine.watch(given_up.set)
+        assert given_up.wait(20)
+        assert engine.failure
+        assert engine.failure.message.startswith("vLLM cannot be started again")
+
+
+def test_garbage_at_its_port_is_no_health() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as place:
+
+        def answer() -> None:
+            connection, _ = place.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"garbage\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert not vllm_process._is_healthy(f"http://127.0.0.1:{place.getsockname()[1]}")
 
 
 def test_one_that_does_not_come_back_ends_the_server(standing: Standing) -> None:

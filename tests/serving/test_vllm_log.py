@@ -1,8 +1,13 @@
 """How vLLM starts and why it ended, from logs as vLLM 0.32 writes them."""
 
+from pathlib import Path
+
 import pytest
 
+from virc.core.events import Reporter
 from virc.engines.vllm.log import reason, stage
+from virc.serving import vllm_process
+from virc.serving.vllm_process import ended
 
 PREFIX = "(EngineCore pid=19045) ERROR 11-20 19:55:17 [core.py:1510] "
 MISSING = "ValueError: There is no module or parameter named 'head.weight' in Qwen2Model."
@@ -68,3 +73,29 @@ COMPILED = f"""{CORE}[default_loader.py:501] Loading weights took 0.02 seconds
 )
 def test_each_stage_of_the_start_is_found_in_the_log(log: str, stages: list[str]) -> None:
     assert [found for line in log.splitlines() if (found := stage(line))] == stages
+
+
+def test_what_killed_it_is_not_the_last_request(tmp_path: Path) -> None:
+    access = '(APIServer pid=1) INFO:     127.0.0.1:46228 - "POST /v1/chat/completions HTTP/1.1" 200 OK'
+    log = tmp_path / "server.log"
+    log.write_text("\n".join(["$ python", "it is up", *[access] * 20]))
+    assert ended(log, -9).message == "vLLM ended: exit code -9, it is up"
+
+
+def test_a_line_is_reported_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, told = tmp_path / "server.log", []
+    pieces = ["", "core.py] Loading wei", "ghts took 0.01 seconds\n"]
+
+    class Writing:
+        """A process that writes a piece whenever it is looked at."""
+
+        def wait(self, _: float) -> None:
+            with log.open("a") as file:
+                file.write(pieces.pop(0))
+
+    log.touch()
+    monkeypatch.setattr(vllm_process, "_is_healthy", lambda _: not pieces)
+    report = Reporter(lambda event: told.append((event.kind, event.text)))
+    vllm_process._await_health(Writing(), "", log, report, vllm_process.Stages(report))  # type: ignore[arg-type]
+    assert ("log", "core.py] Loading weights took 0.01 seconds") in told
+    assert any("profiling" in text for _, text in told)

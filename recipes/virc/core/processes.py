@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from virc.core.text import clause
 
 _GRACE = 10.0  # seconds between asking a process group to end and ending it
 _LOOK = 0.05  # seconds between two looks whether it has ended
-_LAST_LINES = 12
+_ACCESS = re.compile(r' - "[A-Z]+ .* HTTP/[\d.]+" \d{3}')
 
 
 class Process:
@@ -210,10 +209,12 @@ def _pss_kib(process: Path) -> int:
 
 
 def last_words(log: Path, code: int | None) -> str:
-    """`exit code N, …` with the last line of a log."""
+    """`exit code N, …` with the last line of a log, without those that a web server writes of each request."""
+    last = "it said nothing"
     with log.open("rb") as file:
-        lines = deque((line.decode("utf-8", "replace").strip() for line in file), _LAST_LINES)
-    last = next((line for line in reversed(lines) if line and not line.startswith("$ ")), "it said nothing")
+        for line in (line.decode("utf-8", "replace").strip() for line in file):
+            if line and not line.startswith("$ ") and not _ACCESS.search(line):
+                last = line
     return f"exit code {code}, {last[:300]}"
 
 

@@ -91,6 +91,7 @@ class Opened(msgspec.Struct, frozen=True):
         together: has a model in this process draw the replies of several threads in one batch, and returns whether it
             can; None on an endpoint.
         answers: asks whether the endpoint can be reached now; None in this process.
+        move: goes on at another address with another key; None in this process.
         context: longest conversation in tokens, where an endpoint tells it.
         why: where the chat protocol is from, one clause.
         family: of a stock model.
@@ -106,6 +107,7 @@ class Opened(msgspec.Struct, frozen=True):
     at_once: int = 1
     together: Callable[[], bool] | None = None
     answers: Callable[[], bool] | None = None
+    move: Callable[[str, str | None], None] | None = None
     context: int | None = None
     why: str = ""
     family: str | None = None
@@ -240,6 +242,7 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
         warnings=spoken.warnings if backend.is_listed else (unlisted, *spoken.warnings),
         at_once=backend.at_once,
         answers=backend.answers,
+        move=backend.move,
         context=backend.context or spoken.context,
         why=spoken.why,
         family=spoken.family,

@@ -3,8 +3,8 @@
 import os
 import secrets
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
@@ -99,7 +99,7 @@ class ServePlan(msgspec.Struct, frozen=True):
         name: what clients call the model; None: as the server behind the agent endpoint calls it.
         source: what draws replies: `vllm`, `transformers`, `llamacpp` or the address of a server.
         published: the facts about the model that clients get, as JSON.
-        behind, plan, log: of the vLLM that is started; `behind` is `config` where there is no agent.
+        behind, place, plan, log: of the vLLM that is started; `behind` is `config` where there is no agent.
     """
 
     config: Config
@@ -108,6 +108,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     weights: Weights | None = None
     published: str = "{}"
     behind: Config | None = None
+    place: vllm.Place | None = None
     plan: Plan | None = None
     log: Path | None = None
 
@@ -119,7 +120,10 @@ class Server:
         url: its address, up to and with `/v1`.
         model: what clients call the model.
         log: the file that its engine writes to.
+        failure: why its engine was given up.
     """
+
+    failure: EngineError | None = None
 
     def __init__(
         self,
@@ -133,6 +137,7 @@ class Server:
         self.url, self.model, self.log = url, model, log
         self._run, self._stop, self._resources = run, stop, resources
         self._thread: threading.Thread | None = None
+        self._closing = False
 
     def wait(self) -> None:
         """Answer requests in this thread until a signal comes or the engine ends.
@@ -148,6 +153,7 @@ class Server:
 
     def close(self) -> None:
         """End the server and all that was started for it."""
+        self._closing = True
         self._stop()
         if self._thread:
             self._thread.join()
@@ -159,13 +165,23 @@ class Server:
         self._thread.start()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """End the server."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """End the server.
+
+        Raises:
+            EngineError: vLLM had ended, and the block came to its end all the same.
+        """
         self.close()
+        if self.failure and error:
+            error.add_note(self.failure.message)
+        elif self.failure:
+            raise self.failure
 
     def _run_in_thread(self) -> None:
-        with suppress(EngineError):  # clients are refused from then on
+        try:
             self._run()
+        except EngineError as error:  # clients are refused from then on
+            self.failure = None if self._closing else error
 
 
 def serve(
@@ -273,12 +289,16 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     files = environments.cache_folder(os.environ) / "serve" / f"{name}-{config.port}"
     recipes = environments.recipes_place if dry_run else environments.recipes_in
     python = environments.interpreter(environment) or environment.python
-    behind = config
-    if request.agent:  # nobody else reaches the vLLM behind the agent
-        key, port = secrets.token_urlsafe(32), address.free_port()
-        behind = msgspec.structs.replace(config, host="127.0.0.1", port=port, api_key=key)
-    plan = vllm.plan(behind, vllm.Place(weights, published, files, python, recipes(environment)))
-    return ServePlan(config, name, engine, weights, published, behind, plan, files / "server.log")
+    behind = _hidden(config) if request.agent else config
+    place = vllm.Place(weights, published, files, python, recipes(environment))
+    log = files / "server.log"
+    return ServePlan(config, name, engine, weights, published, behind, place, vllm.plan(behind, place), log)
+
+
+def _hidden(config: Config) -> Config:
+    """The settings of a vLLM that nobody else reaches."""
+    key, port = secrets.token_urlsafe(32), address.free_port()
+    return msgspec.structs.replace(config, host="127.0.0.1", port=port, api_key=key)
 
 
 def _with_endpoint(request: ServeRequest) -> Config:
@@ -413,8 +433,10 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
 
     config = plan.config
     listening = resources.enter_context(address.bound_socket(config))
-    engine = _supervised(plan, report, resources) if plan.plan else None
-    found = _agent_model(plan, request, agent, report)
+    behind = _Behind(plan, report)
+    engine = resources.enter_context(Supervised(behind.started, plan.log, report)) if plan.log else None
+    found = _agent_model(behind.plan, request, agent, report)
+    behind.move = found.move
     turns, inputs = serving.turns_and_inputs(config.limit_images)
     config_of_problem = SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=agent.max_tokens)
     ready = (lambda: engine.running) if engine else (lambda: True)
@@ -451,10 +473,30 @@ def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: R
     return msgspec.structs.replace(found, name=name, at_once=agent.concurrency or found.at_once)
 
 
-def _supervised(plan: ServePlan, report: Reporter, resources: ExitStack) -> Supervised:
-    """The vLLM behind an agent endpoint."""
-    assert plan.log
-    return resources.enter_context(Supervised(partial(_vllm_process, plan, report), plan.log, report))
+class _Behind:
+    """The vLLM behind an agent endpoint: each start has a port and key of its own, lest others wait at the port.
+
+    Attributes:
+        plan: of the latest start.
+        move: has what asks it ask there, once it runs.
+    """
+
+    def __init__(self, plan: ServePlan, report: Reporter) -> None:
+        self.plan, self._report = plan, report
+        self.move: Callable[[str, str | None], None] | None = None
+
+    @contextmanager
+    def started(self, on_process: Callable[[Process], None]) -> Iterator[Process]:
+        """Start it once more, and ask it there."""
+        config, place = self.plan.behind, self.plan.place
+        assert config
+        assert place
+        config = _hidden(config)
+        self.plan = msgspec.structs.replace(self.plan, behind=config, plan=vllm.plan(config, place))
+        with _vllm_process(self.plan, self._report, on_process) as process:
+            if self.move:
+                self.move(address.url(config), config.only_key)
+            yield process
 
 
 def _agent_run(running: "AgentServer", app: "FastAPI", listening: Any, engine: Supervised | None) -> Callable[[], None]:
@@ -462,7 +504,7 @@ def _agent_run(running: "AgentServer", app: "FastAPI", listening: Any, engine: S
 
     def run() -> None:
         if engine:
-            engine.watch(partial(_end, running))
+            engine.watch(partial(_end, running), lambda: app.state.desk.closing)
         try:
             running.run([listening])
         finally:

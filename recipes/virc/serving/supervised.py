@@ -13,7 +13,7 @@ from virc.core.processes import Process
 from virc.core.text import clause
 from virc.serving import vllm_process
 
-MOST, WITHIN = 3, 1800.0
+MOST_RESTARTS, RESTART_WINDOW = 3, 1800.0
 """Times that an engine is started again within so many seconds: one that ends more often needs its user."""
 
 Start = Callable[[Callable[[Process], None]], AbstractContextManager[Process]]
@@ -54,44 +54,48 @@ class Supervised:
             self._thread.join()
         self._context.close()
 
-    def watch(self, give_up: Callable[[], None]) -> None:
-        """Start it again whenever it ends; `give_up` is called when that does not help."""
-        self._thread = threading.Thread(target=self._watch, args=(give_up,), name="virc-engine", daemon=True)
+    def watch(self, give_up: Callable[[], None], is_ending: Callable[[], bool] = lambda: False) -> None:
+        """Start it again whenever it ends; `give_up` is called when that does not help.
+
+        Args:
+            is_ending: whether it is needed no more: a signal that ends all processes of a service ends it first.
+        """
+        self._thread = threading.Thread(target=self._watch, args=(give_up, is_ending), name="virc-engine", daemon=True)
         self._thread.start()
 
     def _begin(self) -> None:
-        self._context.enter_context(self._start(self._know))
+        self._context.enter_context(self._start(self._keep))
         self.running = True
 
-    def _know(self, process: Process) -> None:
+    def _keep(self, process: Process) -> None:
         self._process = process
         if self._closing.is_set():
             process.end()
 
-    def _watch(self, give_up: Callable[[], None]) -> None:
+    def _watch(self, give_up: Callable[[], None], is_ending: Callable[[], bool]) -> None:
         ends: list[float] = []
         while not self._closing.is_set():
             assert self._process
             code = self._process.wait()
             self.running = False
-            if self._closing.is_set():
+            if self._closing.is_set() or is_ending():
                 return
-            ends = [end for end in ends if end > time.monotonic() - WITHIN] + [time.monotonic()]
+            ends = [end for end in ends if end > time.monotonic() - RESTART_WINDOW] + [time.monotonic()]
             try:
-                self._again(code, len(ends))
+                self._start_again(code, len(ends))
             except VircError as error:
                 self.failure = error
-            except OSError as error:  # its log or files cannot be written
+            except Exception as error:  # its log cannot be written, the caller's `on_event` fails ...
                 self.failure = EngineError(f"vLLM cannot be started again: {clause(error)}")
             if self.failure:
                 give_up()
                 return
 
-    def _again(self, code: int | None, number: int) -> None:
+    def _start_again(self, code: int | None, number: int) -> None:
         """Start it once more, after its so-and-so-many-th end."""
         ended = vllm_process.ended(self._log, code)
-        times = f"{MOST} times in {round(WITHIN / 60)} minutes"
-        if number > MOST:
+        times = f"{MOST_RESTARTS} times in {round(RESTART_WINDOW / 60)} minutes"
+        if number > MOST_RESTARTS:
             raise EngineError(f"{ended.message}; it was started again {times}", ended.hint)
         kept = self._log.with_suffix(".old.log")
         self._report.warn(f"{ended.message}; it is started again, {number} of at most {times}", f"see {kept}")

@@ -1,6 +1,7 @@
 """Starts vLLM, waits until it has answered a request, and ends it with all it started."""
 
 import base64
+import http.client
 import io
 import json
 import time
@@ -54,7 +55,7 @@ def started(
         stages.begin("first answer")
         try:
             _request_answer(url, name, key)
-        except (OSError, ValueError, KeyError, IndexError) as error:
+        except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError) as error:
             raise EngineError(f"vLLM is up and does not answer: {clause(error)}", f"see {log}") from error
         stages.end()
         yield process
@@ -98,9 +99,14 @@ class Stages:
 
 def _await_health(process: Process, root: str, log: Path, report: Reporter, stages: Stages) -> None:
     with log.open(encoding="utf-8", errors="replace") as lines:
+        begun = ""  # of a line that vLLM has not ended yet
         while not _is_healthy(root):
             code = process.wait(_POLL)
-            for line in lines:
+            for piece in lines:
+                line, begun = begun + piece, ""
+                if not line.endswith("\n"):
+                    begun = line
+                    break
                 report.log(line.rstrip())
                 if stage := vllm_log.stage(line):
                     stages.begin(stage)
@@ -113,7 +119,7 @@ def _is_healthy(root: str) -> bool:
     try:
         with _OWN.open(f"{root}/health", timeout=2) as answer:
             return bool(answer.status == 200)
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
 
 

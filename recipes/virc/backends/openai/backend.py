@@ -248,6 +248,10 @@ class OpenAIBackend:
             raise ConfigError(f"{self._link.endpoint} publishes image sizes that make no sense")
         return grid.limited(otherwise.max_pixels)
 
+    def move(self, endpoint: str, api_key: str | None) -> None:
+        """Go on at another address, with another key: the server was started again there."""
+        self._link.move(endpoint, api_key)
+
     def close(self) -> None:
         """Close the connections."""
         self._link.close()

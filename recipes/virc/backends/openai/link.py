@@ -116,10 +116,6 @@ class Link:
     """
 
     def __init__(self, endpoint: str, api_key: str | None, timeout: float, max_retries: int) -> None:
-        self.endpoint = printed(endpoint)
-        key = (api_key or "").strip()
-        if not re.fullmatch(r"[!-~]*", key):
-            raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY again, one line")
         self.timeout = timeout
         self.names: tuple[str, ...] = ()
         self.model: str | None = None
@@ -127,11 +123,23 @@ class Link:
         self._ports: set[int] = set()
         self._max_retries = max_retries
         self._server: str | None = None
-        self._key = key
+        self._reach(endpoint, api_key)
+
+    def _reach(self, endpoint: str, api_key: str | None) -> None:
+        self.endpoint = printed(endpoint)
+        self._key = (api_key or "").strip()
+        if not re.fullmatch(r"[!-~]*", self._key):
+            raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY again, one line")
         # A compressed body would be bounded only after it was unpacked.
         headers = {"User-Agent": "virc", "Accept": "application/json", "Accept-Encoding": "identity"}
-        headers |= {"Authorization": f"Bearer {key}"} if key else {}
-        self._client, self._base = client(endpoint, headers, timeout)
+        headers |= {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._client, self._base = client(endpoint, headers, self.timeout)
+
+    def move(self, endpoint: str, api_key: str | None) -> None:
+        """Go on at another address, with another key."""
+        before = self._client
+        self._reach(endpoint, api_key)
+        before.close()
 
     def answers(self) -> bool:
         """Whether it answers now: /v1/models answers within seconds, if only with a refusal."""
