@@ -186,7 +186,7 @@ def test_a_picture_that_does_not_travel_with_the_request_is_refused(url: str) ->
     ids=["nothing", "cut", "list", "null", "text", "no UTF-8", "deep list", "deep object"],
 )
 def test_what_is_no_object_is_refused(body: bytes) -> None:
-    assert refusal(body).message in ("the body is no JSON", "the body is no JSON object")
+    assert refusal(body).message in ("the body is not valid JSON", "the body is not a JSON object")
 
 
 ANYTHING = st.recursive(

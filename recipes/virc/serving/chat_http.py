@@ -115,19 +115,17 @@ def usage(prompt: int, completion: int) -> dict[str, int]:
 
 async def check_key(request: Request) -> None:
     """Refuse a request without a key of the app's `state.served`, where that has one."""
-    if key_of(request) < 0:
+    if request.app.state.served.api_key and key_of(request) is None:
         raise RefusedError("the API key is missing or wrong", code="invalid_api_key", status=401)
 
 
-def key_of(request: Request) -> int:
-    """The number of a request's key among those of the app; 0: it needs none, -1: it has none of them."""
+def key_of(request: Request) -> int | None:
+    """The number of a request's key among those of the app; None: it has none of them."""
     keys: str | tuple[str, ...] | None = request.app.state.served.api_key
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     sent = given.strip().encode("latin-1")  # headers are decoded so
     same = [hmac.compare_digest(sent, key.encode()) for key in ((keys,) if isinstance(keys, str) else keys or ())]
-    if not any(same):
-        return -1 if keys else 0
-    return same.index(True) if scheme.lower() == "bearer" else -1
+    return same.index(True) if any(same) and scheme.lower() == "bearer" else None
 
 
 def size_of(request: Request) -> int:

@@ -280,12 +280,12 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
     except msgspec.ValidationError as error:
         name = re.fullmatch(r"Object contains unknown field `(.*)`", str(error), re.DOTALL)
         if not name:
-            raise RefusedError("the body is no JSON object") from None
+            raise RefusedError("the body is not a JSON object") from None
         unknown = name[1][:200]
         near = did_you_mean(unknown, known, "it is not honoured here")
         raise RefusedError(f"unknown parameter {unknown!r}: {near}", unknown) from None
     except (ValueError, RecursionError):
-        raise RefusedError("the body is no JSON") from None
+        raise RefusedError("the body is not valid JSON") from None
     values = {name: getattr(given, name) for name in known}
     return {name: raw for name, raw in values.items() if raw is not none and bytes(memoryview(raw)[:5]) != b"null"}
 
@@ -310,7 +310,7 @@ def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
         sentence = re.sub(r"`(\w+)`", r"\1", reason[:1].lower() + reason[1:])
         raise RefusedError(f"{place}: {sentence}", place) from None
     except (ValueError, RecursionError):
-        raise RefusedError("the body is no JSON") from None
+        raise RefusedError("the body is not valid JSON") from None
 
 
 def _message(message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]) -> Message:

@@ -531,4 +531,4 @@ def _note_ending(report: Reporter, waiting: int) -> None:
 
 def _warn_of_failure(report: Reporter, error: Exception) -> None:
     message = error.message if isinstance(error, VircError) else f"internal: {type(error).__name__}: {error}"
-    report.warn(f"a request failed: {message}")
+    report.warn(f"a request failed: {message}", error.hint if isinstance(error, VircError) else None)

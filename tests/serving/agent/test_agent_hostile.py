@@ -157,7 +157,7 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(endpoint: tuple[
         ("there is no model 'other', served is 'virc-scripted'", 404, "model_not_found"): running.ask(model="other"),
         ("at most 2 images are taken in a conversation, not 3", 400, None): running.ask("?", *[PICTURE] * 3),
         ("the texts have 200001 characters", 400, "context_length_exceeded"): running.ask("a" * 200_001),
-        ("the body is no JSON", 400, None): running.send("POST", "/v1/chat/completions", b"{"),
+        ("the body is not valid JSON", 400, None): running.send("POST", "/v1/chat/completions", b"{"),
         ("not found", 404, None): running.send("GET", "/v1/embeddings"),
         ("method not allowed", 405, None): running.send("GET", "/v1/chat/completions"),
         ("the body is over 64 MiB", 413, None): running.send(

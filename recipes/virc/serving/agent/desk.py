@@ -1,4 +1,8 @@
-"""Takes problems in, lets them wait for their turn, and solves each in a thread: bounded in number, bytes and time."""
+"""Takes problems in, lets them wait for their turn, and solves each in a thread: bounded in number, bytes and time.
+
+A request has a place from its arrival until it is solved. Room is what its body takes before it is its turn. A turn is
+the right to be solved, of which there are as many as problems are solved at a time.
+"""
 
 import asyncio
 import threading

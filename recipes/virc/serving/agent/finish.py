@@ -96,6 +96,8 @@ class Finisher:
         text = self._format.filled(answer)
         if text is None:
             text = self._drawn(f"{about}\n\n{_WRITE.format(schema=json.dumps(self._format.value))}", self._format)
+            if text == "{}" and not self._format.value.get("properties"):  # any object does: none may lose the answer
+                text = self._format.fitting(json.dumps({"answer": answer})) or text
         return {"content": until(text, self._problem.stop)}
 
     def _called(self, answer: str, about: str) -> dict[str, Any]:
@@ -137,7 +139,7 @@ class Finisher:
             if text is not None:
                 return text
             if reply.finish == "length" and longest < sampling.max_tokens:
-                raise _CutError(content)
+                raise _CutError(content if content[:1] in ("{", "[") else "")
         raise _NoFitError
 
     def _limited(self, answer: Answer) -> Answer:

@@ -18,19 +18,14 @@ class Probe:
     def __init__(self, answers: Callable[[], bool]) -> None:
         self._answers = answers
         self._worker = Workers(1)
-        self._asked: Future[None] | None = None
+        self._asked: Future[bool] | None = None
         self._since = 0.0
-        self._last = False
 
     async def answers(self) -> bool:
         """Whether it answers."""
         now = time.monotonic()
         if not self._asked or (self._asked.done() and now > self._since + _FRESH):
-            self._asked, self._since = self._worker.do(self._ask), now
-        done, _ = await asyncio.wait([asyncio.wrap_future(self._asked)], timeout=_PATIENCE)
-        return bool(done) and self._last
-
-    def _ask(self) -> None:
-        self._last = False
+            self._asked, self._since = self._worker.do(self._answers), now
         with suppress(Exception):
-            self._last = self._answers()
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._asked)), _PATIENCE)
+        return False

@@ -44,7 +44,7 @@ def as_chat(body: bytes) -> bytes:
     except msgspec.ValidationError as error:
         raise RefusedError(f"this is no request for a response: {error}".replace("`", ""), "input") from None
     except (ValueError, RecursionError):
-        raise RefusedError("the body is no JSON") from None
+        raise RefusedError("the body is not valid JSON") from None
     if request.previous_response_id is not None:
         raise RefusedError("this server keeps no responses: send the conversation", "previous_response_id")
     own = {*_Request.__struct_fields__, *_WITHOUT_EFFECT}

@@ -60,12 +60,13 @@ class Schema:
         opening, closing = _FENCED
         text = text.strip().removeprefix(opening).removesuffix(closing).strip()
         try:
-            fits = self._validator.is_valid(msgspec.json.decode(text))
+            found = msgspec.json.decode(text)
+            fits = self._validator.is_valid(found)
         except (ValueError, RecursionError):
             return None
         except Unresolvable:
             raise RefusedError(f"{self._param}: the JSON schema refers to what is not in it", self._param) from None
-        return text if fits else None
+        return json.dumps(found, ensure_ascii=False) if fits else None
 
     def filled(self, answer: str) -> str | None:
         """An answer as JSON where only one property can take it: no model has to write it again; else None."""

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Future
 from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Workers:
@@ -15,24 +18,24 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._pending: set[Future[None]] = set()
+        self._pending: set[Future[Any]] = set()
         for number in range(count):
             threading.Thread(target=self._run, name=f"agent-{number}", daemon=True).start()
 
-    def do(self, work: Callable[[], None]) -> Future[None]:
+    def do(self, work: Callable[[], T]) -> Future[T]:
         """Have something done when a thread is free; the future ends then, with the error if there was one."""
-        done: Future[None] = Future()
+        done: Future[T] = Future()
         done.set_running_or_notify_cancel()  # the thread ends it, even if nobody waits
         done.add_done_callback(self._pending.discard)
         self._pending.add(done)
 
         def whole() -> None:
             try:
-                work()
+                found = work()
             except BaseException as error:  # a panic of a library is no `Exception`, and is to end no thread
                 done.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
             else:
-                done.set_result(None)
+                done.set_result(found)
 
         self._work.put(whole)
         return done
