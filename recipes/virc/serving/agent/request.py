@@ -178,7 +178,8 @@ def _url(picture: Picture, place: str) -> str:
     if url[:5].lower() == "data:" and url.isascii():  # else it would take four bytes a character
         return url
     if not re.match(r"https://", url, re.IGNORECASE):
-        raise RefusedError(f"{place}: an image must be a data URL or an https URL", place)
+        kinds = "a data URL (data:image/png;base64,...) or an https URL; no file is read"
+        raise RefusedError(f"{place}: an image must be {kinds}", place)
     with suppress(ValueError):
         parts = urlsplit(url)
         names_host = parts.hostname and "@" not in parts.netloc and parts.port != 0
