@@ -8,11 +8,15 @@ import pytest
 from rewards.prompts import answer, crop, display, prompt, scale, tool
 
 from virc.core.errors import DataError
+from virc.models import chat_protocol
+from virc.reasoning.protocol import own_protocol
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means
 from virc.rewards.registry import Scored
 from virc.rewards.sample import Prompt, sample
 from virc.scoring.symbolic import Symbolic
+from virc.systems import registry as systems
+from virc.tools import registry as tools
 
 TWO = ((280, 196), (84, 84))
 
@@ -53,6 +57,22 @@ def test_ours_holds_boxes_against_what_was_shown() -> None:
     assert sample(tool(crop(0, 0, 300, 200)), known).fault == "the call is not exact: box_clamped"
     permille = prompt([(300, 200)], strict="own", coordinates="permille")
     assert sample(tool(crop(0, 0, 999, 999)), permille).fault is None
+
+
+def test_boxes_are_held_against_what_the_chat_protocol_shows() -> None:
+    spoken = chat_protocol.of_system(systems.get("vlm-r3")).protocol
+    known = msgspec.structs.replace(prompt([(100, 100)], strict="own"), protocol=spoken)  # shown at 168 x 168
+    read = sample('It is in the corner. {"bbox_2d": [120, 120, 168, 168]}', known)
+    assert (read.fault, read.call and read.call.box) == (None, (120, 120, 168, 168))
+    square = msgspec.structs.replace(known, protocol=msgspec.structs.replace(spoken, images="square_1000"))
+    assert square.view.sizes == [(1000, 1000)]
+
+
+def test_boxes_in_pixels_of_the_file_are_held_against_its_size() -> None:
+    spoken = msgspec.structs.replace(own_protocol(tools.schemas(tools.DEFAULT)), coordinates="original")
+    known = prompt([(280, 196)], strict="own", coordinates="original", file_sizes=[[560, 392]])
+    read = sample(tool(crop(280, 196, 560, 392)), msgspec.structs.replace(known, protocol=spoken))
+    assert (read.fault, read.call and read.call.box) == (None, (140, 98, 280, 196))
 
 
 @pytest.mark.integration

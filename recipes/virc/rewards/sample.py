@@ -12,6 +12,7 @@ from PIL import Image
 from virc.core.errors import DataError
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import Rules
+from virc.data.rows import file_sizes
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.reasoning.calls import Call, Size, ToolError, View, view_of
 from virc.reasoning.grammar import TAGS, Grammar
@@ -154,8 +155,8 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         files = [image.size for image in self.images]
         if self.strict == "published" or self.shown:
             return self._view(files, self.files)
-        shown = sizes_shown(self.record, files, Rules("prompts", self.coordinates))
-        inputs = [files[index] for index in inputs_of(self.record)]
+        shown = sizes_shown(self.record, files, Rules("prompts", self.coordinates, self.protocol))
+        inputs = file_sizes.of(self.record) or [files[index] for index in inputs_of(self.record)]
         return self._view([size for size in shown if size], inputs)
 
     def _view(self, sizes: Sequence[Size], files: Sequence[Size]) -> View:
