@@ -101,6 +101,7 @@ def test_an_answer_is_boxed_where_the_chat_protocol_asks_for_it(record: Record) 
         ({"coordinates": "unit"}, "[0.25, 0.1667, 0.75, 0.8333]"),
         ({"coordinates": "unit", "box": "center"}, "[0.5, 0.5, 0.5, 0.6667]"),  # 56 of 84 px high
         ({"box": "center"}, "[56, 42, 56, 56]"),
+        ({"box": "corners_yx"}, "[14, 28, 70, 84]"),
         ({"coordinates": "original"}, "[28, 14, 84, 70]"),
     ],
 )

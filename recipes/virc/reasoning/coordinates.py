@@ -174,6 +174,14 @@ def corners_of(box: Sequence[float], form: BoxForm) -> Sequence[float]:
     return [box[1], box[0], box[3], box[2]] if form == "corners_yx" else box
 
 
+def written_as(box: Sequence[float], form: BoxForm) -> Sequence[float]:
+    """A box of left, top, right, bottom in the form that it is written in: what `corners_of` reads."""
+    if form == "center":
+        left, top, right, bottom = box
+        return [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+    return [box[1], box[0], box[3], box[2]] if form == "corners_yx" else box
+
+
 def sides_of(size: Size, coordinates: Coordinates, original: Size | None = None) -> Size:
     """What boxes of an image of `size` (width, height) px are counted in: its pixels, those of its file, or parts of
     each side.

@@ -13,7 +13,7 @@ from virc.core.text import clause
 from virc.data.rows.record import Message, Picture, Record, images_of, inputs_of
 from virc.data.rows.results import joined
 from virc.reasoning.calls import Call, Size, ToolError, View, view_of
-from virc.reasoning.coordinates import index_name, resolve_index, scale_box, sides_of
+from virc.reasoning.coordinates import index_name, resolve_index, scale_box, sides_of, written_as
 from virc.reasoning.history import input_grid
 from virc.reasoning.images import SQUARE, image_size, open_image, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
@@ -285,8 +285,6 @@ class _Replay:
         shown = self.session.images[index].size
         original = self._files[index] if index < len(self._files) else None
         sides = sides_of(shown, self._target.coordinates, original)
-        new: list[float] = [c * other / side for c, side, other in zip(box, size * 2, sides * 2, strict=True)]
-        if self._target.box == "center":
-            left, top, right, bottom = new
-            new = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
-        return [round(c, _DIGITS) if self._target.coordinates == "unit" else round(c) for c in new]
+        new = [c * other / side for c, side, other in zip(box, size * 2, sides * 2, strict=True)]
+        digits = _DIGITS if self._target.coordinates == "unit" else None
+        return [round(c, digits) for c in written_as(new, self._target.box)]
