@@ -178,6 +178,7 @@ def test_a_run_saved_in_shards_is_a_model_once_it_is_merged(workspace: Path) -> 
         folder = workspace / "models" / name
         folder.mkdir(parents=True)
         (folder / "config.json").write_text("{}")
+        origin.write(folder, Origin(kind="shards", source="tiny-rl@5"))
         assert models.find(name, workspace).folder == folder
 
 

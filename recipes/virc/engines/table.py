@@ -63,9 +63,9 @@ def follows(*settings: str, why: str = "") -> Key:
     return Key("follows", settings, why=why)
 
 
-def default(setting: str) -> Key:
+def default(setting: str, why: str = "") -> Key:
     """A key whose value is computed from a setting where a user does not set the key."""
-    return Key("default", (setting,))
+    return Key("default", (setting,), why=why)
 
 
 def fixed(reason: str, *settings: str, why: str = "") -> Key:

@@ -52,7 +52,7 @@ def _by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
         width, height = box[2] - box[0], box[3] - box[1]
         if too_long(width, height):
             reason = f"one side of the box of {width} x {height} px is over {MAX_ASPECT} times the other"
-        raise ToolError(reason, "long", ratio=max(width, height) / min(width, height))
+            raise ToolError(reason, "long", ratio=max(width, height) / min(width, height))
     rest = {key: value for key, value in arguments.items() if key not in (INDEX, BOX)}
     return Checked(Call(tool.NAME, index, box, arguments=rest), deviations)
 

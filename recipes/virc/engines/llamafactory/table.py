@@ -24,6 +24,7 @@ TABLE = Table({
     "dataloader_num_workers": same("loaders"),
     "logging_steps": same("log_every"),
     "save_strategy": follows("save_steps"),
+    "video_max_pixels": unused("a stage has no videos"),
     "save_steps": follows("save_steps", why="not read when saving by epoch"),
     "save_total_limit": same("save_total_limit"),
     "report_to": follows("trackers", why="metrics.jsonl is always written; trackers are opt-in"),

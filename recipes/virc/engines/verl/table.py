@@ -2,6 +2,8 @@
 
 from virc.engines.table import HERE, Table, default, fixed, follows, same, under, unused
 
+VERLS = "it is verl's own default"
+LOOP = "the loop of a stage counts turns and tokens itself, by its settings"
 ACTOR, ROLLOUT, MODEL, REF = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model", "ref"))
 
 TABLE = Table({
@@ -19,7 +21,11 @@ TABLE = Table({
         "loss_scale_factor": follows("loss_agg_mode"),
         "entropy_coeff": same("entropy"),
         "use_kl_loss": follows("kl_loss_coef"),
-        "kl_loss_coef": follows("kl_loss_coef"),
+        "kl_loss_coef": follows("kl_loss_coef", why="left out where there is no such loss"),
+        "kl_loss_type": unused(VERLS),
+        "use_dynamic_bsz": unused(VERLS),
+        "ulysses_sequence_parallel_size": unused(VERLS),
+        "fsdp_config.model_dtype": unused("weights are float32, as verl has them by default"),
         "optim.lr": same("learning_rate"),
         "optim.lr_warmup_steps_ratio": same("warmup_ratio"),
         "optim.clip_grad": same("max_grad_norm"),
@@ -32,7 +38,14 @@ TABLE = Table({
         "fsdp_config.use_torch_compile": default("device"),
     }),
     **under(ROLLOUT, {
-        "name": follows("rollout_engine"),
+        "name": follows("rollout_engine", why="vLLM samples, and the loop of tool calls is that of `virc solve`"),
+        "do_sample": unused(VERLS),
+        "multi_turn.enable": unused(LOOP),
+        "multi_turn.max_assistant_turns": unused(LOOP),
+        "multi_turn.max_user_turns": unused(LOOP),
+        "multi_turn.tokenization_sanity_check_mode": unused(LOOP),
+        "agent.max_turns": unused(LOOP),
+        "agent.single_response_max_tokens": unused(LOOP),
         "n": same("n"),
         "temperature": same("temperature"),
         "top_p": same("top_p"),
@@ -51,9 +64,9 @@ TABLE = Table({
         "agent.agent_loop_config_path": fixed("rollouts have the token ids of `virc solve`; see the setting `rollout`"),
         "enable_chunked_prefill": fixed("the longest batch is that of the longest prompt", "rollout_engine"),
         "engine_kwargs.vllm.mm_processor_cache_gb": fixed("images are seen once; it was disable_mm_preprocessor_cache"),
-        "free_cache_engine": default("device"),
+        "free_cache_engine": default("device", why="on GPUs as verl has it: an update has the memory"),
         "enable_sleep_mode": default("device"),
-        "enforce_eager": default("device"),
+        "enforce_eager": default("device", why="on GPUs as verl has it, false"),
         "agent.num_workers": default("device"),
         "checkpoint_engine.update_weights_bucket_megabytes": default("device"),
         "engine_kwargs.vllm.disable_mm_preprocessor_cache": unused("verl 0.9.1 has no such key: mm_processor_cache_gb"),
@@ -64,6 +77,7 @@ TABLE = Table({
             why="it needs flash-attn, which the tested environment does not have"),
         "override_config.attn_implementation": follows("attention",
             why="the tested environment has no flash-attn; PyTorch computes the same"),
+        "enable_activation_offload": unused("activations stay on the device; the setting `gradient_checkpointing`"),
         "enable_gradient_checkpointing": same("gradient_checkpointing"),
         "use_liger": follows("use_liger", "fidelity"),
         "external_lib": follows("frozen_modules", "fidelity", why="frozen parts, which no key of verl does"),
@@ -75,7 +89,9 @@ TABLE = Table({
         "lora.merge": follows("rollout_engine", why="the sampler takes no adapters"),
     }),
     **under(REF, {
-        "log_prob_micro_batch_size_per_gpu": follows("micro_batch_size_per_device"),
+        "log_prob_micro_batch_size_per_gpu": follows("micro_batch_size_per_device",
+            why="as for the update; none without a loss of distance, which alone needs the base"),
+        "fsdp_config.param_offload": unused("the base stays where verl puts it by default"),
         "fsdp_config.mixed_precision.param_dtype": follows("precision"),
         "fsdp_config.mixed_precision.reduce_dtype": follows("precision"),
         "fsdp_config.mixed_precision.buffer_dtype": follows("precision"),
@@ -86,16 +102,20 @@ TABLE = Table({
         "val_max_samples": follows("validation", why="verl reads a file of them even where it does not validate"),
         "train_batch_size": same("train_batch_size"),
         "max_prompt_length": same("prompt_length"),
-        "max_response_length": same("response_length"),
+        "max_response_length": same("response_length", why="of a whole rollout, with what tools show"),
         "seed": same("seed", why="runs can be repeated"),
         "filter_overlong_prompts": fixed("virc has left longer prompts out; see the setting `filter_overlong`"),
         "dataloader_num_workers": default("device"),
         "truncation": unused("nothing reads it"),
+        "image_key": unused(VERLS),
+        "return_raw_chat": unused("the loop of a stage makes its prompts itself, from the rows"),
+        "return_multi_modal_inputs": unused("the loop of a stage makes its prompts itself, from the rows"),
     }),
     **under("algorithm", {
         "norm_adv_by_std_in_grpo": same("norm_adv_by_std"),
         "filter_groups.enable": same("dynamic_sampling"),
         "adv_estimator": fixed("a stage is GRPO"),
+        "kl_ctrl.kl_coef": unused("it acts on nothing: the distance to the base is in the loss, `kl_loss_coef`"),
         "use_kl_in_reward": fixed("the distance to the base is in the loss, `kl_loss_coef`"),
     }),
     **under("trainer.v1.sampler", {
@@ -108,13 +128,14 @@ TABLE = Table({
         "custom_sampler.name": fixed("verl's own fills up groups whose rollouts failed; a run stops"),
     }),
     **under("trainer", {
+        "critic_warmup": unused("GRPO has no critic"),
         "logger": follows("trackers", why="metrics.jsonl is always written; trackers are opt-in"),
         "nnodes": same("nodes"),
         "n_gpus_per_node": same("devices"),
         "total_epochs": follows("epochs", "steps"),
         "total_training_steps": same("steps"),
         "save_freq": same("save_steps"),
-        "test_freq": follows("test_freq"),
+        "test_freq": follows("test_freq", why="without rows to validate on there is no validation"),
         "val_before_train": follows("test_freq"),
         "device": follows("device"),
         "max_actor_ckpt_to_keep": follows("save_total_limit"),
