@@ -1,6 +1,8 @@
 """What a chat protocol can say of calls and results: several calls, texts, errors, names, and where results stand."""
 
 import base64
+import contextlib
+import time
 from typing import Any, ClassVar
 
 import msgspec
@@ -10,7 +12,10 @@ from support.solving import answer
 from support.solving import call as look
 
 from virc.backends.openai.request import messages
+from virc.core.errors import ConfigError
+from virc.reasoning import lenient
 from virc.reasoning.calls import Call, Result, Tool
+from virc.reasoning.messages import FormatError
 from virc.reasoning.protocol import ImageNames, own_protocol
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
 from virc.tools.registry import DEFAULT, known, schemas
@@ -277,3 +282,108 @@ def test_pixels_in_what_is_sent_are_those_of_the_crop() -> None:
     talk = session()
     talk.feed(Reply("<think>x</think>" + CROP % 0))
     assert base64.b64decode(talk.images[1].url.partition(b",")[2])[:4] == b"\x89PNG"
+
+
+class Painter:
+    """A tool of one's own that draws on the pixels it is given, as many do."""
+
+    NAME, TEMPLATE = "paint", "after_image"
+    SCHEMA: ClassVar[dict[str, Any]] = {
+        "type": "function",
+        "function": {
+            "name": "paint",
+            "parameters": {
+                "type": "object",
+                "properties": {"bbox_2d": {"type": "array"}, "image_index": {"type": "integer"}},
+                "required": ["image_index"],
+            },
+        },
+    }
+
+    def apply(self, call: Call, source: Image.Image) -> object:
+        source.paste("red", call.box or (0, 0, *source.size))
+        return source
+
+
+@pytest.mark.parametrize("crops", ["file", "shown"])
+@pytest.mark.parametrize("box", [{}, {"bbox_2d": [0, 0, 84, 84]}])
+def test_a_tool_that_draws_on_what_it_is_given_changes_its_result_alone(crops: str, box: dict[str, object]) -> None:
+    protocol = msgspec.structs.replace(OWN, tools=("paint", "crop_image"), crops=crops)
+    painter: Any = Painter()
+    page = Image.new("RGB", (4000, 3000), "white")
+    talk = Session(protocol, "?", [page], tools={"paint": painter, **known()})
+    shown = talk.images[0].pixels.tobytes()
+    assert isinstance(talk.feed(Reply(look("paint", image_index=0, **box))), Unit)
+    assert talk.images[1].pixels.getpixel((3, 3)) == (255, 0, 0)
+    assert talk.images[0].pixels.tobytes() == shown
+    assert page.getextrema() == ((255, 255),) * 3
+    talk.feed(Reply(look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=0)))
+    assert talk.images[2].pixels.getextrema() == ((255, 255),) * 3
+    talk.feed(Reply(look("crop_image", bbox_2d=[0, 0, 56, 56], image_index=1)))
+    assert talk.images[3].pixels.getpixel((9, 9)) == (255, 0, 0)
+
+
+def test_a_box_of_a_tool_without_a_check_is_resolved_or_refused() -> None:
+    painter: Any = Painter()
+    protocol = msgspec.structs.replace(OWN, tools=("paint",))
+    talk = Session(protocol, "?", [Image.new("RGB", (420, 420))], tools={"paint": painter})
+    long = talk.feed(Reply(look("paint", image_index=0, bbox_2d=[0, 0, 420, 2])))
+    assert isinstance(long, Rejected)
+    assert "over 200 times" in long.reason
+    unit = talk.feed(Reply(look("paint", image_index=0, bbox_2d=[0, 0, 84, 84])))
+    assert isinstance(unit, Unit)
+    assert unit.calls[0].box == (0, 0, 84, 84)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [(None, "NoneType"), ([1], "list"), (Result(text=5), "Result"), (Result(images=["x"]), "Result")],  # type: ignore[arg-type, list-item]
+)
+def test_a_tool_that_returns_something_else_is_named(returned: object, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"the tool read_text returns {said}"):
+        reading(returned, {"language": "en"})
+
+
+def test_a_tool_that_raises_is_named_with_its_line() -> None:
+    class Broken(Reader):
+        def apply(self, call: Call, source: object) -> object:
+            raise KeyError("x")
+
+    tool: Any = Broken("")
+    talk = Session(
+        msgspec.structs.replace(OWN, tools=("read_text",)), "?", [Image.new("RGB", (56, 56))], tools={"read_text": tool}
+    )
+    with pytest.raises(ConfigError, match=r"read_text fails in line \d+ of .*test_tool_turns\.py: KeyError"):
+        talk.feed(Reply(look("read_text", language="en")))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "P"])
+def test_images_of_any_mode_are_shown(mode: str) -> None:
+    talk, unit = reading(Image.new(mode, (56, 56)), {"language": "en"})
+    assert isinstance(unit, Unit)
+    assert talk.images[1].pixels.mode == "RGB"
+
+
+def test_a_crop_that_was_sent_is_the_same_file_when_it_is_displayed() -> None:
+    talk = session()
+    talk.feed(Reply("<think>x</think>" + CROP % 0))
+    urls = [image.url for image in talk.images]
+    talk.feed(Reply(look("display_image", image_index=1)))
+    assert talk.images[2].url is urls[1]
+
+
+def test_pixels_that_a_tool_keeps_whole_count_as_well() -> None:
+    large = Image.new("RGB", (9000, 9000))
+    _, unit = reading(large, {"language": "en"}, crops="file")
+    assert isinstance(unit, Unit)
+    _, refused = reading(Result(images=[large, large]), {"language": "en"}, crops="file")
+    assert isinstance(refused, Rejected)
+    assert "million pixels" in refused.reason
+
+
+def test_many_ends_of_thoughts_are_read_in_time() -> None:
+    began = time.perf_counter()
+    grammar = msgspec.structs.replace(OWN.grammar, think=None)
+    with contextlib.suppress(FormatError):
+        lenient.read("</think>" * 24_000, grammar, DEFAULT)
+    assert time.perf_counter() - began < 10

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from virc.core.errors import ConfigError
+from virc.core.text import clause
 from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.calls import Call, Checked, Tool, ToolError, View
 from virc.reasoning.coordinates import resolve_box, resolve_index, resolve_region
@@ -62,12 +64,17 @@ def _validate(tool: Tool, arguments: Mapping[str, Any]) -> None:
     chat protocol, whatever their types there.
     """
     import jsonschema  # type: ignore[import-untyped]
+    from referencing.exceptions import Unresolvable
 
     schema = dict(tool.SCHEMA["function"].get("parameters", {}))
     resolved: dict[str, Any] = {name: {} for name in (INDEX, BOX) if name in schema.get("properties", {})}
     schema["properties"] = {**schema.get("properties", {}), **resolved}
     schema.setdefault("additionalProperties", False)
-    fault = next(iter(jsonschema.Draft202012Validator(schema).iter_errors(dict(arguments))), None)
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+        fault = next(iter(jsonschema.Draft202012Validator(schema).iter_errors(dict(arguments))), None)
+    except (jsonschema.SchemaError, Unresolvable) as error:
+        raise ConfigError(f"the schema of the tool {tool.NAME} is no JSON schema: {clause(error)}") from None
     if fault is not None:
         where = ".".join(map(str, fault.absolute_path))
         message = fault.message if len(fault.message) <= 160 else f"{fault.message[:160]}..."

@@ -107,6 +107,8 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             raise ValueError("`think` needs both marks, or is null")
         if self.answer and not self.answer[0].strip():
             raise ValueError("`answer` needs an opening mark, or is null")
+        if self.loose and any(form.body == "actions" for form in self.calls):
+            raise ValueError("a `loose` grammar has marks around its calls, and the body `actions` is the whole reply")
         if not all(self.stop):
             raise ValueError("a text of `stop` is empty")
         opens = ["".join(mark.split()) for mark, _ in self.parts()]

@@ -7,11 +7,14 @@ mapped onto that. Of a root all pixels are kept, of what was cut out only where 
 
 import copy
 import math
+import traceback
 from collections.abc import Mapping, Sequence
 
 import msgspec
 from PIL import Image
 
+from virc.core.errors import ConfigError, VircError
+from virc.core.text import clause
 from virc.reasoning.calls import Box, Call, Region, Result, Size, Tool, ToolError, View, view_of
 from virc.reasoning.images import OpenedImage, Shown, as_shown, show, show_square
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
@@ -19,6 +22,8 @@ from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import MOST_PIXELS, QWEN2, Grid, smart_resize
 
 Made = Image.Image | Rescaled
+OF_THIS_PACKAGE = "virc.tools."
+"""What the names of tools begin with that draw on no pixels they are given."""
 _LAST_BITS = 1e-9
 
 
@@ -43,11 +48,13 @@ class Planned(msgspec.Struct, frozen=True):
         made: its pixels, or which part of its source's at which size.
         place: what it shows; None: it is a root of its own.
         size: (width, height) in pixels that it is shown at.
+        is_same: it is its source again, at the size that this is shown at.
     """
 
     made: Made
     place: Place | None
     size: Size
+    is_same: bool = False
 
 
 def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
@@ -128,12 +135,15 @@ class History:
             ValueError: an image that it makes cannot be shown, or all of them would hold too many pixels together.
         """
         text, plans = self.planned(call)
-        made = [(self._shown(call, planned), planned.place) for planned in plans]
-        total = [*(shown for shown, _ in made), *self.images[self.inputs :]]
-        if sum(image.width * image.height for image in total) > MOST_PIXELS:
+        new = (
+            max(planned.size, planned.made.size if planned.place is None else (0, 0), key=math.prod)
+            for planned in plans
+        )
+        held = (max(image.size, image.full_size, key=math.prod) for image in self.images[self.inputs :])
+        if sum(map(math.prod, (*new, *held))) > MOST_PIXELS:
             most = f"{MOST_PIXELS // 10**6} million pixels"
             raise ValueError(f"the images made by tools would hold over {most} together")
-        return text, made
+        return text, [(self._shown(call, planned), planned.place) for planned in plans]
 
     def add(self, shown: Shown, place: Place | None) -> int:
         """Take an image that a call made into the history; its index."""
@@ -154,15 +164,17 @@ class History:
         """What `run` makes, before its images are brought to their sizes. Raises ValueError: one cannot be shown."""
         tool = self.tools[call.name]
         if call.index is None:
-            returned = tool.apply(call, None)
-            return _text(returned), [_root(made, self.grid) for made in _images(returned)]
+            returned = applied(tool, call, None)
+            return returned.text, [_root(made, self.grid) for made in returned.images]
         source, place = self.images[call.index], self.places[call.index]
         pixels = source.pixels if call.box is None else self._pixels(source, place)
         if call.box is not None:
             call = msgspec.structs.replace(call, box=boxed(call, source.size, place.size, self.protocol))
-        returned = tool.apply(call, pixels)
-        plans = (plan(made, pixels, place, call, self.protocol, self.grid) for made in _images(returned))
-        return _text(returned), [self._rooted(planned, source) for planned in plans]
+        is_own = not getattr(tool, "__name__", "").startswith(OF_THIS_PACKAGE)
+        given = pixels.copy() if is_own else pixels  # a tool of one's own may draw on them
+        returned = applied(tool, call, given)
+        plans = (plan(made, given, place, call, self.protocol, self.grid) for made in returned.images)
+        return returned.text, [self._settled(planned, given, call, source, is_own) for planned in plans]
 
     def _pixels(self, source: Shown, place: Place) -> Image.Image:
         """The pixels that a box on an image is cut from, at the size that they count as."""
@@ -172,10 +184,14 @@ class History:
         pixels = Rescaled(root.full, place.size, place.box)
         return resampled(pixels, place.size)
 
-    def _rooted(self, planned: Planned, source: Shown) -> Planned:
-        """A plan of a chat protocol that cuts from what was shown, where every image is a root; or one as it is."""
-        own = self.protocol.crops == "shown" or (source.beneath is not None)
-        return msgspec.structs.replace(planned, place=None) if own else planned
+    def _settled(self, planned: Planned, given: Image.Image, call: Call, source: Shown, is_own: bool) -> Planned:
+        """A plan that says whether it is its source again, and is a root where that is no part of a file."""
+        made = planned.made
+        whole = made.pixels if isinstance(made, Rescaled) and made.box is None else made
+        same = whole is given and not is_own and call.box is None and planned.size == source.size
+        drawn_on = made is given and is_own
+        is_root = self.protocol.crops == "shown" or source.beneath is not None or drawn_on
+        return msgspec.structs.replace(planned, is_same=same, place=None if is_root else planned.place)
 
     def _shown(self, call: Call, planned: Planned) -> Shown:
         """An image that a call makes as the model sees it."""
@@ -184,11 +200,9 @@ class History:
         source, made = self.images[call.index], planned.made
         if source.beneath is not None:
             return self._ablated(call, source, planned)
-        if _is_unchanged(made, source, planned.size):
+        if planned.is_same:
             return source.again(call.index)
-        pixels = resampled(made, planned.size)
-        is_jpeg = source.is_jpeg and made is not source.pixels
-        shown = as_shown(pixels, call.index, call.box, is_jpeg)
+        shown = as_shown(resampled(made, planned.size), call.index, call.box, source.is_jpeg)
         shown.cut_from(self._full(planned))
         return shown
 
@@ -202,7 +216,7 @@ class History:
         """An image whose crops show something else: a crop is cut from that, any other image keeps it for its crops."""
         assert source.beneath is not None
         if call.box is None:
-            beneath = resampled(_images(self.tools[call.name].apply(call, source.beneath))[0], planned.size)
+            beneath = resampled(applied(self.tools[call.name], call, source.beneath).images[0], planned.size)
             return Shown(resampled(planned.made, planned.size), call.index, beneath=beneath)
         box = boxed(call, source.size, source.beneath.size, self.protocol)
         cut = Rescaled(source.beneath, planned.size, box)
@@ -317,8 +331,7 @@ def crop_size(protocol: Protocol, grid: Grid, made: Made) -> Size:
     times, most = protocol.enlarge
     width, height = (made.cut if isinstance(made, Rescaled) else made).size
     area = max(grid.factor**2, math.floor(width * height * most * most))
-    high = min(limited.max_pixels, max(area, grid.factor**2))
-    bounded = msgspec.structs.replace(limited, min_pixels=min(limited.min_pixels, high), max_pixels=limited.max_pixels)
+    bounded = msgspec.structs.replace(limited, min_pixels=min(limited.min_pixels, limited.max_pixels, area))
     width, height = (max(1, int(side * times)) for side in made.size)
     return smart_resize(width, height, bounded)
 
@@ -331,12 +344,6 @@ def _within(grid: Grid, bounds: tuple[int, int] | None) -> Grid:
     return msgspec.structs.replace(grid, min_pixels=least, max_pixels=most)
 
 
-def _is_unchanged(made: Made, source: Shown, size: Size) -> bool:
-    """Whether an image is its source again: the same pixels, at the size that they have already."""
-    whole = made.pixels if isinstance(made, Rescaled) and made.box is None else made
-    return whole is source.pixels and size == source.size
-
-
 def _root(made: Made, grid: Grid) -> Planned:
     return Planned(made, None, smart_resize(*made.size, grid))
 
@@ -346,11 +353,38 @@ def _parts(box: Box, size: Size) -> Region:
     return left, top, right, bottom
 
 
-def _text(returned: Made | Result | str) -> str:
-    return returned if isinstance(returned, str) else returned.text if isinstance(returned, Result) else ""
+def applied(tool: Tool, call: Call, source: Image.Image | None) -> Result:
+    """What a tool makes, whatever of the allowed it returns.
+
+    Raises:
+        ToolError: the tool says why the call cannot be carried out.
+        ConfigError: the tool itself fails, or returns something else.
+    """
+    try:
+        returned: object = tool.apply(call, source)
+    except (ToolError, VircError):
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"the tool {call.name} fails{_line(error)}: {type(error).__name__}: {clause(error)}"
+        ) from error
+    if isinstance(returned, str):
+        return Result(returned)
+    result = returned if isinstance(returned, Result) else Result(images=(returned,))  # type: ignore[arg-type]
+    if not isinstance(result.text, str) or not all(isinstance(each, Image.Image | Rescaled) for each in result.images):
+        what = type(returned).__name__
+        raise ConfigError(f"the tool {call.name} returns {what}, and not an image, a text, or a Result of both")
+    return Result(result.text, [_rgb(each) for each in result.images])
 
 
-def _images(returned: Made | Result | str) -> Sequence[Made]:
-    if isinstance(returned, Result):
-        return returned.images
-    return () if isinstance(returned, str) else (returned,)
+def _rgb(made: Made) -> Made:
+    """An image in the colours that models are shown; one without colours stands for its size."""
+    if isinstance(made, Rescaled) or made.mode in ("RGB", "1"):
+        return made
+    return made.convert("RGB")
+
+
+def _line(error: Exception) -> str:
+    """The place in a file where an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" in line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""

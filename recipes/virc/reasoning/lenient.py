@@ -51,6 +51,8 @@ ALIASES = {
 """Other names of our tools' arguments, as models that know a similar tool write them."""
 _TOOLS = dict.fromkeys(("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "crop", "image_crop"), "crop_image")
 """Names of tools that cut out a box, as models know them that were trained with one; ours is not among them."""
+_MOST_THOUGHTS = 64
+"""Thoughts that are taken out of a reply one by one: each takes another look at all of it."""
 _CUT_IN_CALL = "the token limit cut the reply within its tool call"
 _HERMES = CallForm("<tool_call>", "</tool_call>")
 _SIDES = (("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("xmin", "ymin", "xmax", "ymax"))
@@ -129,7 +131,9 @@ def read(
     rules = _Rules(form, names, cut, grammar.most_calls)
     tagged, rest = apart(text)
     thoughts = _joined(thought or "", tagged)
-    while _CLOSES.search(rest) and not _marked_before_close(rest):  # some models think several times
+    for _ in range(_MOST_THOUGHTS):  # some models think several times
+        if not _CLOSES.search(rest) or _marked_before_close(rest):
+            break
         tagged, rest = apart(rest)
         thoughts = _joined(thoughts, tagged)
     if calls:
@@ -325,8 +329,11 @@ def _plain(text: str) -> str:
     """An answer without thoughts, and without the marks that some models put around or behind it."""
     boxes = _BOXED.findall(text)
     text = boxes[-1] if boxes else text
-    while _CLOSES.search(text):
+    for _ in range(_MOST_THOUGHTS):
+        if not _CLOSES.search(text):
+            break
         text = apart(text)[1]
+    text = _CLOSES.split(text)[-1]
     text = _SPECIAL.sub("", _OPENS.split(text)[0]).strip()
     alone = _ALONE.fullmatch(text)
     return alone[1].strip() if alone else text

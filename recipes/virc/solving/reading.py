@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, VircError
 from virc.core.text import plain
 from virc.families import registry as families
 from virc.reasoning.calls import Box, Size
@@ -119,6 +119,8 @@ def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
 def _fed(session: Session, reply: str) -> Unit | Rejected:
     try:
         return session.feed(Reply(reply))
+    except VircError:
+        raise
     except Exception as error:  # whatever the file of a tool raises
         fault = f"a tool of the system fails: {type(error).__name__}: {plain(error, 200)}"
         raise ConfigError(fault, "`source` is None where the tool's SCHEMA has no image_index") from error

@@ -136,7 +136,8 @@ class Ids:
         """
         if len(conversation) - len(self.prompt) >= self._room:
             return False
-        if self.response[-1] in self._speech.ends and self.response[-1] != conversation[len(self.all) - 1]:
+        fed = conversation[len(self.all) - 1 : len(self.all)]
+        if self.response[-1] in self._speech.ends and list(fed) != [self.response[-1]]:
             self._drop_end()  # another end is fed on, or none, as the turn goes on: no choice of the model's any more
         held = self.all
         if list(conversation[: len(held)]) != held:
