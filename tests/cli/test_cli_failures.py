@@ -176,7 +176,8 @@ def test_a_full_disk_is_one_sentence(boom: list[str], environment: Env) -> None:
     with Path("/dev/full").open("w") as full:
         words = [*boom, "write", "--size", "10", "--json"]
         done = subprocess.run(words, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (1, "error: no space left on device\n")
+    said = "error: no space left on device\nhint: make room, or choose another disk\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")

@@ -365,9 +365,9 @@ def applied(tool: Tool, call: Call, source: Image.Image | None) -> Result:
     except (ToolError, VircError):
         raise
     except Exception as error:
-        raise ConfigError(
-            f"the tool {call.name} fails{_line(error)}: {type(error).__name__}: {clause(error)}"
-        ) from error
+        hint = "`source` is None where the tool's SCHEMA has no image_index" if source is None else None
+        fault = f"the tool {call.name} fails{_line(error)}: {type(error).__name__}: {clause(error)}"
+        raise ConfigError(fault, hint) from error
     if isinstance(returned, str):
         return Result(returned)
     result = returned if isinstance(returned, Result) else Result(images=(returned,))  # type: ignore[arg-type]
