@@ -18,7 +18,7 @@ from virc.data.formats.registry import Row
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.rows.results import apart, joined
 from virc.reasoning.calls import Call
-from virc.reasoning.protocol import Protocol, own_protocol
+from virc.reasoning.protocol import ImageNames, Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
 from virc.tools import registry as tools
 
@@ -72,19 +72,19 @@ REPLIES = (
 )
 
 
-def row_of(protocol: Protocol, folder: Path, replies: Sequence[str] = REPLIES) -> Record:
+def row_of(protocol: Protocol, folder: Path, replies: Sequence[str] = REPLIES, inputs: int = 1) -> Record:
     """The row of a solution, its images in the folder."""
-    picture = Image.effect_noise((800, 600), 60).convert("RGB")
-    session = Session(protocol, "How many?", [picture], tools=tools.known())
+    pictures = [Image.effect_noise((800, 600), 60).convert("RGB") for _ in range(inputs)]
+    session = Session(protocol, "How many?", pictures, tools=tools.known())
     for reply in replies:
         assert isinstance(session.feed(Reply(reply)), Unit)
     assert session.trace().answer == "4"
     names = []
     for index, shown in enumerate(session.images):
         names.append(f"{index}.png")
-        (shown.full if index == 0 else shown.pixels).save(folder / names[-1])
-    pictures = tuple(Picture(name, folder) for name in names)
-    return Record(tuple(joined(session.trace().messages)), pictures, 1, "How many?", "4")
+        (shown.full if index < inputs else shown.pixels).save(folder / names[-1])
+    images = tuple(Picture(name, folder) for name in names)
+    return Record(tuple(joined(session.trace().messages)), images, 1, "How many?", "4")
 
 
 def faults(record: Record, protocol: Protocol) -> list[str]:
@@ -123,6 +123,40 @@ def test_damaged_rows_fail(name: str, tmp_path: Path) -> None:
         assert any("result_differs" in each for each in faults(in_reply(record, old, new), protocol))
     cut = msgspec.structs.replace(record, images=record.images[:-1])
     assert any("marks" in each for each in faults(cut, protocol))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_call_about_the_image_of_one_at_fault_is_checked(name: str, tmp_path: Path) -> None:
+    protocol = msgspec.structs.replace(PROTOCOLS[name], errors="redraw")
+    replies = (said(crop(0, 0, 100, 60)), said(crop(0, 0, 60, 30, index=1)), answer("4"))
+    record = in_reply(row_of(protocol, tmp_path, replies), "[0, 0, 100, 60]", "[0, 0, 0, 60]")
+    found = faults(record, protocol)
+    assert len(found) == 1
+    assert "turn 1: bbox_2d [0, 0, 0, 60] holds no pixel" in found[0]
+
+
+STRICT = msgspec.structs.replace(FROM_FILE, errors="redraw")
+NAMED = ImageNames("picture {number}", "crop {number}")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "named", "box"),
+    [
+        (msgspec.structs.replace(STRICT, image_names=NAMED), "picture 2", (0, 0, 100, 60)),
+        (msgspec.structs.replace(STRICT, index_counts="inputs"), 1, (0, 0, 100, 60)),
+        (msgspec.structs.replace(STRICT, coordinates="original"), 1, (600, 400, 800, 600)),
+    ],
+    ids=["names", "numbers of inputs", "pixels of the file"],
+)
+def test_calls_are_held_against_the_inputs_and_their_files(
+    protocol: Protocol, named: str | int, box: tuple[int, ...], tmp_path: Path
+) -> None:
+    called = said(("crop_image", {"bbox_2d": list(box), "image_index": named}))
+    record = row_of(protocol, tmp_path, (called, answer("4")), inputs=2)
+    assert faults(record, protocol) == []
+    rules = Rules("solutions", protocol.coordinates, protocol)
+    trace = show.trace_of(record, show.images_to_show(record, rules), rules)
+    assert [call.index for unit in trace.units for call in unit.calls] == [1]
 
 
 def test_a_crop_of_another_place_is_found_by_its_pixels(tmp_path: Path) -> None:

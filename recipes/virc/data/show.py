@@ -20,10 +20,11 @@ from virc.data.check.row import check_row
 from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.extract import extract, unit_named
 from virc.data.protocol.templates import question_of
+from virc.data.rows import file_sizes
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.record import Record, images_of, message_of
 from virc.data.rows.results import apart
-from virc.reasoning.calls import Size, ToolError
+from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.messages import FormatError, ToolText, parse
 from virc.reasoning.protocol import Protocol
@@ -43,12 +44,14 @@ class RowImage(msgspec.Struct, frozen=True):
         shown: as the model sees it, or a placeholder that says why it cannot.
         size: (width, height) in px as shown; of an image that does not open what the text says, None if nothing.
         fault: why it does not open.
+        file: (width, height) in px of its file, where it opens.
     """
 
     name: str
     shown: Shown
     size: Size | None
     fault: str | None = None
+    file: Size | None = None
 
 
 class RowView(msgspec.Struct, frozen=True):
@@ -165,7 +168,7 @@ def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
             images.append(RowImage(picture.name, _placeholder(message, stated), stated, message))
         else:
             image = open_image(picture.read(), picture.name)
-            images.append(RowImage(picture.name, Shown(resampled(image, size)), size))
+            images.append(RowImage(picture.name, Shown(resampled(image, size)), size, file=image.size))
         room -= images[-1].shown.width * images[-1].shown.height
         if room < 0:
             break
@@ -190,11 +193,12 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [message_of(message, indices) for message, indices in zip(record.messages, shown, strict=True)]
     sizes = [image.size for image in images]
+    files = [size for size in file_sizes.of_inputs(record, [image.file for image in images]) if size]
     units, before = [], 0
     for at, message in enumerate(messages):
         if message.role == "assistant":
             made = messages[at + 1].images if at + 1 < len(messages) else ()
-            units.append(_unit(message.text, sizes[: before + len(made)], made, rules))
+            units.append(_unit(message.text, sizes[: before + len(made)], files, made, rules))
         before += len(message.images)
     question = record.question or ""
     first = next((message for message in messages if message.role == "user"), None)
@@ -220,7 +224,7 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
     )
 
 
-def _unit(text: str, sizes: Sequence[Size | None], made: Sequence[int], rules: Rules) -> Unit:
+def _unit(text: str, sizes: Sequence[Size | None], files: Sequence[Size], made: Sequence[int], rules: Rules) -> Unit:
     """A reply as a unit; of the images behind it each call made one, and the last call what remains."""
     think = ""
     try:
@@ -231,7 +235,8 @@ def _unit(text: str, sizes: Sequence[Size | None], made: Sequence[int], rules: R
         known = [size for size in sizes if size]
         if len(known) < len(sizes):
             raise ToolError("an image before it is missing, so that its call is not checked")
-        results = [_result(tool, rules, known) for tool in turn.calls]
+        view = rules.view(known, files)
+        results = [_result(tool, view, rules) for tool in turn.calls]
     except (FormatError, ToolError) as error:
         kind = error.kind if isinstance(error, FormatError) else "tool"
         unread = (CallResult(images=tuple(made)),) if made else ()
@@ -243,10 +248,10 @@ def _unit(text: str, sizes: Sequence[Size | None], made: Sequence[int], rules: R
     return Unit(text, think, tuple(results))
 
 
-def _result(tool: ToolText, rules: Rules, sizes: Sequence[Size]) -> CallResult:
+def _result(tool: ToolText, view: View, rules: Rules) -> CallResult:
     """What came of a call, but for its images. Raises ToolError where a chat protocol does not show errors."""
     try:
-        found = tools.checked(tool, rules.view(sizes), offered(rules))
+        found = tools.checked(tool, view, offered(rules))
     except ToolError as error:
         if rules.protocol is None or rules.protocol.errors != "show":
             raise

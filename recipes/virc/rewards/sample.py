@@ -13,8 +13,8 @@ from virc.core.errors import DataError
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import Rules
 from virc.data.rows import file_sizes
-from virc.data.rows.record import Picture, Record, images_of, inputs_of
-from virc.reasoning.calls import Call, Size, ToolError, View, view_of
+from virc.data.rows.record import Picture, Record, images_of
+from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.images import Shown, image_size, open_image
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
@@ -154,15 +154,14 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         """What tool calls are checked against: the sizes as shown; the published program takes those of the files."""
         files = [image.size for image in self.images]
         if self.strict == "published" or self.shown:
-            return self._view(files, self.files)
-        shown = sizes_shown(self.record, files, Rules("prompts", self.coordinates, self.protocol))
-        inputs = file_sizes.of(self.record) or [files[index] for index in inputs_of(self.record)]
-        return self._view([size for size in shown if size], inputs)
+            return self._rules.view(files, self.files)
+        shown = sizes_shown(self.record, files, self._rules)
+        inputs = file_sizes.of_inputs(self.record, files)
+        return self._rules.view([size for size in shown if size], [size for size in inputs if size])
 
-    def _view(self, sizes: Sequence[Size], files: Sequence[Size]) -> View:
-        if self.protocol is None:
-            return View(sizes, self.coordinates, originals=files)
-        return msgspec.structs.replace(view_of(self.protocol, sizes, files), coordinates=self.coordinates)
+    @property
+    def _rules(self) -> Rules:
+        return Rules("prompts", self.coordinates, self.protocol)
 
     @cached_property
     def before(self) -> Sequence[Turn | None]:

@@ -158,7 +158,7 @@ def _calls(
             return None
         try:
             seen = [*sizes, *(each.size for each in made or ())]
-            found = tools.checked(tool, rules.view(seen), offered(rules))
+            found = tools.checked(tool, rules.view(seen, replay.files), offered(rules))
             more = replay.made(found.call, seen)
         except ValueError as error:  # a ToolError, or a result too long to be shown
             if not _shows_errors(rules):
@@ -215,7 +215,8 @@ class _Replay:
         self._opened: dict[int, Image.Image] = {}
         self._history: History | None = None
         there = [files[index] for index in inputs_of(record) if index < len(files)]
-        inputs: _Sizes = file_sizes.of(record) or there
+        inputs = file_sizes.of_inputs(record, files)
+        self.files = [size for size in inputs if size]
         self._whole = list(inputs) == there  # the row has the files, not what was shown of them
         protocol = rules.protocol
         if protocol and _cuts_its_own_way(protocol) and inputs and all(inputs):

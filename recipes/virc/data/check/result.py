@@ -30,11 +30,15 @@ class Rules(msgspec.Struct, frozen=True):
         """How replies are written."""
         return self.protocol.grammar if self.protocol else TAGS
 
-    def view(self, sizes: Sequence[Size]) -> View:
-        """What a call is checked against that was written when images of these sizes in px had been shown."""
+    def view(self, sizes: Sequence[Size], files: Sequence[Size]) -> View:
+        """What a call is checked against that was written when images of these sizes in px had been shown.
+
+        Args:
+            files: (width, height) in px of the file of every input.
+        """
         if self.protocol is None:
-            return View(sizes, self.coordinates)
-        return msgspec.structs.replace(view_of(self.protocol, sizes), coordinates=self.coordinates)
+            return View(sizes, self.coordinates, originals=files)
+        return msgspec.structs.replace(view_of(self.protocol, sizes, files), coordinates=self.coordinates)
 
 
 class Counts(msgspec.Struct, frozen=True):

@@ -28,6 +28,11 @@ def of(record: Record) -> Sequence[Size] | None:
     return [(width, height) for width, height in sizes]
 
 
+def of_inputs(record: Record, files: Sequence[Size | None]) -> Sequence[Size | None]:
+    """(width, height) in px of the file of every input, as the row says; else of what the row has, of those `files`."""
+    return of(record) or [files[index] for index in inputs_of(record) if index < len(files)]
+
+
 def _is_size(value: object) -> bool:
     if not isinstance(value, list | tuple) or len(value) != 2 or any(type(side) is not int for side in value):
         return False
