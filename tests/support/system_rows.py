@@ -29,16 +29,20 @@ def trajectories(folder: Path) -> list[Row]:
     """
     done = virc("data", "synth", "--to", folder / "virc", *SYNTH, "--formats", "sft")
     assert done.code == 0, done.err
-    for name in ("vlm-r3", "virgo"):
-        words = ("--to", folder / name, "--format", "sft", "--system", name, "--workers", 1)
-        done = virc("data", "convert", folder / "virc" / "trajectories.json", *words)
-        assert done.code == 0, done.err
+    _converted(folder, ("vlm-r3", "virgo"))
     parts = {name: _rows(folder / name) for name in ("vlm-r3", "virc", "virgo")}
     parts["text"] = [*map(_in_text_alone, parts["virgo"])]
     mixed = [row for rows in zip(*parts.values(), strict=True) for row in rows]
     for name, rows in (("mixed", mixed), ("visual", parts["virgo"]), ("text", parts["text"])):
         (folder / f"{name}.json").write_text(json.dumps(rows))
     return mixed
+
+
+def in_words_of(folder: Path, names: Sequence[str]) -> None:
+    """Rows in the words of each system, in `NAME/trajectories.json`; the problems are `virc/problems.jsonl`."""
+    done = virc("data", "synth", "--to", folder / "virc", *SYNTH, "--formats", "sft,batch")
+    assert done.code == 0, done.err
+    _converted(folder, names)
 
 
 def problems(folder: Path) -> list[Row]:
@@ -71,6 +75,14 @@ def perception(folder: Path) -> dict[str, list[Row]]:
 def replies(row: Row) -> Sequence[str]:
     """What the assistant says in a row."""
     return [each["content"] for each in row["messages"] if each["role"] == "assistant"]
+
+
+def _converted(folder: Path, names: Sequence[str]) -> None:
+    """The rows of `virc` beside them in the words of other systems."""
+    for name in names:
+        words = ("--to", folder / name, "--format", "sft", "--system", name, "--workers", 1)
+        done = virc("data", "convert", folder / "virc" / "trajectories.json", *words)
+        assert done.code == 0, done.err
 
 
 def _rows(folder: Path) -> list[Row]:

@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import system_rows, tested, workspaces
 
+from virc.data.rows.record import MARK
 from virc.models.chat_protocol import of_system, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -57,9 +59,11 @@ def test_every_row_is_trained_on_and_of_each_what_the_model_says(run: Path, rows
     assert {tuple(row["images"]) for row in rows} > {()}
     log = (run / "logs" / "attempt_1" / "engine.log").read_text(errors="replace")
     learnt = log.partition("\nlabels:\n")[2]
-    said = "".join(f"{reply}<|im_end|>\n" for reply in system_rows.replies(rows[0]))
-    assert '{"bbox_2d": [' in said
-    assert learnt.startswith(said), learnt[:2000]
+    (reply,) = system_rows.replies(rows[0])
+    said = [re.escape(piece) for piece in f"{reply}<|im_end|>\n".split(MARK)]
+    assert len(said) == len(rows[0]["images"]) > 1  # every crop is in the assistant's message
+    shown = r"<\|vision_start\|>(<\|image_pad\|>)+<\|vision_end\|>"
+    assert re.match(shown.join(said), learnt), learnt[:2000]
 
 
 def test_the_chat_protocol_of_the_system_lies_beside_the_weights(run: Path) -> None:

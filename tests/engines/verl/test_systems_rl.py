@@ -12,7 +12,7 @@ from rl_engine import TINY, child
 from support import system_rows, tested, workspaces
 
 from virc.models.chat_protocol import of_system
-from virc.reasoning.messages import parse
+from virc.reasoning.messages import FormatError, Turn, parse
 from virc.systems import registry as systems
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
@@ -66,6 +66,14 @@ def texts_of(trace: Trace) -> list[str]:
     return [each["text"] for each in (*trace["units"], *trace["pending"])]
 
 
+def turn_of(text: str, system: str) -> Turn | None:
+    """A reply as its system reads it; None where it cannot, which VLM-R3 tells the model."""
+    try:
+        return parse(text, of_system(systems.get(system)).protocol.grammar)
+    except FormatError:
+        return None
+
+
 def of_tiny(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
     """The total `outcome`: format, and whether the answer is right."""
     refused = len(trace["pending"])
@@ -78,20 +86,20 @@ def of_tiny(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
 def of_vlm_r3(trace: Trace, right: bool) -> tuple[float, dict[str, float]]:
     """The total `vlm_r3`: right + 0.5 of an answer + 0.5 of a look where right + 0.01 a character, 0.1 at most."""
     units: list[dict[str, float | None]] = []
-    said: list[str] = []
-    looks = 0
+    thoughts: list[str] = []
+    looks: list[Any] = []
     for unit in (*trace["units"], *trace["pending"]):
         refused = "answer" not in unit
-        looks += not refused and unit["call"] is not None
+        turn = turn_of(unit["text"], "vlm-r3")
+        looks += [] if refused else unit["results"]
         unread = unit["text"].partition("<answer>")[0].replace("<think>", "").replace("</think>", "")
-        said.append(unread if refused else unit["think"])
+        said = [*thoughts, turn.think if turn else unread, *([""] if turn and turn.calls else [])]  # behind a look
         lengths = [len(" ".join(each.split())) for each in said]
-        answered = not refused and unit["answer"] is not None
-        lengths += [] if refused or answered else [0]  # behind a look
         pieces = [length for at, length in enumerate(lengths) if length or at in (0, len(lengths) - 1)]
+        thoughts += [turn.think] if turn else []
         units.append({
-            "answer": float(right) if answered else None,
-            "looked": float(looks > 0 and not refused),
+            "answer": None if refused or unit["answer"] is None else float(right),
+            "looked": float(bool(looks) and not refused and not any(each["error"] for each in looks)),
             "shortest": min(0.1, 0.01 * min(pieces)),
         })  # fmt: skip
     last = units[-1]
@@ -134,9 +142,13 @@ def test_each_system_answers_in_its_own_grammar_and_turns(traces: list[Trace]) -
         name = "virc" if system == "tiny" else system
         protocol = of_system(systems.get(name)).protocol
         for unit in trace["units"]:
-            read = parse(unit["text"], protocol.grammar)
+            read = turn_of(unit["text"], name)
+            if read is None:
+                assert [each["call"] for each in unit["results"]] == [None]
+                assert protocol.errors == "show"
+                continue
             assert (read.think, read.answer) == (unit["think"], unit["answer"])
-            assert read.tool is None or read.tool.name in protocol.tools
+            assert {tool.name for tool in read.calls} <= {*protocol.tools}
         turns[system] = max(turns[system], len(texts_of(trace)))
     assert turns["visual-rft"] == 1
     assert turns["tiny"] > 1

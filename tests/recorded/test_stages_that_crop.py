@@ -1,0 +1,120 @@
+"""Stages of DeepEyes, Mini-o3 and Chain-of-Focus in their real engines, on `tiny` and rows of ours.
+
+A supervised stage learns rows in the words of its system, and RL goes on from it, that of DeepEyes from `tiny`; a
+scripted judge says what is right. All else is as `--with cpu` has it. What ran is recorded. RL of Chain-of-Focus is not
+among them: its supervised stage leaves an adapter, which has to be merged before.
+"""
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support import system_rows, tested, workspaces
+from support.servers import Body, serve
+
+from virc.models.chat_protocol import of_system
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs.metrics import metrics
+from virc.runs.run import Run
+from virc.systems import registry as systems
+
+pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
+
+STEPS, BATCH, SAMPLES = 1, 2, 4
+SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 4, "micro_batch_size_per_device": 2, "log_every": 1,
+       "trackers": "[]"}  # fmt: skip
+RL = {"steps": STEPS, "save_steps": STEPS, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH, "n": SAMPLES,
+      "micro_batch_size_per_device": BATCH, "rollouts": 1, "prompt_length": 1024, "response_length": 512,
+      "trackers": "[]"}  # fmt: skip
+SUPERVISED = {"mini-o3": "cold-start", "chain-of-focus": "instruct"}
+WITHOUT: Mapping[str, Mapping[str, object]] = {"mini-o3": {"validation": "null", "test_freq": "null"}}
+"""There are no rows to validate with."""
+
+
+def verdict(asked: Body) -> str:
+    """Both judges' replies in one: about half of all answers are right."""
+    said = zlib.crc32(asked["messages"][-1]["content"].encode()) % 2
+    return f"Judgement: {said}\nScore: {said}"
+
+
+def of_deepeyes(right: float, said: Sequence[str], viewed: bool) -> float:
+    """0.8 * right - 0.2 where marks are not in pairs + 1.2 where an image came back and the answer is right."""
+    answered = said[-1].split("</think>")[-1]
+    paired = even("".join(said), "think") and even(answered, "answer")
+    return 0.8 * right - 0.2 * (not paired) + 1.2 * right * viewed
+
+
+def of_mini_o3(right: float, said: Sequence[str], viewed: bool) -> float:
+    """Whether the answer is right."""
+    return right
+
+
+def even(text: str, mark: str) -> bool:
+    """Whether a mark is opened as often as closed."""
+    return text.count(f"<{mark}>") == text.count(f"</{mark}>")
+
+
+REWARDS = {"deepeyes": of_deepeyes, "mini-o3": of_mini_o3}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workspace")
+    system_rows.in_words_of(folder / "data", [*SUPERVISED])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learnt(workspace: Path) -> Callable[[str], Path]:
+    """The run of a system's supervised stage."""
+
+    @cache
+    def run(system: str) -> Path:
+        words = ("--with", "cpu", "--from", "tiny", "--data", f"data/{system}/trajectories.json")
+        return workspaces.trained(workspace, system, SUPERVISED[system], *words, **SFT)
+
+    return run
+
+
+@pytest.mark.parametrize("system", SUPERVISED)
+def test_a_supervised_stage_runs_to_its_last_step(system: str, learnt: Callable[[str], Path]) -> None:
+    from safetensors.torch import load_file
+
+    losses = workspaces.losses(learnt(system))
+    assert list(losses) == [1, 2]
+    assert all(map(math.isfinite, losses.values()))
+    if systems.get(system).stages[SUPERVISED[system]].settings.get("lora"):
+        adapter = workspaces.weights(learnt(system), 2, "adapter_model.safetensors")
+        assert any(weight.any() for name, weight in adapter.items() if "lora_B" in name)  # they begin at zero
+    else:
+        before = {name: weight.float() for name, weight in load_file(EMBEDDED_FOLDER / "model.safetensors").items()}
+        assert not workspaces.same(before, workspaces.weights(learnt(system), 2))
+    tested.record(system, SUPERVISED[system], tested.engine("sft"), 2)
+
+
+@pytest.mark.parametrize("system", REWARDS)
+def test_rl_asks_the_judge_and_rewards_as_published(
+    system: str, workspace: Path, learnt: Callable[[str], Path]
+) -> None:
+    start = learnt(system).name if system in SUPERVISED else "tiny"
+    words = ("--with", "cpu", "--from", start, "--data", "data/virc/problems.jsonl", "--judge-endpoint")
+    with serve(verdict) as judge:
+        run = workspaces.trained(workspace, system, "rl", *words, judge.url, **RL, **WITHOUT.get(system, {}))
+    steps = list(metrics(Run(run)))
+    assert [each.step for each in steps] == list(range(1, STEPS + 1))
+    assert workspaces.state(run)["progress"] == "finished"
+    traces = [json.loads(file.read_bytes()) for file in (run / "rollouts").glob("step_*/*/trace.json")]
+    assert len(traces) >= STEPS * BATCH * SAMPLES
+    spoken = of_system(systems.get(system)).protocol.first
+    for trace in traces:
+        assert trace["protocol"]["first"] == spoken
+        said = [each["text"] for each in (*trace["units"], *trace["pending"])]
+        viewed = any(each["images"] for unit in trace["units"] for each in unit["results"])
+        wanted = REWARDS[system](trace["terms"].get("judged", 0.0), said, viewed)
+        assert trace["reward"] == pytest.approx(wanted), (trace["terms"], said)
+    assert bool(judge.chats()) == any("judged" in trace["terms"] for trace in traces)
+    tested.record(system, "rl", tested.engine("rl"), STEPS)
