@@ -242,6 +242,14 @@ def test_whatever_stands_in_a_call_the_yaml_holds_it(text: str) -> None:
     assert json.dumps(text)[1:-1] in protocol.system or "{tools}" in text
 
 
+@pytest.mark.parametrize("odd", ["\x85", "\x0b", "\u2028", "\ufeff", "\x7f"])
+def test_characters_that_yaml_takes_for_something_else_come_back(odd: str) -> None:
+    reply = (
+        called({"bbox_2d": BOX, "label": "x"}).replace('"x"', f'"a{odd}b"').replace("<tool_call>", f"<tool_call>{odd}")
+    )
+    assert f"a{odd}b" in written(reply, ANSWER)[1].system
+
+
 def test_hostile_replies_take_bounded_time() -> None:
     start = time.process_time()
     for reply in (
@@ -252,6 +260,7 @@ def test_hostile_replies_take_bounded_time() -> None:
         "```\n" * 5000,
         "<think>" * 2800,
         '{"a": ' * 3000,
+        "<a>" * 10**6,
     ):
         assert found([reply]).unread is not None
     assert time.process_time() - start < 20

@@ -14,6 +14,9 @@ from virc.systems.samples import forms
 from virc.systems.samples.parts import Parts, WrittenCall, apart
 from virc.tools import registry as tools
 
+_MOST = 50_000
+"""Characters that are read of a reply: how marks are found takes time with the square of it."""
+
 
 class Sample(msgspec.Struct, frozen=True):
     """What replies show.
@@ -38,6 +41,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 def found(replies: Sequence[str]) -> Sample:
     """What these replies show; one of them should call a tool, another should answer."""
+    replies = [reply[:_MOST] for reply in replies]
     split = [apart(reply) for reply in replies]
     calls = [call for parts in split for call in parts.calls]
     notes: list[str] = []

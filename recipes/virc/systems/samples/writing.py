@@ -76,9 +76,13 @@ def _grammar(sample: Sample) -> Iterator[str]:
 
 
 def _block(name: str, text: str) -> Iterator[str]:
+    if not all(each.isprintable() or each in "\n\t" for each in text):
+        yield f"  {name}: {_flow(text)}"  # a block holds no such character
+        return
     yield f"  {name}: |-"
     yield from (f"    {line}".rstrip() for line in text.split("\n"))
 
 
 def _flow(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in text)
