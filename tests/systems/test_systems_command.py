@@ -276,3 +276,11 @@ def test_a_model_of_a_system_that_is_not_there_names_the_line_to_mend(mine: Path
 def test_json_of_a_stage_is_plain(mine: Path) -> None:
     printed = virc("systems", "show", mine / "mine.yaml", "--stage", "one", "--json").out
     assert json.loads(printed)["stage"]["published"] == {}
+
+
+@pytest.mark.parametrize("line", ["crop_pixels: [9000, 4000]", "enlarge: [4, 2]", "input_pixels: [9000, 4000]"])
+def test_a_least_over_its_most_is_one_fault_at_its_line(line: str, tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(f"name: e\n{line}\n")
+    done = virc("systems", "check", tmp_path / "e.yaml")
+    assert done.code != 0
+    assert f"e.yaml:2: `{line.partition(':')[0]}`" in done.out + done.err

@@ -119,7 +119,11 @@ def _faults_of_struct(
         try:  # each field is right: what does the Struct itself say of all of them?
             msgspec.convert({key: value[key] for key in value if key in known}, kind, strict=False)
         except msgspec.ValidationError as error:
-            yield Fault(path, f"{'.'.join(path)}: {str(error).partition(' - at `$')[0]}")
+            said = str(error).partition(" - at `$")[0]
+            if path:
+                yield Fault(path, f"{'.'.join(path)}: {said}")
+            else:  # of the whole file: at the first field that it names, which can be taken out of it
+                yield Fault(tuple(name for name in said.split("`")[1:2] if name in value), said)
 
 
 def _misfit(value: object, kind: Any, path: Path, name: str) -> Iterator[Fault]:
