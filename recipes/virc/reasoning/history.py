@@ -329,7 +329,7 @@ def crop_size(protocol: Protocol, grid: Grid, made: Made) -> Size:
     if protocol.enlarge is None:
         return smart_resize(*made.size, limited)
     times, most = protocol.enlarge
-    width, height = (made.cut if isinstance(made, Rescaled) else made).size
+    width, height = made.cut_size if isinstance(made, Rescaled) else made.size
     area = max(grid.factor**2, math.floor(width * height * most * most))
     bounded = msgspec.structs.replace(limited, min_pixels=min(limited.min_pixels, limited.max_pixels, area))
     width, height = (max(1, int(side * times)) for side in made.size)

@@ -40,12 +40,12 @@ class Unverified:
         """List a file that is about to get its name."""
         if self._descriptor is None:
             self._descriptor = os.open(self._path, _NEW, 0o600)
-        line = msgspec.json.encode(_File(name.encode(errors="surrogateescape").decode("latin-1"), size, mtime_ns))
+        line = msgspec.json.encode(_File(_written(name), size, mtime_ns))
         os.write(self._descriptor, line + b"\n")
 
     def may_replace(self, name: str, there: os.stat_result) -> bool:
         """Whether what is there is a file that an earlier run wrote, as it wrote it, and that nothing vouched for."""
-        file = self._before.get(name.encode(errors="surrogateescape").decode("latin-1"))
+        file = self._before.get(_written(name))
         return file is not None and (file.size, file.mtime_ns) == (there.st_size, there.st_mtime_ns)
 
     def clear(self) -> None:
@@ -63,6 +63,11 @@ class Unverified:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _written(name: str) -> str:
+    """A name as the list has it: JSON takes no bytes that are no text, which names may have."""
+    return name.encode(errors="surrogateescape").decode("latin-1")
 
 
 def _read(path: Path) -> Iterator[_File]:
