@@ -69,6 +69,7 @@ def check(
     """
     number = 0
     made: Sequence[_Made] | None = _NOTHING
+    offered(rules)  # loads tools of one's own, which the replay needs
     replay = _Replay(record, files, rules)
     for message, shown, history in _walk(record, sizes):
         if message.role == "user" and made is not _NOTHING:
