@@ -255,9 +255,14 @@ def as_fields(protocol: Protocol) -> dict[str, Any]:
     """A protocol as its file holds it."""
     held: dict[str, Any] = msgspec.to_builtins(protocol)
     for field in msgspec.structs.fields(Protocol):
-        if field.name not in _ALWAYS and getattr(protocol, field.name) == field.default:
+        if field.name not in _ALWAYS and getattr(protocol, field.name) == _default(field):
             del held[field.name]
     return held
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    """What a field is where nothing is said; msgspec makes an empty mapping anew for each struct."""
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def fill(template: str, **values: object) -> str:
