@@ -116,6 +116,12 @@ def test_what_ran_is_stages_that_there_are_in_the_engines_that_are_pinned() -> N
             assert ran.steps >= 1
 
 
+def test_the_record_of_tiny_is_of_its_yaml_as_it_is() -> None:
+    """The demo's test in the engines holds it too, half an hour later."""
+    again = "VIRC_RECORD=1 python -m pytest -m engine tests/demo"
+    assert state.tested()["tiny"].digest == state.digest(systems.get("tiny")), again
+
+
 def test_a_record_is_written_when_asked_for_and_else_held_against(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
