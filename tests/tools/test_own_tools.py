@@ -3,6 +3,7 @@ them.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from support.solving import answer, call, picture
 from virc.core.errors import ConfigError, UsageError
 from virc.families import registry as families
 from virc.models import chat_protocol
-from virc.models.chat_protocol import offering, read_protocol
+from virc.models.chat_protocol import offering, read_protocol, written
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.calls import ToolError
 from virc.reasoning.protocol import FILE_NAME
@@ -207,3 +208,48 @@ def test_rows_are_sampled_with_it_and_keep_the_chat_protocol(own: Path, tmp_path
     made = next((tmp_path / "made").glob("*.jsonl")).read_text()
     assert json.loads(made.splitlines()[0])["messages"][0]["content"] == kept.system
     assert virc("data", "check", tmp_path / "made").code == 0
+
+
+@pytest.fixture
+def taught(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace with a model and rows whose chat protocol offers the tool, which is not on the path any more."""
+    protocol = written(offering(TEMPLATE, ["rotate_image"]))
+    tools._CUSTOM.clear()
+    monkeypatch.delenv("VIRC_PATH")
+    monkeypatch.chdir(tmp_path)
+    assert virc("data", "synth", "--to", "rows", "--count", 2, "--seed", 1, "--formats", "sft,batch").code == 0
+    rows = json.loads((tmp_path / "rows/trajectories.json").read_text())
+    for row in rows:
+        row["messages"][0]["content"] = msgspec.json.decode(protocol)["system"]
+    (tmp_path / "rows/trajectories.json").write_text(json.dumps(rows))
+    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "models/mine")
+    for folder in ("rows", "models/mine"):
+        (tmp_path / folder / FILE_NAME).write_bytes(protocol)
+    return picture(tmp_path / "a.png", 112, 56)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "solve a.png What? --model mine",
+        "solve --batch rows/problems.jsonl --to out.jsonl --model mine",
+        "data sample rows/problems.jsonl --to made --model mine",
+        "data check rows/trajectories.json --workers 1",
+        "eval rows/problems.jsonl --model mine",
+        "serve mine --engine transformers --agent",
+    ],
+    ids=lambda words: " ".join(words.split()[:2]),
+)
+def test_every_command_names_the_variable_where_a_tool_is_not_here(words: str, taught: Path) -> None:
+    refused = virc(*words.split())
+    assert (refused.code, "offers the tool 'rotate_image'" in refused.err) == (3, True), refused.err
+    assert "hint: export VIRC_PATH=DIR, the folder that has rotate_image.py" in refused.err
+
+
+def test_the_copy_beside_a_model_is_named_and_not_loaded(taught: Path, own: Path) -> None:
+    code = taught.parent / "models/mine/code"
+    shutil.copytree(own, code)
+    refused = virc("solve", taught, "What?", "--model", "mine")
+    assert refused.code == 3
+    assert f"hint: export VIRC_PATH={code}, if you trust the rotate_image.py in it" in refused.err
+    assert "rotate_image" not in tools.known()

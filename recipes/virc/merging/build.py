@@ -26,11 +26,13 @@ from virc.merging import card as model_card
 from virc.merging import source as sources
 from virc.merging.source import Source
 from virc.models import provenance
-from virc.models.chat_protocol import DEFAULT
+from virc.models.chat_protocol import DEFAULT, read_protocol
 from virc.models.load import Choice, Opened, open_model
 from virc.reasoning.protocol import FILE_NAME
+from virc.rewards.kept import copy
 from virc.runs import run as runs
 from virc.solving.one import SolveConfig, solve
+from virc.tools.registry import CODE, ToolMissingError
 
 _PACKAGE = Path(__file__).parents[2]
 _SECONDS = 300.0  # for the one answer
@@ -190,13 +192,23 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
             write_whole(folder / file.name, contents(file, _MOST_BYTES))
         if source.chat_protocol:
             write_whole(folder / FILE_NAME, contents(source.chat_protocol, _MOST_BYTES))
+        code = _copy_tools(source, folder)
         info = runs.info(source.run) if source.run else None
-        card = model_card.text(name, source.origin, info, parameters, [file.name for file in licences])
+        card = model_card.text(name, source.origin, info, parameters, [file.name for file in licences], code)
         write_whole(folder / "README.md", card.encode())
         provenance.write(folder, source.origin)
     except OSError as error:
         raise VircError(f"the merged model cannot be written: {clause(error)}") from error
     checkpoint.check(folder)
+
+
+def _copy_tools(source: Source, folder: Path) -> dict[str, str]:
+    """Copy the user's own tools that the chat protocol offers; returns the SHA-256 of each by its name."""
+    if source.code is None or source.chat_protocol is None:
+        return {}
+    offered = read_protocol(source.chat_protocol).tools
+    files = {f"{name}.py": source.code / f"{name}.py" for name in offered if name.isidentifier()}
+    return copy({name: file for name, file in files.items() if is_file(file)}, folder / CODE)
 
 
 def _run(step: Step, report: Reporter) -> int:
@@ -217,6 +229,9 @@ def _opened(source: Source, folder: Path, report: Reporter) -> Opened | None:
         return open_model(Choice(model=str(folder), protocol=None if source.chat_protocol else DEFAULT))
     except SetupError as error:
         report.warn(f"the merged model was not tried: {error.message}", "virc solve --model DIR tries it")
+        return None
+    except ToolMissingError as error:  # which merging does not need
+        report.warn(f"the merged model was not tried: {error.message}", f"where its tools are: {source.code}")
         return None
 
 

@@ -1,8 +1,9 @@
 """The card of a merged model: its README.md, with the head that the hub reads."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from virc.core.plugins import SEARCH_PATH
 from virc.core.text import plain
 from virc.models.provenance import HUB_ID, Origin, called
 from virc.runs.run import Info
@@ -14,26 +15,41 @@ _KINDS = {
 }
 
 
-def text(name: str, origin: Origin, info: Info | None, parameters: int, licences: Sequence[str]) -> str:
+def text(
+    name: str,
+    origin: Origin,
+    info: Info | None,
+    parameters: int,
+    licences: Sequence[str],
+    code: Mapping[str, str] | None = None,
+) -> str:
     """The card of the model `name` as Markdown; it names no path of this machine.
 
     Args:
         info: of the run that trained it, if that is known.
         licences: names of the licence files of its base beside it.
+        code: SHA-256 of the files of tools in `code/`, by their names.
     """
     base = [f"base_model: {origin.root}"] if origin.root and re.fullmatch(HUB_ID, origin.root) else []
     # What the hub reads; a licence is named by whoever publishes it.
     head = ["---", "library_name: transformers", "pipeline_tag: image-text-to-text", *base, "---", ""]
-    return "\n".join([*head, f"# {plain(name)}", "", *_body(name, origin, info, parameters, licences)])
+    return "\n".join([*head, f"# {plain(name)}", "", *_body(name, origin, info, parameters, licences, code or {})])
 
 
-def _body(name: str, origin: Origin, info: Info | None, parameters: int, licences: Sequence[str]) -> Iterator[str]:
+def _body(
+    name: str, origin: Origin, info: Info | None, parameters: int, licences: Sequence[str], code: Mapping[str, str]
+) -> Iterator[str]:
     yield from ("Merged by `virc merge`.", "", "| what | |", "|---|---|")
     yield from (f"| {what} | {_cell(fact)} |" for what, fact in _facts(origin, info, parameters))
     if info:
         yield from ("", "## Settings of its last stage", "", "| key | value |", "|---|---|")
         settings = {key: value for key, value in info.settings.items() if _tells(value)}
         yield from (f"| {_cell(key)} | {_cell(value)} |" for key, value in settings.items())
+    if code:
+        yield from ("", "## Its own tools", "", "| file | SHA-256 |", "|---|---|")
+        yield from (f"| code/{_cell(file)} | {digest} |" for file, digest in code.items())
+        yield from ("", "They are Python, which runs with your rights: read them first. virc loads them where")
+        yield f"`{SEARCH_PATH}` names this model's folder `code`."
     yield from ("", "## How to use it", "", "```", f"virc solve --model {plain(name)} IMAGE 'QUESTION'")
     yield from (f"virc serve {plain(name)} --agent", "```", "")
     yield "The chat protocol it was trained with is in `virc_protocol.json`; with another one it answers worse."

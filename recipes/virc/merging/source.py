@@ -17,6 +17,7 @@ from virc.runs import run as runs
 from virc.runs.checkpoint_formats import shards
 from virc.runs.checkpoints import Checkpoint
 from virc.runs.run import Run
+from virc.tools.registry import CODE
 
 _NAMES = {"adapter": "{}-merged", "model": "{}-gguf"}
 """What a model is called that is made of no run."""
@@ -32,6 +33,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         origin: what is recorded beside the merged weights.
         base: folder of the base of an adapter, or of the weights that a run started from.
         chat_protocol: file with the chat protocol it was trained with.
+        code: folder with copies of the user's own tools of that chat protocol, if any.
         run: the run of this workspace that saved it.
         bytes: of the files of its weights.
     """
@@ -42,6 +44,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     base: Path | None = None
     chat_protocol: Path | None = None
+    code: Path | None = None
     run: Run | None = None
     bytes: int = 0
 
@@ -136,14 +139,15 @@ def _source(
         steps=runs.state(run).total if run else None,
         root=origin.called(root) if root else None,
     )
-    places = (folder, named, run and run.folder, base)
+    places = [place for place in (folder, named, run and run.folder, base) if place]
     return Source(
         folder=folder,
         texts=texts,
         name=_NAMES.get(kind, "{}").format(source) if run is None else source,
         origin=about,
         base=base,
-        chat_protocol=next((place / FILE_NAME for place in places if place and is_file(place / FILE_NAME)), None),
+        chat_protocol=next((place / FILE_NAME for place in places if is_file(place / FILE_NAME)), None),
+        code=next((place / CODE for place in places if is_folder(place / CODE)), None),
         run=run,
         bytes=size,
     )

@@ -444,7 +444,7 @@ def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
     found = _with_tools(chat_protocol.of_weights(weights, choice.protocol), weights.system, choice)
     if choice.protocol or found.origin != "own":
         why = "--protocol" if choice.protocol else f"{found.origin}: beside the weights, or of their system"
-        return Spoken(found, why, warnings=_untrained(found, weights.name, choice))
+        return Spoken(found, why, warnings=_untrained(found, weights.name, choice, weights.adapter or weights.folder))
     family, why = _family_here(weights, choice.family)
     found = _with_tools(_stock(family, None), None, choice)
     return Spoken(found, why, family.name, _of_family(family, None, "--endpoint URL"))
@@ -468,10 +468,9 @@ def _with_tools(spoken: ChatProtocol, system: System | None, choice: Choice) -> 
     return ChatProtocol(chat_protocol.offering(spoken.protocol, choice.tools, beside))
 
 
-def _untrained(spoken: ChatProtocol, name: str, choice: Choice) -> tuple[str, ...]:
-    lacking = [each for each in spoken.protocol.tools if each not in tools.known()]
-    if lacking:
-        return (f"the chat protocol of {name} offers {', '.join(lacking)}, which is not here to be called",)
+def _untrained(spoken: ChatProtocol, name: str, choice: Choice, folder: Path | None = None) -> tuple[str, ...]:
+    run = models.run_of(folder) if folder else None
+    tools.check_loaded(spoken.protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
     if spoken.origin != "own" or choice.protocol:
         return ()
     return (f"{name} gets this project's own chat protocol, not the one it was trained with",)

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core import plugins
 from virc.core.errors import ConfigError
-from virc.core.text import plain
 from virc.rewards import registry as rewards
 from virc.systems.registry import Reward
 from virc.tools import registry as tools
 
-CODE = "code"
+CODE = tools.CODE
 JUDGED = "judge"
 """Folder of the judge's replies, so that a run that is resumed asks nothing twice."""
 
@@ -28,18 +26,21 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
     """
     total = rewards.of(reward, beside)
     files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms))]
-    offered = tuple(names)
-    loaded = tools.load(offered, beside, of_chat_protocol=True)
-    if lacking := [name for name in offered if name not in loaded]:
-        sentence = f"the chat protocol offers the tool {plain(lacking[0], 40)}, and there is none of that name"
-        raise ConfigError(sentence, f"its file beside the system's YAML or in {plugins.SEARCH_PATH}")
-    files += [(f"{name}.py", Path(vars(tools.known()[name])["__file__"])) for name in loaded]
+    files += own_tools(beside, names).items()
     own: dict[str, Path] = {}
     for name, file in files:
         place = file.resolve()
         if not place.is_relative_to(_PACKAGE) and own.setdefault(name, place) != place:
             raise ConfigError(f"{own[name]} and {place} have one name", "give one of them another")
     return own
+
+
+def own_tools(beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
+    """The files outside this package of a chat protocol's tools; as `own_files`."""
+    offered = tuple(names)
+    loaded = tools.load(offered, beside, of_chat_protocol=True)
+    tools.check_loaded(offered, "the chat protocol")
+    return tools.own_files(loaded)
 
 
 def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:

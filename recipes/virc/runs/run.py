@@ -7,7 +7,7 @@ metrics.jsonl       one line for each logged step (`metrics.Metric`)
 virc_protocol.json  the chat protocol of its data
 data/               of RL, the rows as verl reads them; of supervised training those to train on, where not all
 reward.json         of RL, what replies are rewarded for (`rewards.verl.Settings`)
-code/               of RL, copies of the user's own files of reward and tools
+code/               copies of the user's own files of tools, and of RL of the reward
 environment.txt     every package of the engine's environment
 logs/attempt_N/     the engine's files, the exact command, and what the engine wrote
 checkpoints/        a folder for each step that was saved, as the engine leaves it
@@ -60,7 +60,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
         environment, device: the engine's environment, and `cpu` or `cuda`.
         python: the environment's interpreter.
         recipes: folder with the code of `virc` that the engine's process imports.
-        code: of RL, SHA-256 of the user's own files of reward and tools, by their names in `code/`.
+        code: SHA-256 of the user's own files of tools and reward, by their names in `code/`.
         launcher: `local` or `slurm`.
         site: settings of the cluster, for `slurm`.
     """

@@ -19,7 +19,7 @@ from typing import Any, cast
 from virc.core import discovery, plugins
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
-from virc.core.text import did_you_mean
+from virc.core.text import did_you_mean, plain
 from virc.reasoning.bodies import ToolText
 from virc.reasoning.calls import Checked, Tool, View, find_tool
 from virc.reasoning.checking import check_call
@@ -34,6 +34,9 @@ _UNITS: Mapping[Coordinates, str] = {
 }
 
 _WHOLE, _ANY = ('"items": {"type": "integer"}', '"items": {"type": "number"}')  # of boxes; fractions are not whole
+
+CODE = "code"
+"""Folder of a run, and of a model merged from it, with copies of the user's own files; nothing loads them unasked."""
 
 DEFAULT = ("crop_image", "display_image", "scale_image")
 """Those of ViRC, which a chat protocol offers where nobody names any."""
@@ -85,6 +88,37 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
             otherwise = f"a file {name}.py beside the system's YAML or in {plugins.SEARCH_PATH}"
             raise ConfigError(f"there is no tool {name!r}", did_you_mean(name, known(), otherwise))
     return found
+
+
+class ToolMissingError(ConfigError):
+    """A chat protocol offers a tool whose file is not in the folders where tools are looked for."""
+
+
+def check_loaded(names: Iterable[str], whose: str, beside: Path | None = None) -> None:
+    """Refuse a chat protocol whose tools are not all here: a model that calls the others would only fail.
+
+    Args:
+        whose: the chat protocol, in words.
+        beside: the folder of the model that has it, where copies of its tools may be.
+
+    Raises:
+        ToolMissingError: a tool is not here; the hint says how it would be.
+    """
+    lacking = next((name for name in names if name not in known()), None)
+    if lacking is None:
+        return
+    called, hint = plain(lacking, 40), f"export {plugins.SEARCH_PATH}=DIR, the folder that has its file"
+    if lacking.isidentifier():
+        hint = f"export {plugins.SEARCH_PATH}=DIR, the folder that has {called}.py"
+        if beside and is_file(beside / CODE / f"{called}.py"):
+            hint = f"export {plugins.SEARCH_PATH}={(beside / CODE).absolute()}, if you trust the {called}.py in it"
+    raise ToolMissingError(f"{whose} offers the tool {called!r}, and there is none of that name", hint)
+
+
+def own_files(names: Iterable[str]) -> dict[str, Path]:
+    """The files of the user's own among loaded tools of these names, by the names of their copies."""
+    files = {f"{name}.py": Path(vars(_CUSTOM[name])["__file__"]) for name in names if name in _CUSTOM}
+    return {name: file.resolve() for name, file in files.items()}
 
 
 def file_of(name: str, beside: Path | None = None) -> Path | None:

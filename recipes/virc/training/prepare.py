@@ -24,6 +24,7 @@ from virc.envs.hardware import Machine
 from virc.envs.pins import Environment, pinned
 from virc.models import chat_protocol, sizes
 from virc.reasoning.protocol import FILE_NAME
+from virc.rewards import kept
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.resolve import Resolved
@@ -145,7 +146,11 @@ def scratch(folder: Path, lock: Path) -> Iterator[Path]:
 def write(run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: Mapping[str, Any]) -> Info:
     """Write what the run is into its future folder."""
     resolved, base, result = prepared.resolved, prepared.base, prepared.result
-    code = rl_setup.write(run, partial, resolved, base, result) if resolved.kind == "rl" else {}
+    if resolved.kind == "rl":
+        code = rl_setup.write(run, partial, resolved, base, result)
+    else:
+        own = kept.own_tools(resolved.system.file.parent, result.protocol.tools)
+        code = kept.copy(own, partial / kept.CODE)
 
     def moved(path: Path) -> str:
         return str(run.folder / path.relative_to(partial) if path.is_relative_to(partial) else path)

@@ -108,6 +108,7 @@ def offered(rules: Rules) -> Sequence[str]:
     if rules.protocol is None:
         return sorted(tools.known())
     tools.load(rules.protocol.tools, of_chat_protocol=True)  # rows are checked in processes of their own
+    tools.check_loaded(rules.protocol.tools, "the chat protocol of the rows")
     return rules.protocol.tools
 
 
