@@ -216,7 +216,28 @@ def test_nothing_right_is_no_dataset(source: Path, tmp_path: Path) -> None:
     with serve([answer("98")]) as server:
         done = sample(source, tmp_path / "out", server.url, "--samples", 2, "--json")
     assert (done.code, done.json["rollouts"], done.json["right"], done.json["pass_rate"]) == (8, 4, 0, 0)
-    assert "none of 4 rollouts is right" in done.err
+    assert "none of 4 rollouts was kept, and no file is left: 4 with another answer than the row's" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_right_leaves_the_other_datasets_of_a_folder(source: Path, tmp_path: Path) -> None:
+    with serve([answer("97")]) as server:
+        assert sample(source, tmp_path / "out/a.jsonl", server.url, "--samples", 1).code == 0
+    before = files(tmp_path / "out")
+    with serve([answer("98")]) as server:
+        assert sample(source, tmp_path / "out/b.jsonl", server.url, "--samples", 1).code == 8
+    assert {name for name in files(tmp_path / "out") if not name.endswith(".lock")} == set(before)
+    assert files(tmp_path / "out")["dataset_info.json"] == before["dataset_info.json"]
+
+
+def test_what_was_dropped_is_counted_by_rule(source: Path, tmp_path: Path) -> None:
+    with serve(scripts()) as server:
+        done = sample(source, tmp_path / "out", server.url, "--keep", 2, "--json")
+    dropped = {"wrong": 4, "tags": 3, "deviation": 2, "no_answer": 1, "json": 1, "marks": 1, "repeated": 1, "more": 1}
+    assert (done.json["dropped"], done.json["fewer"]) == (dropped, 1)
+    assert sum(dropped.values()) == done.json["rollouts"] - done.json["kept"]
+    assert "4 with another answer than the row's" in done.err
+    assert "1 problems have fewer than --keep 2" in done.err
 
 
 def test_an_array_of_rows_is_refused_with_the_way_to_lines(source: Path, tmp_path: Path) -> None:

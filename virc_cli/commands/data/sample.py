@@ -7,7 +7,7 @@ import typer
 from virc_cli.console import options
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "to model protocol device settings problems rollouts right pass_rate kept without failed".split()
+    "to model protocol device settings problems rollouts right pass_rate kept without fewer failed dropped".split()
 )
 
 

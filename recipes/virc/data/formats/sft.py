@@ -94,7 +94,12 @@ def info(file_name: str) -> dict[str, Any]:
 
 def add_info(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
     """Put a dataset's entry into the folder's `dataset_info.json`; DataError where the one there cannot be read."""
-    text = json.dumps(read_info(folder) | {name: entry}, indent=1) + "\n"
+    write_info(folder, read_info(folder) | {name: entry})
+
+
+def write_info(folder: Path, entries: Mapping[str, Any]) -> None:
+    """Write the folder's `dataset_info.json`, at once."""
+    text = json.dumps(entries, indent=1) + "\n"
     new = folder / f".{INFO}.new"
     new.write_text(text, encoding="utf-8")
     new.replace(folder / INFO)

@@ -9,7 +9,9 @@ virc_protocol.json   the chat protocol of the rows
 
 import os
 import re
+import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +24,7 @@ from virc.core.locks import held
 from virc.core.result_log import Ledger
 from virc.core.text import clause
 from virc.data.formats.registry import INFO, file_for, read_info
-from virc.data.formats.sft import add_info, info
+from virc.data.formats.sft import add_info, info, write_info
 from virc.models.chat_protocol import read_protocol, written
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import FILE_NAME, Protocol
@@ -60,7 +62,9 @@ class Totals(msgspec.Struct):
 
     Args:
         without: of them, those no rollout of which was right.
+        fewer: of them, those of which fewer trajectories than `keep` were kept.
         failed: rows that could not be rolled out.
+        dropped: rollouts that were not kept, by what they lack: as `ended` of a line, `repeated` or `more`.
     """
 
     problems: int = 0
@@ -68,7 +72,9 @@ class Totals(msgspec.Struct):
     right: int = 0
     kept: int = 0
     without: int = 0
+    fewer: int = 0
     failed: int = 0
+    dropped: dict[str, int] = {}
 
     @property
     def pass_rate(self) -> float | None:
@@ -82,6 +88,8 @@ class _Line(msgspec.Struct):
     line: int = 0
     rollouts: int = 0
     right: int = 0
+    ended: dict[str, int] = {}
+    repeated: int = 0
     kept: list[msgspec.Raw] = []
     error: Any = None
 
@@ -143,18 +151,22 @@ def store(location: Location, shown: Shown) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def publish(location: Location, finished: bool) -> Totals:
+def publish(location: Location, finished: bool, keep: int) -> Totals:
     """Make the file of rows and its entry from the ledger, which is locked.
 
-    Once `finished`, no row is being sampled: images that no line names are from killed runs, and are deleted.
+    Once `finished`, no row is being sampled: images that no line names are from killed runs, and are deleted. So is all
+    of a dataset without a row, where no problem is left to be taken up again.
     """
     totals, named = Totals(), set[str]()
     with location.progress.open("rb") as lines, _replaced(location.file) as out:
-        for offset in _in_order(lines, totals):
+        for offset in _in_order(lines, totals, keep):
             lines.seek(offset)
             for row in msgspec.json.decode(lines.readline(), type=_Line).kept:
                 out.write(bytes(row) + b"\n")
                 named.update(name.rpartition("/")[2] for name in msgspec.json.decode(row, type=_Kept).images)
+    if finished and not totals.kept and not totals.failed:
+        _discard(location)
+        return totals
     with held(location.folder / INFO):
         add_info(location.folder, location.name, info(location.file.name))
     if finished and location.images.is_dir():
@@ -164,9 +176,23 @@ def publish(location: Location, finished: bool) -> Totals:
     return totals
 
 
-def _in_order(lines: IO[bytes], totals: Totals) -> list[int]:
+def _discard(location: Location) -> None:
+    """Delete a dataset, and what its folder has for it alone."""
+    for path in (location.progress, location.file):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(location.images, ignore_errors=True)
+    known = read_info(location.folder)
+    if location.name in known:
+        write_info(location.folder, {name: entry for name, entry in known.items() if name != location.name})
+    if not known.keys() - {location.name} and not any(location.folder.glob("*.progress")):
+        for name in (INFO, FILE_NAME):
+            (location.folder / name).unlink(missing_ok=True)
+
+
+def _in_order(lines: IO[bytes], totals: Totals, keep: int) -> list[int]:
     """Offsets of the lines with rows, in the order of the file of problems; all lines are counted."""
     found: list[tuple[int, int]] = []
+    dropped: Counter[str] = Counter()
     offset = 0
     for text in lines:
         line = msgspec.json.decode(text, type=_Line)
@@ -176,9 +202,13 @@ def _in_order(lines: IO[bytes], totals: Totals) -> list[int]:
         totals.rollouts += line.rollouts
         totals.right += line.right
         totals.kept += len(line.kept)
+        totals.fewer += line.error is None and len(line.kept) < keep
+        dropped.update({kind: count for kind, count in line.ended.items() if kind != "right"})
+        dropped.update({"repeated": line.repeated, "more": line.right - line.repeated - len(line.kept)})
         if line.kept:
             found.append((line.line, offset))
         offset += len(text)
+    totals.dropped = {kind: count for kind, count in dropped.most_common() if count}
     return [offset for _, offset in sorted(found)]
 
 

@@ -5,7 +5,8 @@ and the share of right rollouts is the pass rate of the model.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -33,6 +34,24 @@ from virc.solving.outcome import Fields
 from virc.solving.progress import Progress
 from virc.solving.rows import Row, read_rows
 from virc.solving.setup import OnFacts, Setup, open_setup
+
+_DROPPED = {
+    "wrong": "with another answer than the row's",
+    "no_answer": "without an answer",
+    "turns": "without an answer after --max-turns",
+    "repetition": "that repeat themselves",
+    "length": "longer than --max-tokens",
+    "tags": "without the tags of the chat protocol",
+    "json": "with a call that is no JSON",
+    "tool": "with a call that cannot be carried out",
+    "deviation": "with a call that is not exact",
+    "refusal": "that refuse to answer",
+    "marks": f"with {MARK} in their text",
+    "failed": "that the model failed on",
+    "repeated": "the same as one that was kept",
+    "more": "right, and more than --keep",
+}
+"""Why a rollout was not kept, in words."""
 
 
 class _Rollouts(Progress):
@@ -101,17 +120,23 @@ def sample_file(
                 sample(config, opened, read_rows(rows), ledger, on_row, report.note)
                 finished = True
             finally:
-                totals = publish(location, finished)
+                totals = publish(location, finished, keep)
                 fields = {**msgspec.structs.asdict(totals), "pass_rate": totals.pass_rate}
                 on_facts(fields)
                 report.note(_summary(totals, ledger.resumed))
+                if totals.dropped:
+                    report.note(_why(totals, keep))
         opened.backend.close()
+    if not totals.kept:
+        with suppress(OSError):  # other files are in it
+            location.folder.rmdir()
     progress.check()
     if not totals.problems:
         raise DataError(f"{source} has no rows")
     if not totals.kept:
         hint = REAL_MODELS if opened.embedded else "a stronger model, or a larger --samples"
-        raise NoAnswerError(f"none of {totals.rollouts} rollouts is right: there is nothing to train on", hint)
+        reasons = ", ".join(_reasons(totals))
+        raise NoAnswerError(f"none of {totals.rollouts} rollouts was kept, and no file is left: {reasons}", hint)
     return {**known, **fields, "to": str(location.file)}
 
 
@@ -123,6 +148,15 @@ def _summary(totals: Totals, resumed: int) -> str:
         f"{totals.problems} problems: {totals.right} of {totals.rollouts} rollouts right{rate}, "
         f"{totals.kept} trajectories kept, {totals.without} problems without one{failed}{before}"
     )
+
+
+def _why(totals: Totals, keep: int) -> str:
+    fewer = f"; {totals.fewer} problems have fewer than --keep {keep}" if totals.fewer else ""
+    return f"dropped: {', '.join(_reasons(totals))}{fewer}"
+
+
+def _reasons(totals: Totals) -> Iterator[str]:
+    return (f"{count} {_DROPPED.get(kind, kind)}" for kind, count in totals.dropped.items())
 
 
 class SampleConfig(msgspec.Struct, frozen=True):
@@ -189,6 +223,7 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) 
     ended: Counter[str] = Counter()
     answers: list[str | None] = []
     kept: dict[tuple[str, ...], Fields] = {}  # by the replies: a repeated solution teaches nothing
+    repeated = 0
     for number, attempt in enumerate(attempts(*arguments, on_event=on_event, deadline=deadline), 1):
         broken, last = attempt.broken, number == solving.samples and not ended.keys() - {"failed"}
         common = not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere
@@ -198,6 +233,7 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) 
         ended[end] += 1
         answers.append(attempt.trace.answer)
         replies = tuple(unit.text for unit in attempt.trace.units)
+        repeated += end == "right" and replies in kept
         if end == "right" and len(kept) < config.keep and replies not in kept:
             kept[replies] = _trajectory(config.location, row, reference, number, attempt)
     return {
@@ -207,6 +243,7 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) 
         "pass_rate": ended["right"] / solving.samples,
         "ended": dict(ended),
         "answers": answers,
+        "repeated": repeated,
         "kept": list(kept.values()),
     }
 
