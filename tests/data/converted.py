@@ -22,7 +22,7 @@ def convert(*words: object) -> int:
 def write(folder: Path, format: str, records: Sequence[Record], name: str = "rows") -> Path:
     """A dataset in a new folder."""
     folder.mkdir(parents=True)
-    formats.get(format).write(folder, name, records, formats.Writing(PictureStore(folder), folder))
+    formats.get(format).write(folder, name, records, formats.Writing(PictureStore(folder)))
     return folder
 
 

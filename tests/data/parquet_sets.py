@@ -35,7 +35,7 @@ def written(to: Path, module: Any, found: Sequence[Record], embed: bool = False,
     """Write records into a folder, as converting does: in a hidden one that then becomes `to`."""
     partial = to.with_name(f".{to.name}.partial")
     partial.mkdir(parents=True)
-    module.write(partial, name, found, Writing(PictureStore(partial), to, embed))
+    module.write(partial, name, found, Writing(PictureStore(partial), embed))
     partial.rename(to)
     return Source(to / f"{name}.parquet", module.NAME, name)
 

@@ -123,7 +123,7 @@ def test_without_pyarrow_reading_and_writing_say_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     assert rl.recognises(found.file)
     assert not rl.recognises(Path(__file__))
-    writing = Writing(PictureStore(tmp_path), tmp_path)
+    writing = Writing(PictureStore(tmp_path))
     for act in (lambda: list(rl.read(found)), lambda: rl.write(tmp_path, "set", [], writing)):
         with pytest.raises(SetupError, match="need the extra data") as raised:
             act()

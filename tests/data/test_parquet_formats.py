@@ -137,8 +137,8 @@ def test_every_row_has_what_verl_needs(tmp_path: Path, media: Path, embed: bool)
             if embed:
                 assert image == {"bytes": data, "path": f"images/{at}.png"}
             else:
-                assert image == {"image": f"file://{tmp_path}/to/images/{at}.png"}
-                assert Path(image["image"].removeprefix("file://")).read_bytes() == data
+                assert image == {"image": f"images/{at}.png"}
+                assert (tmp_path / "to" / image["image"]).read_bytes() == data
     tools = [row["extra_info"]["tool_info_gt"] for row in rows]
     assert tools == [{"name": "crop_image"}, {"name": "crop_image"}, None, {"name": "crop_image"}, None]
     assert [row["extra_info"]["turn"] for row in rows] == [0, 1, 2, 0, 1]
@@ -211,7 +211,7 @@ def test_what_verl_would_refuse_is_not_written(
         change = {"images": tuple(Picture(picture.name, media) for picture in change["images"])}
     record = msgspec.structs.replace(example(1, media), **change)
     with pytest.raises(DataError, match=sentence):
-        module.write(tmp_path, "set", [record], Writing(PictureStore(tmp_path), tmp_path, embed))
+        module.write(tmp_path, "set", [record], Writing(PictureStore(tmp_path), embed))
 
 
 def test_an_unknown_answer_is_that_of_the_last_unit(tmp_path: Path, media: Path) -> None:

@@ -107,7 +107,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     for number, (module, embed) in enumerate(((rl, False), (rl, True), (prompts, True))):
         to = folder / str(number)
         to.mkdir()
-        module.write(to, "x", [unit] * 3, Writing(PictureStore(to), to, embed))
+        module.write(to, "x", [unit] * 3, Writing(PictureStore(to), embed))
         found.append((to / "x.parquet").read_bytes())
         pq.write_table(pq.read_table(to / "x.parquet"), folder / "plain", compression="none", use_dictionary=False)
         found.append((folder / "plain").read_bytes())
@@ -182,7 +182,7 @@ def test_reading_takes_no_more_memory_for_four_times_the_rows(tmp_path: Path) ->
         to.mkdir()
         talk = (Message("user", "<image>q"), Message("assistant", "a"))
         found = (Record(talk, (Picture("", to, os.urandom(100_000)),), at, "q", "1") for at in range(problems))
-        rl.write(to, "x", found, Writing(PictureStore(to), to, embed=True))
+        rl.write(to, "x", found, Writing(PictureStore(to), embed=True))
         code = (
             "import sys, resource; from pathlib import Path\n"
             "from virc.data.formats import rl; from virc.data.formats.registry import Source\n"

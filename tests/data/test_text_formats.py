@@ -64,7 +64,7 @@ def test_records_come_back_in_many_tries(solved: Record, problem: Record) -> Non
 def test_an_info_stands_beside_those_that_are_there(tmp_path: Path) -> None:
     other = {"theirs": {"hf_hub_url": "x/y", "note": "é"}}
     (tmp_path / "dataset_info.json").write_text(json.dumps(other))
-    writing = Writing(PictureStore(tmp_path), tmp_path)
+    writing = Writing(PictureStore(tmp_path))
     assert sft.write(tmp_path, "a", [], writing) == 0
     assert trajectories.write(tmp_path, "b", [], writing) == 0
     assert formats.read_info(tmp_path) == other | {"a": sft.info("a.json"), "b": sft.info("b.jsonl")}
@@ -108,7 +108,7 @@ def test_a_batch_holds_the_problem_of_a_trajectory(tmp_path: Path) -> None:
 )
 def test_a_batch_that_would_be_refused_is_not_written(tmp_path: Path, record: Record, reason: str) -> None:
     with pytest.raises(DataError, match=re.escape(reason)):
-        batch.write(tmp_path, "rows", [record], Writing(PictureStore(tmp_path), tmp_path))
+        batch.write(tmp_path, "rows", [record], Writing(PictureStore(tmp_path)))
 
 
 def test_images_of_a_batch_lie_anywhere_and_within_the_row_and_on_the_network(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_images_of_a_batch_lie_anywhere_and_within_the_row_and_on_the_network(tm
     assert record
     assert [record.images[at].read() for at in (0, 1, 3)] == [b"\x89PNG out", b"\x89PNG", b"\x89PNG out"]
     (tmp_path / "to").mkdir()
-    writing = Writing(PictureStore(tmp_path / "to"), tmp_path / "to")
+    writing = Writing(PictureStore(tmp_path / "to"))
     assert batch.write(tmp_path / "to", "rows", [record], writing) == 1
     new = json.loads((tmp_path / "to/rows.jsonl").read_text())["images"]
     assert new[2] == "https://host/x.png"
@@ -136,7 +136,7 @@ def test_a_problem_without_a_trajectory_is_not_written_as_one(tmp_path: Path) ->
     record = Record(id="p-1", question="q", images=(Picture("", data=b"x"),))
     for format in (sft, trajectories):
         with pytest.raises(DataError, match="'p-1' has no trajectory") as raised:
-            format.write(tmp_path, "rows", [record], Writing(PictureStore(tmp_path), tmp_path))
+            format.write(tmp_path, "rows", [record], Writing(PictureStore(tmp_path)))
         assert "virc data sample" in str(raised.value.hint)
 
 
@@ -145,7 +145,7 @@ def test_a_dataset_is_written_nowhere_else(tmp_path: Path, name: str) -> None:
     (tmp_path / "to").mkdir()
     for format in (sft, trajectories, batch):
         with pytest.raises(UsageError, match="cannot name a dataset"):
-            format.write(tmp_path / "to", name, [], Writing(PictureStore(tmp_path / "to"), tmp_path))
+            format.write(tmp_path / "to", name, [], Writing(PictureStore(tmp_path / "to")))
     assert [path.name for path in tmp_path.rglob("*")] == ["to"]
 
 
@@ -186,7 +186,7 @@ def test_a_set_in_the_shape_of_crux_is_read_and_written_as_it_is(tmp_path: Path)
     assert all(final_answer(record) for record in records)
     (tmp_path / "to").mkdir()
     store = PictureStore(tmp_path / "to")
-    assert sft.write(tmp_path / "to", "again", records, Writing(store, tmp_path / "to")) == 8
+    assert sft.write(tmp_path / "to", "again", records, Writing(store)) == 8
     again = json.loads((tmp_path / "to/again.json").read_text())
     assert [{key: row[key] for key in old} for row, old in zip(again, published, strict=True)] == published
     for row in published:

@@ -60,7 +60,7 @@ PROBLEM = st.builds(
 
 def written(format: ModuleType, records: list[Record], folder: Path) -> list[Row]:
     """The rows of records that were written so, found as a user's are."""
-    writing = Writing(PictureStore(folder), folder)
+    writing = Writing(PictureStore(folder))
     assert format.write(folder, "rows", records, writing) == len(records)
     (source,) = [source for source in formats.sources(folder) if source.name == "rows"]
     assert source.format == format.NAME

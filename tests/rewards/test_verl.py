@@ -25,11 +25,20 @@ QUIET = Reward("rules")
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
-    """Rows as `virc data synth` writes them: images by reference."""
+def polygons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `virc data synth` writes it."""
     folder = tmp_path_factory.mktemp("drawn") / "polygons"
     assert virc("data", "synth", "--to", folder, "--count", 4, "--seed", 1, "--formats", "rl").code == 0
-    return read(folder / "rl.parquet")
+    return folder
+
+
+@pytest.fixture
+def drawn(polygons: Path) -> list[Row]:
+    """Its rows as a run has them: images by absolute path."""
+    rows = read(polygons / "rl.parquet")
+    for image in (image for row in rows for image in row["extra_info"]["images"]):
+        image["image"] = f"file://{polygons / image['image']}"
+    return rows
 
 
 def read(file: Path) -> list[Row]:
@@ -60,12 +69,8 @@ def rewarded(row: Row, reply: str, file: str) -> dict[str, float]:
     return found
 
 
-def place_of(row: Row) -> Path:
-    return Path(row["extra_info"]["images"][0]["image"].removeprefix("file://")).parents[2]
-
-
-def test_references_of_our_own_rows_have_the_whole_reward(drawn: list[Row], tmp_path: Path) -> None:
-    file = settings(tmp_path, QUIET, place_of(drawn[0]))
+def test_references_of_our_own_rows_have_the_whole_reward(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
+    file = settings(tmp_path, QUIET, polygons)
     totals = [rewarded(row, row["extra_info"]["reference"], file) for row in drawn]
     assert {found["score"] for found in totals} == {1.0, 0.8}
     assert len({tuple(found) for found in totals}) == 1  # verl wants the same keys of all rows
@@ -75,8 +80,8 @@ def test_references_of_our_own_rows_have_the_whole_reward(drawn: list[Row], tmp_
     json.dumps(totals)
 
 
-def test_what_is_not_taken_is_minus_one(drawn: list[Row], tmp_path: Path) -> None:
-    file = settings(tmp_path, QUIET, place_of(drawn[0]))
+def test_what_is_not_taken_is_minus_one(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
+    file = settings(tmp_path, QUIET, polygons)
     assert rewarded(drawn[0], "no tags", file)["score"] == -1.0
     far = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 9}}</tool_call>'
     assert rewarded(drawn[0], far, file)["score"] == -1.0
@@ -111,17 +116,17 @@ def test_published_rows_with_a_judge(strict: Any, kind: str, tmp_path: Path) -> 
 
 
 def test_a_judge_that_stays_away_stops_the_run(
-    drawn: list[Row], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    drawn: list[Row], polygons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reward = Reward("virc", "own", Judging(dead_url(), patience=1.0))
-    file = settings(tmp_path, reward, place_of(drawn[0]))
+    file = settings(tmp_path, reward, polygons)
     with pytest.raises(NetworkError, match="the judge gave no answer for 1 s"):
         rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
     assert capsys.readouterr().err.count("wait until it answers") == 1
 
 
-def test_a_row_that_rules_cannot_score_is_not_zero(drawn: list[Row], tmp_path: Path) -> None:
-    file = settings(tmp_path, Reward("virc"), place_of(drawn[0]))
+def test_a_row_that_rules_cannot_score_is_not_zero(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
+    file = settings(tmp_path, Reward("virc"), polygons)
     with pytest.raises(ConfigError, match="row 0 cannot be scored: reasoning needs a judge; focus needs a judge"):
         rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
 

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
+from stage_rows import drawn
 from support.called import virc
 from support.reported import show_event
 
@@ -67,6 +70,23 @@ def test_what_is_gone_is_said_before_an_engine_starts(run: Run, about: dict[str,
     assert said in done.err
     assert not run.attempt(1).exists()
     assert runs.state(run).progress == "new"
+
+
+def test_images_that_were_moved_are_said_before_an_engine_starts(run: Run, tmp_path: Path) -> None:
+    rows = drawn(tmp_path / "set", "sft,rl")
+    at = {
+        "images": [{"image": f"file://{tmp_path}/set/images/000/a.png"}],
+        "prompt": [{"role": "user", "content": "?"}],
+    }
+    pq.write_table(pa.Table.from_pylist([at | {"extra_info": {"reference": ""}}]), tmp_path / "train.parquet")
+    for data, gone in ((rows, "train-3-000000-0.png"), (tmp_path / "train.parquet", "a.png")):
+        write(run, data=str(data), media=str(rows.parent))
+        shutil.move(tmp_path / "set" / "images", tmp_path / "elsewhere")
+        done = virc("train", "--resume", "--name", "mine")
+        shutil.move(tmp_path / "elsewhere", tmp_path / "set" / "images")
+        assert done.code == 3
+        assert f"mine was begun with {tmp_path}/set/images/000/{gone}, which is gone" in done.err
+        assert runs.state(run).progress == "new"
 
 
 def test_code_that_is_gone_is_replaced_by_that_of_today(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

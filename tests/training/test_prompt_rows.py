@@ -1,6 +1,5 @@
 """The rows of a stage of RL before verl reads them: what is counted, written, left out and refused."""
 
-import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -62,7 +61,7 @@ def changed(rows: Path, folder: Path, change: Callable[[list[Row]], object]) -> 
     shutil.copy(rows / FILE_NAME, folder)
     shutil.copytree(rows / "images", folder / "images")
     table = pq.read_table(rows / "rl.parquet")
-    content = json.loads(json.dumps(table.to_pylist()).replace(str(rows), str(folder)))
+    content = table.to_pylist()
     change(content)
     pq.write_table(table.from_pylist(content, schema=table.schema), folder / "rl.parquet")
     return folder / "rl.parquet"
@@ -78,7 +77,8 @@ def test_single_units_are_written_as_verl_and_the_reward_read_them(rows: Path, t
     assert [row["extra_info"]["index"] for row in after] == list(range(len(after)))
     assert result.protocol.system == TEMPLATE.system
     for one, other in zip(before, after, strict=True):
-        records = [verl_rows.record_of(row, result.media) for row in (one, other)]
+        records = [verl_rows.record_of(one, rows), verl_rows.record_of(other, result.media)]
+        assert all(image["image"].startswith(f"file://{rows}/") for image in other["images"])  # wherever verl starts
         assert [picture.read() for picture in records[0].images] == [each.read() for each in records[1].images]
         assert records[0].answer == records[1].answer
         assert records[0].messages == records[1].messages

@@ -1,6 +1,9 @@
 """What a stage starts from: the weights, the rows, and the folder of the run; nothing here starts a process."""
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import msgspec
 from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean
-from virc.data.formats.registry import INFO, Source, only_source, read_info
+from virc.data.formats.registry import INFO, Source, get, only_source, read_info
 from virc.download.data_files import data_files
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
@@ -213,12 +216,14 @@ def still_there(run: Run, info: Info) -> None:
     """Check that what a run was begun with is where it was.
 
     Raises:
-        ConfigError: weights or rows are gone.
+        ConfigError: weights, rows or the images of the first rows are gone.
+        DataError: a file of rows cannot be read any more.
         SetupError: the interpreter is gone.
     """
     weights = Path(info.base) / "config.json"
     adapter = [Path(info.adapter) / "adapter_config.json"] if info.adapter else []
-    for path in (weights, *adapter, Path(info.data)):
+    rows = [Path(file) for file in (info.data, info.validation) if file]
+    for path in chain((weights, *adapter, *rows), *map(_first_images, rows)):
         if not is_file(path):
             raise ConfigError(f"{run.name} was begun with {path}, which is gone", "put it back where it was")
     if not is_file(info.python):
@@ -226,6 +231,16 @@ def still_there(run: Run, info: Info) -> None:
             f"{run.name} was begun with the environment of {info.python}, which is gone",
             f"virc env create {info.kind} --device {info.device}",
         )
+
+
+def _first_images(file: Path) -> Iterator[Path]:
+    """The images of the first row of a file: they are gone where the folder that they were in was moved."""
+    source = only_source(file)
+    row = next(get(source.format).read(source), None)
+    for picture in row.record.images if row and row.record else ():
+        if picture.data is None:
+            with suppress(OSError):
+                yield msgspec.structs.replace(picture, confined=False).path()
 
 
 def place_of(info: Info, run: Run, attempt: int) -> Place:

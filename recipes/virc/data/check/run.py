@@ -188,7 +188,7 @@ def check(
             raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
     with closing(KeyStore()) as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
         run = _Run(config, seen, on_fault, on_row)
-        writing = Writing(PictureStore(folder), config.clean) if folder and config.clean else None
+        writing = Writing(PictureStore(folder)) if folder else None
         named = {path for path, source in own.items() if HELD_OUT.search(source.name)}
         aside = {*others, *(named if len(named) < len(own) else ())}
         turns = [(source, path in aside) for path, source in {**own, **others}.items()]

@@ -174,7 +174,7 @@ def _written(
     """Fill the folder."""
     target = formats.get(config.format)
     store = PictureStore(folder)
-    settings = Writing(store, config.to.resolve(), config.embed)
+    settings = Writing(store, config.embed)
     foreign = any(part.source.format != config.format for dataset in datasets for part in dataset.parts)
     report = Report(lost=target.LOST if foreign else "")
     for dataset in datasets:

@@ -81,13 +81,11 @@ class Writing(msgspec.Struct, frozen=True):
 
     Args:
         pictures: where images go; gives each its name in the rows.
-        to: the path of the folder once it is complete (rows of verl name images by absolute path).
         embed: put the images' bytes into the rows, as the published RL files do (D37).
         grammar: how replies in the rows are written.
     """
 
     pictures: PictureStore
-    to: Path
     embed: bool = False
     grammar: Grammar = TAGS
 

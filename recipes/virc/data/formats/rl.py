@@ -181,8 +181,7 @@ def _fault(record: Record, answer: str | None) -> str | None:
 
 def _image(picture: Picture, record: Record, settings: Writing) -> dict[str, Any]:
     if not settings.embed:
-        place = settings.to.absolute() / settings.pictures.name(picture, record)
-        return {"image": f"file://{place.as_posix()}"}
+        return {"image": settings.pictures.name(picture, record)}
     try:
         data, name = picture.read(), picture.name
     except OSError as error:

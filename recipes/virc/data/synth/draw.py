@@ -49,7 +49,7 @@ class SynthConfig(msgspec.Struct, frozen=True):
     Args:
         to: folder to make; it must not exist, or be empty.
         count: problems; the first of them are the same for every count.
-        seed: same seed, split and sides: same folder, byte for byte, except for parquet files that name it.
+        seed: same seed, split and sides: same folder, byte for byte.
         split: `train` or `heldout`; they share no figure.
         sides: numbers of sides to choose from, 3 or 4; a number given twice is drawn twice as often. Only of polygons
             drawn without the options of families.
@@ -133,7 +133,7 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
     _check(config)
     with fresh_folder(config.to) as folder:
         _draw_all(folder, config, partial(on_progress, "drawn"))
-        writing = Writing(_InPlace(folder), config.to.resolve(), config.embed)
+        writing = Writing(_InPlace(folder), config.embed)
         for name in config.formats:
             records = _records_of(folder, name, partial(on_progress, f"written as {name}"))
             formats.get(name).write(folder, _NAMES.get(name, name), records, writing)
@@ -215,9 +215,7 @@ def _draw(config: SynthConfig, number: int) -> list[Drawn]:
         own = f"{name}.{path}" if path else name
         names = [f"{_place(number)}/{name if at == 0 else own}-{at}.png" for at in range(len(session.images))]
         record = _record(task, session, own, pattern, names, counterfactual)
-        images = {file: shown.png for file, shown in zip(names, session.images, strict=True)}
-        if session.images[0].size != task.picture.size and not _OF_PROBLEMS.isdisjoint(config.formats):
-            images[_file_of(names[0])] = Shown(task.picture.convert("L")).png  # pages of families are grey
+        images = {file: shown.png for file, shown in _shown(config, task, session, names)}
         if task.counterfactual:
             images[counterfactual] = Shown(task.counterfactual.picture).png
         drawn.append((_encoded(record), images))
@@ -235,6 +233,18 @@ def _task(config: SynthConfig, number: int) -> Task:
     counterfactual_rng = random.Random(f"{key} twin") if config.counterfactuals else None
     arguments = (rng, config.split, family, config.difficulty, config.paths)
     return tasks.task(*arguments, pattern=config.pattern, counterfactual_rng=counterfactual_rng)
+
+
+def _shown(config: SynthConfig, task: Task, session: Session, names: Sequence[str]) -> Iterator[tuple[str, Shown]]:
+    """The images that the rows name: those of trajectories as they were shown, those of problems at their own size."""
+    if not _OF_PROBLEMS.issuperset(config.formats):
+        yield from zip(names, session.images, strict=True)
+    if _OF_PROBLEMS.isdisjoint(config.formats):
+        return
+    if session.images[0].size == task.picture.size:
+        yield names[0], session.images[0]
+    else:
+        yield _file_of(names[0]), Shown(task.picture.convert("L"))  # pages of families are grey
 
 
 def _record(

@@ -224,7 +224,7 @@ def _fewer(source: Source, places: Collection[int], folder: Path | None, protoco
     format = get(source.format)
     rows = (row.record for at, row in enumerate(format.read(source)) if at in places)
     with fresh_folder(folder) as new:
-        format.write(new, source.name, rows, Writing(_InPlace(new), folder))
+        format.write(new, source.name, rows, Writing(_InPlace(new)))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(folder)
 
