@@ -222,6 +222,15 @@ def test_an_interrupted_batch_ends_with_its_own_code(tmp_path: Path) -> None:
         assert "FATAL" not in batch.stderr.read()
 
 
+def test_no_reply_is_begun_when_python_ends(monkeypatch: pytest.MonkeyPatch, backend: LlamaCppBackend) -> None:
+    ended = threading.Event()
+    ended.set()
+    monkeypatch.setattr(llamacpp, "_ending", ended)
+    with pytest.raises(EngineError, match="no reply is begun"):
+        backend.reply(a_question(backend), Sampling())
+    assert not llamacpp._drawing_now
+
+
 def test_a_conversation_that_is_too_long_is_said(tiny_gguf: model.GGUF) -> None:
     short = llamacpp.load(tiny_gguf, "cpu", context=256)
     with pytest.raises(TooLongError, match="the model takes 256"):

@@ -175,6 +175,8 @@ def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], 
 
         _drawing_now.add(threading.current_thread())
         try:
+            if _ending.is_set():  # looked at when `_end` waits for this thread or passed before it was there
+                raise EngineError("no reply is begun when Python ends")
             server.handle_chat_completions(request, heard)
         finally:
             _drawing_now.discard(threading.current_thread())
