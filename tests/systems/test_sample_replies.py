@@ -120,6 +120,11 @@ FORMS = {
     "a function with names": f"<think>a</think>crop_image(bbox_2d={BOX}, image_index=0)",
     "parameters": f'<think>a</think>{{"name": "zoom_in", "parameters": {{"bbox_2d": {BOX}}}}}',
     "xml": f"<think>a</think><tool_call><function=zoom_in><parameter=bbox>{BOX}</parameter></function></tool_call>",
+    "a name in other letters": called({"BBox": BOX, "Image": 0}, "Crop"),
+    "a box as text": called({"bbox_2d": str(BOX)}, "Crop"),
+    "a box as text without brackets": called({"region": "10, 20, 300, 400"}),
+    "a box as two points in a text": called({"box": "(10, 20), (300, 400)"}),
+    "a tag around numbers": "<think>a</think><crop>10, 20, 300, 400</crop>",
     "an image by number": called({"box": BOX, "img_idx": 0}),
     "an image by name": called({"box": BOX, "image": "img_1"}),
 }
@@ -135,6 +140,42 @@ def test_a_call_in_each_form_is_carried_out_by_the_yaml_that_is_written(form: st
     assert first.thought == "a"
     assert first.sent[0].text.startswith("<image 1: ")
     assert (second.answer, second.fault) == ("3", None)
+
+
+PRINTED = json.loads((Path(__file__).parent / "published" / "printed_replies.json").read_bytes())
+SAMPLES = {
+    **{name: (reply, ANSWER) for name, reply in FORMS.items()},
+    **{name: (case.call, case.answer) for name, case in CASES.items()},
+    **{name: replies[:2] for name, replies in PUBLISHED.items()},
+    **{f"{name} {at}": tuple(each["replies"]) for name, cases in PRINTED.items() for at, each in enumerate(cases)},
+    "a factor in other letters": (called({"Scale_Factor": 2, "IMAGE_INDEX": 0}, "Scale_Image"), ANSWER),
+    "sides by their names": (called({"x1": 10, "y1": 20, "x2": 300, "y2": 400}, "crop"), ANSWER),
+    "two boxes and two images": (called({"bbox": BOX, "old": BOX, "image": 0, "frame": 1}), ANSWER),
+    "points": (called({"region": [[10, 20], [300, 400]], "label": None}, "crop"), ANSWER),
+    "a box far out": (called({"bbox_2d": [1700, 1300, 1800, 2000]}), ANSWER),
+    "OpenThinkIMG with a box": (
+        '{"thought": "t", "actions": [{"name": "Crop", "arguments": {"image": "img_1", "param": "[1, 2, 30, 40]"}}]}',
+        '{"thought": "t", "actions": [{"name": "Terminate", "arguments": {"ans": "3"}}]}',
+    ),
+    "tools of others": (called({"angle": 90, "how": "left"}, "turn"), called({"angle": 1.5}, "turn"), ANSWER),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_yaml_that_is_written_of_replies_has_no_fault_and_reads_them(name: str) -> None:
+    given = [word for reply in SAMPLES[name] for word in ("--reply", reply)]
+    new = virc("systems", "new", "s", *given)
+    assert (new.code, "warning" in new.err) == (0, False), new.err
+    size = re.findall(r"virc systems check \./s\.yaml (?:--size (\w+) )?--reply TEXT", new.err)[-1]
+    done = virc("systems", "check", "s.yaml", *(("--size", size) if size else ()), *given)
+    assert done.code == 0, done.out + done.err
+    assert "cannot be carried out" not in done.out
+
+
+def test_a_tool_that_is_there_stays_as_it_is() -> None:
+    Path("turn.py").write_text("mine")
+    assert virc("systems", "new", "s", "--reply", called({"angle": 3}, "turn"), "--reply", ANSWER).code == 0
+    assert Path("turn.py").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +212,7 @@ def test_what_is_not_known_is_said_in_a_sentence_each() -> None:
     notes = found([called({"angle": 90}, "image_rotate_tool")]).notes
     assert notes == (
         "no reply answers, so that the marks of the answer are a guess",
-        "virc has no tool image_rotate_tool: `virc systems new tool image_rotate_tool` begins one, beside the YAML",
+        "virc has no tool image_rotate_tool: image_rotate_tool.py, beside the YAML, begins one",
         "no reply has a box, so that nothing shows what boxes are counted in",
     )
     assert found(["<think>a</think>It is 3"]).notes == (
@@ -329,10 +370,82 @@ def test_a_fault_that_a_model_is_shown_is_what_is_sent_next() -> None:
     assert "  then user      No: bbox_2d is [1, 2], not four whole numbers\n" in done.out
 
 
+SHOWS = """\
+name: shows
+tools: [crop_image]
+chat_protocol:
+  first: "{question}"
+  errors: show
+  after_error: "({error})"
+  error_texts: {call: "{parser.__class__}", numbers: "", tool: "{name}"}
+  image_line: ""
+  grammar:
+    think: null
+    answer: null
+    loose: LOOSE
+    calls:
+    - {open: <c>, close: </c>, names: {zoom: crop_image}, keys: {box: bbox_2d, img_idx: image_index}, index_from: 1}
+"""
+
+
+def shows(*replies: str, loose: str = "false") -> list[dict[str, Any]]:
+    Path("shows.yaml").write_text(SHOWS.replace("LOOSE", loose))
+    given = [word for reply in replies for word in ("--reply", reply)]
+    found: list[dict[str, Any]] = virc("systems", "check", "shows.yaml", *given, "--json").json["replies"]
+    return found
+
+
+def test_what_is_wrong_is_said_beside_what_the_model_is_told() -> None:
+    reply = '<c>{"name": "zoom", "arguments": {"box": [1, 2], "img_idx": 1}}</c>'
+    (found,) = shows(reply)
+    assert found["calls"][0]["reason"] == "box is [1, 2], not four whole numbers"
+    assert (found["calls"][0]["error"], found["sent"][0]["text"]) == ("", "()")
+    printed = virc("systems", "check", "shows.yaml", "--reply", reply).out
+    assert "  call           cannot be carried out: box is [1, 2], not four whole numbers\n" in printed
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (
+            '{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "img_idx": 3}}',
+            "img_idx is 3, but the images are 1 to 1",
+        ),
+        ('{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "img_idx": "x"}}', "img_idx is 'x', not a whole number"),
+        (
+            '{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "img_idx": 0}}',
+            "img_idx is 0, but the first image is 1",
+        ),
+        ('{"name": "zoom", "arguments": {"box": [1, 2, 3, 4]}}', "the arguments must be exactly box and img_idx"),
+        ('{"name": "look", "arguments": {}}', "there is no tool 'look'; there are: zoom"),
+        (
+            '{"name": "zoom", "arguments": {"box": 1, "bbox_2d": 2}}',
+            "the tool call repeats bbox_2d, or nobody writes it",
+        ),
+    ],
+)
+def test_a_fault_names_tools_and_arguments_as_the_model_does(call: str, reason: str) -> None:
+    (found,) = shows(f"<c>{call}</c>")
+    assert found["calls"][0]["reason"] == reason
+
+
+def test_a_reply_of_which_nothing_is_read_is_no_thought() -> None:
+    (found,) = shows("I look <c>oops</c>")
+    assert found["thought"] == ""
+    assert found["calls"][0]["reason"].startswith("the tool call is not JSON")
+
+
+def test_the_thought_of_a_loose_reply_is_no_part_of_its_answer() -> None:
+    Path("s.yaml").write_text(SHOWS.replace("LOOSE", "true").replace("think: null", "think: [<t>, </t>]"))
+    done = virc("systems", "check", "s.yaml", "--reply", "<t>a</t>It is 3", "--reply", "no marks", "--json").json
+    assert [(each["thought"], each["answer"]) for each in done["replies"]] == [("a", "It is 3"), ("", "no marks")]
+
+
 def test_a_tool_that_fails_is_one_sentence() -> None:
     written = virc("systems", "new", "s", "--reply", called({"angle": 3}, "turn"), "--reply", ANSWER)
-    assert "`virc systems new tool turn` begins one" in written.err
-    assert virc("systems", "check", "s.yaml").code == 3  # there is no such file yet
+    assert "turn.py, beside the YAML, begins one" in written.err
+    Path("turn.py").unlink()
+    assert virc("systems", "check", "s.yaml").code == 3
     assert virc("systems", "new", "tool", "turn").code == 0
     text = Path("turn.py").read_text().replace("degrees", "angle").replace("90, 180, 270", "3")
     text = re.sub(r'\n.*"image_index":.*', "", text).replace(', "image_index"', "")

@@ -143,6 +143,52 @@ def test_a_batch_that_cannot_be_shared_is_told_one_that_can(tmp_path: Path) -> N
     assert (line, "train_batch_size=96" in str(hint)) == (5, True)
 
 
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("crop_pixels: [0, 100]", "value 1 of crop_pixels must be a whole number of at least 1, not 0", None),
+        ("enlarge: [1, x]", "value 2 of enlarge must be a number above 0, not 'x'", None),
+        ("chat_protocol: {margin: 1}", "unknown key 'chat_protocol.margin'", "`margin` belongs at the top level"),
+        ("first: x", "unknown key 'first'", "`first` belongs below `chat_protocol`"),
+        ("chat_protocol: {think: null}", "unknown key 'chat_protocol.think'", "belongs below `chat_protocol.grammar`"),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_said_of_it_and_where_it_belongs(
+    line: str, message: str, hint: str | None, tmp_path: Path
+) -> None:
+    ((_, said, why),) = faults_of(tmp_path, f"name: s\n{line}\n")
+    assert said == message
+    assert (hint or "") in (why or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (
+            "after_error: 'x {eror}'",
+            "{eror} is not filled in here, only {error}, {question}, ",
+            "did you mean {error}?",
+        ),
+        ("first: '{question} {Images}'", "{Images} is not filled in here", "did you mean {images}?"),
+        ("first: '{question} {width}'", "{width} is not filled in here", None),
+        ("system: '{tool}'", "{tool} is not filled in here, only {tools}", "did you mean {tools}?"),
+        ("image_names: {inputs: 'img_{nubmer}'}", "{nubmer} is not filled in here", "did you mean {number}?"),
+        ("error_texts: {no_width: '{pixel}'}", "{pixel} is not filled in here", "did you mean {pixels}?"),
+    ],
+)
+def test_a_placeholder_that_nothing_fills_is_a_fault(text: str, message: str, hint: str | None, tmp_path: Path) -> None:
+    ((_, said, why),) = faults_of(tmp_path, f"name: s\nchat_protocol:\n  {text}\n")
+    assert said.startswith(message)
+    assert why == hint
+    with pytest.raises(ConfigError, match="is not filled in here"):
+        of_system(systems.load(tmp_path / "s.yaml"))
+
+
+def test_braces_that_are_no_placeholder_stay(tmp_path: Path) -> None:
+    text = r"""'{question} \boxed{qestion} {"name": {}} {answer} {{x}}'"""
+    assert faults_of(tmp_path, f"name: s\nchat_protocol:\n  first: {text}\n  system: '{{image}} {{text}}'\n") == []
+
+
 def test_an_overlay_is_tried_with_every_stage_and_named_with_its_line(tmp_path: Path) -> None:
     text = (
         STAGE
@@ -356,5 +402,5 @@ def test_calls_are_written_where_there_are_tools(tmp_path: Path) -> None:
 
 
 def test_the_first_words_ask_the_question(tmp_path: Path) -> None:
-    found = faults_of(tmp_path, 'name: s\nchat_protocol:\n  first: "{qestion}"\n')
+    found = faults_of(tmp_path, 'name: s\nchat_protocol:\n  first: "What?"\n')
     assert found == [(3, "`first` has no question", "{question} is replaced by it")]

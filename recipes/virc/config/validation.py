@@ -71,6 +71,11 @@ def faults(value: object, kind: Any, path: Path = (), noun: str = "key") -> Iter
             yield from _misfit(key, values[0], (*path, key), f"the name {'.'.join((*path, key))}")
             yield from faults(each, values[1], (*path, key), noun)
         return
+    fixed = next((get_args(each) for each in inner if get_origin(each) is tuple and ... not in get_args(each)), ())
+    if isinstance(value, list) and fixed and len(value) == len(fixed):
+        for number, (each, wants) in enumerate(zip(value, fixed, strict=True), 1):
+            yield from _misfit(each, wants, path, f"value {number} of {'.'.join(path)}")
+        return
     items = next((get_args(each)[0] for each in inner if get_args(each)[-1:] == (...,)), None)
     if isinstance(value, list) and items:
         for number, each in enumerate(value):
@@ -172,7 +177,7 @@ def shown(value: object) -> str:
             return repr(plain(value, 60))
         case Mapping():
             return "lines of the form `key: value`"
-    return "a list"
+    return f"a list of {len(value)}" if isinstance(value, list) else "a list"
 
 
 def wanted(kind: Any) -> str:

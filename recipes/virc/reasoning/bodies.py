@@ -196,10 +196,10 @@ def _translated(arguments: dict[str, Any], form: CallForm) -> dict[str, Any]:
         if name is None:
             continue
         if name in read or name in form.given:
-            raise FormatError("json", f"the tool call repeats {name}, or nobody writes it")
+            raise FormatError("json", f"the tool call repeats {key}, or nobody writes it")
         if name == INDEX and form.index_from and type(value) is int:
             if value < form.index_from:
-                raise FormatError("json", f"{INDEX} is {value}, but the first image is {form.index_from}")
+                raise FormatError("json", f"{key} is {value}, but the first image is {form.index_from}")
             value -= form.index_from  # noqa: PLW2901
         read[name] = value
     given = {name: Index.LAST if name == INDEX and value == Index.LAST else value for name, value in form.given.items()}

@@ -55,12 +55,15 @@ class View(BoxView, frozen=True):
 
     Args:
         inputs: how many of the images are the question's; None: all of `originals`, or one.
-        float_boxes, image_names, index_counts, outside_boxes, crops: as in `Protocol`.
+        index_from: the number of the first image where the model counts them; what is resolved counts from 0.
+        float_boxes, text_boxes, image_names, index_counts, outside_boxes, crops: as in `Protocol`.
     """
 
     inputs: int | None = None
     float_boxes: bool = False
+    text_boxes: bool = False
     image_names: ImageNames | None = None
+    index_from: int = 0
     index_counts: chat.IndexCounts = "all"
     outside_boxes: chat.OutsideBoxes = "clamp"
     crops: chat.Crops = "shown"
@@ -75,9 +78,10 @@ def view_of(
     protocol: chat.Protocol, sizes: Sequence[Size], originals: Sequence[Size] = (), inputs: int | None = None
 ) -> View:
     """What calls of a chat protocol are checked against when images of these sizes have been shown."""
+    index_from = max((form.index_from for form in protocol.grammar.calls), default=0)
     return View(
-        sizes, protocol.coordinates, protocol.box, originals, inputs, protocol.float_boxes, protocol.image_names,
-        protocol.index_counts, protocol.outside_boxes, protocol.crops,
+        sizes, protocol.coordinates, protocol.box, originals, inputs, protocol.float_boxes, protocol.text_boxes,
+        protocol.image_names, index_from, protocol.index_counts, protocol.outside_boxes, protocol.crops,
     )  # fmt: skip
 
 

@@ -1,9 +1,12 @@
 """Boxes and indices as a model writes them, turned into pixels and positions in the history."""
 
 import math
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
+from virc.reasoning.bodies import FormatError, decoded
 from virc.reasoning.calls import Box, Region, Size, ToolError, View
 from virc.reasoning.grammar import Index
 from virc.reasoning.protocol import BoxForm, Coordinates, ErrorKind, ImageNames, fill
@@ -45,8 +48,9 @@ def resolve_index(value: object, images: View | int) -> tuple[int, tuple[str, ..
     if type(value) is not int:
         raise ToolError(f"image_index is {_short(value)}, not a whole number", "image", image=_short(value))
     if not -count <= value < count:
-        reason = f"image_index is {_short(value)}, but the images are 0 to {count - 1}"
-        raise ToolError(reason, "image", image=_short(value))
+        written = _short(value + view.index_from)
+        reason = f"image_index is {written}, but the images are {view.index_from} to {count - 1 + view.index_from}"
+        raise ToolError(reason, "image", image=written)
     return (value, ()) if value >= 0 else (value + count, ("index_negative",))
 
 
@@ -134,7 +138,8 @@ def resolve_region(value: object, view: View, index: int) -> Region:
 
 def _inside(value: object, view: View, index: int) -> tuple[list[float], list[float], Size]:
     """The corners of a written box, the same within the image, and what both are counted in."""
-    corners = list(corners_of(_numbers(value, view.float_boxes or view.coordinates == "unit"), view.box))
+    written = numbers_in(value) if view.text_boxes and isinstance(value, str) else value
+    corners = list(corners_of(_numbers(written, view.float_boxes or view.coordinates == "unit"), view.box))
     original = view.originals[index] if index < len(view.originals) else None
     sides = sides_of(view.sizes[index], view.coordinates, original)
     return corners, [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)], sides
@@ -199,6 +204,14 @@ def scale_box(box: Sequence[float], sides: Size, onto: Size) -> list[int]:
     comes back up to side / 1998 px from where it was (that number rounded).
     """
     return [round(c * other / side) for c, side, other in zip(box, sides * 2, onto * 2, strict=True)]
+
+
+def numbers_in(text: str) -> object:
+    """The box that a text says, as JSON or as four numbers in any brackets; else the text."""
+    with suppress(FormatError):
+        return decoded(text.strip(), whole=True)
+    numbers = re.findall(r"-?\d+(?:\.\d+)?", text[:200])
+    return [float(each) if "." in each else int(each) for each in numbers] if len(numbers) == 4 else text
 
 
 def _numbers(value: object, floats: bool) -> list[float]:

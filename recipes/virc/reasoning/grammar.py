@@ -128,6 +128,14 @@ TAGS = Grammar()
 """The three-tag format: <think>, then <tool_call> with a JSON object, or <answer>."""
 
 
+def as_written(text: str, tool: str, grammar: Grammar) -> str:
+    """A sentence about a call of one of our tools with the names that the model writes in place of ours."""
+    forms = [form for form in grammar.calls if form.tool in (None, tool)]
+    pairs = [pair for form in forms for pair in (*form.names.items(), *form.keys.items())]
+    names = {ours: theirs for theirs, ours in reversed(pairs) if ours}  # the first of two
+    return re.sub(r"\w+", lambda found: names.get(found[0], found[0]), text)
+
+
 class Mark(msgspec.Struct, frozen=True):
     """A mark in a reply: as the grammar writes it, and where it begins and ends."""
 

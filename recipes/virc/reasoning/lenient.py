@@ -15,6 +15,7 @@ import msgspec
 
 from virc.reasoning.bodies import BOX, INDEX, Called, FormatError, ToolText, decoded
 from virc.reasoning.call_forms import MARKS, MOST_CALL, MOST_OBJECTS, Found, call_of, function_of, marked, object_of
+from virc.reasoning.coordinates import numbers_in
 from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import Turn
 from virc.reasoning.writing import written
@@ -281,7 +282,7 @@ def _tool(name: str, arguments: Mapping[str, Any], rules: _Rules) -> ToolText:
 def _value(name: str, value: object) -> object:
     """A value as the number or box that was meant."""
     if isinstance(value, str):
-        value = _number(value, name == BOX)
+        value = numbers_in(value) if name == BOX else _number(value)
     if name != BOX:
         return int(value) if isinstance(value, float) and value.is_integer() and name == INDEX else value
     if isinstance(value, Mapping):
@@ -290,16 +291,15 @@ def _value(name: str, value: object) -> object:
     if isinstance(value, list) and value and all(isinstance(each, list) for each in value):
         value = [side for each in value for side in each]
     if isinstance(value, list):
-        return [_number(side, False) if isinstance(side, str) else side for side in value]
+        return [_number(side) if isinstance(side, str) else side for side in value]
     return value
 
 
-def _number(text: str, listed: bool) -> object:
-    """What a text says as JSON; for a list also numbers between commas or spaces; else the text."""
+def _number(text: str) -> object:
+    """What a text says as JSON; else the text."""
     with suppress(FormatError):
         return decoded(text.strip(), whole=True)
-    numbers = re.findall(r"-?\d+(?:\.\d+)?", text[:200]) if listed else []
-    return [float(each) if "." in each else int(each) for each in numbers] if len(numbers) == 4 else text
+    return text
 
 
 def _answer(text: str, rules: _Rules) -> str:

@@ -74,7 +74,10 @@ def _loose(text: str, grammar: Grammar) -> Turn:
         tools = tuple(tool_of(text[start.end : end].strip(), form) for start, end, form in calls)
         return Turn(_thought(text[: calls[0][0].start], grammar), tools)
     if grammar.answer is None or any(form.bare for form in grammar.calls):
-        return _unmarked(text, None if grammar.think is None else _thought(text, grammar), [], grammar)
+        ends = [mark.end for mark in found if grammar.think and mark.text == grammar.think[1].strip()]
+        behind = max(ends, default=0)
+        turn = _unmarked(text[behind:], None, [], grammar)
+        return msgspec.structs.replace(turn, think=_thought(text[:behind] + turn.think, grammar))
     raise _unlike(found, grammar)
 
 

@@ -49,9 +49,21 @@ TOOLS = "{tools}"
 _LIST_END = "\n</tools>"
 IMAGE = "{image}"
 """Where an image stands in a template; in one without it, images stand before the text."""
-_PLACEHOLDER = re.compile(
-    r"\{(index|number|turn|turn_from_0|width|height|question|images|text|error|box|pixels|x0|y0|x1|y1|image|ratio|name|body|parser)\}"
-)
+_OF_TURN = frozenset({"question", "turn", "turn_from_0"})
+_OF_IMAGE = frozenset({"image", "index", "number", "width", "height"})
+PLACEHOLDERS: Mapping[str, frozenset[str]] = {
+    "system": frozenset({"tools"}),
+    "first": frozenset({"question", "images", "image"}),
+    "image_line": _OF_IMAGE,
+    "after_image": _OF_TURN | _OF_IMAGE | {"text"},
+    "after_scale": _OF_TURN | _OF_IMAGE | {"text"},
+    "after_text": _OF_TURN | {"text"},
+    "after_error": _OF_TURN | {"error"},
+    "image_names": frozenset({"number"}),
+    "error_texts": frozenset("error box pixels x0 y0 x1 y1 width height image ratio name body parser".split()),
+}
+"""What is filled into each text of a chat protocol."""
+_PLACEHOLDER = re.compile(rf"\{{({'|'.join(sorted(frozenset().union(*PLACEHOLDERS.values()) - {'tools'}))})\}}")
 
 
 class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -140,6 +152,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         box: whether a box is left, top, right, bottom (`corners`), top, left, bottom, right (`corners_yx`), or the x
             and y of its centre, width and height (`center`).
         float_boxes: whether a box may have fractions of pixels or thousandths.
+        text_boxes: whether a box may be a text of four numbers, as in `"[10, 20, 30, 40]"` or `(10, 20), (30, 40)`.
         image_names: how a call names an image, where it does not give a number.
         index_counts: what numbers of images in calls count: `all`, or `inputs`, the question's images alone.
         crops: what crops are cut from: `file`, the pixels of the picture's file; `shown`, those that the model saw.
@@ -184,6 +197,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     coordinates: Coordinates = "pixel"
     box: BoxForm = "corners"
     float_boxes: bool = False
+    text_boxes: bool = False
     image_names: ImageNames | None = None
     index_counts: IndexCounts = "all"
     crops: Crops = "shown"
@@ -239,6 +253,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     results: Results | UnsetType = UNSET
     errors: Literal["redraw", "show", "end"] | UnsetType = UNSET
     float_boxes: bool | UnsetType = UNSET
+    text_boxes: bool | UnsetType = UNSET
     image_names: ImageNames | UnsetType | None = UNSET
     index_counts: IndexCounts | UnsetType = UNSET
     reading: Reading | UnsetType = UNSET

@@ -16,6 +16,7 @@ from virc.reasoning.bodies import Called as Written
 from virc.reasoning.calls import Call, Checked, Tool, ToolError, View, find_tool
 from virc.reasoning.checking import check_call, properties
 from virc.reasoning.coordinates import UnitError, index_name, resolve_index, settled_box
+from virc.reasoning.grammar import as_written
 from virc.reasoning.history import History, show_input
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
@@ -244,8 +245,8 @@ class Session:
                 rejected = Rejected(text, refused.kind, str(refused))
                 self._pending.append(rejected)
                 return rejected
-            history, kept, results = self.history, text, (CallResult(error=self._told(refused)),)
-            settled = lenient.ParsedReply(Turn(text))
+            history, kept, results = self.history, text, (self._refused(refused),)
+            settled = lenient.ParsedReply(Turn(""))
         if settled.sent:
             self._sent[len(self._messages)] = settled.sent
         self.history = history
@@ -326,11 +327,13 @@ class Session:
             try:
                 meant = self._settled(tool, history.view) if parsed.sent else tool
                 results.append(self._result(self._check(meant, history.view), history))
-            except _RefusalError as refused:
+            except _RefusalError as error:
+                reason = as_written(str(error), tool.name, self.protocol.grammar)
+                refused = _RefusalError(error.kind, reason, error.fault)
                 if self.protocol.errors == "redraw" or refused.kind not in _SHOWN:
-                    raise
+                    raise refused from None
                 meant = tool
-                results.append(CallResult(error=self._told(refused)))
+                results.append(self._refused(refused))
             calls.append(meant)
         return parsed.calling(calls) if calls else parsed, tuple(results)
 
@@ -371,12 +374,14 @@ class Session:
         images = tuple(history.add(shown, place) for shown, place in made)
         return CallResult(checked.call, images, printable(text), deviations=checked.deviations)
 
-    def _told(self, refused: _RefusalError | FormatError) -> str:
-        """What the model is told of a call that cannot be carried out, in the system's words where it has some."""
+    def _refused(self, refused: _RefusalError | FormatError) -> CallResult:
+        """What came of a call that cannot be carried out; the model is told it in the system's words, if it has any."""
         fault = refused.fault if isinstance(refused, _RefusalError) else refused
         kind: ErrorKind | None = "call" if isinstance(fault, FormatError) else fault.kind if fault else None
         text = self.protocol.error_texts.get(kind) if kind else None
-        return str(refused) if text is None else fill(text, error=str(refused), **(fault.values if fault else {}))
+        reason = str(refused)
+        told = reason if text is None else fill(text, error=reason, **(fault.values if fault else {}))
+        return CallResult(error=told, reason=reason)
 
     def _accept(self, reply: Reply, text: str, turn: Turn, results: tuple[CallResult, ...]) -> Unit:
         unit = Unit(
@@ -392,15 +397,15 @@ class Session:
         self._units.append(unit)
         self._pending.clear()
         self._messages.append(Message("assistant", text, token_ids=reply.token_ids))
-        error = next((each.error for each in results if each.error is not None), None)
+        reason = next((each.reason for each in results if each.reason is not None), None)
         if turn.answer is not None:
             refusals = {"", *(refusal.strip().casefold() for refusal in self.protocol.refusals)}
             if turn.answer.casefold() in refusals:
                 self._failure = Failure("no_answer", f"the model answered {turn.answer!r}")
             else:
                 self._answer = turn.answer
-        elif error is not None and self.protocol.errors == "end":
-            self._failure = Failure("no_answer", f"a tool call cannot be carried out: {error}")
+        elif reason is not None and self.protocol.errors == "end":
+            self._failure = Failure("no_answer", f"a tool call cannot be carried out: {reason}")
         else:
             self._show(results)
         return unit
@@ -411,8 +416,8 @@ class Session:
         seen = Seen(self.question, history.sizes, history.inputs, len(self._units))
         self._messages += following(self.protocol, words, seen)
         if len(self._units) >= self.max_turns:
-            error = next((each.error for each in results if each.error is not None), None)
-            last = f"; the last tool call could not be used: {error}" if error else ""
+            reason = next((each.reason for each in results if each.reason is not None), None)
+            last = f"; the last tool call could not be used: {reason}" if reason else ""
             self._failure = Failure("turns", f"no answer after {self.max_turns} turns{last}")
 
     def _template(self, call: Call | None) -> str:

@@ -77,6 +77,7 @@ class CallResult(msgspec.Struct, frozen=True):
         images: indices of the images that the tool made.
         text: what the tool said.
         error: why the call could not be carried out, as the model was told.
+        reason: the same in our own clause; None where it was carried out.
         deviations: what the check of the call forgave.
     """
 
@@ -84,6 +85,7 @@ class CallResult(msgspec.Struct, frozen=True):
     images: tuple[int, ...] = ()
     text: str = ""
     error: str | None = None
+    reason: str | None = None
     deviations: tuple[str, ...] = ()
 
 

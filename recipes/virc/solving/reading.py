@@ -34,6 +34,7 @@ class ReadCall(msgspec.Struct, frozen=True):
         arguments: whatever else it says.
         deviations: what was forgiven to read it so.
         error: why it cannot be carried out, as the model is told.
+        reason: the same in our own clause.
     """
 
     tool: str | None = None
@@ -44,6 +45,7 @@ class ReadCall(msgspec.Struct, frozen=True):
     arguments: dict[str, Any] = {}
     deviations: tuple[str, ...] = ()
     error: str | None = None
+    reason: str | None = None
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -128,7 +130,7 @@ def _fed(session: Session, reply: str) -> Unit | Rejected:
 
 def _read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:
     if result.call is None:
-        return ReadCall(error=result.error)
+        return ReadCall(error=result.error, reason=result.reason)
     call = result.call
     rest = {**call.arguments, **({} if call.factor is None else {"scale_factor": call.factor})}
     size = None if call.index is None or call.index >= len(sizes) else sizes[call.index]

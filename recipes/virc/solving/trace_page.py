@@ -140,7 +140,7 @@ def _frame(box: Box, width: int, height: int) -> str:
 def _unit(number: int, unit: Unit, trace: Trace) -> str:
     counts = (("prompt", unit.prompt_tokens), ("new", unit.completion_tokens))
     known = [f"{count:,} {name}" for name, count in counts if count is not None]
-    refused = next((result.error for result in unit.results if result.error), None)
+    refused = any(result.error is not None for result in unit.results)
     unusable = not unit.calls and unit.answer is None and not refused  # only in data that others made
     names = ", ".join(f"<code>{safe(name)}</code>" for name in unit.deviations)
     note = f'<p class="note">Read with a correction: {names}</p>'
@@ -177,9 +177,10 @@ def _result(result: CallResult, trace: Trace) -> str:
             made = f": image {call.index} " + ("again" if call.factor is None else f"scaled by {call.factor:g}")
         pictures.append(_figure(trace.images[index], f"Image {index}{made}", css=' class="cut"'))
     shown = f'<div class="pictures pair">{"".join(pictures)}</div>' if pictures else ""
-    said = result.text if result.error is None else result.error
-    words = f'<pre class="{"said" if result.error is None else "said failed"}" dir="auto">{safe(said)}</pre>'
-    return shown + (words if said else "")
+    if result.error is None:
+        return shown + (f'<pre class="said" dir="auto">{safe(result.text)}</pre>' if result.text else "")
+    told = "" if result.reason in (None, result.error) else f"\nTold to the model: {result.error or 'nothing'}"
+    return f'{shown}<pre class="said failed" dir="auto">{safe((result.reason or result.error) + told)}</pre>'
 
 
 def _tries(rejected: Sequence[Rejected], opened: str = "") -> str:

@@ -22,6 +22,7 @@ from virc.core import plugins
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import did_you_mean
+from virc.reasoning.grammar import Grammar
 from virc.reasoning.protocol import (
     USUAL,
     Bounds,
@@ -225,6 +226,14 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_bounds(self)
 
 
+_PLACES: Mapping[dotted.Path, type[msgspec.Struct]] = {
+    (): Written,
+    ("chat_protocol",): Words,
+    ("chat_protocol", "grammar"): Grammar,
+}
+"""Where keys stand that are often written elsewhere."""
+
+
 class System(Written, frozen=True, forbid_unknown_fields=True):
     """A system, and the file it was read from."""
 
@@ -311,10 +320,22 @@ def misfits(content: Mapping[str, Any]) -> Iterator[validation.Fault]:
     try:
         msgspec.convert(content, Written, strict=False)
     except msgspec.ValidationError:
-        yield from validation.faults(content, Written)
+        yield from map(_placed, validation.faults(content, Written))
         return
     if validation.endless(content):
         yield from validation.faults(content, Written)
+
+
+def _placed(fault: validation.Fault) -> validation.Fault:
+    """A fault, with the place of a key that stands at another one."""
+    *above, key = fault.path or ("",)
+    if not isinstance(fault, validation.Unknown) or tuple(above) not in _PLACES:
+        return fault
+    place = next((place for place, kind in _PLACES.items() if key in kind.__struct_fields__), None)
+    if place is None:
+        return fault
+    where = f"below `{'.'.join(place)}`" if place else "at the top level, with no space before it"
+    return msgspec.structs.replace(fault, hint=f"`{key}` belongs {where}")
 
 
 def built(content: Mapping[str, Any], path: Path) -> System:

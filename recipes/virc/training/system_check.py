@@ -24,7 +24,7 @@ from virc.models import registry as models
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import words
-from virc.systems.registry import System, Written
+from virc.systems.registry import System
 
 MOST = 100
 """Faults that are listed of one file."""
@@ -121,7 +121,7 @@ def _sound(content: Mapping[str, Any], faults: list[Fault]) -> tuple[dict[str, A
 
 def _of_single_keys(content: Mapping[str, Any]) -> Iterator[Fault]:
     """What is unknown or of the wrong type, each key by itself."""
-    yield from validation.faults(content, Written)
+    yield from systems.misfits(content)
     seen: set[tuple[dotted.Path, str]] = set()
     for path, kind, others in _layers(content):
         settings = dotted.at(content, path)

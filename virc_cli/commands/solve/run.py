@@ -149,6 +149,7 @@ def _in_words(result: CallResult) -> str:
     """A tool call and what came of it, in one line."""
     call = in_words(result.call) if result.call else "a call that cannot be carried out"
     images = "".join(f", image {index}" for index in result.images)
-    said = result.error or result.text
-    short = plain(said, 120) if said else ""
-    return ": ".join(filter(None, (call, images.removeprefix(", "), short)))
+    said = plain(result.text if result.error is None else result.reason or result.error, 120)
+    if result.reason not in (None, result.error):
+        said += f"; the model is told {plain(result.error, 120)!r}"
+    return ": ".join(filter(None, (call, images.removeprefix(", "), said)))

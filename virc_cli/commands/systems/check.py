@@ -113,7 +113,7 @@ def _lines(number: int, reply: "ReadReply") -> Iterator[str]:
 
 def _call(call: "ReadCall") -> str:
     if call.tool is None:
-        return f"cannot be carried out: {call.error}"
+        return f"cannot be carried out: {call.reason}"
     of = f" of image {call.image}" if call.image is not None else ""
     of += f", shown at {call.size[0]} x {call.size[1]}" if call.size else ""
     box = f": box {list(call.box)}" if call.box else ""

@@ -1,5 +1,6 @@
 """`virc systems new`: a system, a reward or a tool to begin with."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -45,14 +46,22 @@ def _from_replies(replies: list[str], name: str, file: Path, place: Path | str) 
     """Write the system whose chat protocol reads these replies, and say what was guessed, and what is not read."""
     from virc.systems import files
     from virc.systems.samples.find import found
+    from virc.systems.samples.writing import tool_of
 
     sample = found(replies)
     files.write(file, files.sampled(name, sample))
+    for tool, calls in sample.called.items():
+        beside = file.with_name(f"{tool}.py")
+        if tool not in sample.tools and not os.path.lexists(beside):
+            files.write(beside, tool_of(tool, calls))
+    size = f" --size {sample.size}" if sample.size else ""
     for note in sample.notes:
         output.note(f"- {note}")
     for number, fault in sample.unread.items():
         output.warn(f"reply {number} is not read by it: {fault}", f"docs/grammar.md shows each form; edit {file}")
-    output.note(f"{file} is the system {name}; virc systems check {place} --reply TEXT shows how it reads a reply")
+    output.note(
+        f"{file} is the system {name}; virc systems check {place}{size} --reply TEXT shows how it reads a reply"
+    )
 
 
 def _own(kind: str, name: str, to: Path | None, reply: list[str] | None) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -23,7 +24,9 @@ class Sample(msgspec.Struct, frozen=True):
 
     Args:
         tools: ours, and files of others.
+        called: each of them, by the name of the file of others, with the arguments of its calls.
         boxes: what they are counted in.
+        size: WxH of a picture that holds them, where that has to be larger than usual.
         example: the first call; None: there is none.
         notes: what was guessed and what was not found, one sentence each.
         unread: number of a reply that is not read, from 1 -> the fault.
@@ -32,7 +35,9 @@ class Sample(msgspec.Struct, frozen=True):
     grammar: Grammar
     reading: Reading
     tools: tuple[str, ...]
+    called: Mapping[str, Sequence[Mapping[str, Any]]]
     boxes: forms.Boxes
+    size: str | None
     image_names: ImageNames | None
     example: str | None
     notes: tuple[str, ...]
@@ -47,7 +52,8 @@ def found(replies: Sequence[str]) -> Sample:
     notes: list[str] = []
     think = next((parts.think for parts in split if parts.think), None)
     answer = _answer(split, calls, notes)
-    written, offered = forms.forms(calls, notes)
+    written, meant = forms.forms(calls, notes)
+    offered = tuple(tool if tool in tools.discover() else f"./{tool}.py" for tool in meant)
     notes += ["no reply calls a tool, so that none is offered"] * (not calls)
     odd = dict.fromkeys(mark for parts in split for mark in parts.odd)
     notes += [f"{plain(mark, 40)} is no mark of a thought, a call or an answer that is known here" for mark in odd][:8]
@@ -63,7 +69,8 @@ def found(replies: Sequence[str]) -> Sample:
     if reading == "lenient":
         notes.append("no grammar writes these calls, so that `reading` is lenient: as any stock model's are read")
     example = calls[0].text if calls else None
-    return Sample(grammar, reading, offered, boxes, names, example, tuple(dict.fromkeys(notes)), unread)
+    size = forms.size(calls, boxes)
+    return Sample(grammar, reading, offered, meant, boxes, size, names, example, tuple(dict.fromkeys(notes)), unread)
 
 
 def _answer(split: Sequence[Parts], calls: Sequence[WrittenCall], notes: list[str]) -> Marks | None:

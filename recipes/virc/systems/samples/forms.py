@@ -1,5 +1,6 @@
 """What the calls of sample replies mean by our names: tools, arguments, images and boxes. Each guess is a note."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,10 +9,12 @@ import msgspec
 
 from virc.core.text import plain
 from virc.reasoning.bodies import BOX, END, INDEX
+from virc.reasoning.checking import properties
+from virc.reasoning.coordinates import corners_of
 from virc.reasoning.grammar import CallForm
 from virc.reasoning.lenient import ALIASES
 from virc.reasoning.protocol import BoxForm, Coordinates, ImageNames
-from virc.systems.samples.parts import WrittenCall, is_box
+from virc.systems.samples.parts import WrittenCall, box_of
 from virc.tools import registry as tools
 
 _IMAGE = re.compile(r"image|img|picture|source|frame", re.IGNORECASE)
@@ -26,26 +29,31 @@ class Boxes(msgspec.Struct, frozen=True):
     coordinates: Coordinates = "pixel"
     box: BoxForm = "corners"
     float_boxes: bool = False
+    text_boxes: bool = False
 
 
-def forms(calls: Sequence[WrittenCall], notes: list[str]) -> tuple[tuple[CallForm, ...], tuple[str, ...]]:
-    """The ways to write these calls, and the tools that they name: ours, and files of others."""
+def forms(
+    calls: Sequence[WrittenCall], notes: list[str]
+) -> tuple[tuple[CallForm, ...], Mapping[str, Sequence[Mapping[str, Any]]]]:
+    """The ways to write these calls, and the tools that they mean, each with the arguments of its calls."""
     found: dict[tuple[str, str, str | None], CallForm] = {}
-    offered: list[str] = []
+    meant: dict[str, list[Mapping[str, Any]]] = {}
     for call in calls:
         form = CallForm(call.open, call.close, "actions")
         if (call.body, call.name) != ("actions", END):
             tool = _tool(call)
-            offered.append(tool if tool in tools.discover() else f"./{tool}.py")
-            form = _form(call, tool, notes)
+            form, arguments = _form(call, tool, notes)
+            meant.setdefault(tool, []).append(arguments)
         place = (form.open, form.close, form.tool)
         found[place] = _both(found[place], form) if place in found else form
-    return tuple(found.values()), tuple(dict.fromkeys(offered))
+    return tuple(found.values()), meant
 
 
 def boxes(calls: Sequence[WrittenCall], notes: list[str]) -> Boxes:
     """What the boxes of these calls are counted in, and in which order."""
-    found = [value for call in calls for value in call.arguments.values() if is_box(value)]
+    values = [value for call in calls for value in call.arguments.values() if box_of(value)]
+    found = [box for box in map(box_of, values) if box]
+    in_text = any(isinstance(value, str) for value in values)
     if not found:
         notes += ["no reply has a box, so that nothing shows what boxes are counted in"] * bool(calls)
         return Boxes()
@@ -56,7 +64,7 @@ def boxes(calls: Sequence[WrittenCall], notes: list[str]) -> Boxes:
         notes.append("a box is no left, top, right, bottom: that it is centre, width and height is a guess")
     if most <= 1:
         notes.append("boxes are within 0..1, so that `coordinates` is unit")
-        return Boxes("unit", form)
+        return Boxes("unit", form, text_boxes=in_text)
     if most <= 1000:
         notes.append(
             "boxes are within 0..1000: that they are pixels of the image as shown is a guess; `original` are those of "
@@ -64,7 +72,15 @@ def boxes(calls: Sequence[WrittenCall], notes: list[str]) -> Boxes:
         )
     else:
         notes.append("boxes go over 1000: that they are pixels as shown is a guess; `original` are those of the file")
-    return Boxes("pixel", form, any(isinstance(number, float) for box in found for number in box))
+    return Boxes("pixel", form, any(isinstance(number, float) for box in found for number in box), in_text)
+
+
+def size(calls: Sequence[WrittenCall], boxes: Boxes) -> str | None:
+    """WxH of a picture that holds these boxes, where they are pixels that the usual one has not."""
+    found = [box for call in calls for value in call.arguments.values() if (box := box_of(value))]
+    corners = [corners_of(box, boxes.box) for box in found if boxes.coordinates == "pixel"]
+    sides = [min(9999, max(least, *(math.ceil(box[at]) for box in corners), 0)) for at, least in ((2, 1024), (3, 768))]
+    return "x".join(map(str, sides)) if sides != [1024, 768] else None
 
 
 def image_names(calls: Sequence[WrittenCall], notes: list[str]) -> ImageNames | None:
@@ -97,23 +113,25 @@ def _tool(call: WrittenCall) -> str:
     name = call.name or ""
     if name in tools.discover():
         return name
-    if any(map(is_box, call.arguments.values())):
+    if any(map(box_of, call.arguments.values())):
         return "crop_image"
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     own = re.sub(r"[^a-z0-9]+", "_", words).strip("_")[:40]
     return own if own.isidentifier() else "my_tool"
 
 
-def _form(call: WrittenCall, tool: str, notes: list[str]) -> CallForm:
-    """The form of a call, by the names of a tool's arguments."""
+def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dict[str, Any]]:
+    """The form of a call, by the names of a tool's arguments; and the arguments by these names."""
     known = tools.discover().get(tool)
-    allowed: Iterable[str] = known.SCHEMA["function"]["parameters"]["properties"] if known else (INDEX, BOX)
+    allowed: Iterable[str] = properties(known) if known else (INDEX, BOX)
     if known is None:
         lacks = f"virc has no tool {plain(call.name, 40)}" if call.name else "a call names no tool that virc knows"
-        notes.append(f"{lacks}: `virc systems new tool {tool}` begins one, beside the YAML")
-    meant = {key: _argument(key, value, allowed) for key, value in call.arguments.items()}
-    if known is None:  # its arguments are what its file says
-        meant = {key: name or key for key, name in meant.items()}
+        notes.append(f"{lacks}: {tool}.py, beside the YAML, begins one")
+    meant: dict[str, str | None] = {}
+    for key, value in call.arguments.items():
+        name = _argument(key, value, allowed)
+        own = None if known else key  # the arguments of another tool are what its file says
+        meant[key] = own if name is None or name in meant.values() else name
     notes += [f"{plain(key, 40)} is read and not used" for key, name in meant.items() if name is None]
     given = {INDEX: 0} if known and INDEX in allowed and INDEX not in meant.values() else {}
     if given:
@@ -122,7 +140,7 @@ def _form(call: WrittenCall, tool: str, notes: list[str]) -> CallForm:
     if first is not None:
         notes.append(f"{plain(first, 40)} is 1: that images are counted from 1 is a guess")
     unnamed, keys = _written_as(call, meant)
-    return CallForm(
+    form = CallForm(
         call.open,
         call.close,
         call.body,
@@ -133,6 +151,7 @@ def _form(call: WrittenCall, tool: str, notes: list[str]) -> CallForm:
         given,
         index_from=0 if first is None else 1,
     )
+    return form, {name: call.arguments[key] for key, name in meant.items() if name}
 
 
 def _written_as(call: WrittenCall, meant: Mapping[str, str | None]) -> tuple[tuple[str, ...], dict[str, str | None]]:
@@ -145,11 +164,11 @@ def _written_as(call: WrittenCall, meant: Mapping[str, str | None]) -> tuple[tup
 
 def _argument(key: str, value: Any, allowed: Iterable[str]) -> str | None:
     """Our name of an argument; None where a tool has none."""
-    if is_box(value) and BOX in allowed:
+    if box_of(value) and BOX in allowed:
         return BOX
     if key in allowed:
         return key
-    alias = ALIASES.get(key)
-    if alias and alias in allowed and alias != BOX:
-        return alias
+    name = ALIASES.get(key.lower(), key.lower())
+    if name in allowed and name != BOX:
+        return name
     return INDEX if _IMAGE.search(key) and type(value) in (int, str) and INDEX in allowed else None

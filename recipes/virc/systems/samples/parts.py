@@ -10,6 +10,7 @@ import msgspec
 from virc.reasoning import lenient
 from virc.reasoning.bodies import FormatError, bare_end, bare_start
 from virc.reasoning.call_forms import object_of
+from virc.reasoning.coordinates import numbers_in
 from virc.reasoning.grammar import Body, Grammar, Marks
 from virc.tools import registry as tools
 
@@ -28,6 +29,7 @@ _OPENED, _CLOSED = re.compile(r"<([A-Za-z][\w-]*)>"), re.compile(r"</([A-Za-z][\
 _LAST = re.compile(r"(?:^|\n)((?:[Ff]inal[ _]?)?[Aa]nswer:|FINAL[ _]ANSWER:)\s*\S")
 _CODE = re.compile(r"```[a-z_]*\n")
 _FUNCTION = re.compile(r"(?:^|(?<=[\s>]))([A-Za-z_]\w*)\((.*)\Z", re.DOTALL)
+_BOX_TEXT = re.compile(r"[\s\d\[\]().,;-]{7,200}")
 _MOST_CALLS = 8
 
 
@@ -87,9 +89,11 @@ def _alone(reply: str) -> tuple[str, ...]:
     return (*(f"<{name}>" for name in sorted(opened - closed)), *(f"</{name}>" for name in sorted(closed - opened)))
 
 
-def is_box(value: object) -> bool:
-    """Whether a value is four numbers."""
-    return isinstance(value, list) and len(value) == 4 and all(type(each) in (int, float) for each in value)
+def box_of(value: object) -> list[float] | None:
+    """The four numbers that a value is, or that it says as text; None where it does not."""
+    numbers = numbers_in(value) if isinstance(value, str) and _BOX_TEXT.fullmatch(value) else value
+    is_box = isinstance(numbers, list) and len(numbers) == 4 and all(type(each) in (int, float) for each in numbers)
+    return numbers if is_box and isinstance(numbers, list) else None
 
 
 def _between(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | None:
@@ -111,7 +115,7 @@ def _of_text(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | No
         return WrittenCall(text, f"{open} {fence[0].strip()}", f"``` {close}", "text", "run_code", {"code": inner})
     if open.endswith("```python"):
         return WrittenCall(text, open, close, "text", "run_code", {"code": inner})
-    return WrittenCall(text, open, close, "text", name, {"text": inner}) if name in _TEXTS else None
+    return WrittenCall(text, open, close, "text", name, {"text": inner}) if name in _TEXTS or box_of(inner) else None
 
 
 def _of_object(text: str, marks: Marks, value: Mapping[str, Any]) -> WrittenCall | None:
@@ -128,7 +132,7 @@ def _of_object(text: str, marks: Marks, value: Mapping[str, Any]) -> WrittenCall
     if set(value) == {"name", "arguments"}:
         arguments = value["arguments"]
         return WrittenCall(text, *marks, "call", str(value["name"]), arguments) if isinstance(arguments, dict) else None
-    if "name" in value or not any(map(is_box, value.values())):
+    if "name" in value or not any(map(box_of, value.values())):
         return None
     return WrittenCall(text, *marks, "arguments", None, value)
 
@@ -156,7 +160,7 @@ def _unmarked(reply: str, behind: int) -> tuple[WrittenCall, ...]:
             return (call,) if call else ()
     for function in _FUNCTION.finditer(reply, behind):
         values = _in_order(function[2])
-        if any(map(is_box, values.values())):
+        if any(map(box_of, values.values())):
             return (WrittenCall(function[0], f"{function[1]}(", "", "function", function[1], values),)
     return ()
 

@@ -1,7 +1,8 @@
 """A system's YAML from what sample replies show."""
 
 import json
-from collections.abc import Iterator
+import pprint
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,24 +13,56 @@ from virc.systems.samples.find import Sample
 _MOST_EXAMPLE = 600
 _HEAD = """\
 # {name}, as far as sample replies show it. docs/grammar.md shows each field with a reply that it reads;
-# `virc systems check ./{name}.yaml --reply TEXT` shows how a reply is read, and what is sent next.
+# `virc systems check ./{name}.yaml {size}--reply TEXT` shows how a reply is read, and what is sent next.
 """
 _TAIL = """\
 
 models: {}                  # short name: {hub: OWNER/NAME}, or {folder: ./weights}
 # stages, reward and the rest: `virc systems new OTHER` writes an example of each section
 """
+_TOOL = '''\
+"""`NAME_HERE`, as sample replies call it, to be written; `virc systems new tool OTHER` shows an example."""
+
+NAME = "NAME_HERE"
+TEMPLATE = "after_image"
+ARGUMENTS = SCHEMA_HERE
+SCHEMA = {"type": "function", "function": {"name": NAME, "description": "", "parameters": ARGUMENTS}}
+
+
+def apply(call, source):
+    """A PIL image or a text; `call.arguments` has the arguments, `source` is the image of `image_index`."""
+    return "NAME_HERE is not written yet"
+'''
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _GO_ON = "Go on; look again wherever that helps."
 
 
 def yaml_of(name: str, sample: Sample) -> str:
     """The YAML of a system of that name; notes are comments at its head."""
-    head = _HEAD.format(name=name) + "".join(f"# - {note}\n" for note in sample.notes)
+    size = f"--size {sample.size} " if sample.size else ""
+    head = _HEAD.format(name=name, size=size) + "".join(f"# - {note}\n" for note in sample.notes)
     tools = f"[{', '.join(sample.tools)}]" if sample.tools else "none"
     lines = [f"name: {name}", "about: ''", f"coordinates: {sample.boxes.coordinates}", f"tools: {tools}", ""]
     lines += ["chat_protocol:              # ours: texts that a model was trained with go in their place"]
     lines += [*_texts(sample), *_fields(sample), "  grammar:", *_grammar(sample)]
     return head + "\n".join(lines) + "\n" + _TAIL
+
+
+def tool_of(name: str, calls: Sequence[Mapping[str, Any]]) -> str:
+    """The file of a tool that is called with these arguments, and is to be written."""
+    values = {key: [call[key] for call in calls if key in call] for call in calls for key in call}
+    properties = {key: _schema(each) for key, each in values.items()}
+    required = [key for key, each in values.items() if len(each) == len(calls)]
+    parameters = pprint.pformat(
+        {"type": "object", "properties": properties, "required": required}, width=100, sort_dicts=False
+    )
+    return _TOOL.replace("NAME_HERE", name).replace("SCHEMA_HERE", parameters)
+
+
+def _schema(values: Sequence[Any]) -> dict[str, str]:
+    """The type of some values; none where they differ."""
+    kinds = {next((name for kind, name in _TYPES.items() if isinstance(each, kind)), "") for each in values}
+    return {"type": kind} if len(kinds) == 1 and (kind := kinds.pop()) else {}
 
 
 def _texts(sample: Sample) -> Iterator[str]:
@@ -56,6 +89,8 @@ def _fields(sample: Sample) -> Iterator[str]:
         yield f"  box: {sample.boxes.box}"
     if sample.boxes.float_boxes:
         yield "  float_boxes: true"
+    if sample.boxes.text_boxes:
+        yield "  text_boxes: true"
     if sample.image_names:
         yield f"  image_names: {_flow(msgspec.to_builtins(sample.image_names))}"
 
