@@ -1,10 +1,9 @@
-"""The table of published systems in `docs/systems.md`, as it follows from the files."""
+"""The table of systems in `docs/systems.md`, as it follows from the files."""
 
 import re
 from pathlib import Path
 from typing import get_args
 
-from virc.systems import published as listed
 from virc.systems.catalog import support as state
 from virc_cli.commands.systems.ls import Support
 
@@ -16,7 +15,7 @@ _NAMED = 10
 
 def table() -> str:
     """A row for each state: how many systems, and which."""
-    states = {row.name: state.of(row).kind for row in listed.field()}
+    states = {name: found.kind for name, found in state.states().items()}
     lines = ["| state | systems | |", "|---|---|---|"]
     for kind in get_args(Support):
         names = [name for name, found in states.items() if found == kind]

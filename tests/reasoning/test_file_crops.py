@@ -13,7 +13,7 @@ from support.solving import answer
 from support.solving import call as look
 
 from virc.reasoning.calls import Call, Size, ToolError
-from virc.reasoning.history import History, boxed, crop_size, show_input
+from virc.reasoning.history import History, boxed, crop_size, input_grid, show_input
 from virc.reasoning.images import OpenedImage, open_file, show_square
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, smart_resize
@@ -253,6 +253,21 @@ def test_squares_are_cut_from_the_file_in_its_own_proportions() -> None:
 def test_limits_whose_least_is_over_the_most_are_refused() -> None:
     with pytest.raises(ValueError, match="input_pixels"):
         msgspec.convert({**msgspec.to_builtins(FILE), "input_pixels": [10, 5]}, Protocol)
+
+
+@pytest.mark.parametrize("limits", [(50_176, 50_176), (50_176, 60_000)])
+def test_limits_within_which_no_size_is_stable_are_refused(limits: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="has to be at least twice the least, 100352"):
+        msgspec.convert({**msgspec.to_builtins(FILE), "input_pixels": limits}, Protocol)
+
+
+def test_a_size_stays_when_it_is_brought_within_its_limits_again() -> None:
+    protocol = msgspec.structs.replace(FILE, input_pixels=(200_704, 401_408))
+    for most in (10**7, 200_704, 150_000):  # as --max-pixels bounds them
+        grid = input_grid(protocol, QWEN2.limited(most))
+        for size in ((1000, 700), (300, 200), (3000, 400), (1999, 2001)):
+            shown = smart_resize(*size, grid)
+            assert smart_resize(*shown, grid) == shown
 
 
 def test_the_trace_says_where_in_the_file_an_image_lies() -> None:

@@ -1,6 +1,7 @@
 """`virc systems ls|show|cp|new`, and systems of one's own wherever a system is named."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -273,12 +274,39 @@ def test_a_model_of_a_system_that_is_not_there_names_the_line_to_mend(mine: Path
     assert caught.value.hint == f"mend `folder` of mymodel in {mine / 'mine.yaml'}"
 
 
+def test_show_prints_what_the_model_is_told_a_call_that_is_read_and_the_limits() -> None:
+    for name in ("deepeyes", "mini-o3", "vlm-r3", "qwen3-vl", "chain-of-focus", "tiny"):
+        shown = virc("systems", "show", name, "--json").json
+        checked = virc("systems", "check", name, "--reply", shown["example_call"], "--json").json
+        assert [each["error"] for each in checked["replies"][0]["calls"]] == [None]
+        assert shown["sent"] == checked["sent"]
+    out = virc("systems", "show", "mini-o3").out
+    assert "\n  crop_pixels    [40000, 2000000]\n" in out
+    assert "\n  most_calls     1\n" in out
+    assert re.search(r"\n  system +\S", out)
+    assert re.search(r"\n  user +.*<image 0: ", out)
+    assert re.search(r"\n  may reply  <think>\.\.\.</think>\n +<grounding>\{", out)
+
+
+def test_show_of_a_system_whose_tool_is_not_there_says_so_and_shows_the_rest(mine: Path) -> None:
+    (mine / "s.yaml").write_text("name: s\ntools: [./gone.py]\nchat_protocol: {first: '{question}'}\n")
+    done = virc("systems", "show", mine / "s.yaml", "--json")
+    assert (done.code, done.json["sent"], done.json["tools"]) == (0, None, [str(mine / "gone.py")])
+    assert "warning: " in done.err
+    assert "gone.py" in done.err
+
+
+def test_show_knows_nothing_of_a_chat_protocol_that_comes_with_the_weights() -> None:
+    shown = virc("systems", "show", "virc", "--json").json
+    assert [shown[key] for key in ("sent", "example_call", "limits")] == [None, None, None]
+
+
 def test_json_of_a_stage_is_plain(mine: Path) -> None:
     printed = virc("systems", "show", mine / "mine.yaml", "--stage", "one", "--json").out
     assert json.loads(printed)["stage"]["published"] == {}
 
 
-@pytest.mark.parametrize("line", ["crop_pixels: [9000, 4000]", "enlarge: [4, 2]", "input_pixels: [9000, 4000]"])
+@pytest.mark.parametrize("line", ["crop_pixels: [9000, 4000]", "enlarge: [4, 2]", "input_pixels: [9000, 9000]"])
 def test_a_least_over_its_most_is_one_fault_at_its_line(line: str, tmp_path: Path) -> None:
     (tmp_path / "e.yaml").write_text(f"name: e\n{line}\n")
     done = virc("systems", "check", tmp_path / "e.yaml")

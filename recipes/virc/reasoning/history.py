@@ -337,11 +337,13 @@ def crop_size(protocol: Protocol, grid: Grid, made: Made) -> Size:
 
 
 def _within(grid: Grid, bounds: tuple[int, int] | None) -> Grid:
-    """A grid with other limits of its area, which the model's own limits bound."""
+    """A grid with other limits of its area, which the model's own limits bound; they stay so far apart that a size
+    within them stays as it is.
+    """
     if bounds is None:
         return grid
     least, most = (min(max(each, grid.min_pixels), grid.max_pixels) for each in bounds)
-    return msgspec.structs.replace(grid, min_pixels=least, max_pixels=most)
+    return msgspec.structs.replace(grid, min_pixels=min(least, most // 2), max_pixels=most)
 
 
 def _root(made: Made, grid: Grid) -> Planned:

@@ -220,16 +220,21 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal["virc.protocol/1"] = SCHEMA
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a least value is over its most."""
+        """Raise ValueError where a least value is over its most, or too near."""
         check_bounds(self)
 
 
 def check_bounds(limits: object) -> None:
-    """Raise ValueError where the least of `input_pixels`, `crop_pixels` or `enlarge` is over the most."""
-    for name in ("input_pixels", "crop_pixels", "enlarge"):
+    """Raise ValueError where the least of `input_pixels`, `crop_pixels` or `enlarge` is over the most, or areas are so
+    near that a size within them would be another one when it is brought within them again, as sides are whole patches.
+    """
+    for name, times in (("input_pixels", 2), ("crop_pixels", 2), ("enlarge", 1)):
         bounds = getattr(limits, name)
         if bounds and bounds[0] > bounds[1]:
             raise ValueError(f"`{name}` is the least and the most, and {bounds[0]} is over {bounds[1]}")
+        if bounds and bounds[0] * times > bounds[1]:
+            reason = f"as sides are whole patches, the most has to be at least twice the least, {bounds[0] * times}"
+            raise ValueError(f"`{name}` is {bounds[0]} to {bounds[1]}: {reason}")
 
 
 class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,7 @@
 """How replies are read by a chat protocol, and what would be sent next: without a model, on a blank picture."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -9,11 +10,17 @@ from PIL import Image
 from virc.core.errors import ConfigError, VircError
 from virc.core.text import plain
 from virc.families import registry as families
-from virc.reasoning.calls import Box, Size
-from virc.reasoning.protocol import Protocol
-from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.bodies import BOX, INDEX
+from virc.reasoning.calls import Box, Size, Tool
+from virc.reasoning.checking import properties
+from virc.reasoning.coordinates import index_name, sides_of, written_as
+from virc.reasoning.history import as_shown_on, input_grid
+from virc.reasoning.messages import FormatError, ToolText, Turn
+from virc.reasoning.protocol import PICTURES, Protocol
+from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.reasoning.trace import CallResult, ImageRecord, Message, Unit
+from virc.reasoning.writing import written
 from virc.systems.registry import System
 from virc.tools import registry as tools
 
@@ -116,6 +123,52 @@ def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
     """The turns before the first reply."""
     session = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
     return [Sent(each.role, _text(each, session)) for each in session.trace().messages]
+
+
+def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
+    """A reply that calls a tool and is read; None where the chat protocol has none, or its arguments cannot be
+    guessed from its schema.
+    """
+    for name in protocol.tools:
+        for form in protocol.grammar.calls:
+            call = ToolText(name, {**_arguments(tools.get(name), protocol, size, grid), **form.given})
+            with suppress(FormatError, VircError):
+                text = written(Turn("...", (call,)), protocol.grammar)
+                (reply,) = read([text], protocol, size, grid)
+                if reply.calls and reply.calls[0].tool:
+                    return text
+    return None
+
+
+def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid) -> dict[str, Any]:
+    """Arguments that the schema of a tool allows, with the middle of the first image as box."""
+    shown = smart_resize(*size, input_grid(protocol, grid))
+    sides = sides_of(shown, protocol.coordinates, size) * 2
+    middle = [side * part for side, part in zip(sides, (0.25, 0.25, 0.75, 0.75), strict=True)]
+    box = [side if protocol.coordinates == "unit" else round(side) for side in written_as(middle, protocol.box)]
+    image = index_name(protocol.image_names, 0, 1) if protocol.image_names else 0
+    needed = {INDEX, *tool.SCHEMA["function"]["parameters"].get("required", ())}
+    values = {name: _value(each) for name, each in properties(tool).items() if name in needed}
+    return {name: {BOX: box, INDEX: image}.get(name, value) for name, value in values.items()}
+
+
+def _value(schema: Mapping[str, Any]) -> Any:
+    """A value that a JSON schema allows, as far as its usual words say it."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    if schema.get("type") == "array":
+        return [_value(schema.get("items", {}))] * schema.get("minItems", 1)
+    least = schema.get("minimum", 1)
+    return {"integer": least, "number": least, "boolean": True, "object": {}}.get(schema.get("type", ""), "...")
+
+
+def limits(protocol: Protocol, grid: Grid = QWEN2) -> dict[str, Any]:
+    """Least and most pixels of images and crops, how crops are cut, and how many calls a reply may have."""
+    resolved = as_shown_on(msgspec.structs.replace(protocol, crops="file"), grid)
+    pixels = {"input_pixels": resolved.input_pixels, "crop_pixels": resolved.crop_pixels}
+    cut = {name: getattr(protocol, name) for name in PICTURES if name not in (*pixels, "images")}
+    replies = {"most_calls": protocol.grammar.most_calls, "repeat_limit": protocol.repeat_limit}
+    return {**pixels, **cut, **replies, "errors": protocol.errors, "results": protocol.results}
 
 
 def _fed(session: Session, reply: str) -> Unit | Rejected:

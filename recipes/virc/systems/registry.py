@@ -222,7 +222,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replace: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a least value is over its most."""
+        """Raise ValueError where a least value is over its most, or too near."""
         check_bounds(self)
 
 

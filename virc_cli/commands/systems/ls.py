@@ -31,6 +31,7 @@ def command(
     """
     from virc.systems import published as listed
     from virc.systems import registry as systems
+    from virc.systems.catalog import support
     from virc_cli.console.tables import table
 
     field = [_published(row) for row in listed.field()]
@@ -47,9 +48,15 @@ def command(
         for row in sorted(lines, key=_distance)
     ]
     output.lines(table(cells))
-    states = [row["state"] for row in field]
-    counted = [(states.count(each), each.replace("-", " ")) for each in get_args(Support)]
-    output.note(f"of {len(states)} published systems: " + ", ".join(f"{n} {what}" for n, what in counted if n))
+    kinds = [state.kind for state in support.states().values()]
+    counted = [(kinds.count(each), each.replace("-", " ")) for each in get_args(Support)]
+    output.note(f"{len(kinds)} systems: " + ", ".join(f"{n} {what}" for n, what in counted if n))
+    if of == "planned" and not published:
+        codes = {code for row in lines for code in row["lacks"]}
+        for line in table([(code, each.about) for code, each in listed.components().items() if code in codes]):
+            output.note(line)
+    elif of is None and not published:
+        output.note("`virc systems ls --state planned` says what each need is")
 
 
 def _distance(row: dict[str, Any]) -> tuple[int, int]:

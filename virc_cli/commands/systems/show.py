@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from virc.systems.published import Row
     from virc.systems.registry import System
 
+SIZE = (1024, 768)
+"""(width, height) in pixels of the picture of the question that is shown as asked."""
+
 FAILURE: dict[str, object] = dict.fromkeys(
     "name about state published file coordinates images models judges "
-    "datasets protocol_source tools chat_protocol sampling stages overlays reward reported notes stage".split()
+    "datasets protocol_source tools chat_protocol limits sent example_call sampling stages overlays reward reported "
+    "notes stage".split()
 )
 _OF_SYSTEM = (
     "name about coordinates images models judges datasets protocol_source tools chat_protocol sampling overlays "
@@ -106,8 +110,32 @@ def _fields(system: "System") -> dict[str, Any]:
         "state": str(support.of_system(system, published)),
         "published": _published(published) if published else None,
         "file": str(system.file),
+        **_spoken(system),
         "stages": {name: _about_stage(system, name) for name in system.stages},
     }
+
+
+def _spoken(system: "System") -> dict[str, Any]:
+    """What a model of the system is told, a call that it may write, and its limits; None where that comes with its
+    weights, or a tool cannot be loaded.
+    """
+    import msgspec
+
+    from virc.core.errors import ConfigError
+    from virc.models.chat_protocol import of_system
+    from virc.solving import reading
+
+    none: dict[str, Any] = dict.fromkeys(("limits", "sent", "example_call"))
+    if system.protocol_source and not system.worded:
+        return none
+    try:
+        protocol, grid = of_system(system).protocol, reading.grid_of(system)
+    except ConfigError as error:
+        output.warn(error.message, error.hint)
+        return none
+    sent = msgspec.to_builtins(reading.opening(protocol, SIZE, grid))
+    call = reading.example(protocol, SIZE, grid)
+    return {"limits": msgspec.to_builtins(reading.limits(protocol, grid)), "sent": sent, "example_call": call}
 
 
 def _about_stage(system: "System", name: str) -> dict[str, Any]:
@@ -168,6 +196,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         yield f"chat protocol      of its own: {', '.join(fields['chat_protocol'])}"
     if fields["sampling"]:
         yield f"sampling     {', '.join(f'{name} {value:g}' for name, value in fields['sampling'].items())}"
+    yield from _spoken_lines(fields)
     models, judges = fields["models"].items(), fields["judges"].items()
     yield from _section("models", [(name, _weights(name, each), each["coordinates"] or "") for name, each in models])
     yield from _section("judges", [(name, _weights(name, each), f"{each['gib'] or '?'} GiB") for name, each in judges])
@@ -196,6 +225,20 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     yield from (f"note: {note}" for note in fields["notes"])
     if fields["published"]:
         yield from _published_lines(fields["published"])
+
+
+def _spoken_lines(fields: dict[str, Any]) -> Iterator[str]:
+    """The limits, the turns before the first reply, and a call."""
+    from virc_cli.console.tables import value_text
+
+    limits = [(name, value) for name, value in (fields["limits"] or {}).items() if value is not None]
+    yield from _section("limits", [(name, value_text(value)) for name, value in limits])
+    turns = [(each["role"], each["text"]) for each in fields["sent"] or ()]
+    turns += [("may reply", fields["example_call"])] if fields["example_call"] else []
+    if turns:
+        yield f"what the model is told of an image of {SIZE[0]} x {SIZE[1]}"
+    for role, text in turns:
+        yield f"  {role:<11}" + text.replace("\n", "\n" + " " * 13)
 
 
 def _published_lines(published: dict[str, Any]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from virc.config import yaml as plain_yaml
-from virc.systems.published import PACKAGE, Row, State, lacking, needs, of_listed
+from virc.systems.published import PACKAGE, Row, State, field, lacking, needs, of_listed, row
 from virc.systems.registry import System, discover
 
 TESTED = Path(__file__).with_name("tested.json")
@@ -48,6 +48,12 @@ def of(published: Row) -> State:
     """The state of a published system."""
     system = discover().get(published.name)
     return of_system(system, published) if system else of_listed(published)
+
+
+def states() -> dict[str, State]:
+    """The state of every published system, and of every other with a YAML."""
+    known = {published.name: of(published) for published in field()}
+    return known | {name: of_system(system, row(name)) for name, system in discover().items()}
 
 
 def of_system(system: System, published: Row | None) -> State:
