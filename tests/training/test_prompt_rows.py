@@ -24,6 +24,7 @@ from virc.systems.registry import Judging, Reward
 from virc.tools.registry import known
 from virc.training.preflight.rl import check
 from virc.training.preflight.types import Result, RlRequest
+from virc.training.request import TrainRequest
 
 TEMPLATE = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 JUDGED = Reward("virc", "published", Judging("http://judge/v1"))
@@ -135,16 +136,20 @@ def test_published_files_work_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_prompts_that_are_too_long_are_left_out_or_refused(rows: Path, tmp_path: Path) -> None:
     all_rows = check(asked(rows / "rl.parquet", tmp_path / "all"))
+    assert all_rows.longest <= TrainRequest(system="tiny", stage="rl").resolve().config.longest  # its own rows fit
     limit = all_rows.longest - 1
-    some = check(asked(rows / "rl.parquet", tmp_path / "some", prompt_length=limit))
+    some = check(asked(rows / "rl.parquet", tmp_path / "some", prompt_length=limit, filter_overlong=True))
     assert some.dropped == all_rows.rows - some.rows > 0
     assert some.longest <= limit
     assert len(written(some)) == some.rows
     assert [row["extra_info"]["index"] for row in written(some)] == list(range(some.rows))
-    strict = asked(rows / "rl.parquet", tmp_path / "none", prompt_length=limit, filter_overlong=False)
+    strict = asked(rows / "rl.parquet", tmp_path / "none", prompt_length=limit)
     with pytest.raises(DataError, match=f"longer than the prompt_length of {limit} tokens") as refused:
         check(strict)
     assert f"--set prompt_length={all_rows.longest}" in str(refused.value.hint)
+    with pytest.raises(DataError, match="longer than the prompt_length of 3 tokens") as refused:
+        check(msgspec.structs.replace(strict, prompt_length=3, filter_overlong=True, folder=tmp_path / "no"))
+    assert "filter_overlong" not in str(refused.value.hint)  # it is on, and no row is left
 
 
 @pytest.mark.integration

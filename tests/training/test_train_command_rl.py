@@ -164,7 +164,9 @@ def test_rows_of_ones_own_are_not_validated_on_the_systems(
     wanted = TrainRequest(system="virc", stage="rl", data=Path("mine.jsonl"), assignments=tuple(words))
     config = wanted.resolve().config
     assert (config.validation, config.test_freq) == (validation, test_freq)  # type: ignore[union-attr]
+    assert config.filter_overlong is False  # of rows of one's own none is left out unasked
     without = TrainRequest(system="virc", stage="rl").resolve().config
+    assert without.filter_overlong  # as the published script does
     assert "CRUX" in (without.validation or "")  # type: ignore[union-attr]
 
 

@@ -102,7 +102,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     prompt_length: Count = 8_192
     response_length: Count = 512
     max_turns: Count = 16
-    filter_overlong: bool = True
+    filter_overlong: bool = False
     max_pixels: Count = 12_845_056
     clip_low: Positive = 0.2
     clip_high: Positive = 0.28

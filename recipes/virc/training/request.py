@@ -57,12 +57,8 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         chat_protocol.of_system(system)
         given = self._given(stages.stage(system, self.stage).kind)
         found = stages.resolve(system, self.stage, self.overlays, self.config, self.assignments, given)
-        # Other rows are not validated on the system's own, which may not be here; named validation rows stay.
-        own = {name for name in ("validation", "test_freq") if found.origins.get(name) == found.system.name}
-        if self.data and "validation" in own:
-            config = msgspec.structs.replace(found.config, **dict.fromkeys(own))
-            origins = {**found.origins, **dict.fromkeys(own, "option")}
-            found = msgspec.structs.replace(found, config=config, origins=origins)
+        if self.data and found.kind == "rl":
+            found = _for_other_rows(found)
         engine = engines.of_kind(found.kind).plan
         checked = engine.check(found.config.engine, found.origins)
         for fault in engine.faults(found.config):
@@ -88,3 +84,17 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.stop_on:
             given |= {"stop_on": list(self.stop_on)}
         return given
+
+
+def _for_other_rows(found: Resolved) -> Resolved:
+    """Settings that the system has for its own rows, which may not be here, as they are for rows that a user names.
+
+    Named validation rows stay. Rows that are too long are an error, whatever a published script does with its own.
+    """
+    own = {name for name in ("validation", "test_freq", "filter_overlong")
+           if found.origins.get(name) == found.system.name}  # fmt: skip
+    if "validation" not in own:
+        own.discard("test_freq")
+    values = {name: False if name == "filter_overlong" else None for name in own}
+    config = msgspec.structs.replace(found.config, **values)
+    return msgspec.structs.replace(found, config=config, origins={**found.origins, **dict.fromkeys(own, "option")})

@@ -162,4 +162,6 @@ def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_
     if counted.fits:
         blurred = " (boxes in pixels then miss)" if coordinates == "pixel" else ""
         ways.append(f"--set max_pixels={counted.fits} shrinks images until all fit{blurred}")
-    return DataError(sentence, "; ".join([*ways, "--set filter_overlong=true leaves them out"]))
+    if counted.within:
+        ways.append("--set filter_overlong=true leaves them out")
+    return DataError(sentence, "; ".join(ways))

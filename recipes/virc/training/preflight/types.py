@@ -74,7 +74,7 @@ class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     prompt_length: int
     batch: int
     max_pixels: int
-    filter_overlong: bool = True
+    filter_overlong: bool = False
     probe: int = 0
     folder: Path
     home: Path
