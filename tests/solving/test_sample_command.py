@@ -230,6 +230,21 @@ def test_nothing_right_leaves_the_other_datasets_of_a_folder(source: Path, tmp_p
     assert files(tmp_path / "out")["dataset_info.json"] == before["dataset_info.json"]
 
 
+def test_rows_of_a_stock_model_are_said_to_suit_no_trained_one(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = Path("models/mine") / FILE_NAME
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(as_fields(PROTOCOL)))
+    with serve([answer("97")]) as server:
+        words = ("data", "sample", source, "--endpoint", server.url, "--samples", 1, "--to")
+        done = virc(*words, "out")
+        assert "the rows are in the chat protocol of stock models" in done.err
+        assert f"hint: for rows that train it: --protocol {file}" in done.err
+        assert "stock models" not in virc(*words, "again", "--protocol", file).err
+
+
 def test_what_was_dropped_is_counted_by_rule(source: Path, tmp_path: Path) -> None:
     with serve(scripts()) as server:
         done = sample(source, tmp_path / "out", server.url, "--keep", 2, "--json")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from batches import asked, problems, read, write
-from support.servers import CHAT, Body, Server, serve
+from support.servers import Body, Server, serve
 from support.solving import CROP, answer, ended, start
 
 pytestmark = pytest.mark.integration

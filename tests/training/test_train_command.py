@@ -1,6 +1,8 @@
 """`virc train` up to the moment an engine would start."""
 
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +11,11 @@ from pathlib import Path
 import pytest
 from support import small_lora
 from support.called import virc
+from support.servers import serve
+from support.solving import answer
 
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.tools import registry as tools
 
 
 @pytest.fixture
@@ -109,6 +114,61 @@ def test_a_dry_run_is_the_plan_of_this_workspace(workspace: Path, rows: Path) ->
     assert said["environment"]["HF_HUB_OFFLINE"] == "1"
     assert said["environment"]["DO_NOT_TRACK"] == "1"
     assert not (workspace / "runs").exists()
+
+
+def test_a_dry_run_counts_the_rows_as_the_run_does(workspace: Path, rows: Path) -> None:
+    words = ("train", "tiny", "--stage", "instruct", "--dry-run")
+    done = virc(*words, "--json")
+    assert (done.code, done.json["rows"]) == (0, 4), done.err
+    longest = done.json["longest"]
+    refused = virc(*words, "--set", f"cutoff_len={longest - 1}")
+    assert (refused.code, f"--set cutoff_len={longest} holds all" in refused.err) == (5, True), refused.err
+    fewer = virc(*words, "--set", f"cutoff_len={longest - 1}", "--set", "filter_overlong=true", "--json")
+    info = next(text for name, text in fewer.json["files"].items() if name.endswith("dataset_info.json"))
+    assert fewer.json["rows"] < 4
+    assert f"{workspace}/runs/tiny-instruct/data/" in info
+    assert not (workspace / "runs").exists()
+
+
+def test_a_dry_run_prints_the_code_of_rewards_and_tools(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_CUSTOM", {})
+    words = ("data", "synth", "--to", "data/polygons", "--count", 8, "--formats", "sft,rl,prompts")
+    assert virc(*words).code == 0
+    monkeypatch.setenv("VIRC_PATH", str(workspace))
+    assert virc("systems", "new", "tool", "spin").code == 0
+    reward = 'TERMS = ("format",)\n\n\ndef total(t):\n    return float(t.format)\n'
+    (workspace / "mine.py").write_text(reward)
+    total = ("--set", f"reward.total={workspace / 'mine.py'}", "--set", "prompt_length=2048")
+    words = ("train", "tiny", *total, "--stage", "rl", "--with", "multi-turn", "--from", "tiny", "--tools", "+spin")
+    rows = ("--data", "data/polygons/prompts.parquet")
+    for given in (rows, ("--data", "gone.parquet")):  # the code is known without the rows
+        done = virc(*words, *given, "--dry-run", "--json")
+        assert done.code == 0, done.err
+        files = {name.removeprefix(f"{workspace}/runs/tiny-rl/"): text for name, text in done.json["files"].items()}
+        assert files["code/mine.py"] == reward
+        assert files["code/spin.py"] == (workspace / "spin.py").read_text()
+    done = virc(*words, *rows, "--dry-run", "--json")
+    files = {name.removeprefix(f"{workspace}/runs/tiny-rl/"): text for name, text in done.json["files"].items()}
+    assert json.loads(files["virc_protocol.json"])["tools"][-1] == "spin"
+    assert json.loads(files["reward.json"])["reward"]["total"] == f"{workspace}/runs/tiny-rl/code/mine.py"
+
+
+def test_rows_in_another_chat_protocol_are_named_with_what_mends_them(workspace: Path, rows: Path) -> None:
+    assert virc("data", "convert", rows, "--to", "foreign", "--format", "sft", "--system", "deepeyes").code == 0
+    words = ("train", "tiny", "--stage", "instruct", "--from", "tiny", "--dry-run", "--data")
+    done = virc(*words, "foreign/trajectories.json")
+    assert "the rows are in another chat protocol than tiny was trained with" in done.err
+    problems, mend = re.findall(r"hint: virc (data convert .*), then virc (.*)", done.err)[0]
+    assert virc(*shlex.split(problems.replace("DIR", "problems"))).code == 0
+    (file,) = Path("problems").glob("*.jsonl")
+    row = json.loads(file.read_text().splitlines()[0])
+    file.write_text(json.dumps(row) + "\n")
+    with serve([answer(row["answer"])]) as server:
+        made = mend.replace("DIR", "problems").replace("NEW", "mended").replace("URL", server.url)
+        mended = virc(*shlex.split(made), "--samples", 1)
+    assert mended.code == 0, mended.err
+    again = virc(*words, "mended/trajectories.jsonl")
+    assert (again.code, "another chat protocol" in again.err) == (0, False), again.err
 
 
 def test_a_base_is_found_in_the_workspace_by_the_end_of_its_hub_id(workspace: Path, rows: Path) -> None:

@@ -54,6 +54,11 @@ def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
     return spoken or _own(None, weights.model)
 
 
+def trained_with(weights: Weights) -> Path | None:
+    """The file of the chat protocol that a model on this machine was trained with; None: there is none beside it."""
+    return _beside(weights)
+
+
 class Served(msgspec.Struct, frozen=True):
     """A model of an endpoint.
 

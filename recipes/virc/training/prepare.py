@@ -11,18 +11,20 @@ from typing import Any
 import msgspec
 
 from virc.core import processes
-from virc.core.errors import DataError, SetupError
+from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.events import Reporter
 from virc.core.files import expanded, write_json, write_whole
 from virc.core.locks import held
 from virc.core.parallel import cores
-from virc.data.formats.registry import left_out
+from virc.data.formats.registry import Source, left_out
 from virc.engines import registry as engines
 from virc.envs import environment as environments
 from virc.envs import making
 from virc.envs.hardware import Machine
 from virc.envs.pins import Environment, pinned
 from virc.models import chat_protocol, sizes
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import Weights
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import kept
 from virc.runs import run as runs
@@ -68,7 +70,7 @@ def prepare(
     Raises:
         VircError: something is missing or wrong; nothing was begun.
     """
-    config, is_rl = resolved.config, resolved.kind == "rl"
+    config = resolved.config
     fits.refuse_no_judge(config)
     base = inputs.base(resolved, request.workspace)
     if gone := left_out(Path(config.data)):
@@ -76,36 +78,53 @@ def prepare(
     source = inputs.rows(resolved, request.workspace)
     if here:
         fits.refuse_few_gpus(config, here)
-    if is_rl:
+    if resolved.kind == "rl":
         rl_setup.check_judge(resolved, source, here is not None, report)
     environment = environment_of(resolved)
     python = making.made(environment, report.send)
     _check_packages(resolved, environment, python)
-    beside = resolved.system.file.parent
-    loads = tuple(str(file) for name in resolved.system.offered if (file := tools.file_of(name, beside)))
-    asked: SftRequest | RlRequest
-    if is_rl:
-        asked = rl_setup.rows_request(request, resolved, base, source, (folder, home or folder), probe, loads)
-    else:
-        asked = SftRequest(
-            source=source,
-            base=base.folder,
-            name=base.name,
-            cutoff=config.cutoff_len,
-            min_pixels=config.min_pixels,
-            max_pixels=config.max_pixels,
-            filter_overlong=config.filter_overlong,
-            probe=probe,
-            folder=folder,
-            mixed_coordinates=config.mixed_coordinates,
-            protocol=request.protocol and expanded(request.protocol).absolute(),
-            chat_protocol=chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None,
-            loads=loads,
-            workers=cores(),
-        )
-    step = preflight.step(asked, python, environments.recipes_in(environment))
-    result = preflight.read(processes.output(step, report.progress))
+    asked = rows_request(request, resolved, base, source, (folder, home or folder), probe)
+    result = counted(asked, python, environments.recipes_in(environment), report)
     return PreparedRun(resolved=resolved, base=base, result=result, environment=environment, python=python)
+
+
+def rows_request(
+    request: TrainRequest, resolved: Resolved, base: Base, source: Source, folders: tuple[Path, Path], probe: int = 0
+) -> SftRequest | RlRequest:
+    """What to check in the rows of a stage.
+
+    Args:
+        folders: folder for the rows to train on, and where it will be in the end.
+        probe: as of `prepare`.
+
+    Raises:
+        UsageError, ConfigError: a tool is missing, or a chat protocol cannot be read.
+    """
+    config, beside = resolved.config, resolved.system.file.parent
+    loads = tuple(str(file) for name in resolved.system.offered if (file := tools.file_of(name, beside)))
+    if resolved.kind == "rl":
+        return rl_setup.rows_request(request, resolved, base, source, folders, probe, loads)
+    return SftRequest(
+        source=source,
+        base=base.folder,
+        name=base.name,
+        cutoff=config.cutoff_len,
+        min_pixels=config.min_pixels,
+        max_pixels=config.max_pixels,
+        filter_overlong=config.filter_overlong,
+        probe=probe,
+        folder=folders[0],
+        mixed_coordinates=config.mixed_coordinates,
+        protocol=request.protocol and expanded(request.protocol).absolute(),
+        chat_protocol=chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None,
+        loads=loads,
+        workers=cores(),
+    )
+
+
+def counted(asked: SftRequest | RlRequest, python: Path, recipes: Path, report: Reporter) -> Result:
+    """Check the rows in a process of that interpreter; errors as of `prepare`."""
+    return preflight.read(processes.output(preflight.step(asked, python, recipes), report.progress))
 
 
 @contextmanager
@@ -146,11 +165,7 @@ def scratch(folder: Path, lock: Path) -> Iterator[Path]:
 def write(run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: Mapping[str, Any]) -> Info:
     """Write what the run is into its future folder."""
     resolved, base, result = prepared.resolved, prepared.base, prepared.result
-    if resolved.kind == "rl":
-        code = rl_setup.write(run, partial, resolved, base, result)
-    else:
-        own = kept.own_tools(resolved.system.file.parent, result.protocol.tools)
-        code = kept.copy(own, partial / kept.CODE)
+    code = write_read(run, partial, resolved, base, result)
 
     def moved(path: Path) -> str:
         return str(run.folder / path.relative_to(partial) if path.is_relative_to(partial) else path)
@@ -168,11 +183,23 @@ def write(run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: M
     )  # fmt: skip
     write_json(partial / "run.json", info)
     write_whole(partial / "settings.yaml", inputs.settings_text(resolved).encode())
-    write_json(partial / FILE_NAME, result.protocol)
     packages = _packages(prepared.environment, prepared.python)
     lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
     write_whole(partial / "environment.txt", "".join(lines).encode())
     return info
+
+
+def write_read(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
+    """Write what the run's processes read beside the rows: chat protocol, reward, and copies of the user's own files.
+
+    Returns:
+        The SHA-256 of each copy by its name.
+    """
+    write_json(partial / FILE_NAME, result.protocol)
+    if resolved.kind == "rl":
+        return rl_setup.write(run, partial, resolved, base, result)
+    own = kept.own_tools(resolved.system.file.parent, result.protocol.tools)
+    return kept.copy(own, partial / kept.CODE)
 
 
 def _check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:
@@ -221,8 +248,29 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         report.warn(f"{result.dropped} rows longer than {config.longest} tokens are left out")
     for kind, count in result.faults.items():
         report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", "virc data check")
+    if other := _other_protocol(prepared):
+        report.warn(*other)
     if result.otherwise:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
+
+
+def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
+    """What to say of rows in another chat protocol than that of the base; a tool that they add is none."""
+    base, rows = prepared.base, prepared.result.protocol
+    file = chat_protocol.trained_with(Weights(base.name, base.folder, adapter=base.adapter))
+    if file is None:
+        return None
+    own = read_protocol(file)
+    added = [name for name in rows.tools if name not in {*own.tools, *tools.discover()}]
+    with suppress(ConfigError):  # its own form may not be able to offer them
+        own = chat_protocol.offering(own, added, prepared.resolved.system.file.parent)
+    if (own.system, own.grammar, own.coordinates) == (rows.system, rows.grammar, rows.coordinates):
+        return None
+    asked = "".join(f" --tools +{name}" for name in added)
+    problems = f"virc data convert {prepared.resolved.config.data} --to DIR --format batch"
+    rows_there = f"DIR/{prepared.result.dataset}.jsonl"
+    hint = f"{problems}, then virc data sample {rows_there} --to NEW --endpoint URL --protocol {file}{asked}"
+    return f"the rows are in another chat protocol than {base.name} was trained with, which it has to learn anew", hint
 
 
 def estimated(prepared: PreparedRun, here: Machine) -> Estimate:

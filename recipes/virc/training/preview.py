@@ -3,7 +3,10 @@
 What is missing on this machine (environment, weights, rows) is listed, and named in the plan where it would be.
 """
 
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -30,12 +33,16 @@ from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
+from virc.tools import registry as tools
 from virc.training import inputs, prepare, rl_setup
 from virc.training.estimate.fits import ESTIMATORS
 from virc.training.estimate.sft import Estimate
 from virc.training.inputs import Base
 from virc.training.preflight.rl import TRAIN, VALIDATION
+from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
+
+_PACKAGE = Path(__file__).parents[2]
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -43,6 +50,7 @@ class Preview(msgspec.Struct, frozen=True):
 
     Args:
         needed: for rows as long as they may be; None: the sizes of the base are not known.
+        result: of the check of the rows; None: they or the base are not here.
         here: this machine; None: a cluster runs it.
         missing: what is not on this machine yet.
     """
@@ -52,9 +60,10 @@ class Preview(msgspec.Struct, frozen=True):
     needed: Estimate | None
     here: Machine | None
     missing: list[VircError]
+    result: Result | None = None
 
 
-def preview(request: TrainRequest, resolved: Resolved, target: Target | None) -> Preview:
+def preview(request: TrainRequest, resolved: Resolved, target: Target | None, report: Reporter) -> Preview:
     """Plan a stage's first attempt.
 
     Args:
@@ -62,6 +71,7 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None) ->
 
     Raises:
         UsageError, ConfigError: a tool is not given as +NAME or missing, or the settings are wrong.
+        DataError: the rows are here, and cannot be trained on.
     """
     missing: list[VircError] = []
     rl_setup.tools_of(resolved, request.tools)  # refused as the run would be
@@ -73,8 +83,14 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None) ->
     source = _source(request, resolved, missing)
     place = _place(request, resolved, base, source, python or environment.python, missing)
     engine = engines.of_kind(resolved.kind).plan
+    with TemporaryDirectory(prefix="virc-") as scratch:
+        partial, run = Path(scratch), Run(place.output.parent)
+        result = _checked(request, resolved, base, source, (partial, run), python, report)
+        read = _read_files(request, resolved, place, base, result, partial)
+        if result:
+            place = _with_rows(place, result, partial)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
-    plan = msgspec.structs.replace(plan, files={**plan.files, **_files_of_sources(resolved, place)})
+    plan = msgspec.structs.replace(plan, files={**plan.files, **read})
     if target:
         plan = jobs.preview(plan, Run(place.files.parents[1]), resolved, place, pinned(environment), target)
     if resolved.kind == "rl":
@@ -84,7 +100,7 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None) ->
         except VircError as error:
             missing.append(error)
     here = None if target else hardware.find(request.workspace)
-    return Preview(resolved, plan, _needed(resolved, base), here, missing)
+    return Preview(resolved, plan, _needed(resolved, base), here, missing, result)
 
 
 def _place(
@@ -118,6 +134,56 @@ def _place(
         reward=home / inputs.REWARD,
         sources={name: sources.settings_of(home, name) for name in speakers(resolved.config)},
     )
+
+
+def _checked(
+    request: TrainRequest, resolved: Resolved, base: Base, source: Source, places: tuple[Path, Run],
+    python: Path | None, report: Reporter,
+) -> Result | None:  # fmt: skip
+    """What the run would find in the rows, by the engine's interpreter or this one; None where that cannot be done.
+
+    Args:
+        places: an empty folder, and the run that it stands for.
+    """
+    needs = ("tokenizers", "pyarrow")[: 1 + (resolved.kind == "rl")]
+    python = python or (Path(sys.executable) if all(map(find_spec, needs)) else None)
+    if python is None or not is_file(source.file) or not is_file(base.folder / "tokenizer.json"):
+        return None
+    data = places[0] / "data"
+    asked = prepare.rows_request(request, resolved, base, source, (data, places[1].folder / "data"))
+    result = prepare.counted(asked, python, _PACKAGE, report)
+    environment = prepare.environment_of(resolved)
+    found = prepare.PreparedRun(resolved=resolved, base=base, result=result, environment=environment, python=python)
+    prepare.check_rows(found, report)
+    return result
+
+
+def _with_rows(place: Place, result: Result, partial: Path) -> Place:
+    """The place with the rows that the run would train on; those to be written are in its folder."""
+    home = place.output.parent
+    file, media = (
+        home / each.relative_to(partial) if each.is_relative_to(partial) else each
+        for each in (result.file, result.media)
+    )
+    return msgspec.structs.replace(place, data=file, media=media, dataset=result.dataset, entry=result.entry)
+
+
+def _read_files(
+    request: TrainRequest, resolved: Resolved, place: Place, base: Base, result: Result | None, partial: Path
+) -> dict[str, str]:
+    """What the run's processes would read beside the rows, as far as it can be known without them."""
+    home = place.output.parent
+    if result:
+        prepare.write_read(Run(home), partial, resolved, base, result)
+        files = (each for each in sorted(partial.rglob("*")) if each.is_file() and partial / "data" not in each.parents)
+        return {str(home / each.relative_to(partial)): each.read_text("utf-8", "replace") for each in files}
+    beside, names = resolved.system.file.parent, (*resolved.system.offered, *rl_setup.tools_of(resolved, request.tools))
+    if resolved.kind == "rl":
+        own = kept.own_files(resolved.config.reward, beside, tools.load(names, beside))
+    else:
+        own = kept.own_tools(beside, tools.load(names, beside))
+    code = {str(home / kept.CODE / name): file.read_text("utf-8", "replace") for name, file in own.items()}
+    return {**code, **_files_of_sources(resolved, place)}
 
 
 def _files_of_sources(resolved: Resolved, place: Place) -> dict[str, str]:

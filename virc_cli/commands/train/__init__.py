@@ -110,7 +110,7 @@ def command(
 
         train_request = TrainRequest(**request, **more)
         if dry_run:
-            print_plan.run(train_request, **options, as_json=as_json)
+            print_plan.run(train_request, **options, quiet=quiet, as_json=as_json)
         else:
             print_probe.run(train_request, quiet, as_json)
         return

@@ -7,16 +7,21 @@ import msgspec
 
 from virc.cluster import jobs
 from virc.core.errors import fields_of
+from virc.core.events import Reporter
 from virc.training.estimate import fits
 from virc.training.preview import Preview, preview
 from virc.training.request import TrainRequest
-from virc_cli.console import output, plans
+from virc_cli.console import events, output, plans
 
 
-def run(request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None, as_json: bool) -> None:
+def run(
+    request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None, quiet: bool, as_json: bool
+) -> None:
     """Print the plan of a stage's first attempt, and what it needs."""
     resolved = request.resolve()
-    found = preview(request, resolved, jobs.target(launcher, resolved.kind, site, ray_address))
+    with events.printed(quiet, verbose=False) as on_event:
+        target = jobs.target(launcher, resolved.kind, site, ray_address)
+        found = preview(request, resolved, target, Reporter(on_event))
     if as_json:
         output.emit(_as_json(found))
         return
@@ -26,6 +31,8 @@ def run(request: TrainRequest, launcher: str, site: Path | None, ray_address: st
     _print_needs(found)
     for error in found.missing:
         output.warn(error.message, error.hint)
+    if found.result is None:
+        output.warn("the rows were not checked", "a run checks them before it begins")
 
 
 def _print_needs(found: Preview) -> None:
@@ -62,6 +69,8 @@ def _as_json(found: Preview) -> dict[str, Any]:
             "judge": getattr(config, "judge_gpus", 0),
             "here": None if found.here is None else len(found.here.gpus),
         },
+        "rows": None if found.result is None else found.result.rows,
+        "longest": None if found.result is None else found.result.longest,
         "missing": [fields_of(error) for error in found.missing],
         "error": None,
     }

@@ -7,12 +7,13 @@ and the share of right rollouts is the pass rate of the model.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 
 from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError, VircError
 from virc.core.events import Reporter
-from virc.core.files import expanded
+from virc.core.files import MODELS, expanded
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
@@ -25,6 +26,7 @@ from virc.families.registry import taught
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
 from virc.reasoning.history import as_shown_on
+from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.trace import Trace
 from virc.scoring.rules import same
 from virc.solving.api import open_rows
@@ -105,6 +107,8 @@ def sample_file(
     config = SampleConfig(BatchConfig(setup.config, base, None, setup.offline, at_once), keep, location)
     with file as rows:
         opened, facts = open_setup(setup, report, on_facts)
+        if opened.family and not setup.choice.protocol:
+            _warn_of_stock(report)
         known = sampling_facts(facts, keep)
         on_facts({**known, "to": str(location.file)})
         protocol = as_shown_on(taught(opened.chat_protocol.protocol), opened.backend.grid)
@@ -138,6 +142,13 @@ def sample_file(
         reasons = ", ".join(_reasons(totals))
         raise NoAnswerError(f"none of {totals.rollouts} rollouts was kept, and no file is left: {reasons}", hint)
     return {**known, **fields, "to": str(location.file)}
+
+
+def _warn_of_stock(report: Reporter) -> None:
+    """Say that rows of a stock model suit no model of this workspace that was trained with a chat protocol."""
+    if file := next(iter(sorted(Path(MODELS).glob(f"[!.]*/{FILE_NAME}"))), None):
+        sentence = f"the rows are in the chat protocol of stock models, and {file.parent} was trained with another"
+        report.warn(sentence, f"for rows that train it: --protocol {file}")
 
 
 def _summary(totals: Totals, resumed: int) -> str:

@@ -104,7 +104,7 @@ TABLE = Table({
         "max_prompt_length": same("prompt_length"),
         "max_response_length": same("response_length", why="of a whole rollout, with what tools show"),
         "seed": same("seed", why="runs can be repeated"),
-        "filter_overlong_prompts": fixed("virc counts prompts before verl reads them; see the setting `filter_overlong`"),
+        "filter_overlong_prompts": fixed("virc counts prompts before verl does; see the setting `filter_overlong`"),
         "dataloader_num_workers": default("device"),
         "truncation": unused("nothing reads it"),
         "image_key": unused(VERLS),
