@@ -8,6 +8,7 @@ loaded where a system, an option or a chat protocol names it, and not before.
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
@@ -110,5 +111,13 @@ def loaded(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:  # it is the user's own code, and may fail in any way
         sys.modules.pop(name, None)
-        raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}") from error
+        line = line_in(file, error)
+        where = f", in line {line}" if line else ""
+        raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}{where}") from error
     return module
+
+
+def line_in(file: Path, error: Exception) -> int | None:
+    """The last line of a file that an error came through; None where it came from elsewhere, or names its line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((each.lineno for each in reversed(frames) if each.filename == str(file)), None)

@@ -1,11 +1,12 @@
 """The one check of a tool call, for inference, rewards and data: by the tool's own `check`, or by its JSON schema."""
 
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause
 from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.calls import Call, Checked, Tool, ToolError, View
@@ -19,13 +20,30 @@ def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
 
     Raises:
         ToolError: no reading of it makes sense.
+        ConfigError: the tool's own check fails.
     """
-    checked = tool.check(arguments, view) if hasattr(tool, "check") else _by_schema(tool, arguments, view)
+    checked = _by_itself(tool, arguments, view) if hasattr(tool, "check") else _by_schema(tool, arguments, view)
     call = checked.call
     if call.box is None or call.index is None or BOX not in arguments:
         return checked
     exact = msgspec.structs.replace(call, region=resolve_region(arguments[BOX], view, call.index))
     return msgspec.structs.replace(checked, call=exact)
+
+
+def _by_itself(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
+    try:
+        return tool.check(arguments, view)
+    except (ToolError, VircError):
+        raise
+    except Exception as error:  # the check of a tool of one's own may fail in any way
+        fault = f"the check of the tool {tool.NAME} fails{place_of(error)}: {type(error).__name__}: {clause(error)}"
+        raise ConfigError(fault, "it raises ToolError for a call that cannot be carried out") from error
+
+
+def place_of(error: Exception) -> str:
+    """The place in a file where an error was raised, as a clause."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" in line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
 
 
 def properties(tool: Tool) -> Mapping[str, Any]:

@@ -7,7 +7,6 @@ mapped onto that. Of a root all pixels are kept, of what was cut out only where 
 
 import copy
 import math
-import traceback
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -16,6 +15,7 @@ from PIL import Image
 from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause
 from virc.reasoning.calls import Box, Call, Region, Result, Size, Tool, ToolError, View, view_of
+from virc.reasoning.checking import place_of
 from virc.reasoning.images import OpenedImage, Shown, as_shown, show, show_square
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
 from virc.reasoning.resample import Rescaled, resampled
@@ -368,7 +368,7 @@ def applied(tool: Tool, call: Call, source: Image.Image | None) -> Result:
         raise
     except Exception as error:
         hint = "`source` is None where the tool's SCHEMA has no image_index" if source is None else None
-        fault = f"the tool {call.name} fails{_line(error)}: {type(error).__name__}: {clause(error)}"
+        fault = f"the tool {call.name} fails{place_of(error)}: {type(error).__name__}: {clause(error)}"
         raise ConfigError(fault, hint) from error
     if isinstance(returned, str):
         return Result(returned)
@@ -384,9 +384,3 @@ def _rgb(made: Made) -> Made:
     if isinstance(made, Rescaled) or made.mode in ("RGB", "1"):
         return made
     return made.convert("RGB")
-
-
-def _line(error: Exception) -> str:
-    """The place in a file where an error was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" in line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""

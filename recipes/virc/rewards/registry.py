@@ -239,7 +239,9 @@ async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[s
 
 def _broken(file: Path, error: Exception) -> ConfigError:
     """The error of a term or total of somebody's own, which may fail in any way."""
-    return ConfigError(f"{file} fails: {type(error).__name__}: {clause(error)}", "VIRC_DEBUG=1 shows where")
+    line = plugins.line_in(file, error)
+    where = f"line {line} of {file}" if line else str(file)
+    return ConfigError(f"{where} fails: {type(error).__name__}: {clause(error)}", "VIRC_DEBUG=1 shows where")
 
 
 def _number(value: object, name: str, file: Path) -> float | None:

@@ -129,15 +129,32 @@ def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
     """A reply that calls a tool and is read; None where the chat protocol has none, or its arguments cannot be
     guessed from its schema.
     """
-    for name in protocol.tools:
+    for text in _examples(protocol.tools, protocol, size, grid):
+        with suppress(VircError):
+            (reply,) = read([text], protocol, size, grid)
+            if reply.calls and reply.calls[0].tool:
+                return text
+    return None
+
+
+def run_tools(names: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> None:
+    """Carry out a call of each of these tools on a blank picture, as far as its schema tells the arguments.
+
+    Raises:
+        ConfigError: a tool fails.
+    """
+    for text in _examples(names, protocol, size, grid):
+        for _ in read([text], protocol, size, grid):
+            pass
+
+
+def _examples(names: Iterable[str], protocol: Protocol, size: Size, grid: Grid) -> Iterator[str]:
+    """Replies that each call one of these tools, in every form that the chat protocol has."""
+    for name in names:
         for form in protocol.grammar.calls:
             call = ToolText(name, {**_arguments(tools.get(name), protocol, size, grid), **form.given})
-            with suppress(FormatError, VircError):
-                text = written(Turn("...", (call,)), protocol.grammar)
-                (reply,) = read([text], protocol, size, grid)
-                if reply.calls and reply.calls[0].tool:
-                    return text
-    return None
+            with suppress(FormatError):
+                yield written(Turn("...", (call,)), protocol.grammar)
 
 
 def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid) -> dict[str, Any]:
@@ -147,7 +164,7 @@ def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid) -> dict[s
     middle = [side * part for side, part in zip(sides, (0.25, 0.25, 0.75, 0.75), strict=True)]
     box = [side if protocol.coordinates == "unit" else round(side) for side in written_as(middle, protocol.box)]
     image = index_name(protocol.image_names, 0, 1) if protocol.image_names else 0
-    needed = {INDEX, *tool.SCHEMA["function"]["parameters"].get("required", ())}
+    needed = {INDEX, *tool.SCHEMA["function"].get("parameters", {}).get("required", ())}
     values = {name: _value(each) for name, each in properties(tool).items() if name in needed}
     return {name: {BOX: box, INDEX: image}.get(name, value) for name, value in values.items()}
 

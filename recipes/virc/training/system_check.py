@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -29,6 +30,7 @@ from virc.systems.registry import System
 MOST = 100
 """Faults that are listed of one file."""
 
+_SIZE = (1024, 768)  # px of the picture that tools are tried on
 _MOST_TRIES = 2000  # a stage with an overlay takes about a millisecond
 
 
@@ -57,6 +59,58 @@ def check(path: Path) -> list[Finding]:
         Finding(systems.line_of(fault.path, lines), ".".join(fault.path), fault.message, fault.hint) for fault in found
     ]
     return sorted(dict.fromkeys(findings), key=lambda each: each.line)
+
+
+def tried(path: Path) -> list[Finding]:
+    """What fails of a system's own files when each tool gets a call, and the reward a drawn row; none is published.
+
+    Their code is run. A tool whose arguments cannot be guessed from its schema is not.
+
+    Raises:
+        ConfigError: the file is none of a system.
+    """
+    system = systems.get(str(path))
+    lines = plain_yaml.lines(plain_yaml.read_text(path))
+    tries = {("tools",): _run_tools, ("reward", "total"): _run_reward}
+    findings = []
+    for where, run in tries.items():
+        try:
+            run(system)
+        except ConfigError as error:
+            findings.append(Finding(systems.line_of(where, lines), ".".join(where), error.message, error.hint))
+    return sorted(findings, key=lambda each: each.line)
+
+
+def _run_tools(system: System) -> None:
+    """Call each of the system's own tools on a blank picture; ConfigError where one fails."""
+    from virc.models.chat_protocol import of_system
+    from virc.solving import reading
+    from virc.tools import registry as tools
+
+    if all(name in tools.discover() for name in system.offered):
+        return
+    protocol = of_system(system).protocol
+    names = [name.removesuffix(".py") for name in tools.own_files(protocol.tools)]
+    reading.run_tools(names, protocol, _SIZE)
+
+
+def _run_reward(system: System) -> None:
+    """Score a drawn solution by the system's own reward, without a judge; ConfigError where it fails."""
+    from virc.data.formats.registry import only_source
+    from virc.data.synth.draw import SynthConfig, write
+    from virc.rewards import kept, trial
+    from virc.rewards.means import Means
+
+    if system.reward is None or system.reward.total is None:
+        return
+    if not kept.own_files(system.reward, system.file.parent, ()):
+        return
+    reward, total = trial.reward_of(system)
+    with TemporaryDirectory(prefix="virc-") as scratch:
+        folder = write(SynthConfig(Path(scratch, "rows"), 1, formats=("sft",), workers=1))
+        rows = trial.solutions(only_source(folder / "trajectories.json"), reward, 1)
+        for _ in trial.tried_whole(rows, total, Means()):
+            pass
 
 
 def not_in_process_errors(path: Path, workspace: Path) -> list[ConfigError]:

@@ -26,8 +26,9 @@ def command(
 ) -> None:
     """List a system's faults, or show how it reads replies.
 
-    Faults are unknown keys, wrong values, and stages and overlays that do not fit together. Nothing is
-    started or fetched: weights and rows need not be there. Exit code 3 where there are any.
+    Faults are unknown keys, wrong values, and stages and overlays that do not fit together. Where there are none, the
+    system's own tools and reward are run once, on a blank picture and a drawn row. Nothing is fetched: weights and
+    rows need not be there. Exit code 3 where there are any.
 
     With --reply: the thought, the tool calls or the answer of each reply, or why it is not read (exit code 5), and
     what would be sent next. The system's own tools are loaded and run on a blank picture.
@@ -39,11 +40,11 @@ def command(
     from virc.core.errors import ConfigError
     from virc.core.files import expanded
     from virc.systems import registry as systems
-    from virc.training.system_check import MOST, check, not_in_process_errors
+    from virc.training.system_check import MOST, check, not_in_process_errors, tried
 
     replies = replies_of(reply)
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
-    findings = check(file)
+    findings = check(file) or ([] if replies else tried(file))
     output.know(file=str(file), faults=msgspec.to_builtins(findings))
     for found in () if as_json else findings:
         output.line(f"{file}:{found.line}: {found.message}" + (f"; {found.hint}" if found.hint else ""))
