@@ -141,7 +141,7 @@ def samples_of(
         if isinstance(fed, Unit) and fed.results:
             its = carried_out(fed, read, session.images)
             before += its
-            read = as_carried_out(read, [action for action, _ in its])
+            read = read.carrying_out([action for action, _ in its])
         samples.append(read)
     if not samples:
         raise DataError("the rollout holds no reply")
@@ -157,14 +157,6 @@ def carried_out(unit: Unit, read: Sample, images: Sequence[Shown]) -> list[Carri
         (Action(tool, each.call, each.error, images[each.images[0]].size if each.images else None), each.images)
         for tool, each in zip_longest(tools, unit.results[: len(tools) or 1])
     ]
-
-
-def as_carried_out(read: Sample, actions: Sequence[Action]) -> Sample:
-    """A sample with its calls as the session carried them out: one may be about an image that the one before made."""
-    fault = next((each.fault for each in actions if each.fault), None)
-    return msgspec.structs.replace(
-        read, checked=tuple(each.call for each in actions if each.call), fault=fault, done=tuple(actions)
-    )
 
 
 def _prompt(record: Record, session: Session, files: Sequence[Size], before: Sequence[Carried]) -> Prompt:

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from itertools import zip_longest
 from typing import Any, Literal
 
 import msgspec
@@ -16,10 +15,12 @@ from virc.data.rows import file_sizes
 from virc.data.rows.record import Picture, Record, images_of
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
+from virc.reasoning.history import History
 from virc.reasoning.images import Shown, image_size, open_image
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
-from virc.reasoning.protocol import Coordinates, Protocol
+from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
 from virc.reasoning.repetition import repeats
+from virc.reasoning.resize import QWEN2
 from virc.rewards import published
 from virc.scoring.score import Key, key_of
 from virc.tools import registry as tools
@@ -181,11 +182,52 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
     def check(self, tool: ToolText, view: View) -> Call:
         """A call as it is carried out; raises ToolError where it is not."""
+        if self.strict == "published":
+            return published.check(tool, view)
         checked = tools.checked(tool, view, self.protocol.tools if self.protocol else None)
-        forgiving = self.protocol is not None and self.protocol.errors == "show"
-        if checked.deviations and not forgiving:
+        if checked.deviations and not self._forgives:
             raise ToolError(f"the call is not exact: {', '.join(checked.deviations)}")
         return checked.call
+
+    def carried_out(self, calls: Sequence[ToolText]) -> list[Action]:
+        """What comes of the calls of one reply, each of which sees what those before it make."""
+        view, actions = self.view, list[Action]()
+        history = self._history() if len(calls) > 1 and self.strict == "own" else None
+        for tool in calls:
+            try:
+                call = self.check(tool, view)
+                if history:
+                    for shown, place in history.run(call)[1]:
+                        history.add(shown, place)
+                    view = msgspec.structs.replace(view, sizes=history.sizes)
+                actions.append(Action(tool, call))
+            except ValueError as error:  # a ToolError, or what it makes cannot be shown
+                if not self._forgives:
+                    return [Action(each, fault=str(error)) for each in calls]
+                actions.append(Action(tool, fault=str(error)))
+        return actions
+
+    @property
+    def _forgives(self) -> bool:
+        """Whether a call that cannot be carried out is told to the model, and the others of its reply count."""
+        return self.protocol is not None and self.protocol.errors == "show"
+
+    def _history(self) -> History:
+        """The images as solve has them, from which further ones are cut."""
+        view = self.view
+        shown = [image.pixels(size) for image, size in zip(self.images, view.sizes, strict=True)]
+        files = [*view.originals, *view.sizes[len(view.originals) :]]
+        given = [
+            Shown(shown[at].pixels, original=files[at], full=self.images[at].pixels(files[at]).pixels)
+            for at in range(view.given)
+        ]
+        protocol = self.protocol or own_protocol(tools.schemas(tools.DEFAULT), self.coordinates)
+        history = History(given, protocol, QWEN2, tools.known())
+        for image, call in zip(shown[view.given :], self.made_by[view.given :], strict=True):
+            with suppress(ValueError):
+                plans = history.planned(call)[1] if call else []
+            history.add(image, plans[0].place if len(plans) == 1 else None)
+        return history
 
     @cached_property
     def made_by(self) -> Sequence[Call | None]:
@@ -230,8 +272,13 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         turn = self._parsed(reply)
         if turn is None:
             return [Action(None, fault="it is not in the format")]
-        view = msgspec.structs.replace(self.view, sizes=self.view.sizes[:count])
-        return [self._action(tool, view) for tool in turn.calls]
+        actions = list[Action]()
+        for tool in turn.calls:  # each call before it that was carried out led to an image
+            made = sum(not each.fault for each in actions)
+            actions.append(
+                self._action(tool, msgspec.structs.replace(self.view, sizes=self.view.sizes[: count + made]))
+            )
+        return actions
 
     def _action(self, tool: ToolText, view: View) -> Action:
         try:
@@ -272,7 +319,7 @@ class Sample(msgspec.Struct, frozen=True):
         group: the other replies to the same prompt, where they are known.
         why: the reasons of terms for their values, each under its name.
         asked: what terms find that others need too, each under its name, so that a judge is asked once.
-        done: its calls in the action log, where a session has carried them out.
+        done: its calls in the action log.
     """
 
     text: str
@@ -309,25 +356,21 @@ class Sample(msgspec.Struct, frozen=True):
             return [*self.prompt.calls, *self.done]
         if self.turn is None:
             return [*self.prompt.calls, Action(None, fault=self.fault)]
-        calls = zip_longest(self.turn.calls, self.checked)
-        return [*self.prompt.calls, *(Action(tool, call, self.fault) for tool, call in calls)]
+        return list(self.prompt.calls)
+
+    def carrying_out(self, actions: Sequence[Action]) -> "Sample":
+        """The sample with its calls as they were carried out."""
+        checked = tuple(each.call for each in actions if each.call)
+        fault = next((each.fault for each in actions if each.fault), None)
+        return msgspec.structs.replace(self, checked=checked, fault=fault, done=tuple(actions))
 
 
 def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
     """Read a reply as the prompt's `strict` says; only an image that cannot be read raises (DataError)."""
     if repeats(text, REPEAT_LIMIT):
         return Sample(text, prompt, fault=f"it repeats a pattern {REPEAT_LIMIT} times in a row", group=group)
-    turn = None
     try:
         turn = published.parse(text) if prompt.strict == "published" else parse(text, prompt.grammar)
-        calls = _checked(turn, prompt)
-    except (FormatError, ToolError) as error:
-        return Sample(text, prompt, turn, fault=str(error), group=group)
-    return Sample(text, prompt, turn, calls, group=group)
-
-
-def _checked(turn: Turn, prompt: Prompt) -> tuple[Call, ...]:
-    """The calls of a turn, of which nothing is forgiven that the model was not forgiven either."""
-    if prompt.strict == "published":
-        return tuple(published.check(tool, prompt.view) for tool in turn.calls)
-    return tuple(prompt.check(tool, prompt.view) for tool in turn.calls)
+    except FormatError as error:
+        return Sample(text, prompt, fault=str(error), group=group)
+    return Sample(text, prompt, turn, group=group).carrying_out(prompt.carried_out(turn.calls))
