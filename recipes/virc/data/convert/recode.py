@@ -10,11 +10,12 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
+from virc.data.rows import file_sizes
 from virc.data.rows.record import Message, Picture, Record, images_of, inputs_of
 from virc.data.rows.results import joined
 from virc.reasoning.calls import Call, Size, ToolError, View, view_of
 from virc.reasoning.coordinates import index_name, resolve_index, scale_box, sides_of, written_as
-from virc.reasoning.history import input_grid
+from virc.reasoning.history import input_grid, show_input
 from virc.reasoning.images import SQUARE, image_size, open_image, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import Protocol
@@ -56,13 +57,14 @@ class Boxes(msgspec.Struct):
 
 def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) -> Record:
     """A record with boxes and system message in another protocol. Raises DataError: it is not in the source's."""
-    sizes = shown_sizes(record, source)
+    view = _view(record, source)
     messages = []
     for number, message, seen in with_images_before(record):
         content = message.content
         with errors_of(number):
             if message.role == "assistant":
-                before, after = View(sizes[:seen], source.coordinates), View(sizes[:seen], target.coordinates)
+                before = msgspec.structs.replace(view, sizes=view.sizes[:seen])
+                after = msgspec.structs.replace(before, coordinates=target.coordinates)
                 content = rewritten(content, before, after, boxes)
             elif message.role == "system":
                 if content != source.system:
@@ -80,11 +82,11 @@ def replayed(record: Record, question: str, source: Protocol, target: Protocol, 
     Raises:
         DataError: an image cannot be read, or a turn is one that the session rejects.
     """
-    sizes = shown_sizes(record, source)
+    view = _view(record, source)
     session = session_of(record, question, target)
     for number, message, seen in with_images_before(record):
         if message.role == "assistant":
-            before = View(sizes[:seen], source.coordinates)
+            before = msgspec.structs.replace(view, sizes=view.sizes[:seen])
             with errors_of(number):
                 _feed(session, message.content, before, boxes)
     return finished(session, record)
@@ -100,8 +102,7 @@ def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
     if len(found) != 1 or [int(number) for number in found[0].groups()] != box:
         raise FormatError("json", "bbox_2d is not written as four whole numbers")
     index, _ = resolve_index(tool.arguments.get("image_index"), len(before.sizes))
-    sides = sides_of(before.sizes[index], before.coordinates)
-    onto = sides_of(after.sizes[index], after.coordinates)
+    sides, onto = _sides(before, index), _sides(after, index)
     new = scale_box(box, sides, onto)
     if box[0] < box[2] and box[1] < box[3] and (new[0] >= new[2] or new[1] >= new[3]):
         raise ToolError(f"bbox_2d {box} of {sides[0]} x {sides[1]} is empty in {onto[0]} x {onto[1]}")
@@ -110,6 +111,22 @@ def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
     for place in (4, 3, 2, 1):  # from the end, so that the positions before stay valid
         text = text[: found[0].start(place)] + str(new[place - 1]) + text[found[0].end(place) :]
     return text
+
+
+def _sides(view: View, index: int) -> Size:
+    original = view.originals[index] if index < len(view.originals) else None
+    return sides_of(view.sizes[index], view.coordinates, original)
+
+
+def _view(record: Record, source: Protocol) -> View:
+    """What calls are held against once all images of a record were shown."""
+    return view_of(source, shown_sizes(record, source), files_of(record))
+
+
+def files_of(record: Record) -> list[Size]:
+    """(width, height) in px of the file of every input, which the row may have smaller; raises DataError."""
+    inputs = [image_size(*_file(record.images[index])) for index in inputs_of(record)]
+    return [*(file_sizes.of(record) or inputs)]
 
 
 def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
@@ -136,7 +153,12 @@ def session_of(record: Record, question: str, target: Protocol) -> Session:
     if target.images == "square_1000":  # the square is stored, and becomes the file that crops are cut from
         images = [show_square(image).pixels for image in images]
     try:
-        return Session(target, question, images, max_turns=len(record.messages), tools=known())
+        given = [show_input(image, target, QWEN2) for image in images]
+        for shown, image, size in zip(given, images, files_of(record), strict=True):
+            if target.images == "smart" and image.size != size:  # the row has what was shown of the file
+                shown.original = size
+                shown.cut_from(image.resize(size) if target.crops == "file" else None)
+        return Session(target, question, given, max_turns=len(record.messages), tools=known())
     except ValueError as error:
         raise DataError(clause(error)) from None
 
@@ -144,7 +166,7 @@ def session_of(record: Record, question: str, target: Protocol) -> Session:
 def _feed(session: Session, text: str, before: View, boxes: Boxes) -> None:
     if isinstance(session.next(), Done):
         raise ToolError("the row continues after its answer")
-    after = View([shown.size for shown in session.images], session.protocol.coordinates)
+    after = session.view
     if len(before.sizes) != len(after.sizes):
         shown, made = len(before.sizes), len(after.sizes)
         raise ToolError(f"{shown} images are shown before it, but question and tools make {made}")
@@ -210,7 +232,7 @@ class _Replay:
         self.session = session_of(record, question, target)
         self._source, self._target = source, target
         self._sizes = shown_sizes(record, source)
-        self._files = [image_size(*_file(record.images[index])) for index in inputs_of(record)]
+        self._files = files_of(record)
         self._places: list[int | None] = [*range(len(self.session.images))]  # of the record's images in the session
         self._thoughts: list[str] = []
 
@@ -275,16 +297,16 @@ class _Replay:
         names, inputs = self._target.image_names, self.session.history.inputs
         arguments["image_index"] = index_name(names, index, inputs) if names else index
         if call.box is not None:
-            arguments["bbox_2d"] = self._box(call.box, self._sizes[call.index], index)
+            arguments["bbox_2d"] = self._box(call, call.box, index)
         if call.factor is not None:
             arguments["scale_factor"] = call.factor
         return ToolText(name, arguments)
 
-    def _box(self, box: Sequence[int], size: Size, index: int) -> list[float]:
-        """A box in px of an image of `size`, as the target writes it of the session's image `index`."""
-        shown = self.session.images[index].size
-        original = self._files[index] if index < len(self._files) else None
-        sides = sides_of(shown, self._target.coordinates, original)
-        new = [c * other / side for c, side, other in zip(box, size * 2, sides * 2, strict=True)]
+    def _box(self, call: Call, box: Sequence[int], index: int) -> list[float]:
+        """The box of a call as the target writes it of the session's image `index`."""
+        assert call.index is not None
+        size, sides = self._sizes[call.index], _sides(self.session.view, index)
+        parts = call.region or [c / side for c, side in zip(box, size * 2, strict=True)]
         digits = _DIGITS if self._target.coordinates == "unit" else None
+        new = [part * side for part, side in zip(parts, sides * 2, strict=True)]
         return [round(c, digits) for c in written_as(new, self._target.box)]
