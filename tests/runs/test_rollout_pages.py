@@ -15,8 +15,8 @@ from virc.engines.verl.agent_prefix import Prefix
 from virc.models.chat_protocol import offering, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, Protocol
-from virc.reasoning.resize import QWEN2
-from virc.reasoning.session import Reply, Session
+from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.session import Reply, Session, Unit
 from virc.reasoning.trace import Rejected, Trace
 from virc.runs import rollout_stats as rollouts
 from virc.runs.rollout_stats import Rollout
@@ -164,6 +164,27 @@ def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
     assert said["units"][0]["results"][0]["call"]["box"] == [0, 0, 56, 84]
     assert said["terms"] == {"format": 1.0, "answer": 1.0}
     assert len(list((folder / "step_1" / "1-1").glob("image-*.png"))) == 2
+
+
+def test_crops_of_crops_are_those_of_the_models_grid(chat_protocol: Protocol, tmp_path: Path) -> None:
+    """As how large an enlarged crop counts depends on the grid, and with it what a crop of that shows."""
+    path, grid = tmp_path / "figure.png", Grid(factor=32)
+    Image.effect_noise((1120, 868), 90).convert("RGB").save(path)
+    from_file = msgspec.structs.replace(chat_protocol, crops="file")
+    with Image.open(path) as image:
+        held = Session(from_file, "Where?", [image.convert("RGB")], grid, tolerate=(), tools=tools.known())
+    larger = CROP.replace("crop_image", "scale_image").replace('"bbox_2d": [0, 0, 56, 84]', '"scale_factor": 1.5')
+    for index, (call, box) in enumerate([(CROP, [100, 100, 211, 183]), (larger, []), (CROP, [3, 5, 77, 61])]):
+        reply = call.replace("[0, 0, 56, 84]", str(box)).replace('"image_index": 0', f'"image_index": {index}')
+        assert isinstance(held.feed(Reply(reply)), Unit)
+    rollouts.leave(tmp_path / "rollouts", 1, [rollout(held.trace(), images=[str(path)])])
+    (tmp_path / "reward.json").write_text(json.dumps({"reward": {}, "folder": "", "base": str(tmp_path)}))
+    settings = {"patch_size": 16, "merge_size": 2}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    assert rollout_pages.render(tmp_path / "rollouts", "mine") == []
+    for index, shown in enumerate(held.images[1:], 1):
+        with Image.open(tmp_path / "rollouts" / "step_1" / "1-1" / f"image-{index}.png") as made:
+            assert made.tobytes() == shown.pixels.tobytes()
 
 
 def test_a_tool_of_ones_own_is_found_among_the_runs_copies(

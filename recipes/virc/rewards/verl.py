@@ -160,6 +160,11 @@ async def _of_rollout(
     return found.total, list(zip(samples, found.units, strict=True)), found.terms, found.last
 
 
+def grid_of(settings: Settings) -> Grid:
+    """The grid on which the model of a run is shown images."""
+    return image_grid(image_settings(Path(settings.base)), settings.max_pixels) if settings.base else QWEN2
+
+
 def settings_for(file: str, data_source: object) -> str:
     """The file of settings for a row: that of its source, else the one that is given."""
     return _ready(file).settings.sources.get(str(data_source), file)
@@ -184,7 +189,7 @@ def _ready(file: str) -> _Ready:
     settings = read_settings(file)
     beside = Path(settings.beside) if settings.beside else None
     protocol = read_protocol(Path(settings.protocol), beside) if settings.protocol else None
-    grid = image_grid(image_settings(Path(settings.base)), settings.max_pixels) if settings.base else QWEN2
+    grid = grid_of(settings)
     total = rewards.of(settings.reward, beside)
     own = [term.name for term in total.terms]
     others = [name for each in settings.sources.values() for name in _ready(each).terms]

@@ -11,7 +11,7 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import VircError
-from virc.core.files import contents
+from virc.core.files import contents, is_file
 from virc.core.text import clause
 from virc.data import show
 from virc.data.check.result import Rules
@@ -20,12 +20,14 @@ from virc.reasoning.calls import ToolError
 from virc.reasoning.history import History
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.resample import resampled
-from virc.reasoning.resize import QWEN2
+from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.trace import ImageRecord, Trace
 from virc.rewards.kept import CODE
+from virc.rewards.verl import grid_of, read_settings
 from virc.runs.rollout_stats import Left, Rollout
 from virc.solving.trace_files import write_trace
 from virc.tools import registry as tools
+from virc.training.inputs import REWARD
 
 _MOST_BYTES = 64 * 2**20
 
@@ -55,15 +57,24 @@ def _pages(folder: Path, left: Left, model: str) -> Iterator[str]:
             page = folder / f"{number}-{reply}"
             try:
                 tools.load(each.trace.protocol.tools, folder.parents[1] / CODE, of_chat_protocol=True)
-                trace, images = shown(each)
+                trace, images = shown(each, _grid(folder.parents[1]))
                 meta = {"model": f"{model}, step {left.step}", "reward": each.reward, "terms": each.terms}
                 write_trace(page, trace, images, meta)
             except (OSError, ValueError, LookupError, ToolError, VircError) as error:
                 yield f"{folder.name}/{page.name}: {clause(error)}"
 
 
-def shown(rollout: Rollout) -> tuple[Trace, list[Shown]]:
+def _grid(run: Path) -> Grid:
+    """The grid of the model that the run of a folder trains."""
+    settings = run / REWARD
+    return grid_of(read_settings(str(settings))) if is_file(settings) else QWEN2
+
+
+def shown(rollout: Rollout, grid: Grid = QWEN2) -> tuple[Trace, list[Shown]]:
     """A rollout's trace with its images; those that tools made are made again.
+
+    Args:
+        grid: of the model that was trained.
 
     Raises:
         DataError, OSError, ToolError: an image cannot be read, is not there, or a tool is not known here.
@@ -74,7 +85,7 @@ def shown(rollout: Rollout) -> tuple[Trace, list[Shown]]:
     inputs = next((message.images for message in trace.messages if message.role == "user"), ())
     given = [open_image(_picture(rollout.images[index]).read(), rollout.images[index]) for index in inputs]
     history = History(
-        [_input(each, trace.images[at]) for at, each in enumerate(given)], trace.protocol, QWEN2, tools.known()
+        [_input(each, trace.images[at]) for at, each in enumerate(given)], trace.protocol, grid, tools.known()
     )
     for result in (result for unit in trace.units for result in unit.results if result.call and result.images):
         assert result.call
