@@ -56,6 +56,14 @@ def test_whole_solutions_are_scored_as_rollouts(rows: Path) -> None:
     assert "0 of 3 rows are scored" in judged.out
 
 
+def test_results_inside_a_turn_end_the_reply_before_them(rows: Path, tmp_path: Path) -> None:
+    words = ("--to", tmp_path / "said", "--format", "sft", "--system", "vlm-r3", "--workers", 1)
+    assert virc("data", "convert", rows / "trajectories.json", *words).code == 0
+    done = virc("rewards", "try", "vlm-r3", "--data", tmp_path / "said" / "trajectories.json", "--json")
+    assert done.code == 0, done.err
+    assert [row["total"] for row in done.json["rows"]] == pytest.approx([1 + 0.5 + 0.5 + 0.1] * 3)
+
+
 GROUP = """TERMS = ("format",)
 
 

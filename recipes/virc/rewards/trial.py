@@ -17,6 +17,7 @@ from virc.data.convert.change import Target, change_for, changed
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, get, left_out_note, only_source
 from virc.data.rows.record import Message, Record
+from virc.data.rows.results import apart
 from virc.envs.environment import cache_folder
 from virc.models import chat_protocol
 from virc.reasoning.protocol import Protocol
@@ -187,10 +188,11 @@ def solutions(
     records = (row.record for row in format.read(source) if row.record)
     change = change_for(source.file, records, ("solutions", "prompts"), Target())
     for row in islice(format.read(source), most):
-        found = changed(change, row)[0]
+        parts = row.record and apart(row.record, rules.protocol)  # results inside a turn: each reply stands alone
+        found = changed(change, msgspec.structs.replace(row, record=parts))[0]
         if found.record is None:
             raise found.fault or DataError(f"row {row.number} cannot be read")
-        units = rl.split(found.record)
+        units = rl.split(found.record, rules.grammar)
         yield (row.number, [prompt_of(unit, rules.coordinates, reward.strict, rules.protocol) for unit in units])
 
 
