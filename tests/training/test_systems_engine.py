@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +59,10 @@ def test_every_row_is_trained_on_and_of_each_what_the_model_says(run: Path, rows
     log = (run / "logs" / "attempt_1" / "engine.log").read_text(errors="replace")
     learnt = log.partition("\nlabels:\n")[2]
     (reply,) = system_rows.replies(rows[0])
-    said = [re.escape(piece) for piece in f"{reply}<|im_end|>\n".split(MARK)]
-    assert len(said) == len(rows[0]["images"]) > 1  # every crop is in the assistant's message
-    shown = r"<\|vision_start\|>(<\|image_pad\|>)+<\|vision_end\|>"
-    assert re.match(shown.join(said), learnt), learnt[:2000]
+    said = f"{reply}<|im_end|>\n".split(MARK)
+    assert len(said) == len(rows[0]["images"]) > 1  # every crop is in the assistant's message, and none is learnt
+    assert learnt.startswith("".join(said)), learnt[:2000]
+    assert "<|image_pad|>" in log.partition("\nlabels:\n")[0]
 
 
 def test_the_chat_protocol_of_the_system_lies_beside_the_weights(run: Path) -> None:

@@ -17,6 +17,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from virc.core.orphans import end_with_parent
 
+_OF_IMAGES = ("vision_bos_token", "image_token", "vision_eos_token")
 _ASKS = "make_inputs_require_grads"  # the hook of transformers' enable_input_require_grads
 
 
@@ -80,6 +81,23 @@ def keep_gradients_out(model: Any) -> None:
                 del hooks[key]
 
 
+def leave_images_out() -> None:
+    """Have no id of an image learnt: crops in a turn of the assistant would be, as if the model had written them."""
+    from llamafactory.data.processor import supervised  # type: ignore[import-not-found]
+
+    processor = supervised.SupervisedDatasetProcessor
+    encode = processor._encode_data_example
+
+    def encoded(self: Any, *args: Any, **named: Any) -> tuple[list[int], list[int]]:
+        ids, labels = encode(self, *args, **named)
+        marks = (getattr(self.template.mm_plugin, name, None) for name in _OF_IMAGES)
+        shown = set(self.tokenizer.convert_tokens_to_ids([mark for mark in marks if mark]))
+        learnt = zip(ids, labels, strict=True)
+        return ids, [supervised.IGNORE_INDEX if each in shown else label for each, label in learnt]
+
+    processor._encode_data_example = encoded
+
+
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     """End before the training begins, in order: a lock that DeepSpeed compiles under would stay for ever."""
     sys.exit(128 + number)
@@ -99,4 +117,5 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _end)
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
+    leave_images_out()
     run_exp(callbacks=[SavesOnSignal(), Prepares()])
