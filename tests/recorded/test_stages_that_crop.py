@@ -1,8 +1,8 @@
 """Stages of DeepEyes, Mini-o3 and Chain-of-Focus in their real engines, on `tiny` and rows of ours.
 
 A supervised stage learns rows in the words of its system, and RL goes on from it, that of DeepEyes from `tiny`; a
-scripted judge says what is right. All else is as `--with cpu` has it. What ran is recorded. RL of Chain-of-Focus is not
-among them: its supervised stage leaves an adapter, which has to be merged before.
+scripted judge says what is right. All else is as `--with cpu` has it. What ran is recorded. The supervised stage of
+Chain-of-Focus leaves an adapter, which is merged before RL goes on.
 """
 
 import json
@@ -53,12 +53,31 @@ def of_mini_o3(right: float, said: Sequence[str], viewed: bool) -> float:
     return right
 
 
+def of_chain_of_focus(right: float, said: Sequence[str], viewed: bool) -> float:
+    """0.9 * right + 0.1 where marks are in pairs, before rewards of a group are compared."""
+    text = "\n".join(said)
+    return 0.9 * right + 0.1 * all(mark in text and even(text, mark) for mark in ("think", "answer"))
+
+
+def agar(rewards: Mapping[str, float], looked: Mapping[str, bool]) -> dict[str, float]:
+    """The rewards as they are compared: more for not looking, where a rollout of the prompt is right without."""
+    groups = {at: at.partition("-")[0] for at in rewards}
+    direct = {groups[at] for at, reward in rewards.items() if reward > 0.5 and not looked[at]}
+
+    def worth(at: str) -> float:
+        if rewards[at] > 0.5:
+            return 0.8 if looked[at] and groups[at] in direct else 1.0
+        return 0.5 if looked[at] else 0.1 if rewards[at] == 0.1 else 0.0
+
+    return {at: worth(at) for at in rewards}
+
+
 def even(text: str, mark: str) -> bool:
     """Whether a mark is opened as often as closed."""
     return text.count(f"<{mark}>") == text.count(f"</{mark}>")
 
 
-REWARDS = {"deepeyes": of_deepeyes, "mini-o3": of_mini_o3}
+REWARDS = {"deepeyes": of_deepeyes, "mini-o3": of_mini_o3, "chain-of-focus": of_chain_of_focus}
 
 
 @pytest.fixture(scope="module")
@@ -102,19 +121,30 @@ def test_rl_asks_the_judge_and_rewards_as_published(
 ) -> None:
     start = learnt(system).name if system in SUPERVISED else "tiny"
     words = ("--with", "cpu", "--from", start, "--data", "data/virc/problems.jsonl", "--judge-endpoint")
+    if system == "chain-of-focus":
+        refused = workspaces.run(workspace, "train", system, "--stage", "rl", *words, "http://127.0.0.1:9/v1")
+        assert (refused.returncode, f"virc merge {start}" in refused.stderr) == (3, True), refused.stderr
+        merged = workspaces.run(workspace, "merge", start)
+        assert merged.returncode == 0, merged.stderr
     with serve(verdict) as judge:
         run = workspaces.trained(workspace, system, "rl", *words, judge.url, **RL, **WITHOUT.get(system, {}))
     steps = list(metrics(Run(run)))
     assert [each.step for each in steps] == list(range(1, STEPS + 1))
     assert workspaces.state(run)["progress"] == "finished"
-    traces = [json.loads(file.read_bytes()) for file in (run / "rollouts").glob("step_*/*/trace.json")]
+    traces = {
+        file.parent.name: json.loads(file.read_bytes()) for file in (run / "rollouts").glob("step_*/*/trace.json")
+    }
     assert len(traces) >= STEPS * BATCH * SAMPLES
     spoken = of_system(systems.get(system)).protocol.first
-    for trace in traces:
+    said = {at: [each["text"] for each in (*trace["units"], *trace["pending"])] for at, trace in traces.items()}
+    wanted = {}
+    for at, trace in traces.items():
         assert trace["protocol"]["first"] == spoken
-        said = [each["text"] for each in (*trace["units"], *trace["pending"])]
         viewed = any(each["images"] for unit in trace["units"] for each in unit["results"])
-        wanted = REWARDS[system](trace["terms"].get("judged", 0.0), said, viewed)
-        assert trace["reward"] == pytest.approx(wanted), (trace["terms"], said)
-    assert bool(judge.chats()) == any("judged" in trace["terms"] for trace in traces)
+        wanted[at] = REWARDS[system](trace["terms"].get("judged") or 0.0, said[at], viewed)
+    if system == "chain-of-focus":
+        wanted = agar(wanted, {at: "<tool_call>" in "".join(texts) for at, texts in said.items()})
+    assert {at: trace["reward"] for at, trace in traces.items()} == pytest.approx(wanted), (wanted, said)
+    judged = ["judged" in trace["terms"] for trace in traces.values()]
+    assert bool(judge.chats()) == any(judged)
     tested.record(system, "rl", tested.engine("rl"), STEPS)

@@ -155,7 +155,8 @@ def _base_of(name: str, resolved: Resolved, workspace: Path) -> Base:
     weights = models.find(str(found) if found else name, workspace, resolved.system)
     if weights.adapter and resolved.config.lora is None:
         whole = f"{name} is a LoRA adapter, and {resolved.name} trains whole weights"
-        raise ConfigError(whole, "go on with the adapter: --with lora")
+        go_on = "; or go on with the adapter: --with lora" if "lora" in resolved.system.overlays else ""
+        raise ConfigError(whole, f"virc merge {name}, then --from the folder that it prints{go_on}")
     return Base(
         name=name,
         folder=weights.folder.absolute(),
