@@ -81,3 +81,18 @@ def test_every_turn_begins_on_a_line_of_its_own(capsys: pytest.CaptureFixture[st
     narrator(Unit("", "", answer="3"))
     told = "One\ntwo\n-> this reply cannot be used: no end\nAgain\n"
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ("the box is empty", "a call that cannot be carried out: the box is empty"),
+        ("", "a call that cannot be carried out: the box is empty; the model is told ''"),
+        ("'int' object", "a call that cannot be carried out: the box is empty; the model is told \"'int' object\""),
+    ],
+)
+def test_what_is_wrong_is_said_beside_what_the_model_is_told(
+    told: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Narrator()(Unit("t", "", (CallResult(error=told, reason="the box is empty"),)))
+    assert f"-> {line}\n" in capsys.readouterr().err

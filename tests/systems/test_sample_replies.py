@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from reasoning.grammars import CASES
 from support.called import virc
+from support.servers import serve
+from support.solving import picture
 
 from virc.models.chat_protocol import of_system
 from virc.reasoning.messages import parse
@@ -170,6 +172,40 @@ def test_the_yaml_that_is_written_of_replies_has_no_fault_and_reads_them(name: s
     done = virc("systems", "check", "s.yaml", *(("--size", size) if size else ()), *given)
     assert done.code == 0, done.out + done.err
     assert "cannot be carried out" not in done.out
+
+
+UNBUILT = {
+    # zhangquanchen/VisRL, extras/test_cot.py: a box alone, as parts of the sides
+    "visrl": ("[0.35, 0.2, 0.62, 0.48]", "The man is playing basketball."),
+    # zhaochen0110/OpenThinkIMG: actions, one of them of a tool that is not here
+    "openthinkimg": (
+        '{"thought": "a", "actions": [{"name": "Crop", "arguments": {"image": "img_1", "param": "[1, 2, 30, 40]"}}]}',
+        '{"thought": "b", "actions": [{"name": "OCR", "arguments": {"image": "img_2"}}]}',
+        '{"thought": "c", "actions": [{"name": "Terminate", "arguments": {"ans": "Year 3"}}]}',
+    ),
+    # AntResearchNLP/ViLaSR: a block with a list of objects to draw; the prompt has begun the thought
+    "vilasr": (
+        'I mark both.\n```json\n[{"index": 1, "bbox_2d": [1, 2, 30, 40], "label": "sofa"}]\n```',
+        "The left one.</think><answer>left</answer>",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNBUILT)
+def test_a_system_that_is_not_built_is_begun_from_its_replies_and_solves(name: str) -> None:
+    given = [word for reply in UNBUILT[name] for word in ("--reply", reply)]
+    assert virc("systems", "new", "mine", *given).code == 0
+    read = virc("systems", "check", "mine.yaml", *given, "--json").json["replies"]
+    assert [bool(each["calls"]) for each in read] == [True] * (len(read) - 1) + [False]
+    picture(Path("p.png"), 640, 480)
+    with serve(UNBUILT[name]) as server:
+        done = virc("solve", "p.png", "Which?", "--system", "./mine.yaml", "--endpoint", server.url)
+    assert (done.code, done.out) == (0, f"{read[-1]['answer']}\n")
+    assert len([each for each in server.requests if each.body]) == len(read)
+
+
+def test_marks_that_are_opened_or_closed_alone_are_named() -> None:
+    assert "</think> is opened or closed alone in a reply" in found(UNBUILT["vilasr"]).notes
 
 
 def test_a_tool_that_is_there_stays_as_it_is() -> None:
@@ -416,7 +452,11 @@ def test_what_is_wrong_is_said_beside_what_the_model_is_told() -> None:
             '{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "img_idx": 0}}',
             "img_idx is 0, but the first image is 1",
         ),
-        ('{"name": "zoom", "arguments": {"box": [1, 2, 3, 4]}}', "the arguments must be exactly box and img_idx"),
+        ('{"name": "zoom", "arguments": {"box": [1, 2, 3, 4]}}', "the call has no img_idx"),
+        (
+            '{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "label": ""}}',
+            "the call has no img_idx and the tool takes no label",
+        ),
         ('{"name": "look", "arguments": {}}', "there is no tool 'look'; there are: zoom"),
         (
             '{"name": "zoom", "arguments": {"box": 1, "bbox_2d": 2}}',

@@ -157,8 +157,9 @@ def test_the_arguments_are_exactly_those_of_the_schema(name: str) -> None:
     assert set(GOOD[name]) == set(schema["properties"]) == set(schema["required"])
     checked(name, PIXELS, **GOOD[name])
     for key in GOOD[name]:
-        refused(name, PIXELS, **{other: value for other, value in GOOD[name].items() if other != key})
-    assert "exactly" in refused(name, PIXELS, **GOOD[name], label="x")
+        others = {other: value for other, value in GOOD[name].items() if other != key}
+        assert refused(name, PIXELS, **others) == f"the call has no {key}"
+    assert refused(name, PIXELS, **GOOD[name], label="x") == "the tool takes no label"
 
 
 def test_an_unknown_tool_is_named_beside_those_there_are() -> None:

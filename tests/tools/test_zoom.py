@@ -41,7 +41,7 @@ def test_what_is_shown_is_what_stands_in_the_box() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"bbox_2d": [1, 2, 3, 4]}, "bbox_2d and image_index"),
+        ({"bbox_2d": [1, 2, 3, 4]}, "the call has no image_index"),
         ({"bbox_2d": [5, 5, 5, 9], "image_index": 0}, "holds no pixel"),
         ({"bbox_2d": [0, 0, 400, 1], "image_index": 0}, "over 200 times"),
         ({"bbox_2d": [0, 0, 9, 9], "image_index": 1}, "the images are 0 to 0"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
+from virc.core.text import plain
 from virc.reasoning import protocol as chat
 from virc.reasoning.protocol import BoxForm, Coordinates, ImageNames
 
@@ -160,5 +161,7 @@ def find_tool(known: Mapping[str, AnyTool], name: str, offered: Collection[str] 
 
 def require_keys(arguments: Mapping[str, object], *names: str) -> None:
     """Raise ToolError unless the arguments are exactly those named."""
-    if set(arguments) != set(names):
-        raise ToolError(f"the arguments must be exactly {' and '.join(names)}", "arguments")
+    lacks = [f"the call has no {name}" for name in names if name not in arguments]
+    others = [f"the tool takes no {plain(name, 40)}" for name in arguments if name not in names]
+    if lacks or others:
+        raise ToolError(" and ".join((*lacks, *others[:3])), "arguments")

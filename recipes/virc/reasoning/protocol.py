@@ -156,7 +156,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         image_names: how a call names an image, where it does not give a number.
         index_counts: what numbers of images in calls count: `all`, or `inputs`, the question's images alone.
         crops: what crops are cut from: `file`, the pixels of the picture's file; `shown`, those that the model saw.
-        input_pixels: least and most pixels that the question's images are shown with; null: as the model takes them.
+        input_pixels: least and most pixels that the question's images are shown with, the most at least twice the
+            least; null: as the model takes them.
         crop_pixels: the same for what tools cut out.
         margin: how much a box grows to each side before it is cut out, in parts of its own sides.
         edges: what becomes of the fraction of a pixel at which a box ends: `round`, the nearest pixel; `floor`, the one

@@ -17,9 +17,10 @@ from problems import META, interrupted, look, session, solved
 from support.parsed import HOSTILE, Page
 
 from virc.reasoning.calls import Call
-from virc.reasoning.session import Reply
+from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Failure, FailureKind
 from virc.solving.trace_page import in_words, render_page, with_verdict
+from virc.tools.registry import known
 
 
 def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:
@@ -53,6 +54,17 @@ def test_box_is_drawn_on_the_image_it_was_cut_from() -> None:
     assert 'class="box" d="M140 56H224V140H140Z"' in marked[0]
     assert "box 140,56–224,140 marked" in marked[0]
     assert 'href="#image-2"' in figures[figures.index(marked[0]) + 1]
+
+
+@pytest.mark.parametrize(("told", "line"), [("", "Told to the model: nothing"), ("oh", "Told to the model: oh")])
+def test_what_is_wrong_with_a_call_stands_beside_what_the_model_is_told(told: str, line: str) -> None:
+    talk = session()
+    shown = msgspec.structs.replace(talk.protocol, errors="show", error_texts={"tool": told})
+    talk = Session(shown, "q", talk.images[:1], tools=known())
+    talk.feed(Reply(look("no_such_tool")))
+    text = Page(render_page(talk.trace(), talk.images, META)).text
+    assert f"there is no tool 'no_such_tool'; there are: crop_image, display_image, scale_image\n{line}" in text
+    assert "1Error" in text
 
 
 def test_scaled_and_displayed_images_are_labelled() -> None:

@@ -57,6 +57,8 @@ def found(replies: Sequence[str]) -> Sample:
     notes += ["no reply calls a tool, so that none is offered"] * (not calls)
     odd = dict.fromkeys(mark for parts in split for mark in parts.odd)
     notes += [f"{plain(mark, 40)} is no mark of a thought, a call or an answer that is known here" for mark in odd][:8]
+    alone = dict.fromkeys(mark for parts in split for mark in parts.alone)
+    notes += [f"{plain(mark, 40)} is opened or closed alone in a reply" for mark in alone][:8]
     boxes, names = forms.boxes(calls, notes), forms.image_names(calls, notes)
     most = max(len(parts.calls) for parts in split)
     tries = [

@@ -48,14 +48,15 @@ class WrittenCall(msgspec.Struct, frozen=True):
 
 
 class Parts(msgspec.Struct):
-    """What a reply consists of; None: it has no marks of a thought, or of an answer. `odd` are marks that mean nothing
-    here: of other parts, and those that are opened or closed alone.
+    """What a reply consists of; None: it has no marks of a thought, or of an answer. `odd` are marks of other parts,
+    which mean nothing here; `alone` those that are opened or closed alone.
     """
 
     think: Marks | None = None
     answer: Marks | None = None
     calls: tuple[WrittenCall, ...] = ()
     odd: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
 
 
 def apart(reply: str) -> Parts:
@@ -73,11 +74,11 @@ def apart(reply: str) -> Parts:
             parts.answer = parts.answer or (open, close)
         elif name:
             parts.odd += (open.strip(),)
-    parts.odd += _alone(reply)
+    parts.alone = _alone(reply)
     if not parts.calls and parts.answer is None:
         parts.calls = _unmarked(reply, behind)
         if not parts.calls and (calls := _of_stock_models(reply)):
-            parts.calls, parts.odd = calls, ()
+            parts.calls, parts.odd, parts.alone = calls, (), ()
         if not parts.calls and (last := _LAST.search(reply, behind)):
             parts.answer = (last[1], "")
     return parts
@@ -150,7 +151,9 @@ def _in_order(text: str) -> dict[str, Any]:
 
 
 def _unmarked(reply: str, behind: int) -> tuple[WrittenCall, ...]:
-    """The call of a reply that no mark opens: an object, or a function with a box."""
+    """The call of a reply that no mark opens: an object, a function with a box, or a box that is all of it."""
+    if (alone := reply.strip())[:1] in ("[", "(") and box_of(alone):
+        return (WrittenCall(alone, alone[0], alone[-1], "text", None, {"text": alone[1:-1]}),)
     start = bare_start(reply, behind)
     if start is not None:
         with suppress(FormatError):
