@@ -132,6 +132,8 @@ RuntimeError: Engine core initialization failed. See root cause above. Failed co
 virc: RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
 """
 DIED = "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.\n"
+DEAD = f"{DIED}virc: EngineError: its reward worker died (process 5 on 10.0.0.1)\n"
+FULL = f"{DIED}virc: EngineError: Ray ended its actor (process 5 on 10.0.0.1) since the main memory was full\n"
 LOST = "virc: FileNotFoundError: [Errno 2] No such file or directory: '/x/global_step_1/actor/model.pt'\n"
 
 
@@ -151,6 +153,8 @@ LOST = "virc: FileNotFoundError: [Errno 2] No such file or directory: '/x/global
         ("OSError: [Errno 28] No space left on device", "the disk is full", "keep"),
         (LOST, "FileNotFoundError: [Errno 2] No such file or directory", None),
         (DIED, "one of its processes was killed", "memory"),
+        (DEAD, "its reward worker died (process 5 on 10.0.0.1)", "memory"),
+        (FULL, "Ray ended its actor (process 5 on 10.0.0.1) since the main memory was full", "smaller batches"),
         ("nothing of use", "exit code 1: nothing of use", None),
         ("", "no output", None),
     ],

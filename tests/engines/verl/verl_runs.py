@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from rl_engine import HERE, TINY, environment
 from support.engine_python import interpreter
 
 FP32 = {"param_dtype": "fp32", "reduce_dtype": "fp32", "buffer_dtype": "fp32"}
+EQUAL = 2e-5
+"""How far probabilities of sampled ids differ at most between rollout and trainer, computed from the same weights."""
 _ENGINE = {"strategy": "fsdp2", "fsdp_config": {"use_torch_compile": False, "mixed_precision": FP32}}
 _NUMBER = re.compile(r"(\S+):(?:np\.\w+\()?(-?[\d.]+(?:e-?\d+)?)")
 _LIMIT = 480.0  # seconds; a rollout with stale weights or a dead worker would wait for ever
@@ -28,6 +32,8 @@ class Ended(NamedTuple):
     code: int
     log: str
     checkpoints: Path
+    seconds: float
+    """That were waited for the end."""
 
     @property
     def steps(self) -> dict[int, dict[str, float]]:
@@ -165,8 +171,9 @@ class Started:
 
     def ended(self) -> Ended:
         """Wait for its end."""
+        began = time.monotonic()
         code = self.parent.wait(_LIMIT)
-        return Ended(code, self.log, self._checkpoints)
+        return Ended(code, self.log, self._checkpoints, time.monotonic() - began)
 
     def until(self, line: str) -> None:
         """Wait until a text is printed."""
@@ -180,6 +187,15 @@ class Started:
     def folders(self) -> list[Path]:
         """Folders of Ray that it has left."""
         return ray_folders(self.mark)
+
+
+def kill_worker(mark: str, name: str) -> int:
+    """Kill one of Ray's processes of a run by the name of its class; returns its id."""
+    titles = {pid: command for pid, command in processes() if mark.encode() in environ(pid)}
+    found = [pid for pid, title in titles.items() if re.match(rf"ray::{name}\b", title)]
+    assert len(found) == 1, titles
+    os.kill(found[0], signal.SIGKILL)
+    return found[0]
 
 
 def ray_folders(mark: str) -> list[Path]:

@@ -141,9 +141,10 @@ def started(log: Path, info: Info, step: int) -> None:
         )
 
 
+_SMALLER = "smaller batches and fewer devices need less"
 _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"ray\.exceptions\.OutOfMemoryError|killed due to the node running low on memory",
-     "Ray ended a process since the main memory was full", "smaller batches and fewer devices need less"),
+     "Ray ended a process since the main memory was full", _SMALLER),
     (r"OutOfMemoryError|CUDA out of memory", "a GPU ran out of memory",
      "lower micro_batch_size_per_device, sampler_memory or response_length, or train an adapter: --with lora"),
     (r"No available memory for the cache blocks|KV cache is needed, which is larger than the available",
@@ -242,6 +243,10 @@ def _named(error: tuple[str, str]) -> str:
 def _hint(kind: str, sentence: str) -> str | None:
     if sentence.startswith("dynamic_sampling"):
         return "--set dynamic_sampling=false, or more samples, a higher temperature or harder rows"
+    if " died (process " in sentence:
+        return _KILLED[1]
+    if sentence.endswith("since the main memory was full"):
+        return _SMALLER
     if "judge" not in sentence:
         return None
     if kind.endswith("NetworkError"):

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from virc.core.orphans import adopt_orphans, end_with_parent
-from virc.engines.verl.cause import cause
+from virc.engines.verl.cause import TRAINER, ended_by_deaths, last_cause
 
 _OF_A_START = ("_temp_dir", "num_cpus", "num_gpus", "include_dashboard", "object_store_memory", "resources")
 _FOR_WORKERS = ("VERL_", "VIRC_", "VLLM_", "HF_H", "TRANSFORMERS_", "WANDB_", "MLFLOW_", "TENSORBOARD_", "OMP_",
@@ -50,7 +50,8 @@ def run(config: Any, folder: str) -> None:
     validate_config(config, need_reference_policy(config), need_critic(config))
     ray.init(**ray_arguments(config, folder))  # verl would print the variables for workers, keys among them
     _heed_signals()  # Ray has taken SIGTERM
-    run_ppo(config, ray.remote(Runner))
+    with ended_by_deaths():
+        run_ppo(config, ray.remote(Runner).options(name=TRAINER))
 
 
 def ray_arguments(config: Any, folder: str) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def main(file: str) -> int:
         return _CODES[0]
     except Exception as error:
         traceback.print_exc()
-        message = f"virc: {cause(error)}"
+        message = f"virc: {last_cause(error)}"
     finally:
         _heed_signals(False)  # it is ending
         stop_ray(folder)
