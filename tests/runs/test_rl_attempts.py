@@ -174,6 +174,18 @@ def test_quiet_shows_no_progress_and_verbose_the_engines_lines(
     assert f"next: {NEXT}" in done.err
 
 
+def test_a_gradient_that_is_no_number_is_said(begin: Begin, capsys: pytest.CaptureFixture[str]) -> None:
+    """verl skips such an update, prints a line of its own about it and goes on."""
+    run = begin()
+    run.attempt(1).mkdir(parents=True)
+    run.log(1).touch()
+    seen = Follower(run, runs.info(run), 1, 0, Reporter(show_event))
+    numbers = {"critic/score/mean": 0.5, "response_length/mean": 30.0, "actor/grad_norm": None, "timing_s/step": 0.3}
+    (run.folder / "logs" / "verl.jsonl").write_text(json.dumps({"step": 1, "data": numbers}) + "\n")
+    seen.poll()
+    assert "the reward or gradient at step 1 is not a number" in capsys.readouterr().err
+
+
 def test_the_start_shows_its_phases(begin: Begin) -> None:
     run, events = begin(), list[Event]()
     run.attempt(1).mkdir(parents=True)

@@ -4,13 +4,17 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import os
 import sys
+import tempfile
+from pathlib import Path
 
 import torch
 import verl
 import verl.workers.engine_workers
 from verl.checkpoint_engine import CheckpointEngineRegistry
 from verl.plugin import platform
+from verl.utils.tracking import FileLogger
 from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
 
@@ -26,6 +30,16 @@ def found(module: str, name: str) -> object:
     return value
 
 
+def logged(numbers: dict[str, float]) -> object:
+    """What verl's logger makes of numbers."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["VERL_FILE_LOGGER_PATH"] = str(Path(folder) / "log")
+        logger = FileLogger("", "")
+        logger.log(numbers, 1)
+        logger.finish()
+        return json.loads((Path(folder) / "log").read_bytes())["data"]
+
+
 LOADED = set(sys.modules)
 PATCHED = {
     "init_process_group": torch.distributed.init_process_group,
@@ -38,6 +52,7 @@ HOOKS = (
     "verl.workers.rollout.replica:RolloutReplicaRegistry.register",
     "verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_module",
     "verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._sync_metadata_from_transfer_queue",
+    "verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._materialize_batch",
     "verl.trainer.main_ppo:run_ppo",
     "verl.trainer.constants_ppo:get_ppo_ray_runtime_env",
     "verl.utils.config:validate_config",
@@ -72,6 +87,7 @@ print(
             ),
             "vllm": "vllm" in LOADED,
             "engines of weights": sorted(CheckpointEngineRegistry._registry),
+            "no numbers": logged({"nan": float("nan"), "infinite": float("inf")}),
             "parameters": {name: parameters(found(*name.split(":"))) for name in HOOKS},
         }
     )

@@ -52,10 +52,17 @@ def test_what_is_patched_is_there(asked: dict[str, Any], not_asked: dict[str, An
     assert hooks["vllm.model_executor.layers.utils:dispatch_cpu_unquantized_gemm"] == ["layer", "remove_weight"]
     assert hooks["verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_module"] == ["self"]
     assert hooks["verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._sync_metadata_from_transfer_queue"] == ["self"]
+    batch = hooks["verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._materialize_batch"]
+    assert batch == ["self", "partition_id", "selected_prompt_uids", "partition_snapshot"]
     assert hooks["verl.trainer.main_ppo:run_ppo"] == ["config", "task_runner_class"]
     assert hooks["verl.trainer.constants_ppo:get_ppo_ray_runtime_env"] == ["config"]
     assert hooks["verl.utils.config:validate_config"] == ["config", "use_reference_policy", "use_critic"]
     assert hooks["verl.experimental.agent_loop.agent_loop:AgentLoopBase.run"] == ["self", "sampling_params", "kwargs"]
+
+
+def test_what_is_no_number_is_null_in_the_log(not_asked: dict[str, Any]) -> None:
+    """So `runs.metrics.diverged` takes a gradient that a line lacks for one that was no number."""
+    assert not_asked["no numbers"] == {"nan": None, "infinite": None}
 
 
 def test_vllm_is_not_loaded_for_other_rollouts(asked: dict[str, Any], not_asked: dict[str, Any]) -> None:
