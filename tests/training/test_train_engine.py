@@ -120,6 +120,15 @@ def test_two_processes_share_the_optimizer_save_when_their_launcher_is_killed_an
     assert len(loss) == 30
 
 
+def test_two_processes_learn_what_one_learns_with_twice_the_accumulation(workspace: Path, instruct: Path) -> None:
+    """Of each batch of 16 they take 4 rows at a time: two processes twice, one four times."""
+    run = workspaces.trained(workspace, "tiny", "instruct", "--with", "2x", *STEPS, "--name", "shared")
+    one, two = workspaces.losses(instruct), workspaces.losses(run)
+    assert list(two) == list(one)
+    for step in one:
+        assert two[step] == pytest.approx(one[step], rel=1e-3), (one, two)
+
+
 def test_a_probe_measures_and_leaves_no_run(workspace: Path) -> None:
     before = {path.name for path in (workspace / "runs").iterdir()} if (workspace / "runs").exists() else set()
     done = workspaces.run(workspace, "train", "tiny", "--stage", "instruct", "--probe", "--json")
