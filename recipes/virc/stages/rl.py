@@ -77,7 +77,8 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         stop_on: signs of ill health that end the run.
         reward: what replies are rewarded for; it goes over the system's.
         trackers: where verl also reports: tensorboard, wandb, swanlab.
-        seed: of the order of rows and of the sampling.
+        seed: of the order of rows and of the sampling. On CPUs runs of one seed are equal with `rollout_engine:
+            transformers`, unless a judge or `dynamic_sampling` decides by time. vLLM's replies differ from run to run.
         engine: further keys for verl, by its own dotted names.
     """
 

@@ -2,7 +2,8 @@
 
 `rollout_child.py MODEL PICTURE REQUESTS.json`: of each request the ids of its prompt, how often its picture stands in
 it (0 or 1), and verl's sampling parameters. Prints ids, log-probabilities, and those of one pass of the model over all
-ids.
+ids; the ids once more, of requests that come in another order and at other times; and how far probabilities differ
+between rollouts and a model that has made one more step of the optimizer.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ config = default().actor_rollout_ref
 config.model.path = model
 config.model.override_config = {"attn_implementation": "sdpa"}
 config.rollout.update(name="virc", dtype="float32", prompt_length=512, response_length=256)
-server = Server(config.rollout, config.model, 0)
+server = Server(config.rollout, config.model)
 counts = []
 draw = server._draw
 
@@ -39,18 +40,29 @@ def counted(batch):
 server._draw = counted
 
 
+async def reply_to(number, wait=0.0):
+    each = requests[number]
+    await asyncio.sleep(wait)
+    return await server.generate(each["ids"], dict(each["sampling"]), str(number), [picture] * each["images"])
+
+
 async def replies():
-    return await asyncio.gather(
-        *(
-            server.generate(each["ids"], dict(each["sampling"]), str(number), [picture] * each["images"])
-            for number, each in enumerate(requests)
-        )
-    )
+    return await asyncio.gather(*map(reply_to, range(len(requests))))
+
+
+async def apart():
+    """The replies to requests that come one after another, the last of them first: in other batches."""
+    waits = [0.05 * number for number in reversed(range(len(requests)))]
+    return await asyncio.gather(*map(reply_to, range(len(requests)), waits))
 
 
 @torch.inference_mode()
 def passed(request, reply):
     """Log-probabilities of a reply by one pass over prompt and reply, without a cache or padding."""
+    return chances(request, reply).tolist()
+
+
+def chances(request, reply):
     ids = torch.tensor([request["ids"] + reply.token_ids])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if request["images"]:
@@ -58,11 +70,22 @@ def passed(request, reply):
         inputs["mm_token_type_ids"] = (ids == server._model.config.image_token_id).int()
     logits = server._model(**inputs).logits[0, len(request["ids"]) - 1 : -1]
     temperature = request["sampling"].get("temperature", 1.0) or 1.0
-    chances = (logits / temperature).log_softmax(-1)
-    return chances.gather(-1, torch.tensor(reply.token_ids)[:, None])[:, 0].tolist()
+    found = (logits / temperature).log_softmax(-1)
+    return found.gather(-1, torch.tensor(reply.token_ids)[:, None])[:, 0]
+
+
+def one_step_later(request, reply):
+    """How far the probabilities of a reply are at most from those after a step that makes it less likely."""
+    optimizer = torch.optim.AdamW(server._model.parameters(), lr=1e-4)
+    chances(request, reply).mean().backward()
+    optimizer.step()
+    later = torch.tensor(passed(request, reply)).exp()
+    return float((later - torch.tensor(reply.log_probs).exp()).abs().max())
 
 
 drawn = asyncio.run(replies())
+batches, again = list(counts), asyncio.run(apart())
+one_pass = [passed(request, reply) for request, reply in zip(requests, drawn, strict=True)]
 weights = {name: weight.clone() for name, weight in server._model.state_dict().items()}
 faults = []
 for change in ({"missing": None}, {"extra": torch.zeros(1)}):
@@ -78,10 +101,13 @@ for change in ({"missing": None}, {"extra": torch.zeros(1)}):
 print(
     json.dumps(
         {
-            "batches": counts,
+            "batches": batches,
+            "batches again": counts[len(batches) :],
+            "ids again": [reply.token_ids for reply in again],
+            "later": one_step_later(requests[1], drawn[1]),
             "ids": [reply.token_ids for reply in drawn],
             "chances": [reply.log_probs for reply in drawn],
-            "passed": [passed(request, reply) for request, reply in zip(requests, drawn, strict=True)],
+            "passed": one_pass,
             "faults": faults,
         }
     )

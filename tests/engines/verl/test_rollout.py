@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from math import exp
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rl_engine import TINY, child
+from verl_runs import EQUAL
 
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
@@ -97,6 +99,21 @@ def test_log_probabilities_are_those_of_one_pass(drawn: Drawn) -> None:
     """Of the whole vocabulary, though replies are drawn in batches, padded, with a cache, and from a part of it."""
     for chances, passed in zip(drawn.found["chances"], drawn.found["passed"], strict=True):
         assert chances == pytest.approx(passed, abs=2e-4)
+
+
+def test_weights_of_one_step_before_are_told_from_those_that_learn(drawn: Drawn) -> None:
+    """So the tests of runs, which hold the probabilities of rollouts and trainer to be `EQUAL`, see stale weights."""
+    pairs = zip(drawn.found["chances"], drawn.found["passed"], strict=True)
+    fresh = max(abs(exp(one) - exp(other)) for each in pairs for one, other in zip(*each, strict=True))
+    assert fresh < EQUAL
+    assert drawn.found["later"] > 10 * EQUAL
+
+
+def test_a_reply_does_not_depend_on_what_is_drawn_with_it(drawn: Drawn) -> None:
+    """With its seed, which is that of its id here, it is the same in another batch, and whenever it comes."""
+    assert sorted(drawn.found["batches again"]) != sorted(drawn.found["batches"])
+    assert drawn.found["ids again"] == drawn.found["ids"]
+    assert len({tuple(drawn.ids(f"wild {number}")) for number in range(12)}) == 12
 
 
 def test_requests_that_sample_alike_are_drawn_together(drawn: Drawn) -> None:

@@ -5,11 +5,11 @@ import math
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from support import workspaces
-from verl_runs import ray_folders
+from verl_runs import EQUAL, kill_worker, ray_folders
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
@@ -36,13 +36,48 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+WHOLE = {"save_steps": 2, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 4, "rollouts": 1}
+"""Settings of runs on whole problems, with tools."""
+
+
+class Died(NamedTuple):
+    """A run of which a worker was killed: how it ended, and how many seconds later."""
+
+    run: Path
+    process: int
+    code: int
+    said: str
+    seconds: float
+
+
+def killed(workspace: Path, name: str, worker: str, *words: str) -> Died:
+    """A run on whole problems, of which a worker is killed after its fourth step."""
+    words = (*TINY, "--with", *words, *workspaces.sets({"steps": 40, **WHOLE}), "--name", name)
+    process, run = workspaces.start(workspace, *words), workspace / "runs" / name
+    workspaces.until_step(process, run, 4, "reward")
+    dead, began = kill_worker(str(run), worker), time.monotonic()
+    said = process.communicate()[1]
+    return Died(run, dead, process.returncode, said, time.monotonic() - began)
+
+
 @pytest.fixture(scope="module")
-def solved(workspace: Path) -> Path:
-    """Four steps on whole problems, with tools, by vLLM; killed in the third, and resumed."""
-    run = workspace / "runs" / "solved"
-    settings = {"steps": 4, "save_steps": 2, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 4, "rollouts": 1}
-    words = ("--with", "vllm,multi-turn", *workspaces.sets(settings))
-    first = workspaces.start(workspace, *TINY, *words, "--name", "solved")
+def solved(workspace: Path) -> Died:
+    """By vLLM."""
+    return killed(workspace, "solved", "vLLMHttpServer", "vllm,multi-turn")
+
+
+@pytest.fixture(scope="module")
+def whole(workspace: Path) -> Died:
+    """By transformers; nothing interrupts its first four steps."""
+    return killed(workspace, "whole", "WorkerDict", "multi-turn")
+
+
+@pytest.fixture(scope="module")
+def resumed(workspace: Path) -> Path:
+    """The same four steps, killed in the third, and resumed."""
+    run = workspace / "runs" / "resumed"
+    words = ("--with", "multi-turn", *workspaces.sets({"steps": 4, **WHOLE}))
+    first = workspaces.start(workspace, *TINY, *words, "--name", "resumed")
     workspaces.until_step(first, run, 3, "reward")
     assert left_of(run)
     assert ray_folders(str(run))
@@ -53,7 +88,7 @@ def solved(workspace: Path) -> Path:
         assert time.monotonic() < end, left_of(run)
         time.sleep(0.5)
     assert "died" in workspaces.run(workspace, "runs", "ls").stdout
-    done = workspaces.run(workspace, "train", "--resume", "--name", "solved")
+    done = workspaces.run(workspace, "train", "--resume", "--name", "resumed")
     assert done.returncode == 0, done.stderr
     assert "resuming from step 2" in done.stderr
     return run
@@ -96,34 +131,65 @@ def left_of(run: Path) -> list[str]:
     return found
 
 
-def test_every_step_of_a_run_that_was_killed_is_there_once(solved: Path) -> None:
-    found = steps(solved)
+def weights(run: Path) -> dict[str, Any]:
+    """What the actor learnt in four steps."""
+    import torch
+    import torch.distributed.tensor  # a shard is a DTensor
+
+    shard = run / "checkpoints" / "global_step_4" / "actor" / "model_world_size_1_rank_0.pt"
+    state = torch.load(shard, weights_only=True)
+    return {name: getattr(value, "_local_tensor", value) for name, value in state.items()}
+
+
+def test_every_step_of_a_run_that_was_killed_is_there_once(resumed: Path) -> None:
+    found = steps(resumed)
     assert [each["step"] for each in found] == [1, 2, 3, 4]
     assert [each.get("attempt", 1) for each in found] == [1, 1, 2, 2]
 
 
-def test_rollouts_are_drawn_from_the_weights_that_learn(solved: Path, bandit: Path) -> None:
-    assert all(each["correlation"] > 0.99 for run in (solved, bandit) for each in steps(run))
+def test_one_seed_is_one_run_also_when_it_was_killed(whole: Died, resumed: Path) -> None:
+    """The rewards, lengths and gradients of each step, and the weights after the last, bit by bit."""
+    found, wanted = steps(resumed), steps(whole.run)[:4]
+    for name in ("reward", "reward_std", "terms", "response_length", "turns", "entropy", "grad_norm"):
+        assert [each[name] for each in found] == [each[name] for each in wanted]
+    assert workspaces.same(weights(resumed), weights(whole.run))
 
 
-def test_terms_of_the_reward_are_logged(solved: Path, bandit: Path) -> None:
-    for each in steps(solved):
+def test_a_dead_worker_ends_the_run_within_a_minute_and_is_named(solved: Died, whole: Died) -> None:
+    for died, worker in ((solved, "rollout server"), (whole, "actor")):
+        assert died.code == 7
+        assert f"error: verl failed: its {worker} died (process {died.process} on " in died.said
+        assert died.seconds < 60
+        assert workspaces.state(died.run)["progress"] == "failed"
+
+
+def test_rollouts_are_drawn_from_the_weights_that_learn(solved: Died, whole: Died, resumed: Path, bandit: Path) -> None:
+    """A copy that is one step old correlates as well, and has other probabilities. vLLM's are only nearly equal."""
+    for run, most in ((solved.run, 50 * EQUAL), (whole.run, EQUAL), (resumed, EQUAL), (bandit, EQUAL)):
+        assert all(each["correlation"] > 0.99 for each in steps(run))
+        lines = (run / "logs" / "verl.jsonl").read_text().splitlines()
+        assert max(json.loads(line)["data"]["training/rollout_probs_diff_max"] for line in lines) < most
+
+
+def test_terms_of_the_reward_are_logged(solved: Died, bandit: Path) -> None:
+    for each in steps(solved.run):
         assert -1 <= each["reward"] <= 1
         assert each["response_length"] > 0
         assert each["entropy"] >= 0
     assert all(each["terms"]["short"] == pytest.approx(each["reward"]) for each in steps(bandit))
 
 
-def test_nothing_of_ray_is_left(solved: Path, bandit: Path) -> None:
-    for run in (solved, bandit):
+def test_nothing_of_ray_is_left(solved: Died, whole: Died, resumed: Path, bandit: Path) -> None:
+    for run in (solved.run, whole.run, resumed, bandit):
         assert not left_of(run)
+        assert not ray_folders(str(run))
 
 
-def test_rollouts_with_tools_have_several_turns_and_can_be_looked_at(solved: Path) -> None:
-    for each in steps(solved):
+def test_rollouts_with_tools_have_several_turns_and_can_be_looked_at(solved: Died) -> None:
+    for each in steps(solved.run):
         assert each["turns"] > 1
         assert each["tool_calls"] > 0
-    pages = list((solved / "rollouts").glob("step_*/*/index.html"))
+    pages = list((solved.run / "rollouts").glob("step_*/*/index.html"))
     assert pages
     traces = [json.loads((page.parent / "trace.json").read_bytes()) for page in pages]
     assert any(len(trace["images"]) > 1 for trace in traces)

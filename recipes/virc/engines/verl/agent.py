@@ -16,6 +16,7 @@ import msgspec
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput  # type: ignore[import-not-found]
 
 from virc.core.errors import DataError
+from virc.core.seeds import derived
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import Record, inputs_of
 from virc.engines.verl.agent_failures import tell
@@ -99,7 +100,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             output = await self.server_manager.generate(
                 request_id=request,
                 prompt_ids=ids.all,
-                sampling_params=self._sampling(sampling_params, ids.room, last.stop),
+                sampling_params=self._sampling(sampling_params, ids, last.stop, row),
                 image_data=[shown.pixels for shown in ask.images],
             )
             metrics.generate_sequences += time.perf_counter() - began
@@ -154,14 +155,19 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             raise DataError(sentence, "raise data.max_prompt_length, or lower max_pixels")
         return ids
 
-    def _sampling(self, given: Mapping[str, Any], room: int, stop: Sequence[str]) -> dict[str, Any]:
+    def _sampling(
+        self, given: Mapping[str, Any], ids: Ids, stop: Sequence[str], row: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """verl's sampling parameters, with the longest reply, where it stops, and without images of the model's own."""
-        sampling = {**given, "max_tokens": min(self._max_tokens or room, room)}
+        sampling = {**given, "max_tokens": min(self._max_tokens or ids.room, ids.room)}
         if stop:
             sampling["stop"] = list(stop)
         if self.rollout_config.name == "vllm":
             sampling["logit_bias"] = dict.fromkeys(self._speech.never, _BARRED)
             sampling["include_stop_str_in_output"] = bool(stop)
+        else:
+            place = (row.get(name) for name in ("global_steps", "index", "session_id"))
+            sampling["seed"] = derived(self.rollout_config.seed, *place, ids.all)
         return sampling
 
 

@@ -1,5 +1,7 @@
 """A rollout that failed, or its reward, stops the run; and so does drawing without end for groups that differ.
 
+Rollouts are learnt from in the order of their prompts, not in that in which they were done: sums of floats differ.
+
 verl 0.9.1 would pad its group with empty rows and go on, so that a judge that is down would teach nothing, silently.
 Set `trainer.v1.sampler.custom_sampler` to `{path: pkg://virc.engines.verl.agent_failures, name: Strict}`. The
 reason comes from another process, whose log verl writes it to; it travels by Ray's own table of keys and values.
@@ -56,6 +58,17 @@ class Strict(ReplayBuffer):  # type: ignore[misc]
                 "replies have the same reward"
             )
         return found
+
+    def _materialize_batch(self, partition: str, prompts: list[str], rollouts: dict[str, Any]) -> Any:
+        place = {prompt: number for number, prompt in enumerate(self.prompt_global_steps[partition])}
+
+        def order(key: str) -> tuple[int, int, int]:
+            prompt, reply, number = key.rsplit("_", 2)
+            return place[prompt], int(reply), int(number)
+
+        return super()._materialize_batch(
+            partition, prompts, {key: rollouts[key] for key in sorted(rollouts, key=order)}
+        )
 
 
 class _Tells(logging.Handler):

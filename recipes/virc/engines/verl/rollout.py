@@ -3,6 +3,9 @@
 Each actor process has a replica: a Ray actor with a copy of the model, which draws for all requests that wait at once
 and gets new weights after every step. Log-probabilities are those of the whole vocabulary at the requested temperature,
 as the actor computes them.
+
+A reply follows from the weights, its prompt and the seed of its request. Which requests are drawn together depends on
+time, and how numbers are rounded on that; where float32 is asked for it computes in float64, which that cannot move.
 """
 
 import asyncio
@@ -20,6 +23,9 @@ from transformers import (
     LogitsProcessorList,
     StoppingCriteria,
     StoppingCriteriaList,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
 )
 from verl.utils.config import omega_conf_to_dataclass  # type: ignore[import-not-found]
 from verl.workers.config import HFModelConfig  # type: ignore[import-not-found]
@@ -27,6 +33,7 @@ from verl.workers.rollout.base import BaseRollout  # type: ignore[import-not-fou
 from verl.workers.rollout.replica import RolloutReplica, TokenOutput  # type: ignore[import-not-found]
 
 from virc.backends.local import never_said
+from virc.core.seeds import derived
 
 _GATHER = 0.02  # seconds to wait for more requests; those of a step come within that
 _CONCURRENT = 4096
@@ -51,6 +58,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     images: list[Any]
     sampling: Sampling
     most: int
+    seed: int
     reply: "asyncio.Future[TokenOutput]"
 
 
@@ -61,7 +69,7 @@ def sampling_of(parameters: Mapping[str, Any]) -> Sampling:
         ValueError: it asks for what this rollout does not do.
     """
     given = {key: value for key, value in parameters.items() if value is not None}
-    for key in ("logprobs", "max_tokens", "max_new_tokens", "logit_bias"):
+    for key in ("logprobs", "max_tokens", "max_new_tokens", "logit_bias", "seed"):
         given.pop(key, None)
     if isinstance(given.get("stop"), str):
         given["stop"] = (given["stop"],)
@@ -101,6 +109,25 @@ class Drawn(LogitsProcessor):
             self._found.append(self._last.gather(-1, ids[:, -1:])[:, 0])
 
 
+class Chosen(LogitsProcessor):
+    """Leaves one id of each row, chosen by its probability and by the row's own random numbers.
+
+    Args:
+        seeds: of the rows.
+        most: ids that are drawn at most.
+    """
+
+    def __init__(self, seeds: Sequence[int], most: int) -> None:
+        rows = [torch.rand(most, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds]
+        self._numbers = iter(torch.stack(rows, 1)[..., None])
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Take the logits of the next id, shape (batch, vocabulary); return them with all but one at -inf."""
+        sums = scores.double().softmax(-1).cumsum(-1)
+        chosen = torch.searchsorted(sums, next(self._numbers).to(scores.device) * sums[:, -1:], right=True)
+        return torch.full_like(scores, float("-inf")).scatter(-1, chosen, 0.0)
+
+
 class Ends(StoppingCriteria):
     """Ends each row at an end-of-turn id, a stop string or its own limit, and keeps how many ids it has by then."""
 
@@ -128,19 +155,16 @@ class Server:
     Args:
         config: verl's rollout settings.
         model_config: verl's model settings.
-        rank: of the replica; it draws with a seed of its own.
     """
 
-    def __init__(self, config: Any, model_config: Any, rank: int) -> None:
+    def __init__(self, config: Any, model_config: Any) -> None:
         self._config = omega_conf_to_dataclass(config)
         model = omega_conf_to_dataclass(model_config, dataclass_type=HFModelConfig)
         self._processor, self._tokenizer = model.processor, model.tokenizer
         automatic: Any = AutoModelForImageTextToText
+        number = "float64" if self._config.dtype == "float32" else self._config.dtype
         self._model = automatic.from_pretrained(
-            model.local_path,
-            dtype=getattr(torch, self._config.dtype),
-            attn_implementation="sdpa",
-            trust_remote_code=False,
+            model.local_path, dtype=getattr(torch, number), attn_implementation="sdpa", trust_remote_code=False
         ).eval()
         ends = self._model.generation_config.eos_token_id
         self._ends = {*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id}
@@ -151,7 +175,6 @@ class Server:
         self._step: int | None = None
         self._waiting: list[Request] = []
         self._drawing: asyncio.Task[None] | None = None
-        torch.manual_seed(self._config.seed + rank)
 
     async def ready(self) -> bool:
         """Whether the model is loaded; Ray answers when it is."""
@@ -182,8 +205,8 @@ class Server:
 
         Args:
             prompt_ids: with a pad id for every patch of every image.
-            sampling_params: verl's; `max_tokens` bounds the reply.
-            request_id: not needed.
+            sampling_params: verl's, and a `seed`; `max_tokens` bounds the reply.
+            request_id: gives a request without a seed its own.
             image_data: PIL images in the order of their pads.
             video_data: there are none.
         """
@@ -191,7 +214,10 @@ class Server:
         room = self._config.prompt_length + self._config.response_length - len(prompt_ids)
         most = max(1, min(most or self._config.response_length, room))
         reply = asyncio.get_running_loop().create_future()
-        self._waiting.append(Request(list(prompt_ids), image_data or [], sampling_of(sampling_params), most, reply))
+        seed = sampling_params.get("seed", derived(self._config.seed, request_id))
+        self._waiting.append(
+            Request(list(prompt_ids), image_data or [], sampling_of(sampling_params), most, seed, reply)
+        )
         if self._drawing is None or self._drawing.done():
             self._drawing = asyncio.create_task(self._draw_all())
         return await reply
@@ -221,19 +247,16 @@ class Server:
         sampling = batch[0].sampling
         inputs = self._inputs(batch)
         start = inputs["input_ids"].shape[1]
-        ends = Ends(
-            start,
-            [request.most for request in batch],
-            self._ends | set(sampling.stop_token_ids),
-            sampling.stop,
-            self._tokenizer,
-        )
+        limits = [request.most for request in batch]
+        ends = Ends(start, limits, self._ends | set(sampling.stop_token_ids), sampling.stop, self._tokenizer)
         drawn = Drawn(self._barred, sampling.temperature)
+        chosen = _choices(sampling, [request.seed for request in batch], max(limits))
         sequences = self._model.generate(
             **inputs,
-            **_choices(sampling),
-            max_new_tokens=max(request.most for request in batch),
-            logits_processor=LogitsProcessorList([drawn]),
+            do_sample=False,
+            repetition_penalty=sampling.repetition_penalty,
+            max_new_tokens=max(limits),
+            logits_processor=LogitsProcessorList([drawn, *chosen]),
             stopping_criteria=StoppingCriteriaList([ends]),
             pad_token_id=self._tokenizer.pad_token_id,
         )
@@ -292,7 +315,7 @@ class Replica(RolloutReplica):  # type: ignore[misc]
             raise ValueError("the rollout virc has no parallelism: set tensor_model_parallel_size to 1")
         name = _server(self.replica_rank)
         server = ray.remote(Server).options(name=name, max_concurrency=_CONCURRENT, num_cpus=0)
-        self._server_handle = server.remote(self.config, self.model_config, self.replica_rank)
+        self._server_handle = server.remote(self.config, self.model_config)
         await self._server_handle.ready.remote()
         self.servers, self._server_address = [self._server_handle], name
 
@@ -331,10 +354,13 @@ def _server(rank: int) -> str:
     return f"virc_rollout_{rank}"
 
 
-def _choices(sampling: Sampling) -> dict[str, Any]:
-    """Arguments of `generate` that say how an id is chosen."""
-    penalty = {"repetition_penalty": sampling.repetition_penalty}
+def _choices(sampling: Sampling, seeds: Sequence[int], most: int) -> list[LogitsProcessor]:
+    """How an id is chosen from logits: the steps of transformers, but with random numbers of each row's own."""
     if not sampling.temperature:
-        return {"do_sample": False, **penalty}
-    chosen = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": max(sampling.top_k, 0)}
-    return {"do_sample": True, **chosen, **penalty}
+        return []
+    steps: list[Any] = [TemperatureLogitsWarper(float(sampling.temperature))]
+    if sampling.top_k > 0:
+        steps.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1:
+        steps.append(TopPLogitsWarper(sampling.top_p))
+    return [*steps, Chosen(seeds, most)]
