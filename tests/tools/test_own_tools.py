@@ -145,7 +145,10 @@ def test_a_chat_protocol_loads_no_file_by_its_path(
     [
         ("x = 1", "it has no NAME of its own, which the model writes; no SCHEMA"),
         (f"{ROTATE}\ncheck = 3\n", r"it has no check\(arguments, view\) that is a function"),
-        (ROTATE.replace('"after_image"', '"after"'), "it has no TEMPLATE, one of after_image and after_scale"),
+        (
+            ROTATE.replace('"after_image"', '"after_text"'),
+            "it has no TEMPLATE that is after_image or after_scale, for its",
+        ),
         (ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'), "it has no NAME of its own"),
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
     ],

@@ -153,7 +153,9 @@ def _checked(module: ModuleType, file: Path) -> Tool:
         or not name.isidentifier()
         or name in discover(),
         "SCHEMA, the schema of a function of that name": not isinstance(function, dict) or function.get("name") != name,
-        f"TEMPLATE, one of {' and '.join(_TURNS)}": getattr(module, "TEMPLATE", None) not in _TURNS,
+        f"TEMPLATE that is {' or '.join(_TURNS)}, for its images (a text has after_text anyway)": (
+            getattr(module, "TEMPLATE", None) not in _TURNS
+        ),
         "check(arguments, view) that is a function": not inspect.isfunction(
             getattr(module, "check", inspect.isfunction)
         ),
