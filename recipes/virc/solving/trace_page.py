@@ -33,7 +33,7 @@ _FAILURES: Mapping[FailureKind, str] = {
 
 
 def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object]) -> str:
-    """The page of one trace, finished or not, as one HTML document; everything in `meta` is printed."""
+    """The page of one trace, finished or not, as one HTML document, with what `meta` says of it."""
     inputs = next((message.images for message in trace.messages if message.role == "user"), ())
     title = trace.question if len(trace.question) <= _LONG_TEXT else trace.question[:_LONG_TEXT] + "…"
     return fill(
@@ -47,7 +47,7 @@ def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object
         question_class=_long(trace.question),
         outcome=_outcome(trace),
         byline=_byline(trace, meta),
-        inputs="\n".join(_figure(trace.images[index], f"Image {index}") for index in inputs),
+        inputs="\n".join(_input(trace.images[index], images[index]) for index in inputs),
         units="\n".join(_unit(number, unit, trace) for number, unit in enumerate(trace.units, 1)),
         pending=_pending(trace),
         facts=_facts(trace, meta),
@@ -112,12 +112,29 @@ def _outcome(trace: Trace) -> str:
     )
 
 
-def _figure(record: ImageRecord, caption: str, box: Box | None = None, css: str = "") -> str:
+def _input(record: ImageRecord, shown: Shown) -> str:
+    """A picture of the question, and the size of its file where it was shown at another."""
+    width, height = shown.original or shown.size
+    of_file = "" if (width, height) == shown.size else f"; its file has {width} × {height} px"
+    return _figure(record, f"Image {record.index}", of_file=of_file)
+
+
+def _part_of_file(record: ImageRecord, trace: Trace) -> str:
+    """What a crop shows in pixels of the file of an input, where it was cut from that."""
+    if record.region is None:
+        return ""
+    root = record
+    while root.parent is not None:
+        root = trace.images[root.parent]
+    return f"; {_corners(record.region)} of the file of image {root.index}"
+
+
+def _figure(record: ImageRecord, caption: str, box: Box | None = None, css: str = "", of_file: str = "") -> str:
     """One picture with its caption in words, and the box drawn on it in the picture's own pixels."""
     width, height = record.width, record.height
     enlarged = min(max(1, _SMALL / max(width, height)), _MOST_ENLARGED)
     size = min(enlarged, _WIDEST / width, _TALLEST / height)
-    label = f"{caption}, {width} × {height} px"
+    label = f"{caption}, {width} × {height} px{of_file}"
     marked = f", box {_corners(box)} marked" if box else ""
     return (
         f'<figure{css}><svg class="picture" role="img" aria-label="{label}{marked}" '
@@ -175,7 +192,9 @@ def _result(result: CallResult, trace: Trace) -> str:
         made = ""
         if call and source and call.box is None:
             made = f": image {call.index} " + ("again" if call.factor is None else f"scaled by {call.factor:g}")
-        pictures.append(_figure(trace.images[index], f"Image {index}{made}", css=' class="cut"'))
+        record = trace.images[index]
+        of_file = _part_of_file(record, trace)
+        pictures.append(_figure(record, f"Image {index}{made}", css=' class="cut"', of_file=of_file))
     shown = f'<div class="pictures pair">{"".join(pictures)}</div>' if pictures else ""
     if result.error is None:
         return shown + (f'<pre class="said" dir="auto">{safe(result.text)}</pre>' if result.text else "")
@@ -213,7 +232,6 @@ def _byline(trace: Trace, meta: Mapping[str, object]) -> str:
     counts = [unit.completion_tokens for unit in trace.units if unit.completion_tokens is not None]
     parts = [
         str(meta.get("model") or meta.get("row") or "model not stated"),
-        f"{len(trace.units)} unit{'s' * (len(trace.units) != 1)}",
         f"{sum(counts):,} new tokens" if counts else "",
         f"reward {meta['reward']:.3g}" if isinstance(meta.get("reward"), int | float) else "",
     ]
@@ -222,9 +240,11 @@ def _byline(trace: Trace, meta: Mapping[str, object]) -> str:
 
 def _facts(trace: Trace, meta: Mapping[str, object]) -> str:
     plain: dict[str, object] = msgspec.to_builtins(meta, enc_hook=str)
+    if isinstance(sampling := plain.get("sampling"), dict):  # each try's is in trace.json, as are the versions
+        plain["sampling"] = {key: value for key, value in sampling.items() if key != "tries"}
     facts = {"chat_protocol": trace.protocol.name, "coordinates": trace.protocol.coordinates} | plain
     return "\n".join(
         f'<dt>{safe(key_name(key).capitalize())}</dt><dd dir="auto">{safe(in_line(value))}</dd>'
         for key, value in facts.items()
-        if value is not None and key not in ("model", "row")
+        if value is not None and key not in ("model", "row", "versions")
     )

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import META, interrupted, look, session, solved
+from problems import META, interrupted, look, picture, session, solved
 from support.parsed import HOSTILE, Page
 
 from virc.reasoning.calls import Call
@@ -27,7 +27,7 @@ def test_page_shows_question_answer_model_and_every_unit_in_order() -> None:
     page = Page(render_page(*solved(think="A thought of mine."), META))
     assert "How long is the line?" in page.text
     assert ("strong", "42") in page.texts
-    assert "some/model · 4 units · 172 new tokens" in page.text
+    assert "some/model · 172 new tokens" in page.text
     headings = re.findall(r"\d(?:Crop|Scale|Display|Answer)[^\n]*?(?=1,5)", page.text)
     assert headings == ["1Crop 140,56–224,140 of image 0", "2Scale image 2 by 2", "3Display image 1", "4Answer"]
     assert page.text.count("A thought of mine.") == 6  # three units, each with its reply as written
@@ -41,6 +41,30 @@ def test_coordinates_of_the_boxes_and_origin_of_the_chat_protocol_are_stated_wha
     facts = [data for tag, data in page.texts if tag in ("dt", "dd")]
     assert ("Chat protocol", "own") in pairwise(facts)
     assert ("Coordinates", "pixel") in pairwise(facts)
+
+
+def test_sampling_is_stated_once_and_versions_are_in_the_record_alone() -> None:
+    tries = [{"temperature": 0.7}, {"temperature": 0.8}]
+    page = Page(render_page(*solved(), META | {"sampling": {"temperature": 0.0, "seed": 3, "tries": tries}}))
+    facts = [data for tag, data in page.texts if tag in ("dt", "dd")]
+    assert ("Sampling", "temperature 0, seed 3") in pairwise(facts)
+    assert not {"Versions", "Tries"} & {*facts}
+
+
+def test_crops_from_a_file_are_said_in_its_pixels() -> None:
+    protocol = msgspec.structs.replace(session().protocol, crops="file", input_pixels=(3136, 40_000))
+    pictures = [picture("white"), picture("black", 1120, 840)]
+    running = Session(protocol, "Where?", pictures, tools=known())
+    running.feed(Reply(look("crop_image", bbox_2d=[0, 42, 112, 84], image_index=1)))
+    running.feed(Reply(look("crop_image", bbox_2d=[0, 0, 42, 28], image_index=2)))
+    page = Page(render_page(running.trace(), running.images, META)).text
+    (shown, crop, inner) = (running.images[at] for at in (1, 2, 3))
+    left, top, right, bottom = running.trace().images[3].region or (0, 0, 0, 0)
+    assert f"Image 1, {shown.width} × {shown.height} px; its file has 1120 × 840 px" in page
+    assert f"Image 2, {crop.width} × {crop.height} px; 0,{42 * 840 // shown.height}–" in page
+    assert f"Image 3, {inner.width} × {inner.height} px; {left},{top}–{right},{bottom} of the file of image 1" in page
+    assert "Image 0, 224 × 168 px" in page
+    assert page.count("its file has") == 1
 
 
 def test_box_is_drawn_on_the_image_it_was_cut_from() -> None:
@@ -126,7 +150,7 @@ def test_page_says_the_last_verdict_and_its_reference_once() -> None:
 def test_unfinished_trace_without_any_unit_renders() -> None:
     running = session()
     assert "Unfinished" in render_page(running.trace(), running.images, {})
-    assert "model not stated · 0 units" in render_page(running.trace(), running.images, {})
+    assert "model not stated<" in render_page(running.trace(), running.images, {})
 
 
 @pytest.mark.parametrize(
