@@ -296,6 +296,24 @@ def test_show_of_a_system_whose_tool_is_not_there_says_so_and_shows_the_rest(min
     assert "gone.py" in done.err
 
 
+def test_show_runs_no_tool(mine: Path) -> None:
+    (mine / "s.yaml").write_text("name: s\ntools: [./t.py]\nchat_protocol: {first: '{question}'}\n")
+    properties = {
+        "kind": {"type": ["string", "null"]},
+        "many": {"type": "array", "minItems": 10**9},
+        "of": {"enum": []},
+    }
+    parameters = {"type": "object", "properties": properties, "required": ["kind"]}
+    for schema in (parameters, {}):
+        (mine / "t.py").write_text(
+            f'NAME = "t"\nTEMPLATE = "after_image"\nPARAMETERS = {schema}\n'
+            'SCHEMA = {"type": "function", "function": {"name": NAME, "description": "", "parameters": PARAMETERS}}\n'
+            "def apply(call, source):\n    raise SystemExit(9)\n"
+        )
+        done = virc("systems", "show", mine / "s.yaml", "--json")
+        assert (done.code, done.json["example_call"] is not None) == (0, True), done.err
+
+
 def test_show_knows_nothing_of_a_chat_protocol_that_comes_with_the_weights() -> None:
     shown = virc("systems", "show", "virc", "--json").json
     assert [shown[key] for key in ("sent", "example_call", "limits")] == [None, None, None]

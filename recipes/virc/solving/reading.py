@@ -12,10 +12,10 @@ from virc.core.text import plain
 from virc.families import registry as families
 from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.calls import Box, Size, Tool
-from virc.reasoning.checking import properties
+from virc.reasoning.checking import check_call, properties
 from virc.reasoning.coordinates import index_name, sides_of, written_as
 from virc.reasoning.history import as_shown_on, input_grid
-from virc.reasoning.messages import FormatError, ToolText, Turn
+from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import PICTURES, Protocol
 from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.reasoning.session import Done, Rejected, Reply, Session
@@ -25,6 +25,7 @@ from virc.systems.registry import System
 from virc.tools import registry as tools
 
 _GREY = (128, 128, 128)
+_MOST_ITEMS = 16
 QUESTION = "{question}"
 """What stands for the question in the turns that would be sent."""
 
@@ -127,13 +128,14 @@ def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
 
 def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
     """A reply that calls a tool and is read; None where the chat protocol has none, or its arguments cannot be
-    guessed from its schema.
+    guessed from its schema. No tool is run for it.
     """
+    view = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known()).view
     for text in _examples(protocol.tools, protocol, size, grid):
-        with suppress(VircError):
-            (reply,) = read([text], protocol, size, grid)
-            if reply.calls and reply.calls[0].tool:
-                return text
+        (call,) = parse(text, protocol.grammar).calls
+        with suppress(Exception):  # whatever the file of a tool raises
+            check_call(tools.get(call.name), call.arguments, view)
+            return text
     return None
 
 
@@ -171,12 +173,13 @@ def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid) -> dict[s
 
 def _value(schema: Mapping[str, Any]) -> Any:
     """A value that a JSON schema allows, as far as its usual words say it."""
-    if "enum" in schema:
+    if schema.get("enum"):
         return schema["enum"][0]
-    if schema.get("type") == "array":
-        return [_value(schema.get("items", {}))] * schema.get("minItems", 1)
-    least = schema.get("minimum", 1)
-    return {"integer": least, "number": least, "boolean": True, "object": {}}.get(schema.get("type", ""), "...")
+    kind, least = schema.get("type"), schema.get("minimum", 1)
+    if kind == "array":
+        return [_value(schema.get("items", {}))] * min(schema.get("minItems", 1), _MOST_ITEMS)
+    values: dict[str, Any] = {"integer": least, "number": least, "boolean": True, "object": {}}
+    return values.get(kind, "...") if isinstance(kind, str) else "..."
 
 
 def limits(protocol: Protocol, grid: Grid = QWEN2) -> dict[str, Any]:
