@@ -153,7 +153,7 @@ def missing_corner(rng: random.Random) -> Example:
 
 
 def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
-    """A diagram answered from the overview without tools, for the control model (D16)."""
+    """A diagram answered from the overview without tools, for the control model."""
     diagram = polygons.generate(rng, sides=sides)
     replies = worked.replies(polygons.solution(diagram), "direct")
     return driven(diagram.question, polygons.draw(diagram), replies)

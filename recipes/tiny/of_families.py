@@ -88,7 +88,7 @@ def refusal(rng: random.Random, name: str) -> Example:
 
 
 def direct(rng: random.Random, name: str) -> Example:
-    """A problem answered from the overview without tools, for a control model (D16)."""
+    """A problem answered from the overview without tools, for a control model."""
     family = families.get(name)
     problem = family.generate(rng)
     replies = worked.replies(family.solution(problem), "direct")

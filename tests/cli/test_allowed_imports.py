@@ -1,4 +1,4 @@
-"""What runs inside an engine's environment imports only what that environment has (D2)."""
+"""What runs inside an engine's environment imports only what that environment has."""
 
 import shutil
 import subprocess

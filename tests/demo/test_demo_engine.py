@@ -1,4 +1,4 @@
-"""`virc demo --quick` with the real engines, whole: every stage trains, and the curve has them all (D20)."""
+"""`virc demo --quick` with the real engines, whole: every stage trains, and the curve has them all."""
 
 import json
 from collections.abc import Iterator

@@ -62,7 +62,7 @@ def test_a_class_whose_docstring_leaves_out_a_field_does_not_get_its_description
 
         Args:
             one, two: both
-                of them (D7). None: neither.
+                of them. None: neither.
             three: alone.
 
         Raises:

@@ -34,7 +34,7 @@ def averaged(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 @pytest.mark.parametrize("factor", [0.25, 0.5])
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_a_smaller_image_is_the_one_of_the_published_script(sample: Path, index: int, factor: float) -> None:
-    """It averages areas, from the image as it is straight to the size shown; the bound is that of its crops (D24)."""
+    """It averages areas, from the image as it is straight to the size shown; the bound is that of its crops."""
     image = open_image(sample / f"image-{index}.png", "it")
     shown = show(tools.get("scale_image").apply(Call("scale_image", 0, factor=factor), image), QWEN2, 0)
     assert shown.size == smart_resize(int(image.width * factor), int(image.height * factor))

@@ -44,7 +44,7 @@ def test_every_turn_announces_the_recorded_size(replayed: tuple[Session, list[di
 def test_every_image_shown_is_the_recorded_one(
     sample: Path, replayed: tuple[Session, list[dict[str, str]]], index: int, most: int, mean: float
 ) -> None:
-    """Image 2 was made by another program's Lanczos filter, so it differs a little (D24)."""
+    """Image 2 was made by another program's Lanczos filter, so it differs a little."""
     recorded = Image.open(sample / f"image-{index}.png").convert("RGB")
     difference = ImageStat.Stat(ImageChops.difference(recorded, replayed[0].images[index].pixels))
     assert max(high for _, high in difference.extrema) <= most

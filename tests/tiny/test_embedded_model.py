@@ -76,7 +76,7 @@ def test_out_of_distribution_pictures_are_refused_and_the_family_is_not(card: di
 
 
 def test_looking_closer_is_what_helps(card: dict[str, Any]) -> None:
-    """D16: a control of equal training without tools, and crops of a counterfactual that change the answer."""
+    """A control of equal training without tools, and crops of a counterfactual that change the answer."""
     assert card["control"]["of"] == card["tools"]["of"]
     assert card["tools"]["interval_95"][0] > card["control"]["interval_95"][1]
     assert card["tools"]["3 sides"]["share"] >= 0.9

@@ -119,7 +119,7 @@ def check_key(key: str, place: str = "") -> None:
 
 
 def check(key: str, value: object, name: str, error: type[VircError] = ConfigError) -> Value:
-    """A value as the type of its setting: text becomes a number where one is meant (D38).
+    """A value as the type of its setting: text becomes a number where one is meant.
 
     Args:
         name: what the error calls the setting, e.g. `--timeout`.

@@ -28,7 +28,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """An engine's setting that is not what the published script says (D11).
+    """An engine's setting that is not what the published script says.
 
     Args:
         key: the engine's own name for it.

@@ -1,4 +1,4 @@
-"""Custom systems, rewards and tools: found in folders that the user names or in installed packages (D8).
+"""Custom systems, rewards and tools: found in folders that the user names or in installed packages.
 
 An installed package names them by entry points of the groups `virc.systems` (a package or module; systems are the YAML
 files in its folder), `virc.tools` and `virc.rewards` (a module with the members of a file of that kind). A module is

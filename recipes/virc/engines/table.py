@@ -1,4 +1,4 @@
-"""The table of an engine's keys: which setting each follows from, and why its value is not the published one (D11)."""
+"""The table of an engine's keys: which setting each follows from, and why its value is not the published one."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which chat protocol a model is spoken to with: what it was trained with, wherever that is, else our own (D3)."""
+"""Which chat protocol a model is spoken to with: what it was trained with, wherever that is, else our own."""
 
 import json
 from collections.abc import Iterable

@@ -170,8 +170,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             out.
         enlarge: how many times the sides of what was cut out are enlarged, and how many times at most where that has
             fewer pixels than `crop_pixels` wants; null: once, and any.
-        images: `smart` resizes to the patch grid, `square_1000` shows every input at 1000 x 1000 (D36).
-        repeat_limit: a reply in which a pattern stands this often in a row is rejected; 0 is off (D48).
+        images: `smart` resizes to the patch grid, `square_1000` shows every input at 1000 x 1000.
+        repeat_limit: a reply in which a pattern stands this often in a row is rejected; 0 is off.
         refusals: answers that mean "I cannot tell"; they end without an answer.
         grammar: how the model writes its turns.
         sampling: how it is sampled where nobody says.

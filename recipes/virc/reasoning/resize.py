@@ -1,4 +1,4 @@
-"""Smart-resize: the size at which a picture is shown, so that it falls on the model's patch grid (D6)."""
+"""Smart-resize: the size at which a picture is shown, so that it falls on the model's patch grid."""
 
 import math
 

@@ -1,7 +1,7 @@
 """A problem as a state machine without I/O: what the model is asked next, and what its reply means.
 
 `Session.next()` says what to ask, `Session.feed()` takes the reply. Transport, tries and sampling belong to
-the driver (solve resamples warmer, RL never retries; D5).
+the driver (solve resamples warmer, RL never retries).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -26,7 +26,7 @@ from virc.scoring.score import Key, key_of
 from virc.tools import registry as tools
 
 Strict = Literal["own", "published"]
-"""Whose checks decide what is well-formed: ours, or those of the published program with all its quirks (D4)."""
+"""Whose checks decide what is well-formed: ours, or those of the published program with all its quirks."""
 
 REPEAT_LIMIT = 8
 

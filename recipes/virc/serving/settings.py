@@ -37,7 +37,7 @@ def option_of(setting: str) -> str:
 
 
 def turns_and_inputs(images: int) -> tuple[int, int]:
-    """Turns of a solution, and images of its question, in a conversation of at most `images` images (D40).
+    """Turns of a solution, and images of its question, in a conversation of at most `images` images.
 
     Raises:
         UsageError: there is no room for both.

@@ -36,7 +36,7 @@ def worded_by(system: System | None, coordinates: Coordinates | None = None) -> 
 
 
 def ours(system: System | None, coordinates: Coordinates | None = None) -> Protocol:
-    """Our own chat protocol with the system's tools, else the usual ones; plain models may repeat (D48).
+    """Our own chat protocol with the system's tools, else the usual ones; plain models may repeat.
 
     Args, Raises: as of `worded_by`.
     """

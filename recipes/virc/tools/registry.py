@@ -1,11 +1,11 @@
 """Visual tools, one file each, with the members of `reasoning.calls.Tool`. Adding a tool is adding a file.
 
 `check` is the one check for inference, reward and data: what it tolerates it names as a deviation, and each
-caller states which deviations it accepts (D4).
+caller states which deviations it accepts.
 
 A custom tool is such a file beside the YAML of a system that names it, in a folder of `VIRC_PATH`, or in an
 installed package (`core.plugins`); it is loaded where a system, `--tools` or a chat protocol names it, and offered to
-models whose chat protocol has it (B2).
+models whose chat protocol has it.
 """
 
 import inspect

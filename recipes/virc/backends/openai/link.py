@@ -317,7 +317,7 @@ class Link:
         return unreached
 
     def _refusal(self, error: "_StatusError") -> VircError:
-        """The sentence for an HTTP error (D29)."""
+        """The sentence for an HTTP error."""
         code = error.code
         answer = self.quoted(error_text(error.body))
         tail = f" ({code}): {answer}" if answer else f" ({code})"

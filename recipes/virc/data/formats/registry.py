@@ -81,7 +81,7 @@ class Writing(msgspec.Struct, frozen=True):
 
     Args:
         pictures: where images go; gives each its name in the rows.
-        embed: put the images' bytes into the rows, as the published RL files do (D37).
+        embed: put the images' bytes into the rows, as the published RL files do.
         grammar: how replies in the rows are written.
     """
 

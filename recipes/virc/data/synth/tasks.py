@@ -20,7 +20,7 @@ _SHARES = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # of the refusals
 
 
 class Counterfactual(msgspec.Struct, frozen=True):
-    """The same figure and question with other values, so that the answer is another one (D16)."""
+    """The same figure and question with other values, so that the answer is another one."""
 
     picture: Image.Image
     answer: str

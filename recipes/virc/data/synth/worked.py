@@ -2,7 +2,7 @@
 
 The steps are those of the published data: plan, crop, crop again to verify, answer. A pattern says which of them a
 path has; every path of a problem reads the same labels and ends in the same sums. The path `direct` reads them in the
-overview: what a control without tools learns (D16).
+overview: what a control without tools learns.
 """
 
 import json

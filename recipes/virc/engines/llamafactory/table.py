@@ -1,4 +1,4 @@
-"""The keys of LLaMA-Factory: which setting each follows from, and why its value is not the published one (D11)."""
+"""The keys of LLaMA-Factory: which setting each follows from, and why its value is not the published one."""
 
 from virc.engines.table import HERE, Table, fixed, follows, same, unused
 

@@ -1,4 +1,4 @@
-"""The keys of verl: which setting each follows from, and why its value is not the published one (D11)."""
+"""The keys of verl: which setting each follows from, and why its value is not the published one."""
 
 from virc.engines.table import HERE, Table, default, fixed, follows, same, under, unused
 

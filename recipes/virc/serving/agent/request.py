@@ -173,7 +173,7 @@ def _question(messages: Sequence[Message]) -> str:
 
 
 def _url(picture: Picture, place: str) -> str:
-    """The address of an image; its `uuid` goes no further, since an engine might know another's image by it (D40)."""
+    """The address of an image; its `uuid` goes no further, since an engine might know another's image by it."""
     url, place = picture.url, f"{place}.image_url"
     if url[:5].lower() == "data:" and url.isascii():  # else it would take four bytes a character
         return url

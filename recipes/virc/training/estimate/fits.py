@@ -34,7 +34,7 @@ JUDGES = (
     "serve judge --gpus 4,5,6,7 --port 8005); a smaller one, such as virc serve judge-72b-awq --gpus N; or "
     "--with rules, which needs none"
 )
-"""Ways to a judge (B3)."""
+"""Ways to a judge."""
 
 
 ESTIMATORS: Mapping[str, Callable[..., Estimate]] = {"sft": sft.estimate, "rl": rl.estimate}

@@ -114,7 +114,7 @@ def draw(problem: Chart) -> Image.Image:
 
 
 def counterfactual(problem: Chart, rng: random.Random) -> Chart:
-    """The same chart and question with other values, and so other heights, so that the answer is another one (D16)."""
+    """The same chart and question with other values, and so other heights, so that the answer is another one."""
     while True:
         values = _values(rng, problem.step, problem.most, len(problem.columns))
         columns = _columns(problem, [column.name.text for column in problem.columns], values)

@@ -111,7 +111,7 @@ def draw(problem: Expressions) -> Image.Image:
 
 
 def counterfactual(problem: Expressions, rng: random.Random) -> Expressions:
-    """The same figure and question with other expressions, so that the asked angle is another one (D16)."""
+    """The same figure and question with other expressions, so that the asked angle is another one."""
     while True:
         degrees = shared.other_angles(rng, len(problem.angles), 30, problem.asked, problem.answer)
         found = _printed(rng, degrees, [angle.factor for angle in problem.angles])

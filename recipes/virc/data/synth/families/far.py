@@ -112,7 +112,7 @@ def draw(problem: Far) -> Image.Image:
 
 
 def counterfactual(problem: Far, rng: random.Random) -> Far:
-    """The same page and question with other numbers, so that the answer is another one (D16)."""
+    """The same page and question with other numbers, so that the answer is another one."""
     while True:
         plates = tuple(
             _plate(plate.middle, plate.name.text, rng.randint(10, 99), problem.style) if plate.name else plate

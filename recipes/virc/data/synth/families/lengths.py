@@ -118,7 +118,7 @@ def draw(problem: Lengths) -> Image.Image:
 
 
 def counterfactual(problem: Lengths, rng: random.Random) -> Lengths:
-    """The same figure and question with other lengths, so that the answer is another one (D16)."""
+    """The same figure and question with other lengths, so that the answer is another one."""
     while True:
         if problem.kind == "parallel":
             lengths: Sequence[int] = _proportion(rng)

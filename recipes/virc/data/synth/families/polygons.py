@@ -105,7 +105,7 @@ def generate(
 
 
 def counterfactual(diagram: Diagram, rng: random.Random) -> Diagram:
-    """The same figure and question with other values printed, so that the asked angle is another one (D16)."""
+    """The same figure and question with other values printed, so that the asked angle is another one."""
     angles = shared.other_angles(rng, len(diagram.corners), 25, diagram.asked, diagram.answer)
     points = [corner.point for corner in diagram.corners]
     corners = tuple(

@@ -59,7 +59,7 @@ class Family(Protocol):
         """Its picture, RGB."""
 
     def counterfactual(self, problem: Any, rng: random.Random) -> Any:
-        """The same figure and question with other values, so that the answer is another one (D16)."""
+        """The same figure and question with other values, so that the answer is another one."""
 
     def spots(self, problem: Any) -> Sequence[Spot]:
         """Every place with something to read, in reading order."""

@@ -105,7 +105,7 @@ def draw(problem: Sheet) -> Image.Image:
 
 
 def counterfactual(problem: Sheet, rng: random.Random) -> Sheet:
-    """The same page and question with other numbers, so that the answer is another one (D16)."""
+    """The same page and question with other numbers, so that the answer is another one."""
     while True:
         numbers = {name: _number(rng, _middle(box), problem.style) for name, box in problem.frames.items()}
         other = msgspec.structs.replace(problem, numbers=numbers)
