@@ -146,7 +146,7 @@ def _report(error: Exception | KeyboardInterrupt, words: Sequence[str], name: st
             output.emit_failure(".".join(["virc", *path]) + "/1", failure, getattr(module, "FAILURE", {}))
     except OSError:  # stdout itself is what failed
         output.silence(sys.stdout)
-    output.error(failure)
+    output.end(failure)
     return output.exit_code(failure)
 
 

@@ -54,6 +54,21 @@ def test_a_loaded_model_solves_several_problems() -> None:
             virc.solve(PICTURE, QUESTION, model, device="cpu")
 
 
+def test_paths_are_taken_wherever_names_are(tmp_path: Path) -> None:
+    """Each call is refused for the file that it names, and not for its type."""
+    gone = tmp_path / "gone"
+    for call in (
+        lambda: virc.merge(gone, to=tmp_path / "merged"),
+        lambda: virc.train("tiny", "instruct", base=gone, folder=tmp_path, data=tmp_path / "rows.json"),
+        lambda: virc.train(gone.with_suffix(".yaml"), "instruct", folder=tmp_path),
+        lambda: virc.train("tiny", "instruct", config=str(gone), folder=tmp_path),
+        lambda: virc.serve(gone, engine="transformers"),
+        lambda: virc.serve("tiny", engine="transformers", system=gone.with_suffix(".yaml")),
+    ):
+        with pytest.raises(virc.VircError, match="gone"):
+            call()
+
+
 def test_mistakes_are_virc_errors() -> None:
     with pytest.raises(virc.VircError, match=r"gone\.png"):
         virc.solve("gone.png", QUESTION)

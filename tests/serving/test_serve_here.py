@@ -78,6 +78,7 @@ def test_it_answers_and_a_signal_ends_it_in_the_midst_of_a_reply(number: signal.
             assert process.wait(30) == code
         _, err = process.communicate()
         assert "Traceback" not in err
+        assert ("error:" in err, "tiny is served no more" in err) == (False, True)
     finally:
         process.kill()
         process.communicate()

@@ -95,7 +95,7 @@ def command(
     """
     from virc.core.events import Reporter
     from virc.serving import start as serving
-    from virc_cli.console import events
+    from virc_cli.console import events, output
 
     chosen: dict[str, Any] = {
         "host": host, "port": port, "name": name, "api_key": _keys(api_key), "device": device,
@@ -114,6 +114,7 @@ def command(
             return
         server = serving.start(request, on_event)
     _announce(server, agent, quiet, as_json)
+    output.ends_when_stopped(f"{server.model} is served no more")
     server.wait()
 
 

@@ -52,7 +52,21 @@ EXIT_CODES: dict[type[BaseException], tuple[int, str]] = {
 """Exception class -> exit code and its meaning; `virc --help` prints this table."""
 
 _known: dict[str, object] = {}
+_ends: list[str] = []
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def ends_when_stopped(text: str) -> None:
+    """From here on a signal is how this command ends: `text` is printed then, not an error."""
+    _ends.append(text)
+
+
+def end(failure: VircError) -> None:
+    """Print how a command ended that did not succeed."""
+    if _ends and isinstance(failure, CancelledError | TerminatedError):
+        note(_ends[-1])
+    else:
+        error(failure)
 
 
 def exit_code(error: BaseException) -> int:
@@ -74,6 +88,7 @@ def know(**fields: object) -> None:
 def forget() -> None:
     """Drop what `know` collected; each call of `main` starts with it."""
     _known.clear()
+    _ends.clear()
 
 
 def emit(fields: Mapping[str, object]) -> None:

@@ -91,7 +91,9 @@ class Merged(msgspec.Struct, frozen=True):
     gguf: Path | None = None
 
 
-def merge(source: str, *, to: Path | None = None, gguf: bool = False, on_event: OnEvent | None = None) -> Path:
+def merge(
+    source: str | Path, *, to: str | Path | None = None, gguf: bool = False, on_event: OnEvent | None = None
+) -> Path:
     """Make a model of a checkpoint, and ask it about a drawn diagram; returns its folder.
 
     Args:
@@ -105,7 +107,7 @@ def merge(source: str, *, to: Path | None = None, gguf: bool = False, on_event: 
         SetupError: the environment is missing, or the model fits neither disk nor memory.
         EngineError: the process failed.
     """
-    return write(prepare(source, to, gguf), on_event).folder
+    return write(prepare(str(source), Path(to) if to else None, gguf), on_event).folder
 
 
 def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:

@@ -185,14 +185,14 @@ class Server:
 
 
 def serve(
-    model: str | None = None,
+    model: str | Path | None = None,
     *,
     engine: Engine | None = None,
     agent: bool = False,
     endpoint: str | None = None,
     endpoint_key: str | None = None,
-    system: str | None = None,
-    protocol: str | None = None,
+    system: str | Path | None = None,
+    protocol: str | Path | None = None,
     family: str | None = None,
     concurrency: int | None = None,
     timeout: float = SECONDS,
@@ -227,6 +227,7 @@ def serve(
     if endpoint and not agent:
         raise UsageError("endpoint= needs agent=True", "serve(model, agent=True, endpoint=URL)")
     looking = Agent(endpoint, endpoint_key, concurrency, timeout, max_tokens) if agent else None
+    model, system, protocol = (None if each is None else str(each) for each in (model, system, protocol))
     request = ServeRequest(model, system, protocol, engine, settings, looking, family)
     return start(request, on_event)
 

@@ -32,19 +32,19 @@ class RunEvent(Event, frozen=True, kw_only=True):
 
 
 def train(
-    system: str = systems.DEFAULT,
+    system: str | Path = systems.DEFAULT,
     stage: str | None = None,
     *,
     overlays: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
     data: str | Path | None = None,
-    base: str | None = None,
+    base: str | Path | None = None,
     name: str | None = None,
     resume: bool = False,
     folder: str | Path | None = None,
     on_progress: Callable[[Event], None] | None = None,
     launcher: Launcher = "local",
-    site: Path | None = None,
+    site: str | Path | None = None,
     submit: bool = True,
     ray_address: str | None = None,
     **options: Any,
@@ -77,6 +77,8 @@ def train(
         KeyboardInterrupt: it was stopped; `resume=True` continues it.
     """
     report, workspace = Reporter(on_progress), Path(folder) if folder else Path.cwd()
+    system = str(system)
+    options |= {name: Path(options[name]) for name in ("config", "protocol") if options.get(name)}
     if resume:
         run = _to_resume(system, stage, name, workspace)
         report.send(RunEvent("note", f"resuming {run.name}", run=run))
@@ -87,10 +89,10 @@ def train(
     else:
         rows = Path(data) if data else None
         request = TrainRequest(
-            system=system, stage=stage, overlays=tuple(overlays), settings=settings or {}, data=rows, base=base,
-            name=name, workspace=workspace, **options,
+            system=system, stage=stage, overlays=tuple(overlays), settings=settings or {}, data=rows,
+            base=None if base is None else str(base), name=name, workspace=workspace, **options,
         )  # fmt: skip
-        run = _begin(request, launcher, site, ray_address, report)
+        run = _begin(request, launcher, Path(site) if site else None, ray_address, report)
     inside = slurm.in_job(os.environ)
     if runs.info(run).launcher != "slurm" or inside:
         _train(run, inside, report)
