@@ -71,13 +71,13 @@ def prepare(
         VircError: something is missing or wrong; nothing was begun.
     """
     config = resolved.config
-    fits.refuse_no_judge(config)
+    fits.refuse_no_judge(config, resolved.system.overlays)
     base = inputs.base(resolved, request.workspace)
     if gone := left_out(Path(config.data)):
         report.note(f"{config.data}: {len(gone)} files are not here: {', '.join(gone[:3])}{', …' * (len(gone) > 3)}")
     source = inputs.rows(resolved, request.workspace)
     if here:
-        fits.refuse_few_gpus(config, here)
+        fits.refuse_few_gpus(config, here, resolved.system.overlays)
     if resolved.kind == "rl":
         rl_setup.check_judge(resolved, source, here is not None, report)
     environment = environment_of(resolved)
@@ -301,4 +301,4 @@ def check_machine(prepared: PreparedRun, here: Machine, launcher: str, report: R
         parts.append(f"{needed.gpu_hours:.3g} GPU-hours at {needed.assumed}")
     report.note(", ".join(parts))
     if launcher == "local":
-        fits.refuse_unfit(needed, config, here)
+        fits.refuse_unfit(needed, config, here, prepared.resolved.system.overlays)

@@ -28,7 +28,7 @@ from virc.stages.resolve import Resolved
 from virc.systems.registry import Reward
 from virc.tools import registry as tools
 from virc.training import inputs
-from virc.training.estimate.fits import JUDGES
+from virc.training.estimate.fits import judges
 from virc.training.inputs import Base
 from virc.training.preflight.types import Result, RlRequest
 from virc.training.request import TrainRequest
@@ -56,7 +56,8 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
         return
     if judge.endpoint is None:
         raise ConfigError(
-            f"the reward {total.name} asks a judge, and none is named", JUDGES + (_share(source) if source else "")
+            f"the reward {total.name} asks a judge, and none is named",
+            judges(resolved.system.overlays) + (_share(source) if source else ""),
         )
     if here:
         key = os.environ.get(JUDGE_KEY)

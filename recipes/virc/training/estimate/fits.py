@@ -1,6 +1,6 @@
 """Which overlays of a stage fit a machine, and for the others why not and what would help."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import product
 from typing import Any, Literal
 
@@ -29,12 +29,22 @@ ShapeOf = Callable[[str], Shape | None]
 Config = Any
 """The settings of a stage of any kind: `sft.Config`, `rl.Config`."""
 
-JUDGES = (
-    "--judge-endpoint URL of one that is served elsewhere; --with judge-split for one on four of these GPUs (virc "
-    "serve judge --gpus 4,5,6,7 --port 8005); a smaller one, such as virc serve judge-72b-awq --gpus N; or "
-    "--with rules, which needs none"
-)
-"""Ways to a judge."""
+USUAL_OVERLAYS = frozenset({"lora", "judge-split", "rules"})
+"""Overlays that advice names where a system has them."""
+
+
+def judges(overlays: Collection[str] = USUAL_OVERLAYS) -> str:
+    """Ways to a judge, for a system with these overlays."""
+    ways = ["--judge-endpoint URL of one that is served elsewhere"]
+    if "judge-split" in overlays:
+        ways.append("--with judge-split for one on four of these GPUs (virc serve judge --gpus 4,5,6,7 --port 8005)")
+    ways.append("a smaller one, such as virc serve judge-72b-awq --gpus N")
+    ways.append(f"or {_without_judge(overlays)}, which needs none")
+    return "; ".join(ways)
+
+
+def _without_judge(overlays: Collection[str]) -> str:
+    return "--with rules" if "rules" in overlays else "--set reward.total=outcome"
 
 
 ESTIMATORS: Mapping[str, Callable[..., Estimate]] = {"sft": sft.estimate, "rl": rl.estimate}
@@ -93,12 +103,12 @@ def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Mach
     needed = ESTIMATORS[resolved.kind](config, shape, config.longest)
     lack = next(lacking(needed, config, machine), None)
     helps = None
-    if lack and _elsewhere(config, machine):
+    if lack and _elsewhere(config, machine, system.overlays):
         without = msgspec.structs.replace(config, judge_gpus=0)
-        helps = "--judge-endpoint URL, or --with rules, leaves out the judge's"
+        helps = f"--judge-endpoint URL, or {_without_judge(system.overlays)}, leaves out the judge's"
         lack = next(lacking(needed, without, machine), lack)
     if lack and lack.terms:
-        helps = next((f"less with {each}" for each in _cures(lack.terms, config)), None)
+        helps = next((f"less with {each}" for each in _cures(lack.terms, config, system.overlays)), None)
     each = f" with {size_text(needed.device_gib)} each" if config.device == "cuda" else ""
     needs = f"{_devices(config)}{each}, {size_text(needed.host_gib)} of main memory"
     return Verdict(overlays, lack is None, needs, lack.clause if lack else None, helps, needed.device_gib)
@@ -180,19 +190,19 @@ def _few_gpus(config: Config, machine: Machine) -> Lack | None:
     return Lack("gpus", f"needs {gpus(config)}{beyond}, here {here}")
 
 
-def _elsewhere(config: Config, machine: Machine) -> str | None:
+def _elsewhere(config: Config, machine: Machine, overlays: Collection[str]) -> str | None:
     """What helps where there are enough GPUs but for the judge's."""
-    return JUDGES if _of_judge(config) and len(machine.gpus) >= config.devices else None
+    return judges(overlays) if _of_judge(config) and len(machine.gpus) >= config.devices else None
 
 
-def refuse_no_judge(config: Config) -> None:
+def refuse_no_judge(config: Config, overlays: Collection[str] = USUAL_OVERLAYS) -> None:
     """Refuse a stage whose reward asks a judge that nobody has named, before anything is read or installed.
 
     Raises:
         ConfigError: the judge has GPUs and no address.
     """
     if _of_judge(config) and config.reward.judge.endpoint is None:
-        raise ConfigError(f"the reward asks a judge, and none is named (this stage: {gpus(config)})", JUDGES)
+        raise ConfigError(f"the reward asks a judge, and none is named (this stage: {gpus(config)})", judges(overlays))
 
 
 def _small_gpus(needed: Estimate, config: Config, machine: Machine, free: bool) -> Iterator[Lack]:
@@ -208,7 +218,7 @@ def _small_gpus(needed: Estimate, config: Config, machine: Machine, free: bool) 
         yield Lack("device", clause, needed.terms)
 
 
-def refuse_few_gpus(config: Config, machine: Machine) -> None:
+def refuse_few_gpus(config: Config, machine: Machine, overlays: Collection[str] = USUAL_OVERLAYS) -> None:
     """Refuse a stage whose GPUs are not here; that is known before anything is read or installed.
 
     Raises:
@@ -216,11 +226,13 @@ def refuse_few_gpus(config: Config, machine: Machine) -> None:
     """
     lack = _few_gpus(config, machine)
     if lack:
-        hint = _elsewhere(config, machine) or machine.trouble or "virc doctor says what fits here"
+        hint = _elsewhere(config, machine, overlays) or machine.trouble or "virc doctor says what fits here"
         raise SetupError(f"this stage {lack.clause}", hint)
 
 
-def refuse_unfit(needed: Estimate, config: Config, machine: Machine) -> None:
+def refuse_unfit(
+    needed: Estimate, config: Config, machine: Machine, overlays: Collection[str] = USUAL_OVERLAYS
+) -> None:
     """Refuse a stage that this machine, as free as it is now, cannot run.
 
     Raises:
@@ -229,23 +241,24 @@ def refuse_unfit(needed: Estimate, config: Config, machine: Machine) -> None:
     lack = next(lacking(needed, config, machine, free=True), None)
     if lack is None:
         return
-    cures = _cures(lack.terms[:2], config) or _cures(lack.terms, config)[:1]
+    cures = _cures(lack.terms[:2], config, overlays) or _cures(lack.terms, config, overlays)[:1]
     hint = " or ".join(cures) or machine.trouble or "virc doctor says what fits here"
     parts = " and ".join(f"{term.name} {size_text(term.gib)}" for term in lack.terms[:2])
     raise SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", hint)
 
 
-def _cures(terms: tuple[Term, ...], config: Config) -> list[str]:
+def _cures(terms: tuple[Term, ...], config: Config, overlays: Collection[str] = USUAL_OVERLAYS) -> list[str]:
     """What would help, the most important first."""
-    return list(dict.fromkeys(way for term in terms if (way := cure(term.name, config))))
+    return list(dict.fromkeys(way for term in terms if (way := cure(term.name, config, overlays))))
 
 
-def cure(term: str, config: Config) -> str | None:
+def cure(term: str, config: Config, overlays: Collection[str] = USUAL_OVERLAYS) -> str | None:
     """What makes a part of an estimate smaller; None where nothing simple does."""
     ways: dict[str, bool] = {}
+    adapter = "--with lora" if "lora" in overlays else "--set lora={}"
     batch, micro = config.train_batch_size, config.micro_batch_size_per_device
     if term in _STATE:
-        ways = {"--with lora": config.lora is None}
+        ways = {adapter: config.lora is None}
         if hasattr(config, "zero"):  # DeepSpeed can have less of it on one device; FSDP has spread it already
             offload = config.zero > 0 and not config.offload and config.device == "cuda"
             ways["--set zero=3"] = config.devices * config.nodes > 1 and config.zero < 3
@@ -270,7 +283,7 @@ def cure(term: str, config: Config) -> str | None:
     elif term in _WEIGHTS:
         ways = {"a smaller base": True}
     elif term in {"weights", "resume state"}:
-        ways = {"--set save_total_limit=1": config.save_total_limit != 1, "--with lora": config.lora is None}
+        ways = {"--set save_total_limit=1": config.save_total_limit != 1, adapter: config.lora is None}
     return next((way for way, helps in ways.items() if helps), None)
 
 

@@ -1,0 +1,44 @@
+"""What advice says to type can be typed: its overlays and settings are those of the system and the stage."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from virc.models import sizes
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
+from virc.training.estimate import fits
+
+STAGES = [(system.name, stage) for system in systems.discover().values() for stage in system.stages]
+
+
+def advice(system: str, stage: str) -> Iterator[str]:
+    """Every way that is named for a stage."""
+    found = systems.get(system)
+    resolved = stages.resolve(found, stage)
+    shape = sizes.published("Qwen/Qwen2.5-VL-7B-Instruct")
+    assert shape
+    needed = fits.ESTIMATORS[resolved.kind](resolved.config, shape, resolved.config.longest)
+    for term in (*needed.terms, *needed.host, *(needed.disk or ())):
+        yield fits.cure(term.name, resolved.config, found.overlays) or ""
+    if found.stages[stage].kind == "rl":
+        yield fits.judges(found.overlays)
+
+
+@pytest.mark.parametrize(("system", "stage"), STAGES, ids=[f"{system}-{stage}" for system, stage in STAGES])
+def test_a_stage_takes_what_advice_says_to_type(system: str, stage: str) -> None:
+    for way in advice(system, stage):
+        overlays = [name for names in re.findall(r"--with ([\w-]+(?:,[\w-]+)*)", way) for name in names.split(",")]
+        settings = re.findall(r"--set (\S+?)[,;]?(?= |$)", way)
+        for overlay in overlays:
+            stages.resolve(systems.get(system), stage, [overlay])
+        stages.resolve(systems.get(system), stage, assignments=settings)
+
+
+def test_no_overlay_is_named_that_only_another_system_has() -> None:
+    assert "--with" not in fits.judges(())
+    assert "--with rules" in fits.judges(systems.get("virc").overlays)
+    assert "--set reward.total=outcome" in fits.judges(())
+    config = stages.resolve(systems.get("virc"), "instruct").config
+    assert fits.cure("gradients", config, ()) == "--set lora={}"
