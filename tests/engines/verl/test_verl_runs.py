@@ -13,7 +13,7 @@ import pytest
 from rl_engine import TINY, child, environment
 from support.called import virc
 from support.engine_python import interpreter
-from verl_runs import Ended, Started, changed, free_port, settings, wait_for
+from verl_runs import EQUAL, Ended, Started, changed, free_port, kill_worker, settings, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
@@ -31,17 +31,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def frozen(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """Two steps of whole problems, vision tower and projector frozen, with a KL loss and validation."""
+    """Two steps of whole problems, vision tower and projector frozen, with a KL loss and validation. In the third its
+    agent loop worker is killed, for which verl alone waits without end.
+    """
     folder = tmp_path_factory.mktemp("frozen")
     config = changed(
         settings(folder, data, "multi_turn"),
         **FREEZES,
         actor_rollout_ref__actor__use_kl_loss=True,
         trainer__test_freq=2,
+        trainer__total_training_steps=50,
     )
     run = Started(folder, config, VIRC_FROZEN="vision,projector")
+    run.until("step:2 - ")
+    killed = kill_worker(run.mark, "AgentLoopWorkerTQ")
     ended = run.ended()
-    assert ended.code == 0, ended.log[-5000:]
+    check_named(ended, "agent loop worker", killed)
     assert run.left() == []
     assert run.folders() == []
     return ended
@@ -49,10 +54,13 @@ def frozen(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
 
 @pytest.fixture(scope="module")
 def resumed(frozen: Ended, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """The second of two steps, from the checkpoint of the first; nothing frozen, groups without variance dropped."""
+    """The second step, from the checkpoint of the first; nothing frozen, groups without variance dropped. In the third
+    its reward worker is killed.
+    """
     folder = tmp_path_factory.mktemp("resumed")
     config = changed(
         settings(folder, data, "multi_turn"),
+        trainer__total_training_steps=50,
         trainer__resume_mode="resume_path",
         trainer__resume_from_path=str(frozen.checkpoints / "global_step_1"),
         algorithm__filter_groups={"enable": True, "metric": "reward"},
@@ -63,9 +71,20 @@ def resumed(frozen: Ended, data: Path, tmp_path_factory: pytest.TempPathFactory)
             "gen_batch_size": 1,
         },
     )
-    ended = Started(folder, config).ended()
-    assert ended.code == 0, ended.log[-5000:]
+    run = Started(folder, config)
+    run.until("step:2 - ")
+    killed = kill_worker(run.mark, "RewardLoopWorker")
+    ended = run.ended()
+    check_named(ended, "reward worker", killed)
     return ended
+
+
+def check_named(run: Ended, worker: str, process: int) -> None:
+    """A dead worker ends the run within a minute and is named in its last line."""
+    assert run.code == 1
+    last = run.log.rstrip().splitlines()[-1]
+    assert last.startswith(f"virc: EngineError: its {worker} died (process {process} on "), run.log[-5000:]
+    assert run.seconds < 60
 
 
 def weights(run: Ended, step: int) -> Any:
@@ -73,10 +92,10 @@ def weights(run: Ended, step: int) -> Any:
 
 
 def test_rollouts_are_of_the_weights_that_learn(frozen: Ended, resumed: Ended) -> None:
-    assert sorted(frozen.steps) == [1, 2]
+    assert sorted(frozen.steps)[:2] == [1, 2]
     for step in (*frozen.steps.values(), *resumed.steps.values()):
         assert step[PEARSON] > 0.99
-        assert step["training/rollout_probs_diff_max"] < 1e-3
+        assert step["training/rollout_probs_diff_max"] < EQUAL
         assert step["actor/grad_norm"] > 0
 
 
@@ -103,7 +122,7 @@ def test_validation_is_logged(frozen: Ended) -> None:
 
 def test_a_resumed_run_goes_on_with_its_optimizer(frozen: Ended, resumed: Ended) -> None:
     """And nothing is frozen without being asked: all parts have changed."""
-    assert sorted(resumed.steps) == [2]
+    assert min(resumed.steps) == 2
     found = weights(resumed, 2)
     assert found["steps"] == [1, 2]  # the language model's second step, the first of what was frozen
     assert all(found["parts"][part]["change"] > 0 for part in ("vision", "projector", "language"))
