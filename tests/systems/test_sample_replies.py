@@ -151,6 +151,12 @@ SAMPLES = {
     **{name: replies[:2] for name, replies in PUBLISHED.items()},
     **{f"{name} {at}": tuple(each["replies"]) for name, cases in PRINTED.items() for at, each in enumerate(cases)},
     "a factor in other letters": (called({"Scale_Factor": 2, "IMAGE_INDEX": 0}, "Scale_Image"), ANSWER),
+    "an image by name and index": (called({"bbox": BOX, "index": "img_1"}), ANSWER),
+    "no name": (called({"bbox": BOX}, ""), ANSWER),
+    "braces": (called({"bbox": BOX, "{tool}": "{width}"}), ANSWER),
+    "an answer alone, as an action": (
+        '{"thought": "t", "actions": [{"name": "Terminate", "arguments": {"ans": "3"}}]}',
+    ),
     "sides by their names": (called({"x1": 10, "y1": 20, "x2": 300, "y2": 400}, "crop"), ANSWER),
     "two boxes and two images": (called({"bbox": BOX, "old": BOX, "image": 0, "frame": 1}), ANSWER),
     "points": (called({"region": [[10, 20], [300, 400]], "label": None}, "crop"), ANSWER),

@@ -86,9 +86,9 @@ def size(calls: Sequence[WrittenCall], boxes: Boxes) -> str | None:
 def image_names(calls: Sequence[WrittenCall], notes: list[str]) -> ImageNames | None:
     """How these calls name images, where they do not number them."""
     for name in dict.fromkeys(
-        value for call in calls for key, value in call.arguments.items() if _IMAGE.search(key) and type(value) is str
+        value for call in calls for key, value in call.arguments.items() if _of_image(key) and type(value) is str
     ):
-        if not name or len(name) > 60 or "{" in name:
+        if not name or len(name) > 60 or "{" in name or box_of(name):
             continue
         numbered = _NUMBERED.fullmatch(name)
         rest = "go on counting" if numbered else "are called observation_1, observation_2"
@@ -145,7 +145,7 @@ def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dic
         call.close,
         call.body,
         None if call.body in _NAMED else tool,
-        {call.name: tool} if call.body in _NAMED and call.name and call.name != tool else {},
+        {call.name: tool} if call.body in _NAMED and call.name not in (None, tool) else {},
         keys,
         unnamed,
         given,
@@ -162,6 +162,10 @@ def _written_as(call: WrittenCall, meant: Mapping[str, str | None]) -> tuple[tup
     return unnamed, {key: None for key, name in meant.items() if name is None}
 
 
+def _of_image(key: str) -> bool:
+    return bool(_IMAGE.search(key)) or ALIASES.get(key.lower()) == INDEX
+
+
 def _argument(key: str, value: Any, allowed: Iterable[str]) -> str | None:
     """Our name of an argument; None where a tool has none."""
     if box_of(value) and BOX in allowed:
@@ -171,4 +175,4 @@ def _argument(key: str, value: Any, allowed: Iterable[str]) -> str | None:
     name = ALIASES.get(key.lower(), key.lower())
     if name in allowed and name != BOX:
         return name
-    return INDEX if _IMAGE.search(key) and type(value) in (int, str) and INDEX in allowed else None
+    return INDEX if _of_image(key) and type(value) in (int, str) and INDEX in allowed else None

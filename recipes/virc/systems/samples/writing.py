@@ -2,6 +2,7 @@
 
 import json
 import pprint
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from virc.reasoning.bodies import INDEX
 from virc.systems.samples.find import Sample
 
 _MOST_EXAMPLE = 600
+_BRACES = re.compile(r"\{\w+\}")
+"""What would be filled in, or looks as if it were to be."""
 _HEAD = """\
 # {name}, as far as sample replies show it. docs/grammar.md shows each field with a reply that it reads;
 # `virc systems check ./{name}.yaml {size}--reply TEXT` shows how a reply is read, and what is sent next.
@@ -68,7 +71,7 @@ def _schema(values: Sequence[Any]) -> dict[str, str]:
 def _texts(sample: Sample) -> Iterator[str]:
     example = sample.example or ""
     system = "You answer questions about pictures."
-    if example and len(example) <= _MOST_EXAMPLE:
+    if example and len(example) <= _MOST_EXAMPLE and not _BRACES.search(example):
         system = f"You look closer wherever the picture is too small to read. To do so, write\n{example}"
     names = sample.image_names
     grammar = sample.grammar
