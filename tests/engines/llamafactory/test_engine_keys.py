@@ -82,7 +82,7 @@ def test_nothing_that_runs_code_of_strangers_or_uploads_can_be_turned_on(name: s
     ("name", "value", "message", "hint"),
     [
         ("weight_decay", "much", "must be a number, not 'much'", None),
-        ("weight_decay", [1], "must be a number, not a list", None),
+        ("weight_decay", [1], "must be a number, not a list of 1", None),
         ("weight_decay", float("inf"), "must be a number with an end, not inf", None),
         ("max_samples", 2.5, "must be a whole number or null, not 2.5", None),
         ("packing", "perhaps", "must be true or false or null, not 'perhaps'", None),
