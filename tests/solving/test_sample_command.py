@@ -332,7 +332,7 @@ def test_rows_say_how_large_the_files_are_that_crops_were_cut_from(source: Path,
     looked = [call("crop_image", bbox_2d=[0, 0, 28, 28], image_index=0), answer("97")]
     with serve(scripts([looked], [looked])) as server:
         own = as_fields(PROTOCOL)
-        (tmp_path / "file").write_text(json.dumps(own | {"crops": "file", "input_pixels": [3136, 5000]}))
+        (tmp_path / "file").write_text(json.dumps(own | {"crops": "file", "input_pixels": [1024, 5000]}))
         done = sample(source, tmp_path / "out", server.url, "--samples", 1, "--protocol", tmp_path / "file")
     assert done.code == 0, done.err
     assert {tuple(record.extra["file_sizes"][0]) for record in records(tmp_path / "out")} == {(112, 84)}

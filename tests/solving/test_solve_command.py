@@ -76,6 +76,7 @@ def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
         "family": "unknown",
         "coordinates": "pixel",
         "protocol_from": "its name tells nothing",
+        "loaded": None,
         "device": None,
         "turns": 2,
         "calls": {"crop_image": 1},

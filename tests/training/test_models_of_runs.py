@@ -312,3 +312,35 @@ def test_a_run_is_a_model_however_it_is_named(workspace: Path, monkeypatch: pyte
     done = virc("solve", picture(workspace), "Which?", "--json", *words)
     assert done.code == 3
     assert done.json["error"]["message"] == "the run first has saved no whole checkpoint"
+
+
+def test_a_run_and_the_model_merged_from_it_know_of_each_other(workspace: Path) -> None:
+    make(workspace, "mine")
+    folder = workspace / "models/mine-final"
+    folder.mkdir(parents=True)
+    provenance.write(folder, provenance.Origin(kind="adapter", source="mine@8"))
+    provenance.write(workspace / "models", provenance.Origin(kind="adapter", source="minelike@8"))
+    shown = virc("runs", "show", "mine", "--json").json
+    assert shown["merged"] == [{"folder": str(folder), "source": "mine@8"}]
+    assert "mine@8" in virc("runs", "show", "mine").out
+    adapted(Run(workspace / "runs/mine"), 12)
+    again = virc("merge", "mine", "--to", "models/mine-final", "--dry-run")
+    assert (again.code, "models/mine-final already exists, merged from mine@8" in again.err) == (3, True), again.err
+    removed = virc("runs", "rm", "mine", "--yes")
+    assert (removed.code, "models/mine-final, merged from mine@8, stays" in removed.err) == (0, True), removed.err
+
+
+@pytest.mark.integration
+def test_json_says_what_was_loaded(workspace: Path) -> None:
+    run = make(workspace, "mine")
+    adapter = adapted(run, 12)
+    shutil.copyfile(EMBEDDED_FOLDER / FILE_NAME, run.folder / FILE_NAME)
+    words = ("solve", picture(workspace), "What?", "--max-tokens", 4, "--json", "--device", "cpu", "--model")
+    loaded = virc(*words, "mine").json["loaded"]
+    place = str(adapter.relative_to(workspace))
+    assert loaded == {"folder": str(EMBEDDED_FOLDER), "adapter": place, "run": "mine@12", "merged_from": None}
+    folder = workspace / "models/final"
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    provenance.write(folder, provenance.Origin(kind="adapter", source="mine@12"))
+    loaded = virc(*words, "final").json["loaded"]
+    assert loaded == {"folder": "models/final", "adapter": None, "run": None, "merged_from": "mine@12"}

@@ -119,7 +119,9 @@ def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:
     source = sources.find(name, Path(), gguf)
     folder = expanded(to) if to else Path(MODELS, source.name)
     if folder.exists() or folder.is_symlink():
-        raise ConfigError(f"{folder} already exists", "choose another folder with --to")
+        there = provenance.read(folder)
+        made = f", merged from {there.source}" if there else ""
+        raise ConfigError(f"{folder} already exists{made}", "choose another folder with --to")
     if gguf:
         writing.check(source.texts)
     if source.origin.kind == "shards":

@@ -18,7 +18,7 @@ from virc.core.events import Reporter
 from virc.core.extras import install
 from virc.families import registry as families
 from virc.families.registry import Family
-from virc.models import chat_protocol, local_server
+from virc.models import chat_protocol, local_server, provenance
 from virc.models import registry as models
 from virc.models.chat_protocol import ChatProtocol
 from virc.probing.result import Probed, kept, shortcomings
@@ -78,6 +78,21 @@ class Spoken(msgspec.Struct, frozen=True):
     context: int | None = None
 
 
+class Loaded(msgspec.Struct, frozen=True):
+    """What a model on this machine was loaded from.
+
+    Args:
+        folder: its weights, and `adapter` that of an adapter on them.
+        run: `RUN@STEP` of a checkpoint.
+        merged_from: what a merged model was made from: `RUN@STEP`, or a folder's name.
+    """
+
+    folder: str
+    adapter: str | None = None
+    run: str | None = None
+    merged_from: str | None = None
+
+
 class Opened(msgspec.Struct, frozen=True):
     """An open model.
 
@@ -95,6 +110,7 @@ class Opened(msgspec.Struct, frozen=True):
         context: longest conversation in tokens, where an endpoint tells it.
         why: where the chat protocol is from, one clause.
         family: of a stock model.
+        loaded: what it was loaded from; None on an endpoint.
     """
 
     name: str
@@ -111,6 +127,7 @@ class Opened(msgspec.Struct, frozen=True):
     context: int | None = None
     why: str = ""
     family: str | None = None
+    loaded: Loaded | None = None
 
     def close(self) -> None:
         """Close the connection to an endpoint."""
@@ -372,6 +389,19 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
         together=backend.draw_together,
         why=spoken.why,
         family=spoken.family,
+        loaded=loaded_from(weights),
+    )
+
+
+def loaded_from(weights: models.Weights) -> Loaded:
+    """What a model on this machine is loaded from."""
+    place = weights.adapter or weights.folder
+    run, merged = models.run_of(place), provenance.read(place)
+    return Loaded(
+        str(weights.gguf.file if weights.gguf else weights.folder),
+        str(weights.adapter) if weights.adapter else None,
+        None if run is None else weights.name if weights.name.startswith(f"{run.name}@") else run.name,
+        merged.source if merged else None,
     )
 
 

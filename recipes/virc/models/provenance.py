@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from virc.core.files import contents, is_file, write_json
+from virc.core.files import MODELS, contents, is_file, write_json
 from virc.core.text import plain
 
 FILE_NAME = "virc_origin.json"
@@ -57,3 +57,9 @@ def read(folder: Path) -> Origin | None:
 def write(folder: Path, origin: Origin) -> None:
     """Write the file."""
     write_json(folder / FILE_NAME, origin)
+
+
+def merged_from(run: str, workspace: Path) -> dict[Path, Origin]:
+    """The models under a workspace's `models/` that were made from a run of that name, by their folders."""
+    found = {file.parent: read(file.parent) for file in sorted((workspace / MODELS).glob(f"[!.]*/{FILE_NAME}"))}
+    return {folder: each for folder, each in found.items() if each and each.source.rpartition("@")[0] == run}

@@ -28,6 +28,7 @@ def facts(opened: Opened, config: SolveConfig) -> Fields:
         "family": opened.family,
         "coordinates": opened.chat_protocol.protocol.coordinates,
         "protocol_from": opened.why or None,
+        "loaded": opened.loaded and msgspec.to_builtins(opened.loaded),
         "device": opened.device,
         "settings": settings(config, opened.backend.grid.max_pixels, opened),
     }

@@ -21,6 +21,7 @@ def command(
     from virc.core.errors import ConfigError
     from virc.core.files import size_of
     from virc.core.text import sized
+    from virc.models import provenance
     from virc.runs import delete
     from virc.runs import run as runs
 
@@ -42,3 +43,5 @@ def command(
     for run, size in zip(chosen, sizes, strict=True):
         delete.remove(run)
         output.note(f"removed {run.folder}, {sized(size)}")
+        for folder, origin in provenance.merged_from(run.name, workspace).items():
+            output.note(f"{folder.relative_to(workspace)}, merged from {origin.source}, stays")

@@ -10,14 +10,15 @@ from virc_cli.console import output
 from virc_cli.console.options import Json, RunName
 
 if TYPE_CHECKING:
+    from virc.models.provenance import Origin
     from virc.runs.attempts import Attempt
     from virc.runs.checkpoints import Checkpoint
     from virc.runs.metrics import Metric
     from virc.runs.run import Info, Run, State
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    ("name", "folder", "info", "state", "seconds_left", "attempts", "checkpoints", "metrics", "health", "rollouts",
-     "log")
+    ("name", "folder", "info", "state", "seconds_left", "attempts", "checkpoints", "merged", "metrics", "health",
+     "rollouts", "log")
 )  # fmt: skip
 _LAST = 5  # lines of metrics
 
@@ -47,6 +48,7 @@ def command(name: RunName, as_json: Json = False) -> None:
         *_settings(info),
         *_attempts(run, state, tried),
         *_checkpoints(run, state, saved),
+        *_section("merged models", [(str(folder), origin.source) for folder, origin in _merged(run).items()]),
         *_section("metrics", [(step_line(metric, None),) for metric in last]),
         *_section("health", sorted(health.active(run).items())),
         *_section("rollouts", [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)][-_LAST:]),
@@ -137,6 +139,13 @@ def _of_checkpoint(run: "Run", state: "State", saved: "Checkpoint") -> Iterator[
         yield f"virc merge {run.name}@{saved.step}"
 
 
+def _merged(run: "Run") -> "dict[Path, Origin]":
+    """The models of the workspace that were merged from the run."""
+    from virc.models import provenance
+
+    return provenance.merged_from(run.name, run.workspace)
+
+
 def _rollout_folders(run: "Run") -> list[Path]:
     """Folders of steps with rollouts, the newest last."""
     found = [path for path in run.rollouts.glob("step_*") if path.is_dir()]
@@ -188,6 +197,7 @@ def _object(
             }
             for each in saved
         ],
+        "merged": [{"folder": str(folder), "source": each.source} for folder, each in _merged(run).items()],
         "metrics": [msgspec.json.decode(msgspec.json.encode(each)) for each in last],
         "health": [msgspec.to_builtins(note) for note in health.notes(run)],
         "rollouts": [str(folder) for folder in _rollout_folders(run)],

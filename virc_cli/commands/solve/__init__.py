@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from virc.core.errors import UsageError
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "answer model protocol family coordinates protocol_from device turns calls tokens settings trace".split()
+    "answer model protocol family coordinates protocol_from loaded device turns calls tokens settings trace".split()
 )
 
 
