@@ -208,7 +208,7 @@ def test_the_place_of_a_row_that_cannot_be_read_is_said_once(batches: Path) -> N
     assert "line 5" not in said
     (batches / "rows.json").write_text('[{"messages": [], "images": []}, {"messages": [}]')
     out = checked(batches / "rows.json").out
-    assert f"{batches / 'rows.json'}:2: row: it is not JSON" in out
+    assert f"{batches / 'rows.json'}:2: unread: it is not JSON" in out
 
 
 def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> None:

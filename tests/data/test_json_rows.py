@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virc.core import json_stream as json_rows
-from virc.core.errors import DataError
+from virc.core.errors import DataError, UnreadError
 from virc.core.json_stream import MOST_DEPTH, array_rows, line_rows, one_line
 
 BOM = b"\xef\xbb\xbf"
@@ -94,26 +94,36 @@ def test_no_bytes_make_it_fail_in_many_tries(pieces: list[bytes]) -> None:
         (b"[", (1, "ends within the array")),
         (b'[{"a":1}', (2, "ends within the array")),
         (b'[{"a":1},', (2, "ends within the array")),
-        (b'[{"a":1},]', (2, "not an object")),
+        (b'[{"a":1},]', (2, "there is ] where an object is due")),
         (b'[{"a":1} {}]', (2, "no comma")),
-        (b'[,{"a":1}]', (1, "not an object")),
+        (b'[,{"a":1}]', (1, "there is , where an object is due")),
         (b'[{"a":1}] {}', (2, "more behind the end")),
         (b'[{"a":1},{"a":"x', (2, "ends within it")),
         (b'[{"a":1},{"a":},{}]', (2, "Expecting value at character 5")),
-        (b"[1]", (1, "not an object")),
+        (b'[{"a":1},x,{}]', (2, "it is not JSON")),
+        (b'[{"a":1},"x', (2, "ends within it")),
+        (b"[1 2]", (2, "no comma")),
     ],
 )
 def test_behind_broken_json_an_array_ends_with_one_fault(text: bytes, fault: tuple[int, str]) -> None:
-    ((number, message),) = said(of_array(text))
+    number, message = said(of_array(text))[-1]
     assert number == fault[0]
+    assert isinstance(of_array(text)[-1][1], UnreadError)
     assert message.startswith(f"row {number}: ")
     assert fault[1] in message
     assert len(of_array(text)) == number
 
 
+NO_OBJECTS = [
+    (b"5", "a number"), (b"-1.5e3", "a number"), (b"true", "true or false"), (b"null", "null"),
+    (b"[1, [{}]]", "a list"), (rb'"a ] , \" }"', "text"), (b'""', "text"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
+        *((each, f"it is {kind}, not an object") for each, kind in NO_OBJECTS),
         (b'{"a":NaN}', "NaN"),
         (b'{"a":-Infinity}', "-Infinity"),
         (b'{"a":1e999}', "too large"),
@@ -137,7 +147,7 @@ def test_a_row_that_is_wrong_costs_no_other(wrong: bytes, reason: str) -> None:
 
 def test_lines_count_blank_ones_and_skip_them() -> None:
     assert of_lines(BOM + b'{"a":1}\r\n\n  \n{"a":2}') == [(1, {"a": 1}), (4, {"a": 2})]
-    assert said(of_lines(b"[]\n")) == [(1, "line 1: it is not an object")]
+    assert said(of_lines(b"[]\n")) == [(1, "line 1: it is a list, not an object")]
 
 
 def peak(rows: Iterable[tuple[int, Any]]) -> tuple[list[str], int]:

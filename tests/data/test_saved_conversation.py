@@ -206,7 +206,7 @@ BROKEN = {
     "an image that is no text": (changed(lambda it: it[0].update(image=3)), "message 1 does not name its images"),
     "marks": (changed(lambda it: it[0].update(content="<image>Image 0")), "message 1 has <image> in its text"),
     "no turn": (turns(system=True)[:1], "it has no conversation"),
-    "a list in it": ([*turns(), []], "message 7: it is not an object"),
+    "a list in it": ([*turns(), []], "message 7: it is a list, not an object"),
     "cut off": (json.dumps(turns())[:-9], "message 6: the file ends within it"),
     "more behind it": (json.dumps(turns()) + "[]", "there is more behind the end of the array"),
     "NaN": ('[{"role": "user", "content": "x", "image": NaN}]', "it holds NaN"),

@@ -47,6 +47,14 @@ class DataError(VircError):
     kind, code = "data", 5
 
 
+class UnreadError(DataError):
+    """A fault in a file of rows, behind which rows are not read: so many, or None where nobody knows how many."""
+
+    def __init__(self, message: str, hint: str | None = None, rows: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.rows = rows
+
+
 class NetworkError(VircError):
     """A server is unreachable, times out, keeps failing or answers garbage."""
 

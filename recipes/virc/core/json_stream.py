@@ -6,10 +6,11 @@ What is wrong in one row costs that row; behind broken JSON in an array nothing 
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import IO, Any, NoReturn
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, UnreadError
 from virc.core.text import clause
 
 MOST_ROW_BYTES = 64 * 2**20
@@ -20,9 +21,16 @@ MOST_DEPTH = 100
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 2**20
 _SPACE = b" \t\r\n"
+_BETWEEN = (b",", b":", b"]", b"}")
+_SCALAR = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s,:"{}\[\]]++', re.DOTALL)
 # The outer group is not possessive: before 3.11.5, Python mismatches a possessive group that holds another (gh-106052).
 _UP_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*', re.DOTALL)
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+KIND_NAMES: Mapping[type, str] = {
+    bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object",
+    type(None): "null",
+}  # fmt: skip
 
 Fields = dict[str, Any]
 
@@ -33,12 +41,12 @@ def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | 
     Those before the row `start` are passed over.
 
     A row has no repeated keys, no NaN or infinity, and at most `MOST_ROW_BYTES`. A file that goes on or ends in
-    another way than an array does gives one fault with the number of the next row, and no more.
+    another way than an array does gives one `UnreadError` with the number of the next row, and no more.
     """
     number, text = 1, _Text(file)
     try:
         text.begin()
-        while item := text.next_object(first=number == 1):
+        while item := text.next_value(first=number == 1):
             try:
                 if number >= start:
                     yield number, _fields(item)
@@ -48,7 +56,7 @@ def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | 
                 yield number, DataError(f"row {number}: {_reason(error)}")
             number += 1
     except DataError as fault:
-        yield number, DataError(f"row {number}: {fault.message}", fault.hint)
+        yield number, UnreadError(f"row {number}: {fault.message}", fault.hint)
 
 
 def line_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
@@ -63,24 +71,32 @@ def line_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | D
             yield number, DataError(f"line {number}: {_reason(error)}")
 
 
+def first_object(rows: Iterable[tuple[int, Fields | DataError]]) -> Fields | None:
+    """The first row that can be read, if it is one of the first hundred; None where none is."""
+    return next((row for _, row in islice(rows, 100) if isinstance(row, dict)), None)
+
+
 def lines(file: IO[bytes], most: int, start: int = 1) -> Iterator[tuple[int, bytes | DataError]]:
     """The lines of a file with their numbers, from 1; one over `most` bytes is a fault.
 
     Blank ones and those before the line `start` are passed over.
     """
     number = 0
-    while text := file.readline(most):
-        number += 1
-        if len(text) == most and not text.endswith(b"\n"):
-            while (rest := file.readline(2**20)) and not rest.endswith(b"\n"):
-                pass
-            text = b""
-        if number < start:
-            continue
-        if not text:
-            yield number, DataError(f"line {number} is over {most >> 20} MiB")
-        elif text.strip():
-            yield number, text.removeprefix(_BOM)
+    try:
+        while text := file.readline(most):
+            number += 1
+            if len(text) == most and not text.endswith(b"\n"):
+                while (rest := file.readline(2**20)) and not rest.endswith(b"\n"):
+                    pass
+                text = b""
+            if number < start:
+                continue
+            if not text:
+                yield number, DataError(f"line {number} is over {most >> 20} MiB")
+            elif text.strip():
+                yield number, text.removeprefix(_BOM)
+    except OSError as error:
+        yield number + 1, UnreadError(f"line {number + 1} cannot be read: {clause(error)}")
 
 
 def one_line(value: object) -> str:
@@ -112,7 +128,7 @@ class _Text:
         if self._symbol() != b"[":
             raise DataError("the file does not begin with [, as an array does")
 
-    def next_object(self, first: bool) -> bytes | None:
+    def next_value(self, first: bool) -> bytes | None:
         """The next row as it is written; None behind the last. All but the `first` follow a comma.
 
         Raises:
@@ -127,9 +143,11 @@ class _Text:
             if symbol != b",":
                 raise DataError("the file ends within the array" if not symbol else "there is no comma before it")
             symbol = self._symbol()
-        if symbol != b"{":
-            raise DataError("the file ends within the array" if not symbol else "it is not an object")
-        return self._object()
+        if not symbol:
+            raise DataError("the file ends within the array")
+        if symbol in _BETWEEN:
+            raise DataError(f"there is {symbol.decode()} where an object is due")
+        return self._object() if symbol in (b"{", b"[") else self._scalar()
 
     def _symbol(self) -> bytes:
         """The next byte that is no space; empty at the end of the file."""
@@ -140,8 +158,18 @@ class _Text:
                 self._at += 1
                 return byte
 
+    def _scalar(self) -> bytes:
+        """The text, number or word whose first byte was just read."""
+        self._at -= 1
+        while (match := _SCALAR.match(self._held, self._at)) is None or match.end() == len(self._held):
+            _check_size(len(self._held) - self._at)
+            if not self._more():
+                raise DataError("the file ends within it")
+        self._at = match.end()
+        return match[0]
+
     def _object(self) -> bytes:
-        """The object whose first byte was just read."""
+        """The object or list whose first byte was just read."""
         self._at -= 1
         seen, depth = 0, 0  # how far it is read, in bytes
         while True:
@@ -167,7 +195,10 @@ class _Text:
     def _more(self) -> bool:
         """Read on; the more is held the more, so that a long row is not looked through again and again."""
         held = self._held[self._at :]
-        new = self._file.read(max(_CHUNK, len(held)))
+        try:
+            new = self._file.read(max(_CHUNK, len(held)))
+        except OSError as error:
+            raise DataError(f"it cannot be read: {clause(error)}") from None
         self._held, self._at = held + new, 0
         return bool(new)
 
@@ -180,7 +211,7 @@ def _check_size(size: int) -> None:
 def _fields(text: bytes) -> Fields:
     value = json.loads(text.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite)
     if not isinstance(value, dict):
-        raise ValueError("it is not an object")
+        raise ValueError(f"it is {KIND_NAMES[type(value)]}, not an object")
     level: list[Any] = [value]
     for _ in range(MOST_DEPTH):
         inner = (part for whole in level for part in (whole.values() if isinstance(whole, dict) else whole))

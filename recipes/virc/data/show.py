@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
-from virc.core.errors import DataError, VircError
+from virc.core.errors import DataError, UnreadError, VircError
 from virc.core.files import write_whole
 from virc.core.text import clause, plain
 from virc.data.check.calls import offered
@@ -95,11 +95,16 @@ def find(source: Source, number: int = 1, id: str | None = None) -> Row:
         row: Row | None = next(file_format.read(source, number), None)
         if row and row.number == number:  # a blank line has no row
             return row
+        if row and isinstance(row.fault, UnreadError):
+            raise DataError(f"{source.file} cannot be read up to row {number}: {row.fault.message}")
         raise DataError(f"{source.file} has no row {number}")
+    unread = ""
     for row in cast(Iterator[Row], file_format.read(source)):
         if row.record and str(row.record.id) == id:
             return row
-    raise DataError(f"{source.file} has no row with the id {plain(id, 80)}")
+        if isinstance(row.fault, UnreadError):
+            unread = f", and cannot be read to its end: {row.fault.message}"
+    raise DataError(f"{source.file} has no row with the id {plain(id, 80)}{unread}")
 
 
 def row_count(source: Source) -> int | None:

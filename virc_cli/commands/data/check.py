@@ -54,7 +54,8 @@ def command(
         report = check(config, found.append if as_json else _print_fault, on_row)
     if clean:
         left = report.rows - report.good
-        output.note(f"{report.kept} rows are in {clean}, {left} with faults were left out")
+        texts = [f"{report.kept} rows are in {clean}, {left} with faults were left out", *report.left_unread]
+        output.note("; ".join(texts))
     if not as_json:
         output.lines(_summary(report))
     fields = _fields(report, found, clean)

@@ -10,6 +10,9 @@ from virc.reasoning.calls import Size, View, view_of
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import Coordinates, Protocol
 
+UNREAD = "unread"
+"""The kind of a fault behind which rows are not read."""
+
 
 class Fault(msgspec.Struct, frozen=True):
     """One thing that is wrong: its kind, a word to count by, and a clause that says what and what follows."""

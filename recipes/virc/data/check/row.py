@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from virc.core.errors import UnreadError
 from virc.core.text import plain
 from virc.data.check import calls, images
 from virc.data.check.images import DecodedImage, decoded
-from virc.data.check.result import Counts, Fault, RowResult, Rules
+from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules
 from virc.data.formats.registry import Holds, Row
 from virc.data.rows.record import MARK, Record, choices_of, has_reference, inputs_of, system_of
 from virc.data.rows.results import apart
@@ -55,7 +56,8 @@ def check_row(rules: Rules, row: Row) -> RowResult:
 def unread(row: Row) -> Fault:
     """The fault of a row that has no record, without its number, which is printed beside it."""
     message = row.fault.message if row.fault else "it cannot be read"
-    return Fault("row", plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
+    kind = UNREAD if isinstance(row.fault, UnreadError) else "row"
+    return Fault(kind, plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
 
 
 def check_conversation(record: Record, holds: Holds, inserted: bool = False) -> Iterator[Fault]:

@@ -14,13 +14,13 @@ from typing import Literal
 
 import msgspec
 
-from virc.core.errors import DataError, UsageError, VircError
+from virc.core.errors import DataError, UnreadError, UsageError, VircError
 from virc.core.files import fresh_folder
 from virc.core.parallel import LostWorkerError, in_order
 from virc.core.text import clause
 from virc.data.check.coordinates import rules_for
 from virc.data.check.llamafactory import check_entry
-from virc.data.check.result import Counts, Fault, RowResult, Rules
+from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules
 from virc.data.check.row import check_row
 from virc.data.formats.registry import Row, Source, Writing, get, sources
 from virc.data.rows.pictures import PictureStore
@@ -53,7 +53,7 @@ class CheckConfig(msgspec.Struct, frozen=True):
         coordinates: what boxes mean; `auto` finds out.
         system: name or file of the system in whose chat protocol and grammar rows are; None: that beside them, else
             our own.
-        first: faults of each kind that are passed to `on_fault`; all are counted.
+        first: faults of each kind that are passed to `on_fault`, and all that keep rows from being read.
         workers: processes; 1 checks in this one.
         clean: new folder for the rows of `paths` without faults.
     """
@@ -93,6 +93,8 @@ class DatasetReport(msgspec.Struct):
         coordinates: what its boxes were taken to mean, and why.
         chat_protocols: its system messages, the first `MOST_PROTOCOLS` of them.
         more_chat_protocols: rows with others.
+        unread_from: number of the first row that kept others from being read; None where all are.
+        unread: so many others; None where nobody knows how many.
     """
 
     name: str
@@ -107,6 +109,21 @@ class DatasetReport(msgspec.Struct):
     counts: Counts = Counts()
     chat_protocols: list[SystemMessage] = []
     more_chat_protocols: int = 0
+    unread_from: int | None = None
+    unread: int | None = 0
+
+    @property
+    def left_unread(self) -> str | None:
+        """Which rows were not read, as a clause."""
+        if self.unread_from is None:
+            return None
+        rows = "the rows" if self.unread is None else f"{self.unread} rows"
+        return f"{rows} behind row {self.unread_from} of {self.file} were not read"
+
+    def cut_short(self, number: int, fault: UnreadError) -> None:
+        """Count the rows that are not read because of a fault."""
+        self.unread_from = self.unread_from or number
+        self.unread = None if self.unread is None or fault.rows is None else self.unread + fault.rows
 
     def add(self, result: RowResult, faults: Sequence[Fault]) -> None:
         """Count a row with all its faults."""
@@ -155,11 +172,16 @@ class Report(msgspec.Struct):
         return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
     @property
+    def left_unread(self) -> list[str]:
+        """Which rows of which files were not read, as clauses."""
+        return [text for each in self.datasets if (text := each.left_unread)]
+
+    @property
     def summary(self) -> str:
         """What is wrong, as a clause."""
         bad = self.rows - self.good
         if bad:
-            return f"{bad} of {self.rows} rows have faults"
+            return "; ".join([f"{bad} of {self.rows} rows have faults", *self.left_unread])
         return "no row has a fault, but dataset_info.json has"
 
 
@@ -171,7 +193,7 @@ def check(
     """Check all rows.
 
     Args:
-        on_fault: called with the first faults of each kind, as they are found.
+        on_fault: called with the first faults of each kind as they are found, and all that keep rows from being read.
         on_row: called after each row with the report up to it.
 
     Raises:
@@ -263,6 +285,8 @@ class _Run:
         for row, result in check_rows(_rows(source), rules, self._config.workers):
             faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, result)]
             dataset.add(result, faults)
+            if isinstance(row.fault, UnreadError):
+                dataset.cut_short(row.number, row.fault)
             self._tell(dataset, result, faults)
             self._on_row(self.report)
             if not faults and row.record:
@@ -289,7 +313,7 @@ class _Run:
     def _tell(self, dataset: DatasetReport, result: RowResult | None, faults: Iterable[Fault]) -> None:
         for fault in faults:
             self._reported[fault.kind] += 1
-            if self._reported[fault.kind] <= self._config.first:
+            if self._reported[fault.kind] <= self._config.first or fault.kind == UNREAD:
                 row, row_id = (result.number, result.id) if result else (None, None)
                 self._on_fault(LocatedFault(dataset.file, row, row_id, fault.kind, fault.message))
 
@@ -315,7 +339,7 @@ def _rows(source: Source) -> Iterator[Row]:
             number = row.number
             yield row
     except DataError as fault:
-        yield Row(number + 1, fault=fault)
+        yield Row(number + 1, fault=UnreadError(fault.message, fault.hint))
 
 
 def check_rows(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tuple[Row, RowResult]]:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError, UsageError
+from virc.core.errors import ConfigError, DataError, UnreadError, UsageError
 from virc.core.files import fresh_folder
 from virc.core.parallel import in_order
 from virc.core.text import plain
 from virc.data.convert.change import Change, Target, change_for, changed
 from virc.data.convert.recode import Boxes
-from virc.data.convert.subset import Dataset, Part, limited, mixed, split
+from virc.data.convert.subset import Dataset, Part, ends, limited, mixed, split
 from virc.data.formats import registry as formats
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, Writing
@@ -215,7 +215,7 @@ class _Stream:
                     self._at = (part, row.number)
                     yield row.record
                 elif row.fault:
-                    self._leave_out(part.located(row.fault))
+                    self._leave_out(part, row.fault)
             self._at = None
 
     def located(self, error: DataError) -> DataError:
@@ -236,10 +236,13 @@ class _Stream:
         self.written.rows_in += 1
         self._on_progress(self.written.rows_in)
 
-    def _leave_out(self, fault: DataError) -> None:
+    def _leave_out(self, part: Part, fault: DataError) -> None:
         self._at = None
-        if not self._config.skip_faulty:
-            raise fault
-        self.written.left_out += 1
-        if len(self._report.faults) < _MOST_FAULTS:
-            self._report.faults.append(fault.message)
+        located = part.located(fault)
+        if not self._config.skip_faulty or ends(fault):
+            raise located
+        unread = (fault.rows or 0) if isinstance(fault, UnreadError) else 0
+        self.written.rows_in += unread
+        self.written.left_out += 1 + unread
+        if len(self._report.faults) < _MOST_FAULTS or unread:
+            self._report.faults.append(located.message)

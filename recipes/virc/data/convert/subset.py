@@ -14,7 +14,7 @@ from math import floor
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, UnreadError
 from virc.core.text import plain
 from virc.data.convert.change import Change
 from virc.data.formats import registry as formats
@@ -48,19 +48,25 @@ class Part(msgspec.Struct, frozen=True):
 
     def located(self, fault: DataError) -> DataError:
         """The fault of a row with the name of the file."""
-        return DataError(f"{self.source.file}, {fault.message}", fault.hint)
+        hint = f"virc data check {self.source.file} --clean DIR keeps the rows before it" if ends(fault) else fault.hint
+        return DataError(f"{self.source.file}, {fault.message}", hint)
 
     def records(self) -> Iterator[tuple[Record, Id]]:
         """The records in order, each with the key it is chosen by. Raises DataError: a faulty row is not skipped."""
         for row in self.rows():
             if row.record:
                 yield row.record, row.number if row.record.id is None else row.record.id
-            elif row.fault and not self.skip_faulty:
+            elif row.fault and (not self.skip_faulty or ends(row.fault)):
                 raise self.located(row.fault)
 
     def scores(self, seed: int) -> "array[int]":
         """The `score` of each record."""
         return array("Q", (score(seed, key) for _, key in self.records()))
+
+
+def ends(fault: DataError) -> bool:
+    """Whether nobody knows which rows are behind a fault, so that it cannot be left out like one row."""
+    return isinstance(fault, UnreadError) and fault.rows is None
 
 
 class Dataset(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.files import contents
-from virc.core.json_stream import MOST_ROW_BYTES, Fields, array_rows
+from virc.core.json_stream import MOST_ROW_BYTES, Fields, array_rows, first_object
 from virc.core.text import clause
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
 from virc.data.formats.sft import rows
@@ -41,9 +41,10 @@ def recognises(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            if _are_several(file.read(4096)):
-                return True
+            several = _are_several(file.read(4096))
             file.seek(0)
+            if several:
+                return first_object(array_rows(file)) is None
             _, first = next(array_rows(file), (0, None))
     except OSError:
         return False

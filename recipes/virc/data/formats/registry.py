@@ -17,7 +17,8 @@ A format module has:
 
 import json
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -36,6 +37,7 @@ Holds = Literal["solutions", "prompts", "problems"]
 INFO = "dataset_info.json"
 MOST_INFO_BYTES = 16 * 2**20
 _MOST_NAMED = 3
+_GZIP = b"\x1f\x8b"
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -140,13 +142,25 @@ def left_out(path: Path) -> list[str]:
 
 
 def left_out_note(path: Path) -> str | None:
-    """`left_out` as one line to print; None where there are none. Raises DataError as `sources` does."""
-    gone = left_out(path)
-    if not gone:
-        return None
-    listed = ", ".join(gone[:_MOST_NAMED]) + ", …" * (len(gone) > _MOST_NAMED)
-    files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"
-    return f"{path / INFO} names {files} not there: {listed}"
+    """`left_out` and `_unrecognised`, a line each, to print; None for neither. Raises DataError as `sources` does."""
+    lines = []
+    if gone := left_out(path):
+        files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"
+        lines.append(f"{path / INFO} names {files} not there: {_listed(gone)}")
+    if others := _unrecognised(path):
+        lines.append(f"{path} has files that no format recognises, which are left out: {_listed(others)}")
+    return "\n".join(lines) or None
+
+
+def _unrecognised(path: Path) -> list[str]:
+    """The files of a folder that may hold rows by their names, and that no format recognises."""
+    named = {file for _, _, file in _named(path)} if path.is_dir() else set()
+    files = sorted(path.iterdir()) if path.is_dir() else ()
+    return [file.name for file in files if _may_hold_rows(file) and file.name not in named and not recognised(file)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMED]) + ", …" * (len(names) > _MOST_NAMED)
 
 
 def only_source(path: Path) -> Source:
@@ -197,12 +211,16 @@ def _in_folder(folder: Path) -> list[Source]:
         found.append(_source(folder / file, name, entry))
     listed = {source.file for source in found}
     for other in sorted(folder.iterdir()):
-        known = other.suffix in (".parquet", ".jsonl") and other.is_file() and other not in listed
+        known = _may_hold_rows(other) and other not in listed
         if known and (format_name := recognised(other)):  # others are logs and the like
             found.append(Source(other, format_name, other.stem))
     if gone and not found:
         raise DataError(gone)
     return found
+
+
+def _may_hold_rows(file: Path) -> bool:
+    return file.suffix in (".parquet", ".jsonl") and file.is_file()
 
 
 def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -213,8 +231,20 @@ def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
             yield name, entry, file
 
 
+def _unknown(file: Path) -> DataError:
+    """The error for a file that no format recognises."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(len(_GZIP))
+    except OSError as error:
+        return DataError(f"{file} cannot be read: {clause(error)}")
+    if start == _GZIP:
+        return DataError(f"{file} is compressed with gzip", f"gzip -dk {shlex.quote(str(file))}")
+    return DataError(f"{file} is of no known format", f"formats are {', '.join(names())}")
+
+
 def _source(file: Path, name: str, info: dict[str, Any]) -> Source:
     format_name = recognised(file)
     if format_name is None:
-        raise DataError(f"{file} is of no known format", f"formats are {', '.join(names())}")
+        raise _unknown(file)
     return Source(file, format_name, name, info)

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, UnreadError
+from virc.core.files import is_file
 from virc.core.text import clause, plain
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
 from virc.data.rows import parquet as parquet_rows
@@ -33,6 +34,9 @@ def recognises(path: Path) -> bool:
 def read(source: Source, start: int = 1) -> Iterator[Row]:
     """One record a row: the prompt, with its reference if known. Raises DataError, or SetupError without pyarrow."""
     for number, fields in parquet_rows.read_rows(source.file, columns(source.file), start):
+        if isinstance(fields, UnreadError):
+            yield Row(number, fault=UnreadError(f"row {number}: {fields.message}", rows=fields.rows))
+            continue
         try:
             if isinstance(fields, DataError):
                 raise fields
@@ -128,10 +132,11 @@ def write_as(file: Path, records: Iterable[Record], settings: Writing, turns: bo
 def kind(path: Path) -> bool | None:
     """Whether the rows of a parquet file are single units; None where it is not for verl. Never raises.
 
-    Without pyarrow every parquet file may be, and reading it says what is missing.
+    Without pyarrow every parquet file may be, and reading it says what is missing; so does reading a damaged one.
     """
+    named = path.suffix == ".parquet" and is_file(path)
     if not parquet_rows.is_parquet(path):
-        return None
+        return named or None
     try:
         parquet_rows.load()
     except Exception:
@@ -139,7 +144,7 @@ def kind(path: Path) -> bool | None:
     try:
         names = parquet_rows.column_names(path)
     except DataError:
-        return None
+        return named or None
     if "prompt" not in {name.partition(".")[0] for name in names}:
         return None
     return any(name.startswith(("extra_info.tool_info_gt", "extra_info.reference")) for name in names)

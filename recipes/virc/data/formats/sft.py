@@ -9,7 +9,7 @@ from typing import IO, Any
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.json_stream import Fields, array_rows, one_line
+from virc.core.json_stream import KIND_NAMES, Fields, array_rows, first_object, one_line
 from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, Holds, Row, Source, Writing, file_for, read_info
 from virc.data.rows.record import Message, Picture, Record, Role
@@ -28,21 +28,19 @@ _DEFAULT_TAGS = {
     "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system",
 }  # fmt: skip
 _MOST_FIELDS = 10_000  # fields, those of objects within rows counted too
-_KIND_NAMES: Mapping[type, str] = {
-    bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object",
-}  # fmt: skip
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a .json file that holds an array of objects."""
+    """Whether it is a .json file that holds an array with an object among its first values, or that is empty."""
     if path.suffix != ".json":
         return False
     try:
         with path.open("rb") as file:
             start = file.read(4096).removeprefix(b"\xef\xbb\xbf").split(maxsplit=2)
+            file.seek(0)
+            return b"".join(start).startswith((b"[{", b"[]")) or first_object(array_rows(file)) is not None
     except OSError:
         return False
-    return b"".join(start).startswith((b"[{", b"[]"))
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
@@ -232,7 +230,7 @@ class Kinds:
         """What the reader would stop at in a row, at most one flaw of each sort; later rows are compared with it."""
         found: dict[str, str] = {}
         for path, value in _values(row):
-            kind = _KIND_NAMES[type(value)]
+            kind = KIND_NAMES[type(value)]
             first, where = self._first.get(path, (kind, number))
             if first != kind:
                 flaw = f"{plain(path, 60)} is {kind}, and {first} in row {where}: LLaMA-Factory stops at the file"

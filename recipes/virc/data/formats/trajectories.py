@@ -1,10 +1,9 @@
 """Trajectories for supervised training, one a line: rows can be added at the end, and LLaMA-Factory reads them too."""
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
-from virc.core.json_stream import Fields, line_rows
+from virc.core.json_stream import Fields, first_object, line_rows
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
 from virc.data.rows.record import Record
@@ -27,7 +26,7 @@ def first_row(path: Path) -> Fields | None:
         return None
     try:
         with path.open("rb") as file:
-            return next((row for _, row in islice(line_rows(file), 100) if isinstance(row, dict)), None)
+            return first_object(line_rows(file))
     except OSError:
         return None
 

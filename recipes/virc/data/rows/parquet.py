@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from virc.core.errors import DataError, SetupError
+from virc.core.errors import DataError, SetupError, UnreadError
 from virc.core.extras import install
 from virc.core.text import clause
 
@@ -104,7 +104,8 @@ def read_rows(path: Path, columns: Iterable[str] | None = None, start: int = 1) 
                 yield next_row, fields
                 next_row += 1
         except DataError as error:
-            yield next_row, DataError(f"rows {next_row} to {end - 1} cannot be read: {error.message}")
+            sentence = f"rows {next_row} to {end - 1} cannot be read: {error.message}"
+            yield next_row, UnreadError(sentence, rows=end - 1 - next_row)
         number = end
 
 

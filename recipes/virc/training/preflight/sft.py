@@ -14,7 +14,7 @@ from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.json_stream import array_rows, line_rows
 from virc.data.check import llamafactory
 from virc.data.check.coordinates import rules_for
-from virc.data.check.result import Fault, Rules
+from virc.data.check.result import UNREAD, Fault, Rules
 from virc.data.check.row import check_row
 from virc.data.check.survey import Survey, survey
 from virc.data.formats import sft, trajectories
@@ -38,7 +38,7 @@ _UNITS: dict[Coordinates, str] = {
     "thousand": "thousandths of the sides",
 }
 """The coordinates that stock models use; other ones are for a system to teach."""
-_STOPS = {"row", "image_missing", "image_unreadable", "image_broken"}
+_STOPS = {"row", UNREAD, "image_missing", "image_unreadable", "image_broken"}
 """Faults of a row checked closely that keep it from training or inference."""
 _LONGEST = 16
 

@@ -1,0 +1,182 @@
+"""Rows that are no objects, and files that cannot be read to their end: what is lost is said, with its place."""
+
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pytest
+from checking import FILE, good_set, report, write
+from support.called import virc
+
+from virc.core.errors import UnreadError
+from virc.core.json_stream import line_rows
+
+NO_OBJECTS: list[Any] = [5, 1.5, True, None, "x", [], [1, {"a": 2}], [{"role": "user", "content": "x"}]]
+
+
+def rows(folder: Path) -> list[Any]:
+    found: list[Any] = json.loads((folder / FILE).read_text())
+    return found
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("value", NO_OBJECTS, ids=json.dumps)
+def test_a_row_that_is_no_object_is_one_fault(value: Any, place: int, tmp_path: Path) -> None:
+    folder = good_set(tmp_path / "a")
+    good = rows(folder)
+    write(folder / FILE, [*good[:place], value, *good[place:]])
+    lines = "".join(json.dumps(row) + "\n" for row in [*good[:place], value, *good[place:]])
+    (folder / "lines.jsonl").write_text(lines)
+    for file in (FILE, "lines.jsonl"):
+        found = report(folder / file)
+        assert found["faults"] == {"row": 1}
+        assert (found["rows"], found["good"]) == (len(good) + 1, len(good))
+        assert found["first"][0]["row"] == place + 1
+        assert found["first"][0]["message"].endswith(", not an object")
+
+
+def test_problems_and_rows_of_parquet_may_be_no_objects_too(tmp_path: Path) -> None:
+    (tmp_path / "problems.jsonl").write_text('{"id": 1, "image": "a.png", "question": "?"}\n5\nnull\n"x"\n[]\n')
+    found = report(tmp_path / "problems.jsonl")
+    assert found["faults"] == {"image_missing": 1, "row": 4}
+    message = pa.struct([("role", pa.string()), ("content", pa.string())])
+    prompts = pa.array([None, [None], [{"role": "user", "content": "q"}]], pa.list_(message))
+    pq.write_table(pa.table({"prompt": prompts, "data_source": ["a", "a", "a"]}), tmp_path / "rows.parquet")
+    found = report(tmp_path / "rows.parquet")
+    assert [each["row"] for each in found["first"] if each["kind"] == "row"] == [1, 2]
+    assert found["rows"] == 3
+
+
+def cut(folder: Path) -> Path:
+    """A set whose third row of seven is broken, after which nothing of the file can be read."""
+    good_set(folder)
+    found = [json.dumps(row) for row in rows(folder)]
+    (folder / FILE).write_text("[" + ",".join([*found[:2], '{"messages": oops}', *found[3:]]) + "]")
+    return folder / FILE
+
+
+@pytest.mark.parametrize("first", [0, 5])
+def test_what_is_not_read_is_said_with_its_row(first: int, tmp_path: Path) -> None:
+    file = cut(tmp_path / "a")
+    clean = tmp_path / "clean"
+    done = virc("data", "check", file, "--clean", clean, "--first", first, "--workers", 1)
+    assert done.code == 5
+    assert f"{file}:3: unread: it is not JSON: Expecting value at character 13\n" in done.out
+    assert (
+        f"2 rows are in {clean}, 1 with faults were left out; the rows behind row 3 of {file} were not read" in done.err
+    )
+    assert f"error: 1 of 3 rows have faults; the rows behind row 3 of {file} were not read\n" in done.err
+    assert len(rows(clean)) == 2
+    told = report(file)["datasets"][0]
+    assert (told["unread_from"], told["unread"]) == (3, None)
+
+
+def test_the_end_of_reading_is_printed_after_any_number_of_faults(tmp_path: Path) -> None:
+    file = cut(tmp_path / "a")
+    file.write_text("[" + "1," * 20 + file.read_text()[1:])
+    done = virc("data", "check", file, "--first", 2, "--workers", 1)
+    assert done.out.count(": row: it is a number, not an object\n") == 2
+    assert f"{file}:23: unread: " in done.out
+
+
+def test_a_conversion_leaves_out_rows_that_it_can_count_alone(tmp_path: Path) -> None:
+    file = cut(tmp_path / "a")
+    for words in ((), ("--skip-faulty",), ("--skip-faulty", "--limit", 1)):
+        done = virc("data", "convert", file, "--to", tmp_path / "to", "--format", "trajectories", *words)
+        assert done.code == 5
+        assert f"{file}, row 3: it is not JSON" in done.err
+        assert not (tmp_path / "to").exists()
+    hint = done.err.rpartition("hint: ")[2]
+    assert hint == f"virc data check {file} --clean DIR keeps the rows before it\n"
+    typed = hint.partition(" keeps")[0].replace("DIR", str(tmp_path / "kept")).split()
+    assert virc(*typed[1:]).code == 5
+    assert len(rows(tmp_path / "kept")) == 2
+
+
+def damaged(path: Path) -> Path:
+    """RL rows of which the second ten cannot be read."""
+    prompt = [{"role": "user", "content": "q"}]
+    found = [
+        {"prompt": prompt, "data_source": "a", "extra_info": {"question": "q" * 400 + str(at)}} for at in range(30)
+    ]
+    pq.write_table(pa.Table.from_pylist(found), path, row_group_size=10, compression="zstd")
+    group = pq.read_metadata(path).row_group(1)
+    start = min(group.column(index).dictionary_page_offset for index in range(group.num_columns))
+    data = bytearray(path.read_bytes())
+    data[start : start + 200] = bytes(200)
+    path.write_bytes(data)
+    return path
+
+
+def test_rows_of_a_damaged_group_are_counted(tmp_path: Path) -> None:
+    file = damaged(tmp_path / "rows.parquet")
+    done = virc("data", "check", file, "--first", 0, "--workers", 1)
+    assert f"{file}:11: unread: rows 11 to 20 cannot be read: " in done.out
+    assert f"; 9 rows behind row 11 of {file} were not read\n" in done.err
+
+
+@pytest.mark.parametrize("size", [0, 4, 300, -1])
+def test_parquet_that_was_cut_off_is_a_fault_also_in_a_folder(size: int, tmp_path: Path) -> None:
+    damaged(tmp_path / "good.parquet")
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "good.parquet").read_bytes()[:size])
+    for path in (tmp_path, tmp_path / "cut.parquet"):
+        done = virc("data", "check", path, "--workers", 1)
+        assert done.code == 5
+        assert (
+            f"{tmp_path / 'cut.parquet'}:1: unread: {tmp_path / 'cut.parquet'} cannot be read as parquet: " in done.out
+        )
+    refused = virc("data", "convert", tmp_path / "cut.parquet", "--to", tmp_path / "to", "--format", "batch")
+    assert (refused.code, "Traceback" in refused.err) == (5, False)
+
+
+def test_files_that_no_format_recognises_are_named(tmp_path: Path) -> None:
+    folder = good_set(tmp_path / "a")
+    (folder / "log.jsonl").write_text("not JSON\n")
+    done = virc("data", "check", folder, "--quiet", "--workers", 1)
+    assert done.code == 0
+    assert done.err == f"{folder} has files that no format recognises, which are left out: log.jsonl\n"
+
+
+def test_compressed_rows_say_how_to_unpack_them(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(b"{}")[:-6])
+    done = virc("data", "check", tmp_path / "rows.jsonl.gz")
+    assert done.code == 5
+    assert done.err.endswith(f"is compressed with gzip\nhint: gzip -dk {tmp_path / 'rows.jsonl.gz'}\n")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file that cannot be read")
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_a_file_whose_bytes_cannot_be_read_says_why(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to("/proc/self/mem")
+    done = virc("data", "check", tmp_path / name)
+    assert done.code == 5
+    assert f"{tmp_path / name} cannot be read: input/output error" in done.err
+
+
+class Failing(io.BytesIO):
+    """A disk that fails after the first line."""
+
+    def readline(self, size: int | None = -1) -> bytes:
+        if self.tell():
+            raise OSError(5, "Input/output error")
+        return super().readline(size)
+
+
+def test_a_disk_that_fails_ends_the_rows() -> None:
+    (_, first), (number, fault) = line_rows(Failing(b'{"a":1}\n{"a":2}\n'))
+    assert first == {"a": 1}
+    assert isinstance(fault, UnreadError)
+    assert (number, fault.message) == (2, "line 2 cannot be read: input/output error")
+
+
+@pytest.mark.parametrize(("word", "value"), [("--row", 5), ("--id", "nobody")])
+def test_a_row_behind_a_fault_is_not_said_to_be_missing(word: str, value: object, tmp_path: Path) -> None:
+    file = good_set(tmp_path / "a") / FILE
+    file.write_text(json.dumps(rows(file.parent)[:3])[:-9])
+    done = virc("data", "show", file, word, value)
+    assert done.code == 5
+    assert "row 3: the file ends within it" in done.err
