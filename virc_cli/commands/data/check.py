@@ -37,6 +37,9 @@ def command(
 
     What LLaMA-Factory or verl would stop at, drop or change without a word is a fault, too. Exit code 5 if there
     are any faults.
+
+    Images are in the folder of their rows, or in a folder that a link directly in it leads to. No other link out of it
+    is followed.
     """
     from virc.core.errors import DataError
     from virc.core.events import Event

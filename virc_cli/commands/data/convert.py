@@ -46,7 +46,8 @@ def command(
     """Write rows in another format or chat protocol.
 
     Formats: sft and trajectories (LLaMA-Factory), rl (verl, a row per unit), prompts (verl, multi-turn), batch,
-    conversation (one row). Each image is stored once. The folder is printed.
+    conversation (one row). Each image is stored once, also one of a folder that a link directly in SRC's leads to; no
+    other link out of it is followed. The folder is printed.
 
     --coordinates: images of up to 999 px lose nothing on the way there and back; on longer sides a box may come back
     side / 1998 px off. --images scales boxes and makes other images and user turns anew; inputs that are 1000 x 1000

@@ -57,7 +57,8 @@ def _decoded(picture: Picture) -> DecodedImage:
         return DecodedImage(fault=Fault("image_missing", f"there is no file {name}{where}"))
     except OSError as error:
         kind = "image_outside" if error.errno == errno.EPERM else "image_unreadable"
-        return DecodedImage(fault=Fault(kind, f"{name}: {clause(error)}"))
+        links = "; of links, only one to a folder, beside the file of rows, is followed"
+        return DecodedImage(fault=Fault(kind, f"{name}: {clause(error)}{links * (kind == 'image_outside')}"))
     except DataError as error:
         return DecodedImage(fault=Fault("image_broken", error.message))
     digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)

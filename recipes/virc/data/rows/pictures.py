@@ -11,11 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from virc.core.errors import DataError, VircError
 from virc.core.text import clause, plain
-from virc.data.rows.record import Picture, Record
+from virc.data.rows.record import ENDINGS, Picture, Record
 
 FOLDER = "images"
 _STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
-_ENDINGS = {".jpeg", ".tif", ".tiff", ".ppm", ".avif", ".heic", *_STARTS.values()}
 # What every system takes as the name of a file or folder, and no listing hides.
 _PART = re.compile(
     r"(?![. ]|(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,99}(?<![. ])",
@@ -81,7 +80,7 @@ class PictureStore:
         data = picture.read()
         ending = next((end for start, end in _STARTS.items() if data.startswith(start)), "")
         own = PurePosixPath(picture.name).suffix.lower()
-        name = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:24]}{ending or own * (own in _ENDINGS)}"
+        name = f"{FOLDER}/{hashlib.sha256(data).hexdigest()[:24]}{ending or own * (own in ENDINGS)}"
         if not self._holds(self.folder / name, picture):
             raise VircError(f"{self.folder / name} exists and is not the image to write there")
         return name
@@ -115,7 +114,7 @@ def _key(picture: Picture) -> bytes:
 def _kept(name: str) -> str | None:
     """The name in its shortest form, if it can be kept: no other file of a dataset has such a name."""
     path = PurePosixPath(name)
-    fits = path.suffix.lower() in _ENDINGS and len(path.parts) < 20 and all(map(_PART.fullmatch, path.parts))
+    fits = path.suffix.lower() in ENDINGS and len(path.parts) < 20 and all(map(_PART.fullmatch, path.parts))
     fits = fits and len(str(path).encode()) <= _MOST_NAME and not _BY_CONTENT.fullmatch(str(path))
     return str(path) if fits else None
 

@@ -19,6 +19,9 @@ from virc.reasoning.images import MOST_BYTES
 from virc.reasoning.messages import FormatError, parse
 
 MARK = "<image>"
+ENDINGS = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".heic"}
+"""Of the names of images."""
+
 Role = Literal["system", "user", "assistant"]
 Id = str | int
 
@@ -54,8 +57,8 @@ class Picture(msgspec.Struct, frozen=True):
             without a name.
         folder: what a relative name starts from.
         data: the file's bytes, where the row holds them.
-        confined: a file must be in `folder`, as in datasets, which others made; in a batch file users may name any
-            file of theirs.
+        confined: a file must be in `folder`, or in a folder that a link directly in it leads to, as in datasets, which
+            others made; in a batch file users may name any file of theirs.
     """
 
     name: str
@@ -76,9 +79,18 @@ class Picture(msgspec.Struct, frozen=True):
             path = (self.folder / self.name.removeprefix("file://")).resolve()
         except (ValueError, RuntimeError) as error:  # a NUL, a loop of links
             raise OSError(errno.EINVAL, "no file can have that name", self.name) from error
-        if self.confined and not path.is_relative_to(self.folder.resolve()):
+        if self.confined and not path.is_relative_to(self.folder.resolve()) and not self._is_linked(path):
             raise OSError(errno.EPERM, "it is outside the dataset's folder", self.name)
         return path
+
+    def _is_linked(self, path: Path) -> bool:
+        """Whether a path is an image, by its ending, in a folder to which a link in the dataset's folder itself leads.
+
+        No other link out of a dataset is followed: others made it, and what it names may be copied and published.
+        """
+        link = self.folder.joinpath(*Path(self.name).parts[:1])
+        follows = link.is_symlink() and link.is_dir() and path.suffix.lower() in ENDINGS
+        return follows and path.is_relative_to(link.resolve())
 
     def file(self) -> Path:
         """The path of the file, which is regular, of at most `MOST_BYTES`. Raises OSError: it is not, or as `path`."""
