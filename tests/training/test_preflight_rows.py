@@ -104,7 +104,7 @@ def test_an_image_without_a_readable_header_is_named_wherever_it_is(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("[]", "holds no rows"), ('[{"messages": []}, {"messages"', "1 row"), ("\ufeff[{}]", "byte order mark")],
+    [("[]", "holds no rows"), ('[{"messages": []}, {"messages"', "1 unread"), ("\ufeff[{}]", "byte order mark")],
 )
 def test_files_that_end_early_or_begin_oddly(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "rows.json").write_text(text)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from virc_cli.console import events, output
+from virc_cli.console import completion, events, output
 from virc_cli.console.options import Json, Quiet, Verbose
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ def command(
     ] = "auto",
     system: Annotated[
         str | None, typer.Option(metavar="SYSTEM", help="System whose chat protocol the rows are in.")
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Family whose patch grid images are on.", autocompletion=completion.families),
     ] = None,
     first: Annotated[int, typer.Option(min=0, metavar="N", help="Faults of each kind to print.")] = 5,
     workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")] = None,
@@ -46,7 +50,7 @@ def command(
     from virc.core.parallel import cores
     from virc.data.check.run import CheckConfig, check
 
-    config = CheckConfig(path, against or (), coordinates, system, first, workers or cores(), clean)
+    config = CheckConfig(path, against or (), coordinates, system, family, first, workers or cores(), clean)
     output.note_left_out([*path, *(against or ())])
     found: list[LocatedFault] = []
     with events.printed(quiet, verbose) as on_event:
@@ -99,6 +103,9 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
     yield f"  {counts.images} images{unseen}; inputs: {sizes}"
     if dataset.chat_protocols:
         yield f"  system messages: {_system_messages(dataset)}"
+    if dataset.ignored:
+        keys = ", ".join(f"{key} in {rows} rows" for key, rows in dataset.ignored.items())
+        yield f"  keys of messages that LLaMA-Factory does not read, and --clean does not keep: {keys}"
     if counts.unanswered:
         yield f"  {counts.unanswered} problems have no answer"
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from virc.data.convert.convert import Report, Split
 
 FAILURE: dict[str, object] = {
-    "to": None, "format": None, "datasets": [], "lost": None, "faults": [], "boxes": None, "images_bytes": None,
-    "unshared_bytes": None, "rows_bytes": None, "chat_protocols": None,
+    "to": None, "format": None, "datasets": [], "lost": None, "faults": [], "message_keys": [], "boxes": None,
+    "images_bytes": None, "unshared_bytes": None, "rows_bytes": None, "chat_protocols": None,
 }  # fmt: skip
 
 
@@ -94,6 +94,8 @@ def _print(report: "Report", units: CoordinatesName | None, shown: ImagesName | 
         output.note("input files stay as they are: those of 1000 x 1000 px do not get their proportions back")
     if report.lost:
         output.note(f"lost in this format: {report.lost}")
+    if report.message_keys:
+        output.note(f"keys of messages that no format has are lost: {', '.join(report.message_keys)}")
     boxes = report.boxes
     if boxes.written:
         exact = "all exact on the way back"

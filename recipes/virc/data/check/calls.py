@@ -24,7 +24,7 @@ from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import PICTURES, Coordinates, Protocol
 from virc.reasoning.repetition import repeats
 from virc.reasoning.resample import Rescaled, resampled
-from virc.reasoning.resize import QWEN2, smart_resize
+from virc.reasoning.resize import Grid, smart_resize
 from virc.scoring.rules import same
 from virc.scoring.score import final
 from virc.tools import registry as tools
@@ -214,6 +214,7 @@ class _Replay:
 
     def __init__(self, record: Record, files: _Sizes, rules: Rules) -> None:
         self._inputs = [record.images[index] for index in inputs_of(record) if index < len(record.images)]
+        self._grid = rules.grid
         self._opened: dict[int, Image.Image] = {}
         self._history: History | None = None
         there = [files[index] for index in inputs_of(record) if index < len(files)]
@@ -224,7 +225,7 @@ class _Replay:
         if protocol and _cuts_its_own_way(protocol) and inputs and all(inputs):
             with suppress(ValueError):
                 images = [Image.new("1", size) for size in inputs if size]
-                self._history = History(images, protocol, QWEN2, tools.known())
+                self._history = History(images, protocol, rules.grid, tools.known())
 
     def made(self, call: Call, sizes: Sequence[Size]) -> Sequence[_Made] | None:
         """What a call makes of the images so far; None: that is not known. Raises ValueError: it cannot be shown."""
@@ -232,7 +233,7 @@ class _Replay:
         if call.index is None or (by_schema and call.box is None):  # what it says depends on what it sees
             return None
         if self._history is None:
-            return _made(call, sizes[call.index])
+            return _made(call, sizes[call.index], self._grid)
         _, planned = self._history.planned(call)
         for each in planned:
             self._history.add(Shown(Image.new("1", each.size)), each.place)
@@ -283,17 +284,17 @@ def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
     return "box_clamped" not in found.deviations
 
 
-def _made(call: Call, size: Size) -> Sequence[_Made]:
+def _made(call: Call, size: Size, grid: Grid) -> Sequence[_Made]:
     """What the tool makes of an image of that size, found by running it on one without colours."""
-    return _run(call, size) if call.arguments else _cached(call.name, call.box, call.factor, size)
+    return _run(call, size, grid) if call.arguments else _cached(call.name, call.box, call.factor, size, grid)
 
 
 @lru_cache(4096)
-def _cached(name: str, box: Box | None, factor: float | None, size: Size) -> Sequence[_Made]:
-    return _run(Call(name, 0, box, factor), size)
+def _cached(name: str, box: Box | None, factor: float | None, size: Size, grid: Grid) -> Sequence[_Made]:
+    return _run(Call(name, 0, box, factor), size, grid)
 
 
-def _run(call: Call, size: Size) -> Sequence[_Made]:
+def _run(call: Call, size: Size, grid: Grid) -> Sequence[_Made]:
     made = tools.get(call.name).apply(call, Image.new("1", size))
     images = () if isinstance(made, str) else made.images if isinstance(made, Result) else (made,)
-    return [_Made(smart_resize(*each.size), each.size) for each in images]
+    return [_Made(smart_resize(*each.size, grid), each.size) for each in images]

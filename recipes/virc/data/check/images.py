@@ -16,7 +16,7 @@ from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.reasoning.calls import Size
 from virc.reasoning.history import input_grid
 from virc.reasoning.images import SQUARE, open_image
-from virc.reasoning.resize import QWEN2, smart_resize
+from virc.reasoning.resize import smart_resize
 
 _MOST_KNOWN = 2**15
 _LINE = "Image {index}: {width} x {height}"
@@ -86,7 +86,8 @@ def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> l
     def shown(index: int, size: Size) -> Size:
         if is_square(index, size):
             return SQUARE
-        return smart_resize(*size, input_grid(rules.protocol, QWEN2) if rules.protocol and index in inputs else QWEN2)
+        its_own = input_grid(rules.protocol, rules.grid) if rules.protocol and index in inputs else rules.grid
+        return smart_resize(*size, its_own)
 
     return [size and shown(index, size) for index, size in enumerate(files)]
 

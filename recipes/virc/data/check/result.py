@@ -9,6 +9,7 @@ from virc.data.rows.record import Id
 from virc.reasoning.calls import Size, View, view_of
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import Coordinates, Protocol
+from virc.reasoning.resize import QWEN2, Grid
 
 UNREAD = "unread"
 """The kind of a fault behind which rows are not read."""
@@ -22,11 +23,14 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What rows are checked against: what rows of their format are, what boxes mean, and the chat protocol if known."""
+    """What rows are checked against: what rows of their format are, what boxes mean, the chat protocol if known, and
+    the patch grid that images are seen on.
+    """
 
     holds: Holds
     coordinates: Coordinates = "pixel"
     protocol: Protocol | None = None
+    grid: Grid = QWEN2
 
     @property
     def grammar(self) -> Grammar:

@@ -46,7 +46,7 @@ def check_row(rules: Rules, row: Row) -> RowResult:
         row.number,
         record.id,
         tuple(faults),
-        _counts(record, found, inputs, shown, rules.grammar),
+        _counts(record, found, inputs, shown, rules),
         key,
         tuple(dict.fromkeys(each.pixels for each in inputs if each.size)),
         system_of(record) if record.messages else None,
@@ -154,12 +154,12 @@ def _counts(
     found: Sequence[DecodedImage],
     inputs: Sequence[DecodedImage],
     shown: Sequence[Size | None],
-    grammar: Grammar,
+    rules: Rules,
 ) -> Counts:
     files = [each.size for each in inputs if each.size]
     square = sum(size == SQUARE for size in files)
-    on_grid = sum(size == smart_resize(*size) for size in files)
-    fits = list(calls.boxes(record, shown, grammar))
+    on_grid = sum(size == smart_resize(*size, rules.grid) for size in files)
+    fits = list(calls.boxes(record, shown, rules.grammar))
     return Counts(
         images=len(found),
         unseen=sum(each == DecodedImage() for each in found),

@@ -25,8 +25,10 @@ from virc.data.check.row import check_row
 from virc.data.formats.registry import Row, Source, Writing, get, sources
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record
+from virc.families import registry as families
 from virc.models.chat_protocol import of_system
 from virc.reasoning.protocol import FILE_NAME, Coordinates
+from virc.reasoning.resize import QWEN2
 from virc.systems import registry as systems
 
 HELD_OUT = re.compile(r"(?<![a-z])(?:val|valid|validation|test|dev|eval|held[-_ ]?out)(?![a-z])", re.IGNORECASE)
@@ -53,6 +55,7 @@ class CheckConfig(msgspec.Struct, frozen=True):
         coordinates: what boxes mean; `auto` finds out.
         system: name or file of the system in whose chat protocol and grammar rows are; None: that beside them, else
             our own.
+        family: name or file of the family of models whose patch grid the rows were made on; None: Qwen2-VL's.
         first: faults of each kind that are passed to `on_fault`, and all that keep rows from being read.
         workers: processes; 1 checks in this one.
         clean: new folder for the rows of `paths` without faults.
@@ -62,6 +65,7 @@ class CheckConfig(msgspec.Struct, frozen=True):
     against: Sequence[Path] = ()
     coordinates: Coordinates | Literal["auto"] = "auto"
     system: str | None = None
+    family: str | None = None
     first: int = 5
     workers: int = 1
     clean: Path | None = None
@@ -93,6 +97,7 @@ class DatasetReport(msgspec.Struct):
         coordinates: what its boxes were taken to mean, and why.
         chat_protocols: its system messages, the first `MOST_PROTOCOLS` of them.
         more_chat_protocols: rows with others.
+        ignored: rows with each key of messages that LLaMA-Factory does not read, and `clean` does not keep.
         unread_from: number of the first row that kept others from being read; None where all are.
         unread: so many others; None where nobody knows how many.
     """
@@ -109,6 +114,7 @@ class DatasetReport(msgspec.Struct):
     counts: Counts = Counts()
     chat_protocols: list[SystemMessage] = []
     more_chat_protocols: int = 0
+    ignored: dict[str, int] = {}
     unread_from: int | None = None
     unread: int | None = 0
 
@@ -271,11 +277,13 @@ class _Run:
         self.report = Report()
         self._config, self._seen, self._on_fault, self._on_row = config, seen, on_fault, on_row
         self._reported: Counter[str] = Counter()
+        self._grid = families.get(config.family).grid if config.family else QWEN2
         self._protocol = of_system(systems.get(config.system)).protocol if config.system else None
 
     def through(self, source: Source, held_out: bool) -> Iterator[Record]:
         """Check a file; its records without faults, in order."""
         rules, why = rules_for(source, _rows(source), self._config.coordinates, self._protocol)
+        rules = msgspec.structs.replace(rules, grid=self._grid)
         number = len(self.report.datasets)
         dataset = DatasetReport(source.name, str(source.file), source.format, held_out, rules.coordinates, why)
         self.report.datasets.append(dataset)
@@ -285,6 +293,7 @@ class _Run:
         for row, result in check_rows(_rows(source), rules, self._config.workers):
             faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, result)]
             dataset.add(result, faults)
+            dataset.ignored = dict(Counter(dataset.ignored) + Counter(row.ignored))
             if isinstance(row.fault, UnreadError):
                 dataset.cut_short(row.number, row.fault)
             self._tell(dataset, result, faults)

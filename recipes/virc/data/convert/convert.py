@@ -82,12 +82,14 @@ class Report(msgspec.Struct):
         images_bytes: size of the images on disk.
         unshared_bytes: what it would be if every row had its own.
         rows_bytes: size of the files of rows.
+        message_keys: keys of messages that no format has, and are lost.
         chat_protocols: how many chat protocols are known of the rows; if it is one, its file is written.
     """
 
     datasets: list[Written] = []
     lost: str = ""
     faults: list[str] = []
+    message_keys: list[str] = []
     boxes: Boxes = msgspec.field(default_factory=Boxes)
     images_bytes: int = 0
     unshared_bytes: int = 0
@@ -230,6 +232,8 @@ class _Stream:
         mark = iter(marks or ())
         for row in part.rows(self._count):
             if marks is None or bool(next(mark)) if row.record else not self._dataset.aside:
+                keys = self._report.message_keys
+                keys += [key for key in row.ignored if key not in keys and len(keys) < _MOST_FAULTS]
                 yield row
 
     def _count(self) -> None:

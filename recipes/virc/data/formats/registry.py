@@ -63,13 +63,15 @@ class Source(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct, frozen=True):
     """One row: its number in the file, from 1, and its record or why it has none.
 
-    `flaws` are what an engine would stop at in a row whose record is known all the same.
+    `flaws` are what an engine would stop at in a row whose record is known all the same; `ignored` are keys of its
+    messages that neither engines nor the record have.
     """
 
     number: int
     record: Record | None = None
     fault: DataError | None = None
     flaws: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     def known(self) -> Record:
         """The record. Raises DataError: there is none."""

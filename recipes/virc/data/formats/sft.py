@@ -1,7 +1,7 @@
 """Trajectories for supervised training as LLaMA-Factory reads them: a JSON array beside a `dataset_info.json`."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +27,7 @@ TAGS = {"role_tag": "role", "content_tag": "content"} | {f"{role}_tag": role for
 _DEFAULT_TAGS = {
     "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system",
 }  # fmt: skip
+_FIRST_PART = 10 * 2**20  # bytes of a file of lines
 _MOST_FIELDS = 10_000  # fields, those of objects within rows counted too
 
 
@@ -125,17 +126,28 @@ class _Columns(msgspec.Struct, frozen=True):
     system: str | None = None
 
 
-def rows(source: Source, values: Iterable[tuple[int, Fields | DataError]], unit: str) -> Iterator[Row]:
-    """Rows as records; `unit` names what is counted: `row` or `line`. Raises DataError: the entry fits no row."""
+def rows(
+    source: Source, values: Iterable[tuple[int, Fields | DataError]], unit: str, place: Callable[[], int] = lambda: 0
+) -> Iterator[Row]:
+    """Rows as records.
+
+    Args:
+        unit: what is counted: `row` or `line`.
+        place: how many bytes of a file are read, where LLaMA-Factory reads it in parts.
+
+    Raises:
+        DataError: the entry fits no row.
+    """
     named = _columns(source.info) if source.info else None
-    kinds = Kinds()
+    kinds = Kinds(place)
     for number, value in values:
         if isinstance(value, DataError):
             yield Row(number, fault=value)
             continue
         try:
-            record = _record(value, named or _columns(guessed(value)), source.media)
-            yield Row(number, record, flaws=tuple(kinds.flaws(number, value)))
+            columns = named or _columns(guessed(value))
+            record = _record(value, columns, source.media)
+            yield Row(number, record, flaws=tuple(kinds.flaws(number, value)), ignored=_ignored(value, columns))
         except DataError as fault:
             yield Row(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
 
@@ -220,23 +232,39 @@ def _message(message: Fields, number: int, columns: _Columns) -> Message:
     return Message(role, content)
 
 
-class Kinds:
-    """The kind of value that each field held first, and in which row: LLaMA-Factory needs one kind in every row."""
+def _ignored(row: Fields, columns: _Columns) -> tuple[str, ...]:
+    """The keys of a row's messages beside those that name the role and the text."""
+    keys = {key: None for message in row[columns.messages] for key in message}
+    return tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
 
-    def __init__(self) -> None:
+
+class Kinds:
+    """The kind of value that each field held first, and in which row: LLaMA-Factory needs one kind in every row, and of
+    a file that it reads in parts all fields in the first of them.
+
+    Args:
+        place: how many bytes of the file are read.
+    """
+
+    def __init__(self, place: Callable[[], int] = lambda: 0) -> None:
         self._first: dict[str, tuple[str, int]] = {}
+        self._place, self._start = place, 0
 
     def flaws(self, number: int, row: Fields) -> Iterator[str]:
         """What the reader would stop at in a row, at most one flaw of each sort; later rows are compared with it."""
         found: dict[str, str] = {}
+        late, self._start = self._start >= _FIRST_PART, self._place()
         for path, value in _values(row):
             kind = KIND_NAMES[type(value)]
             first, where = self._first.get(path, (kind, number))
             if first != kind:
                 flaw = f"{plain(path, 60)} is {kind}, and {first} in row {where}: LLaMA-Factory stops at the file"
                 found.setdefault("kind", flaw)
-            elif len(self._first) < _MOST_FIELDS:
-                self._first.setdefault(path, (kind, number))
+            elif path not in self._first and len(self._first) < _MOST_FIELDS:
+                self._first[path] = (kind, number)
+                if late:
+                    before = f"in no row of the first {_FIRST_PART >> 20} MiB"
+                    found.setdefault("late", f"{plain(path, 60)} is {before}: LLaMA-Factory stops at it")
             if kind == "text":
                 try:
                     str(value).encode()
