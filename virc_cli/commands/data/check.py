@@ -61,14 +61,15 @@ def command(
         report = check(config, found.append if as_json else _print_fault, on_row)
     if clean:
         left = report.rows - report.good
-        texts = [f"{report.kept} rows are in {clean}, {left} with faults were left out", *report.left_unread]
-        output.note("; ".join(texts))
+        kept = f"{report.kept} rows are in {clean}, {left} with faults were left out"
+        none = f"every row has a fault, so {clean} is not made"
+        output.note("; ".join([kept if report.kept else none, *report.left_unread]))
     if not as_json:
         output.lines(_summary(report))
     fields = _fields(report, found, clean)
     if report.faults:
         output.know(**fields)
-        raise DataError(report.summary, None if clean else "--clean DIR keeps the other rows")
+        raise DataError(report.summary, None if clean or not report.good else "--clean DIR keeps the other rows")
     if as_json:
         output.emit({"schema": "virc.data.check/1", **fields, "error": None})
 

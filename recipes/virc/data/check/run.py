@@ -226,6 +226,8 @@ def check(
                 run.report.kept += _write_clean(source, good, writing)
             for _ in good:  # what was not written
                 pass
+    if config.clean and not run.report.kept:
+        config.clean.rmdir()  # nothing is in it
     return run.report
 
 

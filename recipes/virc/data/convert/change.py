@@ -170,6 +170,8 @@ def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
 
 def _question(record: Record, chat_protocol: Protocol | None) -> str:
     """The question in the conversation."""
+    if not record.messages:
+        raise DataError("it has neither a question nor a conversation")
     text = next((each.content for each in record.messages if each.role == "user"), "").replace(MARK, "")
     if chat_protocol:
         question = question_of(text, chat_protocol, len(inputs_of(record)))
@@ -193,7 +195,10 @@ def _checked(record: Record, holds: Holds) -> Record:
         if not record.messages:
             raise DataError("it has no conversation")
         if rl.is_cut(record):
-            raise DataError("the reply to its last message is not known", "--format prompts keeps the problem")
+            raise DataError(
+                "the reply to its last message is not known",
+                "--format batch writes the problem, which virc data sample can solve",
+            )
     elif holds == "prompts":
         record = rl.complete(record)
         labels = (value for value in record.extra.values() if isinstance(value, str))

@@ -1,5 +1,6 @@
 """Datasets from one format into another: chosen, changed on the way, and written completely or not at all."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
@@ -151,7 +152,7 @@ def _part(source: Source, config: ConvertConfig) -> Part:
     """The source, with what happens to its records; some are read where their chat protocol has to be found."""
     kinds = formats.get(source.format).HOLDS, formats.get(config.format).HOLDS
     if kinds == ("problems", "solutions"):
-        hint = "name the other files alone, or make trajectories first: virc data sample"
+        hint = f"virc data sample {shlex.quote(str(source.file))} --to DIR solves them with a model"
         raise DataError(f"{source.file} holds problems without trajectories", hint)
     # Units that are written as units again may be in any order; what is not joined need not be found together.
     joined = source.format == rl.NAME != config.format
@@ -217,7 +218,7 @@ class _Stream:
                     self._at = (part, row.number)
                     yield row.record
                 elif row.fault:
-                    self._leave_out(part, row.fault)
+                    self._leave_out(part, row.fault, row.number)
             self._at = None
 
     def located(self, error: DataError) -> DataError:
@@ -240,9 +241,9 @@ class _Stream:
         self.written.rows_in += 1
         self._on_progress(self.written.rows_in)
 
-    def _leave_out(self, part: Part, fault: DataError) -> None:
+    def _leave_out(self, part: Part, fault: DataError, number: int) -> None:
         self._at = None
-        located = part.located(fault)
+        located = part.located(fault, number)
         if not self._config.skip_faulty or ends(fault):
             raise located
         unread = (fault.rows or 0) if isinstance(fault, UnreadError) else 0

@@ -5,6 +5,7 @@ chooses the same rows of the same problems in another format, and a smaller subs
 """
 
 import hashlib
+import shlex
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,9 +47,10 @@ class Part(msgspec.Struct, frozen=True):
 
         return rl.merged(counted()) if self.joined else counted()
 
-    def located(self, fault: DataError) -> DataError:
-        """The fault of a row with the name of the file."""
-        hint = f"virc data check {self.source.file} --clean DIR keeps the rows before it" if ends(fault) else fault.hint
+    def located(self, fault: DataError, number: int = 1) -> DataError:
+        """The fault of the row of that number with the name of the file."""
+        keeps = f"virc data check {shlex.quote(str(self.source.file))} --clean DIR keeps the rows before it"
+        hint = keeps if ends(fault) and number > 1 else fault.hint
         return DataError(f"{self.source.file}, {fault.message}", hint)
 
     def records(self) -> Iterator[tuple[Record, Id]]:
@@ -57,7 +59,7 @@ class Part(msgspec.Struct, frozen=True):
             if row.record:
                 yield row.record, row.number if row.record.id is None else row.record.id
             elif row.fault and (not self.skip_faulty or ends(row.fault)):
-                raise self.located(row.fault)
+                raise self.located(row.fault, row.number)
 
     def scores(self, seed: int) -> "array[int]":
         """The `score` of each record."""

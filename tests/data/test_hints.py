@@ -1,0 +1,62 @@
+"""What `virc data` says to type next leads somewhere: each hint is typed back."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from support.called import Done, virc
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn") / "set"
+    assert virc("data", "synth", "--to", folder, "--count", 2, "--formats", "batch,prompts").code == 0
+    return folder
+
+
+def hint(done: Done) -> str:
+    return done.err.rpartition("hint: ")[2].strip()
+
+
+def typed(text: str, to: Path) -> list[str]:
+    return shlex.split(text.replace("DIR", str(to)))[1:]
+
+
+def test_problems_are_solved_before_they_are_trajectories(drawn: Path, tmp_path: Path) -> None:
+    done = virc("data", "convert", drawn / "problems.jsonl", "--to", tmp_path / "a", "--format", "sft")
+    assert done.code == 5
+    command = hint(done).removesuffix(" solves them with a model")
+    solved = virc(*typed(command, tmp_path / "b"), "--samples", 1, "--keep", 1)
+    assert solved.code == 0, solved.err
+    assert virc("data", "convert", tmp_path / "b", "--to", tmp_path / "c", "--format", "sft").code == 0
+
+
+def test_prompts_are_written_as_problems(drawn: Path, tmp_path: Path) -> None:
+    words = ("data", "convert", drawn / "prompts.parquet", "--to", tmp_path / "a")
+    done = virc(*words, "--format", "sft")
+    assert (done.code, hint(done)) == (5, "--format batch writes the problem, which virc data sample can solve")
+    assert virc(*words, *hint(done).split()[:2]).code == 0
+    solved = virc("data", "sample", tmp_path / "a/prompts.jsonl", "--to", tmp_path / "b", "--samples", 1)
+    assert solved.code == 0, solved.err
+
+
+def test_a_row_with_nothing_in_it_has_no_hint(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": 1, "messages": [], "images": []}))
+    for format, said in (("sft", "no conversation"), ("rl", "neither a question nor"), ("batch", "neither a question")):
+        done = virc("data", "convert", tmp_path / "rows.jsonl", "--to", tmp_path / "to", "--format", format)
+        assert done.code == 5
+        assert said in done.err
+        assert "hint" not in done.err
+
+
+def test_nothing_is_cleaned_where_nothing_is_good(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": 1, "messages": [], "images": []}))
+    done = virc("data", "check", tmp_path / "rows.jsonl", "--clean", tmp_path / "clean", "--workers", 1)
+    assert (done.code, (tmp_path / "clean").exists()) == (5, False)
+    assert f"every row has a fault, so {tmp_path / 'clean'} is not made\n" in done.err
+    assert "hint" not in virc("data", "check", tmp_path / "rows.jsonl", "--workers", 1).err
+    (tmp_path / "cut.json").write_text('[{"messages": [')
+    assert "hint" not in virc("data", "convert", tmp_path / "cut.json", "--to", tmp_path / "to", "--format", "sft").err
