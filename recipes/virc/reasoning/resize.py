@@ -43,12 +43,12 @@ class Grid(msgspec.Struct, frozen=True):
 QWEN2 = Grid()
 
 
-def too_long(width: int, height: int) -> bool:
+def too_long(width: float, height: float) -> bool:
     """Whether one side is more than 200 times the other, which no processor takes."""
     return max(width, height) > MAX_ASPECT * min(width, height)
 
 
-def smart_resize(width: int, height: int, grid: Grid = QWEN2) -> tuple[int, int]:
+def smart_resize(width: float, height: float, grid: Grid = QWEN2) -> tuple[int, int]:
     """The size in pixels at which an image of `width` x `height` pixels is shown.
 
     Sides go to the nearest multiple of the grid's factor, ties to the even multiple (Python's `round`). An

@@ -5,6 +5,7 @@ at commit e080c15. The code here is our own; each quirk is listed once, in `QUIR
 """
 
 import json
+import math
 import re
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from virc.reasoning.calls import Box, Call, Size, ToolError, View
 from virc.reasoning.coordinates import scale_box, sides_of
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn
-from virc.reasoning.resize import smart_resize, too_long
+from virc.reasoning.resize import QWEN2, smart_resize, too_long
 
 QUIRKS = {
     "repeat_in_line": "a pattern that is repeated 8 times in a row is found within one line only",
@@ -35,15 +36,24 @@ QUIRKS = {
     "exact_one": "the judge of an answer must say 1 or 0: 1.0 is asked again",
     "unread_is_zero": "a judge that gives no score in 4 tries has given 0",
     "empty_answer": "an empty answer is judged like any other",
-    "dies_of_index": "the program dies of a negative image_index beyond the first image: here it is a fault",
-    "dies_of_picture": "it dies of a call whose result cannot be shown: here that is a fault",
-    "dies_without_reference": "it dies of a tool call where the row has no tool_info_gt: here there is no point for it",
+    "raises_for_index": "a negative image_index beyond the first image has 0, as the program raises",
+    "raises_for_picture": "a call whose result cannot be shown has 0, as the program raises",
+    "raises_without_reference": "a tool call has 0 where the row has no tool_info_gt, as the program raises",
 }
-"""What one would not expect of it, by name; the last three are where it raises and gives no verdict."""
+"""What one would not expect of it, by name.
+
+In the last three it raises, which its reward manager (`prime` of verl) turns into 0; the judge is not asked then.
+"""
+DIFFERENCE = "a picture that its EXIF data turn is shown and checked upright; the program takes it as the file has it"
+"""Where the verdict is not the published one, on purpose: its boxes would be of another picture than the model saw."""
 
 _TOOL = re.compile(r"<tool_call>(.*?)</tool_call>", re.DOTALL)
 _ARGUMENTS = {"crop_image": {"bbox_2d"}, "scale_image": {"scale_factor"}, "display_image": set[str]()}
 _BOXED = "\\boxed{"
+
+
+class RaisedError(ToolError):
+    """The published program raises here."""
 
 
 def parse(text: str) -> Turn:
@@ -64,7 +74,12 @@ def parse(text: str) -> Turn:
 
 
 def check(tool: ToolText, view: View) -> Call:
-    """The call, where the published program finds no fault in it, else a ToolError; the view has the files' sizes."""
+    """The call, where the published program finds no fault in it; the view has the files' sizes.
+
+    Raises:
+        RaisedError: where it raises itself.
+        ToolError: where it finds a fault.
+    """
     if tool.name not in _ARGUMENTS:
         raise ToolError("there is no such tool")
     if set(tool.arguments) != {"image_index", *_ARGUMENTS[tool.name]}:
@@ -72,29 +87,25 @@ def check(tool: ToolText, view: View) -> Call:
     index, count = tool.arguments["image_index"], len(view.sizes)
     if not isinstance(index, int):
         raise ToolError("image_index is no whole number")
-    if not -count <= index < count:
+    factor = _factor(tool.arguments["scale_factor"]) if tool.name == "scale_image" else None
+    corners = _corners(tool.arguments["bbox_2d"]) if tool.name == "crop_image" else None
+    if index >= count:
         raise ToolError(f"there is no image {str(index)[:20]}, only 0 to {count - 1}")
+    if index < -count:
+        raise RaisedError(f"there is no image {str(index)[:20]} counted from the end")
     index = int(index) % count
     size = view.sizes[index]
-    if tool.name == "crop_image":
-        call = Call(tool.name, index, box=_box(tool.arguments["bbox_2d"], size, view))
-    elif tool.name == "scale_image":
-        factor = tool.arguments["scale_factor"]
-        if not isinstance(factor, int | float) or not (0.25 <= factor <= 0.5 or 1.5 <= factor <= 4):
-            raise ToolError("scale_factor is neither from 0.25 to 0.5 nor from 1.5 to 4")
-        call = Call(tool.name, index, factor=float(factor))
-    else:
-        call = Call(tool.name, index)
-    if too_long(*_made(call, size)):
-        raise ToolError("its result is too long to be shown")
+    call = Call(tool.name, index, _box(corners, size, view) if corners else None, factor)
+    for each in (_made(call, size), view.sizes[0]):
+        _displayed(*each)
     return call
 
 
 def apply(call: Call, image: Image.Image) -> Shown:
     """The result of a valid call as the judge of the focus sees it: factors as written, Lanczos for both ways."""
-    size = _made(call, image.size)
+    size = _displayed(*_made(call, image.size))
     cut = image.crop(call.box) if call.box else image
-    return Shown(cut.resize(smart_resize(*size), Image.Resampling.LANCZOS), call.index, call.box)
+    return Shown(cut.resize(size, Image.Resampling.LANCZOS), call.index, call.box)
 
 
 def boxed(text: str) -> str | None:
@@ -140,23 +151,43 @@ def _score(grade: str | None) -> float | None:
     return value if 0 <= value <= 1 else None
 
 
-def _box(value: Any, size: Size, view: View) -> Box:
+def _factor(value: Any) -> float:
+    if not isinstance(value, int | float) or not (0.25 <= value <= 0.5 or 1.5 <= value <= 4):
+        raise ToolError("scale_factor is neither from 0.25 to 0.5 nor from 1.5 to 4")
+    return float(value)
+
+
+def _corners(value: Any) -> list[float]:
     if not isinstance(value, list) or len(value) != 4 or not all(isinstance(c, int | float) for c in value):
         raise ToolError("bbox_2d is not four numbers")
-    left, top, right, bottom = value
+    return value
+
+
+def _box(corners: list[float], size: Size, view: View) -> Box:
+    left, top, right, bottom = corners
     if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
         raise ToolError(f"bbox_2d is empty or leaves the image of {size[0]} x {size[1]} px")
     permille = view.coordinates == "permille"
-    scaled = scale_box(value, sides_of(size, "permille"), size) if permille else list(map(round, value))
+    scaled = scale_box(corners, sides_of(size, "permille"), size) if permille else list(map(round, corners))
     box = (scaled[0], scaled[1], min(scaled[2], size[0]), min(scaled[3], size[1]))
     if box[0] >= box[2] or box[1] >= box[3]:
-        raise ToolError("its result has no pixel")
+        raise RaisedError("its result has no pixel")
     return box
 
 
-def _made(call: Call, size: Size) -> Size:
-    """(width, height) in px of a call's result before it is brought to the patch grid."""
+def _made(call: Call, size: Size) -> tuple[float, float]:
+    """(width, height) in px of a call's result before it is brought to the patch grid; parts of pixels count."""
     if call.box:
         return call.box[2] - call.box[0], call.box[3] - call.box[1]
     factor = call.factor or 1.0
-    return max(1, int(size[0] * factor)), max(1, int(size[1] * factor))
+    return size[0] * factor, size[1] * factor
+
+
+def _displayed(width: float, height: float) -> Size:
+    """(width, height) in px on the patch grid; sides under one patch make it raise for less than others do."""
+    grow = max(QWEN2.factor / width, QWEN2.factor / height)
+    if grow > 1:
+        width, height = math.ceil(width * grow), math.ceil(height * grow)
+    if too_long(width, height):
+        raise RaisedError("it is too long to be shown")
+    return smart_resize(width, height)

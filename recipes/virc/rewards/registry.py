@@ -179,11 +179,16 @@ def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
 async def score(sample: Sample, total: Total, means: Means) -> Scored:
     """The reward of a reply; terms that ask a judge do so at the same time.
 
+    Where the published program raises, and its checks decide, the reward is 0, as its reward manager gives it.
+
     Raises:
         NetworkError: the judge is down and stays so.
         ConfigError: the judge refuses; or a term or total gives what is no number.
         DataError: the row lacks what a term needs of every row, or an image of it cannot be read.
     """
+    if sample.raised:
+        none = dict.fromkeys(each.name for each in total.terms)
+        return Scored(0.0, none, {"format": f"the published program raises: {sample.fault}"}, {})
     found = await _values(sample, total.terms, means)
     unscored = {name: str(lacking) for name, lacking in found.items() if isinstance(lacking, UnscoredError)}
     values = {name: None if isinstance(each, UnscoredError) else each for name, each in found.items()}

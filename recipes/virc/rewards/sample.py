@@ -39,12 +39,14 @@ class Action(msgspec.Struct, frozen=True):
         call: as it was carried out, with the box in pixels of the image it is of, as that was shown.
         fault: why it was not; None where it was.
         shown: (width, height) in px of the image it led to; None where there is none.
+        raised: the published program raises for it, and its checks decide.
     """
 
     tool: ToolText | None
     call: Call | None = None
     fault: str | None = None
     shown: Size | None = None
+    raised: bool = False
 
 
 Carried = tuple[Action, Sequence[int]]
@@ -183,7 +185,10 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     def check(self, tool: ToolText, view: View) -> Call:
         """A call as it is carried out; raises ToolError where it is not."""
         if self.strict == "published":
-            return published.check(tool, view)
+            call = published.check(tool, view)
+            if self.reference_tool is None:
+                raise published.RaisedError("the row has no tool_info_gt")
+            return call
         checked = tools.checked(tool, view, self.protocol.tools if self.protocol else None)
         if checked.deviations and not self._forgives:
             raise ToolError(f"the call is not exact: {', '.join(checked.deviations)}")
@@ -203,7 +208,8 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
                 actions.append(Action(tool, call))
             except ValueError as error:  # a ToolError, or what it makes cannot be shown
                 if not self._forgives:
-                    return [Action(each, fault=str(error)) for each in calls]
+                    raised = isinstance(error, published.RaisedError)
+                    return [Action(each, fault=str(error), raised=raised) for each in calls]
                 actions.append(Action(tool, fault=str(error)))
         return actions
 
@@ -336,6 +342,11 @@ class Sample(msgspec.Struct, frozen=True):
     def call(self) -> Call | None:
         """Its first tool call."""
         return self.checked[0] if self.checked else None
+
+    @property
+    def raised(self) -> bool:
+        """Whether the published program raises for it: then it has no terms, and its reward is 0."""
+        return any(action.raised for action in self.done)
 
     @property
     def kind(self) -> Literal["answer", "tool"] | None:
