@@ -35,6 +35,37 @@ def test_ls_lists_totals_and_terms() -> None:
     assert any(line.split()[:5] == ["total", "outcome", "The", "outcome", "alone,"] for line in lines)
 
 
+def test_show_prints_what_a_judge_is_asked_and_whose_words_they_are(tmp_path: Path) -> None:
+    shown = virc("rewards", "show", "virc", "--json").json
+    assert [each["name"] for each in shown["terms"]] == ["format", "answer", "reasoning", "focus", "tool_choice"]
+    assert set(shown["questions"]) == {"system", "answer", "reasoning", "focus"}
+    assert shown["judge"]["source"].startswith("our own words, not the published ones")
+    assert "raises_for_picture" in shown["quirks"]
+    (tmp_path / "asked.yaml").write_text("answer: 'Is {answer} the same as {reference}? \\boxed{1} or \\boxed{0}'")
+    (tmp_path / "mine.yaml").write_text("name: mine\nreward: {total: virc, judge: {questions: ./asked.yaml}}\n")
+    out = virc("rewards", "show", tmp_path / "mine.yaml").out
+    assert f"# the judge's `answer`: {tmp_path / 'asked.yaml'}\nIs {{answer}} the same" in out
+    published = virc("rewards", "show", "mini-o3", "--json").json
+    assert published["judge"]["source"] == "the published words"
+    assert "{question}" in published["questions"]["mini_o3"]
+    assert virc("rewards", "show", "tiny", "--json").json["quirks"] == {}
+
+
+def test_questions_of_ones_own_are_checked_and_asked(tmp_path: Path, rows: Path) -> None:
+    (tmp_path / "asked.yaml").write_text("answer: 'Is {anser} right?'")
+    (tmp_path / "mine.yaml").write_text("name: mine\nreward: {total: virc, judge: {questions: ./asked.yaml}}\n")
+    checked = virc("systems", "check", tmp_path / "mine.yaml")
+    assert checked.code == 3
+    assert "answer has no place {anser}" in checked.out + checked.err
+    (tmp_path / "asked.yaml").write_text("reasoning: 'How good is {latest}? {image}'")
+    with serve(lambda body: r"\boxed{0.5}") as server:
+        words = ("--data", rows / "rl.parquet", "--rows", 1, "--judge-endpoint", server.url)
+        assert virc("rewards", "try", tmp_path / "mine.yaml", *words).code == 0
+        asked = [chat["messages"][-1]["content"] for chat in server.chats()]
+    (own,) = [parts for parts in asked if parts[0].get("text", "").startswith("How good is")]
+    assert [part["type"] for part in own] == ["text", "image_url"]
+
+
 def test_references_of_drawn_rows_by_rules(rows: Path) -> None:
     done = virc("rewards", "try", "tiny", "--data", rows / "rl.parquet", "--rows", 6)
     assert (done.code, done.err) == (0, "")

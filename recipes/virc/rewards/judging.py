@@ -26,9 +26,9 @@ from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.link import Link
 from virc.config import yaml as plain_yaml
-from virc.core.errors import NetworkError, VircError
-from virc.core.files import contents
-from virc.core.text import clause, plain
+from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.core.files import contents, is_file
+from virc.core.text import clause, did_you_mean, plain
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
 from virc.scoring.judge import of_judge, quoted
@@ -42,6 +42,13 @@ _MOST_TEXT = 8000  # characters of one text that are shown to the judge
 _QUESTIONS = Path(__file__).with_name("questions.yaml")
 _PUBLISHED = Path(__file__).with_name("judges")
 _PLACE = re.compile(r"\{(\w+)\}")
+_OWN_PLACE = re.compile(r"(?<!boxed)\{([a-z_]+)\}")
+PLACES: Mapping[str, Sequence[str]] = {
+    "answer": ("data", "question", "reference", "answer"),
+    "reasoning": ("data", "question", "answer", "earlier", "latest", "image"),
+    "focus": ("data", "question", "answer", "latest", "image"),
+}
+"""What may stand in braces in each question: a text, all of them as one JSON object (`data`), or the next image."""
 _T = TypeVar("_T")
 
 
@@ -117,6 +124,7 @@ class Judge:
         patience: seconds after which a question that finds the judge away, or fails all the time, is given up.
         kept: folder for replies; None keeps none.
         on_wait: gets one sentence when the judge is away, and when it is back.
+        asked: the questions, as `questions` reads them.
     """
 
     def __init__(
@@ -130,7 +138,9 @@ class Judge:
         patience: float = 600.0,
         kept: Path | None = None,
         on_wait: Callable[[str], None] = lambda sentence: None,
+        asked: Mapping[str, str] | None = None,
     ) -> None:
+        self._asked = asked or questions()
         self._open = partial(OpenAIBackend, endpoint, model, api_key, timeout, max_retries=0, counts_image_tokens=False)
         self._link = Link(endpoint, api_key, timeout, 0)
         self._patience, self._kept, self._on_wait = patience, kept, on_wait
@@ -152,16 +162,17 @@ class Judge:
 
         Args:
             name: which question of `questions.yaml`.
-            texts: what it is about; images are shown before it.
+            texts: what it is about.
+            images: shown where the question has {image}, else before it.
             read: the score in a reply, None where it holds none.
 
         Raises:
             NetworkError: the judge was away, or failed this question, for longer than `patience`.
             ConfigError, EngineError: it refuses the request, or read only a part of it.
         """
-        user = questions()[name].replace("{data}", quoted(_shortened(texts)))
-        ask = Ask((Message("system", questions()["system"]), Message("user", user, tuple(range(len(images))))), images)
-        return await self._verdict(ask, SAMPLING, TRIES, read)
+        shown = _shortened(texts)
+        user = _filled(self._asked[name], {**shown, "data": quoted(shown)}, len(images))
+        return await self._verdict(Ask((Message("system", self._asked["system"]), user), images), SAMPLING, TRIES, read)
 
     async def ask_as_published(
         self, name: str, texts: Mapping[str, str], read: Callable[[str], float | None], tries: int = 1
@@ -283,10 +294,52 @@ class Judge:
 
 
 @cache
-def questions() -> Mapping[str, str]:
-    """The prompts of a judge: `system`, and the terms' questions by their names, with {data} for the texts."""
-    found: Mapping[str, str] = plain_yaml.read(_QUESTIONS)  # type: ignore[assignment]
-    return found
+def questions(file: Path | None = None) -> Mapping[str, str]:
+    """The prompts of a judge: `system`, and the terms' questions by their names; see `PLACES` for what stands in them.
+
+    Args:
+        file: a YAML file whose texts replace our own.
+
+    Raises:
+        ConfigError: it cannot be read, has another name than ours, or a place of a text that is not known there.
+    """
+    own: Mapping[str, str] = plain_yaml.read(_QUESTIONS)  # type: ignore[assignment]
+    if file is None:
+        return own
+    if not is_file(file):
+        raise ConfigError(f"there is no file {file}", "reward.judge.questions names it")
+    given = plain_yaml.read(file)
+    for name, text in given.items():
+        if name not in own:
+            raise ConfigError(f"{file}: a judge is not asked {plain(name, 60)!r}", did_you_mean(name, own))
+        if not isinstance(text, str) or not text.strip():
+            raise ConfigError(f"{file}: {name} is no text", "virc rewards show virc prints such questions")
+        _check_places(file, name, _OWN_PLACE.findall(text))
+    return {**own, **given}  # type: ignore[dict-item]
+
+
+def _check_places(file: Path, name: str, found: Sequence[str]) -> None:
+    known = PLACES.get(name, ())
+    hint = f"its places: {', '.join(f'{{{place}}}' for place in known) or 'none'}"
+    for place in found:
+        if place not in known:
+            raise ConfigError(f"{file}: {name} has no place {{{place}}}", hint)
+    if known and not set(found) - {"image"}:
+        raise ConfigError(f"{file}: {name} has no place for what it asks about", hint)
+
+
+def _filled(template: str, texts: Mapping[str, str], images: int) -> Message:
+    """A question with its texts; {image} is the place of the next image, and without one all stand before it."""
+    text, at = "", list[int]()
+    for number, part in enumerate(_OWN_PLACE.split(template)):
+        if number % 2 == 0:
+            text += part
+        elif part == "image" and len(at) < images:
+            at.append(len(text))
+        else:
+            text += texts.get(part, f"{{{part}}}")
+    at = [0] * (images - len(at)) + at
+    return Message("user", text, tuple(range(images)), at=tuple(at) if any(at) else ())
 
 
 @cache

@@ -25,7 +25,8 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
     `beside` is the folder of the system's YAML. A ConfigError where a tool is missing, or two files have one name.
     """
     total = rewards.of(reward, beside)
-    files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms))]
+    asked = [Path(reward.judge.questions)] if reward.judge.questions else []
+    files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms), *asked)]
     files += own_tools(beside, names).items()
     own: dict[str, Path] = {}
     for name, file in files:
@@ -54,7 +55,10 @@ def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
 
 
 def moved(reward: Reward, beside: Path | None, to: Path) -> Reward:
-    """The reward with its total in the copies that lie in a folder, where it is the user's own."""
+    """The reward with its total and the judge's questions in the copies of a folder, where they are the user's own."""
+    if asked := reward.judge.questions:
+        judge = msgspec.structs.replace(reward.judge, questions=str(to / Path(asked).name))
+        reward = msgspec.structs.replace(reward, judge=judge)
     file = rewards.of(reward, beside).file.resolve()
     if file.is_relative_to(_PACKAGE):
         return reward

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from virc.backends.tokenizer import tokenizer
-from virc.rewards.judging import Judge
+from virc.rewards.judging import Judge, questions
 from virc.scoring.symbolic import Symbolic
 from virc.systems.registry import Judging
 
@@ -71,6 +71,7 @@ def means_of(
         patience=asked.patience,
         kept=kept,
         on_wait=on_wait,
+        asked=questions(Path(asked.questions)) if asked.questions else None,
     )
     algebra = Symbolic() if find_spec("math_verify") else None
     count = (lambda text: len(tokenizer(base).encode(text, add_special_tokens=False))) if base else None

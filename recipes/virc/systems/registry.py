@@ -139,6 +139,7 @@ class Judging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         at_once: questions in work at a time, in each process.
         timeout: seconds after which one reply is given up and drawn again.
         patience: seconds that a judge may be away before the run stops.
+        questions: a YAML file with questions in place of our own, as `virc rewards show SYSTEM` prints them.
     """
 
     endpoint: Url | None = None
@@ -146,6 +147,7 @@ class Judging(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_once: Annotated[int, Meta(ge=1, le=1024)] = 32
     timeout: Seconds = 120.0
     patience: Seconds = 600.0
+    questions: Text | None = None
 
 
 class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -371,7 +373,7 @@ def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[dotted.Path, st
             yield (_LISTED, str(number)), tool
     for keys, value in dotted.leaves(content):
         match keys:
-            case ("models" | "judges", _, "folder"):
+            case ("models" | "judges", _, "folder") | ("reward", "judge", "questions"):
                 relative = isinstance(value, str) and not expanded(value).is_absolute()
             case ("reward", "total"):
                 relative = isinstance(value, str) and _is_relative_file(value)

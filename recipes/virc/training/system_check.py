@@ -237,10 +237,16 @@ def _of_reward(system: System) -> Iterator[Fault]:
     if system.reward is None:
         return
     from virc.rewards import registry as rewards
+    from virc.rewards.judging import questions
 
     fault = rewards.lacking(system.reward, system.file.parent)
     if fault:
         yield Fault(("reward", "total"), fault.message, fault.hint)
+    asked = system.reward.judge.questions
+    try:
+        questions(Path(asked) if asked else None)
+    except ConfigError as wrong:
+        yield Fault(("reward", "judge", "questions"), wrong.message, wrong.hint)
 
 
 def _of_tools(system: System) -> Iterator[Fault]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from virc.rewards.sample import Sample
 
 TERMS = ("judged", "orderly", "called")
+JUDGE = "deepeyes"
+"""Whose question is asked, a file of `judges/`."""
 _ANSWER = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL)
 _MOST_WORDS = 1000
 
@@ -36,7 +38,7 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
     if "<tool_call>" in sample.text and not answer:
         return None
     texts = {"question": prompt.question, "reference": prompt.record.answer or "", "answer": answer}
-    found = await means.asked().ask_as_published("deepeyes", texts, verdict)
+    found = await means.asked().ask_as_published(JUDGE, texts, verdict)
     sample.why["judged"] = found.why
     return found.value
 

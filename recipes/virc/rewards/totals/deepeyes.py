@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from virc.rewards.sample import Sample
 
 TERMS = ("judged", "orderly", "viewed")
+JUDGE = "deepeyes"
+"""Whose question is asked, a file of `judges/`."""
 _LONG = 1000
 _IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _ANSWERED = re.compile(r"<answer>.+?</answer>", re.DOTALL)
@@ -36,7 +38,7 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
     if len(answer) >= _LONG:
         return 0.0
     texts = {"question": prompt.question, "reference": prompt.record.answer or "", "answer": answer}
-    found = await means.asked().ask_as_published("deepeyes", texts, verdict)
+    found = await means.asked().ask_as_published(JUDGE, texts, verdict)
     sample.why["judged"] = found.why
     return found.value
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from virc.rewards.sample import Sample
 
 TERMS = ("judged",)
+JUDGE = "mini-o3"
+"""Whose question is asked, a file of `judges/`."""
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _TRIES = 5
 
@@ -28,7 +30,7 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
         return None
     prompt = sample.prompt
     texts = {"question": prompt.question, "reference": prompt.record.answer or "", "answer": found[1]}
-    asked = await means.asked().ask_as_published("mini-o3", texts, verdict, _TRIES)
+    asked = await means.asked().ask_as_published(JUDGE, texts, verdict, _TRIES)
     sample.why["judged"] = asked.why
     return asked.value
 

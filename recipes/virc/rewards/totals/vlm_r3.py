@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from virc.rewards.sample import Sample
 
 TERMS = ("answer", "looked", "shortest")
+JUDGE = "vlm-r3"
+"""Whose question is asked, a file of `judges/`."""
 """The first stands below, in place of the common term of that name."""
 _TAGS = re.compile(r"</?think>")
 _RIGHT = re.compile(r"1\.0+")
@@ -44,7 +46,7 @@ async def answer(sample: "Sample", means: "Means") -> float | None:
         if len(right) == len(said) == 1 and right.casefold() != said.casefold():
             return 0.0
     texts = {"question": sample.prompt.question, "reference": reference, "answer": said}
-    found = await means.judge.ask_as_published("vlm-r3", texts, verdict)
+    found = await means.judge.ask_as_published(JUDGE, texts, verdict)
     sample.why["answer"] = found.why
     return found.value
 

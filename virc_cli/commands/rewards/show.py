@@ -1,0 +1,42 @@
+"""`virc rewards show`: what a system rewards, and what its judge is asked."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from virc_cli.console import output
+from virc_cli.console.options import Json, SystemArgument
+
+FAILURE: dict[str, object] = dict.fromkeys("system total terms weights strict quirks judge questions".split())
+
+
+def command(system: SystemArgument, as_json: Json = False) -> None:
+    """Show a system's reward: its terms, and its judge's questions.
+
+    A YAML file with texts under the names of these questions replaces them: `reward: {judge: {questions: ./FILE.yaml}}`.
+    """
+    from virc.rewards.shown import fields_of
+    from virc.systems import registry as systems
+
+    fields = fields_of(systems.get(system))
+    if as_json:
+        output.emit({"schema": "virc.rewards.show/1", **fields, "error": None})
+        return
+    output.lines(_lines(fields))
+
+
+def _lines(fields: dict[str, Any]) -> Iterator[str]:
+    from virc_cli.console.tables import table
+
+    judge = fields["judge"]
+    rows = [("total", fields["total"]["name"], fields["total"]["about"])]
+    rows += [("term", each["name"], each["about"]) for each in fields["terms"]]
+    rows += [("weight", name, f"{weight:g}") for name, weight in fields["weights"].items()]
+    rows += [("strict", fields["strict"], "whose checks decide what is well-formed")]
+    rows += [("quirk", name, about) for name, about in fields["quirks"].items()]
+    if fields["questions"]:
+        rows += [("judge", judge["endpoint"] or "none", judge["model"] or "")]
+    yield from table(rows)
+    for name, text in fields["questions"].items():
+        if text:
+            yield f"\n# the judge's `{name}`: {judge['source']}"
+            yield text.rstrip("\n")
