@@ -1,11 +1,14 @@
 """What a stage's settings are, and where each comes from: system, overlays, a file, `--set`, options."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from virc.core.errors import ConfigError, UsageError, VircError
+from virc.engines.verl import plan as verl
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems.registry import Overlay, Stage, System
@@ -288,3 +291,29 @@ def test_every_stage_of_this_package_resolves_alone_and_with_each_overlay(system
             resolved = stages.resolve(found, name, overlay)
             assert resolved.name == f"{system}-{name}"
             assert set(resolved.origins.values()) <= {system, *(f"overlay {each}" for each in overlay)}
+
+
+def test_the_published_script_of_stage_3_is_recorded_whole() -> None:
+    published = json.loads((Path(__file__).parent / "published" / "stage_3.json").read_bytes())["keys"]
+    values = {key: yaml.safe_load(text) for key, text in published.items()}
+    values["actor_rollout_ref.actor.optim.lr"] = float(published["actor_rollout_ref.actor.optim.lr"])  # YAML: a text
+    assert len(values) == 54
+    assert systems.get("virc").stages["rl"].published == values
+
+
+def test_what_differs_by_default_is_shown_beside_what_was_published() -> None:
+    resolved = stages.resolve(systems.get("virc"), "rl")
+    found = {
+        each.key.split(".", 1)[-1]: (each.published, each.ours)
+        for each in verl.changes(resolved.config, resolved.published, resolved.origins, "run")
+    }
+    assert found["rollout.free_cache_engine"] == (False, True)
+    assert found["rollout.max_num_seqs"] == (1024, 256)
+    assert found["actor.checkpoint.save_contents"] == (["model"], ["model", "optimizer", "extra"])
+    same = {"val_before_train", "rollout.log_prob_micro_batch_size_per_gpu", "rollout.enforce_eager", "kl_ctrl.kl_coef"}
+    assert not same & set(found)
+    first = stages.resolve(systems.get("virc"), "rl", assignments=["validate_first=true"])
+    assert any(
+        each.key == "trainer.val_before_train" and each.ours is True
+        for each in verl.changes(first.config, first.published, first.origins, "run")
+    )

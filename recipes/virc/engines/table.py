@@ -8,6 +8,7 @@ import msgspec
 
 from virc.core.files import DATA
 from virc.core.plan import Change
+from virc.engines.keys import Keys
 from virc.stages.context import Place
 from virc.stages.sft import StageConfig
 
@@ -101,16 +102,18 @@ class Table(msgspec.Struct, frozen=True):
         return {name: getattr(config, key.settings[0]) for name, key in self.keys.items() if key.use == "same"}
 
     def changes(
-        self, keys: Mapping[str, Any], published: Mapping[str, Any], origins: Mapping[str, str]
+        self, keys: Mapping[str, Any], published: Mapping[str, Any], origins: Mapping[str, str], accepted: Keys
     ) -> tuple[Change, ...]:
-        """Where the engine's keys are not the published ones, and why.
+        """Where the engine does not get, or have by default, what was published, and why.
 
         Args:
             keys: as the engine gets them.
             published: the values of the published script; empty where there is none.
             origins: setting -> where its value comes from.
+            accepted: the engine's keys with their defaults.
         """
-        both = {key: (published.get(key), keys.get(key)) for key in {**published, **keys} if published}
+        names = {**published, **keys} if published else {}
+        both = {key: (published.get(key), keys.get(key, accepted.default(key))) for key in names}
         return tuple(
             Change(key, theirs, ours, self._why(key, origins, key in published))
             for key, (theirs, ours) in both.items()

@@ -47,8 +47,9 @@ class Resolved(msgspec.Struct, frozen=True):
 
     @property
     def published(self) -> Mapping[str, Any]:
-        """The values of the published script, by the engine's names."""
-        return self.system.stages[self.stage].published
+        """The values of the published script, and of its program's defaults, by the engine's names."""
+        stage = self.system.stages[self.stage]
+        return {**stage.published_defaults, **stage.published}
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -73,6 +73,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         save_steps: steps between checkpoints.
         save_total_limit: newest checkpoints to keep beside the best; None: all. The newest two can be resumed from.
         test_freq: steps between validations; None: never.
+        validate_first: validate before the first step, too.
         rollouts: steps between two that leave their rollouts as traces in the run's folder; None: none does.
         stop_on: signs of ill health that end the run.
         reward: what replies are rewarded for; it goes over the system's.
@@ -129,6 +130,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     save_steps: Count = 10
     save_total_limit: Count | None = None
     test_freq: Count | None = None
+    validate_first: bool = True
     rollouts: Count | None = 10
     stop_on: tuple[Health, ...] = ()
     reward: Reward = Reward()

@@ -90,12 +90,14 @@ class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         settings: what differs from the defaults of that `Config`.
         notes: what one should know of it, such as where the published texts contradict themselves.
         published: every value of the published script, by the engine's names; empty where there is none.
+        published_defaults: what the program it was written for does by default, where the engine here does not.
     """
 
     kind: Kind
     settings: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
     published: dict[str, Any] = {}
+    published_defaults: dict[str, Any] = {}
 
 
 class Overlay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ FAILURE: dict[str, object] = dict.fromkeys("system total terms weights strict qu
 def command(system: SystemArgument, as_json: Json = False) -> None:
     """Show a system's reward: its terms, and its judge's questions.
 
-    A YAML file with texts under the names of these questions replaces them: `reward: {judge: {questions: ./FILE.yaml}}`.
+    A YAML file with texts under these names replaces them: `reward: {judge: {questions: ./FILE.yaml}}`.
     """
     from virc.rewards.shown import fields_of
     from virc.systems import registry as systems

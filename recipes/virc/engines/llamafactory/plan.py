@@ -58,7 +58,7 @@ def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, 
     """
     data = Path(DATA) / config.data_name()
     place = msgspec.structs.replace(place_before(config, name, data.parent), dataset=data.name)
-    return TABLE.changes(settings(config, place), published, origins)
+    return TABLE.changes(settings(config, place), published, origins, KEYS)
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -85,7 +85,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     return Plan(
         step=_step(config, place),
         files=files,
-        changes=TABLE.changes(keys, published, origins),
+        changes=TABLE.changes(keys, published, origins, KEYS),
         loadable=(place.resume, folder) if place.resume and folder and folder != place.resume else None,
     )
 

@@ -75,7 +75,7 @@ def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, 
         reward=Path("runs", name, "reward.json"),
         protocol=Path("runs", name, "virc_protocol.json"),
     )
-    return TABLE.changes(flat(config, place, published), published, origins)
+    return TABLE.changes(flat(config, place, published), published, origins, KEYS)
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -95,7 +95,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     }
     argv = (str(place.python), "-m", START, str(place.files / SETTINGS))
     step = Step(argv, "train with verl", environment(config, place))
-    return Plan(step, files, TABLE.changes(keys, published, origins))
+    return Plan(step, files, TABLE.changes(keys, published, origins, KEYS))
 
 
 def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def _trainer(config: Config, place: Place) -> dict[str, Any]:
             # An epoch is at least one step, so these epochs are enough.
             "total_epochs": config.steps or config.epochs,
             "test_freq": config.test_freq or -1,
-            "val_before_train": config.test_freq is not None and place.untried,
+            "val_before_train": config.test_freq is not None and config.validate_first and place.untried,
             "resume_mode": "resume_path" if place.resume else "disable",
             "resume_from_path": str(place.resume) if place.resume else None,
             "default_local_dir": str(place.output),
