@@ -73,7 +73,7 @@ def test_pictures_come_in_their_order() -> None:
 def test_questions_of_a_file_replace_our_own(tmp_path: Path) -> None:
     own = tmp_path / "asked.yaml"
     own.write_text(
-        "system: You are a helpful assistant.\nfocus: '{image} Task {question}: {answer}. Look at {image}, is {latest} so?'"
+        "system: You are a helpful assistant.\nfocus: '{image} Of {question}: {answer}. In {image}, is {latest} so?'"
     )
     first = Shown(open_image(PICTURE, "triangle"))
     second = Shown(first.pixels.crop((0, 0, 56, 56)))
@@ -87,7 +87,7 @@ def test_questions_of_a_file_replace_our_own(tmp_path: Path) -> None:
     assert chat["messages"][0] == {"role": "system", "content": "You are a helpful assistant."}
     image, before, shown, after = chat["messages"][1]["content"]
     assert (image["image_url"]["url"], shown["image_url"]["url"]) == (first.data_url, second.data_url)
-    assert before["text"] == r" Task of {latest}: \boxed{1}. Look at "
+    assert before["text"] == r" Of of {latest}: \boxed{1}. In "
     assert after["text"] == ", is t so?"
     assert questions(own)["answer"] == questions()["answer"]
 
