@@ -10,7 +10,7 @@ FAILURE: dict[str, object] = dict.fromkeys("system total terms weights strict qu
 
 
 def command(system: SystemArgument, as_json: Json = False) -> None:
-    """Show a system's reward: its terms, and its judge's questions.
+    """Show a system's reward, and what its judge is asked.
 
     A YAML file with texts under these names replaces them: `reward: {judge: {questions: ./FILE.yaml}}`.
     """
