@@ -1,0 +1,172 @@
+"""A step of the real verl with two calls a turn, errors told to the model, and a tool that returns a text.
+
+`tiny` is taught such turns before, in LLaMA-Factory, by rows of the same custom system.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image
+from rl_engine import child
+from support import workspaces
+
+from virc.data.rows.record import content_of
+from virc.models.chat_protocol import of_system
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import Reply, Session, Unit
+from virc.systems import registry as systems
+from virc.tools import registry as tools
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
+
+TAUGHT, BATCH, SAMPLES = 30, 2, 8
+SFT = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 4, "micro_batch_size_per_device": 4,
+       "warmup_ratio": 0, "cutoff_len": 1024, "learning_rate": 2e-3}  # fmt: skip
+RL = {"steps": 1, "save_steps": 1, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH, "n": SAMPLES,
+      "micro_batch_size_per_device": 4, "rollouts": 1, "prompt_length": 1024, "response_length": 512,
+      "max_turns": 3, "temperature": 0.8}  # fmt: skip
+SYSTEM = """
+tools: [./read_text.py]
+chat_protocol:
+  system: Look.
+  first: "{images} {question}"
+  after_image: "{image}"
+  errors: show
+  after_error: "Error: {error}"
+  after_text: "Tool: {text}"
+  grammar:
+    calls: [{open: <tool_call>, close: </tool_call>, names: {crop_image: read_text}}]
+    most_calls: 2
+"""
+TOOL = '''"""`read_text`: what is written in a box."""
+
+NAME = "read_text"
+TEMPLATE = "after_image"
+_KEYS = {"bbox_2d": {"type": "array"}, "image_index": {"type": "integer"}}
+SCHEMA = {"type": "function", "function": {"name": NAME, "parameters": {"type": "object", "properties": _KEYS}}}
+
+
+def apply(call, source):
+    """A text."""
+    return "The box is empty."
+'''
+REWARD = '''"""A point for each call that was carried out."""
+
+TERMS = ("carried",)
+
+
+def carried(sample, means):
+    """How many calls up to this reply have no fault."""
+    return float(sum(not each.fault for each in sample.calls))
+
+
+def total(t):
+    return t.carried
+
+
+def whole(units, t):
+    return units[-1]
+'''
+Written = tuple[str, Mapping[str, object]]
+READ: Written = ("crop_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 0})
+FAR: Written = ("crop_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 9})
+"""The system calls its tool so: `tiny` can write no other name."""
+TURNS = ((READ, READ), (FAR, READ))
+
+
+def said(thought: str, *calls: Written) -> str:
+    listed = [json.dumps({"name": name, "arguments": arguments}) for name, arguments in calls]
+    return f"<think>{thought}</think>" + "".join(f"\n<tool_call>\n{each}\n</tool_call>" for each in listed)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a system of its own, and rows in its words: two turns of tools for every problem."""
+    folder = tmp_path_factory.mktemp("workspace")
+    workspaces.synth(folder, 8, "prompts,batch")
+    done = workspaces.run(folder, "systems", "cp", "tiny", "mine.yaml")
+    assert done.returncode == 0, done.stderr
+    text = (folder / "mine.yaml").read_text()
+    (folder / "mine.yaml").write_text(text.replace("total: rules", "total: ./count.py", 1) + SYSTEM)
+    (folder / "read_text.py").write_text(TOOL)
+    (folder / "count.py").write_text(REWARD)
+    spoken = of_system(systems.get(str(folder / "mine.yaml"))).protocol
+    place = folder / "data" / "polygons"
+    problems = [json.loads(line) for line in (place / "problems.jsonl").read_text().splitlines()]
+    rows = [row for each in problems for row in taught(each, place)]
+    (place / "taught.json").write_text(json.dumps(rows))
+    (place / FILE_NAME).write_bytes(msgspec.json.encode(spoken))
+    return folder
+
+
+def taught(problem: dict[str, Any], place: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    spoken = of_system(systems.get(str(place.parents[1] / "mine.yaml"))).protocol
+    for calls in TURNS:
+        with Image.open(place / problem["image"]) as image:
+            session = Session(spoken, problem["question"], [image.convert("RGB")], tools=tools.known())
+        assert isinstance(session.feed(Reply(said("", *calls))), Unit)
+        assert isinstance(session.feed(Reply(f"<think></think>\n<answer>{problem['answer']}</answer>")), Unit)
+        names = [problem["image"]]
+        for at, shown in enumerate(session.images[1:], 1):
+            names.append(f"images/{problem['id']}-crop-{at}.png")
+            (place / names[-1]).write_bytes(shown.png)
+        messages = [{"role": each.role, "content": content_of(each)} for each in session.trace().messages]
+        rows.append({"id": f"{problem['id']}-{len(rows)}", "messages": messages, "images": names})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def base(workspace: Path) -> Path:
+    words = ("--from", "tiny", "--data", "data/polygons/taught.json")
+    return workspaces.trained(workspace, "./mine.yaml", "instruct", *words, **SFT)
+
+
+@pytest.fixture(scope="module")
+def run(workspace: Path, base: Path) -> Path:
+    words = ("--from", base.name, "--with", "multi-turn", "--set", "reward.total=./count.py")
+    return workspaces.trained(workspace, "./mine.yaml", "rl", *words, **RL)
+
+
+@pytest.fixture(scope="module")
+def traces(run: Path) -> list[dict[str, Any]]:
+    """All rollouts of the step."""
+    found = [json.loads(file.read_bytes()) for file in sorted((run / "rollouts").glob("step_*/*/trace.json"))]
+    assert len(found) == BATCH * SAMPLES
+    return found
+
+
+def results(trace: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for unit in trace["units"] for each in unit["results"]]
+
+
+def test_turns_have_two_calls_errors_and_texts(traces: Sequence[dict[str, Any]]) -> None:
+    every = [unit["results"] for trace in traces for unit in trace["units"]]
+    assert any(len(each) == 2 for each in every)
+    assert any(each["error"] for trace in traces for each in results(trace))
+    assert any(each["text"].startswith("The box") for trace in traces for each in results(trace))
+    shown = [message["text"] for trace in traces for message in trace["messages"] if message["role"] == "user"]
+    assert any("Error: image_index is 9" in text and "Tool: The box" in text for text in shown)
+
+
+def test_the_reward_counts_the_calls_that_were_carried_out(traces: Sequence[dict[str, Any]]) -> None:
+    for trace in traces:
+        assert trace["reward"] == sum(each["error"] is None for each in results(trace)), trace["units"]
+    assert len({trace["reward"] for trace in traces}) > 1  # or there is nothing to learn
+
+
+def test_what_was_sampled_is_learnt(run: Path, base: Path) -> None:
+    """Chances of the sampler and of the actor agree under the mask alone: that of an id that was shown is not known."""
+    (step,) = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(value) for value in step.values() if isinstance(value, float))
+    assert step["correlation"] > 0.99
+    assert step["grad_norm"] > 0
+    changed = child(
+        "weights_child.py", base / "checkpoints" / f"checkpoint-{TAUGHT}", run / "checkpoints" / "global_step_1"
+    )
+    assert changed["parts"]["language"]["change"] > 0
