@@ -96,7 +96,8 @@ def test_a_reward_without_its_judge_is_refused_with_the_ways_to_one(drawn_rows: 
     with pytest.raises(ConfigError, match="the reward virc asks a judge, and none is named") as refused:
         rl_setup.check_judge(asked, source, here=True, report=Reporter())
     hint = str(refused.value.hint)
-    assert all(way in hint for way in ("--judge-endpoint URL", "--with judge-split", "judge-72b-awq"))
+    assert all(way in hint for way in ("--judge-endpoint URL", "reward.total=outcome", "judge-72b-awq"))
+    assert "--with judge-split" not in hint  # tiny has no such overlay
     assert "(100% of the first " in hint
 
 
