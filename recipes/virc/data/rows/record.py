@@ -84,13 +84,16 @@ class Picture(msgspec.Struct, frozen=True):
         return path
 
     def _is_linked(self, path: Path) -> bool:
-        """Whether a path is an image, by its ending, in a folder to which a link in the dataset's folder itself leads.
+        """Whether a path is an image, by its ending, in a folder to which a link in the dataset's folder itself leads,
+        and which does not hold the dataset.
 
         No other link out of a dataset is followed: others made it, and what it names may be copied and published.
         """
         link = self.folder.joinpath(*Path(self.name).parts[:1])
-        follows = link.is_symlink() and link.is_dir() and path.suffix.lower() in ENDINGS
-        return follows and path.is_relative_to(link.resolve())
+        if not (link.is_symlink() and link.is_dir() and path.suffix.lower() in ENDINGS):
+            return False
+        target = link.resolve()
+        return path.is_relative_to(target) and not self.folder.resolve().is_relative_to(target)
 
     def file(self) -> Path:
         """The path of the file, which is regular, of at most `MOST_BYTES`. Raises OSError: it is not, or as `path`."""
