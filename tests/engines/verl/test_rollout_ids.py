@@ -115,7 +115,7 @@ def stored(backend: Scripted, tmp_path_factory: pytest.TempPathFactory) -> dict[
     assert made.code == 0, made.err
     given = child("rows_child.py", folder / "rl.parquet")[2]
     info = given["extra_info"]
-    picture = Path(info["images"][0]["image"].removeprefix("file://"))
+    picture = folder / info["images"][0]["image"]
     session = Session(read_protocol(PROTOCOL), info["question"], [open_image(picture, "it")], tools=known())
     for message in info["prompt"]:
         if message["role"] == "assistant":
