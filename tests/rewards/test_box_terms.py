@@ -161,6 +161,7 @@ def test_of_many_right_boxes_the_nearest_counts_for_one() -> None:
         ("(70, 49), (280, 196)", 1),
         ("[140, 98]", 1),
         ("(141, 49)", 0),
+        ("(70, 99)", 0),
         ("(70, 49, 3)", 0),
         ("the middle", 0),
         ("[70, 49, 80, 50]", 0),
@@ -168,6 +169,11 @@ def test_of_many_right_boxes_the_nearest_counts_for_one() -> None:
 )
 def test_a_point_in_a_box(said: str, points: int) -> None:
     assert value("point_in_box", said, row([0, 0, 140, 98])) == points
+
+
+@pytest.mark.parametrize(("said", "points"), [("(750, 250)", 1), ("(700, 300)", 1), ("(750, 301)", 0), ("(699, 250)", 0)])
+def test_a_point_in_thousandths_of_each_side(said: str, points: int) -> None:
+    assert value("point_in_box", said, row([980, 0, 1400, 60], coordinates="thousand", size=(1400, 200))) == points
 
 
 def test_rows_without_boxes_and_with_wrong_ones() -> None:

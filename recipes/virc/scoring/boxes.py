@@ -59,7 +59,7 @@ def read_point(answer: str | None, view: BoxView, original: Size) -> tuple[float
         return None
     (x, y), (width, height) = numbers, original
     across, down = sides_of(view.sizes[0], view.coordinates, original)
-    return x / across * width, y / down * height
+    return x * width / across, y * height / down  # in this order what is whole stays whole
 
 
 def has_boxes(text: str) -> bool:
@@ -169,7 +169,7 @@ def _in_pixels(numbers: Sequence[float], view: BoxView, original: Size) -> Box:
         left, top, right, bottom = left - right / 2, top - bottom / 2, left + right / 2, top + bottom / 2
     (width, height) = original
     across, down = sides_of(view.sizes[0], view.coordinates, original)
-    return left / across * width, top / down * height, right / across * width, bottom / down * height
+    return left * width / across, top * height / down, right * width / across, bottom * height / down
 
 
 def _fours(text: str | None) -> list[tuple[list[float], float]]:
