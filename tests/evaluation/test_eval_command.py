@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from virc.core.errors import UsageError
 from virc.core.events import Event
 from virc.evaluation import api
 from virc.evaluation.api import evaluate
+from virc.evaluation.problems import EvalProblem
+from virc.evaluation.verdicts import Judgement
 from virc.scoring.judge import Judge
+from virc.scoring.score import Key
 from virc.solving import retry as outage
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -368,6 +372,13 @@ def test_a_judge_is_asked_once_about_what_no_rule_finds_right(
         keys = {request.headers["authorization"] for request in judge.requests}
         assert keys == {"Bearer for-the-judge"}
     assert {request.headers["authorization"] for request in server.requests} == {"Bearer for-the-endpoint"}
+
+
+def test_a_verdict_is_of_one_model_one_problem_and_one_answer() -> None:
+    problem = EvalProblem("1", 1, "digest", "How long is AB?", Key("5"), {})
+    changed = msgspec.structs.replace(problem, digest="another", question="How long is BC?")
+    asked = [Judgement(*each) for each in product(("good", "bad"), (problem, changed), ("5", "6"))]
+    assert len({each.id for each in asked}) == 8
 
 
 def test_a_judge_that_is_down_is_told_before_anything_is_asked(

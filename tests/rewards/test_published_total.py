@@ -49,17 +49,18 @@ def server(script: Script) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_the_total_is_the_published_one(case: Case, script: Script, server: Server) -> None:
+def test_the_total_is_the_published_one(case: Case, script: Script, server: Server, tmp_path: Path) -> None:
     script.case, script.asked = case, Counter()
-    judge = Judge(server.url)
     known = prompt(case.sizes, reference_tool=case.reference_tool, coordinates=case.coordinates)
     total = rewards.find("virc")
-    scored = asyncio.run(rewards.score(sample(case.reply, known), total, Means(judge)))
-    judge.close()
-    assert scored.total == pytest.approx(case.total, abs=1e-12), (scored, case.why)
     raises = case.quirk.startswith("raises")
-    assert scored.terms["format"] == (None if raises else float(case.total >= 0)), scored
-    assert case.tries is None or sum(script.asked.values()) == case.tries
+    for _ in range(2):  # by replies that are drawn, and by those that were kept
+        judge = Judge(server.url, kept=tmp_path)
+        scored = asyncio.run(rewards.score(sample(case.reply, known), total, Means(judge)))
+        judge.close()
+        assert scored.total == pytest.approx(case.total, abs=1e-12), (scored, case.why)
+        assert scored.terms["format"] == (None if raises else float(case.total >= 0)), scored
+        assert case.tries is None or sum(script.asked.values()) == case.tries
 
 
 def test_every_quirk_has_a_case() -> None:
