@@ -84,6 +84,9 @@ def test_files_and_records_are_safe_before_they_have_their_names(server: Hub, mo
         if step.what == "rename":
             assert ("fsync", step.source, step.content) in [each[:3] for each in steps[:at]], step.path
     folder = Path("models/model").absolute()
+    files = [step.path.name for step in steps if step.what == "rename" and step.path.parent == folder]
+    assert sorted(files[:-1]) == ["README.md", "model.safetensors"]
+    assert files[-1] == "config.json"  # which makes the folder a model
     for at, record in records(steps).items():
         assert steps[at + 1][:2] == ("fsync", folder / HIDDEN)
         for name in record.files.keys() - set(record.lacking):

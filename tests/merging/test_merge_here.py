@@ -1,14 +1,21 @@
 """The merge of an adapter in this process: weights, ties and dtype of what is written, in the default suite."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import small_lora
+from support.disk_steps import first, recorded
 from support.small_lora import LAYER, PREFIX, RANK, tensors
 
+from virc.backends import checkpoint
 from virc.core.errors import ConfigError
+from virc.merging.build import copy_weights
+from virc.merging.source import Source
+from virc.models.provenance import Origin
 from virc.models.registry import EMBEDDED_FOLDER
 
 EMBEDDING, HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
@@ -40,6 +47,31 @@ def test_each_adapted_weight_gets_its_scaled_product_once_and_keeps_its_dtype(tm
         product = drawn[f"{key}.lora_B.weight"] @ drawn[f"{key}.lora_A.weight"] / RANK
         torch.testing.assert_close(after[name], (before[name].float() + product).bfloat16())
     assert {weight.dtype for weight in after.values()} == {weight.dtype for weight in before.values()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors are those of Linux")
+def test_weights_are_safe_on_the_disk_before_their_folder_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = recorded(monkeypatch)
+    merged(tmp_path)
+    (file,) = (tmp_path / "merged").glob("*.safetensors")
+    assert steps[first(steps, "fsync", file)].content == file.read_bytes()
+
+
+def test_of_weights_in_several_files_all_are_copied(tmp_path: Path) -> None:
+    from virc.backends import local
+
+    saved = tmp_path / "checkpoint-8"
+    shutil.copytree(EMBEDDED_FOLDER, saved, ignore=shutil.ignore_patterns("*.safetensors"))
+    local.read_network(EMBEDDED_FOLDER, "auto").save_pretrained(saved, max_shard_size="2MB")
+    (saved / "optimizer.safetensors").write_bytes(b"")  # of the trainer
+    (to := tmp_path / "merged").mkdir()
+    source = Source(folder=saved, texts=saved, name="a", origin=Origin(kind="model", source="a@8"))
+    assert copy_weights(source, to) == checkpoint.parameters(EMBEDDED_FOLDER)
+    shards = {file.name: file.read_bytes() for file in saved.glob("model-*.safetensors")}
+    assert len(shards) > 1
+    assert {file.name: file.read_bytes() for file in to.glob("*.safetensors")} == shards
 
 
 def test_an_adapter_that_parts_tied_weights_unties_them_in_the_config(tmp_path: Path) -> None:

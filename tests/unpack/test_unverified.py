@@ -51,18 +51,19 @@ def test_the_right_archive_replaces_what_a_damaged_one_left(pack: Any, at: float
     assert not (to / NAME).exists()
 
 
-def test_a_file_that_its_owner_changed_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mine", [b"mine", bytes(9_000)], ids=["another size", "the same size"])
+def test_a_file_that_its_owner_changed_meanwhile_is_not_replaced(mine: bytes, tmp_path: Path) -> None:
     right = stored(tar(*NOISE))
     wrong = right[:-40_000]
     archive, to = tmp_path / "archive", tmp_path / "to"
     archive.write_bytes(wrong)
     with pytest.raises(DataError, match="cut off"):
         unpack(UnpackConfig(archive, to))
-    (to / "n3").write_bytes(b"mine")
+    (to / "n3").write_bytes(mine)
     archive.write_bytes(right)
     with pytest.raises(DataError, match="something else is there already"):
         unpack(UnpackConfig(archive, to))
-    assert (to / "n3").read_bytes() == b"mine"
+    assert (to / "n3").read_bytes() == mine
 
 
 def test_what_a_cut_archive_left_is_compared_and_not_written_again(tmp_path: Path) -> None:
@@ -106,12 +107,12 @@ def test_the_list_is_no_name_for_a_member_and_no_link_is_followed(tmp_path: Path
 
 
 def test_names_that_go_wrong_elsewhere_are_told(tmp_path: Path) -> None:
-    names = ["Map.png", "map.png", "caf\u00e9", "cafe\u0301", "con.txt", "what?", "ok.", "fine"]
+    names = ["Map.png", "map.png", "caf\u00e9", "cafe\u0301", "stra\u00dfe", "STRASSE", "con.txt", "what?", "ok.", "fine"]
     archive = tmp_path / "archive"
     archive.write_bytes(tar(*[file(name) for name in names]))
     done = virc("unpack", archive, "--to", tmp_path / "to")
     assert done.code == 0, done.err
-    assert "2 files, such as 'map.png', have the same name as another but for case or Unicode form" in done.err
+    assert "3 files, such as 'map.png', have the same name as another but for case or Unicode form" in done.err
     assert "3 files, such as 'con.txt', have a name that Windows does not take" in done.err
 
 
