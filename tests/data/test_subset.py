@@ -62,6 +62,11 @@ def test_weights_of_two_to_one_make_sixty_and_thirty_of_ninety() -> None:
     assert shares([Fraction(2), Fraction(1)], [50, 40]) == [50, 25]
 
 
+def test_the_rows_that_are_left_go_to_the_largest_remainders() -> None:
+    assert shares([Fraction(53), Fraction(28), Fraction(19)], [100] * 3, 10) == [5, 3, 2]  # 5.3, 2.8, 1.9
+    assert shares([Fraction(1), Fraction(5)], [100] * 2, 10) == [2, 8]  # 1.67, 8.33
+
+
 ROWS = st.lists(st.lists(st.integers(0, 25), min_size=1, max_size=3), min_size=1, max_size=40)
 
 

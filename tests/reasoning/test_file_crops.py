@@ -13,7 +13,7 @@ from support.solving import answer
 from support.solving import call as look
 
 from virc.reasoning.calls import Call, Size, ToolError
-from virc.reasoning.history import History, boxed, crop_size, input_grid, show_input
+from virc.reasoning.history import History, boxed, crop_size, input_grid, scaled, show_input
 from virc.reasoning.images import OpenedImage, open_file, show_square
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, smart_resize
@@ -85,6 +85,21 @@ def test_crops_of_crops_lie_within_a_pixel_of_the_file(parts: list[tuple[float, 
         # each crop rounds its edges once, and the next is measured on what was cut
         assert region == pytest.approx((left, top, right, bottom), abs=0.51 * (number + 1) + 0.01)
         left, top, right, bottom = map(float, region)
+
+
+@given(st.lists(st.integers(1, 400), min_size=4, max_size=4), st.data())
+def test_every_box_has_a_pixel_of_what_it_is_cut_from(sides: list[int], data: st.DataObject) -> None:
+    size, length = (sides[0], sides[1]), (sides[2], sides[3])
+    corner = (data.draw(st.integers(0, 400)), data.draw(st.integers(0, 400)))
+    starts = [data.draw(st.integers(0, side - 1)) for side in size]
+    ends = [data.draw(st.integers(start + 1, side)) for start, side in zip(starts, size, strict=True)]
+    onto = (*corner, corner[0] + length[0], corner[1] + length[1])
+    found = scaled((starts[0], starts[1], ends[0], ends[1]), size, onto)
+    for at in (0, 1):
+        first, last = found[at] - corner[at], found[at + 2] - corner[at]
+        assert 0 <= first < last <= length[at]
+        assert abs(first - starts[at] * length[at] / size[at]) <= 1
+        assert abs(last - ends[at] * length[at] / size[at]) <= 1.5
 
 
 def test_a_crop_of_a_crop_has_the_pixels_of_the_file_whatever_the_first_was_shown_at() -> None:

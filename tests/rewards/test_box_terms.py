@@ -171,7 +171,9 @@ def test_a_point_in_a_box(said: str, points: int) -> None:
     assert value("point_in_box", said, row([0, 0, 140, 98])) == points
 
 
-@pytest.mark.parametrize(("said", "points"), [("(750, 250)", 1), ("(700, 300)", 1), ("(750, 301)", 0), ("(699, 250)", 0)])
+@pytest.mark.parametrize(
+    ("said", "points"), [("(750, 250)", 1), ("(700, 300)", 1), ("(750, 301)", 0), ("(699, 250)", 0)]
+)
 def test_a_point_in_thousandths_of_each_side(said: str, points: int) -> None:
     assert value("point_in_box", said, row([980, 0, 1400, 60], coordinates="thousand", size=(1400, 200))) == points
 

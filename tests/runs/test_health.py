@@ -75,6 +75,12 @@ def test_what_is_held_against_the_first_steps_needs_later_ones() -> None:
     assert health.signs([step(1), *(step(number, tool_calls=0.0) for number in (2, 3, 4, 5))]) == {}
 
 
+def test_later_steps_are_not_averaged_with_the_first() -> None:
+    for number in (6, 7):
+        later = [step(at, tool_calls=0.0) for at in range(6, number + 1)]
+        assert list(health.signs([*steps(5), *later])) == ["tools"]
+
+
 def test_one_noisy_step_is_no_sign_where_a_mean_is_meant() -> None:
     assert health.signs([*steps(10), step(11, tool_calls=0.0, same=0.9, cut=0.3)]) == {}
 

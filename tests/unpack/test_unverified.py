@@ -107,7 +107,8 @@ def test_the_list_is_no_name_for_a_member_and_no_link_is_followed(tmp_path: Path
 
 
 def test_names_that_go_wrong_elsewhere_are_told(tmp_path: Path) -> None:
-    names = ["Map.png", "map.png", "caf\u00e9", "cafe\u0301", "stra\u00dfe", "STRASSE", "con.txt", "what?", "ok.", "fine"]
+    alike = ["Map.png", "map.png", "caf\u00e9", "cafe\u0301", "stra\u00dfe", "STRASSE"]
+    names = [*alike, "con.txt", "what?", "ok.", "fine"]
     archive = tmp_path / "archive"
     archive.write_bytes(tar(*[file(name) for name in names]))
     done = virc("unpack", archive, "--to", tmp_path / "to")
