@@ -2,6 +2,7 @@
 
 import json
 import random
+from itertools import combinations
 from pathlib import Path
 
 import msgspec
@@ -57,6 +58,19 @@ def test_boxes_of_a_reply_are_counted_in_what_was_shown(problem: sheets.Sheet) -
     assert [call.index for call in calls] == [0, 1]
     parts = [side / length for side, length in zip(sheets.square(problem.asked[0]), sheets.PAGE * 2, strict=True)]
     assert calls[0].box == tuple(round(part * side) for part, side in zip(parts, (1148, 840) * 2, strict=True))
+
+
+def test_a_question_is_of_one_split_whichever_square_it_names_first() -> None:
+    problem = sheets.generate(random.Random(3), difficulty="hard")
+    for asked in combinations(problem.numbers, 2):
+        one, other = (msgspec.structs.replace(problem, asked=order) for order in (asked, asked[::-1]))
+        assert one.split() == other.split()
+
+
+def test_a_counterfactual_has_another_answer_and_none_of_zero() -> None:
+    problem = msgspec.structs.replace(sheets.generate(random.Random(3), difficulty="hard"), ask="difference")
+    answers = {sheets.counterfactual(problem, random.Random(seed)).answer for seed in range(60, 70)}
+    assert not answers & {0, problem.answer}
 
 
 def test_pages_take_little_space(problem: sheets.Sheet) -> None:

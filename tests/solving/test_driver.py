@@ -27,7 +27,7 @@ class Scripted:
     model = "scripted"
     grid = Grid()
 
-    def __init__(self, *replies: str | Act) -> None:
+    def __init__(self, *replies: str | Reply | Act) -> None:
         self.replies = iter(replies)
         self.samplings: list[Sampling] = []
         self.asks: list[Ask] = []
@@ -38,6 +38,8 @@ class Scripted:
         self.seconds.append(seconds)
         self.samplings.append(sampling)
         reply = next(self.replies)
+        if isinstance(reply, Reply):
+            return reply
         text = reply if isinstance(reply, str) else reply()
         if on_text:
             on_text(text)
@@ -55,7 +57,7 @@ def failing(error: BaseException) -> Act:
 
 
 def run(
-    protocol: Protocol, *replies: str | Act, config: SolveConfig | None = None, told: Sequence[Event] = ()
+    protocol: Protocol, *replies: str | Reply | Act, config: SolveConfig | None = None, told: Sequence[Event] = ()
 ) -> tuple[Solved, Scripted]:
     backend = Scripted(*replies)
     image = Image.new("RGB", (112, 84), "white")
@@ -135,6 +137,13 @@ def test_it_gives_up_after_four_tries_and_says_why(own: Protocol) -> None:
     assert trace.failure.kind == "tries"
     assert trace.pending[-1].reason in trace.failure.message
     assert (len(backend.samplings), len(trace.units), len(trace.pending)) == (5, 1, 4)
+
+
+def test_a_turn_ends_with_two_replies_in_a_row_that_the_token_limit_cuts(own: Protocol) -> None:
+    cut = Reply("<think>AB is", finish="length")
+    solved, backend = run(own, "no tags", cut, cut, answer("5"))
+    assert (solved.answer, len(backend.samplings)) == (None, 3)
+    assert run(own, cut, "no tags", cut, answer("5"))[0].answer == "5"
 
 
 def test_it_ends_after_the_last_turn(own: Protocol) -> None:

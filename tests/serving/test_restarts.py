@@ -1,0 +1,67 @@
+"""How often an engine that ends by itself is started again; `test_supervised.py` asks a whole service about it."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from virc.core import processes
+from virc.core.events import Event, Reporter
+from virc.core.plan import Step
+from virc.core.processes import Process
+from virc.serving import supervised
+from virc.serving.supervised import MOST_RESTARTS, Supervised
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="vLLM runs on Linux only")
+
+
+class Engine:
+    """Programs that end at once, and after so many of them one that stays."""
+
+    def __init__(self, folder: Path, ends: int) -> None:
+        self.log, self.starts, self._ends = folder / "vllm.log", 0, ends
+        self.is_settled = threading.Event()
+        self.events: list[Event] = []
+
+    @contextmanager
+    def start(self, keep: Callable[[Process], None]) -> Iterator[Process]:
+        self.starts += 1
+        stays = self.starts > self._ends
+        with processes.started(Step(("sleep", "60" if stays else "0"), "wait"), self.log) as process:
+            keep(process)
+            if stays:
+                self.is_settled.set()
+            yield process
+
+    def watched(self) -> Supervised:
+        """What became of it, when one stays or it is given up."""
+        with Supervised(self.start, self.log, Reporter(self.events.append)) as found:
+            found.watch(self.is_settled.set)
+            assert self.is_settled.wait(30)
+        return found
+
+
+def test_an_engine_is_started_again_three_times(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, ends=MOST_RESTARTS)
+    assert engine.watched().failure is None
+    assert engine.starts == 1 + MOST_RESTARTS
+    warnings = [event.text for event in engine.events if event.kind == "warning"]
+    assert [f"{number} of at most 3" in text for number, text in enumerate(warnings, 1)] == [True] * 3
+
+
+def test_an_engine_that_ends_a_fourth_time_is_given_up(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, ends=MOST_RESTARTS + 1)
+    failure = engine.watched().failure
+    assert failure is not None
+    assert failure.message.endswith("it was started again 3 times in 30 minutes")
+    assert engine.starts == 1 + MOST_RESTARTS
+
+
+def test_ends_of_long_ago_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervised, "RESTART_WINDOW", 0.0)
+    engine = Engine(tmp_path, ends=2 * MOST_RESTARTS)
+    assert engine.watched().failure is None
+    assert engine.starts == 1 + 2 * MOST_RESTARTS
