@@ -135,6 +135,14 @@ def test_top_and_left_of_gemma_are_not_mixed_up() -> None:
     assert unit.call.box == (width // 2, 0, width, height // 4)  # type: ignore[union-attr]
 
 
+def test_an_image_is_left_out_of_a_call_only_as_long_as_there_is_one() -> None:
+    protocol = families.protocol(families.get("qwen2.5-vl"))
+    session = Session(protocol, "?", [Image.new("RGB", (1400, 1008))], tools=known())
+    reply = Reply('<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 560, 560]}}</tool_call>')
+    assert session.feed(reply).call.index == 0  # type: ignore[union-attr]
+    assert "image_index" in session.feed(reply).reason  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("box", [[500, 500, 900, 2400], [0.1, 0.2, 0.5, 0.7], [3, 4, 5], [1, 2, 3, float("nan")]])
 def test_a_box_in_another_unit_is_never_cut(box: list[float]) -> None:
     protocol = families.protocol(families.get("qwen2.5-vl"))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virc.reasoning.calls import Size, ToolError, View
-from virc.reasoning.coordinates import resolve_box, resolve_index
+from virc.reasoning.coordinates import resolve_box, resolve_index, settled_box
 from virc.reasoning.grammar import Index
 from virc.reasoning.protocol import BoxForm, Coordinates
 from virc.tools import registry as tools
@@ -73,6 +73,12 @@ def test_a_box_that_reaches_out_is_clamped_by_name(
 def test_what_is_no_box_is_refused(written: object, seen: View, says: str) -> None:
     with pytest.raises(ToolError, match=says):
         resolve_box(written, seen, 0)
+
+
+def test_fractions_of_pixels_are_rounded_where_a_stock_model_writes_them() -> None:
+    written = [10.6, 20.4, 300.7, 199.6]
+    assert settled_box(written, View([(980, 700)]), 0) == [11, 20, 301, 200]
+    assert settled_box(written, View([(980, 700)], float_boxes=True), 0) == written
 
 
 def test_a_huge_number_is_far_outside_and_no_more() -> None:

@@ -116,6 +116,28 @@ def test_a_crop_of_a_crop_has_the_pixels_of_the_file_whatever_the_first_was_show
     assert again.tobytes() == page.crop((0, 0, 84, 56)).tobytes()
 
 
+def test_a_box_in_pixels_of_a_crop_is_the_same_in_parts_of_its_sides() -> None:
+    page = numbered(PAGE)
+    pixels, parts = session(page), session(page, msgspec.structs.replace(FILE, coordinates="unit"))
+    for index, box in enumerate([(100, 100, 300, 200), (28, 14, 112, 84)]):
+        sides = pixels.images[index].size * 2
+        seen = crop(pixels, list(box), index)
+        assert seen.tobytes() == crop(parts, [at / side for at, side in zip(box, sides, strict=True)], index).tobytes()
+
+
+def test_what_a_refused_turn_had_cut_out_is_forgotten() -> None:
+    page = numbered(PAGE)
+    protocol = msgspec.structs.replace(FILE, grammar=msgspec.structs.replace(FILE.grammar, most_calls=2))
+    refused, fresh = session(page, protocol), session(page, protocol)
+    good, bad = (look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=index) for index in (0, 7))
+    assert isinstance(refused.feed(Reply(good + bad.partition("</think>")[2])), Rejected)
+    for talk in (refused, fresh):
+        crop(talk, [500, 400, 700, 500])
+        crop(talk, [28, 28, 84, 84], index=1)
+    assert [image.pixels.tobytes() for image in refused.images] == [image.pixels.tobytes() for image in fresh.images]
+    assert refused.trace().images == fresh.trace().images
+
+
 def test_the_file_is_held_once_and_crops_of_it_not_at_all() -> None:
     page = numbered((2000, 1500))
     talk = session(page)

@@ -284,6 +284,9 @@ def test_pixels_in_what_is_sent_are_those_of_the_crop() -> None:
     assert base64.b64decode(talk.images[1].url.partition(b",")[2])[:4] == b"\x89PNG"
 
 
+BOX_ALONE = {"type": "object", "properties": {"bbox_2d": {"type": "array"}}}
+
+
 class Painter:
     """A tool of one's own that draws on the pixels it is given, as many do."""
 
@@ -333,6 +336,17 @@ def test_a_box_of_a_tool_without_a_check_is_resolved_or_refused() -> None:
     unit = talk.feed(Reply(look("paint", image_index=0, bbox_2d=[0, 0, 84, 84])))
     assert isinstance(unit, Unit)
     assert unit.calls[0].box == (0, 0, 84, 84)
+
+
+def test_a_box_without_an_image_is_on_the_newest() -> None:
+    painter: Any = Painter()
+    painter.SCHEMA = {"type": "function", "function": {"name": "paint", "parameters": BOX_ALONE}}
+    protocol = msgspec.structs.replace(OWN, tools=("paint", "crop_image"))
+    talk = Session(protocol, "?", [Image.new("RGB", (420, 420))], tools={"paint": painter, **known()})
+    talk.feed(Reply("<think>x</think>" + CROP % 0))
+    unit = talk.feed(Reply(look("paint", bbox_2d=[0, 0, 56, 56])))
+    assert isinstance(unit, Unit)
+    assert talk.trace().images[2].parent == 1
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def test_json_that_never_fits_is_a_refusal(running: Running) -> None:
     temperatures = [body["temperature"] for body in formatting(running)]
     assert temperatures == sorted(temperatures)
     assert len(set(temperatures)) == 4
+    assert len({body["seed"] for body in formatting(running)}) == 4
 
 
 def test_any_object_holds_the_answer(running: Running) -> None:
