@@ -1,5 +1,6 @@
 """Images that a tool scales: resampled once, by area where they shrink."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def test_lines_of_one_pixel_keep_their_weight(size: tuple[int, int], small: tupl
     difference = ImageStat.Stat(ImageChops.difference(averaged(lines, small), made))
     assert max(high for _, high in difference.extrema) <= 12  # a box filter alone: 27 to 178, the mean 7 to 52
     assert sum(difference.mean) / 3 <= 2.5
+
+
+def test_a_picture_that_is_shown_smaller_is_resampled_by_lanczos() -> None:
+    draw = random.Random(5)
+    page = Image.frombytes("RGB", (600, 400), draw.randbytes(600 * 400 * 3))
+    shown = show(page, Grid(max_pixels=336 * 224))
+    assert shown.size == (336, 224)
+    assert shown.pixels.tobytes() == page.resize((336, 224), Image.Resampling.LANCZOS).tobytes()
 
 
 def test_an_enlarged_image_is_resampled_once() -> None:

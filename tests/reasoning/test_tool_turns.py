@@ -237,6 +237,13 @@ def test_images_stand_where_the_template_says() -> None:
     assert [part["type"] for part in sent[-1]["content"]] == ["text", "image_url", "text"]
 
 
+def test_results_are_numbered_from_one() -> None:
+    talk = session(after_image="Result {number}:{image}")
+    for number in (1, 2):
+        talk.feed(Reply("<think>x</think>" + CROP % 0))
+        assert last(talk).text == f"Result {number}:"
+
+
 def test_a_mark_in_the_question_is_text() -> None:
     own = msgspec.structs.replace(OWN, image_line="{image} {index}")
     talk = Session(own, "What is {image} or {images}?", [Image.new("RGB", (56, 56))], tools=known())
