@@ -105,8 +105,8 @@ def loaded(file: Path) -> ModuleType:
         raise ConfigError(f"{file} is no Python")
     module = importlib.util.module_from_spec(spec)
     try:
-        if file in _MODULES:
-            return importlib.import_module(_MODULES[file])
+        if module_name := _module_of(file):
+            return importlib.import_module(module_name)
         sys.modules[name] = module
         spec.loader.exec_module(module)
     except Exception as error:  # it is the user's own code, and may fail in any way
@@ -115,6 +115,13 @@ def loaded(file: Path) -> ModuleType:
         where = f", in line {line}" if line else ""
         raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}{where}") from error
     return module
+
+
+def _module_of(file: Path) -> str | None:
+    """The name that a module of an installed package is imported by, however its file was found."""
+    installed("virc.tools")
+    installed("virc.rewards")
+    return _MODULES.get(file.absolute())
 
 
 def line_in(file: Path, error: Exception) -> int | None:
