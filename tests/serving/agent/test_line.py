@@ -4,8 +4,14 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from agent_server import Held
 
+from virc.models.chat_protocol import of_system
+from virc.serving.agent.desk import MOST_HELD, Desk, Solving
 from virc.serving.agent.line import Line, may_have_more
+from virc.serving.chat_request import RefusedError
+from virc.solving.one import SolveConfig
+from virc.systems import registry as systems
 
 Fits = Callable[[int, int, int], bool]
 
@@ -124,6 +130,21 @@ def test_a_share_is_not_lost_to_one_who_leaves_in_the_same_moment() -> None:
         return line.served
 
     assert asyncio.run(play()) == ["a1", "c1", "d1"]
+
+
+def test_one_client_holds_half_of_the_bytes_and_all_hold_no_more_than_there_are() -> None:
+    desk = Desk(Solving(Held(), of_system(systems.get("virc")).protocol, SolveConfig()))
+    first, second, other, last = (desk.place(client) for client in ("a", "a", "b", "c"))
+    first.add(MOST_HELD // 2 - 1)
+    second.add(1)
+    with pytest.raises(RefusedError, match="too much is being sent"):
+        second.add(1)
+    other.add(MOST_HELD // 2)
+    with pytest.raises(RefusedError, match="too much is being sent"):
+        last.add(1)
+    first.end()
+    second.add(MOST_HELD // 2 - 1)
+    assert (desk.held, desk.held_of) == (MOST_HELD, {"a": MOST_HELD // 2, "b": MOST_HELD // 2})
 
 
 def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
