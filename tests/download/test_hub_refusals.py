@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from email.message import Message
 from email.utils import formatdate
 from pathlib import Path
-from time import time
+from time import monotonic, time
 
 import pytest
 from downloads import ROOT
@@ -18,11 +18,13 @@ from hub_server import Fault, Hub, Repo, hub, moved, status
 from huggingface_hub import constants
 
 from virc.core.errors import ConfigError, DataError, NetworkError, VircError
+from virc.download.hub import tries
 from virc.download.hub.listing import listing
 from virc.download.hub.refusals import PassingError, as_error, by_status
 from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
 from virc.download.hub.small import fetch_small
+from virc.download.hub.tries import tried
 
 MODEL, PRIVATE, GATED = "LeonMiao/ViRC-3B", "some/private", "some/gated"
 STRANGER = "hf_stranger"
@@ -181,3 +183,20 @@ print(constants.HF_HUB_DISABLE_TELEMETRY, constants.HF_HUB_DISABLE_XET, constant
     assert done.stdout == "True True True\n", done.stderr
     (agent,) = {request.headers["user-agent"] for request in server.asked("api")}
     assert not re.search("torch|agent", agent)
+
+
+@pytest.mark.parametrize(("asked", "least"), [(0.2, 0.2), (0.0, 0.1), (None, 0.1)])
+def test_the_hub_is_asked_again_no_sooner_than_it_asks_for(
+    asked: float | None, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tries, "FIRST_WAIT", 0.2)  # of which a half at least is waited
+    times: list[float] = []
+
+    def ask() -> str:
+        times.append(monotonic())
+        if len(times) == 1:
+            raise PassingError("busy", wait=asked)
+        return "came"
+
+    assert tried(ask) == "came"
+    assert times[1] - times[0] >= least
