@@ -82,6 +82,18 @@ def test_what_sbatch_refuses_is_said(run: Run, spool: Path) -> None:
         jobs.submit(run, Reporter())
 
 
+def test_the_job_of_another_run_whose_number_begins_alike_is_not_this_one(run: Run, spool: Path) -> None:
+    runs.write_state(run, job="12")
+    (spool / "123.sh").touch()
+    script = run.folder / slurm.SCRIPT
+    script.write_text(script.read_text().replace("--requeue", "--reqeue"))
+    with pytest.raises(EngineError):  # it was submitted, and refused
+        jobs.submit(run, Reporter())
+    (spool / "12.sh").touch()
+    with pytest.raises(ConfigError, match="mine is job 12 already"):
+        jobs.submit(run, Reporter())
+
+
 def test_a_job_that_came_further_goes_back(run: Run, spool: Path) -> None:
     (spool / "7.pid").touch()
     for number, saved in enumerate([0, 0, 0, 5], 1):

@@ -56,6 +56,14 @@ def test_a_failed_run_says_why_and_where_its_log_is(workspace: Path) -> None:
     assert second[2:] == ["exit", "1", str(run.log(2)), "the", "disk", "is", "full"]
 
 
+def test_a_run_that_died_says_where_its_log_is(workspace: Path) -> None:
+    run = make(workspace, "a")
+    here = runs.this_process()
+    runs.write_state(run, progress="running", **{**here, "started": here["started"] - 1})
+    (following,) = lines(virc("runs", "show", "a").out, "next")
+    assert following[-1] == str(run.log(0))
+
+
 def test_checkpoints_say_their_size_and_whether_they_can_be_resumed(workspace: Path) -> None:
     run = failed(workspace)
     out = virc("runs", "show", "a").out

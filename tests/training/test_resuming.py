@@ -10,7 +10,7 @@ import pytest
 from support.reported import show_event
 
 from virc.core.errors import EngineError
-from virc.core.events import Reporter
+from virc.core.events import Event, Reporter
 from virc.engines.llamafactory.resume import loadable
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs import run as runs
@@ -241,6 +241,27 @@ def test_the_speed_of_a_resumed_attempt_is_without_the_tokens_of_those_before(ru
     (run.checkpoints / "trainer_log.jsonl").write_text(said(2).replace("}", f", {more}"))
     seen.poll()
     assert list(metrics(run))[-1].tokens_per_second == pytest.approx(500)
+
+
+def test_only_tokens_of_attempts_before_are_taken_out_of_a_speed_that_nobody_took_in(run: Run) -> None:
+    known = (Metric(step=1, tokens=900, attempt=1), Metric(step=2, tokens=950, attempt=2))
+    run.metrics.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in known))
+    runs.write_state(run, attempt=2)
+    more = '"throughput": 5000, "total_tokens": 1000}'
+    (run.checkpoints / "trainer_log.jsonl").write_text(said(3).replace("}", f", {more}"))
+    follow.take_over(run)
+    assert list(metrics(run))[-1].tokens_per_second == pytest.approx(500)
+
+
+def test_the_time_left_of_a_resumed_attempt_is_by_its_own_steps(run: Run) -> None:
+    told: list[Event] = []
+    seen = follow.Follower(run, runs.info(run), 2, 5, Reporter(told.append))
+    run.attempt(2).mkdir(parents=True)
+    run.log(2).touch()
+    line = said(6).replace("}", ', "elapsed_time": "0:10:00"}')  # for one step, and three are to come
+    (run.checkpoints / "trainer_log.jsonl").write_text(line)
+    seen.poll()
+    assert next(each.text for each in told if isinstance(each, follow.StepEvent)).endswith("30 min left")
 
 
 def test_an_engine_that_was_asked_to_save_and_could_not_is_said(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

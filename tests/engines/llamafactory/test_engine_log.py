@@ -9,6 +9,10 @@ ELASTIC = """[rank1]: Traceback (most recent call last):
 [rank1]: ValueError: Some keys are not used by the HfArgumentParser: ['learnin_rate']
 E1120 torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
 """
+ENDED = """[rank1]: ValueError: rows of two sizes
+[rank0]: RuntimeError: Connection closed by peer
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+"""
 
 
 def line(**fields: object) -> bytes:
@@ -50,6 +54,7 @@ def test_what_is_no_step_is_none(text: bytes) -> None:
             1,
             "longer than the cutoff",
         ),
+        (ENDED, 1, "ValueError: rows of two sizes"),
         (ELASTIC, 1, "Some keys are not used by the HfArgumentParser: ['learnin_rate']"),
         ("KeyError: 'messages'\nValueError: second\n", 1, "ValueError: second"),
         ("nothing of use", 3, "exit code 3: nothing of use"),
