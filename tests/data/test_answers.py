@@ -50,6 +50,7 @@ CHOSEN = [
     ("Yes", "A", ["yes", "no"]), ("50%", "50%", ["50%", "50"]), ("B", "50", ["50%", "50"]),
     (r"\frac12", "A", ["0.5", "2"]),
     ("C", "C", ["B", "C", "A"]), ("110", "110", CHOICES), ("110.0", "110", CHOICES),
+    ("A", "C. Monet", ["C. Monet", "E. Manet"]),  # initials, no letters of choices
 ]  # fmt: skip
 NOT_CHOSEN = [
     ("A", "102", CHOICES), ("B. 97", "B", CHOICES), ("B. 97", "97", CHOICES), ("E", "122", CHOICES),

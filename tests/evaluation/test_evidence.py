@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
 from support.servers import serve
 
 from virc.core.errors import DataError
+from virc.reasoning.protocol import own_protocol
 from virc.reasoning.trace import ImageRecord
 from virc.scoring.boxes import Box
 from virc.solving.evidence import are_seen, of_fields, shown
+from virc.tools.registry import schemas
 
 SCHEMA = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
 SIZE = (400, 200)  # of the file; it is shown at half of it
@@ -140,6 +143,26 @@ def test_right_answers_are_coordinates_from_where_was_looked(tmp_path: Path) -> 
     }
     page = (tmp_path / "eval" / "report.html").read_text()
     assert "Whether it looked where the answer is seen" in page
+
+
+@pytest.mark.parametrize("crops", ["file", "shown"])
+def test_evidence_is_counted_in_pixels_of_the_file_where_it_is_shown_larger(crops: str, tmp_path: Path) -> None:
+    spoken = msgspec.structs.replace(own_protocol(schemas(("crop_image",))), crops=crops)
+    (tmp_path / "protocol.json").write_bytes(msgspec.json.encode(spoken))
+    Image.new("RGB", (100, 100), "white").save(tmp_path / "picture.png")  # shown at 112 x 112
+    row = {"id": 1, "image": "picture.png", "question": "How large is A?", "answer": "5", "looks": [[25, 0, 75, 50]]}
+    (tmp_path / "problems.jsonl").write_text(json.dumps(row) + "\n")
+    look = {"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 56, 56], "image_index": 0}}
+    replies = [
+        f"<think>Look.</think>\n<tool_call>\n{json.dumps(look)}\n</tool_call>",
+        "<think>5</think>\n<answer>5</answer>",
+    ]
+    words = ("--protocol", tmp_path / "protocol.json", "--to", tmp_path / "eval")
+    with serve(replies) as server:
+        done = virc("eval", tmp_path / "problems.jsonl", "--endpoint", server.url, *words)
+    assert done.code == 0, done.err
+    (answers,) = (tmp_path / "eval" / "answers").glob("*.jsonl")
+    assert json.loads(answers.read_text())["evidence"] == [0.5]
 
 
 def test_looks_of_a_problem_that_are_no_boxes_are_its_fault(tmp_path: Path) -> None:

@@ -188,6 +188,11 @@ def test_a_call_within_a_thought_that_has_no_end_counts() -> None:
     assert read("", STOCK, NAMES, thought=f"Small. <tool_call>{BODY}</tool_call>").turn.tool == CROP
 
 
+def test_of_several_answers_within_a_thought_the_last_counts() -> None:
+    said = read("", STOCK, NAMES, thought="<answer>79</answer> or rather <answer>97</answer>")
+    assert said.turn.answer == "97"
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
     [

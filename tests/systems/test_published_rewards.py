@@ -80,6 +80,11 @@ def test_the_judge_of_mini_o3_is_asked_word_for_word() -> None:
     assert [each["content"] for each in chat["messages"]] == [wanted["system"], user]
 
 
+def test_of_several_scores_of_the_judge_of_mini_o3_the_last_counts() -> None:
+    found, _ = scored("mini_o3", ["<answer>red</answer>"], "red", "Score: 0 were it blue\nScore: 1")
+    assert found == 1.0
+
+
 def focus_replies(solution: str) -> list[str]:
     """The replies of a completion that special tokens were taken out of."""
     return solution.split("\nassistant\n")[::2]

@@ -3,6 +3,7 @@
 import gzip
 import random
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from archives import PACKED, file, lz4ed, many, tar, tree
 from support.called import virc
 
 from virc.core.errors import DataError
+from virc.unpack.archive.formats import ENOUGH
 from virc.unpack.unpack import UnpackConfig, unpack
 
 ENTRIES = many(30, seed=3, sizes=(0, 20_000))
@@ -138,3 +140,23 @@ def test_a_file_that_a_damaged_archive_left_wrong_is_not_taken_for_complete(tmp_
 def written(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
+
+
+def test_a_disk_that_takes_a_part_of_a_file_leaves_none_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(tar(file("small"), file("large", bytes(5000))))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            unpack(UnpackConfig(tmp_path / "archive", tmp_path / "to"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert tree(tmp_path / "to") == {"small": b"x"}
+
+
+def test_an_archive_stays_where_more_than_zeros_follow_its_last_file(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    for follows, kept in ((b"x", "more than zeros follow its last file"), (b"\0", None)):
+        archive.write_bytes(tar(file("small")) + follows + bytes(4 * ENOUGH))  # several reads of zeros come last
+        assert unpack(UnpackConfig(archive, tmp_path / "to", remove=True)).kept == kept
+    assert not archive.exists()
