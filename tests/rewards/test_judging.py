@@ -98,6 +98,8 @@ def test_questions_of_a_file_replace_our_own(tmp_path: Path) -> None:
         ("fokus: '{data}'", "a judge is not asked 'fokus'"),
         ("focus: '{questoin}'", "focus has no place {questoin}"),
         ("answer: '{image} {data}'", "answer has no place {image}"),
+        ("focus: '{image} {data}'", "focus has 1 places for 2 pictures"),
+        ("reasoning: '{image} {data} {image}'", "reasoning has 2 places for 1 pictures"),
         ("answer: 'Is it so? \\boxed{1}'", "answer has no place for what it asks about"),
         ("answer: ''", "answer is no text"),
         ("answer: [1]", "answer is no text"),

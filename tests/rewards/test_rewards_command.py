@@ -1,6 +1,7 @@
 """`virc rewards`: the real command on real rows."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -39,16 +40,29 @@ def test_show_prints_what_a_judge_is_asked_and_whose_words_they_are(tmp_path: Pa
     shown = virc("rewards", "show", "virc", "--json").json
     assert [each["name"] for each in shown["terms"]] == ["format", "answer", "reasoning", "focus", "tool_choice"]
     assert set(shown["questions"]) == {"system", "answer", "reasoning", "focus"}
-    assert shown["judge"]["source"].startswith("our own words, not the published ones")
+    assert all(each["words"].startswith("our own words, not the") for each in shown["questions"].values())
     assert "raises_for_picture" in shown["quirks"]
     (tmp_path / "asked.yaml").write_text("answer: 'Is {answer} the same as {reference}? \\boxed{1} or \\boxed{0}'")
     (tmp_path / "mine.yaml").write_text("name: mine\nreward: {total: virc, judge: {questions: ./asked.yaml}}\n")
     out = virc("rewards", "show", tmp_path / "mine.yaml").out
     assert f"# the judge's `answer`: {tmp_path / 'asked.yaml'}\nIs {{answer}} the same" in out
+    assert "# the judge's `focus`: our own words" in out
     published = virc("rewards", "show", "mini-o3", "--json").json
-    assert published["judge"]["source"] == "the published words"
-    assert "{question}" in published["questions"]["mini_o3"]
+    assert published["questions"]["mini_o3"]["words"] == "the published words"
+    assert "{question}" in published["questions"]["mini_o3"]["text"]
     assert virc("rewards", "show", "tiny", "--json").json["quirks"] == {}
+
+
+def test_a_reward_that_fails_names_the_row(tmp_path: Path, rows: Path) -> None:
+    (tmp_path / "late.py").write_text(
+        "TERMS = ('late',)\nSEEN = []\n\ndef late(sample, means):\n    SEEN.append(1)\n"
+        "    return 1 / (len(SEEN) < 3)\n\ndef total(t):\n    return t.late\n"
+    )
+    (tmp_path / "late.yaml").write_text("name: late\nreward: {total: ./late.py}\n")
+    for file in ("rl.parquet", "trajectories.json"):
+        done = virc("rewards", "try", tmp_path / "late.yaml", "--data", rows / file)
+        assert done.code == 3
+        assert re.search(rf"error: row \d: line 6 of {tmp_path / 'late.py'} fails: ZeroDivisionError", done.err)
 
 
 def test_questions_of_ones_own_are_checked_and_asked(tmp_path: Path, rows: Path) -> None:

@@ -79,3 +79,19 @@ def test_a_file_that_does_not_load_names_its_line(system: Path) -> None:
     mended(system.with_name("spin.py"), "NAME, TEMPLATE", "\nNAME, TEMPLATE = WORTH\nNAME, TEMPLATE")
     done = virc("systems", "check", system)
     assert re.search(r"spin\.py cannot be loaded: NameError: .*, in line 2", done.out), done.out
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return means.judge.ask('answer', {}, (), float)",
+        "return float(sample.prompt.columns['level'])",
+        "raise DataError('the row has no `level`')",
+    ],
+)
+def test_what_a_drawn_row_lacks_is_no_fault(system: Path, body: str) -> None:
+    mended(system.with_name("mine.py"), "return len(sample.text) / WORTH", body)
+    mended(system.with_name("mine.py"), "TERMS", "from virc.core.errors import DataError\n\nTERMS")
+    mended(system.with_name("spin.py"), "DEGREES", "degrees")
+    done = virc("systems", "check", system)
+    assert (done.code, done.out) == (0, ""), done.err

@@ -10,7 +10,10 @@ from support.called import virc
 
 from virc.core.errors import ConfigError
 from virc.models import registry as models
+from virc.models.chat_protocol import of_system
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.resize import QWEN2
+from virc.solving import reading
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 
@@ -292,26 +295,31 @@ def test_show_of_a_system_whose_tool_is_not_there_says_so_and_shows_the_rest(min
     (mine / "s.yaml").write_text("name: s\ntools: [./gone.py]\nchat_protocol: {first: '{question}'}\n")
     done = virc("systems", "show", mine / "s.yaml", "--json")
     assert (done.code, done.json["sent"], done.json["tools"]) == (0, None, [str(mine / "gone.py")])
-    assert "warning: " in done.err
-    assert "gone.py" in done.err
+    assert "it has tools of its own" in done.err
 
 
-def test_show_runs_no_tool(mine: Path) -> None:
+def test_show_loads_no_tool_and_an_example_is_made_of_any_schema(mine: Path) -> None:
     (mine / "s.yaml").write_text("name: s\ntools: [./t.py]\nchat_protocol: {first: '{question}'}\n")
     properties = {
         "kind": {"type": ["string", "null"]},
         "many": {"type": "array", "minItems": 10**9},
+        "odd": {"type": "array", "minItems": "2", "items": True},
+        "listed": {"type": "array", "items": [{"type": "integer"}]},
+        "any": True,
         "of": {"enum": []},
     }
-    parameters = {"type": "object", "properties": properties, "required": ["kind"]}
+    parameters = {"type": "object", "properties": properties, "required": list(properties)}
     for schema in (parameters, {}):
         (mine / "t.py").write_text(
             f'NAME = "t"\nTEMPLATE = "after_image"\nPARAMETERS = {schema}\n'
             'SCHEMA = {"type": "function", "function": {"name": NAME, "description": "", "parameters": PARAMETERS}}\n'
-            "def apply(call, source):\n    raise SystemExit(9)\n"
+            f"open({str(mine / 'loaded')!r}, 'w').close()\n\n\ndef apply(call, source):\n    raise SystemExit(9)\n"
         )
         done = virc("systems", "show", mine / "s.yaml", "--json")
-        assert (done.code, done.json["example_call"] is not None) == (0, True), done.err
+        assert (done.code, done.json["example_call"], (mine / "loaded").exists()) == (0, None, False), done.err
+        protocol = of_system(systems.load(mine / "s.yaml")).protocol
+        reading.example(protocol, (640, 480), QWEN2)  # it ended with an internal error
+        (mine / "loaded").unlink()
 
 
 def test_show_knows_nothing_of_a_chat_protocol_that_comes_with_the_weights() -> None:

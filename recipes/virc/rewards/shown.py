@@ -1,6 +1,5 @@
 """What a system rewards, for people: its total, its terms, and what its judge is asked."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from virc.rewards.trial import reward_of
 from virc.systems.registry import Reward, System
 
 OURS = "our own words, not the published ones; reward.judge.questions names a file with others"
+PUBLISHED = "the published words"
 
 
 def fields_of(system: System) -> dict[str, Any]:
@@ -20,7 +20,6 @@ def fields_of(system: System) -> dict[str, Any]:
         ConfigError: the system has no reward, or a part of it is missing.
     """
     reward, total = reward_of(system)
-    asked, source = _questions(reward, total)
     return {
         "system": system.name,
         "total": {"name": total.name, "about": total.about, "file": str(total.file)},
@@ -28,17 +27,24 @@ def fields_of(system: System) -> dict[str, Any]:
         "weights": dict(reward.weights),
         "strict": reward.strict,
         "quirks": {**published.QUIRKS, "difference": published.DIFFERENCE} if reward.strict == "published" else {},
-        "judge": {"endpoint": reward.judge.endpoint, "model": reward.judge.model, "source": source},
-        "questions": dict(asked),
+        "judge": {"endpoint": reward.judge.endpoint, "model": reward.judge.model},
+        "questions": _questions(reward, total),
     }
 
 
-def _questions(reward: Reward, total: Total) -> tuple[Mapping[str, str], str | None]:
-    """What the judge is told and asked, and whose words they are; none where no term asks one."""
+def _questions(reward: Reward, total: Total) -> dict[str, dict[str, str]]:
+    """What the judge is told and asked, each with whose words it is; none where no term asks one."""
     if named := getattr(plugins.loaded(total.file), "JUDGE", None):
         theirs = judging.published(named)
-        return {"system": theirs.system, total.name: theirs.user}, "the published words"
-    file = reward.judge.questions
+        return {
+            name: {"text": text, "words": PUBLISHED}
+            for name, text in (("system", theirs.system), (total.name, theirs.user))
+            if text
+        }
+    file, own = reward.judge.questions, judging.questions()
     every = judging.questions(Path(file) if file else None)
-    asked = {term.name: every[term.name] for term in total.terms if term.name in judging.PLACES}
-    return ({"system": every["system"], **asked}, file or OURS) if asked else ({}, None)
+    asked = [term.name for term in total.terms if term.name in judging.PLACES]
+    return {
+        name: {"text": every[name], "words": OURS if every[name] == own[name] else str(file)}
+        for name in (["system", *asked] if asked else [])
+    }

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -202,7 +203,8 @@ def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, mean
     with asyncio.Runner() as runner:
         for number, prompts in rows:
             samples = [sample(prompt.reference or "", prompt) for prompt in prompts]
-            found = runner.run(rollouts.score(samples, rollouts.ends(samples[-1]), total, means))
+            with _of_row(number):
+                found = runner.run(rollouts.score(samples, rollouts.ends(samples[-1]), total, means))
             ended = found.ended
             unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
             units = ", ".join("?" if unit.total is None else f"{unit.total:.4g}" for unit in found.units)
@@ -219,13 +221,11 @@ def tried(rows: Iterable[tuple[int, Prompt]], reply: str | None, total: Total, m
     first: dict[int, int] = {}
 
     async def one(number: int, prompt: Prompt, text: str) -> Tried:
-        try:
+        with _of_row(number):
             read = sample(text, prompt)
             scored = await rewards.score(read, total, means)
             last = rollouts.last_of([read], scored, rollouts.ends(read))
             return Tried(number, text, read.kind, scored, first.setdefault(_asked(prompt), number), last)
-        except DataError as error:
-            raise DataError(f"row {number}: {error.message}", error.hint) from error
 
     with asyncio.Runner() as runner:  # one loop for all: the judge's connections belong to it
 
@@ -234,6 +234,15 @@ def tried(rows: Iterable[tuple[int, Prompt]], reply: str | None, total: Total, m
 
         while found := runner.run(some()):
             yield from found
+
+
+@contextmanager
+def _of_row(number: int) -> Iterator[None]:
+    """Name the row in errors of its data, and of the files of a reward."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"row {number}: {error.message}", error.hint) from error
 
 
 def _asked(prompt: Prompt) -> int:

@@ -171,13 +171,16 @@ def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid) -> dict[s
     return {name: {BOX: box, INDEX: image}.get(name, value) for name, value in values.items()}
 
 
-def _value(schema: Mapping[str, Any]) -> Any:
-    """A value that a JSON schema allows, as far as its usual words say it."""
-    if schema.get("enum"):
-        return schema["enum"][0]
-    kind, least = schema.get("type"), schema.get("minimum", 1)
+def _value(schema: Any) -> Any:
+    """A value that a JSON schema allows, as far as its usual words say it; a schema may be `true`, too."""
+    if not isinstance(schema, Mapping):
+        return "..."
+    choices, kind, least = schema.get("enum"), schema.get("type"), schema.get("minimum", 1)
+    if isinstance(choices, list) and choices:
+        return choices[0]
     if kind == "array":
-        return [_value(schema.get("items", {}))] * min(schema.get("minItems", 1), _MOST_ITEMS)
+        count = schema.get("minItems", 1)
+        return [_value(schema.get("items", {}))] * (min(count, _MOST_ITEMS) if isinstance(count, int) else 1)
     values: dict[str, Any] = {"integer": least, "number": least, "boolean": True, "object": {}}
     return values.get(kind, "...") if isinstance(kind, str) else "..."
 

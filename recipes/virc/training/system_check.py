@@ -15,7 +15,7 @@ from virc.backends import checkpoint
 from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.config.validation import Fault
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, DataError
 from virc.core.files import is_file
 from virc.core.text import did_you_mean, plain
 from virc.download import data_files
@@ -95,10 +95,14 @@ def _run_tools(system: System) -> None:
 
 
 def _run_reward(system: System) -> None:
-    """Score a drawn solution by the system's own reward, without a judge; ConfigError where it fails."""
+    """Score a drawn solution by the system's own reward; ConfigError where it fails.
+
+    What it lacks here alone is no failure: a judge, or a column that drawn rows do not have.
+    """
     from virc.data.formats.registry import only_source
     from virc.data.synth.draw import SynthConfig, write
     from virc.rewards import kept, trial
+    from virc.rewards.judging import Judge
     from virc.rewards.means import Means
 
     if system.reward is None or system.reward.total is None:
@@ -109,8 +113,17 @@ def _run_reward(system: System) -> None:
     with TemporaryDirectory(prefix="virc-") as scratch:
         folder = write(SynthConfig(Path(scratch, "rows"), 1, formats=("sft",), workers=1))
         rows = trial.solutions(only_source(folder / "trajectories.json"), reward, 1)
-        for _ in trial.tried_whole(rows, total, Means()):
-            pass
+        try:
+            for _ in trial.tried_whole(rows, total, Means()):
+                pass
+        except DataError:
+            return
+        except ConfigError as error:
+            failed = error.__cause__ or error  # without the number of the drawn row
+            cause = failed.__cause__
+            asks = isinstance(cause, AttributeError) and cause.obj is None and cause.name in dir(Judge)
+            if not (asks or isinstance(cause, KeyError)):
+                raise failed from cause
 
 
 def not_in_process_errors(path: Path, workspace: Path) -> list[ConfigError]:

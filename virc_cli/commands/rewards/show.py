@@ -36,7 +36,6 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     if fields["questions"]:
         rows += [("judge", judge["endpoint"] or "none", judge["model"] or "")]
     yield from table(rows)
-    for name, text in fields["questions"].items():
-        if text:
-            yield f"\n# the judge's `{name}`: {judge['source']}"
-            yield text.rstrip("\n")
+    for name, asked in fields["questions"].items():
+        yield f"\n# the judge's `{name}`: {asked['words']}"
+        yield asked["text"].rstrip("\n")

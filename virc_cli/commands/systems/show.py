@@ -117,22 +117,21 @@ def _fields(system: "System") -> dict[str, Any]:
 
 def _spoken(system: "System") -> dict[str, Any]:
     """What a model of the system is told, a call that it may write, and its limits; None where that comes with its
-    weights, or a tool cannot be loaded.
+    weights, or tools of its own would have to be loaded.
     """
     import msgspec
 
-    from virc.core.errors import ConfigError
     from virc.models.chat_protocol import of_system
     from virc.solving import reading
+    from virc.tools import registry as tools
 
     none: dict[str, Any] = dict.fromkeys(("limits", "sent", "example_call"))
     if system.protocol_source and not system.worded:
         return none
-    try:
-        protocol, grid = of_system(system).protocol, reading.grid_of(system)
-    except ConfigError as error:
-        output.warn(error.message, error.hint)
+    if not set(system.offered) <= set(tools.discover()):
+        output.note("it has tools of its own, which are not loaded here: virc systems check FILE --reply TEXT")
         return none
+    protocol, grid = of_system(system).protocol, reading.grid_of(system)
     sent = msgspec.to_builtins(reading.opening(protocol, SIZE, grid))
     call = reading.example(protocol, SIZE, grid)
     return {"limits": msgspec.to_builtins(reading.limits(protocol, grid)), "sent": sent, "example_call": call}

@@ -171,8 +171,10 @@ def _sampler_weights(config: Config, work: Work) -> Term:
     parts = work.shape.parameters()
     count = sum(parts.values()) + (work.trained if config.lora else 0)
     over = config.tensor_parallel if config.rollout_engine == "vllm" else 1
-    what = f"{people(count)} parameters x {work.width} bytes{_among(config) if over > 1 else ''}"
-    return term_of("sampler's weights", count * work.width / over, what)
+    # The sampler by transformers computes in float64 where float32 is asked for: engines/verl/rollout.py.
+    width = 8 if config.rollout_engine == "transformers" and config.precision == "float32" else work.width
+    what = f"{people(count)} parameters x {width} bytes{_among(config) if over > 1 else ''}"
+    return term_of("sampler's weights", count * width / over, what)
 
 
 def _among(config: Config) -> str:
