@@ -299,7 +299,6 @@ def test_show_of_a_system_whose_tool_is_not_there_says_so_and_shows_the_rest(min
 
 
 def test_show_loads_no_tool_and_an_example_is_made_of_any_schema(mine: Path) -> None:
-    (mine / "s.yaml").write_text("name: s\ntools: [./t.py]\nchat_protocol: {first: '{question}'}\n")
     properties = {
         "kind": {"type": ["string", "null"]},
         "many": {"type": "array", "minItems": 10**9},
@@ -309,9 +308,10 @@ def test_show_loads_no_tool_and_an_example_is_made_of_any_schema(mine: Path) -> 
         "of": {"enum": []},
     }
     parameters = {"type": "object", "properties": properties, "required": list(properties)}
-    for schema in (parameters, {}):
-        (mine / "t.py").write_text(
-            f'NAME = "t"\nTEMPLATE = "after_image"\nPARAMETERS = {schema}\n'
+    for name, schema in (("any_of_it", parameters), ("nothing", {})):
+        (mine / "s.yaml").write_text(f"name: s\ntools: [./{name}.py]\nchat_protocol: {{first: '{{question}}'}}\n")
+        (mine / f"{name}.py").write_text(
+            f'NAME = "{name}"\nTEMPLATE = "after_image"\nPARAMETERS = {schema}\n'
             'SCHEMA = {"type": "function", "function": {"name": NAME, "description": "", "parameters": PARAMETERS}}\n'
             f"open({str(mine / 'loaded')!r}, 'w').close()\n\n\ndef apply(call, source):\n    raise SystemExit(9)\n"
         )
