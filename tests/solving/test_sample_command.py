@@ -28,9 +28,10 @@ from rollouts import (
 )  # fmt: skip
 from support import faults
 from support.called import virc
-from support.servers import serve
+from support.servers import Body, serve
 from support.solving import answer, call
 
+from virc.core.locks import held
 from virc.data.formats.registry import get, sources
 from virc.data.rows.record import Record, inputs_of
 from virc.data.synth.worked import PROTOCOL
@@ -230,6 +231,34 @@ def test_nothing_right_leaves_the_other_datasets_of_a_folder(source: Path, tmp_p
     assert files(tmp_path / "out")["dataset_info.json"] == before["dataset_info.json"]
 
 
+def test_nothing_right_leaves_the_chat_protocol_and_the_folder_of_a_user(source: Path, tmp_path: Path) -> None:
+    made = virc("data", "synth", "--to", tmp_path / "set", "--count", 2, "--formats", "batch,rl")
+    assert made.code == 0, made.err
+    (tmp_path / "empty").mkdir()
+    before = files(tmp_path / "set")
+    with serve([answer("98")]) as server:
+        words = (server.url, "--samples", 1, "--protocol", tmp_path / "set" / FILE_NAME)
+        for folder in ("set", "empty"):
+            assert sample(source, tmp_path / folder / "new.jsonl", *words).code == 8
+    assert files(tmp_path / "set") == before
+    assert files(tmp_path / "empty") == {}
+
+
+def test_the_rows_of_lines_that_a_user_took_out_go_without_the_entries_of_others(source: Path, tmp_path: Path) -> None:
+    with serve([answer("97")]) as server:
+        for name in ("a", "b"):
+            assert sample(source, tmp_path / "out" / f"{name}.jsonl", server.url, "--samples", 1).code == 0
+    (tmp_path / "out/a.progress").write_text("")
+    with held(tmp_path / "out/dataset_info.json"), serve([answer("98")]) as server:
+        done = sample(source, tmp_path / "out/a.jsonl", server.url, "--samples", 1)
+        assert (done.code, "another run is writing" in done.err) == (3, True)
+        assert set(json.loads((tmp_path / "out/dataset_info.json").read_text())) == {"a", "b"}
+    with serve([answer("98")]) as server:
+        assert sample(source, tmp_path / "out/a.jsonl", server.url, "--samples", 1).code == 8
+    assert set(json.loads((tmp_path / "out/dataset_info.json").read_text())) == {"b"}
+    assert not list((tmp_path / "out").glob("a.*"))
+
+
 def test_rows_of_a_stock_model_are_said_to_suit_no_trained_one(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +355,21 @@ def test_trajectories_of_two_chat_protocols_do_not_lie_beside_each_other(source:
         assert (done.code, "is another chat protocol" in done.err) == (3, True)
     assert files(tmp_path) == before
     assert set(json.loads((tmp_path / "dataset_info.json").read_text())) == {"a", "b"}
+
+
+def test_another_chat_protocol_that_comes_meanwhile_ends_the_run(source: Path, tmp_path: Path) -> None:
+    other = json.dumps(as_fields(PROTOCOL) | {"system": "Look."})
+
+    def turn(body: Body) -> str:
+        (tmp_path / FILE_NAME).write_text(other)
+        return answer("97")
+
+    with serve([]) as server:
+        server.script.turns = turn
+        done = sample(source, tmp_path / "a.jsonl", server.url, "--samples", 1)
+    assert (done.code, "is another chat protocol" in done.err) == (3, True)
+    assert (tmp_path / FILE_NAME).read_text() == other
+    assert not (tmp_path / "a.jsonl").exists()
 
 
 def test_rows_say_how_large_the_files_are_that_crops_were_cut_from(source: Path, tmp_path: Path) -> None:

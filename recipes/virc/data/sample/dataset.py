@@ -4,16 +4,17 @@ NAME.progress        the source of all, a `Ledger`: one line per problem, with i
 NAME.images/         the images of the rows, each once, named by content; written before a line that names them
 NAME.jsonl           the rows in order of the problems, made from NAME.progress whenever a run ends
 dataset_info.json    its entry, beside those of other datasets
-virc_protocol.json   the chat protocol of the rows
+virc_protocol.json   the chat protocol of the rows, written before the first of them
+
+Other datasets of the folder share the last two, so they are made only for a row that is kept, and never deleted.
 """
 
 import os
 import re
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +25,7 @@ from virc.core.locks import held
 from virc.core.result_log import Ledger
 from virc.core.text import clause
 from virc.data.formats.registry import INFO, file_for, read_info
-from virc.data.formats.sft import add_info, info, write_info
+from virc.data.formats.sft import info, write_info
 from virc.models.chat_protocol import read_protocol, written
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import FILE_NAME, Protocol
@@ -128,14 +129,29 @@ def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object
         ConfigError: another run has locked it, or it was made with other settings or another chat protocol.
         VircError: the disk refuses.
     """
-    beside = location.folder / FILE_NAME
-    if beside.is_file() and _unnamed(read_protocol(beside)) != _unnamed(protocol):
-        raise ConfigError(f"{beside} is another chat protocol than that of the rows to be made", _CHOOSE)
+    _is_beside(location, protocol)
+    made = not location.folder.exists()
     with Ledger(location.progress, SCHEMA, made_with, (), "--to") as ledger:
-        if not beside.is_file():
-            with _replaced(beside) as file:
-                file.write(written(protocol))
         yield ledger
+    if made:
+        with suppress(OSError):  # something is in it
+            location.folder.rmdir()
+
+
+def put_protocol(location: Location, protocol: Protocol) -> None:
+    """Put the chat protocol beside the rows. Raises ConfigError: another dataset has put another one there."""
+    if not _is_beside(location, protocol):
+        with _replaced(location.folder / FILE_NAME) as file:
+            file.write(written(protocol))
+
+
+def _is_beside(location: Location, protocol: Protocol) -> bool:
+    """Whether the chat protocol is there. Raises ConfigError: it is another one, or cannot be read."""
+    file = location.folder / FILE_NAME
+    there = file.is_file()
+    if there and _unnamed(read_protocol(file)) != _unnamed(protocol):
+        raise ConfigError(f"{file} is another chat protocol than that of the rows to be made", _CHOOSE)
+    return there
 
 
 def store(location: Location, shown: Shown) -> str:
@@ -154,39 +170,42 @@ def store(location: Location, shown: Shown) -> str:
 def publish(location: Location, finished: bool, keep: int) -> Totals:
     """Make the file of rows and its entry from the ledger, which is locked.
 
-    Once `finished`, no row is being sampled: images that no line names are from killed runs, and are deleted. So is all
-    of a dataset without a row, where no problem is left to be taken up again.
+    Without a row there is neither. Once `finished`, no row is being sampled: images that no line names are from killed
+    runs, and are deleted. So is the ledger without a row, where no problem is left to be taken up again.
     """
     totals, named = Totals(), set[str]()
-    with location.progress.open("rb") as lines, _replaced(location.file) as out:
-        for offset in _in_order(lines, totals, keep):
-            lines.seek(offset)
-            for row in msgspec.json.decode(lines.readline(), type=_Line).kept:
-                out.write(bytes(row) + b"\n")
-                named.update(name.rpartition("/")[2] for name in msgspec.json.decode(row, type=_Kept).images)
-    if finished and not totals.kept and not totals.failed:
-        _discard(location)
-        return totals
-    with held(location.folder / INFO):
-        add_info(location.folder, location.name, info(location.file.name))
+    with location.progress.open("rb") as lines:
+        if offsets := _in_order(lines, totals, keep):
+            with _replaced(location.file) as out:
+                for offset in offsets:
+                    lines.seek(offset)
+                    for row in msgspec.json.decode(lines.readline(), type=_Line).kept:
+                        out.write(bytes(row) + b"\n")
+                        named.update(name.rpartition("/")[2] for name in msgspec.json.decode(row, type=_Kept).images)
+    if totals.kept or location.file.exists():  # if it is there without a row, the user took lines out of the ledger
+        _enter(location, bool(totals.kept))
     if finished and location.images.is_dir():
         for path in location.images.iterdir():
             if path.name not in named and _IMAGE.fullmatch(path.name):
                 path.unlink()
+    if finished and not totals.kept and not totals.failed:
+        with suppress(OSError):  # it is not there, or other files are in it
+            location.images.rmdir()
+        location.progress.unlink()
     return totals
 
 
-def _discard(location: Location) -> None:
-    """Delete a dataset, and what its folder has for it alone."""
-    for path in (location.progress, location.file):
-        path.unlink(missing_ok=True)
-    shutil.rmtree(location.images, ignore_errors=True)
-    known = read_info(location.folder)
-    if location.name in known:
-        write_info(location.folder, {name: entry for name, entry in known.items() if name != location.name})
-    if not known.keys() - {location.name} and not any(location.folder.glob("*.progress")):
-        for name in (INFO, FILE_NAME):
-            (location.folder / name).unlink(missing_ok=True)
+def _enter(location: Location, kept: bool) -> None:
+    """Put the entry of the rows beside those of other datasets, or take it out, with the file that has no row."""
+    with held(location.folder / INFO):
+        known = read_info(location.folder)
+        if kept:
+            known[location.name] = info(location.file.name)
+        else:
+            known.pop(location.name, None)
+        write_info(location.folder, known)
+    if not kept:
+        location.file.unlink()
 
 
 def _in_order(lines: IO[bytes], totals: Totals, keep: int) -> list[int]:

@@ -6,7 +6,6 @@ and the share of right rollouts is the pass rate of the model.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -21,7 +20,7 @@ from virc.data.formats.sft import row_of
 from virc.data.rows import file_sizes
 from virc.data.rows.record import MARK, Message, Record
 from virc.data.rows.results import TURN, joined
-from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, store
+from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, put_protocol, store
 from virc.families.registry import taught
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
@@ -116,6 +115,8 @@ def sample_file(
             progress = _Rollouts(ledger.resumed, report)
 
             def on_row(done: RowDone) -> None:
+                if done.fields.get("kept"):
+                    put_protocol(location, protocol)
                 ledger.append(as_line(done, known, SCHEMA))
                 progress.add(done)
 
@@ -131,9 +132,6 @@ def sample_file(
                 if totals.dropped:
                     report.note(_why(totals, keep))
         opened.backend.close()
-    if not totals.kept:
-        with suppress(OSError):  # other files are in it
-            location.folder.rmdir()
     progress.check()
     if not totals.problems:
         raise DataError(f"{source} has no rows")
