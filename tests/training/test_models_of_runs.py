@@ -18,6 +18,8 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, own_protocol
 from virc.runs.run import Run
 from virc.systems import registry as systems
+from virc.training.prepare import future_run
+from virc.training.request import TrainRequest
 
 
 @pytest.fixture
@@ -126,6 +128,54 @@ def test_a_run_that_was_made_anew_is_not_taken_for_the_model_of_the_old_one(work
     saved(make(workspace, "mine"), 40)
     with pytest.raises(ConfigError, match="two models"):
         models.find("mine", workspace)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tiny", "tiny is a model of this package"),
+        ("ViRC-3B", "ViRC-3B is a model of the system virc"),
+        ("deepeyes-judge", "deepeyes-judge is the judge Qwen"),
+        ("ten", "models/ten is a model already, merged from mine@10"),
+        ("lora", "./lora is a model already"),
+    ],
+)
+def test_a_run_takes_no_name_of_another_model(workspace: Path, name: str, said: str) -> None:
+    merged(workspace, "ten", "mine@10")
+    small_lora.describe(workspace / "lora")
+    for words in ((), ("--dry-run",)):
+        done = virc("train", "tiny", "--stage", "practice", "--from", "tiny", "--name", name, *words)
+        assert (done.code, f"a run cannot be called {name}: {said}" in done.err) == (3, True), done.err
+    assert not (workspace / "runs").exists()
+
+
+def test_a_run_without_a_name_gets_none_of_a_model(workspace: Path) -> None:
+    merged(workspace, "tiny-practice", "mine@10")
+    request = TrainRequest(system="tiny", stage="practice", base="tiny", workspace=workspace)
+    assert future_run(request, request.resolve()).name == "tiny-practice-2"
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("models/tiny", "tiny is a model of this package"),
+        ("tiny", "tiny is a model of this package"),
+        ("models/ViRC-3B", "ViRC-3B is a model of the system virc"),
+        ("models/other", "other is a run"),
+        ("models/older", None),
+        ("models/mine", None),
+        ("elsewhere/tiny", None),
+    ],
+)
+def test_a_merged_model_takes_no_name_of_another(workspace: Path, folder: str, said: str | None) -> None:
+    make(workspace, "other")
+    run = make(workspace, "mine")
+    adapted(run, 4)
+    adapted(run, 8)
+    done = virc("merge", "mine", "--to", folder, "--dry-run")
+    assert (done.code, f": {said}" in done.err) == (3 if said else 0, bool(said)), done.err
+    older = virc("merge", "mine@4", "--to", "models/mine", "--dry-run")
+    assert (older.code, "a model cannot be called mine: mine is a run" in older.err) == (3, True), older.err
 
 
 @pytest.mark.parametrize("step", ["7", "latest", "", "08"])

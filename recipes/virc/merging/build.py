@@ -25,7 +25,7 @@ from virc.envs.pins import DEVICES
 from virc.merging import card as model_card
 from virc.merging import source as sources
 from virc.merging.source import Source
-from virc.models import provenance
+from virc.models import names, provenance
 from virc.models.chat_protocol import DEFAULT, read_protocol
 from virc.models.load import Choice, Opened, open_model
 from virc.reasoning.protocol import FILE_NAME
@@ -35,6 +35,7 @@ from virc.solving.one import SolveConfig, solve
 from virc.tools.registry import CODE, ToolMissingError
 
 _PACKAGE = Path(__file__).parents[2]
+_ELSEWHERE = "choose another folder with --to"
 _SECONDS = 300.0  # for the one answer
 _MOST_BYTES = 64 * 2**20
 _MERGING = {"shards": "merging the shards of", "adapter": "adding to its base the adapter", "model": "copying"}
@@ -103,7 +104,7 @@ def merge(
         on_event: gets progress and warnings.
 
     Raises:
-        ConfigError: there is no such checkpoint, it is incomplete, or the folder exists.
+        ConfigError: there is no such checkpoint, it is incomplete, or the folder exists or its name is another's.
         SetupError: the environment is missing, or the model fits neither disk nor memory.
         EngineError: the process failed.
     """
@@ -121,7 +122,10 @@ def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:
     if folder.exists() or folder.is_symlink():
         there = provenance.read(folder)
         made = f", merged from {there.source}" if there else ""
-        raise ConfigError(f"{folder} already exists{made}", "choose another folder with --to")
+        raise ConfigError(f"{folder} already exists{made}", _ELSEWHERE)
+    named = folder.absolute().parent in (Path.cwd(), Path.cwd() / MODELS)  # its name alone means it
+    if named and (other := names.meaning(folder.name, Path(), source=source.origin.source)):
+        raise ConfigError(f"a model cannot be called {folder.name}: {other}", _ELSEWHERE)
     if gguf:
         writing.check(source.texts)
     if source.origin.kind == "shards":

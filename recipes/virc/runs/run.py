@@ -20,6 +20,7 @@ import os
 import re
 import socket
 import time
+from collections.abc import Callable
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -167,8 +168,11 @@ class Run(msgspec.Struct, frozen=True):
         return self.attempt(number) / "engine.log"
 
 
-def new(workspace: Path, name: str | None, stem: str) -> Run:
+def new(workspace: Path, name: str | None, stem: str, meaning: Callable[[str], str | None] = lambda _: None) -> Run:
     """The folder of a run to be, which is not there yet: `runs/NAME`, else the first free of `runs/STEM[-n]`.
+
+    Args:
+        meaning: says what a name that is taken by something else than a run means.
 
     Raises:
         ConfigError: NAME is taken, or cannot name a folder.
@@ -177,10 +181,14 @@ def new(workspace: Path, name: str | None, stem: str) -> Run:
         if not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,99}", name):
             raise ConfigError(f"{name!r} cannot name a run", "use letters, digits, - and _")
         if (workspace / FOLDER / name).exists():
-            raise ConfigError(f"there is a run {name} already", f"--resume resumes it; virc runs rm {name} removes it")
+            resume = f"virc train --resume --name {name} resumes it"
+            raise ConfigError(f"there is a run {name} already", f"{resume}; virc runs rm {name} removes it")
+        if other := meaning(name):
+            raise ConfigError(f"a run cannot be called {name}: {other}", "choose another name with --name")
         return Run(workspace / FOLDER / name)
     names = chain([stem], (f"{stem}-{number}" for number in count(2)))
-    return Run(next(folder for name in names if not (folder := workspace / FOLDER / name).exists()))
+    free = (each for each in names if not (workspace / FOLDER / each).exists() and not meaning(each))
+    return Run(workspace / FOLDER / next(free))
 
 
 def discover(workspace: Path) -> list[Run]:

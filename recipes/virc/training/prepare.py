@@ -22,7 +22,7 @@ from virc.envs import environment as environments
 from virc.envs import making
 from virc.envs.hardware import Machine
 from virc.envs.pins import Environment, pinned
-from virc.models import chat_protocol, sizes
+from virc.models import chat_protocol, names, sizes
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import Weights
 from virc.reasoning.protocol import FILE_NAME
@@ -134,11 +134,20 @@ def new_run(request: TrainRequest, resolved: Resolved) -> Iterator[tuple[Run, Pa
     Raises:
         ConfigError: the name is taken.
     """
-    run = runs.new(request.workspace, request.name, resolved.name)
+    run = future_run(request, resolved)
     with scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as partial:
         runs.new(request.workspace, run.name, resolved.name)  # another process may have begun it meanwhile
         yield run, partial
         partial.rename(run.folder)
+
+
+def future_run(request: TrainRequest, resolved: Resolved) -> Run:
+    """The run to be, whose name means no other model. Raises ConfigError: the name that was asked for is taken."""
+
+    def meaning(name: str) -> str | None:
+        return names.meaning(name, request.workspace, resolved.system)
+
+    return runs.new(request.workspace, request.name, resolved.name, meaning)
 
 
 @contextmanager

@@ -28,7 +28,6 @@ from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import kept, sources
 from virc.rewards.sources import speakers
 from virc.rewards.verl import Settings
-from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.stages.context import Place
@@ -106,7 +105,7 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None, re
 def _place(
     request: TrainRequest, resolved: Resolved, base: Base, source: Source, python: Path, missing: list[VircError]
 ) -> Place:
-    run = runs.new(request.workspace, request.name, resolved.name)
+    run = prepare.future_run(request, resolved)
     place = Place(
         base=base.folder,
         model_type=base.model_type,
