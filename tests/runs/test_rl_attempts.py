@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import pytest
 from support.called import virc
-from support.made import make
+from support.made import add, make, metric
 from support.reported import show_event
+from test_rl_runs import save
 
 from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
@@ -52,8 +53,8 @@ def begin(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
             return Plan(Step((sys.executable, str(HERE / "toy_verl.py"), *words), "train"), {})
 
         monkeypatch.setattr(verl, "plan", plan)
-        rows = workspace / "rows.parquet"
-        rows.touch()
+        rows = workspace / "rows.json"
+        rows.write_text("[]")
         given = msgspec.to_builtins(rl.Config(data="rows", steps=6)) | settings
         made = make(
             workspace, "a", kind="rl", settings=given, origins={}, base=str(EMBEDDED_FOLDER), data=str(rows),
@@ -153,6 +154,15 @@ def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin)
     assert attempt(run, Reporter()).finished
     assert logged(run) == [(step, 2) for step in range(1, 7)]  # none was saved, so that all are done again
     assert time.monotonic() - began < 30
+
+
+def test_the_last_reward_is_that_of_the_metrics_where_nothing_was_left_to_do(begin: Begin) -> None:
+    run = begin()
+    add(run, *(metric(step, 6, reward=step / 10, loss=None) for step in range(1, 7)))
+    save(run, 6)
+    runs.write_state(run, progress="stopped", attempt=1, step=1, total=6, reward=0.1)  # virc was killed at step 1
+    assert attempt(run, Reporter()).finished
+    assert (runs.state(run).step, runs.state(run).reward) == (6, 0.6)
 
 
 def test_a_python_caller_gets_the_run_and_each_step(begin: Begin) -> None:

@@ -89,6 +89,16 @@ def test_images_that_were_moved_are_said_before_an_engine_starts(run: Run, tmp_p
         assert runs.state(run).progress == "new"
 
 
+@pytest.mark.parametrize("file", ["trajectories.json", "rl.parquet"])
+def test_one_image_that_is_gone_is_said_before_an_engine_starts(run: Run, tmp_path: Path, file: str) -> None:
+    rows = drawn(tmp_path / "set", "sft,rl")
+    write(run, data=str(rows.with_name(file)), media=str(rows.parent))
+    gone = sorted(rows.parent.glob("images/*/*"))[-1]
+    gone.unlink()
+    done = virc("train", "--resume", "--name", "mine")
+    assert (done.code, f"mine was begun with {gone}, which is gone" in done.err) == (3, True), done.err
+
+
 def test_code_that_is_gone_is_replaced_by_that_of_today(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     write(run, recipes="/gone")
     begun = attempt._info_with_code(run, Reporter(show_event))

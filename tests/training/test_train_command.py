@@ -74,6 +74,7 @@ def test_gpus_are_counted_before_gigabytes_are_installed(
         (["--stage", "instruct", "--launcher", "slurm", "--site", "absent.yaml"], 3, "absent.yaml"),
         (["--resume"], 2, "--name RUN"),
         (["--resume", "--name", "absent", "--set", "steps=9"], 2, "--resume takes no settings"),
+        (["--resume", "--name", "mine", "--with", "lora"], 2, "virc train --resume --name mine resumes it"),
         (["--resume", "--name", "absent"], 3, "no run 'absent'"),
         (["tiny", "--stage", "instruct", "--resume"], 3, "tiny instruct has no run to resume"),
     ],
@@ -171,6 +172,32 @@ def test_rows_in_another_chat_protocol_are_named_with_what_mends_them(workspace:
     assert (again.code, "another chat protocol" in again.err) == (0, False), again.err
 
 
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("stage", "file", "said", "hint"),
+    [
+        (
+            "practice",
+            "problems.jsonl",
+            "batch, which has problems without solutions",
+            "solve them: virc data sample {}",
+        ),
+        ("practice", "prompts.parquet", "prompts, which has problems", "virc data convert {} --to DIR --format batch"),
+        ("practice", "rl.parquet", "rl, which LLaMA-Factory does not read", "data convert {} --to DIR --format sft"),
+        ("rl", "problems.jsonl", "batch, which has no single units", "--with multi-turn rolls out whole problems; or"),
+        ("practice", "empty.jsonl", "of no known format", "formats are"),
+    ],
+)
+def test_rows_that_a_stage_does_not_take_are_refused_with_what_makes_them(
+    workspace: Path, words: tuple[str, ...], stage: str, file: str, said: str, hint: str
+) -> None:
+    assert virc("data", "synth", "--to", "own", "--count", 2, "--formats", "sft,rl,prompts,batch").code == 0
+    (workspace / "own" / "empty.jsonl").touch()
+    done = virc("train", "tiny", "--stage", stage, "--data", f"own/{file}", "--from", "tiny", *words)
+    assert (done.code, said in done.err) == (5, True), done.err
+    assert hint.format(workspace / "own" / file) in done.err
+
+
 def test_a_base_is_found_in_the_workspace_by_the_end_of_its_hub_id(workspace: Path, rows: Path) -> None:
     shutil.copytree(EMBEDDED_FOLDER, workspace / "models" / "Some-Base")
     done = virc("train", "tiny", "--stage", "instruct", "--from", "someone/Some-Base", "--dry-run", "--json")
@@ -250,7 +277,7 @@ def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(
     monkeypatch.setattr(prepare, "held", held)
     done = virc("train", "tiny", "--stage", "instruct", "--name", "mine")
     assert done.code == 3
-    assert "there is a run mine already" in done.err
+    assert "there is a run mine already\nhint: virc train --resume --name mine resumes it" in done.err
     assert [path.name for path in (workspace / "runs").iterdir()] == ["mine"]
 
 

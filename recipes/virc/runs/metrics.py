@@ -100,6 +100,14 @@ def metrics(run: Run) -> Iterator[Metric]:
     yield from filter(None, map(as_metric, lines_of(run.metrics)))
 
 
+def newest(run: Run) -> dict[str, float | None]:
+    """The last loss and reward that are in the run's metrics, as fields of its state."""
+    found: dict[str, float | None] = {"loss": None, "reward": None}
+    for each in metrics(run):
+        found |= {name: value for name in found if (value := getattr(each, name)) is not None}
+    return found
+
+
 def lines_of(path: Path) -> Iterator[bytes]:
     """The lines of a file of a run, cut at `LONGEST_LINE` bytes; none where it cannot be opened."""
     try:

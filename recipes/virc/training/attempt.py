@@ -28,6 +28,7 @@ from virc.runs import attempts, leftovers
 from virc.runs import run as runs
 from virc.runs.attempts import Attempt
 from virc.runs.checkpoints import checkpoints, complete, format_of, remove_spare, step_of
+from virc.runs.metrics import newest
 from virc.runs.run import Info, Run
 from virc.training import inputs
 from virc.training.follow import Follower, drop_after, take_over
@@ -75,7 +76,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         plan, step = _planned(run, number, job, report)
         drop_after(run, step)
         process = runs.this_process()
-        runs.write_state(run, progress="running", attempt=number, step=step, error=None, **process)
+        runs.write_state(run, progress="running", attempt=number, step=step, error=None, **newest(run), **process)
         try:
             code, asked, follower = _trained(run, plan, number, step, report)
             return _conclude(run, number, code, asked, follower, report)

@@ -30,7 +30,8 @@ REWARD = sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
 _FORMATS = ("sft", "trajectories")
 _UNITS = ("rl", *_FORMATS)
-_PROBLEMS = ("prompts", "batch", *_FORMATS)
+_UNSOLVED = ("prompts", "batch")
+_PROBLEMS = (*_UNSOLVED, *_FORMATS)
 """Formats that RL takes: of single units, into which solutions are split, and of whole problems."""
 
 
@@ -119,9 +120,22 @@ def _check_format(source: Source, resolved: Resolved) -> None:
     if source.format in takes:
         return
     hint = f"virc data convert {source.file} --to DIR --format {convert}"
-    if convert == "rl":
-        hint = f"--set rollout=multi_turn, or solve them first: virc data sample {source.file} --to FILE.jsonl"
+    if source.format in _UNSOLVED:
+        hint = f"solve them: {_solving(source)}"
+        if resolved.kind == "rl":
+            whole = "--with multi-turn" if "multi-turn" in resolved.system.overlays else "--set rollout=multi_turn"
+            hint = f"{whole} rolls out whole problems; or {hint}"
+        else:
+            whose = "has problems without solutions"
     raise DataError(f"{source.file} is of the format {source.format}, which {whose}", hint)
+
+
+def _solving(source: Source) -> str:
+    """The commands that make trajectories of problems."""
+    if source.format == "batch":
+        return f"virc data sample {source.file} --to NEW"
+    rows = f"virc data convert {source.file} --to DIR --format batch"
+    return f"{rows}, then virc data sample DIR/{source.name}.jsonl --to NEW"
 
 
 def settings_text(resolved: Resolved) -> str:
@@ -217,14 +231,14 @@ def still_there(run: Run, info: Info) -> None:
     """Check that what a run was begun with is where it was.
 
     Raises:
-        ConfigError: weights, rows or the images of the first rows are gone.
+        ConfigError: weights, rows or images of rows are gone.
         DataError: a file of rows cannot be read any more.
         SetupError: the interpreter is gone.
     """
     weights = Path(info.base) / "config.json"
     adapter = [Path(info.adapter) / "adapter_config.json"] if info.adapter else []
     rows = [Path(file) for file in (info.data, info.validation) if file]
-    for path in chain((weights, *adapter, *rows), *map(_first_images, rows)):
+    for path in chain((weights, *adapter, *rows), *map(_images, rows)):
         if not is_file(path):
             raise ConfigError(f"{run.name} was begun with {path}, which is gone", "put it back where it was")
     if not is_file(info.python):
@@ -234,14 +248,15 @@ def still_there(run: Run, info: Info) -> None:
         )
 
 
-def _first_images(file: Path) -> Iterator[Path]:
-    """The images of the first row of a file: they are gone where the folder that they were in was moved."""
-    source = only_source(file)
-    row = next(get(source.format).read(source), None)
-    for picture in row.record.images if row and row.record else ():
-        if picture.data is None:
-            with suppress(OSError):
-                yield msgspec.structs.replace(picture, confined=False).path()
+def _images(file: Path) -> Iterator[Path]:
+    """The images of the rows of a file, each once: an engine needs minutes to miss one."""
+    source, seen = only_source(file), set[str]()
+    for row in get(source.format).read(source):
+        for picture in row.record.images if row.record else ():
+            if picture.data is None and picture.name not in seen:
+                seen.add(picture.name)
+                with suppress(OSError):
+                    yield msgspec.structs.replace(picture, confined=False).path()
 
 
 def place_of(info: Info, run: Run, attempt: int) -> Place:

@@ -14,7 +14,7 @@ from virc.cluster import jobs
 from virc.cluster.jobs import Target
 from virc.core.errors import SetupError, VircError
 from virc.core.events import Reporter
-from virc.core.files import DATA, MODELS, is_file
+from virc.core.files import DATA, MODELS, expanded, is_file
 from virc.core.plan import Plan
 from virc.data.formats import sft as sft_format
 from virc.data.formats.registry import Source
@@ -221,10 +221,12 @@ def _source(request: TrainRequest, resolved: Resolved, missing: list[VircError])
     try:
         return inputs.rows(resolved, request.workspace)
     except VircError as error:
-        missing.append(error)
         named = Path(resolved.config.data_name())
         suffix = named.suffix or (".parquet" if resolved.kind == "rl" else ".json")
         file = request.workspace / DATA / named.parent / f"{named.name.removesuffix(named.suffix)}{suffix}"
+        if is_file(file) or is_file(expanded(named)):  # it is here, and nothing to train on
+            raise
+        missing.append(error)
         return Source(file, resolved.kind, named.name)
 
 

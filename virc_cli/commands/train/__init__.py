@@ -90,8 +90,9 @@ def command(
     if resume and (dry_run or probe):
         raise UsageError("--resume takes the run as it was begun", "virc runs show prints its settings")
     if resume and any((overlays, base, data, config, assignments, protocol, tools, judge_endpoint, stop_on)):
+        alone = f"virc train --resume --name {name} resumes it; " if name else ""
         raise UsageError(
-            "--resume takes no settings: a run keeps those it was begun with", "virc runs show prints them"
+            "--resume takes no settings: a run keeps those it was begun with", f"{alone}virc runs show prints them"
         )
     if not stage and not resume:
         names = ", then ".join(f"--stage {name}" for name in systems.get(system).stages)
