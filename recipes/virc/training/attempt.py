@@ -108,6 +108,7 @@ def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[
 def _info_with_code(run: Run, report: Reporter) -> Info:
     """What the run was begun with, all of it still there; in place of code that is gone, this version's."""
     info = runs.info(run)
+    report.progress("looking for its rows and images")
     inputs.still_there(run, info)
     if is_folder(info.recipes):
         return info
