@@ -120,7 +120,7 @@ def test_good_rows_are_kept_in_their_format_and_order(tmp_path: Path) -> None:
     write(folder / "virc_protocol.json", protocol(name="trained"))
     done = checked(folder, "--clean", clean)
     assert done.code == 5
-    assert "1 rows are in" in done.err
+    assert "1 row is in" in done.err
     assert "6 with faults were left out" in done.err
     rows = json.loads((folder / FILE).read_text())
     assert json.loads((clean / FILE).read_text()) == rows[:1]

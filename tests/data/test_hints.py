@@ -52,11 +52,27 @@ def test_a_row_with_nothing_in_it_has_no_hint(tmp_path: Path) -> None:
         assert "hint" not in done.err
 
 
+def test_a_folder_that_was_there_stays_where_no_row_is_cleaned(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text("[]")
+    (tmp_path / "clean").mkdir()
+    words = ("--coordinates", "pixel", "--clean", tmp_path / "clean", "--workers", 1)
+    done = virc("data", "check", tmp_path / "rows.json", *words)
+    assert (done.code, (tmp_path / "clean").is_dir()) == (0, True), done.err
+    assert f"there are no rows, so {tmp_path / 'clean'} has none\n" in done.err
+
+
+def test_problems_made_into_prompts_lose_nothing(drawn: Path, tmp_path: Path) -> None:
+    for file, lost in (("problems.jsonl", False), ("prompts.parquet", True)):
+        format = "batch" if lost else "prompts"
+        done = virc("data", "convert", drawn / file, "--to", tmp_path / format, "--format", format)
+        assert (done.code, "lost in this format" in done.err) == (0, lost), done.err
+
+
 def test_nothing_is_cleaned_where_nothing_is_good(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text(json.dumps({"id": 1, "messages": [], "images": []}))
     done = virc("data", "check", tmp_path / "rows.jsonl", "--clean", tmp_path / "clean", "--workers", 1)
     assert (done.code, (tmp_path / "clean").exists()) == (5, False)
-    assert f"every row has a fault, so {tmp_path / 'clean'} is not made\n" in done.err
+    assert f"every row has a fault, so {tmp_path / 'clean'} has none\n" in done.err
     assert "hint" not in virc("data", "check", tmp_path / "rows.jsonl", "--workers", 1).err
     (tmp_path / "cut.json").write_text('[{"messages": [')
     assert "hint" not in virc("data", "convert", tmp_path / "cut.json", "--to", tmp_path / "to", "--format", "sft").err

@@ -41,11 +41,11 @@ def checked(file: Path) -> Done:
 @pytest.mark.parametrize(
     ("rows", "names", "said"),
     [
-        ([row(0, name="x"), row(1)], OURS, "name in 1 rows"),
-        ([row(0), row(1, name="x")], OURS, "name in 1 rows"),
+        ([row(0, name="x"), row(1)], OURS, "name in 1 row"),
+        ([row(0), row(1, name="x")], OURS, "name in 1 row"),
         ([row(0, SHAREGPT, weight=0), row(1, SHAREGPT, weight=1)], SHAREGPT, "weight in 2 rows"),
         ([row(0, meta={"a": 1}), row(1, meta={"b": [1]})], OURS, "meta in 2 rows"),
-        ([row(0, tool_calls=[{"x": 1}], name=None), row(1)], OURS, "tool_calls in 1 rows, name in 1 rows"),
+        ([row(0, tool_calls=[{"x": 1}], name=None), row(1)], OURS, "tool_calls in 1 row, name in 1 row"),
     ],
 )
 def test_keys_that_are_not_read_are_named_and_no_fault(
@@ -58,6 +58,13 @@ def test_keys_that_are_not_read_are_named_and_no_fault(
     made = virc("data", "convert", file, "--to", tmp_path / "to", "--format", "sft")
     lost = ", ".join(each.split()[0] for each in said.split(", "))
     assert f"keys of messages that no format has are lost: {lost}\n" in made.err
+
+
+def test_of_many_keys_the_first_are_counted_and_the_rows_with_others(tmp_path: Path) -> None:
+    done = checked(put(tmp_path, [row(number, **{f"k{number}": 1}) for number in range(30)] + [row(30, k3=1)]))
+    assert done.code == 0, done.out
+    assert "k2 in 1 row, k3 in 2 rows, " in done.out
+    assert "k19 in 1 row, others in 10 rows\n" in done.out
 
 
 def test_values_of_two_kinds_stop_the_engine(tmp_path: Path) -> None:

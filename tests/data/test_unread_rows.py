@@ -69,7 +69,7 @@ def test_what_is_not_read_is_said_with_its_row(first: int, tmp_path: Path) -> No
     assert (
         f"2 rows are in {clean}, 1 with faults were left out; the rows behind row 3 of {file} were not read" in done.err
     )
-    assert f"error: 1 of 3 rows have faults; the rows behind row 3 of {file} were not read\n" in done.err
+    assert f"error: 1 of 3 rows has faults; the rows behind row 3 of {file} were not read\n" in done.err
     assert len(rows(clean)) == 2
     told = report(file)["datasets"][0]
     assert (told["unread_from"], told["unread"]) == (3, None)
@@ -97,13 +97,12 @@ def test_a_conversion_leaves_out_rows_that_it_can_count_alone(tmp_path: Path) ->
     assert len(rows(tmp_path / "kept")) == 2
 
 
-def damaged(path: Path) -> Path:
-    """RL rows of which the second ten cannot be read."""
+def damaged(path: Path, count: int = 30, group: int = 10) -> Path:
+    """RL rows of which the second group cannot be read."""
     prompt = [{"role": "user", "content": "q"}]
-    found = [
-        {"prompt": prompt, "data_source": "a", "extra_info": {"question": "q" * 400 + str(at)}} for at in range(30)
-    ]
-    pq.write_table(pa.Table.from_pylist(found), path, row_group_size=10, compression="zstd")
+    row = {"prompt": prompt, "data_source": "a", "reward_model": {"ground_truth": "1"}}
+    found = [row | {"extra_info": {"question": "q" * 400 + str(at)}} for at in range(count)]
+    pq.write_table(pa.Table.from_pylist(found), path, row_group_size=group, compression="zstd")
     group = pq.read_metadata(path).row_group(1)
     start = min(group.column(index).dictionary_page_offset for index in range(group.num_columns))
     data = bytearray(path.read_bytes())
@@ -117,6 +116,36 @@ def test_rows_of_a_damaged_group_are_counted(tmp_path: Path) -> None:
     done = virc("data", "check", file, "--first", 0, "--workers", 1)
     assert f"{file}:11: unread: rows 11 to 20 cannot be read: " in done.out
     assert f"; 9 rows behind row 11 of {file} were not read\n" in done.err
+
+
+@pytest.mark.parametrize(
+    ("group", "said", "behind"),
+    [(1, "row 2 cannot", None), (2, "rows 3 to 4 cannot", "1 row behind row 3 of {} was not read")],
+)
+def test_of_a_small_damaged_group_no_row_behind_is_made_up(
+    group: int, said: str, behind: str | None, tmp_path: Path
+) -> None:
+    file = damaged(tmp_path / "rows.parquet", count=3 * group, group=group)
+    done = virc("data", "check", file, "--workers", 1)
+    assert f": unread: {said} be read: " in done.out
+    assert done.err.partition("\n")[0].partition("; ")[2] == (behind or "").format(file)
+    told = report(file)["datasets"][0]
+    assert (told["unread"], told["unread_from"]) == (group - 1, 3 if behind else None)
+
+
+def test_a_conversion_counts_all_rows_of_a_damaged_group(tmp_path: Path) -> None:
+    file = damaged(tmp_path / "rows.parquet", count=12, group=4)
+    words = ("--format", "prompts", "--skip-faulty", "--json")
+    done = virc("data", "convert", file, "--to", tmp_path / "to", *words)
+    assert done.code == 0, done.err
+    assert [done.json["datasets"][0][key] for key in ("rows_in", "rows_out", "left_out")] == [12, 8, 4]
+
+
+def test_a_problem_that_is_no_object_is_said_in_plain_words(tmp_path: Path) -> None:
+    file = tmp_path / "problems.jsonl"
+    file.write_text('{"id": 1, "image": "a.png", "question": "?"}\n5\n')
+    messages = [each["message"] for each in report(file)["first"]]
+    assert "it is a number, not an object" in messages
 
 
 @pytest.mark.parametrize("size", [0, 4, 300, -1])

@@ -95,7 +95,7 @@ def test_exactly_the_right_and_exact_ones_are_kept_and_all_are_counted(source: P
     counts = ("problems", "rollouts", "right", "kept", "without", "failed", "pass_rate")
     assert [done.json[key] for key in counts] == [2, 16, 4, 3, 1, 0, 0.25]
     assert done.json["settings"]["n"] == 8
-    assert "2 problems: 4 of 16 rollouts right (25.0%), 3 trajectories kept, 1 problems without one" in done.err
+    assert "2 problems: 4 of 16 rollouts right (25.0%), 3 trajectories kept, 1 problem without one" in done.err
     assert [row["id"] for row in read(to)] == ["a-2", "a-4", "a-6"]
     lines = progress(to.with_suffix(".progress"))
     assert [lines["a"][key] for key in ("rollouts", "right", "pass_rate")] == [8, 4, 0.5]
@@ -281,7 +281,7 @@ def test_what_was_dropped_is_counted_by_rule(source: Path, tmp_path: Path) -> No
     assert (done.json["dropped"], done.json["fewer"]) == (dropped, 1)
     assert sum(dropped.values()) == done.json["rollouts"] - done.json["kept"]
     assert "4 with another answer than the row's" in done.err
-    assert "1 problems have fewer than --keep 2" in done.err
+    assert "1 problem with fewer than --keep 2" in done.err
 
 
 def test_an_array_of_rows_is_refused_with_the_way_to_lines(source: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_run_that_is_stopped_leaves_a_dataset_of_what_was_done(image: Path, tm
         assert server.wait_for(4)
         process.terminate()
         done = ended(process)
-    assert (done.code, "1 problems: 3 of 3 rollouts right" in done.err) == (143, True)
+    assert (done.code, "1 problem: 3 of 3 rollouts right" in done.err) == (143, True)
     assert [row["id"] for row in read(tmp_path / "out" / "trajectories.jsonl")] == ["a-1"]
 
 

@@ -34,6 +34,11 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) 
     return f"did you mean {near!r}?" if near else otherwise or f"there are {', '.join(names)}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: 1 row, 2 rows."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def sized(count: float) -> str:
     """A number of bytes in the unit that fits."""
     for unit in ("bytes", "KB", "MB"):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.json_stream import lines
+from virc.core.json_stream import KIND_NAMES, lines
 from virc.core.limits import check_problem
 from virc.core.result_log import Id
 from virc.core.text import clause
@@ -126,7 +126,10 @@ def as_row(number: int, content: Mapping[str, Any]) -> Row:
 
 def _row(number: int, text: bytes) -> Row:
     try:
-        return as_row(number, msgspec.json.decode(text, type=dict[str, Any]))
+        content = msgspec.json.decode(text)
+        if not isinstance(content, dict):
+            raise ValueError(f"it is {KIND_NAMES[type(content)]}, not an object")
+        return as_row(number, content)
     except (ValueError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
         return Row(number, fault=DataError(f"line {number}: {clause(error)}"))
 

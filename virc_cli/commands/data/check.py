@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from virc.core.text import counted
 from virc_cli.console import completion, events, output
 from virc_cli.console.options import Json, Quiet, Verbose
 
@@ -56,13 +57,14 @@ def command(
     with events.printed(quiet, verbose) as on_event:
 
         def on_row(report: "Report") -> None:
-            on_event(Event("progress", f"{report.rows} rows, {report.rows - report.good} with faults"))
+            on_event(Event("progress", f"{counted(report.rows, 'row')}, {report.rows - report.good} with faults"))
 
         report = check(config, found.append if as_json else _print_fault, on_row)
     if clean:
         left = report.rows - report.good
-        kept = f"{report.kept} rows are in {clean}, {left} with faults were left out"
-        none = f"every row has a fault, so {clean} is not made"
+        be = "is" if report.kept == 1 else "are"
+        kept = f"{counted(report.kept, 'row')} {be} in {clean}, {left} with faults were left out"
+        none = f"{'every row has a fault' if left else 'there are no rows'}, so {clean} has none"
         output.note("; ".join([kept if report.kept else none, *report.left_unread]))
     if not as_json:
         output.lines(_summary(report))
@@ -83,7 +85,7 @@ def _print_fault(fault: "LocatedFault") -> None:
 def _summary(report: "Report") -> Iterator[str]:
     for dataset in report.datasets:
         yield from _lines(dataset)
-    yield f"{report.rows} rows, {report.good} good" + (", faults:" if report.faults else "")
+    yield f"{counted(report.rows, 'row')}, {report.good} good" + (", faults:" if report.faults else "")
     for kind, count in report.faults.items():
         yield f"  {kind} {count}"
 
@@ -91,7 +93,7 @@ def _summary(report: "Report") -> Iterator[str]:
 def _lines(dataset: "DatasetReport") -> Iterator[str]:
     counts = dataset.counts
     role = ", held out" if dataset.held_out else ""
-    yield f"{dataset.file} ({dataset.format}{role}): {dataset.rows} rows, {dataset.good} good"
+    yield f"{dataset.file} ({dataset.format}{role}): {counted(dataset.rows, 'row')}, {dataset.good} good"
     if counts.boxes:
         neither = counts.boxes - counts.pixel - counts.permille - counts.both
         yield f"  boxes are {dataset.coordinates}: {dataset.why}"
@@ -101,19 +103,21 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
         )
     unseen = f", {counts.unseen} of them on the network and not opened" if counts.unseen else ""
     sizes = f"{counts.square} of 1000 x 1000 px, {counts.on_grid} on the patch grid, {counts.off_grid} of other sizes"
-    yield f"  {counts.images} images{unseen}; inputs: {sizes}"
+    yield f"  {counted(counts.images, 'image')}{unseen}; inputs: {sizes}"
     if dataset.chat_protocols:
         yield f"  system messages: {_system_messages(dataset)}"
     if dataset.ignored:
-        keys = ", ".join(f"{key} in {rows} rows" for key, rows in dataset.ignored.items())
-        yield f"  keys of messages that LLaMA-Factory does not read, and --clean does not keep: {keys}"
+        keys = [f"{key} in {counted(rows, 'row')}" for key, rows in dataset.ignored.items()]
+        more = [f"others in {counted(dataset.more_ignored, 'row')}"] if dataset.more_ignored else []
+        listed = ", ".join([*keys, *more])
+        yield f"  keys of messages that LLaMA-Factory does not read, and --clean does not keep: {listed}"
     if counts.unanswered:
-        yield f"  {counts.unanswered} problems have no answer"
+        yield f"  {counted(counts.unanswered, 'problem')} {'has' if counts.unanswered == 1 else 'have'} no answer"
 
 
 def _system_messages(dataset: "DatasetReport") -> str:
     shown = dataset.chat_protocols[:5]
-    texts = [f"{each.sha256 or 'none'} in {each.rows} rows from row {each.first}" for each in shown]
+    texts = [f"{each.sha256 or 'none'} in {counted(each.rows, 'row')} from row {each.first}" for each in shown]
     more = len(dataset.chat_protocols) - len(shown)
     return "; ".join(texts) + (f"; {more}{'+' if dataset.more_chat_protocols else ''} others" if more else "")
 

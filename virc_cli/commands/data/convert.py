@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virc.core.text import counted, sized
 from virc_cli.console import events, output
 from virc_cli.console.options import CoordinatesName, ImagesName, Json, Quiet, Seed, Verbose
 
@@ -70,7 +71,7 @@ def command(
     )  # fmt: skip
     output.note_left_out(sources)
     with events.printed(quiet, verbose) as on_event:
-        report = convert(config, lambda rows: on_event(Event("progress", f"{rows} rows")))
+        report = convert(config, lambda rows: on_event(Event("progress", counted(rows, "row"))))
     if not quiet:
         _print(report, coordinates, images)
     if report.chat_protocols > 1:
@@ -88,8 +89,6 @@ def command(
 
 
 def _print(report: "Report", units: CoordinatesName | None, shown: ImagesName | None) -> None:
-    from virc.core.text import sized
-
     if shown == "smart":
         output.note("input files stay as they are: those of 1000 x 1000 px do not get their proportions back")
     if report.lost:
@@ -102,12 +101,12 @@ def _print(report: "Report", units: CoordinatesName | None, shown: ImagesName | 
         if boxes.inexact:
             unit = "thousandths" if units == "pixel" else "px"
             exact = f"{boxes.inexact} of them would come back changed, by up to {boxes.error} {unit}"
-        output.note(f"{boxes.written} boxes written anew, {exact}")
+        output.note(f"{boxes.written} {'box' if boxes.written == 1 else 'boxes'} written anew, {exact}")
     for fault in report.faults:
         output.note(f"left out: {fault}")
     for dataset in report.datasets:
         left = f", {dataset.left_out} left out" if dataset.left_out else ""
-        output.note(f"{dataset.name}: {dataset.rows_in} rows read, {dataset.rows_out} written{left}")
+        output.note(f"{dataset.name}: {counted(dataset.rows_in, 'row')} read, {dataset.rows_out} written{left}")
     images = "images in them"
     if report.images_bytes:
         unshared = sized(report.unshared_bytes)

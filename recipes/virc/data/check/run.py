@@ -17,7 +17,7 @@ import msgspec
 from virc.core.errors import DataError, UnreadError, UsageError, VircError
 from virc.core.files import fresh_folder
 from virc.core.parallel import LostWorkerError, in_order
-from virc.core.text import clause
+from virc.core.text import clause, counted
 from virc.data.check.coordinates import rules_for
 from virc.data.check.llamafactory import check_entry
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules
@@ -35,6 +35,8 @@ HELD_OUT = re.compile(r"(?<![a-z])(?:val|valid|validation|test|dev|eval|held[-_ 
 """What the name of a dataset says that is not to be trained on."""
 MOST_PROTOCOLS = 100
 """Distinct system messages that are told apart in one file."""
+MOST_IGNORED = 20
+"""Distinct keys of messages that are counted each in one file."""
 _AT_ONCE = 8
 """Rows that a process gets together: enough to outweigh the transfer, few enough to stop soon."""
 _SETUP = """
@@ -97,7 +99,9 @@ class DatasetReport(msgspec.Struct):
         coordinates: what its boxes were taken to mean, and why.
         chat_protocols: its system messages, the first `MOST_PROTOCOLS` of them.
         more_chat_protocols: rows with others.
-        ignored: rows with each key of messages that LLaMA-Factory does not read, and `clean` does not keep.
+        ignored: rows with each key of messages that LLaMA-Factory does not read, and `clean` does not keep; the first
+            `MOST_IGNORED` of them.
+        more_ignored: rows with others.
         unread_from: number of the first row that kept others from being read; None where all are.
         unread: so many others; None where nobody knows how many.
     """
@@ -115,6 +119,7 @@ class DatasetReport(msgspec.Struct):
     chat_protocols: list[SystemMessage] = []
     more_chat_protocols: int = 0
     ignored: dict[str, int] = {}
+    more_ignored: int = 0
     unread_from: int | None = None
     unread: int | None = 0
 
@@ -123,11 +128,13 @@ class DatasetReport(msgspec.Struct):
         """Which rows were not read, as a clause."""
         if self.unread_from is None:
             return None
-        rows = "the rows" if self.unread is None else f"{self.unread} rows"
-        return f"{rows} behind row {self.unread_from} of {self.file} were not read"
+        rows = "the rows" if self.unread is None else counted(self.unread, "row")
+        return f"{rows} behind row {self.unread_from} of {self.file} {'was' if self.unread == 1 else 'were'} not read"
 
     def cut_short(self, number: int, fault: UnreadError) -> None:
         """Count the rows that are not read because of a fault."""
+        if fault.rows == 0:
+            return
         self.unread_from = self.unread_from or number
         self.unread = None if self.unread is None or fault.rows is None else self.unread + fault.rows
 
@@ -143,6 +150,16 @@ class DatasetReport(msgspec.Struct):
     def add_faults(self, faults: Iterable[Fault]) -> None:
         """Count faults."""
         self.faults = dict(Counter(self.faults) + Counter(fault.kind for fault in faults))
+
+    def add_ignored(self, keys: Iterable[str]) -> None:
+        """Count the keys of a row's messages."""
+        more = False
+        for key in keys:
+            if key in self.ignored or len(self.ignored) < MOST_IGNORED:
+                self.ignored[key] = self.ignored.get(key, 0) + 1
+            else:
+                more = True
+        self.more_ignored += more
 
     def _add_system(self, system: str, row: int) -> None:
         key = system and hashlib.sha256(system.encode("utf-8", "surrogatepass")).hexdigest()[:12]
@@ -187,7 +204,8 @@ class Report(msgspec.Struct):
         """What is wrong, as a clause."""
         bad = self.rows - self.good
         if bad:
-            return "; ".join([f"{bad} of {self.rows} rows have faults", *self.left_unread])
+            faulty = f"{bad} of {counted(self.rows, 'row')} {'has' if bad == 1 else 'have'} faults"
+            return "; ".join([faulty, *self.left_unread])
         return "no row has a fault, but dataset_info.json has"
 
 
@@ -214,6 +232,7 @@ def check(
     for name, count in names.items():
         if count > 1:
             raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
+    there = config.clean is not None and config.clean.exists()
     with closing(KeyStore()) as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
         run = _Run(config, seen, on_fault, on_row)
         writing = Writing(PictureStore(folder)) if folder else None
@@ -226,7 +245,7 @@ def check(
                 run.report.kept += _write_clean(source, good, writing)
             for _ in good:  # what was not written
                 pass
-    if config.clean and not run.report.kept:
+    if config.clean and not (run.report.kept or there):
         config.clean.rmdir()  # nothing is in it
     return run.report
 
@@ -295,7 +314,7 @@ class _Run:
         for row, result in check_rows(_rows(source), rules, self._config.workers):
             faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, result)]
             dataset.add(result, faults)
-            dataset.ignored = dict(Counter(dataset.ignored) + Counter(row.ignored))
+            dataset.add_ignored(row.ignored)
             if isinstance(row.fault, UnreadError):
                 dataset.cut_short(row.number, row.fault)
             self._tell(dataset, result, faults)

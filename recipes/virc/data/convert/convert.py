@@ -178,8 +178,9 @@ def _written(
     target = formats.get(config.format)
     store = PictureStore(folder)
     settings = Writing(store, config.embed)
-    foreign = any(part.source.format != config.format for dataset in datasets for part in dataset.parts)
-    report = Report(lost=target.LOST if foreign else "")
+    others = {part.source.format for dataset in datasets for part in dataset.parts} - {config.format}
+    richer = any(formats.get(name).HOLDS != "problems" for name in others)  # a problem has nothing to lose
+    report = Report(lost=target.LOST if richer else "")
     for dataset in datasets:
         stream = _Stream(config, dataset, report, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):

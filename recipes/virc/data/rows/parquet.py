@@ -104,8 +104,9 @@ def read_rows(path: Path, columns: Iterable[str] | None = None, start: int = 1) 
                 yield next_row, fields
                 next_row += 1
         except DataError as error:
-            sentence = f"rows {next_row} to {end - 1} cannot be read: {error.message}"
-            yield next_row, UnreadError(sentence, rows=end - 1 - next_row)
+            others = end - 1 - next_row
+            rows = f"rows {next_row} to {end - 1}" if others else f"row {next_row}"
+            yield next_row, UnreadError(f"{rows} cannot be read: {error.message}", rows=others)
         number = end
 
 

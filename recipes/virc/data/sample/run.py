@@ -15,6 +15,7 @@ from virc.core.events import Reporter
 from virc.core.files import MODELS, expanded
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
+from virc.core.text import counted
 from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
 from virc.data.rows import file_sizes
@@ -72,8 +73,8 @@ class _Rollouts(Progress):
 
     def __str__(self) -> str:
         before = f"; {self.resumed} were done before" if self.resumed else ""
-        counts = f"{self.right} of {self.rollouts} rollouts right, {self.kept} kept"
-        return f"{self.problems} problems: {counts}, {self.failed} rows failed{before}"
+        counts = f"{self.right} of {counted(self.rollouts, 'rollout')} right, {self.kept} kept"
+        return f"{counted(self.problems, 'problem')}: {counts}, {counted(self.failed, 'row')} failed{before}"
 
 
 def sample_file(
@@ -138,7 +139,9 @@ def sample_file(
     if not totals.kept:
         hint = REAL_MODELS if opened.embedded else "a stronger model, or a larger --samples"
         reasons = ", ".join(_reasons(totals))
-        raise NoAnswerError(f"none of {totals.rollouts} rollouts was kept, and no file is left: {reasons}", hint)
+        raise NoAnswerError(
+            f"none of {counted(totals.rollouts, 'rollout')} was kept, and no file is left: {reasons}", hint
+        )
     return {**known, **fields, "to": str(location.file)}
 
 
@@ -151,16 +154,17 @@ def _warn_of_stock(report: Reporter) -> None:
 
 def _summary(totals: Totals, resumed: int) -> str:
     rate = "" if totals.pass_rate is None else f" ({totals.pass_rate:.1%})"
-    before = f"; {resumed} problems were done before" if resumed else ""
-    failed = f"; {totals.failed} rows failed" if totals.failed else ""
+    before = f"; {counted(resumed, 'problem')} done before" if resumed else ""
+    failed = f"; {counted(totals.failed, 'row')} failed" if totals.failed else ""
+    kept = "1 trajectory" if totals.kept == 1 else f"{totals.kept} trajectories"
     return (
-        f"{totals.problems} problems: {totals.right} of {totals.rollouts} rollouts right{rate}, "
-        f"{totals.kept} trajectories kept, {totals.without} problems without one{failed}{before}"
+        f"{counted(totals.problems, 'problem')}: {totals.right} of {counted(totals.rollouts, 'rollout')} right{rate}, "
+        f"{kept} kept, {counted(totals.without, 'problem')} without one{failed}{before}"
     )
 
 
 def _why(totals: Totals, keep: int) -> str:
-    fewer = f"; {totals.fewer} problems have fewer than --keep {keep}" if totals.fewer else ""
+    fewer = f"; {counted(totals.fewer, 'problem')} with fewer than --keep {keep}" if totals.fewer else ""
     return f"dropped: {', '.join(_reasons(totals))}{fewer}"
 
 
