@@ -43,5 +43,6 @@ print(f"from step {step}", flush=True)
 while step < steps:
     time.sleep(each)
     step += 1
-    saved.write_text(str(step))  # every step, for a signal saves nothing
+    saved.with_name("new").write_text(str(step))  # every step, for a signal saves nothing
+    saved.with_name("new").replace(saved)  # and it may be killed anywhere
 print("done", flush=True)

@@ -102,7 +102,7 @@ def bandit(workspace: Path) -> Path:
     file = workspace / "data" / "polygons" / "rl.parquet"
     rows = parquet.read_table(file)
     last = [at for at, row in enumerate(rows.to_pylist()) if "answer>" in row["extra_info"]["reference"]]
-    parquet.write_table(rows.take(last[:4]), workspace / "data" / "last.parquet")
+    parquet.write_table(rows.take(last[:4]), file.with_name("last.parquet"))
     (workspace / "short.py").write_text(SHORT)
     system = workspaces.run(workspace, "systems", "cp", "tiny", "bandit.yaml")
     assert system.returncode == 0, system.stderr
@@ -111,7 +111,7 @@ def bandit(workspace: Path) -> Path:
     settings = {"steps": 8, "save_steps": 8, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 8,
                 "learning_rate": 1e-3,
                 "temperature": 1.3}  # fmt: skip
-    words = ("--from", "tiny", "--data", "data/last.parquet", "--with", "2x", "--name", "bandit")
+    words = ("--from", "tiny", "--data", "data/polygons/last.parquet", "--with", "2x", "--name", "bandit")
     return workspaces.trained(workspace, "./bandit.yaml", "rl", *words, **settings)
 
 
