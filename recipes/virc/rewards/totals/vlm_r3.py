@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from virc.rewards.sample import Sample
 
 TERMS = ("answer", "looked", "shortest")
+"""The first stands below, in place of the common term of that name."""
 JUDGE = "vlm-r3"
 """Whose question is asked, a file of `judges/`."""
-"""The first stands below, in place of the common term of that name."""
 _TAGS = re.compile(r"</?think>")
 _RIGHT = re.compile(r"1\.0+")
 
