@@ -1,18 +1,20 @@
 """Several calls in a reply of a row: held against what solve shows of them, those of the same reply included."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from PIL import Image
-from rewards.prompts import call, crop, display, tool
+from rewards.prompts import call, crop, display, scale, tool
 
 from virc.data.rows.record import Message, Picture, Record, content_of
-from virc.reasoning.calls import Call
+from virc.reasoning.calls import Box, Call
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
 from virc.rewards.sample import Prompt, prompt_of, sample
+from virc.tools import registry
 from virc.tools.registry import DEFAULT, known, schemas
 
 OWN = own_protocol(schemas([*DEFAULT, "zoom_image"]))
@@ -33,7 +35,8 @@ def solved(protocol: Protocol, size: tuple[int, int], before: Sequence[str], rep
     session = Session(protocol, "Where?", [Image.new("RGB", size)], tolerate=(), tools=known())
     for each in before:
         assert isinstance(session.feed(Reply(each)), Unit)
-    messages = tuple(Message(each.role, content_of(each)) for each in session.trace().messages)
+    said = session.trace().messages
+    messages = tuple(Message("user" if each.inserted else each.role, content_of(each)) for each in said)
     images = tuple(Picture("", data=each.png) for each in session.images)
     record = Record(messages, images, question="Where?", answer="5", extra={"file_sizes": [[*size]]})
     unit = session.feed(Reply(reply))
@@ -44,6 +47,20 @@ def solved(protocol: Protocol, size: tuple[int, int], before: Sequence[str], rep
 NESTED = several(crop(28, 28, 112, 112), crop(0, 0, 56, 56, index=1))
 TWICE = several(crop(0, 0, 84, 84, index=1), crop(14, 14, 70, 70, index=2), display(3))
 FAR = {"crops": "file", "crop_pixels": (3136, 50_176), "enlarge": (2, 4)}
+
+SHORT = {"errors": "show", "short_boxes": "refuse", "float_boxes": True, "edges": "floor"}
+TINY = crop(10.2, 10, 10.8, 50)
+SAYS = '''"""`say`: what an image is like."""
+
+NAME = "say"
+TEMPLATE = "after_image"
+SCHEMA = {"type": "function", "function": {"name": NAME, "parameters": {
+    "type": "object", "properties": {"image_index": {"type": "integer"}}, "required": ["image_index"]}}}
+
+
+def apply(call, source):
+    return source if source.getextrema()[0][1] else "black"
+'''
 
 
 @pytest.mark.parametrize(
@@ -56,8 +73,22 @@ FAR = {"crops": "file", "crop_pixels": (3136, 50_176), "enlarge": (2, 4)}
         (FAR | {"input_pixels": (3136, 54_880)}, (2800, 1960), (FIRST,), TWICE),
         (FAR | {"coordinates": "thousand"}, (2800, 1960), (FIRST,), several(crop(1, 2, 999, 998, index=1), display(2))),
         ({"errors": "show"}, (280, 196), (), several(crop(0, 0, 9, 9, index=4), crop(0, 0, 56, 56), display(1))),
+        ({}, (280, 196), (), several(scale(0.5), crop(0, 0, 56, 56, index=1), scale(2, index=2))),
+        (SHORT, (280, 196), (several(TINY, crop(0, 0, 84, 84)),), TWICE),
+        (SHORT | {"results": "assistant"}, (280, 196), (several(*[crop(0, 0, 84, 84)] * 3),), TWICE),
     ],
-    ids=["nested", "after_one", "after_two", "of_the_file", "of_the_file_after_one", "thousandths", "errors_shown"],
+    ids=[
+        "nested",
+        "after_one",
+        "after_two",
+        "of_the_file",
+        "of_the_file_after_one",
+        "thousandths",
+        "errors_shown",
+        "shrunk",
+        "refused_before",
+        "results_apart",
+    ],
 )
 def test_calls_of_a_reply_are_those_of_solve(
     more: dict[str, Any], size: tuple[int, int], before: Sequence[str], reply: str
@@ -74,6 +105,44 @@ def test_calls_of_the_turns_before_are_those_of_solve() -> None:
     assert [each.fault for each in prompt.calls] == [None, None]
     assert prompt.made_by == [None, *(each.call for each in prompt.calls)]
     assert [each and each.index for each in prompt.made_by] == [None, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("more", "reply", "made"),
+    [
+        (SHORT, several(crop(0, 0, 140, 112), TINY, crop(0, 0, 84, 84)), [None, (0, 0, 140, 112), (0, 0, 84, 84)]),
+        (SHORT, several(TINY, crop(0, 0, 84, 84)), [None, (0, 0, 84, 84)]),
+        ({"results": "assistant"}, several(*(crop(0, 0, side, 84) for side in (56, 84, 112))),
+         [None, (0, 0, 56, 84), (0, 0, 84, 84), (0, 0, 112, 84)]),
+    ],
+    ids=["refused_between", "refused_first", "results_apart"],
+)  # fmt: skip
+def test_images_are_those_of_the_calls_that_solve_carries_out(
+    more: dict[str, Any], reply: str, made: Sequence[Box | None]
+) -> None:
+    prompt, _ = solved(spoken(**more), (280, 196), (reply,), several(display(0)))
+    assert [each and each.box for each in prompt.made_by] == made
+    assert [each.shown is None for each in prompt.calls] == [each.call is None for each in prompt.calls]
+
+
+def test_a_call_that_leads_to_a_text_has_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_CUSTOM", {})
+    (tmp_path / "say.py").write_text(SAYS)
+    registry.load([str(tmp_path / "say.py")])
+    says = spoken(tools=(*OWN.tools, "say"))
+    before = several(call("say", image_index=0), crop(0, 0, 84, 84))
+    reply = several(display(1), call("say", image_index=1), crop(0, 0, 56, 56, index=2))
+    prompt, unit = solved(says, (280, 196), (before,), reply)
+    assert [each and each.name for each in prompt.made_by] == [None, "crop_image"]
+    assert [*sample(reply, prompt).checked] == unit.calls
+
+
+def test_calls_are_carried_out_without_pixels() -> None:
+    """Of a file that ends behind its header the sizes are known, and calls of our tools need no more."""
+    prompt, unit = solved(spoken(), (280, 196), (FIRST,), TWICE)
+    images = tuple(msgspec.structs.replace(each, data=(each.data or b"")[:60]) for each in prompt.record.images)
+    bare = prompt_of(msgspec.structs.replace(prompt.record, images=images), protocol=prompt.protocol)
+    assert [*sample(TWICE, bare).checked] == unit.calls
 
 
 @pytest.mark.parametrize("second", [crop(0, 0, 9, 9, index=2), crop(0, 0, 99, 99, index=1), call("none")])

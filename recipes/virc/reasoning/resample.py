@@ -40,11 +40,13 @@ class Rescaled(msgspec.Struct, frozen=True):
 
 def resampled(image: Image.Image | Rescaled, size: tuple[int, int]) -> Image.Image:
     """The image at that size in pixels: by area where a tool shrinks it, as the published script of ViRC does, else by
-    Lanczos.
+    Lanczos. One without colours stands for its size.
     """
     pixels = image.cut if isinstance(image, Rescaled) else image
     if pixels.size == size:
         return pixels
+    if pixels.mode == "1":
+        return Image.new("1", size)
     if math.prod(image.size) < math.prod(pixels.size):
         # Pillow has no way to turn rows into columns and to average them at once.
         turned = _averaged(pixels, size[0]).transpose(Image.Transpose.TRANSPOSE)

@@ -15,7 +15,7 @@ from virc.data.rows import file_sizes
 from virc.data.rows.record import Picture, Record, images_of
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
-from virc.reasoning.history import History
+from virc.reasoning.history import History, Place
 from virc.reasoning.images import Shown, image_size, open_image
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
@@ -51,6 +51,9 @@ class Action(msgspec.Struct, frozen=True):
 
 Carried = tuple[Action, Sequence[int]]
 """A call of a rollout, and the indices of the images that it led to."""
+
+_Ran = tuple[Action, Sequence[Place | None]]
+"""A call, and what the images show that it makes."""
 
 
 class Seen:
@@ -189,7 +192,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
             if self.reference_tool is None:
                 raise published.RaisedError("the row has no tool_info_gt")
             return call
-        checked = tools.checked(tool, view, self.protocol.tools if self.protocol else None)
+        checked = tools.checked(tool, view, self._offered)
         if checked.deviations and not self._forgives:
             raise ToolError(f"the call is not exact: {', '.join(checked.deviations)}")
         return checked.call
@@ -197,13 +200,12 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     def carried_out(self, calls: Sequence[ToolText]) -> list[Action]:
         """What comes of the calls of one reply, each of which sees what those before it make."""
         view, actions = self.view, list[Action]()
-        history = self._history() if len(calls) > 1 and self.strict == "own" else None
+        history = self._replayed()[1] if len(calls) > 1 and self.strict == "own" else None
         for tool in calls:
             try:
                 call = self.check(tool, view)
                 if history:
-                    for shown, place in history.run(call)[1]:
-                        history.add(shown, place)
+                    _run(call, history)
                     view = msgspec.structs.replace(view, sizes=history.sizes)
                 actions.append(Action(tool, call))
             except ValueError as error:  # a ToolError, or what it makes cannot be shown
@@ -219,21 +221,29 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return self.protocol is not None and self.protocol.errors == "show"
 
     def _history(self) -> History:
-        """The images as solve has them, from which further ones are cut."""
-        view = self.view
-        shown = [image.pixels(size) for image, size in zip(self.images, view.sizes, strict=True)]
+        """The images of the question as solve has them."""
+        view, protocol = self.view, self.protocol or own_protocol(tools.schemas(tools.DEFAULT), self.coordinates)
         files = [*view.originals, *view.sizes[len(view.originals) :]]
         given = [
-            Shown(shown[at].pixels, original=files[at], full=self.images[at].pixels(files[at]).pixels)
+            Shown(
+                self._pixels(at, view.sizes[at]),
+                original=files[at],
+                full=self._pixels(at, files[at]) if protocol.crops == "file" else None,
+            )
             for at in range(view.given)
         ]
-        protocol = self.protocol or own_protocol(tools.schemas(tools.DEFAULT), self.coordinates)
-        history = History(given, protocol, QWEN2, tools.known())
-        for image, call in zip(shown[view.given :], self.made_by[view.given :], strict=True):
-            with suppress(ValueError):
-                plans = history.planned(call)[1] if call else []
-            history.add(image, plans[0].place if len(plans) == 1 else None)
-        return history
+        return History(given, protocol, QWEN2, tools.known())
+
+    def _pixels(self, at: int, size: Size) -> Image.Image:
+        """An image of the history; without colours where no tool of one's own may look at them, as ours never do."""
+        if tools.own_files(self._offered or tools.known()):
+            return self.images[at].pixels(size).pixels
+        return Image.new("1", size)
+
+    @property
+    def _offered(self) -> Sequence[str] | None:
+        """The tools that may be called; None: all."""
+        return self.protocol.tools if self.protocol else None
 
     @cached_property
     def made_by(self) -> Sequence[Call | None]:
@@ -249,53 +259,64 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         """Each call before this reply, and the images that it led to, by their places in the history."""
         if self.carried is not None:
             return self.carried
-        found: list[tuple[Action, range]] = []
-        count, called = 0, list[Action]()  # of those called, no image has been shown yet
+        return self._replayed()[0] if self.before else ()
+
+    def _replayed(self) -> tuple[Sequence[Carried], History]:
+        """The calls before this reply, and the images, from which further ones are cut."""
+        history, found = self._history(), list[Carried]()
+        count, called = 0, list[_Ran]()
         for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
             if message.role == "assistant":
-                found += [(action, range(0)) for action in called]
-                called = self._actions(message.content, count)
-            elif called and shown:
-                found += self._with_images(called, range(count, count + len(shown)))
-                called = []
-            elif found and shown and count:  # several messages bring the images of one call
-                action, images = found[-1]
-                found[-1] = action, range(images.start, count + len(shown))
+                found += self._with_images(called, history, count)
+                called = self._ran(message.content, history.copy())
             count += len(shown)
-        return found + [(action, range(0)) for action in called]
+        return [*found, *self._with_images(called, history, count)], history
 
-    def _with_images(self, called: Sequence[Action], shown: range) -> Iterator[tuple[Action, range]]:
-        """The calls of a reply with the images behind it: one for each that was carried out, the last has the rest."""
-        made = [number for number, action in enumerate(called) if not action.fault] or [len(called) - 1]
-        for number, action in enumerate(called):
-            images = shown[made.index(number) :] if number in made else range(0)
-            images = images if number == made[-1] else images[:1]
+    def _with_images(self, called: Sequence[_Ran], history: History, count: int) -> Iterator[Carried]:
+        """The calls of a reply with the images behind it, of so many in all, which are added to the history.
+
+        Each has as many as it makes, and the last that makes any has the rest.
+        """
+        shown = range(len(history.images), min(count, len(self.view.sizes)))  # a row may lack some
+        places = [place for _, made in called for place in made]
+        if len(places) != len(shown):  # they are not those that solve makes
+            places = [None] * len(shown)
+        for image, place in zip(shown, places, strict=True):
+            history.add(Shown(self._pixels(image, self.view.sizes[image])), place)
+        last = max((number for number, (_, made) in enumerate(called) if made), default=len(called) - 1)
+        for number, (action, made) in enumerate(called):
+            images = shown if number == last else shown[: len(made)]
+            shown = shown[len(images) :]
             size = self.view.sizes[images[0]] if images else None
             yield msgspec.structs.replace(action, shown=size), images
 
-    def _actions(self, reply: str, count: int) -> list[Action]:
-        """The calls of a reply that saw so many images."""
+    def _ran(self, reply: str, history: History) -> list[_Ran]:
+        """The calls of a reply as solve carries them out, and where the images lie that each makes."""
         turn = self._parsed(reply)
         if turn is None:
-            return [Action(None, fault="it is not in the format")]
-        actions = list[Action]()
-        for tool in turn.calls:  # each call before it that was carried out led to an image
-            made = sum(not each.fault for each in actions)
-            actions.append(
-                self._action(tool, msgspec.structs.replace(self.view, sizes=self.view.sizes[: count + made]))
-            )
-        return actions
-
-    def _action(self, tool: ToolText, view: View) -> Action:
-        try:
-            return Action(tool, tools.checked(tool, view).call)
-        except ToolError as error:
-            return Action(tool, fault=str(error))
+            return [(Action(None, fault="it is not in the format"), ())]
+        called = list[_Ran]()
+        for tool in turn.calls:
+            try:
+                view = msgspec.structs.replace(self.view, sizes=history.sizes)
+                call = tools.checked(tool, view, self._offered).call
+                called.append((Action(tool, call), _run(call, history)))
+            except ValueError as error:  # a ToolError, or what it makes cannot be shown
+                called.append((Action(tool, fault=str(error)), ()))
+        return called
 
     def _parsed(self, reply: str) -> Turn | None:
         with suppress(FormatError):
             return parse(reply, self.grammar)
         return None
+
+
+def _run(call: Call, history: History) -> list[Place | None]:
+    """Carry out a call: its images are added to the history. What they show."""
+    made = history.run(call)[1]
+    for shown, place in made:
+        history.add(shown, place)
+    return [place for _, place in made]
 
 
 def prompt_of(
@@ -378,10 +399,16 @@ class Sample(msgspec.Struct, frozen=True):
 
 def sample(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
     """Read a reply as the prompt's `strict` says; only an image that cannot be read raises (DataError)."""
+    read = parsed(text, prompt, group)
+    return read.carrying_out(prompt.carried_out(read.turn.calls)) if read.turn else read
+
+
+def parsed(text: str, prompt: Prompt, group: Sequence[str] = ()) -> Sample:
+    """A reply as it was read, with none of its calls carried out."""
     if repeats(text, REPEAT_LIMIT):
         return Sample(text, prompt, fault=f"it repeats a pattern {REPEAT_LIMIT} times in a row", group=group)
     try:
         turn = published.parse(text) if prompt.strict == "published" else parse(text, prompt.grammar)
     except FormatError as error:
         return Sample(text, prompt, fault=str(error), group=group)
-    return Sample(text, prompt, turn, group=group).carrying_out(prompt.carried_out(turn.calls))
+    return Sample(text, prompt, turn, group=group)
