@@ -24,6 +24,7 @@ from virc.data.rows.record import Picture, Record
 from virc.models import chat_protocol
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.history import History
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Done, Rejected, Reply, Session
@@ -123,6 +124,27 @@ def test_a_tool_that_the_chat_protocol_does_not_offer_is_a_fault(picture: Path) 
     trace = msgspec.json.decode(trace_of([LOOK, RIGHT], picture), type=rollouts.Trace)
     samples, _ = rollouts.samples_of(record, trace, chat_protocol, QWEN2, 16)
     assert "there is no tool 'crop_image'" in (samples[0].fault or "")
+
+
+def test_calls_of_a_rollout_are_carried_out_once(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grammar = msgspec.structs.replace(TEMPLATE.grammar, most_calls=2)
+    several = msgspec.structs.replace(TEMPLATE, grammar=grammar)
+    look, refused = (
+        "<think>look</think>" + "\n".join(f"<tool_call>{crop(0, 0, 56, side)}</tool_call>" for side in sides)
+        for sides in ((56, 84), (56, 999))
+    )
+    with Image.open(picture) as image:
+        session = Session(several, QUESTION, [image.convert("RGB")], tolerate=(), tools=known())
+    for reply in (look, look, refused):
+        session.feed(Reply(reply))
+    ran, run = [], History.run
+    monkeypatch.setattr(History, "run", lambda self, call: ran.append(call) or run(self, call))
+    record = Record((), (Picture(picture.name, picture.parent),), question=QUESTION, answer="5")
+    samples, ended = rollouts.samples_of(record, session.trace(), several, QWEN2, 16)
+    assert len(ran) == 5
+    assert [each.kind for each in samples] == ["tool", "tool", None]
+    assert (ended, len(samples[-1].calls)) == ("format", 6)
+    assert "box_clamped" in (samples[-1].fault or "")
 
 
 def settings(folder: Path, reward: Reward, **more: Any) -> str:

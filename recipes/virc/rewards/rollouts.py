@@ -25,12 +25,12 @@ from virc.reasoning.calls import Size
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
-from virc.reasoning.session import Done, Reply, Session, Unit
+from virc.reasoning.session import Done, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import Trace
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.registry import Scored, Terms, Total
-from virc.rewards.sample import Action, Carried, Prompt, Sample, Seen, sample
+from virc.rewards.sample import Action, Carried, Prompt, Sample, Seen, parsed
 from virc.tools.registry import known
 
 Ended = Literal["answer", "format", "length"]
@@ -136,9 +136,12 @@ def samples_of(
     for text in (*(unit.text for unit in trace.units), *(each.text for each in trace.pending)):
         if isinstance(session.next(), Done):
             break
-        read = sample(text, _prompt(record, session, files, tuple(before)))
+        read = parsed(text, _prompt(record, session, files, tuple(before)))
         fed = session.feed(Reply(text))
-        if isinstance(fed, Unit) and fed.results:
+        if isinstance(fed, Rejected):
+            calls = read.turn.calls if read.turn else ()
+            read = read.carrying_out([Action(tool, fault=fed.reason) for tool in calls]) if calls else read
+        elif fed.results:
             its = carried_out(fed, read, session.images)
             before += its
             read = read.carrying_out([action for action, _ in its])
