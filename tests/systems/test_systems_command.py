@@ -16,6 +16,7 @@ from virc.reasoning.resize import QWEN2
 from virc.solving import reading
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
+from virc.tools import registry as tools
 
 PICTURE = Path(__file__).resolve().parents[1] / "pictures" / "triangle.png"
 MINE = """# mine, of all
@@ -298,7 +299,8 @@ def test_show_of_a_system_whose_tool_is_not_there_says_so_and_shows_the_rest(min
     assert "it has tools of its own" in done.err
 
 
-def test_show_loads_no_tool_and_an_example_is_made_of_any_schema(mine: Path) -> None:
+def test_show_loads_no_tool_and_an_example_is_made_of_any_schema(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_CUSTOM", {})
     properties = {
         "kind": {"type": ["string", "null"]},
         "many": {"type": "array", "minItems": 10**9},

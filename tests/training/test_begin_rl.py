@@ -79,8 +79,8 @@ def test_rows_are_named_as_files_under_data(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "rollout", "hint"),
     [
-        ("problems.jsonl", "per_cru", "--set rollout=multi_turn, or solve them first: virc data sample "),
-        ("prompts.parquet", "per_cru", "--set rollout=multi_turn, or solve them first: virc data sample "),
+        ("problems.jsonl", "per_cru", "--with multi-turn rolls out whole problems; or solve them: virc data sample "),
+        ("prompts.parquet", "per_cru", "--with multi-turn rolls out whole problems; or solve them: virc data convert "),
         ("rl.parquet", "multi_turn", "virc data convert "),
     ],
 )
