@@ -20,7 +20,7 @@ from virc_cli.console import output
 
 pytestmark = pytest.mark.integration
 
-CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, VircError)]
+CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if VircError in (cls, *cls.__bases__)]
 
 
 def run(command: Sequence[str], env: Env, **extra: str) -> Done:

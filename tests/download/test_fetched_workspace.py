@@ -42,6 +42,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     archive.unlink(missing_ok=True)
     base = folder / "models" / BASE.rpartition("/")[2]
     shutil.copytree(EMBEDDED_FOLDER, base)
+    settings = base / "preprocessor_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "max_pixels": 12845056}))
     fetched(base, BASE)
     fetched(archive.parent, "LeonMiao/CRUX", "dataset")
     return folder

@@ -75,6 +75,7 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None, re
     missing: list[VircError] = []
     rl_setup.tools_of(resolved, request.tools)  # refused as the run would be
     base = _base(request, resolved, missing)
+    whole = not missing
     python = environments.interpreter(environment := prepare.environment_of(resolved))
     if python is None:
         unmade = f"the environment {environment.name} has not been made"
@@ -84,7 +85,7 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None, re
     engine = engines.of_kind(resolved.kind).plan
     with TemporaryDirectory(prefix="virc-") as scratch:
         partial, run = Path(scratch), Run(place.output.parent)
-        result = _checked(request, resolved, base, source, (partial, run), python, report)
+        result = _checked(request, resolved, base, source, (partial, run), python, report) if whole else None
         read = _read_files(request, resolved, place, base, result, partial)
         if result:
             place = _with_rows(place, result, partial)
