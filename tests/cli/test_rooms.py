@@ -11,6 +11,7 @@ ONE_OF_A_KIND = {
     "evaluation/benchmarks",
     "families",
     "rewards/terms",
+    "rewards/totals",
     "systems",
     "systems/field",
     "tools",
