@@ -1,0 +1,175 @@
+"""How far two paths in a picture are from each other; a path is its points in order.
+
+    from virc.scoring.paths import frechet, oriented
+
+    near = 1 - min(1.0, frechet(said, right, oriented) / most)
+
+Points are (x, y) in any one unit, such as pixels or shares of the sides, and distances are in that unit. A path has at
+least one point; without one, or where two paths that are compared by their places differ in length, a ValueError is
+raised.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+
+Point = tuple[float, float]
+Path = Sequence[Point]
+Costs = Sequence[Sequence[float]]
+"""What it costs to put a point of one path beside one of the other: a row for each point of the first."""
+
+_NOTHING = 1e-12
+"""A segment that is not longer has no direction."""
+
+
+def frechet(one: Path, other: Path, costs: Callable[[Path, Path], Costs] | None = None) -> float:
+    """The discrete Fréchet distance: the longest leash that two need who walk both paths, from point to point.
+
+    With c the costs, by default the distances of points, it is the last of
+    `d[i][j] = max(c[i][j], min(d[i-1][j], d[i-1][j-1], d[i][j-1]))`. Its time grows with the product of both lengths.
+
+    Args:
+        one: a path.
+        other: a path in the same unit.
+        costs: such as `oriented`; None for `distances`.
+
+    Source: Eiter and Mannila, Computing discrete Fréchet distance (1994); so GigaAI-research/VLA-R1,
+    RFT_training/train_utils/robot_bbox_traj_norm.py.
+    """
+    rows = iter((costs or distances)(_some(one), _some(other)))
+    reached = [*accumulate(next(rows), max)]
+    for row in rows:
+        left = math.inf
+        nearest = [reached[0], *map(min, pairwise(reached))]
+        reached = [left := max(cost, min(left, before)) for cost, before in zip(row, nearest, strict=True)]
+    return reached[-1]
+
+
+def distances(one: Path, other: Path) -> Costs:
+    """The distance of each point of one path to each of the other."""
+    return [[math.dist(point, beside) for beside in other] for point in one]
+
+
+def oriented(one: Path, other: Path, angle: float = 0.25, length: float = 0.1) -> Costs:
+    """The distances of points, and what their segments differ by: `distance + angle * turn + length * |log(a / b)|`.
+
+    `turn` is the angle between the directions of both paths at the points, 0 to pi; within a path the direction is the
+    mean of that from the point before and that to the next one. a and b are the lengths of the segments that begin
+    there, at the last point of the one that ends there. A point without a segment has no direction and costs no turn.
+
+    Args:
+        one: a path.
+        other: a path in the same unit.
+        angle: what a radian costs, in that unit.
+        length: what it costs that one segment is e times as long, in that unit.
+
+    Source: GigaAI-research/VLA-R1, RFT_training/train_utils/robot_bbox_traj_norm.py, _os_discrete_frechet, where points
+    are shares of the sides.
+    """
+    (turns, lengths), (turns_beside, lengths_beside) = _segments(one), _segments(other)
+    return [
+        [
+            math.dist(one[i], other[j])
+            + angle * _angle(turns[i], turns_beside[j])
+            + length * _log_ratio(lengths[i], lengths_beside[j])
+            for j in range(len(other))
+        ]
+        for i in range(len(one))
+    ]
+
+
+def hausdorff(one: Path, other: Path) -> float:
+    """The Hausdorff distance of the points: the farthest that a point of either path is from the nearest of the other.
+
+    The order of points does not count. Needs scipy, of the extra `eval`; engines of RL have it.
+    Source: scipy.spatial.distance.directed_hausdorff, both ways (Taha and Hanbury, 2015).
+    """
+    from scipy.spatial.distance import directed_hausdorff  # type: ignore[import-untyped, unused-ignore]
+
+    first, second = [*_some(one)], [*_some(other)]
+    return float(max(directed_hausdorff(first, second)[0], directed_hausdorff(second, first)[0]))
+
+
+def mean_distance(one: Path, other: Path) -> float:
+    """The mean distance of points at the same places of two paths of equal length (average displacement error).
+
+    Paths of different lengths: `mean_distance(resampled(one, 20), resampled(other, 20))`.
+    Source: Pellegrini et al., You'll Never Walk Alone (ICCV 2009).
+    """
+    return sum(map(math.dist, _alike(one, other), other)) / len(other)
+
+
+def end_distance(one: Path, other: Path) -> float:
+    """The distance of the last points of two paths (final displacement error); of the first: reverse both.
+
+    Source: Alahi et al., Social LSTM (CVPR 2016).
+    """
+    return math.dist(_some(one)[-1], _some(other)[-1])
+
+
+def resampled(path: Path, count: int) -> list[Point]:
+    """So many points at equal distances along a path, from its first point to its last.
+
+    Raises:
+        ValueError: fewer than two points are asked for.
+    """
+    if count < 2:
+        raise ValueError(f"a path cannot be resampled to {count} points")
+    walked = [0.0, *accumulate(math.dist(*pair) for pair in pairwise(_some(path)))]
+    points, at = list[Point](), 0
+    for step in (walked[-1] * number / (count - 1) for number in range(count)):
+        while at + 2 < len(path) and walked[at + 1] < step:
+            at += 1
+        (x, y), (to_x, to_y) = path[at], path[min(at + 1, len(path) - 1)]
+        span = walked[min(at + 1, len(path) - 1)] - walked[at]
+        share = min(1.0, (step - walked[at]) / span) if span else 0.0
+        points.append((x + share * (to_x - x), y + share * (to_y - y)))
+    return points
+
+
+def _some(path: Path) -> Path:
+    if not path:
+        raise ValueError("a path has no points")
+    return path
+
+
+def _alike(one: Path, other: Path) -> Path:
+    """The first of two paths, which have as many points as each other."""
+    if len(_some(one)) != len(_some(other)):
+        raise ValueError(f"paths of {len(one)} and {len(other)} points are not compared point by point: resample them")
+    return one
+
+
+def _segments(path: Path) -> tuple[list[Point], list[float]]:
+    """The direction of a path at each of its points, and the length of the segment there."""
+    steps = [(x - before_x, y - before_y) for (before_x, before_y), (x, y) in pairwise(path)]
+    if not steps:
+        return [(0.0, 0.0)], [0.0]
+    units = [*map(_unit, steps)]
+    within = [_between(*pair) for pair in pairwise(units)]
+    lengths = [math.hypot(*step) for step in steps]
+    return [units[0], *within, units[-1]], [*lengths, lengths[-1]]
+
+
+def _unit(step: Point) -> Point:
+    length = math.hypot(*step)
+    return (0.0, 0.0) if length < _NOTHING else (step[0] / length, step[1] / length)
+
+
+def _between(before: Point, behind: Point) -> Point:
+    """The direction between two; the first of them where they are opposite."""
+    middle = (before[0] + behind[0], before[1] + behind[1])
+    return before if math.hypot(*middle) < _NOTHING else _unit(middle)
+
+
+def _angle(one: Point, other: Point) -> float:
+    """Between two directions, 0 to pi; 0 where one is none."""
+    if not any(one) or not any(other):
+        return 0.0
+    return abs(math.atan2(one[0] * other[1] - one[1] * other[0], one[0] * other[0] + one[1] * other[1]))
+
+
+def _log_ratio(one: float, other: float) -> float:
+    """|log| of how many times as long one of two lengths is."""
+    least = 0.0 if min(one, other) > _NOTHING else _NOTHING
+    return abs(math.log((one + least) / (other + least)))
