@@ -42,6 +42,20 @@ def shown(sample: Sample, means: Means) -> float:
 
 
 @term
+def ran(sample: Sample, means: Means) -> float:
+    """The share of the rollout's tool calls up to this reply that were carried out without an error; 0 without a call.
+
+    Source: yfzhang114/Thyme@b9285b7 and We-Math/V-Thinker@77a5ab8, agent_rm.py, code_check: of the outputs of the
+    sandbox, those that do not have its error text. They give 0 where there is no answer, too, which is up to the total.
+    """
+    calls = [each for each in sample.calls if each.tool]
+    faults = [each.fault for each in calls if each.fault]
+    if faults:
+        sample.why["ran"] = faults[-1]
+    return (len(calls) - len(faults)) / len(calls) if calls else 0.0
+
+
+@term
 async def tool_bonus(sample: Sample, means: Means) -> float | None:
     """Whether the answer is right after a tool has shown an image: 1 or 0; of answers only.
 
