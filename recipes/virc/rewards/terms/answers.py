@@ -1,7 +1,6 @@
 """Whether the answer is right: as a text, a choice, a number, or by algebra."""
 
 import asyncio
-import math
 import re
 from fractions import Fraction
 
@@ -11,9 +10,9 @@ from virc.rewards.sample import Sample
 from virc.rewards.terms import answer_term, term
 from virc.scoring.score import Key, Verdict, relative_error
 from virc.scoring.score import score as by_rule
+from virc.scoring.structure import faded
 
 _LETTER = re.compile(r"\(?[A-Za-z](?:[).:].*)?", re.DOTALL)
-_CLOSE_FULL, _CLOSE_NONE = 0.05, 0.20
 _THRESHOLDS = [Fraction(steps, 20) for steps in range(1, 11)]
 
 
@@ -111,11 +110,7 @@ def closeness(answer: str, sample: Sample, means: Means) -> float:
     number is 0, as its 5 % are nothing; here 0 does.
     """
     error = _relative_error(answer, sample.prompt.key)
-    if error is None or error >= _CLOSE_NONE:
-        return 0.0
-    if error <= _CLOSE_FULL:
-        return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (error - _CLOSE_FULL) / (_CLOSE_NONE - _CLOSE_FULL)))
+    return 0.0 if error is None else faded(float(error))
 
 
 @answer_term
