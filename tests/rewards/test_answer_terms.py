@@ -16,7 +16,8 @@ from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError, means_of
 from virc.rewards.registry import Term
 from virc.rewards.sample import Prompt, sample
-from virc.rewards.terms.text import edits, penalty, rouge_l
+from virc.rewards.terms.text import penalty
+from virc.scoring.likeness import rouge_l
 from virc.scoring.symbolic import Symbolic
 from virc.systems.registry import Judging
 
@@ -192,19 +193,11 @@ def test_answers_that_are_no_list_are_a_fault_of_the_row() -> None:
         value("anls", answer("5"), prompt(strict="own", answers="5"))
 
 
-def slowly(one: str, other: str) -> int:
-    """The distance by the table of Wagner and Fischer."""
-    row = list(range(len(other) + 1))
-    for at, letter in enumerate(one, 1):
-        above, row = row, [at]
-        for to, there in enumerate(other, 1):
-            row.append(min(above[to] + 1, row[-1] + 1, above[to - 1] + (letter != there)))
-    return row[-1]
-
-
-@given(st.text("abc", max_size=12), st.text("abc", max_size=12))
-def test_edits_are_those_of_the_table(one: str, other: str) -> None:
-    assert edits(one, other) == slowly(one, other)
+def test_likeness_without_its_package_has_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virc.rewards.terms.text.find_spec", lambda name: None)
+    for name in ("anls", "rouge"):
+        with pytest.raises(UnscoredError, match="needs rapidfuzz"):
+            value(name, answer("5"), prompt(strict="own"))
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 import json
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
+
+from virc.core.errors import SetupError
 
 _PACKAGE = "virc"
 _FOR_DEVELOPERS = {"all", "dev"}
@@ -34,6 +37,12 @@ def install(*names: str) -> str:
     checkout = Path(unquote(urlsplit(source["url"]).path))
     editable = "-e " if source["dir_info"].get("editable") else ""
     return f"pip install {editable}'{'.' if checkout == Path.cwd() else checkout}[{chosen}]'"
+
+
+def require(module: str, purpose: str, extra: str) -> None:
+    """Raise SetupError where a module of an extra is not installed: the purpose needs it."""
+    if find_spec(module) is None:
+        raise SetupError(f"{purpose} needs {module}, of the extra {extra}", install(extra))
 
 
 def discover() -> tuple[Extra, ...]:

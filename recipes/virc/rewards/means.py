@@ -19,6 +19,7 @@ JUDGE_KEY = "VIRC_JUDGE_KEY"
 
 NO_JUDGE = "needs a judge"
 NO_ALGEBRA = "needs math-verify"
+NO_RAPIDFUZZ = "needs rapidfuzz"
 NO_TOKENS = "needs the model's tokenizer"
 """What terms lack where there is no such means."""
 

@@ -12,12 +12,12 @@ from virc.core.errors import VircError
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.reasoning.protocol import Coordinates
 from virc.rewards import registry as rewards
-from virc.rewards.means import JUDGE, NO_ALGEBRA, NO_JUDGE, NO_TOKENS, Means, UnscoredError
+from virc.rewards.means import JUDGE, NO_ALGEBRA, NO_JUDGE, NO_RAPIDFUZZ, NO_TOKENS, Means, UnscoredError
 from virc.rewards.registry import Scored, Terms, Total
 from virc.rewards.sample import Sample, Strict, prompt_of, sample
 
 _LOOK = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
-_HAD = (NO_ALGEBRA, NO_TOKENS)  # what terms lack here and have where they are asked for rewards
+_HAD = (NO_ALGEBRA, NO_RAPIDFUZZ, NO_TOKENS)  # what terms lack here and have where they are asked for rewards
 _REPLIES = ("<think>a</think><answer>a</answer>", _LOOK)
 """One of each kind: a total may need of one kind what it does not need of the other."""
 

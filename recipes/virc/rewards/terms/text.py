@@ -1,23 +1,21 @@
 """How alike texts are, and how long a reply is or how often it repeats itself."""
 
-import re
-from collections import defaultdict
-from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from virc.core.errors import DataError
-from virc.rewards.means import NO_TOKENS, Means, UnscoredError
+from virc.rewards.means import NO_RAPIDFUZZ, NO_TOKENS, Means, UnscoredError
 from virc.rewards.sample import Prompt, Sample
 from virc.rewards.sample import sample as read
 from virc.rewards.terms import answer_term, term
 from virc.rewards.terms.answers import plain
+from virc.scoring import likeness
 
 _MAX_CHARACTERS = 2000  # of a text that `anls` reads
 _MAX_WORDS = 2000
 """Of an answer that `rouge` reads: an answer is short, and time grows with the product of both lengths."""
 _MAX_TOKENS = 512
 _NGRAM = 6
-_WORD = re.compile(r"[a-z0-9]+")
 
 
 @answer_term
@@ -28,6 +26,7 @@ def anls(answer: str, sample: Sample, means: Means) -> float:
     Source: Biten et al., Scene Text Visual Question Answering (arXiv:1905.13648), section 4, ANLS with a threshold of
     0.5; letters without case, as in the evaluation of DocVQA.
     """
+    _check_installed()
     return max(_similarity(plain(answer), plain(each)) for each in _right_answers(sample.prompt))
 
 
@@ -43,38 +42,9 @@ def _right_answers(prompt: Prompt) -> list[str]:
 def _similarity(answer: str, reference: str) -> float:
     """1 - edits / length of the longer one, 0 where that is under 0.5."""
     longer, shorter = max(len(answer), len(reference)), min(len(answer), len(reference))
-    if longer == 0:
-        return 1.0
     if longer > _MAX_CHARACTERS or 2 * shorter < longer:  # then at least half of it is to be written anew
         return float(answer == reference)
-    near = 1 - edits(answer, reference) / longer
-    return near if near > 0.5 else 0.0
-
-
-def edits(one: str, other: str) -> int:
-    """The Levenshtein distance of two texts, a column of the table at a time as the bits of two numbers.
-
-    Source: Myers (1999), as Hyyrö, A bit-vector algorithm for computing Levenshtein distance (2003) writes it.
-    """
-    places = _places(other)
-    full, last = (1 << len(other)) - 1, 1 << max(0, len(other) - 1)
-    more, less, distance = full, 0, len(other)
-    for letter in one if other else "":
-        hits = places.get(letter, 0)
-        same = ((hits & more) + more ^ more) | hits | less
-        right, left = less | ~(same | more) & full, more & same
-        distance += bool(right & last) - bool(left & last)
-        right, left = (right << 1 | 1) & full, left << 1 & full
-        more, less = (left | ~(same | right) & full) & full, right & same
-    return distance if other else len(one)
-
-
-def _places(sequence: Sequence[str]) -> dict[str, int]:
-    """Element -> the places where it is, as the bits of a number."""
-    places: dict[str, int] = defaultdict(int)
-    for at, element in enumerate(sequence):
-        places[element] |= 1 << at
-    return places
+    return likeness.anls(answer, reference)
 
 
 @answer_term
@@ -84,27 +54,13 @@ def rouge(answer: str, sample: Sample, means: Means) -> float:
     Words are runs of letters and digits of ASCII, without case and unstemmed, as the package rouge-score has them.
     Of answers only. Source: Lin, ROUGE (2004), section 3.1; the same number as rouge-score 0.1.2 gives.
     """
-    return rouge_l(answer, sample.prompt.key.answer)
+    _check_installed()
+    return likeness.rouge_l(answer, sample.prompt.key.answer, _MAX_WORDS)
 
 
-def rouge_l(answer: str, reference: str) -> float:
-    """The F1 of precision and recall of the longest common subsequence of words."""
-    one, other = (_WORD.findall(text.lower())[:_MAX_WORDS] for text in (answer, reference))
-    common = _common(one, other)
-    return 2 * common / (len(one) + len(other)) if common else 0.0
-
-
-def _common(one: list[str], other: list[str]) -> int:
-    """The length of the longest common subsequence, a row of the table at a time as the bits of one number.
-
-    Source: Hyyrö, Bit-parallel LCS-length computation revisited (2004).
-    """
-    places = _places(other)
-    row = full = (1 << len(other)) - 1
-    for word in one:
-        hits = row & places.get(word, 0)
-        row = (row + hits | row - hits) & full
-    return len(other) - row.bit_count()
+def _check_installed() -> None:
+    if find_spec("rapidfuzz") is None:
+        raise UnscoredError(NO_RAPIDFUZZ)
 
 
 @term
@@ -116,8 +72,9 @@ def thought(sample: Sample, means: Means) -> float | None:
     """
     if sample.kind != "tool" or sample.turn is None or not sample.prompt.reference:
         return None
+    _check_installed()
     wanted = read(sample.prompt.reference, sample.prompt).turn
-    return rouge_l(sample.turn.think, wanted.think) if wanted and wanted.tool else 0.0
+    return likeness.rouge_l(sample.turn.think, wanted.think, _MAX_WORDS) if wanted and wanted.tool else 0.0
 
 
 @term

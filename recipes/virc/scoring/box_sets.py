@@ -1,0 +1,156 @@
+"""How well the boxes of an answer cover those of a row: matched one to one, weighted, at one overlap or over many.
+
+Boxes are left, top, right, bottom in pixels of one image. Which box goes with which is decided so that all together
+gain the most (`scipy.optimize.linear_sum_assignment`), not box by box as `boxes.match` does. A weight says how much a
+box of the row matters, such as its salience; without weights all matter alike.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from math import fsum
+from typing import NamedTuple
+
+from virc.core.extras import require
+from virc.scoring.boxes import Box, PredictedBox, iou, match
+
+THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
+"""0.50, 0.55 to 0.95: the overlaps over which COCO averages (cocodataset.org, detection evaluation)."""
+
+
+class Pair(NamedTuple):
+    """A box of an answer and one of the row, by their places, and their IoU, 0 to 1."""
+
+    found: int
+    right: int
+    overlap: float
+
+
+class Agreement(NamedTuple):
+    """Precision and recall of boxes, 0 to 1, and their harmonic mean."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def matched(
+    found: Sequence[Box], right: Sequence[Box], weights: Sequence[float] | None = None, least: float = 0.0
+) -> list[Pair]:
+    """The pairs of one-to-one matching whose weights sum up to the most; of equal sums, that with the most overlap.
+
+    Args:
+        weights: of the boxes in `right`, each over 0.
+        least: the IoU that a pair must have; two boxes that do not overlap are never a pair.
+
+    Raises:
+        ValueError: there are not as many weights as boxes, or one is not over 0.
+    """
+    each = _weights(right, weights)
+    if not found or not right:
+        return []
+    overlaps = [[iou(one, other) for other in right] for one in found]
+    most = min(len(found), len(right)) + 1  # so that all overlaps together count less than one pair
+    gains = [
+        [
+            weight * (1 + shared / most) if _pairs(shared, least) else 0.0
+            for weight, shared in zip(each, row, strict=True)
+        ]
+        for row in overlaps
+    ]
+    pairs = [Pair(one, other, overlaps[one][other]) for one, other in _assigned(gains)]
+    return [pair for pair in pairs if _pairs(pair.overlap, least)]
+
+
+def agreement(
+    found: Sequence[Box], right: Sequence[Box], weights: Sequence[float] | None = None, least: float = 0.5
+) -> Agreement:
+    """Precision, recall and F1 of boxes that match with an IoU of at least `least`.
+
+    precision: matched boxes of the answer, by all of the answer
+    recall: the weights of the matched boxes of the row, by all their weights
+    F1: 2 * precision * recall / (precision + recall)
+
+    All are 1 where neither side has a box, and 0 where one side alone has some.
+    """
+    if not found or not right:
+        value = float(not found and not right)
+        return Agreement(value, value, value)
+    each, pairs = _weights(right, weights), matched(found, right, weights, least)
+    precision = len(pairs) / len(found)
+    recall = fsum(each[pair.right] for pair in pairs) / fsum(each)
+    return Agreement(precision, recall, 2 * precision * recall / (precision + recall) if pairs else 0.0)
+
+
+def mean_agreement(
+    found: Sequence[Box],
+    right: Sequence[Box],
+    weights: Sequence[float] | None = None,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> Agreement:
+    """The means of `agreement` over several least overlaps."""
+    values = [agreement(found, right, weights, least) for least in thresholds]
+    return Agreement(*(fsum(column) / len(values) for column in zip(*values, strict=True)))
+
+
+def weighted_overlap(found: Sequence[Box], right: Sequence[Box], weights: Sequence[float] | None = None) -> float:
+    """The sum of weight * IoU of the matched boxes, by the sum of all weights, 0 to 1; 1 where no side has a box.
+
+    The matching is that of the greatest sum. A box too many costs nothing here: `agreement` counts those.
+    """
+    each = _weights(right, weights)
+    if not found or not right:
+        return float(not found and not right)
+    gains = [[weight * iou(one, other) for weight, other in zip(each, right, strict=True)] for one in found]
+    return fsum(gains[one][other] for one, other in _assigned(gains)) / fsum(each)
+
+
+def mean_average_precision(
+    found: Mapping[str, Sequence[Box]], right: Mapping[str, Sequence[Box]], thresholds: Sequence[float] = THRESHOLDS
+) -> float:
+    """COCO's mean average precision of the boxes of one picture, label -> boxes, the surest first; 0 to 1.
+
+    The mean over the labels of the row, the least overlaps, and 101 recalls (0, 0.01 to 1) of the best precision at
+    that recall or a higher one. A label that the row has not costs nothing. 1 where no side has a box.
+    Source: Lin et al., Microsoft COCO (arXiv:1405.0312), as cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py
+    counts it; om-ai-lab/VLM-R1, src/open-r1-multimodal/src/open_r1/grpo_jsonl.py, map_reward, which rewards it, and
+    multiplies it by right boxes / found boxes where there are too many (odLength_reward).
+    """
+    labels = [label for label, boxes in right.items() if boxes]
+    if not labels:
+        return float(not any(found.values()))
+    values = [_precision(found.get(label, ()), right[label], least) for label in labels for least in thresholds]
+    return fsum(values) / len(values)
+
+
+def _precision(found: Sequence[Box], right: Sequence[Box], least: float) -> float:
+    """The average precision at one overlap; boxes match in their order, each with the one that it overlaps most."""
+    pairs = match([PredictedBox(box) for box in found], right, math.nextafter(least, 0.0))
+    hits = [*accumulate(overlap > 0 for _, overlap in pairs)]
+    precisions = [each / number for number, each in enumerate(hits, 1)]
+    best = [*accumulate(reversed(precisions), max)][::-1]
+    # the fewest boxes whose share is that recall, without the rounding of a division
+    needed = [-(-percent * len(right) // 100) for percent in range(101)]
+    firsts = {number: at for at, number in reversed([*enumerate(hits)])} | ({0: 0} if hits else {})
+    return fsum(best[firsts[each]] for each in needed if each in firsts) / len(needed)
+
+
+def _assigned(gains: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
+    """The places, each row and each column once, at which a matrix sums up to the most."""
+    require("scipy", "matching boxes one to one", "eval")
+    from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped, unused-ignore]
+
+    rows, columns = linear_sum_assignment(gains, maximize=True)
+    return [*zip(rows.tolist(), columns.tolist(), strict=True)]
+
+
+def _pairs(overlap: float, least: float) -> bool:
+    return overlap > 0 and overlap >= least
+
+
+def _weights(right: Sequence[Box], weights: Sequence[float] | None) -> Sequence[float]:
+    if weights is None:
+        return [1.0] * len(right)
+    if len(weights) != len(right) or any(weight <= 0 for weight in weights):
+        raise ValueError(f"{len(right)} boxes need as many weights over 0, not {list(weights)!r:.80}")
+    return weights

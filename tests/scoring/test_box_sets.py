@@ -1,0 +1,132 @@
+"""Sets of boxes against each other, computed by hand and held against published functions."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virc.core.errors import SetupError
+from virc.scoring.box_sets import (
+    THRESHOLDS,
+    agreement,
+    matched,
+    mean_agreement,
+    mean_average_precision,
+    weighted_overlap,
+)
+from virc.scoring.boxes import Box, iou
+
+PUBLISHED = json.loads(Path(__file__).with_name("published_measures.json").read_bytes())["maps"]
+A, B, C = (0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)
+HALF = (0, 0, 10, 5)  # IoU with A: 0.5
+SIDES = st.integers(0, 12)
+BOXES = st.lists(
+    st.tuples(SIDES, SIDES, SIDES, SIDES).map(lambda at: (at[0], at[1], at[0] + at[2] + 1, at[1] + at[3] + 1)),
+    max_size=4,
+)
+
+
+def test_matching_gains_the_most_together() -> None:
+    # box by box, the first takes A, which it overlaps most, and leaves nothing to the second
+    first, second, other = (0, 0, 10, 9), (0, 0, 10, 10), (0, 0, 10, 6)
+    pairs = matched([first, second], [(0, 0, 10, 9.5), other])
+    assert sorted((pair.found, pair.right) for pair in pairs) == [(0, 1), (1, 0)]
+    assert matched([A], [B]) == []
+    assert matched([HALF], [A], least=0.51) == []
+    assert [pair.overlap for pair in matched([HALF], [A], least=0.5)] == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("found", "right", "weights", "precision", "recall"),
+    [
+        ([A, B], [A, B], None, 1, 1),
+        ([A], [A, B, C], None, 1, 1 / 3),
+        ([A], [A, B, C], [3, 1, 1], 1, 3 / 5),
+        ([A, A, (60, 60, 70, 70)], [A, B], [1, 3], 1 / 3, 1 / 4),
+        ([HALF], [A], None, 1, 1),
+        ([(0, 0, 10, 4)], [A], None, 0, 0),
+        ([], [A], None, 0, 0),
+        ([A], [], None, 0, 0),
+        ([], [], None, 1, 1),
+    ],
+)
+def test_agreement(
+    found: Sequence[Box], right: Sequence[Box], weights: Sequence[float] | None, precision: float, recall: float
+) -> None:
+    f1 = 2 * precision * recall / (precision + recall) if recall else 0
+    assert agreement(found, right, weights) == pytest.approx((precision, recall, f1))
+
+
+def test_agreement_over_all_thresholds() -> None:
+    assert (THRESHOLDS[0], THRESHOLDS[-1], len(THRESHOLDS)) == (0.5, 0.95, 10)
+    assert mean_agreement([(0, 0, 10, 7)], [A]) == pytest.approx((0.5, 0.5, 0.5))  # at 0.5 to 0.7
+    assert mean_agreement([(0, 0, 10, 7), B], [A, B]) == pytest.approx((0.75, 0.75, 0.75))
+    assert mean_agreement([(0, 0, 10, 7)], [A], thresholds=[0.6, 0.8]) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_overlap_by_weights() -> None:
+    assert weighted_overlap([HALF, B], [A, B], [3, 1]) == pytest.approx((3 * 0.5 + 1) / 4)
+    assert weighted_overlap([HALF], [A, B]) == pytest.approx(0.25)
+    # the one box goes where it gains more: 0.5 of weight 3, not 1 of weight 1
+    assert weighted_overlap([HALF], [A, HALF], [3, 1]) == pytest.approx(1.5 / 4)
+    assert weighted_overlap([], []) == 1
+    assert weighted_overlap([], [A]) == 0
+
+
+def best(found: Sequence[Box], right: Sequence[Box], least: float) -> tuple[int, float]:
+    """Pairs and overlap of the best of all ways to match."""
+    few, many = sorted((found, right), key=len)
+    ways = ([iou(one, other) for one, other in zip(few, way, strict=True)] for way in permutations(many, len(few)))
+    counted = ([each for each in way if each and each >= least] for way in ways)
+    return max((len(way), sum(way)) for way in counted)
+
+
+@given(BOXES, BOXES, st.sampled_from([0.0, 0.3, 0.5]))
+def test_matching_is_the_best_of_all_ways(found: list[Box], right: list[Box], least: float) -> None:
+    pairs = matched(found, right, least=least)
+    assert len({pair.found for pair in pairs}) == len({pair.right for pair in pairs}) == len(pairs)
+    number, overlap = best(found, right, least)
+    assert (len(pairs), sum(pair.overlap for pair in pairs)) == (number, pytest.approx(overlap))
+
+
+def test_mean_average_precision() -> None:
+    assert mean_average_precision({"cat": [A, B]}, {"cat": [A, B]}) == 1
+    assert mean_average_precision({"cat": [A]}, {"cat": [A], "dog": [B]}) == 0.5
+    assert mean_average_precision({"cat": [A]}, {"cat": [A, B]}) == pytest.approx(51 / 101)  # recalls 0 to 0.5
+    assert mean_average_precision({"cat": [C, A]}, {"cat": [A]}) == 0.5  # the surest is wrong
+    assert mean_average_precision({"cat": [A, C]}, {"cat": [A]}) == 1
+    assert mean_average_precision({"cat": [(0, 0, 10, 7)]}, {"cat": [A]}) == 0.5
+    assert mean_average_precision({}, {"cat": [A]}) == 0
+    assert mean_average_precision({"cat": [A]}, {"cat": []}) == 0
+    assert mean_average_precision({}, {}) == 1
+
+
+def labelled(boxes: Iterable[tuple[str, Sequence[float]]]) -> Mapping[str, list[Box]]:
+    found = defaultdict[str, list[Box]](list)
+    for label, (left, top, right, bottom) in boxes:
+        found[label].append((left, top, right, bottom))
+    return found
+
+
+def test_mean_average_precision_is_the_published_one() -> None:
+    assert len(PUBLISHED) >= 400
+    for case in PUBLISHED:
+        ours = mean_average_precision(labelled(case["found"]), labelled(case["right"]))
+        assert ours == pytest.approx(case["map"], abs=1e-9), case
+
+
+@pytest.mark.parametrize("weights", [[1], [1, 0], [1, -2]])
+def test_weights_are_over_nothing_and_as_many_as_boxes(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="2 boxes need as many weights over 0"):
+        agreement([A], [A, B], weights)
+
+
+def test_matching_without_scipy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virc.core.extras.find_spec", lambda name: None)
+    with pytest.raises(SetupError, match="matching boxes one to one needs scipy, of the extra eval"):
+        matched([A], [A])
