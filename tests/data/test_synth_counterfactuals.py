@@ -125,3 +125,19 @@ def test_what_does_not_go_together_is_said_and_leaves_nothing(tmp_path: Path, op
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert not list(tmp_path.iterdir())
+
+
+def test_squares_around_points_in_place_of_boxes(tmp_path: Path) -> None:
+    virc("data", "synth", "--to", tmp_path / "points", "--count", 6, "--family", "polygons,far", "--pattern", "point")
+    calls = [
+        turn["content"]
+        for row in solved(tmp_path / "points")
+        for turn in row["messages"]
+        if turn["role"] == "assistant"
+    ]
+    assert sum('"crop_around_point"' in each for each in calls) >= 12
+    assert not any('"crop_image"' in each for each in calls)
+    assert "6 good" in virc("data", "check", tmp_path / "points" / "trajectories.json").out
+    refused = virc("data", "convert", tmp_path / "points" / "trajectories.json", "--to", tmp_path / "permille",
+                   "--format", "sft", "--coordinates", "permille")  # fmt: skip
+    assert (refused.code, "points of crop_around_point cannot be counted" in refused.err) == (5, True)

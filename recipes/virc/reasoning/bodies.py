@@ -16,6 +16,9 @@ INDEX = "image_index"
 BOX = "bbox_2d"
 """The argument that names a part of an image."""
 
+POINT, POINTS = "point_2d", "points"
+"""The arguments that name a place of an image, x and y, and a list of such places."""
+
 END = "Terminate"
 """The action that answers."""
 

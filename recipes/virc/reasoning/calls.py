@@ -19,6 +19,7 @@ AnyTool = TypeVar("AnyTool")
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 Region = tuple[float, float, float, float]
+Point = tuple[int, int]
 
 
 class ToolError(ValueError):
@@ -97,6 +98,7 @@ class Call(msgspec.Struct, frozen=True):
         region: the box as parts of the sides of the image (left, top, right, bottom), before it was rounded to pixels;
             None: as `box` says.
         arguments: what else the tool takes, by its JSON schema.
+        points: of a tool that takes some, x and y in pixels of that image as shown.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Call(msgspec.Struct, frozen=True):
     factor: float | None = None
     region: Region | None = None
     arguments: Mapping[str, Any] = {}
+    points: tuple[Point, ...] = ()
 
 
 class Checked(msgspec.Struct, frozen=True):

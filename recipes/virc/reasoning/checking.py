@@ -8,11 +8,13 @@ import msgspec
 
 from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause
-from virc.reasoning.bodies import BOX, INDEX
-from virc.reasoning.calls import Call, Checked, Tool, ToolError, View
-from virc.reasoning.coordinates import resolve_box, resolve_index, resolve_region
+from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
+from virc.reasoning.calls import Call, Checked, Point, Tool, ToolError, View
+from virc.reasoning.coordinates import resolve_box, resolve_index, resolve_point, resolve_region
 from virc.reasoning.grammar import Index
 from virc.reasoning.resize import MAX_ASPECT, too_long
+
+_RESOLVED = (INDEX, BOX, POINT, POINTS)
 
 
 def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
@@ -22,7 +24,7 @@ def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
         ToolError: no reading of it makes sense.
         ConfigError: the tool's own check fails.
     """
-    checked = _by_itself(tool, arguments, view) if hasattr(tool, "check") else _by_schema(tool, arguments, view)
+    checked = _by_itself(tool, arguments, view) if hasattr(tool, "check") else by_schema(tool, arguments, view)
     call = checked.call
     if call.box is None or call.index is None or BOX not in arguments:
         return checked
@@ -52,8 +54,8 @@ def properties(tool: Tool) -> Mapping[str, Any]:
     return found
 
 
-def _by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
-    """A call of a tool without a check of its own: what its schema allows, with the image and the box resolved.
+def by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
+    """A call as a tool's schema allows it, with the image, the box and the points resolved.
 
     A tool that knows images by number is about the newest where a call names none, if its schema allows that.
     """
@@ -63,7 +65,7 @@ def _by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
     deviations: tuple[str, ...] = ()
     if INDEX in arguments or INDEX in known:
         index, deviations = resolve_index(arguments.get(INDEX, Index.LAST), view)
-    elif BOX in known:
+    elif {BOX, POINT, POINTS} & known.keys():
         index = len(view.sizes) - 1
     box = None
     if BOX in arguments and index is not None:
@@ -73,8 +75,17 @@ def _by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
         if too_long(width, height):
             reason = f"one side of the box of {width} x {height} px is over {MAX_ASPECT} times the other"
             raise ToolError(reason, "long", ratio=max(width, height) / min(width, height))
-    rest = {key: value for key, value in arguments.items() if key not in (INDEX, BOX)}
-    return Checked(Call(tool.NAME, index, box, arguments=rest), deviations)
+    points = _points(arguments, view, index) if index is not None else ()
+    rest = {key: value for key, value in arguments.items() if key not in _RESOLVED}
+    return Checked(Call(tool.NAME, index, box, arguments=rest, points=points), deviations)
+
+
+def _points(arguments: Mapping[str, Any], view: View, index: int) -> tuple[Point, ...]:
+    """The pixels that the points of a call mean."""
+    written = [arguments[POINT]] if POINT in arguments else arguments.get(POINTS, [])
+    if not isinstance(written, list):
+        raise ToolError(f"{POINTS} is no list of points", "numbers")
+    return tuple(resolve_point(each, view, index) for each in written)
 
 
 def _validate(tool: Tool, arguments: Mapping[str, Any]) -> None:
@@ -85,7 +96,9 @@ def _validate(tool: Tool, arguments: Mapping[str, Any]) -> None:
     from referencing.exceptions import Unresolvable
 
     schema = dict(tool.SCHEMA["function"].get("parameters", {}))
-    resolved: dict[str, Any] = {name: {} for name in (INDEX, BOX) if name in schema.get("properties", {})}
+    resolved: dict[str, Any] = {name: {} for name in (INDEX, BOX, POINT) if name in schema.get("properties", {})}
+    if POINTS in schema.get("properties", {}):  # how many there may be is for the schema
+        resolved[POINTS] = {**schema["properties"][POINTS], "items": {}}
     schema["properties"] = {**schema.get("properties", {}), **resolved}
     schema.setdefault("additionalProperties", False)
     try:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from virc.reasoning.bodies import FormatError, decoded
-from virc.reasoning.calls import Box, Region, Size, ToolError, View
+from virc.reasoning.calls import Box, Point, Region, Size, ToolError, View
 from virc.reasoning.grammar import Index
 from virc.reasoning.protocol import BoxForm, Coordinates, ErrorKind, ImageNames, fill
 
@@ -102,6 +102,31 @@ def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, 
         kind: ErrorKind = "no_width" if left >= right else "no_height"
         raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}", kind, **named)
     return (left, top, right, bottom), () if inside == corners else ("box_clamped",)
+
+
+def resolve_point(value: object, view: View, index: int) -> Point:
+    """The pixel of an image that a written point means: x and y in the unit of boxes.
+
+    Args:
+        value: two numbers; one on the right or lower edge of the image is its last pixel.
+        view: the images, and what points are counted in.
+        index: which of them.
+
+    Raises:
+        ToolError: it is not two numbers, or outside of the image.
+    """
+    if not isinstance(value, list) or len(value) != 2 or not all(_is_number(each) for each in value):
+        raise ToolError(f"the point {_short(value)} is not two numbers", "numbers")
+    size = view.sizes[index]
+    sides = sides_of(size, view.coordinates, view.originals[index] if index < len(view.originals) else None)
+    if not all(0 <= at <= side for at, side in zip(value, sides, strict=True)):
+        raise ToolError(f"the point {_short(value)} is outside of the image of {sides[0]} x {sides[1]}")
+    x, y = (min(int(at * pixels / side), pixels - 1) for at, pixels, side in zip(value, size, sides, strict=True))
+    return x, y
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def _cut_from(view: View, index: int) -> Size:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause
-from virc.reasoning.calls import Box, Call, Region, Result, Size, Tool, ToolError, View, view_of
+from virc.reasoning.calls import Box, Call, Point, Region, Result, Size, Tool, ToolError, View, view_of
 from virc.reasoning.checking import place_of
 from virc.reasoning.images import OpenedImage, Shown, as_shown, show, show_square
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
@@ -169,7 +169,8 @@ class History:
         source, place = self.images[call.index], self.places[call.index]
         pixels = source.pixels if call.box is None else self._pixels(source, place)
         if call.box is not None:
-            call = msgspec.structs.replace(call, box=boxed(call, source.size, place.size, self.protocol))
+            box = boxed(call, source.size, place.size, self.protocol)
+            call = msgspec.structs.replace(call, box=box, points=_onto(call.points, source.size, place.size))
         is_own = not getattr(tool, "__name__", "").startswith(OF_THIS_PACKAGE)
         given = pixels.copy() if is_own else pixels  # a tool of one's own may draw on them
         returned = applied(tool, call, given)
@@ -239,6 +240,11 @@ def plan(made: Made, pixels: Image.Image, on: Place, call: Call, protocol: Proto
     natural = (box[2] - box[0], box[3] - box[1])
     enlarged = min(made.size, size, key=math.prod)  # what a tool enlarges counts as large as it is shown, no more
     return Planned(made, Place(on.root, box, max(natural, enlarged, key=math.prod)), size)
+
+
+def _onto(points: Sequence[Point], shown: Size, onto: Size) -> tuple[Point, ...]:
+    """Points in pixels of an image of one size, in pixels of the same at another."""
+    return tuple((x * onto[0] // shown[0], y * onto[1] // shown[1]) for x, y in points)
 
 
 def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:

@@ -13,7 +13,9 @@ from virc.core.text import clause
 from virc.data.rows import file_sizes
 from virc.data.rows.record import Message, Picture, Record, images_of, inputs_of
 from virc.data.rows.results import joined
-from virc.reasoning.calls import Call, Size, ToolError, View, view_of
+from virc.reasoning.bodies import POINT, POINTS
+from virc.reasoning.calls import Call, Point, Size, ToolError, View, view_of
+from virc.reasoning.checking import properties
 from virc.reasoning.coordinates import index_name, resolve_index, scale_box, sides_of, written_as
 from virc.reasoning.history import input_grid, show_input
 from virc.reasoning.images import SQUARE, image_size, open_image, show_square
@@ -95,14 +97,18 @@ def replayed(record: Record, question: str, source: Protocol, target: Protocol, 
 def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
     """A turn with its box in the coordinates of `after`, which shows the same images; no other byte changes."""
     tool = parse(text).tool
-    if tool is None or "bbox_2d" not in tool.arguments:
+    if tool is None or not {"bbox_2d", POINT, POINTS} & tool.arguments.keys():
+        return text
+    index, _ = resolve_index(tool.arguments.get("image_index"), len(before.sizes))
+    sides, onto = _sides(before, index), _sides(after, index)
+    if "bbox_2d" not in tool.arguments:
+        if sides != onto:
+            raise ToolError(f"the points of {tool.name} cannot be counted in {onto[0]} x {onto[1]}: only boxes can")
         return text
     box = tool.arguments["bbox_2d"]
     found = list(_BOX.finditer(text, text.index(_CALL)))
     if len(found) != 1 or [int(number) for number in found[0].groups()] != box:
         raise FormatError("json", "bbox_2d is not written as four whole numbers")
-    index, _ = resolve_index(tool.arguments.get("image_index"), len(before.sizes))
-    sides, onto = _sides(before, index), _sides(after, index)
     new = scale_box(box, sides, onto)
     if box[0] < box[2] and box[1] < box[3] and (new[0] >= new[2] or new[1] >= new[3]):
         raise ToolError(f"bbox_2d {box} of {sides[0]} x {sides[1]} is empty in {onto[0]} x {onto[1]}")
@@ -288,7 +294,8 @@ class _Replay:
 
     def _call(self, call: Call, name: str) -> ToolText:
         """The call of the target's tool `name`, with its image numbers and coordinates."""
-        arguments: dict[str, Any] = dict(call.arguments)
+        known = properties(tools.get(name))
+        arguments: dict[str, Any] = {key: value for key, value in call.arguments.items() if key in known}
         if call.index is None:
             return ToolText(name, arguments)
         index = self._places[call.index] if call.index < len(self._places) else None
@@ -298,9 +305,19 @@ class _Replay:
         arguments["image_index"] = index_name(names, index, inputs) if names else index
         if call.box is not None:
             arguments["bbox_2d"] = self._box(call, call.box, index)
+        if call.points:
+            points = [self._point(call, point, index) for point in call.points]
+            arguments |= {POINT: points[0]} if POINT in known else {POINTS: points}
         if call.factor is not None:
             arguments["scale_factor"] = call.factor
         return ToolText(name, arguments)
+
+    def _point(self, call: Call, point: Point, index: int) -> list[float]:
+        """The middle of the pixel of a call as the target writes it of the session's image `index`."""
+        assert call.index is not None
+        size, sides = self._sizes[call.index], _sides(self.session.view, index)
+        new = [(at + 0.5) * side / pixels for at, pixels, side in zip(point, size, sides, strict=True)]
+        return [round(at, _DIGITS) if self._target.coordinates == "unit" else int(at) for at in new]
 
     def _box(self, call: Call, box: Sequence[int], index: int) -> list[float]:
         """The box of a call as the target writes it of the session's image `index`."""

@@ -2,7 +2,7 @@
 
 The steps are those of the published data: plan, crop, crop again to verify, answer. A pattern says which of them a
 path has; every path of a problem reads the same labels and ends in the same sums. The path `direct` reads them in the
-overview: what a control without tools learns.
+overview: what a control without tools learns. The path `point` is `look` with squares around points in place of boxes.
 """
 
 import json
@@ -21,6 +21,8 @@ from virc.tools.registry import schemas
 
 # The chat protocol of every trajectory made here: the datasets of `virc data synth` and what `tiny` is trained on.
 PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
+POINT_PROTOCOL = own_protocol(schemas(("crop_around_point", "scale_image", "display_image")))
+"""That of the pattern `point`."""
 
 CANNOT = "I cannot read this picture."
 AGAIN = "Look again to be sure."
@@ -31,8 +33,10 @@ REFUSAL = f"<think>{CANNOT}</think>\n<answer>{UNREADABLE}</answer>"
 
 _BOX = re.compile(r'"bbox_2d": (\[[\d, ]+\]), "image_index": (\d+)')
 
-Pattern = Literal["look", "plan", "verify", "plan+verify", "direct"]
-PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name != "direct")
+_CROP = re.compile(r'"crop_image", "arguments": {"bbox_2d": \[(\d+), (\d+), (\d+), (\d+)\],')
+
+Pattern = Literal["look", "plan", "verify", "plan+verify", "direct", "point"]
+PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name not in ("direct", "point"))
 """Crops and an answer; with a plan before; with a second crop of one spot at the end; with both."""
 
 
@@ -108,6 +112,16 @@ def as_shown(reply: str, images: Sequence[Shown], page: Size) -> str:
         page: (width, height) in px of the picture.
     """
     return _BOX.sub(lambda found: _boxed(json.loads(found[1]), images, int(found[2]), page), reply)
+
+
+def around_points(reply: str) -> str:
+    """A reply with squares around points, as long as the longer sides, in place of boxes."""
+    return _CROP.sub(lambda found: _pointed(*map(int, found.groups())), reply)
+
+
+def _pointed(left: int, top: int, right: int, bottom: int) -> str:
+    point, half = [(left + right) // 2, (top + bottom) // 2], max(8, -(-max(right - left, bottom - top) // 2))
+    return f'"crop_around_point", "arguments": {{"point_2d": {point}, "half": {half},'
 
 
 def _boxed(box: Sequence[int], images: Sequence[Shown], index: int, page: Size) -> str:

@@ -1,0 +1,88 @@
+"""`draw_on_image`: draw boxes, lines, arrows, points or a text on a copy of an image.
+
+Lines have hard edges, so that every pixel is of the picture or of the mark's colour.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from virc.reasoning.calls import Call, Point, ToolError
+
+_COLORS = ("red", "green", "blue", "yellow", "cyan", "magenta", "orange", "white", "black")
+_LEAST = {"box": 2, "line": 2, "arrow": 2, "point": 1, "text": 1}  # points that a shape needs
+_FONT = 20  # px, height of a text
+
+NAME = "draw_on_image"
+TEMPLATE = "after_image"
+SCHEMA: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": NAME,
+        "description": "Draw on a copy of an image and look at it.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "shape": {
+                    "type": "string",
+                    "enum": list(_LEAST),
+                    "description": "box: points are two opposite corners; line: goes through all points; arrow: from"
+                    " the first point to the second; point: a dot at each; text: at each",
+                },
+                "points": {
+                    "type": "array",
+                    "items": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+                    "minItems": 1,
+                    "maxItems": 64,
+                    "description": "[x, y] each, in {unit}",
+                },
+                "text": {"type": "string", "minLength": 1, "maxLength": 40},
+                "color": {"type": "string", "enum": list(_COLORS), "description": "red where it is left out"},
+                "width": {"type": "integer", "minimum": 1, "maximum": 20, "description": "of lines, in pixels"},
+                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
+            },
+            "required": ["shape", "points", "image_index"],
+        },
+    },
+}
+
+
+def apply(call: Call, source: Image.Image) -> Image.Image:
+    """A copy of the image with the marks on it; ToolError: a shape lacks points, or a text its letters."""
+    shape, points = call.arguments["shape"], call.points
+    if len(points) < _LEAST[shape] or (shape in ("box", "arrow") and len(points) > 2):
+        raise ToolError(f"a {shape} has {_LEAST[shape]} points, and the call has {len(points)}", "arguments")
+    if shape == "text" and "text" not in call.arguments:
+        raise ToolError("the call has no text", "arguments")
+    image = source.convert("RGB")
+    width, color = call.arguments.get("width", 3), ImageColor.getrgb(call.arguments.get("color", _COLORS[0]))
+    draw = ImageDraw.Draw(image)
+    draw.fontmode = "1"
+    if shape == "box":
+        (left, right), (top, bottom) = (sorted(at) for at in zip(*points, strict=True))
+        draw.rectangle((left, top, right, bottom), outline=color, width=width)
+    elif shape == "line":
+        draw.line(points, color, width)
+    elif shape == "arrow":
+        _arrow(draw, points, color, width)
+    for x, y in points if shape in ("point", "text") else ():
+        if shape == "point":
+            draw.ellipse((x - width, y - width, x + width, y + width), fill=color)
+        else:
+            draw.text((x, y), call.arguments["text"], color, ImageFont.load_default(_FONT))
+    return image
+
+
+def _arrow(draw: ImageDraw.ImageDraw, points: Sequence[Point], color: tuple[int, ...], width: int) -> None:
+    """A line with a head of three widths at its end."""
+    (x, y), (to_x, to_y) = points
+    length, size = math.hypot(to_x - x, to_y - y), 3 * width
+    if length == 0:
+        raise ToolError("the arrow ends where it begins", "arguments")
+    across, down = (to_x - x) / length, (to_y - y) / length
+    foot_x, foot_y = to_x - size * across, to_y - size * down
+    draw.line((x, y, foot_x, foot_y), color, width)
+    sides = ((foot_x - size * down, foot_y + size * across), (foot_x + size * down, foot_y - size * across))
+    draw.polygon(((to_x, to_y), *sides), fill=color)

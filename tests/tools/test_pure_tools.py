@@ -1,0 +1,249 @@
+"""Tools that draw, turn, enhance or measure: exact in pixels, in every unit that points are counted in."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from virc.data.synth import worked
+from virc.models.chat_protocol import of_system
+from virc.reasoning.calls import Call, Checked, Size, ToolError, View
+from virc.reasoning.checking import check_call
+from virc.reasoning.coordinates import resolve_point
+from virc.reasoning.history import History
+from virc.reasoning.images import OpenedImage
+from virc.reasoning.protocol import own_protocol
+from virc.reasoning.resample import Rescaled, resampled
+from virc.reasoning.resize import QWEN2
+from virc.systems import registry as systems
+from virc.tools import registry as tools
+
+SIZE = (200, 100)
+VIEW = View([SIZE])
+RED, WHITE, BLUE = (255, 0, 0), (255, 255, 255), (0, 0, 255)
+
+
+def checked(name: str, view: View = VIEW, /, **arguments: object) -> Checked:
+    return check_call(tools.get(name), {"image_index": 0, **arguments}, view)
+
+
+def made(name: str, image: Image.Image | None = None, /, **arguments: object) -> Any:
+    image = image or Image.new("RGB", SIZE, WHITE)
+    result = tools.get(name).apply(checked(name, View([image.size]), **arguments).call, image)
+    return resampled(result, result.size) if isinstance(result, Rescaled) else result
+
+
+def refused(name: str, **arguments: object) -> str:
+    with pytest.raises(ToolError) as caught:
+        made(name, **arguments)
+    return str(caught.value)
+
+
+def of_color(image: Image.Image, color: tuple[int, int, int]) -> set[tuple[int, int]]:
+    return {(x, y) for x in range(image.width) for y in range(image.height) if image.getpixel((x, y)) == color}
+
+
+@pytest.mark.parametrize(
+    ("point", "coordinates", "pixel"),
+    [
+        ([0, 0], "pixel", (0, 0)),
+        ([199, 99], "pixel", (199, 99)),
+        ([200, 100], "pixel", (199, 99)),  # the far corner is the last pixel
+        ([12.9, 3.2], "pixel", (12, 3)),
+        ([500, 500], "thousand", (100, 50)),
+        ([999, 0], "permille", (199, 0)),
+        ([0.5, 0.25], "unit", (100, 25)),
+        ([1000, 500], "original", (100, 50)),
+    ],
+)
+def test_a_point_is_a_pixel_of_the_image_as_shown(point: list[float], coordinates: Any, pixel: Size) -> None:
+    view = View([SIZE], coordinates, originals=[(2000, 1000)] if coordinates == "original" else [])
+    assert resolve_point(point, view, 0) == pixel
+
+
+@pytest.mark.parametrize("point", [[1], [1, 2, 3], "1, 2", [True, 1], [1, None], [math.nan, 1], [-1, 0], [0, 101], {}])
+def test_what_is_no_point_of_the_image_is_refused(point: object) -> None:
+    with pytest.raises(ToolError, match="the point"):
+        resolve_point(point, VIEW, 0)
+
+
+def test_a_box_is_its_outline_and_nothing_else_changes() -> None:
+    image = Image.new("RGB", SIZE, WHITE)
+    found = made("draw_on_image", image, shape="box", points=[[50, 40], [20, 10]], width=1)
+    outline = {(x, y) for x in range(20, 51) for y in range(10, 41) if x in (20, 50) or y in (10, 40)}
+    assert of_color(found, RED) == outline
+    assert image.getcolors() == [(200 * 100, WHITE)], "the source is left as it is"
+
+
+def test_lines_points_and_texts_have_hard_edges() -> None:
+    for shape in ({"shape": "line", "points": [[3, 3], [90, 50], [150, 7]]}, {"shape": "point", "points": [[9, 9]]},
+                  {"shape": "arrow", "points": [[10, 90], [150, 20]]},
+                  {"shape": "text", "points": [[40, 40]], "text": "Ab 1"}):  # fmt: skip
+        found = made("draw_on_image", color="blue", **shape)
+        assert of_color(found, BLUE) | of_color(found, WHITE) == {(x, y) for x in range(200) for y in range(100)}
+        assert of_color(found, BLUE), shape
+
+
+def test_a_line_of_one_pixel_is_on_its_points_alone() -> None:
+    found = made("draw_on_image", shape="line", points=[[5, 20], [60, 20]], width=1)
+    assert of_color(found, RED) == {(x, 20) for x in range(5, 61)}
+
+
+def test_an_arrow_is_widest_behind_its_tip() -> None:
+    drawn = of_color(made("draw_on_image", shape="arrow", points=[[10, 50], [110, 50]], width=2), RED)
+    heights = [sum(x == at for x, _ in drawn) for at in range(200)]
+    assert heights[110] <= 2
+    assert heights[104] == max(heights) >= 11
+    assert heights[50] == 2
+    assert sum(heights[112:]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"shape": "box", "points": [[1, 1]]}, "a box has 2 points, and the call has 1"),
+        ({"shape": "arrow", "points": [[1, 1], [1, 1]]}, "ends where it begins"),
+        ({"shape": "text", "points": [[1, 1]]}, "no text"),
+        ({"shape": "star", "points": [[1, 1]]}, "shape: 'star' is not one of"),
+        ({"shape": "line", "points": [[1, 1], [300, 1]]}, "outside of the image of 200 x 100"),
+        ({"shape": "line", "points": []}, "points: "),
+        ({"shape": "line", "points": [[1, 1]] * 65}, "points: "),
+        ({"shape": "line", "points": {"x": 1}}, "points: "),
+        ({"shape": "line", "points": [[1, 1], [2, 2]], "width": 900}, "width: 900"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(arguments: dict[str, object], says: str) -> None:
+    assert says in refused("draw_on_image", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("change", "corner"),
+    [
+        ("turn_90", (99, 0)), ("turn_180", (199, 99)), ("turn_270", (0, 199)),
+        ("mirror_left_right", (199, 0)), ("mirror_top_bottom", (0, 99)),
+    ],
+)  # fmt: skip
+def test_every_pixel_turns(change: str, corner: Size) -> None:
+    image = Image.new("RGB", SIZE, WHITE)
+    image.putpixel((0, 0), RED)
+    assert of_color(made("orient_image", image, change=change), RED) == {corner}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tones"),
+    [
+        ({"change": "threshold"}, [0, 255, 255]),
+        ({"change": "threshold", "amount": 201}, [0, 0, 0]),
+        ({"change": "invert"}, [155, 127, 55]),
+        ({"change": "brightness", "amount": 0.5}, [50, 64, 100]),
+        ({"change": "gray"}, [100, 128, 200]),
+    ],
+)
+def test_tones_change_as_named(arguments: dict[str, object], tones: list[int]) -> None:
+    image = Image.new("RGB", (30, 10))
+    for part, tone in enumerate((100, 128, 200)):
+        image.paste((tone,) * 3, (10 * part, 0, 10 * part + 10, 10))
+    found = made("enhance_image", image, **arguments)
+    assert [found.getpixel((x, 5)) for x in (5, 15, 25)] == [(tone,) * 3 for tone in tones]
+
+
+def test_a_faint_label_in_a_box_becomes_black_on_white() -> None:
+    image = Image.new("RGB", SIZE, (140, 140, 140))
+    ImageDraw.Draw(image).rectangle((20, 20, 24, 29), fill=(120, 120, 120))
+    found = made("enhance_image", image, change="threshold", amount=130, bbox_2d=[10, 10, 40, 40])
+    assert found.size == (30, 30)
+    assert of_color(found, (0, 0, 0)) == {(x, y) for x in range(10, 15) for y in range(10, 20)}
+    assert "over 20" in refused("enhance_image", change="contrast", amount=200)
+
+
+def test_measures_are_said_in_words() -> None:
+    image = Image.new("RGB", SIZE, WHITE)
+    image.putpixel((7, 8), (16, 32, 48))
+    assert made("measure", image, points=[[7, 8]]) == "The colour is #102030: red 16, green 32, blue 48 of 255."
+    assert made("measure", points=[[0, 0], [30, 40]]).startswith("The distance is 50.0 pixels; the image is 200 x 100")
+    assert made("measure", points=[[50, 0], [0, 0], [50, 50]]) == "The angle is 45.0 degrees."
+    assert made("measure", points=[[0, 1], [9, 9], [18, 17]]) == "The angle is 180.0 degrees."
+    assert "no size" in refused("measure", points=[[1, 1], [1, 1], [5, 5]])
+
+
+@given(st.lists(st.tuples(st.integers(0, 199), st.integers(0, 99)), min_size=3, max_size=3, unique=True))
+def test_an_angle_is_the_same_from_both_sides(points: list[tuple[int, int]]) -> None:
+    there, back = (made("measure", points=[list(each) for each in order]) for order in (points, points[::-1]))
+    assert there == back
+    assert 0 <= float(there.split()[3]) <= 180
+
+
+@pytest.mark.parametrize(
+    ("coordinates", "labels"),
+    [("pixel", "40 80"), ("permille", "200 400"), ("unit", "0.2 0.4"), ("thousand", "200 400")],
+)
+def test_a_grid_says_its_coordinates_in_the_unit_of_the_calls(
+    coordinates: Any, labels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    plain = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda self, at, text, *more: (written.append(text), plain(self, at, text, *more))
+    )
+    call = checked("show_grid", View([SIZE], coordinates), parts=5).call
+    found = tools.get("show_grid").apply(call, Image.new("RGB", SIZE, WHITE))
+    assert written[:4:2] == labels.split()
+    assert isinstance(found, Image.Image)
+    assert {found.getpixel((x, 95)) for x in (40, 80, 120, 160)} == {RED}
+    assert {found.getpixel((x, 50)) for x in (39, 41, 199)} == {WHITE}
+
+
+# ViGoRL's own function (Gabesarch/grounded-rl, 2025), run on a picture of 200 x 100: point -> its crop, dot at.
+WINDOWS = [([100, 50], (50, 0, 150, 100)), ([3, 98], (0, 48, 53, 100)), ([199, 0], (149, 0, 200, 50))]
+
+
+@pytest.mark.parametrize(("point", "box"), WINDOWS)
+def test_the_window_is_that_of_vigorl(point: list[int], box: tuple[int, int, int, int]) -> None:
+    assert checked("crop_around_point", point_2d=point).call == Call(
+        "crop_around_point", 0, box=box, points=((point[0], point[1]),)
+    )
+    image = Image.new("RGB", SIZE, BLUE)
+    assert made("crop_around_point", image, point_2d=point).size == (box[2] - box[0], box[3] - box[1])
+    dotted = made("crop_around_point", image, point_2d=point, dot=True)
+    assert dotted.getpixel((point[0] - box[0], point[1] - box[1])) == RED
+    assert made("crop_around_point", image, point_2d=point, size=392).size == (392, 392)
+
+
+def test_a_window_is_cut_from_the_file_with_its_dot_in_place() -> None:
+    protocol = own_protocol(tools.schemas(("crop_around_point",)))
+    protocol = type(protocol)(**{**{f: getattr(protocol, f) for f in protocol.__struct_fields__},
+                                 "crops": "file", "input_pixels": (3136, 112 * 112)})  # fmt: skip
+    page = Image.new("RGB", (1120, 1120), WHITE)
+    page.putpixel((560, 560), BLUE)
+    history = History([OpenedImage(page)], protocol, QWEN2, tools.known())
+    assert history.sizes == [(112, 112)]
+    call = check_call(
+        tools.get("crop_around_point"), {"point_2d": [56, 56], "half": 14, "image_index": 0}, history.view
+    )
+    _, ((shown, _),) = history.run(call.call)
+    assert shown.pixels.getcolors(10**6) != [(shown.size[0] * shown.size[1], WHITE)], "the pixel of the file is in it"
+    dotted = check_call(
+        tools.get("crop_around_point"), {"point_2d": [28, 56], "half": 14, "dot": True, "image_index": 0}, history.view
+    )
+    _, ((shown, _),) = history.run(dotted.call)
+    middle = shown.pixels.getpixel((shown.size[0] // 2, shown.size[1] // 2))
+    assert isinstance(middle, tuple)
+    assert middle[0] > 200
+    assert middle[1] < 60
+
+
+def test_squares_around_points_hold_what_the_boxes_held() -> None:
+    reply = worked.around_points(
+        '<think>a</think>\n<tool_call>\n{"name": "crop_image", "arguments": {"bbox_2d": [10, 20, 41, 30],'
+        ' "image_index": 0}}\n</tool_call>'
+    )
+    assert '{"name": "crop_around_point", "arguments": {"point_2d": [25, 25], "half": 16, "image_index": 0}}' in reply
+
+
+def test_each_is_offered_where_a_system_names_it_alone() -> None:
+    new = {"draw_on_image", "crop_around_point", "orient_image", "show_grid", "enhance_image", "measure"}
+    assert new <= tools.discover().keys()
+    assert not new & set(of_system(systems.get("virc")).protocol.tools)
