@@ -84,7 +84,7 @@ def test_a_file_that_does_not_load_names_its_line(system: Path) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        "return means.judge.ask('answer', {}, (), float)",
+        "return means.asked() and len(sample.text)",
         "return float(sample.prompt.columns['level'])",
         "raise DataError('the row has no `level`')",
     ],

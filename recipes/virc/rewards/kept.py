@@ -31,9 +31,14 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
     own: dict[str, Path] = {}
     for name, file in files:
         place = file.resolve()
-        if not place.is_relative_to(_PACKAGE) and own.setdefault(name, place) != place:
+        if is_own(place) and own.setdefault(name, place) != place:
             raise ConfigError(f"{own[name]} and {place} have one name", "give one of them another")
     return own
+
+
+def is_own(file: Path) -> bool:
+    """Whether a file is the user's own: outside this package."""
+    return not file.resolve().is_relative_to(_PACKAGE)
 
 
 def own_tools(beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
@@ -59,7 +64,7 @@ def moved(reward: Reward, beside: Path | None, to: Path) -> Reward:
     if asked := reward.judge.questions:
         judge = msgspec.structs.replace(reward.judge, questions=str(to / Path(asked).name))
         reward = msgspec.structs.replace(reward, judge=judge)
-    file = rewards.of(reward, beside).file.resolve()
-    if file.is_relative_to(_PACKAGE):
+    file = rewards.of(reward, beside).file
+    if not is_own(file):
         return reward
     return msgspec.structs.replace(reward, total=str(to / file.name))

@@ -1,14 +1,19 @@
-"""A judge that says what a test tells it, for tests of reward files."""
+"""Judges without a server: one says what a test tells it, the other the best or the worst that is read."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from virc.backends.interface import Sampling
 from virc.reasoning.session import Ask
-from virc.rewards.judging import Judge
+from virc.rewards.judging import Judge, Verdict
 from virc.rewards.means import Means
 
 Says = str | Callable[[str], str]
 """A reply, or a function of the text of the question that gives one."""
+_USUAL = ("yes", "no", "1", "0", "1.0", "0.0", "0.5", "2", "3", "4", "5", "10", "A", "B", "true", "false")
+_FORMS = ("{}", r"\boxed{{{}}}", "Judgement: {}", "Score: {}")
+_MARKS = ".,:;!?\"'()[]{}<>*`"
+_MOST_WORDS = 100
 
 
 class ScriptedJudge(Judge):
@@ -28,3 +33,27 @@ def judged(says: Says = "", **others: Says) -> Means:
     """The means with a scripted judge, and with others by their names."""
     judges: Mapping[str, Judge] = {name: ScriptedJudge(each) for name, each in others.items()}
     return Means(judge=ScriptedJudge(says), judges=judges)
+
+
+class ExtremeJudge(Judge):
+    """A judge that gives the highest or the lowest value that is read in one of many replies, to see what a reward
+    makes of it: yes and no, numbers, and each word of the question, bare, in a box and behind common marks.
+
+    Where nothing is read in any of them, the value is 1 or 0.
+    """
+
+    def __init__(self, high: bool) -> None:
+        super().__init__("http://127.0.0.1:9/v1")
+        self.high, self.questions = high, 0
+
+    async def verdict(
+        self, name: str, ask: Ask, sampling: Sampling, tries: int, read: Callable[[str], float | None]
+    ) -> Verdict:
+        """The most or the least of the values that are read."""
+        self.questions += 1
+        words = dict.fromkeys((*_USUAL, *(word.strip(_MARKS) for word in ask.messages[-1].text.split()[-_MOST_WORDS:])))
+        values = list[float]()
+        for reply in (form.format(word) for word in words for form in _FORMS):
+            with suppress(Exception):  # a reading of one's own may take these replies alone that its question names
+                values += [value] if (value := read(reply)) is not None else []
+        return Verdict((max if self.high else min)(values, default=float(self.high)), "a scripted judge")

@@ -26,6 +26,9 @@ from virc.tools import registry as tools
 
 _GREY = (128, 128, 128)
 _MOST_ITEMS = 16
+Shares = tuple[float, float, float, float]
+"""A box: left, top, right, bottom as shares of the sides of an image."""
+MIDDLE: Shares = (0.25, 0.25, 0.75, 0.75)
 QUESTION = "{question}"
 """What stands for the question in the turns that would be sent."""
 
@@ -131,7 +134,7 @@ def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
     guessed from its schema. No tool is run for it.
     """
     view = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known()).view
-    for text in _examples(protocol.tools, protocol, size, grid):
+    for text in examples(protocol.tools, protocol, size, grid):
         (call,) = parse(text, protocol.grammar).calls
         with suppress(Exception):  # whatever the file of a tool raises
             check_call(tools.get(call.name), call.arguments, view)
@@ -145,26 +148,37 @@ def run_tools(names: Iterable[str], protocol: Protocol, size: Size, grid: Grid =
     Raises:
         ConfigError: a tool fails.
     """
-    for text in _examples(names, protocol, size, grid):
+    for text in examples(names, protocol, size, grid):
         for _ in read([text], protocol, size, grid):
             pass
 
 
-def _examples(names: Iterable[str], protocol: Protocol, size: Size, grid: Grid) -> Iterator[str]:
-    """Replies that each call one of these tools, in every form that the chat protocol has."""
+def examples(
+    names: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2, box: Shares = MIDDLE,
+    arguments: Mapping[str, Any] = {},
+) -> Iterator[str]:  # fmt: skip
+    """Replies that each call one of these tools, in every form that the chat protocol has.
+
+    Args:
+        size: (width, height) in pixels of the file of the first image, which they are about.
+        box: the box that they are about.
+        arguments: values that go over those guessed from the tool's schema.
+    """
     for name in names:
         for form in protocol.grammar.calls:
-            call = ToolText(name, {**_arguments(tools.get(name), protocol, size, grid), **form.given})
+            guessed = _arguments(tools.get(name), protocol, size, grid, box)
+            over = {key: value for key, value in arguments.items() if key in guessed}
+            call = ToolText(name, {**guessed, **over, **form.given})
             with suppress(FormatError):
                 yield written(Turn("...", (call,)), protocol.grammar)
 
 
-def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid) -> dict[str, Any]:
-    """Arguments that the schema of a tool allows, with the middle of the first image as box."""
+def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid, part: Shares) -> dict[str, Any]:
+    """Arguments that the schema of a tool allows, with a part of the first image as box."""
     shown = smart_resize(*size, input_grid(protocol, grid))
     sides = sides_of(shown, protocol.coordinates, size) * 2
-    middle = [side * part for side, part in zip(sides, (0.25, 0.25, 0.75, 0.75), strict=True)]
-    box = [side if protocol.coordinates == "unit" else round(side) for side in written_as(middle, protocol.box)]
+    corners = [side * share for side, share in zip(sides, part, strict=True)]
+    box = [side if protocol.coordinates == "unit" else round(side) for side in written_as(corners, protocol.box)]
     image = index_name(protocol.image_names, 0, 1) if protocol.image_names else 0
     needed = {INDEX, *tool.SCHEMA["function"].get("parameters", {}).get("required", ())}
     values = {name: _value(each) for name, each in properties(tool).items() if name in needed}

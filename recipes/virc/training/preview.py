@@ -5,6 +5,7 @@ What is missing on this machine (environment, weights, rows) is listed, and name
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ from virc.envs.pins import pinned
 from virc.models import sizes
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import kept, sources
+from virc.rewards.check.run import check
 from virc.rewards.sources import speakers
 from virc.rewards.verl import Settings
 from virc.runs.run import Run
@@ -88,6 +90,8 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None, re
         partial, run = Path(scratch), Run(place.output.parent)
         result = _checked(request, resolved, base, source, (partial, run), python, report) if whole else None
         read = _read_files(request, resolved, place, base, result, partial)
+        if resolved.kind == "rl" and is_file(source.file):
+            _warn_of_reward(resolved, source, report)
         if result:
             place = _with_rows(place, result, partial)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
@@ -98,13 +102,20 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None, re
     checks: list[Callable[[], None]] = [lambda: trackers.check(resolved)]
     if resolved.kind == "rl":
         checks.append(lambda: rl_setup.check_judge(resolved, there, here=False, report=Reporter()))
-    for check in checks:
+    for each in checks:
         try:
-            check()
+            each()
         except VircError as error:
             missing.append(error)
     here = None if target else hardware.find(request.workspace)
     return Preview(resolved, plan, _needed(resolved, base), here, missing, result)
+
+
+def _warn_of_reward(resolved: Resolved, source: Source, report: Reporter) -> None:
+    """Say what is wrong with the reward for the first rows: columns that they lack, terms that never differ."""
+    with suppress(VircError):  # which the check of all rows says
+        for found in check(resolved.system, resolved.config.reward, source):
+            report.warn(found.message, found.hint)
 
 
 def _place(

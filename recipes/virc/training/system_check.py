@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -15,17 +14,21 @@ from virc.backends import checkpoint
 from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.config.validation import Fault
-from virc.core.errors import ConfigError, DataError
+from virc.core.errors import ConfigError, VircError
 from virc.core.files import is_file
 from virc.core.text import did_you_mean, plain
+from virc.data.formats.registry import Source, only_source
 from virc.download import data_files
 from virc.engines.registry import ENGINES
 from virc.families import registry as families
 from virc.models import registry as models
+from virc.rewards.check import finding
+from virc.rewards.check import run as rewards
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import words
-from virc.systems.registry import System
+from virc.systems.registry import Reward, System
+from virc.training import inputs
 
 MOST = 100
 """Faults that are listed of one file."""
@@ -35,12 +38,16 @@ _MOST_TRIES = 2000  # a stage with an overlay takes about a millisecond
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One fault: its line in the file, from 1; the keys that lead there, with dots between them; what is wrong."""
+    """One fault: its line in the file, from 1; the keys that lead there, with dots between them; what is wrong.
+
+    One that is not certain may be none: a warning.
+    """
 
     line: int
     where: str
     message: str
     hint: str | None = None
+    certain: bool = True
 
 
 def check(path: Path) -> list[Finding]:
@@ -61,24 +68,70 @@ def check(path: Path) -> list[Finding]:
     return sorted(dict.fromkeys(findings), key=lambda each: each.line)
 
 
-def tried(path: Path) -> list[Finding]:
-    """What fails of a system's own files when each tool gets a call, and the reward a drawn row; none is published.
+def tried(path: Path, workspace: Path, data: Path | None = None) -> list[Finding]:
+    """What fails of a system's own tools when each gets a call, and what is wrong with its rewards for their rows.
 
-    Their code is run. A tool whose arguments cannot be guessed from its schema is not.
+    Code of the system is run. A tool whose arguments cannot be guessed from its schema is not.
+
+    Args:
+        workspace: where rows of stages may be.
+        data: rows for the system's own reward, in place of those of its stages.
 
     Raises:
         ConfigError: the file is none of a system.
+        DataError: there are no such rows, or none can be read.
     """
     system = systems.get(str(path))
     lines = plain_yaml.lines(plain_yaml.read_text(path))
-    tries = {("tools",): _run_tools, ("reward", "total"): _run_reward}
     findings = []
-    for where, run in tries.items():
-        try:
-            run(system)
-        except ConfigError as error:
-            findings.append(Finding(systems.line_of(where, lines), ".".join(where), error.message, error.hint))
+    try:
+        _run_tools(system)
+    except ConfigError as error:
+        findings.append(Finding(systems.line_of(("tools",), lines), "tools", error.message, error.hint))
+    for place, found in _of_rewards(system, workspace, data):
+        line = systems.line_of(place, lines)
+        findings.append(Finding(line, ".".join(place), found.message, found.hint, found.certain))
     return sorted(findings, key=lambda each: each.line)
+
+
+def _of_rewards(system: System, workspace: Path, data: Path | None) -> Iterator[tuple[dotted.Path, finding.Finding]]:
+    """What is wrong with the rewards of a system and of its stages, and the keys that lead to it."""
+    seen: list[object] = []
+    for where, reward, source in _rewards(system, workspace, data):
+        scored = (reward.total, reward.weights, reward.gate, source)
+        if reward.total is None or scored in seen:
+            continue
+        seen.append(scored)
+        try:
+            found = rewards.check(system, reward, source)
+        except ConfigError as error:
+            found = [finding.Finding(error.message, error.hint, certain=True)]
+        for each in found:
+            key = ("gate",) if each.term == reward.gate else ("weights", str(each.term))
+            yield (*where, *(key if reward.weights and each.term else ("total",))), each
+
+
+def _rewards(system: System, workspace: Path, data: Path | None) -> Iterator[tuple[dotted.Path, Reward, Source | None]]:
+    """The rewards of a system and of its stages with the keys that lead to each, and its rows where they are here.
+
+    Rows that are named are those of the system's own reward; where it has none, of its first stage of RL.
+    """
+    named = only_source(data, system) if data else None
+    if system.reward and named:
+        yield ("reward",), system.reward, named
+        return
+    found = list[tuple[dotted.Path, Reward, Source | None]]()
+    for name in (name for name, stage in system.stages.items() if stage.kind == "rl"):
+        resolved = stages.resolve(system, name)
+        source = named
+        with suppress(VircError):  # train says what is missing
+            source = source or inputs.rows(resolved, workspace)
+        own = "reward" in system.stages[name].settings or not system.reward
+        where = ("stages", name, "settings", "reward") if own else ("reward",)
+        found.append((where, resolved.config.reward, source))
+    yield from found[: 1 if named else None]
+    if system.reward and not any(where == ("reward",) for where, _, _ in found):
+        yield ("reward",), system.reward, None
 
 
 def _run_tools(system: System) -> None:
@@ -92,38 +145,6 @@ def _run_tools(system: System) -> None:
     protocol = of_system(system).protocol
     names = [name.removesuffix(".py") for name in tools.own_files(protocol.tools)]
     reading.run_tools(names, protocol, _SIZE)
-
-
-def _run_reward(system: System) -> None:
-    """Score a drawn solution by the system's own reward; ConfigError where it fails.
-
-    What it lacks here alone is no failure: a judge, or a column that drawn rows do not have.
-    """
-    from virc.data.formats.registry import only_source
-    from virc.data.synth.draw import SynthConfig, write
-    from virc.rewards import kept, trial
-    from virc.rewards.judging import Judge
-    from virc.rewards.means import Means
-
-    if system.reward is None or system.reward.total is None:
-        return
-    if not kept.own_files(system.reward, system.file.parent, ()):
-        return
-    reward, total = trial.reward_of(system)
-    with TemporaryDirectory(prefix="virc-") as scratch:
-        folder = write(SynthConfig(Path(scratch, "rows"), 1, formats=("sft",), workers=1))
-        rows = trial.solutions(only_source(folder / "trajectories.json"), reward, 1)
-        try:
-            for _ in trial.tried_whole(rows, total, Means()):
-                pass
-        except DataError:
-            return
-        except ConfigError as error:
-            failed = error.__cause__ or error  # without the number of the drawn row
-            cause = failed.__cause__
-            asks = isinstance(cause, AttributeError) and cause.obj is None and cause.name in dir(Judge)
-            if not (asks or isinstance(cause, KeyError)):
-                raise failed from cause
 
 
 def not_in_process_errors(path: Path, workspace: Path) -> list[ConfigError]:

@@ -12,8 +12,9 @@ from virc_cli.console.replies import replies_of
 
 if TYPE_CHECKING:
     from virc.solving.reading import ReadCall, ReadReply
+    from virc.training.system_check import Finding
 
-FAILURE: dict[str, object] = {"file": None, "faults": None, "sent": None, "replies": None}
+FAILURE: dict[str, object] = {"file": None, "faults": None, "warnings": None, "sent": None, "replies": None}
 
 
 def command(
@@ -21,22 +22,25 @@ def command(
         str, typer.Argument(metavar="FILE|NAME", help="A system's YAML, or its name.", show_default=False)
     ],
     reply: Replies = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Rows that its reward is tried on.", show_default=False)
+    ] = None,
     size: Annotated[str, typer.Option(metavar="WxH", help="Pixels of the picture that --reply is about.")] = "1024x768",
     as_json: Json = False,
 ) -> None:
     """List a system's faults, or show how it reads replies.
 
     Faults are unknown keys, wrong values, and stages and overlays that do not fit together. Where there are none, the
-    system's own tools and reward are run once, on a blank picture and a drawn row. Nothing is fetched: weights and
-    rows need not be there. Exit code 3 where there are any.
+    system's own tools are run on a blank picture, and its rewards are tried on rows: those of --data, else those of
+    its stages in data/, else a drawn one. Columns that rows lack are faults, and so are rewards that are the same for
+    right, wrong, empty and malformed replies, and for tool calls; judges are scripted. A warning names each term that
+    is. Nothing is fetched: weights and rows need not be there. Exit code 3 where there are any faults.
 
     With --reply: the thought, the tool calls or the answer of each reply, or why it is not read (exit code 5), and
     what would be sent next. The system's own tools are loaded and run on a blank picture.
 
     Bases and released models that do not run in this process are no faults: a warning says how to use them.
     """
-    import msgspec
-
     from virc.core.errors import ConfigError
     from virc.core.files import expanded
     from virc.systems import registry as systems
@@ -44,8 +48,12 @@ def command(
 
     replies = replies_of(reply)
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
-    findings = check(file) or ([] if replies else tried(file))
-    output.know(file=str(file), faults=msgspec.to_builtins(findings))
+    findings = check(file) or ([] if replies else tried(file, Path.cwd(), data and expanded(data)))
+    warned = [each for each in findings if not each.certain]
+    findings = [each for each in findings if each.certain]
+    output.know(file=str(file), faults=_fields(findings), warnings=_fields(warned))
+    for each in warned:
+        output.warn(f"{file}:{each.line}: {each.message}", each.hint)
     for found in () if as_json else findings:
         output.line(f"{file}:{found.line}: {found.message}" + (f"; {found.hint}" if found.hint else ""))
     if findings:
@@ -57,9 +65,22 @@ def command(
     for refused in not_in_process_errors(file, Path.cwd()):
         output.warn(refused.message, refused.hint)
     if as_json:
-        output.emit({"schema": "virc.systems.check/1", **FAILURE, "file": str(file), "faults": [], "error": None})
+        output.emit(
+            {
+                "schema": "virc.systems.check/1",
+                **FAILURE,
+                "file": str(file),
+                "faults": [],
+                "warnings": _fields(warned),
+                "error": None,
+            }
+        )
     else:
         output.note(f"{file}: no fault found")
+
+
+def _fields(findings: "list[Finding]") -> list[dict[str, Any]]:
+    return [{"line": each.line, "where": each.where, "message": each.message, "hint": each.hint} for each in findings]
 
 
 def _sides(size: str) -> tuple[int, int]:

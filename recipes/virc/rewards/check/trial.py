@@ -1,0 +1,270 @@
+"""Terms of a reward that have one value, whatever is replied: tried on some rows, with replies of many kinds."""
+
+import ast
+import asyncio
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError
+from virc.data.convert.change import Change, Target, change_for, changed, question_with_choices
+from virc.data.formats.registry import Source, get
+from virc.data.rows.record import Record, inputs_of
+from virc.reasoning.calls import Size
+from virc.reasoning.coordinates import sides_of
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import Done, Rejected, Reply, Session
+from virc.rewards import kept, rollouts, trial
+from virc.rewards import registry as rewards
+from virc.rewards.check.finding import Finding
+from virc.rewards.check.replies import tries
+from virc.rewards.means import JUDGE, NO_ALGEBRA, NO_TOKENS, Means
+from virc.rewards.registry import Scored, Term, Total
+from virc.rewards.sample import Prompt, Sample, Seen, sample
+from virc.rewards.scripted import ExtremeJudge
+from virc.scoring.boxes import Box, boxes_of_row
+from virc.scoring.symbolic import Symbolic
+from virc.solving.reading import Shares
+from virc.systems.registry import Reward
+from virc.tools import registry as tools
+
+ROWS = 4
+"""That are tried."""
+_MOST_TURNS = 4
+_MOST_BOXES = 2
+
+Rolled = tuple[str, Sequence[Sample]]
+"""A rollout, and what its replies are in a few words."""
+
+
+class Scores(msgspec.Struct):
+    """What came of all replies that were tried.
+
+    Args:
+        scored: each reply, and what it is in a few words.
+        rows: numbers of the rows that were tried.
+        skipped: why others could not be.
+        judged: a judge was asked, one that says the best and one that says the worst.
+    """
+
+    scored: list[tuple[str, Scored]] = []
+    rows: list[int] = []
+    skipped: list[DataError] = []
+    judged: bool = False
+
+    def __str__(self) -> str:
+        judges = ", with judges that say the best and the worst" * self.judged
+        rows = f"row{'s' * (len(self.rows) > 1)} {', '.join(map(str, self.rows))}"
+        return f"the {len(self.scored)} replies tried on {rows}{judges}"
+
+    @property
+    def hint(self) -> str:
+        """What was tried."""
+        return f"tried: {', '.join(dict.fromkeys(about for about, _ in self.scored))}"
+
+
+class _Alike(Symbolic):
+    """Algebra that knows the same text alone, and starts nothing."""
+
+    def __init__(self) -> None:
+        pass
+
+    def same(self, answer: str, reference: str) -> bool:
+        return answer.strip() == reference.strip()
+
+    def close(self) -> None:
+        pass
+
+
+def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: Reward) -> Scores:
+    """Score rollouts of some rows.
+
+    Raises:
+        ConfigError: a term or the total fails.
+    """
+    found, judges = Scores(), [_means(high, reward) for high in (True, False)]
+    try:
+        with asyncio.Runner() as runner:
+            for number, rolled in rows:
+                try:
+                    for about, samples in rolled:
+                        for means in judges:
+                            found.scored += [(about, each) for each in runner.run(_scored(samples, total, means))]
+                            found.judged |= _asked(means)
+                            if not found.judged:
+                                break
+                    found.rows.append(number)
+                except (DataError, ConfigError) as error:
+                    named = type(error)(f"row {number}: {error.message}", error.hint)
+                    if isinstance(named, ConfigError):
+                        raise named from error
+                    found.skipped.append(named)
+    finally:
+        for means in judges:
+            means.close()
+    return found
+
+
+async def _scored(samples: Sequence[Sample], total: Total, means: Means) -> list[Scored]:
+    fresh = (
+        msgspec.structs.replace(each, why={}, asked={}) for each in samples
+    )  # what one judge said is not the other's
+    return [await rewards.score(each, total, means) for each in fresh]
+
+
+def _means(high: bool, reward: Reward) -> Means:
+    named = {name: ExtremeJudge(high) for name in (JUDGE, *reward.judges)}
+    return Means(named.pop(JUDGE), _Alike(), lambda text: len(text.split()), named)
+
+
+def _asked(means: Means) -> bool:
+    return any(isinstance(each, ExtremeJudge) and each.questions for each in (means.judge, *means.judges.values()))
+
+
+def rolled(
+    source: Source, reward: Reward, protocol: Protocol, grid: Grid, worded: bool
+) -> Iterator[tuple[int, Iterator[Rolled]]]:
+    """Rollouts about the first rows, each row with its number.
+
+    Args:
+        protocol: the chat protocol of the system.
+        worded: it is that of single units, too, whatever is beside them.
+
+    Raises:
+        DataError: a row cannot be read.
+    """
+    if source.format == "rl":
+        for number, prompt in trial.prompts(source, reward, ROWS, protocol if worded else None):
+            yield number, _units(prompt, protocol)
+        return
+    own: dict[int, list[Prompt]] = {}
+    if source.holds == "solutions":
+        with suppress(DataError):  # the problem may be known all the same
+            own = dict(trial.solutions(source, reward, ROWS, protocol if source.laid_out else None))
+    for number, record in problems(source, ROWS):
+        yield number, _whole(record, own.get(number, []), protocol, grid)
+
+
+def problems(source: Source, most: int) -> Iterator[tuple[int, Record]]:
+    """The first rows as problems: the question with its images, the answer and the other columns."""
+    format = get(source.format)
+    records = (row.record for row in format.read(source) if row.record)
+    change: Change = change_for(source, records, (source.holds, "problems"), Target())
+    for row in islice(format.read(source), most):
+        found = changed(change, row)[0]
+        if found.record is None:
+            raise found.fault or DataError(f"row {row.number} cannot be read")
+        record = found.record
+        images = tuple(record.images[at] for at in inputs_of(record) if at < len(record.images))
+        question = question_with_choices(record)
+        yield row.number, msgspec.structs.replace(record, messages=(), images=images, question=question)
+
+
+def _units(prompt: Prompt, protocol: Protocol) -> Iterator[Rolled]:
+    """Single replies to a prompt."""
+    if prompt.reference is not None:
+        yield "the row's own reply", [sample(prompt.reference, prompt)]
+    size = prompt.original if prompt.images else (0, 0)
+    protocol = prompt.protocol or protocol
+    for each in tries(protocol, _answers(prompt.record, protocol, size), size, _shares(_boxes(prompt.record), size)):
+        if len(each.replies) == 1:
+            yield each.about, [sample(each.replies[0], prompt)]
+
+
+def _whole(record: Record, own: list[Prompt], protocol: Protocol, grid: Grid) -> Iterator[Rolled]:
+    """Rollouts of a problem, and the row's own solution, with other replies in its place."""
+    for prompt in own[:1] + own[-1:]:
+        yield from _units(prompt, protocol)
+    if own:
+        yield "the row's own solution", [sample(each.reference or "", each) for each in own]
+    images = [Seen(each).pixels().pixels for each in record.images]
+    size = images[0].size if images else (0, 0)
+    for each in tries(protocol, _answers(record, protocol, size), size, _shares(_boxes(record), size)):
+        session = Session(
+            protocol, record.question or "", images, grid, tolerate=(), max_turns=_MOST_TURNS, tools=tools.known()
+        )
+        with suppress(Exception):  # a tool that fails is a fault of its own
+            for reply in each.replies:
+                if isinstance(session.next(), Done) or isinstance(session.feed(Reply(reply)), Rejected):
+                    break
+            yield each.about, rollouts.samples_of(record, session.trace(), protocol, grid, _MOST_TURNS)[0]
+
+
+def _boxes(record: Record) -> list[Box]:
+    return (boxes_of_row(record.extra) or [])[:_MOST_BOXES]
+
+
+def _shares(boxes: Sequence[Box], size: Size) -> list[Shares]:
+    """Boxes of an image of that size as shares of its sides."""
+    return [(left / size[0], top / size[1], right / size[0], bottom / size[1]) for left, top, right, bottom in boxes]
+
+
+def _answers(record: Record, protocol: Protocol, size: Size) -> list[str]:
+    """The right answer, and where the row has boxes, these and a part of one as systems write them."""
+    found = [record.answer or ""]
+    across, down = sides_of(size, protocol.coordinates, size)
+    shares = _shares(_boxes(record), size)
+    halves = [(left, top, (left + right) / 2, bottom) for left, top, right, bottom in shares[:1]]
+    for left, top, right, bottom in (*shares, *halves):
+        box = [round(left * across), round(top * down), round(right * across), round(bottom * down)]
+        found += [
+            json.dumps([{"Position": box, "Confidence": 0.9}]), "({},{}),({},{})".format(*box), json.dumps(box)
+        ]  # fmt: skip
+    return found
+
+
+def findings(found: Scores, total: Total, reward: Reward) -> Iterator[Finding]:
+    """Terms that never differ, and a reward that does not; none where no reply could be scored."""
+    if not found.scored:
+        return
+    for term in total.terms:
+        published = term.file == total.file and not kept.is_own(term.file)
+        yield from _of_term(term, found, reward, published)
+    scored = [each for _, each in found.scored]
+    totals = {each.total for each in scored if each.total is not None}
+    if len(totals) == 1 and len(scored) > 1:
+        yield Finding(f"the reward is {totals.pop():g} for all of {found}", found.hint, True)
+    elif not totals:
+        reasons = dict.fromkeys(why for each in scored for why in each.unscored.values())
+        yield Finding(f"no reply is rewarded: {'; '.join(reasons)}", found.hint, True, of_row=True)
+
+
+def _of_term(term: Term, found: Scores, reward: Reward, published: bool) -> Iterator[Finding]:
+    """Of terms that were held against a published program, only what is certain: they may look for special replies."""
+    name, weighed = term.name, bool(reward.weights)
+    unscored = {each.unscored[name] for _, each in found.scored if name in each.unscored}
+    values = [(about, value) for about, each in found.scored if (value := each.terms.get(name)) is not None]
+    if len({value for _, value in values}) > 1 or any(why.startswith((NO_ALGEBRA, NO_TOKENS)) for why in unscored):
+        return
+    called = f"{'the gate' if name == reward.gate else 'the term'} {name}"
+    if not values and unscored:
+        message = f"{called} has no value for any of {found}: {'; '.join(sorted(unscored))}"
+        yield Finding(message, found.hint, False, name, of_row=True)
+    elif not values:
+        message = f"{called} applies to none of {found}"
+        yield Finding(message, found.hint, term.question is not None or (weighed and not kept.is_own(term.file)), name)
+    elif _ignores_all(term):
+        message = f"{called} is always {values[0][1]:g}: {term.file} reads neither the reply nor its row for it"
+        yield Finding(message, None, True, name)
+    elif len({about for about, _ in values}) > 1 and not published:
+        yield Finding(f"{called} is {values[0][1]:g} for all of {found}", found.hint, False, name)
+
+
+def _ignores_all(term: Term) -> bool:
+    """Whether a function does not read its arguments, so that its value never differs."""
+    if term.question:
+        return False
+    try:
+        (function,) = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(term.score)))).body
+    except (OSError, TypeError, ValueError, SyntaxError):
+        return False
+    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        return False
+    given = {each.arg for each in function.args.args}
+    return not any(isinstance(node, ast.Name) and node.id in given for node in ast.walk(function))

@@ -1,0 +1,265 @@
+"""What `virc systems check` finds in a reward before anything starts: columns that rows lack, terms of one value."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import published_rows, rows_of_thinkers
+from support.called import virc
+
+from virc.core import plugins
+from virc.data.formats.registry import only_source
+from virc.rewards.check import run
+from virc.rewards.check.finding import Finding
+from virc.stages import resolve as stages
+from virc.systems import registry as systems
+
+SHARED = {
+    "actial rl": published_rows.actial_rl,
+    "internvl3.5 rl": published_rows.internvl3_5,
+    "openvlthinker medium": published_rows.easy_r1,
+    "rewardmap rl": rows_of_thinkers.rewardmap,
+    "thinklite-vl rl": published_rows.thinklite_vl,
+    "vision-g1 round-1": published_rows.vision_g1,
+    "visual-rft detect": published_rows.visual_rft_detect,
+    "visual-rft classify": published_rows.visual_rft_classify,
+    "visual-rft ground": published_rows.visual_rft_ground,
+    "vlaa-thinking rl": rows_of_thinkers.vlaa_thinking,
+    "vlm-r3 rl": published_rows.vlm_r3_rl,
+}
+"""Published rows, by the system and the stage that they are of; the others train on rows such as we draw."""
+DRAWN = {
+    "tiny rl": "rl.parquet", "virc rl": "rl.parquet", "deepeyes rl": "problems.jsonl", "mini-o3 rl": "prompts.parquet",
+    "chain-of-focus rl": "problems.jsonl",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rows") / "drawn"
+    done = virc("data", "synth", "--to", folder, "--count", 4, "--seed", 3, "--workers", 1,
+                "--formats", "sft,batch,rl,prompts")  # fmt: skip
+    assert done.code == 0, done.err
+    return folder
+
+
+def found_in(stage: str, file: Path) -> list[Finding]:
+    system = systems.get(stage.split(maxsplit=1)[0])
+    return run.check(system, stages.resolve(system, stage.split()[1]).config.reward, only_source(file, system))
+
+
+@pytest.mark.parametrize("stage", SHARED)
+def test_rewards_of_this_package_have_no_fault_for_published_rows(stage: str, tmp_path: Path) -> None:
+    assert found_in(stage, SHARED[stage](tmp_path)) == []
+
+
+@pytest.mark.parametrize("stage", DRAWN)
+def test_rewards_of_this_package_have_no_fault_for_drawn_rows(stage: str, drawn: Path) -> None:
+    assert found_in(stage, drawn / DRAWN[stage]) == []
+
+
+def test_every_system_with_a_reward_is_checked_here() -> None:
+    named = {each.split()[0] for each in (*SHARED, *DRAWN)}
+    assert named == {name for name in systems.discover() if systems.get(name).reward}
+
+
+@pytest.mark.parametrize("name", sorted(systems.discover()))
+def test_no_system_of_this_package_is_warned_of_without_rows(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert virc("systems", "check", name, "--json").json["warnings"] == []
+
+
+REWARD = """from virc.core.errors import DataError
+from virc.rewards.question import Question, yes_no
+
+TERMS = ("answer", "mine")
+{mine}
+
+
+def total(t):
+    return (t.answer or 0.0) + (t.mine or 0.0)
+"""
+LOOSE = "\nchat_protocol:\n  system: ''\n  first: '{question}'\n  grammar: {think: null, calls: [], answer: null}\n"
+
+
+@pytest.fixture(autouse=True)
+def without_bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python takes compiled code for that of a file of the same size and second, and one here is written anew."""
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+
+
+def check(folder: Path, mine: str, rows: Path | None, more: str = "") -> tuple[int, list[dict[str, Any]]]:
+    """The exit code, and the faults and warnings."""
+    plugins.loaded.cache_clear()  # the file may be another than before
+    (folder / "mine.py").write_text(REWARD.format(mine=mine))
+    (folder / "mine.yaml").write_text("name: mine\nreward: {total: ./mine.py}" + more)
+    done = virc("systems", "check", folder / "mine.yaml", *(("--data", rows) if rows else ()), "--json")
+    return done.code, [*done.json["faults"], *done.json["warnings"]]
+
+
+@pytest.fixture
+def rows(tmp_path: Path, drawn: Path) -> Path:
+    """Problems with the columns `level` and `facts`."""
+    file = tmp_path / "rows.jsonl"
+    read = [json.loads(line) for line in (drawn / "problems.jsonl").read_text().splitlines()]
+    images = {"images": None, "image": None}
+    kept = [
+        {
+            **row,
+            "level": number,
+            "facts": ["a"],
+            **{key: str(drawn / row[key]) for key in images if type(row.get(key)) is str},
+        }
+        for number, row in enumerate(read)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("mine", "message", "hint"),
+    [
+        (
+            'mine = Question("{reply}: {row.fcats}", yes_no)',
+            "mine reads the column 'fcats' (FILE), and no row has it",
+            "did you mean 'facts'?",
+        ),
+        (
+            "def mine(sample, means):\n    columns = sample.prompt.columns\n    return columns['levl'] / 10",
+            "mine reads the column 'levl' (line 7 of FILE), and no row has it",
+            "did you mean 'level'?",
+        ),
+        (
+            "def mine(sample, means):\n    return sample.prompt.record.extra['stars']",
+            "mine reads the column 'stars' (line 6 of FILE), and no row has it",
+            "columns are ",
+        ),
+    ],
+)
+def test_a_column_that_no_row_has_is_a_fault(mine: str, message: str, hint: str, rows: Path, tmp_path: Path) -> None:
+    code, (found,) = check(tmp_path, mine, rows)
+    assert (code, found["message"]) == (3, message.replace("FILE", str(tmp_path / "mine.py")))
+    assert found["hint"].startswith(hint)
+
+
+def test_a_column_that_may_be_missing_is_a_warning_where_another_is_near(rows: Path, tmp_path: Path) -> None:
+    text = "def mine(sample, means):\n    return len(sample.text) * sample.prompt.columns.get('{name}', 1)"
+    code, (found,) = check(tmp_path, text.format(name="levle"), rows)
+    assert (code, found["hint"]) == (0, "did you mean 'level'?")
+    assert check(tmp_path, text.format(name="bonus"), rows) == (0, [])
+    assert check(tmp_path, text.format(name="level"), rows) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("mine", "code", "message"),
+    [
+        ("def mine(sample, means):\n    return 0.5", 3, "the term mine is always 0.5"),
+        (
+            "def mine(sample, means):\n    return float(len(sample.text) > 10**6)",
+            0, "the term mine is 0 for all of the",
+        ),
+        (
+            "def mine(sample, means):\n    return None if len(sample.text) < 10**6 else 1.0",
+            0, "the term mine applies to none of the",
+        ),
+        ('mine = Question("{reply}", lambda reply: 0.5)', 0, "the term mine is 0.5 for all of the"),
+        ("def mine(sample, means):\n    raise DataError('there is no map')", 2, None),
+    ],
+)  # fmt: skip
+def test_a_term_that_never_differs_is_named(
+    mine: str, code: int, message: str | None, rows: Path, tmp_path: Path
+) -> None:
+    if message is None:
+        with pytest.raises(TypeError):  # no findings: the rows cannot be used
+            check(tmp_path, mine, rows)
+        return
+    for data in (rows, None):
+        exit_code, (found,) = check(tmp_path, mine, data)
+        assert (exit_code, found["message"].startswith(message)) == (code, True), found
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        "def mine(sample, means):\n    return len(sample.text)",
+        "def mine(sample, means):\n    return float(sample.fault is None)",
+        "def mine(sample, means):\n    return float('<think>' in sample.text)",
+        'mine = Question("{image} {answer} Reply GOOD or BAD.", lambda reply: {"GOOD": 1, "BAD": 0}.get(reply))',
+        'mine = Question("{result}", yes_no)',
+        'mine = Question("{reply} {row.facts}", yes_no)',
+    ],
+)
+def test_a_term_that_differs_is_none(mine: str, rows: Path, tmp_path: Path) -> None:
+    assert check(tmp_path, mine, rows) == (0, [])
+    assert check(tmp_path, mine, None) == (0, [])
+
+
+def test_a_judge_that_the_reward_has_not_is_a_fault(rows: Path, tmp_path: Path) -> None:
+    code, (found,) = check(tmp_path, 'mine = Question("{reply}", yes_no, judge="critc")', rows)
+    assert code == 3
+    assert "asks 'critc', and reward.judges has none" in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("mine", "code", "message"),
+    [
+        (
+            "def mine(sample, means):\n    return float(bool(sample.turn and sample.turn.calls))",
+            0, "the term mine is 0 for all of the",
+        ),
+        ('mine = Question("{result}", yes_no)', 3, "the term mine applies to none of the"),
+    ],
+)  # fmt: skip
+def test_a_part_that_the_grammar_lacks_is_never_read(
+    mine: str, code: int, message: str, rows: Path, tmp_path: Path
+) -> None:
+    exit_code, (found,) = check(tmp_path, mine, rows, "\ntools: none" + LOOSE)
+    assert (exit_code, found["message"].startswith(message)) == (code, True), found
+
+
+@pytest.mark.parametrize(
+    ("reward", "where", "code", "message"),
+    [
+        ("weights: {answer: 1, focus: 0.5}", "reward.weights.focus", 3, "the term focus applies to none of the"),
+        ("weights: {answer: 1}, gate: focus", "reward.gate", 3, "the gate focus applies to none of the"),
+        ("weights: {answer: 1}, gate: never", "reward.gate", 3, "the gate never is always 0"),
+        ("weights: {answer: 1, keywords: 1}", "reward.weights.keywords", 0, "the term keywords has no value for any"),
+    ],
+)
+def test_weights_of_terms_that_never_apply_are_named(
+    reward: str, where: str, code: int, message: str, rows: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "never.py").write_text('NAME = "never"\n\n\ndef score(sample, means):\n    return 0.0\n')
+    file = tmp_path / "weighed.yaml"
+    file.write_text(f"name: weighed\nreward: {{total: weighted, {reward}}}\ntools: none{LOOSE}")
+    done = virc("systems", "check", file, "--data", rows, "--json")
+    found = [*done.json["faults"], *done.json["warnings"]]
+    assert done.code == 3 or code == 0
+    assert any(each["where"] == where and each["message"].startswith(message) for each in found), found
+
+
+def test_the_same_reward_for_every_reply_is_a_fault(rows: Path, tmp_path: Path) -> None:
+    (tmp_path / "flat.py").write_text('TERMS = ("format",)\n\n\ndef total(t):\n    return 0 * t.format\n')
+    (tmp_path / "flat.yaml").write_text("name: flat\nreward: {total: ./flat.py}\n")
+    done = virc("systems", "check", tmp_path / "flat.yaml", "--data", rows)
+    assert (done.code, "the reward is 0 for all of the" in done.out) == (3, True)
+
+
+def test_rows_of_a_stage_are_used_unnamed(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    stage = f"\nstages: {{rl: {{kind: rl, settings: {{base: b, data: {rows}, rollout: multi_turn}}}}}}\n"
+    text = "def mine(sample, means):\n    return sample.prompt.columns['levl'] / 10"
+    code, (found,) = check(tmp_path, text, None, stage)
+    assert (code, found["hint"]) == (3, "did you mean 'level'?")
+
+
+def test_columns_are_those_of_the_layouts_where_there_are_no_rows(tmp_path: Path) -> None:
+    layout = "\nrows: {a: {about: x, question: problem, answer: solution, files: [route_map]}}\n"
+    code, (found,) = check(tmp_path, 'mine = Question("{row.rout_map} {reply}", yes_no)', None, layout)
+    assert (code, found["hint"]) == (3, "did you mean 'route_map'?")
+    code, (found,) = check(tmp_path, 'mine = Question("{row.problem} {reply}", yes_no)', None, layout)
+    assert (code, "a layout reads it as a field of every row" in found["hint"]) == (3, True)
+    assert check(tmp_path, 'mine = Question("{row.another} {reply}", yes_no)', None, layout) == (0, [])
