@@ -143,6 +143,23 @@ def test_rows_of_one_prompt_are_compared_as_the_total_says(rows: Path, tmp_path:
     assert text.splitlines()[0].split() == ["row", "turn", "format", "total", "compared", "why"]
 
 
+def test_rules_of_groups_are_shown_and_tried(rows: Path, tmp_path: Path) -> None:
+    """Rows 1 and 4 are of one prompt, the second with another answer: both are distinct."""
+    solutions = json.loads((rows / "trajectories.json").read_text())
+    other = json.loads(json.dumps(solutions[0]))
+    other["messages"][-1]["content"] = "<think>a</think><answer>-7</answer>"
+    made = tmp_path / "made"
+    shutil.copytree(rows, made)
+    (made / "trajectories.json").write_text(json.dumps([*solutions, other]))
+    (tmp_path / "s.yaml").write_text("name: s\nreward: {total: outcome, group: {reward: 2, distinct: 0.5}}\n")
+    done = virc("rewards", "try", tmp_path / "s.yaml", "--data", made / "trajectories.json", "--json")
+    assert done.code == 0, done.err
+    assert [(row["total"], row["compared"]) for row in done.json["rows"]] == [(1, 2.5), (1, 2), (1, 2), (0, 0.5)]
+    assert virc("rewards", "show", tmp_path / "s.yaml", "--json").json["group"] == {"reward": 2, "distinct": 0.5}
+    assert "group   distinct  0.5" in virc("rewards", "show", tmp_path / "s.yaml").out
+    assert "majority" in [each["name"] for each in virc("rewards", "ls", "--json").json["groups"]]
+
+
 def test_without_a_judge_the_judged_terms_say_so(rows: Path) -> None:
     done = virc("rewards", "try", "virc", "--data", rows / "rl.parquet", "--rows", 5, "--json")
     assert done.code == 0

@@ -19,7 +19,8 @@ and may define
     whole(units, t) -> float                        the reward of a whole rollout
     group(rewards, ts) -> list[float]               the rewards of all rollouts of one prompt, in the place of `rewards`
 
-of which `rollouts` says more. The total `weighted` takes its weights from the system's YAML.
+of which `rollouts` says more. The total `weighted` takes its weights from the system's YAML, and any total without a
+`group` takes one from there, of the rules in `groups`.
 
 A term may also be a function in the file of the total that reads it, or a question to a judge (`rewards.question`).
 
@@ -43,6 +44,7 @@ from virc.core import discovery, plugins
 from virc.core.errors import ConfigError, VircError
 from virc.core.files import is_file
 from virc.core.text import clause, did_you_mean, plain
+from virc.rewards import groups
 from virc.rewards.means import JUDGE, Means, UnscoredError
 from virc.rewards.question import Question
 from virc.rewards.sample import Sample
@@ -134,6 +136,11 @@ def of(reward: Reward, beside: Path | None = None) -> Total:
             raise ConfigError(
                 f"{term.name} of {term.file} asks {term.question.judge!r}, and reward.judges has none", near
             )
+    if reward.group:
+        if total.group:
+            sentence = f"the total {reward.total} rewrites the rewards of a group itself, and reward.group is set"
+            raise ConfigError(sentence, "remove reward.group")
+        total = msgspec.structs.replace(total, group=partial(groups.weighted, weights=reward.group))
     if reward.total != WEIGHTED:
         return total
     module = discovery.module(_TOTALS, WEIGHTED)
@@ -170,6 +177,8 @@ def missing(name: str, beside: Path | None = None) -> ConfigError | None:
 
 def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
     """What a reward lacks to be what its fields say, None where it lacks nothing; nothing is loaded for it."""
+    if unknown := next((name for name in reward.group if name not in groups.RULES), None):
+        return ConfigError(f"there is no rule {unknown!r} for groups", did_you_mean(unknown, groups.RULES))
     if reward.total is None:
         hint = 'supply: "what is not public"'
         return None if reward.supply else ConfigError("reward.total is null, and nothing says why", hint)
@@ -287,7 +296,7 @@ def _term_names() -> list[str]:
 
 def _built_in(name: str) -> Term:
     function = TERMS[name]
-    return Term(name, function, _about(function), Path(inspect.getsourcefile(inspect.unwrap(function)) or ""))
+    return Term(name, function, about(function), Path(inspect.getsourcefile(inspect.unwrap(function)) or ""))
 
 
 def _term(name: str, folders: Sequence[Path]) -> Term | None:
@@ -301,7 +310,7 @@ def _term(name: str, folders: Sequence[Path]) -> Term | None:
     own, function = getattr(module, "NAME", None), getattr(module, "score", None)
     if not isinstance(own, str) or not callable(function):
         raise ConfigError(f"{file} is no term of a reward", "a term has NAME and score(sample, means)")
-    return Term(own, function, _about(module), Path(module.__file__ or ""))
+    return Term(own, function, about(module), Path(module.__file__ or ""))
 
 
 def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
@@ -316,7 +325,7 @@ def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
         if more[each] is not None and not callable(more[each]):
             raise ConfigError(f"{each} of {file} is no function", use)
     judge = getattr(module, "JUDGE", None) if module.__name__.startswith(f"{_TOTALS}.") else None
-    return Total(name, [*_terms(module, names, folders)], function, _about(module), Path(file), **more, judge=judge)
+    return Total(name, [*_terms(module, names, folders)], function, about(module), Path(file), **more, judge=judge)
 
 
 def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) -> Iterator[Term]:
@@ -327,7 +336,7 @@ def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) ->
             yield Term(name, score, own.about, Path(module.__file__ or ""), own)
             continue
         if callable(own):
-            yield Term(name, cast(Score, own), _about(own), Path(module.__file__ or ""))
+            yield Term(name, cast(Score, own), about(own), Path(module.__file__ or ""))
             continue
         found = _term(name, folders)
         if found is None:
@@ -336,5 +345,6 @@ def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) ->
         yield found
 
 
-def _about(described: object) -> str:
+def about(described: object) -> str:
+    """The first line of its docstring."""
     return (inspect.getdoc(described) or "").partition("\n")[0]

@@ -5,11 +5,13 @@ A total file may define
     whole(units, t) -> float        `units` are the rewards of the units in their order, `t` is the last unit's, with
                                     `t.ended` "answer", "format" (a reply was not taken) or "length" (no answer in
                                     the turns and tokens of a rollout), `t.turns`, the number of its units, and
-                                    `t.tool_calls`, of them those that called a tool and were taken
+                                    `t.tool_calls`, of them those that called a tool and were taken; `t.answer_text`
+                                    is what it answers, None without, `t.reply_text` all that the model wrote
     group(rewards, ts) -> list[float]   the rewards of all rollouts of one prompt as they are compared, in the place
                                     of `rewards`; `ts` are the last units' of each
 
-Where it defines no `whole`, the one here is used; where it defines no `group`, rewards stay as they are.
+Where it defines no `whole`, the one here is used; where it defines no `group`, `groups` of the system's YAML say what
+becomes of rewards, and without those they stay as they are.
 """
 
 import asyncio
@@ -92,15 +94,18 @@ class Known(msgspec.Struct, frozen=True):
     ended: Ended
     turns: int
     tool_calls: int
+    answer_text: str | None = None
+    reply_text: str = ""
 
 
 class Last(Terms):
-    """The terms of the last unit, how the rollout ended, and how many units and tool calls it has."""
+    """The terms of the last unit, how the rollout ended, its units and tool calls, its answer and what it wrote."""
 
     def __init__(self, known: Known) -> None:
         super().__init__(known.turn, known.values, known.unscored)
         self.known = known
         self.ended, self.turns, self.tool_calls = known.ended, known.turns, known.tool_calls
+        self.answer_text, self.reply_text = known.answer_text, known.reply_text
 
 
 def ends(last: Sample) -> Ended:
@@ -111,7 +116,9 @@ def ends(last: Sample) -> Ended:
 def last_of(samples: Sequence[Sample], scored: Scored, ended: Ended) -> Last:
     """What `whole` and `group` are given of a rollout, of which the last unit was scored so."""
     calls = sum(each.kind == "tool" for each in samples)
-    return Last(Known(samples[-1].kind, scored.terms, scored.unscored, ended, len(samples), calls))
+    reply = "\n".join(each.text for each in samples)
+    end = samples[-1]
+    return Last(Known(end.kind, scored.terms, scored.unscored, ended, len(samples), calls, end.answer, reply))
 
 
 def grouped(total: Total, rewards_: Sequence[float], lasts: Sequence[Last]) -> list[float]:

@@ -24,6 +24,7 @@ def fields_of(system: System) -> dict[str, Any]:
         "total": {"name": total.name, "about": total.about, "file": str(total.file)},
         "terms": [{"name": term.name, "about": term.about} for term in total.terms],
         "weights": dict(reward.weights),
+        "group": dict(reward.group),
         "strict": reward.strict,
         "quirks": {**published.QUIRKS, "difference": published.DIFFERENCE} if reward.strict == "published" else {},
         "judge": {"endpoint": reward.judge.endpoint, "model": reward.judge.model},

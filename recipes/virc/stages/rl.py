@@ -165,7 +165,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 def contradictions(config: Config) -> Iterator[Fault]:
     """Settings that each are fine and together make no sense, by the setting to change."""
     yield from refused(("data", config.data_name), ("validation", config.validation_name))
-    for nonsense in (_of_batches, _of_devices, _of_cpu, _of_sampling, _of_model, _of_run):
+    for nonsense in (_of_batches, _of_groups, _of_devices, _of_cpu, _of_sampling, _of_model, _of_run):
         yield from (Fault((setting,), message, hint) for setting, message, hint in nonsense(config))
 
 
@@ -214,6 +214,12 @@ def _of_cpu(config: Config) -> _Faults:
         yield "judge_gpus", "judge_gpus counts GPUs, and device is cpu", "judge_gpus: 0"
     if config.gpus is not None:
         yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
+
+
+def _of_groups(config: Config) -> _Faults:
+    if {*config.reward.group} == {"over_mean"} and config.norm_adv_by_std:
+        wrong = "over_mean changes nothing where rewards are divided by their standard deviation"
+        yield "norm_adv_by_std", wrong, "norm_adv_by_std: false"
 
 
 def _of_sampling(config: Config) -> _Faults:

@@ -179,6 +179,8 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         supply: what is not public of it; a stage starts when a total replaces it.
         weights: of the total `weighted`: term -> what its value is multiplied by.
         gate: of the total `weighted`: the term without which there is no reward.
+        group: how rewards of all replies to a prompt are rewritten before they are compared: rule -> its weight; empty:
+            as the total says.
     """
 
     total: Text | None = "virc"
@@ -188,6 +190,7 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     supply: Text | None = None
     weights: Mapping[Name, float] = {}
     gate: Name | None = None
+    group: Mapping[Name, float] = {}
 
 
 class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,15 +15,15 @@ from virc.systems.registry import Reward
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
-def said(score: float, calls: int) -> dict[str, Any]:
+def said(score: float, calls: int, answer: str = "5") -> dict[str, Any]:
     """What the reward says of a rollout that called tools so often and answered."""
-    known = Known("answer", {"answer": score}, {}, "answer", calls + 1, calls)
+    known = Known("answer", {"answer": score}, {}, "answer", calls + 1, calls, answer, f"<answer>{answer}</answer>")
     return {"score": score, LAST: msgspec.json.encode(("virc", known)).decode()}
 
 
-def settings(file: Path, total: str) -> str:
-    """A settings file of a reward with this total."""
-    file.write_bytes(msgspec.json.encode(Settings(Reward(total), str(file.parent))))
+def settings(file: Path, reward: Reward) -> str:
+    """A settings file of this reward."""
+    file.write_bytes(msgspec.json.encode(Settings(reward, str(file.parent))))
     return str(file)
 
 
@@ -42,16 +42,22 @@ LEFT = [
     ("d_0_0", False, said(1.0, 0)),
     ("d_1_0", False, said(1.0, 2)),
 ]
+RULED = [
+    ("a_0_0", False, said(1.0, 0, "5")),
+    ("a_1_0", False, said(1.0, 0, "5")),
+    ("b_0_0", False, said(0.0, 0, "7")),
+    ("a_2_0", False, said(0.0, 0, "7")),
+    ("b_1_0", False, said(0.0, 0, "8")),
+]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What verl makes of both cases, in one process: to start it takes nearly all of the time."""
     folder = tmp_path_factory.mktemp("rewards")
-    cases = [
-        (settings(folder / f"{total}.json", total), rows)
-        for total, rows in (("pixel_reasoner", COMPARED), ("outcome", LEFT))
-    ]
+    ruled = Reward("outcome", group={"reward": 1, "distinct": 0.5, "unlike": 0.1})
+    rewarded = ((Reward("pixel_reasoner"), COMPARED), (Reward("outcome"), LEFT), (ruled, RULED))
+    cases = [(settings(folder / f"{number}.json", reward), rows) for number, (reward, rows) in enumerate(rewarded)]
     found: list[Any] = child("groups_child.py", json.dumps(cases))
     return found
 
@@ -80,3 +86,18 @@ def test_a_total_without_a_group_leaves_rewards_as_they_are(made: list[Any]) -> 
     assert [row[-1] for row in first["rm_scores"]] == [1.0, 0.5, 0.0, 1.0, 1.0]
     assert [row[0] for row in first["advantages"]] == pytest.approx([0.25, -0.25, 0.0, 0.0, 0.0])
     assert equal == ["d"]
+
+
+def test_rules_of_the_yaml_give_what_advantages_are_of(made: list[Any]) -> None:
+    """1 + 0.5 of the share of other answers + 0.1 of the unlikeness, of texts of 18 characters, of which one differs.
+
+    Group a: 5, 5, 7: half of the others differ, for 7 all. Group b: 7 and 8, both wrong, are equal, as before.
+    """
+    first, second, equal = made[2]
+    rewards = [1 + 0.25 + 0.05 / 18, 1 + 0.25 + 0.05 / 18, 0.5 + 0.1 / 18, 0.5 + 0.1 / 18, 0.5 + 0.1 / 18]
+    assert [row[-1] for row in first["rm_scores"]] == pytest.approx(rewards)
+    mean = (2 * rewards[0] + rewards[3]) / 3
+    advantages = [rewards[0] - mean, rewards[0] - mean, 0.0, rewards[3] - mean, 0.0]
+    assert [row[0] for row in first["advantages"]] == pytest.approx(advantages, abs=1e-6)
+    assert second == first
+    assert equal == ["b"]

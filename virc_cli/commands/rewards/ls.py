@@ -1,26 +1,31 @@
-"""`virc rewards ls`: every built-in reward and term."""
+"""`virc rewards ls`: every built-in reward, term and rule for groups."""
 
 from virc_cli.console import output
 from virc_cli.console.options import Json
 
-FAILURE: dict[str, object] = {"totals": None, "terms": None}
+FAILURE: dict[str, object] = {"totals": None, "terms": None, "groups": None}
 
 
 def command(as_json: Json = False) -> None:
-    """List totals, the terms they read, and all terms.
+    """List totals, terms, and rules for groups of replies.
 
     A system names a total as `reward: {total: NAME}`, or a custom file. `virc rewards try` scores replies.
     """
+    from virc.rewards import groups
     from virc.rewards import registry as rewards
     from virc_cli.console.tables import table
 
     terms, totals = rewards.discover()
+    rules = [(name, rewards.about(rule)) for name, rule in groups.RULES.items()]
     if as_json:
         listed = [
             {"name": each.name, "terms": [term.name for term in each.terms], "about": each.about} for each in totals
         ]
         named = [{"name": each.name, "about": each.about} for each in terms]
-        output.emit({"schema": "virc.rewards.ls/1", "totals": listed, "terms": named, "error": None})
+        of_groups = [{"name": name, "about": about} for name, about in rules]
+        found = {"totals": listed, "terms": named, "groups": of_groups}
+        output.emit({"schema": "virc.rewards.ls/1", **found, "error": None})
         return
     rows = [("total", each.name, each.about) for each in totals]
-    output.lines(table(rows + [("term", each.name, each.about) for each in terms]))
+    rows += [("term", each.name, each.about) for each in terms]
+    output.lines(table(rows + [("group", name, about) for name, about in rules]))

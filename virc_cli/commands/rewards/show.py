@@ -6,7 +6,7 @@ from typing import Any
 from virc_cli.console import output
 from virc_cli.console.options import Json, SystemArgument
 
-FAILURE: dict[str, object] = dict.fromkeys("system total terms weights strict quirks judge questions".split())
+FAILURE: dict[str, object] = dict.fromkeys("system total terms weights group strict quirks judge questions".split())
 
 
 def command(system: SystemArgument, as_json: Json = False) -> None:
@@ -31,6 +31,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     rows = [("total", fields["total"]["name"], fields["total"]["about"])]
     rows += [("term", each["name"], each["about"]) for each in fields["terms"]]
     rows += [("weight", name, f"{weight:g}") for name, weight in fields["weights"].items()]
+    rows += [("group", name, f"{weight:g}") for name, weight in fields["group"].items()]
     rows += [("strict", fields["strict"], "whose checks decide what is well-formed")]
     rows += [("quirk", name, about) for name, about in fields["quirks"].items()]
     if fields["questions"]:

@@ -95,7 +95,8 @@ def _rewarding(system: System, stage: str) -> list[Path]:
     terms = [file for file in _files_of(rewards / "terms") if defined.search(_text(file))]
     asked = _ASKS.search(text)
     questions = [rewards / "judges" / f"{asked[1]}.yaml"] if asked else []
-    return [total, *terms, *questions, rewards / "verl.py", *_files_of(rewards, ".yaml")]
+    rules = [rewards / "groups.py"] if reward.get("group") else []
+    return [total, *terms, *rules, *questions, rewards / "verl.py", *_files_of(rewards, ".yaml")]
 
 
 def _reward(system: System, stage: str) -> dict[str, Any]:
