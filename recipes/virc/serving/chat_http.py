@@ -1,7 +1,6 @@
 """What the servers of ours share over HTTP: the key, a body within its bounds, errors as the API has them."""
 
 import asyncio
-import hmac
 import json
 import time
 import uuid
@@ -12,6 +11,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from virc.serving import site
 from virc.serving.chat_request import MOST_BODY, RefusedError
 
 NOBODY = Response(status_code=499)
@@ -122,10 +122,7 @@ async def check_key(request: Request) -> None:
 def key_of(request: Request) -> int | None:
     """The number of a request's key among those of the app; None: it has none of them."""
     keys: str | tuple[str, ...] | None = request.app.state.served.api_key
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    sent = given.strip().encode("latin-1")  # headers are decoded so
-    same = [hmac.compare_digest(sent, key.encode()) for key in ((keys,) if isinstance(keys, str) else keys or ())]
-    return same.index(True) if any(same) and scheme.lower() == "bearer" else None
+    return site.key_among(request.headers.get("authorization", ""), keys)
 
 
 def size_of(request: Request) -> int:

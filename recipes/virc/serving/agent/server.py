@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -17,10 +16,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from virc.core.errors import DataError, NetworkError, VircError
-from virc.core.fetch import is_loopback
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Unit
-from virc.serving import chat_http
+from virc.serving import chat_http, site
 from virc.serving.agent import connections, page, responses, wire
 from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
 from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Report, Solving, weight
@@ -90,24 +88,11 @@ async def _models(request: Request) -> dict[str, Any]:
 
 
 async def _check_site(request: Request) -> None:
-    """Refuse what a browser sends for a page of another site: it may reach this machine where its author does not.
-
-    Browsers send that in `Sec-Fetch-Site`, to sites that they trust, or in `Origin`. A page whose name was made to lead
-    here (DNS rebinding) is known by that name; with a key, no such page has it.
-    """
-    origin, host = request.headers.get("origin"), request.headers.get("host", "")
-    foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-    if foreign or (origin is not None and _place(origin) != _place(f"//{host}")):
-        raise RefusedError("a page of another site may not ask this server", status=403)
-    name, (here, _) = "", request.scope["server"]
-    with suppress(ValueError):
-        name = urlsplit(f"//{host}").hostname or ""
-    if not request.app.state.served.api_key and is_loopback(here) and not is_loopback(name):
-        raise RefusedError("without an API key this server answers requests to localhost only", status=403)
-
-
-def _place(url: str) -> str:
-    return url.partition("//")[2].lower()
+    """Refuse what a browser sends for a page of another site."""
+    here, _ = request.scope["server"]
+    reason = site.refusal(request.headers, here, bool(request.app.state.served.api_key))
+    if reason:
+        raise RefusedError(reason, status=403)
 
 
 async def _chat(request: Request) -> Response:

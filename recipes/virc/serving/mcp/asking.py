@@ -1,0 +1,135 @@
+"""Asks the model: loaded at the first question, in threads, so many at a time, each stopped when nobody waits."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import msgspec
+
+from virc.core.errors import DataError, VircError
+from virc.core.events import Reporter
+from virc.core.text import plain
+from virc.core.timeouts import Deadline
+from virc.models.load import Opened
+from virc.reasoning.images import OpenedImage
+from virc.reasoning.session import Rejected, Unit
+from virc.serving.agent.workers import Workers
+from virc.solving import one
+from virc.solving.one import Event, SampleStart, Solved
+from virc.solving.setup import Setup, open_setup
+from virc.solving.trace_page import in_words
+
+MOST_WAITING = 64
+"""Questions that may wait for their turn."""
+
+SECONDS = 600.0
+"""Longest time for one question where none is chosen, in seconds."""
+
+OnStep = Callable[[str], None]
+
+
+class LeftError(VircError):
+    """Nobody waits for the answer any more."""
+
+
+class Model:
+    """The model of a server.
+
+    Args:
+        setup: makes which model is asked, and how.
+        report: gets notes and warnings of the loading.
+        at_once: questions at a time; None: as many as suit the model.
+    """
+
+    def __init__(self, setup: Callable[[], Setup], report: Reporter, at_once: int | None = None) -> None:
+        self._setup, self._report, self._at_once = setup, report, at_once
+        self._loading: asyncio.Future[tuple[Setup, Opened]] | None = None
+        self._workers: Workers | None = None
+        self._waiting = 0
+
+    async def ask(
+        self, pictures: Sequence[OpenedImage], question: str, samples: int, on_step: OnStep
+    ) -> tuple[Opened, Solved]:
+        """The model and its answer; cancelled, the model stops at its next word.
+
+        Args:
+            on_step: gets a line about each step, in the thread of the event loop.
+
+        Raises:
+            VircError: the model cannot be loaded, or too many questions are waiting.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise DataError("too many questions are waiting: ask again later")
+        self._waiting += 1
+        left, loop = threading.Event(), asyncio.get_running_loop()
+
+        def tell(line: str) -> None:
+            if left.is_set():
+                raise LeftError("nobody waits for the answer")
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(on_step, line)
+
+        try:
+            setup, opened = await self._opened(on_step)
+            assert self._workers
+            solved = self._workers.do(lambda: _solved(setup, opened, pictures, question, samples, tell))
+            return opened, await asyncio.wrap_future(solved)
+        finally:
+            left.set()
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """Close the connection to an endpoint, where there is one."""
+        if self._loading and self._loading.done() and not self._loading.cancelled() and not self._loading.exception():
+            self._loading.result()[1].close()
+
+    async def _opened(self, on_step: OnStep) -> tuple[Setup, Opened]:
+        """The model; loaded by the first who asks, also if that one is gone before the end."""
+        if self._loading is None or (self._loading.done() and self._loading.exception()):
+            on_step("loading the model")
+            self._loading = asyncio.wrap_future(Workers(1).do(self._open))
+            self._loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # it is seen by someone
+        setup, opened = await asyncio.shield(self._loading)
+        if self._workers is None:
+            self._workers = Workers(self._most(opened))
+        return setup, opened
+
+    def _open(self) -> tuple[Setup, Opened]:
+        setup = self._setup()
+        return setup, open_setup(setup, self._report, lambda _: None)[0]
+
+    def _most(self, opened: Opened) -> int:
+        at_once = self._at_once or opened.at_once
+        return 1 if at_once > 1 and opened.together and not opened.together() else at_once
+
+
+def _solved(
+    setup: Setup,
+    opened: Opened,
+    pictures: Sequence[OpenedImage],
+    question: str,
+    samples: int,
+    tell: Callable[[str], None],
+) -> Solved:
+    config = msgspec.structs.replace(setup.config, samples=samples, keep_images=True)
+    turns = 0
+
+    def on_event(event: Event) -> None:
+        nonlocal turns
+        match event:
+            case SampleStart():
+                turns = 0
+                tell(f"sample {event.number} of {event.total}" if event.total > 1 else "the model reads the picture")
+            case Unit():
+                turns += 1
+                done = ", ".join(map(in_words, event.calls)) or ("answer" if event.answer is not None else "error")
+                tell(f"turn {turns}: {plain(done, 200)}")
+            case Rejected():
+                tell(f"turn {turns + 1}: a reply could not be used")
+            case _:
+                tell("")  # raises where nobody waits
+
+    deadline = Deadline(config.timeout or SECONDS)
+    protocol = opened.chat_protocol.protocol
+    return one.solve(config, opened.backend, protocol, pictures, question, on_event=on_event, deadline=deadline)

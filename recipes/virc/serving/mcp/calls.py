@@ -1,0 +1,292 @@
+"""Carries out the tools of the MCP server; nothing here knows of the protocol."""
+
+import asyncio
+import base64
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from PIL import Image
+
+from virc.core.errors import DataError, NoAnswerError, SetupError
+from virc.core.extras import install
+from virc.core.limits import check_problem
+from virc.core.text import clause, plain
+from virc.reasoning.calls import Box, Call, ToolError, View
+from virc.reasoning.encoded import Encoded, as_png
+from virc.reasoning.images import OpenedImage, Shown
+from virc.reasoning.protocol import Coordinates
+from virc.reasoning.resample import Rescaled, resampled
+from virc.reasoning.resize import MOST_PIXELS
+from virc.reasoning.trace import ImageRecord, Trace
+from virc.scoring.score import Key, Verdict, score
+from virc.scoring.symbolic import Symbolic, formula
+from virc.serving.mcp import messages
+from virc.serving.mcp.asking import Model, OnStep
+from virc.serving.mcp.kept import Shelf
+from virc.serving.mcp.pictures import IMAGE, Readable, given, in_reply, opened, pixels_of
+from virc.solving.outcome import chosen
+from virc.solving.trace_page import in_words
+from virc.tools import registry as tools
+
+TRACE = "trace"
+"""Names of kept traces begin so."""
+_UNITS: Mapping[str, Coordinates] = {
+    "pixel": "pixel", "permille": "permille", "thousand": "thousand", "fraction": "unit",
+}  # fmt: skip
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What a tool returns: texts and pictures in order, and the same as fields."""
+
+    parts: Sequence[str | Encoded]
+    fields: msgspec.Struct
+
+
+class _Steps(msgspec.Struct, frozen=True):
+    """A kept trace: its pictures as files, by their number in the history."""
+
+    trace: Trace
+    question: str
+    files: Sequence[Encoded]
+
+
+class Desk:
+    """Carries out calls.
+
+    Args:
+        model: is asked by `ask`.
+        readable: what may be read for clients.
+        shelf: where results are kept.
+    """
+
+    def __init__(self, model: Model, readable: Readable, shelf: Shelf) -> None:
+        self._model, self._readable, self._shelf = model, readable, shelf
+        self._opening = threading.BoundedSemaphore(2)  # a picture may have 100 million pixels
+        self._algebra: Symbolic | None = None
+        self._starting = threading.Lock()
+
+    async def call(self, name: str, arguments: Mapping[str, Any], session: str, on_step: OnStep) -> Reply:
+        """Carry out a call.
+
+        Args:
+            session: whose kept results it may use.
+            on_step: gets a line about each step of what takes long.
+
+        Raises:
+            VircError: it cannot be carried out.
+        """
+        tool = messages.TOOLS.get(name)
+        if tool is None:
+            raise DataError(f"there is no tool {plain(name, 60)!r}; there are: {', '.join(messages.TOOLS)}")
+        try:
+            read = msgspec.convert(arguments, tool.takes)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{name}: {clause(error)}") from None
+        match read:
+            case messages.Ask():
+                return await self._ask(read, session, on_step)
+            case messages.Crop():
+                return await self._changed(read, session, self._crop)
+            case messages.Scale():
+                return await self._changed(read, session, self._scale)
+            case messages.Show():
+                return await self._changed(read, session, self._show)
+            case messages.Evaluate():
+                return await asyncio.to_thread(self._evaluate, read)
+        assert isinstance(read, messages.TraceOf)
+        return await asyncio.to_thread(self._trace, read, session)
+
+    def close(self) -> None:
+        """End what was started."""
+        self._model.close()
+        if self._algebra:
+            self._algebra.close()
+
+    async def _changed(self, read: Any, session: str, change: Callable[[Any, OpenedImage, bytes, str], Reply]) -> Reply:
+        source = await given(read.image, self._shelf, session, self._readable)
+
+        def work() -> Reply:
+            with self._opening:
+                image, data = opened(source, self._readable)
+                return change(read, image, data, session)
+
+        return await asyncio.to_thread(work)
+
+    def _crop(self, read: messages.Crop, image: OpenedImage, _: bytes, session: str) -> Reply:
+        view = View([image.size], _UNITS[read.unit], float_boxes=True)
+        arguments = {"bbox_2d": read.box, "image_index": 0}
+        call, deviations = _checked("crop_image", arguments, view)
+        pixels = _made(call, image.pixels)
+        assert call.box
+        picture, file = self._kept(pixels, as_png(pixels).data, session, read.max_side)
+        clamped = "box_clamped" in deviations
+        return _reply([file], messages.Cropped(**picture, box=call.box, clamped=clamped))
+
+    def _scale(self, read: messages.Scale, image: OpenedImage, _: bytes, session: str) -> Reply:
+        call, _deviations = _checked("scale_image", {"scale_factor": read.factor, "image_index": 0}, View([image.size]))
+        assert call.factor
+        width, height = (int(side * call.factor) for side in image.size)
+        if width * height > MOST_PIXELS:
+            raise DataError(f"the picture would have {width} x {height} px, over {MOST_PIXELS // 10**6} million")
+        pixels = _made(call, image.pixels)
+        picture, file = self._kept(pixels, as_png(pixels).data, session, read.max_side)
+        return _reply([file], messages.Scaled(**picture, factor=call.factor))
+
+    def _show(self, read: messages.Show, image: OpenedImage, data: bytes, session: str) -> Reply:
+        picture, file = self._kept(image.pixels, data, session, read.max_side)
+        return _reply([file], messages.Picture(**picture))
+
+    def _kept(self, pixels: Image.Image, data: bytes, session: str, side: int) -> tuple[dict[str, Any], Encoded]:
+        """The fields of a picture that is kept from here on, and its file for the reply."""
+        file, exact = in_reply(pixels, side)
+        name = self._shelf.keep(session, IMAGE, data, len(data))
+        return {"image_id": name, "width": pixels.width, "height": pixels.height, "exact": exact}, file
+
+    async def _ask(self, read: messages.Ask, session: str, on_step: OnStep) -> Reply:
+        named = [read.image, *read.more_images]
+        check_problem([each[:1] for each in named], read.question)
+        sources = [await given(each, self._shelf, session, self._readable) for each in named]
+
+        def open_all() -> list[tuple[OpenedImage, bytes]]:
+            with self._opening:
+                return [opened(source, self._readable) for source in sources]
+
+        pictures = await asyncio.to_thread(open_all)
+        asked = [image for image, _ in pictures]
+        model, solved = await self._model.ask(asked, read.question, read.samples, on_step)
+        if solved.error and not isinstance(solved.error, NoAnswerError):
+            raise solved.error
+        sample = chosen(solved)
+        sizes = [image.size for image in asked]
+        files = [data for _, data in pictures]
+        ids = [self._shelf.keep(session, IMAGE, data, len(data)) for data in files]
+        looks, parts = await asyncio.to_thread(self._looks, sample.trace, sample.images, sizes, ids, session, read)
+        steps = _Steps(sample.trace, read.question, [shown.file for shown in sample.images])
+        kept = self._shelf.keep(session, TRACE, steps, sum(len(file.data) for file in steps.files))
+        votes = next((count for answer, count in solved.votes if answer == solved.answer), 0)
+        answered = messages.Answered(
+            answer=solved.answer,
+            reason=str(solved.error) if solved.error else None,
+            model=model.name,
+            turns=len(sample.trace.units),
+            confidence=votes / read.samples if read.samples > 1 and solved.answer is not None else None,
+            image_ids=ids,
+            looks=looks,
+            trace_id=kept,
+        )
+        answer = solved.answer if solved.answer is not None else f"no answer: {solved.error}"
+        return _reply([answer, *parts], answered)
+
+    def _looks(
+        self,
+        trace: Trace,
+        images: Sequence[Shown],
+        sizes: Sequence[tuple[int, int]],
+        ids: Sequence[str],
+        session: str,
+        read: messages.Ask,
+    ) -> tuple[list[messages.Look], list[str | Encoded]]:
+        """Each picture that a tool made, kept and as a part of the reply."""
+        names: dict[int, str] = dict(enumerate(ids))
+        looks: list[messages.Look] = []
+        parts: list[str | Encoded] = []
+        for unit in trace.units:
+            for result in unit.results:
+                for index in result.images if result.call else ():
+                    assert result.call
+                    record, file = trace.images[index], images[index].file
+                    picture, sent = self._kept(pixels_of(file), file.data, session, read.max_side)
+                    names[index] = picture["image_id"]
+                    source = None if record.parent is None else names.get(record.parent)
+                    box = _in_pixels(record, trace, sizes)
+                    looks.append(messages.Look(**picture, tool=result.call.name, source_id=source, box=box))
+                    parts += [f"{in_words(result.call)}:", sent]
+        return looks, parts
+
+    def _evaluate(self, read: messages.Evaluate) -> Reply:
+        key = Key(read.reference, tuple(read.choices), read.decimals, read.tolerance)
+        found = score(read.answer, key, self._same)
+        lacks = f"only algebra could tell, which the server lacks: {install('eval')}"
+        words = formula(read.answer) is None or formula(read.reference) is None
+        match found:
+            case Verdict(right=True, by="symbolic"):
+                told = messages.Verdict(verdict="right", by="algebra", reason="equal by algebra")
+            case Verdict(right=True):
+                told = messages.Verdict(verdict="right", by="rule", reason="the same text, number, unit or choice")
+            case Verdict(by="rule"):
+                told = messages.Verdict(verdict="wrong", by="rule", reason="another number, choice or refusal")
+            case _ if words:
+                reason = "the words differ, and no rule can tell whether they say the same"
+                told = messages.Verdict(verdict="undecided", by=None, reason=reason)
+            case _ if self._algebra is None:
+                told = messages.Verdict(verdict="undecided", by=None, reason=lacks)
+            case _:
+                told = messages.Verdict(verdict="wrong", by="algebra", reason="not equal by algebra")
+        return _reply([], told)
+
+    def _same(self, answer: str, reference: str) -> bool:
+        """Equality by algebra; False where math-verify is not installed."""
+        with self._starting:
+            if self._algebra is None:
+                with suppress(SetupError):
+                    self._algebra = Symbolic()
+        return self._algebra.same(answer, reference) if self._algebra else False
+
+    def _trace(self, read: messages.TraceOf, session: str) -> Reply:
+        steps = self._shelf.find(session, read.trace_id)
+        if not isinstance(steps, _Steps):
+            raise DataError(f"this session has no trace {plain(read.trace_id, 60)}")
+        parts: list[str | Encoded] = []
+        told: list[messages.Step] = []
+        for number, unit in enumerate(steps.trace.units, 1):
+            parts.append(f"{number}. {unit.think}".rstrip())
+            calls = []
+            for result in unit.results:
+                words = in_words(result.call) if result.call else "a call that cannot be carried out"
+                calls.append(": ".join(filter(None, (words, result.error or result.text))))
+                parts.append(calls[-1])
+                parts += [in_reply(pixels_of(steps.files[index]), read.max_side)[0] for index in result.images]
+            if unit.answer is not None:
+                parts.append(f"answer: {unit.answer}")
+            told.append(messages.Step(thought=unit.think, calls=calls, answer=unit.answer))
+        failure = steps.trace.failure.message if steps.trace.failure else None
+        return _reply(parts, messages.Traced(question=steps.question, steps=told, failure=failure))
+
+
+def _checked(name: str, arguments: Mapping[str, object], view: View) -> tuple[Call, Sequence[str]]:
+    try:
+        checked = tools.get(name).check(arguments, view)
+    except ToolError as error:
+        raise DataError(str(error)) from None
+    return checked.call, checked.deviations
+
+
+def _made(call: Call, source: Image.Image) -> Image.Image:
+    """The pixels that a tool makes, at the size that it wants."""
+    made = tools.get(call.name).apply(call, source)
+    assert isinstance(made, Rescaled)
+    return resampled(made, made.size)
+
+
+def _in_pixels(record: ImageRecord, trace: Trace, sizes: Sequence[tuple[int, int]]) -> Box | None:
+    """The box of a crop in pixels of what it was cut from: of the file, where that is a picture of the question."""
+    if record.box is None or record.parent is None:
+        return None
+    parent = trace.images[record.parent]
+    width, height = sizes[record.parent] if record.parent < len(sizes) else (parent.width, parent.height)
+    left, top, right, bottom = record.box
+    across, down = width / parent.width, height / parent.height
+    return round(left * across), round(top * down), round(right * across), round(bottom * down)
+
+
+def _reply(parts: Sequence[str | Encoded], fields: msgspec.Struct) -> Reply:
+    """The fields stand among the parts too, as JSON, for clients that show those alone."""
+    return Reply([*parts, msgspec.json.encode(fields).decode()], fields)
+
+
+def in_base64(file: Encoded) -> str:
+    """The bytes of a file as MCP has them."""
+    return base64.b64encode(file.data).decode()

@@ -1,0 +1,244 @@
+"""The tools of the MCP server: what they take and what they return, as types from which their JSON schemas are made."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+SIDE = 1568
+"""Longest side of a picture in a reply, in pixels, where the caller names none."""
+MOST_SIDE = 8192
+MOST_SAMPLES = 8
+
+Source = Annotated[
+    str,
+    Meta(
+        description="A picture: a path inside one of the server's readable folders, an image_id of an earlier result, "
+        "a data URL or the base64 of a PNG, JPEG, GIF, WebP, BMP, TIFF or AVIF file, or an https URL.",
+        min_length=1,
+    ),
+]
+Side = Annotated[
+    int,
+    Meta(
+        description="Longest side of each returned picture in pixels; larger ones are shrunk for the reply only.",
+        ge=28,
+        le=MOST_SIDE,
+    ),
+]
+Text = Annotated[str, Meta(max_length=2**20)]
+Whole = Annotated[int, Meta(ge=0)]
+Corners = tuple[int, int, int, int]
+
+
+class Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a tool takes."""
+
+
+class Ask(Arguments, frozen=True):
+    """Arguments of `ask`."""
+
+    image: Source
+    question: Annotated[str, Meta(description="The question about the picture.", min_length=1, max_length=2**20)]
+    more_images: Annotated[list[Source], Meta(description="Further pictures of the same question.", max_length=15)] = []
+    samples: Annotated[
+        int, Meta(description="Independent answers, of which the commonest is returned.", ge=1, le=MOST_SAMPLES)
+    ] = 1
+    max_side: Side = SIDE
+
+
+class Crop(Arguments, frozen=True):
+    """Arguments of `crop`."""
+
+    image: Source
+    box: Annotated[
+        list[float],
+        Meta(
+            description="left, top, right, bottom, counted as unit says; (0, 0) is the upper left corner.",
+            min_length=4,
+            max_length=4,
+        ),
+    ]
+    unit: Annotated[
+        Literal["pixel", "permille", "thousand", "fraction"],
+        Meta(
+            description="pixel: pixels of the picture's file; permille: 0 to 999 on each side; thousand: 0 to 1000 on "
+            "each side; fraction: 0 to 1 on each side."
+        ),
+    ] = "pixel"
+    max_side: Side = SIDE
+
+
+class Scale(Arguments, frozen=True):
+    """Arguments of `scale`."""
+
+    image: Source
+    factor: Annotated[
+        float, Meta(description="From 0.25 to 4; the nearest of 0.25, 0.5, 1.5, 2, 2.5 and 4 is used.", ge=0.25, le=4)
+    ]
+    max_side: Side = SIDE
+
+
+class Show(Arguments, frozen=True):
+    """Arguments of `show`."""
+
+    image: Source
+    max_side: Side = SIDE
+
+
+class Evaluate(Arguments, frozen=True):
+    """Arguments of `evaluate`."""
+
+    answer: Annotated[Text, Meta(description="The answer to check: a short answer, or a text that ends in one.")]
+    reference: Annotated[Text, Meta(description="The right answer.", min_length=1)]
+    choices: Annotated[
+        list[Text], Meta(description="Contents of the choices in order, where the question has some.", max_length=26)
+    ] = []
+    decimals: Annotated[
+        Annotated[int, Meta(ge=0, le=100)] | None,
+        Meta(description="Numbers are equal when rounded to so many decimals."),
+    ] = None
+    tolerance: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="Share of the right number by which another may be off: 0.05 is 5 %."),
+    ] = None
+
+
+class TraceOf(Arguments, frozen=True):
+    """Arguments of `trace`."""
+
+    trace_id: Annotated[str, Meta(description="trace_id of an earlier result of ask.", min_length=1, max_length=200)]
+    max_side: Side = SIDE
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that the server keeps for this session.
+
+    Args:
+        width, height: of the kept picture in pixels.
+        exact: whether the picture in the reply has these pixels, neither shrunk nor compressed with loss.
+    """
+
+    image_id: Annotated[str, Meta(description="Names this picture in later calls of this session.")]
+    width: int
+    height: int
+    exact: Annotated[bool, Meta(description="Whether the returned picture is neither shrunk nor compressed with loss.")]
+
+
+class Cropped(Picture, frozen=True, kw_only=True):
+    """Result of `crop`."""
+
+    box: Annotated[Corners, Meta(description="left, top, right, bottom in pixels of the picture's file.")]
+    clamped: Annotated[bool, Meta(description="Whether the box left the picture and was cut at its edge.")]
+
+
+class Scaled(Picture, frozen=True, kw_only=True):
+    """Result of `scale`."""
+
+    factor: Annotated[float, Meta(description="The factor that was used.")]
+
+
+class Look(Picture, frozen=True, kw_only=True):
+    """A picture that a tool call of the model made."""
+
+    tool: Annotated[str, Meta(description="Tool of the model that made it.")]
+    source_id: Annotated[str | None, Meta(description="image_id of the picture that it was made from.")]
+    box: Annotated[
+        Corners | None, Meta(description="left, top, right, bottom of the crop in pixels of the picture source_id.")
+    ]
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of `ask`."""
+
+    answer: Annotated[str | None, Meta(description="null where the model gave none.")]
+    reason: Annotated[str | None, Meta(description="Why there is no answer.")]
+    model: str
+    turns: Annotated[int, Meta(description="Turns of the sample that is shown.")]
+    confidence: Annotated[
+        float | None, Meta(description="Share of the samples that gave this answer; null of one sample.")
+    ]
+    image_ids: Annotated[list[str], Meta(description="The pictures of the question, for later calls.")]
+    looks: Annotated[list[Look], Meta(description="Where the model looked, in order.")]
+    trace_id: Annotated[str, Meta(description="For the tool trace.")]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of `evaluate`."""
+
+    verdict: Literal["right", "wrong", "undecided"]
+    by: Annotated[Literal["rule", "algebra"] | None, Meta(description="What decided; null where nothing could.")]
+    reason: str
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn of the model."""
+
+    thought: str
+    calls: list[str]
+    answer: str | None
+
+
+class Traced(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of `trace`."""
+
+    question: str
+    steps: list[Step]
+    failure: Annotated[str | None, Meta(description="What ended it without an answer.")]
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A tool as clients see it: what it takes and returns, and what it is for."""
+
+    takes: type[Arguments]
+    returns: type[msgspec.Struct]
+    title: str
+    description: str
+
+
+TOOLS: dict[str, Tool] = {
+    "ask": Tool(
+        Ask,
+        Answered,
+        "Ask about a picture",
+        "Answer a question about one or more pictures with a vision model that crops and zooms by itself. Use it for "
+        "details, diagrams, charts, small text and counting. Returns the answer, then every crop that the model looked "
+        "at. It can take minutes; progress is reported at each turn.",
+    ),
+    "crop": Tool(
+        Crop,
+        Cropped,
+        "Crop a picture",
+        "Cut a box out of a picture at the full resolution of its file, to see a detail yourself.",
+    ),
+    "scale": Tool(Scale, Scaled, "Scale a picture", "Enlarge or shrink a picture."),
+    "show": Tool(
+        Show,
+        Picture,
+        "Show a picture",
+        "Look at a picture. Returns it with its size in pixels, and an image_id for later calls, so that it need not "
+        "be sent again.",
+    ),
+    "evaluate": Tool(
+        Evaluate,
+        Verdict,
+        "Check an answer",
+        "Whether an answer equals a reference: by spelling, number, unit, letter of a choice or algebra, with a "
+        "reason. No model is asked.",
+    ),
+    "trace": Tool(
+        TraceOf,
+        Traced,
+        "Show how an answer came about",
+        "The steps of an earlier ask of this session: thoughts, tool calls and the pictures that they made.",
+    ),
+}
+
+
+def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The JSON schema of a type, an object at its top as MCP wants it."""
+    (_,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    top: dict[str, Any] = parts.pop(kind.__name__)
+    top.pop("title", None)
+    top.pop("description", None)
+    return top | ({"$defs": parts} if parts else {})

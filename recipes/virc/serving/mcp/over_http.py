@@ -1,0 +1,74 @@
+"""The MCP server over streamable HTTP, for several clients at once."""
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+
+from virc.serving import site
+from virc.serving.chat_request import MOST_BODY
+from virc.serving.mcp import server
+from virc.serving.mcp.kept import IDLE
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+PATH = "/mcp"
+_SESSIONS = 256
+CONNECTIONS = 512
+_GRACE = 5  # seconds that answers may still take when the server is to end
+
+
+class _Guard:
+    """Refuses pages of other sites and requests without the key, and sees which sessions clients end."""
+
+    def __init__(self, app: "ASGIApp", key: str | None, ended: Callable[[str], None]) -> None:
+        self._app, self._key, self._ended = app, key, ended
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refused = site.refusal(headers, scope["server"][0], self._key is not None)
+        if refused:
+            await PlainTextResponse(refused, 403)(scope, receive, send)
+        elif self._key is not None and site.key_among(headers.get("authorization", ""), self._key) is None:
+            needed = {"WWW-Authenticate": "Bearer"}
+            await PlainTextResponse("the API key is missing or wrong", 401, needed)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+            if scope["method"] == "DELETE":
+                self._ended(headers.get(server.SESSION, ""))
+
+
+def app(served: server.Served, host: str, key: str | None, ended: Callable[[str], None]) -> "ASGIApp":
+    """The ASGI app.
+
+    Args:
+        host: where it listens; on a loopback address the SDK checks `Host` and `Origin` too.
+        key: clients must send it; None: no key is needed.
+        ended: gets the name of each session that its client ends.
+    """
+    made = server.made(served).streamable_http_app(
+        streamable_http_path=PATH,
+        host=host,
+        max_request_body_size=MOST_BODY,
+        session_idle_timeout=IDLE,
+        max_sessions=_SESSIONS,
+    )
+    return _Guard(made, key, ended)
+
+
+def run(made: "ASGIApp", listening: socket.socket) -> None:
+    """Serve at a socket that listens, until a signal comes."""
+    config = uvicorn.Config(
+        made, lifespan="on", ws="none", access_log=False, log_level="critical", server_header=False,
+        proxy_headers=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=_GRACE,
+    )  # fmt: skip
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run([listening])

@@ -1,0 +1,139 @@
+"""Starts the MCP server: over stdio, or over HTTP."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from virc.core.errors import SetupError, UsageError, VircError
+from virc.core.events import Reporter
+from virc.core.extras import install
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from virc.serving.mcp.calls import Desk
+    from virc.serving.mcp.kept import Shelf
+    from virc.serving.mcp.server import Served
+    from virc.solving.setup import Setup
+
+_HINT = "--http 127.0.0.1:8000"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class McpRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is served.
+
+    Args:
+        setup: which model, and how it is asked; made when the first call comes, as its imports take time.
+        folders: that clients may name files in.
+        offline: fetch nothing for clients.
+        http: HOST:PORT; None: stdio.
+        api_key: clients over HTTP must send it.
+        concurrency: questions at a time; None: as many as suit the model.
+    """
+
+    setup: "Callable[[], Setup]"
+    folders: Sequence[str] = ()
+    offline: bool = False
+    http: str | None = None
+    api_key: str | None = None
+    concurrency: int | None = None
+
+
+def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) -> None:
+    """Serve until stdin is closed, or over HTTP until a signal comes.
+
+    Args:
+        on_url: gets the address over HTTP, once it can be reached.
+
+    Raises:
+        UsageError, ConfigError: a folder or an address is wrong.
+        SetupError: the SDK is not installed.
+    """
+    folders = _folders(request.folders)
+    address = None if request.http is None else host_and_port(request.http)
+    try:
+        from virc.serving.mcp import server
+    except ImportError as error:
+        raise SetupError(f"virc mcp needs the MCP SDK: {error}", install("mcp")) from None
+    from virc.serving.mcp.kept import Shelf
+
+    shelf = Shelf()
+    frank = address is None or address[0] in _LOOPBACK
+    served = server.Served(_desk(request, folders, shelf, report), _trouble(report), frank)
+    if address is None:
+        asyncio.run(server.over_stdio(served))
+    else:
+        _over_http(request, served, shelf, address, on_url)
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """The parts of HOST:PORT; `[::1]:8000` for IPv6.
+
+    Raises:
+        UsageError: it is none.
+    """
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    if not colon or not bare or "/" in bare or not port.isdecimal() or not 0 < int(port[:6]) < 65_536:
+        raise UsageError(f"--http {text[:60]} is not HOST:PORT", _HINT)
+    return bare, int(port)
+
+
+def _folders(names: Sequence[str]) -> "list[Path]":
+    from pathlib import Path
+
+    from virc.core.text import clause
+
+    found = []
+    for name in names:
+        try:
+            folder = Path(name).expanduser().resolve(strict=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UsageError(f"--folder {name}: {clause(error)}") from None
+        if not folder.is_dir():
+            raise UsageError(f"--folder {name} is no folder", f"--folder {Path(name).parent}")
+        found.append(folder)
+    return found
+
+
+def _desk(request: McpRequest, folders: "Sequence[Path]", shelf: "Shelf", report: Reporter) -> "Callable[[], Desk]":
+    @cache
+    def made() -> "Desk":
+        from virc.serving.mcp.asking import Model
+        from virc.serving.mcp.calls import Desk
+        from virc.serving.mcp.pictures import Readable
+
+        return Desk(Model(request.setup, report, request.concurrency), Readable(folders, request.offline), shelf)
+
+    return made
+
+
+def _trouble(report: Reporter) -> Callable[[Exception], None]:
+    def warn(error: Exception) -> None:
+        if isinstance(error, VircError):
+            report.warn(error.message, error.hint)
+        else:
+            report.warn(f"internal: {type(error).__name__}: {error}")
+
+    return warn
+
+
+def _over_http(
+    request: McpRequest, served: "Served", shelf: "Shelf", address: tuple[str, int], on_url: Callable[[str], None]
+) -> None:
+    from virc.serving.address import bound_socket
+    from virc.serving.mcp import over_http
+    from virc.stages.serve import Config
+
+    host, port = address
+    if host not in _LOOPBACK and not request.api_key:
+        raise UsageError(f"whoever reaches {host} could read the folders and ask the model", "--api-key KEY")
+    with bound_socket(Config(host=host, port=port)) as listening:
+        app = over_http.app(served, host, request.api_key, shelf.drop)
+        listening.listen(over_http.CONNECTIONS)
+        on_url(f"http://{f'[{host}]' if ':' in host else host}:{port}{over_http.PATH}")
+        over_http.run(app, listening)

@@ -1,0 +1,98 @@
+"""An MCP server in this process with a scripted model behind it, and what the official client gets from it."""
+
+import asyncio
+import base64
+import io
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from mcp import Client
+from mcp.types import CallToolResult
+from PIL import Image, ImageChops
+from support.servers import MODEL
+
+from virc.core.events import Reporter
+from virc.core.fetch import Rules
+from virc.models.load import Choice
+from virc.serving.agent.fetch import RULES
+from virc.serving.mcp.asking import Model
+from virc.serving.mcp.calls import Desk
+from virc.serving.mcp.kept import Shelf
+from virc.serving.mcp.pictures import Readable
+from virc.serving.mcp.server import Served, made
+from virc.solving.one import SolveConfig
+from virc.solving.setup import Setup
+
+QUESTION = "What is x?"
+
+
+class Failures(list[Exception]):
+    """Errors behind the server that no client caused."""
+
+
+def desk(
+    folders: Sequence[Path] = (),
+    endpoint: str = "http://127.0.0.1:9/v1",
+    shelf: Shelf | None = None,
+    offline: bool = False,
+    rules: Rules = RULES,
+) -> Desk:
+    setup = Setup(Choice(MODEL, endpoint), SolveConfig(timeout=60))
+    readable = Readable([folder.resolve() for folder in folders], offline, rules)
+    return Desk(Model(lambda: setup, Reporter()), readable, shelf or Shelf())
+
+
+def talk(
+    behind: Desk, work: Callable[[Client], Awaitable[Any]], trouble: Failures | None = None, frank: bool = True
+) -> Any:
+    """What `work` does with a client of a server in this process."""
+    served = Served(lambda: behind, (trouble if trouble is not None else Failures()).append, frank)
+
+    async def connected() -> Any:
+        async with Client(made(served)) as client:
+            return await work(client)
+
+    try:
+        return asyncio.run(connected())
+    finally:
+        behind.close()
+
+
+def called(behind: Desk, tool: str, **arguments: object) -> CallToolResult:
+    """The result of one call."""
+    result: CallToolResult = talk(behind, lambda client: client.call_tool(tool, arguments))
+    return result
+
+
+def refused(behind: Desk, tool: str, **arguments: object) -> str:
+    """The sentence with which a call is refused."""
+    result = called(behind, tool, **arguments)
+    assert result.is_error, result
+    (part,) = result.content
+    return str(part.text)
+
+
+def pixels(part: Any) -> Image.Image:
+    """The picture in a part of a result."""
+    return Image.open(io.BytesIO(base64.b64decode(part.data))).convert("RGB")
+
+
+def are_same(one: Image.Image, other: Image.Image) -> bool:
+    return one.size == other.size and ImageChops.difference(one, other).getbbox() is None
+
+
+def in_base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def noise(path: Path, size: tuple[int, int]) -> Image.Image:
+    """Write a picture in which no two places look alike, and return it."""
+    image = Image.effect_noise(size, 90).convert("RGB")
+    image.save(path)
+    return image
+
+
+def plain(fields: object) -> Any:
+    return msgspec.to_builtins(fields)

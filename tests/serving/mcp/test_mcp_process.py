@@ -1,0 +1,244 @@
+"""`virc mcp` in a process of its own, over stdio and HTTP, by the official client and by hand."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_server import are_same, noise, pixels
+from PIL import Image
+from support.entry import ROOT
+from support.real_server import VIRC, free_port
+
+pytestmark = pytest.mark.integration
+
+TRIANGLE = ROOT / "tests" / "pictures" / "triangle.png"
+QUESTION = "What is m∠B in triangle MBH?"
+HELLO = {
+    "jsonrpc": "2.0", "id": 1, "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "hand", "version": "1"}},
+}  # fmt: skip
+READY = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+Work = Callable[[Client], Awaitable[Any]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "figure.png").write_bytes(TRIANGLE.read_bytes())
+    noise(tmp_path / "noise.png", (90, 60))
+    return tmp_path
+
+
+def over_stdio(folder: Path, work: Work, mode: str = "auto") -> Any:
+    command = [*VIRC, "mcp", "--model", "tiny", "--endpoint", "none", "--folder", str(folder)]
+    parameters = StdioServerParameters(command=command[0], args=command[1:], env=dict(os.environ))
+
+    async def connected() -> Any:
+        async with Client(stdio_client(parameters), mode=mode) as client:
+            return await work(client)
+
+    return asyncio.run(connected())
+
+
+@contextmanager
+def over_http(folder: Path, *words: str) -> Iterator[str]:
+    """The address of a server; it ends with exit code 130 and without a traceback at Ctrl-C."""
+    port = free_port()
+    command = [*VIRC, "mcp", "--folder", str(folder), "--http", f"127.0.0.1:{port}", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        url = process.stderr.readline().split()[-1]
+        assert url == f"http://127.0.0.1:{port}/mcp"
+        yield url
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert "Traceback" not in said, said
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def by_http(url: str, *works: Work, mode: str = "auto", key: str | None = None) -> list[Any]:
+    """What each does with a client of its own, all at once."""
+
+    async def connected(work: Work) -> Any:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=60) as http,
+            Client(streamable_http_client(url, http_client=http), mode=mode) as client,
+        ):
+            return await work(client)
+
+    async def together() -> list[Any]:
+        return await asyncio.gather(*map(connected, works))
+
+    return asyncio.run(together())
+
+
+async def all_tools(client: Client) -> None:
+    """Use each tool once, with tiny."""
+    lines: list[str] = []
+
+    async def progress(_: float, __: float | None, line: str | None) -> None:
+        lines.append(str(line))
+
+    assert len((await client.list_tools()).tools) == 6
+    crop = await client.call_tool("crop", {"image": "noise.png", "box": [10, 10, 50, 40]})
+    name = crop.structured_content["image_id"]
+    shown = await client.call_tool("show", {"image": name})
+    assert are_same(pixels(shown.content[0]), pixels(crop.content[0]))
+    assert pixels((await client.call_tool("scale", {"image": name, "factor": 2})).content[0]).size == (80, 60)
+    asked = await client.call_tool("ask", {"image": "figure.png", "question": QUESTION}, progress_callback=progress)
+    fields = asked.structured_content
+    assert (fields["answer"], fields["model"], len(fields["looks"])) == ("73", "tiny", 3)
+    assert lines[-1] == "turn 4: answer"
+    verdict = await client.call_tool("evaluate", {"answer": fields["answer"], "reference": "73°"})
+    assert verdict.structured_content["verdict"] == "right"
+    trace = await client.call_tool("trace", {"trace_id": fields["trace_id"]})
+    assert len(trace.structured_content["steps"]) == 4
+    assert (await client.call_tool("show", {"image": "/etc/passwd"})).is_error
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_every_tool_works_over_stdio(folder: Path, mode: str) -> None:
+    over_stdio(folder, all_tools, mode)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_every_tool_works_over_http_for_several_at_once(folder: Path, mode: str) -> None:
+    with over_http(folder, "--model", "tiny", "--endpoint", "none") as url:
+        by_http(url, all_tools, all_tools, all_tools, mode=mode)
+
+
+async def shown(client: Client) -> str:
+    name: str = (await client.call_tool("show", {"image": "noise.png"})).structured_content["image_id"]
+    return name
+
+
+def test_results_of_a_session_are_not_found_from_another(folder: Path) -> None:
+    with over_http(folder) as url:
+        (name,) = by_http(url, shown, mode="legacy")
+        again, modern = (
+            by_http(url, lambda client: client.call_tool("show", {"image": name}), mode=mode)[0]
+            for mode in ("legacy", "auto")
+        )
+    assert again.is_error
+    assert modern.is_error
+
+
+def test_a_foreign_page_host_or_missing_key_is_refused(folder: Path) -> None:
+    accepts = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+
+    def status(url: str, **headers: str) -> int:
+        return httpx2.post(url, json=HELLO, headers={**accepts, **headers}, timeout=30).status_code
+
+    with over_http(folder) as url:
+        assert status(url) == 200
+        assert status(url, Origin="https://evil.example") == 403
+        assert status(url, Host="evil.example") == 403
+        assert status(url, **{"Sec-Fetch-Site": "cross-site"}) == 403
+    with over_http(folder, "--api-key", "secret") as url:
+        assert status(url) == 401
+        assert status(url, Authorization="Bearer wrong") == 401
+        assert status(url, Authorization="Bearer secret") == 200
+        assert by_http(url, shown, key="secret")[0].startswith("image-")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--http", "8000"], "--http 8000 is not HOST:PORT"),
+        (["--http", "0.0.0.0:8000"], "whoever reaches 0.0.0.0"),
+        (["--folder", "gone"], "--folder gone"),
+        (["--timeout", "-1"], "timeout"),
+    ],
+)
+def test_a_mistake_ends_it_with_a_sentence(tmp_path: Path, words: list[str], sentence: str) -> None:
+    done = subprocess.run([*VIRC, "mcp", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode in (2, 3), done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def by_hand(*messages: object, folder: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """What a process prints for lines on stdin, which is closed then; its answers are waited for."""
+    command = [*VIRC, "mcp", "--folder", str(folder), "--model", "tiny", "--endpoint", "none"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **(env or {})},
+    )  # fmt: skip
+    assert process.stdin
+    assert process.stdout
+    out = ""
+    for message in messages:
+        process.stdin.write((message if isinstance(message, str) else json.dumps(message)) + "\n")
+        process.stdin.flush()
+        while isinstance(message, dict) and "id" in message:
+            line = process.stdout.readline()
+            out += line
+            if not line or json.loads(line).get("id") == message["id"]:
+                break
+    rest, said = process.communicate(timeout=30)
+    return subprocess.CompletedProcess(command, process.returncode, out + rest, said)
+
+
+def test_stdout_carries_the_protocol_alone_and_closing_stdin_ends_it(folder: Path) -> None:
+    arguments = {"name": "ask", "arguments": {"image": "figure.png", "question": QUESTION}}
+    asking = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": arguments}
+    done = by_hand(HELLO, READY, "no JSON {", "[]", asking, folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert all(json.loads(line)["jsonrpc"] == "2.0" for line in done.stdout.splitlines())
+    assert "Traceback" not in done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["result"]["structuredContent"]["answer"] == "73"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_cleanly(folder: Path, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [*VIRC, "mcp", "--folder", str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps(HELLO).encode() + b"\n")
+    process.stdin.flush()
+    assert process.stdout.readline()
+    process.send_signal(number)
+    try:
+        process.wait(15)
+    finally:
+        process.kill()
+        _, said = process.communicate()
+    assert process.returncode == 128 + number, said
+    assert b"Traceback" not in said
+
+
+def test_a_client_that_leaves_in_the_midst_ends_it(folder: Path) -> None:
+    async def leave(client: Client) -> None:
+        asking = asyncio.create_task(client.call_tool("ask", {"image": "figure.png", "question": QUESTION}))
+        await asyncio.sleep(1)
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+
+    over_stdio(folder, leave)
+
+
+def test_a_crop_over_http_has_the_exact_pixels(folder: Path) -> None:
+    async def cut(client: Client) -> Any:
+        return await client.call_tool("crop", {"image": "noise.png", "box": [5, 6, 70, 50]})
+
+    with over_http(folder) as url:
+        (result,) = by_http(url, cut)
+    assert are_same(pixels(result.content[0]), Image.open(folder / "noise.png").crop((5, 6, 70, 50)))

@@ -1,0 +1,202 @@
+"""What an agent gets from each tool of the MCP server, by the official client."""
+
+import asyncio
+import json
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult
+from mcp_server import QUESTION, Failures, are_same, called, desk, in_base64, noise, pixels, refused, talk
+from PIL import Image
+from support.servers import dead_url, serve
+from support.solving import CROP, answer
+
+from virc.serving.mcp import asking
+from virc.serving.mcp.messages import TOOLS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A readable folder with a picture."""
+    inside = tmp_path / "pictures"
+    inside.mkdir()
+    noise(inside / "noise.png", (300, 200))
+    return inside
+
+
+def structured(result: CallToolResult) -> dict[str, Any]:
+    """The fields of a result, which fit the schema that the tool published, and stand in its text too."""
+    assert not result.is_error, result.content
+    fields = result.structured_content
+    assert isinstance(fields, dict)
+    assert json.loads(result.content[-1].text) == fields  # type: ignore[union-attr]
+    return fields
+
+
+def test_tools_are_listed_with_valid_schemas() -> None:
+    listed = talk(desk(), lambda client: client.list_tools()).tools
+    assert [tool.name for tool in listed] == list(TOOLS)
+    for tool in listed:
+        for schema in (tool.input_schema, tool.output_schema):
+            jsonschema.Draft202012Validator.check_schema(schema)
+            assert schema["type"] == "object"
+        assert tool.description
+        assert all("description" in field or "$ref" in field for field in tool.input_schema["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("box", "unit", "pixel_box"),
+    [
+        ([10, 20, 110, 140], "pixel", (10, 20, 110, 140)),
+        ([0.1, 0.25, 0.5, 0.5], "fraction", (30, 50, 150, 100)),
+        ([0, 0, 500, 500], "thousand", (0, 0, 150, 100)),
+        ([0, 0, 999, 999], "permille", (0, 0, 300, 200)),
+    ],
+)
+def test_a_crop_has_the_exact_pixels_of_the_file(
+    folder: Path, box: list[float], unit: str, pixel_box: tuple[int, int, int, int]
+) -> None:
+    result = called(desk([folder]), "crop", image="noise.png", box=box, unit=unit)
+    fields = structured(result)
+    assert (tuple(fields["box"]), fields["exact"], fields["clamped"]) == (pixel_box, True, False)
+    assert are_same(pixels(result.content[0]), Image.open(folder / "noise.png").convert("RGB").crop(pixel_box))
+
+
+def test_a_large_picture_is_shrunk_in_the_reply_only(tmp_path: Path) -> None:
+    whole = noise(tmp_path / "large.png", (3000, 400))
+
+    async def work(client: Client) -> tuple[CallToolResult, CallToolResult]:
+        shown = await client.call_tool("show", {"image": "large.png", "max_side": 600})
+        box = [2000, 100, 2200, 300]
+        return shown, await client.call_tool("crop", {"image": structured(shown)["image_id"], "box": box})
+
+    shown, cut = talk(desk([tmp_path]), work)
+    assert pixels(shown.content[0]).size == (600, 80)
+    assert (structured(shown)["width"], structured(shown)["exact"]) == (3000, False)
+    assert are_same(pixels(cut.content[0]), whole.crop((2000, 100, 2200, 300)))
+
+
+def test_a_picture_comes_as_base64_data_url_path_or_kept(folder: Path) -> None:
+    path, content = folder / "noise.png", in_base64(folder / "noise.png")
+
+    async def work(client: Client) -> list[CallToolResult]:
+        first = await client.call_tool("show", {"image": "noise.png"})
+        sources = [str(path), content, f"data:image/png;base64,{content}", structured(first)["image_id"]]
+        return [await client.call_tool("show", {"image": each}) for each in sources]
+
+    for result in talk(desk([folder]), work):
+        assert structured(result)["width"] == 300
+        assert are_same(pixels(result.content[0]), Image.open(path).convert("RGB"))
+
+
+def test_scale_uses_the_factor_of_the_tool_of_virc(folder: Path) -> None:
+    result = called(desk([folder]), "scale", image="noise.png", factor=1.6)
+    assert structured(result)["factor"] == 1.5
+    assert pixels(result.content[0]).size == (450, 300)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verdict", "by"),
+    [
+        ({"answer": "The answer is 73°.", "reference": "73"}, "right", "rule"),
+        ({"answer": "74", "reference": "73"}, "wrong", "rule"),
+        ({"answer": "74", "reference": "73", "tolerance": 0.05}, "right", "rule"),
+        ({"answer": "B", "reference": "102", "choices": ["97", "102"]}, "right", "rule"),
+        ({"answer": "a red car", "reference": "a blue car"}, "undecided", None),
+        ({"answer": "2(x+1)", "reference": "2x+2"}, "right", "algebra"),
+        ({"answer": "2(x+1)", "reference": "2x+3"}, "wrong", "algebra"),
+    ],
+)
+def test_evaluate_says_right_wrong_or_undecided(arguments: dict[str, Any], verdict: str, by: str | None) -> None:
+    fields = structured(called(desk(), "evaluate", **arguments))
+    assert (fields["verdict"], fields["by"]) == (verdict, by)
+    assert fields["reason"]
+
+
+def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
+    lines: list[str] = []
+
+    async def progress(_: float, __: float | None, line: str | None) -> None:
+        lines.append(str(line))
+
+    async def work(client: Client) -> tuple[CallToolResult, CallToolResult, CallToolResult]:
+        arguments = {"image": "noise.png", "question": QUESTION}
+        asked = await client.call_tool("ask", arguments, progress_callback=progress)
+        look = structured(asked)["looks"][0]
+        again = await client.call_tool("crop", {"image": look["source_id"], "box": look["box"]})
+        return asked, again, await client.call_tool("trace", {"trace_id": structured(asked)["trace_id"]})
+
+    with serve([CROP, answer("97")]) as server:
+        asked, again, trace = talk(desk([folder], server.url), work)
+    fields = structured(asked)
+    assert (fields["answer"], fields["turns"], fields["confidence"]) == ("97", 2, None)
+    assert [part.type for part in asked.content] == ["text", "text", "image", "text"]
+    assert asked.content[0].text == "97"
+    assert lines[0] == "loading the model"
+    assert [line[:6] for line in lines[-2:]] == ["turn 1", "turn 2"]
+    assert structured(again)["box"] == fields["looks"][0]["box"]
+    steps = structured(trace)
+    assert (steps["question"], [step["answer"] for step in steps["steps"]]) == (QUESTION, [None, "97"])
+    assert [part.type for part in trace.content].count("image") == 1
+
+
+def test_samples_give_the_share_of_the_answer(folder: Path) -> None:
+    answers = iter(["97", "5", "97", "97"])
+    with serve(lambda _: answer(next(answers))) as server:
+        result = called(desk([folder], server.url), "ask", image="noise.png", question=QUESTION, samples=4)
+    assert (structured(result)["answer"], structured(result)["confidence"]) == ("97", 0.75)
+
+
+def test_no_answer_is_a_result_with_its_reason(folder: Path) -> None:
+    with serve([answer("unreadable")]) as server:
+        result = called(desk([folder], server.url), "ask", image="noise.png", question=QUESTION)
+    assert structured(result)["answer"] is None
+    assert structured(result)["reason"]
+
+
+@pytest.mark.parametrize("frank", [True, False])
+def test_a_model_that_cannot_be_reached_is_a_tool_error(folder: Path, frank: bool) -> None:
+    arguments = {"image": "noise.png", "question": QUESTION}
+    url = dead_url()
+    trouble = Failures()
+    result = talk(desk([folder], url), lambda client: client.call_tool("ask", arguments), trouble, frank)
+    assert result.is_error
+    assert (url in result.content[0].text) is frank
+    assert len(trouble) == 1
+
+
+def test_a_cancelled_question_stops_the_model(folder: Path) -> None:
+    asked, go, turns = threading.Event(), threading.Event(), []
+
+    def turn(body: dict[str, Any]) -> str:
+        turns.append(body)
+        asked.set()
+        go.wait(30)
+        return CROP
+
+    async def work(client: Client) -> CallToolResult:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(30):
+                asking = asyncio.create_task(client.call_tool("ask", {"image": "noise.png", "question": QUESTION}))
+                await asyncio.to_thread(asked.wait, 20)
+                asking.cancel()
+                with suppress(asyncio.CancelledError):
+                    await asking
+        go.set()
+        await asyncio.sleep(1)
+        return await client.call_tool("show", {"image": "noise.png"})
+
+    with serve(turn) as server:
+        shown = talk(desk([folder], server.url), work)
+    assert not shown.is_error
+    assert len(turns) == 1
+
+
+def test_questions_above_the_limit_are_turned_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "MOST_WAITING", 0)
+    assert "too many questions" in refused(desk([folder]), "ask", image="noise.png", question=QUESTION)

@@ -1,0 +1,84 @@
+"""`virc mcp`: tools to look at pictures, for any agent that speaks the Model Context Protocol."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virc_cli.console import options
+
+if TYPE_CHECKING:
+    from virc.solving.setup import Setup
+
+
+def command(
+    model: options.Model = None,
+    endpoint: options.Endpoint = None,
+    folder: Annotated[
+        list[str] | None, typer.Option(metavar="DIR", help="Clients may name pictures in it; repeatable.")
+    ] = None,
+    http: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Serve over HTTP. Default: over stdio, to one client.")
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", envvar="VIRC_SERVE_KEY", help="--http: clients must send this key.", show_envvar=True
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=1024, metavar="N", help="Questions at a time. Default: by server.")
+    ] = None,
+    system: options.System = None,
+    protocol: options.Protocol = None,
+    family: options.Family = None,
+    max_pixels: options.MaxPixels = None,
+    max_tokens: options.MaxTokens = None,
+    max_turns: options.MaxTurns = 16,
+    timeout: options.Timeout = None,
+    seed: options.Seed = 0,
+    device: options.Device = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Serve tools for pictures to agents (MCP).
+
+    Tools: ask, crop, scale, show, evaluate, trace. The agent names pictures in the folders that you name, or sends
+    them; no other file is read. The model is loaded at the first question.
+    """
+    import os
+
+    from virc.config import user
+    from virc.core.events import Reporter
+    from virc.serving.mcp.start import McpRequest, serve
+    from virc_cli.console import events, output
+
+    flags = {
+        "model": model,
+        "endpoint": endpoint,
+        "system": system,
+        "device": device,
+        "max_pixels": max_pixels,
+        "max_tokens": max_tokens,
+        "family": family,
+        "timeout": timeout,
+    }
+
+    def setup() -> "Setup":
+        from virc.solving.one import SolveConfig
+        from virc.solving.setup import set_up
+
+        return set_up(flags, SolveConfig(seed=seed, max_turns=max_turns), protocol, None, offline)
+
+    user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))  # a mistake ends it here
+    request = McpRequest(
+        setup=setup,
+        folders=folder or (),
+        offline=offline,
+        http=http,
+        api_key=api_key if http else None,
+        concurrency=concurrency,
+    )
+    output.ends_when_stopped("the MCP server has ended")
+    with events.printed(quiet, verbose) as on_event:
+        serve(request, Reporter(on_event), output.note)
