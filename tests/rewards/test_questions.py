@@ -128,6 +128,19 @@ def system(tmp_path: Path) -> Path:
     return file
 
 
+def test_the_share_of_stated_facts_is_a_question() -> None:
+    """0.7 * facts found / all: tongxiao2002/Perception-R1, verl/workers/reward/custom.py."""
+    schema = {"required": ["stated", "of"], "properties": {"stated": {"minimum": 0}, "of": {"minimum": 1}}}
+    share = field(schema, lambda found: found["stated"] / found["of"])
+    facts = Question("Which of {row.facts} does this state?\n{thought}\nEnd with JSON.", share)
+    known = prompt(strict="own", facts=["AB is 5", "ABC is right", "BC is 3"])
+    for said, value in (('Two: {"stated": 2, "of": 3}', 2 / 3), ('{"stated": 0, "of": 3}', 0), ('{"of": 3}', 0)):
+        judge = ScriptedJudge(said)
+        found = asyncio.run(facts.score(sample(answer("5", "AB is 5"), known), Means(judge), "facts"))
+        assert found == pytest.approx(value)
+        assert '["AB is 5","ABC is right","BC is 3"]' in judge.asked[0].messages[-1].text
+
+
 def test_a_file_with_questions_is_a_reward(system: Path) -> None:
     total = rewards.of(Reward(total=str(system.with_name("own.py")), judges={"critic": Judging()}))
     assert [(term.name, term.about) for term in total.terms][1:] == [

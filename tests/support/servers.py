@@ -12,6 +12,7 @@ import io
 import json
 import re
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from support.loopback import Connection, Loopback
 MODEL = "virc-scripted"
 CHAT = "/v1/chat/completions"
 MODELS = "/v1/models"
+EMBEDDINGS = "/v1/embeddings"
 
 Body = dict[str, Any]
 Turns = Sequence[str] | Callable[[Body], str]
@@ -53,6 +55,7 @@ class Script:
     fault_on: str = CHAT
     times: int | None = None
     kept: dict[str, Body] | None = None
+    embed: Callable[[str], Sequence[float]] | None = None
 
 
 class Server(Loopback):
@@ -119,6 +122,8 @@ class Exchange(Connection):
             self.send_json({"object": "list", "data": models})
         elif self.path == CHAT and body is not None:
             self._complete(body, script)
+        elif self.path == EMBEDDINGS and body is not None and script.embed:
+            self._embed(body, script.embed)
         else:
             self.send_json({"detail": "Not Found"}, 404)
 
@@ -142,6 +147,19 @@ class Exchange(Connection):
             message = {"role": "assistant", "content": text}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             self.send_json({"object": "chat.completion", "choices": [choice], "usage": usage})
+
+    def _embed(self, body: Body, embed: Callable[[str], Sequence[float]]) -> None:
+        """As OpenAI's API documents it; an empty text is refused there."""
+        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        if not all(texts):
+            self.send_json(error("'$.input' is invalid. Please check the API reference."), 400)
+            return
+        vectors: list[object] = [list(embed(text)) for text in texts]
+        if body.get("encoding_format", "float") == "base64":
+            vectors = [base64.b64encode(struct.pack(f"<{len(each)}f", *each)).decode() for each in map(embed, texts)]
+        data = [{"object": "embedding", "index": at, "embedding": each} for at, each in enumerate(vectors)]
+        usage = dict.fromkeys(("prompt_tokens", "total_tokens"), len(texts))
+        self.send_json({"object": "list", "data": data, "model": body["model"], "usage": usage})
 
     def send_json(self, value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         self.send_body(json.dumps(value).encode(), status, {"Content-Type": "application/json", **(headers or {})})
@@ -192,7 +210,8 @@ def serve(turns: Turns = (), *, port: int = 0, **options: Any) -> Iterator[Serve
             (as a server that dropped the rest would) only the system message and the last `keep` messages;
             `usage` and `stream`: whether the server knows them; `fault`: what to do wrong, `fault_on` which
             path (CHAT or MODELS), for the first `times` requests (None: always); `kept`: where the server keeps
-            images by id as vLLM does, and says so in /v1/models.
+            images by id as vLLM does, and says so in /v1/models; `embed`: the vector of a text, of a server of
+            embeddings.
     """
     server = Server(Script(turns, **options), port)
     with server.running():

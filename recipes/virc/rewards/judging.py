@@ -33,10 +33,13 @@ from virc.data.rows.record import MARK
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
 from virc.scoring.judge import of_judge, quoted
+from virc.scoring.likeness import cosine
 
 TRIES = 4
 SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=50, max_tokens=1024)
 """As published."""
+_EMBEDDING = Sampling(temperature=0.0, max_tokens=1)
+"""Says that the reply is the cosine of two embeddings, not a text."""
 _LONGEST_PAUSE = 15.0
 _SAID_AFTER = 3  # failures of one question
 _MOST_KEPT_BYTES = 2**20
@@ -209,6 +212,24 @@ class Judge:
         sampling = Sampling(temperature=asked.temperature, max_tokens=SAMPLING.max_tokens)
         return await self.verdict(name, Ask((*system, user), ()), sampling, tries, read)
 
+    async def similarity(self, name: str, one: str, other: str) -> Verdict:
+        """The cosine of the embeddings of two texts, -1 to 1; 0 where one is empty, which servers do not embed.
+
+        The endpoint serves a model of embeddings: `/v1/embeddings` is asked for each text, which is cut to `MOST_TEXT`.
+
+        Args:
+            name: what it is asked for.
+
+        Raises:
+            NetworkError, ConfigError: as of `ask`.
+        """
+        texts = [text.strip()[:MOST_TEXT] for text in (one, other)]
+        if not all(texts):
+            return Verdict(0.0, "an empty text is like none")
+        ask = Ask([Message("user", text) for text in texts], ())
+        found = await self.verdict(name, ask, _EMBEDDING, 1, read_cosine)
+        return Verdict(found.value, f"a cosine of {found.value:.3f}")
+
     async def verdict(
         self, name: str, ask: Ask, sampling: Sampling, tries: int, read: Callable[[str], float | None]
     ) -> Verdict:
@@ -228,14 +249,17 @@ class Judge:
                         return Verdict(value, f"the judge: {plain(reply[-200:], 160)}")
         finally:
             if waited.said is not None and replies:
-                text = "".join(part if isinstance(part, str) else MARK for part in ask.messages[-1].parts())
-                waited.said.append(Exchange(name, text, tuple(replies)))
+                asked = (message for message in ask.messages if message.role == "user")
+                texts = ("".join(part if isinstance(part, str) else MARK for part in each.parts()) for each in asked)
+                waited.said.append(Exchange(name, "\n".join(texts), tuple(replies)))
         self.counts.unread += 1
         waited.unread += 1
         return Verdict(0.0, f"the judge gave no score in {tries} {'try' if tries == 1 else 'tries'}")
 
     async def _reply(self, ask: Ask, sampling: Sampling, number: int) -> str:
-        """The reply to one try, kept or drawn."""
+        """The reply to one try, kept or drawn; of embeddings their cosine."""
+        if sampling is _EMBEDDING:
+            return repr(cosine(*[await self._embedding(message.text) for message in ask.messages]))
         file = await self._file(ask, sampling, number)
         with suppress(OSError, ValueError):  # none was kept, or it is damaged
             if file:
@@ -247,8 +271,24 @@ class Judge:
         text = (await self._insisting(draw)).text
         self.counts.asked += 1
         if file:
-            self._keep(file, text)
+            self._keep(file, _Kept(text))
         return text
+
+    async def _embedding(self, text: str) -> list[float]:
+        """The embedding of a text, kept or asked for."""
+        file = await self._file(Ask([Message("user", text)], ()), _EMBEDDING, -1)
+        with suppress(OSError, ValueError):  # none was kept, or it is damaged
+            if file:
+                known = msgspec.json.decode(contents(file, _MOST_KEPT_BYTES), type=list[float])
+                self.counts.kept += 1
+                return known
+        assert self._backend
+        cuts = self._backend.kind == "vllm"  # as sentence-transformers does
+        found = await self._insisting(partial(self._link.embedding, self._backend.model, text, cuts))
+        self.counts.asked += 1
+        if file:
+            self._keep(file, found)
+        return found
 
     async def _insisting(self, work: Callable[[], _T]) -> _T:
         """What the work gives, done in a thread, again and again while the judge is away or fails."""
@@ -317,14 +357,14 @@ class Judge:
         name = sha256(parts).hexdigest()
         return self._kept / name[:2] / f"{name}.json"
 
-    def _keep(self, file: Path, text: str) -> None:
-        """Write a reply, whole or not at all; processes may keep the same at once."""
+    def _keep(self, file: Path, reply: _Kept | list[float]) -> None:
+        """Write a reply or an embedding, whole or not at all; processes may keep the same at once."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             handle, new = tempfile.mkstemp(dir=file.parent, prefix=".new")
             try:
                 with os.fdopen(handle, "wb") as opened:
-                    opened.write(msgspec.json.encode(_Kept(text)))
+                    opened.write(msgspec.json.encode(reply))
                 Path(new).replace(file)
             finally:
                 Path(new).unlink(missing_ok=True)
@@ -387,6 +427,15 @@ def _filled(template: str, texts: Mapping[str, str], images: int = 0) -> Message
 def published(name: str) -> Wording:
     """The question of a published system, a file of `judges/`."""
     return msgspec.convert(plain_yaml.read(_PUBLISHED / f"{name}.yaml"), Wording)
+
+
+def read_cosine(reply: str) -> float | None:
+    """The number from -1 to 1 that a reply is; None where it is none."""
+    try:
+        value = float(reply)
+    except ValueError:
+        return None
+    return value if -1 <= value <= 1 else None
 
 
 def _shortened(texts: Mapping[str, str]) -> dict[str, str]:

@@ -1,12 +1,15 @@
-"""How alike texts are, and sets of labels: by letters, by words, by spans, by items. Every function takes what was
-said first and what is right second; time and memory grow with the product of both lengths, so callers cut long texts.
+"""How alike texts, sets of labels and vectors are: by letters, words, spans, items, or direction.
 
-They need the extra `eval`, whose packages they import when they are called: rapidfuzz and jiwer.
+Every function takes what was said first and what is right second. Time and memory grow with the product of both
+lengths, so callers cut long texts.
+
+Some need the extra `eval`, whose packages they import when they are called: rapidfuzz and jiwer.
 """
 
+import math
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 from virc.core.extras import require
 
@@ -97,6 +100,17 @@ def set_overlap(said: Iterable[Hashable], right: Iterable[Hashable]) -> float:
     """
     one, other = set(said), set(right)
     return len(one & other) / len(one | other) if one or other else 0.0
+
+
+def cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    """The cosine of the angle between two vectors of the same length, -1 to 1; 0 where one has no length.
+
+    Raises:
+        ValueError: they do not have the same length.
+    """
+    lengths = math.hypot(*one) * math.hypot(*other)
+    product = math.fsum(a * b for a, b in zip(one, other, strict=True))
+    return min(1.0, max(-1.0, product / lengths)) if lengths else 0.0
 
 
 def words(text: str) -> list[str]:

@@ -58,6 +58,9 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
                 "--judge-endpoint URL, as virc rewards show says",
             )
         for name in asked_by(total):
+            if name not in (JUDGE, *reward.judges):
+                hint = f"reward: {{judges: {{{name}: {{}}}}}}"
+                raise ConfigError(f"the reward {total.name} asks {name!r}, and reward.judges has none", hint)
             judging = reward.judge if name == JUDGE else reward.judges[name]
             found.setdefault((name, judging.endpoint), (judging, total.name))
     for (name, endpoint), (judging, total_name) in found.items():

@@ -365,8 +365,8 @@ class OpenAIBackend:
         if model is not None:
             return next((served for served in listed if served.id in (model, f"{model}:latest")), Served(model))
         seeing = [served for served in listed if not _BLIND.search(served.id)]
-        if len(seeing) == 1:
-            return seeing[0]
+        if len(seeing or listed) == 1:  # or the one model of a server of embeddings
+            return (seeing or listed)[0]
         if not listed:
             raise ConfigError(f"{self._link.endpoint} serves no model", "name one: --model NAME")
         sentence = f"{self._link.endpoint} serves {len(listed)} models and none was chosen"

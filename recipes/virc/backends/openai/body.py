@@ -4,9 +4,10 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from virc.core.timeouts import LateError
 
@@ -55,6 +56,14 @@ class Served(msgspec.Struct, frozen=True):
 
 class _Listing(msgspec.Struct):
     data: list[Served]
+
+
+class _Embedding(msgspec.Struct):
+    embedding: Annotated[list[float], Meta(min_length=1, max_length=2**16)]
+
+
+class _Embeddings(msgspec.Struct):
+    data: Annotated[list[_Embedding], Meta(min_length=1, max_length=1)]
 
 
 def error_fields(body: object) -> dict[str, Any]:
@@ -113,6 +122,11 @@ def read_models(pieces: Iterable[bytes]) -> list[Served]:
     """The body of /v1/models; entries whose name cannot be printed and typed are left out."""
     listing = decoded(b"".join(pieces), _Listing)
     return [served for served in listing.data if served.id.isprintable() and 0 < len(served.id) <= 256]
+
+
+def read_embedding(pieces: Iterable[bytes]) -> list[float]:
+    """The body of /v1/embeddings for one text."""
+    return decoded(b"".join(pieces), _Embeddings).data[0].embedding
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -14,7 +14,16 @@ import msgspec
 
 from virc.backends.interface import CHARACTERS_PER_TOKEN
 from virc.backends.openai import ollama
-from virc.backends.openai.body import Served, WireError, bounded, decoded, error_fields, error_text, read_models
+from virc.backends.openai.body import (
+    Served,
+    WireError,
+    bounded,
+    decoded,
+    error_fields,
+    error_text,
+    read_embedding,
+    read_models,
+)
 from virc.backends.openai.client import client, printed
 from virc.backends.openai.images import MISSED, MissedError
 from virc.backends.openai.pieces import Pieces
@@ -182,6 +191,17 @@ class Link:
 
         exchange = Exchange(address or self._below("/chat/completions"), Pieces(request), self._max_retries)
         return self._answer(exchange, read, max_tokens * _BYTES_PER_TOKEN + 2**20, on_text, seconds)
+
+    def embedding(self, model: str, text: str, cuts: bool) -> list[float]:
+        """The embedding of a text, as OpenAI's API has it; `cuts`: it is vLLM, which is to cut a text that is too long.
+
+        Raises:
+            ConfigError, NetworkError: as of `complete`.
+        """
+        body: dict[str, object] = {"model": model, "input": text, "encoding_format": "float"}
+        body |= {"truncate_prompt_tokens": -1} if cuts else {}
+        exchange = Exchange(self._below("/embeddings"), Pieces(body), self._max_retries)
+        return self._answer(exchange, lambda _, pieces, __: read_embedding(pieces), _MOST_LISTING)
 
     def json_object(self, address: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A JSON object from another address of the same server, one try, within seconds; `body` None is a GET.
