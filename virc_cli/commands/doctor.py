@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from virc.training.estimate.fits import Verdict
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "versions extras cache machine environments servers telemetry system stages probe".split()
+    "versions extras cache machine environments servers sandbox telemetry system stages probe".split()
 )
 _FITS = {True: "fits", False: "no", None: "?"}
 _PLAIN = "no overlay"
@@ -130,6 +130,7 @@ def _fields(machine: "Machine") -> dict[str, Any]:
     from virc.envs import environment as environments
     from virc.envs import making
     from virc.probing.servers import local_servers
+    from virc.sandbox.isolator import trouble
 
     return {
         "versions": {"virc": version("virc"), "python": platform.python_version()},
@@ -138,6 +139,7 @@ def _fields(machine: "Machine") -> dict[str, Any]:
         "machine": msgspec.to_builtins(machine),
         "environments": making.all_rows(),
         "servers": msgspec.to_builtins(local_servers()),
+        "sandbox": trouble(),
         "telemetry": {"off": True, "variables": dict(SILENT)},
     }
 
@@ -170,6 +172,10 @@ def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
         yield _row("" if index else "servers", f"{server['endpoint']}  {server['server']}{listed}")
     if not fields["servers"]:
         yield _row("servers", "none answers on the usual ports of this machine")
+    trouble = fields["sandbox"]
+    yield _row(
+        "sandbox", f"none for the tool python: {trouble}" if trouble else "for the tool python: bubblewrap, libseccomp"
+    )
     yield _row("telemetry", "off in every engine: " + ", ".join(fields["telemetry"]["variables"]))
 
 

@@ -1,6 +1,6 @@
 """The interface of a tool: a call, the view it is checked against, and the result of the check."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -122,6 +122,23 @@ class Result(msgspec.Struct, frozen=True):
 
     text: str = ""
     images: Sequence["Image.Image | Rescaled"] = ()
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """What a tool is given that is about all images: one that has `apply_to_all(call, conversation)`.
+
+    Args:
+        protocol: of the model.
+        images: as tools get them, oldest first: the pixels of the picture's file, or those shown, as the protocol says.
+        inputs: how many of them are the question's.
+        kept: what tools keep for this problem, by their names. A reply that is drawn again takes back what its calls
+            have put there, so that values are replaced, never changed.
+    """
+
+    protocol: chat.Protocol
+    images: "Sequence[Callable[[], Image.Image]]"
+    inputs: int
+    kept: dict[str, Any]
 
 
 class Tool(Protocol):

@@ -8,13 +8,14 @@ mapped onto that. Of a root all pixels are kept, of what was cut out only where 
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from PIL import Image
 
 from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause
-from virc.reasoning.calls import Box, Call, Point, Region, Result, Size, Tool, ToolError, View, view_of
+from virc.reasoning.calls import Box, Call, Conversation, Point, Region, Result, Size, Tool, ToolError, View, view_of
 from virc.reasoning.checking import place_of
 from virc.reasoning.images import OpenedImage, Shown, as_shown, show, show_square
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
@@ -106,11 +107,12 @@ class History:
         self.images = [each if isinstance(each, Shown) else show_input(each, protocol, grid) for each in images]
         self.places = [self._own_place(index, shown) for index, shown in enumerate(self.images)]
         self.inputs = len(self.images)
+        self.kept: dict[str, Any] = {}  # what tools keep for this problem
 
     def copy(self) -> "History":
         """The same images, for calls that may be taken back."""
         other = copy.copy(self)
-        other.images, other.places = [*self.images], [*self.places]
+        other.images, other.places, other.kept = [*self.images], [*self.places], {**self.kept}
         return other
 
     @property
@@ -164,7 +166,7 @@ class History:
         """What `run` makes, before its images are brought to their sizes. Raises ValueError: one cannot be shown."""
         tool = self.tools[call.name]
         if call.index is None:
-            returned = applied(tool, call, None)
+            returned = applied(tool, call, None, self)
             return returned.text, [_root(made, self.grid) for made in returned.images]
         source, place = self.images[call.index], self.places[call.index]
         pixels = source.pixels if call.box is None else self._pixels(source, place)
@@ -176,6 +178,13 @@ class History:
         returned = applied(tool, call, given)
         plans = (plan(made, given, place, call, self.protocol, self.grid) for made in returned.images)
         return returned.text, [self._settled(planned, given, call, source, is_own) for planned in plans]
+
+    @property
+    def conversation(self) -> Conversation:
+        """What a tool is given that is about all images."""
+        shown = self.protocol.crops == "shown"
+        images = [(lambda each=each: each.pixels if shown else each.full) for each in self.images]
+        return Conversation(self.protocol, images, self.inputs, self.kept)
 
     def _pixels(self, source: Shown, place: Place) -> Image.Image:
         """The pixels that a box on an image is cut from, at the size that they count as."""
@@ -361,15 +370,20 @@ def _parts(box: Box, size: Size) -> Region:
     return left, top, right, bottom
 
 
-def applied(tool: Tool, call: Call, source: Image.Image | None) -> Result:
+def applied(tool: Tool, call: Call, source: Image.Image | None, history: History | None = None) -> Result:
     """What a tool makes, whatever of the allowed it returns.
+
+    Args:
+        tool, call, source: as of `Tool.apply`.
+        history: the conversation, for a tool that is about all images.
 
     Raises:
         ToolError: the tool says why the call cannot be carried out.
         ConfigError: the tool itself fails, or returns something else.
     """
     try:
-        returned: object = tool.apply(call, source)
+        to_all = getattr(tool, "apply_to_all", None) if history else None
+        returned: object = to_all(call, history.conversation) if to_all and history else tool.apply(call, source)
     except (ToolError, VircError):
         raise
     except Exception as error:

@@ -119,6 +119,56 @@ class ImageNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return index + 1 if index < inputs or self.results is None else index - inputs + 1
 
 
+PACKAGES = (
+    "numpy", "pillow", "matplotlib", "opencv-python", "opencv-python-headless", "scipy", "sympy", "pandas",
+    "scikit-image",
+)  # fmt: skip
+"""Distributions that code of models may import, unless a chat protocol names others."""
+
+
+class CodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How code is run.
+
+    In texts, `{index}` is the number of an image from 0, `{number}` the same from 1; `{stdout}` is what the code
+    printed, `{stderr}` what it printed there and its error, `{output}` both.
+
+    Args:
+        state: what a piece of code finds of those before it: `kept`, their variables and files; `fresh`, nothing.
+        images: which of the conversation's images the code is given: `all`, or `inputs`, the question's.
+        file: the name of an image's file in the folder of the code.
+        variable: the variable that holds an image, opened by PIL; empty: none does.
+        path_variable: the variable that holds the path of an image's file; empty: none does. Without a number in it,
+            the first image counts.
+        files: which image files it gives back beside what it shows (`plt.show()`, `image.show()`, `display(image)` and
+            the value of its last line): those that it has `saved`, those whose paths it has `printed`, or `none`.
+        text: what the model is sent of a piece of code that gives back no image.
+        text_with_images: the same where it gives back images.
+        faults: what an error of the code is: its `result`, or a `call` that cannot be carried out, as `errors` says.
+        seconds: of the clock, after which it is ended.
+        memory_mib: address space, of interpreter and packages too.
+        disk_mib: of the files in its folder.
+        most_characters: of each text; what is longer loses its middle.
+        most_images: that one piece of code gives back.
+        packages: distributions that it may import where they are installed, with what they require.
+    """
+
+    state: Literal["kept", "fresh"] = "kept"
+    images: Literal["all", "inputs"] = "all"
+    file: Annotated[str, Meta(pattern=r"^[\w.{}-]+\.png\Z")] = "image_{index}.png"
+    variable: Annotated[str, Meta(pattern=r"^([A-Za-z_][\w{}]*)?\Z")] = "image_{index}"
+    path_variable: Annotated[str, Meta(pattern=r"^([A-Za-z_][\w{}]*)?\Z")] = ""
+    files: Literal["saved", "printed", "none"] = "saved"
+    text: str = "{output}"
+    text_with_images: str = "{output}"
+    faults: Literal["result", "call"] = "result"
+    seconds: Annotated[float, Meta(gt=0, le=3600)] = 20
+    memory_mib: Annotated[int, Meta(ge=512, le=2**20)] = 4096
+    disk_mib: Annotated[int, Meta(ge=1, le=2**14)] = 64
+    most_characters: Annotated[int, Meta(ge=100, le=200_000)] = 10_000
+    most_images: Annotated[int, Meta(ge=0, le=64)] = 8
+    packages: tuple[str, ...] = PACKAGES
+
+
 class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One model's chat protocol. Templates hold {index}, {width}, {height}, {question}, {images} for `fill`.
 
@@ -184,6 +234,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             write a thought, a call or an answer is read, as stock models and their servers need.
         schemas: function schemas that are sent as `tools` in each request, where the server is to make the model's
             calls its own way; empty: the system message lists the tools.
+        code: how the tool `python` runs code.
         name: `own` for this project's default, `system` for that of a system's file, `trained` for one found
             beside weights, `stock` for that of a family of models as their makers published them.
         schema: the format of the file.
@@ -223,6 +274,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sampling: Drawing = USUAL
     reading: Reading = "strict"
     schemas: tuple[dict[str, Any], ...] = ()
+    code: CodeSettings = CodeSettings()
     name: str = "trained"
     schema: Literal["virc.protocol/1"] = SCHEMA
 
@@ -274,6 +326,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image_names: ImageNames | UnsetType | None = UNSET
     index_counts: IndexCounts | UnsetType = UNSET
     reading: Reading | UnsetType = UNSET
+    code: CodeSettings | UnsetType = UNSET
 
 
 _ALWAYS = (

@@ -256,6 +256,7 @@ class Session:
         """End without an answer, for a reason outside the conversation; what is over stays as it is."""
         if self._answer is None and self._failure is None:
             self._failure = Failure(kind, message)
+            self.history.kept.clear()
 
     def trace(self) -> Trace:
         """Everything up to now, finished or not."""
@@ -408,6 +409,8 @@ class Session:
             self._failure = Failure("no_answer", f"a tool call cannot be carried out: {reason}")
         else:
             self._show(results)
+        if self._answer is not None or self._failure is not None:
+            self.history.kept.clear()
         return unit
 
     def _show(self, results: Sequence[CallResult]) -> None:

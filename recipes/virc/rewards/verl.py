@@ -155,7 +155,10 @@ async def _of_rollout(
         trace = msgspec.json.decode(info["rollout"], type=Trace)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"row {plain(info.get('index'), 20)} has no rollout: {clause(error)}") from error
-    samples, ended = rollouts.samples_of(record, trace, ready.protocol, ready.grid, ready.settings.max_turns)
+    # Its calls are carried out again, which may take seconds where they run code.
+    samples, ended = await asyncio.to_thread(
+        rollouts.samples_of, record, trace, ready.protocol, ready.grid, ready.settings.max_turns
+    )
     found = await rollouts.score(samples, ended, ready.total, means)
     return found.total, list(zip(samples, found.units, strict=True)), found.terms, found.last
 

@@ -20,7 +20,7 @@ from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
 from virc.solving.ablation import CropAblation
-from virc.tools.registry import known
+from virc.tools.registry import check_ready, known
 
 SCHEMA = "virc.solve/1"
 _WARMER = (0.0, 0.5, 0.8, 1.0)  # lowest temperature of each try; the last one holds for all that follow
@@ -193,6 +193,7 @@ def attempts(
     deadline: Deadline | None = None,
 ) -> Iterator[Attempt]:
     """The samples of one problem, drawn one by one, also after one that was broken off; arguments as for `solve`."""
+    check_ready(protocol.tools)
     deadline = deadline or Deadline(config.timeout)
     given = images
     for sample in range(config.samples):

@@ -26,6 +26,7 @@ from virc.reasoning.grammar import Grammar
 from virc.reasoning.protocol import (
     USUAL,
     Bounds,
+    CodeSettings,
     Coordinates,
     Crops,
     Drawing,
@@ -257,6 +258,7 @@ _PLACES: Mapping[dotted.Path, type[msgspec.Struct]] = {
     (): Written,
     ("chat_protocol",): Words,
     ("chat_protocol", "grammar"): Grammar,
+    ("chat_protocol", "code"): CodeSettings,
 }
 """Where keys stand that are often written elsewhere."""
 

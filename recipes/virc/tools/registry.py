@@ -120,6 +120,13 @@ def check_loaded(names: Iterable[str], whose: str, beside: Path | None = None) -
     raise ToolMissingError(f"{whose} offers the tool {called!r}, and there is none of that name", hint)
 
 
+def check_ready(names: Iterable[str]) -> None:
+    """Refuse tools that cannot be used on this machine, before a model is asked. Raises SetupError: what is missing."""
+    for name in names:
+        if ready := getattr(known().get(name), "ready", None):
+            ready()
+
+
 def own_files(names: Iterable[str]) -> dict[str, Path]:
     """The files of the user's own among loaded tools of these names, by the names of their copies."""
     files = {f"{name}.py": Path(vars(_CUSTOM[name])["__file__"]) for name in names if name in _CUSTOM}

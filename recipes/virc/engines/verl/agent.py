@@ -26,7 +26,7 @@ from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
 from virc.rewards.verl import read_settings
-from virc.tools.registry import known
+from virc.tools.registry import check_ready, known
 
 _BARRED = -100.0  # added to a logit that vLLM must not draw
 
@@ -71,6 +71,8 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         tell()
         self._own, self._folder = Manner(_protocol(protocol), max_turns), Path(folder)
         self._sources = {name: _manner(file) for name, file in (sources or {}).items()}
+        for manner in (self._own, *self._sources.values()):
+            check_ready(manner.protocol.tools)
         self._speech = speech(str(self.config.actor_rollout_ref.model.path), max_pixels)
         self._talk = self._session if rollout == "multi_turn" else self._prefix
         self._max_tokens, self._tolerate = max_tokens, tuple(tolerate)

@@ -1,0 +1,1 @@
+"""Runs Python that a model wrote, in a process without network and without this machine's files and processes."""

@@ -1,0 +1,211 @@
+"""Processes of the sandbox that are ready before they are needed, and those that keep the state of a problem.
+
+A problem has a process of its own. What it holds follows from the pieces of code that were run in it, one after the
+other: where the process had to make room for others, a new one runs them again.
+"""
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+
+import msgspec
+
+from virc.core.errors import ConfigError
+from virc.sandbox.child import Child, DiedError, Image, Reply, Request
+from virc.sandbox.isolator import Machine
+
+AT_ONCE = "VIRC_PYTHON_AT_ONCE"
+"""The variable that says how many programs one process of virc may run at the same time."""
+_WARM = 4  # processes that wait, at most
+_KEPT = 8  # for each that may run: problems whose processes wait for the next piece of code
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A piece of code that was run, and how many images there were then."""
+
+    code: str
+    images: int
+
+
+class Problem:
+    """A problem that code is run for; what it keeps is given up when nothing refers to it any more."""
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What was run for a problem, in order, as far as its state is kept."""
+
+    problem: Problem
+    runs: tuple[Run, ...] = ()
+
+
+class Given(msgspec.Struct, frozen=True):
+    """An image that code is given; its PNG file is made where a process needs it."""
+
+    image: Image
+    png: Callable[[], bytes]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a piece of code may use and give back; `seconds` of the clock, the others as in `Request`."""
+
+    seconds: float
+    files: str
+    most_images: int
+    most_pixels: int
+    most_characters: int
+
+
+class _Kept:
+    """A process with what it has run."""
+
+    def __init__(self, child: Child) -> None:
+        self.child, self.runs, self.given = child, tuple[Run, ...](), 0
+
+    def run(self, run: Run, images: Sequence[Given], limits: Limits) -> tuple[Reply, list[bytes]]:
+        """Run a piece of code. Raises DiedError."""
+        new = images[self.given : run.images]
+        request = Request(
+            run.code, tuple(each.image for each in new), limits.files, limits.most_images, limits.most_pixels,
+            limits.most_characters,
+        )  # fmt: skip
+        found = self.child.run(request, [each.png() for each in new], limits.seconds)
+        self.runs, self.given = (*self.runs, run), max(self.given, run.images)
+        return found
+
+
+class Pool:
+    """The processes of the sandbox of one process of virc.
+
+    Args:
+        at_once: pieces of code that may run at the same time; further ones wait.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._room = threading.BoundedSemaphore(at_once)
+        self._most_kept = at_once * _KEPT
+        self._most_warm = min(at_once, _WARM)
+        self._lock = threading.RLock()  # a problem may be given up at any time, also where it is held
+        # The kernel ends a child with the thread that started it, so that this thread lasts as long as the process.
+        self._starter = ThreadPoolExecutor(1, "virc-sandbox")
+        self._warm: dict[Machine, list[Future[Child]]] = {}
+        self._kept: OrderedDict[int, _Kept] = OrderedDict()
+
+    def run(
+        self, past: Past, code: str, images: Sequence[Given], machine: Machine, limits: Limits, keeps: bool
+    ) -> tuple[Reply, list[bytes], Past]:
+        """Run a piece of code for a problem.
+
+        Args:
+            past: what was run for it before.
+            code: Python.
+            images: all that the code is given, those of earlier pieces first.
+            machine, limits: what it may use.
+            keeps: whether the next piece of code finds what this one leaves.
+
+        Returns:
+            What came of it, the RGB pixels of its images, and what has been run now.
+
+        Raises:
+            DiedError: the process has ended; no state is left.
+            SetupError: there can be no sandbox.
+        """
+        with self._room:
+            kept = self._resumed(past, images, machine, limits)
+            run = Run(code, len(images))
+            try:
+                reply, pixels = kept.run(run, images, limits)
+            except BaseException:
+                kept.child.kill()
+                raise
+            if not keeps:
+                kept.child.kill()
+                return reply, pixels, past
+            self._keep(past.problem, kept)
+            return reply, pixels, Past(past.problem, kept.runs)
+
+    def warm(self, machine: Machine) -> None:
+        """Have processes started that will be needed; returns at once."""
+        with self._lock:
+            waiting = self._warm.setdefault(machine, [])
+            while len(waiting) < self._most_warm:
+                waiting.append(self._starter.submit(Child, machine))
+
+    def close(self) -> None:
+        """End all processes."""
+        with self._lock:
+            waiting = [each for some in self._warm.values() for each in some]
+            kept = list(self._kept.values())
+            self._warm.clear()
+            self._kept.clear()
+        for each in waiting:
+            with suppress(Exception):
+                each.result().kill()
+        for one in kept:
+            one.child.kill()
+
+    def _resumed(self, past: Past, images: Sequence[Given], machine: Machine, limits: Limits) -> _Kept:
+        """A process in which the problem's earlier pieces of code have run."""
+        with self._lock:
+            kept = self._kept.pop(id(past.problem), None)
+        if kept and kept.runs == past.runs:
+            return kept
+        if kept:  # a reply was drawn again, whose calls had run
+            kept.child.kill()
+        new = _Kept(self._taken(machine))
+        for run in past.runs:
+            new.run(run, images, limits)
+        return new
+
+    def _taken(self, machine: Machine) -> Child:
+        self.warm(machine)
+        with self._lock:
+            waiting = self._warm[machine].pop(0)
+        self.warm(machine)
+        try:
+            child = waiting.result()
+            child.ready()
+        except Exception:
+            self.close()
+            raise
+        return child
+
+    def _keep(self, problem: Problem, kept: _Kept) -> None:
+        with self._lock:
+            self._kept[id(problem)] = kept
+            oldest = [self._kept.popitem(last=False)[1] for _ in range(len(self._kept) - self._most_kept)]
+        if not getattr(problem, "_is_watched", False):
+            problem._is_watched = True  # type: ignore[attr-defined]
+            weakref.finalize(problem, self._forget, id(problem)).atexit = False
+        for each in oldest:
+            each.child.kill()
+
+    def _forget(self, problem: int) -> None:
+        with self._lock:
+            kept = self._kept.pop(problem, None)
+        if kept:
+            kept.child.kill()
+
+
+def shared() -> Pool:
+    """The pool of this process.
+
+    Raises:
+        ConfigError: the variable that says how large it is holds no number.
+    """
+    return _of_process(os.getpid())
+
+
+@cache
+def _of_process(process: int) -> Pool:
+    text = os.environ.get(AT_ONCE) or str(os.cpu_count() or 1)
+    if not text.isdigit() or not 1 <= int(text) <= 1024:
+        raise ConfigError(f"{AT_ONCE} is {text!r}, not a number from 1 to 1024", f"export {AT_ONCE}=4")
+    return Pool(int(text))
+
+
+__all__ = ["AT_ONCE", "DiedError", "Given", "Image", "Limits", "Machine", "Past", "Pool", "Problem", "Reply", "shared"]

@@ -1,0 +1,328 @@
+"""What runs inside the sandbox: takes code and images from a pipe, runs the code, and sends back texts and images.
+
+It needs the standard library alone, and imports nothing of this package. The code runs in the same interpreter, and can
+do with it, and with both pipes, whatever it wants: nothing that comes from here is trusted.
+
+A frame is its length (4 bytes, most significant first) and its bytes. A request is a frame of JSON and one for each new
+image, a PNG file. A reply is a frame of JSON and one for each image: red, green and blue of each pixel, row by row.
+"""
+
+import ast
+import contextlib
+import io
+import json
+import linecache
+import os
+import re
+import resource
+import struct
+import sys
+import traceback
+from typing import Any
+
+IMAGE_ENDS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_PATH = re.compile(r"[^\s'\"`<>|,;()\[\]{}]+")
+_CPU_SECONDS = 3600  # of a child, whose time on the clock the parent limits
+
+
+class Output(io.TextIOBase):
+    """Text that is printed: all of it, or its beginning and its end."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.text, self.dropped = most, "", 0
+
+    def writable(self) -> bool:
+        """Whether it takes text."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Take a text; returns its length."""
+        self.text += text[-2 * self.most :] if len(text) > 4 * self.most else text
+        self.dropped += max(0, len(text) - 2 * self.most) if len(text) > 4 * self.most else 0
+        if len(self.text) > 2 * self.most:
+            self._cut()
+        return len(text)
+
+    def _cut(self) -> None:
+        half = self.most // 2
+        self.dropped += len(self.text) - 2 * half
+        self.text = self.text[:half] + self.text[-half:]
+
+    def value(self) -> str:
+        """What was printed, with a note where the middle of it was left out."""
+        if len(self.text) > self.most:
+            self._cut()
+        half = self.most // 2
+        if not self.dropped:
+            return self.text
+        return f"{self.text[:half]}\n[... {self.dropped} characters left out ...]\n{self.text[half:]}"
+
+
+class Images:
+    """The images that a run of the code gives back, and notes on those that it does not."""
+
+    def __init__(self, most: int, most_pixels: int) -> None:
+        self.most, self.most_pixels = most, most_pixels
+        self.sizes: list[tuple[int, int]] = []
+        self.pixels: list[bytes] = []
+        self.notes: list[str] = []
+
+    def add(self, image: Any) -> None:
+        """Take a PIL image; one that is too large, or too many, becomes a note."""
+        width, height = image.size
+        if width * height > self.most_pixels or not width * height:
+            self.note(f"an image of {width} x {height} px is not shown: the most is {self.most_pixels} pixels")
+        elif len(self.pixels) >= self.most:
+            self.note(f"more than {self.most} images: the others are not shown")
+        else:
+            if "A" in image.getbands() or "transparency" in image.info:
+                from PIL import Image
+
+                over = image.convert("RGBA")
+                image = Image.new("RGBA", over.size, "white")
+                image.alpha_composite(over)
+            self.sizes.append((width, height))
+            self.pixels.append(image.convert("RGB").tobytes())
+
+    def note(self, text: str) -> None:
+        """Say something about images, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def add_figure(self, figure: Any) -> None:
+        """Take a figure of matplotlib, as it is saved."""
+        from PIL import Image
+
+        file = io.BytesIO()
+        figure.savefig(file, format="png", bbox_inches="tight")
+        self.add(Image.open(file))
+
+    def add_file(self, path: str) -> None:
+        """Take an image file."""
+        from PIL import Image
+
+        try:
+            with Image.open(path) as image:
+                image.load()
+                self.add(image)
+        except Exception as error:
+            self.note(f"{os.path.basename(path)} cannot be shown: {type(error).__name__}")  # noqa: PTH119
+
+
+class Runner:
+    """Runs pieces of code in one namespace.
+
+    Args:
+        folder: where the code may write.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.runs = folder, 0
+        self.namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+
+    def run(self, request: dict[str, Any], files: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
+        """The reply to a request, as JSON and pixels."""
+        for image, data in zip(request["images"], files, strict=True):
+            self._give(image, data)
+        images = Images(request["most_images"], request["most_pixels"])
+        out, err = Output(request["most_characters"]), Output(request["most_characters"])
+        before = self._files()
+        fault = self._execute(request["code"], images, out, err)
+        printed = out.value()
+        with contextlib.suppress(Exception):
+            self._collect(request["files"], printed, before, images)
+        notes = [f"[{note}]" for note in images.notes]
+        reply = {"stdout": printed, "stderr": err.value(), "notes": notes, "fault": fault, "images": images.sizes}
+        return {"id": request["id"], **reply}, images.pixels
+
+    def _give(self, image: dict[str, Any], data: bytes) -> None:
+        """Write an image into the folder, and give it to the code by its names."""
+        path = os.path.join(self.folder, image["file"])  # noqa: PTH118
+        with open(path, "wb") as file:  # noqa: PTH123
+            file.write(data)
+        if image["path_name"]:
+            self.namespace[image["path_name"]] = path
+        if image["name"]:
+            from PIL import Image
+
+            self.namespace[image["name"]] = Image.open(io.BytesIO(data))
+
+    def _execute(self, code: str, images: Images, out: Output, err: Output) -> bool:
+        """Run code; whether it failed."""
+        self.runs += 1
+        name = f"<code {self.runs}>" if self.runs > 1 else "<code>"
+        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+        _take_shown(code, images, self.namespace)
+        kept = sys.stdout, sys.stderr, sys.stdin
+        sys.stdout, sys.stderr, sys.stdin = out, err, io.StringIO()
+        try:
+            self._exec(code, name, images)
+        except SystemExit:
+            return False
+        except BaseException as error:  # the code may raise anything
+            err.write(_shortened(error))
+            return True
+        finally:
+            sys.stdout, sys.stderr, sys.stdin = kept
+        return False
+
+    def _exec(self, code: str, name: str, images: Images) -> None:
+        tree = ast.parse(code, name)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, name, "exec"), self.namespace)
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), name, "eval"), self.namespace)
+            if value is not None and not _shown(value, images):
+                print(repr(value))
+
+    def _files(self) -> dict[str, tuple[int, int]]:
+        """The image files in the folder and when they were written."""
+        found = {}
+        for place, _, names in os.walk(self.folder):
+            for name in sorted(names):
+                path = os.path.join(place, name)  # noqa: PTH118
+                if name.lower().endswith(IMAGE_ENDS) and os.path.isfile(path):  # noqa: PTH113
+                    state = os.stat(path)  # noqa: PTH116
+                    found[path] = (state.st_mtime_ns, state.st_size)
+        return found
+
+    def _collect(self, which: str, printed: str, before: dict[str, tuple[int, int]], images: Images) -> None:
+        """Take the figures that are still open, and the files that were written, or printed."""
+        if pyplot := sys.modules.get("matplotlib.pyplot"):
+            for number in pyplot.get_fignums():
+                images.add_figure(pyplot.figure(number))
+            pyplot.close("all")
+        if which == "saved":
+            paths = [path for path, state in self._files().items() if before.get(path) != state]
+        elif which == "printed":
+            paths = [os.path.join(self.folder, each) for each in _PATH.findall(printed)]  # noqa: PTH118
+        else:
+            paths = []
+        for path in dict.fromkeys(paths):
+            if path.lower().endswith(IMAGE_ENDS) and os.path.isfile(path):  # noqa: PTH113
+                images.add_file(path)
+
+
+def _shown(value: Any, images: Images) -> bool:
+    """Take a value where it is an image or a figure; whether it is one."""
+    kind = f"{type(value).__module__}.{type(value).__name__}"
+    if "PIL.Image" in sys.modules and isinstance(value, sys.modules["PIL.Image"].Image):
+        images.add(value)
+    elif kind == "matplotlib.figure.Figure":
+        images.add_figure(value)
+        sys.modules["matplotlib.pyplot"].close(value)
+    else:
+        return False
+    return True
+
+
+def _take_shown(code: str, images: Images, namespace: dict[str, Any]) -> None:
+    """Have what the code shows taken: by `plt.show()`, by `image.show()`, or by `display(...)`."""
+
+    def display(*values: Any) -> None:
+        for value in values:
+            if not _shown(value, images):
+                print(value)
+
+    namespace["display"] = display
+    if pillow := sys.modules.get("PIL.Image"):
+        pillow.Image.show = lambda image, *_, **__: images.add(image)  # type: ignore[attr-defined]
+    if "matplotlib" in code or "pyplot" in code or "matplotlib.pyplot" in sys.modules:
+        with contextlib.suppress(Exception):
+            from matplotlib import pyplot
+
+            def show(*_: Any, **__: Any) -> None:
+                for number in pyplot.get_fignums():
+                    images.add_figure(pyplot.figure(number))
+                pyplot.close("all")
+
+            pyplot.show = show
+
+
+def _shortened(error: BaseException) -> str:
+    """An error as Python prints it, with the frames of the code alone."""
+    found = traceback.TracebackException.from_exception(error)
+    begun = [found]
+    while begun:
+        each = begun.pop()
+        each.stack = traceback.StackSummary.from_list([one for one in each.stack if one.filename.startswith("<code")])
+        begun += [other for other in (each.__cause__, each.__context__) if other]
+    return "".join(found.format())
+
+
+def read(stream: io.BufferedReader) -> bytes:
+    """The next frame. Raises EOFError: there is none."""
+    head = stream.read(4)
+    if len(head) < 4:
+        raise EOFError
+    (length,) = struct.unpack(">I", head)
+    return stream.read(length)
+
+
+def write(stream: io.BufferedWriter, frame: bytes) -> None:
+    """Send a frame."""
+    stream.write(struct.pack(">I", len(frame)) + frame)
+
+
+def limit(memory: int, file: int) -> None:
+    """Limit this process for good, in bytes: its memory, and each file that it writes."""
+    for kind, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_FSIZE, file),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 128),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_CPU, _CPU_SECONDS),
+    ):
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses some
+            resource.setrlimit(kind, (most, most))
+
+
+def _end_with_parent() -> None:
+    """Have this process killed with the one that started it, where there is no sandbox that does so."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of <linux/prctl.h>
+
+
+def main() -> None:
+    """Serve requests until there are no more."""
+    settings = json.loads(sys.argv[1])
+    requests = os.fdopen(os.dup(0), "rb")
+    results = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    if settings["unsafe"]:
+        _end_with_parent()
+    sys.path += settings["packages"]
+    sys.argv = [""]
+    for name in settings["preloaded"]:
+        with contextlib.suppress(Exception):
+            __import__(name)
+    import random
+
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    limit(settings["memory"], settings["file"])
+    runner = Runner(settings["folder"])
+    os.chdir(settings["folder"])
+    write(results, b"ready")
+    results.flush()
+    while True:
+        try:
+            request = json.loads(read(requests))
+            files = [read(requests) for _ in request["images"]]
+        except EOFError:
+            return
+        reply, pixels = runner.run(request, files)
+        for frame in (json.dumps(reply).encode("utf-8", "replace"), *pixels):
+            write(results, frame)
+        results.flush()
+
+
+if __name__ == "__main__":
+    main()

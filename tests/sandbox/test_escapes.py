@@ -1,0 +1,306 @@
+"""Code that tries to get out of the sandbox gets nothing, and the process that runs it goes on."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.sandboxed import Runs, pool_of
+
+from virc.sandbox.pool import Pool
+
+pytestmark = pytest.mark.integration
+
+SECRET = "the-secret-of-this-test"
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    with pool_of(2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def runs(pool: Pool) -> Iterator[Runs]:
+    runs = Runs(pool)
+    yield runs
+    assert runs.said("6 * 7") == "42"  # this process still answers
+
+
+def processes() -> set[int]:
+    """Ids of the processes that run the runner."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"/runner.py" in line:
+            found.add(int(folder.name))
+    return found
+
+
+def test_a_file_of_the_user_cannot_be_read(runs: Runs, tmp_path: Path) -> None:
+    file = tmp_path / "id_rsa"
+    file.write_text(SECRET)
+    file.chmod(0o644)
+    assert "FileNotFoundError" in runs.said(f"open({str(file)!r}).read()")
+    for place in ("/root", "/home", "/etc/passwd", "/etc/shadow", "/var", str(Path(__file__).parent)):
+        assert "FileNotFoundError" in runs.said(f"import os; os.stat({place!r})"), place
+
+
+def test_only_what_is_bound_is_there(runs: Runs) -> None:
+    walk = "import os\nprint(sorted({os.path.join(a, c) for a, b, d in os.walk('/') for c in b + d}))"
+    assert len(runs.said(walk, 30)) > 1000
+    seen = runs.said("import os; print(*sorted(os.listdir('/')))").split()
+    assert set(seen) <= {"dev", "lib", "lib32", "lib64", "packages", "python", "runner.py", "tmp", "usr", "work"}
+
+
+def test_symlinks_lead_nowhere_outside(runs: Runs, tmp_path: Path) -> None:
+    file = tmp_path / "outside"
+    file.write_text("kept")
+    said = runs.said(f"import os\nos.symlink({str(file)!r}, 'a')\nopen('a', 'w').write('lost')")
+    assert "FileNotFoundError" in said
+    assert file.read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    "place", ["/x", "/python/bin/python", "/packages/numpy/x.py", "/runner.py", "/dev/x", "/usr/x"]
+)
+def test_nothing_outside_its_folder_is_written(runs: Runs, place: str) -> None:
+    said = runs.said(f"open({place!r}, 'ab').write(b'x')")
+    assert any(fault in said for fault in ("Read-only file system", "Permission denied", "Text file busy")), said
+
+
+def test_sockets_of_this_process_are_out_of_reach(runs: Runs, tmp_path: Path) -> None:
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as abstract, socket.socket(socket.AF_UNIX) as named:
+        tcp.bind(("127.0.0.1", 0))
+        abstract.bind(f"\0virc-{os.getpid()}")
+        named.bind(str(tmp_path / "s"))
+        for each in (tcp, abstract, named):
+            each.listen()
+        for family, address in (
+            ("AF_INET", tcp.getsockname()), ("AF_UNIX", f"\0virc-{os.getpid()}"), ("AF_UNIX", str(tmp_path / "s")),
+        ):  # fmt: skip
+            said = runs.said(f"import socket\nsocket.socket(socket.{family}).connect({address!r})")
+            assert "PermissionError" in said, address
+    assert "gaierror" in runs.said("import socket\nsocket.getaddrinfo('example.org', 80)")
+
+
+def test_without_its_filter_there_is_still_no_network(runs: Runs) -> None:
+    """Pairs of sockets exist, and lead to the process alone."""
+    assert runs.said("import socket\na, b = socket.socketpair()\na.send(b'x')\nb.recv(1)") == "b'x'"
+    said = runs.said("import socket\na, b = socket.socketpair(socket.AF_UNIX)\na.connect('\\0x')")
+    assert "Error" in said
+
+
+@pytest.mark.parametrize(
+    "how", ["os.fork()", "os.system('ls')", "subprocess.run(['ls'])", "multiprocessing.Process().start()"]
+)
+def test_no_other_process_can_be_started(runs: Runs, how: str) -> None:
+    said = runs.said(f"import multiprocessing, os, subprocess\nprint({how})")
+    assert "PermissionError" in said or said in ("-1", "32512", "256")
+
+
+def test_a_fork_bomb_starts_nothing(runs: Runs) -> None:
+    bomb = (
+        "import ctypes, os\nlibc = ctypes.CDLL(None)\nprint({libc.syscall(n) for n in (57, 58) for _ in range(1000)})"
+    )
+    before = len(processes())
+    assert "-1" in runs.said(bomb)
+    assert len(processes()) <= before + 8
+
+
+def test_a_bomb_of_threads_is_ended(runs: Runs) -> None:
+    bomb = (
+        "import threading, time\nthreading.stack_size(65536)\n"
+        "while True:\n    threading.Thread(target=time.sleep, args=(99,), daemon=True).start()"
+    )
+    said = runs.said(bomb)
+    assert "more than 64 threads" in said or "can't start new thread" in said
+
+
+def test_a_bomb_of_files_is_ended(runs: Runs) -> None:
+    assert "files and was ended" in runs.said("i = 0\nwhile True:\n    open(str(i), 'w').close()\n    i += 1")
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    ["x = bytearray(1 << 40)", "x = []\nwhile True: x.append(bytearray(1 << 20))", "x = 'a' * (1 << 34)",
+     "import numpy\nnumpy.ones(1 << 32)", "import mmap\nmmap.mmap(-1, 1 << 34)",
+     "f = open('big', 'wb')\nwhile True: f.write(bytes(1 << 20)); f.flush()",
+     "import os\nfor i in range(99): open(str(i), 'wb').write(bytes(1 << 20))"],
+)  # fmt: skip
+def test_memory_is_limited(runs: Runs, bomb: str) -> None:
+    said = runs.said(bomb)
+    assert any(fault in said for fault in ("MemoryError", "ended", "OSError", "Cannot allocate")), said
+
+
+def test_a_loop_without_end_is_ended_in_time(runs: Runs) -> None:
+    began = time.monotonic()
+    for loop in ("while True: pass", "import time\ntime.sleep(99)", "10 ** 10 ** 8", "import signal\nsignal.pause()"):
+        assert "took longer than 1 s" in runs.said(loop, 1)
+    assert time.monotonic() - began < 12
+
+
+def test_signals_reach_no_process_outside(runs: Runs) -> None:
+    received: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: received.append(number))
+    try:
+        said = runs.said(
+            f"import os, signal\nfor pid in (os.getppid(), {os.getpid()}, {os.getppid()}, 2):\n    try:\n"
+            "        os.kill(pid, signal.SIGUSR1) if pid else print('no parent')\n"
+            "    except OSError as error: print(type(error).__name__)"
+        )
+        assert runs.said("import os; os.getpid(), os.getppid()") == "(1, 0)"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert said.splitlines() == ["no parent", *["ProcessLookupError"] * 3]
+    assert received == []
+
+
+def test_there_is_no_proc_and_no_environment(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_API_KEY", SECRET)
+    for place in ("/proc/1/environ", f"/proc/{os.getpid()}/environ", "/proc/self/maps", "/sys/kernel"):
+        assert "FileNotFoundError" in runs.said(f"open({place!r}).read()")
+    assert SECRET not in runs.said("import os, sys; print(os.environ, sys.argv, sys.orig_argv)")
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["ptrace(16, 1, None, None)", "mount(b'proc', b'/work', b'proc', 0, None)", "umount2(b'/work', 2)",
+     "chroot(b'/work')", "unshare(0x10000000)", "setns(0, 0)", "setuid(0)", "sethostname(b'x', 1)", "personality(0)",
+     "prctl(1, 0, 0, 0, 0)", "syscall(321, 0, 0, 0)", "syscall(425, 8, 0)", "syscall(319, b'x', 0)",
+     "syscall(435, 0, 0)"],
+)  # fmt: skip
+def test_calls_of_the_system_are_refused(runs: Runs, call: str) -> None:
+    said = runs.said(f"import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nlibc.{call}, ctypes.get_errno()")
+    assert said.startswith("(-1, "), said
+
+
+def test_no_user_gets_new_rights(runs: Runs) -> None:
+    assert runs.said("import os; os.getresuid(), os.getgroups()") in ("((65534, 65534, 65534), [65534])",
+                                                                      "((65534, 65534, 65534), [])")  # fmt: skip
+    assert runs.said("import ctypes; ctypes.CDLL(None).prctl(39, 0, 0, 0, 0)") == "1"  # PR_GET_NO_NEW_PRIVS
+
+
+def test_limits_cannot_be_raised(runs: Runs) -> None:
+    said = runs.said("import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))")
+    assert "ValueError" in said or "PermissionError" in said
+
+
+def test_output_is_cut_in_the_middle_with_a_note(runs: Runs) -> None:
+    said = runs.said("print('begin')\nfor i in range(200_000): print('x' * 100)\nprint('end')")
+    assert said.startswith("begin")
+    assert said.endswith("end")
+    assert "characters left out" in said
+    assert len(said) < 5_000
+    assert "characters left out" in runs.said("print('x' * 50_000_000)")
+    assert "characters left out" in runs.said("import sys\nsys.stderr.write('x' * 50_000)")
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import os\nos.closerange(0, 100)", "import os\nos.closerange(0, 100)\nwhile True: pass", "import os\nos._exit(0)",
+     "import os\nfor fd in range(3, 20):\n    try: os.write(fd, b'\\xff' * 10_000)\n    except OSError: pass",
+     "import os\nfor fd in range(3, 20):\n    try: os.write(fd, b'\\0\\0\\0\\4null')\n    except OSError: pass",
+     "import os\nfor fd in range(3, 20):\n    try: os.write(fd, b'\\0\\0\\0\\2{}' * 999)\n    except OSError: pass",
+     "import os\nfor fd in range(3, 20):\n    try: os.read(fd, 9)\n    except OSError: pass",
+     "import sys\nsys.modules['__main__'].write = print", "import json\njson.dumps = lambda _: '[' * 100_000",
+     "import ctypes\nctypes.string_at(0)", "import sys\nsys.setrecursionlimit(10**9)\nf = lambda: f()\nf()",
+     "import sys\nsys.stdout.value = lambda: 'x' * 10**8"],
+)  # fmt: skip
+def test_a_hostile_end_of_the_pipe_is_borne(runs: Runs, code: str) -> None:
+    runs.said(code, 2)
+    runs.said("1", 2)  # what it left in the pipe may spoil the next reply, and no other
+
+
+def test_an_image_is_only_believed_as_large_as_it_is(runs: Runs) -> None:
+    lies = (
+        "import json, sys\nkept = json.dumps\n"
+        "json.dumps = lambda reply: kept({**reply, 'images': [[100_000, 100_000]]} if 'images' in reply else reply)"
+    )
+    assert "connection to the interpreter broke" in runs.said(lies)
+
+
+def test_a_huge_image_is_a_note(runs: Runs) -> None:
+    assert "is not shown: the most is" in runs.said("from PIL import Image\nImage.new('RGB', (5000, 5000))")
+    many = "from PIL import Image\nfor _ in range(20): display(Image.new('RGB', (30, 30)))"
+    assert "more than 8 images" in runs.said(many)
+    assert len(runs.pixels) == 8
+
+
+def test_an_image_bomb_goes_off_inside(runs: Runs) -> None:
+    bomb = (
+        "import struct, zlib\n"
+        "def chunk(kind, data):\n"
+        "    parts = struct.pack('>I', len(data)), kind, data, struct.pack('>I', zlib.crc32(kind + data))\n"
+        "    return b''.join(parts)\n"
+        "head = struct.pack('>IIBBBBB', 60_000, 60_000, 8, 2, 0, 0, 0)\n"
+        "data = chunk(b'IHDR', head) + chunk(b'IDAT', zlib.compress(bytes(30_000_000))) + chunk(b'IEND', b'')\n"
+        "open('bomb.png', 'wb').write(b'\\x89PNG\\r\\n\\x1a\\n' + data)"
+    )
+    assert "bomb.png cannot be shown" in runs.said(bomb)
+    assert runs.pixels == []
+
+
+def test_nothing_is_left_when_the_pool_closes() -> None:
+    before = processes()
+    with pool_of(2) as pool:
+        runs = Runs(pool)
+        runs.said("import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()")
+        Runs(pool).said("x = 1")
+        assert processes() - before
+    end = time.monotonic() + 5
+    while processes() - before and time.monotonic() < end:
+        time.sleep(0.05)
+    assert processes() - before == set()
+
+
+def test_a_problem_that_is_given_up_ends_its_process(pool: Pool) -> None:
+    runs = Runs(pool)
+    runs.said("x = 1")
+    kept = len(pool._kept)
+    del runs
+    assert len(pool._kept) == kept - 1
+
+
+_STAYS = "import ctypes, time; ctypes.CDLL(None).prctl(1, 0); time.sleep(99)"  # asks not to end with its parent
+
+
+@pytest.mark.parametrize("code", ["import time; time.sleep(99)", "while True: pass", _STAYS])
+def test_all_end_when_their_parent_is_killed(code: str) -> None:
+    before = processes()
+    script = (
+        "import threading, time\nfrom support.sandboxed import Runs\nfrom virc.sandbox.pool import Pool\n"
+        f"pool = Pool(2)\nthreading.Thread(target=Runs(pool).said, args=({code!r}, 60)).start()\n"
+        "Runs(pool).said('1')\nprint('ready', flush=True)\ntime.sleep(99)"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=env)
+    assert parent.stdout
+    assert parent.stdout.readline() == b"ready\n"
+    time.sleep(0.5)
+    assert len(processes() - before) >= 3
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 10
+    while processes() - before and time.monotonic() < end:
+        time.sleep(0.05)
+    assert processes() - before == set()
+
+
+def test_one_that_hangs_keeps_no_other_waiting(pool: Pool) -> None:
+    hanging = Runs(pool)
+    thread = threading.Thread(target=hanging.said, args=("while True: pass", 3))
+    thread.start()
+    began = time.monotonic()
+    assert Runs(pool).said("1") == "1"
+    assert time.monotonic() - began < 2.5
+    thread.join()
