@@ -130,9 +130,12 @@ def test_a_refusal_and_a_server_that_is_away_end_the_run() -> None:
 
 
 FILE = """
+from virc.rewards.question import asks
+
 TERMS = ("near",)
 
 
+@asks("embedder")
 async def near(sample, means):
     found = await means.asked("embedder").similarity("near", sample.answer or "", sample.prompt.key.answer)
     sample.why["near"] = found.why
@@ -198,6 +201,9 @@ def test_training_says_that_no_server_is_named(judges: str, sentence: str, syste
     system.write_text(f"name: near\nreward: {{total: ./near.py, judges: {judges}}}\n{of_tiny}\n")
     virc("data", "synth", "--to", tmp_path / "d", "--count", 4, "--formats", "rl", "--workers", 1)
     words = ("train", system, "--stage", "rl", "--data", tmp_path / "d" / "rl.parquet", "--dry-run")
+    unnamed = sentence if judges == "{}" else "near needs a judge, embedder"  # so that no row can be rewarded
     with serve(lambda body: "yes") as judge:
         assert sentence in virc(*words, "--judge-endpoint", judge.url).err
-    assert "near needs a judge, embedder" in virc(*words).err  # no row can be rewarded
+        assert unnamed in virc(*words).err
+        system.with_name("near.py").write_text(FILE.replace('@asks("embedder")', ""))
+        assert "near needs a judge, embedder" in virc(*words, "--judge-endpoint", judge.url).err

@@ -73,7 +73,7 @@ def test_no_system_of_this_package_is_warned_of_without_rows(
 
 
 REWARD = """from virc.core.errors import DataError
-from virc.rewards.question import Question, yes_no
+from virc.rewards.question import Question, asks, yes_no
 
 TERMS = ("answer", "mine")
 {mine}
@@ -197,8 +197,16 @@ def test_a_term_that_differs_is_none(mine: str, rows: Path, tmp_path: Path) -> N
     assert check(tmp_path, mine, None) == (0, [])
 
 
-def test_a_judge_that_the_reward_has_not_is_a_fault(rows: Path, tmp_path: Path) -> None:
-    code, (found,) = check(tmp_path, 'mine = Question("{reply}", yes_no, judge="critc")', rows)
+@pytest.mark.parametrize(
+    "mine",
+    [
+        'mine = Question("{reply}", yes_no, judge="critc")',
+        '@asks("critc")\ndef mine(sample, means):\n    return len(sample.text)',
+        '@asks(Question("{reply}", yes_no, judge="critc"))\ndef mine(sample, means):\n    return len(sample.text)',
+    ],
+)
+def test_a_judge_that_the_reward_has_not_is_a_fault(mine: str, rows: Path, tmp_path: Path) -> None:
+    code, (found,) = check(tmp_path, mine, rows)
     assert code == 3
     assert "asks 'critc', and reward.judges has none" in found["message"]
 
@@ -263,3 +271,11 @@ def test_columns_are_those_of_the_layouts_where_there_are_no_rows(tmp_path: Path
     code, (found,) = check(tmp_path, 'mine = Question("{row.problem} {reply}", yes_no)', None, layout)
     assert (code, "a layout reads it as a field of every row" in found["hint"]) == (3, True)
     assert check(tmp_path, 'mine = Question("{row.another} {reply}", yes_no)', None, layout) == (0, [])
+
+
+def test_a_dry_run_of_training_warns_of_the_same(drawn: Path, tmp_path: Path) -> None:
+    settings = "base: tiny, data: d, device: cpu, offload: false, tensor_parallel: 1, train_batch_size: 4"
+    stage = f"\nstages: {{rl: {{kind: rl, settings: {{{settings}, ppo_mini_batch_size: 4}}}}}}\n"
+    check(tmp_path, "def mine(sample, means):\n    return sample.prompt.columns['tool_info']", None, stage)
+    words = ("train", tmp_path / "mine.yaml", "--stage", "rl", "--data", drawn / "rl.parquet", "--dry-run")
+    assert "warning: mine reads the column 'tool_info'" in virc(*words).err

@@ -125,13 +125,9 @@ class _Scripted(Judge):
         self.said: Mapping[str, Sequence[str]] = {}
         self.asked = set[str]()
 
-    async def ask(self, name: str, *arguments: Any, **further: Any) -> Any:
+    async def verdict(self, name: str, *arguments: Any, **further: Any) -> Any:
         _QUESTION.set(name)
-        return await super().ask(name, *arguments, **further)
-
-    async def ask_as_published(self, name: str, *arguments: Any, **further: Any) -> Any:
-        _QUESTION.set(name)
-        return await super().ask_as_published(name, *arguments, **further)
+        return await super().verdict(name, *arguments, **further)
 
     async def _reply(self, ask: Ask, sampling: Any, number: int) -> str:
         self.asked.add(digest([message.text for message in ask.messages]))

@@ -46,7 +46,6 @@ _MOST_KEPT_BYTES = 2**20
 MOST_TEXT = 8000
 """Characters of one text that are shown to the judge."""
 _QUESTIONS = Path(__file__).with_name("questions.yaml")
-_PUBLISHED = Path(__file__).with_name("judges")
 _PLACE = re.compile(r"(?<!boxed)\{([a-z_]+)\}")
 PLACES: Mapping[str, Sequence[str]] = {
     "answer": ("data", "question", "reference", "answer"),
@@ -72,20 +71,6 @@ class Verdict(msgspec.Struct, frozen=True):
 
     value: float
     why: str
-
-
-class Wording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The question of a published system to its judge, in its words: a file of `judges/`.
-
-    Args:
-        user: the message; {NAME} stands for a text.
-        system: the message before it.
-        temperature: that replies are drawn at.
-    """
-
-    user: str
-    system: str = ""
-    temperature: float = 0.0
 
 
 class Counts(msgspec.Struct):
@@ -194,23 +179,6 @@ class Judge:
         user = _filled(self._asked[name], {**shown, "data": quoted(shown)}, len(images))
         ask = Ask((Message("system", self._asked["system"]), user), images)
         return await self.verdict(name, ask, SAMPLING, TRIES, read)
-
-    async def ask_as_published(
-        self, name: str, texts: Mapping[str, str], read: Callable[[str], float | None], tries: int = 1
-    ) -> Verdict:
-        """A score by the question of a published system; 0 where the judge answers and gives none.
-
-        Args:
-            name: which file of `judges/`.
-            texts: what stands in it for their names.
-            read, and what is raised: as of `ask`.
-            tries: how often it is drawn until a score is read.
-        """
-        asked, shown = published(name), _shortened(texts)
-        user = _filled(asked.user, shown)
-        system = (Message("system", asked.system),) if asked.system else ()
-        sampling = Sampling(temperature=asked.temperature, max_tokens=SAMPLING.max_tokens)
-        return await self.verdict(name, Ask((*system, user), ()), sampling, tries, read)
 
     async def similarity(self, name: str, one: str, other: str) -> Verdict:
         """The cosine of the embeddings of two texts, -1 to 1; 0 where one is empty, which servers do not embed.
@@ -421,12 +389,6 @@ def _filled(template: str, texts: Mapping[str, str], images: int = 0) -> Message
         else:
             text += texts[part]
     return Message("user", text, tuple(range(images)), at=tuple(at))
-
-
-@cache
-def published(name: str) -> Wording:
-    """The question of a published system, a file of `judges/`."""
-    return msgspec.convert(plain_yaml.read(_PUBLISHED / f"{name}.yaml"), Wording)
 
 
 def read_cosine(reply: str) -> float | None:

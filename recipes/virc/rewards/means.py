@@ -24,6 +24,11 @@ NO_TOKENS = "needs the model's tokenizer"
 """What terms lack where there is no such means."""
 
 
+def no_judge(name: str) -> str:
+    """What a term lacks that asks the judge of that name."""
+    return NO_JUDGE if name == JUDGE else f"{NO_JUDGE}, {name}"
+
+
 class UnscoredError(Exception):
     """A term cannot be had here; the message says what it lacks, as a clause."""
 
@@ -47,7 +52,7 @@ class Means(msgspec.Struct, frozen=True):
         """The judge of that name; raises UnscoredError where there is none."""
         found = self.judge if name == JUDGE else self.judges.get(name)
         if found is None:
-            raise UnscoredError(NO_JUDGE if name == JUDGE else f"{NO_JUDGE}, {name}")
+            raise UnscoredError(no_judge(name))
         return found
 
     def close(self) -> None:

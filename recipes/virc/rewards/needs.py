@@ -1,18 +1,15 @@
 """What a total needs of rows beside the reply: whether rules alone can give it, whatever is replied."""
 
 import asyncio
-import io
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
-from PIL import Image
 
-from virc.core.errors import VircError
-from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.data.rows.record import Record
 from virc.reasoning.protocol import Coordinates
 from virc.rewards import registry as rewards
-from virc.rewards.means import JUDGE, NO_ALGEBRA, NO_JUDGE, NO_RAPIDFUZZ, NO_TOKENS, Means, UnscoredError
+from virc.rewards.means import NO_ALGEBRA, NO_RAPIDFUZZ, NO_TOKENS, Means, UnscoredError, no_judge
 from virc.rewards.registry import Scored, Terms, Total
 from virc.rewards.sample import Sample, Strict, prompt_of, sample
 
@@ -49,9 +46,14 @@ class Scorable(msgspec.Struct):
 
 
 def without_judge(
-    records: Iterable[Record], total: Total, coordinates: Coordinates, strict: Strict = "own", judged: bool = False
+    records: Iterable[Record],
+    total: Total,
+    coordinates: Coordinates,
+    strict: Strict = "own",
+    judges: Iterable[str] = (),
 ) -> Scorable:
-    """Try a total on rows without asking a judge; with `judged` there will be one, and its terms do not count."""
+    """Try a total on rows without asking a judge; there will be those of `judges`: their terms do not count."""
+    had = {no_judge(name) for name in judges}
     found = Scorable()
     with asyncio.Runner() as runner:
         for record in records:
@@ -59,7 +61,7 @@ def without_judge(
             unscored: dict[str, str] = {}
             for reply in (sample(text, prompt) for text in _REPLIES):
                 scored = runner.run(rewards.score(reply, total, Means()))
-                unscored |= _lacking(scored, reply, total, (*_HAD, NO_JUDGE) if judged else _HAD)
+                unscored |= _lacking(scored, reply, total, had)
             found.rows += 1
             found.by_rules += not unscored
             found.lacking.update(unscored.keys())
@@ -69,29 +71,10 @@ def without_judge(
 
 def _lacking(scored: Scored, reply: Sample, total: Total, had: Collection[str]) -> Mapping[str, str]:
     """What a reply lacks for its reward; terms whose means are only missing here count as 1."""
-    lacking = {name: why for name, why in scored.unscored.items() if not why.startswith(tuple(had))}
+    lacking = {name: why for name, why in scored.unscored.items() if why not in had and not why.startswith(_HAD)}
     judged = dict.fromkeys(scored.unscored.keys() - lacking.keys(), 1.0)
     try:
         rewards.called(total.total, total.file, Terms(reply.kind, {**scored.terms, **judged}, lacking))
     except UnscoredError:
         return lacking
     return {}
-
-
-def judges(total: Total) -> list[str]:
-    """The judges that a total asks about a row that has all else: an image, an answer, a box and a reference tool."""
-    file = io.BytesIO()
-    Image.new("RGB", (56, 56)).save(file, "PNG")
-    record = Record(
-        (Message("user", f"{MARK}?"),),
-        (Picture("", data=file.getvalue()),),
-        question="?",
-        answer="a",
-        extra={"tool_info_gt": {"name": "display_image"}, "box": [0, 0, 28, 28]},
-    )
-    try:
-        found = without_judge([record], total, "pixel")
-    except VircError:  # a term of the user's own that needs more than that
-        return []
-    asked = {why.removeprefix(NO_JUDGE).removeprefix(", ") for why in found.why.values() if why.startswith(NO_JUDGE)}
-    return sorted(name or JUDGE for name in asked)

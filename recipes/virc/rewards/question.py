@@ -13,22 +13,25 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from virc.backends.interface import Sampling
+from virc.config import yaml as plain_yaml
 from virc.core.json_stream import one_line
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
 from virc.rewards import pictures
-from virc.rewards.judging import MOST_TEXT
+from virc.rewards.judging import MOST_TEXT, Verdict
 from virc.rewards.means import JUDGE, Means, UnscoredError
 from virc.rewards.sample import Sample
 
 Reading = Callable[[str], float | None]
 """What is read in a judge's reply; None where there is nothing to read, so that it is asked again."""
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 _PLACE = re.compile(r"(?<!boxed)\{(\{[^{}]*\}|[A-Za-z_][\w.-]*)\}")
 _ROW = "row."
 _TEXTS: Mapping[str, Callable[[Sample], str]] = {
@@ -93,35 +96,79 @@ class Question(msgspec.Struct, frozen=True):
         """The names in braces, in order."""
         return [name for name in _PLACE.findall(self.text) if not name.startswith("{")]
 
+    def is_about(self, sample: Sample) -> bool:
+        """Whether it is about replies of this kind."""
+        of = self.of or ("answer" if "answer" in self.places else "tool" if "result" in self.places else "any")
+        return sample.turn is not None and of in ("any", sample.kind)
+
     async def score(self, sample: Sample, means: Means, name: str) -> float | None:
         """The value that the judge gives a reply; None where the question is not about such replies.
 
         Raises:
             UnscoredError: there is no such judge, column or image.
         """
-        of = self.of or ("answer" if "answer" in self.places else "tool" if "result" in self.places else "any")
-        if sample.turn is None or of not in ("any", sample.kind):
+        if not self.is_about(sample):
             return None
-        message, images = self._filled(sample)
-        said = (Message("system", self.system), message) if self.system else (message,)
-        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
-        found = await means.asked(self.judge).verdict(name, Ask(said, images), sampling, self.tries, self.read)
+        found = await self.asked(sample, means, name)
         sample.why[name] = found.why
         return found.value
 
-    def _filled(self, sample: Sample) -> tuple[Message, list[Shown]]:
+    async def asked(self, sample: Sample, means: Means, name: str, **texts: str) -> Verdict:
+        """What the judge says, whatever kind of reply it is; for terms that are functions, marked by `asks`.
+
+        Args:
+            name: what it is asked for.
+            texts: what stands in places of these names, in place of what usually does.
+
+        Raises:
+            UnscoredError: as `score` does; and as `Judge.verdict` does.
+        """
+        message, images = self._filled(sample, texts)
+        said = (Message("system", self.system), message) if self.system else (message,)
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
+        return await means.asked(self.judge).verdict(name, Ask(said, images), sampling, self.tries, self.read)
+
+    def _filled(self, sample: Sample, given: Mapping[str, str]) -> tuple[Message, list[Shown]]:
         """The message with its texts, and its images, each with its place in it."""
         text, at, images = "", list[int](), list[Shown]()
         for number, part in enumerate(_PLACE.split(self.text)):
             if number % 2 == 0 or part.startswith("{"):
                 text += part
-            elif part.startswith(_ROW) or part in _TEXTS:
-                text += (_column(sample, part) if part.startswith(_ROW) else _TEXTS[part](sample))[:MOST_TEXT]
+            elif part in given or part.startswith(_ROW) or part in _TEXTS:
+                text += (given[part] if part in given else _text(sample, part))[:MOST_TEXT]
             else:
                 found = _images(sample, part)
                 at += [len(text)] * len(found)
                 images += found
         return Message("user", text, tuple(range(len(images))), at=tuple(at)), images
+
+
+def published(name: str, read: Reading, tries: int = 1) -> Question:
+    """The question of a published system to its judge, in its words: a file of `judges/`."""
+    file = Path(__file__).with_name("judges") / f"{name}.yaml"
+    return Question(**plain_yaml.read(file), read=read, tries=tries)  # type: ignore[arg-type]
+
+
+class Asks(msgspec.Struct, frozen=True):
+    """Which judge a term asks, and what; it is needed, or the term decides without one in another way."""
+
+    judge: str = JUDGE
+    question: Question | None = None
+    needed: bool = True
+
+
+def asks(of: Question | str = JUDGE, needed: bool = True) -> Callable[[_F], _F]:
+    """Mark a term that is a function and asks a judge: a question, or the judge of that name.
+
+    So it is known before anything starts whether the judge is named and answers.
+    """
+    asked = Asks(of.judge, of, needed) if isinstance(of, Question) else Asks(of, None, needed)
+
+    def marked(function: _F) -> _F:
+        function.asks = asked  # type: ignore[attr-defined]
+        return function
+
+    return marked
 
 
 def yes_no(reply: str) -> float | None:
@@ -195,6 +242,10 @@ def field(schema: Mapping[str, Any], value: Callable[[Any], float] | str) -> Rea
         return number if math.isfinite(number) else None
 
     return read
+
+
+def _text(sample: Sample, place: str) -> str:
+    return _column(sample, place) if place.startswith(_ROW) else _TEXTS[place](sample)
 
 
 def _column(sample: Sample, place: str) -> str:

@@ -22,7 +22,8 @@ and may define
 of which `rollouts` says more. The total `weighted` takes its weights from the system's YAML, and any total without a
 `group` takes one from there, of the rules in `groups`.
 
-A term may also be a function in the file of the total that reads it, or a question to a judge (`rewards.question`).
+A term may also be a function in the file of the total that reads it, or a question to a judge (`rewards.question`). A
+function that asks a judge is marked by `question.asks`.
 
 Built-in ones are found first, then files beside the YAML of the system that names them, then in the folders of
 `VIRC_PATH`, then in installed packages (`core.plugins`); Python from outside this package is loaded only where a
@@ -46,7 +47,7 @@ from virc.core.files import is_file
 from virc.core.text import clause, did_you_mean, plain
 from virc.rewards import groups
 from virc.rewards.means import JUDGE, Means, UnscoredError
-from virc.rewards.question import Question
+from virc.rewards.question import Asks, Question
 from virc.rewards.sample import Sample
 from virc.rewards.terms import TERMS, Score
 from virc.systems.registry import Reward
@@ -70,12 +71,14 @@ class Term(msgspec.Struct, frozen=True):
     file: Path
     question: Question | None = None
 
+    @property
+    def asks(self) -> Asks | None:
+        """Which judge it asks."""
+        return Asks(self.question.judge, self.question) if self.question else getattr(self.score, "asks", None)
+
 
 class Total(msgspec.Struct, frozen=True):
-    """A total by its name, the terms it reads, what it is (one line), its file; `whole` and `group` are of rollouts.
-
-    `judge` is the file of `judges/` whose question it asks, of a total of this package.
-    """
+    """A total by its name, the terms it reads, what it is (one line), its file; `whole` and `group` are of rollouts."""
 
     name: str
     terms: Sequence[Term]
@@ -84,7 +87,6 @@ class Total(msgspec.Struct, frozen=True):
     file: Path
     whole: Callable[[Sequence[float], "Terms"], float] | None = None
     group: Callable[[Sequence[float], Sequence["Terms"]], Sequence[float]] | None = None
-    judge: str | None = None
 
 
 class Terms:
@@ -131,11 +133,9 @@ def of(reward: Reward, beside: Path | None = None) -> Total:
         raise ConfigError(sentence, "--set reward.total=./mine.py; virc rewards ls shows some")
     total = find(reward.total, beside)
     for term in total.terms:
-        if term.question and term.question.judge not in (JUDGE, *reward.judges):
-            near = did_you_mean(term.question.judge, (JUDGE, *reward.judges))
-            raise ConfigError(
-                f"{term.name} of {term.file} asks {term.question.judge!r}, and reward.judges has none", near
-            )
+        if term.asks and term.asks.judge not in (JUDGE, *reward.judges):
+            near = did_you_mean(term.asks.judge, (JUDGE, *reward.judges))
+            raise ConfigError(f"{term.name} of {term.file} asks {term.asks.judge!r}, and reward.judges has none", near)
     if reward.group:
         if total.group:
             sentence = f"the total {reward.total} rewrites the rewards of a group itself, and reward.group is set"
@@ -324,8 +324,7 @@ def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
     for each, use in _MORE.items():
         if more[each] is not None and not callable(more[each]):
             raise ConfigError(f"{each} of {file} is no function", use)
-    judge = getattr(module, "JUDGE", None) if module.__name__.startswith(f"{_TOTALS}.") else None
-    return Total(name, [*_terms(module, names, folders)], function, about(module), Path(file), **more, judge=judge)
+    return Total(name, [*_terms(module, names, folders)], function, about(module), Path(file), **more)
 
 
 def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) -> Iterator[Term]:

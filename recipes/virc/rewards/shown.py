@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from virc.rewards import judging, published
+from virc.rewards import judging, kept, published
 from virc.rewards.registry import Total
 from virc.rewards.trial import reward_of
 from virc.systems.registry import Reward, System
@@ -34,18 +34,14 @@ def fields_of(system: System) -> dict[str, Any]:
 
 def _questions(reward: Reward, total: Total) -> dict[str, dict[str, str]]:
     """What the judge is told and asked, each with whose words it is; none where no term asks one."""
-    if asks := {term.name: term.question for term in total.terms if term.question}:
+    asks = {term.name: term.asks.question for term in total.terms if term.asks and term.asks.question}
+    if asks:
         return {
-            name: {"text": text, "words": f"{total.file}, to the {question.judge}"}
+            name: {
+                "text": "\n\n".join(filter(None, (question.system, question.text))),
+                "words": f"{total.file}, to the {question.judge}" if kept.is_own(total.file) else PUBLISHED,
+            }
             for name, question in asks.items()
-            for text in ["\n\n".join(filter(None, (question.system, question.text)))]
-        }
-    if total.judge:
-        theirs = judging.published(total.judge)
-        return {
-            name: {"text": text, "words": PUBLISHED}
-            for name, text in (("system", theirs.system), (total.name, theirs.user))
-            if text
         }
     file, own = reward.judge.questions, judging.questions()
     every = judging.questions(Path(file) if file else None)

@@ -84,14 +84,14 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None, re
         unmade = f"the environment {environment.name} has not been made"
         missing.append(SetupError(unmade, "virc train makes it first"))
     source = _source(request, resolved, missing)
+    if resolved.kind == "rl" and is_file(source.file):
+        _warn_of_reward(resolved, source, report)
     place = _place(request, resolved, base, source, python or environment.python, missing)
     engine = engines.of_kind(resolved.kind).plan
     with TemporaryDirectory(prefix="virc-") as scratch:
         partial, run = Path(scratch), Run(place.output.parent)
         result = _checked(request, resolved, base, source, (partial, run), python, report) if whole else None
         read = _read_files(request, resolved, place, base, result, partial)
-        if resolved.kind == "rl" and is_file(source.file):
-            _warn_of_reward(resolved, source, report)
         if result:
             place = _with_rows(place, result, partial)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)

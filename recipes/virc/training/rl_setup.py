@@ -17,7 +17,6 @@ from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import kept, sources
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE, key_of
-from virc.rewards.needs import judges as asked_by
 from virc.rewards.needs import without_judge
 from virc.rewards.sample import Strict
 from virc.rewards.sources import Speaker, speakers
@@ -52,17 +51,15 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
     found: dict[tuple[str, str | None], tuple[Judging, str]] = {}
     for reward, beside in named:
         total = rewards.of(reward, beside)
-        if total.judge and reward.judge.endpoint is None and not asked_by(total):
-            report.warn(
-                f"the published reward {total.name} asks a judge, and none is named: rules decide alone",
-                "--judge-endpoint URL, as virc rewards show says",
-            )
-        for name in asked_by(total):
-            if name not in (JUDGE, *reward.judges):
-                hint = f"reward: {{judges: {{{name}: {{}}}}}}"
-                raise ConfigError(f"the reward {total.name} asks {name!r}, and reward.judges has none", hint)
-            judging = reward.judge if name == JUDGE else reward.judges[name]
-            found.setdefault((name, judging.endpoint), (judging, total.name))
+        for asks in (term.asks for term in total.terms if term.asks):
+            judging = reward.judge if asks.judge == JUDGE else reward.judges[asks.judge]
+            if asks.needed or judging.endpoint:
+                found.setdefault((asks.judge, judging.endpoint), (judging, total.name))
+            else:
+                report.warn(
+                    f"the published reward {total.name} asks a judge, and none is named: rules decide alone",
+                    "--judge-endpoint URL, as virc rewards show says",
+                )
     for (name, endpoint), (judging, total_name) in found.items():
         if endpoint is None and name == JUDGE:
             hint = judges(resolved.system.overlays) + (_share(source) if source else "")

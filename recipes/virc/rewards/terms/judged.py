@@ -2,11 +2,13 @@
 
 from virc.rewards import pictures, published
 from virc.rewards.means import Means
+from virc.rewards.question import asks
 from virc.rewards.sample import Sample
 from virc.rewards.terms import term
 
 
 @term
+@asks()
 async def focus(sample: Sample, means: Means) -> float | None:
     """How well a tool call looks at what its thought says: a judge's score, 0 to 1.
 
@@ -28,6 +30,7 @@ async def focus(sample: Sample, means: Means) -> float | None:
 
 
 @term
+@asks()
 async def reasoning(sample: Sample, means: Means) -> float | None:
     """How good the thought of a tool call is after the thoughts before it: a judge's score, 0 to 1.
 

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from virc.data.rows.record import MARK
 from virc.rewards.marks import between
-from virc.rewards.totals.deepeyes import goes_on, verdict
+from virc.rewards.question import asks
+from virc.rewards.totals.deepeyes import ASKED, goes_on
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -34,6 +35,7 @@ JUDGE = "deepeyes"
 _MOST_WORDS = 1000
 
 
+@asks(ASKED)
 async def judged(sample: "Sample", means: "Means") -> float | None:
     """Whether the judge calls the last answer right, also where there is none: 1 or 0; not of replies that look."""
     if goes_on(sample.text):
@@ -41,8 +43,7 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
     prompt = sample.prompt
     asked = prompt.protocol.after_image.replace("{image}", "").strip() if prompt.protocol else ""
     answer = answer_of(completion(sample).replace(asked, ""))
-    texts = {"question": prompt.question, "reference": prompt.record.answer or "", "answer": answer}
-    found = await means.asked().ask_as_published(JUDGE, texts, verdict)
+    found = await ASKED.asked(sample, means, JUDGE, answer=answer)
     sample.why["judged"] = found.why
     return found.value
 

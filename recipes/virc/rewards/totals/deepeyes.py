@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from virc.data.rows.record import MARK
 from virc.rewards.marks import between
+from virc.rewards.question import asks, published
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -30,15 +31,24 @@ _IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _ANSWERED = re.compile(r"<answer>\s*(?!</?answer>)\S(?:(?!<answer>).)*?</answer>", re.DOTALL)
 
 
+def verdict(reply: str) -> float:
+    """1 or 0, as the program reads the judge's reply; what it cannot read is 0."""
+    _, marked, judgement = reply.strip().rpartition("Judgement:")
+    return float("1" in judgement) if marked else float(judgement == "1")
+
+
+ASKED = published(JUDGE, verdict)
+
+
+@asks(ASKED)
 async def judged(sample: "Sample", means: "Means") -> float | None:
     """Whether the judge of DeepEyes calls the answer right: 1 or 0; of replies that end a rollout only."""
     if goes_on(sample.text):
         return None
-    answer, prompt = answer_of(completion(sample)), sample.prompt
+    answer = answer_of(completion(sample))
     if len(answer) >= _LONG:
         return 0.0
-    texts = {"question": prompt.question, "reference": prompt.record.answer or "", "answer": answer}
-    found = await means.asked().ask_as_published(JUDGE, texts, verdict)
+    found = await ASKED.asked(sample, means, JUDGE, answer=answer)
     sample.why["judged"] = found.why
     return found.value
 
@@ -80,12 +90,6 @@ def goes_on(reply: str) -> bool:
 def answer_of(text: str) -> str:
     """What stands between the last <answer> and the </answer> behind it; without them, all of the text."""
     return text.rsplit("<answer>", maxsplit=1)[-1].split("</answer>", maxsplit=1)[0].strip()
-
-
-def verdict(reply: str) -> float:
-    """1 or 0, as the program reads the judge's reply; what it cannot read is 0."""
-    _, marked, judgement = reply.strip().rpartition("Judgement:")
-    return float("1" in judgement) if marked else float(judgement == "1")
 
 
 def total(t: Any) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.rewards.marks import between
+from virc.rewards.question import asks, published
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -19,20 +20,6 @@ if TYPE_CHECKING:
 TERMS = ("judged",)
 JUDGE = "mini-o3"
 """Whose question is asked, a file of `judges/`."""
-_TRIES = 5
-
-
-async def judged(sample: "Sample", means: "Means") -> float | None:
-    """Whether the judge of Mini-o3 calls the answer right: 1 or 0; of replies behind which there is an answer."""
-    said = [message.content for message in sample.prompt.record.messages if message.role == "assistant"]
-    found = next(between(" ".join((*said, sample.text))), None)
-    if found is None:
-        return None
-    prompt = sample.prompt
-    texts = {"question": prompt.question, "reference": prompt.record.answer or "", "answer": found}
-    asked = await means.asked().ask_as_published(JUDGE, texts, verdict, _TRIES)
-    sample.why["judged"] = asked.why
-    return asked.value
 
 
 def verdict(reply: str) -> float | None:
@@ -40,6 +27,21 @@ def verdict(reply: str) -> float | None:
     _, marked, behind = reply.lower().rpartition("score:")
     word = behind.strip().split("\n")[0].strip().split(" ")[0]
     return float("1" in word) if marked and ("1" in word or "0" in word) else None
+
+
+ASKED = published(JUDGE, verdict, tries=5)
+
+
+@asks(ASKED)
+async def judged(sample: "Sample", means: "Means") -> float | None:
+    """Whether the judge of Mini-o3 calls the answer right: 1 or 0; of replies behind which there is an answer."""
+    said = [message.content for message in sample.prompt.record.messages if message.role == "assistant"]
+    found = next(between(" ".join((*said, sample.text))), None)
+    if found is None:
+        return None
+    asked = await ASKED.asked(sample, means, JUDGE, answer=found)
+    sample.why["judged"] = asked.why
+    return asked.value
 
 
 def total(t: Any) -> float:

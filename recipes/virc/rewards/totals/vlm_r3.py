@@ -21,8 +21,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from virc.data.rows.record import MARK
 from virc.rewards.marks import between
+from virc.rewards.question import asks, published
 from virc.rewards.terms.answers import answer as by_rule
 
 if TYPE_CHECKING:
@@ -39,6 +42,20 @@ _BOX = re.compile(r'\{"bbox_2d":\s*\[[^\]]*\]\}')
 _TAGS = re.compile(r"</?think>")
 
 
+def verdict(reply: str, same: bool = False) -> float:
+    """The number that a judge's reply is, from 0 to 1; where it only holds one, whether both answers are the same."""
+    if "1.0" not in reply and "0.0" not in reply:
+        return 0.0
+    try:
+        return min(1.0, max(0.0, float(reply)))
+    except ValueError:
+        return float(same)
+
+
+ASKED = published(JUDGE, verdict)
+
+
+@asks(ASKED, needed=False)
 async def answer(sample: "Sample", means: "Means") -> float | None:
     """Whether the answer is right: as a text, else as the judge of VLM-R3 says, 0 to 1; not of replies that call."""
     if means.judge is None:
@@ -53,20 +70,10 @@ async def answer(sample: "Sample", means: "Means") -> float | None:
             return 1.0
         if len(right) == len(said) == 1 and right.lower() != said.lower():
             return 0.0
-    texts = {"question": sample.prompt.question, "reference": reference, "answer": said}
-    asked = await means.judge.ask_as_published(JUDGE, texts, partial(verdict, same=said == reference))
+    question = msgspec.structs.replace(ASKED, read=partial(verdict, same=said == reference))
+    asked = await question.asked(sample, means, JUDGE, answer=said, reference=reference)
     sample.why["answer"] = asked.why
     return asked.value
-
-
-def verdict(reply: str, same: bool = False) -> float:
-    """The number that a judge's reply is, from 0 to 1; where it only holds one, whether both answers are the same."""
-    if "1.0" not in reply and "0.0" not in reply:
-        return 0.0
-    try:
-        return min(1.0, max(0.0, float(reply)))
-    except ValueError:
-        return float(same)
 
 
 def closed(sample: "Sample", means: "Means") -> float:

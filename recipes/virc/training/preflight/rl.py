@@ -34,6 +34,7 @@ from virc.reasoning import turns
 from virc.reasoning.images import SQUARE, image_size
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.rewards import registry as rewards
+from virc.rewards.means import JUDGE
 from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
 from virc.training.lengths.counted import Counted
@@ -271,12 +272,13 @@ def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
 def _scorable(part: _Part, request: RlRequest) -> Scorable:
     """How many rows can be scored, whatever the judge answers: a run would stop at the first other row."""
     reward = request.reward
-    judged = any(each.endpoint for each in (reward.judge, *reward.judges.values()))
+    named = {name for name, each in {JUDGE: reward.judge, **reward.judges}.items() if each.endpoint}
     found = Scorable()
     for each in (part.own, *request.sources.values()):
         total = rewards.of(each.reward, each.beside)
         records = (row.record for row in part.rows() if row.record and part.speaker_of(row.record) == each)
-        found.add(without_judge(records, total, each.protocol.coordinates, each.reward.strict, judged))
+        declared = {term.asks.judge for term in total.terms if term.asks} if named else set()  # `check_judge` has them
+        found.add(without_judge(records, total, each.protocol.coordinates, each.reward.strict, named | declared))
     return found
 
 
