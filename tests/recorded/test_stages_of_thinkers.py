@@ -32,11 +32,12 @@ pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 SAMPLES, TAUGHT = 8, 80
 TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
-            "warmup_ratio": 0, "cutoff_len": 1024, "learning_rate": 2e-3}  # fmt: skip
+            "warmup_ratio": 0, "cutoff_len": 2304, "learning_rate": 2e-3}  # fmt: skip
 SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1,
        "trackers": "[]"}  # fmt: skip
 RL = {"micro_batch_size_per_device": 1, "n": SAMPLES, "rollouts": 1, "prompt_length": 1024, "response_length": 128,
       "trackers": "[]", "validation": "null", "test_freq": "null"}  # fmt: skip
+LONG_PROMPTS = {"reason-rft-transform-rl": 2304}  # tokens of `tiny`
 Write = Callable[[Path], Path]
 
 
@@ -49,6 +50,13 @@ def numbers(right: str) -> dict[str, float]:
     """Replies of OpenVLThinker, and what they are worth: half where nothing stands before the answer."""
     said = {thought(each, "So.\n"): float(each == right) for each in published_rows.NUMBERS}
     return said | {thought(each): 0.5 * (each == right) for each in published_rows.NUMBERS}
+
+
+def marked(right: str, wrong: str) -> dict[str, float]:
+    """Replies of Reason-RFT, and what they are worth: 1 for the right answer, 1 where nothing stands before it."""
+    return {
+        thought(each, before): float(each == right) + (not before) for each in (right, wrong) for before in ("", "So ")
+    }
 
 
 def legs(*way: str) -> str:
@@ -81,8 +89,15 @@ REPLIES: Mapping[str, tuple[Mapping[str, float], ...]] = {
         }
         for right in published_rows.NUMBERS
     ),
+    "reason-rft-count-rl": tuple(map(marked, ("1", "0", "1"), ("0", "1", "0"))),
+    "reason-rft-structure-rl": tuple(map(marked, ("A", "2.5", "A"), ("B", "2", "B"))),
+    "reason-rft-transform-rl": (
+        marked("change_color(0, 'blue')", "change_color(0, 'red')"),
+        {**marked("change_size(0, 'large'), change_color(0, 'blue')", "none"), thought("change_size(0, 'large')"): 1.5},
+        marked("change_color(0, 'blue')", "change_size(0, 'blue')"),
+    ),
 }
-"""What `tiny` is taught to reply to each row of a system, and the reward of it, by hand."""
+"""What `tiny` is taught to reply to each row of a system, or of its stage, and the reward of it, by hand."""
 MIDDLES = {"rewardmap": {"difficulty": 1.4, "route": 2.0}}
 STAGES: tuple[tuple[str, str, Write, int], ...] = (
     ("openvlthinker", "medium", published_rows.easy_r1, 2),
@@ -90,6 +105,9 @@ STAGES: tuple[tuple[str, str, Write, int], ...] = (
     ("rewardmap", "rl", rows_of_thinkers.rewardmap, 1),
     ("vlaa-thinking", "rl", rows_of_thinkers.vlaa_thinking, 1),
     ("internvl3.5", "rl", published_rows.internvl3_5, 2),
+    ("reason-rft", "count-rl", rows_of_thinkers.reason_rft_count, 2),
+    ("reason-rft", "structure-rl", rows_of_thinkers.reason_rft_structure, 2),
+    ("reason-rft", "transform-rl", rows_of_thinkers.reason_rft_transform, 2),
 )
 """System, stage, its published rows, and how many of the three a step takes."""
 
@@ -101,12 +119,24 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def converted(workspace: Path, system: str, form: str, write: Write) -> Path:
     """The rows that a stage takes, made of the published ones."""
-    to = workspace / "data" / f"{system}-{form}"
+    to = workspace / "data" / f"{system}-{write.__name__}-{form}"
     if not to.exists():
         words = ("--system", system, "--to", to, "--format", form, "--workers", 1)
         done = virc("data", "convert", write(workspace / "published" / system), *words)
         assert done.code == 0, done.err
     return only_source(to).file
+
+
+def layout(workspace: Path, system: str, write: Write) -> str:
+    """The layout of published rows."""
+    found = only_source(write(workspace / "published" / system), systems.get(system)).laid_out
+    assert found
+    return found.name
+
+
+def replies(system: str, stage: str) -> str:
+    """The name of the replies to the rows of a stage."""
+    return f"{system}-{stage}" if f"{system}-{stage}" in REPLIES else system
 
 
 def records(file: Path) -> list[Record]:
@@ -116,14 +146,15 @@ def records(file: Path) -> list[Record]:
 
 
 @pytest.fixture(scope="module")
-def base(workspace: Path) -> Callable[[str, Path], Path]:
+def base(workspace: Path) -> Callable[[str, str, Path], Path]:
     """The run in which `tiny` learnt to reply to rows as a system does."""
 
     @cache
-    def run(system: str, rows: Path) -> Path:
-        asked = [record.question or "" for record in records(rows)]
-        taught = dict(zip(asked, map(list, REPLIES[system]), strict=True))
-        file = rows_of_thinkers.taught(workspace / "data" / f"{system}-taught", system, taught)
+    def run(system: str, replies: str, rows: Path) -> Path:
+        known = records(rows)
+        taught = dict(zip((row.question or "" for row in known), map(list, REPLIES[replies]), strict=True))
+        folder = workspace / "data" / f"{rows.parent.name}-taught"
+        file = rows_of_thinkers.taught(folder, system, taught, len(known[0].images))
         words = ("--from", "tiny", "--data", file.relative_to(workspace))
         return workspaces.trained(workspace, "tiny", "instruct", *map(str, words), **TEACHING)
 
@@ -138,12 +169,22 @@ def counted(system: str, stage: str, record: Record, reply: str) -> tuple[float 
     return found.total, found.terms
 
 
-def test_openvlthinker_learns_its_own_solutions(workspace: Path) -> None:
+@pytest.mark.parametrize(
+    ("system", "stage", "write"),
+    [
+        ("openvlthinker", "instruct", rows_of_thinkers.openvlthinker_sft),
+        *(
+            ("reason-rft", f"{task}-sft", rows_of_thinkers.reason_rft_sft)
+            for task in ("count", "structure", "transform")
+        ),
+    ],
+)
+def test_a_stage_learns_published_solutions(system: str, stage: str, write: Write, workspace: Path) -> None:
     from safetensors.torch import load_file
 
-    rows = converted(workspace, "openvlthinker", "sft", rows_of_thinkers.openvlthinker_sft)
+    rows = converted(workspace, system, "sft", write)
     words = ("--with", "cpu", "--from", "tiny", "--data", str(rows.relative_to(workspace)))
-    run = workspaces.trained(workspace, "openvlthinker", "instruct", *words, **SFT)
+    run = workspaces.trained(workspace, system, stage, *words, **SFT)
     losses = workspaces.losses(run)
     assert list(losses) == [1, 2]
     assert all(map(math.isfinite, losses.values()))
@@ -154,15 +195,17 @@ def test_openvlthinker_learns_its_own_solutions(workspace: Path) -> None:
 
 @pytest.mark.parametrize(("system", "stage", "write", "batch"), STAGES)
 def test_a_stage_learns_from_its_published_reward(
-    system: str, stage: str, write: Write, batch: int, workspace: Path, base: Callable[[str, Path], Path]
+    system: str, stage: str, write: Write, batch: int, workspace: Path, base: Callable[[str, str, Path], Path]
 ) -> None:
-    rows = converted(workspace, system, "prompts", write)
-    start, known = base(system, rows), records(rows)
+    form = "prompts" if systems.get(system).coordinates != "thousand" else "batch"  # `tiny` counts pixels
+    rows = converted(workspace, system, form, write)
+    start, known = base(system, replies(system, stage), rows), records(rows)
     words = ("--with", "cpu", "--from", start.name, "--data", str(rows.relative_to(workspace)))
     steps = len(known) // batch
-    settings = {**RL, "train_batch_size": batch, "ppo_mini_batch_size": batch, "steps": steps, "save_steps": steps}
+    settings = {**RL, "prompt_length": LONG_PROMPTS.get(f"{system}-{stage}", RL["prompt_length"])}
+    settings |= {"train_batch_size": batch, "ppo_mini_batch_size": batch, "steps": steps, "save_steps": steps}
     run = workspaces.trained(workspace, system, stage, *words, **settings)
-    worth = {row.question: by_hand for row, by_hand in zip(known, REPLIES[system], strict=True)}
+    worth = {row.question: by_hand for row, by_hand in zip(known, REPLIES[replies(system, stage)], strict=True)}
     traces, seen = tested.traces(run), 0
     assert len(traces) == steps * batch * SAMPLES
     for trace in traces:
@@ -185,5 +228,4 @@ def test_a_stage_learns_from_its_published_reward(
     replayed = [(by_hand, counted(system, stage, record, said))
                 for record in known for said, by_hand in worth[record.question].items()]  # fmt: skip
     assert [found[0] for _, found in replayed] == pytest.approx([by_hand for by_hand, _ in replayed])
-    layout = next(iter(systems.get(system).rows), "easy-r1") if write is not published_rows.easy_r1 else "easy-r1"
-    tested.ran(run, layout, [found[1] for _, found in replayed], MIDDLES.get(system, {}))
+    tested.ran(run, layout(workspace, system, write), [found[1] for _, found in replayed], MIDDLES.get(system, {}))

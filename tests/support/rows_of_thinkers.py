@@ -65,7 +65,53 @@ def vlaa_thinking(folder: Path) -> Path:
     return written(folder / "VLAA-Thinking-GRPO-25K.json", rows)
 
 
-def taught(folder: Path, system: str, replies: Mapping[str, Sequence[str]]) -> Path:
+def reason_rft_sft(folder: Path) -> Path:
+    """Reason-RFT, supervised: a JSON array of conversations, each with its prompt around the problem."""
+    # tanhuajie/Reason-RFT, README.md, Dataset Preparation, 2, and train/stage_sft/data/dataset_info.json
+    rows = []
+    for at, number in enumerate(NUMBERS):
+        asked = (
+            f"<image>Which number is in square {at}? Output the thinking process in <think> </think> and final answer"
+        )
+        told = f"<think>\nIt is {number}.\n</think>\n<answer>\n{number}\n</answer>"
+        turns = [("user", f"{asked} (number) in <answer> </answer> tags."), ("assistant", told)]
+        messages = [{"content": content, "role": role} for role, content in turns]
+        rows.append({"id": f"clevr-{at}", "image": drawn(folder, f"images/{at}.png", at), "messages": messages})
+    return written(folder / "clevr-math-cot-sft.json", rows)
+
+
+def reason_rft_count(folder: Path) -> Path:
+    """Reason-RFT, RL on counting: one picture."""
+    # tanhuajie/Reason-RFT, README.md, Dataset Preparation, 3; train/stage_rl/grpo.py, make_conversation
+    return _reason_rft(folder / "clevr-math-train.json", {"How many squares are there?": "1", "How many are red?": "0"})
+
+
+def reason_rft_structure(folder: Path) -> Path:
+    """Reason-RFT, RL on structure: choices and numbers; `answer` is there too, by which the program takes a prompt."""
+    asked = {"Which is it? A. a square B. a circle": "A", "How long is AB?": "2.5"}
+    return _reason_rft(folder / "geomath-train.json", asked, twice=True)
+
+
+def reason_rft_transform(folder: Path) -> Path:
+    """Reason-RFT, RL on changes of objects: two pictures, and the objects in the problem."""
+    objects = "The attributes are [('0', 'cube', 'small', 'red', 'glass')]. What changed"
+    asked = {f"{objects}?": "change_color(0, 'blue')",
+             f"{objects} first?": "change_size(0, 'large'), change_color(0, 'blue')"}  # fmt: skip
+    return _reason_rft(folder / "trance-train.json", asked, pictures=2)
+
+
+def _reason_rft(file: Path, asked: Mapping[str, str], pictures: int = 1, twice: bool = False) -> Path:
+    """Rows of RL as Reason-RFT has them; the last of three is the first problem once more, with another `id`."""
+    rows = []
+    for at, (problem, solution) in enumerate([*asked.items(), *[*asked.items()][:1]]):
+        images = [drawn(file.parent, f"images/{at}-{number}.png", number) for number in range(pictures)]
+        row = {"id": f"{file.stem}-{at}", "image": images if pictures > 1 else images[0]}
+        again = {"answer": solution} if twice else {}
+        rows.append(row | {"problem": problem if at < 2 else f"{problem} Look again.", "solution": solution} | again)
+    return written(file, rows)
+
+
+def taught(folder: Path, system: str, replies: Mapping[str, Sequence[str]], pictures: int = 1) -> Path:
     """Every question with each of its replies, in the words of a system: they teach how answers are written there."""
     spoken = of_system(systems.get(system)).protocol
     image = drawn(folder, "images/0.png", 0)
@@ -73,11 +119,14 @@ def taught(folder: Path, system: str, replies: Mapping[str, Sequence[str]]) -> P
 
     def rows() -> Iterator[Row]:
         for question, said in replies.items():
-            first = spoken.first.replace("{images}", "<image>").replace("{question}", question)
+            around = spoken.first_around(question)
+            shown = "<image>" * pictures
+            around = around if "{images}" in around else f"{{images}}{around}"
+            first = around.replace("{images}", shown).replace("{question}", question)
             for number, reply in enumerate(said):
                 told = {"system": spoken.system, "user": first, "assistant": reply}
                 messages = [{"role": role, "content": content} for role, content in told.items()]
-                yield {"id": f"{question}-{number}", "messages": messages, "images": [image]}
+                yield {"id": f"{question}-{number}", "messages": messages, "images": [image] * pictures}
 
     return written(folder / "taught.json", [*rows()])
 

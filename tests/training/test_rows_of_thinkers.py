@@ -20,6 +20,10 @@ CASES: tuple[tuple[str, str, Write], ...] = (
     ("rewardmap", "rl", rows_of_thinkers.rewardmap),
     ("vlaa-thinking", "rl", rows_of_thinkers.vlaa_thinking),
     ("internvl3.5", "rl", published_rows.internvl3_5),
+    *(("reason-rft", f"{task}-sft", rows_of_thinkers.reason_rft_sft) for task in ("count", "structure", "transform")),
+    ("reason-rft", "count-rl", rows_of_thinkers.reason_rft_count),
+    ("reason-rft", "structure-rl", rows_of_thinkers.reason_rft_structure),
+    ("reason-rft", "transform-rl", rows_of_thinkers.reason_rft_transform),
 )
 
 
@@ -31,7 +35,8 @@ def test_a_stage_takes_published_rows_once_converted(
     kind = systems.get(system).stages[stage].kind
     checked = virc("data", "check", file, "--system", system, "--workers", 1)
     assert (checked.code, "3 good" in checked.out + checked.err) == (0, True), checked.out + checked.err
-    words = ("--system", system, "--to", tmp_path / "data" / "own", "--format", "sft" if kind == "sft" else "prompts")
+    form = "sft" if kind == "sft" else "prompts" if systems.get(system).coordinates != "thousand" else "batch"
+    words = ("--system", system, "--to", tmp_path / "data" / "own", "--format", form)
     done = virc("data", "convert", file, *words)
     assert done.code == 0, done.err
     converted = only_source(tmp_path / "data" / "own").file

@@ -100,7 +100,7 @@ def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
         return None
     if path.suffix == ".parquet" and (names := _names(path)) is not None:
         known = [each for each in known if each.layout.fits_names(names)]
-    known = list(known)
+    known = [each for each in known if each.layout.of_file(path.name)]
     rows = _beginning(path) if known else []
     if any(map(_is_written_here, rows)):
         return None

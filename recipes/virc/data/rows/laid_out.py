@@ -62,9 +62,9 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
         question = question.replace(MARK, "").strip()
     if question is not None and not question.strip():
         raise DataError(f"its question, {_called(layout.question)}, is empty")
-    record = Record(
-        images=pictures, id=_id(row, layout.id), question=question, answer=_answer(row, layout.answer), extra=extra
-    )
+    answer = _answer(row, layout.answer)
+    asked = None if question is None else layout.asked(question, answer)
+    record = Record(images=pictures, id=_id(row, layout.id), question=asked, answer=answer, extra=extra)
     if layout.boxes is not None and (boxes := _boxes(_present(row, layout.boxes), record, protocol)) is not None:
         extra["boxes"] = boxes
     if layout.choices is not None:

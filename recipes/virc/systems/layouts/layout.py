@@ -7,6 +7,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 Text = Annotated[str, Meta(min_length=1)]
+QUESTION = "{question}"
+"""Where the question stands in a text around it."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +44,23 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: Column | None = None
 
 
+class Around(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands around a question.
+
+    Args:
+        text: it, with {question} where the question stands.
+        answers: of rows with one of these answers; empty: of all.
+    """
+
+    text: Text
+    answers: tuple[Text, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the question has no place."""
+        if QUESTION not in self.text:
+            raise ValueError(f"it lacks {QUESTION}")
+
+
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which column of a published row is what. Rows fit it that have all columns it names.
 
@@ -49,6 +68,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         about: what has this layout, one line.
         question: the question; `<image>` marks in it are dropped.
         answer: the right answer.
+        named: a part of the name of the files that have this layout, in small letters, or several; null: of all files.
+        around: texts around the question, of which the first for the row's answer is taken; the question becomes that
+            text, so that it says itself how to answer (`complete_with` of the chat protocol).
         images: the question's images: a path, bytes, an object with `bytes` or `path`, or a list of those.
         folder: what the paths of images begin with, up to a `/`, and is dropped, so that they count from the folder of
             the file; of several the first that a path begins with.
@@ -66,6 +88,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: Text
     question: Column | None = None
     answer: Column | None = None
+    named: Text | tuple[Text, ...] | None = None
+    around: tuple[Around, ...] = ()
     images: Column | None = None
     folder: Text | tuple[Text, ...] | None = None
     id: Column | None = None
@@ -85,6 +109,16 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def folders(self) -> tuple[str, ...]:
         """What the paths of images may begin with."""
         return (self.folder,) if isinstance(self.folder, str) else self.folder or ()
+
+    def of_file(self, name: str) -> bool:
+        """Whether a file of that name may have it."""
+        parts = (self.named,) if isinstance(self.named, str) else self.named
+        return parts is None or any(part in name.lower() for part in parts)
+
+    def asked(self, question: str, answer: str | None) -> str:
+        """The question of a row with this answer, with what stands around it."""
+        found = (each.text for each in self.around if not each.answers or answer in each.answers)
+        return next(found, QUESTION).replace(QUESTION, question)
 
     @property
     def pieces(self) -> Reply | None:

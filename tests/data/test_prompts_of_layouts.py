@@ -1,0 +1,79 @@
+"""Texts that a layout puts around questions, and layouts that the names of files choose."""
+
+import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from data.test_published_rows import batch
+from support import rows_of_thinkers
+from support.called import virc
+
+from virc.data.formats import registry as formats
+from virc.data.formats.registry import only_source
+from virc.models.chat_protocol import of_system
+from virc.systems import registry as systems
+
+AROUND = (
+    "{{about: mine, question: q, answer: a, images: image, "
+    'around: [{{text: "{}", answers: [A, B]}}, {{text: "Say {{question}}"}}]}}'
+)
+# sha256 of the texts of tanhuajie/Reason-RFT@d0a8070, train/stage_rl/prompt.py, with the question `Q?`: they are long
+PROMPTS: Mapping[tuple[str, str], str] = {
+    ("count", "3"): "ba3841d9f46f",
+    ("structure", "B"): "c7fa961219f3",
+    ("structure", "2.5"): "409075a13619",
+    ("transform", "change_color(0, 'blue')"): "ceae93d711d2",
+}
+
+
+@pytest.mark.parametrize(("answer", "asked"), [("A", "Choose: Why?"), ("B", "Choose: Why?"), ("C", "Say Why?")])
+def test_the_text_for_the_answer_stands_around_the_question(answer: str, asked: str, tmp_path: Path) -> None:
+    layout = AROUND.format("Choose: {question}")
+    found = batch(tmp_path, layout, {"q": "Why?", "a": answer, "image": "a.png"})
+    assert found["question"] == asked
+
+
+def test_a_text_without_a_place_for_the_question_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(f"name: own\nrows:\n  mine: {AROUND.format('Choose')}\n")
+    done = virc("systems", "check", tmp_path / "own.yaml")
+    assert done.code == 3
+    assert "it lacks {question}" in done.out + done.err
+
+
+def test_published_prompts_are_those_of_the_program() -> None:
+    rows = systems.get("reason-rft").rows
+    found = {(name, answer): rows[name].asked("Q?", answer) for name, answer in PROMPTS}
+    assert {key: sha256(text.encode()).hexdigest()[:12] for key, text in found.items()} == PROMPTS
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "begin", "end"),
+    [
+        (rows_of_thinkers.reason_rft_count, "count", "How many squares", "(number) in <answer> </answer> tags."),
+        (rows_of_thinkers.reason_rft_structure, "structure", "Which is it?", "letter) in <answer> </answer> tags."),
+        (rows_of_thinkers.reason_rft_transform, "transform", "Your need to complete", "</answer> tags.\n"),
+    ],
+)
+def test_the_name_of_a_file_chooses_its_layout(
+    write: Callable[[Path], Path], name: str, begin: str, end: str, tmp_path: Path
+) -> None:
+    system = systems.get("reason-rft")
+    source = only_source(write(tmp_path), system)
+    assert source.laid_out
+    assert source.laid_out.name == name
+    record = next(iter(formats.get(source.format).read(source))).record
+    assert record
+    asked = record.question or ""
+    assert asked.startswith(begin)
+    assert asked.endswith(end)
+    assert of_system(system).protocol.first_around(asked) == "{question}"  # it says itself how to answer
+
+
+def test_a_file_of_another_name_has_a_shared_layout(tmp_path: Path) -> None:
+    file = rows_of_thinkers.reason_rft_count(tmp_path).rename(tmp_path / "train.json")
+    done = virc("data", "convert", file, "--system", "reason-rft", "--to", tmp_path / "to", "--format", "batch")
+    assert done.code == 0, done.err
+    row = json.loads((tmp_path / "to" / "train.jsonl").read_text().splitlines()[0])
+    assert row["question"] == "How many squares are there?"
