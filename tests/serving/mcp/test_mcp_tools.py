@@ -17,7 +17,7 @@ from support.servers import dead_url, serve
 from support.solving import CROP, answer
 
 from virc.serving.mcp import asking
-from virc.serving.mcp.messages import TOOLS
+from virc.serving.mcp.messages import TOOLS, schema
 
 
 @pytest.fixture
@@ -27,6 +27,10 @@ def folder(tmp_path: Path) -> Path:
     inside.mkdir()
     noise(inside / "noise.png", (300, 200))
     return inside
+
+
+DRAFTS = (jsonschema.Draft202012Validator, jsonschema.Draft7Validator)
+"""What the protocol says, and what hosts by the TypeScript SDK read."""
 
 
 def structured(result: CallToolResult) -> dict[str, Any]:
@@ -42,9 +46,10 @@ def test_tools_are_listed_with_valid_schemas() -> None:
     listed = talk(desk(), lambda client: client.list_tools()).tools
     assert [tool.name for tool in listed] == list(TOOLS)
     for tool in listed:
-        for schema in (tool.input_schema, tool.output_schema):
-            jsonschema.Draft202012Validator.check_schema(schema)
-            assert schema["type"] == "object"
+        for each in (tool.input_schema, tool.output_schema):
+            for draft in DRAFTS:
+                draft.check_schema(each)
+            assert each["type"] == "object"
         assert tool.description
         assert all("description" in field or "$ref" in field for field in tool.input_schema["properties"].values())
 
@@ -92,6 +97,26 @@ def test_a_picture_comes_as_base64_data_url_path_or_kept(folder: Path) -> None:
     for result in talk(desk([folder]), work):
         assert structured(result)["width"] == 300
         assert are_same(pixels(result.content[0]), Image.open(path).convert("RGB"))
+
+
+def test_results_fit_their_schemas_in_old_and_new_drafts(folder: Path) -> None:
+    async def work(client: Client) -> dict[str, CallToolResult]:
+        asked = await client.call_tool("ask", {"image": "noise.png", "question": QUESTION})
+        calls: dict[str, dict[str, Any]] = {
+            "crop": {"image": "noise.png", "box": [0, 0, 50, 50]},
+            "scale": {"image": "noise.png", "factor": 2},
+            "show": {"image": "noise.png"},
+            "evaluate": {"answer": "1", "reference": "2"},
+            "trace": {"trace_id": structured(asked)["trace_id"]},
+        }
+        return {"ask": asked} | {name: await client.call_tool(name, words) for name, words in calls.items()}
+
+    with serve([CROP, answer("97")]) as server:
+        results = talk(desk([folder], server.url), work)
+    assert list(results) == list(TOOLS)
+    for name, result in results.items():
+        for draft in DRAFTS:
+            draft(schema(TOOLS[name].returns)).validate(structured(result))
 
 
 def test_scale_uses_the_factor_of_the_tool_of_virc(folder: Path) -> None:

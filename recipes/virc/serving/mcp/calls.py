@@ -14,7 +14,7 @@ from virc.core.errors import DataError, NoAnswerError, SetupError
 from virc.core.extras import install
 from virc.core.limits import check_problem
 from virc.core.text import clause, plain
-from virc.reasoning.calls import Box, Call, ToolError, View
+from virc.reasoning.calls import Call, ToolError, View
 from virc.reasoning.encoded import Encoded, as_png
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import Coordinates
@@ -123,7 +123,7 @@ class Desk:
         assert call.box
         picture, file = self._kept(pixels, as_png(pixels).data, session, read.max_side)
         clamped = "box_clamped" in deviations
-        return _reply([file], messages.Cropped(**picture, box=call.box, clamped=clamped))
+        return _reply([file], messages.Cropped(**picture, box=list(call.box), clamped=clamped))
 
     def _scale(self, read: messages.Scale, image: OpenedImage, _: bytes, session: str) -> Reply:
         call, _deviations = _checked("scale_image", {"scale_factor": read.factor, "image_index": 0}, View([image.size]))
@@ -271,7 +271,7 @@ def _made(call: Call, source: Image.Image) -> Image.Image:
     return resampled(made, made.size)
 
 
-def _in_pixels(record: ImageRecord, trace: Trace, sizes: Sequence[tuple[int, int]]) -> Box | None:
+def _in_pixels(record: ImageRecord, trace: Trace, sizes: Sequence[tuple[int, int]]) -> list[int] | None:
     """The box of a crop in pixels of what it was cut from: of the file, where that is a picture of the question."""
     if record.box is None or record.parent is None:
         return None
@@ -279,7 +279,7 @@ def _in_pixels(record: ImageRecord, trace: Trace, sizes: Sequence[tuple[int, int
     width, height = sizes[record.parent] if record.parent < len(sizes) else (parent.width, parent.height)
     left, top, right, bottom = record.box
     across, down = width / parent.width, height / parent.height
-    return round(left * across), round(top * down), round(right * across), round(bottom * down)
+    return [round(left * across), round(top * down), round(right * across), round(bottom * down)]
 
 
 def _reply(parts: Sequence[str | Encoded], fields: msgspec.Struct) -> Reply:

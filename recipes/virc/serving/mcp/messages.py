@@ -28,7 +28,8 @@ Side = Annotated[
 ]
 Text = Annotated[str, Meta(max_length=2**20)]
 Whole = Annotated[int, Meta(ge=0)]
-Corners = tuple[int, int, int, int]
+Corners = Annotated[list[int], Meta(min_length=4, max_length=4)]
+"""A list, not a tuple: validators of older drafts, as in the TypeScript SDK, refuse every value of a tuple's schema."""
 
 
 class Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
