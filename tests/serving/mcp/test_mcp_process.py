@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -202,6 +203,30 @@ def test_stdout_carries_the_protocol_alone_and_closing_stdin_ends_it(folder: Pat
     assert all(json.loads(line)["jsonrpc"] == "2.0" for line in done.stdout.splitlines())
     assert "Traceback" not in done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["result"]["structuredContent"]["answer"] == "73"
+
+
+RECORDED = [
+    json.loads(line) for line in Path(__file__).with_name("host_requests.jsonl").read_text("utf-8").splitlines()
+]
+"""What hosts by other authors sent, one session each: requests in the order in which they came."""
+
+
+@pytest.mark.parametrize("session", RECORDED, ids=lambda session: session["host"])
+def test_requests_of_hosts_of_others_are_answered(folder: Path, session: dict[str, Any]) -> None:
+    done = by_hand(*session["requests"], folder=folder)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    results = {answer["id"]: answer["result"] for answer in answers if "id" in answer}
+    for request in session["requests"]:
+        if request["method"] != "tools/call":
+            assert "id" not in request or request["id"] in results
+            continue
+        result, arguments = results[request["id"]], request["params"]["arguments"]
+        assert result.get("isError", False) is (arguments["image"] == "/etc/passwd")
+        if request["params"]["name"] == "ask":
+            assert result["structuredContent"]["answer"] == "73"
+        if request["params"]["name"] == "crop":
+            sent = pixels(SimpleNamespace(**result["content"][0]))
+            assert are_same(sent, Image.open(TRIANGLE).convert("RGB").crop(tuple(arguments["box"])))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
