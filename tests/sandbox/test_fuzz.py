@@ -1,0 +1,18 @@
+"""Random hostile programs: nothing gets out, and the process that runs them goes on."""
+
+import pytest
+from support.fuzzed_programs import run
+
+
+@pytest.mark.integration
+def test_hundreds_of_random_programs_stay_inside() -> None:
+    ends = run(300, seed=1)
+    assert ends.total() == 300
+    assert ends["a result"] > 20
+    assert ends["an error"] > 50
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_thousands_of_random_programs_stay_inside() -> None:
+    assert run(10_000, seed=2).total() == 10_000
