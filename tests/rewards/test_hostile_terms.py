@@ -29,7 +29,7 @@ REPLIES = [f"{before}{part * (LENGTH // len(part))}" for before in BEFORE for pa
 COLUMNS = {
     "boxes": [[10, 10, 60, 60]], "data_source": "vision_g1_bbox", "type": "planning", "difficulty_city": "easy",
     "station_1": "a", "station_2": "b", "question_transfer_count": 1, "json": {"1": ["a", "b"]},
-    "keywords": ["a"], "answers": ["a"],
+    "keywords": ["a"], "answers": ["a"], "task": "detection",
 }  # fmt: skip
 TERMS, TOTALS = rewards.discover()
 SCORED = {f"{each.file.stem}.{each.name}": each for each in (*TERMS, *(each for of in TOTALS for each in of.terms))}

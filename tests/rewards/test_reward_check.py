@@ -1,6 +1,7 @@
 """What `virc systems check` finds in a reward before anything starts: columns that rows lack, terms of one value."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from virc.systems import registry as systems
 
 SHARED = {
     "actial rl": published_rows.actial_rl,
+    "curr-reft judge": partial(rows_of_thinkers.curr_reft, stage="judge"),
+    "curr-reft choice": partial(rows_of_thinkers.curr_reft, stage="choice"),
     "internvl3.5 rl": published_rows.internvl3_5,
     "openvlthinker medium": published_rows.easy_r1,
     "rewardmap rl": rows_of_thinkers.rewardmap,

@@ -129,6 +129,10 @@ class _Scripted(Judge):
         _QUESTION.set(name)
         return await super().verdict(name, *arguments, **further)
 
+    async def similarity(self, name: str, *arguments: Any) -> Any:
+        _QUESTION.set(name)
+        return await super().similarity(name, *arguments)
+
     async def _reply(self, ask: Ask, sampling: Any, number: int) -> str:
         self.asked.add(digest([message.text for message in ask.messages]))
         return self.said[_QUESTION.get()][number]
@@ -145,7 +149,7 @@ class _Ours(msgspec.Struct, frozen=True):
 
     @property
     def means(self) -> Means:
-        return Means(self.judge, self.algebra)
+        return Means(self.judge, self.algebra, judges=dict.fromkeys(self.config.reward.judges, self.judge))
 
 
 def digest(messages: Sequence[str]) -> str:

@@ -27,6 +27,26 @@ QUESTIONS: Sequence[Mapping[str, Any]] = (
 )
 
 
+CURR_REFT: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "judge": {
+        "detection": ("Is the square at [14, 14, 98, 98]?", "yes"),
+        "classify": ("Is there a dog?", "no"),
+        "math": ("Is 47 the number?", "yes"),
+    },
+    "choice": {
+        "detection": ("Where is the square? A: [14, 14, 98, 98] B: [1, 1, 9, 9]", "A"),
+        "classify": ("What is there? A: a square B: a dog C: a number", "A, C"),
+        "math": ("Which number is it? A: 12 B: 85", "B"),
+    },
+    "open": {
+        "detection": ("Where is the square?", "{'Position': [14, 14, 98, 98]}"),
+        "classify": ("What is there?", "square, number"),
+        "math": ("Which option has the number?", "B"),
+    },
+}
+"""Problems of Curr-ReFT by stage and task, with the right answer."""
+
+
 def openvlthinker_sft(folder: Path) -> Path:
     """OpenVLThinker, supervised: a JSON array of conversations."""
     # yihedeng9/OpenVLThinker, train/llama-factory/README.md, Custom Data Preparation, and data/dataset_info.json
@@ -109,6 +129,36 @@ def _reason_rft(file: Path, asked: Mapping[str, str], pictures: int = 1, twice: 
         again = {"answer": solution} if twice else {}
         rows.append(row | {"problem": problem if at < 2 else f"{problem} Look again.", "solution": solution} | again)
     return written(file, rows)
+
+
+def curr_reft(folder: Path, stage: str) -> Path:
+    """Curr-ReFT, RL: JSON lines of a box, names and mathematics, to be judged, chosen or answered."""
+    # ding523/Curr_REFT, Evaluation&Data_Usage.md, Data Format: the columns, and the marks of solutions
+    rows = []
+    for at, (task, (question, right)) in enumerate(CURR_REFT[stage].items()):
+        solution = (
+            f"<answer>{right}</answer>" if stage != "open" else f"<thinking>Look.</thinking><answer>{right}</answer>"
+        )
+        row = {"image": drawn(folder, f"images/{at}.png", at), "problem": question, "solution": solution, "task": task}
+        rows.append(json.dumps(row) + "\n")
+    file = folder / f"{stage}_train.jsonl"
+    file.write_text("".join(rows))
+    return file
+
+
+def curr_reft_reject(folder: Path) -> Path:
+    """Curr-ReFT, its own best replies: JSON lines of conversations."""
+    # ding523/Curr_REFT, Evaluation&Data_Usage.md, Rejected Sample based Self-improvement Data, Data Format; `images` as
+    # ms-swift 3.2 has them beside `messages`
+    rows = []
+    for at, number in enumerate(NUMBERS):
+        told = f"<think>It is {number}.</think><answer>{number}</answer>"
+        turns = [("user", f"<image>Which number is in square {at}?"), ("assistant", told)]
+        messages = [{"role": role, "content": content} for role, content in turns]
+        rows.append(json.dumps({"messages": messages, "images": [drawn(folder, f"images/{at}.png", at)]}) + "\n")
+    file = folder / "cat_all_formatted.jsonl"
+    file.write_text("".join(rows))
+    return file
 
 
 def taught(folder: Path, system: str, replies: Mapping[str, Sequence[str]], pictures: int = 1) -> Path:
