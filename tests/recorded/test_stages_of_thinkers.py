@@ -65,6 +65,13 @@ def legs(*way: str) -> str:
     return "\n--\n".join(f"Route Name: {a}\nDeparture Stop: {b}\nArrival Stop: {c}" for a, b, c in written)
 
 
+def held(said: str) -> str:
+    """A reply of VLA-R1."""
+    return f"<think>Look.</think>\n<output>{said}</output>"
+
+
+FARTHEST = math.sqrt(2) + 0.25 * math.pi + 0.1 * math.log(10)
+"""The distance from which a path of VLA-R1 is worth nothing."""
 REPLIES: Mapping[str, tuple[Mapping[str, float], ...]] = {
     "openvlthinker": tuple(map(numbers, published_rows.NUMBERS)),
     "rewardmap": (
@@ -96,6 +103,23 @@ REPLIES: Mapping[str, tuple[Mapping[str, float], ...]] = {
         {**marked("change_size(0, 'large'), change_color(0, 'blue')", "none"), thought("change_size(0, 'large')"): 1.5},
         marked("change_color(0, 'blue')", "change_size(0, 'blue')"),
     ),
+    "vla-r1": (
+        {  # a box of half the size within the right one; the same box without a thought; a path
+            held('{"x": 0.5, "y": 0.5, "width": 0.2, "height": 0.2}'): 0.9 * (0.5 + 1) / 2 + 0.1,
+            '<output>{"x": 0.5, "y": 0.5, "width": 0.2, "height": 0.4}</output>': 0.9,
+            held("[[0.5, 0.9]]"): 0.1,
+        },
+        {  # the right one; the other way: 0.8 apart, and the directions by pi
+            held("[[0.5, 0.9], [0.5, 0.1]]"): 1,
+            held("[[0.5, 0.1], [0.5, 0.9]]"): 0.9 * (1 - (0.8 + 0.25 * math.pi) / FARTHEST) + 0.1,
+            "up": 0,
+        },
+        {  # as far below as it is long; the right one
+            held("[[0.1, 0.9], [0.5, 0.9], [0.9, 0.9]]"): 0.9 * (1 - 0.4 / FARTHEST) + 0.1,
+            held("[[0.1, 0.5], [0.5, 0.5], [0.9, 0.5]]"): 1,
+            "<think>Look.</think>": 0,
+        },
+    ),
 }
 """What `tiny` is taught to reply to each row of a system, or of its stage, and the reward of it, by hand."""
 MIDDLES = {"rewardmap": {"difficulty": 1.4, "route": 2.0}}
@@ -108,6 +132,7 @@ STAGES: tuple[tuple[str, str, Write, int], ...] = (
     ("reason-rft", "count-rl", rows_of_thinkers.reason_rft_count, 2),
     ("reason-rft", "structure-rl", rows_of_thinkers.reason_rft_structure, 2),
     ("reason-rft", "transform-rl", rows_of_thinkers.reason_rft_transform, 2),
+    ("vla-r1", "rl", rows_of_thinkers.vla_r1, 1),
 )
 """System, stage, its published rows, and how many of the three a step takes."""
 

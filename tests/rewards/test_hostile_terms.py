@@ -18,12 +18,12 @@ from virc.rewards.sample import Sample, sample
 LENGTH = 30_000
 OPEN = (
     "<answer>", "<think>", "<tool_call>", "</think>", "</answer>", "</think><answer>", "<answer></think>",
-    "{", '{"bbox": ', '{"bbox_2d":[', "[[", "(", "（", r"\boxed{", r"\text{", "oxed{", "Route Name: ",
+    "<output>", "{", '{"bbox": ', '{"bbox_2d":[', "[[", "(", "（", r"\boxed{", r"\text{", "oxed{", "Route Name: ",
     "-", "9", "(1,1),", " ", "\n", "<", "1 ",
 )  # fmt: skip
 BEFORE = (
     "", "<think>", "<think>a</think><answer>", r"<think></think>\boxed{", r"\boxed{\text{a}",
-    "Route Name: a\nDeparture Stop: a\nArrival Stop: ",
+    "Route Name: a\nDeparture Stop: a\nArrival Stop: ", "<output>",
 )  # fmt: skip
 REPLIES = [f"{before}{part * (LENGTH // len(part))}" for before in BEFORE for part in OPEN]
 COLUMNS = {
@@ -42,17 +42,20 @@ BROAD = [
         r"\boxed{{[0,0,{0},{0}]}}",
         "<think>a</think><answer>[0,0,{0},{0}]</answer>",
         '<answer>[{{"Position":[0,0,{0},{0}],"Confidence":{0}}}]</answer>',
+        "<output>[[0,0],[{0},{0}]]</output>",
     )
 ]
-"""Boxes of long numbers."""
+"""Boxes and paths of long numbers."""
+LONG = f"<output>[{'[0,1],' * (LENGTH // 6)}[1,0]]</output>"
+"""A path of thousands of points."""
 
 
 @cache
 def samples() -> list[Sample]:
     """Every reply, to a row that all terms take; what it says is read once for all of them."""
-    known = prompt(right="[1,2,30,40]", reference="<think>a</think><answer>5</answer>", **COLUMNS)
+    known = prompt(right="[[1,2],[30,40]]", reference="<think>a</think><answer>5</answer>", **COLUMNS)
     known = msgspec.structs.replace(known, record=msgspec.structs.replace(known.record, id="vg-1"))
-    return [sample(reply, known) for reply in (*REPLIES, *BROAD)]
+    return [sample(reply, known) for reply in (*REPLIES, *BROAD, LONG)]
 
 
 async def value(term: rewards.Term, read: Sample) -> float | None:

@@ -26,6 +26,13 @@ QUESTIONS: Sequence[Mapping[str, Any]] = (
     {"type": "planning", "question": "Plan the way from B to D.", "answer": -1, "difficulty_city": "hard"},
 )
 
+HELD = {
+    "Where to hold it? In <output>.": '{"x": 0.5, "y": 0.5, "width": 0.2, "height": 0.4}',
+    "Which way up? In <output>.": "[[0.5, 0.9], [0.5, 0.1]]",
+    "Which way right? In <output>.": "[[0.1, 0.5], [0.5, 0.5], [0.9, 0.5]]",
+}
+"""Questions of VLA-R1, and their answers."""
+
 
 CURR_REFT: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "judge": {
@@ -83,6 +90,19 @@ def vlaa_thinking(folder: Path) -> Path:
         row = {"id": name, "image": drawn(folder, f"{source}/{rest.removesuffix('.png')}.png", 0), "question": question}
         rows.append(row | {"gt": right, "ds_answer": "<think>Look.</think>", "caption": "", "meta": {"rationale": ""}})
     return written(folder / "VLAA-Thinking-GRPO-25K.json", rows)
+
+
+def vla_r1(folder: Path) -> Path:
+    """VLA-R1: a JSON array of conversations: a box to hold, and two paths, each in shares of the sides."""
+    # GigaAI-research/VLA-R1, RFT_training/train_utils/sharegpt_to_parquet.py: the columns; scripts/inference.py: how a
+    # box and a path are asked for; robot_bbox_traj_norm.py: a reply
+    rows = []
+    for at, (asked, right) in enumerate(HELD.items()):
+        told = f"<think>Look.</think>\n<output>{right}</output>"
+        turns = [("human", f"{asked}\n<image>"), ("gpt", told)]
+        conversations = [{"from": role, "value": value} for role, value in turns]
+        rows.append({"image": drawn(folder, f"images/{at}.png", at), "conversations": conversations})
+    return written(folder / "train.json", rows)
 
 
 def reason_rft_sft(folder: Path) -> Path:

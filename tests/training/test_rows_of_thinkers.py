@@ -27,6 +27,7 @@ CASES: tuple[tuple[str, str, Write], ...] = (
     ("reason-rft", "transform-rl", rows_of_thinkers.reason_rft_transform),
     *(("curr-reft", stage, partial(rows_of_thinkers.curr_reft, stage=stage)) for stage in rows_of_thinkers.CURR_REFT),
     ("curr-reft", "reject", rows_of_thinkers.curr_reft_reject),
+    ("vla-r1", "rl", rows_of_thinkers.vla_r1),
 )
 
 

@@ -170,6 +170,7 @@ TABLE = Table({
         "custom_reward_function.reward_kwargs.settings": fixed("the reward is the setting `reward`"),
         "num_workers": default("device"),
     }),
+    "reward_model.enable": unused("verl 0.9.1 calls it reward.reward_model.enable, and has it off by default"),
     **under("ray_kwargs.ray_init", {
         "num_cpus": follows("device"),
         "num_gpus": follows("devices"),
