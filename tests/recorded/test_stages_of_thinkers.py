@@ -31,7 +31,9 @@ from virc.systems import registry as systems
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 SAMPLES, TAUGHT = 8, 80
-TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
+MORE_STEPS = {"vla-r1": 240}
+"""Steps that a system's replies take to be learnt, where these are more."""
+TEACHING = {"train_batch_size": 8, "micro_batch_size_per_device": 8,
             "warmup_ratio": 0, "cutoff_len": 2304, "learning_rate": 2e-3}  # fmt: skip
 SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1,
        "trackers": "[]"}  # fmt: skip
@@ -105,8 +107,8 @@ REPLIES: Mapping[str, tuple[Mapping[str, float], ...]] = {
     ),
     "vla-r1": (
         {  # a box of half the size within the right one; the same box without a thought; a path
-            held('{"x": 0.5, "y": 0.5, "width": 0.2, "height": 0.2}'): 0.9 * (0.5 + 1) / 2 + 0.1,
-            '<output>{"x": 0.5, "y": 0.5, "width": 0.2, "height": 0.4}</output>': 0.9,
+            held('{"x":0.5,"y":0.5,"width":0.2,"height":0.2}'): 0.9 * (0.5 + 1) / 2 + 0.1,
+            '<output>{"x":0.5,"y":0.5,"width":0.2,"height":0.4}</output>': 0.9,
             held("[[0.5, 0.9]]"): 0.1,
         },
         {  # the right one; the other way: 0.8 apart, and the directions by pi
@@ -181,7 +183,9 @@ def base(workspace: Path) -> Callable[[str, str, Path], Path]:
         folder = workspace / "data" / f"{rows.parent.name}-taught"
         file = rows_of_thinkers.taught(folder, system, taught, len(known[0].images))
         words = ("--from", "tiny", "--data", file.relative_to(workspace))
-        return workspaces.trained(workspace, "tiny", "instruct", *map(str, words), **TEACHING)
+        steps = MORE_STEPS.get(system, TAUGHT)
+        learning = {**TEACHING, "steps": steps, "save_steps": steps}
+        return workspaces.trained(workspace, "tiny", "instruct", *map(str, words), **learning)
 
     return run
 
@@ -247,7 +251,7 @@ def test_a_stage_learns_from_its_published_reward(
     told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [each["step"] for each in told] == list(range(1, steps + 1))
     assert max(each["grad_norm"] for each in told) > 0
-    changed = child("weights_child.py", start / "checkpoints" / f"checkpoint-{TAUGHT}",
+    changed = child("weights_child.py", start / "checkpoints" / f"checkpoint-{MORE_STEPS.get(system, TAUGHT)}",
                     run / "checkpoints" / f"global_step_{steps}")  # fmt: skip
     assert changed["parts"]["language"]["change"] > 0
     replayed = [(by_hand, counted(system, stage, record, said))
