@@ -66,19 +66,18 @@ def noted(system: str, begin: str, end: str, stage: str = "rl") -> str:
     return found[found.index(begin) : found.index(end) + len(end)]
 
 
-def test_rows_of_rewardmap_are_put_in_order_as_the_note_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rewardmap_takes_its_rows_by_difficulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     to = tmp_path / "data" / "rewardmap"
     words = ("--system", "rewardmap", "--to", to, "--format", "batch", "--name", "rows")
     assert virc("data", "convert", rows_of_thinkers.rewardmap(tmp_path / "published"), *words).code == 0
     file = to / "rows.jsonl"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(reversed(lines)))
-    command = noted("rewardmap", "for t in", "> ordered.jsonl")
-    subprocess.run(["bash", "-c", command], cwd=to, check=True)
-    assert (to / "ordered.jsonl").read_text() == "".join(lines)
     monkeypatch.chdir(tmp_path)
     done = virc("train", "rewardmap", "--stage", "rl", *TRIED)  # the stage finds it by its own name
     assert done.code == 0, done.err
+    said = "TorF1, TorF2: 1; then Counting2, Counting3: 1; then Counting1: 0; then planning: 1"
+    assert f"rows by type, shuffled within each part: {said}" in done.err
 
 
 def test_open_ended_rows_are_left_out_as_the_note_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         data: a file of rows, or its name under `data/`.
         validation: rows that are rolled out and scored without learning from them, named as `data` is; None: none.
         variant: words for the {…} in `data` and `validation`, so that overlays can choose one each.
+        order: `shuffled`: in another order in each epoch; `written`: as the file has them.
+        curriculum: rows in parts, one part after the other, each part in `order`; all epochs take them the same way.
         rollout: `per_cru`: each row is a prefix of a solution, and the model writes its next unit (as published);
             `multi_turn`: each row is a problem, and the model solves it with its tools.
         sources: systems beside the stage's own, for `multi_turn`: a row whose `data_source` is the name of one is put

@@ -31,6 +31,18 @@ class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: tuple[str, ...] = ("all",)
 
 
+class Curriculum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows in parts, one part after the other.
+
+    Args:
+        column: of the rows; its value says in which part a row is.
+        parts: the values of each part; none: values are numbers, and the smallest come first.
+    """
+
+    column: str
+    parts: tuple[tuple[str | int, ...], ...] = ()
+
+
 class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings that stages of every kind have; each kind documents them."""
 
@@ -38,6 +50,13 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     after: str | None = None
     data: str
     variant: dict[str, str] = {}
+    order: Literal["shuffled", "written"] = "shuffled"
+    curriculum: Curriculum | None = None
+
+    @property
+    def fixed_order(self) -> bool:
+        """Whether the engine takes rows in the order of the file that it gets."""
+        return self.order == "written" or self.curriculum is not None
 
     def data_name(self) -> str:
         """The setting `data` with its {…} filled. Raises ConfigError if `variant` lacks a word."""
@@ -52,6 +71,8 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         after: stage whose newest finished run it starts from.
         data: `FOLDER/NAME`: the dataset NAME of `data/FOLDER/dataset_info.json`; or a file of rows.
         variant: words for the {…} in `data`, so that overlays can choose one each.
+        order: `shuffled`: in another order in each epoch; `written`: as the file has them.
+        curriculum: rows in parts, one part after the other, each part in `order`; all epochs take them the same way.
         learning_rate: at its peak.
         schedule: how it falls after the warm-up.
         warmup_ratio: share of all steps over which it rises.

@@ -35,6 +35,7 @@ from virc.training import inputs, rl_setup, trackers
 from virc.training.estimate import fits
 from virc.training.estimate.sft import USUAL, Estimate
 from virc.training.inputs import Base
+from virc.training.preflight import order
 from virc.training.preflight import process as preflight
 from virc.training.preflight.types import Result, RlRequest, SftRequest
 from virc.training.request import TrainRequest
@@ -120,6 +121,8 @@ def rows_request(
         chat_protocol=chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None,
         loads=loads,
         workers=cores(),
+        curriculum=config.curriculum,
+        seed=config.seed if config.order == "shuffled" else None,
     )
 
 
@@ -254,6 +257,10 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         f"{result.rows} rows, {result.images} images; tokens a row: mean {result.mean:.0f}, 99 % at most "
         f"{result.percentiles[2]}, longest {result.longest}"
     )
+    if config.curriculum:
+        report.note(order.text(result.parts, config.curriculum, config.order))
+    elif config.order == "written":
+        report.note("rows are taken in the order of the file")
     if result.dropped:
         report.warn(f"{result.dropped} rows longer than {config.longest} tokens are left out")
     for kind, count in result.faults.items():

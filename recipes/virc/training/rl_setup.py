@@ -119,6 +119,8 @@ def rows_request(
         beside=resolved.system.file.parent,
         sources=speakers(config),
         workers=cores(),
+        curriculum=config.curriculum,
+        seed=config.seed if config.order == "shuffled" else None,
     )
 
 

@@ -17,6 +17,7 @@ TABLE = Table({
     "dataset": follows("data", "variant", why="the name in the file that is given"),
     "dataset_dir": follows("data", why=HERE),
     "media_dir": follows("data", why=HERE),
+    "disable_shuffling": follows("order", "curriculum"),
     "cutoff_len": same("cutoff_len"),
     "image_min_pixels": same("min_pixels"),
     "image_max_pixels": same("max_pixels"),

@@ -116,6 +116,7 @@ TABLE = Table({
         "max_prompt_length": same("prompt_length"),
         "max_response_length": same("response_length", why="of a whole rollout, with what tools show"),
         "seed": same("seed", why="of the order of rows"),
+        "shuffle": follows("order", "curriculum"),
         "filter_overlong_prompts": fixed("virc counts prompts before verl does; see the setting `filter_overlong`"),
         "dataloader_num_workers": default("device"),
         "trust_remote_code": unused(NO_CODE),

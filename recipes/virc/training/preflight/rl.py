@@ -6,8 +6,9 @@ here: every row has an image, a question, an answer and no more tokens than ther
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,7 @@ from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
 from virc.training.lengths.counted import Counted
 from virc.training.lengths.rl import Counting, counting, lengths, shown
+from virc.training.preflight import order
 from virc.training.preflight.sft import (
     check_coordinates,
     check_found,
@@ -136,6 +138,7 @@ class _Checked(msgspec.Struct, frozen=True):
     off_grid: int
     scorable: Scorable
     media: set[str]
+    parts: dict[str, int]
 
 
 def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Result:
@@ -186,8 +189,15 @@ def _checked(
         request.probe if name == TRAIN else 0, part.protocol.coordinates, on_progress,
     )  # fmt: skip
     media: set[str] = set()
-    _write(request.folder / name, part, set(chosen), media)
-    return _Checked(part, request.folder / name, found, counted, chosen, faults, off_grid, scorable, media)
+    places = set(chosen)
+    rows: Iterator[Row] = (row for at, row in enumerate(part.rows()) if at in places)
+    parts: dict[str, list[Row]] = {}
+    if request.curriculum and name == TRAIN:
+        parts = order.parts(rows, request.curriculum, request.seed)
+        rows = chain.from_iterable(parts.values())
+    _write(request.folder / name, part, rows, media)
+    sizes = {each: len(its) for each, its in parts.items()}
+    return _Checked(part, request.folder / name, found, counted, chosen, faults, off_grid, scorable, media, sizes)
 
 
 def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
@@ -282,8 +292,8 @@ def _scorable(part: _Part, request: RlRequest) -> Scorable:
     return found
 
 
-def _write(file: Path, part: _Part, places: set[int], media: set[str]) -> None:
-    """Write the rows at some places, and note the folders of their images."""
+def _write(file: Path, part: _Part, rows: Iterable[Row], media: set[str]) -> None:
+    """Write rows, and note the folders of their images."""
     request = part.request
     turns = request.rollout == "per_cru"
 
@@ -295,8 +305,7 @@ def _write(file: Path, part: _Part, places: set[int], media: set[str]) -> None:
         return {"image": f"file://{path.as_posix()}"}
 
     def fields() -> Iterator[dict[str, object]]:
-        records = (row.record for at, row in enumerate(part.rows()) if at in places)
-        for index, record in enumerate(records):
+        for index, record in enumerate(row.record for row in rows):
             assert record
             yield verl_rows.fields_of(record, index, [image(each) for each in record.images], turns)
 
@@ -326,4 +335,5 @@ def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Re
         by_rules=sum(each.scorable.by_rules for each in both),
         lacking=dict(sum((each.scorable.lacking for each in both), Counter[str]())),
         lacks="; ".join(f"{name} {why}" for each in both for name, why in each.scorable.why.items()),
+        parts=trained.parts,
     )

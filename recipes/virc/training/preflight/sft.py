@@ -2,8 +2,9 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.lengths import counted as counts
 from virc.training.lengths.counted import Counted
 from virc.training.lengths.sft import counting, lengths
+from virc.training.preflight import order
 from virc.training.preflight.types import Result, RlRequest, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
@@ -71,8 +73,14 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
         partial(lengths, rules), request, "cutoff_len", rows, found.rows, request.probe, protocol.coordinates,
         on_progress,
     )  # fmt: skip
-    if len(chosen) < found.rows:
-        source = _fewer(source, set(chosen), request.folder, protocol)
+    parts: dict[str, list[Row]] = {}
+    if request.curriculum or len(chosen) < found.rows:
+        places = set(chosen)
+        taken: Iterable[Row] = (row for at, row in enumerate(get(source.format).read(source)) if at in places)
+        if request.curriculum:
+            parts = order.parts(taken, request.curriculum, request.seed)
+            taken = chain.from_iterable(parts.values())
+        source = _other(source, taken, request.folder, protocol)
     entry: dict[str, Any] = {key: source.info[key] for key in ("formatting", "columns", "tags") if key in source.info}
     if not found.images:  # a column that no row has would stop LLaMA-Factory
         entry["columns"] = {key: name for key, name in entry["columns"].items() if key != "images"}
@@ -86,6 +94,7 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
         dataset=source.name,
         entry=entry,
         media=source.media.absolute(),
+        parts={name: len(rows) for name, rows in parts.items()},
     )
 
 
@@ -217,14 +226,12 @@ def check_coordinates(source: Source, base: str, model_type: str, written: Coord
         )
 
 
-def _fewer(source: Source, places: Collection[int], folder: Path | None, protocol: Protocol) -> Source:
-    """The rows at some places of a file as a separate dataset, whose images stay where they are."""
+def _other(source: Source, rows: Iterable[Row], folder: Path | None, protocol: Protocol) -> Source:
+    """Some rows of a file, or all in another order, as a separate dataset, whose images stay where they are."""
     if folder is None:
-        raise UsageError("not all rows are to be trained on, and no folder is named for those that are")
-    format = get(source.format)
-    rows = (row.record for at, row in enumerate(format.read(source)) if at in places)
+        raise UsageError("not all rows are to be trained on as they are, and no folder is named for those that are")
     with fresh_folder(folder) as new:
-        format.write(new, source.name, rows, Writing(_InPlace(new)))
+        get(source.format).write(new, source.name, (row.record for row in rows), Writing(_InPlace(new)))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(folder)
 

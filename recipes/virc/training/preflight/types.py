@@ -9,6 +9,7 @@ import msgspec
 from virc.data.formats.registry import Source
 from virc.reasoning.protocol import Protocol
 from virc.rewards.sources import Speaker
+from virc.stages.sft import Curriculum
 from virc.systems.registry import Reward
 
 
@@ -29,6 +30,7 @@ class SftRequest(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
         mixed_coordinates: take boxes that the base was not trained to write.
         loads: files of tools of the user's own that the rows' chat protocol may name.
         workers: processes that count.
+        curriculum: the parts that rows are put in; `seed` is of the order within them, None: as written.
     """
 
     source: Source
@@ -45,6 +47,8 @@ class SftRequest(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
     mixed_coordinates: bool = False
     loads: tuple[str, ...] = ()
     workers: int = 1
+    curriculum: Curriculum | None = None
+    seed: int | None = None
 
 
 class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
@@ -53,7 +57,7 @@ class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     Args:
         source: the rows to learn from.
         validation: rows that are only rolled out and scored.
-        base, name, filter_overlong, probe, protocol, workers: as in `SftRequest`.
+        base, name, filter_overlong, probe, protocol, workers, curriculum, seed: as in `SftRequest`.
         rollout: what a row is: one unit, or a whole problem.
         prompt_length: longest prompt in tokens, images included.
         batch: prompts of a step; fewer rows would make none.
@@ -86,6 +90,8 @@ class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     beside: Path | None = None
     sources: Mapping[str, Speaker] = {}
     workers: int = 1
+    curriculum: Curriculum | None = None
+    seed: int | None = None
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +116,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         off_grid: of RL, inputs checked closely that are not shown at the size of their file.
         by_rules: of RL: rows that can be rewarded, whatever the reply and the judge's answer.
         lacking: term -> rows that lack something for it; `lacks` describes it, as a clause.
+        parts: how many rows each part of the curriculum has, in their order.
     """
 
     rows: int
@@ -136,3 +143,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     by_rules: int = 0
     lacking: dict[str, int] = {}
     lacks: str = ""
+    parts: dict[str, int] = {}

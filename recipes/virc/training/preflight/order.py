@@ -1,0 +1,61 @@
+"""The order in which an engine takes rows, where a stage has a curriculum."""
+
+import random
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from math import isfinite
+
+from virc.core.errors import DataError
+from virc.core.seeds import derived
+from virc.core.text import plain
+from virc.data.formats.registry import Row
+from virc.stages.sft import Curriculum
+
+MOST = 8
+"""Parts that are listed one by one for people."""
+
+
+def parts(rows: Iterable[Row], curriculum: Curriculum, seed: int | None) -> dict[str, list[Row]]:
+    """The rows of each part of a curriculum by its name, in the order in which they are learnt from.
+
+    Args:
+        seed: of the order within a part; None: as written.
+
+    Raises:
+        DataError: a row lacks the column, or its value is of no part.
+    """
+    taken = [*rows]
+    if seed is not None:
+        random.Random(derived(seed, "curriculum")).shuffle(taken)
+    names = {str(value): ", ".join(map(str, part)) for part in curriculum.parts for value in part}
+    found: dict[str, list[Row]] = {name: [] for name in dict.fromkeys(names.values())}
+    for row in taken:
+        found.setdefault(_part(row, curriculum, names), []).append(row)
+    return found if names else dict(sorted(found.items(), key=lambda part: float(part[0])))
+
+
+def _part(row: Row, curriculum: Curriculum, names: Mapping[str, str]) -> str:
+    column = curriculum.column
+    value = row.record.extra.get(column) if row.record else None
+    if value is None:
+        raise DataError(f"row {row.number} has no {column!r}, by which the curriculum orders rows")
+    if names and str(value) not in names:
+        sentence = f"row {row.number} has the {column} {plain(value, 40)!r}, which is in no part of the curriculum"
+        raise DataError(sentence, f"curriculum.parts has {plain(', '.join(names), 100)}; or leave such rows out")
+    if not names:
+        with suppress(TypeError, ValueError):
+            if isfinite(number := float(value)):
+                return str(number).removesuffix(".0")
+        sentence = f"row {row.number} has the {column} {plain(value, 40)!r}, which is no number"
+        raise DataError(sentence, "curriculum: {column: NAME, parts: [[VALUE], [VALUE]]}")
+    return names[str(value)]
+
+
+def text(found: Mapping[str, int], curriculum: Curriculum, order: str) -> str:
+    """How many rows each part has, for people."""
+    names = [*found]
+    listed = "; then ".join(f"{name}: {found[name]}" for name in names)
+    if len(found) > MOST:
+        listed = f"{len(found)} parts from {names[0]} to {names[-1]}"
+    within = "shuffled within" if order == "shuffled" else "as written within"
+    return f"rows by {curriculum.column}, {within} each part: {listed}"
