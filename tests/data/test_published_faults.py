@@ -90,13 +90,31 @@ def test_a_part_of_no_known_kind_is_a_fault_of_its_row(kind: object, tmp_path: P
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("name", ["data-00000-of-00001.arrow", "state.json"])
-def test_a_pipe_in_a_folder_is_not_waited_for(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("data-00000-of-00001.arrow", "state.json does not name files of rows"), ("state.json", "state.json is no file")],
+)
+def test_a_pipe_in_a_folder_is_not_waited_for(name: str, said: str, tmp_path: Path) -> None:
     folder = published_rows.visual_rft_classify(tmp_path)
     (folder / "train" / name).unlink()
     os.mkfifo(folder / "train" / name)
     done = virc("data", "show", folder, "--system", "visual-rft")
-    assert (done.code, "is of no known format" in done.err) == (5, True), done
+    assert (done.code, said in done.err) == (5, True), done
+
+
+@pytest.mark.parametrize("content", [b"", b"ARROW1" * 9])
+def test_a_damaged_arrow_file_is_named(content: bytes, tmp_path: Path) -> None:
+    folder = published_rows.visual_rft_classify(tmp_path)
+    file = folder / "train" / "data-00000-of-00001.arrow"
+    file.write_bytes(content)
+    done = virc("data", "check", folder)
+    assert (done.code, f"{file} cannot be read" in done.err) == (5, True), done
+
+
+def test_a_file_without_rows_is_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "e.json").write_text("[]")
+    done = virc("data", "check", tmp_path / "e.json")
+    assert (done.code, done.err) == (5, f"error: there are no rows in {tmp_path / 'e.json'}\n")
 
 
 @pytest.mark.parametrize("dictionary", [False, True])

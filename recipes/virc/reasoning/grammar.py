@@ -158,4 +158,5 @@ def _pattern(parts: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
     known = tuple(sorted({mark.strip(): None for mark in parts if mark.strip()}, key=len, reverse=True))
     # No two pieces of white space in a mark touch, so that it is found in linear time.
     loose = (r"\s*".join(re.escape(word) for word in mark.split()) for mark in known)
-    return re.compile("|".join(f"({each})" for each in loose)), known
+    first = "".join(re.escape(mark[0]) for mark in known)  # that no mark begins here is said faster by one set
+    return re.compile(f"(?=[{first}])(?:{'|'.join(f'({each})' for each in loose)})" if known else ""), known

@@ -144,9 +144,9 @@ def _check_format(source: Source, resolved: Resolved) -> None:
 
 def _as_published(source: Source, resolved: Resolved) -> DataError:
     """The error for rows as their authors published them, with the command that converts them."""
-    convert = "sft" if source.holds == "solutions" else "batch"
-    quoted = shlex.quote(str(source.file))
-    command = f"virc data convert {quoted} --system {resolved.system.called} --to {DATA}/NEW --format {convert}"
+    assert source.laid_out
+    quoted, written = shlex.quote(str(source.file)), source.laid_out.written_as
+    command = f"virc data convert {quoted} --system {resolved.system.called} --to {DATA}/NEW --format {written}"
     return DataError(f"{source.file} holds rows as they were published, which no engine reads", command)
 
 

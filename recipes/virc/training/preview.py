@@ -4,8 +4,8 @@ What is missing on this machine (environment, weights, rows) is listed, and name
 """
 
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,16 +99,22 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None, re
     if target:
         plan = jobs.preview(plan, Run(place.files.parents[1]), resolved, place, pinned(environment), target)
     there = source if is_file(source.file) else None
-    checks: list[Callable[[], None]] = [lambda: trackers.check(resolved)]
+    with _noted(missing):
+        trackers.check(resolved)
     if resolved.kind == "rl":
-        checks.append(lambda: rl_setup.check_judge(resolved, there, here=False, report=Reporter()))
-    for each in checks:
-        try:
-            each()
-        except VircError as error:
-            missing.append(error)
+        with _noted(missing):
+            rl_setup.check_judge(resolved, there, here=False, report=Reporter())
     here = None if target else hardware.find(request.workspace)
     return Preview(resolved, plan, _needed(resolved, base), here, missing, result)
+
+
+@contextmanager
+def _noted(missing: list[VircError]) -> Iterator[None]:
+    """Go on where something is missing, and list it."""
+    try:
+        yield
+    except VircError as error:
+        missing.append(error)
 
 
 def _warn_of_reward(resolved: Resolved, source: Source, report: Reporter) -> None:
@@ -137,10 +143,8 @@ def _place(
         entry = source.info or sft_format.info(source.file.name)
         return msgspec.structs.replace(place, dataset=source.name, entry=entry)
     home = run.folder.absolute()
-    try:
+    with _noted(missing):
         inputs.validation(resolved, request.workspace)
-    except VircError as error:
-        missing.append(error)
     return msgspec.structs.replace(
         place,
         data=home / "data" / TRAIN,

@@ -249,6 +249,8 @@ def check(
                 run.report.kept += _write_clean(source, good, writing)
             for _ in good:  # what was not written
                 pass
+    if not run.report.rows:
+        raise DataError(f"there are no rows in {', '.join(map(str, config.paths))}")
     if config.clean and not (run.report.kept or there):
         config.clean.rmdir()  # nothing is in it
     return run.report
@@ -362,8 +364,7 @@ def _write_clean(source: Source, records: Iterator[Record], writing: Writing) ->
         return 0
     settings = msgspec.structs.replace(writing, embed=any(picture.data is not None for picture in first.images))
     folder = writing.pictures.folder
-    as_problems = "batch" if source.holds == "problems" else "sft"
-    written: int = get(as_problems if source.laid_out else source.format).write(
+    written: int = get(source.laid_out.written_as if source.laid_out else source.format).write(
         folder, source.name, chain([first], records), settings
     )
     if (source.media / FILE_NAME).is_file():

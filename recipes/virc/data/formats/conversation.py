@@ -113,12 +113,12 @@ def _row(data: bytes) -> Fields:
 def _messages(record: Record, settings: Writing) -> list[dict[str, Any]]:
     """The messages of a record as objects of the file."""
     if not record.messages:
-        raise DataError(f"row {record.id!r} has no trajectory, only a problem", "virc data sample makes trajectories")
+        raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
     names, written = settings.pictures.names(record), []
     for number, (message, shown) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
         text = message.content.removeprefix(MARK * len(shown))
         if MARK in text:
-            raise DataError(f"message {number} of row {record.id!r} shows an image within its text")
+            raise DataError(f"message {number} of {record.called} shows an image within its text")
         turn: dict[str, Any] = {"role": message.role, "content": text}
         files = names[shown[0] : shown[-1] + 1] if shown else []
         turn |= {"image": files[0]} if files else {}

@@ -62,6 +62,17 @@ def columns_of(path: Path) -> str:
     return ", ".join(plain(name, 40) for name in islice(row, _MOST_NAMED)) + ", …" * (len(row) > _MOST_NAMED)
 
 
+def unread(folder: Path) -> DataError | None:
+    """Why no row of a folder of `datasets.save_to_disk` can be read; None where one can, or it is none."""
+    if not folder.is_dir():
+        return None
+    try:
+        _, first = next(_rows(folder), (0, DataError(f"{folder} has no rows")))
+    except DataError as error:
+        return error
+    return first if isinstance(first, DataError) else None
+
+
 def read(source: Source, start: int = 1) -> Iterator[Row]:
     """The rows of the file. Raises DataError: it cannot be opened; SetupError: parquet without pyarrow."""
     assert source.laid_out

@@ -61,6 +61,11 @@ class LaidOut(msgspec.Struct, frozen=True):
         solved = self.layout.messages is not None or (self.protocol and self.layout.reply is not None)
         return "solutions" if solved else "problems"
 
+    @property
+    def written_as(self) -> str:
+        """The format that holds such rows once they are converted."""
+        return "sft" if self.holds == "solutions" else "batch"
+
 
 class Source(msgspec.Struct, frozen=True):
     """One file of rows.
@@ -303,6 +308,9 @@ def _unknown(file: Path, system: System | None) -> DataError:
     if start == _GZIP:
         return DataError(f"{file} is compressed with gzip", f"gzip -dk {shlex.quote(str(file))}")
     hint = f"formats are {', '.join(names())}"
+    fault: DataError | None = get(PUBLISHED).unread(file)
+    if fault:
+        return fault
     columns = get(PUBLISHED).columns_of(file)
     if not columns:
         return DataError(f"{file} is of no known format", hint)

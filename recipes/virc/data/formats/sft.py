@@ -69,11 +69,11 @@ def line_of(record: Record, settings: Writing) -> str:
         DataError: it has no messages, an image cannot be read, or a field has a value that JSON cannot hold.
     """
     if not record.messages:
-        raise DataError(f"row {record.id!r} has no trajectory, only a problem", "virc data sample makes trajectories")
+        raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
     try:
         return one_line(row_of(record, settings.pictures.names(record)))
     except ValueError as error:
-        raise DataError(f"row {record.id!r} cannot be JSON: {error}") from None
+        raise DataError(f"{record.called} cannot be JSON: {error}") from None
 
 
 def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:

@@ -128,6 +128,11 @@ class Record(msgspec.Struct, frozen=True):
     answer: str | None = None
     extra: dict[str, Any] = {}
 
+    @property
+    def called(self) -> str:
+        """The row as errors name it."""
+        return "a row without an id" if self.id is None else f"row {self.id!r}"
+
 
 def images_of(record: Record) -> list[list[int]]:
     """For each message the indices of the images it shows, by its marks; they may go beyond the images there are."""
