@@ -168,6 +168,22 @@ def test_the_files_behind_a_stage_are_its_tools_its_reward_and_its_engine_with_w
     assert "rewards/totals/deepeyes.py" in behind("chain-of-focus", "rl")  # its judge is asked the same
 
 
+def test_digests_that_are_kept_equal_those_of_files_read_again() -> None:
+    stages = [(systems.get(name), stage) for name, stage in (("vlm-r3", "rl"), ("virc", "rl"), ("vlm-r3", "instruct"))]
+    kept = [digests.of_run(*each) for each in stages]
+    for each, known in zip(stages, kept, strict=True):
+        digests.forget()
+        assert digests.of_run(*each) == known
+    assert kept[0] != kept[1]
+
+
+def test_the_state_of_a_system_is_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, of_system = list[str](), state.of_system
+    monkeypatch.setattr(state, "of_system", lambda system, row: found.append(system.name) or of_system(system, row))
+    state.states()
+    assert sorted(found) == sorted(systems.discover())
+
+
 BREAKS = """
 import pathlib, shutil, sys
 import virc

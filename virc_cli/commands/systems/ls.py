@@ -8,7 +8,7 @@ from virc_cli.console import output
 from virc_cli.console.options import Json
 
 if TYPE_CHECKING:
-    from virc.systems.published import Row
+    from virc.systems.published import Row, State
     from virc.systems.registry import System
 
 FAILURE: dict[str, object] = {"systems": None, "field": None}
@@ -34,9 +34,10 @@ def command(
     from virc.systems.catalog import support
     from virc_cli.console.tables import table
 
-    field = [_published(row) for row in listed.field()]
+    states = support.states()
+    field = [_published(row, states[row.name]) for row in listed.field()]
     named = {row["name"] for row in field}
-    found = [_found(system) for system in systems.discover().values()]
+    found = [_found(system, states[system.name]) for system in systems.discover().values()]
     found = [row for row in found if not published or row["name"] in named]
     found, shown = ([row for row in rows if of in (None, row["state"])] for rows in (found, field))
     if as_json:
@@ -48,7 +49,7 @@ def command(
         for row in sorted(lines, key=_distance)
     ]
     output.lines(table(cells))
-    kinds = [state.kind for state in support.states().values()]
+    kinds = [state.kind for state in states.values()]
     counted = [(kinds.count(each), each.replace("-", " ")) for each in get_args(Support)]
     output.note(f"{len(kinds)} systems: " + ", ".join(f"{n} {what}" for n, what in counted if n))
     if of == "planned" and not published:
@@ -71,11 +72,9 @@ def _summary(row: dict[str, Any]) -> str:
     return row["what"] or ", ".join(f"{name} ({kind})" for name, kind in row["stages"].items())
 
 
-def _found(system: "System") -> dict[str, Any]:
-    from virc.systems import published as listed
+def _found(system: "System", reached: "State") -> dict[str, Any]:
     from virc.systems.catalog import support
 
-    reached = support.of_system(system, listed.row(system.name))
     own = reached.kind == "own"
     return {
         "name": system.name,
@@ -89,12 +88,10 @@ def _found(system: "System") -> dict[str, Any]:
     }
 
 
-def _published(row: "Row") -> dict[str, Any]:
+def _published(row: "Row", reached: "State") -> dict[str, Any]:
     import msgspec
 
     from virc.systems import published as listed
-    from virc.systems.catalog import support
 
-    reached = support.of(row)
     lacks = listed.lacking(row)
     return {**msgspec.to_builtins(row), "state": reached.kind, "what": reached.what, "lacks": lacks}

@@ -34,22 +34,22 @@ _DIGITS = 16
 def of_run(system: System, stage: str) -> Digests:
     """Of what a run of a stage depends on: its YAML, tools, reward, engine, and the pins of that engine."""
     kind = system.stages[stage].kind
-    return {"yaml": _written(system, stage), "envs": _digest(_pins(kind)), **_by_folder(_of_run(system, stage))}
+    return {"yaml": _written(system, stage), "envs": _digest(_pins(kind)), **_by_folder(tuple(_of_run(system, stage)))}
 
 
 def of_reward(system: System, stage: str) -> Digests:
     """Of what the reward of a stage depends on: its YAML, reward and tools."""
-    return {"yaml": _written(system, stage), **_by_folder([*_rewarding(system, stage), *_offered(system)])}
+    return {"yaml": _written(system, stage), **_by_folder((*_rewarding(system, stage), *_offered(system)))}
 
 
 def of_replies(system: System) -> Digests:
     """Of what is done with a model's replies: the YAML without what trains it, the loop of turns, and its tools."""
-    return {"yaml": _written(system), **_by_folder([ROOT / "reasoning" / "session.py", *_offered(system)])}
+    return {"yaml": _written(system), **_by_folder((ROOT / "reasoning" / "session.py", *_offered(system)))}
 
 
 def files(system: System, stage: str) -> list[Path]:
     """The files behind a stage, but for its YAML."""
-    return sorted({*_with_imports(_of_run(system, stage)), *_pins(system.stages[stage].kind)})
+    return sorted({*_with_imports(tuple(_of_run(system, stage))), *_pins(system.stages[stage].kind)})
 
 
 def changed(before: Digests, now: Digests) -> list[str]:
@@ -59,7 +59,7 @@ def changed(before: Digests, now: Digests) -> list[str]:
 
 def forget() -> None:
     """Read every file again."""
-    for known in (_read, _imported, _content):
+    for known in (_read, _imported, _content, _with_imports, _by_folder):
         known.cache_clear()
 
 
@@ -72,15 +72,12 @@ def _of_run(system: System, stage: str) -> list[Path]:
 
 def _written(system: System, stage: str | None = None) -> str:
     """Of what a system's YAML says of itself and of a stage; notes, comments and format do not count."""
-    passed_over = _FOR_READERS if stage else (*_FOR_READERS, *_OF_TRAINING)
-    content = _without(_content(system.file), passed_over)
+    for_readers: set[tuple[str, ...]] = {(name,) for name in _FOR_READERS}
+    passed_over = for_readers if stage else for_readers | {(name,) for name in _OF_TRAINING}
+    content = dotted.without(_content(system.file), passed_over)
     if stage:
-        content["stage"] = _without(_content(system.file)["stages"][stage], _FOR_READERS)
+        content["stage"] = dotted.without(_content(system.file)["stages"][stage], for_readers)
     return _hash(json.dumps(content, ensure_ascii=False).encode())
-
-
-def _without(content: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name not in names}
 
 
 def _rewarding(system: System, stage: str) -> list[Path]:
@@ -125,15 +122,17 @@ def _pins(kind: str) -> list[Path]:
     return sorted([envs / "common.in", envs / f"{kind}.yaml", *envs.glob(f"{kind}-*")])
 
 
-def _by_folder(files: Iterable[Path]) -> Digests:
+@cache
+def _by_folder(files: tuple[Path, ...]) -> Digests:
     """The digest of these files, and of all that they import, in each of `FOLDERS`."""
-    found = [*_with_imports(files)]
+    found = _with_imports(files)
     return {
         name: _digest(inside) for name in FOLDERS if (inside := [file for file in found if _folder_of(file) == name])
     }
 
 
-def _with_imports(files: Iterable[Path]) -> set[Path]:
+@cache
+def _with_imports(files: tuple[Path, ...]) -> frozenset[Path]:
     """These files, what they import in `FOLDERS`, what that imports, and the data beside each module of these."""
     found, left = set[Path](), [*files]
     while left:
@@ -143,7 +142,7 @@ def _with_imports(files: Iterable[Path]) -> set[Path]:
         found.add(file)
         if file.suffix == ".py":
             left += _imported(file)
-    return found
+    return frozenset(found)
 
 
 def _folder_of(file: Path) -> str:

@@ -97,7 +97,7 @@ def of(published: Row) -> State:
 def states() -> dict[str, State]:
     """The state of every published system, and of every other with a YAML."""
     known = {published.name: of(published) for published in field()}
-    return known | {name: of_system(system, row(name)) for name, system in discover().items()}
+    return known | {name: of_system(system, row(name)) for name, system in discover().items() if name not in known}
 
 
 def of_system(system: System, published: Row | None) -> State:
