@@ -13,6 +13,7 @@ from support.servers import Body, serve
 from virc.core.errors import ConfigError
 from virc.data.rows.record import MARK, Message
 from virc.reasoning.protocol import own_protocol
+from virc.reasoning.trace import Ended
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.means import Means, means_of
@@ -96,7 +97,7 @@ def test_a_judge_is_asked_once_for_two_terms(tmp_path: Path) -> None:
         assert len(server.chats()) == 1
 
 
-def last(calls: int, ended: rollouts.Ended = "answer") -> Last:
+def last(calls: int, ended: Ended = "answer") -> Last:
     return Last(Known("answer", {"called": float(calls > 0)}, {}, ended, calls + 1, calls))
 
 

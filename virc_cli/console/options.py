@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -23,6 +24,15 @@ def folder(package: str, help_text: str, cls: type[TyperGroup] | None = None) ->
         module = importlib.import_module(f"{package}.{found.name}")
         app.command(found.name, epilog=getattr(module, "EPILOG", None))(module.command)
     return app
+
+
+def named_endpoints(given: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """The address of the judge, and those of judges with names: an address has no `=` before its `:`."""
+    named = [each.partition("=") for each in given]
+    own = [url for url, (name, equals, _) in zip(given, named, strict=True) if not equals or ":" in name]
+    others = {name: url for name, equals, url in named if equals and ":" not in name}
+    unnamed = others.pop("judge", None)
+    return own[-1] if own else unnamed, others
 
 
 CoordinatesName = Literal["pixel", "permille"]

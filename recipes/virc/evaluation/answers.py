@@ -2,6 +2,7 @@
 
     answers/MODEL.jsonl     `virc.solve/1` lines; a rerun resumes
     traces/MODEL/ID/        pages of the answers
+    rewards/SYSTEM/MODEL.jsonl   what a system's reward gives each answer
     judged/JUDGE.jsonl      what a judge said of answers that no rule finds right
     summary.json            `virc.eval/1`
     report.html             the same to look at
@@ -10,6 +11,7 @@
 Every model with answers to the same problems in the folder is compared, whichever command asked it.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,7 +23,7 @@ from virc.core.result_log import Id, Ledger
 from virc.core.text import clause
 from virc.evaluation.problems import EvalProblem
 from virc.reasoning.calls import BoxView
-from virc.reasoning.trace import FailureKind
+from virc.reasoning.trace import FailureKind, Replies
 from virc.solving.ablation import CropAblation
 from virc.solving.rows import file_name
 
@@ -46,6 +48,10 @@ class EvalFolder(msgspec.Struct, frozen=True):
     def judged(self, judge: str) -> Path:
         """The file with a judge's verdicts."""
         return self.folder / "judged" / f"{file_name(judge)}.jsonl"
+
+    def rewarded(self, system: str, model: str) -> Path:
+        """The file with what a system's reward gives a model's answers."""
+        return self.folder / "rewards" / file_name(system) / f"{file_name(model)}.jsonl"
 
     @property
     def report(self) -> Path:
@@ -72,6 +78,12 @@ class AnswerLine(msgspec.Struct, frozen=True):
     failure: FailureKind | None = None
     view: BoxView | None = None
     evidence: list[float] | None = None
+    rollout: Replies | None = None
+
+    @property
+    def replies_digest(self) -> str:
+        """A hash of all that the model replied, and of the settings it was asked with."""
+        return hashed(msgspec.json.encode([self.rollout, self.settings], order="sorted"))
 
     @property
     def crop_ablation(self) -> str:
@@ -87,6 +99,11 @@ class AnswerLine(msgspec.Struct, frozen=True):
 
 Answers = Mapping[str, Mapping[str, AnswerLine]]
 """Model -> id -> its line."""
+
+
+def hashed(data: bytes) -> str:
+    """The first 16 hexadecimal digits of a SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def default_folder(benchmark: str, crop_ablation: CropAblation) -> Path:

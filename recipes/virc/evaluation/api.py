@@ -17,6 +17,7 @@ from virc.core.extras import install
 from virc.core.files import expanded, write_json, write_whole
 from virc.core.result_log import Ledger
 from virc.core.text import clause, duration
+from virc.evaluation import rewarding
 from virc.evaluation.against import beside, published_for
 from virc.evaluation.answers import (
     AnswerLine,
@@ -33,6 +34,8 @@ from virc.evaluation.benchmarks.registry import LocalBenchmark
 from virc.evaluation.boxes import overlap
 from virc.evaluation.problems import EvalProblem, problems_of, rows_of
 from virc.evaluation.report import render
+from virc.evaluation.rewarded import Rewarded
+from virc.evaluation.rewarding import Rewarding
 from virc.evaluation.summary import SCHEMA, Answered, Reported, Result, Summary, summarise
 from virc.evaluation.traces import mark_traces, trace_of
 from virc.evaluation.verdicts import (
@@ -69,6 +72,8 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
         judge_endpoint: server asked about answers that no rule finds right.
         judge_model: which model there; None: the only one.
         at_once: rows in work at a time; None: as many as suit the model.
+        reward: a system, or the path of its YAML, whose reward the answers are given.
+        judge_endpoints: of further judges of that reward, by the names that it has for them.
     """
 
     benchmark: str
@@ -81,6 +86,8 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     traces: Traces = "wrong"
     against: bool = False
     at_once: int | None = None
+    reward: str | None = None
+    judge_endpoints: Mapping[str, str] = {}
 
     @property
     def crop_ablation(self) -> CropAblation:
@@ -89,13 +96,17 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """The result of an evaluation: `failed` rows, of them the `wrong` ones, and answers left `undecided`."""
+    """The result of an evaluation: `failed` rows, of them the `wrong` ones, and answers left `undecided`.
+
+    `unrewarded` are answers that the judge of the reward failed on.
+    """
 
     summary: Summary
     folder: EvalFolder
     failed: int
     wrong: int
     undecided: int
+    unrewarded: int = 0
 
     @property
     def fields(self) -> Fields:
@@ -106,8 +117,9 @@ class Evaluated(msgspec.Struct, frozen=True):
         """Raise a VircError where rows failed, or the judge failed on answers."""
         if self.failed:
             raise failed_rows(self.failed, self.wrong)
-        if self.undecided:
-            raise NetworkError(f"the judge failed on {self.undecided} answers", "the same command asks it again")
+        for count, judge in ((self.undecided, "the judge"), (self.unrewarded, "the judge of the reward")):
+            if count:
+                raise NetworkError(f"{judge} failed on {count} answers", "the same command asks it again")
 
 
 def evaluate(
@@ -124,6 +136,8 @@ def evaluate(
     family: str | None = None,
     judge_endpoint: str | None = None,
     judge_model: str | None = None,
+    reward: str | Path | None = None,
+    judge_endpoints: Mapping[str, str] = {},
     traces: Traces = "wrong",
     crop_ablation: CropAblation = "none",
     against: bool = False,
@@ -149,6 +163,9 @@ def evaluate(
         limit: only the first so many problems.
         split: part of the benchmark.
         judge_endpoint: server asked about answers that no rule finds right; its key is `VIRC_JUDGE_KEY`.
+        reward: a system, or the path of its YAML, whose reward the answers are given; its judge is that of
+            `judge_endpoint`, where one is named.
+        judge_endpoints: of further judges of the reward, by the names that it has for them.
         traces: which answers keep their trace.
         crop_ablation: what crops are cut from.
         against: compare with the published figures.
@@ -187,6 +204,8 @@ def evaluate(
         traces=traces,
         against=against,
         at_once=concurrency,
+        reward=None if reward is None else str(reward),
+        judge_endpoints=judge_endpoints,
     )
     evaluated = run(request, Reporter(on_progress))
     evaluated.check()
@@ -201,26 +220,46 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     """
     if request.judge_model and not request.judge_endpoint:
         raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
+    reward = _reward(request)
     benchmark = benchmarks.find(request.benchmark, Path.cwd(), request.split)
     ablation = request.crop_ablation
     folder = EvalFolder(expanded(request.to) if request.to else default_folder(benchmark.name, ablation))
     on_facts({"folder": str(folder.folder), "benchmark": benchmark.name})
     check_crop_ablation(folder, ablation)
-    problems = find_problems(benchmark, request.limit, report, ablation)
+    problems = find_problems(benchmark, request.limit, report, ablation, reward is not None)
+    if reward:
+        rewarding.check(reward, rows_of(benchmark, problems, request.limit), benchmark.base, report)
     if request.judge_endpoint:
         _judge(request).close()  # a judge that cannot be asked fails before the models are asked
-    progress = [_answer(setup, request, benchmark, folder, problems, report) for setup in request.setups]
-    summary, undecided = _score(request, benchmark, folder, problems, [each.model for each in progress], report)
+    progress = [_answer(setup, request, reward, benchmark, folder, problems, report) for setup in request.setups]
+    asked = [each.model for each in progress]
+    summary, undecided, unrewarded = _score(request, reward, benchmark, folder, problems, asked, report)
     failed, wrong = sum(each.failed for each in progress), sum(each.wrong for each in progress)
-    return Evaluated(summary, folder, failed, wrong, undecided)
+    return Evaluated(summary, folder, failed, wrong, undecided, unrewarded)
+
+
+def _reward(request: EvalRequest) -> Rewarding | None:
+    """The reward that is asked for, before anything else is done."""
+    if request.reward is None:
+        if request.judge_endpoints:
+            name = next(iter(request.judge_endpoints))
+            raise UsageError(f"--judge-endpoint {name}=URL names a judge of a reward", "--reward SYSTEM")
+        return None
+    if request.crop_ablation == "counterfactual":
+        raise UsageError("--reward needs the row's own answer, not that of its counterfactual", "leave one of both out")
+    return rewarding.of(request.reward, request.judge_endpoint, request.judge_model, request.judge_endpoints)
 
 
 def find_problems(
-    benchmark: LocalBenchmark, limit: int | None, report: Reporter, crop_ablation: CropAblation = "none"
+    benchmark: LocalBenchmark,
+    limit: int | None,
+    report: Reporter,
+    crop_ablation: CropAblation = "none",
+    rewarded: bool = False,
 ) -> dict[str, EvalProblem]:
     """As `problems_of`, with a warning about rows that are left out."""
     faults: list[DataError] = []
-    problems = problems_of(benchmark, limit, faults.append, crop_ablation)
+    problems = problems_of(benchmark, limit, faults.append, crop_ablation, rewarded)
     if faults:
         report.warn(f"rows of {benchmark.name} left out: {len(faults)}; the first: {faults[0].message}")
     return problems
@@ -268,49 +307,57 @@ class _JudgeProgress(Progress):
 def _answer(
     setup: Setup,
     request: EvalRequest,
+    reward: Rewarding | None,
     benchmark: LocalBenchmark,
     folder: EvalFolder,
     problems: Mapping[str, EvalProblem],
     report: Reporter,
 ) -> _ModelProgress:
-    """Let one model answer what it has not answered yet."""
+    """Let one model answer what it has not answered yet, and score all its answers by the reward."""
     opened, known = open_setup(setup, report, lambda _: None)
     if request.against:  # what would be refused at the end is refused before anything is asked
         published_for(opened.name, Path.cwd(), setup.choice.system)
     traces = None if request.traces == "none" else folder.traces(opened.name)
     solving = msgspec.structs.replace(setup.config, keep_images=traces is not None)
-    config = BatchConfig(solving, benchmark.base, traces, setup.offline, request.at_once)
+    config = BatchConfig(solving, benchmark.base, traces, setup.offline, request.at_once, replies=True)
     blank = {"answer": None, "turns": None, "calls": None, "tokens": None, "trace": None}
     kept = {NoAnswerError.code}
     answers = Ledger(folder.answers(opened.name), SOLVE, made_with(known), kept, "--to")
-    with closing(opened), answers as ledger:
-        resumed = answered_before(opened.name, problems, ledger)
-        progress = _ModelProgress(opened.name, problems, resumed, report)
+    with closing(opened):
+        with answers as ledger:
+            resumed = answered_before(opened.name, problems, ledger)
+            progress = _ModelProgress(opened.name, problems, resumed, report)
 
-        def on_row(done: RowDone) -> None:
-            if request.traces == "wrong" and is_right(done, problems[str(done.row.id)]):
-                shutil.rmtree(folder.traces(opened.name) / file_name(str(done.row.id)), ignore_errors=True)
-                done = msgspec.structs.replace(done, fields={**done.fields, "trace": None})
-            ledger.append(as_line(done, {**blank, **known}))
-            progress.add(done)
+            def on_row(done: RowDone) -> None:
+                if request.traces == "wrong" and is_right(done, problems[str(done.row.id)]):
+                    shutil.rmtree(folder.traces(opened.name) / file_name(str(done.row.id)), ignore_errors=True)
+                    done = msgspec.structs.replace(done, fields={**done.fields, "trace": None})
+                ledger.append(as_line(done, {**blank, **known}))
+                progress.add(done)
 
-        try:
+            try:
+                rows = rows_of(benchmark, problems, request.limit)
+                solve_batch(config, opened, rows, ledger, on_row, report.note)
+            finally:
+                report.note(str(progress))
+        if reward:
+            lines = answers_in(folder, [opened.name]).get(opened.name, {})
+            answered = {id: line for id, line in lines.items() if line.answers(problems.get(id))}
             rows = rows_of(benchmark, problems, request.limit)
-            solve_batch(config, opened, rows, ledger, on_row, report.note)
-        finally:
-            report.note(str(progress))
+            rewarding.score(reward, config, opened, rows, answered, folder, report)
     return progress
 
 
 def _score(
     request: EvalRequest,
+    reward: Rewarding | None,
     benchmark: LocalBenchmark,
     folder: EvalFolder,
     problems: Mapping[str, EvalProblem],
     asked: Sequence[str],
     report: Reporter,
-) -> tuple[Summary, int]:
-    """The figures, and how many answers the judge failed on."""
+) -> tuple[Summary, int, int]:
+    """The figures, and how many answers the judge, and that of the reward, failed on."""
     answers = answers_in(folder, asked)
     by_rule = verdicts_by_rule(problems, answers)
     judgements = doubtful(problems, answers, by_rule)
@@ -319,14 +366,15 @@ def _score(
         verdicts = with_judge(by_rule, judgements, _judged(request, folder, judgements, report))
     elif judgements and not can_do_algebra():
         report.warn("answers that are equal by algebra only count as wrong", install("eval"))
-    results = _results(folder, problems, answers, verdicts)
-    mark_traces(folder, results)
+    rewards = rewarding.rewards_of(reward, folder, answers) if reward else {}
+    results = _results(folder, problems, answers, verdicts, rewards)
+    mark_traces(folder, results, reward.system if reward else "")
     first = {name: next(iter(lines.values())) for name, lines in answers.items()}
     facts = {
         name: {"protocol": line.protocol, "settings": {"device": line.device, **(line.settings or {})}}
         for name, line in first.items()
     }
-    summary = summarise(benchmark.name, results, facts, request.crop_ablation)
+    summary = summarise(benchmark.name, results, facts, request.crop_ablation, reward.facts if reward else None)
     if request.against:
         summary = msgspec.structs.replace(summary, against=_against(request, summary, asked))
     try:
@@ -334,7 +382,8 @@ def _score(
         write_whole(folder.report, render(summary, results).encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise VircError(f"cannot write {folder.folder}: {clause(error)}") from error
-    return summary, sum(verdict is None for verdict in verdicts.values())
+    unrewarded = sum(each.judge_failed for each in rewards.values())
+    return summary, sum(verdict is None for verdict in verdicts.values()), unrewarded
 
 
 def _results(
@@ -342,17 +391,18 @@ def _results(
     problems: Mapping[str, EvalProblem],
     answers: Answers,
     verdicts: Mapping[tuple[str, str], Verdict | None],
+    rewards: Mapping[tuple[str, str], Rewarded],
 ) -> list[Result]:
     """The results, problem by problem, in the order of the benchmark."""
     return [
         Result(
             id=problem.id,
             question=problem.question,
-            reference=problem.key.answer,
+            reference=problem.key.answer if problem.key else "",
             categories=problem.categories,
-            unreadable=problem.key.is_refusal,
+            unreadable=problem.key is not None and problem.key.is_refusal,
             answers={
-                model: _answered(folder, lines[id], verdicts.get((model, id)), problem)
+                model: _answered(folder, lines[id], verdicts.get((model, id)), problem, rewards.get((model, id)))
                 for model, lines in answers.items()
                 if id in lines and lines[id].answers(problem)
             },
@@ -361,7 +411,9 @@ def _results(
     ]
 
 
-def _answered(folder: EvalFolder, line: AnswerLine, verdict: Verdict | None, problem: EvalProblem) -> Answered:
+def _answered(
+    folder: EvalFolder, line: AnswerLine, verdict: Verdict | None, problem: EvalProblem, rewarded: Rewarded | None
+) -> Answered:
     return Answered(
         answer=line.answer,
         right=verdict.right if verdict else False if line.answer is None else None,
@@ -376,6 +428,7 @@ def _answered(folder: EvalFolder, line: AnswerLine, verdict: Verdict | None, pro
         reason=str(line.error["message"]) if line.error else None,
         evidence=line.evidence,
         overlap=None if problem.boxes is None else overlap(line.answer, problem.boxes, line.view),
+        rewarded=rewarded,
     )
 
 

@@ -1,9 +1,10 @@
 """Shares, differences and names as the report shows them: in words, and drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
 
 from virc.core.html import safe
+from virc.evaluation.rewarded import Gap, Mean, Rewarded, RewardFacts
 from virc.evaluation.statistics import Interval
 from virc.evaluation.summary import Pair, Score, Share
 
@@ -69,6 +70,58 @@ def gained(pair: Pair) -> str:
     """The difference of a pair, such as `+4.0`; where answers are undecided, its bounds: `−1.2 to +4.0`."""
     low, high = pair.bounds
     return points(low) if low == high else points_between(pair.bounds)
+
+
+def value(number: float | None) -> str:
+    """A mean of a reward, such as `0.482`; `-` where there is none."""
+    return "-" if number is None else f"{number:.3f}"
+
+
+def values(interval: Interval | None) -> str:
+    """The interval of a mean, such as `0.439 to 0.526`; `-` where it is not known."""
+    return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def signed(gap: Gap) -> str:
+    """A difference of two means with its interval, such as `+0.120 (-0.013 to +0.253)`."""
+    if gap.difference is None:
+        return "-"
+    interval = "" if gap.interval is None else f" ({gap.interval[0]:+.3f} to {gap.interval[1]:+.3f})"
+    return f"{gap.difference:+.3f}{interval}"
+
+
+def in_words(rewarded: Rewarded) -> str:
+    """The total of one answer and its terms, such as `1.400 (right 1.000, near -, box ?)`; ? could not be had."""
+    terms = (f"{name} {'?' if name in rewarded.unscored else value(each)}" for name, each in rewarded.terms.items())
+    return f"{'?' if rewarded.total is None else value(rewarded.total)} ({', '.join(terms)})"
+
+
+def reward_title(reward: RewardFacts) -> str:
+    """Whose reward it is; where its total compares the replies to a prompt, that this is before."""
+    before = ", before it compares the replies to a prompt" if reward.group else ""
+    return f"Reward of {reward.system}, total {reward.total}{before}: means over problems"
+
+
+def axis_of(means: Iterable[Mean]) -> Interval:
+    """The ends of an axis that all means and their intervals are on, and 0 and 1."""
+    ends = [end for each in means if each.mean is not None for end in (each.mean, *(each.interval or ()))]
+    return min(0.0, 1.0, *ends), max(0.0, 1.0, *ends)
+
+
+def mean_bar(mean: Mean, axis: Interval) -> str:
+    """A mean as a bar from 0, its interval as a line over the bar's end."""
+    if mean.mean is None:
+        return ""
+    first, last = axis
+    nothing, end, *ends = (100 * (each - first) / (last - first) for each in (0, mean.mean, *(mean.interval or ())))
+    drawn = "".join(_span(css, *ends) for css in ("halo", "span")) if ends else ""
+    label = f"{value(mean.mean)}, 95 % interval {values(mean.interval)}" if ends else value(mean.mean)
+    return (
+        f'<svg class="bar" role="img" aria-label="{label}" viewBox="0 0 100 8" preserveAspectRatio="none">'
+        '<rect class="whole" width="100" height="8"/>'
+        f'<rect class="share" x="{min(nothing, end):.2f}" width="{abs(end - nothing):.2f}" height="8"/>'
+        f'<path class="zero" d="M{nothing:.2f} 0V8"/>{drawn}</svg>'
+    )
 
 
 def chance(p: float) -> str:

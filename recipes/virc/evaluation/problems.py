@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -17,13 +18,16 @@ from virc.solving.rows import Row
 
 
 class EvalProblem(msgspec.Struct, frozen=True):
-    """What is kept of a problem; `boxes`, in pixels of the file, are compared in place of the key if set."""
+    """What is kept of a problem; `boxes`, in pixels of the file, are compared in place of the key if set.
+
+    Where `key` is None, nothing says which answer is right: a reward scores it.
+    """
 
     id: Id
     line: int
     digest: str
     question: str
-    key: Key
+    key: Key | None
     categories: Categories
     boxes: tuple[Box, ...] | None = None
 
@@ -33,16 +37,18 @@ def problems_of(
     limit: int | None,
     on_fault: Callable[[DataError], None],
     crop_ablation: CropAblation = "none",
+    rewarded: bool = False,
 ) -> dict[str, EvalProblem]:
     """The problems by their ids, each of which can be scored; a DataError where there are none, or one is wrong.
 
-    `on_fault` gets the faults of rows of a published benchmark, which are left out.
+    `on_fault` gets the faults of rows of a published benchmark, which are left out; those that are `rewarded` need no
+    answer.
     """
     problems: dict[str, EvalProblem] = {}
     first: DataError | None = None
     for row in islice(benchmark.rows(), limit):
         try:
-            problem = _problem(row, crop_ablation)
+            problem = _problem(row, crop_ablation, rewarded)
             if str(problem.id) in problems:
                 raise DataError(f"line {row.line}: the id {problem.id!r} comes twice")
         except DataError as fault:
@@ -63,7 +69,7 @@ def rows_of(benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limi
     return (row for row in islice(benchmark.rows(), limit) if row.line in lines)
 
 
-def _problem(row: Row, crop_ablation: CropAblation) -> EvalProblem:
+def _problem(row: Row, crop_ablation: CropAblation, rewarded: bool) -> EvalProblem:
     if row.fault:
         raise row.fault
     try:
@@ -71,7 +77,7 @@ def _problem(row: Row, crop_ablation: CropAblation) -> EvalProblem:
         if boxes is not None and crop_ablation == "counterfactual":
             raise DataError("its answer is boxes, and those of its counterfactual are not known")
         fields = ablated_fields(row, crop_ablation)
-        key = key_of(fields) if boxes is None else Key(msgspec.json.encode(boxes).decode())
+        key = _key(fields, rewarded) if boxes is None else Key(msgspec.json.encode(boxes).decode())
         categories = category_of(row.passed)
         of_fields(row.passed)  # evidence that is no boxes would be left out of the figures in silence
     except DataError as error:
@@ -79,3 +85,7 @@ def _problem(row: Row, crop_ablation: CropAblation) -> EvalProblem:
     assert row.id is not None
     assert row.digest is not None
     return EvalProblem(row.id, row.line, row.digest, row.passed["question"], key, categories, boxes)
+
+
+def _key(fields: Mapping[str, Any], rewarded: bool) -> Key | None:
+    return None if rewarded and fields.get("answer") is None else key_of(fields)

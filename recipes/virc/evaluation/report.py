@@ -14,6 +14,8 @@ from virc.core.html import fill, in_line, key_name, safe
 from virc.core.result_log import Id
 from virc.evaluation import figures
 from virc.evaluation.figures import bar, between, cut, isolated, percent, shares, short, undecided
+from virc.evaluation.rewarded import Mean
+from virc.evaluation.statistics import Interval
 from virc.evaluation.summary import Answered, Means, ModelSummary, Pair, Reported, Result, Score, Share, Summary
 from virc.scoring.score import Decider
 from virc.solving.ablation import CropAblation
@@ -41,6 +43,7 @@ def render(summary: Summary, results: Sequence[Result]) -> str:
         + _evidence(summary.models)
         + _cost(summary.models)
         + _refusals(summary.models),
+        "Reward": _reward(summary),
         "Model by model": _pairs(
             summary.pairs, {each.id: f'<a href="#p{at}">{_label(each.id)}</a>' for at, each in enumerate(results)}
         ),
@@ -95,7 +98,7 @@ def _accuracy(summary: Summary) -> str:
     head = _heads("Model", _AXIS, "Right", "Undecided", "Problems")
     guess = f'<p class="note">The commonest answer alone: {percent(summary.commonest.share)}.</p>\n'
     table = _table("Share of right answers with its 95 % interval", head, rows, "accuracy")
-    return table + guess if summary.problems else table
+    return table + guess if summary.commonest.of else table
 
 
 def _share(score: Score | Share) -> str:
@@ -103,6 +106,47 @@ def _share(score: Score | Share) -> str:
         return _UNKNOWN
     interval = between(score.interval) + undecided(score)
     return f"<td><strong>{shares(score)}</strong><small>{interval}</small></td>"
+
+
+def _reward(summary: Summary) -> str:
+    """A row for the total and for each term of each model, and what models differ by."""
+    facts, models = summary.reward, [model for model in summary.models if model.reward]
+    if facts is None:
+        return ""
+    rows = (
+        _mean_row(name, model.name, model.reward[name], axis)
+        for name in facts.names
+        for axis in [figures.axis_of(model.reward[name] for model in models if model.reward)]
+        for model in models
+        if model.reward
+    )
+    head = _heads("Term", "Model", "From 0", "Mean", "Problems", "Not applicable", "Unscored")
+    note = "Each term has an axis of its own, whose ends stand below its bars. What a term does not apply to, and what "
+    return (
+        _table(figures.reward_title(facts), head, rows, "reward")
+        + f'<p class="note">{note}could not be scored, is in no mean.</p>\n'
+        + "".join(map(_gaps, summary.pairs))
+    )
+
+
+def _mean_row(name: str, model: str, mean: Mean, axis: Interval) -> str:
+    ends = "".join(f"<span>{end:.3g}</span>" for end in axis)
+    picture = f'<td>{figures.mean_bar(mean, axis)}<span class="ends">{ends}</span></td>'
+    known = f"<td><strong>{figures.value(mean.mean)}</strong><small>{figures.values(mean.interval)}</small></td>"
+    counts = "".join(f"<td>{count:,}</td>" for count in (mean.of, mean.not_applicable, mean.unscored))
+    seen = "<td></td>" + _UNKNOWN if mean.mean is None else picture + known
+    return f'{_row_head(name)}<td dir="auto">{cut(model, _NAME)}</td>{seen}{counts}'
+
+
+def _gaps(pair: Pair) -> str:
+    if not pair.reward:
+        return ""
+    rows = (
+        f"{_row_head(name)}<td>{figures.signed(gap).replace('-', '−')}</td><td>{gap.of:,}</td>"
+        for name, gap in pair.reward.items()
+    )
+    head = _heads("Term", "Difference with its 95 % interval", "Problems")
+    return _table(f"Mean of {pair.one} less that of {pair.other}", head, rows, "numbers")
 
 
 def _boxes(models: Sequence[ModelSummary]) -> str:
@@ -361,12 +405,21 @@ def _cell(answered: Answered | None) -> str:
     if answered.answer is None:
         reason = isolated(answered.reason or "no answer", _NOTE)
         css, word = ("r", "right") if answered.right else ("n", "no answer")
-        return f'<td class="{css}"><b>{word}: </b>{_linked(reason, answered.trace)}</td>'
+        return f'<td class="{css}"><b>{word}: </b>{_linked(reason, answered.trace)}{_given(answered)}</td>'
     css, word = {True: ("r", "right"), False: ("w", "wrong"), None: ("u", "undecided")}[answered.right]
     by = f" <small>{answered.by}</small>" if answered.by not in (None, "rule") else ""
     shown = _linked(isolated(answered.answer, _ANSWER), answered.trace)
     overlaps = f" <small>IoU {answered.overlap.iou:.2f}</small>" if answered.overlap else ""
-    return f'<td class="{css}"><b>{word}: </b>{shown}{by}{overlaps}</td>'
+    return f'<td class="{css}"><b>{word}: </b>{shown}{by}{overlaps}{_given(answered)}</td>'
+
+
+def _given(answered: Answered) -> str:
+    """The reward of an answer; its terms show when it is pointed at."""
+    found = answered.rewarded
+    if found is None:
+        return ""
+    total = "?" if found.total is None else figures.value(found.total)
+    return f' <small title="{safe(figures.in_words(found), "[{}]")}">reward {total}</small>'
 
 
 def _linked(shown: str, trace: str | None) -> str:

@@ -1,7 +1,11 @@
-"""Shares and their differences, with 95 % intervals that hold for small counts and shares near 0 and 1."""
+"""Shares, means and their differences, with 95 % intervals that hold for small counts and shares near 0 and 1."""
 
 import math
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate
+from statistics import fmean, stdev
 
 Z = 1.959963984540054
 """Of the standard normal distribution: 95 % lie within."""
@@ -50,6 +54,60 @@ def _correlation(both: int, one: int, other: int, neither: int) -> float:
     if product > 0:
         product = max(0.0, product - (both + one + other + neither) / 2)
     return float(product / math.sqrt(margins))
+
+
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """The interval of a mean: of a share where all values are 0 or 1, else by Student's t.
+
+    None where it is not known: of fewer than two values, or of values that are all one and no share.
+    """
+    if _are_shares(values):
+        return wilson(sum(value == 1 for value in values), len(values)) if values else None
+    return _by_t(values)
+
+
+def paired_interval(pairs: Sequence[tuple[float, float]]) -> Interval | None:
+    """The interval of the mean of first less second of each pair, as of `mean_interval`; of shares as of `paired`."""
+    if _are_shares([value for pair in pairs for value in pair]):
+        counts = Counter((one == 1, other == 1) for one, other in pairs)
+        ways = ((True, True), (True, False), (False, True), (False, False))
+        return paired(*(counts[way] for way in ways)) if pairs else None
+    return _by_t([one - other for one, other in pairs])
+
+
+def _are_shares(values: Sequence[float]) -> bool:
+    return set(values) <= {0, 1}
+
+
+def _by_t(values: Sequence[float]) -> Interval | None:
+    spread = stdev(values) if len(values) > 1 else 0.0
+    if not spread:
+        return None
+    mean, half = fmean(values), _student(len(values) - 1) * spread / math.sqrt(len(values))
+    return mean - half, mean + half
+
+
+@cache
+def _student(freedom: int) -> float:
+    """The number that Student's t of so many degrees of freedom stays below with 97.5 %."""
+    low, high = Z, 13.0  # of one degree it is 12.7
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, freedom) < 0.95 else (low, middle)
+    return high
+
+
+def _within(t: float, freedom: int) -> float:
+    """How likely Student's t lies from -t to t (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    found = 0.0
+    for step in range(1 + odd, freedom, 2):
+        found += term
+        term *= step / (step + 1) * math.cos(angle) ** 2
+    found *= math.sin(angle)
+    return 2 / math.pi * (angle + found) if odd else found
 
 
 def mcnemar(one: int, other: int) -> float:

@@ -9,6 +9,7 @@ import msgspec
 
 from virc.core.result_log import Id
 from virc.evaluation.boxes import BoxScores, Overlap, box_scores
+from virc.evaluation.rewarded import Gap, Mean, Rewarded, RewardFacts, gaps, means
 from virc.evaluation.statistics import Interval, mcnemar, paired, wilson
 from virc.reasoning.trace import FailureKind
 from virc.scoring.score import Decider
@@ -33,6 +34,7 @@ class Answered(msgspec.Struct, frozen=True):
         trace: folder of its trace, relative to the report's.
         overlap: its boxes beside those of the row; None where the answer is a text.
         evidence: the share of each box of evidence that crops showed, see `evidence`; None where the row names none.
+        rewarded: what a system's reward gives it; None where none was asked for, or none is known of this model.
     """
 
     answer: str | None
@@ -48,6 +50,7 @@ class Answered(msgspec.Struct, frozen=True):
     reason: str | None = None
     overlap: Overlap | None = None
     evidence: Sequence[float] | None = None
+    rewarded: Rewarded | None = None
 
     @property
     def refused(self) -> bool:
@@ -61,7 +64,10 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """One problem and its answers by model; `unreadable` says whether refusing is right."""
+    """One problem and its answers by model; `unreadable` says whether refusing is right.
+
+    `reference` is empty where nothing says which answer is right.
+    """
 
     id: Id
     question: str
@@ -141,6 +147,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
         categories: division -> part -> score.
         boxes: over the problems whose answers are boxes; None where there are none.
         evidence: over the problems that name their evidence; None where there are none.
+        reward: the means of the reward and of its terms; None where there is none.
     """
 
     name: str
@@ -159,6 +166,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
     settings: Mapping[str, Any] = {}
     boxes: BoxScores | None = None
     evidence: EvidenceScores | None = None
+    reward: Mapping[str, Mean] | None = None
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -171,6 +179,7 @@ class Pair(msgspec.Struct, frozen=True):
         interval: from the lower end of the paired 95 % interval of the first to the upper end of that of the second.
         p: of McNemar's exact test on the problems that were decided for both.
         p_bounds: the lowest and the highest `p` that the undecided answers could lead to.
+        reward: the difference in the reward and in its terms; None where not both have one.
     """
 
     one: str
@@ -183,6 +192,7 @@ class Pair(msgspec.Struct, frozen=True):
     p_bounds: Interval
     only_one: Sequence[Id]
     only_other: Sequence[Id]
+    reward: Mapping[str, Gap] | None = None
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -203,7 +213,7 @@ class Reported(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """An evaluation; `commonest` is what guessing the commonest answer is worth."""
+    """An evaluation; `commonest` is what guessing the commonest answer is worth, `reward` is which one was given."""
 
     benchmark: str
     problems: int
@@ -212,6 +222,7 @@ class Summary(msgspec.Struct, frozen=True):
     commonest: Share
     crop_ablation: CropAblation
     against: Sequence[Reported] = ()
+    reward: RewardFacts | None = None
 
 
 def score(verdicts: Iterable[bool | None]) -> Score:
@@ -234,23 +245,27 @@ def summarise(
     results: Sequence[Result],
     models: Mapping[str, Mapping[str, Any]],
     crop_ablation: CropAblation = "none",
+    reward: RewardFacts | None = None,
 ) -> Summary:
     """Summarise results, one for each problem; `models` maps a name to its `protocol` and `settings`."""
-    ((commonest, _),) = Counter(result.reference for result in results).most_common(1) or [("", 0)]
+    references = [result.reference for result in results if result.reference]
+    ((commonest, _),) = Counter(references).most_common(1) or [("", 0)]
     return Summary(
         benchmark=benchmark,
         problems=len(results),
-        models=[_model(name, results, facts) for name, facts in models.items()],
-        pairs=[_pair(one, other, results) for one, other in combinations(models, 2)],
-        commonest=share(result.reference == commonest for result in results),
+        models=[_model(name, results, facts, reward) for name, facts in models.items()],
+        pairs=[_pair(one, other, results, reward) for one, other in combinations(models, 2)],
+        commonest=share(reference == commonest for reference in references),
         crop_ablation=crop_ablation,
+        reward=reward,
     )
 
 
-def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> ModelSummary:
+def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], reward: RewardFacts | None) -> ModelSummary:
     met = [result for result in results if name in result.answers]
     answers = [result.answers[name] for result in met]
     turns = sum(answered.turns + answered.unusable for answered in answers)  # one without a usable try is one too
+    rewarded = [answered.rewarded for answered in answers if answered.rewarded]
     parts: dict[str, dict[str, list[bool | None]]] = defaultdict(lambda: defaultdict(list))
     for result, answered in zip(met, answers, strict=True):
         for division, names in result.categories.items():
@@ -281,6 +296,7 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any]) -> Mo
         settings=facts.get("settings") or {},
         boxes=box_scores([answered.overlap for answered in answers if answered.overlap], _classes(name, met)),
         evidence=_evidence(answers),
+        reward=means(rewarded, reward.names) if reward and rewarded else None,
     )
 
 
@@ -302,7 +318,11 @@ def _classes(name: str, met: Sequence[Result]) -> dict[str, list[Overlap]]:
     return found
 
 
-def _pair(one: str, other: str, results: Sequence[Result]) -> Pair:
+def _pair(one: str, other: str, results: Sequence[Result], reward: RewardFacts | None) -> Pair:
+    both = [each.answers for each in results if one in each.answers and other in each.answers]
+    rewarded = [
+        (first, second) for answers in both if (first := answers[one].rewarded) and (second := answers[other].rewarded)
+    ]
     ids: dict[tuple[bool | None, bool | None], list[Id]] = defaultdict(list)
     for result in results:
         if one in result.answers and other in result.answers:
@@ -322,6 +342,7 @@ def _pair(one: str, other: str, results: Sequence[Result]) -> Pair:
         p_bounds=_p_bounds(low, high),
         only_one=ids[True, False],
         only_other=ids[False, True],
+        reward=gaps(rewarded, reward.names) if reward and rewarded else None,
     )
 
 

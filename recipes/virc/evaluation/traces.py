@@ -9,6 +9,7 @@ from virc.core.errors import VircError
 from virc.core.files import contents, write_whole
 from virc.core.text import clause
 from virc.evaluation.answers import AnswerLine, EvalFolder
+from virc.evaluation.figures import in_words
 from virc.evaluation.summary import Result
 from virc.solving.rows import file_name
 from virc.solving.trace_page import with_verdict
@@ -39,21 +40,25 @@ def _traced_answer(trace: Path) -> str | None:
         return None
 
 
-def mark_traces(folder: EvalFolder, results: Sequence[Result]) -> None:
-    """Write the verdict and the reference on the page of each answer; a VircError where the disk refuses."""
+def mark_traces(folder: EvalFolder, results: Sequence[Result], system: str = "") -> None:
+    """Write the verdict and the reference on the page of each answer, and what the reward of a system gives it.
+
+    A VircError where the disk refuses.
+    """
     for result in results:
         for answered in result.answers.values():
             if answered.trace:
-                _mark(folder.folder / answered.trace / "index.html", answered.right, result.reference)
+                reward = f"Reward of {system}: {in_words(answered.rewarded)}" if answered.rewarded else ""
+                _mark(folder.folder / answered.trace / "index.html", answered.right, result.reference, reward)
 
 
-def _mark(page: Path, right: bool | None, reference: str) -> None:
+def _mark(page: Path, right: bool | None, reference: str, reward: str) -> None:
     try:
         with page.open("rb") as file:
             head = file.read(_HEAD)
-            if with_verdict(head, right, reference) == head:
+            if with_verdict(head, right, reference, reward) == head:
                 return
-            marked = with_verdict(head + file.read(), right, reference)
+            marked = with_verdict(head + file.read(), right, reference, reward)
         if marked is not None:
             write_whole(page, marked)
     except OSError as error:

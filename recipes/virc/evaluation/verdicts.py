@@ -1,6 +1,5 @@
 """Whether answers are right: by rules and algebra, and by a judge where none of them finds an answer right."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from importlib.util import find_spec
@@ -9,7 +8,7 @@ from typing import Any
 import msgspec
 
 from virc.core.result_log import Claims, Id
-from virc.evaluation.answers import Answers, EvalFolder
+from virc.evaluation.answers import Answers, EvalFolder, hashed
 from virc.evaluation.boxes import overlap
 from virc.evaluation.problems import EvalProblem
 from virc.reasoning.calls import BoxView
@@ -38,8 +37,8 @@ class Judgement(msgspec.Struct, frozen=True):
     @property
     def id(self) -> str:
         """Its id in the file of verdicts, which changes with the answer."""
-        digest = hashlib.sha256(f"{self.problem.digest}\n{self.answer}".encode(errors="replace")).hexdigest()
-        return f"{self.model}/{self.problem.id}/{digest[:16]}"
+        digest = hashed(f"{self.problem.digest}\n{self.answer}".encode(errors="replace"))
+        return f"{self.model}/{self.problem.id}/{digest}"
 
 
 class _JudgedLine(msgspec.Struct):
@@ -78,9 +77,10 @@ def _verdict(
     """The verdict on an answer, or on a refusal where that is right; None where there is neither."""
     if answer is not None and problem.boxes is not None:
         return Verdict(overlap(answer, problem.boxes, view).right, "rule")
-    if answer is not None:
+    if answer is not None and problem.key:
         return score(answer, problem.key, symbolic)
-    return Verdict(True, "rule") if failure == "no_answer" and problem.key.is_refusal else None
+    refused = failure == "no_answer" and problem.key is not None and problem.key.is_refusal
+    return Verdict(True, "rule") if answer is None and refused else None
 
 
 def can_do_algebra() -> bool:
@@ -110,6 +110,7 @@ def ask_judge(
 
     def work(row: Row, _: object) -> RowDone:
         each = by_id[str(row.id)]
+        assert each.problem.key
         same = judge.same(each.problem.question, each.problem.key.answer, each.answer)
         return RowDone(row, {"same": same})
 

@@ -9,6 +9,8 @@ from virc.reasoning.calls import Box, Call
 from virc.reasoning.protocol import Protocol
 
 FailureKind = Literal["no_answer", "turns", "tries", "interrupted", "network", "engine"]
+Ended = Literal["answer", "format", "length"]
+"""How a problem ends: with an answer, with a reply that is not taken, or with neither in its turns and tokens."""
 RejectionKind = Literal["repetition", "length", "tags", "json", "tool", "deviation", "unit", "refusal"]
 
 
@@ -148,3 +150,18 @@ class Trace(msgspec.Struct, frozen=True):
     answer: str | None = None
     failure: Failure | None = None
     pending: tuple[Rejected, ...] = ()
+
+    @property
+    def replies(self) -> "Replies":
+        """What the model replied, turn by turn, the tries of `pending` last, and how it ended."""
+        answered = self.units and self.units[-1].answer is not None
+        refused = self.pending or (self.failure and self.failure.kind == "no_answer" and not answered)
+        texts = (*(unit.text for unit in self.units), *(each.text for each in self.pending))
+        return Replies(texts, "format" if refused else "answer" if answered else "length")
+
+
+class Replies(msgspec.Struct, frozen=True):
+    """The replies of a problem, from which a session makes its conversation again, and how it ended."""
+
+    texts: tuple[str, ...]
+    ended: Ended

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -15,7 +15,8 @@ from virc.rewards.sample import Sample, Strict, prompt_of, sample
 
 _LOOK = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
 _HAD = (NO_ALGEBRA, NO_RAPIDFUZZ, NO_TOKENS)  # what terms lack here and have where they are asked for rewards
-_REPLIES = ("<think>a</think><answer>a</answer>", _LOOK)
+ANSWER = "<think>a</think><answer>a</answer>"
+REPLIES = (ANSWER, _LOOK)
 """One of each kind: a total may need of one kind what it does not need of the other."""
 
 
@@ -51,6 +52,7 @@ def without_judge(
     coordinates: Coordinates,
     strict: Strict = "own",
     judges: Iterable[str] = (),
+    replies: Sequence[str] = REPLIES,
 ) -> Scorable:
     """Try a total on rows without asking a judge; there will be those of `judges`: their terms do not count."""
     had = {no_judge(name) for name in judges}
@@ -59,7 +61,7 @@ def without_judge(
         for record in records:
             prompt = prompt_of(record, coordinates, strict)
             unscored: dict[str, str] = {}
-            for reply in (sample(text, prompt) for text in _REPLIES):
+            for reply in (sample(text, prompt) for text in replies):
                 scored = runner.run(rewards.score(reply, total, Means()))
                 unscored |= _lacking(scored, reply, total, had)
             found.rows += 1

@@ -15,9 +15,9 @@ becomes of rewards, and without those they stay as they are.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -28,14 +28,13 @@ from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Rejected, Reply, Session, Unit
-from virc.reasoning.trace import Trace
+from virc.reasoning.trace import Ended, Trace
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.registry import Scored, Terms, Total
 from virc.rewards.sample import Action, Carried, Prompt, Sample, Seen, parsed
 from virc.tools.registry import known
 
-Ended = Literal["answer", "format", "length"]
 _ENDS: Mapping[str | None, Ended] = {"answer": "answer", "tool": "length", None: "format"}
 
 
@@ -139,8 +138,17 @@ def samples_of(
     images = [Seen(record.images[index]).pixels().pixels for index in inputs_of(record)]
     files = [image.size for image in images]
     session = Session(protocol, record.question or "", images, grid, tolerate=(), max_turns=max_turns, tools=known())
+    replies = trace.replies
+    return replayed(record, replies.texts, session, files), replies.ended
+
+
+def replayed(record: Record, replies: Iterable[str], session: Session, files: Sequence[Size]) -> list[Sample]:
+    """The replies as samples, each under what a new session of the problem has shown before it.
+
+    `files` are (width, height) in px of the files of the problem's images. A DataError where there is no reply.
+    """
     samples, before = [], list[Carried]()
-    for text in (*(unit.text for unit in trace.units), *(each.text for each in trace.pending)):
+    for text in replies:
         if isinstance(session.next(), Done):
             break
         read = parsed(text, _prompt(record, session, files, tuple(before)))
@@ -155,9 +163,7 @@ def samples_of(
         samples.append(read)
     if not samples:
         raise DataError("the rollout holds no reply")
-    answered = trace.units and trace.units[-1].answer is not None
-    refused = trace.pending or (trace.failure and trace.failure.kind == "no_answer" and not answered)
-    return samples, "format" if refused else "answer" if answered else "length"
+    return samples
 
 
 def carried_out(unit: Unit, read: Sample, images: Sequence[Shown]) -> list[Carried]:

@@ -116,23 +116,13 @@ def try_reward(
         ConfigError, DataError, NetworkError: the system, the rows or the judge cannot be used.
     """
     report = report or Reporter()
-    names = {each.name for each in rewards.discover()[1]} - set(systems.discover())
-    if system in names or system.endswith(".py"):
-        raise UsageError(
-            f"{system} is a reward, and what is tried is a system",
-            f"virc systems cp tiny mine.yaml, in it reward: {{total: {system}}}, then virc rewards try mine.yaml",
-        )
-    named = systems.get(system)
-    reward, total = reward_of(named)
+    named, reward, total = judged_reward(system, judge_endpoint, judge_model, judge_endpoints)
     protocol = chat_protocol.of_system(named).protocol if named.worded else None
-    reward = _with_judges(reward, judge_endpoint, judge_model, judge_endpoints)
     on_facts(facts_of(system, reward, total))
     if text := left_out_note(data):
         report.note(text)
     source = only_source(data)
-    asks = reward.judge.endpoint or any(each.endpoint for each in reward.judges.values())
-    cache = cache_folder(os.environ) / "judged" if asks else None
-    means = means_of(reward.judge, key_of(), cache, report.warn, judges=reward.judges)
+    means = means_here(reward, report)
     counted, costs = timed(total)
     try:
         if source.format in WHOLE and reply is None:
@@ -142,6 +132,28 @@ def try_reward(
     finally:
         means.close()
     return Trial(system, reward, total, compared(found, total), costs)
+
+
+def judged_reward(
+    system: str, judge_endpoint: str | None, judge_model: str | None, judge_endpoints: Mapping[str, str]
+) -> tuple[System, Reward, Total]:
+    """A system with its reward, judges at other endpoints, and its total; arguments and errors as of `try_reward`."""
+    names = {each.name for each in rewards.discover()[1]} - set(systems.discover())
+    if system in names or system.endswith(".py"):
+        raise UsageError(
+            f"{system} is a reward, and what is tried is a system",
+            f"virc systems cp tiny mine.yaml, in it reward: {{total: {system}}}, then virc rewards try mine.yaml",
+        )
+    named = systems.get(system)
+    reward, total = reward_of(named)
+    return named, _with_judges(reward, judge_endpoint, judge_model, judge_endpoints), total
+
+
+def means_here(reward: Reward, report: Reporter, base: Path | None = None) -> Means:
+    """The means of a reward on this machine, where replies of judges are kept; `base` as of `means_of`."""
+    asks = reward.judge.endpoint or any(each.endpoint for each in reward.judges.values())
+    cache = cache_folder(os.environ) / "judged" if asks else None
+    return means_of(reward.judge, key_of(), cache, report.warn, base, reward.judges)
 
 
 def _with_judges(reward: Reward, endpoint: str | None, model: str | None, others: Mapping[str, str]) -> Reward:

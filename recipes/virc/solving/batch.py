@@ -27,7 +27,17 @@ from virc.solving import evidence
 from virc.solving.ablation import counterfactual_of, with_blank_crops, with_counterfactual_crops
 from virc.solving.image_source import open_source
 from virc.solving.one import SCHEMA, Event, OnEvent, SolveConfig, Solved, solve
-from virc.solving.outcome import Fields, chosen, conduct, facts, failure_of, outcome, trace_folders, write_traces
+from virc.solving.outcome import (
+    Fields,
+    chosen,
+    conduct,
+    facts,
+    failure_of,
+    outcome,
+    replies_of,
+    trace_folders,
+    write_traces,
+)
 from virc.solving.retry import Outage
 from virc.solving.rows import Row, file_name, in_parallel
 
@@ -42,6 +52,7 @@ class BatchConfig(msgspec.Struct, frozen=True):
         base: folder that image paths of the rows start from.
         traces: folder in which the trace of every row gets one of its own; None keeps none.
         at_once: rows in work at a time; None: as many as suit the model.
+        replies: whether the fields of a row have the `replies` that led to its answer, and how they `ended`.
     """
 
     solving: SolveConfig
@@ -49,6 +60,7 @@ class BatchConfig(msgspec.Struct, frozen=True):
     traces: Path | None = None
     offline: bool = False
     at_once: int | None = None
+    replies: bool = False
 
 
 class RowDone(msgspec.Struct, frozen=True):
@@ -227,6 +239,8 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
     untraced = write_traces(folders, solved.attempts, solving, facts(opened, solving))
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
     fields |= conduct(solved)
+    if config.replies:
+        fields["rollout"] = replies_of(solved)
     if {"boxes", "box"} & row.passed.keys():
         protocol, image = opened.chat_protocol.protocol, images[0]
         fields["view"] = BoxView([image.size], protocol.coordinates, protocol.box, [image.original or image.size])

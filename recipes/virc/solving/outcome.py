@@ -14,6 +14,7 @@ from virc.core.errors import VircError
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
 from virc.reasoning.protocol import USUAL
+from virc.reasoning.trace import Replies
 from virc.solving.one import Attempt, SolveConfig, Solved
 from virc.solving.trace_files import check_folder, write_trace
 
@@ -74,6 +75,12 @@ def conduct(solved: Solved) -> Fields:
     trace = chosen(solved).trace
     rejected = len(trace.pending) + sum(len(unit.rejected) for unit in trace.units)
     return {"rejected": rejected, "failure": trace.failure.kind if trace.failure else None}
+
+
+def replies_of(solved: Solved) -> Replies:
+    """The replies of the sample that is shown; of the tries of a turn without a usable one, the last."""
+    trace = chosen(solved).trace
+    return msgspec.structs.replace(trace, pending=trace.pending[-1:]).replies
 
 
 def chosen(solved: Solved) -> Attempt:

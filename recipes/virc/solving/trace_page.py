@@ -59,23 +59,25 @@ def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object
     )
 
 
-def with_verdict(page: bytes, right: bool | None, reference: str) -> bytes | None:
+def with_verdict(page: bytes, right: bool | None, reference: str, reward: str = "") -> bytes | None:
     """A page with the verdict of an evaluation in place of a former one; None where it has no place for one.
 
     Args:
         page: in UTF-8; its beginning with the question and the answer is enough.
         right: None where the answer is undecided.
-        reference: the right answer.
+        reference: the right answer; empty where none is known.
+        reward: what a reward gives the answer, as a sentence.
     """
     before, begin, rest = page.partition(_VERDICT)
     _, end, after = rest.partition(_VERDICT_END)
     if not end:
         return None
     css, heading = _HEADINGS[right]
-    verdict = (
-        f'<div class="{css}"><span>Verdict</span><strong>{heading}</strong>'
-        f'<p>Reference: <b dir="auto">{safe(reference)}</b></p></div>'
-    )
+    if right is None and not reference:
+        heading = "Undecided: no right answer is known"
+    known = f'<p>Reference: <b dir="auto">{safe(reference)}</b></p>' if reference else ""
+    given = f'<p dir="auto">{safe(reward)}</p>' if reward else ""
+    verdict = f'<div class="{css}"><span>Verdict</span><strong>{heading}</strong>{known}{given}</div>'
     return before + begin + verdict.encode() + end + after
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from virc.core.errors import UsageError
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "folder benchmark problems models pairs commonest crop_ablation against harness".split()
+    "folder benchmark problems models pairs commonest crop_ablation against reward harness".split()
 )
 
 
@@ -45,8 +45,14 @@ def command(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Ask only the first N problems.")] = None,
     split: Annotated[str | None, typer.Option(metavar="NAME", help="Part of the benchmark.")] = None,
+    reward: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SYSTEM", help="Score answers by its reward, term by term.", autocompletion=completion.systems
+        ),
+    ] = None,
     judge_endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="Server of a judge; its key is VIRC_JUDGE_KEY.")
+        list[str] | None, typer.Option(metavar="[NAME=]URL", help="Server of a judge; NAME is of reward.judges.")
     ] = None,
     judge_model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Model of the judge; default: the only one.")
@@ -89,6 +95,9 @@ def command(
 
     Rows of a FILE.jsonl are those of a batch, with an answer each; `unreadable` is to be refused.
 
+    With --reward, what each model said is scored as a rollout of multi-turn RL, before a total's `group`; rows need no
+    answer. The key of a judge is VIRC_JUDGE_KEY; of one called NAME, VIRC_JUDGE_KEY_NAME.
+
     `virc data synth --counterfactuals` draws problems for --crop-ablation counterfactual.
     """
     from virc.core.errors import UsageError
@@ -110,8 +119,8 @@ def command(
     if harness:
         from virc_cli.commands.eval import harness as lmms_eval
 
-        judge = {"judge_endpoint": judge_endpoint, "judge_model": judge_model}
-        foreign = {**flags, "endpoint": None, "protocol": protocol, **judge, "against": against}
+        scoring = {"judge_endpoint": judge_endpoint, "judge_model": judge_model, "reward": reward}
+        foreign = {**flags, "endpoint": None, "protocol": protocol, **scoring, "against": against}
         changed = {"traces": traces != "wrong", "crop_ablation": crop_ablation != "none"}
         changed |= {"samples": samples != 1, "max_turns": max_turns != 16}
         lmms_eval.refuse({**{name: value is not None for name, value in foreign.items()}, **changed})
@@ -120,6 +129,7 @@ def command(
     config = SolveConfig(
         temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crop_ablation=crop_ablation
     )
+    judge, judges = options.named_endpoints(judge_endpoint or ())
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
     request = evaluation.EvalRequest(
         benchmark=benchmark,
@@ -127,8 +137,10 @@ def command(
         to=to,
         limit=limit,
         split=split,
-        judge_endpoint=judge_endpoint,
+        judge_endpoint=judge,
         judge_model=judge_model,
+        reward=reward,
+        judge_endpoints=judges,
         traces=traces,
         against=against is not None,
         at_once=concurrency,

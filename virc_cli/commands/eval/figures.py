@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from virc.evaluation.figures import interval, percent, shares, undecided
+from virc.evaluation.figures import interval, percent, reward_title, shares, signed, undecided, value, values
 from virc.evaluation.harness.harness import ModelOutcome
 from virc.evaluation.summary import ModelSummary, Pair, Reported, Score, Share, Summary
 from virc_cli.console.tables import table
@@ -14,6 +14,7 @@ _HEAD = (
 )
 _BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
 _EVIDENCE = ("model", "evidence seen", "right where seen", "right elsewhere")
+_REWARD = ("reward", "model", "mean", "95 % interval", "of", "not applicable", "unscored")
 _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
 
 
@@ -24,7 +25,9 @@ def lines(summary: Summary) -> Iterator[str]:
     yield f"{summary.benchmark}: {summary.problems} problems{swapped}"
     yield ""
     yield from table([_HEAD, *(_model(model) for model in summary.models)])
-    yield f"the commonest answer alone: {percent(summary.commonest.share)}"
+    if summary.commonest.of:
+        yield f"the commonest answer alone: {percent(summary.commonest.share)}"
+    yield from _reward(summary)
     yield ""
     yield from table([_REFUSALS, *(_refusals(model) for model in summary.models)])
     boxes = [row for model in summary.models for row in _boxes(model)]
@@ -53,6 +56,28 @@ def _model(model: ModelSummary) -> tuple[str, ...]:
         *(str(count) for count in (model.score.of, model.undecided, model.unanswered, model.missing)),
         *(_mean(means.turns, 1), _mean(means.calls, 1), _mean(means.tokens, 0), _mean(means.seconds, 2)),
     )
+
+
+def _reward(summary: Summary) -> Iterator[str]:
+    """The means of a reward and of its terms, and what models differ by."""
+    if summary.reward is None:
+        return
+    yield ""
+    yield reward_title(summary.reward)
+    yield from table([_REWARD, *(row for name in summary.reward.names for row in _means(name, summary.models))])
+    for pair in summary.pairs:
+        if pair.reward:
+            yield ""
+            yield f"{pair.one} less {pair.other} in the reward"
+            yield from table([(name, signed(gap), f"on {gap.of} problems") for name, gap in pair.reward.items()])
+
+
+def _means(name: str, models: Sequence[ModelSummary]) -> Iterator[tuple[str, ...]]:
+    for model in models:
+        if model.reward:
+            mean = model.reward[name]
+            counts = (str(count) for count in (mean.of, mean.not_applicable, mean.unscored))
+            yield name, model.name, value(mean.mean), values(mean.interval), *counts
 
 
 def _refusals(model: ModelSummary) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """`virc rewards try`: what replies would be rewarded with, term by term, and why."""  # noqa: N999 (the command's name)
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virc_cli.console import events, output
+from virc_cli.console import events, options, output
 from virc_cli.console.options import Json, Quiet, SystemArgument
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def command(
     from virc.rewards.trial import try_reward
 
     text = _reply(reply) if reply else None
-    endpoint, others = _endpoints(judge_endpoint or ())
+    endpoint, others = options.named_endpoints(judge_endpoint or ())
     with events.printed(quiet, verbose) as on_event:
         trial = try_reward(
             system,
@@ -87,15 +87,6 @@ def _profile(trial: "Trial") -> Iterator[str]:
         if each.replies
     ]
     yield from table([("term", "replies", "ms each", "may ask"), *rows])
-
-
-def _endpoints(given: Sequence[str]) -> tuple[str | None, dict[str, str]]:
-    """The address of the judge, and those of judges with names: an address has no `=` before its `:`."""
-    named = [each.partition("=") for each in given]
-    own = [url for url, (name, equals, _) in zip(given, named, strict=True) if not equals or ":" in name]
-    others = {name: url for name, equals, url in named if equals and ":" not in name}
-    unnamed = others.pop("judge", None)
-    return own[-1] if own else unnamed, others
 
 
 def _reply(file: Path) -> str:

@@ -38,7 +38,7 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
                 yield Row(problem.line, fault=problem.fault)
                 continue
             try:
-                yield Row(problem.line, _record(problem, source.media))
+                yield Row(problem.line, record_of(problem, source.media))
             except DataError as fault:
                 yield Row(problem.line, fault=DataError(f"line {problem.line}: {fault.message}", fault.hint))
 
@@ -53,7 +53,8 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
     return count
 
 
-def _record(problem: Problem, media: Path) -> Record:
+def record_of(problem: Problem, media: Path) -> Record:
+    """The record of a problem that can be read; relative names of its images start from `media`."""
     rest = dict(problem.passed)
     rest.pop("counterfactual", None)  # its picture is not copied
     return Record(

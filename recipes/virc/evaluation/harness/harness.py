@@ -271,6 +271,7 @@ def warnings_of(model: str) -> list[str]:
 
 def row_of(row: Row, problem: EvalProblem, base: Path, offline: bool) -> dict[str, Any]:
     """A problem as a row of the task; its image paths start from `base`."""
+    assert problem.key  # which only an evaluation with a reward does without
     return {
         "id": str(problem.id),
         "question": row.question,

@@ -1,0 +1,308 @@
+"""Scores the answers of an evaluation by a system's reward, from the replies that led to them.
+
+A problem's replies are gone through again as a rollout of RL is, with the images that the model was shown. The values
+are kept in `rewards/SYSTEM/MODEL.jsonl`: a rerun takes up those of the same replies and the same reward, and asks the
+judge again where it failed.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError, VircError
+from virc.core.events import Reporter
+from virc.core.files import contents, write_whole
+from virc.core.result_log import Id
+from virc.core.text import clause
+from virc.core.timeouts import Deadline
+from virc.data.formats import batch
+from virc.data.rows.record import Picture, Record
+from virc.evaluation.answers import AnswerLine, EvalFolder, hashed
+from virc.evaluation.rewarded import TOTAL, Rewarded, RewardFacts
+from virc.models.load import Opened
+from virc.reasoning.session import Session
+from virc.rewards import rollouts
+from virc.rewards.judging import WAITED, Waited
+from virc.rewards.means import JUDGE, NO_JUDGE, Means
+from virc.rewards.needs import ANSWER, REPLIES, Scorable, without_judge
+from virc.rewards.profile import timed
+from virc.rewards.registry import Total
+from virc.rewards.sample import Sample
+from virc.rewards.trial import judged_reward, means_here
+from virc.solving.batch import BatchConfig, shown_images
+from virc.solving.rows import Row
+from virc.systems.registry import Reward
+from virc.tools.registry import known
+
+SCHEMA = "virc.rewarded/1"
+_MOST_BYTES = 2**30  # of a file of values
+_AT_ONCE = 16  # problems, whose images are in memory
+_NO_REPLIES = "its replies were not kept: a former version of virc asked for it"
+_NO_SCORE = "the judge gave no score"
+
+
+class Rewarding(msgspec.Struct, frozen=True):
+    """The reward of a system, with its judges."""
+
+    system: str
+    reward: Reward
+    total: Total
+
+    @property
+    def facts(self) -> RewardFacts:
+        """What the summary says of it."""
+        terms = [term.name for term in self.total.terms]
+        endpoint = self.reward.judge.endpoint
+        return RewardFacts(self.system, self.total.name, terms, self.total.group is not None, endpoint)
+
+    @property
+    def digest(self) -> str:
+        """Of its settings and files, by which values of another reward of that name are known."""
+        files = sorted({self.total.file, *(term.file for term in self.total.terms)})
+        parts = [msgspec.json.encode(self.reward, order="sorted"), *(file.read_bytes() for file in files)]
+        return hashed(b"\n".join(parts))
+
+    @property
+    def judges(self) -> list[str]:
+        """The names of the judges that can be asked."""
+        every = {JUDGE: self.reward.judge, **self.reward.judges}
+        return [name for name, judge in every.items() if judge.endpoint]
+
+
+class RewardedLine(msgspec.Struct, frozen=True):
+    """A line of `rewards/SYSTEM/MODEL.jsonl`.
+
+    Args:
+        row: hash of the problem, as in its line of answers.
+        replies: hash of what was said of it.
+        reward: hash of the reward.
+    """
+
+    schema: str
+    id: Id
+    row: str | None
+    replies: str
+    reward: str
+    model: str
+    rewarded: Rewarded | None = None
+
+    def is_of(self, other: "RewardedLine") -> bool:
+        """Whether it holds what is wanted of the other: of the same replies and reward, and no failure of the judge."""
+        same = (self.row, self.replies, self.reward) == (other.row, other.replies, other.reward)
+        return same and self.rewarded is not None and not self.rewarded.judge_failed
+
+
+def of(system: str, judge: str | None = None, model: str | None = None, judges: Mapping[str, str] = {}) -> Rewarding:
+    """The reward of a system, by its name or its YAML; arguments and errors as of `rewards.trial.try_reward`."""
+    named, reward, total = judged_reward(system, judge, model, judges)
+    return Rewarding(named.name, reward, total)
+
+
+def check(rewarding: Rewarding, rows: Iterable[Row], base: Path, report: Reporter) -> None:
+    """Refuse a reward that lacks something of a row, or that no answer can have, before a model is asked.
+
+    Raises:
+        DataError: a row lacks what a term needs.
+        ConfigError: no row has what the reward of an answer needs.
+    """
+    answers, every = Scorable(), Scorable()
+    for row in rows:
+        record = batch.record_of(row, base)
+        if any(map(_is_away, record.images)):
+            continue  # which costs that row alone
+        answers.add(_scorable(rewarding, row, record, (ANSWER,)))
+        every.add(_scorable(rewarding, row, record, REPLIES))
+    if answers.rows and not answers.by_rules:
+        raise ConfigError(
+            f"no problem can be scored by the reward of {rewarding.system}: {_clauses(answers.why)}", _hint(answers.why)
+        )
+    if every.by_rules < every.rows:
+        report.warn(
+            f"problems that the reward of {rewarding.system} may have to leave out: {every.rows - every.by_rules} of "
+            f"{every.rows}, {_clauses(every.why)}",
+            _hint(every.why),
+        )
+
+
+def _scorable(rewarding: Rewarding, row: Row, record: Record, replies: Sequence[str]) -> Scorable:
+    try:
+        return without_judge([record], rewarding.total, "pixel", rewarding.reward.strict, rewarding.judges, replies)
+    except DataError as error:
+        sentence = f"line {row.line} cannot be scored by the reward of {rewarding.system}: {error.message}"
+        raise DataError(sentence, error.hint or "leave --reward out, or name a system with such rows") from error
+
+
+def _clauses(lacking: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {why}" for name, why in lacking.items())
+
+
+def _is_away(picture: Picture) -> bool:
+    """Whether the file of an image cannot be read here."""
+    try:
+        if picture.data is None:
+            picture.file()
+    except OSError:
+        return True
+    return False
+
+
+def _hint(lacking: Mapping[str, str]) -> str:
+    judges = [why.removeprefix(NO_JUDGE).removeprefix(", ") for why in lacking.values() if why.startswith(NO_JUDGE)]
+    if not judges:
+        return f"terms: {', '.join(lacking)}; `virc rewards show SYSTEM` says what they are"
+    return " ".join(f"--judge-endpoint {'' if name in ('', JUDGE) else f'{name}='}URL" for name in judges)
+
+
+def score(
+    rewarding: Rewarding,
+    config: BatchConfig,
+    opened: Opened,
+    rows: Iterable[Row],
+    lines: Mapping[str, AnswerLine],
+    folder: EvalFolder,
+    report: Reporter,
+) -> None:
+    """Score what a model answered, and keep the values; those of the same replies and reward are not made again.
+
+    Args:
+        config, opened: what the model was asked with.
+        lines: its answers by id.
+
+    Raises:
+        ConfigError: a term or the total fails, or the judge refuses.
+        VircError: the disk refuses.
+    """
+    counted, costs = timed(rewarding.total)
+    base = Path(opened.loaded.folder) if opened.loaded else None
+    means = means_here(rewarding.reward, report, base)
+    file, digest = folder.rewarded(rewarding.system, opened.name), rewarding.digest
+    before = {str(each.id): each for each in read(file)}
+    found = list[RewardedLine]()
+
+    async def one(row: Row, line: AnswerLine) -> RewardedLine:
+        assert row.id is not None
+        new = RewardedLine(SCHEMA, row.id, row.digest, line.replies_digest, digest, opened.name)
+        if (kept := before.get(str(row.id))) and kept.is_of(new):
+            return kept
+        waited = Waited()
+        WAITED.set(waited)
+        values = await _rewarded(row, line, opened, config, counted, means)
+        if waited.unread:
+            values = _without(values, {each.term for each in costs if each.waits})
+        return msgspec.structs.replace(new, rewarded=values)
+
+    async def some(work: Iterable[tuple[Row, AnswerLine]]) -> list[RewardedLine]:
+        return await asyncio.gather(*(one(*each) for each in work))
+
+    answered = ((row, lines[str(row.id)]) for row in rows if str(row.id) in lines)
+    try:
+        with asyncio.Runner() as runner:  # one loop for all: the judge's connections belong to it
+            while made := runner.run(some(islice(answered, _AT_ONCE))):
+                found += made
+    finally:
+        means.close()
+        _write(file, found)
+    _say(rewarding, opened.name, found, report)
+
+
+def read(file: Path) -> Iterator[RewardedLine]:
+    """The lines of a file of values; none where there is no such file."""
+    if not file.is_file():
+        return
+    for number, text in enumerate(contents(file, _MOST_BYTES).splitlines(), 1):
+        try:
+            yield msgspec.json.decode(text, type=RewardedLine)
+        except (ValueError, RecursionError) as error:
+            sentence = f"{file} holds something else than rewards: line {number}: {clause(error)}"
+            raise DataError(sentence, "delete it: it is made again from the answers") from error
+
+
+def rewards_of(
+    rewarding: Rewarding, folder: EvalFolder, answers: Mapping[str, Mapping[str, AnswerLine]]
+) -> dict[tuple[str, str], Rewarded]:
+    """The values of every model that was scored by this reward: (model, id) -> what its answer is given."""
+    return {
+        (model, str(each.id)): each.rewarded
+        for model, lines in answers.items()
+        for each in read(folder.rewarded(rewarding.system, model))
+        if (line := lines.get(str(each.id)))
+        and each.rewarded
+        and (each.row, each.replies, each.reward) == (line.row, line.replies_digest, rewarding.digest)
+    }
+
+
+async def _rewarded(
+    row: Row, line: AnswerLine, opened: Opened, config: BatchConfig, total: Total, means: Means
+) -> Rewarded:
+    """The reward of one answer; what it lacks alone is its own."""
+    names = [term.name for term in total.terms]
+    if line.rollout is None:
+        return _none(names, _NO_REPLIES)
+    try:
+        samples = _samples(row, line.rollout.texts, opened, config)
+        found = await rollouts.score(samples, line.rollout.ended, total, means)
+    except ConfigError as error:
+        raise ConfigError(f"problem {row.id}: {error.message}", error.hint) from error
+    except DataError as error:
+        return _none(names, error.message)
+    except VircError as error:  # the judge stays away, or its server fails
+        return msgspec.structs.replace(_none(names, error.message), judge_failed=True)
+    unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
+    if found.total is None:
+        unscored[TOTAL] = _clauses(unscored)
+    terms = {name: None if name in unscored else value for name, value in found.terms.items()}
+    return Rewarded(found.total, terms, unscored, found.units[-1].why)
+
+
+def _samples(row: Row, replies: Sequence[str], opened: Opened, config: BatchConfig) -> list[Sample]:
+    """The replies as samples, in the conversation that the model was asked in."""
+    solving, protocol = config.solving, opened.chat_protocol.protocol
+    images = shown_images(config, opened, row, Deadline(solving.timeout))
+    session = Session(
+        protocol,
+        row.question,
+        images,
+        opened.backend.grid,
+        tolerate=solving.tolerate,
+        max_turns=solving.max_turns,
+        tools=known(),
+    )
+    record = msgspec.structs.replace(batch.record_of(row, config.base), images=())
+    return rollouts.replayed(record, replies, session, [image.original or image.size for image in images])
+
+
+def _none(names: Iterable[str], why: str) -> Rewarded:
+    return Rewarded(None, dict.fromkeys(names), dict.fromkeys([TOTAL, *names], why))
+
+
+def _without(found: Rewarded, asked: Collection[str]) -> Rewarded:
+    """The values without those that a judge was asked for, and gave no score: in training they are 0.
+
+    Its replies are kept, so that asking again would find the same.
+    """
+    lacking = [name for name, value in found.terms.items() if name in asked and value is not None]
+    terms = {name: None if name in lacking else value for name, value in found.terms.items()}
+    unscored = {**found.unscored, **dict.fromkeys([TOTAL, *lacking], _NO_SCORE)}
+    return Rewarded(None, terms, unscored, found.why)
+
+
+def _write(file: Path, found: Sequence[RewardedLine]) -> None:
+    text = b"".join(msgspec.json.encode(each) + b"\n" for each in found)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, text)
+    except OSError as error:
+        raise VircError(f"cannot write {file}: {clause(error)}") from error
+
+
+def _say(rewarding: Rewarding, model: str, found: Sequence[RewardedLine], report: Reporter) -> None:
+    values = [each.rewarded for each in found if each.rewarded]
+    lacking = Counter(each.unscored[TOTAL] for each in values if each.total is None)
+    scored = len(values) - lacking.total()
+    report.note(f"{model}: {scored} of {len(values)} answers have a reward of {rewarding.system}")
+    for why, count in lacking.most_common(1):
+        report.warn(f"{model}: answers without a reward: {lacking.total()}; of {count} of them, {why}")
