@@ -15,7 +15,7 @@ from virc.evaluation.summary import SCHEMA
 from virc_cli.commands.eval.figures import harness_table
 from virc_cli.console import output, plans
 
-_UNMEASURED = {"pairs": None, "commonest": None, "crop_ablation": None, "against": None}
+_UNMEASURED = {"pairs": None, "commonest": None, "crop_ablation": None, "against": None, "reward": None}
 """Fields of `virc.eval/1` that a harness does not measure."""
 
 
