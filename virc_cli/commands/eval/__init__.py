@@ -95,8 +95,8 @@ def command(
 
     Rows of a FILE.jsonl are those of a batch, with an answer each; `unreadable` is to be refused.
 
-    With --reward, the replies of each model are scored as a rollout of multi-turn RL, before a total's `group`; rows need no
-    answer. The key of a judge is VIRC_JUDGE_KEY; of one called NAME, VIRC_JUDGE_KEY_NAME.
+    With --reward, the replies of each model are scored as a rollout of multi-turn RL, before a total's `group`; rows
+    need no answer. The key of a judge is VIRC_JUDGE_KEY; of one called NAME, VIRC_JUDGE_KEY_NAME.
 
     `virc data synth --counterfactuals` draws problems for --crop-ablation counterfactual.
     """
