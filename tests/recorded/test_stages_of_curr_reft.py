@@ -27,7 +27,7 @@ from virc.systems import registry as systems
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
-SAMPLES, TAUGHT = 8, 80
+SAMPLES, TAUGHT = 8, 240
 TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
             "warmup_ratio": 0, "cutoff_len": 1024, "learning_rate": 2e-3}  # fmt: skip
 RL = {"train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1, "n": SAMPLES, "rollouts": 1,
