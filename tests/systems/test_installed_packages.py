@@ -30,14 +30,14 @@ def check(arguments: dict, view: View) -> Checked:
 def apply(call: Call, source: Image.Image) -> Image.Image:
     return ImageOps.mirror(source)
 '''
-REWARD = '''"""One for every reply."""
+REWARD = '''"""More for shorter replies."""
 
 TERMS = ("short",)
 
 
 def short(sample, means):
-    """Whether the reply is short."""
-    return 1.0
+    """1 of an empty reply, and less the longer it is."""
+    return 1 / (1 + len(sample.text))
 
 
 def total(t):
