@@ -220,18 +220,20 @@ def test_the_term_counts_six_words_of_the_whole_reply() -> None:
 
 @pytest.mark.parametrize(("tokens", "near"), [(1, 1.0), (512, 1.0), (513, 512 / 513), (1024, 0.5)])
 def test_length_is_in_tokens_of_the_model(tokens: int, near: float) -> None:
-    counted = Means(tokens=lambda text: tokens)
+    counted = Means(token_ids=lambda text: [0] * tokens)
     assert value("length", "no tags", prompt(strict="own"), counted) == pytest.approx(near)
     with pytest.raises(UnscoredError, match="needs the model's tokenizer"):
         value("length", "no tags", prompt(strict="own"))
 
 
-def test_tokens_are_counted_by_the_tokenizer_beside_the_weights() -> None:
+def test_tokens_are_those_of_the_tokenizer_beside_the_weights() -> None:
     """In its tokenizer a word of one digit is one token."""
     found = means_of(Judging(), None, None, lambda said: None, EMBEDDED_FOLDER)
-    assert found.tokens
-    assert found.tokens("7") == 1
-    assert found.tokens("") == 0
+    assert found.token_ids
+    once, twice = found.token_ids("7"), found.token_ids("77")
+    assert len(once) == 1
+    assert twice == [*once, *once]
+    assert not found.token_ids("")
     found.close()
 
 

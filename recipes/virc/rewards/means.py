@@ -1,7 +1,7 @@
 """What terms may use beside the sample."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,13 +39,13 @@ class Means(msgspec.Struct, frozen=True):
     Args:
         judge: a language model that gives scores; None where there is none.
         symbolic: equality by algebra; None where math-verify is not installed.
-        tokens: how many tokens of the model a text has; None where the model is not known.
+        token_ids: the ids of the tokens of the model in a text; None where the model is not known.
         judges: further ones by their names.
     """
 
     judge: Judge | None = None
     symbolic: Symbolic | None = None
-    tokens: Callable[[str], int] | None = None
+    token_ids: Callable[[str], Sequence[int]] | None = None
     judges: Mapping[str, Judge] = {}
 
     def asked(self, name: str = JUDGE) -> Judge:
@@ -78,14 +78,14 @@ def means_of(
         key: of the judge's endpoint.
         kept: folder for replies of judges.
         on_wait: gets a sentence when a judge is away, and when it is back.
-        base: folder of the weights, whose tokenizer counts tokens where a term asks for that.
+        base: folder of the weights, whose tokenizer splits replies where a term asks for that.
         judges: further ones by their names; their keys are those of `key_of`.
     """
     further = {name: _judge(each, key_of(name), kept, on_wait) for name, each in judges.items()}
     algebra = Symbolic() if find_spec("math_verify") else None
-    count = (lambda text: len(tokenizer(base).encode(text, add_special_tokens=False))) if base else None
+    ids = (lambda text: tokenizer(base).encode(text, add_special_tokens=False).ids) if base else None
     named = {name: judge for name, judge in further.items() if judge}
-    return Means(_judge(asked, key, kept, on_wait), algebra, count, named)
+    return Means(_judge(asked, key, kept, on_wait), algebra, ids, named)
 
 
 def key_of(name: str = JUDGE) -> str | None:

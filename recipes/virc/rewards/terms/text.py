@@ -1,5 +1,6 @@
 """How alike texts are, and how long a reply is or how often it repeats itself."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -105,9 +106,14 @@ def length(sample: Sample, means: Means) -> float:
 
 def tokens(sample: Sample, means: Means) -> int:
     """How many tokens the reply has; raises UnscoredError where the model is not known."""
-    if means.tokens is None:
+    return len(token_ids(sample, means))
+
+
+def token_ids(sample: Sample, means: Means) -> Sequence[int]:
+    """The ids of the tokens of the reply, as its text has them; raises UnscoredError where the model is not known."""
+    if means.token_ids is None:
         raise UnscoredError(NO_TOKENS)
-    return means.tokens(sample.text)
+    return means.token_ids(sample.text)
 
 
 @term
