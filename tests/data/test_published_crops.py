@@ -32,6 +32,7 @@ PROBLEMS: list[tuple[str, Writes]] = [
     ("deepeyes", published_crops.deepeyes),
     ("mini-o3", published_crops.mini_o3_rl),
     ("chain-of-focus", published_crops.chain_of_focus_rl),
+    ("vigorl", published_crops.vigorl_rl),
     ("pixel", published_crops.pixel_reasoner_rl),
 ]
 SOLUTIONS: list[tuple[str, Writes, str]] = [
@@ -39,6 +40,8 @@ SOLUTIONS: list[tuple[str, Writes, str]] = [
     ("chain-of-focus", published_crops.chain_of_focus_sft, "instruct"),
 ]
 
+STAGES = {"vigorl": "search"}
+"""Stages of RL that are not called `rl`."""
 WITHOUT: dict[str, tuple[str, ...]] = {"mini-o3": ("--set", "validation=null", "--set", "test_freq=null")}
 """There are no rows to validate with."""
 
@@ -87,7 +90,18 @@ def test_published_problems_train(system: str, write: Writes, tmp_path: Path) ->
     checked = virc("data", "check", to, "--system", system, "--workers", 1)
     assert checked.code == 0, checked.out + checked.err
     sizes = ("--set", "train_batch_size=3", "--set", "ppo_mini_batch_size=3", *WITHOUT.get(system, ()))
-    words = ("--stage", "rl", "--with", "cpu", "--from", "tiny", "--data", to / "rows.parquet", "--dry-run", *sizes)
+    words = (
+        "--stage",
+        STAGES.get(system, "rl"),
+        "--with",
+        "cpu",
+        "--from",
+        "tiny",
+        "--data",
+        to / "rows.parquet",
+        "--dry-run",
+        *sizes,
+    )
     planned = virc("train", system, *words, "--judge-endpoint", "http://127.0.0.1:9/v1")
     assert planned.code == 0, planned.err
     assert "not checked" not in planned.err
@@ -107,6 +121,21 @@ def test_published_solutions_are_clean_and_train(system: str, write: Writes, sta
     assert checked.code == 0, checked.out + checked.err
     words = ("--stage", stage, "--with", "cpu", "--from", "tiny", "--data", to / "rows.json", "--dry-run")
     planned = virc("train", system, *words)
+    assert planned.code == 0, planned.err
+
+
+def test_chains_of_vigorl_are_clean_and_train(tmp_path: Path) -> None:
+    file = published_crops.vigorl_sft(tmp_path / "published")
+    published = json.loads(file.read_text())
+    assert [len(row["images"]) for row in published[:4]] == [2, 2, 3, 1]
+    checked = virc("data", "check", file, "--system", "vigorl", "--workers", 1)
+    assert checked.code == 0, checked.out + checked.err
+    to = converted(file, "vigorl", "sft")
+    rows = json.loads((to / "rows.json").read_text())
+    assert [row["messages"] for row in rows] == [row["messages"] for row in published]
+    base = published_crops.wide_base(tmp_path / "wide")
+    words = ("--stage", "instruct", "--with", "cpu", "--from", base, "--data", to / "rows.json", "--dry-run")
+    planned = virc("train", "vigorl", *words)
     assert planned.code == 0, planned.err
 
 

@@ -5,17 +5,39 @@ words of the system, with the crops that its calls name.
 """
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PIL import Image
 from support import system_rows
-from support.published_rows import NUMBERS, Row, _json, _parquet, _question, _saved, embedded, picture
+from support.published_rows import NUMBERS, PLACES, SIDE, Row, _json, _parquet, _question, _saved, embedded, picture
+
+from virc.data.rows.record import content_of
+from virc.models.chat_protocol import FILE_NAME, of_system
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Rejected, Reply, Session
+from virc.systems import registry as systems
+from virc.tools.registry import known
 
 COF = "file:///mnt/buffer/zhangxintong/adaptive_resolution/images_cropped"
 """Where the authors of Chain-of-Focus had their pictures."""
 _DATASET = "VisualProbe_train"
+
+
+def _middle(at: int) -> tuple[int, int]:
+    """The middle of the square with the number, in px of its picture."""
+    left, top = PLACES[at]
+    return left + SIDE // 2, top + SIDE // 2
+
+
+def _searched(x: int, y: int) -> str:
+    """A reply of ViGoRL that looks around a point."""
+    call = {"name": "search_coordinate", "arguments": {"coordinate": [x, y]}}
+    return f"<think>Look.</think>\n<tool_call>{json.dumps(call)}</tool_call>"
 
 
 def deepeyes(folder: Path) -> Path:
@@ -137,6 +159,74 @@ def chain_of_focus_rl(folder: Path) -> Path:
             }
         )
     return _parquet(folder / "train.parquet", rows)
+
+
+VIGORL: Sequence[Sequence[Sequence[str]]] = tuple(
+    (
+        (_searched(*_middle(at)), f"<think>Look.</think>\n<answer>{number}</answer>"),
+        (_searched(*_middle(at)), f"<think>Look.</think>\n<answer>{other}</answer>"),
+        (_searched(14, 182), _searched(*_middle(at)), f"<think>Look.</think>\n<answer>{number}</answer>"),
+        (f"<answer>{number}</answer>",),
+    )
+    for at, (number, other) in enumerate(zip(NUMBERS, (*NUMBERS[1:], NUMBERS[0]), strict=True))
+)
+"""Of each picture the replies of four rollouts in the words of ViGoRL."""
+VIGORL_REWARDS = (1.0, 0.4, 1.08, 0.6)
+"""What each of the four is worth: 0.6 for the right answer, 0.4 for turns in order, 0.08 for a second place."""
+
+
+def vigorl_sft(folder: Path, side: int | None = None) -> Path:
+    """Chains of ViGoRL, a turn for each point: a JSON array of conversations; with `side` their squares are smaller."""
+    # Gabesarch/grounded-rl@e7970c0, scripts/mcts/build_reasoning_chains_from_mcts_multiturn.py, process_paths_batch
+    rows, spoken = [], of_system(systems.get("vigorl")).protocol
+    if side:
+        (form,) = spoken.grammar.calls
+        form = msgspec.structs.replace(form, given={**form.given, "size": side})
+        spoken = msgspec.structs.replace(spoken, grammar=msgspec.structs.replace(spoken.grammar, calls=(form,)))
+        folder.mkdir(parents=True)
+        (folder / FILE_NAME).write_bytes(msgspec.json.encode(spoken))
+    for at, chains in enumerate(VIGORL):
+        for number, replies in enumerate(chains):
+            row = _chain(folder, f"{at}_{number}", spoken, at, replies)
+            rows.append({"messages": row["messages"], "images": row["images"]})
+    return _json(folder / "vigorl_multiturn.json", rows)
+
+
+def vigorl_rl(folder: Path) -> Path:
+    """vigorl_SA_RL: lines of problems; their pictures are named from the folder around that of the file."""
+    # Gabesarch/grounded-rl@e7970c0, src/trainer/rl/verl/utils/dataset.py, examples/config.yaml, run_vigorl.sh
+    rows = [
+        {
+            "problem": f"<image>{_question(at)}",
+            "answer": number,
+            "images": [_saved(folder, f"visual_search/images/{at}.png", picture(at))],
+        }
+        for at, number in enumerate(NUMBERS)
+    ]
+    file = folder / "visual_search" / "vigorl_SA_RL.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def wide_base(folder: Path) -> Path:
+    """`tiny` in a folder, as a base that is shown images of up to a million pixels: ViGoRL's squares have 451,584."""
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"max_pixels": 10**6}))
+    return folder
+
+
+def _chain(folder: Path, name: str, spoken: Protocol, at: int, replies: Sequence[str]) -> Row:
+    """A conversation in a chat protocol about a picture, with what its tools show, and the names of its images."""
+    session = Session(spoken, _question(at), [picture(at)], tools=known())
+    for reply in replies:
+        taken = session.feed(Reply(reply))
+        assert not isinstance(taken, Rejected), taken
+    told = [{"role": each.role, "content": content_of(each)} for each in session.trace().messages]
+    images = [
+        _saved(folder, f"images/{name}_{number}.png", shown.pixels) for number, shown in enumerate(session.images)
+    ]
+    return {"messages": told, "images": images}
 
 
 def pixel_reasoner_rl(folder: Path) -> Path:

@@ -65,6 +65,7 @@ TABLE = Table({
     "per_device_eval_batch_size": unused("nothing is evaluated while training"),
     "eval_strategy": unused("nothing is evaluated while training"),
     "eval_steps": unused("nothing is evaluated while training"),
+    "bf16_full_eval": unused("nothing is evaluated while training"),
 })  # fmt: skip
 OWN = TABLE.own()
 """Key that a user cannot set -> the setting that it follows from, or the reason."""
