@@ -9,7 +9,7 @@ from stage_rows import drawn, request
 from support.called import virc
 from support.workspaces import sets
 
-from virc.core.errors import DataError
+from virc.core.errors import ConfigError, DataError
 from virc.data.formats.registry import Row, get, only_source
 from virc.data.rows.record import Record
 from virc.stages.sft import Curriculum
@@ -54,11 +54,21 @@ def test_without_parts_the_smallest_number_comes_first() -> None:
         (("a", None), LETTERS, "row 2 has no 'type', by which the curriculum orders rows"),
         (("3", "easy"), Curriculum("type"), "row 2 has the type 'easy', which is no number"),
         (("3", "nan"), Curriculum("type"), "row 2 has the type 'nan', which is no number"),
+        ((3, 10**400), Curriculum("type"), "row 2 has the type '1000.*, which is no number"),
     ],
 )
 def test_rows_of_no_part_are_one_sentence(values: tuple[Any, ...], curriculum: Curriculum, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         order.parts(rows(*values), curriculum, 1)
+
+
+def test_a_value_of_two_parts_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"curriculum\.parts has 'a' in two parts"):
+        order.parts(rows("a", "b"), Curriculum("type", (("a", "b"), ("a",))), None)
+
+
+def test_zero_has_one_part_whatever_its_sign() -> None:
+    assert numbers(order.parts(rows(-0.0, 0), Curriculum("type"), None)) == {"0": [1, 2]}
 
 
 def test_rows_of_sft_are_written_in_order(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from math import isfinite
 
-from virc.core.errors import DataError
+from virc.core.errors import ConfigError, DataError
 from virc.core.seeds import derived
 from virc.core.text import plain
 from virc.data.formats.registry import Row
@@ -22,8 +22,12 @@ def parts(rows: Iterable[Row], curriculum: Curriculum, seed: int | None) -> dict
         seed: of the order within a part; None: as written.
 
     Raises:
+        ConfigError: a value is in two parts.
         DataError: a row lacks the column, or its value is of no part.
     """
+    values = [value for part in curriculum.parts for value in {*map(str, part)}]
+    if twice := next((value for value in values if values.count(value) > 1), None):
+        raise ConfigError(f"curriculum.parts has {plain(twice, 40)!r} in two parts", "name each value once")
     taken = [*rows]
     if seed is not None:
         random.Random(derived(seed, "curriculum")).shuffle(taken)
@@ -43,9 +47,9 @@ def _part(row: Row, curriculum: Curriculum, names: Mapping[str, str]) -> str:
         sentence = f"row {row.number} has the {column} {plain(value, 40)!r}, which is in no part of the curriculum"
         raise DataError(sentence, f"curriculum.parts has {plain(', '.join(names), 100)}; or leave such rows out")
     if not names:
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError, OverflowError):
             if isfinite(number := float(value)):
-                return str(number).removesuffix(".0")
+                return str(number or 0.0).removesuffix(".0")
         sentence = f"row {row.number} has the {column} {plain(value, 40)!r}, which is no number"
         raise DataError(sentence, "curriculum: {column: NAME, parts: [[VALUE], [VALUE]]}")
     return names[str(value)]
