@@ -12,7 +12,10 @@ from support.parsed import Page
 from support.servers import Server, dead_url, serve
 from support.solving import CROP, answer, picture
 
+from virc.evaluation import rewarding
 from virc.evaluation.statistics import mean_interval, paired_interval
+from virc.rewards import judging, registry
+from virc.systems.registry import Judging, Reward
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -341,3 +344,13 @@ def test_tiny_is_scored_by_its_own_reward(here: Path) -> None:
     assert (found["format"], found["answer"]) == (1, 1)
     assert done.json["models"][0]["reward"]["overlap"]["unscored"] == 2  # rows of the benchmark have no reference
     assert "overlap: the row has no box" in done.err
+
+
+def test_other_questions_to_the_judge_are_another_reward(judged: Path) -> None:
+    asked, digests = judged.with_name("asked.yaml"), list[str]()
+    for text in ("Is it {answer}?", "Is it {answer}?", "Is it really {answer}?"):
+        asked.write_text(f"answer: {text!r}\n")
+        judging.questions.cache_clear()  # a run reads the file once
+        reward = Reward(total="outcome", judge=Judging(questions=str(asked)))
+        digests.append(rewarding.Rewarding("mine", reward, registry.find("outcome")).digest)
+    assert digests[0] == digests[1] != digests[2]

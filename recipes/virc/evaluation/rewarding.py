@@ -26,7 +26,7 @@ from virc.evaluation.rewarded import TOTAL, Rewarded, RewardFacts
 from virc.models.load import Opened
 from virc.reasoning.session import Session
 from virc.rewards import rollouts
-from virc.rewards.judging import WAITED, Waited
+from virc.rewards.judging import WAITED, Waited, questions
 from virc.rewards.means import JUDGE, NO_JUDGE, Means
 from virc.rewards.needs import ANSWER, REPLIES, Scorable, without_judge
 from virc.rewards.profile import timed
@@ -61,9 +61,11 @@ class Rewarding(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """Of its settings and files, by which values of another reward of that name are known."""
+        """Of its settings, files and judge's questions, by which values of another reward of that name are known."""
         files = sorted({self.total.file, *(term.file for term in self.total.terms)})
+        asked = self.reward.judge.questions  # a path, whose texts may change
         parts = [msgspec.json.encode(self.reward, order="sorted"), *(file.read_bytes() for file in files)]
+        parts += [msgspec.json.encode(questions(Path(asked)), order="sorted")] if asked else []
         return hashed(b"\n".join(parts))
 
     @property
