@@ -29,8 +29,10 @@ REPLIES = [f"{before}{part * (LENGTH // len(part))}" for before in BEFORE for pa
 COLUMNS = {
     "boxes": [[10, 10, 60, 60]], "data_source": "vision_g1_bbox", "type": "planning", "difficulty_city": "easy",
     "station_1": "a", "station_2": "b", "question_transfer_count": 1, "json": {"1": ["a", "b"]},
-    "keywords": ["a"], "answers": ["a"], "task": "detection",
+    "keywords": ["a"], "answers": ["a"], "task": "detection", "dataset": "tallyqa",
 }  # fmt: skip
+ANSWERS = {"vla_r1": "[[1,2],[30,40]]", "grit": "2"}
+"""Right answers of rewards that take no box; that of the others is one."""
 TERMS, TOTALS = rewards.discover()
 SCORED = {f"{each.file.stem}.{each.name}": each for each in (*TERMS, *(each for of in TOTALS for each in of.terms))}
 """Each term once; without a judge, as far as it goes."""
@@ -48,19 +50,22 @@ BROAD = [
 """Boxes and paths of long numbers."""
 LONG = f"<output>[{'[0,1],' * (LENGTH // 6)}[1,0]]</output>"
 """A path of thousands of points."""
+BEFORE_RETHINK = [f"{part * (LENGTH // len(part))}<rethink>" for part in ("1,", "1, ", "1,1,1,1 ", "1,\n\n", "9")]
+"""Boxes in GRIT's thoughts, and what is nearly one."""
+MEANS = Means(token_ids=lambda text: [*text.encode()])
 
 
 @cache
-def samples() -> list[Sample]:
-    """Every reply, to a row that all terms take; what it says is read once for all of them."""
-    known = prompt(right="[[1,2],[30,40]]", reference="<think>a</think><answer>5</answer>", **COLUMNS)
+def samples(right: str) -> list[Sample]:
+    """Every reply, to a row that terms take; what it says is read once for all terms with this right answer."""
+    known = prompt(right=right, reference="<think>a</think><answer>5</answer>", **COLUMNS)
     known = msgspec.structs.replace(known, record=msgspec.structs.replace(known.record, id="vg-1"))
-    return [sample(reply, known) for reply in (*REPLIES, *BROAD, LONG)]
+    return [sample(reply, known) for reply in (*REPLIES, *BROAD, LONG, *BEFORE_RETHINK)]
 
 
 async def value(term: rewards.Term, read: Sample) -> float | None:
     with suppress(UnscoredError):
-        found = term.score(read, Means())
+        found = term.score(read, MEANS)
         return await found if inspect.isawaitable(found) else found
     return None
 
@@ -68,7 +73,7 @@ async def value(term: rewards.Term, read: Sample) -> float | None:
 @pytest.mark.parametrize("name", SCORED)
 def test_no_reply_takes_long_or_breaks_a_term(name: str) -> None:
     with asyncio.Runner() as runner:
-        for read in samples():
+        for read in samples(ANSWERS.get(SCORED[name].file.stem, "[1,2,30,40]")):
             start = time.process_time()
             found = runner.run(value(SCORED[name], read))
             assert time.process_time() - start < 1, read.text[:100]

@@ -20,6 +20,7 @@ SHARED = {
     "actial rl": published_rows.actial_rl,
     "curr-reft judge": partial(rows_of_thinkers.curr_reft, stage="judge"),
     "curr-reft choice": partial(rows_of_thinkers.curr_reft, stage="choice"),
+    "grit rl": rows_of_thinkers.grit,
     "internvl3.5 rl": published_rows.internvl3_5,
     "openvlthinker medium": published_rows.easy_r1,
     "rewardmap rl": rows_of_thinkers.rewardmap,

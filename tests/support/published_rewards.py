@@ -17,8 +17,10 @@ from typing import Any
 import msgspec
 from PIL import Image
 
+from virc.backends.tokenizer import tokenizer
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of
 from virc.models import chat_protocol
+from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Done, Rejected, Reply, Session
@@ -149,7 +151,14 @@ class _Ours(msgspec.Struct, frozen=True):
 
     @property
     def means(self) -> Means:
-        return Means(self.judge, self.algebra, judges=dict.fromkeys(self.config.reward.judges, self.judge))
+        judges = dict.fromkeys(self.config.reward.judges, self.judge)
+        return Means(self.judge, self.algebra, _ids, judges)
+
+
+def _ids(text: str) -> list[int]:
+    """The ids of the tokens of a text in the tokenizer of `tiny`, as recorded cases have them."""
+    found: list[int] = tokenizer(EMBEDDED_FOLDER).encode(text, add_special_tokens=False).ids
+    return found
 
 
 def digest(messages: Sequence[str]) -> str:

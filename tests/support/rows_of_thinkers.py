@@ -34,6 +34,13 @@ HELD = {
 """Questions of VLA-R1, and their answers."""
 
 
+GRIT = {
+    "How many squares are there?": ("tallyqa", 1),
+    "How many numbers are there?": ("tallyqa", 2),
+    "Is the square left of the number?": ("vsr", "yes"),
+}
+"""Questions of GRIT, the set that each is of, and the right answer."""
+
 CURR_REFT: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "judge": {
         "detection": ("Is the square at [14, 14, 98, 98]?", "yes"),
@@ -103,6 +110,18 @@ def vla_r1(folder: Path) -> Path:
         conversations = [{"from": role, "value": value} for role, value in turns]
         rows.append({"image": drawn(folder, f"images/{at}.png", at), "conversations": conversations})
     return written(folder / "train.json", rows)
+
+
+def grit(folder: Path) -> Path:
+    """GRIT: JSON lines of numbers to count and of a sentence about places."""
+    # eric-ai-lab/GRIT, grpo-gr/relationReasoningDataset.py: the columns, a row, and that answers may be numbers
+    rows = []
+    for at, (question, (name, right)) in enumerate(GRIT.items()):
+        row = {"question": question, "answer": right, "image": drawn(folder, f"{at}.png", at), "width": SIZE[0]}
+        rows.append(json.dumps(row | {"height": SIZE[1], "bboxs": [], "dataset": name, "split": "train"}) + "\n")
+    file = folder / "train_3.jsonl"
+    file.write_text("".join(rows))
+    return file
 
 
 def reason_rft_sft(folder: Path) -> Path:

@@ -28,6 +28,7 @@ CASES: tuple[tuple[str, str, Write], ...] = (
     *(("curr-reft", stage, partial(rows_of_thinkers.curr_reft, stage=stage)) for stage in rows_of_thinkers.CURR_REFT),
     ("curr-reft", "reject", rows_of_thinkers.curr_reft_reject),
     ("vla-r1", "rl", rows_of_thinkers.vla_r1),
+    ("grit", "rl", rows_of_thinkers.grit),
 )
 
 
@@ -49,7 +50,9 @@ def test_a_stage_takes_published_rows_once_converted(
     sizes = {"train_batch_size": 2, "micro_batch_size_per_device": 1}
     sizes |= {"ppo_mini_batch_size": 2} if kind == "rl" else {}
     more = {"validation": "null", "test_freq": "null"} if kind == "rl" else {}
-    words = ("--from", "tiny", "--with", "cpu", "--data", converted, *workspaces.sets({**sizes, **more}), "--dry-run")
+    judge = ("--judge-endpoint", "http://127.0.0.1:9/v1") if system == "grit" else ()
+    changed = workspaces.sets({**sizes, **more})
+    words = ("--from", "tiny", "--with", "cpu", "--data", converted, *changed, *judge, "--dry-run")
     done = virc("train", system, "--stage", stage, *words)
     assert (done.code, "the rows were not checked" in done.err) == (0, False), done.out + done.err
 
