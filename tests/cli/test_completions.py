@@ -105,11 +105,11 @@ def test_the_installed_zsh_completion_answers_the_first_tab(with_virc: Env, tmp_
 
 
 VALUES = {
-    "virc train vl": ["vlaa-thinking", "vlm-r3"],
+    "virc train vl": ["vla-r1", "vlaa-thinking", "vlm-r3"],
     "virc train --stage pra": ["practice"],
     "virc train --with nosuch,3": ["nosuch,3b"],
     "virc solve --model ViRC-3": ["ViRC-3B"],
-    "virc solve --system vi": ["virc", "virgo", "vision-g1", "visual-rft"],
+    "virc solve --system vi": ["vigorl", "virc", "virgo", "vision-g1", "visual-rft"],
     "virc eval vst": ["vstar"],
     "virc runs show my-": ["my-run"],
     "virc solve --model my-": ["my-run"],
