@@ -255,6 +255,44 @@ def test_the_same_reward_for_every_reply_is_a_fault(rows: Path, tmp_path: Path) 
     assert (done.code, "the reward is 0 for all of the" in done.out) == (3, True)
 
 
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("def group(rewards, ts):\n    return [each + t.mine + t.thinkin for each, t in zip(rewards, ts)]",
+         "fails: AttributeError: thinkin"),
+        ("def group(rewards, ts):\n    return rewards[:1]", "gives 1 rewards for 2 rollouts"),
+        ("def group(rewards, ts):\n    return [1 / len({t.turn for t in ts} - {'answer'}) for t in ts]",
+         "fails: ZeroDivisionError: division by zero"),
+        ("def whole(units, t):\n    return units[0] / t.unitz", "fails: AttributeError: unitz"),
+        ("def whole(units, t):\n    return units[1]", "fails: IndexError: list index out of range"),
+    ],
+)  # fmt: skip
+def test_functions_of_rollouts_are_tried(function: str, message: str, named: bool, rows: Path, tmp_path: Path) -> None:
+    term = "\n\ndef mine(sample, means):\n    return len(sample.text) % 7 + 1\n\n\n"
+    code, found = check(tmp_path, f"{term}{function}", rows if named else None)
+    assert (code, len(found)) == (3, 1)
+    assert found[0]["message"].endswith(message), found[0]["message"]
+    assert ("line" in found[0]["message"]) == ("fails" in message)
+
+
+def test_functions_of_rollouts_that_do_not_fail_are_no_finding(rows: Path, tmp_path: Path) -> None:
+    mine = """
+def mine(sample, means):
+    return len(sample.text) % 7 + 1
+
+
+def whole(units, t):
+    return sum(units) / t.turns + (t.ended == "answer") + len(t.reply_text) % 3
+
+
+def group(rewards, ts):
+    most = max((t.mine or 0.0) + t.tool_calls for t in ts)
+    return [each / (1 + most) for each, t in zip(rewards, ts, strict=True)]
+"""
+    assert check(tmp_path, mine, rows) == (0, [])
+
+
 def test_rows_of_a_stage_are_used_unnamed(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     stage = f"\nstages: {{rl: {{kind: rl, settings: {{base: b, data: {rows}, rollout: multi_turn}}}}}}\n"

@@ -11,7 +11,7 @@ from itertools import islice
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError
+from virc.core.errors import ConfigError, DataError, SetupError
 from virc.data.convert.change import Change, Target, change_for, changed, question_with_choices
 from virc.data.formats.registry import Source, get
 from virc.data.rows.record import Record, inputs_of
@@ -21,11 +21,11 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.rewards import kept, rollouts, trial
-from virc.rewards import registry as rewards
 from virc.rewards.check.finding import Finding
 from virc.rewards.check.replies import tries
 from virc.rewards.means import JUDGE, NO_ALGEBRA, NO_TOKENS, Means
 from virc.rewards.registry import Scored, Term, Total
+from virc.rewards.rollouts import Rollout
 from virc.rewards.sample import Prompt, Sample, Seen, sample
 from virc.rewards.scripted import ExtremeJudge
 from virc.scoring.boxes import Box, boxes_of_row
@@ -38,6 +38,7 @@ ROWS = 4
 """That are tried."""
 _MOST_TURNS = 4
 _MOST_BOXES = 2
+_MOST_OF_GROUP = 4
 
 Rolled = tuple[str, Sequence[Sample]]
 """A rollout, and what its replies are in a few words."""
@@ -86,19 +87,23 @@ def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: R
     """Score rollouts of some rows.
 
     Raises:
-        ConfigError: a term or the total fails.
+        ConfigError: a term or the total fails, for a reply, a rollout or the rollouts of a prompt.
     """
     found, judges = Scores(), [_means(high, reward) for high in (True, False)]
     try:
         with asyncio.Runner() as runner:
             for number, rolled in rows:
+                ended = list[Rollout]()
                 try:
                     for about, samples in rolled:
                         for means in judges:
-                            found.scored += [(about, each) for each in runner.run(_scored(samples, total, means))]
+                            each = runner.run(_scored(samples, total, means))
+                            found.scored += [(about, unit) for unit in each.units]
                             found.judged |= _asked(means)
+                            ended.append(each)
                             if not found.judged:
                                 break
+                    _compare(ended, total)
                     found.rows.append(number)
                 except (DataError, ConfigError) as error:
                     named = type(error)(f"row {number}: {error.message}", error.hint)
@@ -111,11 +116,21 @@ def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: R
     return found
 
 
-async def _scored(samples: Sequence[Sample], total: Total, means: Means) -> list[Scored]:
-    fresh = (
+async def _scored(samples: Sequence[Sample], total: Total, means: Means) -> Rollout:
+    fresh = [
         msgspec.structs.replace(each, why={}, asked={}) for each in samples
-    )  # what one judge said is not the other's
-    return [await rewards.score(each, total, means) for each in fresh]
+    ]  # what one judge said is not the other's
+    return await rollouts.score(fresh, rollouts.ends(fresh[-1]), total, means)
+
+
+def _compare(ended: Sequence[Rollout], total: Total) -> None:
+    """Give the total's `group` rollouts of one prompt: neighbours, which are alike, and such that are not."""
+    known = [(each.total, each.last) for each in ended if each.total is not None and not each.last.known.unscored]
+    apart = -(-len(known) // _MOST_OF_GROUP)
+    groups = [known[at : at + 2] for at in range(len(known) - 1)] + [known[at::apart] for at in range(apart)]
+    with suppress(SetupError):  # a rule of `rewards.groups` that cannot be computed here
+        for group in groups:
+            rollouts.grouped(total, [reward for reward, _ in group], [last for _, last in group])
 
 
 def _means(high: bool, reward: Reward) -> Means:
