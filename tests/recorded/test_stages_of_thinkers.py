@@ -31,10 +31,14 @@ from virc.systems import registry as systems
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 SAMPLES, TAUGHT = 8, 80
-MORE_STEPS = {"vla-r1": 240}
-"""Steps that a system's replies take to be learnt, where these are more."""
-TEACHING = {"train_batch_size": 8, "micro_batch_size_per_device": 8,
+TEACHING = {"steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
             "warmup_ratio": 0, "cutoff_len": 2304, "learning_rate": 2e-3}  # fmt: skip
+LEARNING: Mapping[str, Mapping[str, int]] = {
+    "vla-r1": {"steps": 240},
+    "internvl3.5": {"steps": 240},
+    "reason-rft-transform-rl": {"steps": 160, "train_batch_size": 4, "micro_batch_size_per_device": 4},
+}
+"""How replies are learnt that take longer, or that stand behind a long prompt."""
 SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1,
        "trackers": "[]"}  # fmt: skip
 RL = {"micro_batch_size_per_device": 1, "n": SAMPLES, "rollouts": 1, "prompt_length": 1024, "response_length": 128,
@@ -183,9 +187,10 @@ def base(workspace: Path) -> Callable[[str, str, Path], Path]:
         folder = workspace / "data" / f"{rows.parent.name}-taught"
         file = rows_of_thinkers.taught(folder, system, taught, len(known[0].images))
         words = ("--from", "tiny", "--data", file.relative_to(workspace))
-        steps = MORE_STEPS.get(system, TAUGHT)
-        learning = {**TEACHING, "steps": steps, "save_steps": steps}
-        return workspaces.trained(workspace, "tiny", "instruct", *map(str, words), **learning)
+        learning = {**TEACHING, **LEARNING.get(replies, {})}
+        return workspaces.trained(
+            workspace, "tiny", "instruct", *map(str, words), **learning, save_steps=learning["steps"]
+        )
 
     return run
 
@@ -251,7 +256,8 @@ def test_a_stage_learns_from_its_published_reward(
     told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [each["step"] for each in told] == list(range(1, steps + 1))
     assert max(each["grad_norm"] for each in told) > 0
-    changed = child("weights_child.py", start / "checkpoints" / f"checkpoint-{MORE_STEPS.get(system, TAUGHT)}",
+    taught = LEARNING.get(replies(system, stage), {}).get("steps", TAUGHT)
+    changed = child("weights_child.py", start / "checkpoints" / f"checkpoint-{taught}",
                     run / "checkpoints" / f"global_step_{steps}")  # fmt: skip
     assert changed["parts"]["language"]["change"] > 0
     replayed = [(by_hand, counted(system, stage, record, said))
