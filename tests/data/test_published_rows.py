@@ -213,7 +213,7 @@ def test_published_rows_are_only_read(tmp_path: Path) -> None:
 
 def test_a_layout_without_question_is_refused(tmp_path: Path) -> None:
     done = virc("systems", "check", system(tmp_path, own="{about: mine, answer: a}"))
-    assert (done.code, "a layout needs `question`, or `messages`" in done.out + done.err) == (3, True), done
+    assert (done.code, "a layout needs `question`, `questions` or `messages`" in done.out + done.err) == (3, True), done
 
 
 def test_files_of_one_dataset_are_one_source(tmp_path: Path) -> None:

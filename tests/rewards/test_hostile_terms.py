@@ -24,12 +24,15 @@ OPEN = (
 BEFORE = (
     "", "<think>", "<think>a</think><answer>", r"<think></think>\boxed{", r"\boxed{\text{a}",
     "Route Name: a\nDeparture Stop: a\nArrival Stop: ", "<output>",
+    "Route Name: 1\nDeparture Stop: a\nArrival Stop: b\nVia Stops: 站", "Route Name: Metro ",
 )  # fmt: skip
 REPLIES = [f"{before}{part * (LENGTH // len(part))}" for before in BEFORE for part in OPEN]
 COLUMNS = {
     "boxes": [[10, 10, 60, 60]], "data_source": "vision_g1_bbox", "type": "planning", "difficulty_city": "easy",
     "station_1": "a", "station_2": "b", "question_transfer_count": 1, "json": {"1": ["a", "b"]},
-    "keywords": ["a"], "answers": ["a"], "task": "detection", "dataset": "tallyqa",
+    "keywords": ["a"], "answers": ["a"], "task": "detection", "dataset": "tallyqa", "category": "long",
+    "country": "china", "city": "wuhan",
+    "routes": {"1": [{"route_name": "1", "departure_stop": "a", "arrival_stop": "b", "via_stops": ["c"]}]},
 }  # fmt: skip
 ANSWERS = {"vla_r1": "[[1,2],[30,40]]", "grit": "2"}
 """Right answers of rewards that take no box; that of the others is one."""
@@ -48,6 +51,8 @@ BROAD = [
     )
 ]
 """Boxes and paths of long numbers."""
+LEGS = "Route Name: 1\nDeparture Stop: a\nArrival Stop: b\nVia Stops: c站,c站\n--" * (LENGTH // 70)
+"""A route of hundreds of legs."""
 LONG = f"<output>[{'[0,1],' * (LENGTH // 6)}[1,0]]</output>"
 """A path of thousands of points."""
 BEFORE_RETHINK = [f"{part * (LENGTH // len(part))}<rethink>" for part in ("1,", "1, ", "1,1,1,1 ", "1,\n\n", "9")]
@@ -60,7 +65,7 @@ def samples(right: str) -> list[Sample]:
     """Every reply, to a row that terms take; what it says is read once for all terms with this right answer."""
     known = prompt(right=right, reference="<think>a</think><answer>5</answer>", **COLUMNS)
     known = msgspec.structs.replace(known, record=msgspec.structs.replace(known.record, id="vg-1"))
-    return [sample(reply, known) for reply in (*REPLIES, *BROAD, LONG, *BEFORE_RETHINK)]
+    return [sample(reply, known) for reply in (*REPLIES, *BROAD, LEGS, LONG, *BEFORE_RETHINK)]
 
 
 async def value(term: rewards.Term, read: Sample) -> float | None:

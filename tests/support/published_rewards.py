@@ -35,6 +35,7 @@ from virc.scoring.symbolic import Symbolic
 from virc.stages.resolve import resolve
 from virc.stages.rl import Config
 from virc.systems import registry as systems
+from virc.systems.registry import System
 from virc.tools.registry import known
 
 FOLDER = Path(__file__).parent.parent / "rewards" / "published"
@@ -84,7 +85,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file of `published`.
 
     Args:
-        system, stage: whose reward it is.
+        system, stage: whose reward it is; a system without stages has one all the same.
         source: the repository, its commit and the file with the function.
         terms: the terms of our total, each with the least and the most that it can be.
         differences: why ours differs -> the numbers of the cases.
@@ -92,11 +93,11 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     system: str
-    stage: str
     source: str
     terms: Mapping[str, tuple[float, float]]
     differences: Mapping[str, Sequence[int]]
     cases: Sequence[Case]
+    stage: str | None = None
     columns: Mapping[str, Any] = {}
 
     @property
@@ -177,7 +178,7 @@ def compare(name: str) -> Compared:
     """Count the rewards of all cases of a file again, with ours."""
     file = read(name)
     system = systems.get(file.system)
-    config: Config = resolve(system, file.stage).config
+    config = resolve(system, file.stage).config if file.stage else _of_benchmark(system)
     total = rewards.of(config.reward, system.file.parent)
     ours = _Ours(config, total, chat_protocol.of_system(system).protocol, _Scripted(), Symbolic())
     differing, values = dict[int, str](), dict[str, list[float]]()
@@ -191,6 +192,12 @@ def compare(name: str) -> Compared:
                 values.setdefault(term, []).append(value)
     ours.means.close()
     return Compared(file, differing, values)
+
+
+def _of_benchmark(system: System) -> Config:
+    """The settings by which a system without stages is rewarded: for a single reply."""
+    assert system.reward
+    return Config(base=None, data="", rollout="per_cru", reward=system.reward)
 
 
 async def _compared(case: Case, ours: _Ours) -> tuple[list[str], list[Scored]]:

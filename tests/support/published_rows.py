@@ -27,7 +27,7 @@ def r1_v(folder: Path) -> Path:
         {"image": embedded(at), "problem": _question(at), "solution": f"<answer> {number} </answer>"}
         for at, number in enumerate(NUMBERS)
     ]
-    return _parquet(folder / "r1-v.parquet", rows)
+    return parquet(folder / "r1-v.parquet", rows)
 
 
 def easy_r1(folder: Path) -> Path:
@@ -37,7 +37,7 @@ def easy_r1(folder: Path) -> Path:
         {"images": [embedded(at)], "problem": f"<image>{_question(at)}", "answer": number}
         for at, number in enumerate(NUMBERS)
     ]
-    return _parquet(folder / "easy-r1.parquet", rows)
+    return parquet(folder / "easy-r1.parquet", rows)
 
 
 def vlm_r3_sft(folder: Path) -> Path:
@@ -82,7 +82,7 @@ def thinklite_vl(folder: Path) -> Path:
         {"id": at, "image": embedded(at)["bytes"], "problem": f"<image>{_question(at)}", "answer": number}
         for at, number in enumerate(NUMBERS)
     ]
-    return _parquet(folder / "ThinkLite-VL-Hard-11k.parquet", rows)
+    return parquet(folder / "ThinkLite-VL-Hard-11k.parquet", rows)
 
 
 def vision_g1(folder: Path) -> Path:
@@ -92,7 +92,7 @@ def vision_g1(folder: Path) -> Path:
     left, top = PLACES[0]
     box = json.dumps([left, top, left + SIDE, top + SIDE])
     rows[0] = _verl_row("vision_g1_bbox", [0], "Where is the red square?", box)
-    return _parquet(folder / "vision-g1.parquet", rows)
+    return parquet(folder / "vision-g1.parquet", rows)
 
 
 def actial_rl(folder: Path) -> Path:
@@ -101,14 +101,14 @@ def actial_rl(folder: Path) -> Path:
     rows = [_verl_row("SAT", [at], f"{_question(at)} Answer in digits.", number) for at, number in enumerate(NUMBERS)]
     choices = "Which picture has a green square? A: the first, B: the second"
     rows[1] = _verl_row("SAT", [0, 1], f"{choices}. Say A or B.", "B")
-    return _parquet(folder / "train-00000-of-00001.parquet", rows)
+    return parquet(folder / "train-00000-of-00001.parquet", rows)
 
 
 def internvl3_5(folder: Path) -> Path:
     """InternVL3.5, RL: parquet with verl's columns; MMPR-Tiny itself is on the hub alone."""
     # Weiyun1025/verl-internvl@3950bc4, verl/utils/dataset/rl_dataset.py and workers/reward_manager/naive.py
     rows = [_verl_row("geometry3k", [at], _question(at), number) for at, number in enumerate(NUMBERS)]
-    return _parquet(folder / "mmpr_tiny.parquet", rows)
+    return parquet(folder / "mmpr_tiny.parquet", rows)
 
 
 def _verl_row(source: str, shown: Sequence[int], question: str, answer: str) -> Row:
@@ -136,8 +136,8 @@ def visual_rft_detect(folder: Path) -> Path:
         }
         for at in range(len(NUMBERS))
     ]
-    _parquet(folder / "data" / "train-00000-of-00002.parquet", rows[:2])
-    _parquet(folder / "data" / "train-00001-of-00002.parquet", rows[2:])
+    parquet(folder / "data" / "train-00000-of-00002.parquet", rows[:2])
+    parquet(folder / "data" / "train-00001-of-00002.parquet", rows[2:])
     return folder
 
 
@@ -259,7 +259,8 @@ def _json(file: Path, rows: Sequence[Row]) -> Path:
     return file
 
 
-def _parquet(file: Path, rows: Sequence[Row]) -> Path:
+def parquet(file: Path, rows: Sequence[Row]) -> Path:
+    """A file of parquet."""
     import pyarrow
     import pyarrow.parquet
 

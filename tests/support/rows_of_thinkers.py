@@ -3,13 +3,14 @@
 Each function writes three rows below a folder and returns the file; where its columns were read, a comment says.
 """
 
+import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from support.published_rows import NUMBERS, picture, saved
+from support.published_rows import NUMBERS, parquet, picture, saved
 
 from virc.models.chat_protocol import of_system
 from virc.reasoning.protocol import FILE_NAME
@@ -26,6 +27,21 @@ QUESTIONS: Sequence[Mapping[str, Any]] = (
     {"type": "planning", "question": "Plan the way from B to D.", "answer": -1, "difficulty_city": "hard"},
 )
 
+REASONMAP: Sequence[Mapping[str, Any]] = (
+    {"country": "china", "city": "wuhan", "station_1": "甲站", "station_2": "丁站", "question_long": "甲站 to 丁站, with Via Stops?",
+     "routes": {"1": [{"route_name": "地铁1号线(甲--丁)", "departure_stop": "甲", "arrival_stop": "丁",
+                       "via_stops": ["乙", "丙"], "num_via_stops": 2}]},
+     "json": {"Line 1": ["甲站", "乙站（换乘站）", "丙站", "丁站"]}},
+    {"country": "china", "city": "wuhan", "station_1": "甲站", "station_2": "丙站",
+     "question_long": "甲站 to 丙站, with Number of Via Stops:?",
+     "routes": {"1": [{"route_name": "地铁1号线", "departure_stop": "甲", "arrival_stop": "丙", "num_via_stops": 1}]},
+     "json": {"Line 1": ["甲站", "乙站（换乘站）", "丙站", "丁站"]}},
+    {"country": "italy", "city": "rome", "station_1": "Alba Station", "station_2": "Duomo Station",
+     "question_long": "Alba Station to Duomo Station, with Number of Via Stops:?",
+     "routes": {"1": [{"route_name": "Metro B1", "departure_stop": "Alba", "arrival_stop": "Duomo", "num_via_stops": 4}]},
+     "json": {"Line B": ["Alba Station", "Duomo Station (Transfer Station)"]}},
+)  # fmt: skip
+"""Rows of ReasonMap without what all of them have; each has two questions."""
 HELD = {
     "Where to hold it? In <output>.": '{"x": 0.5, "y": 0.5, "width": 0.2, "height": 0.4}',
     "Which way up? In <output>.": "[[0.5, 0.9], [0.5, 0.1]]",
@@ -81,6 +97,23 @@ def rewardmap(folder: Path) -> Path:
     written(folder / "train" / "stations" / "china" / "wuhan.json", LINES)
     ways = {"station_1": "B", "station_2": "D", "question_transfer_count": 1}
     return saved(folder, [{**CITY, **ways, **each} for each in QUESTIONS])
+
+
+def reasonmap(folder: Path) -> Path:
+    """ReasonMap: parquet whose rows have two questions, a picture in base64, and null for lines of other maps."""
+    # fscdc/ReasonMap, main.py, the loop over `dataset`: the columns; tools.py, base64_to_image: the picture
+    rows = []
+    for at, row in enumerate(REASONMAP):
+        figure = base64.b64encode((folder / drawn(folder, f"{at}.png", at)).read_bytes()).decode()
+        (folder / f"{at}.png").unlink()
+        same = {
+            "figure": figure,
+            "difficulty_city": "easy",
+            "difficulty_question": "hard",
+            "question_transfer_count": 0,
+        }
+        rows.append({**row, **same, "question_short": f"{row['station_1']} to {row['station_2']}?"})
+    return parquet(folder / "reasonmap-validation.parquet", rows)
 
 
 def vlaa_thinking(folder: Path) -> Path:

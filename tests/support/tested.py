@@ -68,7 +68,9 @@ def ran(
 
 
 def stages_of(file: published_rewards.File) -> list[str]:
-    """The stages of a system with the reward that a file of published rewards is of."""
+    """The stages of a system with the reward that a file of published rewards is of; none of a system without."""
+    if file.stage is None:
+        return []
     system = systems.get(file.system)
     rewarded = {
         name: stages.resolve(system, name).config.reward for name, stage in system.stages.items() if stage.kind == "rl"

@@ -18,7 +18,7 @@ from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, Row, Source, W
 from virc.data.formats.sft import COLUMNS, opened
 from virc.data.rows import parquet as parquet_rows
 from virc.data.rows import saved
-from virc.data.rows.laid_out import record_of, system_of
+from virc.data.rows.laid_out import records_of, system_of
 from virc.models.chat_protocol import of_system as protocol_of
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems.layouts import registry as shared_layouts
@@ -81,7 +81,8 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
         try:
             if isinstance(fields, DataError):
                 raise fields
-            yield Row(number, record_of(fields, layout, source.media, protocol))
+            for record in records_of(fields, number, layout, source.media, protocol):
+                yield Row(number, record)
         except UnreadError as fault:
             yield Row(number, fault=fault)
         except DataError as fault:

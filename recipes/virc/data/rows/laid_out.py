@@ -47,6 +47,20 @@ _CORNERS = re.compile(rf"\({_DIGITS},{_DIGITS}\)\s{{0,9}},\s{{0,9}}\({_DIGITS},{
 _NAMED = re.compile(r"""["'](?:Position|bbox_2d|bbox|box)["']\s{0,9}:""")
 
 
+def records_of(
+    row: Mapping[str, Any], number: int, layout: Layout, folder: Path, protocol: Protocol | None
+) -> list[Record]:
+    """The record of a row of this number as `record_of` has it; of a layout with several questions one for each."""
+    if not layout.questions:
+        return [record_of(row, layout, folder, protocol)]
+    found = []
+    for name, column in layout.questions.items():
+        record = record_of(row, msgspec.structs.replace(layout, question=column), folder, protocol)
+        known, extra = f"{number if record.id is None else record.id}-{name}", {**record.extra, "category": name}
+        found.append(msgspec.structs.replace(record, id=known, extra=extra))
+    return found
+
+
 def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Protocol | None) -> Record:
     """The record of a row of a file in `folder`.
 
@@ -56,7 +70,7 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
     Raises:
         DataError: a column is missing, empty, or holds something else than its field.
     """
-    pictures, extra = _pictures(row, layout.images, layout.folders, folder), _extra(row, layout, folder)
+    pictures, extra = _pictures(row, layout.images, layout, folder), _extra(row, layout, folder)
     question = _text(row, layout.question)
     if question is not None and MARK in question:
         question = question.replace(MARK, "").strip()
@@ -75,7 +89,7 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
         return record
     between = layout.pieces.images
     there = between is not None and value_of(row, between) is not UNSET
-    crops = _pictures(row, between if there else None, layout.folders, folder)
+    crops = _pictures(row, between if there else None, layout, folder)
     return _solved(record, _texts(row, layout.pieces), crops, protocol)
 
 
@@ -132,20 +146,20 @@ def _choices(value: Any, column: Column) -> list[str]:
     return [str(each) for each in listed]
 
 
-def _pictures(
-    row: Mapping[str, Any], column: Column | None, prefixes: Sequence[str], folder: Path
-) -> tuple[Picture, ...]:
+def _pictures(row: Mapping[str, Any], column: Column | None, layout: Layout, folder: Path) -> tuple[Picture, ...]:
     value = None if column is None else _present(row, column)
     if column is None or value is None:
         return ()
     listed = value if isinstance(value, list) else [value]
     if len(listed) > _MOST_IMAGES:
         raise DataError(f"its {_called(column)} has {len(listed)} images, over {_MOST_IMAGES}")
-    return tuple(_picture(each, column, prefixes, folder) for each in listed)
+    return tuple(_picture(each, column, layout, folder) for each in listed)
 
 
-def _picture(value: Any, column: Column, prefixes: Sequence[str], folder: Path) -> Picture:
+def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Picture:
     """An image: a path or a data URL, bytes, or an object with one of them, as `datasets` saves an image."""
+    if layout.base64 and isinstance(value, str) and value:
+        value = data_url_bytes(f"data:;base64,{value}")
     fields = value if isinstance(value, dict) else {"bytes": value} if isinstance(value, bytes) else {"path": value}
     name, data = fields.get("path") or fields.get("image") or "", fields.get("bytes")
     if isinstance(name, bytes):
@@ -156,7 +170,7 @@ def _picture(value: Any, column: Column, prefixes: Sequence[str], folder: Path) 
         raise _wrong(value, column, "an image: a path, bytes, or an object with one of them")
     if data is None and name[:5].lower() == "data:":
         name, data = "", data_url_bytes(name)
-    folders = (f"{each.rstrip('/')}/" for each in prefixes)
+    folders = (f"{each.rstrip('/')}/" for each in layout.folders)
     if begun := next((each for each in folders if name.startswith(each)), None):
         name = name.removeprefix(begun).lstrip("/")
     picture = Picture(name, folder, data)
@@ -202,7 +216,7 @@ def _talk(record: Record, row: Mapping[str, Any], layout: Layout, column: Column
         inside = [part for turn in turns for part in _parts(turn) if _is_image(part)]
         values = [_first_of(part, _IMAGES) for part in inside]
         urls = [value.get("url") if isinstance(value, dict) and "url" in value else value for value in values]
-        images = tuple(_picture(url, column, layout.folders, folder) for url in urls)
+        images = tuple(_picture(url, column, layout, folder) for url in urls)
     told = (Message("system", system), *messages) if system else messages
     if (marks := sum(message.content.count(MARK) for message in told)) != len(images):
         raise DataError(f"its messages have {marks} {MARK} marks, and it has {len(images)} images")

@@ -67,11 +67,14 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         about: what has this layout, one line.
         question: the question; `<image>` marks in it are dropped.
+        questions: of rows with several questions: a name for each -> its column; a row becomes as many problems, whose
+            `category` is that name.
         answer: the right answer.
         named: a part of the name of the files that have this layout, in small letters, or several; null: of all files.
         around: texts around the question, of which the first for the row's answer is taken; the question becomes that
             text, so that it says itself how to answer (`complete_with` of the chat protocol).
         images: the question's images: a path, bytes, an object with `bytes` or `path`, or a list of those.
+        base64: whether images are files as base64 text.
         folder: what the paths of images begin with, up to a `/`, and is dropped, so that they count from the folder of
             the file; of several the first that a path begins with.
         id: the id of the row.
@@ -87,10 +90,12 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     about: Text
     question: Column | None = None
+    questions: Mapping[Text, Column] = {}
     answer: Column | None = None
     named: Text | tuple[Text, ...] | None = None
     around: tuple[Around, ...] = ()
     images: Column | None = None
+    base64: bool = False
     folder: Text | tuple[Text, ...] | None = None
     id: Column | None = None
     boxes: Column | None = None
@@ -102,8 +107,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raise ValueError where rows would have neither a question nor a conversation."""
-        if self.question is None and (self.messages is None or self.reply is not None):
-            raise ValueError("a layout needs `question`, or `messages`")
+        asks = self.question is not None or bool(self.questions)
+        if not asks and (self.messages is None or self.reply is not None):
+            raise ValueError("a layout needs `question`, `questions` or `messages`")
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -129,6 +135,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """All columns that it names."""
         fields = (self.question, self.answer, self.images, self.id, self.boxes, self.choices, self.system)
         reply = (self.pieces.texts, self.pieces.images) if self.pieces else ()
+        fields = (*fields, *self.questions.values())
         yield from (column for column in (*fields, *self.files, self.messages, *reply) if column is not None)
 
     def needed(self) -> Iterator[Column]:
