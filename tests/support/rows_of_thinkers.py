@@ -28,7 +28,8 @@ QUESTIONS: Sequence[Mapping[str, Any]] = (
 )
 
 REASONMAP: Sequence[Mapping[str, Any]] = (
-    {"country": "china", "city": "wuhan", "station_1": "甲站", "station_2": "丁站", "question_long": "甲站 to 丁站, with Via Stops?",
+    {"country": "china", "city": "wuhan", "station_1": "甲站", "station_2": "丁站",
+     "question_long": "甲站 to 丁站, with Via Stops?",
      "routes": {"1": [{"route_name": "地铁1号线(甲--丁)", "departure_stop": "甲", "arrival_stop": "丁",
                        "via_stops": ["乙", "丙"], "num_via_stops": 2}]},
      "json": {"Line 1": ["甲站", "乙站（换乘站）", "丙站", "丁站"]}},
@@ -38,7 +39,8 @@ REASONMAP: Sequence[Mapping[str, Any]] = (
      "json": {"Line 1": ["甲站", "乙站（换乘站）", "丙站", "丁站"]}},
     {"country": "italy", "city": "rome", "station_1": "Alba Station", "station_2": "Duomo Station",
      "question_long": "Alba Station to Duomo Station, with Number of Via Stops:?",
-     "routes": {"1": [{"route_name": "Metro B1", "departure_stop": "Alba", "arrival_stop": "Duomo", "num_via_stops": 4}]},
+     "routes": {"1": [{"route_name": "Metro B1", "departure_stop": "Alba", "arrival_stop": "Duomo",
+                       "num_via_stops": 4}]},
      "json": {"Line B": ["Alba Station", "Duomo Station (Transfer Station)"]}},
 )  # fmt: skip
 """Rows of ReasonMap without what all of them have; each has two questions."""

@@ -135,8 +135,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """All columns that it names."""
         fields = (self.question, self.answer, self.images, self.id, self.boxes, self.choices, self.system)
         reply = (self.pieces.texts, self.pieces.images) if self.pieces else ()
-        fields = (*fields, *self.questions.values())
-        yield from (column for column in (*fields, *self.files, self.messages, *reply) if column is not None)
+        columns = (*fields, *self.questions.values(), *self.files, self.messages, *reply)
+        yield from (column for column in columns if column is not None)
 
     def needed(self) -> Iterator[Column]:
         """The columns that a row must have: all but that of images in a reply."""
