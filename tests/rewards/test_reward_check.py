@@ -193,7 +193,8 @@ def test_a_term_that_never_differs_is_named(
 )
 def test_a_term_that_differs_is_none(mine: str, rows: Path, tmp_path: Path) -> None:
     assert check(tmp_path, mine, rows) == (0, [])
-    assert check(tmp_path, mine, None) == (0, [])
+    code, found = check(tmp_path, mine, None)
+    assert (code, [each["message"] for each in found if "not tried" not in each["message"]]) == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -307,7 +308,8 @@ def test_columns_are_those_of_the_layouts_where_there_are_no_rows(tmp_path: Path
     assert (code, found["hint"]) == (3, "did you mean 'route_map'?")
     code, (found,) = check(tmp_path, 'mine = Question("{row.problem} {reply}", yes_no)', None, layout)
     assert (code, "a layout reads it as a field of every row" in found["hint"]) == (3, True)
-    assert check(tmp_path, 'mine = Question("{row.another} {reply}", yes_no)', None, layout) == (0, [])
+    code, (found,) = check(tmp_path, 'mine = Question("{row.another} {reply}", yes_no)', None, layout)
+    assert (code, "was not tried" in found["message"]) == (0, True)  # rows may have columns that no layout names
 
 
 def test_a_dry_run_of_training_warns_of_the_same(drawn: Path, tmp_path: Path) -> None:
@@ -316,3 +318,13 @@ def test_a_dry_run_of_training_warns_of_the_same(drawn: Path, tmp_path: Path) ->
     check(tmp_path, "def mine(sample, means):\n    return sample.prompt.columns['tool_info']", None, stage)
     words = ("train", tmp_path / "mine.yaml", "--stage", "rl", "--data", drawn / "rl.parquet", "--dry-run")
     assert "warning: mine reads the column 'tool_info'" in virc(*words).err
+
+
+def test_a_reward_of_columns_is_said_to_be_untried_without_rows(tmp_path: Path) -> None:
+    mine = """
+def mine(sample, means):
+    return float(sample.prompt.columns["task"] == "sum")
+"""
+    code, found = check(tmp_path, mine, None)
+    assert code == 0
+    assert [each["message"] for each in found] == ["the reward was not tried: it reads columns of rows (task)"]

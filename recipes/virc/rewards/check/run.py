@@ -1,5 +1,6 @@
 """Checks a system's reward on rows before anything starts, or on a drawn row where there are none."""
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -57,8 +58,16 @@ def _drawn(system: System, reward: Reward, total: Total) -> list[Finding]:
         except ConfigError as error:
             failed = error.__cause__ or error  # without the number of the drawn row
             lacks_column = isinstance(failed.__cause__, KeyError)
-            return [] if lacks_column else [Finding(str(failed), error.hint, True)]
-    return [] if read else [each for each in trial.findings(scores, total, reward) if not each.of_row]
+            return [_untried(read)] if lacks_column else [Finding(str(failed), error.hint, True)]
+    return [_untried(read)] if read else [each for each in trial.findings(scores, total, reward) if not each.of_row]
+
+
+def _untried(read: Sequence[columns.Read]) -> Finding:
+    """That a reward reads columns, which a drawn row has not."""
+    names = ", ".join(sorted({each.column for each in read})) or "some"
+    return Finding(
+        f"the reward was not tried: it reads columns of rows ({names})", "--data ROWS tries it on yours", False
+    )
 
 
 def _tried(system: System, reward: Reward, total: Total, source: Source) -> list[Finding]:
