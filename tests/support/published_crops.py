@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from PIL import Image
 from support import system_rows
-from support.published_rows import NUMBERS, PLACES, SIDE, Row, _json, _parquet, _question, _saved, embedded, picture
+from support.published_rows import NUMBERS, PLACES, SIDE, Row, _json, _question, _saved, embedded, parquet, picture
 
 from virc.data.rows.record import content_of
 from virc.models.chat_protocol import FILE_NAME, of_system
@@ -58,7 +58,7 @@ def deepeyes(folder: Path) -> Path:
         }
         for at, number in enumerate(NUMBERS)
     ]
-    return _parquet(folder / "data_0.1.2_visual_toolbox_v2.parquet", rows)
+    return parquet(folder / "data_0.1.2_visual_toolbox_v2.parquet", rows)
 
 
 def mini_o3_cold_start(folder: Path) -> Path:
@@ -76,7 +76,7 @@ def mini_o3_cold_start(folder: Path) -> Path:
             "rollout_index": 0,
         }
 
-    return _parquet(folder / "train-00000-of-00001.parquet", _conversations(folder, "mini-o3", row))
+    return parquet(folder / "train-00000-of-00001.parquet", _conversations(folder, "mini-o3", row))
 
 
 def mini_o3_rl(folder: Path) -> Path:
@@ -158,7 +158,7 @@ def chain_of_focus_rl(folder: Path) -> Path:
                 },
             }
         )
-    return _parquet(folder / "train.parquet", rows)
+    return parquet(folder / "train.parquet", rows)
 
 
 VIGORL: Sequence[Sequence[Sequence[str]]] = tuple(
@@ -243,7 +243,7 @@ def pixel_reasoner_rl(folder: Path) -> Path:
         }
         for at, number in enumerate(NUMBERS)
     ]
-    return _parquet(folder / "release.parquet", rows)
+    return parquet(folder / "release.parquet", rows)
 
 
 def pixel_reasoner_sft(folder: Path) -> Path:
