@@ -54,13 +54,15 @@ def test_a_row_with_nothing_in_it_can_only_be_left_out(tmp_path: Path) -> None:
         assert hint(done) == "--skip-faulty leaves such rows out"
 
 
-def test_a_folder_that_was_there_stays_where_no_row_is_cleaned(tmp_path: Path) -> None:
+@pytest.mark.parametrize("was_there", [True, False])
+def test_a_folder_for_clean_rows_stays_as_it_was_where_there_are_none(tmp_path: Path, was_there: bool) -> None:
     (tmp_path / "rows.json").write_text("[]")
-    (tmp_path / "clean").mkdir()
+    if was_there:
+        (tmp_path / "clean").mkdir()
     words = ("--coordinates", "pixel", "--clean", tmp_path / "clean", "--workers", 1)
     done = virc("data", "check", tmp_path / "rows.json", *words)
-    assert (done.code, (tmp_path / "clean").is_dir()) == (0, True), done.err
-    assert f"there are no rows, so {tmp_path / 'clean'} has none\n" in done.err
+    assert (done.code, (tmp_path / "clean").is_dir()) == (5, was_there), done.err
+    assert f"there are no rows in {tmp_path / 'rows.json'}\n" in done.err
 
 
 def test_problems_made_into_prompts_lose_nothing(drawn: Path, tmp_path: Path) -> None:

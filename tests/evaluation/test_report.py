@@ -324,8 +324,8 @@ def _everywhere(words: str) -> tuple[Summary, list[Result]]:
     names = (f"one {words}", f"other {words}")
     categories: Mapping[str, tuple[str, ...]] = {f"d {words}": (f"p {words}",)}
     results = [
-        Result(f"a {words}", words, words, categories, {names[0]: RIGHT, names[1]: answered}),
-        Result(f"b {words}", words, words, {}, {names[1]: Answered(None, False, reason=f"r {words}")}),
+        Result(f"a {words}", words, f"k {words}", categories, {names[0]: RIGHT, names[1]: answered}),
+        Result(f"b {words}", words, f"k {words}", {}, {names[1]: Answered(None, False, reason=f"r {words}")}),
     ]
     summary = summary_of(results, *names, benchmark=f"b {words}")
     settings = {"k": words, "deep": {"k": [words]}}

@@ -249,10 +249,10 @@ def check(
                 run.report.kept += _write_clean(source, good, writing)
             for _ in good:  # what was not written
                 pass
-    if not run.report.rows:
-        raise DataError(f"there are no rows in {', '.join(map(str, config.paths))}")
     if config.clean and not (run.report.kept or there):
         config.clean.rmdir()  # nothing is in it
+    if not run.report.rows:
+        raise DataError(f"there are no rows in {', '.join(map(str, config.paths))}")
     return run.report
 
 
