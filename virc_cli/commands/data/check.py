@@ -64,7 +64,7 @@ def command(
         left = report.rows - report.good
         be = "is" if report.kept == 1 else "are"
         kept = f"{counted(report.kept, 'row')} {be} in {clean}, {left} with faults were left out"
-        none = f"{'every row has a fault' if left else 'there are no rows'}, so {clean} has none"
+        none = f"every row has a fault, so {clean} has none"
         output.note("; ".join([kept if report.kept else none, *report.left_unread]))
     if not as_json:
         output.lines(_summary(report))
