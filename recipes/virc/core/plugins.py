@@ -36,15 +36,27 @@ def folders(beside: Path | None) -> list[Path]:
 
 def is_path(name: str) -> bool:
     """Whether this names a file, not what lies in a folder."""
-    return name.endswith(".py") or "/" in name
+    return name.endswith((".py", ".yaml")) or "/" in name
 
 
-def file_of(name: str, places: Sequence[Path], group: Group) -> Path | None:
-    """`NAME.py` in the first folder that has it, else the module that an installed package has by that name."""
+def file_of(name: str, places: Sequence[Path], group: Group, suffixes: Sequence[str] = (".py",)) -> Path | None:
+    """`NAME.py` in the first folder that has it, else the module that an installed package has by that name.
+
+    Args:
+        name: of a system, reward or tool.
+        places: folders, the first that has it counts.
+        group: of entry points.
+        suffixes: those that its file may have.
+    """
     if not name.isidentifier():
         return None
-    files = (folder / f"{name}.py" for folder in places)
-    return next((file for file in files if is_file(file)), None) or installed(group).get(name)
+    return file_in(places, name, suffixes) or installed(group).get(name)
+
+
+def file_in(places: Sequence[Path], name: str, suffixes: Sequence[str]) -> Path | None:
+    """The file of that name in the first folder that has one, with the first suffix there is; None where none has."""
+    files = (folder / f"{name}{suffix}" for folder in places for suffix in suffixes)
+    return next((file for file in files if is_file(file)), None)
 
 
 @cache

@@ -5,15 +5,13 @@ caller states which deviations it accepts.
 
 A custom tool is such a file beside the YAML of a system that names it, in a folder of `VIRC_PATH`, or in an
 installed package (`core.plugins`); it is loaded where a system, `--tools` or a chat protocol names it, and offered to
-models whose chat protocol has it.
+models whose chat protocol has it. Where its file is YAML, a server carries its calls out (`virc.remote`).
 """
 
-import inspect
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 from virc.core import discovery, plugins
@@ -41,9 +39,13 @@ CODE = "code"
 DEFAULT = ("crop_image", "display_image", "scale_image")
 """Those of ViRC, which a chat protocol offers where nobody names any."""
 
+SUFFIXES = (".py", ".yaml")
+"""Of the files of custom tools; where a folder has both of a name, the first is taken."""
+
 _PACKAGE = "virc.tools"
 _TURNS = ("after_image", "after_scale")
 _CUSTOM: dict[str, Tool] = {}
+_FILES: dict[str, Path] = {}  # of custom tools, by their names
 
 
 @cache
@@ -79,13 +81,13 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
         if name in known():
             found.append(name)
         elif file:
-            tool = _checked(plugins.loaded(file), file)
-            _CUSTOM[tool.NAME] = tool
+            tool = _checked(_read(file), file)
+            _CUSTOM[tool.NAME], _FILES[tool.NAME] = tool, file
             found.append(tool.NAME)
         elif not of_chat_protocol:
             if plugins.is_path(name):
                 raise ConfigError(f"there is no file {name}")
-            otherwise = f"a file {name}.py beside the system's YAML or in {plugins.SEARCH_PATH}"
+            otherwise = f"a file {name}.py or {name}.yaml beside the system's YAML or in {plugins.SEARCH_PATH}"
             raise ConfigError(f"there is no tool {name!r}", did_you_mean(name, known(), otherwise))
     return found
 
@@ -115,8 +117,8 @@ def check_loaded(names: Iterable[str], whose: str, beside: Path | None = None) -
     called, hint = plain(lacking, 40), f"export {plugins.SEARCH_PATH}=DIR, the folder that has its file"
     if lacking.isidentifier():
         hint = f"export {plugins.SEARCH_PATH}=DIR, the folder that has {called}.py"
-        if beside and is_file(beside / CODE / f"{called}.py"):
-            hint = f"export {plugins.SEARCH_PATH}={(beside / CODE).absolute()}, if you trust the {called}.py in it"
+        if beside and (copy := plugins.file_in([beside / CODE], called, SUFFIXES)):
+            hint = f"export {plugins.SEARCH_PATH}={(beside / CODE).absolute()}, if you trust the {copy.name} in it"
     raise ToolMissingError(f"{whose} offers the tool {called!r}, and there is none of that name", hint)
 
 
@@ -129,8 +131,7 @@ def check_ready(names: Iterable[str]) -> None:
 
 def own_files(names: Iterable[str]) -> dict[str, Path]:
     """The files of the user's own among loaded tools of these names, by the names of their copies."""
-    files = {f"{name}.py": Path(vars(_CUSTOM[name])["__file__"]) for name in names if name in _CUSTOM}
-    return {name: file.resolve() for name, file in files.items()}
+    return {f"{name}{_FILES[name].suffix}": _FILES[name].resolve() for name in names if name in _CUSTOM}
 
 
 def file_of(name: str, beside: Path | None = None) -> Path | None:
@@ -138,7 +139,7 @@ def file_of(name: str, beside: Path | None = None) -> Path | None:
     if plugins.is_path(name):
         path = expanded(name).absolute()
         return path if is_file(path) else None
-    return None if name in discover() else plugins.file_of(name, plugins.folders(beside), "virc.tools")
+    return None if name in discover() else plugins.file_of(name, plugins.folders(beside), "virc.tools", SUFFIXES)
 
 
 def get(name: str, offered: Collection[str] | None = None) -> Tool:
@@ -157,7 +158,15 @@ def schemas(names: Iterable[str], coordinates: Coordinates = "pixel") -> Sequenc
     return [json.loads(text.replace(_WHOLE, _ANY) if coordinates == "unit" else text) for text in written]
 
 
-def _checked(module: ModuleType, file: Path) -> Tool:
+def _read(file: Path) -> object:
+    if file.suffix != ".yaml":
+        return plugins.loaded(file)
+    from virc.remote import tool  # what reaches servers is loaded where a tool needs it
+
+    return tool.read(file)
+
+
+def _checked(module: object, file: Path) -> Tool:
     name, schema = getattr(module, "NAME", None), getattr(module, "SCHEMA", None)
     function = schema.get("function") if isinstance(schema, dict) else None
     wrong = {
@@ -168,10 +177,8 @@ def _checked(module: ModuleType, file: Path) -> Tool:
         f"TEMPLATE that is {' or '.join(_TURNS)}, for its images (a text has after_text anyway)": (
             getattr(module, "TEMPLATE", None) not in _TURNS
         ),
-        "check(arguments, view) that is a function": not inspect.isfunction(
-            getattr(module, "check", inspect.isfunction)
-        ),
-        "apply(call, source)": not inspect.isfunction(getattr(module, "apply", None)),
+        "check(arguments, view) that is a function": not callable(getattr(module, "check", callable)),
+        "apply(call, source)": not callable(getattr(module, "apply", None)),
     }
     lacking = [part for part, is_wrong in wrong.items() if is_wrong]
     if lacking:

@@ -143,7 +143,7 @@ def _run_tools(system: System) -> None:
     if tools.are_built_in(system.offered):
         return
     protocol = of_system(system).protocol
-    names = [name.removesuffix(".py") for name in tools.own_files(protocol.tools)]
+    names = [Path(name).stem for name in tools.own_files(protocol.tools)]
     reading.run_tools(names, protocol, _SIZE)
 
 
