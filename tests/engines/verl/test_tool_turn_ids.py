@@ -21,7 +21,7 @@ from virc.backends.local import LocalBackend, load
 from virc.backends.sampling import Text
 from virc.data.rows.record import Picture, Record
 from virc.engines.verl.agent_ids import Ids, ended, following, shown_once, speech, up_to_stop
-from virc.reasoning.calls import Call
+from virc.reasoning.calls import Call, Result
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import ImageNames, Protocol, own_protocol
 from virc.reasoning.session import Ask, Session
@@ -46,6 +46,27 @@ class Reader:
 
     def apply(self, call: Call, source: object) -> str:
         return "It says <|image_pad|>."
+
+
+class Halves:
+    """A tool that returns a text and two images."""
+
+    NAME, TEMPLATE = "both_halves", "after_image"
+    SCHEMA: ClassVar[dict[str, Any]] = {
+        "type": "function",
+        "function": {
+            "name": "both_halves",
+            "parameters": {"type": "object", "properties": {"image_index": {"type": "integer"}}},
+        },
+    }
+
+    def apply(self, call: Call, source: Image.Image) -> Result:
+        middle = source.width // 2
+        parts = [source.crop((0, 0, middle, source.height)), source.crop((middle, 0, source.width, source.height))]
+        return Result("Left, then right.", parts)
+
+
+OF_OTHERS = {"read_text": Reader(), "both_halves": Halves()}
 
 
 def said(*calls: tuple[str, dict[str, object]]) -> str:
@@ -74,6 +95,10 @@ CASES: dict[str, tuple[Protocol, Sequence[str]]] = {
     "text": (
         msgspec.structs.replace(OWN, tools=("crop_image", "read_text"), after_text="Tool: {text}", grammar=GRAMMAR),
         (said(("read_text", {})), said(("read_text", {}), crop(0, 0, 60, 60)), answer("4")),
+    ),
+    "two images": (
+        msgspec.structs.replace(OWN, tools=("crop_image", "both_halves"), after_text="Tool: {text}", grammar=GRAMMAR),
+        (said(("both_halves", {"image_index": 0})), said(crop(0, 0, 60, 60, index=2)), answer("4")),
     ),
     "names": (
         msgspec.structs.replace(OWN, image_names=ImageNames("original_image", "observation_{number}")),
@@ -118,7 +143,7 @@ def backend() -> Fed:
 
 @pytest.fixture(autouse=True)
 def reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {**tools.known(), "read_text": Reader()}
+    known = {**tools.known(), **OF_OTHERS}
     for module in ("virc.solving.one", "virc.rewards.rollouts"):
         monkeypatch.setattr(f"{module}.known", lambda: known)
 
@@ -143,7 +168,7 @@ class Rolled(NamedTuple):
 def rolled(protocol: Protocol, replies: Sequence[Sequence[int]], picture: Picture, room: int = 4096) -> Rolled:
     """What `VircLoop.run` does, with scripted replies."""
     speaks = speech(str(TINY))
-    known = {**tools.known(), "read_text": Reader()}
+    known = {**tools.known(), **OF_OTHERS}
     shown = shown_once(picture, protocol, speaks.grid)
     talk = Session(protocol, QUESTION, [shown], speaks.grid, tolerate=(), tools=known)
     ask = talk.next()

@@ -1,0 +1,94 @@
+"""Tools that return a text and two images, in every command that asks a model: each is sent the same conversation."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from agent_process import serving
+from support.called import virc
+from support.servers import Server, serve
+from support.solving import answer, call, picture
+
+pytestmark = pytest.mark.integration
+
+READ = '''"""`read_text`: what is written in a box."""
+
+NAME = "read_text"
+TEMPLATE = "after_image"
+KEYS = {"bbox_2d": {"type": "array", "items": {"type": "integer"}}, "image_index": {"type": "integer"}}
+SCHEMA = {"type": "function", "function": {"name": NAME, "parameters": {"type": "object", "properties": KEYS}}}
+
+
+def apply(call, source):
+    return f"The box has {source.crop(call.box).width} columns."
+'''
+HALVES = '''"""`both_halves`: the left and the right half of an image."""
+
+from virc.reasoning.calls import Result
+
+NAME = "both_halves"
+TEMPLATE = "after_image"
+KEYS = {"image_index": {"type": "integer"}}
+SCHEMA = {"type": "function", "function": {"name": NAME, "parameters": {"type": "object", "properties": KEYS}}}
+
+
+def apply(call, source):
+    middle = source.width // 2
+    left, right = (0, 0, middle, source.height), (middle, 0, source.width, source.height)
+    return Result("Left, then right.", [source.crop(left), source.crop(right)])
+'''
+QUESTION = "What is it?"
+TURNS = (call("read_text", bbox_2d=[0, 0, 84, 56], image_index=0), call("both_halves", image_index=0), answer("7"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "read_text.py").write_text(READ)
+    (tmp_path / "both_halves.py").write_text(HALVES)
+    (tmp_path / "mine.yaml").write_text("name: mine\ntools: [crop_image, ./read_text.py, ./both_halves.py]\n")
+    picture(tmp_path / "a.png", 224, 112)
+    row = {"id": "1", "image": "a.png", "question": QUESTION, "answer": "7"}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    return tmp_path
+
+
+def asked(server: Server) -> list[Any]:
+    """The messages of the last request: what the model saw before it answered."""
+    messages: list[Any] = server.chats()[-1]["messages"]
+    return messages
+
+
+def by_command(folder: Path, *words: object) -> list[Any]:
+    with serve(TURNS) as server:
+        done = virc(*words, "--endpoint", server.url, "--system", folder / "mine.yaml")
+        assert done.code == 0, done.err
+        return asked(server)
+
+
+def by_client(folder: Path) -> list[Any]:
+    url = f"data:image/png;base64,{base64.b64encode((folder / 'a.png').read_bytes()).decode()}"
+    parts: Any = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": QUESTION}]
+    with serve(TURNS) as server, serving("--endpoint", server.url, "--system", str(folder / "mine.yaml")) as agent:
+        client = openai.OpenAI(base_url=agent.url, api_key="none", max_retries=0)
+        model = client.models.list().data[0].id
+        said = client.chat.completions.create(model=model, messages=[{"role": "user", "content": parts}])
+        assert said.choices[0].message.content == "7"
+        return asked(server)
+
+
+def test_each_way_sends_the_same_conversation(folder: Path) -> None:
+    solved = by_command(folder, "solve", folder / "a.png", QUESTION)
+    ways = {
+        "batch": by_command(folder, "solve", "--batch", folder / "rows.jsonl", "--to", folder / "out.jsonl"),
+        "sample": by_command(
+            folder, "data", "sample", folder / "rows.jsonl", "--to", folder / "made", "--samples", 1, "--temperature", 1
+        ),
+        "eval": by_command(folder, "eval", folder / "rows.jsonl", "--to", folder / "eval"),
+        "agent": by_client(folder),
+    }
+    assert "The box has 84 columns." in str(solved)
+    assert str(solved).count("'type': 'image_url'") == 3
+    assert [name for name, messages in ways.items() if messages != solved] == []
