@@ -1,4 +1,4 @@
-"""A step of the real verl with two calls a turn, errors told to the model, and a tool that returns a text.
+"""A step of the real verl with two calls a turn, errors told to the model, and tools that return texts and images.
 
 `tiny` is taught such turns before, in LLaMA-Factory, by rows of the same custom system.
 """
@@ -31,7 +31,7 @@ RL = {"steps": 1, "save_steps": 1, "train_batch_size": BATCH, "ppo_mini_batch_si
       "micro_batch_size_per_device": 4, "rollouts": 1, "prompt_length": 1024, "response_length": 512,
       "max_turns": 3, "temperature": 0.8}  # fmt: skip
 SYSTEM = """
-tools: [./read_text.py]
+tools: [./read_text.py, ./both_halves.py]
 chat_protocol:
   system: Look.
   first: "{images} {question}"
@@ -40,7 +40,7 @@ chat_protocol:
   after_error: "Error: {error}"
   after_text: "Tool: {text}"
   grammar:
-    calls: [{open: <tool_call>, close: </tool_call>, names: {crop_image: read_text}}]
+    calls: [{open: <tool_call>, close: </tool_call>, names: {crop_image: read_text, display_image: both_halves}}]
     most_calls: 2
 """
 TOOL = '''"""`read_text`: what is written in a box."""
@@ -54,6 +54,22 @@ SCHEMA = {"type": "function", "function": {"name": NAME, "parameters": {"type": 
 def apply(call, source):
     """A text."""
     return "The box is empty."
+'''
+HALVES = '''"""`both_halves`: the left and the right half of an image."""
+
+from virc.reasoning.calls import Result
+
+NAME = "both_halves"
+TEMPLATE = "after_image"
+_KEYS = {"image_index": {"type": "integer"}}
+SCHEMA = {"type": "function", "function": {"name": NAME, "parameters": {"type": "object", "properties": _KEYS}}}
+
+
+def apply(call, source):
+    """A text and two images."""
+    middle = source.width // 2
+    left, right = (0, 0, middle, source.height), (middle, 0, source.width, source.height)
+    return Result("Left, then right.", [source.crop(left), source.crop(right)])
 '''
 REWARD = '''"""A point for each call that was carried out."""
 
@@ -75,8 +91,9 @@ def whole(units, t):
 Written = tuple[str, Mapping[str, object]]
 READ: Written = ("crop_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 0})
 FAR: Written = ("crop_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 9})
-"""The system calls its tool so: `tiny` can write no other name."""
-TURNS = ((READ, READ), (FAR, READ))
+HALVE: Written = ("display_image", {"image_index": 0})
+"""The system calls its tools so: `tiny` can write no other names."""
+TURNS = ((READ, READ), (FAR, READ), (HALVE,))
 
 
 def said(thought: str, *calls: Written) -> str:
@@ -94,6 +111,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (folder / "mine.yaml").read_text()
     (folder / "mine.yaml").write_text(text.replace("total: rules", "total: ./count.py", 1) + SYSTEM)
     (folder / "read_text.py").write_text(TOOL)
+    (folder / "both_halves.py").write_text(HALVES)
     (folder / "count.py").write_text(REWARD)
     spoken = of_system(systems.get(str(folder / "mine.yaml"))).protocol
     place = folder / "data" / "polygons"
@@ -114,7 +132,7 @@ def taught(problem: dict[str, Any], place: Path) -> list[dict[str, Any]]:
         assert isinstance(session.feed(Reply(f"<think></think>\n<answer>{problem['answer']}</answer>")), Unit)
         names = [problem["image"]]
         for at, shown in enumerate(session.images[1:], 1):
-            names.append(f"images/{problem['id']}-crop-{at}.png")
+            names.append(f"images/{problem['id']}-{len(rows)}-{at}.png")
             (place / names[-1]).write_bytes(shown.png)
         messages = [{"role": each.role, "content": content_of(each)} for each in session.trace().messages]
         rows.append({"id": f"{problem['id']}-{len(rows)}", "messages": messages, "images": names})
@@ -152,6 +170,14 @@ def test_turns_have_two_calls_errors_and_texts(traces: Sequence[dict[str, Any]])
     assert any(each["text"].startswith("The box") for trace in traces for each in results(trace))
     shown = [message["text"] for trace in traces for message in trace["messages"] if message["role"] == "user"]
     assert any("Error: image_index is 9" in text and "Tool: The box" in text for text in shown)
+
+
+def test_two_images_of_one_call_are_shown(traces: Sequence[dict[str, Any]]) -> None:
+    made = [trace for trace in traces if any(each["text"].startswith("Left") for each in results(trace))]
+    assert made
+    for trace in made:
+        call = next(each for each in results(trace) if each["text"].startswith("Left"))
+        assert len(call["images"]) == 2, call
 
 
 def test_the_reward_counts_the_calls_that_were_carried_out(traces: Sequence[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Tools that return a text and two images, in every command that asks a model: each is sent the same conversation."""
+"""Tools that return a text and two images, and code that runs in the sandbox, in every command that asks a model: each is sent the same conversation."""
 
 import base64
 import json
@@ -41,14 +41,19 @@ def apply(call, source):
     return Result("Left, then right.", [source.crop(left), source.crop(right)])
 '''
 QUESTION = "What is it?"
-TURNS = (call("read_text", bbox_2d=[0, 0, 84, 56], image_index=0), call("both_halves", image_index=0), answer("7"))
+TURNS = (
+    call("read_text", bbox_2d=[0, 0, 84, 56], image_index=0),
+    call("both_halves", image_index=0),
+    call("python", code="print(image_0.size)\nimage_1.rotate(90, expand=True).show()"),
+    answer("7"),
+)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "read_text.py").write_text(READ)
     (tmp_path / "both_halves.py").write_text(HALVES)
-    (tmp_path / "mine.yaml").write_text("name: mine\ntools: [crop_image, ./read_text.py, ./both_halves.py]\n")
+    (tmp_path / "mine.yaml").write_text("name: mine\ntools: [crop_image, python, ./read_text.py, ./both_halves.py]\n")
     picture(tmp_path / "a.png", 224, 112)
     row = {"id": "1", "image": "a.png", "question": QUESTION, "answer": "7"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
@@ -90,5 +95,6 @@ def test_each_way_sends_the_same_conversation(folder: Path) -> None:
         "agent": by_client(folder),
     }
     assert "The box has 84 columns." in str(solved)
-    assert str(solved).count("'type': 'image_url'") == 3
+    assert "(224, 112)" in str(solved)
+    assert str(solved).count("'type': 'image_url'") == 4
     assert [name for name, messages in ways.items() if messages != solved] == []
