@@ -1,9 +1,13 @@
-"""Sample replies of a model: from an option, as text or as a file, or typed on the terminal."""
+"""Sample replies of a model: from an option, as text or as a file, or typed on the terminal; their calls in words."""
 
 import re
 import sys
+from typing import TYPE_CHECKING, Any
 
 from virc_cli.console import output
+
+if TYPE_CHECKING:
+    from virc.solving.reading import ReadCall
 
 _MOST = 20_000
 _FILE = re.compile(r"[\w./~+-]+\.(?:txt|md|json|log)|(?:\.{0,2}|~)/[\w./~+-]*")
@@ -65,3 +69,22 @@ def _checked(text: str, number: int) -> str:
     if found := _CONTROL.search(text):
         raise DataError(f"reply {number} holds the control character U+{ord(found[0]):04X}")
     return text
+
+
+def call_line(call: "ReadCall") -> str:
+    """A call as it was read, on one line."""
+    if call.tool is None:
+        return f"cannot be carried out: {call.reason}"
+    of = f" of image {call.image}" if call.image is not None else ""
+    of += f", shown at {call.size[0]} x {call.size[1]}" if call.size else ""
+    box = f": box {list(call.box)}" if call.box else ""
+    box += f", of the file {list(call.cut)}" if call.cut else ""
+    rest = "".join(f", {name} {_value(value)}" for name, value in call.arguments.items())
+    forgiven = f" ({', '.join(call.deviations)})" if call.deviations else ""
+    return f"{call.tool}{of}{box}{rest}{forgiven}"
+
+
+def _value(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

@@ -108,7 +108,7 @@ def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QW
         if isinstance(session.next(), Done):
             session = fresh()
         sizes, before = session.history.sizes, len(session.trace().messages)
-        unit = _fed(session, reply)
+        unit = fed(session, reply)
         if isinstance(unit, Rejected):
             yield ReadReply(fault=unit.reason)
             continue
@@ -116,9 +116,9 @@ def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QW
         following = trace.messages[before + 1 :]
         yield ReadReply(
             unit.think,
-            tuple(_read_call(each, sizes, trace.images) for each in unit.results),
+            tuple(read_call(each, sizes, trace.images) for each in unit.results),
             unit.answer,
-            sent=tuple(Sent(each.role, _text(each, session)) for each in following),
+            sent=tuple(sent(each, session) for each in following),
             failure=trace.failure.message if trace.failure else None,
         )
 
@@ -126,7 +126,7 @@ def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QW
 def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
     """The turns before the first reply."""
     session = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
-    return [Sent(each.role, _text(each, session)) for each in session.trace().messages]
+    return [sent(each, session) for each in session.trace().messages]
 
 
 def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
@@ -208,7 +208,8 @@ def limits(protocol: Protocol, grid: Grid = QWEN2) -> dict[str, Any]:
     return {**pixels, **cut, **replies, "errors": protocol.errors, "results": protocol.results}
 
 
-def _fed(session: Session, reply: str) -> Unit | Rejected:
+def fed(session: Session, reply: str) -> Unit | Rejected:
+    """What a session makes of a reply. Raises ConfigError: a tool fails, which is a file of its own."""
     try:
         return session.feed(Reply(reply))
     except VircError:
@@ -218,7 +219,13 @@ def _fed(session: Session, reply: str) -> Unit | Rejected:
         raise ConfigError(fault, "`source` is None where the tool's SCHEMA has no image_index") from error
 
 
-def _read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:
+def read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:
+    """A call as it was read.
+
+    Args:
+        sizes: (width, height) in pixels of the images as shown before the call.
+        images: of the trace.
+    """
     if result.call is None:
         return ReadCall(error=result.error, reason=result.reason)
     call = result.call
@@ -228,10 +235,10 @@ def _read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord])
     return ReadCall(call.name, call.index, size, call.box, cut, rest, result.deviations, result.error)
 
 
-def _text(message: Message, session: Session) -> str:
+def sent(message: Message, session: Session) -> Sent:
     """A turn with its images marked."""
     parts = []
     for part in message.parts():
         width, height = session.history.sizes[part] if isinstance(part, int) else (0, 0)
         parts.append(f"<image {part}: {width} x {height}>" if isinstance(part, int) else part)
-    return "".join(parts)
+    return Sent(message.role, "".join(parts))

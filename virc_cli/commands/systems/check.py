@@ -8,10 +8,10 @@ import typer
 
 from virc_cli.console import output
 from virc_cli.console.options import Json, Replies
-from virc_cli.console.replies import replies_of
+from virc_cli.console.replies import call_line, replies_of
 
 if TYPE_CHECKING:
-    from virc.solving.reading import ReadCall, ReadReply
+    from virc.solving.reading import ReadReply
     from virc.training.system_check import Finding
 
 FAILURE: dict[str, object] = {"file": None, "faults": None, "warnings": None, "sent": None, "replies": None}
@@ -124,28 +124,10 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
 def _lines(number: int, reply: "ReadReply") -> Iterator[str]:
     """A reply as it is read, one line for each part and more where that has several."""
     parts: list[tuple[str, str | None]] = [("thought", reply.thought or None)]
-    parts += [("call", _call(each)) for each in reply.calls]
+    parts += [("call", call_line(each)) for each in reply.calls]
     parts += [("answer", reply.answer), ("fault", reply.fault), ("the end", reply.failure)]
     parts += [(f"then {each.role}", each.text) for each in reply.sent]
     yield f"reply {number}"
     for name, text in parts:
         if text is not None:
             yield f"  {name:<15}" + text.replace("\n", "\n" + " " * 17)
-
-
-def _call(call: "ReadCall") -> str:
-    if call.tool is None:
-        return f"cannot be carried out: {call.reason}"
-    of = f" of image {call.image}" if call.image is not None else ""
-    of += f", shown at {call.size[0]} x {call.size[1]}" if call.size else ""
-    box = f": box {list(call.box)}" if call.box else ""
-    box += f", of the file {list(call.cut)}" if call.cut else ""
-    rest = "".join(f", {name} {_value(value)}" for name, value in call.arguments.items())
-    forgiven = f" ({', '.join(call.deviations)})" if call.deviations else ""
-    return f"{call.tool}{of}{box}{rest}{forgiven}"
-
-
-def _value(value: Any) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,125 @@
+"""`virc tools`: the real command on built-in tools and on files of one's own."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.called import virc
+from tools.test_own_tools import ROTATE
+
+from virc.tools import registry as tools
+
+
+@pytest.fixture
+def figure(tmp_path: Path) -> Path:
+    file = tmp_path / "figure.png"
+    Image.new("RGB", (560, 280), "white").save(file)
+    return file
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in VIRC_PATH with one tool."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "rotate_image.py").write_text(ROTATE)
+    monkeypatch.setenv("VIRC_PATH", str(folder))
+    monkeypatch.setattr(tools, "_CUSTOM", {})
+    return folder
+
+
+def test_ls_lists_built_in_and_own_tools_and_runs_no_file(own: Path) -> None:
+    (own / "a_reward.py").write_text("TERMS = ()\n")
+    (own / "loud.py").write_text('"""`loud`: shout."""\nNAME: str = "loud"\nSCHEMA = {}\nraise SystemExit(9)\n')
+    (own / "broken.py").write_text("NAME = \n")
+    listed = {each["name"]: each for each in virc("tools", "ls", "--json").json["tools"]}
+    assert set(listed) == {*tools.discover(), "rotate_image", "loud"}
+    assert listed["crop_image"] == {
+        "name": "crop_image", "kind": "built in", "about": "cut a box out of an image shown before.", "file": None,
+    }  # fmt: skip
+    assert listed["loud"]["about"] == "shout."
+    assert (listed["rotate_image"]["kind"], listed["rotate_image"]["file"]) == (
+        "Python file",
+        str(own / "rotate_image.py"),
+    )
+    assert "rotate_image       Python file  turn an image" in virc("tools", "ls").out
+
+
+def test_ls_finds_tools_beside_a_system(tmp_path: Path) -> None:
+    (tmp_path / "rotate_image.py").write_text(ROTATE)
+    (tmp_path / "mine.yaml").write_text("name: mine\n")
+    named = virc("tools", "ls", "--system", tmp_path / "mine.yaml", "--json").json["tools"]
+    assert named[-1]["name"] == "rotate_image"
+
+
+@pytest.mark.parametrize("name", sorted(tools.discover()))
+def test_check_passes_every_built_in_tool(name: str) -> None:
+    assert virc("tools", "check", name).code == 0
+
+
+def test_check_names_the_line_that_fails(own: Path) -> None:
+    assert virc("tools", "check", "rotate_image", "--json").json["called"] is True
+    (own / "late.py").write_text(ROTATE.replace("rotate_image", "late").replace("source.rotate", "1 / 0 or source"))
+    done = virc("tools", "check", own / "late.py")
+    assert done.code == 3
+    assert done.err.startswith("error: the tool late fails in line ")
+    assert "ZeroDivisionError" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_check_says_where_no_call_could_be_guessed() -> None:
+    done = virc("tools", "check", "draw_on_image", "--json")
+    assert (done.json["called"], done.json["reason"]) == (False, "a box has 2 points, and the call has 1")
+    assert "--arguments" in done.err
+
+
+def test_try_prints_what_the_model_is_sent_and_saves_images(tmp_path: Path, figure: Path) -> None:
+    arguments = '{"bbox_2d": [0, 0, 280, 140], "image_index": 0}'
+    done = virc("tools", "try", "crop_image", figure, "--arguments", arguments, "--to", tmp_path / "made")
+    assert done.code == 0
+    assert done.out == "<image 1: 280 x 140>Image 1: 280 x 140. Go on; look again wherever that helps.\n"
+    assert "crop_image of image 0, shown at 560 x 280: box [0, 0, 280, 140]" in done.err
+    assert Image.open(tmp_path / "made" / "image-1.png").size == (280, 140)
+
+
+def test_try_counts_in_the_unit_that_is_asked_for(figure: Path) -> None:
+    arguments = '{"bbox_2d": [0, 0, 500, 500], "image_index": 0}'
+    done = virc("tools", "try", "crop_image", figure, "--arguments", arguments, "--coordinates", "permille", "--json")
+    assert done.json["call"]["box"] == [0, 0, 280, 140]
+
+
+def test_try_speaks_the_chat_protocol_of_a_system(figure: Path) -> None:
+    arguments = '{"bbox_2d": [0, 0, 280, 140], "image_index": 0}'
+    done = virc("tools", "try", "zoom_image", figure, "--arguments", arguments, "--system", "deepeyes", "--json").json
+    assert done["reply"].endswith('{"name": "zoom_image", "arguments": {"bbox_2d": [0, 0, 280, 140]}}\n</tool_call>')
+    assert done["sent"][0]["text"].startswith("<tool_response><image 1: 476 x 224>")
+
+
+def test_try_runs_a_tool_of_ones_own(own: Path, figure: Path) -> None:
+    arguments = '{"degrees": 90, "image_index": 0}'
+    done = virc("tools", "try", own / "rotate_image.py", figure, "--arguments", arguments, "--json").json
+    assert done["images"] == [{"width": 280, "height": 560, "file": None}]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (("crop_image",), 5, "the call cannot be carried out: the call has no bbox_2d and the call has no image_index"),
+        (("crop_image", "--arguments", "[1"), 2, "--arguments '[1' is no JSON"),
+        (("crop_image", "--arguments", "[1]"), 2, "--arguments '[1]' is no JSON object"),
+        (("crop_imag",), 3, "there is no tool 'crop_imag'"),
+        (("./crop.py",), 3, "there is no file ./crop.py"),
+        (("crop_image", "--system", "nosuch"), 3, "there is no system 'nosuch'"),
+    ],
+)
+def test_try_refuses_in_one_sentence(figure: Path, words: tuple[str, ...], code: int, error: str) -> None:
+    name, *more = words
+    done = virc("tools", "try", name, figure, *more)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith(f"error: {error}")
+
+
+def test_the_hint_of_a_refused_call_is_one_that_is_carried_out(figure: Path) -> None:
+    hint = virc("tools", "try", "crop_image", figure, "--json").json["error"]["hint"]
+    arguments = hint.removeprefix("--arguments '").removesuffix("'")
+    assert virc("tools", "try", "crop_image", figure, "--arguments", arguments).code == 0

@@ -1,0 +1,35 @@
+"""`virc tools check`: what is wrong with a tool."""
+
+from typing import Annotated
+
+import typer
+
+from virc_cli.console import output
+from virc_cli.console.options import Json, System
+
+FAILURE: dict[str, object] = {"tool": None, "called": None, "reason": None}
+
+
+def command(
+    tool: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A tool, or its file.", show_default=False)],
+    system: System = None,
+    as_json: Json = False,
+) -> None:
+    """Load a tool, and carry out a call of it.
+
+    The call is guessed from the tool's schema, and is about a blank picture. Where none can be, that is a warning.
+
+    Exit code 3: there is no such tool, its file is none, or it fails. 4: it cannot be used on this machine. 6: its
+    server does not answer.
+    """
+    from virc.solving import tool_trial
+
+    reason = tool_trial.check(tool, system)
+    if as_json:
+        fields = {"tool": tool, "called": reason is None, "reason": reason}
+        output.emit({"schema": "virc.tools.check/1", **fields, "error": None})
+    elif reason is None:
+        output.note(f"{tool}: no fault found; a call on a blank picture was carried out")
+    if reason is not None:
+        hint = f"virc tools try {tool} picture.png --arguments '{{...}}'"
+        output.warn(f"{tool}: the file is right, and no call was carried out: {reason}", hint)

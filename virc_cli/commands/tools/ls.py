@@ -1,0 +1,26 @@
+"""`virc tools ls`: built-in tools, and custom ones that are found."""
+
+from virc_cli.console import output
+from virc_cli.console.options import Json, System
+
+FAILURE: dict[str, object] = {"tools": None}
+
+
+def command(system: System = None, as_json: Json = False) -> None:
+    """List built-in tools, and custom ones that are found.
+
+    Custom tools are files in folders of VIRC_PATH, beside the YAML of --system, or in installed packages. Files are
+    read for the list, and none is run.
+    """
+    from virc.solving import tool_trial
+    from virc_cli.console.tables import table
+
+    found = tool_trial.listed(system)
+    if as_json:
+        fields = [
+            {"name": each.name, "kind": each.kind, "about": each.about, "file": each.file and str(each.file)}
+            for each in found
+        ]
+        output.emit({"schema": "virc.tools.ls/1", "tools": fields, "error": None})
+        return
+    output.lines(table([(each.name, each.kind, each.about) for each in found]))

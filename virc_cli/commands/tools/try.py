@@ -1,0 +1,92 @@
+"""`virc tools try`: one call of a tool, and what the model would be sent."""  # noqa: N999 (the command's name)
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from virc_cli.console import output
+from virc_cli.console.options import CoordinatesName, Json, System
+from virc_cli.console.replies import call_line
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FAILURE: dict[str, object] = {"reply": None, "call": None, "sent": None, "images": None, "seconds": None}
+
+
+def command(
+    tool: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A tool, or its file.", show_default=False)],
+    picture: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture it is about.", show_default=False)],
+    arguments: Annotated[str, typer.Option(metavar="JSON", help="Arguments, as a model writes them.")] = "{}",
+    system: System = None,
+    coordinates: Annotated[
+        CoordinatesName | None, typer.Option(help="Unit of boxes and points; default: the chat protocol's.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(metavar="DIR", help="New folder for the images that it makes.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Carry out one call on a picture, as if a model wrote it.
+
+    Printed is what the model would be sent. The call is written and read in the chat protocol of --system, else in
+    that of virc.
+
+    Exit code 5: the call cannot be carried out; the hint is one that can. 3: the tool fails.
+    """
+    from virc.core.files import expanded
+    from virc.reasoning.images import open_file
+    from virc.solving import tool_trial
+
+    written = _read(arguments)
+    opened = open_file(expanded(picture), str(picture))
+    tried = tool_trial.attempt(tool, opened, written, system, coordinates)
+    files = _saved(tried.images, to) if to else []
+    if as_json:
+        import msgspec
+
+        fields = {
+            "reply": tried.reply,
+            "call": msgspec.to_builtins(tried.call),
+            "sent": msgspec.to_builtins(tried.sent),
+            "images": [
+                {"width": image.width, "height": image.height, "file": str(files[at]) if files else None}
+                for at, image in enumerate(tried.images)
+            ],
+            "seconds": tried.seconds,
+        }
+        output.emit({"schema": "virc.tools.try/1", **fields, "error": None})
+        return
+    output.note(call_line(tried.call), dim=True)
+    for each in tried.sent:
+        output.line(each.text)
+    for file in files:
+        output.note(str(file))
+    output.note(f"{tried.seconds:.3f} s")
+
+
+def _read(arguments: str) -> Mapping[str, Any]:
+    import json
+
+    from virc.core.errors import UsageError
+    from virc.core.text import clause, plain
+
+    try:
+        read = json.loads(arguments)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--arguments {plain(arguments, 60)!r} is no JSON: {clause(error)}") from None
+    if not isinstance(read, dict):
+        raise UsageError(
+            f"--arguments {plain(arguments, 60)!r} is no JSON object", """--arguments '{"image_index": 0}'"""
+        )
+    return read
+
+
+def _saved(images: "tuple[Image.Image, ...]", to: Path) -> list[Path]:
+    from virc.core.files import expanded, fresh_folder
+
+    to = expanded(to)
+    with fresh_folder(to) as folder:
+        for number, image in enumerate(images, 1):
+            image.save(folder / f"image-{number}.png")
+    return [to / f"image-{number}.png" for number in range(1, len(images) + 1)]
