@@ -1,0 +1,171 @@
+"""What the YAML file of a remote tool may hold."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from virc.config import validation
+from virc.config import yaml as plain_yaml
+from virc.core.errors import ConfigError
+from virc.core.text import clause, plain
+from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
+
+SECRET = re.compile(r"\$\{(\w+)\}")
+"""A value of the environment."""
+
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+_ABOUT_IMAGES = {INDEX, BOX, POINT, POINTS}
+_HIDDEN = re.compile(r"authorization|cookie|key|token|secret", re.IGNORECASE)
+_Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is taken from a reply over HTTP.
+
+    A path names keys of objects and numbers of list items, separated by dots; `*` means each item of a list.
+
+    Args:
+        text: text for the model, with `{path}` for a value; `{}` is the whole reply. Texts are inserted as they are,
+            a list of texts one a line, everything else as JSON. Unset: the whole reply, unless `images` is set.
+        images: path of one image, or of a list of images: base64, with or without `data:...;base64,` before it.
+    """
+
+    text: str | None = None
+    images: str | None = None
+
+
+class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A server that gets a POST request for each call.
+
+    Args:
+        url: its address. Redirects are not followed.
+        headers: sent with each request; `${NAME}` is replaced with the environment variable of that name.
+        send: `json`, or `multipart` as a form with files.
+        body: what is sent. A value `{name}` becomes the argument of that name, and is left out where the call has none;
+            `{image}` the image the call is about, `{crop}` its part in the box, `{width}` and `{height}` of the image.
+            Unset: all arguments but `image_index`, and the image as `image`.
+        images: how images are written in JSON.
+        result: what is taken from the reply.
+    """
+
+    url: str
+    headers: Mapping[str, str] = {}
+    send: Literal["json", "multipart"] = "json"
+    body: dict[str, Any] | None = None
+    images: Literal["base64", "data_url"] = "base64"
+    result: Reply = Reply()
+
+
+class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tool whose calls a server carries out.
+
+    Args:
+        description: of the function, for the model.
+        parameters: JSON schema of its arguments. `image_index`, `bbox_2d`, `point_2d` and `points` are read as those of
+            every tool and sent in pixels; `{unit}` in a text becomes the unit of the chat protocol.
+        name: of the function; unset: the name of the file.
+        http: the server.
+        seconds: time limit of one call.
+        at_once: most calls at once by one process; further calls wait within their time.
+        cache: keep results in memory, and reuse one for the same arguments and pixels.
+        most_characters: of a text; the rest is cut off, and a note says so.
+        most_images: of one result; a note says where there were more.
+        failure: what the model is told where the call fails; `{error}` is the reason.
+    """
+
+    description: str
+    parameters: dict[str, Any]
+    http: Http | None = None
+    name: str | None = None
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+    at_once: _Count = 4
+    cache: bool = True
+    most_characters: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8000
+    most_images: _Count = 4
+    failure: str = "the tool failed: {error}"
+
+
+def read(file: Path) -> Described:
+    """What a file describes.
+
+    Raises:
+        ConfigError: it describes no remote tool.
+    """
+    text = plain_yaml.read_text(file)
+    content = plain_yaml.parse(text, str(file))
+    for fault in validation.faults(content, Described):
+        line = next((line for path, line in plain_yaml.lines(text).items() if path == tuple(fault.path)), None)
+        raise ConfigError(f"{file}{f':{line}' if line else ''}: {fault.message}", fault.hint)
+    described = msgspec.convert(content, Described, strict=False)
+    if reason := _fault(described, file.stem):
+        raise ConfigError(f"{file}: {reason}")
+    return described
+
+
+def is_about_images(described: Described) -> bool:
+    """Whether its calls are about an image."""
+    return bool(_ABOUT_IMAGES & described.parameters.get("properties", {}).keys())
+
+
+def _fault(described: Described, stem: str) -> str | None:
+    name = described.name or stem
+    if not name.isidentifier():
+        return f"{plain(name, 40)!r} is no name of a function"
+    if wrong := _fault_of_schema(described.parameters):
+        return f"parameters are no JSON schema of arguments: {wrong}"
+    if described.http is None:
+        return "it has no http"
+    return _fault_of_address(described.http) or _fault_of_body(described, described.http)
+
+
+def _fault_of_schema(schema: Mapping[str, Any]) -> str | None:
+    import jsonschema  # type: ignore[import-untyped]
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        return clause(error)
+    if schema.get("type") != "object":
+        return "its type is not object"
+    return None
+
+
+def _fault_of_address(http: Http) -> str | None:
+    try:
+        parts = urlsplit(http.url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return f"{plain(http.url, 100)!r} is no address"
+    if parts.username or parts.password:
+        return "the address holds a user and password; send them as a header, from an environment variable"
+    if parts.scheme not in {"http", "https"} or not host or not re.fullmatch(r"[!-~]+", http.url):
+        return f"{plain(http.url, 100)!r} is no address"
+    for name, value in http.headers.items():
+        if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII) or not re.fullmatch(r"[ -~]*", value):
+            return f"the header {plain(name, 40)!r} holds characters that no header has"
+        if _HIDDEN.search(name) and not SECRET.search(value):
+            return f"the header {name} has its value in the file; write ${{NAME}}, an environment variable"
+    return None
+
+
+def _fault_of_body(described: Described, http: Http) -> str | None:
+    known = set(described.parameters.get("properties", {})) - {INDEX}
+    known |= {"image", "width", "height"} if is_about_images(described) else set()
+    known |= {"crop"} if BOX in known else set()
+    for name in _placeholders(http.body):
+        if name not in known:
+            names = ", ".join(sorted(known)) or "none"
+            return f"the body names {{{plain(name, 40)}}}, which a call of this tool does not have; there are: {names}"
+    return None
+
+
+def _placeholders(value: object) -> list[str]:
+    if isinstance(value, str):
+        return PLACEHOLDER.findall(value)
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [name for each in inner for name in _placeholders(each)]

@@ -1,0 +1,112 @@
+"""A server for remote tools that answers as it is scripted, and keeps what it was sent."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from support.loopback import Connection, Loopback
+
+from virc.remote.tool import RemoteTool, read
+
+DETECT = """\
+description: Find objects by words.
+parameters:
+  type: object
+  properties:
+    words: {{type: string}}
+    image_index: {{type: integer}}
+    bbox_2d: {{type: array, items: {{type: integer}}, minItems: 4, maxItems: 4, description: "in {{unit}}"}}
+  required: [words, image_index]
+http:
+  url: {url}/detect
+"""
+
+
+class Sent:
+    """A request: its path, headers and body."""
+
+    def __init__(self, path: str, headers: Mapping[str, str], body: bytes) -> None:
+        self.path, self.headers, self.body = path, headers, body
+
+    @property
+    def json(self) -> Any:
+        """The body of JSON."""
+        return json.loads(self.body)
+
+
+Reply = tuple[int, Mapping[str, str], bytes]
+
+
+class Scripted(Loopback):
+    """Answers each request with what `answer` makes of it."""
+
+    def __init__(self) -> None:
+        super().__init__(_Connection)
+        self.requests: list[Sent] = []
+        self.answer: Callable[[Sent], Reply] = lambda _: in_json({})
+        self.now = self.most_at_once = 0
+        self.lock = threading.Lock()
+
+
+class _Connection(Connection):
+    server: Scripted
+
+    def do_HEAD(self) -> None:  # noqa: N802
+        self.send_response(405)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_POST(self) -> None:  # noqa: N802
+        server = self.server
+        sent = Sent(self.path, dict(self.headers), self.rfile.read(int(self.headers["Content-Length"])))
+        with server.lock:
+            server.requests.append(sent)
+            server.now += 1
+            server.most_at_once = max(server.most_at_once, server.now)
+        try:
+            status, headers, body = server.answer(sent)
+        finally:
+            with server.lock:
+                server.now -= 1
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if "Content-Length" not in headers:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def in_json(value: object, status: int = 200) -> Reply:
+    """A reply in JSON."""
+    return status, {"Content-Type": "application/json"}, json.dumps(value).encode()
+
+
+@contextmanager
+def serving(answer: Callable[[Sent], Reply]) -> Iterator[Scripted]:
+    """A server that answers so."""
+    server = Scripted()
+    server.answer = answer
+    with server.running():
+        yield server
+
+
+def hang(seconds: float) -> Callable[[Sent], Reply]:
+    """An answer that comes after so many seconds."""
+
+    def answer(_: Sent) -> Reply:
+        time.sleep(seconds)
+        return in_json({})
+
+    return answer
+
+
+def tool_of(folder: Path, url: str, more: str = "", text: str = DETECT) -> RemoteTool:
+    """The tool of a file `detect.yaml` with that server."""
+    file = folder / "detect.yaml"
+    file.write_text(text.format(url=url) + more)
+    return read(file)
