@@ -36,7 +36,12 @@ def folders(beside: Path | None) -> list[Path]:
 
 def is_path(name: str) -> bool:
     """Whether this names a file, not what lies in a folder."""
-    return name.endswith((".py", ".yaml")) or "/" in name
+    return is_file_name(name) or "/" in name
+
+
+def is_file_name(name: str) -> bool:
+    """Whether this ends as the name of a file of code, or of a tool that a server carries out, does."""
+    return name.endswith((".py", ".yaml"))
 
 
 def file_of(name: str, places: Sequence[Path], group: Group, suffixes: Sequence[str] = (".py",)) -> Path | None:

@@ -386,7 +386,7 @@ def _beside(file: str, path: Path) -> str:
 
 
 def _is_relative_file(text: str) -> bool:
-    return text.endswith(".py") and not expanded(text).is_absolute()
+    return plugins.is_file_name(text) and not expanded(text).is_absolute()
 
 
 def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[dotted.Path, str]]:

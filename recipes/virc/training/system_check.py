@@ -14,6 +14,7 @@ from virc.backends import checkpoint
 from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.config.validation import Fault
+from virc.core import plugins
 from virc.core.errors import ConfigError, VircError
 from virc.core.files import is_file
 from virc.core.text import did_you_mean, plain
@@ -294,10 +295,10 @@ def _of_tools(system: System) -> Iterator[Fault]:
     for name in system.offered:
         if name in tools.discover() or tools.file_of(name, system.file.parent):
             continue
-        if name.endswith(".py"):
+        if plugins.is_file_name(name):
             yield Fault(("tools",), f"there is no file {plain(name, 200)}")
         else:
-            known = f"there are {', '.join(tools.discover())}; or ./FILE.py beside this file"
+            known = f"there are {', '.join(tools.discover())}; or ./FILE.py or ./FILE.yaml beside this file"
             hint = did_you_mean(name, tools.discover(), known)
             yield Fault(("tools",), f"there is no tool {plain(name, 60)!r}", hint)
 

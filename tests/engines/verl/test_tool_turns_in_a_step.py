@@ -1,11 +1,11 @@
-"""A step of the real verl with two calls a turn, errors told to the model, and tools that return texts and images.
+"""A step of the real verl with two calls a turn, errors told to the model, texts and images of tools, and a server.
 
 `tiny` is taught such turns before, in LLaMA-Factory, by rows of the same custom system.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from rl_engine import child
 from support import workspaces
+from support.loopback import Connection, Loopback
 
 from virc.data.rows.record import content_of
 from virc.models.chat_protocol import of_system
@@ -24,14 +25,14 @@ from virc.tools import registry as tools
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
-TAUGHT, BATCH, SAMPLES = 30, 2, 8
+TAUGHT, BATCH, SAMPLES = 80, 2, 8
 SFT = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 4, "micro_batch_size_per_device": 4,
        "warmup_ratio": 0, "cutoff_len": 1024, "learning_rate": 2e-3}  # fmt: skip
 RL = {"steps": 1, "save_steps": 1, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH, "n": SAMPLES,
       "micro_batch_size_per_device": 4, "rollouts": 1, "prompt_length": 1024, "response_length": 512,
       "max_turns": 3, "temperature": 0.8}  # fmt: skip
 SYSTEM = """
-tools: [./read_text.py, ./both_halves.py]
+tools: [./read_text.py, ./both_halves.py, ./find.yaml]
 chat_protocol:
   system: Look.
   first: "{images} {question}"
@@ -40,7 +41,10 @@ chat_protocol:
   after_error: "Error: {error}"
   after_text: "Tool: {text}"
   grammar:
-    calls: [{open: <tool_call>, close: </tool_call>, names: {crop_image: read_text, display_image: both_halves}}]
+    calls:
+    - open: <tool_call>
+      close: </tool_call>
+      names: {crop_image: read_text, display_image: both_halves, scale_image: find}
     most_calls: 2
 """
 TOOL = '''"""`read_text`: what is written in a box."""
@@ -55,22 +59,29 @@ def apply(call, source):
     """A text."""
     return "The box is empty."
 '''
-HALVES = '''"""`both_halves`: the left and the right half of an image."""
+HALVES = '''"""`both_halves`: the left and the right half of a box."""
 
 from virc.reasoning.calls import Result
 
 NAME = "both_halves"
 TEMPLATE = "after_image"
-_KEYS = {"image_index": {"type": "integer"}}
+_KEYS = {"bbox_2d": {"type": "array"}, "image_index": {"type": "integer"}}
 SCHEMA = {"type": "function", "function": {"name": NAME, "parameters": {"type": "object", "properties": _KEYS}}}
 
 
 def apply(call, source):
     """A text and two images."""
-    middle = source.width // 2
-    left, right = (0, 0, middle, source.height), (middle, 0, source.width, source.height)
-    return Result("Left, then right.", [source.crop(left), source.crop(right)])
+    part = source.crop(call.box)
+    left, right = (0, 0, part.width // 2, part.height), (part.width // 2, 0, part.width, part.height)
+    return Result("Left, then right.", [part.crop(left), part.crop(right)])
 '''
+FIND = """
+description: Find objects.
+parameters:
+  type: object
+  properties: {{bbox_2d: {{type: array}}, image_index: {{type: integer}}}}
+http: {{url: "{address}/find", result: {{text: "Found {{count}}."}}}}
+"""
 REWARD = '''"""A point for each call that was carried out."""
 
 TERMS = ("carried",)
@@ -91,9 +102,10 @@ def whole(units, t):
 Written = tuple[str, Mapping[str, object]]
 READ: Written = ("crop_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 0})
 FAR: Written = ("crop_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 9})
-HALVE: Written = ("display_image", {"image_index": 0})
+HALVE: Written = ("display_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 0})
+FIND_ALL: Written = ("scale_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 0})
 """The system calls its tools so: `tiny` can write no other names."""
-TURNS = ((READ, READ), (FAR, READ), (HALVE,))
+TURNS = ((READ, READ), (FAR, READ), (READ, HALVE), (FIND_ALL,))
 
 
 def said(thought: str, *calls: Written) -> str:
@@ -101,8 +113,27 @@ def said(thought: str, *calls: Written) -> str:
     return f"<think>{thought}</think>" + "".join(f"\n<tool_call>\n{each}\n</tool_call>" for each in listed)
 
 
+class Detector(Connection):
+    """Says the same of each picture."""
+
+    def post(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "11")
+        self.end_headers()
+        self.wfile.write(b'{"count":3}')
+
+
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def detector() -> Iterator[str]:
+    """The address of a server that carries a tool's calls out."""
+    server = Loopback(Detector)
+    with server.running():
+        yield server.address
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, detector: str) -> Path:
     """A workspace with a system of its own, and rows in its words: two turns of tools for every problem."""
     folder = tmp_path_factory.mktemp("workspace")
     workspaces.synth(folder, 8, "prompts,batch")
@@ -112,6 +143,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "mine.yaml").write_text(text.replace("total: rules", "total: ./count.py", 1) + SYSTEM)
     (folder / "read_text.py").write_text(TOOL)
     (folder / "both_halves.py").write_text(HALVES)
+    (folder / "find.yaml").write_text(FIND.format(address=detector))
     (folder / "count.py").write_text(REWARD)
     spoken = of_system(systems.get(str(folder / "mine.yaml"))).protocol
     place = folder / "data" / "polygons"
@@ -178,6 +210,10 @@ def test_two_images_of_one_call_are_shown(traces: Sequence[dict[str, Any]]) -> N
     for trace in made:
         call = next(each for each in results(trace) if each["text"].startswith("Left"))
         assert len(call["images"]) == 2, call
+
+
+def test_a_server_answers_rollouts(traces: Sequence[dict[str, Any]]) -> None:
+    assert any(each["text"] == "Found 3." for trace in traces for each in results(trace))
 
 
 def test_the_reward_counts_the_calls_that_were_carried_out(traces: Sequence[dict[str, Any]]) -> None:

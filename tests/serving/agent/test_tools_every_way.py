@@ -1,14 +1,18 @@
-"""Tools that return a text and two images, and code that runs in the sandbox, in every command that asks a model: each is sent the same conversation."""
+"""Tools that return a text or two images, code in the sandbox, and a server: the same conversation in every command."""
 
 import base64
+import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from agent_process import serving
+from PIL import Image
 from support.called import virc
+from support.loopback import Connection, Loopback
 from support.servers import Server, serve
 from support.solving import answer, call, picture
 
@@ -40,24 +44,52 @@ def apply(call, source):
     left, right = (0, 0, middle, source.height), (middle, 0, source.width, source.height)
     return Result("Left, then right.", [source.crop(left), source.crop(right)])
 '''
+FIND = """
+description: Find objects by words.
+parameters: {{type: object, properties: {{words: {{type: string}}, image_index: {{type: integer}}}}, required: [words]}}
+http: {{url: "{address}/find", result: {{text: "{{found.0.label}} at {{found.0.box}}", images: drawn}}}}
+"""
 QUESTION = "What is it?"
 TURNS = (
     call("read_text", bbox_2d=[0, 0, 84, 56], image_index=0),
     call("both_halves", image_index=0),
+    call("find", words="a ring", image_index=2),
     call("python", code="print(image_0.size)\nimage_1.rotate(90, expand=True).show()"),
     answer("7"),
 )
 
 
+class Detector(Connection):
+    """Finds half of each picture, and shows it."""
+
+    def post(self) -> None:
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with Image.open(io.BytesIO(base64.b64decode(sent["image"]))) as image:
+            box = (0, 0, image.width // 2, image.height)
+            made = io.BytesIO()
+            image.crop(box).save(made, "PNG")
+        found = [{"label": sent["words"], "box": box}]
+        body = json.dumps({"found": found, "drawn": base64.b64encode(made.getvalue()).decode()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "read_text.py").write_text(READ)
     (tmp_path / "both_halves.py").write_text(HALVES)
-    (tmp_path / "mine.yaml").write_text("name: mine\ntools: [crop_image, python, ./read_text.py, ./both_halves.py]\n")
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\ntools: [crop_image, python, ./find.yaml, ./read_text.py, ./both_halves.py]\n"
+    )
     picture(tmp_path / "a.png", 224, 112)
     row = {"id": "1", "image": "a.png", "question": QUESTION, "answer": "7"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
-    return tmp_path
+    server = Loopback(Detector)
+    with server.running():
+        (tmp_path / "find.yaml").write_text(FIND.format(address=server.address))
+        yield tmp_path
 
 
 def asked(server: Server) -> list[Any]:
@@ -95,6 +127,7 @@ def test_each_way_sends_the_same_conversation(folder: Path) -> None:
         "agent": by_client(folder),
     }
     assert "The box has 84 columns." in str(solved)
+    assert "a ring at [0,0,56,112]" in str(solved)
     assert "(224, 112)" in str(solved)
-    assert str(solved).count("'type': 'image_url'") == 4
+    assert str(solved).count("'type': 'image_url'") == 5
     assert [name for name, messages in ways.items() if messages != solved] == []
