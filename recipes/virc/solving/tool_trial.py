@@ -21,11 +21,12 @@ from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Rejected, Session
 from virc.reasoning.writing import written
+from virc.remote import described
 from virc.solving import reading
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 
-Kind = Literal["built in", "Python file"]
+Kind = Literal["built in", "Python file", "HTTP"]
 _SIZE = (1024, 768)
 
 
@@ -71,10 +72,10 @@ def listed(system: str | None = None) -> list[Listed]:
     """
     built_in = [Listed(name, "built in", _about(tool.__doc__)) for name, tool in tools.discover().items()]
     folders = plugins.folders(systems.get(system).file.parent if system else None)
-    files = [file for folder in folders for file in sorted(folder.glob("*.py"))]
+    files = [file for folder in folders for suffix in tools.SUFFIXES for file in sorted(folder.glob(f"*{suffix}"))]
     found: dict[str, Listed] = {}
     for file in (*files, *plugins.installed("virc.tools").values()):
-        tool = _declared(file)
+        tool = _declared(file) if file.suffix == ".py" else _described(file)
         if tool and tool.name not in tools.discover():
             found.setdefault(tool.name, tool)
     return [*built_in, *found.values()]
@@ -92,7 +93,7 @@ def check(name: str, system: str | None = None) -> str | None:
 
     Raises:
         ConfigError: there is no such tool, its file is none, or it fails.
-        SetupError: it cannot be used on this machine.
+        SetupError: it cannot be used on this machine, or its server cannot be reached.
     """
     name, protocol, grid = _offered(name, system, None)
     reasons = []
@@ -176,6 +177,14 @@ def _declared(file: Path) -> Listed | None:
     if "SCHEMA" not in assigned or not isinstance(name, ast.Constant) or not isinstance(name.value, str):
         return None
     return Listed(name.value, "Python file", _about(ast.get_docstring(parsed)), file)
+
+
+def _described(file: Path) -> Listed | None:
+    """The remote tool that a YAML file describes; None where it is something else, such as a system."""
+    with suppress(ConfigError):
+        found = described.read(file)
+        return Listed(found.name or file.stem, "HTTP", _about(found.description), file)
+    return None
 
 
 def _assigned(statement: ast.stmt) -> Iterator[tuple[str, ast.expr]]:

@@ -19,8 +19,8 @@ def command(
 
     The call is guessed from the tool's schema, and is about a blank picture. Where none can be, that is a warning.
 
-    Exit code 3: there is no such tool, its file is none, or it fails. 4: it cannot be used on this machine. 6: its
-    server does not answer.
+    Exit code 3: there is no such tool, its file is none, or it fails. 4: it cannot be used on this machine, or its
+    server cannot be reached.
     """
     from virc.solving import tool_trial
 
@@ -32,4 +32,4 @@ def command(
         output.note(f"{tool}: no fault found; a call on a blank picture was carried out")
     if reason is not None:
         hint = f"virc tools try {tool} picture.png --arguments '{{...}}'"
-        output.warn(f"{tool}: the file is right, and no call was carried out: {reason}", hint)
+        output.warn(f"{tool}: loaded, and no call was carried out: {reason}", hint)
