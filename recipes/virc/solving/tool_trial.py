@@ -26,7 +26,7 @@ from virc.solving import reading
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 
-Kind = Literal["built in", "Python file", "HTTP"]
+Kind = Literal["built in", "Python file", "HTTP", "MCP"]
 _SIZE = (1024, 768)
 
 
@@ -70,7 +70,7 @@ def listed(system: str | None = None) -> list[Listed]:
     Raises:
         ConfigError: there is no such system.
     """
-    built_in = [Listed(name, "built in", _about(tool.__doc__)) for name, tool in tools.discover().items()]
+    built_in = [Listed(name, "built in", _about(tool.__doc__)) for name, tool in sorted(tools.discover().items())]
     folders = plugins.folders(systems.get(system).file.parent if system else None)
     files = [file for folder in folders for suffix in tools.SUFFIXES for file in sorted(folder.glob(f"*{suffix}"))]
     found: dict[str, Listed] = {}
@@ -183,7 +183,8 @@ def _described(file: Path) -> Listed | None:
     """The remote tool that a YAML file describes; None where it is something else, such as a system."""
     with suppress(ConfigError):
         found = described.read(file)
-        return Listed(found.name or file.stem, "HTTP", _about(found.description), file)
+        kind: Kind = "HTTP" if found.http else "MCP"
+        return Listed(found.name or file.stem, kind, _about(found.description), file)
     return None
 
 

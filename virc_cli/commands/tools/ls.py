@@ -1,5 +1,7 @@
 """`virc tools ls`: built-in tools, and custom ones that are found."""
 
+import sys
+
 from virc_cli.console import output
 from virc_cli.console.options import Json, System
 
@@ -13,7 +15,7 @@ def command(system: System = None, as_json: Json = False) -> None:
     read for the list, and none is run.
     """
     from virc.solving import tool_trial
-    from virc_cli.console.tables import table
+    from virc_cli.console.tables import folded
 
     found = tool_trial.listed(system)
     if as_json:
@@ -23,4 +25,5 @@ def command(system: System = None, as_json: Json = False) -> None:
         ]
         output.emit({"schema": "virc.tools.ls/1", "tools": fields, "error": None})
         return
-    output.lines(table([(each.name, each.kind, each.about) for each in found]))
+    rows = [(each.name, each.kind, each.about or "-") for each in found]
+    output.lines(folded([("tool", "kind", "what it does"), *rows], sys.stdout))
