@@ -1,6 +1,7 @@
 """A tool behind HTTP: what is sent, what comes back, and what a server that misbehaves costs."""
 
 import base64
+import gzip
 import io
 import threading
 import time
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from remote_server import hang, in_json, serving, tool_of
+from remote_server import DETECT, Reply, Sent, hang, in_json, serving, tool_of
 
+from virc.core.errors import ConfigError, SetupError
 from virc.reasoning.calls import Call, Result, ToolError
+from virc.tools import registry as tools
 
 PICTURE = Image.linear_gradient("L").convert("RGB").resize((60, 40))
 CALL = Call("detect", 0, arguments={"words": "cat"})
@@ -119,3 +122,110 @@ def test_a_server_that_hangs_costs_its_seconds(tmp_path: Path) -> None:
     with serving(hang(3)) as server, pytest.raises(ToolError, match=r"^the tool failed: no reply within 0.3 seconds$"):
         tool_of(tmp_path, server.address, "seconds: 0.3\n").apply(CALL, PICTURE)
     assert time.monotonic() - began < 2
+
+
+GZIP = gzip.compress(b"0" * 100_000_000)
+
+
+@pytest.mark.parametrize(
+    ("reply", "sentence"),
+    [
+        ((500, {}, b"out of memory"), "it answers 500: out of memory"),
+        ((302, {"Location": "http://127.0.0.1:1/"}, b"moved"), "it answers 302: moved"),
+        ((200, {}, b"<html>"), "its reply is not JSON"),
+        ((200, {}, b'{"image": NaN}'), "its reply is not JSON"),
+        ((200, {}, b"[" * 1_000_000), "its reply is not JSON"),
+        ((200, {}, b'"\xff\xfe"'), "its reply is not JSON"),
+        (in_json({"picture": ""}), "its reply has no image"),
+        (in_json([1, 2]), "its reply has no image"),
+        (in_json({"image": 5}), "its reply has something other than images where they should be"),
+        (in_json({"image": "?"}), "an image of its reply is not base64"),
+        (in_json({"image": "é"}), "an image of its reply is not base64"),
+        (in_json({"image": "AAAA"}), "an image of its reply is "),
+        (in_json({"image": png((5000, 5000))}), "an image of its reply has 5000 x 5000 pixels, over 16 million"),
+        (in_json({"image": png((2000, 2))}), "an image of its reply has 2000 x 2 px, one side over 200"),
+        ((200, {"Content-Encoding": "gzip"}, GZIP), "its reply is compressed"),
+        ((200, {}, b" " * (33 << 20)), "its reply is over 32 MiB"),
+        ((200, {"Content-Length": "500"}, b"{}"), "no reply within 1 seconds"),
+    ],
+    ids=range(17),
+)  # fmt: skip
+def test_a_server_that_misbehaves_costs_a_sentence(tmp_path: Path, reply: Reply, sentence: str) -> None:
+    with serving(lambda _: reply) as server, pytest.raises(ToolError) as raised:
+        tool_of(tmp_path, server.address, "  result: {images: image}\nseconds: 1\n").apply(CALL, PICTURE)
+    assert str(raised.value).startswith(f"the tool failed: {sentence}")
+    assert len(str(raised.value)) < 300
+
+
+def test_a_server_that_dies_costs_a_sentence_and_serves_again(tmp_path: Path) -> None:
+    def die(_: Sent) -> Reply:
+        raise ConnectionAbortedError
+
+    with serving(die) as server:
+        tool = tool_of(tmp_path, server.address, "failure: 'no eyes: {error}'\n")
+        with pytest.raises(ToolError, match=r"^no eyes: the connection failed: "):
+            tool.apply(CALL, PICTURE)
+        server.answer = lambda _: in_json("back")
+        assert tool.apply(CALL, PICTURE).text == "back"
+    with pytest.raises(ToolError, match="the connection failed: "):
+        tool.apply(Call("detect", 0, arguments={"words": "dog"}), PICTURE)
+
+
+def test_long_texts_and_many_images_are_cut_with_a_note(tmp_path: Path) -> None:
+    value = {"text": "x" * 51, "images": [png()] * 20_000}
+    more = "  result: {text: '{text}', images: images}\nmost_characters: 10\nmost_images: 2\n"
+    with serving(lambda _: in_json(value)) as server:
+        made = tool_of(tmp_path, server.address, more).apply(CALL, PICTURE)
+    assert made.text == "x" * 10 + "\n[cut after 10 of 51 characters]\n[2 of 20000 images are shown]"
+    assert len(made.images) == 2
+
+
+def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = '  headers: {Authorization: "Bearer ${DETECT_KEY}"}\n'
+
+    def echo(sent: Sent) -> Reply:
+        status = 200 if b"cat" in sent.body else 401
+        return in_json(f"you are {sent.headers['Authorization']}", status)
+
+    with serving(echo) as server:
+        tool = tool_of(tmp_path, server.address, header)
+        with pytest.raises(SetupError, match="a tool's server needs the environment variable DETECT_KEY"):
+            tool.ready()
+        monkeypatch.setenv("DETECT_KEY", "s3cret")
+        tool.ready()
+        assert tool.apply(CALL, PICTURE).text == "you are Bearer ***"
+        with pytest.raises(ToolError, match=r"it answers 401: .*\*\*\*"):
+            tool.apply(Call("detect", 0, arguments={"words": "dog"}), PICTURE)
+    assert server.requests[0].headers["Authorization"] == "Bearer s3cret"
+
+
+def test_a_server_that_is_not_there_is_found_at_the_start(tmp_path: Path) -> None:
+    with serving(lambda _: in_json({})) as server:
+        tool = tool_of(tmp_path, server.address + "/v1?key=1")
+        tool.ready()
+    with pytest.raises(SetupError, match=r"^the server http://127\.0\.0\.1:\d+/v1 cannot be reached: "):
+        tool.ready()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("type: object", "type: array"), "parameters are no JSON schema of arguments: its type is not object"),
+        (("type: string", "type: text"), "parameters are no JSON schema of arguments: 'text' is not valid"),
+        (("http://", "ftp://"), "'ftp://127.0.0.1:9/detect' is no address"),
+        (("http://", "http://me:pass@"), "the address holds a user and password"),
+        (("http:\n", "timeout: 3\nhttp:\n"), "timeout"),
+        (("/detect", "/detect\n  headers: {X-Api-Key: abc}"), "X-Api-Key has its value in the file"),
+        (("/detect", "/detect\n  body: {q: '{word}'}"), "the body names {word}, which a call of this tool does not"),
+        (("/detect", "/detect\nseconds: -1"), "seconds"),
+        (("/detect", "/detect\nmcp: {tool: t, url: 'http://a'}"), "it needs http or mcp, one of the two"),
+        (("http:\n  url: http://127.0.0.1:9/detect\n", ""), "it needs http or mcp, one of the two"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, change: tuple[str, str], sentence: str) -> None:
+    file = tmp_path / "detect.yaml"
+    file.write_text(DETECT.format(url="http://127.0.0.1:9").replace(*change))
+    with pytest.raises(ConfigError) as raised:
+        tools.load(["detect"], tmp_path)
+    assert sentence in str(raised.value)
+    assert str(raised.value).startswith(str(file))

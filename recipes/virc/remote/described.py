@@ -61,6 +61,30 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     result: Reply = Reply()
 
 
+class Mcp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An MCP server, as a command that is started once for each process, or behind an address.
+
+    Args:
+        tool: name of its tool.
+        command: program and arguments; no shell reads them. It gets a short environment: `PATH`, `HOME` and `env`.
+        url: address of a server over streamable HTTP.
+        cwd: folder the command is run in, from that of the file.
+        env: variables for the command; `${NAME}` is replaced with the environment variable of that name.
+        headers: of requests to `url`, as of `http`.
+        arguments: what the tool is sent; written as `body` of `http`.
+        images: how images are written.
+    """
+
+    tool: str
+    command: tuple[str, ...] = ()
+    url: str | None = None
+    cwd: str | None = None
+    env: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    arguments: dict[str, Any] | None = None
+    images: Literal["base64", "data_url"] = "base64"
+
+
 class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A tool whose calls a server carries out.
 
@@ -69,7 +93,8 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parameters: JSON schema of its arguments. `image_index`, `bbox_2d`, `point_2d` and `points` are read as those of
             every tool and sent in pixels; `{unit}` in a text becomes the unit of the chat protocol.
         name: of the function; unset: the name of the file.
-        http: the server.
+        http: the server, one that gets a POST request for each call.
+        mcp: the server, one that speaks the Model Context Protocol. One of the two is given.
         seconds: time limit of one call.
         at_once: most calls at once by one process; further calls wait within their time.
         cache: keep results in memory, and reuse one for the same arguments and pixels.
@@ -81,6 +106,7 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str
     parameters: dict[str, Any]
     http: Http | None = None
+    mcp: Mcp | None = None
     name: str | None = None
     seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
     at_once: _Count = 4
@@ -118,9 +144,21 @@ def _fault(described: Described, stem: str) -> str | None:
         return f"{plain(name, 40)!r} is no name of a function"
     if wrong := _fault_of_schema(described.parameters):
         return f"parameters are no JSON schema of arguments: {wrong}"
-    if described.http is None:
-        return "it has no http"
-    return _fault_of_address(described.http) or _fault_of_body(described, described.http)
+    if (described.http is None) == (described.mcp is None):
+        return "it needs http or mcp, one of the two"
+    if described.mcp and bool(described.mcp.command) == bool(described.mcp.url):
+        return "mcp needs command or url, one of the two"
+    return _fault_of_server(described, described.http or described.mcp)
+
+
+def _fault_of_server(described: Described, server: Http | Mcp | None) -> str | None:
+    assert server
+    variables, body = ({}, server.body) if isinstance(server, Http) else (server.env, server.arguments)
+    return (
+        (_fault_of_address(server.url) if server.url is not None else None)
+        or _fault_of_headers(server.headers, variables)
+        or _fault_of_body(described, body)
+    )
 
 
 def _fault_of_schema(schema: Mapping[str, Any]) -> str | None:
@@ -135,29 +173,34 @@ def _fault_of_schema(schema: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _fault_of_address(http: Http) -> str | None:
+def _fault_of_address(url: str) -> str | None:
     try:
-        parts = urlsplit(http.url)
+        parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        return f"{plain(http.url, 100)!r} is no address"
+        return f"{plain(url, 100)!r} is no address"
     if parts.username or parts.password:
         return "the address holds a user and password; send them as a header, from an environment variable"
-    if parts.scheme not in {"http", "https"} or not host or not re.fullmatch(r"[!-~]+", http.url):
-        return f"{plain(http.url, 100)!r} is no address"
-    for name, value in http.headers.items():
-        if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII) or not re.fullmatch(r"[ -~]*", value):
-            return f"the header {plain(name, 40)!r} holds characters that no header has"
-        if _HIDDEN.search(name) and not SECRET.search(value):
-            return f"the header {name} has its value in the file; write ${{NAME}}, an environment variable"
+    if parts.scheme not in {"http", "https"} or not host or not re.fullmatch(r"[!-~]+", url):
+        return f"{plain(url, 100)!r} is no address"
     return None
 
 
-def _fault_of_body(described: Described, http: Http) -> str | None:
+def _fault_of_headers(headers: Mapping[str, str], variables: Mapping[str, str]) -> str | None:
+    for name, value in headers.items():
+        if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII) or not re.fullmatch(r"[ -~]*", value):
+            return f"the header {plain(name, 40)!r} holds characters that no header has"
+    for name, value in (*headers.items(), *variables.items()):
+        if _HIDDEN.search(name) and not SECRET.search(value):
+            return f"{plain(name, 40)} has its value in the file; write ${{NAME}}, an environment variable"
+    return None
+
+
+def _fault_of_body(described: Described, body: Mapping[str, Any] | None) -> str | None:
     known = set(described.parameters.get("properties", {})) - {INDEX}
     known |= {"image", "width", "height"} if is_about_images(described) else set()
     known |= {"crop"} if BOX in known else set()
-    for name in _placeholders(http.body):
+    for name in _placeholders(body):
         if name not in known:
             names = ", ".join(sorted(known)) or "none"
             return f"the body names {{{plain(name, 40)}}}, which a call of this tool does not have; there are: {names}"

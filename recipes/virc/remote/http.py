@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -17,11 +16,10 @@ from virc.core.errors import SetupError
 from virc.core.fetch import is_loopback
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
-from virc.reasoning.bodies import INDEX
 from virc.reasoning.calls import Result
 from virc.reasoning.encoded import as_png
-from virc.remote import reply
-from virc.remote.described import PLACEHOLDER, SECRET, Described, Http
+from virc.remote import filling, reply
+from virc.remote.described import Described, Http
 from virc.remote.reply import RemoteError
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 5.0
 _KEPT_SECONDS = 2.0  # a connection that waits longer may have been closed by the server
-_LEFT_OUT = object()
 
 
 class Server:
@@ -87,10 +84,7 @@ class Server:
 
     def hidden(self, text: str) -> str:
         """A text without what the environment filled in."""
-        for name in self._secrets():
-            if value := os.environ.get(name):
-                text = text.replace(value, "***")
-        return text
+        return filling.hidden(text, self.http.headers.values())
 
     def _read(self, kind: str, content: bytes) -> Result:
         if kind.startswith("image/"):
@@ -120,48 +114,26 @@ class Server:
 
     def _request(self, values: Mapping[str, Any]) -> dict[str, Any]:
         headers = self._headers()
-        body = self.http.body
-        if body is None:
-            known = (self.described.parameters.get("properties", {}).keys() - {INDEX}) | {"image"}
-            body = {name: f"{{{name}}}" for name in values if name in known}
         if self.http.send == "multipart":
-            return {"headers": headers, "files": self._form(body, values)}
-        filled = _filled(body, {name: self._in_json(value) for name, value in values.items()})
-        return {"headers": headers, "json": filled}
+            return {"headers": headers, "files": self._form(values)}
+        written = filling.in_json(values, self.http.images)
+        return {"headers": headers, "json": filling.body(self.http.body, written, self.described)}
 
-    def _form(self, body: Mapping[str, Any], values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    def _form(self, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
         form: list[tuple[str, Any]] = []
-        for key, written in body.items():
-            value = _filled(written, values)
+        for key, value in filling.body(self.http.body, values, self.described).items():
             if isinstance(value, Image.Image):
                 form.append((key, (f"{key}.png", as_png(value).data, "image/png")))
-            elif value is not _LEFT_OUT:
-                text = value if isinstance(value, str) else json.dumps(value)
-                form.append((key, (None, text.encode())))
+            else:
+                form.append((key, (None, (value if isinstance(value, str) else json.dumps(value)).encode())))
         return form
 
-    def _in_json(self, value: object) -> object:
-        if not isinstance(value, Image.Image):
-            return value
-        import base64
-
-        text = base64.b64encode(as_png(value).data).decode()
-        return f"data:image/png;base64,{text}" if self.http.images == "data_url" else text
-
     def _headers(self) -> dict[str, str]:
-        def value(name: str) -> str:
-            if name not in os.environ:
-                raise SetupError(f"a tool's server needs the environment variable {name}", f"export {name}=...")
-            return os.environ[name].strip()
-
-        filled = {key: SECRET.sub(lambda found: value(found[1]), text) for key, text in self.http.headers.items()}
+        filled = filling.with_secrets(self.http.headers)
         for key, text in filled.items():
             if not text.isascii() or not text.isprintable():
                 raise SetupError(f"the header {key} holds characters that no header has", "set its variable again")
         return filled
-
-    def _secrets(self) -> list[str]:
-        return [name for text in self.http.headers.values() for name in SECRET.findall(text)]
 
     @property
     def _silent(self) -> tuple[type[Exception], ...]:
@@ -189,22 +161,3 @@ class Server:
         except (OSError, ImportError, ValueError, self._library.InvalidURL) as error:  # of certificates and proxies
             raise SetupError(f"the server {self.address} cannot be asked: {clause(error)}") from None
         return made
-
-
-def _filled(written: Any, values: Mapping[str, Any]) -> Any:
-    """A body with its placeholders replaced; what a call does not have is left out."""
-    if isinstance(written, dict):
-        inner = {key: _filled(each, values) for key, each in written.items()}
-        return {key: each for key, each in inner.items() if each is not _LEFT_OUT}
-    if isinstance(written, list):
-        return [each for each in (_filled(each, values) for each in written) if each is not _LEFT_OUT]
-    if not isinstance(written, str):
-        return written
-    whole = PLACEHOLDER.fullmatch(written)
-    if whole:
-        return values.get(whole[1], _LEFT_OUT)
-    return PLACEHOLDER.sub(lambda found: _text(values.get(found[1], "")), written)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -11,8 +11,7 @@ from PIL import Image
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.reasoning.calls import Result
-from virc.reasoning.images import FEWEST_PIXELS, image_size, open_image
-from virc.reasoning.resize import MAX_ASPECT, too_long
+from virc.reasoning.images import image_size, open_image
 from virc.remote.described import PLACEHOLDER, Described, Reply
 
 MOST_BYTES = 32 * 2**20
@@ -40,7 +39,6 @@ def of_json(content: bytes, reply: Reply, limits: Described) -> Result:
 def result(text: str, images: Sequence[str | bytes], limits: Described) -> Result:
     """A text and images (in base64, or files) within the limits."""
     notes = []
-    text = text.encode(errors="replace").decode()  # a lone surrogate cannot be sent on
     if len(text) > limits.most_characters:
         notes.append(f"[cut after {limits.most_characters} of {len(text)} characters]")
     if len(images) > limits.most_images:
@@ -87,8 +85,6 @@ def _opened(image: str | bytes) -> Image.Image:
         width, height = image_size(data, name)
         if width * height > _MOST_PIXELS:
             raise RemoteError(f"{name} has {width} x {height} pixels, over {_MOST_PIXELS // 10**6} million")
-        if too_long(width, height) or width * height < FEWEST_PIXELS:
-            raise RemoteError(f"{name} is too small, or one side over {MAX_ASPECT} times the other")
         return open_image(data, name)
     except (binascii.Error, ValueError):
         raise RemoteError(f"{name} is not base64") from None

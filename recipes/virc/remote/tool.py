@@ -11,7 +11,7 @@ from PIL import Image
 
 from virc.reasoning.bodies import BOX, POINT, POINTS
 from virc.reasoning.calls import Call, Result, ToolError
-from virc.remote import described, http
+from virc.remote import described, http, mcp_client
 from virc.remote.kept import Kept
 from virc.remote.reply import RemoteError
 
@@ -21,13 +21,17 @@ class RemoteTool:
 
     TEMPLATE = "after_image"
 
-    def __init__(self, found: described.Described, name: str) -> None:
-        assert found.http is not None
+    def __init__(self, found: described.Described, name: str, folder: Path) -> None:
         self.NAME = name
         function = {"name": name, "description": found.description, "parameters": found.parameters}
         self.SCHEMA: dict[str, Any] = {"type": "function", "function": function}
         self.described = found
-        self.server = http.Server(found, found.http)
+        self.server: http.Server | mcp_client.Server
+        if found.http:
+            self.server = http.Server(found, found.http)
+        else:
+            assert found.mcp
+            self.server = mcp_client.Server(found, found.mcp, folder)
         self._kept = Kept()
         self._slots = threading.BoundedSemaphore(found.at_once)
 
@@ -65,7 +69,7 @@ class RemoteTool:
 def read(file: Path) -> RemoteTool:
     """The tool that a file describes; raises ConfigError where it describes none."""
     found = described.read(file)
-    return RemoteTool(found, found.name or file.stem)
+    return RemoteTool(found, found.name or file.stem, file.parent)
 
 
 def _values(call: Call, source: Image.Image | None) -> dict[str, Any]:

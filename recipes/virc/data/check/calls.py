@@ -231,8 +231,10 @@ class _Replay:
 
     def made(self, call: Call, sizes: Sequence[Size]) -> Sequence[_Made] | None:
         """What a call makes of the images so far; None: that is not known. Raises ValueError: it cannot be shown."""
-        by_schema = not hasattr(tools.get(call.name), "check")
-        if call.index is None or (by_schema and call.box is None):  # what it says depends on what it sees
+        tool = tools.get(call.name)
+        by_schema = not hasattr(tool, "check")
+        if call.index is None or (by_schema and call.box is None) or hasattr(tool, "server"):
+            # What it says depends on what it sees.
             return None
         if self._history is None:
             return _made(call, sizes[call.index], self._grid)
