@@ -32,8 +32,12 @@ def test_ls_lists_built_in_and_own_tools_and_runs_no_file(own: Path) -> None:
     (own / "a_reward.py").write_text("TERMS = ()\n")
     (own / "loud.py").write_text('"""`loud`: shout."""\nNAME: str = "loud"\nSCHEMA = {}\nraise SystemExit(9)\n')
     (own / "broken.py").write_text("NAME = \n")
+    (own / "broken.yaml").write_text("description: [\n")
+    (own / "a_system.yaml").write_text("name: a_system\n")
+    (own / "remote.yaml").write_text("description: Ask.\nparameters: {type: object}\nhttp: {url: http://127.0.0.1:1}\n")
     listed = {each["name"]: each for each in virc("tools", "ls", "--json").json["tools"]}
-    assert set(listed) == {*tools.discover(), "rotate_image", "loud"}
+    assert set(listed) == {*tools.discover(), "rotate_image", "loud", "remote"}
+    assert (listed["remote"]["kind"], listed["remote"]["about"]) == ("HTTP", "Ask.")
     assert listed["crop_image"] == {
         "name": "crop_image", "kind": "built in", "about": "cut a box out of an image shown before.", "file": None,
     }  # fmt: skip
