@@ -1,9 +1,12 @@
 """`virc tools`: the real command on built-in tools and on files of one's own."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from remote.remote_server import DETECT
 from support.called import virc
 from tools.test_own_tools import ROTATE
 
@@ -127,3 +130,18 @@ def test_the_hint_of_a_refused_call_is_one_that_is_carried_out(figure: Path) -> 
     hint = virc("tools", "try", "crop_image", figure, "--json").json["error"]["hint"]
     arguments = hint.removeprefix("--arguments '").removesuffix("'")
     assert virc("tools", "try", "crop_image", figure, "--arguments", arguments).code == 0
+
+
+@pytest.mark.integration
+def test_a_tool_behind_mcp_is_listed_checked_and_tried(own: Path, figure: Path, tmp_path: Path) -> None:
+    server = Path(__file__).parents[1] / "remote" / "mcp_tools.py"
+    command = json.dumps([sys.executable, str(server)])
+    head = DETECT.partition("http:")[0].format()
+    (own / "detect.yaml").write_text(f"{head}mcp:\n  tool: detect\n  command: {command}\n")
+    kinds = {each["name"]: each["kind"] for each in virc("tools", "ls", "--json").json["tools"]}
+    assert kinds["detect"] == "MCP"
+    assert virc("tools", "check", "detect", "--json").json["reason"] is None
+    words = ("--arguments", '{"words": "cat", "image_index": 0}', "--to", tmp_path / "made", "--json")
+    done = virc("tools", "try", "detect", figure, *words).json
+    assert "cat in (560, 280), process " in done["sent"][0]["text"]
+    assert [Image.open(image["file"]).size for image in done["images"]] == [(560, 140)]
