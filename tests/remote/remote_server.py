@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from support.loopback import Connection, Loopback
 
+from virc.reasoning.calls import Call
 from virc.remote.tool import RemoteTool, read
 
 DETECT = """\
@@ -110,3 +112,12 @@ def tool_of(folder: Path, url: str, more: str = "", text: str = DETECT) -> Remot
     file = folder / "detect.yaml"
     file.write_text(text.format(url=url) + more)
     return read(file)
+
+
+def failure(tool: RemoteTool, words: str, image: Image.Image) -> str:
+    """What the model is told of a call that fails."""
+    made = tool.apply(Call("detect", 0, arguments={"words": words}), image)
+    start = "The tool failed: "
+    assert made.text.startswith(start), made
+    assert not made.images
+    return made.text.removeprefix(start)

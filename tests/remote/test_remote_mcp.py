@@ -1,6 +1,7 @@
 """A tool behind MCP, over stdio and streamable HTTP, with a server of the official SDK that may misbehave."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from remote_server import DETECT, tool_of
+from remote_server import DETECT, failure, tool_of
 from support.real_server import free_port
 
 from virc.core.errors import SetupError
-from virc.reasoning.calls import Call, ToolError
+from virc.reasoning.calls import Call
 from virc.remote.tool import RemoteTool
 
 pytestmark = pytest.mark.integration
@@ -48,8 +49,7 @@ def test_a_server_that_dies_or_bombs_is_started_again(tmp_path: Path) -> None:
     tool = over_stdio(tmp_path)
     process = asked(tool, "cat")[0].split()[-1]
     for word in ("die", "bomb"):
-        with pytest.raises(ToolError, match=r"^the tool failed: "):
-            asked(tool, word)
+        assert failure(tool, word, PICTURE)
         text, _ = asked(tool, f"after {word}")
         assert text.split()[-1] != process
         process = text.split()[-1]
@@ -58,10 +58,8 @@ def test_a_server_that_dies_or_bombs_is_started_again(tmp_path: Path) -> None:
 def test_what_fails_and_lies_costs_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETECT_KEY", "s3cret")
     tool = over_stdio(tmp_path, more='  env: {DETECT_KEY: "${DETECT_KEY}"}\n')
-    with pytest.raises(ToolError, match=r"^the tool failed: .*no \*\*\*"):
-        asked(tool, "fail")
-    with pytest.raises(ToolError, match=r"^the tool failed: an image of its reply"):
-        asked(tool, "lie")
+    assert re.match(r".*no \*\*\*", failure(tool, "fail", PICTURE))
+    assert re.match(r"an image of its reply", failure(tool, "lie", PICTURE))
     assert asked(tool, "cat")[1] == [(60, 20)]
 
 
@@ -69,8 +67,7 @@ def test_a_server_that_hangs_costs_its_seconds(tmp_path: Path) -> None:
     tool = over_stdio(tmp_path, more="seconds: 5\n")
     tool.ready()
     began = time.monotonic()
-    with pytest.raises(ToolError, match=r"^the tool failed: "):
-        asked(tool, "hang")
+    assert failure(tool, "hang", PICTURE)
     assert time.monotonic() - began < 8
     assert asked(tool, "cat")[1] == [(60, 20)]
 
@@ -137,9 +134,7 @@ def test_streamable_http_serves_and_its_end_costs_a_sentence(tmp_path: Path) -> 
                 assert time.monotonic() < until
                 time.sleep(0.2)
         assert asked(tool, "cat")[1] == [(60, 20)]
-        with pytest.raises(ToolError, match=r"^the tool failed: an image of its reply"):
-            asked(tool, "lie")
-    with pytest.raises(ToolError, match=r"^the tool failed: "):
-        asked(tool, "dog")
+        assert re.match(r"an image of its reply", failure(tool, "lie", PICTURE))
+    assert failure(tool, "dog", PICTURE)
     with pytest.raises(SetupError, match="cannot be used"):
         tool.ready()

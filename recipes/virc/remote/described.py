@@ -100,7 +100,7 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         cache: keep results in memory, and reuse one for the same arguments and pixels.
         most_characters: of a text; the rest is cut off, and a note says so.
         most_images: of one result; a note says where there were more.
-        failure: what the model is told where the call fails; `{error}` is the reason.
+        failure: text that the model gets as the result where the server fails; `{error}` is the reason.
     """
 
     description: str
@@ -113,7 +113,7 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache: bool = True
     most_characters: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 8000
     most_images: _Count = 4
-    failure: str = "the tool failed: {error}"
+    failure: str = "The tool failed: {error}"
 
 
 def read(file: Path) -> Described:

@@ -40,10 +40,9 @@ class RemoteTool:
         self.server.check()
 
     def apply(self, call: Call, source: Image.Image | None) -> Result:
-        """The server's result.
+        """The server's result; where there is none, the text `failure` of the file: the model's call was right.
 
         Raises:
-            ToolError: there is none; the message is `failure` of the file.
             SetupError: an environment variable is missing.
         """
         if source is not None and source.mode == "1":  # stands for a size (`data check`), and is no image to send
@@ -54,7 +53,7 @@ class RemoteTool:
             try:
                 result = self._asked(call, source)
             except RemoteError as error:
-                raise ToolError(self.described.failure.replace("{error}", str(error))) from None
+                return Result(self.described.failure.replace("{error}", str(error)))
             if self.described.cache:
                 self._kept.put(key, result)
         return result
