@@ -1,0 +1,91 @@
+"""Vision tools behind the servers of OpenThinkIMG: one controller, which knows the server of each tool by its name.
+
+The form is that of its clients (zhaochen0110/OpenThinkIMG@45d295f, tool_server/tool_workers/tool_manager/
+base_manager.py): `POST CONTROLLER/get_worker_address {"model": NAME}` names a server, and `POST
+SERVER/worker_generate {"image": BASE64, "param": TEXT}` answers with a `text` and, where it drew, an `edited_image`.
+What a server does wrong is a text for the model, and ends no run.
+"""
+
+import base64
+import json
+import os
+import urllib.request
+from functools import lru_cache
+from typing import Any
+
+from PIL import Image
+
+from virc.core.errors import DataError, SetupError
+from virc.core.text import clause
+from virc.reasoning.calls import Call, Result
+from virc.reasoning.encoded import as_png
+from virc.reasoning.images import FEWEST_PIXELS, open_image
+from virc.reasoning.resize import too_long
+
+CONTROLLER = "VIRC_TOOL_CONTROLLER"
+"""The environment variable with the URL of the controller."""
+_SECONDS = 60.0  # of one request
+_MOST_BYTES = 32 * 2**20
+_MOST_TEXT = 20_000  # characters
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # as published: no proxy stands before them
+
+
+def called(name: str, call: Call, source: Image.Image) -> Result:
+    """What the server of a tool says of an image, and the image that it made, else `source` again.
+
+    Args:
+        name: of the tool, as the controller knows it.
+
+    Raises:
+        SetupError: no controller is named.
+    """
+    controller = os.environ.get(CONTROLLER, "").rstrip("/")
+    if not controller:
+        fault = f"the tool {name} needs a server, and none is named"
+        raise SetupError(fault, f"export {CONTROLLER}=http://HOST:20001")
+    try:
+        server = _server(controller, name)
+        if not server:
+            return outputs(name, f"Tool {name} not found.", source)
+        image = base64.b64encode(as_png(source).data).decode()
+        reply = _posted(f"{server}/worker_generate", {"image": image, **call.arguments})
+        edited = reply.get("edited_image")
+        return outputs(name, str(reply.get("text")), _opened(edited) if edited else source)
+    except (OSError, ValueError, DataError) as error:
+        return outputs(name, f"Failed to call tool {name}: {clause(error)}", source)
+
+
+def outputs(name: str, text: str, image: Image.Image) -> Result:
+    """What a model is told of a call, as published."""
+    return Result(f"{name} model outputs: {text[:_MOST_TEXT]}", [image])
+
+
+@lru_cache(64)
+def _server(controller: str, name: str) -> str:
+    """The URL of the server of a tool; empty where the controller has none."""
+    return str(_posted(f"{controller}/get_worker_address", {"model": name}).get("address", "")).rstrip("/")
+
+
+def _posted(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The JSON object that a request is answered with. Raises OSError or ValueError: there is none."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(f"{url[:80]!r} is no URL")
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with _OPENER.open(request, timeout=_SECONDS) as response:
+        content = response.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"its reply is over {_MOST_BYTES >> 20} MiB")
+    reply = json.loads(content)
+    if not isinstance(reply, dict):
+        raise ValueError("its reply is no JSON object")
+    return reply
+
+
+def _opened(encoded: object) -> Image.Image:
+    """An image of a reply. Raises DataError or ValueError: it is none, or none that can be shown."""
+    if not isinstance(encoded, str):
+        raise ValueError("its image is no text")
+    image = open_image(base64.b64decode(encoded.rpartition("base64,")[2]), "its image")
+    if too_long(*image.size) or image.width * image.height < FEWEST_PIXELS:
+        raise ValueError(f"its image has {image.width} x {image.height} px")
+    return image

@@ -1,0 +1,105 @@
+"""Rows of systems whose tools stand behind servers, in their published layouts, and a server in the published form."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from support.loopback import Connection, Loopback
+from support.published_crops import _chain, _middle
+from support.published_rows import NUMBERS, SIZE, _json, _question, _saved, picture
+
+from virc.models.chat_protocol import of_system
+from virc.systems import registry as systems
+
+
+class Tools(Loopback):
+    """A controller of tools that is also the server of each; `asked` are the bodies that it was sent."""
+
+    def __init__(self, replies: Mapping[str, Any]) -> None:
+        super().__init__(_Exchange)
+        self.replies, self.asked = replies, list[dict[str, Any]]()
+
+
+class _Exchange(Connection):
+    server: Tools
+
+    def post(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(body)
+        if self.path == "/get_worker_address":
+            known = body["model"] in self.server.replies
+            return self._send({"address": f"{self.server.address}/{body['model']}" if known else ""})
+        return self._send(self.server.replies[self.path.split("/")[1]])
+
+    def _send(self, reply: object) -> None:
+        content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@contextmanager
+def tool_servers(replies: Mapping[str, Any]) -> Iterator[Tools]:
+    """Servers of tools that reply so: NAME -> the JSON, or bytes that are none."""
+    server = Tools(replies)
+    with server.running():
+        yield server
+
+
+def encoded(image: Image.Image) -> str:
+    """An image as the servers send it."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _act(name: str, **arguments: str) -> str:
+    return json.dumps({"thought": "Look.", "actions": [{"name": name, "arguments": arguments}]})
+
+
+def _percent(at: int) -> str:
+    """The middle of a square as the server of points writes it."""
+    return "x={:.0f} y={:.0f}".format(*(100 * place / side for place, side in zip(_middle(at), SIZE, strict=True)))
+
+
+POINT = {"Point": {"text": ' <point x="21.5" y="28.5" alt="a square">a square</point>', "error_code": 0}}
+OPENTHINKIMG: Sequence[Sequence[Sequence[str]]] = tuple(
+    (
+        (_act("Point", image="img_1", param="the square"), _act("Terminate", ans=number)),
+        (_act("DrawVerticalLineByX", image="img_1", param=_percent(at)), _act("Terminate", ans=number)),
+        (_act("DrawVerticalLineByX", image="img_1", param=_percent(at)), _act("Terminate", ans=other)),
+        (_act("Terminate", ans=other),),
+    )
+    for at, (number, other) in enumerate(zip(NUMBERS, (*NUMBERS[1:], NUMBERS[0]), strict=True))
+)
+"""Of each picture the replies of four rollouts, of which the first asks a server."""
+OPENTHINKIMG_REWARDS = (1.0, 1.0, 0.0, 0.0)
+
+
+def openthinkimg_sft(folder: Path) -> Path:
+    """Conversations of OpenThinkIMG with the system message that its program adds: a JSON array."""
+    # zhaochen0110/OpenThinkIMG@45d295f, r1_v/open_r1/sft.py, convert_example
+    rows, spoken = [], of_system(systems.get("openthinkimg")).protocol
+    tags = {"user": "human", "assistant": "gpt"}
+    for at, chains in enumerate(OPENTHINKIMG):
+        for number, replies in enumerate(chains):
+            row = _chain(folder, f"{at}_{number}", spoken, at, replies)
+            told = [{"from": tags[m["role"]], "value": m["content"]} for m in row["messages"] if m["role"] in tags]
+            rows.append({"system": spoken.system, "conversations": told, "images": row["images"]})
+    return _json(folder / "openthinkimg_sft.json", rows)
+
+
+def openthinkimg_rl(folder: Path) -> Path:
+    """Problems as OpenThinkIMG's program of RL reads them: a JSON array."""
+    # zhaochen0110/OpenThinkIMG@45d295f, r1_v/open_r1/tool_grpo.py, load_image_from_path and make_conversation_image
+    rows = [
+        {"question": _question(at), "label": number, "image_path": _saved(folder, f"images/{at}.png", picture(at))}
+        for at, number in enumerate(NUMBERS)
+    ]
+    return _json(folder / "openthinkimg_rl.json", rows)
