@@ -9,6 +9,7 @@ import client_page
 import field_table
 import protocol_page
 import reference_page
+import remote_page
 from cluster import slurm_cases
 from training import stage_plans
 
@@ -32,7 +33,9 @@ def completion(shell: str) -> str:
 def generated() -> dict[Path, str]:
     """Every generated file and its content."""
     completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
-    docs = {module.PAGE: module.page() for module in (client_page, field_table, protocol_page, reference_page)}
+    docs = {
+        module.PAGE: module.page() for module in (client_page, field_table, protocol_page, reference_page, remote_page)
+    }
     return completions | slurm_cases.golden() | stage_plans.golden() | docs
 
 
