@@ -15,11 +15,11 @@ from virc.remote.tool_servers import CONTROLLER
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
-SAMPLES, TAUGHT = 8, 160
-TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 6, "micro_batch_size_per_device": 6,
+SAMPLES, TAUGHT = 8, 60  # of one picture: a row has 1,600 tokens, most of them of the system message
+TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 3, "micro_batch_size_per_device": 3,
             "warmup_ratio": 0, "cutoff_len": 2048, "learning_rate": 2e-3}  # fmt: skip
 SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "trackers": "[]"}
-RL = {"steps": 1, "save_steps": 1, "train_batch_size": 3, "ppo_mini_batch_size": 3, "micro_batch_size_per_device": 1,
+RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
       "n": SAMPLES, "rollouts": 1, "prompt_length": 2048, "response_length": 1536, "trackers": "[]"}  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def chains(workspace: Path) -> Path:
     """Rows that the supervised stage takes, made of the published ones."""
     to = workspace / "data" / "chains"
     if not to.exists():
-        file = tool_rows.openthinkimg_sft(workspace / "published" / "sft")
+        file = tool_rows.openthinkimg_sft(workspace / "published" / "sft", pictures=1)
         done = virc(
             "data", "convert", file, "--system", "openthinkimg", "--to", to, "--name", "rows", "--format", "sft"
         )
@@ -66,7 +66,7 @@ def test_rl_rewards_right_answers_after_calls_to_a_server(workspace: Path, base:
     words = ("--from", str(base), "--data", str(chains.relative_to(workspace)))
     start = workspaces.trained(workspace, "tiny", "instruct", *words, **TEACHING)
     to = workspace / "data" / "problems"
-    file = tool_rows.openthinkimg_rl(workspace / "published" / "rl")
+    file = tool_rows.openthinkimg_rl(workspace / "published" / "rl", pictures=1)
     done = virc(
         "data", "convert", file, "--system", "openthinkimg", "--to", to, "--name", "rows", "--format", "prompts"
     )

@@ -73,21 +73,20 @@ OPENTHINKIMG: Sequence[Sequence[Sequence[str]]] = tuple(
     (
         (_act("Point", image="img_1", param="the square"), _act("Terminate", ans=number)),
         (_act("DrawVerticalLineByX", image="img_1", param=_percent(at)), _act("Terminate", ans=number)),
-        (_act("DrawVerticalLineByX", image="img_1", param=_percent(at)), _act("Terminate", ans=other)),
         (_act("Terminate", ans=other),),
     )
     for at, (number, other) in enumerate(zip(NUMBERS, (*NUMBERS[1:], NUMBERS[0]), strict=True))
 )
-"""Of each picture the replies of four rollouts, of which the first asks a server."""
-OPENTHINKIMG_REWARDS = (1.0, 1.0, 0.0, 0.0)
+"""Of each picture the replies of three rollouts, of which the first asks a server."""
+OPENTHINKIMG_REWARDS = (1.0, 1.0, 0.0)
 
 
-def openthinkimg_sft(folder: Path) -> Path:
+def openthinkimg_sft(folder: Path, pictures: int = 3) -> Path:
     """Conversations of OpenThinkIMG with the system message that its program adds: a JSON array."""
     # zhaochen0110/OpenThinkIMG@45d295f, r1_v/open_r1/sft.py, convert_example
     rows, spoken = [], of_system(systems.get("openthinkimg")).protocol
     tags = {"user": "human", "assistant": "gpt"}
-    for at, chains in enumerate(OPENTHINKIMG):
+    for at, chains in enumerate(OPENTHINKIMG[:pictures]):
         for number, replies in enumerate(chains):
             row = _chain(folder, f"{at}_{number}", spoken, at, replies)
             told = [{"from": tags[m["role"]], "value": m["content"]} for m in row["messages"] if m["role"] in tags]
@@ -95,11 +94,11 @@ def openthinkimg_sft(folder: Path) -> Path:
     return _json(folder / "openthinkimg_sft.json", rows)
 
 
-def openthinkimg_rl(folder: Path) -> Path:
+def openthinkimg_rl(folder: Path, pictures: int = 3) -> Path:
     """Problems as OpenThinkIMG's program of RL reads them: a JSON array."""
     # zhaochen0110/OpenThinkIMG@45d295f, r1_v/open_r1/tool_grpo.py, load_image_from_path and make_conversation_image
     rows = [
         {"question": _question(at), "label": number, "image_path": _saved(folder, f"images/{at}.png", picture(at))}
-        for at, number in enumerate(NUMBERS)
+        for at, number in enumerate(NUMBERS[:pictures])
     ]
     return _json(folder / "openthinkimg_rl.json", rows)
