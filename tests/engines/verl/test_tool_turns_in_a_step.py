@@ -25,7 +25,7 @@ from virc.tools import registry as tools
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
-TAUGHT, BATCH, SAMPLES = 80, 2, 8
+TAUGHT, BATCH, SAMPLES = 240, 2, 8
 SFT = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 4, "micro_batch_size_per_device": 4,
        "warmup_ratio": 0, "cutoff_len": 1024, "learning_rate": 2e-3}  # fmt: skip
 RL = {"steps": 1, "save_steps": 1, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH, "n": SAMPLES,
@@ -105,7 +105,7 @@ FAR: Written = ("crop_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 9})
 HALVE: Written = ("display_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 0})
 FIND_ALL: Written = ("scale_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 0})
 """The system calls its tools so: `tiny` can write no other names."""
-TURNS = ((READ, READ), (FAR, READ), (READ, HALVE), (FIND_ALL,))
+TURNS = ((READ, READ), (FAR, READ), (READ, HALVE), (READ, FIND_ALL))
 
 
 def said(thought: str, *calls: Written) -> str:
