@@ -15,7 +15,7 @@ from virc.remote.tool_servers import CONTROLLER
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
-SAMPLES, TAUGHT = 8, 60  # of one picture: a row has 1,600 tokens, most of them of the system message
+SAMPLES, TAUGHT = 8, 180  # of one picture: a row has 1,600 tokens, most of them of the system message
 TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 3, "micro_batch_size_per_device": 3,
             "warmup_ratio": 0, "cutoff_len": 2048, "learning_rate": 2e-3}  # fmt: skip
 SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "trackers": "[]"}
