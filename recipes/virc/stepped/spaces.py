@@ -1,0 +1,94 @@
+"""Actions as JSON: the schema of an action space, and the action that a value of it means."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from virc.core.errors import ConfigError
+from virc.reasoning.calls import ToolError
+
+
+def schema(  # noqa: PLR0911 - one kind of space each
+    space: Any, names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The JSON schema of the actions of a space.
+
+    Args:
+        space: Discrete, MultiDiscrete, MultiBinary, Box, Text, Dict or Tuple.
+        names: of the actions of a Discrete space, in order; none: they are numbers.
+
+    Raises:
+        ConfigError: the space is another, or has not as many actions as names.
+    """
+    if names and not (isinstance(space, spaces.Discrete) and space.n == len(names)):
+        raise ConfigError(f"{len(names)} actions are named, and the action space is {space}")
+    match space:
+        case spaces.Discrete() if names:
+            return {"type": "string", "enum": [*names]}
+        case spaces.Discrete():
+            return {"type": "integer", "minimum": int(space.start), "maximum": int(space.start + space.n - 1)}
+        case spaces.MultiDiscrete() | spaces.MultiBinary():
+            return _nested(space.shape, {"type": "integer"})
+        case spaces.Box():
+            kind = "number" if np.issubdtype(space.dtype, np.floating) else "integer"
+            limits = {"minimum": float(space.low.min()), "maximum": float(space.high.max())}
+            return _nested(space.shape, {"type": kind} | {at: each for at, each in limits.items() if np.isfinite(each)})
+        case spaces.Text():
+            return {"type": "string", "minLength": space.min_length, "maxLength": space.max_length}
+        case spaces.Dict():
+            parts = {name: schema(each) for name, each in space.spaces.items()}
+            return {"type": "object", "properties": parts, "required": [*parts]}
+        case spaces.Tuple():
+            return {"type": "array", "prefixItems": [schema(each) for each in space.spaces]}
+    raise ConfigError(f"actions of the space {space} cannot be written as JSON")
+
+
+def action(space: Any, value: object, names: Sequence[str] = ()) -> Any:
+    """The action of a space that a JSON value means; one of `names` may be given by its number too.
+
+    Raises:
+        ToolError: it is none of the space.
+    """
+    try:
+        found = _converted(space, names.index(value) if isinstance(value, str) and value in names else value)
+        if space.contains(found):
+            return found
+    except (ValueError, TypeError, KeyError, OverflowError):
+        pass
+    among = f"one of {', '.join(names)}" if names else f"of the action space {space}"
+    raise ToolError(f"the action {str(value)[:60]!r} is not {among}", "arguments")
+
+
+def _converted(space: Any, value: Any) -> Any:
+    match space:
+        case spaces.Discrete():
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ValueError
+            return np.int64(value)
+        case spaces.Box() | spaces.MultiDiscrete() | spaces.MultiBinary():
+            given = np.asarray(value)
+            if given.dtype.kind not in ("if" if np.issubdtype(space.dtype, np.floating) else "i"):
+                raise ValueError
+            return _cast(given, space.dtype)
+        case spaces.Dict():
+            if set(value) != set(space.spaces):
+                raise ValueError
+            return {name: _converted(each, value[name]) for name, each in space.spaces.items()}
+        case spaces.Tuple():
+            return tuple(_converted(each, part) for each, part in zip(space.spaces, value, strict=True))
+    return value
+
+
+def _cast(given: Any, kind: Any) -> Any:
+    made = given.astype(kind)
+    if not np.issubdtype(kind, np.floating) and not np.array_equal(made, given):
+        raise ValueError  # it was over the limits of the type
+    return made
+
+
+def _nested(shape: Sequence[int], items: dict[str, Any]) -> dict[str, Any]:
+    for length in reversed(shape):
+        items = {"type": "array", "items": items, "minItems": length, "maxItems": length}
+    return items

@@ -1,0 +1,186 @@
+"""An environment as a tool: the same episode whoever plays it, and a fault costs a sentence."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from virc.core.errors import ConfigError
+from virc.reasoning.calls import Call, Conversation, Result, ToolError, View
+from virc.reasoning.protocol import own_protocol
+from virc.stepped import marks
+from virc.tools import registry
+
+gymnasium = pytest.importorskip("gymnasium")
+
+from virc.stepped import spaces  # noqa: E402
+from virc.stepped.tool import Stepped  # noqa: E402
+
+PROTOCOL = own_protocol(registry.schemas(registry.DEFAULT))
+
+
+class Counter(gymnasium.Env):  # type: ignore[misc]
+    """Adds; its image is as bright as the sum. `fault` says how it fails at 2."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    render_mode = "rgb_array"
+    action_space = gymnasium.spaces.Discrete(3)
+    observation_space = gymnasium.spaces.Discrete(100)
+
+    def __init__(self, fault: Callable[[], Any] | None = None) -> None:
+        self.fault, self.sum = fault, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[int, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.sum = int(self.np_random.integers(10, 20))
+        self.start = self.sum
+        return self.sum, {}
+
+    def step(self, action: int) -> Any:
+        self.sum += action
+        if self.fault and action == 2:
+            return self.fault()
+        return self.sum, float(action), self.sum >= self.start + 4, False, {}
+
+    def render(self) -> Any:
+        return np.full((60, 80, 3), self.sum, np.uint8)
+
+
+def tool(fault: Callable[[], Any] | None = None, seconds: float = 5.0) -> Stepped:
+    return Stepped("add", Counter, "Add.", {"fault": fault}, ("none", "one", "two"), seconds)
+
+
+def conversation(first: Image.Image) -> Conversation:
+    return Conversation(PROTOCOL, [lambda: first], 1, {})
+
+
+def act(made: Stepped, talk: Conversation, action: object) -> Result:
+    return made.apply_to_all(made.check({"action": action}, View([(80, 60)])).call, talk)
+
+
+def shade(result: Result) -> int:
+    (image,) = result.images
+    assert isinstance(image, Image.Image)
+    level = image.convert("L").getpixel((0, 0))
+    assert isinstance(level, int)
+    return level
+
+
+@pytest.mark.parametrize("number", [0, 7, 123_456, marks.MOST])
+@pytest.mark.parametrize("size", [(320, 240), (1036, 756), (176, 140), (2000, 1500)])
+def test_number_survives_other_sizes(number: int, size: tuple[int, int]) -> None:
+    image = marks.marked(Image.effect_noise((80, 60), 90), number)
+    assert marks.number_in(image.resize(size, Image.Resampling.BICUBIC)) == number
+
+
+def test_image_without_strip_has_no_number() -> None:
+    assert marks.number_in(Image.effect_noise((320, 240), 90)) is None
+    assert marks.number_in(Image.new("RGB", (1, 1))) is None
+
+
+def test_call_acts_and_ends() -> None:
+    made = tool()
+    talk = conversation(made.first(5))
+    start = shade(act(made, talk, "none"))
+    assert shade(act(made, talk, "two")) == start + 2
+    last = act(made, talk, 2)
+    assert (last.text, shade(last)) == ("The episode is over.", start + 4)
+    assert act(made, talk, "one") == Result("The episode is over.")
+
+
+def test_conversations_do_not_share_episodes() -> None:
+    made = tool()
+    one, other = conversation(made.first(5)), conversation(made.first(5))
+    start = shade(act(made, one, "none"))
+    act(made, one, "two")
+    assert shade(act(made, other, "one")) == start + 1
+
+
+def test_reply_drawn_again_takes_its_actions_back() -> None:
+    made = tool()
+    talk = conversation(made.first(5))
+    start = shade(act(made, talk, "one")) - 1
+    before = {**talk.kept}
+    act(made, talk, "two")
+    talk.kept.update(before)
+    assert shade(act(made, talk, "one")) == start + 2
+
+
+def test_rewards_are_those_of_the_episode() -> None:
+    made = tool()
+    played = made.played(made.first(5), ["one", "two", "two", "one"])
+    assert (played.total, played.steps, played.terminated, played.fault) == (5.0, 3, True, None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (lambda: 1 / 0, "failed: ZeroDivisionError"),
+        (lambda: exec("raise SystemExit"), "failed: RuntimeError"),
+        (lambda: "junk", "failed: ValueError"),
+        (lambda: (0, "much", False, False, {}), "failed: ValueError"),
+        (lambda: time.sleep(3), "did not answer in 0.5 s"),
+    ],
+)
+def test_fault_costs_a_sentence(fault: Callable[[], Any], says: str) -> None:
+    made = tool(fault, seconds=0.5)
+    talk = conversation(made.first(5))
+    result = act(made, talk, "two")
+    assert says in result.text
+    assert act(made, talk, "one") == result
+
+
+@pytest.mark.parametrize("action", ["three", 3, -1, True, None, [1], 1.5])
+def test_other_actions_are_refused(action: object) -> None:
+    with pytest.raises(ToolError, match="is not one of none, one, two"):
+        tool().check({"action": action}, View([(80, 60)]))
+
+
+def test_other_first_image_is_refused() -> None:
+    with pytest.raises(ToolError, match="not the start of an episode"):
+        act(tool(), conversation(Image.new("RGB", (300, 200))), "one")
+
+
+def test_environment_that_cannot_be_made_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot be made"):
+        Stepped("go", "NoSuch-v0", "Go.")
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "wrong"),
+    [
+        (gymnasium.spaces.MultiDiscrete([2, 3]), [1, 2], [2, 0]),
+        (gymnasium.spaces.Box(-1, 1, (2,), np.float32), [0.5, -1], [0.5, 2]),
+        (gymnasium.spaces.Box(0, 255, (1,), np.uint8), [7], [256]),
+        (gymnasium.spaces.Text(5), "abc", "a" * 6),
+        (gymnasium.spaces.Dict({"go": gymnasium.spaces.Discrete(2)}), {"go": 1}, {"went": 1}),
+        (gymnasium.spaces.MultiBinary(2), [0, 1], [0, 2]),
+    ],
+)
+def test_actions_of_each_space(space: Any, value: object, wrong: object) -> None:
+    assert space.contains(spaces.action(space, value))
+    assert spaces.schema(space)["type"] in ("array", "string", "object")
+    with pytest.raises(ToolError):
+        spaces.action(space, wrong)
+
+
+@pytest.mark.parametrize("name", ["FrozenLake-v1", "CliffWalking-v1"])
+def test_gymnasiums_own_environment(name: str) -> None:
+    made = Stepped("go", name, "Move.", {"render_mode": "ansi"})
+    first, kept = made.first(3), dict[str, Any]()
+    talk = Conversation(PROTOCOL, [lambda: first], 1, kept)
+    beside = gymnasium.make(name, render_mode="ansi")
+    beside.reset(seed=3)
+    for action in (1, 2):
+        beside.step(action)
+        text = made.apply_to_all(Call("go", arguments={"action": action}), talk).text
+        assert "".join(text.split()).replace("[", "").replace("]", "") in _bare(beside.render())
+
+
+def _bare(text: str) -> str:
+    import re
+
+    return "".join(re.sub(r"\x1b\[[0-9;]*m", "", text).replace("[", "").replace("]", "").split())
