@@ -94,7 +94,8 @@ def _argv(words: tuple[str, ...], cpu: Path | None) -> list[str]:
 
 
 def _env() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("VIRC_") or name == "VIRC_CACHE"}
+    kept = ("VIRC_CACHE", "VIRC_TOOL_CONTROLLER")
+    return {name: value for name, value in os.environ.items() if not name.startswith("VIRC_") or name in kept}
 
 
 def weights(run_folder: Path, step: int, name: str = "model.safetensors") -> dict[str, Any]:
