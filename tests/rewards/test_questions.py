@@ -241,4 +241,4 @@ def test_training_says_which_judge_has_no_address(system: Path, tmp_path: Path) 
     with serve(lambda body: "yes") as judge:
         done = virc(*words, "--judge-endpoint", judge.url)
     assert "asks the judge critic, which has no endpoint" in done.err
-    assert "--set reward.judges.critic.endpoint=URL" in done.err
+    assert "--judge-endpoint critic=URL" in done.err

@@ -13,7 +13,8 @@ import pytest
 from stage_rows import drawn
 from support.called import virc
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, DataError
+from virc.core.events import Event, Reporter
 from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import of_system, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
@@ -54,6 +55,24 @@ def brief(sample, means):
 
 def total(t):
     return t.brief or 0.0
+
+
+def whole(units, t):
+    return units[-1]
+'''
+JUDGED = SYSTEM.replace("brief", "judged").replace(
+    "{total: ./judged.py}", "{total: ./judged.py, judges: {critic: {model: c}}}"
+)
+ASKS = '''"""What a critic says."""
+
+from virc.rewards.question import Question, yes_no
+
+TERMS = ("fine",)
+fine = Question("Is this fine? {reply}", yes_no, judge="critic")
+
+
+def total(t):
+    return t.fine or 0.0
 
 
 def whole(units, t):
@@ -180,6 +199,46 @@ def test_a_dry_run_shows_every_file_of_a_source(workspace: Path) -> None:
     assert (told.max_turns, told.coordinates, told.rollout) == (2, "pixel", "multi_turn")
     assert json.loads(files[f"{folder}/{FILE_NAME}"])["tools"] == ["crop_image"]
     assert f"{folder}/reward.json" in files["runs/tiny-rl/logs/attempt_1/agents.yaml"]
+
+
+def test_a_misspelt_source_is_said(workspace: Path, tmp_path: Path) -> None:
+    stage = resolved(*BRIEF)
+    request = asked(tmp_path / "run", stage)
+    lines = Path("data/mixed/problems.jsonl").read_text().splitlines()
+    wrong = Path("data/mixed/wrong.jsonl")
+    wrong.write_text("\n".join([lines[1].replace('"brief"', '"breif"'), *lines]))
+    result = check(msgspec.structs.replace(request, source=only_source(wrong)))
+    assert result.of_no_source == {"breif": 1}
+    told: list[Event] = []
+    rl_setup.check(result, stage, Reporter(told.append))
+    assert "1 rows have the data_source 'breif', which is no system of `sources`" in str(told)
+    wrong.write_text("\n".join(each.replace('"brief"', '"breif"') for each in lines))
+    with pytest.raises(DataError, match="no row of .* is of brief, which `sources` names") as refused:
+        check(msgspec.structs.replace(request, source=only_source(wrong), folder=tmp_path / "b"))
+    assert refused.value.hint == "did you mean 'breif'?"
+    wrong.unlink()
+
+
+def test_an_endpoint_reaches_the_judge_of_a_source(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "judged.yaml").write_text(JUDGED)
+    (tmp_path / "judged.py").write_text(ASKS)
+    sets = (*SET, f"sources=[{tmp_path / 'judged.yaml'}]")
+    bare = TrainRequest(system="tiny", stage="rl", base="tiny", assignments=sets).resolve()
+    with pytest.raises(ConfigError, match="the reward judged asks the judge critic, which has no endpoint") as refused:
+        rl_setup.check_judge(bare, None, here=False, report=Reporter())
+    assert refused.value.hint == "--judge-endpoint critic=URL"
+    url = "http://127.0.0.1:9/v1"
+    named = TrainRequest(
+        system="tiny", stage="rl", base="tiny", assignments=sets, judge_endpoints={"critic": url}
+    ).resolve()
+    rl_setup.check_judge(named, None, here=False, report=Reporter())
+    assert speakers(named.config)["judged"].reward.judges["critic"].endpoint == url
+    wrong = TrainRequest(
+        system="tiny", stage="rl", base="tiny", assignments=sets, judge_endpoints={"critc": url}
+    ).resolve()
+    with pytest.raises(ConfigError, match="names the judge 'critc', whom no reward of this stage asks") as refused:
+        rl_setup.check_judge(wrong, None, here=False, report=Reporter())
+    assert refused.value.hint == "did you mean 'critic'?"
 
 
 def test_sources_that_make_no_sense_are_refused(workspace: Path, tmp_path: Path) -> None:

@@ -45,10 +45,20 @@ def speakers(config: Config) -> dict[str, Speaker]:
             raise ConfigError(
                 f"{sentence}, and max_images is {config.max_images}", f"--set max_images={own.max_turns + 1}"
             )
-        reward = msgspec.structs.replace(own.reward, judge=config.reward.judge, strict="own")
+        reward = _judged(own.reward, config.reward)
         protocol = chat_protocol.of_system(system).protocol
         found[system.name] = Speaker(protocol, reward, own.max_turns, system.file.parent)
     return found
+
+
+def _judged(reward: Reward, of_stage: Reward) -> Reward:
+    """A system's reward with the judge of the stage, and at the endpoints that the stage names for further judges."""
+    named = {name: each.endpoint for name, each in of_stage.judges.items() if each.endpoint}
+    judges = {
+        name: msgspec.structs.replace(each, endpoint=named.get(name, each.endpoint))
+        for name, each in reward.judges.items()
+    }
+    return msgspec.structs.replace(reward, judge=of_stage.judge, judges=judges, strict="own")
 
 
 def folders(run: Path) -> Mapping[str, Path]:

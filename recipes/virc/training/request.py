@@ -27,6 +27,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         protocol: file with the chat protocol of the rows.
         name: of the run.
         judge_endpoint: address of the reward's judge, which then takes no GPU of this stage.
+        judge_endpoints: of further judges, by the names that the reward, or that of a system of `sources`, has for them.
         stop_on: signs of ill health that end the run.
         tools: `+NAME` each: tools to add to those of the rows' chat protocol.
         workspace: folder with `runs/`, `models/` and `data/`.
@@ -43,6 +44,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     protocol: Path | None = None
     name: str | None = None
     judge_endpoint: str | None = None
+    judge_endpoints: Mapping[str, str] = {}
     stop_on: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     workspace: Path = msgspec.field(default_factory=Path.cwd)
@@ -67,7 +69,11 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def _given(self, kind: str) -> dict[str, Any]:
         """The settings that are options; `UsageError` where one does not apply to stages of that kind."""
-        of_rl = {"--judge-endpoint": self.judge_endpoint, "--stop-on": self.stop_on, "--tools": self.tools}
+        of_rl = {
+            "--judge-endpoint": self.judge_endpoint or self.judge_endpoints,
+            "--stop-on": self.stop_on,
+            "--tools": self.tools,
+        }
         foreign = next((name for name, value in of_rl.items() if value and kind != "rl"), None)
         if foreign:
             raise UsageError(f"{foreign} is for stages of kind rl, and {self.stage} is of kind {kind}")
@@ -81,6 +87,8 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.judge_endpoint:
             dotted.put(given, ("reward", "judge", "endpoint"), self.judge_endpoint)
             given["judge_gpus"] = 0
+        for name, url in self.judge_endpoints.items():
+            dotted.put(given, ("reward", "judges", name, "endpoint"), url)
         if self.stop_on:
             given |= {"stop_on": list(self.stop_on)}
         return given

@@ -9,6 +9,8 @@ from virc.core.errors import ConfigError, DataError, VircError
 from virc.core.events import Reporter
 from virc.core.files import expanded, write_json
 from virc.core.parallel import cores
+from virc.core.text import did_you_mean, plain
+from virc.data.convert.change import SOURCE
 from virc.data.formats import rl
 from virc.data.formats.registry import Source, get
 from virc.models import chat_protocol
@@ -49,6 +51,8 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
     named: list[tuple[Reward, Path | None]] = [(resolved.config.reward, resolved.system.file.parent)]
     named += [(each.reward, each.beside) for each in speakers(resolved.config).values()]
     found: dict[tuple[str, str | None], tuple[Judging, str]] = {}
+    asked = {term.asks.judge for reward, beside in named for term in rewards.of(reward, beside).terms if term.asks}
+    _check_asked(resolved, asked)
     for reward, beside in named:
         total = rewards.of(reward, beside)
         for asks in (term.asks for term in total.terms if term.asks):
@@ -65,11 +69,19 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
             hint = judges(resolved.system.overlays) + (_share(source) if source else "")
             raise ConfigError(f"the reward {total_name} asks a judge, and none is named", hint)
         if endpoint is None:
-            hint = f"--set reward.judges.{name}.endpoint=URL"
+            hint = f"--judge-endpoint {name}=URL"
             raise ConfigError(f"the reward {total_name} asks the judge {name}, which has no endpoint", hint)
         if here:
             with Judge(endpoint, judging.model, key_of(name), max_retries=0) as answering:
                 report.note(f"the {'' if name == JUDGE else f'{name} '}judge is {answering.model}, at {endpoint}")
+
+
+def _check_asked(resolved: Resolved, asked: set[str]) -> None:
+    """Raise ConfigError for an endpoint that an option names for a judge whom no reward of the stage asks."""
+    for name in resolved.config.reward.judges:
+        if name not in asked and resolved.origins.get(f"reward.judges.{name}.endpoint") == "option":
+            near = did_you_mean(name, asked, f"virc rewards show {resolved.system.called}")
+            raise ConfigError(f"--judge-endpoint names the judge {name!r}, whom no reward of this stage asks", near)
 
 
 def _share(source: Source) -> str:
@@ -135,6 +147,9 @@ def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
 def check(result: Result, resolved: Resolved, report: Reporter) -> None:
     """Raise `DataError` for rows that the reward cannot score."""
     reward = resolved.config.reward
+    for name, rows in result.of_no_source.items():
+        what = f"{rows} rows have the {SOURCE} {plain(name, 80)!r}, which is no system of `sources`"
+        report.warn(f"{what}: they are put and rewarded as the stage's own")
     if result.lacking:
         most = max(result.lacking.values())
         hint = "leave such rows out, or choose another total: virc rewards ls"

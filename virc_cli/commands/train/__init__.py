@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from virc_cli.console import completion, output
-from virc_cli.console.options import Json, Quiet, Set, Verbose, With, names_of
+from virc_cli.console.options import Json, Quiet, Set, Verbose, With, named_endpoints, names_of
 
 if TYPE_CHECKING:
     from virc.runs.run import Run
@@ -48,7 +48,9 @@ def command(
     tools: Annotated[
         list[str] | None, typer.Option(metavar="+NAME", help="rl: tool to add to the chat protocol's.")
     ] = None,
-    judge_endpoint: Annotated[str | None, typer.Option(metavar="URL", help="rl: server of the reward's judge.")] = None,
+    judge_endpoint: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]URL", help="rl: server of a judge; NAME is of reward.judges.")
+    ] = None,
     stop_on: Annotated[
         list[str] | None,
         typer.Option(metavar="SIGNS", help="rl: signs that end the run, such as length,judge.", autocompletion=signs),
@@ -101,9 +103,10 @@ def command(
     request: dict[str, Any] = {
         "system": system, "stage": stage, "overlays": names_of(overlays), "base": base, "data": data, "name": name,
     }  # fmt: skip
+    judge, judges = named_endpoints(judge_endpoint or ())
     more: dict[str, Any] = {
         "config": config, "assignments": tuple(assignments or ()), "protocol": protocol,
-        "judge_endpoint": judge_endpoint, "stop_on": names_of(stop_on), "tools": names_of(tools),
+        "judge_endpoint": judge, "judge_endpoints": judges, "stop_on": names_of(stop_on), "tools": names_of(tools),
     }  # fmt: skip
     if dry_run or probe:
         from virc.training.request import TrainRequest

@@ -15,7 +15,7 @@ import msgspec
 
 from virc.core.errors import ConfigError, DataError
 from virc.core.files import is_file
-from virc.core.text import clause
+from virc.core.text import clause, did_you_mean
 from virc.data.check import llamafactory
 from virc.data.check.images import decoded
 from virc.data.check.result import Fault, Rules
@@ -139,6 +139,7 @@ class _Checked(msgspec.Struct, frozen=True):
     scorable: Scorable
     media: set[str]
     parts: dict[str, int]
+    systems: Counter[str]
 
 
 def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Result:
@@ -159,6 +160,7 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
             f"{few} rows are fewer than the {request.batch} prompts of a step",
             f"--set train_batch_size={few} --set ppo_mini_batch_size={few}, or more rows",
         )
+    _check_sources(request, trained.systems)
     tried = None
     if request.validation:
         tried = _checked(request, request.validation, VALIDATION, counts_by, store, on_progress)
@@ -170,6 +172,15 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
     return _result(request, trained, tried)
 
 
+def _check_sources(request: RlRequest, named: Counter[str]) -> None:
+    """Raise DataError for a system of `sources` that no row is of."""
+    for name in request.sources:
+        if name not in named:
+            others = [each for each in named if each not in request.sources]
+            near = did_you_mean(name, others, f"a row names its system in its column {SOURCE}")
+            raise DataError(f"no row of {request.source.file} is of {name}, which `sources` names", near)
+
+
 def _checked(
     request: RlRequest, source: Source, name: str, rules: Counting, store: PictureStore, on_progress: OnProgress
 ) -> _Checked:
@@ -177,7 +188,8 @@ def _checked(
     if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
     seen: Counter[bytes] = Counter()
-    faults_of = partial(_faults, seen)
+    systems: Counter[str] = Counter()
+    faults_of = partial(_faults, seen, systems)
     found = through(part.rows(), faults_of, lambda number: on_progress(f"row {number} checked"))
     check_found(source, found)
     faults, off_grid = _closely(part, found)
@@ -197,7 +209,9 @@ def _checked(
         rows = chain.from_iterable(parts.values())
     _write(request.folder / name, part, rows, media)
     sizes = {each: len(its) for each, its in parts.items()}
-    return _Checked(part, request.folder / name, found, counted, chosen, faults, off_grid, scorable, media, sizes)
+    return _Checked(
+        part, request.folder / name, found, counted, chosen, faults, off_grid, scorable, media, sizes, systems
+    )
 
 
 def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
@@ -241,14 +255,16 @@ def _beside(source: Source) -> Protocol | None:
     return protocol if messages and messages[0].content == protocol.system else None
 
 
-def _faults(seen: Counter[bytes], row: Row) -> Iterator[Fault]:
-    """What is wrong with one row beside what `changed` refuses; its id is counted."""
+def _faults(seen: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[Fault]:
+    """What is wrong with one row beside what `changed` refuses; its id is counted, and the system that it names."""
     record = row.record
     if record is None:
         yield unread(row)
         return
     if record.id is not None:
         seen[msgspec.json.encode([record.id, record.extra.get("turn")])] += 1
+    if record.extra.get(SOURCE) is not None:
+        systems[str(record.extra[SOURCE])] += 1
     if not record.images:
         yield Fault("no_image", "it has no image, and verl's Qwen-VL stops at prompts of text alone")
     for pad in llamafactory.PADS:
@@ -336,4 +352,7 @@ def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Re
         lacking=dict(sum((each.scorable.lacking for each in both), Counter[str]())),
         lacks="; ".join(f"{name} {why}" for each in both for name, why in each.scorable.why.items()),
         parts=trained.parts,
+        of_no_source={
+            name: rows for name, rows in trained.systems.items() if request.sources and name not in request.sources
+        },
     )

@@ -117,6 +117,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         by_rules: of RL: rows that can be rewarded, whatever the reply and the judge's answer.
         lacking: term -> rows that lack something for it; `lacks` describes it, as a clause.
         parts: how many rows each part of the curriculum has, in their order.
+        of_no_source: of RL with rows of several systems: rows by a `data_source` that is none of these.
     """
 
     rows: int
@@ -144,3 +145,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     lacking: dict[str, int] = {}
     lacks: str = ""
     parts: dict[str, int] = {}
+    of_no_source: dict[str, int] = {}
