@@ -213,7 +213,7 @@ def test_a_misspelt_source_is_said(workspace: Path, tmp_path: Path) -> None:
     rl_setup.check(result, stage, Reporter(told.append))
     assert "1 rows have the data_source 'breif', which is no system of `sources`" in str(told)
     wrong.write_text("\n".join(each.replace('"brief"', '"breif"') for each in lines))
-    with pytest.raises(DataError, match="no row of .* is of brief, which `sources` names") as refused:
+    with pytest.raises(DataError, match=r"no row of .* is of brief, which `sources` names") as refused:
         check(msgspec.structs.replace(request, source=only_source(wrong), folder=tmp_path / "b"))
     assert refused.value.hint == "did you mean 'breif'?"
     wrong.unlink()
