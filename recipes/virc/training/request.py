@@ -27,7 +27,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         protocol: file with the chat protocol of the rows.
         name: of the run.
         judge_endpoint: address of the reward's judge, which then takes no GPU of this stage.
-        judge_endpoints: of further judges, by the names that the reward, or that of a system of `sources`, has for them.
+        judge_endpoints: of further judges, by the names that the rewards have for them, also those of `sources`.
         stop_on: signs of ill health that end the run.
         tools: `+NAME` each: tools to add to those of the rows' chat protocol.
         workspace: folder with `runs/`, `models/` and `data/`.
