@@ -27,7 +27,7 @@ _FOR_READERS = ("about", "notes", "reported", "stages")
 _OF_TRAINING = ("datasets", "everywhere", "judges", "models", "overlays", "reward", "rows")
 _IMPORT = re.compile(r"^\s*(?:from (virc[\w.]*) import (?:\(([^)]*)\)|(.*))|import (virc[\w.]*))", re.MULTILINE)
 _READS = re.compile(r"^TERMS\s*=\s*\(([^)]*)\)", re.MULTILINE)
-_ASKS = re.compile(r'^JUDGE\s*=\s*"([\w.-]+)"', re.MULTILINE)
+_ASKS = re.compile(r'^[A-Z]+\s*=\s*"([\w.-]+)"', re.MULTILINE)
 _DIGITS = 16
 
 
@@ -90,8 +90,8 @@ def _rewarding(system: System, stage: str) -> list[Path]:
     names = {*re.findall(r"[\w-]+", listed[1] if listed else ""), *reward.get("weights", {}), reward.get("gate") or ""}
     defined = re.compile(rf"^(?:async )?def (?:{'|'.join(sorted(names - {''})) or 'none'})\(", re.MULTILINE)
     terms = [file for file in _files_of(rewards / "terms") if defined.search(_text(file))]
-    asked = _ASKS.search(text)
-    questions = [rewards / "judges" / f"{asked[1]}.yaml"] if asked else []
+    asked = (rewards / "judges" / f"{name}.yaml" for name in _ASKS.findall(text))
+    questions = [file for file in asked if file.is_file()]
     rules = [rewards / "groups.py"] if reward.get("group") else []
     return [total, *terms, *rules, *questions, rewards / "verl.py", *_files_of(rewards, ".yaml")]
 
