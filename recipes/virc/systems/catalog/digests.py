@@ -89,9 +89,10 @@ def _rewarding(system: System, stage: str) -> list[Path]:
     listed = _READS.search(text)
     names = {*re.findall(r"[\w-]+", listed[1] if listed else ""), *reward.get("weights", {}), reward.get("gate") or ""}
     defined = re.compile(rf"^(?:async )?def (?:{'|'.join(sorted(names - {''})) or 'none'})\(", re.MULTILINE)
-    terms = [file for file in _files_of(rewards / "terms") if defined.search(_text(file))]
-    asked = (rewards / "judges" / f"{name}.yaml" for name in _ASKS.findall(text))
+    others = [_text(file) for file in _imported(total) if file.parent == total.parent and defined.search(_text(file))]
+    asked = (rewards / "judges" / f"{name}.yaml" for each in (text, *others) for name in _ASKS.findall(each))
     questions = [file for file in asked if file.is_file()]
+    terms = [file for file in _files_of(rewards / "terms") if defined.search(_text(file))]
     rules = [rewards / "groups.py"] if reward.get("group") else []
     return [total, *terms, *rules, *questions, rewards / "verl.py", *_files_of(rewards, ".yaml")]
 

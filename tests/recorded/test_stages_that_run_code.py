@@ -1,0 +1,125 @@
+"""The stages of V-Thinker and Thyme in their real engines, on `tiny` and rows as their programs read them: code that draws
+runs in the sandbox while verl rolls out. What ran is recorded.
+"""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support import published_crops, tested, workspaces
+from support.called import virc
+from support.published_crops import _chain
+from support.published_rows import NUMBERS, Row, _json, _question, _saved, picture
+from support.servers import Body, serve
+
+from virc.data.rows.record import MARK
+from virc.models.chat_protocol import of_system
+from virc.systems import registry as systems
+
+pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
+
+SAMPLES, TAUGHT = 8, 160  # of one picture: a row has 1,000 tokens, most of them of the system message
+TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 3, "micro_batch_size_per_device": 3,
+            "warmup_ratio": 0, "cutoff_len": 2048, "learning_rate": 2e-3}  # fmt: skip
+SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1,
+       "trackers": "[]"}  # fmt: skip
+RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
+      "n": SAMPLES, "rollouts": 1, "prompt_length": 2048, "response_length": 512, "trackers": "[]"}  # fmt: skip
+DRAWS = "import PIL.Image as I\nI.open(image_path).save('a.png')\nprint('a.png')"
+REPLIES: Sequence[Sequence[str]] = (
+    (f"<think>Look.<code>\n{DRAWS}\n</code>", f"</think>\n<answer>{NUMBERS[0]}</answer>"),
+    ("<think>Look.<code>\n1/0\n</code>", f"</think>\n<answer>{NUMBERS[0]}</answer>"),
+    (f"<think>Look.</think>\n<answer>{NUMBERS[1]}</answer>",),
+)
+REWARDS = {"v-thinker": (1 + 0.5 + 0.3 + 0.5, 1 + 0.5 + 0.5, -1 + 0.5), "thyme": (2, 2, -1 + 0.5)}
+"""Of these replies, where the judge calls answers that no rule finds wrong, and thoughts good."""
+STAGES = (("v-thinker", "perception"), ("v-thinker", "instruct"), ("thyme", "instruct"), ("thyme", "compute"))
+
+
+def verdict(asked: Body) -> str:
+    """The judge's reply to either question."""
+    return '{"Correctness": 0, "Consistency": 1}'
+
+
+def solutions(system: str, folder: Path) -> Path:
+    """Rows of ms-swift: a conversation whose last message has code, what came of it, and the answer."""
+    rows, spoken = list[Row](), of_system(systems.get(system)).protocol
+    for number, replies in enumerate(REPLIES):
+        row = _chain(folder, f"0_{number}", spoken, 0, replies)
+        told = row["messages"]
+        start = next(at for at, each in enumerate(told) if each["role"] == "assistant")
+        said = {"role": "assistant", "content": "".join(each["content"] for each in told[start:])}
+        rows.append({"messages": [*told[:start], said], "images": row["images"]})
+    return _json(folder / "solutions.json", rows)
+
+
+def problems(folder: Path) -> Path:
+    """Rows with the fields that the reward's program reads."""
+    # We-Math/V-Thinker@77a5ab8119d7, scripts/plugin/agent_rm.py, and yfzhang114/Thyme@b9285b7a0c5f, README.md, 4.1
+    image = _saved(folder, "images/0.png", picture(0))
+    row = {"question": f"{MARK}{_question(0)}", "solution": NUMBERS[0], "images": [image]}
+    return _json(folder / "problems.json", [row])
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(scope="module")
+def base(workspace: Path) -> Path:
+    return published_crops.wide_base(workspace / "wide")
+
+
+@pytest.fixture(scope="module")
+def chains(workspace: Path) -> Callable[[str], str]:
+    """Rows that the supervised stages of a system take, made of those that the programs read."""
+
+    @cache
+    def made(system: str) -> str:
+        return converted(workspace, system, solutions(system, workspace / "published" / system / "sft"), "sft")
+
+    return made
+
+
+def converted(workspace: Path, system: str, file: Path, format: str) -> str:
+    to = workspace / "data" / f"{system}-{format}"
+    done = virc("data", "convert", file, "--system", system, "--to", to, "--name", "rows", "--format", format)
+    assert done.code == 0, done.err
+    return str(next(to.glob("rows.*")).relative_to(workspace))
+
+
+@pytest.mark.parametrize(("system", "stage"), STAGES)
+def test_the_supervised_stages_learn_code_and_answers(
+    system: str, stage: str, workspace: Path, base: Path, chains: Callable[[str], str]
+) -> None:
+    words = ("--with", "cpu", "--from", str(base), "--data", chains(system))
+    run = workspaces.trained(workspace, system, stage, *words, **SFT)
+    losses = workspaces.losses(run)
+    assert list(losses) == [1, 2]
+    assert all(map(math.isfinite, losses.values()))
+    tested.ran(run, "sft")
+
+
+@pytest.mark.parametrize("system", REWARDS)
+def test_rl_runs_code_and_rewards_as_published(
+    system: str, workspace: Path, base: Path, chains: Callable[[str], str]
+) -> None:
+    words = ("--from", str(base), "--data", chains(system), "--name", f"taught-{system}")
+    start = workspaces.trained(workspace, "tiny", "instruct", *words, **TEACHING)
+    rows = converted(workspace, system, problems(workspace / "published" / system / "rl"), "prompts")
+    words = ("--with", "cpu", "--from", start.name, "--data", rows)
+    with serve(verdict) as judge:
+        run = workspaces.trained(workspace, system, "rl", *words, "--judge-endpoint", judge.url, **RL)
+    worth = dict(zip(map(tuple, REPLIES), REWARDS[system], strict=True))
+    traces = tested.traces(run)
+    seen = {tuple(each["text"] for each in (*trace["units"], *trace["pending"])): trace["reward"] for trace in traces}
+    known = {said: reward for said, reward in seen.items() if said in worth}
+    assert known == pytest.approx({said: worth[said] for said in known})
+    assert any(len(said) == 2 for said in known), seen  # code was run, and the answer came behind its result
+    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert max(each["grad_norm"] for each in told) > 0
+    tested.ran(run, "rl")
