@@ -1,5 +1,5 @@
-"""The stages of V-Thinker and Thyme in their real engines, on `tiny` and rows as their programs read them: code that draws
-runs in the sandbox while verl rolls out. What ran is recorded.
+"""The stages of V-Thinker and Thyme in their real engines, on `tiny` and rows as their programs read them: code that
+draws runs in the sandbox while verl rolls out. What ran is recorded.
 """
 
 import json
