@@ -28,6 +28,7 @@ _OF_TRAINING = ("datasets", "everywhere", "judges", "models", "overlays", "rewar
 _IMPORT = re.compile(r"^\s*(?:from (virc[\w.]*) import (?:\(([^)]*)\)|(.*))|import (virc[\w.]*))", re.MULTILINE)
 _READS = re.compile(r"^TERMS\s*=\s*\(([^)]*)\)", re.MULTILINE)
 _ASKS = re.compile(r'^[A-Z]+\s*=\s*"([\w.-]+)"', re.MULTILINE)
+_DEFINES = re.compile(r"^(?:async )?def (\w+)\(", re.MULTILINE)
 _DIGITS = 16
 
 
@@ -88,13 +89,18 @@ def _rewarding(system: System, stage: str) -> list[Path]:
     text = _text(total)
     listed = _READS.search(text)
     names = {*re.findall(r"[\w-]+", listed[1] if listed else ""), *reward.get("weights", {}), reward.get("gate") or ""}
-    defined = re.compile(rf"^(?:async )?def (?:{'|'.join(sorted(names - {''})) or 'none'})\(", re.MULTILINE)
-    others = [_text(file) for file in _imported(total) if file.parent == total.parent and defined.search(_text(file))]
+    defined, elsewhere = _defining(names), _defining(names - {*_DEFINES.findall(text)})
+    others = [_text(file) for file in _imported(total) if file.parent == total.parent and elsewhere.search(_text(file))]
     asked = (rewards / "judges" / f"{name}.yaml" for each in (text, *others) for name in _ASKS.findall(each))
     questions = [file for file in asked if file.is_file()]
     terms = [file for file in _files_of(rewards / "terms") if defined.search(_text(file))]
     rules = [rewards / "groups.py"] if reward.get("group") else []
     return [total, *terms, *rules, *questions, rewards / "verl.py", *_files_of(rewards, ".yaml")]
+
+
+def _defining(names: Iterable[str]) -> re.Pattern[str]:
+    """The beginning of a function with one of these names."""
+    return re.compile(rf"^(?:async )?def (?:{'|'.join(sorted({*names} - {''})) or 'none'})\(", re.MULTILINE)
 
 
 def _reward(system: System, stage: str) -> dict[str, Any]:
