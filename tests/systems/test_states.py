@@ -161,6 +161,10 @@ def test_the_files_behind_a_stage_are_its_tools_its_reward_and_its_engine_with_w
         "engines/table.py", "stages/rl.py", "envs/rl.yaml", "envs/rl-cpu.txt",
     }  # fmt: skip
     assert not rl & {"rewards/totals/virc.py", "rewards/terms/boxes.py", "tools/scale.py", "envs/sft.yaml"}
+    judges = {"rewards/judges/v-thinker.yaml", "rewards/judges/v-thinker-consistency.yaml"}
+    assert behind("v-thinker", "rl") >= judges
+    assert behind("thyme", "rl") >= {*judges, "rewards/totals/v_thinker.py"}  # which its terms are of
+    assert "rewards/judges/deepeyes.yaml" not in behind("vigorl", "search")  # of that it takes a function alone
     sft = behind("vlm-r3", "instruct")
     assert sft >= {"engines/llamafactory/start.py", "tools/zoom.py", "stages/sft.py", "envs/sft-cpu.txt"}
     assert not [file for file in sft if file.startswith(("rewards/", "engines/verl/"))]
