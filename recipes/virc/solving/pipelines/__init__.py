@@ -1,0 +1,1 @@
+"""Pipelines: systems of several roles and steps that need no training."""

@@ -1,0 +1,166 @@
+"""What `pipeline:` holds: roles, and the steps that ask them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from virc.config import validation
+from virc.core.errors import ConfigError
+from virc.core.text import did_you_mean
+
+GIVEN = ("question",)
+"""Values that every pipeline starts with."""
+
+MOST_ROUNDS = 100
+PLACEHOLDER = re.compile(r"\{(\w*)\}")  # as `virc.config.placeholders.filled` reads them
+
+Named = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$")]
+Temperature = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=1, le=MOST_ROUNDS)]
+
+
+class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model that steps ask.
+
+    Args:
+        system: its system message; None: it gets none.
+        temperature: 0 is greedy.
+        max_tokens: most tokens of one reply.
+    """
+
+    system: str | None = None
+    temperature: Temperature = 0.0
+    max_tokens: Annotated[int, Meta(ge=1)] = 1024
+
+
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether a value holds a match of a regular expression.
+
+    Args:
+        value: name of an earlier step.
+        matches: the regular expression, searched for anywhere in the value; case counts.
+    """
+
+    value: Named
+    matches: str
+
+    def holds(self, values: Mapping[str, tuple[str, ...]]) -> bool:
+        """Whether any text of the value matches; a step that was skipped has no text."""
+        return any(re.search(self.matches, text) for text in values[self.value])
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One step; it has exactly one of `ask`, `vote` and `repeat`.
+
+    Args:
+        name: name of its output; not with `repeat`.
+        ask: the role that gets `prompt`.
+        prompt: what the role is sent; `{NAME}` is replaced by the output of an earlier step, or by the question.
+        images: whether the role is shown the problem's images.
+        samples: how many replies are drawn, with seeds that differ; the output is their list.
+        vote: an earlier step; the output is its most frequent text, the first of those where several are.
+        repeat: steps that run again until `until` holds, at most `rounds` times.
+        when: run the step only where this holds; the output is empty otherwise.
+    """
+
+    name: Named | None = None
+    ask: Named | None = None
+    prompt: str | None = None
+    images: bool = False
+    samples: Count = 1
+    vote: Named | None = None
+    repeat: tuple["Step", ...] = ()
+    until: Condition | None = None
+    rounds: Count | None = None
+    when: Condition | None = None
+
+
+class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Roles and steps; `answer` names the step whose output is the reply."""
+
+    roles: dict[Named, Role]
+    steps: tuple[Step, ...]
+    answer: Named
+
+
+def read(content: Mapping[str, Any], where: str) -> Pipeline:
+    """Read and check the content of `pipeline:`.
+
+    Args:
+        where: what errors call it.
+
+    Raises:
+        ConfigError: it does not fit, or a step names a role or a value that it cannot have.
+    """
+    for fault in validation.faults(content, Pipeline):
+        raise ConfigError(f"{where}: {fault.message}", fault.hint)
+    try:
+        pipeline = msgspec.convert(content, Pipeline, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    known = list(GIVEN)
+    for message, hint in _mistakes(pipeline.steps, pipeline, known):
+        raise ConfigError(f"{where}: {message}", hint)
+    if pipeline.answer not in known:
+        raise ConfigError(f"{where}: answer names no step: {pipeline.answer!r}", did_you_mean(pipeline.answer, known))
+    return pipeline
+
+
+Mistake = tuple[str, str | None]
+
+
+def _mistakes(steps: tuple[Step, ...], pipeline: Pipeline, known: list[str]) -> Iterator[Mistake]:
+    for number, step in enumerate(steps, 1):
+        title = f"step {step.name or number!r}"
+        if sum(map(bool, (step.ask, step.vote, step.repeat))) != 1:
+            yield f"{title} needs exactly one of ask, vote and repeat", None
+        yield from _unknown(title, [step.when.value] if step.when else [], known)
+        yield from _condition_mistakes(title, step)
+        if step.repeat:
+            yield from _loop_mistakes(title, step, pipeline, known)
+        else:
+            yield from _output_mistakes(title, step, pipeline, known)
+
+
+def _loop_mistakes(title: str, step: Step, pipeline: Pipeline, known: list[str]) -> Iterator[Mistake]:
+    if step.name or step.ask or step.prompt is not None:
+        yield f"{title} repeats steps, and has no name and no prompt of its own", None
+    if step.until is None or step.rounds is None:
+        yield f"{title} needs until and rounds", "rounds: 3"
+        return
+    yield from _mistakes(step.repeat, pipeline, known)
+    yield from _unknown(title, [step.until.value], known)
+
+
+def _output_mistakes(title: str, step: Step, pipeline: Pipeline, known: list[str]) -> Iterator[Mistake]:
+    if step.until or step.rounds:
+        yield f"{title}: until and rounds belong to repeat", None
+    if step.name is None:
+        yield f"{title} needs a name", None
+        return
+    if step.name in known:
+        yield f"{title}: another value has this name", None
+    if step.ask and step.ask not in pipeline.roles:
+        yield f"{title} asks an unknown role: {step.ask!r}", did_you_mean(step.ask, list(pipeline.roles))
+    if bool(step.ask) != (step.prompt is not None):
+        yield f"{title}: ask and prompt belong together", None
+    yield from _unknown(title, PLACEHOLDER.findall(step.prompt or ""), known)
+    yield from _unknown(title, [step.vote] if step.vote else [], known)
+    known.append(step.name)
+
+
+def _unknown(title: str, names: list[str], known: list[str]) -> Iterator[Mistake]:
+    for name in names:
+        if name not in known:
+            yield f"{title} uses {name!r}, which no earlier step gives", did_you_mean(name, known)
+
+
+def _condition_mistakes(title: str, step: Step) -> Iterator[Mistake]:
+    for condition in filter(None, (step.when, step.until)):
+        try:
+            re.compile(condition.matches)
+        except re.error as error:
+            yield f"{title}: {condition.matches!r} is no regular expression: {error}", None

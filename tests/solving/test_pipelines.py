@@ -1,0 +1,110 @@
+"""Pipelines: what the YAML may say, and what each role is sent."""
+
+from typing import Any
+
+import pytest
+
+from virc.backends.interface import OnText, Sampling
+from virc.config import yaml
+from virc.core.errors import ConfigError, NetworkError
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import Ask, Reply
+from virc.solving.pipelines.run import run
+from virc.solving.pipelines.schema import read
+
+TEXT = """
+roles:
+  eyes: {system: You see., temperature: 1}
+  mind: {}
+steps:
+  - {name: seen, ask: eyes, images: true, samples: 3, prompt: "Count. {question}"}
+  - {name: count, vote: seen}
+  - {name: doubt, ask: eyes, prompt: "Really {count}?", when: {value: count, matches: "^9"}}
+  - repeat:
+      - {name: reason, ask: mind, prompt: "{count} {doubt}: {question}"}
+      - {name: verdict, ask: mind, prompt: "Is {reason} right?"}
+    until: {value: verdict, matches: "^yes"}
+    rounds: 3
+answer: reason
+"""
+
+
+class Scripted:
+    model = "scripted"
+
+    def __init__(self, *texts: str) -> None:
+        self.texts, self.asks, self.sampling = list(texts), list[Ask](), list[Sampling]()
+        self.grid = Grid(14, 2)
+
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
+        self.asks.append(ask)
+        self.sampling.append(sampling)
+        if not self.texts:
+            raise NetworkError("connection refused", "start the server")
+        return Reply(self.texts.pop(0), prompt_tokens=5, completion_tokens=2)
+
+    def close(self) -> None: ...
+
+
+def pipeline(**changes: Any) -> Any:
+    return read({**yaml.parse(TEXT, "test"), **changes}, "p.yaml")
+
+
+def test_steps_vote_skip_and_repeat_until_the_mark() -> None:
+    eyes, mind = Scripted("4", "3", "4 "), Scripted("four?", "no", "four", "yes")
+    solved = run(pipeline(), "How many?", (), {"eyes": eyes, "mind": mind}, seed=7)
+    assert solved.answer == "four"
+    assert [step.name for step in solved.steps] == ["seen", "count", "reason", "verdict", "reason", "verdict"]
+    assert [each.seed for each in eyes.sampling] == [7, 8, 9]
+    assert [message.text for message in eyes.asks[0].messages] == ["You see.", "Count. How many?"]
+    assert mind.asks[0].messages[0].text == "4 : How many?"
+    assert solved.steps[0].completion_tokens == 6
+
+
+def test_a_loop_without_its_mark_ends_at_its_bound() -> None:
+    mind = Scripted(*("no",) * 20)
+    run(pipeline(), "?", (), {"eyes": Scripted("1", "1", "1"), "mind": mind})
+    assert len(mind.asks) == 6
+
+
+def test_a_branch_runs_where_its_value_matches() -> None:
+    eyes = Scripted("9", "9", "9", "sure")
+    solved = run(pipeline(), "?", (), {"eyes": eyes, "mind": Scripted("a", "yes")})
+    assert "doubt" in [step.name for step in solved.steps]
+    assert eyes.asks[3].messages[-1].text == "Really 9?"
+
+
+def test_braces_in_a_reply_are_not_filled_again() -> None:
+    mind = Scripted("{question}", "yes")
+    run(pipeline(), "?", (), {"eyes": Scripted("1", "1", "1"), "mind": mind})
+    assert mind.asks[1].messages[0].text == "Is {question} right?"
+
+
+def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
+    with pytest.raises(NetworkError) as caught:
+        run(pipeline(), "?", (), {"eyes": Scripted("1"), "mind": Scripted()})
+    assert caught.value.message == "role 'eyes', step 'seen': connection refused"
+    assert caught.value.hint == "start the server"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"answer": "reson"}, "answer names no step: 'reson'"),
+        ({"steps": [{"name": "a", "ask": "eye", "prompt": "x"}], "answer": "a"}, "unknown role: 'eye'"),
+        ({"steps": [{"name": "a", "ask": "eyes", "prompt": "{b}"}], "answer": "a"}, "'b', which no earlier step"),
+        ({"steps": [{"name": "a", "ask": "eyes"}], "answer": "a"}, "ask and prompt belong together"),
+        ({"steps": [{"name": "a"}], "answer": "a"}, "exactly one of"),
+        ({"steps": [{"name": "question", "vote": "question"}]}, "another value has this name"),
+        ({"steps": [{"repeat": [{"name": "a", "vote": "question"}]}], "answer": "a"}, "needs until and rounds"),
+        (
+            {"steps": [{"name": "a", "vote": "question", "when": {"value": "question", "matches": "("}}]},
+            "is no regular expression",
+        ),
+        ({"stepz": []}, "stepz"),
+    ],
+)
+def test_mistakes_are_named(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pipeline(**changes)
+    assert words in caught.value.message
