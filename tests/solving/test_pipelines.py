@@ -1,5 +1,6 @@
 """Pipelines: what the YAML may say, and what each role is sent."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -7,10 +8,17 @@ import pytest
 from virc.backends.interface import OnText, Sampling
 from virc.config import yaml
 from virc.core.errors import ConfigError, NetworkError
+from virc.core.seeds import derived
+from virc.core.timeouts import Deadline
+from virc.models.chat_protocol import ChatProtocol
+from virc.models.load import Opened
+from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Reply
-from virc.solving.pipelines.run import run
-from virc.solving.pipelines.schema import read
+from virc.solving.pipelines.roles import OpenRole, speaker
+from virc.solving.pipelines.run import Solved, Speaker
+from virc.solving.pipelines.run import run as run_steps
+from virc.solving.pipelines.schema import Pipeline, read
 
 TEXT = """
 roles:
@@ -50,12 +58,20 @@ def pipeline(**changes: Any) -> Any:
     return read({**yaml.parse(TEXT, "test"), **changes}, "p.yaml")
 
 
+def run(pipeline: Pipeline, question: str, backends: Mapping[str, Scripted], seed: int | None = None) -> Solved:
+    def asked(name: str) -> Speaker:
+        opened = Opened(name, backends[name], ChatProtocol(own_protocol(())))
+        return speaker(OpenRole(pipeline.roles[name], opened), (), Deadline(None), 16, lambda: None)
+
+    return run_steps(pipeline, question, {name: asked(name) for name in backends}, seed)
+
+
 def test_steps_vote_skip_and_repeat_until_the_mark() -> None:
     eyes, mind = Scripted("4", "3", "4 "), Scripted("four?", "no", "four", "yes")
-    solved = run(pipeline(), "How many?", (), {"eyes": eyes, "mind": mind}, seed=7)
+    solved = run(pipeline(), "How many?", {"eyes": eyes, "mind": mind}, seed=7)
     assert solved.answer == "four"
     assert [step.name for step in solved.steps] == ["seen", "count", "reason", "verdict", "reason", "verdict"]
-    assert [each.seed for each in eyes.sampling] == [7, 8, 9]
+    assert [each.seed for each in eyes.sampling] == [derived(7, "seen", number) for number in range(3)]
     assert [message.text for message in eyes.asks[0].messages] == ["You see.", "Count. How many?"]
     assert mind.asks[0].messages[0].text == "4 : How many?"
     assert solved.steps[0].completion_tokens == 6
@@ -63,26 +79,26 @@ def test_steps_vote_skip_and_repeat_until_the_mark() -> None:
 
 def test_a_loop_without_its_mark_ends_at_its_bound() -> None:
     mind = Scripted(*("no",) * 20)
-    run(pipeline(), "?", (), {"eyes": Scripted("1", "1", "1"), "mind": mind})
+    run(pipeline(), "?", {"eyes": Scripted("1", "1", "1"), "mind": mind})
     assert len(mind.asks) == 6
 
 
 def test_a_branch_runs_where_its_value_matches() -> None:
     eyes = Scripted("9", "9", "9", "sure")
-    solved = run(pipeline(), "?", (), {"eyes": eyes, "mind": Scripted("a", "yes")})
+    solved = run(pipeline(), "?", {"eyes": eyes, "mind": Scripted("a", "yes")})
     assert "doubt" in [step.name for step in solved.steps]
     assert eyes.asks[3].messages[-1].text == "Really 9?"
 
 
 def test_braces_in_a_reply_are_not_filled_again() -> None:
     mind = Scripted("{question}", "yes")
-    run(pipeline(), "?", (), {"eyes": Scripted("1", "1", "1"), "mind": mind})
+    run(pipeline(), "?", {"eyes": Scripted("1", "1", "1"), "mind": mind})
     assert mind.asks[1].messages[0].text == "Is {question} right?"
 
 
 def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
     with pytest.raises(NetworkError) as caught:
-        run(pipeline(), "?", (), {"eyes": Scripted("1"), "mind": Scripted()})
+        run(pipeline(), "?", {"eyes": Scripted("1"), "mind": Scripted()})
     assert caught.value.message == "role 'eyes', step 'seen': connection refused"
     assert caught.value.hint == "start the server"
 

@@ -54,6 +54,13 @@ def command(
     seed: options.Seed = 0,
     device: options.Device = None,
     offline: options.Offline = False,
+    pipeline: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Solve by the roles and steps of a YAML file.")
+    ] = None,
+    role: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=WHO", help="A role's server URL or model; repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --pipeline: print requests; ask nobody.")] = False,
     batch: Annotated[
         str | None, typer.Option(metavar="FILE", help="Solve the rows of a JSONL file; - for stdin.")
     ] = None,
@@ -91,6 +98,7 @@ def command(
         hints.check_batch(image, question, question_file, more_images, as_json)
     else:
         hints.check_one(image, question, to, concurrency)
+    given = hints.check_pipeline(pipeline, role, dry_run, batch, as_json, samples, temperature)
     setup = set_up(flags, config, protocol, trace, offline, options.names_of(tools))
     with events.printed(quiet, verbose) as on_event:
         report = Reporter(on_event)
@@ -99,4 +107,7 @@ def command(
             return
         sources = [str(image), *(more_images or [])]
         text = hints.read_question(question, question_file, sources, report)
+        if pipeline is not None:
+            run.by_pipeline(setup, pipeline, given, sources, text, dry_run, as_json, FAILURE, report, quiet)
+            return
         run.one(setup, sources, text, as_json, FAILURE, report, quiet, verbose)

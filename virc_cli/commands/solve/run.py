@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from virc.core.events import Reporter
+from virc.core.files import expanded
 from virc.core.text import plain
 from virc.models.load import Opened
 from virc.reasoning.grammar import TAGS
@@ -13,6 +14,8 @@ from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
 from virc.solving.api import solve_file, solve_images
 from virc.solving.one import SCHEMA, Event, SampleStart, TextDelta, ToolResult
+from virc.solving.pipelines import schema, solve
+from virc.solving.pipelines.run import Ran
 from virc.solving.setup import Setup
 from virc.solving.thoughts import MarkedThoughts, Thoughts
 from virc.solving.trace_page import in_words
@@ -68,6 +71,46 @@ def one(
         raise solution.error
     if as_json:
         output.emit({"schema": SCHEMA, **blank, **solution.fields, "error": None})
+
+
+def by_pipeline(
+    setup: Setup,
+    file: str,
+    given: Mapping[str, str],
+    sources: Sequence[str],
+    question: str,
+    dry_run: bool,
+    as_json: bool,
+    blank: Mapping[str, object],
+    report: Reporter,
+    quiet: bool,
+) -> None:
+    """Solve one problem by the pipeline of a file and print its answer.
+
+    Args:
+        given: role -> address of its endpoint, or its model.
+        dry_run: print what each step would send, and ask nobody.
+
+    Raises:
+        VircError: the file is wrong, or a role failed.
+    """
+    chosen = solve.set_up(schema.load(expanded(file)), given, setup)
+    if dry_run:
+        output.lines(solve.planned(chosen, question, len(sources)))
+        return
+
+    def on_step(ran: Ran) -> None:
+        if not quiet:
+            output.note(f"-> {ran.name}{f', by {ran.role}' if ran.role else ''}: ", end="")
+            output.note("; ".join(one_line(text) for text in ran.output), dim=True)
+
+    fields = solve.solve_images(
+        chosen, sources, question, report, on_facts=lambda known: output.know(**known), on_step=on_step
+    )
+    if as_json:
+        output.emit({"schema": SCHEMA, **blank, **fields, "error": None})
+    else:
+        output.line(one_line(fields["answer"]))
 
 
 def batch(

@@ -1,19 +1,27 @@
 """Runs the steps of a pipeline on one problem."""
 
+import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
 
 import msgspec
 
-from virc.backends.interface import Backend, Sampling
+from virc.backends.interface import Sampling
 from virc.config.placeholders import filled
 from virc.core.errors import VircError
-from virc.reasoning.images import Shown
-from virc.reasoning.session import Ask, Reply
-from virc.reasoning.trace import Message
+from virc.core.seeds import derived
+from virc.reasoning.session import Reply
 from virc.solving.pipelines.schema import Pipeline, Role, Step
 
-Values = dict[str, tuple[str, ...]]
+Values = Mapping[str, tuple[str, ...]]
+"""Name -> the texts of that value; a step that was skipped has none."""
+
+Speaker = Callable[[str, bool, Sampling], Reply]
+"""Draws a role's reply to a prompt; the flag says whether it is shown the problem's images."""
+
+_Result = TypeVar("_Result")
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -33,56 +41,96 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 class Solved(msgspec.Struct, frozen=True):
-    """The pipeline's reply, and its steps in the order in which they ran; a loop's once for each round."""
+    """The pipeline's reply, and its steps in the order of the file; a loop's once for each round."""
 
     answer: str
     steps: tuple[Ran, ...]
 
 
+class _Run(msgspec.Struct, frozen=True):
+    """What all steps of a run share; `speakers` are by role."""
+
+    pipeline: Pipeline
+    speakers: Mapping[str, Speaker]
+    seed: int | None
+    on_step: Callable[[Ran], None]
+
+
+_Done = tuple[Values, tuple[Ran, ...]]
+
+
 def run(
-    pipeline: Pipeline, question: str, images: Sequence[Shown], backends: Mapping[str, Backend], seed: int | None = None
+    pipeline: Pipeline,
+    question: str,
+    speakers: Mapping[str, Speaker],
+    seed: int | None = None,
+    on_step: Callable[[Ran], None] = lambda _: None,
 ) -> Solved:
-    """Run every step on one problem.
+    """Run every step on one problem; steps that do not need each other's output run at the same time.
 
     Args:
-        backends: role -> what draws its replies.
-        seed: of the first reply of each step; the next replies count up from it.
+        speakers: role -> what draws its replies; several threads may call one.
+        seed: of the problem; each reply has one of its own, derived from it.
+        on_step: gets each step when it has run, in the thread that ran it.
 
     Raises:
-        VircError: of the kind that the backend raised; the message names the role and the step.
+        VircError: of the kind that the role raised; the message names the role and the step.
     """
-    values: Values = {"question": (question,)}
-    steps = tuple(_run(pipeline.steps, pipeline, images, backends, values, seed))
+    values, steps = _together(pipeline.steps, {"question": (question,)}, _Run(pipeline, speakers, seed, on_step), ())
     return Solved("\n".join(values[pipeline.answer]), steps)
 
 
-def _run(
-    steps: Sequence[Step],
-    pipeline: Pipeline,
-    images: Sequence[Shown],
-    backends: Mapping[str, Backend],
-    values: Values,
-    seed: int | None,
-) -> Iterator[Ran]:
+def _together(steps: Sequence[Step], values: Values, run: _Run, rounds: tuple[int, ...]) -> _Done:
+    """Run steps, each as soon as it has its inputs; `rounds` are those of the loops around them, from 0."""
+    started: dict[str, Future[_Done]] = {}
     for step in steps:
-        if step.when and not step.when.holds(values):
-            values.update(dict.fromkeys(_outputs(step), ()))
-        elif step.repeat:
-            for _ in range(step.rounds or 1):
-                yield from _run(step.repeat, pipeline, images, backends, values, seed)
-                if step.until and step.until.holds(values):
-                    break
-        else:
-            ran = _vote(step, values) if step.vote else _ask(step, pipeline, images, backends, values, seed)
-            values[ran.name] = ran.output
-            yield ran
+        # the output of a later step is that of the round before, which `values` holds
+        inputs = {name: started[name] for name in step.inputs & started.keys()}
+        future = _started(lambda step=step, inputs=inputs: _after(inputs, step, values, run, rounds))  # type: ignore[misc]
+        started |= dict.fromkeys(step.outputs, future)
+    done = [future.result() for future in dict.fromkeys(started.values())]
+    outputs = {name: texts for own, _ in done for name, texts in own.items()}
+    return {**values, **outputs}, tuple(ran for _, steps_of in done for ran in steps_of)
 
 
-def _outputs(step: Step) -> Iterator[str]:
-    if step.name:
-        yield step.name
-    for inner in step.repeat:
-        yield from _outputs(inner)
+def _started(work: Callable[[], _Result]) -> "Future[_Result]":
+    """The result to come of `work`, in a thread that an interrupted command does not wait for."""
+    future: Future[_Result] = Future()
+
+    def do() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=do, daemon=True).start()
+    return future
+
+
+def _after(
+    inputs: Mapping[str, "Future[_Done]"], step: Step, values: Values, run: _Run, rounds: tuple[int, ...]
+) -> _Done:
+    return _one({**values, **{name: future.result()[0][name] for name, future in inputs.items()}}, step, run, rounds)
+
+
+def _one(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Done:
+    if step.when and not step.when.holds(values):
+        return dict.fromkeys(step.outputs, ()), ()
+    if step.repeat:
+        return _loop(values, step, run, rounds)
+    ran = _vote(step, values) if step.vote else _ask(step, values, run, rounds)
+    run.on_step(ran)
+    return {ran.name: ran.output}, (ran,)
+
+
+def _loop(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Done:
+    values, steps = {**values, **dict.fromkeys(step.outputs, ())}, list[Ran]()
+    for number in range(step.rounds or 1):
+        values, ran = _together(step.repeat, values, run, (*rounds, number))
+        steps += ran
+        if step.until and step.until.holds(values):
+            break
+    return {name: values[name] for name in step.outputs}, tuple(steps)
 
 
 def _vote(step: Step, values: Values) -> Ran:
@@ -90,21 +138,12 @@ def _vote(step: Step, values: Values) -> Ran:
     return Ran(step.name or "", None, None, tuple(text for text, _ in counts.most_common(1)))
 
 
-def _ask(
-    step: Step,
-    pipeline: Pipeline,
-    images: Sequence[Shown],
-    backends: Mapping[str, Backend],
-    values: Values,
-    seed: int | None,
-) -> Ran:
+def _ask(step: Step, values: Values, run: _Run, rounds: tuple[int, ...]) -> Ran:
     name, role = step.name or "", step.ask or ""
     prompt = filled(step.prompt or "", {key: "\n".join(texts) for key, texts in values.items()}, f"prompt of {name}")
-    ask = request(pipeline.roles[role], prompt, images if step.images else ())
+    seeds = [None if run.seed is None else derived(run.seed, name, *rounds, number) for number in range(step.samples)]
     try:
-        replies = [
-            backends[role].reply(ask, _sampling(pipeline.roles[role], seed, number)) for number in range(step.samples)
-        ]
+        replies = [run.speakers[role](prompt, step.images, _sampling(run.pipeline.roles[role], seed)) for seed in seeds]
     except VircError as error:
         error.message = f"role {role!r}, step {name!r}: {error.message}"
         raise
@@ -112,15 +151,8 @@ def _ask(
     return Ran(name, role, prompt, output, _total(replies, "prompt_tokens"), _total(replies, "completion_tokens"))
 
 
-def request(role: Role, prompt: str, images: Sequence[Shown]) -> Ask:
-    """What a role is sent: its system message, then the images and the prompt in one turn of the user."""
-    system = [Message("system", role.system)] if role.system is not None else []
-    return Ask([*system, Message("user", prompt, tuple(range(len(images))))], images)
-
-
-def _sampling(role: Role, seed: int | None, number: int) -> Sampling:
-    drawn = None if seed is None else seed + number
-    return Sampling(temperature=role.temperature, max_tokens=role.max_tokens, seed=drawn)
+def _sampling(role: Role, seed: int | None) -> Sampling:
+    return Sampling(temperature=role.temperature, max_tokens=role.max_tokens or Sampling().max_tokens, seed=seed)
 
 
 def _total(replies: Sequence[Reply], field: str) -> int | None:

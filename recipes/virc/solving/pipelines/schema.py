@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from virc.config import validation
+from virc.config import yaml as plain_yaml
+from virc.config.user import Text, Url
 from virc.core.errors import ConfigError
+from virc.core.files import is_file
 from virc.core.text import did_you_mean
 
 GIVEN = ("question",)
@@ -26,14 +30,21 @@ class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A model that steps ask.
 
     Args:
+        endpoint: OpenAI-compatible server; with neither this nor `model`, the command says which model it is.
+        model: as `--model` takes it; with an endpoint, the name it serves.
         system: its system message; None: it gets none.
         temperature: 0 is greedy.
-        max_tokens: most tokens of one reply.
+        max_tokens: most tokens of one reply; None: 1024, or as its chat protocol says.
+        own_protocol: ask it by the chat protocol of its model, with that one's tools, until it answers; the output is
+            the answer. Otherwise it gets plain messages, and the output is its reply.
     """
 
+    endpoint: Url | None = None
+    model: Text | None = None
     system: str | None = None
     temperature: Temperature = 0.0
-    max_tokens: Annotated[int, Meta(ge=1)] = 1024
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    own_protocol: bool = False
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +69,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         name: name of its output; not with `repeat`.
         ask: the role that gets `prompt`.
-        prompt: what the role is sent; `{NAME}` is replaced by the output of an earlier step, or by the question.
+        prompt: what the role is sent; `{NAME}` is replaced by the output of an earlier step, or by the question. In a
+            loop, the name of a later step stands for its output in the round before; in the first it is empty.
         images: whether the role is shown the problem's images.
         samples: how many replies are drawn, with seeds that differ; the output is their list.
         vote: an earlier step; the output is its most frequent text, the first of those where several are.
@@ -77,6 +89,26 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rounds: Count | None = None
     when: Condition | None = None
 
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the values that it gives."""
+        return [self.name] if self.name else [name for inner in self.repeat for name in inner.outputs]
+
+    @property
+    def inputs(self) -> set[str]:
+        """Names of the values that it uses."""
+        conditions = {condition.value for condition in (self.when, self.until) if condition}
+        named = {self.vote} if self.vote else set(PLACEHOLDER.findall(self.prompt or ""))
+        return conditions | named | {name for inner in self.repeat for name in inner.inputs}
+
+    @property
+    def asking(self) -> Iterator["Step"]:
+        """Itself, or the steps in it, that ask a role."""
+        if self.ask:
+            yield self
+        for inner in self.repeat:
+            yield from inner.asking
+
 
 class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Roles and steps; `answer` names the step whose output is the reply."""
@@ -84,6 +116,22 @@ class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roles: dict[Named, Role]
     steps: tuple[Step, ...]
     answer: Named
+
+    @property
+    def asking(self) -> list[Step]:
+        """Every step that asks a role, in the order of the file."""
+        return [asking for step in self.steps for asking in step.asking]
+
+
+def load(file: Path) -> Pipeline:
+    """Read a pipeline's YAML file.
+
+    Raises:
+        ConfigError: it is not there, no YAML, or as `read`.
+    """
+    if not is_file(file):
+        raise ConfigError(f"there is no file {file}")
+    return read(plain_yaml.read(file), str(file))
 
 
 def read(content: Mapping[str, Any], where: str) -> Pipeline:
@@ -112,30 +160,37 @@ def read(content: Mapping[str, Any], where: str) -> Pipeline:
 Mistake = tuple[str, str | None]
 
 
-def _mistakes(steps: tuple[Step, ...], pipeline: Pipeline, known: list[str]) -> Iterator[Mistake]:
+def _mistakes(
+    steps: tuple[Step, ...], pipeline: Pipeline, known: list[str], later: tuple[str, ...] = ()
+) -> Iterator[Mistake]:
+    """Mistakes of steps that may use values `known`, which theirs are added to, and `later` ones of a loop."""
     for number, step in enumerate(steps, 1):
         title = f"step {step.name or number!r}"
         if sum(map(bool, (step.ask, step.vote, step.repeat))) != 1:
             yield f"{title} needs exactly one of ask, vote and repeat", None
-        yield from _unknown(title, [step.when.value] if step.when else [], known)
+        yield from _unknown(title, [step.when.value] if step.when else [], [*known, *later])
         yield from _condition_mistakes(title, step)
         if step.repeat:
-            yield from _loop_mistakes(title, step, pipeline, known)
+            yield from _loop_mistakes(title, step, pipeline, known, (*later, *step.outputs))
         else:
-            yield from _output_mistakes(title, step, pipeline, known)
+            yield from _output_mistakes(title, step, pipeline, known, later)
 
 
-def _loop_mistakes(title: str, step: Step, pipeline: Pipeline, known: list[str]) -> Iterator[Mistake]:
+def _loop_mistakes(
+    title: str, step: Step, pipeline: Pipeline, known: list[str], later: tuple[str, ...]
+) -> Iterator[Mistake]:
     if step.name or step.ask or step.prompt is not None:
         yield f"{title} repeats steps, and has no name and no prompt of its own", None
     if step.until is None or step.rounds is None:
         yield f"{title} needs until and rounds", "rounds: 3"
         return
-    yield from _mistakes(step.repeat, pipeline, known)
+    yield from _mistakes(step.repeat, pipeline, known, later)
     yield from _unknown(title, [step.until.value], known)
 
 
-def _output_mistakes(title: str, step: Step, pipeline: Pipeline, known: list[str]) -> Iterator[Mistake]:
+def _output_mistakes(
+    title: str, step: Step, pipeline: Pipeline, known: list[str], later: tuple[str, ...]
+) -> Iterator[Mistake]:
     if step.until or step.rounds:
         yield f"{title}: until and rounds belong to repeat", None
     if step.name is None:
@@ -143,13 +198,23 @@ def _output_mistakes(title: str, step: Step, pipeline: Pipeline, known: list[str
         return
     if step.name in known:
         yield f"{title}: another value has this name", None
-    if step.ask and step.ask not in pipeline.roles:
-        yield f"{title} asks an unknown role: {step.ask!r}", did_you_mean(step.ask, list(pipeline.roles))
+    yield from _asking_mistakes(title, step, pipeline)
+    yield from _unknown(title, [*PLACEHOLDER.findall(step.prompt or ""), *filter(None, [step.vote])], [*known, *later])
+    known.append(step.name)
+
+
+def _asking_mistakes(title: str, step: Step, pipeline: Pipeline) -> Iterator[Mistake]:
     if bool(step.ask) != (step.prompt is not None):
         yield f"{title}: ask and prompt belong together", None
-    yield from _unknown(title, PLACEHOLDER.findall(step.prompt or ""), known)
-    yield from _unknown(title, [step.vote] if step.vote else [], known)
-    known.append(step.name)
+    if step.ask is None:
+        return
+    role = pipeline.roles.get(step.ask)
+    if role is None:
+        yield f"{title} asks an unknown role: {step.ask!r}", did_you_mean(step.ask, list(pipeline.roles))
+    elif role.own_protocol and not step.images:
+        yield f"{title} asks {step.ask!r} by its own chat protocol, which needs images", "images: true"
+    elif role.own_protocol and role.system is not None:
+        yield f"role {step.ask!r} has a system message and a chat protocol of its own", "leave one out"
 
 
 def _unknown(title: str, names: list[str], known: list[str]) -> Iterator[Mistake]:

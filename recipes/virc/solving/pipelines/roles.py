@@ -1,0 +1,156 @@
+"""The models behind the roles of a pipeline: which they are, opened, and asked."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import msgspec
+
+from virc.backends.interface import Sampling
+from virc.config import user as config
+from virc.core.errors import NetworkError, UsageError, VircError
+from virc.core.events import Reporter
+from virc.core.text import did_you_mean
+from virc.core.timeouts import Deadline
+from virc.models.load import Choice, Opened, open_model
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask, Reply
+from virc.reasoning.trace import Message
+from virc.solving import one
+from virc.solving.one import SolveConfig
+from virc.solving.pipelines.run import Speaker
+from virc.solving.pipelines.schema import Pipeline, Role
+
+
+class OpenRole(msgspec.Struct, frozen=True):
+    """A role and its open model; `turn` lets one thread at a time ask a model in this process."""
+
+    role: Role
+    opened: Opened
+    turn: AbstractContextManager[object] = nullcontext()
+
+
+def choices(pipeline: Pipeline, given: Mapping[str, str], default: Choice) -> dict[str, Choice]:
+    """Which model each role is.
+
+    The key of `default` goes to endpoints of the command line alone: a file of someone else may name any address.
+
+    Args:
+        given: role -> address of an endpoint, or model; they replace those of the file.
+        default: of roles that neither names.
+
+    Raises:
+        UsageError: there is no such role, or one without a model.
+    """
+    for name in given:
+        if name not in pipeline.roles:
+            raise UsageError(f"--role {name}: there is no such role", did_you_mean(name, list(pipeline.roles)))
+    return {name: _choice(name, role, given.get(name), default) for name, role in pipeline.roles.items()}
+
+
+def _choice(name: str, role: Role, given: str | None, default: Choice) -> Choice:
+    shared = Choice(device=default.device, max_pixels=default.max_pixels, timeout=default.timeout)
+    if given and given.startswith(("http://", "https://")):
+        endpoint = str(config.check("endpoint", given, f"--role {name}", UsageError))
+        model = role.model if role.endpoint else None  # a model of this machine has no name there
+        return msgspec.structs.replace(shared, endpoint=endpoint, model=model, api_key=default.api_key)
+    if given:
+        return msgspec.structs.replace(shared, model=given)
+    if role.endpoint or role.model:
+        return msgspec.structs.replace(shared, endpoint=role.endpoint, model=role.model)
+    if default.endpoint or default.model:
+        return default
+    raise UsageError(f"role {name!r} has no model", f"--role {name}=URL or --role {name}=MODEL")
+
+
+def described(choice: Choice) -> str:
+    """A role's model in words."""
+    return f"{choice.model or 'its model'} at {choice.endpoint}" if choice.endpoint else str(choice.model)
+
+
+def open_roles(pipeline: Pipeline, chosen: Mapping[str, Choice], report: Reporter) -> dict[str, OpenRole]:
+    """Open the model of each role; roles of the same choice share one.
+
+    Raises:
+        VircError: as `open_model`; the message names the role.
+    """
+    found: dict[Choice, tuple[Opened, AbstractContextManager[object]]] = {}
+    roles: dict[str, OpenRole] = {}
+    try:
+        for name, choice in chosen.items():
+            if choice not in found:
+                if not choice.endpoint:
+                    report.start(f"loading the model {choice.model} of role {name!r}")
+                with naming(f"role {name!r}"):
+                    opened = open_model(choice)
+                found[choice] = opened, nullcontext() if opened.answers else threading.Lock()
+            roles[name] = OpenRole(pipeline.roles[name], *found[choice])
+            for warning in roles[name].opened.warnings if roles[name].role.own_protocol else ():
+                report.warn(f"role {name!r}: {warning}")
+    except BaseException:
+        close(roles)
+        raise
+    return roles
+
+
+def close(roles: Mapping[str, OpenRole]) -> None:
+    """Close the connections of all roles."""
+    for opened in {id(role.opened): role.opened for role in roles.values()}.values():
+        opened.close()
+
+
+@contextmanager
+def naming(title: str) -> Iterator[None]:
+    """Put `title` before the message of an error."""
+    try:
+        yield
+    except VircError as error:
+        error.message = f"{title}: {error.message}"
+        raise
+
+
+def speaker(
+    asked: OpenRole, images: Sequence[Shown], deadline: Deadline, max_turns: int, check: Callable[[], None]
+) -> Speaker:
+    """What draws the replies of a role.
+
+    Args:
+        images: of the problem, as this model sees them.
+        check: called before each reply; what it raises ends the step.
+    """
+
+    def draw(prompt: str, with_images: bool, sampling: Sampling) -> Reply:
+        check()
+        shown = images if with_images else ()
+        with asked.turn:
+            if deadline.left() == 0:
+                raise NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout")
+            if asked.role.own_protocol:
+                return _solved(asked, prompt, shown, sampling, deadline, max_turns)
+            return asked.opened.backend.reply(request(asked.role, prompt, shown), sampling, None, deadline.left())
+
+    return draw
+
+
+def _solved(
+    asked: OpenRole, prompt: str, images: Sequence[Shown], sampling: Sampling, deadline: Deadline, max_turns: int
+) -> Reply:
+    """The answer of a role that is asked by its own chat protocol, as a reply."""
+    settings = SolveConfig(
+        temperature=asked.role.temperature,
+        seed=sampling.seed or 0,
+        max_tokens=asked.role.max_tokens,
+        max_turns=max_turns,
+        keep_images=False,
+    )
+    opened = asked.opened
+    solved = one.solve(settings, opened.backend, opened.chat_protocol.protocol, images, prompt, deadline=deadline)
+    if solved.error:
+        raise solved.error
+    return Reply(solved.answer or "", prompt_tokens=solved.prompt_tokens, completion_tokens=solved.completion_tokens)
+
+
+def request(role: Role, prompt: str, images: Sequence[Shown]) -> Ask:
+    """What a role is sent: its system message, then the images and the prompt in one turn of the user."""
+    system = [Message("system", role.system)] if role.system is not None else []
+    return Ask([*system, Message("user", prompt, tuple(range(len(images))))], images)

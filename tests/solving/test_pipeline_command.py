@@ -1,0 +1,164 @@
+"""`virc solve --pipeline` by its real entry point, on two scripted endpoints."""
+
+import json
+import threading
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from support.called import Done, virc
+from support.faults import status
+from support.servers import Body, Server, dead_url, serve
+from support.solving import answer
+
+TEXT = """
+roles:
+  eyes: {system: You see.}
+  mind: {}
+steps:
+  - {name: scene, ask: eyes, images: true, prompt: Describe the picture.}
+  - {name: count, ask: eyes, images: true, prompt: "How many? {question}"}
+  - {name: reply, ask: mind, prompt: "{scene} and {count}: {question}"}
+answer: reply
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "see.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture
+def eyes() -> Iterator[Server]:
+    def see(body: Body) -> str:
+        return "a square" if "Describe" in str(body["messages"]) else "4"
+
+    with serve(see) as server:
+        yield server
+
+
+@pytest.fixture
+def mind() -> Iterator[Server]:
+    with serve(["four"]) as server:
+        yield server
+
+
+def asked(image: Path, file: Path, *words: object) -> Done:
+    return virc("solve", image, "Sides?", "--pipeline", file, *words)
+
+
+def text_of(body: Body) -> str:
+    content: Any = body["messages"][-1]["content"]
+    return content if isinstance(content, str) else str(content[-1]["text"])
+
+
+def test_each_role_is_asked_and_the_answer_alone_is_on_stdout(
+    image: Path, file: Path, eyes: Server, mind: Server
+) -> None:
+    done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}")
+    assert (done.code, done.out) == (0, "four\n")
+    assert "-> scene, by eyes: a square\n" in done.err
+    assert "-> reply, by mind: four\n" in done.err
+    (request,) = mind.chats()
+    assert text_of(request) == "a square and 4: Sides?"
+    assert "image_url" not in str(request)
+    assert all("image_url" in str(body) and "You see." in str(body) for body in eyes.chats())
+
+
+def test_one_role_is_the_default_endpoint(image: Path, file: Path, eyes: Server, mind: Server) -> None:
+    done = asked(image, file, "--role", f"eyes={eyes.url}", "--endpoint", mind.url, "--quiet")
+    assert (done.code, done.out, done.err) == (0, "four\n", "")
+
+
+def test_the_file_names_an_endpoint_which_gets_no_key(
+    image: Path, file: Path, eyes: Server, mind: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_API_KEY", "secret-key")
+    file.write_text(TEXT.replace("mind: {}", f"mind: {{endpoint: '{mind.url}'}}"))
+    assert asked(image, file, "--role", f"eyes={eyes.url}").code == 0
+    assert "secret-key" in str(eyes.requests[-1].headers)
+    assert "secret-key" not in str([request.headers for request in mind.requests])
+
+
+def test_json_has_the_steps_and_the_roles(image: Path, file: Path, eyes: Server, mind: Server) -> None:
+    found = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}", "--json").json
+    schema = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
+    jsonschema.validate(found, schema)
+    assert [step["name"] for step in found["steps"]] == ["scene", "count", "reply"]
+    assert found["steps"][2]["output"] == ["four"]
+    assert found["answer"] == "four"
+    assert set(found["roles"]) == {"eyes", "mind"}
+
+
+def test_the_trace_has_the_steps_also_of_a_failure(image: Path, file: Path, eyes: Server, tmp_path: Path) -> None:
+    roles = ["--role", f"eyes={eyes.url}", "--trace", tmp_path / "t"]
+    with serve(["four"]) as mind:
+        assert asked(image, file, *roles, "--role", f"mind={mind.url}").code == 0
+    assert json.loads((tmp_path / "t" / "steps.json").read_text())["answer"] == "four"
+    with serve(["four"], fault=status(400)) as mind:
+        assert asked(image, file, *roles, "--role", f"mind={mind.url}").code == 3
+    found = json.loads((tmp_path / "t" / "steps.json").read_text())
+    assert {step["name"] for step in found["steps"]} == {"scene", "count"}
+    assert "role 'mind', step 'reply'" in found["error"]["message"]
+
+
+def test_steps_that_do_not_need_each_other_run_together(image: Path, file: Path, mind: Server) -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    def see(body: Body) -> str:
+        both.wait()  # breaks where the second request waits for the first
+        return "seen"
+
+    with serve(see) as eyes:
+        done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}")
+    assert (done.code, done.out) == (0, "four\n")
+
+
+def test_a_role_asked_by_its_own_protocol_gives_its_answer(image: Path, file: Path, mind: Server) -> None:
+    file.write_text(TEXT.replace("system: You see.", "own_protocol: true"))
+    with serve([answer("97")]) as eyes:
+        assert asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}").code == 0
+        assert "<tool_call>" in str(eyes.chats()[0]["messages"][0])
+    assert text_of(mind.chats()[0]) == "97 and 97: Sides?"
+
+
+def test_a_dry_run_prints_what_each_role_would_be_sent(image: Path, file: Path) -> None:
+    done = asked(image, file, "--role", "eyes=tiny", "--role", f"mind={dead_url()}", "--dry-run")
+    assert done.code == 0
+    assert "step scene: role eyes, tiny\n  system: You see.\n  images: 1\n  prompt: Describe the picture.\n" in done.out
+    assert "  prompt: {scene} and {count}: Sides?\n" in done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["--role", "eyes=tiny"], 2, "role 'mind' has no model"),
+        (["--role", "eye=tiny"], 2, "--role eye: there is no such role"),
+        (["--role", "eyes"], 2, "--role eyes: it is NAME=URL or NAME=MODEL"),
+        (["--role", "eyes=tiny", "--role", "eyes=tiny"], 2, "--role eyes is given twice"),
+        (["--samples", "3"], 2, "--samples: each step and role"),
+        (["--dry-run", "--json"], 2, "--dry-run prints text"),
+        (["--model", "nowhere"], 3, "role 'eyes': "),
+    ],
+)
+def test_mistakes_end_with_a_sentence(image: Path, file: Path, words: list[str], code: int, sentence: str) -> None:
+    done = asked(image, file, *words)
+    assert done.code == code
+    assert sentence in done.err
+
+
+def test_options_of_pipelines_need_one(image: Path) -> None:
+    done = virc("solve", image, "q", "--role", "eyes=tiny")
+    assert (done.code, done.out) == (2, "")
+    assert "--role belongs to --pipeline" in done.err
+
+
+def test_a_role_that_is_down_is_named(image: Path, file: Path, eyes: Server) -> None:
+    done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={dead_url()}")
+    assert done.code == 6
+    assert "role 'mind': " in done.err
