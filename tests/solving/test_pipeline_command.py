@@ -2,17 +2,22 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from batches import problems, read, write
 from support.called import Done, virc
 from support.faults import status
 from support.servers import Body, Server, dead_url, serve
 from support.solving import answer
+
+from virc.solving import retry
 
 TEXT = """
 roles:
@@ -142,7 +147,7 @@ def test_a_dry_run_prints_what_each_role_would_be_sent(image: Path, file: Path) 
         (["--role", "eyes"], 2, "--role eyes: it is NAME=URL or NAME=MODEL"),
         (["--role", "eyes=tiny", "--role", "eyes=tiny"], 2, "--role eyes is given twice"),
         (["--samples", "3"], 2, "--samples: each step and role"),
-        (["--dry-run", "--json"], 2, "--dry-run prints text"),
+        (["--dry-run", "--json"], 2, "--dry-run prints what is sent for one"),
         (["--model", "nowhere"], 3, "role 'eyes': "),
     ],
 )
@@ -162,3 +167,87 @@ def test_a_role_that_is_down_is_named(image: Path, file: Path, eyes: Server) -> 
     done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={dead_url()}")
     assert done.code == 6
     assert "role 'mind': " in done.err
+
+
+def test_a_batch_has_a_line_and_a_trace_for_each_row(
+    image: Path, file: Path, eyes: Server, mind: Server, tmp_path: Path
+) -> None:
+    source, out = write(tmp_path / "in.jsonl", problems(image, "a", "b")), tmp_path / "out.jsonl"
+    words = [
+        "--batch",
+        source,
+        "--pipeline",
+        file,
+        "--to",
+        out,
+        "--role",
+        f"eyes={eyes.url}",
+        "--trace",
+        tmp_path / "t",
+    ]
+    done = virc("solve", *words, "--role", f"mind={mind.url}")
+    assert (done.code, done.out) == (0, "")
+    schema = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
+    for line in read(out):
+        jsonschema.validate(line, schema)
+        assert (line["answer"], len(line["steps"])) == ("four", 3)
+        assert json.loads((tmp_path / "t" / line["id"] / "steps.json").read_text())["answer"] == "four"
+
+
+def test_a_role_that_is_killed_in_a_batch_loses_nothing(
+    image: Path, file: Path, eyes: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(retry, "LOOK_SECONDS", 0.1)
+    names = list("abcdef")
+    source, out = write(tmp_path / "in.jsonl", problems(image, *names)), tmp_path / "out.jsonl"
+    words = ["--batch", source, "--pipeline", file, "--to", out, "--role", f"eyes={eyes.url}", "--concurrency", 1]
+
+    def dies(body: Body) -> str:
+        if len(mind.chats()) == 4:
+            mind.die()
+        return text_of(body).partition(": ")[2]
+
+    with serve(dies) as mind:
+        done = virc("solve", *words, "--role", f"mind={mind.url}")
+    assert done.code == 6
+    assert "role 'mind', step 'reply'" in done.err
+    before = read(out)
+    assert 3 <= len(before) < 6
+    with serve(lambda body: text_of(body).partition(": ")[2]) as again:  # at another address
+        assert virc("solve", *words, "--role", f"mind={again.url}").code == 0
+        assert len(again.chats()) == 6 - len(before)
+    assert {line["id"]: line["answer"] for line in read(out)} == {name: f"q {name}" for name in names}
+
+
+def test_a_role_that_comes_back_is_waited_for(
+    image: Path, file: Path, eyes: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "LOOK_SECONDS", 0.1)
+    source, out = write(tmp_path / "in.jsonl", problems(image, *"abcdef")), tmp_path / "out.jsonl"
+    words = ["--batch", source, "--pipeline", file, "--to", out, "--role", f"eyes={eyes.url}"]
+    with ExitStack() as stack:
+        mind = stack.enter_context(serve(["four"]))
+
+        def die_and_come_back() -> None:
+            mind.wait_for(2)
+            mind.die()
+            time.sleep(0.5)
+            stack.enter_context(serve(["four"], port=mind.server_address[1]))
+
+        killer = threading.Thread(target=die_and_come_back)
+        killer.start()
+        done = virc("solve", *words, "--role", f"mind={mind.url}")
+        killer.join()
+    assert done.code == 0
+    assert "6 rows: 6 answered" in done.err
+
+
+def test_a_changed_pipeline_does_not_go_on_with_answers_of_the_former(
+    image: Path, file: Path, eyes: Server, mind: Server, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "in.jsonl", problems(image, "a"))
+    words = ["--batch", source, "--pipeline", file, "--to", tmp_path / "out", "--endpoint", mind.url]
+    assert virc("solve", *words, "--role", f"eyes={eyes.url}").code == 0
+    file.write_text(TEXT.replace("You see.", "You look."))
+    assert virc("solve", *words, "--role", f"eyes={eyes.url}").code == 3

@@ -209,7 +209,7 @@ def _estimate(opened: Opened, images: Sequence[Image.Image | OpenedImage], repor
     report.note(text)
 
 
-class _Lines(Claims):
+class Lines(Claims):
     """The output of a batch that is not kept: every row is done."""
 
     resumed = 0
@@ -219,6 +219,7 @@ class _Lines(Claims):
         self._on_line = on_line
 
     def append(self, line: bytes) -> None:
+        """Hand a line over."""
         self._on_line(line.decode())
 
 
@@ -244,31 +245,62 @@ def solve_file(
     Raises:
         VircError: a row failed, or all of it cannot be done.
     """
-    kept = to not in (None, STREAM)
-    if source != STREAM and kept and Path(str(to)).resolve() == Path(source).resolve():
-        raise UsageError("--batch and --to are the same file", "--to answers.jsonl")
+    check_files(source, to)
     file, base = open_rows(source)
     config = BatchConfig(setup.config, base, setup.trace, setup.offline, at_once)
     with file as rows:
         opened, known = open_setup(setup, report, on_facts)
-        ledger: AbstractContextManager[Ledger | _Lines] = nullcontext(_Lines(on_line))
-        if kept:
-            ledger = Ledger(Path(str(to)), SCHEMA, made_with(known), {NoAnswerError.code})
-        with closing(opened), ledger as sink:
-            progress = Answers(sink.resumed, report)
 
-            def on_row(done: RowDone) -> None:
-                sink.append(as_line(done, {**blank, **known}))
-                progress.add(done)
+        def solve_rows(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
+            solve_batch(config, opened, read_rows(rows), claims, on_row, report.note)
 
-            try:
-                solve_batch(config, opened, read_rows(rows), sink, on_row, report.note)
-            except KeyboardInterrupt:
-                again = "; the same command goes on with them" if kept else ""
-                report.note(f"interrupted: rows in work have no line and no trace{again}")
-                raise
-            finally:
-                report.note(str(progress))
+        with closing(opened):
+            write_answers(solve_rows, source, to, known, blank, report, on_line)
+
+
+def check_files(source: str, to: str | None) -> None:
+    """Refuse rows and answers in one file, as a UsageError."""
+    if source != STREAM and to not in (None, STREAM) and Path(str(to)).resolve() == Path(source).resolve():
+        raise UsageError("--batch and --to are the same file", "--to answers.jsonl")
+
+
+def write_answers(
+    solve_rows: Callable[[Claims, Callable[[RowDone], None]], None],
+    source: str,
+    to: str | None,
+    known: Fields,
+    blank: Mapping[str, object],
+    report: Reporter,
+    on_line: Callable[[str], None],
+) -> None:
+    """Write a line for every row that `solve_rows` reports, and report how many there were.
+
+    Args:
+        solve_rows: solves those that are not among the claims.
+        known: the fields of every line.
+
+    Raises:
+        VircError: as `solve_file`.
+    """
+    kept = to not in (None, STREAM)
+    ledger: AbstractContextManager[Ledger | Lines] = nullcontext(Lines(on_line))
+    if kept:
+        ledger = Ledger(Path(str(to)), SCHEMA, made_with(known), {NoAnswerError.code})
+    with ledger as sink:
+        progress = Answers(sink.resumed, report)
+
+        def on_row(done: RowDone) -> None:
+            sink.append(as_line(done, {**blank, **known}))
+            progress.add(done)
+
+        try:
+            solve_rows(sink, on_row)
+        except KeyboardInterrupt:
+            again = "; the same command goes on with them" if kept else ""
+            report.note(f"interrupted: rows in work have no line and no trace{again}")
+            raise
+        finally:
+            report.note(str(progress))
     if not progress.done and not progress.resumed:
         report.warn(f"{source} has no rows")
     progress.check(kept)

@@ -77,8 +77,11 @@ def command(
 
     A batch row has id, image or images, and question. The picture is sent to no one but the endpoint that you name.
     """
+    from pathlib import Path
+
     from virc.core.events import Reporter
     from virc.solving.one import SolveConfig
+    from virc.solving.pipelines import solve as pipelines
     from virc.solving.setup import set_up
     from virc_cli.commands.solve import hints, run
     from virc_cli.console import events
@@ -102,12 +105,13 @@ def command(
     setup = set_up(flags, config, protocol, trace, offline, options.names_of(tools))
     with events.printed(quiet, verbose) as on_event:
         report = Reporter(on_event)
+        chosen = pipelines.set_up(Path(pipeline), given, setup) if pipeline is not None else None
         if batch is not None:
-            run.batch(setup, batch, to, concurrency, FAILURE, report)
+            run.batch(chosen or setup, batch, to, concurrency, FAILURE, report)
             return
         sources = [str(image), *(more_images or [])]
         text = hints.read_question(question, question_file, sources, report)
-        if pipeline is not None:
-            run.by_pipeline(setup, pipeline, given, sources, text, dry_run, as_json, FAILURE, report, quiet)
+        if chosen:
+            run.by_pipeline(chosen, sources, text, dry_run, as_json, FAILURE, report, quiet)
             return
         run.one(setup, sources, text, as_json, FAILURE, report, quiet, verbose)

@@ -96,10 +96,8 @@ def check_pipeline(
     if samples != 1 or temperature is not None:
         option = "--temperature" if samples == 1 else "--samples"
         raise UsageError(f"{option}: each step and role of a pipeline has its own", f"write it to {pipeline}")
-    if batch is not None:
-        raise UsageError("--pipeline solves one problem, not the rows of --batch", "leave one out")
-    if dry_run and as_json:
-        raise UsageError("--dry-run prints text, not JSON", "leave --json out")
+    if dry_run and (as_json or batch is not None):
+        raise UsageError("--dry-run prints what is sent for one problem, as text", "leave --json and --batch out")
     given: dict[str, str] = {}
     for each in roles or ():
         name, _, value = each.partition("=")

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from virc.core.events import Reporter
-from virc.core.files import expanded
 from virc.core.text import plain
 from virc.models.load import Opened
 from virc.reasoning.grammar import TAGS
@@ -14,7 +13,9 @@ from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
 from virc.solving.api import solve_file, solve_images
 from virc.solving.one import SCHEMA, Event, SampleStart, TextDelta, ToolResult
-from virc.solving.pipelines import schema, solve
+from virc.solving.outcome import Fields
+from virc.solving.pipelines import batch as by_rows
+from virc.solving.pipelines import solve
 from virc.solving.pipelines.run import Ran
 from virc.solving.setup import Setup
 from virc.solving.thoughts import MarkedThoughts, Thoughts
@@ -74,9 +75,7 @@ def one(
 
 
 def by_pipeline(
-    setup: Setup,
-    file: str,
-    given: Mapping[str, str],
+    chosen: solve.PipelineSetup,
     sources: Sequence[str],
     question: str,
     dry_run: bool,
@@ -85,16 +84,14 @@ def by_pipeline(
     report: Reporter,
     quiet: bool,
 ) -> None:
-    """Solve one problem by the pipeline of a file and print its answer.
+    """Solve one problem by a pipeline and print its answer.
 
     Args:
-        given: role -> address of its endpoint, or its model.
         dry_run: print what each step would send, and ask nobody.
 
     Raises:
-        VircError: the file is wrong, or a role failed.
+        VircError: a role failed.
     """
-    chosen = solve.set_up(schema.load(expanded(file)), given, setup)
     if dry_run:
         output.lines(solve.planned(chosen, question, len(sources)))
         return
@@ -114,12 +111,22 @@ def by_pipeline(
 
 
 def batch(
-    setup: Setup, source: str, to: str | None, at_once: int | None, blank: Mapping[str, object], report: Reporter
+    setup: Setup | solve.PipelineSetup,
+    source: str,
+    to: str | None,
+    at_once: int | None,
+    blank: Mapping[str, object],
+    report: Reporter,
 ) -> None:
-    """Solve every row of a file; as `solve_file`."""
-    solve_file(
-        setup, source, to, at_once, blank, report, on_line=output.line, on_facts=lambda fields: output.know(**fields)
-    )
+    """Solve every row of a file, by one model or a pipeline; as `solve_file`."""
+
+    def on_facts(fields: Fields) -> None:
+        output.know(**fields)
+
+    if isinstance(setup, Setup):
+        solve_file(setup, source, to, at_once, blank, report, on_line=output.line, on_facts=on_facts)
+    else:
+        by_rows.solve_file(setup, source, to, at_once, blank, report, on_line=output.line, on_facts=on_facts)
 
 
 def one_line(answer: str) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from virc.core.errors import DataError, NoAnswerError, UsageError, VircError, fields_of
 from virc.core.events import Reporter
-from virc.core.files import write_json
+from virc.core.files import expanded, write_json
 from virc.core.limits import check_problem
 from virc.core.text import clause
 from virc.core.timeouts import Deadline
@@ -20,7 +20,7 @@ from virc.solving.outcome import Fields, settings
 from virc.solving.pipelines import roles as opening
 from virc.solving.pipelines.roles import OpenRole, described
 from virc.solving.pipelines.run import Ran, Solved, run
-from virc.solving.pipelines.schema import Pipeline
+from virc.solving.pipelines.schema import Pipeline, load
 from virc.solving.setup import OnFacts, Setup
 
 OnStep = Callable[[Ran], None]
@@ -39,21 +39,33 @@ class PipelineSetup(msgspec.Struct, frozen=True):
     chosen: Mapping[str, Choice]
     setup: Setup
 
-    @property
-    def facts(self) -> Fields:
-        """Fields of the output that are known before anything is asked."""
-        content = msgspec.json.encode(self.pipeline)
-        fields = settings(self.setup.config, self.setup.choice.max_pixels)
-        models = {name: described(choice) for name, choice in self.chosen.items()}
-        return {
-            "model": "; ".join(f"{name}: {model}" for name, model in models.items()),
-            "settings": fields | {"chat_protocol": hashlib.sha256(content).hexdigest()[:16]},
-            "roles": models,
-        }
+
+def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> Fields:
+    """Fields of the output that are known before anything is asked; of `roles`, the names of their models."""
+    content = msgspec.to_builtins(setup.pipeline)
+    models = {name: described(choice) for name, choice in setup.chosen.items()}
+    if roles is not None:
+        models = {name: role.opened.name for name, role in roles.items()}
+        for name, role in content["roles"].items():  # the same model at another address answers alike
+            protocol = roles[name].opened.chat_protocol.protocol
+            role |= {"endpoint": None, "model": None, "protocol": protocol if role["own_protocol"] else None}
+    fields = settings(setup.setup.config, setup.setup.choice.max_pixels)
+    digest = hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
+    return {
+        "model": "; ".join(f"{name}: {model}" for name, model in models.items()),
+        "protocol": None,
+        "settings": fields | {"chat_protocol": None if roles is None else digest},
+        "roles": models,
+    }
 
 
-def set_up(pipeline: Pipeline, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
-    """A pipeline with the model of each role, of which nothing is loaded yet; as `roles.choices`."""
+def set_up(file: Path, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
+    """The pipeline of a file with the model of each role, of which nothing is loaded yet.
+
+    Raises:
+        VircError: as `schema.load` and `roles.choices`.
+    """
+    pipeline = load(expanded(file))
     return PipelineSetup(pipeline, opening.choices(pipeline, given, setup.choice), setup)
 
 
@@ -88,7 +100,7 @@ def solve_images(
         VircError: a picture cannot be opened, or a role failed; the message names it and its step.
     """
     check_problem(sources, question)
-    on_facts(setup.facts)
+    on_facts(facts(setup))
     deadline = Deadline(setup.setup.config.timeout)
     pictures = [open_source(each, offline=setup.setup.offline, seconds=deadline.left()) for each in sources]
     if setup.setup.trace:
@@ -96,29 +108,43 @@ def solve_images(
     with deadline.paused():
         roles = opening.open_roles(setup.pipeline, setup.chosen, report)
     try:
-        fields, untraced = _solve(
-            setup, roles, pictures, question, deadline, setup.setup.config.seed, setup.setup.trace, on_step, on_facts
-        )
+        known = facts(setup, roles)
+        on_facts(known)
+        problem = Problem(question, pictures, setup.setup.config.seed, setup.setup.trace)
+        fields, untraced = solve_problem(setup, roles, problem, deadline, on_step, on_facts)
     finally:
         opening.close(roles)
     if untraced:
         raise untraced
-    return setup.facts | fields
+    return known | fields
 
 
-def _solve(
+class Problem(msgspec.Struct, frozen=True):
+    """One problem, the seed that its replies' are derived from, and the folder of its trace."""
+
+    question: str
+    pictures: Sequence[OpenedImage]
+    seed: int
+    trace: Path | None = None
+
+
+def solve_problem(
     setup: PipelineSetup,
     roles: Mapping[str, OpenRole],
-    pictures: Sequence[OpenedImage],
-    question: str,
+    problem: Problem,
     deadline: Deadline,
-    seed: int,
-    trace: Path | None,
     on_step: OnStep = lambda _: None,
     on_facts: OnFacts = lambda _: None,
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Fields, VircError | None]:
-    """One problem: the fields of its output, and why its trace could not be written; a failed one has its trace too."""
+    """Solve a problem; returns the fields of its output, and why its trace could not be written, if so.
+
+    Args:
+        check: called before each reply; what it raises ends the problem.
+
+    Raises:
+        VircError: as `run`; the steps before it are in the trace.
+    """
     done: list[Ran] = []
 
     def on_ran(ran: Ran) -> None:
@@ -128,22 +154,26 @@ def _solve(
 
     speakers = {
         name: opening.speaker(
-            role, _shown(name, role, setup.pipeline, pictures), deadline, setup.setup.config.max_turns, check
+            role, _shown(name, role, setup.pipeline, problem.pictures), deadline, setup.setup.config.max_turns, check
         )
         for name, role in roles.items()
     }
     try:
-        solved = run(setup.pipeline, question, speakers, seed, on_ran)
+        solved = run(setup.pipeline, problem.question, speakers, problem.seed, on_ran)
     except VircError as error:
-        if trace:
-            _write(trace, {"question": question, "answer": None, "steps": done, "error": fields_of(error)})
+        if problem.trace:
+            _write(
+                problem.trace, {"question": problem.question, "answer": None, "steps": done, "error": fields_of(error)}
+            )
         raise
     if not solved.answer.strip():
         raise NoAnswerError(f"step {setup.pipeline.answer!r}, whose output is the answer, gave no text")
     fields = _fields(solved)
     on_facts(fields)
-    untraced = _write(trace, {"question": question, **fields, "error": None}) if trace else None
-    return fields | {"trace": str(trace) if trace and not untraced else None}, untraced
+    if problem.trace is None:
+        return fields, None
+    untraced = _write(problem.trace, {"question": problem.question, **fields, "error": None})
+    return fields | {"trace": None if untraced else str(problem.trace)}, untraced
 
 
 def _shown(name: str, role: OpenRole, pipeline: Pipeline, pictures: Sequence[OpenedImage]) -> list[Shown]:
