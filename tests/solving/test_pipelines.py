@@ -83,6 +83,35 @@ def test_a_loop_without_its_mark_ends_at_its_bound() -> None:
     assert len(mind.asks) == 6
 
 
+def test_a_loop_has_the_last_round_of_later_steps() -> None:
+    steps = [
+        {
+            "repeat": [
+                {"name": "try", "ask": "mind", "prompt": "{critique}: {question}"},
+                {"name": "critique", "ask": "eyes", "prompt": "{try}"},
+            ],
+            "until": {"value": "critique", "matches": "^yes"},
+            "rounds": 3,
+        }
+    ]
+    mind = Scripted("a", "b")
+    run(pipeline(steps=steps, answer="try"), "?", {"eyes": Scripted("too short", "yes"), "mind": mind})
+    assert [ask.messages[-1].text for ask in mind.asks] == [": ?", "too short: ?"]
+
+
+def test_the_best_of_several_is_the_one_with_the_highest_grade() -> None:
+    steps = [
+        {"name": "tries", "ask": "mind", "prompt": "{question}", "samples": 4},
+        {"name": "best", "ask": "eyes", "best_of": "tries", "prompt": "Grade {candidate} for {question}"},
+    ]
+    eyes = Scripted("3 of 10", "cannot say", "7.5, as step 9 is wrong", "7")
+    solved = run(pipeline(steps=steps, answer="best"), "?", {"eyes": eyes, "mind": Scripted("a", "b", "c", "d")})
+    assert solved.answer == "c"
+    assert solved.steps[1].prompt == "Grade c for ?"
+    assert solved.steps[1].grades[0] == "3 of 10"
+    assert eyes.asks[0].messages[-1].text == "Grade a for ?"
+
+
 def test_a_branch_runs_where_its_value_matches() -> None:
     eyes = Scripted("9", "9", "9", "sure")
     solved = run(pipeline(), "?", {"eyes": eyes, "mind": Scripted("a", "yes")})
@@ -118,6 +147,12 @@ def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
             "is no regular expression",
         ),
         ({"stepz": []}, "stepz"),
+        ({"steps": [{"name": "a", "ask": "eyes", "best_of": "question", "prompt": "x"}], "answer": "a"}, "{candidate}"),
+        ({"steps": [{"name": "a", "ask": "eyes", "prompt": "{candidate}"}], "answer": "a"}, "'candidate', which no"),
+        (
+            {"roles": {"eyes": {"own_protocol": True}}, "steps": [{"name": "a", "ask": "eyes", "prompt": "x"}]},
+            "needs images",
+        ),
     ],
 )
 def test_mistakes_are_named(changes: dict[str, Any], words: str) -> None:

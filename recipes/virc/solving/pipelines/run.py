@@ -1,5 +1,7 @@
 """Runs the steps of a pipeline on one problem."""
 
+import math
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +15,7 @@ from virc.config.placeholders import filled
 from virc.core.errors import VircError
 from virc.core.seeds import derived
 from virc.reasoning.session import Reply
-from virc.solving.pipelines.schema import Pipeline, Role, Step
+from virc.solving.pipelines.schema import CANDIDATE, Pipeline, Role, Step
 
 Values = Mapping[str, tuple[str, ...]]
 """Name -> the texts of that value; a step that was skipped has none."""
@@ -28,7 +30,8 @@ class Ran(msgspec.Struct, frozen=True):
     """A step that ran: its output, and what it cost where the backend counts.
 
     Args:
-        prompt: what the role was sent, filled; None of a vote.
+        prompt: what the role was sent, filled; None of a vote. Of the best of several, the prompt of the best.
+        grades: the replies about each candidate, where the output is the best of several.
         prompt_tokens, completion_tokens: of all its replies; None where the backend did not count them.
     """
 
@@ -38,6 +41,7 @@ class Ran(msgspec.Struct, frozen=True):
     output: tuple[str, ...]
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    grades: tuple[str, ...] = ()
 
 
 class Solved(msgspec.Struct, frozen=True):
@@ -140,15 +144,36 @@ def _vote(step: Step, values: Values) -> Ran:
 
 def _ask(step: Step, values: Values, run: _Run, rounds: tuple[int, ...]) -> Ran:
     name, role = step.name or "", step.ask or ""
-    prompt = filled(step.prompt or "", {key: "\n".join(texts) for key, texts in values.items()}, f"prompt of {name}")
-    seeds = [None if run.seed is None else derived(run.seed, name, *rounds, number) for number in range(step.samples)]
-    try:
-        replies = [run.speakers[role](prompt, step.images, _sampling(run.pipeline.roles[role], seed)) for seed in seeds]
-    except VircError as error:
-        error.message = f"role {role!r}, step {name!r}: {error.message}"
-        raise
+    texts = {key: "\n".join(texts) for key, texts in values.items()}
+    candidates = values[step.best_of] if step.best_of else ()
+    asked = [{**texts, CANDIDATE: each} for each in candidates] if step.best_of else [texts] * step.samples
+    prompts = [filled(step.prompt or "", each, f"prompt of {name}") for each in asked]
+    replies = [_reply(prompt, step, run, (name, *rounds, number)) for number, prompt in enumerate(prompts)]
     output = tuple(reply.text for reply in replies)
-    return Ran(name, role, prompt, output, _total(replies, "prompt_tokens"), _total(replies, "completion_tokens"))
+    tokens = _total(replies, "prompt_tokens"), _total(replies, "completion_tokens")
+    if not step.best_of:
+        return Ran(name, role, prompts[0], output, *tokens)
+    best = max(range(len(output)), key=lambda number: _grade(output[number]), default=None)
+    if best is None:
+        return Ran(name, role, None, (), *tokens)
+    return Ran(name, role, prompts[best], (candidates[best],), *tokens, output)
+
+
+def _reply(prompt: str, step: Step, run: _Run, place: tuple[object, ...]) -> Reply:
+    """One reply of the step's role; its seed is derived from its place in the run."""
+    role = step.ask or ""
+    seed = None if run.seed is None else derived(run.seed, *place)
+    try:
+        return run.speakers[role](prompt, step.images, _sampling(run.pipeline.roles[role], seed))
+    except VircError as error:
+        error.message = f"role {role!r}, step {step.name!r}: {error.message}"
+        raise
+
+
+def _grade(reply: str) -> float:
+    """The first number of a reply; one without a number is the lowest."""
+    found = re.search(r"-?\d+(\.\d+)?", reply)
+    return float(found[0]) if found else -math.inf
 
 
 def _sampling(role: Role, seed: int | None) -> Sampling:

@@ -17,6 +17,8 @@ from virc.core.text import did_you_mean
 
 GIVEN = ("question",)
 """Values that every pipeline starts with."""
+CANDIDATE = "candidate"
+"""In the prompt of `best_of`: the text that is graded."""
 
 MOST_ROUNDS = 100
 PLACEHOLDER = re.compile(r"\{(\w*)\}")  # as `virc.config.placeholders.filled` reads them
@@ -73,6 +75,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             loop, the name of a later step stands for its output in the round before; in the first it is empty.
         images: whether the role is shown the problem's images.
         samples: how many replies are drawn, with seeds that differ; the output is their list.
+        best_of: an earlier step, each text of which the role grades; the prompt has it at `{candidate}`. The output is
+            the text whose grade, the first number of the reply, is the highest; a reply without a number is the lowest.
         vote: an earlier step; the output is its most frequent text, the first of those where several are.
         repeat: steps that run again until `until` holds, at most `rounds` times.
         when: run the step only where this holds; the output is empty otherwise.
@@ -83,6 +87,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prompt: str | None = None
     images: bool = False
     samples: Count = 1
+    best_of: Named | None = None
     vote: Named | None = None
     repeat: tuple["Step", ...] = ()
     until: Condition | None = None
@@ -98,8 +103,14 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def inputs(self) -> set[str]:
         """Names of the values that it uses."""
         conditions = {condition.value for condition in (self.when, self.until) if condition}
-        named = {self.vote} if self.vote else set(PLACEHOLDER.findall(self.prompt or ""))
-        return conditions | named | {name for inner in self.repeat for name in inner.inputs}
+        lists = {name for name in (self.vote, self.best_of) if name}
+        return conditions | lists | set(self.placeholders) | {name for inner in self.repeat for name in inner.inputs}
+
+    @property
+    def placeholders(self) -> list[str]:
+        """Names of the values in its prompt."""
+        names = PLACEHOLDER.findall(self.prompt or "")
+        return [name for name in names if not (self.best_of and name == CANDIDATE)]
 
     @property
     def asking(self) -> Iterator["Step"]:
@@ -196,16 +207,19 @@ def _output_mistakes(
     if step.name is None:
         yield f"{title} needs a name", None
         return
-    if step.name in known:
+    if step.name in (*known, CANDIDATE):
         yield f"{title}: another value has this name", None
     yield from _asking_mistakes(title, step, pipeline)
-    yield from _unknown(title, [*PLACEHOLDER.findall(step.prompt or ""), *filter(None, [step.vote])], [*known, *later])
+    lists = [name for name in (step.vote, step.best_of) if name]
+    yield from _unknown(title, [*step.placeholders, *lists], [*known, *later])
     known.append(step.name)
 
 
 def _asking_mistakes(title: str, step: Step, pipeline: Pipeline) -> Iterator[Mistake]:
     if bool(step.ask) != (step.prompt is not None):
         yield f"{title}: ask and prompt belong together", None
+    if step.best_of and (not step.ask or step.samples != 1 or f"{{{CANDIDATE}}}" not in (step.prompt or "")):
+        yield f"{title}: best_of needs ask and a prompt with {{{CANDIDATE}}}, and no samples", None
     if step.ask is None:
         return
     role = pipeline.roles.get(step.ask)
