@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -33,6 +33,34 @@ def named_endpoints(given: Sequence[str]) -> tuple[str | None, dict[str, str]]:
     others = {name: url for name, equals, url in named if equals and ":" not in name}
     unnamed = others.pop("judge", None)
     return own[-1] if own else unnamed, others
+
+
+def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str, bool]) -> dict[str, str]:
+    """The value of each `--role NAME=VALUE`.
+
+    Args:
+        refused: option -> whether it is given, of those that a pipeline has no use for.
+
+    Raises:
+        UsageError: there is no pipeline, such an option is given, or a role has no value or two.
+    """
+    from virc.core.errors import UsageError
+
+    if pipeline is None:
+        if given:
+            raise UsageError("--role belongs to --pipeline", "--pipeline FILE.yaml")
+        return {}
+    if option := next((name for name, is_given in refused.items() if is_given), None):
+        raise UsageError(f"{option} does not go with --pipeline", "leave one out, or write it to a role or step")
+    roles: dict[str, str] = {}
+    for each in given:
+        name, _, value = each.partition("=")
+        if not name or not value:
+            raise UsageError(f"--role {each}: it is NAME=URL or NAME=MODEL", "--role eyes=http://localhost:8000/v1")
+        if name in roles:
+            raise UsageError(f"--role {name} is given twice", "leave one out")
+        roles[name] = value
+    return roles
 
 
 CoordinatesName = Literal["pixel", "permille"]
@@ -83,6 +111,8 @@ Temperature = Annotated[
     float | None, typer.Option(metavar="T", help="0: greedy; default: 0, or 1 with several samples.")
 ]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Random seed.")]
+Pipeline = Annotated[str | None, typer.Option(metavar="FILE", help="Solve by the roles and steps of a YAML file.")]
+Role = Annotated[list[str] | None, typer.Option(metavar="NAME=WHO", help="A role's server URL or model; repeatable.")]
 Replies = Annotated[
     list[str] | None, typer.Option("--reply", metavar="TEXT|FILE", help="A reply of its model; repeatable, in order.")
 ]

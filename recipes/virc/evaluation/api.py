@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import get_args
@@ -15,7 +15,7 @@ from virc.core.errors import DataError, NetworkError, NoAnswerError, UsageError,
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
 from virc.core.files import expanded, write_json, write_whole
-from virc.core.result_log import Ledger
+from virc.core.result_log import Claims, Ledger
 from virc.core.text import clause, duration
 from virc.evaluation import rewarding
 from virc.evaluation.against import beside, published_for
@@ -58,6 +58,10 @@ from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_b
 from virc.solving.one import SCHEMA as SOLVE
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
+from virc.solving.pipelines import batch as pipelines
+from virc.solving.pipelines.roles import open_roles
+from virc.solving.pipelines.solve import PipelineSetup
+from virc.solving.pipelines.solve import facts as pipeline_facts
 from virc.solving.progress import Progress, failed_rows
 from virc.solving.rows import file_name
 from virc.solving.setup import OnFacts, Setup, open_setup
@@ -74,6 +78,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
         at_once: rows in work at a time; None: as many as suit the model.
         reward: a system, or the path of its YAML, whose reward the answers are given.
         judge_endpoints: of further judges of that reward, by the names that it has for them.
+        pipeline: what is evaluated in place of the setups, without a reward and a crop ablation.
     """
 
     benchmark: str
@@ -88,6 +93,7 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     at_once: int | None = None
     reward: str | None = None
     judge_endpoints: Mapping[str, str] = {}
+    pipeline: PipelineSetup | None = None
 
     @property
     def crop_ablation(self) -> CropAblation:
@@ -231,7 +237,10 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
         rewarding.check(reward, rows_of(benchmark, problems, request.limit), benchmark.base, report)
     if request.judge_endpoint:
         _judge(request).close()  # a judge that cannot be asked fails before the models are asked
-    progress = [_answer(setup, request, reward, benchmark, folder, problems, report) for setup in request.setups]
+    if request.pipeline:
+        progress = [_answer_by_pipeline(request.pipeline, request, benchmark, folder, problems, report)]
+    else:
+        progress = [_answer(setup, request, reward, benchmark, folder, problems, report) for setup in request.setups]
     asked = [each.model for each in progress]
     summary, undecided, unrewarded = _score(request, reward, benchmark, folder, problems, asked, report)
     failed, wrong = sum(each.failed for each in progress), sum(each.wrong for each in progress)
@@ -320,31 +329,65 @@ def _answer(
     traces = None if request.traces == "none" else folder.traces(opened.name)
     solving = msgspec.structs.replace(setup.config, keep_images=traces is not None)
     config = BatchConfig(solving, benchmark.base, traces, setup.offline, request.at_once, replies=True)
-    blank = {"answer": None, "turns": None, "calls": None, "tokens": None, "trace": None}
-    kept = {NoAnswerError.code}
-    answers = Ledger(folder.answers(opened.name), SOLVE, made_with(known), kept, "--to")
+
+    def solve(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
+        solve_batch(config, opened, rows_of(benchmark, problems, request.limit), claims, on_row, report.note)
+
     with closing(opened):
-        with answers as ledger:
-            resumed = answered_before(opened.name, problems, ledger)
-            progress = _ModelProgress(opened.name, problems, resumed, report)
-
-            def on_row(done: RowDone) -> None:
-                if request.traces == "wrong" and is_right(done, problems[str(done.row.id)]):
-                    shutil.rmtree(folder.traces(opened.name) / file_name(str(done.row.id)), ignore_errors=True)
-                    done = msgspec.structs.replace(done, fields={**done.fields, "trace": None})
-                ledger.append(as_line(done, {**blank, **known}))
-                progress.add(done)
-
-            try:
-                rows = rows_of(benchmark, problems, request.limit)
-                solve_batch(config, opened, rows, ledger, on_row, report.note)
-            finally:
-                report.note(str(progress))
+        progress = _kept(solve, known, request, folder, problems, report)
         if reward:
             lines = answers_in(folder, [opened.name]).get(opened.name, {})
             answered = {id: line for id, line in lines.items() if line.answers(problems.get(id))}
             rows = rows_of(benchmark, problems, request.limit)
             rewarding.score(reward, config, opened, rows, answered, folder, report)
+    return progress
+
+
+def _answer_by_pipeline(
+    setup: PipelineSetup,
+    request: EvalRequest,
+    benchmark: LocalBenchmark,
+    folder: EvalFolder,
+    problems: Mapping[str, EvalProblem],
+    report: Reporter,
+) -> _ModelProgress:
+    """Let a pipeline answer what it has not answered yet."""
+    with open_roles(setup.pipeline, setup.chosen, report) as roles:
+        known = pipeline_facts(setup, roles)
+        traces = None if request.traces == "none" else folder.traces(known["model"])
+        config = pipelines.BatchConfig(setup, roles, benchmark.base, traces, request.at_once)
+
+        def solve(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
+            pipelines.solve_batch(config, rows_of(benchmark, problems, request.limit), claims, on_row, report.note)
+
+        return _kept(solve, known, request, folder, problems, report)
+
+
+def _kept(
+    solve: Callable[[Claims, Callable[[RowDone], None]], None],
+    known: Fields,
+    request: EvalRequest,
+    folder: EvalFolder,
+    problems: Mapping[str, EvalProblem],
+    report: Reporter,
+) -> _ModelProgress:
+    """Keep the answers that `solve` hands over; it gets those that a former run kept. `known` is in every line."""
+    name = str(known["model"])
+    blank = {"answer": None, "turns": None, "calls": None, "tokens": None, "trace": None}
+    with Ledger(folder.answers(name), SOLVE, made_with(known), {NoAnswerError.code}, "--to") as ledger:
+        progress = _ModelProgress(name, problems, answered_before(name, problems, ledger), report)
+
+        def on_row(done: RowDone) -> None:
+            if request.traces == "wrong" and is_right(done, problems[str(done.row.id)]):
+                shutil.rmtree(folder.traces(name) / file_name(str(done.row.id)), ignore_errors=True)
+                done = msgspec.structs.replace(done, fields={**done.fields, "trace": None})
+            ledger.append(as_line(done, {**blank, **known}))
+            progress.add(done)
+
+        try:
+            solve(ledger, on_row)
+        finally:
+            report.note(str(progress))
     return progress
 
 

@@ -78,6 +78,8 @@ def command(
     device: options.Device = None,
     offline: options.Offline = False,
     concurrency: options.Concurrency = None,
+    pipeline: options.Pipeline = None,
+    role: options.Role = None,
     harness: Annotated[
         bool, typer.Option("--harness", help="Have lmms-eval ask; BENCHMARK may be one of its tasks.")
     ] = False,
@@ -100,10 +102,13 @@ def command(
 
     `virc data synth --counterfactuals` draws problems for --crop-ablation counterfactual.
     """
+    from pathlib import Path
+
     from virc.core.errors import UsageError
     from virc.core.events import Reporter
     from virc.evaluation import api as evaluation
     from virc.solving.one import SolveConfig
+    from virc.solving.pipelines import solve as pipelines
     from virc.solving.setup import set_up
     from virc_cli.console import events, output
 
@@ -129,11 +134,23 @@ def command(
     config = SolveConfig(
         temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crop_ablation=crop_ablation
     )
+    refused = {
+        "--model twice": len(model or ()) > 1,
+        "--samples": samples != 1,
+        "--temperature": temperature is not None,
+        "--reward": reward is not None,
+        "--crop-ablation": crop_ablation != "none",
+        "--against": against is not None,
+        "--harness": harness,
+    }
+    roles = options.named_roles(pipeline, role or (), refused)
     judge, judges = options.named_endpoints(judge_endpoint or ())
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
+    setups = [set_up({**flags, "model": name}, config, protocol, None, offline) for name in names]
     request = evaluation.EvalRequest(
         benchmark=benchmark,
-        setups=[set_up({**flags, "model": name}, config, protocol, None, offline) for name in names],
+        setups=setups,
+        pipeline=pipelines.set_up(Path(pipeline), roles, setups[0]) if pipeline is not None else None,
         to=to,
         limit=limit,
         split=split,

@@ -54,12 +54,8 @@ def command(
     seed: options.Seed = 0,
     device: options.Device = None,
     offline: options.Offline = False,
-    pipeline: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Solve by the roles and steps of a YAML file.")
-    ] = None,
-    role: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=WHO", help="A role's server URL or model; repeatable.")
-    ] = None,
+    pipeline: options.Pipeline = None,
+    role: options.Role = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --pipeline: print requests; ask nobody.")] = False,
     batch: Annotated[
         str | None, typer.Option(metavar="FILE", help="Solve the rows of a JSONL file; - for stdin.")
@@ -101,7 +97,10 @@ def command(
         hints.check_batch(image, question, question_file, more_images, as_json)
     else:
         hints.check_one(image, question, to, concurrency)
-    given = hints.check_pipeline(pipeline, role, dry_run, batch, as_json, samples, temperature)
+    refused = {"--samples": samples != 1, "--temperature": temperature is not None}
+    given = options.named_roles(pipeline, role or (), refused)
+    if dry_run:
+        hints.check_dry_run(pipeline, batch, as_json)
     setup = set_up(flags, config, protocol, trace, offline, options.names_of(tools))
     with events.printed(quiet, verbose) as on_event:
         report = Reporter(on_event)

@@ -74,39 +74,12 @@ def check_batch(
         raise UsageError("--batch writes JSON anyway", "virc solve --batch in.jsonl, without --json")
 
 
-def check_pipeline(
-    pipeline: str | None,
-    roles: Sequence[str] | None,
-    dry_run: bool,
-    batch: str | None,
-    as_json: bool,
-    samples: int,
-    temperature: float | None,
-) -> dict[str, str]:
-    """The value of each `--role NAME=VALUE`; refuses options that do not go with `--pipeline`, or without it.
-
-    Raises:
-        UsageError: such an option is given, or a role has no value or two.
-    """
+def check_dry_run(pipeline: str | None, batch: str | None, as_json: bool) -> None:
+    """Refuse `--dry-run` where there are no requests to print, as a UsageError."""
     if pipeline is None:
-        if roles or dry_run:
-            option = "--role" if roles else "--dry-run"
-            raise UsageError(f"{option} belongs to --pipeline", "virc solve IMAGE 'QUESTION' --pipeline FILE.yaml")
-        return {}
-    if samples != 1 or temperature is not None:
-        option = "--temperature" if samples == 1 else "--samples"
-        raise UsageError(f"{option}: each step and role of a pipeline has its own", f"write it to {pipeline}")
-    if dry_run and (as_json or batch is not None):
+        raise UsageError("--dry-run belongs to --pipeline", "virc solve IMAGE 'QUESTION' --pipeline FILE --dry-run")
+    if as_json or batch is not None:
         raise UsageError("--dry-run prints what is sent for one problem, as text", "leave --json and --batch out")
-    given: dict[str, str] = {}
-    for each in roles or ():
-        name, _, value = each.partition("=")
-        if not name or not value:
-            raise UsageError(f"--role {each}: it is NAME=URL or NAME=MODEL", "--role eyes=http://localhost:8000/v1")
-        if name in given:
-            raise UsageError(f"--role {name} is given twice", "leave one out")
-        given[name] = value
-    return given
 
 
 def read_question(question: str | None, file: str | None, sources: Sequence[str], report: Reporter) -> str:

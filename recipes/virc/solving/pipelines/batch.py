@@ -1,7 +1,7 @@
 """The rows of a file by a pipeline, several at a time; a role that goes away is waited for."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -16,24 +16,27 @@ from virc.solving.api import check_files, open_rows, write_answers
 from virc.solving.batch import RowDone, through
 from virc.solving.image_source import open_source
 from virc.solving.one import OnEvent, TextDelta
-from virc.solving.pipelines.roles import OpenRole, close, open_roles
+from virc.solving.pipelines.roles import OpenRole, open_roles
 from virc.solving.pipelines.solve import PipelineSetup, Problem, facts, solve_problem
 from virc.solving.retry import Outage
 from virc.solving.rows import Row, file_name, read_rows
 from virc.solving.setup import OnFacts
 
 
-class _Rows(msgspec.Struct, frozen=True):
-    """How rows are solved; `base` is the folder that their image paths start from."""
+class BatchConfig(msgspec.Struct, frozen=True):
+    """How rows are solved.
+
+    Args:
+        base: folder that image paths of the rows start from.
+        traces: folder in which the trace of every row gets one of its own; None keeps none.
+        at_once: rows in work at a time; None: as many as suit every model.
+    """
 
     setup: PipelineSetup
     roles: Mapping[str, OpenRole]
     base: Path
-
-    @property
-    def at_once(self) -> int:
-        """Rows in work at a time, as many as suit every model."""
-        return min(role.opened.at_once for role in self.roles.values())
+    traces: Path | None = None
+    at_once: int | None = None
 
 
 def solve_file(
@@ -50,44 +53,50 @@ def solve_file(
     """Solve every row of a file by a pipeline; arguments and errors as of `virc.solving.api.solve_file`."""
     check_files(source, to)
     file, base = open_rows(source)
-    with file as lines:
-        on_facts(facts(setup))
-        roles = open_roles(setup.pipeline, setup.chosen, report)
-        rows = _Rows(setup, roles, base)
+    on_facts(facts(setup))
+    with file as lines, open_roles(setup.pipeline, setup.chosen, report) as roles:
+        config = BatchConfig(setup, roles, base, setup.setup.trace, at_once)
 
         def solve_rows(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
-            def work(row: Row, on_event: OnEvent) -> RowDone:
-                return _solved(rows, row, on_event)
+            solve_batch(config, read_rows(lines), claims, on_row, report.note)
 
-            through(read_rows(lines), claims, work, on_row, at_once or rows.at_once, _outage(roles, report))
-
-        try:
-            write_answers(solve_rows, source, to, facts(setup, roles), blank, report, on_line)
-        finally:
-            close(roles)
+        write_answers(solve_rows, source, to, facts(setup, roles), blank, report, on_line)
 
 
-def _outage(roles: Mapping[str, OpenRole], report: Reporter) -> Outage:
-    """What waits until every endpoint answers."""
-    return Outage(lambda: all(role.opened.answers() for role in roles.values() if role.opened.answers), report.note)
+def solve_batch(
+    config: BatchConfig,
+    rows: Iterable[Row],
+    claims: Claims,
+    on_row: Callable[[RowDone], None],
+    note: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Solve every row that is not among `claims`; `on_row`, `note` and errors as in `virc.solving.batch`."""
+    opened = [role.opened for role in config.roles.values()]
+    workers = config.at_once or min(each.at_once for each in opened)
+    outage = Outage(lambda: all(each.answers() for each in opened if each.answers), note)
+
+    def work(row: Row, on_event: OnEvent) -> RowDone:
+        return _solved(config, row, on_event)
+
+    through(rows, claims, work, on_row, workers, outage)
 
 
-def _solved(rows: _Rows, row: Row, on_event: OnEvent) -> RowDone:
-    began, setup = time.monotonic(), rows.setup.setup
-    deadline = Deadline(setup.config.timeout)
-    pictures = [_opened(rows, source, deadline) for source in row.images]
-    trace = setup.trace / file_name(str(row.id)) if setup.trace else None
-    problem = Problem(row.question, pictures, derived(setup.config.seed, row.id), trace)
+def _solved(config: BatchConfig, row: Row, on_event: OnEvent) -> RowDone:
+    began, solving = time.monotonic(), config.setup.setup.config
+    deadline = Deadline(solving.timeout)
+    pictures = [_opened(config, source, deadline) for source in row.images]
+    trace = config.traces / file_name(str(row.id)) if config.traces else None
+    problem = Problem(row.question, pictures, derived(solving.seed, row.id), trace)
 
     def check() -> None:
         on_event(TextDelta(""))  # raises when the batch has ended
 
-    fields, untraced = solve_problem(rows.setup, rows.roles, problem, deadline, check=check)
+    fields, untraced = solve_problem(config.setup, config.roles, problem, deadline, check=check)
     return RowDone(row, fields | {"seconds": round(time.monotonic() - began, 3)}, None, untraced)
 
 
-def _opened(rows: _Rows, source: str, deadline: Deadline) -> OpenedImage:
+def _opened(config: BatchConfig, source: str, deadline: Deadline) -> OpenedImage:
     try:
-        return open_source(source, rows.base, rows.setup.setup.offline, deadline.left())
+        return open_source(source, config.base, config.setup.setup.offline, deadline.left())
     except NetworkError as error:  # not the fault of a role, but that of the address in the row
         raise DataError(error.message, error.hint) from error

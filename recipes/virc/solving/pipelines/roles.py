@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import msgspec
 
@@ -68,35 +68,25 @@ def described(choice: Choice) -> str:
     return f"{choice.model or 'its model'} at {choice.endpoint}" if choice.endpoint else str(choice.model)
 
 
-def open_roles(pipeline: Pipeline, chosen: Mapping[str, Choice], report: Reporter) -> dict[str, OpenRole]:
-    """Open the model of each role; roles of the same choice share one.
+@contextmanager
+def open_roles(pipeline: Pipeline, chosen: Mapping[str, Choice], report: Reporter) -> Iterator[Mapping[str, OpenRole]]:
+    """The roles with their models open, until the block ends; roles of the same choice share one model.
 
     Raises:
         VircError: as `open_model`; the message names the role.
     """
     found: dict[Choice, tuple[Opened, AbstractContextManager[object]]] = {}
-    roles: dict[str, OpenRole] = {}
-    try:
+    with ExitStack() as stack:
         for name, choice in chosen.items():
             if choice not in found:
                 if not choice.endpoint:
                     report.start(f"loading the model {choice.model} of role {name!r}")
                 with naming(f"role {name!r}"):
-                    opened = open_model(choice)
+                    opened = stack.enter_context(open_model(choice))
                 found[choice] = opened, nullcontext() if opened.answers else threading.Lock()
-            roles[name] = OpenRole(pipeline.roles[name], *found[choice])
-            for warning in roles[name].opened.warnings if roles[name].role.own_protocol else ():
+            for warning in found[choice][0].warnings if pipeline.roles[name].own_protocol else ():
                 report.warn(f"role {name!r}: {warning}")
-    except BaseException:
-        close(roles)
-        raise
-    return roles
-
-
-def close(roles: Mapping[str, OpenRole]) -> None:
-    """Close the connections of all roles."""
-    for opened in {id(role.opened): role.opened for role in roles.values()}.values():
-        opened.close()
+        yield {name: OpenRole(pipeline.roles[name], *found[choice]) for name, choice in chosen.items()}
 
 
 @contextmanager

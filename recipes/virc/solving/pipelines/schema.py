@@ -75,7 +75,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             loop, the name of a later step stands for its output in the round before; in the first it is empty.
         images: whether the role is shown the problem's images.
         samples: how many replies are drawn, with seeds that differ; the output is their list.
-        best_of: an earlier step, each text of which the role grades; the prompt has it at `{candidate}`. The output is
+        best_of: an earlier step, each text of which the role grades, `{candidate}` in the prompt. The output is
             the text whose grade, the first number of the reply, is the highest; a reply without a number is the lowest.
         vote: an earlier step; the output is its most frequent text, the first of those where several are.
         repeat: steps that run again until `until` holds, at most `rounds` times.

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -31,10 +32,12 @@ class PipelineSetup(msgspec.Struct, frozen=True):
     """A pipeline, which model each role is, and how a problem is solved.
 
     Args:
+        name: of its file, without the suffix.
         chosen: role -> its model.
         setup: gives the seed, the longest time, the folder of the trace and whether pictures may be fetched.
     """
 
+    name: str
     pipeline: Pipeline
     chosen: Mapping[str, Choice]
     setup: Setup
@@ -52,7 +55,7 @@ def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> 
     fields = settings(setup.setup.config, setup.setup.choice.max_pixels)
     digest = hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
     return {
-        "model": "; ".join(f"{name}: {model}" for name, model in models.items()),
+        "model": f"{setup.name} ({', '.join(f'{name}: {model}' for name, model in models.items())})",
         "protocol": None,
         "settings": fields | {"chat_protocol": None if roles is None else digest},
         "roles": models,
@@ -66,7 +69,7 @@ def set_up(file: Path, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
         VircError: as `schema.load` and `roles.choices`.
     """
     pipeline = load(expanded(file))
-    return PipelineSetup(pipeline, opening.choices(pipeline, given, setup.choice), setup)
+    return PipelineSetup(file.stem, pipeline, opening.choices(pipeline, given, setup.choice), setup)
 
 
 def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
@@ -105,15 +108,13 @@ def solve_images(
     pictures = [open_source(each, offline=setup.setup.offline, seconds=deadline.left()) for each in sources]
     if setup.setup.trace:
         _check_folder(setup.setup.trace)
-    with deadline.paused():
-        roles = opening.open_roles(setup.pipeline, setup.chosen, report)
-    try:
+    with ExitStack() as stack:
+        with deadline.paused():
+            roles = stack.enter_context(opening.open_roles(setup.pipeline, setup.chosen, report))
         known = facts(setup, roles)
         on_facts(known)
         problem = Problem(question, pictures, setup.setup.config.seed, setup.setup.trace)
         fields, untraced = solve_problem(setup, roles, problem, deadline, on_step, on_facts)
-    finally:
-        opening.close(roles)
     if untraced:
         raise untraced
     return known | fields

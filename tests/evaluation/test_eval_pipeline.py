@@ -1,0 +1,50 @@
+"""`virc eval --pipeline`: the roles of a file answer together, under one name beside single models."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.called import virc
+from support.servers import Body, serve
+from support.solving import picture
+
+pytestmark = pytest.mark.usefixtures("here")
+
+TEXT = """
+roles: {eyes: {}, mind: {}}
+steps:
+  - {name: seen, ask: eyes, images: true, prompt: "{question}"}
+  - {name: reply, ask: mind, prompt: "{seen}"}
+answer: reply
+"""
+
+
+def double(body: Body) -> str:
+    return str(2 * int(body["messages"][-1]["content"]))
+
+
+def test_a_pipeline_is_scored_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    image = picture(tmp_path / "p.png")
+    rows = [{"id": n, "image": str(image), "question": f"Twice {n}?", "answer": a} for n, a in ((1, "2"), (2, "5"))]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "twice.yaml").write_text(TEXT)
+
+    def see(body: Body) -> str:
+        return str(body["messages"][-1]["content"][-1]["text"]).split()[1].rstrip("?")
+
+    words = ["eval", tmp_path / "rows.jsonl", "--to", tmp_path / "e", "--pipeline", tmp_path / "twice.yaml", "--json"]
+    with serve(see, models=["small"]) as eyes, serve(double, models=["large"]) as mind:
+        roles = ["--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}"]
+        found = virc(*words, *roles).json
+        assert virc(*words, *roles).json["models"] == found["models"]
+        assert len(mind.chats()) == 2
+    (model,) = found["models"]
+    assert model["name"] == "twice (eyes: small, mind: large)"
+    assert (model["score"]["right"], model["score"]["of"]) == (1, 2)
+    assert (tmp_path / "e" / "traces").is_dir()
+
+
+def test_what_needs_a_single_model_is_refused(tmp_path: Path) -> None:
+    done = virc("eval", "diagrams", "--pipeline", tmp_path / "p.yaml", "--reward", "tiny")
+    assert done.code == 2
+    assert "--reward does not go with --pipeline" in done.err
