@@ -251,3 +251,24 @@ def test_a_changed_pipeline_does_not_go_on_with_answers_of_the_former(
     assert virc("solve", *words, "--role", f"eyes={eyes.url}").code == 0
     file.write_text(TEXT.replace("You see.", "You look."))
     assert virc("solve", *words, "--role", f"eyes={eyes.url}").code == 3
+
+
+def test_a_system_has_its_own_pipeline(image: Path, eyes: Server, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("name: looking\npipeline:" + TEXT.replace("\n", "\n  "))
+    assert virc("solve", image, "Sides?", "--pipeline", own, "--endpoint", eyes.url).out == "4\n"
+    assert virc("systems", "check", own).code == 0
+    own.write_text(own.read_text().replace("ask: mind", "ask: mond"))
+    done = virc("systems", "check", own)
+    assert done.code != 0
+    assert "step 'reply' asks an unknown role: 'mond'" in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("tiny", "tiny has no pipeline"), ("gone.yaml", "there is no file gone.yaml"), ("nothing", "there is no system")],
+)
+def test_a_missing_pipeline_is_a_sentence(image: Path, name: str, sentence: str) -> None:
+    done = virc("solve", image, "q", "--pipeline", name)
+    assert done.code == 3
+    assert sentence in done.err

@@ -111,7 +111,10 @@ Temperature = Annotated[
     float | None, typer.Option(metavar="T", help="0: greedy; default: 0, or 1 with several samples.")
 ]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Random seed.")]
-Pipeline = Annotated[str | None, typer.Option(metavar="FILE", help="Solve by the roles and steps of a YAML file.")]
+Pipeline = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|SYSTEM", help="Solve by its roles and steps.", autocompletion=completion.systems),
+]
 Role = Annotated[list[str] | None, typer.Option(metavar="NAME=WHO", help="A role's server URL or model; repeatable.")]
 Replies = Annotated[
     list[str] | None, typer.Option("--reply", metavar="TEXT|FILE", help="A reply of its model; repeatable, in order.")

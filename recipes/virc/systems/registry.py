@@ -216,6 +216,8 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         overlays: by name.
         reward: what replies are rewarded for in RL.
         reported: what `virc eval --against paper` holds our figures against.
+        pipeline: roles and steps of `virc solve --pipeline NAME`, as `virc.solving.pipelines.schema` reads them; empty:
+            it has none.
         notes: what one should know of it, such as what differs from what was published; those of a stage stand there.
         replace: take over the name of a system of this package.
     """
@@ -246,6 +248,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlays: Mapping[Name, Overlay] = {}
     reward: Reward | None = None
     reported: Figures | None = None
+    pipeline: dict[str, Any] = {}
     notes: tuple[Text, ...] = ()
     replace: bool = False
 

@@ -25,6 +25,7 @@ from virc.families import registry as families
 from virc.models import registry as models
 from virc.rewards.check import finding
 from virc.rewards.check import run as rewards
+from virc.solving.pipelines import schema as pipelines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import words
@@ -188,6 +189,7 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     if "tools" not in wrong:  # what its calls may name is not known then; custom tools are not loaded by a check
         yield from words.faults(system.chat_protocol, system.offered, tools.discover())
     yield from _of_protocol_source(system)
+    yield from _of_pipeline(system)
     seen: set[tuple[dotted.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MOST_TRIES:
         yield Fault(("overlays",), f"there are over {_MOST_TRIES} pairs of a stage and an overlay: too many to try")
@@ -313,6 +315,15 @@ def _of_protocol_source(system: System) -> Iterator[Fault]:
         elif dataset not in system.datasets:
             hint = did_you_mean(dataset, system.datasets) if system.datasets else "datasets: {NAME: {hub: ID}}"
             yield Fault(path, f"there is no dataset {plain(dataset, 60)!r}", hint)
+
+
+def _of_pipeline(system: System) -> Iterator[Fault]:
+    """What is wrong with the first faulty role or step."""
+    try:
+        if system.pipeline:
+            pipelines.read(system.pipeline, "pipeline")
+    except ConfigError as error:
+        yield Fault(("pipeline",), error.message, error.hint)
 
 
 def _of_order(system: System) -> Iterator[Fault]:

@@ -102,8 +102,6 @@ def command(
 
     `virc data synth --counterfactuals` draws problems for --crop-ablation counterfactual.
     """
-    from pathlib import Path
-
     from virc.core.errors import UsageError
     from virc.core.events import Reporter
     from virc.evaluation import api as evaluation
@@ -150,7 +148,7 @@ def command(
     request = evaluation.EvalRequest(
         benchmark=benchmark,
         setups=setups,
-        pipeline=pipelines.set_up(Path(pipeline), roles, setups[0]) if pipeline is not None else None,
+        pipeline=pipelines.set_up(pipeline, roles, setups[0]) if pipeline is not None else None,
         to=to,
         limit=limit,
         split=split,

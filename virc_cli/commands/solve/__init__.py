@@ -73,8 +73,6 @@ def command(
 
     A batch row has id, image or images, and question. The picture is sent to no one but the endpoint that you name.
     """
-    from pathlib import Path
-
     from virc.core.events import Reporter
     from virc.solving.one import SolveConfig
     from virc.solving.pipelines import solve as pipelines
@@ -104,7 +102,7 @@ def command(
     setup = set_up(flags, config, protocol, trace, offline, options.names_of(tools))
     with events.printed(quiet, verbose) as on_event:
         report = Reporter(on_event)
-        chosen = pipelines.set_up(Path(pipeline), given, setup) if pipeline is not None else None
+        chosen = pipelines.set_up(pipeline, given, setup) if pipeline is not None else None
         if batch is not None:
             run.batch(chosen or setup, batch, to, concurrency, FAILURE, report)
             return

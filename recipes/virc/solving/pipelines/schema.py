@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -12,8 +11,9 @@ from virc.config import validation
 from virc.config import yaml as plain_yaml
 from virc.config.user import Text, Url
 from virc.core.errors import ConfigError
-from virc.core.files import is_file
+from virc.core.files import expanded, is_file
 from virc.core.text import did_you_mean
+from virc.systems import registry as systems
 
 GIVEN = ("question",)
 """Values that every pipeline starts with."""
@@ -134,15 +134,19 @@ class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [asking for step in self.steps for asking in step.asking]
 
 
-def load(file: Path) -> Pipeline:
-    """Read a pipeline's YAML file.
+def load(name: str) -> Pipeline:
+    """The pipeline of a system, or of a YAML file: that of a system, or one with a pipeline alone.
 
     Raises:
         ConfigError: it is not there, no YAML, or as `read`.
     """
-    if not is_file(file):
-        raise ConfigError(f"there is no file {file}")
-    return read(plain_yaml.read(file), str(file))
+    content = plain_yaml.read(expanded(name)) if systems.is_path(name) and is_file(name) else {}
+    if content and "pipeline" not in content:
+        return read(content, name)
+    system = systems.get(name)
+    if not system.pipeline:
+        raise ConfigError(f"{name} has no pipeline", "--pipeline FILE.yaml")
+    return read(system.pipeline, f"pipeline of {name}")
 
 
 def read(content: Mapping[str, Any], where: str) -> Pipeline:

@@ -9,7 +9,7 @@ import msgspec
 
 from virc.core.errors import DataError, NoAnswerError, UsageError, VircError, fields_of
 from virc.core.events import Reporter
-from virc.core.files import expanded, write_json
+from virc.core.files import write_json
 from virc.core.limits import check_problem
 from virc.core.text import clause
 from virc.core.timeouts import Deadline
@@ -23,6 +23,7 @@ from virc.solving.pipelines.roles import OpenRole, described
 from virc.solving.pipelines.run import Ran, Solved, run
 from virc.solving.pipelines.schema import Pipeline, load
 from virc.solving.setup import OnFacts, Setup
+from virc.systems import registry as systems
 
 OnStep = Callable[[Ran], None]
 TRACE = "steps.json"
@@ -32,7 +33,7 @@ class PipelineSetup(msgspec.Struct, frozen=True):
     """A pipeline, which model each role is, and how a problem is solved.
 
     Args:
-        name: of its file, without the suffix.
+        name: of its system, or of its file without the suffix.
         chosen: role -> its model.
         setup: gives the seed, the longest time, the folder of the trace and whether pictures may be fetched.
     """
@@ -62,14 +63,15 @@ def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> 
     }
 
 
-def set_up(file: Path, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
-    """The pipeline of a file with the model of each role, of which nothing is loaded yet.
+def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
+    """The pipeline of a file or system with the model of each role, of which nothing is loaded yet.
 
     Raises:
         VircError: as `schema.load` and `roles.choices`.
     """
-    pipeline = load(expanded(file))
-    return PipelineSetup(file.stem, pipeline, opening.choices(pipeline, given, setup.choice), setup)
+    pipeline = load(name)
+    title = Path(name).stem if systems.is_path(name) else name
+    return PipelineSetup(title, pipeline, opening.choices(pipeline, given, setup.choice), setup)
 
 
 def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
