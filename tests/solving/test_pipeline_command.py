@@ -1,6 +1,7 @@
 """`virc solve --pipeline` by its real entry point, on two scripted endpoints."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from support.faults import status
 from support.servers import Body, Server, dead_url, serve
 from support.solving import answer
 
+from virc.sandbox import pool
 from virc.solving import retry
 
 TEXT = """
@@ -272,3 +274,27 @@ def test_a_missing_pipeline_is_a_sentence(image: Path, name: str, sentence: str)
     done = virc("solve", image, "q", "--pipeline", name)
     assert done.code == 3
     assert sentence in done.err
+
+
+@pytest.mark.integration
+def test_code_that_a_role_wrote_runs_in_the_sandbox_until_it_works(image: Path, file: Path) -> None:
+    if sys.platform != "linux":
+        pytest.skip("code is isolated on Linux alone")
+    file.write_text("""
+roles: {mind: {}}
+steps:
+  - repeat:
+      - {name: code, ask: mind, prompt: "Write code. The last result: {result}"}
+      - {name: result, run: code, images: true}
+    until: {value: result, matches: "^[0-9]+$"}
+    rounds: 3
+answer: result
+""")
+
+    def write_code(body: Body) -> str:
+        return "```python\nprint(image_0.width)\n```" if "NameError" in text_of(body) else "print(width)"
+
+    with serve(write_code) as mind:
+        done = asked(image, file, "--endpoint", mind.url)
+        assert (done.code, done.out, len(mind.chats())) == (0, "112\n", 2)
+    pool.shared().close()

@@ -15,6 +15,7 @@ from virc.models.load import Opened
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Reply
+from virc.solving.pipelines.program import runner
 from virc.solving.pipelines.roles import OpenRole, speaker
 from virc.solving.pipelines.run import Solved, Speaker
 from virc.solving.pipelines.run import run as run_steps
@@ -63,7 +64,7 @@ def run(pipeline: Pipeline, question: str, backends: Mapping[str, Scripted], see
         opened = Opened(name, backends[name], ChatProtocol(own_protocol(())))
         return speaker(OpenRole(pipeline.roles[name], opened), (), Deadline(None), 16, lambda: None)
 
-    return run_steps(pipeline, question, {name: asked(name) for name in backends}, seed)
+    return run_steps(pipeline, question, {name: asked(name) for name in backends}, runner(()), seed)
 
 
 def test_steps_vote_skip_and_repeat_until_the_mark() -> None:

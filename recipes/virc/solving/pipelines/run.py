@@ -23,6 +23,9 @@ Values = Mapping[str, tuple[str, ...]]
 Speaker = Callable[[str, bool, Sampling], Reply]
 """Draws a role's reply to a prompt; the flag says whether it is shown the problem's images."""
 
+Program = Callable[[str, bool], str]
+"""Runs code and returns what it prints; the flag says whether it is given the problem's images."""
+
 _Result = TypeVar("_Result")
 
 
@@ -30,7 +33,7 @@ class Ran(msgspec.Struct, frozen=True):
     """A step that ran: its output, and what it cost where the backend counts.
 
     Args:
-        prompt: what the role was sent, filled; None of a vote. Of the best of several, the prompt of the best.
+        prompt: what the role was sent, or the code that ran; None of a vote. Of the best of several, of that one.
         grades: the replies about each candidate, where the output is the best of several.
         prompt_tokens, completion_tokens: of all its replies; None where the backend did not count them.
     """
@@ -56,6 +59,7 @@ class _Run(msgspec.Struct, frozen=True):
 
     pipeline: Pipeline
     speakers: Mapping[str, Speaker]
+    program: Program
     seed: int | None
     on_step: Callable[[Ran], None]
 
@@ -67,6 +71,7 @@ def run(
     pipeline: Pipeline,
     question: str,
     speakers: Mapping[str, Speaker],
+    program: Program,
     seed: int | None = None,
     on_step: Callable[[Ran], None] = lambda _: None,
 ) -> Solved:
@@ -74,13 +79,15 @@ def run(
 
     Args:
         speakers: role -> what draws its replies; several threads may call one.
+        program: what runs the code of a step.
         seed: of the problem; each reply has one of its own, derived from it.
         on_step: gets each step when it has run, in the thread that ran it.
 
     Raises:
         VircError: of the kind that the role raised; the message names the role and the step.
     """
-    values, steps = _together(pipeline.steps, {"question": (question,)}, _Run(pipeline, speakers, seed, on_step), ())
+    shared = _Run(pipeline, speakers, program, seed, on_step)
+    values, steps = _together(pipeline.steps, {"question": (question,)}, shared, ())
     return Solved("\n".join(values[pipeline.answer]), steps)
 
 
@@ -122,7 +129,10 @@ def _one(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Don
         return dict.fromkeys(step.outputs, ()), ()
     if step.repeat:
         return _loop(values, step, run, rounds)
-    ran = _vote(step, values) if step.vote else _ask(step, values, run, rounds)
+    if step.run:
+        ran = _program(step, values, run)
+    else:
+        ran = _vote(step, values) if step.vote else _ask(step, values, run, rounds)
     run.on_step(ran)
     return {ran.name: ran.output}, (ran,)
 
@@ -140,6 +150,16 @@ def _loop(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Do
 def _vote(step: Step, values: Values) -> Ran:
     counts = Counter(text.strip() for text in values[step.vote or ""])
     return Ran(step.name or "", None, None, tuple(text for text, _ in counts.most_common(1)))
+
+
+def _program(step: Step, values: Values, run: _Run) -> Ran:
+    codes = values[step.run or ""]
+    try:
+        output = tuple(run.program(code, step.images) for code in codes)
+    except VircError as error:
+        error.message = f"step {step.name!r}: {error.message}"
+        raise
+    return Ran(step.name or "", None, "\n".join(codes), output)
 
 
 def _ask(step: Step, values: Values, run: _Run, rounds: tuple[int, ...]) -> Ran:

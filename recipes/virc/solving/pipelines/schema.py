@@ -66,18 +66,20 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One step; it has exactly one of `ask`, `vote` and `repeat`.
+    """One step; it has exactly one of `ask`, `vote`, `run` and `repeat`.
 
     Args:
         name: name of its output; not with `repeat`.
         ask: the role that gets `prompt`.
         prompt: what the role is sent; `{NAME}` is replaced by the output of an earlier step, or by the question. In a
             loop, the name of a later step stands for its output in the round before; in the first it is empty.
-        images: whether the role is shown the problem's images.
+        images: whether the role is shown the problem's images, or the code gets them, as `image_0`, `image_1` …
         samples: how many replies are drawn, with seeds that differ; the output is their list.
         best_of: an earlier step, each text of which the role grades, `{candidate}` in the prompt. The output is
             the text whose grade, the first number of the reply, is the highest; a reply without a number is the lowest.
         vote: an earlier step; the output is its most frequent text, the first of those where several are.
+        run: an earlier step, whose text is Python code, also in a Markdown block; it runs in a sandbox. The output is
+            what it prints, and its error.
         repeat: steps that run again until `until` holds, at most `rounds` times.
         when: run the step only where this holds; the output is empty otherwise.
     """
@@ -89,6 +91,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     samples: Count = 1
     best_of: Named | None = None
     vote: Named | None = None
+    run: Named | None = None
     repeat: tuple["Step", ...] = ()
     until: Condition | None = None
     rounds: Count | None = None
@@ -103,7 +106,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def inputs(self) -> set[str]:
         """Names of the values that it uses."""
         conditions = {condition.value for condition in (self.when, self.until) if condition}
-        lists = {name for name in (self.vote, self.best_of) if name}
+        lists = {name for name in (self.vote, self.run, self.best_of) if name}
         return conditions | lists | set(self.placeholders) | {name for inner in self.repeat for name in inner.inputs}
 
     @property
@@ -113,12 +116,12 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [name for name in names if not (self.best_of and name == CANDIDATE)]
 
     @property
-    def asking(self) -> Iterator["Step"]:
-        """Itself, or the steps in it, that ask a role."""
-        if self.ask:
+    def parts(self) -> Iterator["Step"]:
+        """Itself, or the steps in it."""
+        if not self.repeat:
             yield self
         for inner in self.repeat:
-            yield from inner.asking
+            yield from inner.parts
 
 
 class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,7 +134,12 @@ class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def asking(self) -> list[Step]:
         """Every step that asks a role, in the order of the file."""
-        return [asking for step in self.steps for asking in step.asking]
+        return [part for step in self.steps for part in step.parts if part.ask]
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether a step runs code."""
+        return any(part.run for step in self.steps for part in step.parts)
 
 
 def load(name: str) -> Pipeline:
@@ -181,8 +189,8 @@ def _mistakes(
     """Mistakes of steps that may use values `known`, which theirs are added to, and `later` ones of a loop."""
     for number, step in enumerate(steps, 1):
         title = f"step {step.name or number!r}"
-        if sum(map(bool, (step.ask, step.vote, step.repeat))) != 1:
-            yield f"{title} needs exactly one of ask, vote and repeat", None
+        if sum(map(bool, (step.ask, step.vote, step.run, step.repeat))) != 1:
+            yield f"{title} needs exactly one of ask, vote, run and repeat", None
         yield from _unknown(title, [step.when.value] if step.when else [], [*known, *later])
         yield from _condition_mistakes(title, step)
         if step.repeat:
@@ -214,7 +222,7 @@ def _output_mistakes(
     if step.name in (*known, CANDIDATE):
         yield f"{title}: another value has this name", None
     yield from _asking_mistakes(title, step, pipeline)
-    lists = [name for name in (step.vote, step.best_of) if name]
+    lists = [name for name in (step.vote, step.run, step.best_of) if name]
     yield from _unknown(title, [*step.placeholders, *lists], [*known, *later])
     known.append(step.name)
 

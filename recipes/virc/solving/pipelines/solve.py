@@ -19,11 +19,13 @@ from virc.reasoning.images import OpenedImage, Shown
 from virc.solving.image_source import open_source
 from virc.solving.outcome import Fields, settings
 from virc.solving.pipelines import roles as opening
+from virc.solving.pipelines.program import runner
 from virc.solving.pipelines.roles import OpenRole, described
 from virc.solving.pipelines.run import Ran, Solved, run
 from virc.solving.pipelines.schema import Pipeline, load
 from virc.solving.setup import OnFacts, Setup
 from virc.systems import registry as systems
+from virc.tools import python
 
 OnStep = Callable[[Ran], None]
 TRACE = "steps.json"
@@ -67,9 +69,11 @@ def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
     """The pipeline of a file or system with the model of each role, of which nothing is loaded yet.
 
     Raises:
-        VircError: as `schema.load` and `roles.choices`.
+        VircError: as `schema.load` and `roles.choices`; or code cannot be isolated here, and a step runs some.
     """
     pipeline = load(name)
+    if pipeline.runs_code:
+        python.ready()
     title = Path(name).stem if systems.is_path(name) else name
     return PipelineSetup(title, pipeline, opening.choices(pipeline, given, setup.choice), setup)
 
@@ -162,7 +166,7 @@ def solve_problem(
         for name, role in roles.items()
     }
     try:
-        solved = run(setup.pipeline, problem.question, speakers, problem.seed, on_ran)
+        solved = run(setup.pipeline, problem.question, speakers, runner(problem.pictures), problem.seed, on_ran)
     except VircError as error:
         if problem.trace:
             _write(
