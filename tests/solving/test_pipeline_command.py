@@ -149,6 +149,7 @@ def test_a_dry_run_prints_what_each_role_would_be_sent(image: Path, file: Path) 
         (["--role", "eyes"], 2, "--role eyes: it is NAME=URL or NAME=MODEL"),
         (["--role", "eyes=tiny", "--role", "eyes=tiny"], 2, "--role eyes is given twice"),
         (["--samples", "3"], 2, "--samples does not go with --pipeline"),
+        (["--max-tokens", "9"], 2, "--max-tokens does not go with --pipeline"),
         (["--dry-run", "--json"], 2, "--dry-run prints what is sent for one"),
         (["--model", "nowhere"], 3, "role 'eyes': "),
     ],

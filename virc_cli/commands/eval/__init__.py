@@ -136,6 +136,7 @@ def command(
         "--model twice": len(model or ()) > 1,
         "--samples": samples != 1,
         "--temperature": temperature is not None,
+        "--max-tokens": max_tokens is not None,
         "--reward": reward is not None,
         "--crop-ablation": crop_ablation != "none",
         "--against": against is not None,

@@ -95,7 +95,11 @@ def command(
         hints.check_batch(image, question, question_file, more_images, as_json)
     else:
         hints.check_one(image, question, to, concurrency)
-    refused = {"--samples": samples != 1, "--temperature": temperature is not None}
+    refused = {
+        "--samples": samples != 1,
+        "--temperature": temperature is not None,
+        "--max-tokens": max_tokens is not None,
+    }
     given = options.named_roles(pipeline, role or (), refused)
     if dry_run:
         hints.check_dry_run(pipeline, batch, as_json)
