@@ -168,6 +168,7 @@ def test_the_files_behind_a_stage_are_its_tools_its_reward_and_its_engine_with_w
     sft = behind("vlm-r3", "instruct")
     assert sft >= {"engines/llamafactory/start.py", "tools/zoom.py", "stages/sft.py", "envs/sft-cpu.txt"}
     assert not [file for file in sft if file.startswith(("rewards/", "engines/verl/"))]
+    assert not {"stages/rl.py", "stages/resolve.py"} & sft  # a further kind of stage changes no record
     assert "rewards/terms/boxes.py" in behind("visual-rft", "detect")
     assert "rewards/totals/deepeyes.py" in behind("chain-of-focus", "rl")  # its judge is asked the same
 

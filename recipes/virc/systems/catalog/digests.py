@@ -23,6 +23,9 @@ Digests = Mapping[str, str]
 """Part (`yaml`, `envs` or one of `FOLDERS`) -> the first 16 hexadecimal digits of a SHA-256."""
 
 _ENGINES = {"sft": "llamafactory", "rl": "verl"}
+_OF_EVERY_KIND = ROOT / "stages" / "resolve.py"
+"""Merges the YAMLs' settings and knows every kind of stage. Engines take a constant from it, and a record is refused
+where the settings of its run are not those of the stage, so a further kind of stage changes no record."""
 _FOR_READERS = ("about", "notes", "reported", "stages")
 _OF_TRAINING = ("datasets", "everywhere", "judges", "models", "overlays", "reward", "rows")
 _IMPORT = re.compile(r"^\s*(?:from (virc[\w.]*) import (?:\(([^)]*)\)|(.*))|import (virc[\w.]*))", re.MULTILINE)
@@ -164,7 +167,7 @@ def _imported(file: Path) -> Sequence[Path]:
         for name in ["", *re.findall(r"\w+", several or names)]:
             path = ROOT.parent.joinpath(*f"{module or alone}.{name}".strip(".").split("."))
             found += [each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()]
-    return found
+    return [each for each in found if each != _OF_EVERY_KIND]
 
 
 @cache
