@@ -113,6 +113,26 @@ def test_the_best_of_several_is_the_one_with_the_highest_grade() -> None:
     assert eyes.asks[0].messages[-1].text == "Grade a for ?"
 
 
+def test_a_text_gathers_what_is_found_in_each_round() -> None:
+    steps = [
+        {
+            "repeat": [
+                {"name": "reply", "ask": "mind", "prompt": "Known:{facts} {question}"},
+                {"name": "fact", "find": {"value": "reply", "matches": r"fact: (\w+)"}},
+                {"name": "facts", "text": "{facts} {fact}"},
+                {"name": "end", "find": {"value": "reply", "matches": "DONE|GIVEN UP"}},
+            ],
+            "until": {"value": "end", "matches": "DONE"},
+            "rounds": 4,
+        }
+    ]
+    mind = Scripted("fact: one, fact: none", "nothing", "fact: two; DONE")
+    solved = run(pipeline(steps=steps, answer="facts"), "Why?", {"eyes": Scripted(), "mind": mind})
+    assert solved.answer == " one  two"
+    assert [ask.messages[-1].text for ask in mind.asks] == ["Known: Why?", "Known: one Why?", "Known: one  Why?"]
+    assert [step.output for step in solved.steps if step.name == "end"] == [(), (), ("DONE",)]
+
+
 def test_a_branch_runs_where_its_value_matches() -> None:
     eyes = Scripted("9", "9", "9", "sure")
     solved = run(pipeline(), "?", {"eyes": eyes, "mind": Scripted("a", "yes")})
@@ -148,6 +168,10 @@ def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
             "is no regular expression",
         ),
         ({"stepz": []}, "stepz"),
+        ({"steps": [{"name": "a", "text": "x", "vote": "question"}], "answer": "a"}, "exactly one of"),
+        ({"steps": [{"name": "a", "text": "{b}"}], "answer": "a"}, "'b', which no earlier step"),
+        ({"steps": [{"name": "a", "find": {"value": "b", "matches": "x"}}], "answer": "a"}, "'b', which no"),
+        ({"steps": [{"name": "a", "find": {"value": "question", "matches": "["}}]}, "is no regular expression"),
         ({"steps": [{"name": "a", "ask": "eyes", "best_of": "question", "prompt": "x"}], "answer": "a"}, "{candidate}"),
         ({"steps": [{"name": "a", "ask": "eyes", "prompt": "{candidate}"}], "answer": "a"}, "'candidate', which no"),
         (

@@ -1,9 +1,13 @@
 """The pipelines of published systems, through `virc solve --pipeline` and a scripted server for each role: each role is
 sent what the published functions make of the same question and replies. What was tried is recorded.
+
+A file has the replies of each role in their order, and of each request the digests of its messages and its images.
 """
 
+import hashlib
 import json
 import os
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,11 +24,20 @@ FOLDER = Path(__file__).parent / "pipelines"
 NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
 
 
-def sent(body: Body) -> str:
-    """The text that a role was sent."""
-    (message,) = body["messages"]
-    content = message["content"]
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+def script(replies: Sequence[str]) -> Callable[[Body], str]:
+    """The next of these replies to each request."""
+    left = iter(replies)
+    return lambda _: next(left)
+
+
+def sent(body: Body) -> list[str]:
+    """The texts of the messages that a role was sent."""
+    contents = [message["content"] for message in body["messages"]]
+    return [each if isinstance(each, str) else "".join(part.get("text", "") for part in each) for each in contents]
+
+
+def digests(body: Body) -> list[str]:
+    return [hashlib.sha256(text.encode()).hexdigest()[:16] for text in sent(body)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,15 +46,16 @@ def test_each_role_is_sent_what_the_published_functions_make(name: str, tmp_path
     cases = json.loads((FOLDER / f"{name}.json").read_text())["cases"]
     for case in cases:
         with ExitStack() as stack:
-            servers = {role: stack.enter_context(serve([reply])) for role, reply in case["replies"].items()}
-            words = [word for role, server in servers.items() for word in ("--role", f"{role}={server.url}")]
+            roles = {role: stack.enter_context(serve(script(each))) for role, each in case["replies"].items()}
+            words = [word for role, server in roles.items() for word in ("--role", f"{role}={server.url}")]
             done = virc("solve", image, case["question"], "--pipeline", name, *words)
-            chats = {role: server.chats() for role, server in servers.items()}
-        assert (done.code, done.out) == (0, f"{case['answer']}\n"), done.err
-        assert {role: sent(body) for role, (body,) in chats.items()} == case["sent"]
-        assert {role: len(images_of(body)) for role, (body,) in chats.items()} == case["images"]
+            chats = {role: server.chats() for role, server in roles.items()}
+        assert (done.code, done.out.split()) == (0, case["answer"].split()), done.err
+        texts = {role: [sent(body) for body in bodies] for role, bodies in chats.items()}
+        assert {role: [digests(body) for body in bodies] for role, bodies in chats.items()} == case["sent"], texts
+        assert {role: [len(images_of(body)) for body in bodies] for role, bodies in chats.items()} == case["images"]
     if os.environ.get("VIRC_RECORD") == "1" or state.tested().get(name, state.Record()).solved:
-        tested.solved(name, sum(len(case["replies"]) for case in cases), 0)
+        tested.solved(name, sum(len(each) for case in cases for each in case["replies"].values()), 0)
 
 
 def test_every_system_with_a_pipeline_has_cases() -> None:

@@ -131,8 +131,10 @@ def _one(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Don
         return _loop(values, step, run, rounds)
     if step.run:
         ran = _program(step, values, run)
+    elif step.ask:
+        ran = _ask(step, values, run, rounds)
     else:
-        ran = _vote(step, values) if step.vote else _ask(step, values, run, rounds)
+        ran = _made(step, values)
     run.on_step(ran)
     return {ran.name: ran.output}, (ran,)
 
@@ -147,9 +149,22 @@ def _loop(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Do
     return {name: values[name] for name in step.outputs}, tuple(steps)
 
 
-def _vote(step: Step, values: Values) -> Ran:
-    counts = Counter(text.strip() for text in values[step.vote or ""])
-    return Ran(step.name or "", None, None, tuple(text for text, _ in counts.most_common(1)))
+def _made(step: Step, values: Values) -> Ran:
+    """A step that neither a role nor code answers."""
+    name = step.name or ""
+    if step.find:
+        found = [re.search(step.find.matches, text) for text in values[step.find.value]]
+        output = [match[1] or "" if match.re.groups else match[0] for match in found if match][:1]
+    elif step.text:
+        output = [filled(step.text, _texts(values), f"text of {name}")]
+    else:
+        counts = Counter(text.strip() for text in values[step.vote or ""])
+        output = [text for text, _ in counts.most_common(1)]
+    return Ran(name, None, None, tuple(output))
+
+
+def _texts(values: Values) -> dict[str, str]:
+    return {key: "\n".join(texts) for key, texts in values.items()}
 
 
 def _program(step: Step, values: Values, run: _Run) -> Ran:
@@ -164,7 +179,7 @@ def _program(step: Step, values: Values, run: _Run) -> Ran:
 
 def _ask(step: Step, values: Values, run: _Run, rounds: tuple[int, ...]) -> Ran:
     name, role = step.name or "", step.ask or ""
-    texts = {key: "\n".join(texts) for key, texts in values.items()}
+    texts = _texts(values)
     candidates = values[step.best_of] if step.best_of else ()
     asked = [{**texts, CANDIDATE: each} for each in candidates] if step.best_of else [texts] * step.samples
     prompts = [filled(step.prompt or "", each, f"prompt of {name}") for each in asked]

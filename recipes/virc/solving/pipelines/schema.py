@@ -66,7 +66,7 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One step; it has exactly one of `ask`, `vote`, `run` and `repeat`.
+    """One step; it has exactly one of `ask`, `vote`, `find`, `text`, `run` and `repeat`.
 
     Args:
         name: name of its output; not with `repeat`.
@@ -78,6 +78,10 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         best_of: an earlier step, each text of which the role grades, `{candidate}` in the prompt. The output is
             the text whose grade, the first number of the reply, is the highest; a reply without a number is the lowest.
         vote: an earlier step; the output is its most frequent text, the first of those where several are.
+        find: an earlier step and a regular expression; the output is what the first match holds in its first group, or
+            all of it where it has no group. It is empty where nothing matches.
+        text: a text with `{NAME}` in it, as `prompt`; the output is that text. A step that names itself adds to its
+            output of the round before.
         run: an earlier step, whose text is Python code, also in a Markdown block; it runs in a sandbox. The output is
             what it prints, and its error.
         repeat: steps that run again until `until` holds, at most `rounds` times.
@@ -91,6 +95,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     samples: Count = 1
     best_of: Named | None = None
     vote: Named | None = None
+    find: Condition | None = None
+    text: str | None = None
     run: Named | None = None
     repeat: tuple["Step", ...] = ()
     until: Condition | None = None
@@ -105,14 +111,14 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def inputs(self) -> set[str]:
         """Names of the values that it uses."""
-        conditions = {condition.value for condition in (self.when, self.until) if condition}
+        conditions = {condition.value for condition in (self.when, self.until, self.find) if condition}
         lists = {name for name in (self.vote, self.run, self.best_of) if name}
         return conditions | lists | set(self.placeholders) | {name for inner in self.repeat for name in inner.inputs}
 
     @property
     def placeholders(self) -> list[str]:
-        """Names of the values in its prompt."""
-        names = PLACEHOLDER.findall(self.prompt or "")
+        """Names of the values in its prompt or text."""
+        names = PLACEHOLDER.findall(self.prompt or self.text or "")
         return [name for name in names if not (self.best_of and name == CANDIDATE)]
 
     @property
@@ -189,8 +195,8 @@ def _mistakes(
     """Mistakes of steps that may use values `known`, which theirs are added to, and `later` ones of a loop."""
     for number, step in enumerate(steps, 1):
         title = f"step {step.name or number!r}"
-        if sum(map(bool, (step.ask, step.vote, step.run, step.repeat))) != 1:
-            yield f"{title} needs exactly one of ask, vote, run and repeat", None
+        if sum(map(bool, (step.ask, step.vote, step.find, step.text, step.run, step.repeat))) != 1:
+            yield f"{title} needs exactly one of ask, vote, find, text, run and repeat", None
         yield from _unknown(title, [step.when.value] if step.when else [], [*known, *later])
         yield from _condition_mistakes(title, step)
         if step.repeat:
@@ -222,7 +228,7 @@ def _output_mistakes(
     if step.name in (*known, CANDIDATE):
         yield f"{title}: another value has this name", None
     yield from _asking_mistakes(title, step, pipeline)
-    lists = [name for name in (step.vote, step.run, step.best_of) if name]
+    lists = [name for name in (step.vote, step.run, step.best_of, step.find and step.find.value) if name]
     yield from _unknown(title, [*step.placeholders, *lists], [*known, *later])
     known.append(step.name)
 
@@ -250,7 +256,7 @@ def _unknown(title: str, names: list[str], known: list[str]) -> Iterator[Mistake
 
 
 def _condition_mistakes(title: str, step: Step) -> Iterator[Mistake]:
-    for condition in filter(None, (step.when, step.until)):
+    for condition in filter(None, (step.when, step.until, step.find)):
         try:
             re.compile(condition.matches)
         except re.error as error:
