@@ -256,7 +256,8 @@ def test_going_through_a_trajectory_again_asks_all_that_was_asked(drawn: Path, t
 
 
 def test_formats_and_what_is_said_about_them(capfd: pytest.CaptureFixture[str]) -> None:
-    assert set(formats.names()) == {*FORMATS, "conversation", "published"}  # see test_saved_conversation
+    apart = {"conversation", "pairs", "published"}  # see test_saved_conversation, test_pairs
+    assert set(formats.names()) == {*FORMATS, *apart}
     assert convert("x.json", "--to", "y", "--format", "stf") == 2
     assert "sft" in capfd.readouterr().err
 

@@ -22,6 +22,7 @@ from virc.data.protocol.extract import extract, unit_named
 from virc.data.protocol.templates import question_of
 from virc.data.rows import file_sizes
 from virc.data.rows import parquet as parquet_rows
+from virc.data.rows.record import Message as RecordMessage
 from virc.data.rows.record import Record, images_of, message_of
 from virc.data.rows.results import apart
 from virc.reasoning.calls import Size, ToolError, View
@@ -71,6 +72,21 @@ class RowView(msgspec.Struct, frozen=True):
     faults: list[str]
     why: str
 
+    @property
+    def shared(self) -> Sequence[RecordMessage]:
+        """The messages; of a pair those before its two replies."""
+        return self.record.messages if self.record.rejected is None else self.record.messages[:-1]
+
+    @property
+    def chosen(self) -> str | None:
+        """The better reply of a pair."""
+        return None if self.record.rejected is None else self.record.messages[-1].content
+
+    @property
+    def margin(self) -> Any:
+        """By how much it is better, where a pair says so."""
+        return None if self.record.rejected is None else self.record.extra.get("margin")
+
     def as_fields(self) -> dict[str, Any]:
         """The row as JSON objects."""
         return {
@@ -83,7 +99,10 @@ class RowView(msgspec.Struct, frozen=True):
                 for each in self.images
                 for width, height in (each.size or (None, None),)
             ],
-            "messages": [{"role": each.role, "content": each.content} for each in self.record.messages],
+            "messages": [{"role": each.role, "content": each.content} for each in self.shared],
+            "chosen": self.chosen,
+            "rejected": self.record.rejected,
+            "margin": self.margin,
             "faults": self.faults,
         }
 
@@ -140,6 +159,8 @@ def write_page(view: RowView, source: Source, to: Path) -> Path:
         "faults": view.faults or None,
         "id": view.record.id,
         "reference answer": view.record.answer,
+        "rejected reply": view.record.rejected,
+        "margin": view.margin,
         "chat_protocol": None,  # that of the row is on the page
         "coordinates": f"{view.trace.protocol.coordinates}, {view.why}",
         "format": source.format,

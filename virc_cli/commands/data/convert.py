@@ -47,7 +47,7 @@ def command(
 ) -> None:
     """Write rows in another format or chat protocol.
 
-    Formats: sft and trajectories (LLaMA-Factory), rl (verl, a row per unit), prompts (verl, multi-turn), batch,
+    Formats: sft, trajectories and pairs (LLaMA-Factory), rl (verl, a row per unit), prompts (verl, multi-turn), batch,
     conversation (one row). Each image is stored once, also one of a folder that a link directly in SRC's leads to; no
     other link out of it is followed. The folder is printed.
 

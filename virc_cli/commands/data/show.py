@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from virc.reasoning.trace import Unit
 
 FAILURE: dict[str, object] = {"file": None, "format": None, "row": None, "rows": None, "id": None, "question": None,
-                              "answer": None, "images": [], "messages": [], "faults": [], "html": None}  # fmt: skip
+                              "answer": None, "images": [], "messages": [], "chosen": None, "rejected": None,
+                              "margin": None, "faults": [], "html": None}  # fmt: skip
 _LABEL = 10  # characters
 
 
@@ -87,10 +88,17 @@ def _lines(found: "RowView", source: "Source", count: int | None) -> Iterator[st
         yield _line(f"image {index}", f"{image.name}  {size}".strip())
     if len(found.images) < len(found.record.images):
         yield _line("images", f"{len(found.record.images):,} in all, too large to be shown together")
-    for number, unit in enumerate(found.trace.units, 1):
+    units = found.trace.units if found.chosen is None else found.trace.units[:-1]
+    for number, unit in enumerate(units, 1):
         yield ""
         yield _line(f"turn {number}", unit.think if unit.think or not unit.rejected else unit.text)
         yield _line("", _outcome(unit))
+    if found.chosen is not None:
+        yield ""
+        yield _line("chosen", found.chosen)
+        yield _line("rejected", found.record.rejected or "")
+    if found.margin is not None:
+        yield _line("margin", f"{found.margin}")
     faults = [fault for fault in found.faults if fault not in {image.fault for image in found.images}]
     if faults:
         yield ""

@@ -6,8 +6,8 @@ from typing import Any
 from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.check.result import Fault
-from virc.data.check.row import check_conversation, unread
-from virc.data.formats import sft
+from virc.data.check.row import check_conversation, check_pair, unread
+from virc.data.formats import pairs, sft
 from virc.data.formats.registry import Row, Source
 from virc.data.rows.record import Picture
 
@@ -43,8 +43,12 @@ def check(row: Row) -> Iterator[Fault]:
         yield unread(row)
         return
     yield from (Fault("row", plain(flaw)) for flaw in row.flaws)
-    yield from check_conversation(row.record, "solutions", inserted=True)
-    found = ((at, pad) for at, each in enumerate(row.record.messages, 1) for pad in PADS if pad in each.content)
+    if row.record.rejected is None:
+        yield from check_conversation(row.record, "solutions", inserted=True)
+    else:
+        yield from check_pair(row.record)
+    texts = [*(each.content for each in row.record.messages), row.record.rejected or ""]
+    found = ((at, pad) for at, text in enumerate(texts, 1) for pad in PADS if pad in text)
     for number, pad in found:
         yield Fault("mark_foreign", f"message {number} holds {pad}: training stops where it looks for pixels")
         break
@@ -82,24 +86,31 @@ def check_entry(source: Source) -> Iterator[Fault]:
             yield Fault("columns", f"columns name no messages: {_STOPS}")
         if not columns.get("images"):
             yield Fault("columns", "columns name no images: LLaMA-Factory sees none, and stops at the first mark")
+    ranked = source.format == pairs.NAME
+    if ranked:
+        yield from (
+            Fault("columns", f"columns name no {side}: {_STOPS}") for side in pairs.SIDES if not columns.get(side)
+        )
     tags = source.info.get("tags")
     for tag, follows in _TAGS.items():
         if isinstance(tags, dict) and not tags.get(tag):
             yield Fault("tags_unnamed", f"tags name no {tag}: {follows}")
-    yield from _others(source.info, columns)
+    yield from _others(source.info, columns, ranked)
 
 
-def _others(info: Mapping[str, Any], columns: Mapping[str, Any]) -> Iterator[Fault]:
+def _others(info: Mapping[str, Any], columns: Mapping[str, Any], ranked: bool) -> Iterator[Fault]:
     """Keys and columns that make LLaMA-Factory train on other things than conversations with images in this file."""
     for key in _ELSEWHERE:
         if info.get(key):
             yield Fault("entry", f"{key} is named, so LLaMA-Factory does not read the file")
     if info.get("num_samples") is not None:
         yield Fault("entry", "num_samples makes LLaMA-Factory draw that many rows at random")
-    if info.get("ranking"):
+    if info.get("ranking") and not ranked:
         yield Fault("entry", "ranking is on: LLaMA-Factory stops, as that is for another kind of training")
+    if ranked and not info.get("ranking"):
+        yield Fault("entry", f"ranking is not on, which rows of pairs need: {_DROPPED}")
     if info.get("split", "train") != "train":
         yield Fault("entry", f"there is no split {plain(info['split'], 40)} of a file, only train")
     for column in _FOREIGN:
-        if columns.get(column):
+        if columns.get(column) and not (ranked and column in pairs.SIDES):
             yield Fault("entry", f"columns name {column}, which virc does not support")

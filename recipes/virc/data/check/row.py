@@ -3,6 +3,7 @@
 LLaMA-Factory drops most of what is wrong with a conversation with no more than a warning, or crashes hours later.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 
@@ -78,9 +79,30 @@ def check_conversation(record: Record, holds: Holds, inserted: bool = False) -> 
             sentence = f"message {at}, of {message.role}, holds {MARK}: only users show images"
             yield Fault("mark_misplaced", sentence)
         foreign = next((mark for mark in FOREIGN_MARKS if mark in message.content), None)
-        if foreign and holds == "solutions":  # for prompts the reader of the format reports it
+        if foreign and holds != "prompts":  # for those the reader of the format reports it
             sentence = f"message {at} holds {foreign}, for which LLaMA-Factory expects a file"
             yield Fault("mark_foreign", sentence)
+
+
+def check_pair(record: Record) -> Iterator[Fault]:
+    """The faults of a pair: in the turns that both replies follow, in the replies, and in its margin."""
+    if record.rejected is None or not record.messages:
+        yield Fault("no_messages", f"it has not both replies: {_DROPPED}")
+        return
+    shared = msgspec.structs.replace(record, messages=record.messages[:-1])
+    yield from check_conversation(shared, "pairs")
+    chosen = record.messages[-1].content
+    for side, text in (("chosen", chosen), ("rejected", record.rejected)):
+        if not text.strip():
+            yield Fault("empty_side", f"its {side} reply is empty")
+        for mark in (MARK, *FOREIGN_MARKS):
+            if mark in text:
+                yield Fault("side_image", f"its {side} reply holds {mark}: both share the images of the messages")
+    if chosen == record.rejected:
+        yield Fault("equal_sides", "its chosen and its rejected reply are the same: neither is better")
+    margin = record.extra.get("margin")
+    if margin is not None and not (type(margin) in (int, float) and 0 <= margin < math.inf):
+        yield Fault("margin", f"its margin is {plain(repr(margin), 40)}, not a finite number of at least 0")
 
 
 def _roles(record: Record, holds: Holds) -> Iterator[Fault]:
@@ -95,6 +117,8 @@ def _roles(record: Record, holds: Holds) -> Iterator[Fault]:
         yield Fault("end", f"it ends with a message of {last}, not assistant: {_DROPPED}")
     if holds == "prompts" and last != "user" and not has_reference(record):
         yield Fault("end", f"it ends with a message of {last}, not user: the model would go on after itself")
+    if holds == "pairs" and last != "user":
+        yield Fault("end", f"its messages end with one of {last}, not user, before the two replies: {_DROPPED}")
 
 
 def _faults(
@@ -102,6 +126,13 @@ def _faults(
 ) -> Iterator[Fault]:
     if rules.holds == "problems":
         yield from _problem(record)
+        return
+    if rules.holds == "pairs":
+        yield from check_pair(row)
+        shared = msgspec.structs.replace(record, messages=record.messages[:-1])
+        if rules.protocol is not None and shared.messages:
+            yield from images.check_announced(shared, shown, rules)
+            yield from calls.check(shared, shown, [each.size for each in found], rules, 0, False)
         return
     inserted = rules.holds == "solutions" and rules.protocol is not None and rules.protocol.results != "user"
     yield from check_conversation(row, rules.holds, inserted)

@@ -29,6 +29,7 @@ from virc.tools import registry as tools
 Images = Literal["smart", "square_1000"]
 _LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
 _MOST_READ = 200  # rows in which a chat protocol is looked for
+_CONVERSATIONS: tuple[Holds, ...] = ("solutions", "pairs")
 _TURNS = ("first", "image_line", "after_image", "after_scale")
 SOURCE = "data_source"
 """The column that names the system a row is of, for stages of RL that take rows of several."""
@@ -108,6 +109,9 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
     """
     given_as, holds = kinds
     file = source.file
+    if given_as == "pairs" and (target.coordinates or target.images or (target.system and not source.laid_out)):
+        hint = "without --coordinates, --images and --system; virc data sample --pairs makes pairs in another one"
+        raise UsageError("pairs stay in the chat protocol that they are written in", hint)
     path = source.media / FILE_NAME
     beside = read_protocol(path) if path.is_file() else None
     if target.system:
@@ -115,7 +119,7 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
             raise UsageError("a system decides coordinates, images and chat protocol", "--system alone")
         system = systems.get(target.system)
         spoken = of_system(system).protocol
-        if given_as == "solutions" and source.laid_out:
+        if given_as in ("solutions", "pairs") and source.laid_out:
             return Change(holds, spoken, system=system.name)
         protocol = None if given_as == "problems" else beside or _found(records, needed=True)
         return Change(holds, protocol, spoken, system.name)
@@ -130,7 +134,7 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
             )
         return Change(holds, goal=goal)
     protocol = beside if changes else given or beside
-    if protocol is None and (changes or holds != "solutions"):
+    if protocol is None and (changes or holds not in _CONVERSATIONS):
         try:
             protocol = _found(records, changes)
         except DataError as error:
@@ -163,8 +167,10 @@ def changed(change: Change, row: Row) -> tuple[Row, Boxes]:
 def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
     here, goal = change.chat_protocol, change.goal
     row, record = record, apart(record, here)
-    if change.holds != "solutions":
-        answer = final_answer(record, here.grammar if here else TAGS) if record.answer is None else record.answer
+    if change.holds not in _CONVERSATIONS:
+        answer = record.answer
+        if answer is None and record.rejected is None:  # the better of two replies may still be wrong
+            answer = final_answer(record, here.grammar if here else TAGS)
         question = _question(record, here) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
     if change.system:
@@ -179,6 +185,8 @@ def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
         record = recoded(record, here, goal, boxes)
     else:
         record = msgspec.structs.replace(record, messages=row.messages)
+    if change.holds != "pairs":
+        record = msgspec.structs.replace(record, rejected=None)
     return _checked(record, change.holds)
 
 
@@ -205,7 +213,10 @@ def question_with_choices(record: Record) -> str:
 def _checked(record: Record, holds: Holds) -> Record:
     """The record as a format of that kind can hold it; its images are there."""
     pictures = record.images
-    if holds == "solutions":
+    if holds == "pairs":
+        if record.rejected is None:
+            raise DataError("it has no rejected reply")
+    elif holds == "solutions":
         if not record.messages:
             raise DataError("it has no conversation")
         if rl.is_cut(record):

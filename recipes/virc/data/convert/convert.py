@@ -165,6 +165,9 @@ def _part(source: Source, config: ConvertConfig) -> Part:
     if kinds == ("problems", "solutions"):
         hint = f"virc data sample {shlex.quote(str(source.file))} --to DIR solves them with a model"
         raise DataError(f"{source.file} holds problems without trajectories", hint)
+    if kinds[1] == "pairs" != kinds[0]:
+        hint = "virc data sample PROBLEMS.jsonl --pairs RULE --to DIR makes pairs of a model's own solutions"
+        raise DataError(f"{source.file} holds {kinds[0]}, and no pairs of replies", hint)
     # Units that are written as units again may be in any order; what is not joined need not be found together.
     joined = source.format == rl.NAME != config.format
     begun = rl.continued(rl.read(source)) if joined else None
@@ -190,9 +193,11 @@ def _written(
     target = formats.get(config.format)
     store = PictureStore(folder)
     settings = Writing(store, config.embed)
-    others = (part.source for dataset in datasets for part in dataset.parts if part.source.format != config.format)
+    others = [part.source for dataset in datasets for part in dataset.parts if part.source.format != config.format]
     richer = any(source.holds != "problems" for source in others)  # a problem has nothing to lose
-    report = Report(lost=target.LOST if richer else "")
+    paired = target.HOLDS != "pairs" and any(source.holds == "pairs" for source in others)
+    lost = [target.LOST if richer else "", "the rejected replies" if paired else ""]
+    report = Report(lost="; ".join(filter(None, lost)))
     for dataset in datasets:
         stream = _Stream(config, dataset, report, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):

@@ -25,9 +25,9 @@ LOST = "the trajectory and the images it made, and the counterfactual of a probl
 def recognises(path: Path) -> bool:
     """Whether it is a .jsonl file of problems, by its first row that can be read."""
     row = first_row(path)
-    return row is not None and "question" in row and not {"image", "images"}.isdisjoint(row) and (
-        row.keys().isdisjoint(COLUMNS)
-    )  # fmt: skip
+    if row is None or not row.keys().isdisjoint(COLUMNS) or {"chosen", "rejected"} <= row.keys():
+        return False
+    return "question" in row and not {"image", "images"}.isdisjoint(row)
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:

@@ -16,8 +16,8 @@ from virc.core.json_stream import array_rows, line_rows, list_rows
 from virc.core.text import plain
 from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, Row, Source, Writing
 from virc.data.formats.sft import COLUMNS, opened
+from virc.data.rows import paired, saved
 from virc.data.rows import parquet as parquet_rows
-from virc.data.rows import saved
 from virc.data.rows.laid_out import records_of, system_of
 from virc.models.chat_protocol import of_system as protocol_of
 from virc.reasoning.protocol import FILE_NAME
@@ -41,9 +41,9 @@ def recognises(path: Path) -> bool:
 
 
 def shared(path: Path, system: System | None) -> LaidOut | None:
-    """The shared layout that most of a file's first rows fit, where these are no conversations."""
+    """The shared layout that most of a file's first rows fit, where these are pairs, or no conversations."""
     found = _first_that_fits(path, _shared(system))
-    return None if found and _is_conversation(path) else found
+    return None if found and found.layout.chosen is None and _is_conversation(path) else found
 
 
 def of_system(path: Path, system: System | None) -> LaidOut | None:
@@ -81,6 +81,9 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
         try:
             if isinstance(fields, DataError):
                 raise fields
+            if layout.chosen is not None:
+                yield Row(number, paired.record_of(fields, layout, source.media))
+                continue
             for record in records_of(fields, number, layout, source.media, protocol):
                 yield Row(number, record)
         except UnreadError as fault:
@@ -92,7 +95,7 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 def write(folder: Path, name: str, records: Iterable[object], settings: Writing) -> int:
     """Raises UsageError: there is no one layout to write."""
-    raise UsageError(f"rows are not written in the format {NAME}", "--format sft, batch or prompts")
+    raise UsageError(f"rows are not written in the format {NAME}", "--format sft, pairs, batch or prompts")
 
 
 def _own(system: System | None) -> list[LaidOut]:

@@ -3,7 +3,8 @@
 A format module has:
     NAME: str                 what the user calls it (`--format NAME`)
     SUMMARY: str              one line for help
-    HOLDS: Holds              what its rows are: "solutions" (conversations up to the answer), "prompts" (where a model
+    HOLDS: Holds              what its rows are: "solutions" (conversations up to the answer), "pairs" (a conversation
+                              up to a reply, of which there is a better and a worse one), "prompts" (where a model
                               goes on) or "problems" (no conversation)
     LOST: str                 what a record loses when it is written in this format and read again; "" for nothing
     recognises(path: Path) -> bool
@@ -37,7 +38,7 @@ from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.systems.layouts.layout import Layout
 from virc.systems.registry import System
 
-Holds = Literal["solutions", "prompts", "problems"]
+Holds = Literal["solutions", "pairs", "prompts", "problems"]
 INFO = "dataset_info.json"
 PUBLISHED = "published"
 """The format of rows that others published, which a layout describes."""
@@ -58,13 +59,15 @@ class LaidOut(msgspec.Struct, frozen=True):
     @property
     def holds(self) -> Holds:
         """What its rows are."""
+        if self.layout.chosen is not None:
+            return "pairs"
         solved = self.layout.messages is not None or (self.protocol and self.layout.reply is not None)
         return "solutions" if solved else "problems"
 
     @property
     def written_as(self) -> str:
         """The format that holds such rows once they are converted."""
-        return "sft" if self.holds == "solutions" else "batch"
+        return {"solutions": "sft", "pairs": "pairs"}.get(self.holds, "batch")
 
 
 class Source(msgspec.Struct, frozen=True):

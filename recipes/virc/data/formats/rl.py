@@ -160,7 +160,8 @@ def kind(path: Path) -> bool | None:
         names = parquet_rows.column_names(path)
     except DataError:
         return named or None
-    if "prompt" not in {name.partition(".")[0] for name in names}:
+    top = {name.partition(".")[0] for name in names}
+    if "prompt" not in top or {"chosen", "rejected"} <= top:  # with both they are pairs, such as TRL's
         return None
     return any(name.startswith(("extra_info.tool_info_gt", "extra_info.reference")) for name in names)
 

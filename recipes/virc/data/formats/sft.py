@@ -115,7 +115,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-class _Columns(msgspec.Struct, frozen=True):
+class Columns(msgspec.Struct, frozen=True):
     """The names of columns and tags; `roles` gives ours for theirs."""
 
     messages: str
@@ -138,14 +138,14 @@ def rows(
     Raises:
         DataError: the entry fits no row.
     """
-    named = _columns(source.info) if source.info else None
+    named = columns_of(source.info) if source.info else None
     kinds = Kinds(place)
     for number, value in values:
         if isinstance(value, DataError):
             yield Row(number, fault=value)
             continue
         try:
-            columns = named or _columns(guessed(value))
+            columns = named or columns_of(guessed(value))
             record = _record(value, columns, source.media)
             yield Row(number, record, flaws=tuple(kinds.flaws(number, value)), ignored=_ignored(value, columns))
         except DataError as fault:
@@ -162,7 +162,7 @@ def guessed(row: Fields) -> dict[str, Any]:
     return {"formatting": "sharegpt", "columns": {"messages": column, "images": "images"}, "tags": dict(tags)}
 
 
-def _columns(entry: Mapping[str, Any]) -> _Columns:
+def columns_of(entry: Mapping[str, Any]) -> Columns:
     """What an entry of `dataset_info.json` names, as LLaMA-Factory reads it.
 
     Where it has columns or tags, what they do not name does not exist; else the defaults apply.
@@ -176,7 +176,7 @@ def _columns(entry: Mapping[str, Any]) -> _Columns:
     for key, names in (("messages", columns), ("role_tag", tags), ("content_tag", tags)):
         if key not in names:
             raise DataError(f"the entry in {INFO} has columns or tags, but names no {key}")
-    return _Columns(
+    return Columns(
         columns["messages"], tags["role_tag"], tags["content_tag"],
         {tags[f"{role}_tag"]: role for role in _ROLES if f"{role}_tag" in tags},
         columns.get("images"), columns.get("system"),
@@ -194,7 +194,7 @@ def _names(entry: Mapping[str, Any], key: str, default: dict[str, str]) -> dict[
     return {what: name for what, name in named.items() if name is not None}
 
 
-def _record(row: Fields, columns: _Columns, media: Path) -> Record:
+def _record(row: Fields, columns: Columns, media: Path) -> Record:
     rest = dict(row)
     if columns.messages not in rest:
         raise DataError(f"it has no {columns.messages}")
@@ -221,7 +221,7 @@ def _record(row: Fields, columns: _Columns, media: Path) -> Record:
     )
 
 
-def _message(message: Fields, number: int, columns: _Columns) -> Message:
+def _message(message: Fields, number: int, columns: Columns) -> Message:
     theirs, content = message.get(columns.role), message.get(columns.content)
     role = columns.roles.get(theirs) if isinstance(theirs, str) else None
     if role is None:
@@ -232,7 +232,7 @@ def _message(message: Fields, number: int, columns: _Columns) -> Message:
     return Message(role, content)
 
 
-def _ignored(row: Fields, columns: _Columns) -> tuple[str, ...]:
+def _ignored(row: Fields, columns: Columns) -> tuple[str, ...]:
     """The keys of a row's messages beside those that name the role and the text."""
     keys = {key: None for message in row[columns.messages] for key in message}
     return tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))

@@ -79,10 +79,10 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
     answer = _answer(row, layout.answer)
     asked = None if question is None else layout.asked(question, answer)
     record = Record(images=pictures, id=_id(row, layout.id), question=asked, answer=answer, extra=extra)
-    if layout.boxes is not None and (boxes := _boxes(_present(row, layout.boxes), record, protocol)) is not None:
+    if layout.boxes is not None and (boxes := _boxes(present(row, layout.boxes), record, protocol)) is not None:
         extra["boxes"] = boxes
     if layout.choices is not None:
-        extra["choices"] = _choices(_present(row, layout.choices), layout.choices)
+        extra["choices"] = _choices(present(row, layout.choices), layout.choices)
     if layout.messages is not None:
         return _talk(record, row, layout, layout.messages, folder)
     if layout.pieces is None or protocol is None:
@@ -97,7 +97,8 @@ def _called(column: Column | None) -> str:
     return f"column {plain(shown(column), 60)}" if column is not None else "no column"
 
 
-def _present(row: Mapping[str, Any], column: Column) -> Any:
+def present(row: Mapping[str, Any], column: Column) -> Any:
+    """The value of a column. Raises DataError: the row has none."""
     value = value_of(row, column)
     if value is UNSET:
         raise DataError(f"it has no {_called(column)}")
@@ -112,7 +113,7 @@ def _wrong(value: object, column: Column, wanted: str) -> DataError:
 def _text(row: Mapping[str, Any], column: Column | None) -> str | None:
     if column is None:
         return None
-    value = _present(row, column)
+    value = present(row, column)
     if not isinstance(value, str):
         raise _wrong(value, column, "text")
     return value
@@ -122,7 +123,7 @@ def _answer(row: Mapping[str, Any], column: Column | None) -> str | None:
     """The answer as text; of a list with one element that element, of other lists and objects their JSON."""
     if column is None:
         return None
-    value = _present(row, column)
+    value = present(row, column)
     if isinstance(value, list) and len(value) == 1:
         (value,) = value
     try:
@@ -135,7 +136,7 @@ def _answer(row: Mapping[str, Any], column: Column | None) -> str | None:
 
 
 def _id(row: Mapping[str, Any], column: Column | None) -> str | int | None:
-    value = None if column is None else _present(row, column)
+    value = None if column is None else present(row, column)
     return value if value is None or type(value) in (str, int) else str(value)
 
 
@@ -147,7 +148,7 @@ def _choices(value: Any, column: Column) -> list[str]:
 
 
 def _pictures(row: Mapping[str, Any], column: Column | None, layout: Layout, folder: Path) -> tuple[Picture, ...]:
-    value = None if column is None else _present(row, column)
+    value = None if column is None else present(row, column)
     if column is None or value is None:
         return ()
     listed = value if isinstance(value, list) else [value]
@@ -204,11 +205,11 @@ def _content(row: Mapping[str, Any], column: str, folder: Path) -> Any:
 
 def _talk(record: Record, row: Mapping[str, Any], layout: Layout, column: Column, folder: Path) -> Record:
     """The record with the conversation of its row; where no column has the images, they are those of its messages."""
-    turns = _turns(_present(row, column), column)
+    turns = _turns(present(row, column), column)
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise _wrong(turns, column, "a list of messages")
-    messages = [_message(turn, number) for number, turn in enumerate(turns, 1)]
-    system = None if layout.system is None else _present(row, layout.system)
+    messages = [message_of(turn, number) for number, turn in enumerate(turns, 1)]
+    system = None if layout.system is None else present(row, layout.system)
     if not isinstance(system, str | None):
         raise _wrong(system, layout.system or "", "text")
     images = record.images
@@ -238,8 +239,9 @@ def _turns(value: Any, column: Column) -> Any:
     raise _wrong(value, column, "a list of messages")
 
 
-def _message(turn: Mapping[str, Any], number: int) -> Message:
-    theirs, content = _first_of(turn, ("role", "from")), _first_of(turn, ("content", "value"))
+def message_of(turn: Mapping[str, Any], number: int) -> Message:
+    """A message as others write it; `number` names it in errors. Raises DataError: it has no role or text."""
+    theirs, content = _first_of(turn, ("role", "from")), _first_of(turn, ("content", "value", "text"))
     role = _ROLES.get(theirs) if isinstance(theirs, str) else None
     if role is None:
         raise DataError(f"message {number} has the role {plain(repr(theirs), 40)}, not one of {', '.join(_ROLES)}")
@@ -276,9 +278,9 @@ def _text_of(part: Any) -> str | None:
 def system_of(row: Mapping[str, Any], layout: Layout) -> str | None:
     """The system message of a row's conversation; None where it has none, or none that can be read."""
     try:
-        turns = [] if layout.messages is None else _turns(_present(row, layout.messages), layout.messages)
-        first = _message(turns[0], 1) if isinstance(turns, list) and turns and isinstance(turns[0], dict) else None
-        told = None if layout.system is None else _present(row, layout.system)
+        turns = [] if layout.messages is None else _turns(present(row, layout.messages), layout.messages)
+        first = message_of(turns[0], 1) if isinstance(turns, list) and turns and isinstance(turns[0], dict) else None
+        told = None if layout.system is None else present(row, layout.system)
     except DataError:
         return None
     if isinstance(told, str) and told:
@@ -287,7 +289,7 @@ def system_of(row: Mapping[str, Any], layout: Layout) -> str | None:
 
 
 def _texts(row: Mapping[str, Any], reply: Reply) -> list[str]:
-    value = _present(row, reply.texts)
+    value = present(row, reply.texts)
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise _wrong(value, reply.texts, "a text or a list of texts")

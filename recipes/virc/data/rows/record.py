@@ -118,6 +118,8 @@ class Record(msgspec.Struct, frozen=True):
             known (a batch row). Ends with a user message where the next unit is still to be written.
         images: in the order of the marks; those of the question alone where there are no messages.
         question: as the user wrote it, without a chat protocol around it.
+        rejected: of a pair: the reply that is to become less likely, in place of the last message, which is the chosen
+            one; both follow the same messages and images.
         extra: further fields of the row, which pass through every format that can hold them.
     """
 
@@ -127,6 +129,7 @@ class Record(msgspec.Struct, frozen=True):
     question: str | None = None
     answer: str | None = None
     extra: dict[str, Any] = {}
+    rejected: str | None = None
 
     @property
     def called(self) -> str:

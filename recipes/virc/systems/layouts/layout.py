@@ -86,6 +86,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         messages: a conversation of objects with `role` and `content`, or `from` and `value`, in the system's words; or
             the text of one as JSON or as Python prints it.
         reply: the reply to the question, with which the row becomes a conversation in the system's chat protocol.
+        chosen: of pairs: the better reply to the `messages`, or to the question as it is written; text, a message, or
+            a list of one.
+        rejected: the worse one.
     """
 
     about: Text
@@ -104,9 +107,15 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system: Column | None = None
     messages: Column | None = None
     reply: Text | tuple[Text, ...] | Reply | None = None
+    chosen: Column | None = None
+    rejected: Column | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError where rows would have neither a question nor a conversation."""
+        """Raise ValueError where rows would have neither a question nor a conversation, or one reply of a pair."""
+        if (self.chosen is None) != (self.rejected is None):
+            raise ValueError("pairs need both `chosen` and `rejected`")
+        if self.chosen is not None and (self.reply is not None or self.questions):
+            raise ValueError("a layout of pairs has neither `reply` nor `questions`")
         asks = self.question is not None or bool(self.questions)
         if not asks and (self.messages is None or self.reply is not None):
             raise ValueError("a layout needs `question`, `questions` or `messages`")
@@ -135,7 +144,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """All columns that it names."""
         fields = (self.question, self.answer, self.images, self.id, self.boxes, self.choices, self.system)
         reply = (self.pieces.texts, self.pieces.images) if self.pieces else ()
-        columns = (*fields, *self.questions.values(), *self.files, self.messages, *reply)
+        pair = (self.chosen, self.rejected)
+        columns = (*fields, *self.questions.values(), *self.files, self.messages, *reply, *pair)
         yield from (column for column in columns if column is not None)
 
     def needed(self) -> Iterator[Column]:

@@ -1,0 +1,145 @@
+"""Pairs of a better and a worse reply to the same turns, as LLaMA-Factory reads them for preference training.
+
+    {"messages": [system?, user, (assistant, user)*], "chosen": {"role": "assistant", "content": …},
+     "rejected": {"role": "assistant", "content": …}, "images": […], "margin": 0.5, …}
+
+Images are those of the messages: both replies share them. `margin`, by how much the first is better, is optional. Files
+are lines or one array; others that LLaMA-Factory reads with `ranking`, such as those of RLHF-V, are read too.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.json_stream import Fields, array_rows, first_object, line_rows, one_line
+from virc.core.text import plain
+from virc.data.formats import sft
+from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.rows.record import Record
+
+NAME = "pairs"
+SUMMARY = "a better and a worse reply to the same turns, one pair a line, for preference training"
+HOLDS: Holds = "pairs"
+LOST = ""
+SIDES = ("chosen", "rejected")
+_Values = Iterable[tuple[int, Fields | DataError]]
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is a .json or .jsonl file whose first object has a conversation and both replies."""
+    if path.suffix not in (".json", ".jsonl"):
+        return False
+    try:
+        with path.open("rb") as file:
+            row = first_object(_values(path)(file))
+    except OSError:
+        return False
+    return row is not None and any(name in row for name in sft.COLUMNS) and all(
+        isinstance(row.get(side), dict) for side in SIDES
+    )  # fmt: skip
+
+
+def read(source: Source, start: int = 1) -> Iterator[Row]:
+    """The rows of the file, by the names in its entry; as `sft.read`, with the rejected reply beside the chosen one."""
+    with sft.opened(source.file) as file:
+        yield from _read(source, _values(source.file)(file, start))
+
+
+def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
+    """`NAME.jsonl`, and its entry in `dataset_info.json`. Raises DataError: a record is no pair, or as `sft.write`."""
+    file = file_for(folder, name, ".jsonl")
+    count = 0
+    with file.open("w", encoding="utf-8") as out:
+        for record in records:
+            out.write(_line(record, settings) + "\n")
+            count += 1
+    sft.add_info(folder, name, info(file.name))
+    return count
+
+
+def _line(record: Record, settings: Writing) -> str:
+    try:
+        return one_line(row_of(record, settings.pictures.names(record)))
+    except ValueError as error:
+        raise DataError(f"{record.called} cannot be JSON: {error}") from None
+
+
+def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
+    """The row of a pair; `image_names` are relative to the folder of the file. Raises DataError: it is no pair."""
+    if record.rejected is None or not record.messages:
+        raise DataError(f"{record.called} has no rejected reply", "virc data sample FILE --pairs RULE makes pairs")
+    row = sft.row_of(record, image_names)
+    *shared, chosen = row.pop("messages")
+    start = {"id": row.pop("id")} if "id" in row else {}
+    sides = {"chosen": chosen, "rejected": {"role": "assistant", "content": record.rejected}}
+    return {**start, "messages": shared, **sides, **{key: row[key] for key in row if key not in SIDES}}
+
+
+def info(file_name: str) -> dict[str, Any]:
+    """The entry of such a file in `dataset_info.json`."""
+    entry = sft.info(file_name)
+    return {**entry, "ranking": True, "columns": {**entry["columns"], "chosen": "chosen", "rejected": "rejected"}}
+
+
+def sides_of(info: Mapping[str, Any]) -> tuple[str, str]:
+    """The columns of the two replies by an entry of `dataset_info.json`; without one, our own names."""
+    columns = info.get("columns")
+    named = columns if isinstance(columns, dict) else {}
+    chosen, rejected = (named.get(side) or side for side in SIDES)
+    return str(chosen), str(rejected)
+
+
+def _values(path: Path) -> Any:
+    return line_rows if path.suffix == ".jsonl" else array_rows
+
+
+def _read(source: Source, values: _Values) -> Iterator[Row]:
+    named = sft.columns_of(source.info) if source.info else None
+    names = sides_of(source.info)
+
+    def joined() -> Iterator[tuple[int, Fields | DataError]]:
+        for number, value in values:
+            yield number, value if isinstance(value, DataError) else _joined(value, number, named, names)
+
+    for row in sft.rows(source, joined(), "row"):
+        yield _with_rejected(row, named, names[1])
+
+
+def _joined(row: Fields, number: int, named: sft.Columns | None, names: tuple[str, str]) -> Fields | DataError:
+    """The row as one of the format sft, whose conversation ends with the chosen reply."""
+    try:
+        columns = named or sft.columns_of(sft.guessed(row))
+        turns = row.get(columns.messages)
+        for name in names:
+            _reply(row, name, columns)
+    except DataError as fault:
+        return DataError(f"row {number}: {fault.message}", fault.hint)
+    if not isinstance(turns, list):
+        return row  # which the reader of sft refuses
+    return {**{key: row[key] for key in row if key != names[0]}, columns.messages: [*turns, row[names[0]]]}
+
+
+def _reply(row: Fields, name: str, columns: sft.Columns) -> str:
+    """The text of one side. Raises DataError: it is missing, is no message of the assistant, or has no text."""
+    side = row.get(name)
+    if not isinstance(side, dict):
+        raise DataError(f"it has no {name}, an object with {columns.role} and {columns.content}")
+    role, content = side.get(columns.role), side.get(columns.content)
+    if not isinstance(role, str) or columns.roles.get(role) != "assistant":
+        raise DataError(f"its {name} has the {columns.role} {plain(repr(role), 40)}, where the assistant is due")
+    if not isinstance(content, str):
+        raise DataError(f"its {name} has no text as {columns.content}")
+    return content
+
+
+def _with_rejected(row: Row, named: sft.Columns | None, name: str) -> Row:
+    if row.record is None:
+        return row
+    extra = dict(row.record.extra)
+    side = extra.pop(name)
+    content = named.content if named else "value" if "value" in side else "content"
+    record = msgspec.structs.replace(row.record, rejected=side[content], extra=extra)
+    return msgspec.structs.replace(row, record=record)
