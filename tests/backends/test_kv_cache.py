@@ -10,7 +10,7 @@ from virc.backends import checkpoint
 from virc.backends.chatml import Rendered, render
 from virc.backends.kv_cache import CachedModel
 from virc.backends.local import LocalBackend, load
-from virc.core.errors import EngineError
+from virc.core.errors import EngineError, SetupError
 from virc.reasoning.images import Shown, show
 from virc.reasoning.session import Message
 
@@ -170,8 +170,18 @@ def test_what_was_cut_before_an_interrupt_is_not_taken_for_held(backend: LocalBa
     torch.testing.assert_close(cached.read(conversation, [first]), expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("said", ["CUDA out of memory. Tried", "DefaultCPUAllocator: can't allocate memory"])
-def test_memory_that_runs_out_is_an_engine_error_with_a_way_out(backend: LocalBackend, said: str) -> None:
+CUDA = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.09 GiB is free. "
+    "Including non-PyTorch memory, this process has 78.00 GiB memory in use."
+)
+CPU = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+
+
+@pytest.mark.parametrize(
+    ("said", "amount"),
+    [(CUDA, ": 2.00 GiB could not be allocated"), (CPU, ": 9 bytes could not be allocated"), ("CUDA out of memory", "")],
+)
+def test_memory_that_runs_out_is_one_sentence_with_a_way_out(backend: LocalBackend, said: str, amount: str) -> None:
     images = [show(picture((84, 84)), backend.grid)]
     first = rendered(backend, talk(1), images)
     backend.cached.read(first, images)
@@ -182,8 +192,10 @@ def test_memory_that_runs_out_is_an_engine_error_with_a_way_out(backend: LocalBa
         raise RuntimeError(said)
 
     hook = backend.cached.network.model.language_model.layers[1].register_forward_pre_hook(fail)
-    with pytest.raises(EngineError, match="out of memory while reading") as caught:
+    with pytest.raises(SetupError) as caught:
         backend.cached.read(second, images)
+    new = len(second.ids) - len(first.ids)
+    assert caught.value.message == f"out of memory while reading {new} tokens{amount}"
     assert caught.value.hint == "lower --max-pixels"
     hook.remove()
     backend.cached.read(second, images)  # nothing was kept: its memory is free for the next picture

@@ -4,6 +4,7 @@ Every thread has a seat, a row of one KV cache that keeps its conversation as `C
 when all who draw wait for one; who is between two turns is not waited for.
 """
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from weakref import WeakSet
 
 import msgspec
 
+from virc.backends.devices import memory_refused
 from virc.backends.kv_cache import CachedModel, failed, no_number
 from virc.reasoning.images import Shown
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
 _COLUMNS = 256  # by which the cache grows
+_HINT = "lower --concurrency or --max-pixels"
 _SHARE = 4  # reads wait until they are one row in so many: a small one costs hardly less than eight
 
 
@@ -55,8 +58,12 @@ class Seat(CachedModel):
         self._batch = batch
 
     def _forward(self, ids: list[int], positions: "torch.Tensor", new: Sequence[Shown]) -> "torch.Tensor":
-        start, patches = len(self._held[0]), self._patches(new)
-        found = self._batch.feed(Piece(self, start, ids, positions, patches, SimpleQueue()))
+        try:
+            patches = self._patches(new)
+        except RuntimeError as error:
+            self.clear()
+            raise failed(error, len(ids), _HINT) from error
+        found = self._batch.feed(Piece(self, len(self._held[0]), ids, positions, patches, SimpleQueue()))
         if isinstance(found, BaseException):
             self.clear()
             raise found
@@ -83,6 +90,7 @@ class Batch:
         self._drawing = 0
         self._waiting: list[Piece] = []
         self._steps = ThreadPoolExecutor(1, "batch")
+        self._most_ids: float = math.inf
 
     @contextmanager
     def seat(self) -> Iterator[Seat]:
@@ -123,19 +131,34 @@ class Batch:
             self._steps.submit(self._step, group)
 
     def _step(self, group: Sequence[Piece]) -> None:
-        """Feed pieces, together or else each alone, so that what one cannot do costs it alone."""
-        try:
-            for piece, logits in zip(group, self._logits(group), strict=True):
-                piece.found.put(logits)
-        except Exception as error:
-            if len(group) > 1:
-                for piece in group:
-                    self._step([piece])
-                return
-            self._cache.wipe(group[0].seat.number)
-            known = isinstance(error, RuntimeError)
-            hint = "lower --concurrency or --max-pixels"
-            group[0].found.put(failed(error, len(group[0].ids), hint) if known else error)
+        """Feed pieces, together or else fewer at a time, so that what one cannot do costs it alone.
+
+        Where memory does not suffice for a group, its halves are fed; groups after it have no more ids than those.
+        """
+        waiting = [group]
+        while waiting:
+            part = waiting.pop()
+            if len(part) > 1 and _fed(part) > self._most_ids:
+                waiting += _halves(part)
+                continue
+            try:
+                found = self._logits(part)
+            except Exception as error:
+                failure = failed(error, len(part[0].ids), _HINT) if isinstance(error, RuntimeError) else error
+                short = memory_refused(error) is not None
+            else:
+                for piece, logits in zip(part, found, strict=True):
+                    piece.found.put(logits)
+                continue
+            # Behind the handler, where nothing holds the failed step's tensors any more.
+            if len(part) == 1:
+                self._cache.wipe(part[0].seat.number)
+                part[0].found.put(failure)
+            elif short:
+                self._most_ids = min(self._most_ids, _fed(part) // 2)
+                waiting += _halves(part)
+            else:
+                waiting += [[piece] for piece in part]
 
     def _logits(self, group: Sequence[Piece]) -> list["torch.Tensor | BaseException"]:
         """Logits of the next token of every piece, on the CPU."""
@@ -255,6 +278,16 @@ def _next(waiting: Sequence[Piece]) -> list[Piece]:
         return [piece for piece in waiting if len(piece.ids) == 1]
     first = len(reads[0].ids)
     return [piece for piece in reads if first <= 2 * len(piece.ids) and len(piece.ids) <= 2 * first]
+
+
+def _fed(group: Sequence[Piece]) -> int:
+    """Ids of a step with the padding."""
+    return len(group) * max(len(piece.ids) for piece in group)
+
+
+def _halves(group: Sequence[Piece]) -> list[Sequence[Piece]]:
+    middle = len(group) // 2
+    return [group[middle:], group[:middle]]
 
 
 def _rows(numbers: list[int], width: int) -> list[int]:

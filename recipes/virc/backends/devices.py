@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _NVIDIA = Path("/proc/driver/nvidia")
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
+_NO_MEMORY = ("out of memory", "not enough memory", "allocate memory")  # as CUDA, Metal and the CPU's allocator say it
+_WANTED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 
 
 class Choice(NamedTuple):
@@ -74,6 +76,19 @@ def _driver() -> str:
     except OSError:
         return "none"
     return version[1] if version else "of unknown version"
+
+
+def memory_refused(error: Exception) -> str | None:
+    """For an error of memory that ran out on any device, how much was refused, as the end of a sentence.
+
+    Returns:
+        Such as `: 2.00 GiB could not be allocated`; an empty text where the error does not say; None for other errors.
+    """
+    said = str(error)
+    if not isinstance(error, MemoryError) and not any(words in said.lower() for words in _NO_MEMORY):
+        return None
+    amount = _WANTED.search(said)
+    return f": {amount[1]} could not be allocated" if amount else ""
 
 
 def free_memory(device: "torch.device") -> int | None:

@@ -6,12 +6,14 @@ passes the vision tower once, unless what stands before it changes. A model with
 the ends of prompts alone (`recurrent`).
 """
 
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.backends.chatml import Rendered
+from virc.backends.devices import memory_refused
 from virc.backends.recurrent import Snapshots
-from virc.core.errors import EngineError
+from virc.core.errors import EngineError, SetupError, VircError
 from virc.reasoning.images import Shown
 from virc.reasoning.resize import Grid, smart_resize
 
@@ -71,7 +73,8 @@ class CachedModel:
             Logits of the next token, shape (vocabulary,).
 
         Raises:
-            EngineError: the model failed or ran out of memory; the conversation is forgotten.
+            EngineError: the model failed; the conversation is forgotten.
+            SetupError: memory ran out; likewise.
         """
         placed = [(span.start, images[span.index]) for span in conversation.images]
         whole, shared = len(conversation.ids), self._shared(conversation.ids, placed)
@@ -179,12 +182,16 @@ class CachedModel:
         return shown.size if on_grid else smart_resize(*shown.size, self.grid)
 
 
-def failed(error: Exception, count: int, hint: str) -> EngineError:
-    """What the network raised while it read `count` tokens; the hint is for where memory ran out."""
+def failed(error: Exception, count: int, hint: str) -> VircError:
+    """What the network raised while it read `count` tokens; the hint is for where memory ran out.
+
+    The tensors that the frames of the error still hold are released: what is tried next may need their memory.
+    """
+    traceback.clear_frames(error.__traceback__)
+    refused = memory_refused(error)
+    if refused is not None:
+        return SetupError(f"out of memory while reading {count} tokens{refused}", hint)
     reason = str(error).strip().partition("\n")[0]
-    memory = any(word in reason.lower() for word in ("out of memory", "not enough memory", "allocate memory"))
-    if memory:
-        return EngineError(f"out of memory while reading {count} tokens: {reason}", hint)
     return EngineError(f"the model failed: {reason}")
 
 

@@ -90,6 +90,7 @@ class LocalBackend:
         Raises:
             TooLongError: the conversation is longer than the model takes.
             EngineError: the model failed.
+            SetupError: memory ran out.
         """
         with self._model() as cached:
             conversation = self._render(ask.messages, ask.images)
@@ -248,6 +249,8 @@ def load(
     if free is not None and needed > free:
         figures = f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on {where.type}"
         raise SetupError(f"{folder.name} {figures}", hint="a smaller model, or --endpoint URL of a server")
+    if where.type == "cuda" and number == torch.float32:
+        torch.backends.cudnn.allow_tf32 = False  # else the patches' convolution rounds to 10 bits
     tokenizer, processor, network = _load(folder, settings, number, where, adapter)
     cached = CachedModel(network, processor, grid)
     name = (adapter or folder).resolve().name
@@ -274,7 +277,6 @@ def _load(
     folder: Path, settings: dict[str, object], number: Any, where: "torch.device", adapter: Path | None
 ) -> tuple[Any, Any, Any]:
     """Tokenizer, image processor and network."""
-    import torch
     import transformers
 
     try:
@@ -286,17 +288,14 @@ def _load(
             lora.merge(network, adapter)
         _check_tokens(folder, tokenizer, network.config)
         return tokenizer, processor, network
-    except torch.OutOfMemoryError as error:
-        raise SetupError(f"{folder.name} does not fit: {_first_line(error)}", hint="--device cpu") from error
     except ConfigError:
         raise
     except Exception as error:  # damage of every kind ends here, each kind with its own exception
-        reason = f"{type(error).__name__}: {_first_line(error)}"
+        refused = devices.memory_refused(error)
+        if refused is not None:
+            raise SetupError(f"{folder.name} does not fit on {where.type}{refused}", hint="--device cpu") from error
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise ConfigError(f"{folder} cannot be loaded: {reason}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _quiet_torch() -> Any:
