@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.tools import registry as tools
@@ -23,13 +22,18 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A job in the background begins with Ctrl-C ignored, and so would every program that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long a case takes says nothing on a machine that others use too.
-settings.register_profile("virc", deadline=None)
-settings.load_profile("virc")
+try:
+    from hypothesis import settings
+except ImportError:  # tests/gpu runs without the extra `dev`
+    pass
+else:  # how long a case takes says nothing on a machine that others use too
+    settings.register_profile("virc", deadline=None)
+    settings.load_profile("virc")
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Tests run on all cores; slow ones and those of engines by twos, as a run that starts needs one core.
 
@@ -41,6 +45,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return None if _fast(config) else 2
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Slow tests of one file, and those of engines, stay in one process: runs that they share take minutes."""
     if _fast(config):

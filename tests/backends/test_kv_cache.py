@@ -179,7 +179,11 @@ CPU = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't 
 
 @pytest.mark.parametrize(
     ("said", "amount"),
-    [(CUDA, ": 2.00 GiB could not be allocated"), (CPU, ": 9 bytes could not be allocated"), ("CUDA out of memory", "")],
+    [
+        (CUDA, ": 2.00 GiB could not be allocated"),
+        (CPU, ": 9 bytes could not be allocated"),
+        ("CUDA out of memory", ""),
+    ],
 )
 def test_memory_that_runs_out_is_one_sentence_with_a_way_out(backend: LocalBackend, said: str, amount: str) -> None:
     images = [show(picture((84, 84)), backend.grid)]

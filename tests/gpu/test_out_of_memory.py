@@ -1,0 +1,194 @@
+"""Memory that runs out: one sentence and exit code 4 for one conversation, smaller groups for several.
+
+On a GPU the process gets less memory than the work takes; on the CPU, and through the command line, a layer of the
+network refuses groups of more tokens than that.
+"""
+
+import json
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from PIL import Image
+from support import sized
+from support.called import virc
+
+from virc.backends.interface import Sampling
+from virc.core.errors import SetupError
+from virc.reasoning.images import show
+from virc.reasoning.session import Ask, Message, Reply
+
+if TYPE_CHECKING:
+    import torch
+
+    from virc.backends.local import LocalBackend
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("gpu_memory")]
+
+DEVICES = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+TRIANGLE = Path(__file__).parents[1] / "pictures" / "triangle.png"
+QUESTION = "What is m∠B in triangle MBH?"
+SAID = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.09 GiB is free. "
+    "Process 1 has 78.02 GiB memory in use."
+)
+GREEDY = Sampling(max_tokens=4)
+TOGETHER, FIT = 16, 5
+WORDS = {"cpu": 10, "cuda": 1200}  # of a question; on a GPU so many that a step takes hundreds of MiB
+
+
+class Refusing:
+    """Lets a layer read `most` tokens at a time. It notes what of a refused step is still held at the next one."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.refused, self.held = most, 0, 0
+        self._made: list[weakref.ref[torch.Tensor]] = []
+
+    def check(self, hidden: "torch.Tensor") -> None:
+        import torch
+
+        self.held += sum(made() is not None for made in self._made)
+        if hidden.shape[0] * hidden.shape[1] > self.most:
+            made = hidden.clone()
+            self._made.append(weakref.ref(made))
+            self.refused += 1
+            raise torch.OutOfMemoryError(SAID)
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Refusing]:
+    """Has the layers of Qwen2.5-VL refuse more than so many tokens at a time."""
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLDecoderLayer as Layer
+
+    before = Layer.forward
+
+    def plant(most: int) -> Refusing:
+        refusing = Refusing(most)
+
+        def forward(self: Any, hidden_states: "torch.Tensor", *args: Any, **named: Any) -> Any:
+            refusing.check(hidden_states)
+            return before(self, hidden_states, *args, **named)
+
+        monkeypatch.setattr(Layer, "forward", forward)
+        return refusing
+
+    return plant
+
+
+@contextmanager
+def room(device: str, spare: float) -> Iterator[None]:
+    """On a GPU: this process gets so many bytes more than it holds now."""
+    import torch
+
+    if device == "cpu":
+        yield
+        return
+    torch.cuda.empty_cache()
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + spare) / whole))
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def ask(backend: "LocalBackend", number: int, words: int) -> Ask:
+    picture = Image.effect_noise((112 + 28 * (number % 3), 112), 40 + number).convert("RGB")
+    text = "What is it? " * (words // 4 + number)
+    return Ask([Message("system", "You look closer."), Message("user", text, (0,))], [show(picture, backend.grid)])
+
+
+def at_once(works: Sequence[Callable[[], Reply]]) -> list[Reply]:
+    """What each of them returns, all begun together."""
+    begin = threading.Barrier(len(works))
+
+    def run(work: Callable[[], Reply]) -> Reply:
+        begin.wait()
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, works))
+
+
+@DEVICES
+def test_memory_that_runs_out_is_one_sentence_and_exit_4(device: str, refuse: Callable[[int], Refusing]) -> None:
+    refuse(64)
+    words = ["solve", TRIANGLE, QUESTION, "--model", "tiny", "--device", device, "-q"]
+    failed = virc(*words)
+    assert failed.code == 4
+    first, *hint = failed.err.splitlines()
+    assert first.startswith("error: out of memory while reading ")
+    assert first.endswith(" tokens: 2.00 GiB could not be allocated")
+    assert hint == ["hint: lower --max-pixels"]
+    assert virc(*words, "--json").json["error"]["kind"] == "environment"
+
+
+@DEVICES
+def test_a_batch_command_goes_on_with_fewer_at_a_time(
+    device: str, refuse: Callable[[int], Refusing], tmp_path: Path
+) -> None:
+    assert virc("data", "synth", "--to", tmp_path / "drawn", "--count", 8, "--seed", 3, "--formats", "batch").code == 0
+    words = ["solve", "--batch", tmp_path / "drawn" / "problems.jsonl", "--model", "tiny", "--device", device, "-q"]
+
+    def answers(name: str) -> dict[str, Any]:
+        assert virc(*words, "--concurrency", 8, "--to", tmp_path / name).code == 0
+        rows = map(json.loads, (tmp_path / name).read_text().splitlines())
+        return {row["id"]: (row["answer"], row["tokens"]) for row in rows}
+
+    expected = answers("whole")
+    refusing = refuse(600)
+    assert answers("smaller") == expected
+    assert refusing.refused > 0
+
+
+@DEVICES
+def test_sixteen_that_do_not_fit_reply_as_alone(device: str, refuse: Callable[[int], Refusing]) -> None:
+    import torch
+
+    backend = sized.backend(sized.NAMES[0], device, "float32", scaled=True)
+    asks = [ask(backend, number, WORDS[device]) for number in range(TOGETHER)]
+    alone = [backend.reply(each, GREEDY) for each in asks]
+    backend.cached.clear()
+    works = [partial(backend.reply, each, GREEDY) for each in asks]
+    spare, refusing = 0.0, None
+    if device == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        backend.draw_together()
+        assert at_once(works) == alone
+        spare = 0.6 * (torch.cuda.max_memory_allocated() - before)
+        backend._batch = None
+    else:
+        refusing = refuse(FIT * len(backend._render(asks[-1].messages, asks[-1].images).ids))
+    backend.draw_together()
+    with room(device, spare):
+        assert at_once(works) == alone
+    assert backend._batch is not None
+    assert backend._batch._most_ids < float("inf"), "memory was to run out"
+    if refusing:
+        assert refusing.held == 0, "what is tried again must not find the memory of the failed step taken"
+        assert 0 < refusing.refused <= 4, "what did not fit is remembered"
+
+
+@DEVICES
+def test_a_conversation_that_does_not_fit_leaves_the_backend_usable(
+    device: str, refuse: Callable[[int], Refusing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = sized.backend(sized.NAMES[0], device, "float32", scaled=True)
+    short, long = ask(backend, 0, 10), ask(backend, 1, 20 * WORDS[device])
+    expected = backend.reply(short, GREEDY)
+    backend.cached.clear()
+    if device == "cpu":
+        refuse(100)
+    with room(device, 32 * 2**20), pytest.raises(SetupError, match="out of memory while reading") as caught:
+        backend.reply(long, GREEDY)
+    assert caught.value.code == 4
+    assert "\n" not in caught.value.message
+    monkeypatch.undo()
+    assert backend.reply(short, GREEDY) == expected
