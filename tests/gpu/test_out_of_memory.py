@@ -35,8 +35,8 @@ DEVICES = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=p
 TRIANGLE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 QUESTION = "What is m∠B in triangle MBH?"
 SAID = (
-    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.09 GiB is free. "
-    "Process 1 has 78.02 GiB memory in use."
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.09 GiB is "
+    "free. Process 1 has 78.02 GiB memory in use."
 )
 GREEDY = Sampling(max_tokens=4)
 TOGETHER, FIT = 16, 5
@@ -44,17 +44,20 @@ WORDS = {"cpu": 10, "cuda": 1200}  # of a question; on a GPU so many that a step
 
 
 class Refusing:
-    """Lets a layer read `most` tokens at a time. It notes what of a refused step is still held at the next one."""
+    """Lets a layer read `most` tokens at a time, or more in fewer rows than `rows`.
 
-    def __init__(self, most: int) -> None:
-        self.most, self.refused, self.held = most, 0, 0
+    It notes what of a refused step is still held at the next one.
+    """
+
+    def __init__(self, most: int, rows: int) -> None:
+        self.most, self.rows, self.refused, self.held = most, rows, 0, 0
         self._made: list[weakref.ref[torch.Tensor]] = []
 
     def check(self, hidden: "torch.Tensor") -> None:
         import torch
 
         self.held += sum(made() is not None for made in self._made)
-        if hidden.shape[0] * hidden.shape[1] > self.most:
+        if hidden.shape[0] >= self.rows and hidden.shape[0] * hidden.shape[1] > self.most:
             made = hidden.clone()
             self._made.append(weakref.ref(made))
             self.refused += 1
@@ -62,14 +65,14 @@ class Refusing:
 
 
 @pytest.fixture
-def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Refusing]:
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Refusing]:
     """Has the layers of Qwen2.5-VL refuse more than so many tokens at a time."""
     from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLDecoderLayer as Layer
 
     before = Layer.forward
 
-    def plant(most: int) -> Refusing:
-        refusing = Refusing(most)
+    def plant(most: int, rows: int = 1) -> Refusing:
+        refusing = Refusing(most, rows)
 
         def forward(self: Any, hidden_states: "torch.Tensor", *args: Any, **named: Any) -> Any:
             refusing.check(hidden_states)
@@ -117,7 +120,7 @@ def at_once(works: Sequence[Callable[[], Reply]]) -> list[Reply]:
 
 
 @DEVICES
-def test_memory_that_runs_out_is_one_sentence_and_exit_4(device: str, refuse: Callable[[int], Refusing]) -> None:
+def test_memory_that_runs_out_is_one_sentence_and_exit_4(device: str, refuse: Callable[..., Refusing]) -> None:
     refuse(64)
     words = ["solve", TRIANGLE, QUESTION, "--model", "tiny", "--device", device, "-q"]
     failed = virc(*words)
@@ -131,7 +134,7 @@ def test_memory_that_runs_out_is_one_sentence_and_exit_4(device: str, refuse: Ca
 
 @DEVICES
 def test_a_batch_command_goes_on_with_fewer_at_a_time(
-    device: str, refuse: Callable[[int], Refusing], tmp_path: Path
+    device: str, refuse: Callable[..., Refusing], tmp_path: Path
 ) -> None:
     assert virc("data", "synth", "--to", tmp_path / "drawn", "--count", 8, "--seed", 3, "--formats", "batch").code == 0
     words = ["solve", "--batch", tmp_path / "drawn" / "problems.jsonl", "--model", "tiny", "--device", device, "-q"]
@@ -142,13 +145,13 @@ def test_a_batch_command_goes_on_with_fewer_at_a_time(
         return {row["id"]: (row["answer"], row["tokens"]) for row in rows}
 
     expected = answers("whole")
-    refusing = refuse(600)
+    refusing = refuse(100, rows=2)
     assert answers("smaller") == expected
     assert refusing.refused > 0
 
 
 @DEVICES
-def test_sixteen_that_do_not_fit_reply_as_alone(device: str, refuse: Callable[[int], Refusing]) -> None:
+def test_sixteen_that_do_not_fit_reply_as_alone(device: str, refuse: Callable[..., Refusing]) -> None:
     import torch
 
     backend = sized.backend(sized.NAMES[0], device, "float32", scaled=True)
@@ -178,7 +181,7 @@ def test_sixteen_that_do_not_fit_reply_as_alone(device: str, refuse: Callable[[i
 
 @DEVICES
 def test_a_conversation_that_does_not_fit_leaves_the_backend_usable(
-    device: str, refuse: Callable[[int], Refusing], monkeypatch: pytest.MonkeyPatch
+    device: str, refuse: Callable[..., Refusing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = sized.backend(sized.NAMES[0], device, "float32", scaled=True)
     short, long = ask(backend, 0, 10), ask(backend, 1, 20 * WORDS[device])

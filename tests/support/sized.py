@@ -1,9 +1,8 @@
 """Networks with random weights in the sizes of published models, made where they run, and conversations with them.
 
-Sizes are those of `virc/models/shapes`, which also says where they were read. What those files leave out is below: rotary
-positions from the config.json of Qwen2.5-VL-3B and 7B and of Qwen3-VL-4B and 8B, image settings from their
-preprocessor_config.json; the layers with full attention and the window of Qwen2.5-VL are the defaults of transformers,
-which are the published ones.
+Sizes are those of `virc/models/shapes`. What those files leave out is below: rotary positions as in the config.json of
+Qwen2.5-VL-3B and 7B and of Qwen3-VL-4B and 8B, image settings as in their preprocessor_config.json. The window of
+Qwen2.5-VL and its blocks with full attention are the defaults of transformers, which are the published ones.
 """
 
 import json
