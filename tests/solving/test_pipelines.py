@@ -1,13 +1,14 @@
 """Pipelines: what the YAML may say, and what each role is sent."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from virc.backends.interface import OnText, Sampling
 from virc.config import yaml
-from virc.core.errors import ConfigError, NetworkError
+from virc.core.errors import ConfigError, NetworkError, NoAnswerError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.models.chat_protocol import ChatProtocol
@@ -15,11 +16,13 @@ from virc.models.load import Opened
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Reply
-from virc.solving.pipelines.program import runner
+from virc.solving.grades import read_score
+from virc.solving.pipelines.files import read
+from virc.solving.pipelines.program import run_code
 from virc.solving.pipelines.roles import OpenRole, speaker
-from virc.solving.pipelines.run import Solved, Speaker
+from virc.solving.pipelines.run import Solved, Speaker, Spoken
 from virc.solving.pipelines.run import run as run_steps
-from virc.solving.pipelines.schema import Pipeline, read
+from virc.solving.pipelines.schema import Pipeline
 
 TEXT = """
 roles:
@@ -38,19 +41,29 @@ answer: reason
 """
 
 
+def of(step: dict[str, Any]) -> dict[str, Any]:
+    """A pipeline of one step, whose output is the answer."""
+    return {"steps": [{"name": "a", **step}], "answer": "a"}
+
+
 class Scripted:
+    """Gives its texts in turn, or what a function makes of the last message; replies of one step come in any order."""
+
     model = "scripted"
 
-    def __init__(self, *texts: str) -> None:
+    def __init__(self, *texts: str, to: Callable[[str], str] | None = None) -> None:
         self.texts, self.asks, self.sampling = list(texts), list[Ask](), list[Sampling]()
-        self.grid = Grid(14, 2)
+        self.grid, self.to, self.lock = Grid(14, 2), to, threading.Lock()
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
-        self.asks.append(ask)
-        self.sampling.append(sampling)
-        if not self.texts:
-            raise NetworkError("connection refused", "start the server")
-        return Reply(self.texts.pop(0), prompt_tokens=5, completion_tokens=2)
+        with self.lock:
+            self.asks.append(ask)
+            self.sampling.append(sampling)
+            if self.to:
+                return Reply(self.to(ask.messages[-1].text))
+            if not self.texts:
+                raise NetworkError("connection refused", "start the server")
+            return Reply(self.texts.pop(0), prompt_tokens=5, completion_tokens=2)
 
     def close(self) -> None: ...
 
@@ -62,9 +75,9 @@ def pipeline(**changes: Any) -> Any:
 def run(pipeline: Pipeline, question: str, backends: Mapping[str, Scripted], seed: int | None = None) -> Solved:
     def asked(name: str) -> Speaker:
         opened = Opened(name, backends[name], ChatProtocol(own_protocol(())))
-        return speaker(OpenRole(pipeline.roles[name], opened), (), Deadline(None), 16, lambda: None)
+        return speaker(OpenRole(pipeline.roles[name], opened), Deadline(None), 16, lambda: None)
 
-    return run_steps(pipeline, question, {name: asked(name) for name in backends}, runner(()), seed)
+    return run_steps(pipeline, question, {name: asked(name) for name in backends}, run_code, seed)
 
 
 def test_steps_vote_skip_and_repeat_until_the_mark() -> None:
@@ -72,7 +85,7 @@ def test_steps_vote_skip_and_repeat_until_the_mark() -> None:
     solved = run(pipeline(), "How many?", {"eyes": eyes, "mind": mind}, seed=7)
     assert solved.answer == "four"
     assert [step.name for step in solved.steps] == ["seen", "count", "reason", "verdict", "reason", "verdict"]
-    assert [each.seed for each in eyes.sampling] == [derived(7, "seen", number) for number in range(3)]
+    assert {each.seed for each in eyes.sampling} == {derived(7, "seen", number) for number in range(3)}
     assert [message.text for message in eyes.asks[0].messages] == ["You see.", "Count. How many?"]
     assert mind.asks[0].messages[0].text == "4 : How many?"
     assert solved.steps[0].completion_tokens == 6
@@ -105,12 +118,59 @@ def test_the_best_of_several_is_the_one_with_the_highest_grade() -> None:
         {"name": "tries", "ask": "mind", "prompt": "{question}", "samples": 4},
         {"name": "best", "ask": "eyes", "best_of": "tries", "prompt": "Grade {candidate} for {question}"},
     ]
-    eyes = Scripted("3 of 10", "cannot say", "7.5, as step 9 is wrong", "7")
+    grades = {"a": "3/10", "b": "9 of the 10 steps are wrong", "c": "As step 9 is right, **Score:** 7.5", "d": "7"}
+    eyes = Scripted(to=lambda prompt: grades[prompt[6]])
     solved = run(pipeline(steps=steps, answer="best"), "?", {"eyes": eyes, "mind": Scripted("a", "b", "c", "d")})
     assert solved.answer == "c"
     assert solved.steps[1].prompt == "Grade c for ?"
-    assert solved.steps[1].grades[0] == "3 of 10"
-    assert eyes.asks[0].messages[-1].text == "Grade a for ?"
+    assert dict(zip(solved.steps[1].grades, solved.steps[1].scores, strict=True))[grades["b"]] is None
+    assert {ask.messages[-1].text for ask in eyes.asks} == {f"Grade {each} for ?" for each in "abcd"}
+
+
+def test_grades_that_cannot_be_read_are_an_error() -> None:
+    steps = [
+        {"name": "tries", "ask": "mind", "prompt": "{question}", "samples": 2},
+        {"name": "best", "ask": "eyes", "best_of": "tries", "prompt": "{candidate}", "score": "grade=([0-9]+)"},
+    ]
+    backends = {"eyes": Scripted(to=lambda _: "score: 3"), "mind": Scripted("a", "b")}
+    with pytest.raises(NoAnswerError, match="no grade can be read in any of 2 replies of role 'eyes'"):
+        run(pipeline(steps=steps, answer="best"), "?", backends)
+
+
+def test_samples_are_drawn_at_the_same_time() -> None:
+    together = threading.Barrier(3, timeout=10)
+
+    def seen(prompt: str, pictures: object, sampling: Sampling) -> Spoken:
+        together.wait()  # breaks unless all three are under way
+        return Spoken(Reply(str(sampling.seed)))
+
+    steps = [{"name": "seen", "ask": "eyes", "prompt": "{question}", "samples": 3}]
+    speakers: dict[str, Speaker] = {"eyes": seen}
+    solved = run_steps(pipeline(steps=steps, answer="seen"), "?", speakers, run_code, 7)
+    assert solved.answer.split() == [str(derived(7, "seen", number)) for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("reply", "grade"),
+    [
+        ("score: 7", 7),
+        ("Step 2 is wrong.\n\n**Score**: 7.5 / 10", 7.5),
+        ("The grade is 3 out of 5.", 3),
+        ("<think>score: 9</think>\nRating = -0.5", -0.5),
+        ("8", 8),
+        ("**8/10**", 8),
+        ("I see 3 errors in 4 steps", None),
+        ("score: 7 for the first part, score: 2 for the second", None),
+        ("score: 7, again score: 7", 7),
+        ("score: 75%", None),
+        ("score: 1e3", None),
+        ("score: high", None),
+        ("underscore: 7", None),
+        ("", None),
+    ],
+)
+def test_a_grade_is_read_where_it_is_said(reply: str, grade: float | None) -> None:
+    assert read_score(reply) == grade
 
 
 def test_a_text_gathers_what_is_found_in_each_round() -> None:
@@ -157,6 +217,18 @@ def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
     ("changes", "words"),
     [
         ({"answer": "reson"}, "answer names no step: 'reson'"),
+        ({"answer": "images"}, "answer gives no text: 'images'"),
+        (of({"ask": "eyes", "prompt": "x", "images": "y"}), "uses 'y', which no earlier step gives"),
+        (of({"ask": "eyes", "prompt": "x", "images": "question"}), "uses 'question' for pictures, and it gives texts"),
+        (of({"ask": "eyes", "prompt": "{images}"}), "uses 'images' for texts, and it gives pictures"),
+        (of({"crop": "question"}), "uses 'question' for boxes"),
+        (of({"boxes": "question"}), "boxes and unit belong together"),
+        (of({"ask": "eyes", "prompt": "x", "margin": 1}), "margin belongs to crop"),
+        (of({"ask": "eyes", "prompt": "x", "score": "(.)"}), "score belongs to best_of"),
+        (
+            of({"ask": "eyes", "prompt": "{candidate}", "best_of": "question", "score": "a"}),
+            "score 'a' needs one group, the number",
+        ),
         ({"steps": [{"name": "a", "ask": "eye", "prompt": "x"}], "answer": "a"}, "unknown role: 'eye'"),
         ({"steps": [{"name": "a", "ask": "eyes", "prompt": "{b}"}], "answer": "a"}, "'b', which no earlier step"),
         ({"steps": [{"name": "a", "ask": "eyes"}], "answer": "a"}, "ask and prompt belong together"),

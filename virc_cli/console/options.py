@@ -35,6 +35,15 @@ def named_endpoints(given: Sequence[str]) -> tuple[str | None, dict[str, str]]:
     return own[-1] if own else unnamed, others
 
 
+def chosen_pipeline(pipeline: str | None, system: str | None) -> tuple[str | None, str | None]:
+    """The pipeline and the system: one that is a pipeline is solved by that, without `--pipeline`."""
+    if pipeline is None and system is not None:
+        from virc.solving.pipelines.files import of_system
+
+        return (system, None) if of_system(system) else (None, system)
+    return pipeline, system
+
+
 def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str, bool]) -> dict[str, str]:
     """The value of each `--role NAME=VALUE`.
 

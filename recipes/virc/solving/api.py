@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from pathlib import Path
-from typing import IO
 
 import msgspec
 from PIL import Image
@@ -15,24 +14,23 @@ from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
 from virc.core.files import contents
 from virc.core.limits import MOST_QUESTION, check_problem
-from virc.core.result_log import Claims, Ledger
+from virc.core.result_log import Claims
 from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
 from virc.models.load import Choice, Opened, choice_of
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.resize import smart_resize
 from virc.solving import one
-from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
-from virc.solving.image_source import open_source, standard_input
-from virc.solving.one import SCHEMA, OnEvent, SolveConfig
+from virc.solving.answer_file import check_files, open_rows, write_answers
+from virc.solving.batch import BatchConfig, RowDone, solve_batch
+from virc.solving.image_source import STREAM, Picture, opened_picture, standard_input
+from virc.solving.one import OnEvent, SolveConfig
 from virc.solving.outcome import Fields, failure_of, outcome, trace_folders, write_traces
-from virc.solving.progress import Answers
+from virc.solving.pipelines import solve as pipelines
+from virc.solving.pipelines.files import of_system
 from virc.solving.rows import read_rows
 from virc.solving.setup import OnFacts, Setup, open_setup
 
-Picture = str | Path | Image.Image
-"""A path, URL or `-` for standard input; or an image."""
-STREAM = "-"
 _SLOW = 60.0  # seconds
 _TOKENS_OF_A_TURN = 200
 
@@ -74,6 +72,8 @@ def solve(
     seed: int = 0,
     trace: str | Path | None = None,
     offline: bool = False,
+    pipeline: str | Path | None = None,
+    roles: Mapping[str, str | Path] = {},
     on_event: OnEvent = lambda _: None,
     on_progress: OnReport | None = None,
 ) -> Solution:
@@ -97,19 +97,24 @@ def solve(
         samples: independent answers, of which the commonest is given.
         trace: folder for the conversation, its images and a page.
         offline: fetch no picture.
-        on_event: gets every piece of text, accepted turn, tool result and rejected reply.
+        pipeline: solve by the roles and steps of this file or system; `fields["steps"]` has what each gave. A `system`
+            that is a pipeline is taken for it.
+        roles: of the pipeline, role -> address of its endpoint, or its model; others are as `model` and `endpoint` say.
+        on_event: gets every piece of text, accepted turn, tool result and rejected reply; nothing of a pipeline.
         on_progress: gets notes and warnings.
 
     Returns:
         The answer; where the model gave none, `error` is a `NoAnswerError`.
 
     Raises:
-        UsageError: there is no question, the trace folder holds something else, or a loaded model is given with
-            arguments that choose one.
+        UsageError: there is no question, the trace folder holds something else, a loaded model is given with
+            arguments that choose one, or an argument does not go with `pipeline`.
         DataError: an image cannot be opened.
         ConfigError, SetupError: the model cannot be opened.
         NetworkError, EngineError: the model failed.
     """
+    if pipeline is None and (pipeline := of_system(None if system is None else str(system))):
+        system = None
     opened = model if isinstance(model, Opened) else None
     name = None if isinstance(model, Opened) else model
     of_replies = None if opened else timeout  # a loaded model has one of its own
@@ -131,11 +136,33 @@ def solve(
     odd = next((type(each).__name__ for each in pictures if not isinstance(each, Picture)), None)
     if odd or isinstance(image, bytes):
         raise UsageError(f"an image is a path, a URL or a PIL.Image, not {odd or 'bytes'}", "PIL.Image.open(FILE)")
+    if pipeline is not None:
+        given = {"samples": samples != 1, "temperature": temperature is not None, "max_tokens": max_tokens is not None}
+        refused = next((name for name, is_given in (given | {"a loaded model": opened}).items() if is_given), None)
+        if refused:
+            raise UsageError(f"{refused} does not go with pipeline=", "write it to a role or step of the pipeline")
+        named = {name: str(who) for name, who in roles.items()}
+        return _by_pipeline(pipelines.set_up(str(pipeline), named, setup), pictures, question, on_progress)
+    if roles:
+        raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.yaml"')
     solution = solve_images(setup, pictures, question, Reporter(on_progress), on_event=on_event)
     if solution.answer is None and not isinstance(solution.error, NoAnswerError):
         assert solution.error
         raise solution.error
     return solution
+
+
+def _by_pipeline(
+    setup: pipelines.PipelineSetup, pictures: Sequence[Picture], question: str, on_progress: OnReport | None
+) -> Solution:
+    """What a pipeline makes of a problem; a step that gave nothing is a `NoAnswerError` of the solution."""
+    known: Fields = {}
+    try:
+        fields = pipelines.solve_images(setup, pictures, question, Reporter(on_progress), on_facts=known.update)
+    except NoAnswerError as error:
+        return Solution(None, known, error)
+    trace = fields.get("trace")
+    return Solution(fields["answer"], fields, None, Path(trace) if trace else None)
 
 
 def solve_images(
@@ -151,12 +178,7 @@ def solve_images(
     """As `solve`, but what broke it off is in `error`; `on_open` gets the model when it is loaded."""
     check_problem(["" if isinstance(each, Image.Image) else str(each) for each in images], question)
     deadline = Deadline(setup.config.timeout)
-    pictures = [
-        each
-        if isinstance(each, Image.Image)
-        else open_source(str(each), offline=setup.offline, seconds=deadline.left())
-        for each in images
-    ]
+    pictures = [opened_picture(each, setup.offline, deadline.left()) for each in images]
     folders = trace_folders(setup.trace, setup.config) if setup.trace else []
     with deadline.paused():
         opened, known = open_setup(setup, report, on_facts)
@@ -209,20 +231,6 @@ def _estimate(opened: Opened, images: Sequence[Image.Image | OpenedImage], repor
     report.note(text)
 
 
-class Lines(Claims):
-    """The output of a batch that is not kept: every row is done."""
-
-    resumed = 0
-
-    def __init__(self, on_line: Callable[[str], None]) -> None:
-        super().__init__()
-        self._on_line = on_line
-
-    def append(self, line: bytes) -> None:
-        """Hand a line over."""
-        self._on_line(line.decode())
-
-
 def solve_file(
     setup: Setup,
     source: str,
@@ -256,67 +264,3 @@ def solve_file(
 
         with closing(opened):
             write_answers(solve_rows, source, to, known, blank, report, on_line)
-
-
-def check_files(source: str, to: str | None) -> None:
-    """Refuse rows and answers in one file, as a UsageError."""
-    if source != STREAM and to not in (None, STREAM) and Path(str(to)).resolve() == Path(source).resolve():
-        raise UsageError("--batch and --to are the same file", "--to answers.jsonl")
-
-
-def write_answers(
-    solve_rows: Callable[[Claims, Callable[[RowDone], None]], None],
-    source: str,
-    to: str | None,
-    known: Fields,
-    blank: Mapping[str, object],
-    report: Reporter,
-    on_line: Callable[[str], None],
-) -> None:
-    """Write a line for every row that `solve_rows` reports, and report how many there were.
-
-    Args:
-        solve_rows: solves those that are not among the claims.
-        known: the fields of every line.
-
-    Raises:
-        VircError: as `solve_file`.
-    """
-    kept = to not in (None, STREAM)
-    ledger: AbstractContextManager[Ledger | Lines] = nullcontext(Lines(on_line))
-    if kept:
-        ledger = Ledger(Path(str(to)), SCHEMA, made_with(known), {NoAnswerError.code})
-    with ledger as sink:
-        progress = Answers(sink.resumed, report)
-
-        def on_row(done: RowDone) -> None:
-            sink.append(as_line(done, {**blank, **known}))
-            progress.add(done)
-
-        try:
-            solve_rows(sink, on_row)
-        except KeyboardInterrupt:
-            again = "; the same command goes on with them" if kept else ""
-            report.note(f"interrupted: rows in work have no line and no trace{again}")
-            raise
-        finally:
-            report.note(str(progress))
-    if not progress.done and not progress.resumed:
-        report.warn(f"{source} has no rows")
-    progress.check(kept)
-
-
-def open_rows(source: str) -> tuple[AbstractContextManager[IO[bytes]], Path]:
-    """The rows of a file, `-` for standard input, and the folder that their image paths start from."""
-    if source == STREAM:
-        return nullcontext(standard_input()), Path()
-    path = Path(source)
-    try:
-        if path.is_file():
-            with path.open("rb") as file:
-                if file.read(1) == b"[":
-                    hint = f"virc data convert {source} --to DIR --format batch"
-                    raise DataError(f"{source} is an array, where one object a line is due", hint)
-        return path.open("rb"), path.parent if path.is_file() else Path()
-    except OSError as error:
-        raise DataError(f"cannot read the rows {source}: {clause(error)}") from error

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from PIL import Image
+
 from virc.core.errors import DataError, NetworkError
 from virc.core.fetch import Fetch, FetchError, Rules
 from virc.core.files import expanded
@@ -17,6 +19,9 @@ from virc.core.text import clause
 from virc.core.timeouts import LateError, within
 from virc.reasoning.images import MOST_BYTES, OpenedImage, open_file
 
+Picture = str | Path | Image.Image
+"""A path, URL or `-` for standard input; or an image."""
+STREAM = "-"
 SECONDS = 60.0
 _USER = re.compile(r"//[^/?#]*@")
 _MOST_FETCHED = 64 * 2**20
@@ -48,6 +53,11 @@ def open_source(source: str, base: Path = Path(), offline: bool = False, seconds
     if offline:
         raise NetworkError(f"{source} is on the network, and --offline forbids it")
     return open_file(_fetch(source, SECONDS if seconds is None else min(SECONDS, seconds)), source)
+
+
+def opened_picture(picture: Picture, offline: bool, seconds: float | None) -> Image.Image | OpenedImage:
+    """A picture of a caller: an image as it is, others as `open_source` opens them."""
+    return picture if isinstance(picture, Image.Image) else open_source(str(picture), Path(), offline, seconds)
 
 
 def standard_input() -> IO[bytes]:

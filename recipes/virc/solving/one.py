@@ -116,13 +116,14 @@ class ToolResult(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One sample: its trace, finished or not, the images shown, and what broke it off, if anything did."""
+    """One sample: its trace, finished or not, the images shown, what broke it off, if anything did, and its replies."""
 
     trace: Trace
     images: Sequence[Shown]
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     broken: BaseException | None = None
+    replies: int = 0
 
 
 class Solved(msgspec.Struct, frozen=True):
@@ -147,6 +148,11 @@ class Solved(msgspec.Struct, frozen=True):
     def completion_tokens(self) -> int | None:
         """Tokens drawn in all samples."""
         return _total(attempt.completion_tokens for attempt in self.attempts)
+
+    @property
+    def replies(self) -> int:
+        """Replies drawn in all samples, rejected ones too."""
+        return sum(attempt.replies for attempt in self.attempts)
 
 
 Event = SampleStart | TextDelta | Unit | Rejected | ToolResult
@@ -253,6 +259,7 @@ def _attempt(
         _total(reply.prompt_tokens for reply in replies),
         _total(reply.completion_tokens for reply in replies),
         broken,
+        len(replies),
     )
 
 

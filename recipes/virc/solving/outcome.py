@@ -62,6 +62,7 @@ def outcome(solved: Solved) -> Fields:
     fields: Fields = {
         "answer": solved.answer,
         "turns": len(sample.trace.units),
+        "replies": solved.replies,
         "calls": dict(Counter(call.name for unit in sample.trace.units for call in unit.calls)),
         "tokens": {"prompt": solved.prompt_tokens, "completion": solved.completion_tokens},
     }

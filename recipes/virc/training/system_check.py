@@ -25,7 +25,7 @@ from virc.families import registry as families
 from virc.models import registry as models
 from virc.rewards.check import finding
 from virc.rewards.check import run as rewards
-from virc.solving.pipelines import schema as pipelines
+from virc.solving.pipelines import files as pipelines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import words

@@ -110,6 +110,7 @@ def command(
     from virc.solving.setup import set_up
     from virc_cli.console import events, output
 
+    pipeline, system = options.chosen_pipeline(pipeline, system)
     flags = {
         "endpoint": endpoint,
         "system": system,

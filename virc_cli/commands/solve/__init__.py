@@ -80,6 +80,7 @@ def command(
     from virc_cli.commands.solve import hints, run
     from virc_cli.console import events
 
+    pipeline, system = options.chosen_pipeline(pipeline, system)
     flags = {
         "model": model,
         "endpoint": endpoint,

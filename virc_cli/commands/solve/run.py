@@ -99,7 +99,8 @@ def by_pipeline(
     def on_step(ran: Ran) -> None:
         if not quiet:
             output.note(f"-> {ran.name}{f', by {ran.role}' if ran.role else ''}: ", end="")
-            output.note("; ".join(one_line(text) for text in ran.output), dim=True)
+            made = [f"picture of {width} x {height} px" for width, height in ran.pictures]
+            output.note("; ".join([*map(one_line, ran.output), *made]), dim=True)
 
     fields = solve.solve_images(
         chosen, sources, question, report, on_facts=lambda known: output.know(**known), on_step=on_step

@@ -29,7 +29,7 @@ from virc.reasoning.history import as_shown_on
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.trace import Trace
 from virc.scoring.rules import same
-from virc.solving.api import open_rows
+from virc.solving.answer_file import open_rows
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, outage_of, shown_images, through, workers_for
 from virc.solving.one import Attempt, OnEvent, attempts
 from virc.solving.outcome import Fields

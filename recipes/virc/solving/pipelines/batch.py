@@ -12,7 +12,7 @@ from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.images import OpenedImage
-from virc.solving.api import check_files, open_rows, write_answers
+from virc.solving.answer_file import check_files, open_rows, write_answers
 from virc.solving.batch import RowDone, through
 from virc.solving.image_source import open_source
 from virc.solving.one import OnEvent, TextDelta

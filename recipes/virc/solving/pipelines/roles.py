@@ -8,22 +8,23 @@ import msgspec
 
 from virc.backends.interface import Sampling
 from virc.config import user as config
-from virc.core.errors import NetworkError, UsageError, VircError
+from virc.core.errors import DataError, NetworkError, UsageError
 from virc.core.events import Reporter
 from virc.core.text import did_you_mean
 from virc.core.timeouts import Deadline
 from virc.models.load import Choice, Opened, open_model
-from virc.reasoning.images import Shown
+from virc.reasoning.history import show_input
+from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.session import Ask, Reply
 from virc.reasoning.trace import Message
 from virc.solving import one
 from virc.solving.one import SolveConfig
-from virc.solving.pipelines.run import Speaker
+from virc.solving.pipelines.run import Speaker, Spoken, naming
 from virc.solving.pipelines.schema import Pipeline, Role
 
 
 class OpenRole(msgspec.Struct, frozen=True):
-    """A role and its open model; `turn` lets one thread at a time ask a model in this process."""
+    """A role and its open model; `turn` lets as many threads ask it at a time as suit it, one where it runs here."""
 
     role: Role
     opened: Opened
@@ -83,49 +84,49 @@ def open_roles(pipeline: Pipeline, chosen: Mapping[str, Choice], report: Reporte
                     report.start(f"loading the model {choice.model} of role {name!r}")
                 with naming(f"role {name!r}"):
                     opened = stack.enter_context(open_model(choice))
-                found[choice] = opened, nullcontext() if opened.answers else threading.Lock()
+                found[choice] = opened, threading.BoundedSemaphore(opened.at_once if opened.answers else 1)
             for warning in found[choice][0].warnings if pipeline.roles[name].own_protocol else ():
                 report.warn(f"role {name!r}: {warning}")
         yield {name: OpenRole(pipeline.roles[name], *found[choice]) for name, choice in chosen.items()}
 
 
-@contextmanager
-def naming(title: str) -> Iterator[None]:
-    """Put `title` before the message of an error."""
-    try:
-        yield
-    except VircError as error:
-        error.message = f"{title}: {error.message}"
-        raise
-
-
-def speaker(
-    asked: OpenRole, images: Sequence[Shown], deadline: Deadline, max_turns: int, check: Callable[[], None]
-) -> Speaker:
+def speaker(asked: OpenRole, deadline: Deadline, max_turns: int, check: Callable[[], None]) -> Speaker:
     """What draws the replies of a role.
 
     Args:
-        images: of the problem, as this model sees them.
         check: called before each reply; what it raises ends the step.
     """
+    cached: dict[int, Shown] = {}  # of the pictures of this problem, which live as long as it
 
-    def draw(prompt: str, with_images: bool, sampling: Sampling) -> Reply:
+    def seen(picture: OpenedImage) -> Shown:
+        if id(picture) not in cached:
+            protocol, grid = asked.opened.chat_protocol.protocol, asked.opened.backend.grid
+            try:
+                cached[id(picture)] = show_input(picture, protocol, grid)
+            except ValueError as error:
+                raise DataError(str(error)) from error
+        return cached[id(picture)]
+
+    def draw(prompt: str, pictures: Sequence[OpenedImage], sampling: Sampling) -> Spoken:
         check()
-        shown = images if with_images else ()
+        shown = [seen(each) for each in pictures]
+        sizes = tuple(each.size for each in shown)
         with asked.turn:
+            check()
             if deadline.left() == 0:
                 raise NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout")
             if asked.role.own_protocol:
-                return _solved(asked, prompt, shown, sampling, deadline, max_turns)
-            return asked.opened.backend.reply(request(asked.role, prompt, shown), sampling, None, deadline.left())
+                return Spoken(*_solved(asked, prompt, shown, sampling, deadline, max_turns), sizes)
+            reply = asked.opened.backend.reply(request(asked.role, prompt, shown), sampling, None, deadline.left())
+            return Spoken(reply, 1, sizes)
 
     return draw
 
 
 def _solved(
     asked: OpenRole, prompt: str, images: Sequence[Shown], sampling: Sampling, deadline: Deadline, max_turns: int
-) -> Reply:
-    """The answer of a role that is asked by its own chat protocol, as a reply."""
+) -> tuple[Reply, int]:
+    """The answer of a role that is asked by its own chat protocol, as a reply, and how many replies it took."""
     settings = SolveConfig(
         temperature=asked.role.temperature,
         seed=sampling.seed or 0,
@@ -137,7 +138,8 @@ def _solved(
     solved = one.solve(settings, opened.backend, opened.chat_protocol.protocol, images, prompt, deadline=deadline)
     if solved.error:
         raise solved.error
-    return Reply(solved.answer or "", prompt_tokens=solved.prompt_tokens, completion_tokens=solved.completion_tokens)
+    answer = Reply(solved.answer or "", prompt_tokens=solved.prompt_tokens, completion_tokens=solved.completion_tokens)
+    return answer, solved.replies
 
 
 def request(role: Role, prompt: str, images: Sequence[Shown]) -> Ask:

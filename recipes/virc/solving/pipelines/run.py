@@ -1,30 +1,42 @@
 """Runs the steps of a pipeline on one problem."""
 
-import math
 import re
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from virc.backends.interface import Sampling
 from virc.config.placeholders import filled
-from virc.core.errors import VircError
+from virc.core.errors import NoAnswerError, VircError
 from virc.core.seeds import derived
+from virc.reasoning.calls import Box, Size
+from virc.reasoning.images import OpenedImage
 from virc.reasoning.session import Reply
-from virc.solving.pipelines.schema import CANDIDATE, Pipeline, Role, Step
+from virc.solving.grades import FORM, read_score
+from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, Pipeline, Role, Step
+from virc.solving.pipelines.values import NOTHING, Seen, Value, Values, boxes_in, cropped
 
-Values = Mapping[str, tuple[str, ...]]
-"""Name -> the texts of that value; a step that was skipped has none."""
 
-Speaker = Callable[[str, bool, Sampling], Reply]
-"""Draws a role's reply to a prompt; the flag says whether it is shown the problem's images."""
+class Spoken(msgspec.Struct, frozen=True):
+    """A role's reply, how many replies of its model that took, and the pictures' (width, height) px as shown."""
 
-Program = Callable[[str, bool], str]
-"""Runs code and returns what it prints; the flag says whether it is given the problem's images."""
+    reply: Reply
+    replies: int = 1
+    sizes: tuple[Size, ...] = ()
+
+
+Speaker = Callable[[str, Sequence[OpenedImage], Sampling], Spoken]
+"""Draws a role's reply to a prompt and pictures."""
+
+Program = Callable[[str, Sequence[OpenedImage]], Value]
+"""Runs code that is given pictures."""
 
 _Result = TypeVar("_Result")
 
@@ -33,9 +45,15 @@ class Ran(msgspec.Struct, frozen=True):
     """A step that ran: its output, and what it cost where the backend counts.
 
     Args:
-        prompt: what the role was sent, or the code that ran; None of a vote. Of the best of several, of that one.
-        grades: the replies about each candidate, where the output is the best of several.
+        prompt: what the role was sent, or the code that ran; None of others. Of the best of several, of that one.
+        output: its texts.
         prompt_tokens, completion_tokens: of all its replies; None where the backend did not count them.
+        grades: the replies about each candidate, where the output is the best of several.
+        scores: the grades in them; None of one that cannot be read.
+        boxes: (left, top, right, bottom) in pixels of the picture's file.
+        pictures: (width, height) in pixels of each picture that it made.
+        replies: how many its role's model gave.
+        seconds: how long it took.
     """
 
     name: str
@@ -45,6 +63,11 @@ class Ran(msgspec.Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     grades: tuple[str, ...] = ()
+    scores: tuple[float | None, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    pictures: tuple[Size, ...] = ()
+    replies: int = 0
+    seconds: float | None = None
 
 
 class Solved(msgspec.Struct, frozen=True):
@@ -54,6 +77,10 @@ class Solved(msgspec.Struct, frozen=True):
     steps: tuple[Ran, ...]
 
 
+OnStep = Callable[[Ran, Value], None]
+"""Gets a step that ran, and its output."""
+
+
 class _Run(msgspec.Struct, frozen=True):
     """What all steps of a run share; `speakers` are by role."""
 
@@ -61,7 +88,7 @@ class _Run(msgspec.Struct, frozen=True):
     speakers: Mapping[str, Speaker]
     program: Program
     seed: int | None
-    on_step: Callable[[Ran], None]
+    on_step: OnStep
 
 
 _Done = tuple[Values, tuple[Ran, ...]]
@@ -73,7 +100,8 @@ def run(
     speakers: Mapping[str, Speaker],
     program: Program,
     seed: int | None = None,
-    on_step: Callable[[Ran], None] = lambda _: None,
+    on_step: OnStep = lambda *_: None,
+    images: Sequence[OpenedImage] = (),
 ) -> Solved:
     """Run every step on one problem; steps that do not need each other's output run at the same time.
 
@@ -82,13 +110,15 @@ def run(
         program: what runs the code of a step.
         seed: of the problem; each reply has one of its own, derived from it.
         on_step: gets each step when it has run, in the thread that ran it.
+        images: of the problem.
 
     Raises:
         VircError: of the kind that the role raised; the message names the role and the step.
     """
     shared = _Run(pipeline, speakers, program, seed, on_step)
-    values, steps = _together(pipeline.steps, {"question": (question,)}, shared, ())
-    return Solved("\n".join(values[pipeline.answer]), steps)
+    given = {QUESTION: Value((question,)), IMAGES: Value(pictures=tuple(images))}
+    values, steps = _together(pipeline.steps, given, shared, ())
+    return Solved("\n".join(values[pipeline.answer].texts), steps)
 
 
 def _together(steps: Sequence[Step], values: Values, run: _Run, rounds: tuple[int, ...]) -> _Done:
@@ -126,21 +156,53 @@ def _after(
 
 def _one(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Done:
     if step.when and not step.when.holds(values):
-        return dict.fromkeys(step.outputs, ()), ()
+        return dict.fromkeys(step.outputs, NOTHING), ()
     if step.repeat:
         return _loop(values, step, run, rounds)
-    if step.run:
-        ran = _program(step, values, run)
-    elif step.ask:
-        ran = _ask(step, values, run, rounds)
-    else:
-        ran = _made(step, values)
-    run.on_step(ran)
-    return {ran.name: ran.output}, (ran,)
+    began = time.monotonic()
+    ran, value = _done(values, step, run, rounds)
+    ran = msgspec.structs.replace(
+        ran,
+        boxes=tuple(each.box for each in value.boxes),
+        pictures=tuple(each.size for each in value.pictures),
+        seconds=round(time.monotonic() - began, 3),
+    )
+    run.on_step(ran, value)
+    return {ran.name: value}, (ran,)
+
+
+def _done(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> tuple[Ran, Value]:
+    """What a step that asks, votes, runs, reads or cuts came to."""
+    if step.ask:
+        return _ask(step, values, run, rounds)
+    with naming(f"step {step.name!r}"):
+        if step.run:
+            return _program(step, values, run)
+        value = _made(step, values)
+    return Ran(step.name or "", None, None, value.texts), value
+
+
+def _made(step: Step, values: Values) -> Value:
+    """The output of a step that neither a role nor code gives."""
+    if step.boxes:
+        return boxes_in(values[step.boxes], step.unit or "pixel", step.image)
+    if step.crop:
+        return cropped(values[step.crop], step.margin)
+    if step.find:
+        found = [re.search(step.find.matches, text) for text in values[step.find.value].texts]
+        return Value(tuple([match[1] or "" if match.re.groups else match[0] for match in found if match][:1]))
+    if step.text:
+        return Value((filled(step.text, _texts(values), f"text of {step.name}"),))
+    counts = Counter(text.strip() for text in values[step.vote or ""].texts)
+    return Value(tuple(text for text, _ in counts.most_common(1)))
+
+
+def _texts(values: Values) -> dict[str, str]:
+    return {key: "\n".join(value.texts) for key, value in values.items()}
 
 
 def _loop(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Done:
-    values, steps = {**values, **dict.fromkeys(step.outputs, ())}, list[Ran]()
+    values, steps = {**values, **dict.fromkeys(step.outputs, NOTHING)}, list[Ran]()
     for number in range(step.rounds or 1):
         values, ran = _together(step.repeat, values, run, (*rounds, number))
         steps += ran
@@ -149,66 +211,84 @@ def _loop(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Do
     return {name: values[name] for name in step.outputs}, tuple(steps)
 
 
-def _made(step: Step, values: Values) -> Ran:
-    """A step that neither a role nor code answers."""
-    name = step.name or ""
-    if step.find:
-        found = [re.search(step.find.matches, text) for text in values[step.find.value]]
-        output = [match[1] or "" if match.re.groups else match[0] for match in found if match][:1]
-    elif step.text:
-        output = [filled(step.text, _texts(values), f"text of {name}")]
-    else:
-        counts = Counter(text.strip() for text in values[step.vote or ""])
-        output = [text for text, _ in counts.most_common(1)]
-    return Ran(name, None, None, tuple(output))
+def _program(step: Step, values: Values, run: _Run) -> tuple[Ran, Value]:
+    codes = values[step.run or ""].texts
+    made = [run.program(code, _pictures(step, values)) for code in codes]
+    texts = tuple(text for each in made for text in each.texts)
+    value = Value(texts, tuple(picture for each in made for picture in each.pictures))
+    return Ran(step.name or "", None, "\n".join(codes), texts), value
 
 
-def _texts(values: Values) -> dict[str, str]:
-    return {key: "\n".join(texts) for key, texts in values.items()}
+def _pictures(step: Step, values: Values) -> list[OpenedImage]:
+    """Those that a step is shown, in the order of its file."""
+    return [picture for name in step.pictures for picture in values[name].pictures]
 
 
-def _program(step: Step, values: Values, run: _Run) -> Ran:
-    codes = values[step.run or ""]
-    try:
-        output = tuple(run.program(code, step.images) for code in codes)
-    except VircError as error:
-        error.message = f"step {step.name!r}: {error.message}"
-        raise
-    return Ran(step.name or "", None, "\n".join(codes), output)
-
-
-def _ask(step: Step, values: Values, run: _Run, rounds: tuple[int, ...]) -> Ran:
-    name, role = step.name or "", step.ask or ""
+def _ask(step: Step, values: Values, run: _Run, rounds: tuple[int, ...]) -> tuple[Ran, Value]:
+    name, role, shown = step.name or "", step.ask or "", _pictures(step, values)
     texts = _texts(values)
-    candidates = values[step.best_of] if step.best_of else ()
+    candidates = values[step.best_of].texts if step.best_of else ()
     asked = [{**texts, CANDIDATE: each} for each in candidates] if step.best_of else [texts] * step.samples
     prompts = [filled(step.prompt or "", each, f"prompt of {name}") for each in asked]
-    replies = [_reply(prompt, step, run, (name, *rounds, number)) for number, prompt in enumerate(prompts)]
+    places = [(name, *rounds, number) for number in range(len(prompts))]
+    drawn = _drawn([partial(_spoken, *each, shown, step, run) for each in zip(prompts, places, strict=True)])
+    replies = [each.reply for each in drawn]
     output = tuple(reply.text for reply in replies)
+    sizes = drawn[0].sizes if drawn else ()
+    seen = tuple(Seen(*each) for each in zip(shown, sizes, strict=False))
     tokens = _total(replies, "prompt_tokens"), _total(replies, "completion_tokens")
+    count = sum(each.replies for each in drawn)
     if not step.best_of:
-        return Ran(name, role, prompts[0], output, *tokens)
-    best = max(range(len(output)), key=lambda number: _grade(output[number]), default=None)
-    if best is None:
-        return Ran(name, role, None, (), *tokens)
-    return Ran(name, role, prompts[best], (candidates[best],), *tokens, output)
+        return Ran(name, role, prompts[0], output, *tokens, replies=count), Value(output, seen=seen)
+    best, scores = _best(output, step)
+    chosen = (candidates[best],) if best is not None else ()
+    prompt = prompts[best] if best is not None else None
+    return Ran(name, role, prompt, chosen, *tokens, output, scores, replies=count), Value(chosen)
 
 
-def _reply(prompt: str, step: Step, run: _Run, place: tuple[object, ...]) -> Reply:
+def _best(grades: Sequence[str], step: Step) -> tuple[int | None, tuple[float | None, ...]]:
+    """Which candidate has the highest grade, the first of those where several have, and all grades.
+
+    Raises:
+        NoAnswerError: there are several candidates, and not one grade can be read.
+    """
+    scores = tuple(read_score(grade, step.score) for grade in grades)
+    if len(scores) <= 1:
+        return (0 if scores else None), scores
+    known = [(score, -number) for number, score in enumerate(scores) if score is not None]
+    if not known:
+        form = f"the pattern {step.score!r} found" if step.score else f"a line such as `{FORM}` gives"
+        raise NoAnswerError(
+            f"step {step.name!r}: no grade can be read in any of {len(grades)} replies of role {step.ask!r}; "
+            f"the first begins {grades[0].strip()[:60]!r}",
+            f"have the prompt ask for it: {form} the grade",
+        )
+    return -max(known)[1], scores
+
+
+def _drawn(work: Sequence[Callable[[], Spoken]]) -> list[Spoken]:
+    """Replies that are drawn at the same time, in their order."""
+    if len(work) == 1:
+        return [work[0]()]
+    return [future.result() for future in [_started(each) for each in work]]
+
+
+def _spoken(prompt: str, place: tuple[object, ...], shown: Sequence[OpenedImage], step: Step, run: _Run) -> Spoken:
     """One reply of the step's role; its seed is derived from its place in the run."""
     role = step.ask or ""
     seed = None if run.seed is None else derived(run.seed, *place)
+    with naming(f"role {role!r}, step {step.name!r}"):
+        return run.speakers[role](prompt, shown, _sampling(run.pipeline.roles[role], seed))
+
+
+@contextmanager
+def naming(title: str) -> Iterator[None]:
+    """Put `title` before the message of an error."""
     try:
-        return run.speakers[role](prompt, step.images, _sampling(run.pipeline.roles[role], seed))
+        yield
     except VircError as error:
-        error.message = f"role {role!r}, step {step.name!r}: {error.message}"
+        error.message = f"{title}: {error.message}"
         raise
-
-
-def _grade(reply: str) -> float:
-    """The first number of a reply; one without a number is the lowest."""
-    found = re.search(r"-?\d+(\.\d+)?", reply)
-    return float(found[0]) if found else -math.inf
 
 
 def _sampling(role: Role, seed: int | None) -> Sampling:

@@ -6,29 +6,29 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
+from PIL import Image
 
-from virc.core.errors import DataError, NoAnswerError, UsageError, VircError, fields_of
+from virc.core.errors import NoAnswerError, VircError
 from virc.core.events import Reporter
-from virc.core.files import write_json
 from virc.core.limits import check_problem
-from virc.core.text import clause
 from virc.core.timeouts import Deadline
 from virc.models.load import Choice
-from virc.reasoning.history import show_input
-from virc.reasoning.images import OpenedImage, Shown
-from virc.solving.image_source import open_source
+from virc.reasoning.images import OpenedImage
+from virc.solving.image_source import Picture, opened_picture
 from virc.solving.outcome import Fields, settings
 from virc.solving.pipelines import roles as opening
-from virc.solving.pipelines.program import runner
+from virc.solving.pipelines import trace
+from virc.solving.pipelines.files import load
+from virc.solving.pipelines.program import run_code
 from virc.solving.pipelines.roles import OpenRole, described
 from virc.solving.pipelines.run import Ran, Solved, run
-from virc.solving.pipelines.schema import Pipeline, load
+from virc.solving.pipelines.schema import IMAGES, Pipeline
+from virc.solving.pipelines.values import Value
 from virc.solving.setup import OnFacts, Setup
 from virc.systems import registry as systems
 from virc.tools import python
 
 OnStep = Callable[[Ran], None]
-TRACE = "steps.json"
 
 
 class PipelineSetup(msgspec.Struct, frozen=True):
@@ -49,9 +49,8 @@ class PipelineSetup(msgspec.Struct, frozen=True):
 def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> Fields:
     """Fields of the output that are known before anything is asked; of `roles`, the names of their models."""
     content = msgspec.to_builtins(setup.pipeline)
-    models = {name: described(choice) for name, choice in setup.chosen.items()}
+    models = _models(setup, roles)
     if roles is not None:
-        models = {name: role.opened.name for name, role in roles.items()}
         for name, role in content["roles"].items():  # the same model at another address answers alike
             protocol = roles[name].opened.chat_protocol.protocol
             role |= {"endpoint": None, "model": None, "protocol": protocol if role["own_protocol"] else None}
@@ -63,6 +62,12 @@ def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> 
         "settings": fields | {"chat_protocol": None if roles is None else digest},
         "roles": models,
     }
+
+
+def _models(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None) -> dict[str, str]:
+    if roles is not None:
+        return {name: role.opened.name for name, role in roles.items()}
+    return {name: described(choice) for name, choice in setup.chosen.items()}
 
 
 def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
@@ -87,8 +92,9 @@ def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
         yield f"step {step.name}: role {name}, {described(setup.chosen[name])}{how}"
         if role.system is not None:
             yield f"  system: {role.system}"
-        if step.images:
-            yield f"  images: {images}"
+        if step.pictures:
+            named = (f"{images} of the problem" if name == IMAGES else f"{{{name}}}" for name in step.pictures)
+            yield f"  images: {', '.join(named)}"
         if step.samples > 1:
             yield f"  samples: {step.samples}"
         yield f"  prompt: {(step.prompt or '').replace('{question}', question)}"
@@ -96,7 +102,7 @@ def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
 
 def solve_images(
     setup: PipelineSetup,
-    sources: Sequence[str],
+    sources: Sequence[Picture],
     question: str,
     report: Reporter,
     *,
@@ -108,12 +114,13 @@ def solve_images(
     Raises:
         VircError: a picture cannot be opened, or a role failed; the message names it and its step.
     """
-    check_problem(sources, question)
+    check_problem(["" if isinstance(each, Image.Image) else str(each) for each in sources], question)
     on_facts(facts(setup))
     deadline = Deadline(setup.setup.config.timeout)
-    pictures = [open_source(each, offline=setup.setup.offline, seconds=deadline.left()) for each in sources]
+    given = [opened_picture(each, setup.setup.offline, deadline.left()) for each in sources]
+    pictures = [each if isinstance(each, OpenedImage) else OpenedImage(each.convert("RGB")) for each in given]
     if setup.setup.trace:
-        _check_folder(setup.setup.trace)
+        trace.check_folder(setup.setup.trace)
     with ExitStack() as stack:
         with deadline.paused():
             roles = stack.enter_context(opening.open_roles(setup.pipeline, setup.chosen, report))
@@ -152,45 +159,34 @@ def solve_problem(
     Raises:
         VircError: as `run`; the steps before it are in the trace.
     """
-    done: list[Ran] = []
+    done: list[trace.Step] = []
 
-    def on_ran(ran: Ran) -> None:
-        done.append(ran)
-        on_facts({"steps": msgspec.to_builtins(done)})
+    def on_ran(ran: Ran, value: Value) -> None:
+        done.append(trace.Step(ran, value))
+        on_facts({"steps": msgspec.to_builtins([each.ran for each in done])})
         on_step(ran)
 
-    speakers = {
-        name: opening.speaker(
-            role, _shown(name, role, setup.pipeline, problem.pictures), deadline, setup.setup.config.max_turns, check
-        )
-        for name, role in roles.items()
-    }
+    turns = setup.setup.config.max_turns
+    speakers = {name: opening.speaker(role, deadline, turns, check) for name, role in roles.items()}
+    known = {"pipeline": setup.name, "question": problem.question, "roles": _models(setup, roles)}
     try:
-        solved = run(setup.pipeline, problem.question, speakers, runner(problem.pictures), problem.seed, on_ran)
+        solved = run(
+            setup.pipeline, problem.question, speakers, run_code, problem.seed, on_ran, problem.pictures
+        )  # fmt: skip
+        if not solved.answer.strip():
+            raise NoAnswerError(f"step {setup.pipeline.answer!r}, whose output is the answer, gave no text")
     except VircError as error:
         if problem.trace:
-            _write(
-                problem.trace, {"question": problem.question, "answer": None, "steps": done, "error": fields_of(error)}
-            )
+            trace.write(problem.trace, known, problem.pictures, done, error=error)
         raise
-    if not solved.answer.strip():
-        raise NoAnswerError(f"step {setup.pipeline.answer!r}, whose output is the answer, gave no text")
     fields = _fields(solved)
     on_facts(fields)
     if problem.trace is None:
         return fields, None
-    untraced = _write(problem.trace, {"question": problem.question, **fields, "error": None})
+    order = {id(ran): number for number, ran in enumerate(solved.steps)}
+    done.sort(key=lambda step: order[id(step.ran)])
+    untraced = trace.write(problem.trace, known | fields, problem.pictures, done)
     return fields | {"trace": None if untraced else str(problem.trace)}, untraced
-
-
-def _shown(name: str, role: OpenRole, pipeline: Pipeline, pictures: Sequence[OpenedImage]) -> list[Shown]:
-    """The pictures as the model of a role sees them; none of a role that is never shown them."""
-    if not any(step.images for step in pipeline.asking if step.ask == name):
-        return []
-    try:
-        return [show_input(each, role.opened.chat_protocol.protocol, role.opened.backend.grid) for each in pictures]
-    except ValueError as error:
-        raise DataError(f"role {name!r}: {error}") from error
 
 
 def _fields(solved: Solved) -> Fields:
@@ -200,27 +196,8 @@ def _fields(solved: Solved) -> Fields:
 
     return {
         "answer": solved.answer,
-        "turns": sum(len(step.output) for step in solved.steps if step.role),
+        "turns": sum(len(step.grades or step.output) for step in solved.steps if step.role),
+        "replies": sum(step.replies for step in solved.steps),
         "tokens": {"prompt": total("prompt_tokens"), "completion": total("completion_tokens")},
         "steps": msgspec.to_builtins(solved.steps),
     }
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder of something else than a former trace."""
-    try:
-        if folder.exists() and any(each.name != TRACE for each in folder.iterdir()):
-            raise UsageError(f"{folder} holds other files", "name a new folder: --trace NEW_FOLDER")
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"{folder} cannot be used: {clause(error)}", "name a new folder: --trace NEW_FOLDER"
-        ) from error
-
-
-def _write(folder: Path, content: Mapping[str, object]) -> VircError | None:
-    """Write the trace; returns the error of the disk, as an answer is worth more than its trace."""
-    try:
-        write_json(folder / TRACE, content)
-    except OSError as error:
-        return VircError(f"cannot write the trace to {folder}: {clause(error)}")
-    return None

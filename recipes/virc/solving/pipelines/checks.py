@@ -1,0 +1,130 @@
+"""What is wrong with the steps of a pipeline, said before anything runs."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from virc.core.text import did_you_mean
+from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, Pipeline, Step
+
+Mistake = tuple[str, str | None]
+"""What is wrong, and what to write instead."""
+
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    "ask": ("texts",),
+    "vote": ("texts",),
+    "find": ("texts",),
+    "text": ("texts",),
+    "run": ("texts", "pictures"),
+    "boxes": ("texts", "boxes"),
+    "crop": ("pictures",),
+}
+"""What a step of each kind gives."""
+
+
+def mistakes(pipeline: Pipeline) -> Iterator[Mistake]:
+    """Everything that is wrong with it."""
+    known: dict[str, tuple[str, ...]] = {QUESTION: ("texts",), IMAGES: ("pictures",)}
+    yield from _mistakes(pipeline.steps, pipeline, known, {})
+    if "texts" not in known.get(pipeline.answer, ()):
+        why = "gives no text" if pipeline.answer in known else "names no step"
+        yield f"answer {why}: {pipeline.answer!r}", did_you_mean(pipeline.answer, list(known))
+
+
+_Known = dict[str, tuple[str, ...]]
+"""Name of a value -> what it holds."""
+
+
+def _given(step: Step) -> _Known:
+    """The values of a step, or of those in it."""
+    return {part.name: _KINDS.get(part.kind, ()) for part in step.parts if part.name}
+
+
+def _mistakes(steps: tuple[Step, ...], pipeline: Pipeline, known: _Known, later: _Known) -> Iterator[Mistake]:
+    """Mistakes of steps that may use values `known`, which theirs are added to, and `later` ones of a loop."""
+    for number, step in enumerate(steps, 1):
+        title = f"step {step.name or number!r}"
+        if len(step.kinds) != 1:
+            yield f"{title} needs exactly one of ask, vote, find, text, run, boxes, crop and repeat", None
+        yield from _unknown(title, [step.when.value] if step.when else [], {**known, **later})
+        yield from _pattern_mistakes(title, step)
+        if step.repeat:
+            yield from _loop_mistakes(title, step, pipeline, known, {**later, **_given(step)})
+        else:
+            yield from _output_mistakes(title, step, pipeline, known, later)
+
+
+def _loop_mistakes(title: str, step: Step, pipeline: Pipeline, known: _Known, later: _Known) -> Iterator[Mistake]:
+    if step.name or step.ask or step.prompt is not None:
+        yield f"{title} repeats steps, and has no name and no prompt of its own", None
+    if step.until is None or step.rounds is None:
+        yield f"{title} needs until and rounds", "rounds: 3"
+        return
+    yield from _mistakes(step.repeat, pipeline, known, later)
+    yield from _unknown(title, [step.until.value], known)
+
+
+def _output_mistakes(title: str, step: Step, pipeline: Pipeline, known: _Known, later: _Known) -> Iterator[Mistake]:
+    if step.until or step.rounds:
+        yield f"{title}: until and rounds belong to repeat", None
+    if step.name is None:
+        yield f"{title} needs a name", None
+        return
+    if step.name in (*known, CANDIDATE):
+        yield f"{title}: another value has this name", None
+    yield from _asking_mistakes(title, step, pipeline)
+    yield from _box_mistakes(title, step)
+    given = {**known, **later}
+    found = step.find.value if step.find else None
+    texts = filter(None, (*step.placeholders, step.vote, step.run, step.best_of, step.boxes, found))
+    yield from _unknown(title, texts, given, "texts")
+    yield from _unknown(title, step.pictures, given, "pictures")
+    yield from _unknown(title, [step.crop] if step.crop else [], given, "boxes")
+    known |= _given(step)
+
+
+def _asking_mistakes(title: str, step: Step, pipeline: Pipeline) -> Iterator[Mistake]:
+    if bool(step.ask) != (step.prompt is not None):
+        yield f"{title}: ask and prompt belong together", None
+    if step.best_of and (not step.ask or step.samples != 1 or f"{{{CANDIDATE}}}" not in (step.prompt or "")):
+        yield f"{title}: best_of needs ask and a prompt with {{{CANDIDATE}}}, and no samples", None
+    if step.score is not None and not step.best_of:
+        yield f"{title}: score belongs to best_of", None
+    if step.ask is None:
+        return
+    role = pipeline.roles.get(step.ask)
+    if role is None:
+        yield f"{title} asks an unknown role: {step.ask!r}", did_you_mean(step.ask, list(pipeline.roles))
+    elif role.own_protocol and not step.images:
+        yield f"{title} asks {step.ask!r} by its own chat protocol, which needs images", "images: true"
+    elif role.own_protocol and role.system is not None:
+        yield f"role {step.ask!r} has a system message and a chat protocol of its own", "leave one out"
+
+
+def _box_mistakes(title: str, step: Step) -> Iterator[Mistake]:
+    if bool(step.boxes) != (step.unit is not None):
+        yield f"{title}: boxes and unit belong together", "unit: pixel, permille, thousand, unit or original"
+    if step.image and not step.boxes:
+        yield f"{title}: image belongs to boxes", None
+    if step.margin and not step.crop:
+        yield f"{title}: margin belongs to crop", None
+
+
+def _unknown(title: str, names: Iterable[str], known: _Known, holds: str | None = None) -> Iterator[Mistake]:
+    """Names of no value, and of values that hold something else than what is needed."""
+    for name in names:
+        if name not in known:
+            yield f"{title} uses {name!r}, which no earlier step gives", did_you_mean(name, list(known))
+        elif holds and holds not in known[name]:
+            yield f"{title} uses {name!r} for {holds}, and it gives {' and '.join(known[name])}", None
+
+
+def _pattern_mistakes(title: str, step: Step) -> Iterator[Mistake]:
+    patterns = [condition.matches for condition in (step.when, step.until, step.find) if condition]
+    for pattern in [*patterns, *([step.score] if step.score is not None else [])]:
+        try:
+            compiled = re.compile(pattern)
+        except re.error as error:
+            yield f"{title}: {pattern!r} is no regular expression: {error}", None
+            continue
+        if pattern == step.score and compiled.groups != 1:
+            yield f"{title}: score {pattern!r} needs one group, the number", "score: 'grade: (\\d+)'"

@@ -1,0 +1,54 @@
+"""Pipelines as files: read and checked."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from virc.config import validation
+from virc.config import yaml as plain_yaml
+from virc.core.errors import ConfigError
+from virc.core.files import expanded, is_file
+from virc.solving.pipelines.checks import mistakes
+from virc.solving.pipelines.schema import Pipeline
+from virc.systems import registry as systems
+
+
+def of_system(system: str | None) -> str | None:
+    """The system itself where it is a pipeline; None for others, and where no system is named."""
+    return system if system is not None and systems.get(system).pipeline else None
+
+
+def load(name: str) -> Pipeline:
+    """The pipeline of a system, or of a YAML file: that of a system, or one with a pipeline alone.
+
+    Raises:
+        ConfigError: it is not there, no YAML, or as `read`.
+    """
+    content = plain_yaml.read(expanded(name)) if systems.is_path(name) and is_file(name) else {}
+    if content and "pipeline" not in content:
+        return read(content, name)
+    system = systems.get(name)
+    if not system.pipeline:
+        raise ConfigError(f"{name} has no pipeline", "--pipeline FILE.yaml")
+    return read(system.pipeline, f"pipeline of {name}")
+
+
+def read(content: Mapping[str, Any], where: str) -> Pipeline:
+    """Read and check the content of `pipeline:`.
+
+    Args:
+        where: what errors call it.
+
+    Raises:
+        ConfigError: it does not fit, or a step names a role or a value that it cannot have.
+    """
+    for fault in validation.faults(content, Pipeline):
+        raise ConfigError(f"{where}: {fault.message}", fault.hint)
+    try:
+        pipeline = msgspec.convert(content, Pipeline, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    for message, hint in mistakes(pipeline):
+        raise ConfigError(f"{where}: {message}", hint)
+    return pipeline
