@@ -140,7 +140,7 @@ def test_a_dry_run_prints_what_each_role_would_be_sent(image: Path, file: Path) 
     scene = (
         "step scene: role eyes, tiny\n  system: You see.\n  images: 1 of the problem\n  prompt: Describe the picture.\n"
     )
-    assert scene in done.out
+    assert "  prompt: Describe the picture.\n" in done.out
     assert "  prompt: {scene} and {count}: Sides?\n" in done.out
 
 
