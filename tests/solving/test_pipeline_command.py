@@ -137,9 +137,6 @@ def test_a_role_asked_by_its_own_protocol_gives_its_answer(image: Path, file: Pa
 def test_a_dry_run_prints_what_each_role_would_be_sent(image: Path, file: Path) -> None:
     done = asked(image, file, "--role", "eyes=tiny", "--role", f"mind={dead_url()}", "--dry-run")
     assert done.code == 0
-    scene = (
-        "step scene: role eyes, tiny\n  system: You see.\n  images: 1 of the problem\n  prompt: Describe the picture.\n"
-    )
     assert "  prompt: Describe the picture.\n" in done.out
     assert "  prompt: {scene} and {count}: Sides?\n" in done.out
 

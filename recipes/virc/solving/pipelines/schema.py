@@ -118,7 +118,9 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def kinds(self) -> list[str]:
         """Of what kinds it is; one where it is as it should be."""
-        return [kind for kind in ("ask", "vote", "find", "text", "run", "boxes", "crop", "repeat") if getattr(self, kind)]
+        return [
+            kind for kind in ("ask", "vote", "find", "text", "run", "boxes", "crop", "repeat") if getattr(self, kind)
+        ]
 
     @property
     def kind(self) -> str:
