@@ -140,7 +140,7 @@ def test_grades_that_cannot_be_read_are_an_error() -> None:
 def test_samples_are_drawn_at_the_same_time() -> None:
     together = threading.Barrier(3, timeout=10)
 
-    def seen(prompt: str, pictures: object, sampling: Sampling) -> Spoken:
+    def seen(turns: object, sampling: Sampling) -> Spoken:
         together.wait()  # breaks unless all three are under way
         return Spoken(Reply(str(sampling.seed)))
 

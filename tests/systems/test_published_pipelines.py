@@ -61,6 +61,8 @@ def test_each_role_is_sent_what_the_published_functions_make(name: str, tmp_path
             asked = zip(case["sent"][role], case["images"][role], strict=True)
             seen = [(digests(body), len(images_of(body))) for body in bodies]
             assert sorted(seen) == sorted(asked), texts[role]
+    if systems.get(name).stages:  # its conversation is recorded by test_conversations
+        return
     if os.environ.get("VIRC_RECORD") == "1" or state.tested().get(name, state.Record()).solved:
         tested.solved(name, sum(len(each) for case in cases for each in case["replies"].values()), 0)
 

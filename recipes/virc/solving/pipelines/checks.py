@@ -75,7 +75,9 @@ def _output_mistakes(title: str, step: Step, pipeline: Pipeline, known: _Known, 
     yield from _box_mistakes(title, step)
     given = {**known, **later}
     found = step.find.value if step.find else None
-    texts = filter(None, (*step.placeholders, step.vote, step.run, step.best_of, step.boxes, found))
+    placed = [name for name in step.placeholders if name in step.pictures]
+    filled = [name for name in step.placeholders if name not in placed]
+    texts = filter(None, (*filled, step.vote, step.run, step.best_of, step.boxes, step.after, found))
     yield from _unknown(title, texts, given, "texts")
     yield from _unknown(title, step.pictures, given, "pictures")
     yield from _unknown(title, [step.crop] if step.crop else [], given, "boxes")
@@ -89,6 +91,11 @@ def _asking_mistakes(title: str, step: Step, pipeline: Pipeline) -> Iterator[Mis
         yield f"{title}: best_of needs ask and a prompt with {{{CANDIDATE}}}, and no samples", None
     if step.score is not None and not step.best_of:
         yield f"{title}: score belongs to best_of", None
+    same = [part.name or "" for part in pipeline.asking if part.ask == step.ask and not part.best_of]
+    if step.after and step.after not in same:
+        yield f"{title} goes on after {step.after!r}, which asks no role or another", did_you_mean(step.after, same)
+    if step.after and step.best_of:
+        yield f"{title}: after and best_of do not go together", None
     if step.ask is None:
         return
     role = pipeline.roles.get(step.ask)
@@ -96,6 +103,8 @@ def _asking_mistakes(title: str, step: Step, pipeline: Pipeline) -> Iterator[Mis
         yield f"{title} asks an unknown role: {step.ask!r}", did_you_mean(step.ask, list(pipeline.roles))
     elif role.own_protocol and not step.images:
         yield f"{title} asks {step.ask!r} by its own chat protocol, which needs images", "images: true"
+    elif role.own_protocol and step.after:
+        yield f"{title} asks {step.ask!r} by its own chat protocol, which begins anew each time", "leave out after"
     elif role.own_protocol and role.system is not None:
         yield f"role {step.ask!r} has a system message and a chat protocol of its own", "leave one out"
 

@@ -15,12 +15,13 @@ from virc.core.timeouts import Deadline
 from virc.models.load import Choice, Opened, open_model
 from virc.reasoning.history import show_input
 from virc.reasoning.images import OpenedImage, Shown
-from virc.reasoning.session import Ask, Reply
-from virc.reasoning.trace import Message
+from virc.reasoning.session import Reply
 from virc.solving import one
 from virc.solving.one import SolveConfig
 from virc.solving.pipelines.run import Speaker, Spoken, naming
 from virc.solving.pipelines.schema import Pipeline, Role
+from virc.solving.pipelines.turns import pictures_of, request
+from virc.solving.pipelines.values import Turn
 
 
 class OpenRole(msgspec.Struct, frozen=True):
@@ -107,17 +108,17 @@ def speaker(asked: OpenRole, deadline: Deadline, max_turns: int, check: Callable
                 raise DataError(str(error)) from error
         return cached[id(picture)]
 
-    def draw(prompt: str, pictures: Sequence[OpenedImage], sampling: Sampling) -> Spoken:
+    def draw(turns: Sequence[Turn], sampling: Sampling) -> Spoken:
         check()
-        shown = [seen(each) for each in pictures]
+        shown = [seen(each) for each in pictures_of(turns)]
         sizes = tuple(each.size for each in shown)
         with asked.turn:
             check()
             if deadline.left() == 0:
                 raise NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout")
             if asked.role.own_protocol:
-                return Spoken(*_solved(asked, prompt, shown, sampling, deadline, max_turns), sizes)
-            reply = asked.opened.backend.reply(request(asked.role, prompt, shown), sampling, None, deadline.left())
+                return Spoken(*_solved(asked, turns[-1].prompt, shown, sampling, deadline, max_turns), sizes)
+            reply = asked.opened.backend.reply(request(asked.role, turns, shown), sampling, None, deadline.left())
             return Spoken(reply, 1, sizes)
 
     return draw
@@ -140,9 +141,3 @@ def _solved(
         raise solved.error
     answer = Reply(solved.answer or "", prompt_tokens=solved.prompt_tokens, completion_tokens=solved.completion_tokens)
     return answer, solved.replies
-
-
-def request(role: Role, prompt: str, images: Sequence[Shown]) -> Ask:
-    """What a role is sent: its system message, then the images and the prompt in one turn of the user."""
-    system = [Message("system", role.system)] if role.system is not None else []
-    return Ask([*system, Message("user", prompt, tuple(range(len(images))))], images)

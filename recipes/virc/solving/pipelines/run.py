@@ -21,7 +21,8 @@ from virc.reasoning.images import OpenedImage
 from virc.reasoning.session import Reply
 from virc.solving.grades import FORM, read_score
 from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, Pipeline, Role, Step
-from virc.solving.pipelines.values import NOTHING, Seen, Value, Values, boxes_in, cropped
+from virc.solving.pipelines.turns import answered, pictures_of, turn
+from virc.solving.pipelines.values import NOTHING, Seen, Turn, Value, Values, boxes_in, cropped
 
 
 class Spoken(msgspec.Struct, frozen=True):
@@ -32,8 +33,8 @@ class Spoken(msgspec.Struct, frozen=True):
     sizes: tuple[Size, ...] = ()
 
 
-Speaker = Callable[[str, Sequence[OpenedImage], Sampling], Spoken]
-"""Draws a role's reply to a prompt and pictures."""
+Speaker = Callable[[Sequence[Turn], Sampling], Spoken]
+"""Draws a role's reply to the last of the turns."""
 
 Program = Callable[[str, Sequence[OpenedImage]], Value]
 """Runs code that is given pictures."""
@@ -213,36 +214,32 @@ def _loop(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Do
 
 def _program(step: Step, values: Values, run: _Run) -> tuple[Ran, Value]:
     codes = values[step.run or ""].texts
-    made = [run.program(code, _pictures(step, values)) for code in codes]
+    pictures = [picture for name in step.pictures for picture in values[name].pictures]
+    made = [run.program(code, pictures) for code in codes]
     texts = tuple(text for each in made for text in each.texts)
     value = Value(texts, tuple(picture for each in made for picture in each.pictures))
     return Ran(step.name or "", None, "\n".join(codes), texts), value
 
 
-def _pictures(step: Step, values: Values) -> list[OpenedImage]:
-    """Those that a step is shown, in the order of its file."""
-    return [picture for name in step.pictures for picture in values[name].pictures]
-
-
 def _ask(step: Step, values: Values, run: _Run, rounds: tuple[int, ...]) -> tuple[Ran, Value]:
-    name, role, shown = step.name or "", step.ask or "", _pictures(step, values)
-    texts = _texts(values)
+    name, role, texts = step.name or "", step.ask or "", _texts(values)
+    before = values[step.after].turns if step.after else ()
     candidates = values[step.best_of].texts if step.best_of else ()
     asked = [{**texts, CANDIDATE: each} for each in candidates] if step.best_of else [texts] * step.samples
-    prompts = [filled(step.prompt or "", each, f"prompt of {name}") for each in asked]
-    places = [(name, *rounds, number) for number in range(len(prompts))]
-    drawn = _drawn([partial(_spoken, *each, shown, step, run) for each in zip(prompts, places, strict=True)])
+    turns = [(*before, turn(step, each, values)) for each in asked]
+    places = [(name, *rounds, number) for number in range(len(turns))]
+    drawn = _drawn([partial(_spoken, *each, step, run) for each in zip(turns, places, strict=True)])
     replies = [each.reply for each in drawn]
     output = tuple(reply.text for reply in replies)
-    sizes = drawn[0].sizes if drawn else ()
-    seen = tuple(Seen(*each) for each in zip(shown, sizes, strict=False))
     tokens = _total(replies, "prompt_tokens"), _total(replies, "completion_tokens")
     count = sum(each.replies for each in drawn)
     if not step.best_of:
-        return Ran(name, role, prompts[0], output, *tokens, replies=count), Value(output, seen=seen)
+        seen = tuple(Seen(*each) for each in zip(pictures_of(turns[0]), drawn[0].sizes, strict=False))
+        value = Value(output, seen=seen, turns=answered(turns[0], output[0]))
+        return Ran(name, role, turns[0][-1].prompt, output, *tokens, replies=count), value
     best, scores = _best(output, step)
     chosen = (candidates[best],) if best is not None else ()
-    prompt = prompts[best] if best is not None else None
+    prompt = turns[best][-1].prompt if best is not None else None
     return Ran(name, role, prompt, chosen, *tokens, output, scores, replies=count), Value(chosen)
 
 
@@ -273,12 +270,12 @@ def _drawn(work: Sequence[Callable[[], Spoken]]) -> list[Spoken]:
     return [future.result() for future in [_started(each) for each in work]]
 
 
-def _spoken(prompt: str, place: tuple[object, ...], shown: Sequence[OpenedImage], step: Step, run: _Run) -> Spoken:
+def _spoken(turns: Sequence[Turn], place: tuple[object, ...], step: Step, run: _Run) -> Spoken:
     """One reply of the step's role; its seed is derived from its place in the run."""
     role = step.ask or ""
     seed = None if run.seed is None else derived(run.seed, *place)
     with naming(f"role {role!r}, step {step.name!r}"):
-        return run.speakers[role](prompt, shown, _sampling(run.pipeline.roles[role], seed))
+        return run.speakers[role](turns, _sampling(run.pipeline.roles[role], seed))
 
 
 @contextmanager

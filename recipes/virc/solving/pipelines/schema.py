@@ -72,7 +72,10 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         prompt: what the role is sent; `{NAME}` is replaced by the output of an earlier step, or by the question. In a
             loop, the name of a later step stands for its output in the round before; in the first it is empty.
         images: the pictures that the role is shown, or that the code gets as `image_0`, `image_1` …: true for those of
-            the problem, or the name of a value, or several in the order in which they are shown.
+            the problem, or the name of a value, or several in the order in which they are shown. They stand before the
+            prompt, or where it names a value that holds pictures alone.
+        after: an earlier step that asked the same role, in whose conversation the role is asked, behind its reply. A
+            step that names itself goes on with its conversation of the round before.
         samples: how many replies are drawn at the same time, with seeds that differ; the output is their list.
         best_of: an earlier step, each text of which the role grades, `{candidate}` in the prompt. The output is the
             text with the highest grade; one whose grade cannot be read is never taken before one that has a grade.
@@ -98,6 +101,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ask: Named | None = None
     prompt: str | None = None
     images: bool | str | tuple[str, ...] = False  # a pattern inside such a union is freed twice by msgspec 0.22
+    after: Named | None = None
     samples: Count = 1
     best_of: Named | None = None
     score: str | None = None
@@ -143,7 +147,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def inputs(self) -> set[str]:
         """Names of the values that it uses."""
         conditions = {condition.value for condition in (self.when, self.until, self.find) if condition}
-        lists = {name for name in (self.vote, self.run, self.best_of, self.boxes, self.crop) if name}
+        lists = {name for name in (self.after, self.vote, self.run, self.best_of, self.boxes, self.crop) if name}
         return (
             conditions
             | lists

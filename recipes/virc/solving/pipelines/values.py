@@ -32,17 +32,28 @@ class Boxed(msgspec.Struct, frozen=True):
     box: Box
 
 
+class Turn(msgspec.Struct, frozen=True):
+    """What a role was sent, with the position in the text that each picture stands before, and its reply."""
+
+    prompt: str
+    pictures: tuple[OpenedImage, ...] = ()
+    at: tuple[int, ...] = ()
+    reply: str | None = None
+
+
 class Value(msgspec.Struct, frozen=True):
     """The output of a step; of one that was skipped, nothing.
 
     Args:
         seen: what the role that wrote the texts was shown, in that order.
+        turns: the conversation with that role, the first text its last reply.
     """
 
     texts: tuple[str, ...] = ()
     pictures: tuple[OpenedImage, ...] = ()
     boxes: tuple[Boxed, ...] = ()
     seen: tuple[Seen, ...] = ()
+    turns: tuple[Turn, ...] = ()
 
 
 NOTHING = Value()
