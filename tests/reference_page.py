@@ -14,7 +14,7 @@ import typer
 from protocol_page import code, value
 
 from virc.config import user
-from virc.stages import rl, sft
+from virc.stages import dpo, rl, sft
 from virc.systems.registry import Judging, Reward
 from virc_cli import commands
 from virc_cli.console import output
@@ -137,13 +137,18 @@ def _settings() -> Iterator[str]:
     yield "`api_key` comes from the environment only.\n"
     yield "## Settings of stages\n"
     yield "`--set KEY=VALUE`, a file for `--config`, or `settings` of a stage in a system's YAML.\n"
-    for config in (sft.Config, rl.Config, sft.Lora, sft.Curriculum, Reward, Judging):
+    for config in (sft.Config, dpo.Config, rl.Config, sft.Lora, sft.Curriculum, Reward, Judging):
         kind = config.__module__.rpartition(".")[2]
         yield f"### {kind if config.__name__ == 'Config' else config.__name__}\n"
         described = _args(config.__doc__ or "")
+        inherited: tuple[str, ...] = ()
+        if config is not sft.Config and issubclass(config, sft.Config):
+            yield "All settings of `sft`, and these.\n"
+            inherited = sft.Config.__struct_fields__
         rows = [
             (f"`{name}`", value(field), _field_default(config, name, field), described.get(name, ""))
             for name, field in _properties(config).items()
+            if name not in inherited
         ]
         yield from _table(("setting", "value", "default", ""), rows)
 

@@ -129,6 +129,19 @@ def test_every_number_that_is_measured_is_drawn(workspace: Path) -> None:
     assert (found["eval_loss"].steps, found["eval_loss"].values) == ([2], [0.5])
 
 
+def test_margin_and_rewards_of_both_sides_are_drawn(workspace: Path) -> None:
+    run = make(workspace, "a")
+    sides = {"margin": 0.3, "accuracy": 1.0, "chosen_reward": 0.1, "rejected_reward": -0.2}
+    add(run, metric(1, **sides), metric(2, **sides))
+    panels = {panel.title: panel.names for panel in courses.panels([courses.read(run)])}
+    assert [*panels["margin"]] == ["margin"]
+    assert panels["rewards of both sides"] == ["chosen_reward", "rejected_reward"]
+    assert "accuracy" in panels
+    line = virc("runs", "tail", "a").out
+    assert "margin 0.3" in line
+    assert "accuracy 1" in line
+
+
 def test_steps_without_a_number_are_kept_apart(workspace: Path) -> None:
     run = make(workspace, "a")
     add(run, metric(1, loss=2.0), metric(2, loss=math.nan))

@@ -21,6 +21,7 @@ from virc.systems import registry as systems
 from virc.systems.catalog import digests
 from virc.systems.catalog import support as state
 from virc.systems.catalog.support import Compared, Ran, Record, Solved
+from virc.systems.kinds import runs_in
 from virc.systems.registry import Reward, System
 
 SIZES = {
@@ -101,8 +102,8 @@ def traces(run: Path) -> list[dict[str, Any]]:
 
 
 def engine(kind: str) -> str:
-    """The engine of stages of a kind (`sft`, `rl`) and its version, as its environment pins it."""
-    return envs.discover()[kind].what.partition(" with ")[0]
+    """The engine of stages of a kind and its version, as its environment pins it."""
+    return envs.discover()[runs_in(kind).environment].what.partition(" with ")[0]
 
 
 def _keep(system: System, what: str, field: str, entry: Any, file: Path) -> None:

@@ -46,7 +46,7 @@ def test_the_released_models_have_their_hub_ids_and_coordinates() -> None:
         ("name: x\nmodels: 3\n", "2: models must be lines of the form `key: value`, not 3", None),
         (
             "name: x\nstages: {a: {kind: sfft}}\n",
-            "2: stages.a.kind must be `rl` or `sft`, not 'sfft'",
+            "2: stages.a.kind must be `dpo`, `rl` or `sft`, not 'sfft'",
             "did you mean 'sft'?",
         ),
         ("name: 7\n", "1: name must be at most 50 letters", "put it in quotes"),

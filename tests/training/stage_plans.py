@@ -9,12 +9,14 @@ import yaml
 
 from virc.config import dotted as nested
 from virc.core.plan import Plan
+from virc.data.formats import pairs
 from virc.data.formats.sft import info
 from virc.engines import registry as engines
 from virc.stages import resolve as stages
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
+from virc.systems.kinds import runs_in
 
 GOLDEN = Path(__file__).parent / "golden"
 OVERLAYS: tuple[tuple[str, ...], ...] = ((), ("3b", "lora", "1x24g"), ("fixed", "100k"), ("cpu",))
@@ -23,6 +25,7 @@ CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     *(("virc", "rl", overlays) for overlays in (
         (), ("3b", "lora", "1x80g"), ("judge-split",), ("multi-turn", "fixed"), ("as-written",), ("cpu",)
     )),
+    *(("tiny", "dpo", overlays) for overlays in ((), ("lora",))),
     *(("tiny", "rl", overlays) for overlays in ((), ("multi-turn", "vllm"), ("lora",))),
     *(("vlm-r3", stage, ()) for stage in ("instruct", "rl")),
     *(("virgo", "text", overlays) for overlays in ((), ("72b",))),
@@ -52,9 +55,9 @@ def place(resolved: Resolved, folder: Path = WORKSPACE) -> Place:
         model_type="qwen2_vl" if "fixed" in resolved.overlays else "qwen2_5_vl",
         output=run / "checkpoints",
         files=run / "logs" / "attempt_1",
-        python=_CACHE / f"{resolved.kind}-{resolved.config.device}" / "bin" / "python",
+        python=_CACHE / f"{runs_in(resolved.kind).environment}-{resolved.config.device}" / "bin" / "python",
         recipes=_CACHE / "recipes",
-        **(_sft if resolved.kind == "sft" else _rl)(resolved, folder / "data", run),
+        **_ROWS[resolved.kind](resolved, folder / "data", run),
     )
 
 
@@ -68,6 +71,14 @@ def _rl(resolved: Resolved, data: Path, run: Path) -> dict[str, Any]:
     validation = run / "data" / "validation.parquet" if resolved.config.validation else None
     rows = {"data": run / "data" / "train.parquet", "validation": validation}
     return rows | named | {"media": (data / resolved.config.data_name()).parent}
+
+
+def _dpo(resolved: Resolved, data: Path, run: Path) -> dict[str, Any]:
+    rows = data / f"{resolved.config.data_name()}.jsonl"
+    return {"data": rows, "dataset": rows.stem, "entry": pairs.info(rows.name), "media": rows.parent}
+
+
+_ROWS = {"sft": _sft, "dpo": _dpo, "rl": _rl}
 
 
 def plan(resolved: Resolved, folder: Path = WORKSPACE) -> Plan:

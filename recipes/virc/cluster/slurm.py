@@ -23,22 +23,23 @@ from virc.core.files import is_file
 from virc.core.plan import Plan, Step
 from virc.core.text import plain
 from virc.runs.run import Info, Run
+from virc.systems.kinds import runs_in
 
 SCRIPT = "slurm.sh"
 NODE_SCRIPT = "node.sh"
 LOGS = "logs"
 
 _NOTICE = 300  # seconds before the end of the job's time
-_NODES = {"sft": "slurm_node.sh", "rl": "slurm_ray_node.sh"}
-"""Kind of stage -> what runs on each node."""
+_NODES = {"llamafactory": "slurm_node.sh", "verl": "slurm_ray_node.sh"}
+"""Engine -> what runs on each node."""
 _MEETING = {
-    "sft": (
+    "llamafactory": (
         "# Where the processes of all nodes meet: --master-addr and --master-port of torchrun.",
         'PET_MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         "PET_MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))",
         "export PET_MASTER_ADDR PET_MASTER_PORT",
     ),
-    "rl": (
+    "verl": (
         "# Where the nodes meet: Ray on the first of them.",
         'VIRC_RAY_HOST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         "VIRC_RAY_PORT=$((20000 + SLURM_JOB_ID % 10000))",
@@ -154,7 +155,7 @@ def job_script(
         *site.setup,
         "export HF_HUB_OFFLINE=1",
         "export VIRC_JOB=$SLURM_JOB_ID",
-        *_MEETING[kind],
+        *_MEETING[runs_in(kind).engine],
         "# In place of this shell, so that the signal before the end reaches it.",
         f"exec {command}",
     ]
@@ -226,7 +227,7 @@ def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1)
     of_kind = of_ray if kind == "rl" else [f"through={'yes' if step.through else 'no'}"]
     saves_on = f"saves_on={step.saves_on.removeprefix('SIG')}"
     head = ["#!/bin/bash", *variables, f"engine=({shlex.join(step.argv)})", *of_kind, saves_on]
-    return "\n".join(head) + "\n" + Path(__file__).with_name(_NODES[kind]).read_text(encoding="utf-8")
+    return "\n".join(head) + "\n" + Path(__file__).with_name(_NODES[runs_in(kind).engine]).read_text(encoding="utf-8")
 
 
 def _container(site: Site, device: str) -> tuple[str, ...]:

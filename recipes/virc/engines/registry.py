@@ -1,6 +1,7 @@
 """Which engine trains stages of a kind: the module that plans its attempts, and the one that reads its log."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,9 @@ from virc.core.plan import Change, Plan
 from virc.core.text import plain
 from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.llamafactory import plan as llamafactory
+from virc.engines.llamafactory.preferences import log as preferences_log
+from virc.engines.llamafactory.preferences import plan as preferences
+from virc.engines.llamafactory.preferences.table import READS
 from virc.engines.verl import log as verl_log
 from virc.engines.verl import plan as verl
 from virc.runs.metrics import Metric, Phase
@@ -76,8 +80,14 @@ class Engine(msgspec.Struct, frozen=True):
     log: LogReader
 
 
-ENGINES: Mapping[str, Engine] = {"sft": Engine(llamafactory, llamafactory_log), "rl": Engine(verl, verl_log)}
+ENGINES: Mapping[str, Engine] = {
+    "sft": Engine(llamafactory, llamafactory_log),
+    "dpo": Engine(preferences, preferences_log),
+    "rl": Engine(verl, verl_log),
+}
 """Kind of a stage -> its engine."""
+_OF_PREFERENCES = {"stage", "ref_model", *chain.from_iterable(READS.values())}
+"""Keys of LLaMA-Factory that stages of kind `dpo` set."""
 
 
 def of_kind(kind: str) -> Engine:
@@ -89,3 +99,19 @@ def of_kind(kind: str) -> Engine:
     if kind not in ENGINES:
         raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc")
     return ENGINES[kind]
+
+
+def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
+    """Keys that a user gives for the engine of a kind of stages, as it gets them.
+
+    Raises:
+        ConfigError: the engine's `check` refuses one; for preferences, the hint names the kind that trains on them.
+    """
+    try:
+        return of_kind(kind).plan.check(given, origins)
+    except ConfigError as error:
+        if kind == "sft" and any(error.message.startswith(f"engine.{name} ") for name in _OF_PREFERENCES & {*given}):
+            raise ConfigError(
+                error.message, "a stage of kind dpo trains on preferences: docs/preferences.md"
+            ) from error
+        raise

@@ -8,11 +8,11 @@ from typing import Protocol
 import msgspec
 
 from virc.core.errors import ConfigError
-from virc.core.text import plain
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs import run as runs
 from virc.runs.checkpoint_formats import llamafactory, verl
 from virc.runs.run import Run
+from virc.systems.kinds import Engine, runs_in
 
 _RESUMABLE = 2  # newest checkpoints whose resume state is kept
 
@@ -62,8 +62,8 @@ class Format(Protocol):
         """Second copies of weights that an ended attempt left; `last` is the step of the newest whole checkpoint."""
 
 
-FORMATS: Mapping[str, Format] = {"sft": llamafactory, "rl": verl}
-"""Kind of a stage -> the format of its engine's checkpoints."""
+FORMATS: Mapping[Engine, Format] = {"llamafactory": llamafactory, "verl": verl}
+"""Engine -> the format of its checkpoints."""
 
 
 def format_of(run: Run) -> Format:
@@ -72,10 +72,7 @@ def format_of(run: Run) -> Format:
     Raises:
         ConfigError: the run cannot be read, or was made by another version of virc.
     """
-    kind = runs.info(run).kind
-    if kind not in FORMATS:
-        raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc")
-    return FORMATS[kind]
+    return FORMATS[runs_in(runs.info(run).kind).engine]
 
 
 def checkpoints(run: Run) -> list[Checkpoint]:

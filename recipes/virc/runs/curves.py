@@ -17,6 +17,7 @@ _AXES = ("step", "attempt", "total", "tokens", "seconds", "epoch")  # what metri
 _NOT_DRAWN = ("reward_min", "reward_max", "reward_std", "advantage", "advantage_min", "advantage_max", "prompt_length",
               "judge_failures")  # fmt: skip
 _TOGETHER: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "chosen_reward": ("rewards of both sides", ("chosen_reward", "rejected_reward")),
     "response_length": ("tokens of a reply", ("response_length", "response_length_max")),
     "cut": ("shares of replies and groups", ("cut", "malformed", "same")),
     "turns": ("units and tool calls of a reply", ("turns", "tool_calls")),

@@ -28,6 +28,10 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         attempt: which attempt wrote it. A resumed attempt repeats no step: lines past its checkpoint are dropped.
         tokens: input tokens so far; `tokens_per_second` over the whole attempt.
         seconds: since the attempt began to train.
+        margin: of preferences, the reward of the better reply less that of the worse, each the mean of a step.
+        accuracy: share of pairs whose better reply has the higher reward; KTO has no pairs.
+        chosen_reward, rejected_reward: of the two sides; how much likelier a reply is than at first, times beta; of
+            ORPO and SimPO its log-probability a token, times beta.
         reward: mean over the replies of a step; `terms` are the means of what it is made of, each over the replies
             that it applies to.
         validation: mean reward of the validation rows; it may have its own line.
@@ -54,6 +58,10 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     epoch: float | None = None
     loss: float | None = None
     eval_loss: float | None = None
+    margin: float | None = None
+    accuracy: float | None = None
+    chosen_reward: float | None = None
+    rejected_reward: float | None = None
     reward: float | None = None
     reward_min: float | None = None
     reward_max: float | None = None

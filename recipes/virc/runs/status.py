@@ -14,6 +14,8 @@ def step_line(metric: Metric, left: float | None) -> str:
     values = (
         (main, nan if diverged(metric) and metric.main is None else metric.main),
         ("eval loss", metric.eval_loss),
+        ("margin", metric.margin),
+        ("accuracy", metric.accuracy),
         ("validation", metric.validation),
         ("length", metric.response_length),
         ("turns", metric.turns),

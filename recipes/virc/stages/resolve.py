@@ -12,7 +12,7 @@ from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import is_file
 from virc.core.text import did_you_mean, plain
-from virc.stages import rl, sft
+from virc.stages import dpo, rl, sft
 from virc.stages.sft import StageConfig
 from virc.systems.registry import Reward, Stage, System
 
@@ -62,7 +62,7 @@ class Resolved(msgspec.Struct, frozen=True):
         return f"{self.system.name}-{self.stage}"
 
 
-CONFIGS: Mapping[str, type[StageConfig]] = {"sft": sft.Config, "rl": rl.Config}
+CONFIGS: Mapping[str, type[StageConfig]] = {"sft": sft.Config, "dpo": dpo.Config, "rl": rl.Config}
 """Kind of a stage -> its settings."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -39,6 +39,7 @@ from virc.reasoning.protocol import (
     Words,
     check_bounds,
 )
+from virc.systems.kinds import Kind
 from virc.systems.layouts.layout import Layout
 from virc.systems.names import Commit, HubId, Name
 from virc.tools import registry as tools
@@ -52,10 +53,6 @@ DEFAULT = "virc"
 PACKAGE = Path(__file__).parent
 _LISTED = "tools"
 SUFFIXES = (".yaml", ".yml")
-
-Kind = Literal["sft", "rl"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-"""Kinds of stages: modules of `virc`, each with a `Config` and `contradictions(config)`."""
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

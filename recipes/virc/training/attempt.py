@@ -30,6 +30,7 @@ from virc.runs.attempts import Attempt
 from virc.runs.checkpoints import checkpoints, complete, format_of, remove_spare, step_of
 from virc.runs.metrics import newest
 from virc.runs.run import Info, Run
+from virc.systems.kinds import runs_in
 from virc.training import inputs
 from virc.training.follow import Follower, drop_after, take_over
 
@@ -113,7 +114,7 @@ def _info_with_code(run: Run, report: Reporter) -> Info:
     if is_folder(info.recipes):
         return info
     report.warn(f"the code that {run.name} was begun with is gone: this version's is used instead")
-    recipes = environments.recipes_in(making.find(info.kind, info.device))
+    recipes = environments.recipes_in(making.find(runs_in(info.kind).environment, info.device))
     return msgspec.structs.replace(info, recipes=str(recipes))
 
 

@@ -26,10 +26,12 @@ from virc.stages import resolve as stages
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
+from virc.systems.kinds import runs_in
 
 REWARD = sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
 _FORMATS = ("sft", "trajectories")
+_PAIRS = ("pairs",)
 _UNITS = ("rl", *_FORMATS)
 _UNSOLVED = ("prompts", "batch")
 _PROBLEMS = (*_UNSOLVED, *_FORMATS)
@@ -121,7 +123,9 @@ def _source_of(path: Path, resolved: Resolved) -> Source:
 def _check_format(source: Source, resolved: Resolved) -> None:
     """Refuse rows of a format that the stage does not take; the hint is the command that converts them."""
     takes: tuple[str, ...]
-    if resolved.kind != "rl":
+    if resolved.kind == "dpo":
+        takes, whose, convert = _PAIRS, "is not that of pairs of replies", "pairs"
+    elif resolved.kind != "rl":
         takes, whose, convert = _FORMATS, "LLaMA-Factory does not read", "sft"
     elif resolved.config.rollout == "per_cru":
         takes, whose, convert = _UNITS, "has no single units to go on from (rollout: per_cru)", "rl"
@@ -132,7 +136,9 @@ def _check_format(source: Source, resolved: Resolved) -> None:
     if source.laid_out:
         raise _as_published(source, resolved)
     hint = f"virc data convert {source.file} --to DIR --format {convert}"
-    if source.format in _UNSOLVED:
+    if resolved.kind == "dpo":
+        hint = "virc data sample PROBLEMS.jsonl --pairs RULE --to DIR makes pairs of a model's own solutions"
+    elif source.format in _UNSOLVED:
         hint = f"solve them: {_solving(source)}"
         if resolved.kind == "rl":
             whole = "--with multi-turn" if "multi-turn" in resolved.system.overlays else "--set rollout=multi_turn"
@@ -266,7 +272,7 @@ def still_there(run: Run, info: Info) -> None:
     if not is_file(info.python):
         raise SetupError(
             f"{run.name} was begun with the environment of {info.python}, which is gone",
-            f"virc env create {info.kind} --device {info.device}",
+            f"virc env create {runs_in(info.kind).environment} --device {info.device}",
         )
 
 

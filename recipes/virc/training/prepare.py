@@ -30,6 +30,7 @@ from virc.rewards import kept
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.resolve import Resolved
+from virc.systems.kinds import runs_in
 from virc.tools import registry as tools
 from virc.training import inputs, rl_setup, trackers
 from virc.training.estimate import fits
@@ -37,7 +38,7 @@ from virc.training.estimate.sft import USUAL, Estimate
 from virc.training.inputs import Base
 from virc.training.preflight import order
 from virc.training.preflight import process as preflight
-from virc.training.preflight.types import Result, RlRequest, SftRequest
+from virc.training.preflight.types import PairsRequest, Request, Result, SftRequest
 from virc.training.request import TrainRequest
 
 
@@ -53,7 +54,7 @@ class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 def environment_of(resolved: Resolved) -> Environment:
     """The environment that the stage's engine runs in."""
-    return making.find(resolved.kind, resolved.config.device)
+    return making.find(runs_in(resolved.kind).environment, resolved.config.device)
 
 
 def prepare(
@@ -92,7 +93,7 @@ def prepare(
 
 def rows_request(
     request: TrainRequest, resolved: Resolved, base: Base, source: Source, folders: tuple[Path, Path], probe: int = 0
-) -> SftRequest | RlRequest:
+) -> Request:
     """What to check in the rows of a stage.
 
     Args:
@@ -106,7 +107,7 @@ def rows_request(
     loads = tuple(str(file) for name in resolved.system.offered if (file := tools.file_of(name, beside)))
     if resolved.kind == "rl":
         return rl_setup.rows_request(request, resolved, base, source, folders, probe, loads)
-    return SftRequest(
+    supervised = SftRequest(
         source=source,
         base=base.folder,
         name=base.name,
@@ -124,9 +125,12 @@ def rows_request(
         curriculum=config.curriculum,
         seed=config.seed if config.order == "shuffled" else None,
     )
+    if resolved.kind == "dpo":
+        return PairsRequest(**msgspec.structs.asdict(supervised), feedback=config.loss == "kto")
+    return supervised
 
 
-def counted(asked: SftRequest | RlRequest, python: Path, recipes: Path, report: Reporter) -> Result:
+def counted(asked: Request, python: Path, recipes: Path, report: Reporter) -> Result:
     """Check the rows in a process of that interpreter; errors as of `prepare`."""
     return preflight.read(processes.output(preflight.step(asked, python, recipes), report.progress))
 
@@ -216,7 +220,7 @@ def write_read(run: Run, partial: Path, resolved: Resolved, base: Base, result: 
 
 
 def _check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:
-    needed = engines.of_kind(environment.engine.name).plan.needs(resolved.config)
+    needed = engines.of_kind(resolved.kind).plan.needs(resolved.config)
     there = _packages(environment, python) if needed else {}
     for package, setting in needed.items():
         if package not in there:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 
@@ -40,6 +41,7 @@ from virc.training import inputs, prepare, rl_setup, trackers
 from virc.training.estimate.fits import ESTIMATORS
 from virc.training.estimate.sft import Estimate
 from virc.training.inputs import Base
+from virc.training.preflight.pairs import entry_of
 from virc.training.preflight.rl import TRAIN, VALIDATION
 from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
@@ -140,8 +142,7 @@ def _place(
         recipes=environments.recipes_place(prepare.environment_of(resolved)),
     )
     if resolved.kind != "rl":
-        entry = source.info or sft_format.info(source.file.name)
-        return msgspec.structs.replace(place, dataset=source.name, entry=entry)
+        return msgspec.structs.replace(place, dataset=source.name, entry=source.info or _entry(resolved, source.file))
     home = run.folder.absolute()
     with _noted(missing):
         inputs.validation(resolved, request.workspace)
@@ -153,6 +154,11 @@ def _place(
         reward=home / inputs.REWARD,
         sources={name: sources.settings_of(home, name) for name in speakers(resolved.config)},
     )
+
+
+def _entry(resolved: Resolved, file: Path) -> dict[str, Any]:
+    """What `dataset_info.json` would say of a file of rows that has no entry."""
+    return entry_of(resolved.config.loss == "kto", file.name) if resolved.kind == "dpo" else sft_format.info(file.name)
 
 
 def _checked(
@@ -242,12 +248,12 @@ def _source(request: TrainRequest, resolved: Resolved, missing: list[VircError])
         return inputs.rows(resolved, request.workspace)
     except VircError as error:
         named = Path(resolved.config.data_name())
-        suffix = named.suffix or (".parquet" if resolved.kind == "rl" else ".json")
+        suffix = named.suffix or {"rl": ".parquet", "dpo": ".jsonl"}.get(resolved.kind, ".json")
         file = request.workspace / DATA / named.parent / f"{named.name.removesuffix(named.suffix)}{suffix}"
         if is_file(file) or expanded(named).exists():  # it is here, and nothing to train on
             raise
         missing.append(error)
-        return Source(file, resolved.kind, named.name)
+        return Source(file, "pairs" if resolved.kind == "dpo" else resolved.kind, named.name)
 
 
 def _needed(resolved: Resolved, base: Base) -> Estimate | None:

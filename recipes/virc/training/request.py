@@ -61,9 +61,8 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         found = stages.resolve(system, self.stage, self.overlays, self.config, self.assignments, given)
         if self.data and found.kind == "rl":
             found = _for_other_rows(found)
-        engine = engines.of_kind(found.kind).plan
-        checked = engine.check(found.config.engine, found.origins)
-        for fault in engine.faults(found.config):
+        checked = engines.check(found.kind, found.config.engine, found.origins)
+        for fault in engines.of_kind(found.kind).plan.faults(found.config):
             raise ConfigError(fault.message, fault.hint)
         return msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, engine=checked))
 

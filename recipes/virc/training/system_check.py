@@ -29,6 +29,7 @@ from virc.solving.pipelines import files as pipelines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems import words
+from virc.systems.kinds import KINDS
 from virc.systems.registry import Reward, System
 from virc.training import inputs
 
@@ -227,9 +228,7 @@ def _of_single_keys(content: Mapping[str, Any]) -> Iterator[Fault]:
 def _layers(content: Mapping[str, Any]) -> Iterator[tuple[dotted.Path, Any, frozenset[str]]]:
     """Where settings stand, the `Config` that says which there are, and those that stages of another kind may have."""
     written = _mappings(content.get("stages"))
-    kinds = {
-        name: stages.CONFIGS[stage["kind"]] for name, stage in written.items() if stage.get("kind") in systems.KINDS
-    }
+    kinds = {name: stages.CONFIGS[stage["kind"]] for name, stage in written.items() if stage.get("kind") in KINDS}
     everywhere = list(dict.fromkeys(kinds.values()))
     every = frozenset(field for kind in everywhere for field in kind.__struct_fields__)
     none: frozenset[str] = frozenset()

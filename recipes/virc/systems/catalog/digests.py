@@ -13,6 +13,7 @@ from typing import Any
 
 from virc.config import dotted
 from virc.config import yaml as plain_yaml
+from virc.systems.kinds import BY_KIND, Kind
 from virc.systems.registry import System
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,6 @@ FOLDERS = ("engines", "reasoning", "rewards", "scoring", "stages", "tools")
 Digests = Mapping[str, str]
 """Part (`yaml`, `envs` or one of `FOLDERS`) -> the first 16 hexadecimal digits of a SHA-256."""
 
-_ENGINES = {"sft": "llamafactory", "rl": "verl"}
 _OF_EVERY_KIND = ROOT / "stages" / "resolve.py"
 """Merges the YAMLs' settings and knows every kind of stage. Engines take a constant from it, and a record is refused
 where the settings of its run are not those of the stage, so a further kind of stage changes no record."""
@@ -70,7 +70,7 @@ def forget() -> None:
 def _of_run(system: System, stage: str) -> list[Path]:
     kind = system.stages[stage].kind
     reward = _rewarding(system, stage) if kind == "rl" else []
-    engine = _files_of(ROOT / "engines" / _ENGINES[kind])
+    engine = [file for folder in BY_KIND[kind].code for file in _files_of(ROOT / "engines" / folder)]
     return [*engine, ROOT / "stages" / f"{kind}.py", *reward, *_offered(system)]
 
 
@@ -126,10 +126,10 @@ def _offered(system: System) -> list[Path]:
     return [file for file in _files_of(ROOT / "tools") if named.search(_text(file))]
 
 
-def _pins(kind: str) -> list[Path]:
+def _pins(kind: Kind) -> list[Path]:
     """What the environment of the engine of a kind of stages is made from."""
-    envs = ROOT / "envs"
-    return sorted([envs / "common.in", envs / f"{kind}.yaml", *envs.glob(f"{kind}-*")])
+    envs, name = ROOT / "envs", BY_KIND[kind].environment
+    return sorted([envs / "common.in", envs / f"{name}.yaml", *envs.glob(f"{name}-*")])
 
 
 @cache

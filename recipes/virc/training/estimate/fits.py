@@ -11,7 +11,7 @@ from virc.envs.hardware import Machine
 from virc.models.sizes import Shape
 from virc.stages import resolve as stages
 from virc.systems.registry import System
-from virc.training.estimate import rl, sft
+from virc.training.estimate import dpo, rl, sft
 from virc.training.estimate.activations import Term
 from virc.training.estimate.sft import Estimate
 
@@ -21,13 +21,13 @@ _STATE = {
 }  # fmt: skip
 _BY_ROWS = {"activations", "one layer recomputed", "attention mask", "logits", "logits, a chunk at a time"}
 _WEIGHTS = {
-    "frozen weights", "weights brought together", "weights while they are read", "offloaded weights", "actor",
-    "sampler's weights", "sampler's weights asleep",
+    "frozen weights", "reference weights", "weights brought together", "weights while they are read",
+    "offloaded weights", "actor", "sampler's weights", "sampler's weights asleep",
 }  # fmt: skip
 
 ShapeOf = Callable[[str], Shape | None]
 Config = Any
-"""The settings of a stage of any kind: `sft.Config`, `rl.Config`."""
+"""The settings of a stage of any kind."""
 
 USUAL_OVERLAYS = frozenset({"lora", "judge-split", "rules"})
 """Overlays that advice names where a system has them."""
@@ -47,7 +47,9 @@ def _without_judge(overlays: Collection[str]) -> str:
     return "--with rules" if "rules" in overlays else "--set reward.total=outcome"
 
 
-ESTIMATORS: Mapping[str, Callable[..., Estimate]] = {"sft": sft.estimate, "rl": rl.estimate}
+ESTIMATORS: Mapping[str, Callable[..., Estimate]] = {
+    "sft": sft.estimate, "dpo": dpo.estimate, "rl": rl.estimate,
+}  # fmt: skip
 """Kind of a stage -> what estimates its needs."""
 
 

@@ -5,7 +5,7 @@ Bytes of activations are what autograd holds for the code of transformers; tests
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -95,10 +95,25 @@ def estimate(
         gpu: name of the GPUs, for the hours.
     """
     work = Work.of(config, shape, min(longest_tokens, config.cutoff_len), image_tokens)
+    return of_work(work, logits(work), config, rows, total_tokens, gpu)
+
+
+def of_work(
+    work: Work, loss: Term, config: Config, rows: int | None, total_tokens: int | None, gpu: str,
+    further: Sequence[Term] = (), passes_more: float = 1.0,
+) -> Estimate:  # fmt: skip
+    """What a stage needs in which a device does that at a time; other arguments as of `estimate`.
+
+    Args:
+        loss: what the loss holds for a moment.
+        config: of the stage, from which steps and saves follow.
+        further: what is held beside.
+        passes_more: computation, as a multiple of forward and backward passes over the rows.
+    """
     state = _state_spread(work) if config.zero else _state_alone(work)
     # What is held for a moment only: the largest of all such moments, for no two are at the same time.
-    largest = max([logits(work), *moments(work), *_optimizer_moment(work)], key=lambda each: each.gib)
-    terms = largest_first([*state, *kept(work), largest, framework(config.device)])
+    largest = max([loss, *moments(work), *_optimizer_moment(work)], key=lambda each: each.gib)
+    terms = largest_first([*state, *kept(work), largest, *further, framework(config.device)])
     steps, passes = _steps(config, rows)
     if config.save_steps == "epoch":
         saves = None if passes is None else math.ceil(passes)
@@ -107,7 +122,9 @@ def estimate(
     disk = None if saves is None else _disk(work, saves)
     hours, peak = None, peak_of(gpu)
     if config.device != "cpu" and rows and total_tokens is not None and passes is not None and peak:
-        hours = passes * work.flops(total_tokens, total_tokens / rows) / (peak * 1e12 * UTILISATION) / 3600
+        hours = (
+            passes * passes_more * work.flops(total_tokens, total_tokens / rows) / (peak * 1e12 * UTILISATION) / 3600
+        )
     return Estimate.of(terms, _host(work, total(terms)), disk, hours, assumption(gpu), steps)
 
 

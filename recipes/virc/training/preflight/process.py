@@ -15,7 +15,7 @@ import msgspec
 from virc.core.errors import EngineError, ErrorFields, VircError, error_of, fields_of
 from virc.core.files import contents
 from virc.core.plan import Step
-from virc.training.preflight.types import Result, RlRequest, SftRequest
+from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest
 
 _EVERY = 5.0  # seconds between two lines on stderr
 _MOST_BYTES = 16 * 2**20
@@ -26,7 +26,7 @@ class _Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     error: ErrorFields | None = None
 
 
-def step(request: SftRequest | RlRequest, python: Path, recipes: Path) -> Step:
+def step(request: Request, python: Path, recipes: Path) -> Step:
     """The process that checks: `python` is the engine's interpreter, `recipes` the folder with this package."""
     env = {
         "PYTHONPATH": str(recipes),
@@ -59,13 +59,18 @@ def read(stdout: str) -> Result:
 def main(words: list[str]) -> int:
     """The program: prints what it found, or the mistake."""
     from virc.tools import registry as tools
-    from virc.training.preflight import rl, sft
+    from virc.training.preflight import pairs, rl, sft
 
     try:
         request = _request(words[0])
         tools.load(request.loads)
         progress = _progress()
-        found = rl.check(request, progress) if isinstance(request, RlRequest) else sft.check(request, progress)
+        if isinstance(request, RlRequest):
+            found = rl.check(request, progress)
+        elif isinstance(request, PairsRequest):
+            found = pairs.check(request, progress)
+        else:
+            found = sft.check(request, progress)
         reply = _Reply(found)
     except VircError as error:
         reply = _Reply(error=fields_of(error))
@@ -73,11 +78,11 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def _request(word: str) -> SftRequest | RlRequest:
+def _request(word: str) -> Request:
     try:
         text = word.encode() if word.startswith("{") else contents(Path(word), _MOST_BYTES)
-        kinds: Any = SftRequest | RlRequest
-        return cast(SftRequest | RlRequest, msgspec.json.decode(text, type=kinds, dec_hook=lambda kind, it: kind(it)))
+        kinds: Any = Request
+        return cast(Request, msgspec.json.decode(text, type=kinds, dec_hook=lambda kind, it: kind(it)))
     except (OSError, msgspec.MsgspecError) as error:
         raise VircError(f"this is not a request: {error}") from error
 
@@ -94,7 +99,7 @@ def _progress() -> Callable[[str], None]:
     return show
 
 
-def _encoded(value: SftRequest | RlRequest | _Reply) -> bytes:
+def _encoded(value: Request | _Reply) -> bytes:
     return msgspec.json.encode(value, enc_hook=str)
 
 

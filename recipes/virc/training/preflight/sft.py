@@ -2,7 +2,7 @@
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -59,8 +59,37 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
         ConfigError: a file of the base or a chat protocol makes no sense.
         UsageError: fewer rows are to be written, and `folder` is missing or in use.
     """
+    read = studied(request, _with_entry(request.source), on_progress)
+    counted, chosen = count_rows(
+        read.measure, request, "cutoff_len", read.rows(), read.found.rows, request.probe, read.protocol.coordinates,
+        on_progress,
+    )  # fmt: skip
+    source, parts = taken(request, read, chosen)
+    return result(read, source, counted, chosen, parts)
+
+
+class Studied(msgspec.Struct, frozen=True):
+    """Rows of which everything is known but their lengths.
+
+    Args:
+        faults: rows checked closely with a fault of each kind that does not keep LLaMA-Factory from training on them.
+    """
+
+    source: Source
+    found: Survey
+    faults: Counter[str]
+    protocol: Protocol
+    measure: counts.Measure
+
+    def rows(self) -> Iterable[Row]:
+        """All rows, once more."""
+        rows: Iterable[Row] = get(self.source.format).read(self.source)
+        return rows
+
+
+def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Studied:
+    """Go through all rows, and through some closely; errors as of `check`."""
     rules = counting(request.base, request.min_pixels, request.max_pixels, request.cutoff)
-    source = _with_entry(request.source)
     found = survey(source, lambda rows: on_progress(f"row {rows} checked"))
     check_found(source, found)
     given = _chat_protocol_given(request, source, found)
@@ -68,28 +97,35 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
     protocol, certain = (given, True) if given else _chat_protocol_found(source, good)
     if certain and protocol.tools and not request.mixed_coordinates:
         check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
-    rows = get(source.format).read(source)
-    counted, chosen = count_rows(
-        partial(lengths, rules), request, "cutoff_len", rows, found.rows, request.probe, protocol.coordinates,
-        on_progress,
-    )  # fmt: skip
-    parts: dict[str, list[Row]] = {}
-    if request.curriculum or len(chosen) < found.rows:
-        places = set(chosen)
-        taken: Iterable[Row] = (row for at, row in enumerate(get(source.format).read(source)) if at in places)
-        if request.curriculum:
-            parts = order.parts(taken, request.curriculum, request.seed)
-            taken = chain.from_iterable(parts.values())
-        source = _other(source, taken, request.folder, protocol)
-    entry: dict[str, Any] = {key: source.info[key] for key in ("formatting", "columns", "tags") if key in source.info}
-    if not found.images:  # a column that no row has would stop LLaMA-Factory
+    return Studied(source, found, faults, protocol, partial(lengths, rules))
+
+
+def taken(request: SftRequest, read: Studied, chosen: Sequence[int]) -> tuple[Source, dict[str, list[Row]]]:
+    """The file with the rows to train on, and the parts of a curriculum; `chosen` are places of rows."""
+    if not request.curriculum and len(chosen) == read.found.rows:
+        return read.source, {}
+    places, parts = set(chosen), dict[str, list[Row]]()
+    rows: Iterable[Row] = (row for at, row in enumerate(read.rows()) if at in places)
+    if request.curriculum:
+        parts = order.parts(rows, request.curriculum, request.seed)
+        rows = chain.from_iterable(parts.values())
+    return _other(read.source, rows, request.folder, read.protocol), parts
+
+
+def result(
+    read: Studied, source: Source, counted: Counted, chosen: Sequence[int], parts: Mapping[str, Sequence[Row]]
+) -> Result:
+    """What was found; `source` has the rows to train on."""
+    keys = ("formatting", "ranking", "columns", "tags")
+    entry: dict[str, Any] = {key: source.info[key] for key in keys if key in source.info}
+    if not read.found.images:  # a column that no row has would stop LLaMA-Factory
         entry["columns"] = {key: name for key, name in entry["columns"].items() if key != "images"}
     return Result(
-        **counted_fields(found, counted, chosen, faults),
+        **counted_fields(read.found, counted, chosen, read.faults),
         shrunk=sum(counted.shrunk[at] for at in chosen),
         turned=counted.turned,
-        otherwise=found.rows - found.with_system(protocol.system),
-        protocol=protocol,
+        otherwise=read.found.rows - read.found.with_system(read.protocol.system),
+        protocol=read.protocol,
         file=source.file.absolute(),
         dataset=source.name,
         entry=entry,
@@ -115,9 +151,16 @@ def count_rows(
         measure, most, rows, number_of_rows, request.workers,
         lambda number: on_progress(f"row {number} of {number_of_rows}"),
     )  # fmt: skip
-    if counted.over and (not request.filter_overlong or not counted.within):
+    return counted, within(counted, request.filter_overlong, setting, probe, coordinates)
+
+
+def within(
+    counted: Counted, filter_overlong: bool, setting: str, probe: int, coordinates: Coordinates
+) -> Sequence[int]:
+    """The places of the rows that are taken; arguments and errors as of `count_rows`."""
+    if counted.over and (not filter_overlong or not counted.within):
         raise counts.too_long(counted, coordinates, setting)
-    return counted, counted.longest(probe) if probe else counted.within
+    return counted.longest(probe) if probe else counted.within
 
 
 def _with_entry(source: Source) -> Source:
@@ -178,7 +221,7 @@ def _closely(source: Source, found: Survey, protocol: Protocol | None) -> tuple[
     Returns:
         Those without faults, all where there are none; how many others have a fault of each kind.
     """
-    by_chat_protocol = Rules("solutions", protocol.coordinates, protocol) if protocol else None
+    by_chat_protocol = Rules(source.holds, protocol.coordinates, protocol) if protocol else None
     rules = by_chat_protocol or rules_for(source, found.kept, "auto")[0]
     good: list[Row] = []
     faults: Counter[str] = Counter()
@@ -231,12 +274,12 @@ def _other(source: Source, rows: Iterable[Row], folder: Path | None, protocol: P
     if folder is None:
         raise UsageError("not all rows are to be trained on as they are, and no folder is named for those that are")
     with fresh_folder(folder) as new:
-        get(source.format).write(new, source.name, (row.record for row in rows), Writing(_InPlace(new)))
+        get(source.format).write(new, source.name, (row.record for row in rows), Writing(InPlace(new)))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(folder)
 
 
-class _InPlace(PictureStore):
+class InPlace(PictureStore):
     """Gives images the names by which LLaMA-Factory finds them from anywhere."""
 
     def name(self, picture: Picture, record: Record) -> str:

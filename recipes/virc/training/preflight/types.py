@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -51,6 +51,16 @@ class SftRequest(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
     seed: int | None = None
 
 
+class PairsRequest(SftRequest, frozen=True, kw_only=True, tag="pairs"):
+    """What to look at in pairs of replies; the longer one of each counts.
+
+    Args:
+        feedback: each reply becomes a row of its own, as KTO takes them.
+    """
+
+    feedback: bool = False
+
+
 class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     """What to look at in the rows of a stage of RL. Every path is absolute.
 
@@ -94,13 +104,17 @@ class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     seed: int | None = None
 
 
+Request: TypeAlias = SftRequest | PairsRequest | RlRequest
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. Lengths are tokens, images included.
 
     Args:
-        rows: that LLaMA-Factory trains on: its own `Num examples`.
+        rows: that LLaMA-Factory trains on: its own `Num examples`; of KTO two for each pair.
         dropped: rows left out because they are longer than the cutoff.
-        longest, mean, total: of the rows it trains on.
+        longest, mean, total: of the rows it trains on; of a pair the longer side, and both sides together in mean and
+            total.
         percentiles: 50, 90 and 99, of the same rows.
         longest_rows: numbers, in the file of the request, of the longest rows within the cutoff, the longest first.
         images: shown in the rows it trains on.

@@ -1,0 +1,1 @@
+"""LLaMA-Factory: training on preferences."""

@@ -1,0 +1,168 @@
+"""The engine's process in a stage of kind `dpo`: as `engines.llamafactory.start`, with LLaMA-Factory's faults mended.
+
+`python -m virc.engines.llamafactory.preferences.start ENGINE_YAML`, in the engine's environment. In 0.9.5
+
+- the line of a step in `trainer_log.jsonl` lacks the margin and both rewards;
+- KTO gives the model no positions of images, so that it takes them for text (transformers computes them from
+  `mm_token_type_ids`, which it does not get either);
+- the running mean of rewards that BCO subtracts is not in a checkpoint, so that a resumed run goes on with another one;
+- a reference on a CPU keeps the bfloat16 of its file, while the model computes in float32.
+"""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from virc.core.orphans import end_with_parent
+from virc.engines.llamafactory.start import _OF_IMAGES, Prepares, SavesOnSignal, _end, _without_compiler
+
+BASELINE = "bco_baseline.json"
+_SIDES = {"margin": "margins", "accuracy": "accuracies", "chosen": "chosen", "rejected": "rejected"}
+"""Name in a line of metrics -> what LLaMA-Factory calls it, after `rewards/`."""
+_MOMENTS = ("mean", "std", "var", "count")
+
+
+class AlikeReference(TrainerCallback):
+    """Has the reference compute as the model does, on a CPU: `Prepares` makes that float32."""
+
+    def __init__(self) -> None:
+        self.models: list[Any] = []
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Once, before the first step."""
+        if args.device.type == "cpu" and not args.bf16 and not args.deepspeed:
+            for model in self.models:
+                model.float()
+
+    def watch(self, workflow: Any) -> None:
+        """Know of the reference that a workflow makes."""
+        make = workflow.create_ref_model
+
+        def made(*args: Any, **named: Any) -> Any:
+            model = make(*args, **named)
+            self.models += [] if model is None else [model]
+            return model
+
+        workflow.create_ref_model = made
+
+
+class KeepsBaseline(TrainerCallback):
+    """Keeps the running moments of BCO with each checkpoint."""
+
+    def __init__(self, moments: Any) -> None:
+        self._moments = moments
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Take up those of the checkpoint that the run resumes from."""
+        file = Path(str(args.resume_from_checkpoint)) / BASELINE
+        if args.resume_from_checkpoint and file.is_file():
+            for name, value in json.loads(file.read_bytes()).items():
+                setattr(self._moments, name, value)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Write them."""
+        if args.should_save:
+            values = {name: float(getattr(self._moments, name)) for name in _MOMENTS}
+            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / BASELINE).write_text(json.dumps(values))
+
+
+def keep_baseline(trainer: Any) -> None:
+    """Keep the running moments of every trainer of a class that has some."""
+    begin = trainer.__init__
+
+    def begun(self: Any, *args: Any, **named: Any) -> None:
+        begin(self, *args, **named)
+        if hasattr(self, "running"):
+            self.add_callback(KeepsBaseline(self.running))
+
+    trainer.__init__ = begun
+
+
+def give_positions(trainer: Any) -> None:
+    """Have KTO's passes say which tokens are those of images."""
+    forward = trainer.forward
+
+    def placed(self: Any, model: Any, batch: dict[str, torch.Tensor], prefix: str = "") -> Any:
+        shown = batch[f"{prefix}input_ids"] == self.accelerator.unwrap_model(model).config.image_token_id
+        return forward(self, _placing(model, shown.int()), batch, prefix)
+
+    trainer.forward = placed
+
+
+def _placing(model: Any, kinds: torch.Tensor) -> Callable[..., Any]:
+    return partial(model, mm_token_type_ids=kinds)
+
+
+def leave_images_out(processor: Any, ignored: int) -> None:
+    """Have no id of an image learnt, of either side: a reply may hold crops, which the model did not write.
+
+    Args:
+        processor: a class whose `_encode_data_example` returns ids and labels of one side, then those of the other.
+        ignored: the label of what is not learnt.
+    """
+    encode = processor._encode_data_example
+
+    def encoded(self: Any, *args: Any, **named: Any) -> tuple[Any, ...]:
+        marks = (getattr(self.template.mm_plugin, name, None) for name in _OF_IMAGES)
+        shown = set(self.tokenizer.convert_tokens_to_ids([mark for mark in marks if mark]))
+
+        def learnt(ids: Sequence[int], labels: Sequence[int]) -> list[int]:
+            return [ignored if each in shown else label for each, label in zip(ids, labels, strict=True)]
+
+        one, labels, other, of_other, *rest = encode(self, *args, **named)
+        return one, learnt(one, labels), other, learnt(other, of_other), *rest
+
+    processor._encode_data_example = encoded
+
+
+def write_sides(callback: Any) -> None:
+    """Have LLaMA-Factory's own lines of metrics say how far apart the two sides are."""
+    on_log, write, found = callback.on_log, callback._write_log, dict[int, dict[str, float]]()
+
+    def logged(self: Any, args: Any, state: TrainerState, *others: Any, **named: Any) -> None:
+        last = state.log_history[-1] if state.log_history else {}
+        sides = {ours: last.get(f"rewards/{theirs}") for ours, theirs in _SIDES.items()}
+        found[state.global_step] = {name: value for name, value in sides.items() if value is not None}
+        on_log(self, args, state, *others, **named)
+
+    def written(self: Any, folder: str, line: dict[str, Any]) -> None:  # in another thread, after `logged`
+        write(self, folder, {**line, **found.get(line.get("current_steps", -1), {})})
+
+    callback.on_log, callback._write_log = logged, written
+
+
+def prepare() -> list[TrainerCallback]:
+    """Mend LLaMA-Factory; returns the callbacks to train with."""
+    from llamafactory.data.processor import feedback, pairwise  # type: ignore[import-not-found]
+    from llamafactory.train import callbacks  # type: ignore[import-not-found]
+    from llamafactory.train.dpo import trainer as dpo_trainer  # type: ignore[import-not-found]
+    from llamafactory.train.dpo import workflow as dpo
+    from llamafactory.train.kto import trainer as kto_trainer  # type: ignore[import-not-found]
+    from llamafactory.train.kto import workflow as kto
+
+    leave_images_out(pairwise.PairwiseDatasetProcessor, pairwise.IGNORE_INDEX)
+    leave_images_out(feedback.FeedbackDatasetProcessor, feedback.IGNORE_INDEX)
+    write_sides(callbacks.LogCallback)
+    keep_baseline(dpo_trainer.CustomDPOTrainer)
+    give_positions(kto_trainer.CustomKTOTrainer)
+    alike = AlikeReference()
+    for workflow in (dpo, kto):
+        alike.watch(workflow)
+    return [SavesOnSignal(), Prepares(), alike]
+
+
+if __name__ == "__main__":
+    end_with_parent()  # torchrun's workers, each in a session of its own, would stay when it is killed
+    if os.environ.get("DS_ACCELERATOR") == "cpu":
+        _without_compiler()
+    signal.signal(signal.SIGTERM, _end)
+    from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
+
+    run_exp(callbacks=prepare())

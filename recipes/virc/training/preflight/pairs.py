@@ -1,0 +1,128 @@
+"""Checks and counts the pairs of replies that LLaMA-Factory is going to train on.
+
+Both sides of a pair show the same images and are counted apart; the longer one decides whether the pair fits. For KTO,
+which takes replies one by one, the rows are written anew.
+"""
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError, UsageError
+from virc.core.files import fresh_folder, write_whole
+from virc.core.json_stream import array_rows, line_rows, one_line
+from virc.data.check import llamafactory
+from virc.data.formats import pairs, sft
+from virc.data.formats.registry import INFO, Row, Source, only_source
+from virc.data.rows.record import Message, Record
+from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
+from virc.training.lengths import counted as counts
+from virc.training.lengths.counted import Counted
+from virc.training.preflight import order
+from virc.training.preflight.sft import InPlace, OnProgress, Studied, result, studied, taken, within
+from virc.training.preflight.types import PairsRequest, Result
+
+_NAME = "replies"
+TAG = "kto_tag"
+
+
+def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) -> Result:
+    """Check all pairs; arguments and errors as of `preflight.sft.check`."""
+    read = studied(request, _with_entry(request.source), on_progress)
+    better = _counted(request, read, read.rows(), on_progress)
+    worse = _counted(request, read, map(rejected_side, read.rows()), on_progress)
+    longer = _longer(better, worse)
+    chosen = within(longer, request.filter_overlong, "cutoff_len", request.probe, read.protocol.coordinates)
+    if request.feedback:
+        places = set(chosen)
+        rows = [row for at, row in enumerate(read.rows()) if at in places]
+        parts = order.parts(rows, request.curriculum, request.seed) if request.curriculum else {}
+        source = _replies(request, read.protocol, [*parts.values()] or [rows])
+    else:
+        source, parts = taken(request, read, chosen)
+    found = result(read, source, longer, chosen, parts)
+    total = sum(better.tokens[at] + worse.tokens[at] for at in chosen)
+    number = len(chosen) * (2 if request.feedback else 1)
+    return msgspec.structs.replace(found, rows=number, total=total, mean=total / number)
+
+
+def rejected_side(row: Row) -> Row:
+    """The same row as if the worse reply were the only one."""
+    record = row.known()
+    last = Message("assistant", record.rejected or "")
+    return Row(row.number, msgspec.structs.replace(record, messages=(*record.messages[:-1], last), rejected=None))
+
+
+def entry_of(feedback: bool, file_name: str) -> dict[str, Any]:
+    """The entry of `dataset_info.json` for rows that this package writes: of pairs, or of replies one by one."""
+    if not feedback:
+        return pairs.info(file_name)
+    entry = sft.info(file_name)
+    return {**entry, "columns": {**entry["columns"], TAG: TAG}}
+
+
+def _with_entry(source: Source) -> Source:
+    """The source with the entry of `dataset_info.json` that its rows need, where it has none."""
+    if source.format != pairs.NAME:
+        hint = f"virc data convert {source.file} --to DIR --format {pairs.NAME}, if its rows are pairs"
+        raise DataError(f"{source.file} is of the format {source.format}, and preferences are learnt from pairs", hint)
+    for fault in llamafactory.check_source(source):
+        raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {source.file}")
+    return source if source.info else msgspec.structs.replace(source, info=_guessed(source.file))
+
+
+def _guessed(file: Path) -> dict[str, Any]:
+    """The entry that a file without one needs, by its first row."""
+    with sft.opened(file) as opened:
+        values = line_rows(opened) if file.suffix == ".jsonl" else array_rows(opened)
+        first = next((row for _, row in values if isinstance(row, dict)), {})
+    entry = sft.guessed(first)
+    return {**entry, "ranking": True, "columns": {**entry["columns"], **{side: side for side in pairs.SIDES}}}
+
+
+def _counted(request: PairsRequest, read: Studied, rows: Iterable[Row], on_progress: OnProgress) -> Counted:
+    number = read.found.rows
+    return counts.count(
+        read.measure, request.cutoff, rows, number, request.workers, lambda at: on_progress(f"row {at} of {number}")
+    )
+
+
+def _longer(one: Counted, other: Counted) -> Counted:
+    """The lengths of pairs: of the longer side each."""
+    fits = [each.fits for each in (one, other) if each.fits is not None]
+    return msgspec.structs.replace(
+        one, tokens=array("q", map(max, one.tokens, other.tokens)), fits=min(fits) if fits else None
+    )
+
+
+def _replies(request: PairsRequest, protocol: Protocol, parts: Sequence[Sequence[Row]]) -> Source:
+    """The replies of pairs as rows of their own, each with whether it is wanted."""
+    if request.folder is None:
+        raise UsageError("KTO learns from replies one by one, and no folder is named for these")
+    with fresh_folder(request.folder) as new:
+        store, file = InPlace(new), new / f"{_NAME}.json"
+        with file.open("w", encoding="utf-8") as out:
+            for at, (record, wanted) in enumerate(chain.from_iterable(map(one_by_one, parts))):
+                row = sft.row_of(msgspec.structs.replace(record, extra={}), store.names(record))
+                kept = {key: row[key] for key in ("messages", "images")}
+                out.write(("[\n" if at == 0 else ",\n") + one_line({**kept, TAG: wanted}))
+            out.write("\n]\n")
+        sft.add_info(new, _NAME, entry_of(True, file.name))
+        write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
+    return only_source(request.folder)
+
+
+def one_by_one(rows: Sequence[Row]) -> Iterator[tuple[Record, bool]]:
+    """Both replies of each pair, better and worse in turns, and never one behind the other reply to the same prompt.
+
+    LLaMA-Factory estimates how far the model has moved from the reply of the row before, which must be to another
+    prompt (its `FeedbackDatasetProcessor`).
+    """
+    for first in (0, 1):
+        for at, row in enumerate(rows):
+            wanted = at % 2 == first
+            yield row.known() if wanted else rejected_side(row).known(), wanted

@@ -1,0 +1,151 @@
+"""A stage of kind `dpo`: the keys that LLaMA-Factory gets, those that a user may set, and its lines of metrics."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from support.called import virc
+
+from virc.core.errors import ConfigError
+from virc.engines import registry as engines
+from virc.engines.llamafactory.preferences import log
+from virc.engines.llamafactory.preferences import plan as preferences
+from virc.runs.metrics import Metric
+from virc.stages.context import Place
+from virc.stages.dpo import Config, contradictions
+from virc.stages.sft import Lora
+
+PLACE = Place(
+    base=Path("/models/base"),
+    model_type="qwen2_5_vl",
+    data=Path("/data/pairs.jsonl"),
+    media=Path("/data"),
+    output=Path("/runs/a/checkpoints"),
+    files=Path("/runs/a/logs/attempt_2"),
+    python=Path("/env/bin/python"),
+    recipes=Path("/recipes"),
+    dataset="pairs",
+)
+RESUMED = msgspec.structs.replace(PLACE, resume=Path("/runs/a/checkpoints/checkpoint-4"))
+ON_ADAPTER = msgspec.structs.replace(PLACE, adapter=Path("/runs/b/checkpoints/checkpoint-9"))
+
+
+def config(**values: Any) -> Config:
+    return Config(**{"base": "x", "data": "a/pairs", "learning_rate": 1e-5, "devices": 1, "zero": 0, **values})
+
+
+def keys(place: Place = PLACE, **values: Any) -> dict[str, Any]:
+    return preferences.settings(config(**values), place)
+
+
+@pytest.mark.parametrize(
+    ("given", "stage", "expected"),
+    [
+        ({}, "dpo", {"pref_loss": "sigmoid", "pref_beta": 0.1, "pref_ftx": 0.0, "pref_bco_weight": 0.0,
+                     "dpo_label_smoothing": 0.0}),
+        ({"ftx": 1.0, "bco_weight": 0.25, "beta": 0.2}, "dpo",
+         {"pref_loss": "sigmoid", "pref_ftx": 1.0, "pref_bco_weight": 0.25, "pref_beta": 0.2}),
+        ({"loss": "kto", "chosen_weight": 2.0}, "kto",
+         {"pref_beta": 0.1, "pref_ftx": 0.0, "kto_chosen_weight": 2.0, "kto_rejected_weight": 1.0}),
+        ({"loss": "orpo"}, "dpo", {"pref_loss": "orpo", "pref_beta": 0.1, "pref_ftx": 0.0}),
+        ({"loss": "simpo", "simpo_gamma": 1.2}, "dpo", {"pref_loss": "simpo", "simpo_gamma": 1.2}),
+    ],
+)  # fmt: skip
+def test_a_loss_gets_its_own_keys(given: dict[str, Any], stage: str, expected: dict[str, Any]) -> None:
+    found = keys(**given)
+    assert found["stage"] == stage
+    assert {name: found[name] for name in expected} == expected
+    others = {"pref_loss", "simpo_gamma", "kto_chosen_weight", "dpo_label_smoothing"} - {*expected}
+    assert not (others & {*found}) or given == {"ftx": 1.0, "bco_weight": 0.25, "beta": 0.2}
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "kto"])
+def test_a_resumed_run_compares_with_what_it_began_with(loss: str) -> None:
+    found = keys(RESUMED, loss=loss)
+    assert found["model_name_or_path"] == str(RESUMED.resume)
+    assert found["ref_model"] == "/models/base"
+
+
+def test_an_adapter_that_goes_on_is_compared_with_itself() -> None:
+    found = keys(ON_ADAPTER, lora=Lora())
+    assert (found["ref_model"], found["ref_model_adapters"]) == ("/models/base", str(ON_ADAPTER.adapter))
+
+
+@pytest.mark.parametrize("given", [{"lora": Lora()}, {"loss": "orpo"}, {"loss": "simpo", "lora": Lora()}])
+def test_no_second_model_is_loaded_where_none_is_needed(given: dict[str, Any]) -> None:
+    assert not {"ref_model", "ref_model_adapters"} & {*keys(**given)}
+
+
+def test_the_process_is_the_one_for_preferences() -> None:
+    planned = preferences.plan(config(), PLACE, {}, {})
+    assert planned.step.argv == ("/env/bin/python", "-m", preferences.START, "/runs/a/logs/attempt_2/engine.yaml")
+    assert yaml.safe_load(planned.files["/runs/a/logs/attempt_2/engine.yaml"])["pref_loss"] == "sigmoid"
+    spread = preferences.plan(config(devices=8, zero=3), PLACE, {}, {})
+    assert preferences.START in spread.step.argv
+
+
+@pytest.mark.parametrize(
+    ("given", "setting", "message"),
+    [
+        ({"loss": "kto", "bco_weight": 0.5}, "bco_weight", "bco_weight is for the loss sigmoid, and loss is kto"),
+        ({"loss": "simpo", "label_smoothing": 0.1}, "label_smoothing", "is for the loss sigmoid"),
+        ({"simpo_gamma": 1.0}, "simpo_gamma", "is for the loss simpo"),
+        ({"rejected_weight": 2.0}, "rejected_weight", "is for the loss kto"),
+        ({"device": "cpu", "use_liger": True}, "use_liger", "need a GPU"),
+    ],
+)
+def test_a_setting_of_another_loss_is_refused(given: dict[str, Any], setting: str, message: str) -> None:
+    (fault,) = contradictions(config(**given))
+    assert fault.path == (setting,)
+    assert message in fault.message
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("pref_loss", "follows from the setting loss"),
+        ("stage", "follows from the setting loss"),
+        ("ref_model", "it is what the stage starts from"),
+        ("ld_alpha", "does nothing in a stage: LLaMA-Factory 0.9.5 weighs the model"),
+        ("ppo_epochs", "does nothing in a stage: it is for reward models and PPO"),
+        ("packing", "does nothing in a stage: it is for supervised training"),
+        ("mask_history", "does nothing in a stage: it is for supervised training"),
+    ],
+)
+def test_keys_that_are_ours_or_unread_are_refused(key: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        engines.check("dpo", {key: preferences.KEYS.accepted.keys[key].default}, {})
+
+
+def test_keys_of_the_trainer_are_taken_as_ever() -> None:
+    given = {"weight_decay": 0.1, "max_samples": 10, "val_size": 0.1, "eval_strategy": "epoch"}
+    assert engines.check("dpo", given, {}) == given
+
+
+@pytest.mark.parametrize("key", ["stage=dpo", "pref_beta=0.2", "simpo_gamma=1", "kto_chosen_weight=2"])
+def test_supervised_training_points_to_the_kind_for_preferences(key: str) -> None:
+    done = virc("train", "tiny", "--stage", "instruct", "--dry-run", "--set", f"engine.{key}")
+    assert done.code == 3
+    assert "kind dpo" in done.err
+
+
+def test_a_loss_that_the_engine_trains_as_another_is_refused() -> None:
+    """LLaMA-Factory 0.9.5 takes hinge, ipo and kto_pair, and its trl computes sigmoid for each of them."""
+    done = virc("train", "tiny", "--stage", "dpo", "--from", "tiny", "--dry-run", "--set", "loss=hinge")
+    assert done.code == 3
+    assert "hinge" in done.err
+
+
+def test_a_line_of_metrics_has_both_sides() -> None:
+    line = b'{"current_steps": 3, "margin": 0.2, "accuracy": 0.75, "chosen": 0.1, "rejected": -0.1, "loss": 0.6}'
+    plain = Metric(step=3, loss=0.6, learning_rate=1e-5)
+    sides = {"margin": 0.2, "accuracy": 0.75, "chosen_reward": 0.1, "rejected_reward": -0.1}
+    assert log.with_sides(plain, line) == msgspec.structs.replace(plain, **sides)
+
+
+@pytest.mark.parametrize("line", [b'{"current_steps": 3, "margin": NaN}', b'{"margin": "high"}', b"{"])
+def test_a_line_without_numbers_keeps_the_rest(line: bytes) -> None:
+    assert log.with_sides(plain := Metric(step=3, loss=0.6), line) == plain
+    assert log.with_sides(None, line) is None

@@ -1,0 +1,148 @@
+"""What is found in pairs of replies before an engine starts, and the rows that KTO gets of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import stage_rows
+from support import preference_rows
+from support.called import virc
+
+from virc.core.errors import DataError, UsageError
+from virc.data.formats.registry import Row, get, only_source
+from virc.data.rows.record import Message, Record
+from virc.training.preflight import process, sft
+from virc.training.preflight.pairs import check, one_by_one, rejected_side
+from virc.training.preflight.types import PairsRequest, Request
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = stage_rows.drawn(tmp_path_factory.mktemp("drawn") / "rows").parent
+    return preference_rows.write(folder)
+
+
+def request(file: Path, **values: Any) -> PairsRequest:
+    asked = stage_rows.request(file.with_name("trajectories.json"))
+    return PairsRequest(**{**msgspec.structs.asdict(asked), "source": only_source(file), **values})
+
+
+def written(file: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(file.read_text())
+    return found
+
+
+def test_both_sides_are_counted_and_the_longer_one_bounds(rows: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    for line in lines:  # many tokens more on one side alone
+        line["rejected"]["content"] = line["rejected"]["content"].replace("<think>", "<think>180 - 70 = 110. " * 5)
+    longer = rows.with_name("longer.jsonl")
+    longer.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    alone = sft.check(stage_rows.request(rows.with_name("trajectories.json")))
+    even, uneven = check(request(rows)), check(request(longer))
+    assert (even.rows, even.images, even.longest) == (len(lines), alone.images, alone.longest)
+    assert even.total == pytest.approx(2 * alone.total, abs=2 * len(lines))  # wrong answers have as many digits or not
+    assert uneven.longest > even.longest + 20
+    assert uneven.total - even.total == pytest.approx((uneven.longest - even.longest) * len(lines), rel=0.1)
+    with pytest.raises(DataError, match="longer than the cutoff_len"):
+        check(request(longer, cutoff=even.longest))
+
+
+def test_pairs_are_trained_on_where_they_are(rows: Path) -> None:
+    found = check(request(rows))
+    assert (found.file, found.dataset, found.media) == (rows, "pairs", rows.parent)
+    assert found.entry["ranking"] is True
+    columns = {"messages": "messages", "images": "images", "chosen": "chosen", "rejected": "rejected"}
+    assert found.entry["columns"] == columns
+    assert found.faults == {}
+
+
+def test_a_pair_with_one_long_side_is_left_out_whole(rows: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    lines[2]["rejected"]["content"] = "<think>180 - 70 = 110. </think>" * 200
+    file = rows.with_name("one_long.jsonl")
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    most = check(request(rows)).longest
+    found = check(request(file, cutoff=most, filter_overlong=True, folder=tmp_path / "data"))
+    assert (found.rows, found.dropped) == (len(lines) - 1, 1)
+    left = [row.known().id for row in get("pairs").read(only_source(found.file))]
+    assert left == [line["id"] for at, line in enumerate(lines) if at != 2]
+
+
+def test_kto_gets_each_reply_once_with_its_tag(rows: Path, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    found = check(request(rows, feedback=True, folder=tmp_path / "data"))
+    assert found.rows == 2 * len(lines)
+    assert found.mean * found.rows == pytest.approx(found.total)
+    made = written(found.file)
+    wanted = {(line["chosen"]["content"], True) for line in lines}
+    wanted |= {(line["rejected"]["content"], False) for line in lines}
+    assert {(row["messages"][-1]["content"], row["kto_tag"]) for row in made} == wanted
+    assert [row["kto_tag"] for row in made[:4]] == [True, False, True, False]
+    assert all(Path(name).is_file() for row in made for name in row["images"])
+    assert found.entry["columns"] == {"messages": "messages", "images": "images", "kto_tag": "kto_tag"}
+    assert "ranking" not in found.entry
+    assert only_source(found.file).format == "sft"  # by which a resumed run finds its images
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 8])
+def test_no_reply_of_kto_follows_one_to_the_same_prompt(pairs: int) -> None:
+    rows = [
+        Row(at, Record((Message("user", str(at)), Message("assistant", "yes")), rejected="no")) for at in range(pairs)
+    ]
+    made = list(one_by_one(rows))
+    prompts = [record.messages[0].content for record, _ in made]
+    assert all(one != other for one, other in zip(prompts, prompts[1:] + prompts[:1], strict=True))
+    assert sorted(prompts) == sorted(2 * [str(at) for at in range(pairs)])
+    assert all((record.messages[-1].content == "yes") == wanted for record, wanted in made)
+    assert all(record.rejected is None for record, wanted in made if not wanted)
+
+
+def test_kto_needs_a_folder_for_its_rows(rows: Path) -> None:
+    with pytest.raises(UsageError, match="no folder is named"):
+        check(request(rows, feedback=True))
+
+
+@pytest.mark.parametrize("feedback", [False, True])
+def test_a_curriculum_orders_pairs(rows: Path, tmp_path: Path, feedback: bool) -> None:
+    lines = [{**json.loads(line), "level": at % 2} for at, line in enumerate(rows.read_text().splitlines())]
+    file = rows.with_name("levels.jsonl")
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    curriculum = {"column": "level", "parts": [[1], [0]]}
+    asked = request(file, curriculum=msgspec.convert(curriculum, sft.order.Curriculum), folder=tmp_path / "data")
+    found = check(msgspec.structs.replace(asked, feedback=feedback))
+    assert [*found.parts] == ["1", "0"]
+    first = {line["chosen"]["content"] for line in lines if line["level"] == 1}
+    if feedback:
+        chosen = [row["messages"][-1]["content"] for row in written(found.file) if row["kto_tag"]]
+    else:
+        chosen = [row.known().messages[-1].content for row in get("pairs").read(only_source(found.file))]
+    assert {*chosen[: len(first)]} == first
+
+
+def test_rows_without_a_second_side_are_refused(rows: Path) -> None:
+    with pytest.raises(DataError, match="format sft, and preferences are learnt from pairs"):
+        check(request(rows, source=only_source(rows.with_name("trajectories.json"))))
+
+
+def test_the_worse_side_is_a_row_of_its_own(rows: Path) -> None:
+    row = next(iter(get("pairs").read(only_source(rows))))
+    worse = rejected_side(row).known()
+    assert worse.messages[-1].content == row.known().rejected
+    assert worse.messages[:-1] == row.known().messages[:-1]
+
+
+def test_a_request_for_pairs_comes_back_as_one(rows: Path) -> None:
+    asked: Request = request(rows, feedback=True)
+    words = process.step(asked, Path("python"), Path()).argv
+    assert process._request(words[-1]) == asked
+
+
+def test_the_command_refuses_trajectories_for_preferences(rows: Path) -> None:
+    words = ("train", "tiny", "--stage", "dpo", "--from", "tiny", "--dry-run", "--data")
+    done = virc(*words, rows.with_name("trajectories.json"))
+    assert done.code == 5
+    assert "is not that of pairs of replies" in done.err
+    assert "--pairs" in done.err
