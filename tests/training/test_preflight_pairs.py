@@ -140,6 +140,15 @@ def test_a_request_for_pairs_comes_back_as_one(rows: Path) -> None:
     assert process._request(words[-1]) == asked
 
 
+def test_a_dry_run_counts_pairs_and_shows_what_is_held(rows: Path) -> None:
+    done = virc("train", "tiny", "--stage", "dpo", "--from", "tiny", "--dry-run", "--data", rows)
+    assert done.code == 0, done.err
+    assert f"{len(rows.read_text().splitlines())} pairs" in done.err
+    assert "tokens of both sides: mean" in done.err
+    assert "reference weights" in done.out
+    assert "pref_loss: sigmoid" in done.out
+
+
 def test_the_command_refuses_trajectories_for_preferences(rows: Path) -> None:
     words = ("train", "tiny", "--stage", "dpo", "--from", "tiny", "--dry-run", "--data")
     done = virc(*words, rows.with_name("trajectories.json"))

@@ -257,10 +257,7 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
             "limit: they would be shown smaller, and boxes in pixels would not fit them",
             "--set max_pixels=N, or rows with smaller images: virc data sample --max-pixels N",
         )
-    report.note(
-        f"{result.rows} rows, {result.images} images; tokens a row: mean {result.mean:.0f}, 99 % at most "
-        f"{result.percentiles[2]}, longest {result.longest}"
-    )
+    report.note(_lengths(result, pairs=prepared.resolved.kind == "dpo" and config.sides == 2))
     if config.curriculum:
         report.note(order.text(result.parts, config.curriculum, config.order))
     elif config.order == "written":
@@ -273,6 +270,15 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         report.warn(*other)
     if result.otherwise:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
+
+
+def _lengths(result: Result, pairs: bool) -> str:
+    """How many rows there are and how long, for people."""
+    longest = f"99 % at most {result.percentiles[2]}, longest {result.longest}"
+    if pairs:
+        both = f"tokens of both sides: mean {result.mean:.0f}; of the longer side: {longest}"
+        return f"{result.rows} pairs, {result.images} images; {both}"
+    return f"{result.rows} rows, {result.images} images; tokens a row: mean {result.mean:.0f}, {longest}"
 
 
 def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:

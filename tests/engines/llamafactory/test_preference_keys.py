@@ -1,5 +1,6 @@
 """A stage of kind `dpo`: the keys that LLaMA-Factory gets, those that a user may set, and its lines of metrics."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import msgspec
 import pytest
 import yaml
 from support.called import virc
+from support.engine_python import interpreter
 
 from virc.core.errors import ConfigError
 from virc.engines import registry as engines
@@ -136,6 +138,52 @@ def test_a_loss_that_the_engine_trains_as_another_is_refused() -> None:
     done = virc("train", "tiny", "--stage", "dpo", "--from", "tiny", "--dry-run", "--set", "loss=hinge")
     assert done.code == 3
     assert "hinge" in done.err
+
+
+EXAMPLE: dict[str, Any] = {
+    "model_name_or_path": "Qwen/Qwen3-VL-4B-Instruct", "image_max_pixels": 262144, "video_max_pixels": 16384,
+    "trust_remote_code": True, "stage": "dpo", "do_train": True, "finetuning_type": "lora", "lora_rank": 8,
+    "lora_target": "all", "pref_beta": 0.1, "pref_loss": "sigmoid", "dataset": "rlhf_v",
+    "template": "qwen3_vl_nothink", "cutoff_len": 2048, "max_samples": 1000, "preprocessing_num_workers": 16,
+    "dataloader_num_workers": 4, "output_dir": "saves/qwen3-vl-4b/lora/dpo", "logging_steps": 10, "save_steps": 500,
+    "plot_loss": True, "overwrite_output_dir": True, "save_only_model": False, "report_to": "none",
+    "per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "learning_rate": 5e-6,
+    "num_train_epochs": 3.0, "lr_scheduler_type": "cosine", "warmup_ratio": 0.1, "bf16": True,
+    "ddp_timeout": 180000000,
+}  # fmt: skip
+"""The keys of hiyouga/LLaMA-Factory, examples/train_lora/qwen3vl_lora_dpo.yaml, of August 2026."""
+
+
+def test_the_published_example_differs_only_where_said() -> None:
+    ours = config(
+        base=EXAMPLE["model_name_or_path"], data="rlhf/rlhf_v", learning_rate=5e-6, warmup_ratio=0.1, epochs=3,
+        train_batch_size=8, cutoff_len=2048, max_pixels=262144, lora=Lora(rank=8, alpha=16), loaders=4, save_steps=500,
+        use_liger=False,
+    )  # fmt: skip
+    place = msgspec.structs.replace(PLACE, model_type="qwen3_vl", dataset="rlhf_v")
+    planned = preferences.plan(ours, place, EXAMPLE, {})
+    changed = {change.key: change.why for change in planned.changes if change.key in EXAMPLE}
+    assert {*changed} == {
+        "model_name_or_path", "video_max_pixels", "trust_remote_code", "max_samples", "preprocessing_num_workers",
+        "output_dir", "plot_loss", "warmup_ratio",
+    }  # fmt: skip
+    assert all(changed.values())
+    assert next(each.ours for each in planned.changes if each.key == "warmup_steps") == EXAMPLE["warmup_ratio"]
+
+
+@pytest.mark.engine
+def test_the_engine_reads_no_refused_key_for_preferences() -> None:
+    site = next((interpreter("sft").parents[1] / "lib").glob("python3*/site-packages"))
+    files = [f"train/{kind}/{part}.py" for kind in ("dpo", "kto") for part in ("trainer", "workflow")]
+    files += ["data/processor/pairwise.py", "data/processor/feedback.py"]
+    text = "".join((site / "llamafactory" / file).read_text() for file in files)
+    assert not [name for name in preferences._UNREAD if re.search(rf"\.{name}\b", text)]
+    assert all(re.search(rf"\.{name}\b", text) for name in ("pref_beta", "simpo_gamma", "ld_alpha"))
+    call = re.search(r"self\.dpo_loss\(([^)]*)\)", text)
+    assert call
+    assert "loss_type" not in call[1]  # so that trl takes sigmoid for every loss but ORPO and SimPO
+    trl = (site / "trl" / "trainer" / "dpo_trainer.py").read_text()
+    assert re.search(r'def dpo_loss\([^)]*loss_type: str = "sigmoid"', trl)
 
 
 def test_a_line_of_metrics_has_both_sides() -> None:
