@@ -230,7 +230,11 @@ def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> Source:
 def _data_hint(named: str, resolved: Resolved) -> str:
     folder = named.partition("/")[0]
     if folder == "polygons":
-        return "virc data synth --to data/polygons --count 2000 --seed 1 --formats sft,rl,prompts"
+        drawn = "virc data synth --to data/polygons --count 2000 --seed 1 --formats"
+        if resolved.kind == "dpo":
+            sample = "virc data sample data/polygons/problems.jsonl --pairs right --to data/polygons/pairs.jsonl"
+            return f"{drawn} batch, then {sample}"
+        return f"{drawn} sft,rl,prompts"
     system = resolved.system
     if folder in system.datasets:
         of_system = f" --system {system.called}" if system.called != systems.DEFAULT else ""

@@ -1,0 +1,114 @@
+"""What the process of a stage of kind `dpo` mends in LLaMA-Factory, on stand-ins for its classes."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+IMAGE, BEGIN, END = 7, 8, 9
+
+
+@pytest.fixture(scope="module")
+def start() -> Any:
+    from virc.engines.llamafactory.preferences import start
+
+    return start
+
+
+@pytest.mark.parametrize("rest", [(), (True,)], ids=["pairs", "one by one"])
+def test_no_token_of_an_image_is_learnt_on_either_side(start: Any, rest: tuple[bool, ...]) -> None:
+    class Processor:
+        template = SimpleNamespace(
+            mm_plugin=SimpleNamespace(vision_bos_token="<b>", image_token="<i>", vision_eos_token="<e>")
+        )
+        tokenizer = SimpleNamespace(
+            convert_tokens_to_ids=lambda marks: [{"<b>": 8, "<i>": 7, "<e>": 9}[m] for m in marks]
+        )
+
+        def _encode_data_example(self, prompt: str) -> tuple[Any, ...]:
+            assert prompt == "asked"
+            return (
+                [1, 2, BEGIN, IMAGE, END, 3],
+                [-100, 2, BEGIN, IMAGE, END, 3],
+                [1, IMAGE, 4],
+                [-100, IMAGE, 4],
+                *rest,
+            )
+
+    start.leave_images_out(Processor, -100)
+    found = Processor()._encode_data_example(prompt="asked")
+    ids, other = [1, 2, BEGIN, IMAGE, END, 3], [1, IMAGE, 4]
+    assert found == (ids, [-100, 2, -100, -100, -100, 3], other, [-100, -100, 4], *rest)
+
+
+def test_lines_of_metrics_get_the_sides_of_their_own_step(start: Any) -> None:
+    lines: list[dict[str, Any]] = []
+
+    class Log:
+        """Writes its lines later, as a thread of LLaMA-Factory's does."""
+
+        def __init__(self) -> None:
+            self.waiting: list[dict[str, Any]] = []
+
+        def on_log(self, args: Any, state: Any, control: Any) -> None:
+            self.waiting.append({"current_steps": state.global_step, "loss": 0.5})
+
+        def _write_log(self, folder: str, line: dict[str, Any]) -> None:
+            lines.append(line)
+
+    start.write_sides(Log)
+    log = Log()
+    for step, margin in ((1, 0.0), (2, 0.25)):
+        found = {"loss": 0.5, "rewards/margins": margin, "rewards/chosen": margin, "rewards/rejected": 0.0}
+        log.on_log(None, SimpleNamespace(global_step=step, log_history=[found]), None)
+    log.on_log(None, SimpleNamespace(global_step=3, log_history=[{"loss": 0.5}]), None)  # the summary has no rewards
+    for line in log.waiting:
+        log._write_log("folder", line)
+    assert [line.get("margin") for line in lines] == [0.0, 0.25, None]
+    assert lines[1] == {"current_steps": 2, "loss": 0.5, "margin": 0.25, "chosen": 0.25, "rejected": 0.0}
+
+
+def test_the_baseline_of_bco_comes_back_exactly(start: Any, tmp_path: Path) -> None:
+    class Trainer:
+        def __init__(self, running: Any = None) -> None:
+            self.callbacks: list[Any] = []
+            if running:
+                self.running = running
+
+        def add_callback(self, callback: Any) -> None:
+            self.callbacks.append(callback)
+
+    start.keep_baseline(Trainer)
+    assert not Trainer().callbacks
+    moments = SimpleNamespace(mean=0.1 + 0.2, std=1.5, var=1e-9 / 3, count=3.0)
+    (tmp_path / "checkpoint-4").mkdir()
+    saving = SimpleNamespace(should_save=True, output_dir=str(tmp_path), resume_from_checkpoint=None)
+    Trainer(moments).callbacks[0].on_save(saving, SimpleNamespace(global_step=4), None)
+    again = SimpleNamespace(mean=0, std=1, var=1, count=1e-24)
+    resumed = SimpleNamespace(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    Trainer(again).callbacks[0].on_train_begin(resumed, None, None)
+    assert again == moments
+    assert json.loads((tmp_path / "checkpoint-4" / start.BASELINE).read_text())["count"] == 3
+
+
+def test_a_run_that_begins_has_no_baseline_to_take_up(start: Any) -> None:
+    moments = SimpleNamespace(mean=0, std=1, var=1, count=1e-24)
+    start.KeepsBaseline(moments).on_train_begin(SimpleNamespace(resume_from_checkpoint=None), None, None)
+    assert moments.mean == 0
+
+
+def test_the_reference_computes_as_the_model_does(start: Any) -> None:
+    made = SimpleNamespace(cast=0)
+    made.float = lambda: setattr(made, "cast", made.cast + 1)
+    workflow = SimpleNamespace(create_ref_model=lambda *args: made if args else None)
+    alike = start.AlikeReference()
+    alike.watch(workflow)
+    assert workflow.create_ref_model() is None
+    assert workflow.create_ref_model("args") is made
+    device = SimpleNamespace(type="cpu")
+    alike.on_train_begin(SimpleNamespace(device=device, bf16=True, deepspeed=None), None, None)
+    assert made.cast == 0
+    alike.on_train_begin(SimpleNamespace(device=device, bf16=False, deepspeed=None), None, None)
+    assert made.cast == 1
