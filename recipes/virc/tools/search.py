@@ -3,9 +3,10 @@
 The variable `VIRC_PAGES` names their folder: `page.png` or `page.jpg`, and what stands on it in `page.txt`. Texts are
 ranked by BM25 (Robertson and Zaragoza, 2009) as the package bm25s computes it. As with VRAG-RL's search engine
 (github.com/Alibaba-NLP/VRAG, VRAG-RL/vrag_agent/generation.py), a search shows the first page in rank that no search
-before it has shown.
+before it has shown. A page is brought within the area that pictures of questions have (`input_pixels`).
 """
 
+import math
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -19,9 +20,12 @@ from virc.core.extras import require
 from virc.core.files import expanded, is_folder
 from virc.reasoning.calls import Call, Conversation, Result
 from virc.reasoning.images import open_image
+from virc.reasoning.resample import Rescaled
 
 NAME = "search"
 TEMPLATE = "after_image"
+FINDS_PICTURES = True
+"""A question may come without a picture where a tool has this."""
 SCHEMA: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -96,7 +100,17 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
     if page is None:
         return Result("No other page has a word of this query.")
     conversation.kept[NAME] = (*shown, page)
-    return Result(images=[open_image(page, str(page))])
+    return Result(images=[_within(open_image(page, str(page)), conversation.protocol.input_pixels)])
+
+
+def _within(page: Image.Image, bounds: tuple[int, int] | None) -> Image.Image | Rescaled:
+    """A page at an area, in pixels, between two bounds; crops are cut from all of its pixels."""
+    least, most = bounds or (0, page.width * page.height)
+    area = min(max(page.width * page.height, least), most)
+    times = math.sqrt(area / (page.width * page.height))
+    if times == 1:
+        return page
+    return Rescaled(page, (max(1, int(page.width * times)), max(1, int(page.height * times))))
 
 
 def _folder() -> Path:
