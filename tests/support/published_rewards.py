@@ -12,9 +12,11 @@ from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+import pytest
 from PIL import Image
 
 from virc.backends.tokenizer import tokenizer
@@ -36,6 +38,7 @@ from virc.stages.resolve import resolve
 from virc.stages.rl import Config
 from virc.systems import registry as systems
 from virc.systems.registry import System
+from virc.tools import search
 from virc.tools.registry import known
 
 FOLDER = Path(__file__).parent.parent / "rewards" / "published"
@@ -90,6 +93,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         terms: the terms of our total, each with the least and the most that it can be.
         differences: why ours differs -> the numbers of the cases.
         columns: fields that the rows of all cases have.
+        pages: name -> text of the pages that the tool `search` finds.
     """
 
     system: str
@@ -99,6 +103,7 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cases: Sequence[Case]
     stage: str | None = None
     columns: Mapping[str, Any] = {}
+    pages: Mapping[str, str] = {}
 
     @property
     def listed(self) -> set[int]:
@@ -177,6 +182,17 @@ def read(name: str) -> File:
 def compare(name: str) -> Compared:
     """Count the rewards of all cases of a file again, with ours."""
     file = read(name)
+    if file.pages:
+        with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+            for page, text in file.pages.items():
+                Image.new("RGB", (56, 56)).save(Path(folder, f"{page}.jpg"))
+                Path(folder, f"{page}.txt").write_text(text)
+            environment.setenv(search.PAGES, folder)
+            return _counted(file)
+    return _counted(file)
+
+
+def _counted(file: File) -> Compared:
     system = systems.get(file.system)
     config = resolve(system, file.stage).config if file.stage else _of_benchmark(system)
     total = rewards.of(config.reward, system.file.parent)
@@ -231,15 +247,15 @@ async def _rolled(case: Case, published: Published, ours: _Ours) -> tuple[Rollou
     """The reward of a rollout with these replies, and its turns."""
     most = ours.config.max_turns
     session = played(ours.protocol, case, published.turns[::2], most)
-    record = Record((), (picture(case.sizes[0]),), question=case.question, answer=case.answer, extra=dict(case.columns))
+    record = Record((), tuple(map(picture, case.sizes)), question=case.question, answer=case.answer, extra=dict(case.columns))
     samples, ended = rollouts.samples_of(record, session.trace(), ours.protocol, QWEN2, most)
     return await rollouts.score(samples, ended, ours.total, ours.means), turns_of(session)
 
 
 def played(protocol: Protocol, case: Case, replies: Sequence[str], max_turns: int) -> Session:
     """The session in which a model replies so; it may end before the replies do."""
-    image = Image.new("RGB", case.sizes[0])
-    session = Session(protocol, case.question, [image], tolerate=(), max_turns=max_turns, tools=known())
+    images = [Image.new("RGB", size) for size in case.sizes]
+    session = Session(protocol, case.question, images, tolerate=(), max_turns=max_turns, tools=known())
     for reply in replies:
         if isinstance(session.next(), Done) or isinstance(session.feed(Reply(reply)), Rejected):
             break
