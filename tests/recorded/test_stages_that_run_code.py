@@ -1,10 +1,10 @@
-"""The stages of V-Thinker and Thyme in their real engines, on `tiny` and rows as their programs read them: code that
-draws runs in the sandbox while verl rolls out. What ran is recorded.
+"""The stages of V-Thinker, Thyme and DeepEyesV2 in their real engines, on `tiny` and rows as their programs read them:
+code that draws runs in the sandbox while verl rolls out. What ran is recorded.
 """
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from support import published_crops, tested, workspaces
 from support.called import virc
 from support.published_crops import _chain
-from support.published_rows import NUMBERS, Row, _json, _question, _saved, picture
+from support.published_rows import NUMBERS, Row, _json, _question, _saved, embedded, parquet, picture
 from support.servers import Body, serve
 
 from virc.data.rows.record import MARK
@@ -28,36 +28,71 @@ SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per
        "trackers": "[]"}  # fmt: skip
 RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
       "n": SAMPLES, "rollouts": 1, "prompt_length": 2048, "response_length": 512, "trackers": "[]"}  # fmt: skip
+LONGER: Mapping[str, Mapping[str, object]] = {"deepeyes-v2": {"cutoff_len": 3584, "steps": 110, "save_steps": 110}}
+PROMPTS: Mapping[str, dict[str, object]] = {"deepeyes-v2": {"prompt_length": 3072}}
+"""Its system message has 2,500 tokens."""
 DRAWS = "import PIL.Image as I\nI.open(image_path).save('a.png')\nprint('a.png')"
-REPLIES: Sequence[Sequence[str]] = (
+INLINE: Sequence[Sequence[str]] = (
     (f"<think>Look.<code>\n{DRAWS}\n</code>", f"</think>\n<answer>{NUMBERS[0]}</answer>"),
     ("<think>Look.<code>\n1/0\n</code>", f"</think>\n<answer>{NUMBERS[0]}</answer>"),
     (f"<think>Look.</think>\n<answer>{NUMBERS[1]}</answer>",),
 )
-REWARDS = {"v-thinker": (1 + 0.5 + 0.3 + 0.5, 1 + 0.5 + 0.5, -1 + 0.5), "thyme": (2, 2, -1 + 0.5)}
+IN_TURNS: Sequence[Sequence[str]] = (
+    ("<think>Look.</think><code>\ndisplay(image_1)\n</code>", f"<think>So.</think><answer>{NUMBERS[0]}</answer>"),
+    ('<think>Look.</think><tool_call>{"name": "search", "arguments": {"query": "number"}}</tool_call>',
+     f"<think>So.</think><answer>{NUMBERS[0]}</answer>"),
+    (f"<think>So.</think><answer>{NUMBERS[1]}</answer>",),
+)  # fmt: skip
+REPLIES = {"v-thinker": INLINE, "thyme": INLINE, "deepeyes-v2": IN_TURNS}
+REWARDS = {
+    "v-thinker": (1 + 0.5 + 0.3 + 0.5, 1 + 0.5 + 0.5, -1 + 0.5),
+    "thyme": (2, 2, -1 + 0.5),
+    "deepeyes-v2": (0.8 + 0.2, 0.8 * 0.9 + 0.2, 0.2),
+}
 """Of these replies, where the judge calls answers that no rule finds wrong, and thoughts good."""
-STAGES = (("v-thinker", "perception"), ("v-thinker", "instruct"), ("thyme", "instruct"), ("thyme", "compute"))
+STAGES = (
+    ("v-thinker", "perception"),
+    ("v-thinker", "instruct"),
+    ("thyme", "instruct"),
+    ("thyme", "compute"),
+    ("deepeyes-v2", "cold-start"),
+)
 
 
 def verdict(asked: Body) -> str:
-    """The judge's reply to either question."""
+    """The judge's reply to either question, and to that of DeepEyesV2, in which the answers stand in two lines."""
+    said = asked["messages"][-1]["content"]
+    if "[模型回答]" in said:
+        return "\\boxed{Yes}" if said.count(NUMBERS[0]) == 2 else "\\boxed{No}"
     return '{"Correctness": 0, "Consistency": 1}'
 
 
 def solutions(system: str, folder: Path) -> Path:
     """Rows of ms-swift: a conversation whose last message has code, what came of it, and the answer."""
     rows, spoken = list[Row](), of_system(systems.get(system)).protocol
-    for number, replies in enumerate(REPLIES):
+    for number, replies in enumerate(REPLIES[system]):
         row = _chain(folder, f"0_{number}", spoken, 0, replies)
         told = row["messages"]
+        if system == "deepeyes-v2":  # cold_start/data/dataset_info.json: results are turns of the user
+            rows.append({"messages": told, "images": row["images"]})
+            continue
         start = next(at for at, each in enumerate(told) if each["role"] == "assistant")
         said = {"role": "assistant", "content": "".join(each["content"] for each in told[start:])}
         rows.append({"messages": [*told[:start], said], "images": row["images"]})
     return _json(folder / "solutions.json", rows)
 
 
-def problems(folder: Path) -> Path:
+def problems(system: str, folder: Path) -> Path:
     """Rows with the fields that the reward's program reads."""
+    if system == "deepeyes-v2":
+        # Visual-Agent/DeepEyesV2@0373e6e, verl/utils/reward_score/__init__.py and deepeyesv2.py
+        info = {"index": "search_0", "question": _question(0), "answer": NUMBERS[0]}
+        prompt = [{"role": "user", "content": f"{MARK}{_question(0)}"}]
+        told = {"data_source": "search", "env_name": "deepeyes_v2", "ability": "search", "prompt": prompt}
+        model = {"style": "model", "ground_truth": NUMBERS[0]}
+        return parquet(
+            folder / "search.parquet", [{**told, "images": [embedded(0)], "reward_model": model, "extra_info": info}]
+        )
     # We-Math/V-Thinker@77a5ab8119d7, scripts/plugin/agent_rm.py, and yfzhang114/Thyme@b9285b7a0c5f, README.md, 4.1
     image = _saved(folder, "images/0.png", picture(0))
     row = {"question": f"{MARK}{_question(0)}", "solution": NUMBERS[0], "images": [image]}
@@ -67,6 +102,16 @@ def problems(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("workspace")
+
+
+@pytest.fixture(autouse=True)
+def pages(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One page for the tool `search` of DeepEyesV2."""
+    folder = workspace / "pages"
+    folder.mkdir(exist_ok=True)
+    picture(1).save(folder / "page.png")
+    (folder / "page.txt").write_text("a page about a number")
+    monkeypatch.setenv("VIRC_PAGES", str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +154,14 @@ def test_rl_runs_code_and_rewards_as_published(
     system: str, workspace: Path, base: Path, chains: Callable[[str], str]
 ) -> None:
     words = ("--from", str(base), "--data", chains(system), "--name", f"taught-{system}")
-    start = workspaces.trained(workspace, "tiny", "instruct", *words, **TEACHING)
-    rows = converted(workspace, system, problems(workspace / "published" / system / "rl"), "prompts")
+    start = workspaces.trained(workspace, "tiny", "instruct", *words, **{**TEACHING, **LONGER.get(system, {})})
+    rows = converted(workspace, system, problems(system, workspace / "published" / system / "rl"), "prompts")
     words = ("--with", "cpu", "--from", start.name, "--data", rows)
     with serve(verdict) as judge:
-        run = workspaces.trained(workspace, system, "rl", *words, "--judge-endpoint", judge.url, **RL)
-    worth = dict(zip(map(tuple, REPLIES), REWARDS[system], strict=True))
+        run = workspaces.trained(
+            workspace, system, "rl", *words, "--judge-endpoint", judge.url, **RL | PROMPTS.get(system, {})
+        )
+    worth = dict(zip(map(tuple, REPLIES[system]), REWARDS[system], strict=True))
     traces = tested.traces(run)
     seen = {tuple(each["text"] for each in (*trace["units"], *trace["pending"])): trace["reward"] for trace in traces}
     known = {said: reward for said, reward in seen.items() if said in worth}

@@ -247,7 +247,8 @@ async def _rolled(case: Case, published: Published, ours: _Ours) -> tuple[Rollou
     """The reward of a rollout with these replies, and its turns."""
     most = ours.config.max_turns
     session = played(ours.protocol, case, published.turns[::2], most)
-    record = Record((), tuple(map(picture, case.sizes)), question=case.question, answer=case.answer, extra=dict(case.columns))
+    pictures = tuple(map(picture, case.sizes))
+    record = Record((), pictures, question=case.question, answer=case.answer, extra=dict(case.columns))
     samples, ended = rollouts.samples_of(record, session.trace(), ours.protocol, QWEN2, most)
     return await rollouts.score(samples, ended, ours.total, ours.means), turns_of(session)
 

@@ -38,11 +38,23 @@ def region(picture: Image.Image, size: tuple[int, int]) -> Box:
     return (reds[0] / 255 * width, greens[0] / 255 * height, reds[1] / 255 * width, greens[1] / 255 * height)
 
 
+def searched_in(pages: Mapping[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grey pages with these texts, by the names of their pictures, where the tool `search` finds them."""
+    folder.mkdir()
+    for page, text in pages.items():
+        Image.new("RGB", (560, 420), "grey").save(folder / page)
+        (folder / page).with_suffix(".txt").write_text(text)
+    monkeypatch.setenv("VIRC_PAGES", str(folder))
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_conversation_is_answered_with_the_crops_that_its_calls_name(name: str, tmp_path: Path) -> None:
+def test_a_conversation_is_answered_with_the_crops_that_its_calls_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: Mapping[str, Any] = yaml.read(FOLDER / f"{name}.yaml")
     width, height = told["size"]
     gradient(width, height).save(tmp_path / "page.png")
+    searched_in(told.get("pages", {}), tmp_path / "pages", monkeypatch)
     words = ["--system", name, "--json", *(("--protocol", told["protocol"]) if "protocol" in told else ())]
     replies = iter(told["replies"])
     with serve(lambda body: next(replies)) as server:
@@ -51,9 +63,9 @@ def test_a_conversation_is_answered_with_the_crops_that_its_calls_name(name: str
     assert done.code == 0, done.err
     assert done.json["answer"] == told["answer"]
     shown = [Image.open(io.BytesIO(image_bytes(part))) for part in images_of(chats[-1])]
-    crops = shown[1:]
+    crops = shown[1 : 1 + len(told["crops"])]
     assert len(chats) == len(told["replies"])
-    assert len(crops) == len(told["crops"])
+    assert len(shown) == 1 + len(told["crops"]) + len(told.get("pages", {}))  # those that a search shows come last
     for crop, box in zip(crops, told["crops"], strict=True):
         near = _NEAR / 255 * max(width, height)
         assert region(crop.convert("RGB"), (width, height)) == pytest.approx(box, abs=near), name

@@ -2,13 +2,14 @@ r"""The reward of DeepEyesV2, as its program gives it: right or wrong, and the f
 
     0.8 * right + 0.2 * formed, and in a row of search with a call of one: 0.8 * 0.9 * right + 0.2 * formed
 
-The column `data_source` says what a row is of: perception, reason or search. All of it is of the completion as one text,
-with the results of tools, in which each turn begins with <think>. The answer is what stands between the first <answer>
-and </answer> behind the last thought; one of 300 characters or more is wrong, and not in form, but in rows of reason.
+The column `data_source` says what a row is of: perception, reason or search. All of it is of the completion as one
+text, with the results of tools, in which each turn begins with <think>. The answer is what stands between the first
+<answer> and </answer> behind the last thought; one of 300 characters or more is wrong, and not in form, but in rows of
+reason.
 From 0 to 1. The questions to the judges stand in `judges/deepeyes-v2.yaml` and `judges/deepeyes-v2-reason.yaml`.
 Source: Visual-Agent/DeepEyesV2@0373e6e, reinforcement_learning/verl/utils/reward_score/deepeyesv2.py, compute_score,
-compute_score_math and compute_score_search. What differs: an image is one mark in the completion, there as many as it has
-tokens.
+compute_score_math and compute_score_search. What differs: an image is one mark in the completion, there as many as it
+has tokens.
 """
 
 import re
@@ -94,7 +95,7 @@ def _behind(text: str) -> str:
 
 @asks(ASKED)
 async def right(sample: "Sample", means: "Means") -> float:
-    """Whether the judge of DeepEyesV2 calls the answer right: 1 or 0; in rows of reason after it is brought to one form."""
+    """Whether the judge of DeepEyesV2 calls the answer right: 1 or 0; in rows of reason in one spelling."""
     answer, kind = answer_of(completion(sample)), kind_of(sample)
     if kind == "reason":
         said = spelled(answer) if answer else ""
