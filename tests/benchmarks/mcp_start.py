@@ -1,7 +1,7 @@
 """How long an MCP client waits for `virc mcp`: `python tests/benchmarks/mcp_start.py [ROUNDS]`.
 
 Wall time from the start of a process to its answers to `initialize` and `tools/list` over stdio, beside the start of
-`virc --version` and a process that imports the parts of the SDK that a server over stdio needs.
+`virc --version`, of a bare interpreter, and of a process that imports the parts of the SDK that a server over stdio needs.
 """
 
 import json
@@ -51,6 +51,7 @@ def main(rounds: int = 7) -> None:
     calls = {
         "virc mcp, tools listed": served,
         "import of the SDK alone": lambda: ended([sys.executable, "-c", SDK]),
+        "python -c pass": lambda: ended([sys.executable, "-c", "pass"]),
         "virc --version": lambda: ended([*VIRC, "--version"]),
     }
     times: dict[str, list[float]] = {name: [] for name in calls}
