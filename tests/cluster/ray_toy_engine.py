@@ -25,6 +25,7 @@ def seen() -> dict[str, str]:
 
     return {
         "python": sys.executable, "note": os.environ["NOTE"], "key": os.environ.get("VIRC_JUDGE_KEY", ""),
+        "pages": os.environ.get("VIRC_PAGES", ""), "controller": os.environ.get("VIRC_TOOL_CONTROLLER", ""),
         "mine": mine.__file__, "recipes": str(Path(tools.__file__).parents[1]),
         "node": ray.get_runtime_context().get_node_id(),
     }  # fmt: skip

@@ -64,6 +64,8 @@ def test_workers_get_the_plans_code_interpreter_and_variables(
     head: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIRC_JUDGE_KEY", "secret")
+    monkeypatch.setenv("VIRC_PAGES", "/srv/pages")
+    monkeypatch.setenv("VIRC_TOOL_CONTROLLER", "http://tools:20001")
     step = planned(run, head, 3)
     assert ended(step, run.log(1)) == 0, run.log(1).read_text()
     assert "from step 0\ndone" in run.log(1).read_text()
@@ -75,6 +77,7 @@ def test_workers_get_the_plans_code_interpreter_and_variables(
     ours, _ = job["runtime_env"]["env_vars"]["PYTHONPATH"].split(os.pathsep)
     assert seen["recipes"] == str(Path(ours) / "virc")
     assert seen["key"] == "secret"
+    assert (seen["pages"], seen["controller"]) == ("/srv/pages", "http://tools:20001")
     assert not any("secret" in path.read_text() for path in run.attempt(1).glob("*.json"))
 
 

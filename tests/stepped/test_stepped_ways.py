@@ -78,7 +78,7 @@ def test_an_eval_rewards_what_happened_in_each_episode(folder: Path) -> None:
     sides = [json.loads(line)["answer"] for line in rows.read_text().splitlines()]
     assert {"left", "middle", "right"} == set(sides)
     found = done.json["models"][0]["reward"]
-    # a term is the mean over the replies of a conversation: the disc behind the middle is seen from the second of three on
+    # a term is the mean over the replies of a conversation: the disc behind the middle is seen from the second on
     seen = sum({"left": 1, "middle": 2 / 3, "right": 0}[side] for side in sides)
     assert found["found"]["mean"] == pytest.approx(seen / 20)
     # an episode that ended at the first block has one step: the second call costs a sentence

