@@ -1,23 +1,42 @@
 """`virc data sample`: own figures with answers become trajectories to train on."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from virc_cli.console import options
+from virc_cli.console import completion, options
+
+if TYPE_CHECKING:
+    from virc.data.sample.graders import PairsAsked
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "to model protocol device settings problems rollouts right pass_rate kept without fewer failed dropped".split()
+    (
+        *("to", "model", "protocol", "device", "settings", "problems", "rollouts", "right", "pass_rate", "kept"),
+        *("without", "fewer", "failed", "dropped", "unpaired", "left_out"),
+    )
 )
 
 
 def command(
     file: Annotated[str, typer.Argument(metavar="FILE", help="JSONL rows of problems with answers; - for stdin.")],
-    to: Annotated[str, typer.Option(metavar="DIR|FILE.jsonl", help="Write trajectories here; a rerun resumes.")],
+    to: Annotated[str, typer.Option(metavar="DIR|FILE.jsonl", help="Write the rows here; a rerun resumes.")],
     n: Annotated[int, typer.Option("--samples", min=1, max=1000, metavar="N", help="Rollouts of each problem.")] = 8,
-    keep: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Most trajectories kept of each problem.")
-    ] = 2,
+    keep: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Most rows kept of each problem.")] = 2,
+    pairs: Annotated[
+        Literal["right", "reward", "grade", "shorter", "image", "step"] | None,
+        typer.Option(help="Keep pairs of replies instead, by this rule."),
+    ] = None,
+    margin: Annotated[float, typer.Option(min=0, metavar="M", help="Least margin of a pair.")] = 0.0,
+    reward: Annotated[
+        str | None,
+        typer.Option(metavar="SYSTEM", help="Whose reward --pairs reward takes.", autocompletion=completion.systems),
+    ] = None,
+    judge_endpoint: Annotated[
+        list[str] | None, typer.Option(metavar="[NAME=]URL", help="Server of the judge or critic of pairs.")
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Model of the judge; default: the only one.")
+    ] = None,
     model: options.Model = None,
     endpoint: options.Endpoint = None,
     system: options.System = None,
@@ -37,10 +56,15 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Sample solutions, and keep the right ones to train on.
+    """Sample solutions, and keep the right ones, or pairs of a better and a worse one, to train on.
 
     A solution is kept if every turn of it is exact and its answer is the row's, by rule. The same command resumes after
     a stop.
+
+    --pairs keeps replies to the same turns: right (right and not), reward (by --reward), grade (by a critic at
+    --judge-endpoint), shorter (both right), image (from the picture and from a noisy one), step (a right step and the
+    same with its box moved or its answer changed). A judge at --judge-endpoint decides where no rule finds an answer
+    right.
     """
     from virc.core.events import Reporter
     from virc.data.sample.run import sample_file
@@ -62,8 +86,33 @@ def command(
     setup = set_up(flags, config, protocol, None, offline, options.names_of(tools))
     with events.printed(quiet, verbose) as on_event:
         report = Reporter(on_event)
-        fields = sample_file(setup, file, to, keep, concurrency, report, lambda known: output.know(**known))
+        asked = _pairs(pairs, margin, reward, judge_endpoint or [], judge_model)
+        fields = sample_file(setup, file, to, keep, concurrency, report, lambda known: output.know(**known), asked)
     if as_json:
         output.emit({"schema": "virc.data.sample/1", **FAILURE, **fields, "error": None})
     else:
         output.line(fields["to"])
+
+
+def _pairs(
+    rule: "Literal['right', 'reward', 'grade', 'shorter', 'image', 'step'] | None",
+    margin: float,
+    reward: str | None,
+    endpoints: list[str],
+    judge_model: str | None,
+) -> "PairsAsked | None":
+    """The pairs that are asked for; None where trajectories are."""
+    from virc.core.errors import UsageError
+    from virc.data.sample.graders import PairsAsked
+    from virc.rewards.graded import maker_of
+
+    if rule is None:
+        unused = {"--margin": margin, "--reward": reward, "--judge-endpoint": endpoints, "--judge-model": judge_model}
+        if given := next((name for name, value in unused.items() if value), None):
+            raise UsageError(f"{given} is for pairs", "--pairs right")
+        return None
+    judge, others = options.named_endpoints(endpoints)
+    grader = maker_of(reward, judge, judge_model, others) if rule == "reward" and reward else None
+    if others and grader is None:
+        raise UsageError(f"--judge-endpoint {next(iter(others))}=URL names a judge of a reward", "--pairs reward")
+    return PairsAsked(rule, margin, judge, judge_model, reward, grader)

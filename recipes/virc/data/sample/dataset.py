@@ -24,23 +24,24 @@ from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.locks import held
 from virc.core.result_log import Ledger
 from virc.core.text import clause
+from virc.data.formats import pairs, sft
 from virc.data.formats.registry import INFO, file_for, read_info
-from virc.data.formats.sft import info, write_info
+from virc.data.formats.sft import write_info
 from virc.models.chat_protocol import read_protocol, written
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import FILE_NAME, Protocol
 
 SCHEMA = "virc.sampled/1"
-_NAME = "trajectories"
 _CHOOSE = "choose another path with --to"
 _IMAGE = re.compile(r"[0-9a-f]{32}\.png|\.[0-9a-f]{32}\.png\.\d+")
 
 
 class Location(msgspec.Struct, frozen=True):
-    """The paths of a dataset of that name."""
+    """The paths of a dataset of that name; its rows are trajectories, or pairs."""
 
     folder: Path
     name: str
+    paired: bool = False
 
     @property
     def file(self) -> Path:
@@ -66,6 +67,8 @@ class Totals(msgspec.Struct):
         fewer: of them, those of which fewer trajectories than `keep` were kept.
         failed: rows that could not be rolled out.
         dropped: rollouts that were not kept, by what they lack: as `ended` of a line, `repeated` or `more`.
+        unpaired: where pairs are kept, problems without one.
+        left_out: where pairs are kept, why others are none.
     """
 
     problems: int = 0
@@ -76,6 +79,8 @@ class Totals(msgspec.Struct):
     fewer: int = 0
     failed: int = 0
     dropped: dict[str, int] = {}
+    unpaired: int = 0
+    left_out: dict[str, int] = {}
 
     @property
     def pass_rate(self) -> float | None:
@@ -92,6 +97,7 @@ class _Line(msgspec.Struct):
     ended: dict[str, int] = {}
     repeated: int = 0
     kept: list[msgspec.Raw] = []
+    left_out: dict[str, int] | None = None
     error: Any = None
 
 
@@ -99,16 +105,17 @@ class _Kept(msgspec.Struct):
     images: list[str]
 
 
-def location_of(to: Path) -> Location:
-    """The dataset that a user names by a file `NAME.jsonl` or a folder.
+def location_of(to: Path, paired: bool = False) -> Location:
+    """The dataset, of pairs where it is `paired`, that a user names by a file `NAME.jsonl` or a folder.
 
     Raises:
         UsageError: it is another kind of file, or has files that sampling did not make.
         DataError: the `dataset_info.json` there cannot be read.
     """
     if to.suffix in (".json", ".parquet"):
-        raise UsageError(f"trajectories go to a folder or a .jsonl file, not to {to.name}", "--to traj.jsonl")
-    location = Location(to.parent, to.stem) if to.suffix == ".jsonl" else Location(to, _NAME)
+        raise UsageError(f"rows go to a folder or a .jsonl file, not to {to.name}", "--to traj.jsonl")
+    usual = pairs.NAME if paired else "trajectories"
+    location = Location(to.parent, to.stem, paired) if to.suffix == ".jsonl" else Location(to, usual, paired)
     file_for(location.folder, location.name, ".jsonl")
     if location.folder.exists() and not location.folder.is_dir():
         raise UsageError(f"{location.folder} is no folder", _CHOOSE)
@@ -200,7 +207,7 @@ def _enter(location: Location, kept: bool) -> None:
     with held(location.folder / INFO):
         known = read_info(location.folder)
         if kept:
-            known[location.name] = info(location.file.name)
+            known[location.name] = (pairs if location.paired else sft).info(location.file.name)
         else:
             known.pop(location.name, None)
         write_info(location.folder, known)
@@ -212,6 +219,7 @@ def _in_order(lines: IO[bytes], totals: Totals, keep: int) -> list[int]:
     """Offsets of the lines with rows, in the order of the file of problems; all lines are counted."""
     found: list[tuple[int, int]] = []
     dropped: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     offset = 0
     for text in lines:
         line = msgspec.json.decode(text, type=_Line)
@@ -222,12 +230,17 @@ def _in_order(lines: IO[bytes], totals: Totals, keep: int) -> list[int]:
         totals.right += line.right
         totals.kept += len(line.kept)
         totals.fewer += line.error is None and len(line.kept) < keep
-        dropped.update({kind: count for kind, count in line.ended.items() if kind != "right"})
-        dropped.update({"repeated": line.repeated, "more": line.right - line.repeated - len(line.kept)})
+        if line.left_out is not None:
+            left_out.update(line.left_out)
+            totals.unpaired += not line.kept
+        else:
+            dropped.update({kind: count for kind, count in line.ended.items() if kind != "right"})
+            dropped.update({"repeated": line.repeated, "more": line.right - line.repeated - len(line.kept)})
         if line.kept:
             found.append((line.line, offset))
         offset += len(text)
     totals.dropped = {kind: count for kind, count in dropped.most_common() if count}
+    totals.left_out = dict(left_out.most_common())
     return [offset for _, offset in sorted(found)]
 
 

@@ -1,0 +1,77 @@
+"""A system's reward of rollouts that were just drawn, as RL would give it to them."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError
+from virc.core.events import Reporter
+from virc.data.formats import batch
+from virc.data.sample.rollouts import Problem, Rollout
+from virc.models.load import Opened
+from virc.reasoning.session import Session
+from virc.rewards import rollouts
+from virc.rewards.registry import Total
+from virc.rewards.trial import judged_reward, means_here
+from virc.systems.registry import Reward
+from virc.tools.registry import known
+
+
+class Rewarded:
+    """Gives rollouts their reward; threads may share one.
+
+    Args:
+        name: of the system, for errors.
+        reward, total: of the system; a judge in it is asked.
+        opened: the model that drew the rollouts.
+    """
+
+    def __init__(self, name: str, reward: Reward, total: Total, opened: Opened, report: Reporter) -> None:
+        self._name, self._total, self._opened = name, total, opened
+        self._means = means_here(reward, report, Path(opened.loaded.folder) if opened.loaded else None)
+        self._loop = asyncio.new_event_loop()  # one for all threads: the judge's connections belong to it
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Close the connections of the judge."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._means.close()
+        self._loop.close()
+
+    def __call__(self, problem: Problem, rollout: Rollout) -> float | None:
+        """The total of a rollout; None where a term of it could not be had.
+
+        Raises:
+            DataError: the row lacks what a term needs.
+            ConfigError: a term or the total fails.
+            NetworkError: the judge stays away.
+        """
+        trace, images = rollout.attempt.trace, rollout.attempt.images[: len(problem.row.images)]
+        session = Session(
+            trace.protocol, problem.row.question, images, self._opened.backend.grid, tolerate=(), tools=known()
+        )
+        record = msgspec.structs.replace(batch.record_of(problem.row, Path()), images=())
+        try:
+            samples = rollouts.replayed(
+                record, trace.replies.texts, session, [image.original or image.size for image in images]
+            )
+            scored = asyncio.run_coroutine_threadsafe(
+                rollouts.score(samples, trace.replies.ended, self._total, self._means), self._loop
+            ).result()
+        except (ConfigError, DataError) as error:
+            sentence = f"problem {problem.row.id} cannot be scored by the reward of {self._name}: {error.message}"
+            raise type(error)(sentence, error.hint) from error
+        return scored.total
+
+
+def maker_of(
+    system: str, judge: str | None, judge_model: str | None, judges: Mapping[str, str]
+) -> Callable[[Opened, Reporter], Rewarded]:
+    """What makes the reward of a system once the model is known; arguments and errors as of `trial.judged_reward`."""
+    named, reward, total = judged_reward(system, judge, judge_model, judges)
+    return lambda opened, report: Rewarded(named.name, reward, total, opened, report)
