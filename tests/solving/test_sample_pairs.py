@@ -1,0 +1,182 @@
+"""`virc data sample --pairs`: which replies of a model's own rollouts become pairs, and why others do not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batches import problems, write
+from rollouts import BAD_JSON, LOOKED, NO_TAGS, RIGHT, WRONG, Rollouts, files, progress, sample
+from support.called import virc
+from support.servers import Body, serve
+from support.solving import CROP, answer, call
+
+from virc.data.sample.critic import read_grade
+
+OTHER = [call("crop_image", bbox_2d=[14, 14, 70, 70], image_index=0), answer("98")]
+LOOKED_WRONG = [CROP, answer("98", "I looked.")]
+LONG = [answer("97", "It is ninety-seven, as can be seen. " * 4)]
+
+
+@pytest.fixture
+def source(image: Path, tmp_path: Path) -> Path:
+    return write(tmp_path / "in.jsonl", problems(image, "a", answer=97, level=4))
+
+
+def pairs(file: Path) -> list[dict[str, Any]]:
+    done = virc("data", "check", file, "--workers", 1)
+    assert done.code == 0, done.out
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def sides(row: dict[str, Any]) -> tuple[str, str]:
+    return row["chosen"]["content"], row["rejected"]["content"]
+
+
+def test_right_and_wrong_part_as_late_as_they_can(source: Path, tmp_path: Path) -> None:
+    to = tmp_path / "out"
+    with serve(Rollouts({"q a": [WRONG, LOOKED, OTHER, LOOKED_WRONG]})) as server:
+        done = sample(source, to, server.url, "--pairs", "right", "--samples", 4, "--keep", 2, "--json")
+    assert done.code == 0, done.err
+    first, second = pairs(to / "pairs.jsonl")
+    assert sides(first) == (LOOKED[1], LOOKED_WRONG[1])
+    assert [turn["role"] for turn in first["messages"]] == ["system", "user", "assistant", "user"]
+    assert (len(first["images"]), first["margin"], first["level"]) == (2, 1.0, 4)
+    assert (sides(second), len(second["images"])) == ((CROP, WRONG[0]), 1)
+    assert done.json["left_out"] == {"more": 1}
+    assert (done.json["kept"], done.json["unpaired"], done.json["settings"]["pairs"]) == (2, 0, "right")
+
+
+def test_a_reply_that_is_not_taken_is_only_the_worse_side(source: Path, tmp_path: Path) -> None:
+    with serve(Rollouts({"q a": [RIGHT, NO_TAGS, BAD_JSON]})) as server:
+        assert sample(source, tmp_path / "out", server.url, "--pairs", "right", "--samples", 3).code == 0
+    assert [sides(row) for row in pairs(tmp_path / "out" / "pairs.jsonl")] == [
+        (RIGHT[0], NO_TAGS[0]), (RIGHT[0], BAD_JSON[0])
+    ]  # fmt: skip
+
+
+def test_shorter_of_two_right_ones_is_better(source: Path, tmp_path: Path) -> None:
+    with serve(Rollouts({"q a": [LONG, RIGHT, WRONG]})) as server:
+        assert sample(source, tmp_path / "out", server.url, "--pairs", "shorter", "--samples", 3).code == 0
+    (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
+    assert sides(row) == (RIGHT[0], LONG[0])
+    assert row["margin"] == pytest.approx(1 - len(RIGHT[0]) / len(LONG[0]), abs=1e-6)
+
+
+def test_a_step_is_made_wrong_in_its_box_or_answer(source: Path, tmp_path: Path) -> None:
+    with serve(Rollouts({"q a": [LOOKED]})) as server:
+        assert sample(source, tmp_path / "out", server.url, "--pairs", "step", "--samples", 1).code == 0
+    found = {row["chosen"]["content"]: row for row in pairs(tmp_path / "out" / "pairs.jsonl")}
+    assert set(found) == set(LOOKED)
+    box, reply = found[CROP], found[LOOKED[1]]
+    assert box["rejected"]["content"].split("[")[0] == CROP.split("[")[0]
+    assert "[0, 0, 56, 56]" not in box["rejected"]["content"]
+    assert 0.7 <= box["margin"] <= 1
+    assert (len(box["images"]), len(reply["images"])) == (1, 2)
+    assert "97" not in reply["rejected"]["content"]
+
+
+def test_noisy_pictures_give_the_worse_side_and_stay_out(source: Path, tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    def turns(body: Body) -> str:
+        url = body["messages"][1]["content"][0]["image_url"]["url"]
+        if url not in seen:
+            seen.append(url)
+        return RIGHT[0] if url == seen[0] else WRONG[0]
+
+    with serve(turns) as server:
+        assert sample(source, tmp_path / "out", server.url, "--pairs", "image", "--samples", 2).code == 0
+    (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
+    assert (sides(row), len(seen)) == ((RIGHT[0], WRONG[0]), 2)
+    assert len([name for name in files(tmp_path / "out") if name.endswith(".png")]) == 1
+
+
+def test_a_critic_grades_and_the_margin_is_that_of_its_grades(source: Path, tmp_path: Path) -> None:
+    def critic(body: Body) -> str:
+        assert any(part["type"] == "image_url" for part in body["messages"][1]["content"])
+        return "Fine.\ngrade: 9" if "98" in json.loads(text(body))["solution"] else "Poor.\ngrade: 2"
+
+    def text(body: Body) -> str:
+        return str(next(part["text"] for part in body["messages"][1]["content"] if part["type"] == "text"))
+
+    with serve(Rollouts({"q a": [RIGHT, WRONG]})) as server, serve(critic) as graded:
+        words = ("--pairs", "grade", "--judge-endpoint", graded.url, "--samples", 2)
+        done = sample(source, tmp_path / "out", server.url, *words)
+    assert done.code == 0, done.err
+    (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
+    assert (sides(row), row["margin"]) == ((WRONG[0], RIGHT[0]), 0.7)
+
+
+def test_a_judge_finds_right_what_no_rule_does(source: Path, tmp_path: Path) -> None:
+    said = [answer("ninety-seven")]
+    judge = serve(lambda body: "verdict: same" if "ninety" in str(body) else "verdict: different")
+    with serve(Rollouts({"q a": [said, WRONG]})) as server, judge as judging:
+        words = ("--pairs", "right", "--judge-endpoint", judging.url, "--samples", 2)
+        assert sample(source, tmp_path / "out", server.url, *words).code == 0
+    (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
+    assert sides(row) == (said[0], WRONG[0])
+
+
+def test_a_system_s_reward_ranks_rollouts(source: Path, tmp_path: Path) -> None:
+    with serve(Rollouts({"q a": [WRONG, RIGHT]})) as server:
+        words = ("--pairs", "reward", "--reward", "tiny", "--samples", 2)
+        done = sample(source, tmp_path / "out", server.url, *words)
+    assert done.code == 0, done.err
+    (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
+    assert sides(row) == (RIGHT[0], WRONG[0])
+    assert row["margin"] > 0
+
+
+def test_problems_without_a_contrast_are_counted(image: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", problems(image, "a", "b", answer=97))
+    with serve(Rollouts({"q a": [RIGHT, RIGHT], "q b": [RIGHT, WRONG]})) as server:
+        done = sample(source, tmp_path / "out", server.url, "--pairs", "right", "--samples", 2)
+    assert done.code == 0
+    assert "1 pair, 1 problem without one" in done.err
+    assert "left out: 1 problems with no rollout better than another" in done.err
+
+
+def test_what_is_done_is_not_drawn_again(source: Path, tmp_path: Path) -> None:
+    words = ("--pairs", "right", "--samples", 2)
+    with serve(Rollouts({"q a": [RIGHT, WRONG]})) as server:
+        assert sample(source, tmp_path / "out", server.url, *words).code == 0
+        before, asked = files(tmp_path / "out"), len(server.chats())
+        assert sample(source, tmp_path / "out", server.url, *words).code == 0
+        assert (len(server.chats()), files(tmp_path / "out")) == (asked, before)
+        other = sample(source, tmp_path / "out", server.url, "--pairs", "shorter", "--samples", 2)
+        assert other.code == 3
+        assert "pairs" in other.err
+    assert progress(tmp_path / "out" / "pairs.progress")["a"]["left_out"] == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--pairs", "right", "--samples", 1), "--pairs right compares rollouts of a problem"),
+        (("--pairs", "reward"), "--pairs reward needs a system"),
+        (("--pairs", "grade"), "--pairs grade needs a critic"),
+        (("--pairs", "right", "--reward", "tiny"), "--pairs right does not use --reward"),
+        (("--margin", 0.5), "--margin is for pairs"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    words: tuple[object, ...], sentence: str, source: Path, tmp_path: Path
+) -> None:
+    done = sample(source, tmp_path / "out", "http://127.0.0.1:9/v1", *words)
+    assert (done.code, sentence in done.err) == (2, True), done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("reply", "grade"),
+    [
+        ("Fine.\ngrade: 10", 1.0),
+        ("<think>grade: 3</think>\n**Grade:** 7/10", 0.7),
+        ("grade: 11", None),
+        ("grade: 3\nor so", None),
+        ("", None),
+    ],
+)
+def test_a_grade_is_the_last_line_of_a_critic(reply: str, grade: float | None) -> None:
+    assert read_grade(reply) == grade
