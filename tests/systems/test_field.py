@@ -19,8 +19,8 @@ COMPONENTS = listed.components()
 # How many of the 71 need each component, counted by hand when the field was read.
 NEEDED = """
 T-crop 12  T-video 11  T-llm 8  T-expert 6  T-code 6  T-draw 4  T-search 3  T-scale 1  T-point 1  T-env 1
-L-mt 18  I-pipe 5  I-critic 4  I-prog 3  I-agents 2  I-loop 1  L-mem 1  I-seg 1  I-tts 1
-R-exact 37  R-fmt 30  R-math 18  R-tool 12  R-box 11  R-judge 10  R-gate 9  R-proc 7  R-text 7  R-len 6  R-struct 4
+L-mt 18  I-pipe 6  I-critic 4  I-prog 3  I-agents 2  I-loop 1  L-mem 1  I-seg 1  I-tts 1
+R-exact 37  R-fmt 30  R-math 18  R-tool 12  R-box 11  R-judge 8  R-gate 9  R-proc 6  R-text 7  R-len 6  R-struct 4
 R-aux 4  R-tiou 2  R-step 2  R-clip 2  R-rank 1  R-traj 1
 A-grpo 47  A-dapo 7  A-dpo 5  A-group 4  A-ent 4  A-rft 4  A-tok 2  A-inject 2  A-prefix 1  A-credit 1  A-gate 1
 A-gspo 1  A-iter 1  A-dqn 1  K-freeze 1
