@@ -36,6 +36,7 @@ VARIABLES = {
     "VIRC_PATH": "folders of your own systems, rewards and tools, separated as in `PATH`",
     "VIRC_PAGES": "the folder of pages that the tool `search` searches",
     "VIRC_TOOL_CONTROLLER": "URL of the controller of OpenThinkIMG's tool servers",
+    "VIRC_SILENT_MINUTES": "minutes without a sign of life after which `virc train` ends an engine; 0: never",
     "VIRC_PYTHON_AT_ONCE": "programs of the tool `python` that a process runs at a time; default: one for each core",
     "VIRC_UNSAFE_PYTHON": "`1` runs code of models without a sandbox, with all your rights",
     "VIRC_DEBUG": "`1` prints the traceback of an error",

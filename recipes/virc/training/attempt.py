@@ -33,9 +33,11 @@ from virc.runs.run import Info, Run
 from virc.systems.kinds import runs_in
 from virc.training import inputs
 from virc.training.follow import Follower, drop_after, take_over
+from virc.training.silence import LIMIT
 
 _POLL = 1.0  # seconds
 _FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
+_SILENT = 120.0  # seconds that a silent engine gets to end by itself; a Ray job takes up to 90
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -136,16 +138,27 @@ def _watch(run: Run, process: processes.Process, follower: Follower, asked: list
     ending = False
     while (code := process.wait(_POLL)) is None:
         follower.poll()
-        if (asked or follower.watch.reason) and not ending:
+        if (asked or follower.watch.reason or follower.silence.reason) and not ending:
             ending = True
             process.ask_to_save()
-            if format_of(run).SAVES_WHEN_ASKED:
-                report.note("saving a checkpoint; a second Ctrl-C ends at once and loses the steps since the last one")
-            else:
-                report.note(f"stopping; {_engine(run).NAME} saves nothing when it is asked to end")
+            report.note(_ending(run, asked, follower.silence.reason))
         if signal.SIGINT in asked[1:]:
             raise KeyboardInterrupt
+        if follower.silence.over(_SILENT):
+            process.end()
     return code
+
+
+def _ending(run: Run, asked: list[int], silent: str | None) -> str:
+    """What is going on once an engine has been asked to end."""
+    name = _engine(run).NAME
+    if silent and not asked:
+        return f"{name} {silent}: ending it"
+    if not format_of(run).SAVES_WHEN_ASKED:
+        return f"stopping; {name} saves nothing when it is asked to end"
+    if signal.SIGINT in asked:  # a job and a run that another command stops have no keyboard
+        return "saving a checkpoint; a second Ctrl-C ends at once and loses the steps since the last one"
+    return "saving a checkpoint"
 
 
 def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Follower, report: Reporter) -> Ended:
@@ -154,6 +167,10 @@ def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Fol
     remove_spare(run, whole[-1] if whole else None)
     finished = code == 0 and last > 0 and follower.total is not None and last >= follower.total
     unhealthy = follower.watch.reason
+    if follower.silence.reason and not finished:
+        from_there = f"from step {last}" if last else "from the beginning"
+        again = f"virc train --resume --name {run.name} resumes it {from_there}; {LIMIT}=0 waits without end"
+        raise EngineError(f"{_engine(run).NAME} {follower.silence.reason}: it was ended", again)
     if not finished and asked is None and unhealthy is None:
         message, hint = _cause(run, number, code)
         raise EngineError(f"{_engine(run).NAME} failed: {message}", hint or f"see {run.log(number)}")

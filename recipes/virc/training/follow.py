@@ -22,6 +22,7 @@ from virc.runs.run import Info, Run
 from virc.runs.status import step_line
 from virc.training import health, rollout_pages
 from virc.training.health import Watch
+from virc.training.silence import Silence
 
 
 class StepEvent(Event, frozen=True):
@@ -42,6 +43,7 @@ class Follower:
     Attributes:
         step, total: optimizer steps done and to do, as far as the engine has logged them.
         watch: over the run's health.
+        silence: of its engine.
     """
 
     def __init__(self, run: Run, info: Info, attempt: int, step: int, report: Reporter) -> None:
@@ -60,6 +62,7 @@ class Follower:
         self._validated = {each.step: each.validation for each in known if each.validation is not None}
         self._keeper = Keeper(run)
         self.watch = Watch(run, info, known, report)
+        self.silence = Silence(run, info, run.log(attempt), known)
         self._began = self._alive = self._phase_began = time.monotonic()
         self._before = state.seconds
         self._checked = self._failing = self._started = False
@@ -78,6 +81,7 @@ class Follower:
             self._failing = True
         else:
             self._failing = False
+        self.silence.look(starting=not self._started and len(self._startup) > 1)
 
     def _poll(self) -> None:
         while (line := next(self._log_lines)) is not None:
@@ -126,6 +130,7 @@ class Follower:
             if new[0].step <= self._first and not new[0].aside:
                 raise EngineError(f"the engine did not resume from step {self._first}", f"see {log}")
             self._checked = True
+        self.silence.take(new)
         _append(self._run.metrics, _encoded(new))
         self._new = []
         last = new[-1]

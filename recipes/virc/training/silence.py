@@ -1,0 +1,161 @@
+"""Notices that an engine has fallen silent: for longer than its work explains, none of its files has changed.
+
+Signs of life are a line of metrics, a growing log, a checkpoint that is being written, and a new reply of a judge. How
+long an engine may be without any follows from what this run has taken before: three times the longest time between
+two lines of metrics, which has the waiting for a judge, validation and saving in it, and half an hour. What was not
+timed yet, such as the first step or the first validation, gets three hours.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+
+from virc.core.errors import ConfigError
+from virc.core.text import duration
+from virc.rewards.kept import JUDGED
+from virc.runs.metrics import Metric
+from virc.runs.run import Info, Run
+
+LIMIT = "VIRC_SILENT_MINUTES"
+"""The variable with another limit, in minutes; 0: none."""
+
+STARTING = 3_600.0
+"""Seconds without a sign of life in a part of the start that ends with a line of the log."""
+UNTIMED = 10_800.0
+"""Seconds without a sign of life in what this run has not done before."""
+FLOOR, FACTOR = 1_800.0, 3.0
+"""Seconds, and how many times the longest time between two lines of metrics, once there was one."""
+
+_MOST = 30.0  # seconds counted between two polls: a machine that slept and a job that was suspended are not silent
+_LOOK = 30.0  # seconds between two looks at folders, whose files may be many and far away
+
+
+class Silence:
+    """How long an attempt's engine has been silent.
+
+    Args:
+        log: what the engine writes to.
+        known: the run's metrics so far.
+
+    Attributes:
+        reason: once it is too long, a clause about it that follows the engine's name.
+    """
+
+    def __init__(self, run: Run, info: Info, log: Path, known: Sequence[Metric]) -> None:
+        self._folders, self._log, self._settings = (run.checkpoints, run.folder / JUDGED), log, info.settings
+        self._given = _given()
+        self._longest = max(_gaps(None, known), default=0.0)
+        self._validated = any(each.validation is not None for each in known)
+        self._validates = info.validation is not None
+        self._size, self._seen = -1, ""
+        self._polled, self._looked = time.monotonic(), 0.0
+        self._quiet = self._since_line = self._since_asked = 0.0
+        self._last: Metric | None = None
+        self.reason: str | None = None
+
+    def take(self, new: Sequence[Metric]) -> None:
+        """Take in further lines of metrics."""
+        timed = self._since_line if self._last else 0.0  # the start is none of its steps
+        self._longest = max(self._longest, timed, *_gaps(self._last, new))
+        self._last, self._since_line, self._quiet = new[-1], 0.0, 0.0
+        self._validated = self._validated or any(each.validation is not None for each in new)
+
+    def look(self, starting: bool) -> None:
+        """Look for signs of life; to be called about every second.
+
+        Args:
+            starting: whether it is in a part of its start that a line of its log will end.
+        """
+        now = time.monotonic()
+        passed, self._polled = min(_MOST, now - self._polled), now
+        self._quiet, self._since_line, self._since_asked = (
+            each + passed for each in (self._quiet, self._since_line, self._since_asked)
+        )
+        size = _size(self._log)
+        if size != self._size:
+            self._size, self._quiet = size, 0.0
+        limit = self.limit(starting)
+        if limit is None or self._quiet < min(_LOOK, limit) or now - self._looked < min(_LOOK, limit / 4):
+            return
+        self._looked, before = now, self._seen
+        self._seen = _written(self._folders)
+        if self._seen != before:
+            self._quiet = 0.0
+        elif self._quiet > limit and self.reason is None:
+            self.reason, self._since_asked = self._sentence(), 0.0
+
+    def over(self, grace: float) -> bool:
+        """Whether an engine that was asked to end for its silence did nothing for so many seconds."""
+        return self.reason is not None and min(self._quiet, self._since_asked) > grace
+
+    def limit(self, starting: bool) -> float | None:
+        """Seconds that it may be without a sign of life as things are; None: any time."""
+        if self._given is not None:
+            return self._given or None
+        if starting:
+            return STARTING
+        known = max(FLOOR, 2 * self._patience()) + FACTOR * self._longest
+        return known if self._longest and not self._untimed() else max(UNTIMED, known)
+
+    def _untimed(self) -> bool:
+        """Whether rows are validated before the next line, for the first time."""
+        if self._validated or not self._validates or self._last is None:
+            return False
+        following, every = self._last.step + 1, self._settings.get("test_freq")
+        return bool(every) and (following % int(every or 1) == 0 or following == self._last.total)
+
+    def _patience(self) -> float:
+        """Seconds that a question waits for a judge that is away, before the engine itself gives up."""
+        reward = self._settings.get("reward") or {}
+        judges = [reward.get("judge"), *(reward.get("judges") or {}).values()]
+        asked = [each for each in judges if each and each.get("endpoint")]
+        return max((float(each.get("patience") or 0) for each in asked), default=0.0)
+
+    def _sentence(self) -> str:
+        longest = f"; the longest step so far took {duration(self._longest)}" if self._longest else ""
+        return f"has written no metrics, log line or checkpoint for {duration(self._quiet)}{longest}"
+
+
+def _given() -> float | None:
+    text = os.environ.get(LIMIT)
+    if not text:
+        return None
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
+    if not 0 <= minutes < float("inf"):
+        raise ConfigError(f"{LIMIT} is {text[:40]!r}, and must be a number of minutes", "0 never ends an engine")
+    return minutes * 60
+
+
+def _gaps(before: Metric | None, new: Iterable[Metric]) -> list[float]:
+    """Seconds between lines, by the engine's clock, which begins anew in each attempt."""
+    found = []
+    for line in new:
+        same = before is not None and before.attempt == line.attempt
+        if line.seconds is not None:
+            found.append(line.seconds - ((before.seconds or 0.0) if before is not None and same else 0.0))
+        before = line
+    return found
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return -1
+
+
+def _written(folders: Iterable[Path]) -> str:
+    """What changes as soon as a file in folders is made, grows or goes; clocks of other machines do not matter."""
+    total, newest, count = 0, 0, 0
+    for path, _, files in chain.from_iterable(map(os.walk, folders)):
+        for each in (Path(path), *(Path(path, name) for name in files)):
+            with suppress(OSError):
+                found = each.stat()
+                total, newest, count = total + found.st_size, max(newest, found.st_mtime_ns), count + 1
+    return f"{total} {newest} {count}"

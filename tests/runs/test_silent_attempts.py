@@ -1,0 +1,67 @@
+"""Attempts whose engine is stopped, or slow, with a process that logs and saves as verl does."""
+
+import pytest
+from support.called import virc
+from test_rl_attempts import Begin, begin, logged
+
+from virc.runs import leftovers
+from virc.runs import run as runs
+from virc.training import attempt as attempts
+from virc.training import silence
+
+pytestmark = pytest.mark.integration
+
+__all__ = ["begin"]
+
+
+def test_a_stopped_engine_is_ended_and_its_run_resumes(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "FLOOR", 3.0)
+    monkeypatch.setattr(attempts, "_SILENT", 1.0)
+    monkeypatch.setenv("TOY_STOPS", "4")
+    run = begin()
+    done = virc("train", "--resume", "--name", run.name)
+    assert done.code == 7
+    error, hint = done.err.strip().splitlines()[-2:]
+    assert error.startswith("error: verl has written no metrics, log line or checkpoint for ")
+    assert error.endswith("; the longest step so far took 1 s: it was ended")
+    assert hint == "hint: virc train --resume --name a resumes it from step 2; VIRC_SILENT_MINUTES=0 waits without end"
+    assert runs.state(run).progress == "failed"
+    assert leftovers.processes(run) == []
+    monkeypatch.delenv("TOY_STOPS")
+    assert virc("train", "--resume", "--name", run.name).code == 0
+    assert logged(run) == [(1, 1), (2, 1), *((step, 2) for step in range(3, 7))]
+
+
+def test_a_slow_step_is_not_ended(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silence, "FLOOR", 2.0)
+    monkeypatch.setattr(silence, "FACTOR", 20.0)
+    monkeypatch.setenv("TOY_SLOW", "4:6")
+    assert virc("train", "--resume", "--name", begin().name).code == 0
+
+
+@pytest.mark.parametrize(("minutes", "code"), [("0", 0), ("0.03", 7)])
+def test_the_variable_sets_the_limit_or_none(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch, minutes: str, code: int
+) -> None:
+    monkeypatch.setattr(silence, "FLOOR", 1.0)
+    monkeypatch.setattr(attempts, "_SILENT", 0.5)
+    monkeypatch.setenv("TOY_SLOW", "4:6")
+    monkeypatch.setenv(silence.LIMIT, minutes)
+    assert virc("train", "--resume", "--name", begin().name).code == code
+
+
+def test_words_about_a_keyboard_follow_ctrl_c_alone(begin: Begin) -> None:
+    """A job of Slurm is asked by USR1, and `virc runs stop` asks by TERM."""
+    run = begin()
+    about = runs.info(run)
+    for kind, says in (("sft", "saving a checkpoint"), ("rl", "stopping; verl saves nothing when it is asked to end")):
+        (run.folder / "run.json").write_bytes(_encoded(about, kind))
+        said = [attempts._ending(run, [number], None) for number in (10, 15, 2)]
+        assert said[0] == said[1] == says
+        assert ("Ctrl-C" in said[2]) == (kind == "sft")
+
+
+def _encoded(about: runs.Info, kind: str) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(msgspec.structs.replace(about, kind=kind))

@@ -1,0 +1,139 @@
+"""When an engine counts as silent, by a clock that is set."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from support.made import make
+
+from virc.core.errors import ConfigError
+from virc.runs import run as runs
+from virc.runs.metrics import Metric
+from virc.runs.run import Run
+from virc.stages import rl
+from virc.training import silence
+from virc.training.silence import Silence
+
+HOUR = 3600
+
+
+class Engine:
+    """A run of RL whose engine does what a test says, and a clock."""
+
+    def __init__(self, workspace: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(silence, "time", SimpleNamespace(monotonic=lambda: self.now))
+        given = msgspec.to_builtins(rl.Config(data="rows", steps=100)) | settings
+        self.run: Run = make(workspace, "a", kind="rl", settings=given, validation="val.parquet")
+        self.log = self.run.folder / "engine.log"
+        self.log.write_text("begun\n")
+        self.silence = Silence(self.run, runs.info(self.run), self.log, [])
+
+    def waits(self, seconds: float, starting: bool = False) -> bool:
+        """Whether it is silent after so long."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 1.0
+            self.silence.look(starting)
+        return self.silence.reason is not None
+
+    def step(self, number: int, **measured: Any) -> None:
+        self.silence.take([Metric(step=number, total=100, **measured)])
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    monkeypatch.chdir(tmp_path)
+    return Engine(tmp_path, monkeypatch)
+
+
+def test_the_limit_follows_from_the_longest_step(engine: Engine) -> None:
+    engine.step(1, seconds=100.0)
+    engine.step(2, seconds=700.0)
+    assert engine.silence.limit(False) == 1800 + 3 * 600
+    assert not engine.waits(3500)
+    assert engine.waits(300)
+    assert engine.silence.reason
+    assert "for 1 h 0 min; the longest step so far took 10 min" in engine.silence.reason
+
+
+def test_a_step_is_timed_by_the_clock_where_the_engine_logs_no_time(engine: Engine) -> None:
+    engine.step(1)
+    assert not engine.waits(1000)
+    engine.step(2)
+    assert engine.silence.limit(False) == 1800 + 3 * 1000
+
+
+@pytest.mark.parametrize(
+    "life", ["engine.log", "checkpoints/global_step_10/actor/optim_world_size_8_rank_0.pt", "judge/ab/abcd.json"]
+)
+def test_a_long_save_and_slow_verdicts_are_no_silence(engine: Engine, life: str) -> None:
+    engine.step(1, seconds=60.0)
+    file = engine.run.folder / life
+    for _ in range(8):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("ab") as opened:
+            opened.write(b"more")
+        assert not engine.waits(1500)
+    assert engine.waits(2200)
+
+
+def test_the_first_step_and_the_first_validation_get_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(tmp_path, monkeypatch, test_freq=5)
+    assert engine.silence.limit(starting=True) == HOUR
+    assert engine.silence.limit(False) == 3 * HOUR
+    for number in range(1, 4):
+        engine.step(number, seconds=60.0 * number)
+    assert engine.silence.limit(False) == 1800 + 3 * 60
+    engine.step(4, seconds=240.0)  # the next one is validated
+    assert engine.silence.limit(False) == 3 * HOUR
+    engine.step(5, seconds=1240.0, validation=0.5)
+    engine.step(9, seconds=1540.0)
+    assert engine.silence.limit(False) == 1800 + 3 * 1000
+
+
+def test_a_judge_that_may_be_away_for_hours_raises_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judges = {
+        "judge": {"endpoint": None, "patience": 9e9},
+        "judges": {"b": {"endpoint": "http://b", "patience": 7200.0}},
+    }
+    engine = Engine(tmp_path, monkeypatch, reward=judges)
+    engine.step(1, seconds=60.0)
+    assert engine.silence.limit(False) == 2 * 7200 + 180
+
+
+def test_a_machine_that_slept_and_a_suspended_job_are_not_silent(engine: Engine) -> None:
+    engine.step(1, seconds=60.0)
+    assert not engine.waits(100)
+    engine.now += 24 * HOUR
+    assert not engine.waits(1700)
+    assert engine.waits(300)
+
+
+def test_steps_of_former_attempts_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(tmp_path, monkeypatch)
+    known = [Metric(step=1, seconds=50.0), Metric(step=2, seconds=350.0), Metric(step=3, attempt=2, seconds=20.0)]
+    found = Silence(engine.run, runs.info(engine.run), engine.log, known)
+    assert found.limit(False) == 1800 + 3 * 300
+
+
+def test_an_engine_that_was_asked_to_end_gets_time_while_it_saves(engine: Engine) -> None:
+    engine.step(1, seconds=60.0)
+    assert engine.waits(2100)
+    assert not engine.silence.over(120)
+    engine.waits(100)
+    engine.log.write_text("begun\nsaving\n")
+    engine.waits(100)
+    assert not engine.silence.over(120)
+    engine.waits(100)
+    assert engine.silence.over(120)
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_time_is_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv(silence.LIMIT, given)
+    with pytest.raises(ConfigError, match=f"VIRC_SILENT_MINUTES is '{given}'"):
+        Silence(engine.run, runs.info(engine.run), engine.log, [])
