@@ -1,0 +1,58 @@
+"""The stages of VisRL in the real LLaMA-Factory, on `tiny` and rows as they are published. What ran is recorded."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import published_pairs, tested, workspaces
+
+pytestmark = [pytest.mark.record, pytest.mark.timeout(900)]
+
+SETTINGS = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1}
+ASKED = "Please provide the bounding box coordinate of the region that can help you answer the question better."
+COLUMNS = {"messages": "conversations", "images": "image"}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both files, and their entries as in the published `data/dataset_info.json`."""
+    folder = tmp_path_factory.mktemp("workspace")
+    data = folder / "data" / "visrl"
+    pairs = json.loads(published_pairs.visrl(data).read_text())
+    rows = [  # preprocess/sft_format_round1.py: the first turn and its box
+        {
+            "image": row["images"],
+            "conversations": [
+                {"from": "human", "value": f"<image>\n{published_pairs.QUESTION} {ASKED}"},
+                {"from": "gpt", "value": row["chosen_step"]["value"]},
+            ],
+        }
+        for row in pairs
+    ]
+    (data / "demo_sft_data_30k.json").write_text(json.dumps(rows))
+    entries = json.loads((data / "dataset_info.json").read_text())
+    supervised = {"file_name": "demo_sft_data_30k.json", "formatting": "sharegpt", "columns": COLUMNS}
+    (data / "dataset_info.json").write_text(json.dumps({"demo_sft_data": supervised, **entries}))
+    return folder
+
+
+def _adapter(run: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(run / "checkpoints" / "checkpoint-2" / "adapter_model.safetensors")
+
+
+def test_it_learns_boxes(workspace: Path) -> None:
+    run = workspaces.trained(workspace, "visrl", "boxes", "--from", "tiny", "--with", "cpu", **SETTINGS)
+    assert all(map(math.isfinite, workspaces.losses(run).values()))
+    assert any(weight.any() for name, weight in _adapter(run).items() if "lora_B" in name)
+    tested.ran(run, "supervised")
+
+
+def test_it_learns_which_box_is_better(workspace: Path) -> None:
+    run = workspaces.trained(workspace, "visrl", "box-pairs", "--from", "tiny", "--with", "cpu", **SETTINGS)
+    assert workspaces.losses(run, "margin")[1] == 0
+    assert any(weight.any() for name, weight in _adapter(run).items() if "lora_B" in name)  # zeros before a step
+    tested.ran(run, "boxes")
