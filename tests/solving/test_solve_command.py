@@ -79,6 +79,7 @@ def test_json_says_what_was_asked_and_how(server: Server, image: Path) -> None:
         "loaded": None,
         "device": None,
         "turns": 2,
+        "replies": 2,
         "calls": {"crop_image": 1},
         "settings": {
             "max_pixels": 12845056,

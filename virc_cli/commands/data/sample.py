@@ -56,7 +56,7 @@ def command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Sample solutions, and keep the right ones, or pairs of a better and a worse one, to train on.
+    """Sample right solutions, or pairs of replies, to train on.
 
     A solution is kept if every turn of it is exact and its answer is the row's, by rule. The same command resumes after
     a stop.
