@@ -109,7 +109,7 @@ VALUES = {
     "virc train --stage pra": ["practice"],
     "virc train --with nosuch,3": ["nosuch,3b"],
     "virc solve --model ViRC-3": ["ViRC-3B"],
-    "virc solve --system vi": ["vigorl", "virc", "virgo", "vision-g1", "visual-rft"],
+    "virc solve --system vi": ["vigorl", "virc", "virgo", "vision-g1", "visrl", "visual-rft"],
     "virc eval vst": ["vstar"],
     "virc runs show my-": ["my-run"],
     "virc solve --model my-": ["my-run"],
