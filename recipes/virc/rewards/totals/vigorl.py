@@ -35,15 +35,15 @@ _NEXT = {
 """Mark -> those that may be the next one; first of all comes a thought."""
 _CALL = "<tool_call>"
 _LAST = re.compile(r"</answer>\s*(<\|im_end\|>)?\Z")
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_ANY_ANSWER = re.compile(_ANSWER.pattern, re.DOTALL | re.IGNORECASE)
+_OPENS, _CLOSES = re.compile("<answer>", re.IGNORECASE), re.compile("</answer>", re.IGNORECASE)
 
 
 def matched(sample: "Sample", means: "Means") -> float:
     """Whether the first answer of the completion, or all of it, is the row's but for letter case: 1 or 0."""
     text = completion(sample)
-    found = _ANY_ANSWER.search(text)
-    said = found[1] if found else text
+    opens = _OPENS.search(text)  # one pattern for both marks would take the square of the text's length
+    closes = opens and _CLOSES.search(text, opens.end())
+    said = text[opens.end() : closes.start()] if opens and closes else text
     return float(said.strip().lower() == (sample.prompt.record.answer or "").strip().lower())
 
 
@@ -52,8 +52,9 @@ def orderly(sample: "Sample", means: "Means") -> float:
     more for each further point that is 10 pixels from those before; else 0.
     """
     text = completion(sample).strip()
-    answer = _ANSWER.search(text)
-    if not (_LAST.search(text) and _in_order(text) and answer and answer[1].strip()):
+    _, opens, rest = text.partition("<answer>")
+    answer, closes, _ = rest.partition("</answer>")
+    if not (_LAST.search(text) and _in_order(text) and opens and closes and answer.strip()):
         return 0.0
     points = _points(text)
     return 0.0 if points is None else 1.0 + apart_bonus(points)
