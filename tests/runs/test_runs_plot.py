@@ -137,7 +137,7 @@ def test_margin_and_rewards_of_both_sides_are_drawn(workspace: Path) -> None:
     assert [*panels["margin"]] == ["margin"]
     assert panels["rewards of both sides"] == ["chosen_reward", "rejected_reward"]
     assert "accuracy" in panels
-    line = virc("runs", "tail", "a").out
+    line = virc("runs", "show", "a").out
     assert "margin 0.3" in line
     assert "accuracy 1" in line
 
