@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from virc.cluster import slurm
-from virc.cluster.slurm import Site
+from virc.cluster.site import Site
 from virc.core.plan import Plan, Step
 from virc.runs.run import Info, Run
 

@@ -10,7 +10,7 @@ import slurm_cases
 
 from virc.cluster import slurm
 from virc.cluster.ray import job as ray_job
-from virc.cluster.slurm import Site
+from virc.cluster.site import Site
 from virc.core import processes
 from virc.core.files import write_whole
 from virc.core.plan import Plan, Step

@@ -15,7 +15,7 @@ import slurm_cases
 
 from virc.cluster import jobs
 from virc.cluster.ray import job as ray_job
-from virc.cluster.slurm import Site
+from virc.cluster.site import Site
 from virc.core.errors import ConfigError, NetworkError, UsageError
 from virc.core.files import write_json, write_whole
 from virc.core.plan import Plan, Step

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
 import pytest
 import slurm_cases
 import slurm_cluster
@@ -16,18 +15,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from virc.cluster import slurm
-from virc.cluster.slurm import Site
-from virc.core.errors import ConfigError, EngineError, SetupError
+from virc.cluster.site import Site
+from virc.core.errors import EngineError
 from virc.core.plan import Step
 from virc.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = st.text(st.characters(min_codepoint=32, exclude_categories=("Cs", "Cc")), min_size=1)
-
-
-def _sites(path: Path, text: str) -> Site:
-    path.write_text(text, encoding="utf-8")
-    return slurm.read_site(path, {})
 
 
 def _options(script: str) -> list[str]:
@@ -74,59 +68,6 @@ def test_a_node_runs_arguments_and_variables_as_they_are(argument: str, value: s
         ["bash"], input=f"{head}\n{shown}", env={"GONE": "here", "LC_ALL": "C.UTF-8"}, capture_output=True, text=True
     )
     assert done.stdout.split("\0")[:-1] == [sys.executable, argument, value, "unset"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message", "hint"),
-    [
-        ("accout: geometry", "unknown key 'accout'", "did you mean 'account'?"),
-        ("time: 24:00:00", "time must be a time like", "put it in quotes"),
-        ("time: tomorrow", "time must be a time like", None),
-        ('account: "a\\n#SBATCH --uid=0"', "account must be one line of text", None),
-        ("cpus: 0", "cpus must be a number of cores", None),
-        ("extra: [nice]", "each of extra must be an option of sbatch", None),
-        ('extra: ["--nice\\n--uid=0"]', "each of extra must be an option of sbatch", None),
-        ("shared: [scratch]", "each of shared must be a folder from the root on", None),
-        ("setup: module load cuda", "setup must be a list", None),
-    ],
-)
-def test_a_wrong_site_file_is_one_sentence(tmp_path: Path, text: str, message: str, hint: str | None) -> None:
-    with pytest.raises(ConfigError) as refused:
-        _sites(tmp_path / "slurm.yaml", text)
-    assert message in refused.value.message
-    assert "\n" not in refused.value.message
-    assert refused.value.hint == hint
-
-
-def test_the_site_file_lies_beside_the_config_file(tmp_path: Path) -> None:
-    env = {"VIRC_CONFIG": str(tmp_path / "config.yaml")}
-    assert slurm.read_site(None, env) == Site()
-    (tmp_path / "slurm.yaml").write_text("account: geometry\nqos:\n")
-    assert slurm.read_site(None, env) == Site(account="geometry")
-
-
-def test_a_site_file_that_is_named_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no file"):
-        slurm.read_site(tmp_path / "slurm.yaml", {})
-
-
-def test_a_run_keeps_its_site() -> None:
-    for site in slurm_cases.SITES.values():
-        info = slurm_cases.info(site)
-        assert slurm.site_of(msgspec.json.decode(msgspec.json.encode(info), type=type(info))) == site
-
-
-def test_paths_that_the_nodes_do_not_see_are_refused(tmp_path: Path) -> None:
-    shared, local = tmp_path / "shared", tmp_path / "local"
-    shared.mkdir()
-    local.mkdir()
-    (shared / "link").symlink_to(local)
-    site = Site(shared=(str(shared),))
-    assert slurm.check_paths({"the data": shared / "rows.json"}, site) is None
-    for path in (local, shared / "link" / "rows.json", shared.with_name("shared2")):
-        with pytest.raises(SetupError, match="the nodes do not see the data"):
-            slurm.check_paths({"the workspace": shared, "the data": path}, site)
-    assert "shared:" in (slurm.check_paths({"the data": local}, Site()) or "")
 
 
 @pytest.mark.parametrize("printed", ["1234\n", "1234;main\n", "sbatch: a word of the site\n1234\n"])

@@ -11,7 +11,8 @@ import slurm_cluster
 from support.called import virc
 
 from virc.cluster import jobs, slurm
-from virc.cluster.slurm import Site
+from virc.cluster import site as sites
+from virc.cluster.site import Site
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.events import Reporter
 from virc.runs import attempts
@@ -150,4 +151,4 @@ def test_a_wrong_site_file_is_refused_before_anything_is_looked_at(tmp_path: Pat
     assert done.code == 3
     assert json.loads(done.out)["error"]["hint"] == "did you mean 'account'?"
     with pytest.raises(ConfigError):
-        slurm.read_site(site, {})
+        sites.read_site(site, {})

@@ -14,7 +14,7 @@ import slurm_cases
 import slurm_cluster
 
 from virc.cluster import slurm
-from virc.cluster.slurm import Site
+from virc.cluster.site import Site
 from virc.runs.run import Run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]

@@ -11,7 +11,7 @@ import msgspec
 from virc.cluster import slurm
 from virc.cluster.ray import job as ray_job
 from virc.cluster.ray.job import Cluster
-from virc.cluster.slurm import Site
+from virc.cluster.site import Site, check_paths, read_site, site_of
 from virc.core import processes
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Reporter
@@ -43,7 +43,7 @@ def target(launcher: str, kind: str, site: Path | None, ray_address: str | None)
         ConfigError: the site file is wrong.
     """
     if launcher == "slurm":
-        return slurm.read_site(site, os.environ)
+        return read_site(site, os.environ)
     if launcher == "local":
         return None
     if launcher != "ray":
@@ -79,7 +79,7 @@ def write(run: Run, folder: Path, info: Info, target: Target, report: Reporter) 
         "virc's code": info.recipes, "the workspace": run.workspace, "the environment": Path(info.python).parent,
         "virc": Path(sys.executable).parent,
     }  # fmt: skip
-    doubt = slurm.check_paths({what: Path(path) for what, path in named.items() if path}, target)
+    doubt = check_paths({what: Path(path) for what, path in named.items() if path}, target)
     if doubt:
         report.warn(doubt)
     write_whole(folder / slurm.SCRIPT, _script(run, info.kind, info.settings, target).encode())
@@ -104,7 +104,7 @@ def placed(plan: Plan, run: Run, info: Info, number: int, place: Place, job: str
     """
     if not job and info.launcher != "ray":
         return plan
-    target = slurm.site_of(info) if job else ray_job.cluster_of(info)
+    target = site_of(info) if job else ray_job.cluster_of(info)
     lines = contents(run.folder / "environment.txt", _MOST_BYTES).decode().splitlines()
     versions = dict(line.split("==", 1) for line in lines if "==" in line)
     return _on_target(plan, run, number, info.kind, info.settings, place, versions, target)

@@ -10,19 +10,15 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
-from virc.config import validation
-from virc.config import yaml as plain_yaml
-from virc.config.user import Text, config_path
-from virc.core.errors import ConfigError, EngineError, SetupError
-from virc.core.files import is_file
+from virc.cluster.site import Site
+from virc.core.errors import EngineError
 from virc.core.plan import Plan, Step
 from virc.core.text import plain
-from virc.runs.run import Info, Run
+from virc.runs.run import Run
 from virc.systems.kinds import runs_in
 
 SCRIPT = "slurm.sh"
@@ -49,92 +45,6 @@ _MEETING = {
 }
 _RAY_CORES = 8  # for each device: its actor, its sampler, and their share of verl's helpers
 _ASKED_FOR = (16, 4)  # cores that verl's processes ask Ray for, and more of them for each device; most only wait
-
-Time = Annotated[str, Meta(pattern=r"^(\d+-)?\d+(:\d+){0,2}\Z", description='a time like "24:00:00" or "2-00:00:00"')]
-Option = Annotated[str, Meta(pattern=r"^-[^\x00-\x1f\x7f]+\Z", description="an option of sbatch, like --nice=10")]
-Folder = Annotated[str, Meta(pattern=r"^/[^\x00-\x1f\x7f]*\Z", description="a folder from the root on")]
-Cores = Annotated[int, Meta(ge=1, description="a number of cores, 1 or more")]
-
-
-class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The options of jobs on a cluster; None leaves an option out.
-
-    Args:
-        account, partition, qos, constraint: as sbatch takes them.
-        time: longest time of one job; the run itself may take longer.
-        gres: the GPUs of a node; `{devices}` is their number.
-        cpus: cores of a node; None: as many as processes read images.
-        memory: of a node, such as `200G`.
-        container: what runs `container_image`.
-        container_image: image that holds the engine, or through its mounts sees its environment.
-        container_mounts: `FOLDER:FOLDER` each.
-        setup: lines of shell code to run on the first node, such as `module load cuda`.
-        extra: further options of sbatch.
-        shared: folders that every node sees.
-    """
-
-    account: Text | None = None
-    partition: Text | None = None
-    qos: Text | None = None
-    constraint: Text | None = None
-    time: Time | None = None
-    gres: Text = "gpu:{devices}"
-    cpus: Cores | None = None
-    memory: Text | None = None
-    container: Literal["pyxis", "apptainer"] = "pyxis"
-    container_image: Text | None = None
-    container_mounts: tuple[Text, ...] = ()
-    setup: tuple[Text, ...] = ()
-    extra: tuple[Option, ...] = ()
-    shared: tuple[Folder, ...] = ()
-
-
-def site_path(env: Mapping[str, str]) -> Path:
-    """Where this user's site file is: beside virc's config file."""
-    return config_path(env).with_name("slurm.yaml")
-
-
-def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
-    """Read a site file; without a path that of this user, which need not be there.
-
-    Raises:
-        ConfigError: it cannot be read, or a key is unknown or has a value of the wrong kind.
-    """
-    if path is not None and not is_file(path):
-        raise ConfigError(f"there is no file {path}")
-    path = path or site_path(env)
-    content = plain_yaml.read(path)
-    return _site({key: value for key, value in content.items() if value is not None}, str(path))
-
-
-def site_of(info: Info) -> Site:
-    """The site that a run was begun for. Raises ConfigError if the run's `run.json` does not hold one."""
-    return _site(info.site, f"site of the run {info.name}")
-
-
-def _site(content: Mapping[str, Any], place: str) -> Site:
-    for fault in validation.faults(content, Site):
-        raise ConfigError(f"{place}: {fault.message}", fault.hint)
-    return msgspec.convert(content, Site, strict=False)
-
-
-def check_paths(paths: Mapping[str, Path], site: Site) -> str | None:
-    """Check that every node sees what a run needs, before a job waits for hours.
-
-    Args:
-        paths: what it is (`the data`) -> the path; links are followed.
-
-    Returns:
-        A warning, if the site does not list the shared folders; raises SetupError if a path is in none of them.
-    """
-    if not site.shared:
-        return "the nodes must see the paths of this run; with shared: in the site file virc checks that"
-    shared = [Path(folder).resolve() for folder in site.shared]
-    for what, path in paths.items():
-        if not any(path.resolve().is_relative_to(folder) for folder in shared):
-            sentence = f"the nodes do not see {what}: {path.resolve()} is not under {', '.join(site.shared)}"
-            raise SetupError(sentence, "move it there, or name its folder under shared: in the site file")
-    return None
 
 
 def job_script(

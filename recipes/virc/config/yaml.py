@@ -1,6 +1,7 @@
 """YAML from a user's file in bounded memory and time: one mapping, no anchors, no key twice.
 
-Read as YAML 1.2 reads it where 1.1 would surprise: `1e-6` is a number, a date is text, `<<` is a key as any other.
+Read as YAML 1.2 reads it where 1.1 would surprise: `1e-6` is a number, dates and `1:30:00` are text, `<<` is a key as
+any other.
 """
 
 import json
@@ -110,12 +111,23 @@ def _scalar(text: str) -> str:
     return text if simple else json.dumps(text, ensure_ascii=False)
 
 
+class _Without:
+    """A pattern as PyYAML uses it, that matches no text of another one."""
+
+    def __init__(self, pattern: re.Pattern[str], other: re.Pattern[str]) -> None:
+        self._pattern, self._other = pattern, other
+
+    def match(self, text: str) -> re.Match[str] | None:
+        return None if self._other.match(text) else self._pattern.match(text)
+
+
 @cache
 def _reading_1_2(kind: Any) -> Any:
     changed: Any = type(kind.__name__, (kind,), {})
     unwanted = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
+    sixties = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?\Z")  # 1:30:00, which is no time but 5400 in YAML 1.1
     changed.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in known if tag not in unwanted]
+        first: [(tag, _Without(pattern, sixties)) for tag, pattern in known if tag not in unwanted]
         for first, known in kind.yaml_implicit_resolvers.items()
     }
     number = re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+\Z")

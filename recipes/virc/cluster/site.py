@@ -1,0 +1,205 @@
+"""The site file: what jobs on a Slurm cluster need, as its users write it; `slurm.yaml` beside virc's config file."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from virc.config import validation
+from virc.config import yaml as plain_yaml
+from virc.config.user import Text, config_path
+from virc.config.validation import Fault
+from virc.core.errors import ConfigError, SetupError
+from virc.core.files import is_file
+from virc.runs.run import Info
+
+UNLIMITED = "UNLIMITED"
+_MOST_FAULTS = 9  # in one sentence
+
+_CLOCK = r"(?:(\d{1,4})-)?(\d{1,6})(?::(\d{1,6}))?(?::(\d{1,6}))?"
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_AMOUNT = r"(\d{1,6}(?:\.\d{1,6})?)\s*(d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)(?![a-z])"
+_WORDS = re.compile(rf"{_AMOUNT}(?:(?:,|\s|and\b)*{_AMOUNT})*", re.IGNORECASE)
+
+Time = Annotated[
+    str, Meta(pattern=rf"^({_CLOCK}|{UNLIMITED})\Z", description='a time like 24:00:00, 2-00:00:00 or "90 minutes"')
+]
+Memory = Annotated[str, Meta(pattern=r"^\d+([kKmMgGtT][bB]?)?\Z", description="an amount of memory like 200G")]
+Option = Annotated[str, Meta(pattern=r"^-[^\x00-\x1f\x7f]+\Z", description="an option of sbatch, like --nice=10")]
+Folder = Annotated[str, Meta(pattern=r"^/[^\x00-\x1f\x7f]*\Z", description="a folder from the root on")]
+Mount = Annotated[
+    str, Meta(pattern=r"^/[^\x00-\x1f\x7f,:]*(:[^\x00-\x1f\x7f,:]+){0,2}\Z", description="a mount like /data:/data")
+]
+Cores = Annotated[int, Meta(ge=1, description="a number of cores, 1 or more")]
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of jobs on a cluster; None leaves an option out.
+
+    Args:
+        account, partition, qos, constraint: as sbatch takes them.
+        time: longest time of one job, as sbatch takes it; the run itself may take longer.
+        gres: the GPUs of a node; `{devices}` is their number.
+        cpus: cores of a node; None: as many as processes read images.
+        memory: of a node, such as `200G`.
+        container: what runs `container_image`.
+        container_image: image that holds the engine, or through its mounts sees its environment.
+        container_mounts: `FOLDER:FOLDER` each.
+        setup: lines of shell code to run on the first node, such as `module load cuda`.
+        extra: further options of sbatch.
+        shared: folders that every node sees.
+    """
+
+    account: Text | None = None
+    partition: Text | None = None
+    qos: Text | None = None
+    constraint: Text | None = None
+    time: Time | None = None
+    gres: Text = "gpu:{devices}"
+    cpus: Cores | None = None
+    memory: Memory | None = None
+    container: Literal["pyxis", "apptainer"] = "pyxis"
+    container_image: Text | None = None
+    container_mounts: tuple[Mount, ...] = ()
+    setup: tuple[Text, ...] = ()
+    extra: tuple[Option, ...] = ()
+    shared: tuple[Folder, ...] = ()
+
+
+_LISTS = ("container_mounts", "setup", "extra", "shared")
+_KEYS_OF = {
+    "--account": "account", "-A": "account", "--partition": "partition", "-p": "partition", "--qos": "qos",
+    "-q": "qos", "--constraint": "constraint", "-C": "constraint", "--time": "time", "-t": "time", "--gres": "gres",
+    "--cpus-per-task": "cpus", "-c": "cpus", "--mem": "memory",
+}  # fmt: skip
+"""Option of sbatch -> the key that sets it."""
+_OWN = frozenset(
+    ("--nodes", "-N", "--ntasks", "-n", "--ntasks-per-node", "--output", "-o", "--open-mode", "--signal", "--requeue",
+     "--no-requeue", "--array", "-a", "--wrap", "--parsable", "--test-only")
+)  # fmt: skip
+"""Options of sbatch by which a run saves, resumes and is followed."""
+
+
+def site_path(env: Mapping[str, str]) -> Path:
+    """Where this user's site file is: beside virc's config file."""
+    return config_path(env).with_name("slurm.yaml")
+
+
+def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
+    """Read a site file; without a path that of this user, which need not be there.
+
+    Raises:
+        ConfigError: it cannot be read, or a key is unknown or has a value that is wrong; all of these are named.
+    """
+    if path is not None and not is_file(path):
+        raise ConfigError(f"there is no file {path}")
+    path = path or site_path(env)
+    return _site(plain_yaml.read(path), str(path))
+
+
+def site_of(info: Info) -> Site:
+    """The site that a run was begun for. Raises ConfigError if the run's `run.json` does not hold one."""
+    return _site(info.site, f"site of the run {info.name}")
+
+
+def seconds(time: str) -> int | None:
+    """How long a time of sbatch is; None: without a limit.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    if time == UNLIMITED:
+        return None
+    found = re.fullmatch(_CLOCK, time)
+    if not found:
+        raise ValueError(f"{time!r} is no time of sbatch")
+    days, *parts = (int(part) if part else 0 for part in found.groups())
+    given = sum(part is not None for part in found.groups()[1:])
+    if not found[1] and given < 3:  # MINUTES or MINUTES:SECONDS
+        parts = [0, *parts[:2]]
+    hours, minutes, rest = parts
+    return days * 86400 + hours * 3600 + minutes * 60 + rest
+
+
+def _site(content: Mapping[str, Any], place: str) -> Site:
+    plain = {key: _as_sbatch(key, value) for key, value in content.items() if value is not None}
+    found = list(validation.faults(plain, Site))
+    if not found:
+        site = msgspec.convert(plain, Site, strict=False)
+        found = list(_contradictions(site))
+        if not found:
+            return site
+    hints = dict.fromkeys(fault.hint for fault in found if fault.hint)
+    raise ConfigError(
+        f"{place}: {'; '.join(fault.message for fault in found[:_MOST_FAULTS])}", "; ".join(hints) or None
+    )
+
+
+def _as_sbatch(key: str, value: object) -> object:
+    """A value as people write it in the form of `Site`; one that nobody understands stays."""
+    if key in _LISTS and isinstance(value, str):
+        return [line for line in value.splitlines() if line.strip()] if key == "setup" else [value]
+    if key in ("time", "memory") and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if key == "time" and isinstance(value, str):
+        return _time(value.strip())
+    return value
+
+
+def _time(text: str) -> str:
+    """A time in words as sbatch takes it; another text as it is."""
+    if text.lower() in ("unlimited", "infinite"):
+        return UNLIMITED
+    if not _WORDS.fullmatch(text):
+        return text
+    amounts = re.findall(_AMOUNT, text, re.IGNORECASE)
+    total = round(sum(float(number) * _UNITS[unit[0].lower()] for number, unit in amounts))
+    days, rest = divmod(total, 86400)
+    clock = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{days}-{clock}" if days else clock
+
+
+def _contradictions(site: Site) -> Iterator[Fault]:
+    """What is wrong with values that each are of the right type."""
+    if site.time and seconds(site.time) == 0:
+        yield Fault(("time",), f"time must be above zero, not {site.time!r}", f"{UNLIMITED} sets no limit")
+    for name in re.findall(r"\{([^{}]*)\}", site.gres):
+        if name != "devices":
+            yield Fault(("gres",), f"gres knows {{devices}} alone, not {{{name}}}", "gres: gpu:{devices}")
+    alone = {"container_mounts": site.container_mounts, "container": site.container != Site().container}
+    for key, given in alone.items():
+        if given and site.container_image is None:
+            yield Fault((key,), f"{key} has no effect without container_image", f"take {key} away, or name an image")
+    for option in site.extra:
+        yield from _of_option(option, re.split(r"[=\s]", option)[0])
+
+
+def _of_option(option: str, name: str) -> Iterator[Fault]:
+    if name in _OWN:
+        whose = "the setting nodes is it" if name in ("--nodes", "-N") else "take it away"
+        yield Fault(("extra",), f"extra must not have {option!r}: virc sets {name} itself", whose)
+    elif name in _KEYS_OF:
+        key = _KEYS_OF[name]
+        yield Fault(("extra",), f"extra must not have {option!r}: the key {key} sets {name}", f"{key}: VALUE")
+
+
+def check_paths(paths: Mapping[str, Path], site: Site) -> str | None:
+    """Check that every node sees what a run needs, before a job waits for hours.
+
+    Args:
+        paths: what it is (`the data`) -> the path; links are followed.
+
+    Returns:
+        A warning, if the site does not list the shared folders; raises SetupError if a path is in none of them.
+    """
+    if not site.shared:
+        return "the nodes must see the paths of this run; with shared: in the site file virc checks that"
+    shared = [Path(folder).resolve() for folder in site.shared]
+    for what, path in paths.items():
+        if not any(path.resolve().is_relative_to(folder) for folder in shared):
+            sentence = f"the nodes do not see {what}: {path.resolve()} is not under {', '.join(site.shared)}"
+            raise SetupError(sentence, "move it there, or name its folder under shared: in the site file")
+    return None

@@ -1,0 +1,118 @@
+"""The site file: every key, what is wrong in it, and times as people write them."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import slurm_cases
+
+from virc.cluster import site as sites
+from virc.cluster.site import Site, seconds
+from virc.core.errors import ConfigError, SetupError
+
+
+def _sites(path: Path, text: str) -> Site:
+    path.write_text(text, encoding="utf-8")
+    return sites.read_site(path, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("accout: geometry", "unknown key 'accout'", "did you mean 'account'?"),
+        ("time: tomorrow", "time must be a time like 24:00:00, 2-00:00:00 or \"90 minutes\" or null, not 'tomorrow'", None),
+        ("time: 5 fortnights", "not '5 fortnights'", None),
+        ("time: 1.5", "time must be a time like", "put it in quotes"),
+        ("time: 0", "time must be above zero, not '0'", "UNLIMITED sets no limit"),
+        ("gres: 'gpu:{gpus}'", "gres knows {devices} alone, not {gpus}", "gres: gpu:{devices}"),
+        ("memory: a lot", "memory must be an amount of memory like 200G or null, not 'a lot'", None),
+        ("container: docker", "container must be `apptainer` or `pyxis`, not 'docker'", None),
+        ("container: apptainer", "container has no effect without", "take container away, or name an image"),
+        ("container_mounts: /a:/b", "container_mounts has no effect", "take container_mounts away, or name an image"),
+        ("container_image: i\ncontainer_mounts: [scratch]", "must be a mount like /data:/data, not 'scratch'", None),
+        ("extra: --time=5", "extra must not have '--time=5': the key time sets --time", "time: VALUE"),
+        ("extra: ['--signal=USR1@60']", "virc sets --signal itself", "take it away"),
+        ("extra: ['-N 4']", "virc sets -N itself", "the setting nodes is it"),
+        ("account: 17", "account must be one line of text or null, not 17", "put it in quotes"),
+        (
+            "cpus: 0\naccout: a\nqos: [x]",
+            "cpus must be a number of cores, 1 or more or null, not 0; unknown key 'accout'; qos",
+            None,
+        ),
+        ('account: "a\\n#SBATCH --uid=0"', "account must be one line of text", None),
+        ("cpus: 0", "cpus must be a number of cores", None),
+        ("extra: [nice]", "each of extra must be an option of sbatch", None),
+        ('extra: ["--nice\\n--uid=0"]', "each of extra must be an option of sbatch", None),
+        ("shared: [scratch]", "each of shared must be a folder from the root on", None),
+        ("setup: {module: cuda}", "setup must be a list", None),
+    ],
+)
+def test_a_wrong_site_file_is_one_sentence(tmp_path: Path, text: str, message: str, hint: str | None) -> None:
+    with pytest.raises(ConfigError) as refused:
+        _sites(tmp_path / "slurm.yaml", text)
+    assert message in refused.value.message
+    assert "\n" not in refused.value.message
+    assert hint is None or refused.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("24:00:00", "24:00:00"), ("1:00:00", "1:00:00"), ("'1:00:00'", "1:00:00"), ("90", "90"), ("1:30", "1:30"),
+        ("2-00:00:00", "2-00:00:00"), ("2-12", "2-12"), ("2 days", "2-00:00:00"), ("90 minutes", "01:30:00"),
+        ("1 day, 12 hours and 30 min", "1-12:30:00"), ("1.5h", "01:30:00"), ("1d 2h 3m 4s", "1-02:03:04"),
+        ("unlimited", "UNLIMITED"), ("INFINITE", "UNLIMITED"),
+    ],
+)  # fmt: skip
+def test_a_time_is_understood_with_and_without_quotes_and_in_words(tmp_path: Path, written: str, read: str) -> None:
+    assert _sites(tmp_path / "slurm.yaml", f"time: {written}\n").time == read
+
+
+@pytest.mark.parametrize(
+    ("time", "length"),
+    [
+        ("1:00:00", 3600), ("90", 5400), ("1:30", 90), ("2-12", 216000), ("2-12:30", 217800), ("2-00:00:01", 172801),
+        ("UNLIMITED", None),
+    ],
+)  # fmt: skip
+def test_a_time_of_sbatch_in_seconds(time: str, length: int | None) -> None:
+    assert seconds(time) == length
+
+
+def test_one_text_may_stand_for_a_list(tmp_path: Path) -> None:
+    text = "setup: |\n  module load cuda\n\n  ulimit -n 65536\nextra: --nice=10\nshared: /scratch\nmemory: 900\n"
+    expected = Site(
+        setup=("module load cuda", "ulimit -n 65536"), extra=("--nice=10",), shared=("/scratch",), memory="900"
+    )
+    assert _sites(tmp_path / "slurm.yaml", text) == expected
+
+
+def test_the_site_file_lies_beside_the_config_file(tmp_path: Path) -> None:
+    env = {"VIRC_CONFIG": str(tmp_path / "config.yaml")}
+    assert sites.read_site(None, env) == Site()
+    (tmp_path / "slurm.yaml").write_text("account: geometry\nqos:\n")
+    assert sites.read_site(None, env) == Site(account="geometry")
+
+
+def test_a_site_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no file"):
+        sites.read_site(tmp_path / "slurm.yaml", {})
+
+
+def test_a_run_keeps_its_site() -> None:
+    for site in slurm_cases.SITES.values():
+        info = slurm_cases.info(site)
+        assert sites.site_of(msgspec.json.decode(msgspec.json.encode(info), type=type(info))) == site
+
+
+def test_paths_that_the_nodes_do_not_see_are_refused(tmp_path: Path) -> None:
+    shared, local = tmp_path / "shared", tmp_path / "local"
+    shared.mkdir()
+    local.mkdir()
+    (shared / "link").symlink_to(local)
+    site = Site(shared=(str(shared),))
+    assert sites.check_paths({"the data": shared / "rows.json"}, site) is None
+    for path in (local, shared / "link" / "rows.json", shared.with_name("shared2")):
+        with pytest.raises(SetupError, match="the nodes do not see the data"):
+            sites.check_paths({"the workspace": shared, "the data": path}, site)
+    assert "shared:" in (sites.check_paths({"the data": local}, Site()) or "")
