@@ -20,7 +20,11 @@ def _sites(path: Path, text: str) -> Site:
     ("text", "message", "hint"),
     [
         ("accout: geometry", "unknown key 'accout'", "did you mean 'account'?"),
-        ("time: tomorrow", "time must be a time like 24:00:00, 2-00:00:00 or \"90 minutes\" or null, not 'tomorrow'", None),
+        (
+            "time: tomorrow",
+            "time must be a time like 24:00:00, 2-00:00:00 or \"90 minutes\" or null, not 'tomorrow'",
+            None,
+        ),
         ("time: 5 fortnights", "not '5 fortnights'", None),
         ("time: 1.5", "time must be a time like", "put it in quotes"),
         ("time: 0", "time must be above zero, not '0'", "UNLIMITED sets no limit"),
