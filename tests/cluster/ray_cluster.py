@@ -74,11 +74,15 @@ class Cluster:
         self._until(lambda: self.alive() > before)
 
     def kill_node(self) -> None:
-        """Kill the newest node and all its processes at the same moment, as a power cut would."""
-        node = self._workers.pop()
+        """Kill the newest node and all its processes at the same moment, as a power cut would.
+
+        Waits until the cluster knows.
+        """
+        before, node = self.alive(), self._workers.pop()
         for pid in _descendants(node.pid):
             os.kill(pid, signal.SIGKILL)
         node.wait(60)
+        self._until(lambda: self.alive() < before)
 
     def alive(self) -> int:
         """How many nodes the cluster has."""

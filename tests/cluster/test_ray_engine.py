@@ -25,8 +25,8 @@ TOY = Path(__file__).with_name("ray_toy_engine.py")
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
-    with ray_cluster.running() as address:
-        yield address
+    with ray_cluster.running() as cluster:
+        yield cluster.address
 
 
 @pytest.fixture
