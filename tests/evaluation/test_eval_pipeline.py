@@ -1,7 +1,9 @@
 """`virc eval --pipeline`: the roles of a file answer together, under one name beside single models."""
 
 import json
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from support.called import virc
@@ -41,7 +43,11 @@ def test_a_pipeline_is_scored_and_goes_on_where_it_stopped(tmp_path: Path) -> No
     (model,) = found["models"]
     assert model["name"] == "twice (eyes: small, mind: large)"
     assert (model["score"]["right"], model["score"]["of"]) == (1, 2)
-    assert (tmp_path / "e" / "traces").is_dir()
+    report = (tmp_path / "e" / "report.html").read_text()
+    (link,) = re.findall(r'href="\./(traces/[^"]+)"', report)
+    page = (tmp_path / "e" / unquote(link)).read_text()
+    assert "Wrong" in page
+    assert "Twice 2?" in page
 
 
 def test_what_needs_a_single_model_is_refused(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from virc_cli.console import completion
-from virc_cli.console.options import Family, Json, MaxTokens, Protocol, Quiet, System, Verbose
+from virc_cli.console.options import Family, Json, MaxTokens, Pipeline, Protocol, Quiet, Role, System, Verbose
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from virc.serving.start import Agent, ServePlan, Server, ServeRequest
 
 FAILURE: dict[str, object] = {"url": None, "model": None, "log": None}
@@ -82,6 +84,8 @@ def command(
     protocol: Protocol = None,
     family: Family = None,
     max_tokens: MaxTokens = None,
+    pipeline: Pipeline = None,
+    role: Role = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be started; start nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -91,12 +95,14 @@ def command(
 
     The address is printed when the model has given a first answer; Ctrl-C ends the server. Clients get the model's chat
     protocol from /v1/models, so `virc solve --endpoint URL` needs nothing else. With --agent the server runs the tool
-    loop itself and has a web page at its address.
+    loop itself and has a web page at its address. With --agent and --pipeline, several models answer together; MODEL
+    or --endpoint is that of roles without one.
     """
     from virc.core.events import Reporter
     from virc.serving import start as serving
-    from virc_cli.console import events, output
+    from virc_cli.console import events, options, output
 
+    pipeline, system = options.chosen_pipeline(pipeline, system)
     chosen: dict[str, Any] = {
         "host": host, "port": port, "name": name, "api_key": _keys(api_key), "device": device,
         "dtype": dtype, "max_model_len": max_model_len, "limit_images": limit_images,
@@ -106,8 +112,9 @@ def command(
     }  # fmt: skip
     settings = {key: value for key, value in chosen.items() if value is not None}
     settings = {**settings, **_gpus(gpus, settings)}
-    options = _agent(agent, model, endpoint, concurrency, timeout, max_tokens)
-    request = serving.ServeRequest(model, system, protocol, engine, settings, options, family)
+    roles = options.named_roles(pipeline, role or (), {})
+    looking = _agent(agent, model, endpoint, concurrency, timeout, max_tokens, pipeline, roles)
+    request = serving.ServeRequest(model, system, protocol, engine, settings, looking, family)
     with events.printed(quiet, verbose) as on_event:
         if dry_run:
             _show(request, serving.prepare(request, Reporter(on_event), dry_run=True), as_json)
@@ -148,6 +155,8 @@ def _agent(
     concurrency: int | None,
     timeout: float | None,
     max_tokens: int | None,
+    pipeline: str | None,
+    roles: "Mapping[str, str]",
 ) -> "Agent | None":
     """The agent's settings, completed by environment and config file; None without `--agent`.
 
@@ -160,18 +169,19 @@ def _agent(
     from virc.core.errors import UsageError
     from virc.serving.start import SECONDS, Agent
 
-    if model is None and endpoint is None:
+    if model is None and endpoint is None and pipeline is None:
         raise UsageError("which model?", "virc serve tiny")
     flags = {"endpoint": endpoint, "timeout": timeout, "max_tokens": max_tokens}
     if not agent:
-        options = {**flags, "concurrency": concurrency}
+        options = {**flags, "concurrency": concurrency, "pipeline": pipeline}
         foreign = [name.replace("_", "-") for name, value in options.items() if value is not None]
         if foreign:
             raise UsageError(f"--{foreign[0]} means nothing without --agent", "add --agent")
         return None
     found = user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))
-    behind = (found.endpoint, found.api_key) if endpoint else (None, None)
-    return Agent(*behind, concurrency, found.timeout or SECONDS, found.max_tokens)
+    behind = (found.endpoint if endpoint else None, found.api_key if endpoint or pipeline else None)
+    longest = max_tokens if pipeline else found.max_tokens  # roles have limits of their own
+    return Agent(*behind, concurrency, found.timeout or SECONDS, longest, pipeline, roles)
 
 
 def _announce(server: "Server", agent: bool, quiet: bool, as_json: bool) -> None:
@@ -207,8 +217,12 @@ def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
         return
     if plan.plan:
         plans.show(plan.plan)
-    if request.agent:
+    if plan.pipeline:
+        output.line(f"# in this process: the steps of {plan.pipeline.name}")
+        output.lines(f"{name}={who}" for name, who in plan.pipeline.models.items())
+    elif request.agent:
         output.line("\n" * bool(plan.plan) + f"# in this process: the tool loop, with replies from {plan.source}")
+    if request.agent:
         output.line(f"url={url}")
         output.line(f"# at most {turns} turns, about {inputs} image{'s' * (inputs > 1)} of a chat")
     elif plan.weights and not plan.plan:

@@ -16,6 +16,8 @@ class VircError(Exception):
     """Exit code of the command that ends with it."""
     everywhere = False
     """Whether any other request would fail alike: the endpoint is down, or refuses the key or the model."""
+    place: str | None = None
+    """The role and step of a pipeline that it came from; its message begins with them."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

@@ -31,6 +31,11 @@ from virc.serving import settings as serving
 from virc.serving.settings import Engine
 from virc.serving.supervised import Supervised
 from virc.solving.one import SolveConfig
+from virc.solving.pipelines import solve as pipelines
+from virc.solving.pipelines.files import of_system
+from virc.solving.pipelines.roles import open_roles
+from virc.solving.pipelines.solve import PipelineSetup
+from virc.solving.setup import Setup
 from virc.stages.serve import Config
 
 if TYPE_CHECKING:
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from virc.backends.llamacpp import LlamaCppBackend
     from virc.backends.local import LocalBackend
     from virc.serving.agent.connections import Server as AgentServer
+    from virc.serving.agent.piped import Piped
 
 SECONDS = 600.0
 """Longest time for a problem of an agent endpoint, in seconds, where none is chosen."""
@@ -47,6 +53,7 @@ _LAST_STEP = 5.0  # seconds that a step of a model may still take when an agent 
 _CONNECTIONS, _GRACE = 256, 5  # of the transformers server, and seconds that its replies get to end
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WITH_ENDPOINT = frozenset({"host", "port", "name", "api_key", "limit_images"})
+_WITH_PIPELINE = _WITH_ENDPOINT | {"device"}
 
 
 class Agent(msgspec.Struct, frozen=True):
@@ -58,6 +65,8 @@ class Agent(msgspec.Struct, frozen=True):
         concurrency: problems that are solved at a time; None: as many as suit the engine.
         timeout: seconds for a problem, its wait included.
         max_tokens: longest reply in tokens; None: as the model's chat protocol says.
+        pipeline: a file or system whose roles and steps answer; the model is that of roles without one.
+        roles: of the pipeline, role -> address of its endpoint, or its model.
     """
 
     endpoint: str | None = None
@@ -65,6 +74,8 @@ class Agent(msgspec.Struct, frozen=True):
     concurrency: int | None = None
     timeout: float = SECONDS
     max_tokens: int | None = None
+    pipeline: str | None = None
+    roles: Mapping[str, str] = {}
 
 
 class ServeRequest(msgspec.Struct, frozen=True):
@@ -97,7 +108,8 @@ class ServePlan(msgspec.Struct, frozen=True):
     Args:
         config: of the endpoint.
         name: what clients call the model; None: as the server behind the agent endpoint calls it.
-        source: what draws replies: `vllm`, `transformers`, `llamacpp` or the address of a server.
+        source: what draws replies: `vllm`, `transformers`, `llamacpp`, `pipeline` or the address of a server.
+        pipeline: what answers, its roles not open yet.
         published: the facts about the model that clients get, as JSON.
         behind, place, plan, log: of the vLLM that is started; `behind` is `config` where there is no agent.
     """
@@ -111,6 +123,7 @@ class ServePlan(msgspec.Struct, frozen=True):
     place: vllm.Place | None = None
     plan: Plan | None = None
     log: Path | None = None
+    pipeline: PipelineSetup | None = None
 
 
 class Server:
@@ -197,6 +210,8 @@ def serve(
     concurrency: int | None = None,
     timeout: float = SECONDS,
     max_tokens: int | None = None,
+    pipeline: str | Path | None = None,
+    roles: Mapping[str, str | Path] = {},
     on_event: OnEvent | None = None,
     **settings: Any,
 ) -> Server:
@@ -214,6 +229,7 @@ def serve(
         protocol: chat protocol file, or `default`.
         family: family of a stock model.
         concurrency, timeout, max_tokens: of the agent, as in `Agent`.
+        pipeline, roles: of the agent: it answers by the roles and steps of this file or system.
         on_event: gets progress and warnings.
         settings: fields of `Config`, such as `host` and `port`.
 
@@ -226,8 +242,17 @@ def serve(
     """
     if endpoint and not agent:
         raise UsageError("endpoint= needs agent=True", "serve(model, agent=True, endpoint=URL)")
-    looking = Agent(endpoint, endpoint_key, concurrency, timeout, max_tokens) if agent else None
-    model, system, protocol = (None if each is None else str(each) for each in (model, system, protocol))
+    if pipeline is None and (pipeline := of_system(None if system is None else str(system))):
+        system = None
+    if pipeline is not None and not agent:
+        raise UsageError("pipeline= needs agent=True", "serve(agent=True, pipeline=FILE)")
+    if roles and pipeline is None:
+        raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.yaml"')
+    model, system, protocol, pipeline = (
+        None if each is None else str(each) for each in (model, system, protocol, pipeline)
+    )
+    named = {name: str(who) for name, who in roles.items()}
+    looking = Agent(endpoint, endpoint_key, concurrency, timeout, max_tokens, pipeline, named) if agent else None
     request = ServeRequest(model, system, protocol, engine, settings, looking, family)
     return start(request, on_event)
 
@@ -257,6 +282,8 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
         UsageError, ConfigError, SetupError: see `serve`.
     """
     serving.check_address(request.settings.get("host", Config().host))
+    if request.agent and request.agent.pipeline:
+        return _with_pipeline(request, request.agent, request.agent.pipeline)
     if request.agent and request.agent.endpoint:
         config = _with_endpoint(request)
         return ServePlan(config, config.name or request.model, request.agent.endpoint)
@@ -302,12 +329,35 @@ def _hidden(config: Config) -> Config:
     return msgspec.structs.replace(config, host="127.0.0.1", port=port, api_key=key)
 
 
+def _with_pipeline(request: ServeRequest, agent: Agent, name: str) -> ServePlan:
+    """What serves a pipeline: its roles are servers that run, or models of this process.
+
+    Raises:
+        UsageError, ConfigError: an option that does not go with it, or as `pipelines.set_up`.
+    """
+    given = {"system": request.system, "protocol": request.protocol, "family": request.family}
+    for setting, value in {**given, "max_tokens": agent.max_tokens}.items():
+        if value is not None:
+            option = serving.option_of(setting)
+            raise UsageError(f"{option} does not go with --pipeline", "leave one out, or write it to a role")
+    config = _elsewhere(request, _WITH_PIPELINE, "--pipeline", "give it to the server of a role")
+    turns, _ = serving.turns_and_inputs(config.limit_images)
+    default = Choice(request.model, agent.endpoint, agent.key, device=config.device, timeout=agent.timeout)
+    setup = Setup(default, SolveConfig(timeout=agent.timeout, max_turns=turns, keep_images=False), offline=True)
+    found = pipelines.set_up(name, agent.roles, setup)
+    return ServePlan(config, config.name or found.name, "pipeline", pipeline=found)
+
+
 def _with_endpoint(request: ServeRequest) -> Config:
     """The settings of an agent endpoint whose replies come from a server that runs."""
-    foreign = ["engine"] * bool(request.engine) + sorted(request.settings.keys() - _WITH_ENDPOINT)
+    return _elsewhere(request, _WITH_ENDPOINT, "--endpoint", "give it to the server that runs there")
+
+
+def _elsewhere(request: ServeRequest, known: frozenset[str], with_option: str, hint: str) -> Config:
+    """The settings of an agent endpoint whose models run elsewhere; those that are not `known` are refused."""
+    foreign = ["engine"] * bool(request.engine) + sorted(request.settings.keys() - known)
     if foreign:
-        option = serving.option_of(foreign[0])
-        raise UsageError(f"{option} means nothing with --endpoint", "give it to the server that runs there")
+        raise UsageError(f"{serving.option_of(foreign[0])} means nothing with {with_option}", hint)
     config = Config(**request.settings)
     serving.turns_and_inputs(config.limit_images)
     return config
@@ -436,12 +486,15 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     listening = resources.enter_context(address.bound_socket(config))
     behind = _Behind(plan, report)
     engine = resources.enter_context(Supervised(behind.started, plan.log, report)) if plan.log else None
-    found = _agent_model(behind.plan, request, agent, report)
+    piped = _piped(plan.pipeline, report, resources) if plan.pipeline else None
+    found = _by_roles(piped, plan, agent) if piped else _agent_model(behind.plan, request, agent, report)
     behind.move = found.move
     turns, inputs = serving.turns_and_inputs(config.limit_images)
-    config_of_problem = SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=agent.max_tokens)
+    longest = piped.writer.role.max_tokens if piped else agent.max_tokens
+    config_of_problem = SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=longest)
     ready = (lambda: engine.running) if engine else (lambda: True)
-    solving = Solving(found.backend, found.chat_protocol.protocol, config_of_problem, found.at_once, ready=ready)
+    how = (found.backend, found.chat_protocol.protocol, config_of_problem, found.at_once)
+    solving = Solving(*how, ready=ready, pipeline=piped)
     answers = found.answers or (lambda: True)
     on_failure = partial(_warn_of_failure, report)  # clients do not get the reason
     app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure, answers))
@@ -451,6 +504,28 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     listening.listen(connections.CONNECTIONS)
     run = _agent_run(running, app, listening, engine)
     return Server(address.url(config), found.name, run, partial(_end, running), resources.pop_all(), plan.log)
+
+
+def _piped(setup: PipelineSetup, report: Reporter, resources: ExitStack) -> "Piped":
+    """A pipeline with its roles open until the server ends."""
+    from virc.serving.agent.piped import Piped
+
+    return Piped(setup, resources.enter_context(open_roles(setup.pipeline, setup.chosen, report)))
+
+
+def _by_roles(piped: "Piped", plan: ServePlan, agent: Agent) -> Opened:
+    """The model of the role that writes the answers, under the name of the pipeline."""
+    from virc.serving.agent.piped import InTurn
+
+    role, name = piped.writer, plan.name or piped.setup.name
+    return msgspec.structs.replace(
+        role.opened,
+        name=name,
+        backend=InTurn(role.opened.backend, role.turn),
+        at_once=agent.concurrency or piped.at_once,
+        answers=piped.answers_now,
+        move=None,
+    )
 
 
 def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter) -> Opened:

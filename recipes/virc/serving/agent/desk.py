@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import count
+from typing import TypeVar
 
 import msgspec
 
@@ -18,10 +19,10 @@ from virc.backends.interface import Backend
 from virc.core.errors import DataError, VircError
 from virc.core.fetch import Rules
 from virc.core.timeouts import Deadline
-from virc.reasoning.images import Shown, open_file
+from virc.reasoning.images import OpenedImage, Shown, open_file
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit, show_input
-from virc.serving.agent import fetch, text, wire
+from virc.serving.agent import fetch, piped, text, wire
 from virc.serving.agent.answer import Answer, answer_of, is_too_long
 from virc.serving.agent.finish import Finisher
 from virc.serving.agent.line import Line, may_have_more
@@ -30,6 +31,8 @@ from virc.serving.agent.workers import Workers
 from virc.serving.chat_request import RefusedError
 from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
+
+_Picture = TypeVar("_Picture")
 
 MOST_HELD = 256 * 2**20
 """Bytes of requests, their images and answers that are held at a time; one client may have half of them."""
@@ -54,6 +57,7 @@ class Solving(msgspec.Struct, frozen=True):
         waiting: problems that may wait for their turn.
         rules: which images are fetched.
         ready: whether the engine runs.
+        pipeline: what answers chats with images in place of the model, which is that of its writer.
     """
 
     backend: Backend
@@ -63,6 +67,7 @@ class Solving(msgspec.Struct, frozen=True):
     waiting: int = WAITING
     rules: Rules = fetch.RULES
     ready: Callable[[], bool] = lambda: True
+    pipeline: piped.Piped | None = None
 
 
 class LeftError(VircError):
@@ -319,12 +324,6 @@ class Desk:
 
     def _solve(self, job: _Job, send: Callable[[Report], None], opened: Callable[[], None]) -> None:
         self._check_engine()
-        shown = []
-        for number, picture in enumerate(job.pictures):
-            job.check()
-            shown.append(self._shown(picture, f"image {number}"))
-        job.pictures.clear()
-        opened()
         thoughts: list[str] = []
 
         def on_event(event: Event) -> None:
@@ -349,6 +348,12 @@ class Desk:
         )  # fmt: skip
         samplings = config.samplings(solving.protocol.sampling)
         finisher = Finisher(problem, solving.backend, samplings, job.deadline, job.check)
+        if solving.pipeline and not problem.messages:
+            pictures = self._read(job, self._whole, opened)
+            for answer in piped.answers(solving.pipeline, problem, pictures, job.deadline, job.check, on_event):
+                send(finisher.finished(answer, thoughts))
+            return
+        shown = self._read(job, self._shown, opened)
         if problem.messages:
             if problem.max_tokens and not (problem.forced or problem.schema):  # the turn is the answer
                 config = msgspec.structs.replace(config, max_tokens=min(problem.max_tokens, config.longest()))
@@ -363,16 +368,37 @@ class Desk:
                 raise attempt.broken
             send(finisher.finished(answer_of(attempt), thoughts))
 
-    def _shown(self, picture: str | bytes, name: str) -> Shown:
-        with self._opening:
-            try:
-                content = data_url_bytes(picture) if isinstance(picture, str) else picture
-            except DataError as error:
-                raise DataError(f"{name}: {error.message}") from None
-            try:
-                return show_input(open_file(content, name), self.solving.protocol, self.solving.backend.grid)
-            except ValueError as error:
-                raise DataError(f"{name}: {error}") from None
+    def _read(
+        self, job: _Job, use: Callable[[OpenedImage, str], _Picture], opened: Callable[[], None]
+    ) -> list[_Picture]:
+        """What `use` makes of each picture of a job; their files are kept no longer."""
+        found = []
+        for number, picture in enumerate(job.pictures):
+            job.check()
+            name = f"image {number}"
+            with self._opening:
+                found.append(use(_opened(picture, name), name))
+        job.pictures.clear()
+        opened()
+        return found
+
+    def _shown(self, picture: OpenedImage, name: str) -> Shown:
+        try:
+            return show_input(picture, self.solving.protocol, self.solving.backend.grid)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from None
+
+    def _whole(self, picture: OpenedImage, name: str) -> OpenedImage:
+        piped.check_size(picture, name)
+        return picture
+
+
+def _opened(picture: str | bytes, name: str) -> OpenedImage:
+    try:
+        content = data_url_bytes(picture) if isinstance(picture, str) else picture
+    except DataError as error:
+        raise DataError(f"{name}: {error.message}") from None
+    return open_file(content, name)
 
 
 def weight(thing: Report) -> int:

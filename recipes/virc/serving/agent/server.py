@@ -19,7 +19,7 @@ from virc.core.errors import DataError, NetworkError, VircError
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Unit
 from virc.serving import chat_http, site
-from virc.serving.agent import connections, page, responses, wire
+from virc.serving.agent import connections, page, piped, responses, wire
 from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
 from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Report, Solving, weight
 from virc.serving.agent.health import Probe
@@ -129,7 +129,8 @@ async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
     while isinstance(first := await anext(happening), Ping) and not problem.streamed:
         pass  # until the first sample begins; a stream begins sooner, lest a proxy takes it for dead
     framed = chat_http.frame(served.name)
-    ignored = {_IGNORED: ", ".join(problem.ignored)} if problem.ignored else {}
+    unused = problem.ignored + (piped.without_effect(problem) if served.solving.pipeline else ())
+    ignored = {_IGNORED: ", ".join(unused)} if unused else {}
     if problem.streamed:
         stream = responses.Response(framed) if as_response else wire.Events(framed, problem)
         events = _events(stream, first, happening, hold, served)
@@ -228,17 +229,19 @@ async def _events(
 
 
 def failure(error: Exception, served: Served) -> RefusedError:
-    """The error that a client gets: no details of errors behind this server."""
+    """The error that a client gets: no details of errors behind this server but the role and step of a pipeline."""
+    place = error.place if isinstance(error, VircError) else None
+    where = f"{place}: " if place else ""
     match error:
         case RefusedError():
             return error
         case DataError():
             return RefusedError(error.message, "messages")
         case VircError() if is_too_long(error):
-            return RefusedError(TOO_LONG, "messages", "context_length_exceeded")
+            return RefusedError(where + TOO_LONG, "messages", "context_length_exceeded")
     served.trouble(error)
     if isinstance(error, NetworkError) and error.broken:
-        return RefusedError("the model cannot be reached: ask again later", status=503, wait=_WAIT)
+        return RefusedError(f"{where}the model cannot be reached: ask again later", status=503, wait=_WAIT)
     if isinstance(error, VircError):
-        return RefusedError("the model did not answer", status=502)
+        return RefusedError(f"{where}the model did not answer", status=502)
     return RefusedError(f"internal: {type(error).__name__}", status=500)

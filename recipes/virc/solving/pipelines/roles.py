@@ -91,11 +91,14 @@ def open_roles(pipeline: Pipeline, chosen: Mapping[str, Choice], report: Reporte
         yield {name: OpenRole(pipeline.roles[name], *found[choice]) for name, choice in chosen.items()}
 
 
-def speaker(asked: OpenRole, deadline: Deadline, max_turns: int, check: Callable[[], None]) -> Speaker:
+def speaker(
+    asked: OpenRole, deadline: Deadline, max_turns: int, check: Callable[[], None], ends: bool = False
+) -> Speaker:
     """What draws the replies of a role.
 
     Args:
         check: called before each reply; what it raises ends the step.
+        ends: call it for each piece of a reply, too.
     """
     cached: dict[int, Shown] = {}  # of the pictures of this problem, which live as long as it
 
@@ -108,6 +111,11 @@ def speaker(asked: OpenRole, deadline: Deadline, max_turns: int, check: Callable
                 raise DataError(str(error)) from error
         return cached[id(picture)]
 
+    def on_text(_: object) -> None:
+        check()
+
+    on_piece = on_text if ends else None
+
     def draw(turns: Sequence[Turn], sampling: Sampling) -> Spoken:
         check()
         shown = [seen(each) for each in pictures_of(turns)]
@@ -117,15 +125,22 @@ def speaker(asked: OpenRole, deadline: Deadline, max_turns: int, check: Callable
             if deadline.left() == 0:
                 raise NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout")
             if asked.role.own_protocol:
-                return Spoken(*_solved(asked, turns[-1].prompt, shown, sampling, deadline, max_turns), sizes)
-            reply = asked.opened.backend.reply(request(asked.role, turns, shown), sampling, None, deadline.left())
+                solved = _solved(asked, turns[-1].prompt, shown, sampling, deadline, max_turns, on_piece)
+                return Spoken(*solved, sizes)
+            reply = asked.opened.backend.reply(request(asked.role, turns, shown), sampling, on_piece, deadline.left())
             return Spoken(reply, 1, sizes)
 
     return draw
 
 
 def _solved(
-    asked: OpenRole, prompt: str, images: Sequence[Shown], sampling: Sampling, deadline: Deadline, max_turns: int
+    asked: OpenRole,
+    prompt: str,
+    images: Sequence[Shown],
+    sampling: Sampling,
+    deadline: Deadline,
+    max_turns: int,
+    on_event: one.OnEvent | None,
 ) -> tuple[Reply, int]:
     """The answer of a role that is asked by its own chat protocol, as a reply, and how many replies it took."""
     settings = SolveConfig(
@@ -136,7 +151,15 @@ def _solved(
         keep_images=False,
     )
     opened = asked.opened
-    solved = one.solve(settings, opened.backend, opened.chat_protocol.protocol, images, prompt, deadline=deadline)
+    solved = one.solve(
+        settings,
+        opened.backend,
+        opened.chat_protocol.protocol,
+        images,
+        prompt,
+        on_event=on_event or (lambda _: None),
+        deadline=deadline,
+    )
     if solved.error:
         raise solved.error
     answer = Reply(solved.answer or "", prompt_tokens=solved.prompt_tokens, completion_tokens=solved.completion_tokens)

@@ -280,11 +280,11 @@ def _spoken(turns: Sequence[Turn], place: tuple[object, ...], step: Step, run: _
 
 @contextmanager
 def naming(title: str) -> Iterator[None]:
-    """Put `title` before the message of an error."""
+    """Put `title` before the message of an error, as its place."""
     try:
         yield
     except VircError as error:
-        error.message = f"{title}: {error.message}"
+        error.message, error.place = f"{title}: {error.message}", title
         raise
 
 

@@ -45,6 +45,11 @@ class PipelineSetup(msgspec.Struct, frozen=True):
     chosen: Mapping[str, Choice]
     setup: Setup
 
+    @property
+    def models(self) -> dict[str, str]:
+        """Role -> its model in words, none of which is open."""
+        return {name: described(choice) for name, choice in self.chosen.items()}
+
 
 def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> Fields:
     """Fields of the output that are known before anything is asked; of `roles`, the names of their models."""
@@ -67,7 +72,7 @@ def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> 
 def _models(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None) -> dict[str, str]:
     if roles is not None:
         return {name: role.opened.name for name, role in roles.items()}
-    return {name: described(choice) for name, choice in setup.chosen.items()}
+    return setup.models
 
 
 def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
@@ -150,11 +155,13 @@ def solve_problem(
     on_step: OnStep = lambda _: None,
     on_facts: OnFacts = lambda _: None,
     check: Callable[[], None] = lambda: None,
+    ends: bool = False,
 ) -> tuple[Fields, VircError | None]:
     """Solve a problem; returns the fields of its output, and why its trace could not be written, if so.
 
     Args:
         check: called before each reply; what it raises ends the problem.
+        ends: call it for each piece of a reply, too.
 
     Raises:
         VircError: as `run`; the steps before it are in the trace.
@@ -167,7 +174,7 @@ def solve_problem(
         on_step(ran)
 
     turns = setup.setup.config.max_turns
-    speakers = {name: opening.speaker(role, deadline, turns, check) for name, role in roles.items()}
+    speakers = {name: opening.speaker(role, deadline, turns, check, ends) for name, role in roles.items()}
     known = {"pipeline": setup.name, "question": problem.question, "roles": _models(setup, roles)}
     try:
         solved = run(

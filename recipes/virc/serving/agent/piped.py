@@ -1,0 +1,129 @@
+"""Chats with images that a pipeline answers: its roles were chosen when the server started, no request chooses them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import msgspec
+
+from virc.backends.interface import Backend, OnText, Sampling
+from virc.core.errors import DataError, NoAnswerError
+from virc.core.seeds import derived
+from virc.core.timeouts import Deadline
+from virc.reasoning.images import OpenedImage
+from virc.reasoning.session import Ask, Reply, Unit
+from virc.serving.agent.answer import Answer
+from virc.serving.agent.request import Problem
+from virc.solving.one import SampleStart
+from virc.solving.pipelines import solve
+from virc.solving.pipelines.roles import OpenRole
+from virc.solving.pipelines.run import Ran
+from virc.solving.pipelines.schema import Pipeline
+from virc.solving.pipelines.solve import PipelineSetup
+
+MOST_PIXELS = 2**24
+"""Of an image: those of a chat are in memory at their full size until its last step, as steps may crop them."""
+_OF_ROLES = ("temperature", "top_p", "top_k", "turn_tokens")
+_NAMES = {"turn_tokens": "virc_max_turn_tokens"}
+
+
+class Piped(msgspec.Struct, frozen=True):
+    """A pipeline with its roles open."""
+
+    setup: PipelineSetup
+    roles: Mapping[str, OpenRole]
+
+    @property
+    def writer(self) -> OpenRole:
+        """The role whose replies become the answer; it answers chats without images, and writes answers as JSON."""
+        return self.roles[writer(self.setup.pipeline)]
+
+    @property
+    def at_once(self) -> int:
+        """Problems at a time that suit every model."""
+        return min(role.opened.at_once for role in self.roles.values())
+
+    def answers_now(self) -> bool:
+        """Whether the server of every role answers."""
+        return all(role.opened.answers() for role in self.roles.values() if role.opened.answers)
+
+
+class InTurn:
+    """A role's model, which as many threads ask at a time as suit it."""
+
+    def __init__(self, backend: Backend, turn: AbstractContextManager[object]) -> None:
+        self._backend, self._turn = backend, turn
+        self.model, self.grid = backend.model, backend.grid
+
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
+        """As of `Backend`."""
+        with self._turn:
+            return self._backend.reply(ask, sampling, on_text, seconds)
+
+    def close(self) -> None:
+        """As of `Backend`."""
+        self._backend.close()
+
+
+def writer(pipeline: Pipeline) -> str:
+    """The role that writes the answer; where a text, code or a picture is put together, the role asked last."""
+    by_name = {part.name: part for step in pipeline.steps for part in step.parts}
+    step, seen = by_name.get(pipeline.answer), set[str | None]()
+    while step and step.name not in seen:
+        seen.add(step.name)
+        source = step.best_of or step.vote or (step.find.value if step.find else None)
+        if source is None and step.ask:
+            return step.ask
+        step = by_name.get(source)
+    return pipeline.asking[-1].ask or ""
+
+
+def without_effect(problem: Problem) -> tuple[str, ...]:
+    """Parameters of a chat with images that say how replies are drawn: the roles say it themselves."""
+    if problem.messages:
+        return ()
+    return tuple(_NAMES.get(name, name) for name in _OF_ROLES if getattr(problem, name) is not None)
+
+
+def check_size(picture: OpenedImage, name: str) -> None:
+    """Refuse an image that would take too much memory at its full size."""
+    width, height = picture.size
+    if width * height > MOST_PIXELS:
+        raise DataError(f"{name} has {width} x {height} pixels; at most {MOST_PIXELS:,} are taken here")
+
+
+def answers(
+    piped: Piped,
+    problem: Problem,
+    pictures: Sequence[OpenedImage],
+    deadline: Deadline,
+    check: Callable[[], None],
+    on_event: Callable[[SampleStart | Unit], None],
+) -> Iterator[Answer]:
+    """Answer a problem as often as its request says; each step that ran is an event.
+
+    Args:
+        check: raises what ends the problem, which may be in the midst of a reply.
+
+    Raises:
+        VircError: a role failed; its `place` names the role and the step.
+    """
+
+    def on_step(ran: Ran) -> None:
+        on_event(Unit("", described(ran)))
+
+    for sample in range(problem.samples):
+        on_event(SampleStart(sample + 1, problem.samples))
+        given = solve.Problem(problem.question, pictures, derived(problem.seed % 2**31, sample))
+        try:
+            fields, _ = solve.solve_problem(piped.setup, piped.roles, given, deadline, on_step, check=check, ends=True)
+        except NoAnswerError as error:
+            yield Answer("", error.message)
+        else:
+            tokens = fields["tokens"]
+            yield Answer(fields["answer"], None, "stop", None, tokens["prompt"] or 0, tokens["completion"] or 0)
+
+
+def described(ran: Ran) -> str:
+    """A step and what it gave, as a paragraph of the thoughts."""
+    made = [f"picture of {width} x {height} px" for width, height in ran.pictures]
+    return f"{ran.name}{f' ({ran.role})' if ran.role else ''}: " + "\n".join([*ran.output, *made])

@@ -1,0 +1,271 @@
+"""A pipeline behind an agent endpoint: any client gets its answer, and none chooses what its roles ask."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import openai
+import pytest
+from agent_server import PICTURE, chat, data_url, until
+from support.called import virc as command
+from support.faults import status
+from support.real_server import free_port
+from support.servers import Body, Fault, Server, dead_url, serve
+
+import virc
+from virc.serving.agent import piped
+from virc.serving.agent.piped import writer
+from virc.solving.pipelines.files import read
+from virc.solving.pipelines.run import Ran
+
+ROLES = """
+roles:
+  eyes: {system: You see.}
+  mind: {temperature: 0.7, max_tokens: 64}
+"""
+STEPS = """
+steps:
+  - {name: scene, ask: eyes, images: true, prompt: "Describe: {question}"}
+  - {name: reply, ask: mind, prompt: "{scene}; {question}"}
+answer: reply
+"""
+
+
+def see(body: Body) -> str:
+    return "a square"
+
+
+def think(body: Body) -> str:
+    text = body["messages"][-1]["content"]
+    if "JSON schema" in text:
+        return '{"sides": 4, "sure": true}'
+    if "as often" in text:
+        return f"by seed {body['seed']}"
+    return "a title" if "title" in text else "four sides"
+
+
+class Endpoint(msgspec.Struct):
+    url: str
+    eyes: Server
+    mind: Server
+
+    @property
+    def chats(self) -> Any:
+        return openai.OpenAI(base_url=self.url, api_key="none", max_retries=0).chat.completions
+
+
+@contextmanager
+def pipeline(folder: Path, fault: Fault | None = None, **words: Any) -> Iterator[Endpoint]:
+    """An endpoint for the pipeline, in front of two scripted servers, of which `fault` is the second one's."""
+    file = folder / "see.yaml"
+    file.write_text(ROLES + STEPS)
+    with ExitStack() as stack:
+        eyes = stack.enter_context(serve(see, models=["small"]))
+        mind = stack.enter_context(serve(think, models=["large"], fault=fault))
+        roles = {"eyes": eyes.url, "mind": mind.url}
+        server = virc.serve(agent=True, pipeline=file, roles=roles, port=free_port(), **words)
+        stack.enter_context(server)
+        assert server.model == "see"
+        yield Endpoint(server.url, eyes, mind)
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    with pipeline(tmp_path_factory.mktemp("pipeline")) as found:
+        yield found
+
+
+def asked(text: str = "Sides?", **fields: Any) -> dict[str, Any]:
+    return {**chat(text, **fields), "model": "see"}
+
+
+def test_the_official_client_gets_the_answer_the_steps_and_the_tokens_of_all_roles(endpoint: Endpoint) -> None:
+    before = len(endpoint.eyes.chats()), len(endpoint.mind.chats())
+    answered = endpoint.chats.create(**asked())
+    message = answered.choices[0].message
+    assert (message.content, message.refusal, answered.choices[0].finish_reason) == ("four sides", None, "stop")
+    assert message.reasoning_content == "scene (eyes): a square\n\nreply (mind): four sides"
+    (looking,), (thinking,) = endpoint.eyes.chats()[before[0] :], endpoint.mind.chats()[before[1] :]
+    assert "You see." in str(looking)
+    assert "image_url" in str(looking)
+    assert thinking["messages"] == [{"role": "user", "content": "a square; Sides?"}]
+    assert answered.usage.completion_tokens > 1
+    assert answered.model == "see"
+
+
+def test_a_stream_has_each_step_as_it_is_done_and_then_the_answer(endpoint: Endpoint) -> None:
+    stream = endpoint.chats.create(**asked(), stream=True)
+    deltas = [piece.choices[0].delta for piece in stream]
+    thoughts = [delta.reasoning_content for delta in deltas if getattr(delta, "reasoning_content", None)]
+    assert thoughts == ["scene (eyes): a square", "\n\nreply (mind): four sides"]
+    assert "".join(delta.content or "" for delta in deltas) == "four sides"
+
+
+def test_the_responses_api_has_the_same_answer(endpoint: Endpoint) -> None:
+    client = openai.OpenAI(base_url=endpoint.url, api_key="none", max_retries=0)
+    content = [{"type": "input_image", "image_url": data_url()}, {"type": "input_text", "text": "Sides?"}]
+    found = client.responses.create(model="see", input=[{"role": "user", "content": content}])  # type: ignore[list-item,misc]
+    assert found.output_text == "four sides"
+
+
+def test_sampling_is_that_of_the_roles_and_the_header_says_so(endpoint: Endpoint) -> None:
+    found = endpoint.chats.with_raw_response.create(**asked(temperature=0.1, top_p=0.5, user="me"))
+    assert found.headers["X-Virc-Ignored-Parameters"] == "user, temperature, top_p"
+    assert (endpoint.mind.chats()[-1]["temperature"], endpoint.mind.chats()[-1]["max_tokens"]) == (0.7, 64)
+
+
+def test_each_sample_has_seeds_of_its_own_and_the_same_request_the_same(endpoint: Endpoint) -> None:
+    first, again = (
+        [choice.message.content for choice in endpoint.chats.create(**asked("as often"), n=3, seed=7).choices]
+        for _ in range(2)
+    )
+    assert len(set(first)) == 3
+    assert first == again
+
+
+def test_limits_and_schemas_of_a_request_hold(endpoint: Endpoint) -> None:
+    cut = endpoint.chats.create(**asked(), stop=" sides").choices[0].message
+    assert cut.content == "four"
+    properties = {"sides": {"type": "integer"}, "sure": {"type": "boolean"}}
+    schema = {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    content = endpoint.chats.create(**asked(), response_format=form).choices[0].message.content
+    assert json.loads(content) == {"sides": 4, "sure": True}
+
+
+def test_a_chat_without_images_is_one_turn_of_the_role_that_writes_the_answer(endpoint: Endpoint) -> None:
+    before = len(endpoint.eyes.chats())
+    words = [{"role": "user", "content": "Give it a title"}]
+    assert endpoint.chats.create(model="see", messages=words).choices[0].message.content == "a title"
+    assert len(endpoint.eyes.chats()) == before
+
+
+@pytest.mark.parametrize("name", ["roles", "role", "pipeline", "endpoint", "base_url", "api_key", "system"])
+def test_no_request_chooses_what_a_role_asks(endpoint: Endpoint, name: str) -> None:
+    before = len(endpoint.mind.requests)
+    with serve(see) as theirs:
+        with pytest.raises(openai.BadRequestError, match=f"unknown parameter '{name}'"):
+            endpoint.chats.create(**asked(), extra_body={name: {"mind": theirs.url}})
+        assert not theirs.requests
+    assert len(endpoint.mind.requests) == before
+
+
+@pytest.mark.parametrize("model", ["mind", "large", "prism", "../see.yaml", "see.yaml"])
+def test_no_other_pipeline_or_role_can_be_named_as_the_model(endpoint: Endpoint, model: str) -> None:
+    with pytest.raises(openai.NotFoundError):
+        endpoint.chats.create(**{**asked(), "model": model})
+
+
+def test_a_question_with_the_name_of_a_step_stays_as_it_is(endpoint: Endpoint) -> None:
+    endpoint.chats.create(**asked("{scene} {reply} {images}?"))
+    assert endpoint.mind.chats()[-1]["messages"][-1]["content"] == "a square; {scene} {reply} {images}?"
+    assert endpoint.eyes.chats()[-1]["messages"][-1]["content"][-1]["text"] == "Describe: {scene} {reply} {images}?"
+
+
+def test_an_image_that_would_fill_the_memory_is_refused(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(piped, "MOST_PIXELS", 280 * 140)
+    large = {"type": "image_url", "image_url": {"url": data_url((281, 140))}}
+    with pytest.raises(openai.BadRequestError, match="image 1 has 281 x 140 pixels; at most 39,200 are taken here"):
+        endpoint.chats.create(**{**chat("?", PICTURE, large), "model": "see"})
+
+
+def test_a_role_that_fails_is_named_with_its_step_and_nothing_of_its_server(tmp_path: Path) -> None:
+    with pipeline(tmp_path, status(400, "a secret of the server")) as found:
+        with pytest.raises(openai.InternalServerError) as refused:
+            found.chats.create(**asked())
+        assert refused.value.status_code == 502
+        assert refused.value.body["message"] == "role 'mind', step 'reply': the model did not answer"  # type: ignore[index]
+        with pytest.raises(openai.APIError) as broken:
+            list(found.chats.create(**asked(), stream=True))
+        assert broken.value.message == "role 'mind', step 'reply': the model did not answer"
+        assert "secret" not in str(broken.value.body)
+
+
+def test_a_role_that_is_gone_is_named_and_the_client_may_come_again(tmp_path: Path) -> None:
+    with pipeline(tmp_path) as found:
+        found.eyes.script.fault = lambda exchange: exchange.hang_up()
+        with pytest.raises(openai.InternalServerError) as refused:
+            found.chats.create(**asked())
+        assert refused.value.status_code == 503
+        assert "role 'eyes', step 'scene': the model cannot be reached" in refused.value.message
+        assert refused.value.response.headers["Retry-After"] == "10"
+
+
+def test_no_step_is_begun_for_a_client_that_has_left(tmp_path: Path) -> None:
+    with pipeline(tmp_path) as found:
+        go = threading.Event()
+
+        def wait(body: Body) -> str:
+            return "late" if "hold" in str(body) and go.wait(20) else "a square"
+
+        found.eyes.script.turns = wait
+        stream = found.chats.create(**asked("hold"), stream=True)
+        next(iter(stream))
+        until(lambda: len(found.eyes.chats()) == 1)
+        stream.close()
+        threading.Event().wait(0.2)  # until that is noticed
+        go.set()
+        assert found.chats.create(**asked()).choices[0].message.content == "four sides"
+        assert [body["messages"][-1]["content"] for body in found.mind.chats()] == ["a square; Sides?"]
+
+
+def test_an_answer_without_text_is_a_refusal_that_says_which_step(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    steps = STEPS.replace("answer: reply", "  - {name: number, find: {value: reply, matches: '\\d+'}}\nanswer: number")
+    file.write_text(ROLES + steps)
+    with (
+        serve(see, models=["small"]) as eyes,
+        virc.serve(agent=True, pipeline=file, endpoint=eyes.url, port=free_port()) as server,
+    ):
+        client = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
+        message = client.chat.completions.create(**{**asked(), "model": "p"}).choices[0].message
+    assert (message.content, message.refusal) == ("", "step 'number', whose output is the answer, gave no text")
+
+
+def test_the_writer_is_the_role_behind_the_answer() -> None:
+    def of(steps: str, answer: str) -> str:
+        text = json.loads(json.dumps({"roles": {"a": {}, "b": {}}, "answer": answer}))
+        return writer(read({**text, "steps": json.loads(steps)}, "test"))
+
+    one = '{"name": "one", "ask": "a", "prompt": "x", "samples": 3}'
+    two = '{"name": "two", "ask": "b", "prompt": "{candidate}", "best_of": "one"}'
+    assert of(f"[{one}, {two}]", "two") == "a"
+    assert of(f'[{one}, {{"name": "most", "vote": "one"}}]', "most") == "a"
+    last = '{"name": "last", "ask": "b", "prompt": "{one}"}'
+    assert of(f'[{one}, {last}, {{"name": "t", "text": "{{one}}"}}]', "t") == "b"
+
+
+def test_a_step_is_described_with_its_pictures() -> None:
+    ran = Ran("part", None, None, (), pictures=((40, 30),))
+    assert piped.described(ran) == "part: picture of 40 x 30 px"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "wrong"),
+    [
+        (["--pipeline", "prism"], 2, "--pipeline means nothing without --agent"),
+        (["--agent", "--pipeline", "prism", "--role", "eyes=tiny"], 2, "role 'mind' has no model"),
+        (["--agent", "--pipeline", "prism", "--role", "ears=tiny"], 2, "--role ears: there is no such role"),
+        (["--agent", "--role", "eyes=tiny", "tiny"], 2, "--role belongs to --pipeline"),
+        (["tiny", "--agent", "--pipeline", "prism", "--engine", "vllm"], 2, "--engine means nothing with --pipeline"),
+        (["tiny", "--agent", "--pipeline", "prism", "--max-tokens", "9"], 2, "--max-tokens does not go with"),
+        (["tiny", "--agent", "--pipeline", "tiny"], 3, "tiny has no pipeline"),
+        (["--agent", "--pipeline", "prism", "--endpoint", dead_url()], 6, "role 'eyes'"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words: list[str], code: int, wrong: str) -> None:
+    done = command("serve", *words)
+    assert (done.code, wrong in done.err) == (code, True), done.err
+
+
+def test_a_system_that_is_a_pipeline_is_served_by_it_and_a_dry_run_asks_nobody() -> None:
+    url = dead_url()
+    words = ["serve", "--agent", "--system", "prism", "--role", f"eyes={url}", "--role", "mind=tiny"]
+    done = command(*words, "--dry-run")
+    assert done.code == 0, done.err
+    assert f"steps of prism\neyes=its model at {url}\nmind=tiny\n" in done.out
+    assert command(*words, "--dry-run", "--json").json["agent"]["model"] == "prism"
