@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from virc.evaluation.summary import Answered, Categories, Result, Summary, summarise
 
-RIGHT = Answered("4", True, "rule", turns=3, calls=2, seconds=1.5, tokens=120)
+RIGHT = Answered("4", True, "rule", turns=3, calls=2, seconds=1.5, tokens=120, prompt_tokens=900, replies=3)
 WRONG = Answered("5", False, "judge", turns=1, seconds=0.5, tokens=40, trace="traces/m/1")
 NONE = Answered(None, False, turns=4, calls=3, seconds=2.5, reason="turn 4 got no usable reply in 4 tries")
 UNSAID = Answered("four", None, turns=2, calls=1, seconds=1.0)

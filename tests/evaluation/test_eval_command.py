@@ -18,7 +18,7 @@ import published
 import pytest
 from support import faults
 from support.called import virc
-from support.servers import Server, dead_url, serve
+from support.servers import MODEL, Server, dead_url, serve
 from support.solving import CROP, answer, picture
 
 from virc.core.errors import UsageError
@@ -483,3 +483,41 @@ def test_a_script_evaluates_as_the_command_does(server: Server, problems: Path, 
     assert (len(server.chats()), found["models"]) == (asked, json.loads(msgspec.json.encode(summary.models)))
     with pytest.raises(UsageError, match="--judge-model"):
         evaluate("sums.jsonl", "good", endpoint=server.url, judge_model="m")
+
+
+def test_two_strategies_of_a_model_are_compared_with_what_they_cost(problems: Path) -> None:
+    def turns(body: dict[str, Any]) -> str:
+        number = int(re.findall(r"problem (\d)", json.dumps(body))[0])
+        return answer(str(2 * number) if body["seed"] % 3 else f"no idea {body['seed']}")
+
+    strategies = ("--strategy", "majority:n=1", "--strategy", "majority:n=5,early=no")
+    with serve(turns) as server:
+        done = virc("eval", problems, "--endpoint", server.url, *strategies, "--to", "evals/both")
+        asked = len(server.chats())
+        found = evaluated(server, problems, *strategies, "--to", "evals/both")
+        assert len(server.chats()) == asked == 6 * 6
+        evaluated(server, problems, "--to", "evals/both", "--temperature", 1)
+        three = evaluated(server, problems, "--strategy", "majority:n=1", "--to", "evals/both")
+    one, five = found["models"]
+    assert [each["name"] for each in (one, five)] == [
+        f"{MODEL} (majority:n=1,early=yes)", f"{MODEL} (majority:n=5,early=no)"
+    ]  # fmt: skip
+    assert [each["settings"]["samples"] for each in (one, five)] == [1, 5]
+    assert five["score"]["right"] == 6 > one["score"]["right"]
+    assert [each["means"]["replies"] for each in (one, five)] == [1, 5]
+    assert five["means"]["prompt_tokens"] == pytest.approx(5 * one["means"]["prompt_tokens"])
+    (pair,) = found["pairs"]
+    assert [each["replies"] for each in pair["means"]] == [1, 5]
+    tokens = [f"{each['tokens']:.0f}" for each in pair["means"]]
+    assert re.search(
+        rf"^  {tokens[0]} tokens against {tokens[1]}, [\d.]+ s against [\d.]+, for a problem$", done.out, re.MULTILINE
+    )
+    assert len(three["models"]) == 3
+
+
+def test_published_figures_are_not_compared_with_a_strategy(server: Server, problems: Path) -> None:
+    done = virc(
+        "eval", problems, "--endpoint", server.url, "--model", "good", "--strategy", "majority", "--against", "paper"
+    )
+    assert (done.code, server.chats()) == (2, [])
+    assert "--against" in done.err

@@ -89,8 +89,8 @@ def test_each_model_stands_with_its_share_interval_counts_deciders_and_means() -
          "1", "2 of 5"],
     ]  # fmt: skip
     assert tables.rows("What became of the problems")[2:] == [
-        ["one", "0", "0", "5", "0", "1", "2.7", "1.7", "1.3", "107"],
-        ["other", "1", "1", "2", "0", "1", "2.6", "1.6", "1.4", "93"],
+        ["one", "0", "0", "5", "0", "1", "2.7", "1.7", "3.0", "1.3", "900", "107"],
+        ["other", "1", "1", "2", "0", "1", "2.6", "1.6", "3.0", "1.4", "900", "93"],
     ]
 
 
@@ -121,7 +121,7 @@ def test_pair_stands_with_difference_interval_and_whether_it_includes_none(
     row = Tables(text).rows("Share of the first less")[1]
     assert row[:2] == ["one", "other"]
     assert [*row[3:5], row[2].partition(": ")[2][:-1]] == shown
-    assert row[5:] == ["0", "2"]
+    assert row[5:] == ["0", "2", "120 against 80", "1.5 against 1.0"]
     assert ('class="gap open"' in text) == (shown[2] == "0 is inside")
 
 

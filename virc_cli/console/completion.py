@@ -74,6 +74,13 @@ def families(incomplete: str) -> list[str]:
     return _starting(registry.discover(), incomplete)
 
 
+def strategies(incomplete: str) -> list[str]:
+    """Names of the strategies."""
+    from virc.solving.strategies import registry
+
+    return _starting(registry.names(), incomplete)
+
+
 def benchmarks(incomplete: str) -> list[str]:
     """Benchmarks."""
     from virc.download.benchmarks import HUB_IDS

@@ -128,6 +128,17 @@ Role = Annotated[list[str] | None, typer.Option(metavar="NAME=WHO", help="A role
 Replies = Annotated[
     list[str] | None, typer.Option("--reply", metavar="TEXT|FILE", help="A reply of its model; repeatable, in order.")
 ]
+_STRATEGY = "How the answer is found, such as majority:n=8"
+_STRATEGY_NAME = "NAME[:K=V,...]"
+Strategy = Annotated[
+    str | None, typer.Option(metavar=_STRATEGY_NAME, help=f"{_STRATEGY}.", autocompletion=completion.strategies)
+]
+Strategies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--strategy", metavar=_STRATEGY_NAME, help=f"{_STRATEGY}; repeatable.", autocompletion=completion.strategies
+    ),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch no image from the network.")]
 Concurrency = Annotated[
     int | None, typer.Option(min=1, max=1024, metavar="N", help="Rows at a time; default: by the kind of server.")

@@ -65,6 +65,7 @@ from virc.solving.pipelines.solve import facts as pipeline_facts
 from virc.solving.progress import Progress, failed_rows
 from virc.solving.rows import file_name
 from virc.solving.setup import OnFacts, Setup, open_setup
+from virc.solving.strategies.registry import settled
 
 
 class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,6 +149,7 @@ def evaluate(
     crop_ablation: CropAblation = "none",
     against: bool = False,
     samples: int = 1,
+    strategy: str | Sequence[str] | None = None,
     temperature: float | None = None,
     max_pixels: int | None = None,
     max_tokens: int | None = None,
@@ -175,6 +177,7 @@ def evaluate(
         traces: which answers keep their trace.
         crop_ablation: what crops are cut from.
         against: compare with the published figures.
+        strategy: how answers are found, as `virc.solve` takes it; of several, each model is evaluated by each.
         concurrency: rows in work at a time; None: as many as suit the model.
         on_progress: gets notes, warnings and progress.
 
@@ -197,8 +200,10 @@ def evaluate(
         crop_ablation=crop_ablation,
     )
     check_arguments(config, without=("tolerate",))
+    strategies = [strategy] if strategy is None or isinstance(strategy, str) else list(strategy)
+    configs = [settled(msgspec.structs.replace(config, strategy=each)) for each in strategies]
     how = (endpoint, api_key, system, protocol, family, (), device, max_pixels, timeout)
-    setups = [Setup(choice_of(name, *how), config, offline=offline) for name in names]
+    setups = [Setup(choice_of(name, *how), each, offline=offline) for name in names for each in configs]
     request = EvalRequest(
         benchmark=str(benchmark),
         setups=setups,
@@ -226,6 +231,8 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     """
     if request.judge_model and not request.judge_endpoint:
         raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
+    if request.against and any(setup.config.strategy for setup in request.setups):
+        raise UsageError("--against compares a model as it was published, without a strategy", "leave --strategy out")
     reward = _reward(request)
     benchmark = benchmarks.find(request.benchmark, Path.cwd(), request.split)
     ablation = request.crop_ablation
@@ -324,6 +331,9 @@ def _answer(
 ) -> _ModelProgress:
     """Let one model answer what it has not answered yet, and score all its answers by the reward."""
     opened, known = open_setup(setup, report, lambda _: None)
+    if setup.config.strategy:  # beside the same model without it
+        opened = msgspec.structs.replace(opened, name=f"{opened.name} ({setup.config.strategy})")
+        known |= {"model": opened.name}
     if request.against:  # what would be refused at the end is refused before anything is asked
         published_for(opened.name, Path.cwd(), setup.choice.system)
     traces = None if request.traces == "none" else folder.traces(opened.name)
@@ -465,6 +475,8 @@ def _answered(
         calls=sum((line.calls or {}).values()),
         seconds=line.seconds or 0.0,
         tokens=(line.tokens or {}).get("completion"),
+        prompt_tokens=(line.tokens or {}).get("prompt"),
+        replies=line.replies,
         rejected=line.rejected,
         failure=line.failure,
         trace=trace_of(folder, line),

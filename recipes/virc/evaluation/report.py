@@ -30,7 +30,11 @@ _ABLATIONS: Mapping[CropAblation, str] = {
     "blank": "every crop is white",
     "counterfactual": "crops are those of a counterfactual with other values, whose answer is right",
 }
-_MEANS = {"turns": "turns", "calls": "tool calls", "seconds": "seconds", "tokens": "tokens"}  # field -> heading
+_MEANS = {
+    "turns": "turns", "calls": "tool calls", "replies": "replies", "seconds": "seconds", "prompt_tokens": "tokens read",
+    "tokens": "tokens drawn",
+}  # fmt: skip
+"""Field -> heading."""
 
 
 def render(summary: Summary, results: Sequence[Result]) -> str:
@@ -209,9 +213,19 @@ def _refusals(models: Sequence[ModelSummary]) -> str:
 
 def _mean(means: Means, name: str) -> str:
     value: float | None = getattr(means, name)
+    return _UNKNOWN if value is None else f"<td>{_mean_text(value, name)}</td>"
+
+
+def _mean_text(value: float | None, name: str) -> str:
     if value is None:
-        return _UNKNOWN
-    return f"<td>{value:,.0f}</td>" if name == "tokens" else f"<td>{value:,.1f}</td>"
+        return "not known"
+    return f"{value:,.0f}" if name.endswith("tokens") else f"{value:,.1f}"
+
+
+def _against_each(pair: Pair, name: str) -> str:
+    """What an answer of the one and of the other took."""
+    values = [_mean_text(getattr(means, name), name) for means in pair.means or ()]
+    return f"<td>{' against '.join(values)}</td>" if values else _UNKNOWN
 
 
 def _pairs(pairs: Sequence[Pair], links: Mapping[Id, str]) -> str:
@@ -223,9 +237,11 @@ def _pairs(pairs: Sequence[Pair], links: Mapping[Id, str]) -> str:
         f'{_row_head(pair.one)}<td dir="auto">{cut(pair.other, _NAME)}</td><td>{figures.gap(pair, end)}</td>'
         f"<td><strong>{figures.gained(pair)}</strong><small>{figures.points_between(pair.interval)}</small></td>"
         f"<td>{figures.chance(pair.p)}{_open_chance(pair)}</td><td>{pair.undecided:,}</td><td>{pair.of:,}</td>"
+        + "".join(_against_each(pair, name) for name in ("tokens", "seconds"))
         for pair in pairs
     )
-    head = _heads("First", "Second", f'<span class="ends">{ends}</span>', "Points", "p", "Undecided", "Problems")
+    sides = f'<span class="ends">{ends}</span>'
+    head = _heads("First", "Second", sides, "Points", "p", "Undecided", "Problems", "Tokens drawn", "Seconds")
     caption = "Share of the first less that of the second in percentage points, with its 95 % interval"
     lists = "\n".join(_only(pair, links) for pair in pairs)
     return (

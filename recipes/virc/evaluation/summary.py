@@ -28,7 +28,8 @@ class Answered(msgspec.Struct, frozen=True):
     Args:
         right: None where the answer is undecided: the judge failed on it.
         seconds: from the problem's pictures to its answer.
-        tokens: drawn in all tries; None where the server does not tell.
+        tokens: drawn in all tries, and `prompt_tokens` those read; None where the server does not tell.
+        replies: drawn in all, rejected ones and those of a judge too; None where a former version asked.
         rejected: tries that could not be used.
         failure: what ended it where there is no answer; `no_answer` is a refusal. None where that is not known.
         trace: folder of its trace, relative to the report's.
@@ -44,6 +45,8 @@ class Answered(msgspec.Struct, frozen=True):
     calls: int = 0
     seconds: float = 0.0
     tokens: int | None = None
+    prompt_tokens: int | None = None
+    replies: int | None = None
     rejected: int = 0
     failure: FailureKind | None = None
     trace: str | None = None
@@ -112,12 +115,19 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Means(msgspec.Struct, frozen=True):
-    """Means over all answers: units, tool calls, seconds and drawn tokens; None where not known."""
+    """Means over all answers: units, tool calls, seconds, and what was asked for; None where not known.
+
+    Args:
+        tokens: drawn, and `prompt_tokens` those read.
+        replies: of the model, rejected ones and those of a judge too.
+    """
 
     turns: float | None
     calls: float | None
     seconds: float | None
     tokens: float | None
+    prompt_tokens: float | None = None
+    replies: float | None = None
 
 
 class EvidenceScores(msgspec.Struct, frozen=True):
@@ -180,6 +190,7 @@ class Pair(msgspec.Struct, frozen=True):
         p: of McNemar's exact test on the problems that were decided for both.
         p_bounds: the lowest and the highest `p` that the undecided answers could lead to.
         reward: the difference in the reward and in its terms; None where not both have one.
+        means: of `one` and of `other` on those problems.
     """
 
     one: str
@@ -193,6 +204,7 @@ class Pair(msgspec.Struct, frozen=True):
     only_one: Sequence[Id]
     only_other: Sequence[Id]
     reward: Mapping[str, Gap] | None = None
+    means: tuple[Means, Means] | None = None
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -282,12 +294,7 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], rewar
         unusable=sum(answered.unusable for answered in answers),
         format_errors=sum(answered.rejected for answered in answers) / turns if turns else None,
         deciders=Counter(answered.by for answered in answers if answered.by),
-        means=Means(
-            turns=_mean(answered.turns for answered in answers),
-            calls=_mean(answered.calls for answered in answers),
-            seconds=_mean(answered.seconds for answered in answers),
-            tokens=_mean(answered.tokens for answered in answers if answered.tokens is not None),
-        ),
+        means=means_of(answers),
         categories={
             division: {part: score(verdicts) for part, verdicts in sorted(named.items())}
             for division, named in parts.items()
@@ -298,6 +305,15 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], rewar
         evidence=_evidence(answers),
         reward=means(rewarded, reward.names) if reward and rewarded else None,
     )
+
+
+def means_of(answers: Sequence[Answered]) -> Means:
+    """The means over these answers."""
+    known = {
+        name: _mean(value for each in answers if (value := getattr(each, name)) is not None)
+        for name in Means.__struct_fields__
+    }
+    return Means(**known)
 
 
 def _evidence(answers: Sequence[Answered]) -> EvidenceScores | None:
@@ -343,6 +359,7 @@ def _pair(one: str, other: str, results: Sequence[Result], reward: RewardFacts |
         only_one=ids[True, False],
         only_other=ids[False, True],
         reward=gaps(rewarded, reward.names) if reward and rewarded else None,
+        means=(means_of([answers[one] for answers in both]), means_of([answers[other] for answers in both])),
     )
 
 

@@ -20,8 +20,8 @@ from virc.core.timeouts import Deadline
 from virc.models.load import Choice, Opened, choice_of
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.resize import smart_resize
-from virc.solving import one
 from virc.solving.answer_file import check_files, open_rows, write_answers
+from virc.solving.asking import Asking
 from virc.solving.batch import BatchConfig, RowDone, solve_batch
 from virc.solving.image_source import STREAM, Picture, opened_picture, standard_input
 from virc.solving.one import OnEvent, SolveConfig
@@ -30,6 +30,7 @@ from virc.solving.pipelines import solve as pipelines
 from virc.solving.pipelines.files import of_system
 from virc.solving.rows import read_rows
 from virc.solving.setup import OnFacts, Setup, open_setup
+from virc.solving.strategies import registry as strategies
 
 _SLOW = 60.0  # seconds
 _TOKENS_OF_A_TURN = 200
@@ -69,6 +70,7 @@ def solve(
     timeout: float | None = None,
     temperature: float | None = None,
     samples: int = 1,
+    strategy: str | None = None,
     seed: int = 0,
     trace: str | Path | None = None,
     offline: bool = False,
@@ -95,6 +97,8 @@ def solve(
         timeout: seconds for the whole problem; None: no end.
         temperature: 0 is greedy; None: 0, or 1 with several samples.
         samples: independent answers, of which the commonest is given.
+        strategy: how the answer is found, `NAME` or `NAME:key=value,key=value`, such as `majority:n=8`, in place of
+            samples.
         trace: folder for the conversation, its images and a page.
         offline: fetch no picture.
         pipeline: solve by the roles and steps of this file or system; `fields["steps"]` has what each gave. A `system`
@@ -129,15 +133,22 @@ def solve(
         max_turns=max_turns,
         max_tokens=max_tokens,
         keep_images=trace is not None,
+        strategy=strategy,
     )
     check_arguments(config, without=("tolerate",))
+    config = strategies.settled(config)
     setup = Setup(choice, config, Path(trace) if trace else None, offline, opened)
     pictures = [image] if isinstance(image, Picture) or not isinstance(image, Sequence) else list(image)
     odd = next((type(each).__name__ for each in pictures if not isinstance(each, Picture)), None)
     if odd or isinstance(image, bytes):
         raise UsageError(f"an image is a path, a URL or a PIL.Image, not {odd or 'bytes'}", "PIL.Image.open(FILE)")
     if pipeline is not None:
-        given = {"samples": samples != 1, "temperature": temperature is not None, "max_tokens": max_tokens is not None}
+        given = {
+            "samples": samples != 1,
+            "strategy": strategy,
+            "temperature": temperature is not None,
+            "max_tokens": max_tokens is not None,
+        }
         refused = next((name for name, is_given in (given | {"a loaded model": opened}).items() if is_given), None)
         if refused:
             raise UsageError(f"{refused} does not go with pipeline=", "write it to a role or step of the pipeline")
@@ -185,8 +196,8 @@ def solve_images(
     try:
         on_open(opened)
         _estimate(opened, pictures, report)
-        asked = (setup.config, opened.backend, opened.chat_protocol.protocol, pictures, question)
-        solved = one.solve(*asked, on_event=on_event, deadline=deadline)
+        asked = (setup.config, opened.backend, opened.chat_protocol.protocol, pictures, question, deadline)
+        solved = strategies.solve(Asking(*asked, on_event=on_event))
     finally:
         if opened is not setup.opened:
             opened.close()

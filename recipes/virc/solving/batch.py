@@ -25,8 +25,9 @@ from virc.reasoning.images import Shown
 from virc.reasoning.session import show_input
 from virc.solving import evidence
 from virc.solving.ablation import counterfactual_of, with_blank_crops, with_counterfactual_crops
+from virc.solving.asking import Asking
 from virc.solving.image_source import open_source
-from virc.solving.one import SCHEMA, Event, OnEvent, SolveConfig, Solved, solve
+from virc.solving.one import SCHEMA, Event, OnEvent, SolveConfig, Solved
 from virc.solving.outcome import (
     Fields,
     chosen,
@@ -40,6 +41,7 @@ from virc.solving.outcome import (
 )
 from virc.solving.retry import Outage
 from virc.solving.rows import Row, file_name, in_parallel
+from virc.solving.strategies import registry as strategies
 
 HOPELESS_IN_A_ROW = 20
 _TIMES = 3  # attempts at a row whose endpoint goes away: a row that crashes the server must not do so forever
@@ -232,8 +234,9 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
     folder = config.traces / file_name(str(row.id)) if config.traces else None
     folders = trace_folders(folder, solving) if folder else []
     images = shown_images(config, opened, row, deadline)
-    asked = (solving, opened.backend, opened.chat_protocol.protocol, images, row.question)
-    solved = solve(*asked, on_event=on_event, deadline=deadline)
+    choices = [str(choice) for choice in row.passed.get("choices") or ()]
+    asked = (solving, opened.backend, opened.chat_protocol.protocol, images, row.question, deadline, choices)
+    solved = strategies.solve(Asking(*asked, on_event=on_event))
     if isinstance(solved.error, KeyboardInterrupt):
         raise solved.error
     untraced = write_traces(folders, solved.attempts, solving, facts(opened, solving))

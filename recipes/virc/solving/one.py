@@ -3,7 +3,6 @@
 A rejected reply is drawn again, warmer unless it was warm, so that a greedy failure does not repeat.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
@@ -20,6 +19,7 @@ from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
 from virc.solving.ablation import CropAblation
+from virc.solving.votes import Tally, tally
 from virc.tools.registry import check_ready, known
 
 SCHEMA = "virc.solve/1"
@@ -51,6 +51,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
         tolerate: the deviations of tool calls that are forgiven.
         crop_ablation: what the crops of a row of a batch are cut from.
+        strategy: how the answer is found, as `strategies.registry.settled` writes it, with `samples`; None: by vote.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -65,6 +66,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     keep_images: bool = True
     tolerate: frozenset[str] = SOLVE
     crop_ablation: CropAblation = "none"
+    strategy: str | None = None
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""
@@ -127,17 +129,23 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Solved(msgspec.Struct, frozen=True):
-    """What came of a problem: an answer, or the error that ended it (KeyboardInterrupt included)."""
+    """What came of a problem: an answer, or the error that ended it (KeyboardInterrupt included).
+
+    Args:
+        choices: of the question, by which votes are counted.
+        seconds: that a strategy took; None without one.
+    """
 
     attempts: Sequence[Attempt]
     answer: str | None = None
     error: BaseException | None = None
+    choices: Sequence[str] = ()
+    seconds: float | None = None
 
     @property
     def votes(self) -> list[tuple[str | None, int]]:
         """How many samples gave each answer: the commonest first, the earlier of two, last those without."""
-        counts = Counter(attempt.trace.answer for attempt in self.attempts)
-        return sorted(counts.items(), key=lambda vote: (vote[0] is None, -vote[1]))
+        return tally((attempt.trace.answer for attempt in self.attempts), self.choices).votes
 
     @property
     def prompt_tokens(self) -> int | None:
@@ -168,24 +176,39 @@ def solve(
     *,
     on_event: OnEvent = lambda _: None,
     deadline: Deadline | None = None,
+    choices: Sequence[str] = (),
+    enough: Callable[[Tally, int], bool] = lambda votes, left: False,
 ) -> Solved:
-    """Solve one problem.
+    """Solve one problem: the answer is the commonest of the samples.
+
+    A sample that the model failed in counts as one without an answer, unless all would fail alike or have.
 
     Args:
         images: upright RGB (`open_file`, `open_image`), at least one; or as a session shows them.
         on_event: gets every piece of text, accepted unit, tool result and rejected try as it comes. What it raises
             ends the attempt as a failure of the backend does.
         deadline: when the time is over, where it began before; None: the config's timeout from now.
+        choices: contents of the choices of the question, where there are some.
+        enough: whether no further sample is drawn, by the votes so far and how many samples are left.
 
     Raises:
         DataError: an image cannot be shown to this model.
     """
-    done: list[Attempt] = []
+    done, votes = list[Attempt](), Tally(choices)
     for attempt in attempts(config, backend, protocol, images, question, on_event=on_event, deadline=deadline):
         done.append(attempt)
-        if attempt.broken:
-            return Solved(done, error=attempt.broken)
-    return _voted(done)
+        votes.add(attempt.trace.answer)
+        last = len(done) == config.samples and all(each.broken for each in done)
+        if attempt.broken and (last or ends_all(attempt.broken)):
+            return Solved(done, error=attempt.broken, choices=choices)
+        if enough(votes, config.samples - len(done)):
+            break
+    return _voted(done, choices)
+
+
+def ends_all(broken: BaseException) -> bool:
+    """Whether further samples of a problem would be broken off like this one."""
+    return not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere
 
 
 def attempts(
@@ -290,17 +313,22 @@ def _total(counts: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _voted(attempts: Sequence[Attempt]) -> Solved:
+def _voted(attempts: Sequence[Attempt], choices: Sequence[str]) -> Solved:
     """The commonest answer."""
-    solved = Solved(attempts)
+    solved = Solved(attempts, choices=choices)
     answer, _ = solved.votes[0]
     if answer is not None:
         return msgspec.structs.replace(solved, answer=answer)
-    failure = attempts[0].trace.failure
+    return msgspec.structs.replace(solved, error=no_answer(attempts))
+
+
+def no_answer(attempts: Sequence[Attempt]) -> NoAnswerError:
+    """The error of samples none of which has an answer."""
+    shown = next((each for each in attempts if not each.broken), attempts[0])
+    failure, pending = shown.trace.failure, shown.trace.pending
     assert failure
     several = f"none of {len(attempts)} samples has an answer; the first: " if len(attempts) > 1 else ""
-    pending = attempts[0].trace.pending
     kind = pending[-1].kind if pending and failure.kind == "tries" else None
-    stock = attempts[0].trace.protocol.reading == "lenient"
+    stock = shown.trace.protocol.reading == "lenient"
     hint = _HINTS.get(kind) if kind and (stock or kind == "length") else None
-    return Solved(attempts, error=NoAnswerError(several + failure.message, hint))
+    return NoAnswerError(several + failure.message, hint)

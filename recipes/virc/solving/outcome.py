@@ -40,6 +40,8 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
     protocol = opened and msgspec.json.encode(opened.chat_protocol.protocol)
     usual = opened.chat_protocol.protocol.sampling if opened else USUAL
     rare: Fields = {} if config.crop_ablation == "none" else {"crop_ablation": config.crop_ablation}
+    if config.strategy is not None:
+        rare["strategy"] = config.strategy
     if opened and opened.backend.grid.longest:
         rare["longest"] = opened.backend.grid.longest
     if usual.repetition_penalty != 1:
@@ -68,6 +70,11 @@ def outcome(solved: Solved) -> Fields:
     }
     if len(solved.attempts) > 1:
         fields["votes"] = [{"answer": answer, "count": count} for answer, count in solved.votes]
+    if solved.seconds is not None:
+        fields["strategy"] = {
+            "samples": len(solved.attempts),
+            "cost": {"replies": solved.replies, **fields["tokens"], "seconds": solved.seconds},
+        }
     return fields
 
 

@@ -16,6 +16,7 @@ from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, open_run
 from virc.reasoning.protocol import FILE_NAME, UNITS
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields, facts, settings
+from virc.solving.strategies import registry as strategies
 
 OnFacts = Callable[[Fields], None]
 """Gets fields of the output as soon as they are known, also of a call that fails later."""
@@ -71,7 +72,7 @@ def set_up(
         family=values.family,
     )
     solving = msgspec.structs.replace(
-        solving, timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None
+        strategies.settled(solving), timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None
     )
     here = found["endpoint"].source != "default" or found["device"].source == "flag"
     local_server = None if here else values.local_server

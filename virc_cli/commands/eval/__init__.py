@@ -68,6 +68,7 @@ def command(
     samples: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="Answers per problem; the commonest counts.")
     ] = 1,
+    strategy: options.Strategies = None,
     family: options.Family = None,
     max_pixels: options.MaxPixels = None,
     max_tokens: options.MaxTokens = None,
@@ -93,7 +94,7 @@ def command(
     """Ask models a benchmark, and score and compare them.
 
     Every model with answers to the same problems in the folder is in the table and in report.html there, where each
-    wrong answer opens as a trace. The same command resumes after a stop.
+    wrong answer opens as a trace. The same command resumes after a stop. A model with a --strategy is a row of its own.
 
     Rows of a FILE.jsonl are those of a batch, with an answer each; `unreadable` is to be refused.
 
@@ -126,16 +127,26 @@ def command(
         scoring = {"judge_endpoint": judge_endpoint, "judge_model": judge_model, "reward": reward}
         foreign = {**flags, "endpoint": None, "protocol": protocol, **scoring, "against": against}
         changed = {"traces": traces != "wrong", "crop_ablation": crop_ablation != "none"}
-        changed |= {"samples": samples != 1, "max_turns": max_turns != 16}
+        changed |= {"samples": samples != 1, "strategy": bool(strategy), "max_turns": max_turns != 16}
         lmms_eval.refuse({**{name: value is not None for name, value in foreign.items()}, **changed})
     elif dry_run:
         raise UsageError("--dry-run is for --harness", "virc eval FILE.jsonl --endpoint URL --harness --dry-run")
-    config = SolveConfig(
-        temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, crop_ablation=crop_ablation
-    )
+    strategies: list[str | None] = [*dict.fromkeys(strategy)] if strategy else [None]
+    configs = [
+        SolveConfig(
+            temperature=temperature,
+            seed=seed,
+            samples=samples,
+            max_turns=max_turns,
+            crop_ablation=crop_ablation,
+            strategy=each,
+        )
+        for each in strategies
+    ]
     refused = {
         "--model twice": len(model or ()) > 1,
         "--samples": samples != 1,
+        "--strategy": bool(strategy),
         "--temperature": temperature is not None,
         "--max-tokens": max_tokens is not None,
         "--reward": reward is not None,
@@ -146,7 +157,7 @@ def command(
     roles = options.named_roles(pipeline, role or (), refused)
     judge, judges = options.named_endpoints(judge_endpoint or ())
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
-    setups = [set_up({**flags, "model": name}, config, protocol, None, offline) for name in names]
+    setups = [set_up({**flags, "model": name}, config, protocol, None, offline) for name in names for config in configs]
     request = evaluation.EvalRequest(
         benchmark=benchmark,
         setups=setups,

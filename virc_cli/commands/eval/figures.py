@@ -10,7 +10,7 @@ from virc_cli.console.tables import table
 _MANY = 24  # parts of a division that are still listed on a terminal
 _HEAD = (
     *("model", "right", "95 % interval", "of", "undecided", "no answer", "missing"),
-    *("turns", "calls", "tokens", "seconds"),
+    *("turns", "calls", "replies", "read", "tokens", "seconds"),
 )
 _BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
 _EVIDENCE = ("model", "evidence seen", "right where seen", "right elsewhere")
@@ -54,7 +54,8 @@ def _model(model: ModelSummary) -> tuple[str, ...]:
     return (
         *(model.name, shares(model.score) if model.score.of else "-", interval(model.score)),
         *(str(count) for count in (model.score.of, model.undecided, model.unanswered, model.missing)),
-        *(_mean(means.turns, 1), _mean(means.calls, 1), _mean(means.tokens, 0), _mean(means.seconds, 2)),
+        *(_mean(means.turns, 1), _mean(means.calls, 1), _mean(means.replies, 1), _mean(means.prompt_tokens, 0)),
+        *(_mean(means.tokens, 0), _mean(means.seconds, 2)),
     )
 
 
@@ -98,6 +99,10 @@ def _pair(pair: Pair) -> Iterator[str]:
     gained = " to ".join(f"{100 * end:+.1f}" for end in dict.fromkeys(pair.bounds))
     points = f"{gained} points ({100 * low:+.1f} to {100 * high:+.1f}), {_chance(pair)}"
     yield f"{pair.one} less {pair.other}: {points}, on {pair.of} problems"
+    if pair.means:
+        one, other = pair.means
+        tokens = f"{_mean(one.tokens, 0)} tokens against {_mean(other.tokens, 0)}"
+        yield f"  {tokens}, {_mean(one.seconds, 2)} s against {_mean(other.seconds, 2)}, for a problem"
     for name, ids in ((pair.one, pair.only_one), (pair.other, pair.only_other)):
         more = f" … ({len(ids)} in all)" if len(ids) > 8 else ""
         yield f"  only {name} solves {', '.join(map(str, ids[:8])) or 'none'}{more}"

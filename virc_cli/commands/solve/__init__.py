@@ -45,6 +45,7 @@ def command(
         str | None, typer.Option(metavar="DIR", help="Write conversation, images and a page here.")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Answers; the commonest is given.")] = 1,
+    strategy: options.Strategy = None,
     family: options.Family = None,
     max_pixels: options.MaxPixels = None,
     max_tokens: options.MaxTokens = None,
@@ -91,13 +92,14 @@ def command(
         "family": family,
         "timeout": timeout,
     }
-    config = SolveConfig(temperature=temperature, seed=seed, samples=samples, max_turns=max_turns)
+    config = SolveConfig(temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, strategy=strategy)
     if batch is not None:
         hints.check_batch(image, question, question_file, more_images, as_json)
     else:
         hints.check_one(image, question, to, concurrency)
     refused = {
         "--samples": samples != 1,
+        "--strategy": strategy is not None,
         "--temperature": temperature is not None,
         "--max-tokens": max_tokens is not None,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.errors import DataError
 from virc.core.timeouts import Deadline
 from virc.data.rows import file_sizes
 from virc.data.rows.record import MARK, Message
@@ -17,7 +17,7 @@ from virc.reasoning import trace
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
 from virc.scoring.rules import same
-from virc.solving.one import Attempt, OnEvent, SolveConfig, attempts
+from virc.solving.one import Attempt, OnEvent, SolveConfig, attempts, ends_all
 from virc.solving.rows import Row
 
 
@@ -66,8 +66,7 @@ def drawn(
     )  # fmt: skip
     for number, attempt in enumerate(drawn, 1):
         broken, last = attempt.broken, number == solving.samples and not ended.keys() - {"failed"}
-        common = not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere
-        if broken is not None and (last or common):
+        if broken is not None and (last or ends_all(broken)):
             raise broken
         end = end_of(attempt.trace, problem)
         ended[end] += 1

@@ -3,7 +3,6 @@
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from virc.solving.grades import FORM, read_score
 from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, Pipeline, Role, Step
 from virc.solving.pipelines.turns import answered, pictures_of, turn
 from virc.solving.pipelines.values import NOTHING, Seen, Turn, Value, Values, boxes_in, cropped
+from virc.solving.votes import tally
 
 
 class Spoken(msgspec.Struct, frozen=True):
@@ -194,8 +194,8 @@ def _made(step: Step, values: Values) -> Value:
         return Value(tuple([match[1] or "" if match.re.groups else match[0] for match in found if match][:1]))
     if step.text:
         return Value((filled(step.text, _texts(values), f"text of {step.name}"),))
-    counts = Counter(text.strip() for text in values[step.vote or ""].texts)
-    return Value(tuple(text for text, _ in counts.most_common(1)))
+    votes = tally(text.strip() for text in values[step.vote or ""].texts).votes
+    return Value(tuple(text for text, _ in votes[:1] if text is not None))
 
 
 def _texts(values: Values) -> dict[str, str]:

@@ -1,0 +1,128 @@
+"""Strategies: how the answer of a problem is found from several replies. Adding a strategy is adding a file.
+
+A file has
+
+    Options                         a Struct of what may be written behind its name, each with a default
+    samples(options) -> int         how many answers it draws at most, of which each has a trace
+    solve(asking, options) -> Solved
+
+and says in the first line of its docstring what it does. Its name is that of its file.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from virc.config.validation import faults
+from virc.core import discovery
+from virc.core.errors import UsageError
+from virc.core.text import did_you_mean
+from virc.solving.asking import Asking
+from virc.solving.one import SolveConfig, Solved
+
+_PACKAGE = "virc.solving.strategies"
+
+
+class Module(Protocol):
+    """A file of a strategy."""
+
+    Options: type[msgspec.Struct]
+    samples: Callable[[Any], int]
+    solve: Callable[[Asking, Any], Solved]
+
+
+class Strategy(msgspec.Struct, frozen=True):
+    """A strategy by its name, with its options."""
+
+    name: str
+    options: msgspec.Struct
+
+    @property
+    def text(self) -> str:
+        """As it may be written, with all options."""
+        values: Mapping[str, object] = msgspec.to_builtins(self.options)
+        written = ",".join(f"{key}={value}" for key, value in values.items() if value is not None)
+        return f"{self.name}:{written}" if written else self.name
+
+    @property
+    def samples(self) -> int:
+        """How many answers it draws at most."""
+        return module(self.name).samples(self.options)
+
+
+@cache
+def names() -> list[str]:
+    """The names of all strategies."""
+    return discovery.names(_PACKAGE)
+
+
+def module(name: str) -> Module:
+    """The file of the strategy of that name."""
+    return cast(Module, discovery.module(_PACKAGE, name))
+
+
+def parse(text: str) -> Strategy:
+    """A strategy as it is written: `NAME`, or `NAME:key=value,key=value`.
+
+    Raises:
+        UsageError: there is no such strategy, or an option of it is unknown or wrong.
+    """
+    name, _, rest = text.partition(":")
+    if name not in names():
+        raise UsageError(f"there is no strategy {name!r}", did_you_mean(name, names()))
+    found = module(name)
+    given = dict(_given(text, rest))
+    for fault in faults(given, found.Options, noun="option"):
+        raise UsageError(f"strategy {name}: {fault.message}", fault.hint or f"options: {_defaults(found)}")
+    return Strategy(name, msgspec.convert(given, found.Options, strict=False))
+
+
+def _given(text: str, rest: str) -> Iterator[tuple[str, str]]:
+    for each in rest.split(",") if rest else ():
+        key, equals, value = each.partition("=")
+        if not equals or not key or not value:
+            raise UsageError(f"strategy {text!r}: {each!r} is no option", "NAME:key=value,key=value")
+        yield key, value
+
+
+def _defaults(found: Module) -> str:
+    return Strategy("", found.Options()).text.removeprefix(":")
+
+
+def about(name: str) -> str:
+    """The first line of its docstring."""
+    return (cast(ModuleType, module(name)).__doc__ or "").partition("\n")[0]
+
+
+def settled(config: SolveConfig) -> SolveConfig:
+    """The settings with the strategy written out, and as many samples as it draws.
+
+    Raises:
+        UsageError: as `parse`; or samples are given beside it, or a temperature at which all samples are the same.
+    """
+    if config.strategy is None:
+        return config
+    strategy = parse(config.strategy)
+    if config.samples != 1:
+        raise UsageError("samples and a strategy are given, which says how many it draws", "leave --samples out")
+    if config.temperature == 0 and strategy.samples > 1:
+        raise UsageError("at temperature 0 all samples of a problem are the same", "--temperature 1")
+    return msgspec.structs.replace(config, strategy=strategy.text, samples=strategy.samples)
+
+
+def solve(asking: Asking) -> Solved:
+    """Solve one problem by the strategy of its settings; without one, by vote of its samples.
+
+    Raises:
+        DataError: an image cannot be shown to this model.
+    """
+    began, config = time.monotonic(), asking.config
+    if config.strategy is None:
+        return asking.by_vote()
+    strategy = parse(config.strategy)
+    solved = module(strategy.name).solve(asking, strategy.options)
+    return msgspec.structs.replace(solved, seconds=round(time.monotonic() - began, 3))

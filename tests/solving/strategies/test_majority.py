@@ -1,0 +1,156 @@
+"""`--strategy majority`: who wins, after how many calls, and what a sample that fails costs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batches import asked, problems, read, write
+from support import faults
+from support.called import Done, virc
+from support.servers import Body, Server, serve
+from support.solving import answer
+
+import virc as package
+
+
+def in_order(*texts: str) -> Callable[[Body], str]:
+    replies: Iterator[str] = iter(texts)
+    return lambda _: answer(next(replies))
+
+
+def solved(server: Server, image: Path, strategy: str, *words: object) -> Done:
+    return virc("solve", image, "q", "--endpoint", server.url, "--strategy", strategy, "--json", *words)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "texts", "given", "calls"),
+    [
+        ("majority:n=5", "777", "7", 3),  # two are left, and three lead
+        ("majority:n=4", "77", "7", 2),  # the other two can only draw level, and the earlier is given
+        ("majority:n=4", "1771", "1", 4),
+        ("majority:n=5", "12345", "1", 5),
+        ("majority:n=5,early=no", "77777", "7", 5),
+        ("majority:n=1", "7", "7", 1),
+        ("majority", "122222", "2", 6),  # of eight; after five, the three left could make the earlier 1 four as well
+    ],
+)
+def test_it_asks_until_the_vote_is_decided(image: Path, strategy: str, texts: str, given: str, calls: int) -> None:
+    with serve(in_order(*texts)) as server:
+        found = solved(server, image, strategy).json
+        assert (found["answer"], len(server.chats())) == (given, calls)
+    assert found["strategy"]["samples"] == found["strategy"]["cost"]["replies"] == found["replies"] == calls
+    assert found["strategy"]["cost"]["completion"] == found["tokens"]["completion"] > 0
+    assert found["settings"]["strategy"].startswith("majority:n=")
+
+
+def test_equal_answers_are_one_vote_and_the_first_is_what_is_said(image: Path) -> None:
+    with serve(in_order("3", "0.5", "1/2", "3.5", "50%")) as server:
+        found = solved(server, image, "majority:n=5,early=no").json
+    assert found["answer"] == "0.5"
+    assert found["votes"][:2] == [{"answer": "0.5", "count": 3}, {"answer": "3", "count": 1}]
+
+
+def test_each_sample_has_a_trace_and_is_drawn_warm_from_a_seed_of_its_own(image: Path, tmp_path: Path) -> None:
+    with serve(in_order("1", "2", "2")) as server:
+        solved(server, image, "majority:n=3", "--trace", tmp_path / "t")
+        first = server.chats()
+    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == ["sample-1", "sample-2", "sample-3"]
+    assert {body["temperature"] for body in first} == {1.0}
+    with serve(in_order("1", "2", "2")) as server:
+        solved(server, image, "majority:n=3")
+        seeds = [body["seed"] for body in server.chats()]
+    assert seeds == [body["seed"] for body in first]
+    assert len(set(seeds)) == 3
+
+
+def test_a_sample_that_fails_costs_itself(image: Path) -> None:
+    with serve(in_order("7", "7"), fault=faults.status(422), times=1) as server:
+        done = solved(server, image, "majority:n=3,early=no")
+    assert (done.code, done.json["answer"]) == (0, "7")
+    assert done.json["votes"] == [{"answer": "7", "count": 2}, {"answer": None, "count": 1}]
+
+
+def test_refusals_win_no_vote_and_none_but_refusals_is_no_answer(image: Path) -> None:
+    with serve(in_order("unreadable", "7", "unreadable", "unreadable")) as server:
+        assert solved(server, image, "majority:n=4,early=no").json["answer"] == "7"
+    with serve(in_order(*["unreadable"] * 3)) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url, "--strategy", "majority:n=3", "--quiet")
+    assert (done.code, done.out) == (8, "")
+    assert "none of 3 samples has an answer" in done.err
+
+
+def test_when_all_samples_fail_one_sentence_says_why(image: Path) -> None:
+    with serve([], fault=faults.status(422, "too large")) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url, "--strategy", "majority:n=3", "--quiet")
+        assert len(server.chats()) == 3
+    assert (done.code, done.out) == (3, "")
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert "too large" in line
+
+
+def test_a_refused_key_is_asked_about_once(image: Path) -> None:
+    with serve([], fault=faults.status(401)) as server:
+        assert virc("solve", image, "q", "--endpoint", server.url, "--strategy", "majority:n=3").code == 3
+        assert len(server.chats()) == 1
+
+
+def test_choices_of_a_row_count_as_their_letters(image: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", problems(image, 1, choices=["57", "102"]))
+    with serve(in_order("57", "B", "102")) as server:
+        virc(
+            "solve", "--batch", source, "--to", tmp_path / "out", "--endpoint", server.url, "--strategy", "majority:n=3"
+        )
+    (line,) = read(tmp_path / "out")
+    assert (line["answer"], line["votes"][0]["count"]) == ("B", 2)
+
+
+def test_a_batch_that_was_stopped_asks_nothing_again(image: Path, tmp_path: Path) -> None:
+    words = ("--to", tmp_path / "out", "--strategy", "majority:n=3,early=no", "--concurrency", 1, "--endpoint")
+    with serve(lambda body: answer(asked(body))) as server:
+        virc("solve", "--batch", write(tmp_path / "half.jsonl", problems(image, 1, 2)), *words, server.url)
+        assert len(server.chats()) == 6
+        done = virc("solve", "--batch", write(tmp_path / "all.jsonl", problems(image, 1, 2, 3)), *words, server.url)
+        assert [asked(body) for body in server.chats()[6:]] == ["q 3"] * 3
+    assert done.code == 0, done.err
+
+
+def test_answers_of_another_strategy_are_not_continued(image: Path, tmp_path: Path) -> None:
+    words = ("--batch", write(tmp_path / "in.jsonl", problems(image, 1)), "--to", tmp_path / "out")
+    with serve(lambda body: answer(asked(body))) as server:
+        virc("solve", *words, "--endpoint", server.url, "--strategy", "majority:n=3")
+        done = virc("solve", *words, "--endpoint", server.url, "--strategy", "majority:n=5")
+    assert done.code == 3
+    assert "majority:n=3,early=yes" in done.err
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ("majorty", "there is no strategy 'majorty'"),
+        ("majority:n=0", "strategy majority: n must be a whole number from 1 to 1000, not '0'"),
+        ("majority:k=3", "strategy majority: unknown option 'k'"),
+        ("majority:n", "'n' is no option"),
+        ("majority:early=maybe", "early must be `no` or `yes`"),
+        ("registry", "there is no strategy 'registry'"),
+        ("", "there is no strategy ''"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_sentence(image: Path, strategy: str, message: str) -> None:
+    done = virc("solve", image, "q", "--strategy", strategy)
+    assert done.code == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("words", [("--samples", 3), ("--temperature", 0)])
+def test_what_does_not_go_with_it_is_refused(image: Path, words: tuple[Any, ...]) -> None:
+    assert virc("solve", image, "q", "--strategy", "majority", *words).code == 2
+
+
+def test_from_python(image: Path) -> None:
+    with serve(in_order("1", "2", "2")) as server:
+        found = package.solve(image, "q", endpoint=server.url, strategy="majority:n=3")
+    assert (found.answer, found.fields["strategy"]["samples"]) == ("2", 3)
+    with pytest.raises(package.VircError, match="there is no strategy"):
+        package.solve(image, "q", strategy="nothing")
