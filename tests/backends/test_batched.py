@@ -148,6 +148,19 @@ def test_what_the_listener_raises_ends_that_reply_alone(backend: LocalBackend, t
     assert together(works[1:]) == found[1:]  # seats are given on
 
 
+def test_first_turns_are_read_without_a_mask(backend: LocalBackend) -> None:
+    masked: list[bool] = []
+
+    def note(_: object, given: tuple[object, ...], named: dict[str, object]) -> None:
+        masked.append(named["attention_mask"] is not None)
+
+    layer = backend.cached.network.model.language_model.layers[0]
+    with layer.register_forward_pre_hook(note, with_kwargs=True):
+        together([lambda seed=seed: talk(backend, seed, GREEDY, 2) for seed in range(2)])  # type: ignore[misc]
+    assert masked[0] is False, "a mask keeps attention from its fastest kernels"
+    assert 1 <= masked.count(False) <= 2, "later ones see what their row of the cache holds, of any length"
+
+
 @pytest.mark.parametrize("said", ["CUDA out of memory. Tried", "shape mismatch"])
 def test_a_failing_row_costs_itself_alone(backend: LocalBackend, tiny: Callable[..., Path], said: str) -> None:
     expected = [talk(load(tiny(), device="cpu"), seed, GREEDY) for seed in range(3)]
@@ -155,8 +168,8 @@ def test_a_failing_row_costs_itself_alone(backend: LocalBackend, tiny: Callable[
     assert len(rendered(backend, long.messages, long.images).ids) > 400
 
     def fail(_: object, given: tuple[object, ...], named: dict[str, object]) -> None:
-        mask = named["attention_mask"]
-        if mask.shape[-1] > 400:  # type: ignore[attr-defined]
+        hidden = given[0] if given else named["hidden_states"]
+        if hidden.shape[1] > 400:  # type: ignore[attr-defined]
             raise RuntimeError(said)
 
     layer = backend.cached.network.model.language_model.layers[1]

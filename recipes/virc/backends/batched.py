@@ -170,9 +170,10 @@ class Batch:
             hidden = network.model(**inputs, past_key_values=self._cache, use_cache=True).last_hidden_state
             places = [rows.index(piece.seat.number) for piece in group]
             last = hidden[places, [len(piece.ids) - 1 for piece in group]]
-            logits = network.lm_head(last).cpu()
-            found: list[torch.Tensor | BaseException] = list(logits)
-            for at in logits.isnan().any(-1).nonzero()[:, 0].tolist():
+            logits = network.lm_head(last)
+            spoiled = logits.isnan().any(-1).nonzero()[:, 0].tolist()
+            found: list[torch.Tensor | BaseException] = list(logits.cpu())
+            for at in spoiled:
                 self._cache.wipe(group[at].seat.number)
                 found[at] = no_number()
             return found
@@ -195,13 +196,10 @@ class Batch:
         seen = self._cache.aim(rows, starts, width, device)
         for piece in group:
             self._cache.ends[piece.seat.number] = piece.start + len(piece.ids)
-        hidden = torch.finfo(self.model.network.dtype).min
         return rows, {
             "input_ids": torch.tensor(ids, device=device),
             "position_ids": torch.cat(positions, 1).to(device),
-            "attention_mask": torch.zeros(seen.shape, device=device, dtype=self.model.network.dtype)
-            .masked_fill(~seen, hidden)
-            .unsqueeze(1),
+            "attention_mask": None if seen is None else _mask(seen, self.model.network.dtype),
             **{name: torch.cat([each[name] for each in patches]) for name in (patches[0] if patches else ())},
         }
 
@@ -218,11 +216,12 @@ class RowCache:
         self._layers: list[list[torch.Tensor]] = []
         self._shape = (0, 0)
 
-    def aim(self, rows: list[int], starts: list[int], width: int, device: "torch.device") -> "torch.Tensor":
+    def aim(self, rows: list[int], starts: list[int], width: int, device: "torch.device") -> "torch.Tensor | None":
         """Set where the next step writes and what it reads.
 
         Row `rows[i]` gets `width` new ids from column `starts[i]` on. Returns which columns each of them sees, shape
-        (rows, width, columns).
+        (rows, width, columns); None where they see all before them and themselves, as in any network: attention
+        without a mask is faster.
         """
         import torch
 
@@ -232,9 +231,20 @@ class RowCache:
         self._rows = torch.tensor(rows, device=device)[:, None]
         self._columns = first + torch.arange(width, device=device)
         # a slice is read where it stands, rows by their numbers are copied
+        self._first, self._width = end == width, width
         whole = rows == list(range(len(rows)))
         self._read = (slice(0, len(rows)) if whole else self._rows[:, 0], slice(None), slice(0, end))
-        return torch.arange(end, device=device) <= self._columns[..., None]
+        return None if self._first else torch.arange(end, device=device) <= self._columns[..., None]
+
+    def get_mask_sizes(self, *_: Any, **__: Any) -> tuple[int, int]:
+        """Columns and the first of them, for a step without a mask."""
+        return self._width, 0
+
+    def get_seq_length(self, *_: Any, **__: Any) -> int:
+        """Columns before the new ids, for a step without a mask."""
+        return 0
+
+    get_query_offset = get_seq_length
 
     def update(
         self, keys: "torch.Tensor", values: "torch.Tensor", layer: int, *_: Any, **__: Any
@@ -245,7 +255,7 @@ class RowCache:
         held_keys, held_values = self._layers[layer]
         held_keys[self._rows, :, self._columns] = keys.transpose(1, 2)
         held_values[self._rows, :, self._columns] = values.transpose(1, 2)
-        return held_keys[self._read], held_values[self._read]
+        return (keys, values) if self._first else (held_keys[self._read], held_values[self._read])
 
     def wipe(self, row: int) -> None:
         """Forget a row: something that is no number would spoil what comes into it, though masked."""
@@ -269,6 +279,13 @@ class RowCache:
     def _zeros(self, like: "torch.Tensor") -> "torch.Tensor":
         rows, columns = self._shape
         return like.new_zeros(rows, like.shape[1], columns, like.shape[3])
+
+
+def _mask(seen: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
+    """What is added to attention, of that dtype, shape (rows, 1, width, columns)."""
+    import torch
+
+    return torch.zeros(seen.shape, device=seen.device, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
 
 def _next(waiting: Sequence[Piece]) -> list[Piece]:
