@@ -24,9 +24,14 @@ TOY = Path(__file__).with_name("ray_toy_engine.py")
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[str]:
-    with ray_cluster.running() as cluster:
-        yield cluster.address
+def cluster() -> Iterator[ray_cluster.Cluster]:
+    with ray_cluster.running() as found:
+        yield found
+
+
+@pytest.fixture
+def head(cluster: ray_cluster.Cluster) -> str:
+    return cluster.address
 
 
 @pytest.fixture
@@ -63,7 +68,6 @@ def ended(step: Step, log: Path) -> int:
 def test_workers_get_the_plans_code_interpreter_and_variables(
     head: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VIRC_JUDGE_KEY", "secret")
     monkeypatch.setenv("VIRC_PAGES", "/srv/pages")
     monkeypatch.setenv("VIRC_TOOL_CONTROLLER", "http://tools:20001")
     step = planned(run, head, 3)
@@ -76,9 +80,37 @@ def test_workers_get_the_plans_code_interpreter_and_variables(
     job = json.loads((run.attempt(1) / ray_job.JOB).read_text())
     ours, _ = job["runtime_env"]["env_vars"]["PYTHONPATH"].split(os.pathsep)
     assert seen["recipes"] == str(Path(ours) / "virc")
-    assert seen["key"] == "secret"
     assert (seen["pages"], seen["controller"]) == ("/srv/pages", "http://tools:20001")
-    assert not any("secret" in path.read_text() for path in run.attempt(1).glob("*.json"))
+    assert not list(run.folder.rglob("credentials.json"))
+
+
+def test_keys_reach_driver_task_and_actor_and_no_page_or_log_of_ray_shows_them(
+    cluster: ray_cluster.Cluster, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"VIRC_JUDGE_KEY": "judges-secret", "DETECTOR_KEY": "detectors-secret"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    (run.folder / "code" / "find.yaml").write_text('http: {url: "http://x", headers: {X-Key: "${DETECTOR_KEY}"}}')
+    with processes.started(planned(run, cluster.address, 100), run.log(1)) as process:
+        _until(run, process, "from step 0")
+        (file,) = run.folder.rglob("credentials.json")
+        assert file.stat().st_mode & 0o777 == 0o600
+        shown = [_shown(cluster, run)]
+        assert process.wait(480) == 0, run.log(1).read_text()
+    assert json.loads((run.folder / "keys").read_text()) == [list(given.values())] * 3
+    assert not file.exists()
+    for text in (*shown, _shown(cluster, run)):
+        assert str(file) in text  # the pages that tell what the job was given are among them
+        assert not any(secret in text for secret in given.values())
+
+
+def _shown(cluster: ray_cluster.Cluster, run: Run) -> str:
+    """All that Ray's pages, its logs and the files of an attempt show of jobs but the keys' own file."""
+    lists = ("jobs", "actors", "tasks", "runtime_envs", "workers", "nodes")
+    pages = ["/api/jobs/", *(f"/api/v0/{each}?detail=1&limit=1000" for each in lists)]
+    files = [*(cluster.folder.rglob("*")), *run.attempt(1).glob("*.json"), run.log(1)]
+    texts = [path.read_bytes() for path in files if path.is_file() and path.name != "credentials.json"]
+    return "".join(ray_cluster.page(f"{cluster.address}{each}") for each in pages) + b"".join(texts).decode("latin-1")
 
 
 def test_a_job_is_stopped_with_the_process_that_handed_it_over_and_goes_on_in_the_next(head: str, run: Run) -> None:

@@ -15,6 +15,7 @@ import slurm_cases
 
 from virc.cluster import jobs
 from virc.cluster.ray import job as ray_job
+from virc.cluster.ray import submit
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError, NetworkError, UsageError
 from virc.core.files import write_json, write_whole
@@ -63,6 +64,15 @@ def test_the_job_gets_the_plans_variables_and_its_interpreter() -> None:
     assert variables["B"] == "1"
     assert "A" not in variables  # an empty one takes a variable away, and a job can only set them
     assert not set(ray_job.KEYS) & set(variables)
+
+
+def test_a_job_gets_the_keys_of_judges_trackers_and_its_tools_alone(tmp_path: Path) -> None:
+    for folder, name in (("code", "A_PASS"), ("sources/other/code", "B_URL")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "tool.yaml").write_text(f"http: {{url: x, headers: {{X-Key: 'a ${{{name}}}'}}}}")
+    wanted = {"VIRC_JUDGE_KEY": "1", "VIRC_JUDGE_KEY_CRITIC": "2", "WANDB_API_KEY": "3", "A_PASS": "4", "B_URL": "5"}
+    others = {"SWANLAB_API_KEY": "", "AWS_SECRET_KEY": "6", "VIRC_PAGES": "7"}
+    assert submit.secrets(tmp_path, wanted | others) == wanted
 
 
 @pytest.mark.parametrize("address", [None, "", "auto", "head:6379", "ray://head:10001", "http://head:8265/api jobs"])

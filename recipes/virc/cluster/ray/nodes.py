@@ -16,6 +16,8 @@ from typing import Any
 import ray  # type: ignore[import-not-found]
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # type: ignore[import-not-found]
 
+from virc.core import credentials
+
 JOINING, ANSWERING = 300.0, 120.0
 """Seconds that nodes get to join the cluster, and one of them to answer."""
 _LOOK = 1.0  # seconds
@@ -67,14 +69,21 @@ def refusal(required: Mapping[str, Any]) -> str | None:
 
 
 def main(file: str) -> int:
-    """Check the nodes; returns 0 if none lacks anything."""
+    """Check the nodes; returns 0 if none lacks anything. What follows in this process has the keys of the run."""
     required: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    try:
+        credentials.load()
+    except PermissionError as error:
+        return _refused(f"the cluster's user cannot read the keys of the run, which are for yours alone: {error}")
     ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="warning")
     error_text = refusal(required)
     ray.shutdown()
-    if error_text:
-        print(f"virc: SetupError: {error_text}", file=sys.stderr, flush=True)
-    return int(error_text is not None)
+    return _refused(error_text) if error_text else 0
+
+
+def _refused(error_text: str) -> int:
+    print(f"virc: SetupError: {error_text}", file=sys.stderr, flush=True)
+    return 1
 
 
 if __name__ == "__main__":

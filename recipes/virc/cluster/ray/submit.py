@@ -10,16 +10,22 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from virc.cluster.ray.job import KEYS, OF_TOOLS
+from virc.core import credentials
 from virc.core.orphans import end_with_parent
+from virc.remote.described import SECRET
 
 _STOPPING = 60.0  # seconds that a job gets to end
 _LOOK = 1.0  # seconds
 _RUN = "virc_run"
+_CREDENTIALS = "credentials.json"
+_HOOK = f"{credentials.load.__module__}.{credentials.load.__name__}"
+_OF_TOOLS = ("code/*.yaml", "sources/*/code/*.yaml")  # a run's copies of its tools' files
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
@@ -38,14 +44,47 @@ def main(file: str) -> int:
         return _refused(f"the Ray cluster at {job_request['address']} wants its token: RAY_AUTH_TOKEN")
     except (ConnectionError, RuntimeError) as error:
         return _refused(f"no Ray cluster answers at {job_request['address']}: {_line(error)}")
-    for former in client.list_jobs():  # of this run, that a machine left behind when it went down
-        if (former.metadata or {}).get(_RUN) == job_request["run"] and not former.status.is_terminal():
-            _end(client, former.submission_id)
-    runtime: dict[str, Any] = job_request["runtime_env"]
-    passed = (*KEYS, *OF_TOOLS)
-    runtime["env_vars"] |= {name: value for name, value in os.environ.items() if name.startswith(passed) and value}
+    _end_former(client, job_request["run"])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
+    keys = Path(file).with_name(_CREDENTIALS)
+    for left in keys.parent.parent.glob(f"*/{_CREDENTIALS}"):  # by an attempt that was killed
+        left.unlink(missing_ok=True)
+    try:
+        return _followed(client, job_request, _runtime(job_request, keys))
+    finally:
+        keys.unlink(missing_ok=True)
+
+
+def _end_former(client: Any, run: str) -> None:
+    """End jobs of the run that a machine left behind when it went down."""
+    for former in client.list_jobs():
+        if (former.metadata or {}).get(_RUN) == run and not former.status.is_terminal():
+            _end(client, former.submission_id)
+
+
+def _runtime(job_request: Mapping[str, Any], keys: Path) -> dict[str, Any]:
+    """The job's environment. Its pages and logs show it, so that keys reach the job by a file, which is written."""
+    runtime: dict[str, Any] = job_request["runtime_env"]
+    variables = {name: value for name, value in os.environ.items() if name.startswith(OF_TOOLS) and value}
+    given = secrets(Path(job_request["run"]), os.environ)
+    if given:
+        credentials.write(keys, given)
+        variables[credentials.FILE] = str(keys)
+        runtime["worker_process_setup_hook"] = _HOOK
+    runtime["env_vars"] |= {name: value for name, value in variables.items() if name not in given}
+    return runtime
+
+
+def secrets(run: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """The keys of an environment that a run needs: of judges, of trackers, and those that its tools' files name."""
+    texts = (file.read_text(encoding="utf-8", errors="replace") for each in _OF_TOOLS for file in run.glob(each))
+    named = {name for text in texts for name in SECRET.findall(text)}
+    return {name: value for name, value in env.items() if value and (name in named or name.startswith(KEYS))}
+
+
+def _followed(client: Any, job_request: Mapping[str, Any], runtime: Mapping[str, Any]) -> int:
+    """Submit the job and write what it writes; returns its exit code."""
     try:
         job = client.submit_job(
             entrypoint=job_request["entrypoint"], runtime_env=runtime, metadata={_RUN: job_request["run"]}
