@@ -17,7 +17,7 @@ from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import contents, write_json, write_whole
 from virc.core.plan import Plan
-from virc.runs import attempts
+from virc.runs import attempts, queue
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.context import Place
@@ -137,9 +137,12 @@ def submit(run: Run, report: Reporter) -> None:
         ConfigError: its job is in the queue, or runs.
         EngineError: Slurm refuses it.
     """
-    former = runs.state(run).job
-    if former and former in processes.output(slurm.queue_step()).split():
-        raise ConfigError(f"{run.name} is job {former} already", f"virc runs tail {run.name}, or scancel {former}")
+    former, unanswered = queue.job_of(run, runs.state(run))
+    if unanswered:
+        raise EngineError(f"{run.name} may have a job in the queue: {unanswered}", "try it again when Slurm answers")
+    if former and former.alive:
+        follow = f"virc runs tail {run.name} follows it, virc runs stop {run.name} ends it"
+        raise ConfigError(f"{run.name} has a job already: {former.text}", follow)
     job = slurm.job_id(processes.output(slurm.submit_step(run)))
     runs.write_state(run, job=job)
     report.note(f"job {job} was submitted; virc runs tail {run.name} follows it")

@@ -169,11 +169,6 @@ def job_id(printed: str) -> str:
     return found[1]
 
 
-def queue_step() -> Step:
-    """What prints the ids of this user's jobs that wait or run."""
-    return Step(("squeue", "--me", "--noheader", "--format=%A"), "list the queue")
-
-
 def requeue_step(job: str) -> Step:
     """What puts a job back into the queue; slurm ends the job while it is under way."""
     return Step(("scontrol", "requeue", job), "put the job back into the queue")

@@ -162,6 +162,28 @@ def output(step: Step, on_line: Callable[[str], None] = lambda line: None) -> st
     return out.decode("utf-8", "replace")
 
 
+def answer(step: Step, seconds: float) -> str:
+    """What a step prints that answers soon, or not at all; it is killed after so many seconds.
+
+    Raises:
+        EngineError: it failed, or did not answer in that time.
+        SetupError: the program is not there.
+    """
+    popen = _popen(step, subprocess.PIPE, subprocess.PIPE)
+    try:
+        out, error = popen.communicate(timeout=seconds)
+    except BaseException as failure:
+        kill(popen.pid)
+        popen.communicate()
+        if isinstance(failure, subprocess.TimeoutExpired):
+            raise EngineError(f"could not {step.says}: {step.argv[0]} did not answer in {seconds:g} s") from None
+        raise
+    if popen.returncode:
+        last = error.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise EngineError(f"could not {step.says}: exit code {popen.returncode}, {last[:300] or 'no output'}")
+    return out.decode("utf-8", "replace")
+
+
 def _communicate(popen: "subprocess.Popen[bytes]", on_line: Callable[[str], None]) -> tuple[bytes, str]:
     """Stdout, and the last line of stderr; both are read as they come, so that neither can fill up."""
     out, pending, last = bytearray(), b"", ""

@@ -1,47 +1,92 @@
-"""Stops runs: signals to processes of this machine, `scancel` for a Slurm job."""
+"""Stops runs: signals to processes of this machine, `scancel` for a Slurm job that waits or runs elsewhere."""
 
 import os
 import shutil
 import signal
 import time
 
+import msgspec
+
 from virc.core import processes
 from virc.core.errors import ConfigError, SetupError
 from virc.core.events import Reporter
 from virc.core.plan import Step
-from virc.runs import leftovers
+from virc.runs import leftovers, queue
 from virc.runs import run as runs
+from virc.runs.queue import Job
 from virc.runs.run import Run, State
 from virc.runs.status import ended
 
 _EVERY = 0.2  # seconds between two checks
+_ASK = 2.0  # seconds between two questions to Slurm
 _JOB = 70.0  # seconds for a Ray job to end
+_ENDING = 120.0  # seconds that Slurm gets to end a job
 
 
-def ask(run: Run, state: State) -> None:
-    """Ask a running attempt to save and end.
+def cancel(run: Run, state: State, job: Job | None) -> Job | None:
+    """Take the job of a run out of the queue if it waits there.
+
+    Args:
+        job: of the run, as Slurm knows it.
+
+    Returns:
+        The job that was cancelled; None: none waits, or it has started meanwhile.
+
+    Raises:
+        ConfigError: this machine has no scancel.
+        EngineError: Slurm refuses.
+    """
+    if job is None or job.phase != "queued":
+        return None
+    waits = ("--state=PENDING",) if job.slurm == "PENDING" else ()  # not one that starts right now: that one saves
+    _scancel(run, state, *waits)
+    end = time.monotonic() + _ENDING
+    while time.monotonic() < end:
+        now, _ = queue.job_of(run, state)
+        if now is None or now.phase == "over":
+            return job
+        if now.phase == "running":
+            return None
+        time.sleep(_EVERY)
+    return job
+
+
+def ask(run: Run, state: State, job: Job | None = None) -> None:
+    """Ask a running attempt to save and end; a job that has just started, to end.
+
+    Args:
+        job: of the run, as Slurm knows it.
 
     Raises:
         ConfigError: it is not running, or runs where this machine cannot reach it.
         SetupError: it belongs to another user.
     """
-    if state.progress != "running":
-        raise _not_running(run, state)
-    if runs.here(state):
+    if state.progress == "running" and runs.here(state):
         _signal(run, state.pid, signal.SIGTERM)
-    else:
+    elif state.progress == "running" or (job and job.phase == "running"):
         _scancel(run, state, "--batch", "--signal=TERM")  # USR1 would put the job back into the queue
+    else:
+        raise _not_running(run, state)
 
 
-def kill(run: Run, state: State) -> None:
+def kill(run: Run, state: State, job: Job | None = None) -> None:
     """End an attempt and its engine at once, also an engine whose attempt died.
+
+    Args:
+        job: of the run, as Slurm knows it.
 
     Raises:
         ConfigError, SetupError: as `ask`.
     """
     running = state.progress == "running"
-    if running and not runs.here(state):
+    if (job and job.alive) or (running and not runs.here(state)):
         _scancel(run, state)
+        if job:
+            _await_end(run, state)
+            if runs.state(run).progress in ("running", "died"):
+                runs.write_state(run, progress="stopped", pid=None, engine=None)
+            if runs.here(state):
+                leftovers.clear(run, Reporter())
         return
     engine = state.engine if runs.engine_lives(state) else None
     if not running and engine is None:
@@ -61,11 +106,30 @@ def kill(run: Run, state: State) -> None:
     runs.write_state(run, progress="stopped", pid=None, engine=None)
 
 
-def wait(run: Run) -> State:
-    """Wait until a run is not running; returns how it ended."""
+def wait(run: Run, job: Job | None = None) -> State:
+    """Wait until a run is not running, and its job is over; returns how it ended.
+
+    Args:
+        job: of the run, as Slurm knows it.
+    """
+    asked = time.monotonic()
     while (state := runs.state(run)).progress == "running":
+        if job and not runs.here(state) and time.monotonic() > asked + _ASK:
+            now, _ = queue.job_of(run, state)
+            asked = time.monotonic()
+            if now and now.phase == "over" and runs.state(run) == state:
+                return msgspec.structs.replace(state, progress="died")
         time.sleep(_EVERY)
-    return state
+    if job and job.alive:
+        _await_end(run, state)
+    return runs.state(run)
+
+
+def _await_end(run: Run, state: State) -> None:
+    """Wait until Slurm has ended the job of a run, or does not answer."""
+    end = time.monotonic() + _ENDING
+    while (now := queue.job_of(run, state)[0]) and now.alive and time.monotonic() < end:
+        time.sleep(_EVERY)
 
 
 def _signal(run: Run, pid: int | None, number: signal.Signals) -> None:
@@ -83,7 +147,8 @@ def _scancel(run: Run, state: State, *options: str) -> None:
         raise ConfigError(f"{run.name} runs on {state.host}", f"on that machine: virc runs stop {run.name}")
     words = ("scancel", *options, state.job)
     if shutil.which("scancel") is None:
-        raise ConfigError(f"{run.name} runs on {state.host} in the job {state.job}", " ".join(words))
+        where = f" on {state.host}" if state.host and state.progress == "running" else ""
+        raise ConfigError(f"{run.name} runs{where} in the job {state.job}", " ".join(words))
     processes.output(Step(words, f"stop the job {state.job}"))
 
 
@@ -92,6 +157,4 @@ def _not_running(run: Run, state: State) -> ConfigError:
         return ConfigError(
             f"{run.name} died, and its engine is still running", f"virc runs stop {run.name} --now ends it"
         )
-    queued = state.job is not None and state.progress in ("new", "stopped")
-    hint = f"scancel {state.job} takes its job out of the queue" if queued else None
-    return ConfigError(f"nothing to stop: {ended(run, state)}", hint)
+    return ConfigError(f"nothing to stop: {ended(run, state)}")

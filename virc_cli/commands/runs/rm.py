@@ -16,21 +16,26 @@ def command(
 ) -> None:
     """Delete runs with their checkpoints, logs and metrics.
 
-    A run that is running is refused.
+    A run that is running, or whose job waits in Slurm's queue, is refused.
     """
     from virc.core.errors import ConfigError
     from virc.core.files import size_of
     from virc.core.text import sized
     from virc.models import provenance
-    from virc.runs import delete
+    from virc.runs import delete, queue
     from virc.runs import run as runs
 
     workspace = Path.cwd()
     chosen = [runs.find(workspace, name) for name in dict.fromkeys(names)]
-    for run in chosen:
-        state = runs.state(run)
+    states = [runs.state(run) for run in chosen]
+    slurm = queue.ask(zip(chosen, states, strict=True))
+    if slurm.error:
+        output.warn(slurm.error)
+    for run, state in zip(chosen, states, strict=True):
         if state.progress == "running":
             raise ConfigError(f"{run.name} is running", f"virc runs stop {run.name}")
+        if (job := slurm.of(state)) and job.alive:
+            raise ConfigError(f"{run.name} has a job in Slurm: {job.text}", f"virc runs stop {run.name} first")
         if runs.engine_lives(state):
             raise ConfigError(f"the engine of {run.name} is still running", f"virc runs stop {run.name} --now")
         if not yes:

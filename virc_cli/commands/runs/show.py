@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from virc.runs.attempts import Attempt
     from virc.runs.checkpoints import Checkpoint
     from virc.runs.metrics import Metric
+    from virc.runs.queue import Job
     from virc.runs.run import Info, Run, State
 
 FAILURE: dict[str, object] = dict.fromkeys(
     ("name", "folder", "info", "state", "seconds_left", "attempts", "checkpoints", "merged", "metrics", "health",
-     "rollouts", "log")
+     "rollouts", "log", "queue", "slurm")
 )  # fmt: skip
 _LAST = 5  # lines of metrics
 
 
 def command(name: RunName, as_json: Json = False) -> None:
     """Show a run: settings, progress, attempts and checkpoints."""
-    from virc.runs import attempts
+    from virc.runs import attempts, queue
     from virc.runs import run as runs
     from virc.runs.checkpoints import checkpoints
     from virc.runs.follow import time_left
@@ -36,15 +37,18 @@ def command(name: RunName, as_json: Json = False) -> None:
     run = runs.find(Path.cwd(), name)
     output.know(name=run.name, folder=str(run.folder))
     info, state = runs.info(run), runs.state(run)
+    job, unanswered = queue.job_of(run, state)
+    if unanswered:
+        output.warn(unanswered)
     left = time_left(run) if state.progress == "running" else None
     tried, saved = attempts.attempts(run), checkpoints(run)
     last = list(deque(metrics(run), _LAST))
     if as_json:
-        output.emit(_object(run, info, state, left, tried, saved, last))
+        output.emit(_object(run, info, state, (job, unanswered), left, tried, saved, last))
         return
     for line in [
-        *_about(info, state),
-        *_progress(run, info, state, left),
+        *_about(info, queue.shown(run, state, job)),
+        *_progress(run, info, state, job, left),
         *_settings(info),
         *_attempts(run, state, tried),
         *_checkpoints(run, state, saved),
@@ -56,17 +60,18 @@ def command(name: RunName, as_json: Json = False) -> None:
         output.line(line)
 
 
-def _about(info: "Info", state: "State") -> Iterator[str]:
+def _about(info: "Info", progress: str) -> Iterator[str]:
     chosen = f" with {', '.join(info.overlays)}" * bool(info.overlays)
-    yield _line("run", f"{info.name}, {state.progress}")
+    yield _line("run", f"{info.name}, {progress}")
     yield _line("stage", f"{info.stage} of {info.system}{chosen}")
     yield _line("base", info.base + (f" with the adapter {info.adapter}" if info.adapter else ""))
     yield _line("data", f"{info.data}, {info.rows:,} rows of at most {info.longest:,} tokens")
     yield _line("engine", f"{info.environment} on {info.device}, {info.python}")
 
 
-def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> Iterator[str]:
+def _progress(run: "Run", info: "Info", state: "State", job: "Job | None", left: float | None) -> Iterator[str]:
     from virc.core.text import duration
+    from virc.runs.queue import shown
     from virc.runs.status import age, ended, next_step, number, steps
 
     parts = [
@@ -79,9 +84,12 @@ def _progress(run: "Run", info: "Info", state: "State", left: float | None) -> I
     ]
     yield _line("step", ", ".join(part for part in parts if part))
     if state.progress == "running":
-        job = f", job {state.job}" * bool(state.job)
-        yield _line("process", f"{state.pid} on {state.host}{job}")
-    elif state.progress in ("stopped", "failed", "died"):
+        yield _line("process", f"{state.pid} on {state.host}")
+    if job and (job.alive or state.progress in ("new", "running")):
+        yield _line("job", job.text.removeprefix("job "))
+    elif state.job and state.progress != "finished":
+        yield _line("job", state.job)
+    if state.progress in ("stopped", "failed", "died") and shown(run, state, job) == state.progress:
         yield _line("ended", ended(run, state))
         yield _line("next", next_step(run, state))
     yield _line("folder", str(run.folder))
@@ -168,6 +176,7 @@ def _object(
     run: "Run",
     info: "Info",
     state: "State",
+    slurm: "tuple[Job | None, str | None]",
     left: float | None,
     tried: "list[Attempt]",
     saved: "list[Checkpoint]",
@@ -176,6 +185,7 @@ def _object(
     import msgspec
 
     from virc.core.files import size_of
+    from virc.runs.queue import shown
     from virc.training import health
 
     return {
@@ -183,7 +193,7 @@ def _object(
         "name": run.name,
         "folder": str(run.folder),
         "info": msgspec.to_builtins(info),
-        "state": msgspec.to_builtins(state),
+        "state": {**msgspec.to_builtins(state), "progress": shown(run, state, slurm[0])},
         "seconds_left": left,
         "attempts": [{**msgspec.to_builtins(each), "log": str(run.log(each.number))} for each in tried],
         "checkpoints": [
@@ -202,5 +212,7 @@ def _object(
         "health": [msgspec.to_builtins(note) for note in health.notes(run)],
         "rollouts": [str(folder) for folder in _rollout_folders(run)],
         "log": str(run.log(state.attempt)) if state.attempt else None,
+        "queue": slurm[0].fields() if slurm[0] else None,
+        "slurm": slurm[1],
         "error": None,
     }

@@ -4,6 +4,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from virc_cli.console import completion, output
 
 if TYPE_CHECKING:
     from virc.runs.metrics import Metric
+    from virc.runs.queue import Job
     from virc.runs.run import Run, State
 
 FAILURE: dict[str, object] = {"name": None}
@@ -27,7 +29,7 @@ def command(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="A run; default: the newest that is running.", autocompletion=completion.runs
+            metavar="NAME", help="A run; default: the newest that runs or waits.", autocompletion=completion.runs
         ),
     ] = None,
     log: Annotated[bool, typer.Option("--log", help="Print the engine's log instead of the metrics.")] = False,
@@ -35,7 +37,8 @@ def command(
 ) -> None:
     """Follow a run until it ends.
 
-    One line is printed for each step; Ctrl-C ends the following only.
+    One line is printed for each step; Ctrl-C ends the following only. A run whose Slurm job waits is followed when it
+    starts.
     """
     from virc.core.errors import EngineError, UsageError
     from virc.runs import run as runs
@@ -47,7 +50,12 @@ def command(
     output.know(name=run.name)
     if runs.state(run).progress == "new":
         output.note(f"{run.name} has not started; waiting for it")
-    last = _follow_log(run) if log else _follow_metrics(run, as_json)
+    last, job = _follow_log(run) if log else _follow_metrics(run, as_json)
+    if last.progress == "new" and job:
+        logs = run.folder / "logs" / f"slurm-{job.id}.log"
+        again = f"virc train --resume --name {run.name} submits it again"
+        hint = f"see {logs}; {again}" if logs.exists() else again
+        raise EngineError(f"{run.name} has not started, and {job.text}", hint)
     if last.progress in ("failed", "died"):
         raise EngineError(ended(run, last), next_step(run, last))
     output.note(ended(run, last))
@@ -57,20 +65,26 @@ def command(
 
 def _newest_running(workspace: Path) -> "Run":
     from virc.core.errors import ConfigError
+    from virc.runs import queue
     from virc.runs import run as runs
 
     found = runs.discover(workspace)
+    states = []
     for run in reversed(found):
-        try:
-            if runs.state(run).progress == "running":
-                return run
-        except ConfigError:
-            continue
+        with suppress(ConfigError):
+            states.append((run, runs.state(run)))
+    for run, state in states:
+        if state.progress == "running":
+            return run
+    slurm = queue.ask(states)
+    for run, state in states:
+        if (job := slurm.of(state)) and job.alive:
+            return run
     hint = f"virc runs tail {found[-1].name} shows how the newest ended" if found else "virc train begins one"
     raise ConfigError("no run of this workspace is running", hint)
 
 
-def _follow_metrics(run: "Run", as_json: bool) -> "State":
+def _follow_metrics(run: "Run", as_json: bool) -> "tuple[State, Job | None]":
     import msgspec
 
     from virc.runs.follow import Mark, mark, seconds_left
@@ -95,7 +109,7 @@ def _follow_metrics(run: "Run", as_json: bool) -> "State":
     return _follow(run, lambda _: run.metrics, text_of, None, None if as_json else _BEFORE)
 
 
-def _follow_log(run: "Run") -> "State":
+def _follow_log(run: "Run") -> "tuple[State, Job | None]":
     def text_of(line: bytes) -> str | None:
         # Of a progress bar, the last state.
         text = _COLOURS.sub("", line.decode("utf-8", "replace").rstrip()).rsplit("\r", 1)[-1]
@@ -110,8 +124,8 @@ def _follow(
     text_of: Callable[[bytes], str | None],
     last: int | None,
     before: int | None,
-) -> "State":
-    """Print the new lines until the run has ended; returns how it ended.
+) -> "tuple[State, Job | None]":
+    """Print the new lines until the run has ended; returns how it ended, and what is left of its job.
 
     Args:
         path_of: the file to follow in an attempt.
@@ -122,7 +136,9 @@ def _follow(
     from virc.core.errors import ConfigError
     from virc.runs import follow
     from virc.runs import run as runs
+    from virc.runs.queue import Watch
 
+    watch = Watch(run)
     path: Path | None = None
     lines: Iterator[bytes | None] = iter(())
     while True:
@@ -136,6 +152,8 @@ def _follow(
         for text in deque((text for text in new if text is not None), before):
             output.line(text)
         before = None
-        if state.progress not in ("new", "running"):
-            return state
+        if news := watch.look(state):
+            output.note(news)
+        if watch.over:
+            return state, watch.job
         time.sleep(_EVERY)

@@ -1,0 +1,269 @@
+"""What Slurm knows of the jobs of runs: which wait and why, which run and where, which are over; asked once for all."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from virc.core import processes
+from virc.core.errors import EngineError, SetupError
+from virc.core.plan import Step
+from virc.core.text import duration, plain
+from virc.runs.run import Run, State
+from virc.runs.run import state as state_of
+
+Phase = Literal["queued", "running", "ending", "over"]
+Shown = Literal["new", "queued", "starting", "running", "stopped", "failed", "finished", "died"]
+"""`Progress`, or where its job is before the run itself writes anything."""
+
+PATIENCE = 5.0
+"""Seconds that Slurm gets to answer."""
+
+_FIELDS = "%A|%T|%S|%N|%r"
+_FILTERS = ("ACCOUNT", "FORMAT", "FORMAT2", "LICENSES", "NAMES", "PARTITION", "QOS", "SORT", "STATES", "USERS", "ARRAY")
+_WAITS = frozenset(
+    ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
+)
+_RUNS = frozenset(("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"))
+_EVERY = 5.0  # seconds between two questions about a job that waits
+_SOON = 1.0  # seconds until the next question about a job that starts or ends
+_FAR = 366 * 86400.0  # seconds: where Slurm does not know a start, it is years away
+
+_RELEASE = "scontrol release {job} lets it start"
+_REASONS = {
+    "BadConstraints": "no node meets its constraints",
+    "Cleaning": "Slurm cleans up after its last attempt",
+    "Dependency": "it depends on another job",
+    "DependencyNeverSatisfied": "the job that it depends on failed, so it never starts",
+    "InvalidAccount": "its account is invalid",
+    "InvalidQOS": "its QOS is invalid",
+    "JobHeldAdmin": "an administrator holds it",
+    "JobHeldUser": f"its user holds it; {_RELEASE}",
+    "JobHoldMaxRequeue": f"it was requeued too often, and Slurm holds it; {_RELEASE}",
+    "Licenses": "it waits for licenses",
+    "NodeDown": "a node that it needs is down",
+    "None": "Slurm has not looked for nodes yet",
+    "PartitionDown": "its partition is down",
+    "PartitionInactive": "its partition starts no jobs now",
+    "PartitionNodeLimit": "it asks for more nodes than its partition gives to a job",
+    "PartitionTimeLimit": "its time is above the limit of its partition",
+    "Priority": "jobs with a higher priority come first",
+    "ReqNodeNotAvail": "nodes that it needs are not available",
+    "Reservation": "it waits for its reservation",
+    "Resources": "it waits until nodes are free",
+}
+_OVER = {
+    "BOOT_FAIL": "failed: a node did not boot",
+    "CANCELLED": "was cancelled",
+    "DEADLINE": "reached its deadline",
+    "FAILED": "failed",
+    "NODE_FAIL": "lost a node",
+    "OUT_OF_MEMORY": "ran out of memory",
+    "PREEMPTED": "was preempted",
+    "TIMEOUT": "ran out of time",
+}
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job as Slurm knows it.
+
+    Args:
+        phase: `ending` while Slurm ends it, also to put it back into the queue; `over`: nothing of it is left.
+        slurm: Slurm's own word for its state; empty: Slurm does not know the job any more.
+        reason: Slurm's own word for why it waits.
+        start: when it started, or may start; seconds since 1970.
+        nodes: where it runs, as Slurm writes lists of nodes.
+    """
+
+    id: str
+    phase: Phase
+    slurm: str = ""
+    reason: str | None = None
+    start: float | None = None
+    nodes: str | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it waits or runs."""
+        return self.phase != "over"
+
+    @property
+    def text(self) -> str:
+        """The job in one clause."""
+        match self.phase:
+            case "queued" if self.reason == "BeginTime" and self.start:
+                return f"job {self.id} is held until {_clock(self.start)}"
+            case "queued" if self.slurm == "CONFIGURING":
+                return f"job {self.id} waits until its nodes {self.nodes or ''} are ready".replace("  ", " ")
+            case "queued":
+                return f"job {self.id} waits: {self._why()}"
+            case "running":
+                suspended = ", suspended" * (self.slurm in ("SUSPENDED", "STOPPED"))
+                return f"job {self.id} runs on {self.nodes or 'its nodes'}{suspended}"
+            case "ending":
+                return f"job {self.id} is ending"
+        return f"job {self.id} {_OVER.get(self.slurm, 'has ended')}"
+
+    def _why(self) -> str:
+        reason = self.reason or "None"
+        word = re.split(r"[\s,(]", reason)[0]
+        text = _REASONS.get(word, "").format(job=self.id)
+        if reason.startswith("Nodes required for job are"):
+            text = "nodes that it needs are down, drained or reserved"
+        elif "held" in reason.split():
+            text = f"{plain(reason)}; {_RELEASE.format(job=self.id)}"
+        elif word.startswith(("QOS", "Assoc")):
+            text = f"a limit of the {'QOS' if word.startswith('Q') else 'account'} is reached ({word})"
+        soon = self.start and time.time() < self.start < time.time() + _FAR
+        return (text or plain(reason)) + (f"; it may start at {_clock(self.start)}" if soon and self.start else "")
+
+    def fields(self) -> dict[str, Any]:
+        """The job in `--json`; `start` in ISO 8601."""
+        start = datetime.fromtimestamp(self.start, UTC).isoformat(timespec="seconds") if self.start else None
+        return {**msgspec.structs.asdict(self), "start": start, "text": self.text}
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """What Slurm answered.
+
+    Args:
+        jobs: by their ids.
+        error: why it did not answer, one clause.
+    """
+
+    jobs: Mapping[str, Job] = {}
+    error: str | None = None
+
+    def of(self, state: State) -> Job | None:
+        """The job of a run; None: it has none, or Slurm did not answer."""
+        if state.job is None or state.progress == "finished" or self.error:
+            return None
+        return self.jobs.get(state.job, Job(state.job, "over"))
+
+
+def ask(found: Iterable[tuple[Run, State]]) -> Queue:
+    """Ask Slurm for the jobs of runs, if any of them has one and has not finished."""
+    owners = {_owner(run) for run, state in found if state.job and state.progress != "finished"}
+    if not owners:
+        return Queue()
+    try:
+        printed = processes.answer(_step(owners), PATIENCE)
+    except SetupError:
+        return Queue(error="jobs are not shown: squeue is not on this machine")
+    except EngineError as error:
+        return Queue(error=f"jobs are not shown: {error.message}")
+    return Queue({job.id: job for job in map(_job, printed.splitlines()) if job})
+
+
+def job_of(run: Run, state: State) -> tuple[Job | None, str | None]:
+    """The job of one run, and why Slurm did not answer."""
+    queue = ask([(run, state)])
+    return queue.of(state), queue.error
+
+
+def shown(run: Run, state: State, job: Job | None) -> Shown:
+    """How far a run is, its job considered: one whose job waits is `queued`, whatever its last attempt came to."""
+    if job is None or not job.alive or state.progress == "finished":
+        return state.progress
+    if job.phase == "queued":
+        return "queued"
+    if job.phase == "running" and state.progress != "running" and _started_since(run, job):
+        return "starting"
+    return state.progress
+
+
+class Watch:
+    """Looks after the job of a run that is followed, while the run itself is not running.
+
+    Attributes:
+        job: as Slurm knows it; None: not asked, or no answer.
+        over: nothing more will come of the run: it has ended, and its job does not wait or run.
+    """
+
+    def __init__(self, run: Run, every: float = _EVERY) -> None:
+        self.job: Job | None = None
+        self.over = False
+        self._run, self._every = run, every
+        self._next = 0.0
+        self._last: object = None  # what was noted last
+
+    def look(self, state: State) -> str | None:
+        """Consider a state of the run; returns what is new about its job, one clause."""
+        if state.progress in ("running", "finished") or state.job is None:
+            self.over = state.progress not in ("new", "running")
+            self._next = 0.0
+            return None
+        if time.monotonic() < self._next:
+            return None
+        job, unanswered = job_of(self._run, state)
+        self._next = time.monotonic() + (self._every if job and job.phase == "queued" else _SOON)
+        self.job = job
+        if job is None:
+            self.over = state.progress != "new"
+        elif job.phase == "over":
+            self.over = state_of(self._run) == state  # else it has started and ended since
+        else:  # only a run that was stopped may go back into the queue by itself
+            self.over = state.progress in ("failed", "died") and shown(self._run, state, job) == state.progress
+        return self._noted(job, unanswered)
+
+    def _noted(self, job: Job | None, unanswered: str | None) -> str | None:
+        news = (job.phase, job.reason, job.start) if job else unanswered
+        if news == self._last:
+            return None
+        self._last = news
+        return job.text if job and job.phase in ("queued", "running") else unanswered
+
+
+def _started_since(run: Run, job: Job) -> bool:
+    """Whether the job started after the run's state was last written: what is written is of an attempt before."""
+    try:
+        written = (run.folder / "state.json").stat().st_mtime
+    except OSError:
+        return True
+    return job.start is not None and job.start + 1 > written
+
+
+def _step(owners: Iterable[int]) -> Step:
+    argv = (
+        "squeue",
+        f"--user={','.join(map(str, sorted(owners)))}",
+        "--noheader",
+        "--states=all",
+        f"--format={_FIELDS}",
+    )
+    env = {f"SQUEUE_{name}": "" for name in _FILTERS}  # what users set for their own tables
+    return Step(argv, "ask Slurm", {**env, "SLURM_TIME_FORMAT": "%s"})
+
+
+def _owner(run: Run) -> int:
+    """The user who submitted the job, by the file that its id was written to."""
+    try:
+        return (run.folder / "state.json").stat().st_uid
+    except OSError:
+        return run.folder.stat().st_uid
+
+
+def _job(line: str) -> Job | None:
+    parts = line.split("|", _FIELDS.count("|"))
+    if len(parts) <= _FIELDS.count("|"):
+        return None
+    number, word, start, nodes, reason = (part.strip() for part in parts)
+    phase: Phase = "queued" if word in _WAITS else "running" if word in _RUNS else "over"
+    if word == "COMPLETING":
+        phase = "ending"
+    since = None
+    with suppress(ValueError):
+        since = float(start)
+    return Job(number, phase, word, reason if phase == "queued" else None, since, nodes or None)
+
+
+def _clock(moment: float) -> str:
+    """A time for people, of this machine's zone, and how far away it is."""
+    then, now = datetime.fromtimestamp(moment), datetime.now()
+    day = "" if then.date() == now.date() else f"{then:%Y-%m-%d} "
+    left = moment - time.time()
+    return f"{day}{then:%H:%M}" + (f" (in {duration(left)})" if left > 0 else "")
