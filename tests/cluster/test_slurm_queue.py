@@ -52,7 +52,7 @@ def test_a_run_is_not_queued_twice(run: Run, spool: Path) -> None:
     assert f"job {number} was submitted" in first.err
     second = virc("train", "--resume", "--name", "mine", "--json")
     assert second.code == 3
-    assert f"mine is job {number} already" in second.json["error"]["message"]
+    assert f"mine has a job already: job {number} " in second.json["error"]["message"]
     slurm_cluster.until((spool / f"{number}.pid").exists, lambda: "the job did not start")
     slurm_cluster.tell(spool, str(number))  # nobody listens: it ends
     slurm_cluster.ended(spool, str(number), lambda: "the job did not end")
@@ -91,7 +91,7 @@ def test_the_job_of_another_run_whose_number_begins_alike_is_not_this_one(run: R
     with pytest.raises(EngineError):  # it was submitted, and refused
         jobs.submit(run, Reporter())
     (spool / "12.sh").touch()
-    with pytest.raises(ConfigError, match="mine is job 12 already"):
+    with pytest.raises(ConfigError, match="mine has a job already: job 12 waits: jobs with"):
         jobs.submit(run, Reporter())
 
 

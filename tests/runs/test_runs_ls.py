@@ -99,7 +99,7 @@ def test_without_runs_it_says_what_begins_one(workspace: Path) -> None:
     done = virc("runs", "ls")
     assert (done.code, done.out) == (0, "")
     assert "virc train begins one" in done.err
-    assert virc("runs", "ls", "--json").json == {"schema": "virc.runs.ls/1", "runs": [], "error": None}
+    assert virc("runs", "ls", "--json").json == {"schema": "virc.runs.ls/1", "runs": [], "slurm": None, "error": None}
 
 
 def test_path_prints_the_folder_of_a_run_or_checkpoint(workspace: Path) -> None:

@@ -154,9 +154,10 @@ def test_a_job_of_the_cluster_is_signalled_through_it(
     assert (workspace / "said").read_text() == words + "\n"
 
 
-def test_a_job_in_the_queue_is_named(workspace: Path) -> None:
+def test_a_job_is_named_where_slurm_does_not_answer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs.write_state(make(workspace, "a"), job="77")
-    assert "hint: scancel 77 takes its job out of the queue" in virc("runs", "stop", "a").err
+    monkeypatch.setenv("PATH", str(workspace))
+    assert "hint: scancel 77 ends its job, if it waits" in virc("runs", "stop", "a").err
 
 
 @pytest.fixture

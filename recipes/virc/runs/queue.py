@@ -44,7 +44,7 @@ _REASONS = {
     "JobHeldAdmin": "an administrator holds it",
     "JobHeldUser": f"its user holds it; {_RELEASE}",
     "JobHoldMaxRequeue": f"it was requeued too often, and Slurm holds it; {_RELEASE}",
-    "Licenses": "it waits for licenses",
+    "Licenses": "its licenses are in use",
     "NodeDown": "a node that it needs is down",
     "None": "Slurm has not looked for nodes yet",
     "PartitionDown": "its partition is down",
@@ -53,8 +53,8 @@ _REASONS = {
     "PartitionTimeLimit": "its time is above the limit of its partition",
     "Priority": "jobs with a higher priority come first",
     "ReqNodeNotAvail": "nodes that it needs are not available",
-    "Reservation": "it waits for its reservation",
-    "Resources": "it waits until nodes are free",
+    "Reservation": "its reservation has not begun",
+    "Resources": "not enough nodes are free",
 }
 _OVER = {
     "BOOT_FAIL": "failed: a node did not boot",
@@ -153,9 +153,9 @@ def ask(found: Iterable[tuple[Run, State]]) -> Queue:
     try:
         printed = processes.answer(_step(owners), PATIENCE)
     except SetupError:
-        return Queue(error="jobs are not shown: squeue is not on this machine")
+        return Queue(error="whether jobs wait or run is not known: squeue is not on this machine")
     except EngineError as error:
-        return Queue(error=f"jobs are not shown: {error.message}")
+        return Queue(error=f"whether jobs wait or run is not known: {error.message}")
     return Queue({job.id: job for job in map(_job, printed.splitlines()) if job})
 
 

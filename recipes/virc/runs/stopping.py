@@ -66,7 +66,7 @@ def ask(run: Run, state: State, job: Job | None = None) -> None:
     elif state.progress == "running" or (job and job.phase == "running"):
         _scancel(run, state, "--batch", "--signal=TERM")  # USR1 would put the job back into the queue
     else:
-        raise _not_running(run, state)
+        raise _not_running(run, state, job)
 
 
 def kill(run: Run, state: State, job: Job | None = None) -> None:
@@ -90,7 +90,7 @@ def kill(run: Run, state: State, job: Job | None = None) -> None:
         return
     engine = state.engine if runs.engine_lives(state) else None
     if not running and engine is None:
-        raise _not_running(run, state)
+        raise _not_running(run, state, job)
     if running:  # first, or it would report that its engine failed
         _signal(run, state.pid, signal.SIGKILL)
     if engine is not None:
@@ -152,9 +152,11 @@ def _scancel(run: Run, state: State, *options: str) -> None:
     processes.output(Step(words, f"stop the job {state.job}"))
 
 
-def _not_running(run: Run, state: State) -> ConfigError:
+def _not_running(run: Run, state: State, job: Job | None) -> ConfigError:
     if runs.engine_lives(state):
         return ConfigError(
             f"{run.name} died, and its engine is still running", f"virc runs stop {run.name} --now ends it"
         )
-    return ConfigError(f"nothing to stop: {ended(run, state)}")
+    unknown = job is None and state.job is not None and state.progress != "finished"
+    hint = f"scancel {state.job} ends its job, if it waits" if unknown else None
+    return ConfigError(f"nothing to stop: {ended(run, state)}", hint)

@@ -97,6 +97,8 @@ def _cells(row: dict[str, object]) -> tuple[str, ...]:
 def _job(row: dict[str, object]) -> str:
     """What Slurm says of a run's job; empty where that adds nothing."""
     job = row["queue"]
-    if not isinstance(job, dict) or (job["phase"] == "over" and row["progress"] != "new"):
+    if not isinstance(job, dict):  # Slurm did not answer
+        return str(row["job"]) if row["job"] and row["progress"] != "finished" else ""
+    if job["phase"] == "over" and row["progress"] != "new":
         return ""
     return str(job["text"]).removeprefix("job ")
