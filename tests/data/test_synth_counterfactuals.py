@@ -127,6 +127,39 @@ def test_what_does_not_go_together_is_said_and_leaves_nothing(tmp_path: Path, op
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("pattern", "tool", "first"),
+    [("enhance", "enhance_image", False), ("grid", "show_grid", True), ("mark", "draw_on_image", True)],
+)
+def test_a_pattern_teaches_a_further_tool(tmp_path: Path, pattern: str, tool: str, first: bool) -> None:
+    to = tmp_path / "taught"
+    done = virc("data", "synth", "--to", to, "--count", 12, "--family", "polygons,charts,far,sheets", "--pattern",
+                pattern)  # fmt: skip
+    assert done.code == 0, done.err
+    for row in solved(to):
+        turns = [turn["content"] for turn in row["messages"] if turn["role"] == "assistant"]
+        using = [f'"name": "{tool}"' in turn for turn in turns]
+        assert using == [True, *[False] * (len(turns) - 1)] if first else any(using)
+        assert any('"crop_image"' in turn for turn in turns) == first
+        assert tool in row["messages"][0]["content"]
+    assert "12 good" in virc("data", "check", to / "trajectories.json").out
+
+
+def test_dots_are_on_the_places_that_are_cropped_then(tmp_path: Path) -> None:
+    to = tmp_path / "marked"
+    virc("data", "synth", "--to", to, "--count", 8, "--family", "polygons,charts", "--pattern", "mark")
+    for row in solved(to):
+        turns = [turn["content"] for turn in row["messages"] if turn["role"] == "assistant"]
+        points = json.loads(turns[0].split('"points": ')[1].split(', "image_index"')[0])
+        boxes = [json.loads(turn.split('"bbox_2d": ')[1].split(', "image_index": 0')[0]) for turn in turns[1:-1]]
+        assert len(points) == len(boxes)
+        plain, marked = (Image.open(to / name).convert("RGB") for name in row["images"][:2])
+        for (x, y), (left, top, right, bottom) in zip(points, boxes, strict=True):
+            assert left <= x < right
+            assert top <= y < bottom
+            assert marked.getpixel((x, y)) == (255, 0, 0) != plain.getpixel((x, y))
+
+
 def test_squares_around_points_in_place_of_boxes(tmp_path: Path) -> None:
     virc("data", "synth", "--to", tmp_path / "points", "--count", 6, "--family", "polygons,far", "--pattern", "point")
     calls = [

@@ -236,9 +236,10 @@ def test_a_window_is_cut_from_the_file_with_its_dot_in_place() -> None:
 
 
 def test_squares_around_points_hold_what_the_boxes_held() -> None:
-    reply = worked.around_points(
+    reply = worked.with_tool(
         '<think>a</think>\n<tool_call>\n{"name": "crop_image", "arguments": {"bbox_2d": [10, 20, 41, 30],'
-        ' "image_index": 0}}\n</tool_call>'
+        ' "image_index": 0}}\n</tool_call>',
+        "point",
     )
     assert '{"name": "crop_around_point", "arguments": {"point_2d": [25, 25], "half": 16, "image_index": 0}}' in reply
 

@@ -99,7 +99,7 @@ def protocol_of(name: str | None, pattern: Pattern | None = None) -> Protocol:
         ConfigError: there is no such system, or its file is wrong.
         UsageError: it has other words, boxes or tools.
     """
-    own = worked.POINT_PROTOCOL if pattern == "point" else worked.PROTOCOL
+    own = worked.protocol_of(pattern)
     if name is None:
         return own
     spoken = of_system(systems.get(name)).protocol
@@ -165,8 +165,8 @@ def _check(config: SynthConfig) -> None:
          f"a problem has 1 to {most} paths, one family or more, and a share of refusals from 0 to 1", None),
         (config.pattern and config.paths > 1,
          "paths of a problem have different patterns", "--pattern or --paths, not both"),
-        (config.pattern == "point" and config.refusals,
-         "problems that are refused are solved with boxes", "--pattern point or --refusals, not both"),
+        (config.pattern in worked.OFFERED and config.refusals,
+         "problems that are refused are solved with crops", f"--pattern {config.pattern} or --refusals, not both"),
         (config.counterfactuals and config.refusals,
          "a problem that is refused has no counterfactual", "--counterfactuals or --refusals, not both"),
         (config.counterfactuals and "batch" not in config.formats,
@@ -214,7 +214,7 @@ def _draw(config: SynthConfig, number: int) -> list[Drawn]:
         session = Session(config.protocol, task.question, [task.picture], tools=known())
         for text in replies:
             shown = worked.as_shown(text, session.images, task.picture.size)
-            session.feed(Reply(worked.around_points(shown) if pattern == "point" else shown))
+            session.feed(Reply(worked.with_tool(shown, pattern)))
         own = f"{name}.{path}" if path else name
         names = [f"{_place(number)}/{name if at == 0 else own}-{at}.png" for at in range(len(session.images))]
         record = _record(task, session, own, pattern, names, counterfactual)

@@ -2,41 +2,51 @@
 
 The steps are those of the published data: plan, crop, crop again to verify, answer. A pattern says which of them a
 path has; every path of a problem reads the same labels and ends in the same sums. The path `direct` reads them in the
-overview: what a control without tools learns. The path `point` is `look` with squares around points in place of boxes.
+overview: what a control without tools learns. Others teach a further tool: `point` and `enhance` are `look` with
+squares around points, or with parts at twice the contrast, in place of crops; `grid` looks at the picture under a grid
+first, `mark` at dots on the spots that it crops then.
 """
 
 import json
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 import msgspec
 
 from virc.reasoning.calls import Box, Region, Size
 from virc.reasoning.images import Shown
-from virc.reasoning.protocol import own_protocol
+from virc.reasoning.protocol import Protocol, own_protocol
 from virc.scoring.score import UNREADABLE
 from virc.tools.registry import schemas
 
 # The chat protocol of every trajectory made here: the datasets of `virc data synth` and what `tiny` is trained on.
-PROTOCOL = own_protocol(schemas(("crop_image", "scale_image", "display_image")))
-POINT_PROTOCOL = own_protocol(schemas(("crop_around_point", "scale_image", "display_image")))
-"""That of the pattern `point`."""
+TOOLS = ("crop_image", "scale_image", "display_image")
+PROTOCOL = own_protocol(schemas(TOOLS))
 
 CANNOT = "I cannot read this picture."
 AGAIN = "Look again to be sure."
 AGREES = "That agrees."
+GRID = "Lay a grid over it, to find the places."
 SMALL = "It is too small to read."
 FOUND = "That is the one."  # of a value that is printed and asked for
 REFUSAL = f"<think>{CANNOT}</think>\n<answer>{UNREADABLE}</answer>"
 
 _BOX = re.compile(r'"bbox_2d": (\[[\d, ]+\]), "image_index": (\d+)')
+_POINTS = re.compile(r'"points": (\[\[[\d, \[\]]+\]\]), "image_index": 0')
 
 _CROP = re.compile(r'"crop_image", "arguments": {"bbox_2d": \[(\d+), (\d+), (\d+), (\d+)\],')
 
-Pattern = Literal["look", "plan", "verify", "plan+verify", "direct", "point"]
-PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name not in ("direct", "point"))
+Pattern = Literal["look", "plan", "verify", "plan+verify", "direct", "point", "enhance", "grid", "mark"]
+OFFERED: Mapping[str, Sequence[str]] = {
+    "point": ("crop_around_point", *TOOLS[1:]),
+    "enhance": ("enhance_image", *TOOLS[1:]),
+    "grid": ("show_grid", *TOOLS),
+    "mark": ("draw_on_image", *TOOLS),
+}
+"""The tools of patterns that teach a further one."""
+PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name not in {"direct", *OFFERED})
 """Crops and an answer; with a plan before; with a second crop of one spot at the end; with both."""
 
 
@@ -90,7 +100,7 @@ def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | 
     if pattern == "direct":
         seen = [spot.reads for spot in solution.spots]
         return [_answer([*seen, solution.wanted, solution.sums], solution.answer)]
-    turns: list[str] = []
+    turns = _first(solution, pattern)
     thoughts = [solution.plan if "plan" in pattern else solution.wanted]
     for number, spot in enumerate(solution.spots):
         thoughts.append(f"Look at the {'next' if number else 'first'} {solution.noun}.")
@@ -104,24 +114,61 @@ def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | 
     return [*turns, _answer([*thoughts, solution.sums], solution.answer)]
 
 
+def protocol_of(pattern: Pattern | None) -> Protocol:
+    """The chat protocol of trajectories of a pattern, with the tools that it teaches."""
+    return own_protocol(schemas(OFFERED[pattern])) if pattern and pattern in OFFERED else PROTOCOL
+
+
+def _first(solution: Solution, pattern: Pattern) -> list[str]:
+    """What is done with the whole picture before the first crop."""
+    if pattern == "grid":
+        return [_call([solution.wanted, GRID], "show_grid", image_index=0)]
+    if pattern == "mark":
+        middles = [[(left + right) // 2, (top + bottom) // 2] for left, top, right, bottom in _boxes(solution)]
+        thoughts = [solution.wanted, f"Mark every {solution.noun} that is needed."]
+        return [_call(thoughts, "draw_on_image", shape="point", points=middles, image_index=0)]
+    return []
+
+
+def _boxes(solution: Solution) -> list[Box]:
+    return [spot.box for spot in solution.spots]
+
+
 def as_shown(reply: str, images: Sequence[Shown], page: Size) -> str:
-    """A reply whose boxes are in px of the picture, with boxes in px of the images as shown that it names.
+    """A reply whose boxes and points are in px of the picture, with those of the images as shown that it names.
 
     Args:
         images: shown before it, the first of which is the picture.
         page: (width, height) in px of the picture.
     """
+    reply = _POINTS.sub(lambda found: _dotted(json.loads(found[1]), images[0].size, page), reply)
     return _BOX.sub(lambda found: _boxed(json.loads(found[1]), images, int(found[2]), page), reply)
 
 
-def around_points(reply: str) -> str:
-    """A reply with squares around points, as long as the longer sides, in place of boxes."""
-    return _CROP.sub(lambda found: _pointed(*map(int, found.groups())), reply)
+def with_tool(reply: str, pattern: str) -> str:
+    """A reply with the tool that a pattern teaches in place of its crops."""
+    write = _IN_PLACE.get(pattern)
+    return _CROP.sub(lambda found: write(*map(int, found.groups())), reply) if write else reply
+
+
+def _dotted(points: Sequence[Sequence[int]], shown: Size, page: Size) -> str:
+    """Points of the picture in px of it as shown."""
+    inside = [[round(x * shown[0] / page[0]), round(y * shown[1] / page[1])] for x, y in points]
+    return f'"points": {inside}, "image_index": 0'
+
+
+def _enhanced(left: int, top: int, right: int, bottom: int) -> str:
+    """A part of an image, with the contrast that the tool has where a call says none."""
+    return f'"enhance_image", "arguments": {{"change": "contrast", "bbox_2d": {[left, top, right, bottom]},'
 
 
 def _pointed(left: int, top: int, right: int, bottom: int) -> str:
+    """A square around the middle, as long as the longer side."""
     point, half = [(left + right) // 2, (top + bottom) // 2], max(8, -(-max(right - left, bottom - top) // 2))
     return f'"crop_around_point", "arguments": {{"point_2d": {point}, "half": {half},'
+
+
+_IN_PLACE: Mapping[str, Callable[[int, int, int, int], str]] = {"point": _pointed, "enhance": _enhanced}
 
 
 def _boxed(box: Sequence[int], images: Sequence[Shown], index: int, page: Size) -> str:
