@@ -11,7 +11,7 @@ import protocol_page
 import reference_page
 import remote_page
 from cluster import slurm_cases
-from training import stage_plans
+from training import rounds_plan, stage_plans
 
 from virc.backends.gguf.convert import convert
 from virc.models.registry import EMBEDDED, EMBEDDED_FOLDER
@@ -36,7 +36,7 @@ def generated() -> dict[Path, str]:
     docs = {
         module.PAGE: module.page() for module in (client_page, field_table, protocol_page, reference_page, remote_page)
     }
-    return completions | slurm_cases.golden() | stage_plans.golden() | docs
+    return completions | slurm_cases.golden() | stage_plans.golden() | rounds_plan.golden() | docs
 
 
 if __name__ == "__main__":

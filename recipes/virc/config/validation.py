@@ -93,7 +93,7 @@ def kind_at(kind: Any, path: Path) -> Any:
         inner = _members(kind)
         struct = next((each for each in inner if _is_struct(each)), None)
         values = next((get_args(each) for each in inner if _is_mapping(each)), None)
-        hints = get_type_hints(struct, include_extras=True) if struct else {}
+        hints = _fields(struct) if struct else {}
         kind = hints.get(key, values[1] if values else None)
     return kind
 
@@ -106,7 +106,7 @@ def takes_text(kind: Any) -> bool:
 def _faults_of_struct(
     value: Mapping[str, object], kind: type[msgspec.Struct], path: Path, noun: str
 ) -> Iterator[Fault]:
-    known = get_type_hints(kind, include_extras=True)
+    known = _fields(kind)
     alone = True
     for key, inner in value.items():
         if key in known:
@@ -117,9 +117,9 @@ def _faults_of_struct(
             message = f"unknown {noun} {'.'.join((*path, key))!r}"
             yield Unknown((*path, key), message, did_you_mean(key, known), tuple(known))
     for field in msgspec.structs.fields(kind):
-        if field.required and field.name not in value:
+        if field.required and (name := field.encode_name) not in value:
             alone = False
-            yield Missing((*path, field.name), f"{'.'.join((*path, field.name))} is missing")
+            yield Missing((*path, name), f"{'.'.join((*path, name))} is missing")
     if alone and hasattr(kind, "__post_init__"):
         try:  # each field is right: what does the Struct itself say of all of them?
             msgspec.convert({key: value[key] for key in value if key in known}, kind, strict=False)
@@ -129,6 +129,12 @@ def _faults_of_struct(
                 yield Fault(path, f"{'.'.join(path)}: {said}")
             else:  # of the whole file: at the first field that it names, which can be taken out of it
                 yield Fault(tuple(name for name in said.split("`")[1:2] if name in value), said)
+
+
+def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Key, as it is written, -> the type of the field."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.encode_name: hints[field.name] for field in msgspec.structs.fields(kind)}
 
 
 def _misfit(value: object, kind: Any, path: Path, name: str) -> Iterator[Fault]:
@@ -205,7 +211,7 @@ def _worded(info: inspect.Type) -> str:
         case inspect.VarTupleType() | inspect.TupleType():
             return _listed(info)
         case inspect.StructType():
-            return f"lines of the form `key: value` ({', '.join(field.name for field in info.fields)})"
+            return f"lines of the form `key: value` ({', '.join(field.encode_name for field in info.fields)})"
     return _PLAIN.get(type(info), "lines of the form `key: value`") + _range(info)
 
 

@@ -42,6 +42,7 @@ from virc.reasoning.protocol import (
 from virc.systems.kinds import Kind
 from virc.systems.layouts.layout import Layout
 from virc.systems.names import Commit, HubId, Name
+from virc.systems.rounds import Step, check_rounds
 from virc.tools import registry as tools
 
 SEARCH_PATH = "VIRC_PATH"
@@ -215,6 +216,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         reported: what `virc eval --against paper` holds our figures against.
         pipeline: roles and steps of `virc solve --pipeline NAME`, as `virc.solving.pipelines.schema` reads them; empty:
             it has none.
+        rounds: the steps of a round of `virc train --rounds N`, in order; empty: it has none.
         notes: what one should know of it, such as what differs from what was published; those of a stage stand there.
         replace: take over the name of a system of this package.
     """
@@ -246,12 +248,14 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reward: Reward | None = None
     reported: Figures | None = None
     pipeline: dict[str, Any] = {}
+    rounds: tuple[Step, ...] = ()
     notes: tuple[Text, ...] = ()
     replace: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a least value is over its most, or too near."""
+        """Raise ValueError where a least value is over its most or too near, or rounds name what is not there."""
         check_bounds(self)
+        check_rounds(self.rounds, {name: stage.kind for name, stage in self.stages.items()})
 
 
 _PLACES: Mapping[dotted.Path, type[msgspec.Struct]] = {

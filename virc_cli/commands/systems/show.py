@@ -18,12 +18,12 @@ SIZE = (1024, 768)
 
 FAILURE: dict[str, object] = dict.fromkeys(
     "name about state published file coordinates images models judges "
-    "datasets protocol_source tools chat_protocol limits sent example_call sampling stages overlays reward reported "
-    "notes stage".split()
+    "datasets protocol_source tools chat_protocol limits sent example_call sampling stages rounds overlays reward "
+    "reported notes stage".split()
 )
 _OF_SYSTEM = (
-    "name about coordinates images models judges datasets protocol_source tools chat_protocol sampling overlays "
-    "reward reported notes".split()
+    "name about coordinates images models judges datasets protocol_source tools chat_protocol sampling rounds "
+    "overlays reward reported notes".split()
 )
 """Fields that the printed object has as the system has them."""
 
@@ -228,6 +228,9 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         if stage["level"]:
             yield f"    {stage['level']}: {'; '.join(stage['tried'])}"
         yield from (f"    note: {note}" for note in stage["notes"])
+    if fields["rounds"]:
+        yield f"rounds, by virc train {fields['name']} --rounds N; each"
+    yield from (f"  {_round_line(step)}" for step in fields["rounds"])
     overlays = [(name, each["about"], _verified(each)) for name, each in fields["overlays"].items()]
     yield from _section("overlays, chosen by --with", overlays)
     if fields["reward"]:
@@ -243,6 +246,15 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     yield from (f"note: {note}" for note in fields["notes"])
     if fields["published"]:
         yield from _published_lines(fields["published"])
+
+
+def _round_line(step: dict[str, Any]) -> str:
+    """A step of a round."""
+    if sample := step["sample"]:
+        rows = f"pairs by the rule {sample['pairs']}" if sample["pairs"] else "right solutions"
+        best = f", at most {sample['keep']} of {sample['samples']} at temperature {sample['temperature']:g}"
+        return f"{sample['name']}: {rows} of {sample['from']}{best}, problems {sample['data'] or 'of --data'}"
+    return f"train {step['train']} from {step['from']}, data {step['data'] or 'of the stage'}"
 
 
 def _spoken_lines(fields: dict[str, Any]) -> Iterator[str]:

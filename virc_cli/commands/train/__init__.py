@@ -58,6 +58,9 @@ def command(
     name: Annotated[
         str | None, typer.Option(metavar="RUN", help="Name of the run.", autocompletion=completion.runs)
     ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, max=99, metavar="N", help="Run the system's rounds so often, or go on.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a run from its newest checkpoint.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and files; start nothing.")] = False,
     probe: Annotated[bool, typer.Option("--probe", help="Measure two steps on the longest rows; no run.")] = False,
@@ -81,14 +84,33 @@ def command(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Train one stage, or resume a run.
+    """Train one stage, resume a run, or train in rounds.
 
     Without --from, a stage starts from the newest finished run of the stage before it. Ctrl-C saves a checkpoint (rl:
     keeps the last one) and stops. The run's folder is printed.
+
+    --rounds runs the steps that `rounds` of the system's YAML lists, each a command that --dry-run prints: the model
+    makes rows of the problems in --data, and stages learn from them. The same command goes on after a stop.
     """
     from virc.core.errors import UsageError
     from virc.systems import registry as systems
 
+    judge, judges = named_endpoints(judge_endpoint or ())
+    if rounds is not None:
+        from virc.training.rounds.plan import RoundsRequest
+        from virc_cli.commands.train import rounds as in_rounds
+
+        in_rounds.refuse({
+            "--stage": stage, "--resume": resume, "--probe": probe, "--config": config, "--protocol": protocol,
+            "--tools": tools, "--launcher": launcher != "local", "--site": site, "--no-submit": no_submit,
+        })  # fmt: skip
+        asked = RoundsRequest(
+            system=system, rounds=rounds, name=name, base=base, data=data, overlays=names_of(overlays),
+            assignments=tuple(assignments or ()), judge_endpoint=judge, judge_endpoints=judges,
+            stop_on=names_of(stop_on),
+        )  # fmt: skip
+        in_rounds.run(asked, dry_run, quiet, verbose, as_json)
+        return
     if resume and (dry_run or probe):
         raise UsageError("--resume takes the run as it was begun", "virc runs show prints its settings")
     if resume and any((overlays, base, data, config, assignments, protocol, tools, judge_endpoint, stop_on)):
@@ -103,7 +125,6 @@ def command(
     request: dict[str, Any] = {
         "system": system, "stage": stage, "overlays": names_of(overlays), "base": base, "data": data, "name": name,
     }  # fmt: skip
-    judge, judges = named_endpoints(judge_endpoint or ())
     more: dict[str, Any] = {
         "config": config, "assignments": tuple(assignments or ()), "protocol": protocol,
         "judge_endpoint": judge, "judge_endpoints": judges, "stop_on": names_of(stop_on), "tools": names_of(tools),

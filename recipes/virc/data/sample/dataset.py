@@ -13,7 +13,7 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -99,6 +99,11 @@ class _Line(msgspec.Struct):
     kept: list[msgspec.Raw] = []
     left_out: dict[str, int] | None = None
     error: Any = None
+
+
+class _MadeWith(msgspec.Struct):
+    model: str | None = None
+    settings: dict[str, Any] | None = None
 
 
 class _Kept(msgspec.Struct):
@@ -202,6 +207,24 @@ def publish(location: Location, finished: bool, keep: int) -> Totals:
     return totals
 
 
+def so_far(location: Location) -> Totals:
+    """What the ledger of a dataset has, also while another process adds to it; nothing where there is none."""
+    totals = Totals()
+    with suppress(FileNotFoundError), location.progress.open("rb") as lines:
+        _in_order((line for line in lines if line.endswith(b"\n")), totals, 1)
+    return totals
+
+
+def made_with(location: Location) -> dict[str, Any]:
+    """The model and the settings that the rows of a dataset were made with; nothing where there is none yet."""
+    with suppress(FileNotFoundError), location.progress.open("rb") as lines:
+        first = lines.readline()
+        if first.endswith(b"\n"):
+            line = msgspec.json.decode(first, type=_MadeWith)
+            return {"model": line.model, **(line.settings or {})}
+    return {}
+
+
 def _enter(location: Location, kept: bool) -> None:
     """Put the entry of the rows beside those of other datasets, or take it out, with the file that has no row."""
     with held(location.folder / INFO):
@@ -215,7 +238,7 @@ def _enter(location: Location, kept: bool) -> None:
         location.file.unlink()
 
 
-def _in_order(lines: IO[bytes], totals: Totals, keep: int) -> list[int]:
+def _in_order(lines: Iterable[bytes], totals: Totals, keep: int) -> list[int]:
     """Offsets of the lines with rows, in the order of the file of problems; all lines are counted."""
     found: list[tuple[int, int]] = []
     dropped: Counter[str] = Counter()

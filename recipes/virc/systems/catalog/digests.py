@@ -26,7 +26,8 @@ Digests = Mapping[str, str]
 _OF_EVERY_KIND = ROOT / "stages" / "resolve.py"
 """Merges the YAMLs' settings and knows every kind of stage. Engines take a constant from it, and a record is refused
 where the settings of its run are not those of the stage, so a further kind of stage changes no record."""
-_FOR_READERS = ("about", "notes", "reported", "stages")
+_FOR_READERS = ("about", "notes", "reported", "rounds", "stages")
+"""Keys that change nothing of what a run is; the commands of rounds name their stages, rows and models."""
 _OF_TRAINING = ("datasets", "everywhere", "judges", "models", "overlays", "reward", "rows")
 _IMPORT = re.compile(r"^\s*(?:from (virc[\w.]*) import (?:\(([^)]*)\)|(.*))|import (virc[\w.]*))", re.MULTILINE)
 _READS = re.compile(r"^TERMS\s*=\s*\(([^)]*)\)", re.MULTILINE)

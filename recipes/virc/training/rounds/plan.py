@@ -1,0 +1,335 @@
+"""The commands of rounds, each of which can be typed: `virc data sample`, `virc train` and `virc merge`.
+
+NAME-r2-STAGE            the run of a stage in round 2
+data/NAME-r2-sample/     rows that the step `sample` of round 2 made
+models/NAME-r2-STAGE/    the run as a model, where it is none by itself
+"""
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError, UsageError, VircError
+from virc.core.files import DATA, MODELS, expanded, is_file
+from virc.data.formats import pairs
+from virc.runs import run as runs
+from virc.stages import resolve as stages
+from virc.stages.resolve import CONFIGS, Resolved
+from virc.systems import registry as systems
+from virc.systems.kinds import runs_in
+from virc.systems.registry import System
+from virc.systems.rounds import BASE, LAST, Sample
+from virc.systems.rounds import Step as Written
+from virc.training import inputs
+from virc.training.request import TrainRequest
+
+Kind = Literal["sample", "train", "merge"]
+_JUDGED = ("right", "reward", "grade", "image")
+"""Rules of pairs that may ask a judge."""
+_ROUND = "{round}"
+_TRAJECTORIES = "trajectories"
+
+
+class RoundsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Rounds to train, and what replaces parts of them.
+
+    Args:
+        system: a system's name, or its YAML, which has `rounds`.
+        rounds: how many.
+        name: what the names of runs and rows begin with; None: the system's.
+        base: the model or run that the first round begins with; None: what its first stage starts from.
+        data: JSONL file of the problems that are sampled.
+        overlays: of the system, for every stage.
+        assignments: `KEY=VALUE`, each for the stages of a kind that has the setting.
+        judge_endpoint, judge_endpoints: of stages of kind `rl`, and of pairs by a judge, a critic or a reward.
+        stop_on: of stages of kind `rl`.
+        workspace: folder with `runs/`, `models/` and `data/`.
+    """
+
+    system: str
+    rounds: int
+    name: str | None = None
+    base: str | None = None
+    data: Path | None = None
+    overlays: tuple[str, ...] = ()
+    assignments: tuple[str, ...] = ()
+    judge_endpoint: str | None = None
+    judge_endpoints: Mapping[str, str] = {}
+    stop_on: tuple[str, ...] = ()
+    workspace: Path = msgspec.field(default_factory=Path.cwd)
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One command.
+
+    Args:
+        round: from 1.
+        name: of the step in its round.
+        says: what it does, one clause.
+        words: the command line; the first is `virc`.
+        start: the model that is sampled, trained or merged.
+        makes: the folder that it makes, in the workspace.
+        source: of a sample, the file of problems.
+        made_with: of a sample, settings that its rows say they were made with.
+        resolved: of a stage, its settings.
+    """
+
+    round: int
+    name: str
+    kind: Kind
+    says: str
+    words: tuple[str, ...]
+    start: str
+    makes: str
+    source: Path | None = None
+    made_with: Mapping[str, object] = {}
+    resolved: Resolved | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether pairs are kept."""
+        return self.made_with.get("pairs") is not None
+
+    @property
+    def typed(self) -> str:
+        """The command as a shell takes it."""
+        return typed(self.words)
+
+
+class Rounds(msgspec.Struct, frozen=True):
+    """All steps, in order."""
+
+    system: System
+    count: int
+    name: str
+    workspace: Path
+    steps: tuple[Step, ...]
+
+
+def typed(words: Iterable[str]) -> str:
+    """A command line as a shell takes it."""
+    return shlex.join(words)
+
+
+def plan(request: RoundsRequest) -> Rounds:
+    """Every command of the rounds, all settings checked; nothing is started, and no file of rows has to be there.
+
+    Raises:
+        UsageError: the system has no rounds, or an option is missing or has no use.
+        ConfigError: a setting is wrong, or what the first round begins with cannot be told.
+    """
+    system = systems.get(request.system)
+    if not system.rounds:
+        raise UsageError(f"{system.name} has no rounds", f"`rounds:` in its YAML, {system.file}, lists their steps")
+    _check(request, system)
+    name = request.name or system.name
+    runs.new(request.workspace, f"{name}-r0", name)  # refuses what cannot name a run
+    steps = tuple(_steps(request, system, name))
+    return Rounds(system, request.rounds, name, request.workspace, steps)
+
+
+def check_files(found: Rounds) -> None:
+    """Refuse rounds whose files of problems or rows are not there, before hours are spent on others.
+
+    Raises:
+        DataError, ConfigError: one is missing.
+    """
+    for error in missing_files(found):
+        raise error
+
+
+def missing_files(found: Rounds) -> Iterator[VircError]:
+    """An error for each file of problems or rows that is not there, and that no step makes."""
+    made = {step.makes for step in found.steps}
+    for step in found.steps:
+        named = [str(step.source)] if step.source else _named_data(step)
+        for file in named:
+            if str(Path(file).parent) not in made and not is_file(found.workspace / expanded(file)):
+                where = f"round {step.round}, {step.name}"
+                yield DataError(f"there is no file {file}, which {where} takes", "put it there, or --data FILE")
+        if step.round == 1 and step.resolved and not named:
+            yield from _missing_rows(step.resolved, found.workspace)
+
+
+def _missing_rows(resolved: Resolved, workspace: Path) -> Iterator[VircError]:
+    """Why the stage's own rows cannot be read, if they cannot."""
+    try:
+        inputs.rows(resolved, workspace)
+        inputs.validation(resolved, workspace)
+    except VircError as error:
+        yield error
+
+
+def _named_data(step: Step) -> list[str]:
+    return [value for word, value in zip(step.words, step.words[1:], strict=False) if word == "--data"]
+
+
+def _check(request: RoundsRequest, system: System) -> None:
+    """Refuse an option that no step takes, and the lack of one that a step needs."""
+    samples = [step.sample for step in system.rounds if step.sample]
+    lacking = next((each for each in samples if each.data is None), None)
+    if request.data and not samples:
+        raise UsageError(f"the rounds of {system.name} sample no problems", "leave --data out")
+    if request.data is None and lacking:
+        raise UsageError(f"the rounds of {system.name} need problems with answers", "--data FILE.jsonl")
+    judged = [each.pairs for each in samples if each.pairs in _JUDGED]
+    with_rl = any(step.train and system.stages[step.train].kind == "rl" for step in system.rounds)
+    if "grade" in judged and request.judge_endpoint is None:
+        raise UsageError(f"the rounds of {system.name} take pairs by a critic", "--judge-endpoint URL")
+    if (request.judge_endpoint or request.judge_endpoints) and not (judged or with_rl):
+        raise UsageError(f"no step of the rounds of {system.name} asks a judge", "leave --judge-endpoint out")
+    if request.stop_on and not with_rl:
+        raise UsageError(f"the rounds of {system.name} have no stage of kind rl", "leave --stop-on out")
+
+
+def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[Step]:
+    newest = {BASE: request.base or _own_base(request, system, name)}
+    newest[LAST] = newest[BASE]
+    for number in range(1, request.rounds + 1):
+        made: dict[str, str] = {}
+        for step in system.rounds:
+            if step.sample:
+                found = _sampled(request, system, name, number, step.sample, newest)
+                rows = pairs.NAME if step.sample.pairs else _TRAJECTORIES
+                made[step.name] = f"{found.makes}/{rows}.jsonl"
+                yield found
+                continue
+            found = _trained(request, system, name, number, step, newest, made)
+            yield found
+            run = Path(found.makes).name
+            newest |= {step.name: run, LAST: run}
+            assert found.resolved
+            if _needs_merge(found.resolved) if step.merge is None else step.merge:
+                yield _merged(number, step.name, run)
+
+
+def _sampled(
+    request: RoundsRequest, system: System, name: str, number: int, sample: Sample, newest: Mapping[str, str]
+) -> Step:
+    start, makes = _start(sample.start, newest), f"{DATA}/{name}-r{number}-{sample.name}"
+    source = str(request.data or _numbered(str(sample.data), number))
+    options: dict[str, object] = {
+        "samples": sample.samples, "keep": sample.keep, "temperature": f"{sample.temperature:g}", "seed": number,
+        "pairs": sample.pairs, "margin": f"{sample.margin:g}" if sample.margin else None,
+        "reward": system.called if sample.pairs == "reward" else None,
+        "max-turns": sample.max_turns, "max-tokens": sample.max_tokens,
+    }  # fmt: skip
+    given = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
+    judges = _judges(request, named=sample.pairs == "reward") if sample.pairs in _JUDGED else []
+    # An endpoint of the user's own settings serves one model, and each round samples another one.
+    model = ("--system", system.called, "--model", start, "--endpoint", "none")
+    what = f"pairs by the rule {sample.pairs}" if sample.pairs else "right solutions"
+    return Step(
+        round=number, name=sample.name, kind="sample", says=f"{what} of {start}",
+        words=("virc", "data", "sample", source, "--to", makes, *model, *given, *judges),
+        start=start, makes=makes, source=Path(source), made_with=_made_with(sample, number),
+    )  # fmt: skip
+
+
+def _made_with(sample: Sample, number: int) -> dict[str, object]:
+    """What the ledger of the rows says of these options."""
+    known: dict[str, object] = {
+        "n": sample.samples, "keep": sample.keep, "temperature": sample.temperature, "seed": number,
+        "pairs": sample.pairs,
+    }  # fmt: skip
+    given = {"max_turns": sample.max_turns, "max_tokens": sample.max_tokens}
+    known |= {name: value for name, value in given.items() if value is not None}
+    return {**known, "margin": sample.margin} if sample.pairs else known
+
+
+def _trained(
+    request: RoundsRequest,
+    system: System,
+    name: str,
+    number: int,
+    step: Written,
+    newest: Mapping[str, str],
+    made: Mapping[str, str],
+) -> Step:
+    stage = step.name
+    kind, run, start = system.stages[stage].kind, f"{name}-r{number}-{stage}", _start(step.start, newest)
+    data = step.data and made.get(step.data, _numbered(step.data, number))
+    chosen = [each for each in request.assignments if _is_of(each, kind, system)]
+    words = ["virc", "train", system.called, "--stage", stage, "--from", start, "--name", run]
+    words += ["--data", data] if data else []
+    words += ["--with", ",".join(request.overlays)] if request.overlays else []
+    words += [word for each in chosen for word in ("--set", each)]
+    judge, judges = (request.judge_endpoint, request.judge_endpoints) if kind == "rl" else (None, {})
+    if kind == "rl":
+        words += _judges(request, named=True)
+        words += ["--stop-on", ",".join(request.stop_on)] if request.stop_on else []
+    asked = TrainRequest(
+        system=request.system, stage=stage, overlays=request.overlays, base=start, data=Path(data) if data else None,
+        assignments=tuple(chosen), name=run, judge_endpoint=judge, judge_endpoints=judges,
+        stop_on=request.stop_on if kind == "rl" else (), workspace=request.workspace,
+    )  # fmt: skip
+    return Step(
+        round=number, name=stage, kind="train", says=f"train {stage} from {start}", words=tuple(words), start=start,
+        makes=f"{runs.FOLDER}/{run}", resolved=asked.resolve(),
+    )  # fmt: skip
+
+
+def _merged(number: int, stage: str, run: str) -> Step:
+    return Step(
+        round=number, name=f"merge {stage}", kind="merge", says=f"make a model of {run}", words=("virc", "merge", run),
+        start=run, makes=f"{MODELS}/{run}",
+    )  # fmt: skip
+
+
+def _needs_merge(resolved: Resolved) -> bool:
+    """Whether a run's checkpoint is shards or an adapter, which no other stage or sampling takes as it is."""
+    return runs_in(resolved.kind).engine == "verl" or resolved.config.lora is not None
+
+
+def _start(named: str, newest: Mapping[str, str]) -> str:
+    """The model of that name; before its stage was trained for the first time, the base."""
+    return newest.get(named, newest[BASE])
+
+
+def _numbered(file: str, number: int) -> str:
+    return file.replace(_ROUND, str(number))
+
+
+def _judges(request: RoundsRequest, named: bool) -> list[str]:
+    """The options of judges; those with names are for rewards alone."""
+    urls = [request.judge_endpoint] if request.judge_endpoint else []
+    urls += [f"{name}={url}" for name, url in request.judge_endpoints.items()] if named else []
+    return [word for url in urls for word in ("--judge-endpoint", url)]
+
+
+def _is_of(assignment: str, kind: str, system: System) -> bool:
+    """Whether a setting is for stages of that kind; one that no stage of the rounds has is for all, to be refused."""
+    key = assignment.partition("=")[0].split(".")[0].strip()
+    own = {system.stages[step.train].kind for step in system.rounds if step.train}
+    having = {each for each in own if key in CONFIGS[each].__struct_fields__}
+    return not having or kind in having
+
+
+def _own_base(request: RoundsRequest, system: System, name: str) -> str:
+    """What the first stage of the rounds starts from without `--from`; runs of these rounds do not count.
+
+    Raises:
+        ConfigError: no run of the stage before it has finished.
+    """
+    first = next(step.train for step in system.rounds if step.train)
+    resolved = stages.resolve(system, first, request.overlays)
+    config = resolved.config
+    if config.base is not None:
+        return str(config.base)
+    root = stages.root_of(resolved)
+    own = re.compile(rf"{re.escape(name)}-r\d+-")
+    for run in reversed(runs.discover(request.workspace)):
+        with suppress(ConfigError):  # another run whose record cannot be read
+            info = runs.info(run)
+            of_stage = (info.system, info.stage, info.root) == (system.name, config.after, root)
+            if of_stage and not own.match(run.name) and runs.state(run).progress == "finished":
+                return run.name
+    raise ConfigError(
+        f"no run of the stage {config.after} that began with {root} has finished, which the rounds begin with",
+        f"virc train {system.called} --stage {config.after}, or name what to begin with: --from",
+    )

@@ -1,0 +1,215 @@
+"""`virc train --rounds`: the commands of the steps, how far each is, and what is refused before anything starts."""
+
+import json
+import shlex
+from pathlib import Path
+
+import msgspec
+import pytest
+from support import made
+from support.called import virc
+from training import rounds_plan
+
+from virc.core.errors import ConfigError
+from virc.runs import run as runs
+from virc.training.rounds import plan as planning
+from virc.training.rounds import run as running
+from virc.training.rounds.plan import Rounds, RoundsRequest, Step
+from virc.training.rounds.state import states
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(rounds_plan.YAML)
+    for name in ("rows.jsonl", "problems.jsonl"):
+        (folder / name).write_text('{"id": 1}\n{"id": 2}\n')
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("VIRC_PATH", raising=False)
+    return folder
+
+
+def of_tiny(workspace: Path, count: int = 2, *settings: str) -> Rounds:
+    rows = Path("problems.jsonl")
+    request = RoundsRequest(
+        system="tiny", rounds=count, base="tiny", data=rows, assignments=settings, workspace=workspace
+    )
+    return planning.plan(request)
+
+
+class Recorder:
+    """Stands in for the process of a command: makes what the command would make, and keeps its words."""
+
+    def __init__(self, found: Rounds) -> None:
+        self.found, self.typed, self.fails_at = found, list[str](), -1
+
+    def __call__(self, words: tuple[str, ...], folder: Path) -> int:
+        self.typed.append(shlex.join(words))
+        if len(self.typed) - 1 == self.fails_at:
+            return 8
+        step = next(each for each in self.found.steps if each.makes.split("/")[-1] in shlex.join(words[2:]))
+        step = next((each for each in self.found.steps if each.words == words), step)
+        (sampled if step.kind == "sample" else trained)(step, folder)
+        return 0
+
+
+def sampled(step: Step, folder: Path, problems: int = 2) -> None:
+    """Rows, as sampling leaves them."""
+    place = folder / step.makes
+    place.mkdir(parents=True, exist_ok=True)
+    row = {"images": []}
+    settings = {"n": 8, "keep": 2, "temperature": 1.0, "seed": step.round}
+    line = {"schema": "virc.sampled/1", "row": "x", "error": None, "model": f"{step.start}@7", "settings": settings}
+    lines = [{**line, "id": n, "line": n, "rollouts": 8, "right": 6, "kept": [row]} for n in range(1, problems + 1)]
+    (place / "trajectories.progress").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    (place / "trajectories.jsonl").write_text(problems * (json.dumps(row) + "\n"))
+
+
+def trained(step: Step, folder: Path) -> None:
+    """A run that has finished."""
+    assert step.resolved
+    settings = msgspec.to_builtins(step.resolved.config)
+    name = Path(step.makes).name
+    if not (folder / step.makes).exists():
+        made.make(folder, name, stage=step.name, settings=settings)
+    runs.write_state(runs.Run(folder / step.makes), progress="finished", step=3, total=3, loss=0.25)
+
+
+def test_a_dry_run_prints_the_commands_and_writes_nothing(workspace: Path) -> None:
+    before = set(workspace.iterdir())
+    done = virc("train", "./mine.yaml", "--rounds", 2, *rounds_plan.WORDS, "--dry-run")
+    assert done.out.replace(str(workspace), "WORK") == rounds_plan.GOLDEN.read_text(), done.err
+    assert set(workspace.iterdir()) == before
+
+
+def test_a_command_of_the_dry_run_is_one_that_virc_takes(workspace: Path) -> None:
+    done = virc("train", "tiny", "--rounds", 1, "--from", "tiny", "--data", "problems.jsonl", "--dry-run", "--json")
+    sample, train = [shlex.split(each["command"]) for each in done.json["steps"]]
+    taken = virc(*train[1:], "--dry-run")
+    assert (taken.code, "--stage practice" in " ".join(train)) == (0, True), taken.err  # rows are missing, no option is
+    refused = virc(*sample[1:])
+    assert (refused.code, "row 1: line 1: object missing" in refused.err) == (1, True), refused.err  # it read them
+
+
+def test_a_stage_without_its_rows_is_refused_before_hours_are_spent(workspace: Path) -> None:
+    words = [word for word in rounds_plan.WORDS if word != "--dry-run"]
+    for name in ("rows-1.jsonl", "rows-2.jsonl", "prompts-1.parquet"):
+        (workspace / name).write_text("{}\n")
+    done = virc("train", "./mine.yaml", "--rounds", 2, *words)
+    assert done.code == 5
+    assert "there is no file prompts-2.parquet, which round 2, rl takes" in done.err
+    planned = virc("train", "openvlthinker", "--rounds", 1, "--dry-run", "--json").json
+    missing = [error["message"] for error in planned["missing"]]
+    assert missing[0].startswith("there is no file data/openvlthinker-seed/problems.jsonl")
+    assert "there is no file openvlthinker-medium/prompts.parquet" in missing[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["virc", "--rounds", "2"], 2, "virc has no rounds"),
+        (["tiny", "--rounds", "2"], 2, "--data FILE.jsonl"),
+        (["tiny", "--rounds", "0"], 2, "not in the range"),
+        (["tiny", "--rounds", "2", "--stage", "rl"], 2, "--stage is of one stage"),
+        (["tiny", "--rounds", "2", "--resume"], 2, "--resume is of one stage"),
+        (["tiny", "--rounds", "2", "--launcher", "slurm"], 2, "--launcher is of one stage"),
+        (["tiny", "--rounds", "2", "--data", "problems.jsonl"], 3, "--stage instruct, or name what to begin with"),
+        (["tiny", "--rounds", "1", "--from", "tiny", "--data", "gone.jsonl"], 5, "there is no file gone.jsonl"),
+        (["tiny", "--rounds", "1", "--from", "tiny", "--data", "problems.jsonl", "--name", "a b"], 3, "cannot name"),
+        (["tiny", "--rounds", "1", "--from", "tiny", "--data", "problems.jsonl", "--set", "lerning_rate=1"], 3, "lea"),
+        (["tiny", "--rounds", "1", "--from", "tiny", "--data", "problems.jsonl", "--stop-on", "length"], 2, "kind rl"),
+        (
+            ["tiny", "--rounds", "1", "--from", "tiny", "--data", "x", "--judge-endpoint", "http://a/v1"],
+            2,
+            "asks a judge",
+        ),
+        (["./mine.yaml", "--rounds", "1"], 2, "--judge-endpoint URL"),
+    ],
+)
+def test_a_mistake_is_refused_before_anything_starts(workspace: Path, words: list[str], code: int, said: str) -> None:
+    done = virc("train", *words)
+    assert done.code == code, done.err
+    assert said in done.err
+    assert done.err.count("error:") == 1
+    assert not (workspace / "runs").exists()
+
+
+def test_every_step_is_run_once_and_more_rounds_go_on(workspace: Path) -> None:
+    found = of_tiny(workspace)
+    recorder = Recorder(found)
+    assert [each.progress for each in running.run(found, runner=recorder)] == 4 * ["done"]
+    assert recorder.typed == [step.typed for step in found.steps]
+    running.run(found, runner=recorder)
+    assert len(recorder.typed) == 4
+    longer = of_tiny(workspace, 3)
+    assert [each.progress for each in states(longer)] == [*4 * ["done"], *2 * ["to do"]]
+    recorder = Recorder(longer)
+    running.run(longer, runner=recorder)
+    assert recorder.typed == [step.typed for step in longer.steps[4:]]
+    assert "--model tiny-r2-practice" in recorder.typed[0]
+
+
+def test_a_step_that_failed_is_taken_up_again(workspace: Path) -> None:
+    found = of_tiny(workspace)
+    recorder = Recorder(found)
+    recorder.fails_at = 1
+    with pytest.raises(running.StepFailedError) as failed:
+        running.run(found, runner=recorder)
+    assert (failed.value.code, failed.value.step.name) == (8, "practice")
+    assert found.steps[1].resolved
+    settings = msgspec.to_builtins(found.steps[1].resolved.config)
+    stopped = made.make(workspace, "tiny-r1-practice", stage="practice", settings=settings)
+    runs.write_state(stopped, progress="stopped", step=1, total=3)
+    running.run(found, runner=recorder)
+    assert recorder.typed[2] == "virc train --resume --name tiny-r1-practice"
+    assert len(recorder.typed) == 5
+
+
+def test_rows_that_lack_problems_are_begun_not_done(workspace: Path) -> None:
+    found = of_tiny(workspace)
+    sampled(found.steps[0], workspace, problems=1)
+    assert [each.progress for each in states(found)][:2] == ["begun", "to do"]
+    sampled(found.steps[0], workspace)
+    rows = workspace / found.steps[0].makes / "trajectories.jsonl"
+    rows.write_text(rows.read_text().splitlines()[0] + "\n")  # as a kill before the last row file leaves them
+    assert states(found)[0].progress == "begun"
+
+
+def test_what_was_made_otherwise_is_refused(workspace: Path) -> None:
+    found = of_tiny(workspace)
+    running.run(found, runner=Recorder(found))
+    words = ("train", "tiny", "--rounds", 2, "--data", "problems.jsonl")
+    other = virc(*words, "--from", "tiny", "--set", "learning_rate=1e-6")
+    assert other.code == 3
+    assert "the run tiny-r1-practice was made with learning_rate 0.0003, not 1e-06" in other.err
+    assert "--name NAME begins other rounds" in other.err
+    base = virc(*words, "--from", "tiny-base")
+    assert (base.code, "was made with model tiny@7, not tiny-base" in base.err) == (3, True), base.err
+    assert virc(*words, "--from", "tiny", "--name", "again", "--dry-run").code == 0
+
+
+def test_finished_rounds_print_their_figures_and_last_run(workspace: Path) -> None:
+    found = of_tiny(workspace)
+    running.run(found, runner=Recorder(found))
+    words = ("train", "tiny", "--rounds", 2, "--from", "tiny", "--data", "problems.jsonl")
+    done = virc(*words)
+    assert (done.code, done.out) == (0, "runs/tiny-r2-practice\n"), done.err
+    assert "2 rows kept, 12 of 16 rollouts right (75.0%)" in done.err
+    assert "step 3 of 3, loss 0.25" in done.err
+    said = virc(*words, "--json").json
+    assert (said["schema"], said["progress"]) == ("virc.train.rounds/1", "done")
+    assert said["steps"][0]["figures"]["pass_rate"] == 0.75
+
+
+def test_only_one_process_works_on_the_same_rounds(workspace: Path) -> None:
+    found = of_tiny(workspace)
+
+    def runner(words: tuple[str, ...], folder: Path) -> int:
+        with pytest.raises(ConfigError, match="another process works on the rounds tiny"):
+            running.run(found, runner=Recorder(found))
+        return 1
+
+    with pytest.raises(running.StepFailedError):
+        running.run(found, runner=runner)
+    assert not list((workspace / "runs").iterdir())

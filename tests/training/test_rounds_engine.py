@@ -1,0 +1,77 @@
+"""Two rounds of `tiny` in the real LLaMA-Factory: killed while it samples, stopped while it trains, and done once."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from support import workspaces
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
+
+WORDS = ("train", "./mine.yaml", "--rounds", "2", "--from", "tiny", "--data", "data/drawn/problems.jsonl")
+SETTINGS = {"steps": 4, "train_batch_size": 4, "save_steps": 4}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    drawn = ("--to", "data/drawn", "--count", "8", "--seed", "5", "--formats", "batch")
+    for words in (("data", "synth", *drawn), ("systems", "cp", "tiny", "mine.yaml")):
+        done = workspaces.run(tmp_path, *words)
+        assert done.returncode == 0, done.stderr
+    file = tmp_path / "mine.yaml"
+    text = file.read_text()
+    assert "samples: 8, keep: 2" in text
+    file.write_text(text.replace("samples: 8, keep: 2", "samples: 4, keep: 2"))
+    return tmp_path
+
+
+def ledger(workspace: Path, number: int) -> list[int]:
+    """Ids of the problems that a round has sampled, in order."""
+    file = workspace / "data" / f"mine-r{number}-sample" / "trajectories.progress"
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    return [json.loads(line)["id"] for line in lines if line.endswith("\n")]
+
+
+def until(condition: "object", patience: float = 600) -> None:
+    end = time.monotonic() + patience
+    assert callable(condition)
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_rounds_go_on_where_they_stopped_and_repeat_nothing(workspace: Path) -> None:
+    words = (*WORDS, *workspaces.sets(SETTINGS))
+    killed = workspaces.start(workspace, *words)
+    until(lambda: len(ledger(workspace, 1)) >= 2)
+    killed.kill()
+    until(lambda: not list(workspace.glob("data/mine-r1-sample/.*.lock")))  # its step has heard of it
+    before = ledger(workspace, 1)
+    assert 2 <= len(before) < 8
+
+    stopped = workspaces.start(workspace, *words)
+    run = workspace / "runs" / "mine-r1-practice"
+    workspaces.until_step(stopped, run, 1)
+    assert ledger(workspace, 1)[: len(before)] == before
+    assert len(set(ledger(workspace, 1))) == len(ledger(workspace, 1)) == 8
+    stopped.send_signal(signal.SIGINT)
+    _, said = stopped.communicate(timeout=600)
+    assert stopped.returncode == 130, said
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said
+
+    done = workspaces.run(workspace, *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "runs/mine-r2-practice\n"
+    assert "$ virc train --resume --name mine-r1-practice" in done.stderr
+    assert "data/mine-r1-sample --system" not in done.stderr
+    second = workspace / "runs" / "mine-r2-practice"
+    assert [workspaces.state(each)["attempt"] for each in (run, second)] == [2, 1]
+    assert [sorted(workspaces.losses(each)) for each in (run, second)] == 2 * [[1, 2, 3, 4]]
+    assert sorted(ledger(workspace, 2)) == sorted(ledger(workspace, 1))
+    assert json.loads((second / "run.json").read_bytes())["base"].startswith(str(run / "checkpoints"))
+    again = workspaces.run(workspace, *words, "--json")
+    assert json.loads(again.stdout)["progress"] == "done", again.stderr
+    assert "$ virc" not in again.stderr

@@ -1,0 +1,111 @@
+"""`virc train --rounds`: the steps of rounds as a script, as a table, and run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from virc.core.errors import UsageError, fields_of
+from virc.core.events import Event
+from virc.training.rounds import plan as planning
+from virc.training.rounds import run as running
+from virc.training.rounds.plan import Rounds, RoundsRequest
+from virc.training.rounds.run import StepEvent, StepFailedError
+from virc.training.rounds.state import StepState, states
+from virc.training.rounds.told import figures_text, progress_text
+from virc_cli.console import events, output
+from virc_cli.console.tables import table
+
+_SCHEMA, _OF_PLAN = "virc.train.rounds/1", "virc.train.rounds.plan/1"
+
+
+def refuse(unused: dict[str, object]) -> None:
+    """Refuse options of one stage; `unused` has what each was given.
+
+    Raises:
+        UsageError: one was given.
+    """
+    if option := next((name for name, value in unused.items() if value), None):
+        hint = "leave it out; --dry-run prints the command of each step, which takes it"
+        raise UsageError(f"{option} is of one stage, and --rounds trains several", hint)
+
+
+def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """Run the rounds, or print their commands."""
+    found = planning.plan(request)
+    if dry_run:
+        _print_plan(found, as_json)
+        return
+    before = states(found)
+    planning.check_files(found)
+    if not quiet:
+        _print_table(found, before)
+    output.ends_when_stopped(f"stopped; {running.CONTINUE}")
+    try:
+        with events.printed(quiet, verbose) as on_event:
+            _run(found, on_event=on_event, quiet=quiet, verbose=verbose)
+    except StepFailedError as error:  # its command has printed why
+        after = states(found)
+        if as_json:
+            failure = output.error_class(error.code)(error.message, error.hint)
+            output.emit({"schema": _SCHEMA, **_fields(found, after), "error": fields_of(failure)})
+        output.note(f"stopped in round {error.step.round} at {error.step.name}; {running.CONTINUE}")
+        raise typer.Exit(error.code) from error
+    after = states(found)
+    if as_json:
+        output.emit({"schema": _SCHEMA, **_fields(found, after), "error": None})
+    else:
+        output.line(str(Path(found.steps[-1].makes)))
+    if not quiet:
+        _print_table(found, after)
+
+
+def _run(found: Rounds, on_event: Any, quiet: bool, verbose: bool) -> None:
+    options = ("-q",) * quiet + ("-v",) * verbose
+
+    def runner(words: tuple[str, ...], folder: Path) -> int:
+        if not quiet:
+            output.note(f"$ {planning.typed(words)}")
+        return running.in_process((*words, *options), folder)
+
+    def show(event: Event) -> None:
+        on_event(event)
+        if isinstance(event, StepEvent):
+            output.know(step=f"round {event.step.round}, {event.step.name}")
+
+    running.run(found, show, runner)
+
+
+def _print_plan(found: Rounds, as_json: bool) -> None:
+    """Every command, in order, as a script."""
+    if as_json:
+        missing = [fields_of(error) for error in planning.missing_files(found)]
+        output.emit({"schema": _OF_PLAN, **_fields(found, states(found)), "missing": missing, "error": None})
+        return
+    for step in found.steps:
+        output.line(f"# round {step.round} of {found.count}: {step.says}")
+        output.line(step.typed)
+
+
+def _print_table(found: Rounds, now: Sequence[StepState]) -> None:
+    """How far every step is, on stderr."""
+    first = next((number for number, each in enumerate(now) if each.progress != "done"), None)
+    rows = [("round", "step", "state", "figures", "makes")]
+    for number, (step, each) in enumerate(zip(found.steps, now, strict=True)):
+        progress = progress_text(each, number == first)
+        rows.append((str(step.round), step.name, progress, figures_text(each.figures) or "-", step.makes))
+    for line in table(rows):
+        output.note(line)
+
+
+def _fields(found: Rounds, now: Sequence[StepState]) -> dict[str, Any]:
+    steps = [
+        {
+            "round": step.round, "step": step.name, "kind": step.kind, "command": step.typed, "from": step.start,
+            "makes": step.makes, "progress": each.progress, "figures": dict(each.figures),
+        }
+        for step, each in zip(found.steps, now, strict=True)
+    ]  # fmt: skip
+    done = all(each.progress == "done" for each in now)
+    return {"system": found.system.name, "rounds": found.count, "progress": "done" if done else "begun", "steps": steps}
