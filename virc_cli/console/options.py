@@ -1,15 +1,19 @@
 """Options that several commands share, so that each reads the same everywhere; the settings of every app."""
 
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from virc_cli.console import completion
+
+if TYPE_CHECKING:
+    from virc.solving.grading import Graders
 
 
 def group(help_text: str, epilog: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
@@ -72,6 +76,20 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
     return roles
 
 
+def graders(
+    strategy: object, judge: str | None, judge_model: str | None, judges: Mapping[str, str], system: str | None
+) -> "Graders":
+    """What grades for a strategy; nothing where there is none, which need not load rewards."""
+    from virc.solving.grading import Graders
+
+    if not strategy:
+        return Graders()
+    from virc.rewards import choosing
+    from virc.rewards.means import JUDGE_KEY
+
+    return choosing.graders(judge, judge_model, os.environ.get(JUDGE_KEY), judges, system)
+
+
 CoordinatesName = Literal["pixel", "permille"]
 """The unit of boxes."""
 
@@ -128,6 +146,11 @@ Role = Annotated[list[str] | None, typer.Option(metavar="NAME=WHO", help="A role
 Replies = Annotated[
     list[str] | None, typer.Option("--reply", metavar="TEXT|FILE", help="A reply of its model; repeatable, in order.")
 ]
+JudgeEndpoint = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[NAME=]URL", help="Server that grades for --strategy; NAME is of reward.judges."),
+]
+JudgeModel = Annotated[str | None, typer.Option(metavar="NAME", help="Model of the judge; default: the only one.")]
 _STRATEGY = "How the answer is found, such as majority:n=8"
 _STRATEGY_NAME = "NAME[:K=V,...]"
 Strategy = Annotated[

@@ -50,6 +50,7 @@ from virc.evaluation.verdicts import (
     with_judge,
 )
 from virc.models.load import choice_of
+from virc.rewards import choosing
 from virc.rewards.means import JUDGE_KEY
 from virc.scoring.judge import Judge
 from virc.scoring.score import Verdict
@@ -65,7 +66,7 @@ from virc.solving.pipelines.solve import facts as pipeline_facts
 from virc.solving.progress import Progress, failed_rows
 from virc.solving.rows import file_name
 from virc.solving.setup import OnFacts, Setup, open_setup
-from virc.solving.strategies.registry import settled
+from virc.solving.strategies import registry as strategies
 
 
 class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,10 +201,15 @@ def evaluate(
         crop_ablation=crop_ablation,
     )
     check_arguments(config, without=("tolerate",))
-    strategies = [strategy] if strategy is None or isinstance(strategy, str) else list(strategy)
-    configs = [settled(msgspec.structs.replace(config, strategy=each)) for each in strategies]
+    several = [strategy] if strategy is None or isinstance(strategy, str) else list(strategy)
+    graders = choosing.graders(
+        judge_endpoint, judge_model, os.environ.get(JUDGE_KEY), judge_endpoints, None if system is None else str(system)
+    )
+    configs = [strategies.settled(msgspec.structs.replace(config, strategy=each), graders) for each in several]
     how = (endpoint, api_key, system, protocol, family, (), device, max_pixels, timeout)
-    setups = [Setup(choice_of(name, *how), each, offline=offline) for name in names for each in configs]
+    setups = [
+        Setup(choice_of(name, *how), each, offline=offline, graders=graders) for name in names for each in configs
+    ]
     request = EvalRequest(
         benchmark=str(benchmark),
         setups=setups,
@@ -343,7 +349,9 @@ def _answer(
     def solve(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
         solve_batch(config, opened, rows_of(benchmark, problems, request.limit), claims, on_row, report.note)
 
-    with closing(opened):
+    graders = strategies.grader_of(setup.config, setup.graders, opened, report)
+    with closing(opened), graders as grader:
+        config = msgspec.structs.replace(config, grader=grader)
         progress = _kept(solve, known, request, folder, problems, report)
         if reward:
             lines = answers_in(folder, [opened.name]).get(opened.name, {})

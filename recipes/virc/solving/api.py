@@ -23,6 +23,7 @@ from virc.reasoning.resize import smart_resize
 from virc.solving.answer_file import check_files, open_rows, write_answers
 from virc.solving.asking import Asking
 from virc.solving.batch import BatchConfig, RowDone, solve_batch
+from virc.solving.grading import NO_GRADERS, Graders
 from virc.solving.image_source import STREAM, Picture, opened_picture, standard_input
 from virc.solving.one import OnEvent, SolveConfig
 from virc.solving.outcome import Fields, failure_of, outcome, trace_folders, write_traces
@@ -71,6 +72,7 @@ def solve(
     temperature: float | None = None,
     samples: int = 1,
     strategy: str | None = None,
+    graders: Graders = NO_GRADERS,
     seed: int = 0,
     trace: str | Path | None = None,
     offline: bool = False,
@@ -99,6 +101,8 @@ def solve(
         samples: independent answers, of which the commonest is given.
         strategy: how the answer is found, `NAME` or `NAME:key=value,key=value`, such as `majority:n=8`, in place of
             samples.
+        graders: what grades solutions, where the strategy has them graded: `Graders(judge=URL)`, or
+            `virc.rewards.choosing.graders()`.
         trace: folder for the conversation, its images and a page.
         offline: fetch no picture.
         pipeline: solve by the roles and steps of this file or system; `fields["steps"]` has what each gave. A `system`
@@ -136,8 +140,8 @@ def solve(
         strategy=strategy,
     )
     check_arguments(config, without=("tolerate",))
-    config = strategies.settled(config)
-    setup = Setup(choice, config, Path(trace) if trace else None, offline, opened)
+    config = strategies.settled(config, graders)
+    setup = Setup(choice, config, Path(trace) if trace else None, offline, opened, graders=graders)
     pictures = [image] if isinstance(image, Picture) or not isinstance(image, Sequence) else list(image)
     odd = next((type(each).__name__ for each in pictures if not isinstance(each, Picture)), None)
     if odd or isinstance(image, bytes):
@@ -197,7 +201,8 @@ def solve_images(
         on_open(opened)
         _estimate(opened, pictures, report)
         asked = (setup.config, opened.backend, opened.chat_protocol.protocol, pictures, question, deadline)
-        solved = strategies.solve(Asking(*asked, on_event=on_event))
+        with strategies.grader_of(setup.config, setup.graders, opened, report) as grader:
+            solved = strategies.solve(Asking(*asked, on_event=on_event, grader=grader))
     finally:
         if opened is not setup.opened:
             opened.close()
@@ -273,5 +278,6 @@ def solve_file(
         def solve_rows(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
             solve_batch(config, opened, read_rows(rows), claims, on_row, report.note)
 
-        with closing(opened):
+        with closing(opened), strategies.grader_of(setup.config, setup.graders, opened, report) as grader:
+            config = msgspec.structs.replace(config, grader=grader)
             write_answers(solve_rows, source, to, known, blank, report, on_line)

@@ -1,21 +1,43 @@
 """A problem as it is asked of a model: what every strategy is given."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol as Kind
 
 import msgspec
 from PIL import Image
 
 from virc.backends.interface import Backend
-from virc.core.timeouts import Deadline
+from virc.core.timeouts import Deadline, TimeUp
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import Protocol
 from virc.solving import one
-from virc.solving.one import OnEvent, SolveConfig, Solved
+from virc.solving.one import Attempt, OnEvent, SolveConfig, Solved, Spent, TextDelta, late
 from virc.solving.votes import Tally
 
 
 def _never(votes: Tally, left: int) -> bool:
     return False
+
+
+class Graded(msgspec.Struct, frozen=True):
+    """How good a solution is, finished or not: the higher, the better. None: that cannot be said, for the reason `why`.
+
+    `spent` is what it took to find out.
+    """
+
+    value: float | None
+    spent: Spent = Spent()
+    why: str | None = None
+
+
+class Grader(Kind):
+    """Grades solutions; threads may share one."""
+
+    def __call__(self, asking: "Asking", attempt: Attempt) -> Graded:
+        """How good the solution of a problem is, finished or not. Raises VircError: it cannot be asked."""
+
+    def close(self) -> None:
+        """End what was opened."""
 
 
 class Asking(msgspec.Struct, frozen=True):
@@ -24,6 +46,7 @@ class Asking(msgspec.Struct, frozen=True):
     Args:
         images: as of `one.solve`; so are `on_event` and `deadline`.
         choices: contents of the choices of the question, where there are some.
+        grader: grades solutions, where the strategy has them graded.
     """
 
     config: SolveConfig
@@ -34,6 +57,7 @@ class Asking(msgspec.Struct, frozen=True):
     deadline: Deadline
     choices: Sequence[str] = ()
     on_event: OnEvent = lambda _: None
+    grader: Grader | None = None
 
     def by_vote(self, enough: Callable[[Tally, int], bool] = _never) -> Solved:
         """The commonest answer of its samples; arguments and errors as of `one.solve`."""
@@ -41,3 +65,23 @@ class Asking(msgspec.Struct, frozen=True):
             self.config, self.backend, self.protocol, self.images, self.question,
             on_event=self.on_event, deadline=self.deadline, choices=self.choices, enough=enough,
         )  # fmt: skip
+
+    def keeping_images(self) -> "Asking":
+        """The same, with the images of each attempt kept."""
+        return msgspec.structs.replace(self, config=msgspec.structs.replace(self.config, keep_images=True))
+
+    def grade(self, attempt: Attempt) -> Graded:
+        """How good a solution is, finished or not.
+
+        Raises:
+            VircError: the grader cannot be asked, or the time is over.
+            KeyboardInterrupt: nobody waits for the answer any more.
+        """
+        assert self.grader
+        self.on_event(TextDelta(""))
+        try:
+            with self.deadline.armed():
+                self.deadline.check()
+                return self.grader(self, attempt)
+        except TimeUp:
+            raise late(self.deadline) from None

@@ -25,7 +25,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.session import show_input
 from virc.solving import evidence
 from virc.solving.ablation import counterfactual_of, with_blank_crops, with_counterfactual_crops
-from virc.solving.asking import Asking
+from virc.solving.asking import Asking, Grader
 from virc.solving.image_source import open_source
 from virc.solving.one import SCHEMA, Event, OnEvent, SolveConfig, Solved
 from virc.solving.outcome import (
@@ -55,6 +55,7 @@ class BatchConfig(msgspec.Struct, frozen=True):
         traces: folder in which the trace of every row gets one of its own; None keeps none.
         at_once: rows in work at a time; None: as many as suit the model.
         replies: whether the fields of a row have the `replies` that led to its answer, and how they `ended`.
+        grader: what grades for the strategy, where it has solutions graded.
     """
 
     solving: SolveConfig
@@ -63,6 +64,7 @@ class BatchConfig(msgspec.Struct, frozen=True):
     offline: bool = False
     at_once: int | None = None
     replies: bool = False
+    grader: Grader | None = None
 
 
 class RowDone(msgspec.Struct, frozen=True):
@@ -236,7 +238,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
     images = shown_images(config, opened, row, deadline)
     choices = [str(choice) for choice in row.passed.get("choices") or ()]
     asked = (solving, opened.backend, opened.chat_protocol.protocol, images, row.question, deadline, choices)
-    solved = strategies.solve(Asking(*asked, on_event=on_event))
+    solved = strategies.solve(Asking(*asked, on_event=on_event, grader=config.grader))
     if isinstance(solved.error, KeyboardInterrupt):
         raise solved.error
     untraced = write_traces(folders, solved.attempts, solving, facts(opened, solving))

@@ -52,6 +52,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         tolerate: the deviations of tool calls that are forgiven.
         crop_ablation: what the crops of a row of a batch are cut from.
         strategy: how the answer is found, as `strategies.registry.settled` writes it, with `samples`; None: by vote.
+        judge: who grades for the strategy, in words; None: no judge.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -67,6 +68,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
     tolerate: frozenset[str] = SOLVE
     crop_ablation: CropAblation = "none"
     strategy: str | None = None
+    judge: str | None = None
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""
@@ -128,12 +130,31 @@ class Attempt(msgspec.Struct, frozen=True):
     replies: int = 0
 
 
+class Spent(msgspec.Struct, frozen=True):
+    """What was asked beside the samples: replies, and tokens read and drawn, as far as they are known."""
+
+    replies: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "Spent") -> "Spent":
+        """Both together."""
+        return Spent(
+            self.replies + other.replies,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
 class Solved(msgspec.Struct, frozen=True):
     """What came of a problem: an answer, or the error that ended it (KeyboardInterrupt included).
 
     Args:
         choices: of the question, by which votes are counted.
         seconds: that a strategy took; None without one.
+        chosen: which attempt is the answer's, where that is not the first that came to it.
+        scores: of each attempt, by which it was chosen; None of one that was not or could not be graded.
+        beside: what was asked beside the attempts.
     """
 
     attempts: Sequence[Attempt]
@@ -141,6 +162,9 @@ class Solved(msgspec.Struct, frozen=True):
     error: BaseException | None = None
     choices: Sequence[str] = ()
     seconds: float | None = None
+    chosen: int | None = None
+    scores: Sequence[float | None] | None = None
+    beside: Spent = Spent()
 
     @property
     def votes(self) -> list[tuple[str | None, int]]:
@@ -149,18 +173,18 @@ class Solved(msgspec.Struct, frozen=True):
 
     @property
     def prompt_tokens(self) -> int | None:
-        """Tokens read in all samples."""
-        return _total(attempt.prompt_tokens for attempt in self.attempts)
+        """Tokens read in all samples, and beside them."""
+        return _total([*(each.prompt_tokens for each in self.attempts), self.beside.prompt_tokens or None])
 
     @property
     def completion_tokens(self) -> int | None:
-        """Tokens drawn in all samples."""
-        return _total(attempt.completion_tokens for attempt in self.attempts)
+        """Tokens drawn in all samples, and beside them."""
+        return _total([*(each.completion_tokens for each in self.attempts), self.beside.completion_tokens or None])
 
     @property
     def replies(self) -> int:
-        """Replies drawn in all samples, rejected ones too."""
-        return sum(attempt.replies for attempt in self.attempts)
+        """Replies drawn in all samples, rejected ones too, and beside them."""
+        return sum(attempt.replies for attempt in self.attempts) + self.beside.replies
 
 
 Event = SampleStart | TextDelta | Unit | Rejected | ToolResult
@@ -272,7 +296,7 @@ def _attempt(
     except (VircError, KeyboardInterrupt) as error:
         broken = error
     except TimeUp:
-        broken = NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout, or fewer --max-pixels")
+        broken = late(deadline)
     if broken:
         kind: FailureKind = "interrupted" if isinstance(broken, KeyboardInterrupt) else "engine"
         session.stop("network" if isinstance(broken, NetworkError) else kind, str(broken) or "interrupted")
@@ -284,6 +308,11 @@ def _attempt(
         broken,
         len(replies),
     )
+
+
+def late(deadline: Deadline) -> NetworkError:
+    """The error of a problem whose time is over."""
+    return NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout, or fewer --max-pixels")
 
 
 def _turn(

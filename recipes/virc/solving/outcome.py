@@ -42,6 +42,8 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
     rare: Fields = {} if config.crop_ablation == "none" else {"crop_ablation": config.crop_ablation}
     if config.strategy is not None:
         rare["strategy"] = config.strategy
+    if config.judge is not None:
+        rare["judge"] = config.judge
     if opened and opened.backend.grid.longest:
         rare["longest"] = opened.backend.grid.longest
     if usual.repetition_penalty != 1:
@@ -73,6 +75,7 @@ def outcome(solved: Solved) -> Fields:
     if solved.seconds is not None:
         fields["strategy"] = {
             "samples": len(solved.attempts),
+            **({} if solved.scores is None else {"scores": list(solved.scores)}),
             "cost": {"replies": solved.replies, **fields["tokens"], "seconds": solved.seconds},
         }
     return fields
@@ -92,7 +95,9 @@ def replies_of(solved: Solved) -> Replies:
 
 
 def chosen(solved: Solved) -> Attempt:
-    """The sample that is shown: the first that came to the answer."""
+    """The sample that is shown: the one that was chosen, else the first that came to the answer."""
+    if solved.chosen is not None:
+        return solved.attempts[solved.chosen]
     return next((one for one in solved.attempts if one.trace.answer == solved.answer), solved.attempts[-1])
 
 

@@ -14,6 +14,7 @@ from virc.models import registry as models
 from virc.models.chat_protocol import added
 from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, open_running
 from virc.reasoning.protocol import FILE_NAME, UNITS
+from virc.solving.grading import NO_GRADERS, Graders
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields, facts, settings
 from virc.solving.strategies import registry as strategies
@@ -30,6 +31,7 @@ class Setup(msgspec.Struct, frozen=True):
 
     Args:
         opened: a model that is open already, in place of `choice`.
+        graders: what grades solutions, where the strategy has them graded.
         local_server: the port of this machine where `virc serve` may have the model loaded; None: it is not looked for.
     """
 
@@ -39,6 +41,7 @@ class Setup(msgspec.Struct, frozen=True):
     offline: bool = False
     opened: Opened | None = None
     local_server: int | None = None
+    graders: Graders = NO_GRADERS
 
 
 def set_up(
@@ -48,6 +51,7 @@ def set_up(
     trace: str | None,
     offline: bool,
     tools: Iterable[str] = (),
+    graders: Graders = NO_GRADERS,
 ) -> Setup:
     """Complete the flags by environment and config file; nothing is loaded yet."""
     block_hub()
@@ -71,12 +75,13 @@ def set_up(
         tools=added(tools),
         family=values.family,
     )
+    solving = strategies.settled(solving, graders)
     solving = msgspec.structs.replace(
-        strategies.settled(solving), timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None
+        solving, timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None
     )
     here = found["endpoint"].source != "default" or found["device"].source == "flag"
     local_server = None if here else values.local_server
-    return Setup(choice, solving, Path(trace) if trace else None, offline, local_server=local_server)
+    return Setup(choice, solving, Path(trace) if trace else None, offline, local_server=local_server, graders=graders)
 
 
 def block_hub() -> None:

@@ -157,7 +157,12 @@ def command(
     roles = options.named_roles(pipeline, role or (), refused)
     judge, judges = options.named_endpoints(judge_endpoint or ())
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
-    setups = [set_up({**flags, "model": name}, config, protocol, None, offline) for name in names for config in configs]
+    graders = options.graders(strategy, judge, judge_model, judges, system)
+    setups = [
+        set_up({**flags, "model": name}, config, protocol, None, offline, graders=graders)
+        for name in names
+        for config in configs
+    ]
     request = evaluation.EvalRequest(
         benchmark=benchmark,
         setups=setups,
@@ -168,7 +173,7 @@ def command(
         judge_endpoint=judge,
         judge_model=judge_model,
         reward=reward,
-        judge_endpoints=judges,
+        judge_endpoints={} if strategy and reward is None else judges,  # those of the strategy's reward
         traces=traces,
         against=against is not None,
         at_once=concurrency,

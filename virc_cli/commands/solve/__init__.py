@@ -46,6 +46,8 @@ def command(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Answers; the commonest is given.")] = 1,
     strategy: options.Strategy = None,
+    judge_endpoint: options.JudgeEndpoint = None,
+    judge_model: options.JudgeModel = None,
     family: options.Family = None,
     max_pixels: options.MaxPixels = None,
     max_tokens: options.MaxTokens = None,
@@ -72,8 +74,11 @@ def command(
 
     The answer alone is printed on stdout; thoughts and tool calls are printed on stderr.
 
-    A batch row has id, image or images, and question. The picture is sent to no one but the endpoint that you name.
+    A strategy may have answers graded: by a judge at --judge-endpoint, whose key is VIRC_JUDGE_KEY, or by a reward.
+
+    A batch row has id, image or images, and question. The picture is sent to no one but the endpoints that you name.
     """
+    from virc.core.errors import UsageError
     from virc.core.events import Reporter
     from virc.solving.one import SolveConfig
     from virc.solving.pipelines import solve as pipelines
@@ -106,7 +111,11 @@ def command(
     given = options.named_roles(pipeline, role or (), refused)
     if dry_run:
         hints.check_dry_run(pipeline, batch, as_json)
-    setup = set_up(flags, config, protocol, trace, offline, options.names_of(tools))
+    judge, judges = options.named_endpoints(judge_endpoint or ())
+    if judge_endpoint and not strategy:
+        raise UsageError("--judge-endpoint belongs to --strategy", "--strategy best_of --judge-endpoint URL")
+    graders = options.graders(strategy, judge, judge_model, judges, system)
+    setup = set_up(flags, config, protocol, trace, offline, options.names_of(tools), graders)
     with events.printed(quiet, verbose) as on_event:
         report = Reporter(on_event)
         chosen = pipelines.set_up(pipeline, given, setup) if pipeline is not None else None

@@ -6,11 +6,16 @@ A file has
     samples(options) -> int         how many answers it draws at most, of which each has a trace
     solve(asking, options) -> Solved
 
+and, where solutions are to be graded,
+
+    grades(options, graders) -> MakeGrader | None   what makes the grader, which `asking` then has
+
 and says in the first line of its docstring what it does. Its name is that of its file.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import cache
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -20,8 +25,11 @@ import msgspec
 from virc.config.validation import faults
 from virc.core import discovery
 from virc.core.errors import UsageError
+from virc.core.events import Reporter
 from virc.core.text import did_you_mean
-from virc.solving.asking import Asking
+from virc.models.load import Opened
+from virc.solving.asking import Asking, Grader
+from virc.solving.grading import NO_GRADERS, Graders, MakeGrader
 from virc.solving.one import SolveConfig, Solved
 
 _PACKAGE = "virc.solving.strategies"
@@ -98,11 +106,12 @@ def about(name: str) -> str:
     return (cast(ModuleType, module(name)).__doc__ or "").partition("\n")[0]
 
 
-def settled(config: SolveConfig) -> SolveConfig:
-    """The settings with the strategy written out, and as many samples as it draws.
+def settled(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
+    """The settings with the strategy written out, as many samples as it draws, and the judge.
 
     Raises:
-        UsageError: as `parse`; or samples are given beside it, or a temperature at which all samples are the same.
+        UsageError: as `parse`; samples are given beside it, or a temperature at which all samples are the same; or
+            nothing grades that the strategy needs, or a judge is given and no strategy has one.
     """
     if config.strategy is None:
         return config
@@ -111,7 +120,30 @@ def settled(config: SolveConfig) -> SolveConfig:
         raise UsageError("samples and a strategy are given, which says how many it draws", "leave --samples out")
     if config.temperature == 0 and strategy.samples > 1:
         raise UsageError("at temperature 0 all samples of a problem are the same", "--temperature 1")
-    return msgspec.structs.replace(config, strategy=strategy.text, samples=strategy.samples)
+    maker = _maker(strategy, graders)
+    judge = f"{graders.judge_model or 'its model'} at {graders.judge}" if maker and graders.judge else None
+    return msgspec.structs.replace(config, strategy=strategy.text, samples=strategy.samples, judge=judge)
+
+
+def _maker(strategy: Strategy, graders: Graders) -> MakeGrader | None:
+    grades = getattr(module(strategy.name), "grades", None)
+    found: MakeGrader | None = grades(strategy.options, graders) if grades else None
+    return found
+
+
+@contextmanager
+def grader_of(config: SolveConfig, graders: Graders, opened: Opened, report: Reporter) -> Iterator[Grader | None]:
+    """What grades for the strategy of these settings, open until the block ends; None where nothing does.
+
+    Raises:
+        VircError: the judge cannot be asked, or the reward cannot be given without the right answer.
+    """
+    maker = _maker(parse(config.strategy), graders) if config.strategy else None
+    if maker is None:
+        yield None
+        return
+    with closing(maker(opened, report)) as grader:
+        yield grader
 
 
 def solve(asking: Asking) -> Solved:

@@ -1,0 +1,179 @@
+"""A system's reward as what grades solutions whose right answer is not known, for a strategy of `virc solve`.
+
+A rollout is scored as RL would, on a row that has the question and its choices alone. A reward that needs the answer or
+another column is refused before the model is asked.
+"""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+from PIL import Image
+
+from virc.core.errors import ConfigError, DataError
+from virc.core.events import Reporter
+from virc.data.rows.record import Picture, Record
+from virc.models import registry as models
+from virc.models.load import Opened
+from virc.reasoning.session import Session
+from virc.rewards import rollouts
+from virc.rewards.means import JUDGE
+from virc.rewards.needs import without_judge
+from virc.rewards.registry import Total
+from virc.rewards.trial import judged_reward, means_here
+from virc.solving.asking import Asking, Graded
+from virc.solving.grading import Graders, MakeGrader
+from virc.solving.one import Attempt
+from virc.systems.registry import Reward
+from virc.tools.registry import known
+
+
+def graders(
+    judge: str | None = None,
+    judge_model: str | None = None,
+    judge_key: str | None = None,
+    judges: Mapping[str, str] = {},
+    system: str | None = None,
+) -> Graders:
+    """What grades for a strategy: a judge, and the reward of a system.
+
+    Args:
+        judge: endpoint of the judge, also of the reward; `judge_model` its model, `judge_key` its key.
+        judges: endpoints of further judges of the reward, by the names that it has for them.
+        system: whose reward it is, where the strategy names none; None: the system of the model.
+    """
+
+    def reward(named: str | None, term: str | None) -> MakeGrader:
+        return partial(_made, named or system, term, judge, judge_model, judges)
+
+    return Graders(judge, judge_model, judge_key, reward)
+
+
+def _made(
+    system: str | None,
+    term: str | None,
+    judge: str | None,
+    judge_model: str | None,
+    judges: Mapping[str, str],
+    opened: Opened,
+    report: Reporter,
+) -> "RewardGrader":
+    name = system or _system_of(opened)
+    named, reward, total = judged_reward(name, judge, judge_model, judges)
+    return RewardGrader(named.name, reward, total, term, opened, report)
+
+
+def _system_of(opened: Opened) -> str:
+    found, _ = models.served(opened.name)
+    if found is None:
+        raise ConfigError(
+            f"the system of {opened.name} is not known, whose reward is to grade",
+            "--strategy best_of:reward=SYSTEM,...",
+        )
+    return found.name
+
+
+class RewardGrader:
+    """Grades solutions by a reward, or by one term of it; threads may share one.
+
+    Args:
+        name: of the system, for errors.
+        reward, total: of the system; a judge in it is asked.
+        term: which term grades, by its mean over the turns that it applies to; None: the total.
+
+    Raises:
+        ConfigError: there is no such term, or what is to grade needs the right answer or another column.
+    """
+
+    def __init__(
+        self, name: str, reward: Reward, total: Total, term: str | None, opened: Opened, report: Reporter
+    ) -> None:
+        self._name, self._opened, self._term = name, opened, term
+        self._total = _checked(name, reward, total, term)
+        self._means = means_here(reward, report, Path(opened.loaded.folder) if opened.loaded else None)
+        self._loop = asyncio.new_event_loop()  # one for all threads: the judge's connections belong to it
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Close the connections of its judges."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._means.close()
+        self._loop.close()
+
+    def __call__(self, asking: Asking, attempt: Attempt) -> Graded:
+        """The reward of a solution, finished or not.
+
+        Raises:
+            ConfigError: a term or the total fails.
+            NetworkError: the judge of the reward stays away.
+        """
+        trace, images = attempt.trace, attempt.images[: len(asking.images)]
+        if not trace.replies.texts:
+            return Graded(None, why="there is no reply to grade")
+        session = Session(
+            trace.protocol,
+            asking.question,
+            images,
+            self._opened.backend.grid,
+            tolerate=asking.config.tolerate,
+            max_turns=asking.config.max_turns,
+            tools=known(),
+        )
+        extra = {"choices": list(asking.choices)} if asking.choices else {}
+        record = Record(question=asking.question, extra=extra)
+        sizes = [image.original or image.size for image in images]
+        try:
+            samples = rollouts.replayed(record, trace.replies.texts, session, sizes)
+            scored = asyncio.run_coroutine_threadsafe(
+                rollouts.score(samples, trace.replies.ended, self._total, self._means), self._loop
+            ).result()
+        except DataError as error:  # a term that no reply made before has reached
+            raise ConfigError(
+                f"the reward of {self._name} cannot grade what is being solved: {error.message}", error.hint
+            ) from error
+        unscored = {name: why for unit in scored.units for name, why in unit.unscored.items()}
+        value = scored.total if self._term is None else scored.terms[self._term]
+        return Graded(value, why=None if value is not None else "; ".join(unscored.values()) or "no term applies")
+
+
+def _checked(name: str, reward: Reward, total: Total, term: str | None) -> Total:
+    """The total that grades, of which nothing needs the right answer."""
+    named = {each.name: each for each in total.terms}
+    if term is not None and term not in named:
+        raise ConfigError(f"the reward of {name} has no term {term!r}", f"it has: {', '.join(named)}")
+    wanted = total if term is None else _alone(total, term)
+    if why := _needs(wanted, reward):
+        free = [each for each in named if not _needs(_alone(total, each), reward)]
+        of_terms = f"by=reward,term={free[0]} grades by a term that needs none" if free else None
+        raise ConfigError(
+            f"the reward of {name} cannot grade what is being solved: {why}",
+            of_terms or "best_of:by=judge grades without a reward",
+        )
+    return wanted
+
+
+def _alone(total: Total, term: str) -> Total:
+    """A total of one term."""
+    terms = [each for each in total.terms if each.name == term]
+    return msgspec.structs.replace(total, terms=terms, total=lambda t: getattr(t, term) or 0.0, whole=None, group=None)
+
+
+def _needs(total: Total, reward: Reward) -> str | None:
+    """What a reward needs of a row beside the question; None: nothing."""
+    page = BytesIO()
+    Image.new("RGB", (56, 56), "white").save(page, "PNG")
+    bare = Record(images=(Picture("", data=page.getvalue()),), question="q")
+    judges = [each for each, judge in {JUDGE: reward.judge, **reward.judges}.items() if judge.endpoint]
+    try:
+        found = without_judge([bare], total, "pixel", reward.strict, judges)
+    except DataError as error:
+        return error.message
+    if found.by_rules or (len(total.terms) == 1 and not found.lacking):
+        return None
+    return "; ".join(f"{name}: {why}" for name, why in found.why.items())
