@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support import made
+from support import made, workspaces
 from support.called import virc
 from training import rounds_plan
 
@@ -176,6 +176,29 @@ def test_rows_that_lack_problems_are_begun_not_done(workspace: Path) -> None:
     assert states(found)[0].progress == "begun"
 
 
+def test_a_ledger_that_is_none_is_one_sentence(workspace: Path) -> None:
+    found = of_tiny(workspace)
+    sampled(found.steps[0], workspace)
+    (workspace / found.steps[0].makes / "trajectories.progress").write_text("not a ledger\n")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        states(found)
+
+
+@pytest.mark.integration
+def test_a_step_without_rows_ends_with_its_sentence_and_code(workspace: Path) -> None:
+    assert virc("data", "synth", "--to", "data/drawn", "--count", 1, "--seed", 5, "--formats", "batch").code == 0
+    file = workspace / "data" / "drawn" / "problems.jsonl"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "answer": "no such answer"}))
+    words = ("train", "tiny", "--rounds", "1", "--from", "tiny", "--data", "data/drawn/problems.jsonl", "--json")
+    done = workspaces.run(workspace, *words)
+    assert done.returncode == 8, done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "error: none of 8 rollouts was kept" in done.stderr
+    assert "stopped in round 1 at sample; the same command goes on from there" in done.stderr
+    said = json.loads(done.stdout)
+    assert (said["error"]["kind"], said["error"]["code"], said["progress"]) == ("no_answer", 8, "begun")
+
+
 def test_what_was_made_otherwise_is_refused(workspace: Path) -> None:
     found = of_tiny(workspace)
     running.run(found, runner=Recorder(found))
@@ -197,6 +220,8 @@ def test_finished_rounds_print_their_figures_and_last_run(workspace: Path) -> No
     assert (done.code, done.out) == (0, "runs/tiny-r2-practice\n"), done.err
     assert "2 rows kept, 12 of 16 rollouts right (75.0%)" in done.err
     assert "step 3 of 3, loss 0.25" in done.err
+    plan = virc(*words, "--dry-run").out
+    assert "# round 2 of 2: train practice from tiny-r1-practice (done, step 3 of 3, loss 0.25)\n" in plan
     said = virc(*words, "--json").json
     assert (said["schema"], said["progress"]) == ("virc.train.rounds/1", "done")
     assert said["steps"][0]["figures"]["pass_rate"] == 0.75
@@ -213,3 +238,26 @@ def test_only_one_process_works_on_the_same_rounds(workspace: Path) -> None:
     with pytest.raises(running.StepFailedError):
         running.run(found, runner=runner)
     assert not list((workspace / "runs").iterdir())
+
+
+def test_openvlthinker_begins_each_round_with_the_base_again(workspace: Path) -> None:
+    steps = planning.plan(RoundsRequest(system="openvlthinker", rounds=2, workspace=workspace)).steps
+    assert [step.name for step in steps[:6]] == ["sample", "instruct", "medium", "merge medium", "hard", "merge hard"]
+    starts = {(step.round, step.name): step.start for step in steps}
+    base = "Qwen/Qwen2.5-VL-7B-Instruct"
+    assert starts[1, "instruct"] == starts[2, "instruct"] == starts[1, "sample"] == base
+    assert starts[2, "sample"] == "openvlthinker-r1-hard"
+    assert starts[2, "medium"] == "openvlthinker-r2-instruct"
+
+
+def test_visrl_goes_on_with_pairs_of_its_newest_model(workspace: Path) -> None:
+    request = RoundsRequest(
+        system="visrl", rounds=2, base="warm", judge_endpoint="http://here:1/v1", workspace=workspace
+    )
+    sample, train, merge = planning.plan(request).steps[3:]
+    assert "--model visrl-r1-box-pairs" in sample.typed
+    assert "--pairs grade --margin 0.6" in sample.typed
+    assert train.typed.endswith(
+        "--from visrl-r1-box-pairs --name visrl-r2-box-pairs --data data/visrl-r2-sample/pairs.jsonl"
+    )
+    assert merge.typed == "virc merge visrl-r2-box-pairs"

@@ -78,13 +78,15 @@ def _run(found: Rounds, on_event: Any, quiet: bool, verbose: bool) -> None:
 
 
 def _print_plan(found: Rounds, as_json: bool) -> None:
-    """Every command, in order, as a script."""
+    """Every command, in order, as a script; a comment says how far each is that has begun."""
+    now = states(found)
     if as_json:
         missing = [fields_of(error) for error in planning.missing_files(found)]
-        output.emit({"schema": _OF_PLAN, **_fields(found, states(found)), "missing": missing, "error": None})
+        output.emit({"schema": _OF_PLAN, **_fields(found, now), "missing": missing, "error": None})
         return
-    for step in found.steps:
-        output.line(f"# round {step.round} of {found.count}: {step.says}")
+    for step, each in zip(found.steps, now, strict=True):
+        known = ", ".join(filter(None, (each.progress, figures_text(each.figures))))
+        output.line(f"# round {step.round} of {found.count}: {step.says}" + f" ({known})" * (each.progress != "to do"))
         output.line(step.typed)
 
 

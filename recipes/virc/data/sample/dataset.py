@@ -208,21 +208,40 @@ def publish(location: Location, finished: bool, keep: int) -> Totals:
 
 
 def so_far(location: Location) -> Totals:
-    """What the ledger of a dataset has, also while another process adds to it; nothing where there is none."""
+    """What the ledger of a dataset has, also while another process adds to it; nothing where there is none.
+
+    Raises:
+        ConfigError: it is no ledger of sampling.
+    """
     totals = Totals()
-    with suppress(FileNotFoundError), location.progress.open("rb") as lines:
+    with _as_ledger(location) as lines:
         _in_order((line for line in lines if line.endswith(b"\n")), totals, 1)
     return totals
 
 
 def made_with(location: Location) -> dict[str, Any]:
-    """The model and the settings that the rows of a dataset were made with; nothing where there is none yet."""
-    with suppress(FileNotFoundError), location.progress.open("rb") as lines:
-        first = lines.readline()
-        if first.endswith(b"\n"):
-            line = msgspec.json.decode(first, type=_MadeWith)
-            return {"model": line.model, **(line.settings or {})}
-    return {}
+    """The model and the settings that the rows of a dataset were made with; nothing where there is none yet.
+
+    Raises:
+        ConfigError: its ledger is none of sampling.
+    """
+    with _as_ledger(location) as lines:
+        first = next(iter(lines), b"")
+        line = msgspec.json.decode(first, type=_MadeWith) if first.endswith(b"\n") else _MadeWith()
+    return {"model": line.model, **(line.settings or {})} if line.model else {}
+
+
+@contextmanager
+def _as_ledger(location: Location) -> Iterator[Iterable[bytes]]:
+    """The lines of a ledger, to read alone."""
+    if not location.progress.exists():
+        yield ()
+        return
+    try:
+        with location.progress.open("rb") as lines:
+            yield lines
+    except (msgspec.MsgspecError, OSError) as error:
+        raise ConfigError(f"{location.progress} cannot be read: {clause(error)}", _CHOOSE) from error
 
 
 def _enter(location: Location, kept: bool) -> None:
