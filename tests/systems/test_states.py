@@ -56,7 +56,7 @@ def components(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"needs": ["A", "B"]}, "planned: needs B (a corner)"),
         ({"name": "other", "needs": ["A", "B"]}, "planned: needs a YAML alone"),
         ({"needs": ["A"], "unknown": "its weights"}, "to be supplied: its weights"),
-        ({"needs": ["D"], "unknown": "its weights"}, "planned: needs D"),
+        ({"needs": ["D"], "unknown": "its weights"}, "to be supplied: its weights; needs D"),
         ({"needs": ["A"], "unsupported": "it paints"}, "unsupported: it paints"),
         ({"needs": ["A"], "outside": "a robot"}, "planned: needs a YAML alone"),
     ],

@@ -129,11 +129,10 @@ def of_listed(published: Row) -> State:
     """The state of a published system without a YAML of its own."""
     if published.unsupported:
         return State("unsupported", published.unsupported)
-    if lacking(published):
-        return State("planned", needs(published))
-    if published.unknown:
-        return State("to-be-supplied", published.unknown)
-    return State("planned", "needs a YAML alone")
+    missing = needs(published) if lacking(published) else ""
+    if published.unknown:  # whatever this package may come to provide, this has to come from its authors
+        return State("to-be-supplied", "; ".join(filter(None, (published.unknown, missing))))
+    return State("planned", missing or "needs a YAML alone")
 
 
 def refusal(name: str) -> ConfigError | None:
