@@ -10,7 +10,7 @@ import slurm_cases
 import slurm_cluster
 from support.called import virc
 
-from virc.cluster import jobs, slurm
+from virc.cluster import jobs, slurm, submitting
 from virc.cluster import site as sites
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError, EngineError, SetupError
@@ -19,6 +19,8 @@ from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.attempts import Attempt
 from virc.runs.run import Run
+
+SETTINGS = {**slurm_cases.SMALL, "data": "rows", "learning_rate": 1e-5}
 
 
 @pytest.fixture
@@ -37,10 +39,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
     found = Run(tmp_path / "runs" / "mine")
     (found.folder / slurm.LOGS).mkdir(parents=True)
-    info = slurm_cases.info(Site(), name="mine", settings=slurm_cases.SMALL)
+    site = tmp_path / "slurm.yaml"
+    site.write_text("setup: exec sleep 60\n")
+    info = slurm_cases.info(Site(), name="mine", settings=SETTINGS, site_file=str(site))
     (found.folder / "run.json").write_bytes(msgspec.json.encode(info))
     script = slurm.job_script(found, slurm_cases.SMALL, tmp_path, Site(), "unused")
-    (found.folder / slurm.SCRIPT).write_text(script.replace("exec unused", "exec sleep 60 #"))
+    (found.folder / slurm.SCRIPT).write_text(script)
     return found
 
 
@@ -76,23 +80,71 @@ def test_a_cluster_without_slurm_is_one_sentence(run: Run, monkeypatch: pytest.M
     assert "sbatch cannot be started" in done.err
 
 
-def test_what_sbatch_refuses_is_said(run: Run, spool: Path) -> None:
-    script = run.folder / slurm.SCRIPT
-    script.write_text(script.read_text().replace("--requeue", "--reqeue"))
-    with pytest.raises(EngineError, match="unrecognized arguments: --reqeue"):
-        jobs.submit(run, Reporter())
-
-
 def test_the_job_of_another_run_whose_number_begins_alike_is_not_this_one(run: Run, spool: Path) -> None:
     runs.write_state(run, job="12")
     (spool / "123.sh").touch()
-    script = run.folder / slurm.SCRIPT
-    script.write_text(script.read_text().replace("--requeue", "--reqeue"))
-    with pytest.raises(EngineError):  # it was submitted, and refused
-        jobs.submit(run, Reporter())
+    submitting.check_free(run, submitting=True)
     (spool / "12.sh").touch()
     with pytest.raises(ConfigError, match="mine has a job already: job 12 waits: jobs with"):
-        jobs.submit(run, Reporter())
+        submitting.check_free(run, submitting=True)
+
+
+def test_a_run_that_slurm_refused_is_mended_in_its_site_file_and_submitted(
+    run: Run, spool: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "slurm.yaml"
+    site.write_text("setup: exec sleep 60\nextra: --reqeue\n")
+    refused = virc("train", "--resume", "--name", "mine")
+    assert refused.code == 7
+    assert "unrecognized arguments: --reqeue" in refused.err
+    assert f"hint: mend {site}, then virc train --resume --name mine; virc runs rm mine removes the run" in refused.err
+    site.write_text("setup: exec sleep 60\naccount: geometry\ntime: 2 hours\n")
+    assert virc("train", "--resume", "--name", "mine").code == 0
+    script = (run.folder / slurm.SCRIPT).read_text()
+    assert "--reqeue" not in script
+    assert {"#SBATCH --account=geometry", "#SBATCH --time=02:00:00"} <= set(script.splitlines())
+    assert runs.info(run).site["account"] == "geometry"
+    number = runs.state(run).job
+    slurm_cluster.until((spool / f"{number}.pid").exists, lambda: "the job did not start")
+    slurm_cluster.tell(spool, str(number))
+
+
+def test_another_site_file_replaces_that_of_the_run(run: Run, spool: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text("qos: long\n")
+    for words in (("--site", str(other)), ()):  # it is kept
+        done = virc("train", "--resume", "--name", "mine", "--no-submit", *words)
+        assert done.code == 0, done.err
+        assert "#SBATCH --qos=long" in (run.folder / slurm.SCRIPT).read_text()
+    other.unlink()
+    done = virc("train", "--resume", "--name", "mine", "--no-submit")
+    assert f"{other} is gone: the job gets the options that the run was begun with" in done.err
+    assert "#SBATCH --qos=long" in (run.folder / slurm.SCRIPT).read_text()
+    assert runs.info(run).settings == SETTINGS  # as they were written
+
+
+def test_a_wrong_site_file_leaves_the_script_as_it_is(run: Run, spool: Path, tmp_path: Path) -> None:
+    before = (run.folder / slurm.SCRIPT).read_text()
+    (tmp_path / "slurm.yaml").write_text("time: tomorrow\n")
+    done = virc("train", "--resume", "--name", "mine")
+    assert done.code == 3
+    assert "time must be a time like" in done.err
+    assert (run.folder / slurm.SCRIPT).read_text() == before
+    assert not list(spool.iterdir())
+
+
+def test_a_finished_run_gets_no_job(run: Run, spool: Path) -> None:
+    runs.write_state(run, progress="finished")
+    assert "the run mine has finished" in virc("train", "--resume", "--name", "mine").err
+    assert not list(spool.iterdir())
+
+
+def test_a_site_file_for_a_run_of_another_launcher_is_refused(run: Run, tmp_path: Path) -> None:
+    info = msgspec.structs.replace(runs.info(run), launcher="local")
+    (run.folder / "run.json").write_bytes(msgspec.json.encode(info))
+    done = virc("train", "--resume", "--name", "mine", "--site", tmp_path / "slurm.yaml")
+    assert done.code == 2
+    assert "a site file is for Slurm, and mine was begun with the launcher local" in done.err
 
 
 def test_a_job_that_came_further_goes_back(run: Run, spool: Path) -> None:

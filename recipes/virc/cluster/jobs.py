@@ -11,13 +11,13 @@ import msgspec
 from virc.cluster import slurm
 from virc.cluster.ray import job as ray_job
 from virc.cluster.ray.job import Cluster
-from virc.cluster.site import Site, check_paths, read_site, site_of
+from virc.cluster.site import Site, check_paths, read_site, site_of, site_path
 from virc.core import processes
-from virc.core.errors import ConfigError, EngineError, UsageError
+from virc.core.errors import EngineError, SetupError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import contents, write_json, write_whole
 from virc.core.plan import Plan
-from virc.runs import attempts, queue
+from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.context import Place
@@ -35,15 +35,17 @@ def target(launcher: str, kind: str, site: Path | None, ray_address: str | None)
 
     Args:
         kind: of the stage.
-        site: site file of a Slurm cluster; None: this user's own.
+        site: site file of a Slurm cluster, which implies the launcher `slurm`; None: this user's own.
         ray_address: where a Ray cluster takes jobs.
 
     Raises:
         UsageError: an option does not apply, or one is missing.
         ConfigError: the site file is wrong.
     """
-    if launcher == "slurm":
+    if launcher == "slurm" or (launcher == "local" and site is not None):
         return read_site(site, os.environ)
+    if site is not None:
+        raise UsageError("a site file is for Slurm, and the launcher is ray", "--launcher slurm")
     if launcher == "local":
         return None
     if launcher != "ray":
@@ -51,6 +53,16 @@ def target(launcher: str, kind: str, site: Path | None, ray_address: str | None)
     if kind != "rl":
         raise UsageError(f"Ray runs stages of kind rl, and this one is of kind {kind}", "--launcher slurm")
     return ray_job.cluster(ray_address)
+
+
+def launcher_of(target: Target | None) -> str:
+    """The name of what starts a run there."""
+    return "local" if target is None else "ray" if isinstance(target, Cluster) else "slurm"
+
+
+def site_file(site: Path | None) -> str:
+    """The site file of a run that is begun: the named one, else that of this user."""
+    return str((site or site_path(os.environ)).absolute())
 
 
 def preview(
@@ -134,16 +146,13 @@ def submit(run: Run, report: Reporter) -> None:
     """Submit a run's script to Slurm.
 
     Raises:
-        ConfigError: its job is in the queue, or runs.
-        EngineError: Slurm refuses it.
+        SetupError, EngineError: sbatch is not there, or refuses; the hint says how to submit the run again.
     """
-    former, unanswered = queue.job_of(run, runs.state(run))
-    if unanswered:
-        raise EngineError(f"{run.name} may have a job in the queue: {unanswered}", "try it again when Slurm answers")
-    if former and former.alive:
-        follow = f"virc runs tail {run.name} follows it, virc runs stop {run.name} ends it"
-        raise ConfigError(f"{run.name} has a job already: {former.text}", follow)
-    job = slurm.job_id(processes.output(slurm.submit_step(run)))
+    try:
+        job = slurm.job_id(processes.output(slurm.submit_step(run)))
+    except (EngineError, SetupError) as error:
+        mended = f"mend {runs.info(run).site_file or 'the site file'}, then virc train --resume --name {run.name}"
+        raise type(error)(error.message, f"{mended}; virc runs rm {run.name} removes the run") from None
     runs.write_state(run, job=job)
     report.note(f"job {job} was submitted; virc runs tail {run.name} follows it")
 

@@ -16,7 +16,7 @@ from typing import IO
 from virc.core.errors import EngineError, SetupError
 from virc.core.orphans import end_with_parent
 from virc.core.plan import Step
-from virc.core.text import clause
+from virc.core.text import clause, plain
 
 _GRACE = 10.0  # seconds between asking a process group to end and ending it
 _LOOK = 0.05  # seconds between two looks whether it has ended
@@ -179,8 +179,8 @@ def answer(step: Step, seconds: float) -> str:
             raise EngineError(f"could not {step.says}: {step.argv[0]} did not answer in {seconds:g} s") from None
         raise
     if popen.returncode:
-        last = error.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise EngineError(f"could not {step.says}: exit code {popen.returncode}, {last[:300] or 'no output'}")
+        text = plain("; ".join(error.decode("utf-8", "replace").splitlines()))
+        raise EngineError(f"could not {step.says}: exit code {popen.returncode}, {text or 'no output'}")
     return out.decode("utf-8", "replace")
 
 

@@ -62,8 +62,9 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
         python: the environment's interpreter.
         recipes: folder with the code of `virc` that the engine's process imports.
         code: SHA-256 of the user's own files of tools and reward, by their names in `code/`.
-        launcher: `local` or `slurm`.
-        site: settings of the cluster, for `slurm`.
+        launcher: `local`, `slurm` or `ray`.
+        site: settings of the cluster, for `slurm` and `ray`.
+        site_file: the file of those of `slurm`, which is read again for each job.
     """
 
     schema: str = "virc.run/1"
@@ -92,6 +93,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     code: dict[str, str] = {}
     launcher: str = "local"
     site: dict[str, Any] = {}
+    site_file: str | None = None
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.cluster import jobs, slurm
+from virc.cluster import jobs, slurm, submitting
 from virc.cluster.jobs import Target
 from virc.cluster.ray import job as ray_job
 from virc.core.errors import ConfigError, EngineError, UsageError
@@ -18,7 +18,7 @@ from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.training import prepare
+from virc.training import inputs, prepare
 from virc.training.attempt import attempt
 from virc.training.request import TrainRequest
 
@@ -63,7 +63,7 @@ def train(
         folder: the workspace, with `runs/`, `models/` and `data/`; default: the current folder.
         on_progress: gets every event, among them a `RunEvent` and a `StepEvent` for each logged step.
         launcher: `slurm` submits a job, `ray` runs on a Ray cluster.
-        site: what a Slurm cluster needs; default: this user's site file.
+        site: site file of a Slurm cluster, read anew also to resume; default: that of the run, else this user's.
         submit: False: write the job's script only.
         ray_address: where a Ray cluster takes jobs.
         options: further fields of `TrainRequest`.
@@ -82,6 +82,8 @@ def train(
     if resume:
         run = _to_resume(system, stage, name, workspace)
         report.send(RunEvent("note", f"resuming {run.name}", run=run))
+        if runs.info(run).launcher != "slurm":
+            submitting.refuse_site(run, Path(site) if site else None)
         if ray_address:
             jobs.move(run, ray_address)
     elif stage is None:
@@ -92,11 +94,16 @@ def train(
             system=system, stage=stage, overlays=tuple(overlays), settings=settings or {}, data=rows,
             base=None if base is None else str(base), name=name, workspace=workspace, **options,
         )  # fmt: skip
-        run = _begin(request, launcher, Path(site) if site else None, ray_address, report)
+        run = _begin(request, launcher, Path(site) if site else None, ray_address, submit, report)
     inside = slurm.in_job(os.environ)
     if runs.info(run).launcher != "slurm" or inside:
         _train(run, inside, report)
-    elif submit:
+        return run
+    if resume:
+        submitting.check_free(run, submit)
+        kept = msgspec.to_builtins(inputs.config_of(runs.info(run)))
+        submitting.renew(run, kept, Path(site) if site else None, report)
+    if submit:
         jobs.submit(run, report)
     return run
 
@@ -118,20 +125,26 @@ def _to_resume(system_name: str, stage: str | None, name: str | None, workspace:
 
 
 def _begin(
-    request: TrainRequest, launcher: Launcher, site: Path | None, ray_address: str | None, report: Reporter
-) -> Run:
+    request: TrainRequest, launcher: Launcher, site: Path | None, ray_address: str | None, submit: bool,
+    report: Reporter,
+) -> Run:  # fmt: skip
     resolved = request.resolve()
     target: Target | None = jobs.target(launcher, resolved.kind, site, ray_address)
     if isinstance(target, ray_job.Cluster):
         ray_job.check_answers(target)
+    elif target and submit:
+        submitting.check_slurm(target, site, report)
+    begun_by = jobs.launcher_of(target)
     with prepare.new_run(request, resolved) as (run, partial):
         here = hardware.find(request.workspace)
         found = prepare.prepare(
             request, resolved, partial / "data", None if target else here, report, home=run.folder / "data"
         )
         prepare.check_rows(found, report)
-        prepare.check_machine(found, here, launcher, report)
-        info = prepare.write(run, partial, found, launcher, msgspec.to_builtins(target) if target else {})
+        prepare.check_machine(found, here, begun_by, report)
+        cluster = msgspec.to_builtins(target) if target else {}
+        file = jobs.site_file(site) if begun_by == "slurm" else None
+        info = prepare.write(run, partial, found, begun_by, cluster, file)
         if target:
             jobs.write(run, partial, info, target, report)
     text = f"{run.name}: {found.result.rows} rows, from {found.base.name}, in {run.folder}"

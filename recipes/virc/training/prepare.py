@@ -179,7 +179,9 @@ def scratch(folder: Path, lock: Path) -> Iterator[Path]:
             folder.parent.rmdir()
 
 
-def write(run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: Mapping[str, Any]) -> Info:
+def write(
+    run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: Mapping[str, Any], site_file: str | None = None
+) -> Info:
     """Write what the run is into its future folder."""
     resolved, base, result = prepared.resolved, prepared.base, prepared.result
     code = write_read(run, partial, resolved, base, result)
@@ -197,6 +199,7 @@ def write(run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: M
         settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
         environment=prepared.environment.name, device=prepared.environment.device, python=str(prepared.python),
         recipes=str(environments.recipes_in(prepared.environment)), code=code, launcher=launcher, site=dict(site),
+        site_file=site_file,
     )  # fmt: skip
     write_json(partial / "run.json", info)
     write_whole(partial / "settings.yaml", inputs.settings_text(resolved).encode())

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from virc.cluster import jobs
+from virc.cluster import jobs, submitting
 from virc.cluster.jobs import Target
 from virc.core.errors import SetupError, VircError
 from virc.core.events import Reporter
@@ -67,14 +67,17 @@ class Preview(msgspec.Struct, frozen=True):
     result: Result | None = None
 
 
-def preview(request: TrainRequest, resolved: Resolved, target: Target | None, report: Reporter) -> Preview:
+def preview(
+    request: TrainRequest, resolved: Resolved, target: Target | None, report: Reporter, site: Path | None = None
+) -> Preview:
     """Plan a stage's first attempt.
 
     Args:
         target: the cluster to run on; None: this machine.
+        site: file that the target was read from; None: this user's own.
 
     Raises:
-        UsageError, ConfigError: a tool is not given as +NAME or missing, or the settings are wrong.
+        UsageError, ConfigError: a tool is not given as +NAME or missing, the settings are wrong, or Slurm refuses.
         DataError: the rows are here, and cannot be trained on.
     """
     missing: list[VircError] = []
@@ -99,7 +102,12 @@ def preview(request: TrainRequest, resolved: Resolved, target: Target | None, re
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
     plan = msgspec.structs.replace(plan, files={**plan.files, **read})
     if target:
-        plan = jobs.preview(plan, Run(place.files.parents[1]), resolved, place, pinned(environment), target)
+        future = Run(place.files.parents[1])
+        plan = jobs.preview(plan, future, resolved, place, pinned(environment), target)
+        try:
+            submitting.try_job(plan, future, place, target, site, report)
+        except SetupError as error:
+            missing.append(error)
     there = source if is_file(source.file) else None
     with _noted(missing):
         trackers.check(resolved)

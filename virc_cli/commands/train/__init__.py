@@ -77,7 +77,7 @@ def command(
         ),
     ] = None,
     site: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="slurm: site file. Default: your slurm.yaml.")
+        Path | None, typer.Option(metavar="FILE", help="Site file of Slurm. Default: your slurm.yaml.")
     ] = None,
     no_submit: Annotated[bool, typer.Option("--no-submit", help="slurm: write the job's script only.")] = False,
     quiet: Quiet = False,
@@ -118,6 +118,11 @@ def command(
         raise UsageError(
             "--resume takes no settings: a run keeps those it was begun with", f"{alone}virc runs show prints them"
         )
+    if dry_run and site and not stage and not as_json:
+        from virc_cli.commands.train import print_plan
+
+        print_plan.run_site(site, quiet)
+        return
     if not stage and not resume:
         names = ", then ".join(f"--stage {name}" for name in systems.get(system).stages)
         raise UsageError("no stage is named", names or None)

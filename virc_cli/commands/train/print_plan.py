@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from virc.cluster import jobs
+from virc.cluster import jobs, submitting
 from virc.core.errors import fields_of
 from virc.core.events import Reporter
 from virc.training.estimate import fits
@@ -21,7 +21,7 @@ def run(
     resolved = request.resolve()
     with events.printed(quiet, verbose=False) as on_event:
         target = jobs.target(launcher, resolved.kind, site, ray_address)
-        found = preview(request, resolved, target, Reporter(on_event))
+        found = preview(request, resolved, target, Reporter(on_event), site)
     if as_json:
         output.emit(_as_json(found))
         return
@@ -33,6 +33,13 @@ def run(
         output.warn(error.message, error.hint)
     if found.result is None:
         output.warn("the rows were not checked", "a run checks them before it begins")
+
+
+def run_site(file: Path, quiet: bool) -> None:
+    """Check a site file of Slurm alone."""
+    with events.printed(quiet, verbose=False) as on_event:
+        submitting.try_site(file, Reporter(on_event))
+    output.line(f"{file} can be used; with --stage NAME the job is checked, too")
 
 
 def _print_needs(found: Preview) -> None:

@@ -1,0 +1,122 @@
+"""What a cluster says of a site file before a run is begun: here sinfo and sbatch are small scripts."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.called import virc
+
+from virc.cluster import check
+from virc.cluster.site import Site
+from virc.core.errors import ConfigError
+
+Program = Callable[[str, str], None]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """Makes a program of Slurm; first, a sinfo of two partitions. Others are not there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{Path(sys.executable).parent}")
+
+    def make(name: str, text: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+
+    make("sinfo", "printf 'main|infinite|main*\\nmain|infinite|main*\\nshort|10:00|short\\n'")
+    make("sbatch", "echo 'sbatch: Job 7 to start at 2026-11-25T02:45:03 using 1 processors' >&2")
+    return make
+
+
+@pytest.mark.parametrize(
+    ("site", "message", "hint"),
+    [
+        (Site(partition="shrt"), "f: partition 'shrt' is not in this cluster", "did you mean 'short'?"),
+        (Site(partition="main,gpu"), "f: partition 'gpu' is not in this cluster", "there are main, short"),
+        (
+            Site(partition="short", time="1:00:00"),
+            "f: time '1:00:00' is above the limit of the partition short, 10:00",
+            "time: 10:00",
+        ),
+        (Site(partition="short", time="UNLIMITED"), "f: time 'UNLIMITED' is above the limit", "time: 10:00"),
+    ],
+)
+def test_what_does_not_fit_the_cluster_is_refused(program: Program, site: Site, message: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check.check_site(site, "f")
+    assert refused.value.message.startswith(message)
+    assert refused.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    "site", [Site(), Site(time="9-00"), Site(partition="short", time="10"), Site(partition="main,short", time="60")]
+)
+def test_what_fits_is_accepted(program: Program, site: Site) -> None:
+    assert check.check_site(site, "f") is None
+
+
+def test_where_slurm_cannot_be_asked_a_clause_says_so(
+    program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(check, "PATIENCE", 0.2)
+    program("sinfo", "exec /bin/sleep 60")
+    assert "did not answer in 0.2 s" in (check.check_site(Site(partition="gpu"), "f") or "")
+    program("sinfo", "echo 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1")
+    assert "Unable to contact slurm controller" in (check.check_site(Site(partition="gpu"), "f") or "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "this machine has no Slurm (sinfo)" in (check.check_site(Site(partition="gpu"), "f") or "")
+
+
+def test_what_slurm_refuses_of_a_job_is_an_error_and_what_may_pass_a_warning(program: Program) -> None:
+    assert check.check_script("#!/bin/sh\n", "f") is None
+    program("sbatch", '/bin/cat "$2"; echo "sbatch: error: Invalid generic resource (gres) specification" >&2; exit 1')
+    with pytest.raises(
+        ConfigError, match=r"f: Slurm refuses such a job: sbatch: error: Invalid generic resource \(gres"
+    ):
+        check.check_script("#!/bin/sh\n", "f")
+    program("sbatch", "echo 'allocation failure: Requested node configuration is not available' >&2; exit 1")
+    assert check.check_script("#!/bin/sh\n", "f") == (
+        "Slurm would not take such a job now: allocation failure: Requested node configuration is not available"
+    )
+
+
+def test_a_site_file_implies_slurm_and_is_checked_by_a_dry_run(program: Program, tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("partition: shrt\n")
+    words = ("train", "tiny", "--stage", "instruct", "--site", site, "--dry-run")
+    refused = virc(*words)
+    assert refused.code == 3
+    assert f"{site}: partition 'shrt' is not in this cluster" in refused.err
+    site.write_text("partition: short\nshared: [/nowhere]\ntime: 10 minutes\n")
+    planned = virc(*words)
+    assert planned.code == 0, planned.err
+    assert "#SBATCH --time=00:10:00" in planned.out
+    assert "the nodes do not see the model" in planned.err
+    assert (
+        virc("train", "--site", site, "--dry-run").out
+        == f"{site} can be used; with --stage NAME the job is checked, too\n"
+    )
+    site.write_text("partition: short\ntime: 11 minutes\n")
+    assert "time '00:11:00' is above the limit" in virc("train", "--site", site, "--dry-run").err
+
+
+def test_a_run_is_refused_before_its_rows_are_read(program: Program, tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("partition: shrt\n")
+    words = ("train", "tiny", "--stage", "instruct", "--site", site)
+    assert "partition 'shrt' is not in this cluster" in virc(*words).err
+    (tmp_path / "bin" / "sbatch").unlink()
+    refused = virc(*words)
+    assert refused.code == 4
+    assert "sbatch cannot be started: this machine has no Slurm\nhint: --no-submit" in refused.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_site_file_does_not_go_with_ray(tmp_path: Path) -> None:
+    done = virc("train", "tiny", "--stage", "rl", "--launcher", "ray", "--site", tmp_path / "site.yaml")
+    assert done.code == 2
+    assert "a site file is for Slurm, and the launcher is ray" in done.err
