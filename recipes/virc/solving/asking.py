@@ -11,7 +11,7 @@ from virc.core.timeouts import Deadline, TimeUp
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import Protocol
 from virc.solving import one
-from virc.solving.one import Attempt, OnEvent, SolveConfig, Solved, Spent, TextDelta, late
+from virc.solving.one import Attempt, OnEvent, SampleStart, SolveConfig, Solved, Spent, TextDelta, late
 from virc.solving.votes import Tally
 
 
@@ -22,12 +22,13 @@ def _never(votes: Tally, left: int) -> bool:
 class Graded(msgspec.Struct, frozen=True):
     """How good a solution is, finished or not: the higher, the better. None: that cannot be said, for the reason `why`.
 
-    `spent` is what it took to find out.
+    `spent` is what it took to find out, `words` what a judge says of it.
     """
 
     value: float | None
     spent: Spent = Spent()
     why: str | None = None
+    words: str = ""
 
 
 class Grader(Kind):
@@ -65,6 +66,16 @@ class Asking(msgspec.Struct, frozen=True):
             self.config, self.backend, self.protocol, self.images, self.question,
             on_event=self.on_event, deadline=self.deadline, choices=self.choices, enough=enough,
         )  # fmt: skip
+
+    def draw(self, sample: int, question: str | None = None) -> Attempt:
+        """One sample, by its number from 0, also of another question about the same pictures.
+
+        Raises:
+            DataError: an image cannot be shown to this model.
+        """
+        session = one.session_of(self.config, self.backend, self.protocol, self.images, question or self.question)
+        self.on_event(SampleStart(sample + 1, self.config.samples))
+        return one.drawn(session, one.Drawing(self.backend, self.config, (sample,), self.deadline, self.on_event))
 
     def keeping_images(self) -> "Asking":
         """The same, with the images of each attempt kept."""

@@ -114,7 +114,7 @@ class Judge:
             replies.append(reply)
             score = None if reply.finish == "length" else read_score(reply.text)
             if score is not None and 0 <= score <= MOST:
-                return Graded(score / MOST, spent_on(replies))
+                return Graded(score / MOST, spent_on(replies), words=_without_grade(reply.text))
         begun = " ".join(replies[0].text.split())[:60]
         return Graded(None, spent_on(replies), f"no reply of {len(replies)} has a grade; the first begins {begun!r}")
 
@@ -124,6 +124,11 @@ def solution_of(attempt: Attempt) -> str:
     messages = attempt.trace.messages
     begin = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
     return "\n\n".join(message.text for message in messages[begin:] if message.text)
+
+
+def _without_grade(text: str) -> str:
+    """What a judge says before its last line."""
+    return " ".join(text.rpartition("</think>")[2].strip().splitlines()[:-1])
 
 
 def _request(texts: dict[str, str], images: Sequence[Shown]) -> Ask:

@@ -52,6 +52,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         tolerate: the deviations of tool calls that are forgiven.
         crop_ablation: what the crops of a row of a batch are cut from.
         strategy: how the answer is found, as `strategies.registry.settled` writes it, with `samples`; None: by vote.
+        alike: whether samples are drawn as one alone is: greedily, unless something else is chosen.
         judge: who grades for the strategy, in words; None: no judge.
     """
 
@@ -68,11 +69,12 @@ class SolveConfig(msgspec.Struct, frozen=True):
     tolerate: frozenset[str] = SOLVE
     crop_ablation: CropAblation = "none"
     strategy: str | None = None
+    alike: bool = False
     judge: str | None = None
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""
-        chosen = (self.temperature, usual.temperature, float(self.samples > 1))
+        chosen = (self.temperature, usual.temperature, float(self.samples > 1 and not self.alike))
         return next(temperature for temperature in chosen if temperature is not None)
 
     def longest(self, usual: Drawing = USUAL) -> int:
@@ -246,67 +248,113 @@ def attempts(
     deadline: Deadline | None = None,
 ) -> Iterator[Attempt]:
     """The samples of one problem, drawn one by one, also after one that was broken off; arguments as for `solve`."""
-    check_ready(protocol.tools)
     deadline = deadline or Deadline(config.timeout)
     given = images
     for sample in range(config.samples):
-        try:
-            session = Session(
-                protocol,
-                question,
-                given,
-                backend.grid,
-                tolerate=config.tolerate,
-                max_turns=config.max_turns,
-                tools=known(),
-            )
-        except ValueError as error:
-            raise DataError(str(error)) from error
+        session = session_of(config, backend, protocol, given, question)
         given = session.images[: len(images)]  # resized and encoded once for all samples
         on_event(SampleStart(sample + 1, config.samples))
-        yield _attempt(session, backend, config, sample, deadline, on_event)
+        yield drawn(session, Drawing(backend, config, (sample,), deadline, on_event))
 
 
-def _attempt(
-    session: Session, backend: Backend, config: SolveConfig, sample: int, deadline: Deadline, on_event: OnEvent
-) -> Attempt:
-    """Run one session to its end, or to what breaks it off; the trace is kept either way."""
-    replies: list[Reply] = []
-    samplings = config.samplings(session.protocol.sampling)
-    broken: BaseException | None = None
+def session_of(
+    config: SolveConfig,
+    backend: Backend,
+    protocol: Protocol,
+    images: Sequence[Image.Image | OpenedImage | Shown],
+    question: str,
+) -> Session:
+    """A problem before its first turn.
 
-    def on_text(text: str) -> None:
-        deadline.check()
-        on_event(TextDelta(text))
-
-    def draw(ask: Ask, sampling: Sampling) -> Reply:
-        own = msgspec.structs.replace(sampling, seed=derived(config.seed, sample, len(replies)))
-        deadline.check()
-        try:
-            replies.append(backend.reply(ask, own, on_text, deadline.left()))
-        except NetworkError:
-            deadline.check()  # it was given up because the time for the problem is over
-            raise
-        return replies[-1]
-
+    Raises:
+        DataError: an image cannot be shown to this model.
+        SetupError: a tool cannot be used on this machine.
+    """
+    check_ready(protocol.tools)
     try:
-        with deadline.armed():
-            while isinstance(ask := session.next(), Ask):
-                _turn(session, ask, draw, samplings, on_event)
-    except (VircError, KeyboardInterrupt) as error:
-        broken = error
-    except TimeUp:
-        broken = late(deadline)
-    if broken:
-        kind: FailureKind = "interrupted" if isinstance(broken, KeyboardInterrupt) else "engine"
-        session.stop("network" if isinstance(broken, NetworkError) else kind, str(broken) or "interrupted")
+        return Session(
+            protocol,
+            question,
+            images,
+            backend.grid,
+            tolerate=config.tolerate,
+            max_turns=config.max_turns,
+            tools=known(),
+        )
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+class Drawing:
+    """Draws the turns of a session.
+
+    Args:
+        place: what tells its replies from those of other samples, whose seeds differ.
+        may_ask: called before each reply; what it raises ends the drawing.
+
+    Attributes:
+        replies: drawn so far, rejected ones too.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        config: SolveConfig,
+        place: tuple[object, ...],
+        deadline: Deadline,
+        on_event: OnEvent,
+        may_ask: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.config, self.replies = config, list[Reply]()
+        self._backend, self._place, self._deadline = backend, place, deadline
+        self._on_event, self._may_ask = on_event, may_ask
+
+    def turns(self, session: Session, most: int | None = None) -> BaseException | None:
+        """Draw turns until the session is over, `most` at most; returns what broke it off, which the trace has."""
+        broken: BaseException | None = None
+        samplings = self.config.samplings(session.protocol.sampling)
+        accepted = 0
+        try:
+            with self._deadline.armed():
+                while accepted != most and isinstance(ask := session.next(), Ask):
+                    _turn(session, ask, self._draw, samplings, self._on_event)
+                    accepted += 1
+        except (VircError, KeyboardInterrupt) as error:
+            broken = error
+        except TimeUp:
+            broken = late(self._deadline)
+        if broken:
+            kind: FailureKind = "interrupted" if isinstance(broken, KeyboardInterrupt) else "engine"
+            session.stop("network" if isinstance(broken, NetworkError) else kind, str(broken) or "interrupted")
+        return broken
+
+    def _draw(self, ask: Ask, sampling: Sampling) -> Reply:
+        seed = derived(self.config.seed, *self._place, len(self.replies))
+        own = msgspec.structs.replace(sampling, seed=seed)
+        self._deadline.check()
+        self._may_ask()
+        try:
+            self.replies.append(self._backend.reply(ask, own, self._on_text, self._deadline.left()))
+        except NetworkError:
+            self._deadline.check()  # it was given up because the time for the problem is over
+            raise
+        return self.replies[-1]
+
+    def _on_text(self, text: str) -> None:
+        self._deadline.check()
+        self._on_event(TextDelta(text))
+
+
+def drawn(session: Session, drawing: Drawing) -> Attempt:
+    """Run one session to its end, or to what breaks it off; the trace is kept either way."""
+    broken = drawing.turns(session)
     return Attempt(
         session.trace(),
-        session.images if config.keep_images else (),
-        _total(reply.prompt_tokens for reply in replies),
-        _total(reply.completion_tokens for reply in replies),
+        session.images if drawing.config.keep_images else (),
+        _total(reply.prompt_tokens for reply in drawing.replies),
+        _total(reply.completion_tokens for reply in drawing.replies),
         broken,
-        len(replies),
+        len(drawing.replies),
     )
 
 

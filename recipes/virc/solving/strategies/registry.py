@@ -10,7 +10,9 @@ and, where solutions are to be graded,
 
     grades(options, graders) -> MakeGrader | None   what makes the grader, which `asking` then has
 
-and says in the first line of its docstring what it does. Its name is that of its file.
+    greedy(options) -> bool                         whether its samples differ also at temperature 0
+
+The first line of its docstring says what it does. Its name is that of its file.
 """
 
 import time
@@ -118,11 +120,13 @@ def settled(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
     strategy = parse(config.strategy)
     if config.samples != 1:
         raise UsageError("samples and a strategy are given, which says how many it draws", "leave --samples out")
-    if config.temperature == 0 and strategy.samples > 1:
+    greedy = getattr(module(strategy.name), "greedy", None)
+    alike = bool(greedy and greedy(strategy.options))
+    if config.temperature == 0 and strategy.samples > 1 and not alike:
         raise UsageError("at temperature 0 all samples of a problem are the same", "--temperature 1")
     maker = _maker(strategy, graders)
     judge = f"{graders.judge_model or 'its model'} at {graders.judge}" if maker and graders.judge else None
-    return msgspec.structs.replace(config, strategy=strategy.text, samples=strategy.samples, judge=judge)
+    return msgspec.structs.replace(config, strategy=strategy.text, samples=strategy.samples, alike=alike, judge=judge)
 
 
 def _maker(strategy: Strategy, graders: Graders) -> MakeGrader | None:
