@@ -75,7 +75,7 @@ class Asking(msgspec.Struct, frozen=True):
         """
         session = one.session_of(self.config, self.backend, self.protocol, self.images, question or self.question)
         self.on_event(SampleStart(sample + 1, self.config.samples))
-        return one.drawn(session, one.Drawing(self.backend, self.config, (sample,), self.deadline, self.on_event))
+        return one.drawn(session, one.Sampler(self.backend, self.config, (sample,), self.deadline, self.on_event))
 
     def keeping_images(self) -> "Asking":
         """The same, with the images of each attempt kept."""

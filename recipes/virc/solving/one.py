@@ -254,7 +254,7 @@ def attempts(
         session = session_of(config, backend, protocol, given, question)
         given = session.images[: len(images)]  # resized and encoded once for all samples
         on_event(SampleStart(sample + 1, config.samples))
-        yield drawn(session, Drawing(backend, config, (sample,), deadline, on_event))
+        yield drawn(session, Sampler(backend, config, (sample,), deadline, on_event))
 
 
 def session_of(
@@ -285,7 +285,7 @@ def session_of(
         raise DataError(str(error)) from error
 
 
-class Drawing:
+class Sampler:
     """Draws the turns of a session.
 
     Args:
@@ -345,16 +345,16 @@ class Drawing:
         self._on_event(TextDelta(text))
 
 
-def drawn(session: Session, drawing: Drawing) -> Attempt:
+def drawn(session: Session, sampler: Sampler) -> Attempt:
     """Run one session to its end, or to what breaks it off; the trace is kept either way."""
-    broken = drawing.turns(session)
+    broken = sampler.turns(session)
     return Attempt(
         session.trace(),
-        session.images if drawing.config.keep_images else (),
-        _total(reply.prompt_tokens for reply in drawing.replies),
-        _total(reply.completion_tokens for reply in drawing.replies),
+        session.images if sampler.config.keep_images else (),
+        _total(reply.prompt_tokens for reply in sampler.replies),
+        _total(reply.completion_tokens for reply in sampler.replies),
         broken,
-        len(drawing.replies),
+        len(sampler.replies),
     )
 
 
