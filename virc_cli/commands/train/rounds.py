@@ -7,11 +7,11 @@ from typing import Any
 import typer
 
 from virc.core.errors import UsageError, fields_of
-from virc.core.events import Event
+from virc.core.events import OnEvent
 from virc.training.rounds import plan as planning
 from virc.training.rounds import run as running
 from virc.training.rounds.plan import Rounds, RoundsRequest
-from virc.training.rounds.run import StepEvent, StepFailedError
+from virc.training.rounds.run import StepFailedError
 from virc.training.rounds.state import StepState, states
 from virc.training.rounds.told import figures_text, progress_text
 from virc_cli.console import events, output
@@ -61,7 +61,7 @@ def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_js
         _print_table(found, after)
 
 
-def _run(found: Rounds, on_event: Any, quiet: bool, verbose: bool) -> None:
+def _run(found: Rounds, on_event: OnEvent, quiet: bool, verbose: bool) -> None:
     options = ("-q",) * quiet + ("-v",) * verbose
 
     def runner(words: tuple[str, ...], folder: Path) -> int:
@@ -69,12 +69,7 @@ def _run(found: Rounds, on_event: Any, quiet: bool, verbose: bool) -> None:
             output.note(f"$ {planning.typed(words)}")
         return running.in_process((*words, *options), folder)
 
-    def show(event: Event) -> None:
-        on_event(event)
-        if isinstance(event, StepEvent):
-            output.know(step=f"round {event.step.round}, {event.step.name}")
-
-    running.run(found, show, runner)
+    running.run(found, on_event, runner)
 
 
 def _print_plan(found: Rounds, as_json: bool) -> None:

@@ -282,7 +282,7 @@ def _merged(number: int, stage: str, run: str) -> Step:
 
 
 def _needs_merge(resolved: Resolved) -> bool:
-    """Whether a run's checkpoint is shards or an adapter, which no other stage or sampling takes as it is."""
+    """Whether a run's checkpoint is shards, or an adapter, from which no stage that trains whole weights starts."""
     return runs_in(resolved.kind).engine == "verl" or resolved.config.lora is not None
 
 
