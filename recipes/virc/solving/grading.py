@@ -16,11 +16,12 @@ from virc.reasoning.session import Ask, Message, Reply
 from virc.scoring.judge import of_judge, quoted
 from virc.solving.asking import Asking, Graded, Grader
 from virc.solving.grades import FORM, read_score
-from virc.solving.one import Attempt, Spent
+from virc.solving.one import Attempt, spent_on
 
 MOST = 10
 """The best grade that a judge gives."""
 _TEMPERATURES = (0.0, 0.5, 0.8)  # of the tries at one grade
+TRIES = len(_TEMPERATURES)
 _SECONDS = 120.0  # for one grade, all tries together
 _MOST_TOKENS, _MOST_TEXT = 512, 8000
 _SYSTEM = f"""\
@@ -134,10 +135,3 @@ def _without_grade(text: str) -> str:
 def _request(texts: dict[str, str], images: Sequence[Shown]) -> Ask:
     asked = Message("user", quoted(texts), tuple(range(len(images))))
     return Ask((Message("system", _SYSTEM), asked), images)
-
-
-def spent_on(replies: Sequence[Reply]) -> Spent:
-    """What these replies took."""
-    prompt = [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
-    completion = [reply.completion_tokens for reply in replies if reply.completion_tokens is not None]
-    return Spent(len(replies), sum(prompt), sum(completion))

@@ -148,6 +148,13 @@ class Spent(msgspec.Struct, frozen=True):
         )
 
 
+def spent_on(replies: Sequence[Reply]) -> Spent:
+    """What these replies took."""
+    prompt = [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
+    completion = [reply.completion_tokens for reply in replies if reply.completion_tokens is not None]
+    return Spent(len(replies), sum(prompt), sum(completion))
+
+
 class Solved(msgspec.Struct, frozen=True):
     """What came of a problem: an answer, or the error that ended it (KeyboardInterrupt included).
 
