@@ -10,6 +10,7 @@ import field_table
 import protocol_page
 import reference_page
 import remote_page
+import scale_page
 from cluster import slurm_cases
 from training import rounds_plan, stage_plans
 
@@ -34,7 +35,8 @@ def generated() -> dict[Path, str]:
     """Every generated file and its content."""
     completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
     docs = {
-        module.PAGE: module.page() for module in (client_page, field_table, protocol_page, reference_page, remote_page)
+        module.PAGE: module.page()
+        for module in (client_page, field_table, protocol_page, reference_page, remote_page, scale_page)
     }
     return completions | slurm_cases.golden() | stage_plans.golden() | rounds_plan.golden() | docs
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
+from virc.cluster import judge as judges
 from virc.cluster import slurm
-from virc.cluster.site import Site
+from virc.cluster.site import IN_JOB, JobJudge, Site
 from virc.core.plan import Plan, Step
 from virc.runs.run import Info, Run
 
@@ -82,4 +83,21 @@ def _golden_rl() -> dict[Path, str]:
         GOLDEN / "slurm-rl.sh": script,
         GOLDEN / "slurm-rl.srun": "\n".join(plan.step.argv) + "\n",
         GOLDEN / "slurm-rl-node.sh": plan.files[str(run.attempt(1) / slurm.NODE_SCRIPT)],
+        **_golden_judge("node", 4, JobJudge(model="judge")),
+        **_golden_judge("gpus", 4, JobJudge(model="judge-32b", gpus=4, options=("--max-model-len 8192",))),
+    }
+
+
+def _golden_judge(name: str, devices: int, judge: JobJudge) -> dict[Path, str]:
+    """A judge in the job, on a node of its own or on further GPUs."""
+    site, run = msgspec.structs.replace(SITES["full"], judge=judge), Run(WORKSPACE / "runs" / "virc-rl")
+    settings = {"nodes": 1, "devices": devices, "device": "cuda", "reward": {"judge": {"endpoint": IN_JOB}}}
+    plan = Plan(msgspec.structs.replace(engine(), argv=(*RL_ENGINE,), through=False), {})
+    plan = slurm.on_nodes(plan, run.attempt(1), settings, site, "rl")
+    plan = judges.with_script(plan, run.attempt(1), settings, site, "/scratch/virc/bin/python")
+    script = slurm.job_script(run, settings, WORKSPACE, site, "/scratch/virc/bin/python", "rl")
+    return {
+        GOLDEN / f"slurm-rl-judge-{name}.sh": script,
+        GOLDEN / f"slurm-rl-judge-{name}.srun": "\n".join(plan.step.argv) + "\n",
+        GOLDEN / f"slurm-rl-judge-{name}-serve.sh": plan.files[str(run.attempt(1) / judges.SCRIPT)],
     }

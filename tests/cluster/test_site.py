@@ -37,6 +37,10 @@ def _sites(path: Path, text: str) -> Site:
         ("extra: --time=5", "extra must not have '--time=5': the key time sets --time", "time: VALUE"),
         ("extra: ['--signal=USR1@60']", "virc sets --signal itself", "take it away"),
         ("extra: ['-N 4']", "virc sets -N itself", "the setting nodes is it"),
+        ("judge: judge-7b", "judge must be lines of the form `key: value` (model, gpus, options, minutes)", None),
+        ("judge: {gpus: 4}", "model", None),
+        ("judge: {model: m, gpus: 0}", "gpus must be a number of GPUs, 1 or more", None),
+        ("judge: {model: m, options: '--port=80'}", "options of judge must not have --port", "take it away"),
         ("account: 17", "account must be one line of text or null, not 17", "put it in quotes"),
         (
             "cpus: 0\naccout: a\nqos: [x]",
@@ -107,6 +111,14 @@ def test_a_run_keeps_its_site() -> None:
     for site in slurm_cases.SITES.values():
         info = slurm_cases.info(site)
         assert sites.site_of(msgspec.json.decode(msgspec.json.encode(info), type=type(info))) == site
+
+
+def test_a_run_whose_judge_is_of_its_job_needs_one_in_the_site_file() -> None:
+    settings = {"reward": {"judge": {"endpoint": sites.IN_JOB}}}
+    assert sites.judge_of(settings, Site(judge=sites.JobJudge(model="m"))) == sites.JobJudge(model="m")
+    assert sites.judge_of({"reward": {"judge": {"endpoint": None}}}, Site()) is None
+    with pytest.raises(ConfigError, match="the job of this run serves its judge, and the site file has none"):
+        sites.judge_of(settings, Site())
 
 
 def test_paths_that_the_nodes_do_not_see_are_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from virc.cluster import slurm
+from virc.cluster import judge, slurm
 from virc.cluster.ray import job as ray_job
 from virc.cluster.ray.job import Cluster
 from virc.cluster.site import Site, check_paths, read_site, site_of, site_path
@@ -135,7 +135,8 @@ def _on_target(
         plan = ray_job.checked(plan, folder, ray_job.requirements(settings, paths, versions))
     if isinstance(target, Cluster):
         return ray_job.on_cluster(plan, run, number, target)
-    return slurm.on_nodes(plan, folder, settings, target, kind)
+    plan = slurm.on_nodes(plan, folder, settings, target, kind)
+    return judge.with_script(plan, folder, settings, target, sys.executable)
 
 
 def _script(run: Run, kind: str, settings: Mapping[str, Any], site: Site) -> str:

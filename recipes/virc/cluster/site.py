@@ -17,6 +17,8 @@ from virc.core.files import is_file
 from virc.runs.run import Info
 
 UNLIMITED = "UNLIMITED"
+IN_JOB = "http://judge-of-the-job/v1"
+"""As the endpoint of a stage's judge: the job serves it, at an address that is known when it runs."""
 _MOST_FAULTS = 9  # in one sentence
 
 _CLOCK = r"(?:(\d{1,4})-)?(\d{1,6})(?::(\d{1,6}))?(?::(\d{1,6}))?"
@@ -34,6 +36,27 @@ Mount = Annotated[
     str, Meta(pattern=r"^/[^\x00-\x1f\x7f,:]*(:[^\x00-\x1f\x7f,:]+){0,2}\Z", description="a mount like /data:/data")
 ]
 Cores = Annotated[int, Meta(ge=1, description="a number of cores, 1 or more")]
+Gpus = Annotated[int, Meta(ge=1, description="a number of GPUs, 1 or more")]
+Minutes = Annotated[int, Meta(ge=1, description="a number of minutes, 1 or more")]
+ServeOption = Annotated[
+    str, Meta(pattern=r"^--[^\x00-\x1f\x7f]+\Z", description="an option of virc serve, like --max-model-len=8192")
+]
+
+
+class JobJudge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The judge that jobs of RL serve themselves, for rewards that ask one.
+
+    Args:
+        model: as `virc serve` takes it.
+        gpus: how many GPUs of the first node it gets beside the run's; None: a node of its own.
+        options: further options of `virc serve`.
+        minutes: longest time until it answers.
+    """
+
+    model: Text
+    gpus: Gpus | None = None
+    options: tuple[ServeOption, ...] = ()
+    minutes: Minutes = 60
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +74,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         setup: lines of shell code to run on the first node, such as `module load cuda`.
         extra: further options of sbatch.
         shared: folders that every node sees.
+        judge: what jobs of RL serve as their judge; None: it is served elsewhere.
     """
 
     account: Text | None = None
@@ -67,6 +91,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     setup: tuple[Text, ...] = ()
     extra: tuple[Option, ...] = ()
     shared: tuple[Folder, ...] = ()
+    judge: JobJudge | None = None
 
 
 _LISTS = ("container_mounts", "setup", "extra", "shared")
@@ -81,6 +106,8 @@ _OWN = frozenset(
      "--no-requeue", "--array", "-a", "--wrap", "--parsable", "--test-only")
 )  # fmt: skip
 """Options of sbatch by which a run saves, resumes and is followed."""
+_OWN_SERVE = frozenset(("--port", "--host", "--api-key", "--gpus", "--name", "--dry-run", "--json"))
+"""Options of `virc serve` that a job sets itself, or that serve nothing."""
 
 
 def site_path(env: Mapping[str, str]) -> Path:
@@ -103,6 +130,20 @@ def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
 def site_of(info: Info) -> Site:
     """The site that a run was begun for. Raises ConfigError if the run's `run.json` does not hold one."""
     return _site(info.site, f"site of the run {info.name}")
+
+
+def judge_of(settings: Mapping[str, Any], site: Site) -> JobJudge | None:
+    """The judge that the job of a run serves; None where its settings name another one, or none.
+
+    Raises:
+        ConfigError: its site has none any more.
+    """
+    reward = settings.get("reward") or {}
+    if (reward.get("judge") or {}).get("endpoint") != IN_JOB:
+        return None
+    if site.judge is None:
+        raise ConfigError("the job of this run serves its judge, and the site file has none", "judge: {model: judge}")
+    return site.judge
 
 
 def seconds(time: str) -> int | None:
@@ -142,6 +183,8 @@ def _as_sbatch(key: str, value: object) -> object:
     """A value as people write it in the form of `Site`; one that nobody understands stays."""
     if key in _LISTS and isinstance(value, str):
         return [line for line in value.splitlines() if line.strip()] if key == "setup" else [value]
+    if key == "judge" and isinstance(value, dict) and isinstance(value.get("options"), str):
+        return {**value, "options": [value["options"]]}
     if key in ("time", "memory") and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if key == "time" and isinstance(value, str):
@@ -173,6 +216,10 @@ def _contradictions(site: Site) -> Iterator[Fault]:
     for key, given in alone.items():
         if given and site.container_image is None:
             yield Fault((key,), f"{key} has no effect without container_image", f"take {key} away, or name an image")
+    for option in site.judge.options if site.judge else ():
+        name = re.split(r"[=\s]", option)[0]
+        if name in _OWN_SERVE:
+            yield Fault(("judge", "options"), f"options of judge must not have {name}: the job sets it", "take it away")
     for option in site.extra:
         yield from _of_option(option, re.split(r"[=\s]", option)[0])
 

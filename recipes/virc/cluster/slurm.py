@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from virc.cluster.site import Site
+from virc.cluster.site import Site, judge_of
 from virc.core.errors import EngineError
 from virc.core.plan import Plan, Step
 from virc.core.text import plain
@@ -74,10 +74,10 @@ def job_script(
 
 def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
     log = str(run.folder / LOGS).replace("%", "%%") + "/slurm-%j.log"
-    gres = site.gres.replace("{devices}", str(settings["devices"]))
+    gres = site.gres.replace("{devices}", str(_devices(settings, site)))
     values = {
         "job-name": run.name,
-        "nodes": settings["nodes"],
+        "nodes": settings["nodes"] + _own_node(settings, site),
         "ntasks-per-node": 1,
         "cpus-per-task": _cpus(settings, site),
         "gres": gres if settings["device"] == "cuda" else None,
@@ -96,7 +96,20 @@ def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
 
 def _cpus(settings: Mapping[str, Any], site: Site) -> int:
     each: int = max(1, settings.get("loaders", _RAY_CORES))
-    return site.cpus or settings["devices"] * each
+    return site.cpus or _devices(settings, site) * each
+
+
+def _devices(settings: Mapping[str, Any], site: Site) -> int:
+    """Devices of a node: the run's, and those of a judge that has no node of its own."""
+    devices: int = settings["devices"]
+    judge = judge_of(settings, site)
+    return devices + (judge.gpus or 0 if judge else 0)
+
+
+def _own_node(settings: Mapping[str, Any], site: Site) -> int:
+    """Nodes of the judge alone."""
+    judge = judge_of(settings, site)
+    return int(judge is not None and judge.gpus is None)
 
 
 def _quoted(value: str) -> str:
@@ -117,10 +130,11 @@ def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, 
         settings, kind: of the run's stage.
     """
     script, nodes = folder / NODE_SCRIPT, str(settings["nodes"])
+    first = ("--relative", "0") if _own_node(settings, site) else ()  # the judge has the last node
     argv = (
         "srun", "--kill-on-bad-exit=1", "--export=ALL", "--mpi=none", "--nodes", nodes, "--ntasks", nodes,
-        "--ntasks-per-node", "1", "--cpus-per-task", str(_cpus(settings, site)), *_container(site, settings["device"]),
-        "bash", str(script),
+        "--ntasks-per-node", "1", "--cpus-per-task", str(_cpus(settings, site)), *first,
+        *_container(site, settings["device"]),        "bash", str(script),
     )  # fmt: skip
     step = Step(argv, "train on the nodes of the job", saves_on="SIGUSR1")
     files = {**plan.files, str(script): node_script(plan.step, kind, settings["devices"], _cpus(settings, site))}

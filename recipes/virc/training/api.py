@@ -18,7 +18,7 @@ from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.training import inputs, prepare
+from virc.training import inputs, job_judge, prepare
 from virc.training.attempt import attempt
 from virc.training.request import TrainRequest
 
@@ -130,6 +130,8 @@ def _begin(
 ) -> Run:  # fmt: skip
     resolved = request.resolve()
     target: Target | None = jobs.target(launcher, resolved.kind, site, ray_address)
+    request, resolved = job_judge.placed(request, resolved, target)
+    job_judge.check(request, target)
     if isinstance(target, ray_job.Cluster):
         ray_job.check_answers(target)
     elif target and submit:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from virc.cluster import jobs
+from virc.cluster import jobs, judge
 from virc.core import processes
 from virc.core.errors import ConfigError, EngineError, VircError
 from virc.core.events import Reporter
@@ -81,7 +81,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         process = runs.this_process()
         runs.write_state(run, progress="running", attempt=number, step=step, error=None, **newest(run), **process)
         try:
-            code, asked, follower = _trained(run, plan, number, step, report)
+            code, asked, follower = _trained(run, plan, number, step, job, report)
             return _conclude(run, number, code, asked, follower, report)
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
@@ -120,24 +120,32 @@ def _info_with_code(run: Run, report: Reporter) -> Info:
     return msgspec.structs.replace(info, recipes=str(recipes))
 
 
-def _trained(run: Run, plan: Plan, number: int, step: int, report: Reporter) -> tuple[int, int | None, Follower]:
+def _trained(
+    run: Run, plan: Plan, number: int, step: int, job: str | None, report: Reporter
+) -> tuple[int, int | None, Follower]:
     """Run the engine; returns its exit code, the signal that asked it to end, and its follower."""
     marked = msgspec.structs.replace(plan.step, env={**plan.step.env, **leftovers.mark(run)})
-    follower = Follower(run, runs.info(run), number, step, report)
-    with _signals() as asked:
+    info = runs.info(run)
+    with _signals() as asked, judge.served(run, info, number, job, asked, report) as serving:
+        follower = Follower(run, info, number, step, report)  # from here on the engine is looked after
         with leftovers.none_after(run, report), processes.started(marked, run.log(number)) as process:
             runs.write_state(run, engine=process.pid, engine_started=start_time(process.pid))
-            code = _watch(run, process, follower, asked, report)
+            code = _watch(run, process, follower, asked, serving, report)
         follower.poll()
         follower.tend()
         complete(run)
     return code, next(iter(asked), None), follower
 
 
-def _watch(run: Run, process: processes.Process, follower: Follower, asked: list[int], report: Reporter) -> int:
+def _watch(
+    run: Run, process: processes.Process, follower: Follower, asked: list[int], serving: judge.Serving | None,
+    report: Reporter,
+) -> int:  # fmt: skip
     ending = False
     while (code := process.wait(_POLL)) is None:
         follower.poll()
+        if serving and not ending:
+            serving.check()
         if (asked or follower.watch.reason or follower.silence.reason) and not ending:
             ending = True
             process.ask_to_save()

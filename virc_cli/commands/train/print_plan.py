@@ -8,6 +8,7 @@ import msgspec
 from virc.cluster import jobs, submitting
 from virc.core.errors import fields_of
 from virc.core.events import Reporter
+from virc.training import job_judge
 from virc.training.estimate import fits
 from virc.training.preview import Preview, preview
 from virc.training.request import TrainRequest
@@ -21,6 +22,7 @@ def run(
     resolved = request.resolve()
     with events.printed(quiet, verbose=False) as on_event:
         target = jobs.target(launcher, resolved.kind, site, ray_address)
+        request, resolved = job_judge.placed(request, resolved, target)
         found = preview(request, resolved, target, Reporter(on_event), site)
     if as_json:
         output.emit(_as_json(found))

@@ -1,0 +1,42 @@
+"""Which stages have the judge that a site's jobs serve."""
+
+from pathlib import Path
+
+import msgspec
+
+from virc.cluster.jobs import Target
+from virc.cluster.site import IN_JOB, Site
+from virc.models import registry as models
+from virc.rewards import registry as rewards
+from virc.rewards.means import JUDGE
+from virc.rewards.sources import speakers
+from virc.stages.resolve import Resolved
+from virc.systems.registry import Reward
+from virc.training.request import TrainRequest
+
+
+def placed(request: TrainRequest, resolved: Resolved, target: Target | None) -> tuple[TrainRequest, Resolved]:
+    """A stage with the judge of its site's jobs, where its reward asks one and no other is named."""
+    if not isinstance(target, Site) or target.judge is None or not _asks(request, resolved):
+        return request, resolved
+    request = msgspec.structs.replace(request, judge_endpoint=IN_JOB)
+    return request, request.resolve()
+
+
+def check(request: TrainRequest, target: Target | None) -> None:
+    """Raise ConfigError if the weights of the judge of a job are not here; the job would find out hours later."""
+    if isinstance(target, Site) and target.judge and request.judge_endpoint == IN_JOB:
+        models.find(target.judge.model, request.workspace)
+
+
+def _asks(request: TrainRequest, resolved: Resolved) -> bool:
+    """Whether the reward of a stage asks a judge that is served nowhere else; one beside the policy is of the job."""
+    if resolved.kind != "rl" or request.judge_endpoint:
+        return False
+    config = resolved.config
+    if config.reward.judge.endpoint and not config.judge_gpus:
+        return False
+    named: list[tuple[Reward, Path | None]] = [(config.reward, resolved.system.file.parent)]
+    named += [(each.reward, each.beside) for each in speakers(config).values()]
+    terms = (term for reward, beside in named for term in rewards.of(reward, beside).terms)
+    return any(term.asks and term.asks.judge == JUDGE for term in terms)

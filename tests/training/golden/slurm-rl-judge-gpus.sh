@@ -1,0 +1,30 @@
+#!/bin/bash
+#SBATCH --job-name=virc-rl
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=96
+#SBATCH --gres=gpu:h100:8
+#SBATCH --mem=900G
+#SBATCH --time=1-00:00:00
+#SBATCH --account=geometry
+#SBATCH --partition=gpu
+#SBATCH --qos=long
+#SBATCH --constraint=h100&nvlink
+#SBATCH --output=/scratch/ann/figures/runs/virc-rl/logs/slurm-%j.log
+#SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@300
+#SBATCH --requeue
+#SBATCH --nice=10
+
+cd /scratch/ann/figures || exit
+module load cuda/13.0
+ulimit -n 65536
+export HF_HUB_OFFLINE=1
+export VIRC_JOB=$SLURM_JOB_ID
+# Where the nodes meet: Ray on the first of them.
+VIRC_RAY_HOST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+VIRC_RAY_PORT=$((20000 + SLURM_JOB_ID % 10000))
+RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')
+export VIRC_RAY_HOST VIRC_RAY_PORT RAY_AUTH_TOKEN RAY_AUTH_MODE=token
+# In place of this shell, so that the signal before the end reaches it.
+exec /scratch/virc/bin/python -m virc_cli train --resume --name virc-rl
