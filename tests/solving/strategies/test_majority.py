@@ -154,3 +154,33 @@ def test_from_python(image: Path) -> None:
     assert (found.answer, found.fields["strategy"]["samples"]) == ("2", 3)
     with pytest.raises(package.VircError, match="there is no strategy"):
         package.solve(image, "q", strategy="nothing")
+
+
+OWN = """
+import msgspec
+
+class Options(msgspec.Struct, frozen=True):
+    n: int = 3
+
+def samples(options):
+    return options.n
+
+def solve(asking, options):
+    solved = asking.by_vote()
+    answers = [each.trace.answer for each in solved.attempts]
+    return msgspec.structs.replace(solved, answer=min(answers, key=len))
+"""
+
+
+def test_a_file_is_a_strategy(image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shortest.py").write_text(OWN)
+    (tmp_path / "empty.py").write_text("Options = 3\n")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    for name in (f"{tmp_path}/shortest.py:n=2", "shortest:n=2"):
+        with serve(in_order("twelve", "12")) as server:
+            found = solved(server, image, name).json
+        assert (found["answer"], found["strategy"]["samples"], found["settings"]["strategy"]) == ("12", 2, name)
+    done = virc("solve", image, "q", "--strategy", "empty")
+    assert done.code == 3
+    assert "is not a strategy: it has no Options, a msgspec.Struct; no samples(options)" in done.err
+    assert virc("solve", image, "q", "--strategy", f"{tmp_path}/gone.py").code == 2

@@ -12,22 +12,23 @@ and, where solutions are to be graded,
 
     greedy(options) -> bool                         whether its samples differ also at temperature 0
 
-The first line of its docstring says what it does. Its name is that of its file.
+Its name is that of its file. A custom strategy is such a file, named by its path, or in a folder of `VIRC_PATH`.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cache
-from types import ModuleType
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import msgspec
 
 from virc.config.validation import faults
-from virc.core import discovery
-from virc.core.errors import UsageError
+from virc.core import discovery, plugins
+from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Reporter
+from virc.core.files import expanded, is_file
 from virc.core.text import did_you_mean
 from virc.models.load import Opened
 from virc.solving.asking import Asking, Grader
@@ -71,8 +72,35 @@ def names() -> list[str]:
 
 
 def module(name: str) -> Module:
-    """The file of the strategy of that name."""
-    return cast(Module, discovery.module(_PACKAGE, name))
+    """The file of the strategy of that name.
+
+    Raises:
+        UsageError: there is none.
+        ConfigError: it cannot be loaded, or lacks what a strategy has.
+    """
+    if name in names():
+        return cast(Module, discovery.module(_PACKAGE, name))
+    file = _own(name)
+    if file is None:
+        raise UsageError(f"there is no strategy {name!r}", did_you_mean(name, names()))
+    found = plugins.loaded(file)
+    options = getattr(found, "Options", None)
+    wrong = {
+        "Options, a msgspec.Struct": not (isinstance(options, type) and issubclass(options, msgspec.Struct)),
+        "samples(options)": not callable(getattr(found, "samples", None)),
+        "solve(asking, options)": not callable(getattr(found, "solve", None)),
+    }
+    if lacking := [part for part, is_wrong in wrong.items() if is_wrong]:
+        raise ConfigError(f"{file} is not a strategy: it has no {'; no '.join(lacking)}")
+    return cast(Module, found)
+
+
+def _own(name: str) -> Path | None:
+    """The file of a custom strategy; None where there is none. Nothing is loaded for it."""
+    if plugins.is_path(name):
+        path = expanded(name).absolute()
+        return path if is_file(path) else None
+    return plugins.file_in(plugins.folders(None), name, (".py",)) if name.isidentifier() else None
 
 
 def parse(text: str) -> Strategy:
@@ -80,10 +108,9 @@ def parse(text: str) -> Strategy:
 
     Raises:
         UsageError: there is no such strategy, or an option of it is unknown or wrong.
+        ConfigError: as `module`.
     """
     name, _, rest = text.partition(":")
-    if name not in names():
-        raise UsageError(f"there is no strategy {name!r}", did_you_mean(name, names()))
     found = module(name)
     given = dict(_given(text, rest))
     for fault in faults(given, found.Options, noun="option"):
@@ -101,11 +128,6 @@ def _given(text: str, rest: str) -> Iterator[tuple[str, str]]:
 
 def _defaults(found: Module) -> str:
     return Strategy("", found.Options()).text.removeprefix(":")
-
-
-def about(name: str) -> str:
-    """The first line of its docstring."""
-    return (cast(ModuleType, module(name)).__doc__ or "").partition("\n")[0]
 
 
 def settled(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
