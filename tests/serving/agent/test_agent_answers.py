@@ -190,6 +190,22 @@ def test_samples_are_choices_each_with_its_own_seed_and_looks(running: Running, 
     assert {body["max_tokens"] for body in bodies} == {77}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_strategy_gives_one_answer_and_counts_all_samples(running: Running, client: Any, stream: bool) -> None:
+    one = client.create(**chat("always", temperature=1))
+    asked = len(running.behind.chats())
+    words = {"stream_options": {"include_usage": True}} if stream else {}
+    said = client.create(**chat("always", extra_body={"virc_strategy": "majority:n=5"}, stream=stream, **words))
+    pieces = list(said) if stream else [said]
+    choices = [choice for piece in pieces for choice in piece.choices]
+    text = "".join((each.delta if stream else each.message).content or "" for each in choices)
+    assert ({each.index for each in choices}, text) == ({0}, "97")
+    bodies = running.behind.chats()[asked:]
+    assert len(bodies) == 3 * 2  # three samples that agree of five; each looks, and answers
+    assert {body["temperature"] for body in bodies} == {1}
+    assert pieces[-1].usage.completion_tokens == 3 * one.usage.completion_tokens
+
+
 def test_without_a_temperature_it_asks_as_virc_solve_does(running: Running, tmp_path: Path) -> None:
     assert running.ask("What does it read?")[0] == 200
     asked = running.behind.chats()

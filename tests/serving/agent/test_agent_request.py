@@ -194,3 +194,22 @@ def test_any_request_for_a_response_is_taken_or_refused(fields: dict[str, Any], 
     for body in ({"model": "m", "input": items, **fields}, {"model": "m", "input": items}):
         with suppress(RefusedError):
             taken(as_chat(json.dumps(body).encode()))
+
+
+def test_a_strategy_is_one_that_needs_the_model_alone() -> None:
+    assert taken(asked(virc_strategy="majority:n=3"))[0].strategy == "majority:n=3,early=yes"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"virc_strategy": "tree"}, "must be one of majority, self_check"),
+        ({"virc_strategy": "./mine.py"}, "must be one of majority, self_check"),
+        ({"virc_strategy": "majority:n=9"}, "draws 9 answers, over 8"),
+        ({"virc_strategy": "majority:k=9"}, "unknown option 'k'"),
+        ({"virc_strategy": "majority", "n": 2}, "leave n out"),
+        ({"virc_strategy": "majority", "temperature": 0}, "at temperature 0"),
+    ],
+)
+def test_other_strategies_are_refused(fields: dict[str, Any], message: str) -> None:
+    assert message in str(refusal(asked(**fields)))

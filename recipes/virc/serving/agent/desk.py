@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from virc.backends.interface import Backend
-from virc.core.errors import DataError, VircError
+from virc.core.errors import DataError, NoAnswerError, VircError
 from virc.core.fetch import Rules
 from virc.core.timeouts import Deadline
 from virc.reasoning.images import OpenedImage, Shown, open_file
@@ -29,8 +29,12 @@ from virc.serving.agent.line import Line, may_have_more
 from virc.serving.agent.request import Problem
 from virc.serving.agent.workers import Workers
 from virc.serving.chat_request import RefusedError
+from virc.solving.asking import Asking
+from virc.solving.grading import Judge
 from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
+from virc.solving.outcome import chosen
+from virc.solving.strategies import registry as strategies
 
 _Picture = TypeVar("_Picture")
 
@@ -361,6 +365,9 @@ class Desk:
             for answer in text.answers(problem.messages, *how, on_event):
                 send(finisher.finished(answer, thoughts))
             return
+        if problem.strategy:
+            send(finisher.finished(_by_strategy(problem, solving, config, shown, job.deadline, on_event), thoughts))
+            return
         for attempt in attempts(
             config, solving.backend, solving.protocol, shown, problem.question, on_event=on_event, deadline=job.deadline
         ):  # fmt: skip
@@ -399,6 +406,35 @@ def _opened(picture: str | bytes, name: str) -> OpenedImage:
     except DataError as error:
         raise DataError(f"{name}: {error.message}") from None
     return open_file(content, name)
+
+
+def _by_strategy(
+    problem: Problem,
+    solving: Solving,
+    config: SolveConfig,
+    shown: Sequence[Shown],
+    deadline: Deadline,
+    on_event: Callable[[Event], None],
+) -> Answer:
+    """The one answer of a strategy, with what all its replies took; thoughts of all samples come before it."""
+    begun = False
+
+    def on_each(event: Event) -> None:
+        nonlocal begun
+        if not isinstance(event, SampleStart):
+            on_event(event)
+        elif not begun:
+            begun = True
+            on_event(SampleStart(1, 1))
+
+    config = strategies.settled(msgspec.structs.replace(config, strategy=problem.strategy))
+    asked = (config, solving.backend, solving.protocol, shown, problem.question, deadline)
+    solved = strategies.solve(Asking(*asked, on_event=on_each, grader=Judge(solving.backend)))
+    if solved.error and not isinstance(solved.error, NoAnswerError):
+        raise solved.error
+    prompt, completion = solved.prompt_tokens or 0, solved.completion_tokens or 0
+    answer = answer_of(chosen(solved))
+    return msgspec.structs.replace(answer, prompt_tokens=prompt, completion_tokens=completion)
 
 
 def weight(thing: Report) -> int:

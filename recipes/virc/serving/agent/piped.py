@@ -22,8 +22,8 @@ from virc.solving.pipelines.solve import PipelineSetup
 
 MOST_PIXELS = 2**24
 """Of an image: those of a chat are in memory at their full size until its last step, as steps may crop them."""
-_OF_ROLES = ("temperature", "top_p", "top_k", "turn_tokens")
-_NAMES = {"turn_tokens": "virc_max_turn_tokens"}
+_OF_ROLES = ("temperature", "top_p", "top_k", "turn_tokens", "strategy")
+_NAMES = {"turn_tokens": "virc_max_turn_tokens", "strategy": "virc_strategy"}
 
 
 class Piped(msgspec.Struct, frozen=True):

@@ -9,10 +9,15 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from virc.core.errors import UsageError
 from virc.reasoning.session import Message
 from virc.serving.chat_request import IGNORED, NEUTRAL, Body, Picture, RefusedError, conversation, read_body
+from virc.solving.one import SolveConfig
+from virc.solving.strategies import registry as strategies
 
 MOST_SAMPLES = 8
+STRATEGIES = ("majority", "self_check")
+"""Those that a request may name."""
 _NAMES = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
 _MOST_URL = 8192  # characters
 _MOST_STOPS, _MOST_TOOLS = 16, 128
@@ -47,6 +52,7 @@ class Problem(msgspec.Struct, frozen=True):
         streamed: piece by piece.
         counted: a last piece says how many tokens it took.
         ignored: parameters that were given and have no effect.
+        strategy: how the answer is found; None: by one sample.
     """
 
     model: str
@@ -65,6 +71,7 @@ class Problem(msgspec.Struct, frozen=True):
     streamed: bool = False
     counted: bool = False
     ignored: tuple[str, ...] = ()
+    strategy: str | None = None
 
 
 class _Format(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
@@ -123,6 +130,7 @@ class _Body(Body):
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31)] | None = None
     virc_max_turn_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    virc_strategy: Annotated[str, Meta(max_length=200)] | None = None
     stop: _Stop | Annotated[list[_Stop], Meta(max_length=_MOST_STOPS)] = msgspec.field(default_factory=list)
     response_format: _TextFormat | _ObjectFormat | _SchemaFormat | None = None
     tools: Annotated[list[_Tool], Meta(max_length=_MOST_TOOLS)] = msgspec.field(default_factory=list)
@@ -142,9 +150,27 @@ def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, 
         request.model, question, () if pictures else messages, request.n, request.temperature, request.top_p,
         request.top_k, request.seed or 0, request.longest, request.virc_max_turn_tokens,
         (request.stop,) if isinstance(request.stop, str) else tuple(request.stop), form, _forced(request),
-        request.stream, request.counted, ignored,
+        request.stream, request.counted, ignored, _strategy(request),
     )  # fmt: skip
     return problem, list(pictures)
+
+
+def _strategy(request: _Body) -> str | None:
+    """The strategy, where it is one that needs nothing but the model; no file is loaded for a request."""
+    text = request.virc_strategy
+    if text is None:
+        return None
+    if text.partition(":")[0] not in STRATEGIES:
+        raise RefusedError(f"virc_strategy must be one of {', '.join(STRATEGIES)}", "virc_strategy")
+    if request.n > 1:
+        raise RefusedError("virc_strategy gives one answer: leave n out", "n")
+    try:
+        config = strategies.settled(SolveConfig(temperature=request.temperature, strategy=text))
+    except UsageError as error:
+        raise RefusedError(error.message, "virc_strategy") from None
+    if config.samples > MOST_SAMPLES:
+        raise RefusedError(f"virc_strategy draws {config.samples} answers, over {MOST_SAMPLES}", "virc_strategy")
+    return config.strategy
 
 
 def _forced(request: _Body) -> tuple[ClientTool, ...]:
