@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from virc.cluster.site import JobJudge, Site, judge_of, site_of
+from virc.cluster.slurm import cpus_of_node
 from virc.core import processes
 from virc.core.errors import EngineError
 from virc.core.events import Reporter
@@ -106,11 +107,11 @@ def with_script(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Sit
     judge = judge_of(settings, site)
     if judge is None:
         return plan
-    script = _serve_script(judge, site.cpus, settings, python)
+    script = _serve_script(judge, cpus_of_node(settings, site), settings, python)
     return msgspec.structs.replace(plan, files={**plan.files, str(folder / SCRIPT): script})
 
 
-def _serve_script(judge: JobJudge, cpus: int | None, settings: Mapping[str, Any], python: str) -> str:
+def _serve_script(judge: JobJudge, cpus: int, settings: Mapping[str, Any], python: str) -> str:
     """The step of a job that serves its judge: on the node after those of training, or on further GPUs of the first."""
     device, devices, nodes = settings["device"], settings["devices"], settings["nodes"]
     gpus = judge.gpus or devices
@@ -121,7 +122,7 @@ def _serve_script(judge: JobJudge, cpus: int | None, settings: Mapping[str, Any]
         words.append(f"--gpus={','.join(str(devices + number) for number in range(gpus))}")
     step = [
         "srun", "--overlap", "--export=ALL", "--mpi=none", "--nodes", "1", "--ntasks", "1",
-        "--relative", str(0 if judge.gpus else nodes), *((f"--cpus-per-task={cpus}",) if cpus else ()),
+        "--relative", str(0 if judge.gpus else nodes), f"--cpus-per-task={cpus}",
     ]  # fmt: skip
     serve = [python, "-m", "virc_cli", "serve", judge.model, *words, "--host=0.0.0.0"]
     return (

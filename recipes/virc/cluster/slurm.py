@@ -79,7 +79,7 @@ def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
         "job-name": run.name,
         "nodes": settings["nodes"] + _own_node(settings, site),
         "ntasks-per-node": 1,
-        "cpus-per-task": _cpus(settings, site),
+        "cpus-per-task": cpus_of_node(settings, site),
         "gres": gres if settings["device"] == "cuda" else None,
         "mem": site.memory,
         "time": site.time,
@@ -94,7 +94,8 @@ def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
     return [f"--{key}={_quoted(str(value))}" for key, value in values.items() if value is not None] + ["--requeue"]
 
 
-def _cpus(settings: Mapping[str, Any], site: Site) -> int:
+def cpus_of_node(settings: Mapping[str, Any], site: Site) -> int:
+    """Cores that a job asks of each node, its judge's included."""
     each: int = max(1, settings.get("loaders", _RAY_CORES))
     return site.cpus or _devices(settings, site) * each
 
@@ -133,11 +134,11 @@ def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, 
     first = ("--relative", "0") if _own_node(settings, site) else ()  # the judge has the last node
     argv = (
         "srun", "--kill-on-bad-exit=1", "--export=ALL", "--mpi=none", "--nodes", nodes, "--ntasks", nodes,
-        "--ntasks-per-node", "1", "--cpus-per-task", str(_cpus(settings, site)), *first,
+        "--ntasks-per-node", "1", "--cpus-per-task", str(cpus_of_node(settings, site)), *first,
         *_container(site, settings["device"]),        "bash", str(script),
     )  # fmt: skip
     step = Step(argv, "train on the nodes of the job", saves_on="SIGUSR1")
-    files = {**plan.files, str(script): node_script(plan.step, kind, settings["devices"], _cpus(settings, site))}
+    files = {**plan.files, str(script): node_script(plan.step, kind, settings["devices"], cpus_of_node(settings, site))}
     return msgspec.structs.replace(plan, step=step, files=files)
 
 

@@ -37,7 +37,7 @@ from virc.stages import resolve as stages
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.tools import registry as tools
-from virc.training import inputs, prepare, rl_setup, trackers
+from virc.training import inputs, job_judge, prepare, rl_setup, trackers
 from virc.training.estimate.fits import ESTIMATORS
 from virc.training.estimate.sft import Estimate
 from virc.training.inputs import Base
@@ -112,6 +112,8 @@ def preview(
     with _noted(missing):
         trackers.check(resolved)
     if resolved.kind == "rl":
+        with _noted(missing):
+            job_judge.check(request, target)
         with _noted(missing):
             rl_setup.check_judge(resolved, there, here=False, report=Reporter())
     here = None if target else hardware.find(request.workspace)

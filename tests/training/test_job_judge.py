@@ -1,0 +1,45 @@
+"""Which stages get the judge that a Slurm site's jobs serve."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from virc.cluster.site import IN_JOB, JobJudge, Site
+from virc.core.errors import ConfigError
+from virc.training import job_judge
+from virc.training.request import TrainRequest
+
+SITE = Site(judge=JobJudge(model="judge"))
+
+
+def _asked(target: Site | None = SITE, stage: str = "rl", **fields: Any) -> TrainRequest:
+    given = {"data": None, "base": None, "name": None, "workspace": Path("/w"), **fields}
+    request = TrainRequest(system="virc", stage=stage, **given)
+    changed, resolved = job_judge.placed(request, request.resolve(), target)
+    if changed.judge_endpoint == IN_JOB:
+        assert resolved.config.reward.judge.endpoint == IN_JOB
+        assert resolved.config.judge_gpus == 0
+    return changed
+
+
+@pytest.mark.parametrize("overlays", [(), ("judge-split",)])
+def test_a_reward_that_asks_a_judge_gets_that_of_the_job(overlays: tuple[str, ...]) -> None:
+    assert _asked(overlays=overlays).judge_endpoint == IN_JOB
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"judge_endpoint": "http://other:8005/v1"}, {"overlays": ("rules",)}, {"target": Site()}, {"target": None},
+        {"stage": "instruct"}, {"settings": {"reward.judge.endpoint": "http://other/v1", "judge_gpus": 0}},
+    ],
+)  # fmt: skip
+def test_another_judge_or_none_stays(fields: dict[str, Any]) -> None:
+    assert _asked(**fields).judge_endpoint == fields.get("judge_endpoint")
+
+
+def test_a_judge_whose_weights_are_not_here_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"Qwen2\.5-VL-72B-Instruct"):
+        job_judge.check(_asked(workspace=tmp_path), SITE)
+    job_judge.check(_asked(workspace=tmp_path, overlays=("rules",)), SITE)
