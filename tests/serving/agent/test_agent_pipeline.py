@@ -226,6 +226,45 @@ def test_an_answer_without_text_is_a_refusal_that_says_which_step(tmp_path: Path
     assert (message.content, message.refusal) == ("", "step 'number', whose output is the answer, gave no text")
 
 
+CLOSER = """
+roles:
+  eyes: {}
+steps:
+  - {name: where, ask: eyes, images: true, prompt: "Where? {question}"}
+  - {name: region, boxes: where, unit: thousand, image: 1}
+  - {name: part, crop: region}
+  - {name: again, ask: eyes, images: [images, part], prompt: "Where in it? {question}"}
+  - {name: smaller, boxes: again, unit: thousand, image: 2}
+  - {name: detail, crop: smaller}
+  - {name: reply, ask: eyes, images: detail, prompt: "{question}"}
+answer: reply
+"""
+
+
+def test_crops_are_sent_with_the_image_and_the_box_that_they_were_cut_from(tmp_path: Path) -> None:
+    (tmp_path / "closer.yaml").write_text(CLOSER)
+
+    def look(body: Body) -> str:
+        return "[0, 0, 500, 1000]" if "Where" in str(body["messages"]) else "97"
+
+    with (
+        serve(look, models=["small"]) as eyes,
+        virc.serve(agent=True, pipeline=tmp_path / "closer.yaml", endpoint=eyes.url, port=free_port()) as server,
+    ):
+        client = openai.OpenAI(base_url=server.url, api_key="none", max_retries=0)
+        request = chat("What does it read?", PICTURE, {"type": "image_url", "image_url": {"url": data_url((400, 200))}})
+        message: Any = client.chat.completions.create(**{**request, "model": "closer"}).choices[0].message
+    assert message.content == "97"
+    first, second = message.virc_tool_calls
+    assert {**first, "url": ""} == {
+        "index": 0, "unit": 2, "tool": "crop", "source": 1, "source_size": [400, 200], "box": [0, 0, 200, 200],
+        "image": 2, "size": [200, 200], "url": "", "text": None, "error": None,
+    }  # fmt: skip
+    assert (second["unit"], second["source"], second["source_size"]) == (5, 2, [200, 200])
+    assert (second["image"], second["box"], second["size"]) == (3, [0, 0, 100, 200], [100, 200])
+    assert first["url"].startswith("data:image/jpeg;base64,")
+
+
 def test_the_writer_is_the_role_behind_the_answer() -> None:
     def of(steps: str, answer: str) -> str:
         text = json.loads(json.dumps({"roles": {"a": {}, "b": {}}, "answer": answer}))

@@ -17,6 +17,7 @@ from virc.solving.outcome import Fields
 from virc.solving.pipelines import batch as by_rows
 from virc.solving.pipelines import solve
 from virc.solving.pipelines.run import Ran
+from virc.solving.pipelines.values import Value
 from virc.solving.setup import Setup
 from virc.solving.thoughts import MarkedThoughts, Thoughts
 from virc.solving.trace_page import in_words
@@ -96,7 +97,7 @@ def by_pipeline(
         output.lines(solve.planned(chosen, question, len(sources)))
         return
 
-    def on_step(ran: Ran) -> None:
+    def on_step(ran: Ran, _: Value) -> None:
         if not quiet:
             output.note(f"-> {ran.name}{f', by {ran.role}' if ran.role else ''}: ", end="")
             made = [f"picture of {width} x {height} px" for width, height in ran.pictures]

@@ -330,9 +330,11 @@ class Desk:
         self._check_engine()
         thoughts: list[str] = []
 
-        def on_event(event: Event) -> None:
+        def on_event(event: Event | wire.Looked) -> None:
             job.check()
             match event:
+                case wire.Looked():
+                    send(event)
                 case SampleStart():
                     thoughts.clear()
                     send(event)

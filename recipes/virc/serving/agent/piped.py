@@ -1,5 +1,6 @@
 """Chats with images that a pipeline answers: its roles were chosen when the server started, no request chooses them."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -11,14 +12,19 @@ from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.session import Ask, Reply, Unit
+from virc.serving.agent import wire
 from virc.serving.agent.answer import Answer
 from virc.serving.agent.request import Problem
 from virc.solving.one import SampleStart
 from virc.solving.pipelines import solve
 from virc.solving.pipelines.roles import OpenRole
 from virc.solving.pipelines.run import Ran
-from virc.solving.pipelines.schema import Pipeline
+from virc.solving.pipelines.schema import Pipeline, Step
 from virc.solving.pipelines.solve import PipelineSetup
+from virc.solving.pipelines.values import NOTHING, Value
+
+Event = SampleStart | Unit | wire.Looked
+"""What happens on the way to an answer."""
 
 MOST_PIXELS = 2**24
 """Of an image: those of a chat are in memory at their full size until its last step, as steps may crop them."""
@@ -97,9 +103,9 @@ def answers(
     pictures: Sequence[OpenedImage],
     deadline: Deadline,
     check: Callable[[], None],
-    on_event: Callable[[SampleStart | Unit], None],
+    on_event: Callable[[Event], None],
 ) -> Iterator[Answer]:
-    """Answer a problem as often as its request says; each step that ran is an event.
+    """Answer a problem as often as its request says; each step that ran is a thought, and its pictures are tool calls.
 
     Args:
         check: raises what ends the problem, which may be in the midst of a reply.
@@ -107,12 +113,9 @@ def answers(
     Raises:
         VircError: a role failed; its `place` names the role and the step.
     """
-
-    def on_step(ran: Ran) -> None:
-        on_event(Unit("", described(ran)))
-
     for sample in range(problem.samples):
         on_event(SampleStart(sample + 1, problem.samples))
+        on_step = _Steps(piped.setup.pipeline, pictures, on_event).add
         given = solve.Problem(problem.question, pictures, derived(problem.seed % 2**31, sample))
         try:
             fields, _ = solve.solve_problem(piped.setup, piped.roles, given, deadline, on_step, check=check, ends=True)
@@ -121,6 +124,43 @@ def answers(
         else:
             tokens = fields["tokens"]
             yield Answer(fields["answer"], None, "stop", None, tokens["prompt"] or 0, tokens["completion"] or 0)
+
+
+class _Steps:
+    """The steps of one sample as events; several threads run steps.
+
+    Args:
+        pictures: of the problem, which count as images 0, 1 ... before those that steps make.
+    """
+
+    def __init__(self, pipeline: Pipeline, pictures: Sequence[OpenedImage], on_event: Callable[[Event], None]) -> None:
+        self._by_name = {part.name: part for step in pipeline.steps for part in step.parts}
+        self._values: dict[str, Value] = {}
+        self._known = [*pictures]
+        self._on_event, self._units, self._lock = on_event, 0, threading.Lock()
+
+    def add(self, ran: Ran, value: Value) -> None:
+        """A step has run."""
+        with self._lock:
+            self._values[ran.name] = value
+            self._on_event(Unit("", described(ran)))
+            for call in self._calls(self._by_name[ran.name], value):
+                self._on_event(call)
+            self._units += 1
+
+    def _calls(self, step: Step, value: Value) -> Iterator[wire.Looked]:
+        """Each picture that a step made, with where it was cut from."""
+        cut = self._values.get(step.crop, NOTHING).boxes if step.crop else ()
+        for at, picture in enumerate(value.pictures):
+            call = wire.Looked(
+                self._units, step.kind, image=len(self._known), size=picture.size, url=wire.jpeg_url(picture.pixels)
+            )
+            if at < len(cut):
+                source = next(number for number, each in enumerate(self._known) if each is cut[at].picture)
+                size = cut[at].picture.size
+                call = msgspec.structs.replace(call, source=source, source_size=size, box=cut[at].box)
+            self._known.append(picture)
+            yield call
 
 
 def described(ran: Ran) -> str:

@@ -21,14 +21,12 @@ from virc.solving.pipelines import trace
 from virc.solving.pipelines.files import load
 from virc.solving.pipelines.program import run_code
 from virc.solving.pipelines.roles import OpenRole, described
-from virc.solving.pipelines.run import Ran, Solved, run
+from virc.solving.pipelines.run import OnStep, Ran, Solved, run
 from virc.solving.pipelines.schema import IMAGES, Pipeline
 from virc.solving.pipelines.values import Value
 from virc.solving.setup import OnFacts, Setup
 from virc.systems import registry as systems
 from virc.tools import python
-
-OnStep = Callable[[Ran], None]
 
 
 class PipelineSetup(msgspec.Struct, frozen=True):
@@ -112,7 +110,7 @@ def solve_images(
     report: Reporter,
     *,
     on_facts: OnFacts = lambda _: None,
-    on_step: OnStep = lambda _: None,
+    on_step: OnStep = lambda *_: None,
 ) -> Fields:
     """Solve one problem; returns the fields of `virc.solve/1`.
 
@@ -152,7 +150,7 @@ def solve_problem(
     roles: Mapping[str, OpenRole],
     problem: Problem,
     deadline: Deadline,
-    on_step: OnStep = lambda _: None,
+    on_step: OnStep = lambda *_: None,
     on_facts: OnFacts = lambda _: None,
     check: Callable[[], None] = lambda: None,
     ends: bool = False,
@@ -171,7 +169,7 @@ def solve_problem(
     def on_ran(ran: Ran, value: Value) -> None:
         done.append(trace.Step(ran, value))
         on_facts({"steps": msgspec.to_builtins([each.ran for each in done])})
-        on_step(ran)
+        on_step(ran, value)
 
     turns = setup.setup.config.max_turns
     speakers = {name: opening.speaker(role, deadline, turns, check, ends) for name, role in roles.items()}
