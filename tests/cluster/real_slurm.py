@@ -91,6 +91,11 @@ class Slurm:
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout.strip()
 
+    def words(self, *words: str) -> str:
+        """What a program of Slurm prints, also where it fails."""
+        done = subprocess.run(words, env=self.env, capture_output=True, text=True, timeout=_PATIENCE)
+        return done.stdout + done.stderr
+
     def start(self, name: str) -> None:
         """Start a daemon: `munged`, `slurmctld`, or the slurmd of a node by the node's name."""
         conf, munge = str(self.folder / "slurm.conf"), self.folder / "munge"
@@ -110,11 +115,15 @@ class Slurm:
 
     def kill(self, name: str) -> None:
         """Kill a daemon; with a node's slurmd all its jobs' processes, as when the node loses its power."""
-        daemon = self._daemons.pop(name)
-        daemon.kill()
-        daemon.wait()
+        self.end(name, signal.SIGKILL)
         for pid in self._steps(f"/{name}.log "):
             kill_tree(pid)
+
+    def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
+        """End a daemon alone; a controller that is asked to end writes down what it knows."""
+        daemon = self._daemons.pop(name)
+        daemon.send_signal(number)
+        daemon.wait(_PATIENCE)
 
     def _steps(self, mark: str) -> list[int]:
         """The step daemons of this cluster with a mark in their title or in the path of a log they write."""
@@ -149,7 +158,9 @@ class Slurm:
         """Wait until something is the case; fails with `said` if it is not in so many seconds."""
         end = time.monotonic() + patience
         while not there():
-            assert time.monotonic() < end, f"{said()}\n{self.run('squeue', '--long')}\n{self.run('sinfo', '--long')}"
+            assert time.monotonic() < end, (
+                f"{said()}\n{self.words('squeue', '--long')}\n{self.words('sinfo', '--long')}"
+            )
             time.sleep(0.1)
 
     def until_idle(self) -> None:
@@ -170,6 +181,9 @@ class Slurm:
         if jobs:
             self.run("scancel", *jobs)
         self.until(lambda: not self.run("squeue", "--noheader", "--format=%A"), lambda: "a job does not end")
+        for node, state in zip(NODES, self.node_states(), strict=True):
+            if "drain" in state or "down" in state:
+                self.words("scontrol", "update", f"NodeName={node}", "State=RESUME")
         self.until_idle()
 
     def _answers(self) -> bool:

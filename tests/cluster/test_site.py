@@ -27,6 +27,7 @@ def _sites(path: Path, text: str) -> Site:
         ),
         ("time: 5 fortnights", "not '5 fortnights'", None),
         ("time: 1.5", "time must be a time like", "put it in quotes"),
+        ("time: 3", "time must be 4 minutes or more, not '3': a job saves in its last quarter", "time: 4 minutes"),
         ("time: 0", "time must be above zero, not '0'", "UNLIMITED sets no limit"),
         ("gres: 'gpu:{gpus}'", "gres knows {devices} alone, not {gpus}", "gres: gpu:{devices}"),
         ("memory: a lot", "memory must be an amount of memory like 200G or null, not 'a lot'", None),
@@ -66,7 +67,7 @@ def test_a_wrong_site_file_is_one_sentence(tmp_path: Path, text: str, message: s
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ("24:00:00", "24:00:00"), ("1:00:00", "1:00:00"), ("'1:00:00'", "1:00:00"), ("90", "90"), ("1:30", "1:30"),
+        ("24:00:00", "24:00:00"), ("1:00:00", "1:00:00"), ("'1:00:00'", "1:00:00"), ("90", "90"), ("9:30", "9:30"),
         ("2-00:00:00", "2-00:00:00"), ("2-12", "2-12"), ("2 days", "2-00:00:00"), ("90 minutes", "01:30:00"),
         ("1 day, 12 hours and 30 min", "1-12:30:00"), ("1.5h", "01:30:00"), ("1d 2h 3m 4s", "1-02:03:04"),
         ("unlimited", "UNLIMITED"), ("INFINITE", "UNLIMITED"),

@@ -38,6 +38,25 @@ def test_the_golden_files_are_the_scripts_of_the_cases_and_bash_reads_them() -> 
         subprocess.run(["bash", "-n", path], check=True)
 
 
+@pytest.mark.parametrize(
+    ("time", "notice"), [(None, 300), ("UNLIMITED", 300), ("2-00:00:00", 300), ("20", 300), ("10", 150), ("4", 60)]
+)
+def test_a_job_saves_five_minutes_before_its_end_or_in_the_last_quarter(time: str | None, notice: int) -> None:
+    script = slurm.job_script(Run(Path("/w/runs/a")), slurm_cases.SETTINGS, Path("/w"), Site(time=time), "python")
+    assert f"--signal=B:USR1@{notice}" in _options(script)
+
+
+@pytest.mark.parametrize(("partition", "most"), [(None, 64), ("gpu", 128), ("none", None)])
+def test_the_cores_of_the_largest_node_are_read_from_sinfo(partition: str | None, most: int | None) -> None:
+    listed = {None: "cpu* 32\ncpu* 64\ngpu 128\n", "gpu": "gpu 96\ngpu 128\n", "none": ""}
+    assert slurm.cores_of(listed[partition], Site(partition=partition)) == most
+
+
+@pytest.mark.parametrize(("site", "most", "cpus"), [(None, 48, 48), (None, 128, 64), (None, None, None), (96, 48, 96)])
+def test_a_job_asks_for_no_more_cores_than_a_node_has(site: int | None, most: int | None, cpus: int | None) -> None:
+    assert slurm.fitting(Site(cpus=site), slurm_cases.RL_SETTINGS, most).cpus == cpus
+
+
 @given(LINE)
 @example("x\"; rm -rf '$(id)' # \\")
 @example("hetjob")

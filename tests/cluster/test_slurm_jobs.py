@@ -1,10 +1,15 @@
 """Runs of `tiny` in jobs of a real Slurm with two nodes: how they start, save, go back into the queue, and end."""
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 import slurm_workspace
-from slurm_workspace import Workspace
+from real_slurm import CORES, NODES
+from slurm_workspace import Job, Workspace
+
+from virc.core.processes import start_time
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -22,8 +27,151 @@ def workspace(shared: Workspace) -> Iterator[Workspace]:
     shared.slurm.clear()
 
 
+def finished(job: Job, steps: int, attempts: int) -> None:
+    """A job's run has done each step once."""
+    assert (job.progress, job.state["attempt"]) == ("finished", attempts), job.said()
+    assert sorted(job.losses) == list(range(1, steps + 1))
+    assert job.weights == slurm_workspace.weights(steps)
+
+
 def test_a_submitted_run_finishes_and_its_job_ends_with_0(workspace: Workspace) -> None:
-    job = workspace.submit("whole")
+    job = workspace.submit_toy("whole")
     job.completed()
-    assert sorted(job.losses) == [1, 2]
-    assert (job.state["progress"], job.state["attempt"], job.state["job"]) == ("finished", 1, job.id)
+    finished(job, 3, attempts=1)
+    assert job.state["job"] == job.id
+
+
+def test_before_its_time_is_over_a_job_saves_requeues_and_resumes(workspace: Workspace) -> None:
+    job = workspace.submit_toy("limited", steps=300)
+    job.until_step(3)
+    workspace.slurm.run("scontrol", "update", f"JobId={job.id}", "TimeLimit=1")  # Slurm looks every 30 seconds
+    job.until_state("PENDING")
+    assert job.state["progress"] == "stopped"
+    assert 3 <= max(job.losses) < 300
+    job.resumed()
+    finished(job, 300, attempts=2)
+    assert "Ctrl-C" not in job.log
+    assert "traceback" not in job.log.lower()
+
+
+def test_two_nodes_save_at_the_signal_and_resume_together(workspace: Workspace) -> None:
+    job = workspace.submit_toy("pair", steps=30, nodes=2)
+    job.until_step(3)
+    workspace.slurm.notify(job.id)
+    job.resumed()
+    finished(job, 30, attempts=2)
+    for attempt in (1, 2):
+        log = (job.run / "logs" / f"attempt_{attempt}" / "engine.log").read_text()
+        assert {f"node {rank} on {node} from" in log for rank, node in enumerate(NODES)} == {True}, log
+
+
+def test_a_job_asks_for_no_more_cores_than_a_node_has(workspace: Workspace) -> None:
+    job = workspace.submit_toy("wide", loaders=64)
+    job.completed()
+    assert workspace.slurm.show(job.id)["NumCPUs"] == str(CORES)
+    log = (job.run / "logs" / "attempt_1" / "engine.log").read_text()
+    assert f"--cpus-per-task {CORES} " in log
+
+
+def test_two_jobs_run_at_once(workspace: Workspace) -> None:
+    pair = [workspace.submit_toy(name, steps=60, nodes=2) for name in ("one", "other")]
+    for job in pair:
+        job.until_step(1)
+    assert [workspace.slurm.state(job.id) for job in pair] == ["RUNNING", "RUNNING"]
+    for job in pair:
+        job.completed()
+        finished(job, 60, attempts=1)
+
+
+def test_a_cancelled_job_saves_and_its_run_is_stopped(workspace: Workspace) -> None:
+    job = workspace.submit_toy("cancelled", steps=600)
+    job.until_step(3)
+    workspace.slurm.run("scancel", job.id)
+    job.until_state("CANCELLED")
+    workspace.slurm.until_idle()
+    assert job.progress == "stopped", job.said()
+    assert job.saved >= 3
+    assert job.weights == slurm_workspace.weights(job.saved)
+    assert "Ctrl-C" not in job.log
+
+
+def test_a_cancelled_job_without_time_to_save_says_what_is_lost(workspace: Workspace) -> None:
+    job = workspace.submit_toy("slow", steps=600, save=60)
+    job.until_step(3)
+    engine = job.engine()
+    workspace.slurm.run("scancel", "--full", "--signal=KILL", job.id)  # Slurm asks first, even then
+    job.until_state("CANCELLED")
+    workspace.slurm.until_idle()
+    # Slurm kills the engine and virc at the same time: virc may or may not write its last words.
+    assert job.progress == "died" or "nothing was saved yet" in job.log, job.said()
+    assert start_time(engine) is None
+
+
+def test_a_killed_step_fails_the_run_with_the_reason(workspace: Workspace) -> None:
+    job = workspace.submit_toy("step", steps=600)
+    job.until_step(3)
+    workspace.slurm.run("scancel", "--signal=KILL", f"{job.id}.0")
+    job.until_state("FAILED")
+    assert job.progress == "failed"
+    assert "it was killed, perhaps for want of memory" in job.state["error"]
+    assert workspace.slurm.exit_code(job.id) == "7:0"
+
+
+def test_a_killed_engine_fails_the_run_and_the_job(workspace: Workspace) -> None:
+    job = workspace.submit_toy("engine", steps=600)
+    job.until_step(3)
+    os.kill(job.engine(), signal.SIGKILL)
+    job.until_state("FAILED")
+    assert job.progress == "failed"
+    assert "it was killed, perhaps for want of memory" in job.state["error"]
+    assert workspace.slurm.exit_code(job.id) == "7:0"
+
+
+def test_a_killed_step_daemon_fails_the_run_and_leaves_no_engine(workspace: Workspace) -> None:
+    job = workspace.submit_toy("daemon", steps=600)
+    job.until_step(3)
+    engine, daemon = job.engine(), workspace.slurm.step(job.id)
+    assert daemon
+    os.kill(daemon, signal.SIGKILL)
+    job.until_state("FAILED")
+    assert job.progress == "failed"
+    assert job.state["error"] == "LLaMA-Factory failed: Slurm's daemon of the step was killed on node 0 of the job"
+    assert start_time(engine) is None
+    assert job.weights == slurm_workspace.weights(job.saved)
+
+
+def test_a_killed_batch_script_died_and_leaves_no_engine(workspace: Workspace) -> None:
+    job = workspace.submit_toy("batch", steps=600)
+    job.until_step(3)
+    engine = job.engine()
+    os.kill(job.state["pid"], signal.SIGKILL)
+    job.until_state("FAILED")
+    workspace.slurm.until_idle()
+    assert job.progress == "died"
+    assert start_time(engine) is None
+
+
+def test_a_run_whose_node_fails_goes_on_elsewhere_once(workspace: Workspace) -> None:
+    job = workspace.submit_toy("node", steps=100)
+    job.until_step(3)
+    node = workspace.slurm.show(job.id)["BatchHost"]
+    workspace.slurm.kill(node)
+    job.until_state("PENDING")
+    assert job.progress == "died"
+    job.released()
+    job.until_state("RUNNING")
+    workspace.slurm.start(node)
+    job.completed()
+    finished(job, 100, attempts=2)
+
+
+def test_a_requeue_waits_for_the_controller(workspace: Workspace) -> None:
+    job = workspace.submit_toy("controller", steps=60)
+    job.until_step(3)
+    workspace.slurm.end("slurmctld")
+    os.kill(job.state["pid"], signal.SIGUSR1)
+    workspace.slurm.until(lambda: job.state["progress"] == "stopped", job.said)
+    workspace.slurm.until(lambda: "tried again in" in job.log, job.said)
+    workspace.slurm.start("slurmctld")
+    job.resumed()
+    finished(job, 60, attempts=2)

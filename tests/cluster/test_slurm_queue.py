@@ -1,24 +1,28 @@
 """A run's way into the queue and back into it, and what is said of it before."""
 
 import json
+import socket
 import sys
 from pathlib import Path
+from threading import Timer
 
 import msgspec
 import pytest
 import slurm_cases
 import slurm_cluster
+from support import made
 from support.called import virc
 
 from virc.cluster import jobs, slurm, submitting
 from virc.cluster import site as sites
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError, EngineError, SetupError
-from virc.core.events import Reporter
+from virc.core.events import Event, Reporter
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.attempts import Attempt
 from virc.runs.run import Run
+from virc.training import attempt
 
 SETTINGS = {**slurm_cases.SMALL, "data": "rows", "learning_rate": 1e-5}
 
@@ -169,6 +173,73 @@ def test_the_first_job_may_fail_to_save_a_few_times(run: Run, spool: Path) -> No
         attempts.write(run, Attempt(number=number, saved=0))
     jobs.requeue(run, "7", Reporter())
     assert (spool / "7.requeue").exists()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("patience", "error"), [(0.2, "still trains mine"), (60.0, "which is gone")])
+def test_a_job_that_slurm_starts_anew_waits_for_its_former_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: float, error: str
+) -> None:
+    monkeypatch.setattr(attempt, "_FORMER_JOB", patience)
+    monkeypatch.setattr(attempt, "_POLL", 0.05)
+    run, events = made.make(tmp_path, "mine"), list[Event]()
+    with made.running(run) as former:
+        if patience > 1:
+            Timer(0.3, former.terminate).start()
+        with pytest.raises(ConfigError, match=error):  # then it begins: the model of this run is not there
+            attempt.attempt(run, Reporter(events.append), job="7")
+    assert events[0].text == f"waiting for process {former.pid} on {socket.gethostname()}, which still trains mine"
+
+
+def _failing(folder: Path, times: int, error: str) -> Path:
+    """A scontrol in a folder for PATH that fails so often; each call adds a byte to the file that is returned."""
+    calls = folder / "calls"
+    program = folder / "bin" / "scontrol"
+    program.parent.mkdir()
+    fails = f"[ $(stat -c %s {calls}) -gt {times} ] || {{ echo '{error}' >&2; exit 1; }}"
+    program.write_text(f"#!/bin/bash\nprintf x >>{calls}\n{fails}\n")
+    program.chmod(0o755)
+    return calls
+
+
+@pytest.fixture
+def hurried(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run that saved something, in a job that tries a requeue again after a hundredth of a second, for a second."""
+    for name, value in {"_PAUSE": 0.01, "_LONGEST": 0.02, "_PATIENCE": 0.2}.items():
+        monkeypatch.setattr(jobs, name, value)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    attempts.write(run, Attempt(number=1, saved=5))
+    return run
+
+
+def test_a_requeue_is_tried_again_while_the_controller_does_not_answer(hurried: Run, tmp_path: Path) -> None:
+    calls, events = _failing(tmp_path, 2, "Unable to contact slurm controller (connect failure)"), list[Event]()
+    jobs.requeue(hurried, "7", Reporter(events.append))
+    assert calls.stat().st_size == 3
+    assert [event.kind for event in events] == ["note", "warning", "warning"]
+    assert "Unable to contact slurm controller (connect failure); tried again in" in events[1].text
+
+
+def test_a_requeue_is_given_up_after_a_time(hurried: Run, tmp_path: Path) -> None:
+    calls = _failing(tmp_path, 999, "Unable to contact slurm controller (connect failure)")
+    with pytest.raises(EngineError, match="Unable to contact slurm controller") as refused:
+        jobs.requeue(hurried, "7", Reporter())
+    assert calls.stat().st_size > 1
+    assert refused.value.hint == "virc train --resume --name mine submits another"
+
+
+@pytest.mark.parametrize("error", ["Invalid job id specified", "Requested operation is presently disabled"])
+def test_a_requeue_that_slurm_refuses_is_not_tried_again(hurried: Run, tmp_path: Path, error: str) -> None:
+    calls = _failing(tmp_path, 999, error)
+    with pytest.raises(EngineError, match=error):
+        jobs.requeue(hurried, "7", Reporter())
+    assert calls.stat().st_size == 1
+
+
+def test_a_job_that_is_queued_already_was_requeued(hurried: Run, tmp_path: Path) -> None:
+    calls = _failing(tmp_path, 999, "Job is pending execution for job 7")
+    jobs.requeue(hurried, "7", Reporter())
+    assert calls.stat().st_size == 1
 
 
 def test_a_dry_run_prints_the_job(spool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 
 _MOST_BYTES = 2**20
+_PATIENCE = 600.0  # seconds that a requeue is tried again for: a controller that is restarted takes minutes
+_PAUSE, _LONGEST = 5.0, 60.0  # seconds between two tries: the first, doubled each time; the most
 _FRUITLESS = 3  # attempts in a row that saved nothing new
 
 Target = Site | Cluster
@@ -70,6 +73,8 @@ def preview(
 ) -> Plan:
     """The plan as the cluster gets it, the job's script among its files if there is one."""
     settings = msgspec.to_builtins(resolved.config)
+    if isinstance(target, Site):
+        target = _fitting(target, settings)
     plan = _on_target(plan, run, 1, resolved.kind, settings, place, versions, target)
     if isinstance(target, Cluster):
         return plan
@@ -116,10 +121,15 @@ def placed(plan: Plan, run: Run, info: Info, number: int, place: Place, job: str
     """
     if not job and info.launcher != "ray":
         return plan
-    target = site_of(info) if job else ray_job.cluster_of(info)
+    target = _site_here(info) if job else ray_job.cluster_of(info)
     lines = contents(run.folder / "environment.txt", _MOST_BYTES).decode().splitlines()
     versions = dict(line.split("==", 1) for line in lines if "==" in line)
     return _on_target(plan, run, number, info.kind, info.settings, place, versions, target)
+
+
+def _site_here(info: Info) -> Site:
+    """The site of the job that this process is in, with the cores that it was given."""
+    return slurm.fitting(site_of(info), info.settings, slurm.given_cores(os.environ))
 
 
 def _on_target(
@@ -140,7 +150,18 @@ def _on_target(
 
 
 def _script(run: Run, kind: str, settings: Mapping[str, Any], site: Site) -> str:
-    return slurm.job_script(run, settings, run.workspace, site, sys.executable, kind)
+    return slurm.job_script(run, settings, run.workspace, _fitting(site, settings), sys.executable, kind)
+
+
+def _fitting(site: Site, settings: Mapping[str, Any]) -> Site:
+    """The site whose jobs ask for no more cores than a node has, where this machine can ask Slurm for that."""
+    if site.cpus:
+        return site
+    try:
+        printed = processes.output(slurm.nodes_step(site))
+    except (SetupError, EngineError):  # sbatch will say why, if it comes to that
+        return site
+    return slurm.fitting(site, settings, slurm.cores_of(printed, site))
 
 
 def submit(run: Run, report: Reporter) -> None:
@@ -162,7 +183,8 @@ def requeue(run: Run, job: str, report: Reporter) -> None:
     """Put the job, whose time is nearly over, back into the queue.
 
     Raises:
-        EngineError: the last attempts saved nothing new, and neither would the next.
+        EngineError: the last attempts saved nothing new, and neither would the next; or Slurm refuses it, or its
+            controller does not answer for ten minutes.
     """
     saved = [each.saved for each in attempts.attempts(run)[-_FRUITLESS - 1 :]]
     if len(saved) > _FRUITLESS and len(set(saved)) == 1:
@@ -171,4 +193,22 @@ def requeue(run: Run, job: str, report: Reporter) -> None:
             "set a longer time in the site file",
         )
     report.note(f"saved at step {saved[-1]}; job {job} goes back into the queue")
-    processes.output(slurm.requeue_step(job))
+    _requeue(run, job, report)
+
+
+def _requeue(run: Run, job: str, report: Reporter) -> None:
+    """Ask Slurm for it, again and again while its controller does not answer."""
+    end, pause = time.monotonic() + _PATIENCE, _PAUSE
+    while True:
+        try:
+            processes.output(slurm.requeue_step(job))
+            return
+        except EngineError as error:
+            if slurm.is_queued(error.message):
+                return
+            if slurm.is_final(error.message) or time.monotonic() + pause > end:
+                again = f"virc train --resume --name {run.name} submits another"
+                raise EngineError(error.message, again) from None
+            report.warn(f"{error.message}; tried again in {pause:.0f} s")
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST)

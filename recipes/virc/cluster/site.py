@@ -19,6 +19,9 @@ from virc.runs.run import Info
 UNLIMITED = "UNLIMITED"
 IN_JOB = "http://judge-of-the-job/v1"
 """As the endpoint of a stage's judge: the job serves it, at an address that is known when it runs."""
+NOTICE = 300
+"""Seconds before the end of a job's time at which it saves, where that time is not short."""
+_SHARE, _LEAST_NOTICE = 4, 60  # a notice is a quarter of a short time; seconds that a save needs
 _MOST_FAULTS = 9  # in one sentence
 
 _CLOCK = r"(?:(\d{1,4})-)?(\d{1,6})(?::(\d{1,6}))?(?::(\d{1,6}))?"
@@ -165,6 +168,12 @@ def seconds(time: str) -> int | None:
     return days * 86400 + hours * 3600 + minutes * 60 + rest
 
 
+def notice(site: Site) -> int:
+    """How many seconds before the end of its time a job saves: five minutes, or a quarter of a short time."""
+    limit = seconds(site.time) if site.time else None
+    return NOTICE if limit is None else min(NOTICE, limit // _SHARE)
+
+
 def _site(content: Mapping[str, Any], place: str) -> Site:
     plain = {key: _as_sbatch(key, value) for key, value in content.items() if value is not None}
     found = list(validation.faults(plain, Site))
@@ -209,6 +218,10 @@ def _contradictions(site: Site) -> Iterator[Fault]:
     """What is wrong with values that each are of the right type."""
     if site.time and seconds(site.time) == 0:
         yield Fault(("time",), f"time must be above zero, not {site.time!r}", f"{UNLIMITED} sets no limit")
+    elif notice(site) < _LEAST_NOTICE:
+        least = f"{_LEAST_NOTICE * _SHARE // 60} minutes"
+        short = f"time must be {least} or more, not {site.time!r}: a job saves in its last quarter"
+        yield Fault(("time",), short, f"time: {least}")
     for name in re.findall(r"\{([^{}]*)\}", site.gres):
         if name != "devices":
             yield Fault(("gres",), f"gres knows {{devices}} alone, not {{{name}}}", "gres: gpu:{devices}")

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from virc.cluster.site import Site, judge_of
+from virc.cluster.site import Site, judge_of, notice
 from virc.core.errors import EngineError
 from virc.core.plan import Plan, Step
 from virc.core.text import plain
@@ -25,7 +25,7 @@ SCRIPT = "slurm.sh"
 NODE_SCRIPT = "node.sh"
 LOGS = "logs"
 
-_NOTICE = 300  # seconds before the end of the job's time
+_LOST, _GUARD = "lost-", "slurm_guard.sh"
 _NODES = {"llamafactory": "slurm_node.sh", "verl": "slurm_ray_node.sh"}
 """Engine -> what runs on each node."""
 _MEETING = {
@@ -43,6 +43,9 @@ _MEETING = {
         "export VIRC_RAY_HOST VIRC_RAY_PORT RAY_AUTH_TOKEN RAY_AUTH_MODE=token",
     ),
 }
+_FINAL = r"invalid job id|presently disabled|permission denied|already completing or completed"
+_END = 2**14  # bytes of a log's end in which srun's last words are
+_QUEUED = "Job is pending execution"
 _RAY_CORES = 8  # for each device: its actor, its sampler, and their share of verl's helpers
 _ASKED_FOR = (16, 4)  # cores that verl's processes ask Ray for, and more of them for each device; most only wait
 
@@ -89,7 +92,7 @@ def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
         "constraint": site.constraint,
         "output": log,
         "open-mode": "append",
-        "signal": f"B:USR1@{_NOTICE}",
+        "signal": f"B:USR1@{notice(site)}",
     }
     return [f"--{key}={_quoted(str(value))}" for key, value in values.items() if value is not None] + ["--requeue"]
 
@@ -111,6 +114,31 @@ def _own_node(settings: Mapping[str, Any], site: Site) -> int:
     """Nodes of the judge alone."""
     judge = judge_of(settings, site)
     return int(judge is not None and judge.gpus is None)
+
+
+def fitting(site: Site, settings: Mapping[str, Any], most: int | None) -> Site:
+    """The site whose jobs ask a node for no more cores than it has; one that names `cpus` stays as it is.
+
+    Args:
+        settings: of the stage.
+        most: cores of a node; None: not known.
+    """
+    if site.cpus or most is None:
+        return site
+    return msgspec.structs.replace(site, cpus=min(most, cpus_of_node(settings, site)))
+
+
+def nodes_step(site: Site) -> Step:
+    """What prints the partition and the cores of each node that the site's jobs may run on; `cores_of` reads it."""
+    chosen = ("--partition", site.partition) if site.partition else ()
+    return Step(("sinfo", "--noheader", "--Node", "--format=%P %c", *chosen), "list the nodes")
+
+
+def cores_of(printed: str, site: Site) -> int | None:
+    """The cores of the largest node of the site's partition, or of the default one; None where none is listed."""
+    rows = [line.rpartition(" ") for line in printed.splitlines()]
+    usual = [row for row in rows if site.partition or row[0].strip().endswith("*")] or rows
+    return max((int(cores) for *_, cores in usual if cores.isdecimal()), default=None)
 
 
 def _quoted(value: str) -> str:
@@ -152,7 +180,17 @@ def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1)
     of_kind = of_ray if kind == "rl" else [f"through={'yes' if step.through else 'no'}"]
     saves_on = f"saves_on={step.saves_on.removeprefix('SIG')}"
     head = ["#!/bin/bash", *variables, f"engine=({shlex.join(step.argv)})", *of_kind, saves_on]
-    return "\n".join(head) + "\n" + Path(__file__).with_name(_NODES[runs_in(kind).engine]).read_text(encoding="utf-8")
+    parts = (_GUARD, _NODES[runs_in(kind).engine])
+    return "\n".join(head) + "\n" + "".join(Path(__file__).with_name(part).read_text("utf-8") for part in parts)
+
+
+def lost(folder: Path) -> list[str]:
+    """The numbers of the nodes whose step daemon was killed in an attempt: srun waits for them without end.
+
+    Args:
+        folder: of the attempt's files.
+    """
+    return sorted(path.name.removeprefix(_LOST) for path in folder.glob(f"{_LOST}*"))
 
 
 def _container(site: Site, device: str) -> tuple[str, ...]:
@@ -164,6 +202,14 @@ def _container(site: Site, device: str) -> tuple[str, ...]:
         return (f"--container-image={site.container_image}", *((f"--container-mounts={mounts}",) if mounts else ()))
     gpu = ("--nv",) if device == "cuda" else ()
     return ("apptainer", "exec", *gpu, *(("--bind", mounts) if mounts else ()), site.container_image)
+
+
+def failed_node(log: Path) -> str | None:
+    """The node whose failure ended an attempt, as srun says it in the log; None where there is none."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - _END))
+        found = re.search(r"^srun: error: Node failure on (\S+)", file.read().decode("utf-8", "replace"), re.MULTILINE)
+    return found[1] if found else None
 
 
 def submit_step(run: Run) -> Step:
@@ -187,6 +233,22 @@ def job_id(printed: str) -> str:
 def requeue_step(job: str) -> Step:
     """What puts a job back into the queue; slurm ends the job while it is under way."""
     return Step(("scontrol", "requeue", job), "put the job back into the queue")
+
+
+def is_final(error: str) -> bool:
+    """Whether Slurm would say no to a requeue another time too."""
+    return re.search(_FINAL, error, re.IGNORECASE) is not None
+
+
+def is_queued(error: str) -> bool:
+    """Whether a requeue was refused because an earlier one, whose answer did not arrive, has succeeded."""
+    return _QUEUED in error
+
+
+def given_cores(env: Mapping[str, str]) -> int | None:
+    """The cores of each node of the job that this process is in; None where Slurm does not say so."""
+    cores = env.get("SLURM_CPUS_PER_TASK", "")
+    return int(cores) if cores.isdecimal() else None
 
 
 def in_job(env: Mapping[str, str]) -> str | None:

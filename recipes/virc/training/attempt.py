@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from virc.cluster import jobs, judge
+from virc.cluster import jobs, judge, slurm
 from virc.core import processes
 from virc.core.errors import ConfigError, EngineError, VircError
 from virc.core.events import Reporter
@@ -36,6 +36,8 @@ from virc.training.follow import Follower, drop_after, take_over
 from virc.training.silence import LIMIT
 
 _POLL = 1.0  # seconds
+_KILLED = 128 + signal.SIGKILL  # how srun and shells say that a process was killed
+_FORMER_JOB = 600.0  # seconds that a job waits for what it started on a node that Slurm has lost
 _FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
 _SILENT = 120.0  # seconds that a silent engine gets to end by itself; a Ray job takes up to 90
 
@@ -68,7 +70,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         EngineError: the engine failed, or trains on other rows than were checked.
         KeyboardInterrupt: it was interrupted a second time and ended at once.
     """
-    with attempts.alone(run):
+    with _alone(run, job, report):
         state = runs.state(run)
         if state.progress == "finished":
             raise ConfigError(f"the run {run.name} has finished", f"virc runs show {run.name}")
@@ -130,7 +132,7 @@ def _trained(
         follower = Follower(run, info, number, step, report)  # from here on the engine is looked after
         with leftovers.none_after(run, report), processes.started(marked, run.log(number)) as process:
             runs.write_state(run, engine=process.pid, engine_started=start_time(process.pid))
-            code = _watch(run, process, follower, asked, serving, report)
+            code = _watch(run, process, follower, asked, number, serving, report)
         follower.poll()
         follower.tend()
         complete(run)
@@ -138,8 +140,8 @@ def _trained(
 
 
 def _watch(
-    run: Run, process: processes.Process, follower: Follower, asked: list[int], serving: judge.Serving | None,
-    report: Reporter,
+    run: Run, process: processes.Process, follower: Follower, asked: list[int], number: int,
+    serving: judge.Serving | None, report: Reporter,
 ) -> int:  # fmt: skip
     ending = False
     while (code := process.wait(_POLL)) is None:
@@ -152,7 +154,7 @@ def _watch(
             report.note(_ending(run, asked, follower.silence.reason))
         if signal.SIGINT in asked[1:]:
             raise KeyboardInterrupt
-        if follower.silence.over(_SILENT):
+        if follower.silence.over(_SILENT) or slurm.lost(run.attempt(number)):
             process.end()
     return code
 
@@ -173,7 +175,8 @@ def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Fol
     whole = checkpoints(run)
     last = whole[-1].step if whole else 0
     remove_spare(run, whole[-1] if whole else None)
-    finished = code == 0 and last > 0 and follower.total is not None and last >= follower.total
+    well = code == 0 or bool(slurm.lost(run.attempt(number)))
+    finished = well and last > 0 and follower.total is not None and last >= follower.total
     unhealthy = follower.watch.reason
     if follower.silence.reason and not finished:
         from_there = f"from step {last}" if last else "from the beginning"
@@ -196,8 +199,13 @@ def _engine(run: Run) -> Planner:
 
 def _cause(run: Run, number: int, code: int) -> tuple[str, str | None]:
     """Why an engine ended by itself, as a clause, and what to do about it."""
+    if lost := slurm.lost(run.attempt(number)):
+        return f"Slurm's daemon of the step was killed on node {', '.join(lost)} of the job", None
+    if node := slurm.failed_node(run.log(number)):
+        return f"Slurm has lost the node {node}", None
     if not code:
         return "it ended before its last step", None
+    code = -signal.SIGKILL if code == _KILLED else code
     return engines.of_kind(runs.info(run).kind).log.cause(run.log(number), code)
 
 
@@ -208,6 +216,32 @@ def _record_end(
     saved = fields.get("step")
     attempts.write(run, Attempt(number=number, began=began, ended=_now(), exit=code, error=error, saved=saved))
     runs.write_state(run, progress=state, error=error, pid=None, engine=None, **fields)
+
+
+@contextmanager
+def _alone(run: Run, job: str | None, report: Reporter) -> Iterator[None]:
+    """Hold the run for an attempt. A job first waits for a process of its own former start.
+
+    Slurm starts a job anew on other nodes when it cannot reach one, where the engine may go on for minutes.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    if job:
+        _await_former_start(run, report)
+    with attempts.alone(run):
+        yield
+
+
+def _await_former_start(run: Run, report: Reporter) -> None:
+    end, state = time.monotonic() + _FORMER_JOB, runs.state(run)
+    if state.progress != "running":
+        return
+    report.note(f"waiting for process {state.pid} on {state.host}, which still trains {run.name}")
+    while runs.state(run).progress == "running":
+        if time.monotonic() > end:
+            raise ConfigError(f"process {state.pid} on {state.host} still trains {run.name}", "end it there")
+        time.sleep(_POLL)
 
 
 def _await_former_engine(run: Run, state: runs.State, report: Reporter) -> None:

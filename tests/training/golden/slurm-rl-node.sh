@@ -7,6 +7,20 @@ devices=8
 cores=96
 saves_on=TERM
 
+# srun does not notice that its daemon on this node, this shell's parent, was killed: it would wait without end. So the
+# engine is asked to save, and a file asks virc to end srun.
+guard() {
+    [ -d "/proc/$PPID" ] || return # not to be seen from a container
+    while [ -d "/proc/$PPID" ]; do sleep 2; done
+    trap '' TERM # the shell that now ends would end this one
+    kill -s TERM "$$"
+    while [ -d "/proc/$$" ]; do sleep 1; done
+    touch "$(dirname "$0")/lost-$SLURM_NODEID"
+}
+guard &
+guard_id=$!
+trap 'kill "$guard_id" 2>/dev/null' EXIT
+
 # Ray on every node of the job. On the first one the engine joins it and, when it has ended, tells the others by a file.
 ended=$(dirname "$0")/ended
 place=/tmp/virc-ray-$SLURM_JOB_ID # short, for the path of a socket has at most 107 bytes
