@@ -12,7 +12,7 @@ import openai
 import pytest
 from agent_server import PICTURE, chat, data_url, until
 from support.called import virc as command
-from support.faults import status
+from support.faults import hang, status
 from support.real_server import free_port
 from support.servers import Body, Fault, Server, dead_url, serve
 
@@ -193,6 +193,14 @@ def test_a_role_that_is_gone_is_named_and_the_client_may_come_again(tmp_path: Pa
         assert refused.value.status_code == 503
         assert "role 'eyes', step 'scene': the model cannot be reached" in refused.value.message
         assert refused.value.response.headers["Retry-After"] == "10"
+
+
+def test_a_role_that_never_answers_is_named_when_the_time_is_over(tmp_path: Path) -> None:
+    with pipeline(tmp_path, hang, timeout=0.5) as found:
+        with pytest.raises(openai.InternalServerError) as refused:
+            found.chats.create(**asked())
+        assert refused.value.status_code == 504
+        assert refused.value.body["message"] == "role 'mind', step 'reply': no answer within 0.5 s"  # type: ignore[index]
 
 
 def test_no_step_is_begun_for_a_client_that_has_left(tmp_path: Path) -> None:

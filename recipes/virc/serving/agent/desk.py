@@ -47,6 +47,7 @@ MOST_READ = 4 * 2**20
 _PING = 5.0  # seconds without anything to send
 _LEFT = "the client hung up"
 _WAIT = 10  # seconds after which one who was turned away may ask again
+_LONGER = 1.0  # seconds in which a role that is too late can still be named
 _START = 60  # seconds, while the engine starts: the longest wait that official clients obey
 
 
@@ -284,14 +285,16 @@ class Desk:
 
     async def _work(self, job: _Job, hold: Hold, reports: _Queue) -> None:
         """Send all that happens, and last None or what went wrong."""
-        limit = asyncio.timeout(job.deadline.left())
+        left, longer = job.deadline.left(), _LONGER if self.solving.pipeline else 0
+        limit = asyncio.timeout(None if left is None else left + longer)
         try:
             async with limit:
                 await self._in_turn(job, hold, reports)
             reports.put_nowait(None)
         except Exception as error:
             late = limit.expired() or job.deadline.left() == 0
-            reports.put_nowait(timed_out(job.deadline) if late else error)
+            place = error.place if isinstance(error, VircError) else None
+            reports.put_nowait(timed_out(job.deadline, place) if late else error)
 
     async def _in_turn(self, job: _Job, hold: Hold, reports: _Queue) -> None:
         """When it is this problem's turn, fetch its images and solve it in a thread, with whose end the turn ends."""
@@ -451,9 +454,9 @@ def weight(thing: Report) -> int:
     return 0
 
 
-def timed_out(deadline: Deadline) -> RefusedError:
-    """The error of a problem whose time is over."""
-    return RefusedError(f"no answer within {deadline.seconds:g} s", status=504)
+def timed_out(deadline: Deadline, place: str | None = None) -> RefusedError:
+    """The error of a problem whose time is over; `place` is the role and step of a pipeline that was waited for."""
+    return RefusedError(f"{f'{place}: ' if place else ''}no answer within {deadline.seconds:g} s", status=504)
 
 
 def _busy(message: str) -> RefusedError:
