@@ -22,6 +22,7 @@ def test_a_dry_run_says_that_no_process_is_started() -> None:
     done = virc(*HERE, "--dry-run", "--port", 8123, "--name", "small", "--api-key", "abc123")
     assert done.code == 0, done.err
     assert "served in this process by transformers" in done.out
+    assert "GiB for a conversation of 32,768 tokens: virc doctor --model tiny" in done.out
     assert "url=http://127.0.0.1:8123/v1" in done.out
     assert "abc123" not in done.out
     said = virc(*HERE, "--dry-run", "--json").json

@@ -30,3 +30,12 @@ def test_the_control_has_as_many_rows_as_the_model_had() -> None:
     start, end = (shares["direct"] for shares in loop.PHASES["direct"])
     assert task is not None
     assert figure.CONTROL.steps * rows * (start + end) / 2 == pytest.approx(figure.CONTROL_ROWS, rel=0.001)
+
+
+@pytest.mark.integration
+def test_seeds_at_once_are_those_of_one_at_a_time() -> None:
+    assert list(figure.each(_squared, 3, 2)) == list(figure.each(_squared, 3, 1))
+
+
+def _squared(seed: int) -> dict[str, int]:
+    return {"seed": seed, "squared": seed**2}

@@ -260,3 +260,16 @@ def test_the_published_rl_fits_one_node_with_its_judge_on_the_same_or_elsewhere(
     assert published.why == "needs policy 8 + judge 4 GPUs, here 8"
     assert "--judge-endpoint URL" in str(published.helps)
     assert judged(machine(*[LARGE] * 12), "rl")["7b", "8x80g"].fits
+
+
+def test_a_model_alone_has_the_memory_it_takes(plain: Path) -> None:
+    done = virc("doctor", "--model", "Qwen/Qwen2.5-VL-7B-Instruct", "--json")
+    found = done.json["memory"]
+    named = {part["name"]: part["size"] for part in found["parts"]}
+    assert found["gib"] == pytest.approx(sum(named.values()) / 2**30)
+    assert named["weights"] == 2 * 8_292_166_656
+    assert named["keys and values"] == 2 * 28 * 512 * 2 * found["tokens"], "two, layers, width of the keys, bytes"
+    printed = virc("doctor", "--model", "tiny").out
+    assert "tiny, float32" in printed
+    assert "keys and values: 32,768 tokens x 2,048 bytes" in printed
+    assert virc("doctor", "--model", "nope").code == 3

@@ -12,12 +12,13 @@ from virc_cli.console.options import Json, Quiet, Verbose, With, names_of
 if TYPE_CHECKING:
     from virc.core.events import OnEvent
     from virc.envs.hardware import Machine
+    from virc.models.memory import Memory
     from virc.probing.result import Probed
     from virc.systems.registry import System
     from virc.training.estimate.fits import Verdict
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "versions extras cache machine environments servers sandbox telemetry system stages probe".split()
+    "versions extras cache machine environments servers sandbox telemetry system stages probe memory".split()
 )
 _FITS = {True: "fits", False: "no", None: "?"}
 _PLAIN = "no overlay"
@@ -45,7 +46,9 @@ def command(
     endpoint: Annotated[
         str | None, typer.Option(metavar="URL", help="Probe this server: boxes, pictures, tool calls, limits.")
     ] = None,
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="With --endpoint: a model which it lists.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the endpoint; without one: the memory it takes.")
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="With --endpoint: time limit of a reply.")
     ] = None,
@@ -59,7 +62,8 @@ def command(
     assumed; `virc train` counts your own.
 
     With --endpoint, find out by at most four requests how a server and its model count boxes, call tools and show
-    pictures. solve, eval, sample and serve --agent use the result.
+    pictures. solve, eval, sample and serve --agent use the result. With --model alone, print the memory that a long
+    conversation with that model takes in this process.
     """
     if endpoint is not None or model is not None:
         from virc_cli.console import events
@@ -197,13 +201,13 @@ def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_js
     import msgspec
 
     from virc.config import user
-    from virc.core.errors import UsageError
     from virc.models.probe_endpoint import SECONDS, probe_endpoint
 
     flags = {"endpoint": endpoint, "model": model, "timeout": timeout}
     chosen = user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))
     if chosen.endpoint is None:
-        raise UsageError("which endpoint?", "virc doctor --endpoint http://localhost:11434/v1")
+        _memory(model, as_json)
+        return
     named = model or (chosen.model if endpoint is None else None)
     seconds = chosen.timeout or SECONDS
     found, file = probe_endpoint(chosen.endpoint, named, api_key=chosen.api_key, timeout=seconds, on_event=on_event)
@@ -212,6 +216,36 @@ def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_js
         output.emit({"schema": "virc.doctor/1", **FAILURE, "probe": fields, "error": None})
         return
     output.lines(_probe_lines(found))
+
+
+def _memory(model: str | None, as_json: bool) -> None:
+    """Print the memory that a model in this process takes."""
+    import msgspec
+
+    from virc.core.errors import UsageError
+    from virc.envs import hardware
+    from virc.models import memory
+
+    if model is None:
+        raise UsageError("which endpoint?", "virc doctor --endpoint http://localhost:11434/v1")
+    machine = hardware.find(Path.cwd())
+    found = memory.of_model(model, "cuda" if machine.gpus else "cpu", Path.cwd())
+    if as_json:
+        output.emit({"schema": "virc.doctor/1", **FAILURE, "memory": msgspec.to_builtins(found), "error": None})
+        return
+    output.lines(_memory_lines(found, machine))
+
+
+def _memory_lines(found: "Memory", machine: "Machine") -> Iterator[str]:
+    free, where = machine.free_gib, "main memory"
+    if machine.gpus:
+        free, where = max((gpu.free_gib, gpu.name) for gpu in machine.gpus)
+    yield _row("model", f"{found.model}, {'float32' if found.width == 4 else 'bfloat16'}")
+    talk = f"one of {found.tokens:,} tokens, of which an image takes {found.image_tokens:,}"
+    yield _row("conversation", talk)
+    yield _row("memory", f"about {found.gib:.1f} GiB, and {free:.1f} GiB are free ({where})")
+    for part in found.parts:
+        yield _row("", f"{part.size / 2**30:7.2f} GiB  {part.name}: {part.formula}")
 
 
 def _probe_lines(found: "Probed") -> Iterator[str]:

@@ -9,7 +9,7 @@ from virc_cli.console import completion
 from virc_cli.console.options import Family, Json, MaxTokens, Pipeline, Protocol, Quiet, Role, System, Verbose
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from virc.serving.start import Agent, ServePlan, Server, ServeRequest
 
@@ -231,4 +231,19 @@ def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
         file = plan.weights.gguf and plan.weights.gguf.file
         output.line(f"{plan.name}={file or plan.weights.adapter or plan.weights.folder}")
         output.line(f"url={url}")
+        output.lines(_memory(request.model, plan))
         output.line(f"\n# sent to clients\n{plan.published}")
+
+
+def _memory(model: str | None, plan: "ServePlan") -> "Iterator[str]":
+    """One line of the memory that a model in this process takes; none where its sizes are not known."""
+    from virc.core.errors import ConfigError
+    from virc.models import memory
+
+    if model is None or plan.source != "transformers":
+        return
+    try:
+        found = memory.of_model(model, plan.config.device)
+    except ConfigError:
+        return
+    yield f"# about {found.gib:.1f} GiB for a conversation of {found.tokens:,} tokens: virc doctor --model {model}"

@@ -1,0 +1,49 @@
+"""The estimate of a conversation in this process, held against the memory that it takes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support import sized
+
+WITHIN = 0.15
+
+
+def cases() -> Iterator[Any]:
+    """Model, device, type of numbers, side of the image in pixels, words; on the CPU with few layers."""
+    for name in sized.NAMES[::2]:
+        for dtype in ("float32", "bfloat16"):
+            yield pytest.param(name, "cpu", dtype, 252, 1500, marks=pytest.mark.integration)
+    for name in sized.NAMES:
+        for side, words in ((3000, 100), (400, 12_000)):  # the image takes the most, or the text
+            yield pytest.param(name, "cuda", "bfloat16", side, words, marks=pytest.mark.gpu)
+
+
+@pytest.mark.usefixtures("gpu_memory")
+@pytest.mark.parametrize(("name", "device", "dtype", "side", "words"), list(cases()))
+def test_a_turn_holds_what_is_estimated(name: str, device: str, dtype: str, side: int, words: int) -> None:
+    from support import inference_memory
+
+    found = inference_memory.peak(name, device, dtype, side, words, scaled=device == "cpu")
+    assert found.weights[0] == pytest.approx(found.weights[1], rel=0.001)
+    assert found.beside[0] == pytest.approx(found.beside[1], rel=WITHIN)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", sized.NAMES)
+def test_a_layer_in_full_size_holds_what_is_estimated(name: str) -> None:
+    """On tensors without content."""
+    from support import inference_memory
+
+    estimated, measured = inference_memory.language(name, 4096)
+    assert estimated == pytest.approx(measured, rel=0.01)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("name", sized.NAMES[::2])
+def test_a_vision_tower_of_full_width_holds_what_is_estimated(name: str, dtype: str) -> None:
+    from support import inference_memory
+
+    estimated, measured = inference_memory.tower(name, dtype, 24)
+    assert estimated == pytest.approx(measured, rel=0.1)
