@@ -126,10 +126,22 @@ def test_slurm_is_asked_once_for_all_runs_and_not_for_finished_ones(says: Says, 
     virc("runs", "ls")
     asked = (workspace / "bin" / "asked").read_text().splitlines()
     assert asked == [f"--user={os.getuid()} --noheader --states=all --format=%A|%T|%S|%N|%r"]
+    long_ago = time.time() - 1000
     for name in "abc":
-        runs.write_state(Run(workspace / "runs" / name), progress="finished")
+        run = Run(workspace / "runs" / name)
+        runs.write_state(run, progress="finished")
+        os.utime(run.folder / "state.json", (long_ago, long_ago))
     virc("runs", "ls")
     assert len((workspace / "bin" / "asked").read_text().splitlines()) == 1
+
+
+def test_a_run_that_has_just_finished_is_not_removed_under_its_job(says: Says, workspace: Path) -> None:
+    says("5|RUNNING|1000|n1|None")
+    submitted(workspace, progress="finished", attempt=1)
+    assert row()["progress"] == "finished"
+    assert "a has a job in Slurm: job 5 runs on n1" in virc("runs", "rm", "a", "--yes").err
+    says("5|COMPLETED|1000|n1|None")
+    assert virc("runs", "rm", "a", "--yes").code == 0
 
 
 def test_a_job_that_failed_before_the_run_began_is_named(says: Says, workspace: Path) -> None:

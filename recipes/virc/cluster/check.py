@@ -104,5 +104,7 @@ def check_script(script: str, file: str) -> str | None:
             said = error.message.partition("exit code ")[2].partition(", ")[2] or error.message
             if _REFUSED.search(said):
                 raise ConfigError(f"{file}: Slurm refuses such a job: {said}") from None
-            return f"Slurm would not take such a job now: {said}"
+            larger = "Requested node configuration" in said
+            why = ": no node has so many cores, so much memory or such GPUs, or those that have are down" * larger
+            return f"Slurm would not start such a job now ({said}){why}"
     return None

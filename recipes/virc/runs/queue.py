@@ -31,6 +31,7 @@ _WAITS = frozenset(
 _RUNS = frozenset(("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"))
 _EVERY = 5.0  # seconds between two questions about a job that waits
 _SOON = 1.0  # seconds until the next question about a job that starts or ends
+_LINGERS = 600.0  # seconds that the job of a finished run may still take, for its plots and its end
 _FAR = 366 * 86400.0  # seconds: where Slurm does not know a start, it is years away
 
 _RELEASE = "scontrol release {job} lets it start"
@@ -47,6 +48,7 @@ _REASONS = {
     "Licenses": "its licenses are in use",
     "NodeDown": "a node that it needs is down",
     "None": "Slurm has not looked for nodes yet",
+    "PartitionConfig": "no node of its partition has what it asks for",
     "PartitionDown": "its partition is down",
     "PartitionInactive": "its partition starts no jobs now",
     "PartitionNodeLimit": "it asks for more nodes than its partition gives to a job",
@@ -139,15 +141,16 @@ class Queue(msgspec.Struct, frozen=True):
     error: str | None = None
 
     def of(self, state: State) -> Job | None:
-        """The job of a run; None: it has none, or Slurm did not answer."""
-        if state.job is None or state.progress == "finished" or self.error:
+        """The job of a run; None: it has none, Slurm did not answer, or it is over and the run finished."""
+        if state.job is None or self.error:
             return None
-        return self.jobs.get(state.job, Job(state.job, "over"))
+        gone = None if state.progress == "finished" else Job(state.job, "over")
+        return self.jobs.get(state.job, gone)
 
 
 def ask(found: Iterable[tuple[Run, State]]) -> Queue:
-    """Ask Slurm for the jobs of runs, if any of them has one and has not finished."""
-    owners = {_owner(run) for run, state in found if state.job and state.progress != "finished"}
+    """Ask Slurm for the jobs of runs, if any of them has one and has not finished long ago."""
+    owners = {_owner(run) for run, state in found if state.job and not _long_over(run, state)}
     if not owners:
         return Queue()
     try:
@@ -157,6 +160,11 @@ def ask(found: Iterable[tuple[Run, State]]) -> Queue:
     except EngineError as error:
         return Queue(error=f"whether jobs wait or run is not known: {error.message}")
     return Queue({job.id: job for job in map(_job, printed.splitlines()) if job})
+
+
+def _long_over(run: Run, state: State) -> bool:
+    """Whether a run finished so long ago that its job is over."""
+    return state.progress == "finished" and (run.folder / "state.json").stat().st_mtime < time.time() - _LINGERS
 
 
 def job_of(run: Run, state: State) -> tuple[Job | None, str | None]:
