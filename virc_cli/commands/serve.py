@@ -100,9 +100,11 @@ def command(
     """
     from virc.core.events import Reporter
     from virc.serving import start as serving
+    from virc.solving.pipelines.files import served_by
     from virc_cli.console import events, options, output
 
-    pipeline, system = options.chosen_pipeline(pipeline, system)
+    if agent and pipeline is None and served_by(system):
+        pipeline, system = system, None
     chosen: dict[str, Any] = {
         "host": host, "port": port, "name": name, "api_key": _keys(api_key), "device": device,
         "dtype": dtype, "max_model_len": max_model_len, "limit_images": limit_images,

@@ -32,7 +32,7 @@ from virc.serving.settings import Engine
 from virc.serving.supervised import Supervised
 from virc.solving.one import SolveConfig
 from virc.solving.pipelines import solve as pipelines
-from virc.solving.pipelines.files import of_system
+from virc.solving.pipelines.files import served_by
 from virc.solving.pipelines.roles import open_roles
 from virc.solving.pipelines.solve import PipelineSetup
 from virc.solving.setup import Setup
@@ -242,7 +242,7 @@ def serve(
     """
     if endpoint and not agent:
         raise UsageError("endpoint= needs agent=True", "serve(model, agent=True, endpoint=URL)")
-    if pipeline is None and (pipeline := of_system(None if system is None else str(system))):
+    if agent and pipeline is None and (pipeline := served_by(None if system is None else str(system))):
         system = None
     if pipeline is not None and not agent:
         raise UsageError("pipeline= needs agent=True", "serve(agent=True, pipeline=FILE)")

@@ -316,3 +316,10 @@ def test_a_system_that_is_a_pipeline_is_served_by_it_and_a_dry_run_asks_nobody()
     assert done.code == 0, done.err
     assert f"steps of prism\neyes=its model at {url}\nmind=tiny\n" in done.out
     assert command(*words, "--dry-run", "--json").json["agent"]["model"] == "prism"
+
+
+def test_a_trained_model_of_a_system_with_a_pipeline_is_served_itself() -> None:
+    words = ["serve", "tiny", "--system", "visrl", "--engine", "transformers", "--device", "cpu", "--dry-run"]
+    assert "served in this process by transformers" in command(*words).out
+    assert "the tool loop, with replies from transformers" in command(*words, "--agent").out
+    assert "the steps of visrl" in command("serve", "tiny", "--agent", "--pipeline", "visrl", "--dry-run").out

@@ -19,6 +19,11 @@ def of_system(system: str | None) -> str | None:
     return system if system is not None and systems.get(system).pipeline else None
 
 
+def served_by(system: str | None) -> str | None:
+    """The system itself where it is a pipeline alone, with no model of its own to train and to serve."""
+    return system if of_system(system) and system is not None and not systems.get(system).stages else None
+
+
 def load(name: str) -> Pipeline:
     """The pipeline of a system, or of a YAML file: that of a system, or one with a pipeline alone.
 
