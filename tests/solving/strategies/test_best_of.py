@@ -127,6 +127,15 @@ def test_a_judge_that_refuses_ends_the_problem_with_its_traces(image: Path, tmp_
     assert (tmp_path / "t" / "sample-2" / "trace.json").is_file()
 
 
+def test_a_judge_that_is_silent_is_left_when_the_time_of_the_problem_is_over(image: Path, tmp_path: Path) -> None:
+    with serve(in_order("1", "2")) as server, serve([], fault=faults.hang) as judge:
+        done = solved(server, judge, image, "best_of:n=2", "--timeout", 1, "--trace", tmp_path / "t")
+        judge.stopping.set()
+    assert (done.code, done.json["answer"]) == (6, None)
+    assert "1 s" in done.json["error"]["message"]
+    assert (tmp_path / "t" / "sample-2" / "trace.json").is_file()
+
+
 def test_the_key_of_the_judge_goes_to_it_alone(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_JUDGE_KEY", "judges-key")
     monkeypatch.setenv("VIRC_API_KEY", "models-key")

@@ -20,7 +20,7 @@ def test_the_vote_of_five_samples_beats_one(tmp_path: Path) -> None:
     assert virc("data", "synth", "--to", tmp_path / "p", *words).code == 0
     rows = [row | {"image": str(tmp_path / "p" / row["image"])} for row in read(tmp_path / "p" / "problems.jsonl")]
     source, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
-    how = ("--model", "tiny", "--strategy", "majority:n=5", "--concurrency", 16, "--trace", tmp_path / "t", "--quiet")
+    how = ("--model", "tiny", "--strategy", "majority:n=5", "--trace", tmp_path / "t", "--quiet")
     assert virc("solve", "--batch", source, "--to", out, *how).code == 0
     single = voted = only_single = only_voted = 0
     for line in read(out):

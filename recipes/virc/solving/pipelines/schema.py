@@ -80,7 +80,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         best_of: an earlier step, each text of which the role grades, `{candidate}` in the prompt. The output is the
             text with the highest grade; one whose grade cannot be read is never taken before one that has a grade.
         score: regular expression for the grade in a reply, whose one group is the number; None: as `grades.read_score`.
-        vote: an earlier step; the output is its most frequent text, the first of those where several are.
+        vote: an earlier step; the output is its most frequent text, the first of those where several are. Texts that
+            scoring finds equal are one.
         find: an earlier step and a regular expression; the output is what the first match holds in its first group, or
             all of it where it has no group. It is empty where nothing matches.
         text: a text with `{NAME}` in it, as `prompt`; the output is that text. A step that names itself adds to its

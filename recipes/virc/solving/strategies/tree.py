@@ -206,7 +206,7 @@ class _Search:
         """The answer with the best grade, and the traces of the best solutions."""
         ranked = sorted(self._answered, key=lambda node: node.rank, reverse=True)
         for node in self._open:
-            node.session.stop("turns", f"the search has ended: it may ask for {self._options.calls} replies")
+            node.session.stop("turns", "the search went another way, or has asked for all its replies")
         others = [*self._lost, *sorted(self._open, key=lambda node: node.number, reverse=True)]
         shown = [*ranked, *others][: samples(self._options)]
         if error is None and not ranked:
