@@ -11,7 +11,7 @@ from virc_cli.console.options import Json, Quiet, Set, Verbose, With, named_endp
 if TYPE_CHECKING:
     from virc.runs.run import Run
 
-FAILURE: dict[str, object] = {"run": None, "progress": None, "step": None}
+FAILURE: dict[str, object] = {"run": None, "progress": None, "step": None, "job": None}
 _SCHEMA = "virc.train/1"
 
 
@@ -172,7 +172,7 @@ def _train(options: dict[str, Any], quiet: bool, verbose: bool) -> "Run":
         finally:
             if found and runs.state(found[-1]).progress != "new":
                 state = runs.state(found[-1])
-                output.know(progress=state.progress, step=state.step)
+                output.know(progress=state.progress, step=state.step, job=state.job)
 
 
 def _print(run: "Run", no_submit: bool, as_json: bool) -> None:
@@ -186,7 +186,7 @@ def _print(run: "Run", no_submit: bool, as_json: bool) -> None:
     if state.progress == "finished":
         _plot(run)
     if as_json:
-        fields = {"run": str(run.folder), "progress": state.progress, "step": state.step, "error": None}
+        fields = {"run": str(run.folder), "progress": state.progress, "step": state.step, "job": state.job, "error": None}
         output.emit({"schema": _SCHEMA, **fields})
     else:
         output.line(str(run.folder / slurm.SCRIPT if info.launcher == "slurm" and no_submit else run.folder))
