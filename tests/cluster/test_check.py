@@ -2,13 +2,14 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.called import virc
 
-from virc.cluster import check
+from virc.cluster import check, jobs
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError
 
@@ -27,7 +28,8 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         (folder / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / name).chmod(0o755)
 
-    make("sinfo", "printf 'main|infinite|main*\\nmain|infinite|main*\\nshort|10:00|short\\n'")
+    partitions = "main|infinite|main*\\nmain|infinite|main*\\nshort|10:00|short\\n"
+    make("sinfo", f"case $* in *--Node*) echo 'main* 64';; *) printf '{partitions}';; esac")
     make("sbatch", "echo 'sbatch: Job 7 to start at 2026-11-25T02:45:03 using 1 processors' >&2")
     return make
 
@@ -101,6 +103,19 @@ def test_a_site_file_implies_slurm_and_is_checked_by_a_dry_run(program: Program,
     )
     site.write_text("partition: short\ntime: 11 minutes\n")
     assert "time '00:11:00' is above the limit" in virc("train", "--site", site, "--dry-run").err
+
+
+def test_a_dry_run_does_not_hang_where_slurm_does_not_answer(
+    program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(check, "PATIENCE", 0.2)
+    monkeypatch.setattr(jobs, "_ANSWER", 0.2)
+    program("sinfo", "exec /bin/sleep 60")
+    began = time.monotonic()
+    planned = virc("train", "tiny", "--stage", "instruct", "--launcher", "slurm", "--dry-run")
+    assert time.monotonic() - began < 10
+    assert planned.code == 0
+    assert "were not checked: could not ask Slurm for its partitions: sinfo did not answer in 0.2 s" in planned.err
 
 
 def test_a_run_is_refused_before_its_rows_are_read(program: Program, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from virc.stages.resolve import Resolved
 _MOST_BYTES = 2**20
 _PATIENCE = 600.0  # seconds that a requeue is tried again for: a controller that is restarted takes minutes
 _PAUSE, _LONGEST = 5.0, 60.0  # seconds between two tries: the first, doubled each time; the most
+_ANSWER = 5.0  # seconds that Slurm gets to list its nodes
 _FRUITLESS = 3  # attempts in a row that saved nothing new
 
 Target = Site | Cluster
@@ -78,7 +79,8 @@ def preview(
     plan = _on_target(plan, run, 1, resolved.kind, settings, place, versions, target)
     if isinstance(target, Cluster):
         return plan
-    script = {str(run.folder / slurm.SCRIPT): _script(run, resolved.kind, settings, target)}
+    text = slurm.job_script(run, settings, run.workspace, target, sys.executable, resolved.kind)
+    script = {str(run.folder / slurm.SCRIPT): text}
     return msgspec.structs.replace(plan, files={**script, **plan.files})
 
 
@@ -158,7 +160,7 @@ def _fitting(site: Site, settings: Mapping[str, Any]) -> Site:
     if site.cpus:
         return site
     try:
-        printed = processes.output(slurm.nodes_step(site))
+        printed = processes.answer(slurm.nodes_step(site), _ANSWER)
     except (SetupError, EngineError):  # sbatch will say why, if it comes to that
         return site
     return slurm.fitting(site, settings, slurm.cores_of(printed, site))

@@ -179,7 +179,7 @@ def answer(step: Step, seconds: float) -> str:
             raise EngineError(f"could not {step.says}: {step.argv[0]} did not answer in {seconds:g} s") from None
         raise
     if popen.returncode:
-        text = plain("; ".join(error.decode("utf-8", "replace").splitlines()))
+        text = plain("; ".join(error.decode("utf-8", "replace").splitlines()[-2:]))
         raise EngineError(f"could not {step.says}: exit code {popen.returncode}, {text or 'no output'}")
     return out.decode("utf-8", "replace")
 

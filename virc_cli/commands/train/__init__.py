@@ -186,8 +186,8 @@ def _print(run: "Run", no_submit: bool, as_json: bool) -> None:
     if state.progress == "finished":
         _plot(run)
     if as_json:
-        fields = {"run": str(run.folder), "progress": state.progress, "step": state.step, "job": state.job, "error": None}
-        output.emit({"schema": _SCHEMA, **fields})
+        fields = {"run": str(run.folder), "progress": state.progress, "step": state.step, "job": state.job}
+        output.emit({"schema": _SCHEMA, **fields, "error": None})
     else:
         output.line(str(run.folder / slurm.SCRIPT if info.launcher == "slurm" and no_submit else run.folder))
     if state.progress == "finished":
