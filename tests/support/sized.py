@@ -110,11 +110,11 @@ def backend(name: str, device: str, dtype: str, scaled: bool = False, attention:
     return LocalBackend(name, words, CachedModel(made, processor.from_dict(settings), grid))
 
 
-def photograph(file: Path, seed: int = 0) -> Path:
-    """A JPEG of 12 megapixels that is different everywhere."""
+def photograph(file: Path, seed: int = 0, size: tuple[int, int] = (4000, 3000)) -> Path:
+    """A JPEG of 12 megapixels, or of another size, that is different everywhere."""
     rng = random.Random(seed)
     small = Image.frombytes("RGB", (160, 120), rng.randbytes(160 * 120 * 3))
-    small.resize((4000, 3000), Image.Resampling.BICUBIC).save(file, quality=90)
+    small.resize(size, Image.Resampling.BICUBIC).save(file, quality=90)
     return file
 
 
