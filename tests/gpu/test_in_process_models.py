@@ -33,7 +33,7 @@ ALIKE = {"float32": TOGETHER, "bfloat16": TOGETHER // 2}
 """Replies together that must be those alone; bfloat16 rounds otherwise in a batch, and near ties fall otherwise."""
 GREEDY = Sampling(max_tokens=4)
 GIB = 2**30
-WORKSPACE = 10 * GIB  # beside the weights: keys and values, a picture of 12 megapixels on its way, sixteen conversations
+WORKSPACE = 10 * GIB  # beside the weights: keys and values, a picture of 12 megapixels, sixteen conversations
 BOXES = ([0.1, 0.1, 0.4, 0.5], [0.5, 0.2, 0.9, 0.6])  # of crops, in shares of the sides
 
 
