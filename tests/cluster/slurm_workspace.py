@@ -29,7 +29,6 @@ from virc.systems import registry as systems
 
 SITE = 'time: "1:00:00"\nshared: [/]\n'
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
-_STAGE = ("train", "tiny", "--stage", "instruct", "--launcher", "slurm", "--site", "site.yaml")
 
 
 class Job:
@@ -129,7 +128,7 @@ def weights(steps: int) -> bytes:
 
 
 class Workspace:
-    """A workspace whose runs are jobs of a cluster; rows are in it once `submit` needs them.
+    """A workspace whose runs are jobs of a cluster.
 
     Attributes:
         engine: stands for the interpreter of an environment, and runs the toy.
@@ -144,12 +143,10 @@ class Workspace:
         self.engine.write_text(f'#!/bin/sh\nexec {sys.executable} {toy} "$@"\n')
         self.engine.chmod(0o755)
 
-    def submit(self, name: str, *words: str, **settings: object) -> Job:
-        """Begin a run of `tiny` in its engine, and submit its job."""
-        if not (self.folder / "data").exists():
-            workspaces.synth(self.folder, 12)
-        settings = {"steps": 2, "save_steps": 1000, **settings}
-        done = workspaces.run(self.folder, *_STAGE, "--name", name, *words, *workspaces.sets(settings))
+    def submit(self, name: str, stage: str, *words: str, **settings: object) -> Job:
+        """Begin a run of a stage of `tiny` in its engine, and submit its job."""
+        words = ("train", "tiny", "--stage", stage, "--site", "site.yaml", "--name", name, *words)
+        done = workspaces.run(self.folder, *words, *workspaces.sets(settings))
         assert done.returncode == 0, done.stderr
         return Job(self.slurm, Path(done.stdout.strip()))
 

@@ -1,68 +1,75 @@
-"""`virc train --launcher slurm` with the real LLaMA-Factory: two nodes, which are addresses of this machine."""
+"""`virc train --launcher slurm` with the real engines in a real Slurm: LLaMA-Factory on two nodes, verl on one."""
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import slurm_cluster
+import slurm_workspace
+from slurm_workspace import Job, Workspace
 from support import workspaces
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 PATIENCE = 900.0
-STAGE = (
-    *("train", "tiny", "--stage", "instruct", "--launcher", "slurm", "--site", "site.yaml"),
-    *("--set", "nodes=2", "--set", "zero=3", "--set", "steps=10", "--set", "save_steps=1000"),
-)
+LATE = """\
+kill() { # the engine of the second node is asked to save a second after that of the first
+    [ "$SLURM_NODEID" = 1 ] && [ "$1" = -s ] && sleep 1
+    builtin kill "$@"
+}
+"""
+SPREAD = {"nodes": 2, "zero": 3, "steps": 8}
+RL = {
+    "steps": 2, "train_batch_size": 4, "ppo_mini_batch_size": 4, "micro_batch_size_per_device": 4, "n": 2,
+    "save_steps": 1, "rollouts": 1,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A workspace on a cluster that tells the second node of a signal a second after the first."""
-    folder = tmp_path_factory.mktemp("workspace")
-    (folder / "spool").mkdir()
-    (folder / "site.yaml").write_text('account: geometry\ntime: "1:00:00"\nshared: [/]\n')
-    workspaces.synth(folder, 40)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in slurm_cluster.environment(folder / "spool").items():
-            patch.setenv(name, value)
-        patch.setenv("SLURM_STUB_DELAY", "1.0")
-        yield folder
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    with slurm_workspace.workspace(tmp_path_factory.mktemp("workspace")) as found:
+        late = found.folder / "late.sh"
+        late.write_text(LATE)
+        (found.folder / "site.yaml").write_text(f"time: 1:00:00\nshared: [/]\nsetup: export BASH_ENV={late}\n")
+        workspaces.synth(found.folder, 40, "sft,rl")
+        yield found
 
 
-def submit(cluster: Path, name: str) -> tuple[Path, str]:
-    """Begin a run; returns its folder and its job."""
-    done = workspaces.run(cluster, *STAGE, "--name", name)
-    assert done.returncode == 0, done.stderr
-    run = Path(done.stdout.strip())
-    return run, str(workspaces.state(run)["job"])
+@pytest.fixture
+def workspace(shared: Workspace) -> Iterator[Workspace]:
+    """The workspace, on a cluster without jobs."""
+    yield shared
+    shared.slurm.clear()
 
 
-def said(run: Path) -> str:
-    """The ends of all that a job wrote."""
-    return "".join(path.read_text()[-3000:] for path in (run / "logs").rglob("*.log"))
+def over(job: Job) -> None:
+    job.until_state("COMPLETED", patience=PATIENCE)
+    assert job.state["progress"] == "finished", job.said()
 
 
-def over(cluster: Path, run: Path, job: str) -> str:
-    """What the job's script wrote, once it is over."""
-    assert slurm_cluster.ended(cluster / "spool", job, lambda: said(run), PATIENCE) == 0, said(run)
-    return (run / "logs" / f"slurm-{job}.log").read_text()
+def test_a_job_told_to_end_goes_on_to_the_weights_of_one_that_was_not(workspace: Workspace) -> None:
+    whole = workspace.submit("whole", "instruct", **SPREAD)
+    over(whole)
+    assert sorted(whole.losses) == list(range(1, 9))
+
+    cut = workspace.submit("cut", "instruct", **SPREAD)
+    cut.until_step(3)
+    workspace.slurm.notify(cut.id)
+    cut.released()
+    over(cut)
+    step = re.search(r"resuming from step (\d+)", cut.log)
+    assert step, cut.log
+    assert 3 <= int(step[1]) < 8
+    assert {path.name for path in (cut.run / "checkpoints").glob("checkpoint-*")} == {
+        f"checkpoint-{step[1]}", "checkpoint-8",
+    }  # fmt: skip
+    assert cut.losses == whole.losses
+    assert workspaces.same(workspaces.weights(cut.run, 8), workspaces.weights(whole.run, 8))
+    assert (cut.state["attempt"], cut.state["job"]) == (2, cut.id)
 
 
-def test_a_job_told_to_end_goes_on_to_the_losses_of_one_that_was_not(cluster: Path) -> None:
-    whole, job = submit(cluster, "whole")
-    over(cluster, whole, job)
-    assert sorted(workspaces.losses(whole)) == list(range(1, 11))
-
-    cut, job = submit(cluster, "cut")
-    slurm_cluster.until(lambda: max(workspaces.losses(cut), default=0) >= 3, lambda: said(cut), PATIENCE)
-    slurm_cluster.tell(cluster / "spool", job)
-    log = over(cluster, cut, job)
-    step = re.search(r"resuming from step (\d+)", log)
-    assert step, log
-    assert 3 < int(step[1]) < 10
-    assert {path.name for path in (cut / "checkpoints").iterdir()} == {f"checkpoint-{step[1]}", "checkpoint-10"}
-    assert workspaces.losses(cut) == workspaces.losses(whole)
-    state = workspaces.state(cut)
-    assert (state["progress"], state["attempt"], state["job"]) == ("finished", 2, job)
+def test_a_stage_of_rl_is_one_job(workspace: Workspace) -> None:
+    job = workspace.submit("learnt", "rl", "--from", "tiny", **RL)
+    over(job)
+    assert sorted(workspaces.losses(job.run, "reward")) == [1, 2]
+    assert workspace.slurm.exit_code(job.id) == "0:0"
+    assert "Ctrl-C" not in job.log

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -48,10 +49,23 @@ def test_before_its_time_is_over_a_job_saves_requeues_and_resumes(workspace: Wor
     job.until_state("PENDING")
     assert job.state["progress"] == "stopped"
     assert 3 <= max(job.losses) < 300
+    workspace.slurm.run("scontrol", "update", f"JobId={job.id}", "TimeLimit=60")
     job.resumed()
     finished(job, 300, attempts=2)
     assert "Ctrl-C" not in job.log
     assert "traceback" not in job.log.lower()
+
+
+def test_a_notice_while_a_job_starts_does_not_kill_it(workspace: Workspace) -> None:
+    job = workspace.submit_toy("early", steps=30)
+    job.until_state("RUNNING")
+    for _ in range(3):
+        workspace.slurm.notify(job.id)
+        time.sleep(0.3)
+    job.until_state("PENDING", "COMPLETED")
+    if workspace.slurm.state(job.id) == "PENDING":  # else it came before the script had begun
+        job.resumed()
+    finished(job, 30, attempts=job.state["attempt"])
 
 
 def test_two_nodes_save_at_the_signal_and_resume_together(workspace: Workspace) -> None:

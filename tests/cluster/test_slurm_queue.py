@@ -1,6 +1,8 @@
 """A run's way into the queue and back into it, and what is said of it before."""
 
 import json
+import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -189,6 +191,21 @@ def test_a_job_that_slurm_starts_anew_waits_for_its_former_start(
         with pytest.raises(ConfigError, match=error):  # then it begins: the model of this run is not there
             attempt.attempt(run, Reporter(events.append), job="7")
     assert events[0].text == f"waiting for process {former.pid} on {socket.gethostname()}, which still trains mine"
+
+
+def test_a_notice_before_an_attempt_is_kept_for_it_and_one_after_it_kills_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attempt, "_notices", [])
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        attempt.hold_notice()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        with attempt._signals() as asked:
+            assert asked == [signal.SIGUSR1]
+        os.kill(os.getpid(), signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def _failing(folder: Path, times: int, error: str) -> Path:

@@ -65,6 +65,7 @@ def job_script(
         *(f"#SBATCH {option}" for option in (*_options(run, settings, site), *site.extra)),
         "",
         f"cd {shlex.quote(str(workspace))} || exit",
+        "trap '' USR1  # until virc takes it",
         *site.setup,
         "export HF_HUB_OFFLINE=1",
         "export VIRC_JOB=$SLURM_JOB_ID",

@@ -19,7 +19,7 @@ from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.training import inputs, job_judge, prepare
-from virc.training.attempt import attempt
+from virc.training.attempt import attempt, hold_notice
 from virc.training.request import TrainRequest
 
 Launcher = Literal["local", "slurm", "ray"]
@@ -157,6 +157,7 @@ def _begin(
 def _train(run: Run, job: str | None, report: Reporter) -> None:
     """One attempt at a run, on the nodes of the job that this process is in if there is one."""
     if job:
+        hold_notice()
         runs.write_state(run, job=job)
     ended = attempt(run, report, job)
     if ended.finished:

@@ -36,6 +36,7 @@ from virc.training.follow import Follower, drop_after, take_over
 from virc.training.silence import LIMIT
 
 _POLL = 1.0  # seconds
+_notices: list[int] = []  # signals that `hold_notice` kept
 _KILLED = 128 + signal.SIGKILL  # how srun and shells say that a process was killed
 _FORMER_JOB = 600.0  # seconds that a job waits for what it started on a node that Slurm has lost
 _FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
@@ -244,6 +245,15 @@ def _await_former_start(run: Run, report: Reporter) -> None:
         time.sleep(_POLL)
 
 
+def hold_notice() -> None:
+    """Keep USR1, which announces the end of a job's time, for the next attempt: by itself it kills what it reaches.
+
+    It may arrive while an attempt is being prepared, and when a run has finished and its metrics are being drawn.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, lambda number, _frame: _notices.append(number))
+
+
 def _await_former_engine(run: Run, state: runs.State, report: Reporter) -> None:
     """If virc was killed its engine saves and ends by itself; two engines must not train in one folder."""
     end = time.monotonic() + _FORMER_ENGINE
@@ -271,6 +281,7 @@ def _signals() -> Iterator[list[int]]:
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
         numbers.append(signal.SIGHUP)
     before = [signal.signal(number, ask) for number in numbers]
+    asked += _notices
     try:
         yield asked
     finally:

@@ -10,6 +10,7 @@
 #SBATCH --requeue
 
 cd /scratch/ann/figures || exit
+trap '' USR1  # until virc takes it
 export HF_HUB_OFFLINE=1
 export VIRC_JOB=$SLURM_JOB_ID
 # Where the processes of all nodes meet: --master-addr and --master-port of torchrun.

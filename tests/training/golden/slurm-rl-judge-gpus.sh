@@ -17,6 +17,7 @@
 #SBATCH --nice=10
 
 cd /scratch/ann/figures || exit
+trap '' USR1  # until virc takes it
 module load cuda/13.0
 ulimit -n 65536
 export HF_HUB_OFFLINE=1
