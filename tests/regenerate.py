@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import client_page
@@ -42,6 +43,9 @@ def generated() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    convert(EMBEDDED_FOLDER, EMBEDDED_FOLDER, EMBEDDED)
+    with tempfile.TemporaryDirectory(dir=EMBEDDED_FOLDER) as folder:  # processes that run map the files there are
+        convert(EMBEDDED_FOLDER, Path(folder), EMBEDDED)
+        for file in Path(folder).iterdir():
+            file.replace(EMBEDDED_FOLDER / file.name)
     for path, content in generated().items():
         path.write_text(content, encoding="utf-8")
