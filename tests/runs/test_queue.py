@@ -226,6 +226,17 @@ def test_a_run_is_stopped_from_another_machine_and_its_job_waited_for(says: Says
     assert (workspace / "bin" / "cancelled").read_text() == "--batch --signal=TERM 5\n"
 
 
+def test_a_job_that_goes_back_while_it_is_stopped_is_cancelled(says: Says, workspace: Path) -> None:
+    """Its time was over, and Slurm notified it, just before."""
+    says("5|RUNNING|1000|n2|None")
+    run = submitted(workspace, progress="running", attempt=1, host="n2", pid=1, started=1)
+    jobs = workspace / "bin" / "jobs"
+    back = f"sed -i s/running/stopped/ {run.folder}/state.json; echo '5|PENDING|N/A||BeginTime' > {jobs}"
+    program(workspace / "bin" / "scancel", f"if [ $# = 1 ]; then : > {jobs}; else {back}; fi")
+    assert "a was stopped at step 0" in virc("runs", "stop", "a").out
+    assert jobs.read_text() == ""
+
+
 def test_a_run_whose_job_ends_without_a_record_has_died(
     says: Says, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

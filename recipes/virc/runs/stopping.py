@@ -18,7 +18,8 @@ from virc.runs.run import Run, State
 from virc.runs.status import ended
 
 _EVERY = 0.2  # seconds between two checks
-_ASK = 2.0  # seconds between two questions to Slurm
+_ASK = 2.0  # seconds between two questions to Slurm about a run on another host
+_LOOK = 0.5  # seconds between two questions about a job that is to end
 _JOB = 70.0  # seconds for a Ray job to end
 _ENDING = 120.0  # seconds that Slurm gets to end a job
 
@@ -47,7 +48,7 @@ def cancel(run: Run, state: State, job: Job | None) -> Job | None:
             return job
         if now.phase == "running":
             return None
-        time.sleep(_EVERY)
+        time.sleep(_LOOK)
     return job
 
 
@@ -129,7 +130,9 @@ def _await_end(run: Run, state: State) -> None:
     """Wait until Slurm has ended the job of a run, or does not answer."""
     end = time.monotonic() + _ENDING
     while (now := queue.job_of(run, state)[0]) and now.alive and time.monotonic() < end:
-        time.sleep(_EVERY)
+        if now.phase == "queued":  # its time was over at the same moment, and it went back by itself
+            _scancel(run, state)
+        time.sleep(_LOOK)
 
 
 def _signal(run: Run, pid: int | None, number: signal.Signals) -> None:
