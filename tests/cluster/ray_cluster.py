@@ -84,10 +84,21 @@ class Cluster:
         node.wait(60)
         self._until(lambda: self.alive() < before)
 
+    def nodes(self) -> set[str]:
+        """The ids of the nodes that the cluster has."""
+        rows = answer(f"{self.address}/nodes?view=summary")["data"]["summary"]
+        return {row["raylet"]["nodeId"] for row in rows if row["raylet"].get("state") == "ALIVE"}
+
     def alive(self) -> int:
         """How many nodes the cluster has."""
-        rows = answer(f"{self.address}/nodes?view=summary")["data"]["summary"]
-        return sum(row["raylet"].get("state") == "ALIVE" for row in rows)
+        return len(self.nodes())
+
+    def shown(self) -> str:
+        """All that its pages and logs show of jobs and nodes."""
+        lists = ("jobs", "actors", "tasks", "runtime_envs", "workers", "nodes")
+        pages = ["/api/jobs/", *(f"/api/v0/{each}?detail=1&limit=1000" for each in lists)]
+        texts = [path.read_bytes() for path in self.folder.rglob("*") if path.is_file()]
+        return "".join(page(f"{self.address}{each}") for each in pages) + b"".join(texts).decode("latin-1")
 
     def wait(self) -> None:
         """Wait until the head answers."""

@@ -9,13 +9,11 @@ from typing import Any
 
 import pytest
 import ray_cluster
-from support import workspaces
 
 from virc.cluster.ray import job as ray_job
 from virc.core import processes
 from virc.core.files import write_whole
 from virc.core.plan import Plan, Step
-from virc.runs.metrics import metrics
 from virc.runs.run import Run
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
@@ -105,12 +103,9 @@ def test_keys_reach_driver_task_and_actor_and_no_page_or_log_of_ray_shows_them(
 
 
 def _shown(cluster: ray_cluster.Cluster, run: Run) -> str:
-    """All that Ray's pages, its logs and the files of an attempt show of jobs but the keys' own file."""
-    lists = ("jobs", "actors", "tasks", "runtime_envs", "workers", "nodes")
-    pages = ["/api/jobs/", *(f"/api/v0/{each}?detail=1&limit=1000" for each in lists)]
-    files = [*(cluster.folder.rglob("*")), *run.attempt(1).glob("*.json"), run.log(1)]
-    texts = [path.read_bytes() for path in files if path.is_file() and path.name != "credentials.json"]
-    return "".join(ray_cluster.page(f"{cluster.address}{each}") for each in pages) + b"".join(texts).decode("latin-1")
+    """All that Ray, the log and the files of an attempt show, but for the keys' own file."""
+    files = (file for file in (*run.attempt(1).glob("*.json"), run.log(1)) if file.name != "credentials.json")
+    return cluster.shown() + "".join(file.read_text() for file in files)
 
 
 def test_a_job_is_stopped_with_the_process_that_handed_it_over_and_goes_on_in_the_next(head: str, run: Run) -> None:
@@ -188,21 +183,3 @@ def _of(run: Run, head: str) -> list[dict[str, Any]]:
         for job in ray_cluster.answer(f"{head}/api/jobs/")
         if (job.get("metadata") or {}).get("virc_run") == str(run.folder)
     ]
-
-
-def test_verl_trains_on_a_cluster_and_its_run_lies_here(head: str, tmp_path: Path) -> None:
-    workspaces.synth(tmp_path, 8, "rl")
-    few = workspaces.sets({"steps": 1, "save_steps": 1, "train_batch_size": 2, "ppo_mini_batch_size": 2, "n": 2})
-    done = workspaces.run(
-        tmp_path, "train", "tiny", "--stage", "rl", "--from", "tiny", "--name", "far", *few,
-        "--launcher", "ray", "--ray-address", head,
-    )  # fmt: skip
-    run = Run(tmp_path / "runs" / "far")
-    assert done.returncode == 0, done.stderr + run.log(1).read_text()[-5000:]
-    assert workspaces.state(run.folder)["progress"] == "finished"
-    assert (run.checkpoints / "global_step_1" / "actor").is_dir()
-    assert [job["status"] for job in _of(run, head)] == ["SUCCEEDED"]
-    (step,) = metrics(run)
-    assert {"format", "tool_choice"} <= step.terms.keys()
-    assert step.reward is not None
-    assert -1 <= step.reward <= 1

@@ -4,10 +4,12 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -73,6 +75,38 @@ def test_a_job_gets_the_keys_of_judges_trackers_and_its_tools_alone(tmp_path: Pa
     wanted = {"VIRC_JUDGE_KEY": "1", "VIRC_JUDGE_KEY_CRITIC": "2", "WANDB_API_KEY": "3", "A_PASS": "4", "B_URL": "5"}
     others = {"SWANLAB_API_KEY": "", "AWS_SECRET_KEY": "6", "VIRC_PAGES": "7"}
     assert submit.secrets(tmp_path, wanted | others) == wanted
+
+
+class _Client:
+    """A client of a cluster whose answers are in this order; an error is raised."""
+
+    def __init__(self, *answers: str | Exception) -> None:
+        self._answers = list(answers)
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        yield answer
+
+    def get_job_status(self, job: str) -> SimpleNamespace:
+        return SimpleNamespace(is_terminal=lambda: self._answers == [""])
+
+
+def test_a_job_is_followed_over_a_break_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(submit, "_LOOK", 0.0)
+    client = _Client("step 1\n", ConnectionError("no route"), "step 1\nstep 2\n", "step 1\nstep 2\ndone\n", "")
+    assert submit.follow(client, "job").end == "step 1\nstep 2\ndone\n"
+    assert capsys.readouterr().out == "step 1\nstep 2\ndone\n"
+
+
+def test_a_cluster_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit, "_LOOK", 0.01)
+    monkeypatch.setattr(submit, "OUTAGE", 0.05)
+    with pytest.raises(submit.OutageError, match="has not answered for 0 s: no route"):
+        submit.follow(_Client("step 1\n", ConnectionError("no route")), "job")
 
 
 @pytest.mark.parametrize("address", [None, "", "auto", "head:6379", "ray://head:10001", "http://head:8265/api jobs"])

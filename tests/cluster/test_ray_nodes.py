@@ -37,4 +37,4 @@ def test_nodes_with_fewer_gpus_or_none_do_not_count(nodes: Any) -> None:
 def test_too_few_of_them_are_refused_with_both_numbers(nodes: Any) -> None:
     nodes.cluster += [(True, {"GPU": 8}), (True, {"GPU": 4})]
     said = nodes.module.refusal({"nodes": 2, "gpus": 8, "paths": {}, "versions": {}})
-    assert said == "the cluster has 1 nodes with 8 GPUs or more, and the run needs 2"
+    assert said == "the cluster has 1 node with 8 GPUs or more, and the run needs 2"

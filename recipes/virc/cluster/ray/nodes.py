@@ -38,12 +38,17 @@ def faults(required: Mapping[str, Any]) -> list[str]:
 
 def joined(nodes: int, gpus: int) -> list[dict[str, Any]]:
     """The nodes of the cluster that have so many GPUs, once there are enough; fewer where no more join in time."""
-    end = time.monotonic() + JOINING
+    end, said = time.monotonic() + JOINING, False
     while True:
         alive = [node for node in ray.nodes() if node["Alive"]]
         fit = [node for node in alive if node["Resources"].get("GPU", 0) >= gpus]
         if len(fit) >= nodes or time.monotonic() > end:
             return fit
+        if not said:
+            print(
+                f"virc waits up to {JOINING / 60:.0f} minutes for {nodes - len(fit)} more of {nodes} nodes", flush=True
+            )
+            said = True
         time.sleep(_LOOK)
 
 
@@ -52,7 +57,8 @@ def refusal(required: Mapping[str, Any]) -> str | None:
     nodes, gpus = required["nodes"], required["gpus"]
     there = joined(nodes, gpus)
     if len(there) < nodes:
-        return f"the cluster has {len(there)} nodes with {gpus} GPUs or more, and the run needs {nodes}"
+        counted = f"{len(there)} node{'s' * (len(there) != 1)} with {gpus} GPU{'s' * (gpus != 1)} or more"
+        return f"the cluster has {counted}, and the run needs {nodes}"
     look = ray.remote(num_cpus=0)(faults)
     for node in there:
         where = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)

@@ -7,10 +7,13 @@ It does what `ray job submit` and `ray job stop` do, by the same interface, and 
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -20,8 +23,13 @@ from virc.core import credentials
 from virc.core.orphans import end_with_parent
 from virc.remote.described import SECRET
 
+OUTAGE = 120.0  # seconds that a cluster may be away
 _STOPPING = 60.0  # seconds that a job gets to end
 _LOOK = 1.0  # seconds
+_PATIENCE = 30.0  # seconds until Ray knows of a node's loss
+_ANSWER, _MOST = 10, 10_000  # seconds that Ray gets to answer, and rows of an answer
+_ENDING = 2**16  # characters of a log's end
+_DEATHS = re.compile(r"\bdied\b|[Cc]onnection|NCCL|killed|unavailable", re.IGNORECASE)
 _RUN = "virc_run"
 _CREDENTIALS = "credentials.json"
 _HOOK = f"{credentials.load.__module__}.{credentials.load.__name__}"
@@ -93,26 +101,91 @@ def _followed(client: Any, job_request: Mapping[str, Any], runtime: Mapping[str,
         return _refused(f"the Ray cluster takes no job: {_line(error)}")
     try:
         print(f"virc: Ray job {job} at {job_request['address']}", flush=True)
-        written = 0
-        while True:  # write what the job writes until it has ended; after a break of the connection, from where it was
-            written = asyncio.run(_tail(client, job, written))
-            if client.get_job_status(job).is_terminal():
-                break
-            time.sleep(_LOOK)
+        written = follow(client, job)
+    except OutageError as error:
+        print(f"virc: EngineError: the Ray cluster at {job_request['address']} {error}", file=sys.stderr, flush=True)
+        return 1
     except BaseException:
-        _end(client, job)
+        with suppress(Exception):  # a cluster that is away cannot be asked to end it; the next attempt does
+            _end(client, job)
         raise
-    return _code(client.get_job_info(job))
+    info = client.get_job_info(job)
+    code = _code(info)
+    if code and (lost := _lost(job_request["address"], info.job_id, _DEATHS.search(written.end) is not None)):
+        print(f"virc: EngineError: the cluster lost {lost}", file=sys.stderr, flush=True)
+    return code
 
 
-async def _tail(client: Any, job: str, written: int) -> int:
+def _lost(address: str, job: str | None, waits: bool) -> str | None:
+    """The nodes of a job that its cluster has lost, with Ray's reason.
+
+    Args:
+        waits: for Ray to know of a loss: processes elsewhere know of it at once, Ray after several seconds.
+    """
+    from ray.util.state import list_actors, list_nodes  # type: ignore[import-not-found]
+
+    # one that has filtered rows out calls them missing
+    asked = {"address": address, "limit": _MOST, "timeout": _ANSWER, "raise_on_missing_output": False}
+    end = time.monotonic() + (_PATIENCE if waits else 0.0)
+    while job:
+        try:
+            actors = list_actors(filters=[("job_id", "=", job)], **asked)
+            nodes = list_nodes(**asked)
+        except Exception:  # any of Ray's, of requests' or of its server: what the job said itself then stands alone
+            return None
+        of_job = {actor["node_id"] for actor in actors}
+        lost = [node for node in nodes if node["state"] == "DEAD" and node["node_id"] in of_job]
+        if lost or time.monotonic() > end:
+            return "; ".join(map(_node, lost)) or None
+        time.sleep(_LOOK)
+    return None
+
+
+def _node(node: Mapping[str, Any]) -> str:
+    reason = _line(node["state_message"] or "").removeprefix("Unexpected termination: ")
+    return f"the node {node['node_ip']} (Ray's {node['node_id'][:8]}){f': {reason}' if reason else ''}"
+
+
+class OutageError(Exception):
+    """A cluster that answers no more."""
+
+
+def follow(client: Any, job: str) -> "Written":
+    """Write what a job writes until it has ended; after a break of the connection, from where it was.
+
+    Raises:
+        OutageError: the cluster has not answered for two minutes.
+    """
+    written, answered = Written(), time.monotonic()
+    while True:
+        try:
+            asyncio.run(_tail(client, job, written))
+            if client.get_job_status(job).is_terminal():
+                return written
+            answered = time.monotonic()
+        except Exception as error:  # any of Ray's, of requests' or of aiohttp's
+            if (silent := time.monotonic() - answered) > OUTAGE:
+                raise OutageError(f"has not answered for {silent:.0f} s: {_line(error)}") from error
+        time.sleep(_LOOK)
+
+
+@dataclass
+class Written:
+    """What a job wrote and was written here: how many characters, and the last of them."""
+
+    length: int = 0
+    end: str = ""
+
+
+async def _tail(client: Any, job: str, written: Written) -> None:
+    """Write what a job wrote beyond that."""
     seen = 0
     async for text in client.tail_job_logs(job):
-        new = text[max(0, written - seen) :]
+        new = text[max(0, written.length - seen) :]
         seen += len(text)
+        written.length, written.end = max(written.length, seen), (written.end + new)[-_ENDING:]
         sys.stdout.write(new)
         sys.stdout.flush()
-    return max(written, seen)
 
 
 def _code(info: Any) -> int:
