@@ -273,6 +273,25 @@ def test_the_follower_waits_through_the_queue(says: Says, workspace: Path, monke
     assert (watch.look(runs.state(run)), watch.over) == (None, True)
 
 
+def test_the_follower_outlasts_a_controller_that_is_away(
+    says: Says, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_SOON", 0.0)
+    run = submitted(workspace, progress="stopped", attempt=1)
+    watch = Watch(run, every=0.0)
+    says("5|PENDING|N/A||Priority")
+    watch.look(runs.state(run))
+    program(workspace / "bin" / "squeue", "exit 1")
+    assert "whether jobs wait or run is not known" in (watch.look(runs.state(run)) or "")
+    assert not watch.over
+    monkeypatch.setattr(queue, "_OUTAGE", -1.0)
+    watch.look(runs.state(run))
+    assert watch.over
+    newcomer = Watch(run)  # Slurm has never answered: its job is not waited for
+    newcomer.look(runs.state(run))
+    assert newcomer.over
+
+
 def test_the_newest_run_that_waits_is_followed_by_default(says: Says, workspace: Path) -> None:
     says("5|PENDING|N/A||Priority")
     submitted(workspace)

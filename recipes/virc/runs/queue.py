@@ -1,5 +1,6 @@
 """What Slurm knows of the jobs of runs: which wait and why, which run and where, which are over; asked once for all."""
 
+import math
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -31,6 +32,7 @@ _WAITS = frozenset(
 _RUNS = frozenset(("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "RESIZING", "STAGE_OUT"))
 _EVERY = 5.0  # seconds between two questions about a job that waits
 _SOON = 1.0  # seconds until the next question about a job that starts or ends
+_OUTAGE = 600.0  # seconds that a follower waits for Slurm to answer again
 _LINGERS = 600.0  # seconds that the job of a finished run may still take, for its plots and its end
 _FAR = 366 * 86400.0  # seconds: where Slurm does not know a start, it is years away
 
@@ -198,20 +200,24 @@ class Watch:
         self._run, self._every = run, every
         self._next = 0.0
         self._last: object = None  # what was noted last
+        self._known = -math.inf  # when the run ran, or Slurm answered, for the last time
 
     def look(self, state: State) -> str | None:
         """Consider a state of the run; returns what is new about its job, one clause."""
         if state.progress in ("running", "finished") or state.job is None:
             self.over = state.progress not in ("new", "running")
             self._next = 0.0
+            self._known = time.monotonic()
             return None
         if time.monotonic() < self._next:
             return None
         job, unanswered = job_of(self._run, state)
         self._next = time.monotonic() + (self._every if job and job.phase == "queued" else _SOON)
         self.job = job
-        if job is None:
-            self.over = state.progress != "new"
+        self._known = time.monotonic() if job else self._known
+        if job is None:  # a controller that is restarted answers in a few minutes; meanwhile the job tries to requeue
+            hopeless = state.progress == "failed" or time.monotonic() > self._known + _OUTAGE
+            self.over = hopeless and state.progress != "new"
         elif job.phase == "over":
             self.over = state_of(self._run) == state  # else it has started and ended since
         else:  # only a run that was stopped may go back into the queue by itself
