@@ -131,7 +131,7 @@ def _begin(
     resolved = request.resolve()
     target: Target | None = jobs.target(launcher, resolved.kind, site, ray_address)
     request, resolved = job_judge.placed(request, resolved, target)
-    job_judge.check(request, target)
+    job_judge.check(request, resolved, target)
     if isinstance(target, ray_job.Cluster):
         ray_job.check_answers(target)
     elif target and submit:

@@ -6,6 +6,7 @@ import msgspec
 
 from virc.cluster.jobs import Target
 from virc.cluster.site import IN_JOB, Site
+from virc.core.errors import ConfigError
 from virc.models import registry as models
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE
@@ -23,9 +24,21 @@ def placed(request: TrainRequest, resolved: Resolved, target: Target | None) -> 
     return request, request.resolve()
 
 
-def check(request: TrainRequest, target: Target | None) -> None:
-    """Raise ConfigError if the weights of the judge of a job are not here; the job would find out hours later."""
-    if isinstance(target, Site) and target.judge and request.judge_endpoint == IN_JOB:
+def check(request: TrainRequest, resolved: Resolved, target: Target | None) -> None:
+    """Check, before a job waits for hours, that the judge its reward asks will be there.
+
+    Raises:
+        ConfigError: nobody serves it, or its weights are not here.
+    """
+    if not isinstance(target, Site):
+        return
+    if target.judge is None:
+        if _asks(request, resolved) and resolved.config.judge_gpus:
+            ways = "--judge-endpoint URL of one that is served elsewhere"
+            raise ConfigError(
+                "the reward asks a judge, and the job serves none", f"judge: {{model: judge}} in slurm.yaml, or {ways}"
+            )
+    elif request.judge_endpoint == IN_JOB:
         models.find(target.judge.model, request.workspace)
 
 

@@ -113,7 +113,7 @@ def preview(
         trackers.check(resolved)
     if resolved.kind == "rl":
         with _noted(missing):
-            job_judge.check(request, target)
+            job_judge.check(request, resolved, target)
         with _noted(missing):
             rl_setup.check_judge(resolved, there, here=False, report=Reporter())
     here = None if target else hardware.find(request.workspace)
