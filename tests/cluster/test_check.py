@@ -29,7 +29,9 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
         (folder / name).chmod(0o755)
 
     partitions = "main|infinite|main*\\nmain|infinite|main*\\nshort|10:00|short\\n"
-    make("sinfo", f"case $* in *--Node*) echo 'main* 64';; *) printf '{partitions}';; esac")
+    hidden = "hidden|1-0|hidden\\n"
+    words = f"*--all*) printf '{partitions}{hidden}';; *) printf '{partitions}';; esac"
+    make("sinfo", f"case $* in *--Node*) echo 'main* 64';; {words}")
     make("sbatch", "echo 'sbatch: Job 7 to start at 2026-11-25T02:45:03 using 1 processors' >&2")
     return make
 
@@ -38,7 +40,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     ("site", "message", "hint"),
     [
         (Site(partition="shrt"), "f: partition 'shrt' is not in this cluster", "did you mean 'short'?"),
-        (Site(partition="main,gpu"), "f: partition 'gpu' is not in this cluster", "there are main, short"),
+        (Site(partition="main,gpu"), "f: partition 'gpu' is not in this cluster", "there are hidden, main, short"),
         (
             Site(partition="short", time="1:00:00"),
             "f: time '1:00:00' is above the limit of the partition short, 10:00",
@@ -55,7 +57,14 @@ def test_what_does_not_fit_the_cluster_is_refused(program: Program, site: Site, 
 
 
 @pytest.mark.parametrize(
-    "site", [Site(), Site(time="9-00"), Site(partition="short", time="10"), Site(partition="main,short", time="60")]
+    "site",
+    [
+        Site(),
+        Site(time="9-00"),
+        Site(partition="short", time="10"),
+        Site(partition="main,short", time="60"),
+        Site(partition="hidden"),
+    ],
 )
 def test_what_fits_is_accepted(program: Program, site: Site) -> None:
     assert check.check_site(site, "f") is None

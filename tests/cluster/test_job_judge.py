@@ -1,7 +1,9 @@
 """The judge of a Slurm job: its server is waited for, its death is an error, and the reward gets its address."""
 
 import os
+import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,19 @@ def test_a_judge_that_never_answers_is_an_error(run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(judges, "_MINUTE", 0.01)
     with pytest.raises(EngineError, match=r"the judge judge-7b of the job has not answered at http://.* in 1 minutes"):
         _watched(run, info)
+
+
+def test_what_speaks_no_http_at_its_port_is_not_the_judge() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-server\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        assert not judges._answers(f"http://127.0.0.1:{other.getsockname()[1]}/v1", "key")
 
 
 def _watched(run: Run, info: Info) -> None:

@@ -125,7 +125,7 @@ def test_slurm_is_asked_once_for_all_runs_and_not_for_finished_ones(says: Says, 
         submitted(workspace, name, job)
     virc("runs", "ls")
     asked = (workspace / "bin" / "asked").read_text().splitlines()
-    assert asked == [f"--user={os.getuid()} --noheader --states=all --format=%A|%T|%S|%N|%r"]
+    assert asked == [f"--all --user={os.getuid()} --noheader --states=all --format=%A|%T|%S|%N|%r"]
     long_ago = time.time() - 1000
     for name in "abc":
         run = Run(workspace / "runs" / name)

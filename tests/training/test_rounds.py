@@ -176,6 +176,27 @@ def test_rows_that_lack_problems_are_begun_not_done(workspace: Path) -> None:
     assert states(found)[0].progress == "begun"
 
 
+def test_problems_below_the_home_folder_are_those_that_are_sampled(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(workspace))
+    request = RoundsRequest(
+        system="tiny", rounds=1, base="tiny", data=Path("~/problems.jsonl"), workspace=workspace / "other"
+    )
+    found = planning.plan(request)
+    assert found.steps[0].words[3] == str(workspace / "problems.jsonl")
+    sampled(found.steps[0], workspace / "other", problems=1)
+    assert states(found)[0].progress == "begun"  # one of two
+
+
+def test_a_step_that_a_signal_ended_ends_the_command_as_an_engine_does(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "in_process", lambda words, folder: -9)
+    done = virc("train", "tiny", "--rounds", 1, "--from", "tiny", "--data", "problems.jsonl", "--json")
+    assert (done.code, done.json["error"]["code"]) == (7, 7)
+
+
 def test_a_ledger_that_is_none_is_one_sentence(workspace: Path) -> None:
     found = of_tiny(workspace)
     sampled(found.steps[0], workspace)

@@ -43,7 +43,8 @@ def partitions() -> list[Partition]:
         EngineError: Slurm does not answer.
     """
     env = {"SINFO_FORMAT": "", "SINFO_PARTITION": "", "SINFO_SORT": ""}
-    step = Step(("sinfo", "--noheader", f"--format={_FIELDS}"), "ask Slurm for its partitions", env)
+    # --all: hidden partitions, too, to which one may submit
+    step = Step(("sinfo", "--all", "--noheader", f"--format={_FIELDS}"), "ask Slurm for its partitions", env)
     rows = [line.split("|") for line in processes.answer(step, PATIENCE).splitlines()]
     found = {row[0]: Partition(row[0], row[1], row[2].endswith("*")) for row in rows if len(row) == 3}
     return list(found.values())

@@ -1,5 +1,6 @@
 """The judge of a stage of RL as a part of its Slurm job: `virc serve` by a step of its own, beside that of training."""
 
+import http.client
 import os
 import secrets
 import shlex
@@ -115,7 +116,7 @@ def _serve_script(judge: JobJudge, cpus: int, settings: Mapping[str, Any], pytho
     """The step of a job that serves its judge: on the node after those of training, or on further GPUs of the first."""
     device, devices, nodes = settings["device"], settings["devices"], settings["nodes"]
     gpus = judge.gpus or devices
-    words = [word for option in judge.options for word in shlex.split(option)]
+    words = judge.words
     if device == "cuda" and not any(word.startswith(("--tensor-parallel-size", "--engine")) for word in words):
         words.append(f"--tensor-parallel-size={gpus}")
     if device == "cuda" and judge.gpus:
@@ -153,5 +154,5 @@ def _answers(url: str, key: str) -> bool:
     try:
         with opener.open(request, timeout=_ANSWER):
             return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):  # the last: what listens there speaks no HTTP
         return False

@@ -1,6 +1,7 @@
 """The site file: what jobs on a Slurm cluster need, as its users write it; `slurm.yaml` beside virc's config file."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -60,6 +61,11 @@ class JobJudge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gpus: Gpus | None = None
     options: tuple[ServeOption, ...] = ()
     minutes: Minutes = 60
+
+    @property
+    def words(self) -> list[str]:
+        """The words of its options. Raises ValueError where a quote is not closed."""
+        return [word for option in self.options for word in shlex.split(option)]
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -229,12 +235,22 @@ def _contradictions(site: Site) -> Iterator[Fault]:
     for key, given in alone.items():
         if given and site.container_image is None:
             yield Fault((key,), f"{key} has no effect without container_image", f"take {key} away, or name an image")
-    for option in site.judge.options if site.judge else ():
+    if site.judge:
+        yield from _of_judge(site.judge)
+    for option in site.extra:
         name = re.split(r"[=\s]", option)[0]
+        yield from _of_option(option, name if name.startswith("--") else name[:2])  # -N2 is -N 2
+
+
+def _of_judge(judge: JobJudge) -> Iterator[Fault]:
+    try:
+        words = judge.words
+    except ValueError:
+        yield Fault(("judge", "options"), "a quote of options of judge is not closed", "close it")
+        return
+    for name in (word.partition("=")[0] for word in words):
         if name in _OWN_SERVE:
             yield Fault(("judge", "options"), f"options of judge must not have {name}: the job sets it", "take it away")
-    for option in site.extra:
-        yield from _of_option(option, re.split(r"[=\s]", option)[0])
 
 
 def _of_option(option: str, name: str) -> Iterator[Fault]:

@@ -244,6 +244,7 @@ def _started_since(run: Run, job: Job) -> bool:
 def _step(owners: Iterable[int]) -> Step:
     argv = (
         "squeue",
+        "--all",  # jobs in hidden partitions, too
         f"--user={','.join(map(str, sorted(owners)))}",
         "--noheader",
         "--states=all",

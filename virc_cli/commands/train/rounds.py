@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from virc.core.errors import UsageError, fields_of
+from virc.core.errors import EngineError, UsageError, fields_of
 from virc.core.events import OnEvent
 from virc.training.rounds import plan as planning
 from virc.training.rounds import run as running
@@ -51,7 +51,7 @@ def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_js
             failure = output.error_class(error.code)(error.message, error.hint)
             output.emit({"schema": _SCHEMA, **_fields(found, after), "error": fields_of(failure)})
         output.note(f"stopped in round {error.step.round} at {error.step.name}; {running.CONTINUE}")
-        raise typer.Exit(error.code) from error
+        raise typer.Exit(error.code if error.code > 0 else EngineError.code) from error  # below 0: a signal ended it
     after = states(found)
     if as_json:
         output.emit({"schema": _SCHEMA, **_fields(found, after), "error": None})

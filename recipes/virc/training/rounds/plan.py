@@ -212,7 +212,7 @@ def _sampled(
     request: RoundsRequest, system: System, name: str, number: int, sample: Sample, newest: Mapping[str, str]
 ) -> Step:
     start, makes = _start(sample.start, newest), f"{DATA}/{name}-r{number}-{sample.name}"
-    source = _numbered(str(request.data or sample.data), number)
+    source = str(expanded(_numbered(str(request.data or sample.data), number)))
     options: dict[str, object] = {
         "samples": sample.samples, "keep": sample.keep, "temperature": f"{sample.temperature:g}", "seed": number,
         "pairs": sample.pairs, "margin": f"{sample.margin:g}" if sample.margin else None,
