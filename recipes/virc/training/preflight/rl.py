@@ -336,6 +336,7 @@ def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Re
     spoken = {each.protocol.system for each in (trained.part.own, *request.sources.values())}
     systems = sum(map(trained.found.with_system, spoken))
     both = [each for each in (trained, tried) if each]
+    media = {path for each in both for path in each.media} or {str(request.home)}
     return Result(
         **counted_fields(trained.found, counted, chosen, trained.faults),
         shrunk=sum(counted.shrunk[at] for at in chosen) if request.rollout == "per_cru" else 0,
@@ -345,7 +346,7 @@ def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Re
         file=request.home / TRAIN,
         dataset=request.source.name,
         entry={},
-        media=Path(os.path.commonpath([path for each in both for path in each.media])),  # the reward opens no others
+        media=Path(os.path.commonpath(media)),  # the reward opens no others
         validation=request.home / VALIDATION if tried else None,
         validation_rows=len(tried.chosen) if tried else 0,
         off_grid=trained.off_grid,
