@@ -137,7 +137,8 @@ def _row(number: int, text: bytes) -> Row:
 
 def _images(fields: _Fields) -> tuple[str, ...]:
     images = tuple(fields.images or ()) + ((fields.image,) if fields.image else ())
-    if (not images and fields.images is None) or (fields.image and fields.images):
+    none = fields.images == [] and fields.image is None
+    if not (images or none) or (fields.image and fields.images):
         raise DataError("a row has either an image or images")
     # '-' means standard input only where a user types it
     return tuple("./-" if source == "-" else source for source in images)

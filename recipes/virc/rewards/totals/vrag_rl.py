@@ -90,7 +90,7 @@ def answer_of(text: str) -> str:
     Empty where there is none.
     """
     end = text.rfind("</answer>")
-    before, mark, found = text[: max(end, 0)].rpartition("<answer>")
+    mark, found = text[: max(end, 0)].rpartition("<answer>")[1:]
     return found if mark else ""
 
 
