@@ -20,7 +20,7 @@ from virc.tools.registry import known
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
-SAMPLES, TAUGHT = 8, 200
+SAMPLES, TAUGHT = 8, 120
 TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 3, "micro_batch_size_per_device": 3,
             "warmup_ratio": 0, "cutoff_len": 2048, "learning_rate": 2e-3}  # fmt: skip
 RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
