@@ -14,10 +14,11 @@ VRAG-RL/verl/utils/reward_score/vrag.py. What differs: a judge that gives no ver
 0, and asked without end there; a page that a row names twice counts once.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc.data.rows.record import MARK
 from virc.rewards.marks import between
 from virc.rewards.question import asks, published
 from virc.scoring.ranking import ndcg
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 TERMS = ("formed", "judged", "ranked")
 JUDGE = "vrag-rl"
 """Whose question is asked, a file of `judges/`."""
-_TAGS = ("answer", "search", "think", "bbox")
+_MARKS = re.compile(r"<(answer|search|think|bbox)>")
 
 
 def verdict(reply: str) -> float | None:
@@ -49,27 +50,21 @@ def completion(sample: "Sample") -> str:
     messages = sample.prompt.record.messages
     start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
     told = [marked(each.content) if each.role == "assistant" else each.content for each in messages[start:]]
-    return "\n".join((*told, marked(sample.text))).replace(MARK, "<image>")
+    return "\n".join((*told, marked(sample.text)))
 
 
 def marked(reply: str) -> str:
     """The thoughts, calls and answers of a reply with their marks, a line each, as the program keeps it."""
     found, at, lacking = list[str](), 0, set[str]()
-    while begun := _first_mark(reply, at, lacking):
-        tag, start = begun
-        end = reply.find(f"</{tag}>", start)
+    while begun := _MARKS.search(reply, at):
+        tag, at = begun[1], begun.end()
+        end = -1 if tag in lacking else reply.find(f"</{tag}>", at)
         if end < 0:
             lacking.add(tag)  # nor is there one behind any later mark
             continue
         at = end + len(f"</{tag}>")
-        found.append(reply[start:at])
+        found.append(reply[begun.start() : at])
     return "\n".join(found)
-
-
-def _first_mark(reply: str, at: int, lacking: set[str]) -> tuple[str, int] | None:
-    """The first mark that begins something from there on, and where it stands."""
-    places = ((tag, reply.find(f"<{tag}>", at)) for tag in _TAGS if tag not in lacking)
-    return min(((tag, place) for tag, place in places if place >= 0), key=lambda each: each[1], default=None)
 
 
 def formed(sample: "Sample", means: "Means") -> float:
@@ -116,11 +111,10 @@ def found_by(sample: "Sample") -> list[str]:
     """
     before = [each.call for each in sample.prompt.calls if each.call]
     queries = [call.arguments["query"] for call in before if call.name == search.NAME]
-    shown: list[str] = []
+    shown = list[Path]()
     for query in queries:
-        names = (page.stem for page in search.ranked(query))
-        shown += [name for name in names if name not in shown][:1]
-    return shown
+        shown += [page for page in search.ranked(query) if page not in shown][:1]
+    return [page.stem for page in shown]
 
 
 def pages_of(columns: Mapping[str, Any]) -> list[str]:
