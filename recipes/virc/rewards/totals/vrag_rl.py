@@ -126,8 +126,8 @@ def _named(columns: Mapping[str, Any]) -> Iterator[list[str]]:
     """The pages that the columns name, or an object in one of them, as published rows have it."""
     for fields in (columns, columns.get("meta_info"), columns.get("extra_info")):
         if isinstance(fields, Mapping) and fields.get("file_name") and fields.get("reference_page"):
-            file = str(fields["file_name"]).partition(".pdf")[0]
-            yield [f"{file}_{page}" for page in fields["reference_page"]]
+            file, pages = str(fields["file_name"]).partition(".pdf")[0], fields["reference_page"]
+            yield [f"{file}_{page}" for page in (pages if isinstance(pages, list) else [pages])]
 
 
 def total(t: Any) -> float:
