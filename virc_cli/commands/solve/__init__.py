@@ -102,7 +102,7 @@ def command(
     config = SolveConfig(temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, strategy=strategy)
 
     def finds() -> bool:
-        return pipeline is None and finds_pictures(set_up(flags, config, protocol, trace, offline).choice)
+        return pipeline is None and finds_pictures(set_up(flags, SolveConfig(), protocol, trace, offline).choice)
 
     if batch is not None:
         hints.check_batch(image, question, question_file, more_images, as_json)
