@@ -1,5 +1,5 @@
-"""VRAG-RL against its published agent, which was run on the boxes and replies of `published/vrag_rl.json`: what it sends,
-and what it cuts out of the file of the page that it found.
+"""VRAG-RL against its published agent, which was run on the boxes and replies of `published/vrag_rl.json`: what it
+sends, and what it cuts out of the file of the page that it found.
 """
 
 import json
