@@ -249,6 +249,7 @@ ROWS: list[tuple[bool, Any]] = [
     (True, {"id": -(10**18), "image": "a", "images": [], "question": "?", "choices": None, "answer": None}),
     (True, {"id": 1, "image": "", "images": ["a"], "question": "?", "choices": ["a b", 1, 2.5], "more": {"x": [1]}}),
     (True, {"id": 1, "images": ["a"] * 16, "question": "?", "choices": []}),
+    (True, {"id": 1, "images": [], "question": "?"}),
     (False, {"id": 1, "images": ["a"] * 17, "question": "?"}),
     (False, {"id": 1, "image": "a", "images": ["b"], "question": "?"}),
     (False, {"id": 1, "question": "?"}),

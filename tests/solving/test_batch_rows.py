@@ -27,6 +27,11 @@ def test_a_row_has_its_images_question_and_what_passes_through() -> None:
     assert row.passed == {"question": "q", "answer": "3", "level": {"n": 2}}
 
 
+def test_a_row_says_that_it_has_no_image() -> None:
+    (row,) = rows({"id": 1, "images": [], "question": "q"})
+    assert (row.images, row.fault) == ((), None)
+
+
 def test_several_images_keep_their_order() -> None:
     assert rows({"id": 1, "images": ["b", "a"], "question": "q"})[0].images == ("b", "a")
 
@@ -62,7 +67,7 @@ def test_choices_stand_behind_the_question(choices: object, question: str) -> No
         {"id": 1, "image": "a", "question": "  ", "choices": [1]},
         {"id": 1, "image": "a", "images": ["b"], "question": "q"},
         {"id": 1, "image": 3, "question": "q"},
-        {"id": 1, "images": [], "question": "q"},
+        {"id": 1, "images": None, "question": "q"},
         {"id": 1, "images": ["a"] * (MOST_IMAGES + 1), "question": "q"},
         {"id": 1, "image": "a", "question": "x" * (MOST_QUESTION + 1)},
         {"id": 1, "image": "a", "question": "q", "choices": ["x" * MOST_QUESTION]},

@@ -38,11 +38,13 @@ def region(picture: Image.Image, size: tuple[int, int]) -> Box:
     return (reds[0] / 255 * width, greens[0] / 255 * height, reds[1] / 255 * width, greens[1] / 255 * height)
 
 
-def searched_in(pages: Mapping[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Grey pages with these texts, by the names of their pictures, where the tool `search` finds them."""
+def searched_in(
+    pages: Mapping[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch, picture: Image.Image | None = None
+) -> None:
+    """Pages with these texts, by the names of their pictures, where the tool `search` finds them: grey, or this one."""
     folder.mkdir()
     for page, text in pages.items():
-        Image.new("RGB", (560, 420), "grey").save(folder / page)
+        (picture or Image.new("RGB", (560, 420), "grey")).save(folder / page)
         (folder / page).with_suffix(".txt").write_text(text)
     monkeypatch.setenv("VIRC_PAGES", str(folder))
 
@@ -54,18 +56,21 @@ def test_a_conversation_is_answered_with_the_crops_that_its_calls_name(
     told: Mapping[str, Any] = yaml.read(FOLDER / f"{name}.yaml")
     width, height = told["size"]
     gradient(width, height).save(tmp_path / "page.png")
-    searched_in(told.get("pages", {}), tmp_path / "pages", monkeypatch)
+    given = [] if (is_found := told.get("found", False)) else [tmp_path / "page.png"]
+    pages = told.get("pages", {})
+    searched_in(pages, tmp_path / "pages", monkeypatch, gradient(width, height) if is_found else None)
     words = ["--system", name, "--json", *(("--protocol", told["protocol"]) if "protocol" in told else ())]
     replies = iter(told["replies"])
     with serve(lambda body: next(replies)) as server:
-        done = virc("solve", tmp_path / "page.png", told["question"], "--endpoint", server.url, *words)
+        done = virc("solve", *given, told["question"], "--endpoint", server.url, *words)
         chats = server.chats()
     assert done.code == 0, done.err
     assert done.json["answer"] == told["answer"]
     shown = [Image.open(io.BytesIO(image_bytes(part))) for part in images_of(chats[-1])]
     crops = shown[1 : 1 + len(told["crops"])]
     assert len(chats) == len(told["replies"])
-    assert len(shown) == 1 + len(told["crops"]) + len(told.get("pages", {}))  # those that a search shows come last
+    # pages that a search shows come last, and first where the picture is found by one
+    assert len(shown) == len(given) + len(told["crops"]) + len(pages)
     for crop, box in zip(crops, told["crops"], strict=True):
         near = _NEAR / 255 * max(width, height)
         assert region(crop.convert("RGB"), (width, height)) == pytest.approx(box, abs=near), name

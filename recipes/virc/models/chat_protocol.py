@@ -156,6 +156,12 @@ def of_stage(system: System, weights: Weights) -> ChatProtocol:
     return _of_system(system, None) or of_weights(weights)
 
 
+def needs_picture(protocol: Protocol) -> bool:
+    """Whether a question has to come with a picture: none of the tools that the chat protocol offers finds any."""
+    here = tools.known()
+    return not any(getattr(here.get(name), "FINDS_PICTURES", False) for name in protocol.tools)
+
+
 def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
     """Read a chat protocol file; tools of one's own that it names are loaded where they are found.
 

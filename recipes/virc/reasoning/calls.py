@@ -73,7 +73,8 @@ class View(BoxView, frozen=True):
     @property
     def given(self) -> int:
         """How many of the images are the question's."""
-        return min(self.inputs or len(self.originals) or 1, len(self.sizes))
+        inputs = self.inputs if self.inputs is not None else len(self.originals) or 1
+        return min(inputs, len(self.sizes))
 
 
 def view_of(

@@ -66,7 +66,7 @@ def by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
     if INDEX in arguments or INDEX in known:
         index, deviations = resolve_index(arguments.get(INDEX, Index.LAST), view)
     elif {BOX, POINT, POINTS} & known.keys():
-        index = len(view.sizes) - 1
+        index, _ = resolve_index(Index.LAST, view)
     box = None
     if BOX in arguments and index is not None:
         box, odd = resolve_box(arguments[BOX], view, index)

@@ -40,8 +40,10 @@ def resolve_index(value: object, images: View | int) -> tuple[int, tuple[str, ..
             gives, there always is.
     """
     view = images if isinstance(images, View) else View([(1, 1)] * images, inputs=images)
+    if not view.sizes:
+        raise ToolError("there is no image yet", "image", image="last" if value is Index.LAST else _short(value))
     count = len(view.sizes) if view.index_counts == "all" else view.given
-    if value is Index.LAST and view.sizes:
+    if value is Index.LAST:
         return len(view.sizes) - 1, ()
     if view.image_names:
         return _named(value, view, view.image_names), ()

@@ -175,15 +175,15 @@ class Session:
     Args:
         protocol: the chat protocol and the rules of the model that is asked.
         question: as the user wrote it.
-        images: at least one upright RGB picture (`open_image`), in the order the question means; or what
-            `show_input` made of it, so that sessions on the same problem share it.
+        images: upright RGB pictures (`open_image`), in the order the question means; or what `show_input` made of
+            them, so that sessions on the same problem share them. There may be none where an offered tool takes none.
         tools: by name; those that the chat protocol offers may be called.
         grid: the patch grid the model sees images on.
         tolerate: the deviations of tool calls that are forgiven; replies with others are rejected.
         max_turns: accepted units after which the problem ends without an answer.
 
     Raises:
-        ValueError: there is no image, or one cannot be shown.
+        ValueError: there is no image and every tool needs one, or one cannot be shown.
     """
 
     def __init__(
@@ -197,8 +197,8 @@ class Session:
         tolerate: Collection[str] = SOLVE,
         max_turns: int = 16,
     ) -> None:
-        if not images:
-            raise ValueError("a problem needs at least one image")
+        if not images and all(INDEX in properties(tools[name]) for name in protocol.tools if name in tools):
+            raise ValueError("a problem needs at least one image, or a tool that takes none")
         self.protocol, self.question, self.max_turns = protocol, printable(question), max_turns
         self.tolerate = SOLVE if protocol.errors == "show" else tolerate
         self.history = History(images, protocol, grid, tools)

@@ -84,7 +84,7 @@ def solve(
     """Answer a question about a picture.
 
     Args:
-        image: a path, URL or image; or several.
+        image: a path, URL or image; or several. An empty list where the model has a tool that finds pictures.
         model: folder, short name, hub id or run, or None for `tiny`; with an endpoint, the name it serves, or None for
             its only one; or a model that `load` returned, with which no argument up to `max_pixels` goes.
         endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
@@ -238,6 +238,8 @@ def _estimate(opened: Opened, images: Sequence[Image.Image | OpenedImage], repor
     grid = opened.backend.grid
     areas = [math.prod(smart_resize(*image.size, grid)) for image in images]
     tokens = sum(areas) // grid.factor**2
+    if not areas:
+        return
     reading, a_token = opened.estimate(tokens)
     drawing = _TOKENS_OF_A_TURN * a_token
     text = f"on the CPU: {tokens:,} image tokens, about {duration(reading + drawing)} for the first turn"

@@ -177,6 +177,8 @@ def shown_images(config: BatchConfig, opened: Opened, row: Row, deadline: Deadli
 
     try:
         images = [seen(source) for source in row.images]
+        if not images:  # the model finds some
+            return images
         match config.solving.crop_ablation:
             case "none":
                 return images
@@ -246,10 +248,10 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
     fields |= conduct(solved)
     if config.replies:
         fields["rollout"] = replies_of(solved)
-    if {"boxes", "box"} & row.passed.keys():
+    if images and {"boxes", "box"} & row.passed.keys():
         protocol, image = opened.chat_protocol.protocol, images[0]
         fields["view"] = BoxView([image.size], protocol.coordinates, protocol.box, [image.original or image.size])
-    fields |= _evidence(row, images[0], solved)
+    fields |= _evidence(row, images[0], solved) if images else {}
     fields["seconds"] = round(time.monotonic() - began, 3)
     error = failure_of(solved, opened)
     assert error is None or isinstance(error, VircError)

@@ -14,6 +14,7 @@ from virc.backends.interface import Backend, Sampling
 from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, TimeUp
+from virc.models.chat_protocol import needs_picture
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
@@ -217,7 +218,8 @@ def solve(
     A sample that the model failed in counts as one without an answer, unless all would fail alike or have.
 
     Args:
-        images: upright RGB (`open_file`, `open_image`), at least one; or as a session shows them.
+        images: upright RGB (`open_file`, `open_image`); or as a session shows them. At least one, unless the chat
+            protocol offers a tool that finds pictures.
         on_event: gets every piece of text, accepted unit, tool result and rejected try as it comes. What it raises
             ends the attempt as a failure of the backend does.
         deadline: when the time is over, where it began before; None: the config's timeout from now.
@@ -225,7 +227,7 @@ def solve(
         enough: whether no further sample is drawn, by the votes so far and how many samples are left.
 
     Raises:
-        DataError: an image cannot be shown to this model.
+        DataError: an image cannot be shown to this model, or it needs one and there is none.
     """
     done, votes = list[Attempt](), Tally(choices)
     for attempt in attempts(config, backend, protocol, images, question, on_event=on_event, deadline=deadline):
@@ -274,10 +276,12 @@ def session_of(
     """A problem before its first turn.
 
     Raises:
-        DataError: an image cannot be shown to this model.
+        DataError: an image cannot be shown to this model, or it needs one and there is none.
         SetupError: a tool cannot be used on this machine.
     """
     check_ready(protocol.tools)
+    if not images and needs_picture(protocol):
+        raise DataError("there is no image, and none of the model's tools finds any")
     try:
         return Session(
             protocol,

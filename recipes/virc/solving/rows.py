@@ -1,7 +1,8 @@
 """Many problems: rows of a JSONL file, several at a time, each to one line of output.
 
 A row is `{"id", "image" or "images", "question"}`, and `choices` where there are some; other fields pass through.
-Images are paths relative to the file, http(s) URLs or data URLs.
+Images are paths relative to the file, http(s) URLs or data URLs. `"images": []` is a question without a picture, which
+systems may answer that have a tool to find some.
 """
 
 import hashlib
@@ -136,7 +137,8 @@ def _row(number: int, text: bytes) -> Row:
 
 def _images(fields: _Fields) -> tuple[str, ...]:
     images = tuple(fields.images or ()) + ((fields.image,) if fields.image else ())
-    if not images or (fields.image and fields.images):
+    none = fields.images == [] and fields.image is None
+    if not (images or none) or (fields.image and fields.images):
         raise DataError("a row has either an image or images")
     # '-' means standard input only where a user types it
     return tuple("./-" if source == "-" else source for source in images)

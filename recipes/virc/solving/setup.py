@@ -8,16 +8,17 @@ import msgspec
 
 from virc.config import user as config
 from virc.config.user import Value
-from virc.core.errors import UsageError
+from virc.core.errors import UsageError, VircError
 from virc.core.events import Reporter
+from virc.models import chat_protocol
 from virc.models import registry as models
-from virc.models.chat_protocol import added
 from virc.models.load import REPLY_SECONDS, Choice, Opened, open_model, open_running
 from virc.reasoning.protocol import FILE_NAME, UNITS
 from virc.solving.grading import NO_GRADERS, Graders
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields, facts, settings
 from virc.solving.strategies import registry as strategies
+from virc.systems import registry as systems
 
 OnFacts = Callable[[Fields], None]
 """Gets fields of the output as soon as they are known, also of a call that fails later."""
@@ -72,7 +73,7 @@ def set_up(
         device=values.device,
         max_pixels=values.max_pixels,
         timeout=values.timeout or REPLY_SECONDS,
-        tools=added(tools),
+        tools=chat_protocol.added(tools),
         family=values.family,
     )
     solving = strategies.settled(solving, graders)
@@ -82,6 +83,22 @@ def set_up(
     here = found["endpoint"].source != "default" or found["device"].source == "flag"
     local_server = None if here else values.local_server
     return Setup(choice, solving, Path(trace) if trace else None, offline, local_server=local_server, graders=graders)
+
+
+def finds_pictures(choice: Choice, workspace: Path = Path()) -> bool:
+    """Whether a question may come without a picture, as far as that is known before the model is opened: its system,
+    its chat protocol or that beside its weights offers a tool that finds pictures.
+    """
+    try:
+        if choice.protocol not in (None, chat_protocol.DEFAULT):
+            return not chat_protocol.needs_picture(chat_protocol.read_protocol(Path(choice.protocol or "")))
+        if choice.system or choice.endpoint:
+            system = systems.get(choice.system) if choice.system else models.known(choice.model or "")[0]
+            return system is not None and not chat_protocol.needs_picture(chat_protocol.of_system(system).protocol)
+        weights = models.find(choice.model, workspace, with_gguf=True)
+        return not chat_protocol.needs_picture(chat_protocol.of_weights(weights).protocol)
+    except VircError:
+        return False
 
 
 def block_hub() -> None:

@@ -17,7 +17,7 @@ from verl_runs import EQUAL, Ended, Started, changed, free_port, kill_worker, se
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
 
-FREEZES = {"actor_rollout_ref__model__external_lib": "virc.engines.verl.model"}
+FREEZES = {"actor_rollout_ref__model__external_lib": "virc.engines.verl.external"}
 PEARSON = "training/rollout_actor_probs_pearson_corr"
 
 

@@ -69,9 +69,8 @@ def config(**given: Any) -> Config:
         ({"trackers": ("wandb",)}, {"trainer.logger": ["console", "file", "wandb"]}),
         ({"attention": "fa2"}, dict.fromkeys((f"{MODEL}.override_config.attn_implementation", PACKED))),
         ({}, {f"{MODEL}.override_config.attn_implementation": "sdpa", PACKED: False}),
-        ({"fidelity": "as_written"}, {f"{MODEL}.use_liger": True, f"{MODEL}.external_lib": verl.FREEZE}),
-        ({"fidelity": "as_run"}, {f"{MODEL}.use_liger": None, f"{MODEL}.external_lib": None}),
-        ({"frozen_modules": ("projector",)}, {f"{MODEL}.external_lib": verl.FREEZE}),
+        ({"fidelity": "as_written"}, {f"{MODEL}.use_liger": True, f"{MODEL}.external_lib": verl.MODEL_LIB}),
+        ({"fidelity": "as_run"}, {f"{MODEL}.use_liger": None, f"{MODEL}.external_lib": verl.MODEL_LIB}),
         (
             {"precision": "float32"},
             {f"{ACTOR}.fsdp_config.mixed_precision.param_dtype": "fp32", f"{ROLLOUT}.dtype": "float32"},

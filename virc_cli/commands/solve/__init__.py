@@ -72,6 +72,8 @@ def command(
 ) -> None:
     """Answer a question about a picture.
 
+    IMAGE may be left out where the system has a tool that finds pictures.
+
     The answer alone is printed on stdout; thoughts and tool calls are printed on stderr.
 
     A strategy may have answers graded: by a judge at --judge-endpoint, whose key is VIRC_JUDGE_KEY, or by a reward.
@@ -82,7 +84,7 @@ def command(
     from virc.core.events import Reporter
     from virc.solving.one import SolveConfig
     from virc.solving.pipelines import solve as pipelines
-    from virc.solving.setup import set_up
+    from virc.solving.setup import finds_pictures, set_up
     from virc_cli.commands.solve import hints, run
     from virc_cli.console import events
 
@@ -98,10 +100,15 @@ def command(
         "timeout": timeout,
     }
     config = SolveConfig(temperature=temperature, seed=seed, samples=samples, max_turns=max_turns, strategy=strategy)
+
+    def finds() -> bool:
+        return pipeline is None and finds_pictures(set_up(flags, SolveConfig(), protocol, trace, offline).choice)
+
     if batch is not None:
         hints.check_batch(image, question, question_file, more_images, as_json)
     else:
-        hints.check_one(image, question, to, concurrency)
+        image, question = hints.question_alone(image, question, question_file, finds)
+        hints.check_one(image, question, to, concurrency, finds)
     refused = {
         "--samples": samples != 1,
         "--strategy": strategy is not None,
@@ -122,7 +129,7 @@ def command(
         if batch is not None:
             run.batch(chosen or setup, batch, to, concurrency, FAILURE, report)
             return
-        sources = [str(image), *(more_images or [])]
+        sources = [*([] if image is None else [image]), *(more_images or [])]
         text = hints.read_question(question, question_file, sources, report)
         if chosen:
             run.by_pipeline(chosen, sources, text, dry_run, as_json, FAILURE, report, quiet)

@@ -39,17 +39,35 @@ def explain(words: Sequence[str], error: UsageError, flags: Set[str]) -> UsageEr
     return None
 
 
-def check_one(image: str | None, question: str | None, to: str | None, concurrency: int | None) -> None:
+def question_alone(
+    image: str | None, question: str | None, question_file: str | None, finds: Callable[[], bool]
+) -> tuple[str | None, str | None]:
+    """The image and the question; a first word that is no image is the question, where there is no other and the
+    model finds its pictures itself.
+
+    Args:
+        finds: whether it does; asked only where it matters.
+    """
+    alone = image is not None and question is None and question_file is None and not is_image(image)
+    return (None, image) if alone and finds() else (image, question)
+
+
+def check_one(
+    image: str | None, question: str | None, to: str | None, concurrency: int | None, finds: Callable[[], bool]
+) -> None:
     """Refuse image and question that were mixed up, and options of a batch.
+
+    Args:
+        finds: whether the model finds its pictures itself.
 
     Raises:
         UsageError: the two are swapped, the question is a second picture, or there is no image.
     """
     if to is not None or concurrency is not None:
         raise UsageError("--to and --concurrency belong to --batch", "virc solve --batch in.jsonl --to out.jsonl")
-    if image is None:
+    if image is None and not finds():
         raise UsageError("there is no image", "virc solve IMAGE 'QUESTION'")
-    if question is None or not is_file(question):
+    if image is None or question is None or not is_file(question):
         return
     if is_image(image):
         raise UsageError(

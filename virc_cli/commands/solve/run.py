@@ -37,7 +37,7 @@ def one(
     """Solve one problem and print its answer.
 
     Args:
-        sources: paths, URLs or `-`, at least one.
+        sources: paths, URLs or `-`; none where the model finds pictures itself.
         blank: the fields of `--json` before anything is known.
         quiet: print no thoughts and tool calls.
         verbose: print rejected replies and the tokens of each turn.

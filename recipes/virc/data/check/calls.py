@@ -219,12 +219,13 @@ class _Replay:
         self._grid = rules.grid
         self._opened: dict[int, Image.Image] = {}
         self._history: History | None = None
+        self._found = set[int]()  # images that calls show of which only the row says what they are
         there = [files[index] for index in inputs_of(record) if index < len(files)]
         inputs = file_sizes.of_inputs(record, files)
         self.files = [size for size in inputs if size]
         self._whole = list(inputs) == there  # the row has the files, not what was shown of them
         protocol = rules.protocol
-        if protocol and _cuts_its_own_way(protocol) and inputs and all(inputs):
+        if protocol and _cuts_its_own_way(protocol) and all(inputs):
             with suppress(ValueError):
                 images = [Image.new("1", size) for size in inputs if size]
                 self._history = History(images, protocol, rules.grid, tools.known())
@@ -238,6 +239,8 @@ class _Replay:
             return None
         if self._history is None:
             return _made(call, sizes[call.index], self._grid)
+        if self._history.protocol.crops == "file" and call.index in self._found:
+            return None  # its file may be larger than what was shown of it
         _, planned = self._history.planned(call)
         for each in planned:
             self._history.add(Shown(Image.new("1", each.size)), each.place)
@@ -251,8 +254,10 @@ class _Replay:
             return
         known = max(len(sizes), history.inputs)
         del history.images[known:], history.places[known:]
+        self._found = {index for index in self._found if index < known}
         for size in sizes[len(history.images) :]:
             assert size
+            self._found.add(len(history.images))
             history.add(Shown(Image.new("1", size)), None)
 
     def difference(self, picture: Picture, place: Place) -> float:

@@ -18,6 +18,7 @@ from virc.data.formats.registry import Holds, Row
 from virc.data.rows.record import MARK, Record, choices_of, has_reference, inputs_of, system_of
 from virc.data.rows.results import apart
 from virc.data.rows.verl import FOREIGN_MARKS
+from virc.models.chat_protocol import needs_picture
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import SQUARE
@@ -125,7 +126,7 @@ def _faults(
     row: Record, record: Record, found: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
 ) -> Iterator[Fault]:
     if rules.holds == "problems":
-        yield from _problem(record)
+        yield from _problem(record, rules)
         return
     if rules.holds == "pairs":
         yield from check_pair(row)
@@ -149,11 +150,11 @@ def _faults(
     yield from calls.check(record, shown, [each.size for each in found], rules, answering, required)
 
 
-def _problem(record: Record) -> Iterator[Fault]:
+def _problem(record: Record, rules: Rules) -> Iterator[Fault]:
     """The faults of a row without a conversation, as in batch files."""
     if not (record.question or "").strip():
         yield Fault("no_question", "it asks nothing")
-    if not record.images:
+    if not record.images and (rules.protocol is None or needs_picture(rules.protocol)):
         yield Fault("no_image", "it has no image")
     answer, choices = record.answer, choices_of(record)
     if answer is not None and choices and not any(same(answer, each, choices) for each in choices):

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from virc.core.limits import MOST_IMAGES
 from virc.reasoning.calls import Size
-from virc.reasoning.protocol import QUESTION, Protocol, fill
+from virc.reasoning.protocol import IMAGE, QUESTION, Protocol, fill
 
 NUMBERS = ("index", "width", "height")
 NUMBER = re.compile(r"(?<![0-9])[0-9]{1,9}(?![0-9])")
@@ -30,18 +30,20 @@ def question_of(text: str, protocol: Protocol, inputs: int | None = None) -> str
 
 def read_first(text: str, protocol: Protocol, inputs: int | None = None) -> tuple[str, list[Size]] | None:
     """The question and the announced sizes (width, height) in px; None where `fill` would not make that text."""
-    if inputs is not None and not 0 < inputs <= _MOST_INPUTS:
+    if inputs is not None and not 0 <= inputs <= _MOST_INPUTS:
         return None
-    match = _first_pattern(protocol.first, protocol.image_line, inputs).fullmatch(text)
+    first, image_line = (each.replace(IMAGE, "") for each in (protocol.first, protocol.image_line))
+    match = _first_pattern(first, image_line, inputs).fullmatch(text)
     if not match:
         return (text, []) if protocol.first_around(text) == QUESTION else None
     question, block = match.groupdict().get("question", ""), match.groupdict().get("images", "")
-    sizes = [_size(found) for found in re.finditer(regex(protocol.image_line, **named_numbers()), block)]
+    if not image_line:  # nothing announces an image but its mark
+        return (question, []) if fill(first, images=block, question=question) == text else None
+    sizes = [_size(found) for found in re.finditer(regex(image_line, **named_numbers()), block)]
     lines = "\n".join(
-        fill(protocol.image_line, index=index, width=width, height=height)
-        for index, (width, height) in enumerate(sizes)
+        fill(image_line, index=index, width=width, height=height) for index, (width, height) in enumerate(sizes)
     )
-    return (question, sizes) if fill(protocol.first, images=lines, question=question) == text else None
+    return (question, sizes) if fill(first, images=lines, question=question) == text else None
 
 
 def read_after(text: str, template: str, index: int, question: str) -> Size | None:
@@ -112,7 +114,7 @@ def named_numbers() -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def _first_pattern(first: str, image_line: str, inputs: int | None) -> re.Pattern[str]:
-    *lines, block = block_lines(image_line, inputs or MOST_IMAGES)
+    *lines, block = block_lines(image_line, MOST_IMAGES if inputs is None else inputs) or [""]
     for line in reversed(lines):
         block = line + (rf"\n{block}" if inputs else rf"(?:\n{block})?")
     return re.compile(regex(first, images=f"(?P<images>{block})", question=_ANY), re.DOTALL)

@@ -118,7 +118,8 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             response_ids=ids.response,
             response_mask=ids.mask,
             response_logprobs=ids.chances if output.log_probs else None,
-            multi_modal_data={"images": [shown.pixels for shown in last.images]},
+            # verl's processor fails on an empty list
+            multi_modal_data={"images": [shown.pixels for shown in last.images] or None},
             num_turns=len(trace.messages) - 1,
             metrics=metrics,
             extra_fields={

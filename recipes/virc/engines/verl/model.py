@@ -1,7 +1,6 @@
 """Parts of the model that stay as they are in verl 0.9.1, whose own switch for that (`freeze_vision_tower`) is dead.
 
-verl imports this where `actor_rollout_ref.model.external_lib` names it, in every process that builds a model. The
-variable `VIRC_FROZEN` lists the parts, comma-separated.
+The variable `VIRC_FROZEN` lists the parts, comma-separated (`virc.engines.verl.external`).
 """
 
 import os
@@ -50,7 +49,7 @@ def freeze(model: Any, parts: Sequence[str]) -> int:
     return count
 
 
-def _freeze_what_is_built(parts: Sequence[str]) -> None:
+def freeze_what_is_built(parts: Sequence[str]) -> None:
     """Freeze between building and sharding; afterwards the optimizer has the weights already."""
     from verl.workers.engine.fsdp.transformer_impl import FSDPEngine  # type: ignore[import-not-found]
 
@@ -63,7 +62,3 @@ def _freeze_what_is_built(parts: Sequence[str]) -> None:
         return model
 
     FSDPEngine._build_module = _build_module
-
-
-if frozen():
-    _freeze_what_is_built(frozen())

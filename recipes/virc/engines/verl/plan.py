@@ -34,7 +34,9 @@ SAMPLER = {"path": "pkg://virc.engines.verl.agent_failures", "name": "Strict"}
 REPLY = 1_024
 """Tokens of one of several replies, as `virc solve` has it where a chat protocol does not say."""
 
-FREEZE = "virc.engines.verl.model"
+MODEL_LIB = "virc.engines.verl.external"
+"""The module that verl imports in each process that builds a model."""
+
 PLUG_IN = "virc.engines.verl.positions"
 PLUG_INS_CPU = f"{PLUG_IN},virc.engines.verl.cpu"
 """Modules that verl imports in each of its processes, where there is no accelerator."""
@@ -197,7 +199,7 @@ def _model(config: Config, place: Place) -> dict[str, Any]:
             "override_config.attn_implementation": None if packed else "sdpa",
             "use_remove_padding": packed,
             "use_liger": config.liger,
-            "external_lib": FREEZE if config.frozen else None,
+            "external_lib": MODEL_LIB,
             **(lora or {}),
         },
     )

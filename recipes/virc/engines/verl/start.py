@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from virc.core.credentials import is_secret
 from virc.core.orphans import adopt_orphans, end_with_parent
 from virc.engines.verl.cause import TRAINER, ended_by_deaths, last_cause
 
@@ -69,7 +70,9 @@ def ray_arguments(config: Any, folder: str) -> dict[str, Any]:
     own = arguments.pop("runtime_env", {})
     if joins():
         arguments = {key: value for key, value in arguments.items() if key not in _OF_A_START}
-        runtime["env_vars"] |= {key: os.environ[key] for key in os.environ if key.startswith(_FOR_WORKERS)}
+        for key, value in os.environ.items():
+            if key.startswith(_FOR_WORKERS) and not is_secret(key):  # Ray shows what it is given
+                runtime["env_vars"][key] = value
     else:  # workers inherit the environment
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray would keep one in the user's home
         os.environ.setdefault("TQ_NUM_THREADS", str(_threads()))  # TransferQueue warns at every call of more

@@ -90,7 +90,9 @@ TABLE = Table({
         "enable_activation_offload": unused("activations stay on the device; the setting `gradient_checkpointing`"),
         "enable_gradient_checkpointing": same("gradient_checkpointing"),
         "use_liger": follows("use_liger", "fidelity"),
-        "external_lib": follows("frozen_modules", "fidelity", why="frozen parts, which no key of verl does"),
+        "external_lib": fixed(
+            "verl cannot compute rows without pictures, nor freeze a part", "frozen_modules", "fidelity"
+        ),
         "lora_rank": follows("lora.rank"),
         "lora_alpha": follows("lora.alpha"),
         "target_modules": follows("lora.targets"),

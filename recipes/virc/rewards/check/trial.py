@@ -39,6 +39,8 @@ ROWS = 4
 _MOST_TURNS = 4
 _MOST_BOXES = 2
 _MOST_OF_GROUP = 4
+_FOUND: Size = (560, 420)
+"""(width, height) in pixels of a picture that calls are about where the question has none."""
 
 Rolled = tuple[str, Sequence[Sample]]
 """A rollout, and what its replies are in a few words."""
@@ -199,7 +201,7 @@ def _whole(record: Record, own: list[Prompt], protocol: Protocol, grid: Grid) ->
     if own:
         yield "the row's own solution", [sample(each.reference or "", each) for each in own]
     images = [Seen(each).pixels().pixels for each in record.images]
-    size = images[0].size if images else (0, 0)
+    size = images[0].size if images else _FOUND
     for each in tries(protocol, _answers(record, protocol, size), size, _shares(_boxes(record), size)):
         session = Session(
             protocol, record.question or "", images, grid, tolerate=(), max_turns=_MOST_TURNS, tools=tools.known()

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from PIL import Image
 
-from virc.core.errors import NoAnswerError, VircError
+from virc.core.errors import DataError, NoAnswerError, VircError
 from virc.core.events import Reporter
 from virc.core.limits import check_problem
 from virc.core.timeouts import Deadline
@@ -162,8 +162,10 @@ def solve_problem(
         ends: call it for each piece of a reply, too.
 
     Raises:
-        VircError: as `run`; the steps before it are in the trace.
+        VircError: there is no picture; or as `run`, and the steps before it are in the trace.
     """
+    if not problem.pictures:
+        raise DataError("there is no image, and a pipeline answers questions about images")
     done: list[trace.Step] = []
 
     def on_ran(ran: Ran, value: Value) -> None:

@@ -1,7 +1,8 @@
 """Checks, counts and writes the rows that verl is going to roll out.
 
 verl filters, resizes and fails by its own rules, hours later or without a message. What it reads is therefore written
-here: every row has an image, a question, an answer and no more tokens than there is room for.
+here: every row has a question, an answer, no more tokens than there is room for, and an image, unless its system has
+a tool that finds some.
 """
 
 import os
@@ -30,7 +31,7 @@ from virc.data.rows import parquet as parquet_rows
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of, inputs_of
-from virc.models.chat_protocol import offering, read_protocol
+from virc.models.chat_protocol import needs_picture, offering, read_protocol
 from virc.reasoning import turns
 from virc.reasoning.images import SQUARE, image_size
 from virc.reasoning.protocol import FILE_NAME, Protocol
@@ -189,7 +190,7 @@ def _checked(
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
     seen: Counter[bytes] = Counter()
     systems: Counter[str] = Counter()
-    faults_of = partial(_faults, seen, systems)
+    faults_of = partial(_faults, part, seen, systems)
     found = through(part.rows(), faults_of, lambda number: on_progress(f"row {number} checked"))
     check_found(source, found)
     faults, off_grid = _closely(part, found)
@@ -255,7 +256,7 @@ def _beside(source: Source) -> Protocol | None:
     return protocol if messages and messages[0].content == protocol.system else None
 
 
-def _faults(seen: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[Fault]:
+def _faults(part: _Part, seen: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[Fault]:
     """What is wrong with one row beside what `changed` refuses; its id is counted, and the system that it names."""
     record = row.record
     if record is None:
@@ -265,8 +266,8 @@ def _faults(seen: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[F
         seen[msgspec.json.encode([record.id, record.extra.get("turn")])] += 1
     if record.extra.get(SOURCE) is not None:
         systems[str(record.extra[SOURCE])] += 1
-    if not record.images:
-        yield Fault("no_image", "it has no image, and verl's Qwen-VL stops at prompts of text alone")
+    if not record.images and needs_picture(part.speaker_of(record).protocol):
+        yield Fault("no_image", "it has no image, and none of the system's tools finds any")
     for pad in llamafactory.PADS:
         if any(pad in message.content for message in record.messages):
             yield Fault("mark_foreign", f"its text holds {pad}: verl would look for pixels that are not there")
@@ -335,6 +336,7 @@ def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Re
     spoken = {each.protocol.system for each in (trained.part.own, *request.sources.values())}
     systems = sum(map(trained.found.with_system, spoken))
     both = [each for each in (trained, tried) if each]
+    media = {path for each in both for path in each.media} or {str(request.home)}
     return Result(
         **counted_fields(trained.found, counted, chosen, trained.faults),
         shrunk=sum(counted.shrunk[at] for at in chosen) if request.rollout == "per_cru" else 0,
@@ -344,7 +346,7 @@ def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Re
         file=request.home / TRAIN,
         dataset=request.source.name,
         entry={},
-        media=Path(os.path.commonpath([path for each in both for path in each.media])),  # the reward opens no others
+        media=Path(os.path.commonpath(media)),  # the reward opens no others
         validation=request.home / VALIDATION if tried else None,
         validation_rows=len(tried.chosen) if tried else 0,
         off_grid=trained.off_grid,

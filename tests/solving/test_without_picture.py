@@ -1,0 +1,95 @@
+"""Questions without a picture: systems with a tool that finds some answer them, others refuse them in a sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.called import virc
+from support.servers import serve
+from support.solving import answer
+
+from virc.core.errors import UsageError
+from virc.models import chat_protocol
+from virc.reasoning.protocol import own_protocol
+from virc.solving import api
+from virc.systems import registry as systems
+from virc.tools import registry as tools
+from virc_cli.commands.solve import hints
+
+REPLIES = ("<think>I search.</think><search>grain</search>", "<think>So.</think><answer>12 tons</answer>")
+
+
+@pytest.fixture(autouse=True)
+def pages(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = clean / "pages"
+    folder.mkdir()
+    Image.new("RGB", (560, 420), "grey").save(folder / "harbour_2.png")
+    (folder / "harbour_2.txt").write_text("tons of grain")
+    monkeypatch.setenv("VIRC_PAGES", str(folder))
+
+
+def test_a_tool_that_finds_pictures_makes_them_optional() -> None:
+    needs = {name: chat_protocol.needs_picture(chat_protocol.of_system(system).protocol)
+             for name, system in systems.discover().items()}  # fmt: skip
+    assert {name for name, needed in needs.items() if not needed} == {"vrag-rl", "deepeyes-v2"}
+    assert chat_protocol.needs_picture(own_protocol(tools.schemas(tools.DEFAULT)))
+
+
+def test_a_question_from_a_file_needs_no_picture_either(clean: Path) -> None:
+    (clean / "q.txt").write_text("How many tons?")
+    replies = iter(REPLIES)
+    with serve(lambda body: next(replies)) as server:
+        words = ("--system", "vrag-rl", "--endpoint", server.url, "--trace", "out")
+        done = virc("solve", "--question-file", "q.txt", *words)
+        asked = server.chats()[0]["messages"][-1]["content"]
+    assert (done.code, done.out) == (0, "12 tons\n"), done.err
+    assert json.dumps(asked).endswith('Question: How many tons?"') or "image_url" not in json.dumps(asked)
+    trace = json.loads((clean / "out" / "trace.json").read_bytes())
+    assert [each["index"] for each in trace["images"]] == [0]  # the page
+    assert (clean / "out" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("words", [("--system", "virc"), ("--system", "tiny"), ("--model", "nowhere"), ()])
+def test_other_systems_want_a_picture(words: tuple[str, ...]) -> None:
+    done = virc("solve", "How many tons?", *words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: there is no question\nhint: virc solve IMAGE 'QUESTION'\n"
+
+
+def test_a_picture_that_is_not_there_is_no_question() -> None:
+    done = virc("solve", "nothere.png", "How many tons?", "--system", "vrag-rl", "--endpoint", "http://127.0.0.1:9/v1")
+    assert (done.code, done.err) == (5, "error: there is no file nothere.png\n")
+
+
+def test_only_a_word_that_stands_alone_is_the_question(clean: Path) -> None:
+    (clean / "a.png").touch()
+    assert hints.question_alone("How?", None, None, lambda: True) == (None, "How?")
+    for image, question, file in (("How?", None, "q.txt"), ("a.png", None, None), ("a.png", "How?", None)):
+        assert hints.question_alone(image, question, file, lambda: True) == (image, question)
+    with pytest.raises(UsageError):
+        hints.check_one(None, "How?", None, None, lambda: False)
+
+
+def test_rows_without_pictures_are_answered_or_fail_alone(clean: Path) -> None:
+    rows = [{"id": 1, "images": [], "question": "How many tons?", "answer": "12 tons", "boxes": [[1, 2, 3, 4]]}]
+    (clean / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    replies = iter(REPLIES)
+    with serve(lambda body: next(replies)) as server:
+        done = virc("solve", "--batch", "rows.jsonl", "--system", "vrag-rl", "--endpoint", server.url)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["answer"] == "12 tons"
+    with serve([answer("1")]) as server:
+        done = virc("solve", "--batch", "rows.jsonl", "--family", "qwen2.5-vl", "--endpoint", server.url)
+        assert not server.chats()
+    told = json.loads(done.out)["error"]
+    assert (done.code, told["message"]) == (1, "there is no image, and none of the model's tools finds any")
+    with serve(["a"]) as server:
+        done = virc("solve", "--batch", "rows.jsonl", "--pipeline", "prism", "--endpoint", server.url)
+    assert "a pipeline answers questions about images" in json.loads(done.out)["error"]["message"]
+
+
+def test_python_callers_give_an_empty_list() -> None:
+    replies = iter(REPLIES)
+    with serve(lambda body: next(replies)) as server:
+        assert api.solve([], "How many tons?", endpoint=server.url, system="vrag-rl").answer == "12 tons"
