@@ -6,11 +6,18 @@ keys by a file that its owner alone can read (`FILE`).
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 FILE = "VIRC_CREDENTIALS"
 """The variable that names the file."""
+_SECRET = re.compile(r"_(KEY|TOKEN|SECRET|PASSWORD)(_|$)")
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of that name holds a key, a token or a password."""
+    return bool(_SECRET.search(name))
 
 
 def write(file: Path, values: Mapping[str, str]) -> None:
