@@ -13,7 +13,7 @@ from virc.training.rounds import run as running
 from virc.training.rounds.plan import Rounds, RoundsRequest
 from virc.training.rounds.run import StepFailedError
 from virc.training.rounds.state import StepState, left, overall, states
-from virc.training.rounds.told import figures_text, progress_text
+from virc.training.rounds.text import figures_text, progress_text
 from virc_cli.console import events, output
 from virc_cli.console.tables import table
 

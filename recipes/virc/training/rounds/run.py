@@ -13,7 +13,7 @@ from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.training.rounds.plan import Rounds, Step, check_files
 from virc.training.rounds.state import StepState, left, state, states
-from virc.training.rounds.told import figures_text
+from virc.training.rounds.text import figures_text
 
 CONTINUE = "the same command goes on from there"
 Runner = Callable[[tuple[str, ...], Path], int]
