@@ -11,6 +11,8 @@ from real_slurm import CORES, NODES
 from slurm_workspace import Job, Workspace
 
 from virc.core.processes import start_time
+from virc.runs import attempts
+from virc.runs.run import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -138,6 +140,7 @@ def test_a_killed_engine_fails_the_run_and_the_job(workspace: Workspace) -> None
     job.until_state("FAILED")
     assert job.progress == "failed"
     assert "it was killed, perhaps for want of memory" in job.state["error"]
+    assert attempts.attempts(Run(job.run))[0].exit == 128 + signal.SIGKILL
     assert workspace.slurm.exit_code(job.id) == "7:0"
 
 

@@ -46,7 +46,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     found = Run(tmp_path / "runs" / "mine")
     (found.folder / slurm.LOGS).mkdir(parents=True)
     site = tmp_path / "slurm.yaml"
-    site.write_text("setup: exec sleep 60\n")
+    site.write_text("setup: trap - USR1; exec sleep 60\n")
     info = slurm_cases.info(Site(), name="mine", settings=SETTINGS, site_file=str(site))
     (found.folder / "run.json").write_bytes(msgspec.json.encode(info))
     script = slurm.job_script(found, slurm_cases.SMALL, tmp_path, Site(), "unused")
@@ -99,12 +99,12 @@ def test_a_run_that_slurm_refused_is_mended_in_its_site_file_and_submitted(
     run: Run, spool: Path, tmp_path: Path
 ) -> None:
     site = tmp_path / "slurm.yaml"
-    site.write_text("setup: exec sleep 60\nextra: --reqeue\n")
+    site.write_text("setup: trap - USR1; exec sleep 60\nextra: --reqeue\n")
     refused = virc("train", "--resume", "--name", "mine")
     assert refused.code == 7
     assert "unrecognized arguments: --reqeue" in refused.err
     assert f"hint: mend {site}, then virc train --resume --name mine; virc runs rm mine removes the run" in refused.err
-    site.write_text("setup: exec sleep 60\naccount: geometry\ntime: 2 hours\n")
+    site.write_text("setup: trap - USR1; exec sleep 60\naccount: geometry\ntime: 2 hours\n")
     assert virc("train", "--resume", "--name", "mine").code == 0
     script = (run.folder / slurm.SCRIPT).read_text()
     assert "--reqeue" not in script

@@ -91,7 +91,7 @@ def test_a_run_is_followed_through_the_queue_and_stopped_from_another_host(
         workspace.slurm.run("scontrol", "update", f"JobId={job.id}", "StartTime=now+600")
         workspace.slurm.until(lambda: "is held until" in virc("runs", "show", "seen").out, job.said, 10)
         before = max(job.losses)
-        workspace.slurm.now(job.id)
+        job.released()
         job.until_step(before + 2)
 
         monkeypatch.setattr(socket, "gethostname", lambda: "login")

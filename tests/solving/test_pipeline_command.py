@@ -150,6 +150,8 @@ def test_a_dry_run_prints_what_each_role_would_be_sent(image: Path, file: Path) 
         (["--role", "eyes=tiny", "--role", "eyes=tiny"], 2, "--role eyes is given twice"),
         (["--samples", "3"], 2, "--samples does not go with --pipeline"),
         (["--max-tokens", "9"], 2, "--max-tokens does not go with --pipeline"),
+        (["--temperature", "1"], 2, "leave one out, or in the pipeline's file write `temperature` to a role\n"),
+        (["--strategy", "majority:n=3"], 2, "write steps that do the same: `samples: N` with `vote: NAME` or"),
         (["--dry-run", "--json"], 2, "--dry-run prints what is sent for one"),
         (["--model", "nowhere"], 3, "role 'eyes': "),
     ],

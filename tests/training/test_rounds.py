@@ -92,6 +92,27 @@ def test_a_command_of_the_dry_run_is_one_that_virc_takes(workspace: Path) -> Non
     assert (refused.code, "row 1: line 1: object missing" in refused.err) == (1, True), refused.err  # it read them
 
 
+def test_a_dry_run_warns_of_what_is_not_there(workspace: Path) -> None:
+    words = ("train", "tiny", "--rounds", 2, "--from", "nonesuch", "--data", "gone.jsonl")
+    done = virc(*words, "--dry-run")
+    assert (done.code, done.out.count("(to do)\n")) == (0, 4), done.err
+    assert done.err.count("there is no file gone.jsonl, which round 1, sample takes") == 1
+    assert done.err.count("warning: there is no model 'nonesuch'") == 1
+    planned = virc(*words, "--dry-run", "--json").json
+    assert (planned["progress"], len(planned["missing"])) == ("to do", 2)
+    refused = virc("train", "tiny", "--rounds", 1, "--from", "nonesuch", "--data", "problems.jsonl")
+    assert (refused.code, "error: there is no model 'nonesuch'" in refused.err) == (3, True), refused.err
+
+
+def test_a_base_that_is_gone_stops_no_rounds_that_need_it_no_more(workspace: Path) -> None:
+    found = of_tiny(workspace)
+    running.run(found, runner=Recorder(found))
+    gone = msgspec.structs.replace(found.steps[0], start="gone")
+    found = msgspec.structs.replace(found, steps=(gone, *found.steps[1:]))
+    assert not list(planning.missing(found, found.steps[1:]))
+    assert len(list(planning.missing(found, found.steps))) == 1
+
+
 def test_a_stage_without_its_rows_is_refused_before_hours_are_spent(workspace: Path) -> None:
     words = [word for word in rounds_plan.WORDS if word != "--dry-run"]
     for name in ("rows-1.jsonl", "rows-2.jsonl", "prompts-1.parquet"):

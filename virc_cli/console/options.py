@@ -64,7 +64,7 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
             raise UsageError("--role belongs to --pipeline", "--pipeline FILE.yaml")
         return {}
     if option := next((name for name, is_given in refused.items() if is_given), None):
-        raise UsageError(f"{option} does not go with --pipeline", "leave one out, or write it to a role or step")
+        raise UsageError(f"{option} does not go with --pipeline", _in_pipelines(option))
     roles: dict[str, str] = {}
     for each in given:
         name, _, value = each.partition("=")
@@ -74,6 +74,14 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
             raise UsageError(f"--role {name} is given twice", "leave one out")
         roles[name] = value
     return roles
+
+
+def _in_pipelines(option: str) -> str:
+    """What to do in place of an option that does not go with a pipeline."""
+    from virc.solving.pipelines.schema import INSTEAD
+
+    instead = INSTEAD.get(option.removeprefix("--").replace("-", "_"))
+    return f"leave one out, or in the pipeline's file write {instead}" if instead else "leave one out"
 
 
 def graders(

@@ -102,10 +102,10 @@ def check_script(script: str, file: str) -> str | None:
         except SetupError:
             return "the job was not checked: this machine has no Slurm (sbatch)"
         except EngineError as error:
-            said = error.message.partition("exit code ")[2].partition(", ")[2] or error.message
-            if _REFUSED.search(said):
-                raise ConfigError(f"{file}: Slurm refuses such a job: {said}") from None
-            larger = "Requested node configuration" in said
+            reason = error.message.partition("exit code ")[2].partition(", ")[2] or error.message
+            if _REFUSED.search(reason):
+                raise ConfigError(f"{file}: Slurm refuses such a job: {reason}") from None
+            larger = "Requested node configuration" in reason
             why = ": no node has so many cores, so much memory or such GPUs, or those that have are down" * larger
-            return f"Slurm would not start such a job now ({said}){why}"
+            return f"Slurm would not start such a job now ({reason}){why}"
     return None

@@ -112,13 +112,15 @@ def renew(run: Run, settings: Mapping[str, Any], site: Path | None, report: Repo
     """
     info = runs.info(run)
     file = site.absolute() if site else Path(info.site_file or site_path(os.environ))
+    changed = info
     if site or is_file(file):
-        target = read_site(file, os.environ)
-    else:
-        target = site_of(info)
-        if target != Site():
-            report.warn(f"{file} is gone: the job gets the options that the run was begun with", "--site FILE")
-    changed = msgspec.structs.replace(info, site=msgspec.to_builtins(target), site_file=str(file))
+        changed = msgspec.structs.replace(
+            info, site=msgspec.to_builtins(read_site(file, os.environ)), site_file=str(file)
+        )
+    elif site_of(info) != Site():
+        why = f"{file} is gone" if info.site_file else f"the site file of {run.name} is not known"
+        report.warn(f"{why}: the job gets the options that the run was begun with", "--site FILE")
+    target = site_of(changed)
     jobs.write(run, run.folder, msgspec.structs.replace(changed, settings=dict(settings)), target, report)
     write_json(run.folder / "run.json", changed)
 

@@ -4,12 +4,9 @@ A rollout is scored as RL would, on a row that has the question and its choices 
 another column is refused before the model is asked.
 """
 
-import asyncio
-import threading
 from collections.abc import Mapping
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 
 import msgspec
 from PIL import Image
@@ -20,11 +17,11 @@ from virc.data.rows.record import Picture, Record
 from virc.models import registry as models
 from virc.models.load import Opened
 from virc.reasoning.session import Session
-from virc.rewards import rollouts
+from virc.rewards.graded import Scorer
 from virc.rewards.means import JUDGE
 from virc.rewards.needs import without_judge
 from virc.rewards.registry import Total
-from virc.rewards.trial import judged_reward, means_here
+from virc.rewards.trial import judged_reward
 from virc.solving.asking import Asking, Graded
 from virc.solving.grading import Graders, MakeGrader
 from virc.solving.one import Attempt
@@ -77,7 +74,7 @@ def _system_of(opened: Opened) -> str:
     return found.name
 
 
-class RewardGrader:
+class RewardGrader(Scorer):
     """Grades solutions by a reward, or by one term of it; threads may share one.
 
     Args:
@@ -92,19 +89,8 @@ class RewardGrader:
     def __init__(
         self, name: str, reward: Reward, total: Total, term: str | None, opened: Opened, report: Reporter
     ) -> None:
-        self._name, self._opened, self._term = name, opened, term
-        self._total = _checked(name, reward, total, term)
-        self._means = means_here(reward, report, Path(opened.loaded.folder) if opened.loaded else None)
-        self._loop = asyncio.new_event_loop()  # one for all threads: the judge's connections belong to it
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Close the connections of its judges."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._means.close()
-        self._loop.close()
+        super().__init__(name, reward, _checked(name, reward, total, term), opened, report)
+        self._term = term
 
     def __call__(self, asking: Asking, attempt: Attempt) -> Graded:
         """The reward of a solution, finished or not.
@@ -127,12 +113,8 @@ class RewardGrader:
         )
         extra = {"choices": list(asking.choices)} if asking.choices else {}
         record = Record(question=asking.question, extra=extra)
-        sizes = [image.original or image.size for image in images]
         try:
-            samples = rollouts.replayed(record, trace.replies.texts, session, sizes)
-            scored = asyncio.run_coroutine_threadsafe(
-                rollouts.score(samples, trace.replies.ended, self._total, self._means), self._loop
-            ).result()
+            scored = self._scored(record, trace, session, images)
         except DataError as error:  # a term that no reply made before has reached
             raise ConfigError(
                 f"the reward of {self._name} cannot grade what is being solved: {error.message}", error.hint

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,9 +10,12 @@ import msgspec
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
 from virc.data.formats import batch
+from virc.data.rows.record import Record
 from virc.data.sample.rollouts import Problem, Rollout
 from virc.models.load import Opened
+from virc.reasoning.images import Shown
 from virc.reasoning.session import Session
+from virc.reasoning.trace import Trace
 from virc.rewards import rollouts
 from virc.rewards.registry import Total
 from virc.rewards.trial import judged_reward, means_here
@@ -20,8 +23,8 @@ from virc.systems.registry import Reward
 from virc.tools.registry import known
 
 
-class Rewarded:
-    """Gives rollouts their reward; threads may share one.
+class Scorer:
+    """Scores rollouts by a total in this process; threads may share one.
 
     Args:
         name: of the system, for errors.
@@ -43,6 +46,18 @@ class Rewarded:
         self._means.close()
         self._loop.close()
 
+    def _scored(self, record: Record, trace: Trace, session: Session, images: Sequence[Shown]) -> rollouts.Rollout:
+        """A rollout's scores; raises as `rollouts.replayed` and `rollouts.score` do."""
+        samples = rollouts.replayed(
+            record, trace.replies.texts, session, [image.original or image.size for image in images]
+        )
+        scoring = rollouts.score(samples, trace.replies.ended, self._total, self._means)
+        return asyncio.run_coroutine_threadsafe(scoring, self._loop).result()
+
+
+class Rewarded(Scorer):
+    """Gives rollouts their reward; arguments as of `Scorer`."""
+
     def __call__(self, problem: Problem, rollout: Rollout) -> float | None:
         """The total of a rollout; None where a term of it could not be had.
 
@@ -57,16 +72,10 @@ class Rewarded:
         )
         record = msgspec.structs.replace(batch.record_of(problem.row, Path()), images=())
         try:
-            samples = rollouts.replayed(
-                record, trace.replies.texts, session, [image.original or image.size for image in images]
-            )
-            scored = asyncio.run_coroutine_threadsafe(
-                rollouts.score(samples, trace.replies.ended, self._total, self._means), self._loop
-            ).result()
+            return self._scored(record, trace, session, images).total
         except (ConfigError, DataError) as error:
             sentence = f"problem {problem.row.id} cannot be scored by the reward of {self._name}: {error.message}"
             raise type(error)(sentence, error.hint) from error
-        return scored.total
 
 
 def maker_of(

@@ -29,6 +29,7 @@ from virc.solving.one import OnEvent, SolveConfig
 from virc.solving.outcome import Fields, failure_of, outcome, trace_folders, write_traces
 from virc.solving.pipelines import solve as pipelines
 from virc.solving.pipelines.files import of_system
+from virc.solving.pipelines.schema import INSTEAD
 from virc.solving.rows import read_rows
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.strategies import registry as strategies
@@ -155,7 +156,9 @@ def solve(
         }
         refused = next((name for name, is_given in (given | {"a loaded model": opened}).items() if is_given), None)
         if refused:
-            raise UsageError(f"{refused} does not go with pipeline=", "write it to a role or step of the pipeline")
+            instead = INSTEAD.get(refused)
+            hint = f"write {instead} of the pipeline's file" if instead else "leave one out"
+            raise UsageError(f"{refused} does not go with pipeline=", hint)
         named = {name: str(who) for name, who in roles.items()}
         return _by_pipeline(pipelines.set_up(str(pipeline), named, setup), pictures, question, on_progress)
     if roles:

@@ -83,6 +83,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         drop_after(run, step)
         process = runs.this_process()
         runs.write_state(run, progress="running", attempt=number, step=step, error=None, **newest(run), **process)
+        code: int | None = None
         try:
             code, asked, follower = _trained(run, plan, number, step, job, report)
             return _conclude(run, number, code, asked, follower, report)
@@ -91,7 +92,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
             text = error.message if isinstance(error, VircError) else clause(error)
             with suppress(OSError, VircError):
                 remove_spare(run, None)
-                _record_end(run, number, "stopped" if stopped else "failed", None, "interrupted" if stopped else text)
+                _record_end(run, number, "stopped" if stopped else "failed", code, "interrupted" if stopped else text)
             raise
 
 

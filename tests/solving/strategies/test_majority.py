@@ -131,6 +131,7 @@ def test_answers_of_another_strategy_are_not_continued(image: Path, tmp_path: Pa
         ("majority:n=0", "strategy majority: n must be a whole number from 1 to 1000, not '0'"),
         ("majority:k=3", "strategy majority: unknown option 'k'"),
         ("majority:n", "'n' is no option"),
+        ("majority:n=8,n=3", "has n twice"),
         ("majority:early=maybe", "early must be `no` or `yes`"),
         ("registry", "there is no strategy 'registry'"),
         ("", "there is no strategy ''"),

@@ -105,6 +105,14 @@ def test_no_more_is_asked_than_is_allowed(image: Path, calls: int) -> None:
         assert f"no answer within {calls} replies" in done.json["error"]["message"]
 
 
+@pytest.mark.parametrize("reply", [step("red"), ""], ids=["a long way", "no turn"])
+def test_replies_of_one_way_are_counted_as_they_come(image: Path, reply: str) -> None:
+    with serve(lambda _: reply) as server:
+        done = solved(server, image, "tree:width=1,depth=1,calls=3")
+        assert (done.code, len(server.chats())) == (8, 3)
+    assert "no answer within 3 replies" in done.json["error"]["message"]
+
+
 def test_a_way_that_fails_is_left(image: Path) -> None:
     with serve(tree([COLOURS[1:], ANSWERS], GRADES), fault=faults.status(422), times=1) as server:
         assert solved(server, image, "tree:width=3,depth=2").json["answer"] == "2"

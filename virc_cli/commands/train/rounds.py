@@ -12,8 +12,8 @@ from virc.training.rounds import plan as planning
 from virc.training.rounds import run as running
 from virc.training.rounds.plan import Rounds, RoundsRequest
 from virc.training.rounds.run import StepFailedError
-from virc.training.rounds.state import StepState, states
-from virc.training.rounds.told import figures_text, progress_text
+from virc.training.rounds.state import StepState, left, overall, states
+from virc.training.rounds.text import figures_text, progress_text
 from virc_cli.console import events, output
 from virc_cli.console.tables import table
 
@@ -38,7 +38,7 @@ def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_js
         _print_plan(found, as_json)
         return
     before = states(found)
-    planning.check_files(found)
+    planning.check_files(found, left(found, before))
     if not quiet:
         _print_table(found, before)
     output.ends_when_stopped(f"stopped; {running.CONTINUE}")
@@ -73,16 +73,19 @@ def _run(found: Rounds, on_event: OnEvent, quiet: bool, verbose: bool) -> None:
 
 
 def _print_plan(found: Rounds, as_json: bool) -> None:
-    """Every command, in order, as a script; a comment says how far each is that has begun."""
+    """Every command, in order, as a script; a comment says how far each is. What is not there yet is a warning."""
     now = states(found)
+    missing = list(planning.missing(found, left(found, now)))
     if as_json:
-        missing = [fields_of(error) for error in planning.missing_files(found)]
-        output.emit({"schema": _OF_PLAN, **_fields(found, now), "missing": missing, "error": None})
+        fields = [fields_of(error) for error in missing]
+        output.emit({"schema": _OF_PLAN, **_fields(found, now), "missing": fields, "error": None})
         return
     for step, each in zip(found.steps, now, strict=True):
         known = ", ".join(filter(None, (each.progress, figures_text(each.figures))))
-        output.line(f"# round {step.round} of {found.count}: {step.says}" + f" ({known})" * (each.progress != "to do"))
+        output.line(f"# round {step.round} of {found.count}: {step.says} ({known})")
         output.line(step.typed)
+    for error in missing:
+        output.warn(error.message, error.hint)
 
 
 def _print_table(found: Rounds, now: Sequence[StepState]) -> None:
@@ -104,5 +107,4 @@ def _fields(found: Rounds, now: Sequence[StepState]) -> dict[str, Any]:
         }
         for step, each in zip(found.steps, now, strict=True)
     ]  # fmt: skip
-    done = all(each.progress == "done" for each in now)
-    return {"system": found.system.name, "rounds": found.count, "progress": "done" if done else "begun", "steps": steps}
+    return {"system": found.system.name, "rounds": found.count, "progress": overall(now), "steps": steps}

@@ -15,6 +15,14 @@ QUESTION, IMAGES = "question", "images"
 CANDIDATE = "candidate"
 """In the prompt of `best_of`: the text that is graded."""
 
+INSTEAD: Mapping[str, str] = {
+    "samples": "`samples: N` to a step, and a step `vote: NAME` behind it",
+    "strategy": "steps that do the same: `samples: N` with `vote: NAME` or `best_of: NAME`, or `repeat`",
+    "temperature": "`temperature` to a role",
+    "max_tokens": "`max_tokens` to a role",
+}
+"""Setting of one model -> what a pipeline has in its place."""
+
 MOST_ROUNDS = 100
 PLACEHOLDER = re.compile(r"\{(\w*)\}")  # as `virc.config.placeholders.filled` reads them
 

@@ -119,10 +119,14 @@ def parse(text: str) -> Strategy:
 
 
 def _given(text: str, rest: str) -> Iterator[tuple[str, str]]:
+    known = set[str]()
     for each in rest.split(",") if rest else ():
         key, equals, value = each.partition("=")
         if not equals or not key or not value:
             raise UsageError(f"strategy {text!r}: {each!r} is no option", "NAME:key=value,key=value")
+        if key in known:
+            raise UsageError(f"strategy {text!r} has {key} twice", "leave one out")
+        known.add(key)
         yield key, value
 
 

@@ -151,8 +151,12 @@ class _Search:
         asking, session = self._asking, branch(node.session)
         self._count += 1
         asking.on_event(SampleStart(self._count, self._most))
+
+        def may_ask() -> None:
+            self._check(1 + len(sampler.replies))
+
         sampler = one.Sampler(
-            asking.backend, asking.config, ("tree", self._count), asking.deadline, asking.on_event, self._check
+            asking.backend, asking.config, ("tree", self._count), asking.deadline, asking.on_event, may_ask
         )
         child = _Node(session, self._count)
         try:
@@ -192,7 +196,7 @@ class _Search:
             self._grade(node)
 
     def _check(self, replies: int = 1) -> None:
-        """Raise where so many replies may no more be asked for."""
+        """Raise where so many replies, beside those that are counted, may no more be asked for."""
         if self._spent.replies + replies > self._options.calls:
             raise _OverError
 

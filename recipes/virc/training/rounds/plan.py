@@ -17,6 +17,7 @@ import msgspec
 from virc.core.errors import ConfigError, DataError, UsageError, VircError
 from virc.core.files import DATA, MODELS, expanded, is_file
 from virc.data.formats import pairs
+from virc.models import registry as models
 from virc.runs import run as runs
 from virc.stages import resolve as stages
 from virc.stages.resolve import CONFIGS, Resolved
@@ -133,23 +134,51 @@ def plan(request: RoundsRequest) -> Rounds:
     return Rounds(system, request.rounds, name, request.workspace, steps)
 
 
-def check_files(found: Rounds) -> None:
-    """Refuse rounds whose files of problems or rows are not there, before hours are spent on others.
+def check_files(found: Rounds, left: Iterable[Step]) -> None:
+    """Refuse rounds that lack a file of problems or rows or the model to begin with, before hours are spent on others.
+
+    Args:
+        left: steps that are not done.
 
     Raises:
         DataError, ConfigError: one is missing.
     """
-    for error in missing_files(found):
+    for error in missing(found, left):
         raise error
+
+
+def missing(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
+    """An error for each file and model that is not there, and that no step makes; arguments as of `check_files`."""
+    yield from missing_files(found)
+    yield from _missing_models(found, left)
+
+
+def _missing_models(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
+    """Why steps cannot start from a model that no step makes; one error for each model."""
+    known = {Path(step.makes).name for step in found.steps}
+    for step in left:
+        if step.start in known:
+            continue
+        try:
+            if step.resolved:
+                inputs.base(step.resolved, found.workspace)
+            else:
+                models.find(step.start, found.workspace, found.system)
+        except VircError as error:
+            known.add(step.start)
+            yield error
 
 
 def missing_files(found: Rounds) -> Iterator[VircError]:
     """An error for each file of problems or rows that is not there, and that no step makes."""
-    made = {step.makes for step in found.steps}
+    made, known = {step.makes for step in found.steps}, set[str]()
     for step in found.steps:
         named = [str(step.source)] if step.source else _named_data(step)
         for file in named:
-            if str(Path(file).parent) not in made and not is_file(found.workspace / expanded(file)):
+            if file in known or str(Path(file).parent) in made:
+                continue
+            known.add(file)
+            if not is_file(found.workspace / expanded(file)):
                 where = f"round {step.round}, {step.name}"
                 yield DataError(f"there is no file {file}, which {where} takes", "put it there, or --data FILE")
         if step.round == 1 and step.resolved and not named:

@@ -12,8 +12,8 @@ from virc.core.plan import Step as Process
 from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.training.rounds.plan import Rounds, Step, check_files
-from virc.training.rounds.state import StepState, state, states
-from virc.training.rounds.told import figures_text
+from virc.training.rounds.state import StepState, left, state, states
+from virc.training.rounds.text import figures_text
 
 CONTINUE = "the same command goes on from there"
 Runner = Callable[[tuple[str, ...], Path], int]
@@ -59,13 +59,12 @@ def run(found: Rounds, on_event: OnEvent | None = None, runner: Runner = in_proc
 
     Raises:
         ConfigError: what a step made was made otherwise, or another process works on these rounds.
-        DataError: a file of problems or rows is missing.
+        DataError, ConfigError: a file of problems or rows, or the model to begin with, is missing.
         StepFailedError: a step failed, and has printed why; what was made is kept.
         KeyboardInterrupt: they were stopped; calling it again goes on.
     """
     report = Reporter(on_event)
-    states(found)  # refuses before anything is written
-    check_files(found)
+    check_files(found, left(found, states(found)))  # refuses before anything is written
     folder = found.workspace / runs.FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     busy = ConfigError(f"another process works on the rounds {found.name}", "wait for it, or choose another --name")

@@ -3,7 +3,7 @@
 There is no record of the rounds beside these, so that a step may as well be typed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,19 @@ def states(found: Rounds) -> list[StepState]:
         ConfigError: what a step made was made otherwise than its command says now.
     """
     return [state(step, found.workspace) for step in found.steps]
+
+
+def left(found: Rounds, now: Sequence[StepState]) -> list[Step]:
+    """The steps that are not done."""
+    return [step for step, each in zip(found.steps, now, strict=True) if each.progress != "done"]
+
+
+def overall(now: Sequence[StepState]) -> Progress:
+    """How far all steps together are."""
+    known = {each.progress for each in now}
+    if "running" in known:
+        return "running"
+    return known.pop() if len(known) == 1 else "begun"
 
 
 def state(step: Step, workspace: Path) -> StepState:

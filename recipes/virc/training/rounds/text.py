@@ -1,4 +1,4 @@
-"""What is said of the steps of rounds."""
+"""The steps of rounds and their figures as text."""
 
 from collections.abc import Iterator
 
