@@ -17,7 +17,10 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def test_a_lost_node_is_named_and_the_run_goes_on_when_there_are_two_again(tmp_path: Path) -> None:
+def test_a_lost_node_is_named_and_the_run_goes_on_when_there_are_two_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "trackers-secret")
     workspaces.synth(tmp_path, 8, "rl")
     run = Run(tmp_path / "runs" / "far")
     with ray_cluster.running(2) as cluster:
@@ -28,6 +31,7 @@ def test_a_lost_node_is_named_and_the_run_goes_on_when_there_are_two_again(tmp_p
         workspaces.until_step(process, run.folder, 1, "reward")
         nodes = _nodes_of_workers(cluster)
         assert len(nodes) == 2, nodes
+        assert "trackers-secret" not in cluster.shown()
         cluster.kill_node()
         errors = process.communicate(timeout=300)[1]
         assert process.returncode == 7, errors
