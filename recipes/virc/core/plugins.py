@@ -149,7 +149,7 @@ def _module_of(file: Path) -> str | None:
     return _MODULES.get(file.absolute())
 
 
-def line_in(file: Path, error: Exception) -> int | None:
+def line_in(file: Path, error: BaseException) -> int | None:
     """The last line of a file that an error came through; None where it came from elsewhere, or names its line."""
     frames = traceback.extract_tb(error.__traceback__)
     return next((each.lineno for each in reversed(frames) if each.filename == str(file)), None)

@@ -102,10 +102,10 @@ def chosen(solved: Solved) -> Attempt:
 
 
 def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
-    """The error in place of an answer; where the embedded model failed, its hint names real ones."""
+    """The error in place of an answer; where the embedded model failed and nothing else helps, the hint names real ones."""
     error = solved.error
     if isinstance(error, VircError) and error.kind == "no_answer" and opened.embedded:
-        error.hint = REAL_MODELS
+        error.hint = error.hint or REAL_MODELS
     return error
 
 

@@ -111,6 +111,12 @@ def test_replies_of_one_way_are_counted_as_they_come(image: Path, reply: str) ->
         done = solved(server, image, "tree:width=1,depth=1,calls=3")
         assert (done.code, len(server.chats())) == (8, 3)
     assert "no answer within 3 replies" in done.json["error"]["message"]
+    assert done.json["error"]["hint"] == "calls=6 of the strategy"
+
+
+def test_what_is_used_up_is_the_hint_for_the_embedded_model_too(image: Path) -> None:
+    done = virc("solve", image, "q", "--model", "tiny", "--strategy", "tree:width=1,depth=1,calls=1")
+    assert "error: no answer within 1 replies\nhint: calls=2 of the strategy\n" in done.err
 
 
 def test_a_way_that_fails_is_left(image: Path) -> None:

@@ -86,7 +86,7 @@ class Loop(msgspec.Struct, frozen=True):
 
 
 class Solved(msgspec.Struct, frozen=True):
-    """The pipeline's reply, its steps in the order of the file, a loop's once for each round, and its loops that ran."""
+    """The pipeline's reply, its steps in the order of the file, a loop's once for each round, and the loops."""
 
     answer: str
     steps: tuple[Ran, ...]
