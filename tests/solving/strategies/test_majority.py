@@ -55,7 +55,15 @@ def test_each_sample_has_a_trace_and_is_drawn_warm_from_a_seed_of_its_own(image:
     with serve(in_order("1", "2", "2")) as server:
         solved(server, image, "majority:n=3", "--trace", tmp_path / "t")
         first = server.chats()
-    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == ["sample-1", "sample-2", "sample-3"]
+    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == [
+        "index.html",
+        "sample-1",
+        "sample-2",
+        "sample-3",
+    ]
+    page = (tmp_path / "t" / "index.html").read_text()
+    assert page.count('href="sample-') == 3
+    assert page.count(">taken<") == 1
     assert {body["temperature"] for body in first} == {1.0}
     with serve(in_order("1", "2", "2")) as server:
         solved(server, image, "majority:n=3")
