@@ -102,6 +102,22 @@ def test_json_has_the_steps_and_the_roles(image: Path, file: Path, eyes: Server,
     assert set(found["roles"]) == {"eyes", "mind"}
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("ask: mind", "ask: minds", 8, "step 'reply' asks an unknown role"),
+        ("images: true, prompt: Desc", "imags: true, prompt: Desc", 6, "unknown key 'steps.0.imags'"),
+        ("answer: reply", "answer: replies", 9, "answer names no step: 'replies'"),
+        ("mind: {}", "mind: {temperature: -1}", 4, "roles.mind.temperature must be"),
+    ],
+)
+def test_a_fault_of_the_file_has_its_line(image: Path, file: Path, old: str, new: str, line: int, said: str) -> None:
+    file.write_text(TEXT.replace(old, new))
+    done = asked(image, file, "--model", "tiny")
+    assert done.code == 3
+    assert f"error: {file}:{line}: {said}" in done.err
+
+
 LOOP = """
 roles: {eyes: {}}
 steps:

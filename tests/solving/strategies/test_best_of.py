@@ -221,6 +221,11 @@ def test_columns_of_a_row_are_hidden_from_a_reward(image: Path, system: Callable
     [
         (("--strategy", "best_of"), "none is named"),
         (("--judge-endpoint", "http://localhost:1/v1"), "--judge-endpoint belongs to --strategy"),
+        (
+            ("--strategy", "majority", "--judge-endpoint", "http://localhost:1/v1"),
+            "the strategy majority asks no judge",
+        ),
+        (("--strategy", "majority", "--strategy", "best_of"), "--strategy is given twice"),
         (("--strategy", "best_of:by=taste"), "by must be `judge` or `reward`"),
     ],
 )

@@ -177,11 +177,16 @@ def settled(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
     return msgspec.structs.replace(config, strategy=strategy.text, samples=strategy.samples, alike=alike, judge=judge)
 
 
+def grades(config: SolveConfig, graders: Graders) -> bool:
+    """Whether solutions are graded, by the strategy of these settings."""
+    return config.strategy is not None and _maker(parse(config.strategy), graders) is not None
+
+
 def _maker(strategy: Strategy, graders: Graders) -> MakeGrader | None:
     module_ = module(strategy.name)
-    grades = getattr(module_, "grades", None)
+    make = getattr(module_, "grades", None)
     with _run(module_):
-        found: MakeGrader | None = grades(strategy.options, graders) if grades else None
+        found: MakeGrader | None = make(strategy.options, graders) if make else None
     return found
 
 
