@@ -1,6 +1,7 @@
 """What the commands show and do of runs whose jobs wait or run in Slurm; here `squeue` prints a file."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -246,6 +247,17 @@ def test_a_run_whose_job_ends_without_a_record_has_died(
     done = virc("runs", "stop", "a")
     assert done.code == 7
     assert "a died at step 0" in done.err
+
+
+@pytest.mark.parametrize("progress", ["finished", "stopped"])
+def test_a_run_that_is_removed_while_others_are_listed_is_passed_over(
+    says: Says, workspace: Path, progress: runs.Progress
+) -> None:
+    says("5|RUNNING|1000|n2|None")
+    run = submitted(workspace, progress=progress)
+    state = runs.state(run)
+    shutil.rmtree(run.folder)
+    assert queue.ask([(run, state)]) == queue.Queue()
 
 
 def test_now_ends_a_job_and_the_run_is_stopped(says: Says, workspace: Path) -> None:

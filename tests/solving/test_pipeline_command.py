@@ -102,6 +102,55 @@ def test_json_has_the_steps_and_the_roles(image: Path, file: Path, eyes: Server,
     assert set(found["roles"]) == {"eyes", "mind"}
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("ask: mind", "ask: minds", 8, "step 'reply' asks an unknown role"),
+        ("images: true, prompt: Desc", "imags: true, prompt: Desc", 6, "unknown key 'steps.0.imags'"),
+        ("answer: reply", "answer: replies", 9, "answer names no step: 'replies'"),
+        ("mind: {}", "mind: {temperature: -1}", 4, "roles.mind.temperature must be"),
+    ],
+)
+def test_a_fault_of_the_file_has_its_line(image: Path, file: Path, old: str, new: str, line: int, said: str) -> None:
+    file.write_text(TEXT.replace(old, new))
+    done = asked(image, file, "--model", "tiny")
+    assert done.code == 3
+    assert f"error: {file}:{line}: {said}" in done.err
+
+
+LOOP = """
+roles: {eyes: {}}
+steps:
+  - repeat:
+      - {name: reply, ask: eyes, images: true, prompt: "{question}"}
+    until: {value: reply, matches: "^yes"}
+    rounds: 2
+answer: reply
+"""
+
+
+def test_a_loop_that_never_matches_is_warned_of(image: Path, file: Path, eyes: Server, tmp_path: Path) -> None:
+    file.write_text(LOOP)
+    done = asked(image, file, "--endpoint", eyes.url, "--json", "--trace", tmp_path / "t")
+    assert "warning: 'reply' matched in none of 2 rounds; its output is that of the last\n" in done.err
+    schema = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
+    jsonschema.validate(done.json, schema)
+    assert done.json["loops"] == [{"until": "reply", "rounds": 2, "met": False}]
+    assert json.loads((tmp_path / "t" / "steps.json").read_text())["loops"] == done.json["loops"]
+    write(tmp_path / "in.jsonl", problems(image, "a", "b"))
+    batch = virc("solve", "--batch", tmp_path / "in.jsonl", "--pipeline", file, "--endpoint", eyes.url)
+    assert "0 failed; in 2 a loop ended without a match of its until" in batch.err
+
+
+def test_a_trained_model_that_is_asked_plainly_is_warned_of(image: Path, file: Path) -> None:
+    file.write_text(LOOP)
+    done = asked(image, file, "--model", "tiny")
+    assert "warning: role 'eyes': tiny was trained with a chat protocol of its own" in done.err
+    assert "hint: own_protocol: true in the role 'eyes'" in done.err
+    file.write_text(LOOP.replace("eyes: {}", "eyes: {own_protocol: true}"))
+    assert "own_protocol" not in asked(image, file, "--model", "tiny").err
+
+
 def test_the_trace_has_the_steps_also_of_a_failure(image: Path, file: Path, eyes: Server, tmp_path: Path) -> None:
     roles = ["--role", f"eyes={eyes.url}", "--trace", tmp_path / "t"]
     with serve(["four"]) as mind:

@@ -20,7 +20,7 @@ from virc.solving.grades import read_score
 from virc.solving.pipelines.files import read
 from virc.solving.pipelines.program import run_code
 from virc.solving.pipelines.roles import OpenRole, speaker
-from virc.solving.pipelines.run import Solved, Speaker, Spoken
+from virc.solving.pipelines.run import Loop, Solved, Speaker, Spoken
 from virc.solving.pipelines.run import run as run_steps
 from virc.solving.pipelines.schema import Pipeline
 
@@ -89,12 +89,14 @@ def test_steps_vote_skip_and_repeat_until_the_mark() -> None:
     assert [message.text for message in eyes.asks[0].messages] == ["You see.", "Count. How many?"]
     assert mind.asks[0].messages[0].text == "4 : How many?"
     assert solved.steps[0].completion_tokens == 6
+    assert solved.loops == (Loop("verdict", 2, met=True),)
 
 
 def test_a_loop_without_its_mark_ends_at_its_bound() -> None:
     mind = Scripted(*("no",) * 20)
-    run(pipeline(), "?", {"eyes": Scripted("1", "1", "1"), "mind": mind})
+    solved = run(pipeline(), "?", {"eyes": Scripted("1", "1", "1"), "mind": mind})
     assert len(mind.asks) == 6
+    assert solved.loops == (Loop("verdict", 3, met=False),)
 
 
 def test_a_loop_has_the_last_round_of_later_steps() -> None:

@@ -71,6 +71,20 @@ def test_show_says_what_a_system_is() -> None:
         assert line.endswith("never run")
 
 
+def test_show_prints_what_the_roles_of_a_pipeline_are_sent() -> None:
+    done = virc("systems", "show", "prism")
+    assert "what the model is told" not in done.out
+    pipeline = systems.get("prism").pipeline
+    prompts = [step["prompt"].splitlines()[0] for step in pipeline["steps"] if "prompt" in step]
+    assert prompts
+    assert all(prompt in done.out for prompt in prompts)
+    assert all(f"  role {name}" in done.out for name in pipeline["roles"])
+    assert virc("systems", "show", "prism", "--json").json["pipeline"] == pipeline
+    both = virc("systems", "show", "visrl").out  # a trained model with a pipeline
+    assert "what the model is told" in both
+    assert "\npipeline     what its roles are sent" in both
+
+
 def test_notes_of_a_system_are_shown_with_it_with_its_stages_and_before_a_run(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     stage = "{kind: sft, settings: {base: tiny-base, data: d/t, learning_rate: 1e-3}, notes: [of the stage]}"

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from remote import remote_server
 from remote.remote_server import DETECT
 from support.called import virc
 from tools.test_own_tools import ROTATE
 
+from virc.solving import tool_trial
 from virc.tools import registry as tools
 
 
@@ -83,6 +85,68 @@ def test_check_names_the_line_that_fails(own: Path) -> None:
     assert done.err.startswith("error: the tool late fails in line ")
     assert "ZeroDivisionError" in done.err
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ((500, {}, b"out of memory"), "it answers 500: out of memory"),
+        ((200, {"Content-Type": "text/html"}, b"<html>"), "its reply is not JSON"),
+        ((404, {}, b""), "it answers 404"),
+    ],
+)
+def test_check_and_try_fail_where_the_server_fails(
+    own: Path, figure: Path, reply: remote_server.Reply, reason: str
+) -> None:
+    with remote_server.serving(lambda _: reply) as server:
+        (own / "detect.yaml").write_text(DETECT.format(url=server.address))
+        checked = virc("tools", "check", own / "detect.yaml")
+        arguments = '{"words": "cat", "image_index": 0}'
+        tried = virc("tools", "try", own / "detect.yaml", figure, "--arguments", arguments)
+    for done in (checked, tried):
+        assert (done.code, done.out) == (3, "")
+        assert done.err == f"error: the server of the tool detect fails: {reason}\n"
+
+
+def test_check_passes_a_tool_whose_server_answers(own: Path) -> None:
+    with remote_server.serving(lambda _: remote_server.in_json({"found": 2})) as server:
+        (own / "detect.yaml").write_text(DETECT.format(url=server.address))
+        assert virc("tools", "check", own / "detect.yaml").code == 0
+
+
+def test_check_has_a_time_limit(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool_trial, "_SECONDS", 0.2)
+    slow = ROTATE.replace("rotate_image", "slow").replace("return source", "import time; time.sleep(3); return source")
+    (own / "slow.py").write_text(slow)
+    done = virc("tools", "check", "slow")
+    assert (done.code, done.err.partition("\n")[0]) == (3, "error: the tool slow is not done within 0.2 seconds")
+
+
+def test_a_tool_that_exits_is_an_error_with_its_line(own: Path, figure: Path) -> None:
+    text = ROTATE.replace("rotate_image", "leaving").replace("return source.rotate", "raise SystemExit(3)\n    source")
+    (own / "leaving.py").write_text(text)
+    line = text[: text.index("raise SystemExit")].count("\n") + 1
+    for words in (("check", "leaving"), ("try", "leaving", figure, "--arguments", '{"degrees": 90, "image_index": 0}')):
+        done = virc("tools", *words)
+        assert done.code == 3
+        assert done.err.startswith(f"error: the tool leaving fails in line {line} of {own / 'leaving.py'}: ExitError: ")
+        assert "sys.exit(3)" in done.err
+    (own / "gone.py").write_text("import sys\nsys.exit(3)\n")
+    assert "gone.py cannot be loaded: ExitError: it would end the process: sys.exit(3), in line 2" in (
+        virc("tools", "check", "gone").err
+    )
+
+
+def test_wrong_parameters_are_shown_at_their_definition(own: Path) -> None:
+    (own / "few.py").write_text(
+        ROTATE.replace("rotate_image", "few").replace("def apply(call, source)", "def apply(call)")
+    )
+    done = virc("tools", "check", "few")
+    line = ROTATE[: ROTATE.index("def apply")].count("\n") + 1
+    assert (done.code, done.err.partition("\n")[0]) == (
+        3,
+        f"error: apply(call) in line {line} of {own / 'few.py'} cannot be called as apply(call, source)",
+    )
 
 
 def test_check_says_where_no_call_could_be_guessed() -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 def command(
+    context: typer.Context,
     model: options.Model = None,
     endpoint: options.Endpoint = None,
     folder: Annotated[
@@ -49,8 +50,9 @@ def command(
     import os
 
     from virc.config import user
+    from virc.core.errors import UsageError
     from virc.core.events import Reporter
-    from virc.serving.mcp.start import McpRequest, serve
+    from virc.serving.mcp.start import McpRequest, check_model, serve
     from virc_cli.console import events, output
 
     flags = {
@@ -70,7 +72,11 @@ def command(
 
         return set_up(flags, SolveConfig(seed=seed, max_turns=max_turns), protocol, None, offline)
 
-    user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))  # a mistake ends it here
+    source = context.get_parameter_source("api_key")
+    if http is None and source is not None and source.name == "COMMANDLINE":  # the variable may be set for others
+        raise UsageError("--api-key belongs to --http: one client over stdio needs no key", "--http 127.0.0.1:8000")
+    values = user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))
+    check_model(values.model, values.endpoint, values.system)
     request = McpRequest(
         setup=setup,
         folders=folder or (),

@@ -84,6 +84,15 @@ def _in_pipelines(option: str) -> str:
     return f"leave one out, or in the pipeline's file write {instead}" if instead else "leave one out"
 
 
+def one_strategy(given: list[str] | None) -> str | None:
+    """The strategy of a command that takes one; a UsageError where there are several."""
+    from virc.core.errors import UsageError
+
+    if given and len(given) > 1:
+        raise UsageError("--strategy is given twice", "leave one out; virc eval compares several")
+    return given[0] if given else None
+
+
 def graders(
     strategy: object, judge: str | None, judge_model: str | None, judges: Mapping[str, str], system: str | None
 ) -> "Graders":
@@ -162,7 +171,8 @@ JudgeModel = Annotated[str | None, typer.Option(metavar="NAME", help="Model of t
 _STRATEGY = "How the answer is found, such as majority:n=8"
 _STRATEGY_NAME = "NAME[:K=V,...]"
 Strategy = Annotated[
-    str | None, typer.Option(metavar=_STRATEGY_NAME, help=f"{_STRATEGY}.", autocompletion=completion.strategies)
+    list[str] | None,
+    typer.Option("--strategy", metavar=_STRATEGY_NAME, help=f"{_STRATEGY}.", autocompletion=completion.strategies),
 ]
 Strategies = Annotated[
     list[str] | None,

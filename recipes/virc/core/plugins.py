@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+from virc.core import guarded
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
 from virc.core.text import clause
@@ -123,14 +124,21 @@ def loaded(file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         if module_name := _module_of(file):
-            return importlib.import_module(module_name)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    except Exception as error:  # it is the user's own code, and may fail in any way
+            module = importlib.import_module(module_name)
+        else:
+            sys.modules[name] = module
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as raised:  # it is the user's own code, and may fail in any way
+        if isinstance(raised, SystemExit) and guarded.is_of_a_signal(raised):
+            raise
         sys.modules.pop(name, None)
+        error = (
+            raised if isinstance(raised, Exception) else guarded.ExitError(raised).with_traceback(raised.__traceback__)
+        )
         line = line_in(file, error)
         where = f", in line {line}" if line else ""
         raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}{where}") from error
+    guarded.guard(module)
     return module
 
 
@@ -141,7 +149,7 @@ def _module_of(file: Path) -> str | None:
     return _MODULES.get(file.absolute())
 
 
-def line_in(file: Path, error: Exception) -> int | None:
+def line_in(file: Path, error: BaseException) -> int | None:
     """The last line of a file that an error came through; None where it came from elsewhere, or names its line."""
     frames = traceback.extract_tb(error.__traceback__)
     return next((each.lineno for each in reversed(frames) if each.filename == str(file)), None)

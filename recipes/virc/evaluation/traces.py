@@ -25,11 +25,11 @@ class _Traced(msgspec.Struct):
 def trace_of(folder: EvalFolder, line: AnswerLine) -> str | None:
     """The folder in which an answer opens, relative to the evaluation's: of several samples, the first with it."""
     trace = folder.traces(line.model or "") / file_name(str(line.id))
-    if not (trace / "index.html").is_file():
-        samples = [page.parent for page in sorted(trace.glob("sample-*/index.html"))]
-        if not samples:
-            return None
+    samples = [page.parent for page in sorted(trace.glob("sample-*/index.html"))]
+    if samples:
         trace = next((each for each in samples if _traced_answer(each) == line.answer), samples[0])
+    elif not (trace / "index.html").is_file():
+        return None
     return trace.relative_to(folder.folder).as_posix()
 
 

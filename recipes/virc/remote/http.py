@@ -109,7 +109,9 @@ class Server:
                     raise RemoteError(f"its reply is over {reply.MOST_BYTES >> 20} MiB")
             if not response.is_success:
                 said = self.hidden(plain(content[:2000].decode(errors="replace"), 200))
-                raise RemoteError(f"it answers {response.status_code}: {said}" if said else f"{response.status_code}")
+                raise RemoteError(
+                    f"it answers {response.status_code}: {said}" if said else f"it answers {response.status_code}"
+                )
             return response.headers.get("content-type", "").partition(";")[0].strip().lower(), bytes(content)
 
     def _request(self, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from virc.reasoning.bodies import BOX, POINT, POINTS
 from virc.reasoning.calls import Call, Result, ToolError
-from virc.remote import described, http, mcp_client
+from virc.remote import described, failures, http, mcp_client
 from virc.remote.kept import Kept
 from virc.remote.reply import RemoteError
 
@@ -53,6 +53,7 @@ class RemoteTool:
             try:
                 result = self._asked(call, source)
             except RemoteError as error:
+                failures.note(str(error))
                 return Result(self.described.failure.replace("{error}", str(error)))
             if self.described.cache:
                 self._kept.put(key, result)

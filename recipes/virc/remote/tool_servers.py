@@ -21,6 +21,7 @@ from virc.reasoning.calls import Call, Result
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import FEWEST_PIXELS, open_image
 from virc.reasoning.resize import too_long
+from virc.remote import failures
 
 CONTROLLER = "VIRC_TOOL_CONTROLLER"
 """The environment variable with the URL of the controller."""
@@ -46,12 +47,14 @@ def called(name: str, call: Call, source: Image.Image) -> Result:
     try:
         server = _server(controller, name)
         if not server:
+            failures.note(f"the controller {controller} knows no server of {name}")
             return outputs(name, f"Tool {name} not found.", source)
         image = base64.b64encode(as_png(source).data).decode()
         reply = _posted(f"{server}/worker_generate", {"image": image, **call.arguments})
         edited = reply.get("edited_image")
         return outputs(name, str(reply.get("text")), _opened(edited) if edited else source)
     except (OSError, ValueError, DataError) as error:
+        failures.note(clause(error))
         return outputs(name, f"Failed to call tool {name}: {clause(error)}", source)
 
 

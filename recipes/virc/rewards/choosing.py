@@ -39,7 +39,8 @@ def graders(
     """What grades for a strategy: a judge, and the reward of a system.
 
     Args:
-        judge: endpoint of the judge, also of the reward; `judge_model` its model, `judge_key` its key.
+        judge: endpoint of the judge, also of the reward; `judge_model` its model, `judge_key` its key. A judge in a
+            reward gets the key of the environment.
         judges: endpoints of further judges of the reward, by the names that it has for them.
         system: whose reward it is, where the strategy names none; None: the system of the model.
     """

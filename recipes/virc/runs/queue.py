@@ -152,7 +152,8 @@ class Queue(msgspec.Struct, frozen=True):
 
 def ask(found: Iterable[tuple[Run, State]]) -> Queue:
     """Ask Slurm for the jobs of runs, if any of them has one and has not finished long ago."""
-    owners = {_owner(run) for run, state in found if state.job and not _long_over(run, state)}
+    asked = (_owner(run) for run, state in found if state.job and not _long_over(run, state))
+    owners = {owner for owner in asked if owner is not None}
     if not owners:
         return Queue()
     try:
@@ -166,7 +167,9 @@ def ask(found: Iterable[tuple[Run, State]]) -> Queue:
 
 def _long_over(run: Run, state: State) -> bool:
     """Whether a run finished so long ago that its job is over."""
-    return state.progress == "finished" and (run.folder / "state.json").stat().st_mtime < time.time() - _LINGERS
+    with suppress(FileNotFoundError):  # it was removed meanwhile
+        return state.progress == "finished" and (run.folder / "state.json").stat().st_mtime < time.time() - _LINGERS
+    return True
 
 
 def job_of(run: Run, state: State) -> tuple[Job | None, str | None]:
@@ -254,12 +257,12 @@ def _step(owners: Iterable[int]) -> Step:
     return Step(argv, "ask Slurm", {**env, "SLURM_TIME_FORMAT": "%s"})
 
 
-def _owner(run: Run) -> int:
-    """The user who submitted the job, by the file that its id was written to."""
-    try:
-        return (run.folder / "state.json").stat().st_uid
-    except OSError:
-        return run.folder.stat().st_uid
+def _owner(run: Run) -> int | None:
+    """The user who submitted the job, by the file that its id was written to; None where the run was removed."""
+    for place in (run.folder / "state.json", run.folder):
+        with suppress(OSError):
+            return place.stat().st_uid
+    return None
 
 
 def _job(line: str) -> Job | None:

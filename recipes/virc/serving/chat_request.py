@@ -269,6 +269,10 @@ def conversation(
     return messages, tuple(pictures)
 
 
+_OF_SERVER = ("endpoint", "pipeline", "role", "roles", "system")
+_CHOSEN = "it is chosen when the server starts, and by no request"
+
+
 def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
     """The parameters that are given, undecoded; null is what clients send for what they do not set."""
     if body.count(b"{") > MOST_BRACES:
@@ -282,7 +286,7 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
         if not name:
             raise RefusedError("the body is not a JSON object") from None
         unknown = name[1][:200]
-        near = did_you_mean(unknown, known, "it is not honoured here")
+        near = _CHOSEN if unknown in _OF_SERVER else did_you_mean(unknown, known, "it is not honoured here")
         raise RefusedError(f"unknown parameter {unknown!r}: {near}", unknown) from None
     except (ValueError, RecursionError):
         raise RefusedError("the body is not valid JSON") from None

@@ -211,7 +211,7 @@ def solve_images(
             opened.close()
     fields = known | outcome(solved)
     on_facts(fields)
-    untraced = write_traces(folders, solved.attempts, setup.config, known)
+    untraced = write_traces(folders, solved, setup.config, known)
     trace = None if untraced else setup.trace
     if trace:
         fields["trace"] = str(trace)

@@ -11,7 +11,7 @@ from virc.core.timeouts import Deadline, TimeUp
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import Protocol
 from virc.solving import one
-from virc.solving.one import Attempt, OnEvent, SampleStart, SolveConfig, Solved, Spent, TextDelta, late
+from virc.solving.one import Attempt, GradeGiven, OnEvent, SampleStart, SolveConfig, Solved, Spent, TextDelta, late
 from virc.solving.votes import Tally
 
 
@@ -29,6 +29,11 @@ class Graded(msgspec.Struct, frozen=True):
     spent: Spent = Spent()
     why: str | None = None
     words: str = ""
+
+    @property
+    def remark(self) -> str | None:
+        """What a judge says of it, or why there is no grade."""
+        return self.why or self.words or None
 
 
 class Grader(Kind):
@@ -93,6 +98,8 @@ class Asking(msgspec.Struct, frozen=True):
         try:
             with self.deadline.armed():
                 self.deadline.check()
-                return self.grader(self, attempt)
+                graded = self.grader(self, attempt)
+            self.on_event(GradeGiven(graded.value, graded.remark))
+            return graded
         except TimeUp:
             raise late(self.deadline) from None

@@ -243,7 +243,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent)
     solved = strategies.solve(Asking(*asked, on_event=on_event, grader=config.grader))
     if isinstance(solved.error, KeyboardInterrupt):
         raise solved.error
-    untraced = write_traces(folders, solved.attempts, solving, facts(opened, solving))
+    untraced = write_traces(folders, solved, solving, facts(opened, solving))
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
     fields |= conduct(solved)
     if config.replies:

@@ -100,10 +100,26 @@ class TextDelta(msgspec.Struct, frozen=True):
 
 
 class SampleStart(msgspec.Struct, frozen=True):
-    """A sample begins, the `number`th of `total`, counted from 1."""
+    """A sample begins, the `number`th of `total`, counted from 1.
+
+    Args:
+        part: what begins, where it is a part of a search; then `total` is the most that there can be.
+    """
 
     number: int
     total: int
+    part: str | None = None
+
+
+class GradeGiven(msgspec.Struct, frozen=True):
+    """A solution was graded from 0 to 1 (a reward has a scale of its own); None: it could not be.
+
+    Args:
+        remark: what a judge said of it, or why there is no grade.
+    """
+
+    value: float | None
+    remark: str | None = None
 
 
 class ToolResult(msgspec.Struct, frozen=True):
@@ -164,6 +180,7 @@ class Solved(msgspec.Struct, frozen=True):
         seconds: that a strategy took; None without one.
         chosen: which attempt is the answer's, where that is not the first that came to it.
         scores: of each attempt, by which it was chosen; None of one that was not or could not be graded.
+        remarks: of each attempt, what was said of it when it was graded, or why it has no grade.
         beside: what was asked beside the attempts.
     """
 
@@ -174,6 +191,7 @@ class Solved(msgspec.Struct, frozen=True):
     seconds: float | None = None
     chosen: int | None = None
     scores: Sequence[float | None] | None = None
+    remarks: Sequence[str | None] | None = None
     beside: Spent = Spent()
 
     @property
@@ -197,7 +215,7 @@ class Solved(msgspec.Struct, frozen=True):
         return sum(attempt.replies for attempt in self.attempts) + self.beside.replies
 
 
-Event = SampleStart | TextDelta | Unit | Rejected | ToolResult
+Event = SampleStart | TextDelta | Unit | Rejected | ToolResult | GradeGiven
 OnEvent = Callable[[Event], None]
 
 

@@ -16,6 +16,7 @@ from virc.models.registry import REAL_MODELS
 from virc.reasoning.protocol import USUAL
 from virc.reasoning.trace import Replies
 from virc.solving.one import Attempt, SolveConfig, Solved
+from virc.solving.sample_index import Listed, write_index
 from virc.solving.trace_files import check_folder, write_trace
 
 Fields = dict[str, Any]
@@ -76,6 +77,7 @@ def outcome(solved: Solved) -> Fields:
         fields["strategy"] = {
             "samples": len(solved.attempts),
             **({} if solved.scores is None else {"scores": list(solved.scores)}),
+            **({} if solved.remarks is None else {"remarks": list(solved.remarks)}),
             "cost": {"replies": solved.replies, **fields["tokens"], "seconds": solved.seconds},
         }
     return fields
@@ -102,10 +104,10 @@ def chosen(solved: Solved) -> Attempt:
 
 
 def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
-    """The error in place of an answer; where the embedded model failed, its hint names real ones."""
+    """The error in place of an answer; of the embedded model, and without a hint of its own, it names real ones."""
     error = solved.error
     if isinstance(error, VircError) and error.kind == "no_answer" and opened.embedded:
-        error.hint = REAL_MODELS
+        error.hint = error.hint or REAL_MODELS
     return error
 
 
@@ -119,9 +121,14 @@ def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
 
 
 def write_traces(
-    folders: Sequence[Path], attempts: Sequence[Attempt], config: SolveConfig, known: Mapping[str, Any]
+    folders: Sequence[Path], solved: Solved, config: SolveConfig, known: Mapping[str, Any]
 ) -> VircError | None:
-    """Write the trace of every attempt; returns the error of the disk, as an answer is worth more than its trace."""
+    """Write the trace of every attempt, and of several samples a page that lists them.
+
+    Returns:
+        The error of the disk, as an answer is worth more than its trace.
+    """
+    attempts = solved.attempts
     tries = config.samplings(attempts[0].trace.protocol.sampling) if attempts else []
     meta = {
         "model": known["model"],
@@ -129,13 +136,27 @@ def write_traces(
         "sampling": {**known["settings"], "tries": msgspec.to_builtins(tries)},
         "versions": {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))},
     }
+    if not folders:
+        return None
     try:
         # a sample that was broken off has no successor
         for folder, attempt in zip(folders, attempts, strict=False):
             write_trace(folder, attempt.trace, attempt.images, meta)
+        if config.samples > 1 and attempts:
+            write_index(folders[0].parent, attempts[0].trace.question, _listed(folders, solved))
     except VircError as refused:
         return refused
     return None
+
+
+def _listed(folders: Sequence[Path], solved: Solved) -> list[Listed]:
+    unknown = [None] * len(solved.attempts)
+    told = zip(folders, solved.attempts, solved.scores or unknown, solved.remarks or unknown, strict=False)
+    taken = None if solved.answer is None else chosen(solved)
+    return [
+        Listed(folder.name, attempt.trace.answer, score, remark, attempt is taken)
+        for folder, attempt, score, remark in told
+    ]
 
 
 @cache

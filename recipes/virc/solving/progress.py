@@ -59,15 +59,17 @@ class Answers(Progress):
 
     def __init__(self, resumed: int, report: Reporter) -> None:
         super().__init__(resumed, report)
-        self.unanswered = 0
+        self.unanswered = self.unmet = 0
 
     def add(self, done: RowDone) -> None:
         """Count one row."""
         self.unanswered += isinstance(done.error, NoAnswerError)
+        self.unmet += any(not loop["met"] for loop in done.fields.get("loops", ()))
         super().add(done)
 
     def __str__(self) -> str:
         before = f"; {self.resumed} were done before" if self.resumed else ""
         answered = self.done - self.unanswered - self.failed
         counts = f"{answered} answered, {self.unanswered} without an answer, {self.failed} failed"
-        return f"{self.done} rows: {counts}{before}"
+        unmet = f"; in {self.unmet} a loop ended without a match of its until" if self.unmet else ""
+        return f"{self.done} rows: {counts}{unmet}{before}"

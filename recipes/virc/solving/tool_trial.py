@@ -4,7 +4,7 @@ import ast
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from PIL import Image
 from virc.core import plugins
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.text import clause
+from virc.core.timeouts import LateError, within
 from virc.models.chat_protocol import of_system, offering
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
@@ -21,13 +22,15 @@ from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Rejected, Session
 from virc.reasoning.writing import written
-from virc.remote import described
+from virc.remote import described, failures
 from virc.solving import reading
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 
 Kind = Literal["built in", "Python file", "HTTP", "MCP"]
 _SIZE = (1024, 768)
+_SECONDS = 60.0
+"""Time limit of a check, beside what the tool itself may take."""
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -71,7 +74,7 @@ def listed(system: str | None = None) -> list[Listed]:
         ConfigError: there is no such system.
     """
     built_in = [Listed(name, "built in", _about(tool.__doc__)) for name, tool in sorted(tools.discover().items())]
-    folders = plugins.folders(systems.get(system).file.parent if system else None)
+    folders = plugins.folders(_beside(system))
     files = [file for folder in folders for suffix in tools.SUFFIXES for file in sorted(folder.glob(f"*{suffix}"))]
     found: dict[str, Listed] = {}
     for file in (*files, *plugins.installed("virc.tools").values()):
@@ -92,13 +95,25 @@ def check(name: str, system: str | None = None) -> str | None:
         Why no call was carried out; None: one was.
 
     Raises:
-        ConfigError: there is no such tool, its file is none, or it fails.
+        ConfigError: there is no such tool, its file is none, or it or its server fails or takes too long.
         SetupError: it cannot be used on this machine, or its server cannot be reached.
     """
+    seconds = _SECONDS
+    if (file := tools.file_of(name, _beside(system))) and file.suffix == ".yaml":
+        seconds += described.read(file).seconds
+    try:
+        return within(time.monotonic() + seconds, lambda _: _checked(name, system))
+    except LateError:
+        fault = f"the tool {name} is not done within {seconds:g} seconds"
+        raise ConfigError(fault, f"virc tools try {name} IMAGE, which has no limit") from None
+
+
+def _checked(name: str, system: str | None) -> str | None:
     name, protocol, grid = _offered(name, system, None)
     reasons = []
     for text in reading.examples([name], protocol, _SIZE, grid):
-        (reply,) = reading.read([text], protocol, _SIZE, grid)
+        with _of_servers(name):
+            (reply,) = reading.read([text], protocol, _SIZE, grid)
         reason = reply.fault or next((call.reason for call in reply.calls if call.reason), None)
         if reason is None:
             return None
@@ -118,7 +133,7 @@ def attempt(
         coordinates: the unit of boxes and points; None: that of the chat protocol.
 
     Raises:
-        ConfigError: there is no such tool, or it fails.
+        ConfigError: there is no such tool, or it or its server fails.
         DataError: the call cannot be carried out; the hint has one that can.
         SetupError: the tool cannot be used on this machine.
     """
@@ -130,7 +145,8 @@ def attempt(
     session = Session(protocol, reading.QUESTION, [picture], grid, tools=tools.known())
     sizes, before = session.history.sizes, len(session.trace().messages)
     begun = time.perf_counter()
-    unit = reading.fed(session, reply)
+    with _of_servers(name):
+        unit = reading.fed(session, reply)
     seconds = time.perf_counter() - begun
     reason = unit.reason if isinstance(unit, Rejected) else next((each.reason for each in unit.results), None)
     if isinstance(unit, Rejected) or reason:
@@ -141,6 +157,19 @@ def attempt(
     made = tuple(shown.pixels for shown in session.images[len(sizes) :])
     (call,) = (reading.read_call(each, sizes, trace.images) for each in unit.results)
     return Tried(reply, call, sent, made, seconds)
+
+
+@contextmanager
+def _of_servers(name: str) -> Iterator[None]:
+    """Raise ConfigError where the server of a tool fails a call in here, which for a model is a text."""
+    with failures.noted() as failed:
+        yield
+    if failed:
+        raise ConfigError(f"the server of the tool {name} fails: {failed[0]}")
+
+
+def _beside(system: str | None) -> Path | None:
+    return systems.get(system).file.parent if system else None
 
 
 def _offered(name: str, system: str | None, coordinates: Coordinates | None) -> tuple[str, Protocol, Grid]:

@@ -2,6 +2,8 @@
 
 import json
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -148,7 +150,7 @@ def test_a_chat_without_images_is_one_turn_of_the_role_that_writes_the_answer(en
 def test_no_request_chooses_what_a_role_asks(endpoint: Endpoint, name: str) -> None:
     before = len(endpoint.mind.requests)
     with serve(see) as theirs:
-        with pytest.raises(openai.BadRequestError, match=f"unknown parameter '{name}'"):
+        with pytest.raises(openai.BadRequestError, match=f"unknown parameter '{name}': it is"):
             endpoint.chats.create(**asked(), extra_body={name: {"mind": theirs.url}})
         assert not theirs.requests
     assert len(endpoint.mind.requests) == before
@@ -193,6 +195,15 @@ def test_a_role_that_is_gone_is_named_and_the_client_may_come_again(tmp_path: Pa
         assert refused.value.status_code == 503
         assert "role 'eyes', step 'scene': the model cannot be reached" in refused.value.message
         assert refused.value.response.headers["Retry-After"] == "10"
+
+
+def test_health_names_the_role_whose_server_is_gone(tmp_path: Path) -> None:
+    with pipeline(tmp_path) as found:
+        found.mind.die()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(found.url.replace("/v1", "/health"), timeout=30)
+        assert refused.value.code == 503
+        assert "the model of role 'mind' does not answer" in refused.value.read().decode()
 
 
 def test_a_role_that_never_answers_is_named_when_the_time_is_over(tmp_path: Path) -> None:

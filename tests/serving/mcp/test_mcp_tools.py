@@ -125,6 +125,33 @@ def test_scale_uses_the_factor_of_the_tool_of_virc(folder: Path) -> None:
     assert pixels(result.content[0]).size == (450, 300)
 
 
+def test_scale_by_one_returns_the_picture_unchanged(folder: Path) -> None:
+    result = called(desk([folder]), "scale", image="noise.png", factor=1)
+    assert structured(result)["factor"] == 1
+    assert are_same(pixels(result.content[0]), Image.open(folder / "noise.png").convert("RGB"))
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "sentence"),
+    [
+        ("crop", {"box": [50, 50, 50, 90]}, "box [50.0, 50.0, 50.0, 90.0] holds no pixel of an image of 300 x 200"),
+        ("crop", {"box": [1, 2, 3]}, "crop: box is wrong: expected a list of length >= 4 (left, top, right, bottom, "),
+        ("crop", {"box": [1, 2, 3, "x"]}, "crop: box[3] is wrong: expected a number, got a text (left, top, "),
+        ("crop", {"bbox_2d": [1, 2, 3, 4]}, "crop: unknown argument 'bbox_2d' (did you mean 'box'?)"),
+        ("crop", {}, "crop: box is missing"),
+        ("crop", {"box": [1, 2, 3, 4], "unit": "px"}, "invalid enum value 'px' (fraction, permille, pixel, thousand)"),
+        ("scale", {"factor": 9}, "scale: factor is wrong: expected a number <= 4.0 (From 0.25 to 4; "),
+    ],
+)
+def test_a_refused_call_is_in_the_words_of_its_schema(
+    folder: Path, tool: str, arguments: dict[str, Any], sentence: str
+) -> None:
+    said = refused(desk([folder]), tool, image="noise.png", **arguments)
+    assert sentence in said
+    assert "`" not in said
+    assert "bbox_2d" not in said.replace("argument 'bbox_2d'", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "verdict", "by"),
     [

@@ -111,7 +111,7 @@ def test_without_any_grade_there_is_no_answer_and_one_sentence(image: Path, tmp_
         done = solved(server, judge, image, "best_of:n=2", "--trace", tmp_path / "t")
     assert (done.code, done.json["answer"]) == (8, None)
     assert "no answer of 2 could be graded" in done.json["error"]["message"]
-    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == ["sample-1", "sample-2"]
+    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == ["index.html", "sample-1", "sample-2"]
 
 
 def test_a_judge_that_is_away_is_found_before_the_model_is_asked(image: Path) -> None:
@@ -221,6 +221,11 @@ def test_columns_of_a_row_are_hidden_from_a_reward(image: Path, system: Callable
     [
         (("--strategy", "best_of"), "none is named"),
         (("--judge-endpoint", "http://localhost:1/v1"), "--judge-endpoint belongs to --strategy"),
+        (
+            ("--strategy", "majority", "--judge-endpoint", "http://localhost:1/v1"),
+            "the strategy majority asks no judge",
+        ),
+        (("--strategy", "majority", "--strategy", "best_of"), "--strategy is given twice"),
         (("--strategy", "best_of:by=taste"), "by must be `judge` or `reward`"),
     ],
 )

@@ -55,7 +55,15 @@ def test_each_sample_has_a_trace_and_is_drawn_warm_from_a_seed_of_its_own(image:
     with serve(in_order("1", "2", "2")) as server:
         solved(server, image, "majority:n=3", "--trace", tmp_path / "t")
         first = server.chats()
-    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == ["sample-1", "sample-2", "sample-3"]
+    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == [
+        "index.html",
+        "sample-1",
+        "sample-2",
+        "sample-3",
+    ]
+    page = (tmp_path / "t" / "index.html").read_text()
+    assert page.count('href="sample-') == 3
+    assert page.count(">taken<") == 1
     assert {body["temperature"] for body in first} == {1.0}
     with serve(in_order("1", "2", "2")) as server:
         solved(server, image, "majority:n=3")
@@ -184,4 +192,34 @@ def test_a_file_is_a_strategy(image: Path, tmp_path: Path, monkeypatch: pytest.M
     done = virc("solve", image, "q", "--strategy", "empty")
     assert done.code == 3
     assert "is not a strategy: it has no Options, a msgspec.Struct; no samples(options)" in done.err
-    assert virc("solve", image, "q", "--strategy", f"{tmp_path}/gone.py").code == 2
+    gone = virc("solve", image, "q", "--strategy", f"{tmp_path}/gone.py")
+    assert (gone.code, f"there is no file '{tmp_path}/gone.py'" in gone.err) == (2, True), gone.err
+
+
+@pytest.mark.parametrize(
+    ("changed", "to", "said"),
+    [
+        ("min(answers, key=len)", "answers.first", "line 13 of {file}: AttributeError: 'list' object has no"),
+        ("return options.n", "return options.m", "line 8 of {file}: AttributeError"),
+        ("solved = asking.by_vote()", "raise SystemExit(3)", "line 11 of {file}: SystemExit: 3"),
+        ("    return msgspec.structs", "    msgspec.structs", "returns NoneType"),
+    ],
+)
+def test_an_own_strategy_that_fails_is_named_with_its_line(
+    image: Path, tmp_path: Path, changed: str, to: str, said: str
+) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text(OWN.replace(changed, to))
+    with serve(in_order(*"1234")) as server:
+        done = solved(server, image, f"{file}:n=1")
+    assert (done.code, done.err.count("error:")) == (3, 1), done.err
+    assert said.format(file=file) in done.err
+
+
+def test_an_own_strategy_that_fails_costs_a_batch_its_row(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(OWN.replace("min(answers, key=len)", "{'1': '1'}[answers[0]]"))
+    write(tmp_path / "in.jsonl", problems(image, "a", "b"))
+    with serve(in_order("2", "1")) as server:
+        words = ("--batch", tmp_path / "in.jsonl", "--endpoint", server.url, "--concurrency", 1)
+        done = virc("solve", *words, "--strategy", f"{tmp_path}/broken.py:n=1")
+    assert "1 answered, 0 without an answer, 1 failed" in done.err, done.err

@@ -82,6 +82,28 @@ def test_a_check_that_cannot_be_read_keeps_the_answer(image: Path) -> None:
     assert (found["answer"], found["strategy"]["scores"]) == ("1", [None])
 
 
+def test_each_check_is_told_with_its_grade_and_is_in_the_trace(image: Path, tmp_path: Path) -> None:
+    checks = by_answer({"1": "<One> is missing.\nscore: 1", "2": "score: 9"})
+    with serve(both("12", checks)) as server:
+        done = solved(server, image, "self_check", "--trace", tmp_path / "t")
+    assert "-> graded 0.1: <One> is missing\n" in done.err
+    assert "-> graded 0.9\n" in done.err
+    assert done.json["strategy"]["remarks"] == ["<One> is missing.", None]
+    page = (tmp_path / "t" / "index.html").read_text()
+    assert "&lt;One&gt; is missing." in page
+    with serve(both("1", lambda _: "Well.")) as server:
+        done = solved(server, image, "self_check")
+    assert "-> no grade: no reply of 3 has a grade; the first begins 'Well.'\n" in done.err
+    assert "no reply of 3" in done.json["strategy"]["remarks"][0]
+
+
+def test_a_page_of_somebody_else_is_not_replaced(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    with serve(both("1", lambda _: "score: 9")) as server:
+        done = solved(server, image, "self_check", "--trace", tmp_path)
+    assert (done.code, (tmp_path / "index.html").read_text()) == (0, "mine")
+
+
 def test_a_refusal_is_asked_about_again_and_not_checked(image: Path) -> None:
     replies = iter(["unreadable", "2"])
 
@@ -113,4 +135,4 @@ def test_a_judge_checks_in_place_of_the_model(image: Path, tmp_path: Path) -> No
         assert (len(server.chats()), len(judge.chats())) == (2, 2)
         assert {body["temperature"] for body in server.chats()} == {0.0}
     assert (found["answer"], found["settings"]["judge"]) == ("2", f"its model at {judge.url}")
-    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == ["sample-1", "sample-2"]
+    assert sorted(each.name for each in (tmp_path / "t").iterdir()) == ["index.html", "sample-1", "sample-2"]

@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 from support import faults
 from support.called import Done, virc
+from support.replay import ReplayBackend
 from support.servers import Body, Server, serve, turn_of
 from support.solving import answer, call, think
 from test_self_check import is_check
 
 import virc as package
+from virc.core.errors import NoAnswerError
+from virc.models.chat_protocol import ChatProtocol
+from virc.models.load import Opened
+from virc.reasoning.protocol import own_protocol
+from virc.solving.one import Solved
+from virc.solving.outcome import failure_of
 
 SIDES = {"red": 56, "green": 60, "blue": 64, "left": 68, "right": 72}
 
@@ -77,9 +84,10 @@ def test_two_ways_are_kept(image: Path) -> None:
 
 def test_a_finished_solution_ends_the_search_where_none_is_better(image: Path) -> None:
     with serve(tree([[step("red"), ANSWERS[1], step("blue")]], GRADES)) as server:
-        found = solved(server, image, "tree:width=3").json
+        done = solved(server, image, "tree:width=3")
         assert len(server.chats()) == 6
-    assert found["answer"] == "2"
+    assert done.json["answer"] == "2"
+    assert "-- branch 3 of at most 25\n" in done.err
     levels = [[step("green"), ANSWERS[0], step("blue")], [ANSWERS[2]] * 3]
     with serve(tree(levels, GRADES)) as server:  # here one was, and its answer is better, too
         assert solved(server, image, "tree:width=3").json["answer"] == "10"
@@ -111,6 +119,15 @@ def test_replies_of_one_way_are_counted_as_they_come(image: Path, reply: str) ->
         done = solved(server, image, "tree:width=1,depth=1,calls=3")
         assert (done.code, len(server.chats())) == (8, 3)
     assert "no answer within 3 replies" in done.json["error"]["message"]
+    assert done.json["error"]["hint"] == "calls=6 of the strategy"
+
+
+def test_what_is_used_up_is_the_hint_for_the_embedded_model_too() -> None:
+    opened = Opened("tiny", ReplayBackend([]), ChatProtocol(own_protocol(())), embedded=True)
+    error = NoAnswerError("no answer within 3 replies", "calls=6 of the strategy")
+    assert failure_of(Solved([], error=error), opened) is error
+    assert error.hint == "calls=6 of the strategy"
+    assert "real model" in str(getattr(failure_of(Solved([], error=NoAnswerError("none")), opened), "hint", ""))
 
 
 def test_a_way_that_fails_is_left(image: Path) -> None:
@@ -128,7 +145,7 @@ def test_without_any_grade_it_ends_at_the_first_level(image: Path, tmp_path: Pat
         done = solved(server, image, "tree:width=3", "--trace", tmp_path / "t")
         assert (done.code, len(server.chats())) == (8, 3 + 3 * 3)
     assert "no solution of 3 could be graded" in done.json["error"]["message"]
-    assert len(list((tmp_path / "t").iterdir())) == 3
+    assert len(list((tmp_path / "t").glob("sample-*"))) == 3
 
 
 def test_refusals_everywhere_are_no_answer(image: Path) -> None:
@@ -149,7 +166,7 @@ def test_a_reward_may_be_the_value(image: Path, tmp_path: Path) -> None:
         strategy = f"tree:width=3,depth=2,value=reward,reward={tmp_path / 'mine.yaml'}"
         done = solved(server, image, strategy, "--trace", tmp_path / "t")
         assert (done.code, done.json["answer"], len(server.chats())) == (0, "10", 6), done.err
-    traces = [json.loads((each / "trace.json").read_text()) for each in sorted((tmp_path / "t").iterdir())]
+    traces = [json.loads((each / "trace.json").read_text()) for each in sorted((tmp_path / "t").glob("sample-*"))]
     assert [each["answer"] for each in traces] == ["10", "1", "2"]
     assert all("green" in each["units"][0]["text"] for each in traces)
 

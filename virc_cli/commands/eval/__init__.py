@@ -163,6 +163,8 @@ def command(
         for name in names
         for config in configs
     ]
+    written = {(each.choice.model, each.config.strategy): each for each in reversed(setups)}
+    setups = [*reversed(written.values())]  # `majority` and `majority:n=8` are one
     request = evaluation.EvalRequest(
         benchmark=benchmark,
         setups=setups,

@@ -45,7 +45,7 @@ def command(
         str | None, typer.Option(metavar="DIR", help="Write conversation, images and a page here.")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Answers; the commonest is given.")] = 1,
-    strategy: options.Strategy = None,
+    strategies: options.Strategy = None,
     judge_endpoint: options.JudgeEndpoint = None,
     judge_model: options.JudgeModel = None,
     family: options.Family = None,
@@ -85,9 +85,11 @@ def command(
     from virc.solving.one import SolveConfig
     from virc.solving.pipelines import solve as pipelines
     from virc.solving.setup import finds_pictures, set_up
+    from virc.solving.strategies.registry import grades
     from virc_cli.commands.solve import hints, run
     from virc_cli.console import events
 
+    strategy = options.one_strategy(strategies)
     pipeline, system = options.chosen_pipeline(pipeline, system)
     flags = {
         "model": model,
@@ -123,6 +125,8 @@ def command(
         raise UsageError("--judge-endpoint belongs to --strategy", "--strategy best_of --judge-endpoint URL")
     graders = options.graders(strategy, judge, judge_model, judges, system)
     setup = set_up(flags, config, protocol, trace, offline, options.names_of(tools), graders)
+    if judge_endpoint and not grades(setup.config, graders):
+        raise UsageError(f"the strategy {strategy} asks no judge", "leave --judge-endpoint out, or --strategy best_of")
     with events.printed(quiet, verbose) as on_event:
         report = Reporter(on_event)
         chosen = pipelines.set_up(pipeline, given, setup) if pipeline is not None else None

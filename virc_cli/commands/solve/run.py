@@ -12,7 +12,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
 from virc.solving.api import solve_file, solve_images
-from virc.solving.one import SCHEMA, Event, SampleStart, TextDelta, ToolResult
+from virc.solving.one import SCHEMA, Event, GradeGiven, SampleStart, TextDelta, ToolResult
 from virc.solving.outcome import Fields
 from virc.solving.pipelines import batch as by_rows
 from virc.solving.pipelines import solve
@@ -168,7 +168,11 @@ class Narrator:
         self.end()
         if isinstance(event, SampleStart):
             if event.total > 1:
-                output.note(f"-- sample {event.number} of {event.total}")
+                most = "at most " if event.part else ""
+                output.note(f"-- {event.part or 'sample'} {event.number} of {most}{event.total}")
+        elif isinstance(event, GradeGiven):
+            grade = "no grade" if event.value is None else f"graded {event.value:g}"
+            output.note(f"-> {grade}{f': {plain(event.remark, 200)}' if event.remark else ''}")
         elif isinstance(event, Rejected):
             output.note(f"-> this reply cannot be used: {event.reason}")
             if self._verbose:

@@ -19,11 +19,11 @@ SIZE = (1024, 768)
 FAILURE: dict[str, object] = dict.fromkeys(
     "name about state published file coordinates images models judges "
     "datasets protocol_source tools chat_protocol limits sent example_call sampling stages rounds overlays reward "
-    "reported notes stage".split()
+    "reported notes stage pipeline".split()
 )
 _OF_SYSTEM = (
     "name about coordinates images models judges datasets protocol_source tools chat_protocol sampling rounds "
-    "overlays reward reported notes".split()
+    "overlays reward reported notes pipeline".split()
 )
 """Fields that the printed object has as the system has them."""
 
@@ -117,7 +117,7 @@ def _fields(system: "System") -> dict[str, Any]:
 
 def _spoken(system: "System") -> dict[str, Any]:
     """What a model of the system is told, a call that it may write, and its limits; None where that comes with its
-    weights, or tools of its own would have to be loaded.
+    weights or is in a pipeline, or tools of its own would have to be loaded.
     """
     import msgspec
 
@@ -126,7 +126,7 @@ def _spoken(system: "System") -> dict[str, Any]:
     from virc.tools import registry as tools
 
     none: dict[str, Any] = dict.fromkeys(("limits", "sent", "example_call"))
-    if system.protocol_source and not system.worded:
+    if (system.protocol_source or system.pipeline) and not system.worded:
         return none
     if not tools.are_built_in(system.offered):
         output.note("it has tools of its own, which are not loaded here: virc systems check FILE --reply TEXT")
@@ -212,6 +212,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     if fields["sampling"]:
         yield f"sampling     {', '.join(f'{name} {value:g}' for name, value in fields['sampling'].items())}"
     yield from _spoken_lines(fields)
+    yield from _pipeline_lines(fields)
     models, judges = fields["models"].items(), fields["judges"].items()
     yield from _section("models", [(name, _weights(name, each), each["coordinates"] or "") for name, each in models])
     yield from _section("judges", [(name, _weights(name, each), f"{each['gib'] or '?'} GiB") for name, each in judges])
@@ -269,6 +270,25 @@ def _spoken_lines(fields: dict[str, Any]) -> Iterator[str]:
         yield f"what the model is told of an image of {SIZE[0]} x {SIZE[1]}"
     for role, text in turns:
         yield f"  {role:<11}" + text.replace("\n", "\n" + " " * 13)
+
+
+def _pipeline_lines(fields: dict[str, Any]) -> Iterator[str]:
+    """What each role of a pipeline is sent, step by step; values stay names in braces."""
+    from virc.solving.pipelines import files
+    from virc.solving.pipelines.schema import IMAGES
+
+    if not fields["pipeline"]:
+        return
+    pipeline = files.read(fields["pipeline"], f"pipeline of {fields['name']}")
+    yield f"pipeline     what its roles are sent; the answer is the output of {pipeline.answer}"
+    for name, role in pipeline.roles.items():
+        system = "" if role.system is None else f": {role.system}".replace("\n", "\n" + " " * 13)
+        yield f"  role {name}" + (f", system message{system}" if system else "")
+    for step in pipeline.asking:
+        named = ["those of the problem" if each == IMAGES else f"{{{each}}}" for each in step.pictures]
+        shown = f", images: {', '.join(named)}" if named else ""
+        yield f"  {step.name}, by {step.ask}{shown}"
+        yield " " * 13 + (step.prompt or "").rstrip().replace("\n", "\n" + " " * 13)
 
 
 def _published_lines(published: dict[str, Any]) -> Iterator[str]:

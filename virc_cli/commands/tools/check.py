@@ -19,8 +19,8 @@ def command(
 
     The call is guessed from the tool's schema, and is about a blank picture. Where none can be, that is a warning.
 
-    Exit code 3: there is no such tool, its file is none, or it fails. 4: it cannot be used on this machine, or its
-    server cannot be reached.
+    Exit code 3: there is no such tool, its file is none, or it or its server fails or takes over a minute. 4: it
+    cannot be used on this machine, or its server cannot be reached.
     """
     from virc.solving import tool_trial
 

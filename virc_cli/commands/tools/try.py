@@ -32,7 +32,7 @@ def command(
     Printed is what the model would be sent. The call is written and read in the chat protocol of --system, else in
     that of virc.
 
-    Exit code 5: the call cannot be carried out; the hint is one that can. 3: the tool fails.
+    Exit code 5: the call cannot be carried out; the hint is one that can. 3: the tool or its server fails.
     """
     from virc.core.files import expanded
     from virc.reasoning.images import open_file

@@ -37,6 +37,8 @@ class Piped(msgspec.Struct, frozen=True):
 
     setup: PipelineSetup
     roles: Mapping[str, OpenRole]
+    silent: set[str] = msgspec.field(default_factory=set)
+    """Roles whose server did not answer when it was asked last."""
 
     @property
     def writer(self) -> OpenRole:
@@ -50,7 +52,12 @@ class Piped(msgspec.Struct, frozen=True):
 
     def answers_now(self) -> bool:
         """Whether the server of every role answers."""
-        return all(role.opened.answers() for role in self.roles.values() if role.opened.answers)
+        for name, role in self.roles.items():
+            if role.opened.answers and not role.opened.answers():
+                self.silent.add(name)
+            else:
+                self.silent.discard(name)
+        return not self.silent
 
 
 class InTurn:

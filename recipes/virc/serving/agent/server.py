@@ -78,7 +78,10 @@ async def _health(request: Request) -> Response:
     """Whether a request would be answered now."""
     request.app.state.desk.check()
     if not await request.app.state.probe.answers():
-        raise RefusedError("the model does not answer", status=503, wait=_WAIT)
+        pipeline = request.app.state.served.solving.pipeline
+        silent = ", ".join(repr(name) for name in pipeline.roles if name in pipeline.silent) if pipeline else ""
+        what = f"the model of role {silent} does not answer" if silent else "the model does not answer"
+        raise RefusedError(what, status=503, wait=_WAIT)
     return Response()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from PIL import Image
 
+from virc.config import validation
 from virc.core.errors import DataError, NoAnswerError, SetupError
 from virc.core.extras import install
 from virc.core.limits import check_problem
@@ -30,12 +31,16 @@ from virc.serving.mcp.pictures import IMAGE, Readable, given, in_reply, opened, 
 from virc.solving.outcome import chosen
 from virc.solving.trace_page import in_words
 from virc.tools import registry as tools
+from virc.tools.scale import FACTORS
 
 TRACE = "trace"
 """Names of kept traces begin so."""
 _UNITS: Mapping[str, Coordinates] = {
     "pixel": "pixel", "permille": "permille", "thousand": "thousand", "fraction": "unit",
 }  # fmt: skip
+
+_TYPES: Mapping[str, str] = {"array": "a list", "str": "a text", "float": "a number", "int": "a whole number"}
+"""How errors call the types of JSON."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -84,7 +89,7 @@ class Desk:
         try:
             read = msgspec.convert(arguments, tool.takes)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{name}: {clause(error)}") from None
+            raise _misfit(name, arguments, tool.takes, error) from None
         match read:
             case messages.Ask():
                 return await self._ask(read, session, on_step)
@@ -125,7 +130,10 @@ class Desk:
         clamped = "box_clamped" in deviations
         return _reply([file], messages.Cropped(**picture, box=list(call.box), clamped=clamped))
 
-    def _scale(self, read: messages.Scale, image: OpenedImage, _: bytes, session: str) -> Reply:
+    def _scale(self, read: messages.Scale, image: OpenedImage, data: bytes, session: str) -> Reply:
+        if abs(read.factor - 1) < min(abs(read.factor - offered) for offered in FACTORS):
+            picture, file = self._kept(image.pixels, data, session, read.max_side)
+            return _reply([file], messages.Scaled(**picture, factor=1.0))
         call, _deviations = _checked("scale_image", {"scale_factor": read.factor, "image_index": 0}, View([image.size]))
         assert call.factor
         width, height = (int(side * call.factor) for side in image.size)
@@ -260,8 +268,29 @@ def _checked(name: str, arguments: Mapping[str, object], view: View) -> tuple[Ca
     try:
         checked = tools.get(name).check(arguments, view)
     except ToolError as error:
-        raise DataError(str(error)) from None
+        raise DataError(_by_our_names(str(error))) from None
     return checked.call, checked.deviations
+
+
+def _by_our_names(reason: str) -> str:
+    """A tool's reason, with the names that its arguments have here."""
+    return reason.replace("bbox_2d", "box").replace("scale_factor", "factor")
+
+
+def _misfit(name: str, arguments: Mapping[str, Any], takes: type[messages.Arguments], error: Exception) -> DataError:
+    """What is wrong with arguments, in one sentence; the hint is what the argument is for."""
+    for fault in validation.faults(dict(arguments), takes, noun="argument"):
+        if isinstance(fault, validation.Missing | validation.Unknown):
+            return DataError(f"{name}: {fault.message}", fault.hint)
+    what, _, path = str(error).partition(" - at `$.")
+    path = path.rstrip("`")
+    for word, plainly in _TYPES.items():
+        what = what.replace(f"`{word}`", plainly)
+    known = messages.schema(takes)["properties"].get(path.partition("[")[0], {})
+    if not path:
+        return DataError(f"{name}: {clause(error)}")
+    hint = ", ".join(known["enum"]) if "enum" in known else known.get("description")
+    return DataError(f"{name}: {path} is wrong: {what[:1].lower()}{what[1:]}", hint)
 
 
 def _made(call: Call, source: Image.Image) -> Image.Image:

@@ -75,7 +75,8 @@ class Scale(Arguments, frozen=True):
 
     image: Source
     factor: Annotated[
-        float, Meta(description="From 0.25 to 4; the nearest of 0.25, 0.5, 1.5, 2, 2.5 and 4 is used.", ge=0.25, le=4)
+        float,
+        Meta(description="From 0.25 to 4; the nearest of 0.25, 0.5, 1, 1.5, 2, 2.5 and 4 is used.", ge=0.25, le=4),
     ]
     max_side: Side = SIDE
 

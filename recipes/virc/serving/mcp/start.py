@@ -1,13 +1,14 @@
 """Starts the MCP server: over stdio, or over HTTP."""
 
 import asyncio
+import errno
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from virc.core.errors import SetupError, UsageError, VircError
+from virc.core.errors import ConfigError, SetupError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.core.extras import install
 
@@ -68,6 +69,29 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
         asyncio.run(server.over_stdio(served))
     else:
         _over_http(request, served, shelf, address, on_url)
+
+
+def check_model(model: str | None, endpoint: str | None, system: str | None) -> None:
+    """Refuse what no question could be answered with, at the start: a host shows why a server has ended.
+
+    Args:
+        model, endpoint, system: as the user, the environment and the config file name them. An endpoint is not asked:
+            it may start later.
+
+    Raises:
+        ConfigError: there is no such system, or no such model on this machine.
+        UsageError: the system is a pipeline, which `ask` does not run.
+    """
+    from pathlib import Path
+
+    from virc.models import registry as models
+    from virc.systems import registry as systems
+
+    if system is not None and systems.get(system).pipeline:
+        fault = f"the system {system} answers by a pipeline, and `ask` runs none"
+        raise UsageError(fault, f"virc solve IMAGE 'QUESTION' --system {system}, or leave --system out")
+    if endpoint is None:
+        models.find(model, Path(), system, with_gguf=True)
 
 
 def host_and_port(text: str) -> tuple[str, int]:
@@ -132,8 +156,14 @@ def _over_http(
     host, port = address
     if host not in _LOOPBACK and not request.api_key:
         raise UsageError(f"whoever reaches {host} could read the folders and ask the model", "--api-key KEY")
-    with bound_socket(Config(host=host, port=port)) as listening:
+    bare = f"[{host}]" if ":" in host else host
+    try:
+        bound = bound_socket(Config(host=host, port=port))
+    except ConfigError as error:
+        in_use = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+        raise ConfigError(error.message, f"--http {bare}:{port % 65_535 + 1}" if in_use else _HINT) from error
+    with bound as listening:
         app = over_http.app(served, host, request.api_key, shelf.drop)
         listening.listen(over_http.CONNECTIONS)
-        on_url(f"http://{f'[{host}]' if ':' in host else host}:{port}{over_http.PATH}")
+        on_url(f"http://{bare}:{port}{over_http.PATH}")
         over_http.run(app, listening)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from virc.core.text import did_you_mean
 from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, Pipeline, Step
@@ -28,6 +29,24 @@ def mistakes(pipeline: Pipeline) -> Iterator[Mistake]:
     if "texts" not in known.get(pipeline.answer, ()):
         why = "gives no text" if pipeline.answer in known else "names no step"
         yield f"answer {why}: {pipeline.answer!r}", did_you_mean(pipeline.answer, list(known))
+
+
+def place(message: str, content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys that lead to what a mistake is about: a step, a role, or the answer; none where it is not found."""
+    kind, _, name = message.partition(" ")
+    named = re.match(r"'?(\w+)", name)
+    if kind == "role" and named:
+        return ("roles", named[1])
+    steps = _places(content.get("steps", ()), ("steps",)) if kind == "step" and named else ()
+    return next((path for path, key in steps if named and key == named[1]), (kind,))
+
+
+def _places(steps: Iterable[Mapping[str, Any]], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The keys that lead to the first line of each step, and the step's name, or its number."""
+    for number, step in enumerate(steps):
+        path = (*above, str(number))
+        yield (*path, next(iter(step), "")), str(step.get("name", number + 1))
+        yield from _places(step.get("repeat", ()), (*path, "repeat"))
 
 
 _Known = dict[str, tuple[str, ...]]

@@ -9,7 +9,7 @@ from virc.config import validation
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
-from virc.solving.pipelines.checks import mistakes
+from virc.solving.pipelines.checks import mistakes, place
 from virc.solving.pipelines.schema import Pipeline
 from virc.systems import registry as systems
 
@@ -30,30 +30,39 @@ def load(name: str) -> Pipeline:
     Raises:
         ConfigError: it is not there, no YAML, or as `read`.
     """
-    content = plain_yaml.read(expanded(name)) if systems.is_path(name) and is_file(name) else {}
+    text = plain_yaml.read_text(expanded(name)) if systems.is_path(name) and is_file(expanded(name)) else ""
+    content = plain_yaml.parse(text, name)
     if content and "pipeline" not in content:
-        return read(content, name)
+        return read(content, name, plain_yaml.lines(text))
     system = systems.get(name)
     if not system.pipeline:
         raise ConfigError(f"{name} has no pipeline", "--pipeline FILE.yaml")
-    return read(system.pipeline, f"pipeline of {name}")
+    lines = plain_yaml.lines(plain_yaml.read_text(system.file))
+    below = {path[1:]: line for path, line in lines.items() if path[0] == "pipeline"}
+    return read(system.pipeline, str(system.file), below)
 
 
-def read(content: Mapping[str, Any], where: str) -> Pipeline:
+def read(content: Mapping[str, Any], where: str, lines: Mapping[tuple[str, ...], int] = {}) -> Pipeline:
     """Read and check the content of `pipeline:`.
 
     Args:
         where: what errors call it.
+        lines: the keys that lead to each value -> its line, which errors then name.
 
     Raises:
         ConfigError: it does not fit, or a step names a role or a value that it cannot have.
     """
     for fault in validation.faults(content, Pipeline):
-        raise ConfigError(f"{where}: {fault.message}", fault.hint)
+        raise ConfigError(f"{_at(where, fault.path, lines)}: {fault.message}", fault.hint)
     try:
         pipeline = msgspec.convert(content, Pipeline, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {error}") from error
     for message, hint in mistakes(pipeline):
-        raise ConfigError(f"{where}: {message}", hint)
+        raise ConfigError(f"{_at(where, place(message, content), lines)}: {message}", hint)
     return pipeline
+
+
+def _at(where: str, path: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> str:
+    """The file, and the line of a key in it where that is known."""
+    return f"{where}:{systems.line_of(path, lines)}" if lines else where

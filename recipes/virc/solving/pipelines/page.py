@@ -33,7 +33,7 @@ def render(
         known |= {id(image): data for image, data in zip(value.pictures, files.values(), strict=True)}
     steps = zip(content["steps"], made, values, strict=True)
     title = question if len(question) <= _LONG_TEXT else question[:_LONG_TEXT] + "…"
-    facts = {name: content.get(name) for name in ("pipeline", "roles", "replies", "tokens")}
+    facts = {name: content.get(name) for name in ("pipeline", "roles", "replies", "tokens", "loops")}
     return fill(
         "solving/pipelines/page",
         asset("solving/trace_page.css"),

@@ -12,6 +12,7 @@ from virc.core.errors import DataError, NetworkError, UsageError
 from virc.core.events import Reporter
 from virc.core.text import did_you_mean
 from virc.core.timeouts import Deadline
+from virc.models import registry as models
 from virc.models.load import Choice, Opened, open_model
 from virc.reasoning.history import show_input
 from virc.reasoning.images import OpenedImage, Shown
@@ -86,9 +87,21 @@ def open_roles(pipeline: Pipeline, chosen: Mapping[str, Choice], report: Reporte
                 with naming(f"role {name!r}"):
                     opened = stack.enter_context(open_model(choice))
                 found[choice] = opened, threading.BoundedSemaphore(opened.at_once if opened.answers else 1)
-            for warning in found[choice][0].warnings if pipeline.roles[name].own_protocol else ():
-                report.warn(f"role {name!r}: {warning}")
+            _warn(name, pipeline.roles[name], found[choice][0], report)
         yield {name: OpenRole(pipeline.roles[name], *found[choice]) for name, choice in chosen.items()}
+
+
+def _warn(name: str, role: Role, opened: Opened, report: Reporter) -> None:
+    """Say what may be wrong with a role's model."""
+    for warning in opened.warnings if role.own_protocol else ():
+        report.warn(f"role {name!r}: {warning}")
+    trained = bool(opened.why) and opened.family is None
+    if role.own_protocol or not trained:
+        return
+    system, _ = models.served(opened.name)
+    if system is None or not system.pipeline:  # the models of such systems were trained to be asked by their pipeline
+        sentence = f"role {name!r}: {opened.name} was trained with a chat protocol of its own, and is asked without it"
+        report.warn(sentence, f"own_protocol: true in the role {name!r}, whose steps then need `images`")
 
 
 def speaker(

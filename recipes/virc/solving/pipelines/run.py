@@ -15,6 +15,7 @@ from virc.backends.interface import Sampling
 from virc.config.placeholders import filled
 from virc.core.errors import NoAnswerError, VircError
 from virc.core.seeds import derived
+from virc.core.text import counted
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.session import Reply
@@ -71,11 +72,25 @@ class Ran(msgspec.Struct, frozen=True):
     seconds: float | None = None
 
 
+class Loop(msgspec.Struct, frozen=True):
+    """A loop that ran: the value that ends it, how many rounds it took, and whether its `until` matched in the last."""
+
+    until: str
+    rounds: int
+    met: bool
+
+    @property
+    def unmet(self) -> str:
+        """What is said of one that ended at its bound."""
+        return f"{self.until!r} matched in none of {counted(self.rounds, 'round')}; its output is that of the last"
+
+
 class Solved(msgspec.Struct, frozen=True):
-    """The pipeline's reply, and its steps in the order of the file; a loop's once for each round."""
+    """The pipeline's reply, its steps in the order of the file, a loop's once for each round, and the loops."""
 
     answer: str
     steps: tuple[Ran, ...]
+    loops: tuple[Loop, ...] = ()
 
 
 OnStep = Callable[[Ran, Value], None]
@@ -90,6 +105,7 @@ class _Run(msgspec.Struct, frozen=True):
     program: Program
     seed: int | None
     on_step: OnStep
+    loops: list[Loop]
 
 
 _Done = tuple[Values, tuple[Ran, ...]]
@@ -116,10 +132,10 @@ def run(
     Raises:
         VircError: of the kind that the role raised; the message names the role and the step.
     """
-    shared = _Run(pipeline, speakers, program, seed, on_step)
+    shared = _Run(pipeline, speakers, program, seed, on_step, [])
     given = {QUESTION: Value((question,)), IMAGES: Value(pictures=tuple(images))}
     values, steps = _together(pipeline.steps, given, shared, ())
-    return Solved("\n".join(values[pipeline.answer].texts), steps)
+    return Solved("\n".join(values[pipeline.answer].texts), steps, tuple(shared.loops))
 
 
 def _together(steps: Sequence[Step], values: Values, run: _Run, rounds: tuple[int, ...]) -> _Done:
@@ -203,12 +219,13 @@ def _texts(values: Values) -> dict[str, str]:
 
 
 def _loop(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Done:
-    values, steps = {**values, **dict.fromkeys(step.outputs, NOTHING)}, list[Ran]()
-    for number in range(step.rounds or 1):
+    values, steps, met, number = {**values, **dict.fromkeys(step.outputs, NOTHING)}, list[Ran](), False, 0
+    while not met and number < (step.rounds or 1):
         values, ran = _together(step.repeat, values, run, (*rounds, number))
         steps += ran
-        if step.until and step.until.holds(values):
-            break
+        met, number = bool(step.until and step.until.holds(values)), number + 1
+    if step.until:
+        run.loops.append(Loop(step.until.value, number, met))
     return {name: values[name] for name in step.outputs}, tuple(steps)
 
 

@@ -21,7 +21,7 @@ from virc.solving.pipelines import trace
 from virc.solving.pipelines.files import load
 from virc.solving.pipelines.program import run_code
 from virc.solving.pipelines.roles import OpenRole, described
-from virc.solving.pipelines.run import OnStep, Ran, Solved, run
+from virc.solving.pipelines.run import Loop, OnStep, Ran, Solved, run
 from virc.solving.pipelines.schema import IMAGES, Pipeline
 from virc.solving.pipelines.values import Value
 from virc.solving.setup import OnFacts, Setup
@@ -131,6 +131,9 @@ def solve_images(
         on_facts(known)
         problem = Problem(question, pictures, setup.setup.config.seed, setup.setup.trace)
         fields, untraced = solve_problem(setup, roles, problem, deadline, on_step, on_facts)
+    for each in msgspec.convert(fields.get("loops", []), list[Loop]):
+        if not each.met:
+            report.warn(each.unmet)
     if untraced:
         raise untraced
     return known | fields
@@ -201,7 +204,8 @@ def _fields(solved: Solved) -> Fields:
         counts = [getattr(step, field) for step in solved.steps if step.role]
         return None if None in counts else sum(counts)
 
-    return {
+    loops: Fields = {"loops": msgspec.to_builtins(solved.loops)} if solved.loops else {}
+    return loops | {
         "answer": solved.answer,
         "turns": sum(len(step.grades or step.output) for step in solved.steps if step.role),
         "replies": sum(step.replies for step in solved.steps),

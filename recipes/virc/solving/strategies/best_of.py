@@ -67,5 +67,6 @@ def solve(asking: Asking, options: Options) -> Solved:
         error=error,
         chosen=best,
         scores=grades_,
+        remarks=[found[at].remark if at in found else None for at in range(len(solved.attempts))],
         beside=sum((each.spent for each in found.values()), Spent()),
     )

@@ -26,10 +26,10 @@ import msgspec
 
 from virc.config.validation import faults
 from virc.core import discovery, plugins
-from virc.core.errors import ConfigError, UsageError
+from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
-from virc.core.text import did_you_mean
+from virc.core.text import clause, did_you_mean
 from virc.models.load import Opened
 from virc.solving.asking import Asking, Grader
 from virc.solving.grading import NO_GRADERS, Graders, MakeGrader
@@ -62,7 +62,9 @@ class Strategy(msgspec.Struct, frozen=True):
     @property
     def samples(self) -> int:
         """How many answers it draws at most."""
-        return module(self.name).samples(self.options)
+        found = module(self.name)
+        with _run(found):
+            return found.samples(self.options)
 
 
 @cache
@@ -82,7 +84,8 @@ def module(name: str) -> Module:
         return cast(Module, discovery.module(_PACKAGE, name))
     file = _own(name)
     if file is None:
-        raise UsageError(f"there is no strategy {name!r}", did_you_mean(name, names()))
+        what = "file" if plugins.is_path(name) else "strategy"
+        raise UsageError(f"there is no {what} {name!r}", did_you_mean(name, names()))
     found = plugins.loaded(file)
     options = getattr(found, "Options", None)
     wrong = {
@@ -101,6 +104,23 @@ def _own(name: str) -> Path | None:
         path = expanded(name).absolute()
         return path if is_file(path) else None
     return plugins.file_in(plugins.folders(None), name, (".py",)) if name.isidentifier() else None
+
+
+@contextmanager
+def _run(found: Module) -> Iterator[None]:
+    """Say in which line of a custom strategy it fails, which it may do in any way."""
+    try:
+        yield
+    except VircError:
+        raise
+    except (Exception, SystemExit) as error:
+        file = Path(getattr(found, "__file__", ""))
+        if file.parent == Path(__file__).parent:
+            raise
+        line = plugins.line_in(file, error)
+        where = f"line {line} of {file}" if line else str(file)
+        message = f"the strategy fails in {where}: {type(error).__name__}: {clause(error)}"
+        raise ConfigError(message, "VIRC_DEBUG=1 shows where") from error
 
 
 def parse(text: str) -> Strategy:
@@ -146,8 +166,10 @@ def settled(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
     strategy = parse(config.strategy)
     if config.samples != 1:
         raise UsageError("samples and a strategy are given, which says how many it draws", "leave --samples out")
-    greedy = getattr(module(strategy.name), "greedy", None)
-    alike = bool(greedy and greedy(strategy.options))
+    found = module(strategy.name)
+    greedy = getattr(found, "greedy", None)
+    with _run(found):
+        alike = bool(greedy and greedy(strategy.options))
     if config.temperature == 0 and strategy.samples > 1 and not alike:
         raise UsageError("at temperature 0 all samples of a problem are the same", "--temperature 1")
     maker = _maker(strategy, graders)
@@ -155,9 +177,16 @@ def settled(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
     return msgspec.structs.replace(config, strategy=strategy.text, samples=strategy.samples, alike=alike, judge=judge)
 
 
+def grades(config: SolveConfig, graders: Graders) -> bool:
+    """Whether solutions are graded, by the strategy of these settings."""
+    return config.strategy is not None and _maker(parse(config.strategy), graders) is not None
+
+
 def _maker(strategy: Strategy, graders: Graders) -> MakeGrader | None:
-    grades = getattr(module(strategy.name), "grades", None)
-    found: MakeGrader | None = grades(strategy.options, graders) if grades else None
+    module_ = module(strategy.name)
+    make = getattr(module_, "grades", None)
+    with _run(module_):
+        found: MakeGrader | None = make(strategy.options, graders) if make else None
     return found
 
 
@@ -181,10 +210,18 @@ def solve(asking: Asking) -> Solved:
 
     Raises:
         DataError: an image cannot be shown to this model.
+        ConfigError: a custom strategy fails; the message has its file and line.
     """
     began, config = time.monotonic(), asking.config
     if config.strategy is None:
         return asking.by_vote()
     strategy = parse(config.strategy)
-    solved = module(strategy.name).solve(asking, strategy.options)
+    found = module(strategy.name)
+    with _run(found):
+        solved: object = found.solve(asking, strategy.options)
+    if not isinstance(solved, Solved):
+        kind = type(solved).__name__
+        raise ConfigError(
+            f"solve() of the strategy {strategy.name} returns {kind}", "return what asking.by_vote() gives"
+        )
     return msgspec.structs.replace(solved, seconds=round(time.monotonic() - began, 3))

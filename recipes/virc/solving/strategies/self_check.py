@@ -88,7 +88,9 @@ def _with_check(question: str, answer: str, graded: Graded) -> str:
 
 def _chosen(done: list[Attempt], found: list[Graded | None], error: BaseException | None, asking: Asking) -> Solved:
     values = [each.value if each else None for each in found]
-    solved = Solved(done, choices=asking.choices, scores=values, beside=sum((g.spent for g in found if g), Spent()))
+    remarks = [each.remark if each else None for each in found]
+    spent = sum((each.spent for each in found if each), Spent())
+    solved = Solved(done, choices=asking.choices, scores=values, remarks=remarks, beside=spent)
     if error:
         return msgspec.structs.replace(solved, error=error)
     answered = [at for at, each in enumerate(done) if each.trace.answer is not None]

@@ -150,7 +150,7 @@ class _Search:
         self._check()
         asking, session = self._asking, branch(node.session)
         self._count += 1
-        asking.on_event(SampleStart(self._count, self._most))
+        asking.on_event(SampleStart(self._count, self._most, "branch"))
 
         def may_ask() -> None:
             self._check(1 + len(sampler.replies))
@@ -222,6 +222,7 @@ class _Search:
             choices=self._asking.choices,
             chosen=None if error else 0,
             scores=[node.value for node in shown],
+            remarks=[node.grade.remark if node.grade else None for node in shown],
             beside=self._spent,
         )
 

@@ -1,0 +1,73 @@
+"""Functions of the user's own files, called so that what they do wrong is an ordinary error with the place in the file.
+
+Code that calls `sys.exit` would end a whole batch, or the server, without a word; a function that takes other arguments
+than it is called with fails in the file of whoever calls it.
+"""
+
+import functools
+import inspect
+import signal
+from collections.abc import Callable, Mapping
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from virc.core.errors import ConfigError
+
+_OF_TOOLS: Mapping[str, str] = {
+    "apply": "call, source",
+    "apply_to_all": "call, conversation",
+    "check": "arguments, view",
+    "ready": "",
+}
+"""The functions of a tool, and what they are called with."""
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class ExitError(Exception):
+    """Code of the user's own called `sys.exit`, or raised SystemExit."""
+
+    def __init__(self, stop: SystemExit) -> None:
+        super().__init__(f"it would end the process: sys.exit({stop.code!r})")
+
+
+def guard(module: ModuleType) -> None:
+    """Guard the functions of a tool that a module has."""
+    for name, arguments in _OF_TOOLS.items():
+        function = getattr(module, name, None)
+        if isinstance(function, FunctionType):
+            setattr(module, name, _guarded(function, f"{name}({arguments})"))
+
+
+def is_of_a_signal(stop: SystemExit) -> bool:
+    """Whether the handler of a signal that ends this process raised it, in the midst of other code."""
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in _STOPPING} - {None}
+    return any(code in handlers for code in _codes(stop))
+
+
+def _guarded(function: FunctionType, called: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def guarded(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except SystemExit as stop:
+            if is_of_a_signal(stop):
+                raise
+            raise ExitError(stop).with_traceback(stop.__traceback__) from None
+        except TypeError as error:
+            if error.__traceback__ and error.__traceback__.tb_next:  # it was called, and fails inside
+                raise
+            code = function.__code__
+            place = f"line {code.co_firstlineno} of {code.co_filename}"
+            taken = f"{function.__name__}{inspect.signature(function)}"
+            raise ConfigError(f"{taken} in {place} cannot be called as {called}", f"def {called}:") from None
+
+    return guarded
+
+
+def _codes(error: BaseException) -> list[CodeType]:
+    """The code of each frame that an error came through."""
+    found, at = [], error.__traceback__
+    while at:
+        found.append(at.tb_frame.f_code)
+        at = at.tb_next
+    return found
