@@ -221,8 +221,8 @@ def _failing(folder: Path, times: int, error: str) -> Path:
 
 @pytest.fixture
 def hurried(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run that saved something, in a job that tries a requeue again after a hundredth of a second, for a second."""
-    for name, value in {"_PAUSE": 0.01, "_LONGEST": 0.02, "_PATIENCE": 0.2}.items():
+    """A run that saved something, in a job that tries a requeue again after a hundredth of a second."""
+    for name, value in {"_PAUSE": 0.01, "_LONGEST": 0.02}.items():
         monkeypatch.setattr(jobs, name, value)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     attempts.write(run, Attempt(number=1, saved=5))
@@ -237,7 +237,8 @@ def test_a_requeue_is_tried_again_while_the_controller_does_not_answer(hurried: 
     assert "Unable to contact slurm controller (connect failure); tried again in" in events[1].text
 
 
-def test_a_requeue_is_given_up_after_a_time(hurried: Run, tmp_path: Path) -> None:
+def test_a_requeue_is_given_up_after_a_time(hurried: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_PATIENCE", 1.5)
     calls = _failing(tmp_path, 999, "Unable to contact slurm controller (connect failure)")
     with pytest.raises(EngineError, match="Unable to contact slurm controller") as refused:
         jobs.requeue(hurried, "7", Reporter())

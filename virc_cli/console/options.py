@@ -101,7 +101,7 @@ def graders(
 
     if not strategy:
         return Graders()
-    from virc.rewards import choosing
+    from virc.rewards.graders import choosing
     from virc.rewards.means import JUDGE_KEY
 
     return choosing.graders(judge, judge_model, os.environ.get(JUDGE_KEY), judges, system)

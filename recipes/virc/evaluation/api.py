@@ -50,7 +50,7 @@ from virc.evaluation.verdicts import (
     with_judge,
 )
 from virc.models.load import choice_of
-from virc.rewards import choosing
+from virc.rewards.graders import choosing
 from virc.rewards.means import JUDGE_KEY
 from virc.scoring.judge import Judge
 from virc.scoring.score import Verdict

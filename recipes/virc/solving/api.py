@@ -103,7 +103,7 @@ def solve(
         strategy: how the answer is found, `NAME` or `NAME:key=value,key=value`, such as `majority:n=8`, in place of
             samples.
         graders: what grades solutions, where the strategy has them graded: `Graders(judge=URL)`, or
-            `virc.rewards.choosing.graders()`.
+            `virc.rewards.graders.choosing.graders()`.
         trace: folder for the conversation, its images and a page.
         offline: fetch no picture.
         pipeline: solve by the roles and steps of this file or system; `fields["steps"]` has what each gave. A `system`

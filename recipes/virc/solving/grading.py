@@ -62,7 +62,7 @@ class Graders(msgspec.Struct, frozen=True):
         """
         if by == "reward":
             if self.reward is None:
-                raise UsageError("nothing is given that grades by a reward", "virc.rewards.choosing.graders()")
+                raise UsageError("nothing is given that grades by a reward", "virc.rewards.graders.choosing.graders()")
             return self.reward(reward, term)
         if self.judge is not None:
             endpoint, name, key = self.judge, self.judge_model, self.judge_key

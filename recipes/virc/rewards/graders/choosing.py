@@ -17,7 +17,7 @@ from virc.data.rows.record import Picture, Record
 from virc.models import registry as models
 from virc.models.load import Opened
 from virc.reasoning.session import Session
-from virc.rewards.graded import Scorer
+from virc.rewards.graders.graded import Scorer
 from virc.rewards.means import JUDGE
 from virc.rewards.needs import without_judge
 from virc.rewards.registry import Total
