@@ -485,6 +485,14 @@ def test_a_script_evaluates_as_the_command_does(server: Server, problems: Path, 
         evaluate("sums.jsonl", "good", endpoint=server.url, judge_model="m")
 
 
+def test_a_strategy_written_in_two_ways_is_one(server: Server, problems: Path) -> None:
+    alike = ("--strategy", "majority:n=1", "--strategy", "majority:early=yes,n=1")
+    assert len(evaluated(server, problems, *alike)["models"]) == 1
+    assert virc("eval", problems, "--endpoint", server.url, *alike, "--limit", 1, "--to", "evals/one").out.startswith(
+        "sums: 1 problem\n"
+    )
+
+
 def test_two_strategies_of_a_model_are_compared_with_what_they_cost(problems: Path) -> None:
     def turns(body: dict[str, Any]) -> str:
         number = int(re.findall(r"problem (\d)", json.dumps(body))[0])
@@ -498,6 +506,8 @@ def test_two_strategies_of_a_model_are_compared_with_what_they_cost(problems: Pa
         assert len(server.chats()) == asked == 6 * 6
         evaluated(server, problems, "--to", "evals/both", "--temperature", 1)
         three = evaluated(server, problems, "--strategy", "majority:n=1", "--to", "evals/both")
+    files = {each.name for each in Path("evals/both/answers").iterdir()}
+    assert f"{MODEL} (majority%3An=1,early=yes).jsonl" in files
     one, five = found["models"]
     assert [each["name"] for each in (one, five)] == [
         f"{MODEL} (majority:n=1,early=yes)", f"{MODEL} (majority:n=5,early=no)"
