@@ -211,7 +211,7 @@ def test_a_row_that_was_published_wrong_is_left_out_and_said(server: Server, her
     with serve([answer("A")]) as every:
         done = virc("eval", "vstar", "--endpoint", every.url)
     assert done.code == 0, done.err
-    assert "vstar: 1 problems" in done.out
+    assert "vstar: 1 problem\n" in done.out
     assert "rows of vstar left out: 1; the first: test_questions.jsonl:2: its label 'Z'" in done.err
 
 
@@ -485,6 +485,13 @@ def test_a_script_evaluates_as_the_command_does(server: Server, problems: Path, 
         evaluate("sums.jsonl", "good", endpoint=server.url, judge_model="m")
 
 
+def test_a_strategy_written_in_two_ways_is_one(server: Server, problems: Path) -> None:
+    alike = ("--model", "good", "--strategy", "majority:n=1", "--strategy", "majority:early=yes,n=1", "--limit", 1)
+    done = virc("eval", problems, "--endpoint", server.url, *alike)
+    assert done.out.startswith("sums: 1 problem\n")
+    assert len(evaluated(server, problems, *alike)["models"]) == 1
+
+
 def test_two_strategies_of_a_model_are_compared_with_what_they_cost(problems: Path) -> None:
     def turns(body: dict[str, Any]) -> str:
         number = int(re.findall(r"problem (\d)", json.dumps(body))[0])
@@ -498,6 +505,8 @@ def test_two_strategies_of_a_model_are_compared_with_what_they_cost(problems: Pa
         assert len(server.chats()) == asked == 6 * 6
         evaluated(server, problems, "--to", "evals/both", "--temperature", 1)
         three = evaluated(server, problems, "--strategy", "majority:n=1", "--to", "evals/both")
+    files = {each.name for each in Path("evals/both/answers").iterdir()}
+    assert f"{MODEL} (majority%3An=1,early=yes).jsonl" in files
     one, five = found["models"]
     assert [each["name"] for each in (one, five)] == [
         f"{MODEL} (majority:n=1,early=yes)", f"{MODEL} (majority:n=5,early=no)"

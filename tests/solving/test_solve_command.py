@@ -271,7 +271,8 @@ def test_samples_vote(image: Path, tmp_path: Path) -> None:
         {"answer": None, "count": 1},
     ]
     assert done.json["settings"]["temperature"] == 1.0
-    assert [path.name for path in sorted((tmp_path / "t").iterdir())] == [f"sample-{n}" for n in range(1, 5)]
+    traces = ["index.html", *(f"sample-{n}" for n in range(1, 5))]
+    assert [path.name for path in sorted((tmp_path / "t").iterdir())] == traces
     assert "-- sample 4 of 4" in done.err
 
 

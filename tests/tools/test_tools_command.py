@@ -11,7 +11,7 @@ from remote.remote_server import DETECT
 from support.called import virc
 from tools.test_own_tools import ROTATE
 
-from virc.solving import tool_trial
+from virc.solving import tool_files, tool_trial
 from virc.tools import registry as tools
 
 
@@ -52,6 +52,73 @@ def test_ls_lists_built_in_and_own_tools_and_runs_no_file(own: Path) -> None:
         str(own / "rotate_image.py"),
     )
     assert "rotate_image       Python file  turn an image" in virc("tools", "ls").out
+
+
+def test_ls_warns_of_files_that_are_no_tools(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (own / "broken.py").write_text("NAME = \n")
+    (own / "empty.py").write_text("")
+    (own / "crop_image.py").write_text(ROTATE.replace("rotate_image", "crop_image"))
+    (own / "spaced.py").write_text(ROTATE.replace("rotate_image", "a tool"))
+    (own / "othername.py").write_text(ROTATE.replace("rotate_image", "rotate"))
+    (own / "idle.py").write_text(ROTATE.replace("rotate_image", "idle").partition("def apply")[0])
+    (own / "far.yaml").write_text("description: Ask.\nparameters: {type: object}\nseconds: -1\nhttp: {url: http://a}\n")
+    (own / "a_system.yaml").write_text("name: a_system\n")
+    monkeypatch.setenv("VIRC_PATH", f"{own}:{own / 'none'}")
+    faults = {Path(each["file"]).name: each["reason"] for each in virc("tools", "ls", "--json").json["faults"]}
+    assert faults == {
+        "none": "there is no such folder, and VIRC_PATH names it",
+        "broken.py": "it is no Python: invalid syntax, in line 1",
+        "empty.py": "it is empty",
+        "crop_image.py": "its NAME 'crop_image' is that of a built-in tool; choose another",
+        "spaced.py": f"its NAME 'a tool' cannot be written by models: names have {tool_files._ALLOWED}",
+        "othername.py": "its NAME is 'rotate', and by that name no command finds othername.py",
+        "idle.py": "it is not a tool: it has no apply(call, source)",
+        "far.yaml": "line 3: seconds must be a number above 0, not -1",
+    }
+    for name in ("crop_image", "spaced", "othername", "idle"):
+        done = virc("tools", "check", own / f"{name}.py")
+        assert (done.code, done.err.splitlines()[0]) == (3, f"error: {own / name}.py: {faults[f'{name}.py']}")
+    assert f"warning: {own / 'empty.py'}: it is empty" in virc("tools", "ls").err
+
+
+def test_ls_reads_names_that_are_assigned_together(own: Path) -> None:
+    named = ROTATE.replace("rotate_image", "turned").replace('NAME = "turned"\n', "")
+    both = named.replace('TEMPLATE = "after_image"', 'NAME, TEMPLATE = "turned", "after_image"')
+    (own / "turned.py").write_text(both)
+    (own / "made.py").write_text("NAME, TEMPLATE, SCHEMA, check, apply = members()\n")
+    done = virc("tools", "ls", "--json").json
+    assert {"turned", "made"} <= {each["name"] for each in done["tools"]}
+    assert done["faults"] == []
+    assert virc("tools", "check", "turned").code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("own/rotate_image", "error: there is no file own/rotate_image\nhint: did you mean own/rotate_image.py?\n"),
+        ("figure.png", "error: figure.png is no file of a tool, which is NAME.py or NAME.yaml\n"),
+        ("a tool", "error: there is no tool 'a tool': names have letters, digits and _, and no digit first\n"),
+    ],
+)
+def test_check_hints_at_the_file_that_is_there(
+    own: Path, figure: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: str
+) -> None:
+    monkeypatch.chdir(figure.parent)
+    done = virc("tools", "check", name)
+    assert done.code == 3
+    assert done.err.startswith(error)
+
+
+def test_a_bad_schema_is_a_short_sentence_with_its_place(own: Path) -> None:
+    (own / "odd.py").write_text(
+        ROTATE.replace("rotate_image", "odd").replace('"type": "integer", "enum"', '"type": "int", "enum"')
+    )
+    done = virc("tools", "check", "odd")
+    assert (done.code, done.err) == (
+        3,
+        "error: the parameters in the SCHEMA of the tool odd are no JSON schema: "
+        "'int' is not valid under any of the given schemas, at properties.degrees.type\n",
+    )
 
 
 def test_ls_finds_tools_beside_a_system(tmp_path: Path) -> None:
@@ -159,7 +226,7 @@ def test_try_prints_what_the_model_is_sent_and_saves_images(tmp_path: Path, figu
     arguments = '{"bbox_2d": [0, 0, 280, 140], "image_index": 0}'
     done = virc("tools", "try", "crop_image", figure, "--arguments", arguments, "--to", tmp_path / "made")
     assert done.code == 0
-    assert done.out == "<image 1: 280 x 140>Image 1: 280 x 140. Go on; look again wherever that helps.\n"
+    assert done.out == "<image 1: 280 x 140>\nImage 1: 280 x 140. Go on; look again wherever that helps.\n"
     assert "crop_image of image 0, shown at 560 x 280: box [0, 0, 280, 140]" in done.err
     assert Image.open(tmp_path / "made" / "image-1.png").size == (280, 140)
 

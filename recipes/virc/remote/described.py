@@ -11,7 +11,7 @@ import msgspec
 from virc.config import validation
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError
-from virc.core.text import clause, plain
+from virc.core.text import plain
 from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
 
 SECRET = re.compile(r"\$\{(\w+)\}")
@@ -161,13 +161,21 @@ def _fault_of_server(described: Described, server: Http | Mcp | None) -> str | N
     )
 
 
-def _fault_of_schema(schema: Mapping[str, Any]) -> str | None:
+def schema_error(schema: object) -> str | None:
+    """What is wrong with a JSON schema, and where in it."""
     import jsonschema  # type: ignore[import-untyped]
 
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
-        return clause(error)
+        where = ".".join(map(str, error.absolute_path))
+        return plain(error.message, 160) + (f", at {where}" if where else "")
+    return None
+
+
+def _fault_of_schema(schema: Mapping[str, Any]) -> str | None:
+    if error := schema_error(schema):
+        return error
     if schema.get("type") != "object":
         return "its type is not object"
     return None

@@ -97,7 +97,7 @@ def in_parallel(rows: Iterable[Row], work: Callable[[Row], None], workers: int, 
 
 def file_name(text: str) -> str:
     """An id or a model's name as the name of a file or folder, whatever characters it holds."""
-    name = quote(text, safe=" ")
+    name = quote(text, safe=" (),=")
     if name.strip(" .") and not name.startswith((".", " ")) and len(name) < 100:
         return name
     return hashlib.sha256(text.encode()).hexdigest()[:16]

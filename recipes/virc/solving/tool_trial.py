@@ -1,17 +1,14 @@
-"""Tools by themselves: which there are, what is wrong with one, and what a model would be sent for one call of it."""
+"""Tools by themselves: what is wrong with one, and what a model would be sent for one call of it."""
 
-import ast
 import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from PIL import Image
 
-from virc.core import plugins
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.text import clause
 from virc.core.timeouts import LateError, within
@@ -23,28 +20,13 @@ from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Rejected, Session
 from virc.reasoning.writing import written
 from virc.remote import described, failures
-from virc.solving import reading
+from virc.solving import reading, tool_files
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 
-Kind = Literal["built in", "Python file", "HTTP", "MCP"]
 _SIZE = (1024, 768)
 _SECONDS = 60.0
 """Time limit of a check, beside what the tool itself may take."""
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """A tool that can be named.
-
-    Args:
-        about: its first sentence.
-        file: of a custom tool.
-    """
-
-    name: str
-    kind: Kind
-    about: str
-    file: Path | None = None
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -65,25 +47,6 @@ class Tried(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def listed(system: str | None = None) -> list[Listed]:
-    """The built-in tools, then those of folders in `VIRC_PATH`, beside a system and of installed packages.
-
-    Files are read, and none is run.
-
-    Raises:
-        ConfigError: there is no such system.
-    """
-    built_in = [Listed(name, "built in", _about(tool.__doc__)) for name, tool in sorted(tools.discover().items())]
-    folders = plugins.folders(_beside(system))
-    files = [file for folder in folders for suffix in tools.SUFFIXES for file in sorted(folder.glob(f"*{suffix}"))]
-    found: dict[str, Listed] = {}
-    for file in (*files, *plugins.installed("virc.tools").values()):
-        tool = _declared(file) if file.suffix == ".py" else _described(file)
-        if tool and tool.name not in tools.discover():
-            found.setdefault(tool.name, tool)
-    return [*built_in, *found.values()]
-
-
 def check(name: str, system: str | None = None) -> str | None:
     """Load a tool and carry out a call of it that its schema tells, on a blank picture.
 
@@ -99,7 +62,7 @@ def check(name: str, system: str | None = None) -> str | None:
         SetupError: it cannot be used on this machine, or its server cannot be reached.
     """
     seconds = _SECONDS
-    if (file := tools.file_of(name, _beside(system))) and file.suffix == ".yaml":
+    if (file := tool_files.check_file(name, system)) and file.suffix == ".yaml":
         seconds += described.read(file).seconds
     try:
         return within(time.monotonic() + seconds, lambda _: _checked(name, system))
@@ -168,14 +131,13 @@ def _of_servers(name: str) -> Iterator[None]:
         raise ConfigError(f"the server of the tool {name} fails: {failed[0]}")
 
 
-def _beside(system: str | None) -> Path | None:
-    return systems.get(system).file.parent if system else None
-
-
 def _offered(name: str, system: str | None, coordinates: Coordinates | None) -> tuple[str, Protocol, Grid]:
     """The name of a loaded tool, and a chat protocol that offers it."""
     known = systems.get(system) if system else None
+    tool_files.check_name(name, system)
     (name,) = tools.load([name], known.file.parent if known else None)
+    if fault := described.schema_error(tools.get(name).SCHEMA["function"].get("parameters", {})):
+        raise ConfigError(f"the parameters in the SCHEMA of the tool {name} are no JSON schema: {fault}")
     tools.check_ready([name])
     unit = coordinates or "pixel"
     if known is None:
@@ -193,43 +155,3 @@ def _example(name: str, protocol: Protocol, grid: Grid, size: tuple[int, int]) -
             (call,) = parse(text, protocol.grammar).calls
             return json.dumps(call.arguments)
     return None
-
-
-def _declared(file: Path) -> Listed | None:
-    """The tool that a file of Python is by its assignments, without running it; None where it is none."""
-    try:
-        parsed = ast.parse(file.read_bytes())
-    except (OSError, ValueError, SyntaxError, RecursionError):
-        return None
-    assigned = dict(pair for each in parsed.body for pair in _assigned(each))
-    name = assigned.get("NAME")
-    if "SCHEMA" not in assigned or not isinstance(name, ast.Constant) or not isinstance(name.value, str):
-        return None
-    return Listed(name.value, "Python file", _about(ast.get_docstring(parsed)), file)
-
-
-def _described(file: Path) -> Listed | None:
-    """The remote tool that a YAML file describes; None where it is something else, such as a system."""
-    with suppress(ConfigError):
-        found = described.read(file)
-        kind: Kind = "HTTP" if found.http else "MCP"
-        return Listed(found.name or file.stem, kind, _about(found.description), file)
-    return None
-
-
-def _assigned(statement: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
-    """The names that a statement gives a value."""
-    targets: list[ast.expr]
-    if isinstance(statement, ast.Assign):
-        targets, value = statement.targets, statement.value
-    elif isinstance(statement, ast.AnnAssign) and statement.value:
-        targets, value = [statement.target], statement.value
-    else:
-        return
-    yield from ((each.id, value) for each in targets if isinstance(each, ast.Name))
-
-
-def _about(docstring: str | None) -> str:
-    """The first line of a tool's docstring, without the name that it may begin with."""
-    line = (docstring or "").strip().partition("\n")[0]
-    return line.partition("`: ")[2] if line.startswith("`") and "`: " in line else line

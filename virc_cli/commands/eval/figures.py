@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from virc.core.text import counted
 from virc.evaluation.figures import interval, percent, reward_title, shares, signed, undecided, value, values
 from virc.evaluation.harness.harness import ModelOutcome
 from virc.evaluation.summary import ModelSummary, Pair, Reported, Score, Share, Summary
@@ -22,7 +23,7 @@ def lines(summary: Summary) -> Iterator[str]:
     """All figures."""
     ablation = summary.crop_ablation
     swapped = "" if ablation == "none" else f", crop ablation: {ablation}"
-    yield f"{summary.benchmark}: {summary.problems} problems{swapped}"
+    yield f"{summary.benchmark}: {counted(summary.problems, 'problem')}{swapped}"
     yield ""
     yield from table([_HEAD, *(_model(model) for model in summary.models)])
     if summary.commonest.of:

@@ -5,25 +5,28 @@ import sys
 from virc_cli.console import output
 from virc_cli.console.options import Json, System
 
-FAILURE: dict[str, object] = {"tools": None}
+FAILURE: dict[str, object] = {"tools": None, "faults": None}
 
 
 def command(system: System = None, as_json: Json = False) -> None:
     """List built-in tools, and custom ones that are found.
 
     Custom tools are files in folders of VIRC_PATH, beside the YAML of --system, or in installed packages. Files are
-    read for the list, and none is run.
+    read for the list, and none is run. A warning names each file that cannot be used as a tool, and why.
     """
-    from virc.solving import tool_trial
+    from virc.solving import tool_files
     from virc_cli.console.tables import folded
 
-    found = tool_trial.listed(system)
+    found = tool_files.found(system)
     if as_json:
         fields = [
             {"name": each.name, "kind": each.kind, "about": each.about, "file": each.file and str(each.file)}
-            for each in found
+            for each in found.tools
         ]
-        output.emit({"schema": "virc.tools.ls/1", "tools": fields, "error": None})
+        faults = [{"file": str(each.file), "reason": each.reason, "hint": each.hint} for each in found.faults]
+        output.emit({"schema": "virc.tools.ls/1", "tools": fields, "faults": faults, "error": None})
         return
-    rows = [(each.name, each.kind, each.about or "-") for each in found]
+    rows = [(each.name, each.kind, each.about or "-") for each in found.tools]
     output.lines(folded([("tool", "kind", "what it does"), *rows], sys.stdout))
+    for fault in found.faults:
+        output.warn(f"{fault.file}: {fault.reason}", fault.hint)

@@ -1,5 +1,6 @@
 """`virc tools try`: one call of a tool, and what the model would be sent."""  # noqa: N999 (the command's name)
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,9 @@ from virc_cli.console.replies import call_line
 
 if TYPE_CHECKING:
     from PIL import Image
+
+_MARK = re.compile(r"<image \d+: \d+ x \d+>(?=[^\n])")
+"""What stands for an image, before a text that the model gets as a part of its own."""
 
 FAILURE: dict[str, object] = {"reply": None, "call": None, "sent": None, "images": None, "seconds": None}
 
@@ -59,7 +63,7 @@ def command(
         return
     output.note(call_line(tried.call), dim=True)
     for each in tried.sent:
-        output.line(each.text)
+        output.line(_MARK.sub(r"\g<0>\n", each.text))
     for file in files:
         output.note(str(file))
     output.note(f"{tried.seconds:.3f} s")

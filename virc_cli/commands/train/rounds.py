@@ -49,7 +49,8 @@ def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_js
         after = states(found)
         if as_json:
             failure = output.error_class(error.code)(error.message, error.hint)
-            output.emit({"schema": _SCHEMA, **_fields(found, after), "error": fields_of(failure)})
+            fields = {**_fields(found, after), "progress": "begun"}  # also where the first step has made nothing
+            output.emit({"schema": _SCHEMA, **fields, "error": fields_of(failure)})
         output.note(f"stopped in round {error.step.round} at {error.step.name}; {running.CONTINUE}")
         raise typer.Exit(error.code if error.code > 0 else EngineError.code) from error  # below 0: a signal ended it
     after = states(found)
