@@ -98,7 +98,6 @@ def test_a_batch_holds_the_problem_of_a_trajectory(tmp_path: Path) -> None:
     ("record", "reason"),
     [
         (Record(id="a", images=(Picture("", data=b"x"),)), "question of row 'a' is not known"),
-        (Record(id="a", question="q"), "either an image or images"),
         (Record(id="a", question=" ", images=(Picture("", data=b"x"),)), "question is empty"),
         (Record(id="a", question="q", images=(Picture("", data=b"x"),) * 17), "17 images"),
         (Record(id="a", question="q", images=(Picture("no.png"),)), "no.png of row 'a' cannot be read"),

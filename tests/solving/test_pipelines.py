@@ -16,13 +16,13 @@ from virc.models.load import Opened
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Reply
-from virc.solving.grades import read_score
 from virc.solving.pipelines.files import read
 from virc.solving.pipelines.program import run_code
 from virc.solving.pipelines.roles import OpenRole, speaker
 from virc.solving.pipelines.run import Loop, Solved, Speaker, Spoken
 from virc.solving.pipelines.run import run as run_steps
 from virc.solving.pipelines.schema import Pipeline
+from virc.solving.sampling.grades import read_score
 
 TEXT = """
 roles:

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from virc_cli.console import completion
 
 if TYPE_CHECKING:
-    from virc.solving.grading import Graders
+    from virc.solving.sampling.grading import Graders
 
 
 def group(help_text: str, epilog: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
@@ -97,7 +97,7 @@ def graders(
     strategy: object, judge: str | None, judge_model: str | None, judges: Mapping[str, str], system: str | None
 ) -> "Graders":
     """What grades for a strategy; nothing where there is none, which need not load rewards."""
-    from virc.solving.grading import Graders
+    from virc.solving.sampling.grading import Graders
 
     if not strategy:
         return Graders()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from math import ceil
 
-from virc.core.html import safe
+from virc.core.web.html import safe
 from virc.evaluation.rewarded import Gap, Mean, Rewarded, RewardFacts
 from virc.evaluation.statistics import Interval
 from virc.evaluation.summary import Pair, Score, Share

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from virc.core.html import fill, in_line, key_name, safe
 from virc.core.result_log import Id
+from virc.core.web.html import fill, in_line, key_name, safe
 from virc.evaluation import figures
 from virc.evaluation.figures import bar, between, cut, isolated, percent, shares, short, undecided
 from virc.evaluation.rewarded import Mean

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from virc.core.errors import SetupError
-from virc.core.fetch import is_loopback
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
+from virc.core.web.fetch import is_loopback
 from virc.reasoning.calls import Result
 from virc.reasoning.encoded import as_png
 from virc.remote import filling, reply

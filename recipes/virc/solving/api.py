@@ -21,9 +21,7 @@ from virc.models.load import Choice, Opened, choice_of
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.resize import smart_resize
 from virc.solving.answer_file import check_files, open_rows, write_answers
-from virc.solving.asking import Asking
 from virc.solving.batch import BatchConfig, RowDone, solve_batch
-from virc.solving.grading import NO_GRADERS, Graders
 from virc.solving.image_source import STREAM, Picture, opened_picture, standard_input
 from virc.solving.one import OnEvent, SolveConfig
 from virc.solving.outcome import Fields, failure_of, outcome, trace_folders, write_traces
@@ -31,6 +29,8 @@ from virc.solving.pipelines import solve as pipelines
 from virc.solving.pipelines.files import of_system
 from virc.solving.pipelines.schema import INSTEAD
 from virc.solving.rows import read_rows
+from virc.solving.sampling.asking import Asking
+from virc.solving.sampling.grading import NO_GRADERS, Graders
 from virc.solving.setup import OnFacts, Setup, open_setup
 from virc.solving.strategies import registry as strategies
 

@@ -25,7 +25,6 @@ from virc.reasoning.images import Shown
 from virc.reasoning.session import show_input
 from virc.solving import evidence
 from virc.solving.ablation import counterfactual_of, with_blank_crops, with_counterfactual_crops
-from virc.solving.asking import Asking, Grader
 from virc.solving.image_source import open_source
 from virc.solving.one import SCHEMA, Event, OnEvent, SolveConfig, Solved
 from virc.solving.outcome import (
@@ -41,6 +40,7 @@ from virc.solving.outcome import (
 )
 from virc.solving.retry import Outage
 from virc.solving.rows import Row, file_name, in_parallel
+from virc.solving.sampling.asking import Asking, Grader
 from virc.solving.strategies import registry as strategies
 
 HOPELESS_IN_A_ROW = 20

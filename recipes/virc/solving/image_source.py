@@ -13,10 +13,10 @@ from typing import IO
 from PIL import Image
 
 from virc.core.errors import DataError, NetworkError
-from virc.core.fetch import Fetch, FetchError, Rules
 from virc.core.files import expanded
 from virc.core.text import clause
 from virc.core.timeouts import LateError, within
+from virc.core.web.fetch import Fetch, FetchError, Rules
 from virc.reasoning.images import MOST_BYTES, OpenedImage, open_file
 
 Picture = str | Path | Image.Image

@@ -7,8 +7,8 @@ import msgspec
 
 from virc.core.errors import VircError
 from virc.core.files import write_whole
-from virc.core.html import asset, fill, safe
 from virc.core.text import clause, counted
+from virc.core.web.html import asset, fill, safe
 
 PAGE = "index.html"
 _OURS = '<meta name="generator" content="virc samples">'

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from virc.core.html import fill, in_line, key_name, safe
+from virc.core.web.html import fill, in_line, key_name, safe
 from virc.reasoning.calls import Box, Call
 from virc.reasoning.images import Shown
 from virc.reasoning.trace import CallResult, FailureKind, ImageRecord, Rejected, Trace, Unit

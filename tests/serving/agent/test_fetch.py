@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.https_site import Site
 
-from virc.core.fetch import Rules, is_loopback, is_public
+from virc.core.web.fetch import Rules, is_loopback, is_public
 from virc.serving.agent import fetch
 from virc.serving.agent.fetch import RULES
 from virc.serving.chat_request import RefusedError

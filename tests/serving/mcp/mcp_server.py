@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 from support.servers import MODEL
 
 from virc.core.events import Reporter
-from virc.core.fetch import Rules
+from virc.core.web.fetch import Rules
 from virc.models.load import Choice
 from virc.serving.agent.fetch import RULES
 from virc.serving.mcp.asking import Model

@@ -271,7 +271,7 @@ def _contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark", "print"])
 def test_colours_reach_aa_contrast(scheme: str) -> None:
-    style = files("virc").joinpath("core/page.css").read_text()
+    style = files("virc").joinpath("core/web/page.css").read_text()
     light, dark, paper = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     colours = dict(re.findall(r"--(\w+): (#\w+);", light))
     colours |= dict(re.findall(r"--(\w+): (#\w+);", {"light": "", "dark": dark, "print": paper}[scheme]))

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from virc.config.user import names_user
 from virc.core.errors import ConfigError
-from virc.core.fetch import is_loopback
 from virc.core.text import clause, plain
+from virc.core.web.fetch import is_loopback
 
 if TYPE_CHECKING:
     import httpx2 as httpx

@@ -22,9 +22,9 @@ from virc.rewards.means import JUDGE
 from virc.rewards.needs import without_judge
 from virc.rewards.registry import Total
 from virc.rewards.trial import judged_reward
-from virc.solving.asking import Asking, Graded
-from virc.solving.grading import Graders, MakeGrader
 from virc.solving.one import Attempt
+from virc.solving.sampling.asking import Asking, Graded
+from virc.solving.sampling.grading import Graders, MakeGrader
 from virc.systems.registry import Reward
 from virc.tools.registry import known
 

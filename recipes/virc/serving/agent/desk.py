@@ -17,8 +17,8 @@ import msgspec
 
 from virc.backends.interface import Backend
 from virc.core.errors import DataError, NoAnswerError, VircError
-from virc.core.fetch import Rules
 from virc.core.timeouts import Deadline
+from virc.core.web.fetch import Rules
 from virc.reasoning.images import OpenedImage, Shown, open_file
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit, show_input
@@ -29,11 +29,11 @@ from virc.serving.agent.line import Line, may_have_more
 from virc.serving.agent.request import Problem
 from virc.serving.agent.workers import Workers
 from virc.serving.chat_request import RefusedError
-from virc.solving.asking import Asking
-from virc.solving.grading import Judge
 from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 from virc.solving.outcome import chosen
+from virc.solving.sampling.asking import Asking
+from virc.solving.sampling.grading import Judge
 from virc.solving.strategies import registry as strategies
 
 _Picture = TypeVar("_Picture")

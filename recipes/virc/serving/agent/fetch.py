@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from virc.core.fetch import Fetch, FetchError, Rules
+from virc.core.web.fetch import Fetch, FetchError, Rules
 from virc.serving.chat_request import RefusedError
 
 RULES = Rules(schemes=("https",), redirects=3, seconds=20.0, most_bytes=32 * 2**20)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from virc.core.html import asset
+from virc.core.web.html import asset
 from virc.serving.agent import examples
 
 _POLICY = (
@@ -28,7 +28,7 @@ def files(model: str) -> dict[str, tuple[str, bytes]]:
     Args:
         model: name of the served model, which the examples are for.
     """
-    style = asset("core/page.css") + asset("serving/agent/page.css")
+    style = asset("core/web/page.css") + asset("serving/agent/page.css")
     scripts = {f"/{name}": asset(f"serving/agent/{name}").encode() for name in _SCRIPTS}
     return {
         "/": ("text/html; charset=utf-8", asset("serving/agent/page.html").encode()),

@@ -13,8 +13,8 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.core.fetch import Rules
 from virc.core.text import clause, plain
+from virc.core.web.fetch import Rules
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png
 from virc.reasoning.images import MOST_BYTES, OpenedImage, open_file
 from virc.reasoning.resample import resampled

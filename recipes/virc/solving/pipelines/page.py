@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from virc.core.html import asset, fill, in_line, key_name, safe
+from virc.core.web.html import asset, fill, in_line, key_name, safe
 from virc.reasoning.images import OpenedImage
 from virc.solving.pipelines.values import Value
 

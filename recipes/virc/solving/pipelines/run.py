@@ -19,11 +19,11 @@ from virc.core.text import counted
 from virc.reasoning.calls import Box, Size
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.session import Reply
-from virc.solving.grades import FORM, read_score
 from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, Pipeline, Role, Step
 from virc.solving.pipelines.turns import answered, pictures_of, turn
 from virc.solving.pipelines.values import NOTHING, Seen, Turn, Value, Values, boxes_in, cropped
-from virc.solving.votes import tally
+from virc.solving.sampling.grades import FORM, read_score
+from virc.solving.sampling.votes import tally
 
 
 class Spoken(msgspec.Struct, frozen=True):

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.errors import NoAnswerError, VircError
-from virc.solving.asking import Asking, Graded
-from virc.solving.grading import Graders, MakeGrader
 from virc.solving.one import Solved, Spent
+from virc.solving.sampling.asking import Asking, Graded
+from virc.solving.sampling.grading import Graders, MakeGrader
 
 
 class Options(msgspec.Struct, frozen=True):

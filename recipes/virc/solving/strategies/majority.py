@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from virc.solving.asking import Asking
 from virc.solving.one import Solved
-from virc.solving.votes import Tally
+from virc.solving.sampling.asking import Asking
+from virc.solving.sampling.votes import Tally
 
 
 class Options(msgspec.Struct, frozen=True):

@@ -31,9 +31,9 @@ from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
 from virc.core.text import clause, did_you_mean
 from virc.models.load import Opened
-from virc.solving.asking import Asking, Grader
-from virc.solving.grading import NO_GRADERS, Graders, MakeGrader
 from virc.solving.one import SolveConfig, Solved
+from virc.solving.sampling.asking import Asking, Grader
+from virc.solving.sampling.grading import NO_GRADERS, Graders, MakeGrader
 
 _PACKAGE = "virc.solving.strategies"
 

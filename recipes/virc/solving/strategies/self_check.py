@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.errors import VircError
-from virc.solving.asking import Asking, Graded
-from virc.solving.grading import Graders, MakeGrader
 from virc.solving.one import Attempt, Solved, Spent, ends_all, no_answer
+from virc.solving.sampling.asking import Asking, Graded
+from virc.solving.sampling.grading import Graders, MakeGrader
 
 _MOST_WORDS = 1000  # characters of a check that the next round is shown
 

@@ -19,10 +19,10 @@ from msgspec import Meta
 from virc.core.errors import NoAnswerError, VircError
 from virc.reasoning.session import Ask, Session
 from virc.solving import one
-from virc.solving.asking import Asking, Graded
-from virc.solving.branching import branch
-from virc.solving.grading import TRIES, Graders, MakeGrader
 from virc.solving.one import Attempt, SampleStart, Solved, Spent, ends_all
+from virc.solving.sampling.asking import Asking, Graded
+from virc.solving.sampling.branching import branch
+from virc.solving.sampling.grading import TRIES, Graders, MakeGrader
 
 
 class Options(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ def fill(name: str, rules: str = "", **parts: str) -> str:
         rules: further style, of this page alone.
         parts: HTML in which foreign text is `safe`.
     """
-    style = asset("core/page.css") + asset(f"{name}.css") + rules
+    style = asset("core/web/page.css") + asset(f"{name}.css") + rules
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return Template(asset(f"{name}.html")).substitute(style=style, style_hash=digest, **parts)
 

@@ -14,9 +14,9 @@ from virc.models.load import Opened
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message, Reply
 from virc.scoring.judge import of_judge, quoted
-from virc.solving.asking import Asking, Graded, Grader
-from virc.solving.grades import FORM, read_score
 from virc.solving.one import Attempt, spent_on
+from virc.solving.sampling.asking import Asking, Graded, Grader
+from virc.solving.sampling.grades import FORM, read_score
 
 MOST = 10
 """The best grade that a judge gives."""
