@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from virc.solving.sampling.votes import tally
+from virc.solving.votes import tally
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
 from virc.solving.ablation import CropAblation
-from virc.solving.sampling.votes import Tally, tally
+from virc.solving.votes import Tally, tally
 from virc.tools.registry import check_ready, known
 
 SCHEMA = "virc.solve/1"

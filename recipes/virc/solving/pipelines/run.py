@@ -23,7 +23,7 @@ from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, Pipeline,
 from virc.solving.pipelines.turns import answered, pictures_of, turn
 from virc.solving.pipelines.values import NOTHING, Seen, Turn, Value, Values, boxes_in, cropped
 from virc.solving.sampling.grades import FORM, read_score
-from virc.solving.sampling.votes import tally
+from virc.solving.votes import tally
 
 
 class Spoken(msgspec.Struct, frozen=True):

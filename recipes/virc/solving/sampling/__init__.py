@@ -1,1 +1,1 @@
-"""Several samples of one problem: how they are asked for and branch, their grades, and the vote over them."""
+"""Several samples of one problem: how they are asked for and branch, and their grades."""

@@ -12,7 +12,7 @@ from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import Protocol
 from virc.solving import one
 from virc.solving.one import Attempt, GradeGiven, OnEvent, SampleStart, SolveConfig, Solved, Spent, TextDelta, late
-from virc.solving.sampling.votes import Tally
+from virc.solving.votes import Tally
 
 
 def _never(votes: Tally, left: int) -> bool:

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from virc.solving.one import Solved
 from virc.solving.sampling.asking import Asking
-from virc.solving.sampling.votes import Tally
+from virc.solving.votes import Tally
 
 
 class Options(msgspec.Struct, frozen=True):
