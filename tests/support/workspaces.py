@@ -18,7 +18,7 @@ _CPU = (
     "open(sys.argv[1], 'w').write(str(used.ru_utime + used.ru_stime))\n"
     "sys.exit(code)\n"
 )
-_PATIENCE = 1000.0  # seconds
+_PATIENCE = 1700.0  # seconds
 
 
 def synth(folder: Path, count: int, formats: str = "sft", *words: str) -> None:
