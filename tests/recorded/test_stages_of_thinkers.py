@@ -28,7 +28,7 @@ from virc.rewards.sample import Prompt, sample
 from virc.stages.resolve import resolve
 from virc.systems import registry as systems
 
-pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.record, pytest.mark.timeout(3600)]
 
 SAMPLES, TAUGHT = 8, 80
 TEACHING = {"steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,

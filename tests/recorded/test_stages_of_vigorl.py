@@ -11,7 +11,7 @@ import pytest
 from support import published_crops, tested, workspaces
 from support.called import virc
 
-pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.record, pytest.mark.timeout(3600)]
 
 SAMPLES, TAUGHT = 8, 240
 TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
