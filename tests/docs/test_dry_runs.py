@@ -47,7 +47,8 @@ def test_a_stage_can_be_planned(line: str, own: Path) -> None:
     words = [word for word in shlex.split(line)[1:] if word not in ("--dry-run", "--probe")]
     done = virc(*words, "--dry-run", "--json")
     assert done.code == 0, done.err
-    assert not [each for each in done.json["missing"] if "judge" in each["message"]]
+    lacking = [each["message"] for each in done.json["missing"] if "is not on this machine" not in each["message"]]
+    assert not [each for each in lacking if "judge" in each], "weights may be lacking, a judge may not"
 
 
 def test_the_tool_turns_an_image(own: Path) -> None:

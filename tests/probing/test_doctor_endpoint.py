@@ -228,7 +228,8 @@ def test_a_first_request_that_fails_is_an_error_with_its_code() -> None:
 
 
 def test_a_model_or_an_endpoint_has_to_be_known() -> None:
-    assert virc("doctor", "--model", "m").code == 2
+    unknown = virc("doctor", "--model", "m")
+    assert (unknown.code, "there is no model 'm'" in unknown.err) == (3, True)
     assert virc("doctor", "--endpoint", "no address").code == 2
     with serve(models=("a", "b")) as several:
         assert virc("doctor", "--endpoint", several.url).code == 3

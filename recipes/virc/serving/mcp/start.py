@@ -2,9 +2,10 @@
 
 import asyncio
 import errno
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -66,9 +67,39 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
     frank = address is None or address[0] in _LOOPBACK
     served = server.Served(_desk(request, folders, shelf, report), _trouble(report), frank)
     if address is None:
-        asyncio.run(server.over_stdio(served))
+        _until_a_signal(server.over_stdio(served))
     else:
         _over_http(request, served, shelf, address, on_url)
+
+
+def _until_a_signal(serving: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, or until SIGTERM, which ends it as asyncio ends on SIGINT: what is under way is cancelled first.
+
+    A handler that raises an error in the midst of a task would have asyncio write a traceback.
+    """
+    received: list[int] = []
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task
+
+        def leave() -> None:
+            received.append(signal.SIGTERM)
+            task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
+        await serving
+
+    try:
+        asyncio.run(main())
+    except asyncio.CancelledError:
+        if not received:
+            raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if received:
+        signal.raise_signal(signal.SIGTERM)  # for whoever handles it in this process
 
 
 def check_model(model: str | None, endpoint: str | None, system: str | None) -> None:
