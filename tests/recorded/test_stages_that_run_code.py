@@ -29,7 +29,7 @@ SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per
 RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
       "n": SAMPLES, "rollouts": 1, "prompt_length": 2048, "response_length": 512, "trackers": "[]"}  # fmt: skip
 LONGER: Mapping[str, Mapping[str, object]] = {"deepeyes-v2": {"cutoff_len": 3584, "steps": 110, "save_steps": 110}}
-PROMPTS: Mapping[str, dict[str, object]] = {"deepeyes-v2": {"prompt_length": 3072}}
+PROMPTS: Mapping[str, dict[str, object]] = {"deepeyes-v2": {"prompt_length": 3400}}
 """Its system message has 2,500 tokens."""
 DRAWS = "import PIL.Image as I\nI.open(image_path).save('a.png')\nprint('a.png')"
 INLINE: Sequence[Sequence[str]] = (
