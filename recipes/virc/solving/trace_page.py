@@ -38,6 +38,7 @@ def render_page(trace: Trace, images: Sequence[Shown], meta: Mapping[str, object
     title = trace.question if len(trace.question) <= _LONG_TEXT else trace.question[:_LONG_TEXT] + "…"
     return fill(
         "solving/trace_page",
+        pictures=True,
         title=safe(title, "[{}]"),
         store="\n".join(
             f'<image id="image-{at}" width="{image.width}" height="{image.height}" href="{image.data_url}"/>'

@@ -12,17 +12,21 @@ _JOINERS = "\u200c\u200d"  # needed to spell some scripts, so left alone
 _HIDING = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode categories: control, format, lone surrogate, separators
 
 
-def fill(name: str, rules: str = "", **parts: str) -> str:
+def fill(name: str, rules: str = "", *, pictures: bool = False, **parts: str) -> str:
     """One HTML document, from `NAME.html` and `NAME.css`; a policy inside it keeps it from running or loading anything.
 
     Args:
-        name: of the files; the HTML names `$style`, `$style_hash` and the parts, the style follows that of all pages.
+        name: of the files; the HTML begins with `$head` and names `$style` and the parts. The head has the policy, the
+            style follows that of all pages.
         rules: further style, of this page alone.
+        pictures: whether the page shows pictures that it has inside.
         parts: HTML in which foreign text is `safe`.
     """
     style = asset("core/web/page.css") + asset(f"{name}.css") + rules
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return Template(asset(f"{name}.html")).substitute(style=style, style_hash=digest, **parts)
+    images = "img-src data:; " if pictures else ""
+    head = Template(asset("core/web/head.html")).substitute(style_hash=digest, images=images)
+    return Template(asset(f"{name}.html")).substitute(head=head, style=style, **parts)
 
 
 def asset(name: str) -> str:

@@ -37,6 +37,7 @@ def render(
     return fill(
         "solving/pipelines/page",
         asset("solving/trace_page.css"),
+        pictures=True,
         title=safe(title, "[{}]"),
         question=safe(question),
         question_class=_long(question),
