@@ -1,7 +1,9 @@
 """What runs on a GPU, on one that is pretended: code that forgets to move a tensor fails without a GPU too."""
 
 import json
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +78,22 @@ def test_the_backend_leaves_no_tensor_behind(
 
 
 @pytest.mark.slow
-def test_the_training_loop_leaves_no_tensor_behind(
-    pretended: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "save", lambda *_: None)  # safetensors knows no pretended device
+def test_the_training_loop_leaves_no_tensor_behind(pretended: Any, tmp_path: Path) -> None:
+    """In a process of its own: torch's autograd knows only the devices that there were at its first gradient."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        there, here = process.submit(_losses, tmp_path, (str(pretended.GPU), "cpu")).result()
+    assert there == here
+
+
+def _losses(folder: Path, devices: tuple[str, ...]) -> list[float]:
+    """The loss of the first step of training, on each device."""
+    from support import pretended_gpu
+
     losses = []
-    for device in (str(pretended.GPU), "cpu"):
-        with pretended.here():
-            loop.train(tmp_path / device, steps=1, phase="sft", seed=5, device=device)
-        losses.append(json.loads((tmp_path / device / "log.jsonl").read_text())["loss"])
-    assert losses[0] == losses[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "save", lambda *_: None)  # safetensors knows no pretended device
+        for device in devices:
+            with pretended_gpu.here():
+                loop.train(folder / device, steps=1, phase="sft", seed=5, device=device)
+            losses.append(json.loads((folder / device / "log.jsonl").read_text())["loss"])
+    return losses
