@@ -19,9 +19,10 @@ from virc.reasoning.session import Ask, Reply
 from virc.solving.pipelines.files import read
 from virc.solving.pipelines.program import run_code
 from virc.solving.pipelines.roles import OpenRole, speaker
-from virc.solving.pipelines.run import Loop, Solved, Speaker, Spoken
+from virc.solving.pipelines.run import Loop, Solved
 from virc.solving.pipelines.run import run as run_steps
 from virc.solving.pipelines.schema import Pipeline
+from virc.solving.pipelines.speaking import Speaker, Spoken
 from virc.solving.sampling.grades import read_score
 
 TEXT = """
@@ -252,6 +253,15 @@ def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
             {"roles": {"eyes": {"own_protocol": True}}, "steps": [{"name": "a", "ask": "eyes", "prompt": "x"}]},
             "needs images",
         ),
+        (of({"code": "1", "run": "question"}), "exactly one of"),
+        (of({"text": "x", "session": "s"}), "session belongs to run and code"),
+        (of({"code": "1", "functions": ["look"]}), "calls an unknown function: 'look'"),
+        (of({"code": "1", "given": ["images"]}), "uses 'images' for texts"),
+        ({"functions": {"look": {"ask": "eyes"}}}, "function 'look' needs ask and prompt, or tool"),
+        ({"functions": {"look": {"ask": "eyes", "prompt": "x", "tool": "x"}}}, "needs ask and prompt, or tool"),
+        ({"functions": {"look": {"ask": "eye", "prompt": "x"}}}, "function 'look' asks an unknown role: 'eye'"),
+        ({"functions": {"look": {"ask": "eyes", "prompt": "x", "gives": "images"}}}, "a role gives text or json"),
+        ({"functions": {"lambda": {"tool": "crop_image"}}}, "'lambda' is no name of a function"),
     ],
 )
 def test_mistakes_are_named(changes: dict[str, Any], words: str) -> None:

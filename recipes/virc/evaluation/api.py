@@ -60,9 +60,9 @@ from virc.solving.one import SCHEMA as SOLVE
 from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
 from virc.solving.pipelines import batch as pipelines
-from virc.solving.pipelines.roles import open_roles
 from virc.solving.pipelines.solve import PipelineSetup
 from virc.solving.pipelines.solve import facts as pipeline_facts
+from virc.solving.pipelines.solve import ready as pipeline_ready
 from virc.solving.progress import Progress, failed_rows
 from virc.solving.rows import file_name
 from virc.solving.setup import OnFacts, Setup, open_setup
@@ -370,7 +370,7 @@ def _answer_by_pipeline(
     report: Reporter,
 ) -> _ModelProgress:
     """Let a pipeline answer what it has not answered yet."""
-    with open_roles(setup.pipeline, setup.chosen, report) as roles:
+    with pipeline_ready(setup, report) as roles:
         known = pipeline_facts(setup, roles)
         traces = None if request.traces == "none" else folder.traces(known["model"])
         config = pipelines.BatchConfig(setup, roles, benchmark.base, traces, request.at_once)

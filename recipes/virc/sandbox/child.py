@@ -10,17 +10,16 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from virc.core.errors import SetupError
 from virc.core.text import clause
 from virc.sandbox import isolator, seccomp
+from virc.sandbox.calls import Answer, Answering, Asked, Side
 from virc.sandbox.isolator import Machine
 
 _START = 60.0  # seconds until it is ready, on a machine that is busy
@@ -28,6 +27,8 @@ _LOOK = 0.05  # seconds between two looks at what it uses
 _MOST_THREADS, _MOST_FILES = 64, 5_000
 _MOST_JSON = 2**22  # bytes of the first frame of a reply
 _PIECE = 2**16  # bytes that are written at once
+_MOST_IMAGES = 16  # of one call of a function
+_BEYOND = 8  # calls after the last one that is answered, before the process is ended
 
 
 class DiedError(Exception):
@@ -51,6 +52,7 @@ class Request(msgspec.Struct, frozen=True):
         files: which image files it gives back: those that it wrote, those whose paths it printed, or none.
         most_images, most_pixels, most_characters: that it gives back, of pixels for each image.
         id: that the reply repeats.
+        variables, functions, most_calls: as in `Around`.
     """
 
     code: str
@@ -60,9 +62,12 @@ class Request(msgspec.Struct, frozen=True):
     most_pixels: int
     most_characters: int
     id: int = 0
+    variables: Mapping[str, str] = {}
+    functions: Mapping[str, tuple[str, ...]] = {}
+    most_calls: int = 0
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, tag_field="kind", tag="reply"):
     """What a process says a piece of code came to; `images` are their (width, height) in pixels."""
 
     id: int
@@ -70,7 +75,7 @@ class Reply(msgspec.Struct, frozen=True):
     stderr: str
     notes: tuple[str, ...]
     fault: bool
-    images: tuple[tuple[Annotated[int, Meta(ge=1, le=2**20)], Annotated[int, Meta(ge=1, le=2**20)]], ...]
+    images: tuple[tuple[Side, Side], ...]
 
 
 class Child:
@@ -148,13 +153,16 @@ class Child:
                 self._inside = int(json.loads(os.read(self._info, 4096))["child-pid"])
         self._is_ready = True
 
-    def run(self, request: Request, files: Sequence[bytes], seconds: float) -> tuple[Reply, list[bytes]]:
+    def run(
+        self, request: Request, files: Sequence[bytes], seconds: float, answer: Answering | None = None
+    ) -> tuple[Reply, list[bytes]]:
         """Run code; returns what came of it, and the RGB pixels of each image.
 
         Args:
             request: what to run.
             files: a PNG of each of its images.
-            seconds: after which the process is ended.
+            seconds: after which the process is ended; the time in which calls are answered does not count.
+            answer: answers the calls of functions; what it raises ends the process.
 
         Raises:
             DiedError: it took too long, used too much, or ended.
@@ -164,32 +172,56 @@ class Child:
         end = time.monotonic() + seconds
         try:
             self.ready()
-            for frame in (msgspec.json.encode(request), *files):
-                self._write(struct.pack(">I", len(frame)) + frame, end, seconds)
-            return self._reply(request, end, seconds)
+            self._send((msgspec.json.encode(request), *files), end, seconds)
+            return self._reply(request, end, seconds, answer)
         except BaseException:
             self.kill()
             raise
 
-    def _reply(self, request: Request, end: float, seconds: float) -> tuple[Reply, list[bytes]]:
-        broken = DiedError("Error: the connection to the interpreter broke. Its state is lost.")
-        try:
-            reply = msgspec.json.decode(self._read(_MOST_JSON, end, seconds), type=Reply)
-        except (ValueError, RecursionError):
-            raise broken from None
-        fits = all(width * height <= request.most_pixels for width, height in reply.images)
-        if reply.id != request.id or len(reply.images) > request.most_images or not fits:
-            raise broken
-        pixels = []
-        for width, height in reply.images:
-            pixels.append(self._read(3 * width * height, end, seconds))
-            if len(pixels[-1]) != 3 * width * height:
-                raise broken
+    def _send(self, frames: Sequence[bytes], end: float, seconds: float) -> None:
+        for frame in frames:
+            self._write(struct.pack(">I", len(frame)) + frame, end, seconds)
+
+    def _reply(
+        self, request: Request, end: float, seconds: float, answer: Answering | None
+    ) -> tuple[Reply, list[bytes]]:
+        count = 0
+        while isinstance(found := self._found(request, end, seconds), Asked):
+            pixels = self._pixels(found.images, end, seconds)
+            began, count = time.monotonic(), count + 1
+            given = _answered(found, pixels, request, count, answer)
+            end += time.monotonic() - began
+            content = {"value": given.value, "error": given.error, "images": len(given.images)}
+            self._send((msgspec.json.encode(content), *given.images), end, seconds)
+        pixels = self._pixels(found.images, end, seconds)
         most = 2 * request.most_characters + 100
         short = msgspec.structs.replace(
-            reply, stdout=reply.stdout[:most], stderr=reply.stderr[:most], notes=tuple(n[:200] for n in reply.notes[:8])
+            found, stdout=found.stdout[:most], stderr=found.stderr[:most], notes=tuple(n[:200] for n in found.notes[:8])
         )
         return short, pixels
+
+    def _found(self, request: Request, end: float, seconds: float) -> Reply | Asked:
+        """The next that the process says: a call of a function, or what the code came to."""
+        try:
+            found = msgspec.json.decode(self._read(_MOST_JSON, end, seconds), type=Reply | Asked)
+        except (ValueError, RecursionError):
+            raise _broken() from None
+        sizes = [width * height for width, height in found.images]
+        if isinstance(found, Asked):
+            fits = len(sizes) <= _MOST_IMAGES and sum(sizes) <= request.most_pixels
+        else:
+            fits = len(sizes) <= request.most_images and all(size <= request.most_pixels for size in sizes)
+        if found.id != request.id or not fits:
+            raise _broken()
+        return found
+
+    def _pixels(self, sizes: Sequence[tuple[int, int]], end: float, seconds: float) -> list[bytes]:
+        pixels = []
+        for width, height in sizes:
+            pixels.append(self._read(3 * width * height, end, seconds))
+            if len(pixels[-1]) != 3 * width * height:
+                raise _broken()
+        return pixels
 
     def _read(self, most: int, end: float, seconds: float = _START) -> bytes:
         """The next frame, of at most so many bytes."""
@@ -268,3 +300,18 @@ class Child:
             self._popen.wait()
             if self._folder:
                 shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _broken() -> DiedError:
+    return DiedError("Error: the connection to the interpreter broke. Its state is lost.")
+
+
+def _answered(asked: Asked, pixels: Sequence[bytes], request: Request, count: int, answer: Answering | None) -> Answer:
+    """What a call is answered with; `count` is its number, from 1."""
+    if count > request.most_calls + _BEYOND:
+        raise DiedError("Error: the code went on to call functions after its last call and was ended.")
+    if asked.name not in request.functions or answer is None:
+        return Answer(error=f"this code may not call {asked.name[:80]}()")
+    if count > request.most_calls:
+        return Answer(error=f"the code has called functions {request.most_calls} times, and may not call one again")
+    return answer(asked, pixels)

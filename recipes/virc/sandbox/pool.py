@@ -4,6 +4,7 @@ A problem has a process of its own. What it holds follows from the pieces of cod
 other: where the process had to make room for others, a new one runs them again.
 """
 
+import hashlib
 import os
 import threading
 import weakref
@@ -16,6 +17,7 @@ from functools import cache
 import msgspec
 
 from virc.core.errors import ConfigError
+from virc.sandbox.calls import NOTHING, Answer, Around, Asked
 from virc.sandbox.child import Child, DiedError, Image, Reply, Request
 from virc.sandbox.isolator import Machine
 
@@ -26,10 +28,18 @@ _KEPT = 8  # for each that may run: problems whose processes wait for the next p
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A piece of code that was run, and how many images there were then."""
+    """A piece of code that was run, and how many images there were then.
+
+    Args:
+        around: what else it was given, without what answers.
+        answered: its calls of functions, with the digest of their images' pixels, and what they got back: code that
+            runs again gets the same.
+    """
 
     code: str
     images: int
+    around: Around = NOTHING
+    answered: tuple[tuple[Asked, str, Answer], ...] = ()
 
 
 class Problem:
@@ -66,16 +76,45 @@ class _Kept:
     def __init__(self, child: Child) -> None:
         self.child, self.runs, self.given = child, tuple[Run, ...](), 0
 
-    def run(self, run: Run, images: Sequence[Given], limits: Limits) -> tuple[Reply, list[bytes]]:
+    def run(self, run: Run, images: Sequence[Given], limits: Limits, around: Around) -> tuple[Reply, list[bytes]]:
         """Run a piece of code. Raises DiedError."""
         new = images[self.given : run.images]
         request = Request(
             run.code, tuple(each.image for each in new), limits.files, limits.most_images, limits.most_pixels,
-            limits.most_characters,
+            limits.most_characters, 0, around.variables, around.functions, around.most_calls,
         )  # fmt: skip
-        found = self.child.run(request, [each.png() for each in new], limits.seconds)
-        self.runs, self.given = (*self.runs, run), max(self.given, run.images)
+        answered = list[tuple[Asked, str, Answer]]()
+
+        def answer(asked: Asked, pixels: Sequence[bytes]) -> Answer:
+            given = around.answer(asked, pixels) if around.answer else Answer(error="nothing answers")
+            answered.append((asked, _digest(pixels), given))
+            return given
+
+        found = self.child.run(request, [each.png() for each in new], limits.seconds, answer)
+        done = msgspec.structs.replace(run, answered=tuple(answered))
+        self.runs, self.given = (*self.runs, done), max(self.given, run.images)
         return found
+
+    def repeat(self, run: Run, images: Sequence[Given], limits: Limits) -> None:
+        """Run a piece of code that was run before, and answer its calls as then. Raises DiedError."""
+        left = list(run.answered)
+
+        def answer(asked: Asked, pixels: Sequence[bytes]) -> Answer:
+            known, before, given = left.pop(0) if left else (None, "", Answer())
+            if known is None or (known.name, known.arguments, before) != (asked.name, asked.arguments, _digest(pixels)):
+                raise DiedError("Error: code that ran before went another way when it ran again. Its state is lost.")
+            return given
+
+        around = msgspec.structs.replace(run.around, answer=answer)
+        self.run(run, images, limits, around)
+        self.runs = (*self.runs[:-1], run)
+
+
+def _digest(pixels: Sequence[bytes]) -> str:
+    found = hashlib.sha256()
+    for each in pixels:
+        found.update(each)
+    return found.hexdigest()
 
 
 class Pool:
@@ -96,7 +135,14 @@ class Pool:
         self._kept: OrderedDict[int, _Kept] = OrderedDict()
 
     def run(
-        self, past: Past, code: str, images: Sequence[Given], machine: Machine, limits: Limits, keeps: bool
+        self,
+        past: Past,
+        code: str,
+        images: Sequence[Given],
+        machine: Machine,
+        limits: Limits,
+        keeps: bool,
+        around: Around = NOTHING,
     ) -> tuple[Reply, list[bytes], Past]:
         """Run a piece of code for a problem.
 
@@ -106,6 +152,7 @@ class Pool:
             images: all that the code is given, those of earlier pieces first.
             machine, limits: what it may use.
             keeps: whether the next piece of code finds what this one leaves.
+            around: what else the code is given. While a call is answered, other code may run.
 
         Returns:
             What came of it, the RGB pixels of its images, and what has been run now.
@@ -116,9 +163,9 @@ class Pool:
         """
         with self._room:
             kept = self._resumed(past, images, machine, limits)
-            run = Run(code, len(images))
+            run = Run(code, len(images), msgspec.structs.replace(around, answer=None))
             try:
-                reply, pixels = kept.run(run, images, limits)
+                reply, pixels = kept.run(run, images, limits, self._outside(around))
             except BaseException:
                 kept.child.kill()
                 raise
@@ -127,6 +174,18 @@ class Pool:
                 return reply, pixels, past
             self._keep(past.problem, kept)
             return reply, pixels, Past(past.problem, kept.runs)
+
+    def _outside(self, around: Around) -> Around:
+        """The same, with the place of the code free for others while a call is answered."""
+
+        def answer(asked: Asked, pixels: Sequence[bytes]) -> Answer:
+            self._room.release()
+            try:
+                return around.answer(asked, pixels) if around.answer else Answer(error="nothing answers")
+            finally:
+                self._room.acquire()
+
+        return msgspec.structs.replace(around, answer=answer)
 
     def warm(self, machine: Machine) -> None:
         """Have processes started that will be needed; returns at once."""
@@ -158,7 +217,7 @@ class Pool:
             kept.child.kill()
         new = _Kept(self._taken(machine))
         for run in past.runs:
-            new.run(run, images, limits)
+            new.repeat(run, images, limits)
         return new
 
     def _taken(self, machine: Machine) -> Child:
@@ -208,4 +267,19 @@ def _of_process(process: int) -> Pool:
     return Pool(int(text))
 
 
-__all__ = ["AT_ONCE", "DiedError", "Given", "Image", "Limits", "Machine", "Past", "Pool", "Problem", "Reply", "shared"]
+__all__ = [
+    "AT_ONCE",
+    "Answer",
+    "Around",
+    "Asked",
+    "DiedError",
+    "Given",
+    "Image",
+    "Limits",
+    "Machine",
+    "Past",
+    "Pool",
+    "Problem",
+    "Reply",
+    "shared",
+]

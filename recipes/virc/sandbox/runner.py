@@ -5,6 +5,8 @@ do with it, and with both pipes, whatever it wants: nothing that comes from here
 
 A frame is its length (4 bytes, most significant first) and its bytes. A request is a frame of JSON and one for each new
 image, a PNG file. A reply is a frame of JSON and one for each image: red, green and blue of each pixel, row by row.
+Before its reply, code may call functions that the request names: a call is a frame of JSON and one for each image, and
+is answered by a frame of JSON and a PNG file for each image.
 """
 
 import ast
@@ -12,11 +14,13 @@ import contextlib
 import io
 import json
 import linecache
+import math
 import os
 import re
 import resource
 import struct
 import sys
+import threading
 import traceback
 from typing import Any
 
@@ -109,31 +113,107 @@ class Images:
             self.note(f"{os.path.basename(path)} cannot be shown: {type(error).__name__}")  # noqa: PTH119
 
 
+class CallError(Exception):
+    """A function that code was given could not do what it was asked for."""
+
+
+class Channel:
+    """The pipes of this process, over which code calls functions. One call is under way at a time."""
+
+    def __init__(self, requests: io.BufferedReader, results: io.BufferedWriter) -> None:
+        self.requests, self.results, self.lock = requests, results, threading.Lock()
+        self.id: int | None = None  # of the piece of code that runs
+
+    def call(self, id: int, name: str, arguments: dict[str, Any]) -> Any:
+        """What the function gives back. Raises CallError: why there is nothing."""
+        images: list[Any] = []
+        written = {key: _written(value, f"{name}()", images) for key, value in arguments.items()}
+        call = {"kind": "call", "id": id, "name": name, "arguments": written}
+        with self.lock:
+            if self.id != id:
+                raise CallError(f"{name}() belongs to code that has ended")
+            frame = json.dumps(call | {"images": [image.size for image in images]}).encode("utf-8", "replace")
+            for each in (frame, *(image.tobytes() for image in images)):
+                write(self.results, each)
+            self.results.flush()
+            answer = json.loads(read(self.requests))
+            files = [read(self.requests) for _ in range(answer["images"])]
+        if answer["error"] is not None:
+            raise CallError(answer["error"])
+        return [_opened(each) for each in files] if files else answer["value"]
+
+    def function(self, id: int, name: str, parameters: list[str]) -> Any:
+        """The function as code calls it, by position or by name; parameters that end in `=` may be left out."""
+        names = [each.rstrip("=") for each in parameters]
+
+        def function(*values: Any, **named: Any) -> Any:
+            given = {**dict(zip(names, values)), **named}  # noqa: B905
+            lacks = any(each not in given for each in parameters if not each.endswith("="))
+            if lacks or given.keys() - {*names} or len(given) < len(values) + len(named):
+                raise TypeError(f"it is {name}({', '.join(parameters)})")
+            return self.call(id, name, given)
+
+        function.__name__ = function.__qualname__ = name
+        return function
+
+
+def _written(value: Any, where: str, images: list[Any]) -> Any:
+    """A value as JSON; a PIL image is added to `images`."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, (bool, int, float, type(None))) and math.isfinite(value or 0) and abs(value or 0) < 2**63:
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_written(each, where, images) for each in value]
+    if isinstance(value, dict):
+        return {"object": {str(key): _written(each, where, images) for key, each in value.items()}}
+    pillow, numpy = sys.modules.get("PIL.Image"), sys.modules.get("numpy")
+    if pillow and isinstance(value, pillow.Image):
+        images.append(value.convert("RGB"))
+        return {"image": len(images) - 1}
+    if numpy and isinstance(value, (numpy.generic, numpy.ndarray)):
+        return _written(value.tolist(), where, images)
+    raise TypeError(f"{where} takes images of PIL, texts, numbers, lists and dicts, and this is {type(value).__name__}")
+
+
+def _opened(data: bytes) -> Any:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(data))
+
+
 class Runner:
     """Runs pieces of code in one namespace.
 
     Args:
         folder: where the code may write.
+        channel: over which it calls functions.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder, self.runs = folder, 0
+    def __init__(self, folder: str, channel: Channel) -> None:
+        self.folder, self.channel, self.runs = folder, channel, 0
         self.namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
 
     def run(self, request: dict[str, Any], files: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
         """The reply to a request, as JSON and pixels."""
         for image, data in zip(request["images"], files, strict=True):
             self._give(image, data)
+        self.namespace.update(request["variables"])
+        self.channel.id = id = request["id"]
+        for name, parameters in request["functions"].items():
+            self.namespace[name] = self.channel.function(id, name, parameters)
         images = Images(request["most_images"], request["most_pixels"])
         out, err = Output(request["most_characters"]), Output(request["most_characters"])
         before = self._files()
         fault = self._execute(request["code"], images, out, err)
+        with self.channel.lock:  # no call of a thread that goes on comes behind the reply
+            self.channel.id = None
         printed = out.value()
         with contextlib.suppress(Exception):
             self._collect(request["files"], printed, before, images)
         notes = [f"[{note}]" for note in images.notes]
         reply = {"stdout": printed, "stderr": err.value(), "notes": notes, "fault": fault, "images": images.sizes}
-        return {"id": request["id"], **reply}, images.pixels
+        return {"kind": "reply", "id": id, **reply}, images.pixels
 
     def _give(self, image: dict[str, Any], data: bytes) -> None:
         """Write an image into the folder, and give it to the code by its names."""
@@ -308,7 +388,7 @@ def main() -> None:
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(0)
     limit(settings["memory"], settings["file"])
-    runner = Runner(settings["folder"])
+    runner = Runner(settings["folder"], Channel(requests, results))
     os.chdir(settings["folder"])
     write(results, b"ready")
     results.flush()

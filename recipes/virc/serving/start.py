@@ -33,7 +33,6 @@ from virc.serving.supervised import Supervised
 from virc.solving.one import SolveConfig
 from virc.solving.pipelines import solve as pipelines
 from virc.solving.pipelines.files import served_by
-from virc.solving.pipelines.roles import open_roles
 from virc.solving.pipelines.solve import PipelineSetup
 from virc.solving.setup import Setup
 from virc.stages.serve import Config
@@ -510,7 +509,7 @@ def _piped(setup: PipelineSetup, report: Reporter, resources: ExitStack) -> "Pip
     """A pipeline with its roles open until the server ends."""
     from virc.serving.agent.piped import Piped
 
-    return Piped(setup, resources.enter_context(open_roles(setup.pipeline, setup.chosen, report)))
+    return Piped(setup, resources.enter_context(pipelines.ready(setup, report)))
 
 
 def _by_roles(piped: "Piped", plan: ServePlan, agent: Agent) -> Opened:

@@ -16,8 +16,8 @@ from virc.solving.answer_file import check_files, open_rows, write_answers
 from virc.solving.batch import RowDone, through
 from virc.solving.image_source import open_source
 from virc.solving.one import OnEvent, TextDelta
-from virc.solving.pipelines.roles import OpenRole, open_roles
-from virc.solving.pipelines.solve import PipelineSetup, Problem, facts, solve_problem
+from virc.solving.pipelines.roles import OpenRole
+from virc.solving.pipelines.solve import PipelineSetup, Problem, facts, ready, solve_problem
 from virc.solving.retry import Outage
 from virc.solving.rows import Row, file_name, read_rows
 from virc.solving.setup import OnFacts
@@ -54,7 +54,7 @@ def solve_file(
     check_files(source, to)
     file, base = open_rows(source)
     on_facts(facts(setup))
-    with file as lines, open_roles(setup.pipeline, setup.chosen, report) as roles:
+    with file as lines, ready(setup, report) as roles:
         config = BatchConfig(setup, roles, base, setup.setup.trace, at_once)
 
         def solve_rows(claims: Claims, on_row: Callable[[RowDone], None]) -> None:

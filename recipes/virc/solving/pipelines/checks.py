@@ -1,11 +1,12 @@
 """What is wrong with the steps of a pipeline, said before anything runs."""
 
+import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from virc.core.text import did_you_mean
-from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, Pipeline, Step
+from virc.solving.pipelines.schema import CANDIDATE, IMAGES, KINDS, QUESTION, Function, Pipeline, Step
 
 Mistake = tuple[str, str | None]
 """What is wrong, and what to write instead."""
@@ -16,6 +17,7 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     "find": ("texts",),
     "text": ("texts",),
     "run": ("texts", "pictures"),
+    "code": ("texts", "pictures"),
     "boxes": ("texts", "boxes"),
     "crop": ("pictures",),
 }
@@ -25,6 +27,8 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
 def mistakes(pipeline: Pipeline) -> Iterator[Mistake]:
     """Everything that is wrong with it."""
     known: dict[str, tuple[str, ...]] = {QUESTION: ("texts",), IMAGES: ("pictures",)}
+    for name, function in pipeline.functions.items():
+        yield from _function_mistakes(f"function {name!r}", name, function, pipeline)
     yield from _mistakes(pipeline.steps, pipeline, known, {})
     if "texts" not in known.get(pipeline.answer, ()):
         why = "gives no text" if pipeline.answer in known else "names no step"
@@ -35,8 +39,8 @@ def place(message: str, content: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys that lead to what a mistake is about: a step, a role, or the answer; none where it is not found."""
     kind, _, name = message.partition(" ")
     named = re.match(r"'?(\w+)", name)
-    if kind == "role" and named:
-        return ("roles", named[1])
+    if kind in ("role", "function") and named:
+        return (f"{kind}s", named[1])
     steps = _places(content.get("steps", ()), ("steps",)) if kind == "step" and named else ()
     return next((path for path, key in steps if named and key == named[1]), (kind,))
 
@@ -63,7 +67,7 @@ def _mistakes(steps: tuple[Step, ...], pipeline: Pipeline, known: _Known, later:
     for number, step in enumerate(steps, 1):
         title = f"step {step.name or number!r}"
         if len(step.kinds) != 1:
-            yield f"{title} needs exactly one of ask, vote, find, text, run, boxes, crop and repeat", None
+            yield f"{title} needs exactly one of {', '.join(KINDS[:-1])} and {KINDS[-1]}", None
         yield from _unknown(title, [step.when.value] if step.when else [], {**known, **later})
         yield from _pattern_mistakes(title, step)
         if step.repeat:
@@ -92,11 +96,12 @@ def _output_mistakes(title: str, step: Step, pipeline: Pipeline, known: _Known, 
         yield f"{title}: another value has this name", None
     yield from _asking_mistakes(title, step, pipeline)
     yield from _box_mistakes(title, step)
+    yield from _code_mistakes(title, step, pipeline)
     given = {**known, **later}
     found = step.find.value if step.find else None
     placed = [name for name in step.placeholders if name in step.pictures]
     filled = [name for name in step.placeholders if name not in placed]
-    texts = filter(None, (*filled, step.vote, step.run, step.best_of, step.boxes, step.after, found))
+    texts = filter(None, (*filled, *step.given, step.vote, step.run, step.best_of, step.boxes, step.after, found))
     yield from _unknown(title, texts, given, "texts")
     yield from _unknown(title, step.pictures, given, "pictures")
     yield from _unknown(title, [step.crop] if step.crop else [], given, "boxes")
@@ -126,6 +131,35 @@ def _asking_mistakes(title: str, step: Step, pipeline: Pipeline) -> Iterator[Mis
         yield f"{title} asks {step.ask!r} by its own chat protocol, which begins anew each time", "leave out after"
     elif role.own_protocol and role.system is not None:
         yield f"role {step.ask!r} has a system message and a chat protocol of its own", "leave one out"
+
+
+def _function_mistakes(title: str, name: str, function: Function, pipeline: Pipeline) -> Iterator[Mistake]:
+    if bool(function.ask) == bool(function.tool) or bool(function.ask) != (function.prompt is not None):
+        yield f"{title} needs ask and prompt, or tool", "ask: ROLE, prompt: '{picture}{question}'"
+    if function.ask and function.ask not in pipeline.roles:
+        yield f"{title} asks an unknown role: {function.ask!r}", did_you_mean(function.ask, list(pipeline.roles))
+    if function.ask and (function.gives == "images" or function.optional):
+        yield f"{title}: a role gives text or json, and is not optional", None
+    wrong = [each for each in (name, *function.placeholders) if not _is_variable(each)]
+    if wrong:
+        yield f"{title}: {wrong[0]!r} is no name of a function or variable of Python", None
+
+
+def _is_variable(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _code_mistakes(title: str, step: Step, pipeline: Pipeline) -> Iterator[Mistake]:
+    runs = bool(step.run or step.code)
+    for field in ("given", "functions", "session"):
+        if getattr(step, field) and not runs:
+            yield f"{title}: {field} belongs to run and code", None
+    for name in step.functions:
+        if name not in pipeline.functions:
+            yield f"{title} calls an unknown function: {name!r}", did_you_mean(name, list(pipeline.functions))
+    for name in step.given:
+        if not _is_variable(name):
+            yield f"{title}: {name!r} is no name of a variable of Python", None
 
 
 def _box_mistakes(title: str, step: Step) -> Iterator[Mistake]:

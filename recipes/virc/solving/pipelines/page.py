@@ -106,7 +106,7 @@ def _step(
         f'<article class="unit" aria-labelledby="step-{number}"><header>'
         f'<h3 id="step-{number}"><span class="number">{number}</span>{safe(ran["name"] + by)}</h3>'
         f'<p class="cost">{" · ".join(filter(None, costs))}</p></header>\n'
-        f'<div>{texts}{_grades(ran)}<div class="folds">{sent}</div></div>\n'
+        f'<div>{texts}{_grades(ran)}{_calls(ran)}<div class="folds">{sent}</div></div>\n'
         f'<div class="results"><div class="pictures">{_pictures(value, files, known)}</div></div></article>'
     )
 
@@ -139,3 +139,19 @@ def _grades(ran: Mapping[str, Any]) -> str:
         for score, grade in zip(ran["scores"], ran["grades"], strict=True)
     )
     return f'<table class="graded"><tr><th>Grade</th><th>Reply</th></tr>{rows}</table>'
+
+
+def _calls(ran: Mapping[str, Any]) -> str:
+    """The calls of functions by the code of a step."""
+    rows = "".join(
+        f"<tr><td>{safe(call['function'])}</td><td>{safe(call['by'])}</td>"
+        f'<td dir="auto">{safe(" ".join([*map(_sized, call["pictures"]), call["prompt"]]))}</td>'
+        f'<td dir="auto">{safe(call["error"] or call["output"])}</td></tr>'
+        for call in ran["calls"]
+    )
+    head = "<tr><th>Function</th><th>By</th><th>Called with</th><th>Gave</th></tr>"
+    return f'<table class="graded">{head}{rows}</table>' if rows else ""
+
+
+def _sized(size: Sequence[int]) -> str:
+    return f"[{size[0]} × {size[1]} px]"

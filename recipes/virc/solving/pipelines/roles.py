@@ -19,8 +19,8 @@ from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.session import Reply
 from virc.solving import one
 from virc.solving.one import SolveConfig
-from virc.solving.pipelines.run import Speaker, Spoken, naming
 from virc.solving.pipelines.schema import Pipeline, Role
+from virc.solving.pipelines.speaking import Speaker, Spoken, naming
 from virc.solving.pipelines.turns import pictures_of, request
 from virc.solving.pipelines.values import Turn
 
@@ -113,16 +113,16 @@ def speaker(
         check: called before each reply; what it raises ends the step.
         ends: call it for each piece of a reply, too.
     """
-    cached: dict[int, Shown] = {}  # of the pictures of this problem, which live as long as it
+    cached: dict[int, tuple[OpenedImage, Shown]] = {}  # holds the pictures: an id of one that is gone is used again
 
     def seen(picture: OpenedImage) -> Shown:
         if id(picture) not in cached:
             protocol, grid = asked.opened.chat_protocol.protocol, asked.opened.backend.grid
             try:
-                cached[id(picture)] = show_input(picture, protocol, grid)
+                cached[id(picture)] = picture, show_input(picture, protocol, grid)
             except ValueError as error:
                 raise DataError(str(error)) from error
-        return cached[id(picture)]
+        return cached[id(picture)][1]
 
     def on_text(_: object) -> None:
         check()

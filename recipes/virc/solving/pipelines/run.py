@@ -3,42 +3,33 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
 import msgspec
 
-from virc.backends.interface import Sampling
 from virc.config.placeholders import filled
-from virc.core.errors import NoAnswerError, VircError
+from virc.core.errors import NoAnswerError
 from virc.core.seeds import derived
 from virc.core.text import counted
-from virc.reasoning.calls import Box, Size
+from virc.reasoning.calls import Box, Size, Tool
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.session import Reply
-from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, Pipeline, Role, Step
+from virc.sandbox.pool import Past
+from virc.sandbox.pool import Problem as Interpreter
+from virc.solving.pipelines.calling import Called, Callers
+from virc.solving.pipelines.program import Code
+from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, SESSION, Pipeline, Step
+from virc.solving.pipelines.speaking import Speaker, Spoken, naming, sampling_of
 from virc.solving.pipelines.turns import answered, pictures_of, turn
 from virc.solving.pipelines.values import NOTHING, Seen, Turn, Value, Values, boxes_in, cropped
 from virc.solving.sampling.grades import FORM, read_score
 from virc.solving.votes import tally
 
-
-class Spoken(msgspec.Struct, frozen=True):
-    """A role's reply, how many replies of its model that took, and the pictures' (width, height) px as shown."""
-
-    reply: Reply
-    replies: int = 1
-    sizes: tuple[Size, ...] = ()
-
-
-Speaker = Callable[[Sequence[Turn], Sampling], Spoken]
-"""Draws a role's reply to the last of the turns."""
-
-Program = Callable[[str, Sequence[OpenedImage]], Value]
-"""Runs code that is given pictures."""
+Program = Callable[[Code], Value]
+"""Runs code."""
 
 _Result = TypeVar("_Result")
 
@@ -54,8 +45,9 @@ class Ran(msgspec.Struct, frozen=True):
         scores: the grades in them; None of one that cannot be read.
         boxes: (left, top, right, bottom) in pixels of the picture's file.
         pictures: (width, height) in pixels of each picture that it made.
-        replies: how many its role's model gave.
+        replies: how many its role's model gave, or the roles that its code asked.
         seconds: how long it took.
+        calls: of functions by its code.
     """
 
     name: str
@@ -70,6 +62,7 @@ class Ran(msgspec.Struct, frozen=True):
     pictures: tuple[Size, ...] = ()
     replies: int = 0
     seconds: float | None = None
+    calls: tuple[Called, ...] = ()
 
 
 class Loop(msgspec.Struct, frozen=True):
@@ -106,6 +99,7 @@ class _Run(msgspec.Struct, frozen=True):
     seed: int | None
     on_step: OnStep
     loops: list[Loop]
+    tools: Mapping[str, Tool]
 
 
 _Done = tuple[Values, tuple[Ran, ...]]
@@ -119,6 +113,7 @@ def run(
     seed: int | None = None,
     on_step: OnStep = lambda *_: None,
     images: Sequence[OpenedImage] = (),
+    tools: Mapping[str, Tool] = {},
 ) -> Solved:
     """Run every step on one problem; steps that do not need each other's output run at the same time.
 
@@ -128,11 +123,12 @@ def run(
         seed: of the problem; each reply has one of its own, derived from it.
         on_step: gets each step when it has run, in the thread that ran it.
         images: of the problem.
+        tools: function of the pipeline -> its tool.
 
     Raises:
         VircError: of the kind that the role raised; the message names the role and the step.
     """
-    shared = _Run(pipeline, speakers, program, seed, on_step, [])
+    shared = _Run(pipeline, speakers, program, seed, on_step, [], tools)
     given = {QUESTION: Value((question,)), IMAGES: Value(pictures=tuple(images))}
     values, steps = _together(pipeline.steps, given, shared, ())
     return Solved("\n".join(values[pipeline.answer].texts), steps, tuple(shared.loops))
@@ -173,7 +169,7 @@ def _after(
 
 def _one(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Done:
     if step.when and not step.when.holds(values):
-        return dict.fromkeys(step.outputs, NOTHING), ()
+        return _blank(step, values), ()
     if step.repeat:
         return _loop(values, step, run, rounds)
     began = time.monotonic()
@@ -185,7 +181,12 @@ def _one(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Don
         seconds=round(time.monotonic() - began, 3),
     )
     run.on_step(ran, value)
-    return {ran.name: value}, (ran,)
+    return dict.fromkeys(step.outputs, value), (ran,)
+
+
+def _blank(step: Step, values: Values) -> dict[str, Value]:
+    """The outputs of a step that has not run; an interpreter stays as it is."""
+    return {name: values.get(name, NOTHING) if name.startswith(SESSION) else NOTHING for name in step.outputs}
 
 
 def _done(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> tuple[Ran, Value]:
@@ -193,8 +194,8 @@ def _done(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> tup
     if step.ask:
         return _ask(step, values, run, rounds)
     with naming(f"step {step.name!r}"):
-        if step.run:
-            return _program(step, values, run)
+        if step.run or step.code:
+            return _program(step, values, run, rounds)
         value = _made(step, values)
     return Ran(step.name or "", None, None, value.texts), value
 
@@ -219,7 +220,7 @@ def _texts(values: Values) -> dict[str, str]:
 
 
 def _loop(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Done:
-    values, steps, met, number = {**values, **dict.fromkeys(step.outputs, NOTHING)}, list[Ran](), False, 0
+    values, steps, met, number = {**values, **_blank(step, values)}, list[Ran](), False, 0
     while not met and number < (step.rounds or 1):
         values, ran = _together(step.repeat, values, run, (*rounds, number))
         steps += ran
@@ -229,13 +230,41 @@ def _loop(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Do
     return {name: values[name] for name in step.outputs}, tuple(steps)
 
 
-def _program(step: Step, values: Values, run: _Run) -> tuple[Ran, Value]:
-    codes = values[step.run or ""].texts
-    pictures = [picture for name in step.pictures for picture in values[name].pictures]
-    made = [run.program(code, pictures) for code in codes]
+def _program(step: Step, values: Values, run: _Run, rounds: tuple[int, ...]) -> tuple[Ran, Value]:
+    codes = (step.code,) if step.code else values[step.run or ""].texts
+    past = _past(step, values)
+    made, calls = list[Value](), list[Called]()
+    for number, code in enumerate(codes):
+        place = (step.name, *rounds, number)
+        callers = Callers(run.pipeline, run.speakers, run.tools, step, run.seed, place, calls.append)
+        made.append(run.program(_code(code, step, values, callers, past)))
+        past = made[-1].session if past else None
     texts = tuple(text for each in made for text in each.texts)
-    value = Value(texts, tuple(picture for each in made for picture in each.pictures))
-    return Ran(step.name or "", None, "\n".join(codes), texts), value
+    value = Value(texts, tuple(picture for each in made for picture in each.pictures), session=past)
+    asked = [call for call in calls if call.replies]
+    tokens = (_total(asked, "prompt_tokens"), _total(asked, "completion_tokens")) if asked else (None, None)
+    replies = sum(call.replies for call in asked)
+    return Ran(step.name or "", None, "\n".join(codes), texts, *tokens, replies=replies, calls=tuple(calls)), value
+
+
+def _past(step: Step, values: Values) -> Past | None:
+    """What ran in the step's interpreter; None where it has none that is kept."""
+    if step.session is None:
+        return None
+    return values.get(SESSION + step.session, NOTHING).session or Past(Interpreter())
+
+
+def _code(code: str, step: Step, values: Values, callers: Callers, past: Past | None) -> Code:
+    return Code(
+        code,
+        [picture for name in step.pictures for picture in values[name].pictures],
+        {name: "\n".join(values[name].texts) for name in step.given},
+        callers.functions(),
+        step.calls,
+        step.seconds,
+        past,
+        exact=step.code is not None,
+    )
 
 
 def _ask(step: Step, values: Values, run: _Run, rounds: tuple[int, ...]) -> tuple[Ran, Value]:
@@ -292,23 +321,9 @@ def _spoken(turns: Sequence[Turn], place: tuple[object, ...], step: Step, run: _
     role = step.ask or ""
     seed = None if run.seed is None else derived(run.seed, *place)
     with naming(f"role {role!r}, step {step.name!r}"):
-        return run.speakers[role](turns, _sampling(run.pipeline.roles[role], seed))
+        return run.speakers[role](turns, sampling_of(run.pipeline.roles[role], seed))
 
 
-@contextmanager
-def naming(title: str) -> Iterator[None]:
-    """Put `title` before the message of an error, as its place."""
-    try:
-        yield
-    except VircError as error:
-        error.message, error.place = f"{title}: {error.message}", title
-        raise
-
-
-def _sampling(role: Role, seed: int | None) -> Sampling:
-    return Sampling(temperature=role.temperature, max_tokens=role.max_tokens or Sampling().max_tokens, seed=seed)
-
-
-def _total(replies: Sequence[Reply], field: str) -> int | None:
+def _total(replies: Sequence[Reply | Called], field: str) -> int | None:
     counts = [getattr(reply, field) for reply in replies]
     return None if None in counts else sum(counts)

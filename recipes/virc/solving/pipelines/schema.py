@@ -1,8 +1,8 @@
-"""What `pipeline:` holds: roles, and the steps that ask them."""
+"""What `pipeline:` holds: roles, functions of code, and the steps that ask and run them."""
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -24,11 +24,15 @@ INSTEAD: Mapping[str, str] = {
 """Setting of one model -> what a pipeline has in its place."""
 
 MOST_ROUNDS = 100
+MOST_CALLS = 1000
+SESSION = "session "
+"""Before the name of a session, as a value that its steps hand to each other."""
 PLACEHOLDER = re.compile(r"\{(\w*)\}")  # as `virc.config.placeholders.filled` reads them
 
 if TYPE_CHECKING:
     from virc.solving.pipelines.values import Value
 
+KINDS = ("ask", "vote", "find", "text", "run", "code", "boxes", "crop", "repeat")
 Named = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$")]
 Temperature = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1, le=MOST_ROUNDS)]
@@ -55,6 +59,31 @@ class Role(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     own_protocol: bool = False
 
 
+class Function(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What code of a step may call by its name; it has either `ask` and `prompt`, or `tool`.
+
+    Args:
+        ask: the role that gets `prompt`.
+        prompt: what the role is sent. Each `{NAME}` is a parameter, in the order in which they stand there first: a
+            picture, or several, is shown at its place, everything else is filled in as text.
+        tool: a tool of this package, or one's own, by its name or file. Its parameters are `image` where it is about
+            one, and those of its schema.
+        gives: what the code gets: the reply as a text, or as the JSON in it, or the list of a tool's images.
+        optional: a tool that is not here is an error of the code that calls it, not of the pipeline.
+    """
+
+    ask: Named | None = None
+    prompt: str | None = None
+    tool: Text | None = None
+    gives: Literal["text", "json", "images"] = "text"
+    optional: bool = False
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """The parameters of one that asks a role, in their order."""
+        return tuple(dict.fromkeys(PLACEHOLDER.findall(self.prompt or "")))
+
+
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a value holds a match of a regular expression.
 
@@ -72,7 +101,7 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One step; it has exactly one of `ask`, `vote`, `find`, `text`, `run`, `boxes`, `crop` and `repeat`.
+    """One step; it has exactly one of `ask`, `vote`, `find`, `text`, `run`, `code`, `boxes`, `crop` and `repeat`.
 
     Args:
         name: name of its output; not with `repeat`.
@@ -96,6 +125,14 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             output of the round before.
         run: an earlier step, whose text is Python code, also in a Markdown block; it runs in a sandbox. The output is
             what it prints, and its error; and the images that it saves or shows.
+        code: Python code of the file, run in the same way; the output is what it prints, exactly, and its error ends
+            the problem.
+        given: values that the code has as texts, in variables of their names.
+        functions: those of the pipeline that the code may call.
+        calls: how often, all of them together.
+        session: steps that name the same session run in one interpreter, in the order of the file, also over the rounds
+            of a loop: what one defines, the next ones have.
+        seconds: after which the code is ended, without the time that roles and tools take.
         boxes: an earlier step that asked a role; the output are the boxes in its texts.
         unit: what those boxes are counted in: pixels of the picture as that role was shown it (`pixel`) or of its file
             (`original`), thousandths (`permille`, to 999; `thousand`, to 1000), or fractions (`unit`).
@@ -118,6 +155,12 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     find: Condition | None = None
     text: str | None = None
     run: Named | None = None
+    code: str | None = None
+    given: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+    calls: Annotated[int, Meta(ge=1, le=MOST_CALLS)] = 32
+    session: Named | None = None
+    seconds: Annotated[float, Meta(gt=0, le=3600)] = 20
     boxes: Named | None = None
     unit: Coordinates | None = None
     image: Annotated[int, Meta(ge=0)] = 0
@@ -131,9 +174,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def kinds(self) -> list[str]:
         """Of what kinds it is; one where it is as it should be."""
-        return [
-            kind for kind in ("ask", "vote", "find", "text", "run", "boxes", "crop", "repeat") if getattr(self, kind)
-        ]
+        return [kind for kind in KINDS if getattr(self, kind)]
 
     @property
     def kind(self) -> str:
@@ -150,7 +191,9 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def outputs(self) -> list[str]:
         """Names of the values that it gives."""
-        return [self.name] if self.name else [name for inner in self.repeat for name in inner.outputs]
+        own = [self.name] if self.name else []
+        session = [SESSION + self.session] if self.session else []
+        return [*own, *session, *dict.fromkeys(name for inner in self.repeat for name in inner.outputs)]
 
     @property
     def inputs(self) -> set[str]:
@@ -160,7 +203,8 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (
             conditions
             | lists
-            | {*self.placeholders, *self.pictures}
+            | {*self.placeholders, *self.pictures, *self.given}
+            | ({SESSION + self.session} if self.session else set())
             | {name for inner in self.repeat for name in inner.inputs}
         )
 
@@ -180,11 +224,12 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Roles and steps; `answer` names the step whose output is the reply."""
+    """Roles and steps; `answer` names the step whose output is the reply, and `functions` are what code may call."""
 
     roles: dict[Named, Role]
     steps: tuple[Step, ...]
     answer: Named
+    functions: dict[Named, Function] = {}
 
     @property
     def asking(self) -> list[Step]:
@@ -192,6 +237,6 @@ class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [part for step in self.steps for part in step.parts if part.ask]
 
     @property
-    def runs_code(self) -> bool:
-        """Whether a step runs code."""
-        return any(part.run for step in self.steps for part in step.parts)
+    def running(self) -> list[Step]:
+        """Every step that runs code, in the order of the file."""
+        return [part for step in self.steps for part in step.parts if part.run or part.code]

@@ -2,31 +2,36 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 from PIL import Image
 
-from virc.core.errors import DataError, NoAnswerError, VircError
+from virc.core import plugins
+from virc.core.errors import ConfigError, DataError, NoAnswerError, VircError
 from virc.core.events import Reporter
+from virc.core.files import expanded
 from virc.core.limits import check_problem
 from virc.core.timeouts import Deadline
 from virc.models.load import Choice
+from virc.reasoning.calls import Tool
 from virc.reasoning.images import OpenedImage
 from virc.solving.image_source import Picture, opened_picture
 from virc.solving.outcome import Fields, settings
 from virc.solving.pipelines import roles as opening
 from virc.solving.pipelines import trace
+from virc.solving.pipelines.calling import parameters
 from virc.solving.pipelines.files import load
 from virc.solving.pipelines.program import run_code
 from virc.solving.pipelines.roles import OpenRole, described
 from virc.solving.pipelines.run import Loop, OnStep, Ran, Solved, run
-from virc.solving.pipelines.schema import IMAGES, Pipeline
+from virc.solving.pipelines.schema import IMAGES, Function, Pipeline
+from virc.solving.pipelines.speaking import naming
 from virc.solving.pipelines.values import Value
 from virc.solving.setup import OnFacts, Setup
 from virc.systems import registry as systems
-from virc.tools import python
+from virc.tools import python, registry
 
 
 class PipelineSetup(msgspec.Struct, frozen=True):
@@ -36,12 +41,14 @@ class PipelineSetup(msgspec.Struct, frozen=True):
         name: of its system, or of its file without the suffix.
         chosen: role -> its model.
         setup: gives the seed, the longest time, the folder of the trace and whether pictures may be fetched.
+        tools: function of the pipeline -> its tool.
     """
 
     name: str
     pipeline: Pipeline
     chosen: Mapping[str, Choice]
     setup: Setup
+    tools: Mapping[str, Tool] = {}
 
     @property
     def models(self) -> dict[str, str]:
@@ -80,10 +87,54 @@ def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
         VircError: as `schema.load` and `roles.choices`; or code cannot be isolated here, and a step runs some.
     """
     pipeline = load(name)
-    if pipeline.runs_code:
+    if pipeline.running:
         python.ready()
+    beside = expanded(name).parent if systems.is_path(name) else systems.get(name).file.parent
     title = Path(name).stem if systems.is_path(name) else name
-    return PipelineSetup(title, pipeline, opening.choices(pipeline, given, setup.choice), setup)
+    chosen = opening.choices(pipeline, given, setup.choice)
+    return PipelineSetup(title, pipeline, chosen, setup, _tools(pipeline, beside))
+
+
+def _tools(pipeline: Pipeline, beside: Path) -> dict[str, Tool]:
+    """The tools of the functions that code calls; of those that are optional, the ones that are here.
+
+    Raises:
+        ConfigError: a tool is not here, or is none that code can call.
+    """
+    found = {}
+    for name in dict.fromkeys(name for step in pipeline.running for name in step.functions):
+        function = pipeline.functions[name]
+        if function.tool is None or (function.optional and not _is_here(function.tool, beside)):
+            continue
+        with naming(f"function {name!r}"):
+            (loaded,) = registry.load([_beside(function.tool, beside)], beside)
+            if hasattr(registry.get(loaded), "apply_to_all"):
+                raise ConfigError(f"the tool {loaded!r} is about a whole conversation, and code cannot call it")
+        found[name] = registry.get(loaded)
+    return found
+
+
+@contextmanager
+def ready(setup: PipelineSetup, report: Reporter) -> Iterator[Mapping[str, OpenRole]]:
+    """The roles with their models open, until the block ends.
+
+    Raises:
+        VircError: as `open_roles`; or a tool's server cannot be reached, and the message names the function.
+    """
+    for name, tool in setup.tools.items():
+        with naming(f"function {name!r}"):
+            registry.check_ready([tool.NAME])
+    with opening.open_roles(setup.pipeline, setup.chosen, report) as roles:
+        yield roles
+
+
+def _beside(tool: str, folder: Path) -> str:
+    """A tool's file from the folder of the pipeline's."""
+    return str(folder / tool) if plugins.is_path(tool) else tool
+
+
+def _is_here(tool: str, folder: Path) -> bool:
+    return tool in registry.known() or registry.file_of(_beside(tool, folder), folder) is not None
 
 
 def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
@@ -101,6 +152,24 @@ def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
         if step.samples > 1:
             yield f"  samples: {step.samples}"
         yield f"  prompt: {(step.prompt or '').replace('{question}', question)}"
+    for step in setup.pipeline.running:
+        if step.functions:
+            yield f"step {step.name}: code that may call functions {step.calls} times"
+    for name in dict.fromkeys(name for step in setup.pipeline.running for name in step.functions):
+        yield from _function(setup, name, setup.pipeline.functions[name])
+
+
+def _function(setup: PipelineSetup, name: str, function: Function) -> Iterator[str]:
+    """What a function sends; its parameters stay names in braces."""
+    if function.ask:
+        yield f"function {name}({', '.join(function.placeholders)}): role {function.ask}, " + described(
+            setup.chosen[function.ask]
+        )
+        yield f"  prompt: {function.prompt}"
+    elif name in setup.tools:
+        yield f"function {name}({', '.join(parameters(setup.tools[name]))}): tool {function.tool}"
+    else:
+        yield f"function {name}: an error of the code, as there is no tool {function.tool}"
 
 
 def solve_images(
@@ -126,7 +195,7 @@ def solve_images(
         trace.check_folder(setup.setup.trace)
     with ExitStack() as stack:
         with deadline.paused():
-            roles = stack.enter_context(opening.open_roles(setup.pipeline, setup.chosen, report))
+            roles = stack.enter_context(ready(setup, report))
         known = facts(setup, roles)
         on_facts(known)
         problem = Problem(question, pictures, setup.setup.config.seed, setup.setup.trace)
@@ -181,7 +250,7 @@ def solve_problem(
     known = {"pipeline": setup.name, "question": problem.question, "roles": _models(setup, roles)}
     try:
         solved = run(
-            setup.pipeline, problem.question, speakers, run_code, problem.seed, on_ran, problem.pictures
+            setup.pipeline, problem.question, speakers, run_code, problem.seed, on_ran, problem.pictures, setup.tools
         )  # fmt: skip
         if not solved.answer.strip():
             raise NoAnswerError(f"step {setup.pipeline.answer!r}, whose output is the answer, gave no text")
@@ -201,14 +270,19 @@ def solve_problem(
 
 def _fields(solved: Solved) -> Fields:
     def total(field: str) -> int | None:
-        counts = [getattr(step, field) for step in solved.steps if step.role]
+        counts = [getattr(step, field) for step in solved.steps if step.role or step.replies]
         return None if None in counts else sum(counts)
 
     loops: Fields = {"loops": msgspec.to_builtins(solved.loops)} if solved.loops else {}
     return loops | {
         "answer": solved.answer,
-        "turns": sum(len(step.grades or step.output) for step in solved.steps if step.role),
+        "turns": sum(_turns(step) for step in solved.steps),
         "replies": sum(step.replies for step in solved.steps),
         "tokens": {"prompt": total("prompt_tokens"), "completion": total("completion_tokens")},
         "steps": msgspec.to_builtins(solved.steps),
     }
+
+
+def _turns(step: Ran) -> int:
+    """How often a role was asked."""
+    return len(step.grades or step.output) if step.role else sum(call.replies > 0 for call in step.calls)

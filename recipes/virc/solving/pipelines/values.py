@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 from PIL import Image
@@ -11,6 +12,9 @@ from virc.reasoning.calls import Box, Size, ToolError, View
 from virc.reasoning.coordinates import scale_box, settled_box, sides_of
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.protocol import Coordinates
+
+if TYPE_CHECKING:
+    from virc.sandbox.pool import Past
 
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _LIST = rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]"
@@ -47,6 +51,7 @@ class Value(msgspec.Struct, frozen=True):
     Args:
         seen: what the role that wrote the texts was shown, in that order.
         turns: the conversation with that role, the first text its last reply.
+        session: what ran in the interpreter of its code.
     """
 
     texts: tuple[str, ...] = ()
@@ -54,6 +59,7 @@ class Value(msgspec.Struct, frozen=True):
     boxes: tuple[Boxed, ...] = ()
     seen: tuple[Seen, ...] = ()
     turns: tuple[Turn, ...] = ()
+    session: "Past | None" = None
 
 
 NOTHING = Value()

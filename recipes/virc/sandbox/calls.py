@@ -1,0 +1,63 @@
+"""What code in the sandbox asks of this process, and what it gets back. Nothing that it asks is trusted."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+Side = Annotated[int, Meta(ge=1, le=2**20)]
+"""Of an image that comes from the sandbox, in pixels."""
+
+
+class Asked(msgspec.Struct, frozen=True, tag_field="kind", tag="call"):
+    """A call of one of the functions that code was given.
+
+    Args:
+        id: of the piece of code.
+        name: of the function.
+        arguments: by the names of its parameters. An image is `{"image": N}`, and an object `{"object": {...}}`.
+        images: their (width, height) in pixels.
+    """
+
+    id: int
+    name: str
+    arguments: dict[str, Any]
+    images: tuple[tuple[Side, Side], ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the code gets back.
+
+    Args:
+        value: what JSON can hold.
+        error: why there is no value, which the code gets as an exception.
+        images: PNG files; where there are some, the value is their list.
+    """
+
+    value: Any = None
+    error: str | None = None
+    images: tuple[bytes, ...] = ()
+
+
+Answering = Callable[[Asked, Sequence[bytes]], Answer]
+"""Answers a call; gets the red, green and blue of each pixel of its images."""
+
+
+class Around(msgspec.Struct, frozen=True):
+    """What a piece of code has beside its images.
+
+    Args:
+        variables: texts by their names.
+        functions: that it may call: name -> names of the parameters.
+        most_calls: of all of them together. The next one raises an error, and code that goes on is ended.
+        answer: answers the calls, in the order in which they are made. What it raises ends the process.
+    """
+
+    variables: Mapping[str, str] = {}
+    functions: Mapping[str, tuple[str, ...]] = {}
+    most_calls: int = 0
+    answer: Answering | None = None
+
+
+NOTHING = Around()

@@ -1,0 +1,144 @@
+"""Functions that code in the sandbox may call: what gets in and out, in bounds."""
+
+import io
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from PIL import Image
+from support.sandboxed import SMALL, pool_of
+
+from virc.sandbox.calls import Answer, Around, Asked
+from virc.sandbox.pool import DiedError, Limits, Past, Pool, Problem
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    with pool_of(1) as pool:
+        yield pool
+
+
+class Calls:
+    """Runs code of one problem that may call `look(image, text)` and `cut()`, and notes what it calls."""
+
+    def __init__(self, pool: Pool, most: int = 5) -> None:
+        self.pool, self.past, self.asked = pool, Past(Problem()), list[tuple[Any, list[int]]]()
+        self.around = Around({"name": "é"}, {"look": ("image", "text="), "cut": ()}, most, self.answer)
+
+    def answer(self, asked: Asked, pixels: Sequence[bytes]) -> Answer:
+        self.asked.append((asked.arguments, [len(each) for each in pixels]))
+        if asked.name == "cut":
+            Image.new("RGB", (4, 5), "red").save(file := io.BytesIO(), "PNG")
+            return Answer(images=(file.getvalue(),))
+        return Answer(len(self.asked))
+
+    def said(self, code: str, seconds: float = 10) -> str:
+        limits = Limits(seconds, "none", 8, 4_000_000, 4_000)
+        try:
+            reply, _, self.past = self.pool.run(self.past, code, [], SMALL, limits, True, self.around)
+        except DiedError as error:
+            return str(error)
+        return f"{reply.stdout}{reply.stderr}".strip()
+
+
+def test_images_and_values_go_out_and_images_come_in(pool: Pool) -> None:
+    calls = Calls(pool)
+    code = "from PIL import Image\nprint(look(Image.new('RGB', (3, 2)), [1, {'a': name}]), cut()[0].size)"
+    assert calls.said(code) == "1 (4, 5)"
+    assert calls.asked[0] == ({"image": {"image": 0}, "text": [1, {"object": {"a": "é"}}]}, [18])
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("look()", "TypeError: it is look(image, text=)"),
+        ("look(1, 2, 3)", "TypeError: it is look(image, text=)"),
+        ("look(1, image=2)", "TypeError: it is look(image, text=)"),
+        (
+            "look(object())",
+            "TypeError: look() takes images of PIL, texts, numbers, lists and dicts, and this is object",
+        ),
+        ("look(float('nan'))", "TypeError: look() takes"),
+        ("for each in range(9): look(each)", "CallError: the code has called functions 5 times"),
+        ("look('\\ud800'); print('sent')", "sent"),
+        ("look('x' * 2**23)", "Error: the interpreter sent too much."),
+        ("look([Image.new('RGB', (9, 9))] * 17)", "Error: the connection to the interpreter broke."),
+        ("look(Image.new('RGB', (4000, 4000)))", "Error: the connection to the interpreter broke."),
+        ("a = []; a.append(a); look(a)", "RecursionError"),
+    ],
+)
+def test_a_call_that_cannot_be_made_is_an_error_of_the_code(pool: Pool, code: str, says: str) -> None:
+    assert says in Calls(pool).said("from PIL import Image\n" + code)
+
+
+FORGED = """
+import gc, json, struct
+channel = next(each for each in gc.get_objects() if type(each).__name__ == "Channel")
+for frame in FRAMES:
+    channel.results.write(struct.pack(">I", len(frame)) + frame)
+channel.results.flush()
+print(channel.requests.read(4))
+"""
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        '[b\'{"kind": "call", "id": 1, "name": "other", "arguments": {}}\'] * 20',
+        '[b\'{"kind": "call", "id": 7, "name": "look", "arguments": {}}\']',
+        '[b\'{"kind": "call", "id": 1, "name": "look", "arguments": 3}\']',
+        '[b\'{"kind": "call", "id": 1, "name": "look", "arguments": {}, "images": [[9, 9]]}\', b"short"]',
+        "[b'[' * 100000]",
+    ],
+)
+def test_a_forged_call_gets_nothing(pool: Pool, frames: str) -> None:
+    calls = Calls(pool)
+    calls.said(FORGED.replace("FRAMES", frames), 3)
+    assert calls.asked == []
+    assert calls.said("print(6 * 7)") == "42"
+
+
+def test_code_that_runs_again_gets_what_it_got_before(pool: Pool) -> None:
+    calls = Calls(pool)
+    assert calls.said("x = look(1)\nprint(x)") == "1"
+    assert "ended" in calls.said("import os; os._exit(1)")
+    assert calls.said("x += look(2)\nprint(x)") == "3"
+    assert len(calls.asked) == 2
+
+
+def test_the_time_of_an_answer_is_not_that_of_the_code_and_other_code_runs(pool: Pool) -> None:
+    slow, other = Calls(pool), Calls(pool)
+    begun, given = threading.Event(), threading.Event()
+
+    def answer(asked: Asked, pixels: Sequence[bytes]) -> Answer:
+        begun.set()
+        given.wait(20)
+        return Answer("late")
+
+    slow.around = Around({}, {"look": ("image",)}, 5, answer)
+    said = list[str]()
+    thread = threading.Thread(target=lambda: said.append(slow.said("print(look(1))", 1)))
+    thread.start()
+    assert begun.wait(20)
+    time.sleep(1.2)
+    assert other.said("print(1)") == "1"
+    given.set()
+    thread.join()
+    assert said == ["late"]
+
+
+def test_what_an_answer_raises_ends_the_process_and_is_raised(pool: Pool) -> None:
+    calls = Calls(pool)
+
+    def answer(asked: Asked, pixels: Sequence[bytes]) -> Answer:
+        raise KeyError(asked.name)
+
+    calls.around = Around({}, {"look": ("image",)}, 5, answer)
+    with pytest.raises(KeyError, match="look"):
+        calls.said("look(1)")
+    calls.around = Around()
+    assert calls.said("print(1)") == "1"

@@ -1,0 +1,328 @@
+"""Programs that ask models: code of a step calls roles and tools, over drawn polygons whose shapes a detector knows."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from batches import read, write
+from PIL import Image
+from remote.remote_server import Reply, Sent, in_json, serving
+from support.called import Done, virc
+from support.servers import Body, Server, image_bytes, images_of, serve
+
+from virc.solving import retry
+from virc.tools import registry as tools
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(sys.platform != "linux", reason="code is isolated on Linux alone"),
+]
+
+PIPELINE = """
+roles: {mind: {}, eyes: {}}
+functions:
+  look: {ask: eyes, prompt: "{picture}{question}"}
+  find: {tool: detect.yaml, gives: json}
+steps:
+  - repeat:
+      - {name: program, ask: mind, prompt: "{question} {result}"}
+      - {name: result, run: program, images: true, functions: [look, find], calls: 9}
+    until: {value: result, matches: "^[0-9]+$"}
+    rounds: 3
+answer: result
+"""
+DETECT = """
+description: Find objects by their names.
+parameters:
+  type: object
+  properties:
+    words: {type: array, items: {type: string}}
+    image_index: {type: integer}
+    least: {type: number}
+  required: [words, image_index]
+http: {url: URL/detect}
+cache: false
+"""
+PROGRAM = """```python
+corners = {each["label"]: each["box"] for each in find(image_0, ["number"])}
+read = {letter: look(image_0.crop(box), "Which number?") for letter, box in corners.items()}
+known = [int(text) for letter, text in read.items() if text != "?" and letter != "LETTER"]
+print(read["LETTER"] if read["LETTER"] != "?" else 180 * (len(corners) - 2) - sum(known))
+```"""
+
+
+class Drawn:
+    """Drawn problems in a folder, a detector that knows their boxes, and eyes that know their numbers."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        words = ["--to", folder / "p", "--count", count, "--seed", 5]
+        assert virc("data", "synth", *words).code == 0
+        self.folder, self.rows = folder, read(folder / "p" / "problems.jsonl")
+        self.corners: dict[str, Any] = {}
+        self.numbers: list[tuple[Any, str]] = []
+        for row in self.rows:
+            picture = Image.open(folder / "p" / row["image"]).convert("RGB")
+            self.corners[digest(picture)] = row["corners"]
+            for corner in row["corners"]:
+                self.numbers.append((small(picture.crop(corner["value_box"])), corner["printed"]))
+            row["image"] = str(folder / "p" / row["image"])
+            row["question"] = row["question"].replace("∠", "angle ").replace("?", "")
+
+    def detect(self, sent: Sent) -> Reply:
+        """The exact box of each number."""
+        picture = Image.open(io.BytesIO(base64.b64decode(sent.json["image"]))).convert("RGB")
+        assert sent.json["words"] == ["number"]
+        assert "least" not in sent.json
+        corners = self.corners[digest(picture)]
+        return in_json([{"label": each["letter"], "box": each["value_box"]} for each in corners])
+
+    def see(self, body: Body) -> str:
+        """The number in the crop, whichever size it was brought to."""
+        (part,) = images_of(body)
+        crop = small(Image.open(io.BytesIO(image_bytes(part))).convert("RGB"))
+        return min(self.numbers, key=lambda each: float(np.abs(each[0] - crop).sum()))[1]
+
+    @contextmanager
+    def detector(self, text: str = PIPELINE) -> Iterator[Path]:
+        """The file of the pipeline, with its detector behind it."""
+        with serving(self.detect) as server:
+            (self.folder / "detect.yaml").write_text(DETECT.replace("URL", server.address))
+            (self.folder / "p.yaml").write_text(text)
+            yield self.folder / "p.yaml"
+
+
+def digest(picture: Image.Image) -> str:
+    return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
+
+
+def small(picture: Image.Image) -> Any:
+    return np.asarray(picture.convert("L").resize((24, 12)), dtype=float)
+
+
+def text_of(body: Body) -> str:
+    content: Any = body["messages"][-1]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def plan(body: Body) -> str:
+    """A program with a mistake, and the right one where its error came back."""
+    text = text_of(body)
+    if "NameError" not in text:
+        return "print(corner)"
+    return PROGRAM.replace("LETTER", re.findall(r"angle ([A-Z])\b", text)[0])
+
+
+def roles(**servers: Server) -> list[object]:
+    return [word for name, server in servers.items() for word in ("--role", f"{name}={server.url}")]
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "_CUSTOM", {})
+
+
+def test_programs_over_drawn_problems_are_mended_and_right(tmp_path: Path) -> None:
+    drawn = Drawn(tmp_path, 20)
+    source, out = write(tmp_path / "in.jsonl", drawn.rows), tmp_path / "out.jsonl"
+    with drawn.detector() as file, serve(plan) as mind, serve(drawn.see) as eyes:
+        words = ["--batch", source, "--to", out, "--pipeline", file, *roles(mind=mind, eyes=eyes), "--concurrency", 4]
+        done = virc("solve", *words)
+        assert done.code == 0, done.err
+        asked, seen = len(mind.chats()), len(eyes.chats())
+    schema = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
+    lines = {line["id"]: line for line in read(out)}
+    for line in lines.values():
+        jsonschema.validate(line, schema)
+    assert {name: line["answer"] for name, line in lines.items()} == {row["id"]: row["answer"] for row in drawn.rows}
+    assert asked == 40
+    assert seen == sum(len(row["corners"]) for row in drawn.rows) == sum(line["turns"] for line in lines.values()) - 40
+    first = lines[drawn.rows[0]["id"]]
+    calls = first["steps"][3]["calls"]
+    assert [call["function"] for call in calls] == ["find", *["look"] * len(drawn.rows[0]["corners"])]
+    assert calls[1]["by"] == "eyes"
+    counted = [call["prompt_tokens"] for call in calls if call["by"] == "eyes"]
+    assert first["steps"][3]["prompt_tokens"] == sum(counted) > 0
+    asked_tokens = sum(step["prompt_tokens"] for step in first["steps"] if step["role"])
+    assert first["tokens"]["prompt"] == asked_tokens + sum(counted)
+
+
+def test_a_role_of_code_that_is_killed_in_a_batch_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(retry, "LOOK_SECONDS", 0.1)
+    drawn = Drawn(tmp_path, 6)
+    source, out = write(tmp_path / "in.jsonl", drawn.rows), tmp_path / "out.jsonl"
+
+    def dies(body: Body) -> str:
+        if len(eyes.chats()) == 11:
+            eyes.die()
+        return drawn.see(body)
+
+    with drawn.detector() as file, serve(plan) as mind:
+        words = ["--batch", source, "--to", out, "--pipeline", file, "--concurrency", 1]
+        with serve(dies) as eyes:
+            done = virc("solve", *words, *roles(mind=mind, eyes=eyes))
+        assert done.code == 6
+        assert "role 'eyes', step 'result', look()" in done.err
+        before = read(out)
+        assert 1 <= len(before) < 6
+        with serve(drawn.see) as again:
+            assert virc("solve", *words, *roles(mind=mind, eyes=again)).code == 0
+    assert {line["id"]: line["answer"] for line in read(out)} == {row["id"]: row["answer"] for row in drawn.rows}
+
+
+def solved(image: Path, file: Path, code: str, see: Callable[[Body], str], *words: object) -> tuple[Done, int]:
+    """What became of code, and how often the eyes were asked."""
+    with serve([code]) as mind, serve(see) as eyes:
+        done = virc("solve", image, "How many?", "--pipeline", file, *roles(mind=mind, eyes=eyes), *words)
+        return done, len(eyes.chats())
+
+
+ONCE = """
+roles: {mind: {}, eyes: {}}
+functions:
+  look: {ask: eyes, prompt: "Look: {picture} {question}"}
+  point: {ask: eyes, prompt: "{picture}", gives: json}
+  zoom: {tool: crop_image, gives: images}
+  far: {tool: depth, optional: true}
+steps:
+  - {name: program, ask: mind, prompt: "{question}"}
+  - {name: result, run: program, images: true, functions: [look, point, zoom, far], calls: 5}
+answer: result
+"""
+
+
+@pytest.fixture
+def once(tmp_path: Path) -> Path:
+    file = tmp_path / "once.yaml"
+    file.write_text(ONCE)
+    return file
+
+
+HOSTILE = """
+count = 0
+while True:
+    try:
+        look(image_0, "again")
+        count += 1
+    except BaseException as error:
+        last = str(error)
+"""
+
+
+def test_code_that_calls_for_ever_is_ended_at_its_bound(image: Path, once: Path) -> None:
+    done, asked = solved(image, once, HOSTILE, lambda _: "yes")
+    assert (done.code, asked) == (0, 5)
+    assert done.out == "Error: the code went on to call functions after its last call and was ended.\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("for _ in range(7): look(image_0, 'x')", "CallError: the code has called functions 5 times, and may not call"),
+        ("look(image_0)", "TypeError: it is look(picture, question)"),
+        ("point(image_0)", "CallError: point() gave no JSON: yes"),
+        ("zoom('no', [0, 0, 9, 9])", "CallError: zoom() needs one picture as image"),
+        ("zoom(image_0, 'all')", "CallError: zoom() failed: "),
+        ("far(image_0)", "CallError: far() has no tool here: there is none of the name depth"),
+        ("look = find\n", "NameError: name 'find' is not defined"),
+    ],
+)
+def test_a_call_that_fails_is_an_error_of_the_code(image: Path, once: Path, code: str, says: str) -> None:
+    done, _ = solved(image, once, code, lambda _: "yes")
+    assert done.code == 0, done.err
+    assert says in done.out
+
+
+def test_pictures_go_out_and_come_back(image: Path, once: Path, tmp_path: Path) -> None:
+    sizes = []
+
+    def see(body: Body) -> str:
+        sizes.append([Image.open(io.BytesIO(image_bytes(part))).size for part in images_of(body)])
+        return "```json\n[3, 4]\n```" if text_of(body) == "" else text_of(body)
+
+    code = (
+        "(part,) = zoom(image_0, [0, 0, 56, 28])\nprint(look([part, image_0], 7), point(image_0)[1], part.size)\npart"
+    )
+    done, _ = solved(image, once, code, see, "--trace", tmp_path / "t")
+    assert done.code == 0, done.err
+    assert len(sizes[0]) == 2
+    step = json.loads((tmp_path / "t" / "steps.json").read_text())["steps"][1]
+    assert [(call["function"], call["by"]) for call in step["calls"]] == [
+        ("zoom", "crop_image"),
+        ("look", "eyes"),
+        ("point", "eyes"),
+    ]
+    assert step["calls"][1]["pictures"][1] == [112, 84]
+    assert len(step["pictures"]) == 1
+    page = (tmp_path / "t" / "index.html").read_text()
+    assert "<td>look</td><td>eyes</td>" in page
+    assert done.out.rstrip().split(" ")[-3:] == ["4", "(56,", "28)"]
+
+
+def test_a_dry_run_says_what_code_may_call(image: Path, once: Path) -> None:
+    done = virc("solve", image, "Sides?", "--pipeline", once, "--endpoint", "http://127.0.0.1:9/v1", "--dry-run")
+    assert done.code == 0, done.err
+    assert "step result: code that may call functions 5 times\n" in done.out
+    assert "function look(picture, question): role eyes, its model at http://127.0.0.1:9/v1\n" in done.out
+    assert "  prompt: Look: {picture} {question}\n" in done.out
+    assert "function zoom(image, bbox_2d): tool crop_image\n" in done.out
+    assert "function far: an error of the code, as there is no tool depth\n" in done.out
+
+
+SESSION = """
+roles: {mind: {}}
+functions: {think: {ask: mind, prompt: "{text}"}}
+steps:
+  - {name: begin, code: "import json\\ntotal = 0\\nnoted = [question]", given: [question], session: lab}
+  - repeat:
+      - {name: program, ask: mind, prompt: "{so_far}"}
+      - {name: ran, run: program, functions: [think], session: lab, seconds: 1}
+      - {name: so_far, code: "print(json.dumps([total, noted]), end='')", session: lab}
+    until: {value: so_far, matches: "^.3,"}
+    rounds: 5
+answer: so_far
+"""
+
+
+def test_steps_of_a_session_share_an_interpreter_that_code_cannot_lose(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(SESSION)
+    programs = ["total += 1", "import os; os._exit(1)", "while True: pass", "total += 1; noted.append(think('a'))"]
+    left = [*programs, "total += 1"]
+    with serve(lambda body: "A" if text_of(body) == "a" else left.pop(0)) as mind:
+        done = virc("solve", image, "Q", "--pipeline", tmp_path / "s.yaml", "--endpoint", mind.url)
+    assert (done.code, done.out) == (0, '[3, ["Q", "A"]]\n'), done.err
+
+
+def test_code_of_the_file_that_fails_ends_the_problem(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(SESSION.replace("total = 0", "total = zero"))
+    with serve(["pass"]) as mind:
+        done = virc("solve", image, "Q", "--pipeline", tmp_path / "s.yaml", "--endpoint", mind.url)
+    assert done.code == 8
+    assert "step 'begin': its code failed: NameError: name 'zero' is not defined" in done.err
+
+
+def test_a_detector_that_is_not_there_is_named_before_a_role_is_asked(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "detect.yaml").write_text(DETECT.replace("URL", "http://127.0.0.1:9"))
+    (tmp_path / "p.yaml").write_text(PIPELINE)
+    with serve(["pass"]) as mind:
+        done = virc("solve", image, "Q", "--pipeline", tmp_path / "p.yaml", "--endpoint", mind.url)
+        assert not mind.chats()
+    assert done.code == 4
+    assert "error: function 'find': the server http://127.0.0.1:9/detect cannot be reached" in done.err
+    (tmp_path / "p.yaml").write_text(PIPELINE.replace("detect.yaml", "python"))
+    done = virc("solve", image, "Q", "--pipeline", tmp_path / "p.yaml", "--model", "tiny")
+    assert done.code == 3
+    assert "function 'find': the tool 'python' is about a whole conversation" in done.err
