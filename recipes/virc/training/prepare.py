@@ -32,13 +32,13 @@ from virc.runs.run import Info, Run
 from virc.stages.resolve import Resolved
 from virc.systems.kinds import runs_in
 from virc.tools import registry as tools
-from virc.training import inputs, rl_setup, trackers
+from virc.training import inputs, rl_setup, tool_packages, trackers
 from virc.training.estimate import fits
 from virc.training.estimate.sft import USUAL, Estimate
 from virc.training.inputs import Base
 from virc.training.preflight import order
 from virc.training.preflight import process as preflight
-from virc.training.preflight.types import PairsRequest, Request, Result, SftRequest
+from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest, SftRequest
 from virc.training.request import TrainRequest
 
 
@@ -87,6 +87,9 @@ def prepare(
     python = making.made(environment, report.send)
     _check_packages(resolved, environment, python)
     asked = rows_request(request, resolved, base, source, (folder, home or folder), probe)
+    tool_packages.check(asked, resolved.name, environment, python)
+    if isinstance(asked, RlRequest) and asked.rollout == "multi_turn" and here:
+        asked = msgspec.structs.replace(asked, tries_tools=True)
     result = counted(asked, python, environments.recipes_in(environment), report)
     return PreparedRun(resolved=resolved, base=base, result=result, environment=environment, python=python)
 

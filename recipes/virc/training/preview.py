@@ -37,7 +37,7 @@ from virc.stages import resolve as stages
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.tools import registry as tools
-from virc.training import inputs, job_judge, prepare, rl_setup, trackers
+from virc.training import inputs, job_judge, prepare, rl_setup, tool_packages, trackers
 from virc.training.estimate.fits import ESTIMATORS
 from virc.training.estimate.sft import Estimate
 from virc.training.inputs import Base
@@ -95,7 +95,7 @@ def preview(
     engine = engines.of_kind(resolved.kind).plan
     with TemporaryDirectory(prefix="virc-") as scratch:
         partial, run = Path(scratch), Run(place.output.parent)
-        result = _checked(request, resolved, base, source, (partial, run), python, report) if whole else None
+        result = _checked(request, resolved, base, source, (partial, run), python, report, missing) if whole else None
         read = _read_files(request, resolved, place, base, result, partial)
         if result:
             place = _with_rows(place, result, partial)
@@ -173,21 +173,25 @@ def _entry(resolved: Resolved, file: Path) -> dict[str, Any]:
 
 def _checked(
     request: TrainRequest, resolved: Resolved, base: Base, source: Source, places: tuple[Path, Run],
-    python: Path | None, report: Reporter,
+    python: Path | None, report: Reporter, missing: list[VircError],
 ) -> Result | None:  # fmt: skip
     """What the run would find in the rows, by the engine's interpreter or this one; None where that cannot be done.
 
     Args:
         places: an empty folder, and the run that it stands for.
+        missing: gets what the engine's interpreter lacks for the tools.
     """
     needs = ("tokenizers", "pyarrow")[: 1 + (resolved.kind == "rl")]
-    python = python or (Path(sys.executable) if all(map(find_spec, needs)) else None)
+    made, python = python, python or (Path(sys.executable) if all(map(find_spec, needs)) else None)
     if python is None or not is_file(source.file) or not is_file(base.folder / "tokenizer.json"):
         return None
     data = places[0] / "data"
     asked = prepare.rows_request(request, resolved, base, source, (data, places[1].folder / "data"))
-    result = prepare.counted(asked, python, _PACKAGE, report)
     environment = prepare.environment_of(resolved)
+    if made:
+        with _noted(missing):
+            tool_packages.check(asked, resolved.name, environment, made)
+    result = prepare.counted(asked, python, _PACKAGE, report)
     found = prepare.PreparedRun(resolved=resolved, base=base, result=result, environment=environment, python=python)
     prepare.check_rows(found, report)
     return result

@@ -7,6 +7,7 @@ prints one JSON object on stdout and its progress on stderr. An error is in that
 import sys
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,6 +68,9 @@ def main(words: list[str]) -> int:
         progress = _progress()
         if isinstance(request, RlRequest):
             found = rl.check(request, progress)
+            if request.tries_tools:
+                offered = (each.protocol.tools for each in request.sources.values())
+                tools.check_ready(dict.fromkeys(chain(found.protocol.tools, *offered)))
         elif isinstance(request, PairsRequest):
             found = pairs.check(request, progress)
         else:

@@ -78,6 +78,7 @@ class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
         reward: what replies are rewarded for; `beside` is the folder with its own files.
         sources: what holds in place of `chat_protocol`, `reward` and `beside` for rows of other systems, by their
             names.
+        tries_tools: refuse tools that cannot be used on this machine, such as one whose server does not answer.
     """
 
     source: Source
@@ -102,6 +103,7 @@ class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
     workers: int = 1
     curriculum: Curriculum | None = None
     seed: int | None = None
+    tries_tools: bool = False
 
 
 Request: TypeAlias = SftRequest | PairsRequest | RlRequest

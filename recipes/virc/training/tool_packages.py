@@ -1,0 +1,141 @@
+"""Which modules the tools of a stage import, and whether the engine's environment has them.
+
+In RL tools are carried out by the engine's interpreter, minutes after the start; what it lacks is found before that.
+"""
+
+import ast
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from virc.core import processes
+from virc.core.errors import SetupError
+from virc.core.plan import Step
+from virc.core.text import plain
+from virc.envs import environment as environments
+from virc.envs.pins import Environment
+from virc.remote import described
+from virc.tools import registry as tools
+from virc.training.preflight.types import Request, RlRequest
+
+_BEHIND: Mapping[str, str] = {"virc.stepped": "gymnasium"}
+"""Rooms of this package that import a package which not every environment has, when a tool uses them."""
+_LACKING = (
+    "import json, sys; from importlib.util import find_spec; sys.path[:] = filter(None, sys.path); "
+    "print(json.dumps([name for name in sys.argv[1:] if find_spec(name) is None]))"
+)
+
+
+def check(asked: Request, stage: str, environment: Environment, python: Path) -> None:
+    """Refuse tools that the engine's interpreter cannot load, or in rollouts cannot carry out.
+
+    Args:
+        asked: what is checked of the rows of the stage.
+        stage: its name, for people.
+        python: the engine's interpreter.
+
+    Raises:
+        SetupError: a tool imports what the environment does not have; the hint is the command that installs it.
+        ConfigError: there is no such tool, or its file is none.
+    """
+    by_module: dict[str, str] = {}
+    for name, file in _files(asked):
+        for module in needed(file, carried_out=isinstance(asked, RlRequest) and asked.rollout == "multi_turn"):
+            by_module.setdefault(module, name)
+    lacking = _lacking(python, by_module)
+    if not lacking:
+        return
+    module = lacking[0]
+    raise SetupError(
+        f"{stage} offers the tool {plain(by_module[module], 60)}, which imports {module}, and the environment "
+        f"{environment.name} does not have it",
+        _install(environment, python, module),
+    )
+
+
+def needed(file: Path, carried_out: bool = True) -> list[str]:
+    """The modules that a tool's file imports, each by the name of its package, without this package's own.
+
+    Args:
+        file: Python or YAML.
+        carried_out: with those that are imported once the tool is called, not only those of its loading.
+    """
+    if file.suffix == ".yaml":
+        found = described.read(file)
+        return [*(["mcp"] if found.mcp and carried_out else []), "jsonschema"]
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):  # loading it says what is wrong with it
+        return []
+    modules = list(_imported(tree.body, carried_out))
+    behind = [
+        package for room, package in _BEHIND.items() if any(f"{each}.".startswith(f"{room}.") for each in modules)
+    ]
+    names = (each.partition(".")[0] for each in modules)
+    return [*dict.fromkeys([*(each for each in names if each != "virc"), *behind])]
+
+
+def _files(asked: Request) -> Iterator[tuple[str, Path]]:
+    """The tools that are loaded for a stage with the files of those that have one."""
+    yield from ((Path(each).stem, Path(each)) for each in asked.loads)
+    if not isinstance(asked, RlRequest):
+        return
+    speakers = asked.sources.values()
+    named = [(asked.beside, [*asked.chat_protocol.tools, *asked.tools])]
+    named += [(each.beside, [*each.protocol.tools]) for each in speakers]
+    for beside, names in named:
+        for name in dict.fromkeys(names):
+            built_in = getattr(tools.discover().get(name), "__file__", None)
+            file = Path(built_in) if built_in else tools.file_of(name, beside)
+            if file:
+                yield Path(name).stem, file
+
+
+def _imported(body: Iterable[ast.stmt], everywhere: bool) -> Iterator[str]:
+    """What statements import; what may be missing (in `try` with ImportError) and what only checkers read is not."""
+    for node in body:
+        match node:
+            case ast.Import():
+                yield from (each.name for each in node.names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield from (f"{module}.{each.name}" for each in node.names)
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield from _imported(node.body if everywhere else (), everywhere)
+            case ast.If() if "TYPE_CHECKING" in ast.unparse(node.test):
+                yield from _imported(node.orelse, everywhere)
+            case ast.Try() if any(_forgives(each) for each in node.handlers):
+                pass
+            case _:
+                yield from _imported(_inner(node), everywhere)
+
+
+def _inner(node: ast.stmt) -> list[ast.stmt]:
+    parts = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+    blocks = (child for child in ast.iter_child_nodes(node) if isinstance(child, ast.ExceptHandler | ast.match_case))
+    return parts + [each for block in blocks for each in block.body]
+
+
+def _forgives(handler: ast.ExceptHandler) -> bool:
+    caught = "Exception" if handler.type is None else ast.unparse(handler.type)
+    return any(name in caught for name in ("ImportError", "ModuleNotFoundError", "Exception"))
+
+
+def _lacking(python: Path, modules: Iterable[str]) -> list[str]:
+    """Those of the modules that an interpreter does not find; nothing is imported."""
+    asked = tuple(modules)
+    if not asked:
+        return []
+    step = Step((str(python), "-c", _LACKING, *asked), "look for the packages of tools", {"PYTHONPATH": ""})
+    found: list[str] = json.loads(processes.output(step))
+    return found
+
+
+def _install(environment: Environment, python: Path, module: str) -> str:
+    """The command that installs the package of a module, which mostly has the module's name."""
+    from importlib import metadata
+
+    known = metadata.packages_distributions().get(module)
+    package, otherwise = known[0] if known else module, "" if known else ", or the name of the package that has it"
+    if environments.registered(environment):
+        return f"{python} -m pip install {package}{otherwise}"
+    return f"virc env create {environment.engine.name} --device {environment.device} --with {package}{otherwise}"

@@ -1,0 +1,169 @@
+"""What is said before a run whose tools import what the engine's environment does not have."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from stage_rows import drawn
+from support.called import virc
+
+from virc.core.errors import SetupError
+from virc.data.formats.registry import Source
+from virc.envs.pins import Environment, get
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.rewards.sources import Speaker
+from virc.systems.registry import Reward
+from virc.tools import registry as tools
+from virc.training import tool_packages
+from virc.training.preflight.types import RlRequest, SftRequest
+from virc.training.tool_packages import check, needed
+
+TOOL = """
+NAME = "far"
+TEMPLATE = "after_image"
+SCHEMA = {"type": "function", "function": {"name": "far", "parameters": {"type": "object", "properties": {}}}}
+
+
+def apply(call, source):
+    import not_installed_anywhere.inner
+"""
+READY = """
+
+def ready():
+    from virc.core.errors import SetupError
+
+    raise SetupError("no pages", "draw some")
+"""
+SOURCE = Source(file=Path("/rows.jsonl"), format="prompts", name="rows")
+OWN = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    return get("rl", "cpu", tmp_path / "cache")
+
+
+def rl_request(**values: Any) -> RlRequest:
+    usual: dict[str, Any] = {
+        "source": SOURCE, "base": Path("/base"), "name": "tiny", "rollout": "multi_turn", "prompt_length": 1,
+        "batch": 1, "max_pixels": 1, "folder": Path("/new"), "home": Path("/new"), "chat_protocol": OWN,
+        "reward": Reward(),
+    }  # fmt: skip
+    return RlRequest(**usual | values)
+
+
+def own_tool(folder: Path) -> str:
+    (folder / "far.py").write_text(TOOL)
+    return str(folder / "far.py")
+
+
+def refused(asked: RlRequest | SftRequest, environment: Environment) -> SetupError:
+    with pytest.raises(SetupError) as error:
+        check(asked, "mine-rl", environment, Path(sys.executable))
+    return error.value
+
+
+def test_a_tool_added_to_rl_is_refused_with_the_command(environment: Environment, tmp_path: Path) -> None:
+    error = refused(rl_request(tools=(own_tool(tmp_path),)), environment)
+    assert error.message == (
+        "mine-rl offers the tool far, which imports not_installed_anywhere, and the environment rl-cpu does not have it"
+    )
+    assert error.hint == (
+        "virc env create rl --device cpu --with not_installed_anywhere, or the name of the package that has it"
+    )
+
+
+def test_a_registered_interpreter_is_named_in_the_command(environment: Environment, tmp_path: Path) -> None:
+    environment.registration.parent.mkdir(parents=True)
+    environment.registration.write_text(json.dumps({"python": sys.executable}))
+    error = refused(rl_request(tools=(own_tool(tmp_path),)), environment)
+    assert (error.hint or "").startswith(f"{sys.executable} -m pip install not_installed_anywhere, or")
+
+
+def test_tools_of_other_systems_are_looked_at_too(environment: Environment, tmp_path: Path) -> None:
+    own_tool(tmp_path)
+    other = Speaker(msgspec.structs.replace(OWN, tools=("far",)), Reward(), 1, tmp_path)
+    assert "the tool far" in refused(rl_request(sources={"other": other}), environment).message
+
+
+@pytest.mark.parametrize("rollout", ["per_cru", "supervised"])
+def test_what_is_imported_in_a_call_matters_in_rollouts_alone(
+    rollout: str, environment: Environment, tmp_path: Path
+) -> None:
+    file = own_tool(tmp_path)
+    asked: RlRequest | SftRequest = rl_request(tools=(file,), loads=(file,), rollout="per_cru")
+    if rollout == "supervised":
+        asked = SftRequest(
+            source=SOURCE, base=Path("/base"), name="tiny", cutoff=1, min_pixels=1, max_pixels=1, loads=(file,)
+        )
+    check(asked, "mine", environment, Path(sys.executable))
+    (tmp_path / "far.py").write_text("import not_installed_anywhere\n" + TOOL)
+    assert "not_installed_anywhere" in refused(asked, environment).message
+
+
+def test_an_interpreter_without_bm25s_cannot_search(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool_packages, "_lacking", lambda _, modules: [each for each in modules if each == "bm25s"])
+    error = refused(rl_request(tools=("search",)), environment)
+    assert "the tool search, which imports bm25s" in error.message
+    assert error.hint == "virc env create rl --device cpu --with bm25s"
+
+
+def test_the_package_of_a_module_that_is_here_is_named(environment: Environment) -> None:
+    assert tool_packages._install(environment, Path(sys.executable), "PIL").endswith("--with pillow")
+
+
+def test_modules_of_built_in_tools_are_here(environment: Environment) -> None:
+    check(rl_request(tools=tuple(tools.discover())), "mine", environment, Path(sys.executable))
+
+
+@pytest.mark.parametrize(
+    ("text", "modules"),
+    [
+        ("import a.b, c\nfrom d.e import f", ["a", "c", "d"]),
+        ("from . import a\nfrom virc.core import errors", []),
+        ("from virc.stepped.tool import Stepped", ["gymnasium"]),
+        ("from virc import stepped", ["gymnasium"]),
+        ("try:\n    import a\nexcept ImportError:\n    a = None", []),
+        ("try:\n    import a\nexcept OSError:\n    import b", ["a", "b"]),
+        ("if TYPE_CHECKING:\n    import a\nelse:\n    import b", ["b"]),
+        ("class A:\n    def f(self):\n        with x:\n            import a", ["a"]),
+        ("match x:\n    case 1:\n        import a", ["a"]),
+        ("def (", []),
+    ],
+)
+def test_imports_are_found_wherever_they_are(text: str, modules: list[str], tmp_path: Path) -> None:
+    (tmp_path / "tool.py").write_text(text)
+    assert needed(tmp_path / "tool.py") == modules
+
+
+@pytest.mark.parametrize(
+    ("server", "modules"),
+    [("http: {url: 'http://a/b'}", ["jsonschema"]), ("mcp: {tool: a, url: 'http://a/b'}", ["mcp", "jsonschema"])],
+)
+def test_tools_of_servers_need_the_clients(server: str, modules: list[str], tmp_path: Path) -> None:
+    (tmp_path / "far.yaml").write_text(f"description: Far.\nparameters: {{type: object, properties: {{}}}}\n{server}\n")
+    assert needed(tmp_path / "far.yaml") == modules
+
+
+@pytest.mark.integration
+def test_train_refuses_tools_that_would_fail_in_rollouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tools, "_CUSTOM", {})
+    registration = get("rl", "cpu", tmp_path / "cache").registration
+    registration.parent.mkdir(parents=True)
+    registration.write_text(json.dumps({"python": sys.executable}))
+    drawn(tmp_path / "rows", "prompts")
+    words = ("train", "tiny", "--stage", "rl", "--with", "multi-turn", "--from", "tiny", "--set", "prompt_length=1300",
+             "--set", "device=cpu", "--data", "rows/prompts.parquet", "--tools", f"+{own_tool(tmp_path)}")  # fmt: skip
+    done = virc(*words)
+    assert (done.code, "imports not_installed_anywhere" in done.err) == (4, True), done.err
+    (tmp_path / "far.py").write_text(TOOL.replace("import not_installed_anywhere.inner", "return None") + READY)
+    done = virc(*words)
+    assert (done.code, done.err.strip()) == (4, "error: no pages\nhint: draw some")
+    assert not (tmp_path / "runs").exists()
