@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from remote_server import DETECT, in_json, serving, tool_of
 from support.called import virc
-from support.servers import images_of, serve
+from support.servers import dead_url, images_of, serve
 from support.solving import answer, call, picture
 
 from virc.core.errors import ConfigError
@@ -105,3 +105,23 @@ def test_a_tool_server_of_open_think_img_is_reached(tmp_path: Path) -> None:
         )
     assert server.requests[0].json.keys() == {"image", "param", "box_threshold", "text_threshold"}
     assert made.text == "cat at [[0.1,0.2,0.5,0.6]] of [40,60]"
+
+
+def test_a_check_of_a_system_says_which_server_fails(tmp_path: Path) -> None:
+    with serving(lambda _: in_json({"error": "no weights"}, 500)) as remote:
+        write(tmp_path, remote.address)
+        done = virc("systems", "check", tmp_path / "mine.yaml")
+    assert (done.code, "the server of the tool detect fails: it answers 500" in done.out) == (3, True), done.err
+    with serving(lambda _: in_json(FOUND)) as remote:
+        write(tmp_path, remote.address)
+        tools._CUSTOM.clear()
+        done = virc("systems", "check", tmp_path / "mine.yaml")
+    assert (done.code, "warning" in done.err) == (0, False), done.err
+
+
+def test_a_check_of_a_system_warns_of_a_server_that_is_not_there(tmp_path: Path) -> None:
+    write(tmp_path, dead_url().removesuffix("/v1"))
+    done = virc("systems", "check", tmp_path / "mine.yaml")
+    assert done.code == 0, done.err
+    assert "mine.yaml:2: the server http://127.0.0.1:" in done.err
+    assert "cannot be reached" in done.err

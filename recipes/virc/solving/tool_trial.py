@@ -75,7 +75,7 @@ def _checked(name: str, system: str | None) -> str | None:
     name, protocol, grid = _offered(name, system, None)
     reasons = []
     for text in reading.examples([name], protocol, _SIZE, grid):
-        with _of_servers(name):
+        with of_servers(name):
             (reply,) = reading.read([text], protocol, _SIZE, grid)
         reason = reply.fault or next((call.reason for call in reply.calls if call.reason), None)
         if reason is None:
@@ -108,7 +108,7 @@ def attempt(
     session = Session(protocol, reading.QUESTION, [picture], grid, tools=tools.known())
     sizes, before = session.history.sizes, len(session.trace().messages)
     begun = time.perf_counter()
-    with _of_servers(name):
+    with of_servers(name):
         unit = reading.fed(session, reply)
     seconds = time.perf_counter() - begun
     reason = unit.reason if isinstance(unit, Rejected) else next((each.reason for each in unit.results), None)
@@ -123,7 +123,7 @@ def attempt(
 
 
 @contextmanager
-def _of_servers(name: str) -> Iterator[None]:
+def of_servers(name: str) -> Iterator[None]:
     """Raise ConfigError where the server of a tool fails a call in here, which for a model is a text."""
     with failures.noted() as failed:
         yield

@@ -15,7 +15,7 @@ from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.config.validation import Fault
 from virc.core import plugins
-from virc.core.errors import ConfigError, VircError
+from virc.core.errors import ConfigError, SetupError, VircError
 from virc.core.files import is_file
 from virc.core.text import did_you_mean, plain
 from virc.data.formats.registry import Source, only_source
@@ -74,7 +74,8 @@ def check(path: Path) -> list[Finding]:
 def tried(path: Path, workspace: Path, data: Path | None = None) -> list[Finding]:
     """What fails of a system's own tools when each gets a call, and what is wrong with its rewards for their rows.
 
-    Code of the system is run. A tool whose arguments cannot be guessed from its schema is not.
+    Code of the system is run, and servers of its tools are asked; one that cannot be reached is not a certain fault.
+    A tool whose arguments cannot be guessed from its schema is not.
 
     Args:
         workspace: where rows of stages may be.
@@ -86,11 +87,11 @@ def tried(path: Path, workspace: Path, data: Path | None = None) -> list[Finding
     """
     system = systems.get(str(path))
     lines = plain_yaml.lines(plain_yaml.read_text(path))
-    findings = []
-    try:
-        _run_tools(system)
-    except ConfigError as error:
-        findings.append(Finding(systems.line_of(("tools",), lines), "tools", error.message, error.hint))
+    of_tools = systems.line_of(("tools",), lines)
+    findings = [
+        Finding(of_tools, "tools", error.message, error.hint, certain=isinstance(error, ConfigError))
+        for error in _run_tools(system)
+    ]
     for place, found in _of_rewards(system, workspace, data):
         line = systems.line_of(place, lines)
         findings.append(Finding(line, ".".join(place), found.message, found.hint, found.certain))
@@ -137,17 +138,30 @@ def _rewards(system: System, workspace: Path, data: Path | None) -> Iterator[tup
         yield ("reward",), system.reward, None
 
 
-def _run_tools(system: System) -> None:
-    """Call each of the system's own tools on a blank picture; ConfigError where one fails."""
+def _run_tools(system: System) -> Iterator[ConfigError | SetupError]:
+    """Call each of the system's own tools on a blank picture.
+
+    Yields:
+        A ConfigError for each that fails, or whose server fails; a SetupError for each that cannot be used here now.
+    """
     from virc.models.chat_protocol import of_system
-    from virc.solving import reading
+    from virc.solving import reading, tool_trial
     from virc.tools import registry as tools
 
     if tools.are_built_in(system.offered):
         return
-    protocol = of_system(system).protocol
-    names = [Path(name).stem for name in tools.own_files(protocol.tools)]
-    reading.run_tools(names, protocol, _SIZE)
+    try:
+        protocol = of_system(system).protocol
+    except ConfigError as error:
+        yield error
+        return
+    for name in (Path(file).stem for file in tools.own_files(protocol.tools)):
+        try:
+            tools.check_ready([name])
+            with tool_trial.of_servers(name):
+                reading.run_tools([name], protocol, _SIZE)
+        except (ConfigError, SetupError) as error:
+            yield error
 
 
 def not_in_process_errors(path: Path, workspace: Path) -> list[ConfigError]:

@@ -32,7 +32,8 @@ def command(
 
     Faults are unknown keys, wrong values, and stages and overlays that do not fit together. Where there are none, the
     system's own tools are run on a blank picture, and its rewards are tried on rows: those of --data, else those of
-    its stages in data/, else a drawn one. Columns that rows lack are faults, and so are rewards that are the same for
+    its stages in data/, else a drawn one. A tool's server that fails the call is a fault, one that cannot be reached
+    a warning. Columns that rows lack are faults, and so are rewards that are the same for
     right, wrong, empty and malformed replies, and for tool calls; judges are scripted. A warning names each term that
     is. Nothing is fetched: weights and rows need not be there. Exit code 3 where there are any faults.
 
