@@ -55,7 +55,7 @@ def parse(text: str, name: str) -> dict[str, object]:
     Raises:
         ConfigError: the text is something else.
     """
-    content = _content(text, name)
+    content = _content(text, name) if text else None  # a missing file is the usual one, and PyYAML takes time
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

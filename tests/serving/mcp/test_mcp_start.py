@@ -1,9 +1,12 @@
 """What `virc mcp` refuses before it serves."""
 
+import gc
 import socket
 
 import pytest
 from support.called import virc
+
+from virc.serving.mcp.start import _without_collector
 
 
 @pytest.mark.parametrize(
@@ -30,3 +33,10 @@ def test_the_hint_for_a_port_in_use_is_an_option_of_this_command() -> None:
         done = virc("mcp", "--http", f"127.0.0.1:{port}")
     assert done.code == 3
     assert done.err.endswith(f"is in use\nhint: --http 127.0.0.1:{port % 65_535 + 1}\n")
+
+
+def test_the_collector_is_on_again_after_the_imports() -> None:
+    with _without_collector():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.unfreeze()

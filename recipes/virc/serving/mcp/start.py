@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import gc
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +59,11 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
     """
     folders = _folders(request.folders)
     address = None if request.http is None else host_and_port(request.http)
-    try:
-        from virc.serving.mcp import server
-    except ImportError as error:
-        raise SetupError(f"virc mcp needs the MCP SDK: {error}", install("mcp")) from None
+    with _without_collector():
+        try:
+            from virc.serving.mcp import server
+        except ImportError as error:
+            raise SetupError(f"virc mcp needs the MCP SDK: {error}", install("mcp")) from None
     from virc.serving.mcp.kept import Shelf
 
     shelf = Shelf()
@@ -70,6 +73,19 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
         _until_a_signal(server.over_stdio(served))
     else:
         _over_http(request, served, shelf, address, on_url)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Import without the garbage collector: the types of the SDK stay, and looking for cycles takes a tenth more."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
 
 
 def _until_a_signal(serving: Coroutine[Any, Any, None]) -> None:
@@ -113,6 +129,8 @@ def check_model(model: str | None, endpoint: str | None, system: str | None) -> 
         ConfigError: there is no such system, or no such model on this machine.
         UsageError: the system is a pipeline, which `ask` does not run.
     """
+    if system is None and (endpoint is not None or model is None):
+        return  # the embedded model and an endpoint need no look, and the imports for one take time
     from pathlib import Path
 
     from virc.models import registry as models
