@@ -15,7 +15,7 @@ import msgspec
 import pytest
 import slurm_cases
 
-from virc.cluster import jobs
+from virc.cluster import jobs, slurm
 from virc.cluster.ray import job as ray_job
 from virc.cluster.ray import submit
 from virc.cluster.site import Site
@@ -74,7 +74,33 @@ def test_a_job_gets_the_keys_of_judges_trackers_and_its_tools_alone(tmp_path: Pa
         (tmp_path / folder / "tool.yaml").write_text(f"http: {{url: x, headers: {{X-Key: 'a ${{{name}}}'}}}}")
     wanted = {"VIRC_JUDGE_KEY": "1", "VIRC_JUDGE_KEY_CRITIC": "2", "WANDB_API_KEY": "3", "A_PASS": "4", "B_URL": "5"}
     others = {"SWANLAB_API_KEY": "", "AWS_SECRET_KEY": "6", "VIRC_PAGES": "7"}
-    assert submit.secrets(tmp_path, wanted | others) == wanted
+    assert ray_job.secrets(tmp_path, wanted | others) == wanted
+
+
+def test_ray_is_given_the_names_of_keys_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "tool.yaml").write_text("mcp: {command: [find], env: {SPOT: '${VIRC_SPOT}', K: '${A_PASS}'}}")
+    monkeypatch.setenv("VIRC_SPOT", "of-the-tool")
+    monkeypatch.setenv("A_PASS", "another")
+    request = {"run": str(tmp_path), "runtime_env": {"env_vars": {}}}
+    runtime = submit._runtime(request, tmp_path / "keys")
+    assert runtime["env_vars"]["VIRC_HIDDEN"] == "A_PASS,VIRC_SPOT"
+    assert "of-the-tool" not in json.dumps(runtime)
+
+
+def test_a_slurm_job_of_rl_says_which_of_its_variables_ray_must_not_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path / "runs" / "far")
+    (run.folder / "code").mkdir(parents=True)
+    (run.folder / "code" / "tool.yaml").write_text("mcp: {env: {SPOT: '${VIRC_SPOT}'}}")
+    write_whole(run.folder / "environment.txt", b"verl==0.9.1\n")
+    monkeypatch.setenv("VIRC_SPOT", "of-the-tool")
+    about = slurm_cases.info(Site(), kind="rl", settings=slurm_cases.RL_SMALL)
+    plan = jobs.placed(Plan(ENGINE, {}), run, about, 1, _place(run), "7")
+    script = plan.files[str(run.attempt(1) / slurm.NODE_SCRIPT)]
+    assert "export VIRC_HIDDEN=VIRC_SPOT\n" in script
+    assert "of-the-tool" not in str(plan)
 
 
 class _Client:
@@ -144,10 +170,7 @@ def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path) -> None:
     about = msgspec.structs.replace(about, site={"address": "http://old:8265"})
     write_json(run.folder / "run.json", about)
     write_whole(run.folder / "environment.txt", b"verl==0.9.1\nray==2.60.0\n")
-    place = Place(
-        base=tmp_path, model_type="qwen2_5_vl", data=tmp_path, media=tmp_path, output=run.checkpoints,
-        files=run.attempt(1), python=Path(PYTHON), recipes=tmp_path,
-    )  # fmt: skip
+    place = _place(run)
 
     def address() -> str:
         found = jobs.placed(Plan(ENGINE, {}), run, runs.info(run), 1, place, None)
@@ -166,6 +189,14 @@ def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path) -> None:
     jobs.move(run, "http://new:8265")
     assert runs.info(run) == here
     assert jobs.placed(Plan(ENGINE, {}), run, here, 1, place, None) == Plan(ENGINE, {})
+
+
+def _place(run: Run) -> Place:
+    here = run.workspace
+    return Place(
+        base=here, model_type="qwen2_5_vl", data=here, media=here, output=run.checkpoints, files=run.attempt(1),
+        python=Path(PYTHON), recipes=here,
+    )  # fmt: skip
 
 
 def test_a_run_that_is_killed_ends_its_job_first(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The site file: every key, what is wrong in it, and times as people write them."""
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -35,11 +36,9 @@ def _sites(path: Path, text: str) -> Site:
         ("container: apptainer", "container has no effect without", "take container away, or name an image"),
         ("container_mounts: /a:/b", "container_mounts has no effect", "take container_mounts away, or name an image"),
         ("container_image: i\ncontainer_mounts: [scratch]", "must be a mount like /data:/data, not 'scratch'", None),
-        ("extra: --time=5", "extra must not have '--time=5': the key time sets --time", "time: VALUE"),
-        ("extra: ['--signal=USR1@60']", "virc sets --signal itself", "take it away"),
-        ("extra: ['-N 4']", "virc sets -N itself", "the setting nodes is it"),
-        ("extra: ['-N4']", "virc sets -N itself", "the setting nodes is it"),
-        ("extra: ['-t5']", "the key time sets -t", "time: VALUE"),
+        ("extra: --time=5", "extra must not have '--time=5': the key time is for that", "time: VALUE"),
+        ("extra: ['--signal=USR1@60']", "virc sets --signal itself", None),
+        ("extra: --gpus=4\ntime: x", "time must be a time", None),
         ("judge: judge-7b", "judge must be lines of the form `key: value` (model, gpus, options, minutes)", None),
         ("judge: {gpus: 4}", "model", None),
         ("judge: {model: m, gpus: 0}", "gpus must be a number of GPUs, 1 or more", None),
@@ -66,6 +65,53 @@ def test_a_wrong_site_file_is_one_sentence(tmp_path: Path, text: str, message: s
     assert message in refused.value.message
     assert "\n" not in refused.value.message
     assert hint is None or refused.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("option", "message", "hint"),
+    [
+        ("--gpus=4", "the key gres is for that", "gres: VALUE"),
+        ("--gpus-per-node h100:8", "the key gres is for that", "gres: VALUE"),
+        ("-G4", "the key gres is for that", "gres: VALUE"),
+        ("-t5", "the key time is for that", "time: VALUE"),
+        ("--mem-per-cpu=4G", "the key memory is for that", "memory: VALUE"),
+        ("--container-image=/i.sqsh", "the key container_image is for that", "container_image: VALUE"),
+        ("--nodes=4", "virc sets --nodes itself", "set nodes for the run: --set nodes=N"),
+        ("-N 4", "virc sets -N itself", "set nodes for the run: --set nodes=N"),
+        ("-QN4", "virc sets -N itself", "set nodes for the run: --set nodes=N"),
+        ("--job-name=mine", "virc sets --job-name itself", "a job has the name of its run: --name NAME"),
+        ("--output=x.log", "virc sets --output itself", "the run's folder has the job's log"),
+        ("-ex.log", "virc sets -e itself", "the run's folder has the job's log"),
+        ("--open-mode=truncate", "virc sets --open-mode itself", "the run's folder has the job's log"),
+        ("--sig=USR1@60", "virc sets --signal itself", "virc learns by it when to save; time sets how long a job is"),
+        ("--no-requeue", "virc sets --no-requeue itself", "take it away"),
+        ("--nice=10 --ntasks 2", "virc sets --ntasks itself", "take it away"),
+        ("--array=1-3", "virc submits and follows one job", "take --array away"),
+        ("--wait", "virc submits and follows one job", "take --wait away"),
+        ("-M other", "virc follows jobs of this machine's own cluster", "take -M away"),
+        ("--test-only", "no job is submitted with it", "take --test-only away"),
+        ("--comment='a", "a quote is not closed", "close it"),
+    ],
+)
+def test_an_option_that_virc_sets_is_refused_and_its_key_named(
+    tmp_path: Path, option: str, message: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        _sites(tmp_path / "slurm.yaml", f"extra:\n  - {json.dumps(option)}\n")
+    assert refused.value.message.endswith(f"extra must not have {option!r}: {message}")
+    assert refused.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--nice=10", "--nice", "-x node7", "--exclusive", "--container=/bundle", "--mem-bind=local", "--nodelist=n1",
+        "--gpu-bind=closest", "--time-min=30", "--comment='--nodes=2'", "-H", "--export=ALL,A=1", "-bnow+1hour",
+        "--mail-type=FAIL # not --nodes", "--reservation=spring", "--license=a:2",
+    ],
+)  # fmt: skip
+def test_other_options_of_sbatch_are_kept(tmp_path: Path, option: str) -> None:
+    assert _sites(tmp_path / "slurm.yaml", f"extra:\n  - {json.dumps(option)}\n").extra == (option,)
 
 
 @pytest.mark.parametrize(

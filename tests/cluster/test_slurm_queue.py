@@ -7,6 +7,7 @@ import socket
 import sys
 from pathlib import Path
 from threading import Timer
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -145,6 +146,22 @@ def test_a_finished_run_gets_no_job(run: Run, spool: Path) -> None:
     assert not list(spool.iterdir())
 
 
+def test_a_job_that_slurm_starts_again_after_its_run_has_finished_ends_well(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.write_state(run, progress="finished", job="7")
+    for name in ("VIRC_JOB", "SLURM_JOB_ID"):
+        monkeypatch.setenv(name, "7")
+    monkeypatch.setattr("virc_cli.commands.train._plot", lambda run: None)
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        done = virc("train", "--resume", "--name", "mine")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert done.code == 0, done.err
+    assert "the run mine has finished" in done.err
+
+
 def test_a_site_file_for_a_run_of_another_launcher_is_refused(run: Run, tmp_path: Path) -> None:
     info = msgspec.structs.replace(runs.info(run), launcher="local")
     (run.folder / "run.json").write_bytes(msgspec.json.encode(info))
@@ -237,8 +254,24 @@ def test_a_requeue_is_tried_again_while_the_controller_does_not_answer(hurried: 
     assert "Unable to contact slurm controller (connect failure); tried again in" in events[1].text
 
 
+def test_a_requeue_is_tried_again_for_ten_minutes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed, calls = 0.0, _failing(tmp_path, 999, "Unable to contact slurm controller (connect failure)")
+
+    def sleep(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(monotonic=lambda: passed, sleep=sleep))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    attempts.write(run, Attempt(number=1, saved=5))
+    with pytest.raises(EngineError, match="Unable to contact slurm controller"):
+        jobs.requeue(run, "7", Reporter())
+    assert 540 <= passed <= 600
+    assert 10 <= calls.stat().st_size <= 20  # not so often that it is a burden to a controller which starts
+
+
 def test_a_requeue_is_given_up_after_a_time(hurried: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_PATIENCE", 1.5)
+    monkeypatch.setattr(jobs, "_PATIENCE", 0.5)
     calls = _failing(tmp_path, 999, "Unable to contact slurm controller (connect failure)")
     with pytest.raises(EngineError, match="Unable to contact slurm controller") as refused:
         jobs.requeue(hurried, "7", Reporter())

@@ -21,6 +21,17 @@ def test_other_variables_are_none(name: str) -> None:
     assert not credentials.is_secret(name)
 
 
+def test_names_that_do_not_look_like_keys_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = credentials.hidden({"VIRC_SPOT": "one", "PLACE": "two"})
+    assert listed == {credentials.HIDDEN: "PLACE,VIRC_SPOT"}
+    assert not credentials.is_secret("VIRC_SPOT")
+    monkeypatch.setenv(*listed.popitem())
+    assert credentials.is_secret("VIRC_SPOT")
+    assert credentials.is_secret("PLACE")
+    assert not credentials.is_secret("VIRC")
+    assert credentials.hidden({}) == {}
+
+
 def test_a_file_hands_them_on_and_its_owner_alone_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "credentials.json"
     file.write_text("old")

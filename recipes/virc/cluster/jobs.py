@@ -147,6 +147,7 @@ def _on_target(
         plan = ray_job.checked(plan, folder, ray_job.requirements(settings, paths, versions))
     if isinstance(target, Cluster):
         return ray_job.on_cluster(plan, run, number, target)
+    plan = ray_job.with_hidden(plan, run.folder, os.environ) if kind == "rl" else plan
     plan = slurm.on_nodes(plan, folder, settings, target, kind)
     return judge.with_script(plan, folder, settings, target, sys.executable)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from virc.cluster import sbatch
 from virc.config import validation
 from virc.config import yaml as plain_yaml
 from virc.config.user import Text, config_path
@@ -104,17 +105,6 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 _LISTS = ("container_mounts", "setup", "extra", "shared")
-_KEYS_OF = {
-    "--account": "account", "-A": "account", "--partition": "partition", "-p": "partition", "--qos": "qos",
-    "-q": "qos", "--constraint": "constraint", "-C": "constraint", "--time": "time", "-t": "time", "--gres": "gres",
-    "--cpus-per-task": "cpus", "-c": "cpus", "--mem": "memory",
-}  # fmt: skip
-"""Option of sbatch -> the key that sets it."""
-_OWN = frozenset(
-    ("--nodes", "-N", "--ntasks", "-n", "--ntasks-per-node", "--output", "-o", "--open-mode", "--signal", "--requeue",
-     "--no-requeue", "--array", "-a", "--wrap", "--parsable", "--test-only")
-)  # fmt: skip
-"""Options of sbatch by which a run saves, resumes and is followed."""
 _OWN_SERVE = frozenset(("--port", "--host", "--api-key", "--gpus", "--name", "--dry-run", "--json"))
 """Options of `virc serve` that a job sets itself, or that serve nothing."""
 
@@ -238,8 +228,8 @@ def _contradictions(site: Site) -> Iterator[Fault]:
     if site.judge:
         yield from _of_judge(site.judge)
     for option in site.extra:
-        name = re.split(r"[=\s]", option)[0]
-        yield from _of_option(option, name if name.startswith("--") else name[:2])  # -N2 is -N 2
+        if fault := sbatch.refusal(option):
+            yield Fault(("extra",), f"extra must not have {option!r}: {fault.message}", fault.hint)
 
 
 def _of_judge(judge: JobJudge) -> Iterator[Fault]:
@@ -251,15 +241,6 @@ def _of_judge(judge: JobJudge) -> Iterator[Fault]:
     for name in (word.partition("=")[0] for word in words):
         if name in _OWN_SERVE:
             yield Fault(("judge", "options"), f"options of judge must not have {name}: the job sets it", "take it away")
-
-
-def _of_option(option: str, name: str) -> Iterator[Fault]:
-    if name in _OWN:
-        whose = "the setting nodes is it" if name in ("--nodes", "-N") else "take it away"
-        yield Fault(("extra",), f"extra must not have {option!r}: virc sets {name} itself", whose)
-    elif name in _KEYS_OF:
-        key = _KEYS_OF[name]
-        yield Fault(("extra",), f"extra must not have {option!r}: the key {key} sets {name}", f"{key}: VALUE")
 
 
 def check_paths(paths: Mapping[str, Path], site: Site) -> str | None:

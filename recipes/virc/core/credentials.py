@@ -12,12 +12,19 @@ from pathlib import Path
 
 FILE = "VIRC_CREDENTIALS"
 """The variable that names the file."""
+HIDDEN = "VIRC_HIDDEN"
+"""The variable with the names, a comma between two, of further variables that are keys though they are not named so."""
 _SECRET = re.compile(r"_(KEY|TOKEN|SECRET|PASSWORD)(_|$)")
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable of that name holds a key, a token or a password."""
-    return bool(_SECRET.search(name))
+    """Whether a variable of that name holds a key, a token or a password, by its name or by `HIDDEN`."""
+    return bool(_SECRET.search(name)) or name in os.environ.get(HIDDEN, "").split(",")
+
+
+def hidden(values: Mapping[str, str]) -> dict[str, str]:
+    """The variable `HIDDEN` for keys of an environment; none where there are no keys."""
+    return {HIDDEN: ",".join(sorted(values))} if values else {}
 
 
 def write(file: Path, values: Mapping[str, str]) -> None:

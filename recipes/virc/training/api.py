@@ -158,6 +158,9 @@ def _train(run: Run, job: str | None, report: Reporter) -> None:
     """One attempt at a run, on the nodes of the job that this process is in if there is one."""
     if job:
         hold_notice()
+        if runs.state(run).progress == "finished":  # Slurm starts a job again whose node fails as it ends
+            report.note(f"the run {run.name} has finished")
+            return
         runs.write_state(run, job=job)
     ended = attempt(run, report, job)
     if ended.finished:

