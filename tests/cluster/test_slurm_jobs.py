@@ -182,6 +182,22 @@ def test_a_run_whose_node_fails_goes_on_elsewhere_once(workspace: Workspace) -> 
     finished(job, 100, attempts=2)
 
 
+def test_a_node_that_slurm_loses_is_named_and_its_job_goes_on_elsewhere(workspace: Workspace) -> None:
+    """Its slurmd alone is gone: Slurm gives the node up after SlurmdTimeout, while virc and the engine live there."""
+    job = workspace.submit_toy("lost", steps=1000)
+    job.until_step(3)
+    node, engine = workspace.slurm.show(job.id)["BatchHost"], job.engine()
+    workspace.slurm.end(node, signal.SIGKILL)
+    job.until_state("PENDING")
+    workspace.slurm.until(lambda: job.progress == "failed", job.said)
+    assert job.state["error"] == f"LLaMA-Factory failed: Slurm has lost the node {node}"
+    workspace.slurm.until(lambda: start_time(engine) is None, job.said)
+    job.released()
+    job.engine(attempt=2)
+    (other,) = set(NODES) - {node}
+    assert f"node 0 on {other} from" in (job.run / "logs" / "attempt_2" / "engine.log").read_text()
+
+
 def test_a_requeue_waits_for_the_controller(workspace: Workspace) -> None:
     job = workspace.submit_toy("controller", steps=60)
     job.until_step(3)
