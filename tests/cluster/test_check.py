@@ -1,6 +1,7 @@
 """What a cluster says of a site file before a run is begun: here sinfo and sbatch are small scripts."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -94,6 +95,24 @@ def test_what_slurm_refuses_of_a_job_is_an_error_and_what_may_pass_a_warning(pro
     assert "allocation failure: Requested node configuration is not available): no node has so many cores" in doubt
 
 
+@pytest.mark.parametrize(
+    ("reason", "key"),
+    [
+        ("allocation failure: Invalid feature specification", "constraint"),
+        ("Batch job submission failed: Invalid account or account/partition combination specified", "account"),
+        ("allocation failure: Invalid qos specification", "qos"),
+        ("sbatch: error: Invalid generic resource (gres) specification", "gres"),
+        ("sbatch: error: Memory specification is invalid", "memory"),
+        ("sbatch: unrecognized option '--frobnicate'", "extra"),
+    ],
+)
+def test_what_slurm_refuses_is_said_with_the_key_of_the_site_file(program: Program, reason: str, key: str) -> None:
+    program("sbatch", f"echo {shlex.quote(reason)} >&2; exit 1")
+    with pytest.raises(ConfigError) as refused:
+        check.check_script("#!/bin/sh\n", "f")
+    assert refused.value.hint == f"see {key} in the site file"
+
+
 def test_a_site_file_implies_slurm_and_is_checked_by_a_dry_run(program: Program, tmp_path: Path) -> None:
     site = tmp_path / "site.yaml"
     site.write_text("partition: shrt\n")
@@ -102,9 +121,9 @@ def test_a_site_file_implies_slurm_and_is_checked_by_a_dry_run(program: Program,
     assert refused.code == 3
     assert f"{site}: partition 'shrt' is not in this cluster" in refused.err
     site.write_text("partition: short\nshared: [/nowhere]\ntime: 10 minutes\n")
-    planned = virc(*words)
+    planned = virc(*words, "--set", "loaders=99")
     assert planned.code == 0, planned.err
-    assert "#SBATCH --time=00:10:00" in planned.out
+    assert {"#SBATCH --time=00:10:00", "#SBATCH --cpus-per-task=64"} <= set(planned.out.splitlines())
     assert "the nodes do not see the model" in planned.err
     assert (
         virc("train", "--site", site, "--dry-run").out

@@ -88,7 +88,7 @@ def test_ray_is_given_the_names_of_keys_alone(tmp_path: Path, monkeypatch: pytes
     assert "of-the-tool" not in json.dumps(runtime)
 
 
-def test_a_slurm_job_of_rl_says_which_of_its_variables_ray_must_not_show(
+def test_a_slurm_job_of_rl_hides_the_values_of_tools_and_takes_no_more_cores_than_it_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(tmp_path / "runs" / "far")
@@ -96,11 +96,13 @@ def test_a_slurm_job_of_rl_says_which_of_its_variables_ray_must_not_show(
     (run.folder / "code" / "tool.yaml").write_text("mcp: {env: {SPOT: '${VIRC_SPOT}'}}")
     write_whole(run.folder / "environment.txt", b"verl==0.9.1\n")
     monkeypatch.setenv("VIRC_SPOT", "of-the-tool")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
     about = slurm_cases.info(Site(), kind="rl", settings=slurm_cases.RL_SMALL)
     plan = jobs.placed(Plan(ENGINE, {}), run, about, 1, _place(run), "7")
     script = plan.files[str(run.attempt(1) / slurm.NODE_SCRIPT)]
     assert "export VIRC_HIDDEN=VIRC_SPOT\n" in script
     assert "of-the-tool" not in str(plan)
+    assert "--cpus-per-task 3 " in " ".join(plan.step.argv)  # no more than the job has
 
 
 class _Client:

@@ -16,6 +16,12 @@ PATIENCE = 5.0
 """Seconds that Slurm gets to answer."""
 
 _FIELDS = "%R|%l|%P"
+_ABOUT = {
+    "feature": "constraint", "account": "account", "qos": "qos", "partition": "partition", "gres": "gres",
+    "time limit": "time", "memory": "memory", "cpu count": "cpus", "option": "extra", "reservation": "extra",
+    "node name": "extra", "license": "extra", "dependency": "extra",
+}  # fmt: skip
+"""Word of a refusal of Slurm's -> the key of the site file that it is about."""
 _REFUSED = re.compile(r"(?i)invalid|unrecognized|sbatch: error")
 
 
@@ -104,8 +110,14 @@ def check_script(script: str, file: str) -> str | None:
         except EngineError as error:
             reason = error.message.partition("exit code ")[2].partition(", ")[2] or error.message
             if _REFUSED.search(reason):
-                raise ConfigError(f"{file}: Slurm refuses such a job: {reason}") from None
+                raise ConfigError(f"{file}: Slurm refuses such a job: {reason}", _hint(reason)) from None
             larger = "Requested node configuration" in reason
             why = ": no node has so many cores, so much memory or such GPUs, or those that have are down" * larger
             return f"Slurm would not start such a job now ({reason}){why}"
     return None
+
+
+def _hint(reason: str) -> str | None:
+    """Which key of the site file a refusal is about; None where none is known."""
+    key = next((key for word, key in _ABOUT.items() if word in reason.lower()), None)
+    return f"see {key} in the site file" if key else None
