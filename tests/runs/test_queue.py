@@ -191,7 +191,7 @@ def test_a_run_with_a_job_is_not_removed(says: Says, workspace: Path) -> None:
     done = virc("runs", "rm", "a", "--yes")
     assert done.code == 3
     assert "a has a job in Slurm: job 5 waits" in done.err
-    assert "hint: virc runs stop a first" in done.err
+    assert "hint: virc runs stop a ends it" in done.err
     assert run.folder.exists()
     says("5|CANCELLED|N/A||None")
     assert virc("runs", "rm", "a", "--yes").code == 0

@@ -35,7 +35,7 @@ def command(
         if state.progress == "running":
             raise ConfigError(f"{run.name} is running", f"virc runs stop {run.name}")
         if (job := slurm.of(state)) and job.alive:
-            raise ConfigError(f"{run.name} has a job in Slurm: {job.text}", f"virc runs stop {run.name} first")
+            raise ConfigError(f"{run.name} has a job in Slurm: {job.text}", f"virc runs stop {run.name} ends it")
         if runs.engine_lives(state):
             raise ConfigError(f"the engine of {run.name} is still running", f"virc runs stop {run.name} --now")
         if not yes:
