@@ -41,10 +41,12 @@ def test_a_lost_node_is_named_and_the_run_goes_on_when_there_are_two_again(
         assert (run.checkpoints / "global_step_1" / "actor").is_dir()
         cluster.add_node()
         (run.folder / "code").mkdir(exist_ok=True)
-        (run.folder / "code" / "find.yaml").write_text("env: {SPOT: '${VIRC_SPOT}'}")  # not named like a key
-        monkeypatch.setenv("VIRC_SPOT", "tools-secret")
+        (run.folder / "code" / "find.yaml").write_text("env: {SPOT: '${VERL_SPOT}'}")  # not named like a key
+        monkeypatch.setenv("VERL_SPOT", "tools-secret")
         done = workspaces.run(tmp_path, "train", "--resume", "--name", "far")
-        assert "tools-secret" not in cluster.shown()
+        shown = cluster.shown()
+        assert "VERL_SPOT,WANDB_API_KEY" in shown
+        assert "tools-secret" not in shown
         jobs = ray_cluster.answer(f"{cluster.address}/api/jobs/")
         assert sorted(job["status"] for job in jobs) == ["FAILED", "SUCCEEDED"]
     assert done.returncode == 0, done.stderr + run.log(2).read_text()[-5000:]
