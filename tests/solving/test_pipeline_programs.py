@@ -286,7 +286,7 @@ SESSION = """
 roles: {mind: {}}
 functions: {think: {ask: mind, prompt: "{text}"}}
 steps:
-  - {name: begin, code: "import json\\ntotal = 0\\nnoted = [question]", given: [question], session: lab}
+  - {name: begin, code: "import json\\ntotal = 0\\nnoted = [question]", given: [question], images: true, session: lab}
   - repeat:
       - {name: program, ask: mind, prompt: "{so_far}"}
       - {name: ran, run: program, functions: [think], session: lab, seconds: 1}
@@ -300,10 +300,10 @@ answer: so_far
 def test_steps_of_a_session_share_an_interpreter_that_code_cannot_lose(image: Path, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(SESSION)
     programs = ["total += 1", "import os; os._exit(1)", "while True: pass", "total += 1; noted.append(think('a'))"]
-    left = [*programs, "total += 1"]
+    left = [*programs, "total += 1; noted.append(image_0.width)"]
     with serve(lambda body: "A" if text_of(body) == "a" else left.pop(0)) as mind:
         done = virc("solve", image, "Q", "--pipeline", tmp_path / "s.yaml", "--endpoint", mind.url)
-    assert (done.code, done.out) == (0, '[3, ["Q", "A"]]\n'), done.err
+    assert (done.code, done.out) == (0, '[3, ["Q", "A", 112]]\n'), done.err
 
 
 def test_code_of_the_file_that_fails_ends_the_problem(image: Path, tmp_path: Path) -> None:

@@ -120,6 +120,14 @@ def test_a_folder_of_the_search_path_that_is_not_there_is_named_where_something_
     assert caught.value.hint == f"VIRC_PATH names {tmp_path / 'typo'}, which is no folder"
 
 
+def test_a_tool_in_a_folder_of_systems_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine")
+    (tmp_path / "detect.yaml").write_text("parameters: {type: object}\nhttp: {url: http://localhost:1}")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    assert systems.get("mine").file == tmp_path / "mine.yaml"
+    assert "detect" not in systems.discover()
+
+
 def test_a_system_may_be_named_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path / "mine.yaml", "name: other\n")
     monkeypatch.chdir(tmp_path)

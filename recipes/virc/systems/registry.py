@@ -437,6 +437,8 @@ def _discovered(search_path: str) -> Mapping[str, System]:
     found: dict[str, System] = {}
     for folder in (PACKAGE, *plugins.system_folders(), *_folders(search_path)):
         for file in sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES):
+            if folder != PACKAGE and _is_tool(file):
+                continue
             system = load(file)
             if system.name in found and not system.replace:
                 raise ConfigError(
@@ -445,3 +447,9 @@ def _discovered(search_path: str) -> Mapping[str, System]:
                 )
             found[system.name] = system
     return found
+
+
+def _is_tool(file: Path) -> bool:
+    """Whether a file describes a tool behind a server, which may be in the same folder."""
+    content = plain_yaml.parse(plain_yaml.read_text(file), str(file))
+    return "parameters" in content and bool({"http", "mcp"} & content.keys())

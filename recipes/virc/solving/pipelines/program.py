@@ -15,7 +15,7 @@ from virc.reasoning.protocol import CodeSettings
 from virc.reasoning.resize import MAX_ASPECT, too_long
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
-from virc.solving.pipelines.values import Value
+from virc.solving.pipelines.values import Session, Value
 from virc.tools import python
 
 _SETTINGS = CodeSettings()
@@ -46,7 +46,7 @@ class Code(msgspec.Struct, frozen=True):
         functions: that it may call, by their names.
         calls: how often, all of them together.
         seconds: after which it is ended, without those of its calls.
-        past: what ran before in its interpreter; None: it has one of its own, which ends with it.
+        session: the interpreter that it runs in; None: it has one of its own, which ends with it.
         exact: the output is what it prints, to the character, and an error raises; else a text with its error.
     """
 
@@ -56,7 +56,7 @@ class Code(msgspec.Struct, frozen=True):
     functions: Mapping[str, Callee] = {}
     calls: int = 0
     seconds: float = _SETTINGS.seconds
-    past: pool.Past | None = None
+    session: Session | None = None
     exact: bool = False
 
 
@@ -68,42 +68,50 @@ def run_code(code: Code) -> Value:
         NoAnswerError: code whose output is exact failed.
         VircError: as its functions.
     """
-    past = code.past or pool.Past(pool.Problem())
+    session = code.session or Session(pool.Past(pool.Problem()))
+    images = (*session.given, *_given(code))
     try:
         call = python.check({"code": code.text}, View([])).call
-        reply, pixels, kept = _ran(code, call.arguments["code"], past)
+        reply, pixels, past = _ran(code, call.arguments["code"], session.past, images)
     except ToolError as error:  # a loop may have it corrected, as any other error of the code
-        return _value(code, str(error), (), past)
+        return _value(code, str(error), (), session)
     except pool.DiedError as error:  # the next code finds what there was before this
-        return _value(code, str(error).removesuffix(_LOST), (), past)
+        return _value(code, str(error).removesuffix(_LOST), (), session)
+    session = Session(past, images)
     if code.exact and not reply.fault:
-        return Value((reply.stdout,), _pictures(reply, pixels), session=kept)
+        return Value((reply.stdout,), _pictures(reply, pixels), session=session)
     pictures = _pictures(reply, pixels)
     lines = [reply.stdout.rstrip("\n"), reply.stderr.rstrip("\n"), *reply.notes]
     if len(pictures) < len(pixels):
         lines.append(f"[an image is too small, or one side over {MAX_ASPECT} times the other, and is not shown]")
     output = "\n".join(line for line in lines if line)
-    return _value(code, output or ("" if pictures else "The code printed nothing."), pictures, kept)
+    return _value(code, output or ("" if pictures else "The code printed nothing."), pictures, session)
 
 
-def _value(code: Code, output: str, pictures: tuple[OpenedImage, ...], past: pool.Past) -> Value:
+def _value(code: Code, output: str, pictures: tuple[OpenedImage, ...], session: Session) -> Value:
     if code.exact:
         raise NoAnswerError(f"its code failed: {output.strip().rpartition(chr(10))[2]}")
-    return Value((output,), pictures, session=past)
+    return Value((output,), pictures, session=session)
 
 
-def _ran(code: Code, text: str, past: pool.Past) -> tuple[pool.Reply, list[bytes], pool.Past]:
+def _ran(
+    code: Code, text: str, past: pool.Past, images: Sequence[pool.Given]
+) -> tuple[pool.Reply, list[bytes], pool.Past]:
     settings = _SETTINGS
     machine = pool.Machine(settings.memory_mib, settings.disk_mib, settings.packages)
     most = _MOST_EXACT if code.exact else settings.most_characters
     limits = pool.Limits(code.seconds, settings.files, settings.most_images, _MOST_PIXELS, most)
     parameters = {name: callee.parameters for name, callee in code.functions.items()}
     around = Around(code.variables, parameters, code.calls, partial(_answered, code))
-    images = [
+    return pool.shared().run(past, text, images, machine, limits, code.session is not None, around)
+
+
+def _given(code: Code) -> list[pool.Given]:
+    """The pictures of the code, by their names in it."""
+    return [
         pool.Given(pool.Image(f"image_{number}.png", f"image_{number}"), partial(_png, each))
         for number, each in enumerate(code.pictures)
     ]
-    return pool.shared().run(past, text, images, machine, limits, code.past is not None, around)
 
 
 def _png(picture: OpenedImage) -> bytes:

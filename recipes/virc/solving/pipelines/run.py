@@ -24,7 +24,7 @@ from virc.solving.pipelines.program import Code
 from virc.solving.pipelines.schema import CANDIDATE, IMAGES, QUESTION, SESSION, Pipeline, Step
 from virc.solving.pipelines.speaking import Speaker, Spoken, naming, sampling_of
 from virc.solving.pipelines.turns import answered, pictures_of, turn
-from virc.solving.pipelines.values import NOTHING, Seen, Turn, Value, Values, boxes_in, cropped
+from virc.solving.pipelines.values import NOTHING, Seen, Session, Turn, Value, Values, boxes_in, cropped
 from virc.solving.sampling.grades import FORM, read_score
 from virc.solving.votes import tally
 
@@ -137,12 +137,14 @@ def run(
 def _together(steps: Sequence[Step], values: Values, run: _Run, rounds: tuple[int, ...]) -> _Done:
     """Run steps, each as soon as it has its inputs; `rounds` are those of the loops around them, from 0."""
     started: dict[str, Future[_Done]] = {}
+    futures = list[Future[_Done]]()
     for step in steps:
         # the output of a later step is that of the round before, which `values` holds
         inputs = {name: started[name] for name in step.inputs & started.keys()}
         future = _started(lambda step=step, inputs=inputs: _after(inputs, step, values, run, rounds))  # type: ignore[misc]
         started |= dict.fromkeys(step.outputs, future)
-    done = [future.result() for future in dict.fromkeys(started.values())]
+        futures.append(future)
+    done = [future.result() for future in futures]  # of a session, the last one's counts
     outputs = {name: texts for own, _ in done for name, texts in own.items()}
     return {**values, **outputs}, tuple(ran for _, steps_of in done for ran in steps_of)
 
@@ -232,29 +234,29 @@ def _loop(values: Values, step: Step, run: _Run, rounds: tuple[int, ...]) -> _Do
 
 def _program(step: Step, values: Values, run: _Run, rounds: tuple[int, ...]) -> tuple[Ran, Value]:
     codes = (step.code,) if step.code else values[step.run or ""].texts
-    past = _past(step, values)
+    session = _session(step, values)
     made, calls = list[Value](), list[Called]()
     for number, code in enumerate(codes):
         place = (step.name, *rounds, number)
         callers = Callers(run.pipeline, run.speakers, run.tools, step, run.seed, place, calls.append)
-        made.append(run.program(_code(code, step, values, callers, past)))
-        past = made[-1].session if past else None
+        made.append(run.program(_code(code, step, values, callers, session)))
+        session = made[-1].session if session else None
     texts = tuple(text for each in made for text in each.texts)
-    value = Value(texts, tuple(picture for each in made for picture in each.pictures), session=past)
+    value = Value(texts, tuple(picture for each in made for picture in each.pictures), session=session)
     asked = [call for call in calls if call.replies]
     tokens = (_total(asked, "prompt_tokens"), _total(asked, "completion_tokens")) if asked else (None, None)
     replies = sum(call.replies for call in asked)
     return Ran(step.name or "", None, "\n".join(codes), texts, *tokens, replies=replies, calls=tuple(calls)), value
 
 
-def _past(step: Step, values: Values) -> Past | None:
-    """What ran in the step's interpreter; None where it has none that is kept."""
+def _session(step: Step, values: Values) -> Session | None:
+    """The step's interpreter; None where it has none that is kept."""
     if step.session is None:
         return None
-    return values.get(SESSION + step.session, NOTHING).session or Past(Interpreter())
+    return values.get(SESSION + step.session, NOTHING).session or Session(Past(Interpreter()))
 
 
-def _code(code: str, step: Step, values: Values, callers: Callers, past: Past | None) -> Code:
+def _code(code: str, step: Step, values: Values, callers: Callers, session: Session | None) -> Code:
     return Code(
         code,
         [picture for name in step.pictures for picture in values[name].pictures],
@@ -262,7 +264,7 @@ def _code(code: str, step: Step, values: Values, callers: Callers, past: Past | 
         callers.functions(),
         step.calls,
         step.seconds,
-        past,
+        session,
         exact=step.code is not None,
     )
 

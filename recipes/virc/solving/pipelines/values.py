@@ -14,7 +14,7 @@ from virc.reasoning.images import OpenedImage
 from virc.reasoning.protocol import Coordinates
 
 if TYPE_CHECKING:
-    from virc.sandbox.pool import Past
+    from virc.sandbox.pool import Given, Past
 
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
 _LIST = rf"\[{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}\]"
@@ -45,13 +45,20 @@ class Turn(msgspec.Struct, frozen=True):
     reply: str | None = None
 
 
+class Session(msgspec.Struct, frozen=True):
+    """An interpreter of several steps: what ran in it, and the images that it was given, in order."""
+
+    past: "Past"
+    given: tuple["Given", ...] = ()
+
+
 class Value(msgspec.Struct, frozen=True):
     """The output of a step; of one that was skipped, nothing.
 
     Args:
         seen: what the role that wrote the texts was shown, in that order.
         turns: the conversation with that role, the first text its last reply.
-        session: what ran in the interpreter of its code.
+        session: the interpreter of its code, as that left it.
     """
 
     texts: tuple[str, ...] = ()
@@ -59,7 +66,7 @@ class Value(msgspec.Struct, frozen=True):
     boxes: tuple[Boxed, ...] = ()
     seen: tuple[Seen, ...] = ()
     turns: tuple[Turn, ...] = ()
-    session: "Past | None" = None
+    session: Session | None = None
 
 
 NOTHING = Value()
