@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,6 +46,8 @@ def train(settings: dict[str, Any]) -> None:
     if resumed:
         step = int(resumed.rpartition("-")[2])
         weights = (Path(resumed) / "adapter_model.safetensors").read_bytes()
+    if rank == 0:  # as torchrun's, where the processes of two jobs on a node must not meet
+        meeting = socket.create_server(("127.0.0.1", int(os.environ["PET_MASTER_PORT"])))
     there = output.parent / f"there-{os.environ['SLURM_JOB_ID']}-{rank}"
     there.touch()
     output.mkdir(exist_ok=True)
@@ -60,6 +63,8 @@ def train(settings: dict[str, Any]) -> None:
             row = {"current_steps": step, "total_steps": total, "loss": weights[0] / 255, "lr": 1e-3}
             with (output / "trainer_log.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
+    if rank == 0:
+        meeting.close()
     there.unlink()
     time.sleep(float(settings.get("toy_save", 0)))
     if rank == 0:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.called import virc
 from support.made import make
@@ -100,6 +101,7 @@ def test_a_requeued_run_is_queued_and_not_stopped(says: Says, workspace: Path) -
     assert (found["queue"]["phase"], found["queue"]["reason"]) == ("queued", "BeginTime")
     shown = virc("runs", "show", "a")
     assert "5 is held until" in shown.out
+    assert "a, queued" in shown.out
     assert "was stopped" not in shown.out
     assert virc("runs", "show", "a", "--json").json["state"]["progress"] == "queued"
 
@@ -281,6 +283,11 @@ def test_the_follower_waits_through_the_queue(says: Says, workspace: Path, monke
     assert (watch.look(runs.state(run)), watch.over) == (None, False)  # nothing new
     runs.write_state(run, progress="running", **runs.this_process())
     assert (watch.look(runs.state(run)), watch.over) == (None, False)
+    before = runs.state(run)
+    runs.write_state(run, progress="stopped")
+    says("5|COMPLETED|1000|n1|None")
+    watch.look(msgspec.structs.replace(before, progress="stopped", step=1))  # it went on since that was read
+    assert not watch.over
     runs.write_state(run, progress="finished")
     assert (watch.look(runs.state(run)), watch.over) == (None, True)
 
