@@ -83,7 +83,7 @@ def test_a_wrong_site_file_is_one_sentence(tmp_path: Path, text: str, message: s
         ("--output=x.log", "virc sets --output itself", "the run's folder has the job's log"),
         ("-ex.log", "virc sets -e itself", "the run's folder has the job's log"),
         ("--open-mode=truncate", "virc sets --open-mode itself", "the run's folder has the job's log"),
-        ("--sig=USR1@60", "virc sets --signal itself", "virc learns by it when to save; time sets how long a job is"),
+        ("--sig=USR1@60", "virc sets --signal itself", "take it away: virc learns by it when to save"),
         ("--no-requeue", "virc sets --no-requeue itself", "take it away"),
         ("--nice=10 --ntasks 2", "virc sets --ntasks itself", "take it away"),
         ("--array=1-3", "virc submits and follows one job", "take --array away"),

@@ -21,7 +21,7 @@ _OWN = {
     "set nodes for the run: --set nodes=N": ("--nodes", "-N"),
     "a job has the name of its run: --name NAME": ("--job-name", "-J"),
     "the run's folder has the job's log": ("--output", "-o", "--error", "-e", "--open-mode"),
-    "virc learns by it when to save; time sets how long a job is": ("--signal",),
+    "take it away: virc learns by it when to save": ("--signal",),
     "take it away": (
         "--ntasks", "-n", "--ntasks-per-node", "--ntasks-per-core", "--ntasks-per-gpu", "--ntasks-per-socket",
         "--requeue", "--no-requeue", "--parsable", "--wrap",
