@@ -350,3 +350,40 @@ answer: result
         done = asked(image, file, "--endpoint", mind.url)
         assert (done.code, done.out, len(mind.chats())) == (0, "112\n", 2)
     pool.shared().close()
+
+
+def test_an_option_for_other_roles_is_refused_where_there_are_none(
+    image: Path, file: Path, eyes: Server, mind: Server
+) -> None:
+    done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}", "--model", "tiny")
+    assert done.code == 2
+    assert "error: --model is the model of roles that have none, and each role has one\n" in done.err
+    assert not eyes.chats()
+
+
+def test_several_replies_of_a_greedy_role_are_warned_of(image: Path, file: Path, eyes: Server) -> None:
+    file.write_text(TEXT.replace("ask: mind,", "ask: mind, samples: 2,"))
+    done = asked(image, file, "--endpoint", eyes.url)
+    assert done.code == 0
+    sentence = "warning: step 'reply' draws 2 replies of role 'mind', whose temperature is 0: all may be the same\n"
+    assert sentence in done.err
+    assert "hint: temperature: 1 in the role 'mind'\n" in done.err
+
+
+def test_a_role_that_no_step_asks_needs_no_model_but_to_go(image: Path, file: Path, eyes: Server) -> None:
+    file.write_text(TEXT.replace("ask: mind", "ask: eyes"))
+    done = asked(image, file, "--role", f"eyes={eyes.url}")
+    assert done.code == 2
+    assert "error: role 'mind' has no model, and no step asks it\n" in done.err
+
+
+def test_a_file_with_a_pipeline_alone_is_checked_as_one(file: Path) -> None:
+    done = virc("systems", "check", file)
+    assert (done.code, done.err) == (0, f"{file}: no fault found in the pipeline\n")
+    file.write_text(TEXT.replace("ask: mind", "ask: minds"))
+    done = virc("systems", "check", file)
+    assert done.code == 3
+    assert f"error: {file}:8: step 'reply' asks an unknown role: 'minds'\n" in done.err
+    file.write_text("")
+    done = virc("solve", file, "Sides?", "--pipeline", file)
+    assert (done.code, f"error: {file} is empty\n" in done.err) == (3, True)

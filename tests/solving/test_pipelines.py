@@ -237,7 +237,11 @@ def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
         ({"steps": [{"name": "a", "ask": "eyes"}], "answer": "a"}, "ask and prompt belong together"),
         ({"steps": [{"name": "a"}], "answer": "a"}, "exactly one of"),
         ({"steps": [{"name": "question", "vote": "question"}]}, "another value has this name"),
-        ({"steps": [{"repeat": [{"name": "a", "vote": "question"}]}], "answer": "a"}, "needs until and rounds"),
+        (
+            {"steps": [{"repeat": [{"name": "a", "vote": "question"}]}], "answer": "a"},
+            "repeats steps and needs until and rounds",
+        ),
+        ({"steps": []}, "steps has no step"),
         (
             {"steps": [{"name": "a", "vote": "question", "when": {"value": "question", "matches": "("}}]},
             "is no regular expression",
@@ -268,3 +272,24 @@ def test_mistakes_are_named(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         pipeline(**changes)
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        ({"answer": "images"}, "there are count, doubt, reason, seen, verdict"),
+        ({"answer": "question"}, "there are count, doubt, reason, seen, verdict"),
+        (
+            {"steps": [{"name": "t", "text": "x"}, {"name": "a", "ask": "eyes", "prompt": "x", "after": "t"}]},
+            "no other step asks 'eyes'",
+        ),
+        (
+            {"steps": [{"repeat": [{"name": "a", "vote": "question"}], "until": {"value": "a", "matches": "x"}}]},
+            "rounds: 3",
+        ),
+    ],
+)
+def test_what_to_write_instead_would_not_be_wrong_again(changes: dict[str, Any], hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pipeline(**changes)
+    assert caught.value.hint == hint

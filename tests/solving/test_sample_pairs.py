@@ -108,6 +108,31 @@ def test_a_critic_grades_and_the_margin_is_that_of_its_grades(source: Path, tmp_
     assert (sides(row), row["margin"]) == ((WRONG[0], RIGHT[0]), 0.7)
 
 
+def test_a_critic_without_a_grade_is_quoted(source: Path, tmp_path: Path) -> None:
+    with serve(Rollouts({"q a": [RIGHT, WRONG]})) as server, serve(lambda body: "I cannot say.") as graded:
+        words = ("--pairs", "grade", "--judge-endpoint", graded.url, "--samples", 2)
+        done = sample(source, tmp_path / "out", server.url, *words)
+    assert done.code == 1
+    assert "gave no grade in 4 tries; the last reply begins 'I cannot say'" in done.err
+
+
+def test_a_reward_that_lacks_something_says_once_what(source: Path, tmp_path: Path) -> None:
+    with serve(Rollouts({"q a": [LOOKED, LOOKED]})) as server:
+        words = ("--pairs", "reward", "--reward", "tiny", "--samples", 2)
+        done = sample(source, tmp_path / "out", server.url, *words)
+    assert done.code == 8
+    sentence = "warning: the reward of tiny gives rollouts no grade, for its term overlap: the row has no box"
+    assert done.err.count(sentence) == 1
+    assert "hint: rows with what the reward needs, or another --reward" in done.err
+
+
+def test_a_margin_that_leaves_out_all_is_the_hint(source: Path, tmp_path: Path) -> None:
+    with serve(Rollouts({"q a": [RIGHT, WRONG]})) as server:
+        words = ("--pairs", "right", "--margin", 2, "--samples", 2)
+        done = sample(source, tmp_path / "out", server.url, *words)
+    assert (done.code, "hint: a smaller --margin" in done.err) == (8, True)
+
+
 def test_a_judge_finds_right_what_no_rule_does(source: Path, tmp_path: Path) -> None:
     said = [answer("ninety-seven")]
     judge = serve(lambda body: "verdict: same" if "ninety" in str(body) else "verdict: different")
@@ -158,6 +183,7 @@ def test_what_is_done_is_not_drawn_again(source: Path, tmp_path: Path) -> None:
         (("--pairs", "grade"), "--pairs grade needs a critic"),
         (("--pairs", "right", "--reward", "tiny"), "--pairs right does not use --reward"),
         (("--margin", 0.5), "--margin is for pairs"),
+        (("--pairs", "right", "--temperature", 0), "at temperature 0 all rollouts of a problem are the same"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(

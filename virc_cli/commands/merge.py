@@ -60,7 +60,7 @@ def command(
         return
     output.line(folder)
     if not quiet:
-        publish = f"to publish it: hf upload USER/{plan.folder.name} {folder}"
+        publish = f"to publish it: hf upload USER/{plan.folder.name.replace('@', '-')} {folder}"
         output.note(f"{merged.parameters:,} parameters; {publish}")
         if merged.gguf:
             output.note(f"for llama.cpp: virc solve --model {merged.gguf} IMAGE 'QUESTION'")

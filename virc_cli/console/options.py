@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from virc_cli.console import completion
 
 if TYPE_CHECKING:
+    from virc.solving.pipelines.solve import PipelineSetup
     from virc.solving.sampling.grading import Graders
 
 
@@ -74,6 +75,20 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
             raise UsageError(f"--role {name} is given twice", "leave one out")
         roles[name] = value
     return roles
+
+
+def check_default_role(chosen: "PipelineSetup", given: Mapping[str, object]) -> None:
+    """Raise UsageError where an option names the model of the other roles, and there are none.
+
+    Args:
+        given: option -> its value; None and `none` name nothing.
+    """
+    from virc.core.errors import UsageError
+
+    named = next((option for option, value in given.items() if value not in (None, "none")), None)
+    if named and chosen.setup.choice not in chosen.chosen.values():
+        hint = f"leave {named} out; a model alone is compared by virc eval without --pipeline, --to the same folder"
+        raise UsageError(f"{named} is the model of roles that have none, and each role has one", hint)
 
 
 def _in_pipelines(option: str) -> str:

@@ -220,6 +220,8 @@ def test_columns_of_a_row_are_hidden_from_a_reward(image: Path, system: Callable
     ("words", "message"),
     [
         (("--strategy", "best_of"), "none is named"),
+        (("--strategy", "best_of:reward=tiny"), "reward is for grades by a reward, and they are by judge"),
+        (("--strategy", "tree:term=format"), "term is for grades by a reward, and they are by endpoint"),
         (("--judge-endpoint", "http://localhost:1/v1"), "--judge-endpoint belongs to --strategy"),
         (
             ("--strategy", "majority", "--judge-endpoint", "http://localhost:1/v1"),

@@ -165,10 +165,13 @@ def command(
     ]
     written = {(each.choice.model, each.config.strategy): each for each in reversed(setups)}
     setups = [*reversed(written.values())]  # `majority` and `majority:n=8` are one
+    by_roles = pipelines.set_up(pipeline, roles, setups[0]) if pipeline is not None else None
+    if by_roles:
+        options.check_default_role(by_roles, {"--model": names[0], "--endpoint": endpoint})
     request = evaluation.EvalRequest(
         benchmark=benchmark,
         setups=setups,
-        pipeline=pipelines.set_up(pipeline, roles, setups[0]) if pipeline is not None else None,
+        pipeline=by_roles,
         to=to,
         limit=limit,
         split=split,

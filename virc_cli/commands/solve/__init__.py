@@ -130,6 +130,8 @@ def command(
     with events.printed(quiet, verbose) as on_event:
         report = Reporter(on_event)
         chosen = pipelines.set_up(pipeline, given, setup) if pipeline is not None else None
+        if chosen:
+            options.check_default_role(chosen, {"--model": model, "--endpoint": endpoint})
         if batch is not None:
             run.batch(chosen or setup, batch, to, concurrency, FAILURE, report)
             return

@@ -40,14 +40,19 @@ def command(
     With --reply: the thought, the tool calls or the answer of each reply, or why it is not read (exit code 5), and
     what would be sent next. The system's own tools are loaded and run on a blank picture.
 
-    Bases and released models that do not run in this process are no faults: a warning says how to use them.
+    Bases and released models that do not run in this process are no faults: a warning says how to use them. Of a file
+    with a pipeline alone, its roles and steps are checked, and the first fault is printed.
     """
     from virc.core.errors import ConfigError
     from virc.core.files import expanded
+    from virc.solving.pipelines import files as pipelines
     from virc.systems import registry as systems
     from virc.training.system_check import MOST, check, not_in_process_errors, tried
 
     replies = replies_of(reply)
+    if pipelines.is_alone(system):
+        _check_pipeline(system, bool(replies or data), as_json)
+        return
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
     findings = check(file) or ([] if replies else tried(file, Path.cwd(), data and expanded(data)))
     warned = [each for each in findings if not each.certain]
@@ -78,6 +83,22 @@ def command(
         )
     else:
         output.note(f"{file}: no fault found")
+
+
+def _check_pipeline(name: str, tries: bool, as_json: bool) -> None:
+    """Check a file that has a pipeline alone."""
+    from virc.core.errors import UsageError
+    from virc.solving.pipelines import files as pipelines
+
+    output.know(file=name)
+    if tries:
+        raise UsageError(f"{name} is a pipeline, without replies to read or a reward", "leave --reply and --data out")
+    pipelines.load(name)
+    if as_json:
+        fields: dict[str, object] = {**FAILURE, "file": name, "faults": [], "warnings": [], "error": None}
+        output.emit({"schema": "virc.systems.check/1", **fields})
+    else:
+        output.note(f"{name}: no fault found in the pipeline")
 
 
 def _fields(findings: "list[Finding]") -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import NetworkError, VircError
+from virc.core.text import plain
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
 from virc.scoring.judge import of_judge, quoted
@@ -61,6 +62,7 @@ class Critic:
         }
         asked = Message("user", quoted(texts), tuple(range(len(images))))
         ask = Ask((Message("system", _SYSTEM), asked), images)
+        said = ""
         for number, temperature in enumerate(_TEMPERATURES):
             sampling = Sampling(temperature, max_tokens=_MOST_TOKENS, seed=number)
             try:
@@ -70,7 +72,10 @@ class Critic:
             grade = None if reply.finish == "length" else read_grade(reply.text)
             if grade is not None:
                 return grade
-        sentence = f"the critic {self.model} gave no grade in {len(_TEMPERATURES)} tries"
+            said = plain(reply.text, 80)
+        sentence = (
+            f"the critic {self.model} gave no grade in {len(_TEMPERATURES)} tries; the last reply begins {said!r}"
+        )
         raise NetworkError(sentence, "a larger model keeps to the form: --judge-model NAME")
 
 

@@ -22,7 +22,7 @@ from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
 from virc.data.rows.record import Record
 from virc.data.sample.corrupt import noisy
-from virc.data.sample.dataset import SCHEMA, Location, begun, location_of, publish, put_protocol, store
+from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, put_protocol, store
 from virc.data.sample.graders import PairsAsked, checked, pairing_of
 from virc.data.sample.pairing import Pairing, judged, paired
 from virc.data.sample.rollouts import Problem, Rollout, drawn, fields_of, messages_of, problem_of, question_of
@@ -88,7 +88,8 @@ def sample_file(
         VircError: a row failed, no rollout was right, or all of it cannot be done.
     """
     if setup.config.first_temperature() == 0 and setup.config.samples > 1:
-        raise UsageError("at temperature 0 all rollouts of a problem are the same", "--temperature 1, or --samples 1")
+        hint = "--temperature 1" if asked else "--temperature 1, or --samples 1"
+        raise UsageError("at temperature 0 all rollouts of a problem are the same", hint)
     if asked:
         checked(asked, setup.config.samples)
     location = location_of(expanded(to), paired=asked is not None)
@@ -129,11 +130,20 @@ def sample_file(
     if not totals.problems:
         raise DataError(f"{source} has no rows")
     if not totals.kept:
-        hint = REAL_MODELS if opened.embedded and not asked else "a stronger model, or a larger --samples"
+        hint = REAL_MODELS if opened.embedded and not asked else _hint(totals)
         rollouts, because = counted(totals.rollouts, "rollout"), ", ".join(reasons(totals))
         nothing = f"no pair is in {rollouts}" if asked else f"none of {rollouts} was kept"
         raise NoAnswerError(f"{nothing}, and no file is left: {because}", hint)
     return {**known, **fields, "to": str(location.file)}
+
+
+def _hint(totals: Totals) -> str:
+    """What to do where nothing was kept."""
+    if totals.left_out.get("ungraded", 0) == totals.rollouts:
+        return "rows with what the reward needs, or another --reward"
+    if totals.left_out.get("margin"):
+        return "a smaller --margin, or a larger --samples"
+    return "a stronger model, or a larger --samples"
 
 
 def _warn_of_stock(report: Reporter) -> None:

@@ -70,7 +70,7 @@ def _system_of(opened: Opened) -> str:
     if found is None:
         raise ConfigError(
             f"the system of {opened.name} is not known, whose reward is to grade",
-            "--strategy best_of:reward=SYSTEM,...",
+            "name it among the options of the strategy: reward=SYSTEM",
         )
     return found.name
 

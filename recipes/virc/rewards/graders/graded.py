@@ -34,6 +34,7 @@ class Scorer:
 
     def __init__(self, name: str, reward: Reward, total: Total, opened: Opened, report: Reporter) -> None:
         self._name, self._total, self._opened = name, total, opened
+        self._report, self._told = report, set[str]()
         self._means = means_here(reward, report, Path(opened.loaded.folder) if opened.loaded else None)
         self._loop = asyncio.new_event_loop()  # one for all threads: the judge's connections belong to it
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -72,10 +73,21 @@ class Rewarded(Scorer):
         )
         record = msgspec.structs.replace(batch.record_of(problem.row, Path()), images=())
         try:
-            return self._scored(record, trace, session, images).total
+            scored = self._scored(record, trace, session, images)
         except (ConfigError, DataError) as error:
             sentence = f"problem {problem.row.id} cannot be scored by the reward of {self._name}: {error.message}"
             raise type(error)(sentence, error.hint) from error
+        if scored.total is None:
+            self._tell({name: why for unit in scored.units for name, why in unit.unscored.items()})
+        return scored.total
+
+    def _tell(self, unscored: Mapping[str, str]) -> None:
+        """Say once of each term why it could not be had."""
+        for term in unscored.keys() - self._told:
+            self._told.add(term)
+            self._report.warn(
+                f"the reward of {self._name} gives rollouts no grade, for its term {term}: {unscored[term]}"
+            )
 
 
 def maker_of(

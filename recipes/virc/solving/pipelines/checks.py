@@ -29,10 +29,13 @@ def mistakes(pipeline: Pipeline) -> Iterator[Mistake]:
     known: dict[str, tuple[str, ...]] = {QUESTION: ("texts",), IMAGES: ("pictures",)}
     for name, function in pipeline.functions.items():
         yield from _function_mistakes(f"function {name!r}", name, function, pipeline)
+    if not pipeline.steps:
+        yield "steps has no step", "virc systems show prism shows some"
     yield from _mistakes(pipeline.steps, pipeline, known, {})
-    if "texts" not in known.get(pipeline.answer, ()):
+    steps = [name for name, holds in known.items() if "texts" in holds and name != QUESTION]
+    if pipeline.answer not in steps:
         why = "gives no text" if pipeline.answer in known else "names no step"
-        yield f"answer {why}: {pipeline.answer!r}", did_you_mean(pipeline.answer, list(known))
+        yield f"answer {why}: {pipeline.answer!r}", did_you_mean(pipeline.answer, steps)
 
 
 def place(message: str, content: Mapping[str, Any]) -> tuple[str, ...]:
@@ -79,8 +82,9 @@ def _mistakes(steps: tuple[Step, ...], pipeline: Pipeline, known: _Known, later:
 def _loop_mistakes(title: str, step: Step, pipeline: Pipeline, known: _Known, later: _Known) -> Iterator[Mistake]:
     if step.name or step.ask or step.prompt is not None:
         yield f"{title} repeats steps, and has no name and no prompt of its own", None
-    if step.until is None or step.rounds is None:
-        yield f"{title} needs until and rounds", "rounds: 3"
+    examples = {"until": "until: {value: NAME, matches: REGEX}", "rounds": "rounds: 3"}
+    if missing := [key for key in examples if getattr(step, key) is None]:
+        yield f"{title} repeats steps and needs {' and '.join(missing)}", ", ".join(examples[key] for key in missing)
         return
     yield from _mistakes(step.repeat, pipeline, known, later)
     yield from _unknown(title, [step.until.value], known)
@@ -117,7 +121,9 @@ def _asking_mistakes(title: str, step: Step, pipeline: Pipeline) -> Iterator[Mis
         yield f"{title}: score belongs to best_of", None
     same = [part.name or "" for part in pipeline.asking if part.ask == step.ask and not part.best_of]
     if step.after and step.after not in same:
-        yield f"{title} goes on after {step.after!r}, which asks no role or another", did_you_mean(step.after, same)
+        others = [name for name in same if name != step.name]
+        hint = did_you_mean(step.after, others) if others else f"no other step asks {step.ask!r}"
+        yield f"{title} goes on after {step.after!r}, which asks no role or another", hint
     if step.after and step.best_of:
         yield f"{title}: after and best_of do not go together", None
     if step.ask is None:

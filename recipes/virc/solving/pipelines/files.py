@@ -24,14 +24,25 @@ def served_by(system: str | None) -> str | None:
     return system if of_system(system) and system is not None and not systems.get(system).stages else None
 
 
+def is_alone(name: str) -> bool:
+    """Whether that is a file with a pipeline alone: roles and steps beside no name of a system."""
+    if not (systems.is_path(name) and is_file(expanded(name))):
+        return False
+    content = plain_yaml.parse(plain_yaml.read_text(expanded(name)), name)
+    return "steps" in content and "roles" in content and not {"name", "pipeline"} & content.keys()
+
+
 def load(name: str) -> Pipeline:
     """The pipeline of a system, or of a YAML file: that of a system, or one with a pipeline alone.
 
     Raises:
         ConfigError: it is not there, no YAML, or as `read`.
     """
-    text = plain_yaml.read_text(expanded(name)) if systems.is_path(name) and is_file(expanded(name)) else ""
+    there = systems.is_path(name) and is_file(expanded(name))
+    text = plain_yaml.read_text(expanded(name)) if there else ""
     content = plain_yaml.parse(text, name)
+    if there and not content:
+        raise ConfigError(f"{name} is empty", "it needs roles, steps and answer")
     if content and "pipeline" not in content:
         return read(content, name, plain_yaml.lines(text))
     system = systems.get(name)

@@ -48,10 +48,11 @@ def choices(pipeline: Pipeline, given: Mapping[str, str], default: Choice) -> di
     for name in given:
         if name not in pipeline.roles:
             raise UsageError(f"--role {name}: there is no such role", did_you_mean(name, list(pipeline.roles)))
-    return {name: _choice(name, role, given.get(name), default) for name, role in pipeline.roles.items()}
+    asked = {step.ask for step in pipeline.asking}
+    return {name: _choice(name, role, given.get(name), default, name in asked) for name, role in pipeline.roles.items()}
 
 
-def _choice(name: str, role: Role, given: str | None, default: Choice) -> Choice:
+def _choice(name: str, role: Role, given: str | None, default: Choice, asked: bool) -> Choice:
     shared = Choice(device=default.device, max_pixels=default.max_pixels, timeout=default.timeout)
     if given and given.startswith(("http://", "https://")):
         endpoint = str(config.check("endpoint", given, f"--role {name}", UsageError))
@@ -63,7 +64,17 @@ def _choice(name: str, role: Role, given: str | None, default: Choice) -> Choice
         return msgspec.structs.replace(shared, endpoint=role.endpoint, model=role.model)
     if default.endpoint or default.model:
         return default
+    if not asked:
+        raise UsageError(f"role {name!r} has no model, and no step asks it", "leave it out of the file")
     raise UsageError(f"role {name!r} has no model", f"--role {name}=URL or --role {name}=MODEL")
+
+
+def _warn_of_samples(pipeline: Pipeline, report: Reporter) -> None:
+    """Say where a step draws several replies that a role gives alike."""
+    for step in pipeline.asking:
+        if step.samples > 1 and pipeline.roles[step.ask or ""].temperature == 0:
+            sentence = f"step {step.name!r} draws {step.samples} replies of role {step.ask!r}, whose temperature is 0"
+            report.warn(f"{sentence}: all may be the same", f"temperature: 1 in the role {step.ask!r}")
 
 
 def described(choice: Choice) -> str:
@@ -79,6 +90,7 @@ def open_roles(pipeline: Pipeline, chosen: Mapping[str, Choice], report: Reporte
         VircError: as `open_model`; the message names the role.
     """
     found: dict[Choice, tuple[Opened, AbstractContextManager[object]]] = {}
+    _warn_of_samples(pipeline, report)
     with ExitStack() as stack:
         for name, choice in chosen.items():
             if choice not in found:

@@ -58,8 +58,12 @@ class Graders(msgspec.Struct, frozen=True):
         """What makes a grader by `judge`, `reward`, or `endpoint`: the judge, or without one the model itself.
 
         Raises:
-            UsageError: there is no judge, or nothing that gives rewards.
+            UsageError: there is no judge, or nothing that gives rewards; or a reward is named that grades nothing.
         """
+        if by != "reward" and (unused := "reward" if reward else "term" if term else None):
+            raise UsageError(
+                f"{unused} is for grades by a reward, and they are by {by}", "by=reward, of tree value=reward"
+            )
         if by == "reward":
             if self.reward is None:
                 raise UsageError("nothing is given that grades by a reward", "virc.rewards.graders.choosing.graders()")
