@@ -48,7 +48,7 @@ def choices(pipeline: Pipeline, given: Mapping[str, str], default: Choice) -> di
     for name in given:
         if name not in pipeline.roles:
             raise UsageError(f"--role {name}: there is no such role", did_you_mean(name, list(pipeline.roles)))
-    asked = {step.ask for step in pipeline.asking}
+    asked = {step.ask for step in pipeline.asking} | {each.ask for each in pipeline.functions.values()}
     return {name: _choice(name, role, given.get(name), default, name in asked) for name, role in pipeline.roles.items()}
 
 

@@ -62,7 +62,8 @@ class Graders(msgspec.Struct, frozen=True):
         """
         if by != "reward" and (unused := "reward" if reward else "term" if term else None):
             raise UsageError(
-                f"{unused} is for grades by a reward, and they are by {by}", "by=reward, of tree value=reward"
+                f"{unused} is for grades by a reward, and they are by {by}",
+                "value=reward" if by == "endpoint" else "by=reward",
             )
         if by == "reward":
             if self.reward is None:
