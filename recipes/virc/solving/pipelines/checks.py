@@ -87,7 +87,7 @@ def _loop_mistakes(title: str, step: Step, pipeline: Pipeline, known: _Known, la
         yield f"{title} repeats steps and needs {' and '.join(missing)}", ", ".join(examples[key] for key in missing)
         return
     yield from _mistakes(step.repeat, pipeline, known, later)
-    yield from _unknown(title, [step.until.value], known)
+    yield from _unknown(title, [step.until.value] if step.until else [], known)
 
 
 def _output_mistakes(title: str, step: Step, pipeline: Pipeline, known: _Known, later: _Known) -> Iterator[Mistake]:
