@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 from PIL import Image
+from support import sandboxed
 
 from virc.backends.tokenizer import tokenizer
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of
@@ -198,7 +199,7 @@ def _counted(file: File) -> Compared:
     total = rewards.of(config.reward, system.file.parent)
     ours = _Ours(config, total, chat_protocol.of_system(system).protocol, _Scripted(), Symbolic())
     differing, values = dict[int, str](), dict[str, list[float]]()
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, sandboxed.each_program_once():
         for number, case in enumerate(file.cases):
             whole = msgspec.structs.replace(case, columns={**file.columns, **case.columns})
             faults, scored = runner.run(_compared(whole, ours))
