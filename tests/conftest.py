@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,26 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"{collector.nodeid} imports {' and '.join(heavy)}: import in the test or the fixture"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _package_is_hashed_once() -> Iterator[None]:
+    """Hash this package, 700 files, once in a process: each dry run of training asks for its place in the cache."""
+    from virc.envs import environment
+
+    placed, own, known = environment.recipes_place, environment._PACKAGE, dict[Path, Path]()
+
+    def place(made: environment.Environment, package: Path = own) -> Path:
+        folder = made.folder.parent
+        if package != own:
+            return placed(made, package)
+        if folder not in known:
+            known[folder] = placed(made, own)
+        return known[folder]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(environment, "recipes_place", place)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,12 @@ import pkgutil
 import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -76,6 +77,12 @@ def build(modules: dict[str, ModuleType]) -> typer.Typer:
     return app
 
 
+@cache
+def _parser(modules: tuple[tuple[str, ModuleType], ...]) -> Callable[..., Any]:
+    """What reads a line with these commands; made once for callers of `main` that run many lines in one process."""
+    return typer.main.get_command(build(dict(modules)))
+
+
 def _root(
     context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
 ) -> None:
@@ -98,7 +105,8 @@ def _run(words: Sequence[str], name: str) -> int:
         # Typer renders the help lines of completions with Rich where it is found; None hides it (170 ms).
         sys.modules["rich"] = None  # type: ignore[assignment]
     try:
-        result = build(modules)(words, prog_name="virc", complete_var=completion.VARIABLE, standalone_mode=False)
+        parser = _parser(tuple(modules.items()))
+        result = parser(words, prog_name="virc", complete_var=completion.VARIABLE, standalone_mode=False)
         sys.stdout.flush()
     except SystemExit as stop:  # Typer's own answer to a closed pipe
         if isinstance(stop.__context__, BrokenPipeError):

@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import pytest
 
+from virc.sandbox.calls import NOTHING, Around
 from virc.sandbox.child import DiedError, Reply
 from virc.sandbox.pool import Given, Limits, Machine, Past, Pool, Problem, Run
 
@@ -64,9 +65,12 @@ def each_program_once() -> Iterator[None]:
         machine: Machine,
         limits: Limits,
         keeps: bool,
+        around: Around = NOTHING,
     ) -> tuple[Reply, list[bytes], Past]:
+        assert around == NOTHING  # code that calls functions may get other answers
+        before = tuple((each.code, each.images) for each in past.runs)
         given = tuple((each.image, sha256(each.png()).digest()) for each in images)
-        key = past.runs, code, given, machine, limits
+        key = before, code, given, machine, limits
         if key not in known:
             try:
                 known[key] = run(self, past, code, images, machine, limits, keeps)[:2]

@@ -201,16 +201,21 @@ def _whole(record: Record, own: list[Prompt], protocol: Protocol, grid: Grid) ->
     if own:
         yield "the row's own solution", [sample(each.reference or "", each) for each in own]
     images = [Seen(each).pixels().pixels for each in record.images]
-    size = images[0].size if images else _FOUND
+    files = [image.size for image in images]
+    size = files[0] if files else _FOUND
+
+    def begun() -> Session:
+        question, known = record.question or "", tools.known()
+        return Session(protocol, question, images, grid, tolerate=(), max_turns=_MOST_TURNS, tools=known)
+
     for each in tries(protocol, _answers(record, protocol, size), size, _shares(_boxes(record), size)):
-        session = Session(
-            protocol, record.question or "", images, grid, tolerate=(), max_turns=_MOST_TURNS, tools=tools.known()
-        )
+        session = begun()
         with suppress(Exception):  # a tool that fails is a fault of its own
             for reply in each.replies:
                 if isinstance(session.next(), Done) or isinstance(session.feed(Reply(reply)), Rejected):
                     break
-            yield each.about, rollouts.samples_of(record, session.trace(), protocol, grid, _MOST_TURNS)[0]
+            # as `rollouts.samples_of`, which would open the images for each of a hundred tries
+            yield each.about, rollouts.replayed(record, session.trace().replies.texts, begun(), files)
 
 
 def _boxes(record: Record) -> list[Box]:

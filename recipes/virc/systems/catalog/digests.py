@@ -39,17 +39,27 @@ _DIGITS = 16
 def of_run(system: System, stage: str) -> Digests:
     """Of what a run of a stage depends on: its YAML, tools, reward, engine, and the pins of that engine."""
     kind = system.stages[stage].kind
-    return {"yaml": _written(system, stage), "envs": _digest(_pins(kind)), **_by_folder(tuple(_of_run(system, stage)))}
+    return {
+        "yaml": _written(system.file, stage),
+        "envs": _digest(_pins(kind)),
+        **_by_folder(tuple(_of_run(system, stage))),
+    }
 
 
 def of_reward(system: System, stage: str) -> Digests:
     """Of what the reward of a stage depends on: its YAML, reward and tools."""
-    return {"yaml": _written(system, stage), **_by_folder((*_rewarding(system, stage), *_offered(system)))}
+    return {
+        "yaml": _written(system.file, stage),
+        **_by_folder((*_rewarding(system.file, stage), *_offered(tuple(system.offered)))),
+    }
 
 
 def of_replies(system: System) -> Digests:
     """Of what is done with a model's replies: the YAML without what trains it, the loop of turns, and its tools."""
-    return {"yaml": _written(system), **_by_folder((ROOT / "reasoning" / "session.py", *_offered(system)))}
+    return {
+        "yaml": _written(system.file),
+        **_by_folder((ROOT / "reasoning" / "session.py", *_offered(tuple(system.offered)))),
+    }
 
 
 def files(system: System, stage: str) -> list[Path]:
@@ -64,30 +74,32 @@ def changed(before: Digests, now: Digests) -> list[str]:
 
 def forget() -> None:
     """Read every file again."""
-    for known in (_read, _imported, _content, _with_imports, _by_folder):
+    for known in (_read, _imported, _content, _with_imports, _by_folder, _written, _rewarding, _offered, _files_of):
         known.cache_clear()
 
 
 def _of_run(system: System, stage: str) -> list[Path]:
     kind = system.stages[stage].kind
-    reward = _rewarding(system, stage) if kind == "rl" else []
+    reward = _rewarding(system.file, stage) if kind == "rl" else []
     engine = [file for folder in BY_KIND[kind].code for file in _files_of(ROOT / "engines" / folder)]
-    return [*engine, ROOT / "stages" / f"{kind}.py", *reward, *_offered(system)]
+    return [*engine, ROOT / "stages" / f"{kind}.py", *reward, *_offered(tuple(system.offered))]
 
 
-def _written(system: System, stage: str | None = None) -> str:
+@cache
+def _written(file: Path, stage: str | None = None) -> str:
     """Of what a system's YAML says of itself and of a stage; notes, comments and format do not count."""
     for_readers: set[tuple[str, ...]] = {(name,) for name in _FOR_READERS}
     passed_over = for_readers if stage else for_readers | {(name,) for name in _OF_TRAINING}
-    content = dotted.without(_content(system.file), passed_over)
+    content = dotted.without(_content(file), passed_over)
     if stage:
-        content["stage"] = dotted.without(_content(system.file)["stages"][stage], for_readers)
+        content["stage"] = dotted.without(_content(file)["stages"][stage], for_readers)
     return _hash(json.dumps(content, ensure_ascii=False).encode())
 
 
-def _rewarding(system: System, stage: str) -> list[Path]:
+@cache
+def _rewarding(file: Path, stage: str) -> Sequence[Path]:
     """The files of a stage's reward: its total, the terms that it reads, and the question to its judge."""
-    reward = _reward(system, stage)
+    reward = _reward(file, stage)
     rewards = ROOT / "rewards"
     total = rewards / "totals" / f"{reward.get('total')}.py"
     text = _text(total)
@@ -96,7 +108,7 @@ def _rewarding(system: System, stage: str) -> list[Path]:
     defined, elsewhere = _defining(names), _defining(names - {*_DEFINES.findall(text)})
     others = [_text(file) for file in _imported(total) if file.parent == total.parent and elsewhere.search(_text(file))]
     asked = (rewards / "judges" / f"{name}.yaml" for each in (text, *others) for name in _ASKS.findall(each))
-    questions = [file for file in asked if file.is_file()]
+    questions = [each for each in asked if each.is_file()]
     terms = [file for file in _files_of(rewards / "terms") if defined.search(_text(file))]
     rules = [rewards / "groups.py"] if reward.get("group") else []
     return [total, *terms, *rules, *questions, rewards / "verl.py", *_files_of(rewards, ".yaml")]
@@ -107,10 +119,10 @@ def _defining(names: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"^(?:async )?def (?:{'|'.join(sorted({*names} - {''})) or 'none'})\(", re.MULTILINE)
 
 
-def _reward(system: System, stage: str) -> dict[str, Any]:
+def _reward(file: Path, stage: str) -> dict[str, Any]:
     """The fields of a stage's reward, in the system's and in its own settings."""
     found: dict[str, Any] = {}
-    content = _content(system.file)
+    content = _content(file)
     own = content["stages"][stage].get("settings", {})
     for settings in (content, content.get("everywhere", {}), own):
         for keys, value in dotted.leaves(settings):
@@ -120,9 +132,10 @@ def _reward(system: System, stage: str) -> dict[str, Any]:
     return found
 
 
-def _offered(system: System) -> list[Path]:
+@cache
+def _offered(tools: tuple[str, ...]) -> Sequence[Path]:
     """The files of the tools that a system offers."""
-    names = "|".join(map(re.escape, system.offered)) or "none"
+    names = "|".join(map(re.escape, tools)) or "none"
     named = re.compile(rf'^NAME = "(?:{names})"', re.MULTILINE)
     return [file for file in _files_of(ROOT / "tools") if named.search(_text(file))]
 
@@ -176,7 +189,8 @@ def _content(file: Path) -> dict[str, Any]:
     return plain_yaml.read(file)
 
 
-def _files_of(folder: Path, *suffixes: str) -> list[Path]:
+@cache
+def _files_of(folder: Path, *suffixes: str) -> Sequence[Path]:
     """The files directly in a folder, of these endings."""
     wanted = suffixes or (".py", ".yaml", ".json")
     return sorted(file for file in folder.iterdir() if file.suffix in wanted)
