@@ -268,7 +268,8 @@ def test_pictures_go_out_and_come_back(image: Path, once: Path, tmp_path: Path) 
     assert step["calls"][1]["pictures"][1] == [112, 84]
     assert len(step["pictures"]) == 1
     page = (tmp_path / "t" / "index.html").read_text()
-    assert "<td>look</td><td>eyes</td>" in page
+    assert "<strong>look</strong>, by eyes: [" in page
+    assert step["calls"][0]["output"] == "picture of 56 x 28 px"
     assert done.out.rstrip().split(" ")[-3:] == ["4", "(56,", "28)"]
 
 

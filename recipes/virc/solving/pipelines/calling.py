@@ -133,7 +133,8 @@ class Callers(msgspec.Struct, frozen=True):
     def _given(self, call: Called, function: Function, text: str, images: list[Image.Image]) -> Answer:
         """What the code gets."""
         if function.gives == "images":
-            self.on_call(call)
+            made = [f"picture of {each.width} x {each.height} px" for each in images]
+            self.on_call(msgspec.structs.replace(call, output="\n".join([*([text] if text else []), *made])))
             return Answer([], images=tuple(as_png(each.convert("RGB")).data for each in images))
         if function.gives == "text":
             self.on_call(call)

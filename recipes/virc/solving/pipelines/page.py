@@ -144,13 +144,12 @@ def _grades(ran: Mapping[str, Any]) -> str:
 def _calls(ran: Mapping[str, Any]) -> str:
     """The calls of functions by the code of a step."""
     rows = "".join(
-        f"<tr><td>{safe(call['function'])}</td><td>{safe(call['by'])}</td>"
-        f'<td dir="auto">{safe(" ".join([*map(_sized, call["pictures"]), call["prompt"]]))}</td>'
+        f'<tr><td dir="auto"><strong>{safe(call["function"])}</strong>, by {safe(call["by"])}: '
+        f"{safe(' '.join([*map(_sized, call['pictures']), call['prompt']]))}</td>"
         f'<td dir="auto">{safe(call["error"] or call["output"])}</td></tr>'
         for call in ran["calls"]
     )
-    head = "<tr><th>Function</th><th>By</th><th>Called with</th><th>Gave</th></tr>"
-    return f'<table class="graded">{head}{rows}</table>' if rows else ""
+    return f'<table class="called"><tr><th>Called</th><th>Gave</th></tr>{rows}</table>' if rows else ""
 
 
 def _sized(size: Sequence[int]) -> str:
