@@ -1,10 +1,13 @@
 """Parquet that others made: rows are read in every form, and a wrong one says what is wrong with it."""
 
 import datetime
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from data.parquet_sets import IMAGE, PROMPT, info, only, read, row
 
@@ -192,3 +195,34 @@ def test_what_verl_stumbles_over_is_said_of_a_row_that_can_be_read(
     else:
         (flaw,) = found.flaws
         assert flaw.startswith(sentence)
+
+
+SMALL = """
+import pathlib, sys
+from virc.data.rows import parquet
+
+class Noticed:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pandas":
+            found.append(name)
+
+found = []
+sys.meta_path.append(Noticed())
+file = pathlib.Path(sys.argv[1])
+parquet.load()
+assert not found, "pandas is imported"
+assert [fields for _, fields in parquet.read_rows(file)] == [{"a": "b"}]
+import pyarrow as pa
+pa.array([["c"]])
+assert not found, "pandas is imported"
+try:
+    pa.table({"a": ["b"]}).to_pandas()
+except ImportError:
+    pass
+assert found, "a table cannot be converted any more"
+"""
+
+
+def test_a_small_file_is_read_without_pandas(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": ["b"]}), tmp_path / "a.parquet")
+    subprocess.run([sys.executable, "-c", SMALL, tmp_path / "a.parquet"], check=True)

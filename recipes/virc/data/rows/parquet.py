@@ -1,6 +1,8 @@
 """Rows of parquet files: read one at a time from files that others made, and written in groups of bounded size."""
 
+import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,35 @@ def load() -> Any:
         import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         raise SetupError("parquet files need the extra data", install("data")) from None
+    _pass_over_pandas()
     return pyarrow.parquet
+
+
+class _NoPandas:
+    """Refuses the import of pandas."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@cache
+def _pass_over_pandas() -> None:
+    """Have pyarrow look for pandas where it finds none, which it does once, to know whether a value is a series.
+
+    Where engines are installed it would import it for that, as long as all else takes to check a small file. Who
+    converts a table to pandas still can.
+    """
+    if "pandas" in sys.modules:
+        return
+    import pyarrow
+
+    sys.meta_path.insert(0, _NoPandas())
+    try:
+        pyarrow.array([])
+    finally:
+        sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, _NoPandas)]
 
 
 def open_file(path: Path, as_dictionaries: bool = False) -> Any:
@@ -198,11 +228,12 @@ def each_row(batch: Any) -> Iterator[Fields | DataError]:
 def _expanded(array: Any) -> int:
     """Bytes of an array (or batch) when every value stands for itself; a few KB of parquet can hold terabytes."""
     import pyarrow
-    import pyarrow.compute  # type: ignore[import-untyped, unused-ignore]
 
     if isinstance(array, pyarrow.RecordBatch):
         return sum(map(_expanded, array.columns))
     if isinstance(array, pyarrow.DictionaryArray):
+        import pyarrow.compute  # type: ignore[import-untyped, unused-ignore]
+
         lengths = pyarrow.compute.binary_length(array.dictionary).take(array.indices).cast(pyarrow.int64())
         return 8 * len(array) + (pyarrow.compute.sum(lengths).as_py() or 0)
     if pyarrow.types.is_nested(array.type):
