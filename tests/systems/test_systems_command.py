@@ -83,6 +83,9 @@ def test_show_prints_what_the_roles_of_a_pipeline_are_sent() -> None:
     both = virc("systems", "show", "visrl").out  # a trained model with a pipeline
     assert "what the model is told" in both
     assert "\npipeline     what its roles are sent" in both
+    called = virc("systems", "show", "hydra").out
+    assert "  function eyes_answer of code, by eyes\n             {image}Question: {question} Short answer:\n" in called
+    assert "  function detected of code, the tool detect\n" in called
 
 
 def test_notes_of_a_system_are_shown_with_it_with_its_stages_and_before_a_run(tmp_path: Path) -> None:

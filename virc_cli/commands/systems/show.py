@@ -284,6 +284,10 @@ def _pipeline_lines(fields: dict[str, Any]) -> Iterator[str]:
     for name, role in pipeline.roles.items():
         system = "" if role.system is None else f": {role.system}".replace("\n", "\n" + " " * 13)
         yield f"  role {name}" + (f", system message{system}" if system else "")
+    for name, function in pipeline.functions.items():
+        yield f"  function {name} of code, " + (f"by {function.ask}" if function.ask else f"the tool {function.tool}")
+        if function.prompt is not None:
+            yield " " * 13 + function.prompt.rstrip().replace("\n", "\n" + " " * 13)
     for step in pipeline.asking:
         named = ["those of the problem" if each == IMAGES else f"{{{each}}}" for each in step.pictures]
         shown = f", images: {', '.join(named)}" if named else ""
