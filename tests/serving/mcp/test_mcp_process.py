@@ -221,10 +221,12 @@ def test_requests_of_hosts_of_others_are_answered(folder: Path, session: dict[st
             assert "id" not in request or request["id"] in results
             continue
         result, arguments = results[request["id"]], request["params"]["arguments"]
-        assert result.get("isError", False) is (arguments["image"] == "/etc/passwd")
+        assert result.get("isError", False) is (arguments.get("image") == "/etc/passwd")
         if request["params"]["name"] == "ask":
             assert result["structuredContent"]["answer"] == "73"
-        if request["params"]["name"] == "crop":
+        if request["params"]["name"] == "evaluate":
+            assert result["structuredContent"]["verdict"] == "right"
+        if request["params"]["name"] == "crop" and not result.get("isError"):
             sent = pixels(SimpleNamespace(**result["content"][0]))
             assert are_same(sent, Image.open(TRIANGLE).convert("RGB").crop(tuple(arguments["box"])))
 
