@@ -129,7 +129,12 @@ def test_what_does_not_go_together_is_said_and_leaves_nothing(tmp_path: Path, op
 
 @pytest.mark.parametrize(
     ("pattern", "tool", "first"),
-    [("enhance", "enhance_image", False), ("grid", "show_grid", True), ("mark", "draw_on_image", True)],
+    [
+        ("enhance", "enhance_image", False),
+        ("grid", "show_grid", True),
+        ("mark", "draw_on_image", True),
+        ("orient", "orient_image", True),
+    ],
 )
 def test_a_pattern_teaches_a_further_tool(tmp_path: Path, pattern: str, tool: str, first: bool) -> None:
     to = tmp_path / "taught"
@@ -158,6 +163,27 @@ def test_dots_are_on_the_places_that_are_cropped_then(tmp_path: Path) -> None:
             assert left <= x < right
             assert top <= y < bottom
             assert marked.getpixel((x, y)) == (255, 0, 0) != plain.getpixel((x, y))
+
+
+def test_a_turned_page_is_turned_upright_and_cropped(tmp_path: Path) -> None:
+    words = ("--count", 12, "--family", "polygons,charts", "--pattern", "orient", "--counterfactuals")
+    virc("data", "synth", "--to", tmp_path / "turned", *words, "--formats", "batch,sft")
+    upright: set[str] = set()
+    for row, problem in zip(solved(tmp_path / "turned"), rows(tmp_path / "turned"), strict=True):
+        upright.add(row["turned"])
+        turned, page = (Image.open(tmp_path / "turned" / name) for name in row["images"][:2])
+        back = {"turn_90": "ROTATE_90", "turn_180": "ROTATE_180", "turn_270": "ROTATE_270"}[row["turned"]]
+        assert page.tobytes() == turned.transpose(Image.Transpose[back]).tobytes()
+        turns = [each["content"] for each in row["messages"] if each["role"] == "assistant"]
+        assert all('"image_index": 1' in each for each in turns[1:-1])
+        paper = Image.new("L", turned.size, turned.convert("L").getpixel((0, 0)))
+        ink = ImageChops.difference(turned.convert("L"), paper)
+        other = Image.open(tmp_path / "turned" / problem["counterfactual"]["image"])
+        assert other.size == turned.size
+        for label in problem["labels"]:
+            left, top, right, bottom = label["box"]
+            assert ink.crop((left, top, right, bottom)).getbbox() == (0, 0, right - left, bottom - top)
+    assert upright == {"turn_90", "turn_180", "turn_270"}
 
 
 def test_squares_around_points_in_place_of_boxes(tmp_path: Path) -> None:

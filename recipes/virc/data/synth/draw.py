@@ -213,7 +213,7 @@ def _draw(config: SynthConfig, number: int) -> list[Drawn]:
     for path, (pattern, replies) in enumerate(task.paths.items()):
         session = Session(config.protocol, task.question, [task.picture], tools=known())
         for text in replies:
-            shown = worked.as_shown(text, session.images, task.picture.size)
+            shown = worked.as_shown(text, session.images, task.page or task.picture.size)
             session.feed(Reply(worked.with_tool(shown, pattern)))
         own = f"{name}.{path}" if path else name
         names = [f"{_place(number)}/{name if at == 0 else own}-{at}.png" for at in range(len(session.images))]

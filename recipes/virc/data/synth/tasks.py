@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 from PIL import Image
 
-from virc.data.synth import unfamiliar, worked
+from virc.data.synth import turned, unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families.registry import Family
 from virc.data.synth.problem import LARGEST, Difficulty, Split
 from virc.data.synth.worked import Pattern
+from virc.reasoning.calls import Size
 from virc.reasoning.resize import Grid, smart_resize
 from virc.scoring.score import UNREADABLE
 
@@ -34,6 +35,7 @@ class Task(msgspec.Struct, frozen=True):
         paths: assistant turns by the name of their pattern; the first is the problem's own.
         about: further fields of its row; those of a family have a `category` and the exact boxes of all labels, px.
         counterfactual: None where none is wanted, and of a problem that has no answer.
+        page: (width, height) in px of the page that boxes of its paths are of; None: of the picture.
     """
 
     question: str
@@ -42,6 +44,7 @@ class Task(msgspec.Struct, frozen=True):
     paths: Mapping[str, Sequence[str]]
     about: Mapping[str, Any]
     counterfactual: Counterfactual | None = None
+    page: Size | None = None
 
 
 def polygon(rng: random.Random, split: Split, sides: Sequence[int]) -> Task:
@@ -81,13 +84,28 @@ def task(
     solution = family.solution(problem)
     patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)
     other = family.counterfactual(problem, counterfactual_rng) if counterfactual_rng else None
-    return Task(
+    made = Task(
         problem.question,
         family.draw(problem),
         solution.answer,
-        {name: worked.replies(solution, name, rng) for name in patterns},
+        {name: worked.replies(solution, name, rng) for name in patterns if name != "orient"},
         _about(family, problem, [spot.box for spot in solution.spots]),
         Counterfactual(family.draw(other), family.solution(other).answer) if other else None,
+    )
+    return _turned(made, solution, rng) if pattern == "orient" else made
+
+
+def _turned(upright: Task, solution: worked.Solution, rng: random.Random) -> Task:
+    """The problem on a turned page, which its only path makes upright first."""
+    turn = turned.Turn(rng.choice(list(turned.BACK)), upright.picture.size)
+    other = upright.counterfactual
+    return msgspec.structs.replace(
+        upright,
+        picture=turn.picture(upright.picture),
+        paths={"orient": worked.replies(solution, "orient", rng, turn.back)},
+        about=turned.about(upright.about, turn),
+        counterfactual=other and Counterfactual(turn.picture(other.picture), other.answer),
+        page=turn.upright,
     )
 
 

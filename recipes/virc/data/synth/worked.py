@@ -4,7 +4,7 @@ The steps are those of the published data: plan, crop, crop again to verify, ans
 path has; every path of a problem reads the same labels and ends in the same sums. The path `direct` reads them in the
 overview: what a control without tools learns. Others teach a further tool: `point` and `enhance` are `look` with
 squares around points, or with parts at twice the contrast, in place of crops; `grid` looks at the picture under a grid
-first, `mark` at dots on the spots that it crops then.
+first, `mark` at dots on the spots that it crops then; `orient` turns a page upright, and crops what that shows.
 """
 
 import json
@@ -29,6 +29,7 @@ CANNOT = "I cannot read this picture."
 AGAIN = "Look again to be sure."
 AGREES = "That agrees."
 GRID = "Lay a grid over it, to find the places."
+TURNED = "The page is turned. Turn it upright to read it."
 SMALL = "It is too small to read."
 FOUND = "That is the one."  # of a value that is printed and asked for
 REFUSAL = f"<think>{CANNOT}</think>\n<answer>{UNREADABLE}</answer>"
@@ -38,12 +39,13 @@ _POINTS = re.compile(r'"points": (\[\[[\d, \[\]]+\]\]), "image_index": 0')
 
 _CROP = re.compile(r'"crop_image", "arguments": {"bbox_2d": \[(\d+), (\d+), (\d+), (\d+)\],')
 
-Pattern = Literal["look", "plan", "verify", "plan+verify", "direct", "point", "enhance", "grid", "mark"]
+Pattern = Literal["look", "plan", "verify", "plan+verify", "direct", "point", "enhance", "grid", "mark", "orient"]
 OFFERED: Mapping[str, Sequence[str]] = {
     "point": ("crop_around_point", *TOOLS[1:]),
     "enhance": ("enhance_image", *TOOLS[1:]),
     "grid": ("show_grid", *TOOLS),
     "mark": ("draw_on_image", *TOOLS),
+    "orient": ("orient_image", *TOOLS),
 }
 """The tools of patterns that teach a further one."""
 PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name not in {"direct", *OFFERED})
@@ -95,21 +97,29 @@ def searched(noun: str, spots: Sequence[Spot], wanted: str = "") -> Solution:
     return Solution(noun, "", spots, CANNOT, UNREADABLE, wanted=wanted)
 
 
-def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None) -> list[str]:
-    """The assistant turns of one path; `rng` chooses the spot of a second crop, None takes the last."""
+def replies(
+    solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None, back: str = "turn_180"
+) -> list[str]:
+    """The assistant turns of one path.
+
+    Args:
+        rng: chooses the spot of a second crop; None takes the last.
+        back: of the pattern `orient`, the change that makes the page upright.
+    """
     if pattern == "direct":
         seen = [spot.reads for spot in solution.spots]
         return [_answer([*seen, solution.wanted, solution.sums], solution.answer)]
-    turns = _first(solution, pattern)
+    turns = _first(solution, pattern, back)
+    page = 1 if pattern == "orient" else 0  # the image that spots are cut out of
     thoughts = [solution.plan if "plan" in pattern else solution.wanted]
     for number, spot in enumerate(solution.spots):
         thoughts.append(f"Look at the {'next' if number else 'first'} {solution.noun}.")
-        turns += _crops(thoughts, spot, spot.box, len(turns))
+        turns += _crops(thoughts, spot, spot.box, len(turns), page)
         thoughts = [spot.reads, solution.wanted]
     if "verify" in pattern:
         needed = solution.spots if solution.needed is None else [solution.spots[at] for at in solution.needed]
         spot = rng.choice(needed) if rng else needed[-1]
-        turns += _crops([*thoughts, AGAIN], spot, spot.again, len(turns))
+        turns += _crops([*thoughts, AGAIN], spot, spot.again, len(turns), page)
         thoughts = [spot.reads, AGREES, solution.wanted]
     return [*turns, _answer([*thoughts, solution.sums], solution.answer)]
 
@@ -119,8 +129,10 @@ def protocol_of(pattern: Pattern | None) -> Protocol:
     return own_protocol(schemas(OFFERED[pattern])) if pattern and pattern in OFFERED else PROTOCOL
 
 
-def _first(solution: Solution, pattern: Pattern) -> list[str]:
+def _first(solution: Solution, pattern: Pattern, back: str) -> list[str]:
     """What is done with the whole picture before the first crop."""
+    if pattern == "orient":
+        return [_call([solution.wanted, TURNED], "orient_image", change=back, image_index=0)]
     if pattern == "grid":
         return [_call([solution.wanted, GRID], "show_grid", image_index=0)]
     if pattern == "mark":
@@ -194,9 +206,9 @@ def _part(images: Sequence[Shown], index: int) -> Region:
     return left + inner[0] * across, top + inner[1] * down, left + inner[2] * across, top + inner[3] * down
 
 
-def _crops(thoughts: Sequence[str], spot: Spot, box: Box, made: int) -> list[str]:
-    """The crops of a spot and, where needed, an enlargement, after `made` turns, each with an image."""
-    turns = [_crop(thoughts, spot.around or box, 0)]
+def _crops(thoughts: Sequence[str], spot: Spot, box: Box, made: int, page: int) -> list[str]:
+    """The crops of a spot of an image and, where needed, an enlargement, after `made` turns, each with an image."""
+    turns = [_crop(thoughts, spot.around or box, page)]
     if spot.around:
         turns.append(_crop([SMALL], box, made + 1))
     if spot.scale is not None:
