@@ -74,7 +74,8 @@ def changed(before: Digests, now: Digests) -> list[str]:
 
 def forget() -> None:
     """Read every file again."""
-    for known in (_read, _imported, _content, _with_imports, _by_folder, _written, _rewarding, _offered, _files_of):
+    of_files = (_read, _hash_of, _content, _imported, _files_of)
+    for known in (*of_files, _with_imports, _by_folder, _written, _rewarding, _offered):
         known.cache_clear()
 
 
@@ -149,10 +150,10 @@ def _pins(kind: Kind) -> list[Path]:
 @cache
 def _by_folder(files: tuple[Path, ...]) -> Digests:
     """The digest of these files, and of all that they import, in each of `FOLDERS`."""
-    found = _with_imports(files)
-    return {
-        name: _digest(inside) for name in FOLDERS if (inside := [file for file in found if _folder_of(file) == name])
-    }
+    inside: dict[str, list[Path]] = {name: [] for name in FOLDERS}
+    for file in _with_imports(files):
+        inside[_folder_of(file)].append(file)
+    return {name: _digest(found) for name, found in inside.items() if found}
 
 
 @cache
@@ -170,7 +171,12 @@ def _with_imports(files: tuple[Path, ...]) -> frozenset[Path]:
 
 
 def _folder_of(file: Path) -> str:
-    return file.relative_to(ROOT).parts[0]
+    return _name(file).partition("/")[0]
+
+
+@cache
+def _name(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
 
 
 @cache
@@ -198,8 +204,13 @@ def _files_of(folder: Path, *suffixes: str) -> Sequence[Path]:
 
 def _digest(files: Iterable[Path]) -> str:
     """The hash of files with their names."""
-    told = [[file.relative_to(ROOT).as_posix(), _hash(_read(file))] for file in sorted(set(files))]
+    told = [[_name(file), _hash_of(file)] for file in sorted(set(files))]
     return _hash(json.dumps(told).encode())
+
+
+@cache
+def _hash_of(file: Path) -> str:
+    return _hash(_read(file))
 
 
 def _text(file: Path) -> str:
