@@ -1,4 +1,5 @@
-"""A step of the real verl with two calls a turn, errors told to the model, texts and images of tools, and a server.
+"""A step of the real verl with two calls a turn, errors told to the model, texts and images of tools, a server, and
+the environment of docs/rewards-and-tools.md, whose episodes the problems' pictures begin.
 
 `tiny` is taught such turns before, in LLaMA-Factory, by rows of the same custom system.
 """
@@ -7,19 +8,23 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
+from docs.code_blocks import blocks
 from PIL import Image
 from rl_engine import child
 from support import workspaces
+from support.engine_python import register_with
 from support.loopback import Connection, Loopback
 
 from virc.data.rows.record import content_of
 from virc.models.chat_protocol import of_system
+from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Reply, Session, Unit
+from virc.stepped import marks
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 
@@ -32,7 +37,7 @@ RL = {"steps": 1, "save_steps": 1, "train_batch_size": BATCH, "ppo_mini_batch_si
       "micro_batch_size_per_device": 4, "rollouts": 1, "prompt_length": 1024, "response_length": 512,
       "max_turns": 3, "temperature": 0.8}  # fmt: skip
 SYSTEM = """
-tools: [./read_text.py, ./both_halves.py, ./find.yaml]
+tools: [./read_text.py, ./both_halves.py, ./find.yaml, ./take_away.py]
 chat_protocol:
   system: Look.
   first: "{images} {question}"
@@ -104,8 +109,11 @@ READ: Written = ("crop_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 0})
 FAR: Written = ("crop_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 9})
 HALVE: Written = ("display_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 0})
 FIND_ALL: Written = ("scale_image", {"bbox_2d": [0, 0, 84, 84], "image_index": 0})
-"""The system calls its tools so: `tiny` can write no other names."""
-TURNS = ((READ, READ), (FAR, READ), (READ, HALVE), (READ, FIND_ALL))
+"""The system calls these tools so, by names that `tiny` knows."""
+TAKE: Written = ("take_away", {"action": "left"})
+TURNS = ((READ, READ), (FAR, READ), (READ, HALVE), (READ, FIND_ALL), (TAKE, READ))
+ENVIRONMENT = ("gymnasium", "farama_notifications")
+PROBLEMS, PROMPTS = 8, "data/polygons/problems.parquet"
 
 
 def said(thought: str, *calls: Written) -> str:
@@ -132,31 +140,61 @@ def detector() -> Iterator[str]:
         yield server.address
 
 
+@pytest.fixture(scope="module", autouse=True)
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Environments of the engines with gymnasium, as a user adds it."""
+    cache = tmp_path_factory.mktemp("cache")
+    for engine in ("sft", "rl"):
+        register_with(engine, ENVIRONMENT, cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIRC_CACHE", str(cache))
+        yield
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, detector: str) -> Path:
     """A workspace with a system of its own, and rows in its words: two turns of tools for every problem."""
     folder = tmp_path_factory.mktemp("workspace")
-    workspaces.synth(folder, 8, "prompts,batch")
-    done = workspaces.run(folder, "systems", "cp", "tiny", "mine.yaml")
-    assert done.returncode == 0, done.stderr
-    text = (folder / "mine.yaml").read_text()
-    (folder / "mine.yaml").write_text(text.replace("total: rules", "total: ./count.py", 1) + SYSTEM)
+    for block in blocks("docs/rewards-and-tools.md"):
+        if block.marks.get("file") == "take_away.py":
+            (folder / "take_away.py").write_text(block.text)
     (folder / "read_text.py").write_text(TOOL)
     (folder / "both_halves.py").write_text(HALVES)
     (folder / "find.yaml").write_text(FIND.format(address=detector))
     (folder / "count.py").write_text(REWARD)
+    done = workspaces.run(folder, "systems", "cp", "tiny", "mine.yaml")
+    assert done.returncode == 0, done.stderr
+    text = (folder / "mine.yaml").read_text()
+    (folder / "mine.yaml").write_text(text.replace("total: rules", "total: ./count.py", 1) + SYSTEM)
     spoken = of_system(systems.get(str(folder / "mine.yaml"))).protocol
-    place = folder / "data" / "polygons"
-    problems = [json.loads(line) for line in (place / "problems.jsonl").read_text().splitlines()]
+    place = folder / "made"
+    problems = scenes(place)
+    words = ("data", "convert", "made/problems.jsonl", "--to", "data/polygons", "--format", "prompts")
+    words = (*words, "--system", "./mine.yaml")
+    done = workspaces.run(folder, *words)
+    assert done.returncode == 0, done.stderr
     rows = [row for each in problems for row in taught(each, place)]
     (place / "taught.json").write_text(json.dumps(rows))
     (place / FILE_NAME).write_bytes(msgspec.json.encode(spoken))
     return folder
 
 
+def scenes(place: Path) -> list[dict[str, Any]]:
+    """Problems whose pictures are the starts of episodes."""
+    environment: Any = tools.get("take_away")
+    (place / "images").mkdir(parents=True)
+    problems = []
+    for number in range(PROBLEMS):
+        environment.tool.first(number).save(place / f"images/{number}.png")
+        row = {"id": str(number), "image": f"images/{number}.png", "question": "Where is the disc?", "answer": "left"}
+        problems.append(row)
+    (place / "problems.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in problems))
+    return problems
+
+
 def taught(problem: dict[str, Any], place: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    spoken = of_system(systems.get(str(place.parents[1] / "mine.yaml"))).protocol
+    spoken = of_system(systems.get(str(place.parent / "mine.yaml"))).protocol
     for calls in TURNS:
         with Image.open(place / problem["image"]) as image:
             session = Session(spoken, problem["question"], [image.convert("RGB")], tools=tools.known())
@@ -173,13 +211,13 @@ def taught(problem: dict[str, Any], place: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def base(workspace: Path) -> Path:
-    words = ("--from", "tiny", "--data", "data/polygons/taught.json")
+    words = ("--from", "tiny", "--data", "made/taught.json")
     return workspaces.trained(workspace, "./mine.yaml", "instruct", *words, **SFT)
 
 
 @pytest.fixture(scope="module")
 def run(workspace: Path, base: Path) -> Path:
-    words = ("--from", base.name, "--with", "multi-turn", "--set", "reward.total=./count.py")
+    words = ("--from", base.name, "--with", "multi-turn", "--set", "reward.total=./count.py", "--data", PROMPTS)
     return workspaces.trained(workspace, "./mine.yaml", "rl", *words, **RL)
 
 
@@ -214,6 +252,23 @@ def test_two_images_of_one_call_are_shown(traces: Sequence[dict[str, Any]]) -> N
 
 def test_a_server_answers_rollouts(traces: Sequence[dict[str, Any]]) -> None:
     assert any(each["text"] == "Found 3." for trace in traces for each in results(trace))
+
+
+def test_an_action_shows_what_its_episode_shows(run: Path) -> None:
+    acted, environment = 0, cast(Any, tools.get(TAKE[0]))
+    for file in (run / "rollouts").glob("step_*/*/trace.json"):
+        taken = [each for each in results(json.loads(file.read_bytes())) if (each["call"] or {}).get("name") == TAKE[0]]
+        if not taken:
+            continue
+        first, seen = (open_image(file.with_name(f"image-{at}.png"), "it") for at in (0, *taken[0]["images"][:1]))
+        number = marks.number_in(first)
+        assert number in range(PROBLEMS)
+        scene = environment.tool._make()
+        scene.reset(seed=number)
+        scene.step(0)
+        assert seen.tobytes() == scene.render().tobytes()
+        acted += 1
+    assert acted
 
 
 def test_the_reward_counts_the_calls_that_were_carried_out(traces: Sequence[dict[str, Any]]) -> None:
