@@ -56,3 +56,15 @@ def test_it_learns_which_box_is_better(workspace: Path) -> None:
     assert workspaces.losses(run, "margin")[1] == 0
     assert any(weight.any() for name, weight in _adapter(run).items() if "lora_B" in name)  # zeros before a step
     tested.ran(run, "boxes")
+
+
+def test_it_learns_boxes_and_answers(workspace: Path) -> None:
+    data = workspace / "data" / "visrl"
+    words = ("--system", "visrl", "--format", "pairs", "--to", "data/both", "--name", "demo_rl_data_stage2")
+    done = workspaces.run(workspace, "data", "convert", str(data / "demo_rl_data.json"), *words)
+    assert done.returncode == 0, done.stderr
+    words = ("--from", "tiny", "--with", "cpu", "--set", "data=both/demo_rl_data_stage2")
+    run = workspaces.trained(workspace, "visrl", "both-pairs", *words, **SETTINGS)
+    assert workspaces.losses(run)[1] == pytest.approx(math.log(2), abs=1e-4)
+    assert any(weight.any() for name, weight in _adapter(run).items() if "lora_B" in name)
+    tested.ran(run, "pairs")

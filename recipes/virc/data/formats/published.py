@@ -81,10 +81,8 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
         try:
             if isinstance(fields, DataError):
                 raise fields
-            if layout.chosen is not None:
-                yield Row(number, paired.record_of(fields, layout, source.media))
-                continue
-            for record in records_of(fields, number, layout, source.media, protocol):
+            made = paired.records_of if layout.chosen is not None else records_of
+            for record in made(fields, number, layout, source.media, protocol):
                 yield Row(number, record)
         except UnreadError as fault:
             yield Row(number, fault=fault)

@@ -329,8 +329,13 @@ def _source(file: Path, name: str, info: dict[str, Any], system: System | None) 
 
 
 def _recognised(file: Path, name: str, info: dict[str, Any], system: System | None) -> Source | None:
-    """The source that a file is: in a layout of the system, unless `dataset_info.json` names it; else of a format."""
-    own = None if info else get(PUBLISHED).of_system(file, system)
+    """The source that a file is: in a layout of the system, unless `dataset_info.json` names it; else of a format.
+
+    A layout with two pairs in a row counts before `dataset_info.json`, which cannot say them.
+    """
+    own = get(PUBLISHED).of_system(file, system)
+    if info and not (own and own.layout.second):
+        own = None
     format_name = PUBLISHED if own else recognised(file)
     if format_name is None:
         return None

@@ -79,7 +79,7 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
     answer = _answer(row, layout.answer)
     asked = None if question is None else layout.asked(question, answer)
     record = Record(images=pictures, id=_id(row, layout.id), question=asked, answer=answer, extra=extra)
-    if layout.boxes is not None and (boxes := _boxes(present(row, layout.boxes), record, protocol)) is not None:
+    if layout.boxes is not None and (boxes := boxes_of(present(row, layout.boxes), record, protocol)) is not None:
         extra["boxes"] = boxes
     if layout.choices is not None:
         extra["choices"] = _choices(present(row, layout.choices), layout.choices)
@@ -330,7 +330,7 @@ def _of_file(picture: Picture) -> Size:
         raise DataError(f"image {plain(name, 80)} cannot be read: {clause(error)}") from None
 
 
-def _boxes(value: Any, record: Record, protocol: Protocol | None) -> list[Box] | None:
+def boxes_of(value: Any, record: Record, protocol: Protocol | None) -> list[Box] | None:
     """Boxes in pixels of the first image's file; as they are written they are in the units of the chat protocol.
 
     None where there are none: null, or a text that holds no box, such as a name.

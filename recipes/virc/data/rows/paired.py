@@ -1,6 +1,6 @@
-"""The record of a published pair, by the layout that says which of its columns is what."""
+"""The record of a published pair, or of both in a row, by the layout that says which of its columns is what."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +9,74 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.rows import laid_out
-from virc.data.rows.record import MARK, Message, Record
+from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.reasoning.encoded import as_png
+from virc.reasoning.images import open_image
+from virc.reasoning.protocol import Protocol
 from virc.systems.layouts.layout import Column, Layout, names_of, shown
 
 _TURNS = "messages"
 
 
-def record_of(row: Mapping[str, Any], layout: Layout, folder: Path) -> Record:
-    """The record of a pair of a file in `folder`: the turns that both replies follow, the chosen and the rejected one.
+def records_of(
+    row: Mapping[str, Any], number: int, layout: Layout, folder: Path, protocol: Protocol | None
+) -> list[Record]:
+    """The pair of a row of this number of a file in `folder`; of a layout with a second pair both.
 
-    Images without a mark are shown before the text of the first user, as TRL does.
+    Args:
+        protocol: whose coordinates the box of the second pair is in.
 
     Raises:
-        DataError: a column is missing, or holds something else than its field.
+        DataError: a column is missing, or holds something else than its field; the part of the second pair is not one
+            box with pixels in it.
+    """
+    first, second = _pair(row, layout, (layout.chosen, layout.rejected), folder), layout.second
+    if second is None:
+        return [first]
+    part = _part(first, _reply(laid_out.present(row, second.crop), second.crop), protocol)
+    other = _pair(row, layout, (second.chosen, second.rejected), folder)
+    messages, images = _behind(other.messages, second.behind), (*other.images, part)
+    pairs = (first, msgspec.structs.replace(other, messages=messages, images=images))
+    called = number if first.id is None else first.id
+    return [msgspec.structs.replace(each, id=f"{called}-{at}") for at, each in enumerate(pairs, 1)]
+
+
+def _pair(row: Mapping[str, Any], layout: Layout, sides: Sequence[Column | None], folder: Path) -> Record:
+    """The turns that both replies of a pair follow, the better and the worse one.
+
+    Images without a mark are shown before the text of the first user, as TRL does.
     """
     asks = layout.question if layout.messages is None else layout.messages
-    columns = [column for column in (layout.chosen, layout.rejected, asks) if column is not None]
-    chosen, rejected = (_reply(laid_out.present(row, column), column) for column in columns[:2])
-    named = {name for column in columns for name in names_of(column)}
-    turns = _marked(_turns(laid_out.present(row, columns[2])), _images(row, layout))
+    assert asks is not None
+    chosen, rejected = (_reply(laid_out.present(row, side), side) for side in sides if side is not None)
+    turns = _marked(_turns(laid_out.present(row, asks)), _images(row, layout))
+    named = {name for column in (asks, *layout.replies()) for name in names_of(column)}
     others = {key: value for key, value in row.items() if key not in named}
-    alone = msgspec.structs.replace(layout, question=None, messages=_TURNS, chosen=None, rejected=None)
+    alone = msgspec.structs.replace(layout, question=None, messages=_TURNS, chosen=None, rejected=None, second=None)
     record = laid_out.record_of(others | {_TURNS: turns}, alone, folder, None)
     messages = (*record.messages, Message("assistant", chosen))
     return msgspec.structs.replace(record, messages=messages, rejected=rejected)
+
+
+def _behind(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
+    """The messages with a text behind that of the last user."""
+    last = max(at for at, message in enumerate(messages) if message.role == "user")
+    asked = Message("user", messages[last].content + text)
+    return (*messages[:last], asked, *messages[last + 1 :])
+
+
+def _part(record: Record, text: str, protocol: Protocol | None) -> Picture:
+    """The part of a record's first image that a text names, as PNG: the edges of its box are rounded down to pixels."""
+    boxes = laid_out.boxes_of(text, record, protocol) or []
+    if len(boxes) != 1:
+        raise DataError(f"the part of its second pair is not one box: {plain(text, 80)}")
+    first = record.images[0]
+    image = open_image(first.read(), plain(first.name or "an image", 80))
+    left, top, right, bottom = map(int, boxes[0])
+    box = (max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height))
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise DataError(f"the part of its second pair has no pixels: {plain(text, 80)}")
+    return Picture("", data=as_png(image.crop(box)).data)
 
 
 def _turns(value: Any) -> Any:

@@ -9,6 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 Text = Annotated[str, Meta(min_length=1)]
 QUESTION = "{question}"
 """Where the question stands in a text around it."""
+IMAGE = "<image>"
+"""Where an image stands in a text."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +63,27 @@ class Around(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"it lacks {QUESTION}")
 
 
+class SecondPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The second pair of a row, about its images and a part of the first of them.
+
+    Args:
+        crop: the box of that part, in the system's coordinates; its edges are rounded down to pixels.
+        behind: what stands behind the text of the user in this pair, with `<image>` for the part.
+        chosen: the better reply.
+        rejected: the worse one.
+    """
+
+    crop: Column
+    behind: Text
+    chosen: Column
+    rejected: Column
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the part is not shown once."""
+        if self.behind.count(IMAGE) != 1:
+            raise ValueError(f"`behind` needs one {IMAGE}, where the part is shown")
+
+
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which column of a published row is what. Rows fit it that have all columns it names.
 
@@ -89,6 +112,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         chosen: of pairs: the better reply to the `messages`, or to the question as it is written; text, a message, or
             a list of one.
         rejected: the worse one.
+        second: of rows with two pairs: the other; each is a row of its own.
     """
 
     about: Text
@@ -109,11 +133,14 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reply: Text | tuple[Text, ...] | Reply | None = None
     chosen: Column | None = None
     rejected: Column | None = None
+    second: SecondPair | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError where rows would have neither a question nor a conversation, or one reply of a pair."""
         if (self.chosen is None) != (self.rejected is None):
             raise ValueError("pairs need both `chosen` and `rejected`")
+        if self.second is not None and (self.chosen is None or self.messages is None or self.images is None):
+            raise ValueError("`second` is of pairs with `messages` and `images`")
         if self.chosen is not None and (self.reply is not None or self.questions):
             raise ValueError("a layout of pairs has neither `reply` nor `questions`")
         asks = self.question is not None or bool(self.questions)
@@ -144,9 +171,14 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """All columns that it names."""
         fields = (self.question, self.answer, self.images, self.id, self.boxes, self.choices, self.system)
         reply = (self.pieces.texts, self.pieces.images) if self.pieces else ()
-        pair = (self.chosen, self.rejected)
-        columns = (*fields, *self.questions.values(), *self.files, self.messages, *reply, *pair)
+        columns = (*fields, *self.questions.values(), *self.files, self.messages, *reply)
         yield from (column for column in columns if column is not None)
+        yield from self.replies()
+
+    def replies(self) -> Iterator[Column]:
+        """The columns of pairs: the replies, and the box of a part."""
+        second = (self.second.crop, self.second.chosen, self.second.rejected) if self.second else ()
+        yield from (column for column in (self.chosen, self.rejected, *second) if column is not None)
 
     def needed(self) -> Iterator[Column]:
         """The columns that a row must have: all but that of images in a reply."""

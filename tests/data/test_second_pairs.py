@@ -1,0 +1,101 @@
+"""Rows with two pairs, as VisRL learns from them: of boxes, and of answers to the crop by the better box."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image
+from support import published_pairs
+from support.called import virc
+
+from virc.systems.layouts.layout import Layout
+
+# zhangquanchen/VisRL, src/visrl_stage2/data/aligner.py, crop_and_convert_to_image, on pictures whose pixels say where
+# they are: size of the picture, box, and left, top, right, bottom of what it cut out. 0.7 of 180 is 125 there.
+CUTS = [
+    ((180, 103), [0.2, 0.5, 0.7, 0.6], (36, 51, 125, 61)),
+    ((178, 216), [0.19, 0.34, 0.27, 0.68], (33, 73, 48, 146)),
+    ((103, 240), [0.423, 0.051, 0.951, 0.168], (43, 12, 97, 40)),
+    ((62, 81), [0.02, 0.08, 0.54, 0.5], (1, 6, 33, 40)),
+]
+
+
+def written(folder: Path, size: tuple[int, int], box: object, **changes: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    ramp = (Image.linear_gradient("L").resize(size), Image.radial_gradient("L").resize(size), Image.new("L", size))
+    Image.merge("RGB", ramp).save(folder / "0.png")
+    row = {
+        "conversations": [{"from": "human", "value": "<image>\nWhat is there?"}],
+        "chosen": {"from": "gpt", "value": "A dog."},
+        "rejected": {"from": "gpt", "value": "A cat."},
+        "chosen_step": {"from": "gpt", "value": str(box)},
+        "rejected_step": {"from": "gpt", "value": "[0.1, 0.1, 0.2, 0.2]"},
+        "images": ["0.png"],
+    }
+    file = folder / "demo_rl_data_10k.json"
+    file.write_text(json.dumps([row | changes]))
+    return file
+
+
+def converted(file: Path, to: Path) -> list[dict[str, Any]]:
+    done = virc("data", "convert", file, "--system", "visrl", "--to", to, "--format", "pairs", "--name", "both")
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in (to / "both.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("size", "box", "edges"), CUTS)
+def test_the_second_pair_shows_the_part_of_the_better_box(
+    size: tuple[int, int], box: list[float], edges: tuple[int, int, int, int], tmp_path: Path
+) -> None:
+    boxes, answers = converted(written(tmp_path / "from", size, box), tmp_path / "to")
+    assert (boxes["chosen"]["content"], boxes["rejected"]["content"]) == (str(box), "[0.1, 0.1, 0.2, 0.2]")
+    assert (answers["chosen"]["content"], answers["rejected"]["content"]) == ("A dog.", "A cat.")
+    assert boxes["messages"] == [{"role": "user", "content": "<image>\nWhat is there?"}]
+    assert answers["messages"] == [{"role": "user", "content": "<image>\nWhat is there?\n<image>"}]
+    assert [len(row["images"]) for row in (boxes, answers)] == [1, 2]
+    whole, part = (Image.open(tmp_path / "to" / name) for name in answers["images"])
+    assert part.tobytes() == whole.crop(edges).tobytes()
+    assert "chosen_step" not in answers
+    assert "rejected_step" not in answers
+
+
+def test_it_counts_before_entries_that_cannot_say_it(tmp_path: Path) -> None:
+    file = published_pairs.visrl(tmp_path)  # with the entry of the stage that learns boxes alone
+    assert len(converted(file, tmp_path / "both")) == 6
+    done = virc("data", "convert", file, "--to", tmp_path / "to", "--format", "pairs")
+    assert done.code == 0, done.err
+    assert len((tmp_path / "to" / "demo_rl_data_stage1.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("box", "fault"),
+    [
+        ("[0.5, 0.1, 0.5, 0.9]", "has no pixels: [0.5, 0.1, 0.5, 0.9]"),
+        ("[0.1, 0.1, 0.2, 0.2], [0.3, 0.3, 0.4, 0.4]", "is not one box"),
+        ("the left half", "is not one box: the left half"),
+        ("[0.1, 0.1, 2.4, 0.2]", "outside the picture"),
+    ],
+)
+def test_a_part_that_cannot_be_cut_out_is_said(box: str, fault: str, tmp_path: Path) -> None:
+    file = written(tmp_path / "from", (100, 80), box)
+    done = virc("data", "convert", file, "--system", "visrl", "--to", tmp_path / "to", "--format", "pairs")
+    assert done.code != 0
+    assert fault in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"images": None}, "`second` is of pairs with `messages` and `images`"),
+        ({"second": {"crop": "a", "behind": "look", "chosen": "b", "rejected": "c"}}, "needs one <image>"),
+    ],
+)
+def test_a_layout_that_cannot_be_meant_is_refused(changes: dict[str, Any], fault: str) -> None:
+    second = {"crop": "a", "behind": "<image>", "chosen": "b", "rejected": "c"}
+    layout = {"about": "x", "messages": "m", "images": "i", "chosen": "d", "rejected": "e", "second": second}
+    assert msgspec.convert(layout, Layout)
+    with pytest.raises(msgspec.ValidationError, match=fault):
+        msgspec.convert(layout | changes, Layout)
