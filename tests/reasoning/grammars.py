@@ -212,6 +212,30 @@ CASES = {
         '{"thought": "read off", "actions": [{"name": "Terminate", "arguments": {"ans": "1985"}}]}',
         Turn("read off", answer="1985"),
     ),
+    "VTS-V": Case(  # one action a reply, by keys of its own, with boxes as objects
+        grammar(
+            think=None,
+            answer=None,
+            calls=[
+                {
+                    "body": "step",
+                    "end": ["terminate_action", "final_response"],
+                    "names": {"zoomin_action": "enlarge_image"},
+                    "keys": {"bounding_box": "bbox_2d", "padding": None},
+                    "corners": ["x_min", "y_min", "x_max", "y_max"],
+                    "index_from": 1,
+                }
+            ],
+        ),
+        '''{
+        "thought": "where is it",
+        "action_name": "zoomin_action",
+        "action": {"image_index": 1, "bounding_box": {"y_min": 20, "x_min": 10, "x_max": 30, "y_max": 40}, "padding": 0.1}
+    }''',
+        call("where is it", "enlarge_image", image_index=0, bbox_2d=[10, 20, 30, 40]),
+        '{"thought": "read off", "action_name": "terminate_action", "action": {"final_response": "a \\"b\\""}}',
+        Turn("read off", answer='a "b"'),
+    ),
     "plain": Case(  # no tools: Visual-RFT and others of its kind
         grammar(calls=[]),
         "<think>one</think> then <answer>A</answer>",

@@ -90,6 +90,11 @@ def test_the_newest_image_is_none_that_can_be_written() -> None:
         ("OpenThinkIMG", '{"actions": [{"name": "Terminate", "arguments": {}}]}', "not exactly one argument"),
         ("OpenThinkIMG", '{"actions": [{"name": "Point"}]}', "exactly name and arguments"),
         ("OpenThinkIMG", '{"actions": "Point"}', "not an object of a thought and a list of actions"),
+        ("VTS-V", '{"thought": "", "action": {}}', "not an object with thought, action_name and action"),
+        ("VTS-V", '{"thought": 1, "action_name": "a", "action": {}}', "not an object with thought, action_name"),
+        ("VTS-V", '{"action_name": "terminate_action", "action": {}}', "has not exactly one argument"),
+        ("VTS-V", '{"action_name": ["a"], "action": {}}', "name must be a string and arguments an object"),
+        ("VTS-V", '{"action_name": "a", "action": {"image_index": 0}}', "but the first image is 1"),
     ],
 )
 def test_what_is_wrong_is_said(name: str, text: str, says: str) -> None:

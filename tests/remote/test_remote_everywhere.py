@@ -73,7 +73,7 @@ def test_a_run_gets_a_copy_of_the_file(tmp_path: Path) -> None:
 
 def test_a_file_that_takes_a_built_in_name_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "http://127.0.0.1:9", "name: crop_image\n")
-    with pytest.raises(ConfigError, match="it has no NAME of its own"):
+    with pytest.raises(ConfigError, match="has the NAME 'crop_image'"):
         tools.load(["detect"], tmp_path)
 
 

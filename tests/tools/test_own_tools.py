@@ -143,13 +143,13 @@ def test_a_chat_protocol_loads_no_file_by_its_path(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("x = 1", "it has no NAME of its own, which the model writes; no SCHEMA"),
+        ("x = 1", "it has no NAME, the one word that the model writes; no SCHEMA"),
         (f"{ROTATE}\ncheck = 3\n", r"it has no check\(arguments, view\) that is a function"),
         (
             ROTATE.replace('"after_image"', '"after_text"'),
             "it has no TEMPLATE that is after_image or after_scale, for its",
         ),
-        (ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'), "it has no NAME of its own"),
+        (ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'), "has the NAME 'crop_image', which is that of a tool of virc"),
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
     ],
     ids=["empty", "check", "chat_protocol", "taken", "import"],

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NoReturn
 
 import msgspec
@@ -18,9 +18,6 @@ BOX = "bbox_2d"
 
 POINT, POINTS = "point_2d", "points"
 """The arguments that name a place of an image, x and y, and a list of such places."""
-
-END = "Terminate"
-"""The action that answers."""
 
 _MOST_DIGITS = 18
 _MOST_QUOTED = 2_000
@@ -56,7 +53,7 @@ class Called(msgspec.Struct, frozen=True):
 
 
 class Acted(msgspec.Struct, frozen=True):
-    """What a list of actions says: calls, or an answer; and the thought in it, where it has one."""
+    """What actions say: calls, or an answer; and the thought beside them, where there is one."""
 
     calls: tuple[ToolText, ...] = ()
     answer: str | None = None
@@ -64,7 +61,7 @@ class Acted(msgspec.Struct, frozen=True):
 
 
 def tool_of(text: str, form: CallForm) -> ToolText:
-    """The call that stands between the marks of a form, which is none of `actions`.
+    """The call that stands between the marks of a form, which is no whole reply.
 
     Raises:
         FormatError: it is not written as the form says.
@@ -97,19 +94,34 @@ def _tool_of(text: str, form: CallForm) -> ToolText:
 def actions_of(text: str, form: CallForm, most: int = 1) -> Acted:
     """What an object of a thought and at most so many actions says. Raises FormatError: it is no such object."""
     value = _object_of(_json(text))
-    listed, think = value.get("actions"), value.get("thought", "")
-    if set(value) - {"thought"} != {"actions"} or not isinstance(listed, list) or not isinstance(think, str):
-        raise FormatError("json", "the reply is not an object of a thought and a list of actions")
+    listed, think = _step(value, form.fields) if form.body == "step" else _listed(value)
     if not 1 <= len(listed) <= most:
         raise FormatError("json", f"there are {len(listed)} actions, not {'one' if most == 1 else f'1 to {most}'}")
-    action = listed[0]
-    if len(listed) == 1 and isinstance(action, dict) and action.get("name") == END:
+    action, (end, _) = listed[0], form.end
+    if len(listed) == 1 and isinstance(action, dict) and action.get("name") == end:
         arguments = action.get("arguments")
         if not isinstance(arguments, dict) or len(arguments) != 1:
-            raise FormatError("json", f"{END} has not exactly one argument, the answer")
+            raise FormatError("json", f"{end} has not exactly one argument, the answer")
         (answer,) = arguments.values()
         return Acted(answer=answer.strip() if isinstance(answer, str) else json.dumps(answer), think=think.strip())
     return Acted(tuple(_named(action, form) for action in listed), think=think.strip())
+
+
+def _listed(value: Mapping[str, Any]) -> tuple[list[Any], str]:
+    """The actions of an object that lists them, and its thought."""
+    listed, think = value.get("actions"), value.get("thought", "")
+    if set(value) - {"thought"} != {"actions"} or not isinstance(listed, list) or not isinstance(think, str):
+        raise FormatError("json", "the reply is not an object of a thought and a list of actions")
+    return listed, think
+
+
+def _step(value: Mapping[str, Any], fields: tuple[str, str, str]) -> tuple[list[Any], str]:
+    """The one action of an object with its name and arguments by these keys, and its thought."""
+    thought, name, arguments = fields
+    think = value.get(thought, "")
+    if name not in value or arguments not in value or not isinstance(think, str):
+        raise FormatError("json", f"the reply is not an object with {thought}, {name} and {arguments}")
+    return [{"name": value[name], "arguments": value[arguments]}], think
 
 
 def bare_start(text: str, behind: int) -> int | None:
@@ -204,6 +216,8 @@ def _translated(arguments: dict[str, Any], form: CallForm) -> dict[str, Any]:
             if value < form.index_from:
                 raise FormatError("json", f"{key} is {value}, but the first image is {form.index_from}")
             value -= form.index_from  # noqa: PLW2901
+        if name == BOX and form.corners and isinstance(value, dict) and value.keys() == set(form.corners):
+            value = [value[corner] for corner in form.corners]  # noqa: PLW2901
         read[name] = value
     given = {name: Index.LAST if name == INDEX and value == Index.LAST else value for name, value in form.given.items()}
     return read | given

@@ -15,7 +15,7 @@ import msgspec
 Marks = tuple[str, str]
 """What opens and closes a part of a turn. White space in a mark stands for any white space, or none."""
 
-Body = Literal["call", "arguments", "list", "actions", "function", "text"]
+Body = Literal["call", "arguments", "list", "actions", "step", "function", "text"]
 
 
 class Index(StrEnum):
@@ -32,8 +32,9 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             the first JSON object of the reply, with nothing behind it.
         body: the content: `call`, a JSON object with name and arguments; `arguments`, a JSON object of the
             arguments alone; `list`, a JSON list, the value of one argument; `actions`, {"thought", "actions": [CALL]},
-            where the action Terminate is the answer; `function`, the text after NAME( with NAME( in `open`: values
-            separated by commas, as in NAME(a, b) or NAME(a) = b; `text`, the value of one argument as it is.
+            where the action of `end` is the answer; `step`, {"thought", NAME, ARGUMENTS}, one such action, by the keys
+            of `fields`; `function`, the text after NAME( with NAME( in `open`: values separated by commas, as in
+            NAME(a, b) or NAME(a) = b; `text`, the value of one argument as it is.
         tool: the tool that is meant where the body names none.
         names: name of a tool as it is written -> the tool.
         keys: name of an argument as it is written -> the argument; null: it is read and not used.
@@ -41,6 +42,9 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         given: arguments that nobody writes; an `image_index` of `last` is the newest image.
         default: arguments that hold where a stock model leaves them out (`reading: lenient`).
         index_from: the number of the first image.
+        end: the action that answers, and its argument; of `actions` and `step`.
+        fields: the keys of the thought, the action and its arguments in a `step`, whose other keys are not read.
+        corners: the keys of left, top, right and bottom where a box is an object; null: boxes are lists.
 
     Raises:
         ValueError: the parts do not go together.
@@ -56,6 +60,9 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     given: Mapping[str, Any] = {}
     default: Mapping[str, Any] = {}
     index_from: Literal[0, 1] = 0
+    end: tuple[str, str] = ("Terminate", "ans")
+    fields: tuple[str, str, str] = ("thought", "action_name", "action")
+    corners: tuple[str, str, str, str] | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not go together."""
@@ -63,9 +70,10 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             raise ValueError("`close` needs an `open`")
         if self.bare and self.body in ("list", "function", "text"):
             raise ValueError(f"the body `{self.body}` needs an `open`")
-        if self.body in ("call", "actions") and self.tool is not None:
+        named = self.body == "call" or self.acts
+        if named and self.tool is not None:
             raise ValueError(f"the body `{self.body}` names its tool: leave out `tool`")
-        if self.body not in ("call", "actions") and self.tool is None:
+        if not named and self.tool is None:
             raise ValueError(f"the body `{self.body}` names no tool: `tool` has to")
         if self.body in ("list", "text") and len(self.unnamed) != 1:
             raise ValueError(f"the body `{self.body}` is one argument: `unnamed` names it")
@@ -76,6 +84,11 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     def bare(self) -> bool:
         """Whether no mark opens it."""
         return not self.open.strip()
+
+    @property
+    def acts(self) -> bool:
+        """Whether it is a whole reply: a thought with actions, one of which answers."""
+        return self.body in ("actions", "step")
 
 
 class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -107,8 +120,8 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             raise ValueError("`think` needs both marks, or is null")
         if self.answer and not self.answer[0].strip():
             raise ValueError("`answer` needs an opening mark, or is null")
-        if self.loose and any(form.body == "actions" for form in self.calls):
-            raise ValueError("a `loose` grammar has marks around its calls, and the body `actions` is the whole reply")
+        if self.loose and (whole := next((form.body for form in self.calls if form.acts), None)):
+            raise ValueError(f"a `loose` grammar has marks around its calls, and the body `{whole}` is the whole reply")
         if not all(self.stop):
             raise ValueError("a text of `stop` is empty")
         opens = ["".join(mark.split()) for mark, _ in self.parts()]

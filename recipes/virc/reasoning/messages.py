@@ -145,7 +145,7 @@ def _calling(think: str, text: str, rest: list[Mark], found: list[Mark], grammar
         at += 1 + closed
     if len(bodies) == 1:
         return _called(think, *bodies[0], grammar.most_calls)
-    if any(form.body == "actions" for _, form in bodies):
+    if any(form.acts for _, form in bodies):
         raise _unlike(found, grammar)
     return Turn(think, tuple(tool_of(inner, form) for inner, form in bodies))
 
@@ -157,7 +157,7 @@ def _begin(rest: list[Mark], at: int, form: CallForm) -> bool:
 
 
 def _called(think: str, inner: str, form: CallForm, most: int) -> Turn:
-    if form.body != "actions":
+    if not form.acts:
         return Turn(think, (tool_of(inner, form),))
     acted = actions_of(inner, form, most)
     return Turn(acted.think or think, acted.calls, acted.answer)

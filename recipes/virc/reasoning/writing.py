@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from virc.reasoning.bodies import END, INDEX, Called
+from virc.reasoning.bodies import BOX, INDEX, Called
 from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 
@@ -46,15 +46,23 @@ def _text(turn: Turn, grammar: Grammar) -> str:
     thought = turn.think.join(grammar.think) if grammar.think else turn.think
     if turn.calls:
         forms = [(tool, *_form(tool, grammar)) for tool in turn.calls]
-        if forms[0][1].body == "actions":
-            return _json({"thought": turn.think, "actions": [_named(tool, form, said) for tool, form, said in forms]})
+        if forms[0][1].acts:
+            return _acting(turn.think, [_named(tool, form, said) for tool, form, said in forms], forms[0][1])
         said = "\n".join(f"{form.open}{_body(tool, form, given)}{form.close}" for tool, form, given in forms)
-    elif any(form.body == "actions" for form in grammar.calls) and grammar.answer is None:
-        action = {"name": END, "arguments": {"ans": turn.answer}}
-        return _json({"thought": turn.think, "actions": [action]})
+    elif grammar.answer is None and (whole := next((form for form in grammar.calls if form.acts), None)):
+        name, argument = whole.end
+        return _acting(turn.think, [{"name": name, "arguments": {argument: turn.answer}}], whole)
     else:
         said = (turn.answer or "").join(grammar.answer or ("", ""))
     return f"{thought}\n{said}" if thought else said
+
+
+def _acting(think: str, actions: Sequence[Mapping[str, Any]], form: CallForm) -> str:
+    """A whole reply: a thought and its actions; more than one cannot be a `step`, which reading it says."""
+    if form.body == "actions":
+        return _json({"thought": think, "actions": actions})
+    thought, name, arguments = form.fields
+    return _json({thought: think, name: actions[0]["name"], arguments: actions[0]["arguments"]})
 
 
 def _form(tool: ToolText, grammar: Grammar) -> tuple[CallForm, dict[str, Any]]:
@@ -87,11 +95,15 @@ def _named(tool: ToolText, form: CallForm, arguments: Mapping[str, Any]) -> dict
 def _keyed(arguments: Mapping[str, Any], form: CallForm) -> dict[str, Any]:
     """The arguments by the names that the form has for them, images counted from its first number."""
     keys = {ours: theirs for theirs, ours in form.keys.items() if ours}
-    counted = {
-        key: value + form.index_from if key == INDEX and isinstance(value, int) else value
-        for key, value in arguments.items()
-    }
-    return {keys.get(key, key): value for key, value in counted.items()}
+    return {keys.get(key, key): _as_written(key, value, form) for key, value in arguments.items()}
+
+
+def _as_written(key: str, value: Any, form: CallForm) -> Any:
+    if key == INDEX and isinstance(value, int):
+        return value + form.index_from
+    if key == BOX and form.corners and isinstance(value, list) and len(value) == len(form.corners):
+        return dict(zip(form.corners, value, strict=True))
+    return value
 
 
 def _json(value: object) -> str:

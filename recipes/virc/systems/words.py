@@ -36,7 +36,7 @@ def faults(words: Words, offered: Collection[str], known: Mapping[str, Tool]) ->
         return
     for number, form in enumerate(words.grammar.calls):
         path = ("chat_protocol", "grammar", "calls", str(number))
-        if not offered and form.body != "actions":  # one of which answers
+        if not offered and not form.acts:  # one of which answers
             yield Fault(path, "a call is written, and there are no tools", "calls: []")
             return
         yield from (Fault((*path, *each.path), each.message, each.hint) for each in _of_form(form, offered, known))

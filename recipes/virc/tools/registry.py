@@ -170,9 +170,7 @@ def _checked(module: object, file: Path) -> Tool:
     name, schema = getattr(module, "NAME", None), getattr(module, "SCHEMA", None)
     function = schema.get("function") if isinstance(schema, dict) else None
     wrong = {
-        "NAME of its own, which the model writes": not isinstance(name, str)
-        or not name.isidentifier()
-        or name in discover(),
+        "NAME, the one word that the model writes": not isinstance(name, str) or not name.isidentifier(),
         "SCHEMA, the schema of a function of that name": not isinstance(function, dict) or function.get("name") != name,
         f"TEMPLATE that is {' or '.join(_TURNS)}, for its images (a text has after_text anyway)": (
             getattr(module, "TEMPLATE", None) not in _TURNS
@@ -180,6 +178,8 @@ def _checked(module: object, file: Path) -> Tool:
         "check(arguments, view) that is a function": not callable(getattr(module, "check", callable)),
         "apply(call, source)": not callable(getattr(module, "apply", None)),
     }
+    if isinstance(name, str) and name in discover():
+        raise ConfigError(f"{file} has the NAME {name!r}, which is that of a tool of virc", "give it another NAME")
     lacking = [part for part, is_wrong in wrong.items() if is_wrong]
     if lacking:
         raise ConfigError(f"{file} is not a tool: it has no {'; no '.join(lacking)}")

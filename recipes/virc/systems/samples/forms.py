@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from virc.core.text import plain
-from virc.reasoning.bodies import BOX, END, INDEX
+from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.checking import properties
 from virc.reasoning.coordinates import corners_of
 from virc.reasoning.grammar import CallForm
@@ -40,7 +40,7 @@ def forms(
     meant: dict[str, list[Mapping[str, Any]]] = {}
     for call in calls:
         form = CallForm(call.open, call.close, "actions")
-        if (call.body, call.name) != ("actions", END):
+        if (call.body, call.name) != ("actions", form.end[0]):
             tool = _tool(call)
             form, arguments = _form(call, tool, notes)
             meant.setdefault(tool, []).append(arguments)

@@ -1,0 +1,57 @@
+"""`enlarge_image`: cut a box out of an image, at least a tenth of its sides, and stretch it to the size of the image.
+
+The rule is that of VTS-V (github.com/OpenDCAI/vts-v, src/tools.py, zoom_in_image_by_bbox): what was cut out gets the
+sides of its image, so that a box of other sides is distorted.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from PIL import Image
+
+from virc.reasoning.calls import Call, Checked, View
+from virc.reasoning.resample import Rescaled
+from virc.tools import crop
+
+_LEAST = 10  # in parts of the image's side: a tenth
+
+NAME = "enlarge_image"
+TEMPLATE = "after_image"
+SCHEMA: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": NAME,
+        "description": "Cut a box out of an image and look at it as large as the whole image was.",
+        "parameters": crop.SCHEMA["function"]["parameters"],
+    },
+}
+
+
+def check(arguments: Mapping[str, object], view: View) -> Checked:
+    """Read a call, which is written as one of `crop_image`.
+
+    Returns:
+        The call, and of `index_negative` and `box_clamped` those that had to be forgiven.
+
+    Raises:
+        ToolError: wrong keys or types, no such image, a box without pixels or over 200 times as long as wide.
+    """
+    found = crop.check(arguments, view)
+    return msgspec.structs.replace(found, call=msgspec.structs.replace(found.call, name=NAME))
+
+
+def apply(call: Call, source: Image.Image) -> Rescaled:
+    """The pixels inside the call's box, and around it where it is short, at the size of their image."""
+    assert call.box is not None
+    (left, right), (top, bottom) = (_widened(call.box[at], call.box[at + 2], source.size[at]) for at in (0, 1))
+    return Rescaled(source, source.size, (left, top, right, bottom))
+
+
+def _widened(start: int, end: int, side: int) -> tuple[int, int]:
+    """A part of a side, around its middle at least a tenth of that; all in pixels."""
+    least = side / _LEAST
+    if end - start >= least:
+        return start, end
+    middle = (start + end) / 2
+    return round(max(0, middle - least / 2)), round(min(side, middle + least / 2))
