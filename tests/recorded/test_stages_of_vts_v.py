@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from support import published_rows, tested, workspaces
 
+from virc.models.chat_protocol import of_system
+from virc.systems import registry as systems
+
 pytestmark = [pytest.mark.record, pytest.mark.timeout(900)]
 
 SETTINGS = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "cutoff_len": 2304}
@@ -18,7 +21,9 @@ def step(thought: str, action: str, **arguments: object) -> dict[str, str]:
 
 
 def rows(folder: Path) -> Path:
-    """Traces as `datagen/sft_data_gen/sft_datagen.py` writes them, of a zoom and the answer."""
+    """Traces as `datagen/sft_data_gen/sft_datagen.py` writes them, of a zoom and the answer: its system message is that
+    of the chat protocol, and a picture stands for its `Image Index`.
+    """
     (folder / "images").mkdir(parents=True)
     traces = []
     for at, number in enumerate(published_rows.NUMBERS):
@@ -27,7 +32,7 @@ def rows(folder: Path) -> Path:
         whole.crop((0, 0, whole.width // 2, whole.height // 2)).save(folder / "images" / f"{at}-1.jpg")
         box = {"x_min": 0, "y_min": 0, "x_max": whole.width // 2, "y_max": whole.height // 2}
         messages = [
-            {"role": "system", "content": "You are a helpful assistant"},
+            {"role": "system", "content": of_system(systems.get("vts-v")).protocol.system},
             {"role": "user", "content": "<image>Which number is in the square?"},
             step("It is small.", "zoomin_action", image_index=1, bounding_box=box),
             {"role": "user", "content": "Here's the zoomed in image: <image>"},
