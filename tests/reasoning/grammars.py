@@ -227,11 +227,11 @@ CASES = {
                 }
             ],
         ),
-        '''{
+        """{
         "thought": "where is it",
         "action_name": "zoomin_action",
-        "action": {"image_index": 1, "bounding_box": {"y_min": 20, "x_min": 10, "x_max": 30, "y_max": 40}, "padding": 0.1}
-    }''',
+        "action": {"image_index": 1, "bounding_box": {"y_min": 20, "x_min": 10, "x_max": 30, "y_max": 40}, "padding": 0}
+    }""",
         call("where is it", "enlarge_image", image_index=0, bbox_2d=[10, 20, 30, 40]),
         '{"thought": "read off", "action_name": "terminate_action", "action": {"final_response": "a \\"b\\""}}',
         Turn("read off", answer='a "b"'),

@@ -26,8 +26,7 @@ CROPPED = [
 
 
 @pytest.mark.parametrize(
-    ("tool", "size", "box", "edges"),
-    [(enlarge, *case) for case in ZOOMED] + [(crop, *case) for case in CROPPED],
+    ("tool", "size", "box", "edges"), [(enlarge, *case) for case in ZOOMED] + [(crop, *case) for case in CROPPED]
 )
 def test_edges_are_those_of_vts_v(tool: object, size: tuple[int, int], box: list[int], edges: Box) -> None:
     view = View([size], originals=[size], inputs=1, crops="file", coordinates="original")

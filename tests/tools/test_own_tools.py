@@ -149,7 +149,10 @@ def test_a_chat_protocol_loads_no_file_by_its_path(
             ROTATE.replace('"after_image"', '"after_text"'),
             "it has no TEMPLATE that is after_image or after_scale, for its",
         ),
-        (ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'), "has the NAME 'crop_image', which is that of a tool of virc"),
+        (
+            ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'),
+            "has the NAME 'crop_image', which is that of a tool of virc",
+        ),
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
     ],
     ids=["empty", "check", "chat_protocol", "taken", "import"],

@@ -1,18 +1,21 @@
 """What is found in pairs of replies before an engine starts, and the rows that KTO gets of them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import stage_rows
-from support import preference_rows
+from support import preference_rows, published_pairs
 from support.called import virc
 
 from virc.core.errors import DataError, UsageError
+from virc.data.check.survey import USUAL_SYSTEM
 from virc.data.formats.registry import Row, get, only_source
 from virc.data.rows.record import Message, Record
+from virc.reasoning.grammar import Grammar
 from virc.training.preflight import process, sft
 from virc.training.preflight.pairs import check, one_by_one, rejected_side
 from virc.training.preflight.types import PairsRequest, Request
@@ -155,3 +158,37 @@ def test_the_command_refuses_trajectories_for_preferences(rows: Path) -> None:
     assert done.code == 5
     assert "is not that of pairs of replies" in done.err
     assert "--pairs" in done.err
+
+
+def converted(write: Callable[[Path], Path], folder: Path) -> PairsRequest:
+    """A look at published pairs, once they are converted."""
+    (folder / "from").mkdir()
+    done = virc("data", "convert", write(folder / "from"), "--to", folder / "to", "--format", "pairs")
+    assert done.code == 0, done.err
+    return PairsRequest(**msgspec.structs.asdict(stage_rows.request(next((folder / "to").glob("*.jsonl")))))
+
+
+@pytest.mark.parametrize("write", published_pairs.ALL)
+def test_published_pairs_need_no_chat_protocol(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    """They are questions and answers alone: who publishes such rows has no words around them."""
+    found = check(converted(write, tmp_path))
+    assert (found.rows, found.otherwise, found.faults) == (3, 0, {})
+    assert found.protocol.tools == ()
+    assert not found.protocol.grammar.calls
+    assert found.protocol.system == ("Be brief." if write is published_pairs.trl_plain else USUAL_SYSTEM)
+
+
+def test_marks_of_a_thought_and_an_answer_are_those_of_the_chat_protocol(tmp_path: Path) -> None:
+    request = converted(published_pairs.mmpr, tmp_path)
+    file = request.source.file
+    for said in ("It says 12.", "It says 47.", "It says 85."):
+        file.write_text(file.read_text().replace(said, f"<think>I look.</think> <answer>{said}</answer>"))
+    assert check(request).protocol.grammar == Grammar(calls=())
+
+
+def test_pairs_that_call_a_tool_are_of_a_chat_protocol(tmp_path: Path) -> None:
+    request = converted(published_pairs.mmpr, tmp_path)
+    file = request.source.file
+    file.write_text(file.read_text().replace("It says 12.", "<tool_call>{}</tool_call>"))
+    with pytest.raises(DataError, match="do not show one chat protocol"):
+        check(request)

@@ -272,6 +272,8 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         report.warn(f"{result.dropped} rows longer than {config.longest} tokens are left out")
     for kind, count in result.faults.items():
         report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", "virc data check")
+    if prepared.resolved.system.offered and not result.protocol.tools:
+        report.note("the rows call no tools, and so will the model: they are learnt as questions and answers")
     if other := _other_protocol(prepared):
         report.warn(*other)
     if result.otherwise:

@@ -57,6 +57,11 @@ def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Count
     return Counting(base, model_type, grid, min_pixels, max_pixels, cutoff)
 
 
+def usual_system(model_type: str) -> str:
+    """The system message that LLaMA-Factory's template writes where a row has none; empty: it writes none."""
+    return _SYSTEMS.get(template(model_type), "")
+
+
 def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
     """The length of each row."""
     spoken = tokenizer(counting.base)

@@ -28,8 +28,8 @@ from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.lengths import counted as counts
 from virc.training.lengths.counted import Counted
-from virc.training.lengths.sft import counting, lengths
-from virc.training.preflight import order
+from virc.training.lengths.sft import counting, lengths, usual_system
+from virc.training.preflight import order, plain
 from virc.training.preflight.types import Result, RlRequest, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
@@ -92,7 +92,7 @@ def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Stu
     rules = counting(request.base, request.min_pixels, request.max_pixels, request.cutoff)
     found = survey(source, lambda rows: on_progress(f"row {rows} checked"))
     check_found(source, found)
-    given = _chat_protocol_given(request, source, found)
+    given = _chat_protocol_given(request, source, found) or plain.protocol_of(found, usual_system(rules.model_type))
     good, faults = _closely(source, found, given)
     protocol, certain = (given, True) if given else _chat_protocol_found(source, good)
     if certain and protocol.tools and not request.mixed_coordinates:

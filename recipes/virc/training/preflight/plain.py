@@ -1,0 +1,40 @@
+"""The chat protocol of rows that are questions and answers alone, as others publish most."""
+
+from collections.abc import Sequence
+
+from virc.data.check.survey import Survey
+from virc.data.rows.record import system_of
+from virc.reasoning.call_forms import MARKS
+from virc.reasoning.grammar import Grammar
+from virc.reasoning.messages import FormatError, parse
+from virc.reasoning.protocol import Protocol
+
+_MARKED, _UNMARKED = Grammar(calls=()), Grammar(think=None, calls=(), answer=None)
+
+
+def protocol_of(found: Survey, usual_system: str) -> Protocol | None:
+    """A chat protocol without tools, with the one system message that all rows have.
+
+    None where they have several, or tools: it lists some, or a reply of those looked at closely calls one. Then the
+    rows are of a chat protocol, which the model needs.
+
+    Args:
+        usual_system: what the engine's template writes where a row has no system message.
+    """
+    records = [row.record for row in found.kept if row.record]
+    replies = [message.content for record in records for message in record.messages if message.role == "assistant"]
+    system = next(map(system_of, records), "")
+    if len(found.systems) != 1 or "<tools>" in system or any(map(MARKS.search, replies)):
+        return None
+    return Protocol(
+        system=system or usual_system, first="{images}{question}", image_line="{image}", after_image="", after_scale="",
+        tools=(), repeat_limit=0, refusals=(), grammar=_MARKED if _all_marked(replies) else _UNMARKED,
+    )  # fmt: skip
+
+
+def _all_marked(replies: Sequence[str]) -> bool:
+    """Whether every reply has a thought and an answer in marks."""
+    try:
+        return bool(replies) and all(parse(reply, _MARKED) for reply in replies)
+    except FormatError:
+        return False
