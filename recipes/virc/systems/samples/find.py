@@ -79,7 +79,7 @@ def _answer(split: Sequence[Parts], calls: Sequence[WrittenCall], notes: list[st
     """The marks of the answer; None where a turn without a call is the answer, or an action answers."""
     if answer := next((parts.answer for parts in split if parts.answer), None):
         return answer
-    if any(call.body == "actions" for call in calls):
+    if any(call.body in ("actions", "step") for call in calls):
         return None
     if any(not parts.calls for parts in split):
         notes.append("no marks of an answer are known here: a reply without a call is the answer as a whole")
@@ -116,7 +116,7 @@ def _unread(
             faults[number] = f"{len(turn.calls)} of its {len(parts.calls)} calls are read"
         elif lacks := next((each for tool in turn.calls for each in _lacking(tool)), None):
             faults[number] = lacks
-        elif turn.answer is not None and parts.calls and parts.calls[0].body != "actions" and not parts.answer:
+        elif turn.answer is not None and parts.calls and not parts.calls[0].answers and not parts.answer:
             faults[number] = "its call is taken for an answer"
     return faults
 

@@ -19,7 +19,7 @@ from virc.tools import registry as tools
 
 _IMAGE = re.compile(r"image|img|picture|source|frame", re.IGNORECASE)
 _NUMBERED = re.compile(r"(.*\D)\d+")
-_NAMED = ("call", "actions")
+_NAMED = ("call", "actions", "step")
 """The bodies that name their tool."""
 
 
@@ -39,8 +39,9 @@ def forms(
     found: dict[tuple[str, str, str | None], CallForm] = {}
     meant: dict[str, list[Mapping[str, Any]]] = {}
     for call in calls:
-        form = CallForm(call.open, call.close, "actions")
-        if (call.body, call.name) != ("actions", form.end[0]):
+        if call.answers:
+            form = _ending(call)
+        else:
             tool = _tool(call)
             form, arguments = _form(call, tool, notes)
             meant.setdefault(tool, []).append(arguments)
@@ -105,7 +106,21 @@ def _both(one: CallForm, other: CallForm) -> CallForm:
         keys={**one.keys, **other.keys},
         given={**one.given, **other.given},
         index_from=max(one.index_from, other.index_from),
+        end=one.end if one.end != CallForm().end else other.end,
+        corners=one.corners or other.corners,
     )
+
+
+def _ending(call: WrittenCall) -> CallForm:
+    """The form of an action that answers."""
+    form = CallForm(call.open, call.close, call.body)
+    if call.body == "actions":
+        return form
+    return msgspec.structs.replace(form, end=(call.name or "", next(iter(call.arguments))), fields=_fields(call))
+
+
+def _fields(call: WrittenCall) -> tuple[str, str, str]:
+    return call.fields or CallForm().fields
 
 
 def _tool(call: WrittenCall) -> str:
@@ -150,6 +165,8 @@ def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dic
         unnamed,
         given,
         index_from=0 if first is None else 1,
+        fields=_fields(call),
+        corners=call.corners,
     )
     return form, {name: call.arguments[key] for key, name in meant.items() if name}
 

@@ -11,7 +11,7 @@ from virc.reasoning import lenient
 from virc.reasoning.bodies import FormatError, bare_end, bare_start
 from virc.reasoning.call_forms import object_of
 from virc.reasoning.coordinates import numbers_in
-from virc.reasoning.grammar import Body, Grammar, Marks
+from virc.reasoning.grammar import Body, CallForm, Grammar, Marks
 from virc.tools import registry as tools
 
 _THOUGHTS = frozenset("think thinking thought thoughts reason reasoning rationale".split())
@@ -30,13 +30,20 @@ _LAST = re.compile(r"(?:^|\n)((?:[Ff]inal[ _]?)?[Aa]nswer:|FINAL[ _]ANSWER:)\s*\
 _CODE = re.compile(r"```[a-z_]*\n")
 _FUNCTION = re.compile(r"(?:^|(?<=[\s>]))([A-Za-z_]\w*)\((.*)\Z", re.DOTALL)
 _BOX_TEXT = re.compile(r"[\s\d\[\]().,;-]{7,200}")
+_ENDS = re.compile(r"terminat|finish|answer|submit", re.IGNORECASE)
+"""What the name of an action that answers has in it."""
+_CORNERS = (
+    ("x_min", "y_min", "x_max", "y_max"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+)  # fmt: skip
 _MOST_CALLS = 8
 
 
 class WrittenCall(msgspec.Struct, frozen=True):
     """A call in a reply: the text of it, its marks and body, and the name and arguments as they are written.
 
-    The value of a `list` is called items, that of a `text` text or code, those of a `function` value_1 and so on.
+    The value of a `list` is called items, that of a `text` text or code, those of a `function` value_1 and so on. Boxes
+    that are objects are lists here, and `corners` are their keys; `fields` are those of a `step`.
     """
 
     text: str
@@ -45,6 +52,15 @@ class WrittenCall(msgspec.Struct, frozen=True):
     body: Body
     name: str | None = None
     arguments: Mapping[str, Any] = {}
+    corners: tuple[str, str, str, str] | None = None
+    fields: tuple[str, str, str] | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is the action of a whole reply that answers."""
+        if self.body == "actions":
+            return self.name == CallForm().end[0]
+        return self.body == "step" and len(self.arguments) == 1 and _ENDS.search(self.name or "") is not None
 
 
 class Parts(msgspec.Struct):
@@ -119,6 +135,25 @@ def _of_text(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | No
     return WrittenCall(text, open, close, "text", name, {"text": inner}) if name in _TEXTS or box_of(inner) else None
 
 
+def _step(text: str, marks: Marks, value: Mapping[str, Any]) -> WrittenCall | None:
+    """The call that an object of a thought, a name and arguments is, whatever the keys of these two."""
+    thoughts = [key for key in value if key.lower() in _THOUGHTS]
+    names = [key for key, each in value.items() if isinstance(each, str) and key not in thoughts]
+    objects = [key for key, each in value.items() if isinstance(each, dict)]
+    if len(value) != 3 or not len(thoughts) == len(names) == len(objects) == 1:
+        return None
+    arguments: dict[str, Any] = dict(value[objects[0]])
+    found = {key: (each, keys) for key, each in arguments.items() for keys in _CORNERS if _is_box(each, keys)}
+    arguments |= {key: [each[corner] for corner in keys] for key, (each, keys) in found.items()}
+    corners = next((keys for _, keys in found.values()), None)
+    fields = (thoughts[0], names[0], objects[0])
+    return WrittenCall(text, *marks, "step", str(value[names[0]]), arguments, corners, fields)
+
+
+def _is_box(value: object, keys: tuple[str, ...]) -> bool:
+    return isinstance(value, dict) and value.keys() == set(keys) and bool(box_of([*value.values()]))
+
+
 def _of_object(text: str, marks: Marks, value: Mapping[str, Any]) -> WrittenCall | None:
     """The call that an object is, in the marks around it; None where it has a name, and no arguments as a grammar
     writes them.
@@ -130,6 +165,8 @@ def _of_object(text: str, marks: Marks, value: Mapping[str, Any]) -> WrittenCall
         return WrittenCall(
             text, *marks, "actions", str(first.get("name")), arguments if isinstance(arguments, dict) else {}
         )
+    if step := _step(text, marks, value):
+        return step
     if set(value) == {"name", "arguments"}:
         arguments = value["arguments"]
         return WrittenCall(text, *marks, "call", str(value["name"]), arguments) if isinstance(arguments, dict) else None
