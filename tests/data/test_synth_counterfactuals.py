@@ -118,6 +118,8 @@ def test_who_answers_directly_refuses_directly_and_rows_say_what_is_refused(tmp_
         (["--counterfactuals", "--refusals", "0.5"], "a problem that is refused has no counterfactual"),
         (["--counterfactuals", "--formats", "sft"], "counterfactuals are written in the format batch alone"),
         (["--counterfactuals", "--sides", "4"], "of polygons alone"),
+        (["--pattern", "measure", "--family", "charts"], "the pattern measure is of polygons alone"),
+        (["--pattern", "measure", "--counterfactuals"], "a figure that is measured has no values to change"),
     ],
 )
 def test_what_does_not_go_together_is_said_and_leaves_nothing(tmp_path: Path, options: list[str], said: str) -> None:
@@ -163,6 +165,18 @@ def test_dots_are_on_the_places_that_are_cropped_then(tmp_path: Path) -> None:
             assert left <= x < right
             assert top <= y < bottom
             assert marked.getpixel((x, y)) == (255, 0, 0) != plain.getpixel((x, y))
+
+
+def test_what_is_not_printed_is_measured(tmp_path: Path) -> None:
+    done = virc("data", "synth", "--to", tmp_path / "to_scale", "--count", 24, "--pattern", "measure")
+    assert done.code == 0, done.err
+    for row in solved(tmp_path / "to_scale"):
+        assert all(label["text"].isalpha() for label in row["labels"])
+        call, result, last = (each["content"] for each in row["messages"][-3:])
+        assert '"name": "measure"' in call
+        measured = float(result.removeprefix("The angle is ").removesuffix(" degrees."))
+        assert (f"<answer>{round(measured)}</answer>" in last, row["answer"]) == (True, str(round(measured)))
+    assert "24 good" in virc("data", "check", tmp_path / "to_scale" / "trajectories.json").out
 
 
 def test_a_turned_page_is_turned_upright_and_cropped(tmp_path: Path) -> None:

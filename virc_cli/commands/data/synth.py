@@ -22,7 +22,10 @@ def command(
     ] = None,
     paths: Annotated[int, typer.Option(min=1, max=4, metavar="N", help="Solutions per problem.")] = 1,
     pattern: Annotated[
-        Literal["look", "plan", "verify", "plan+verify", "direct", "point", "enhance", "grid", "mark", "orient"] | None,
+        Literal[
+            "look", "plan", "verify", "plan+verify", "direct", "point", "enhance", "grid", "mark", "orient", "measure"
+        ]
+        | None,
         typer.Option(help="Pattern of every solution."),
     ] = None,
     counterfactuals: Annotated[
@@ -42,9 +45,9 @@ def command(
 
     Families: polygons, expressions, lengths, charts, far, sheets. Formats: batch, sft, rl, prompts, trajectories.
     With a family, the difficulty is mixed unless one is named; several solutions of a problem have different patterns,
-    the pattern direct uses no tool, and point, enhance, grid, mark and orient (of turned pages) each teach a further
-    one. --counterfactuals adds a picture with other values and its answer to each problem. Problems of --refusals have
-    pictures or questions that the answer `unreadable` is right for.
+    the pattern direct uses no tool, and point, enhance, grid, mark, orient (of turned pages) and measure (of polygons
+    without values) each teach a further one. --counterfactuals adds a picture with other values and its answer to each
+    problem. Problems of --refusals have pictures or questions that the answer `unreadable` is right for.
 
     --system shows pages and cuts crops in trajectories as that system or YAML says (crops, input_pixels and the like);
     problems keep the page's own size. Pages of sheets have 12 megapixels and are made for it.

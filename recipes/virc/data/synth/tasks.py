@@ -2,12 +2,12 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from PIL import Image
 
-from virc.data.synth import turned, unfamiliar, worked
+from virc.data.synth import measured, turned, unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families.registry import Family
 from virc.data.synth.problem import LARGEST, Difficulty, Split
@@ -80,6 +80,8 @@ def task(
         pattern: of its only path; None: as many are drawn as there are paths.
         counterfactual_rng: draws its counterfactual, where one is wanted; the problem is the same with it and without.
     """
+    if pattern == "measure":
+        return _measured(rng, split, difficulty)
     problem = family.generate(rng, split, difficulty)
     solution = family.solution(problem)
     patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)
@@ -93,6 +95,14 @@ def task(
         Counterfactual(family.draw(other), family.solution(other).answer) if other else None,
     )
     return _turned(made, solution, rng) if pattern == "orient" else made
+
+
+def _measured(rng: random.Random, split: Split, difficulty: Difficulty | None) -> Task:
+    """A polygon without values, whose angle is measured."""
+    diagram = measured.diagram(rng, split, difficulty)
+    paths = {"measure": measured.replies(diagram)}
+    about = _about(cast(Family, polygons), diagram, [])
+    return Task(diagram.question, polygons.draw(diagram), str(diagram.answer), paths, about)
 
 
 def _turned(upright: Task, solution: worked.Solution, rng: random.Random) -> Task:

@@ -4,7 +4,8 @@ The steps are those of the published data: plan, crop, crop again to verify, ans
 path has; every path of a problem reads the same labels and ends in the same sums. The path `direct` reads them in the
 overview: what a control without tools learns. Others teach a further tool: `point` and `enhance` are `look` with
 squares around points, or with parts at twice the contrast, in place of crops; `grid` looks at the picture under a grid
-first, `mark` at dots on the spots that it crops then; `orient` turns a page upright, and crops what that shows.
+first, `mark` at dots on the spots that it crops then; `orient` turns a page upright, and crops what that shows;
+`measure` measures an angle that is not printed.
 """
 
 import json
@@ -30,6 +31,7 @@ AGAIN = "Look again to be sure."
 AGREES = "That agrees."
 GRID = "Lay a grid over it, to find the places."
 TURNED = "The page is turned. Turn it upright to read it."
+UNPRINTED = "It is not printed, so I measure it."
 SMALL = "It is too small to read."
 FOUND = "That is the one."  # of a value that is printed and asked for
 REFUSAL = f"<think>{CANNOT}</think>\n<answer>{UNREADABLE}</answer>"
@@ -39,13 +41,16 @@ _POINTS = re.compile(r'"points": (\[\[[\d, \[\]]+\]\]), "image_index": 0')
 
 _CROP = re.compile(r'"crop_image", "arguments": {"bbox_2d": \[(\d+), (\d+), (\d+), (\d+)\],')
 
-Pattern = Literal["look", "plan", "verify", "plan+verify", "direct", "point", "enhance", "grid", "mark", "orient"]
+Pattern = Literal[
+    "look", "plan", "verify", "plan+verify", "direct", "point", "enhance", "grid", "mark", "orient", "measure"
+]
 OFFERED: Mapping[str, Sequence[str]] = {
     "point": ("crop_around_point", *TOOLS[1:]),
     "enhance": ("enhance_image", *TOOLS[1:]),
     "grid": ("show_grid", *TOOLS),
     "mark": ("draw_on_image", *TOOLS),
     "orient": ("orient_image", *TOOLS),
+    "measure": ("measure", *TOOLS),
 }
 """The tools of patterns that teach a further one."""
 PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name not in {"direct", *OFFERED})
@@ -122,6 +127,12 @@ def replies(
         turns += _crops([*thoughts, AGAIN], spot, spot.again, len(turns), page)
         thoughts = [spot.reads, AGREES, solution.wanted]
     return [*turns, _answer([*thoughts, solution.sums], solution.answer)]
+
+
+def measuring(wanted: str, points: Sequence[tuple[int, int]], answer: str) -> list[str]:
+    """The assistant turns of the pattern `measure`: three points in px of the picture, and what comes of them."""
+    call = _call([wanted, UNPRINTED], "measure", points=list(map(list, points)), image_index=0)
+    return [call, _answer([wanted, f"In whole degrees that is {answer}."], answer)]
 
 
 def protocol_of(pattern: Pattern | None) -> Protocol:
