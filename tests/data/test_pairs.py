@@ -178,3 +178,23 @@ def test_an_entry_without_ranking_is_a_fault(tmp_path: Path) -> None:
     assert done.code == 5
     assert "ranking is not on" in done.out
     assert "columns name no rejected" in done.out
+
+
+SIDES_FAULTS = {
+    "other_turns": ([{"role": "user", "content": "<image>Which letter?"}], "do not follow the same turns"),
+    "no_turns": ([], "do not follow the same turns"),
+    "no_turns_at_all": (None, "have no turns before them"),
+}
+
+
+@pytest.mark.parametrize("name", SIDES_FAULTS)
+def test_sides_that_begin_with_other_turns_are_no_pair(name: str, tmp_path: Path) -> None:
+    before, fault = SIDES_FAULTS[name]
+    (row,) = [json.loads(line) for line in published_pairs.trl_implicit(tmp_path).read_text().splitlines()[:1]]
+    row["rejected"][:-1] = before or []
+    if before is None:
+        row["chosen"][:-1] = []
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    done = virc("data", "convert", file, "--to", tmp_path / "to", "--format", "pairs")
+    assert (done.code, fault in done.err) == (5, True), done.err

@@ -70,6 +70,34 @@ def trl_plain(folder: Path) -> Path:
     return _lines(folder / "trl.jsonl", rows)
 
 
+def trl_implicit(folder: Path) -> Path:
+    """TRL's preference rows without a prompt: both sides begin with the same turns."""
+    # huggingface/trl, docs/source/dataset_formats.md: preference with an implicit prompt
+    rows = []
+    for at, number in enumerate(NUMBERS):
+        asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}
+        sides = {
+            side: [asked, {"role": "assistant", "content": [{"type": "text", "text": text.format(number)}]}]
+            for side, text in (("chosen", BETTER), ("rejected", WORSE))
+        }
+        rows.append({**sides, "images": [_saved(folder, at)]})
+    return _lines(folder / "implicit.jsonl", rows)
+
+
+def texts(folder: Path) -> Path:
+    """Turns under `messages`, and both replies as text."""
+    rows = [
+        {
+            "messages": [{"role": "user", "content": f"<image>{QUESTION}"}],
+            "chosen": BETTER.format(number),
+            "rejected": WORSE,
+            "images": [_saved(folder, at)],
+        }
+        for at, number in enumerate(NUMBERS)
+    ]
+    return _lines(folder / "texts.jsonl", rows)
+
+
 def mmpr(folder: Path) -> Path:
     """MMPR of InternVL: lines with `image`, `question`, `chosen`, `rejected`."""
     # OpenGVLab/InternVL, internvl_chat/internvl/train/internvl_chat_dpo.py, multi_modal_get_item
@@ -99,7 +127,17 @@ def visrl(folder: Path) -> Path:
     return _json(folder / "demo_rl_data.json", rows)
 
 
-ALL: tuple[Callable[[Path], Path], ...] = (llamafactory, critic_v, critique_vqa, trl, trl_plain, mmpr, visrl)
+ALL: tuple[Callable[[Path], Path], ...] = (
+    llamafactory,
+    critic_v,
+    critique_vqa,
+    trl,
+    trl_plain,
+    trl_implicit,
+    texts,
+    mmpr,
+    visrl,
+)
 
 
 def _sharegpt(at: int, images: Sequence[Any]) -> Row:

@@ -47,10 +47,18 @@ def _pair(row: Mapping[str, Any], layout: Layout, sides: Sequence[Column | None]
     Images without a mark are shown before the text of the first user, as TRL does.
     """
     asks = layout.question if layout.messages is None else layout.messages
-    assert asks is not None
-    chosen, rejected = (_reply(laid_out.present(row, side), side) for side in sides if side is not None)
-    turns = _marked(_turns(laid_out.present(row, asks)), _images(row, layout))
-    named = {name for column in (asks, *layout.replies()) for name in names_of(column)}
+    (before, chosen), (before_other, rejected) = (
+        _side(laid_out.present(row, side), side) for side in sides if side is not None
+    )
+    written = before if asks is None else _turns(laid_out.present(row, asks))
+    if asks is None and not before:
+        raise DataError("its replies have no turns before them, and no column has those")
+    for repeated in (before, before_other):
+        if (repeated or asks is None) and _texts(repeated) != _texts(written):
+            raise DataError("its two replies do not follow the same turns")
+    turns = _marked(written, _images(row, layout))
+    columns = (*layout.replies(), *(() if asks is None else (asks,)))
+    named = {name for column in columns for name in names_of(column)}
     others = {key: value for key, value in row.items() if key not in named}
     alone = msgspec.structs.replace(layout, question=None, messages=_TURNS, chosen=None, rejected=None, second=None)
     record = laid_out.record_of(others | {_TURNS: turns}, alone, folder, None)
@@ -104,18 +112,31 @@ def _marked(turns: Any, images: int) -> Any:
     return [*turns[:first], shown_first, *turns[first + 1 :]]
 
 
+def _texts(turns: Any) -> Any:
+    """The turns as messages, to be compared; what is none as it is."""
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        return turns
+    return [laid_out.message_of(turn, number) for number, turn in enumerate(turns, 1)]
+
+
 def _reply(value: Any, column: Column) -> str:
-    """The text of one side: a text, a message of the assistant, or a list of one such message."""
+    """The text of one side."""
+    return _side(value, column)[1]
+
+
+def _side(value: Any, column: Column) -> tuple[list[Any], str]:
+    """One side, which is a text, a message of the assistant, or a list: the turns before its last message, and that."""
     named = f"its column {plain(shown(column), 60)}"
+    before: list[Any] = []
     if isinstance(value, list):
-        if len(value) != 1:
-            raise DataError(f"{named} has {len(value)} messages, where one reply is due")
-        (value,) = value
+        if not value:
+            raise DataError(f"{named} is an empty list, where a reply is due")
+        *before, value = value
     if isinstance(value, str):
-        return value
+        return before, value
     if not isinstance(value, dict):
-        raise DataError(f"{named} is no reply: a text, a message, or a list of one message")
-    message = laid_out.message_of(value, 1)
+        raise DataError(f"{named} is no reply: a text, a message, or a list that ends with one")
+    message = laid_out.message_of(value, len(before) + 1)
     if message.role != "assistant":
-        raise DataError(f"{named} is a message of {message.role}, where the assistant is due")
-    return message.content
+        raise DataError(f"{named} ends with a message of {message.role}, where the assistant is due")
+    return before, message.content

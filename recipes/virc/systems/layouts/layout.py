@@ -110,7 +110,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             the text of one as JSON or as Python prints it.
         reply: the reply to the question, with which the row becomes a conversation in the system's chat protocol.
         chosen: of pairs: the better reply to the `messages`, or to the question as it is written; text, a message, or
-            a list of one.
+            a list that ends with it, behind the turns before it. Of a layout with neither, these are its turns.
         rejected: the worse one.
         second: of rows with two pairs: the other; each is a row of its own.
     """
@@ -144,7 +144,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.chosen is not None and (self.reply is not None or self.questions):
             raise ValueError("a layout of pairs has neither `reply` nor `questions`")
         asks = self.question is not None or bool(self.questions)
-        if not asks and (self.messages is None or self.reply is not None):
+        if not asks and self.chosen is None and (self.messages is None or self.reply is not None):
             raise ValueError("a layout needs `question`, `questions` or `messages`")
 
     @property
