@@ -13,8 +13,9 @@ from PIL import Image
 
 from virc.backends.chatml import render
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.session import Ask, Done, Rejected, Reply, Session, Unit
+from virc.reasoning.session import Ask, Done, Rejected, Reply, Session, Unit, show_input
 from virc.systems import registry as systems
 from virc.systems import speech
 from virc.tools.registry import known
@@ -32,8 +33,9 @@ def protocol() -> Protocol:
 
 
 @cache
-def picture(width: int, height: int) -> Image.Image:
-    return Image.new("RGB", (width, height), "white")
+def picture(width: int, height: int) -> Shown:
+    """As a session shows it, made once for hundreds of them."""
+    return show_input(Image.new("RGB", (width, height), "white"), protocol())
 
 
 def session(width: int = 640, height: int = 480) -> Session:
