@@ -186,8 +186,10 @@ def _algebra() -> Symbolic:
 
 
 @cache
-def compare(name: str) -> Compared:
-    """Count the rewards of all cases of a file again, with ours."""
+def compare(name: str, every: int = 1) -> Compared:
+    """Count the rewards of the cases of a file again, with ours: of all, or of those that are listed and each so many
+    of the others.
+    """
     file = read(name)
     if file.pages:
         with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
@@ -195,11 +197,11 @@ def compare(name: str) -> Compared:
                 Image.new("RGB", (56, 56)).save(Path(folder, f"{page}.jpg"))
                 Path(folder, f"{page}.txt").write_text(text)
             environment.setenv(search.PAGES, folder)
-            return _counted(file)
-    return _counted(file)
+            return _counted(file, every)
+    return _counted(file, every)
 
 
-def _counted(file: File) -> Compared:
+def _counted(file: File, every: int) -> Compared:
     system = systems.get(file.system)
     config = resolve(system, file.stage).config if file.stage else _of_benchmark(system)
     total = rewards.of(config.reward, system.file.parent)
@@ -207,6 +209,8 @@ def _counted(file: File) -> Compared:
     differing, values = dict[int, str](), dict[str, list[float]]()
     with asyncio.Runner() as runner, sandboxed.each_program_once():
         for number, case in enumerate(file.cases):
+            if number % every and number not in file.listed:
+                continue
             whole = msgspec.structs.replace(case, columns={**file.columns, **case.columns})
             faults, scored = runner.run(_compared(whole, ours))
             if faults:
