@@ -138,9 +138,10 @@ def test_what_does_not_go_together_is_said_and_leaves_nothing(tmp_path: Path, op
         ("orient", "orient_image", True),
     ],
 )
-def test_a_pattern_teaches_a_further_tool(tmp_path: Path, pattern: str, tool: str, first: bool) -> None:
+@pytest.mark.parametrize("count", [4, pytest.param(12, marks=pytest.mark.integration)])
+def test_a_pattern_teaches_a_further_tool(tmp_path: Path, pattern: str, tool: str, first: bool, count: int) -> None:
     to = tmp_path / "taught"
-    done = virc("data", "synth", "--to", to, "--count", 12, "--family", "polygons,charts,far,sheets", "--pattern",
+    done = virc("data", "synth", "--to", to, "--count", count, "--family", "polygons,charts,far,sheets", "--pattern",
                 pattern)  # fmt: skip
     assert done.code == 0, done.err
     for row in solved(to):
@@ -149,7 +150,7 @@ def test_a_pattern_teaches_a_further_tool(tmp_path: Path, pattern: str, tool: st
         assert using == [True, *[False] * (len(turns) - 1)] if first else any(using)
         assert any('"crop_image"' in turn for turn in turns) == first
         assert tool in row["messages"][0]["content"]
-    assert "12 good" in virc("data", "check", to / "trajectories.json").out
+    assert f"{count} good" in virc("data", "check", to / "trajectories.json", "--workers", 1).out
 
 
 def test_dots_are_on_the_places_that_are_cropped_then(tmp_path: Path) -> None:

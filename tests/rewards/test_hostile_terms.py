@@ -61,11 +61,11 @@ MEANS = Means(token_ids=lambda text: [*text.encode()])
 
 
 @cache
-def samples(right: str) -> list[Sample]:
+def samples(right: str, every: int) -> list[Sample]:
     """Every reply, to a row that terms take; what it says is read once for all terms with this right answer."""
     known = prompt(right=right, reference="<think>a</think><answer>5</answer>", **COLUMNS)
     known = msgspec.structs.replace(known, record=msgspec.structs.replace(known.record, id="vg-1"))
-    return [sample(reply, known) for reply in (*REPLIES, *BROAD, LEGS, LONG, *BEFORE_RETHINK)]
+    return [sample(reply, known) for reply in (*REPLIES[::every], *BROAD[::every], LEGS, LONG, *BEFORE_RETHINK)]
 
 
 async def value(term: rewards.Term, read: Sample) -> float | None:
@@ -75,10 +75,12 @@ async def value(term: rewards.Term, read: Sample) -> float | None:
     return None
 
 
+@pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.integration)])
 @pytest.mark.parametrize("name", SCORED)
-def test_no_reply_takes_long_or_breaks_a_term(name: str) -> None:
+def test_no_reply_takes_long_or_breaks_a_term(name: str, every: int) -> None:
+    """All replies in CI; at every change each sixth, so that each beginning meets each part."""
     with asyncio.Runner() as runner:
-        for read in samples(ANSWERS.get(SCORED[name].file.stem, "[1,2,30,40]")):
+        for read in samples(ANSWERS.get(SCORED[name].file.stem, "[1,2,30,40]"), every):
             start = time.process_time()
             found = runner.run(value(SCORED[name], read))
             assert time.process_time() - start < 1, read.text[:100]

@@ -32,7 +32,15 @@ CASES: tuple[tuple[str, str, Write], ...] = (
 )
 
 
-@pytest.mark.parametrize(("system", "stage", "write"), CASES)
+FEW = {("openvlthinker", "instruct"), ("openvlthinker", "medium"), ("rewardmap", "rl"), ("internvl3.5", "rl"),
+       ("reason-rft", "count-sft"), ("reason-rft", "count-rl"), ("curr-reft", "reject"), ("grit", "rl")}  # fmt: skip
+"""At least one of each layout and kind of stage; all are in CI."""
+
+
+@pytest.mark.parametrize(
+    ("system", "stage", "write"),
+    [pytest.param(*case, marks=[] if case[:2] in FEW else pytest.mark.integration) for case in CASES],
+)
 def test_a_stage_takes_published_rows_once_converted(
     system: str, stage: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
