@@ -125,3 +125,11 @@ def test_a_check_of_a_system_warns_of_a_server_that_is_not_there(tmp_path: Path)
     assert done.code == 0, done.err
     assert "mine.yaml:2: the server http://127.0.0.1:" in done.err
     assert "cannot be reached" in done.err
+
+
+def test_a_check_of_a_system_warns_of_a_file_that_its_name_does_not_find(tmp_path: Path) -> None:
+    with serving(lambda _: in_json(FOUND)) as remote:
+        write(tmp_path, remote.address, f"{RESULT}name: find\n")
+        done = virc("systems", "check", tmp_path / "mine.yaml")
+    assert done.code == 0, done.err
+    assert "its NAME is 'find', and by that name no command finds detect.yaml\nhint: mv " in done.err

@@ -89,7 +89,7 @@ def check_file(name: str, system: str | None) -> Path | None:
         return None
     if file.suffix == ".py" and (fault := _declared(file)[1]):
         raise ConfigError(f"{file}: {fault.reason}", fault.hint)
-    if file.suffix == ".yaml" and (fault := _misnamed(described.read(file).name or file.stem, file)):
+    if file.suffix == ".yaml" and (fault := misnamed(described.read(file).name or file.stem, file)):
         raise ConfigError(f"{file}: {fault.reason}", fault.hint)
     return file
 
@@ -132,7 +132,7 @@ def _declared(file: Path) -> tuple[Listed | None, Faulty | None]:
     if not isinstance(name, str):
         return None, Faulty(file, f"its NAME {name!r} is no text")
     return Listed(name, "Python file", _about(ast.get_docstring(parsed)), file), (
-        _lacking(parsed, file) or _misnamed(name, file)
+        _lacking(parsed, file) or misnamed(name, file)
     )
 
 
@@ -146,11 +146,11 @@ def _described(file: Path) -> tuple[Listed | None, Faulty | None]:
         reason = re.sub(r"^:(\d+): ", r"line \1: ", error.message.removeprefix(str(file))).removeprefix(": ")
         return None, Faulty(file, reason, error.hint) if is_meant else None
     name, kind = read.name or file.stem, "HTTP" if read.http else "MCP"
-    return Listed(name, kind, _about(read.description), file), _misnamed(name, file)  # type: ignore[arg-type]
+    return Listed(name, kind, _about(read.description), file), misnamed(name, file)  # type: ignore[arg-type]
 
 
-def _misnamed(name: str, file: Path) -> Faulty | None:
-    """What is wrong with a tool's name."""
+def misnamed(name: str, file: Path) -> Faulty | None:
+    """What is wrong with a tool's name: chat protocols keep it, and its file is found by it."""
     if not name.isidentifier():
         return Faulty(file, f"its NAME {plain(name, 40)!r} cannot be written by models: names have {_ALLOWED}")
     if name in tools.discover():

@@ -142,10 +142,11 @@ def _run_tools(system: System) -> Iterator[ConfigError | SetupError]:
     """Call each of the system's own tools on a blank picture.
 
     Yields:
-        A ConfigError for each that fails, or whose server fails; a SetupError for each that cannot be used here now.
+        A ConfigError for each that fails, or whose server fails; a SetupError for each that cannot be used here now, or
+        under its name later.
     """
     from virc.models.chat_protocol import of_system
-    from virc.solving import reading, tool_trial
+    from virc.solving import reading, tool_files, tool_trial
     from virc.tools import registry as tools
 
     if tools.are_built_in(system.offered):
@@ -155,7 +156,10 @@ def _run_tools(system: System) -> Iterator[ConfigError | SetupError]:
     except ConfigError as error:
         yield error
         return
-    for name in (Path(file).stem for file in tools.own_files(protocol.tools)):
+    for copy, file in tools.own_files(protocol.tools).items():
+        name = Path(copy).stem
+        if fault := tool_files.misnamed(name, file):
+            yield SetupError(f"{file}: {fault.reason}", fault.hint)
         try:
             tools.check_ready([name])
             with tool_trial.of_servers(name):
