@@ -82,7 +82,7 @@ def row_of(protocol: Protocol, folder: Path, replies: Sequence[str] = REPLIES, i
     names = []
     for index, shown in enumerate(session.images):
         names.append(f"{index}.png")
-        (shown.full if index < inputs else shown.pixels).save(folder / names[-1])
+        (shown.full if index < inputs else shown.pixels).save(folder / names[-1], compress_level=1)
     images = tuple(Picture(name, folder) for name in names)
     return Record(tuple(joined(session.trace().messages)), images, 1, "How many?", "4")
 

@@ -10,6 +10,7 @@ import random
 import shutil
 import tarfile
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,6 +126,7 @@ def copy(crux: Crux, to: Path) -> Crux:
     return Crux(*moved)  # type: ignore[arg-type]
 
 
+@cache
 def _problem(seed: int, number: int, *, fixed: bool) -> Problem:
     rng = random.Random(f"{seed} {number} {fixed}")
     count, plan = _PLANS[number % len(_PLANS)]
