@@ -66,8 +66,12 @@ def test_images_and_values_go_out_and_images_come_in(pool: Pool) -> None:
         ("for each in range(9): look(each)", "CallError: the code has called functions 5 times"),
         ("look('\\ud800'); print('sent')", "sent"),
         ("look('x' * 2**23)", "Error: the interpreter sent too much."),
-        ("look([Image.new('RGB', (9, 9))] * 17)", "Error: the connection to the interpreter broke."),
-        ("look(Image.new('RGB', (4000, 4000)))", "Error: the connection to the interpreter broke."),
+        ("look([Image.new('RGB', (9, 9))] * 17)", "CallError: look() was called with 17 images with 1377"),
+        ("look(Image.new('RGB', (4000, 4000)))", "it takes at most 16 images with 4000000 pixels together"),
+        ("look(Image.new('RGB', (0, 5)))", "CallError: look() was called with an image of (0, 5), which has no pixels"),
+        ("look(10**400)", "TypeError: look() takes finite numbers, and no integers of more than 64 bits"),
+        ("look(1e30); print('sent')", "sent"),
+        ("print('half \\ud800')", "half ?"),
         ("a = []; a.append(a); look(a)", "RecursionError"),
     ],
 )
@@ -92,6 +96,9 @@ print(channel.requests.read(4))
         '[b\'{"kind": "call", "id": 7, "name": "look", "arguments": {}}\']',
         '[b\'{"kind": "call", "id": 1, "name": "look", "arguments": 3}\']',
         '[b\'{"kind": "call", "id": 1, "name": "look", "arguments": {}, "images": [[9, 9]]}\', b"short"]',
+        '[b\'{"kind": "call", "id": 1, "name": "look", "arguments": {"image": 1}, "images": [[4000, 4000]]}\']',
+        """[b'{"kind": "call", "id": 1, "name": "look", "arguments": {"image": 1}, "images": [%s]}'
+            % b", ".join([b"[1, 1]"] * 17), *[b"123"] * 17]""",
         "[b'[' * 100000]",
     ],
 )
@@ -108,6 +115,19 @@ def test_code_that_runs_again_gets_what_it_got_before(pool: Pool) -> None:
     assert "ended" in calls.said("import os; os._exit(1)")
     assert calls.said("x += look(2)\nprint(x)") == "3"
     assert len(calls.asked) == 2
+
+
+def test_code_that_runs_again_has_the_time_that_it_had(pool: Pool) -> None:
+    calls = Calls(pool)
+    assert calls.said("import time; time.sleep(1.2)\nx = 3") == ""
+    assert "ended" in calls.said("import os; os._exit(1)")
+    assert calls.said("print(x)", 0.8) == "3"
+
+
+def test_half_of_a_surrogate_pair_in_an_answer_is_a_question_mark(pool: Pool) -> None:
+    calls = Calls(pool)
+    calls.around = Around({}, {"look": ("image",)}, 5, lambda *_: Answer(["\ud800", "é"]))
+    assert calls.said("print(look(1))") == "['?', 'é']"
 
 
 def test_the_time_of_an_answer_is_not_that_of_the_code_and_other_code_runs(pool: Pool) -> None:

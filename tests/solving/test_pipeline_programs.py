@@ -236,6 +236,14 @@ def test_code_that_calls_for_ever_is_ended_at_its_bound(image: Path, once: Path)
         ("point(image_0)", "CallError: point() gave no JSON: yes"),
         ("zoom('no', [0, 0, 9, 9])", "CallError: zoom() needs one picture as image"),
         ("zoom(image_0, 'all')", "CallError: zoom() failed: "),
+        (
+            "look(image_0.resize((900, 4)), 'x')",
+            "CallError: look() was called with a picture of 900 x 4 px: one side is",
+        ),
+        (
+            "look(image_0.crop((0, 0, 3, 3)), 'x')",
+            "CallError: look() was called with a picture of 3 x 3 px, which is too",
+        ),
         ("far(image_0)", "CallError: far() has no tool here: there is none of the name depth"),
         ("look = find\n", "NameError: name 'find' is not defined"),
     ],
@@ -244,6 +252,25 @@ def test_a_call_that_fails_is_an_error_of_the_code(image: Path, once: Path, code
     done, _ = solved(image, once, code, lambda _: "yes")
     assert done.code == 0, done.err
     assert says in done.out
+
+
+@pytest.mark.parametrize("returned", ["None", "[1]", "Result(text=3)", "Image.new('RGB', (0, 3))"])
+def test_a_tool_of_ones_own_that_returns_something_else_is_an_error_of_the_code(
+    image: Path, tmp_path: Path, returned: str
+) -> None:
+    schema = {"name": "odd", "description": "Odd.", "parameters": {"type": "object", "properties": {}}}
+    (tmp_path / "odd.py").write_text(
+        "from PIL import Image\nfrom virc.reasoning.calls import Result\nNAME, TEMPLATE = 'odd', 'after_image'\n"
+        f"SCHEMA = { ({'type': 'function', 'function': schema}) }\ndef apply(call, source):\n    return {returned}\n"
+    )
+    (tmp_path / "p.yaml").write_text(
+        ONCE.replace("{tool: crop_image, gives: images}", "{tool: odd.py, gives: images}").replace(
+            "{tool: depth, optional: true}", "{tool: odd.py}"
+        )
+    )
+    done, _ = solved(image, tmp_path / "p.yaml", "zoom()", lambda _: "yes")
+    assert "zoom() failed: it" in done.out
+    assert done.code == 0, done.err
 
 
 def test_pictures_go_out_and_come_back(image: Path, once: Path, tmp_path: Path) -> None:

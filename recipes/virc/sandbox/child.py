@@ -27,7 +27,6 @@ _LOOK = 0.05  # seconds between two looks at what it uses
 _MOST_THREADS, _MOST_FILES = 64, 5_000
 _MOST_JSON = 2**22  # bytes of the first frame of a reply
 _PIECE = 2**16  # bytes that are written at once
-_MOST_IMAGES = 16  # of one call of a function
 _BEYOND = 8  # calls after the last one that is answered, before the process is ended
 
 
@@ -53,6 +52,7 @@ class Request(msgspec.Struct, frozen=True):
         most_images, most_pixels, most_characters: that it gives back, of pixels for each image.
         id: that the reply repeats.
         variables, functions, most_calls: as in `Around`.
+        most_call_images: of one call of a function, whose images have at most `most_pixels` together.
     """
 
     code: str
@@ -65,6 +65,7 @@ class Request(msgspec.Struct, frozen=True):
     variables: Mapping[str, str] = {}
     functions: Mapping[str, tuple[str, ...]] = {}
     most_calls: int = 0
+    most_call_images: int = 16
 
 
 class Reply(msgspec.Struct, frozen=True, tag_field="kind", tag="reply"):
@@ -192,7 +193,9 @@ class Child:
             given = _answered(found, pixels, request, count, answer)
             end += time.monotonic() - began
             content = {"value": given.value, "error": given.error, "images": len(given.images)}
-            self._send((msgspec.json.encode(content), *given.images), end, seconds)
+            # a model's or tool's text may hold half of a surrogate pair, which UTF-8 cannot
+            frame = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+            self._send((frame, *given.images), end, seconds)
         pixels = self._pixels(found.images, end, seconds)
         most = 2 * request.most_characters + 100
         short = msgspec.structs.replace(
@@ -208,7 +211,7 @@ class Child:
             raise _broken() from None
         sizes = [width * height for width, height in found.images]
         if isinstance(found, Asked):
-            fits = len(sizes) <= _MOST_IMAGES and sum(sizes) <= request.most_pixels
+            fits = len(sizes) <= request.most_call_images and sum(sizes) <= request.most_pixels
         else:
             fits = len(sizes) <= request.most_images and all(size <= request.most_pixels for size in sizes)
         if found.id != request.id or not fits:

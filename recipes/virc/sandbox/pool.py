@@ -34,12 +34,14 @@ class Run(msgspec.Struct, frozen=True):
         around: what else it was given, without what answers.
         answered: its calls of functions, with the digest of their images' pixels, and what they got back: code that
             runs again gets the same.
+        seconds: of the clock that it was given; None: as many as the next piece of code.
     """
 
     code: str
     images: int
     around: Around = NOTHING
     answered: tuple[tuple[Asked, str, Answer], ...] = ()
+    seconds: float | None = None
 
 
 class Problem:
@@ -106,6 +108,7 @@ class _Kept:
             return given
 
         around = msgspec.structs.replace(run.around, answer=answer)
+        limits = msgspec.structs.replace(limits, seconds=run.seconds or limits.seconds)
         self.run(run, images, limits, around)
         self.runs = (*self.runs[:-1], run)
 
@@ -163,7 +166,7 @@ class Pool:
         """
         with self._room:
             kept = self._resumed(past, images, machine, limits)
-            run = Run(code, len(images), msgspec.structs.replace(around, answer=None))
+            run = Run(code, len(images), msgspec.structs.replace(around, answer=None), seconds=limits.seconds)
             try:
                 reply, pixels = kept.run(run, images, limits, self._outside(around))
             except BaseException:

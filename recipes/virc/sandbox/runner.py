@@ -123,16 +123,18 @@ class Channel:
     def __init__(self, requests: io.BufferedReader, results: io.BufferedWriter) -> None:
         self.requests, self.results, self.lock = requests, results, threading.Lock()
         self.id: int | None = None  # of the piece of code that runs
+        self.most_images, self.most_pixels = 0, 0  # of one call, the pixels of all its images
 
     def call(self, id: int, name: str, arguments: dict[str, Any]) -> Any:
         """What the function gives back. Raises CallError: why there is nothing."""
         images: list[Any] = []
         written = {key: _written(value, f"{name}()", images) for key, value in arguments.items()}
+        self._check_images(name, [image.size for image in images])
         call = {"kind": "call", "id": id, "name": name, "arguments": written}
         with self.lock:
             if self.id != id:
                 raise CallError(f"{name}() belongs to code that has ended")
-            frame = json.dumps(call | {"images": [image.size for image in images]}).encode("utf-8", "replace")
+            frame = as_json(call | {"images": [image.size for image in images]})
             for each in (frame, *(image.tobytes() for image in images)):
                 write(self.results, each)
             self.results.flush()
@@ -141,6 +143,15 @@ class Channel:
         if answer["error"] is not None:
             raise CallError(answer["error"])
         return [_opened(each) for each in files] if files else answer["value"]
+
+    def _check_images(self, name: str, sizes: list[tuple[int, int]]) -> None:
+        """Raise CallError for what would end this process."""
+        pixels = [width * height for width, height in sizes]
+        if 0 in pixels:
+            raise CallError(f"{name}() was called with an image of {sizes[pixels.index(0)]}, which has no pixels")
+        if len(sizes) > self.most_images or sum(pixels) > self.most_pixels:
+            most = f"{self.most_images} images with {self.most_pixels} pixels together"
+            raise CallError(f"{name}() was called with {len(sizes)} images with {sum(pixels)}; it takes at most {most}")
 
     def function(self, id: int, name: str, parameters: list[str]) -> Any:
         """The function as code calls it, by position or by name; parameters that end in `=` may be left out."""
@@ -161,8 +172,10 @@ def _written(value: Any, where: str, images: list[Any]) -> Any:
     """A value as JSON; a PIL image is added to `images`."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
-    if isinstance(value, (bool, int, float, type(None))) and math.isfinite(value or 0) and abs(value or 0) < 2**63:
-        return value
+    if value is None or isinstance(value, (bool, int, float)):
+        if math.isfinite(value or 0) if isinstance(value, float) else abs(value or 0) < 2**63:
+            return value
+        raise TypeError(f"{where} takes finite numbers, and no integers of more than 64 bits")
     if isinstance(value, (list, tuple)):
         return [_written(each, where, images) for each in value]
     if isinstance(value, dict):
@@ -200,6 +213,7 @@ class Runner:
             self._give(image, data)
         self.namespace.update(request["variables"])
         self.channel.id = id = request["id"]
+        self.channel.most_images, self.channel.most_pixels = request["most_call_images"], request["most_pixels"]
         for name, parameters in request["functions"].items():
             self.namespace[name] = self.channel.function(id, name, parameters)
         images = Images(request["most_images"], request["most_pixels"])
@@ -339,6 +353,11 @@ def read(stream: io.BufferedReader) -> bytes:
     return stream.read(length)
 
 
+def as_json(content: dict[str, Any]) -> bytes:
+    """A frame of JSON, in which half of a surrogate pair, which UTF-8 cannot hold, is `?`."""
+    return json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def write(stream: io.BufferedWriter, frame: bytes) -> None:
     """Send a frame."""
     stream.write(struct.pack(">I", len(frame)) + frame)
@@ -399,7 +418,7 @@ def main() -> None:
         except EOFError:
             return
         reply, pixels = runner.run(request, files)
-        for frame in (json.dumps(reply).encode("utf-8", "replace"), *pixels):
+        for frame in (as_json(reply), *pixels):
             write(results, frame)
         results.flush()
 

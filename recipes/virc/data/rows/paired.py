@@ -67,8 +67,10 @@ def _pair(row: Mapping[str, Any], layout: Layout, sides: Sequence[Column | None]
 
 
 def _behind(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
-    """The messages with a text behind that of the last user."""
-    last = max(at for at, message in enumerate(messages) if message.role == "user")
+    """The messages with a text behind that of the last user. Raises DataError: there is none."""
+    last = max((at for at, message in enumerate(messages) if message.role == "user"), default=None)
+    if last is None:
+        raise DataError("no turn of the user is there, behind which its second pair would ask")
     asked = Message("user", messages[last].content + text)
     return (*messages[:last], asked, *messages[last + 1 :])
 

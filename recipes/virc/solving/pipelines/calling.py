@@ -1,5 +1,6 @@
 """The functions that code of a step may call: they ask a role of the pipeline, or a tool."""
 
+import itertools
 import json
 import re
 import time
@@ -17,8 +18,9 @@ from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
 from virc.reasoning.calls import Result, Size, Tool, ToolError, View
 from virc.reasoning.checking import check_call, properties
 from virc.reasoning.encoded import as_png
-from virc.reasoning.images import OpenedImage
+from virc.reasoning.images import FEWEST_PIXELS, OpenedImage
 from virc.reasoning.resample import Rescaled
+from virc.reasoning.resize import MAX_ASPECT, too_long
 from virc.sandbox.calls import Answer
 from virc.solving.pipelines.program import Callee
 from virc.solving.pipelines.schema import Function, Pipeline, Step
@@ -83,7 +85,7 @@ class Callers(msgspec.Struct, frozen=True):
 
     def _callee(self, name: str, function: Function) -> Callee:
         if function.ask:
-            numbers = iter(range(10**9))
+            numbers = itertools.count()  # calls with the same prompt are drawn with seeds that differ
             return Callee(function.placeholders, lambda given: self._spoken(name, function, given, next(numbers)))
         tool = self.tools.get(name)
         if tool is None:
@@ -100,6 +102,8 @@ class Callers(msgspec.Struct, frozen=True):
         values = {key: Value(pictures=tuple(shown[key])) for key in named}
         asked = turn(Step(name=f"{step.name}, {name}()", prompt=function.prompt, images=named), texts, values)
         call = Called(name, role, asked.prompt, pictures=tuple(each.size for each in asked.pictures))
+        if fault := next(filter(None, map(_unseen, asked.pictures)), None):
+            return self._failed(call, f"{name}() was called with {fault}")
         if self.pipeline.roles[role].own_protocol and not asked.pictures:
             return self._failed(call, f"{name}() needs a picture: its role is asked by its own chat protocol")
         seed = None if self.seed is None else derived(self.seed, *self.place, name, number)
@@ -175,11 +179,25 @@ def _applied(tool: Tool, written: Mapping[str, Any], pictures: list[OpenedImage]
     call = check_call(tool, {**written, **number}, View(sizes, originals=sizes, float_boxes=True)).call
     made = tool.apply(call, pictures[0].pixels if pictures else None)
     result = made if isinstance(made, Result) else Result(made) if isinstance(made, str) else Result(images=[made])
+    if not isinstance(result.text, str):
+        raise ToolError(f"its text is {type(result.text).__name__}")
     return result.text, [_whole(each) for each in result.images]
 
 
-def _whole(image: Image.Image | Rescaled) -> Image.Image:
-    return image.cut.resize(image.size) if isinstance(image, Rescaled) else image
+def _whole(made: Image.Image | Rescaled) -> Image.Image:
+    """An image of a tool, which of one's own may be anything. Raises ToolError: it is no image with pixels."""
+    image: object = made.cut.resize(made.size) if isinstance(made, Rescaled) else made
+    if not isinstance(image, Image.Image) or 0 in image.size:
+        raise ToolError(f"it returned {type(made).__name__} where a text or an image with pixels is due")
+    return image
+
+
+def _unseen(picture: OpenedImage) -> str | None:
+    """Why a role cannot be shown a picture, which code may have cut anyhow; None where it can."""
+    width, height = picture.size
+    if too_long(width, height):
+        return f"a picture of {width} x {height} px: one side is over {MAX_ASPECT} times the other"
+    return f"a picture of {width} x {height} px, which is too small" if width * height < FEWEST_PIXELS else None
 
 
 def _pictures_in(value: Any) -> list[OpenedImage]:
