@@ -223,6 +223,36 @@ assert found, "a table cannot be converted any more"
 """
 
 
+PANDAS = """
+from types import SimpleNamespace
+__version__ = "2.3.0"
+class DataFrame: pass
+class Index: pass
+class Categorical: pass
+class Series: pass
+types = SimpleNamespace(DatetimeTZDtype=DataFrame)
+extensions = SimpleNamespace(ExtensionArray=DataFrame, ExtensionDtype=DataFrame)
+api = SimpleNamespace(types=types, extensions=extensions)
+"""
+LATER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from virc.data.rows import parquet
+parquet.load()
+assert "pandas" not in sys.modules
+import pandas, pyarrow
+assert pyarrow.lib._pandas_api.is_series(pandas.Series()), "a series is taken for a list"
+"""
+
+
+def test_pyarrow_knows_pandas_where_it_is_imported_later(tmp_path: Path) -> None:
+    (tmp_path / "pandas" / "api").mkdir(parents=True)
+    (tmp_path / "pandas" / "__init__.py").write_text(PANDAS)
+    (tmp_path / "pandas" / "api" / "__init__.py").write_text("")
+    (tmp_path / "pandas" / "api" / "types.py").write_text("class DatetimeTZDtype: pass\n")
+    subprocess.run([sys.executable, "-c", LATER, tmp_path], check=True)
+
+
 def test_a_small_file_is_read_without_pandas(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": ["b"]}), tmp_path / "a.parquet")
     subprocess.run([sys.executable, "-c", SMALL, tmp_path / "a.parquet"], check=True)

@@ -86,6 +86,17 @@ def test_a_part_that_cannot_be_cut_out_is_said(box: str, fault: str, tmp_path: P
     assert "Traceback" not in done.err
 
 
+def test_a_row_without_a_turn_of_the_user_is_said(tmp_path: Path) -> None:
+    file = written(tmp_path / "from", (100, 80), "[0.1, 0.1, 0.2, 0.2]")
+    rows = json.loads(file.read_text())
+    rows.append({**rows[0], "conversations": [{"from": "gpt", "value": "<image>\nIt is there."}]})
+    file.write_text(json.dumps(rows))
+    done = virc("data", "convert", file, "--system", "visrl", "--to", tmp_path / "to", "--format", "pairs")
+    assert done.code != 0
+    assert "no turn of the user" in done.err
+    assert "Traceback" not in done.err
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [

@@ -1,9 +1,11 @@
 """Rows of parquet files: read one at a time from files that others made, and written in groups of bounded size."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from virc.core.errors import DataError, SetupError, UnreadError
@@ -45,31 +47,48 @@ def load() -> Any:
     return pyarrow.parquet
 
 
-class _NoPandas:
-    """Refuses the import of pandas."""
+class _Pandas:
+    """Refuses the import of pandas while `refuses`; at its import later pyarrow gets to know it."""
 
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:
-        if name == "pandas":
+    refuses = True
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "pandas":
+            return None
+        if self.refuses:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        others = (each.find_spec(name, path, target) for each in sys.meta_path if each is not self)
+        spec = next((each for each in others if each), None)
+        if spec and spec.loader:
+            begun = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: self._loaded(begun, module)  # type: ignore[method-assign]
+        return spec
+
+    def _loaded(self, begun: Callable[[ModuleType], None], module: ModuleType) -> None:
+        from pyarrow import lib
+
+        begun(module)
+        sys.meta_path.remove(self)
+        lib._pandas_api.pd  # noqa: B018 - has it looked for again
 
 
 @cache
 def _pass_over_pandas() -> None:
     """Have pyarrow look for pandas where it finds none, which it does once, to know whether a value is a series.
 
-    Where engines are installed it would import it for that, as long as all else takes to check a small file. Who
-    converts a table to pandas still can.
+    Where engines are installed it would import it for that, as long as all else takes to check a small file. Where
+    somebody else imports pandas later, pyarrow looks again: it would read a series with gaps wrongly otherwise.
     """
     if "pandas" in sys.modules:
         return
     import pyarrow
 
-    sys.meta_path.insert(0, _NoPandas())
+    finder = _Pandas()
+    sys.meta_path.insert(0, finder)
     try:
         pyarrow.array([])
     finally:
-        sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, _NoPandas)]
+        finder.refuses = False
 
 
 def open_file(path: Path, as_dictionaries: bool = False) -> Any:
