@@ -106,6 +106,13 @@ def test_a_requeued_run_is_queued_and_not_stopped(says: Says, workspace: Path) -
     assert virc("runs", "show", "a", "--json").json["state"]["progress"] == "queued"
 
 
+def test_the_site_file_that_a_resumed_run_reads_again_is_shown(says: Says, workspace: Path) -> None:
+    run = make(workspace, "a", launcher="slurm", site_file="/home/ann/slurm.yaml")
+    assert "\nsite     /home/ann/slurm.yaml\n" in virc("runs", "show", run.name).out
+    make(workspace, "b")
+    assert "\nsite" not in virc("runs", "show", "b").out
+
+
 def test_a_run_that_failed_and_was_submitted_again_is_queued(says: Says, workspace: Path) -> None:
     says("5|PENDING|N/A||Priority")
     submitted(workspace, progress="failed", attempt=1, error="the disk is full")

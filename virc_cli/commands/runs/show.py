@@ -89,6 +89,8 @@ def _progress(run: "Run", info: "Info", state: "State", job: "Job | None", left:
         yield _line("job", job.text.removeprefix("job "))
     elif state.job and state.progress != "finished":
         yield _line("job", state.job)
+    if info.site_file:
+        yield _line("site", info.site_file)  # what --resume reads again
     if state.progress in ("stopped", "failed", "died") and shown(run, state, job) == state.progress:
         yield _line("ended", ended(run, state))
         yield _line("next", next_step(run, state))
