@@ -231,7 +231,8 @@ def test_a_hostile_end_of_the_pipe_is_borne(runs: Runs, code: str) -> None:
 def test_an_image_is_only_believed_as_large_as_it_is(runs: Runs) -> None:
     lies = (
         "import json, sys\nkept = json.dumps\n"
-        "json.dumps = lambda reply: kept({**reply, 'images': [[100_000, 100_000]]} if 'images' in reply else reply)"
+        "large = {'images': [[100_000, 100_000]]}\n"
+        "json.dumps = lambda reply, **how: kept({**reply, **large} if 'images' in reply else reply, **how)"
     )
     assert "connection to the interpreter broke" in runs.said(lies)
 

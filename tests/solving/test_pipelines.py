@@ -259,6 +259,13 @@ def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
         ),
         (of({"code": "1", "run": "question"}), "exactly one of"),
         (of({"text": "x", "session": "s"}), "session belongs to run and code"),
+        (of({"text": "x", "seconds": 3}), "seconds belongs to run and code"),
+        (of({"ask": "eyes", "prompt": "x", "calls": 3}), "calls belongs to run and code"),
+        (
+            of({"code": "1", "functions": ["question"], "given": ["question"]})
+            | {"functions": {"question": {"ask": "eyes", "prompt": "x"}}},
+            "'question' is a function and a variable of its code",
+        ),
         (of({"code": "1", "functions": ["look"]}), "calls an unknown function: 'look'"),
         (of({"code": "1", "given": ["images"]}), "uses 'images' for texts"),
         ({"functions": {"look": {"ask": "eyes"}}}, "function 'look' needs ask and prompt, or tool"),

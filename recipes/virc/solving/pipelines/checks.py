@@ -157,9 +157,12 @@ def _is_variable(name: str) -> bool:
 
 def _code_mistakes(title: str, step: Step, pipeline: Pipeline) -> Iterator[Mistake]:
     runs = bool(step.run or step.code)
-    for field in ("given", "functions", "session"):
-        if getattr(step, field) and not runs:
+    usual = Step()
+    for field in ("given", "functions", "calls", "session", "seconds"):
+        if getattr(step, field) != getattr(usual, field) and not runs:
             yield f"{title}: {field} belongs to run and code", None
+    if twice := [name for name in step.functions if name in step.given]:
+        yield f"{title}: {twice[0]!r} is a function and a variable of its code", "give the function another name"
     for name in step.functions:
         if name not in pipeline.functions:
             yield f"{title} calls an unknown function: {name!r}", did_you_mean(name, list(pipeline.functions))
