@@ -45,6 +45,21 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return None if _fast(config) else 2
 
 
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
+"""Pictures of megabytes come and go: a process that gives each back to the system spends its time on page faults."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """The processes that run tests keep freed memory; glibc reads this when they start."""
+    os.environ.update(_MALLOC)
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # what tests start is as users start it
+    for _variable in _MALLOC:
+        os.environ.pop(_variable, None)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Slow tests of one file, and those of engines, stay in one process: runs that they share take minutes."""
