@@ -186,9 +186,26 @@ def test_marks_of_a_thought_and_an_answer_are_those_of_the_chat_protocol(tmp_pat
     assert check(request).protocol.grammar == Grammar(calls=())
 
 
-def test_pairs_that_call_a_tool_are_of_a_chat_protocol(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        "<tool_call>{}</tool_call>",
+        {"thought": "Look.", "actions": [{"name": "Crop", "arguments": {"bbox": [1, 2, 3, 4]}}]},
+        {"thought": "Look.", "action_name": "crop", "action": {"bbox": [1, 2, 3, 4]}},
+    ],
+)
+def test_pairs_that_call_a_tool_are_of_a_chat_protocol(call: object, tmp_path: Path) -> None:
     request = converted(published_pairs.mmpr, tmp_path)
     file = request.source.file
-    file.write_text(file.read_text().replace("It says 12.", "<tool_call>{}</tool_call>"))
+    said = call if isinstance(call, str) else json.dumps(call)
+    file.write_text(file.read_text().replace("It says 12.", json.dumps(said)[1:-1]))
     with pytest.raises(DataError, match="do not show one chat protocol"):
         check(request)
+
+
+@pytest.mark.parametrize("said", ["f(2) = 5", '{"bbox_2d": [1, 2, 3, 4]}', '{"name": "Bob", "age": 3}'])
+def test_answers_that_look_like_calls_are_answers(said: str, tmp_path: Path) -> None:
+    request = converted(published_pairs.mmpr, tmp_path)
+    file = request.source.file
+    file.write_text(file.read_text().replace("It says 12.", json.dumps(said)[1:-1]))
+    assert check(request).protocol.tools == ()

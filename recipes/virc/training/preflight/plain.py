@@ -8,7 +8,9 @@ from virc.reasoning.call_forms import MARKS
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
+from virc.systems.samples.parts import apart
 
+_NAMED = ("call", "actions", "step")
 _MARKED, _UNMARKED = Grammar(calls=()), Grammar(think=None, calls=(), answer=None)
 
 
@@ -24,12 +26,20 @@ def protocol_of(found: Survey, usual_system: str) -> Protocol | None:
     records = [row.record for row in found.kept if row.record]
     replies = [message.content for record in records for message in record.messages if message.role == "assistant"]
     system = next(map(system_of, records), "")
-    if len(found.systems) != 1 or "<tools>" in system or any(map(MARKS.search, replies)):
+    if len(found.systems) != 1 or "<tools>" in system or any(map(_calls, replies)):
         return None
     return Protocol(
         system=system or usual_system, first="{images}{question}", image_line="{image}", after_image="", after_scale="",
         tools=(), repeat_limit=0, refusals=(), grammar=_MARKED if _all_marked(replies) else _UNMARKED,
     )  # fmt: skip
+
+
+def _calls(reply: str) -> bool:
+    """Whether a reply calls a tool: in the marks of stock models, or by a JSON object that names the tool.
+
+    A text such as f(2) is none: answers hold such.
+    """
+    return bool(MARKS.search(reply)) or any(call.body in _NAMED and "{" in call.text for call in apart(reply).calls)
 
 
 def _all_marked(replies: Sequence[str]) -> bool:
