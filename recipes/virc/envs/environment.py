@@ -1,6 +1,7 @@
 """How an engine's environment is made, checked and found; nothing here starts a process."""
 
 import hashlib
+import os
 import re
 import shutil
 import sys
@@ -212,5 +213,9 @@ def _named(file: Path) -> set[str]:
 
 def _code(package: Path) -> list[Path]:
     weights = {config.parent for config in package.glob("models/*/config.json")}
-    inside = (file for file in package.rglob("*") if not weights.intersection(file.parents))
-    return sorted(file for file in inside if file.suffix in _COPIED and file.is_file())
+    found: list[Path] = []
+    for folder, folders, names in os.walk(package):
+        here = Path(folder)
+        folders[:] = [name for name in folders if here / name not in weights]
+        found += [here / name for name in names if Path(name).suffix in _COPIED]
+    return sorted(file for file in found if file.is_file())
