@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -11,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,16 @@ def recipes() -> Path:
 
 
 def _port() -> int:
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        return int(place.getsockname()[1])
+    """A port on which nothing listens.
+
+    It is none of those that the system gives to connections: seconds pass until Ray listens there. Ray's workers take
+    those below.
+    """
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as place, suppress(OSError):
+            place.bind(("", port))
+            return port
+    raise OSError("no port is free")
 
 
 class Cluster:
