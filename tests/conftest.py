@@ -1,14 +1,23 @@
 """Fixtures that several areas share."""
 
+import gc
+import importlib
+import io
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import drawn_sample, secrets
 
+from virc.core.parallel import cores
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.tools import registry as tools
 
@@ -23,11 +32,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 try:
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 except ImportError:  # tests/gpu runs without the extra `dev`
     pass
 else:  # how long a case takes says nothing on a machine that others use too
-    settings.register_profile("virc", deadline=None)
+    settings.register_profile("virc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("virc")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,13 +44,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Tests run on all cores; slow ones and those of engines by twos, as a run that starts needs one core.
+    """Tests run on all cores, and the default suite in one more process, as a third of its time is waiting; slow ones
+    and those of engines by twos, as a run that starts needs one core.
 
     By twos even on more cores: each takes gigabytes. What is recorded is written to one file, and an accelerator is
     for one at a time, so those run one by one.
     """
     if os.environ.get("VIRC_RECORD") == "1" or config.getoption("markexpr") == "gpu":
         return 0
+    if "not integration" in config.getoption("markexpr"):
+        return cores() + 1
     return None if _fast(config) else 2
 
 
@@ -62,12 +74,39 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # what tests start is as users start it
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Slow tests of one file, and those of engines, stay in one process: runs that they share take minutes."""
+    """Slow tests of one file, and those of engines, stay in one process: runs that they share take minutes.
+
+    Where all tests are collected, each process collects its files alone.
+    """
+    if _whole(config):
+        from support.apart import Apart
+
+        return Apart(config, log)
     if _fast(config):
         return None
     from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
     return LoadFileScheduling(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a file to the process that it is for."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or not _whole(config) or not collection_path.name.startswith("test_"):
+        return None
+    return collection_path not in _own_files() or None
+
+
+def _whole(config: pytest.Config) -> bool:
+    """Whether the default suite is asked for, all of it."""
+    return "not integration" in config.getoption("markexpr") and config.args == config.getini("testpaths")
+
+
+@cache
+def _own_files() -> frozenset[Path]:
+    from support.apart import files_of
+
+    number, count = os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"), os.environ["PYTEST_XDIST_WORKER_COUNT"]
+    return files_of(ROOT / "tests", int(number), int(count))
 
 
 def _fast(config: pytest.Config) -> bool:
@@ -90,6 +129,33 @@ def pytest_make_collect_report(
     return report
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Put keys into the environment; not where clusters and engines run, whose tests count the keys that they set."""
+    if _fast(config):
+        os.environ.update(secrets.KEYS)
+    else:  # Ray would end its workers where other tests fill the memory; the system does so where it is full
+        os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect no garbage while 15,000 tests are made, all of which stay; nor go through them later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Fail a test that left a key in a file: in a trace, a run, a page, a log, a core file."""
+    folder = getattr(item, "funcargs", {}).get("tmp_path")
+    leaks = [] if folder is None else secrets.files_with_keys(folder)
+    assert not leaks, f"keys were written to {leaks}"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _package_is_hashed_once() -> Iterator[None]:
     """Hash this package, 700 files, once in a process: each dry run of training asks for its place in the cache."""
@@ -110,13 +176,71 @@ def _package_is_hashed_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def sample() -> Path:
-    """The folder of the published sample: VIRC_SAMPLES, else shared/samples/virc beside the repository."""
-    folder = Path(os.environ.get("VIRC_SAMPLES") or ROOT.parent / "shared" / "samples" / "virc")
-    if not (folder / "conversation.json").is_file():
-        pytest.skip(f"the published sample is not at {folder}: set VIRC_SAMPLES to its folder")
-    return folder
+@pytest.fixture(autouse=True)
+def pauses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were to pass before something is tried again; none of them does, but in tests that take long."""
+    from virc.core import retry
+
+    asked = list[float]()
+    if not any(map(request.node.get_closest_marker, ("slow", "engine", "record", "gpu"))):
+        monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=time.monotonic, sleep=asked.append))
+    return asked
+
+
+_PREFLIGHT = "virc.training.preflight.process"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _rows_are_checked_here(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check a stage's rows in this process, where a dry run would start an interpreter for it, which takes seconds.
+
+    Tests of that process start it, and so do those marked `integration`.
+    """
+    from virc.core import processes
+
+    started = processes.output
+
+    def output(step: Any, on_line: Callable[[str], None] = lambda line: None) -> str:
+        if step.argv[1:3] != ("-m", _PREFLIGHT):
+            return started(step, on_line)
+        told, printed = io.StringIO(), io.StringIO()
+        with redirect_stderr(told), redirect_stdout(printed):
+            importlib.import_module(_PREFLIGHT).main([*step.argv[3:]])
+        for line in told.getvalue().splitlines():
+            on_line(line)
+        return printed.getvalue()
+
+    with pytest.MonkeyPatch.context() as patched:
+        if "not integration" in request.config.getoption("markexpr"):
+            patched.setattr(processes, "output", output)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _probes_are_kept_apart(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is found of an endpoint for its test alone: the next server may get the same port."""
+    from virc.probing import result
+
+    placed, own = result.cache_folder, list[Path]()
+
+    def place(environment: Mapping[str, str]) -> Path:
+        if not own:
+            own.append(tmp_path_factory.mktemp("probes"))
+        return placed(environment) if environment.get("VIRC_CACHE") else own[0]
+
+    monkeypatch.setattr(result, "cache_folder", place)
+
+
+@pytest.fixture(scope="session", params=["drawn", "published"])
+def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a drawn sample, and of the published one: VIRC_SAMPLES, or shared/samples/virc beside the checkout.
+
+    Where the published one is not there, the drawn one stands for both.
+    """
+    published = Path(os.environ.get("VIRC_SAMPLES") or ROOT.parent / "shared" / "samples" / "virc")
+    if request.param == "published" and (published / "conversation.json").is_file():
+        return published
+    return drawn_sample.draw(tmp_path_factory.mktemp("sample"))
 
 
 @pytest.fixture(scope="session")

@@ -1,31 +1,57 @@
-"""The table of systems in `docs/systems.md`, as it follows from the files."""
+"""The tables of systems in `docs/systems.md`, as they follow from the files."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
+from unittest.mock import patch
 
+from virc.systems import published
+from virc.systems import registry as systems
+from virc.systems.catalog import digests
 from virc.systems.catalog import support as state
 from virc_cli.commands.systems.ls import Support
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "systems.md"
-_TABLE = re.compile(r"(?<=<!-- systems -->\n).*?(?=<!-- end -->)", re.DOTALL)
-_NAMED = 15
-"""The systems of a state are named when there are at most so many."""
 
 
-def table() -> str:
-    """A row for each state: how many systems, and which."""
-    states = {name: found.kind for name, found in state.states().items()}
-    lines = ["| state | systems | |", "|---|---|---|"]
-    for kind in get_args(Support):
-        names = [name for name, found in states.items() if found == kind]
-        named = ", ".join(names) if len(names) <= _NAMED else f"`virc systems ls --state {kind}`"
-        lines += [f"| {kind.replace('-', ' ')} | {len(names)} | {named} |"] * bool(names)
-    return "".join(f"{line}\n" for line in lines)
+def tables() -> dict[str, str]:
+    """Each table by the mark above it; a stale record counts, as `.ci/recorded` says which are."""
+    with patch.object(digests, "changed", return_value=[]):
+        states = state.states()
+    field, far = published.rows(), get_args(Support)
+    order = sorted(field.values(), key=lambda each: (far.index(states[each.name].kind), each.row))
+    rows = (
+        (str(each.row), _linked(each), states[each.name].kind.replace("-", " "), states[each.name].what)
+        for each in order
+    )
+    others = ((name, states[name].kind, systems.get(name).about) for name in states.keys() - field.keys())
+    waiting = {
+        need: (found.about, [each.name for each in field.values() if need in published.lacking(each)])
+        for need, found in published.components().items()
+    }
+    needs = ((need, about, ", ".join(names)) for need, (about, names) in waiting.items() if names)
+    return {
+        "systems": _table(("", "system", "state", "what it lacks"), rows),
+        "others": _table(("system", "state", "what it is"), sorted(others)),
+        "needs": _table(("need", "what it is", "systems"), needs),
+    }
+
+
+def _linked(row: published.Row) -> str:
+    return f"[{row.name}](https://github.com/{row.repo})" if row.repo else row.name
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = (head, ("---",) * len(head), *rows)
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
 
 def page() -> str:
-    """The page with the table as it should be."""
+    """The page with the tables as they should be."""
     text = PAGE.read_text(encoding="utf-8")
-    assert len(_TABLE.findall(text)) == 1, "the page has no place for the table of systems"
-    return _TABLE.sub(table(), text)
+    for mark, made in tables().items():
+        place = re.compile(rf"(?<=<!-- {mark} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+        assert len(place.findall(text)) == 1, f"the page has no place for the table {mark}"
+        text = place.sub(lambda _: made, text)  # noqa: B023 - used at once
+    return text

@@ -30,13 +30,16 @@ VARIABLES = {
     "VIRC_API_KEY": "the key that is sent to the endpoint",
     "OPENAI_API_KEY": "the same, when `VIRC_API_KEY` is not set",
     "VIRC_JUDGE_KEY": "the key that is sent to a judge",
+    "VIRC_ALLOWED_TOOLS": "digests of files allowed as by `virc tools allow`, a comma between two",
     "VIRC_SERVE_KEY": "the key that clients of `virc serve` must send, like `--api-key`; several with spaces between",
     "VIRC_CONFIG": "the config file; default: `virc/config.yaml` in the platform's folder for settings",
     "VIRC_CACHE": "the cache: environments, probes, verdicts; default: `virc` in the platform's folder for caches",
-    "VIRC_PATH": "folders of your own systems, rewards and tools, separated as in `PATH`",
+    "VIRC_PATH": "folders of your own systems, rewards, tools and operators, separated as in `PATH`",
     "VIRC_PAGES": "the folder of pages that the tool `search` searches",
     "VIRC_TOOL_CONTROLLER": "URL of the controller of OpenThinkIMG's tool servers",
     "VIRC_SILENT_MINUTES": "minutes without a sign of life after which `virc train` ends an engine; 0: never",
+    "VIRC_IMAGE_MEMORY": "MiB that all pictures of a process take at their full size; default: 256, more for a single "
+    "file of your own ([many clients](serving.md#many-clients))",
     "VIRC_PYTHON_AT_ONCE": "programs of the tool `python` that a process runs at a time; default: one for each core",
     "VIRC_UNSAFE_PYTHON": "`1` runs code of models without a sandbox, with all your rights",
     "VIRC_DEBUG": "`1` prints the traceback of an error",
@@ -75,9 +78,13 @@ def page() -> str:
 
 _HEAD = """# Reference
 
-This page is generated from the code by `python tests/regenerate.py`. It lists [commands](#commands),
-[settings](#settings), [settings of stages](#settings-of-stages), [exit codes](#exit-codes),
-[environment variables](#environment-variables) and [JSON schemas](#json-schemas).
+After this page you know every [command](#commands) with its options, every [setting](#settings), [setting of a
+stage](#settings-of-stages), [exit code](#exit-codes), [environment variable](#environment-variables) and
+[JSON schema](#json-schemas). It is generated from the code by `python tests/regenerate.py`.
+
+```sh
+virc --help && virc solve --help
+```
 """
 
 
@@ -90,12 +97,12 @@ After Ctrl-C or SIGTERM the trace so far is kept.
 def _commands() -> Iterator[str]:
     yield "## Commands\n\nEvery command also takes `--help`.\n"
     for names, command in leaves(app()):
-        path = [name for name in names if name != "get"]  # of `virc download NAME`
+        path = [name for name in names if name not in ("get", "write", "ask")]  # of `virc download NAME`
         yield f"### virc {' '.join(path)}\n"
         yield _prose(command.help or "") + "\n"
         rows = [_parameter(each) for each in command.params if each.name != "help" and not each.hidden]
         if rows:
-            yield from _table(("argument or option", "default", ""), rows)
+            yield from _table(("argument or option", "default", "meaning"), rows)
         fields = getattr(inspect.getmodule(inspect.unwrap(command.callback)), "FAILURE", None)
         if fields is not None and any("--json" in each.opts for each in command.params):
             listed = ", ".join(f"`{name}`" for name in ("schema", *fields, "error"))
@@ -152,7 +159,7 @@ def _settings() -> Iterator[str]:
             for name, field in _properties(config).items()
             if name not in inherited
         ]
-        yield from _table(("setting", "value", "default", ""), rows)
+        yield from _table(("setting", "value", "default", "meaning"), rows)
 
 
 def _field_default(config: Any, name: str, field: Mapping[str, Any]) -> str:
@@ -197,13 +204,13 @@ def _exit_codes() -> Iterator[str]:
 
 def _variables() -> Iterator[str]:
     yield "## Environment variables\n"
-    yield from _table(("variable", ""), [(f"`{name}`", text) for name, text in VARIABLES.items()])
+    yield from _table(("variable", "meaning"), [(f"`{name}`", text) for name, text in VARIABLES.items()])
 
 
 def _schemas() -> Iterator[str]:
     yield "## JSON schemas\n"
     yield "The files are in `recipes/virc/core/schemas/`; `virc data show --schema batch` prints one.\n"
-    yield "[chat-protocol.md](chat-protocol.md) lists the fields of `virc_protocol.json`.\n"
+    yield "[Chat protocol](chat-protocol.md) lists the fields of `virc_protocol.json`.\n"
     for file in sorted(SCHEMAS.glob("*.json")):
         schema = json.loads(file.read_text(encoding="utf-8"))
         yield f"### {schema['title']}\n"
@@ -213,7 +220,7 @@ def _schemas() -> Iterator[str]:
             (f"`{name}`", _kinds(field), required.get(name, ""), field.get("description", ""))
             for name, field in schema["properties"].items()
         ]
-        yield from _table(("field", "type", "required", ""), rows)
+        yield from _table(("field", "type", "required", "meaning"), rows)
 
 
 def _kinds(field: Mapping[str, Any]) -> str:

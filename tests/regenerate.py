@@ -6,8 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import answers_page
 import client_page
 import field_table
+import operators_page
 import protocol_page
 import reference_page
 import remote_page
@@ -20,6 +22,7 @@ from virc.models.registry import EMBEDDED, EMBEDDED_FOLDER
 from virc_cli.console.completion import AUTOLOADED
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = (answers_page, client_page, field_table, operators_page, protocol_page, reference_page, remote_page, scale_page)
 COMPLETIONS = {"bash": "virc.bash", "zsh": "_virc", "fish": "virc.fish"}
 
 
@@ -35,10 +38,7 @@ def completion(shell: str) -> str:
 def generated() -> dict[Path, str]:
     """Every generated file and its content."""
     completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
-    docs = {
-        module.PAGE: module.page()
-        for module in (client_page, field_table, protocol_page, reference_page, remote_page, scale_page)
-    }
+    docs = {module.PAGE: module.page() for module in PAGES}
     return completions | slurm_cases.golden() | stage_plans.golden() | rounds_plan.golden() | docs
 
 

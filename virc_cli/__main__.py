@@ -2,6 +2,6 @@
 
 import sys
 
-from virc_cli.main import main
+from virc_cli.entry import main
 
 sys.exit(main())

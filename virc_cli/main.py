@@ -8,6 +8,7 @@ import pkgutil
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -18,15 +19,16 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from virc.core import interpreter
-from virc.core.errors import SetupError, UsageError, VircError
+from virc.core.errors import SetupError, UsageError, VircError, as_virc_error
 from virc.core.text import did_you_mean
-from virc_cli import commands
+from virc_cli import commands, slips
 from virc_cli.console import completion, output
+from virc_cli.console.interrupts import leave
 from virc_cli.console.options import group
 
 # Typer exports only this one class of its parser's errors; its base is what they all share.
 _PARSER_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]
-_UNKNOWN = re.compile(r"No such (command|option):? '?(.+?)'?(?:\.|$| \()")
+_UNKNOWN = re.compile(r"No such (command|option):? '?(.+?)'?(?:\. |\.?$| \()")
 
 
 _REFUSALS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, or choose another disk") | dict.fromkeys(
@@ -51,16 +53,18 @@ def _main(args: Sequence[str] | None) -> int:
     output.forget()
     completes = completion.VARIABLE in os.environ
     name = next((word for word in (completion.typed() if completes else words) if not word.startswith("-")), "")
-    with _sigterm() as received:
+    with _signals() as received:
         try:
             return _run(words, name)
         except BrokenPipeError as closed:  # as every Unix tool that SIGPIPE ends: quietly
             output.silence(sys.stdout)
             return output.exit_code(closed)
         except (Exception, KeyboardInterrupt) as error:  # the one place where any failure becomes a sentence
+            if received:  # a second Ctrl-C need not wait for the sentence
+                signal.signal(signal.SIGINT, leave)
             if completes:
                 return output.exit_code(error)
-            return _report(error, words, name, stopped=bool(received))
+            return _report(error, words, name, received[-1] if received else None)
 
 
 def build(modules: dict[str, ModuleType]) -> typer.Typer:
@@ -73,7 +77,8 @@ def build(modules: dict[str, ModuleType]) -> typer.Typer:
         if isinstance(module.command, typer.Typer):
             app.add_typer(module.command, name=name)
         else:
-            app.command(name)(module.command)
+            given = getattr(module, "EPILOG", None)
+            app.command(name, cls=getattr(module, "CLASS", None), epilog=given)(module.command)
     return app
 
 
@@ -117,7 +122,11 @@ def _run(words: Sequence[str], name: str) -> int:
             raise
         usage = _translated(error)
         explain = getattr(modules.get(name), "explain_usage", None)
-        raise (explain and explain(words[words.index(name) + 1 :], usage)) or usage from error
+        if name in found and words[0] == name:
+            better = explain and explain(words[1:], usage)
+        else:
+            better = slips.explain(words, found, usage)
+        raise better or usage from error
     finally:
         if "--install-completion" in words:
             completion.finish_installation()
@@ -136,18 +145,29 @@ def _translated(error: Exception) -> UsageError:
     kind, word = unknown.groups()
     names: list[str] = []
     if context:
-        options = (name for parameter in context.command.params for name in parameter.opts if name.startswith("-"))
+        parameters = context.command.params
+        options = (name for parameter in parameters for name in parameter.opts if name.startswith("-"))
         names = list(getattr(context.command, "commands", {}) if kind == "command" else options)
-    return UsageError(f"no such {kind} '{word}'", did_you_mean(word, names, help_hint))
+        if (ours := slips.OPTIONS.get(word)) in names:
+            return UsageError(f"no such option '{word}'", f"here it is {ours}")
+        if word in slips.KEYS and "--endpoint" in names:
+            return UsageError(f"no such option '{word}'", "export VIRC_API_KEY=KEY: others see a key in a command line")
+        arguments = (each for each in parameters if each.param_type_name == "argument")
+        shown = [str(getattr(each, "metavar", None) or each.name).upper() for each in arguments]
+        if kind == "option" and (argument := slips.argument(word, shown)):
+            return UsageError(f"no such option '{word}'", f"without an option: {context.command_path} {argument}")
+    if kind == "option":
+        return UsageError(f"no such option '{word}'", slips.near_option(word, names) or help_hint)
+    return UsageError(f"no such command '{word}'", did_you_mean(word, names, help_hint))
 
 
-def _report(error: Exception | KeyboardInterrupt, words: Sequence[str], name: str, stopped: bool) -> int:
+def _report(error: Exception | KeyboardInterrupt, words: Sequence[str], name: str, received: int | None) -> int:
     """Print an error on stderr, and as JSON on stdout with `--json`; return its exit code."""
     if os.environ.get("VIRC_DEBUG"):
         import traceback
 
         output.note("".join(traceback.format_exception(error)), end="")
-    failure = _as_virc_error(error, stopped)
+    failure = _as_virc_error(error, received)
     try:
         if "--json" in words[: words.index("--") if "--" in words else None]:
             path, module = _command(words)
@@ -170,37 +190,57 @@ def _command(words: Sequence[str]) -> tuple[list[str], ModuleType | None]:
     return path, module
 
 
-def _as_virc_error(error: Exception | KeyboardInterrupt, stopped: bool) -> VircError:
+def _as_virc_error(error: Exception | KeyboardInterrupt, received: int | None) -> VircError:
+    """The failure that an exception is; after a signal that is not one of ours is what the signal made of an import."""
+    if isinstance(error, VircError):
+        return error
+    if received == signal.SIGTERM:
+        return output.TerminatedError("stopped by SIGTERM")
+    if received or isinstance(error, KeyboardInterrupt | typer.Abort):
+        return output.CancelledError("interrupted")
     match error:
-        case VircError():
-            return error
-        case KeyboardInterrupt() | typer.Abort() if stopped:
-            return output.TerminatedError("stopped by SIGTERM")
-        case KeyboardInterrupt() | typer.Abort():
-            return output.CancelledError("interrupted")
         case MemoryError():
             return SetupError("out of memory")
         case OSError(strerror=str(reason), filename=file):
             hint = _REFUSALS.get(error.errno or 0) if isinstance(error, OSError) else None
             return VircError(reason[:1].lower() + reason[1:] + (f": {file}" if file else ""), hint)
-    return VircError(f"internal: {type(error).__name__}: {error}", hint="VIRC_DEBUG=1 virc ... shows where")
+    return as_virc_error(error, "VIRC_DEBUG=1 virc ... shows where")
 
 
 @contextmanager
-def _sigterm() -> Iterator[list[int]]:
-    """SIGTERM acts as Ctrl-C, once: a command keeps its partial work, a second signal ends it at once."""
+def _signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM are a KeyboardInterrupt, so that a command keeps its partial work; gives those received.
+
+    A second SIGTERM ends the process at once. A Ctrl-C that somebody above ignores stays ignored.
+    """
     received: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGTERM:
+            signal.signal(number, signal.SIG_DFL)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def dropped(lost: "sys.UnraisableHookArgs") -> None:
+        # Python drops what a destructor or a callback raises, such as that of an import's lock: the signal comes again
+        if received and issubclass(lost.exc_type, KeyboardInterrupt) and os.name == "posix":
+            again = received.pop()
+            signal.signal(again, stop)
+            threading.Timer(0.01, os.kill, [os.getpid(), again]).start()
+        else:
+            unraisable(lost)
+
+    unraisable, sys.unraisablehook = sys.unraisablehook, dropped
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, handler in before.items():
+        if number == signal.SIGTERM or handler in (leave, signal.default_int_handler):
+            signal.signal(number, stop)
     try:
         yield received
     finally:
-        signal.signal(signal.SIGTERM, before)
+        sys.unraisablehook = unraisable
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _closed_pipe() -> TextIO:

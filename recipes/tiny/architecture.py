@@ -37,13 +37,12 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer(constants: Sequence[str], words: Iterable[str], size: int = VOCABULARY) -> Any:
+def build_tokenizer(constants: Sequence[str], words: Iterable[str]) -> Any:
     """Byte-level BPE in which digits and capitals are single tokens, and each constant is one token.
 
     Args:
         constants: texts that become one token each.
         words: texts whose frequent character sequences become tokens.
-        size: most ids.
 
     Returns:
         A `PreTrainedTokenizerFast` with Qwen's special tokens and chat template.
@@ -61,7 +60,7 @@ def build_tokenizer(constants: Sequence[str], words: Iterable[str], size: int = 
     )
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=size - len(SPECIAL) - len(added),
+        vocab_size=VOCABULARY - len(SPECIAL) - len(added),
         min_frequency=2,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -123,13 +122,8 @@ def _widen(model: Any) -> None:
             torch.nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
 
 
-def save(folder: Path, model: Any, tokenizer: Any, protocol: Protocol, max_pixels: int = MAX_PIXELS) -> None:
-    """Write bf16 weights, tokenizer and preprocessor settings as every engine reads them, and the trained chat
-    protocol.
-
-    Args:
-        max_pixels: area of the largest pictures the model was trained on.
-    """
+def save(folder: Path, model: Any, tokenizer: Any, protocol: Protocol) -> None:
+    """Write bf16 weights, tokenizer and preprocessor settings as every engine reads them, and the chat protocol."""
     import copy
 
     import torch
@@ -139,7 +133,7 @@ def save(folder: Path, model: Any, tokenizer: Any, protocol: Protocol, max_pixel
     tokenizer.save_pretrained(folder)
     preprocessor = {
         "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2_5_VLProcessor",
-        "min_pixels": MIN_PIXELS, "max_pixels": max_pixels, "patch_size": PATCH, "merge_size": MERGE,
+        "min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS, "patch_size": PATCH, "merge_size": MERGE,
         "temporal_patch_size": 2, "image_mean": IMAGE_MEAN, "image_std": IMAGE_STD,
     }  # fmt: skip
     trained = as_fields(msgspec.structs.replace(protocol, name="trained"))

@@ -6,18 +6,13 @@ are split into words; merging across words would make the tokens depend on the p
 
 import random
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from virc.data.synth import tasks, unfamiliar, worked
-from virc.data.synth.families import charts, polygons
-from virc.data.synth.families import registry as families
+from virc.data.synth import unfamiliar, worked
+from virc.data.synth.families import polygons
 from virc.reasoning.protocol import Protocol
 
-_OF_EACH = 200  # problems of a family that are read
 _WORDS = re.compile(r" ?[a-z∠]+|[A-Z][a-z]*")
-_NAME = "|".join(name for names in charts.NAMES for name in names if len(name) > 1)
-_VARYING = re.compile(rf"(?<!_)\d+(?:\.\d+)?|{_NAME}|(?<![A-Za-z])(?!I )[A-Z]{{1,2}}(?![A-Za-z])|</?tool_call>")
 _HOLES = re.compile(r"\{(?:index|width|height|question|images)\}")
 # The constant parts of a worked solution between its letters, numbers and tool tags.
 _SOLUTION = (
@@ -29,34 +24,17 @@ _SOLUTION = (
 )  # fmt: skip
 
 
-def constants(protocol: Protocol, names: Sequence[str] = ()) -> Sequence[str]:
-    """Every constant part of the chat protocol and of the worked solutions, without repeats.
-
-    Args:
-        names: of families whose solutions are added to those of `polygons` in one pattern.
-    """
+def constants(protocol: Protocol) -> Sequence[str]:
+    """Every constant part of the chat protocol and of the worked solutions, without repeats."""
     turns = (protocol.first, protocol.image_line, protocol.after_image, protocol.after_scale)
     parts = [piece for turn in turns for piece in _HOLES.split(turn)]
-    texts = [f"system\n{protocol.system}", *parts, *_SOLUTION, *_constant_parts(names)]
+    texts = [f"system\n{protocol.system}", *parts, *_SOLUTION]
     return list(dict.fromkeys(piece for piece in texts if len(piece) > 1))
 
 
-def words(seed: int = 0, count: int = 3000, names: Sequence[str] = ()) -> Iterator[str]:
-    """Words of questions about polygons, these families and unfamiliar things, in a fixed order."""
+def words(seed: int = 0, count: int = 3000) -> Iterator[str]:
+    """Words of questions about polygons and unfamiliar things, in a fixed order."""
     rng = random.Random(seed)
-    for name in names:
-        for _ in range(_OF_EACH):
-            yield from _WORDS.findall(families.get(name).generate(rng).question)
     for _ in range(count):
         for text in (polygons.generate(rng).question, unfamiliar.question(rng)):
             yield from _WORDS.findall(text)
-
-
-def _constant_parts(names: Sequence[str]) -> Iterator[str]:
-    """The texts between the names, numbers and tags of solutions that occur often."""
-    rng, found = random.Random(0), Counter[str]()
-    for name in names:
-        for _ in range(_OF_EACH):
-            paths = tasks.task(rng, "train", families.get(name), paths=len(worked.PATTERNS)).paths.values()
-            found.update(piece for replies in paths for text in replies for piece in _VARYING.split(text))
-    return (piece for piece, count in found.items() if count >= _OF_EACH / 10)

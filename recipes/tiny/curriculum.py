@@ -92,7 +92,7 @@ def list_corners(rng: random.Random) -> Example:
 
 def sums(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
     """The sums in the last turn of a solution, whose earlier turns are given as text, without a picture."""
-    diagram = _asking(rng, printed=False, sides=sides)
+    diagram = polygons.generate(rng, sides=sides, printed=False)
     *earlier, last = worked.replies(polygons.solution(diagram))
     shown = f"{diagram.reading_order()[-1].letter} is {diagram.reading_order()[-1].printed}."
     given = [Message("user", text) for text in (diagram.question, *earlier, shown)]
@@ -119,7 +119,7 @@ def compare(rng: random.Random) -> Example:
 
 def stops(rng: random.Random) -> Example:
     """A whole solution as text, without its pictures; only the verdicts are labels."""
-    diagram = _asking(rng, printed=rng.random() < 0.5)
+    diagram = polygons.generate(rng, printed=rng.random() < 0.5)
     blank = Image.new("L", (diagram.width, diagram.height))  # the turns announce its size, but do not show it
     messages = driven(diagram.question, blank, worked.replies(polygons.solution(diagram))).messages
     return Example([Message(each.role, each.text) for each in messages], [], VERDICTS)
@@ -159,27 +159,14 @@ def direct(rng: random.Random, sides: Sequence[int] = (3, 3, 4)) -> Example:
     return driven(diagram.question, polygons.draw(diagram), replies)
 
 
-def driven(question: str, picture: Image.Image, replies: Sequence[str], grid: Grid = GRID_OF_TINY) -> Example:
+def driven(question: str, picture: Image.Image, replies: Sequence[str]) -> Example:
     """Replies as a conversation, made by the Session that inference uses."""
-    session = Session(worked.PROTOCOL, question, [picture], grid=grid, tools=known())
+    session = Session(worked.PROTOCOL, question, [picture], grid=GRID_OF_TINY, tools=known())
     for text in replies:
         session.feed(Reply(text))
     done = session.next()
     assert isinstance(done, Done)
     return Example(list(done.trace.messages), [shown.pixels for shown in session.images])
-
-
-def _asking(rng: random.Random, *, printed: bool, sides: Sequence[int] | None = None) -> Diagram:
-    """A diagram whose asked angle is printed, or must be computed."""
-    while True:
-        diagram = polygons.generate(rng, sides=sides)
-        if (diagram.corners[diagram.asked].printed != "?") is printed:
-            return diagram
-
-
-def boxes_text(boxes: Sequence[Box]) -> str:
-    """Boxes as a model lists them."""
-    return " ".join(f"[{', '.join(map(str, box))}]" for box in boxes)
 
 
 def pair(question: str, answer: str, image: Image.Image) -> Example:
@@ -188,7 +175,8 @@ def pair(question: str, answer: str, image: Image.Image) -> Example:
 
 
 def _boxes(boxes: Sequence[Box], page: Image.Image) -> Example:
-    return pair("List.", boxes_text(boxes), page)
+    """A page, and its boxes as a model lists them."""
+    return pair("List.", " ".join(f"[{', '.join(map(str, box))}]" for box in boxes), page)
 
 
 def _clamp(start: int, side: int) -> int:

@@ -4,7 +4,7 @@ PYTHONPATH=recipes python -m tiny.figure OUT [--device cuda] [--seeds 3] [--cont
 
 Each seed begins from nothing: phases of `tiny.loop` with the numbers of steps that made `tiny-base`, then rounds of
 `sft`. After each round 200 other held-out diagrams are asked; once as many are right as are published, or after
-MOST_ROUNDS, the 500 of the benchmark are. `--control` then trains the phase `direct` from the same weights on as many
+MAX_ROUNDS, the 500 of the benchmark are. `--control` then trains the phase `direct` from the same weights on as many
 rows without tools as `tiny` was trained on with them.
 
 Every seed prints one JSON object: minutes of training to the figure (null: not reached), the share right of 500 with
@@ -34,7 +34,7 @@ from virc.evaluation.summary import Summary
 PUBLISHED = 0.914
 """Share of the 500 diagrams that `tiny` answers right."""
 CONTROL_ROWS = 93_000
-MOST_ROUNDS = 12
+MAX_ROUNDS = 12
 _DIRECT = 14 * 0.5  # rows of `direct` a step, in the mean of its phase
 
 
@@ -90,7 +90,7 @@ def others(out: Path, count: int) -> Path:
     rows = out / "other" / "problems.jsonl"
     if not rows.is_file():
         words = ["data", "synth", "--to", rows.parent, "--split", "heldout", "--seed", 30_000, "--count", count]
-        command = [sys.executable, "-m", "virc_cli", *map(str, words), "--formats", "batch", "-q"]
+        command = [sys.executable, "-m", "virc_cli", *map(str, words), "--formats", "batch", "--drawing", "1", "-q"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         subprocess.run(command, env=environment, check=True, stdout=sys.stderr)
     return rows
@@ -104,7 +104,7 @@ def figures(
     base: Sequence[Phase] = BASE,
     a_round: Phase = ROUND,
     of_control: Phase = CONTROL,
-    most_rounds: int = MOST_ROUNDS,
+    most_rounds: int = MAX_ROUNDS,
     counts: tuple[int, int] = (200, 500),
 ) -> Mapping[str, Any]:
     """Train one seed and measure it.

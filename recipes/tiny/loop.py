@@ -1,7 +1,7 @@
 """The training loop: a mix of tasks that shifts from perception to whole trajectories.
 
 PYTHONPATH=recipes python -m tiny.loop OUT --minutes 60 | --steps 3000 [--from FOLDER] [--seed 0]
-        [--phase sight|read|place|skills|compare|sft|direct] [--families polygons,charts]
+        [--phase sight|read|place|skills|compare|sft|direct]
 PYTHONPATH=recipes torchrun --standalone --nproc-per-node 2 -m tiny.loop OUT ...
 """
 
@@ -17,16 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from tiny import curriculum, of_families, places, sight
-from tiny.architecture import MAX_PIXELS, VOCABULARY, build_model, build_tokenizer, save
+from tiny import curriculum, places, sight
+from tiny.architecture import build_model, build_tokenizer, save
 from tiny.corpus import constants, words
 from tiny.curriculum import Example
 from tiny.encode import IGNORE, collate
 from virc.data.synth import worked
-from virc.data.synth.families.registry import names as family_names
-from virc.data.synth.problem import LARGEST
 
 Task = Callable[[random.Random], Example]
 TASKS: Mapping[str, tuple[Task, int]] = {  # task and examples per step; steps take about the same time
@@ -91,40 +87,9 @@ def optimizers(model: Any, rate: float) -> list[Any]:
     ]
 
 
-VOCABULARY_OF_FAMILIES = 1024
-
-
-class Course(msgspec.Struct, frozen=True):
-    """Tasks and phases of a training.
-
-    Args:
-        tasks: each with its examples per step.
-        phases: shares of the tasks at the start and the end of each.
-        eye: classes and images of the vision tower.
-        max_pixels: area of the largest pictures.
-        names: of the families; none is the course of `tiny`.
-    """
-
-    tasks: Mapping[str, tuple[Task, int]]
-    phases: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]]
-    eye: sight.Eye
-    max_pixels: int
-    names: tuple[str, ...]
-
-
-def course(names: tuple[str, ...]) -> Course:
-    """The course for these families; without any, that of `tiny`."""
-    if not names:
-        return Course(TASKS, PHASES, sight.POLYGONS, MAX_PIXELS, names)
-    tasks, phases = of_families.all_tasks(names), of_families.all_phases(names)
-    return Course(tasks, phases, of_families.eye(names), LARGEST, names)
-
-
-def mixture(
-    phase: str, progress: float, phases: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]] = PHASES
-) -> dict[str, float]:
+def mixture(phase: str, progress: float) -> dict[str, float]:
     """The share of each task at a point of a phase, `progress` 0..1."""
-    start, end = phases[phase]
+    start, end = PHASES[phase]
     return {task: (1 - progress) * start.get(task, 0) + progress * end.get(task, 0) for task in {**start, **end}}
 
 
@@ -138,7 +103,7 @@ def rate_at(phase: str, step: int, progress: float) -> float:
 
 def train(
     out: Path, *, minutes: float = math.inf, steps: float = math.inf, phase: str = "read", start: Path | None = None,
-    seed: int = 0, rate: float = 2e-3, device: str = "cpu", families: tuple[str, ...] = (),
+    seed: int = 0, rate: float = 2e-3, device: str = "cpu",
 ) -> None:  # fmt: skip
     """Train for a number of minutes or steps, whichever ends first.
 
@@ -149,12 +114,9 @@ def train(
     workers, worker = _join_workers()
     torch.manual_seed(seed)
     rng = random.Random(f"{seed} {phase} {worker}")
-    taught = course(families)
-    model, tokenizer = _load(start) if start else _new(taught)
+    model, tokenizer = _load(start) if start else _new()
     model.to(device).train()
-    learner, learn = (_vision_learner if phase == "sight" else _model_learner)(
-        model, tokenizer, phase, seed, rng, taught
-    )
+    learner, learn = (_vision_learner if phase == "sight" else _model_learner)(model, tokenizer, phase, seed, rng)
     stack = optimizers(learner.to(device), rate)
     out.mkdir(parents=True, exist_ok=True)
     begin = saved = time.monotonic()
@@ -171,46 +133,42 @@ def train(
                 print(json.dumps(entry), file=log, flush=True)
             step += 1
             if worker == 0 and time.monotonic() - saved > 300:
-                save(out, model, tokenizer, worked.PROTOCOL, taught.max_pixels)
+                save(out, model, tokenizer, worked.PROTOCOL)
                 saved = time.monotonic()
     if worker == 0:
-        save(out, model, tokenizer, worked.PROTOCOL, taught.max_pixels)
+        save(out, model, tokenizer, worked.PROTOCOL)
 
 
 Learn = Callable[[float, bool], tuple[Any, dict[str, Any] | None]]
 """(progress 0..1, whether to score) -> the loss of a fresh batch, and its scores for the log."""
 
 
-def _vision_learner(
-    model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random, taught: Course
-) -> tuple[Any, Learn]:
+def _vision_learner(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random) -> tuple[Any, Learn]:
     """The vision tower and its auxiliary head; slips first, then pages."""
     import torch
 
-    head = sight.head(model.config.text_config.hidden_size, taught.eye)
+    head = sight.head(model.config.text_config.hidden_size)
 
     def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
-        loss, found = sight.loss(model, head, rng, slips=max(0.1, 1 - 4 * progress), eye=taught.eye)
+        loss, found = sight.loss(model, head, rng, slips=max(0.1, 1 - 4 * progress))
         return loss, {"task": phase, "loss": round(loss.item(), 4), **found} if score else None
 
     return torch.nn.ModuleDict({"visual": model.model.visual, "head": head}), learn
 
 
-def _model_learner(
-    model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random, taught: Course
-) -> tuple[Any, Learn]:
+def _model_learner(model: Any, tokenizer: Any, phase: str, seed: int, rng: random.Random) -> tuple[Any, Learn]:
     """The whole model on the tasks of a phase; all workers take the same task at the same step."""
     import torch
 
     schedule = random.Random(f"{seed} {phase}")
     model.model.visual.requires_grad_(phase != "place")  # it knows characters by then, but the model no positions
     width = model.config.text_config.hidden_size
-    head, eye = places.head(width), sight.head(width, taught.eye)
+    head, eye = places.head(width), sight.head(width)
 
     def learn(progress: float, score: bool) -> tuple[Any, dict[str, Any] | None]:
-        shares = mixture(phase, progress, taught.phases)
+        shares = mixture(phase, progress)
         name = schedule.choices(list(shares), list(shares.values()))[0]
-        task, count = taught.tasks[name]
+        task, count = TASKS[name]
         batch = {k: v.to(model.device) for k, v in collate([task(rng) for _ in range(count)], tokenizer).items()}
         output = model(**batch, output_hidden_states=True)
         loss = output.loss
@@ -218,7 +176,7 @@ def _model_learner(
             loss = loss + 0.2 * places.loss(head, output.hidden_states[places.LAYER], batch)
         seen: dict[str, float] = {}
         if phase in ("skills", "sft", "direct"):  # the vision tower continues to learn
-            blur, seen = sight.loss(model, eye, rng, slips=0.1, pages=6, eye=taught.eye)
+            blur, seen = sight.loss(model, eye, rng, slips=0.1, pages=6)
             loss = loss + 0.1 * blur
         return loss, {"task": name, "rows": count, **_scores(output, batch), **seen} if score else None
 
@@ -283,10 +241,8 @@ def _average_gradients(model: Any, workers: int) -> None:
         weight.grad = (grad / workers).view_as(weight)
 
 
-def _new(taught: Course) -> tuple[Any, Any]:
-    names = taught.names
-    size = VOCABULARY_OF_FAMILIES if names else VOCABULARY
-    tokenizer = build_tokenizer(constants(worked.PROTOCOL, names), words(names=names), size)
+def _new() -> tuple[Any, Any]:
+    tokenizer = build_tokenizer(constants(worked.PROTOCOL), words())
     return build_model(tokenizer), tokenizer
 
 
@@ -309,9 +265,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument(
-        "--families", type=lambda text: tuple(text.split(",")), default=(), help=", ".join(family_names())
-    )
     options = parser.parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if math.isinf(options.minutes) and math.isinf(options.steps):

@@ -1,7 +1,7 @@
 """The figures of a model's card, gathered from evaluations of it in one folder.
 
-    virc data synth --to heldout --split heldout --count 100 --seed 20000 --counterfactuals --formats batch
-    virc data synth --to strange --split heldout --count 400 --seed 20001 --refusals 1 --formats batch
+    virc data synth --to heldout --split heldout --count 100 --seed 20000 --counterfactuals --formats batch --drawing 1
+    virc data synth --to strange --split heldout --count 400 --seed 20001 --refusals 1 --formats batch --drawing 1
     virc eval diagrams --model MODEL --model CONTROL --to EVALS/tools
     virc eval heldout --model MODEL --crop-ablation counterfactual --to EVALS/counterfactual
     virc eval heldout --model MODEL --crop-ablation blank --to EVALS/blank

@@ -10,14 +10,14 @@ from typing import Any
 from tiny.architecture import MERGE
 
 LAYER = 2  # of the hidden states: late enough to have the position, early enough for later layers to use it
-_MOST = 36  # rows and columns that are distinguished; those beyond count as the last
+_MAX_CELLS = 36  # rows and columns that are distinguished; those beyond count as the last
 
 
 def head(width: int) -> Any:
     """The classifier on hidden states of `width` features."""
     import torch
 
-    return torch.nn.Linear(width, 2 * _MOST)
+    return torch.nn.Linear(width, 2 * _MAX_CELLS)
 
 
 def loss(classifier: Any, hidden: Any, batch: Mapping[str, Any]) -> Any:
@@ -36,6 +36,6 @@ def loss(classifier: Any, hidden: Any, batch: Mapping[str, Any]) -> Any:
     cells_of_tokens = torch.cat(
         [torch.cartesian_prod(torch.arange(r), torch.arange(c)).reshape(-1, 2) for r, c in cells]
     )
-    labels = cells_of_tokens.clamp(max=_MOST - 1).to(hidden.device)
+    labels = cells_of_tokens.clamp(max=_MAX_CELLS - 1).to(hidden.device)
     logits = classifier(rms_norm(hidden[batch["mm_token_type_ids"].bool()], hidden.shape[-1:]))
-    return cross_entropy(logits[:, :_MOST], labels[:, 0]) + cross_entropy(logits[:, _MOST:], labels[:, 1])
+    return cross_entropy(logits[:, :_MAX_CELLS], labels[:, 0]) + cross_entropy(logits[:, _MAX_CELLS:], labels[:, 1])

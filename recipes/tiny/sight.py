@@ -6,10 +6,9 @@ The head is dropped afterwards.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -31,14 +30,6 @@ Mark = tuple[str, float, float]  # a character or turn, and its middle in px
 Sample = tuple[Image.Image, NDArray[np.float32]]  # an image and its `labels`
 
 
-class Eye(msgspec.Struct, frozen=True):
-    """The classes (TURNS last), and what draws pages or crops, and small images of characters (slips)."""
-
-    classes: Sequence[str]
-    page: Callable[[random.Random], Sample]
-    slip: Callable[[random.Random], Sample]
-
-
 def marks(diagram: Diagram) -> list[Mark]:
     """Every character of a diagram and its middle; those of one label share its width evenly."""
     found = []
@@ -56,15 +47,15 @@ def turns(diagram: Diagram) -> list[Mark]:
     return [(turn, left + CROP / 2, top + CROP / 2) for turn, (left, top, _, _) in zip(TURNS, crops, strict=False)]
 
 
-def labels(found: Sequence[Mark], width: int, height: int, classes: Sequence[str] = CLASSES) -> NDArray[np.float32]:
-    """Labels of shape (image tokens, CELLS * classes): 1.0 where the middle of a mark is in that cell."""
-    page = np.zeros((height // _TALL, width // _WIDE, len(classes)), np.float32)
+def labels(found: Sequence[Mark], width: int, height: int) -> NDArray[np.float32]:
+    """Labels of shape (image tokens, CELLS * CLASSES): 1.0 where the middle of a mark is in that cell."""
+    page = np.zeros((height // _TALL, width // _WIDE, len(CLASSES)), np.float32)
     for seen, x, y in found:
         if 0 <= x < width and 0 <= y < height:
-            page[int(y) // _TALL, int(x) // _WIDE, classes.index(seen)] = 1
+            page[int(y) // _TALL, int(x) // _WIDE, CLASSES.index(seen)] = 1
     down, across = _TOKEN // _TALL, _TOKEN // _WIDE
     tokens = page.reshape(height // _TOKEN, down, width // _TOKEN, across, -1).transpose(0, 2, 1, 3, 4)
-    return tokens.reshape(-1, CELLS * len(classes))
+    return tokens.reshape(-1, CELLS * len(CLASSES))
 
 
 def sample(rng: random.Random) -> Sample:
@@ -97,20 +88,17 @@ def slip(rng: random.Random) -> Sample:
     return paper.convert("RGB"), labels(found, *paper.size)
 
 
-POLYGONS = Eye(CLASSES, sample, slip)
-
-
-def head(width: int, eye: Eye = POLYGONS) -> Any:
+def head(width: int) -> Any:
     """The classifier on image tokens of `width` features; it starts from the prediction that nothing is there."""
     import torch
 
-    layer = torch.nn.Linear(width, CELLS * len(eye.classes))
+    layer = torch.nn.Linear(width, CELLS * len(CLASSES))
     torch.nn.init.constant_(layer.bias, -5.0)
     return layer
 
 
 def loss(
-    model: Any, classifier: Any, rng: random.Random, slips: float, pages: int = 24, eye: Eye = POLYGONS
+    model: Any, classifier: Any, rng: random.Random, slips: float, pages: int = 24
 ) -> tuple[Any, dict[str, float]]:
     """Binary cross-entropy per mark on fresh samples, and the share of characters and turns found in their cells.
 
@@ -120,7 +108,7 @@ def loss(
     """
     import torch
 
-    drawn = [eye.slip(rng) for _ in range(4 * pages)] if rng.random() < slips else [eye.page(rng) for _ in range(pages)]
+    drawn = [slip(rng) for _ in range(4 * pages)] if rng.random() < slips else [sample(rng) for _ in range(pages)]
     cut = [patches(image) for image, _ in drawn]
     device = classifier.weight.device
     pixels = torch.from_numpy(np.concatenate([array for array, _ in cut])).to(device)
@@ -128,8 +116,8 @@ def loss(
     targets = torch.from_numpy(np.concatenate([truth for _, truth in drawn])).to(device)
     logits = classifier(model.model.visual(pixels, grid_thw=grid).pooler_output)
     total = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
-    hit = ((logits > 0) & (targets > 0)).reshape(-1, CELLS, len(eye.classes)).sum((0, 1))
-    there = targets.reshape(-1, CELLS, len(eye.classes)).sum((0, 1)).clamp(min=1e-6)
+    hit = ((logits > 0) & (targets > 0)).reshape(-1, CELLS, len(CLASSES)).sum((0, 1))
+    there = targets.reshape(-1, CELLS, len(CLASSES)).sum((0, 1)).clamp(min=1e-6)
     parts = {"found": slice(-len(TURNS)), "turns_found": slice(-len(TURNS), None)}
     shares = {name: round((hit[part].sum() / there[part].sum()).item(), 3) for name, part in parts.items()}
     return total / targets.sum().clamp(min=1), shares

@@ -11,24 +11,69 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from virc.core.errors import VircError
+    from virc.core.errors import (
+        ConfigError,
+        DataError,
+        EngineError,
+        NetworkError,
+        NoAnswerError,
+        SetupError,
+        UsageError,
+        VircError,
+    )
     from virc.evaluation.api import evaluate
     from virc.merging.build import merge
+    from virc.merging.publish import push
     from virc.models.load import load
     from virc.serving.start import serve
-    from virc.solving.api import solve
+    from virc.solving.python.awaited import abatch, asolve
+    from virc.solving.python.many import batch
+    from virc.solving.python.one import solve
+    from virc.solving.solution import Solution
     from virc.training.api import train
 
 _MODULES = {
+    "ConfigError": "virc.core.errors",
+    "DataError": "virc.core.errors",
+    "EngineError": "virc.core.errors",
+    "NetworkError": "virc.core.errors",
+    "NoAnswerError": "virc.core.errors",
+    "SetupError": "virc.core.errors",
+    "Solution": "virc.solving.solution",
+    "UsageError": "virc.core.errors",
     "VircError": "virc.core.errors",
+    "abatch": "virc.solving.python.awaited",
+    "asolve": "virc.solving.python.awaited",
+    "batch": "virc.solving.python.many",
     "evaluate": "virc.evaluation.api",
     "load": "virc.models.load",
     "merge": "virc.merging.build",
+    "push": "virc.merging.publish",
     "serve": "virc.serving.start",
-    "solve": "virc.solving.api",
+    "solve": "virc.solving.python.one",
     "train": "virc.training.api",
 }
-__all__ = ["VircError", "evaluate", "load", "merge", "serve", "solve", "train"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "EngineError",
+    "NetworkError",
+    "NoAnswerError",
+    "SetupError",
+    "Solution",
+    "UsageError",
+    "VircError",
+    "abatch",
+    "asolve",
+    "batch",
+    "evaluate",
+    "load",
+    "merge",
+    "push",
+    "serve",
+    "solve",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import virc
 from virc.core.errors import UsageError
 
-PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
+ROOT = Path(__file__).parents[2]
+PICTURE = ROOT / "tests" / "pictures" / "triangle.png"
 QUESTION = "How large is angle A?"
 HEAVY = {"torch", "transformers", "PIL", "openai", "typer", "huggingface_hub", "numpy", "yaml"}
 
@@ -36,15 +38,23 @@ def test_every_function_is_typed_and_documented(name: str) -> None:
     assert name in dir(virc)
 
 
+@pytest.mark.integration
+def test_a_type_checker_knows_what_a_user_writes() -> None:
+    file = Path(__file__).with_name("typed_user.py")
+    command = [sys.executable, "-m", "mypy", "--strict", "--warn-unused-ignores", "--config-file", os.devnull, file]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "MYPYPATH": "recipes"}, cwd=ROOT)
+    assert done.stdout == "Success: no issues found in 1 source file\n"
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'slove'"):
         virc.slove  # noqa: B018
 
 
-def test_solve_takes_a_path_or_an_image() -> None:
-    assert virc.solve(PICTURE, QUESTION).answer == "73"
-    with Image.open(PICTURE) as image:
-        assert virc.solve(image, QUESTION, "tiny").answer == "73"
+def test_solve_takes_a_path_or_a_picture_in_memory() -> None:
+    with virc.load("tiny") as model, Image.open(PICTURE) as image:
+        for picture in (PICTURE, PICTURE.read_bytes(), image, np.asarray(image.convert("RGB"))):
+            assert virc.solve(picture, QUESTION, model).answer == "73"
 
 
 def test_a_loaded_model_solves_several_problems() -> None:
@@ -96,8 +106,8 @@ def test_arguments_out_of_their_bounds_are_refused(wrong: dict[str, Any], names:
 
 
 def test_what_is_not_an_image_is_refused_by_its_type() -> None:
-    for wrong in (PICTURE.read_bytes(), 3, [b"x"]):
-        with pytest.raises(UsageError, match=r"not (bytes|int)"):
+    for wrong in (3, [PICTURE, 3], None):
+        with pytest.raises(UsageError, match=r"of type (int|NoneType), not"):
             virc.solve(wrong, QUESTION)  # type: ignore[arg-type]
 
 

@@ -1,13 +1,15 @@
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from PIL import Image
 from test_kv_cache import RECURRENT, rendered
 from test_local import GREEDY, WARM, after, first
 
-from virc.backends import checkpoint
+from virc.backends import batched, checkpoint
+from virc.backends.batched import Batch, Piece
 from virc.backends.interface import OnText, Sampling
 from virc.backends.local import LocalBackend, load
 from virc.core.errors import EngineError, SetupError
@@ -16,8 +18,6 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Ask, Reply, Session
 from virc.tools.registry import known
-
-pytestmark = pytest.mark.integration
 
 TRIANGLE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 
@@ -64,6 +64,14 @@ def talk(
     return replies
 
 
+def test_two_of_different_lengths_are_drawn_as_each_alone(tiny: Callable[..., Path], backend: LocalBackend) -> None:
+    alone, sampling = load(tiny(), device="cpu"), Sampling(max_tokens=3)
+    expected = [talk(alone, seed, sampling) for seed in (0, 3)]
+    works = [lambda seed=seed: talk(backend, seed, sampling) for seed in (0, 3)]  # type: ignore[misc]
+    assert together(works) == expected
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("family", [family for family in checkpoint.FAMILIES if family not in RECURRENT])
 def test_replies_are_those_of_one_at_a_time(tiny: Callable[..., Path], family: str) -> None:
     plans = [
@@ -81,6 +89,7 @@ def test_replies_are_those_of_one_at_a_time(tiny: Callable[..., Path], family: s
     assert found == expected
 
 
+@pytest.mark.integration
 def test_the_embedded_model_says_the_same_in_a_batch() -> None:
     protocol = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
 
@@ -100,6 +109,7 @@ def test_the_embedded_model_says_the_same_in_a_batch() -> None:
     assert len({reply[0].token_ids for reply in expected}) > 4
 
 
+@pytest.mark.integration
 def test_a_conversation_costs_its_length_and_its_images_once(backend: LocalBackend) -> None:
     seats: list[tuple[int, int]] = []
 
@@ -114,6 +124,7 @@ def test_a_conversation_costs_its_length_and_its_images_once(backend: LocalBacke
     assert seats == [(11, 3)] * 3  # nobody asked for what comes after the last id drawn
 
 
+@pytest.mark.integration
 def test_steps_are_shared_and_the_text_streams(backend: LocalBackend) -> None:
     steps: list[int] = []
     hook = backend.cached.network.lm_head.register_forward_pre_hook(lambda _, given: steps.append(len(given[0])))
@@ -128,6 +139,7 @@ def test_steps_are_shared_and_the_text_streams(backend: LocalBackend) -> None:
         assert len(said) > 1
 
 
+@pytest.mark.integration
 def test_what_the_listener_raises_ends_that_reply_alone(backend: LocalBackend, tiny: Callable[..., Path]) -> None:
     said: list[str] = []
 
@@ -148,6 +160,7 @@ def test_what_the_listener_raises_ends_that_reply_alone(backend: LocalBackend, t
     assert together(works[1:]) == found[1:]  # seats are given on
 
 
+@pytest.mark.integration
 def test_first_turns_are_read_without_a_mask(backend: LocalBackend) -> None:
     masked: list[bool] = []
 
@@ -161,6 +174,7 @@ def test_first_turns_are_read_without_a_mask(backend: LocalBackend) -> None:
     assert 1 <= masked.count(False) <= 2, "later ones see what their row of the cache holds, of any length"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("said", ["CUDA out of memory. Tried", "shape mismatch"])
 def test_a_failing_row_costs_itself_alone(backend: LocalBackend, tiny: Callable[..., Path], said: str) -> None:
     expected = [talk(load(tiny(), device="cpu"), seed, GREEDY) for seed in range(3)]
@@ -185,6 +199,7 @@ def test_a_failing_row_costs_itself_alone(backend: LocalBackend, tiny: Callable[
     assert ("--concurrency" in (found[3].hint or "")) == ("memory" in said)
 
 
+@pytest.mark.integration
 def test_a_conversation_that_is_too_long_fails_and_the_others_go_on(backend: LocalBackend) -> None:
     long = first(backend, question="é" * 2100)
     found = together([lambda: [backend.reply(long, GREEDY)], lambda: talk(backend, 1, GREEDY)])
@@ -193,6 +208,7 @@ def test_a_conversation_that_is_too_long_fails_and_the_others_go_on(backend: Loc
     assert isinstance(found[1], list)
 
 
+@pytest.mark.integration
 def test_a_row_that_became_no_number_does_not_spoil_the_next_conversation_in_it(
     backend: LocalBackend, tiny: Callable[..., Path]
 ) -> None:
@@ -211,8 +227,39 @@ def test_a_row_that_became_no_number_does_not_spoil_the_next_conversation_in_it(
     ]
 
 
+@pytest.mark.integration
 def test_the_cache_grows_with_the_longest(backend: LocalBackend, tiny: Callable[..., Path]) -> None:
     alone = load(tiny(), device="cpu")
     plan = Sampling(max_tokens=220)
     works = [lambda seed=seed: talk(backend, seed, plan) for seed in (0, 40)]  # type: ignore[misc]
     assert together(works) == [talk(alone, seed, plan) for seed in (0, 40)]
+
+
+def test_who_waits_goes_on_when_another_leaves_its_seat(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Seated:
+        def __init__(self, _: Batch, number: int) -> None:
+            self.number = number
+
+    steps, waits = list[int](), threading.Event()
+    monkeypatch.setattr(batched, "Seat", Seated)
+    batch = Batch(None)  # type: ignore[arg-type]
+
+    def step(group: Sequence[Piece]) -> None:
+        steps.extend(piece.seat.number for piece in group)
+        for piece in group:
+            piece.found.put(RuntimeError("drawn"))
+
+    monkeypatch.setattr(batch, "_step", step)
+
+    def draw() -> None:
+        with batch.seat() as seat:
+            waits.set()
+            batch.feed(Piece(seat, 0, [1], None, {}, SimpleQueue()))  # type: ignore[arg-type]
+
+    with batch.seat():
+        drawing = threading.Thread(target=draw, daemon=True)
+        drawing.start()
+        assert waits.wait(60)
+        assert steps == []
+    drawing.join(60)
+    assert steps == [1]

@@ -83,6 +83,26 @@ def test_a_device_nobody_knows_is_a_wrong_setting(name: str) -> None:
         devices.choose(name)
 
 
+@pytest.mark.parametrize(
+    ("device", "number", "plans", "rounds"),
+    [("cuda", "float32", False, False), ("cuda:1", "bfloat16", False, True), ("cpu", "float32", True, True)],
+)
+def test_on_cuda_attention_is_planned_once_and_float32_stays_float32(
+    device: str, number: str, plans: bool, rounds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    try:
+        devices.settle(torch.device(device), getattr(torch, number))
+        assert torch.backends.cuda.cudnn_sdp_enabled() is plans
+        assert torch.backends.cudnn.allow_tf32 is rounds
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
+
+
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with 8 GB available, in a container of 4 GB of which 3 GB are used, 1 GB of it file pages."""

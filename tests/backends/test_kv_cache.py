@@ -14,8 +14,6 @@ from virc.core.errors import EngineError, SetupError
 from virc.reasoning.images import Shown, show
 from virc.reasoning.session import Message
 
-pytestmark = pytest.mark.integration
-
 FAMILIES = pytest.mark.parametrize("family", checkpoint.FAMILIES)
 RECURRENT = ("qwen3_5", "qwen3_5_moe")
 TOLERANCE = {"qwen3_vl_moe": 1e-3, "qwen3_5": 2e-3, "qwen3_5_moe": 2e-3}
@@ -61,6 +59,7 @@ def backend(tiny: Callable[..., Path]) -> LocalBackend:
     return load(tiny(), device="cpu")
 
 
+@pytest.mark.integration
 @FAMILIES
 def test_logits_equal_a_fresh_forward_at_every_turn_also_after_a_rejected_try(
     tiny: Callable[..., Path], family: str
@@ -86,6 +85,31 @@ def test_logits_equal_a_fresh_forward_at_every_turn_also_after_a_rejected_try(
     assert all(not torch.allclose(one, other, atol=0.1) for one, other in itertools.pairwise(seen))
 
 
+def test_ids_behind_a_picture_stand_where_the_model_has_them(backend: LocalBackend) -> None:
+    import torch
+
+    shown = show(picture(SIZES[0]), backend.grid)
+    conversation = rendered(backend, talk(1), [shown])
+    ids = [*conversation.ids, 30, 31]
+    backend.cached.read(conversation, [shown])
+    backend.cached.append(30)
+    expected = fresh(backend.cached, ids, [shown.pixels])
+    torch.testing.assert_close(backend.cached.append(31), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_second_picture_behind_the_same_words_is_told_from_another(backend: LocalBackend) -> None:
+    import torch
+
+    first, second, other = (show(picture((84, 84), seed), backend.grid) for seed in (1, 2, 3))
+    conversation = rendered(backend, talk(2), [first, second])
+    backend.cached.read(conversation, [first, second])
+    found = backend.cached.read(conversation, [first, other])
+    expected = fresh(backend.cached, conversation.ids, [first.pixels, other.pixels])
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert backend.cached.vision_encodings == 3
+
+
+@pytest.mark.integration
 def test_a_conversation_costs_its_length_and_a_rejected_try_only_itself(backend: LocalBackend) -> None:
     cached = backend.cached
     images = [show(picture(size), backend.grid) for size in SIZES]
@@ -115,6 +139,7 @@ def test_an_equal_picture_keeps_the_cache_and_another_of_its_size_does_not(backe
     assert cached.vision_encodings == 2
 
 
+@pytest.mark.integration
 def test_a_larger_picture_in_the_same_place_is_read_whole(backend: LocalBackend) -> None:
     import torch
 
@@ -126,6 +151,7 @@ def test_a_larger_picture_in_the_same_place_is_read_whole(backend: LocalBackend)
     torch.testing.assert_close(logits, fresh(cached, conversation.ids, [shown.pixels]), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("family", "layer"), [("qwen2_5_vl", 0), ("qwen2_5_vl", 1), ("qwen3_5", 0), ("qwen3_5", 3)])
 @pytest.mark.parametrize("step", ["read", "append"])
 def test_an_interrupt_in_any_layer_leaves_the_cache_right(
@@ -177,6 +203,7 @@ CUDA = (
 CPU = "[enforce fail] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("said", "amount"),
     [
@@ -206,6 +233,7 @@ def test_memory_that_runs_out_is_one_sentence_with_a_way_out(backend: LocalBacke
     assert backend.cached.tokens_fed == len(first.ids) + len(second.ids)
 
 
+@pytest.mark.integration
 def test_weights_that_are_not_numbers_are_an_engine_error(backend: LocalBackend) -> None:
     import torch
 
@@ -216,6 +244,7 @@ def test_weights_that_are_not_numbers_are_an_engine_error(backend: LocalBackend)
         backend.cached.read(rendered(backend, talk(1), [shown]), [shown])
 
 
+@pytest.mark.integration
 def test_an_image_off_the_grid_is_seen_as_the_image_processor_would_size_it(backend: LocalBackend) -> None:
     import torch
 
@@ -233,6 +262,7 @@ def test_an_image_on_the_grid_is_never_resized_even_under_the_smallest_size(back
     assert backend.cached._patches([shown])["image_grid_thw"].tolist() == [[1, 2, 4]]
 
 
+@pytest.mark.integration
 def test_a_conversation_without_images_is_read(backend: LocalBackend) -> None:
     import torch
 

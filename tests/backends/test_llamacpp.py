@@ -61,6 +61,13 @@ def test_a_reply_is_json_that_fits_the_schema(backend: LlamaCppBackend) -> None:
     assert json.loads(text)["unit"] in ("cm", "m")
 
 
+@pytest.mark.parametrize("part", [{"items": {"$ref": "#"}}, {"type": "string", "minLength": 10**9}])
+def test_a_schema_that_is_no_grammar_is_said(backend: LlamaCppBackend, part: dict[str, Any]) -> None:
+    schema = {"type": "object", "properties": {"a": part}, "required": ["a"]}
+    with pytest.raises(EngineError, match=r"^llama\.cpp "):
+        backend.reply(Ask([Message("user", "Which?")], [], json_schema=schema), Sampling(max_tokens=4))
+
+
 def fitting(folder: Path, to: Path) -> Path:
     """The model with the one size of windows that llama.cpp has, and with sections of rotary positions that leave no
     frequency out where they are interleaved; its weights suit any.
@@ -210,14 +217,17 @@ def test_what_llama_cpp_does_not_load_is_one_sentence(tmp_path: Path, tiny_gguf:
 def test_an_interrupted_batch_ends_with_its_own_code(tmp_path: Path) -> None:
     made = virc("data", "synth", "--to", tmp_path / "many", "--count", 200, "--formats", "batch")
     assert made.code == 0, made.err
-    command = [*VIRC, "solve", "--batch", tmp_path / "many/problems.jsonl", "--to", tmp_path / "answers.jsonl"]
+    rows = [json.loads(line) for line in (tmp_path / "many" / "problems.jsonl").read_text().splitlines()]
+    many = [json.dumps({**row, "id": f"{turn}-{row['id']}"}) for turn in range(50) for row in rows]
+    (tmp_path / "many" / "problems.jsonl").write_text("\n".join(many))
+    command = [*VIRC, "batch", tmp_path / "many/problems.jsonl", "--to", tmp_path / "answers.jsonl"]
     with subprocess.Popen([*command, "--concurrency", "3"], stderr=subprocess.PIPE, text=True) as batch:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while time.monotonic() < deadline and not (tmp_path / "answers.jsonl").exists():
             time.sleep(0.1)
         time.sleep(0.5)
         batch.send_signal(signal.SIGINT)
-        assert batch.wait(30) == 130
+        assert batch.wait(240) == 130
         assert batch.stderr
         assert "FATAL" not in batch.stderr.read()
 
@@ -249,6 +259,13 @@ def test_what_hears_a_reply_may_end_it(backend: LlamaCppBackend) -> None:
     with pytest.raises(EngineError, match="no whole answer in 0 s"):
         backend.reply(a_question(backend), Sampling(), seconds=0)
     assert backend.reply(a_question(backend), Sampling()).finish == "stop"
+
+
+def test_a_repetition_penalty_changes_what_is_drawn(backend: LlamaCppBackend) -> None:
+    plain, penalised = (
+        backend.reply(a_question(backend), Sampling(max_tokens=24, repetition_penalty=each)).text for each in (1, 100)
+    )
+    assert penalised != plain
 
 
 def test_a_stop_text_ends_a_reply_and_stays_in_it(backend: LlamaCppBackend) -> None:
@@ -284,18 +301,37 @@ def test_four_long_conversations_are_drawn_together(tiny_gguf: model.GGUF) -> No
 
 
 def test_ctrl_c_ends_a_reply(backend: LlamaCppBackend) -> None:
-    pieces: list[str] = []
+    """A reply that ends before its signal comes is asked anew, and the signal then ends nothing else."""
+    replying = False
+    threads: list[threading.Thread] = []
+
+    def heed(*_: object) -> None:
+        if replying:
+            raise KeyboardInterrupt
 
     def interrupt(piece: str) -> None:
-        pieces.append(piece)
-        if len(pieces) == 1:
-            threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,)).start()
+        if not threads:
+            threads.append(threading.Thread(target=signal.raise_signal, args=(signal.SIGINT,)))
+            threads[0].start()
 
-    hot = Sampling(temperature=50.0, seed=1, max_tokens=20_000)
-    for _ in range(3):
-        pieces.clear()
-        with pytest.raises(KeyboardInterrupt):
-            backend.reply(a_question(backend), hot, interrupt)
+    ended = 0
+    before = signal.signal(signal.SIGINT, heed)
+    try:
+        for seed in range(40):
+            replying = True
+            try:
+                backend.reply(a_question(backend), Sampling(temperature=50.0, seed=seed, max_tokens=20_000), interrupt)
+                replying = False
+            except KeyboardInterrupt:
+                ended += 1
+            while threads:
+                threads.pop().join()
+            if ended == 3:
+                break
+    finally:
+        replying = False
+        signal.signal(signal.SIGINT, before)
+    assert ended == 3
     assert backend.reply(a_question(backend), Sampling()).finish == "stop"
 
 
@@ -344,3 +380,24 @@ def test_the_estimate_is_of_this_machine(backend: LlamaCppBackend) -> None:
     read, drawn = backend.estimate(100)
     assert 0 < read < 60
     assert 0 < drawn < 10
+
+
+def test_an_interrupt_while_a_model_is_loaded_does_not_drop_it(
+    tiny_gguf: model.GGUF, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropped, its destructor would join a thread that need not end: Ctrl-C hung."""
+    import xllamacpp
+
+    dropped = []
+
+    class Server:
+        def __init__(self, _: object) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        def __del__(self) -> None:
+            dropped.append(self)
+
+    monkeypatch.setattr(xllamacpp, "Server", Server)
+    with pytest.raises(KeyboardInterrupt):
+        llamacpp._server.__wrapped__(((str(tiny_gguf.file), 0), (str(tiny_gguf.vision), 0)), "cpu", 100, 1000, 1)
+    assert not dropped

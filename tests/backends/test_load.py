@@ -74,6 +74,15 @@ def test_small_models_are_loaded_in_float32_unless_told_otherwise(folder: Path) 
         load(folder, device="cpu", dtype="int8")
 
 
+def test_what_torch_does_by_itself_is_settled_for_the_device_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled: list[str] = []
+    monkeypatch.setattr(devices, "settle", lambda *given: settled.append(" ".join(map(str, given))))
+    load(folder, device="cpu", dtype="bfloat16")
+    assert settled == ["cpu torch.bfloat16"]
+
+
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl_moe", "qwen3_5"])
 def test_bfloat16_answers(tiny: Callable[..., Path], family: str) -> None:
     backend = load(tiny(family), device="cpu", dtype="bfloat16")

@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import threading
 from collections.abc import Callable
@@ -7,13 +8,11 @@ from pathlib import Path
 import pytest
 from test_kv_cache import FAMILIES, SIZES, picture, rendered
 
-from virc.backends.interface import Sampling
+from virc.backends.interface import Sampling, ScoredReply
 from virc.backends.local import LocalBackend, load, thought_opening
 from virc.core.errors import EngineError
 from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message, Reply
-
-pytestmark = pytest.mark.integration
 
 GREEDY = Sampling(max_tokens=12)
 WARM = Sampling(temperature=1.0, top_p=0.95, top_k=50, seed=5, max_tokens=12)
@@ -37,6 +36,7 @@ def after(backend: LocalBackend, ask: Ask, reply: Reply) -> Ask:
     return Ask([*ask.messages, taken, Message("user", "Go on.", (turn,))], images)
 
 
+@pytest.mark.integration
 @FAMILIES
 def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Path], family: str) -> None:
     import torch
@@ -67,6 +67,7 @@ def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Pa
     assert len(said) > 10
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("ending", "opening"),
     [
@@ -89,6 +90,7 @@ def test_a_reply_opens_as_the_chat_template_opens_a_thought(ending: str, opening
     assert thought_opening(words) == []
 
 
+@pytest.mark.integration
 def test_only_a_stock_models_reply_opens_with_a_thought(tiny: Callable[..., Path]) -> None:
     stock, trained = (load(tiny("qwen3_5"), device="cpu", stock=stock) for stock in (True, False))
     ask, said = first(stock), list[str]()
@@ -101,6 +103,7 @@ def test_only_a_stock_models_reply_opens_with_a_thought(tiny: Callable[..., Path
     assert (reply.prompt_tokens, reply.completion_tokens) == ((plain.prompt_tokens or 0) + 2, 12)
 
 
+@pytest.mark.integration
 def test_a_repetition_penalty_draws_what_generate_draws(backend: LocalBackend) -> None:
     import torch
 
@@ -133,6 +136,14 @@ def test_a_reply_ends_with_a_text_that_ends_it(backend: LocalBackend) -> None:
     assert reply.completion_tokens == len(reply.token_ids or ())
 
 
+def test_a_reply_ends_where_the_context_ends(backend: LocalBackend) -> None:
+    ask = first(backend)
+    backend.context = len(rendered(backend, ask.messages, ask.images).ids) + 3
+    reply = backend.reply(ask, GREEDY)
+    assert (reply.completion_tokens, reply.finish) == (3, "length")
+
+
+@pytest.mark.integration
 def test_four_turns_cost_the_tokens_of_the_last_conversation(backend: LocalBackend) -> None:
     ask = first(backend)
     for turn in range(4):
@@ -146,6 +157,7 @@ def test_four_turns_cost_the_tokens_of_the_last_conversation(backend: LocalBacke
     assert backend.cached.vision_encodings == 4
 
 
+@pytest.mark.integration
 def test_tries_and_samples_of_one_picture_encode_it_once(backend: LocalBackend) -> None:
     for seed in range(3):
         again = first(backend)  # equal pixels, another object, as every sample has its own session
@@ -155,6 +167,7 @@ def test_tries_and_samples_of_one_picture_encode_it_once(backend: LocalBackend) 
     assert backend.cached.tokens_fed == asked + 11 + 2 * (1 + 11)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("sampling", [GREEDY, WARM])
 def test_a_reply_depends_on_the_ask_and_the_sampling_alone(
     backend: LocalBackend, tiny: Callable[..., Path], sampling: Sampling
@@ -168,6 +181,7 @@ def test_a_reply_depends_on_the_ask_and_the_sampling_alone(
     ]
 
 
+@pytest.mark.integration
 def test_threads_take_turns_and_get_the_replies_they_would_get_alone(backend: LocalBackend) -> None:
     asks = [first(backend, seed) for seed in range(4)]
     alone = [backend.reply(ask, GREEDY) for ask in asks]
@@ -185,6 +199,7 @@ def test_threads_take_turns_and_get_the_replies_they_would_get_alone(backend: Lo
     assert len({reply.text for reply in alone}) == 4
 
 
+@pytest.mark.integration
 def test_a_backend_may_be_closed_twice(tiny: Callable[..., Path]) -> None:
     backend = load(tiny("qwen3_5"), device="cpu")
     backend.close()
@@ -192,6 +207,7 @@ def test_a_backend_may_be_closed_twice(tiny: Callable[..., Path]) -> None:
     assert backend.cached.network is None
 
 
+@pytest.mark.integration
 def test_an_interrupt_while_text_streams_spoils_nothing(backend: LocalBackend) -> None:
     ask = first(backend)
     expected = backend.reply(ask, GREEDY)
@@ -207,6 +223,7 @@ def test_an_interrupt_while_text_streams_spoils_nothing(backend: LocalBackend) -
     assert backend.reply(ask, GREEDY) == expected
 
 
+@pytest.mark.integration
 def test_the_text_streams_while_it_is_drawn(backend: LocalBackend) -> None:
     fed: list[int] = []
     pieces: list[str] = []
@@ -235,6 +252,7 @@ def test_a_reply_ends_at_any_end_token_the_model_names_and_does_not_hold_it(
     assert (reply.token_ids, reply.finish, reply.completion_tokens) == (ids[:end], "stop", end + 1)
 
 
+@pytest.mark.integration
 def test_a_reply_never_holds_image_or_header_tokens(backend: LocalBackend) -> None:
     words = backend._tokenizer
     reply = backend.reply(first(backend), Sampling(temperature=1000.0, seed=0, max_tokens=1500))
@@ -244,6 +262,7 @@ def test_a_reply_never_holds_image_or_header_tokens(backend: LocalBackend) -> No
     assert max(reply.token_ids or ()) < len(words)
 
 
+@pytest.mark.integration
 def test_a_conversation_longer_than_the_model_takes_is_an_error_and_a_reply_ends_where_it_ends(
     backend: LocalBackend,
 ) -> None:
@@ -257,6 +276,7 @@ def test_a_conversation_longer_than_the_model_takes_is_an_error_and_a_reply_ends
     assert "--max-pixels" in (caught.value.hint or "")
 
 
+@pytest.mark.integration
 def test_an_estimate_leaves_the_conversation_as_it_is(backend: LocalBackend) -> None:
     ask = first(backend)
     backend.reply(ask, GREEDY)
@@ -267,3 +287,17 @@ def test_an_estimate_leaves_the_conversation_as_it_is(backend: LocalBackend) -> 
     assert backend.cached.tokens_fed == fed
     backend.reply(ask, GREEDY)
     assert backend.cached.tokens_fed == fed + 12
+
+
+def test_the_likeliest_first_tokens_are_those_that_would_be_drawn(backend: LocalBackend) -> None:
+    """Their shares add up to 1 over the whole vocabulary; what is never said is none of them."""
+    asked = first(backend, question="Yes or no?")
+    greedy = backend.reply(asked, Sampling(max_tokens=1))
+    scored = backend.reply(asked, Sampling(max_tokens=1, likeliest=10**6))
+    assert isinstance(scored, ScoredReply)
+    assert scored.likeliest
+    shares = [math.exp(value) for _, value in scored.likeliest]
+    assert scored.likeliest[0][0] == greedy.text == scored.text
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1, abs=1e-4)
+    assert not isinstance(greedy, ScoredReply) or greedy.likeliest is None

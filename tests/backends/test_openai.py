@@ -16,7 +16,7 @@ import pytest
 from asks import ANSWER, LOOK, ask, further
 from PIL import Image, ImageDraw
 from support.faults import body, stall, status
-from support.servers import MODELS, Body, error, image_bytes, serve
+from support.servers import CHAT, MODELS, Body, error, image_bytes, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
@@ -47,7 +47,7 @@ def test_the_first_piece_is_handed_on_while_the_server_still_writes() -> None:
     def wait_then_end(exchange: Any) -> None:
         exchange.start_events()
         exchange.send_event({"choices": [{"delta": {"content": "one "}}]})
-        text = "two" if heard.wait(30) else "never heard"
+        text = "two" if heard.wait(60) else "never heard"
         exchange.send_event({"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]})
         exchange.send_chunk(b"")
 
@@ -85,19 +85,29 @@ def test_thoughts_that_a_server_parts_from_the_content_come_apart(name: str) -> 
     assert "".join(heard) == "<think>I look.</think>\n<answer>97</answer>"
 
 
-def test_the_request_carries_the_sampling_and_each_image_before_its_text() -> None:
-    sampling = Sampling(temperature=0.7, top_p=0.9, top_k=20, max_tokens=77, seed=5)
+@pytest.mark.parametrize("seed", [5, 0])
+def test_the_request_carries_the_sampling_and_each_image_before_its_text(seed: int) -> None:
+    sampling = Sampling(temperature=0.7, top_p=0.9, top_k=20, max_tokens=77, seed=seed)
     first = ask("What is this?")
     with serve([LOOK, ANSWER]) as server:
         OpenAIBackend(server.url).reply(further(first, LOOK), sampling)
         sent = server.chats()[0]
-    wanted = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "max_tokens": 77, "seed": 5}
+    wanted = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "max_tokens": 77, "seed": seed}
     assert {key: sent.get(key) for key in wanted} == wanted
     assert [message["role"] for message in sent["messages"]] == ["system", "user", "assistant", "user"]
     assert sent["messages"][2]["content"] == LOOK
     image, text = sent["messages"][1]["content"]
     assert text == {"type": "text", "text": "What is this?"}
     assert Image.open(io.BytesIO(image_bytes(image))).tobytes() == first.images[0].pixels.tobytes()
+
+
+def test_the_likeliest_first_tokens_are_asked_for_where_they_are_wanted() -> None:
+    with serve(["Yes", "Yes"]) as server:
+        backend = OpenAIBackend(server.url)
+        backend.reply(ask(), Sampling(max_tokens=1))
+        backend.reply(ask(), Sampling(max_tokens=1, likeliest=20))
+        said = [{key: chat.get(key) for key in ("logprobs", "top_logprobs")} for chat in server.chats()]
+    assert said == [{"logprobs": None, "top_logprobs": None}, {"logprobs": True, "top_logprobs": 20}]
 
 
 def test_a_json_schema_goes_to_the_server_until_it_refuses_it() -> None:
@@ -276,6 +286,13 @@ def test_pictures_go_to_no_other_address_than_the_endpoint() -> None:
     assert not elsewhere.requests
 
 
+def test_a_server_that_leads_to_itself_is_asked_four_times() -> None:
+    with serve(fault=status(307, headers={"Location": CHAT})) as server:
+        with pytest.raises(ConfigError, match="redirects"):
+            OpenAIBackend(server.url).reply(ask(), GREEDY)
+        assert len(server.chats()) == 4
+
+
 def test_a_published_chat_protocol_is_read_and_none_is_none(own: Protocol) -> None:
     with serve(extra={"virc_protocol": msgspec.to_builtins(own)}) as server:
         assert OpenAIBackend(server.url).published_protocol() == own
@@ -364,7 +381,7 @@ def test_a_reply_is_there_when_it_is_whole_even_if_its_body_never_ends() -> None
     ids=["vLLM of virc serve", "another vLLM", "virc serve without vLLM"],
 )
 def test_tokens_come_together_where_several_replies_are_drawn(owner: str, grid: object, together: bool) -> None:
-    both = threading.Barrier(2, timeout=30)
+    both = threading.Barrier(2, timeout=60)
 
     def turn(sent: Body) -> str:
         if sent["messages"][1]["content"][1]["text"] != "alone":
@@ -413,7 +430,7 @@ def test_ctrl_c_in_the_middle_of_a_reply_leaves_at_once() -> None:
             assert process.stdout is not None
             assert process.stdout.readline() == "heard <think>\n"
             process.send_signal(signal.SIGINT)
-            assert process.communicate(timeout=60)[0] == "interrupted\n"
+            assert process.communicate(timeout=240)[0] == "interrupted\n"
 
 
 def test_a_list_with_other_fields_than_ours_is_read() -> None:

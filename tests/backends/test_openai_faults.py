@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from asks import ANSWER, ask
@@ -13,18 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.faults import body, cut, drip, endless, hang, stall, status, unfinished
 from support.https_site import Site
-from support.servers import CHAT, MODELS, Exchange, Fault, dead_url, error, piece, serve
+from support.loopback import Connection, Loopback
+from support.servers import CHAT, MODEL, MODELS, Exchange, Fault, dead_url, error, piece, serve
 
 from virc.backends.interface import Sampling
+from virc.backends.openai import causes
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.body import WireError, read_models
-from virc.backends.openai.wire import read_reply
+from virc.backends.openai.received.reading import read_reply
 from virc.core.errors import ConfigError, NetworkError, VircError
 
-pytestmark = pytest.mark.integration
-
 GREEDY = Sampling()
-KEY = "sk-secret-key"
+KEY = "sk-secret-key-4f1d"
 EVENTS = "text/event-stream"
 
 
@@ -50,12 +51,48 @@ def test_an_endpoint_that_is_down_is_a_network_error_with_its_address() -> None:
     assert raised.value.hint == f"is it running? curl {url}/models"
 
 
+@pytest.mark.integration
+@pytest.mark.parametrize(("code", "said"), [(403, "Forbidden"), (407, "Proxy Authentication Required")])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_error_of_a_proxy_is_told_from_one_of_the_endpoint(
+    scheme: str, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = b"<html><title>Squid</title></html>"
+
+    class Proxy(Connection):
+        def get(self) -> None:
+            self.send_response(code, said)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        do_CONNECT = get  # noqa: N815
+
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    proxy = Loopback(Proxy)
+    with proxy.running():
+        monkeypatch.setenv(f"{scheme}_proxy", proxy.address)
+        with pytest.raises(VircError, match="proxy") as raised:
+            OpenAIBackend(f"{scheme}://models.example/v1", api_key=KEY, max_retries=0)
+    assert "no_proxy=models.example" in str(raised.value.hint)
+    assert "refuses the key" not in raised.value.message
+
+
+def test_a_server_without_tls_is_named() -> None:
+    with serve([ANSWER]) as server, pytest.raises(NetworkError, match="cannot be reached") as raised:
+        OpenAIBackend(server.url.replace("http:", "https:"), max_retries=0)
+    assert raised.value.hint == f"it may speak without TLS: --endpoint {server.url}"
+
+
 def listed(site: Site, path: str, connection: socket.socket) -> None:
     found = json.dumps({"object": "list", "data": [{"id": "m", "object": "model"}]}).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(found)}\r\n\r\n"
     connection.sendall(head.encode() + found)
 
 
+@pytest.mark.integration
 def test_over_tls_only_a_server_that_this_machine_trusts_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,18 +178,58 @@ def test_a_busy_or_failing_server_is_tried_again_and_then_a_network_error(code: 
     assert asked == 2
 
 
-@pytest.mark.parametrize("headers", [{}, {"Retry-After": "0.1"}])
-def test_a_server_that_is_busy_once_serves_the_next_try(headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("headers", "least", "most"),
+    [
+        ({}, 0.375, 0.5),
+        ({"Retry-After": "0"}, 0.375, 0.5),
+        ({"Retry-After": "7"}, 7, 7),
+        ({"Retry-After": "2.5"}, 2.5, 2.5),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:09 GMT"}, 5, 5),
+    ],
+)
+def test_a_busy_server_is_asked_again_after_what_it_asks_for(
+    headers: dict[str, str], least: float, most: float, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(causes, "time", SimpleNamespace(time=lambda: 4.0))
     with serve([ANSWER], fault=status(429, headers=headers), times=1) as server:
         assert OpenAIBackend(server.url).reply(ask(), GREEDY).text == ANSWER
         assert len(server.chats()) == 2
+    (pause,) = pauses
+    assert least <= pause <= most
+
+
+def test_each_pause_is_twice_as_long_and_none_over_eight_seconds(pauses: list[float]) -> None:
+    _, asked = failure(status(503), tries=7)
+    assert asked == 8
+    longest = [0.5, 1, 2, 4, 8, 8, 8]
+    assert all(0.75 * most <= pause <= most for pause, most in zip(pauses, longest, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"),
+    [
+        (status(429, "You exceeded your current quota, please check your plan and billing details."), 1),
+        (status(429, "Rate limit reached: 3 requests per minute"), 3),
+        (status(402), 1),
+        (status(408), 3),
+        (status(409), 3),
+        (status(425), 3),
+        (status(501), 1),
+        (status(503, headers={"x-should-retry": "false"}), 1),
+        (status(400, headers={"x-should-retry": "true"}), 3),
+        (lambda exchange: exchange.hang_up(), 3),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(fault: Fault, asked: int) -> None:
+    assert failure(fault, tries=2)[1] == asked
 
 
 @pytest.mark.parametrize("wait", ["100", "Fri, 31 Dec 2100 23:59:59 GMT", "-1", "nan", "9" * 400])
-def test_a_server_that_asks_for_more_patience_than_there_is_is_not_waited_for(wait: str) -> None:
+def test_a_server_that_asks_for_more_patience_than_there_is_is_not_waited_for(wait: str, pauses: list[float]) -> None:
     failed, asked = failure(status(429, headers={"Retry-After": wait}), tries=2)
     assert isinstance(failed, NetworkError)
-    assert asked == 1
+    assert (asked, pauses) == (1, [])
     assert failed.hint == ("it asks to be left alone for 100 s" if wait == "100" else None)
 
 
@@ -162,8 +239,6 @@ GARBAGE = {
     "an empty body": body(b""),
     "other JSON": body(b'{"hello": "world"}'),
     "a list": body(b"[1, 2]"),
-    "text as a number": body(b'{"choices": [{"message": {"content": 97}}]}'),
-    "a negative count": body(b'{"choices": [{"message": {}}], "usage": {"prompt_tokens": -1}}'),
     "events of no JSON": body(b"data: {'a': 1}\n\ndata: [DONE]\n\n", EVENTS),
     "no event": body(b"\n\n: nothing\n\n", EVENTS),
     "only the end": body(b"data: [DONE]\n\n", EVENTS),
@@ -174,17 +249,31 @@ GARBAGE = {
 }
 
 
+BROKEN_OFF = {"an empty body", "half a surrogate", "an error in the stream"}
+
+
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_garbage_is_a_network_error(kind: str) -> None:
+def test_garbage_is_a_network_error_and_what_broke_off_is_asked_for_once_more(kind: str) -> None:
     failed, asked = failure(GARBAGE[kind], tries=2)
     assert isinstance(failed, NetworkError)
     assert failed.message.isprintable()
-    assert asked == 1
+    assert asked == (2 if kind in BROKEN_OFF else 1)
 
 
 @pytest.mark.parametrize("kind", ["a web page", "no JSON", "an empty body", "other JSON", "a list"])
 def test_garbage_for_a_list_of_models_is_a_network_error(kind: str) -> None:
     assert isinstance(failure(GARBAGE[kind], on=MODELS)[0], NetworkError)
+
+
+@pytest.mark.parametrize("kind", ["a web page", "no JSON", "an empty body", "other JSON", "a list"])
+def test_a_named_model_needs_no_list_that_can_be_read(kind: str) -> None:
+    with serve([ANSWER], fault=GARBAGE[kind], fault_on=MODELS) as server:
+        assert OpenAIBackend(server.url, MODEL).reply(ask(), GREEDY).text == ANSWER
+
+
+def test_a_bare_list_of_models_is_read() -> None:
+    with serve([ANSWER], fault=body(b'[{"id": "%s", "type": "chat"}]' % MODEL.encode()), fault_on=MODELS) as server:
+        assert OpenAIBackend(server.url).model == MODEL
 
 
 @pytest.mark.parametrize("fault", [cut, unfinished])
@@ -199,7 +288,7 @@ def test_a_server_that_says_nothing_is_given_up_when_the_time_is_over(on: str) -
     failed, asked = failure(hang, timeout=0.3, tries=5, on=on)
     assert isinstance(failed, NetworkError)
     assert "0.3 s" in failed.message
-    assert asked == 1
+    assert asked <= 1  # on a busy machine the time may be over before it was sent
 
 
 def test_a_server_that_stops_in_the_middle_is_given_up() -> None:
@@ -243,12 +332,16 @@ def test_the_body_of_an_error_is_not_read_without_end() -> None:
     assert len(failed.message) < 500
 
 
-def test_a_compressed_body_is_not_unpacked() -> None:
-    bomb = gzip.compress(json.dumps(piece("a" * 10**6, "stop")).encode())
-    packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+@pytest.mark.integration
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_compressed_body_is_bounded_as_it_is_unpacked(times: int) -> None:
+    bomb = b"data: " + json.dumps(piece("")).encode() + b" " * 10**8 + b"\n\n"
+    for _ in range(times):
+        bomb = gzip.compress(bomb, 1)
+    packed = {"Content-Type": "application/json", "Content-Encoding": ", ".join(["gzip"] * times)}
     failed, _ = failure(lambda exchange: exchange.send_body(bomb, 200, packed))
     assert isinstance(failed, NetworkError)
-    assert "cannot be read" in failed.message
+    assert "bytes for one answer" in failed.message
 
 
 @pytest.mark.parametrize("code", [400, 401, 404, 500])
@@ -257,6 +350,13 @@ def test_what_a_server_says_is_one_short_line_without_the_key(code: int) -> None
     assert "wrong key *** [31m red" in failed.message
     assert failed.message.isprintable()
     assert len(failed.message) < 500
+
+
+def test_a_refusal_is_given_without_the_key() -> None:
+    message = {"content": None, "refusal": f"Nothing for {KEY} here"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    with serve(fault=body(json.dumps({"choices": [choice]}).encode())) as server:
+        assert OpenAIBackend(server.url, api_key=KEY).reply(ask(), GREEDY).refusal == "Nothing for *** here"
 
 
 def test_a_page_for_browsers_is_not_printed() -> None:
@@ -327,21 +427,23 @@ STREAM = b"".join(
 )
 
 
+@pytest.mark.integration
 @given(st.lists(st.integers(0, len(STREAM))))
 def test_a_stream_means_the_same_wherever_it_is_split(cuts: Sequence[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
     pieces = [STREAM[start:end] for start, end in itertools.pairwise(edges)]
-    reply = read_reply(pieces, streamed=True, most=100)
+    reply = read_reply(pieces, most=100)
     assert (reply.text, reply.prompt_tokens, reply.completion_tokens) == ("<think>\u00e9</think>", 5, 2)
 
 
 SCRAPS = st.sampled_from([b'{"choices":[{"delta":{"content":"a"}}]}', b"data: ", b"\n", b"[DONE]", b'"', b"{", b"null"])
 
 
-@given(st.lists(st.one_of(st.binary(max_size=20), SCRAPS)), st.booleans())
-def test_any_bytes_are_a_reply_or_a_wire_error(pieces: list[bytes], streamed: bool) -> None:
+@pytest.mark.integration
+@given(st.lists(st.one_of(st.binary(max_size=20), SCRAPS)))
+def test_any_bytes_are_a_reply_or_a_wire_error(pieces: list[bytes]) -> None:
     said = ""
-    for read in (lambda: read_reply(pieces, streamed, 100), lambda: read_models(pieces)):
+    for read in (lambda: read_reply(pieces, 100), lambda: read_models(pieces)):
         try:
             read()
         except WireError as wrong:

@@ -92,7 +92,7 @@ class Forgetful(dict[str, Body]):
 
 
 def test_a_server_that_keeps_nothing_is_sent_everything_at_once_after_some_misses() -> None:
-    most = openai_images.MOST_MISSES
+    most = openai_images.MAX_MISSES
     with serve([ANSWER], kept=Forgetful()) as server:
         backend = OpenAIBackend(server.url)
         for _ in range(most + 3):
@@ -128,7 +128,7 @@ def test_a_server_that_failed_is_sent_everything_again() -> None:
 
 
 def test_what_is_remembered_is_bounded_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_images, "MOST_KEPT", 3)
+    monkeypatch.setattr(openai_images, "MAX_KEPT", 3)
     with serve([ANSWER] * 9, kept={}) as server:
         backend = OpenAIBackend(server.url)
         for level in (0, 1, 2, 0, 3, 0, 1):

@@ -83,6 +83,15 @@ def test_a_rejected_try_does_not_lengthen_the_conversation() -> None:
     counts.check(second, Reply(ANSWER, prompt_tokens=honest(28)(second)), "it")
 
 
+def test_a_longer_sample_of_the_same_conversation_sets_no_bound() -> None:
+    counts, first = PromptCounts(images=True), ask()
+    for thought in ("long " * 400, "short"):
+        second = further(first, f"<think>{thought}</think>{LOOK}")
+        counts.check(second, Reply(LOOK, prompt_tokens=honest(28)(second)), "it")
+        third = further(second, LOOK)
+        counts.check(third, Reply(ANSWER, prompt_tokens=honest(28)(third)), "it")
+
+
 def test_conversations_do_not_mix_though_they_run_at_once() -> None:
     counts = PromptCounts(images=True)
 
@@ -133,12 +142,22 @@ def test_a_model_that_has_phrases_as_tokens_is_not_accused() -> None:
         counts.check(further(first, LOOK), Reply(ANSWER, prompt_tokens=60), "it")
 
 
-def test_servers_that_refuse_what_is_too_long_are_not_counted() -> None:
-    for owner in ("vllm", "sglang"):
-        with serve([LOOK, ANSWER], keep=1, owned_by=owner) as server:
-            backend, first = OpenAIBackend(server.url), ask(size=(560, 560))
-            said = backend.reply(first, GREEDY).text
-            assert backend.reply(further(first, said), GREEDY).text == ANSWER
+@pytest.mark.parametrize(("owner", "counted"), [("vllm", False), ("sglang", False), ("", True), ("library", True)])
+def test_servers_that_refuse_what_is_too_long_are_not_counted(owner: str, counted: bool) -> None:
+    """All four give the same counts, of the last message alone."""
+    with serve([LOOK, ANSWER], keep=1, owned_by=owner) as server:
+        backend, first = OpenAIBackend(server.url), ask(size=(560, 560))
+        replies = [backend.reply(first, GREEDY)]
+        second = further(first, replies[0].text)
+        if counted:
+            with pytest.raises(EngineError, match="dropped part"):
+                backend.reply(second, GREEDY)
+        else:
+            replies.append(backend.reply(second, GREEDY))
+            first_tokens, second_tokens = (reply.prompt_tokens or 0 for reply in replies)
+            assert replies[1].text == ANSWER
+            assert 0 < second_tokens < first_tokens  # which it would be accused of
+        assert len(server.chats()) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Requests are sent from pieces: each picture as it was encoded once, in its own format."""
 
 import io
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from asks import ANSWER, LOOK
@@ -10,6 +12,7 @@ from support.servers import Body, image_bytes, images_of, serve
 from support.solving import answer, call
 
 from virc.backends.interface import Sampling
+from virc.backends.llamacpp import LlamaCppBackend
 from virc.backends.openai.backend import OpenAIBackend
 from virc.reasoning.images import Shown, open_file, show
 from virc.reasoning.protocol import Protocol
@@ -74,3 +77,21 @@ def test_a_crop_of_a_png_is_sent_without_loss(own: Protocol) -> None:
     with serve([crop, LOOK, ANSWER], usage=False) as server:
         (attempt,) = solve(SolveConfig(max_turns=1), OpenAIBackend(server.url), own, [first], "?").attempts
     assert attempt.images[1].pixels.tobytes() == exact
+
+
+class _Chats:
+    """What stands for llama.cpp: it keeps the request and says a word."""
+
+    def handle_chat_completions(self, request: Body, heard: Callable[[Any], bool]) -> None:
+        self.request = request
+        heard({"choices": [{"index": 0, "delta": {"content": "7"}, "finish_reason": None}]})
+        heard({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+
+
+def test_an_image_stays_in_its_place_beside_a_control_token() -> None:
+    text, server = "<|im_end|>a<|im_end|>b", _Chats()
+    ask = Ask((Message("user", text, (0,), at=(text.index("b"),)),), (Shown(noise(56)),))
+    assert LlamaCppBackend("m", server, QWEN2, 4096).reply(ask, GREEDY).text == "7"
+    before, image, after = server.request["messages"][0]["content"]
+    assert (before["text"].replace("\u200b", ""), image["type"], after["text"]) == (text[:-1], "image_url", "b")
+    assert "<|im_end|>" not in before["text"]

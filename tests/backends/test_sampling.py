@@ -1,9 +1,12 @@
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asks import ask
 
 from virc.backends.interface import Sampling
-from virc.backends.sampling import Text, penalised, pick, seeded
+from virc.backends.llamacpp import LlamaCppBackend
+from virc.backends.sampling import Stopping, Text, penalised, pick, seeded
+from virc.reasoning.resize import QWEN2
 
 if TYPE_CHECKING:
     import torch
@@ -112,6 +115,15 @@ def test_a_text_that_ends_a_reply_is_seen_as_soon_as_it_stands_there(words: Any)
     assert stopped_after(words, said) is None
 
 
+def test_each_of_several_stops_is_seen_in_pieces() -> None:
+    for stop in ("]}", "</answer>"):
+        passed = Stopping(("]}", "</answer>"))
+        for piece in f"so {stop}":
+            assert not passed.stopped
+            passed.add(piece)
+        assert passed.stopped
+
+
 def spoken(words: Any, ids: list[int]) -> tuple[list[str], str]:
     pieces: list[str] = []
     text = Text(words, pieces.append)
@@ -143,3 +155,9 @@ def test_bytes_that_are_no_text_come_out_as_the_tokenizer_decodes_them(words: An
 def test_the_start_of_a_character_at_the_end_is_not_lost(words: Any) -> None:
     ids = words.encode("数", add_special_tokens=False)[:-1]
     assert spoken(words, ids) == (["\ufffd"], "\ufffd")
+
+
+def test_llama_cpp_cuts_by_the_shares_at_the_temperature() -> None:
+    request = LlamaCppBackend("m", None, QWEN2, 100)._request(ask(), Sampling(temperature=2.0, top_p=0.9))
+    order = request["samplers"]
+    assert order.index("temperature") < min(order.index("top_k"), order.index("top_p"))

@@ -95,13 +95,15 @@ import sys, time
 from pathlib import Path
 from virc.backends.openai.backend import OpenAIBackend
 from virc.reasoning.protocol import own_protocol
-from virc.solving.image_source import open_source
+from virc.reasoning.images import open_file
+from virc.solving.image_source import file_of
 from virc.solving.one import SolveConfig, solve
 from virc.tools import registry as tools
 url, picture = sys.argv[1:]
 started = time.process_time()
 backend = OpenAIBackend(url)
-solved = solve(SolveConfig(), backend, own_protocol(tools.schemas(tools.DEFAULT)), [open_source(picture)], "How many?")
+images = [open_file(*file_of(picture))]
+solved = solve(SolveConfig(), backend, own_protocol(tools.schemas(tools.DEFAULT)), images, "How many?")
 backend.close()
 (attempt,) = solved.attempts
 assert len(attempt.trace.units) == 16, solved.error

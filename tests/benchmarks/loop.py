@@ -1,7 +1,7 @@
 """One `virc solve` for each picture, and other ways to the same answers: `python tests/benchmarks/loop.py [PICTURES]`.
 
 Drawn diagrams are solved by tiny: in a loop with the model in each process, in a loop that asks a `virc serve` of this
-machine (setting `local_server`), and by one `virc solve --batch`. The ways take turns. Processor time is that of the
+machine (setting `local_server`), and by one `virc batch`. The ways take turns. Processor time is that of the
 commands; that of the server is printed beside it. By transformers all ways must give the same answers.
 """
 
@@ -60,14 +60,19 @@ def main(pictures: int = 20) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         held, port = Path(temporary) / "held", free_port()
         synth = ["--to", str(held), "--count", str(pictures), "--seed", "20000", "--split", "heldout"]
-        subprocess.run([*VIRC, "data", "synth", *synth, "--formats", "batch"], env=ENV, check=True, capture_output=True)
+        subprocess.run(
+            [*VIRC, "data", "synth", *synth, "--formats", "batch", "--drawing", "1"],
+            env=ENV,
+            check=True,
+            capture_output=True,
+        )
         rows = [json.loads(line) for line in (held / "problems.jsonl").read_bytes().splitlines()]
         config = Path(temporary) / "config.yaml"
         config.write_text(f"local_server: {port}\n")
         loops = {"loop": (HERE, {}), "loop with local_server": ([], {"VIRC_CONFIG": str(config)})}
-        batches = {"--batch": HERE, "--batch --concurrency 16": [*HERE, "--concurrency", "16"]}
+        batches = {"batch": HERE, "batch --concurrency 16": [*HERE, "--concurrency", "16"]}
         if find_spec("xllamacpp"):
-            loops["loop by llama.cpp"], batches["--batch by llama.cpp"] = ([], {}), []
+            loops["loop by llama.cpp"], batches["batch by llama.cpp"] = ([], {}), []
         walls: dict[str, list[float]] = {name: [] for name in (*loops, *batches)}
         cpus: dict[str, list[float]] = {name: [] for name in (*loops, *batches)}
         answers: dict[str, list[str]] = {name: [] for name in loops}
@@ -81,7 +86,7 @@ def main(pictures: int = 20) -> None:
             serving = (used(pid) - before) / pictures
         for _ in range(BATCHES):
             for name, words in batches.items():
-                wall, cpu, _ = run(["solve", "--quiet", *words, "--batch", str(held / "problems.jsonl")])
+                wall, cpu, _ = run(["batch", "--quiet", *words, str(held / "problems.jsonl")])
                 walls[name].append(wall / pictures), cpus[name].append(cpu / pictures)
     assert answers["loop"] == answers["loop with local_server"]
     first = median(walls["loop"]), median(cpus["loop"])

@@ -1,8 +1,8 @@
-"""How busy `virc solve --batch` keeps vLLM: `python tests/benchmarks/throughput.py [PROBLEMS [ROUNDS]]`.
+"""How busy `virc batch` keeps vLLM: `python tests/benchmarks/throughput.py [PROBLEMS [ROUNDS]]`.
 
 It serves tiny by itself, draws held-out diagrams, and solves them in turns, so that a busy machine slows all alike:
 
-ours     `virc solve --batch`, 16 at a time, as a process; its start-up, that of a batch of no rows, is taken off
+ours     `virc batch`, 16 at a time, as a process; its start-up, that of a batch of no rows, is taken off
 ceiling  the requests of ours, recorded by a proxy, sent blindly as bytes, 16 conversations at a time
 naive    one problem at a time, every image encoded and sent again with every request (a quarter of the problems)
 
@@ -32,9 +32,9 @@ import msgspec
 
 from virc.backends.interface import OnText, Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.reasoning.images import Shown
+from virc.reasoning.images import Shown, open_file
 from virc.reasoning.session import Ask, Reply
-from virc.solving.image_source import open_source
+from virc.solving.image_source import file_of
 from virc.solving.one import SolveConfig, solve
 from virc.solving.rows import read_rows
 
@@ -113,7 +113,7 @@ class Recorder(BaseHTTPRequestHandler):
 
 def batch(rows: Path, url: str, out: Path) -> Done:
     """Solve the rows with our command."""
-    words = ["solve", "--batch", str(rows), "--to", str(out), "--endpoint", url, "--temperature", "0"]
+    words = ["batch", str(rows), "--to", str(out), "--endpoint", url, "--temperature", "0"]
     words += ["--concurrency", str(AT_ONCE)]
     out.unlink(missing_ok=True)
     began = time.perf_counter()
@@ -189,7 +189,7 @@ def naive(rows: Path, url: str, count: int) -> Done:
     began, cpu, tokens = time.perf_counter(), time.process_time(), 0
     with rows.open("rb") as file:
         for row in islice(read_rows(file), count):
-            image = open_source(row.images[0], rows.parent)
+            image = open_file(*file_of(row.images[0], rows.parent))
             solved = solve(SolveConfig(), backend, protocol, [image], row.question)
             tokens += solved.completion_tokens or 0
     return Done(count, tokens, time.perf_counter() - began, time.process_time() - cpu)
@@ -200,7 +200,7 @@ def main(problems: int = 256, rounds: int = 3) -> None:
     with tempfile.TemporaryDirectory() as temporary, served() as url:
         folder = Path(temporary)
         words = ["--to", str(folder / "held"), "--count", str(problems), "--seed", "20000"]
-        synth = [*VIRC, "data", "synth", *words, "--split", "heldout", "--formats", "batch"]
+        synth = [*VIRC, "data", "synth", *words, "--split", "heldout", "--formats", "batch", "--drawing", "1"]
         subprocess.run(synth, env=ENV, check=True, capture_output=True)
         rows, out, none = folder / "held" / "problems.jsonl", folder / "out.jsonl", folder / "none.jsonl"
         none.touch()

@@ -1,6 +1,6 @@
 """Tiny in this process, one conversation at a time and several in one batch.
 
-`python tests/benchmarks/together.py [PROBLEMS [ROUNDS]]` draws held-out diagrams and has `virc solve --batch` solve
+`python tests/benchmarks/together.py [PROBLEMS [ROUNDS]]` draws held-out diagrams and has `virc batch` solve
 them with every concurrency in turn, on one core. Counted is the processor time of the process, less that of a batch of
 no rows: it stays the same where others keep the machine busy. The answers must be the same.
 """
@@ -20,7 +20,7 @@ AT_ONCE = (1, 8, 16, 32)
 
 def batch(rows: Path, at_once: int) -> tuple[float, dict[object, object]]:
     """Processor time of a batch in seconds, and the answers by id."""
-    words = [*VIRC, "solve", "--batch", str(rows), "--model", "tiny", "--device", "cpu", "--temperature", "0"]
+    words = [*VIRC, "batch", str(rows), "--model", "tiny", "--device", "cpu", "--temperature", "0"]
     out = rows.with_suffix(".out")
     out.unlink(missing_ok=True)
     words += ["--to", str(out), "--concurrency", str(at_once)]
@@ -35,7 +35,7 @@ def main(problems: int = 256, rounds: int = 1) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         to = Path(temporary) / "held"
         words = ["--to", str(to), "--count", str(problems), "--seed", "20000", "--split", "heldout"]
-        synth = [*VIRC, "data", "synth", *words, "--formats", "batch"]
+        synth = [*VIRC, "data", "synth", *words, "--formats", "batch", "--drawing", "1"]
         subprocess.run(synth, env=ENV, check=True, capture_output=True)
         none = to / "none.jsonl"
         none.touch()

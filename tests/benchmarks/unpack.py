@@ -1,7 +1,8 @@
 """How `virc unpack` compares with `lz4 -dc A | tar -xf -`: `python tests/benchmarks/unpack.py [FILES [ROUNDS]]`.
 
-It makes its own archives of files of 5-60 KB that do not compress, as pictures are, and unpacks them in turns, so
-that a busy machine slows both. Memory is the peak of one process, at 1x and 10x the number of files.
+It makes its own archives, of files of 5-60 KB that do not compress, as pictures are, and of 16 files of 64 MiB, and
+unpacks them in turns, so that a busy machine slows both. Memory is the peak of one process, at 1x and 10x the number
+of small files.
 """
 
 import io
@@ -27,14 +28,14 @@ with lz4.frame.open(sys.argv[1]) as content, tarfile.open(fileobj=content, mode=
 """
 
 
-def archive(path: Path, files: int) -> Path:
+def archive(path: Path, files: int, sizes: tuple[int, int] = (5000, 60_000)) -> Path:
     """A .tar.lz4 of that many files, 256 to a folder."""
     chance = random.Random(files)
-    block = chance.randbytes(1 << 20)
+    block = chance.randbytes(sizes[1] + (1 << 20))
     with lz4.frame.open(path, "wb", content_checksum=True) as out, tarfile.open(fileobj=out, mode="w|") as tar:
         for number in range(files):
             info = tarfile.TarInfo(f"images/{number // 256:04}/{number:07}.png")
-            info.size, info.mtime = chance.randint(5000, 60_000), 1_700_000_000
+            info.size, info.mtime = chance.randint(*sizes), 1_700_000_000
             begins = chance.randrange(len(block) - info.size)
             tar.addfile(info, io.BytesIO(block[begins : begins + info.size]))
     return path
@@ -60,20 +61,28 @@ def pipeline(path: Path, to: Path) -> tuple[str, list[str]]:
     return "lz4.frame + tarfile (no lz4 or tar here)", [sys.executable, "-c", NAIVE, str(path), str(to)]
 
 
+def compared(path: Path, to: Path, rounds: int) -> float:
+    """Print the medians and their ratio; return the peak memory of ours, MiB."""
+    name, other = pipeline(path, to)
+    ours = [*VIRC, "--to", str(to), str(path)]
+    pairs = [(measured(ours, to), measured(other, to)) for _ in range(rounds)]
+    virc, theirs = (median(each[0] for each in column) for column in zip(*pairs, strict=True))
+    print(f"{path.name}, {path.stat().st_size / 1e6:.0f} MB: virc unpack {virc:.2f} s, {name} {theirs:.2f} s, ", end="")
+    print(f"speed {theirs / virc:.2f} of it (aim: 1.00)", flush=True)
+    return median(each[1] for each, _ in pairs)
+
+
 def main(files: int = 20_000, rounds: int = 5) -> None:
     """Print the medians, their ratio, and the peak memory at both sizes."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        path, to = archive(folder / "one.tar.lz4", files), folder / "to"
-        name, other = pipeline(path, to)
-        ours = [*VIRC, "--to", str(to), str(path)]
-        pairs = [(measured(ours, to), measured(other, to)) for _ in range(rounds)]
-        virc, theirs = (median(each[0] for each in column) for column in zip(*pairs, strict=True))
-        print(f"{files} files, {path.stat().st_size / 1e6:.0f} MB: virc unpack {virc:.2f} s, ", end="")
-        print(f"{name} {theirs:.2f} s, ratio {virc / theirs:.2f} (aim: 1.00)")
-        path.unlink()
+        folder, to = Path(temporary), Path(temporary, "to")
+        large = archive(folder / "large.tar.lz4", 16, (64 << 20, 64 << 20))
+        compared(large, to, rounds)
+        large.unlink()
+        small = archive(folder / "small.tar.lz4", files)
+        peak = compared(small, to, rounds)
+        small.unlink()
         big = archive(folder / "ten.tar.lz4", 10 * files)
-        peak = median(each[1] for each, _ in pairs)
         print(f"peak memory {peak:.0f} MiB at 1x, ", end="", flush=True)
         print(f"{measured([*VIRC, '--to', str(to), str(big)], to)[1]:.0f} MiB at 10x")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.entry import Done, Env, Run
+from support.terminal import rest_of
 
 from virc.core import errors
 from virc.core.errors import VircError
@@ -25,7 +26,7 @@ CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if Virc
 
 def run(command: Sequence[str], env: Env, **extra: str) -> Done:
     merged = {**env, **extra}
-    return subprocess.run(command, env=merged, capture_output=True, encoding="utf-8", timeout=60)
+    return subprocess.run(command, env=merged, capture_output=True, encoding="utf-8", timeout=240)
 
 
 def test_every_error_class_has_its_own_exit_code() -> None:
@@ -155,7 +156,7 @@ def test_an_interrupted_command_keeps_its_work(
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         child.send_signal(number)
-        printed, said = child.communicate(timeout=30)
+        printed, said = child.communicate(timeout=240)
     assert child.returncode == code
     assert json.loads(printed)["error"]["code"] == code
     assert said.startswith("kept\nerror: ")
@@ -192,7 +193,7 @@ def test_a_stderr_that_takes_nothing_changes_neither_data_nor_code(
             first = child.stdout.readline()
             if words[0] == "wait":
                 child.send_signal(signal.SIGINT)
-            return child.wait(60), first + child.stdout.read()
+            return child.wait(240), first + child.stdout.read()
 
     reading, writing = os.pipe()
     os.close(reading)
@@ -223,8 +224,7 @@ def test_data_cannot_drive_a_terminal_and_json_stays_what_it_is(boom: list[str],
     words = [*boom, "hostile", "--json"]
     done = subprocess.run(words, env=environment, stdout=terminal, stderr=subprocess.PIPE, check=False)
     os.close(terminal)
-    shown, printed = os.read(controller, 10_000).decode().splitlines()
-    os.close(controller)
+    shown, printed = rest_of(controller).splitlines()
     assert (done.returncode, shown) == (8, "97\\u001b]0;title\\u0007\\u202e")
     assert json.loads(printed)["error"]["message"] == "csi \u009b2J"
     assert printed.isprintable()
@@ -238,8 +238,7 @@ def test_colour_only_on_a_terminal_that_wants_it(extra: Env, coloured: bool, boo
     env = {**environment, "TERM": "xterm", **extra}
     done = subprocess.run([*boom, "DataError"], env=env, stdout=subprocess.PIPE, stderr=terminal, check=False)
     os.close(terminal)
-    said = os.read(controller, 10_000).decode()
-    os.close(controller)
+    said = rest_of(controller)
     assert done.returncode == 5
     assert ("\x1b[" in said) is coloured
     assert "it broke" in said

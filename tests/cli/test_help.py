@@ -43,9 +43,9 @@ def test_each_command_and_option_has_help() -> None:
     assert [place for place, text in every_summary().items() if not text] == []
 
 
-def test_the_list_of_commands_cuts_no_line(virc: Run) -> None:
+def test_the_list_of_commands_cuts_no_line(virc_here: Run) -> None:
     for words in ((), ("data",), ("runs",), ("systems",), ("download", "--help"), ("env",), ("rewards",)):
-        shown = virc(*words, "--help", env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).stdout
+        shown = virc_here(*words, "--help", env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).stdout
         listed = shown.partition("\nCommands:\n")[2]
         assert not [line for line in listed.splitlines() if line.endswith("...")]
         assert all(len(line) <= 80 for line in shown.splitlines())

@@ -44,7 +44,7 @@ LISTING = """\
 
 
 def imported(words: list[str], env: Env) -> tuple[object, set[str], str]:
-    done = subprocess.run([sys.executable, "-c", PROBE, *words], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", PROBE, *words], env=env, capture_output=True, text=True, timeout=240)
     report = json.loads(done.stderr.splitlines()[-1])
     return report["code"], set(report["modules"]), done.stdout
 
@@ -112,13 +112,13 @@ def test_an_mcp_client_gets_the_tools_before_models_and_pictures_are_imported(en
         process.stdin.write(LISTING)
         process.stdin.flush()
         replies = [json.loads(process.stdout.readline()) for _ in range(2)]
-        _, printed = process.communicate(timeout=60)
+        _, printed = process.communicate(timeout=240)
     assert [tool["name"] for tool in replies[1]["result"]["tools"]][:2] == ["ask", "crop"]
     report = json.loads(printed.splitlines()[-1])
     modules = set(report["modules"])
     assert report["code"] == 0
     own = {tuple(name.split(".")[1:]) for name in modules if name.startswith("virc.")}
     assert {parts[0] for parts in own} == {"config", "core", "serving"}
-    in_serving = {"", "mcp", "mcp.kept", "mcp.messages", "mcp.server", "mcp.start"}
+    in_serving = {"", "mcp", "mcp.result_store", "mcp.messages", "mcp.server", "mcp.start"}
     assert {".".join(parts[1:]) for parts in own if parts[0] == "serving"} == in_serving
     assert not {"PIL", "numpy", "yaml", "openai", "torch", "transformers", "rich", "jinja2"} & modules

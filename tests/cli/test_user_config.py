@@ -12,6 +12,7 @@ from support.entry import Run
 
 from virc.config import user as config
 from virc.config import yaml as plain_yaml
+from virc.config.placeholders import filled
 from virc.core.errors import ConfigError, UsageError
 
 
@@ -232,38 +233,38 @@ def test_a_refused_value_leaves_the_file_alone(file: Path) -> None:
 # The command, through the real entry point.
 
 
-def test_set_show_and_unset_go_together(virc: Run, environment: dict[str, str]) -> None:
-    path = Path(virc("config", "path").stdout.strip())
+def test_set_show_and_unset_go_together(virc_here: Run, environment: dict[str, str]) -> None:
+    path = Path(virc_here("config", "path").stdout.strip())
     assert path == Path(environment["HOME"]) / ".config" / "virc" / "config.yaml"
-    assert virc("config", "set", "model", "ViRC-3B").returncode == 0
+    assert virc_here("config", "set", "model", "ViRC-3B").returncode == 0
     assert path.read_text() == "model: ViRC-3B\n"
-    shown = virc("config", "show", env={"VIRC_ENDPOINT": "http://h/v1", "VIRC_API_KEY": "sk-1"}).stdout
+    shown = virc_here("config", "show", env={"VIRC_ENDPOINT": "http://h/v1", "VIRC_API_KEY": "sk-1"}).stdout
     rows = {line.split(maxsplit=2)[0]: line.split(maxsplit=2)[1:] for line in shown.splitlines()}
     assert rows["model"] == ["ViRC-3B", f"file {path}"]
     assert rows["endpoint"] == ["http://h/v1", "env VIRC_ENDPOINT"]
     assert rows["timeout"] == ["-", "default"]
     assert rows["api_key"] == ["set", "env VIRC_API_KEY"]
-    assert virc("config", "unset", "model").returncode == 0
+    assert virc_here("config", "unset", "model").returncode == 0
     assert path.read_text() == ""
 
 
-def test_show_as_json_names_each_source(virc: Run) -> None:
-    printed = json.loads(virc("config", "show", "--json", env={"VIRC_MODEL": "m"}).stdout)
+def test_show_as_json_names_each_source(virc_here: Run) -> None:
+    printed = json.loads(virc_here("config", "show", "--json", env={"VIRC_MODEL": "m"}).stdout)
     assert (printed["schema"], printed["error"]) == ("virc.config/1", None)
     assert printed["settings"]["model"] == {"value": "m", "source": "env VIRC_MODEL"}
 
 
-def test_a_broken_file_is_one_sentence_also_as_json(virc: Run, tmp_path: Path) -> None:
+def test_a_broken_file_is_one_sentence_also_as_json(virc_here: Run, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("modle: x\n")
-    done = virc("config", "show", "--json", env={"VIRC_CONFIG": str(tmp_path / "c.yaml")})
+    done = virc_here("config", "show", "--json", env={"VIRC_CONFIG": str(tmp_path / "c.yaml")})
     printed = json.loads(done.stdout)
     assert done.returncode == 3
     assert (printed["settings"], printed["error"]["hint"]) == (None, "did you mean 'model'?")
 
 
-def test_unset_mends_a_file_that_show_refuses(virc: Run, tmp_path: Path) -> None:
+def test_unset_mends_a_file_that_show_refuses(virc_here: Run, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("modle: x\nmodel: y\n")
-    assert virc("config", "unset", "modle", env={"VIRC_CONFIG": str(tmp_path / "c.yaml")}).returncode == 0
+    assert virc_here("config", "unset", "modle", env={"VIRC_CONFIG": str(tmp_path / "c.yaml")}).returncode == 0
     assert (tmp_path / "c.yaml").read_text() == "model: y\n"
 
 
@@ -277,23 +278,71 @@ def test_unset_mends_a_file_that_show_refuses(virc: Run, tmp_path: Path) -> None
             ["set", "endpoint", "https://me:secret@host/v1"],
             "error: endpoint must hold no user and password\nhint: export VIRC_API_KEY=...\n",
         ),
+        (["set", "family", "nobody"], "error: there is no family 'nobody'"),
         (["unset", "model"], "error: model is not set in "),
     ],
 )
-def test_what_cannot_be_set_is_said(words: list[str], message: str, virc: Run) -> None:
-    done = virc("config", *words)
+def test_what_cannot_be_set_is_said(words: list[str], message: str, virc_here: Run) -> None:
+    done = virc_here("config", *words)
     assert done.returncode == 3
     assert done.stderr.startswith(message)
 
 
 @pytest.mark.parametrize("none", ["none", "", " "])
-def test_an_endpoint_of_none_is_no_endpoint(none: str, virc: Run) -> None:
-    assert virc("config", "set", "endpoint", "http://localhost:8000/v1").returncode == 0
-    shown = json.loads(virc("config", "show", "--json", env={"VIRC_ENDPOINT": none}).stdout)["settings"]
+def test_an_endpoint_of_none_is_no_endpoint(none: str, virc_here: Run) -> None:
+    assert virc_here("config", "set", "endpoint", "http://localhost:8000/v1").returncode == 0
+    shown = json.loads(virc_here("config", "show", "--json", env={"VIRC_ENDPOINT": none}).stdout)["settings"]
     assert shown["endpoint"] == {"value": None, "source": "env VIRC_ENDPOINT"}
     assert shown["model"] == {"value": "tiny", "source": "default"}
 
 
-def test_most_tokens_are_no_secret(virc: Run) -> None:
-    assert virc("config", "set", "max_tokens", "4096").returncode == 0
-    assert json.loads(virc("config", "show", "--json").stdout)["settings"]["max_tokens"]["value"] == 4096
+def test_an_endpoint_of_none_on_the_command_line_is_no_endpoint() -> None:
+    file: dict[str, config.Value] = {"endpoint": "http://file/v1"}
+    found = config.resolve({"endpoint": "none"}, {"VIRC_ENDPOINT": "http://env/v1"}, file)
+    assert found["endpoint"] == config.Setting(None, "flag")
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [("max-tokens", "did you mean 'max_tokens'"), ("hf_token", "export VIRC_API_KEY"), ("key", "export")],
+)
+def test_what_is_no_key_is_a_secret_or_a_slip(key: str, says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.check_key(key)
+    assert says in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("localhost:8000", "endpoint http://localhost:8000/v1"), ("host:8000/v1/", "endpoint http://host:8000/v1"),
+        ("http://", None), ("ftp://host/v1", None),
+    ],
+)  # fmt: skip
+def test_a_host_alone_gets_the_address_that_is_meant(typed: str, hint: str | None, file: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a URL") as refused:
+        config.store(file, "endpoint", typed)
+    assert refused.value.hint == hint
+
+
+def test_a_write_that_fails_leaves_no_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    file.write_text("model: a\n")
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(ConfigError, match="no space left"):
+        config.store(file, "model", "b")
+    assert [each.name for each in file.parent.iterdir()] == [file.name]
+
+
+def test_a_name_with_a_word_that_nobody_says_is_refused() -> None:
+    assert filled("rows-{size}-{kind}", {"size": "50k", "kind": "all"}) == "rows-50k-all"
+    with pytest.raises(ConfigError, match=r"variant does not say what \{kind\} is") as refused:
+        filled("rows-{kind}", {"size": "50k"})
+    assert refused.value.hint == "--set variant.kind=WORD"
+
+
+def test_most_tokens_are_no_secret(virc_here: Run) -> None:
+    assert virc_here("config", "set", "max_tokens", "4096").returncode == 0
+    assert json.loads(virc_here("config", "show", "--json").stdout)["settings"]["max_tokens"]["value"] == 4096

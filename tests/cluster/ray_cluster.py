@@ -89,7 +89,7 @@ class Cluster:
         before, node = self.alive(), self._workers.pop()
         for pid in _descendants(node.pid):
             os.kill(pid, signal.SIGKILL)
-        node.wait(60)
+        node.wait(240)
         self._until(lambda: self.alive() < before)
 
     def nodes(self) -> set[str]:
@@ -117,7 +117,7 @@ class Cluster:
         for process in (*self._workers, self._head):
             process.terminate()
         for process in (*self._workers, self._head):
-            process.wait(60)
+            process.wait(240)
 
     def _until(self, done: Any) -> None:
         end = time.monotonic() + PATIENCE

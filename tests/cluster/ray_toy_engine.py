@@ -1,6 +1,7 @@
 """Like verl on a cluster: a driver that joins it, one task on every node, and steps that go on from a file.
 
-`ray_toy_engine.py FOLDER STEPS SECONDS`; run in the engine's environment.
+`ray_toy_engine.py FOLDER STEPS SECONDS`; run in the engine's environment. Where FOLDER/held is there it waits after its
+first step.
 """
 
 import json
@@ -62,4 +63,6 @@ while step < steps:
     step += 1
     saved.with_name("new").write_text(str(step))  # every step, for a signal saves nothing
     saved.with_name("new").replace(saved)  # and it may be killed anywhere
+    while step == 1 and (folder / "held").exists():
+        time.sleep(0.02)
 print("done", flush=True)

@@ -24,7 +24,7 @@ NODES = ("127.0.0.1", "127.0.0.2")
 CORES = 4
 """Of each node, as Slurm counts them; the machine may have fewer."""
 _SBIN = "/usr/sbin:/usr/local/sbin:/sbin"
-_PATIENCE = 60.0
+_PATIENCE = 180.0
 _CONF = """\
 ClusterName=virc
 SlurmctldHost={host}(127.0.0.1)
@@ -153,6 +153,16 @@ class Slurm:
     def notify(self, job: str) -> None:
         """Send what Slurm sends before the end of a job's time."""
         self.run("scancel", "--batch", "--signal=USR1", job)
+
+    def heeds(self, job: str, number: signal.Signals) -> bool:
+        """Whether a signal no longer ends the script of a job: it is ignored or caught."""
+        for script in children(self.step(job, "batch") or 0):
+            with suppress(OSError):  # it may end meanwhile
+                lines = Path(f"/proc/{script}/status").read_text().splitlines()
+                masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigIgn", "SigCgt"))]
+                if any(mask & 1 << number - 1 for mask in masks):
+                    return True
+        return False
 
     def until(self, there: Callable[[], bool], said: Callable[[], str], patience: float = _PATIENCE) -> None:
         """Wait until something is the case; fails with `said` if it is not in so many seconds."""

@@ -1,7 +1,8 @@
 """Logs and saves as LLaMA-Factory does, a step in a tenth of a second; stands in an environment as its interpreter.
 
-Its weights are a hash over all steps, so that a run that lost or repeated one has others. Started through torchrun it
-is torchrun and, in a session of its own, its worker.
+Its weights are a hash over all steps, so that a run that lost or repeated one has others. At each step of `toy_held` it
+waits once, until it is told to end or a file `go` is in the run's folder. Started through torchrun it is torchrun and,
+in a session of its own, its worker.
 """
 
 import hashlib
@@ -56,19 +57,30 @@ def train(settings: dict[str, Any]) -> None:
             time.sleep(0.02)
     print(f"node {rank} on {os.environ.get('SLURMD_NODENAME')} from step {step}, process {os.getpid()}", flush=True)
     while step < total and not asked:
-        time.sleep(float(settings.get("toy_each", 0.1)))
+        time.sleep(0.1)
         step += 1
         weights = hashlib.sha256(weights + b"%d" % step).digest()
         if rank == 0:
             row = {"current_steps": step, "total_steps": total, "loss": weights[0] / 255, "lr": 1e-3}
             with (output / "trainer_log.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
+        if step in settings["toy_held"]:
+            hold(output.parent, f"held-{step}-{rank}")
     if rank == 0:
         meeting.close()
     there.unlink()
     time.sleep(float(settings.get("toy_save", 0)))
     if rank == 0:
         save(output / f"checkpoint-{step}", step, weights)
+
+
+def hold(run: Path, name: str) -> None:
+    """Wait, but the first time alone: a second attempt that does the step again goes on."""
+    if (run / name).exists():
+        return
+    (run / name).touch()
+    while not asked and not (run / "go").exists():
+        time.sleep(0.02)
 
 
 def save(folder: Path, step: int, weights: bytes) -> None:

@@ -1,4 +1,7 @@
-"""Like a trainer: counts steps in FOLDER/node-N, from where it stood; told to end it saves and ends well."""
+"""Like a trainer: counts steps in FOLDER/node-N, from where it stood; told to end it saves and ends well.
+
+Where FOLDER/held is there it does one step, and waits to be told.
+"""
 
 import os
 import signal
@@ -24,8 +27,10 @@ if os.environ["PET_NODE_RANK"] == os.environ.get("TOY_BROKEN"):
         time.sleep(0.01)
     sys.exit(3)
 os.write(1, f"from step {step}\n".encode())  # in one piece: the other node writes into the same log
-(folder / f"began-{os.environ['PET_NODE_RANK']}").touch()
 while step < total and not asked:
     time.sleep(each)
     step += 1
+    (folder / f"began-{os.environ['PET_NODE_RANK']}").touch()
+    while step == 1 and (folder / "held").exists() and not asked:
+        time.sleep(0.01)
 saved.write_text(str(step))

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,10 @@ class Job:
         """Those of the toy's newest checkpoint."""
         return (self.run / "checkpoints" / f"checkpoint-{self.saved}" / "adapter_model.safetensors").read_bytes()
 
+    def go(self) -> None:
+        """Let the toy go on where it waits, and wait no more."""
+        (self.run / "go").touch()
+
     @property
     def progress(self) -> str:
         """What virc takes the run for, such as `running` or `died`."""
@@ -85,7 +89,7 @@ class Job:
             assert state in ("PENDING", "CONFIGURING", "RUNNING"), self.said()
             time.sleep(0.2)
 
-    def until_state(self, *states: str, patience: float = 90) -> None:
+    def until_state(self, *states: str, patience: float = 240) -> None:
         """Wait until Slurm says one of these states of the job; fails once it has ended in another."""
 
         def there() -> bool:
@@ -151,12 +155,12 @@ class Workspace:
         return Job(self.slurm, Path(done.stdout.strip()))
 
     def toy(
-        self, name: str, steps: int = 3, nodes: int = 1, each: float = 0.1, save: int = 0, **settings: object
+        self, name: str, steps: int = 3, nodes: int = 1, held: Sequence[int] = (), save: int = 0, **settings: object
     ) -> Run:
-        """Make a run whose engine is the toy, with seconds for a step and for a save."""
+        """Make a run whose engine is the toy, with steps at which it waits to be told, and seconds for a save."""
         target = Site(time="1:00:00", shared=("/",))
         resolved = stages.resolve(systems.get("tiny"), "instruct", ["lora"], None, [])
-        engine = {"toy_each": each, "toy_nodes": nodes, "toy_save": save}
+        engine = {"toy_held": list(held), "toy_nodes": nodes, "toy_save": save}
         own = {"steps": steps, "nodes": nodes, "engine": engine, **settings}
         settings = {**msgspec.to_builtins(resolved.config), **own}
         run = made.make(

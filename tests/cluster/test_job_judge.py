@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import slurm_cases
+from support.loopback import Connection, Loopback
 
 from virc.cluster import judge as judges
 from virc.cluster.site import IN_JOB, JobJudge, Site
@@ -32,12 +33,14 @@ class Models(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 server = http.server.HTTPServer(("127.0.0.1", int(os.environ["VIRC_JUDGE_PORT"])), Models)
 """
+JOB = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[-1]
+"""The judge's port comes from the job's number: tests in two processes of pytest must not meet there."""
 SETTINGS = {"nodes": 1, "devices": 1, "device": "cpu", "reward": {"judge": {"endpoint": IN_JOB}}}
 
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run in job 7, on one node that is this machine."""
+    """A run in a job, on one node that is this machine."""
     found = Run(tmp_path / "runs" / "toy")
     found.attempt(1).mkdir(parents=True)
     reward = Reward(judge=Judging(endpoint=IN_JOB, model="m"))
@@ -71,13 +74,13 @@ def test_the_reward_gets_the_address_and_the_engine_the_key_once_it_answers(
 ) -> None:
     monkeypatch.setenv(JUDGE_KEY, "of another judge")
     info = _planned(run, f"{SERVER}\nserver.serve_forever()")
-    with judges.served(run, info, 1, "7", [], Reporter()) as serving:
+    with judges.served(run, info, 1, JOB, [], Reporter()) as serving:
         assert serving
         serving.check()
         assert len(os.environ[JUDGE_KEY]) == 64
         for file in (run.folder / "reward.json", run.folder / "sources" / "other" / "reward.json"):
             judge = msgspec.json.decode(file.read_bytes(), type=Settings).reward.judge
-            assert (judge.endpoint, judge.model) == ("http://127.0.0.1:30007/v1", "m")
+            assert (judge.endpoint, judge.model) == (f"http://127.0.0.1:3000{JOB}/v1", "m")
         written = [file.read_text() for file in run.folder.rglob("*") if file.is_file()]
         assert not any(os.environ[JUDGE_KEY] in text for text in written)
     assert os.environ[JUDGE_KEY] == "of another judge"
@@ -116,21 +119,43 @@ def test_what_speaks_no_http_at_its_port_is_not_the_judge() -> None:
         assert not judges._answers(f"http://127.0.0.1:{other.getsockname()[1]}/v1", "key")
 
 
+class _Models(Connection):
+    def get(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_no_proxy_stands_before_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server, proxy = Loopback(_Models), Loopback(Connection)
+    monkeypatch.setenv("http_proxy", proxy.address)
+    with server.running(), proxy.running():
+        assert judges._answers(f"{server.address}/v1", "key")
+        assert (server.accepted, proxy.accepted) == (1, 0)
+
+
 def _watched(run: Run, info: Info) -> None:
     """Look after a judge for ever, as if a run trained."""
-    with judges.served(run, info, 1, "7", [], Reporter()) as serving:
+    with judges.served(run, info, 1, JOB, [], Reporter()) as serving:
         while serving:
             serving.check()
 
 
-def test_a_run_that_is_asked_to_end_waits_for_no_judge(run: Run) -> None:
+def test_a_run_that_is_asked_to_end_waits_for_no_judge_and_leaves_no_key(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(JUDGE_KEY, raising=False)
     info = _planned(run, "import time\ntime.sleep(60)")
-    with judges.served(run, info, 1, "7", [10], Reporter()) as serving:
+    with judges.served(run, info, 1, JOB, [10], Reporter()) as serving:
         assert serving
+        assert JUDGE_KEY in os.environ
+    assert JUDGE_KEY not in os.environ
 
 
 @pytest.mark.parametrize("settings", [{**SETTINGS, "reward": {"judge": {"endpoint": "http://other/v1"}}}, {"nodes": 1}])
 def test_a_run_with_another_judge_or_none_serves_none(run: Run, settings: dict[str, Any]) -> None:
     info = slurm_cases.info(Site(judge=JobJudge(model="judge-7b")), settings=settings)
-    with judges.served(run, info, 1, "7", [], Reporter()) as serving:
+    with judges.served(run, info, 1, JOB, [], Reporter()) as serving:
         assert serving is None

@@ -63,7 +63,7 @@ def test_the_job_gets_the_plans_variables_and_its_interpreter() -> None:
     assert isinstance(runtime, dict)
     assert runtime["py_executable"] == PYTHON
     variables = runtime["env_vars"]
-    assert variables["B"] == "1"
+    assert (variables["B"], variables["RAY_JOB_STOP_WAIT_TIME_S"]) == ("1", "30")  # seconds in which it saves
     assert "A" not in variables  # an empty one takes a variable away, and a job can only set them
     assert not set(ray_job.KEYS) & set(variables)
 
@@ -84,7 +84,7 @@ def test_ray_is_given_the_names_of_keys_alone(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("A_PASS", "another")
     request = {"run": str(tmp_path), "runtime_env": {"env_vars": {}}}
     runtime = submit._runtime(request, tmp_path / "keys")
-    assert runtime["env_vars"]["VIRC_HIDDEN"] == "A_PASS,VIRC_SPOT"
+    assert runtime["env_vars"]["VIRC_HIDDEN"] == "A_PASS,VIRC_JUDGE_KEY,VIRC_SPOT"
     assert "of-the-tool" not in json.dumps(runtime)
 
 
@@ -100,7 +100,7 @@ def test_a_slurm_job_of_rl_hides_the_values_of_tools_and_takes_no_more_cores_tha
     about = slurm_cases.info(Site(), kind="rl", settings=slurm_cases.RL_SMALL)
     plan = jobs.placed(Plan(ENGINE, {}), run, about, 1, _place(run), "7")
     script = plan.files[str(run.attempt(1) / slurm.NODE_SCRIPT)]
-    assert "export VIRC_HIDDEN=VIRC_SPOT\n" in script
+    assert "export VIRC_HIDDEN=VIRC_JUDGE_KEY,VIRC_SPOT\n" in script
     assert "of-the-tool" not in str(plan)
     assert "--cpus-per-task 3 " in " ".join(plan.step.argv)  # no more than the job has
 
@@ -135,6 +135,14 @@ def test_a_cluster_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(submit, "OUTAGE", 0.05)
     with pytest.raises(submit.OutageError, match="has not answered for 0 s: no route"):
         submit.follow(_Client("step 1\n", ConnectionError("no route")), "job")
+
+
+def test_an_outage_begins_with_the_last_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock moves 70 s at each look: of two minutes without an answer there is no word."""
+    seconds = iter(range(0, 7000, 70))
+    monkeypatch.setattr(submit, "time", SimpleNamespace(monotonic=lambda: next(seconds), sleep=lambda _: None))
+    client = _Client("1", "1", "1", ConnectionError("no route"), "1", ConnectionError("no route"), "1", "12", "")
+    assert submit.follow(client, "job").end == "12"
 
 
 @pytest.mark.parametrize("address", [None, "", "auto", "head:6379", "ray://head:10001", "http://head:8265/api jobs"])

@@ -1,23 +1,23 @@
 """`virc train --launcher slurm` with the real engines in a real Slurm: LLaMA-Factory on two nodes, verl on one."""
 
-import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import slurm_workspace
 from slurm_workspace import Job, Workspace
-from support import workspaces
+from support import held_engine, workspaces
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 PATIENCE = 900.0
 LATE = """\
-kill() { # the engine of the second node is asked to save a second after that of the first
-    [ "$SLURM_NODEID" = 1 ] && [ "$1" = -s ] && sleep 1
+kill() { # the engine of the second node is asked to save some seconds after that of the first
+    [ "$SLURM_NODEID" = 1 ] && [ "$1" = -s ] && sleep 5
     builtin kill "$@"
 }
 """
-SPREAD = {"nodes": 2, "zero": 3, "steps": 8}
+SPREAD = {"nodes": 2, "zero": 3, "steps": 8, "save_steps": 4}
 RL = {
     "steps": 2, "train_batch_size": 4, "ppo_mini_batch_size": 4, "micro_batch_size_per_device": 4, "n": 2,
     "save_steps": 1, "rollouts": 1,
@@ -46,21 +46,22 @@ def over(job: Job) -> None:
     assert job.state["progress"] == "finished", job.said()
 
 
-def test_a_job_told_to_end_goes_on_to_the_weights_of_one_that_was_not(workspace: Workspace) -> None:
+def test_a_job_told_to_end_goes_on_to_the_weights_of_one_that_was_not(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = workspace.submit("whole", "instruct", **SPREAD)
     over(whole)
     assert sorted(whole.losses) == list(range(1, 9))
 
+    held_engine.hold_at("os.mkdir:checkpoint-4", tmp_path, monkeypatch)
     cut = workspace.submit("cut", "instruct", **SPREAD)
-    cut.until_step(3)
+    cut.until_step(4)
     workspace.slurm.notify(cut.id)
     cut.released()
     over(cut)
-    step = re.search(r"resuming from step (\d+)", cut.log)
-    assert step, cut.log
-    assert 3 <= int(step[1]) < 8
+    assert "resuming from step 5" in cut.log
     assert {path.name for path in (cut.run / "checkpoints").glob("checkpoint-*")} == {
-        f"checkpoint-{step[1]}", "checkpoint-8",
+        "checkpoint-4", "checkpoint-5", "checkpoint-8",
     }  # fmt: skip
     assert cut.losses == whole.losses
     assert workspaces.same(workspaces.weights(cut.run, 8), workspaces.weights(whole.run, 8))

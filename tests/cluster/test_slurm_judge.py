@@ -16,7 +16,7 @@ from virc.core.files import write_json
 from virc.runs import run as runs
 from virc.runs.run import Run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SITE = """\
 time: 1:00:00
@@ -54,8 +54,8 @@ def _submitted(workspace: Workspace, name: str, gpus: str, sleeps: float = 0.0) 
 
 
 def test_a_judge_on_a_node_of_its_own_is_asked_and_its_death_ends_the_run(workspace: Workspace) -> None:
-    job = _submitted(workspace, "own", "", sleeps=120)
-    workspace.slurm.until(lambda: "asked on" in _written(job), job.said, 120)
+    job = _submitted(workspace, "own", "", sleeps=600)
+    workspace.slurm.until(lambda: "asked on" in _written(job), job.said, 300)
     assert "asked on 127.0.0.1: chat.completion\n" in _written(job)
     assert "serving the judge tiny at http://127.0.0.2:" in job.log
     (server,) = _servers(job)

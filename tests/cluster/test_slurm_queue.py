@@ -19,6 +19,7 @@ from support.called import virc
 from virc.cluster import jobs, slurm, submitting
 from virc.cluster import site as sites
 from virc.cluster.site import Site
+from virc.core import retry
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.events import Event, Reporter
 from virc.runs import attempts
@@ -241,9 +242,7 @@ def _failing(folder: Path, times: int, error: str) -> Path:
 
 @pytest.fixture
 def hurried(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """A run that saved something, in a job that tries a requeue again after a hundredth of a second."""
-    for name, value in {"_PAUSE": 0.01, "_LONGEST": 0.02}.items():
-        monkeypatch.setattr(jobs, name, value)
+    """A run that saved something, in a job that tries a requeue again."""
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     attempts.write(run, Attempt(number=1, saved=5))
     return run
@@ -264,22 +263,16 @@ def test_a_requeue_is_tried_again_for_ten_minutes(run: Run, tmp_path: Path, monk
         nonlocal passed
         passed += seconds
 
-    monkeypatch.setattr(jobs, "time", SimpleNamespace(monotonic=lambda: passed, sleep=sleep))
+    clock = SimpleNamespace(monotonic=lambda: passed, sleep=sleep)
+    for module in (jobs, retry):
+        monkeypatch.setattr(module, "time", clock)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     attempts.write(run, Attempt(number=1, saved=5))
-    with pytest.raises(EngineError, match="Unable to contact slurm controller"):
+    with pytest.raises(EngineError, match="Unable to contact slurm controller") as refused:
         jobs.requeue(run, "7", Reporter())
+    assert refused.value.hint == "virc train --resume --name mine submits another"
     assert 540 <= passed <= 600
     assert 10 <= calls.stat().st_size <= 20  # not so often that it is a burden to a controller which starts
-
-
-def test_a_requeue_is_given_up_after_a_time(hurried: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "_PATIENCE", 0.5)
-    calls = _failing(tmp_path, 999, "Unable to contact slurm controller (connect failure)")
-    with pytest.raises(EngineError, match="Unable to contact slurm controller") as refused:
-        jobs.requeue(hurried, "7", Reporter())
-    assert calls.stat().st_size > 1
-    assert refused.value.hint == "virc train --resume --name mine submits another"
 
 
 @pytest.mark.parametrize("error", ["Invalid job id specified", "Requested operation is presently disabled"])

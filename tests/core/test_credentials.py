@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from virc.core import credentials
+from virc.core.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    "name", ["VIRC_JUDGE_KEY", "VIRC_JUDGE_KEY_CROPS", "WANDB_API_KEY", "HF_HUB_TOKEN", "A_SECRET"]
+    "name", ["VIRC_JUDGE_KEY", "VIRC_JUDGE_KEY_CROPS", "WANDB_API_KEY", "HF_HUB_TOKEN", "A_SECRET", "DB_PASSWORD"]
 )
 def test_secrets_are_known_by_their_names(name: str) -> None:
     assert credentials.is_secret(name)
@@ -48,3 +49,32 @@ def test_a_file_hands_them_on_and_its_owner_alone_reads_it(tmp_path: Path, monke
     file.unlink()
     credentials.load()
     assert "MADE_UP_KEY" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "says"),
+    [
+        (b"s3cret\n", 0o600, ""), (b"s3cret\n", 0o400, ""),
+        (b"s3cret", 0o640, "chmod 600"), (b"s3cret", 0o604, "chmod 600"),
+        (b"two keys", 0o600, "must hold one key"), (b"\n", 0o600, "must hold one key"),
+        (b"\xff", 0o600, "cannot be read"), (b"x" * 4097, 0o600, "must hold one key"),
+    ],
+)  # fmt: skip
+def test_a_key_in_a_file_is_its_one_line_and_its_owners(tmp_path: Path, content: bytes, mode: int, says: str) -> None:
+    (file := tmp_path / "key").write_bytes(content)
+    file.chmod(mode)
+    if says:
+        with pytest.raises(ConfigError) as refused:
+            credentials.key_of(f"file:{file}")
+        assert says in f"{refused.value} {refused.value.hint}"
+    else:
+        assert credentials.key_of(f"file:{file}") == "s3cret"
+
+
+def test_a_key_in_a_variable_is_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOT", " s3cret\r\n")
+    assert credentials.key_of("env:SPOT") == "s3cret"
+    assert credentials.key_of("s3cret") is None
+    monkeypatch.setenv("SPOT", " ")
+    with pytest.raises(ConfigError, match="the variable SPOT is not set"):
+        credentials.key_of("env:SPOT")

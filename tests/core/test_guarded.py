@@ -13,6 +13,7 @@ from support.servers import serve
 from support.solving import call, picture
 
 from virc.core import guarded
+from virc.core.errors import ConfigError
 from virc.tools import registry as tools
 
 EXITS = """\
@@ -55,9 +56,20 @@ def test_a_tool_that_exits_costs_the_rows_that_call_it(tmp_path: Path, monkeypat
     rows = [{"id": each, "image": image, "question": "What is it?"} for each in range(2)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with serve([call("leave")] * 2) as server:
-        words = ("--batch", tmp_path / "rows.jsonl", "--to", tmp_path / "answers.jsonl")
-        done = virc("solve", *words, "--endpoint", server.url, "--system", tmp_path / "mine.yaml")
+        words = (tmp_path / "rows.jsonl", "--to", tmp_path / "answers.jsonl")
+        done = virc("batch", *words, "--endpoint", server.url, "--system", tmp_path / "mine.yaml")
     errors = [json.loads(line)["error"]["message"] for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
     assert done.code != 0
     assert len(errors) == 2
     assert all(f"the tool leave fails in line 7 of {tmp_path / 'leave.py'}: ExitError" in each for each in errors)
+
+
+def test_a_function_that_is_called_otherwise_says_how() -> None:
+    module = ModuleType("tool")
+    exec("def apply(image):\n    return image\n\ndef check(arguments, view):\n    return None + 1\n", module.__dict__)
+    guarded.guard(module)
+    with pytest.raises(ConfigError, match=r"apply\(image\) in line 1 of .* cannot be called as apply") as raised:
+        module.apply(1, 2)
+    assert raised.value.hint == "def apply(call, source):"
+    with pytest.raises(TypeError, match="unsupported operand"):  # which is a fault inside
+        module.check(1, 2)

@@ -1,13 +1,18 @@
 """Several processes: results in order, few items under way, no process left when it ends or is killed."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,6 +58,50 @@ def test_items_are_taken_no_further_than_the_workers_need() -> None:
         next(results)
     results.close()  # type: ignore[attr-defined]
     assert len(taken) <= 3 + 4
+
+
+class Broken:
+    """A pool whose second worker was killed."""
+
+    def __init__(self, *_: object) -> None:
+        self.done = 0
+
+    def submit(self, work: Callable[[int], int], item: int) -> "Future[int]":
+        found: Future[int] = Future()
+        self.done += 1
+        if self.done > 1:
+            found.set_exception(BrokenProcessPool())
+        else:
+            found.set_result(work(item))
+        return found
+
+    def shutdown(self, **_: object) -> None:
+        """Nothing runs."""
+
+
+def test_a_worker_that_was_killed_is_said_behind_what_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Broken)
+    results = in_order(work, range(3, 9), 2)
+    assert next(results) == 6
+    with pytest.raises(LostWorkerError, match="a worker process was killed") as raised:
+        next(results)
+    assert raised.value.hint == "--workers 1"
+
+
+def test_a_worker_shares_memory_ignores_ctrl_c_and_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, ended, alone = list[object](), threading.Event(), contextlib.nullcontext()
+    parent = SimpleNamespace(join=lambda: None)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: parent)
+    monkeypatch.setattr(parallel.IMAGE_MEMORY, "share", lambda *how: shared.extend(how))
+    monkeypatch.setattr(os, "_exit", lambda code: ended.set())
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        parallel._serve(3, alone)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert shared == [3, alone]
+    assert ended.wait(60)
 
 
 @pytest.mark.integration

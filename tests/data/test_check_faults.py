@@ -118,6 +118,14 @@ BROKEN: list[tuple[str, str, int, Change]] = [
 ]  # fmt: skip
 
 
+def test_a_solution_may_end_in_any_accepted_answer(tmp_path: Path) -> None:
+    def other(rows: Any, folder: Path) -> None:
+        given = rows[0]["messages"][-1]["content"].partition("<answer>")[2].partition("</answer>")[0].strip()
+        rows[0].update(answers=["no such", given], answer="no such")
+
+    assert report(broken(tmp_path / "a", other))["faults"] == {}
+
+
 @pytest.mark.parametrize(("kind", "said", "row", "change"), BROKEN)
 def test_one_fault_is_found_named_and_placed(tmp_path: Path, kind: str, said: str, row: int, change: Change) -> None:
     found = report(broken(tmp_path / "a", change))

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from support.called import virc
 
@@ -21,3 +22,33 @@ def test_sizes_are_checked_on_the_grid_of_a_family(tmp_path: Path) -> None:
     assert other.code == 5
     assert "image 0 is announced with 320 x 288, and is shown at 336 x 280 px" in other.out
     assert virc("data", "check", tmp_path / "rows.jsonl", "--family", "nobody").code == 3
+
+
+@pytest.mark.parametrize(("side", "unit"), [(1000, "permille"), (560, "pixel")])
+def test_boxes_that_fit_both_are_of_a_thousand_in_square_pictures(side: int, unit: str, tmp_path: Path) -> None:
+    Image.new("RGB", (side, side)).save(tmp_path / "a.png")
+    look = '{"name": "crop_image", "arguments": {"bbox_2d": [100, 100, 400, 400], "image_index": 0}}'
+    turns = [
+        {"role": "user", "content": "<image>Question: How much?"},
+        {"role": "assistant", "content": f"<think>a</think><tool_call>{look}</tool_call>"},
+    ]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": 1, "messages": turns, "images": ["a.png"]}))
+    (found,) = virc("data", "check", tmp_path / "rows.jsonl", "--workers", 1, "--json").json["datasets"]
+    assert (found["coordinates"], found["why"][:24]) == (unit, "the first boxes fit both"), found
+
+
+def test_what_most_boxes_can_only_be_is_what_they_are_and_said(tmp_path: Path) -> None:
+    """On 1400 x 560 px one box is too far right for thousandths, and another too low for pixels."""
+    Image.new("RGB", (1400, 560)).save(tmp_path / "a.png")
+    rows = []
+    for number, box in enumerate(([1100, 100, 1300, 400], [1100, 0, 1300, 200], [100, 600, 400, 900])):
+        look = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": box, "image_index": 0}})
+        turns = [
+            {"role": "user", "content": "<image>Question: How much?"},
+            {"role": "assistant", "content": f"<think>a</think><tool_call>{look}</tool_call>"},
+        ]
+        rows.append(json.dumps({"id": number, "messages": turns, "images": ["a.png"]}))
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    (found,) = virc("data", "check", tmp_path / "rows.jsonl", "--workers", 1, "--json").json["datasets"]
+    said = "as 2 of the first 3 boxes fit nothing else, and 1 the other"
+    assert (found["coordinates"], found["why"]) == ("pixel", said)

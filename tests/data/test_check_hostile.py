@@ -179,11 +179,11 @@ def test_a_row_takes_at_most_100_bytes(folder: Path) -> None:
     assert growth <= 100 * (many - few)
 
 
-def many_rows(folder: Path) -> Path:
+def many_rows(folder: Path, turns: int = 100) -> Path:
     """A good set that takes a while."""
     good_set(folder)
     rows = json.loads((folder / FILE).read_text())
-    write(folder / FILE, [row | {"id": f"{turn} {at}"} for turn in range(100) for at, row in enumerate(rows)])
+    write(folder / FILE, [row | {"id": f"{turn} {at}"} for turn in range(turns) for at, row in enumerate(rows)])
     return folder
 
 
@@ -241,7 +241,7 @@ def test_fifty_kills_leave_nothing_half(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_all_at_once_and_leaves_nothing(tmp_path: Path) -> None:
-    source, clean = many_rows(tmp_path / "a"), tmp_path / "clean"
+    source, clean = many_rows(tmp_path / "a", turns=10_000), tmp_path / "clean"
     process = started(source, clean)
     os.killpg(process.pid, signal.SIGINT)
     _, said = ended(process)

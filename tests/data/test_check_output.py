@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ from checking import FILE, NAME, Rows, broken, checked, good_set, report, whole,
 from PIL import Image
 from support import crux
 from support.called import virc
+
+from virc.data.check import survey
+from virc.data.formats.registry import Row
+from virc.data.rows.record import Record
 
 
 def faulty(rows: Rows, folder: Path) -> None:
@@ -87,6 +92,16 @@ def test_boxes_that_fit_only_one_way_decide(tmp_path: Path) -> None:
     assert found["faults"] == {}
     assert (found["datasets"][0]["coordinates"], found["datasets"][0]["counts"]["permille"]) == ("permille", 3)
     assert report(folder / "rows.json", "--coordinates", "pixel")["faults"] == {"tool": 3}
+
+
+def test_boxes_are_counted_by_what_they_fit(tmp_path: Path) -> None:
+    def change(rows: Rows, folder: Path) -> None:
+        for row, number in ((0, 999), (5, 5000)):  # on images of fewer pixels
+            call = rows[row]["messages"][2]
+            call["content"] = re.sub(r"\[\d+, \d+, \d+, \d+\]", f"[600, 600, {number}, {number}]", call["content"])
+
+    out = checked(broken(tmp_path / "a", change)).out
+    assert "  of 6 boxes 2 fit only as pixels, 1 only as 0..999, 2 as either, 1 as neither\n" in out
 
 
 def protocol(**fields: Any) -> dict[str, Any]:
@@ -188,6 +203,7 @@ def test_what_is_held_out_is_not_among_the_rows_that_are_kept(batches: Path, tmp
     ("row", "kind"),
     [
         (problem(0, "0.png", answer="5", choices=["1", "2"]), "answer_not_offered"),
+        (problem(0, "0.png", answer="['5 cm', '5']"), "answer_list"),
         (problem(0, "none.png"), "image_missing"),
         (problem(0, "0.png", question=" "), "row"),
         (problem(1, "0.png"), "duplicate_id"),
@@ -198,6 +214,12 @@ def test_faults_of_problems_are_found(batches: Path, row: dict[str, Any], kind: 
     lines(batches / "train.jsonl", [problem(1, "0.png", answer="B", choices=["1", "2"]), row])
     found = report(batches / "train.jsonl")
     assert (found["faults"], found["first"][0]["row"]) == ({kind: 1}, 2)
+
+
+def test_a_problem_may_have_accepted_answers_alone(batches: Path) -> None:
+    lines(batches / "train.jsonl", [problem(1, "0.png", answers=["a", "b"]), problem(2, "0.png")])
+    found = report(batches / "train.jsonl")
+    assert (found["faults"], found["datasets"][0]["counts"]["unanswered"]) == ({}, 1)
 
 
 def test_the_place_of_a_row_that_cannot_be_read_is_said_once(batches: Path) -> None:
@@ -245,3 +267,10 @@ def test_the_published_conversation_has_no_fault(tmp_path: Path, sample: Path) -
     [dataset] = found["datasets"]
     assert (dataset["chat_protocols"], dataset["counts"]["boxes"]) == ([{"sha256": "", "rows": 1, "first": 1}], 2)
     assert dataset["coordinates"] == "pixel"
+
+
+def test_the_last_row_of_many_is_checked_closely() -> None:
+    rows = [Row(number, Record(id=number)) for number in range(1, 1000)]
+    found = survey.through(rows, lambda row: (), lambda number: None)
+    assert found.rows == 999
+    assert [found.kept[0].number, found.kept[-1].number] == [1, 999]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -224,6 +225,49 @@ def test_a_foreign_chat_protocol_of_other_boxes_has_to_be_named(
     assert convert(*words, "--protocol", tmp_path / "target.json") == 0
     (rows,) = records(tmp_path / "out").values()
     assert {row.messages[0].content for row in rows} == {target["system"]}
+
+
+def test_a_given_chat_protocol_must_be_of_the_coordinates_asked_for(
+    drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = (drawn, "--to", tmp_path / "out", "--format", "sft", "--protocol", drawn.parent / FILE_NAME)
+    for option, other, own in (("--coordinates", "permille", "pixel"), ("--images", "square_1000", "smart")):
+        assert convert(*words, option, other) == 3
+        assert f"is for {option.removeprefix('--')} {own}, not {other}" in capfd.readouterr().err
+    assert convert(*words, "--coordinates", "pixel") == 0
+
+
+def test_sources_of_two_chat_protocols_stay_apart(
+    drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--format", "sft", "--coordinates", "permille")
+    assert convert(drawn, "--to", tmp_path / "other", *words) == 0
+    (tmp_path / "other" / "trajectories.json").rename(tmp_path / "other" / "others.json")
+    (tmp_path / "other" / "dataset_info.json").unlink()
+    sources = drawn, tmp_path / "other" / "others.json"
+    assert convert(*sources, "--to", tmp_path / "mixed", "--format", "sft", "--name", "all") == 3
+    assert "the sources of all have different chat protocols" in capfd.readouterr().err
+    assert convert(*sources, "--to", tmp_path / "apart", "--format", "sft") == 0
+    assert {each.name for each in (tmp_path / "apart").glob("*.json")} == {
+        "trajectories.json", "others.json", "dataset_info.json",
+    }  # fmt: skip
+
+
+def test_new_ids_of_several_sources_differ(tmp_path: Path) -> None:
+    messages = (Message("user", f"{MARK}Question: Which?"), Message("assistant", "<think>a</think><answer>7</answer>"))
+    for name in "abc":
+        write(tmp_path / name, "sft", [Record(messages, (Picture("", data=DATA[0]),))] * 2, name)
+    words = (*(tmp_path / name for name in "abc"), "--to", tmp_path / "out", "--format", "batch", "--name", "all")
+    assert convert(*words) == 0
+    assert [row.id for row in records(tmp_path / "out")["all"]] == [f"all-{at}" for at in range(1, 7)]
+
+
+def test_a_problem_needs_the_pictures_of_its_question_alone(drawn: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(drawn.parent, tmp_path / "set")
+    for crop in (each for each in folder.rglob("*.png") if not each.stem.endswith("-0")):
+        crop.unlink()
+    assert convert(folder / drawn.name, "--to", tmp_path / "out", "--format", "batch") == 0
+    assert all(len(row.images) == 1 for row in records(tmp_path / "out")["trajectories"])
 
 
 @pytest.mark.integration

@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from data.converted import convert, records, told, tree, write
 
@@ -79,6 +80,33 @@ def test_several_datasets_keep_their_names_or_become_one(tmp_path: Path, capfd: 
     assert ids(tmp_path / "joined") == {"all": [1, 2]}
     assert convert(tmp_path / "a", tmp_path / "a", "--to", tmp_path / "c", "--format", "sft") == 2
     assert "two datasets would be called one" in capfd.readouterr().err
+
+
+def test_a_split_keeps_rows_of_one_picture_together_whatever_its_name(tmp_path: Path) -> None:
+    """Row `b{n}` shows the picture of `a{n}` under another name; each third one shows one of its own beside it."""
+    first = [row(number, [number]) for number in range(12)]
+    second = [
+        msgspec.structs.replace(row(100 + number, [50 + number, number] if number % 3 == 0 else [number]), images=(
+            *((picture(50 + number),) if number % 3 == 0 else ()),
+            msgspec.structs.replace(picture(number), name=f"copies/{number}.png"),
+        ))
+        for number in range(12)
+    ]  # fmt: skip
+    sources = write(tmp_path / "a", "trajectories", first, "a"), write(tmp_path / "b", "trajectories", second, "b")
+    assert convert(*sources, "--to", tmp_path / "out", "--format", "sft", "--split", "val=0.5") == 0
+    found = ids(tmp_path / "out")
+    assert {int(str(id)) % 100 for id in found["a_val"]} == {int(str(id)) % 100 for id in found["b_val"]}
+    assert {int(str(id)) % 100 for id in found["a_train"]} == {int(str(id)) % 100 for id in found["b_train"]}
+    assert (len(found["a_val"]), len(found["a_train"])) == (6, 6)
+
+
+def test_ids_choose_the_same_rows_wherever_they_stand(tmp_path: Path) -> None:
+    numbers = range(40)
+    for name, order in (("a", numbers), ("b", reversed(numbers))):
+        write(tmp_path / name, "trajectories", [row(number) for number in order])
+        words = ("--to", tmp_path / f"{name}-less", "--format", "sft", "--limit", 10)
+        assert convert(tmp_path / name, *words) == 0
+    assert {*ids(tmp_path / "a-less")["rows"]} == {*ids(tmp_path / "b-less")["rows"]}
 
 
 @pytest.mark.integration

@@ -2,13 +2,15 @@
 
 import random
 import re
+from functools import partial
 
 import msgspec
 import pytest
 from PIL import ImageChops
 
-from virc.data.synth import shared, unfamiliar, worked
+from virc.data.synth import shared, tasks, unfamiliar, worked
 from virc.data.synth.families import polygons
+from virc.data.synth.families import registry as families
 from virc.data.synth.glyphs import LETTERS, Face, mask
 from virc.data.synth.plane import inside
 from virc.data.synth.problem import Split
@@ -171,3 +173,25 @@ def test_unfamiliar_pictures_and_questions_are_seeded_and_differ() -> None:
 @pytest.mark.parametrize("split", ["train", "heldout"])
 def test_generation_ends(split: Split) -> None:
     assert polygons.generate(random.Random(0), split, sides=(4,)).corners
+
+
+def test_drawn_rows_ask_for_no_printed_angle_but_in_the_first_drawing() -> None:
+    draw = partial(tasks.polygon, split="train", sides=(3, 4))
+    for seed in range(6):
+        before, now = draw(random.Random(seed), drawing=1), draw(random.Random(seed), drawing=2)
+        assert worked.FOUND not in now.paths["look"][-1]
+        assert (before.question == now.question) is (worked.FOUND not in before.paths["look"][-1])
+
+
+def test_a_figure_too_small_to_read_has_no_label_of_three_pixels() -> None:
+    family = families.get("lengths")
+    for seed in range(30):
+        task = tasks.refusal(random.Random(seed), "train", family)
+        if task.about["category"]["refusal"] == "small":
+            problem = family.generate(random.Random(seed))
+            tallest = max(label.box[3] - label.box[1] for label in problem.labels)
+            assert task.question == problem.question
+            assert tallest * task.picture.height / problem.height < 3
+            assert task.picture.convert("L").getextrema()[0] < 200
+            return
+    pytest.fail("no such refusal")

@@ -26,15 +26,18 @@ from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Reply, Session, Unit
 from virc.tools.registry import known
 
-pytestmark = pytest.mark.integration
-
 NAMES = families.names()
 NEW = [name for name in NAMES if name != "polygons"]  # which has tests of its own
 COUNT = 25
 FEW: Mapping[str, int] = {"sheets": 3}
 """Of how many problems pages are drawn, where a page takes long."""
-every = pytest.mark.parametrize(("name", "difficulty"), [(n, d) for n in NAMES for d in DIFFICULTIES])
-every_new = pytest.mark.parametrize(("name", "difficulty"), [(n, d) for n in NEW for d in DIFFICULTIES])
+integration = pytest.mark.integration
+CASES = [pytest.param(name, each, marks=integration) for name in NAMES for each in DIFFICULTIES]
+every = pytest.mark.parametrize(("name", "difficulty"), CASES)
+every_new = pytest.mark.parametrize(("name", "difficulty"), [case for case in CASES if case.values[0] in NEW])
+every_by_default = pytest.mark.parametrize(
+    ("name", "difficulty"), [case if case.values[0] in FEW else case.values for case in CASES]
+)
 
 
 @cache
@@ -82,8 +85,8 @@ def test_pictures_are_shown_as_they_are(name: str, difficulty: Difficulty) -> No
     for problem in drawn(name, difficulty)[: FEW.get(name)]:
         width, height = families.get(name).draw(problem).size
         assert width % 28 == height % 28 == 0
-        assert width * height <= families.get(name).MOST_PIXELS
-        assert name == "sheets" or families.get(name).MOST_PIXELS <= LARGEST
+        assert width * height <= families.get(name).MAX_PIXELS
+        assert name == "sheets" or families.get(name).MAX_PIXELS <= LARGEST
 
 
 @every
@@ -244,7 +247,7 @@ SOLVED: Mapping[str, Callable[[Problem], Fraction]] = {
 }
 
 
-@every
+@every_by_default
 def test_the_answer_follows_from_what_is_printed(name: str, difficulty: Difficulty) -> None:
     for problem in drawn(name, difficulty):
         assert SOLVED[name](problem) == problem.answer > 0, problem.question
@@ -260,6 +263,16 @@ def test_a_split_is_of_what_is_printed_and_asked_not_of_how(name: str, difficult
             if name != "lengths":  # whose question has the names in it
                 again = msgspec.structs.replace(again, question="In other words?")
             assert again.split() == problem.split() == split
+
+
+@every_by_default
+def test_how_a_problem_is_drawn_is_not_in_the_key_of_its_split(
+    name: str, difficulty: Difficulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, family = drawn(name, difficulty)[0], families.get(name)
+    monkeypatch.setattr(family, "split_of", lambda key: key)
+    other = msgspec.structs.replace(problem.style, face=Face("plotter", 9), ink=80, paper=245, line=7, dashed=True)
+    assert msgspec.structs.replace(problem, style=other).split() == problem.split()
 
 
 @every
@@ -296,8 +309,18 @@ def test_a_counterfactual_has_another_answer_and_the_same_figure_and_question(
         assert ImageChops.difference(*pages).getbbox() is None
 
 
-@every
-@pytest.mark.parametrize("pattern", worked.PATTERNS)
+def test_the_same_numbers_are_no_counterfactual(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = drawn("far", "easy")[0]
+    rng, same = random.Random(1), [int(plate.number.text) for plate in problem.plates]
+    monkeypatch.setattr(rng, "randint", lambda least, most: same.pop(0) if same else rng.randrange(least, most + 1))
+    assert far.counterfactual(problem, rng).answer != problem.answer
+    assert not same
+
+
+@every_by_default
+@pytest.mark.parametrize(
+    "pattern", [pytest.param(name, marks=[integration] * (name != "verify")) for name in worked.PATTERNS]
+)
 def test_every_path_runs_through_session_to_the_right_answer(
     name: str, difficulty: Difficulty, pattern: worked.Pattern
 ) -> None:
@@ -324,9 +347,12 @@ def test_every_path_runs_through_session_to_the_right_answer(
         assert len(crops) == each * (len(solution.spots) + ("verify" in pattern))
         assert (solution.plan in texts[0]) == ("plan" in pattern)
         assert any(worked.AGREES in text for text in texts) == ("verify" in pattern)
+        needed = range(len(solution.spots)) if solution.needed is None else solution.needed
+        again = {str(list(solution.spots[at].again)) for at in needed}
+        assert all(any(box in text for box in again) for text in texts[:-1] if worked.AGAIN in text and each == 1)
 
 
-@every
+@every_by_default
 def test_spots_hold_whole_labels_and_what_they_read_stands_there(name: str, difficulty: Difficulty) -> None:
     for problem in drawn(name, difficulty)[: FEW.get(name)]:
         page = (0, 0, *families.get(name).draw(problem).size)
@@ -335,9 +361,12 @@ def test_spots_hold_whole_labels_and_what_they_read_stands_there(name: str, diff
         for spot in spots:
             assert inside(spot.box, page)
             assert inside(spot.again, page)
+            assert spot.scale == (far.SCALE if name == "far" and spot.reads != far.EMPTY else None)
             seen, again = (
                 {label.text for label in problem.labels if inside(label.box, box)} for box in (spot.box, spot.again)
             )
+            products = re.findall(r"(\d+) · (\d+) = (\d+)", spot.reads)
+            assert all(int(one) * int(other) == int(product) for one, other, product in products)
             if name in ("polygons", "far") and spot.reads != far.EMPTY:
                 letter, value = spot.reads.removesuffix(".").split(" is ")
                 assert {letter, value} <= seen & again
@@ -349,7 +378,7 @@ def test_spots_hold_whole_labels_and_what_they_read_stands_there(name: str, diff
                 assert {letter, said.replace(" ", "")} <= shown
 
 
-@every
+@every_by_default
 def test_worked_sums_are_true(name: str, difficulty: Difficulty) -> None:
     signs: Mapping[str, Callable[[int, int], Fraction]] = {
         "+": lambda a, b: Fraction(a + b),
@@ -361,6 +390,8 @@ def test_worked_sums_are_true(name: str, difficulty: Difficulty) -> None:
         text = families.get(name).solution(problem).sums
         said = re.findall(r"(\d+) ([-+·:]) (\d+) = (-?\d+)\.", text)
         assert all(signs[sign](int(a), int(b)) == int(c) for a, sign, b, c in said), text
+        multiples = re.findall(r"(\d+)x = (\d+)\.", text)
+        assert all(int(factor) * problem.x == int(value) for factor, value in multiples), text
         assert text.endswith((f" {problem.answer}.", "That is the one.")), text
 
 
@@ -390,6 +421,7 @@ def test_what_is_not_there_is_searched_for_and_refused(name: str, difficulty: Di
         assert done.trace.failure.kind == "no_answer"
 
 
+@integration
 def test_an_expression_of_the_published_style_is_solved_as_published() -> None:
     """x°, (x + 20)°, (x + 5)°, (x - 5)° and (x + 10)° in a pentagon: the fourth is 97."""
     problem = next(p for p in drawn("expressions", "hard", count=200) if len(p.angles) == 5)
@@ -422,6 +454,7 @@ def told_apart(shown: Callable[[Image.Image], Image.Image], face: Face, at: tupl
     return len(seen)
 
 
+@integration
 def test_numbers_far_apart_are_illegible_until_they_are_cut_out_and_enlarged() -> None:
     rng = random.Random(6)
     small, usual = Face("sans", far.HEIGHT), Face("sans", 13)
@@ -452,6 +485,7 @@ def test_the_overview_of_far_gives_no_answer_away(difficulty: Difficulty) -> Non
         assert all(dist(one, other) > 100 for one, other in pairwise(sorted(middles)))
 
 
+@integration
 def test_far_pages_are_large_and_hard_ones_have_empty_plates() -> None:
     assert min(p.width * p.height for p in drawn("far", "hard")) > 170_000
     assert all(any(plate.name is None for plate in p.plates) for p in drawn("far", "hard"))

@@ -28,8 +28,8 @@ def typed(text: str, to: Path) -> list[str]:
 def test_problems_are_solved_before_they_are_trajectories(drawn: Path, tmp_path: Path) -> None:
     done = virc("data", "convert", drawn / "problems.jsonl", "--to", tmp_path / "a", "--format", "sft")
     assert done.code == 5
-    command = hint(done).removesuffix(" solves them with a model")
-    solved = virc(*typed(command, tmp_path / "b"), "--samples", 1, "--keep", 1)
+    _, _, command = hint(done).partition("a model solves them: ")
+    solved = virc(*typed(command.replace("NEW", "DIR"), tmp_path / "b"), "--samples", 1, "--keep", 1)
     assert solved.code == 0, solved.err
     assert virc("data", "convert", tmp_path / "b", "--to", tmp_path / "c", "--format", "sft").code == 0
 

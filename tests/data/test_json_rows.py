@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from virc.core import json_stream as json_rows
 from virc.core.errors import DataError, UnreadError
-from virc.core.json_stream import MOST_DEPTH, array_rows, line_rows, one_line
+from virc.core.json_stream import MAX_DEPTH, array_rows, line_rows, one_line
 
 BOM = b"\xef\xbb\xbf"
 # With halves of characters, as JSON can hold them, but no two that JSON would read as one character.
@@ -132,7 +132,7 @@ NO_OBJECTS = [
         (b'{"a":"\xff"}', "not UTF-8"),
         (b'{"a":"\xed\xa0\x80"}', "not UTF-8"),
         (b'{"a":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "nested too deeply"),
-        (b'{"a":' + b"[" * MOST_DEPTH + b"]" * MOST_DEPTH + b"}", "nested too deeply"),
+        (b'{"a":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}", "nested too deeply"),
     ],
 )
 def test_a_row_that_is_wrong_costs_no_other(wrong: bytes, reason: str) -> None:
@@ -161,7 +161,7 @@ def peak(rows: Iterable[tuple[int, Any]]) -> tuple[list[str], int]:
 
 
 def test_a_row_over_the_limit_is_a_fault_and_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_rows, "MOST_ROW_BYTES", 2**20)
+    monkeypatch.setattr(json_rows, "MAX_ROW_BYTES", 2**20)
     long = b'{"a":"' + b"x" * 2**24 + b'"}'
     faults, memory = peak(array_rows(io.BytesIO(b'[{"b":1},' + long + b"]")))
     assert faults == ["row 2: it is over 1 MiB"]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from support import crux
 from support.called import virc
+from support.public_layouts import array, lines, mathvista
 
 from virc.core.errors import DataError
 from virc.data.formats import registry as formats
@@ -68,3 +69,22 @@ def test_a_folder_whose_info_names_no_files_leaves_nothing_out(tmp_path: Path) -
     (tmp_path / "dataset_info.json").write_text(json.dumps({"a": {"hf_hub_url": "someone/rows"}}))
     assert formats.left_out(tmp_path) == []
     assert [source.name for source in formats.sources(tmp_path)] == ["rows"]
+
+
+def test_files_that_may_hold_rows_and_are_not_read_are_named(tmp_path: Path) -> None:
+    mathvista(tmp_path)
+    assert formats.left_out_note(tmp_path) is None
+    lines(tmp_path / "log.jsonl", [{"step": 1}])
+    array(tmp_path / "more.json", [{"messages": []}])
+    array(tmp_path / "settings.json", {"steps": 1})
+    (tmp_path / "own.csv").write_text("question,answer\n")
+    (tmp_path / "notes.txt").write_text("[]\n")
+    said = f"{tmp_path} has files that may hold rows and are not read: log.jsonl, more.json, own.csv"
+    assert formats.left_out_note(tmp_path) == said
+
+
+def test_a_folder_without_known_rows_names_the_columns_that_it_has(tmp_path: Path) -> None:
+    lines(tmp_path / "log.jsonl", [{"step": 1, "loss": 2}])
+    with pytest.raises(DataError, match=r"log\.jsonl has the columns step, loss") as raised:
+        formats.sources(tmp_path)
+    assert "virc data layout" in str(raised.value.hint)

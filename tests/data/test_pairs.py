@@ -116,9 +116,11 @@ def test_rows_that_cannot_be_read_are_faults(row: Row, sentence: str, tmp_path: 
 
 def test_clean_keeps_the_good_pairs(tmp_path: Path) -> None:
     clean = tmp_path / "clean"
-    done = virc("data", "check", rows(tmp_path, pair(0), pair(1, margin=-1)), "--workers", 1, "--clean", clean)
+    file = rows(tmp_path, pair(0), pair(1, margin=-1), pair(2, margin=0))
+    done = virc("data", "check", file, "--workers", 1, "--clean", clean)
     assert done.code == 5
-    assert json.loads((clean / "rows.jsonl").read_text()) == pair(0)
+    kept = [json.loads(line) for line in (clean / "rows.jsonl").read_text().splitlines()]
+    assert kept == [pair(0), pair(2, margin=0)]
 
 
 def test_pairs_come_back_from_a_conversion_as_they_were(tmp_path: Path) -> None:

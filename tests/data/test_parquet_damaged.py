@@ -12,10 +12,10 @@ from support import crux
 
 from virc.core.errors import DataError, SetupError
 from virc.core.extras import install
+from virc.core.tables import parquet as parquet_rows
 from virc.data.formats import prompts, rl
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Source, Writing
-from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.pictures import PictureStore
 
 
@@ -51,7 +51,7 @@ def test_a_row_that_repeats_an_image_beyond_all_measure_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """1,000 times the same 100 KB in a file of a few KB; with more of both it would be a TB."""
-    monkeypatch.setattr(parquet_rows, "MOST_ROW_BYTES", 50 * 2**20)
+    monkeypatch.setattr(parquet_rows, "MAX_ROW_BYTES", 50 * 2**20)
     image = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array([bytes(100_000)]))
     path = tmp_path / "x.parquet"
     images = pa.ListArray.from_arrays(pa.array([0, 1000, 1000], pa.int32()), image)

@@ -169,7 +169,7 @@ def test_references_take_no_room_for_images_and_embedded_images_stand_once(tmp_p
 
 def test_a_group_of_rows_is_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise(tmp_path / "media", 4, 30_000)
-    monkeypatch.setattr("virc.data.rows.parquet.GROUP_BYTES", 500_000)
+    monkeypatch.setattr("virc.core.tables.parquet.GROUP_BYTES", 500_000)
     found = [example(4, tmp_path / "media", number) for number in range(5)]
     source = written(tmp_path / "to", rl, found, embed=True)
     metadata = pq.read_metadata(source.file)
@@ -221,6 +221,24 @@ def test_an_unknown_answer_is_that_of_the_last_unit(tmp_path: Path, media: Path)
         assert {found.answer for found in known(list(module.read(source)))} == {"97"}
 
 
+@pytest.mark.parametrize(
+    ("extra_info", "turn"),
+    [
+        ({}, 1),
+        ({"reference": ANSWER}, 1),
+        ({"reference": ""}, 1),
+        ({"reference": ANSWER, "turn": "one"}, 1),
+        ({"reference": ANSWER, "turn": 4}, 4),
+    ],
+)
+def test_the_turn_is_the_replies_of_the_prompt_or_as_told(
+    tmp_path: Path, extra_info: dict[str, Any], turn: int
+) -> None:
+    roles = ("system", "user", "assistant", "user")
+    row = {"prompt": [{"role": role, "content": "x"} for role in roles], "extra_info": extra_info}
+    assert verl_rows.record_of(row, tmp_path).extra["turn"] == turn
+
+
 def test_rows_tell_nothing_of_where_embedded_images_lay(tmp_path: Path, media: Path) -> None:
     record = example(2)
     images = (Picture(f"{media}/images/0.png", media), Picture(f"file://{media}/images/1.png", media))
@@ -240,3 +258,10 @@ def test_what_others_change_or_add_in_our_rows_is_read(tmp_path: Path, media: Pa
     (unit,) = known(list(rl.read(source)))
     added = {"data_source": "other", "level": 3, "passed": 0.5, "split": "train"}
     assert unit.extra == added | {"turn": 0, "tool_info_gt": None}
+
+
+def test_the_columns_of_a_row_are_its_own_labels_else_those_of_virc() -> None:
+    record = Record((Message("user", "How much?"),), id=1, question="How much?", answer="5")
+    named = msgspec.structs.replace(record, extra={"data_source": "geo", "ability": 3})
+    rows = [verl_rows.fields_of(each, 0, [], turns=False) for each in (record, named)]
+    assert [(row["data_source"], row["ability"]) for row in rows] == [("virc", "math"), ("geo", "math")]

@@ -199,7 +199,7 @@ def test_what_verl_stumbles_over_is_said_of_a_row_that_can_be_read(
 
 SMALL = """
 import pathlib, sys
-from virc.data.rows import parquet
+from virc.core.tables import parquet
 
 class Noticed:
     def find_spec(self, name, path=None, target=None):
@@ -237,7 +237,7 @@ api = SimpleNamespace(types=types, extensions=extensions)
 LATER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from virc.data.rows import parquet
+from virc.core.tables import parquet
 parquet.load()
 assert "pandas" not in sys.modules
 import pandas, pyarrow

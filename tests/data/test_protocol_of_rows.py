@@ -5,12 +5,25 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from chat_protocols import ANSWER, CROP, DISPLAY, NAMES, OWN, QUESTIONS, SCALE, WORDINGS, reworded, spoken, trained
+from chat_protocols import (
+    ANSWER,
+    CROP,
+    DISPLAY,
+    NAMES,
+    OWN,
+    QUESTIONS,
+    SCALE,
+    WORDINGS,
+    look,
+    reworded,
+    spoken,
+    trained,
+)
 from support import crux
 
 from virc.core.errors import DataError
 from virc.data.formats import registry as formats
-from virc.data.protocol.extract import extract, study
+from virc.data.protocol.extract import extract, read_system_message, study
 from virc.data.rows.record import MARK, Message, Record
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.tools import registry as tools
@@ -157,6 +170,8 @@ def test_rows_without_a_conversation_or_with_other_roles_are_refused() -> None:
             extract([msgspec.structs.replace(record, messages=messages)])
     with pytest.raises(DataError, match="no rows"):
         extract([])
+    with pytest.raises(DataError, match=r"row 30: .*no conversation"):
+        study([record, msgspec.structs.replace(record, messages=())], numbers=[10, 30])
 
 
 def unnamed(box: list[int]) -> Record:
@@ -174,6 +189,31 @@ def test_coordinates_are_what_caller_schema_or_boxes_say() -> None:
     for box, told in (([0, 0, 500, 900], ("permille", "boxes")), ([0, 0, 50, 60], ("pixel", "nothing"))):
         found = study([unnamed(box)])
         assert (found.protocol.coordinates, found.coordinates_from) == told
+
+
+def test_a_short_question_is_not_cut_out_of_a_word() -> None:
+    chat_protocol = trained(first="Examine.\n{images}\n{question}\n\nThink.\n\nAnswer.")
+    records = [msgspec.structs.replace(spoken(chat_protocol, "in"), question="in")]
+    assert extract(records).first == chat_protocol.first
+
+
+def test_a_schema_that_names_two_units_leaves_it_to_the_boxes() -> None:
+    record = reworded(unnamed([0, 0, 500, 900]), 0, "of a part", "in pixels or in thousandths")
+    found = study([record])
+    assert (found.protocol.coordinates, found.coordinates_from) == ("permille", "boxes")
+
+
+def test_a_box_on_a_crop_is_held_against_that() -> None:
+    on_crop = look("crop_image", bbox_2d=[0, 0, 100, 80], image_index=1)  # which is shown at 84 x 56 px
+    record = spoken(OWN, QUESTIONS[0], (CROP, on_crop, ANSWER))
+    found = study([reworded(record, 0, "in pixels of that image as shown", "of a part")])
+    assert (found.protocol.coordinates, found.coordinates_from) == ("permille", "boxes")
+
+
+@pytest.mark.parametrize("content", [b"Look.", b"Look.\n", b"Look.\r\n", b"\xef\xbb\xbfLook.\n"])
+def test_what_editors_add_is_no_part_of_a_system_message(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "system.txt").write_bytes(content)
+    assert read_system_message(tmp_path / "system.txt") == "Look."
 
 
 def test_images_are_as_the_caller_or_the_announcements_say() -> None:

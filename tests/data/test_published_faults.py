@@ -47,11 +47,16 @@ def test_our_own_trajectories_are_no_rows_of_a_system(name: str, beside: bool, t
 
 
 @pytest.mark.parametrize(
-    "told", [{"choices": ["1", "2"]}, {"boxes": [[0, 0, 500, 500]]}, {"box": [0, 0, 500, 500]}, {"turn": 3}]
+    "told", [{"choices": ["1", "2"]}, {"answers": ["1", "2"]}, {"boxes": [[0, 0, 500, 500]]}, {"box": [0, 0, 500, 500]}]
 )
 def test_a_column_that_formats_interpret_passes_only_where_it_is_named(told: dict[str, Any], tmp_path: Path) -> None:
-    found = batch(tmp_path, LAYOUT, PROBLEM | told | {"level": 3})
-    assert found.keys() == {"id", "image", "question", "answer", "level", "data_source"}
+    (name,) = told
+    with pytest.raises(AssertionError, match=f"nothing reads its {name} "):
+        batch(tmp_path, LAYOUT, PROBLEM | told)
+    ignored = LAYOUT.replace("{", f"{{ignore: [{name}], ", 1)
+    assert batch(tmp_path, ignored, PROBLEM | told | {"turn": 3}).keys() == {
+        "id", "image", "question", "answer", "data_source",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -182,7 +187,7 @@ def test_marks_that_are_no_images_are_refused(layout: str, row: dict[str, Any], 
 
 def test_a_row_without_an_id_is_named_by_its_new_one(tmp_path: Path) -> None:
     layout = "{about: mine, question: q, answer: a, images: image, choices: c}"
-    file, to = rows(tmp_path, PROBLEM | {"c": ["x" * 2**21]}), tmp_path / "to"
+    file, to = rows(tmp_path, PROBLEM | {"c": ["12", "x" * 2**21]}), tmp_path / "to"
     done = virc("data", "convert", file, "--system", system(tmp_path, own=layout), "--to", to, "--format", "batch")
     assert "None" not in done.err, done.err
     assert "row 'rows-1' is no row of a batch" in done.err

@@ -103,7 +103,8 @@ def test_columns_without_a_field_pass_through(tmp_path: Path) -> None:
         ("question: talk.1.value", {"talk": [{"value": "No."}, {"value": "Yes?"}]}, "Yes?"),
         ("question: {column: t, after: 'Q: ', before: ' End'}", {"t": "Hi. Q: Why? End. Bye."}, "Why?"),
         ("question: {column: t, after: 'Q: '}", {"t": "No mark?"}, "No mark?"),
-        ("question: t", {"t": "<image>\nWhich <image>?"}, "Which ?"),
+        ("question: t", {"t": "<image>\nWhich?"}, "Which?"),
+        ("question: t", {"t": "In <image>, which?"}, "In <image 1>, which?"),
     ],
 )
 def test_a_column_is_named_in_every_way(layout: str, row: Mapping[str, Any], question: str, tmp_path: Path) -> None:
@@ -196,6 +197,32 @@ def test_a_conversation_is_kept_as_it_was_published(role: str, tmp_path: Path) -
     assert [each["content"] for each in found["messages"]] == ["<image>Why? Answer.", "<answer>So</answer>"]
 
 
+BOTH = {
+    "sft": "{about: turns, messages: talk, images: image}",
+    "rl": "{about: problems, question: q, answer: a, images: image}",
+}
+ASKED = [{"role": "user", "content": "<image>What? Answer."}]
+TOLD, SO = {"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "<answer>12</answer>"}
+
+
+@pytest.mark.parametrize(
+    ("talk", "layout"),
+    [(ASKED, "rl"), ([TOLD, *ASKED], "rl"), ([*ASKED, SO], "sft")],
+    ids=["asked", "told and asked", "answered"],
+)
+def test_a_conversation_without_a_reply_is_a_problem(talk: list[Any], layout: str, tmp_path: Path) -> None:
+    file = rows(tmp_path, {**PROBLEM, "talk": talk})
+    done = virc("data", "check", file, "--system", system(tmp_path, **BOTH), "--workers", 1, "--ignore", "q")
+    assert f"(published, layout {layout})" in done.out + done.err
+
+
+def test_a_conversation_of_the_question_alone_is_read(tmp_path: Path) -> None:
+    code, said = checked(tmp_path, LAYOUT, {**PROBLEM, "messages": [TOLD, *ASKED]})
+    assert code == 0, said
+    code, said = checked(tmp_path, LAYOUT, {**PROBLEM, "messages": [*ASKED, SO, *ASKED]})
+    assert (code, "unread_column" in said) == (5, True), said
+
+
 def test_a_reply_becomes_a_conversation_of_the_system(tmp_path: Path) -> None:
     layout = "{about: mine, question: q, images: image, reply: r}"
     file, to = rows(tmp_path, {"q": "Why?", "image": "a.png", "r": "<answer>So</answer>"}), tmp_path / "to"
@@ -228,7 +255,7 @@ def test_files_of_one_dataset_are_one_source(tmp_path: Path) -> None:
     assert "has 1 of the 2 files of train" in done.err
 
 
-@pytest.mark.parametrize("files", [1, 2])
+@pytest.mark.parametrize("files", [1, 3])
 def test_a_folder_of_save_to_disk_is_read(files: int, tmp_path: Path) -> None:
     rows = [{"image": published_rows.embedded(at), "problem": f"Which {at}?", "solution": "x"} for at in (0, 1, 2)]
     folder, to = published_rows.saved(tmp_path / "set", rows, files), tmp_path / "to"
@@ -236,7 +263,7 @@ def test_a_folder_of_save_to_disk_is_read(files: int, tmp_path: Path) -> None:
     assert virc("data", "convert", folder / "train", "--to", to, "--format", "batch", "--name", "rows").code == 0
     read = [json.loads(line)["question"] for line in (to / "rows.jsonl").read_text().splitlines()]
     assert sorted(read) == ["Which 0?", "Which 1?", "Which 2?"]
-    assert virc("data", "show", folder, "--row", 2, "--json").json["question"] == read[1]
+    assert virc("data", "show", folder, "--row", 3, "--json").json["question"] == read[2]
 
 
 def test_a_folder_of_several_splits_asks_for_one(tmp_path: Path) -> None:

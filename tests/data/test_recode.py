@@ -174,6 +174,30 @@ def test_sides_are_those_of_the_image_as_shown() -> None:
     assert "[0, 0, 500, 500]" in there.messages[2].content
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "index", "box", "found"),
+    [
+        ([(100, 200), (400, 50)], None, 0, [10, 20, 50, 100], [100, 100, 500, 500]),
+        ([(100, 200), (400, 50)], None, 1, [40, 10, 200, 25], [100, 200, 500, 500]),  # of the crop, not the question's
+        ([(100, 200), (400, 50)], [(100, 200), (800, 25)], 1, [40, 10, 200, 26], [80, 5, 400, 13]),
+    ],
+)
+def test_a_box_is_a_share_of_the_picture_that_its_call_names(
+    before: list[Size], after: list[Size] | None, index: int, box: list[int], found: list[int]
+) -> None:
+    to = View(after or before, "pixel" if after else "permille")
+    tool = parse(rewritten(turn(json.dumps(box), index), View(before, "pixel"), to, Boxes())).tool
+    assert tool is not None
+    assert tool.arguments["bbox_2d"] == pytest.approx(found, abs=1)
+
+
+def test_the_report_has_the_largest_error_of_all_rows() -> None:
+    total = Boxes()
+    for each in (Boxes(1, 1, 3), Boxes(2, 0, 0), Boxes(1, 1, 2)):
+        total.add(each)
+    assert total == Boxes(4, 2, 3)
+
+
 @pytest.mark.parametrize("coordinates", ["pixel", "permille"])
 def test_on_square_images_the_crops_hold_the_same_part_of_the_picture(coordinates: Coordinates) -> None:
     session, record = drawn(1)

@@ -59,9 +59,9 @@ def record(tmp_path: Path) -> Record:
     return told(tmp_path, STEPS)
 
 
-def told(folder: Path, replies: tuple[str, ...]) -> Record:
+def told(folder: Path, replies: tuple[str, ...], protocol: Protocol = worked.PROTOCOL) -> Record:
     Image.new("RGB", (112, 84), "white").save(folder / "0.png")
-    session = Session(worked.PROTOCOL, QUESTION, [Image.open(folder / "0.png")], tools=known())
+    session = Session(protocol, QUESTION, [Image.open(folder / "0.png")], tools=known())
     for reply in replies:
         session.feed(Reply(reply))
     for at, shown in enumerate(session.images[1:], 1):
@@ -91,6 +91,22 @@ def test_a_call_without_a_tool_is_left_out_and_its_thought_stays(record: Record)
 def test_an_answer_is_boxed_where_the_chat_protocol_asks_for_it(record: Record) -> None:
     target = chat_protocol(MARKED, first=r"{question} Put it into \boxed{}.")
     assert replies(reworded(record, QUESTION, worked.PROTOCOL, target))[0].endswith(r"<|s|>\boxed{40}<|e|>")
+
+
+@pytest.mark.parametrize(
+    ("more", "point"),
+    [
+        ({}, "[28, 14]"),
+        ({"coordinates": "unit"}, "[0.2545, 0.1726]"),  # the middle of the pixel: 28.5 of 112, 14.5 of 84
+        ({"coordinates": "thousand"}, "[254, 172]"),
+    ],
+)
+def test_points_are_the_middles_of_their_pixels(more: dict[str, Any], point: str, tmp_path: Path) -> None:
+    protocol = msgspec.structs.replace(worked.PROTOCOL, tools=("crop_around_point",))
+    step = look("Look at A.", "crop_around_point", point_2d=[28, 14], half=28, image_index=0)
+    record = told(tmp_path, (step, STEPS[2]), protocol)
+    found = reworded(record, QUESTION, protocol, chat_protocol(TAGS, "crop_around_point", **more))
+    assert f'"point_2d": {point}' in replies(found)[0]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +192,7 @@ def test_rows_of_a_system_are_in_its_words_and_pass_its_check(tmp_path: Path) ->
     (alone / "text.json").write_text(json.dumps(content))
     checked = virc("data", "check", alone / "text.json", "--system", "virgo", "--json")
     assert (checked.code, checked.json["good"]) == (0, 6), checked.err
-    assert virc("data", "check", alone / "text.json", "--json").json["faults"] == {"tags": 6}
+    assert virc("data", "check", alone / "text.json", "--json").json["faults"] == {}  # replies without a chat protocol
     content[0]["answer"] = "-1"
     (alone / "text.json").write_text(json.dumps(content))
     wrong = virc("data", "check", alone / "text.json", "--system", "virgo", "--json")

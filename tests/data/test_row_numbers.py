@@ -11,9 +11,9 @@ from chat_protocols import OWN, QUESTIONS, spoken
 from support import crux
 
 from virc.core import json_stream as json_rows
+from virc.core.tables import parquet as parquet_rows
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Row, only_source
-from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.record import Record
 
 

@@ -164,7 +164,6 @@ def test_fields_of_other_kinds_than_ours_stay_as_they_are(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"question": "q"}, "it has neither messages nor conversations"),
         ({"messages": "x"}, "its messages are not a list of objects"),
         ({"messages": ["x"]}, "its messages are not a list of objects"),
         ({"messages": [{"role": "tool", "content": ""}]}, "message 1 has the role 'tool', not one of user,"),

@@ -13,7 +13,7 @@ from support.called import virc
 from virc.data.synth import worked
 from virc.data.synth.families import sheets
 from virc.data.synth.plane import inside
-from virc.reasoning.images import as_png
+from virc.reasoning.images import Shown, as_png
 from virc.reasoning.protocol import Crops
 from virc.reasoning.session import Reply, Session
 from virc.tools.registry import known
@@ -58,6 +58,18 @@ def test_boxes_of_a_reply_are_counted_in_what_was_shown(problem: sheets.Sheet) -
     assert [call.index for call in calls] == [0, 1]
     parts = [side / length for side, length in zip(sheets.square(problem.asked[0]), sheets.PAGE * 2, strict=True)]
     assert calls[0].box == tuple(round(part * side) for part, side in zip(parts, (1148, 840) * 2, strict=True))
+
+
+def test_places_of_a_page_are_counted_in_each_image_that_shows_them() -> None:
+    page = Shown(Image.new("RGB", (200, 100)))
+    crop = Shown(Image.new("RGB", (100, 100)), 0, (100, 50, 150, 100))
+    images = [page, crop, Shown(Image.new("RGB", (100, 50)), 1, (50, 0, 100, 50))]
+    for said, meant in (
+        ('"points": [[100, 60]], "image_index": 0', '"points": [[50, 15]], "image_index": 0'),
+        ('"bbox_2d": [200, 200, 300, 400], "image_index": 1', '"bbox_2d": [0, 0, 100, 100], "image_index": 1'),
+        ('"bbox_2d": [250, 200, 300, 300], "image_index": 2', '"bbox_2d": [0, 0, 100, 50], "image_index": 2'),
+    ):
+        assert worked.as_shown(said, images, (400, 400)) == meant
 
 
 def test_a_question_is_of_one_split_whichever_square_it_names_first() -> None:

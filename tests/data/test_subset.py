@@ -37,6 +37,13 @@ def test_a_row_is_chosen_by_its_key_wherever_it_stands() -> None:
     assert chosen != {key for key, one in zip(keys, subset(scores(4, keys), 30), strict=True) if one}
 
 
+def test_a_smaller_subset_lies_within_a_larger_one() -> None:
+    keys: list[int | str] = list(range(100))
+    small, large = (subset(scores(3, keys), count) for count in (30, 60))
+    assert (sum(small), sum(large)) == (30, 60)
+    assert all(large[row] for row in range(100) if small[row])
+
+
 def test_a_number_and_its_text_are_one_key() -> None:
     """Formats hold ids as text or as numbers; the same problem is chosen in both."""
     assert score(1, 7) == score(1, "7")
@@ -84,6 +91,20 @@ def test_no_picture_stands_on_both_sides_of_a_split(rows: list[list[int]], seed:
     ]
     assert not sides[0] & sides[1]
     assert sum(part) <= round(share * len(rows))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_linked_by_a_third_stay_together_and_count_each(seed: int) -> None:
+    groups = Groups(seed)
+    linked: list[list[int | str]] = [["a"], ["b"], ["c"], ["c", "b", "a"], ["d", "a"]]
+    for pictures in [*linked, *([f"picture {row}"] for row in range(95))]:
+        groups.add(pictures)
+    for share in (0.03, 0.05, 0.5):
+        part = groups.part(share)
+        assert len(set(part[:5])) == 1
+        assert sum(part) <= 100 * share
+    assert sum(groups.part(0.5)) == 50
+    assert not any(groups.part(0.04)[:5])
 
 
 @pytest.mark.parametrize("seed", range(5))

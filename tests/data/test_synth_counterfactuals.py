@@ -10,11 +10,12 @@ from PIL import Image, ImageChops
 from plans import planned
 from support.called import virc
 
-from tiny import curriculum, of_families
+from tiny import curriculum
 from virc.data.synth import tasks, worked
 from virc.data.synth.draw import SynthConfig, write
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
+from virc.data.synth.problem import Split
 from virc.reasoning.messages import parse
 
 ALL = tuple(name for name in families.names() if name != "sheets")  # of 12 megapixels
@@ -87,13 +88,37 @@ def test_every_solution_has_the_pattern_asked_for(tmp_path: Path, pattern: str) 
         assert planned(replies[0]) == ("plan" in pattern)
 
 
+def test_further_paths_are_rows_of_trajectories_with_images_of_their_own(tmp_path: Path) -> None:
+    words = ("--family", "charts", "--count", 2, "--paths", 2, "--formats", "batch,sft")
+    assert virc("data", "synth", "--to", tmp_path / "a", *words).code == 0
+    assert len(rows(tmp_path / "a")) == 2
+    found = solved(tmp_path / "a")
+    assert len(found) == 4
+    for one, other in (found[:2], found[2:]):
+        assert one["images"][0] == other["images"][0]
+        assert not set(one["images"][1:]) & set(other["images"][1:])
+
+
+def test_problems_are_drawn_of_the_split_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    task = tasks.task
+
+    def noted(rng: random.Random, split: Split, *more: Any, **rest: Any) -> tasks.Task:
+        drawn.append(split)
+        return task(rng, split, *more, **rest)
+
+    monkeypatch.setattr(tasks, "task", noted)
+    words = ("--family", "far", "--count", 2, "--split", "heldout", "--formats", "batch")
+    assert virc("data", "synth", "--to", tmp_path / "a", *words).code == 0
+    assert drawn == ["heldout"] * 2
+
+
 def test_direct_solutions_are_what_a_control_without_tools_learns() -> None:
     for seed in range(5):
-        drawn = tasks.task(random.Random(seed), "train", polygons, pattern="direct")  # type: ignore[arg-type]
-        rng = random.Random(seed)
-        for example in (of_families.direct(rng, "polygons"), curriculum.direct(random.Random(seed))):
-            assert [example.messages[-1].text] == drawn.paths["direct"]
-            assert example.images[0].tobytes() == drawn.picture.tobytes()
+        drawn = tasks.task(random.Random(seed), "train", polygons, pattern="direct", drawing=1)  # type: ignore[arg-type]
+        example = curriculum.direct(random.Random(seed))
+        assert [example.messages[-1].text] == drawn.paths["direct"]
+        assert example.images[0].tobytes() == drawn.picture.tobytes()
 
 
 def test_who_answers_directly_refuses_directly_and_rows_say_what_is_refused(tmp_path: Path) -> None:
@@ -101,7 +126,7 @@ def test_who_answers_directly_refuses_directly_and_rows_say_what_is_refused(tmp_
     for pattern, looks in (("direct", False), ("look", True)):
         assert virc("data", "synth", "--to", tmp_path / pattern, *words, "--pattern", pattern).code == 0
         found = solved(tmp_path / pattern)
-        assert {row["category"]["refusal"] for row in found} == {"stranger", "question", "absent"}
+        assert {row["category"]["refusal"] for row in found} == {"stranger", "small", "absent"}
         for row in found:
             assert (len(row["images"]) > 1) == (looks and row["category"]["refusal"] == "absent")
             assert row["answer"] == "unreadable"

@@ -102,9 +102,9 @@ def test_refusals_are_the_share_asked_for_and_of_all_three_kinds(tmp_path: Path)
     config = SynthConfig(tmp_path / "a", 60, formats=("batch",), workers=1, families=("charts",), refusals=1)
     rows = problems(write(config))
     assert all(map(refused, rows))
-    kinds = Counter((row["category"]["pattern"], "labels" in row) for row in rows)
-    assert set(kinds) == {("refuse", False), ("refuse", True), ("search", True)}
-    assert 0.5 * 60 * 0.5 < kinds["refuse", False] < 1.5 * 60 * 0.5
+    kinds = Counter((row["category"]["refusal"], row["category"]["pattern"], "labels" in row) for row in rows)
+    assert set(kinds) == {("stranger", "refuse", False), ("small", "refuse", False), ("absent", "search", True)}
+    assert 0.5 * 60 * 0.5 < kinds["stranger", "refuse", False] < 1.5 * 60 * 0.5
 
 
 def test_options_of_families_and_none(tmp_path: Path) -> None:

@@ -95,6 +95,16 @@ def test_a_batch_holds_the_problem_of_a_trajectory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "read"), [("3 cm", "3 cm"), (3, "3"), (3.5, "3.5"), (0.0, "0.0"), (None, None), ([3], None)]
+)
+def test_an_answer_of_a_batch_may_be_any_number(tmp_path: Path, answer: object, read: str | None) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"id": 1, "image": "a.png", "question": "q", "answer": answer}))
+    (row,) = batch.read(formats.sources(tmp_path)[0])
+    assert row.record
+    assert row.record.answer == read
+
+
+@pytest.mark.parametrize(
     ("record", "reason"),
     [
         (Record(id="a", images=(Picture("", data=b"x"),)), "question of row 'a' is not known"),

@@ -167,7 +167,7 @@ def test_files_that_no_format_recognises_are_named(tmp_path: Path) -> None:
     (folder / "log.jsonl").write_text("not JSON\n")
     done = virc("data", "check", folder, "--quiet", "--workers", 1)
     assert done.code == 0
-    assert done.err == f"{folder} has files that no format recognises, which are left out: log.jsonl\n"
+    assert done.err == f"{folder} has files that may hold rows and are not read: log.jsonl\n"
 
 
 def test_compressed_rows_say_how_to_unpack_them(tmp_path: Path) -> None:

@@ -93,14 +93,24 @@ def test_the_page_is_of_a_hard_problem_that_the_last_stage_solves(curve: Curve) 
     assert curve.page == "evals/pages/traces/rl/12/index.html"
 
 
-def test_a_demo_without_a_control_has_a_curve_and_a_picture_too(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def uncontrolled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Curve, Path]:
+    """The curve of a demo without a control, and its folder."""
     size = msgspec.structs.replace(QUICK, control=False)
     begun = msgspec.structs.replace(finished.QUICK, size=size)
-    finished.finish(tmp_path, begun)
-    found = demo_curve.read(tmp_path, begun)
-    assert [stage.name for stage in found.stages] == [*STAGES]
-    assert {gain.stage for gain in found.gains} == set(STAGES[1:])
-    assert demo_curve.draw(found, tmp_path).startswith(b"\x89PNG")
+    folder = tmp_path_factory.mktemp("uncontrolled")
+    finished.finish(folder, begun)
+    return demo_curve.read(folder, begun), folder
+
+
+def test_a_demo_without_a_control_has_a_curve_too(uncontrolled: tuple[Curve, Path]) -> None:
+    assert [stage.name for stage in uncontrolled[0].stages] == [*STAGES]
+    assert {gain.stage for gain in uncontrolled[0].gains} == set(STAGES[1:])
+
+
+@pytest.mark.integration
+def test_a_demo_without_a_control_has_a_picture_too(uncontrolled: tuple[Curve, Path]) -> None:
+    assert demo_curve.draw(*uncontrolled).startswith(b"\x89PNG")
 
 
 def test_every_step_has_its_command_and_its_time(curve: Curve) -> None:

@@ -29,6 +29,8 @@ def parsed(words: tuple[str, ...]) -> dict[str, object]:
     command, rest = get_command(build(COMMANDS)), list(words)
     while hasattr(command, "resolve_command"):
         context = command.make_context(command.name or "virc", rest)
+        if context.command is not command:  # that of `virc eval BENCHMARK`
+            return dict(context.params)
         _, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
     return dict(command.make_context(command.name, rest).params)
 

@@ -22,6 +22,13 @@ class Asked:
     faults: list[str] = field(default_factory=list)
 
     @property
+    def turns(self) -> list[Json]:
+        """The answered requests of the conversation: without the one that finds out how boxes are counted."""
+        about_boxes = [body for body in self.answered if "the red rectangle exactly" in str(body["messages"])]
+        assert len(about_boxes) <= 1
+        return [body for body in self.answered if body not in about_boxes]
+
+    @property
     def errors(self) -> str:
         """All of stderr as one line."""
         return re.sub(r"\s+", " ", self.done.err)

@@ -102,9 +102,9 @@ class Player(Loopback):
         return f"{self.address}/v1"
 
     def wait_for(self, count: int) -> bool:
-        """Wait until as many chats have come; False after 30 s without them."""
+        """Wait until as many chats have come; False after a minute without them."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self.chats) >= count, timeout=30)
+            return self._changed.wait_for(lambda: len(self.chats) >= count, timeout=200)
 
     def heard(self, body: Json) -> None:
         """Note a request for a chat."""

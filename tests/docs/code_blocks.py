@@ -15,6 +15,7 @@ All commands and options in it exist, however it is tested.
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -98,3 +99,13 @@ def inline(page: str) -> Iterator[tuple[int, str]]:
             inside = not inside
         elif not inside:
             yield from ((number, span) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", line))
+
+
+def make_programs(folder: Path) -> Path:
+    """A folder for PATH, whose `virc` and `python` are those of this checkout."""
+    folder.mkdir()
+    of_json = "-c 'import json, sys; print(json.load(sys.stdin)[sys.argv[2][1:]])'"  # not every machine has jq
+    for name, words in (("virc", "-m virc_cli"), ("python", ""), ("jq", of_json)):
+        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder

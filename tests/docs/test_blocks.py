@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import reference_page
+import yaml as pyyaml
 from code_blocks import PAGES, ROOT, Block, blocks, commands, inline
 
 import virc
+from virc.data.make import registry as operators_registry
 from virc.stages import rl, sft
 
 MARKS = {"file", "output", "own server", "dry run", "run by", "install", "test", "not run", "checked-data"}
@@ -29,8 +31,8 @@ def known(words: list[str]) -> str | None:
     while hasattr(node, "commands"):
         if words and words[0] in node.commands:
             node, words = node.commands[words[0]], words[1:]
-        elif "get" in node.commands:  # virc download NAME
-            node = node.commands["get"]
+        elif default := getattr(node, "default", None):  # virc download NAME
+            node = node.commands[default]
         elif words and not words[0].startswith("-"):
             return f"no command {words[0]!r}"
         else:
@@ -87,8 +89,12 @@ def test_calls_of_the_api_have_arguments_that_exist(block: Block) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_settings_in_a_page_exist(page: str) -> None:
-    settings = {*sft.Config.__struct_fields__, *rl.Config.__struct_fields__}
-    lines = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if "--set " in line]
+    operators = [operators_registry.get(name).options for name in operators_registry.names()]
+    structs = (sft.Config, rl.Config, *operators)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    own = re.findall(r"^    (\w+): .* = ", text, re.MULTILINE)  # options of an operator that the page writes
+    settings = {"seed", *own, *(name for struct in structs for name in struct.__struct_fields__)}
+    lines = [line for line in text.splitlines() if "--set " in line]
     named = re.findall(r"(?:--set '?|`)([a-z_]+)[.\w]*=", "\n".join(lines))
     assert set(named) - settings == set()
 
@@ -103,6 +109,13 @@ def test_links_lead_to_something(page: str) -> None:
         file = (folder / path) if path else ROOT / page
         assert file.exists(), f"{page}: {target}"
         assert not anchor or anchor in anchors(file), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_tests_and_scripts_that_a_page_names_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"(?:tests|\.ci)/[\w./-]*\w", text)
+    assert not [name for name in named if "NAME" not in name and not (ROOT / name).exists()]
 
 
 def anchors(file: Path) -> set[str]:
@@ -121,7 +134,39 @@ def test_the_readme_is_short_and_shows_a_trace() -> None:
 def test_the_readme_links_every_page() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for page in PAGES:
-        assert page == "README.md" or f"({page})" in readme, page
+        if not re.fullmatch(r"README\.md|docs/decisions/\d.+", page):
+            assert f"({page})" in readme, page
+
+
+def test_the_list_of_decisions_links_each() -> None:
+    listed = re.findall(r"\((\d[^)]+)\)", (ROOT / "docs/decisions/README.md").read_text(encoding="utf-8"))
+    assert listed == sorted(file.name for file in (ROOT / "docs/decisions").glob("[0-9]*.md"))
+
+
+def test_the_site_leads_to_every_page_once() -> None:
+    named = re.findall(r"\s([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    pages = ["index.md" if page == "README.md" else page.removeprefix("docs/") for page in (*PAGES, "CHANGELOG.md")]
+    assert sorted(named) == sorted(pages)
+
+
+def clicks(entries: list[Any], made: int = 1) -> dict[str, int]:
+    """The clicks to each page of the navigation: each section is one, and its own page, an index, is no further."""
+    found: dict[str, int] = {}
+    for entry in entries:
+        for place in entry.values() if isinstance(entry, dict) else [entry]:
+            if isinstance(place, list):
+                found |= clicks(place, made + 1)
+            else:
+                found[place] = made - isinstance(entry, str)
+    return found
+
+
+def test_each_task_of_the_readme_is_two_clicks_away_on_the_site() -> None:
+    nav = pyyaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2])
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## I want to ...")[2].partition("\n## ")[0]
+    pages = {page.removeprefix("docs/") for page in re.findall(r"\]\(([\w/.-]+\.md)", table)}
+    assert len(pages) > 20
+    assert {page: made for page, made in clicks(nav).items() if page in pages and made > 2} == {}
 
 
 def rooms() -> list[str]:
@@ -133,18 +178,35 @@ def rooms() -> list[str]:
     return list(reversed(layers))
 
 
-def test_the_readme_lists_every_room_in_order() -> None:
-    (tree,) = (block.text for block in blocks("README.md") if block.text.startswith("recipes/virc/"))
-    assert re.findall(r"^  (\w+) ", tree, re.MULTILINE) == rooms()
+def test_the_architecture_has_a_row_for_each_room_in_order() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == rooms()
 
 
-def test_contributing_has_a_row_for_each_room() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    table = text[text.index("## Where to change what") : text.index("## Add something")]
-    assert re.findall(r"^\|.*?\| `recipes/virc/(\w+)/`", table, re.MULTILINE) == rooms()
-    for path in re.findall(r"`((?:recipes|virc_cli|tests)/[\w/.]+)`", text):
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/testing.md"])
+def test_paths_that_the_pages_name_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    rooms_of_package = "|".join(rooms())
+    for path in re.findall(rf"`((?:recipes|virc_cli|tests|{rooms_of_package})/[\w/.]+)`", text):
         if "NAME" not in path:
-            assert (ROOT / path).exists(), path
+            assert (ROOT / path).exists() or (ROOT / "recipes" / "virc" / path).exists(), path
+
+
+def test_the_picture_of_the_pages_is_that_of_the_tests() -> None:
+    pictures = ROOT / "docs/pictures/figure.png", ROOT / "tests/pictures/triangle.png"
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+
+
+def test_the_readme_says_what_each_extra_is_for() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    rows = re.search(r"\| extra \| for \|\n(.*?)\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert rows
+    listed = re.findall(r"`(\w+)`", "\n".join(row.split("|")[1] for row in rows[1].splitlines()))
+    assert {*listed} == extras.keys() - {"dev", "docs"}
+
+
+def test_contributing_is_one_page() -> None:
+    assert len((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()) <= 65
 
 
 def test_the_reference_lists_every_variable() -> None:

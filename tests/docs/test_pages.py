@@ -2,14 +2,14 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from code_blocks import PAGES, ROOT, Block, blocks
+from code_blocks import PAGES, ROOT, Block, blocks, make_programs
+from support.real_server import free_port
 from support.servers import Body, Server, serve
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -43,11 +43,11 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, drawn: Path) -> Path:
-    """A folder with what the examples name: figure.png, three files of problems, and the tests' pictures."""
+    """A folder with what the examples name: figure.png, later.png, and three files of problems."""
     folder = tmp_path / "workspace"
     shutil.copytree(drawn, folder)
-    shutil.copytree(ROOT / "tests" / "pictures", folder / "tests" / "pictures")
-    shutil.copy(ROOT / "tests" / "pictures" / "triangle.png", folder / "figure.png")
+    shutil.copy(ROOT / "docs" / "pictures" / "figure.png", folder)
+    shutil.copy(ROOT / "docs" / "pictures" / "figure.png", folder / "later.png")
     for name in ("mine.jsonl", "held-out.jsonl"):
         shutil.copy(folder / "problems.jsonl", folder / name)
     (folder / "own").mkdir()
@@ -57,14 +57,8 @@ def workspace(tmp_path: Path, drawn: Path) -> Path:
 @pytest.fixture
 def environment(tmp_path: Path, workspace: Path) -> dict[str, str]:
     """A fresh account, whose `virc` and `python` are those of this checkout."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    of_json = "-c 'import json, sys; print(json.load(sys.stdin)[sys.argv[2][1:]])'"  # not every machine has jq
-    for name, words in (("virc", "-m virc_cli"), ("python", ""), ("jq", of_json)):
-        (programs / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
-        (programs / name).chmod(0o755)
     return {
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{make_programs(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "LANG": "C.UTF-8",
         "OMP_NUM_THREADS": "1",
@@ -78,13 +72,6 @@ def environment(tmp_path: Path, workspace: Path) -> dict[str, str]:
 def server() -> Iterator[Server]:
     with serve(reply) as running:
         yield running
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def written(block: Block, number: int, folder: Path, ports: Mapping[str, str]) -> str:
@@ -102,6 +89,18 @@ def written(block: Block, number: int, folder: Path, ports: Mapping[str, str]) -
     kept.write_text(text, encoding="utf-8")
     program = {"sh": ".", "python": "python"}[block.language]
     return f"echo {block.place} >&2\n{program} {kept} >{kept}.out </dev/null\n"
+
+
+@pytest.mark.parametrize("page", ["evaluation", "strategies", "concepts", "publish", "own-figures", "remote-tools"])
+def test_the_first_commands_need_no_files(page: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    first, empty = blocks(f"docs/{page}.md")[0], tmp_path / "empty"
+    empty.mkdir()
+    script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
+    script += written(first, 0, empty, {"scripted": "localhost:9", "own": str(free_port())})
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=empty, env=environment, stderr=subprocess.PIPE, text=True, timeout=570
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", TESTED)

@@ -16,8 +16,6 @@ from typing import Any
 
 from hub_server import Files, Hub, Repo, hub
 
-from virc.download.hub import link
-
 ROOT = Path(__file__).resolve().parents[2]
 BASE, MODEL, CRUX = "Qwen/Qwen2.5-VL-7B-Instruct", "LeonMiao/ViRC-7B", "LeonMiao/CRUX"
 CONFIG = b'{"model_type": "qwen2_5_vl"}'
@@ -27,9 +25,9 @@ _CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1  # of Linux: prctl(2), capabilities(7)
 # Parts, and what counts as a large file, in small; the real command all the same.
 _SMALL = """
 import os, sys
-from virc.download.hub import fetching, ranged, tries
+from virc.download.hub import fetching, listing, ranged
 os.sync = lambda: None  # a kill, unlike a loss of power, needs none, and it waits for whoever else writes
-fetching.LARGE, ranged.PART, ranged._NOTE_SECONDS, tries.FIRST_WAIT = 1 << 20, 1 << 18, 0.05, 0.01
+fetching.LARGE, ranged.PART, ranged._NOTE_SECONDS, listing.FIRST_WAIT = 1 << 20, 1 << 18, 0.05, 0.01
 from virc_cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -72,7 +70,6 @@ def serving(monkeypatch: Any, tmp_path: Path, repos: dict[str, Repo | Files]) ->
     workspace.mkdir()
     monkeypatch.chdir(workspace)
     with hub(repos) as server:
-        monkeypatch.setattr(link, "FIRST_WAIT", 0.001)
         for name, value in server.env(tmp_path / "home").items():
             monkeypatch.setenv(name, value)
         yield server

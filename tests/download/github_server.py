@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import pytest
 from hub_server import Hub, Reply, Request, _pointer, git_id
 
-from virc.download.hub import link, origin, tries
+from virc.download.hub import link, listing, origin
 
 _REPO = r"([\w.-]+/[\w.-]+)"
 
@@ -151,7 +151,7 @@ def github(monkeypatch: pytest.MonkeyPatch, projects: Mapping[str, Project]) -> 
     server.tokens.update(token for project in projects.values() for token in project.members or ())
     for name in ("api", "raw", "media"):
         monkeypatch.setattr(origin, name.upper(), f"{server.url}/{name}")
-    for module in (link, tries):
+    for module in (link, listing):
         monkeypatch.setattr(module, "FIRST_WAIT", 0.001)
     monkeypatch.delenv("GITHUB_TOKEN", raising=False)
     try:

@@ -16,6 +16,9 @@ shows its listing but not its files, and the storage refuses a request that carr
 A fault changes a `Reply` before it is sent: `status(503)`, `drop(after)`, `ignore_range`, `etag('"x"')`,
 `becomes(content)`, `wrong(at)`, `slow(rate)`, `short(by)`, `moved(url)`, `hang`, `body(data)`, or any function of one.
 Signed addresses expire where `server.address_uses` or `server.address_bytes` is set.
+
+It takes uploads (`hub_uploads.py`) of tokens that may write: `server.writers["hf_mine"] = {"me"}`. Their `on` is
+"create", "preupload", "lfs", "commit", or "storage" with the method PUT.
 """
 
 import fnmatch
@@ -33,6 +36,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+from download import hub_uploads
 from support.loopback import Connection, Loopback
 
 Content = bytes | Path
@@ -70,6 +74,7 @@ class Request:
     name: str = ""
     code: int = 0
     sent: int = 0  # bytes of the body, counted as they leave
+    body: bytes = b""
 
 
 @dataclass
@@ -86,6 +91,7 @@ class Reply:
     reset: bool = False  # whether it breaks by a reset
     rate: int | None = None  # bytes/s
     silent: bool = False  # whether nothing comes at all
+    then: Callable[[], object] | None = None  # what a request that is granted changes
     address: "_Address | None" = None
 
 
@@ -249,6 +255,8 @@ class Hub:
     def __init__(self, large: int = 2**20) -> None:
         self.large = large  # bytes from which any file is a large one
         self.tokens: set[str] = set()  # those of members are known too
+        self.writers: dict[str, set[str]] = {}  # the owners that a token may write to
+        self.stored: dict[str, bytes] = {}  # what was uploaded, by its SHA-256
         self.address_uses: int | None = None
         self.address_bytes: int | None = None
         self.requests: list[Request] = []
@@ -306,6 +314,26 @@ class Hub:
     def commit(self, key: str, revision: str = "main") -> str:
         return self._repos[key].branches[revision]
 
+    def create(self, key: str, private: bool, token: str) -> None:
+        """Serve a new repository of a token's."""
+        self.add(key, Repo({}, private=private, members=[token]))
+
+    def repo(self, key: str) -> Repo | None:
+        """A repository as it was added or created; None where there is none."""
+        return self._repos[key].repo if key in self._repos else None
+
+    def held(self, key: str) -> dict[str, bytes]:
+        """The files on `main`."""
+        return {name: _bytes(entry.content) for name, entry in self.entries(key).items()}
+
+    def entries(self, key: str) -> "dict[str, _Entry]":
+        kept = self._repos[key]
+        return kept.commits[kept.branches["main"]]
+
+    def is_large(self, name: str, size: int) -> bool:
+        """Whether a file of that name and size lies in the storage."""
+        return size >= self.large or any(fnmatch.fnmatchcase(name, glob) for glob in _LARGE_NAMES)
+
     def misbehave(
         self,
         fault: Fault,
@@ -333,7 +361,7 @@ class Hub:
         """Bytes of files that left, for names that match, from storage and hub."""
         return sum(r.sent for r in self.asked(on, name) if r.on != "api" and r.code in (200, 206))
 
-    def until(self, ready: Callable[[], bool], seconds: float = 60) -> bool:
+    def until(self, ready: Callable[[], bool], seconds: float = 200) -> bool:
         """Wait until something about the requests holds; False where it never did."""
         with self._changed:  # a condition's lock is reentrant, so `ready` may look at the log
             return self._changed.wait_for(ready, timeout=seconds)
@@ -366,11 +394,13 @@ class Hub:
     def _entry(self, name: str, content: Content) -> _Entry:
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         sha256 = _sha256(content)
-        large = size >= self.large or any(fnmatch.fnmatchcase(name, glob) for glob in _LARGE_NAMES)
+        large = self.is_large(name, size)
         return _Entry(content, size, sha256, git_id(_pointer(sha256, size) if large else _bytes(content)), large)
 
     def _front_answer(self, request: Request) -> Reply:
         parts = urlsplit(request.path)
+        if request.method == "POST":
+            return _granted(hub_uploads.answer(self, request))
         if match := _CACHED.fullmatch(parts.path):
             request.on, request.name = "cache", unquote(match[4])
             return self._file(request, _key(match[1], match[2]), match[3], cached=True)
@@ -455,6 +485,8 @@ class Hub:
         request.on, request.name = "storage", unquote(parts.path.partition("/")[2].partition("/")[2])
         if "authorization" in request.headers:
             return _refusal(400, "Only one auth mechanism allowed")
+        if request.method == "PUT":
+            return _granted(hub_uploads.store(self, request))
         address = self._addresses.get(parse_qs(parts.query).get("Signature", [""])[0])
         if address is None or address.uses == 0 or (address.bytes is not None and address.bytes <= 0):
             return _refusal(403, "Request has expired")
@@ -494,17 +526,32 @@ class _Exchange(Connection):
 
     def get(self) -> None:
         request = Request(self.command, self.path, {name.lower(): value for name, value in self.headers.items()})
+        if self.command in ("POST", "PUT"):
+            request.body = self._sent()
         reply = self.server.answer(request)
         self.server.owner.arrived(request, reply)
+        if reply.then and reply.code == 200 and not reply.silent:
+            reply.then()
         if reply.silent:
             self.server.owner.stopping.wait()
             self.close_connection = True
             return
         start, stop = self._head(request, reply)
-        if self.command == "GET":
+        if self.command != "HEAD":
             self._body(request, reply, start, stop)
 
-    head = get
+    head = post = put = get
+
+    def _sent(self) -> bytes:
+        """The body of the request, also one in chunks."""
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        pieces = []
+        while size := int(self.rfile.readline(), 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
 
     def _head(self, request: Request, reply: Reply) -> tuple[int, int]:
         """Send status and headers; returns the bytes of the content that follow."""
@@ -573,6 +620,13 @@ def _range(header: str, size: int) -> tuple[int, int] | None:
         return None
     start = int(match[1])
     return start, max(start, min(size, int(match[2]) + 1 if match[2] else size))
+
+
+def _granted(answer: hub_uploads.Granted | hub_uploads.Refused) -> Reply:
+    if isinstance(answer, hub_uploads.Refused):
+        return _refusal(*answer)
+    headers = {"Content-Type": "application/json"}
+    return Reply(answer.code, json.dumps(answer.value).encode(), headers, then=answer.then)
 
 
 def _refusal(code: int, message: str, error: str | None = None) -> Reply:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hub_server import Hub, hub
 
-from virc.download.hub import link
 from virc.download.hub.ranged import fetch_large
 from virc.download.hub.repository import File, Repo
 
@@ -67,5 +66,4 @@ def serving(monkeypatch: pytest.MonkeyPatch, home: Path, content: bytes = CONTEN
         for name, value in server.env(home, TOKEN).items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        monkeypatch.setattr(link, "FIRST_WAIT", 0.001)
         yield server

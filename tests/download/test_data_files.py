@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from virc.core.errors import ConfigError, DataError, UsageError
+from virc.download import fetch
 from virc.download.data_files import Needed, bases, data_files, files_of
 from virc.download.hub.repository import File, Listing, Repo
+from virc.download.wanted import DownloadRequest
 from virc.systems import registry as systems
 
 SFT = ("ViRC_stage_1_InstrSFT_scale_{}", "ViRC_stage_2_PracSFT_scale_{}")
@@ -106,3 +108,11 @@ def test_what_stands_for_no_file_is_one_sentence(name: str, entries: bytes, mess
     assert message in caught.value.message
     assert caught.value.message.isprintable()
     assert hint is None or caught.value.hint == hint
+
+
+def test_rows_come_with_the_file_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = listed("dataset_info.json", "a.json", "b.json", "images.tar")
+    monkeypatch.setattr("virc.download.data_files.info_of", lambda _: b"{}")
+    want = DownloadRequest("rows", Path("data/rows"), held.repo, rows=("a",))
+    names = [each.name for each in fetch._chosen(want, held)]
+    assert names == ["dataset_info.json", "a.json", "images.tar"]

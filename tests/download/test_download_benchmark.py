@@ -1,6 +1,5 @@
 """The benchmark of docs/performance.md runs, with its own server, and measures all ways."""
 
-import shutil
 import subprocess
 import sys
 
@@ -9,7 +8,7 @@ from downloads import ROOT
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(sys.platform == "win32" or not shutil.which("curl"), reason="curl and wait4 are needed")
+@pytest.mark.skipif(sys.platform == "win32", reason="wait4 is needed")
 def test_the_benchmark_compares_with_curl() -> None:
     words = [sys.executable, ROOT / "tests" / "benchmarks" / "download.py", "8", "2"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)

@@ -1,18 +1,24 @@
 """A folder that files are fetched into: what of it is ours, what is somebody else's, and what a kill left."""
 
+import io
 import os
+import tarfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hub_server import git_id
 
 from virc.core.errors import ConfigError, DataError
+from virc.core.events import Reporter
 from virc.core.files import HIDDEN
 from virc.download.hub import record
+from virc.download.hub.fetching import fetch, ordered
 from virc.download.hub.folder import Folder, digest
 from virc.download.hub.moving import move_in
 from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
+from virc.download.meter import Meter
 from virc.models.registry import downloaded_from
 
 REPO = Repo("someone/data", "dataset")
@@ -35,6 +41,25 @@ def put(root: Path, name: str, content: bytes = b"content") -> Path:
 
 def nothing(count: int) -> None:
     """OnBytes of bytes."""
+
+
+@pytest.mark.parametrize("last", ["dataset_info.json", "part/dataset_info.json", "config.json"])
+def test_what_makes_a_folder_a_dataset_comes_behind_archives(last: str) -> None:
+    files = tuple(file(name) for name in (last, "images.tar", "rows.json", "a.tar.gz"))
+    came = [each.name for each in ordered(files, Listing(REPO, "1" * 40, files))]
+    assert came == ["rows.json", "images.tar", "a.tar.gz", last]
+
+
+@pytest.mark.parametrize(("behind", "stays"), [(b"", False), (b"a second archive", True)])
+def test_an_archive_with_more_behind_its_last_file_stays(behind: bytes, stays: bool, tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("images/one.png"))
+    whole = content.getvalue() + behind
+    path, archive = put(tmp_path, "images.tar", whole), file("images.tar", whole)
+    fetch(tmp_path, Listing(REPO, "1" * 40, (archive,)), (archive,), Meter(0, Reporter()))
+    assert (tmp_path / "images" / "one.png").is_file()
+    assert path.exists() is stays
 
 
 def test_a_file_is_known_by_its_record_until_it_is_touched(tmp_path: Path) -> None:
@@ -192,6 +217,26 @@ def test_files_without_a_hash_are_coordinates_from_size_and_commit(tmp_path: Pat
     assert later.state(wanted) == "old"
 
 
+def test_a_changed_file_of_which_no_hash_was_known_is_not_replaced(tmp_path: Path) -> None:
+    wanted = File("rows.json", 7)
+    with (folder := opened(tmp_path, wanted)).alone():
+        put(tmp_path, "rows.json")
+        folder.came(wanted)
+    put(tmp_path, "rows.json", b"changed")
+    os.utime(tmp_path / "rows.json", ns=(1, 1))
+    later = file("rows.json", b"CONTENT")
+    with pytest.raises(DataError, match="something else is there"):
+        opened(tmp_path, later, commit="2" * 40).is_same(later, nothing)
+
+
+def test_an_unpacked_archive_that_is_right_comes_no_second_time(tmp_path: Path) -> None:
+    archive = file("images.tar")
+    put(opened(tmp_path, archive).verified(archive), "images/one.png")
+    fetch(tmp_path, Listing(REPO, "1" * 40, (archive,)), (archive,), Meter(0, Reporter()))
+    assert (tmp_path / "images" / "one.png").is_file()
+    assert opened(tmp_path, archive).state(archive) == "whole"
+
+
 def test_digests_are_those_of_git_and_sha256(tmp_path: Path) -> None:
     path = put(tmp_path, "a", b"content" * 300_000)
     seen: list[int] = []
@@ -244,7 +289,7 @@ def test_what_was_unpacked_elsewhere_moves_in_and_goes_on_after_a_kill(
 def test_moving_replaces_nothing(tmp_path: Path) -> None:
     staged, root, outside = tmp_path / "staged", tmp_path / "root", tmp_path / "outside"
     outside.mkdir()
-    for name, there in (("a", b"other"), ("b", None), ("c", None)):
+    for name, there in (("a", b"2"), ("b", None), ("c", None)):
         put(staged, f"{name}/1", b"1")
         if there is not None:
             put(root, f"{name}/1", there)
@@ -254,6 +299,18 @@ def test_moving_replaces_nothing(tmp_path: Path) -> None:
         only = tmp_path / f"only-{name}"
         (staged / name).rename(put(only, "x").parent / name)
         (only / "x").unlink()
+        if name == "a":
+            for each in (only, root):
+                os.utime(each / "a/1", (1, 1))
         with pytest.raises(DataError, match="something else is there"):
             move_in(only, root)
-    assert ((root / "a/1").read_bytes(), list(outside.iterdir())) == (b"other", [])
+    assert ((root / "a/1").read_bytes(), list(outside.iterdir())) == (b"2", [])
+
+
+@pytest.mark.parametrize(("kind", "lacking"), [("dataset", ("a.tar", "c")), ("model", ("c",))])
+def test_an_archive_of_a_dataset_lacks_until_it_is_unpacked(
+    kind: Literal["model", "dataset"], lacking: tuple[str, ...]
+) -> None:
+    came = Kept(1, "git:1", mtime_ns=1)
+    files = {"a.tar": came, "b.tar": Kept(1, "git:1", 1, unpacked=True), "b": came, "c": Kept(1, "git:1")}
+    assert Record("someone/data", kind, "1" * 40, files).lacking == lacking

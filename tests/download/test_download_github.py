@@ -4,6 +4,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from github_server import GitHub, Project, github
 from hub_server import Fault, Reply, becomes, body, drop, ignore_range, moved, status, wrong
 from support.called import Done, virc
 
+from virc.core.errors import DataError
 from virc.download.hub import fetching, ranged
+from virc.download.hub import github as of_github
+from virc.download.hub.repository import Repo
 from virc.systems import registry as systems
 
 LARGE = random.Random(1).randbytes(2 << 20)
@@ -104,6 +108,16 @@ def test_a_release_without_hashes_is_said_to_be_unproven(server: GitHub) -> None
     assert done.code == 0
     assert "rows.json: no hash is listed for it; its size alone is checked" in done.err
     assert "no hash" not in virc("download", f"{AT}/data/rows.json", "--to", "other").err
+
+
+def test_a_file_of_a_release_that_is_still_uploaded_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asset = {"id": 1, "name": "rows.json", "size": 7}
+    for state, is_there in (("uploaded", True), ("starter", False)):
+        content = json.dumps({"assets": [asset | {"state": state}]}).encode()
+        monkeypatch.setattr(of_github, "answer", lambda *_, content=content: content)
+        with nullcontext() if is_there else pytest.raises(DataError, match=r"has no file rows\.json"):
+            listing = of_github.listing(Repo("o/n", "dataset", "release"), "v1", ("rows.json",))
+            assert [(file.name, file.size) for file in listing.files] == [("rows.json", 7)]
 
 
 def test_ls_and_rm_know_them(server: GitHub) -> None:

@@ -97,7 +97,7 @@ def test_nobody_to_ask_needs_yes_and_a_terminal_is_asked(server: Hub) -> None:
                 shown += os.read(ours, 1000)
             assert b"delete rows, " in shown
             os.write(ours, answer)
-            assert (child.wait(60), there()) == (code, left)
+            assert (child.wait(240), there()) == (code, left)
         os.close(ours)
 
 

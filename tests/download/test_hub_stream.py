@@ -3,20 +3,20 @@
 import io
 import random
 import tarfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import lz4.frame
 import pytest
-from hub_server import Hub, drop, etag, hang, ignore_range, status, wrong
+from hub_server import Hub, drop, etag, git_id, hang, ignore_range, status, wrong
 from large_files import CONTENT, NAME, REPO, asked_for, listed, serving
 
 from virc.core.errors import NetworkError
-from virc.download.hub.link import ChangedError, StoppedError
+from virc.download.hub.link import ChangedError, Link, StoppedError
 from virc.download.hub.repository import File
-from virc.download.hub.stream import opened
+from virc.download.hub.stream import Stream, opened
 from virc.unpack.archive.formats import chunks
 
 FILE = listed(CONTENT)
@@ -33,34 +33,12 @@ def test_it_reads_as_a_file_does_and_is_right(server: Hub) -> None:
     chance, like = random.Random(1), io.BytesIO(CONTENT)
     with opened(REPO, server.commit(REPO.id), FILE, told.append) as source:
         assert source.read(512) == like.read(512)
-        source.seek(0)
-        like.seek(0)
         while expected := like.read(count := chance.choice([0, 1, 3, 600, 5000, 1 << 18, 1 << 19]) or 7):
             assert source.read(count) == expected
         assert source.read(1) == b""
         source.verify()
     assert sum(told) == FILE.size
     assert len(server.asked("storage")) == 1
-
-
-@pytest.mark.parametrize(("first", "second"), [(0, 10), (100, 512), (512, 512), (512, 3), (40, 5)])
-def test_the_first_bytes_can_be_read_twice(server: Hub, first: int, second: int) -> None:
-    with opened(REPO, server.commit(REPO.id), FILE) as source:
-        assert source.read(first) == CONTENT[:first]
-        source.seek(0)
-        assert source.read(second) == CONTENT[:second]
-        source.seek(0)
-        assert source.read(2 * first + second + 1) == CONTENT[: 2 * first + second + 1]
-        source.verify()
-
-
-def test_it_is_read_once_behind_them(server: Hub) -> None:
-    with opened(REPO, server.commit(REPO.id), FILE) as source:
-        source.read(513)
-        with pytest.raises(io.UnsupportedOperation):
-            source.seek(0)
-        with pytest.raises(io.UnsupportedOperation):
-            source.seek(700)
 
 
 def test_drops_and_expired_addresses_are_gone_on_from(server: Hub) -> None:
@@ -90,6 +68,13 @@ def test_wrong_bytes_are_coordinates_from_both_hashes_however_much_was_read(serv
             source.verify()
 
 
+def test_a_file_that_is_known_by_its_git_hash_is_held_against_that(server: Hub) -> None:
+    for content, is_right in ((CONTENT, True), (CONTENT[:-1] + b"x", False)):
+        source = Stream(File(NAME, FILE.size, git=git_id(CONTENT)), Link(REPO, "1", FILE), io.BytesIO(content))
+        with nullcontext() if is_right else pytest.raises(NetworkError, match="but the hub lists"):
+            source.verify()
+
+
 def test_a_file_that_changes_ends_it(server: Hub) -> None:
     server.misbehave(drop(300_000))
     server.misbehave(etag('"other"'), skip=1)
@@ -107,11 +92,9 @@ def test_a_read_that_waits_is_ended_from_another_thread(server: Hub) -> None:
     with opened(REPO, server.commit(REPO.id), FILE) as source, ThreadPoolExecutor(1) as pool:
         reading = pool.submit(source.read, 10)
         assert server.until(lambda: len(server.asked("storage")) == 1)
-        began = time.monotonic()
         source.stop()
         with pytest.raises(StoppedError):
-            reading.result()
-    assert time.monotonic() - began < 1
+            reading.result(timeout=60)
 
 
 def test_an_archive_is_unpacked_from_it(server: Hub) -> None:

@@ -3,21 +3,21 @@
 import hashlib
 import json
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hub_server import Fault, Hub, Repo, body, drop, git_id, hub, moved, status
 from huggingface_hub import constants
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.servers import dead_url
 
 from virc.core.errors import ConfigError, DataError, NetworkError, VircError
 from virc.download.hub import listing as listing_module
-from virc.download.hub import tries
 from virc.download.hub.listing import listing
 from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
@@ -90,7 +90,7 @@ def test_a_hub_that_keeps_failing_is_left(server: Hub) -> None:
     with pytest.raises(NetworkError, match=r"127\.0\.0\.1:\d+ answers 500: out of order$") as failed:
         listing(Wanted(MODEL))
     assert failed.value.hint == "the same command goes on from here"
-    assert len(server.asked("api")) == tries.TRIES
+    assert len(server.asked("api")) == listing_module.TRIES
 
 
 def test_nobody_waits_for_hours(server: Hub) -> None:
@@ -142,8 +142,7 @@ def test_offline_nothing_is_asked(server: Hub, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_nobody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = urlsplit(dead_url()).netloc
     monkeypatch.setenv("HF_ENDPOINT", f"http://somebody:secret@{address}")
     with pytest.raises(NetworkError, match=rf"cannot reach {address}: .*refused") as failed:
         listing(Wanted(MODEL))
@@ -275,7 +274,7 @@ def test_a_listing_without_end_is_left(server: Hub, tmp_path: Path) -> None:
 
 
 def test_whatever_is_taken_lies_in_the_folder(server: Hub, tmp_path: Path) -> None:
-    @settings(max_examples=100, database=None)
+    @settings(max_examples=20, database=None)
     @given(names=st.lists(st.text("./\\aA:~ \0\né", max_size=6), max_size=3))
     def check(names: list[str]) -> None:
         server.behave()

@@ -178,6 +178,7 @@ def test_a_kept_part_that_rotted_is_fetched_again_alone(place: Place) -> None:
     assert sum(place.told) == SIZE - 4 * PART
     assert -PART in place.told
     assert range(PART, 2 * PART) in asked_for(place.server)[2:]
+    assert sum(map(len, asked_for(place.server)[2:])) == SIZE - 3 * PART
 
 
 @pytest.mark.parametrize("left", [0, PART // 2, 3 * PART])
@@ -410,3 +411,8 @@ def test_memory_does_not_grow_with_the_file(place: Place, tmp_path: Path) -> Non
         tracemalloc.stop()
     assert place.to.stat().st_size == asked.size
     assert peak < asked.size // 4  # what the server of this process holds counts too, up to 8 MiB
+
+
+def test_a_request_asks_for_parts_that_follow_each_other_and_for_no_others() -> None:
+    parts = [range(at, at + 10) for at in (0, 10, 20, 40, 50, 70)]
+    assert ranged._grouped(parts, 2) == [parts[:2], parts[2:3], parts[3:5], parts[5:]]

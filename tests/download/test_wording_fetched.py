@@ -203,7 +203,7 @@ def test_a_server_that_does_not_have_them_is_one_warning(
     server.misbehave(status(404, error="RepoNotFound"), on="api", times=None)
     assert fetched("ViRC-3B", tmp_path / "m")[0] is None
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("virc.download.hub.tries.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("virc.download.hub.listing.FIRST_WAIT", 0.01)
     found, said = fetched("ViRC-3B", tmp_path / "m")
     assert (found, len(said)) == (None, 1)
 

@@ -1,23 +1,27 @@
 """What an environment is made of is decided without starting anything."""
 
+import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from virc.core.errors import ConfigError, SetupError
 from virc.envs import environment as environments
-from virc.envs import making
-from virc.envs.pins import FOLDER, Environment, discover, driver_needed, everywhere, get, pinned
+from virc.envs import hardware, lock, making
+from virc.envs.pins import BUILT, FOLDER, Environment, discover, driver_needed, everywhere, get, left_out, pinned
 
 EVERY = everywhere(Path("/cache"))
 
 
 @pytest.mark.parametrize("environment", EVERY, ids=lambda environment: environment.name)
 def test_every_package_is_pinned_as_its_source_asks(environment: Environment) -> None:
-    lines = environment.pins.read_text().splitlines()
-    assert all(re.match(r"#|[\w.-]+(\[[\w,.-]+\])?==\S+", line) for line in lines)
+    head, *pins = re.split(r"\n(?=\w)", environment.pins.read_text().strip())
+    assert head.startswith("#")
+    assert all(re.fullmatch(r"[\w.-]+==\S+( \\\n    --hash=sha256:[0-9a-f]{64})+", pin) for pin in pins)
     asked = dict(re.findall(r"^([\w.-]+)(?:\[.*\])?==(\S+)$", sources(environment.pins.with_suffix(".in")), re.M))
     assert asked
     assert {name: pinned(environment).get(name) for name in asked} == asked
@@ -31,7 +35,7 @@ def sources(file: Path) -> str:
 
 def test_the_pins_name_no_index_and_no_folder() -> None:
     for file in FOLDER.glob("*.txt"):
-        assert not re.search(r"--|://|@ |/", "".join(file.read_text().splitlines(keepends=True)[1:])), file
+        assert not re.search(r"--(?!hash=)|://|@ |/", file.read_text().partition("\n")[2]), file
 
 
 def test_torch_is_the_same_in_both_files_of_an_engine() -> None:
@@ -46,10 +50,55 @@ def test_the_steps_install_the_pins_and_import_what_matters() -> None:
     assert make.argv[:2] == ("uv", "venv")
     assert make.argv[-1] == str(rl.folder)
     assert install.argv[-2:] == ("-r", str(FOLDER / "rl-cpu.txt"))
-    assert install.argv[install.argv.index("--override") + 1] == str(FOLDER / "rl-cpu.override")
+    assert {"--require-hashes", "--only-binary=:all:", "--no-binary=antlr4-python3-runtime"} <= {*install.argv}
     assert install.argv[install.argv.index("--python") + 1] == check.argv[0] == str(rl.folder / "bin" / "python")
     assert check.argv[1:] == ("-c", "import verl.trainer.main_ppo")
     assert check.env["PYTHONPATH"] == ""
+
+
+def test_added_packages_are_installed_beside_the_pins_and_said_to_have_no_hash() -> None:
+    rl = get("rl", "cpu", Path("/cache"), ["gymnasium"])
+    _, tested, added, _ = environments.steps(rl, "uv")
+    assert "gymnasium" not in tested.argv
+    assert added.argv[-3:] == ("-r", str(FOLDER / "rl-cpu.txt"), "gymnasium")
+    assert added.argv[added.argv.index("--override") + 1] == str(FOLDER / "rl-cpu.override")
+    assert added.says == "install gymnasium, without hashes"
+
+
+@pytest.mark.parametrize("engine", ["eval", "sft"])
+def test_packages_that_nothing_needs_are_left_out_and_not_counted(engine: str) -> None:
+    environment = get(engine, "cpu", Path("/cache"))
+    _, install, _ = environments.steps(environment, "uv")
+    file = FOLDER / "excludes" / f"{engine}-cpu.txt"
+    assert install.argv[-4:] == ("--excludes", str(file), "-r", str(environment.pins))
+    assert left_out(environment) == ["triton"]
+    assert install.says == f"install {len(pinned(environment)) - 1} packages"
+
+
+@pytest.mark.parametrize(
+    ("torch", "torchvision", "said"),
+    [
+        ("2.13.0+cpu", "0.28.0", "torch 2.13.0+cpu is built for a CPU, and for CUDA torchvision 0.28.0"),
+        ("2.13.0", "0.28.0+cpu", "torch 2.13.0 is built for CUDA, and for a CPU torchvision 0.28.0+cpu"),
+        ("2.13.0+cpu", "0.28.0+cpu", None),
+        ("2.13.0+cu130", "0.28.0", None),
+        ("2.13.0+cpu", None, None),
+    ],
+)
+def test_builds_of_torch_that_do_not_fit_are_named(torch: str, torchvision: str | None, said: str | None) -> None:
+    found = {"torch": torch, "pillow": "11"} | ({"torchvision": torchvision} if torchvision else {})
+    assert environments.mixed_builds(found) == said
+
+
+def test_every_package_that_is_built_from_source_is_pinned_somewhere() -> None:
+    assert BUILT.keys() <= {name for environment in EVERY for name in pinned(environment)}
+
+
+def test_another_processor_than_that_of_the_pins_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments.platform, "machine", lambda: "aarch64")
+    with pytest.raises(SetupError, match="for x86-64, and this processor is aarch64") as refused:
+        environments.check_machine(get("sft", "cpu", tmp_path))
+    assert "virc env use sft" in str(refused.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +130,15 @@ def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(monkeypatc
 )
 def test_the_cache_lies_where_the_platform_keeps_caches(env: Mapping[str, str], platform: str, expected: str) -> None:
     assert str(environments.cache_folder(env, platform)) == expected
+
+
+def test_a_cache_in_the_working_folder_is_the_same_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = environments.cache_folder({"VIRC_CACHE": "scratch"})
+    monkeypatch.chdir("/")
+    assert found.absolute() == tmp_path / "scratch"
 
 
 def test_versions_that_differ_are_named_and_local_builds_are_the_same() -> None:
@@ -139,3 +197,116 @@ def test_engines_get_our_code_alone_and_by_its_content(tmp_path: Path) -> None:
     assert second != first
     assert (first / "virc" / "tools" / "crop.py").read_text() == "ONE = 1\n"
     assert sorted(p.name for p in first.parent.iterdir()) == sorted([first.name, second.name])
+
+
+def test_pins_are_read_by_the_names_of_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["# made", "Torch==2.13.0 \\", "    --hash=sha256:ab", "ray[default,data]==2.60.0", "a_b_c==1", "x.y==2"]
+    (tmp_path / "rl-cpu.txt").write_text("\n".join(lines))
+    rl = get("rl", "cpu", Path("/cache"))
+    monkeypatch.setattr("virc.envs.pins.FOLDER", tmp_path)
+    assert pinned(rl) == {"torch": "2.13.0", "ray": "2.60.0", "a-b-c": "1", "x.y": "2"}
+
+
+@pytest.mark.parametrize(
+    ("found", "differs"),
+    [
+        ({"torch": "2.13.0", "msgspec": "1"}, []),
+        ({"torch": "2.13.0+cpu", "msgspec": "1", "more": "9"}, []),
+        ({"torch": "2.12.0", "msgspec": "1"}, ["torch 2.12.0 instead of 2.13.0"]),
+        ({"torch": "2.13.0"}, ["msgspec missing instead of 1"]),  # asked for by the file that is included
+        ({"torch": "2.13.0", "msgspec": "1", "deep": "8"}, []),  # nobody asks for it by name
+    ],
+)
+def test_versions_are_compared_that_any_source_asks_for(
+    found: Mapping[str, str], differs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"rl-cpu.in": "-r common.in\ntorch==2.13.0\n", "common.in": "# all\nmsgspec\n"}
+    files["rl-cpu.txt"] = "torch==2.13.0\nmsgspec==1\ndeep==7\n"
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    rl = get("rl", "cpu", Path("/cache"))
+    monkeypatch.setattr("virc.envs.pins.FOLDER", tmp_path)
+    assert environments.differences(rl, found) == differs
+
+
+def test_code_of_an_engine_can_be_read_by_every_user(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "a.py").write_text("A = 1\n")
+    copied = environments.recipes_in(get("rl", "cpu", tmp_path / "cache"), package)
+    assert copied.stat().st_mode & 0o777 == 0o755
+    assert (copied / "package" / "a.py").read_text() == "A = 1\n"
+
+
+@pytest.mark.parametrize(("folder", "looked_at"), [("", ""), ("new", ""), ("new/deep", ""), ("there", "there")])
+def test_free_disk_is_that_of_the_folder_itself(
+    folder: str, looked_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    asked: list[Path] = []
+    monkeypatch.setattr(
+        hardware.shutil, "disk_usage", lambda place: asked.append(Path(place)) or SimpleNamespace(free=3 * 2**30)
+    )
+    assert hardware.here(tmp_path / folder).disk_gib == 3
+    assert asked == [tmp_path / looked_at]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_locking_keeps_versions_where_it_is_told_to(
+    keep: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def resolve(argv: list[str], check: bool) -> None:
+        asked.append(argv)
+        wheel = '{hashes = {sha256 = "ab"}}'
+        Path(argv[argv.index("--output-file") + 1]).write_text(
+            f'[[packages]]\nname = "a"\nversion = "2"\nwheels = [{wheel}]\n'
+        )
+
+    (tmp_path / "x-cpu.txt").write_text("a==1\n")
+    monkeypatch.setattr(lock, "FOLDER", tmp_path)
+    monkeypatch.setattr(lock, "find_uv_bin", lambda: "uv")
+    monkeypatch.setattr(lock.subprocess, "run", resolve)
+    lock.lock("x-cpu", keep)
+    (argv,) = asked
+    assert (
+        (["--constraint", str(tmp_path / "x-cpu.txt")] == argv[argv.index("--constraint") :][:2])
+        if keep
+        else ("--constraint" not in argv)
+    )
+    assert (tmp_path / "x-cpu.txt").read_text().endswith("a==2 \\\n    --hash=sha256:ab\n")
+
+
+@pytest.mark.parametrize(
+    ("pin", "device", "branch"),
+    [
+        ("nvidia-cuda-runtime-cu12==12.8.90", "cuda", 525),
+        ("cuda-toolkit==13.0.1", "cuda", 580),
+        ("cuda-toolkit==13.0.1", "cpu", None),
+        ("torch==2.13.0", "cuda", None),
+    ],
+)
+def test_the_oldest_driver_follows_from_the_pins(
+    pin: str, device: str, branch: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rl = get("rl", device, Path("/cache"))
+    (tmp_path / f"rl-{device}.txt").write_text(f"{pin}\n")
+    monkeypatch.setattr("virc.envs.pins.FOLDER", tmp_path)
+    assert driver_needed(rl) == branch
+
+
+def test_a_registered_interpreter_is_used_and_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rl = get("rl", "cpu", tmp_path)
+    rl.folder.parent.mkdir(parents=True)
+    rl.registration.write_text(json.dumps({"python": sys.executable}))
+    monkeypatch.setattr(making, "create", lambda *_: pytest.fail("it is there"))
+    assert making.made(rl) == Path(sys.executable)
+    making.log_of(rl).write_text("of an installation before")
+    making.remove(rl)
+    assert list(rl.folder.parent.glob("rl-cpu*.log")) == list(rl.folder.parent.glob("*.json")) == []
+
+
+def test_an_engine_of_one_device_is_found_there_whatever_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "default_device", lambda: "cuda")
+    assert {name: making.find(name, None).device for name in ("eval", "sft")} == {"eval": "cpu", "sft": "cuda"}

@@ -4,6 +4,8 @@ Written by the standard library, Pillow and pyarrow alone, so that the readers a
 write.
 """
 
+import base64
+import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -135,3 +137,128 @@ def vstar_parquet(folder: Path, count: int) -> Path:
     file.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=VSTAR), file)
     return file
+
+
+LETTERS = "ABCD"
+COLOURS = ("red", "blue", "green", "grey")
+
+
+def text64(at: int) -> str:
+    """An image file of one grey as base64 text."""
+    return base64.b64encode(picture(at)).decode()
+
+
+def held(at: int) -> Fields:
+    """An image file of one grey as `datasets` stores it."""
+    return {"bytes": picture(at), "path": f"{at}.jpg"}
+
+
+def parquet(file: Path, rows: Sequence[Fields]) -> Path:
+    """Write rows as parquet; returns the file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows)), file)
+    return file
+
+
+def tsv(file: Path, rows: Sequence[Fields]) -> Path:
+    """Write rows as a table with tabs, as pandas does; returns the file."""
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, rows[0], delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
+
+
+def hr_bench(at: int) -> Fields:
+    """A row of HR-Bench."""
+    return {
+        "index": at, "question": f"What is the color of glove {at}?", "answer": LETTERS[at], "category": "single",
+        **dict(zip(LETTERS, COLOURS, strict=True)), "cycle_category": "0", "image": text64(at),
+    }  # fmt: skip
+
+
+def mme_realworld(at: int) -> Fields:
+    """A row of MME-RealWorld, as lmms-eval publishes it."""
+    options = [*COLOURS, "The image does not feature the color"]
+    return {
+        "index": f"perception/traffic/{at}", "bytes": text64(at), "path": f"{at}.jpg", "answer": LETTERS[at],
+        "question": f"What is the color of car {at}?", "category": "Perception/Remote Sensing", "l2-category": "color",
+        "multi-choice options": [f"({letter}) {each}" for letter, each in zip("ABCDE", options, strict=True)],
+    }  # fmt: skip
+
+
+def treebench(at: int) -> Fields:
+    """A row of TreeBench."""
+    return {
+        "index": at, "image": text64(at), "question": f"What is the man {at} holding?", "answer": LETTERS[at],
+        **dict(zip(LETTERS, COLOURS, strict=True)), "multi-choice options": "A. red\nB. blue\nC. green\nD. grey",
+        "category": "Perception/Attributes", "target_instances": "[[1, 2, 30, 40]]",
+    }  # fmt: skip
+
+
+def visualprobe(at: int) -> Fields:
+    """A row of VisualProbe, whose paths count from the folder around those of its levels."""
+    level = ("Hard", "Medium", "Easy")[at]
+    return {
+        "images": [f"VisualProbe_{level}/data/{at}.jpg"], "doc_id": f"hard_{at}", "solution": COLOURS[at],
+        "problem": f"<image>\nWhat is the color of bird {at}?", "data_source": "visual_probe_hard",
+    }  # fmt: skip
+
+
+def blink(at: int) -> Fields:
+    """A row of BLINK with two pictures."""
+    return {
+        "idx": f"val_Jigsaw_{at}", "question": "Which fits?", "sub_task": "Jigsaw", "image_1": held(at),
+        "image_2": held(at), "image_3": None, "image_4": None, "choices": ["the second", "the third"],
+        "answer": f"({LETTERS[at % 2]})", "explanation": None,
+        "prompt": "Which fits?\nSelect from the following choices.\n(A) the second\n(B) the third",
+    }  # fmt: skip
+
+
+def chartqa(at: int) -> Fields:
+    """A row of ChartQA, as lmms-eval publishes it."""
+    return {"type": "human_test", "question": f"What is bar {at}?", "answer": f"{at + 1}.5", "image": held(at)}
+
+
+def docvqa(at: int) -> Fields:
+    """A row of DocVQA, as lmms-eval publishes it."""
+    return {
+        "questionId": str(40 + at), "question": f"Who signed page {at}?", "question_types": ["handwritten", "form"],
+        "image": held(at), "docId": at, "ucsf_document_id": "x", "ucsf_document_page_no": "1", "data_split": "val",
+        "answers": ["T.F. Riehl", "T. F. Riehl"],
+    }  # fmt: skip
+
+
+def mathvision(at: int) -> Fields:
+    """A row of MathVision, whose pictures are in one."""
+    return {
+        "id": str(at), "question": f"Which is number {at}?\n<image1> or <image2>", "options": list("ABCDE"),
+        "image": f"images/{at}.jpg", "decoded_image": held(at), "answer": LETTERS[at], "solution": None, "level": 2,
+        "subject": "arithmetic",
+    } if at else {
+        "id": "0", "question": "How large is it?\n<image1>", "options": [*COLOURS, "$\\frac{1}{2}$"], "level": 1,
+        "image": "images/0.jpg", "decoded_image": held(0), "answer": "E", "solution": None, "subject": "arithmetic",
+    }  # fmt: skip
+
+
+def mathverse(at: int) -> Fields:
+    """A row of MathVerse; what its second one lists are no choices."""
+    asked = f"How long is AB in figure {at}?\nChoices:\n" + ("C:4 cm\nD:5 cm" if at == 1 else "A:4 cm\nB:5 cm")
+    return {
+        "sample_index": str(at), "problem_index": "1", "problem_version": "Text Dominant", "question": asked,
+        "image": held(at), "answer": "7" if at == 1 else "B", "question_for_eval": asked,
+        "question_type": "free-form" if at == 1 else "multi-choice",
+        "metadata": {"split": "testmini", "source": "x", "subject": "Plane Geometry", "subfield": "Length"},
+        "query_wo": f"Please answer the question.\n{asked}", "query_cot": f"Please reason.\n{asked}",
+    }  # fmt: skip
+
+
+def charxiv(at: int) -> Fields:
+    """A row of CharXiv, the first with a text as its answer, the others with numbers."""
+    return {
+        "category": "cs", "year": "20", "figure_path": f"{at}.jpg", "num_subplots": 1, "subplot_row": 0,
+        "subplot_col": 0, "subplot_loc": None, "reasoning_q_source": 3, "reasoning_q": f"Which is lowest in {at}?",
+        "reasoning_a": ("Joint-CNN", "12", "0.25")[at], "reasoning_a_type": (1, 4, 4)[at], "image": held(at),
+        **{f"descriptive_q{number}": number for number in range(1, 5)},
+        **{f"descriptive_a{number}": "x" for number in range(1, 5)},
+    }  # fmt: skip

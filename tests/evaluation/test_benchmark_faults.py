@@ -20,10 +20,10 @@ from evaluation.published import (
     vstar,
     vstar_parquet,
 )
+from support.solving import open_source
 
 from virc.core.errors import DataError
 from virc.evaluation.benchmarks.registry import find
-from virc.solving.image_source import open_source
 from virc.solving.rows import Row
 
 

@@ -119,6 +119,12 @@ def test_crops_are_those_asked_for_and_a_counterfactuals_answer_is_right(
     assert ("crops are those of a counterfactual" in page) == (crops == "counterfactual")
 
 
+def test_accepted_answers_are_those_of_the_counterfactual_alone(server: Server, problems: Path, here: Path) -> None:
+    rows = [row(at, answers=[str(PAGE), str(COUNTERFACTUAL)]) for at in range(2)]
+    rows += [row("blank", counterfactual={"image": "counterfactual.png", "answer": "0"}, answers=[str(COUNTERFACTUAL)])]
+    assert right(ask(server, written(here, rows), "--crop-ablation", "counterfactual")) == (2, 3)
+
+
 def test_a_trace_shows_what_the_model_saw(server: Server, problems: Path, here: Path) -> None:
     assert ask(server, problems, "--crop-ablation", "blank", "--limit", 1).code == 0
     trace = here / "evals/greys-blank/traces/one/0"

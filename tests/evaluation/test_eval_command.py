@@ -4,8 +4,7 @@ import json
 import os
 import re
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from html.parser import HTMLParser
@@ -23,7 +22,7 @@ from support.solving import CROP, answer, picture
 
 from virc.core.errors import UsageError
 from virc.core.events import Event
-from virc.evaluation import api
+from virc.evaluation import request, verdicts
 from virc.evaluation.api import evaluate
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.verdicts import Judgement
@@ -38,7 +37,7 @@ TOLD = {  # problem -> what each model answers
     "1": {"good": "2", "bad": "2"},
     "2": {"good": "4", "bad": "5"},
     "3": {"good": "x = 6", "bad": REFUSAL},
-    "4": {"good": r"\boxed{8}", "bad": "eight, I think"},
+    "4": {"good": r"\boxed{8}", "bad": "viii, I think"},
     "5": {"good": "about <b>eleven</b>", "bad": "10"},
     "6": {"good": "B", "bad": "A"},
 }
@@ -111,6 +110,27 @@ def test_the_table_has_a_line_for_each_model_and_part(server: Server, problems: 
     assert "evals/sums/report.html" in done.err
 
 
+def test_several_accepted_answers_and_metrics_of_rows_count(server: Server, problems: Path, here: Path) -> None:
+    given = {
+        "1": {"answer": "none", "answers": ["none", "2"]},  # both answer 2
+        "2": {"answers": ["5", "5", "6", "7"], "metric": "vqa_accuracy"},  # good 4, bad 5
+        "3": {"answer": "refused", "metric": "anls"},  # good 6, bad none
+        "4": {"answer": "viii, I thank", "metric": "anls"},  # good 8, bad `viii, I think`
+    }
+    rows = [json.loads(line) for line in problems.read_text().splitlines()]
+    rows = [row | given[row["id"]] for row in rows if row["id"] in given]
+    problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    good, bad = evaluated(server, problems, *BOTH)["models"]
+    assert (good["score"]["right"], bad["score"]["right"]) == (2, 2)
+    assert good["metrics"] == {"anls": {"mean": 0.0, "of": 2}, "vqa_accuracy": {"mean": 0.0, "of": 1}}
+    anls, accuracy = bad["metrics"]["anls"], bad["metrics"]["vqa_accuracy"]
+    assert (anls["mean"], anls["of"]) == (pytest.approx(12 / 13 / 2), 2)
+    assert (accuracy["mean"], accuracy["of"]) == (pytest.approx((2 * 1 / 3 + 2 * 2 / 3) / 4), 1)
+    printed = virc("eval", problems, "--endpoint", server.url, *BOTH).out
+    assert re.search(r"^anls +bad +46\.2% +2$", printed, re.MULTILINE)
+    assert "46.2%" in (here / "evals" / "sums" / "report.html").read_text()
+
+
 class Links(HTMLParser):
     """What a page leads to."""
 
@@ -132,7 +152,9 @@ def test_every_wrong_answer_opens_as_a_trace_and_right_ones_keep_none(
     assert kept == {"traces/good/5", *(f"traces/bad/{id}" for id in "2346")}
     links = Links((folder / "report.html").read_text()).found
     pages = [link.removeprefix("./") for link in links if not link.startswith("#")]
-    assert sorted(pages) == sorted(f"{place}/index.html" for place in kept)
+    assert sorted(pages) == sorted(["problems.html", *(f"{place}/index.html" for place in kept)])
+    of_right = {path.name for path in (folder / "traces" / "good" / "1").iterdir()}
+    assert of_right == {"trace.json", "image-1.png"}  # its crop, for the page to look through
 
 
 def test_of_several_samples_one_opens_that_came_to_the_answer(problems: Path, here: Path) -> None:
@@ -146,7 +168,7 @@ def test_of_several_samples_one_opens_that_came_to_the_answer(problems: Path, he
 
     with serve(turns) as server:
         evaluated(server, problems, "--samples", 3, "--limit", 1, "--seed", 3)
-    (link,) = [link for link in Links((here / "evals/sums/report.html").read_text()).found if link[0] != "#"]
+    (link,) = [link for link in Links((here / "evals/sums/report.html").read_text()).found if link[0] == "."]
     assert json.loads((here / "evals/sums" / link).with_name("trace.json").read_text())["answer"] == "other"
     assert "sample-1" not in link
 
@@ -189,10 +211,11 @@ def test_only_the_first_problems(server: Server, problems: Path) -> None:
     [
         ({"id": 1, "image": "a.png", "question": "q"}, "line 2: .*answer"),
         ({"id": 1, "question": "q", "answer": "2"}, "line 2: .*image"),
+        ({"id": 1, "image": "a.png", "question": "q", "answer": "['2', '3']"}, "line 2: .*text of a list"),
         ({"id": "1", "image": "a.png", "question": "q", "answer": "2"}, "line 2: the id '1' comes twice"),
         ({"id": 1, "image": "a.png", "question": "q", "answer": "2", "category": [1.5]}, "line 2: .*category"),
     ],
-    ids=["no answer", "no image", "twice", "category"],
+    ids=["no answer", "no image", "list as text", "twice", "category"],
 )
 def test_a_row_that_cannot_be_scored_is_found_before_anything_is_asked(
     server: Server, problems: Path, row: dict[str, Any], message: str
@@ -349,9 +372,9 @@ def test_the_figure_of_tiny_is_that_of_its_card() -> None:
 
 
 def judgement(body: dict[str, Any]) -> str:
-    """What a judge says of `eight, I think`, and of anything else."""
+    """What a judge says of `viii, I think`, and of anything else."""
     asked = json.loads(body["messages"][-1]["content"])
-    same = asked == {"question": "problem 4", "reference": "8", "answer": "eight, I think"}
+    same = asked == {"question": "problem 4", "reference": "8", "answer": "viii, I think"}
     return f"The answer means something.\nverdict: {'same' if same else 'different'}"
 
 
@@ -381,10 +404,40 @@ def test_a_verdict_is_of_one_model_one_problem_and_one_answer() -> None:
     assert len({each.id for each in asked}) == 8
 
 
+@pytest.mark.parametrize(("system", "told"), [("star-r1", True), ("vlaa-thinking", False)])
+def test_figures_of_a_reconstructed_system_are_said_to_be_of_one(
+    server: Server, problems: Path, system: str, told: bool
+) -> None:
+    words = ("--endpoint", server.url, "--model", "good", "--system", system, "--strategy", "majority:n=1")
+    done = virc("eval", problems, *words, "--limit", 1, "--to", "figures", "--json")
+    assert done.code == 0, done.err
+    page = next(Path("figures").rglob("report.html")).read_text()
+    for place in (done.err, *(json.loads(done.out)["assumed"] or [""]), page):
+        assert ("reward.total, chat_protocol.first" in place and "virc systems show star-r1 lists" in place) is told
+
+
+@pytest.mark.integration
+def test_earlier_models_keep_what_is_assumed_of_them(server: Server, problems: Path) -> None:
+    words = ("--endpoint", server.url, "--strategy", "majority:n=1", "--limit", 1, "--to", "figures", "--json")
+    first = virc("eval", problems, "--model", "good", "--system", "star-r1", *words)
+    second = virc("eval", problems, "--model", "bad", "--system", "vlaa-thinking", *words)
+    assert len(second.json["models"]) == 2
+    assert {*first.json["assumed"]} < {*second.json["assumed"]}
+
+
+def test_figures_of_a_reconstructed_pipeline_are_said_to_be_of_one(server: Server, problems: Path) -> None:
+    words = ("--pipeline", "zero-shot-study", "--endpoint", server.url, "--model", "good", "--limit", 1)
+    done = virc("eval", problems, *words, "--json")
+    assert done.code == 0, done.err
+    (told,) = json.loads(done.out)["assumed"]
+    for place in (done.err, told):
+        assert "zero-shot-study is reconstructed; assumed, not published: pipeline" in place
+
+
 def test_a_judge_that_is_down_is_told_before_anything_is_asked(
     server: Server, problems: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "Judge", partial(Judge, max_retries=0))  # which would take 7 s
+    monkeypatch.setattr(request, "Judge", partial(Judge, max_retries=0))  # which would take 7 s
     done = virc("eval", problems, "--endpoint", server.url, "--model", "bad", "--judge-endpoint", dead_url())
     assert done.code == 6
     assert done.out == ""
@@ -394,15 +447,24 @@ def test_a_judge_that_is_down_is_told_before_anything_is_asked(
 def test_a_judge_that_goes_away_is_waited_for(
     server: Server, problems: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waited = threading.Event()
+
+    class Told(outage.Outage):
+        """Says when rows begin to wait."""
+
+        def __init__(self, answers: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
+            super().__init__(answers, lambda line: (waited.set(), on_wait(line))[1])
+
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(api, "Judge", partial(Judge, max_retries=0))
+    monkeypatch.setattr(verdicts, "Outage", Told)
+    monkeypatch.setattr(request, "Judge", partial(Judge, max_retries=0))
     with ExitStack() as stack:
         judge = stack.enter_context(serve(judgement, models=("judge",), fault=faults.hang))
 
         def die_and_come_back() -> None:
             judge.wait_for(3)
             judge.die()
-            time.sleep(0.3)
+            waited.wait(60)
             port = judge.server_address[1]
             stack.enter_context(serve(judgement, models=("judge",), port=port))
 
@@ -453,7 +515,8 @@ def test_the_model_of_a_judge_needs_its_endpoint(server: Server, problems: Path)
 def test_who_names_no_benchmark_is_told_which_there_are(here: Path) -> None:
     done = virc("eval", "--limit", 3)
     assert done.code == 2
-    assert "hint: virc eval diagrams | mathvista | out-of-distribution | vstar | FILE.jsonl" in done.err
+    assert "hint: virc eval blink | chartqa | " in done.err
+    assert " | vstar | FILE.jsonl" in done.err
 
 
 def test_the_docs_list_every_benchmark() -> None:

@@ -13,11 +13,13 @@ from support.solving import picture
 pytestmark = pytest.mark.usefixtures("here")
 
 TEXT = """
-roles: {eyes: {}, mind: {}}
-steps:
-  - {name: seen, ask: eyes, images: true, prompt: "{question}"}
-  - {name: reply, ask: mind, prompt: "{seen}"}
-answer: reply
+from virc.solving.pipelines import Role
+
+ROLES = {"eyes": Role(), "mind": Role()}
+
+
+def solve(problem, roles):
+    return roles.mind.ask(roles.eyes.ask(problem.images, problem.question))
 """
 
 
@@ -29,12 +31,12 @@ def test_a_pipeline_is_scored_and_goes_on_where_it_stopped(tmp_path: Path) -> No
     image = picture(tmp_path / "p.png")
     rows = [{"id": n, "image": str(image), "question": f"Twice {n}?", "answer": a} for n, a in ((1, "2"), (2, "5"))]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "twice.yaml").write_text(TEXT)
+    (tmp_path / "twice.py").write_text(TEXT)
 
     def see(body: Body) -> str:
         return str(body["messages"][-1]["content"][-1]["text"]).split()[1].rstrip("?")
 
-    words = ["eval", tmp_path / "rows.jsonl", "--to", tmp_path / "e", "--pipeline", tmp_path / "twice.yaml", "--json"]
+    words = ["eval", tmp_path / "rows.jsonl", "--to", tmp_path / "e", "--pipeline", tmp_path / "twice.py", "--json"]
     with serve(see, models=["small"]) as eyes, serve(double, models=["large"]) as mind:
         roles = ["--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}"]
         found = virc(*words, *roles).json
@@ -51,6 +53,6 @@ def test_a_pipeline_is_scored_and_goes_on_where_it_stopped(tmp_path: Path) -> No
 
 
 def test_what_needs_a_single_model_is_refused(tmp_path: Path) -> None:
-    done = virc("eval", "diagrams", "--pipeline", tmp_path / "p.yaml", "--reward", "tiny")
+    done = virc("eval", "diagrams", "--pipeline", tmp_path / "p.py", "--reward", "tiny")
     assert done.code == 2
     assert "--reward does not go with --pipeline" in done.err

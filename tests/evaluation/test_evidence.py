@@ -49,6 +49,16 @@ def made(
         ([made(1, 0, None, 400, 200)], 0),
         ([made(1, 0, (0, 0, 50, 50), 50, 50), made(2, 1, None, 100, 100)], 1),
         ([made(1, 0, None, 400, 200), made(2, 1, (0, 0, 50, 100))], 0.5),
+        # a crop of nearly all of the picture shows no more than that
+        ([made(1, 0, (0, 0, 160, 90))], 0),
+        ([made(1, 0, (0, 0, 158, 79))], 0),
+        ([made(1, 0, (0, 0, 140, 71))], 1),
+        ([made(1, 0, (0, 0, 160, 90)), made(2, 0, (150, 60, 200, 100))], 0),
+        # the same in parts, unless they are on the way to a smaller one
+        ([made(1, 0, (0, 0, 100, 50)), made(2, 0, (100, 0, 200, 50))], 0),
+        ([made(1, 0, (0, 0, 100, 50)), made(2, 0, (100, 0, 200, 49))], 1),
+        ([made(1, 0, (0, 0, 100, 50)), made(2, 0, (20, 0, 120, 50))], 1),
+        ([made(1, 0, (0, 0, 100, 100)), made(2, 0, (100, 0, 200, 100)), made(3, 0, (0, 0, 60, 50))], 1),
         # another input, and a crop of that
         ([ImageRecord(1, 200, 100, "image-1.png"), made(2, 1, (0, 0, 50, 50))], 0),
     ],

@@ -141,10 +141,16 @@ def test_a_task_of_its_own_is_cut_by_lmms_eval_and_ours_by_us(problems: Path, he
         ("held/sums.jsonl", True), ("held/none.jsonl", True), ("none.jsonl", True), ("./mme", True), ("", True),
         ("diagrams", True), ("MathVista", True), ("AI4Math/MathVista", True),
         ("mme", False), ("mathvista_testmini", False), ("held", False), ("mmmu_pro_v1.5", False),
+        ("vstar", True), ("chartqa", False), ("docvqa", False),
     ],
 )  # fmt: skip
 def test_what_is_none_of_our_problems_is_a_task_of_its_own(problems: Path, name: str, ours: bool) -> None:
     assert harness.is_ours(name) == ours
+
+
+def test_a_task_with_the_name_of_our_benchmark_is_ours_where_its_rows_are(problems: Path) -> None:
+    Path("data/chartqa").mkdir(parents=True)
+    assert harness.is_ours("chartqa")
 
 
 def test_a_folder_with_problems_is_ours(problems: Path) -> None:

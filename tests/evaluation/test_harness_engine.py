@@ -29,7 +29,7 @@ def lmms_eval() -> Path:
 @pytest.fixture
 def problems(here: Path) -> Path:
     """Held-out diagrams, of which tiny solves some and not all."""
-    words = ("--split", "heldout", "--count", COUNT, "--seed", 5, "--formats", "batch", "--to", "held")
+    words = ("--split", "heldout", "--count", COUNT, "--seed", 5, "--drawing", 1, "--formats", "batch", "--to", "held")
     assert virc("data", "synth", *words).code == 0
     return here / "held" / "problems.jsonl"
 
@@ -44,7 +44,7 @@ def agent() -> Iterator[str]:
         yield process.stdout.readline().strip()
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
 
 
 def lines(file: Path) -> list[dict[str, Any]]:

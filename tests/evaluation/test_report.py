@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
+from typing import get_args
 from urllib.parse import unquote
 
 import msgspec
@@ -18,12 +19,14 @@ from PIL import Image
 from reported import NONE, RIGHT, UNSAID, WRONG, outcomes, result, summary_of
 from support.parsed import HOSTILE, Page
 
-from virc.evaluation.report import render
+from virc.evaluation.pages.report import render
+from virc.evaluation.rewarded import Rewarded
 from virc.evaluation.summary import Answered, Reported, Result, Summary
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
+from virc.solving.ablation import CropAblation
 from virc.solving.rows import file_name
-from virc.solving.trace_files import write_trace
+from virc.solving.traces.files import write_trace
 from virc.tools import registry as tools
 
 
@@ -94,6 +97,33 @@ def test_each_model_stands_with_its_share_interval_counts_deciders_and_means() -
     ]
 
 
+def test_undecided_answers_are_pale_behind_the_right_ones() -> None:
+    text = page_of("r", "u", "w", "w", names=("one",))
+    assert '<rect class="share" width="25.00" height="8"/><rect class="maybe" x="25.00" width="25.00"' in text
+
+
+def test_metrics_of_a_benchmark_have_a_row_for_each_model() -> None:
+    answers = {name: msgspec.structs.replace(RIGHT, measured=share) for name, share in (("one", 0.25), ("other", 0.75))}
+    plain = result("a", {"one": RIGHT, "other": WRONG})
+    results = [plain, msgspec.structs.replace(result("b", answers), metric="anls")]
+    tables = Tables(render(summary_of(results, "one", "other"), results))
+    assert tables.rows("Answers as the benchmark measures them") == [
+        ["Metric", "Model", "Mean", "Problems"], ["anls", "one", "25.0%", "1"], ["anls", "other", "75.0%", "1"],
+    ]  # fmt: skip
+    assert "as the benchmark measures" not in render(summary_of([plain], "one", "other"), [plain])
+
+
+@pytest.mark.parametrize("ablation", [each for each in get_args(CropAblation) if each != "none"])
+def test_every_crop_ablation_is_said_in_words(ablation: CropAblation) -> None:
+    results = outcomes("rw")
+    pages = [
+        render(msgspec.structs.replace(summary_of(results, "one"), crop_ablation=each), results)
+        for each in (ablation, "none")
+    ]
+    before, after = (page.partition('class="byline">')[2].partition("</p>")[0] for page in pages)
+    assert before.startswith(f"{after} · ")
+
+
 def test_what_nobody_knows_is_said_so() -> None:
     unknown = msgspec.structs.replace(RIGHT, tokens=None)
     results = [result("a", {"one": unknown})]
@@ -121,7 +151,7 @@ def test_pair_stands_with_difference_interval_and_whether_it_includes_none(
     row = Tables(text).rows("Share of the first less")[1]
     assert row[:2] == ["one", "other"]
     assert [*row[3:5], row[2].partition(": ")[2][:-1]] == shown
-    assert row[5:] == ["0", "2", "120 against 80", "1.5 against 1.0"]
+    assert row[5:] == ["18", "0", "2", "120 against 80", "1.5 against 1.0"]
     assert ('class="gap open"' in text) == (shown[2] == "0 is inside")
 
 
@@ -296,7 +326,7 @@ def test_page_runs_and_loads_nothing_and_forbids_it() -> None:
     assert not {"script", "link", "iframe", "object", "form", "img"} & {tag for tag, _ in page.elements}
     attributes = [(name, value or "") for _, found in page.elements for name, value in found.items()]
     assert not [name for name, _ in attributes if name.startswith("on") or name in ("style", "src")]
-    assert all(re.match(r"#p\d+$|\./traces/", value) for name, value in attributes if name == "href")
+    assert all(re.match(r"#p\d+$|\./traces/|problems\.html$", value) for name, value in attributes if name == "href")
     assert "url(" not in style
     assert "@import" not in style
     assert "//" not in style
@@ -320,7 +350,7 @@ def test_tables_are_named_and_their_heads_say_what_they_are_of() -> None:
 
 def _everywhere(words: str) -> tuple[Summary, list[Result]]:
     """An evaluation in which these words stand wherever others write."""
-    answered = Answered(words, False, "rule", trace="t")
+    answered = Answered(words, False, "rule", trace="t", rewarded=Rewarded(1.0, {f"t {words}": 1.0}))
     names = (f"one {words}", f"other {words}")
     categories: Mapping[str, tuple[str, ...]] = {f"d {words}": (f"p {words}",)}
     results = [
@@ -337,7 +367,7 @@ def _everywhere(words: str) -> tuple[Summary, list[Result]]:
 def _skeleton(text: str) -> list[tuple[str, dict[str, str | None]]]:
     """The elements without what depends on the words: policies, labels, and the marks of another direction."""
     return [
-        (tag, {name: value for name, value in found.items() if name not in ("aria-label", "content")})
+        (tag, {name: value for name, value in found.items() if name not in ("aria-label", "content", "title")})
         for tag, found in Page(text).skeleton
         if tag != "bdi"
     ]

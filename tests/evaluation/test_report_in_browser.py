@@ -11,7 +11,7 @@ from reported import WRONG, outcomes, result, summary_of
 from support.browser import CHROMIUM, Tab, assert_fits, tab
 from support.parsed import HOSTILE
 
-from virc.evaluation.report import render
+from virc.evaluation.pages.report import render
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 NAMES = ("one", "other")

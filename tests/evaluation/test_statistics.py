@@ -2,12 +2,13 @@
 
 import random
 import time
+from math import comb
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc.evaluation.statistics import mcnemar, paired, wilson
+from virc.evaluation.statistics import holm, mcnemar, paired, problems_needed, wilson
 
 COUNTS = st.integers(0, 500)
 
@@ -85,3 +86,36 @@ def test_the_chance_of_ten_thousand_unequal_problems_takes_no_time() -> None:
 )
 def test_differences_have_the_published_intervals(counts: tuple[int, int, int, int], low: float, high: float) -> None:
     assert paired(*counts) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_holm_corrects_for_the_number_of_tests() -> None:
+    """As R's `p.adjust(c(.01, .04, .03, .005), "holm")`."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "of", "needed"),
+    [(15, 5, 100, 155 + 20), (5, 15, 100, 155 + 20), (7, 7, 50, None), (0, 0, 0, None)],
+)
+def test_problems_needed_are_those_of_connor_and_some_more(one: int, other: int, of: int, needed: int | None) -> None:
+    """20 % of the problems are solved by one alone, and the shares differ by 10 points: 155 (Connor 1987)."""
+    assert problems_needed(one, other, of) == needed
+
+
+@pytest.mark.parametrize(("one", "other"), [(15, 5), (20, 3), (40, 25)])
+def test_so_many_problems_have_the_power_that_is_said(one: int, other: int) -> None:
+    """The power of the exact test, added up over all that can come of so many problems."""
+    needed = problems_needed(one, other, 100)
+    assert needed
+    split, found = one / (one + other), 0.0
+    for count in range(needed + 1):
+        chance = binomial(count, needed, (one + other) / 100)
+        few = [less for less in range(count // 2 + 1) if mcnemar(less, count - less) < 0.05] if chance > 1e-9 else []
+        found += chance * sum(binomial(less, count, split) + binomial(less, count, 1 - split) for less in few)
+    assert 0.8 <= found <= 0.9
+
+
+def binomial(count: int, of: int, likely: float) -> float:
+    return comb(of, count) * likely**count * (1 - likely) ** (of - count)

@@ -10,15 +10,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.called import Done, virc
 from support.parsed import Page
 from support.servers import Exchange, Server, error, serve
 from support.solving import answer, picture
 
-from virc.evaluation import api
-from virc.evaluation.report import render
+from virc.evaluation import request
+from virc.evaluation.pages.report import render
 from virc.evaluation.statistics import mcnemar
 from virc.evaluation.summary import Answered, Reported, Result, Summary, score, summarise
 from virc.scoring.judge import Judge
@@ -58,6 +58,7 @@ def figures(value: object, path: str = "") -> Iterator[tuple[str, dict[str, Any]
             yield from figures(each, f"{path}/{at}")
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(VERDICTS, VERDICTS.map(set), st.booleans()), min_size=1, max_size=40))
 def test_a_failing_judge_raises_no_lower_end_and_lowers_no_upper_end(
     rows: list[tuple[Verdicts, set[str], bool]],
@@ -82,6 +83,7 @@ def test_a_failing_judge_raises_no_lower_end_and_lowers_no_upper_end(
             assert wide[ends][1] >= narrow[ends][1] - SLACK
 
 
+@settings(max_examples=25)
 @given(st.lists(VERDICTS, min_size=1, max_size=5))
 def test_bounds_are_what_the_undecided_answers_can_lead_to_at_most(verdicts: list[Verdicts]) -> None:
     (pair,) = summary_of(verdicts)[0].pairs
@@ -105,6 +107,7 @@ def _fillings(both: Sequence[tuple[bool | None, ...]]) -> Iterator[list[tuple[bo
         yield list(zip(filled[::2], filled[1::2], strict=True))
 
 
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from([True, False, None]), min_size=1, max_size=30))
 def test_no_figure_is_above_what_was_decided_unless_it_is_named_undecided(rights: list[bool | None]) -> None:
     """In the page and on a terminal: every share is a range up to that with the undecided answers, and says so."""
@@ -139,8 +142,8 @@ def test_a_published_figure_between_the_bounds_is_said_to_be_undecided() -> None
     assert not Reported("A", "A", "a paper", 0.5, score([True, False]), {}).is_undecided
 
 
-TOLD = {"1": "2", "2": "not four", "3": "six", "4": "eight", "5": "ten"}  # no rule finds 2 to 5 right
-SAME = {"six": "same", "eight": "same", "ten": "same"}
+TOLD = {"1": "2", "2": "not four", "3": "vi", "4": "viii", "5": "x"}  # no rule finds 2 to 5 right
+SAME = {"vi": "same", "viii": "same", "x": "same"}
 REFERENCES = {id: str(2 * int(id)) for id in TOLD}
 
 
@@ -151,12 +154,12 @@ def solves(body: dict[str, Any]) -> str:
 
 
 def judges(exchange: Exchange, failing: bool = True) -> None:
-    """Fail on `eight` with status 500 and on `ten` with words that are no verdict."""
+    """Fail on `viii` with status 500 and on `x` with words that are no verdict."""
     assert exchange.body
     said = json.loads(exchange.body["messages"][-1]["content"])["answer"]
-    if failing and said == "eight":
+    if failing and said == "viii":
         exchange.send_json(error("out of memory"), 500)
-    elif failing and said == "ten":
+    elif failing and said == "x":
         exchange.send_events("\ufffd hm", None)
     else:
         exchange.send_events(f"verdict: {SAME.get(said, 'different')}", None)
@@ -164,7 +167,7 @@ def judges(exchange: Exchange, failing: bool = True) -> None:
 
 @pytest.fixture
 def problems(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(api, "Judge", partial(Judge, max_retries=0))  # which would take 7 s
+    monkeypatch.setattr(request, "Judge", partial(Judge, max_retries=0))  # which would take 7 s
     picture(here / "a.png")
     rows = [
         {"id": id, "image": "a.png", "question": f"problem {id}", "answer": REFERENCES[id],
@@ -242,7 +245,7 @@ def test_two_models_differ_by_a_range(server: Server, problems: Path) -> None:
 def test_a_judge_that_goes_away_for_good_leaves_the_rest_undecided(
     server: Server, problems: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outage, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(outage, "MAX_SECONDS", 0.2)
     monkeypatch.setattr(outage, "LOOK_SECONDS", 0.05)
 
     with serve(models=("judge",), fault=lambda exchange: exchange.server.die()) as judge:

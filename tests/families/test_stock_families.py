@@ -11,6 +11,7 @@ from support.called import virc
 from support.servers import Body, image_bytes, images_of, serve, turn_of
 
 from virc.backends import checkpoint
+from virc.backends.gguf.model import GGUF
 from virc.core.errors import ConfigError
 from virc.families import registry as families
 from virc.models import registry as models
@@ -215,12 +216,13 @@ def looking(unit: int) -> Any:
 
 
 def test_solve_says_which_family_it_took_and_why(image: Path) -> None:
-    with serve(looking(1000), models=["qwen3-vl:8b"], owned_by="someone") as server:
+    with serve(looking(1000), models=["vision"], extra={"root": "Qwen/Qwen3-VL-8B-Instruct"}) as server:
         done = virc("solve", "--endpoint", server.url, "--json", image, "?")
     assert done.json["answer"] == "97"
     assert (done.json["protocol"], done.json["family"], done.json["coordinates"]) == ("stock", "qwen3-vl", "thousand")
-    assert "qwen3-vl:8b" in done.json["protocol_from"]
-    assert "asked as qwen3-vl (by the name qwen3-vl:8b): boxes in thousandths of the sides, 0 to 1000\n" in done.err
+    assert "Qwen/Qwen3-VL-8B-Instruct" in done.json["protocol_from"]
+    how = "(its server says Qwen/Qwen3-VL-8B-Instruct): boxes in thousandths of the sides, 0 to 1000\n"
+    assert f"vision is asked as qwen3-vl {how}" in done.err
 
 
 def test_a_family_is_found_behind_an_alias_by_the_root_of_its_weights(image: Path) -> None:
@@ -239,24 +241,25 @@ def test_an_option_or_setting_names_the_family(image: Path) -> None:
     assert "there is no family 'glm4'" in done.err
 
 
-def test_an_unknown_model_is_asked_with_a_warning_that_names_the_probe(image: Path) -> None:
+def test_an_unknown_model_is_asked_once_how_it_counts_boxes(image: Path) -> None:
     with serve(looking(0), models=["mystery"]) as server:
-        done = virc("solve", "--endpoint", server.url, image, "?")
-        assert (done.code, done.out) == (0, "97\n")
-        assert f"virc doctor --endpoint {server.url}" in done.err
-        assert "--family NAME" in done.err
+        for _ in range(2):
+            done = virc("solve", "--endpoint", server.url, image, "?")
+            assert (done.code, done.out) == (0, "97\n")
+        assert server.about_boxes == 1
 
 
 @pytest.mark.integration
 def test_an_unprobed_server_gets_small_pictures_where_boxes_are_pixels(image: Path, tmp_path: Path) -> None:
     Image.new("RGB", (4032, 3024), "white").save(tmp_path / "large.png")
+    family = ("--family", "qwen2.5-vl")
     with serve(looking(0), models=["qwen2.5vl:7b"], owned_by="someone") as server:
-        done = virc("solve", "--endpoint", server.url, tmp_path / "large.png", "?")
+        done = virc("solve", "--endpoint", server.url, *family, tmp_path / "large.png", "?")
         assert done.code == 0
         assert "at most 1024 pixels a side" in done.err
         assert open_image(image_bytes(images_of(server.chats()[0])[0]), "it").size == (1008, 756)
     with serve(looking(0), models=["qwen2.5vl:7b"], owned_by="vllm") as server:
-        assert "pixels a side" not in virc("solve", "--endpoint", server.url, tmp_path / "large.png", "?").err
+        assert "pixels a side" not in virc("solve", "--endpoint", server.url, *family, tmp_path / "large.png", "?").err
         assert open_image(image_bytes(images_of(server.chats()[0])[0]), "it").width > 4000
 
 
@@ -295,7 +298,7 @@ def test_rows_of_a_stock_model_teach_a_strict_protocol_that_lists_its_tools(imag
     (tmp_path / "in.jsonl").write_text(json.dumps({"id": 1, "image": str(image), "question": "?", "answer": "97"}))
     for native in (False, True):
         to = tmp_path / f"out-{native}"
-        with serve(looking(0), models=["qwen2.5-vl"], owned_by="vllm") as server:
+        with serve(looking(0), models=["qwen2.5-vl"], extra={"root": "Qwen/Qwen2.5-VL-7B-Instruct"}) as server:
             if native:
                 keep(
                     Probed(endpoint=server.url, model="qwen2.5-vl", server="vllm", coordinates="pixel", calls="native")
@@ -368,3 +371,42 @@ def test_solving_says_how_many_pictures_a_probe_found_to_fit(image: Path) -> Non
         assert "--max-turns 3 stays within" in virc("solve", "--endpoint", server.url, image, "?").err
         keep(msgspec.structs.replace(known, images=17, asked_images=17))
         assert "stays within" not in virc("solve", "--endpoint", server.url, image, "?").err
+
+
+def gguf_of(tmp_path: Path, name: str, model_type: str | None) -> models.Weights:
+    file = tmp_path / f"{name}.gguf"
+    file.touch()
+    found = GGUF(file, file, name, "qwen2vl", 1.0, model_type=model_type)
+    return models.Weights(name, tmp_path, gguf=found)
+
+
+def test_the_vision_tower_of_a_gguf_file_counts_more_than_its_name(tmp_path: Path) -> None:
+    spoken = spoken_here(gguf_of(tmp_path, "Qwen2.5-VL-7B", "qwen2_vl"), Choice())
+    assert (spoken.family, spoken.chat_protocol.protocol.coordinates, spoken.unknown) == ("qwen2-vl", "thousand", None)
+
+
+def test_a_gguf_file_of_no_family_is_asked_before_its_first_crop(tmp_path: Path) -> None:
+    assert spoken_here(gguf_of(tmp_path, "mystery", None), Choice()).unknown
+    assert not spoken_here(gguf_of(tmp_path, "mystery", None), Choice(family="qwen3-vl")).unknown
+
+
+@pytest.mark.parametrize("name", ["qwen3-vl", "Qwen3-VL", "QWEN3-VL"])
+def test_a_family_is_named_in_any_letters(name: str) -> None:
+    assert families.get(name).name == "qwen3-vl"
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("name", sorted(families.discover()))
+def test_rows_of_a_family_teach_a_protocol_that_is_read_strictly(name: str, native: bool) -> None:
+    spoken = families.protocol(families.get(name), native=native)
+    taught = families.taught(spoken)
+    assert (spoken.reading, taught.reading, taught.schemas, taught.name) == ("lenient", "strict", (), "trained")
+    assert families.taught(taught) is taught
+    for schema in spoken.schemas:
+        assert json.dumps(schema) in taught.system
+
+
+@pytest.mark.parametrize("name", sorted(name for name, family in families.discover().items() if family.system))
+def test_what_a_published_family_reads_is_what_is_taught(name: str) -> None:
+    family = families.get(name)
+    assert families.taught(families.protocol(family, native=True)).system == families.protocol(family).system

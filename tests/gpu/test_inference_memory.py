@@ -7,6 +7,9 @@ import pytest
 from support import sized
 
 WITHIN = 0.15
+ABOVE = 0.2
+"""How far the estimate may be over a first turn on a GPU: it counts keys and values of the whole conversation beside
+the vision tower, as a later turn with a picture holds them."""
 
 
 def cases() -> Iterator[Any]:
@@ -26,7 +29,8 @@ def test_a_turn_holds_what_is_estimated(name: str, device: str, dtype: str, side
 
     found = inference_memory.peak(name, device, dtype, side, words, scaled=device == "cpu")
     assert found.weights[0] == pytest.approx(found.weights[1], rel=0.001)
-    assert found.beside[0] == pytest.approx(found.beside[1], rel=WITHIN)
+    print(f"{name} {dtype} {side} {words}: {found.beside[0] / 2**30:.2f} GiB, {found.beside[1] / 2**30:.2f} measured")
+    assert 1 - WITHIN <= found.beside[0] / found.beside[1] <= 1 + (ABOVE if device == "cuda" else WITHIN)
 
 
 @pytest.mark.integration

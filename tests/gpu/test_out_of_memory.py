@@ -137,7 +137,7 @@ def test_a_batch_command_goes_on_with_fewer_at_a_time(
     device: str, refuse: Callable[..., Refusing], tmp_path: Path
 ) -> None:
     assert virc("data", "synth", "--to", tmp_path / "drawn", "--count", 8, "--seed", 3, "--formats", "batch").code == 0
-    words = ["solve", "--batch", tmp_path / "drawn" / "problems.jsonl", "--model", "tiny", "--device", device, "-q"]
+    words = ["batch", tmp_path / "drawn" / "problems.jsonl", "--model", "tiny", "--device", device, "-q"]
 
     def answers(name: str) -> dict[str, Any]:
         assert virc(*words, "--concurrency", 8, "--to", tmp_path / name).code == 0

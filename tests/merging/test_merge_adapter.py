@@ -48,7 +48,7 @@ def test_what_an_adapter_adds_is_in_the_weights_and_the_model_says_what_the_adap
     assert done.code == 0, done.err
     assert done.out == "models/merged\n"
     assert "asked about a drawn diagram" in done.err
-    assert "hf upload USER/merged models/merged" in done.err
+    assert "virc push models/merged USER/merged" in done.err
     before, after = weights(EMBEDDED_FOLDER), weights(workspace / "models" / "merged")
     drawn = tensors()
     named = {LAYER.format(layer) + ".weight" for layer in range(4)}

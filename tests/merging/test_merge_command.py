@@ -35,6 +35,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     environment.marker.parent.mkdir(parents=True)
     environment.marker.write_text("{}")
     monkeypatch.setattr(environments, "default_device", lambda: "cpu")
+    monkeypatch.setattr(environments, "recipes_in", environments.recipes_place)  # nothing is copied
     return folder
 
 
@@ -43,6 +44,7 @@ def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(workspace: Path
     done = virc("merge", "global_step_5", "--dry-run")
     assert done.code == 0, done.err
     words = [line.strip(" \\") for line in done.out.split("# command\n")[1].splitlines()]
+    assert merging.find("global_step_5", workspace).bytes == sum(file.stat().st_size for file in actor.glob("*.pt"))
     python = str(get("rl", "cpu", workspace.parent / "cache").python)
     assert words[:3] == [python, "-m", "virc.engines.verl.merge"]
     assert words[3:] == [str(actor), str(workspace / "models" / "global_step_5")]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import sharded
 from sharded import python
+from support import held_engine
 from support.called import virc
 from support.made import make
 
@@ -185,21 +186,26 @@ def start(workspace: Path, *words: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("moment", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    ("moment", "held"),
+    [("config.json", "open:generation_config.json"), ("model.safetensors", "shutil.copymode:config.json")],
+)
 def test_a_kill_at_any_moment_leaves_nothing_that_looks_like_a_model(
-    saved: dict[str, Path], workspace: Path, moment: str
+    saved: dict[str, Path], workspace: Path, moment: str, held: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hold = held_engine.hold_at(held, workspace, monkeypatch, "rl")
     process = start(workspace, saved["two"], "--to", "models/merged")
     partial = workspace / "models" / ".merged.partial"
-    end = time.monotonic() + 120
+    end = time.monotonic() + 600
     while not (partial / moment).exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
-        time.sleep(0.001)
+        time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (workspace / "models" / "merged").exists()
     assert all(path.name.startswith(".") for path in (workspace / "models").iterdir())
+    hold.off()
     done = virc("merge", saved["two"], "--to", "models/merged")
     assert done.code == 0, done.err
     assert [path.name for path in (workspace / "models").iterdir()] == ["merged"]

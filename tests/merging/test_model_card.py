@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 from support.made import make
 
 from virc.merging import card as model_card
-from virc.models.provenance import Origin
+from virc.models.provenance import Kind, Origin
 from virc.runs import run as runs
 
 FROM = Origin(
@@ -32,6 +33,25 @@ def test_it_says_what_the_model_was_made_from_and_how_to_use_it(tmp_path: Path) 
         "virc_protocol.json", "under its licence (LICENSE beside this file)",
     ):  # fmt: skip
         assert said in card, said
+
+
+def test_it_lists_what_is_assumed_of_its_system(tmp_path: Path) -> None:
+    info = runs.info(make(tmp_path, "virc-rl"))
+    assert "Assumed" not in model_card.text("m", FROM, info, 1, [])
+    assert model_card.text("m", FROM, info, 1, [], assumed=["n 8: why"]).endswith("\n- n 8: why\n")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("shards", "the shards of its training were put together and rounded to bfloat16"),
+        ("adapter", "the adapter was added to the weights of its base"),
+        ("model", "the weights are as training saved them"),
+    ],
+)
+def test_it_says_how_the_weights_were_made(kind: Kind, said: str) -> None:
+    card = model_card.text("m", Origin(kind=kind, source="a@3"), None, 1, [])
+    assert f"| made from | a@3: {said} |" in card
 
 
 def test_it_tells_nothing_of_the_machine(tmp_path: Path) -> None:

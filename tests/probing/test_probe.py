@@ -11,16 +11,14 @@ from vision_server import Eyes, Vision, VisionServer, looks, see
 
 from virc.backends.openai import refusals as limits
 from virc.backends.openai.backend import OpenAIBackend
-from virc.core.errors import VircError
+from virc.core.errors import ConfigError, VircError
 from virc.families import registry as families
 from virc.probing import pictures
-from virc.probing.probe import MOST_REQUESTS, _box_ask, _order_ask, probe
+from virc.probing.probe import MAX_REQUESTS, _box_ask, _order_ask, probe
 from virc.probing.result import Probed
 from virc.probing.scaling import beyond_text
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Reply
-
-pytestmark = pytest.mark.integration
 
 LARGE = Shown(pictures.large()).data_url
 PIXELS = Vision("qwen2.5-vl-7b", "llamacpp", noise=NOISE)
@@ -32,12 +30,24 @@ def asked(vision: Vision, alive: int | None = None) -> tuple[Probed, VisionServe
     with see(vision) as server:
         server.alive = alive
         found = probed(server)
-    assert len(server.posts()) == found.requests <= MOST_REQUESTS
+    assert len(server.posts()) == found.requests <= MAX_REQUESTS
     return found, server
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("server", ROWS, ids=lambda each: each.name)
+SLICE = {
+    "an alias, pixels", "fractions, Kimi-VL", "LM Studio, Gemma 4", "llama.cpp, Qwen3-VL", "LM Studio, Qwen2.5-VL, 500",
+    "SGLang, Qwen2.5-VL, 8 images", "calls of told tools alone",
+}  # fmt: skip
+"""Rows that are asked by default: of each unit and order, scaled and not, and of each way to call."""
+CASES = [
+    pytest.param(server, seed, id=f"{server.name}-{seed}", marks=[] if is_default else [pytest.mark.integration])
+    for server in ROWS
+    for seed in SEEDS
+    for is_default in [seed == SEEDS[0] and server.name in SLICE]
+]
+
+
+@pytest.mark.parametrize(("server", "seed"), CASES)
 def test_what_is_found_of_a_server_is_true_of_it(server: Row, seed: int) -> None:
     found, _ = asked(replace(server.vision, seed=seed))
     assert right(found, truth(server.vision, server.blind)), found
@@ -51,6 +61,7 @@ def test_at_most_two_servers_of_the_table_tell_nothing_of_their_scaling() -> Non
     assert sum(each.blind for each in ROWS) == 2
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("start", [5000, 6000])
 def test_the_unit_of_random_servers_is_always_found_and_their_scaling_mostly(
@@ -72,6 +83,7 @@ def test_the_unit_of_random_servers_is_always_found_and_their_scaling_mostly(
     assert len(wrong) <= 0.03 * count
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("noise", [0.0, NOISE, 0.03])
 @pytest.mark.parametrize("longest", [None, 448, 700, 1333, 2048])
 @pytest.mark.parametrize(("unit", "yx"), [("pixel", False), ("pixel", True), ("thousand", True), ("unit", True)])
@@ -244,7 +256,21 @@ def test_requests_that_went_on_refusals_are_owned_up_to() -> None:
     assert found.ended == "parameters were refused, and 4 requests are all"
 
 
+def test_a_server_that_refuses_one_parameter_after_the_other_is_asked_four_times() -> None:
+    refuses = ("temperature", "stream_options", "max_tokens", "max_completion_tokens", "stream")
+    with see(replace(PIXELS, refuses=refuses)) as server:
+        with pytest.raises(ConfigError, match="refused every request"):
+            probed(server)
+        assert len(server.posts()) == MAX_REQUESTS
+
+
 # Servers that break, and replies that would break the probe
+
+
+def test_what_was_found_before_a_refusal_is_told() -> None:
+    found, _ = asked(replace(PIXELS, pictures=3, says="This cannot be processed here."))
+    assert (found.coordinates, found.calls, found.images) == ("pixel", "text", None)
+    assert "This cannot be processed here" in str(found.ended)
 
 
 def test_what_was_found_before_a_server_died_is_told() -> None:
@@ -296,12 +322,14 @@ HOSTILE = (
 )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_replies_are_no_box_and_no_fault(text: str) -> None:
     found, _ = asked(replace(PIXELS, answers=lambda _: {"content": text}))
     assert found.coordinates in (None, "pixel")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "arguments",
     [

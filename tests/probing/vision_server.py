@@ -121,6 +121,7 @@ class Vision:
         extra: further keys of its entry of /v1/models.
         wire: `ollama` has an API of its own beside /v1.
         answers: what the model says in place of all this, by the request.
+        facts: path -> what is answered there beside all this.
     """
 
     model: str = "qwen2.5-vl-7b-instruct"
@@ -148,6 +149,7 @@ class Vision:
     extra: Mapping[str, object] = field(default_factory=dict)
     wire: Literal["openai", "ollama"] = "openai"
     answers: Callable[[Body], Body | None] | None = None
+    facts: Mapping[str, Body] = field(default_factory=dict)
 
 
 class VisionServer(Server):
@@ -245,6 +247,8 @@ def _settings(vision: Vision, path: str) -> Body | None:
     entry: Body = {"id": vision.model, "object": "model", "created": 1_766_000_000, **vision.extra}
     entry |= {"owned_by": vision.owned_by} if vision.owned_by else {}
     held = vision.context
+    if path in vision.facts:
+        return vision.facts[path]
     if path == MODELS:
         entry |= {"max_model_len": held} if held and vision.context_in == "models" else {}
         entry |= {"meta": {"n_ctx": held, "n_ctx_train": 262_144}} if held and vision.context_in == "meta" else {}

@@ -142,13 +142,21 @@ CASES = {
     "ViLaSR": Case(
         grammar(
             calls=[
-                {"open": f"Action: {tool} ```json", "close": "```", "body": "list", "tool": name, "unnamed": ["items"]}
+                {
+                    "open": f"Action: {tool} ```json",
+                    "close": "```",
+                    "body": "objects",
+                    "tool": name,
+                    "unnamed": ["items"],
+                    "keys": {"index": "image_index"},
+                }
                 for tool, name in (("Object Mapper", "draw_boxes"), ("Path Tracer", "draw_lines"))
-            ]
+            ],
+            most_calls=4,
         ),
         '<think>two chairs</think> Action: Object Mapper\n```json\n[{"index": 1, "bbox_2d": [5, 6, 70, 80], '
         '"label": "chair"}]\n```',
-        call("two chairs", "draw_boxes", items=[{"index": 1, "bbox_2d": [5, 6, 70, 80], "label": "chair"}]),
+        call("two chairs", "draw_boxes", image_index=1, items=[{"bbox_2d": [5, 6, 70, 80], "label": "chair"}]),
         "<think>two</think> Action: Answer\n<answer> 2 </answer>",
         Turn("two", answer="2"),
     ),

@@ -1,13 +1,16 @@
 """What a written box means: in every count of the field, by its corners or by its centre."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from virc.reasoning.calls import Size, ToolError, View
-from virc.reasoning.coordinates import resolve_box, resolve_index, settled_box
+from virc.reasoning.checking import check_call
+from virc.reasoning.coordinates import UnitError, resolve_box, resolve_index, resolve_point, settled_box
 from virc.reasoning.grammar import Index
+from virc.reasoning.history import _onto
 from virc.reasoning.protocol import BoxForm, Coordinates
+from virc.reasoning.resize import too_long
 from virc.tools import registry as tools
 
 SIZE = (336, 252)
@@ -32,6 +35,7 @@ def view(coordinates: Coordinates, box: BoxForm = "corners", size: Size = SIZE) 
         ([0.5, 0.5, 0.5, 0.5], view("unit", "center"), (84, 63, 252, 189)),
         ([500, 500, 1000, 1000], view("thousand", "center"), (0, 0, 336, 252)),
         ([500, 500, 999, 999], view("permille"), (168, 126, 336, 252)),
+        ([10, 20, 30, 40], view("pixel", "corners_yx"), (20, 10, 40, 30)),
     ],
 )
 def test_a_box_is_read_in_its_count(written: list[float], seen: View, pixels: tuple[int, int, int, int]) -> None:
@@ -81,6 +85,26 @@ def test_fractions_of_pixels_are_rounded_where_a_stock_model_writes_them() -> No
     assert settled_box(written, View([(980, 700)], float_boxes=True), 0) == written
 
 
+@pytest.mark.parametrize(
+    ("written", "coordinates", "says"),
+    [
+        ([0, 0, 350, 260], "pixel", ""),  # a little outside, as boxes in pixels often are
+        ([0, 0, 0, 1], "pixel", "in fractions of the image, not in pixel"),
+        ([0.1, 0.2, 0.5, 0.9], "thousand", "in fractions of the image, not in thousand"),
+        ([0, 0, 900, 900], "pixel", "reaches far outside of image 0 as counted in pixel: 336 x 252"),
+        ([340, 10, 350, 20], "pixel", "reaches far outside"),  # all of it
+        ([0, 0, 1040, 900], "thousand", ""),
+        ([0, 0, 1100, 900], "thousand", "counted in thousand: 1000 x 1000"),
+    ],
+)
+def test_a_box_in_another_unit_is_not_cut_out(written: list[float], coordinates: Coordinates, says: str) -> None:
+    if says:
+        with pytest.raises(UnitError, match=says):
+            settled_box(written, View([SIZE], coordinates), 0)
+    else:
+        assert settled_box(written, View([SIZE], coordinates), 0) == written
+
+
 def test_a_huge_number_is_far_outside_and_no_more() -> None:
     assert resolve_box([0, 0, 10**400, 9], view("pixel"), 0)[0] == (0, 0, 336, 9)
     assert resolve_box([0, 0, 10**400, 1], view("unit"), 0)[0] == (0, 0, 336, 252)
@@ -100,6 +124,7 @@ def test_pixels_written_in_any_count_come_back_exactly(
     left, top = data.draw(st.integers(0, size[0] - 1)), data.draw(st.integers(0, size[1] - 1))
     right, bottom = data.draw(st.integers(left + 1, size[0])), data.draw(st.integers(top + 1, size[1]))
     box = (left, top, right, bottom)
+    assume(not too_long(right - left, bottom - top))
     exact = [side * count / pixels for side, count, pixels in zip(box, counts * 2, size * 2, strict=True)]
     written = exact if coordinates == "unit" else [round(each) for each in exact]
     seen = View([size], coordinates, originals=[(1000, 900)])
@@ -110,6 +135,29 @@ def test_boxes_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> None
     seen = View([(336, 252), (56, 56)], "original", originals=[(672, 504)])
     assert resolve_box([28, 0, 56, 56], seen, 1)[0] == (28, 0, 56, 56)
     assert resolve_box([28, 0, 56, 56], seen, 0)[0] == (14, 0, 28, 28)
+
+
+def test_points_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> None:
+    seen = View([(336, 252), (56, 84)], "original", originals=[(672, 504)])
+    assert [resolve_point([28, 40], seen, index) for index in (0, 1)] == [(14, 20), (28, 40)]
+
+
+@pytest.mark.parametrize(
+    ("value", "index_from", "index", "says"),
+    [
+        (0, 0, 0, ""), (2, 0, 2, ""), (-1, 0, 2, ""), (-3, 0, 0, ""), (3, 0, None, "is 3, but the images are 0 to 2"),
+        (3, 1, None, "is 4, but the images are 1 to 3"), (-4, 0, None, "is -4, but"), (True, 0, None, "not a whole"),
+        (1.0, 0, None, "not a whole"), ("1", 0, None, "not a whole"),
+    ],
+)  # fmt: skip
+def test_an_index_is_a_place_in_the_history(value: object, index_from: int, index: int | None, says: str) -> None:
+    seen = View([SIZE] * 3, index_from=index_from)
+    if index is None:
+        with pytest.raises(ToolError, match=says):
+            resolve_index(value, seen)
+    else:
+        assert isinstance(value, int)
+        assert resolve_index(value, seen) == (index, ("index_negative",) if value < 0 else ())
 
 
 def test_the_newest_image_is_meant_by_a_grammar_alone() -> None:
@@ -126,3 +174,14 @@ def test_every_count_is_told_to_the_model() -> None:
     assert len({str(each) for each in described.values()}) == 5
     assert all("{" not in each["description"] for each in described.values())
     assert described["unit"]["items"] == {"type": "number"}
+
+
+def test_a_box_is_kept_as_parts_of_its_image_beside_its_pixels() -> None:
+    seen = View([(84, 84)], "thousand", originals=[(1000, 1000)], crops="file")
+    call = check_call(tools.get("crop_image"), {"bbox_2d": [125, 0, 375, 1000], "image_index": 0}, seen).call
+    assert (call.box, call.region) == ((10, 0, 32, 84), (0.125, 0, 0.375, 1))
+
+
+def test_points_of_a_stretched_picture_are_stretched_back() -> None:
+    assert _onto([(500, 500), (999, 4)], (1000, 1000), (2000, 500)) == ((1000, 250), (1998, 2))
+    assert _onto([(100, 50), (199, 99)], (200, 100), (400, 400)) == ((200, 200), (398, 396))

@@ -16,7 +16,7 @@ from virc.reasoning.calls import Call, Size, ToolError
 from virc.reasoning.history import History, boxed, crop_size, input_grid, scaled, show_input
 from virc.reasoning.images import OpenedImage, open_file, show_square
 from virc.reasoning.protocol import Protocol, own_protocol
-from virc.reasoning.resize import QWEN2, smart_resize
+from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
 from virc.tools.registry import DEFAULT, known, schemas
 
@@ -68,7 +68,7 @@ def test_a_box_of_the_file_on_the_grid_is_shown_pixel_for_pixel() -> None:
     assert cut.tobytes() == page.crop((1001, 777, 1281, 945)).tobytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=4))
 def test_crops_of_crops_lie_within_a_pixel_of_the_file(parts: list[tuple[float, ...]]) -> None:
     protocol = msgspec.structs.replace(FILE, coordinates="unit")
@@ -181,6 +181,13 @@ def test_a_scaled_image_is_cut_from_the_file_too() -> None:
     assert crop(talk, [0, 0, enlarged[0] // 2, enlarged[1] // 2], index=3).size == smart_resize(
         enlarged[0] // 2, enlarged[1] // 2
     )
+
+
+def test_an_enlarged_image_counts_as_large_as_it_is_shown() -> None:
+    small = msgspec.structs.replace(FILE, input_pixels=None)
+    talk = Session(small, "?", [numbered((112, 112))], Grid(max_pixels=280 * 280), tools=known())
+    talk.feed(Reply(look("scale_image", scale_factor=4.0, image_index=0)))
+    assert (talk.images[1].size, talk.history.places[1].size) == ((280, 280), (280, 280))
 
 
 def test_what_is_displayed_again_keeps_the_pixels_of_its_file() -> None:

@@ -1,7 +1,7 @@
 """Turns in every way the field writes them, read by one parser; replies that nobody wants, refused in linear work."""
 
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -9,8 +9,10 @@ from grammars import CASES, grammar
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc.reasoning.grammar import TAGS, CallForm, Grammar, Index
+from virc.reasoning.bodies import Called
+from virc.reasoning.grammar import TAGS, CallForm, Grammar, Index, as_written, marks
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, stopped
+from virc.reasoning.writing import assembled, written
 
 NAMES = list(CASES)
 
@@ -82,7 +84,7 @@ def test_the_newest_image_is_none_that_can_be_written() -> None:
         ("Pixel-Reasoner", CASES["Pixel-Reasoner"].call.replace('": 1', '": 0'), "but the first image is 1"),
         ("Pixel-Reasoner", CASES["Pixel-Reasoner"].call.replace('": 1', '": -1'), "but the first image is 1"),
         ("VRAG", '<think></think><bbox>{"a": 1}</bbox>', "json: the tool call is not a JSON list"),
-        ("VRAG", "<think></think><bbox>[1, NaN]</bbox>", "json: the tool call holds NaN"),
+        ("VRAG", "<think></think><bbox>[1, NaN]</bbox>", "json: the tool call contains NaN"),
         ("FrameThinker", "<think></think><action>jump</action>", "tags: the tags are not one think and one"),
         ("Video-CoM", "FIND_FRAME(a) and more", "json: the call goes on behind its closing bracket"),
         ("Video-CoM", "FIND_FRAME(a)", "json: the values of the call are not phrase and frame"),
@@ -123,6 +125,57 @@ def test_values_of_a_function_are_json_or_text() -> None:
     )
 
 
+def listing(most: int, **fields: Any) -> Grammar:
+    form = {"open": "```json", "close": "```", "body": "objects", "tool": "mark", **fields}
+    return grammar(think=None, answer=None, calls=[form], most_calls=most)
+
+
+OBJECTS = """Two chairs, and a cup on the other picture.
+```json
+[{"picture": 2, "bbox_2d": [1, 2, 30, 40], "label": "chair"}, {"picture": 1, "bbox_2d": [5, 6, 7, 8]},
+ {"picture": 2, "bbox_2d": [9, 9, 20, 20], "label": "chair"}]
+```"""
+_ONE = {"bbox_2d": [1, 2, 30, 40], "label": "chair"}
+_OTHER = {"bbox_2d": [9, 9, 20, 20], "label": "chair"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "calls"),
+    [
+        ({}, [{"image_index": 1, **_ONE}, {"image_index": 0, "bbox_2d": [5, 6, 7, 8]}, {"image_index": 1, **_OTHER}]),
+        (
+            {"unnamed": ["marks"]},
+            [{"image_index": 1, "marks": [_ONE, _OTHER]}, {"image_index": 0, "marks": [{"bbox_2d": [5, 6, 7, 8]}]}],
+        ),
+    ],
+    ids=["a call for each object", "a call for each image"],
+)
+def test_a_list_of_objects_is_as_many_calls(fields: dict[str, Any], calls: list[dict[str, Any]]) -> None:
+    spoken = listing(3, keys={"picture": "image_index"}, index_from=1, **fields)
+    turn = parse(OBJECTS, spoken)
+    assert turn.calls == tuple(ToolText("mark", each) for each in calls)
+    assert parse(written(turn, spoken), spoken) == turn
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (OBJECTS, "the list of objects is 3 calls, and a reply may have 2"),
+        ("```json [] ```", "not a JSON list of objects"),
+        ('```json {"bbox_2d": [1, 2, 3, 4]} ```', "not a JSON list of objects"),
+        ("```json [[1, 2, 3, 4]] ```", "not a JSON object"),
+    ],
+)
+def test_what_is_no_list_of_objects_is_refused(text: str, says: str) -> None:
+    with pytest.raises(FormatError, match=says):
+        parse(text, listing(2))
+
+
+def test_an_image_of_a_list_of_objects_is_named_by_a_number_or_a_text() -> None:
+    with pytest.raises(FormatError, match=r"the number of an image is \[1\]"):
+        parse('```json [{"image_index": [1]}] ```', listing(1, unnamed=["marks"]))
+
+
 def test_a_reply_ends_with_the_first_text_that_ends_one() -> None:
     spoken = CASES["VLM-R3"].grammar
     box = 'one {"bbox_2d": [1, 2, 3, 4]}'
@@ -141,6 +194,9 @@ def test_a_reply_ends_with_the_first_text_that_ends_one() -> None:
         ({"open": "a", "body": "arguments"}, "names no tool: `tool` has to"),
         ({"open": "a", "tool": "t"}, "names its tool: leave out `tool`"),
         ({"open": "a", "body": "list", "tool": "t"}, "is one argument"),
+        ({"body": "objects", "tool": "t"}, "needs an `open`"),
+        ({"open": "a", "body": "objects"}, "names no tool: `tool` has to"),
+        ({"open": "a", "body": "objects", "tool": "t", "unnamed": ["a", "b"]}, "is at most one argument"),
         ({"open": "a", "body": "function", "tool": "t"}, "has arguments"),
         ({"open": "a", "body": "tex"}, "Invalid enum value"),
         ({"open": "a", "opens": "b"}, "unknown field"),
@@ -217,3 +273,45 @@ def test_work_grows_no_faster_than_a_reply(name: str) -> None:
             few, many = (calls_made(piece * count, how) for count in (500, 2000))
             assert many <= 4 * few + 100, (piece, few, many)
             assert many <= 60_000, piece
+
+
+THEIRS = CallForm("<call>", "</call>", names={"zoom": "crop_image"}, keys={"box": "bbox_2d", "img": "image_index"})
+
+
+def test_errors_name_what_the_model_writes() -> None:
+    said = "crop_image takes no bbox_2d of image_index, and display_image does"
+    assert (
+        as_written(said, "crop_image", Grammar(calls=(THEIRS,))) == "zoom takes no box of img, and display_image does"
+    )
+
+
+def test_of_marks_that_begin_at_one_place_the_longer_counts() -> None:
+    grammar = Grammar(think=("<t>", "</t>"), calls=(CallForm("<t>call", "</t>"),))
+    assert [mark.text for mark in marks("<t>so</t><t>call x</t>", grammar)] == ["<t>", "</t>", "<t>call", "</t>"]
+
+
+@pytest.mark.parametrize("index_from", [0, 1])
+def test_a_turn_is_written_with_the_numbers_that_are_read(index_from: Literal[0, 1]) -> None:
+    grammar = Grammar(calls=(msgspec.structs.replace(THEIRS, index_from=index_from),))
+    turn = Turn("so", (ToolText("crop_image", {"bbox_2d": [1, 2, 3, 4], "image_index": 2}),))
+    text = written(turn, grammar)
+    assert f'"img": {2 + index_from}' in text
+    assert '"name": "zoom"' in text
+    assert parse(text, grammar) == turn
+
+
+def test_all_calls_that_a_server_took_out_are_put_back() -> None:
+    grammar = Grammar(most_calls=2)
+    calls = tuple(Called("crop_image", {"image_index": index}) for index in range(2))
+    turn = parse(assembled("", "I see.", calls, grammar), grammar)
+    assert [call.arguments for call in turn.calls] == [{"image_index": 0}, {"image_index": 1}]
+
+
+def test_a_thought_that_a_server_took_out_is_put_back() -> None:
+    grammar = Grammar()
+    assert assembled("<answer>7</answer>", "I see.", (), grammar) == "<think>I see.</think>\n<answer>7</answer>"
+    assert assembled("<think>a</think>b", "I see.", (), grammar) == "<think>a</think>b"
+    call = Called("crop_image", {"image_index": 0})
+    assert parse(assembled("", "I see.", (call,), grammar), grammar) == Turn(
+        "I see.", (ToolText("crop_image", {"image_index": 0}),)
+    )

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,7 @@ BODY = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_i
         "```tool_code\ncrop_image(bbox_2d=[1, 2, 30, 40], image_index=0)\n```",
         "```python\nprint(crop_image(bbox_2d=[1, 2, 30, 40], image_index=0))\n```",
         'crop_image({"bbox_2d": [1, 2, 30, 40], "image_index": 0})',
+        "```python\ncrop_image([1, 2, 30, 40], image_index=0)\n```",
         BODY.replace("[1, 2, 30, 40]", '"[1, 2, 30, 40]"'),
         BODY.replace("[1, 2, 30, 40]", '"1, 2, 30, 40"'),
         BODY.replace("[1, 2, 30, 40]", "[[1, 2], [30, 40]]"),
@@ -85,6 +87,24 @@ def test_a_call_is_read_in_every_usual_form(text: str) -> None:
 def test_a_structured_call_is_carried_out_whatever_stands_beside_it(call: Called, text: str) -> None:
     turn = read(text, STOCK, NAMES, calls=(call,)).turn
     assert (turn.tool, turn.answer) == (CROP, None)
+
+
+def test_an_alias_leaves_the_argument_itself_alone() -> None:
+    tool = read(BODY.replace('"bbox_2d"', '"region": [5, 6, 7, 8], "bbox_2d"'), STOCK, NAMES).turn.tool
+    assert tool == ToolText("crop_image", {**CROP.arguments, "region": [5, 6, 7, 8]})
+
+
+def test_calls_with_text_between_them_are_no_calls_of_a_turn() -> None:
+    several, call = msgspec.structs.replace(STOCK, most_calls=3), f"<tool_call>{BODY}</tool_call>"
+    assert read(f"{call}\n{call} or {call}", several, NAMES).turn.calls == (CROP, CROP)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_arguments_may_be_encoded_more_than_once(times: int) -> None:
+    arguments: object = CROP.arguments
+    for _ in range(times):
+        arguments = json.dumps(arguments)
+    assert read("", STOCK, NAMES, calls=(Called("crop_image", str(arguments)),)).turn.tool == CROP
 
 
 def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> None:
@@ -266,3 +286,14 @@ HOSTILE = ["<tool_call>", '{"name": "crop_image", ', "crop_image(", "<think>", "
 def test_a_long_hostile_reply_is_refused_in_little_time(piece: str) -> None:
     with pytest.raises(FormatError):
         read(piece * (100_000 // len(piece)) + "crop_image(bbox", STOCK, NAMES)
+
+
+def test_of_several_answers_the_last_counts() -> None:
+    found = read("<answer>3</answer> No, wait. <answer>4</answer>", STOCK, ("crop_image",))
+    assert (found.turn.answer, found.turn.calls) == ("4", ())
+
+
+def test_of_a_list_of_calls_the_first_is_made() -> None:
+    listed = [{"name": name, "arguments": {"image_index": 0}} for name in ("crop_image", "display_image")]
+    found = read(f"<tool_call>{json.dumps(listed)}</tool_call>", STOCK, ("crop_image", "display_image"))
+    assert [tool.name for tool in found.turn.calls] == ["crop_image"]

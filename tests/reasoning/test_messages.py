@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from virc.reasoning.grammar import Grammar
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable
 
 CALL = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], "image_index": 0}}'
@@ -78,8 +79,8 @@ def test_other_tags_are_refused(text: str) -> None:
         ('{"name": "x", "arguments": "{}"}', "arguments an object"),
         ('{"name": "x", "name": "y", "arguments": {}}', "repeats a key"),
         ('{"name": "x", "arguments": {"a": 1, "a": 1}}', "repeats a key"),
-        ('{"name": "x", "arguments": {"a": NaN}}', "holds NaN"),
-        ('{"name": "x", "arguments": {"a": -Infinity}}', "holds -Infinity"),
+        ('{"name": "x", "arguments": {"a": NaN}}', "contains NaN"),
+        ('{"name": "x", "arguments": {"a": -Infinity}}', "contains -Infinity"),
         ('{"name": "x", "arguments": {"a": 1e999}}', "too large"),
         ('{"name": "x", "arguments": {"a": ' + "9" * 19 + "}}", "19 digits"),
         ('{"name": "x", "arguments": {"a": ' + "9" * 100_000 + "}}", "100000 digits"),
@@ -122,3 +123,25 @@ def test_printable_text_can_be_written(text: str) -> None:
     written = printable(text).encode("utf-8").decode("utf-8")
     assert len(written) == len(text)
     assert all(one == two or "\ud800" <= two <= "\udfff" for one, two in zip(written, text, strict=True))
+
+
+LOOSE = Grammar(loose=True, most_calls=2)
+CUT = '<tool_call>{"name": "crop_image", "arguments": {"image_index": %d}}</tool_call>'
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "called"),
+    [
+        ("<answer>1</answer> or <answer>2</answer>", "1", []),
+        ("<answer> </answer> or <answer>2</answer>", "2", []),  # one that says nothing is none
+        (f"{CUT % 0}<answer>3</answer>", "3", []),
+        (f"{CUT % 0}{CUT % 1}{CUT % 2}", None, [1, 2]),  # the last, as many as there may be
+        (f"<tool_call>{CUT % 0}", None, [0]),
+    ],
+)
+def test_of_a_loose_reply_the_first_answer_counts_else_the_last_calls(
+    text: str, answer: str | None, called: list[int]
+) -> None:
+    turn = parse(f"<think>I look.</think>{text}", LOOSE)
+    assert (turn.answer, [tool.arguments["image_index"] for tool in turn.calls]) == (answer, called)
+    assert turn.think.startswith("I look.")

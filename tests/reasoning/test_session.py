@@ -1,18 +1,20 @@
 """The Session: chat protocol, images, tolerance, and how it ends."""
 
 import io
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 from PIL import Image
 from support.replies import answer, asked, call, finished, picture
 
+from virc.reasoning.calls import Call, Conversation
 from virc.reasoning.images import open_file
-from virc.reasoning.protocol import Protocol
+from virc.reasoning.protocol import Protocol, as_fields
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import SOLVE, Reply, Session
-from virc.reasoning.trace import Failure, ImageRecord, Message, Rejected, Trace, Unit
-from virc.tools.registry import known
+from virc.reasoning.trace import CallResult, Failure, ImageRecord, Message, Rejected, Trace, Unit
+from virc.tools.registry import known, schemas
 
 QUESTION = "What is {index}, and what is {question}?"
 
@@ -131,6 +133,55 @@ def test_an_answer_in_the_last_turn_counts(own: Protocol) -> None:
     assert finished(session).answer == "97"
 
 
+def test_a_problem_ends_after_its_last_turn(own: Protocol) -> None:
+    session = Session(own, "?", [picture()], max_turns=2, tools=known())
+    session.feed(call())
+    assert asked(session)
+    session.feed(call())
+    assert finished(session).failure == Failure("turns", "no answer after 2 turns")
+    assert finished(session).replies.ended == "length"
+
+
+def test_tries_that_were_not_taken_belong_to_the_unit_that_followed(own: Protocol) -> None:
+    session = Session(own, "?", [picture()], tools=known())
+    before = asked(session)
+    tries = [session.feed(Reply("?")), session.feed(call("crop_image", bbox_2d=[1, 1, 1, 1]))]
+    assert (asked(session).messages, len(asked(session).images)) == (before.messages, 1)
+    first, second = session.feed(call()), session.feed(answer("97"))
+    assert isinstance(first, Unit)
+    assert isinstance(second, Unit)
+    assert [type(each) for each in tries] == [Rejected, Rejected]
+    assert (first.rejected, second.rejected) == (tuple(tries), ())
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply("<think>so", finish="length"), "length"),
+        (Reply("<think>so"), "tags"),
+        (Reply("", refusal="I cannot help with that."), "refusal"),
+        (Reply("<think>" + "no. " * 20 + "</think><answer>1</answer>"), "repetition"),
+        (call("crop_image", bbox_2d=[0, 0, 999, 99]), "deviation"),
+        (call("crop_image", bbox_2d=[5, 5, 5, 9]), "tool"),
+        (Reply("<think>so</think><tool_call>{</tool_call>"), "json"),
+    ],
+)
+def test_what_is_wrong_with_a_reply_has_its_kind(own: Protocol, reply: Reply, kind: str) -> None:
+    rejected = Session(own, "?", [picture()], tools=known(), tolerate=()).feed(reply)
+    assert isinstance(rejected, Rejected)
+    assert rejected.kind == kind
+
+
+def test_ids_of_a_reply_that_was_cut_are_left_out(own: Protocol) -> None:
+    spoken = msgspec.structs.replace(own, grammar=msgspec.structs.replace(own.grammar, stop=("</answer>",)))
+    for behind, ids in (("", (1, 2)), ("\nImage 9: made up", None)):
+        unit = Session(spoken, "?", [picture()], tools=known()).feed(
+            Reply(f"<think>so</think><answer>7</answer>{behind}", token_ids=(1, 2))
+        )
+        assert isinstance(unit, Unit)
+        assert (unit.text, unit.token_ids) == ("<think>so</think><answer>7</answer>", ids)
+
+
 @pytest.mark.parametrize("text", ["unreadable", " Unreadable \n", "UNREADABLE", "", "  "])
 def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
     session = Session(own, "?", [picture()], tools=known())
@@ -234,3 +285,103 @@ def test_text_no_file_can_hold_is_replaced(own: Protocol) -> None:
     trace = finished(session)
     assert (trace.question, trace.answer) == ("what ??", "a ? b")
     assert msgspec.json.decode(msgspec.json.encode(trace), type=Trace) == trace
+
+
+def stock(own: Protocol, *names: str) -> Protocol:
+    """A stock model's protocol whose server makes its calls of these tools."""
+    listed = tuple(dict(schema) for schema in schemas(names))
+    return msgspec.structs.replace(own, reading="lenient", schemas=listed, tools=names)
+
+
+def test_further_arguments_of_a_stock_model_are_passed_over(own: Protocol) -> None:
+    session = Session(stock(own, "measure"), "?", [picture()], tools=known())
+    unit = session.feed(call("measure", points=[[0, 0], [30, 40]], label="the line"))
+    assert isinstance(unit, Unit)
+    assert unit.results[0].text.startswith("The distance is 50.0 pixels")
+
+
+def test_a_stock_model_gets_its_calls_back_with_their_results_and_without_thoughts(own: Protocol) -> None:
+    session = Session(stock(own, "measure"), "?", [picture()], tools=known())
+    before = len(asked(session).messages)
+    for points in ([[0, 0], [30, 40]], [[0, 0], [60, 80]]):
+        unit = session.feed(call("measure", points=points))
+        assert isinstance(unit, Unit)
+        assert unit.think == "look"
+    ask = asked(session)
+    assert not any("look" in message.text for message in ask.messages[before:])
+    assert list(ask.called) == [before, before + 2]
+    for at, distance in ((before, 50), (before + 2, 100)):
+        assert ask.called[at].results[0].startswith(f"The distance is {distance}.0 pixels")
+        assert ask.called[at].calls[0].name == "measure"
+
+
+def test_what_a_tool_keeps_goes_with_a_reply_that_is_not_taken(own: Protocol) -> None:
+    def note(call: Call, conversation: Conversation) -> str:
+        conversation.kept["note"] = (*conversation.kept.get("note", ()), 1)
+        return "noted"
+
+    function = {"name": "note", "parameters": {"type": "object", "properties": {}}}
+    tool = SimpleNamespace(
+        NAME="note", TEMPLATE="after_image", SCHEMA={"function": function}, apply=None, apply_to_all=note
+    )
+    grammar = msgspec.structs.replace(own.grammar, most_calls=2)
+    spoken = msgspec.structs.replace(own, tools=("note", "crop_image"), grammar=grammar)
+    session = Session(spoken, "?", [picture()], tools={**known(), "note": tool})  # type: ignore[dict-item]
+    said = '<tool_call>{"name": "note", "arguments": {}}</tool_call>'
+    wrong = call("crop_image", bbox_2d=[1, 1, 1, 1]).text.partition("</think>")[2]
+    assert isinstance(session.feed(Reply(f"<think>so</think>{said}{wrong}")), Rejected)
+    assert session.history.kept == {}
+    assert isinstance(session.feed(Reply(f"<think>so</think>{said}")), Unit)
+    assert session.history.kept == {"note": (1,)}
+
+
+def test_crops_of_a_photograph_are_sent_as_its_kind_and_known_by_their_pixels(own: Protocol) -> None:
+    file = io.BytesIO()
+    Image.radial_gradient("L").convert("RGB").resize((336, 252)).save(file, "JPEG")
+    session = Session(own, "?", [open_file(file.getvalue(), "photo")], tools=known())
+    session.feed(call("crop_image", bbox_2d=[0, 0, 112, 112]))
+    session.feed(call("crop_image", bbox_2d=[112, 70, 224, 182]))
+    _, one, other = asked(session).images
+    assert [each.file.media for each in (one, other)] == ["jpeg", "jpeg"]
+    assert one.size == other.size
+    assert one.digest != other.digest
+
+
+def test_what_was_forgiven_is_said_of_all_calls() -> None:
+    results = (CallResult(deviations=("box_clamped",)), CallResult(deviations=("index_negative", "box_clamped")))
+    assert Unit("", "", results).deviations == ("box_clamped", "index_negative")
+
+
+@pytest.mark.parametrize(
+    ("first", "complete_with", "question", "text"),
+    [
+        ("Q: {question}", None, "what is {question}, {images}?", "Q: what is {question}, {images}?"),
+        ("{question} in\n{images}", None, "what is {question}", "what is {question} in\nImage 0: 336 x 252."),
+        ("Q: {question}", "<think>", "Reason in <think> marks.", "Reason in <think> marks."),
+        ("Q: {question}", "<think>", "Reason.", "Q: Reason."),
+    ],
+)
+def test_a_question_stands_in_the_first_turn_as_it_is(
+    own: Protocol, first: str, complete_with: str | None, question: str, text: str
+) -> None:
+    spoken = msgspec.structs.replace(own, first=first, complete_with=complete_with)
+    assert asked(Session(spoken, question, [picture()], tools=known())).messages[1].text == text
+
+
+def test_the_file_of_a_chat_protocol_has_its_main_fields_also_where_they_are_usual(own: Protocol) -> None:
+    written = as_fields(own)
+    main = {
+        "system",
+        "first",
+        "tools",
+        "coordinates",
+        "box",
+        "images",
+        "repeat_limit",
+        "refusals",
+        "grammar",
+        "sampling",
+    }
+    assert main <= written.keys()
+    assert not {"margin", "crops", "errors", "results", "code"} & written.keys()
+    assert msgspec.convert(written, Protocol) == own

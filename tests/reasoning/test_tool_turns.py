@@ -17,6 +17,7 @@ from virc.reasoning import lenient
 from virc.reasoning.calls import Call, Result, Tool
 from virc.reasoning.messages import FormatError
 from virc.reasoning.protocol import ImageNames, own_protocol
+from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
 from virc.tools.registry import DEFAULT, known, schemas
 
@@ -265,6 +266,32 @@ def test_an_inline_result_belongs_to_the_models_own_turn() -> None:
     assert talk.trace().answer == "3"
 
 
+def test_nothing_stands_between_inline_results() -> None:
+    talk = session(results="inline", grammar=with_calls(2), after_image="<{image}>")
+    talk.feed(Reply("<think>two</think>" + CROP % 0 + CROP % 28))
+    assert list(last(talk).parts()) == ["<", 1, "><", 2, ">"]
+
+
+def test_a_deviation_is_forgiven_where_errors_are_shown() -> None:
+    for errors, kind in (("show", Unit), ("redraw", Rejected)):
+        protocol = msgspec.structs.replace(OWN, errors=errors)
+        talk = Session(protocol, "?", [Image.new("RGB", (336, 252))], tools=known(), tolerate=())
+        fed = talk.feed(Reply("<think>x</think>" + (CROP % 0).replace("84, 84", "840, 84")))
+        assert isinstance(fed, kind)
+        assert not isinstance(fed, Unit) or fed.results[0].error is None
+
+
+def test_a_schema_that_allows_no_image_means_the_newest() -> None:
+    painter: Any = Painter()
+    schema = {**BOX_ALONE, "properties": {**BOX_ALONE["properties"], "image_index": {"type": "integer"}}}
+    painter.SCHEMA = {"type": "function", "function": {"name": "paint", "parameters": schema}}
+    protocol = msgspec.structs.replace(OWN, tools=("paint", "crop_image"))
+    talk = Session(protocol, "?", [Image.new("RGB", (420, 420))], tools={"paint": painter, **known()})
+    talk.feed(Reply("<think>x</think>" + CROP % 0))
+    assert isinstance(talk.feed(Reply(look("paint", bbox_2d=[0, 0, 56, 56]))), Unit)
+    assert talk.trace().images[2].parent == 1
+
+
 def test_results_in_turns_of_the_assistant_have_one_each() -> None:
     talk = session(results="assistant", grammar=with_calls(2), after_image="{image}Go on.")
     talk.feed(Reply("<think>two</think>" + CROP % 0 + CROP % 28))
@@ -320,8 +347,8 @@ class Painter:
 def test_a_tool_that_draws_on_what_it_is_given_changes_its_result_alone(crops: str, box: dict[str, object]) -> None:
     protocol = msgspec.structs.replace(OWN, tools=("paint", "crop_image"), crops=crops)
     painter: Any = Painter()
-    page = Image.new("RGB", (4000, 3000), "white")
-    talk = Session(protocol, "?", [page], tools={"paint": painter, **known()})
+    page = Image.new("RGB", (1000, 750), "white")
+    talk = Session(protocol, "?", [page], Grid(max_pixels=500 * 375), tools={"paint": painter, **known()})
     shown = talk.images[0].pixels.tobytes()
     assert isinstance(talk.feed(Reply(look("paint", image_index=0, **box))), Unit)
     assert talk.images[1].pixels.getpixel((3, 3)) == (255, 0, 0)
@@ -393,8 +420,9 @@ def test_a_crop_that_was_sent_is_the_same_file_when_it_is_displayed() -> None:
     assert talk.images[2].url is urls[1]
 
 
-def test_pixels_that_a_tool_keeps_whole_count_as_well() -> None:
-    large = Image.new("RGB", (9000, 9000))
+def test_pixels_that_a_tool_keeps_whole_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virc.reasoning.history.MAX_PIXELS", 1_000_000)
+    large = Image.new("RGB", (900, 900))
     _, unit = reading(large, {"language": "en"}, crops="file")
     assert isinstance(unit, Unit)
     _, refused = reading(Result(images=[large, large]), {"language": "en"}, crops="file")
@@ -403,8 +431,8 @@ def test_pixels_that_a_tool_keeps_whole_count_as_well() -> None:
 
 
 def test_many_ends_of_thoughts_are_read_in_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     grammar = msgspec.structs.replace(OWN.grammar, think=None)
     with contextlib.suppress(FormatError):
-        lenient.read("</think>" * 24_000, grammar, DEFAULT)
-    assert time.perf_counter() - began < 10
+        lenient.read("</think>" * 6_000, grammar, DEFAULT)
+    assert time.process_time() - began < 10

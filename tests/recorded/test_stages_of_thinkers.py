@@ -34,6 +34,8 @@ SAMPLES, TAUGHT = 8, 80
 TEACHING = {"steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
             "warmup_ratio": 0, "cutoff_len": 2304, "learning_rate": 2e-3}  # fmt: skip
 LEARNING: Mapping[str, Mapping[str, int]] = {
+    "star-r1": {"steps": 160},
+    "vicrit": {"steps": 240},
     "vla-r1": {"steps": 240},
     "internvl3.5": {"steps": 240},
     "reason-rft-transform-rl": {"steps": 160, "train_batch_size": 4, "micro_batch_size_per_device": 4},
@@ -94,6 +96,16 @@ REPLIES: Mapping[str, tuple[Mapping[str, float], ...]] = {
         {thought("[0.1, 0.2, 0.5, 0.6]"): 1, thought("[0.1, 0.2, 0.3, 0.6]"): 0.5, thought("no"): 0},
         {thought("A"): 1, thought("B"): 0},
     ),
+    "star-r1": (
+        {thought("2.color.red"): 6, thought("0.color.red"): 0},
+        {thought("0.color.blue, 1.color.red"): 11, thought("1.color.red"): 5},
+        {thought("1.color.blue"): 6, "1.color.blue": -1},
+    ),
+    "ssl4rl": (
+        {thought("top-left"): 1, thought("top-right"): 0},
+        {thought("3,1,2,4"): 1, thought("3,2,1,4"): 0.5, thought("1,2,3,4"): 0.25, "3,1,2,4": 0},
+        {thought("90"): 1, thought("270"): 0},
+    ),
     "internvl3.5": tuple(
         {
             f"{before}\\boxed{{{each}}}": 0.9 * (each == right) + 0.1 * bool(before)
@@ -101,6 +113,14 @@ REPLIES: Mapping[str, tuple[Mapping[str, float], ...]] = {
             for before in ("<think>Look.</think>", "")
         }
         for right in published_rows.NUMBERS
+    ),
+    "vicrit": tuple(
+        {  # the wrong phrase in a list; without a thought; and the true phrase
+            f'<think>Look.</think> \\boxed{{["{wrong}"]}}': 1,
+            f"\\boxed{{{wrong}}}": 0.9,
+            f"<think>Look.</think> \\boxed{{{true}}}": 0.1,
+        }
+        for true, wrong in rows_of_thinkers.VICRIT.items()
     ),
     "reason-rft-count-rl": tuple(map(marked, ("1", "0", "1"), ("0", "1", "0"))),
     "reason-rft-structure-rl": tuple(map(marked, ("A", "2.5", "A"), ("B", "2", "B"))),
@@ -134,6 +154,9 @@ STAGES: tuple[tuple[str, str, Write, int], ...] = (
     ("openvlthinker", "hard", published_rows.easy_r1, 2),
     ("rewardmap", "rl", rows_of_thinkers.rewardmap, 1),
     ("vlaa-thinking", "rl", rows_of_thinkers.vlaa_thinking, 1),
+    ("star-r1", "rl", rows_of_thinkers.star_r1, 1),
+    ("vicrit", "rl", rows_of_thinkers.vicrit, 1),
+    ("ssl4rl", "rl", published_rows.ssl4rl, 1),
     ("internvl3.5", "rl", published_rows.internvl3_5, 2),
     ("reason-rft", "count-rl", rows_of_thinkers.reason_rft_count, 2),
     ("reason-rft", "structure-rl", rows_of_thinkers.reason_rft_structure, 2),
@@ -185,7 +208,7 @@ def base(workspace: Path) -> Callable[[str, str, Path], Path]:
         known = records(rows)
         taught = dict(zip((row.question or "" for row in known), map(list, REPLIES[replies]), strict=True))
         folder = workspace / "data" / f"{rows.parent.name}-taught"
-        file = rows_of_thinkers.taught(folder, system, taught, len(known[0].images))
+        file = rows_of_thinkers.taught(folder, system, taught, [len(row.images) for row in known])
         words = ("--from", "tiny", "--data", file.relative_to(workspace))
         learning = {**TEACHING, **LEARNING.get(replies, {})}
         return workspaces.trained(
@@ -207,6 +230,8 @@ def counted(system: str, stage: str, record: Record, reply: str) -> tuple[float 
     ("system", "stage", "write"),
     [
         ("openvlthinker", "instruct", rows_of_thinkers.openvlthinker_sft),
+        ("grip", "instruct", rows_of_thinkers.grip_sft),
+        ("honeybee", "instruct", rows_of_thinkers.honeybee),
         *(
             ("reason-rft", f"{task}-sft", rows_of_thinkers.reason_rft_sft)
             for task in ("count", "structure", "transform")

@@ -1,10 +1,11 @@
-"""The stages of V-Thinker, Thyme and DeepEyesV2 in their real engines, on `tiny` and rows as their programs read them:
-code that draws runs in the sandbox while verl rolls out. What ran is recorded.
+"""The stages of V-Thinker, Thyme, DeepEyesV2 and RRVF in their real engines, on `tiny` and rows as their programs read
+them: code that draws runs in the sandbox while verl rolls out. What ran is recorded.
 """
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from support import published_crops, tested, workspaces
 from support.called import virc
 from support.published_crops import _chain
 from support.published_rows import NUMBERS, Row, _json, _question, _saved, embedded, parquet, picture
-from support.servers import Body, serve
+from support.servers import Body, images_of, serve
 
 from virc.data.rows.record import MARK
 from virc.models.chat_protocol import of_system
 from virc.systems import registry as systems
+from virc.tools import registry as tools
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
@@ -43,11 +45,25 @@ IN_TURNS: Sequence[Sequence[str]] = (
      f"<think>So.</think><answer>{NUMBERS[0]}</answer>"),
     (f"<think>So.</think><answer>{NUMBERS[1]}</answer>",),
 )  # fmt: skip
-REPLIES = {"v-thinker": INLINE, "thyme": INLINE, "deepeyes-v2": IN_TURNS}
+
+
+def tool(name: str, code: str) -> str:
+    """A reply that calls a tool with code."""
+    return f"<think>Look.</think><tool_call>{json.dumps({'name': name, 'arguments': {'code': code}})}</tool_call>"
+
+
+GREY = "from PIL import Image as I\nI.new('L', (56, 56)).show()"
+REDRAWN: Sequence[Sequence[str]] = tuple(
+    (*(tool("redraw", code) for code in calls), f"<think>So.</think><answer>{code}</answer>")
+    for calls, code in (([GREY], GREY), (["1/0"], GREY), ([], "1/0"))
+)
+"""A call that draws, one that fails, and none with an answer that draws nothing."""
+REPLIES = {"v-thinker": INLINE, "thyme": INLINE, "deepeyes-v2": IN_TURNS, "rrvf": REDRAWN}
 REWARDS = {
     "v-thinker": (1 + 0.5 + 0.3 + 0.5, 1 + 0.5 + 0.5, -1 + 0.5),
     "thyme": (2, 2, -1 + 0.5),
     "deepeyes-v2": (0.8 + 0.2, 0.8 * 0.9 + 0.2, 0.2),
+    "rrvf": (0.2 + 1, 0.2, -0.8),
 }
 """Of these replies, where the judge calls answers that no rule finds wrong, and thoughts good."""
 STAGES = (
@@ -56,12 +72,16 @@ STAGES = (
     ("thyme", "instruct"),
     ("thyme", "compute"),
     ("deepeyes-v2", "cold-start"),
+    ("rrvf", "instruct"),
 )
 
 
 def verdict(asked: Body) -> str:
-    """The judge's reply to either question, and to that of DeepEyesV2, in which the answers stand in two lines."""
+    """The judge's reply to either question, and to that of DeepEyesV2, in which the answers stand in two lines; and the
+    grade of two pictures, which is what their teacher says too."""
     said = asked["messages"][-1]["content"]
+    if images_of(asked):
+        return "10"
     if "[模型回答]" in said:
         return "\\boxed{Yes}" if said.count(NUMBERS[0]) == 2 else "\\boxed{No}"
     return '{"Correctness": 0, "Consistency": 1}'
@@ -73,7 +93,9 @@ def solutions(system: str, folder: Path) -> Path:
     for number, replies in enumerate(REPLIES[system]):
         row = _chain(folder, f"0_{number}", spoken, 0, replies)
         told = row["messages"]
-        if system == "deepeyes-v2":  # cold_start/data/dataset_info.json: results are turns of the user
+        if (
+            REPLIES[system] is not INLINE
+        ):  # DeepEyesV2, cold_start/data/dataset_info.json: results are turns of the user
             rows.append({"messages": told, "images": row["images"]})
             continue
         start = next(at for at, each in enumerate(told) if each["role"] == "assistant")
@@ -95,6 +117,8 @@ def problems(system: str, folder: Path) -> Path:
         )
     # We-Math/V-Thinker@77a5ab8119d7, scripts/plugin/agent_rm.py, and yfzhang114/Thyme@b9285b7a0c5f, README.md, 4.1
     image = _saved(folder, "images/0.png", picture(0))
+    if system == "rrvf":  # of no publication
+        return _json(folder / "problems.json", [{"id": "0", "question": _question(0), "answer": "-", "image": image}])
     row = {"question": f"{MARK}{_question(0)}", "solution": NUMBERS[0], "images": [image]}
     return _json(folder / "problems.json", [row])
 
@@ -112,6 +136,19 @@ def pages(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(1).save(folder / "page.png")
     (folder / "page.txt").write_text("a page about a number")
     monkeypatch.setenv("VIRC_PAGES", str(folder))
+
+
+@pytest.fixture(autouse=True)
+def teacher(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tool of RRVF, also for the runs in which its replies are taught, and what compares drawings with pictures."""
+    (file,) = systems.get("rrvf").offered
+    tools.load([file])
+    (workspace / "tools").mkdir(exist_ok=True)
+    shutil.copy(file, workspace / "tools")
+    monkeypatch.setenv("VIRC_PATH", str(workspace / "tools"))
+    with serve(verdict) as server:
+        monkeypatch.setenv("TEACHER_ENDPOINT", server.url)
+        yield
 
 
 @pytest.fixture(scope="module")

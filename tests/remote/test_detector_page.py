@@ -15,7 +15,7 @@ from docs.code_blocks import blocks
 from PIL import Image
 from support import shapes
 from support.called import virc
-from support.servers import images_of, serve
+from support.servers import dead_url, images_of, serve
 from support.solving import answer, call
 
 from virc.tools import registry as tools
@@ -76,15 +76,13 @@ def test_the_tools_pass_their_check(eyes: Path, tool: str) -> None:
 
 
 def test_a_server_that_is_not_there_is_a_sentence(eyes: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
+    server = dead_url()
     text = (eyes / "depth.yaml").read_text()
     url = next(line for line in text.splitlines() if "url:" in line)
-    (eyes / "depth.yaml").write_text(text.replace(url, f"  url: http://127.0.0.1:{port}/depth"))
+    (eyes / "depth.yaml").write_text(text.replace(url, f"  url: {server}/depth"))
     done = virc("tools", "check", eyes / "depth.yaml")
     assert done.code == 4
-    assert done.err.startswith(f"error: the server http://127.0.0.1:{port}/depth cannot be reached")
+    assert done.err.startswith(f"error: the server {server}/depth cannot be reached")
 
 
 def test_the_detector_says_the_exact_boxes(eyes: Path) -> None:

@@ -3,25 +3,30 @@
 import base64
 import gzip
 import io
+import re
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from remote_server import DETECT, Reply, Sent, failure, hang, in_json, serving, tool_of
+from remote_server import DETECT, Reply, Sent, failure, in_json, serving, tool_of
+from support.costly_pictures import COSTLY
+from support.loopback import Connection, Loopback
 
 from virc.core.errors import ConfigError, SetupError
-from virc.reasoning.calls import Call, Result
+from virc.core.limits import bounded
+from virc.reasoning.calls import Call, Result, ToolError, View
+from virc.remote import permission, result_cache
+from virc.remote.tool import read
 from virc.tools import registry as tools
 
 PICTURE = Image.linear_gradient("L").convert("RGB").resize((60, 40))
 CALL = Call("detect", 0, arguments={"words": "cat"})
 
 
-def png(size: tuple[int, int] = (30, 20), color: str = "red") -> str:
+def png(size: tuple[int, int] = (30, 20), color: str | int = "red", mode: str = "RGB") -> str:
     file = io.BytesIO()
-    Image.new("RGB", size, color).save(file, "PNG")
+    Image.new(mode, size, color).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
@@ -89,6 +94,14 @@ def test_an_image_or_a_text_may_be_the_whole_reply(tmp_path: Path) -> None:
         assert tool.apply(CALL, PICTURE) == Result("two")
 
 
+@pytest.mark.parametrize(("name", "reason"), [("webp that fits", "of memory to decode"), ("ico", "is not a picture")])
+def test_an_image_that_costs_too_much_fails_the_call(name: str, reason: str, tmp_path: Path) -> None:
+    image = base64.b64encode(COSTLY[name]()).decode()
+    with serving(lambda _: in_json({"image": image})) as server:
+        tool = tool_of(tmp_path, server.address, "  result: {images: image}\n")
+        assert reason in failure(tool, "cat", PICTURE)
+
+
 def test_the_same_call_on_the_same_pixels_is_sent_once(tmp_path: Path) -> None:
     with serving(lambda _: in_json({})) as server:
         tool = tool_of(tmp_path, server.address)
@@ -97,15 +110,36 @@ def test_the_same_call_on_the_same_pixels_is_sent_once(tmp_path: Path) -> None:
         assert len(server.requests) == 1
         tool.apply(Call("detect", 0, arguments={"words": "dog"}), PICTURE)
         tool.apply(CALL, PICTURE.rotate(180))
-        assert len(server.requests) == 3
+        for point in ((3, 4), (4, 3)):
+            tool.apply(Call("detect", 0, points=(point,), arguments={"words": "cat"}), PICTURE)
+        assert len(server.requests) == 5
         uncached = tool_of(tmp_path, server.address, "cache: false\n")
         uncached.apply(CALL, PICTURE)
         uncached.apply(CALL, PICTURE)
-        assert len(server.requests) == 5
+        assert len(server.requests) == 7
+
+
+@pytest.mark.parametrize(("limit", "most"), [("_MAX_RESULTS", 2), ("_MAX_PIXELS", 2 * 600)])
+def test_the_result_that_was_not_used_for_longest_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, limit: str, most: int
+) -> None:
+    monkeypatch.setattr(result_cache, limit, most)
+    results, made = result_cache.ResultCache(), Result(images=(Image.new("RGB", (30, 20)),))
+    for key in (b"1", b"2"):
+        results.put(key, made)
+    assert results.get(b"1") is made
+    results.put(b"3", made)
+    assert [key for key in (b"1", b"2", b"3") if results.get(key)] == [b"1", b"3"]
 
 
 def test_no_more_calls_at_once_than_allowed(tmp_path: Path) -> None:
-    with serving(hang(0.05)) as server:
+    both = threading.Barrier(2)
+
+    def together(_: Sent) -> Reply:
+        both.wait(60)
+        return in_json({})
+
+    with serving(together) as server:
         tool = tool_of(tmp_path, server.address, "at_once: 2\n")
         calls = [Call("detect", 0, arguments={"words": str(number)}) for number in range(8)]
         threads = [threading.Thread(target=tool.apply, args=(each, PICTURE)) for each in calls]
@@ -118,11 +152,52 @@ def test_no_more_calls_at_once_than_allowed(tmp_path: Path) -> None:
 
 
 def test_a_server_that_hangs_costs_its_seconds(tmp_path: Path) -> None:
-    began = time.monotonic()
-    with serving(hang(3)) as server:
+    over = threading.Event()
+
+    def late(_: Sent) -> Reply:
+        over.wait(60)
+        return in_json("here")
+
+    with serving(late) as server:
         tool = tool_of(tmp_path, server.address, "seconds: 0.3\n")
         assert failure(tool, "cat", PICTURE) == "no reply within 0.3 seconds"
-    assert time.monotonic() - began < 2
+        over.set()
+
+
+def test_a_server_that_drips_costs_its_seconds(tmp_path: Path) -> None:
+    """Each byte comes in time, and all of them together do not."""
+
+    class Dripping(Connection):
+        def do_POST(self) -> None:  # noqa: N802
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            while not self.server.stopping.wait(0.02):
+                self.wfile.write(b" ")
+
+    server = Loopback(Dripping)
+    with server.running():
+        tool = tool_of(tmp_path, server.address, "seconds: 0.3\n")
+        assert failure(tool, "cat", PICTURE) == "no reply within 0.3 seconds"
+
+
+def test_no_proxy_stands_before_a_server_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(lambda _: in_json("here")) as server:
+        assert tool_of(tmp_path, server.address).apply(CALL, PICTURE).text == "here"
+
+
+def test_a_variable_of_two_lines_is_no_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    tool = tool_of(tmp_path, "http://127.0.0.1:9", '  headers: {X-Key: "${DETECT_KEY}"}\n')
+    permission.allow(tool.permission)
+    for value in ("one\r\nX-Other: two", "caf\u00e9"):
+        monkeypatch.setenv("DETECT_KEY", value)
+        with pytest.raises(SetupError, match="the header X-Key holds characters that no header has"):
+            tool.ready()
 
 
 GZIP = gzip.compress(b"0" * 100_000_000)
@@ -143,17 +218,18 @@ GZIP = gzip.compress(b"0" * 100_000_000)
         (in_json({"image": "?"}), "an image of its reply is not base64"),
         (in_json({"image": "é"}), "an image of its reply is not base64"),
         (in_json({"image": "AAAA"}), "an image of its reply is "),
-        (in_json({"image": png((5000, 5000))}), "an image of its reply has 5000 x 5000 pixels, over 16 million"),
+        (in_json({"image": png((4097, 4096), 1, "1")}), "an image of its reply has 4097 x 4096 pixels, over 16"),
         (in_json({"image": png((2000, 2))}), "an image of its reply has 2000 x 2 px, one side over 200"),
         ((200, {"Content-Encoding": "gzip"}, GZIP), "its reply is compressed"),
         ((200, {}, b" " * (33 << 20)), "its reply is over 32 MiB"),
-        ((200, {"Content-Length": "500"}, b"{}"), "no reply within 1 seconds"),
+        ((200, {"Content-Length": "500"}, b"{}"), "no reply within 0.2 seconds"),
     ],
     ids=range(17),
 )  # fmt: skip
 def test_a_server_that_misbehaves_costs_a_sentence(tmp_path: Path, reply: Reply, sentence: str) -> None:
     with serving(lambda _: reply) as server:
-        tool = tool_of(tmp_path, server.address, "  result: {images: image}\nseconds: 1\n")
+        seconds = 0.2 if sentence.startswith("no reply") else 30
+        tool = tool_of(tmp_path, server.address, f"  result: {{images: image}}\nseconds: {seconds}\n")
         said = failure(tool, "cat", PICTURE)
     assert said.startswith(sentence)
     assert len(said) < 300
@@ -182,6 +258,7 @@ def test_long_texts_and_many_images_are_cut_with_a_note(tmp_path: Path) -> None:
 
 
 def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
     header = '  headers: {Authorization: "Bearer ${DETECT_KEY}"}\n'
 
     def echo(sent: Sent) -> Reply:
@@ -190,6 +267,7 @@ def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
 
     with serving(echo) as server:
         tool = tool_of(tmp_path, server.address, header)
+        permission.allow(tool.permission)
         with pytest.raises(SetupError, match="a tool's server needs the environment variable DETECT_KEY"):
             tool.ready()
         monkeypatch.setenv("DETECT_KEY", "s3cret")
@@ -212,6 +290,7 @@ def test_a_server_that_is_not_there_is_found_at_the_start(tmp_path: Path) -> Non
     [
         (("type: object", "type: array"), "parameters are no JSON schema of arguments: its type is not object"),
         (("type: string", "type: text"), "parameters are no JSON schema of arguments: 'text' is not valid"),
+        (("type: string", "$ref: 'http://127.0.0.1:9/x'"), "'http://127.0.0.1:9/x' refers to what is not in it"),
         (("http://", "ftp://"), "'ftp://127.0.0.1:9/detect' is no address"),
         (("http://", "http://me:pass@"), "the address holds a user and password"),
         (("http:\n", "timeout: 3\nhttp:\n"), "timeout"),
@@ -229,3 +308,22 @@ def test_a_wrong_file_is_refused(tmp_path: Path, change: tuple[str, str], senten
         tools.load(["detect"], tmp_path)
     assert sentence in str(raised.value)
     assert str(raised.value).startswith(str(file))
+
+
+def test_arguments_are_those_of_the_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "_idle", [])
+    monkeypatch.setattr(bounded, "SECONDS", 0.1)
+    file = tmp_path / "detect.yaml"
+    described = DETECT.format(url="http://127.0.0.1:9")
+    file.write_text(described.replace("type: string", "type: string, pattern: '^(\\w+\\s?)*$'"))
+    tool, view = read(file), View((PICTURE.size,), (PICTURE.size,))
+    checked = tool.check({"words": "a cat", "image_index": 0}, view)
+    assert (checked.call.arguments, checked.call.index) == ({"words": "a cat"}, 0)
+    for arguments, said in (
+        ({"words": 3}, "words: 3 is not of type 'string'"),
+        ({"words": "!"}, "words: '!' does not match"),
+        ({"words": "cat", "box": 1}, "Additional properties are not allowed"),
+        ({"words": "a" * 60 + "!"}, "the schema of detect: it is too costly"),
+    ):
+        with pytest.raises(ToolError, match=re.escape(said)):
+            tool.check(arguments, view)

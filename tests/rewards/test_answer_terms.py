@@ -23,7 +23,18 @@ from virc.systems.registry import Judging
 
 TERMS = {term.name: term for term in rewards.discover()[0]}
 OF_ANSWERS = [
-    *("anls", "choice", "closeness", "exact", "number", "relative_accuracy", "rouge", "symbolic", "tool_bonus"),
+    *(
+        "anls",
+        "choice",
+        "closeness",
+        "exact",
+        "number",
+        "relative_accuracy",
+        "rouge",
+        "symbolic",
+        "tool_bonus",
+        "vqa_accuracy",
+    ),
     *("iou", "giou", "ciou", "matching", "confidence", "point_in_box"),
 ]
 
@@ -188,8 +199,36 @@ def test_anls(said: str, answers: list[str], near: float) -> None:
     assert value("anls", answer(said), known) == pytest.approx(near)
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "given"),
+    [
+        ("answer", "6", 1), ("answer", "7", 0), ("exact", "SIX", 1), ("number", "6.0", 1), ("closeness", "6", 1),
+        ("relative_accuracy", "6", 1), ("rouge", "six", 1), ("anls", "Six", 1), ("symbolic", "6", 1),
+        ("vqa_accuracy", "6", 0.9), ("vqa_accuracy", "5", 0.3),
+    ],
+)  # fmt: skip
+def test_of_several_accepted_answers_the_best_match_counts(name: str, said: str, given: float) -> None:
+    known = prompt(right="5", strict="own", answers=["5", "6", "six", "6.", "7?", "-", "-", "-", "-", "-"])
+    means = Means(symbolic=_NoAlgebra())
+    assert value(name, answer(said), known, means) == pytest.approx(given)
+
+
+class _NoAlgebra(Symbolic):
+    def __init__(self) -> None:
+        pass
+
+    def same(self, answer: str, reference: str) -> bool:
+        return False
+
+
+def test_vqa_accuracy_needs_the_answers_of_several_people() -> None:
+    for columns in ({}, {"answers": ["5"]}):
+        with pytest.raises(UnscoredError, match="several people"):
+            value("vqa_accuracy", answer("5"), prompt(strict="own", **columns))
+
+
 def test_answers_that_are_no_list_are_a_fault_of_the_row() -> None:
-    with pytest.raises(DataError, match="the row's answers are no list of texts"):
+    with pytest.raises(DataError, match=r"answers"):
         value("anls", answer("5"), prompt(strict="own", answers="5"))
 
 
@@ -241,6 +280,8 @@ def test_keywords_are_found_in_the_reply_without_case() -> None:
     known = prompt(strict="own", keywords=["Cat", "sofa", "window seat", "dog"])
     assert value("keywords", "a cat on the SOFA", known) == 0.5
     assert value("keywords", "a cat on the sofa", prompt(strict="own", keywords=[])) == 0.0
+    asked = prompt(strict="own", keywords=["AB", "long"])
+    assert (value("keywords", "5", asked), asked.question) == (0.0, "How long is AB?")
     with pytest.raises(UnscoredError, match="the row has no keywords"):
         value("keywords", "a cat", prompt(strict="own"))
     with pytest.raises(DataError, match="the row's keywords are no list of texts"):
@@ -249,7 +290,12 @@ def test_keywords_are_found_in_the_reply_without_case() -> None:
 
 RULES = sorted(set(TERMS) - {"symbolic", "focus", "reasoning", "length"})
 KNOWN = prompt(
-    right="100", strict="own", boxes=[[0, 0, 140, 98], [140, 0, 280, 98]], keywords=["a"], choices=["1", "100"]
+    right="100",
+    strict="own",
+    boxes=[[0, 0, 140, 98], [140, 0, 280, 98]],
+    keywords=["a"],
+    choices=["1", "100"],
+    answers=["100", "100.0"],
 )
 
 

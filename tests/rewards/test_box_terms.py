@@ -149,6 +149,13 @@ def test_matching_of_many(
     assert value("confidence", text, known) == pytest.approx(confidence)
 
 
+@pytest.mark.parametrize(("said", "near"), [("[0, 0, 1, 1] [0, 0, 140, 98]", 0), ("[0, 0, 140, 98] [0, 0, 1, 1]", 1)])
+def test_of_several_boxes_the_first_counts(said: str, near: float) -> None:
+    known = row([0, 0, 140, 98])
+    assert [round(value(name, said, known), 1) for name in ("iou", "ciou")] == [near, near]
+    assert value("ciou", "[270, 190, 280, 196]", known) == 0.0  # it would be under 0
+
+
 def test_of_many_right_boxes_the_nearest_counts_for_one() -> None:
     known = row([140, 98, 280, 196], [0, 0, 140, 98])
     assert value("iou", "[0, 0, 140, 49]", known) == 0.5
@@ -169,6 +176,12 @@ def test_of_many_right_boxes_the_nearest_counts_for_one() -> None:
 )
 def test_a_point_in_a_box(said: str, points: int) -> None:
     assert value("point_in_box", said, row([0, 0, 140, 98])) == points
+
+
+@pytest.mark.parametrize(("said", "points"), [("(10, 10)", 1), ("(110, 120)", 1), ("(270, 190)", 1), ("(60, 60)", 0)])
+def test_a_point_may_lie_in_any_of_the_boxes(said: str, points: int) -> None:
+    boxes = [100, 100, 140, 130], [0, 0, 20, 20], [260, 180, 280, 196]
+    assert value("point_in_box", said, row(*map(list, boxes))) == points
 
 
 @pytest.mark.parametrize(

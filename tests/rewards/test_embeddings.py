@@ -13,9 +13,10 @@ from support.called import virc
 from support.faults import body, status
 from support.servers import EMBEDDINGS, Body, Fault, Server, dead_url, serve
 
+from virc.core import plugins
 from virc.core.errors import ConfigError, NetworkError
 from virc.rewards import registry as rewards
-from virc.rewards.judging import MOST_TEXT, Judge, Verdict
+from virc.rewards.judging import MAX_TEXT, Judge, Verdict
 from virc.rewards.means import Means
 from virc.rewards.sample import sample
 from virc.rewards.scripted import judged
@@ -100,9 +101,9 @@ def test_an_embedding_is_kept_by_its_model_and_text(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_an_empty_text_is_like_none_and_a_long_one_is_cut() -> None:
     with serve(embed=lambda text: (1, len(text))) as server:
-        empty, blank, long = alike(server.url, ("", "cat"), ("cat", " \n"), ("a" * 2 * MOST_TEXT, "b" * MOST_TEXT))
+        empty, blank, long = alike(server.url, ("", "cat"), ("cat", " \n"), ("a" * 2 * MAX_TEXT, "b" * MAX_TEXT))
         assert (empty.value, blank.value, long.value) == (0, 0, pytest.approx(1))
-        assert max(len(each["input"]) for each in asked(server)) == MOST_TEXT
+        assert max(len(each["input"]) for each in asked(server)) == MAX_TEXT
 
 
 @pytest.mark.integration
@@ -206,4 +207,5 @@ def test_training_says_that_no_server_is_named(judges: str, sentence: str, syste
         assert sentence in virc(*words, "--judge-endpoint", judge.url).err
         assert unnamed in virc(*words).err
         system.with_name("near.py").write_text(FILE.replace('@asks("embedder")', ""))
+        plugins.loaded.cache_clear()
         assert "near needs a judge, embedder" in virc(*words, "--judge-endpoint", judge.url).err

@@ -28,9 +28,10 @@ BEFORE = (
 )  # fmt: skip
 REPLIES = [f"{before}{part * (LENGTH // len(part))}" for before in BEFORE for part in OPEN]
 COLUMNS = {
-    "boxes": [[10, 10, 60, 60]], "data_source": "vision_g1_bbox", "type": "planning", "difficulty_city": "easy",
-    "station_1": "a", "station_2": "b", "question_transfer_count": 1, "json": {"1": ["a", "b"]},
-    "keywords": ["a"], "answers": ["a"], "task": "detection", "dataset": "tallyqa", "category": "long",
+    "boxes": [[10, 10, 60, 60]], "data_source": "vision_g1_bbox", "published_data_source": "JigsawQA",
+    "type": "planning", "difficulty_city": "easy", "station_1": "a", "station_2": "b", "question_transfer_count": 1,
+    "json": {"1": ["a", "b"]}, "keywords": ["a"], "answers": ["a"], "task": "detection", "dataset": "tallyqa",
+    "category": "long", "programmability": "high", "csv": "a,b\n1,2",
     "country": "china", "city": "wuhan",
     "routes": {"1": [{"route_name": "1", "departure_stop": "a", "arrival_stop": "b", "via_stops": ["c"]}]},
 }  # fmt: skip

@@ -151,7 +151,7 @@ def test_one_that_always_fails_stops_the_run(fault: Fault) -> None:
     began = time.monotonic()
     with serve(lambda body: ONE, fault=fault) as server, pytest.raises(NetworkError, match="no answer for 1 s: "):
         ask(server.url, timeout=0.3, patience=1.0)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 200
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,8 @@ def test_down_pauses_everybody_once_and_back_goes_on() -> None:
     async def through_an_outage() -> list[Verdict]:
         judge = Judge(url, on_wait=said.append, patience=60)
         questions = [asked(judge, str(number)) for number in range(12)]
-        await asyncio.sleep(1.2)
+        while not judge.counts.away:
+            await asyncio.sleep(0.01)
         assert not any(question.done() for question in questions)
         with serve_at(url, ONE):
             found = await asyncio.gather(*questions)
@@ -200,7 +201,8 @@ def test_killed_in_the_midst_and_back() -> None:
         with serve_at(url, ONE):
             first = await asked(judge, "first")
         questions = [asked(judge, str(number)) for number in range(6)]
-        await asyncio.sleep(1.0)
+        while not said:
+            await asyncio.sleep(0.01)
         with serve_at(url, r"\boxed{0}"):
             rest = await asyncio.gather(*questions)
         judge.close()
@@ -215,19 +217,19 @@ def test_down_too_long_stops_all_questions() -> None:
     began = time.monotonic()
     with pytest.raises(NetworkError, match=r"the judge gave no answer for 1\.5 s: .* cannot be reached"):
         ask(dead_url(), *map(str, range(20)), patience=1.5, on_wait=said.append)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 200
     assert len(said) == 1
 
 
 def test_no_more_than_allowed_are_in_work() -> None:
-    in_work, most, lock = 0, 0, threading.Lock()
+    in_work, most, lock, four = 0, 0, threading.Lock(), threading.Barrier(4)
 
     def turns(body: Body) -> str:
         nonlocal in_work, most
         with lock:
             in_work += 1
             most = max(most, in_work)
-        time.sleep(0.05)
+        four.wait(60)
         with lock:
             in_work -= 1
         return ONE

@@ -36,6 +36,7 @@ GRADE = {"type": "object", "required": ["score"], "properties": {"score": {"type
         (field(GRADE, lambda found: found["score"] / 10), 'So: {"score": 7}.', 0.7),
         (grade(1, 5), "4 out of 5", 0.75), (grade(1, 5), "Score: 4 of 5", 0.75), (grade(1, 5), "3 or 4", None),
         (grade(1, 5), "Score: 4 (on a scale of 1-5)", 0.75), (grade(1, 5), "From 1 to 5: 2", 0.25),
+        (yes_no, r"\boxed{no}, but rather \boxed{yes}", 1), (grade(0, 10), r"\boxed{2}? No, \boxed{5}.", 0.5),
         (yes_no, r"\boxed{\text{Yes}}", 1), (yes_no, "No doubt: yes", None), (yes_no, "no, no, no", 0),
         (field({}, "score"), "{}", None), (field({}, "score"), '{"score": "x"}', None),
         (field({}, "score"), '{"score": NaN}', None), (field({}, "score"), '{"score": null}', None),
@@ -80,6 +81,11 @@ def test_a_question_is_about_replies_that_have_what_it_names(text: str, reply: s
     assert (value, len(judge.asked)) == ((0, 1) if asked else (None, 0))
     if "{result}" in text and asked:
         assert judge.asked[0].images[0].size == (84, 84)
+
+
+def test_a_question_with_crops_is_asked_before_there_are_any() -> None:
+    value, judge = scored(Question("{crops} Is {answer} right?", yes_no), answer("5"), judged("yes"))
+    assert (value, [list(ask.images) for ask in judge.asked]) == (1, [[]])
 
 
 def test_it_is_asked_again_until_a_value_is_read_and_is_worth_0_without_one() -> None:

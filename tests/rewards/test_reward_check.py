@@ -8,23 +8,34 @@ from typing import Any
 import pytest
 from support import published_rows, rows_of_thinkers
 from support.called import virc
+from support.solving import picture
 
 from virc.core import plugins
 from virc.data.formats.registry import only_source
-from virc.rewards.check import run
+from virc.reasoning.protocol import own_protocol
+from virc.reasoning.resize import QWEN2
+from virc.rewards import registry as rewards
+from virc.rewards.check import columns, run, trial
 from virc.rewards.check.finding import Finding
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
+from virc.tools import registry as tools
 
 SHARED = {
     "actial rl": published_rows.actial_rl,
+    "code-as-thought rl": rows_of_thinkers.code_as_thought,
     "curr-reft judge": partial(rows_of_thinkers.curr_reft, stage="judge"),
     "curr-reft choice": partial(rows_of_thinkers.curr_reft, stage="choice"),
+    "grip rl": rows_of_thinkers.grip,
     "grit rl": rows_of_thinkers.grit,
     "internvl3.5 rl": published_rows.internvl3_5,
     "openvlthinker medium": published_rows.easy_r1,
+    "perception-r1 rl": rows_of_thinkers.perception_r1,
     "rewardmap rl": rows_of_thinkers.rewardmap,
+    "ssl4rl rl": published_rows.ssl4rl,
+    "star-r1 rl": rows_of_thinkers.star_r1,
     "thinklite-vl rl": published_rows.thinklite_vl,
+    "vicrit rl": rows_of_thinkers.vicrit,
     "vision-g1 round-1": published_rows.vision_g1,
     "visual-rft detect": published_rows.visual_rft_detect,
     "visual-rft classify": published_rows.visual_rft_classify,
@@ -48,6 +59,16 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("name", ["trajectories.json", "problems.jsonl", "prompts.parquet"])
+def test_a_reply_is_tried_on_rows_of_units_alone(name: str, drawn: Path, tmp_path: Path) -> None:
+    (tmp_path / "reply.txt").write_text("<answer>3</answer>")
+    done = virc("rewards", "try", "tiny", "--data", drawn / name, "--reply", tmp_path / "reply.txt")
+    hint = done.err.partition("hint: ")[2].partition(", then")[0].replace("as-rl", str(tmp_path / "as-rl"))
+    assert (done.code, virc(*hint.split()[1:]).code) == (5, 0), done.err
+    done = virc("rewards", "try", "tiny", "--data", tmp_path / "as-rl", "--reply", tmp_path / "reply.txt")
+    assert done.code == 0, done.err
+
+
 def found_in(stage: str, file: Path) -> list[Finding]:
     system = systems.get(stage.split(maxsplit=1)[0])
     return run.check(system, stages.resolve(system, stage.split()[1]).config.reward, only_source(file, system))
@@ -68,6 +89,7 @@ def test_no_system_of_this_package_is_warned_of_without_rows(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEACHER_ENDPOINT", "http://127.0.0.1:9/v1")  # a tool of RRVF asks to have it named
     assert virc("systems", "check", name, "--json").json["warnings"] == []
 
 
@@ -101,9 +123,9 @@ def check(folder: Path, mine: str, rows: Path | None, more: str = "") -> tuple[i
 
 @pytest.fixture
 def rows(tmp_path: Path, drawn: Path) -> Path:
-    """Problems with the columns `level` and `facts`."""
+    """Two problems with the columns `level` and `facts`: a hundred replies are tried on each."""
     file = tmp_path / "rows.jsonl"
-    read = [json.loads(line) for line in (drawn / "problems.jsonl").read_text().splitlines()]
+    read = [json.loads(line) for line in (drawn / "problems.jsonl").read_text().splitlines()[:2]]
     images = {"images": None, "image": None}
     kept = [
         {
@@ -150,6 +172,51 @@ def test_a_column_that_may_be_missing_is_a_warning_where_another_is_near(rows: P
     assert (code, found["hint"]) == (0, "did you mean 'level'?")
     assert check(tmp_path, text.format(name="bonus"), rows) == (0, [])
     assert check(tmp_path, text.format(name="level"), rows) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "needed"),
+    [
+        ("return columns['stars']", [True]),
+        ("return columns['stars'] if 'stars' in columns else 0", []),
+        ("if 'stars' not in columns:\n        return 0\n    return columns['stars']", []),
+        ("return columns['stars'] or columns.get('stars')", []),
+        ("return columns['level']", []),
+        ("return columns['levle'] if 'levle' in columns else 0", [False]),  # a slip of the pen all the same
+        ("return len(columns['stars']) if 'level' in columns else columns['turn']", [True]),
+    ],
+)
+def test_a_column_that_is_looked_for_first_is_not_needed(body: str, needed: list[bool], tmp_path: Path) -> None:
+    mine = f"def mine(sample, means):\n    columns = sample.prompt.columns\n    {body}"
+    (tmp_path / "mine.py").write_text(REWARD.format(mine=mine))
+    plugins.loaded.cache_clear()
+    read = columns.read_by(rewards.find(str(tmp_path / "mine.py")))
+    found = {each.message: each.certain for each in columns.findings(read, {"level", "facts"})}
+    assert list(found.values()) == needed
+
+
+def test_a_doubt_about_a_column_hides_no_other_fault(rows: Path, tmp_path: Path) -> None:
+    mine = "def mine(sample, means):\n    return len(sample.text) and 0 * bool(sample.prompt.columns.get('levle'))"
+    _, found = check(tmp_path, mine, rows)
+    assert [each["message"].split(" (")[0] for each in found] == [
+        "mine reads the column 'levle'", found[1]["message"].split(" (")[0],
+    ]  # fmt: skip
+    assert found[1]["message"].startswith("the term mine is 0 for all of the")
+
+
+@pytest.mark.parametrize("size", [(112, 224), (224, 112)])
+def test_boxes_of_a_row_are_among_the_replies_that_are_tried(size: tuple[int, int], tmp_path: Path) -> None:
+    box = [28, 14, 84, 98] if size[0] > size[1] else [14, 28, 98, 196]
+    picture(tmp_path / "a.png", *size)
+    row = {"id": "1", "question": "Where?", "answer": "there", "image": "a.png", "boxes": [box]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    tiny = systems.get("tiny")
+    assert tiny.reward
+    spoken = own_protocol(tools.schemas(tools.DEFAULT))
+    ((number, rolled),) = trial.rolled(only_source(tmp_path / "rows.jsonl"), tiny.reward, spoken, QWEN2, worded=False)
+    answers = {samples[-1].answer for about, samples in rolled if about == "the right answer"}
+    half = [box[0], box[1], (box[0] + box[2]) // 2, box[3]]
+    assert (number, {json.dumps(box), json.dumps(half)} <= answers) == (1, True), answers
 
 
 @pytest.mark.parametrize(

@@ -122,21 +122,23 @@ def group(rewards, ts):
 
 
 def test_rows_of_one_prompt_are_compared_as_the_total_says(rows: Path, tmp_path: Path) -> None:
-    """Of rows 1, 2, 3 and 1 again with another answer: two, one and one of a prompt; each looks four times."""
+    """Rows 1, 2, 3, 1 again with another answer, and 1 about another picture; each looks four times."""
     solutions = json.loads((rows / "trajectories.json").read_text())
-    other = json.loads(json.dumps(solutions[0]))
+    other, elsewhere = json.loads(json.dumps([solutions[0]] * 2))
     other["messages"][-1]["content"] = "<think>a</think><answer>7</answer>"
     made = tmp_path / "made"
     shutil.copytree(rows, made)
-    (made / "trajectories.json").write_text(json.dumps([*solutions, other]))
+    elsewhere["images"][0] = "another.png"
+    shutil.copyfile(made / solutions[0]["images"][0], made / "another.png")
+    (made / "trajectories.json").write_text(json.dumps([*solutions, other, elsewhere]))
     (tmp_path / "mine.py").write_text(GROUP)
     (tmp_path / "s.yaml").write_text("name: s\nreward: {total: ./mine.py}\n")
     done = virc("rewards", "try", tmp_path / "s.yaml", "--data", made / "trajectories.json", "--json")
     assert done.code == 0
     found = done.json["rows"]
-    assert [row["prompt"] for row in found] == [1, 2, 3, 1]
+    assert [row["prompt"] for row in found] == [1, 2, 3, 1, 5]
     looks = [row["why"]["units"].count(",") for row in found]
-    sizes = [2, 1, 1, 2]
+    sizes = [2, 1, 1, 2, 1]
     for row, size, calls in zip(found, sizes, looks, strict=True):
         assert row["compared"] == pytest.approx(row["total"] + size + calls / 10)
     text = virc("rewards", "try", tmp_path / "s.yaml", "--data", made / "trajectories.json").out

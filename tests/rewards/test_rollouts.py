@@ -20,6 +20,7 @@ from rewards.prompts import answer, crop, scale, tool
 from support.servers import Body, images_of, serve
 
 import virc
+from virc.core.errors import ConfigError
 from virc.data.rows.record import Picture, Record
 from virc.models import chat_protocol
 from virc.models.chat_protocol import read_protocol
@@ -30,11 +31,12 @@ from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
-from virc.rewards.kept import copy, moved, own_files
 from virc.rewards.means import Means
+from virc.rewards.user_code import copy, moved, own_files
 from virc.rewards.verl import Settings
 from virc.systems import registry as systems
 from virc.systems.registry import Judging, Reward
+from virc.tools import crop as crop_image
 from virc.tools.registry import known
 
 TEMPLATE = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
@@ -169,21 +171,41 @@ def given(picture: Path, trace: str) -> dict[str, Any]:
     return {"data_source": "virc", "solution_str": "?", "ground_truth": "5", "extra_info": info}
 
 
-def rewarded(picture: Path, replies: Sequence[str], file: str) -> dict[str, float]:
+def rewarded(picture: Path, replies: Sequence[str], file: str, most: int = 16) -> dict[str, float]:
     compute = partial(import_module("virc.rewards.verl").compute_score, settings=file)
-    found: dict[str, float] = asyncio.run(compute(**given(picture, trace_of(replies, picture))))
+    found: dict[str, float] = asyncio.run(compute(**given(picture, trace_of(replies, picture, most))))
     return found
 
 
 def test_verl_gets_the_same_keys_of_every_rollout(picture: Path, tmp_path: Path) -> None:
     file = settings(tmp_path, Reward("outcome"))
-    right, wrong = (rewarded(picture, replies, file) for replies in ([LOOK, RIGHT], [LOOK, LOOK, "x"]))
-    assert right.keys() == wrong.keys()
+    right, wrong, open_end = (
+        rewarded(picture, replies, file) for replies in ([LOOK, RIGHT], [LOOK, LOOK, "x"], [LOOK, LOOK])
+    )
+    assert right.keys() == wrong.keys() == open_end.keys()
+    assert (open_end["units"], open_end["tool_calls"], open_end["answered"], open_end["taken"]) == (2, 2, 0, 1)
     assert (right["score"], wrong["score"]) == (1.0, 0.0)
     assert (right["units"], right["tool_calls"], right["answered"], right["taken"]) == (2, 1, 1, 1)
     assert (wrong["units"], wrong["tool_calls"], wrong["answered"], wrong["taken"]) == (2, 2, 0, 0)
     assert isnan(wrong["answer"])
     json.dumps([right, wrong])
+
+
+def test_an_answer_in_the_last_of_many_turns_counts(picture: Path, tmp_path: Path) -> None:
+    file = settings(tmp_path, Reward("outcome"), max_turns=18)
+    found = rewarded(picture, [*[LOOK] * 17, RIGHT], file, most=18)
+    assert (found["score"], found["units"], found["answered"]) == (1.0, 18, 1)
+
+
+def test_a_tool_that_fails_under_reward_ends_nothing(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, trace = settings(tmp_path, Reward("outcome")), trace_of([LOOK, RIGHT], picture)
+    monkeypatch.setattr(crop_image, "apply", lambda call, source: 1 / 0)
+    compute = import_module("virc.rewards.verl").compute_score
+    found = asyncio.run(compute(**given(picture, trace), settings=file))
+    assert (found["score"], found["taken"]) == (1.0, 0.0)
+    assert "virc: the tool crop_image fails" in capsys.readouterr().err
 
 
 def judge(body: Body) -> str:
@@ -239,6 +261,24 @@ from virc.rewards.verl import compute_score
 found = asyncio.run(compute_score(**json.loads(sys.argv[1]), settings=sys.argv[2]))
 print(json.dumps(found))
 """
+
+
+def test_files_of_ones_own_are_known_by_their_names(tmp_path: Path) -> None:
+    """Of a run that other nodes take part in: its total, its terms, and the questions to its judge."""
+    (tmp_path / "own").mkdir()
+    mine, term, other = tmp_path / "mine.py", tmp_path / "half.py", tmp_path / "own" / "half.py"
+    mine.write_text("TERMS = ('half',)\ndef total(t): return t.half\n")
+    for file in (term, other):
+        file.write_text('NAME = "half"\ndef score(sample, means): return 0.5\n')
+    asked = tmp_path / "questions.yaml"
+    asked.write_text("{}\n")
+    reward = Reward(str(mine), judge=Judging(questions=str(asked)))
+    assert own_files(reward, tmp_path, ()) == {each.name: each.resolve() for each in (mine, term, asked)}
+    assert moved(reward, tmp_path, Path("/run/code")).judge.questions == "/run/code/questions.yaml"
+    clash = msgspec.structs.replace(reward, judge=Judging(questions=str(other)))
+    with pytest.raises(ConfigError, match=r"half\.py and .*half\.py have one name"):
+        own_files(clash, tmp_path, ())
+    assert own_files(Reward("outcome"), None, ()) == {}
 
 
 @pytest.mark.integration

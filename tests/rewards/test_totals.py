@@ -82,6 +82,12 @@ def test_a_box_is_worth_its_giou_and_one(written: str, value: float) -> None:
     assert of_one(answer(written), "visual_rft_ground", boxes=boxes, right="the cup") == pytest.approx(value)
 
 
+@pytest.mark.parametrize(("reply", "value"), [("no tags", -1.0), (RIGHT, 0.8), (WRONG, 0.0), (LOOK, 0.5), (WIDE, 0.3)])
+def test_rules_reward_a_single_reply(reply: str, value: float) -> None:
+    """A look: 0.4 times its overlap with the box, 1 and 1/2, and 0.1 for its tool."""
+    assert of_one(reply, "rules", box=[0, 0, 140, 98]) == pytest.approx(value)
+
+
 def test_a_judge_is_asked_once_for_two_terms(tmp_path: Path) -> None:
     def says(body: Body) -> str:
         return r"\boxed{1}"

@@ -80,6 +80,15 @@ def test_references_of_our_own_rows_have_the_whole_reward(drawn: list[Row], poly
     json.dumps(totals)
 
 
+def test_any_accepted_answer_of_a_row_is_rewarded(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
+    file, row = settings(tmp_path, QUIET, polygons), drawn[0]
+    reply = "<think>so</think><answer>as large as it looks</answer>"
+    assert rewarded(row, reply, file)["answer"] == 0.0
+    more = {"answers": [row["reward_model"]["ground_truth"], "as large as it looks"]}
+    row["extra_info"]["extra"] = json.dumps(json.loads(row["extra_info"]["extra"]) | more)
+    assert rewarded(row, reply, file)["answer"] == 1.0
+
+
 def test_what_is_not_taken_is_minus_one(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
     file = settings(tmp_path, QUIET, polygons)
     assert rewarded(drawn[0], "no tags", file)["score"] == -1.0
@@ -129,6 +138,28 @@ def test_a_row_that_rules_cannot_score_is_not_zero(drawn: list[Row], polygons: P
     file = settings(tmp_path, Reward("virc"), polygons)
     with pytest.raises(ConfigError, match="row 0 cannot be scored: reasoning needs a judge; focus needs a judge"):
         rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
+
+
+def test_rows_of_each_source_are_compared_by_their_own_rule(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = settings(tmp_path / "other", Reward("outcome", group={"rank": 1.0}), polygons)
+    file = settings(tmp_path, Reward("outcome", group={"reward": 2.0}), polygons, sources={"other": other})
+    row = next(row for row in drawn if "<answer>" in row["extra_info"]["reference"])
+    replies = [row["extra_info"]["reference"], "<think>a</think><answer>no</answer>", "no tags"]
+    compared = import_module("virc.rewards.verl").compared
+    for source, after in (("virc", [2.0, 0.0, 0.0]), ("other", [1.0, 0.25, 0.25])):
+        found = [rewarded({**row, "data_source": source}, reply, file) for reply in replies]
+        assert [each["score"] for each in found] == [1.0, 0.0, 0.0]
+        assert compared(file, found) == after
+
+
+def test_rows_of_all_sources_have_the_same_fields(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = settings(tmp_path / "other", Reward("outcome"), polygons)
+    file = settings(tmp_path, QUIET, polygons, sources={"other": other})
+    reply = drawn[0]["extra_info"]["reference"]
+    own, others = (rewarded({**drawn[0], "data_source": source}, reply, file) for source in ("virc", "other"))
+    assert own.keys() == others.keys() > rewarded(drawn[0], reply, other).keys()
 
 
 def test_images_elsewhere_are_not_opened(drawn: list[Row], tmp_path: Path) -> None:

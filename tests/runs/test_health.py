@@ -14,6 +14,7 @@ from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Run
 from virc.stages import rl
 from virc.training import health
+from virc.training.follow import Follower
 from virc.training.health import Note, Watch
 
 
@@ -53,6 +54,7 @@ def test_a_healthy_run_has_no_sign() -> None:
         ("variance", {"same": 0.81}, {"same": 0.79}, "in 81% of groups"),
         ("length", {"cut": 0.21}, {"cut": 0.19}, "21% of replies are cut"),
         ("format", {"malformed": 0.16}, {"malformed": 0.14}, "16% of replies are not in the format, from 5%"),
+        ("tool_failures", {"tool_failures": 0.01}, {"tool_failures": None}, "the tool failed in 1% of a step's calls"),
         ("judge", {"judge_failures": 3.0}, {"judge_failures": 0.0}, "no verdict on 3 questions"),
         ("correlation", {"correlation": 0.9899}, {"correlation": 0.99}, "at 0.9899"),
     ],
@@ -79,6 +81,13 @@ def test_later_steps_are_not_averaged_with_the_first() -> None:
     for number in (6, 7):
         later = [step(at, tool_calls=0.0) for at in range(6, number + 1)]
         assert list(health.signs([*steps(5), *later])) == ["tools"]
+
+
+@pytest.mark.parametrize(("bad", "found"), [((9, 10, 11), ["tools", "length"]), ((6, 7, 8), [])])
+def test_the_newest_steps_are_compared_with_the_first(bad: tuple[int, ...], found: list[str]) -> None:
+    worse = {"tool_calls": 0.5, "cut": 0.5}
+    later = [step(number, **(worse if number in bad else {})) for number in range(6, 12)]
+    assert list(health.signs([*steps(5), *later])) == found
 
 
 def test_one_noisy_step_is_no_sign_where_a_mean_is_meant() -> None:
@@ -111,6 +120,29 @@ def test_a_sign_of_stop_on_is_the_reason_to_end_and_others_are_not(run: Run) -> 
     assert seen.reason is None
     seen.take([step(2, cut=1.0)])
     assert seen.reason == "50% of replies are cut at the length limit"  # of both steps
+
+
+@pytest.mark.parametrize(("shares", "ends"), [((0.1, 0.1), False), ((0.11,), True), ((0.05, 0.11), True)])
+def test_a_run_ends_where_too_many_calls_fail(run: Run, shares: tuple[float, ...], ends: bool) -> None:
+    seen = watch(run)  # with `max_tool_failures` .1
+    seen.take(step(number, tool_failures=share) for number, share in enumerate(shares, 1))
+    assert seen.reason == ("the tool failed in 11% of a step's calls" if ends else None)
+
+
+def test_failing_tools_of_steps_before_do_not_end_a_resumed_run(run: Run) -> None:
+    add(run, step(1, tool_failures=1.0))
+    seen = watch(run)
+    seen.take([step(2, tool_failures=0.05)])
+    assert seen.reason is None
+
+
+def test_the_first_failure_of_a_tool_is_a_warning_with_its_cause(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.attempt(1).mkdir(parents=True)
+    failure = "(Worker pid={}) virc: the tool look fails in line 14 of look.py: OSError: gone\n"
+    run.log(1).write_text(failure.format(1) + failure.format(2))
+    Follower(run, runs.info(run), 1, 0, Reporter(show_event)).poll()
+    said = capsys.readouterr().err
+    assert said.count("warning: the tool look fails in line 14 of look.py: OSError: gone\n") == 1
 
 
 def test_a_resumed_run_goes_on_past_a_sign_that_has_begun(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,9 @@ import struct
 import subprocess
 import sys
 import termios
-from contextlib import suppress
 
 import pytest
+from support.terminal import rest_of
 
 from virc_cli.commands.train.live import sparkline
 
@@ -30,11 +30,7 @@ def test_a_line_never_reaches_the_end_of_the_terminal(columns: int) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     subprocess.run([sys.executable, "-c", _SHOW], stderr=terminal, check=True)
     os.close(terminal)
-    said = ""
-    with suppress(OSError):  # at its end, as nobody writes to the terminal any more
-        while data := os.read(controller, 10_000):
-            said += data.decode()
-    os.close(controller)
+    said = rest_of(controller)
     assert "\n" not in said
     assert [len(line) for line in said.split("\r")] == [30, columns - 1, columns - 1, 0]
 
@@ -55,8 +51,7 @@ def test_what_is_told_meanwhile_leaves_nothing_of_the_line() -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     subprocess.run([sys.executable, "-c", _TOLD], stderr=terminal, check=True)
     os.close(terminal)
-    said = os.read(controller, 10_000).decode()
-    os.close(controller)
+    said = rest_of(controller)
     assert said.split("\r\n")[:2] == ["x" * 30 + "\r" + " " * 30 + "\rstopping", "stopped"]
 
 

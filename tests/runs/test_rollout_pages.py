@@ -1,6 +1,7 @@
 """Rollouts of a step: what is measured of them, and some of them as pages that can be opened."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from math import nan
 from pathlib import Path
@@ -17,9 +18,10 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Reply, Session, Unit
-from virc.reasoning.trace import Rejected, Trace
+from virc.reasoning.trace import Failure, Rejected, Trace
 from virc.runs import rollout_stats as rollouts
 from virc.runs.rollout_stats import Rollout
+from virc.tools import crop
 from virc.tools import registry as tools
 from virc.training import rollout_pages
 
@@ -44,7 +46,9 @@ def picture(tmp_path: Path) -> Path:
 
 def session(chat_protocol: Protocol, picture: Path, *replies: str) -> Trace:
     with Image.open(picture) as image:
-        held = Session(chat_protocol, "How many?", [image.convert("RGB")], tolerate=(), tools=tools.known())
+        held = Session(
+            chat_protocol, "How many?", [image.convert("RGB")], tolerate=(), tools=tools.known(), on_tool_failure=print
+        )
     for reply in replies:
         held.feed(Reply(reply))
     return held.trace()
@@ -57,6 +61,13 @@ def rollout(trace: Trace, group: str = "a", reward: float = 0.5, **fields: Any) 
 
 def measures(rollouts_: Sequence[Rollout], limit: int = 100) -> dict[str, float]:
     return {name.removeprefix("virc/"): value for name, value in rollouts.measures(rollouts_, limit).items()}
+
+
+def test_a_reply_without_tokens_for_another_unit_is_cut(chat_protocol: Protocol, picture: Path) -> None:
+    trace = session(chat_protocol, picture, CROP)
+    failed = [Failure("no_answer", said) for said in (rollouts.OUT_OF_TOKENS, "no answer within 4 units")]
+    found = [rollout(msgspec.structs.replace(trace, failure=failure)) for failure in failed]
+    assert measures(found)["cut"] == 0.5
 
 
 def test_a_term_is_averaged_over_the_replies_that_it_applies_to(chat_protocol: Protocol, picture: Path) -> None:
@@ -101,6 +112,18 @@ def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(chat_prot
     assert found["malformed"] == pytest.approx(2 / 5)
     assert found["tool_calls"] == pytest.approx((2 + 1 + 1 + 1 + 1) / 5)
     assert found["units"] == pytest.approx((3 + 2 + 2 + 1 + 1) / 5)
+
+
+def test_failed_calls_are_a_share_of_those_that_reached_a_tool(
+    chat_protocol: Protocol, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shows = msgspec.structs.replace(chat_protocol, errors="show")
+    wrong = CROP.replace("bbox_2d", "box")
+    answered, cropped = (session(shows, picture, *replies) for replies in ([ANSWER], [CROP, wrong, CROP]))
+    monkeypatch.setattr(crop, "apply", lambda call, source: 1 / 0)
+    failed = session(chat_protocol, picture, CROP, ANSWER)
+    assert "tool_failures" not in measures([rollout(answered)])
+    assert measures([rollout(each) for each in (answered, cropped, failed)])["tool_failures"] == pytest.approx(1 / 3)
 
 
 def test_of_a_single_unit_the_reward_says_what_it_is(chat_protocol: Protocol, picture: Path) -> None:
@@ -169,7 +192,7 @@ def test_a_single_unit_after_a_stored_conversation_is_a_page_too(
 def test_crops_of_crops_are_those_of_the_models_grid(chat_protocol: Protocol, tmp_path: Path) -> None:
     """As how large an enlarged crop counts depends on the grid, and with it what a crop of that shows."""
     path, grid = tmp_path / "figure.png", Grid(factor=32)
-    Image.effect_noise((1120, 868), 90).convert("RGB").save(path)
+    Image.effect_noise((336, 280), 90).convert("RGB").save(path)
     from_file = msgspec.structs.replace(chat_protocol, crops="file")
     with Image.open(path) as image:
         held = Session(from_file, "Where?", [image.convert("RGB")], grid, tolerate=(), tools=tools.known())
@@ -203,6 +226,18 @@ def test_a_tool_of_ones_own_is_found_among_the_runs_copies(
     rollouts.leave(tmp_path / "rollouts", 1, [rollout(trace, images=[str(picture)])])
     assert rollout_pages.render(tmp_path / "rollouts", "mine") == []
     assert (tmp_path / "rollouts" / "step_1" / "1-1" / "index.html").exists()
+
+
+def test_groups_of_each_chat_protocol_are_left_and_few_replies_of_each(
+    chat_protocol: Protocol, picture: Path, tmp_path: Path
+) -> None:
+    trace = session(chat_protocol, picture, ANSWER)
+    other = msgspec.structs.replace(trace, protocol=msgspec.structs.replace(chat_protocol, first="{images}{question}"))
+    given = [rollout(trace, group) for group in "abc" for _ in range(rollouts.REPLIES + 1)]
+    rollouts.leave(tmp_path / "rollouts", 1, [*given, rollout(other, "z")])
+    left = msgspec.json.decode((tmp_path / "rollouts" / "step_1.json").read_bytes(), type=rollouts.Left)
+    counts = Counter(each.group for each in left.rollouts)
+    assert counts == {"a": rollouts.REPLIES, "b": rollouts.REPLIES, "z": 1}
 
 
 def test_one_that_cannot_be_shown_is_said_and_stops_no_other(

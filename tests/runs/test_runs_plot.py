@@ -1,10 +1,10 @@
 """`virc runs plot` draws what runs measured."""
 
-import io
 import math
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,10 +16,11 @@ from support.made import add, make, metric
 from virc.core.extras import install
 from virc.runs import curves as courses
 from virc.runs import plots
+from virc.runs.curves import Course
 from virc.runs.metrics import Metric
 from virc.runs.run import Run
 
-pytestmark = pytest.mark.integration
+drawing = pytest.mark.integration  # a picture takes a second
 
 Colour = tuple[int, int, int]
 BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two of matplotlib's
@@ -42,6 +43,7 @@ def drawn(path: Path) -> dict[Colour, int]:
     return {colour: count for count, colour in colours}  # type: ignore[misc]
 
 
+@drawing
 def test_a_run_is_drawn_beside_its_metrics(workspace: Path) -> None:
     run = falling(make(workspace, "a"), 200)
     done = virc("runs", "plot", "a")
@@ -53,6 +55,7 @@ def test_a_run_is_drawn_beside_its_metrics(workspace: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["metrics.png"]
 
 
+@drawing
 def test_many_points_are_pale_and_their_mean_is_not(workspace: Path) -> None:
     for name, count in (("few", 30), ("many", 31)):
         add(make(workspace, name), *(Metric(step=step, loss=step % 2) for step in range(count)))
@@ -62,6 +65,7 @@ def test_many_points_are_pale_and_their_mean_is_not(workspace: Path) -> None:
     assert across < many[BLUE] < few[BLUE] / 2
 
 
+@drawing
 def test_several_runs_have_a_colour_each(workspace: Path) -> None:
     first = falling(make(workspace, "a"), 200)
     falling(make(workspace, "b"), 100)
@@ -71,6 +75,16 @@ def test_several_runs_have_a_colour_each(workspace: Path) -> None:
     assert min(colours[BLUE], colours[ORANGE]) > 500
 
 
+@drawing
+def test_of_equal_curves_both_are_seen(workspace: Path) -> None:
+    found = [make(workspace, name, steps=200) for name in "ab"]
+    colours = drawn(plots.write(found, workspace / "a.png"))
+    assert min(colours[BLUE], colours[ORANGE]) > 300
+    dashed = [handle.get_linestyle() for handle in plots._handles(["C0", "C1"], 1, [plots._style(0), plots._style(1)])]
+    assert dashed == ["-", "--"]  # the legend, too
+
+
+@drawing
 def test_a_picture_may_go_elsewhere(workspace: Path) -> None:
     falling(make(workspace, "a"), 5)
     assert virc("runs", "plot", "a", "--to", "figures/loss.PNG").out == "figures/loss.PNG\n"
@@ -110,6 +124,7 @@ HOSTILE = {
 }
 
 
+@drawing
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.filterwarnings("error")
 def test_odd_metrics_are_drawn_too(text: str, workspace: Path) -> None:
@@ -127,6 +142,33 @@ def test_every_number_that_is_measured_is_drawn(workspace: Path) -> None:
     found = courses.read(run).courses
     assert set(found) == {"loss", "eval_loss", "learning_rate", "tokens_per_second"}
     assert (found["eval_loss"].steps, found["eval_loss"].values) == ([2], [0.5])
+
+
+def test_panels_have_what_any_run_measured(workspace: Path) -> None:
+    replies: dict[str, Any] = {"response_length": 5.0, "grad_norm": 1.0}
+    first, second = make(workspace, "a"), make(workspace, "b")
+    add(first, metric(1))
+    add(second, metric(1, loss=None, reward=0.5, terms={"format": 1.0, "answer": 0.4}, **replies))
+    found = {panel.title: [*panel.names] for panel in courses.panels([courses.read(first), courses.read(second)])}
+    assert found["reward"] == ["reward", "terms.answer", "terms.format"]
+    assert found["loss"] == ["loss"]
+    assert "step" not in found
+
+
+@pytest.mark.parametrize(("reply", "panel"), [({}, "loss"), ({"response_length": 5.0}, "reward")])
+def test_a_step_that_diverged_is_marked_in_the_main_panel(workspace: Path, reply: dict[str, float], panel: str) -> None:
+    run = make(workspace, "a")
+    add(run, metric(1, **reply, **{panel: 2.0}), metric(2, loss=None, **reply))
+    assert courses.read(run).courses[panel].bad == [2]
+
+
+def test_points_beyond_the_axis_are_marked_at_its_edge() -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    assert plots.draw_course(axes, Course([1, 2, 3, 4], [1.0, 9.0, 1.0, 1.0], [5]), "red", (0.0, 2.0))
+    assert not plots.draw_course(axes, Course([1, 2], [1.0, 1.0], []), "red", (0.0, 2.0))
+    assert [[*map(float, line.get_xdata())] for line in axes.lines] == [[1, 2, 3, 4], [5, 2], [1, 2]]
 
 
 def test_margin_and_rewards_of_both_sides_are_drawn(workspace: Path) -> None:
@@ -151,13 +193,14 @@ def test_steps_without_a_number_are_kept_apart(workspace: Path) -> None:
     assert (course.steps, course.values, course.bad) == ([1], [2.0], [2, 3])
 
 
+@drawing
 def test_attempts_are_marked(workspace: Path) -> None:
     pictures = []
     for attempt in (1, 4):
-        run = make(workspace, f"a{attempt}")
+        run = make(workspace / str(attempt), "a")
         add(run, *(metric(step) for step in range(1, 50)), metric(50, attempt=attempt))
         assert courses.read(run).resumed == ([(50, 4)] if attempt == 4 else [])
-        pictures.append(Image.open(io.BytesIO(plots.draw([run], "the same"))).convert("RGB"))
+        pictures.append(Image.open(plots.write([run], run.folder / "a.png")).convert("RGB"))
     left, top, right, bottom = ImageChops.difference(*pictures).getbbox() or (0, 0, 0, 0)
     assert right > left
     assert bottom - top > 700  # a line through every panel
@@ -172,6 +215,7 @@ def test_an_outlier_does_not_flatten_the_rest(workspace: Path) -> None:
     assert values[395] < high < 10
     assert plots.limits([1.0, 900.0]) == pytest.approx((1 - 44.95, 900 + 44.95))
     assert plots.limits([]) is None
+    assert plots.limits([3.0, 3.0]) == pytest.approx((2.7, 3.3))
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300))

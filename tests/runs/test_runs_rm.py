@@ -11,6 +11,7 @@ from support.called import virc
 from support.made import make, running, save
 
 from virc.core.locks import held
+from virc.runs import delete
 from virc.runs import run as runs
 
 
@@ -53,7 +54,7 @@ def test_on_a_terminal_it_asks(answer: str, kept: set[str], workspace: Path) -> 
             shown += os.read(ours, 1000)
         assert b"delete a, " in shown
         os.write(ours, answer.encode() + b"\n" * (answer != "\x04"))
-        assert child.wait(60) == (1 if kept else 0)
+        assert child.wait(240) == (1 if kept else 0)
     os.close(ours)
     assert left(workspace) == kept
 
@@ -139,3 +140,15 @@ def test_what_a_killed_removal_left_is_no_run_and_goes_with_the_next(
     assert virc("runs", "rm", "other", "--yes").code == 0
     assert left(workspace) == {"killed"}
     assert killed.folder.is_dir()
+
+
+def test_a_removal_that_was_killed_is_finished_by_the_next(workspace: Path) -> None:
+    run = make(workspace, "a")
+    half = run.folder.with_name(".a.removed")
+    (half / "checkpoints").mkdir(parents=True)
+    delete.take_away(run.folder)
+    assert left(workspace) == set()
+    (half / "checkpoints").mkdir(parents=True)
+    make(workspace, "b")
+    delete.sweep(workspace / "runs")
+    assert left(workspace) == {"b"}

@@ -40,7 +40,7 @@ def test_a_run_is_asked_to_save_and_waited_for(workspace: Path) -> None:
         runs.write_state(run, step=37, total=100)
         save(run, 38)
         done = virc("runs", "stop", "a")
-        assert holder.wait(60) == 0
+        assert holder.wait(240) == 0
     assert done.code == 0
     assert done.out == "a was stopped at step 38/100; its newest checkpoint is of step 38\n"
     assert done.err.startswith("asked a to save and end, at step 37/100\n")
@@ -49,6 +49,7 @@ def test_a_run_is_asked_to_save_and_waited_for(workspace: Path) -> None:
 
 def test_what_was_lost_is_said(workspace: Path) -> None:
     run = make(workspace, "a")
+    save(run, 20)
     save(run, 30)
     save(run, 35, resumable=False)
     with running(run, step=38):
@@ -82,7 +83,7 @@ def test_now_ends_the_attempt_and_all_its_engine_started(workspace: Path, engine
     with running(run) as holder:
         runs.write_state(run, step=5, **of_engine(engine))
         done = virc("runs", "stop", "a", "--now")
-        assert (holder.wait(60), engine.wait(60)) == (-signal.SIGKILL, -signal.SIGKILL)
+        assert (holder.wait(240), engine.wait(60)) == (-signal.SIGKILL, -signal.SIGKILL)
     assert done.out == "a was stopped at step 5; its newest checkpoint is of step 3, 2 steps before\n"
     assert runs.state(run).progress == "stopped"
     assert start_time(grandchild) is None
@@ -100,7 +101,7 @@ def test_an_engine_left_by_a_run_that_died_is_named_and_ended(
     assert (done.code, engine.poll()) == (3, None)
     assert "its engine is still running\nhint: virc runs stop a --now" in done.err
     assert virc("runs", "stop", "a", "--now").code == 0
-    assert engine.wait(60) == -signal.SIGKILL
+    assert engine.wait(240) == -signal.SIGKILL
 
 
 def test_processes_that_took_over_an_id_are_left_alone(workspace: Path, engine: "subprocess.Popen[bytes]") -> None:

@@ -40,7 +40,7 @@ def steps(child: Child, count: int) -> list[str]:
 
 
 def end(child: Child) -> tuple[int, str, str]:
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=240)
     return child.returncode, out, err
 
 

@@ -68,6 +68,30 @@ def test_validation_is_the_mean_reward_over_the_kinds_of_rows(workspace: Path) -
     assert (found.validation, found.aside, found.reward) == (0.5, True, None)
 
 
+def test_the_share_of_calls_that_failed_is_a_metric(workspace: Path) -> None:
+    found = reader(workspace)(line(**{"virc/tool_failures": 0.25, "response_length/mean": 3}))
+    assert found is not None
+    assert found.tool_failures == 0.25
+
+
+def test_a_validation_is_beside_its_step(workspace: Path) -> None:
+    spent = {
+        "step": 10,
+        "gen": 3,
+        "reward": 1,
+        "old_log_prob": 1,
+        "update_actor": 2,
+        "save_checkpoint": 1,
+        "testing": 5,
+    }
+    found = reader(workspace)(line(**{f"timing_s/{name}": seconds for name, seconds in spent.items()}))
+    assert found is not None
+    assert found.parts == {
+        "rollout": 4, "probabilities": 1, "update": 2, "save": 1, "validation": 5, "other": 2,
+    }  # fmt: skip
+    assert found.seconds == 15
+
+
 def test_a_number_that_is_none_is_left_out(workspace: Path) -> None:
     found = reader(workspace)(line(**{"critic/score/mean": None, "actor/grad_norm": None, "response_length/mean": 3}))
     assert found is not None

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from virc.core.errors import SetupError
 from virc.reasoning.protocol import PACKAGES
 from virc.sandbox import isolator, packages, seccomp
+from virc.sandbox.child import Child
 from virc.sandbox.isolator import Machine, check, command
 
 
@@ -48,6 +50,45 @@ def test_only_the_user_allows_no_sandbox(monkeypatch: pytest.MonkeyPatch, value:
             check()
 
 
+def test_code_without_a_sandbox_is_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(isolator.UNSAFE, "1")
+    isolator._warn.cache_clear()
+    check()
+    check()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("warning: VIRC_UNSAFE_PYTHON=1: ")
+
+
+@pytest.mark.parametrize(
+    ("says", "hint"),
+    [("Unknown option --disable-userns", "install bubblewrap 0.8 or newer"), ("No permissions", "may users isolate")],
+)
+def test_a_sandbox_that_does_not_start_says_what_helps(monkeypatch: pytest.MonkeyPatch, says: str, hint: str) -> None:
+    monkeypatch.setattr(isolator, "command", lambda *_: ["sh", "-c", f"echo 'bwrap: {says}' >&2; exit 1"])
+    with pytest.raises(SetupError, match=f"does not start: bwrap: {says}") as error:
+        Child(Machine(512, 4, ())).ready()
+    assert hint in hint_of(error)
+
+
+def test_a_library_that_knows_no_new_calls_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a rule for `clone3`, code could start processes."""
+    library = seccomp.library()
+    assert library
+    resolve = library.seccomp_syscall_resolve_name
+    monkeypatch.setattr(
+        library,
+        "seccomp_syscall_resolve_name",
+        lambda name: -1 if name in (b"clone3", b"close_range") else resolve(name),
+    )
+    monkeypatch.setattr(seccomp, "program", seccomp.program.__wrapped__)
+    with pytest.raises(SetupError, match=r"has no filter: libseccomp is older than 2\.5\.1"):
+        Child(Machine(512, 4, ()))
+
+
 def test_nothing_is_bound_that_can_be_written() -> None:
     argv = command(Machine(1024, 16, ("numpy", "pillow")), 3, 4)
     assert "--bind" not in argv
@@ -56,6 +97,11 @@ def test_nothing_is_bound_that_can_be_written() -> None:
     ]  # fmt: skip
     assert {"--unshare-net", "--unshare-pid", "--unshare-user", "--die-with-parent", "--new-session"} <= set(argv)
     assert "--proc" not in argv
+    writable = [argv[at + 1] for at, part in enumerate(argv) if part == "--tmpfs"]
+    assert [
+        each for each in writable if ["--remount-ro", each] not in [argv[at : at + 2] for at in range(len(argv))]
+    ] == ["/work"]
+    assert all(argv[at - 2] == "--size" for at, part in enumerate(argv) if part == "--tmpfs")
 
 
 def test_packages_come_with_what_they_require_and_no_others() -> None:
@@ -66,6 +112,34 @@ def test_packages_come_with_what_they_require_and_no_others() -> None:
     assert "numpy" in PACKAGES
 
 
+def test_requirements_of_this_platform_count_and_those_of_extras_do_not() -> None:
+    lines = ["six>=1", 'tomli>=2; python_version < "4"', 'sphinx; extra == "docs"', "pytz ; extra=='a'"]
+    assert packages._required(lines) == ["six", "tomli"]
+
+
+def test_a_file_of_a_package_elsewhere_binds_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "odd.py").touch()
+    record = tmp_path / "odd-1.0.dist-info" / "RECORD"
+    record.parent.mkdir()
+    record.write_text("/etc/hosts,,\n../../../etc/hosts,,\nodd.py,,\n")
+    (record.parent / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert packages.installed(("odd",)) == (tmp_path / "odd.py",)
+
+
 def test_the_filter_refuses_calls() -> None:
     assert len(seccomp.program()) > 400
     assert {"fork", "socket", "ptrace", "mount", "io_uring_setup", "memfd_create"} <= set(seccomp.REFUSED)
+
+
+def test_packages_of_the_system_are_hidden_in_each_folder_that_has_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Debian keeps them in `dist-packages`."""
+    for name in ("site-packages", "dist-packages"):
+        (tmp_path / "lib" / name).mkdir(parents=True)
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path / "lib"))
+    words = isolator._interpreter.__wrapped__()
+    over = {words[at + 1] for at, word in enumerate(words) if word == "--tmpfs"}
+    assert over == {"/python/lib/site-packages", "/python/lib/dist-packages"}

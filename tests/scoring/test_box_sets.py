@@ -37,8 +37,8 @@ def test_matching_gains_the_most_together() -> None:
     pairs = matched([first, second], [(0, 0, 10, 9.5), other])
     assert sorted((pair.found, pair.right) for pair in pairs) == [(0, 1), (1, 0)]
     assert matched([A], [B]) == []
-    assert matched([HALF], [A], least=0.51) == []
-    assert [pair.overlap for pair in matched([HALF], [A], least=0.5)] == [0.5]
+    assert matched([HALF], [A], min_iou=0.51) == []
+    assert [pair.overlap for pair in matched([HALF], [A], min_iou=0.5)] == [0.5]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def best(found: Sequence[Box], right: Sequence[Box], least: float) -> tuple[int,
 
 @given(BOXES, BOXES, st.sampled_from([0.0, 0.3, 0.5]))
 def test_matching_is_the_best_of_all_ways(found: list[Box], right: list[Box], least: float) -> None:
-    pairs = matched(found, right, least=least)
+    pairs = matched(found, right, min_iou=least)
     assert len({pair.found for pair in pairs}) == len({pair.right for pair in pairs}) == len(pairs)
     number, overlap = best(found, right, least)
     assert (len(pairs), sum(pair.overlap for pair in pairs)) == (number, pytest.approx(overlap))

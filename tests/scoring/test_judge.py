@@ -95,6 +95,7 @@ def test_what_is_shown_is_bounded_and_of_a_long_answer_it_is_the_end() -> None:
         ("**Verdict:** same", True),
         ("a\nb\n\nverdict: different\n\n", False), ("verdict: same\nverdict: same", True), ("`verdict: same`", True),
         ("<think>verdict: same, or\nverdict: different</think>\nverdict: different", False),
+        ("<think>\nverdict: same\n</think>\nverdict: different", False),
         ("", None), ("same", None), ("verdict: same or different", None), ("verdict: same\nI think", None),
         ("The verdict: same", None), ("verdict: different\nverdict: same", None), ("verdict: not the same", None),
         ("verdict: yes", None), ("<think>verdict: same", None), ("verdict", None),

@@ -97,7 +97,7 @@ def test_points_apart_are_counted_from_ten_pixels_on() -> None:
     assert apart([(0, 0), (6, 8), (6, 7), (0, 9)]) == [(0, 0), (6, 8)]  # 10, 9.2 and 9 from the first
     assert apart_bonus([]) == apart_bonus([(0, 0)]) == apart_bonus([(0, 0), (3, 3)]) == 0
     assert apart_bonus([(0, 0), (6, 8), (60, 80)]) == pytest.approx(0.4)
-    assert apart_bonus([(0, 0), (0.2, 0)], least=0.1, each=1) == 1
+    assert apart_bonus([(0, 0), (0.2, 0)], min_distance=0.1, each=1) == 1
 
 
 def test_a_point_on_the_edge_is_in_the_box() -> None:

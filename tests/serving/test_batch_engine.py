@@ -12,8 +12,9 @@ import pytest
 from support.real_server import VIRC, Real, real_server
 
 from virc.backends.openai.backend import OpenAIBackend
+from virc.reasoning.images import open_file
 from virc.reasoning.session import Message
-from virc.solving.image_source import open_source
+from virc.solving.image_source import file_of
 from virc.solving.one import SolveConfig, solve
 from virc.solving.rows import read_rows
 
@@ -31,7 +32,7 @@ def answers(file: Path) -> dict[str, tuple[object, ...]]:
 
 
 def batch(folder: Path, server: Real, out: str) -> "subprocess.Popen[str]":
-    words = ("solve", "--batch", "held/problems.jsonl", "--to", out, "--endpoint", server.url, "--temperature", "0")
+    words = ("batch", "held/problems.jsonl", "--to", out, "--endpoint", server.url, "--temperature", "0")
     return subprocess.Popen([*VIRC, *words], cwd=folder, stderr=subprocess.PIPE, text=True)
 
 
@@ -46,7 +47,7 @@ def said(server: Real, folder: Path, by_id: bool) -> list[Sequence[Message]]:
     said = []
     with (folder / "held" / "problems.jsonl").open("rb") as file:
         for row, _ in zip(read_rows(file), range(16), strict=False):
-            image = open_source(row.images[0], folder / "held")
+            image = open_file(*file_of(row.images[0], folder / "held"))
             (attempt,) = solve(SolveConfig(), backend, protocol, [image], row.question).attempts
             said.append(attempt.trace.messages)
     assert sent._misses == 0

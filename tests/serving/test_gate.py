@@ -13,8 +13,11 @@ async def nothing() -> dict[str, Any]:
     return {"type": "http.disconnect"}
 
 
-def sent(scope: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a client gets; the app behind answers 200 to all."""
+def sent(scope: dict[str, Any], **headers: str) -> list[dict[str, Any]]:
+    """What a client gets that connects to a loopback address; the app behind answers 200 to all."""
+    named = {"host": "localhost:8000", **headers}
+    scope["headers"] = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
+    scope["server"] = ("127.0.0.1", 8000)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -52,6 +55,24 @@ def test_every_other_route_is_closed(method: str, path: str) -> None:
     start, body = sent({"type": "http", "method": method, "path": path})
     assert start["status"] == 404
     assert path.encode() in body["body"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "key", "status"),
+    [
+        ({"origin": "https://evil.example"}, "secret", 403),
+        ({"sec_fetch_site": "cross-site"}, "secret", 403),
+        ({"host": "evil.example:8000"}, "", 403),
+        ({"host": "evil.example:8000"}, "secret", 200),
+        ({"origin": "http://localhost:8000"}, "", 200),
+    ],
+)
+def test_pages_of_other_sites_are_refused(
+    headers: dict[str, str], key: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", key)
+    messages = sent({"type": "http", "method": "POST", "path": "/v1/chat/completions"}, **headers)
+    assert messages[0]["status"] == status
 
 
 def test_a_websocket_is_closed_and_the_life_of_the_server_goes_on() -> None:

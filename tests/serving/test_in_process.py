@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from PIL import Image
 from support.called import virc
+from support.costly_pictures import COSTLY
 
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
@@ -26,6 +26,7 @@ from virc.models.registry import EMBEDDED_FOLDER, Weights
 from virc.reasoning.images import open_image, show
 from virc.reasoning.session import Ask, Message
 from virc.serving import chat_http, in_process
+from virc.serving.agent import connections
 from virc.serving.in_process import Served
 from virc.serving.settings import published
 
@@ -38,17 +39,24 @@ Answer = tuple[int, dict[str, Any]]
 @contextmanager
 def listening(served: Served) -> Iterator[int]:
     """A running server; gives its port."""
+    with running(in_process.app(served)) as port:
+        yield port
+
+
+@contextmanager
+def running(app: Any) -> Iterator[int]:
+    """An app that is served at a port."""
     place = socket.socket()
     place.bind(("127.0.0.1", 0))
     place.listen()
-    server = uvicorn.Server(uvicorn.Config(in_process.app(served), lifespan="off", log_level="critical"))
+    server = connections.server(app)
     thread = threading.Thread(target=server.run, args=([place],))
     thread.start()
     try:
         yield place.getsockname()[1]
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -149,7 +157,7 @@ def test_a_batch_on_it_has_the_answers_of_the_model_in_this_process(
     where = {"served": ("--endpoint", f"http://127.0.0.1:{port}/v1"), "here": ("--model", "tiny")}
     for name, options in where.items():
         out = tmp_path / f"{name}.jsonl"
-        done = virc("solve", "--batch", "held/problems.jsonl", "--to", out, *options)
+        done = virc("batch", "held/problems.jsonl", "--to", out, *options)
         assert done.code in (0, 1), done.err
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         answers[name] = {row["id"]: (row["answer"], row["turns"], row["calls"]) for row in rows}
@@ -176,7 +184,7 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(port: int) -> No
     cases = {
         ("there is no model 'other', served is 'tiny'", 404, "model_not_found"): asked(port, model="other"),
         ("image 0 is not a picture that can be read", 400, None): asked(port, about("data:image/png;base64,AAAA")),
-        ("image 0: the data URL is no base64", 400, None): asked(port, about("data:image/png;base64,A_A")),
+        ("image 0: the data URL is no base64", 400, None): asked(port, about("data:image/png;base64,A*A")),
         ("at most 20 images are taken in a conversation, not 21", 400, None): asked(port, about(png)[:1] * 21),
         ("n cannot be honoured by this server: leave it out", 400, None): asked(port, n=2),
         ("the conversation has", 400, "context_length_exceeded"): asked(port, "a b " * 40_000),
@@ -191,12 +199,19 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(port: int) -> No
     assert asked(port, "Still there?", max_tokens=1)[0] == 200
 
 
+def test_a_picture_that_costs_too_much_is_refused(port: int) -> None:
+    for name, expected in (("webp that fits", 413), ("png", 413), ("eps", 400)):
+        url = f"data:image/png;base64,{base64.b64encode(COSTLY[name]()).decode()}"
+        status, answer = asked(port, about(url))
+        assert (status, answer["error"]["type"]) == (expected, "invalid_request_error")
+
+
 def test_a_body_is_bounded_also_where_it_does_not_say_its_size(port: int) -> None:
-    most = chat_http.MOST_BODY
+    most = chat_http.MAX_BODY
     status, said = sent(port, "POST", "/v1/chat/completions", b"x", **{"Content-Length": str(most + 1)})
     assert (status, said["error"]["message"]) == (413, "the body is over 64 MiB")
     with socket.create_connection(("127.0.0.1", port), 60) as connection:
-        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head.encode())
         with pytest.raises((BrokenPipeError, ConnectionResetError, AssertionError)):  # noqa: PT012
             for _ in range(2 * most // 2**20):
@@ -240,7 +255,7 @@ class Slow:
 
 
 def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 200
     while not true():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -250,7 +265,7 @@ def held(port: int, text: str, stream: bool) -> socket.socket:
     """A request that was sent and not read."""
     connection = socket.create_connection(("127.0.0.1", port), 60)
     content = body(text, stream=stream, max_tokens=2)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
     connection.sendall(head.encode() + content)
     return connection
 
@@ -258,14 +273,16 @@ def held(port: int, text: str, stream: bool) -> socket.socket:
 @pytest.mark.parametrize("stream", [False, True])
 def test_requests_take_turns_and_one_who_hangs_up_is_not_computed(backend: LocalBackend, stream: bool) -> None:
     slow = Slow(backend)
-    with listening(Served(slow, "tiny", {}, images=2)) as port:  # type: ignore[arg-type]
+    app = in_process.app(Served(slow, "tiny", {}, images=2))  # type: ignore[arg-type]
+    with running(app) as port:
         first = held(port, "first", stream)
         until(lambda: slow.begun == ["first"])
         waiting = []
-        for text in ("second", "third", "fourth"):
+        for taken, text in enumerate(("second", "third", "fourth"), 2):
             waiting.append(held(port, text, stream))
-            time.sleep(0.1)
+            until(lambda taken=taken: app.state.desk.taken == taken)  # type: ignore[misc]
         waiting[0].close()  # before its turn
+        until(lambda: app.state.desk.taken == 3)
         first.close()  # in its turn
         until(lambda: slow.begun == ["first", "third"])
         assert slow.ended == ["first"]

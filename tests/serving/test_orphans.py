@@ -41,7 +41,7 @@ def test_a_group_ends_after_its_parent_though_it_heeds_no_signal(tmp_path: Path)
     assert all(start_time(pid) for pid in pids)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    end = time.monotonic() + 40
+    end = time.monotonic() + 200
     while any(start_time(pid) for pid in pids):
         assert time.monotonic() < end
         time.sleep(0.2)

@@ -13,6 +13,7 @@ from virc.core.errors import SetupError
 from virc.envs.hardware import Gpu, Machine
 from virc.models import registry as models
 from virc.models.registry import EMBEDDED_FOLDER, Weights
+from virc.serving import start
 from virc.serving.settings import choose_engine, configure, refuse_unfit, weights_gib
 from virc.stages.serve import Config
 from virc.systems import registry as systems
@@ -237,6 +238,21 @@ ON_A_CPU = {
 }
 
 
+@pytest.mark.parametrize(
+    ("model", "missing", "engine"),
+    [("tiny", "uv", "llamacpp"), ("tiny", None, "vllm"), ("tiny", "xllamacpp", "vllm"), ("ViRC-7B", "uv", "vllm")],
+)
+def test_llamacpp_serves_a_model_of_the_package_where_nothing_else_is_installed(
+    model: str, missing: str | None, engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After `pip install '.[llamacpp]'` there is no uv to make vLLM's environment with."""
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path))
+    found = {"uv", "xllamacpp", "torch"} - {missing}
+    monkeypatch.setattr(start, "find_spec", lambda name: name in found or None)
+    chosen = start.only_by_llamacpp("vllm", start.ServeRequest(model))
+    assert chosen == (engine == "llamacpp")
+
+
 def test_the_command_for_a_cpu_leaves_out_what_takes_long() -> None:
     said = virc("serve", "tiny", "--dry-run", "--json", "--device", "cpu").json
     assert said["command"][1:4] == ["-m", "virc.core.orphans", "virc.engines.vllm.cpu"]
@@ -247,6 +263,12 @@ def test_the_command_for_a_cpu_leaves_out_what_takes_long() -> None:
     assert several["environment"]["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
 
 
+@pytest.mark.parametrize(("context", "length"), [(4096, 4096), (131_072, 32_768), (None, 32_768)])
+def test_a_judge_has_a_context_of_its_own_within_its_models(context: int | None, length: int, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": context} if context else {}))
+    assert configure("transformers", {}, Weights("judge", tmp_path, judge=True)).max_model_len == length
+
+
 def test_a_small_model_gets_a_small_cache_unless_one_is_chosen(tmp_path: Path) -> None:
     tiny = models.find("tiny", tmp_path)
     assert configure("vllm", {}, tiny).cache_gib == 1
@@ -255,6 +277,9 @@ def test_a_small_model_gets_a_small_cache_unless_one_is_chosen(tmp_path: Path) -
     for config in ({**large, "max_position_embeddings": 128_000}, large, {"model_type": "another"}):
         (tmp_path / "config.json").write_text(json.dumps(config))
         assert configure("vllm", {}, Weights("other", tmp_path)).cache_gib == 4
+    # 16 conversations of 1024 tokens, each of 2 x 2 x 128 numbers of 4 bytes in 36 layers: 1.1 GiB
+    (tmp_path / "config.json").write_text(json.dumps({**large, "max_position_embeddings": 1024}))
+    assert configure("vllm", {}, Weights("other", tmp_path)).cache_gib == 2
 
 
 def test_the_command_for_gpus(workspace: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from support import servers
+from support.real_server import free_port
 
 from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Event
 from virc.serving import serve
-from virc.serving.address import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def models_of(url: str) -> list[str]:
-    with urllib.request.urlopen(f"{url}/models", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/models", timeout=60) as answer:
         return [model["id"] for model in json.load(answer)["data"]]
 
 

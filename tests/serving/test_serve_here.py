@@ -40,6 +40,8 @@ def test_a_port_in_use_is_said_before_the_model_is_loaded() -> None:
 
 def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "virc.serving.in_process", raising=False)  # other tests have imported it
+    monkeypatch.delattr("virc.serving.in_process", raising=False)
     done = virc(*HERE, "--port", free_port())
     assert done.code == 4
     assert "needs fastapi and uvicorn" in done.err
@@ -76,7 +78,7 @@ def test_it_answers_and_a_signal_ends_it_in_the_midst_of_a_reply(number: signal.
         with urllib.request.urlopen(request) as answer:
             answer.read(200)
             process.send_signal(number)
-            assert process.wait(30) == code
+            assert process.wait(240) == code
         _, err = process.communicate()
         assert "Traceback" not in err
         assert ("error:" in err, "tiny is served no more" in err) == (False, True)

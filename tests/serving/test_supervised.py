@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from support.real_server import free_port
 
 from virc.core import processes
 from virc.core.errors import EngineError
@@ -29,7 +30,6 @@ from virc.core.processes import Process
 from virc.engines.vllm import plan as vllm
 from virc.envs import making
 from virc.serving import serve, supervised, vllm_process
-from virc.serving.address import free_port
 from virc.serving.agent import health
 from virc.serving.start import Server
 from virc.serving.supervised import Supervised
@@ -72,7 +72,7 @@ class Standing:
 
     def close(self) -> None:
         self.server._stop()
-        self.thread.join(30)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
     @property
@@ -95,7 +95,7 @@ class Standing:
     def send(self, url: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
         """The status and what came with it, the header Retry-After included."""
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as answer:
+            with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as answer:
                 return answer.status, json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             return error.code, {"wait": error.headers["retry-after"], **json.load(error)}
@@ -117,6 +117,7 @@ def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standi
     monkeypatch.setattr(vllm, "plan", plan)
     monkeypatch.setattr(making, "made", lambda *_: None)
     monkeypatch.setattr(health, "_FRESH", 0.1)
+    monkeypatch.setattr(health, "_PATIENCE", 60)
     events: list[Event] = []
     words = {"agent": True, "engine": "vllm", "device": "cpu", "port": free_port()}
     found = Standing(tmp_path, serve("tiny", on_event=events.append, **words), events, configs)
@@ -125,7 +126,7 @@ def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standi
 
 
 def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 200
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
@@ -159,11 +160,11 @@ def test_an_engine_that_is_killed_is_started_again(standing: Standing) -> None:
 
 
 def test_after_some_times_the_server_ends(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "MOST_RESTARTS", 1)
+    monkeypatch.setattr(supervised, "MAX_RESTARTS", 1)
     standing.signal(signal.SIGKILL)
     until(lambda: standing.events[-1].text == "vLLM answers again")
     standing.signal(signal.SIGKILL)
-    standing.thread.join(30)
+    standing.thread.join(60)
     assert standing.error
     assert standing.error.code == 7
     assert standing.error.message == (
@@ -182,7 +183,7 @@ def test_one_that_ends_while_the_server_ends_is_not_started_again(standing: Stan
     assert standing.pid == ended
     assert not standing.warnings()
     hold.end()
-    standing.thread.join(30)
+    standing.thread.join(60)
     assert standing.error is None
 
 
@@ -230,7 +231,7 @@ def test_whatever_goes_wrong_in_a_restart_ends_the_server(error: Exception, tmp_
     given_up = threading.Event()
     with Supervised(start, log, Reporter(None)) as engine:
         engine.watch(given_up.set)
-        assert given_up.wait(20)
+        assert given_up.wait(60)
         assert engine.failure
         assert engine.failure.message.startswith("vLLM cannot be started again")
 
@@ -251,7 +252,7 @@ def test_garbage_at_its_port_is_no_health() -> None:
 def test_one_that_does_not_come_back_ends_the_server(standing: Standing) -> None:
     (standing.folder / "broken").touch()
     standing.signal(signal.SIGKILL)
-    standing.thread.join(30)
+    standing.thread.join(60)
     assert standing.error
     assert standing.error.message == "vLLM ended before it was ready: no memory is left"
 

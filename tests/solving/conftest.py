@@ -56,7 +56,7 @@ def batch(tmp_path: Path) -> Callable[..., Any]:
 
     def run(rows: Rows, server: Server, *words: object, out: object = None) -> Any:
         source = write(tmp_path / "in.jsonl", rows)
-        return virc("solve", "--batch", source, "--to", out or tmp_path / "out", "--endpoint", server.url, *words)
+        return virc("batch", source, "--to", out or tmp_path / "out", "--endpoint", server.url, *words)
 
     return run
 

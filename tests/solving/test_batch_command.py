@@ -1,8 +1,9 @@
-"""`virc solve --batch` by its real entry point, on a scripted endpoint: what is asked, written and resumed."""
+"""`virc batch` by its real entry point, on a scripted endpoint: what is asked, written and resumed."""
 
 import base64
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +17,8 @@ from support.servers import Body, serve
 from support.solving import answer, picture
 
 from virc.reasoning.protocol import own_protocol
-from virc.solving import progress
 from virc.tools import registry as tools
+from virc_cli.console import events
 
 
 def test_every_row_gets_one_line(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
@@ -41,11 +42,21 @@ def test_every_row_is_drawn_from_a_seed_of_its_own(batch: Callable[..., Any], im
     assert len(set(drawn[0].values())) == 20
 
 
+def test_a_line_says_what_was_rejected_and_what_ended_it(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    replies = iter(["no", "no", answer("1"), *["no"] * 4, answer("2")])
+    with serve(lambda _: next(replies)) as server:
+        batch(problems(image, "late", "never", "once"), server, "--concurrency", 1, "--protocol", "default")
+    found = {line["id"]: (line["rejected"], line["failure"], line["replies"]) for line in read(tmp_path / "out")}
+    assert found == {"late": (2, None, 3), "never": (4, "tries", 4), "once": (0, None, 1)}
+
+
 def test_lines_go_to_stdout_without_a_file(image: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", problems(image, 1, 2))
     for words in ([], ["--to", "-"]):
         with serve(echo) as server:
-            done = virc("solve", "--batch", source, "--endpoint", server.url, *words)
+            done = virc("batch", source, "--endpoint", server.url, *words)
         assert {line["id"] for line in done.lines} == {1, 2}
 
 
@@ -53,7 +64,7 @@ def test_rows_come_from_standard_input_with_paths_from_here(image: Path, clean: 
     picture(clean / "here.png")
     text = json.dumps({"id": 1, "image": "here.png", "question": "q"}).encode()
     with serve(echo) as server:
-        done = virc("solve", "--batch", "-", "--endpoint", server.url, stdin=text)
+        done = virc("batch", "-", "--endpoint", server.url, stdin=text)
     assert [line["answer"] for line in done.lines] == ["q"]
 
 
@@ -166,7 +177,7 @@ def test_another_chat_protocol_is_refused_for_a_file_that_has_answers(
 
 
 def test_as_many_rows_as_asked_are_in_work_at_a_time(batch: Callable[..., Any], image: Path) -> None:
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=60)
 
     def wait(body: Body) -> str:
         together.wait()
@@ -189,7 +200,7 @@ def test_image_paths_of_rows_that_come_through_a_pipe_start_from_here(clean: Pat
     os.write(writing, json.dumps({"id": 1, "image": "here.png", "question": "q"}).encode())
     os.close(writing)
     with serve(echo) as server:
-        done = virc("solve", "--batch", f"/dev/fd/{reading}", "--endpoint", server.url)
+        done = virc("batch", f"/dev/fd/{reading}", "--endpoint", server.url)
     os.close(reading)
     assert [line["answer"] for line in done.lines] == ["q"]
 
@@ -206,22 +217,28 @@ def test_rows_and_answers_are_not_one_file(image: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(source)
     before = source.read_bytes()
     for out in (source, tmp_path / "link"):
-        assert virc("solve", "--batch", source, "--to", out).code == 2
+        assert virc("batch", source, "--to", out).code == 2
     assert source.read_bytes() == before
 
 
 def test_a_missing_batch_file_is_a_data_error(tmp_path: Path) -> None:
     for source in (tmp_path / "gone", tmp_path):
-        assert virc("solve", "--batch", source).code == 5
+        assert virc("batch", source).code == 5
 
 
-def test_progress_is_told_now_and_then(batch: Callable[..., Any], image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_says_how_fast_it_is_and_how_long_it_takes(
+    batch: Callable[..., Any], image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serve(echo) as server:
         quiet = batch(problems(image, *range(4)), server)
-        monkeypatch.setattr(progress, "_SECONDS", 0)
-        told = batch(problems(image, *range(4, 8)), server)
+        monkeypatch.setattr(events, "_IN_FILES", 0)
+        told = batch(problems(image, *range(8)), server, "--concurrency", 1)
     assert quiet.err.count(" rows: ") == 1
-    assert told.err.count(" rows: ") == 5
+    lines = [line for line in told.err.splitlines() if "rows/s" in line]
+    assert re.fullmatch(
+        r"5 of 8, [\d.]+ rows/s, about \d+ s left, [\d,]+ tokens; 1 rows: 1 answered, .*; 4 were done before", lines[0]
+    )
+    assert "left" not in lines[-1]
 
 
 def test_an_empty_batch_is_done(batch: Callable[..., Any]) -> None:
@@ -235,7 +252,7 @@ def test_servers_that_compute_replies_together_are_asked_more_at_a_time(
     kind: str, most: int, batch: Callable[..., Any], image: Path
 ) -> None:
     """Nobody is answered before so many ask; one more would break the next round."""
-    together = threading.Barrier(most, timeout=30)
+    together = threading.Barrier(most, timeout=60)
 
     def wait_for_all(body: Body) -> str:
         together.wait()

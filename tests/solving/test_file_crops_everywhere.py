@@ -28,7 +28,7 @@ from virc.rewards.rollouts import samples_of
 from virc.solving.one import SolveConfig, solve
 from virc.tools.registry import DEFAULT, known, schemas
 
-PAGE = (4000, 3000)
+PAGE = (2000, 1500)
 PROTOCOL = msgspec.structs.replace(own_protocol(schemas(DEFAULT)), crops="file", input_pixels=(3136, 10**6))
 REPLIES = (look("crop_image", bbox_2d=[280, 210, 360, 270], image_index=0), answer("4"))
 
@@ -112,7 +112,7 @@ def rewarded(folder: Path, to: Path) -> Image.Image:
 PATHS: dict[str, Callable[[Path, Path], Image.Image]] = {
     "solve in this process": in_process,
     "solve on an endpoint": by_endpoint("solve", "{folder}/page.png", "How many?"),
-    "batch": by_endpoint("solve", "--batch", "{folder}/rows.jsonl", "--to", "{to}/out.jsonl"),
+    "batch": by_endpoint("batch", "{folder}/rows.jsonl", "--to", "{to}/out.jsonl"),
     "eval": by_endpoint("eval", "{folder}/rows.jsonl", "--to", "{to}/eval"),
     "data sample, data check": sampled,
     "a rollout of RL": rolled_out,

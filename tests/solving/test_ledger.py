@@ -61,7 +61,7 @@ def test_a_torn_last_line_is_cut_wherever_it_was_torn(tmp_path: Path) -> None:
     path = tmp_path / "out"
     first, second = line("a", text="∠"), line("b", text="é")
     whole = first + b"\n" + second + b"\n"
-    for length in range(len(whole)):
+    for length in sorted({*range(0, len(whole), 11), *range(len(first) - 2, len(first) + 4), len(whole) - 1}):
         path.write_bytes(whole[:length])
         with ledger(path) as out:
             assert out.claim("a", "r") == (length <= len(first))
@@ -124,6 +124,18 @@ def test_an_id_comes_once() -> None:
             claims.claim(id, "r")
 
 
+def test_a_file_that_is_held_is_not_written_twice(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    (tmp_path / "link").symlink_to(path)
+    with ledger(path):
+        for name in ("out", "link"):
+            with pytest.raises(ConfigError, match="another run is writing"), ledger(tmp_path / name):
+                pass
+    with ledger(path) as out:
+        assert out.claim("a", "r")
+
+
+@pytest.mark.integration
 def test_two_runs_never_write_one_file(tmp_path: Path, environment: dict[str, str]) -> None:
     path = tmp_path / "out"
     hold = (

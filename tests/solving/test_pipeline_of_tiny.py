@@ -11,16 +11,18 @@ from support.servers import Body, serve
 pytestmark = pytest.mark.integration
 
 TEXT = """
-roles:
-  eyes: {model: tiny, own_protocol: true}
-  mind: {}
-steps:
-  - {name: ask_one, ask: mind, prompt: "first of {question}"}
-  - {name: ask_two, ask: mind, prompt: "second of {question}"}
-  - {name: one, ask: eyes, images: true, prompt: "{ask_one}"}
-  - {name: two, ask: eyes, images: true, prompt: "{ask_two}"}
-  - {name: third, ask: mind, prompt: "rest of {one} and {two}"}
-answer: third
+from virc.solving.pipelines import Role, together
+
+ROLES = {"eyes": Role(model="tiny", own_protocol=True), "mind": Role()}
+
+
+def solve(problem, roles):
+    def read(which):
+        asked = roles.mind.ask(f"{which} of {problem.question}")
+        return roles.eyes.ask(problem.images, asked, step=which)
+
+    one, two = together(lambda: read("first"), lambda: read("second"))
+    return roles.mind.ask(f"rest of {one} and {two}", step="third")
 """
 
 
@@ -40,15 +42,15 @@ def test_its_accuracy_is_what_the_readings_allow(tmp_path: Path) -> None:
     for row in rows:
         row["question"] = "".join(printed[row["id"]])
         row["image"] = str(tmp_path / "p" / row["image"])
-    (tmp_path / "p.yaml").write_text(TEXT)
+    (tmp_path / "p.py").write_text(TEXT)
     source, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
     with serve(rule) as mind:
-        words = ["--pipeline", tmp_path / "p.yaml", "--role", f"mind={mind.url}", "--concurrency", 2]
-        assert virc("solve", "--batch", source, "--to", out, *words).code == 0
+        words = ["--pipeline", tmp_path / "p.py", "--role", f"mind={mind.url}", "--concurrency", 2]
+        assert virc("batch", source, "--to", out, *words).code == 0
     right = well_read = 0
     for line in read(out):
         readings = {step["name"]: step["output"][0] for step in line["steps"]}
-        well_read += [readings["one"], readings["two"]] == list(printed[line["id"]].values())
+        well_read += [readings["first"], readings["second"]] == list(printed[line["id"]].values())
         unknown = 180 - sum(map(Fraction, printed[line["id"]].values()))
         right += Fraction(line["answer"]) == unknown
     assert right >= well_read >= 0.8 * count

@@ -30,17 +30,24 @@ pytestmark = [
 ]
 
 PIPELINE = """
-roles: {mind: {}, eyes: {}}
-functions:
-  look: {ask: eyes, prompt: "{picture}{question}"}
-  find: {tool: detect.yaml, gives: json}
-steps:
-  - repeat:
-      - {name: program, ask: mind, prompt: "{question} {result}"}
-      - {name: result, run: program, images: true, functions: [look, find], calls: 9}
-    until: {value: result, matches: "^[0-9]+$"}
-    rounds: 3
-answer: result
+from virc.solving.pipelines import Interpreter, Problem, Role, Roles
+
+ROLES = {"mind": Role(), "eyes": Role()}
+TOOLS = {"find": "detect.yaml"}
+
+
+def solve(problem: Problem, roles: Roles) -> str:
+    functions = {
+        "look": lambda picture, question: roles.eyes.ask(picture, question, step="look"),
+        "find": lambda image, words, least=None: problem.tools.find(image, words=words, least=least).json,
+    }
+    result = ""
+    for _ in range(3):
+        program = roles.mind.ask(f"{problem.question} {result}", step="program")
+        result = Interpreter().run(program, problem.images, functions=functions, calls=9, step="result").strip()
+        if result.isdigit():
+            break
+    return result
 """
 DETECT = """
 description: Find objects by their names.
@@ -98,8 +105,8 @@ class Drawn:
         """The file of the pipeline, with its detector behind it."""
         with serving(self.detect) as server:
             (self.folder / "detect.yaml").write_text(DETECT.replace("URL", server.address))
-            (self.folder / "p.yaml").write_text(text)
-            yield self.folder / "p.yaml"
+            (self.folder / "p.py").write_text(text)
+            yield self.folder / "p.py"
 
 
 def digest(picture: Image.Image) -> str:
@@ -136,8 +143,8 @@ def test_programs_over_drawn_problems_are_mended_and_right(tmp_path: Path) -> No
     drawn = Drawn(tmp_path, 20)
     source, out = write(tmp_path / "in.jsonl", drawn.rows), tmp_path / "out.jsonl"
     with drawn.detector() as file, serve(plan) as mind, serve(drawn.see) as eyes:
-        words = ["--batch", source, "--to", out, "--pipeline", file, *roles(mind=mind, eyes=eyes), "--concurrency", 4]
-        done = virc("solve", *words)
+        words = [source, "--to", out, "--pipeline", file, *roles(mind=mind, eyes=eyes), "--concurrency", 4]
+        done = virc("batch", *words)
         assert done.code == 0, done.err
         asked, seen = len(mind.chats()), len(eyes.chats())
     schema = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
@@ -148,19 +155,18 @@ def test_programs_over_drawn_problems_are_mended_and_right(tmp_path: Path) -> No
     assert asked == 40
     assert seen == sum(len(row["corners"]) for row in drawn.rows) == sum(line["turns"] for line in lines.values()) - 40
     first = lines[drawn.rows[0]["id"]]
+    kinds = [step["kind"] for step in first["steps"]]
+    corners = len(drawn.rows[0]["corners"])
+    assert kinds == ["ask", "code", "ask", "code", "tool", *["ask"] * corners]
     calls = first["steps"][3]["calls"]
-    assert [call["function"] for call in calls] == ["find", *["look"] * len(drawn.rows[0]["corners"])]
-    assert calls[1]["by"] == "eyes"
-    counted = [call["prompt_tokens"] for call in calls if call["by"] == "eyes"]
-    assert first["steps"][3]["prompt_tokens"] == sum(counted) > 0
-    asked_tokens = sum(step["prompt_tokens"] for step in first["steps"] if step["role"])
-    assert first["tokens"]["prompt"] == asked_tokens + sum(counted)
+    assert [call["function"] for call in calls] == ["find", *["look"] * corners]
+    assert first["tokens"]["prompt"] == sum(step["prompt_tokens"] for step in first["steps"] if step["role"]) > 0
 
 
 def test_a_role_of_code_that_is_killed_in_a_batch_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "MOST_SECONDS", 0.2)
+    monkeypatch.setattr(retry, "MAX_SECONDS", 0.2)
     monkeypatch.setattr(retry, "LOOK_SECONDS", 0.1)
     drawn = Drawn(tmp_path, 6)
     source, out = write(tmp_path / "in.jsonl", drawn.rows), tmp_path / "out.jsonl"
@@ -171,15 +177,15 @@ def test_a_role_of_code_that_is_killed_in_a_batch_loses_nothing(
         return drawn.see(body)
 
     with drawn.detector() as file, serve(plan) as mind:
-        words = ["--batch", source, "--to", out, "--pipeline", file, "--concurrency", 1]
+        words = [source, "--to", out, "--pipeline", file, "--concurrency", 1]
         with serve(dies) as eyes:
-            done = virc("solve", *words, *roles(mind=mind, eyes=eyes))
+            done = virc("batch", *words, *roles(mind=mind, eyes=eyes))
         assert done.code == 6
-        assert "role 'eyes', step 'result', look()" in done.err
+        assert "role 'eyes', step 'look'" in done.err
         before = read(out)
         assert 1 <= len(before) < 6
         with serve(drawn.see) as again:
-            assert virc("solve", *words, *roles(mind=mind, eyes=again)).code == 0
+            assert virc("batch", *words, *roles(mind=mind, eyes=again)).code == 0
     assert {line["id"]: line["answer"] for line in read(out)} == {row["id"]: row["answer"] for row in drawn.rows}
 
 
@@ -191,22 +197,32 @@ def solved(image: Path, file: Path, code: str, see: Callable[[Body], str], *word
 
 
 ONCE = """
-roles: {mind: {}, eyes: {}}
-functions:
-  look: {ask: eyes, prompt: "Look: {picture} {question}"}
-  point: {ask: eyes, prompt: "{picture}", gives: json}
-  zoom: {tool: crop_image, gives: images}
-  far: {tool: depth, optional: true}
-steps:
-  - {name: program, ask: mind, prompt: "{question}"}
-  - {name: result, run: program, images: true, functions: [look, point, zoom, far], calls: 5}
-answer: result
+import json
+
+from virc.solving.pipelines import Interpreter, Role
+
+ROLES = {"mind": Role(), "eyes": Role()}
+TOOLS = {"zoom": "crop_image", "far": "depth?"}
+
+
+def solve(problem, roles):
+    def look(picture, question):
+        return roles.eyes.ask("Look: ", picture, f" {question}", step="look")
+
+    functions = {
+        "look": look,
+        "point": lambda picture: json.loads(roles.eyes.ask(picture, step="point").strip("`json\\n")),
+        "zoom": lambda image, bbox_2d: problem.tools.zoom(image, bbox_2d=bbox_2d).images,
+        "far": lambda image: problem.tools.far(image).text,
+    }
+    program = roles.mind.ask(problem.question, step="program")
+    return Interpreter().run(program, problem.images, functions=functions, calls=5, step="result")
 """
 
 
 @pytest.fixture
 def once(tmp_path: Path) -> Path:
-    file = tmp_path / "once.yaml"
+    file = tmp_path / "once.py"
     file.write_text(ONCE)
     return file
 
@@ -233,18 +249,12 @@ def test_code_that_calls_for_ever_is_ended_at_its_bound(image: Path, once: Path)
     [
         ("for _ in range(7): look(image_0, 'x')", "CallError: the code has called functions 5 times, and may not call"),
         ("look(image_0)", "TypeError: it is look(picture, question)"),
-        ("point(image_0)", "CallError: point() gave no JSON: yes"),
-        ("zoom('no', [0, 0, 9, 9])", "CallError: zoom() needs one picture as image"),
+        ("point(image_0)", "CallError: point() failed: "),
+        ("zoom('no', [0, 0, 9, 9])", "CallError: zoom() failed: str is no text and no picture"),
         ("zoom(image_0, 'all')", "CallError: zoom() failed: "),
-        (
-            "look(image_0.resize((900, 4)), 'x')",
-            "CallError: look() was called with a picture of 900 x 4 px: one side is",
-        ),
-        (
-            "look(image_0.crop((0, 0, 3, 3)), 'x')",
-            "CallError: look() was called with a picture of 3 x 3 px, which is too",
-        ),
-        ("far(image_0)", "CallError: far() has no tool here: there is none of the name depth"),
+        ("look(image_0.resize((900, 4)), 'x')", "CallError: look() failed: a picture of 900 x 4 px: one side is"),
+        ("look(image_0.crop((0, 0, 3, 3)), 'x')", "CallError: look() failed: a picture of 3 x 3 px is too small"),
+        ("far(image_0)", "CallError: far() failed: there is no tool of the name far here"),
         ("look = find\n", "NameError: name 'find' is not defined"),
     ],
 )
@@ -263,12 +273,10 @@ def test_a_tool_of_ones_own_that_returns_something_else_is_an_error_of_the_code(
         "from PIL import Image\nfrom virc.reasoning.calls import Result\nNAME, TEMPLATE = 'odd', 'after_image'\n"
         f"SCHEMA = { ({'type': 'function', 'function': schema}) }\ndef apply(call, source):\n    return {returned}\n"
     )
-    (tmp_path / "p.yaml").write_text(
-        ONCE.replace("{tool: crop_image, gives: images}", "{tool: odd.py, gives: images}").replace(
-            "{tool: depth, optional: true}", "{tool: odd.py}"
-        )
-    )
-    done, _ = solved(image, tmp_path / "p.yaml", "zoom()", lambda _: "yes")
+    zoom = "lambda image, bbox_2d: problem.tools.zoom(image, bbox_2d=bbox_2d).images"
+    text = ONCE.replace('"crop_image"', '"odd.py"').replace(zoom, "lambda: problem.tools.zoom().text")
+    (tmp_path / "p.py").write_text(text)
+    done, _ = solved(image, tmp_path / "p.py", "zoom()", lambda _: "yes")
     assert "zoom() failed: it" in done.out
     assert done.code == 0, done.err
 
@@ -287,70 +295,69 @@ def test_pictures_go_out_and_come_back(image: Path, once: Path, tmp_path: Path) 
     assert done.code == 0, done.err
     assert len(sizes[0]) == 2
     step = json.loads((tmp_path / "t" / "steps.json").read_text())["steps"][1]
-    assert [(call["function"], call["by"]) for call in step["calls"]] == [
-        ("zoom", "crop_image"),
-        ("look", "eyes"),
-        ("point", "eyes"),
-    ]
-    assert step["calls"][1]["pictures"][1] == [112, 84]
+    assert [call["function"] for call in step["calls"]] == ["zoom", "look", "point"]
+    assert step["calls"][1]["arguments"] == '{"picture": ["56x28", "112x84"], "question": 7}'
     assert len(step["pictures"]) == 1
     page = (tmp_path / "t" / "index.html").read_text()
-    assert "<strong>look</strong>, by eyes: [" in page
+    assert "<strong>look</strong>: {" in page
     assert step["calls"][0]["output"] == "picture of 56 x 28 px"
     assert done.out.rstrip().split(" ")[-3:] == ["4", "(56,", "28)"]
 
 
-def test_a_dry_run_says_what_code_may_call(image: Path, once: Path) -> None:
+def test_a_dry_run_runs_no_code(image: Path, once: Path) -> None:
     done = virc("solve", image, "Sides?", "--pipeline", once, "--endpoint", "http://127.0.0.1:9/v1", "--dry-run")
     assert done.code == 0, done.err
-    assert "step result: code that may call functions 5 times\n" in done.out
-    assert "function look(picture, question): role eyes, its model at http://127.0.0.1:9/v1\n" in done.out
-    assert "  prompt: Look: {picture} {question}\n" in done.out
-    assert "function zoom(image, bbox_2d): tool crop_image\n" in done.out
-    assert "function far: an error of the code, as there is no tool depth\n" in done.out
+    assert (
+        "step program: role mind, its model at http://127.0.0.1:9/v1\n  prompt: Sides?\nstep result: code\n" in done.out
+    )
 
 
 SESSION = """
-roles: {mind: {}}
-functions: {think: {ask: mind, prompt: "{text}"}}
-steps:
-  - {name: begin, code: "import json\\ntotal = 0\\nnoted = [question]", given: [question], images: true, session: lab}
-  - repeat:
-      - {name: program, ask: mind, prompt: "{so_far}"}
-      - {name: ran, run: program, functions: [think], session: lab, seconds: 1}
-      - {name: so_far, code: "print(json.dumps([total, noted]), end='')", session: lab}
-    until: {value: so_far, matches: "^.3,"}
-    rounds: 5
-answer: so_far
+import json
+
+from virc.solving.pipelines import Interpreter, Role
+
+ROLES = {"mind": Role()}
+
+
+def solve(problem, roles):
+    lab, so_far = Interpreter(), ""
+    begin = "import json\\ntotal = 0\\nnoted = [question]"
+    lab.run(begin, problem.images, {"question": problem.question}, exact=True)
+    while not so_far.startswith("[3,"):
+        program = roles.mind.ask(so_far)
+        lab.run(program, functions={"think": lambda text: roles.mind.ask(text)}, seconds=1)
+        so_far = lab.run("print(json.dumps([total, noted]), end='')", exact=True)
+    return so_far
 """
 
 
 def test_steps_of_a_session_share_an_interpreter_that_code_cannot_lose(image: Path, tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(SESSION)
+    (tmp_path / "s.py").write_text(SESSION)
     programs = ["total += 1", "import os; os._exit(1)", "while True: pass", "total += 1; noted.append(think('a'))"]
     left = [*programs, "total += 1; noted.append(image_0.width)"]
     with serve(lambda body: "A" if text_of(body) == "a" else left.pop(0)) as mind:
-        done = virc("solve", image, "Q", "--pipeline", tmp_path / "s.yaml", "--endpoint", mind.url)
+        done = virc("solve", image, "Q", "--pipeline", tmp_path / "s.py", "--endpoint", mind.url)
     assert (done.code, done.out) == (0, '[3, ["Q", "A", 112]]\n'), done.err
 
 
 def test_code_of_the_file_that_fails_ends_the_problem(image: Path, tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(SESSION.replace("total = 0", "total = zero"))
+    (tmp_path / "s.py").write_text(SESSION.replace("total = 0", "total = zero"))
     with serve(["pass"]) as mind:
-        done = virc("solve", image, "Q", "--pipeline", tmp_path / "s.yaml", "--endpoint", mind.url)
+        done = virc("solve", image, "Q", "--pipeline", tmp_path / "s.py", "--endpoint", mind.url)
     assert done.code == 8
-    assert "step 'begin': its code failed: NameError: name 'zero' is not defined" in done.err
+    assert "code of the pipeline failed: NameError: name 'zero' is not defined" in done.err
 
 
 def test_a_detector_that_is_not_there_is_named_before_a_role_is_asked(image: Path, tmp_path: Path) -> None:
     (tmp_path / "detect.yaml").write_text(DETECT.replace("URL", "http://127.0.0.1:9"))
-    (tmp_path / "p.yaml").write_text(PIPELINE)
+    (tmp_path / "p.py").write_text(PIPELINE)
     with serve(["pass"]) as mind:
-        done = virc("solve", image, "Q", "--pipeline", tmp_path / "p.yaml", "--endpoint", mind.url)
+        done = virc("solve", image, "Q", "--pipeline", tmp_path / "p.py", "--endpoint", mind.url)
         assert not mind.chats()
     assert done.code == 4
-    assert "error: function 'find': the server http://127.0.0.1:9/detect cannot be reached" in done.err
-    (tmp_path / "p.yaml").write_text(PIPELINE.replace("detect.yaml", "python"))
-    done = virc("solve", image, "Q", "--pipeline", tmp_path / "p.yaml", "--model", "tiny")
+    assert "error: tool 'find': the server http://127.0.0.1:9/detect cannot be reached" in done.err
+    (tmp_path / "p.py").write_text(PIPELINE.replace("detect.yaml", "python"))
+    done = virc("solve", image, "Q", "--pipeline", tmp_path / "p.py", "--model", "tiny")
     assert done.code == 3
-    assert "function 'find': the tool 'python' is about a whole conversation" in done.err
+    assert "tool 'find': the tool 'python' is about a whole conversation" in done.err

@@ -1,156 +1,117 @@
-"""Pipelines: what the YAML may say, and what each role is sent."""
+"""What the function of a pipeline can use: roles, votes, grades, boxes, and steps at the same time."""
 
+import sys
 import threading
-from collections.abc import Callable, Mapping
+import time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
+from pipeline_runs import Scripted, run
 
-from virc.backends.interface import OnText, Sampling
-from virc.config import yaml
-from virc.core.errors import ConfigError, NetworkError, NoAnswerError
-from virc.core.seeds import derived
-from virc.core.timeouts import Deadline
-from virc.models.chat_protocol import ChatProtocol
-from virc.models.load import Opened
-from virc.reasoning.protocol import own_protocol
-from virc.reasoning.resize import Grid
-from virc.reasoning.session import Ask, Reply
-from virc.solving.pipelines.files import read
-from virc.solving.pipelines.program import run_code
-from virc.solving.pipelines.roles import OpenRole, speaker
-from virc.solving.pipelines.run import Loop, Solved
-from virc.solving.pipelines.run import run as run_steps
-from virc.solving.pipelines.schema import Pipeline
-from virc.solving.pipelines.speaking import Speaker, Spoken
+from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
+from virc.reasoning.images import OpenedImage
+from virc.sandbox import pool
+from virc.sandbox.calls import Answer, Around, Asked
+from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, crop, fill, together, vote
+from virc.solving.pipelines.files import load
+from virc.solving.pipelines.speaking import Seen
+from virc.solving.pipelines.steps import Branch, Ran, Run, running
 from virc.solving.sampling.grades import read_score
-
-TEXT = """
-roles:
-  eyes: {system: You see., temperature: 1}
-  mind: {}
-steps:
-  - {name: seen, ask: eyes, images: true, samples: 3, prompt: "Count. {question}"}
-  - {name: count, vote: seen}
-  - {name: doubt, ask: eyes, prompt: "Really {count}?", when: {value: count, matches: "^9"}}
-  - repeat:
-      - {name: reason, ask: mind, prompt: "{count} {doubt}: {question}"}
-      - {name: verdict, ask: mind, prompt: "Is {reason} right?"}
-    until: {value: verdict, matches: "^yes"}
-    rounds: 3
-answer: reason
-"""
+from virc.tools import python
 
 
-def of(step: dict[str, Any]) -> dict[str, Any]:
-    """A pipeline of one step, whose output is the answer."""
-    return {"steps": [{"name": "a", **step}], "answer": "a"}
+def sent(backend: Scripted) -> list[list[str]]:
+    return [[message.text for message in ask.messages] for ask in backend.asks]
 
 
-class Scripted:
-    """Gives its texts in turn, or what a function makes of the last message; replies of one step come in any order."""
+def test_a_role_is_sent_texts_and_pictures_in_their_order() -> None:
+    def look(problem: Problem, roles: Roles) -> str:
+        return roles.eyes.ask("See ", problem.images[0], " and ", problem.images[1:], " here: ", problem.question)
 
-    model = "scripted"
-
-    def __init__(self, *texts: str, to: Callable[[str], str] | None = None) -> None:
-        self.texts, self.asks, self.sampling = list(texts), list[Ask](), list[Sampling]()
-        self.grid, self.to, self.lock = Grid(14, 2), to, threading.Lock()
-
-    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
-        with self.lock:
-            self.asks.append(ask)
-            self.sampling.append(sampling)
-            if self.to:
-                return Reply(self.to(ask.messages[-1].text))
-            if not self.texts:
-                raise NetworkError("connection refused", "start the server")
-            return Reply(self.texts.pop(0), prompt_tokens=5, completion_tokens=2)
-
-    def close(self) -> None: ...
+    eyes = Scripted("four")
+    fields = run(look, {"eyes": eyes})
+    assert fields["answer"] == "four"
+    assert sent(eyes) == [["You see.", "See  and  here: How many?"]]
+    assert list(eyes.asks[0].messages[1].parts()) == ["See ", 0, " and ", 1, " here: How many?"]
+    (step,) = fields["steps"]
+    assert (step["name"], step["kind"], step["role"], step["output"]) == ("eyes", "ask", "eyes", ("four",))
+    assert step["shown"] == ((56, 28), (28, 56))
+    assert fields["tokens"] == {"prompt": 5, "completion": 2}
 
 
-def pipeline(**changes: Any) -> Any:
-    return read({**yaml.parse(TEXT, "test"), **changes}, "p.yaml")
+def test_a_conversation_goes_on_behind_its_reply() -> None:
+    def talk(problem: Problem, roles: Roles) -> str:
+        first = roles.eyes.ask(problem.images, "Look.")
+        second = roles.eyes.ask(f"Not {first}.", after=first)
+        return roles.eyes.ask(problem.images[0], "Again.", after=second)
+
+    eyes = Scripted("a", "b", "c")
+    assert run(talk, {"eyes": eyes})["answer"] == "c"
+    assert sent(eyes)[2] == ["You see.", "Look.", "a", "Not a.", "b", "Again."]
+    assert [message.images for message in eyes.asks[2].messages] == [(), (0, 1), (), (), (), (2,)]
+    assert [len(ask.images) for ask in eyes.asks] == [2, 2, 3]
 
 
-def run(pipeline: Pipeline, question: str, backends: Mapping[str, Scripted], seed: int | None = None) -> Solved:
-    def asked(name: str) -> Speaker:
-        opened = Opened(name, backends[name], ChatProtocol(own_protocol(())))
-        return speaker(OpenRole(pipeline.roles[name], opened), Deadline(None), 16, lambda: None)
+def test_samples_have_seeds_that_differ_and_are_the_same_again() -> None:
+    def several(problem: Problem, roles: Roles) -> str:
+        return vote(roles.eyes.sample(3, problem.question)) + roles.eyes.ask("Sure?")
 
-    return run_steps(pipeline, question, {name: asked(name) for name in backends}, run_code, seed)
-
-
-def test_steps_vote_skip_and_repeat_until_the_mark() -> None:
-    eyes, mind = Scripted("4", "3", "4 "), Scripted("four?", "no", "four", "yes")
-    solved = run(pipeline(), "How many?", {"eyes": eyes, "mind": mind}, seed=7)
-    assert solved.answer == "four"
-    assert [step.name for step in solved.steps] == ["seen", "count", "reason", "verdict", "reason", "verdict"]
-    assert {each.seed for each in eyes.sampling} == {derived(7, "seen", number) for number in range(3)}
-    assert [message.text for message in eyes.asks[0].messages] == ["You see.", "Count. How many?"]
-    assert mind.asks[0].messages[0].text == "4 : How many?"
-    assert solved.steps[0].completion_tokens == 6
-    assert solved.loops == (Loop("verdict", 2, met=True),)
+    eyes, again, other = (Scripted("4", "3", "4 ", "!") for _ in range(3))
+    assert run(several, {"eyes": eyes})["answer"] == "4!"
+    run(several, {"eyes": again})
+    run(several, {"eyes": other}, seed=8)
+    seeds = [{each.seed for each in backend.sampling} for backend in (eyes, again, other)]
+    assert len(seeds[0]) == 4
+    assert seeds[0] == seeds[1]
+    assert not seeds[0] & seeds[2]
 
 
-def test_a_loop_without_its_mark_ends_at_its_bound() -> None:
-    mind = Scripted(*("no",) * 20)
-    solved = run(pipeline(), "?", {"eyes": Scripted("1", "1", "1"), "mind": mind})
-    assert len(mind.asks) == 6
-    assert solved.loops == (Loop("verdict", 3, met=False),)
+def test_replies_that_would_be_the_same_are_refused() -> None:
+    with pytest.raises(VircError, match="2 replies of role 'mind' would be the same: its temperature is 0"):
+        run(lambda _, roles: vote(roles.mind.sample(2, "x")), {"mind": Scripted("a", "b")})
 
 
-def test_a_loop_has_the_last_round_of_later_steps() -> None:
-    steps = [
-        {
-            "repeat": [
-                {"name": "try", "ask": "mind", "prompt": "{critique}: {question}"},
-                {"name": "critique", "ask": "eyes", "prompt": "{try}"},
-            ],
-            "until": {"value": "critique", "matches": "^yes"},
-            "rounds": 3,
-        }
-    ]
-    mind = Scripted("a", "b")
-    run(pipeline(steps=steps, answer="try"), "?", {"eyes": Scripted("too short", "yes"), "mind": mind})
-    assert [ask.messages[-1].text for ask in mind.asks] == [": ?", "too short: ?"]
+def test_what_runs_together_keeps_its_order_and_its_seeds() -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    def wait(prompt: str) -> str:
+        both.wait()  # breaks where the second request waits for the first
+        return prompt
+
+    def solved(problem: Problem, roles: Roles) -> str:
+        texts = together(lambda: roles.eyes.ask("a", step="one"), lambda: roles.mind.ask("b", step="two"))
+        return roles.mind.ask("".join(texts)) if not both.broken else ""
+
+    mind = Scripted(to=lambda prompt: wait(prompt) if prompt == "b" else prompt)
+    fields = run(solved, {"eyes": Scripted(to=wait), "mind": mind})
+    assert fields["answer"] == "ab"
+    assert [step["name"] for step in fields["steps"]] == ["one", "two", "mind"]
 
 
 def test_the_best_of_several_is_the_one_with_the_highest_grade() -> None:
-    steps = [
-        {"name": "tries", "ask": "mind", "prompt": "{question}", "samples": 4},
-        {"name": "best", "ask": "eyes", "best_of": "tries", "prompt": "Grade {candidate} for {question}"},
-    ]
     grades = {"a": "3/10", "b": "9 of the 10 steps are wrong", "c": "As step 9 is right, **Score:** 7.5", "d": "7"}
+
+    def best(problem: Problem, roles: Roles) -> str:
+        return roles.eyes.best_of([*"abcd"], lambda each: (f"Grade {each}",))
+
     eyes = Scripted(to=lambda prompt: grades[prompt[6]])
-    solved = run(pipeline(steps=steps, answer="best"), "?", {"eyes": eyes, "mind": Scripted("a", "b", "c", "d")})
-    assert solved.answer == "c"
-    assert solved.steps[1].prompt == "Grade c for ?"
-    assert dict(zip(solved.steps[1].grades, solved.steps[1].scores, strict=True))[grades["b"]] is None
-    assert {ask.messages[-1].text for ask in eyes.asks} == {f"Grade {each} for ?" for each in "abcd"}
+    fields = run(best, {"eyes": eyes})
+    assert fields["answer"] == "c"
+    (step,) = fields["steps"]
+    assert (step["prompt"], step["output"]) == ("Grade c", ("c",))
+    assert dict(zip(step["grades"], step["scores"], strict=True))[grades["b"]] is None
+    assert {text for _, text in sent(eyes)} == {f"Grade {each}" for each in "abcd"}
 
 
-def test_grades_that_cannot_be_read_are_an_error() -> None:
-    steps = [
-        {"name": "tries", "ask": "mind", "prompt": "{question}", "samples": 2},
-        {"name": "best", "ask": "eyes", "best_of": "tries", "prompt": "{candidate}", "score": "grade=([0-9]+)"},
-    ]
-    backends = {"eyes": Scripted(to=lambda _: "score: 3"), "mind": Scripted("a", "b")}
+def test_grades_that_cannot_be_read_are_no_answer() -> None:
+    def best(problem: Problem, roles: Roles) -> str:
+        return roles.eyes.best_of(["a", "b"], lambda each: (each,), pattern="grade=([0-9]+)")
+
     with pytest.raises(NoAnswerError, match="no grade can be read in any of 2 replies of role 'eyes'"):
-        run(pipeline(steps=steps, answer="best"), "?", backends)
-
-
-def test_samples_are_drawn_at_the_same_time() -> None:
-    together = threading.Barrier(3, timeout=10)
-
-    def seen(turns: object, sampling: Sampling) -> Spoken:
-        together.wait()  # breaks unless all three are under way
-        return Spoken(Reply(str(sampling.seed)))
-
-    steps = [{"name": "seen", "ask": "eyes", "prompt": "{question}", "samples": 3}]
-    speakers: dict[str, Speaker] = {"eyes": seen}
-    solved = run_steps(pipeline(steps=steps, answer="seen"), "?", speakers, run_code, 7)
-    assert solved.answer.split() == [str(derived(7, "seen", number)) for number in range(3)]
+        run(best, {"eyes": Scripted(to=lambda _: "score: 3")})
 
 
 @pytest.mark.parametrize(
@@ -176,127 +137,205 @@ def test_a_grade_is_read_where_it_is_said(reply: str, grade: float | None) -> No
     assert read_score(reply) == grade
 
 
-def test_a_text_gathers_what_is_found_in_each_round() -> None:
-    steps = [
-        {
-            "repeat": [
-                {"name": "reply", "ask": "mind", "prompt": "Known:{facts} {question}"},
-                {"name": "fact", "find": {"value": "reply", "matches": r"fact: (\w+)"}},
-                {"name": "facts", "text": "{facts} {fact}"},
-                {"name": "end", "find": {"value": "reply", "matches": "DONE|GIVEN UP"}},
-            ],
-            "until": {"value": "end", "matches": "DONE"},
-            "rounds": 4,
-        }
-    ]
-    mind = Scripted("fact: one, fact: none", "nothing", "fact: two; DONE")
-    solved = run(pipeline(steps=steps, answer="facts"), "Why?", {"eyes": Scripted(), "mind": mind})
-    assert solved.answer == " one  two"
-    assert [ask.messages[-1].text for ask in mind.asks] == ["Known: Why?", "Known: one Why?", "Known: one  Why?"]
-    assert [step.output for step in solved.steps if step.name == "end"] == [(), (), ("DONE",)]
-
-
-def test_a_branch_runs_where_its_value_matches() -> None:
-    eyes = Scripted("9", "9", "9", "sure")
-    solved = run(pipeline(), "?", {"eyes": eyes, "mind": Scripted("a", "yes")})
-    assert "doubt" in [step.name for step in solved.steps]
-    assert eyes.asks[3].messages[-1].text == "Really 9?"
-
-
-def test_braces_in_a_reply_are_not_filled_again() -> None:
-    mind = Scripted("{question}", "yes")
-    run(pipeline(), "?", {"eyes": Scripted("1", "1", "1"), "mind": mind})
-    assert mind.asks[1].messages[0].text == "Is {question} right?"
-
-
 def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:
     with pytest.raises(NetworkError) as caught:
-        run(pipeline(), "?", {"eyes": Scripted("1"), "mind": Scripted()})
+        run(lambda _, roles: roles.eyes.ask("x", step="seen"), {"eyes": Scripted()})
     assert caught.value.message == "role 'eyes', step 'seen': connection refused"
     assert caught.value.hint == "start the server"
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("function", "words"),
     [
-        ({"answer": "reson"}, "answer names no step: 'reson'"),
-        ({"answer": "images"}, "answer gives no text: 'images'"),
-        (of({"ask": "eyes", "prompt": "x", "images": "y"}), "uses 'y', which no earlier step gives"),
-        (of({"ask": "eyes", "prompt": "x", "images": "question"}), "uses 'question' for pictures, and it gives texts"),
-        (of({"ask": "eyes", "prompt": "{images}"}), "uses 'images' for texts, and it gives pictures"),
-        (of({"crop": "question"}), "uses 'question' for boxes"),
-        (of({"boxes": "question"}), "boxes and unit belong together"),
-        (of({"ask": "eyes", "prompt": "x", "margin": 1}), "margin belongs to crop"),
-        (of({"ask": "eyes", "prompt": "x", "score": "(.)"}), "score belongs to best_of"),
-        (
-            of({"ask": "eyes", "prompt": "{candidate}", "best_of": "question", "score": "a"}),
-            "score 'a' needs one group, the number",
-        ),
-        ({"steps": [{"name": "a", "ask": "eye", "prompt": "x"}], "answer": "a"}, "unknown role: 'eye'"),
-        ({"steps": [{"name": "a", "ask": "eyes", "prompt": "{b}"}], "answer": "a"}, "'b', which no earlier step"),
-        ({"steps": [{"name": "a", "ask": "eyes"}], "answer": "a"}, "ask and prompt belong together"),
-        ({"steps": [{"name": "a"}], "answer": "a"}, "exactly one of"),
-        ({"steps": [{"name": "question", "vote": "question"}]}, "another value has this name"),
-        (
-            {"steps": [{"repeat": [{"name": "a", "vote": "question"}]}], "answer": "a"},
-            "repeats steps and needs until and rounds",
-        ),
-        ({"steps": []}, "steps has no step"),
-        (
-            {"steps": [{"name": "a", "vote": "question", "when": {"value": "question", "matches": "("}}]},
-            "is no regular expression",
-        ),
-        ({"stepz": []}, "stepz"),
-        ({"steps": [{"name": "a", "text": "x", "vote": "question"}], "answer": "a"}, "exactly one of"),
-        ({"steps": [{"name": "a", "text": "{b}"}], "answer": "a"}, "'b', which no earlier step"),
-        ({"steps": [{"name": "a", "find": {"value": "b", "matches": "x"}}], "answer": "a"}, "'b', which no"),
-        ({"steps": [{"name": "a", "find": {"value": "question", "matches": "["}}]}, "is no regular expression"),
-        ({"steps": [{"name": "a", "ask": "eyes", "best_of": "question", "prompt": "x"}], "answer": "a"}, "{candidate}"),
-        ({"steps": [{"name": "a", "ask": "eyes", "prompt": "{candidate}"}], "answer": "a"}, "'candidate', which no"),
-        (
-            {"roles": {"eyes": {"own_protocol": True}}, "steps": [{"name": "a", "ask": "eyes", "prompt": "x"}]},
-            "needs images",
-        ),
-        (of({"code": "1", "run": "question"}), "exactly one of"),
-        (of({"text": "x", "session": "s"}), "session belongs to run and code"),
-        (of({"text": "x", "seconds": 3}), "seconds belongs to run and code"),
-        (of({"ask": "eyes", "prompt": "x", "calls": 3}), "calls belongs to run and code"),
-        (
-            of({"code": "1", "functions": ["question"], "given": ["question"]})
-            | {"functions": {"question": {"ask": "eyes", "prompt": "x"}}},
-            "'question' is a function and a variable of its code",
-        ),
-        (of({"code": "1", "functions": ["look"]}), "calls an unknown function: 'look'"),
-        (of({"code": "1", "given": ["images"]}), "uses 'images' for texts"),
-        ({"functions": {"look": {"ask": "eyes"}}}, "function 'look' needs ask and prompt, or tool"),
-        ({"functions": {"look": {"ask": "eyes", "prompt": "x", "tool": "x"}}}, "needs ask and prompt, or tool"),
-        ({"functions": {"look": {"ask": "eye", "prompt": "x"}}}, "function 'look' asks an unknown role: 'eye'"),
-        ({"functions": {"look": {"ask": "eyes", "prompt": "x", "gives": "images"}}}, "a role gives text or json"),
-        ({"functions": {"lambda": {"tool": "crop_image"}}}, "'lambda' is no name of a function"),
+        (lambda _, roles: roles.ears.ask("x"), "AttributeError: ROLES has no 'ears'; it has eyes, mind"),
+        (lambda problem, _: problem.tools.saw(), "AttributeError: TOOLS has no 'saw'; it has none"),
+        (lambda problem, roles: roles.mind.ask(7), "TypeError: "),
+        (lambda problem, roles: roles.mind.ask([7]), "ValueError: int is no text and no picture"),
+        (lambda problem, roles: roles.mind.ask(Image.new("RGB", (900, 4))), "one side is over 200 times the other"),
+        (lambda problem, roles: roles.mind.ask(Image.new("RGB", (3, 3))), "a picture of 3 x 3 px is too small"),
+        (lambda problem, roles: 4, "`solve` returns int in place of a text"),
+        (lambda problem, roles: sys.exit(3), "ExitError: it would end the process: sys.exit(3)"),
+        (lambda problem, roles: vote(roles.mind.sample(0, "x")), "MisuseError: 0 replies cannot be drawn"),
+        (lambda problem, roles: str(boxes(roles.mind.ask("x"), "thousandths")), "'thousandths' is no unit of boxes"),
     ],
 )
-def test_mistakes_are_named(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        pipeline(**changes)
+def test_a_fault_of_the_function_is_one_sentence_with_its_line(function: Any, words: str) -> None:
+    with pytest.raises(VircError) as caught:
+        run(function, {"eyes": Scripted("a"), "mind": Scripted("a")})
     assert words in caught.value.message
+    assert str(Path(__file__)) in caught.value.message
+
+
+def test_a_role_with_its_own_protocol_needs_a_picture() -> None:
+    roles = {"eyes": Role(own_protocol=True)}
+    with pytest.raises(VircError, match="role 'eyes' needs a picture"):
+        run(lambda _, each: each.eyes.ask("x"), {"eyes": Scripted("a")}, roles=roles)
+
+
+def test_an_empty_answer_is_no_answer() -> None:
+    with pytest.raises(NoAnswerError, match="the pipeline gave no answer"):
+        run(lambda _, roles: " ", {})
+
+
+def test_roles_are_for_the_function_alone() -> None:
+    with pytest.raises(RuntimeError, match="for the function `solve` of a pipeline"):
+        vote(["a"])
+
+
+def test_votes_that_scoring_finds_equal_are_one() -> None:
+    with running(Branch(run := Run(1))):
+        assert vote(["0.5", "3", "1/2"]) == "0.5"
+        assert vote([]) == ""
+    assert [step.output for step in run.steps] == [("0.5",), ("",)]
+
+
+def test_braces_of_a_value_are_not_filled_again() -> None:
+    assert fill("{a} {b} {c} {}", a="{b}", b="x") == "{b} x {c} {}"
+
+
+def reply(text: str, file: tuple[int, int] = (400, 200), shown: tuple[int, int] = (392, 196)) -> Reply:
+    return Reply(text, seen=(Seen(OpenedImage(Image.new("RGB", file)), shown),))
 
 
 @pytest.mark.parametrize(
-    ("changes", "hint"),
+    ("text", "unit", "found"),
     [
-        ({"answer": "images"}, "there are count, doubt, reason, seen, verdict"),
-        ({"answer": "question"}, "there are count, doubt, reason, seen, verdict"),
-        (
-            {"steps": [{"name": "t", "text": "x"}, {"name": "a", "ask": "eyes", "prompt": "x", "after": "t"}]},
-            "no other step asks 'eyes'",
-        ),
-        (
-            {"steps": [{"repeat": [{"name": "a", "vote": "question"}], "until": {"value": "a", "matches": "x"}}]},
-            "rounds: 3",
-        ),
+        ("[98, 49, 196, 98]", "pixel", [(100, 50, 200, 100)]),
+        ("[100, 50, 200, 100]", "original", [(100, 50, 200, 100)]),
+        ('{"bbox_2d": [250, 250, 500, 500], "label": "a"}', "thousand", [(100, 50, 200, 100)]),
+        ("<|box_start|>(250,250),(500,500)<|box_end|>", "thousand", [(100, 50, 200, 100)]),
+        ("[0.25, 0.25, 0.5, 0.5] and [0, 0, 1, 1]", "unit", [(100, 50, 200, 100), (0, 0, 400, 200)]),
+        ("I see [1, 2] and [1, 2, 3, 4, 5]", "pixel", []),
     ],
 )
-def test_what_to_write_instead_would_not_be_wrong_again(changes: dict[str, Any], hint: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        pipeline(**changes)
-    assert caught.value.hint == hint
+def test_boxes_are_read_in_their_unit(text: str, unit: Any, found: list[tuple[int, ...]]) -> None:
+    with running(Branch(run := Run(1))):
+        assert [each.box for each in boxes(reply(text), unit)] == found
+    assert [list(step.boxes) for step in run.steps] == [found]
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "words"),
+    [
+        ("[0.25, 0.25, 0.5, 0.5]", "pixel", "in fractions of the image, not in pixel"),
+        ("[100, 50, 900, 800]", "pixel", "reaches far outside"),
+        ("[10, 10, 10, 20]", "pixel", "holds no pixel"),
+    ],
+)
+def test_boxes_in_another_unit_are_no_answer(text: str, unit: Any, words: str) -> None:
+    with running(Branch(Run(1))), pytest.raises(NoAnswerError, match=words):
+        boxes(reply(text), unit)
+    with running(Branch(Run(1))), pytest.raises(NoAnswerError, match="about picture 1, and the role was shown 1"):
+        boxes(reply(text), unit, image=1)
+
+
+def test_a_margin_stays_within_the_picture() -> None:
+    with running(Branch(run := Run(1))):
+        (box,) = boxes(reply("[0, 50, 100, 100]"), "original")
+        assert crop(box, margin=0.5).size == (150, 100)
+    assert str(box) == "[0, 50, 100, 100]"
+    assert [(step.kind, step.pictures, step.boxes) for step in run.steps][1] == ("crop", ((150, 100),), (box.box,))
+
+
+def test_a_run_has_a_bound_of_steps() -> None:
+    with running(Branch(Run(1, max_steps=3))), pytest.raises(RuntimeError, match="over 3 steps"):
+        [vote(["a"]) for _ in range(4)]
+
+
+def test_steps_are_reported_as_they_are_done() -> None:
+    done = list[Ran]()
+    with running(Branch(Run(1, on_step=lambda ran, _: done.append(ran)))):
+        vote(["a"], step="first")
+        assert [each.name for each in done] == ["first"]
+
+
+@pytest.mark.parametrize(
+    "value", [{"object": [1]}, {"object": 5}, {"image": 3}, {"image": "a"}, {"other": 1}, {}, [{"object": None}]]
+)
+def test_a_forged_argument_is_an_error_of_the_code(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = list[Answer]()
+
+    def run(*arguments: Any) -> None:
+        around: Around = arguments[-1]
+        assert around.answer
+        given.append(around.answer(Asked(1, "look", {"what": value}), []))
+        raise pool.DiedError("ended")
+
+    monkeypatch.setattr(pool, "shared", lambda: SimpleNamespace(run=run))
+    monkeypatch.setattr(python, "ready", lambda: None)
+    with running(Branch(Run(1))):
+        Interpreter().run("1", functions={"look": lambda what: 1}, calls=1)
+    assert given == [Answer(error="look() was called with what is no argument")]
+
+
+def test_what_a_pipeline_left_running_asks_nobody_more() -> None:
+    go, before = threading.Event(), threading.enumerate()
+
+    def late(roles: Roles) -> str:
+        go.wait(60)
+        return roles.mind.ask("late")
+
+    def solved(problem: Problem, roles: Roles) -> str:
+        try:
+            together(lambda: roles.ears.ask("nobody"), lambda: late(roles))
+        except AttributeError:
+            return "given up"
+        return "both"
+
+    mind = Scripted("a")
+    fields = run(solved, {"mind": mind})
+    go.set()
+    assert fields["answer"] == "given up"
+    for thread in threading.enumerate():
+        if thread.daemon and thread not in before:
+            thread.join(60)
+    assert mind.asks == []
+
+
+def test_texts_that_no_file_takes_are_steps_all_the_same() -> None:
+    with running(Branch(run := Run(1))):
+        vote(["x \ud83d"])
+    assert run.steps[0].output == ("x ?",)
+
+
+def test_an_interpreter_runs_one_piece_of_code_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python, "ready", lambda: None)
+    shared = Interpreter()
+    monkeypatch.setattr(pool, "shared", lambda: SimpleNamespace(run=lambda *_: shared.run("2")))
+    with running(Branch(Run(1))), pytest.raises(RuntimeError, match="one piece of code at a time"):
+        shared.run("1")
+
+
+@pytest.mark.parametrize(("length", "is_cut"), [(200_000, False), (200_001, True)])
+def test_exact_output_is_whole_or_ends_the_problem(length: int, is_cut: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = pool.Reply(1, "x" * length, "", (), False, ())
+    monkeypatch.setattr(pool, "shared", lambda: SimpleNamespace(run=lambda *_: (printed, [], None)))
+    monkeypatch.setattr(python, "ready", lambda: None)
+    with running(Branch(Run(1))):
+        if not is_cut:
+            assert Interpreter().run("1", exact=True) == printed.stdout
+            return
+        with pytest.raises(NoAnswerError, match="it prints over 200,000 characters"):
+            Interpreter().run("1", exact=True)
+
+
+def test_a_long_reply_without_boxes_is_read_at_once() -> None:
+    began = time.process_time()
+    with running(Branch(Run(1))):
+        assert boxes(reply("(1,2)" + " " * 200_000), "pixel") == []
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("named", ["/tmp/hidden", "../hidden", "a/b"])
+def test_a_system_names_no_pipeline_elsewhere_without_its_suffix(tmp_path: Path, named: str) -> None:
+    (tmp_path / "own.yaml").write_text(f"name: own\npipeline: {named}\n")
+    with pytest.raises(ConfigError, match="pipeline is "):
+        load(str(tmp_path / "own.yaml"))
+
+
+@pytest.mark.parametrize("line", ["TOOLS = ['x']", "TOOLS = {'a': 5}", "WRITER = []"])
+def test_faulty_constants_are_one_sentence(tmp_path: Path, line: str) -> None:
+    head = "from virc.solving.pipelines import Role\nROLES = {'a': Role()}\ndef solve(problem, roles): return ''\n"
+    (tmp_path / "p.py").write_text(f"{head}{line}\n")
+    with pytest.raises(ConfigError, match=r"TOOLS|WRITER"):
+        load(str(tmp_path / "p.py"))

@@ -79,7 +79,7 @@ def test_a_model_with_recurrent_layers_answers_one_row_at_a_time_and_says_so(
 ) -> None:
     model = build_model(clean / "random", "qwen3_5")
     (clean / "in.jsonl").write_text(json.dumps({"id": 1, "image": str(image), "question": "q"}) + "\n")
-    words = ("solve", "--batch", "in.jsonl", "--model", model, "--device", "cpu", "--max-turns", 1, "--timeout", 1)
+    words = ("batch", "in.jsonl", "--model", model, "--device", "cpu", "--max-turns", 1, "--timeout", 1)
     note = "rows are answered one at a time"
     assert note not in virc(*words).err
     done = virc(*words, "--concurrency", 4)
@@ -89,7 +89,7 @@ def test_a_model_with_recurrent_layers_answers_one_row_at_a_time_and_says_so(
 def test_a_model_here_does_as_many_rows_at_a_time_as_asked(image: Path, clean: Path) -> None:
     rows = [{"id": number, "image": str(image), "question": f"Is it {number}?"} for number in range(6)]
     (clean / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = ("solve", "--batch", "in.jsonl", "--model", "tiny", "--device", "cpu", "--max-turns", 2)
+    words = ("batch", "in.jsonl", "--model", "tiny", "--device", "cpu", "--max-turns", 2)
     alone, together = virc(*words), virc(*words, "--concurrency", 4)
 
     def said(done: Done) -> dict[int, object]:

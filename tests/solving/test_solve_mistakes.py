@@ -9,7 +9,7 @@ from support.called import virc
 from support.servers import serve
 from support.solving import CROP, answer, picture
 
-from virc.core.limits import MOST_IMAGES, MOST_QUESTION
+from virc.core.limits.problem import MAX_IMAGES, MAX_QUESTION
 
 
 def hint(*words: object, stdin: bytes = b"") -> str:
@@ -109,11 +109,9 @@ def test_a_misspelt_option_is_not_taken_for_a_question() -> None:
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("words", [["a.png", "b.png", "what is x?"], ["a.png", "b.png", "what", "is", "x?"]])
-def test_several_images_get_a_loop_and_the_batch(words: list[str]) -> None:
+def test_several_images_get_the_batch(words: list[str]) -> None:
     told = hint(*words)
-    loop = "for f in a.png b.png; do virc solve \"$f\" 'what is x?'; done"
-    assert told.startswith(loop)
-    assert "--batch" in told
+    assert told == "virc batch a.png b.png 'what is x?'; or --image for more pictures of one question"
 
 
 @pytest.mark.usefixtures("here")
@@ -143,13 +141,6 @@ def test_standard_input_is_one_thing() -> None:
     assert "name a file" in hint("-", "--question-file", "-", stdin=b"x")
 
 
-@pytest.mark.parametrize("words", [["a.png", "q"], ["--question-file", "q.txt"], ["--image", "a.png"], ["--json"]])
-def test_a_batch_takes_nothing_that_stands_in_its_rows(words: list[str], clean: Path) -> None:
-    (clean / "rows.jsonl").write_text("")
-    done = virc("solve", "--batch", "rows.jsonl", *words)
-    assert done.code == 2
-
-
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [(b"", "is empty"), (b"   \n", "is empty"), (b"\xff\xfe\xff", "no UTF-8"), (b"x" * (2**20 + 1), "over 1 MiB")],
@@ -165,11 +156,11 @@ def test_a_question_file_that_is_no_question_is_a_data_error(
 
 
 def test_a_problem_has_its_limits(image: Path) -> None:
-    more = ["--image", image] * MOST_IMAGES
+    more = ["--image", image] * MAX_IMAGES
     done = virc("solve", image, "q", *more)
     assert (done.code, "17 images are too many" in done.err) == (5, True)
     assert virc("solve", image, "q", *more[2:], "--model", "nothing").code == 3
-    assert virc("solve", image, "x" * (MOST_QUESTION + 1)).code == 5
+    assert virc("solve", image, "x" * (MAX_QUESTION + 1)).code == 5
 
 
 def test_empty_standard_input_is_a_data_error() -> None:

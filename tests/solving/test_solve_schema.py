@@ -67,11 +67,19 @@ def test_every_line_of_a_batch(image: Path, tmp_path: Path) -> None:
     ]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with serve([CROP, answer("97")]) as server:
-        done = virc("solve", "--batch", tmp_path / "in.jsonl", "--endpoint", server.url)
-    assert len(done.lines) == 4
+        done = virc("batch", tmp_path / "in.jsonl", "--endpoint", server.url)
     for line in done.lines:
         check(line)
-        assert "id" in line
+    lines = sorted(done.lines, key=lambda each: str(each["error"]))  # a row is printed when it ends
+    found = [(each["id"], each["answer"], (each["error"] or {}).get("message"), each["input"]) for each in lines]
+    assert found == [
+        (1, "97", None, {"question": "q", "answer": "97", "n": [1.5, None]}),
+        ("b", None, "line 3: no column is known as the question: the columns are 'id'", {}),
+        (None, None, "line 4: it is a list, not an object", {}),
+        ("b", None, "there is no file gone.png", {"question": "q"}),
+    ]
+    assert [each.get("calls") for each in lines] == [{"crop_image": 1}, None, None, None]
+    assert [each["row"] is None for each in lines] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,21 @@
 import base64
 import io
 import socket
+import textwrap
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
 from support.called import virc
-from support.solving import Serve, late, send
+from support.solving import Serve, late, open_source, send
 
 from virc.core.errors import DataError, NetworkError
 from virc.solving import image_source as sources
-from virc.solving.image_source import open_source
+from virc.solving.image_source import data_url_bytes
 
 
 def png() -> bytes:
@@ -157,7 +159,7 @@ def test_a_server_that_sends_too_much_is_left(
     web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, pages = web
-    monkeypatch.setattr(sources, "_MOST_FETCHED", 2**20)
+    monkeypatch.setattr(sources, "_MAX_FETCHED", 2**20)
     sent: list[int] = []
 
     def endless(handler: BaseHTTPRequestHandler) -> None:
@@ -177,7 +179,7 @@ def test_a_server_that_drips_is_left(
     where: str, web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, pages = web
-    monkeypatch.setattr(sources, "SECONDS", 0.5)
+    monkeypatch.setattr(sources, "SECONDS", 0.2)
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
         if where == "body":
@@ -226,8 +228,8 @@ def test_a_password_in_a_url_is_neither_sent_nor_shown(web: tuple[str, dict[str,
 def test_the_time_of_a_problem_also_ends_a_fetch(image: Path, web: tuple[str, dict[str, Serve]]) -> None:
     url, pages = web
     pages["/a"] = late(image.read_bytes())
-    done = virc("solve", f"{url}/a", "q", "--timeout", 1)
-    assert (done.code, "did not arrive within 1 s" in done.err) == (6, True)
+    done = virc("solve", f"{url}/a", "q", "--timeout", 0.3)
+    assert (done.code, "did not arrive within 0.3 s" in done.err) == (6, True)
 
 
 def test_offline_fetches_nothing(web: tuple[str, dict[str, Serve]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,12 +241,48 @@ def test_offline_fetches_nothing(web: tuple[str, dict[str, Serve]], monkeypatch:
     assert "--offline forbids it" in done.err
 
 
-def test_a_data_url_is_read(tmp_path: Path) -> None:
-    url = "data:image/png;base64," + base64.b64encode(png()).decode()
-    assert open_source(url).size == (40, 30)
+BASE64 = base64.b64encode(b"\xfb\xff\xbe" + png()).decode()
 
 
-@pytest.mark.parametrize("url", ["data:image/png,abc", "data:image/png;base64,a*b", "data:;base64,é", "data:"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"data:image/png;base64,{BASE64}",
+        f"DATA:IMAGE/PNG;BASE64,{BASE64}",
+        f"data:;base64,{BASE64}",
+        f"data:application/octet-stream;charset=utf-8;name=a.png; base64,{BASE64}",
+        f"data:image/png;base64;charset=utf-8,{BASE64}",
+        f"data:image/png;base64,\r\n {textwrap.fill(BASE64, 76)}\n",
+        f"data:image/png;base64,{base64.encodebytes(base64.b64decode(BASE64)).decode()}",
+        f"data:image/png;base64,{BASE64.rstrip('=')}",
+        f"data:image/png;base64,{BASE64.rstrip('=')}====",
+        f"data:image/png;base64,{BASE64.replace('+', '-').replace('/', '_')}",
+        f"data:image/png;base64,{quote(BASE64, safe='')}",
+        f"data:image/png,{quote(base64.b64decode(BASE64))}",
+    ],
+)
+def test_a_data_url_is_read_as_clients_write_it(url: str) -> None:
+    assert "+" in BASE64
+    assert "/" in BASE64
+    assert data_url_bytes(url)[3:] == png()
+
+
+def test_percent_signs_of_a_data_url_are_counted_before_they_are_read() -> None:
+    with pytest.raises(DataError, match="over 262,144 percent signs"):
+        data_url_bytes("data:image/png," + "%41" * 300_000)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "data:image/png,abc",
+        "data:image/png;base64,a*b",
+        "data:;base64,é",
+        "data:",
+        "data:text/plain,a",
+        "data:image/png;base64,AAAAA",
+    ],
+)
 def test_a_broken_data_url_is_a_data_error(url: str) -> None:
     with pytest.raises(DataError, match="data URL"):
         open_source(url)

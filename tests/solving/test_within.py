@@ -51,7 +51,7 @@ def test_what_is_done_afterwards_keeps_nobody_waiting(fails: bool) -> None:
         assert fails
     assert not ended.is_set()
     waiting.set()
-    assert ended.wait(30)
+    assert ended.wait(60)
 
 
 @pytest.mark.parametrize("late", [True, False])
@@ -73,4 +73,4 @@ def test_work_that_is_left_ends_when_it_next_says_something(late: bool) -> None:
     with pytest.raises(LateError if late else KeyboardInterrupt):
         within(time.monotonic() + (0.2 if late else FAR), work, hear)
     left.set()
-    assert ended.wait(30)
+    assert ended.wait(60)

@@ -12,7 +12,7 @@ from support.solving import answer
 from virc.core.errors import UsageError
 from virc.models import chat_protocol
 from virc.reasoning.protocol import own_protocol
-from virc.solving import api
+from virc.solving.python.one import solve
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 from virc_cli.commands.solve import hints
@@ -68,7 +68,7 @@ def test_only_a_word_that_stands_alone_is_the_question(clean: Path) -> None:
     for image, question, file in (("How?", None, "q.txt"), ("a.png", None, None), ("a.png", "How?", None)):
         assert hints.question_alone(image, question, file, lambda: True) == (image, question)
     with pytest.raises(UsageError):
-        hints.check_one(None, "How?", None, None, lambda: False)
+        hints.check_one(None, "How?", lambda: False)
 
 
 def test_rows_without_pictures_are_answered_or_fail_alone(clean: Path) -> None:
@@ -76,20 +76,20 @@ def test_rows_without_pictures_are_answered_or_fail_alone(clean: Path) -> None:
     (clean / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     replies = iter(REPLIES)
     with serve(lambda body: next(replies)) as server:
-        done = virc("solve", "--batch", "rows.jsonl", "--system", "vrag-rl", "--endpoint", server.url)
+        done = virc("batch", "rows.jsonl", "--system", "vrag-rl", "--endpoint", server.url)
     assert done.code == 0, done.err
     assert json.loads(done.out)["answer"] == "12 tons"
     with serve([answer("1")]) as server:
-        done = virc("solve", "--batch", "rows.jsonl", "--family", "qwen2.5-vl", "--endpoint", server.url)
+        done = virc("batch", "rows.jsonl", "--family", "qwen2.5-vl", "--endpoint", server.url)
         assert not server.chats()
     told = json.loads(done.out)["error"]
     assert (done.code, told["message"]) == (1, "there is no image, and none of the model's tools finds any")
     with serve(["a"]) as server:
-        done = virc("solve", "--batch", "rows.jsonl", "--pipeline", "prism", "--endpoint", server.url)
+        done = virc("batch", "rows.jsonl", "--pipeline", "prism", "--endpoint", server.url)
     assert "a pipeline answers questions about images" in json.loads(done.out)["error"]["message"]
 
 
 def test_python_callers_give_an_empty_list() -> None:
     replies = iter(REPLIES)
     with serve(lambda body: next(replies)) as server:
-        assert api.solve([], "How many tons?", endpoint=server.url, system="vrag-rl").answer == "12 tons"
+        assert solve([], "How many tons?", endpoint=server.url, system="vrag-rl").answer == "12 tons"

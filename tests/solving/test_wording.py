@@ -55,7 +55,7 @@ def test_an_endpoint_is_spoken_to_in_what_it_publishes(tmp_path: Path) -> None:
     given = write(tmp_path / "g.json", "given")
 
     def spoken(option: str | None = None) -> chat_protocol.ChatProtocol:
-        found, _ = chat_protocol.of_endpoint(chat_protocol.Served("m", published=published), tmp_path, option)
+        found, _ = chat_protocol.of_endpoint(chat_protocol.ServedModel("m", published=published), tmp_path, option)
         assert found
         return found
 
@@ -66,7 +66,7 @@ def test_an_endpoint_is_spoken_to_in_what_it_publishes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ViRC-Qwen2VL-7B", "LeonMiao/ViRC-Qwen2VL-2B", "served/ViRC-Qwen2VL-7B"])
 def test_boxes_are_in_the_coordinates_of_the_model_that_is_served(name: str, tmp_path: Path) -> None:
-    served = chat_protocol.Served(name, None, None, *models.served(name))
+    served = chat_protocol.ServedModel(name, None, None, *models.served(name))
     found, _ = chat_protocol.of_endpoint(served, tmp_path, "default")
     assert found
     assert found.protocol.coordinates == "permille"

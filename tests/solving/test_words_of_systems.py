@@ -78,7 +78,7 @@ def test_the_order_is_the_option_then_beside_the_weights_then_the_system_then_ou
     assert found.protocol.sampling == Drawing(0.3, 1.05)  # the chat protocol beside says nothing of it
     assert chat_protocol.of_weights(weights, "default").origin == "own"
     for published, words, origin in ((beside, "beside", "trained"), (None, "Look well.", "system")):
-        served, _ = chat_protocol.of_endpoint(chat_protocol.Served("m", None, published, system), tmp_path)
+        served, _ = chat_protocol.of_endpoint(chat_protocol.ServedModel("m", None, published, system), tmp_path)
         assert served
         assert (served.protocol.system[: len(words)], served.origin) == (words, origin)
     assert chat_protocol.of_stage(system, weights).origin == "system"

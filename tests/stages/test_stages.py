@@ -11,7 +11,7 @@ from virc.core.errors import ConfigError, UsageError, VircError
 from virc.engines.verl import plan as verl
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.systems.registry import Overlay, Stage, System
+from virc.systems.registry import Overlay, Reward, Stage, System
 
 SYSTEM = System(
     name="s",
@@ -85,6 +85,98 @@ def test_an_empty_mapping_is_one_of_defaults() -> None:
         for row in stages.rows(stages.resolve(SYSTEM, "instruct", assignments=["lora={}"]))
         if row[0] == "lora.rank"
     ] == ["--set"]
+
+
+def rl_stage(settings: dict[str, Any], **fields: Any) -> Any:
+    """The settings of a stage of RL, with what the system and its published script say."""
+    published = fields.pop("published", {})
+    system = System(
+        name="s", stages={"rl": Stage("rl", {"base": "b", "data": "d", **settings}, (), published)}, **fields
+    )
+    return stages.resolve(system, "rl").config
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "own", "wanted"),
+    [
+        ({}, {}, ("outcome", "published")),
+        ({"reward": {"total": "rules"}}, {}, ("rules", "published")),
+        ({}, {"reward": {"strict": "own"}}, ("outcome", "own")),
+        ({"reward": {"total": "rules"}}, {"reward": {"total": "virc"}}, ("virc", "published")),
+    ],
+)
+def test_a_stage_has_the_last_word_on_its_reward(
+    everywhere: dict[str, Any], own: dict[str, Any], wanted: tuple[str, str]
+) -> None:
+    reward = rl_stage(own, everywhere=everywhere, reward=Reward("outcome", "published")).reward
+    assert (reward.total, reward.strict) == wanted
+
+
+@pytest.mark.parametrize(
+    ("published", "settings", "left_out"),
+    [
+        ({}, {}, False),
+        ({"data.filter_overlong_prompts": True}, {}, True),
+        ({"data.filter_overlong_prompts": False}, {}, False),
+        ({"data.filter_overlong_prompts": True}, {"filter_overlong": False}, False),
+    ],
+)
+def test_long_rows_are_left_out_where_the_published_script_does_so(
+    published: dict[str, Any], settings: dict[str, Any], left_out: bool
+) -> None:
+    assert rl_stage(settings, published=published).filter_overlong is left_out
+
+
+@pytest.mark.parametrize(
+    ("system", "message"),
+    [
+        (System(name="s", stages=SYSTEM.stages, everywhere={"cutof_len": 5}), "unknown setting 'cutof_len' (s)"),
+        (
+            System(name="s", stages=SYSTEM.stages, overlays={"small": Overlay("", {"cutof_len": 5})}),
+            "unknown setting 'cutof_len' (overlay small)",
+        ),
+    ],
+    ids=["everywhere", "overlay"],
+)
+def test_a_misspelt_setting_for_every_stage_is_refused(system: System, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        stages.resolve(system, "instruct", list(system.overlays))
+    assert (caught.value.message, caught.value.hint) == (message, "did you mean 'cutoff_len'?")
+
+
+def test_settings_of_another_kind_are_passed_over() -> None:
+    both = {**SYSTEM.stages, "rl": Stage("rl", {"base": "b", "data": "d"})}
+    system = System(name="s", stages=both, everywhere={"cutoff_len": 7, "n": 4})
+    assert stages.resolve(system, "instruct").config.cutoff_len == 7
+    assert stages.resolve(system, "rl").config.n == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "overlays", "root"),
+    [
+        ({}, (), "b"),
+        ({"overlays": {"small": Overlay("", {}, {"instruct": {"base": "b-small"}})}}, ("small",), "b-small"),
+    ],
+)
+def test_a_chain_of_stages_begins_with_the_base_of_its_first_under_the_same_overlays(
+    fields: dict[str, Any], overlays: tuple[str, ...], root: str
+) -> None:
+    system = System(name="s", stages=SYSTEM.stages, **fields)
+    assert stages.root_of(stages.resolve(system, "practice", overlays)) == root
+
+
+def test_a_chain_of_stages_without_a_beginning_is_refused() -> None:
+    settings = {"data": "d", "learning_rate": 1e-5}
+    circle = {"one": Stage("sft", {**settings, "after": "two"}), "two": Stage("sft", {**settings, "after": "one"})}
+    with pytest.raises(ConfigError, match="the stages before s-one begin with no model"):
+        stages.root_of(stages.resolve(System(name="s", stages=circle), "one"))
+
+
+def test_a_resolved_stage_has_the_notes_and_the_published_values_of_both() -> None:
+    stage = Stage("sft", SYSTEM.stages["instruct"].settings, ("of the stage",), {"a": 1, "b": 2}, {"b": 3, "c": 4})
+    found = stages.resolve(System(name="s", stages={"one": stage}, notes=("of the system",)), "one")
+    assert found.notes == ("of the system", "of the stage")
+    assert found.published == {"a": 1, "b": 2, "c": 4}  # what the script says wins over the program's defaults
 
 
 def test_resolving_leaves_the_system_as_it_was() -> None:

@@ -1,7 +1,8 @@
 """An environment as a tool: the same episode whoever plays it, and a fault costs a sentence."""
 
-import time
+import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from virc.tools import registry
 
 gymnasium = pytest.importorskip("gymnasium")
 
-from virc.stepped import spaces  # noqa: E402
-from virc.stepped.tool import Stepped  # noqa: E402
+from virc.stepped import seen, spaces  # noqa: E402
+from virc.stepped.live import Live  # noqa: E402
+from virc.stepped.tool import Episode, Stepped, _Past, _Player  # noqa: E402
 
 PROTOCOL = own_protocol(registry.schemas(registry.DEFAULT))
 
@@ -122,14 +124,26 @@ def test_rewards_are_those_of_the_episode() -> None:
         (lambda: exec("raise SystemExit"), "failed: RuntimeError"),
         (lambda: "junk", "failed: ValueError"),
         (lambda: (0, "much", False, False, {}), "failed: ValueError"),
-        (lambda: time.sleep(3), "did not answer in 0.5 s"),
     ],
 )
 def test_fault_costs_a_sentence(fault: Callable[[], Any], says: str) -> None:
-    made = tool(fault, seconds=0.5)
+    made = tool(fault)
     talk = conversation(made.first(5))
     result = act(made, talk, "two")
     assert says in result.text
+    assert act(made, talk, "one") == result
+
+
+def test_an_environment_that_hangs_ends_the_episode() -> None:
+    over = threading.Event()
+    made = tool(lambda: over.wait(60), seconds=0.2)
+    talk = conversation(made.first(5))
+    talk.kept["add"] = _Past(5, _Player(made._make, 60))
+    talk.kept["add"].player.play(5, (), 0)  # it is made
+    talk.kept["add"].player._live.seconds = 0.05
+    result = act(made, talk, "two")
+    over.set()
+    assert "did not answer in 0.2 s" in result.text
     assert act(made, talk, "one") == result
 
 
@@ -165,6 +179,81 @@ def test_actions_of_each_space(space: Any, value: object, wrong: object) -> None
     assert spaces.schema(space)["type"] in ("array", "string", "object")
     with pytest.raises(ToolError):
         spaces.action(space, wrong)
+
+
+@pytest.mark.parametrize(
+    ("space", "names", "written"),
+    [
+        (gymnasium.spaces.Discrete(3, start=2), (), {"type": "integer", "minimum": 2, "maximum": 4}),
+        (gymnasium.spaces.Discrete(2), ("left", "right"), {"type": "string", "enum": ["left", "right"]}),
+        (
+            gymnasium.spaces.Box(-1, 1, (2, 3), np.float32),
+            (),
+            {"type": "array", "minItems": 2, "maxItems": 2, "items": {
+                "type": "array", "minItems": 3, "maxItems": 3, "items": {
+                    "type": "number", "minimum": -1.0, "maximum": 1.0}}},
+        ),
+        (gymnasium.spaces.Text(5, min_length=2), (), {"type": "string", "minLength": 2, "maxLength": 5}),
+    ],
+)  # fmt: skip
+def test_schema_allows_the_actions_of_the_space(space: Any, names: tuple[str, ...], written: object) -> None:
+    assert spaces.schema(space, names) == written
+
+
+@pytest.mark.parametrize(
+    ("observation", "mode", "rendered", "text", "sizes"),
+    [
+        ("go left", "rgb_array", np.zeros((6, 8, 3), np.uint8), "go left", [(8, 6)]),
+        ({"map": np.zeros((6, 8), np.uint8), "say": "go"}, None, None, "go", [(8, 6)]),
+        ((np.zeros((6, 8, 1), np.uint8), "one", "two"), None, None, "one\ntwo", [(8, 6)]),
+        (3, "ansi", "S\x1b[41mF\x1b[0mH\n", "S[F]H", []),
+        ({"at": np.array([1, 2])}, None, None, '{"at": [1, 2]}', []),
+    ],
+)
+def test_images_and_texts_of_an_observation_are_shown(
+    observation: object, mode: str | None, rendered: object, text: str, sizes: list[tuple[int, int]]
+) -> None:
+    shown = seen.seen(SimpleNamespace(render_mode=mode, render=lambda: rendered), observation)
+    assert (shown.text, [image.size for image in shown.images]) == (text, sizes)
+
+
+def test_environment_is_closed_when_nobody_has_it() -> None:
+    closed = threading.Event()
+    environment = SimpleNamespace(close=closed.set)
+    live = Live(lambda: environment, 60)
+    assert live.run(lambda made: made) is environment
+    del live
+    assert closed.wait(60)
+
+
+def sample_of(made: Stepped, before: list[str], done: list[tuple[str, str]]) -> Any:
+    """A rollout whose prompt has these actions, and the calls of tools by name that followed."""
+    calls = [Call("add", arguments={"action": action}) for action in before]
+    later = [Call(name, arguments={"action": action}) for name, action in done]
+    image = SimpleNamespace(pixels=lambda: SimpleNamespace(pixels=made.first(5)))
+    prompt = SimpleNamespace(calls=[SimpleNamespace(call=call) for call in calls], images=[image])
+    return SimpleNamespace(prompt=prompt, done=[SimpleNamespace(call=call) for call in (*later, None)])
+
+
+def test_a_reward_counts_actions_of_the_prompt_and_of_no_other_tool() -> None:
+    made = tool()
+    played = made.episode(sample_of(made, ["one"], [("search", "two"), ("add", "one")]))
+    assert played.rewards == (1.0, 1.0)
+    assert made.episode(sample_of(made, [], [("search", "two")])) == Episode((), False, False)
+
+
+def test_an_action_that_fails_has_no_reward() -> None:
+    made = tool(lambda: 1 / 0)
+    played = made.played(made.first(5), ["one", "two", "one"])
+    assert (played.rewards, played.terminated) == ((1.0,), False)
+    assert "ZeroDivisionError" in str(played.fault)
+
+
+def test_a_truncated_episode_says_so() -> None:
+    made = tool(lambda: (0, 1.0, False, True, {}))
+    played = made.played(made.first(5), ["two", "one"])
+    assert (played.rewards, played.terminated, played.truncated) == ((1.0,), False, True)
+    assert "may take no more steps" in act(made, conversation(made.first(5)), "two").text
 
 
 @pytest.mark.parametrize("name", ["FrozenLake-v1", "CliffWalking-v1"])

@@ -47,7 +47,7 @@ def test_each_way_plays_the_same_episode(folder: Path) -> None:
     solved = by_command(folder, "solve", folder / "0.png", question)
     sampling = ("--samples", 1, "--temperature", 1)
     ways = {
-        "batch": by_command(folder, "solve", "--batch", rows, "--to", folder / "out.jsonl"),
+        "batch": by_command(folder, "batch", rows, "--to", folder / "out.jsonl"),
         "sample": by_command(folder, "data", "sample", rows, "--to", folder / "made", *sampling),
         "eval": by_command(folder, "eval", rows, "--to", folder / "eval"),
     }

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,22 @@ FLAGS = [
     "--disable-sync",
     "--remote-debugging-pipe",
 ]
-KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "Tab": (9, ""), " ": (32, " ")}
+KEYS = {
+    "Enter": (13, "\r"),
+    "Escape": (27, ""),
+    "Tab": (9, ""),
+    " ": (32, " "),
+    "ArrowLeft": (37, ""),
+    "ArrowRight": (39, ""),
+    **{sign: (ord(sign.upper()), sign) for sign in "jk12345"},
+    "/": (191, "/"),
+    "?": (191, "?"),
+}
 """Name of a key -> its number, and what it types."""
+
+
+class RefusedError(AssertionError):
+    """The browser could not do what it was asked."""
 
 
 class Tab:
@@ -48,7 +62,8 @@ class Tab:
         os.write(self.to, json.dumps(message).encode() + b"\0")
         while (answer := self._read()).get("id") != number:
             self.events.append(answer)
-        assert "error" not in answer, answer
+        if "error" in answer:
+            raise RefusedError(answer)
         found: dict[str, Any] = answer["result"]
         return found
 
@@ -83,12 +98,14 @@ class Tab:
         return found["result"].get("value")
 
     def until(self, expression: str, seconds: float = 20) -> Any:
-        """The value of an expression as soon as it is true."""
-        end = time.monotonic() + seconds
-        while not (found := self.value(expression)):
+        """The value of an expression as soon as it is true; while a page is left for another there is none."""
+        end, found = time.monotonic() + seconds, None
+        while True:
+            with suppress(RefusedError):
+                if found := self.value(expression):
+                    return found
             assert time.monotonic() < end, f"{expression} is still {found!r}"
             time.sleep(0.02)
-        return found
 
     def choose(self, selector: str, *files: Path) -> None:
         """Choose files in a field for files."""

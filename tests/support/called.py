@@ -6,6 +6,8 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
 
+from support import secrets
+
 
 class Done(NamedTuple):
     """What one call left behind."""
@@ -43,4 +45,5 @@ def virc(*words: object, stdin: bytes = b"") -> Done:
         stream.flush()
         stream.seek(0)
         texts.append(stream.read())
+    assert not (leaks := secrets.shown("".join(texts))), f"{leaks} are printed by virc {' '.join(map(str, words))}"
     return Done(code, *texts)

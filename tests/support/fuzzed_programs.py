@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import socket
 import sys
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from support import host
 from support.sandboxed import Runs
 
 from virc.sandbox.pool import Pool
@@ -17,7 +19,8 @@ from virc.sandbox.pool import Pool
 SECRET = "the-secret-of-the-fuzzed-programs"
 _PLACES = (
     "/", "/etc/passwd", "/root", "/proc/1/environ", "/proc/self/mem", "/dev/mem", "/dev/null", "/work/../..", "/tmp/x",
-    "/sys", "/python/lib", "/runner.py", "../../../etc/shadow", "/dev/fd/0", "/usr/lib", "\\0", "a" * 300, "{outside}",
+    "/sys", "/dev/zero", "/dev/urandom", "/usr", "/packages/numpy", "/python/lib", "/runner.py", "../../../etc/shadow",
+    "/dev/fd/0", "/usr/lib", "\\0", "a" * 300, "{outside}",
 )  # fmt: skip
 _CALLS = (
     "open({p!r}).read()", "open({p!r}, 'w').write('x' * {n})", "open({p!r}, 'ab').write(b'x')",
@@ -46,7 +49,15 @@ _CALLS = (
     "subprocess.run(['/python/bin/python', '-c', '1'])", "exec('x = ' + '(' * {m})",
     "eval('+'.join(['1'] * {m}))", "numpy.zeros(({m}, {m}, {k})).sum()", "input()", "{n} / 0",
     "multiprocessing.Pool(2)", "sys.settrace(lambda *_: None)", "atexit.register(print, 1)",
-    "os.environ.update(A='{junk}')",
+    "os.environ.update(A='{junk}')", "os.utime({p!r}, ({n}, {m}))", "os.truncate({p!r}, {n})",
+    "os.chmod(os.open({p!r}, os.O_RDWR), {n} % 512)", "os.setxattr({p!r}, 'user.x', b'{junk}')",
+    "fcntl.fcntl({f}, {k}, {n})", "fcntl.fcntl({f}, 1024 + {k} % 16, {n})", "fcntl.flock(os.open({p!r}, 0), {k} % 9)",
+    "fcntl.ioctl({f}, 0x5400 + {k}, b'{junk}')", "threading.Timer(0.{k}, lambda: {m} ** {n}).start()",
+    "[threading.Thread(target=time.sleep, args=(9,)).start() for _ in range({m})]",
+    "os.sched_setscheduler(0, {k}, {n})",
+    "[open('/work/t%d' % i, 'w') for i in range({m} * 9)]", "os.sync()", "os.splice({f}, {g}, {m})",
+    "[open(p, 'wb').write(b'{junk}' * {m}) for p, _, _ in os.walk('/')]", "os.mkdir({p!r} + '/d')", "os.mkdir('d{n}')",
+    "threading.Thread(target=lambda: [open('l%d' % i, 'w').write('{junk}') for i in range(9 * {m})]).start()",
 )  # fmt: skip
 _SHAPES = (
     "{c}", "try:\n    {c}\nexcept BaseException as e: print(repr(e))", "for _ in range({m}):\n    {c}", "print({c})",
@@ -54,10 +65,12 @@ _SHAPES = (
     "threading.Thread(target=lambda: {c}).start()", "while True:\n    {c}", "assert {c}", "with {c} as y: pass",
 )  # fmt: skip
 _IMPORTS = (
-    "import atexit, ctypes, gc, json, multiprocessing, numpy, os, resource\n"
+    "import atexit, ctypes, fcntl, gc, json, multiprocessing, numpy, os, resource\n"
     "import signal, socket, subprocess, sys, threading, time\n"
     "from PIL import Image\nlibc = ctypes.CDLL(None, use_errno=True)\n"
 )
+_MADE = re.compile(r"x|b|a+|[dflnt]?-?\d+|[bi]\d+\.png")  # names that programs give to files
+_STEADY = ("devices", "files", "mounts", "limits")  # of this machine, while the pool has processes
 _SECONDS = 0.5
 _PER_PROBLEM = 5
 
@@ -93,6 +106,7 @@ def run(count: int, seed: int) -> Counter[str]:
     received: list[int] = []
     signals = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     before = {each: signal.signal(each, lambda number, _: received.append(number)) for each in signals}
+    unchanged = host.state(_MADE.fullmatch)
     pool = Pool(2)
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
@@ -106,22 +120,31 @@ def run(count: int, seed: int) -> Counter[str]:
                 text = program(chance, server.getsockname()[1], str(outside))
                 reply = runs.reply(text, _SECONDS)
                 ends["an error" if reply and reply.fault else "a result" if reply else _kind(runs.died)] += 1
-                assert reply is None or SECRET not in reply.stdout + reply.stderr, text
-                assert outside.stat() == state, text
-                assert list(Path(folder).iterdir()) == [outside], text
-                assert received == [], text
-                assert not _accepts(server), text
+                _hold(reply is None or SECRET not in reply.stdout + reply.stderr, "it shows the secret", text)
+                _hold(outside.stat() == state, "a file outside changed", text)
+                _hold(list(Path(folder).iterdir()) == [outside], "there are files outside", text)
+                _hold(received == [], f"signals {received} came", text)
+                _hold(not _accepts(server), "it connected to a server", text)
                 if number % 500 == 499:
                     print(f"{number + 1} of {count}", file=sys.stderr, flush=True)
                 if number % 50 == 0:
-                    assert Runs(pool).said("6 * 7") == "42", text
+                    now = host.state(_MADE.fullmatch)
+                    changed = {each: (unchanged[each], now[each]) for each in _STEADY if now[each] != unchanged[each]}
+                    _hold(not changed, f"the machine changed: {changed}", text)
+                    said = Runs(pool).said("6 * 7")
+                    _hold(said == "42", f"the next program says {said}", text)
             assert Runs(pool).said("6 * 7") == "42"
         finally:
             pool.close()
             for each, handler in before.items():
                 signal.signal(each, handler)
             del os.environ["VIRC_FUZZED"]
+    assert host.state(_MADE.fullmatch) == unchanged
     return ends
+
+
+def _hold(holds: bool, fault: str, text: str) -> None:
+    assert holds, f"{fault}\n{text}"
 
 
 def _kind(died: str) -> str:

@@ -77,10 +77,13 @@ class Connection(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.post()
 
+    def do_PUT(self) -> None:
+        self.put()
+
     def get(self) -> None:
         self.send_error(501)
 
-    head = post = get
+    head = post = put = get
 
     def hang_up(self) -> None:
         """Close the connection in the middle of whatever is being sent."""

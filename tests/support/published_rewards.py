@@ -1,13 +1,16 @@
 """The rewards of published programs on recorded cases, held against ours.
 
-`tests/rewards/published/NAME.json` says what the reward function of a system gave when it was run: of each case the
-question, what the model and its tools wrote (`turns`, replies and results by turns), what the judge said, and the
-reward of each rollout. Cases on which ours differ are listed there by their numbers, with the reason.
+`cases.json` in the folder of a system, or `cases-STAGE.json`, says what the reward function of a system gave when it
+was run: of each case the question, what the model and its tools wrote (`turns`, replies and results by turns), what the
+judge said, and the reward of each rollout. Cases on which ours differ are listed there by their numbers, with the
+reason.
 """
 
 import asyncio
 import io
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
@@ -18,12 +21,14 @@ from typing import Any
 import msgspec
 import pytest
 from PIL import Image
-from support import sandboxed
+from support import sandboxed, zoo
 
 from virc.backends.tokenizer import tokenizer
+from virc.core.limits import bounded
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of
 from virc.models import chat_protocol
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning import history
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Done, Rejected, Reply, Session
@@ -42,8 +47,15 @@ from virc.systems.registry import System
 from virc.tools import search
 from virc.tools.registry import known
 
-FOLDER = Path(__file__).parent.parent / "rewards" / "published"
-NAMES = sorted(file.stem for file in FOLDER.glob("*.json"))
+_VIRC = Path(__file__).parents[1] / "rewards" / "published" / "virc.json"
+FILES = {"virc": _VIRC, **{f"{name}{file.stem.removeprefix('cases')}": file for name, file in zoo.files("cases*.json")}}
+"""The files of recorded cases, by the names of their systems and what they are of."""
+NAMES = sorted(FILES)
+ENOUGH, CHEAP = 120, 450
+"""Cases of a file that are counted at every change, or more where more are needed to see all that occurs; of a file of
+single replies without a judge, which take half a millisecond each."""
+_PROGRAM = re.compile(r"<code>\s*(?:```python\n)?(.*?)\s*(?:```\s*)?</code>", re.DOTALL)
+_GREY = 90
 _QUESTION: ContextVar[str] = ContextVar("_QUESTION")
 
 
@@ -86,7 +98,7 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of `published`.
+    """A file of recorded cases.
 
     Args:
         system, stage: whose reward it is; a system without stages has one all the same.
@@ -117,11 +129,13 @@ class Compared(msgspec.Struct, frozen=True):
 
     Args:
         file: it.
+        counted: the numbers of the cases that were counted.
         differing: number of a case on which ours differ -> our rewards and theirs, or what else differs.
         values: term -> its values.
     """
 
     file: File
+    counted: Sequence[int]
     differing: Mapping[int, str]
     values: Mapping[str, Sequence[float]]
 
@@ -175,8 +189,8 @@ def digest(messages: Sequence[str]) -> str:
 
 @cache
 def read(name: str) -> File:
-    """A file of `published`."""
-    return msgspec.json.decode((FOLDER / f"{name}.json").read_bytes(), type=File)
+    """A file of recorded cases."""
+    return msgspec.json.decode(FILES[name].read_bytes(), type=File)
 
 
 @cache
@@ -186,39 +200,115 @@ def _algebra() -> Symbolic:
 
 
 @cache
-def compare(name: str, every: int = 1) -> Compared:
-    """Count the rewards of the cases of a file again, with ours: of all, or of those that are listed and each so many
-    of the others.
-    """
+def compare(name: str, all_cases: bool = True) -> Compared:
+    """Count the rewards of the cases of a file again, with ours: of all, or of `sampled`, which get blank pictures."""
     file = read(name)
-    if file.pages:
-        with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
-            for page, text in file.pages.items():
-                Image.new("RGB", (56, 56)).save(Path(folder, f"{page}.jpg"))
-                Path(folder, f"{page}.txt").write_text(text)
-            environment.setenv(search.PAGES, folder)
-            return _counted(file, every)
-    return _counted(file, every)
+    with ExitStack() as stack:
+        if file.pages:
+            stack.enter_context(_searched(file.pages))
+        if not all_cases:
+            stack.enter_context(_quick())
+        return _counted(file, range(len(file.cases)) if all_cases else sampled(file))
 
 
-def _counted(file: File, every: int) -> Compared:
+def differs(name: str, case: Case) -> str | None:
+    """How our reward of a further case differs; None where it does not."""
+    with _quick():
+        return _counted(msgspec.structs.replace(read(name), cases=[case], differences={}), [0]).differing.get(0)
+
+
+@contextmanager
+def _searched(pages: Mapping[str, str]) -> Iterator[None]:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+        for page, text in pages.items():
+            Image.new("RGB", (56, 56)).save(Path(folder, f"{page}.jpg"))
+            Path(folder, f"{page}.txt").write_text(text)
+        environment.setenv(search.PAGES, folder)
+        yield
+
+
+@contextmanager
+def _quick() -> Iterator[None]:
+    """Resample no picture, and hold the same arguments against the same schema once."""
+    known: dict[str, str | None] = {}
+    misfit = bounded.misfit
+
+    def remembered(schema: Mapping[str, Any], value: object) -> str | None:
+        key = repr((schema, value))
+        if key not in known:
+            known[key] = misfit(schema, value)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(history, "resampled", lambda image, size: Image.new("RGB", size))
+        patched.setattr(bounded, "misfit", remembered)
+        yield
+
+
+def sampled(file: File) -> list[int]:
+    """The numbers of cases in which each reward occurs with and without programs, each program, each reply of a judge
+    and each reason why ours differs, and of further ones by a hash of the case, until there are enough.
+
+    A program takes a process, so of cases with programs there are as few as can be; one that plots takes a second.
+    """
+    order = sorted(range(len(file.cases)), key=lambda number: sha256(msgspec.json.encode(file.cases[number])).digest())
+    occurring = {number: {*_occurring(file, number)} for number in order}
+    plain = [number for number in order if not programs(file.cases[number])]
+    seen, taken = set[object](), list[int]()
+
+    def take(number: int) -> None:
+        taken.append(number)
+        seen.update(occurring[number])
+
+    for number in plain:
+        if occurring[number] - seen:
+            take(number)
+    left = [number for number in order if not _plots(file.cases[number]) and number not in plain]
+    while left and occurring[best := max(left, key=lambda number: len(occurring[number] - seen))] - seen:
+        take(best)
+    others = [number for number in plain if number not in taken]
+    cheap = all(len(each.turns) == 1 and not each.said for case in file.cases for each in case.rollouts)
+    return sorted(taken + others[: max((CHEAP if cheap else ENOUGH) - len(taken), 0)])
+
+
+def _plots(case: Case) -> bool:
+    return any("matplotlib" in code for code in programs(case))
+
+
+def _occurring(file: File, number: int) -> Iterator[object]:
+    """What occurs in a case, and has to occur in the sample."""
+    case = file.cases[number]
+    yield from (reason for reason, numbers in file.differences.items() if number in numbers)
+    yield from programs(case)
+    for each in case.rollouts:
+        yield each.reward, type(each.reward), bool(programs(case))
+        yield from ((question, reply) for question, replies in each.said.items() for reply in replies)
+
+
+def programs(case: Case) -> set[str]:
+    """The programs in the replies of a case, without the marks of a block of code."""
+    texts = (reply for each in case.rollouts for reply in each.turns[::2])
+    return {code for text in texts for code in _PROGRAM.findall(text)}
+
+
+def _counted(file: File, numbers: Iterable[int]) -> Compared:
     system = systems.get(file.system)
     config = resolve(system, file.stage).config if file.stage else _of_benchmark(system)
     total = rewards.of(config.reward, system.file.parent)
     ours = _Ours(config, total, chat_protocol.of_system(system).protocol, _Scripted(), _algebra())
-    differing, values = dict[int, str](), dict[str, list[float]]()
+    counted, differing, values = list[int](), dict[int, str](), dict[str, list[float]]()
     with asyncio.Runner() as runner, sandboxed.each_program_once():
-        for number, case in enumerate(file.cases):
-            if number % every and number not in file.listed:
-                continue
+        for number in numbers:
+            case = file.cases[number]
             whole = msgspec.structs.replace(case, columns={**file.columns, **case.columns})
             faults, scored = runner.run(_compared(whole, ours))
+            counted.append(number)
             if faults:
                 differing[number] = "; ".join(faults)
             for term, value in (each for unit in scored for each in unit.terms.items() if each[1] is not None):
                 values.setdefault(term, []).append(value)
     ours.judge.close()
-    return Compared(file, differing, values)
+    return Compared(file, counted, differing, values)
 
 
 def _of_benchmark(system: System) -> Config:
@@ -266,7 +356,7 @@ async def _rolled(case: Case, published: Published, ours: _Ours) -> tuple[Rollou
 
 def played(protocol: Protocol, case: Case, replies: Sequence[str], max_turns: int) -> Session:
     """The session in which a model replies so; it may end before the replies do."""
-    images = [Image.new("RGB", size) for size in case.sizes]
+    images = [Image.new("RGB", size, (_GREY,) * 3) for size in case.sizes]  # as in `picture`, or programs run twice
     session = Session(protocol, case.question, images, tolerate=(), max_turns=max_turns, tools=known())
     for reply in replies:
         if isinstance(session.next(), Done) or isinstance(session.feed(Reply(reply)), Rejected):
@@ -293,7 +383,7 @@ def picture(size: tuple[int, int], turn: int = 0) -> Picture:
     """A grey picture, as a JPEG where its EXIF data turn it."""
     file, exif = io.BytesIO(), Image.Exif()
     exif[0x112] = turn
-    image = Image.new("L", size, 90)
+    image = Image.new("L", size, _GREY)
     if turn:
         image.save(file, "JPEG", exif=exif)
     else:

@@ -88,39 +88,61 @@ def thinklite_vl(folder: Path) -> Path:
 def vision_g1(folder: Path) -> Path:
     """Vision-G1: parquet with verl's columns; where the source says so, the answer is a box."""
     # yuh-zha/Vision-G1, training/verl/utils/dataset/rl_dataset.py and workers/reward_manager/naive.py
-    rows = [_verl_row("vision_g1", [at], _question(at), number) for at, number in enumerate(NUMBERS)]
+    rows = [_verl_row("vision_g1", at, [picture(at)], _question(at), number) for at, number in enumerate(NUMBERS)]
     left, top = PLACES[0]
     box = json.dumps([left, top, left + SIDE, top + SIDE])
-    rows[0] = _verl_row("vision_g1_bbox", [0], "Where is the red square?", box)
+    rows[0] = _verl_row("vision_g1_bbox", 0, [picture(0)], "Where is the red square?", box)
     return parquet(folder / "vision-g1.parquet", rows)
 
 
 def actial_rl(folder: Path) -> Path:
     """Actial, RL on SAT: a shard of parquet with verl's columns, of one or two images."""
     # warmsnow-sh/Actial, verl/utils/dataset/rl_dataset.py and workers/reward_manager/naive.py
-    rows = [_verl_row("SAT", [at], f"{_question(at)} Answer in digits.", number) for at, number in enumerate(NUMBERS)]
+    rows = [
+        _verl_row("SAT", at, [picture(at)], f"{_question(at)} Answer in digits.", number)
+        for at, number in enumerate(NUMBERS)
+    ]
     choices = "Which picture has a green square? A: the first, B: the second"
-    rows[1] = _verl_row("SAT", [0, 1], f"{choices}. Say A or B.", "B")
+    rows[1] = _verl_row("SAT", 1, [picture(0), picture(1)], f"{choices}. Say A or B.", "B")
     return parquet(folder / "train-00000-of-00001.parquet", rows)
 
 
 def internvl3_5(folder: Path) -> Path:
     """InternVL3.5, RL: parquet with verl's columns; MMPR-Tiny itself is on the hub alone."""
     # Weiyun1025/verl-internvl@3950bc4, verl/utils/dataset/rl_dataset.py and workers/reward_manager/naive.py
-    rows = [_verl_row("geometry3k", [at], _question(at), number) for at, number in enumerate(NUMBERS)]
+    rows = [_verl_row("geometry3k", at, [picture(at)], _question(at), number) for at, number in enumerate(NUMBERS)]
     return parquet(folder / "mmpr_tiny.parquet", rows)
 
 
-def _verl_row(source: str, shown: Sequence[int], question: str, answer: str) -> Row:
+def _verl_row(source: str, at: int, shown: Sequence[Image.Image], question: str, answer: str) -> Row:
     """A row as verl's own scripts for data write it."""
     return {
         "data_source": source,
         "prompt": [{"role": "user", "content": "<image>" * len(shown) + question}],
-        "images": [embedded(at) for at in shown],
+        "images": [_bytes(each) for each in shown],
         "ability": "vision",
         "reward_model": {"style": "rule", "ground_truth": answer},
-        "extra_info": {"split": "train", "index": shown[-1]},
+        "extra_info": {"split": "train", "index": at},
     }
+
+
+def ssl4rl(folder: Path) -> Path:
+    """SSL4RL: parquet with verl's columns and those of the pictures' benchmark: a crop, a jigsaw, a turned picture."""
+    # PKU-ML/SSL4RL, verl/preprocess.py, make_map_fn, and build_benchmarks/make{position,jigsaw,rotation}_mmbench.py:
+    # `newdatum`; what asks for a thought and an answer stands behind such a question there
+    whole, (width, height) = picture(0), (SIZE[0] // 2, SIZE[1] // 2)
+    quarters = [whole.crop((x, y, x + width, y + height)) for y in (0, height) for x in (0, width)]
+    tasks = (
+        ("PositionQA", [whole, quarters[0]], "Which part is the second image from?", "top-left"),
+        ("JigsawQA_2x2", [quarters[at] for at in (1, 2, 0, 3)], "What is the correct order?", "3,1,2,4"),
+        ("RotationQA_90degree", [whole, whole.rotate(90, expand=True)], "How far is it rotated?", "90"),
+    )
+    rows = []
+    for at, (task, shown, question, answer) in enumerate(tasks):
+        row = _verl_row(f"datasets/MMBench_{task}", at, shown, f"\n\n{question}", answer)
+        info = {**row["extra_info"], "answer": answer, "question": row["prompt"][0]["content"]}
+        rows.append({"index": at, "source": "", **row, "extra_info": info})
+    return parquet(folder / "train.parquet", rows)
 
 
 def visual_rft_detect(folder: Path) -> Path:
@@ -241,8 +263,12 @@ def picture(at: int) -> Image.Image:
 
 def embedded(at: int) -> Row:
     """An image as `datasets` saves it."""
+    return _bytes(picture(at))
+
+
+def _bytes(image: Image.Image) -> Row:
     data = io.BytesIO()
-    picture(at).save(data, "PNG")
+    image.save(data, "PNG")
     return {"bytes": data.getvalue(), "path": None}
 
 

@@ -1,6 +1,7 @@
 """The real vLLM behind `virc serve tiny` on the CPU, in processes of its own."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,7 +26,7 @@ class Real(NamedTuple):
         for pid in pids(self.port):
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-        self.process.wait(60)
+        self.process.wait(240)
 
 
 @contextmanager
@@ -45,11 +46,12 @@ def real_server(port: int | None = None) -> Iterator[Real]:
 
 
 def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        port: int = place.getsockname()[1]
-        return port
+    """A port on which nothing listens; none of those that the system gives, perhaps to another test meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as place, suppress(OSError):
+            place.bind(("127.0.0.1", port))
+            return port
 
 
 def pids(port: int) -> list[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from support.published_rows import NUMBERS, parquet, picture, saved
+from support.published_rows import NUMBERS, PLACES, SIDE, embedded, parquet, picture, saved
 
 from virc.models.chat_protocol import of_system
 from virc.reasoning.protocol import FILE_NAME
@@ -59,6 +59,9 @@ GRIT = {
 }
 """Questions of GRIT, the set that each is of, and the right answer."""
 
+PERCEIVED = tuple(f"Which number is in square {at}?" for at in range(len(NUMBERS)))
+"""Questions of Perception-R1."""
+
 CURR_REFT: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "judge": {
         "detection": ("Is the square at [14, 14, 98, 98]?", "yes"),
@@ -77,6 +80,15 @@ CURR_REFT: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
 }
 """Problems of Curr-ReFT by stage and task, with the right answer."""
+
+VICRIT = {"a red square": "a green square", "one square": "two squares", "the upper half": "the lower half"}
+"""Phrases of captions of ViCrit, and what they were made."""
+
+GRIP = {f"What is in the square {at}?": number for at, number in enumerate(NUMBERS)}
+"""Questions of GRiP, and their answers."""
+
+CHARTS = (("7", "high", "a\n4\n7"), ("4", "low", ""), ("7", "high", "a\n4\n9"))
+"""Of each chart of Code-as-Thought the answer, whether code suits it, and its table."""
 
 
 def openvlthinker_sft(folder: Path) -> Path:
@@ -134,6 +146,75 @@ def vlaa_thinking(folder: Path) -> Path:
     return written(folder / "VLAA-Thinking-GRPO-25K.json", rows)
 
 
+def star_r1(folder: Path) -> Path:
+    """STAR-R1: two pictures, and which objects changed; of no publication but the form of a change."""
+    rows = []
+    for at, right in enumerate(("2.color.red", "0.color.blue, 1.color.red", "1.color.blue")):
+        images = [drawn(folder, f"images/{at}-{when}.png", at) for when in (0, 1)]
+        rows.append({"id": str(at), "images": images, "question": f"What changed in scene {at}?", "answer": right})
+    return written(folder / "changes.json", rows)
+
+
+def honeybee(folder: Path) -> Path:
+    """HoneyBee: parquet of questions with the path of a picture, and a caption, a thought and a box."""
+    # facebook/HoneyBee, README.md, Data Explanation: the columns, and what `cot` is made of
+    rows = []
+    for at, number in enumerate(NUMBERS):
+        told = f"<caption> The number {number}. </caption><think> It is {number}. </think>\\boxed{{{number}}}"
+        row = {"q_source": "ViRL", "q_id": f"v{at}", "image_path": drawn(folder, f"images/{at}.png", at)}
+        rows.append({**row, "question": f"Which number is in square {at}?", "cot": told})
+    return parquet(folder / "train-00000-of-00001.parquet", rows)
+
+
+def code_as_thought(folder: Path) -> Path:
+    """Code-as-Thought: charts with their tables, and whether code suits the question; of no publication."""
+    rows = [
+        {"image": drawn(folder, f"images/{at}.png", at), "question": f"Which value is at {at}?", "answer": right,
+         "programmability": suits, "csv": table}
+        for at, (right, suits, table) in enumerate(CHARTS)
+    ]  # fmt: skip
+    return written(folder / "charts.json", rows)
+
+
+def vicrit(folder: Path) -> Path:
+    """ViCrit: a shard of parquet; of each row the picture's name, both captions, and where they differ."""
+    # zyang39/ViCrit-Train, README.md: the columns; problem, which is not shown there, is the caption in a prompt here
+    rows = []
+    for at, (true, wrong) in enumerate(VICRIT.items()):
+        told, changed = (f"Picture {at} has a number in {each}." for each in (true, wrong))
+        row = {"image_path": drawn(folder, f"{at}.png", at), "problem": f"<image>Description: {changed}"}
+        row |= {"original_caption": told, "changed_caption": changed}
+        rows.append({**row, "solution_original": true, "solution_target": wrong})
+    return parquet(folder / "train-00000-of-00005.parquet", rows)
+
+
+def grip_sft(folder: Path) -> Path:
+    """GRiP, supervised: a JSON array of conversations whose thoughts have boxes; of no publication."""
+    rows = []
+    for at, (question, number) in enumerate(GRIP.items()):
+        told = f"<think>The square <box>{square(at)}</box> says it.</think><answer>{number}</answer>"
+        turns = [("user", f"<image>{question}"), ("assistant", told)]
+        messages = [{"role": role, "content": content} for role, content in turns]
+        rows.append({"messages": messages, "images": [drawn(folder, f"images/{at}.png", at)]})
+    return written(folder / "traces.json", rows)
+
+
+def grip(folder: Path) -> Path:
+    """GRiP, RL: the boxes of what matters, and the salience of each in one row; of no publication."""
+    rows = []
+    for at, (question, number) in enumerate(GRIP.items()):
+        row = {"id": str(at), "image": drawn(folder, f"images/{at}.png", at), "question": question, "answer": number}
+        rows.append(row | {"boxes": [square(at)]})
+    rows[2] |= {"boxes": [square(2), square(0)], "salience": [3, 1]}
+    return written(folder / "boxes.json", rows)
+
+
+def square(at: int) -> list[int]:
+    """The box of the square in a picture."""
+    left, top = PLACES[at]
+    return [left, top, left + SIDE, top + SIDE]
+
+
 def vla_r1(folder: Path) -> Path:
     """VLA-R1: a JSON array of conversations: a box to hold, and two paths, each in shares of the sides."""
     # GigaAI-research/VLA-R1, RFT_training/train_utils/sharegpt_to_parquet.py: the columns; scripts/inference.py: how a
@@ -157,6 +238,18 @@ def grit(folder: Path) -> Path:
     file = folder / "train_3.jsonl"
     file.write_text("".join(rows))
     return file
+
+
+def perception_r1(folder: Path) -> Path:
+    """Perception-R1: parquet of EasyR1 with the facts of the picture, of which the last row has none."""
+    # tongxiao2002/Perception-R1, verl/utils/dataset.py, __getitem__, and examples/default_config.yaml: the columns;
+    # verl/utils/reward_score/math_with_visual.py, system_prompt: the facts
+    facts = [*(f"<info1>{number}</info1>\n<info2>square</info2>" for number in NUMBERS[:-1]), None]
+    rows = [
+        {"images": [embedded(at)], "problem": f"<image>{question}", "answer": number, "visual_key_info": facts[at]}
+        for at, (question, number) in enumerate(zip(PERCEIVED, NUMBERS, strict=True))
+    ]
+    return parquet(folder / "geo3k_with_visual_key_info.parquet", rows)
 
 
 def reason_rft_sft(folder: Path) -> Path:
@@ -235,22 +328,26 @@ def curr_reft_reject(folder: Path) -> Path:
     return file
 
 
-def taught(folder: Path, system: str, replies: Mapping[str, Sequence[str]], pictures: int = 1) -> Path:
-    """Every question with each of its replies, in the words of a system: they teach how answers are written there."""
+def taught(folder: Path, system: str, replies: Mapping[str, Sequence[str]], pictures: Sequence[int] = ()) -> Path:
+    """Every question with each of its replies, in the words of a system: they teach how answers are written there.
+
+    Args:
+        pictures: how many each question has; empty: one.
+    """
     spoken = of_system(systems.get(system)).protocol
     image = drawn(folder, "images/0.png", 0)
     (folder / FILE_NAME).write_bytes(msgspec.json.encode(spoken))
 
     def rows() -> Iterator[Row]:
-        for question, said in replies.items():
+        for (question, said), count in zip(replies.items(), pictures or [1] * len(replies), strict=True):
             around = spoken.first_around(question)
-            shown = "<image>" * pictures
+            shown = "\n".join(["<image>"] * count)
             around = around if "{images}" in around else f"{{images}}{around}"
             first = around.replace("{images}", shown).replace("{question}", question)
             for number, reply in enumerate(said):
                 told = {"system": spoken.system, "user": first, "assistant": reply}
                 messages = [{"role": role, "content": content} for role, content in told.items()]
-                yield {"id": f"{question}-{number}", "messages": messages, "images": [image] * pictures}
+                yield {"id": f"{question}-{number}", "messages": messages, "images": [image] * count}
 
     return written(folder / "taught.json", [*rows()])
 

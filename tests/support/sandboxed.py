@@ -7,10 +7,11 @@ from hashlib import sha256
 import pytest
 
 from virc.sandbox.calls import NOTHING, Around
-from virc.sandbox.child import DiedError, Reply
-from virc.sandbox.pool import Given, Limits, Machine, Past, Pool, Problem, Run
+from virc.sandbox.pool import DiedError, Given, Limits, Machine, Past, Pool, Problem, Reply, Run
 
 SMALL = Machine(1536, 16, ("numpy", "pillow"))
+
+_CAME_TO: dict[object, tuple[Reply, list[bytes]] | DiedError] = {}
 
 
 class Runs:
@@ -54,7 +55,6 @@ def each_program_once() -> Iterator[None]:
     A session that is gone through again runs its programs again, and each starts a process. What a program comes to
     follows from these alone, as `virc.sandbox.pool` says, and `tests/sandbox` and `tests/tools` hold.
     """
-    known: dict[object, tuple[Reply, list[bytes]] | DiedError] = {}
     run = Pool.run
 
     def remembered(
@@ -71,12 +71,12 @@ def each_program_once() -> Iterator[None]:
         before = tuple((each.code, each.images) for each in past.runs)
         given = tuple((each.image, sha256(each.png()).digest()) for each in images)
         key = before, code, given, machine, limits
-        if key not in known:
+        if key not in _CAME_TO:
             try:
-                known[key] = run(self, past, code, images, machine, limits, keeps)[:2]
+                _CAME_TO[key] = run(self, past, code, images, machine, limits, keeps)[:2]
             except DiedError as died:
-                known[key] = died
-        found = known[key]
+                _CAME_TO[key] = died
+        found = _CAME_TO[key]
         if isinstance(found, DiedError):
             raise found
         now = Past(past.problem, (*past.runs, Run(code, len(images)))) if keeps else past

@@ -4,6 +4,9 @@
 request alone: turn k answers a conversation that holds k assistant messages, so tries and parallel
 conversations need no state here. A fault (see faults.py) takes the exchange and writes what a broken server
 would.
+
+Its model counts boxes in pixels, and answers so when it is asked how it counts them; that is no turn, and `requests`
+does not hold it (`about_boxes` counts).
 """
 
 import base64
@@ -26,6 +29,8 @@ MODEL = "virc-scripted"
 CHAT = "/v1/chat/completions"
 MODELS = "/v1/models"
 EMBEDDINGS = "/v1/embeddings"
+ABOUT_BOXES = "the box that encloses the red rectangle exactly"
+"""What a request says that asks how boxes are counted."""
 
 Body = dict[str, Any]
 Turns = Sequence[str] | Callable[[Body], str]
@@ -65,6 +70,7 @@ class Server(Loopback):
         super().__init__(Exchange, port)
         self.script = script
         self.requests: list[Request] = []
+        self.about_boxes = 0
         self._changed = threading.Condition()
         self._faults_left = script.times
 
@@ -84,7 +90,7 @@ class Server(Loopback):
     def wait_for(self, count: int, path: str = CHAT) -> bool:
         """Wait until `count` requests for `path` have arrived; False after a minute without them."""
         with self._changed:
-            return self._changed.wait_for(lambda: sum(r.path == path for r in self.requests) >= count, timeout=60)
+            return self._changed.wait_for(lambda: sum(r.path == path for r in self.requests) >= count, timeout=200)
 
     def takes_fault(self, path: str) -> bool:
         """Whether the request now at hand is one that shall go wrong."""
@@ -111,8 +117,12 @@ class Exchange(Connection):
     def _handle(self, body: Body | None) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.body = body
-        self.server.record(Request(self.path, headers, body))
         script = self.server.script
+        if body is not None and ABOUT_BOXES in str(body.get("messages")):
+            self.server.about_boxes += 1
+            self.send_events("The red rectangle is [1400, 210, 1960, 490].", None)
+            return
+        self.server.record(Request(self.path, headers, body))
         if self.server.takes_fault(self.path):
             assert script.fault is not None
             script.fault(self)
@@ -121,13 +131,15 @@ class Exchange(Connection):
             models = [{"id": name, "owned_by": script.owned_by, **told} for name in script.models]
             self.send_json({"object": "list", "data": models})
         elif self.path == CHAT and body is not None:
-            self._complete(body, script)
+            self.complete(body)
         elif self.path == EMBEDDINGS and body is not None and script.embed:
             self._embed(body, script.embed)
         else:
             self.send_json({"detail": "Not Found"}, 404)
 
-    def _complete(self, body: Body, script: Script) -> None:
+    def complete(self, body: Body) -> None:
+        """Answer as the script says."""
+        script = self.server.script
         if body["model"] not in script.models:
             self.send_json(error(f"The model `{body['model']}` does not exist."), 404)
             return
@@ -146,7 +158,8 @@ class Exchange(Connection):
         else:
             message = {"role": "assistant", "content": text}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            self.send_json({"object": "chat.completion", "choices": [choice], "usage": usage})
+            facts = {"id": "chatcmpl-scripted", "created": 0, "model": body["model"]}
+            self.send_json({**facts, "object": "chat.completion", "choices": [choice], "usage": usage})
 
     def _embed(self, body: Body, embed: Callable[[str], Sequence[float]]) -> None:
         """As OpenAI's API documents it; an empty text is refused there."""
@@ -219,10 +232,14 @@ def serve(turns: Turns = (), *, port: int = 0, **options: Any) -> Iterator[Serve
 
 
 def dead_url() -> str:
-    """An endpoint on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+    """An endpoint on which nothing listens: until this process ends, its port is given to none but who names it."""
+    _TAKEN.append(probe := socket.socket())
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+
+
+_TAKEN: list[socket.socket] = []
 
 
 def piece(text: str, finish: str | None = None) -> Body:

@@ -92,12 +92,11 @@ def backend(name: str, device: str, dtype: str, scaled: bool = False, attention:
     from backends.tiny_factory import SPECIAL, tokenizer
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    from virc.backends import checkpoint
+    from virc.backends import checkpoint, devices
     from virc.backends.kv_cache import CachedModel
     from virc.backends.local import LocalBackend
 
-    if dtype == "float32":
-        torch.backends.cudnn.allow_tf32 = False  # as `local.load` does
+    devices.settle(torch.device(device), getattr(torch, dtype))
     content, words = fields(name, scaled), tokenizer()
     of = {token: words.convert_tokens_to_ids(token) for token in SPECIAL}
     ids = {"image_token_id": of["<|image_pad|>"], "video_token_id": of["<|video_pad|>"]}

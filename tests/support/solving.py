@@ -4,13 +4,17 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from support.called import Done
+
+from virc.reasoning.images import OpenedImage, open_file
+from virc.reasoning.opening.pictures import open_image
+from virc.solving.image_source import file_of, files_of
 
 Serve = Callable[[BaseHTTPRequestHandler], None]
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +53,7 @@ def start(*words: object, env: dict[str, str], **streams: Any) -> subprocess.Pop
 
 def ended(process: subprocess.Popen[bytes]) -> Done:
     """Wait for a process and take what it said."""
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     return Done(process.returncode, (out or b"").decode(), (err or b"").decode())
 
 
@@ -70,3 +74,13 @@ def send(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **head
         handler.send_header(name, value)
     handler.end_headers()
     handler.wfile.write(body)
+
+
+def open_source(source: str, base: Path = Path()) -> Image.Image:
+    """The pixels of a picture that a user names."""
+    return open_image(*file_of(source, base))
+
+
+def open_pictures(pictures: Sequence[Any]) -> list[OpenedImage]:
+    """The pictures of a Python caller."""
+    return [open_file(*file) for file in files_of(pictures)]

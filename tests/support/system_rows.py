@@ -12,7 +12,7 @@ SFT = {"train_batch_size": 8, "micro_batch_size_per_device": 4, "learning_rate":
        "gradient_checkpointing": "false",
        "trackers": "[]"}  # fmt: skip
 """Settings of supervised stages that a few steps on these rows suffice for."""
-SYNTH = ("--count", 8, "--seed", 3, "--workers", 1)
+SYNTH = ("--count", 8, "--seed", 3, "--workers", 1, "--drawing", 1)
 
 
 def trajectories(folder: Path) -> list[Row]:

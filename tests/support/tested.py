@@ -1,5 +1,5 @@
-"""What tests say of systems that they tried: `systems/catalog/tested.json`, from which `virc systems ls` computes what
-works. With VIRC_RECORD=1 it is written, else held against what was tried.
+"""What tests say of systems that they tried: `tested.json` beside their YAML, from which `virc systems ls` computes
+what works. It is written with VIRC_RECORD=1 alone; whether it is of the files as they are is for `.ci/recorded` to say.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from support import published_rewards
+from support import facts, published_rewards
 
 from virc.envs import pins as envs
 from virc.rewards import registry as rewards
@@ -37,8 +37,13 @@ Ranges = dict[str, tuple[float, float]]
 """Term -> its least and its largest value."""
 
 
+def records() -> bool:
+    """Whether what tests try is recorded."""
+    return os.environ.get("VIRC_RECORD") == "1"
+
+
 def ran(
-    run: Path, rows: str, replayed: Iterable[Seen] = (), middles: Mapping[str, float] = {}, file: Path = state.TESTED
+    run: Path, rows: str, replayed: Iterable[Seen] = (), middles: Mapping[str, float] = {}, file: Path | None = None
 ) -> None:
     """Say that a stage of a system ran in its engine, as it is now.
 
@@ -47,7 +52,7 @@ def ran(
         rows: the layout of the rows it was trained on, or their format.
         replayed: terms of further replies that were rewarded by the same reward, beside those of `published_rewards`.
         middles: of terms that do not reach from 0 to 1, where no such file says it. Each term is seen above and below.
-        file: where it is written.
+        file: where it is written; None: in the file of the system.
     """
     info = msgspec.json.decode((run / "run.json").read_bytes(), type=Info)
     system = systems.get(info.system)
@@ -65,7 +70,7 @@ def ran(
             assert least < middle < most, f"{name} was seen from {least} to {most}, not on both sides of {middle}"
     steps = max(each.step for each in metrics(Run(run)))
     entry = Ran(engine(info.kind), steps, rows, digests.of_run(system, info.stage), terms)
-    _keep(system, f"that {run.name} ran", "stages", {info.stage: entry}, file)
+    _keep(system, "stages", {info.stage: entry}, file)
 
 
 def stages_of(file: published_rewards.File) -> list[str]:
@@ -79,21 +84,20 @@ def stages_of(file: published_rewards.File) -> list[str]:
     return [name for name, reward in rewarded.items() if reward == rewarded[file.stage]]
 
 
-def compared(system: str, stage: str, cases: int, differ: int, file: Path = state.TESTED) -> None:
+def compared(system: str, stage: str, cases: int, differ: int, file: Path | None = None) -> None:
     """Say that the reward of a stage was counted for replies that the published function rewarded.
 
     Args:
         cases, differ: how many, and how many got another reward, each for a reason that is listed.
     """
     found = systems.get(system)
-    entry = Compared(cases, differ, digests.of_reward(found, stage))
-    _keep(found, f"the reward of {system}-{stage}", "rewards", {stage: entry}, file)
+    _keep(found, "rewards", {stage: Compared(cases, differ, digests.of_reward(found, stage))}, file)
 
 
-def solved(system: str, replies: int, crops: int, file: Path = state.TESTED) -> None:
+def solved(system: str, replies: int, crops: int, file: Path | None = None) -> None:
     """Say that a scripted conversation of so many replies was answered in a system's own grammar, with its crops."""
     found = systems.get(system)
-    _keep(found, f"that {system} answers", "solved", Solved(replies, crops, digests.of_replies(found)), file)
+    _keep(found, "solved", Solved(replies, crops, digests.of_replies(found)), file)
 
 
 def traces(run: Path) -> list[dict[str, Any]]:
@@ -106,20 +110,21 @@ def engine(kind: str) -> str:
     return envs.discover()[runs_in(kind).environment].what.partition(" with ")[0]
 
 
-def _keep(system: System, what: str, field: str, entry: Any, file: Path) -> None:
-    """Write an entry into the record of a system, or hold it against the one that is there."""
-    with file.open("rb") as lock:
+def _keep(system: System, field: str, entry: Any, file: Path | None) -> None:
+    """Write an entry into the record of a system, where that is asked for."""
+    if not records():
+        return
+    if system.name in facts.FILES:
+        assert not (faults := [*facts.differing(system, facts.read(system.name))]), faults
+    file = file or system.file.with_name(state.TESTED)
+    with file.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # other tests write it at the same time
-        told = msgspec.json.decode(file.read_bytes(), type=dict[str, Record])
+        told = msgspec.json.decode(file.read_bytes() or b"{}", type=dict[str, Record])
         before = told.get(system.name, Record())
-        known = getattr(before, field)
-        if os.environ.get("VIRC_RECORD") != "1":
-            same = known == entry if field == "solved" else known | entry == known
-            assert same, f"{what} is not recorded as it is now: run this test with VIRC_RECORD=1, commit {file.name}"
-            return
-        order = [*system.stages]
-        new = entry if field == "solved" else dict(sorted({**known, **entry}.items(), key=lambda e: order.index(e[0])))
-        written = dict(sorted({**told, system.name: msgspec.structs.replace(before, **{field: new})}.items()))
+        if field != "solved":
+            order, entries = [*system.stages], {**getattr(before, field), **entry}
+            entry = {stage: entries[stage] for stage in sorted(entries, key=order.index)}
+        written = dict(sorted({**told, system.name: msgspec.structs.replace(before, **{field: entry})}.items()))
         file.write_text(json.dumps(msgspec.to_builtins(written), indent=1) + "\n", encoding="utf-8")
 
 

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PIL import Image
 from support.loopback import Connection, Loopback
 from support.published_crops import _chain, _middle
-from support.published_rows import NUMBERS, SIZE, _json, _question, _saved, picture
+from support.published_rows import NUMBERS, PLACES, SIDE, SIZE, _json, _question, _saved, _verl_row, parquet, picture
 
 from virc.models.chat_protocol import of_system
+from virc.reasoning.protocol import FILE_NAME
 from virc.systems import registry as systems
 
 
@@ -102,3 +104,56 @@ def openthinkimg_rl(folder: Path, pictures: int = 3) -> Path:
         for at, number in enumerate(NUMBERS[:pictures])
     ]
     return _json(folder / "openthinkimg_rl.json", rows)
+
+
+def _marked(at: int) -> str:
+    """A reply of ViTAR that marks the square with the number."""
+    left, top = PLACES[at]
+    boxes = [[left, top, left + SIDE, top + SIDE]]
+    return json.dumps({"thought": "Look.", "actions": [{"name": "mark_bbox", "arguments": {"box": boxes}}]})
+
+
+VITAR: Sequence[Sequence[Sequence[str]]] = tuple(
+    (
+        (_marked(at), _act("Terminate", answer=number)),
+        (_marked(at), _act("Terminate", answer=other)),
+        (_act("Terminate", answer=number),),
+    )
+    for at, (number, other) in enumerate(zip(NUMBERS, (*NUMBERS[1:], NUMBERS[0]), strict=True))
+)
+"""Of each picture the replies of three rollouts of ViTAR, of which two mark a box."""
+VITAR_REWARDS = (1.4, 0.4, 1.2)
+
+
+def vitar_sft(folder: Path, pictures: int = 3) -> Path:
+    """Conversations of ViTAR in rows of virc, as its authors published none."""
+    return _trajectories(folder, "vitar", VITAR[:pictures])
+
+
+def visreason(folder: Path) -> Path:
+    """Conversations of VisReason in rows of virc, as those of its authors could not be read."""
+    look = "The square is small. <bbox>[0.1, 0.1, 0.9, 0.7]</bbox>."
+    return _trajectories(folder, "visreason", [[(look, f"It is read. <Answer>{each}</Answer>")] for each in NUMBERS])
+
+
+def _trajectories(folder: Path, system: str, chains: Sequence[Sequence[Sequence[str]]]) -> Path:
+    """Conversations in a system's own words, beside its chat protocol."""
+    spoken = of_system(systems.get(system)).protocol
+    rows = [
+        {"id": f"{at}-{number}", **_chain(folder, f"{at}_{number}", spoken, at, replies)}
+        for at, of_one in enumerate(chains)
+        for number, replies in enumerate(of_one)
+    ]
+    (folder / FILE_NAME).write_bytes(msgspec.json.encode(spoken))
+    return _json(folder / "trajectories.json", rows)
+
+
+def vitar_rl(folder: Path, pictures: int = 3) -> Path:
+    """ViTAR, RL: parquet with verl's columns, whose prompt begins with the system message."""
+    # JLINEkai/ViTAR@1448fb2, verl/utils/dataset/rl_dataset.py and verl/workers/reward_manager/naive.py: the columns
+    rows = []
+    for at, number in enumerate(NUMBERS[:pictures]):
+        row = _verl_row("med_box", at, [picture(at)], _question(at), number)
+        told = {"role": "system", "content": "You answer questions about medical images."}
+        rows.append({**row, "prompt": [told, *row["prompt"]], "env_name": "visual_toolcrop"})
+    return parquet(folder / "med_box_all.parquet", rows)

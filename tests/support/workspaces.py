@@ -34,8 +34,16 @@ def run(folder: Path, *words: str, cpu: Path | None = None) -> "subprocess.Compl
 
 
 def trained(folder: Path, system: str, stage: str, *words: str, **settings: object) -> Path:
-    """The run of a stage, which is trained to its end in a workspace."""
-    done = run(folder, "train", system, "--stage", stage, *words, *sets(settings))
+    """The run of a stage, which is trained to its end in a workspace; it begins when the machine has the memory.
+
+    Other tests train and serve at the same time, and virc begins nothing that does not fit.
+    """
+    end = time.monotonic() + _PATIENCE / 2
+    while True:
+        done = run(folder, "train", system, "--stage", stage, *words, *sets(settings))
+        if "of main memory, free" not in done.stderr or time.monotonic() > end:
+            break
+        time.sleep(10)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
@@ -52,17 +60,26 @@ def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
     )
 
 
-def until_step(process: "subprocess.Popen[str]", run_folder: Path, step: int, measure: str = "loss") -> None:
-    """Wait until a run has logged a step."""
+def until_step(
+    process: "subprocess.Popen[str]", run_folder: Path, step: int, measure: str = "loss", attempt: int = 1
+) -> None:
+    """Wait until that attempt at a run, or a later one, has logged a step; it begins with the steps that are saved."""
     end = time.monotonic() + _PATIENCE
+    while not (run_folder / "state.json").exists() or state(run_folder)["attempt"] < attempt:
+        _still_running(process, end)
     while max(losses(run_folder, measure), default=0) < step:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < end, "it never came so far"
-        time.sleep(0.2)
+        _still_running(process, end)
+
+
+def _still_running(process: "subprocess.Popen[str]", end: float) -> None:
+    assert process.poll() is None, process.communicate()[1]
+    assert time.monotonic() < end, "it never came so far"
+    time.sleep(0.2)
 
 
 def kill_all(process: "subprocess.Popen[str]", run_folder: Path) -> None:
-    """Kill virc and its engine at the same moment, as a power cut would."""
+    """Kill virc and its engine as a power cut would: neither sees the other end."""
+    process.send_signal(signal.SIGSTOP)
     os.killpg(state(run_folder)["engine"], signal.SIGKILL)
     process.kill()
     process.communicate()
@@ -94,7 +111,7 @@ def _argv(words: tuple[str, ...], cpu: Path | None) -> list[str]:
 
 
 def _env() -> dict[str, str]:
-    kept = ("VIRC_CACHE", "VIRC_PAGES", "VIRC_TOOL_CONTROLLER")
+    kept = ("VIRC_CACHE", "VIRC_PAGES", "VIRC_PATH", "VIRC_SILENT_MINUTES", "VIRC_TOOL_CONTROLLER")
     return {name: value for name, value in os.environ.items() if not name.startswith("VIRC_") or name in kept}
 
 

@@ -5,23 +5,21 @@ Pixels of the picture say where they are: red grows from left to right, green fr
 """
 
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from support import tested
+from support import tested, zoo
 from support.called import virc
 from support.servers import image_bytes, images_of, serve
 
 from virc.config import yaml
 from virc.systems import registry as systems
-from virc.systems.catalog import support as state
 
-FOLDER = Path(__file__).parent / "conversations"
-NAMES = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+_OWN = (Path(__file__).parent / "conversations").glob("*.yaml")
+FILES = {**{file.stem: file for file in _OWN}, **dict(zoo.files("conversation.yaml"))}
 Box = tuple[float, float, float, float]
 _NEAR = 2.5  # of 255 levels; resampling blurs the edges
 
@@ -49,11 +47,11 @@ def searched_in(
     monkeypatch.setenv("VIRC_PAGES", str(folder))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(FILES))
 def test_a_conversation_is_answered_with_the_crops_that_its_calls_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: Mapping[str, Any] = yaml.read(FOLDER / f"{name}.yaml")
+    told: Mapping[str, Any] = yaml.read(FILES[name])
     width, height = told["size"]
     gradient(width, height).save(tmp_path / "page.png")
     given = [] if (is_found := told.get("found", False)) else [tmp_path / "page.png"]
@@ -61,10 +59,12 @@ def test_a_conversation_is_answered_with_the_crops_that_its_calls_name(
     searched_in(pages, tmp_path / "pages", monkeypatch, gradient(width, height) if is_found else None)
     words = ["--system", name, "--json", *(("--protocol", told["protocol"]) if "protocol" in told else ())]
     replies = iter(told["replies"])
-    with serve(lambda body: next(replies)) as server:
+    with serve(lambda body: next(replies)) as server, serve((told.get("teacher", ""),)) as teacher:
+        monkeypatch.setenv("TEACHER_ENDPOINT", teacher.url)
         done = virc("solve", *given, told["question"], "--endpoint", server.url, *words)
-        chats = server.chats()
+        chats, taught = server.chats(), teacher.chats()
     assert done.code == 0, done.err
+    assert len(taught) == ("teacher" in told)
     assert done.json["answer"] == told["answer"]
     shown = [Image.open(io.BytesIO(image_bytes(part))) for part in images_of(chats[-1])]
     crops = shown[1 : 1 + len(told["crops"])]
@@ -74,9 +74,8 @@ def test_a_conversation_is_answered_with_the_crops_that_its_calls_name(
     for crop, box in zip(crops, told["crops"], strict=True):
         near = _NEAR / 255 * max(width, height)
         assert region(crop.convert("RGB"), (width, height)) == pytest.approx(box, abs=near), name
-    if os.environ.get("VIRC_RECORD") == "1" or state.tested().get(name, state.Record()).solved:
-        tested.solved(name, len(told["replies"]), len(crops))  # one that was never recorded: `systems ls` says so
+    tested.solved(name, len(told["replies"]), len(crops))
 
 
 def test_every_system_with_stages_has_a_conversation() -> None:
-    assert set(NAMES) >= {name for name, system in systems.discover().items() if system.stages}
+    assert FILES.keys() >= {name for name, system in systems.discover().items() if system.stages}

@@ -44,6 +44,7 @@ def total(t):
     return t.short
 '''
 SYSTEM = "name: mirrored\nabout: for tests\ntools: [mirror]\nreward: {total: brevity}\n"
+FIELD = "name: narrow\nrow: 100\ntitle: Narrow\nabout: for tests\nstages: none\n"
 ENTRIES = """[virc.systems]
 mirrors = mirror_pack
 
@@ -105,6 +106,22 @@ def test_nothing_of_a_package_is_imported_before_it_is_named(site: Path) -> None
     assert run(site, "-c", code).stdout.strip() == "False"
     done = run(site, "-c", "from virc.tools import registry as tools; tools.load(['mirror'])")
     assert "mirror.py cannot be loaded: RuntimeError: imported" in done.stderr
+
+
+def test_a_folder_of_a_package_is_a_system_with_its_total(site: Path) -> None:
+    folder = site / "mirror_pack" / "narrow"
+    folder.mkdir()
+    (folder / "system.yaml").write_text(SYSTEM.replace("mirrored", "narrow").replace("brevity", "shortness"))
+    (folder / "shortness.py").write_text(REWARD)
+    (folder / "field.yaml").write_text(FIELD)
+    code = (
+        "from virc.rewards import registry as rewards; from virc.systems import published, registry as systems\n"
+        "total = rewards.find('shortness')\n"
+        "print(systems.get('narrow').file.parent == total.file.parent, total.total.__module__)\n"
+        "print(published.rows()['narrow'].title)\n"
+    )
+    done = run(site, "-c", code)
+    assert done.stdout.splitlines() == ["True mirror_pack.narrow.shortness", "Narrow"], done.stderr
 
 
 def test_a_module_that_is_not_there_names_its_package(site: Path) -> None:

@@ -144,8 +144,8 @@ def test_the_notebook_runs_as_printed(tmp_path: Path, monkeypatch: pytest.Monkey
     Image.radial_gradient("L").resize(example["size"]).convert("RGB").save("hopinn.png")
     says = [f"{text}\n{call(each)}" for text, each in zip(example["says"], example["calls"], strict=False)]
     with serve([*says, example["says"][-1]], models=["Qwen/Qwen3-VL-8B-Instruct"], owned_by="vllm") as server:
-        words = ("solve", "--endpoint", server.url, "hopinn.png", example["question"], "--trace", "trace", "--json")
-        done = virc(*words)
+        words = ("solve", "--endpoint", server.url, "--family", "qwen3-vl", "hopinn.png", example["question"])
+        done = virc(*words, "--trace", "trace", "--json")
     assert done.code == 0, done.err
     assert done.json["answer"] == example["says"][-1]
     shown = [Image.open(file).size for file in sorted(Path("trace").rglob("*image-*.png"))]

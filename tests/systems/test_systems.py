@@ -1,11 +1,14 @@
 """Systems are YAML files, found by being there; a key nobody reads is an error."""
 
+import re
 from pathlib import Path
 
 import pytest
+from support import zoo
 
 from virc.core.errors import ConfigError
 from virc.systems import registry as systems
+from virc.tools import registry as tools
 
 FOLDER = Path(systems.__file__).parent
 
@@ -16,8 +19,11 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def test_every_file_is_a_system_named_as_the_file() -> None:
-    assert set(systems.discover()) == {path.stem for path in FOLDER.glob("*.yaml")} >= {"virc", "tiny"}
+def test_every_file_is_a_system() -> None:
+    own = {path.stem for path in FOLDER.glob("*.yaml")}
+    published = {name for name, _ in zoo.files("system.yaml")}
+    assert (own, systems.discover().keys()) == ({"virc", "tiny", "qwen3-vl"}, own | published)
+    assert {"deepeyes", "internvl3.5", "prism"} <= published
 
 
 def test_short_names_stand_for_one_model_of_one_system() -> None:
@@ -64,6 +70,71 @@ def test_a_wrong_key_is_named_with_its_line_and_the_nearest_one(
         systems.load(path)
     assert caught.value.message.startswith(f"{path}:{message}")
     assert hint is None or caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stages: {a: {kind: sft, setings: {}}}", "stages.a.setings"),
+        ("overlays: {o: {about: x, setings: {}}}", "overlays.o.setings"),
+        ("reward: {wieghts: {answer: 1}}", "reward.wieghts"),
+        ("reward: {judge: {endpont: 'http://a/v1'}}", "reward.judge.endpont"),
+        ("reward: {judges: {critic: {modle: m}}}", "reward.judges.critic.modle"),
+        ("datasets: {d: {hub: a/b, revison: x}}", "datasets.d.revison"),
+        ("judges: {j: {hub: a/b, gigs: 3}}", "judges.j.gigs"),
+        ("reported: {source: s, figurs: {}}", "reported.figurs"),
+        ("sampling: {temprature: 1}", "sampling.temprature"),
+        ("chat_protocol: {systm: hi}", "chat_protocol.systm"),
+        ("chat_protocol: {grammar: {thnk: null}}", "chat_protocol.grammar.thnk"),
+        ("rows: {r: {about: x, question: q, anwser: a}}", "rows.r.anwser"),
+        ("rounds: [{train: a, form: base}]", "rounds.0.form"),
+    ],
+)
+def test_a_misspelt_key_is_never_passed_over(text: str, said: str, tmp_path: Path) -> None:
+    path = written(tmp_path / "x.yaml", f"name: x\n{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        systems.load(path)
+    assert caught.value.message.startswith(f"{path}:2: unknown key '{said}'")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("datasets: {d: {}}", "one repository: hub, or github"),
+        ("datasets: {d: {hub: a/b, github: a/b}}", "one repository: hub, or github"),
+        ("datasets: {d: {github: a/b, files: [x]}}", "a repository of GitHub needs revision"),
+        (f"datasets: {{d: {{github: a/b, revision: {'a' * 40}}}}}", "a repository of GitHub needs revision"),
+        (f"datasets: {{d: {{hub: a/b, revision: {'a' * 40}}}}}", "revision and files belong to github alone"),
+        ("input_pixels: [9, 8]", "9 is over 8"),
+        ("crop_pixels: [3136, 4000]", "at least twice the least, 6272"),
+        ("enlarge: [3, 2]", "3.0 is over 2.0"),
+        ("rows: {r: {about: x, question: q, chosen: a}}", "pairs need both"),
+        ("rows: {r: {about: x}}", "a layout needs `question`, `questions` or `messages`"),
+    ],
+)
+def test_fields_that_do_not_fit_one_another_are_refused(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        systems.load(written(tmp_path / "x.yaml", f"name: x\n{text}\n"))
+
+
+@pytest.mark.parametrize(
+    ("tools_", "offered"),
+    [
+        ("", tools.DEFAULT),
+        ("tools: []", tools.DEFAULT),
+        ("tools: none", ()),
+        ("tools: [zoom_image]", ("zoom_image",)),
+        ("tools: [zoom_image, ./own.py]", ("zoom_image", "{folder}/own.py")),
+    ],
+)
+def test_a_system_offers_the_tools_that_it_names(tools_: str, offered: tuple[str, ...], tmp_path: Path) -> None:
+    system = systems.load(written(tmp_path / "x.yaml", f"name: x\n{tools_}\n"))
+    assert system.offered == tuple(each.replace("{folder}", str(tmp_path)) for each in offered)
+
+
+def test_a_sentence_is_no_name_of_a_system() -> None:
+    with pytest.raises(ConfigError, match="is no system message: 'You are a careful reader'"):
+        systems.get("You are a careful reader")
 
 
 @pytest.mark.parametrize(
@@ -141,11 +212,44 @@ def test_a_system_may_be_named_by_its_file(tmp_path: Path, monkeypatch: pytest.M
 def test_a_command_names_a_system_so_that_it_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = written(tmp_path / "mine.yaml", "name: mine\n")
     assert (systems.get("virc").called, systems.load(file).called) == ("virc", str(file))
+    copy = written(tmp_path / "copy" / "virc.yaml", "name: virc\n")
+    assert systems.load(copy).called == str(copy)  # the name is that of another
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
     assert systems.load(file).called == "mine"
     written(tmp_path / "wrong.yaml", "nam: x\n")
     systems._discovered.cache_clear()
     assert systems.load(file).called == str(file)
+
+
+def test_files_of_this_package_are_called_as_their_systems() -> None:
+    assert all(name == system.name for name, system in systems.discover().items())
+    assert all(name == file.stem for name, file in systems.discover().files.items() if file.parent == systems.PACKAGE)
+
+
+def test_a_system_may_have_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "mine" / "system.yaml", "# of tests\nname: mine\n")
+    written(tmp_path / "quoted" / "system.yaml", 'name: "quoted"\n')
+    written(tmp_path / "mine" / "judge.yaml", "text: no system\n")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    assert {"mine", "quoted"} < systems.discover().keys()
+    assert systems.get("mine").is_own
+    written(tmp_path / "other" / "system.yaml", "name: virc\n")
+    systems._discovered.cache_clear()
+    with pytest.raises(ConfigError, match="names its system 'virc', as"):
+        systems.discover()
+
+
+def test_a_system_is_read_without_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    systems._discovered.cache_clear()
+    read: list[str] = []
+    load = systems.load
+    monkeypatch.setattr(systems, "load", lambda path: read.append(path.stem) or load(path))
+    assert "virc" in systems.discover()
+    assert not read
+    assert systems.get("virc") is systems.get("virc")
+    assert read == ["virc"]
+    assert any("ViRC-3B" in each.models for each in systems.mentioning("ViRC-3B"))
+    assert len(read) < 5
 
 
 def test_paths_are_counted_from_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

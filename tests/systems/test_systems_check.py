@@ -11,7 +11,7 @@ from virc.core.errors import ConfigError
 from virc.models.chat_protocol import of_system
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.training.system_check import MOST, check
+from virc.training.system_check import MAX_LISTED, check
 
 STAGE = "name: s\nstages:\n  one:\n    kind: sft\n    settings: {base: b, data: d, learning_rate: 1"
 SMALL = ", devices: 1, zero: 0"
@@ -243,13 +243,13 @@ def test_a_missing_setting_hides_no_other_fault(tmp_path: Path) -> None:
 
 def test_hostile_files_have_bounded_lists_of_faults(tmp_path: Path) -> None:
     names = [f"k{number:x}" for number in range(1000)]
-    assert len(faults_of(tmp_path, "".join(f"{name}: 1\n" for name in names))) == MOST
+    assert len(faults_of(tmp_path, "".join(f"{name}: 1\n" for name in names))) == MAX_LISTED
     wrong = "".join(f"{name}: 1, " for name in names)
-    assert len(faults_of(tmp_path, f"name: s\nstages: {{{wrong}}}\n")) == MOST
+    assert len(faults_of(tmp_path, f"name: s\nstages: {{{wrong}}}\n")) == MAX_LISTED
     alone = "".join(
         f"{name}: {{kind: sft, settings: {{base: b, train_batch_size: 7, devices: 2}}}}, " for name in names[:99]
     )
-    assert len(faults_of(tmp_path, f"name: s\nstages: {{{alone}}}\n")) == MOST
+    assert len(faults_of(tmp_path, f"name: s\nstages: {{{alone}}}\n")) == MAX_LISTED
     assert "has at least 100 faults" in virc("systems", "check", tmp_path / "s.yaml").err
 
 
@@ -284,9 +284,16 @@ def test_a_file_that_cannot_be_checked_is_one_error(tmp_path: Path) -> None:
         assert (done.code, done.json["faults"], message in done.err) == (3, None, True)
 
 
-def test_a_name_is_checked_as_its_file_is() -> None:
+def test_a_name_is_checked_as_its_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = virc("systems", "check", "tiny", "--json")
     assert (done.code, done.json["file"], done.json["faults"]) == (0, str(PACKAGE / "tiny.yaml"), [])
+    (file := tmp_path / "mine.yaml").write_text(TWO_KINDS.replace("name: s", "name: mine").replace("n: 4", "en: 4"))
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    for named in ("mine", file):
+        done = virc("systems", "check", named, "--json")
+        (fault,) = done.json["faults"]
+        assert (done.code, done.json["file"], fault["line"]) == (3, str(file), 7), named
+        assert fault["message"] == "unknown setting 'en'"
 
 
 TWO_KINDS = """name: s

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support import zoo
 from support.called import virc
 
 from virc.core.errors import ConfigError
@@ -71,21 +72,13 @@ def test_show_says_what_a_system_is() -> None:
         assert line.endswith("never run")
 
 
-def test_show_prints_what_the_roles_of_a_pipeline_are_sent() -> None:
+def test_show_names_the_pipeline_of_a_system() -> None:
     done = virc("systems", "show", "prism")
     assert "what the model is told" not in done.out
-    pipeline = systems.get("prism").pipeline
-    prompts = [step["prompt"].splitlines()[0] for step in pipeline["steps"] if "prompt" in step]
-    assert prompts
-    assert all(prompt in done.out for prompt in prompts)
-    assert all(f"  role {name}" in done.out for name in pipeline["roles"])
-    assert virc("systems", "show", "prism", "--json").json["pipeline"] == pipeline
+    assert f"\npipeline     {zoo.FOLDER}/prism/pipeline.py\n" in done.out
     both = virc("systems", "show", "visrl").out  # a trained model with a pipeline
     assert "what the model is told" in both
-    assert "\npipeline     what its roles are sent" in both
-    called = virc("systems", "show", "hydra").out
-    assert "  function eyes_answer of code, by eyes\n             {image}Question: {question} Short answer:\n" in called
-    assert "  function detected of code, the tool detect\n" in called
+    assert f"\npipeline     {zoo.FOLDER}/visrl/pipeline.py\n" in both
 
 
 def test_notes_of_a_system_are_shown_with_it_with_its_stages_and_before_a_run(tmp_path: Path) -> None:
@@ -99,6 +92,20 @@ def test_notes_of_a_system_are_shown_with_it_with_its_stages_and_before_a_run(tm
     plan = ("train", file, "--stage", "one", "--dry-run")
     assert "\n".join(("# notes", *both)) in virc(*plan).out
     assert virc(*plan, "--json").json["notes"] == both
+
+
+def test_an_assumption_says_the_value_that_will_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    assumed = "{key: learning_rate, value: 0.001, why: w, others: o}"
+    stage = "{kind: sft, settings: {base: tiny-base, data: d/t, learning_rate: 1e-3}}"
+    file.write_text(f"name: x\nassumed: [{assumed}]\nstages: {{one: {stage}}}\n")
+    said, changed = (f"assumed: learning_rate 0.001{here}: w; as plausible: o" for here in ("", ", here 0.002"))
+    number = "1 assumption, where nothing was published"
+    plan = ("train", file, "--stage", "one", "--dry-run", "--json")
+    assert virc(*plan).json["notes"] == [number, said]
+    assert virc(*plan, "--set", "learning_rate=2e-3").json["notes"] == [number, changed]
+    adapter = virc("systems", "show", "star-r1", "--stage", "rl", "--with", "lora").out
+    assert "learning_rate 1e-06, here 1e-05" in adapter
 
 
 def test_show_prints_where_an_overlay_has_run(tmp_path: Path) -> None:
@@ -254,7 +261,7 @@ def test_a_new_system_passes_check_and_its_stages_resolve(tmp_path: Path, monkey
     assert virc("systems", "check", "fresh.yaml").code == 0
     found = systems.get("./fresh.yaml")
     assert found.name == "fresh"
-    assert set(found.__struct_fields__) - {"replace", "file"} == {
+    assert set(found.__struct_fields__) - {"replace", "file", "pipeline", "assumed"} == {
         name for name in found.__struct_fields__ if getattr(found, name)
     } - {"file"}
     for stage in found.stages:
@@ -275,7 +282,7 @@ def test_a_new_system_trains_on_drawn_rows(tmp_path: Path, monkeypatch: pytest.M
     assert training.rows(resolved, tmp_path).name == "trajectories"
 
 
-def test_solve_finds_the_only_model_of_a_system_of_ones_own(
+def test_the_only_model_of_a_system_of_ones_own_is_found(
     mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(EMBEDDED_FOLDER, mine / "weights")
@@ -283,6 +290,15 @@ def test_solve_finds_the_only_model_of_a_system_of_ones_own(
     monkeypatch.chdir(tmp_path)
     for system, name in (("mine", None), (str(mine / "mine.yaml"), None), (None, "mymodel")):
         assert models.find(name, tmp_path, system).folder == mine / "weights"
+
+
+@pytest.mark.integration
+def test_solve_takes_the_only_model_of_a_system_of_ones_own(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(EMBEDDED_FOLDER, mine / "weights")
+    monkeypatch.setenv("VIRC_PATH", str(mine))
+    monkeypatch.chdir(tmp_path)
     words = ["--system", "mine", "--json", "--device", "cpu", "--timeout", 1, "--max-turns", 1]
     done = virc("solve", PICTURE, "In triangle BLA, find m∠L.", *words)
     assert done.code in (0, 6, 8), done.err

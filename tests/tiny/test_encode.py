@@ -2,6 +2,7 @@
 
 import json
 import random
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,6 +21,25 @@ def tokenizer():  # type: ignore[no-untyped-def]
     return build_tokenizer(constants(worked.PROTOCOL), words(count=300))
 
 
+def test_patches_come_by_blocks_of_four_and_each_holds_its_pixels_twice() -> None:
+    """Blocks from left to right and from the top; within one its two rows of two; colour before time before place."""
+    image = Image.new("RGB", (56, 56))
+    for row, column in product(range(4), repeat=2):
+        image.paste((10 * row, 10 * column, 200), (14 * column, 14 * row, 14 * column + 14, 14 * row + 14))
+    image.putpixel((1, 0), (255, 0, 200))
+    found, grid = patches(image)
+    assert (grid, found.shape) == ((1, 4, 4), (16, 3 * 2 * 14 * 14))
+    pixels = found.reshape(16, 3, 2, 14, 14) * np.reshape(IMAGE_STD, (3, 1, 1, 1))
+    pixels = np.rint((pixels + np.reshape(IMAGE_MEAN, (3, 1, 1, 1))) * 255)
+    assert (pixels[0, 0, :, 0, :3] == [[0, 255, 0], [0, 255, 0]]).all()
+    rows, columns = [0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 3, 3, 2, 2, 3, 3], [0, 1, 0, 1, 2, 3, 2, 3, 0, 1, 0, 1, 2, 3, 2, 3]
+    last = pixels[:, :, :, -1, -1]
+    assert last.tolist() == [
+        [[10 * row] * 2, [10 * column] * 2, [200] * 2] for row, column in zip(rows, columns, strict=True)
+    ]
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("size", [(224, 196), (84, 84), (28, 252)])
 def test_patches_equal_those_of_the_image_processor(size: tuple[int, int]) -> None:
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil

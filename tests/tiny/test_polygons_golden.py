@@ -44,12 +44,13 @@ def folder(config: SynthConfig) -> Iterator[bytes]:
 
 
 def drawn(to: Path) -> Iterator[bytes]:
-    yield from folder(SynthConfig(to / "a", count=40, seed=3, formats=("batch", "sft", "trajectories"), workers=1))
+    formats = ("batch", "sft", "trajectories")
+    yield from folder(SynthConfig(to / "a", count=40, seed=3, formats=formats, workers=1, drawing=1))
 
 
 def heldout(to: Path) -> Iterator[bytes]:
     formats = ("batch", "sft", "trajectories")
-    yield from folder(SynthConfig(to / "a", 20, 1, "heldout", (4,), formats, workers=1))
+    yield from folder(SynthConfig(to / "a", 20, 1, "heldout", (4,), formats, workers=1, drawing=1))
 
 
 def benchmarked(to: Path) -> Iterator[bytes]:

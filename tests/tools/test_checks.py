@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from virc.reasoning.bodies import ToolText
 from virc.reasoning.calls import Call, Checked, ToolError, View
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resample import Rescaled, resampled
@@ -171,6 +172,29 @@ def test_an_unknown_tool_is_named_beside_those_there_are() -> None:
         tools.get("crop_image", ())
 
 
+@pytest.mark.parametrize(
+    ("coordinates", "said", "kind"),
+    [
+        ("pixel", "bottom in pixels of that image as shown", "integer"), ("permille", "0 to 999", "integer"),
+        ("thousand", "0 to 1000", "integer"), ("unit", "bottom in fractions", "number"),
+        ("original", "bottom in pixels of that image's file", "integer"),
+    ],
+)  # fmt: skip
+def test_schemas_say_what_boxes_are_counted_in(coordinates: Coordinates, said: str, kind: str) -> None:
+    (schema,) = tools.schemas(["crop_image"], coordinates)
+    properties = schema["function"]["parameters"]["properties"]
+    assert said in properties["bbox_2d"]["description"]
+    assert properties["bbox_2d"]["items"] == {"type": kind}
+    assert properties["image_index"]["type"] == "integer"
+
+
+def test_a_tool_that_is_not_offered_is_not_called() -> None:
+    call = ToolText("display_image", {"image_index": 0})
+    assert tools.checked(call, PIXELS, ("display_image",)).call.index == 0
+    with pytest.raises(ToolError, match="there are: crop_image"):
+        tools.checked(call, PIXELS, ("crop_image",))
+
+
 integers = st.integers(-2000, 2000) | st.integers()
 
 
@@ -197,6 +221,7 @@ junk = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(
     st.sampled_from(sorted(GOOD)),
     st.dictionaries(st.sampled_from(["bbox_2d", "image_index", "scale_factor", "x"]), junk, max_size=4),

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from virc.models.chat_protocol import of_system
-from virc.reasoning.calls import Box, View
+from virc.reasoning.calls import Box, Call, View
 from virc.reasoning.checking import check_call
 from virc.reasoning.history import boxed
 from virc.systems import registry as systems
@@ -35,3 +35,12 @@ def test_edges_are_those_of_vts_v(tool: object, size: tuple[int, int], box: list
     made = tool.apply(msgspec.structs.replace(call, box=cut), Image.new("RGB", size))  # type: ignore[attr-defined]
     assert made.box == edges
     assert made.size == (size if tool is enlarge else made.cut_size)
+
+
+@pytest.mark.parametrize(
+    ("box", "edges"),
+    [((0, 0, 2, 2), (0, 0, 11, 6)), ((198, 98, 200, 100), (189, 94, 200, 100)), ((90, 40, 130, 45), (90, 38, 130, 48))],
+)
+def test_a_short_box_is_widened_within_its_image(box: Box, edges: Box) -> None:
+    made = enlarge.apply(Call("enlarge_image", 0, box), Image.new("RGB", (200, 100)))
+    assert (made.box, made.size) == (edges, (200, 100))

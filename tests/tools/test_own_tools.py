@@ -21,7 +21,7 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.calls import ToolError
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Reply, Session, Unit
-from virc.rewards.kept import own_files
+from virc.rewards.user_code import own_files
 from virc.systems.registry import Reward
 from virc.tools import registry as tools
 
@@ -153,9 +153,10 @@ def test_a_chat_protocol_loads_no_file_by_its_path(
             ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'),
             "has the NAME 'crop_image', which is that of a tool of virc",
         ),
+        (ROTATE.replace("def apply(", "def turn("), r"it has no apply\(call, source\)$"),
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
     ],
-    ids=["empty", "check", "chat_protocol", "taken", "import"],
+    ids=["empty", "check", "chat_protocol", "taken", "apply", "import"],
 )
 def test_what_is_no_tool_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
@@ -238,7 +239,7 @@ def taught(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "words",
     [
         "solve a.png What? --model mine",
-        "solve --batch rows/problems.jsonl --to out.jsonl --model mine",
+        "batch rows/problems.jsonl --to out.jsonl --model mine",
         "data sample rows/problems.jsonl --to made --model mine",
         "data check rows/trajectories.json --workers 1",
         "eval rows/problems.jsonl --model mine",

@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
@@ -43,7 +44,7 @@ def refused(name: str, **arguments: object) -> str:
 
 
 def of_color(image: Image.Image, color: tuple[int, int, int]) -> set[tuple[int, int]]:
-    return {(x, y) for x in range(image.width) for y in range(image.height) if image.getpixel((x, y)) == color}
+    return {(int(x), int(y)) for y, x in np.argwhere((np.asarray(image) == color).all(axis=2))}
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,12 @@ def test_lines_points_and_texts_have_hard_edges() -> None:
 def test_a_line_of_one_pixel_is_on_its_points_alone() -> None:
     found = made("draw_on_image", shape="line", points=[[5, 20], [60, 20]], width=1)
     assert of_color(found, RED) == {(x, 20) for x in range(5, 61)}
+
+
+@pytest.mark.parametrize("shape", ["point", "text"])
+def test_a_mark_is_at_each_point(shape: str) -> None:
+    drawn = of_color(made("draw_on_image", shape=shape, text="A", points=[[30, 30], [150, 60]]), RED)
+    assert {x // 100 for x, _ in drawn} == {0, 1}
 
 
 def test_an_arrow_is_widest_behind_its_tip() -> None:
@@ -139,7 +146,11 @@ def test_every_pixel_turns(change: str, corner: Size) -> None:
         ({"change": "threshold", "amount": 201}, [0, 0, 0]),
         ({"change": "invert"}, [155, 127, 55]),
         ({"change": "brightness", "amount": 0.5}, [50, 64, 100]),
+        ({"change": "brightness", "amount": 0}, [0, 0, 0]),
+        ({"change": "threshold", "amount": 0}, [255, 255, 255]),
         ({"change": "gray"}, [100, 128, 200]),
+        ({"change": "contrast", "amount": 0}, [143, 143, 143]),
+        ({"change": "sharpness", "amount": 0}, [100, 128, 200]),
     ],
 )
 def test_tones_change_as_named(arguments: dict[str, object], tones: list[int]) -> None:
@@ -169,6 +180,7 @@ def test_measures_are_said_in_words() -> None:
     assert "no size" in refused("measure", points=[[1, 1], [1, 1], [5, 5]])
 
 
+@settings(max_examples=20)
 @given(st.lists(st.tuples(st.integers(0, 199), st.integers(0, 99)), min_size=3, max_size=3, unique=True))
 def test_an_angle_is_the_same_from_both_sides(points: list[tuple[int, int]]) -> None:
     there, back = (made("measure", points=[list(each) for each in order]) for order in (points, points[::-1]))
@@ -178,8 +190,11 @@ def test_an_angle_is_the_same_from_both_sides(points: list[tuple[int, int]]) -> 
 
 @pytest.mark.parametrize(
     ("coordinates", "labels"),
-    [("pixel", "40 80"), ("permille", "200 400"), ("unit", "0.2 0.4"), ("thousand", "200 400")],
-)
+    [
+        ("pixel", "40 20 80 40"), ("permille", "200 200 400 400"), ("unit", "0.2 0.2 0.4 0.4"),
+        ("thousand", "200 200 400 400"), ("original", "400 200 800 400"),
+    ],
+)  # fmt: skip
 def test_a_grid_says_its_coordinates_in_the_unit_of_the_calls(
     coordinates: Any, labels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,12 +203,19 @@ def test_a_grid_says_its_coordinates_in_the_unit_of_the_calls(
     monkeypatch.setattr(
         ImageDraw.ImageDraw, "text", lambda self, at, text, *more: (written.append(text), plain(self, at, text, *more))
     )
-    call = checked("show_grid", View([SIZE], coordinates), parts=5).call
+    call = checked("show_grid", View([SIZE], coordinates, originals=[(2000, 1000)]), parts=5).call
     found = tools.get("show_grid").apply(call, Image.new("RGB", SIZE, WHITE))
-    assert written[:4:2] == labels.split()
+    assert written[:4] == labels.split()
     assert isinstance(found, Image.Image)
     assert {found.getpixel((x, 95)) for x in (40, 80, 120, 160)} == {RED}
     assert {found.getpixel((x, 50)) for x in (39, 41, 199)} == {WHITE}
+
+
+def test_numbers_of_a_grid_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, at, text, *more: written.append(text))
+    made("show_grid", parts=3)
+    assert written == ["67", "33", "133", "67"]
 
 
 # ViGoRL's own function (Gabesarch/grounded-rl, 2025), run on a picture of 200 x 100: point -> its crop, dot at.

@@ -1,7 +1,8 @@
 """`python` runs the code of a model, and gives back what it prints and shows."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import CodeSettings, Protocol, own_protocol
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
 from virc.sandbox import pool
+from virc.sandbox.calls import Reply as Reply_
 from virc.tools import python
 from virc.tools.registry import check_ready, known, schemas
 
@@ -75,6 +77,117 @@ def test_a_machine_without_isolator_refuses_before_asking(monkeypatch: pytest.Mo
         check_ready(("python",))
 
 
+class Ran:
+    """In place of the pool: notes what code was given, and says what came of it."""
+
+    def __init__(self, *said: Reply_ | pool.DiedError) -> None:
+        self.said, self.given = list(said), list[list[tuple[str, str, str]]]()
+        self.keeps, self.pasts, self.machines = list[bool](), list[int](), list[pool.Machine]()
+
+    def run(
+        self,
+        past: pool.Past,
+        code: str,
+        given: Sequence[pool.Given],
+        machine: pool.Machine,
+        limits: object,
+        keeps: bool,
+    ) -> tuple[Reply_, list[bytes], pool.Past]:
+        self.given.append([(each.image.file, each.image.name, each.image.path_name) for each in given])
+        self.keeps.append(keeps)
+        self.machines.append(machine)
+        self.pasts.append(len(past.runs))
+        said = self.said.pop(0)
+        if isinstance(said, pool.DiedError):
+            raise said
+        pixels = [bytes(3 * width * height) for width, height in said.images]
+        return said, pixels, pool.Past(past.problem, (*past.runs, pool.Run(code, len(given))))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def ran(monkeypatch: pytest.MonkeyPatch, *said: Reply_ | pool.DiedError) -> Ran:
+    found = Ran(*said)
+    monkeypatch.setattr(pool, "shared", lambda: found)
+    return found
+
+
+def reply(stdout: str = "", stderr: str = "", fault: bool = False, images: tuple[tuple[int, int], ...] = ()) -> Reply_:
+    return Reply_(1, stdout, stderr, (), fault, images)
+
+
+IMAGES_OF_CODE = [
+    (CodeSettings(), [("image_0.png", "image_0", ""), ("image_1.png", "image_1", "")]),
+    (CodeSettings(images="inputs"), [("image_0.png", "image_0", "")]),
+    (CodeSettings(path_variable="path"), [("image_0.png", "image_0", "path"), ("image_1.png", "image_1", "")]),
+    (
+        CodeSettings(file="p{number}.png", variable="image", path_variable="path_{number}"),
+        [("p1.png", "image", "path_1"), ("p2.png", "", "path_2")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "given"), IMAGES_OF_CODE)
+def test_code_is_given_the_images_under_the_names_of_the_protocol(
+    monkeypatch: pytest.MonkeyPatch, code: CodeSettings, given: list[tuple[str, str, str]]
+) -> None:
+    found = ran(monkeypatch, reply(images=((56, 84),)), reply("2"))
+    asked = session(protocol(code=code))
+    turn(asked, called("image_0"))
+    turn(asked, called("1 + 1"))
+    assert found.given == [given[:1], given]
+
+
+@pytest.mark.parametrize(("state", "keeps"), [("kept", True), ("fresh", False)])
+def test_state_is_kept_as_the_protocol_says(
+    monkeypatch: pytest.MonkeyPatch, state: Literal["kept", "fresh"], keeps: bool
+) -> None:
+    found = ran(monkeypatch, reply("1"))
+    turn(session(protocol(code=CodeSettings(state=state))), called("1"))
+    assert found.keeps == [keeps]
+
+
+def test_code_gets_the_memory_and_disk_of_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ran(monkeypatch, reply("1"))
+    turn(session(protocol(code=CodeSettings(memory_mib=600, disk_mib=7, packages=("numpy",)))), called("1"))
+    assert found.machines == [pool.Machine(memory_mib=600, disk_mib=7, packages=("numpy",))]
+
+
+def test_code_that_ends_its_process_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ran(monkeypatch, reply("1"), pool.DiedError("Error: it ended."), reply("2"))
+    asked = session()
+    assert [turn(asked, called(code))[0] for code in ("1", "os._exit(0)", "2")] == ["1", "Error: it ended.", "2"]
+    assert found.pasts == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("said", "settings", "text", "sizes"),
+    [
+        (reply("a\n", "b\n"), CodeSettings(), "a\nb", 0),
+        (reply(), CodeSettings(), "The code printed nothing.", 0),
+        (reply("out", "err"), CodeSettings(text="<{stdout}|{stderr}>"), "<out|err>", 0),
+        (reply("", "NameError: x", True), CodeSettings(), "NameError: x", 0),
+        (reply("", "", False, ((1, 900),)), CodeSettings(), "one side over 200 times the other, and is not shown]", 0),
+        (reply("", "", False, ((2, 2), (56, 84))), CodeSettings(), "is too small", 1),
+    ],
+)
+def test_what_the_model_is_sent_of_code(
+    monkeypatch: pytest.MonkeyPatch, said: Reply_, settings: CodeSettings, text: str, sizes: int
+) -> None:
+    ran(monkeypatch, said)
+    found = turn(session(protocol(code=settings)), called("1"))
+    assert text in found[0]
+    assert len(found[1]) == sizes
+
+
+def test_an_error_of_code_is_a_refused_call_where_the_protocol_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran(monkeypatch, reply("", "Traceback\nNameError: x", True))
+    fed = session(protocol(code=CodeSettings(faults="call"))).feed(Reply(called("x")))
+    assert isinstance(fed, Rejected)
+    assert fed.reason == "NameError: x"
+
+
 @pytest.mark.integration
 def test_code_gets_images_and_gives_images_and_text() -> None:
     asked = session()
@@ -132,7 +245,8 @@ def test_a_program_that_hangs_costs_its_problem_a_sentence() -> None:
 
 @pytest.mark.integration
 def test_state_is_kept_or_not_as_the_protocol_says() -> None:
-    for state, said in (("kept", "3"), ("fresh", "NameError")):
+    states: tuple[tuple[Literal["kept", "fresh"], str], ...] = (("kept", "3"), ("fresh", "NameError"))
+    for state, said in states:
         asked = session(protocol(code=CodeSettings(state=state)))
         turn(asked, called("x = 3"))
         assert said in turn(asked, called("x"))[0]

@@ -52,6 +52,12 @@ def test_pages_are_ranked_by_the_words_of_the_query(pages: Path) -> None:
     assert search.ranked("") == []
 
 
+def test_a_page_may_have_its_suffix_in_capitals(pages: Path) -> None:
+    (pages / "without_text.png").rename(pages / "P4.PNG")
+    (pages / "P4.txt").write_text("a scanned invoice")
+    assert [page.name for page in search.ranked("invoice")] == ["P4.PNG"]
+
+
 def test_scores_are_those_of_bm25_as_published() -> None:
     import bm25s  # type: ignore[import-untyped]
 

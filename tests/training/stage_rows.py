@@ -21,7 +21,7 @@ Rows = list[dict[str, Any]]
 
 def drawn(folder: Path, formats: str = "sft") -> Path:
     """A folder of `COUNT` rows in pixels, with their chat protocol."""
-    words = ("--count", COUNT, "--seed", 3, "--workers", 1, "--formats", formats)
+    words = ("--count", COUNT, "--seed", 3, "--workers", 1, "--drawing", 1, "--formats", formats)
     assert virc("data", "synth", "--to", folder, *words).code == 0
     return folder / "trajectories.json"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import workspaces
+from support import held_engine, workspaces
 from support.engine_python import interpreter
 
 from virc.backends.interface import Sampling
@@ -88,13 +88,17 @@ def replies(backend: LocalBackend, rows: Path) -> list[tuple[int, ...] | None]:
     return said
 
 
-def test_it_trains_and_goes_on_where_it_was_killed(trained: Run, workspace: Path) -> None:
+def test_it_trains_and_goes_on_where_it_was_killed(
+    trained: Run, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = held_engine.hold_at("os.mkdir:checkpoint-20", tmp_path, monkeypatch)
     loss = workspaces.losses(trained.folder)
     assert loss[20] < 0.6 * loss[1]
     run = workspace / "runs" / "again"
     first = workspaces.start(workspace, *LORA, "--name", "again")
-    workspaces.until_step(first, run, 11)
+    workspaces.until_step(first, run, 20)
     workspaces.kill_all(first, run)
+    hold.off()
     second = workspaces.run(workspace, "train", "--resume", "--name", "again")
     assert second.returncode == 0, second.stderr
     assert "resuming from step 10" in second.stderr

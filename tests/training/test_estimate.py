@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -38,8 +39,8 @@ QWEN3: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+@pytest.fixture
+def one_thread() -> Iterator[None]:
     """Small sums on a machine that others use: a second thread only waits."""
     import torch
 
@@ -47,6 +48,17 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+PARAMETERS = {
+    "Qwen/Qwen2-VL-2B-Instruct": (631_183_360, 34_087_936, 1_543_714_304),
+    "Qwen/Qwen2-VL-7B-Instruct": (631_183_360, 44_575_744, 7_615_616_512),
+    THREE_B: (631_975_680, 36_708_608, 3_085_938_688),
+    "Qwen/Qwen2.5-VL-7B-Instruct": (631_975_680, 44_574_464, 7_615_616_512),
+    "Qwen/Qwen3-VL-4B-Instruct": (388_076_032, 27_271_680, 4_022_468_096),
+    "Qwen/Qwen3-VL-8B-Instruct": (536_269_296, 40_119_040, 8_190_735_360),
+}
+"""Of vision tower, projector and language model, as transformers 5 builds them (a test below counts them)."""
 
 
 def content(name: str, **changes: Any) -> dict[str, Any]:
@@ -88,16 +100,32 @@ def state(found: Estimate) -> dict[str, float]:
     return {term.name: round(term.gib * GIB) for term in found.terms}
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in SHAPES.glob("*.json")))
+def test_parameters_of_published_bases_are_known() -> None:
+    assert {file.stem.replace("--", "/") for file in SHAPES.glob("*.json")} == PARAMETERS.keys()
+    for name, parts in PARAMETERS.items():
+        assert tuple(base(name).parameters().values()) == parts
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_config_of_nested_form_says_the_same(name: str, tmp_path: Path) -> None:
+    flat = content(name)
+    text = {key: flat.pop(key) for key in [*flat] if key not in ("model_type", "vision_config", "tie_word_embeddings")}
+    nested = text if "text_config" in text else {"text_config": text}
+    assert shaped(tmp_path, flat | nested).parameters() == base(name).parameters()
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_parameters_of_published_bases_are_those_of_transformers(name: str) -> None:
     import torch
 
-    known = shape.published(name.replace("--", "/"))
-    assert known is not None
     with torch.device("meta"):
-        assert known.parameters() == parts_of(made(content(name)))
+        assert base(name).parameters() == parts_of(made(content(name)))
 
 
+@pytest.mark.integration
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", [*sorted(file.stem for file in SHAPES.glob("*.json")), "qwen3"])
 def test_the_nested_form_of_config_json_says_the_same(name: str, tmp_path: Path) -> None:
     import torch
@@ -189,6 +217,7 @@ def most_held(config: dict[str, Any], mode: str, gradient_checkpointing: bool, t
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("mode", "gradient_checkpointing", "vocabulary", "layers", "tokens"),
     [
@@ -215,6 +244,7 @@ def test_a_step_holds_what_the_estimate_says(
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("mode", "gradient_checkpointing", "layers", "tokens"),
     [("pure", True, 2, 16_384), ("pure", False, 2, 4096), ("amp", True, 12, 16_384)],
@@ -236,6 +266,7 @@ def added(work: Work) -> float:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
 @pytest.mark.parametrize("adapter", [True, False])
 def test_a_frozen_vision_tower_holds_what_the_estimate_says(family: str, adapter: bool, tmp_path: Path) -> None:
@@ -336,6 +367,21 @@ def test_offloading_moves_the_optimizer_to_main_memory() -> None:
     assert offloaded.host_gib > plain.host_gib + 40
 
 
+def test_zero_2_offloads_all_but_the_weights() -> None:
+    found = estimate(settings(zero=2, devices=2, offload=True), base(), 4096).terms
+    held = {term.name for term in found} & {*STAYS, "float32 weights"}
+    assert held == {"frozen weights", "trained weights"}
+
+
+@pytest.mark.parametrize("nodes", [1, 4])
+def test_a_machine_holds_its_share_of_what_is_offloaded(nodes: int) -> None:
+    config = settings(zero=3, devices=2, nodes=nodes, offload=True)
+    moved = {term.name: term.gib * GIB for term in estimate(config, base(), 4096).host}
+    parts = base().parameters()
+    assert moved["offloaded optimizer"] == pytest.approx(16 * parts["language"] / nodes)
+    assert moved["offloaded weights"] == pytest.approx(2 * sum(parts.values()) / nodes)
+
+
 def test_liger_and_checkpointing_and_fewer_pixels_take_less() -> None:
     plain = settings(lora=Lora(), gradient_checkpointing=False)
     for change in ({"use_liger": True}, {"gradient_checkpointing": True, "max_pixels": 784}):
@@ -400,6 +446,89 @@ def test_disk_is_what_the_engine_wrote_for_the_embedded_model() -> None:
     sizes = {term.name: term.gib * GIB for term in found.disk}
     assert sizes["weights"] / 2 == pytest.approx(4_772_544, rel=0.01)
     assert sizes["resume state"] == pytest.approx(6_874_251, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "weights", "state"),
+    [
+        ({}, lambda part: 4 * part.trained + 2 * part.frozen, lambda part: 8 * part.trained),
+        ({"device": "cpu", "precision": "float32"}, lambda part: 4 * part.whole, lambda part: 8 * part.trained),
+        ({"lora": {"rank": 8}}, lambda part: 4 * part.adapter, lambda part: 8 * part.adapter),
+        ({"zero": 2}, lambda part: 2 * part.whole, lambda part: 12 * part.trained + 2 * part.whole),
+        ({"zero": 3}, lambda part: 2 * part.whole, lambda part: 12 * part.trained + 2 * part.frozen),
+        (
+            {"zero": 3, "precision": "float32"},
+            lambda part: 4 * part.whole,
+            lambda part: 12 * part.trained + 4 * part.frozen,
+        ),
+    ],
+)
+def test_a_checkpoint_has_the_weights_and_the_state_of_its_mode(changes: Any, weights: Any, state: Any) -> None:
+    vision, projector, language = PARAMETERS[THREE_B]
+    adapter = base().adapter(Lora(rank=8), ("vision", "projector"))
+    part = SimpleNamespace(
+        trained=language, frozen=vision + projector, whole=vision + projector + language, adapter=adapter
+    )
+    found = estimate(settings(steps=1, save_steps=1, save_total_limit=1, **changes), base(), 100, rows=8)
+    sizes = {term.name: round(term.gib * GIB) for term in found.disk or ()}
+    assert sizes == {"weights": 2 * weights(part), "resume state": state(part)}  # the end's weights once more
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes", "of_vision"),
+    [
+        ({"gradient_checkpointing": False}, 6, 2),
+        ({"gradient_checkpointing": True}, 8, 2),
+        ({"gradient_checkpointing": True, "frozen_modules": ["projector"]}, 8, 8),
+        ({"gradient_checkpointing": False, "lora": {"rank": 8}}, 4, 2),
+        ({"gradient_checkpointing": True, "frozen_modules": ["projector", "language"]}, 6, 8),
+    ],
+)
+def test_floating_point_work_is_that_of_each_part(changes: Any, passes: int, of_vision: int) -> None:
+    """A row of 1,000 tokens, 256 of them an image of 1,024 patches; each word attends to half of the row on average."""
+    rows, longest, image = 100, 1000, 256
+    work = Work.of(settings(max_pixels=784, **changes), base(), longest, image)
+    vision, _, language = PARAMETERS[THREE_B]
+    attention = 2 * 36 * (16 * 128) * longest * longest / 2
+    row = passes * (language * longest + attention) + of_vision * vision * image * 4
+    assert work.flops(rows * longest, longest) == pytest.approx(rows * row, rel=1e-6)
+    untied = Work.of(settings(max_pixels=784, **changes), base("Qwen/Qwen2.5-VL-7B-Instruct"), longest, image)
+    words = 152_064 * 3584  # which are looked up, not multiplied
+    text = (7_615_616_512 - words) * longest + 2 * 28 * 3584 * longest * longest / 2
+    assert untied.flops(longest, longest) == pytest.approx(passes * text + of_vision * vision * image * 4, rel=1e-6)
+
+
+def test_images_take_no_more_patches_than_the_row_has_tokens() -> None:
+    large = settings(max_pixels=10_000 * 784, micro_batch_size_per_device=2)
+    assert Work.of(large, base(), 100, None).patches == 2 * 100 * 4
+    assert Work.of(large, base(), 100, 30).patches == 2 * 30 * 4
+
+
+def test_an_adapter_keeps_copies_of_the_inputs_of_its_layers() -> None:
+    plain, adapted = (Work.of(settings(zero=2, lora=lora), base(), 1000, 0) for lora in (None, Lora()))
+    inputs = base().adapter_inputs(Lora(), plain.config.frozen_modules)
+    held = [named("one layer recomputed", moments(work)) for work in (plain, adapted)]
+    assert held[1] - held[0] == pytest.approx(1000 * inputs * 2)
+
+
+def test_a_frozen_tower_is_held_for_a_moment_and_a_trained_one_is_kept() -> None:
+    frozen, trained = (Work.of(settings(frozen_modules=each), base(), 1000, 256) for each in (["vision"], []))
+    assert named("vision tower", moments(frozen)) == 1024 * (18 * 2 * 1280 + 6 * 1176)
+    assert "vision tower" not in {term.name for term in (*kept(frozen), *moments(trained))}
+    assert "vision tower" in {term.name for term in kept(trained)}
+
+
+def test_zero_3_reads_all_weights_into_main_memory() -> None:
+    host = {zero: {term.name: term.gib for term in estimate(settings(zero=zero), base(), 100).host} for zero in (2, 3)}
+    assert host[3]["weights while they are read"] * GIB == pytest.approx(2 * sum(base().parameters().values()))
+    assert "weights while they are read" not in host[2]
+
+
+def test_a_save_at_the_end_of_half_an_epoch_counts() -> None:
+    each = settings(train_batch_size=10, save_steps="epoch", save_total_limit=None, epochs=1.5)
+    once = msgspec.structs.replace(each, epochs=1)
+    disk = [estimate(config, base(), 100, rows=100).disk or () for config in (once, each)]
+    assert named("weights", disk[1]) / named("weights", disk[0]) == pytest.approx(3 / 2)  # the end's once more
 
 
 def test_hours_follow_from_parameters_tokens_and_passes() -> None:

@@ -12,7 +12,7 @@ from virc.models.sizes import Shape
 from virc.stages.dpo import Config
 from virc.stages.sft import Lora
 from virc.training.estimate import dpo, sft
-from virc.training.estimate.activations import GIB
+from virc.training.estimate.activations import GIB, Work
 from virc.training.estimate.sft import OVERHEAD
 
 
@@ -122,3 +122,17 @@ def test_steps_count_pairs_and_liger_spares_no_logits() -> None:
     assert "logits" in supervised.state(one)
     more = dpo.estimate(settings(train_batch_size=8, loss="kto"), base(), 4096, **known)
     assert more.gpu_hours > one.gpu_hours > sft.estimate(settings(train_batch_size=8), base(), 4096, **known).gpu_hours
+
+
+@pytest.mark.parametrize(("loss", "held"), [("sigmoid", 16), ("orpo", 14)])
+def test_logits_of_both_sides_are_held_as_the_loss_needs_them(loss: str, held: int) -> None:
+    config = settings(loss=loss)
+    work = Work.of(msgspec.structs.replace(config, micro_batch_size_per_device=2), base(), 1000, 0)
+    assert dpo.logits(work, config).gib * GIB == held * 2 * 1000 * 152_064
+
+
+def test_only_zero_3_spreads_the_reference() -> None:
+    found = {zero: dpo.estimate(settings(zero=zero, devices=4), base(), 100).terms for zero in (2, 3)}
+    whole = sum(base().parameters().values()) * 2
+    assert supervised.named("reference weights", found[2]) == whole
+    assert supervised.named("reference weights", found[3]) == whole / 4

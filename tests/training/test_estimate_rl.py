@@ -94,6 +94,28 @@ def test_rollouts_need_a_device_of_which_vllm_gets_its_share() -> None:
     assert beside.device_gib * GIB == pytest.approx(max(state / 0.1, inside / 0.9))
 
 
+@pytest.mark.parametrize(("changes", "copies"), [({"entropy": 0.01}, 7 * 2), ({"precision": "float32"}, 6 * 4)])
+def test_logits_are_held_as_often_as_verl_copies_them(changes: dict[str, Any], copies: int) -> None:
+    assert sizes(estimated(**changes).terms)["logits"] == (8192 + 512) * 152_064 * copies
+
+
+def test_words_of_a_tied_base_are_brought_together_once() -> None:
+    words = 151_936 * 2048
+    two_layers = (base(THREE_B).parameters()["language"] - words) / 36 * 2
+    assert sizes(estimated(of=THREE_B).terms)["weights brought together"] == round((words + two_layers) * 2)
+
+
+def test_devices_of_a_sampler_share_its_keys_and_values() -> None:
+    short = {"prompt_length": 256, "response_length": 256, "max_pixels": 50_176}
+    terms = sizes(estimated(256, devices=64, tensor_parallel=4, sampler_memory=0.5, **short).terms)
+    assert terms["sampler's keys and values"] == 2 * 28 * 4 * 128 * 2 * 512 // 4
+
+
+def test_the_base_of_an_adapter_is_its_reference() -> None:
+    lora = {"lora": {"rank": 16, "alpha": 32}, "frozen_modules": ["vision", "projector"]}
+    assert "reference model" not in sizes(estimated(kl_loss_coef=0.01, **lora).host)
+
+
 def test_taking_over_weights_needs_both_copies() -> None:
     """One device with an adapter: the actor's float32 weights, vLLM's bf16 ones, and a bucket between."""
     changes = {"prompt_length": 64, "response_length": 64, "max_pixels": 12_544}
@@ -162,6 +184,14 @@ def test_hours_follow_from_steps_and_not_from_passes() -> None:
     with_reference = estimated(rows=6400, kl_loss_coef=0.1).gpu_hours
     assert with_reference == pytest.approx(once.gpu_hours * 12 / 10)  # two forward passes before 8 of learning
     assert estimated(rows=6400, device="cpu", devices=1).gpu_hours is None
+
+
+def test_rollouts_take_as_many_hours_as_learning() -> None:
+    config = settings()
+    row = 8192 / 2 + config.response_length / 2
+    learning = estimate_rl._work(config, base(), 8192, None).flops(100 * config.train_batch_size * config.n * row, row)
+    hours = learning * (1 + 2 / 8) / (312e12 * 0.35) / 3600  # 2 before for the old probabilities
+    assert estimated(rows=6400).gpu_hours == pytest.approx(2 * hours)
 
 
 def test_a_cpu_holds_actor_and_sampler_at_the_same_time() -> None:

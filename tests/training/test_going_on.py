@@ -56,6 +56,7 @@ def write(run: Run, **about: Any) -> None:
         ({"base": "/gone"}, 3, "mine was begun with /gone/config.json, which is gone"),
         ({"adapter": "/gone"}, 3, "mine was begun with /gone/adapter_config.json, which is gone"),
         ({"data": "/gone.json"}, 3, "mine was begun with /gone.json, which is gone"),
+        ({"validation": "/gone.json"}, 3, "mine was begun with /gone.json, which is gone"),
         ({"python": "/gone"}, 4, "virc env create sft --device cpu"),
         ({"settings": {"train_batch_size": []}}, 3, "not of this version of virc"),
         ({"settings": {"data": "d", "learning_rate": 1e-5, "batch": 8}}, 3, "unknown field `batch`"),

@@ -92,6 +92,16 @@ def test_the_narrowest_cgroup_counts(tmp_path: Path, line: str) -> None:
     assert (found.memory_gib, found.free_gib) == (4, 2)
 
 
+def test_a_cgroup_leaves_no_more_than_the_machine_has(tmp_path: Path) -> None:
+    files = {
+        "proc/self/cgroup": "0::/\n",
+        "sys/fs/cgroup/memory.max": str(12 * GIB),
+        "sys/fs/cgroup/memory.current": str(GIB),
+    }
+    found = machine.here(tmp_path, root=rooted(tmp_path, files))
+    assert (found.memory_gib, found.free_gib) == (12, 8)
+
+
 def test_a_limit_over_what_there_is_is_none(tmp_path: Path) -> None:
     files = {
         "proc/self/cgroup": "0::/\n",

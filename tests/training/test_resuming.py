@@ -3,7 +3,9 @@
 import json
 import shutil
 import signal
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +15,9 @@ from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
 from virc.engines.llamafactory.resume import loadable
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs import attempts
 from virc.runs import run as runs
+from virc.runs.attempts import Attempt
 from virc.runs.checkpoints import checkpoints, remove_spare
 from virc.runs.metrics import Metric, metrics
 from virc.runs.run import Info, Run
@@ -154,6 +158,8 @@ def test_a_checkpoint_is_written_again_under_the_models_own_names(tmp_path: Path
     loadable(saved, tmp_path / "resume")
     for file, inside in parts.items():
         found = load_file(tmp_path / "resume" / file)
+        length = int.from_bytes((tmp_path / "resume" / file).read_bytes()[:8], "little")
+        assert length % 8 == 0  # where safetensors has tensors begin
         assert found.keys() == {names[name] for name in inside}
         assert all(torch.equal(found[names[name]], tensors[name]) for name in inside)
         assert all(found[names[name]].dtype == tensors[name].dtype for name in inside)
@@ -253,6 +259,61 @@ def test_only_tokens_of_attempts_before_are_taken_out_of_a_speed_that_nobody_too
     assert list(metrics(run))[-1].tokens_per_second == pytest.approx(500)
 
 
+def test_an_engine_that_repeats_the_step_of_its_checkpoint_did_not_resume(run: Run) -> None:
+    run.attempt(2).mkdir(parents=True)
+    run.log(2).touch()
+    (run.checkpoints / "trainer_log.jsonl").write_text(said(2))
+    with pytest.raises(EngineError, match="did not resume from step 2"):
+        follow.Follower(run, runs.info(run), 2, 2, Reporter()).poll()
+
+
+def test_metrics_that_a_full_disk_cuts_are_not_half_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(FileIO):
+        def write(self, data: Any) -> int:
+            return super().write(data[:3])
+
+    run.metrics.write_bytes(b"before\n")
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: Full(str(path), "ab"))
+    with pytest.raises(OSError, match="No space left"):
+        follow._append(run.metrics, b"a further line\n")
+    monkeypatch.undo()
+    assert run.metrics.read_bytes() == b"before\n"
+
+
+def test_the_end_of_an_attempt_keeps_when_it_began(run: Run) -> None:
+    began = "2026-01-01T00:00:00+00:00"
+    attempts.write(run, Attempt(number=1, began=began))
+    attempt._record_end(run, 1, "stopped", 0, None, step=3)
+    (ended,) = attempts.attempts(run)
+    assert (ended.began, ended.saved, ended.ended != began) == (began, 3, True)
+
+
+def test_signals_are_the_callers_again_after_an_attempt() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    with attempt._signals():
+        assert signal.getsignal(signal.SIGTERM) != before[signal.SIGTERM]
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_the_curve_of_a_resumed_attempt_begins_with_the_run(run: Run) -> None:
+    run.metrics.write_text("".join(f'{{"step":{step},"loss":{4 - step}.0}}\n' for step in (1, 2)))
+    told: list[Event] = []
+    seen = follow.Follower(run, runs.info(run), 2, 2, Reporter(told.append))
+    run.attempt(2).mkdir(parents=True)
+    run.log(2).touch()
+    (run.checkpoints / "trainer_log.jsonl").write_text(said(3))
+    seen.poll()
+    assert [event.history for event in told if isinstance(event, follow.StepEvent)] == [[3.0, 2.0, 0.3]]
+
+
+def test_the_best_checkpoint_of_an_attempt_before_stays_the_best(run: Run) -> None:
+    run.metrics.write_text('{"step":1,"validation":0.9}\n{"step":2,"validation":0.5}\n')
+    for step in (1, 2):
+        checkpoint(run, step)
+    follow.Follower(run, runs.info(run), 2, 2, Reporter()).tend()
+    assert (runs.state(run).best, runs.state(run).best_validation) == (1, 0.9)
+
+
 def test_the_time_left_of_a_resumed_attempt_is_by_its_own_steps(run: Run) -> None:
     told: list[Event] = []
     seen = follow.Follower(run, runs.info(run), 2, 5, Reporter(told.append))
@@ -273,3 +334,47 @@ def test_an_engine_that_was_asked_to_save_and_could_not_is_said(run: Run, capsys
     ended = attempt._conclude(run, 1, 1, signal.SIGINT, seen, Reporter(show_event))
     assert (ended.finished, ended.step) == (False, 1)
     assert "step 3 was not saved: the disk is full" in capsys.readouterr().err
+
+
+def warned(run: Run, found: list[Metric]) -> list[tuple[str, str | None]]:
+    """The warnings, with their hints, of a run that finishes at its newest checkpoint."""
+    run.metrics.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in found))
+    told: list[Event] = []
+    seen = follower(run)
+    seen.total = checkpoints(run)[-1].step
+    assert attempt._conclude(run, 1, 0, None, seen, Reporter(told.append)).finished
+    return [(each.text, each.hint) for each in told if each.kind == "warning"]
+
+
+HELD_OUT = "rows that were learnt from have a loss of 0.04 at the end, held-out ones "
+
+
+@pytest.mark.parametrize(
+    ("held_out", "says"),
+    [
+        ({}, []),
+        ({3: 0.5, 9: 0.1}, []),
+        ({3: 0.5, 9: 0.139}, []),
+        (
+            {9: 0.141},
+            [("0.14: it knows the rows by heart", "more rows, or the same pictures in other sizes and places")],
+        ),
+        ({0: 0.3, 3: 0.5, 9: 1.2}, [("1.2, and 0.5 at step 3: it knows the rows by heart", "--model mine@3")]),
+        ({0: 3, 4: 0.5, 9: 1.2}, [("1.2, and 0.5 at step 4: it knows the rows by heart", "--set steps=4")]),
+    ],
+)
+def test_rows_known_by_heart_are_warned_of_at_the_end(
+    run: Run, held_out: dict[int, float], says: list[tuple[str, str]]
+) -> None:
+    for step in (3, 9):
+        checkpoint(run, step)
+    found = [Metric(step=step, loss=0.04, learning_rate=0.1) for step in range(1, 10)]
+    found += [Metric(step=step, eval_loss=loss) for step, loss in held_out.items()]
+    assert warned(run, found) == [(HELD_OUT + text, hint) for text, hint in says]
+
+
+def test_losses_of_the_first_steps_are_not_those_of_the_end(run: Run) -> None:
+    checkpoint(run, 90)
+    found = [Metric(step=step, loss=5.0 if step < 70 else 0.01) for step in range(90)]
+    ((text, _),) = warned(run, [*found, Metric(step=90, eval_loss=1)])
+    assert "a loss of 0.01 at the end, held-out ones 1:" in text

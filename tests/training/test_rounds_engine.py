@@ -1,18 +1,43 @@
 """Two rounds of `tiny` in the real LLaMA-Factory: killed while it samples, stopped while it trains, and done once."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
-from support import workspaces
+from support import held_engine, workspaces
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 
 WORDS = ("train", "./mine.yaml", "--rounds", "2", "--from", "tiny", "--data", "data/drawn/problems.jsonl")
-STEPS = 40  # so many that the first run is still at work when its first step is seen
-SETTINGS = {"steps": STEPS, "train_batch_size": 4, "save_steps": STEPS}
+STEPS = 8
+SETTINGS = {"steps": STEPS, "train_batch_size": 4, "save_steps": 4}
+HOOK = """
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+looking = threading.local()
+
+
+def hold(event, arguments):
+    if event != "open" or getattr(looking, "busy", False):
+        return
+    looking.busy = True
+    while os.path.exists("held") and any(file.read_bytes().count(b"\\n") >= 2 for file in Path().glob(LEDGERS)):
+        time.sleep(0.02)
+    looking.busy = False
+
+
+LEDGERS = "data/*-sample/trajectories.progress"
+if os.path.exists("held"):
+    sys.addaudithook(hold)
+"""
+"""Has a process that samples wait, where it opens any file, once it has sampled two problems, while `held` is there."""
 
 
 @pytest.fixture
@@ -43,30 +68,42 @@ def until(condition: "object", patience: float = 600) -> None:
         time.sleep(0.05)
 
 
-def test_rounds_go_on_where_they_stopped_and_repeat_nothing(workspace: Path) -> None:
-    words = (*WORDS, *workspaces.sets(SETTINGS))
-    killed = workspaces.start(workspace, *words)
+def test_rounds_go_on_where_they_stopped_and_repeat_nothing(
+    workspace: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, hook = (*WORDS, *workspaces.sets(SETTINGS)), tmp_path_factory.mktemp("hook")
+    (hook / "sitecustomize.py").write_text(HOOK)
+    (held := workspace / "held").touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(hook), os.environ.get("PYTHONPATH")))))
+        killed = workspaces.start(workspace, *words)
     until(lambda: len(ledger(workspace, 1)) >= 2)
     killed.kill()
+    killed.wait()  # its step is told by the kernel
+    held.unlink()
+    killed.communicate()  # and ends
     until(lambda: not list(workspace.glob("data/mine-r1-sample/.*.lock")))  # its step has heard of it
     before = ledger(workspace, 1)
     assert 2 <= len(before) < 8
 
+    hold = held_engine.hold_at("os.mkdir:checkpoint-4", tmp_path_factory.mktemp("hold"), monkeypatch)
     stopped = workspaces.start(workspace, *words)
     run = workspace / "runs" / "mine-r1-practice"
-    workspaces.until_step(stopped, run, 1)
+    workspaces.until_step(stopped, run, 4)
     assert ledger(workspace, 1)[: len(before)] == before
     assert len(set(ledger(workspace, 1))) == len(ledger(workspace, 1)) == 8
     stopped.send_signal(signal.SIGINT)
     _, said = stopped.communicate(timeout=600)
+    hold.off()
     assert stopped.returncode == 130, said
-    assert "the same command goes on from there" in said
+    assert "the same command continues from there" in said
     assert "Traceback" not in said
 
     done = workspaces.run(workspace, *words)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "runs/mine-r2-practice\n"
     assert "$ virc train --resume --name mine-r1-practice" in done.stderr
+    assert "resuming from step 5" in done.stderr
     assert "data/mine-r1-sample --system" not in done.stderr
     second = workspace / "runs" / "mine-r2-practice"
     assert [workspaces.state(each)["attempt"] for each in (run, second)] == [2, 1]

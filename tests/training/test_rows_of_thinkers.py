@@ -20,6 +20,10 @@ CASES: tuple[tuple[str, str, Write], ...] = (
     ("openvlthinker", "hard", published_rows.easy_r1),
     ("rewardmap", "rl", rows_of_thinkers.rewardmap),
     ("vlaa-thinking", "rl", rows_of_thinkers.vlaa_thinking),
+    ("star-r1", "rl", rows_of_thinkers.star_r1),
+    ("vicrit", "rl", rows_of_thinkers.vicrit),
+    ("code-as-thought", "rl", rows_of_thinkers.code_as_thought),
+    ("honeybee", "instruct", rows_of_thinkers.honeybee),
     ("internvl3.5", "rl", published_rows.internvl3_5),
     *(("reason-rft", f"{task}-sft", rows_of_thinkers.reason_rft_sft) for task in ("count", "structure", "transform")),
     ("reason-rft", "count-rl", rows_of_thinkers.reason_rft_count),
@@ -29,12 +33,17 @@ CASES: tuple[tuple[str, str, Write], ...] = (
     ("curr-reft", "reject", rows_of_thinkers.curr_reft_reject),
     ("vla-r1", "rl", rows_of_thinkers.vla_r1),
     ("grit", "rl", rows_of_thinkers.grit),
+    ("perception-r1", "rl", rows_of_thinkers.perception_r1),
+    ("ssl4rl", "rl", published_rows.ssl4rl),
+    ("grip", "instruct", rows_of_thinkers.grip_sft),
+    ("grip", "rl", rows_of_thinkers.grip),
 )
 
 
 FEW = {("openvlthinker", "instruct"), ("openvlthinker", "medium"), ("rewardmap", "rl"), ("internvl3.5", "rl"),
        ("reason-rft", "count-sft"), ("reason-rft", "count-rl"), ("curr-reft", "reject"), ("grit", "rl")}  # fmt: skip
 """At least one of each layout and kind of stage; all are in CI."""
+JUDGED = {("grit", "rl"), ("perception-r1", "rl"), ("grip", "rl")}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +67,7 @@ def test_a_stage_takes_published_rows_once_converted(
     sizes = {"train_batch_size": 2, "micro_batch_size_per_device": 1}
     sizes |= {"ppo_mini_batch_size": 2} if kind == "rl" else {}
     more = {"validation": "null", "test_freq": "null"} if kind == "rl" else {}
-    judge = ("--judge-endpoint", "http://127.0.0.1:9/v1") if system == "grit" else ()
+    judge = ("--judge-endpoint", "http://127.0.0.1:9/v1") if (system, kind) in JUDGED else ()
     changed = workspaces.sets({**sizes, **more})
     words = ("--from", "tiny", "--with", "cpu", "--data", converted, *changed, *judge, "--dry-run")
     done = virc("train", system, "--stage", stage, *words)

@@ -1,6 +1,6 @@
 """When an engine counts as silent, by a clock that is set."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,6 +81,31 @@ def test_a_long_save_and_slow_verdicts_are_no_silence(engine: Engine, life: str)
     assert engine.waits(2200)
 
 
+COUNTS = "(Runner pid=8) INFO:2026-11-26 03:41:{:02},933:pending: 0, running: {}, finished: 0, failure: 0\n"
+QUEUE = "\x1b[36m(TransferQueueController pid=9)\x1b[0m KV_LIST: req_count={}, req/min=585.15, avg_time=0.000050s\n"
+
+
+@pytest.mark.parametrize(
+    ("logged", "lives"),
+    [
+        (lambda minute: COUNTS.format(minute, 2) + QUEUE.format(minute), False),
+        (lambda minute: COUNTS.format(minute, 40 - minute), True),
+        (lambda minute: f"\rloading: {minute}%", True),
+        (lambda minute: f"loading: {minute}%\n", True),
+    ],
+    ids=["waits", "counts", "bar", "lines"],
+)
+def test_what_verl_logs_every_minute_while_it_waits_is_no_life(
+    engine: Engine, logged: Callable[[int], str], lives: bool
+) -> None:
+    engine.step(1, seconds=60.0)
+    for minute in range(35):
+        with engine.log.open("a") as log:
+            log.write(logged(minute))
+        engine.waits(60)
+    assert (engine.silence.reason is None) is lives
+
+
 def test_the_first_step_and_the_first_validation_get_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(tmp_path, monkeypatch, test_freq=5)
     assert engine.silence.limit(starting=True) == HOUR
@@ -137,3 +162,27 @@ def test_a_limit_that_is_no_time_is_refused(engine: Engine, monkeypatch: pytest.
     monkeypatch.setenv(silence.LIMIT, given)
     with pytest.raises(ConfigError, match=f"VIRC_SILENT_MINUTES is '{given}'"):
         Silence(engine.run, runs.info(engine.run), engine.log, [])
+
+
+def test_an_attempts_first_line_is_timed_from_its_own_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(tmp_path, monkeypatch)
+    known = [Metric(step=1, seconds=50.0), Metric(step=2, seconds=350.0), Metric(step=3, attempt=2, seconds=1000.0)]
+    found = Silence(engine.run, runs.info(engine.run), engine.log, known)
+    assert found.limit(False) == 1800 + 3 * 1000
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("5", 300.0), ("0.5", 30.0), ("0", None)])
+def test_a_limit_is_given_in_minutes(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, given: str, seconds: float | None
+) -> None:
+    monkeypatch.setenv(silence.LIMIT, given)
+    assert Silence(engine.run, runs.info(engine.run), engine.log, []).limit(False) == seconds
+
+
+@pytest.mark.parametrize(("done", "limit"), [(95, 1800 + 180), (97, 3 * HOUR), (99, 3 * HOUR)])
+def test_rows_are_validated_every_so_many_steps_and_after_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: int, limit: float
+) -> None:
+    engine = Engine(tmp_path, monkeypatch, test_freq=7)
+    engine.step(done, seconds=60.0)
+    assert engine.silence.limit(False) == limit

@@ -4,17 +4,20 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import small_lora
+from support import public_layouts, small_lora
 from support.called import virc
 from support.servers import serve
 from support.solving import answer
 
+from virc.config import yaml as plain_yaml
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.systems import registry as systems
 from virc.tools import registry as tools
 
 
@@ -42,6 +45,16 @@ def test_a_stage_must_be_named(workspace: Path) -> None:
     assert done.code == 2
     assert "no stage is named" in done.err
     assert "--stage instruct, then --stage practice" in done.err
+
+
+def test_a_dry_run_parses_a_system_once_and_no_other(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    systems._discovered.cache_clear()
+    parsed: list[str] = []
+    parse = plain_yaml.parse
+    monkeypatch.setattr(plain_yaml, "parse", lambda text, name: parsed.append(name) or parse(text, name))
+    words = ("--stage", "instruct", "--from", "tiny", "--data", rows, "--dry-run")
+    assert virc("train", "tiny", *words).code == 0
+    assert [name for name in parsed if Path(name).parent == systems.PACKAGE] == [str(systems.PACKAGE / "tiny.yaml")]
 
 
 def test_gpus_are_counted_before_gigabytes_are_installed(
@@ -131,6 +144,48 @@ def test_a_dry_run_counts_the_rows_as_the_run_does(workspace: Path, rows: Path) 
     assert not (workspace / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("format", "words"), [("sft", ("--stage", "instruct")), ("batch", ("--stage", "rl", "--with", "multi-turn"))]
+)
+def test_a_column_that_matters_is_refused_or_ignored(workspace: Path, format: str, words: tuple[str, ...]) -> None:
+    assert virc("data", "synth", "--to", "own", "--count", 8, "--formats", format).code == 0
+    file = workspace / "own" / {"sft": "trajectories.json", "batch": "problems.jsonl"}[format]
+    file.write_text(file.read_text().replace('"id":', '"the box": [1, 2, 3, 4], "id":'))
+    command = ("train", "tiny", *words, "--from", "tiny", "--data", file, "--dry-run")
+    refused = virc(*command)
+    assert (refused.code, "8 unread_column" in refused.err) == (5, True), refused.err
+    (option,) = re.findall(r"\((--ignore .+) leaves it out\)", refused.err)
+    assert "\nhint: --ignore COLUMN leaves a column out" in refused.err
+    done = virc(*command, *shlex.split(option))
+    assert (done.code, "columns left out: the box\n" in done.err) == (0, True), done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "words"),
+    [("coco", "batch", ("--stage", "rl", "--with", "multi-turn")), ("llava_cot", "sft", ("--stage", "instruct"))],
+)
+def test_published_rows_train_once_they_are_converted(
+    workspace: Path, name: str, format: str, words: tuple[str, ...]
+) -> None:
+    file = getattr(public_layouts, name)(workspace)
+    assert virc("data", "convert", file, "--to", "own", "--format", format).code == 0
+    assert virc("data", "check", "own", "--workers", 1).code == 0
+    size = ("--set", "train_batch_size=3", "--set", "ppo_mini_batch_size=3") if "rl" in words else ()
+    done = virc("train", "tiny", *words, *size, "--from", "tiny", "--data", "own", "--dry-run")
+    assert (done.code, "have the fault" in done.err) == (0, False), done.err
+
+
+def test_a_run_keeps_the_columns_that_it_ignores(workspace: Path, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from virc.training import api, prepare
+    from virc.training.attempt import Ended
+
+    monkeypatch.setattr(prepare.making, "made", lambda *_: Path(sys.executable))
+    monkeypatch.setattr(api, "attempt", lambda *_: Ended(finished=True, step=None))
+    assert virc("train", "tiny", "--stage", "instruct", "--name", "mine", "--ignore", "bbox").code == 0
+    assert " tokens, without bbox\n" in virc("runs", "show", "mine").out
+    assert "--resume takes no settings" in virc("train", "--resume", "--name", "mine", "--ignore", "box").err
+
+
 def test_a_dry_run_prints_the_code_of_rewards_and_tools(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools, "_CUSTOM", {})
     words = ("data", "synth", "--to", "data/polygons", "--count", 8, "--formats", "sft,rl,prompts")
@@ -142,14 +197,12 @@ def test_a_dry_run_prints_the_code_of_rewards_and_tools(workspace: Path, monkeyp
     total = ("--set", f"reward.total={workspace / 'mine.py'}", "--set", "prompt_length=2048")
     words = ("train", "tiny", *total, "--stage", "rl", "--with", "multi-turn", "--from", "tiny", "--tools", "+spin")
     rows = ("--data", "data/polygons/prompts.parquet")
-    for given in (rows, ("--data", "gone.parquet")):  # the code is known without the rows
+    for given in (("--data", "gone.parquet"), rows):  # the code is known without the rows
         done = virc(*words, *given, "--dry-run", "--json")
         assert done.code == 0, done.err
         files = {name.removeprefix(f"{workspace}/runs/tiny-rl/"): text for name, text in done.json["files"].items()}
         assert files["code/mine.py"] == reward
         assert files["code/spin.py"] == (workspace / "spin.py").read_text()
-    done = virc(*words, *rows, "--dry-run", "--json")
-    files = {name.removeprefix(f"{workspace}/runs/tiny-rl/"): text for name, text in done.json["files"].items()}
     assert json.loads(files["virc_protocol.json"])["tools"][-1] == "spin"
     assert json.loads(files["reward.json"])["reward"]["total"] == f"{workspace}/runs/tiny-rl/code/mine.py"
 
@@ -290,3 +343,8 @@ def test_rows_of_the_paper_that_are_not_here_are_fetched_by_name(workspace: Path
     assert virc("systems", "cp", "virc", "mine.yaml").code == 0
     done = virc("train", "./mine.yaml", "--stage", "instruct", "--from", "tiny")
     assert done.err.endswith(f"\nhint: virc download dataset --system {workspace / 'mine.yaml'}\n")
+
+
+def test_no_gpus_are_planned_for_a_run_on_the_cpu(workspace: Path, rows: Path) -> None:
+    words = ("--stage", "instruct", "--from", "tiny", "--data", rows, "--dry-run", "--json")
+    assert virc("train", "tiny", *words).json["gpus"]["policy"] == 0

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import preference_rows, workspaces
+from support import held_engine, preference_rows, workspaces
 from support.engine_python import interpreter
 
 import virc
@@ -69,12 +69,16 @@ def test_swapped_sides_raise_the_margin_of_the_wrong_reply(workspace: Path) -> N
     assert measured(run, "chosen_reward")[-1] > 0.01  # that of the wrong reply
 
 
-def test_a_killed_run_of_mpo_resumes_to_the_same_weights(mpo: Path, workspace: Path) -> None:
+def test_a_killed_run_of_mpo_resumes_to_the_same_weights(
+    mpo: Path, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = held_engine.hold_at("os.mkdir:checkpoint-5", tmp_path, monkeypatch)
     words = ("--from", "tiny", "--data", PAIRS, "--name", "again", *workspaces.sets(MPO))
     process = workspaces.start(workspace, "train", "tiny", "--stage", "dpo", *words)
     run = workspace / "runs" / "again"
-    workspaces.until_step(process, run, 4)
+    workspaces.until_step(process, run, 5)
     workspaces.kill_all(process, run)
+    hold.off()
     done = workspaces.run(workspace, "train", "--resume", "--name", "again")
     assert done.returncode == 0, done.stderr
     assert "resuming from step 3" in done.stderr

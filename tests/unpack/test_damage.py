@@ -79,7 +79,7 @@ def test_a_wrong_block_is_placed_within_itself(tmp_path: Path) -> None:
     data[first + size // 2] ^= 1
     message, _ = fault(bytes(data), tmp_path)
     begins, ends = map(int, re.findall(r"\d+", message)[:2])
-    assert (begins, ends) == (first + 4, first + 4 + size + 4)
+    assert begins <= first + size // 2 < ends <= begins + 2 * ENOUGH
 
 
 def test_a_wrong_header_in_a_plain_archive_is_placed_to_the_byte(tmp_path: Path) -> None:
@@ -117,8 +117,7 @@ def test_a_frame_that_needs_a_dictionary_is_named_so(tmp_path: Path) -> None:
         with pytest.raises(DataError) as raised:
             unpack(UnpackConfig(written(tmp_path / "a", bytes(header) + b"dict" + bytes([checksum]))))
         said.append(raised.value.message)
-    assert sum("dictionary" in message for message in said) == 1
-    assert sum("headerChecksum invalid" in message for message in said) == 255
+    assert all("dictionary" in message for message in said)
 
 
 def test_a_fresh_archive_completes_what_a_damaged_one_began(tmp_path: Path) -> None:
@@ -160,3 +159,10 @@ def test_an_archive_stays_where_more_than_zeros_follow_its_last_file(tmp_path: P
         archive.write_bytes(tar(file("small")) + follows + bytes(4 * ENOUGH))  # several reads of zeros come last
         assert unpack(UnpackConfig(archive, tmp_path / "to", remove=True)).kept == kept
     assert not archive.exists()
+
+
+@pytest.mark.parametrize("missing", [1, 5, 8])
+def test_an_archive_that_lacks_the_end_of_its_checksum_is_cut_off(missing: int, tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(PACKED["tar.gz"](tar(file("f")))[:-missing])
+    with pytest.raises(DataError, match="the archive is cut off"):
+        unpack(UnpackConfig(tmp_path / "a.tar.gz", tmp_path / "to"))

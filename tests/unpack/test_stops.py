@@ -1,15 +1,14 @@
 """Kill -9, Ctrl-C and SIGTERM on a process of its own: nothing is lost, nothing half-written has a name."""
 
 import json
-import os
 import random
 import signal
 import subprocess
-import time
+import sys
 from pathlib import Path
 
 import pytest
-from archives import Tree, contents, file, lz4ed, many, start, tar, tree
+from archives import ENVIRONMENT, Tree, contents, file, lz4ed, many, start, tar, tree
 
 pytestmark = pytest.mark.integration
 
@@ -30,19 +29,41 @@ def files(to: Path) -> Tree:
     return {name: data for name, data in tree(to).items() if not name.lstrip(".").startswith(PARTIAL) and data}
 
 
-def stopped(archive: Path, to: Path, share: float, number: int) -> subprocess.Popen[bytes]:
-    """Start, and send a signal when about that share of the files is there."""
-    wanted = int(share * len(ENTRIES))
-    process = start("unpack", archive, "--to", to, "--json")
-    while process.poll() is None and there(to) < wanted:
-        time.sleep(0.001)
-    process.send_signal(number)
-    return process
+STOPS = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from virc_cli.main import main
+
+number, wanted, delay, to = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
+looking, sent = threading.local(), []
 
 
-def there(to: Path) -> int:
-    """How many files are under final names; cheap enough to ask all the time."""
+def there():
     return sum(1 for folder in to.glob("images/*") for _ in os.scandir(folder))
+
+
+def look(event, arguments):
+    if event != "open" or sent or getattr(looking, "busy", False):
+        return
+    looking.busy = True
+    if there() >= wanted and not sent:
+        sent.append(number)
+        time.sleep(delay)
+        os.kill(os.getpid(), number)
+    looking.busy = False
+
+
+sys.addaudithook(look)
+sys.exit(main(sys.argv[5:]))
+"""
+"""Sends itself a signal some seconds after so many files are under final names: no other process could in time."""
+
+
+def stopped(archive: Path, to: Path, share: float, number: int, delay: float = 0) -> "subprocess.Popen[bytes]":
+    """Start one that gets a signal when about that share of the files is there, and seconds later."""
+    words = [number, int(share * len(ENTRIES)), delay, to, "unpack", archive, "--to", to, "--json"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", STOPS, *map(str, words)], env=ENVIRONMENT, stdout=pipe, stderr=pipe)
 
 
 def killed_and_completed(kills: int, seed: int, packed: bytes, tmp_path: Path) -> None:
@@ -52,13 +73,16 @@ def killed_and_completed(kills: int, seed: int, packed: bytes, tmp_path: Path) -
     kept: Tree = {}
     for kill in range(kills):
         share = (kill + chance.random()) / kills * 0.98
-        stopped(archive, to, share, signal.SIGKILL).communicate()
+        process = stopped(archive, to, share, signal.SIGKILL, chance.uniform(0, 0.003))
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
         found = files(to) if to.exists() else {}
         assert found.items() <= WHOLE.items(), "a half-written file has a final name"
         assert found.items() >= kept.items(), "a complete file is lost"
         kept = found
+        assert len(kept) < len(WHOLE)
         assert archive.exists()
-    assert 0 < len(kept) < len(WHOLE)
+    assert kept
     out, _ = start("unpack", archive, "--to", to, "--remove", "--json").communicate()
     done = json.loads(out)
     assert (done["skipped"], done["files"], done["removed"]) == (len(kept), len(WHOLE) - len(kept), True)

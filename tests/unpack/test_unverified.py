@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import io
 import os
 import random
 import shutil
@@ -13,8 +14,8 @@ from archives import file, lz4ed, other, tar, tree
 from support.called import virc
 
 from virc.core.errors import DataError
-from virc.unpack.archive.unverified import NAME
-from virc.unpack.unpack import UnpackConfig, unpack
+from virc.unpack.archive.unverified import NAME, Unverified
+from virc.unpack.unpack import UnpackConfig, pour, unpack
 
 CONTENT = {"block_checksum": False, "content_checksum": True}
 BIG = file("big.bin", random.Random(5).randbytes(3 << 20))
@@ -80,8 +81,8 @@ def test_what_a_cut_archive_left_is_compared_and_not_written_again(tmp_path: Pat
 
 @pytest.mark.parametrize(
     "pack",
-    [lambda data: data, lambda data: lz4ed(data, block_checksum=True, content_checksum=False, store_size=False)],
-    ids=["tar", "blocks"],
+    [lambda data: data, lambda data: lz4ed(data, content_checksum=False, store_size=False)],
+    ids=["tar", "no checksum"],
 )
 def test_where_nothing_more_is_to_come_no_list_is_kept(pack: Any, tmp_path: Path) -> None:
     archive, to = tmp_path / "archive", tmp_path / "to"
@@ -133,6 +134,8 @@ def test_what_cannot_fit_is_said_before_the_start(pack: Any, tmp_path: Path, mon
         unpack(UnpackConfig(archive, tmp_path / "to"))
     assert "--to" in (refused.value.hint or "")
     assert not (tmp_path / "to").exists()
+    with pytest.raises(DataError, match="there is room for"):  # also beside itself
+        unpack(UnpackConfig(archive))
 
 
 @pytest.mark.parametrize(("number", "hint"), [(errno.ENOSPC, "make room"), (errno.EROFS, "you may write to")])
@@ -148,3 +151,26 @@ def test_a_disk_that_refuses_comes_with_a_hint(
     done = virc("unpack", archive, "--to", tmp_path / "to")
     assert done.code == 1
     assert hint in done.err
+
+
+def test_what_an_earlier_run_listed_stays_until_all_is_verified(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    there = (tmp_path / "a").stat()
+    for name in ("a", "b"):
+        listed = Unverified(tmp_path)
+        listed.add(name, there.st_size, there.st_mtime_ns)
+        if name == "b":
+            listed.clear()
+        listed.close()
+    assert Unverified(tmp_path).may_replace("a", there)
+
+
+def test_what_ends_an_unpacking_ends_a_read_that_waits(tmp_path: Path) -> None:
+    def interrupt(done: int, size: int) -> None:
+        raise KeyboardInterrupt
+
+    stopped = list[bool]()
+    source = io.BytesIO(tar(file("a", bytes(200_000))))
+    with pytest.raises(KeyboardInterrupt):
+        pour(source, None, UnpackConfig(tmp_path / "a.tar", tmp_path), interrupt, lambda: stopped.append(True))
+    assert stopped == [True]

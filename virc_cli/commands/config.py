@@ -33,7 +33,7 @@ def show(as_json: Json = False) -> None:
         rows["model"] = models.default(config.values(resolved).system), "default"
     if as_json:
         settings = {key: {"value": value, "source": source} for key, (value, source) in rows.items()}
-        output.emit({"schema": "virc.config/1", "path": str(path), "settings": settings, "error": None})
+        output.emit("virc.config/1", {"path": str(path), "settings": settings})
         return
     for key, (value, source) in rows.items():
         text = "-" if value is None else str(value)

@@ -41,14 +41,13 @@ def command(
     The stages are instruct, practice and rl: half an hour on two cores. Every step is a command of its own; after an
     interruption the same command continues. Figures are printed and written to curve.json and curve.png.
     """
-    import sys
-
     import msgspec
 
     from virc.core.errors import UsageError
     from virc.core.files import expanded
     from virc.demo import plan as demo
     from virc.demo import run as running
+    from virc.training.steps import CONTINUE, StepFailedError
     from virc_cli.console import events, output
 
     if quick and large:
@@ -61,14 +60,12 @@ def command(
         _show(begun, to, as_json)
         return
     output.know(folder=str(expanded(to)))
+    output.ends_when_stopped(f"stopped; {CONTINUE}")
     try:
         with events.printed(quiet, verbose) as on_event:
             curve = running.run(begun, to, on_event)
-    except running.StepFailedError as error:
+    except StepFailedError as error:
         raise output.error_class(error.code)(error.message, error.hint) from error
-    except running.StepInterrupt:
-        output.silence(sys.stderr)
-        raise
     _print(curve, to, quiet, as_json)
 
 
@@ -82,14 +79,14 @@ def _show(begun: "Demo", to: Path, as_json: bool) -> None:
 
     steps = demo.plan(begun)
     if as_json:
-        commands = [{"name": step.name, "command": demo.typed(step.words)} for step in steps]
-        output.emit({"schema": "virc.demo.plan/1", "folder": str(to), "steps": commands, "error": None})
+        commands = [{"name": step.name, "command": step.typed} for step in steps]
+        output.emit("virc.demo.plan/1", {"folder": str(to), "steps": commands})
         return
     folder = shlex.quote(str(expanded(to)))
     output.line(f"mkdir -p {folder} && cd {folder}")
     for step in steps:
         output.line(f"# {step.says}")
-        output.line(demo.typed(step.words))
+        output.line(step.typed)
 
 
 def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:
@@ -101,7 +98,7 @@ def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:
     folder = expanded(to)
     if as_json:
         known = {"folder": str(folder), "plot": str(folder / "curve.png")}
-        output.emit({**msgspec.to_builtins(curve), **known, "error": None})
+        output.emit(curve.schema, {**msgspec.to_builtins(curve), **known})
         return
     output.lines(lines(curve))
     if not quiet:
@@ -129,7 +126,7 @@ def lines(curve: "Curve") -> Iterator[str]:
 
 
 def _scores(scores: "Scores") -> tuple[str, ...]:
-    from virc.evaluation.figures import interval
+    from virc.evaluation.pages.figures import interval
 
     return _share(scores.all), interval(scores.all), _share(scores.easy), _share(scores.hard)
 
@@ -148,6 +145,6 @@ def _gain(gain: "Gain") -> tuple[str, ...]:
 
 
 def _share(score: "Score | Share | None") -> str:
-    from virc.evaluation.figures import percent
+    from virc.evaluation.pages.figures import percent
 
     return percent(score.share) if score and score.of else "-"

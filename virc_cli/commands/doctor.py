@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from virc.training.estimate.fits import Verdict
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "versions extras cache machine environments servers sandbox telemetry system stages probe memory".split()
+    "versions extras cache machine environments servers sandbox limits telemetry system stages probe memory".split()
 )
 _FITS = {True: "fits", False: "no", None: "?"}
 _PLAIN = "no overlay"
@@ -92,7 +92,7 @@ def command(
         output.lines((*_lines(fields), *_stage_lines(found.name, judged)))
     _refuse(found.name, stage, judged)
     if as_json:
-        output.emit({"schema": "virc.doctor/1", **FAILURE, **fields, "error": None})
+        output.emit("virc.doctor/1", {**FAILURE, **fields})
 
 
 def _judged(system: "System", stage: str, overlays: tuple[str, ...], machine: "Machine") -> "list[Verdict]":
@@ -134,8 +134,8 @@ def _fields(machine: "Machine") -> dict[str, Any]:
     from virc.envs import environment as environments
     from virc.envs import making
     from virc.probing.servers import local_servers
-    from virc.sandbox.isolator import trouble
 
+    trouble, limits = _sandbox()
     return {
         "versions": {"virc": version("virc"), "python": platform.python_version()},
         "extras": msgspec.to_builtins(extras.discover()),
@@ -143,9 +143,23 @@ def _fields(machine: "Machine") -> dict[str, Any]:
         "machine": msgspec.to_builtins(machine),
         "environments": making.all_rows(),
         "servers": msgspec.to_builtins(local_servers()),
-        "sandbox": trouble(),
+        "sandbox": trouble,
+        "limits": limits,
         "telemetry": {"off": True, "variables": dict(SILENT)},
     }
+
+
+def _sandbox() -> tuple[str | None, list[dict[str, Any]]]:
+    """Why there is no sandbox for code of models, and which of its limits hold."""
+    import msgspec
+
+    from virc.core.errors import VircError
+    from virc.sandbox.limits import limits
+
+    try:
+        return None, msgspec.to_builtins(limits())
+    except VircError as error:
+        return error.message, []
 
 
 def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
@@ -180,6 +194,8 @@ def _lines(fields: Mapping[str, Any]) -> Iterator[str]:
     yield _row(
         "sandbox", f"none for the tool python: {trouble}" if trouble else "for the tool python: bubblewrap, libseccomp"
     )
+    for limit in fields["limits"]:
+        yield _row("", f"{limit['name']:<21} {'holds' if limit['holds'] else 'DOES NOT HOLD'}: {limit['how']}")
     yield _row("telemetry", "off in every engine: " + ", ".join(fields["telemetry"]["variables"]))
 
 
@@ -213,7 +229,7 @@ def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_js
     found, file = probe_endpoint(chosen.endpoint, named, api_key=chosen.api_key, timeout=seconds, on_event=on_event)
     if as_json:
         fields = {**msgspec.to_builtins(found), "file": str(file) if file else None}
-        output.emit({"schema": "virc.doctor/1", **FAILURE, "probe": fields, "error": None})
+        output.emit("virc.doctor/1", {**FAILURE, "probe": fields})
         return
     output.lines(_probe_lines(found))
 
@@ -231,7 +247,7 @@ def _memory(model: str | None, as_json: bool) -> None:
     machine = hardware.find(Path.cwd())
     found = memory.of_model(model, "cuda" if machine.gpus else "cpu", Path.cwd())
     if as_json:
-        output.emit({"schema": "virc.doctor/1", **FAILURE, "memory": msgspec.to_builtins(found), "error": None})
+        output.emit("virc.doctor/1", {**FAILURE, "memory": msgspec.to_builtins(found)})
         return
     output.lines(_memory_lines(found, machine))
 
@@ -250,7 +266,7 @@ def _memory_lines(found: "Memory", machine: "Machine") -> Iterator[str]:
 
 def _probe_lines(found: "Probed") -> Iterator[str]:
     from virc.families import registry as families
-    from virc.probing.probe import MOST_REQUESTS
+    from virc.probing.probe import MAX_REQUESTS
     from virc.probing.servers import server_name
 
     named = families.get(found.family) if found.family else families.UNKNOWN
@@ -265,7 +281,7 @@ def _probe_lines(found: "Probed") -> Iterator[str]:
     yield _row("thoughts", _THOUGHTS[found.thoughts] if found.thoughts else "nothing tells")
     yield _row("context", f"{found.context:,} tokens" if found.context else "the server does not say")
     yield _row("refused", ", ".join(found.left_out) or "no parameter")
-    yield _row("requests", f"{found.requests} of at most {MOST_REQUESTS}")
+    yield _row("requests", f"{found.requests} of at most {MAX_REQUESTS}")
 
 
 def _boxes(found: "Probed") -> str:

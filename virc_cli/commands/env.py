@@ -48,7 +48,7 @@ def ls(as_json: Json = False) -> None:
 
     rows = making.all_rows()
     if as_json:
-        output.emit({"schema": "virc.env/1", "environments": rows, "error": None})
+        output.emit("virc.env/1", {"environments": rows})
         return
     for row in rows:
         about = f"about {row['gib']} GiB" if row["state"] == "not made" else row["python"]

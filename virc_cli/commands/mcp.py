@@ -5,15 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from virc_cli.console import options
+from virc_cli.console.asking import ModelAsked, asking
 
 if TYPE_CHECKING:
     from virc.solving.setup import Setup
 
 
+@asking
 def command(
+    asked: ModelAsked,
     context: typer.Context,
-    model: options.Model = None,
-    endpoint: options.Endpoint = None,
     folder: Annotated[
         list[str] | None, typer.Option(metavar="DIR", help="Clients may name pictures in it; repeatable.")
     ] = None,
@@ -23,23 +24,16 @@ def command(
     api_key: Annotated[
         str | None,
         typer.Option(
-            metavar="KEY", envvar="VIRC_SERVE_KEY", help="--http: clients must send this key.", show_envvar=True
+            metavar="env:NAME|file:PATH|KEY",
+            envvar="VIRC_SERVE_KEY",
+            help="--http: clients must send this key.",
+            show_envvar=True,
+            callback=options.read_key,
         ),
     ] = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, max=1024, metavar="N", help="Questions at a time. Default: by server.")
     ] = None,
-    system: options.System = None,
-    protocol: options.Protocol = None,
-    family: options.Family = None,
-    max_pixels: options.MaxPixels = None,
-    max_tokens: options.MaxTokens = None,
-    max_turns: options.MaxTurns = 16,
-    timeout: options.Timeout = None,
-    seed: options.Seed = 0,
-    device: options.Device = None,
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Serve tools for pictures to agents (MCP).
@@ -55,36 +49,26 @@ def command(
     from virc.serving.mcp.start import McpRequest, check_model, serve
     from virc_cli.console import events, output
 
-    flags = {
-        "model": model,
-        "endpoint": endpoint,
-        "system": system,
-        "device": device,
-        "max_pixels": max_pixels,
-        "max_tokens": max_tokens,
-        "family": family,
-        "timeout": timeout,
-    }
-
     def setup() -> "Setup":
         from virc.solving.one import SolveConfig
         from virc.solving.setup import set_up
 
-        return set_up(flags, SolveConfig(seed=seed, max_turns=max_turns), protocol, None, offline)
+        config = SolveConfig(seed=asked.seed, max_turns=asked.max_turns)
+        return set_up(asked.flags, config, asked.protocol, None, asked.offline)
 
     source = context.get_parameter_source("api_key")
     if http is None and source is not None and source.name == "COMMANDLINE":  # the variable may be set for others
         raise UsageError("--api-key belongs to --http: one client over stdio needs no key", "--http 127.0.0.1:8000")
-    values = user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))
+    values = user.values(user.resolve(asked.flags, os.environ, user.read(user.config_path(os.environ))))
     check_model(values.model, values.endpoint, values.system)
     request = McpRequest(
         setup=setup,
         folders=folder or (),
-        offline=offline,
+        offline=asked.offline,
         http=http,
         api_key=api_key if http else None,
         concurrency=concurrency,
     )
     output.ends_when_stopped("the MCP server has ended")
-    with events.printed(quiet, verbose) as on_event:
+    with events.printed(asked.quiet, verbose) as on_event:
         serve(request, Reporter(on_event), output.note)

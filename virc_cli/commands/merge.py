@@ -56,11 +56,11 @@ def command(
         trained = plan.source.chat_protocol and "trained"
         fields = {"parameters": merged.parameters, "protocol": trained, "answer": merged.answer}
         fields["gguf"] = merged.gguf and str(merged.gguf)
-        output.emit({"schema": "virc.merge/1", **known, **fields, "error": None})
+        output.emit("virc.merge/1", {**known, **fields})
         return
     output.line(folder)
     if not quiet:
-        publish = f"to publish it: hf upload USER/{plan.folder.name.replace('@', '-')} {folder}"
+        publish = f"to publish it: virc push {folder} USER/{plan.folder.name.replace('@', '-')}"
         output.note(f"{merged.parameters:,} parameters; {publish}")
         if merged.gguf:
             output.note(f"for llama.cpp: virc solve --model {merged.gguf} IMAGE 'QUESTION'")
@@ -73,7 +73,7 @@ def _show(plan: "MergePlan", as_json: bool) -> None:
     if as_json:
         fields = {"to": str(plan.folder), "source": origin.source, "kind": origin.kind}
         step = plans.fields(process) if process else None
-        output.emit({"schema": "virc.merge.plan/1", **fields, "plan": step, "error": None})
+        output.emit("virc.merge.plan/1", {**fields, "plan": step})
     elif process:
         plans.show(process)
     else:

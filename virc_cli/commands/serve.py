@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from virc_cli.console import completion
-from virc_cli.console.options import Family, Json, MaxTokens, Pipeline, Protocol, Quiet, Role, System, Verbose
+from virc_cli.console.options import (
+    Family,
+    Json,
+    MaxTokens,
+    Pipeline,
+    Protocol,
+    Quiet,
+    Role,
+    System,
+    Verbose,
+    read_keys,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +61,11 @@ def command(
     api_key: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY", envvar="VIRC_SERVE_KEY", help="API key for clients; --agent: one each.", show_envvar=True
+            metavar="env:NAME|file:PATH|KEY",
+            envvar="VIRC_SERVE_KEY",
+            help="API key for clients; --agent: one each.",
+            show_envvar=True,
+            callback=read_keys,
         ),
     ] = None,
     device: Annotated[Literal["cpu", "cuda", "mps"] | None, typer.Option(help="Default: the best found.")] = None,
@@ -100,11 +115,11 @@ def command(
     """
     from virc.core.events import Reporter
     from virc.serving import start as serving
-    from virc.solving.pipelines.files import served_by
+    from virc.solving.pipelines.files import choose
     from virc_cli.console import events, options, output
 
-    if agent and pipeline is None and served_by(system):
-        pipeline, system = system, None
+    if agent:
+        pipeline, system = choose(pipeline, system, alone=True)
     chosen: dict[str, Any] = {
         "host": host, "port": port, "name": name, "api_key": _keys(api_key), "device": device,
         "dtype": dtype, "max_model_len": max_model_len, "limit_images": limit_images,
@@ -172,6 +187,8 @@ def _agent(
     from virc.serving.start import SECONDS, Agent
 
     if model is None and endpoint is None and pipeline is None:
+        if agent:
+            raise UsageError("--agent needs a model or --endpoint", "virc serve tiny --agent")
         raise UsageError("which model?", "virc serve tiny")
     flags = {"endpoint": endpoint, "timeout": timeout, "max_tokens": max_tokens}
     if not agent:
@@ -192,7 +209,7 @@ def _announce(server: "Server", agent: bool, quiet: bool, as_json: bool) -> None
 
     if as_json:
         log = str(server.log) if server.log else None
-        output.emit({"schema": _SERVED, "url": server.url, "model": server.model, "log": log, "error": None})
+        output.emit(_SERVED, {"url": server.url, "model": server.model, "log": log})
         return
     output.line(server.url)
     how = f"VIRC_ENDPOINT={server.url} virc solve picture.png 'question'"
@@ -213,9 +230,7 @@ def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
     if as_json:
         process = plans.fields(plan.plan) if plan.plan else _NO_COMMAND
         loop = {"agent": {"url": url, "model": plan.name, "turns": turns, "inputs": inputs}}
-        output.emit(
-            {"schema": _PLAN, "engine": plan.source, **process, **(loop if request.agent else {}), "error": None}
-        )
+        output.emit(_PLAN, {"engine": plan.source, **process, **(loop if request.agent else {})})
         return
     if plan.plan:
         plans.show(plan.plan)

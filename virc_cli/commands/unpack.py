@@ -12,9 +12,11 @@ FAILURE: dict[str, object] = {"to": None, "files": None, "bytes": None, "skipped
 
 
 def command(
-    archive: Annotated[
-        Path,
-        typer.Argument(metavar="ARCHIVE", help=".tar.lz4, .tar.gz or .tar, whatever its name.", show_default=False),
+    archives: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="ARCHIVE", help=".tar.lz4, .tar.gz or .tar, or all parts of one; - reads it.", show_default=False
+        ),
     ],
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Target folder; default: the archive's own.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Delete the archive when all is on disk.")] = False,
@@ -29,6 +31,9 @@ def command(
 ) -> None:
     """Extract a .tar, .tar.gz or .tar.lz4 archive.
 
+    Parts of a split archive are joined in the order of their names: `virc unpack images.tar.lz4.part*`. With - it comes
+    from the standard input.
+
     The folder is printed. After an interruption, run it again: what is complete is compared and skipped. Nothing is
     overwritten, and nothing is written outside the folder. Of an archive with one checksum behind all of it, a rerun
     with the right archive replaces what a damaged one left.
@@ -36,7 +41,8 @@ def command(
     from virc.core.text import sized
     from virc.unpack.unpack import UnpackConfig, unpack
 
-    config = UnpackConfig(archive, to, remove, max_ratio, max_bytes, max_files)
+    archive, *more = archives
+    config = UnpackConfig(archive, to, remove, max_ratio, max_bytes, max_files, tuple(more))
     with events.shown() as show:
         done = unpack(config, lambda at, size: show(f"{sized(at)} of {sized(size)} of the archive"))
     there = f", {done.skipped} were already there" if done.skipped else ""
@@ -48,6 +54,6 @@ def command(
     if as_json:
         counts = {"files": done.files, "bytes": done.bytes, "skipped": done.skipped}
         fields = {"to": str(done.to), **counts, "removed": done.removed}
-        output.emit({"schema": "virc.unpack/1", **fields, "error": None})
+        output.emit("virc.unpack/1", fields)
     else:
         output.line(str(done.to))

@@ -95,6 +95,13 @@ def settings(incomplete: str) -> list[str]:
     return _starting(KEPT, incomplete)
 
 
+def operators(incomplete: str) -> list[str]:
+    """Operators of `virc data make`."""
+    from virc.data.make import registry
+
+    return _starting(["ls", *registry.names()], incomplete)
+
+
 def downloads(context: typer.Context, incomplete: str) -> list[str]:
     """What `virc download` takes."""
     from virc.download.wanted import KINDS, published, short_names

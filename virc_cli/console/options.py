@@ -5,7 +5,8 @@ import os
 import pkgutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -15,11 +16,26 @@ from virc_cli.console import completion
 if TYPE_CHECKING:
     from virc.solving.pipelines.solve import PipelineSetup
     from virc.solving.sampling.grading import Graders
+    from virc.systems import registry as systems
 
 
 def group(help_text: str, epilog: str | None = None, cls: type[TyperGroup] | None = None) -> typer.Typer:
     """A Typer app without Rich (its import triples the start-up) and without Typer's traceback printer."""
     return typer.Typer(cls=cls, help=help_text, epilog=epilog, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def default(name: str) -> type[TyperGroup]:
+    """A group whose subcommand of that name is meant unless the first word is another's."""
+
+    class Default(TyperGroup):
+        default = name
+
+        def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+            if args and args[0] in self.commands and args[0] != name:
+                return super().make_context(info_name, args, parent, **extra)
+            return self.commands[name].make_context(info_name, args, parent, **extra)
+
+    return Default
 
 
 def folder(package: str, help_text: str, cls: type[TyperGroup] | None = None) -> typer.Typer:
@@ -40,13 +56,31 @@ def named_endpoints(given: Sequence[str]) -> tuple[str | None, dict[str, str]]:
     return own[-1] if own else unnamed, others
 
 
-def chosen_pipeline(pipeline: str | None, system: str | None) -> tuple[str | None, str | None]:
-    """The pipeline and the system: one that is a pipeline is solved by that, without `--pipeline`."""
-    if pipeline is None and system is not None:
-        from virc.solving.pipelines.files import of_system
+def read_key(context: typer.Context, option: typer.CallbackParam, given: str | None) -> str | None:
+    """The key that an option names; warns of one on the command line, which other users can see."""
+    return given and next(iter(read_keys(context, option, [given]) or ()), None)
 
-        return (system, None) if of_system(system) else (None, system)
-    return pipeline, system
+
+def read_keys(context: typer.Context, option: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
+    """The keys that an option names; warns of one on the command line, which other users can see."""
+    from virc.core.credentials import key_of
+    from virc_cli.console import output
+
+    source = context.get_parameter_source(option.name or "")
+    if not given or source is None or source.name != "COMMANDLINE":
+        return given
+    keys = [key_of(each) for each in given]
+    if None in keys:
+        hint = "--api-key env:NAME reads a variable, --api-key file:PATH a file"
+        output.warn("every user of this machine can see a key on the command line", hint)
+    return [key or value for key, value in zip(keys, given, strict=True)]
+
+
+def named_system(name: str | None) -> "systems.System | None":
+    """The system that an option names; None where it names none."""
+    from virc.systems import registry
+
+    return registry.get(name) if name else None
 
 
 def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str, bool]) -> dict[str, str]:
@@ -62,10 +96,11 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
 
     if pipeline is None:
         if given:
-            raise UsageError("--role belongs to --pipeline", "--pipeline FILE.yaml")
+            raise UsageError("--role belongs to --pipeline", "--pipeline FILE.py")
         return {}
-    if option := next((name for name, is_given in refused.items() if is_given), None):
-        raise UsageError(f"{option} does not go with --pipeline", _in_pipelines(option))
+    from virc.solving.pipelines import files
+
+    files.refuse(refused, "--pipeline")
     roles: dict[str, str] = {}
     for each in given:
         name, _, value = each.partition("=")
@@ -89,14 +124,6 @@ def check_default_role(chosen: "PipelineSetup", given: Mapping[str, object]) -> 
     if named and chosen.setup.choice not in chosen.chosen.values():
         hint = f"leave {named} out; a model alone is compared by virc eval without --pipeline, --to the same folder"
         raise UsageError(f"{named} is the model of roles that have none, and each role has one", hint)
-
-
-def _in_pipelines(option: str) -> str:
-    """What to do in place of an option that does not go with a pipeline."""
-    from virc.solving.pipelines.schema import INSTEAD
-
-    instead = INSTEAD.get(option.removeprefix("--").replace("-", "_"))
-    return f"leave one out, or in the pipeline's file write {instead}" if instead else "leave one out"
 
 
 def one_strategy(given: list[str] | None) -> str | None:
@@ -172,7 +199,7 @@ Temperature = Annotated[
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Random seed.")]
 Pipeline = Annotated[
     str | None,
-    typer.Option(metavar="FILE|SYSTEM", help="Solve by its roles and steps.", autocompletion=completion.systems),
+    typer.Option(metavar="FILE|SYSTEM", help="Solve by its Python function.", autocompletion=completion.systems),
 ]
 Role = Annotated[list[str] | None, typer.Option(metavar="NAME=WHO", help="A role's server URL or model; repeatable.")]
 Replies = Annotated[
@@ -181,6 +208,9 @@ Replies = Annotated[
 JudgeEndpoint = Annotated[
     list[str] | None,
     typer.Option(metavar="[NAME=]URL", help="Server that grades for --strategy; NAME is of reward.judges."),
+]
+JudgeOfReward = Annotated[
+    list[str] | None, typer.Option(metavar="[NAME=]URL", help="Server of a judge; NAME is of reward.judges.")
 ]
 JudgeModel = Annotated[str | None, typer.Option(metavar="NAME", help="Model of the judge; default: the only one.")]
 _STRATEGY = "How the answer is found, such as majority:n=8"
@@ -199,10 +229,18 @@ Offline = Annotated[bool, typer.Option("--offline", help="Fetch no image from th
 Concurrency = Annotated[
     int | None, typer.Option(min=1, max=1024, metavar="N", help="Rows at a time; default: by the kind of server.")
 ]
+Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")]
 _RUN = "A run, as `virc runs ls` names it."
 RunName = Annotated[str, typer.Argument(metavar="NAME", help=_RUN, autocompletion=completion.runs)]
 RunNames = Annotated[list[str], typer.Argument(metavar="NAME...", help=_RUN, autocompletion=completion.runs)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, also on failure.")]
+LayoutFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Layout of the rows; virc data layout proposes one.")
+]
+Ignored = Annotated[
+    list[str] | None,
+    typer.Option("--ignore", metavar="COLUMN", help="Leave out a column that nothing reads; repeatable."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and warnings only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print what engines write, too.")]
 With = Annotated[

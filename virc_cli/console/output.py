@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from virc.core.errors import (
     ConfigError,
@@ -22,6 +22,9 @@ from virc.core.errors import (
     VircError,
     fields_of,
 )
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class CancelledError(VircError):
@@ -53,6 +56,7 @@ EXIT_CODES: dict[type[BaseException], tuple[int, str]] = {
 
 _known: dict[str, object] = {}
 _ends: list[str] = []
+_THUMBNAIL = 48  # px, as many columns, and half as many lines
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -91,14 +95,15 @@ def forget() -> None:
     _ends.clear()
 
 
-def emit(fields: Mapping[str, object]) -> None:
-    """Print one JSON object as one line on stdout."""
-    line(json.dumps(fields, ensure_ascii=False, allow_nan=False))
+def emit(schema: str, fields: Mapping[str, object], error: VircError | None = None) -> None:
+    """Print the `--json` object of a command as one line on stdout; `error` is why it failed."""
+    whole = {"schema": schema, **fields, "error": error and fields_of(error)}
+    line(json.dumps(whole, ensure_ascii=False, allow_nan=False))
 
 
 def emit_failure(schema: str, error: VircError, fields: Mapping[str, object]) -> None:
     """Print the `--json` object of a failed command: what success looks like, with `error` filled."""
-    emit({"schema": schema, **fields, **_known, "error": fields_of(error)})
+    emit(schema, {**fields, **_known}, error)
 
 
 def line(text: str) -> None:
@@ -113,21 +118,35 @@ def lines(texts: Iterable[str]) -> None:
         line(text)
 
 
+def thumbnail(image: "Image.Image") -> None:
+    """Print an image on stdout in half blocks of colour, two pixels for each character."""
+    small = image.convert("RGB")
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    data, width = small.tobytes(), 3 * small.width
+    for start in range(0, len(data) - width, 2 * width):
+        pairs = (data[at : at + 3] + data[at + width : at + width + 3] for at in range(start, start + width, 3))
+        cells = ("\x1b[38;2;{};{};{};48;2;{};{};{}m▀".format(*pair) for pair in pairs)
+        print("".join(cells) + "\x1b[0m", flush=True)
+
+
 def note(text: str, end: str = "\n", dim: bool = False) -> None:
     """Print progress or thoughts on stderr, at once; control characters are made visible."""
     _stderr((style(clean(text), "2") if dim else clean(text)) + end)
 
 
-def note_left_out(paths: Iterable[Path]) -> None:
+def note_left_out(paths: Iterable[Path], system: str | None = None, layout: Path | None = None) -> None:
     """Print on stderr which files the `dataset_info.json` of folders names that are not there, one line a folder.
 
     Raises:
         DataError: there are no rows at a path.
     """
     from virc.data.formats.registry import left_out_note
+    from virc.systems import registry as systems
+    from virc.systems.layouts import registry as layouts
 
+    how = systems.get(system) if system else None, layouts.read(layout) if layout else None
     for path in dict.fromkeys(paths):
-        if text := left_out_note(path):
+        if text := left_out_note(path, *how):
             note(text)
 
 

@@ -2,14 +2,14 @@
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from virc_cli.console import output
 
 if TYPE_CHECKING:
     from virc.solving.reading import ReadCall
 
-_MOST = 20_000
+_MAX_REPLY = 20_000
 _FILE = re.compile(r"[\w./~+-]+\.(?:txt|md|json|log)|(?:\.{0,2}|~)/[\w./~+-]*")
 """What is meant as a file, though there may be none."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -53,7 +53,7 @@ def _text(given: str) -> str:
     if "\n" in given or not (is_file(expanded(given)) or _FILE.fullmatch(given)):
         return given
     try:
-        return contents(expanded(given), 4 * _MOST).decode("utf-8-sig")
+        return contents(expanded(given), 4 * _MAX_REPLY).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the reply {given}: {clause(error)}") from error
 
@@ -64,8 +64,8 @@ def _checked(text: str, number: int) -> str:
     text = text.replace("\r\n", "\n").strip("\n")
     if not text.strip():
         raise DataError(f"reply {number} is empty")
-    if len(text) > _MOST:
-        raise DataError(f"reply {number} has {len(text):,} characters, and {_MOST:,} are read", "a shorter one")
+    if len(text) > _MAX_REPLY:
+        raise DataError(f"reply {number} has {len(text):,} characters, and {_MAX_REPLY:,} are read", "a shorter one")
     if found := _CONTROL.search(text):
         raise DataError(f"reply {number} holds the control character U+{ord(found[0]):04X}")
     return text
@@ -73,18 +73,14 @@ def _checked(text: str, number: int) -> str:
 
 def call_line(call: "ReadCall") -> str:
     """A call as it was read, on one line."""
+    import json
+
     if call.tool is None:
         return f"cannot be carried out: {call.reason}"
     of = f" of image {call.image}" if call.image is not None else ""
     of += f", shown at {call.size[0]} x {call.size[1]}" if call.size else ""
     box = f": box {list(call.box)}" if call.box else ""
     box += f", of the file {list(call.cut)}" if call.cut else ""
-    rest = "".join(f", {name} {_value(value)}" for name, value in call.arguments.items())
+    rest = "".join(f", {name} {json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items())
     forgiven = f" ({', '.join(call.deviations)})" if call.deviations else ""
     return f"{call.tool}{of}{box}{rest}{forgiven}"
-
-
-def _value(value: Any) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,6 @@
 """Rows and values as text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from virc_cli.console.events import room
@@ -12,6 +12,13 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def section(title: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A title and a table below it, indented; nothing where there are no rows."""
+    if rows:
+        yield title
+        yield from (f"  {line}" for line in table(rows))
+
+
 def folded(rows: Sequence[tuple[str, ...]], stream: TextIO) -> list[str]:
     """A table for a stream: where its lines are wider than the terminal, the last column goes below its row.
 
@@ -19,13 +26,35 @@ def folded(rows: Sequence[tuple[str, ...]], stream: TextIO) -> list[str]:
         rows: the first is the head.
     """
     lines = table(rows)
-    if not stream.isatty() or max(map(len, lines)) <= room(stream):
+    if _fit(lines, stream):
         return lines
     head, *shorter = table([row[:-1] for row in rows])
     lines = [head]
     for line, row in zip(shorter, rows[1:], strict=True):
         lines += [line, f"  {rows[0][-1]} {row[-1]}"] if row[-1] != "-" else [line]
     return lines
+
+
+def stacked(rows: Sequence[tuple[str, ...]], stream: TextIO) -> list[str]:
+    """A table for a stream: where its lines are wider than the terminal, a row is a line for each of its cells.
+
+    Args:
+        rows: the first is the head.
+    """
+    lines = table(rows)
+    if _fit(lines, stream):
+        return lines
+    head, *others = rows
+    width = max(map(len, head[1:]))
+    lines = [head[0]]
+    for name, *cells in others:
+        lines.append(f"  {name}")
+        lines += [f"    {column.ljust(width)}  {cell}" for column, cell in zip(head[1:], cells, strict=True)]
+    return lines
+
+
+def _fit(lines: Sequence[str], stream: TextIO) -> bool:
+    return not stream.isatty() or max(map(len, lines)) <= room(stream)
 
 
 def value_text(value: object) -> str:

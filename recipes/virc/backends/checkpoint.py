@@ -18,7 +18,7 @@ from virc.reasoning.resize import Grid
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
 """`model_type` of the models that run in this process."""
-_MOST_BYTES = 64 * 2**20
+_MAX_BYTES = 64 * 2**20
 
 
 class _Entry(msgspec.Struct):
@@ -129,19 +129,34 @@ def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
     Raises:
         ConfigError: it is no safetensors file, or ends too early.
     """
+    found, start, _ = _header(path)
+    return {name: (each.dtype, each.shape, start + each.data_offsets[0]) for name, each in found.items()}
+
+
+def metadata(path: Path) -> object:
+    """What the header of a safetensors file has beside its tensors; None where that is nothing.
+
+    Raises:
+        ConfigError: it is no safetensors file, or ends too early.
+    """
+    return _header(path)[2]
+
+
+def _header(path: Path) -> tuple[dict[str, _Entry], int, object]:
+    """The tensors of a safetensors file, where the bytes of the first begin, and its metadata."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > _MOST_BYTES:
+            if length > _MAX_BYTES:
                 raise ValueError("its header is too long")
             header = msgspec.json.decode(file.read(length), type=dict[str, Any])
-        header.pop("__metadata__", None)
+        about = header.pop("__metadata__", None)
         found = msgspec.convert(header, dict[str, _Entry])
         if max((each.data_offsets[1] for each in found.values()), default=0) > path.stat().st_size - 8 - length:
             raise ValueError("it ends too early")
     except (ValueError, struct.error, OSError) as error:
         raise ConfigError(f"{path} is no safetensors file or is damaged: {clause(error)}") from None
-    return {name: (each.dtype, each.shape, 8 + length + each.data_offsets[0]) for name, each in found.items()}
+    return found, 8 + length, about
 
 
 def image_settings(folder: Path) -> dict[str, object]:
@@ -190,7 +205,7 @@ def read_json(path: Path) -> dict[str, object]:
         ConfigError: it cannot be read, is over 64 MiB, or holds anything else.
     """
     try:
-        value = json.loads(contents(path, _MOST_BYTES))
+        value = json.loads(contents(path, _MAX_BYTES))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {clause(error)}") from None
     except (ValueError, RecursionError) as error:

@@ -1,24 +1,31 @@
 """What draws the next turn: `openai` (any compatible endpoint) or `local` (transformers in this process)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from virc.core.errors import EngineError
+from virc.reasoning import protocol as chat
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Reply
 
 OnText = Callable[[str], None]
+Calibrate = Callable[[chat.Protocol, Sequence[tuple[int, int]], float | None], chat.Protocol]
+"""Returns a chat protocol with boxes as the model counts them, which has to be asked for that. Arguments are the chat
+protocol, (width, height) in pixels of the images it was shown, and seconds after which it is given up.
+"""
 CHARACTERS_PER_TOKEN = 64
 """Most that a token is taken to stand for: a few dozen, of runs of spaces."""
+Likeliest = tuple[tuple[str, float], ...]
+"""Texts of tokens and their log-probabilities; several tokens may have the same text."""
 
 
 class Sampling(msgspec.Struct, frozen=True):
     """How one reply is drawn. `temperature` 0 is greedy; `top_k` None and `top_p` 1 leave the distribution whole.
 
     `repetition_penalty`: logits of ids that the conversation holds are divided by it, negative ones multiplied (CTRL,
-    arXiv:1909.05858); 1 changes nothing.
+    arXiv:1909.05858); 1 changes nothing. `likeliest`: how many of the likeliest first tokens the reply is to name.
     """
 
     temperature: float = 0.0
@@ -27,10 +34,26 @@ class Sampling(msgspec.Struct, frozen=True):
     max_tokens: int = 1024
     seed: int | None = None
     repetition_penalty: float = 1.0
+    likeliest: int = 0
+
+
+class ScoredReply(Reply, frozen=True):
+    """A reply with the log-probabilities of its likeliest first tokens; None: nobody said them."""
+
+    likeliest: Likeliest | None = None
 
 
 class TooLongError(EngineError):
-    """A conversation is longer than the model's context."""
+    """A conversation is longer than the model's context.
+
+    Args:
+        tokens: of the conversation, or a word where nobody counts them.
+        context: most tokens that the model takes.
+    """
+
+    def __init__(self, tokens: object, context: int) -> None:
+        sentence = f"the conversation has {tokens} tokens, the model takes {context}"
+        super().__init__(sentence, "lower --max-pixels or --max-turns")
 
 
 class Backend(Protocol):

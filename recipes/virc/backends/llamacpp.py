@@ -16,17 +16,17 @@ import msgspec
 from PIL.Image import Resampling
 
 from virc.backends.gguf.model import GGUF
-from virc.backends.interface import CHARACTERS_PER_TOKEN, OnText, Sampling, TooLongError
+from virc.backends.interface import CHARACTERS_PER_TOKEN, Calibrate, OnText, Sampling, TooLongError
 from virc.backends.openai.body import WireError
 from virc.backends.openai.images import Part
+from virc.backends.openai.received.wire import Chunk, Gathered
 from virc.backends.openai.request import completion
-from virc.backends.openai.wire import Chunk, Gathered
 from virc.backends.sampling import Stopping
 from virc.core import interpreter
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.extras import install
 from virc.core.parallel import cores
-from virc.core.text import plain
+from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
 from virc.reasoning.images import Shown
 from virc.reasoning.resize import QWEN2, Grid
@@ -61,9 +61,11 @@ class LlamaCppBackend:
         device: `llama.cpp`: it chooses a GPU by itself where it was built for one.
         warnings: what the user should know, one line each.
         context: longest conversation in tokens, the reply included.
+        calibrate: finds out how boxes are counted, where that is not known; None: it is.
     """
 
     resample = Resampling.BICUBIC
+    calibrate: Calibrate | None = None
 
     def __init__(self, model: str, server: Any, grid: Grid, context: int, at_once: int = 1) -> None:
         self.model, self.grid, self.context, self.at_once = model, grid, context, at_once
@@ -85,7 +87,7 @@ class LlamaCppBackend:
         if self._server is None:
             raise EngineError(f"the model {self.model} is closed")
         passed = Stopping(ask.stop, on_text)
-        gathered = Gathered(sampling.max_tokens * CHARACTERS_PER_TOKEN, passed.add)
+        gathered = Gathered(sampling.max_tokens * CHARACTERS_PER_TOKEN, passed.add, may_repeat=False)
 
         def hear(chunk: Any) -> None:
             self._add(gathered, chunk)
@@ -141,17 +143,13 @@ class LlamaCppBackend:
         request |= {"top_k": sampling.top_k or 0, "min_p": 0.0, "top_p": sampling.top_p, "cache_prompt": True}
         request["samplers"] = ["penalties", "temperature", "top_k", "top_p"]  # top_p of the shares at that temperature
         if sampling.repetition_penalty != 1:
-            request |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": -1}
+            request |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": self.context}
         return request
 
     def _add(self, gathered: Gathered, chunk: Any) -> None:
         error = chunk.get("error") if isinstance(chunk, dict) else None
         if isinstance(error, dict) and error.get("type") == _TOO_LONG:
-            count = error.get("n_prompt_tokens", "too many")
-            raise TooLongError(
-                f"the conversation has {count} tokens, the model takes {self.context}",
-                "lower --max-pixels or --max-turns",
-            )
+            raise TooLongError(error.get("n_prompt_tokens", "too many"), self.context)
         gathered.add(msgspec.convert(chunk, Chunk))
 
 
@@ -178,6 +176,8 @@ def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], 
             if _ending.is_set():  # looked at when `_end` waits for this thread or passed before it was there
                 raise EngineError("no reply is begun when Python ends")
             server.handle_chat_completions(request, heard)
+        except Exception as error:  # such as that of a JSON schema that it cannot make a grammar of
+            raise WireError("failed", clause(error)) from None
         finally:
             _drawing_now.discard(threading.current_thread())
         if failures:
@@ -251,16 +251,17 @@ def _server(
         cpu.n_threads = 1 if at_once > 1 else cores()
     if device == "cpu":
         params.n_gpu_layers, params.mmproj_use_gpu = 0, False
-    try:
-        server = xllamacpp.Server(params)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"llama.cpp does not load {file} with {Path(vision).name}: {error}",
-            "a newer xllamacpp may know the model: pip install -U xllamacpp",
-        ) from None
     # Its destructor joins a thread that does not always end (seen with xllamacpp 2026.10), and holds the interpreter's
-    # lock meanwhile: so it is never destroyed, not even when Python ends.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
+    # lock meanwhile: so it is never destroyed, not even when Python ends, nor by a signal before it has its name.
+    with interpreter.interrupts_deferred():
+        try:
+            server = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"llama.cpp does not load {file} with {Path(vision).name}: {error}",
+                "a newer xllamacpp may know the model: pip install -U xllamacpp",
+            ) from None
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
     return server
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from virc.backends import checkpoint, devices, lora
 from virc.backends.batched import Batch
 from virc.backends.chatml import CONTROLS, Rendered, encode, render
-from virc.backends.interface import OnText, Sampling, TooLongError
+from virc.backends.interface import Calibrate, Likeliest, OnText, Sampling, ScoredReply, TooLongError
 from virc.backends.kv_cache import CachedModel
 from virc.backends.sampling import Text, penalised, pick, seeded
 from virc.core.errors import ConfigError, SetupError
@@ -49,9 +49,11 @@ class LocalBackend:
         warnings: what the user should know, one line each.
         context: longest conversation in tokens, the reply included.
         cached: the model with its counters `tokens_fed` and `vision_encodings`.
+        calibrate: finds out how boxes are counted, where that is not known; None: it is.
     """
 
     at_once = 1
+    calibrate: Calibrate | None = None
 
     def __init__(
         self,
@@ -96,20 +98,18 @@ class LocalBackend:
             conversation = self._render(ask.messages, ask.images)
             prompt_tokens = len(conversation.ids) + len(self._opening)
             if prompt_tokens >= self.context:
-                raise TooLongError(
-                    f"the conversation has {prompt_tokens} tokens, the model takes {self.context}",
-                    hint="lower --max-pixels or --max-turns",
-                )
+                raise TooLongError(prompt_tokens, self.context)
             text = Text(self._tokenizer, on_text, ask.stop)
             for token in self._opening:
                 text.add(token)
-            ids, ended = self._draw(cached, conversation, ask.images, sampling, text)
-            return Reply(
+            ids, ended, likeliest = self._draw(cached, conversation, ask.images, sampling, text)
+            return ScoredReply(
                 up_to(text.finish(), ask.stop),  # of the last id, which stays as it was drawn, no more than that
                 (*self._opening, *ids),
                 "stop" if ended or text.stopped else "length",
                 prompt_tokens=prompt_tokens,
                 completion_tokens=len(ids) + ended,
+                likeliest=likeliest,
             )
 
     def draw_together(self) -> bool:
@@ -169,21 +169,35 @@ class LocalBackend:
 
     def _draw(
         self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
-    ) -> tuple[list[int], bool]:
-        """Ids drawn, and whether the turn ended by itself. An id is fed when the one after it is wanted."""
+    ) -> tuple[list[int], bool, Likeliest | None]:
+        """Ids drawn, whether the turn ended by itself, and the likeliest first ids where they are wanted.
+
+        An id is fed when the one after it is wanted.
+        """
         generator = seeded(sampling.seed)
         ids: list[int] = []
+        likeliest: Likeliest | None = None
         prompt = [*conversation.ids, *self._opening]
         most = min(sampling.max_tokens, self.context - len(prompt))
         while len(ids) < most and not text.stopped:
             logits = cached.append(ids[-1]) if ids else self._read(cached, conversation, images)
             logits = penalised(logits, [*prompt, *ids], sampling.repetition_penalty)
-            token = pick(logits.index_fill(0, self._never.to(logits.device), float("-inf")), sampling, generator)
+            logits = logits.index_fill(0, self._never.to(logits.device), float("-inf"))
+            if sampling.likeliest and not ids:
+                likeliest = self._likeliest(logits, sampling.likeliest)
+            token = pick(logits, sampling, generator)
             if token in self._ends:
-                return ids, True
+                return ids, True, likeliest
             ids.append(token)
             text.add(token)
-        return ids, False
+        return ids, False, likeliest
+
+    def _likeliest(self, logits: "torch.Tensor", most: int) -> Likeliest:
+        """Texts and log-probabilities, at temperature 1, of the likeliest ids."""
+        values, ids = logits.float().log_softmax(0).topk(min(most, len(logits)))
+        return tuple(
+            (self._tokenizer.decode([id]), value) for id, value in zip(ids.tolist(), values.tolist(), strict=True)
+        )
 
     def _read(self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
         """Logits of the first id to draw. The opening is read by itself: a later prompt may not hold it."""
@@ -249,8 +263,7 @@ def load(
     if free is not None and needed > free:
         figures = f"needs {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on {where.type}"
         raise SetupError(f"{folder.name} {figures}", hint="a smaller model, or --endpoint URL of a server")
-    if where.type == "cuda" and number == torch.float32:
-        torch.backends.cudnn.allow_tf32 = False  # else the patches' convolution rounds to 10 bits
+    devices.settle(where, number)
     tokenizer, processor, network = _load(folder, settings, number, where, adapter)
     cached = CachedModel(network, processor, grid)
     name = (adapter or folder).resolve().name

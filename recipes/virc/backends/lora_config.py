@@ -13,7 +13,7 @@ from virc.core.text import clause
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 _FURTHER = (
     "alora_invocation_tokens alpha_pattern arrow_config ensure_weight_tying layer_replication megatron_config "
     "target_parameters trainable_token_indices".split()
@@ -47,7 +47,7 @@ def read(folder: Path) -> Adapter:
     """
     path = folder / SETTINGS
     try:
-        content = msgspec.json.decode(contents(path, _MOST_BYTES), type=dict[str, Any])
+        content = msgspec.json.decode(contents(path, _MAX_BYTES), type=dict[str, Any])
         return msgspec.convert({**content, "further": _further(content)}, Adapter)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} describes no LoRA adapter: {clause(error)}") from error

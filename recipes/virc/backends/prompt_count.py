@@ -1,4 +1,4 @@
-"""Whether a server read all that was sent: its token counts held against a lower bound of our own (C6).
+"""Whether a server read all that was sent: its token counts held against a lower bound of our own.
 
 Some servers drop the oldest turns, or images, of a prompt longer than their context, and answer all the same.
 No tokenizer is at hand here, so the bound is made of what holds for every tokenizer: a prompt that grew is at least as
@@ -34,19 +34,20 @@ class PromptCounts:
         self._lock = threading.Lock()
         self._least: OrderedDict[bytes, int] = OrderedDict()
 
-    def check(self, ask: Ask, reply: Reply, server: str) -> None:
+    def check(self, ask: Ask, reply: Reply, server: str, cached: int = 0) -> None:
         """Hold the prompt tokens of a reply to `ask` against the bound, and set the bound of the next turn.
 
-        A server that reports none (or 0, as some do for a cached prompt) is not judged.
+        A server that reports none (or 0, as some do for a cached prompt) is not judged. Tokens that it `cached` count
+        as read beside the others, as nobody knows whether it counts them among those.
 
         Raises:
             EngineError: over 20 % of the conversation cannot have been read.
         """
         least = self.least(ask)
-        if reply.prompt_tokens and reply.prompt_tokens < SLACK * least:
+        read = (reply.prompt_tokens or 0) + cached
+        if reply.prompt_tokens and read < SLACK * least:
             raise EngineError(
-                f"the server dropped part of the conversation: {server} read {reply.prompt_tokens:,} tokens "
-                f"of at least {least:,}",
+                f"the server dropped part of the conversation: {server} read {read:,} tokens of at least {least:,}",
                 hint="give it a longer context (Ollama: PARAMETER num_ctx in its Modelfile, vLLM: --max-model-len "
                 "32768) or send smaller images (--max-pixels)",
             )

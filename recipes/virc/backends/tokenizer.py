@@ -9,7 +9,7 @@ from virc.core.files import contents
 from virc.core.text import clause
 
 _TOKENS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
-_MOST_BYTES = 256 * 2**20
+_MAX_BYTES = 256 * 2**20
 
 
 @lru_cache(1)
@@ -23,7 +23,7 @@ def tokenizer(base: Path) -> Any:
 
     file = base / "tokenizer.json"
     try:
-        found = Tokenizer.from_str(contents(file, _MOST_BYTES).decode())
+        found = Tokenizer.from_str(contents(file, _MAX_BYTES).decode())
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {clause(error)}") from error
     except Exception as error:  # the library raises nothing more precise

@@ -18,13 +18,14 @@ from virc.core.errors import EngineError, SetupError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import contents, write_json, write_whole
 from virc.core.plan import Plan
+from virc.core.retry import retried
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 _PATIENCE = 600.0  # seconds that a requeue is tried again for: a controller that is restarted takes minutes
 _PAUSE, _LONGEST = 5.0, 60.0  # seconds between two tries: the first, doubled each time; the most
 _ANSWER = 5.0  # seconds that Slurm gets to list its nodes
@@ -101,7 +102,9 @@ def write(run: Run, folder: Path, info: Info, target: Target, report: Reporter) 
     doubt = check_paths({what: Path(path) for what, path in named.items() if path}, target)
     if doubt:
         report.warn(doubt)
-    write_whole(folder / slurm.SCRIPT, _script(run, info.kind, info.settings, target).encode())
+    site = _fitting(target, info.settings)
+    script = slurm.job_script(run, info.settings, run.workspace, site, sys.executable, info.kind)
+    write_whole(folder / slurm.SCRIPT, script.encode())
 
 
 def move(run: Run, ray_address: str) -> None:
@@ -123,15 +126,11 @@ def placed(plan: Plan, run: Run, info: Info, number: int, place: Place, job: str
     """
     if not job and info.launcher != "ray":
         return plan
-    target = _site_here(info) if job else ray_job.cluster_of(info)
-    lines = contents(run.folder / "environment.txt", _MOST_BYTES).decode().splitlines()
+    given = slurm.given_cores(os.environ)  # to the job that this process is in
+    target = slurm.fitting(site_of(info), info.settings, given) if job else ray_job.cluster_of(info)
+    lines = contents(run.folder / "environment.txt", _MAX_BYTES).decode().splitlines()
     versions = dict(line.split("==", 1) for line in lines if "==" in line)
     return _on_target(plan, run, number, info.kind, info.settings, place, versions, target)
-
-
-def _site_here(info: Info) -> Site:
-    """The site of the job that this process is in, with the cores that it was given."""
-    return slurm.fitting(site_of(info), info.settings, slurm.given_cores(os.environ))
 
 
 def _on_target(
@@ -150,10 +149,6 @@ def _on_target(
     plan = ray_job.with_hidden(plan, run.folder, os.environ) if kind == "rl" else plan
     plan = slurm.on_nodes(plan, folder, settings, target, kind)
     return judge.with_script(plan, folder, settings, target, sys.executable)
-
-
-def _script(run: Run, kind: str, settings: Mapping[str, Any], site: Site) -> str:
-    return slurm.job_script(run, settings, run.workspace, _fitting(site, settings), sys.executable, kind)
 
 
 def _fitting(site: Site, settings: Mapping[str, Any]) -> Site:
@@ -201,17 +196,18 @@ def requeue(run: Run, job: str, report: Reporter) -> None:
 
 def _requeue(run: Run, job: str, report: Reporter) -> None:
     """Ask Slurm for it, again and again while its controller does not answer."""
-    end, pause = time.monotonic() + _PATIENCE, _PAUSE
-    while True:
-        try:
-            processes.output(slurm.requeue_step(job))
-            return
-        except EngineError as error:
-            if slurm.is_queued(error.message):
-                return
-            if slurm.is_final(error.message) or time.monotonic() + pause > end:
-                again = f"virc train --resume --name {run.name} submits another"
-                raise EngineError(error.message, again) from None
-            report.warn(f"{error.message}; tried again in {pause:.0f} s")
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST)
+
+    end = time.monotonic() + _PATIENCE
+
+    def passing(error: Exception, pause: float) -> float | None:
+        said = error.message if isinstance(error, EngineError) else ""
+        if not said or slurm.is_queued(said) or slurm.is_final(said) or time.monotonic() + pause > end:
+            return None
+        report.warn(f"{said}; tried again in {pause:.0f} s")
+        return pause
+
+    try:
+        retried(lambda: processes.output(slurm.requeue_step(job)), passing, first=_PAUSE, longest=_LONGEST)
+    except EngineError as error:
+        if not slurm.is_queued(error.message):
+            raise EngineError(error.message, f"virc train --resume --name {run.name} submits another") from None

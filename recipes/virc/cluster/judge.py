@@ -1,11 +1,9 @@
 """The judge of a stage of RL as a part of its Slurm job: `virc serve` by a step of its own, beside that of training."""
 
-import http.client
 import os
 import secrets
 import shlex
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ from virc.core.errors import EngineError
 from virc.core.events import Reporter
 from virc.core.files import write_json
 from virc.core.plan import Plan, Step
+from virc.core.web import client
 from virc.rewards import sources
 from virc.rewards.means import JUDGE_KEY
 from virc.rewards.verl import Settings
@@ -149,10 +148,8 @@ def _host(own_node: bool) -> str:
 
 
 def _answers(url: str, key: str) -> bool:
-    request = urllib.request.Request(f"{url}/models", headers={"Authorization": f"Bearer {key}"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy stands before a node of the job
     try:
-        with opener.open(request, timeout=_ANSWER):
-            return True
-    except (OSError, ValueError, http.client.HTTPException):  # the last: what listens there speaks no HTTP
+        answer = client.ask(f"{url}/models", headers={"Authorization": f"Bearer {key}"}, seconds=_ANSWER)
+    except (OSError, ValueError):
         return False
+    return answer.status < 400

@@ -35,7 +35,7 @@ _OTHER = {
 }
 """What speaks against an option -> the options."""
 _WHOLE = frozenset(("--container",))  # a name of its own that is the beginning of another
-_LEAST = 3  # characters of a name that is no beginning of several options: `--n` is of ten
+_MIN_LETTERS = 3  # characters of a name that is no beginning of several options: `--n` is of ten
 _FLAGS = "HIkOQsv"  # short options without a value: another may follow in the same word
 
 
@@ -76,7 +76,7 @@ def refusal(text: str) -> Refusal | None:
 def _of_name(name: str) -> Refusal | None:
     if name in _REFUSALS:
         return _REFUSALS[name]
-    short = len(name) > _LEAST and name.startswith("--") and name not in _WHOLE
+    short = len(name) > _MIN_LETTERS and name.startswith("--") and name not in _WHOLE
     return next((found for option, found in _REFUSALS.items() if short and option.startswith(name)), None)
 
 

@@ -23,8 +23,8 @@ IN_JOB = "http://judge-of-the-job/v1"
 """As the endpoint of a stage's judge: the job serves it, at an address that is known when it runs."""
 NOTICE = 300
 """Seconds before the end of a job's time at which it saves, where that time is not short."""
-_SHARE, _LEAST_NOTICE = 4, 60  # a notice is a quarter of a short time; seconds that a save needs
-_MOST_FAULTS = 9  # in one sentence
+_SHARE, _MIN_NOTICE = 4, 60  # a notice is a quarter of a short time; seconds that a save needs
+_MAX_FAULTS = 9  # in one sentence
 
 _CLOCK = r"(?:(\d{1,4})-)?(\d{1,6})(?::(\d{1,6}))?(?::(\d{1,6}))?"
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -179,9 +179,7 @@ def _site(content: Mapping[str, Any], place: str) -> Site:
         if not found:
             return site
     hints = dict.fromkeys(fault.hint for fault in found if fault.hint)
-    raise ConfigError(
-        f"{place}: {'; '.join(fault.message for fault in found[:_MOST_FAULTS])}", "; ".join(hints) or None
-    )
+    raise ConfigError(f"{place}: {'; '.join(fault.message for fault in found[:_MAX_FAULTS])}", "; ".join(hints) or None)
 
 
 def _as_sbatch(key: str, value: object) -> object:
@@ -214,8 +212,8 @@ def _contradictions(site: Site) -> Iterator[Fault]:
     """What is wrong with values that each are of the right type."""
     if site.time and seconds(site.time) == 0:
         yield Fault(("time",), f"time must be above zero, not {site.time!r}", f"{UNLIMITED} sets no limit")
-    elif notice(site) < _LEAST_NOTICE:
-        least = f"{_LEAST_NOTICE * _SHARE // 60} minutes"
+    elif notice(site) < _MIN_NOTICE:
+        least = f"{_MIN_NOTICE * _SHARE // 60} minutes"
         short = f"time must be {least} or more, not {site.time!r}: a job saves in its last quarter"
         yield Fault(("time",), short, f"time: {least}")
     for name in re.findall(r"\{([^{}]*)\}", site.gres):

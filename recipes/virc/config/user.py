@@ -137,9 +137,12 @@ def check(key: str, value: object, name: str, error: type[VircError] = ConfigErr
     except msgspec.ValidationError as refused:
         if isinstance(value, str) and kind is Url and names_user(value):
             raise error(f"{name} must hold no user and password", "export VIRC_API_KEY=...") from None
-        quotes = "put the value in quotes" if textual and isinstance(value, bool | int | float) else None
+        hint = "put the value in quotes" if textual and isinstance(value, bool | int | float) else None
         message = f"{name} must be {kind.__metadata__[0].description}, not {_shortened(value)}"
-        raise error(message, quotes) from refused
+        if key == "endpoint" and re.fullmatch(r"[\w.-]+(:\d+)?(/[\w./-]*)?", str(value)):
+            whole = str(value).rstrip("/")
+            hint = f"{name} http://{whole}" + "/v1" * ("/" not in whole)
+        raise error(message, hint) from refused
     return converted
 
 

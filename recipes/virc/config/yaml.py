@@ -8,7 +8,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from copy import deepcopy
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,11 @@ def _reading_1_2(kind: Any) -> Any:
 
 
 def _content(text: str, name: str) -> object:
+    return deepcopy(_parsed(text, name))  # a command may need a file in several places; PyYAML takes its time
+
+
+@lru_cache(256)
+def _parsed(text: str, name: str) -> object:
     import yaml
 
     if len(text.encode(errors="surrogatepass")) > LIMIT:
@@ -153,11 +159,14 @@ def _content(text: str, name: str) -> object:
 
 
 def _loaded(text: str, name: str, loader: Any) -> object:
-    import yaml
-
     _refuse_tricks(text, name, loader)
-    _refuse_doubles(yaml.compose(text, Loader=loader), name)
-    return yaml.load(text, Loader=loader)  # a safe loader, as its parent is
+    reading = loader(text)  # a safe loader, as its parent is
+    try:
+        node = reading.get_single_node()
+        _refuse_doubles(node, name)
+        return None if node is None else reading.construct_document(node)
+    finally:
+        reading.dispose()
 
 
 def _refuse_keys(content: object, name: str) -> None:

@@ -7,13 +7,19 @@ keys by a file that its owner alone can read (`FILE`).
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
+
+from virc.core.errors import ConfigError
+from virc.core.files import expanded
+from virc.core.text import clause
 
 FILE = "VIRC_CREDENTIALS"
 """The variable that names the file."""
 HIDDEN = "VIRC_HIDDEN"
 """The variable with the names, a comma between two, of further variables that are keys though they are not named so."""
+_MAX_KEY = 4096
 _SECRET = re.compile(r"_(KEY|TOKEN|SECRET|PASSWORD)(_|$)")
 
 
@@ -25,6 +31,38 @@ def is_secret(name: str) -> bool:
 def hidden(values: Mapping[str, str]) -> dict[str, str]:
     """The variable `HIDDEN` for keys of an environment; none where there are no keys."""
     return {HIDDEN: ",".join(sorted(values))} if values else {}
+
+
+def key_of(named: str) -> str | None:
+    """Return the key that an option names: `env:NAME` of a variable, `file:PATH` of a file with that line alone.
+
+    Returns:
+        The key; None where the option holds the key itself.
+
+    Raises:
+        ConfigError: the variable or the file has no key, or users other than the file's owner can read it.
+    """
+    scheme, _, place = named.partition(":")
+    if scheme == "env":
+        key = os.environ.get(place, "").strip()
+        if not key:
+            raise ConfigError(f"--api-key {named}: the variable {place} is not set", f"export {place}=...")
+        return key
+    return _key_in(expanded(place)) if scheme == "file" else None
+
+
+def _key_in(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            readable_by_others = os.name == "posix" and os.fstat(opened.fileno()).st_mode & 0o077
+            key = opened.read(_MAX_KEY + 1).decode("ascii").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--api-key: {file} cannot be read: {clause(error)}") from error
+    if readable_by_others:
+        raise ConfigError(f"--api-key: other users can read or change {file}", f"chmod 600 {shlex.quote(str(file))}")
+    if not 0 < len(key) <= _MAX_KEY or len(key.split()) > 1:
+        raise ConfigError(f"--api-key: {file} must hold one key on one line")
+    return key
 
 
 def write(file: Path, values: Mapping[str, str]) -> None:

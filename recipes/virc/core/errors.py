@@ -77,6 +77,11 @@ class NoAnswerError(VircError):
     kind, code = "no_answer", 8
 
 
+def as_virc_error(error: Exception, hint: str | None = None) -> VircError:
+    """Return an error of this package as it is, and any other, a fault of ours, as one with that hint."""
+    return error if isinstance(error, VircError) else VircError(f"internal: {type(error).__name__}: {error}", hint)
+
+
 class ErrorFields(TypedDict):
     """A `VircError` as JSON."""
 
@@ -93,5 +98,6 @@ def fields_of(error: VircError) -> ErrorFields:
 
 def error_of(fields: ErrorFields) -> VircError:
     """The error that another process met, of the same class."""
-    classes = {each.kind: each for each in VircError.__subclasses__()}
+    known: list[type[VircError]] = [*VircError.__subclasses__(), VircError]
+    classes = {each.kind: each for each in known}  # some have no kind of their own
     return classes.get(fields["kind"], VircError)(fields["message"], fields.get("hint"))

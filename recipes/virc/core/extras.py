@@ -23,7 +23,7 @@ class Extra(msgspec.Struct, frozen=True):
 
 
 def install(*names: str) -> str:
-    """The command that installs extras the way this package is installed: from a checkout, or from an index."""
+    """The command that installs extras the way this package is installed: from a checkout, a wheel, or an index."""
     from importlib import metadata
     from urllib.parse import unquote, urlsplit
 
@@ -32,11 +32,12 @@ def install(*names: str) -> str:
         source = json.loads(metadata.distribution(_PACKAGE).read_text("direct_url.json") or "{}")
     except metadata.PackageNotFoundError:  # in an engine's interpreter
         source = {}
+    place = Path(unquote(urlsplit(source.get("url", "")).path))
     if "dir_info" not in source:
-        return f"pip install '{_PACKAGE}[{chosen}]'"
-    checkout = Path(unquote(urlsplit(source["url"]).path))
+        wheel = f" @ {source['url']}" if place.suffix == ".whl" and place.exists() else ""
+        return f"pip install '{_PACKAGE}[{chosen}]{wheel}'"
     editable = "-e " if source["dir_info"].get("editable") else ""
-    return f"pip install {editable}'{'.' if checkout == Path.cwd() else checkout}[{chosen}]'"
+    return f"pip install {editable}'{'.' if place == Path.cwd() else place}[{chosen}]'"
 
 
 def require(module: str, purpose: str, extra: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from virc.core.errors import UsageError, VircError
 from virc.core.locks import lock, unlock
-from virc.core.text import clause
+from virc.core.text import clause, nearest
 
 MODELS = "models"
 """Folder of a workspace that models lie in, each under the last part of its hub id."""
@@ -43,6 +43,31 @@ def is_folder(path: str | Path) -> bool:
         return Path(path).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def is_path(path: str | Path) -> bool:
+    """Whether a file, folder or pipe is there; a name that none can have is none."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def near_name(path: Path) -> str | None:
+    """The file beside a missing one with an ending whose name is nearest; None where none is near."""
+    try:
+        if not path.suffix or path.exists():
+            return None
+        near = nearest(path.name, [each.name for each in path.parent.iterdir() if not each.is_dir()])
+    except (OSError, ValueError):
+        return None
+    return None if near is None else str(path.with_name(near))
+
+
+def near_file(path: Path) -> str | None:
+    """A hint: the file beside a missing one whose name is nearest; None where none is near."""
+    near = near_name(path)
+    return near and f"did you mean {near!r}?"
 
 
 def size_of(folder: Path) -> int:
@@ -99,7 +124,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 @contextmanager
-def fresh_folder(to: Path) -> Iterator[Path]:
+def fresh_folder(to: Path, hint: str = "choose another folder with --to") -> Iterator[Path]:
     """Give a hidden folder beside `to` to fill; on leaving without an error it becomes `to`.
 
     Raises:
@@ -107,7 +132,7 @@ def fresh_folder(to: Path) -> Iterator[Path]:
         ConfigError: another run is making it.
         VircError: the disk refuses.
     """
-    taken = UsageError(f"{to} is in use", "choose another folder with --to")
+    taken = UsageError(f"{to} is in use", hint)
     with _disk(to):
         whole = to.resolve()
         whole.parent.mkdir(parents=True, exist_ok=True)

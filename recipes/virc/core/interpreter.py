@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 import threading
 import time
@@ -24,6 +25,26 @@ def join_or_leave(threads: Iterable[threading.Thread], seconds: float) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(exit_code)
+
+
+@contextmanager
+def interrupts_deferred() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM come when the block ends, not within it; other threads than the main one get none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    python = [number for number, handler in handlers.items() if callable(handler)]
+    for number in python:
+        signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for number in python:
+            signal.signal(number, handlers[number])
+        if came:
+            signal.raise_signal(came[0])
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from typing import IO, Any, NoReturn
 from virc.core.errors import DataError, UnreadError
 from virc.core.text import clause, plain
 
-MOST_ROW_BYTES = 64 * 2**20
+MAX_ROW_BYTES = 64 * 2**20
 """Of a row, which names its images and does not hold them."""
-MOST_DEPTH = 100
+MAX_DEPTH = 100
 """Objects and lists within each other: what is read can also be copied, sent to another process and written."""
 
 _BOM = b"\xef\xbb\xbf"
@@ -40,7 +40,7 @@ def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | 
 
     Those before the row `start` are passed over.
 
-    A row has no repeated keys, no NaN or infinity, and at most `MOST_ROW_BYTES`. A file that goes on or ends in
+    A row has no repeated keys, no NaN or infinity, and at most `MAX_ROW_BYTES`. A file that goes on or ends in
     another way than an array does gives one `UnreadError` with the number of the next row, and no more.
     """
     yield from _rows(_Text(file), _Text.begin, start)
@@ -52,6 +52,25 @@ def list_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | D
     Where a second list of objects stands behind it, nobody knows which is meant: an `UnreadError` names both.
     """
     yield from _rows(_Text(file), _Text.begin_list, start)
+
+
+def keyed_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
+    """The objects that a file has which is one JSON object of objects, each with its key as `key`; as `array_rows`."""
+    text = _Text(file)
+    number = 1
+    try:
+        text.begin_keyed()
+        while item := text.next_keyed(first=number == 1):
+            key, value = item
+            try:
+                if number >= start:
+                    yield number, {"key": json.loads(key), **_fields(value)}
+            except (ValueError, RecursionError) as error:
+                yield number, DataError(f"row {number}: {_reason(error)}")
+            number += 1
+        text.end()
+    except DataError as fault:
+        yield number, UnreadError(f"row {number}: {fault.message}", fault.hint)
 
 
 def _rows(text: "_Text", begin: Callable[["_Text"], None], start: int) -> Iterator[tuple[int, Fields | DataError]]:
@@ -74,7 +93,7 @@ def _rows(text: "_Text", begin: Callable[["_Text"], None], start: int) -> Iterat
 
 def line_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
     """The objects of a JSONL file with their line numbers; the rules are those of `array_rows`, line by line."""
-    for number, text in lines(file, MOST_ROW_BYTES, start):
+    for number, text in lines(file, MAX_ROW_BYTES, start):
         if isinstance(text, DataError):
             yield number, text
             continue
@@ -116,7 +135,7 @@ def one_line(value: object) -> str:
     """A value as JSON on one line, without a newline; it can be written as UTF-8.
 
     Raises:
-        ValueError: it holds what JSON has not, or is nested too deeply.
+        ValueError: it contains what is not valid JSON, or is nested too deeply.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -148,6 +167,23 @@ class _Text:
         self._list = self._next_list(first=True)
         if self._list is None:
             raise DataError("the file is an object without a list of objects")
+
+    def begin_keyed(self) -> None:
+        """Read up to the first key of the object that the file is. Raises DataError: it begins otherwise."""
+        if self._first() != b"{":
+            raise DataError("the file does not begin with {, as an object does")
+
+    def next_keyed(self, first: bool) -> tuple[bytes, bytes] | None:
+        """The next key and its value as they are written; None behind the last. Raises DataError: there is neither."""
+        symbol = self._symbol()
+        if symbol == b"}":
+            return None
+        symbol = symbol if first else self._symbol() if symbol == b"," else b""
+        key = self._scalar() if symbol == b'"' else b""
+        value = self._symbol() if key and self._symbol() == b":" else b""
+        if not value or value in _BETWEEN:
+            raise DataError("the file is no whole JSON object")
+        return key, self._object() if value in (b"{", b"[") else self._scalar()
 
     def end(self) -> None:
         """Read from the last row to the end of the file. Raises DataError: there is more than these rows."""
@@ -272,8 +308,8 @@ class _Text:
 
 
 def _check_size(size: int) -> None:
-    if size > MOST_ROW_BYTES:
-        raise DataError(f"it is over {MOST_ROW_BYTES >> 20} MiB")
+    if size > MAX_ROW_BYTES:
+        raise DataError(f"it is over {MAX_ROW_BYTES >> 20} MiB")
 
 
 def _fields(text: bytes) -> Fields:
@@ -281,7 +317,7 @@ def _fields(text: bytes) -> Fields:
     if not isinstance(value, dict):
         raise ValueError(f"it is {KIND_NAMES[type(value)]}, not an object")
     level: list[Any] = [value]
-    for _ in range(MOST_DEPTH):
+    for _ in range(MAX_DEPTH):
         inner = (part for whole in level for part in (whole.values() if isinstance(whole, dict) else whole))
         level = [part for part in inner if isinstance(part, dict | list)]
         if not level:
@@ -307,7 +343,7 @@ def _object(pairs: list[tuple[str, Any]]) -> Fields:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"it holds {constant}, which JSON has not")
+    raise ValueError(f"it contains {constant}, which is not valid JSON")
 
 
 def _finite(digits: str) -> float:

@@ -25,6 +25,15 @@ def held(path: Path, busy: ConfigError | None = None) -> Iterator[None]:
         unlock(file)
 
 
+def is_held(path: Path) -> bool:
+    """Whether another process, or another block of this one, holds the lock of `path`."""
+    try:
+        with held(path):
+            return False
+    except ConfigError:
+        return True
+
+
 def lock(path: Path, busy: ConfigError | None = None) -> IO[bytes]:
     """Hold the file beside `path` that stands for it: `path` itself is replaced on the way.
 

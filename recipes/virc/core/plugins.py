@@ -1,8 +1,9 @@
 """Custom systems, rewards and tools: found in folders that the user names or in installed packages.
 
 An installed package names them by entry points of the groups `virc.systems` (a package or module; systems are the YAML
-files in its folder), `virc.tools` and `virc.rewards` (a module with the members of a file of that kind). A module is
-loaded where a system, an option or a chat protocol names it, and not before.
+files in its folder, and `system.yaml` in folders of it, which may have totals of rewards), `virc.tools` and
+`virc.rewards` (a module with the members of a file of that kind). A module is loaded where a system, an option or a
+chat protocol names it, and not before.
 """
 
 import importlib.util
@@ -23,9 +24,12 @@ from virc.core.files import expanded, is_file
 from virc.core.text import clause
 
 SEARCH_PATH = "VIRC_PATH"
-"""The variable that names folders of systems, rewards and tools, separated as in PATH."""
-Group = Literal["virc.systems", "virc.tools", "virc.rewards"]
+"""The variable that names folders of systems, rewards, tools and operators, separated as in PATH."""
+Group = Literal["virc.systems", "virc.tools", "virc.rewards", "virc.operators"]
 """Groups of entry points."""
+OF_A_SYSTEM = ("system.yaml", "field.yaml")
+"""One of them is in each folder for one system."""
+_NO_TOTALS = ("__init__", "pipeline")
 _MODULES: dict[Path, str] = {}  # file -> the name that its package imports it by
 
 
@@ -77,42 +81,89 @@ def installed(group: Group) -> Mapping[str, Path]:
     return {name: file for name, (_, file) in found.items()}
 
 
-@cache
 def system_folders() -> Sequence[Path]:
     """The folders of systems in installed packages.
 
     Raises:
         ConfigError: an installed package names a module that cannot be found.
     """
-    return [
-        Path(folder)
-        for _, spec in _specs("virc.systems")
-        for folder in spec.submodule_search_locations or [str(Path(spec.origin or "").parent)]
-    ]
+    return [*system_packages()]
+
+
+def in_system_folders(name: str) -> list[Path]:
+    """The files of that name, or pattern, in the folders for one system each of installed packages, in order."""
+    return [file for folder in system_folders() for file in sorted(folder.glob(f"*/{name}"))]
+
+
+def is_of_a_system(file: Path) -> bool:
+    """Whether a file is in a folder for one system of an installed package."""
+    return file.absolute().parent.parent in system_folders()
+
+
+@cache
+def totals() -> Mapping[str, Path]:
+    """The totals of rewards in the folders for one system each of installed packages, by their names."""
+    found = {
+        file.stem: file
+        for file in in_system_folders("*.py")
+        if file.stem not in _NO_TOTALS and any(is_file(file.with_name(each)) for each in OF_A_SYSTEM)
+    }
+    for file in found.values():
+        _MODULES[file] = f"{system_packages()[file.parents[1]]}.{file.parent.name}.{file.stem}"
+    return found
+
+
+@cache
+def system_packages() -> Mapping[Path, str]:
+    """The folders of systems in installed packages, with the names that the packages are imported by."""
+    found: dict[Path, str] = {}
+    for _, spec in _specs("virc.systems"):
+        if spec.submodule_search_locations:
+            found.update((Path(folder), spec.name) for folder in spec.submodule_search_locations)
+        else:
+            found[Path(spec.origin or "").parent] = spec.parent or ""
+    return found
+
+
+def _entries(group: Group) -> Mapping[str, tuple[str, str]]:
+    """The entry points of a group by their names: the module, and the package that names it.
+
+    They are read without importlib.metadata, which takes ten times as long to import.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for file in (file for folder in sys.path for file in Path(folder).glob("*-info/entry_points.txt")):
+        text = file.read_bytes()
+        if f"[{group}]".encode() not in text:
+            continue
+        package = file.parent.name.partition("-")[0].replace("_", "-")
+        for line in text.decode().partition(f"[{group}]")[2].partition("\n[")[0].splitlines():
+            name, is_one, value = line.partition("=")
+            if is_one:  # the first on the path counts, as for modules
+                found.setdefault(name.strip(), (value.partition(":")[0].strip(), package))
+    return found
 
 
 def _specs(group: Group) -> Iterator[tuple[str, ModuleSpec]]:
-    files = (file for folder in sys.path for file in Path(folder).glob("*-info/entry_points.txt"))
-    if not any(f"[{group}]".encode() in file.read_bytes() for file in files):
-        return  # importlib.metadata takes ten times as long to import
-    from importlib.metadata import entry_points
-
-    for each in entry_points(group=group):
-        package = each.dist.name if each.dist else each.value
+    for name, (named, package) in _entries(group).items():
         try:
-            spec = importlib.util.find_spec(each.module)
+            spec = importlib.util.find_spec(named)
             reason = "there is no such module"
         except Exception as error:  # it imports the package around it, which may fail in any way
             spec, reason = None, f"{type(error).__name__}: {clause(error)}"
         if spec is None:
-            sentence = f"the installed package {package} names {each.module}, which cannot be found: {reason}"
+            sentence = f"the installed package {package} names {named}, which cannot be found: {reason}"
             raise ConfigError(sentence, f"update the package, or pip uninstall {package}")
-        yield each.name, spec
+        yield name, spec
 
 
 @cache
 def loaded(file: Path) -> ModuleType:
-    """The module that a file is; that of an installed package is imported by its name.
+    """The module that a file is, loaded once; errors as of `fresh`."""
+    return fresh(file)
+
+
+def fresh(file: Path) -> ModuleType:
+    """The module that a file is now; that of an installed package is imported by its name.
 
     Raises:
         ConfigError: it is no Python, or raises.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from virc.core.errors import EngineError, SetupError
+from virc.core.interpreter import interrupts_deferred
 from virc.core.orphans import end_with_parent
 from virc.core.plan import Step
 from virc.core.text import clause, plain
@@ -169,7 +170,7 @@ def answer(step: Step, seconds: float) -> str:
         EngineError: it failed, or did not answer in that time.
         SetupError: the program is not there.
     """
-    popen = _popen(step, subprocess.PIPE, subprocess.PIPE)
+    popen = _popen(step, subprocess.PIPE, subprocess.PIPE, outlives=True)
     try:
         out, error = popen.communicate(timeout=seconds)
     except BaseException as failure:
@@ -241,24 +242,24 @@ def last_words(log: Path, code: int | None) -> str:
 
 
 def _popen(
-    step: Step, stdout: int | IO[bytes], stderr: int | None, folder: Path | None = None
+    step: Step, stdout: int | IO[bytes], stderr: int | None, folder: Path | None = None, outlives: bool = False
 ) -> "subprocess.Popen[bytes]":
+    """Start a step; `outlives`: it ends by itself soon, also where virc is killed."""
+    bound = not outlives and sys.platform == "linux" and threading.current_thread() is threading.main_thread()
     env = {**os.environ, **step.env}
     env = {name: value for name, value in env.items() if value or name not in step.env}
     try:
-        return subprocess.Popen(
-            step.argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-            start_new_session=True,
-            # Nobody would look after the engine when virc is killed. The kernel ends it with the thread that starts it,
-            # so a process that is not started by the main thread goes without.
-            preexec_fn=end_with_parent if sys.platform == "linux" and _in_main_thread() else None,  # noqa: PLW1509
-        )  # fmt: skip
+        with interrupts_deferred():  # Python drops what is raised while it forks
+            return subprocess.Popen(
+                step.argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+                start_new_session=True,
+                # Nobody would look after the engine when virc is killed. The kernel ends it with the thread that
+                # starts it, so a process that is not started by the main thread goes without. With such a function
+                # Python forks, which copies the page tables of a process that has loaded torch: 70 ms.
+                preexec_fn=end_with_parent if bound else None,  # noqa: PLW1509
+            )  # fmt: skip
     except OSError as error:
         raise SetupError(f"{step.argv[0]} cannot be started: {clause(error)}") from error
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
 
 
 def _children(pid: int) -> list[int]:

@@ -1,6 +1,6 @@
-"""The output file of a batch: one JSON line a row, safe on disk before the row counts as done.
+"""The output file of a batch: one record a row, safe on disk before the row counts as done.
 
-It survives kill -9 and takes up where it stopped: a torn last line is cut, lines of failed rows are dropped
+It survives kill -9 and takes up where it stopped: a torn last record is cut, those of failed rows are dropped
 so that they are done again, and a lock keeps a second run away.
 """
 
@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
 import msgspec
 
@@ -76,6 +76,46 @@ def _key(id: Id) -> bytes:
     return hashlib.blake2b(str(id).encode(), digest_size=12).digest()
 
 
+class Layout(Protocol):
+    """How records lie in the file."""
+
+    header: bytes
+    """What the file begins with."""
+
+    def end(self, file: IO[bytes]) -> int | None:
+        """The position behind the last whole record of a file that is at its start; None where more is not ours."""
+
+    def records(self, file: IO[bytes]) -> Iterator[bytes]:
+        """The records of a file that is at its start."""
+
+    def known(self, record: bytes) -> bytes:
+        """What a ledger reads of a record, as JSON. Raises ValueError: it is not one."""
+
+
+class JsonLines:
+    """Records that are lines of JSON and begin with their schema."""
+
+    header = b""
+
+    def __init__(self, schema: str) -> None:
+        self._begin = msgspec.json.encode({"schema": schema})[:-1]
+
+    def end(self, file: IO[bytes]) -> int | None:
+        """As of `Layout`."""
+        end = _after_last_newline(file)
+        file.seek(end)
+        tail = file.read(64)
+        return end if tail[: len(self._begin)] == self._begin[: len(tail)] else None
+
+    def records(self, file: IO[bytes]) -> Iterator[bytes]:
+        """As of `Layout`."""
+        yield from file
+
+    def known(self, record: bytes) -> bytes:
+        """As of `Layout`."""
+        return record
+
+
 class Ledger(Claims):
     """The output file, held alone while its `with` block lasts.
 
@@ -85,6 +125,7 @@ class Ledger(Claims):
         made_with: `model`, `protocol` and the settings that all answers in one file share.
         results: error codes that are a result, not a failure; such lines stay.
         option: the one that names the output, for hints.
+        layout: how its records lie in it; None: as lines of JSON.
 
     Attributes:
         resumed: how many rows were done when it was opened.
@@ -95,12 +136,19 @@ class Ledger(Claims):
     """
 
     def __init__(
-        self, path: Path, schema: str, made_with: Mapping[str, object], results: Collection[int], option: str = "--to"
+        self,
+        path: Path,
+        schema: str,
+        made_with: Mapping[str, object],
+        results: Collection[int],
+        option: str = "--to",
+        layout: Layout | None = None,
     ) -> None:
         super().__init__(option)
         self.path = path.resolve()  # through a link, the file it leads to
         self.resumed = 0
         self._schema, self._made_with, self._results = schema, made_with, results
+        self._layout = layout or JsonLines(schema)
 
     def __enter__(self) -> Self:
         with _disk(self.path):
@@ -111,6 +159,8 @@ class Ledger(Claims):
             try:
                 self._take_up()
                 self._file = self.path.open("ab", buffering=0)  # closing must not write once more
+                if self._layout.header and self._file.seek(0, os.SEEK_END) == 0:
+                    self._write(self._layout.header)
             except BaseException:
                 unlock(self._lock)
                 raise
@@ -130,15 +180,18 @@ class Ledger(Claims):
             VircError: the disk refuses; nothing of the line stays.
         """
         with _disk(self.path):
-            end = self._file.seek(0, os.SEEK_END)
-            try:
-                rest = memoryview(line + b"\n")
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-                os.fsync(self._file.fileno())
-            except OSError:
-                self._file.truncate(end)  # what is appended next begins a line
-                raise
+            self._write(line + b"\n")
+
+    def _write(self, text: bytes) -> None:
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            rest = memoryview(text)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(end)  # what is appended next begins a line
+            raise
 
     def _take_up(self) -> None:
         """Cut the torn tail, learn what is done, drop the lines of failed rows."""
@@ -158,21 +211,17 @@ class Ledger(Claims):
             self._drop_failed()
 
     def _cut(self) -> None:
-        """Cut what stands behind the last newline, if it is the beginning of a line of ours."""
+        """Cut what stands behind the last whole record, if it is the beginning of one of ours."""
         with self.path.open("r+b") as file:
-            end = _after_last_newline(file)
-            file.seek(end)
-            tail = file.read(64)
-            ours = msgspec.json.encode({"schema": self._schema})[:-1]
-            if tail[: len(ours)] != ours[: len(tail)]:
-                raise self._foreign("its last line has no end")
+            if (end := self._layout.end(file)) is None:
+                raise self._foreign("its last line has no end" if not self._layout.header else "its columns are others")
             file.truncate(end)
 
     def _lines(self) -> Iterator[tuple[bytes, _Line]]:
         with self.path.open("rb") as file:
-            for number, text in enumerate(file, 1):
+            for number, text in enumerate(self._layout.records(file), 1):
                 try:
-                    line = msgspec.json.decode(text, type=_Line)
+                    line = msgspec.json.decode(self._layout.known(text), type=_Line)
                 except (ValueError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
                     raise self._foreign(f"line {number}: {clause(error)}") from error
                 if line.schema != self._schema:
@@ -192,6 +241,7 @@ class Ledger(Claims):
     def _drop_failed(self) -> None:
         new = self.path.with_name(f".{self.path.name}.new")  # nobody else writes it: the lock is ours
         with new.open("wb") as file:
+            file.write(self._layout.header)
             file.writelines(text for text, line in self._lines() if self._is_result(line))
             file.flush()
             os.fsync(file.fileno())

@@ -1,11 +1,12 @@
-"""An end to how long something may take, whatever it is doing then."""
+"""An end to work, by time or by another thread, whatever it is doing then."""
 
 import queue
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from types import FrameType
 from typing import TypeVar
 
@@ -21,15 +22,74 @@ class LateError(Exception):
     """The time for a piece of work is over; raised by `within`."""
 
 
+class Stop(threading.Event):
+    """A signal to end work in other threads: set, it interrupts what waits in `within` under it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wakes: set[Callable[[], None]] = set()
+        self._changing = threading.Lock()
+
+    def set(self) -> None:
+        """End the work."""
+        with self._changing:
+            super().set()
+            wakes = [*self._wakes]
+        for wake in wakes:
+            wake()
+
+    @contextmanager
+    def waking(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Call `wake` when the signal is set inside the block, or was before."""
+        with self._changing:
+            self._wakes.add(wake)
+            late = self.is_set()
+        try:
+            if late:
+                wake()
+            yield
+        finally:
+            with self._changing:
+                self._wakes.discard(wake)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """End what this thread does inside the block by KeyboardInterrupt when the signal is set."""
+        token = _STOP.set(self)
+        try:
+            yield
+        finally:
+            _STOP.reset(token)
+
+
+_STOP: ContextVar[Stop | None] = ContextVar("stop", default=None)
+
+
+def on_stop(wake: Callable[[], None]) -> AbstractContextManager[None]:
+    """Call `wake` when the stop that applies to this thread is set inside the block, or was before."""
+    stop = _STOP.get()
+    return stop.waking(wake) if stop else nullcontext()
+
+
+def check_stop() -> None:
+    """Raise KeyboardInterrupt if the stop that applies to this thread is set."""
+    stop = _STOP.get()
+    if stop and stop.is_set():
+        raise KeyboardInterrupt
+
+
 class Deadline:
-    """A point in time, `seconds` from now; None never comes."""
+    """A point in time, `seconds` from now, None: never; or the stop that applies to this thread, whatever is first."""
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
         self._end = None if seconds is None else time.monotonic() + seconds
+        self._stop = _STOP.get()
 
     def check(self) -> None:
-        """Raise TimeUp if the time is over."""
+        """Raise TimeUp if the time is over, KeyboardInterrupt if the work was stopped."""
+        if self._stop and self._stop.is_set():
+            raise KeyboardInterrupt
         if self._end is not None and time.monotonic() >= self._end:
             raise TimeUp
 
@@ -79,16 +139,17 @@ def within(
     hear: Callable[[_Said], None] = lambda _: None,
     afterwards: Callable[[], None] = lambda: None,
 ) -> _Result:
-    """The result of `work`, done in a thread of its own and left at `end`, whatever it waits for then.
+    """The result of `work`, done in a thread of its own and left at `end` or a `Stop`, whatever it waits for then.
 
     Args:
         end: time in seconds, as `time.monotonic` counts.
         work: gets a function to say things with on the way; where nobody listens any more, it raises.
-        hear: told in the caller's thread of what `work` says.
+        hear: gets, in the thread of the caller, what `work` says.
         afterwards: done in the thread of `work` when its result or error was handed over; what it raises is dropped.
 
     Raises:
         LateError: the time is over.
+        KeyboardInterrupt: the stop that applies to this thread is set.
         Exception: what `work` raises.
     """
     happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # to be done by the caller
@@ -110,12 +171,13 @@ def within(
         with suppress(Exception):
             afterwards()
 
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        while not (results and happened.empty()):
-            _next(happened, end)()
-    finally:
-        left.set()
+    with on_stop(lambda: happened.put(_interrupt)):
+        threading.Thread(target=run, daemon=True).start()
+        try:
+            while not (results and happened.empty()):
+                _next(happened, end)()
+        finally:
+            left.set()
     return results[0]
 
 
@@ -129,3 +191,7 @@ def _next(happened: "queue.SimpleQueue[Callable[[], None]]", end: float) -> Call
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt

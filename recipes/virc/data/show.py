@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from virc.core.errors import DataError, UnreadError, VircError
 from virc.core.files import write_whole
+from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, plain
 from virc.data.check.calls import offered
 from virc.data.check.coordinates import rules_for
@@ -21,16 +22,16 @@ from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.extract import extract, unit_named
 from virc.data.protocol.templates import question_of
 from virc.data.rows import file_sizes
-from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.record import Message as RecordMessage
 from virc.data.rows.record import Record, images_of, message_of
 from virc.data.rows.results import apart
 from virc.reasoning.calls import Size, ToolError, View
-from virc.reasoning.images import Shown, open_image
+from virc.reasoning.images import Shown
 from virc.reasoning.messages import FormatError, ToolText, parse
+from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resample import resampled
-from virc.reasoning.resize import MOST_PIXELS, QWEN2
+from virc.reasoning.resize import MAX_PIXELS, QWEN2
 from virc.reasoning.trace import CallResult, ImageRecord, Message, Rejected, Trace, Unit
 from virc.tools import registry as tools
 
@@ -150,7 +151,7 @@ def view(source: Source, row: Row) -> RowView:
 
 def write_page(view: RowView, source: Source, to: Path) -> Path:
     """Write the row as an HTML page: that file, or `row-N.html` in that folder. Raises VircError: the disk refuses."""
-    from virc.solving.trace_page import render_page
+    from virc.solving.traces.page import render_page
 
     path = to if to.suffix.lower() in (".html", ".htm") else to / f"row-{view.number}.html"
     faults = f" · {len(view.faults)} fault{'s' * (len(view.faults) != 1)}" * bool(view.faults)
@@ -187,7 +188,7 @@ def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
     sizes = sizes_shown(record, [each.size for each in found], rules)
     announced = all_announced(record, rules)
     images: list[RowImage] = []
-    room = 2 * MOST_PIXELS
+    room = 2 * MAX_PIXELS
     for index, (picture, size) in enumerate(zip(record.images, sizes, strict=True)):
         if size is None:
             fault, stated = found[index].fault, announced.get(index)

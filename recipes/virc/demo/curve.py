@@ -236,10 +236,7 @@ def _spent(folder: Path, begun: Demo) -> list[Spent]:
     seconds: dict[str, float] = {}
     for each in demo.took(folder):
         seconds[each.name] = round(seconds.get(each.name, 0.0) + each.seconds, 1)
-    return [
-        Spent(name=step.name, command=demo.typed(step.words), seconds=seconds.get(step.name))
-        for step in demo.plan(begun)
-    ]
+    return [Spent(name=step.name, command=step.typed, seconds=seconds.get(step.name)) for step in demo.plan(begun)]
 
 
 def _page(folder: Path, problems: Sequence[Problem]) -> str | None:

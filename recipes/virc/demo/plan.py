@@ -9,7 +9,6 @@ steps.jsonl             how long each step took (`Took`)
 curve.json, curve.png   what came of it (`demo.curve`)
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from virc.core.text import clause
 from virc.evaluation.summary import Summary
 from virc.runs import run as runs
 from virc.runs.run import Run
+from virc.training.steps import SOURCES, Step
 
 STAGES = ("base", "instruct", "practice", "rl")
 """What the curve shows, in order: the base, and after each stage."""
@@ -33,13 +33,11 @@ EXTRAS = ("local", "data", "plot")
 """What of this package it needs beside the base."""
 
 _RECORD, _STEPS = "demo.json", "steps.jsonl"
-_MOST_BYTES = 64 * 2**20
+_MAX_BYTES = 64 * 2**20
 _PAGES = 10  # problems held out that become pages, one of which is shown
 _LIKE = ("--family", "polygons", "--difficulty", "mixed")
-_AT_ONCE = ("--concurrency", "16")
+_CONCURRENT = ("--concurrency", "16")
 _CORES = ("--with", "2x", "--set", "loaders=1")
-SOURCES = Path(__file__).resolve().parents[2]
-"""The folder `recipes` of a source checkout."""
 _LOOP = ("torchrun", "--standalone", "--nproc-per-node", "2", "-m", "tiny.loop")
 _PHASES = {
     "sight": "the vision tower learns what stands where",
@@ -116,21 +114,6 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
         return (*STAGES, CONTROL) if self.size.control else STAGES
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One command.
-
-    Args:
-        says: what it does, one clause.
-        words: the command line; the first is `virc` or `torchrun`.
-        makes: what is there once it is done, relative to the demo's folder.
-    """
-
-    name: str
-    says: str
-    words: tuple[str, ...]
-    makes: str
-
-
 class Took(msgspec.Struct, frozen=True):
     """One try of a step: its seconds from start to end, and its exit code."""
 
@@ -191,7 +174,7 @@ def _control(demo: Demo) -> list[Step]:
 
 def _drawn(demo: Demo, name: str, offset: int, count: int, *words: str) -> Step:
     seed, to = str(10 * demo.seed + offset), f"data/{name}"
-    line = ("virc", "data", "synth", "--to", to, *words, "--count", str(count), "--seed", seed)
+    line = ("virc", "data", "synth", "--to", to, *words, "--drawing", "1", "--count", str(count), "--seed", seed)
     return Step(f"{name} data", f"draw {count} problems", line, to)
 
 
@@ -240,15 +223,9 @@ def _evaluated(
     demo: Demo, name: str, data: str, models: Sequence[str], says: str, *words: str, traces: str = "none"
 ) -> Step:
     chosen = tuple(word for model in models for word in ("--model", model))
-    how = (*words, *_AT_ONCE, "--seed", str(demo.seed), "--traces", traces)
+    how = (*words, *_CONCURRENT, "--seed", str(demo.seed), "--traces", traces)
     line = ("virc", "eval", f"data/{data}/problems.jsonl", *chosen, *how, "--to", f"evals/{name}")
     return Step(f"eval {name}", says, line, f"evals/{name}")
-
-
-def typed(words: Sequence[str]) -> str:
-    """A command line as one types it."""
-    source = f"PYTHONPATH={shlex.quote(str(SOURCES))} " if words[0] == _LOOP[0] else ""
-    return source + shlex.join(words)
 
 
 def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | None:
@@ -294,7 +271,7 @@ def summary(folder: Path) -> Summary:
     """
     path = folder / "summary.json"
     try:
-        return msgspec.json.decode(contents(path, _MOST_BYTES), type=Summary)
+        return msgspec.json.decode(contents(path, _MAX_BYTES), type=Summary)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{path} cannot be read: {clause(error)}", f"remove {folder}") from error
 
@@ -322,7 +299,7 @@ def begin(folder: Path, demo: Demo) -> None:
 
 def _check_same(record: Path, demo: Demo, another: str) -> None:
     try:
-        before = msgspec.to_builtins(msgspec.json.decode(contents(record, _MOST_BYTES), type=Demo))
+        before = msgspec.to_builtins(msgspec.json.decode(contents(record, _MAX_BYTES), type=Demo))
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{record} cannot be read: {clause(error)}", another) from error
     now = msgspec.to_builtins(demo)
@@ -341,7 +318,7 @@ def took(folder: Path) -> list[Took]:
     """Every try of every step, in order; a line that a kill cut short is left out."""
     found: list[Took] = []
     if is_file(folder / _STEPS):
-        for line in contents(folder / _STEPS, _MOST_BYTES).splitlines():
+        for line in contents(folder / _STEPS, _MAX_BYTES).splitlines():
             with suppress(msgspec.MsgspecError):
                 found.append(msgspec.json.decode(line, type=Took))
     return found
@@ -350,6 +327,6 @@ def took(folder: Path) -> list[Took]:
 def note(folder: Path, tried: Took) -> None:
     """Add a try of a step to the record of them."""
     file = folder / _STEPS
-    torn = is_file(file) and not contents(file, _MOST_BYTES).endswith(b"\n")  # by a kill
+    torn = is_file(file) and not contents(file, _MAX_BYTES).endswith(b"\n")  # by a kill
     with file.open("ab") as record:
         record.write(b"\n" * torn + msgspec.json.encode(tried) + b"\n")

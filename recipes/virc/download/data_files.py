@@ -1,16 +1,13 @@
 """What the stages of a system need from the hub or GitHub: files of its datasets, and the models they begin with."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.files import contents
 from virc.core.text import did_you_mean, plain
-from virc.data.formats.registry import INFO, MOST_INFO_BYTES, parsed_info
+from virc.data.formats.registry import INFO, MAX_INFO_BYTES, parsed_info
 from virc.download.hub.repository import Listing
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
@@ -74,17 +71,14 @@ def info_of(listing: Listing) -> bytes:
         DataError: it is over 16 MiB.
         ConfigError, NetworkError: it cannot be fetched.
     """
-    from virc.download.hub.small import fetch_small
+    from virc.download.hub.small import small_file
 
     file = next((each for each in listing.files if each.name == INFO), None)
     if file is None:
         return b"{}"
-    if file.size > MOST_INFO_BYTES:
-        raise DataError(f"{INFO} of {listing.repo.id} is over {MOST_INFO_BYTES >> 20} MiB")
-    with TemporaryDirectory(prefix="virc-") as work:
-        to = Path(work) / INFO
-        fetch_small(listing.repo, listing.commit, file, to, Path(work))
-        return contents(to, MOST_INFO_BYTES)
+    if file.size > MAX_INFO_BYTES:
+        raise DataError(f"{INFO} of {listing.repo.id} is over {MAX_INFO_BYTES >> 20} MiB")
+    return small_file(listing.repo, listing.commit, file)
 
 
 def file_of(name: str, entries: Mapping[str, Mapping[str, Any]], held: Collection[str], whose: str) -> str:

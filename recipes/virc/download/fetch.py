@@ -7,7 +7,6 @@ import difflib
 import fnmatch
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -37,8 +36,8 @@ from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
 
 _SPARE = 2**30  # bytes of the disk that stay free
-_MOST_INDEX = 16 * 2**20  # bytes
-_CONFIG, _MOST_CONFIG = "config.json", 2**20  # bytes
+_MAX_INDEX = 16 * 2**20  # bytes
+_CONFIG, _MAX_CONFIG = "config.json", 2**20  # bytes
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -114,7 +113,7 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
         DataError: what is to be fetched is not in the repository, or something else is in its way.
         NetworkError: the hub cannot be reached.
     """
-    from virc.download.hub.library import silence
+    from virc.download.hub.origin import silence
     from virc.download.hub.ranged import kept
 
     silence()
@@ -163,7 +162,7 @@ def check_room(items: Iterable[Item], stream: bool = False) -> None:
         free = shutil.disk_usage(places[disk]).free
         if count and count + _SPARE > free:
             raise SetupError(
-                f"{places[disk]} has {sized(free)} free, and {sized(count + _SPARE)} are needed",
+                f"{places[disk]} has {sized(free)} free; {sized(count)} are needed, and {sized(_SPARE)} stay free",
                 "make room, choose another disk with --to, or less with --include",
             )
 
@@ -173,17 +172,15 @@ def with_config(item: Item) -> Item:
 
     It is not written anywhere yet. Where it cannot be fetched, the download itself will say so.
     """
-    from virc.download.hub.small import fetch_small
+    from virc.download.hub.small import small_file
 
     config = next((part.file for part in item.parts if part.file.name == _CONFIG), None)
-    if not config or not item.listing or item.state != "missing" or config.size > _MOST_CONFIG:
+    if not config or not item.listing or item.state != "missing" or config.size > _MAX_CONFIG:
         return item
     if _is_known(item, item.listing.repo):
         return item
-    with tempfile.TemporaryDirectory(prefix="virc-") as folder, suppress(VircError, OSError):
-        file = Path(folder, _CONFIG)
-        fetch_small(item.listing.repo, item.listing.commit, config, file, Path(folder))
-        return msgspec.structs.replace(item, config=contents(file, _MOST_CONFIG))
+    with suppress(VircError):
+        return msgspec.structs.replace(item, config=small_file(item.listing.repo, item.listing.commit, config))
     return item
 
 
@@ -206,9 +203,9 @@ def _is_known(item: Item, repo: Repo) -> bool:
     return set(family.model_types) <= set(checkpoint.FAMILIES) if family else item.want.model is not None
 
 
-def free(folder: Path) -> int:
-    """Bytes that are free on the disk of a folder, which need not be there yet."""
-    return shutil.disk_usage(standing(folder)).free
+def free(items: Sequence[Item]) -> int:
+    """Bytes that are free on the disk that the first item comes to; its folder need not be there yet."""
+    return shutil.disk_usage(standing(items[0].folder if items else Path.cwd())).free
 
 
 def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False) -> Path | None:
@@ -225,8 +222,7 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
     if item.listing and (item.state != "present" or _is_writable(item.folder)):  # it may be shared, all of it there
         files = [part.file for part in item.parts]
         if files:
-            known = {} if item.config is None else {_CONFIG: item.config}
-            fetching.fetch(item.folder, item.listing, files, watch, keep, stream, known)
+            fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
     left_out = item.want.include and FILE_NAME not in item.want.include
     if not item.want.model or left_out or is_file(item.folder / FILE_NAME):
         return None
@@ -248,8 +244,8 @@ def fetch_all(items: Sequence[Item], report: Reporter, keep: bool = False, strea
 
 
 def fields(items: Sequence[Item]) -> dict[str, object]:
-    """Items, and the free disk of the working folder, as plain values for JSON."""
-    return {"items": [_fields(item) for item in items], "free": free(Path.cwd())}
+    """Items, and the free disk where they go, as plain values for JSON."""
+    return {"items": [_fields(item) for item in items], "free": free(items)}
 
 
 def verified_by(file: File) -> str:
@@ -313,7 +309,7 @@ def _is_whole(folder: Path) -> bool:
     if not is_file(index):
         return any(path.is_file() for glob in _WEIGHTS for path in folder.glob(glob))
     try:
-        shards = msgspec.json.decode(contents(index, _MOST_INDEX))["weight_map"].values()
+        shards = msgspec.json.decode(contents(index, _MAX_INDEX))["weight_map"].values()
         return all(is_file(folder / str(shard)) for shard in shards)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False

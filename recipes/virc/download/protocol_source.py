@@ -24,7 +24,7 @@ from virc.systems.registry import Dataset, Model, System
 
 MOST_BYTES = 2**20
 """Of the rows, from their beginning on."""
-_MOST_ROWS = 1000
+_MAX_ROWS = 1000
 
 Warn = Callable[[str, str | None], None]
 """Called with a warning, and what to do about it."""
@@ -98,7 +98,7 @@ def _studied(source: Source, coordinates: Coordinates) -> FoundProtocol:
 
     One row rarely shows what follows every tool.
     """
-    rows = list(islice(get(source.format).read(source), _MOST_ROWS))
+    rows = list(islice(get(source.format).read(source), _MAX_ROWS))
     whole = sum(1 for _ in takewhile(lambda row: row.record is not None, rows))
     if not whole:
         why = clause(rows[0].fault) if rows and rows[0].fault else "it is empty"

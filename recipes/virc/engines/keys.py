@@ -112,10 +112,12 @@ class Keys(msgspec.Struct, frozen=True):
     Args:
         package: its name as a package, which its files here have too.
         name: as people write it.
+        ours: key -> the setting of ours that it follows from, or a sentence: why it is not to be set.
     """
 
     package: str
     name: str
+    ours: Mapping[str, str] = {}
 
     @property
     def accepted(self) -> Accepted:
@@ -127,12 +129,11 @@ class Keys(msgspec.Struct, frozen=True):
         """What of it is not taken."""
         return _refused(self.package)
 
-    def check(self, given: Mapping[str, Any], ours: Mapping[str, str], origins: Mapping[str, str]) -> dict[str, Any]:
+    def check(self, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
         """Check keys that a user gives for the engine.
 
         Args:
             given: by the engine's names, dotted or nested.
-            ours: engine key -> the setting of ours that it follows from, or a sentence: why it is not to be set.
             origins: `engine.KEY` -> where it comes from.
 
         Returns:
@@ -141,25 +142,25 @@ class Keys(msgspec.Struct, frozen=True):
         Raises:
             ConfigError: a key or its value is not taken.
         """
-        for fault in self.faults(given, ours):
+        for fault in self.faults(given):
             name = ".".join(fault.path)
             origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
             raise ConfigError(f"{fault.message} ({origin})" if origin else fault.message, fault.hint)
         return {name: _converted(self.accepted.keys[name], value) for name, value in self.leaves(given).items()}
 
-    def faults(self, given: Mapping[str, Any], ours: Mapping[str, str]) -> Iterator[Fault]:
+    def faults(self, given: Mapping[str, Any]) -> Iterator[Fault]:
         """Everything that is wrong with such keys; arguments as of `check`."""
         leaves = self.leaves(given)
         for name, value in leaves.items():
             path = (ENGINE, name)
             shown = ".".join(path)
-            inner, gone = _inner(name, value, ours), _inner(name, value, self.refused.gone)
+            inner, gone = _inner(name, value, self.ours), _inner(name, value, self.refused.gone)
             if name not in self.accepted.keys:
-                yield self._unknown(name, ours)
-            elif name in ours:
-                yield Fault(path, *_not_yours(shown, ours[name]))
+                yield self._unknown(name)
+            elif name in self.ours:
+                yield Fault(path, *_not_yours(shown, self.ours[name]))
             elif inner:
-                yield Fault((ENGINE, inner), *_not_yours(f"{ENGINE}.{inner}", ours[inner]))
+                yield Fault((ENGINE, inner), *_not_yours(f"{ENGINE}.{inner}", self.ours[inner]))
             elif gone:
                 yield Fault((ENGINE, gone), self._has_no(gone), self.refused.gone[gone])
             elif verdict := self.verdict(name):
@@ -210,7 +211,7 @@ class Keys(msgspec.Struct, frozen=True):
         """What a table may call a key: its name, what it begins with, or its class; the nearest comes first."""
         return *_beginnings(name), self.accepted.keys[name].group
 
-    def _unknown(self, name: str, ours: Mapping[str, str]) -> Fault:
+    def _unknown(self, name: str) -> Fault:
         """The fault of an unknown key; the hint names our setting of that name, or the engine's nearest key."""
         known = self.accepted.keys
         message = self._has_no(name)
@@ -218,9 +219,9 @@ class Keys(msgspec.Struct, frozen=True):
             return Fault((ENGINE, name), message, f"there are keys that begin with {name}.")
         if gone := self.refused.gone.get(name):
             return Fault((ENGINE, name), message, gone)
-        likely = [each for each in known if each in ours or not self.verdict(each)]
+        likely = [each for each in known if each in self.ours or not self.verdict(each)]
         near = nearest(name, likely) or _elsewhere(name, likely) or nearest(name, known)
-        source = name if name in ours.values() else ours.get(near or "")
+        source = name if name in self.ours.values() else self.ours.get(near or "")
         if source is None:
             listed = f"{_FOLDER / self.package / 'keys.json'} lists them"
             hint = f"did you mean {near!r}?" if near else listed

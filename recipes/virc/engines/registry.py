@@ -11,6 +11,7 @@ from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.plan import Change, Plan
 from virc.core.text import plain
+from virc.engines.keys import Keys
 from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.llamafactory import plan as llamafactory
 from virc.engines.llamafactory.preferences import log as preferences_log
@@ -27,9 +28,7 @@ class Planner(Protocol):
     """The module `plan` of an engine; `config` is of the type that the stage's kind has."""
 
     NAME: str
-
-    def check(self, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-        """The engine's own keys that a user sets, as the engine gets them."""
+    KEYS: Keys
 
     def faults(self, config: Any) -> Iterator[Fault]:
         """Everything that is wrong with the settings together."""
@@ -105,10 +104,10 @@ def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> di
     """Keys that a user gives for the engine of a kind of stages, as it gets them.
 
     Raises:
-        ConfigError: the engine's `check` refuses one; for preferences, the hint names the kind that trains on them.
+        ConfigError: `Keys.check` refuses one; for preferences, the hint names the kind that trains on them.
     """
     try:
-        return of_kind(kind).plan.check(given, origins)
+        return of_kind(kind).plan.KEYS.check(given, origins)
     except ConfigError as error:
         if kind == "sft" and any(error.message.startswith(f"engine.{name} ") for name in _OF_PREFERENCES & {*given}):
             raise ConfigError(

@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,22 @@ from typing import Any
 import msgspec
 
 from virc.config.user import home
+from virc.core import plugins
 from virc.core.errors import ConfigError, SetupError
 from virc.core.files import contents, expanded
 from virc.core.plan import Step
 from virc.core.text import clause
-from virc.envs.pins import PYTHON, Device, Environment, driver_needed, pinned
+from virc.envs.pins import BUILT, PYTHON, Device, Environment, driver_needed, left_out, pinned
 
 _INSTEAD = "VIRC_CACHE=FOLDER"
 _PACKAGE = Path(__file__).parents[1]
 DRIVER = Path("/proc/driver/nvidia/version")
 _COPIED = {".py", ".yaml", ".json"}
+_OF_SYSTEMS = {".py", ".yaml"}  # what is recorded of them is for tests
+_METADATA = "virc_systems-0.dist-info"
+"""By which `core.plugins` finds published systems inside an engine."""
+_X86_64 = {"x86_64", "amd64"}
+_OF_TORCH = ("torchvision", "torchaudio")  # compiled against it
 _LIST_VERSIONS = (
     "import json; from importlib.metadata import distributions as d; "
     "print(json.dumps({x.name.lower().replace('_', '-'): x.version for x in d()}))"
@@ -61,16 +68,19 @@ def steps(environment: Environment, uv: str) -> list[Step]:
     """What makes the environment: an interpreter, the pinned packages, and the import that shows they fit."""
     same = sys.version_info[:2] == tuple(map(int, PYTHON.split(".")))
     interpreter = sys.executable if same else PYTHON
-    override = ("--override", str(environment.override)) if environment.override.exists() else ()
     # Compiled once here, or every start of the engine would compile a thousand files again.
-    install = (
-        uv, "pip", "install", "--python", str(environment.python), "--compile-bytecode", *override,
-        "-r", str(environment.pins), *environment.extra,
-    )  # fmt: skip
-    more = f" and {', '.join(environment.extra)}" if environment.extra else ""
+    install = (uv, "pip", "install", "--python", str(environment.python), "--compile-bytecode")
+    excluded = left_out(environment)
+    pins = (*(("--excludes", str(environment.excludes)) if excluded else ()), "-r", str(environment.pins))
+    built = [f"--no-binary={name}" for name in sorted(BUILT.keys() & pinned(environment).keys())]
+    tested = (*install, "--require-hashes", "--no-deps", "--only-binary=:all:", *built, *pins)
+    override = ("--override", str(environment.override)) if environment.override.exists() else ()
+    extra = environment.extra
+    added = Step((*install, *override, *pins, *extra), f"install {', '.join(extra)}, without hashes")
     return [
         Step((uv, "venv", "--python", interpreter, str(environment.folder)), f"make {environment.folder}"),
-        Step(install, f"install {len(pinned(environment))} packages{more}"),
+        Step(tested, f"install {len(pinned(environment)) - len(excluded)} packages"),
+        *([added] if extra else []),
         check_step(environment, environment.python),
     ]
 
@@ -100,14 +110,32 @@ def differences(environment: Environment, found: Mapping[str, str]) -> list[str]
     ]
 
 
+def mixed_builds(found: Mapping[str, str]) -> str | None:
+    """Which packages of an interpreter are compiled against another build of torch; a clause, None where none is.
+
+    On Linux the builds of PyPI are for CUDA, and those for CPUs have `+cpu` in their versions.
+    """
+    torch = found.get("torch", "")
+    others = [name for name in _OF_TORCH if found.get(name) and ("+cpu" in found[name]) != ("+cpu" in torch)]
+    if not torch or not others:
+        return None
+    listed = ", ".join(f"{name} {found[name]}" for name in others)
+    one, other = ("a CPU", "CUDA") if "+cpu" in torch else ("CUDA", "a CPU")
+    return f"torch {torch} is built for {one}, and for {other} {listed}"
+
+
 def check_machine(environment: Environment, driver: Path = DRIVER) -> None:
     """Refuse before anything is downloaded what cannot work here.
 
     Raises:
-        SetupError: not Linux, too little disk, or a driver that does not run the pinned CUDA.
+        SetupError: not Linux on x86-64, too little disk, or a driver that does not run the pinned CUDA.
     """
     if sys.platform != "linux":
         raise SetupError("engines run on Linux only", "virc solve and virc data run here")
+    if platform.machine().lower() not in _X86_64:
+        sentence = f"the pinned packages are for x86-64, and this processor is {platform.machine()}"
+        hint = f"install the engine yourself, then: virc env use {environment.engine.name} PYTHON"
+        raise SetupError(sentence, hint)
     needed = environment.engine.gib[environment.device]
     place = next(each for each in (environment.folder, *environment.folder.parents) if each.exists())
     free = shutil.disk_usage(place).free / 2**30
@@ -152,21 +180,20 @@ def interpreter(environment: Environment) -> Path | None:
 
 
 def recipes_in(environment: Environment, package: Path = _PACKAGE) -> Path:
-    """The folder that puts this package, and nothing else of ours, on an engine's path; copied when its code is new.
+    """The folder that puts this package and published systems, and nothing else, on an engine's path; copied when new.
 
     Our own site-packages would shadow the engine's pins. The name holds a hash of the code, so that a run keeps the
     code it began with. Copied atomically; weights stay out.
     """
-    files = _code(package)
     whole = recipes_place(environment, package)
     if not whole.exists():
         whole.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{whole.name}.", dir=whole.parent))
         try:
-            for file in files:
-                target = partial / package.name / file.relative_to(package)
+            for name, content in _code(package):
+                target = partial / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, target)
+                target.write_bytes(content)
             partial.chmod(0o755)
             with suppress(OSError):  # another run put the same code there meanwhile
                 partial.rename(whole)
@@ -178,8 +205,8 @@ def recipes_in(environment: Environment, package: Path = _PACKAGE) -> Path:
 def recipes_place(environment: Environment, package: Path = _PACKAGE) -> Path:
     """Where `recipes_in` puts this code, or has put it; the name is a hash of it."""
     digest = hashlib.sha256()
-    for file in _code(package):
-        digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes() + b"\0")
+    for name, content in _code(package):
+        digest.update(f"{name}\0".encode() + content + b"\0")
     return environment.folder.parent / "recipes" / digest.hexdigest()[:16]
 
 
@@ -211,11 +238,25 @@ def _named(file: Path) -> set[str]:
     return names
 
 
-def _code(package: Path) -> list[Path]:
+def _code(package: Path) -> Iterator[tuple[str, bytes]]:
+    """The files of the copy of a package by their names in it; that of this one has published systems."""
+    folders = {package: package.name}
+    if package == _PACKAGE:
+        own = {folder: name for folder, name in plugins.system_packages().items() if any(folder.glob("*/system.yaml"))}
+        folders |= {folder: name.replace(".", "/") for folder, name in own.items()}
+        yield f"{_METADATA}/METADATA", b"Metadata-Version: 2.1\nName: virc-systems\nVersion: 0\n"
+        entries = "".join(f"{number} = {name}\n" for number, name in enumerate(own.values()))
+        yield f"{_METADATA}/entry_points.txt", f"[virc.systems]\n{entries}".encode()
+    for folder, name in folders.items():
+        for file in _files(folder, _COPIED if folder == package else _OF_SYSTEMS):
+            yield f"{name}/{file.relative_to(folder).as_posix()}", file.read_bytes()
+
+
+def _files(package: Path, suffixes: Collection[str]) -> list[Path]:
     weights = {config.parent for config in package.glob("models/*/config.json")}
     found: list[Path] = []
     for folder, folders, names in os.walk(package):
         here = Path(folder)
         folders[:] = [name for name in folders if here / name not in weights]
-        found += [here / name for name in names if Path(name).suffix in _COPIED]
+        found += [here / name for name in names if Path(name).suffix in suffixes]
     return sorted(file for file in found if file.is_file())

@@ -18,7 +18,7 @@ from virc.envs.environment import DRIVER
 GIB = 2**30
 _KIB = 2**10
 _UNLIMITED = 2**60  # cgroups write "no limit" as a number near this
-_PATIENCE = "20"  # seconds: a driver in trouble answers late or never
+_PATIENCE = 20.0  # seconds: a driver in trouble answers late or never
 _FIELDS = ("name", "memory.total", "memory.free", "driver_version")
 _GROUPS = ("memory", "")  # controllers of version 1 and 2, as /proc/self/cgroup names them
 _LIMITS = {"memory": ("memory.limit_in_bytes", "memory.usage_in_bytes"), "": ("memory.max", "memory.current")}
@@ -60,17 +60,12 @@ def find(disk: Path) -> Machine:
     """
     failure: VircError | None = None
     gpus: tuple[Gpu, ...] = ()
+    query = ("nvidia-smi", f"--query-gpu={','.join(_FIELDS)}", "--format=csv,noheader,nounits")
     try:
-        gpus = read_gpus(processes.output(gpu_step()))
+        gpus = read_gpus(processes.answer(Step(query, "ask for the GPUs"), _PATIENCE))
     except VircError as error:
         failure = error
     return here(disk, gpus, trouble(failure, gpus))
-
-
-def gpu_step() -> Step:
-    """What prints the GPUs, one line each."""
-    query = ("nvidia-smi", f"--query-gpu={','.join(_FIELDS)}", "--format=csv,noheader,nounits")
-    return Step(("timeout", _PATIENCE, *query), "ask for the GPUs")
 
 
 def read_gpus(stdout: str) -> tuple[Gpu, ...]:

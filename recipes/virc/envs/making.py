@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,11 @@ def create(environment: Environment, on_event: OnEvent | None = None) -> None:
         size = engine.gib[environment.device]
         report.note(f"making the environment of {engine.what}, about {size} GiB, in {environment.folder}")
         try:
-            for step in environments.steps(environment, find_uv_bin()):
+            *installing, check = environments.steps(environment, find_uv_bin())
+            for step in installing:
                 _run(step, log, report)
+            with _explained(environment.python):
+                _run(check, log, report)
             if environment.extra:
                 write_whole(environment.record, "".join(f"{each}\n" for each in environment.extra).encode())
             made_of = {"pins": environment.pins.name, "with": list(environment.extra)}
@@ -101,6 +105,28 @@ def _run(step: Step, log: Path, report: Reporter) -> None:
         raise EngineError(f"could not {step.says}: {processes.last_words(log, code)}", f"see {log}")
 
 
+@contextmanager
+def _explained(python: Path) -> Iterator[None]:
+    """Add to the error of an import that builds of torch for other devices are the cause, where they are."""
+    try:
+        yield
+    except EngineError as error:
+        if mixed := environments.mixed_builds(_versions(python)):
+            raise EngineError(
+                f"{error.message}; {mixed}", error.hint or "install all of them from one index"
+            ) from error
+        raise
+
+
+def _versions(python: Path) -> dict[str, str]:
+    """The packages of an interpreter. Raises EngineError: it does not list them."""
+    try:
+        found: dict[str, str] = json.loads(processes.output(environments.versions_step(python)))
+    except ValueError as error:
+        raise EngineError(f"{python} does not list its packages: is it a Python interpreter?") from error
+    return found
+
+
 def register(environment: Environment, python: Path) -> list[str]:
     """Use another interpreter for an environment; returns where its versions differ from the tested ones.
 
@@ -108,11 +134,9 @@ def register(environment: Environment, python: Path) -> list[str]:
         EngineError: it does not run, or the import that matters fails in it.
     """
     path = python.absolute()  # not resolved: the link is what makes a virtual environment
-    try:
-        versions = json.loads(processes.output(environments.versions_step(path)))
-    except ValueError as error:
-        raise EngineError(f"{python} does not list its packages: is it a Python interpreter?") from error
-    processes.output(environments.check_step(environment, path))
+    versions = _versions(path)
+    with _explained(path):
+        processes.output(environments.check_step(environment, path))
     write_whole(environment.registration, json.dumps({"python": str(path)}).encode() + b"\n")
     return environments.differences(environment, versions)
 

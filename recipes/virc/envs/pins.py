@@ -24,6 +24,12 @@ PYTHON = "3.11"
 """Version of Python the pins are resolved for: the oldest that virc runs on."""
 
 FOLDER = Path(__file__).parent
+BUILT: Mapping[str, str] = {
+    "antlr4-python3-runtime": "its version 4 has no wheel at the versions that hydra and latex2sympy2 need",
+    "deepspeed": "publishes no wheel; without DS_BUILD_OPS nothing is compiled",
+    "zss": "publishes no wheel; it is Python alone",
+}
+"""Packages that are installed from a source distribution, and why; of all others only wheels are."""
 _DRIVERS = {12: 525, 13: 580}
 """CUDA -> the oldest driver branch that runs it (NVIDIA, CUDA compatibility)."""
 
@@ -70,6 +76,14 @@ class Environment(msgspec.Struct, frozen=True):
     def override(self) -> Path:
         """Versions that stand against what packages ask for; the file is there where they are needed."""
         return FOLDER / f"{self.name}.override"
+
+    @property
+    def excludes(self) -> Path:
+        """Pinned packages that are left out; the file is there where there are some.
+
+        Neither the folder's name nor a record depends on it: an environment that has them works the same.
+        """
+        return FOLDER / "excludes" / f"{self.name}.txt"
 
     @property
     def python(self) -> Path:
@@ -155,6 +169,14 @@ def pinned(environment: Environment) -> dict[str, str]:
     lines = environment.pins.read_text(encoding="utf-8").splitlines()
     found = (re.match(r"([\w.-]+)(?:\[[^]]*\])?==(\S+)", line) for line in lines)
     return {match[1].lower().replace("_", "-"): match[2] for match in found if match}
+
+
+def left_out(environment: Environment) -> list[str]:
+    """The pinned packages that are not installed."""
+    if not environment.excludes.exists():
+        return []
+    lines = environment.excludes.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
 
 
 def driver_needed(environment: Environment) -> int | None:

@@ -13,6 +13,7 @@ from virc.models import registry as models
 from virc.models.registry import Weights
 from virc.runs import run as runs
 from virc.runs.run import Run
+from virc.systems import registry as systems
 from virc.systems.registry import Figures, System
 
 
@@ -36,6 +37,26 @@ def published_for(model: str, workspace: Path, system: str | None) -> Published:
             f"virc systems cp {found.name} mine.yaml, and write them there under `reported`",
         )
     return Published(found.reported, found.name, short, run)
+
+
+def assumed_of(model: str, workspace: Path, system: str | None) -> tuple[str, str] | None:
+    """A sentence about what is assumed of a model's system, not published, and what shows more; None: nothing is."""
+    found, _, _ = _origin(model, workspace, system)
+    return _assumed(f"{model} is of {found.name}, which", found) if found else None
+
+
+def assumed_of_pipeline(name: str, file: Path) -> tuple[str, str] | None:
+    """The same of the system whose pipeline this file is."""
+    found = systems.discover().get(name)
+    return _assumed(name, found) if found and found.pipeline == str(file) else None
+
+
+def _assumed(subject: str, system: System) -> tuple[str, str] | None:
+    if not system.assumed:
+        return None
+    keys = ", ".join(each.of for each in system.assumed)
+    sentence = f"{subject} is reconstructed; assumed, not published: {keys}"
+    return sentence, f"virc systems show {system.name} lists them"
 
 
 def beside(model: ModelSummary, benchmark: str, published: Published) -> Iterator[Reported]:

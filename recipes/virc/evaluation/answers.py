@@ -1,11 +1,14 @@
 """The folder of an evaluation, and the answers in it.
 
     answers/MODEL.jsonl     `virc.solve/1` lines; a rerun resumes
+    results/MODEL.jsonl     `virc.result/1`: answers and figures of a model, to hand on and to verify
     traces/MODEL/ID/        pages of the answers
+    looks/ARM/              the same problems asked in another way, as a folder like this one
     rewards/SYSTEM/MODEL.jsonl   what a system's reward gives each answer
     judged/JUDGE.jsonl      what a judge said of answers that no rule finds right
     summary.json            `virc.eval/1`
     report.html             the same to look at
+    problems.html, pictures/   each problem to look through, see `problem_page`
     harness/                what lmms-eval was given and wrote
 
 Every model with answers to the same problems in the folder is compared, whichever command asked it.
@@ -24,6 +27,7 @@ from virc.core.text import clause
 from virc.evaluation.problems import EvalProblem
 from virc.reasoning.calls import BoxView
 from virc.reasoning.trace import FailureKind, Replies
+from virc.scoring.boxes import Box
 from virc.solving.ablation import CropAblation
 from virc.solving.rows import file_name
 
@@ -53,10 +57,19 @@ class EvalFolder(msgspec.Struct, frozen=True):
         """The file with what a system's reward gives a model's answers."""
         return self.folder / "rewards" / file_name(system) / f"{file_name(model)}.jsonl"
 
+    def result(self, model: str) -> Path:
+        """The file with a model's answers, verdicts and figures, which others can verify."""
+        return self.folder / "results" / f"{file_name(model)}.jsonl"
+
     @property
     def report(self) -> Path:
         """The page."""
         return self.folder / "report.html"
+
+    @property
+    def problems(self) -> Path:
+        """The page to look through the problems."""
+        return self.folder / "problems.html"
 
 
 class AnswerLine(msgspec.Struct, frozen=True):
@@ -80,11 +93,17 @@ class AnswerLine(msgspec.Struct, frozen=True):
     view: BoxView | None = None
     evidence: list[float] | None = None
     rollout: Replies | None = None
+    regions: Sequence[tuple[int, Box]] = ()
 
     @property
     def replies_digest(self) -> str:
-        """A hash of all that the model replied, and of the settings it was asked with."""
-        return hashed(msgspec.json.encode([self.rollout, self.settings], order="sorted"))
+        """A hash of all that the model replied (of a pipeline its answer), and of the settings it was asked with."""
+        return hashed(msgspec.json.encode([self.rollout or self.answer, self.settings], order="sorted"))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a summary says of how it was asked."""
+        return {"protocol": self.protocol, "settings": {"device": self.device, **(self.settings or {})}}
 
     @property
     def crop_ablation(self) -> str:

@@ -6,7 +6,6 @@ utils/eval_utils.py). How boxes are read: see `scoring.boxes`; all lie in pixels
 """
 
 import math
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, product
@@ -15,6 +14,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.reasoning.calls import BoxView
+from virc.scoring.box_sets import best_precisions, mean_precision
 from virc.scoring.boxes import Box, PredictedBox, giou, iou, match, read_boxes
 
 LEAST = 0.5
@@ -110,9 +110,7 @@ def mean_average_precision(classes: Mapping[str, Sequence[Overlap]]) -> float | 
     found = []
     for rows, steps in product(filter(_annotated, classes.values()), range(10, 20)):
         right, best = _curve(rows, steps / 20)
-        # the fewest boxes whose share is that recall, without the rounding of a division
-        needed = (-(-each * _annotated(rows) // 100) for each in range(101))
-        found.append(sum(best[at] for each in needed if (at := bisect_left(right, each)) < len(best)) / 101)
+        found.append(mean_precision(right, best, _annotated(rows)))
     return sum(found) / len(found) if found else None
 
 
@@ -130,8 +128,7 @@ def _curve(overlaps: Sequence[Overlap], least: float) -> tuple[list[int], list[f
     ranked = [hits for _, hits in sorted(by_confidence.items(), reverse=True)]
     right = [*accumulate(sum(hits) for hits in ranked)]
     named = [*accumulate(len(hits) for hits in ranked)]
-    precisions = [hits / of for hits, of in zip(right, named, strict=True)]
-    return right, [*accumulate(reversed(precisions), max)][::-1]
+    return right, best_precisions(right, named)
 
 
 def _pairs(found: Sequence[Box], annotated: Sequence[Box]) -> list[tuple[float, float]]:

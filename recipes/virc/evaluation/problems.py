@@ -1,26 +1,42 @@
 """The problems of an evaluation: the rows of a benchmark, each with what its answers are compared with."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from hashlib import sha256
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, NetworkError
+from virc.core.events import Reporter
 from virc.core.result_log import Id
-from virc.evaluation.benchmarks.registry import LocalBenchmark, category_of
+from virc.evaluation.benchmarks.registry import LocalBenchmark, Right, category_of, rule_of
 from virc.evaluation.summary import Categories
 from virc.scoring.boxes import Box, reference_boxes
 from virc.scoring.score import Key, key_of
 from virc.solving.ablation import CropAblation, ablated_fields
 from virc.solving.evidence import of_fields
+from virc.solving.image_source import files_of
 from virc.solving.rows import Row
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """The published rule of a benchmark for one problem; two are equal where rule and fields are."""
+
+    right: Right
+    fields: Mapping[str, Any]
+
+    def __call__(self, answer: str) -> bool | None:
+        """Whether an answer is right; None where the rule cannot tell."""
+        return self.right(answer, self.fields)
 
 
 class EvalProblem(msgspec.Struct, frozen=True):
     """What is kept of a problem; `boxes`, in pixels of the file, are compared in place of the key if set.
 
-    Where `key` is None, nothing says which answer is right: a reward scores it.
+    Where `key` is None, nothing says which answer is right: a reward scores it. `right` is the published rule of its
+    benchmark, which decides in place of the key if set; it returns None where it cannot tell.
     """
 
     id: Id
@@ -30,6 +46,7 @@ class EvalProblem(msgspec.Struct, frozen=True):
     key: Key | None
     categories: Categories
     boxes: tuple[Box, ...] | None = None
+    right: Rule | None = None
 
 
 def problems_of(
@@ -48,7 +65,7 @@ def problems_of(
     first: DataError | None = None
     for row in islice(benchmark.rows(), limit):
         try:
-            problem = _problem(row, crop_ablation, rewarded)
+            problem = problem_of(row, crop_ablation, rewarded, rule_of(benchmark.scorer))
             if str(problem.id) in problems:
                 raise DataError(f"line {row.line}: the id {problem.id!r} comes twice")
         except DataError as fault:
@@ -69,7 +86,44 @@ def rows_of(benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limi
     return (row for row in islice(benchmark.rows(), limit) if row.line in lines)
 
 
-def _problem(row: Row, crop_ablation: CropAblation, rewarded: bool) -> EvalProblem:
+def swapped(rows: Iterable[Row], known_by: Callable[[Row], Hashable] = lambda row: row.images) -> Iterator[Row]:
+    """The rows, each with the pictures of the next one that has others; the last have those of the one before them.
+
+    Args:
+        known_by: what is equal for rows with the same pictures.
+
+    Raises:
+        DataError: all have the same pictures, so that there are no others.
+    """
+    waiting: list[Row] = []
+    own: Row | None = None  # the first of those that wait, with pictures
+    known: Hashable = None  # by which its pictures are known
+    others: Row | None = None
+    for row in rows:
+        if row.images and (own is None or known_by(row) != known):
+            if own is not None:
+                yield from (msgspec.structs.replace(each, swapped=row.pictures) for each in waiting)
+                others, waiting = own, []
+            own, known = row, known_by(row)
+        waiting.append(row)
+    if own and not others:
+        raise DataError(
+            "all problems have the same picture, so that crops cannot be swapped among them",
+            "ask problems with other pictures, or without --looks",
+        )
+    yield from (msgspec.structs.replace(each, swapped=others.pictures if others else ()) for each in waiting)
+
+
+def contents(row: Row, base: Path) -> Hashable:
+    """What is in the pictures of a row; their names where they cannot be read."""
+    try:
+        return tuple(sha256(content).digest() for content, _ in files_of(row.pictures, offline=True, base=base))
+    except (DataError, NetworkError):
+        return row.images
+
+
+def problem_of(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
+    """The problem of a row; a DataError where it cannot be scored. One that is `rewarded` needs no answer."""
     if row.fault:
         raise row.fault
     try:
@@ -84,8 +138,24 @@ def _problem(row: Row, crop_ablation: CropAblation, rewarded: bool) -> EvalProbl
         raise DataError(f"line {row.line}: {error.message}", error.hint) from error
     assert row.id is not None
     assert row.digest is not None
-    return EvalProblem(row.id, row.line, row.digest, row.passed["question"], key, categories, boxes)
+    rule = Rule(right, row.passed) if right else None
+    return EvalProblem(row.id, row.line, row.digest, row.passed["question"], key, categories, boxes, rule)
 
 
 def _key(fields: Mapping[str, Any], rewarded: bool) -> Key | None:
     return None if rewarded and fields.get("answer") is None else key_of(fields)
+
+
+def find_problems(
+    benchmark: LocalBenchmark,
+    limit: int | None,
+    report: Reporter,
+    crop_ablation: CropAblation = "none",
+    rewarded: bool = False,
+) -> dict[str, EvalProblem]:
+    """As `problems_of`, with a warning about rows that are left out."""
+    faults: list[DataError] = []
+    problems = problems_of(benchmark, limit, faults.append, crop_ablation, rewarded)
+    if faults:
+        report.warn(f"rows of {benchmark.name} left out: {len(faults)}; the first: {faults[0].message}")
+    return problems

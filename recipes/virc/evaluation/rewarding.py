@@ -7,9 +7,11 @@ judge again where it failed.
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -23,8 +25,9 @@ from virc.data.formats import batch
 from virc.data.rows.record import Picture, Record
 from virc.evaluation.answers import AnswerLine, EvalFolder, hashed
 from virc.evaluation.rewarded import TOTAL, Rewarded, RewardFacts
+from virc.models.calibration import asks_for_box
 from virc.models.load import Opened
-from virc.reasoning.session import Session
+from virc.reasoning.session import Reply, Session
 from virc.rewards import rollouts
 from virc.rewards.judging import WAITED, Waited, questions
 from virc.rewards.means import JUDGE, NO_JUDGE, Means
@@ -39,7 +42,7 @@ from virc.systems.registry import Reward
 from virc.tools.registry import known
 
 SCHEMA = "virc.rewarded/1"
-_MOST_BYTES = 2**30  # of a file of values
+_MAX_BYTES = 2**30  # of a file of values
 _AT_ONCE = 16  # problems, whose images are in memory
 _NO_REPLIES = "its replies were not kept: a former version of virc asked for it"
 _NO_SCORE = "the judge gave no score"
@@ -73,6 +76,18 @@ class Rewarding(msgspec.Struct, frozen=True):
         """The names of the judges that can be asked."""
         every = {JUDGE: self.reward.judge, **self.reward.judges}
         return [name for name, judge in every.items() if judge.endpoint]
+
+
+class Scorer(Protocol):
+    """What gives answers a reward."""
+
+    @property
+    def system(self) -> str:
+        """Its name."""
+
+    @property
+    def digest(self) -> str:
+        """Of all that its values depend on, beside the replies."""
 
 
 class RewardedLine(msgspec.Struct, frozen=True):
@@ -179,23 +194,42 @@ def score(
         VircError: the disk refuses.
     """
     counted, costs = timed(rewarding.total)
-    base = Path(opened.loaded.folder) if opened.loaded else None
-    means = means_here(rewarding.reward, report, base)
-    file, digest = folder.rewarded(rewarding.system, opened.name), rewarding.digest
+    means = means_here(rewarding.reward, report, Path(opened.loaded.folder) if opened.loaded else None)
+
+    async def value(row: Row, line: AnswerLine) -> Rewarded:
+        waited = Waited()
+        WAITED.set(waited)
+        values = await _rewarded(row, line, opened, config, counted, means)
+        return _without(values, {each.term for each in costs if each.waits}) if waited.unread else values
+
+    with closing(means):
+        keep(rewarding, opened.name, rows, lines, folder, report, value)
+
+
+def keep(
+    scorer: Scorer,
+    model: str,
+    rows: Iterable[Row],
+    lines: Mapping[str, AnswerLine],
+    folder: EvalFolder,
+    report: Reporter,
+    value: Callable[[Row, AnswerLine], Awaitable[Rewarded]],
+) -> None:
+    """Keep the values of a model's answers by id, made by `value` where those of the same replies are not there.
+
+    Raises:
+        VircError: the disk refuses; and what `value` raises.
+    """
+    file, digest = folder.rewarded(scorer.system, model), scorer.digest
     before = {str(each.id): each for each in read(file)}
     found = list[RewardedLine]()
 
     async def one(row: Row, line: AnswerLine) -> RewardedLine:
         assert row.id is not None
-        new = RewardedLine(SCHEMA, row.id, row.digest, line.replies_digest, digest, opened.name)
+        new = RewardedLine(SCHEMA, row.id, row.digest, line.replies_digest, digest, model)
         if (kept := before.get(str(row.id))) and kept.is_of(new):
             return kept
-        waited = Waited()
-        WAITED.set(waited)
-        values = await _rewarded(row, line, opened, config, counted, means)
-        if waited.unread:
-            values = _without(values, {each.term for each in costs if each.waits})
-        return msgspec.structs.replace(new, rewarded=values)
+        return msgspec.structs.replace(new, rewarded=await value(row, line))
 
     async def some(work: Iterable[tuple[Row, AnswerLine]]) -> list[RewardedLine]:
         return await asyncio.gather(*(one(*each) for each in work))
@@ -206,16 +240,15 @@ def score(
             while made := runner.run(some(islice(answered, _AT_ONCE))):
                 found += made
     finally:
-        means.close()
         _write(file, found)
-    _say(rewarding, opened.name, found, report)
+    _say(scorer, model, found, report)
 
 
 def read(file: Path) -> Iterator[RewardedLine]:
     """The lines of a file of values; none where there is no such file."""
     if not file.is_file():
         return
-    for number, text in enumerate(contents(file, _MOST_BYTES).splitlines(), 1):
+    for number, text in enumerate(contents(file, _MAX_BYTES).splitlines(), 1):
         try:
             yield msgspec.json.decode(text, type=RewardedLine)
         except (ValueError, RecursionError) as error:
@@ -224,16 +257,16 @@ def read(file: Path) -> Iterator[RewardedLine]:
 
 
 def rewards_of(
-    rewarding: Rewarding, folder: EvalFolder, answers: Mapping[str, Mapping[str, AnswerLine]]
+    scorer: Scorer, folder: EvalFolder, answers: Mapping[str, Mapping[str, AnswerLine]]
 ) -> dict[tuple[str, str], Rewarded]:
     """The values of every model that was scored by this reward: (model, id) -> what its answer is given."""
     return {
         (model, str(each.id)): each.rewarded
         for model, lines in answers.items()
-        for each in read(folder.rewarded(rewarding.system, model))
+        for each in read(folder.rewarded(scorer.system, model))
         if (line := lines.get(str(each.id)))
         and each.rewarded
-        and (each.row, each.replies, each.reward) == (line.row, line.replies_digest, rewarding.digest)
+        and (each.row, each.replies, each.reward) == (line.row, line.replies_digest, scorer.digest)
     }
 
 
@@ -263,6 +296,8 @@ async def _rewarded(
 def _samples(row: Row, replies: Sequence[str], opened: Opened, config: BatchConfig) -> list[Sample]:
     """The replies as samples, in the conversation that the model was asked in."""
     solving, protocol = config.solving, opened.chat_protocol.protocol
+    if opened.calibration and any(asks_for_box(protocol, Reply(each)) for each in replies):
+        protocol = opened.reading()
     images = shown_images(config, opened, row, Deadline(solving.timeout))
     session = Session(
         protocol,
@@ -301,10 +336,10 @@ def _write(file: Path, found: Sequence[RewardedLine]) -> None:
         raise VircError(f"cannot write {file}: {clause(error)}") from error
 
 
-def _say(rewarding: Rewarding, model: str, found: Sequence[RewardedLine], report: Reporter) -> None:
+def _say(scorer: Scorer, model: str, found: Sequence[RewardedLine], report: Reporter) -> None:
     values = [each.rewarded for each in found if each.rewarded]
     lacking = Counter(each.unscored[TOTAL] for each in values if each.total is None)
     scored = len(values) - lacking.total()
-    report.note(f"{model}: {scored} of {len(values)} answers have a reward of {rewarding.system}")
+    report.note(f"{model}: {scored} of {len(values)} answers have a reward of {scorer.system}")
     for why, count in lacking.most_common(1):
         report.warn(f"{model}: answers without a reward: {lacking.total()}; of {count} of them, {why}")

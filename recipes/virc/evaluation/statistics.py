@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 
 Z = 1.959963984540054
 """Of the standard normal distribution: 95 % lie within."""
+_POWER = 0.8416212335729143  # of the same: 80 % lie below
 
 Interval = tuple[float, float]
 
@@ -115,3 +116,39 @@ def mcnemar(one: int, other: int) -> float:
     count, few = one + other, min(one, other)
     ways = accumulate(range(few), lambda before, at: before * (count - at) // (at + 1), initial=1)
     return min(1.0, 2 * sum(ways) / (1 << count))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """The p-values of several tests, corrected for their number (Holm 1979), in their order."""
+    corrected, highest = [1.0] * len(chances), 0.0
+    for before, at in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
+        highest = max(highest, min(1.0, (len(chances) - before) * chances[at]))
+        corrected[at] = highest
+    return corrected
+
+
+def problems_needed(one: int, other: int, of: int) -> int | None:
+    """How many such problems McNemar's exact test needs to tell two models apart with a power of at least 80 %.
+
+    None where both solve as many. By Connor (1987), which is for the asymptotic test; for the exact one two problems by
+    the difference are added, as for Fisher's test (Casagrande, Pike and Smith 1978).
+
+    Args:
+        one, other: problems that only one of the two solves, among `of`.
+    """
+    if one == other:
+        return None
+    apart, gap = (one + other) / of, (one - other) / of
+    asymptotic = ((Z * math.sqrt(apart) + _POWER * math.sqrt(apart - gap * gap)) / gap) ** 2
+    return math.ceil(asymptotic + 2 / abs(gap))
+
+
+def at_least(count: int, of: int, likely: float) -> float:
+    """How likely `count` or more of so many independent events are, each of which has that chance (exact)."""
+    if count <= 0 or likely >= 1:
+        return 1.0
+    if likely <= 0:
+        return 0.0
+    ways = (math.lgamma(of + 1) - math.lgamma(at + 1) - math.lgamma(of - at + 1) for at in range(count, of + 1))
+    odds = (at * math.log(likely) + (of - at) * math.log1p(-likely) for at in range(count, of + 1))
+    return min(1.0, math.fsum(math.exp(way + each) for way, each in zip(ways, odds, strict=True)))

@@ -1,20 +1,24 @@
 """What came of an evaluation, model by model and pair by pair: `virc.eval/1`."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from statistics import fmean, stdev
 from typing import Any
 
 import msgspec
 
 from virc.core.result_log import Id
 from virc.evaluation.boxes import BoxScores, Overlap, box_scores
+from virc.evaluation.looks import Guess, Looks
 from virc.evaluation.rewarded import Gap, Mean, Rewarded, RewardFacts, gaps, means
-from virc.evaluation.statistics import Interval, mcnemar, paired, wilson
+from virc.evaluation.statistics import Interval, holm, mcnemar, mean_interval, paired, problems_needed, wilson
 from virc.reasoning.trace import FailureKind
-from virc.scoring.score import Decider
+from virc.scoring.boxes import Box
+from virc.scoring.score import Decider, Metric
 from virc.solving.ablation import CropAblation
-from virc.solving.evidence import are_seen
+from virc.solving.evidence import SEEN, are_seen, looked_at
 
 SCHEMA = "virc.eval/1"
 
@@ -34,8 +38,10 @@ class Answered(msgspec.Struct, frozen=True):
         failure: what ended it where there is no answer; `no_answer` is a refusal. None where that is not known.
         trace: folder of its trace, relative to the report's.
         overlap: its boxes beside those of the row; None where the answer is a text.
+        measured: by the metric of the row, 0 to 1, 0 without an answer; None where the row names none.
         evidence: the share of each box of evidence that crops showed, see `evidence`; None where the row names none.
         rewarded: what a system's reward gives it; None where none was asked for, or none is known of this model.
+        regions: of its crops, each with the number of its picture, and in shares of that picture's sides.
     """
 
     answer: str | None
@@ -52,8 +58,21 @@ class Answered(msgspec.Struct, frozen=True):
     trace: str | None = None
     reason: str | None = None
     overlap: Overlap | None = None
+    measured: float | None = None
     evidence: Sequence[float] | None = None
     rewarded: Rewarded | None = None
+    regions: Sequence[tuple[int, Box]] = ()
+
+    @property
+    def cropped(self) -> bool:
+        """Whether it made a crop that shows more than the picture does."""
+        pictures = {root for root, _ in self.regions}
+        return any(looked_at([crop for root, crop in self.regions if root == each]) for each in pictures)
+
+    @property
+    def looked(self) -> bool:
+        """Whether a crop showed a box of evidence; where none is known, whether it made a crop."""
+        return any(share >= SEEN for share in self.evidence) if self.evidence else self.cropped
 
     @property
     def refused(self) -> bool:
@@ -69,7 +88,8 @@ class Answered(msgspec.Struct, frozen=True):
 class Result(msgspec.Struct, frozen=True):
     """One problem and its answers by model; `unreadable` says whether refusing is right.
 
-    `reference` is empty where nothing says which answer is right.
+    `reference` is empty where nothing says which answer is right; `guess` stands for it where it is one of choices;
+    `metric` measures the answers beside right and wrong.
     """
 
     id: Id
@@ -78,6 +98,20 @@ class Result(msgspec.Struct, frozen=True):
     categories: Categories
     answers: Mapping[str, Answered]
     unreadable: bool = False
+    metric: Metric | None = None
+    guess: Guess | None = None
+
+    @property
+    def guessed(self) -> Guess:
+        """What one who sees nothing would have to say to be right."""
+        return self.guess or Guess(self.reference)
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """The mean of a metric over the problems that name it, 0 to 1."""
+
+    mean: float
+    of: int
 
 
 class Score(msgspec.Struct, frozen=True):
@@ -158,6 +192,8 @@ class ModelSummary(msgspec.Struct, frozen=True):
         boxes: over the problems whose answers are boxes; None where there are none.
         evidence: over the problems that name their evidence; None where there are none.
         reward: the means of the reward and of its terms; None where there is none.
+        metrics: the metrics that problems name.
+        p_commonest: of McNemar's exact test against the commonest answer alone, on the problems that were decided.
     """
 
     name: str
@@ -177,6 +213,8 @@ class ModelSummary(msgspec.Struct, frozen=True):
     boxes: BoxScores | None = None
     evidence: EvidenceScores | None = None
     reward: Mapping[str, Mean] | None = None
+    metrics: Mapping[Metric, Measured] = {}
+    p_commonest: float | None = None
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -191,6 +229,9 @@ class Pair(msgspec.Struct, frozen=True):
         p_bounds: the lowest and the highest `p` that the undecided answers could lead to.
         reward: the difference in the reward and in its terms; None where not both have one.
         means: of `one` and of `other` on those problems.
+        needed: problems like these that would tell the two apart with a power of at least 80 %; None where both
+            solve as many.
+        p_holm: `p` corrected for the number of pairs (Holm); None of one pair alone.
     """
 
     one: str
@@ -205,6 +246,24 @@ class Pair(msgspec.Struct, frozen=True):
     only_other: Sequence[Id]
     reward: Mapping[str, Gap] | None = None
     means: tuple[Means, Means] | None = None
+    needed: int | None = None
+    p_holm: float | None = None
+
+
+class Seeds(msgspec.Struct, frozen=True):
+    """What a model's luck is worth: its shares of right answers with several seeds.
+
+    Args:
+        seeds: each seed and its share, 0 to 1, of the problems that were decided.
+        deviation: the standard deviation of the shares, over seeds.
+        interval: of `mean`, 95 %, over problems, each with the mean of its seeds.
+    """
+
+    model: str
+    seeds: Mapping[int, float]
+    mean: float
+    deviation: float
+    interval: Interval | None
 
 
 class Reported(msgspec.Struct, frozen=True):
@@ -225,7 +284,16 @@ class Reported(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """An evaluation; `commonest` is what guessing the commonest answer is worth, `reward` is which one was given."""
+    """An evaluation.
+
+    Args:
+        commonest: what guessing the commonest answer is worth; of choices, their commonest letter.
+        reward: which one was given.
+        assumed: what nobody published of the systems of models, a sentence each.
+        seeds: of the models that were asked with several seeds.
+        contamination: what the problems share with rows of training; None where none were named.
+        looks: whether each model looks, and its crops matter; empty where that was not asked.
+    """
 
     benchmark: str
     problems: int
@@ -235,6 +303,33 @@ class Summary(msgspec.Struct, frozen=True):
     crop_ablation: CropAblation
     against: Sequence[Reported] = ()
     reward: RewardFacts | None = None
+    assumed: Sequence[str] = ()
+    seeds: Sequence[Seeds] = ()
+    contamination: "Contamination | None" = None
+    looks: Sequence[Looks] = ()
+
+
+class SharedPicture(msgspec.Struct, frozen=True):
+    """A problem whose picture is nearly that of a row of training, by its number from 1."""
+
+    id: Id
+    row: int
+    same_question: bool
+
+
+class Contamination(msgspec.Struct, frozen=True):
+    """What problems share with rows of training.
+
+    Args:
+        rows: that were compared, `unread` of them with a picture that could not be.
+        without: model -> its score on the other problems.
+    """
+
+    against: str
+    rows: int
+    unread: int
+    shared: Sequence[SharedPicture]
+    without: Mapping[str, Score]
 
 
 def score(verdicts: Iterable[bool | None]) -> Score:
@@ -260,17 +355,64 @@ def summarise(
     reward: RewardFacts | None = None,
 ) -> Summary:
     """Summarise results, one for each problem; `models` maps a name to its `protocol` and `settings`."""
-    references = [result.reference for result in results if result.reference]
-    ((commonest, _),) = Counter(references).most_common(1) or [("", 0)]
+    guesses = [result.guessed.right for result in results if result.reference]
+    ((commonest, _),) = Counter(guesses).most_common(1) or [("", 0)]
+    pairs = [_pair(*two, results, reward) for two in combinations(models, 2) if _are_compared(*two)]
+    if len(pairs) > 1:
+        corrected = zip(pairs, holm([pair.p for pair in pairs]), strict=True)
+        pairs = [msgspec.structs.replace(pair, p_holm=p) for pair, p in corrected]
     return Summary(
         benchmark=benchmark,
         problems=len(results),
-        models=[_model(name, results, facts, reward) for name, facts in models.items()],
-        pairs=[_pair(one, other, results, reward) for one, other in combinations(models, 2)],
-        commonest=share(reference == commonest for reference in references),
+        models=[
+            msgspec.structs.replace(_model(name, results, facts, reward), p_commonest=_p_of(name, results, commonest))
+            for name, facts in models.items()
+        ],
+        pairs=pairs,
+        commonest=share(guess == commonest for guess in guesses),
         crop_ablation=crop_ablation,
         reward=reward,
+        seeds=_seeds(models, results),
     )
+
+
+_SEED = re.compile(r" \(seed (\d+)\)$")
+
+
+def with_seed(model: str, seed: int) -> str:
+    """What a model is called that was asked with another seed too."""
+    return f"{model} (seed {seed})"
+
+
+def without_seed(model: str) -> str:
+    """What it is called with the first seed."""
+    return _SEED.sub("", model)
+
+
+def _are_compared(one: str, other: str) -> bool:
+    """Whether two rows are of two models, and both of the same further seed or of none."""
+    seeds = [_SEED.findall(name) for name in (one, other)]
+    return seeds[0] == seeds[1] and without_seed(one) != without_seed(other)
+
+
+def _seeds(models: Mapping[str, Mapping[str, Any]], results: Sequence[Result]) -> list[Seeds]:
+    """The spread of each model that was asked with several seeds, over the problems that are decided for all."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name in models:
+        names[without_seed(name)].append(name)
+    found = []
+    for model, rows in names.items():
+        asked = [[each.answers[name].right for name in rows if name in each.answers] for each in results]
+        rights = [[float(right) for right in of if right is not None] for of in asked]
+        decided = [of for of in rights if len(of) == len(rows) > 1]
+        if decided:
+            shares = [fmean(of) for of in zip(*decided, strict=True)]
+            numbers = [int((models[name].get("settings") or {}).get("seed", 0)) for name in rows]
+            ends = mean_interval([fmean(of) for of in decided])
+            interval = ends and (max(0.0, ends[0]), min(1.0, ends[1]))
+            by_seed = dict(zip(numbers, shares, strict=True))
+            found.append(Seeds(model, by_seed, fmean(shares), stdev(shares), interval))
+    return found
 
 
 def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], reward: RewardFacts | None) -> ModelSummary:
@@ -304,7 +446,26 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], rewar
         boxes=box_scores([answered.overlap for answered in answers if answered.overlap], _classes(name, met)),
         evidence=_evidence(answers),
         reward=means(rewarded, reward.names) if reward and rewarded else None,
+        metrics=_metrics(name, met),
     )
+
+
+def _p_of(name: str, results: Sequence[Result], commonest: str) -> float | None:
+    """The p of a model against the commonest answer alone; None where no problem has a reference."""
+    counts = Counter(
+        (result.answers[name].right, result.guessed.right == commonest)
+        for result in results
+        if result.reference and name in result.answers
+    )
+    return mcnemar(counts[True, False], counts[False, True]) if counts else None
+
+
+def _metrics(name: str, met: Sequence[Result]) -> dict[Metric, Measured]:
+    found: dict[Metric, list[float]] = defaultdict(list)
+    for result in met:
+        if result.metric:
+            found[result.metric].append(result.answers[name].measured or 0.0)
+    return {metric: Measured(sum(values) / len(values), len(values)) for metric, values in sorted(found.items())}
 
 
 def means_of(answers: Sequence[Answered]) -> Means:
@@ -360,6 +521,7 @@ def _pair(one: str, other: str, results: Sequence[Result], reward: RewardFacts |
         only_other=ids[False, True],
         reward=gaps(rewarded, reward.names) if reward and rewarded else None,
         means=(means_of([answers[one] for answers in both]), means_of([answers[other] for answers in both])),
+        needed=problems_needed(len(ids[True, False]), len(ids[False, True]), of),
     )
 
 

@@ -13,8 +13,9 @@ from virc.evaluation.boxes import overlap
 from virc.evaluation.problems import EvalProblem
 from virc.reasoning.calls import BoxView
 from virc.reasoning.trace import FailureKind
+from virc.scoring.answers import score
 from virc.scoring.judge import Judge
-from virc.scoring.score import Verdict, score
+from virc.scoring.score import Verdict
 from virc.scoring.symbolic import Symbolic
 from virc.solving.batch import RowDone, through
 from virc.solving.retry import Outage
@@ -54,9 +55,11 @@ def is_right(done: RowDone, problem: EvalProblem) -> bool:
     return verdict is not None and verdict.right
 
 
-def verdicts_by_rule(problems: Mapping[str, EvalProblem], answers: Answers) -> dict[tuple[str, str], Verdict]:
-    """Verdicts of the rules on answers and right refusals, and of algebra where math-verify is installed."""
-    with Symbolic() if can_do_algebra() else nullcontext() as symbolic:
+def verdicts_by_rule(
+    problems: Mapping[str, EvalProblem], answers: Answers, algebra: bool = True
+) -> dict[tuple[str, str], Verdict]:
+    """Verdicts of the rules on answers and right refusals, and of `algebra` where math-verify is installed."""
+    with Symbolic() if algebra and can_do_algebra() else nullcontext() as symbolic:
         same = symbolic.same if symbolic else None
         found = {
             (model, id): _verdict(problems[id], line.answer, line.failure, line.view, same)
@@ -77,6 +80,8 @@ def _verdict(
     """The verdict on an answer, or on a refusal where that is right; None where there is neither."""
     if answer is not None and problem.boxes is not None:
         return Verdict(overlap(answer, problem.boxes, view).right, "rule")
+    if answer is not None and problem.right:
+        return Verdict(problem.right(answer) is True, "rule")
     if answer is not None and problem.key:
         return score(answer, problem.key, symbolic)
     refused = failure == "no_answer" and problem.key is not None and problem.key.is_refusal
@@ -89,12 +94,16 @@ def can_do_algebra() -> bool:
 
 
 def doubtful(problems: Mapping[str, EvalProblem], answers: Answers, verdicts: Verdicts) -> list[Judgement]:
-    """The answers that no rule finds right; answers that are boxes are decided by rule alone."""
+    """The answers that no rule finds right; those that are boxes, or read by a published rule, are decided by it."""
     return [
         Judgement(model, problems[id], answers[model][id].answer or "")
         for (model, id), verdict in verdicts.items()
-        if not verdict.right and problems[id].boxes is None
+        if not verdict.right and problems[id].boxes is None and not _is_decided(problems[id], answers[model][id].answer)
     ]
+
+
+def _is_decided(problem: EvalProblem, answer: str | None) -> bool:
+    return problem.right is not None and answer is not None and problem.right(answer) is not None
 
 
 def ask_judge(
@@ -108,10 +117,10 @@ def ask_judge(
     by_id = {each.id: each for each in judgements}
     rows = [Row(at, each.id, digest=each.problem.digest) for at, each in enumerate(judgements, 1)]
 
-    def work(row: Row, _: object) -> RowDone:
+    def work(row: Row) -> RowDone:
         each = by_id[str(row.id)]
         assert each.problem.key
-        same = judge.same(each.problem.question, each.problem.key.answer, each.answer)
+        same = judge.same(each.problem.question, each.problem.key.reference, each.answer)
         return RowDone(row, {"same": same})
 
     through(rows, claims, work, on_row, _AT_ONCE, Outage(judge.answers, on_wait))

@@ -29,9 +29,10 @@ from virc.models import names, provenance
 from virc.models.chat_protocol import DEFAULT, read_protocol
 from virc.models.load import Choice, Opened, open_model
 from virc.reasoning.protocol import FILE_NAME
-from virc.rewards.kept import copy
+from virc.rewards.user_code import copy
 from virc.runs import run as runs
 from virc.solving.one import SolveConfig, solve
+from virc.systems.registry import discover
 from virc.tools.registry import CODE, ToolMissingError
 
 _PACKAGE = Path(__file__).parents[2]
@@ -39,12 +40,12 @@ _ELSEWHERE = "choose another folder with --to"
 _SECONDS = 300.0  # for the one answer
 _MOST_BYTES = 64 * 2**20
 _MERGING = {"shards": "merging the shards of", "adapter": "adding to its base the adapter", "model": "copying"}
-_TEXTS = (
+TEXTS = (
     "added_tokens.json", "chat_template.jinja", "chat_template.json", "generation_config.json", "merges.txt",
     "preprocessor_config.json", "processor_config.json", "special_tokens_map.json", "tokenizer.json",
     "tokenizer_config.json", "video_preprocessor_config.json", "vocab.json",
 )  # fmt: skip
-_LICENCES = re.compile(r"(LICEN[CS]E|NOTICE)(\.(txt|md))?", re.IGNORECASE)
+LICENCES = re.compile(r"(LICEN[CS]E|NOTICE)(\.(txt|md))?", re.IGNORECASE)
 
 
 class MergePlan(msgspec.Struct, frozen=True):
@@ -193,8 +194,8 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
     """
     checkpoint.image_settings(source.texts)
     beside = sorted(source.base.glob("*")) if source.base else []
-    licences = [path for path in beside if _LICENCES.fullmatch(path.name) and is_file(path)]
-    texts = [source.texts / each for each in _TEXTS if is_file(source.texts / each)]
+    licences = [path for path in beside if LICENCES.fullmatch(path.name) and is_file(path)]
+    texts = [source.texts / each for each in TEXTS if is_file(source.texts / each)]
     try:
         for file in (*texts, *licences):
             write_whole(folder / file.name, contents(file, _MOST_BYTES))
@@ -202,7 +203,11 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
             write_whole(folder / FILE_NAME, contents(source.chat_protocol, _MOST_BYTES))
         code = _copy_tools(source, folder)
         info = runs.info(source.run) if source.run else None
-        card = model_card.text(name, source.origin, info, parameters, [file.name for file in licences], code)
+        system = discover().get(info.system) if info else None
+        assumed = []
+        if info and system:
+            assumed = [each.said(info.settings if each.stage in (None, info.stage) else {}) for each in system.assumed]
+        card = model_card.text(name, source.origin, info, parameters, [file.name for file in licences], code, assumed)
         write_whole(folder / "README.md", card.encode())
         provenance.write(folder, source.origin)
     except OSError as error:

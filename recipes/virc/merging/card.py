@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
 
 from virc.core.plugins import SEARCH_PATH
 from virc.core.text import plain
+from virc.evaluation.summary import Score
 from virc.models.provenance import HUB_ID, Origin, called
+from virc.reasoning.protocol import FILE_NAME
 from virc.runs.run import Info
 
 _KINDS = {
@@ -13,6 +18,17 @@ _KINDS = {
     "adapter": "the adapter was added to the weights of its base",
     "model": "the weights are as training saved them",
 }
+USAGE, MEASURED = "How to use it", "Measured"
+"""Headings of the sections that `virc push` writes for the place on the hub."""
+_PROTOCOL = "The chat protocol it was trained with is in `virc_protocol.json`; with another one it answers worse."
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What `virc eval` measured of a model."""
+
+    benchmark: str
+    score: Score
+    settings: Mapping[str, Any] = {}
 
 
 def text(
@@ -22,6 +38,7 @@ def text(
     parameters: int,
     licences: Sequence[str],
     code: Mapping[str, str] | None = None,
+    assumed: Sequence[str] = (),
 ) -> str:
     """The card of the model `name` as Markdown; it names no path of this machine.
 
@@ -29,11 +46,69 @@ def text(
         info: of the run that trained it, if that is known.
         licences: names of the licence files of its base beside it.
         code: SHA-256 of the files of tools in `code/`, by their names.
+        assumed: what its system has in the place of what was not published, a sentence each.
     """
     base = [f"base_model: {origin.root}"] if origin.root and re.fullmatch(HUB_ID, origin.root) else []
     # What the hub reads; a licence is named by whoever publishes it.
     head = ["---", "library_name: transformers", "pipeline_tag: image-text-to-text", *base, "---", ""]
-    return "\n".join([*head, f"# {plain(name)}", "", *_body(name, origin, info, parameters, licences, code or {})])
+    body = [*_body(name, origin, info, parameters, licences, code or {})]
+    said = ["", f"## Assumed where nothing was published: {len(assumed)}", "", *(f"- {each}" for each in assumed), ""]
+    return "\n".join([*head, f"# {plain(name)}", "", *body, *(said if assumed else ())])
+
+
+def usage(repo: str, files: Sequence[str]) -> str:
+    """How a model with these files, published under that hub id, is used in virc, transformers, vLLM and llama.cpp."""
+    name, weights = repo.rpartition("/")[2], any(file.endswith(".safetensors") for file in files)
+    gguf = [file for file in files if file.endswith(".gguf") and not file.startswith("mmproj")]
+    model = name if weights else f"models/{name}/{gguf[0]}"
+    solve, ask = f"virc solve --model {model} IMAGE 'QUESTION'", "virc solve --endpoint http://localhost:{}/v1"
+    blocks = [("virc", "sh", [f"virc download {repo}", solve, f"virc serve {model} --agent"])]
+    if weights:
+        imports = "from transformers import AutoModelForImageTextToText, AutoProcessor"
+        load = f'model = AutoModelForImageTextToText.from_pretrained("{repo}", dtype="auto", device_map="auto")'
+        processor = f'processor = AutoProcessor.from_pretrained("{repo}")'
+        blocks += [("transformers", "python", [imports, "", load, processor])]
+        blocks += [("vLLM", "sh", [f"vllm serve {repo}", f"{ask.format(8000)} IMAGE 'QUESTION'"])]
+    server = (
+        f"llama-server -hf {repo}:{gguf[0][:-5].rpartition('-')[2]}" if gguf else f"virc merge models/{name} --gguf"
+    )
+    blocks += [("llama.cpp", "sh", [server, f"{ask.format(8080)} IMAGE 'QUESTION'"] if gguf else [server])]
+    texts = (f"{what}:\n\n```{language}\n" + "\n".join(lines) + "\n```" for what, language, lines in blocks)
+    return "\n\n".join([*texts, *([_PROTOCOL] if FILE_NAME in files else [])])
+
+
+def measured(results: Sequence[Measured]) -> str:
+    """A table of results, with 95 % intervals."""
+    rows = ["By `virc eval`.", "", "| benchmark | right | 95 % interval | settings |", "|---|---|---|---|"]
+    for each in results:
+        score, (low, high) = each.score, each.score.interval
+        undecided = f"; {score.undecided} undecided by the judge" if score.undecided else ""
+        known = ((name, each.settings.get(name)) for name in ("crop_ablation", "temperature", "samples"))
+        settings = ", ".join(f"{name} {_cell(value)}" for name, value in known if value is not None)
+        right = f"{score.right:,} of {score.of:,} ({score.share:.1%}){undecided}"
+        rows.append(f"| {_cell(each.benchmark)} | {right} | {low:.1%} to {high:.1%} | {settings} |")
+    return "\n".join(rows)
+
+
+def with_section(card: str, heading: str, body: str) -> str:
+    """A card with that text under a heading, in place of the section of that name; a new one is before usage."""
+    section = f"## {heading}\n\n{body}\n\n"
+    for place in (rf"^## {re.escape(heading)}\n.*?(?=^## |\Z)", rf"^(?=## (?:{USAGE}|Licence)$)"):
+        changed, count = re.subn(place, lambda _: section, card, count=1, flags=re.MULTILINE | re.DOTALL)
+        if count:
+            return changed.rstrip("\n") + "\n"
+    return f"{card.rstrip()}\n\n{section}".rstrip("\n") + "\n"
+
+
+def rows_card(repo: str, files: Mapping[str, str]) -> str:
+    """The card of rows, by the format of each of their files."""
+    name = repo.rpartition("/")[2]
+    table = (f"| {_cell(file)} | {_cell(kind)} |" for file, kind in files.items())
+    first = next(iter(files), "")
+    use = ["```sh", f"virc download datasets/{repo}", f"virc data check data/{name}"]
+    use += [f"virc data show data/{name}/{first} --row 1", "```", ""]
+    head = ["---", "task_categories: [visual-question-answering]", "---", "", f"# {name}", ""]
+    return "\n".join([*head, "| file | format |", "|---|---|", *table, "", f"## {USAGE}", "", *use])
 
 
 def _body(
@@ -50,9 +125,8 @@ def _body(
         yield from (f"| code/{_cell(file)} | {digest} |" for file, digest in code.items())
         yield from ("", "They are Python, which runs with your rights: read them first. virc loads them where")
         yield f"`{SEARCH_PATH}` names this model's folder `code`."
-    yield from ("", "## How to use it", "", "```", f"virc solve --model {plain(name)} IMAGE 'QUESTION'")
-    yield from (f"virc serve {plain(name)} --agent", "```", "")
-    yield "The chat protocol it was trained with is in `virc_protocol.json`; with another one it answers worse."
+    yield from ("", f"## {USAGE}", "", "```", f"virc solve --model {plain(name)} IMAGE 'QUESTION'")
+    yield from (f"virc serve {plain(name)} --agent", "```", "", _PROTOCOL)
     yield from ("", "## Licence", "")
     beside = f" ({', '.join(map(plain, licences))} beside this file)" if licences else ""
     base = called(origin.root) if origin.root else "its base"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from virc.core import plugins
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import MODELS, contents, expanded, is_file
-from virc.core.text import clause
+from virc.core.text import clause, nearest
 from virc.models.registry import Weights, download_of, find, known, run_of
 from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields, with_tools
 from virc.systems import speech
@@ -17,7 +18,7 @@ from virc.systems.registry import DEFAULT as DEFAULT_SYSTEM
 from virc.systems.registry import Model, System
 from virc.tools import registry as tools
 
-_MOST_BYTES = 16 * 2**20
+_MAX_BYTES = 16 * 2**20
 
 DEFAULT = "default"
 """What `--protocol` says to insist on our own chat protocol."""
@@ -59,7 +60,7 @@ def trained_with(weights: Weights) -> Path | None:
     return _beside(weights)
 
 
-class Served(msgspec.Struct, frozen=True):
+class ServedModel(msgspec.Struct, frozen=True):
     """A model of an endpoint.
 
     Args:
@@ -76,7 +77,7 @@ class Served(msgspec.Struct, frozen=True):
     model: Model | None = None
 
 
-def of_endpoint(served: Served, workspace: Path, option: str | None = None) -> tuple[ChatProtocol | None, str]:
+def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None) -> tuple[ChatProtocol | None, str]:
     """The chat protocol of a served model, and where it is from: `--protocol`, what the endpoint publishes, what
     `virc download` left on this machine, the words of its system; None for a model of no system.
 
@@ -99,7 +100,7 @@ def of_endpoint(served: Served, workspace: Path, option: str | None = None) -> t
     return spoken, place or (f"the system {system.name}" if system else "")
 
 
-def _left(served: Served, workspace: Path) -> tuple[Protocol | None, str]:
+def _left(served: ServedModel, workspace: Path) -> tuple[Protocol | None, str]:
     """The chat protocol beside the weights of a served model on this machine, and its file."""
     root = Path(served.root) if served.root else None
     if root and root.is_absolute() and is_file(root / FILE_NAME):
@@ -121,7 +122,7 @@ def _left(served: Served, workspace: Path) -> tuple[Protocol | None, str]:
     return protocol, str(first)
 
 
-def _alike(served: Served, system: System) -> list[str]:
+def _alike(served: ServedModel, system: System) -> list[str]:
     """The models of a system with boxes of the same unit as a served one, itself first; all where it is unknown."""
     if served.model is None:
         return list(system.models)
@@ -130,7 +131,7 @@ def _alike(served: Served, system: System) -> list[str]:
     return sorted((short for short in units if units[short] == own), key=lambda s: system.models[s] != served.model)
 
 
-def _absent_here(served: Served, system: System) -> ConfigError:
+def _absent_here(served: ServedModel, system: System) -> ConfigError:
     short = next((short for short, model in system.models.items() if served.model in (None, model)), "")
     option = f" --system {system.called}" if system.called != DEFAULT_SYSTEM else ""
     fetch = f"virc download {short} --include {FILE_NAME}{option}"
@@ -173,7 +174,7 @@ def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
             cannot be used.
     """
     try:
-        protocol = msgspec.json.decode(contents(path, _MOST_BYTES), type=Protocol)
+        protocol = msgspec.json.decode(contents(path, _MAX_BYTES), type=Protocol)
     except OSError as error:
         raise ConfigError(f"cannot read the chat protocol {path}: {clause(error)}") from error
     except ValueError as error:  # ValueError: msgspec's, and bytes of no UTF-8
@@ -197,10 +198,12 @@ def added(names: Iterable[str]) -> tuple[str, ...]:
     """
     for name in names:
         if not name.startswith("+") or len(name) < 2:
-            raise UsageError(
-                f"--tools {name} is not +NAME",
-                f"--tools +{name.lstrip('+') or 'NAME'} adds a tool to those of the chat protocol",
-            )
+            meant = name.lstrip("+")
+            names = tools.known()
+            near = meant if meant in names else nearest(meant, names) or next((n for n in names if meant in n), None)
+            meant = meant if plugins.is_path(meant) else near or "NAME"
+            hint = f"--tools +{meant} adds a tool to those of the chat protocol; `virc tools ls` lists them"
+            raise UsageError(f"--tools {name} is not +NAME", hint)
     return tuple(name[1:] for name in names)
 
 
@@ -254,17 +257,13 @@ def _spoken(
     if given is None:
         return _of_system(system, model)
     kind = "stock" if given.name == "stock" else "trained"
-    return _drawn(msgspec.structs.replace(given, name=kind), system)
+    return ChatProtocol(speech.drawn(msgspec.structs.replace(given, name=kind), system))
 
 
 def _of_system(system: System | None, model: Model | None) -> ChatProtocol | None:
     """The words of a system; None where it has none of its own."""
     found = speech.worded_by(system, model.coordinates if model else None)
     return ChatProtocol(found) if found else None
-
-
-def _drawn(protocol: Protocol, system: System | None) -> ChatProtocol:
-    return ChatProtocol(speech.drawn(protocol, system))
 
 
 def _own(system: System | None, model: Model | None) -> ChatProtocol:

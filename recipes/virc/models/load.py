@@ -1,5 +1,6 @@
 """Opens a model: on this machine or at an endpoint, with its chat protocol."""
 
+import math
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +21,10 @@ from virc.families import registry as families
 from virc.families.registry import Family
 from virc.models import chat_protocol, local_server, provenance
 from virc.models import registry as models
+from virc.models.calibration import Calibration
 from virc.models.chat_protocol import ChatProtocol
 from virc.probing.result import Probed, kept, shortcomings
-from virc.reasoning.protocol import Coordinates
+from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.systems.registry import System
 from virc.tools import registry as tools
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from virc.backends.llamacpp import LlamaCppBackend
     from virc.backends.local import LocalBackend
     from virc.backends.openai.backend import OpenAIBackend
+    from virc.probing.identity import Identity
 
 DEMONSTRATION = "no model was chosen: tiny, in the package, only shows how it works and is often wrong (README)"
 REPLY_SECONDS = 120.0
@@ -69,13 +72,18 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Spoken(msgspec.Struct, frozen=True):
-    """How a model is spoken to; fields as in `Opened`."""
+    """How a model is spoken to; fields as in `Opened`.
+
+    Args:
+        unknown: of a model that has to be asked how it counts boxes, what is known of it otherwise; None: of others.
+    """
 
     chat_protocol: ChatProtocol
     why: str
     family: str | None = None
     warnings: tuple[str, ...] = ()
     context: int | None = None
+    unknown: Probed | None = None
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -111,6 +119,8 @@ class Opened(msgspec.Struct, frozen=True):
         why: where the chat protocol is from, one clause.
         family: of a stock model.
         loaded: what it was loaded from; None on an endpoint.
+        calibration: asks how boxes are counted, and has what was found; None: that is known.
+        settle: returns the model as it is spoken to when that was asked; None: as it is.
     """
 
     name: str
@@ -128,6 +138,33 @@ class Opened(msgspec.Struct, frozen=True):
     why: str = ""
     family: str | None = None
     loaded: Loaded | None = None
+    calibration: Calibration | None = None
+    settle: "Callable[[], Opened] | None" = None
+
+    @property
+    def coordinates(self) -> Coordinates | None:
+        """What its boxes are counted in; None where it has not been asked yet."""
+        if self.calibration:
+            return self.calibration.found.coordinates if self.calibration.found else None
+        return self.chat_protocol.protocol.coordinates
+
+    def reading(self) -> Protocol:
+        """Its chat protocol with boxes as it counts them; it is asked where that is not known.
+
+        Raises:
+            ConfigError: it does not tell.
+            NetworkError: it cannot be asked now.
+        """
+        protocol = self.chat_protocol.protocol
+        return self.calibration(protocol) if self.calibration else protocol
+
+    def settled(self) -> "Opened":
+        """The model as it is spoken to when it is known how it counts boxes; errors as of `reading`."""
+        return self.settle() if self.settle else self
+
+    def __repr__(self) -> str:
+        """Name and device: the other fields are pages of texts."""
+        return f"{type(self).__name__}({self.name!r}, device={self.device!r})"
 
     def close(self) -> None:
         """Close the connection to an endpoint."""
@@ -250,7 +287,24 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
             f"{endpoint} runs the loop itself (virc serve --agent): ask it with any other OpenAI client",
             "or give --endpoint the server behind it",
         )
-    spoken = _spoken_to(backend, choice, workspace)
+    return _opened_at(backend, choice, _spoken_to(backend, choice, workspace))
+
+
+def _opened_at(backend: "OpenAIBackend", choice: Choice, spoken: Spoken) -> Opened:
+    """The model of an endpoint that is spoken to so."""
+
+    def adopt(found: Probed) -> None:
+        backend.grid, backend.needs_sizes = _limited(backend.grid, found), found.coordinates == "pixel"
+
+    def settled() -> Opened:
+        from virc.probing.identity import identify
+
+        assert calibration
+        probed = calibration.settled(bool(spoken.chat_protocol.protocol.schemas))
+        return _opened_at(backend, choice, _stock_at(backend, choice, identify(backend), probed, settled=True))
+
+    calibration = _calibration(backend, spoken, adopt)
+    backend.calibrate = calibration or backend.calibrate  # conversations that began before go on by it
     unlisted = f"{backend.endpoint} does not list {backend.model}: it serves {backend.listed}"
     return Opened(
         backend.model,
@@ -263,6 +317,8 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
         context=backend.context or spoken.context,
         why=spoken.why,
         family=spoken.family,
+        calibration=calibration,
+        settle=settled if calibration else None,
     )
 
 
@@ -272,18 +328,67 @@ def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spo
     if found:
         found = _with_tools(found, system, choice)
         return Spoken(found, why, warnings=_untrained(found, backend.model, choice))
-    probed = kept(backend.endpoint, backend.model, backend.kind)
-    family, why = _family_of(choice.family, (backend.model, backend.root))
+    from virc.probing.identity import identify
+
+    identity = identify(backend)
+    found_before = kept(backend.endpoint, backend.model, backend.kind, identity.digest)
+    return _stock_at(backend, choice, identity, found_before)
+
+
+def _stock_at(
+    backend: "OpenAIBackend", choice: Choice, identity: "Identity", kept: Probed | None, settled: bool = False
+) -> Spoken:
+    """How the stock model of an endpoint is spoken to.
+
+    Args:
+        kept: what was found out of it: by a probe, or about its boxes alone. The latter changes nothing of what it is
+            sent, so that a batch goes on as it began, before its first crop.
+        settled: what was found about its boxes does.
+    """
+    family, why, is_known = _family_at(choice.family, backend, identity)
+    probed = kept if kept and (settled or not kept.boxes_alone) else None
+    if probed and probed.coordinates:
+        counted = (probed.coordinates, probed.box or family.box)
+        if not is_known and family.coordinates and counted != (family.coordinates, family.box):
+            family, why = families.UNKNOWN, f"called {backend.model}, but its boxes are not those of {family.name}"
+        why += ", boxes by the probe of the endpoint"
+        is_known = True
     backend.leave_out(probed.left_out if probed else ())
     if probed and probed.scaling == "none":
         backend.trust_sizes()
     backend.grid, limits = _grid_on(backend, family, probed, choice)
     backend.needs_sizes = _counted(family, probed) == "pixel"
     found = _with_tools(_stock(family, probed), None, choice)
-    if probed and probed.coordinates:
-        why += ", boxes by the probe of the endpoint"
-    warnings = (*_of_family(family, probed, backend.named), *limits)
-    return Spoken(found, why, family.name, warnings, probed.context if probed else None)
+    warnings = (*(shortcomings(probed) if probed else ()), *family.notes, *limits)
+    unknown = None if is_known else _known_at(backend, identity, kept)
+    if unknown and backend.needs_sizes and not choice.max_pixels:
+        from virc.probing.pictures import LARGE
+
+        backend.grid = backend.grid.limited(math.prod(LARGE))  # of larger ones the question about boxes tells nothing
+    if unknown:
+        backend.grid = _limited(backend.grid, unknown)
+    return Spoken(found, why, family.name, warnings, probed.context if probed else None, unknown)
+
+
+def _limited(grid: Grid, found: Probed) -> Grid:
+    """A grid with no larger pictures than are known to be shown unchanged to a model that counts boxes in pixels."""
+    if found.coordinates != "pixel":
+        return grid
+    most = max(grid.min_pixels, min(grid.max_pixels, found.max_pixels or grid.max_pixels))
+    longest = min(each for each in (grid.longest, found.longest, 2**31) if each)
+    return msgspec.structs.replace(grid, max_pixels=most, longest=longest if longest < 2**31 else None)
+
+
+def _known_at(backend: "OpenAIBackend", identity: "Identity", kept: Probed | None) -> Probed:
+    """What is known of an endpoint's model that has to be asked how it counts boxes, or was."""
+    known = kept or Probed(endpoint=backend.endpoint, model=backend.model, server=backend.kind, boxes_alone=True)
+    return msgspec.structs.replace(known, weights=identity.digest)
+
+
+def _calibration(backend: Backend, spoken: Spoken, adopt: Callable[[Probed], None]) -> Calibration | None:
+    """What finds out how a model counts boxes; None where that is known."""
+    family = families.discover().get(spoken.family or "")
+    return Calibration(backend, family, spoken.unknown, adopt) if spoken.unknown else None
 
 
 def protocol_of(
@@ -296,7 +401,7 @@ def protocol_of(
     """
     system, model = models.served(backend.model, backend.root, choice.system)
     published = backend.published_protocol()
-    served = chat_protocol.Served(backend.model, backend.root, published, system, model)
+    served = chat_protocol.ServedModel(backend.model, backend.root, published, system, model)
     return system, *chat_protocol.of_endpoint(served, workspace, choice.protocol)
 
 
@@ -305,28 +410,28 @@ def _stock(family: Family, probed: Probed | None) -> ChatProtocol:
     return ChatProtocol(families.protocol(family, *found))
 
 
-def _family_of(option: str | None, names: Iterable[str | None]) -> tuple[Family, str]:
-    """The family of a stock model, by `--family` or what it is called, and what says so."""
+def _family_at(option: str | None, backend: "OpenAIBackend", identity: "Identity") -> tuple[Family, str, bool]:
+    """The family of an endpoint's stock model, what says so, and whether that tells how it counts boxes.
+
+    A name that somebody gave it does not: it may be that of the model before.
+    """
     if option:
-        return families.get(option), "as chosen"
-    for name in filter(None, names):
+        chosen = families.get(option)
+        return chosen, "as chosen", chosen.coordinates is not None
+    for name in identity.names:
+        for part in reversed(name.replace("\\", "/").split("/")):
+            if family := families.by_name(part):
+                what = f"by the name {name}" if name == backend.model else f"its server says {name}"
+                return family, what, family.coordinates is not None
+    return *_named(backend.model), False
+
+
+def _named(*names: str) -> tuple[Family, str]:
+    """The family of a stock model by what it is called, and what says so."""
+    for name in names:
         if family := families.by_name(name):
             return family, f"by the name {name}"
     return families.UNKNOWN, "its name tells nothing"
-
-
-def _of_family(family: Family, probed: Probed | None, where: str) -> tuple[str, ...]:
-    """What the user should know of a stock model that is behind an endpoint, or in a folder."""
-    notes = (*(shortcomings(probed) if probed else ()), *family.notes)
-    if probed and probed.coordinates:
-        return notes
-    names = ", ".join(families.discover())
-    if family is families.UNKNOWN:
-        how = f"`virc doctor {where}` finds out, or --family NAME of {names}"
-        return (*notes, f"it is not known how this model counts boxes: pixels of the sent picture are assumed; {how}")
-    if family.coordinates is None:
-        return (*notes, f"it is not known how {family.name} counts boxes: `virc doctor {where}` finds out")
-    return notes
 
 
 def _counted(family: Family, probed: Probed | None) -> Coordinates:
@@ -378,7 +483,16 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
     warnings = backend.warnings + spoken.warnings
     if embedded and choice.model is None:
         warnings += (DEMONSTRATION,)
-    return Opened(
+    calibration = backend.calibrate = _calibration(backend, spoken, lambda _: None)
+
+    def settled() -> Opened:
+        assert calibration
+        family = families.discover().get(spoken.family or "", families.UNKNOWN)
+        found = _stock(family, calibration.settled(native=False))
+        protocol = _with_tools(found, None, choice)
+        return msgspec.structs.replace(opened, chat_protocol=protocol, calibration=None, settle=None)
+
+    opened = Opened(
         weights.name,
         backend,
         spoken.chat_protocol,
@@ -390,7 +504,10 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
         why=spoken.why,
         family=spoken.family,
         loaded=loaded_from(weights),
+        calibration=calibration,
+        settle=settled if calibration else None,
     )
+    return opened
 
 
 def loaded_from(weights: models.Weights) -> Loaded:
@@ -477,20 +594,27 @@ def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
         return Spoken(found, why, warnings=_untrained(found, weights.name, choice, weights.adapter or weights.folder))
     family, why = _family_here(weights, choice.family)
     found = _with_tools(_stock(family, None), None, choice)
-    return Spoken(found, why, family.name, _of_family(family, None, "--endpoint URL"))
+    unknown = None if family.coordinates else _known_of(weights)
+    return Spoken(found, why, family.name, family.notes, unknown=unknown)
 
 
 def _family_here(weights: models.Weights, option: str | None) -> tuple[Family, str]:
     """The family of a stock model on this machine, and what says so."""
-    if weights.gguf:
-        found, why = _family_of(option, (weights.name, weights.gguf.name))
-        by_type = families.by_model_type(weights.gguf.model_type)
-        return (
-            (by_type, f"by its vision tower: {by_type.name}") if found is families.UNKNOWN and by_type else (found, why)
-        )
-    kind = model_type(weights.folder)
-    family = families.by_model_type(kind)
-    return _family_of(option, (weights.name,)) if option or family is None else (family, f"by config.json: {kind}")
+    if option:
+        return families.get(option), "as chosen"
+    kind = weights.gguf.model_type if weights.gguf else model_type(weights.folder)
+    if found := families.by_model_type(kind):
+        return found, f"by its vision tower: {found.name}" if weights.gguf else f"by config.json: {kind}"
+    return _named(*([weights.gguf.name] if weights.gguf else []), weights.name)
+
+
+def _known_of(weights: models.Weights) -> Probed:
+    """What is known of a model on this machine that has to be asked how it counts boxes."""
+    file = weights.gguf.file if weights.gguf else weights.folder
+    state = file.stat()
+    return Probed(
+        endpoint=str(file.absolute()), model=weights.name, weights=f"{state.st_size} {state.st_mtime_ns}"
+    )  # fmt: skip
 
 
 def _with_tools(spoken: ChatProtocol, system: System | None, choice: Choice) -> ChatProtocol:

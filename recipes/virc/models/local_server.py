@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.backends.openai.body import Served, WireError, read_models
+from virc.backends.openai.body import ListedModel, WireError, read_models
 from virc.core.text import plain
 from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
@@ -17,7 +17,7 @@ SECONDS = 0.5
 """Longest wait for the server's list of models."""
 _HOST = "127.0.0.1"  # no other machine is asked
 _OF_A_MODEL = frozenset({".jinja", ".json", ".safetensors"})
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -75,11 +75,11 @@ def find(weights: Weights, protocol: Protocol | None, port: int) -> tuple[Entry 
     return Entry(f"http://{place}/v1", same.id), ""
 
 
-def _is_spoken(served: Served, protocol: Protocol) -> bool:
+def _is_spoken(served: ListedModel, protocol: Protocol) -> bool:
     return bool(served.virc_protocol == msgspec.json.decode(msgspec.json.encode(protocol)))
 
 
-def _listed(port: int) -> list[Served]:
+def _listed(port: int) -> list[ListedModel]:
     """The models that the server lists.
 
     Raises:
@@ -93,13 +93,13 @@ def _listed(port: int) -> list[Served]:
 
 
 def _answer(port: int) -> bytes:
-    """What the server sends, at most `_MOST_BYTES`."""
+    """What the server sends, at most `_MAX_BYTES`."""
     until = time.monotonic() + SECONDS
     answer = bytearray()
     with socket.create_connection((_HOST, port), SECONDS) as connection:
         # HTTP/1.0 (RFC 1945): the answer is not chunked, and ends with the connection
         connection.sendall(f"GET /v1/models HTTP/1.0\r\nHost: {_HOST}:{port}\r\n\r\n".encode())
-        while len(answer) < _MOST_BYTES:
+        while len(answer) < _MAX_BYTES:
             left = until - time.monotonic()
             if left <= 0:
                 raise TimeoutError

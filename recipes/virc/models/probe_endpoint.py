@@ -1,14 +1,18 @@
 """Probes an endpoint and keeps the result, which solving uses from then on."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from virc.core.errors import ConfigError
 from virc.core.events import OnEvent, Reporter
 from virc.core.text import clause
 from virc.models.load import Choice, protocol_of
-from virc.probing.probe import MOST_REQUESTS, probe
+from virc.probing.identity import identify
+from virc.probing.probe import MAX_REQUESTS, probe
 from virc.probing.result import Probed, keep, kept, shortcomings
 
 if TYPE_CHECKING:
@@ -53,11 +57,13 @@ def probe_endpoint(
         if own:
             sentence = f"{backend.model} needs no probe: it has a chat protocol of its own"
             raise ConfigError(f"{sentence} ({why})", f"virc solve {backend.named} IMAGE 'QUESTION'")
-        before = kept(backend.endpoint, backend.model, backend.kind)
+        weights = identify(backend).digest
+        before = kept(backend.endpoint, backend.model, backend.kind, weights)
         backend.leave_out(before.left_out if before else ())
-        found = _probed(backend, report)
+        found = _probed(backend, report, weights)
     finally:
         backend.close()
+    found = msgspec.structs.replace(found, kept=time.time())
     file = _keep(found, report)
     for warning in _warnings(found):
         report.warn(warning)
@@ -74,17 +80,17 @@ def _warnings(found: Probed) -> Iterator[str]:
     yield from shortcomings(found)
 
 
-def _probed(backend: "OpenAIBackend", report: Reporter) -> Probed:
+def _probed(backend: "OpenAIBackend", report: Reporter, weights: str | None) -> Probed:
     """The result of a probe; parameters that the endpoint refused are kept even if those were all requests."""
     try:
-        return probe(backend, backend.endpoint, report.note)
+        return probe(backend, backend.endpoint, report.note, weights)
     except ConfigError:
         if backend.left_out:
             refused = tuple(sorted(backend.left_out))
             address = backend.endpoint
             _keep(Probed(endpoint=address, model=backend.model, server=backend.kind, left_out=refused), report)
             sentence = (
-                f"{address} refused {', '.join(refused)} one after the other, and {MOST_REQUESTS} requests are all"
+                f"{address} refused {', '.join(refused)} one after the other, and {MAX_REQUESTS} requests are all"
             )
             raise ConfigError(sentence, "the same command continues from there") from None
         raise

@@ -15,7 +15,7 @@ FILE_NAME = "virc_origin.json"
 HUB_ID = r"\w[\w.-]{0,95}/\w[\w.-]{0,95}"
 Kind = Literal["shards", "adapter", "model"]
 
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 _Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,4096}\Z")]
 
 
@@ -42,14 +42,15 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 def called(model: str) -> str:
     """A hub id as it is, of a path its last part: a merged model may be published, and paths are private."""
-    return plain(model if re.fullmatch(HUB_ID, model) else model.rstrip("/").rsplit("/", 1)[-1])
+    is_hub_id = re.fullmatch(HUB_ID, model) and not model.startswith(f"{MODELS}/")
+    return plain(model if is_hub_id else model.rstrip("/").rsplit("/", 1)[-1])
 
 
 def read(folder: Path) -> Origin | None:
     """What the file in a model's folder says; None where there is none, or none of ours."""
     file = folder / FILE_NAME
     try:
-        return msgspec.json.decode(contents(file, _MOST_BYTES), type=Origin) if is_file(file) else None
+        return msgspec.json.decode(contents(file, _MAX_BYTES), type=Origin) if is_file(file) else None
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -15,7 +15,7 @@ from virc.backends.gguf.model import GGUF
 from virc.core.errors import ConfigError
 from virc.core.files import HIDDEN, MODELS, RECORD, contents, expanded, is_file, is_folder
 from virc.core.text import did_you_mean
-from virc.models import provenance
+from virc.models import hosted, provenance
 from virc.runs import run as runs
 from virc.runs.checkpoint_formats import shards
 from virc.runs.checkpoints import Checkpoint, checkpoint, checkpoints
@@ -34,7 +34,8 @@ REAL_MODELS = (
     "or `virc download ViRC-7B` and `--model ViRC-7B`"
 )
 _MODEL = "config.json"
-_MOST_RECORD = 256 * 2**20  # bytes: that of a repository of a million files has half as many
+_NAMES = "a folder, a hub id such as ORG/NAME, or a name of `virc systems ls`; of a server's model: --endpoint URL"
+_MAX_RECORD = 256 * 2**20  # bytes: that of a repository of a million files has half as many
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -128,7 +129,7 @@ class _Record(msgspec.Struct):
 def downloaded_from(folder: Path) -> str | None:
     """The hub id of the model whose files `virc download` put into a folder; None where it put none."""
     try:
-        record = msgspec.json.decode(contents(folder / HIDDEN / RECORD, _MOST_RECORD), type=_Record)
+        record = msgspec.json.decode(contents(folder / HIDDEN / RECORD, _MAX_RECORD), type=_Record)
     except (OSError, ValueError, RecursionError):
         return None
     return record.repo if record.kind == "model" else None
@@ -174,7 +175,7 @@ def known(name: str, system: str | System | None = None) -> tuple[System | None,
         ConfigError: there is no system of the given name.
     """
     family = _system(system)
-    for candidate in (family,) if family else systems.discover().values():
+    for candidate in (family,) if family else systems.mentioning(Path(name).name):
         for short, model in candidate.models.items():
             if name == model.hub or Path(name).name == short:
                 return candidate, model
@@ -215,7 +216,7 @@ def judges(name: str, system: str | System | None = None) -> Mapping[str, Model]
         ConfigError: there is no system of the given name.
     """
     family = _system(system)
-    candidates = (family,) if family else systems.discover().values()
+    candidates = (family,) if family else systems.mentioning(name)
     return next((each.judges for each in candidates if name in each.judges), {})
 
 
@@ -384,12 +385,16 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
         return ConfigError(missing, hint)
     in_models = Path(name).parent == Path(MODELS)
     hub_id = (model and model.hub) if in_models else _hub_id(name, model)
-    if hub_id:
+    elsewhere = None if model or in_models else hosted.hint_for(name)
+    if hub_id and not elsewhere:
         return ConfigError(missing, download_of(hub_id, family))
     names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
     local = (config.parent.name for config in (workspace / MODELS).glob("[!.]*/config.json"))
     names |= {*embedded(), *local, *(run.name for run in runs.discover(workspace))}
-    return ConfigError(f"there is no model {name[:200]!r}", did_you_mean(name, names))
+    none = f"there is no model {name[:200]!r}", did_you_mean(name, names, _NAMES)
+    if name in systems.discover():
+        none = f"{name} is a system, and no model of that name is here", f"--system {name} --model FOLDER"
+    return ConfigError(*(elsewhere or none))
 
 
 def _in_shards(what: str, name: str) -> ConfigError:

@@ -17,7 +17,7 @@ from virc.core.text import clause
 from virc.stages.sft import Lora, Part
 
 _FOLDER = Path(__file__).parent / "shapes"
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 
 Size = Annotated[int, Meta(ge=1, le=2**24)]
 Family = Literal["qwen2_vl", "qwen2_5_vl", "qwen3_vl"]
@@ -233,7 +233,7 @@ def of_base(name: str, workspace: Path) -> Shape | None:
 
 def _read(file: Path) -> Shape:
     try:
-        config = msgspec.json.decode(contents(file, _MOST_BYTES), type=dict[str, Any])
+        config = msgspec.json.decode(contents(file, _MAX_BYTES), type=dict[str, Any])
         nested = msgspec.convert(config.get("text_config") or {}, dict[str, Any])
         family = msgspec.convert(config.get("model_type"), Family)
         text = msgspec.convert({**config, **nested}, Text)

@@ -19,7 +19,7 @@ TARGET = (1400, 210, 1960, 490)
 PALETTE = {"red": (220, 20, 20), "blue": (20, 40, 220), "green": (20, 160, 40), "grey": (128, 128, 128)}
 FIRST, SECOND, LAST, OTHERS = "red", "blue", "green", "grey"
 
-_LEAST_OVERLAP = 0.6
+_MIN_OVERLAP = 0.6
 _UNCHANGED = 0.97
 _FARTHEST = 1e6
 COMMON = (
@@ -78,7 +78,7 @@ def counted(box: Any) -> Counted | None:
     forms: tuple[BoxForm, ...] = ("corners", "corners_yx")
     ways = [way for form in forms for way in _ways(corners_of(box, form), form)]
     best = max(ways, key=lambda way: way.overlap)
-    return best if best.overlap >= _LEAST_OVERLAP else None
+    return best if best.overlap >= _MIN_OVERLAP else None
 
 
 def _ways(box: Sequence[float], form: BoxForm) -> list[Counted]:

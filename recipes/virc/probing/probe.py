@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from virc.backends.interface import Sampling
+from virc.backends.interface import Backend, Sampling
 from virc.backends.openai import refusals
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.text import plain
@@ -24,7 +24,7 @@ from virc.reasoning.session import Ask, Message, Reply
 if TYPE_CHECKING:
     from virc.backends.openai.backend import OpenAIBackend
 
-MOST_REQUESTS = 4
+MAX_REQUESTS = 4
 IMAGES = 17
 """Pictures of one conversation that are tried: one of the question, and what sixteen turns show."""
 
@@ -54,7 +54,7 @@ class _Seen(msgspec.Struct):
     ended: str | None = None
 
 
-def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None) -> Probed:
+def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None, weights: str | None = None) -> Probed:
     """Ask an endpoint until it is known how it speaks, or four requests were made.
 
     What is refused or breaks off after the first reply ends the probe, and what was found by then holds.
@@ -63,13 +63,14 @@ def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None) ->
         backend: of the endpoint and model; it makes no tries of its own.
         endpoint: its address.
         say: gets one line for each request.
+        weights: see `Probed`.
 
     Raises:
         ConfigError, NetworkError, EngineError: the endpoint does not answer at all.
     """
-    named = families.by_name(backend.model) or (families.by_name(backend.root) if backend.root else None)
+    named = (families.by_name(backend.root) if backend.root else None) or families.by_name(backend.model)
     family = named or families.UNKNOWN
-    backend.most_requests = MOST_REQUESTS
+    backend.max_requests = MAX_REQUESTS
     seen = _Seen()
     _ask_box(backend, family, seen, say)
     try:
@@ -77,12 +78,51 @@ def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None) ->
         _ask_small(backend, family, named, seen, say)
     except VircError as error:
         seen.ended = plain(error.message)
-    if backend.requests >= MOST_REQUESTS and seen.images is None:
-        seen.ended = f"{(backend.left_out and 'parameters were refused, and ') or ''}{MOST_REQUESTS} requests are all"
-    return _result(backend, endpoint, named, seen)
+    if backend.requests >= MAX_REQUESTS and seen.images is None:
+        seen.ended = f"{(backend.left_out and 'parameters were refused, and ') or ''}{MAX_REQUESTS} requests are all"
+    return msgspec.structs.replace(
+        _result(backend.model, endpoint, named, seen),
+        server=backend.kind,
+        context=backend.context or _context(backend) or seen.context,
+        left_out=tuple(sorted(backend.left_out)),
+        requests=backend.requests,
+        weights=weights,
+    )
 
 
-def _result(backend: "OpenAIBackend", endpoint: str, named: Family | None, seen: _Seen) -> Probed:
+def unit(backend: Backend, endpoint: str, family: Family | None, native: bool, seconds: float | None) -> Probed | None:
+    """Ask a model how it counts boxes, by one request with a drawn picture; a second where no box came.
+
+    Args:
+        family: that it seems to be of; None: nothing tells.
+        native: the tool is sent as `tools` of the first request, and in the system message of the second; else the
+            other way round.
+        seconds: after which a reply is given up.
+
+    Returns:
+        What was found; None: the model gave no box around the rectangle, or one that fits no way to count.
+
+    Raises:
+        VircError: the first request failed, or the time is over.
+    """
+    seen = _Seen()
+    for told in (native, not native):
+        protocol = families.protocol(family or families.UNKNOWN, native=told)
+        ask = _box_ask(protocol, Shown(pictures.large()))
+        try:
+            reply = _reply(backend, ask, seconds=seconds)
+        except ConfigError:
+            if told is native:
+                raise
+            return None  # many servers and models know no tools
+        seen.counts.large = beyond_text(reply, ask)
+        if _take_box(reply, protocol, seen):
+            break
+    found = _result(backend.model, endpoint, None, seen)
+    return found if found.coordinates else None
+
+
+def _result(model: str, endpoint: str, named: Family | None, seen: _Seen) -> Probed:
     counted, shrunk = seen.counted, _shrunk(named, seen)
     in_pixels = counted is not None and counted.coordinates == "pixel"
     largest = shrunk.longest or (pictures.LARGE[0] if in_pixels else None)
@@ -90,8 +130,7 @@ def _result(backend: "OpenAIBackend", endpoint: str, named: Family | None, seen:
     found: dict[str, Any] = {name: getattr(seen, name) for name in names}
     return Probed(
         endpoint=endpoint,
-        model=backend.model,
-        server=backend.kind,
+        model=model,
         family=named.name if named else None,
         coordinates=counted.coordinates if counted else None,
         box=counted.box if counted else None,
@@ -99,9 +138,6 @@ def _result(backend: "OpenAIBackend", endpoint: str, named: Family | None, seen:
         max_pixels=largest and largest * largest * pictures.LARGE[1] // pictures.LARGE[0],
         min_pixels=enlarged(named, seen.counts, counted.scale if counted and in_pixels else None),
         scaling=shrunk.kind,
-        context=backend.context or _context(backend) or seen.context,
-        left_out=tuple(sorted(backend.left_out)),
-        requests=backend.requests,
         **found,
     )
 
@@ -123,7 +159,7 @@ def _ask_box(backend: "OpenAIBackend", family: Family, seen: _Seen, say: Say) ->
     reply = _reply(backend, ask)
     _take_box(reply, protocol, seen)
     seen.counts.large = beyond_text(reply, ask)
-    if seen.calls is None and backend.requests < MOST_REQUESTS:
+    if seen.calls is None and backend.requests < MAX_REQUESTS:
         say("no call came: the same, with the tool in the request")
         native = families.protocol(family, native=True)
         with suppress(VircError):  # many servers and models know no tools
@@ -136,7 +172,8 @@ def _box_ask(protocol: Protocol, shown: Shown) -> Ask:
     return Ask((*system, Message("user", _TASK.replace("{line}", line), (0,))), (shown,), schemas=protocol.schemas)
 
 
-def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> None:
+def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> bool:
+    """Note how a reply counts boxes, calls and thinks; whether it holds a box at all."""
     text, box = reply.text[:_MOST_CHARACTERS], None
     if reply.thought:
         seen.thoughts = "apart"
@@ -149,14 +186,15 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> None:
         if turn.tool:
             seen.calls = "native" if protocol.schemas else "structured" if reply.calls else "text"
             box = turn.tool.arguments.get(BOX)
-    found = pictures.counted(box) or pictures.counted(pictures.numbers(_content(reply)))
-    seen.counted = found or seen.counted
+    written = pictures.numbers(_content(reply))
+    seen.counted = pictures.counted(box) or pictures.counted(written) or seen.counted
+    return box is not None or written is not None
 
 
 def _ask_order(backend: "OpenAIBackend", seen: _Seen, say: Say) -> None:
     """Show pictures of one colour in as many messages: are they taken, and seen in their order?"""
     count: int | None = IMAGES
-    while count and backend.requests < MOST_REQUESTS:
+    while count and backend.requests < MAX_REQUESTS:
         say(f"{count} pictures in as many messages: are they taken, and in their order?")
         seen.asked_images = IMAGES
         ask = _order_ask(count)
@@ -214,7 +252,7 @@ def _order_messages(count: int) -> Iterator[Message]:
 def _ask_small(backend: "OpenAIBackend", family: Family, named: Family | None, seen: _Seen, say: Say) -> None:
     """Ask for the box once more with a small picture, where its tokens tell how large pictures are seen."""
     in_pixels = seen.counted is not None and seen.counted.coordinates == "pixel"
-    if in_pixels or backend.requests >= MOST_REQUESTS or _shrunk(named, seen).sure:
+    if in_pixels or backend.requests >= MAX_REQUESTS or _shrunk(named, seen).sure:
         return
     say("a small picture: how many tokens does it take?")
     ask = _box_ask(families.protocol(family), Shown(pictures.small_with_target()))
@@ -222,8 +260,8 @@ def _ask_small(backend: "OpenAIBackend", family: Family, named: Family | None, s
     seen.counts.small = None if small is None or cached(seen.counts, small) else small
 
 
-def _reply(backend: "OpenAIBackend", ask: Ask, most: int = _LONGEST_REPLY) -> Reply:
-    return backend.reply(ask, Sampling(max_tokens=most))
+def _reply(backend: Backend, ask: Ask, most: int = _LONGEST_REPLY, seconds: float | None = None) -> Reply:
+    return backend.reply(ask, Sampling(max_tokens=most), seconds=seconds)
 
 
 def _content(reply: Reply) -> str:

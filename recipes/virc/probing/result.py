@@ -5,6 +5,7 @@
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,9 @@ from virc.envs.environment import cache_folder
 from virc.reasoning.protocol import BoxForm, Coordinates
 
 Scaling = Literal["none", "down", "fixed"]
+
+SAME_DAYS, UNKNOWN_DAYS = 30, 1
+"""Days for which it is believed how a model counts boxes: where its weights are the same, and where nothing tells."""
 
 _MOST_BYTES = 2**16
 
@@ -45,6 +49,9 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
         left_out: parameters that the server refuses.
         requests: how many it took.
         ended: why it ended early; None: it did not.
+        weights: changes with the weights behind the name (`Identity.digest`); None: nothing tells them from others.
+        boxes_alone: nothing but boxes was asked about.
+        kept: when it was found, in seconds since 1970; 0: when it is kept.
     """
 
     endpoint: str
@@ -66,6 +73,9 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     requests: int = 0
     ended: str | None = None
+    weights: str | None = None
+    boxes_alone: bool = False
+    kept: float = 0
     schema: Literal["virc.probe/1"] = "virc.probe/1"
 
 
@@ -97,14 +107,22 @@ def keep(probed: Probed) -> Path:
     """
     file = file_of(probed.endpoint, probed.model)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(file, msgspec.json.encode(probed))
+    write_whole(file, msgspec.json.encode(msgspec.structs.replace(probed, kept=probed.kept or time.time())))
     return file
 
 
-def kept(endpoint: str, model: str, server: str) -> Probed | None:
-    """The result that is kept of an endpoint and model; None where there is none, or another server answers there."""
+def kept(endpoint: str, model: str, server: str, weights: str | None = None) -> Probed | None:
+    """The result that is kept of an endpoint and model; None where there is none, or another server or model is there.
+
+    How boxes are counted is left out after a month, and after a day where nothing tells whether the model is the same.
+    """
     try:
         probed = msgspec.json.decode(contents(file_of(endpoint, model), _MOST_BYTES), type=Probed)
     except (OSError, ValueError, ConfigError):
         return None
-    return probed if probed.server == server else None
+    if probed.server != server or (weights and probed.weights and weights != probed.weights):
+        return None
+    days = SAME_DAYS if weights and weights == probed.weights else UNKNOWN_DAYS
+    if abs(time.time() - probed.kept) <= days * 86_400:
+        return probed
+    return msgspec.structs.replace(probed, coordinates=None, box=None)

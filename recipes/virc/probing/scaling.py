@@ -24,7 +24,7 @@ _FACTORS = (28, 32)
 """Pixels of a side that a token stands for, in models that count pictures by area."""
 _AREAS = (802_816, 1_003_520, 1_048_576, 1_310_720, 1_605_632, 2_097_152)
 """Areas in pixels to which servers scale pictures."""
-_MOST_HIDDEN = 600
+_MAX_HIDDEN = 600
 """Tokens that a server may add to a conversation by itself."""
 _EXACT, _MEASURED, _CORRECTED, _ESTIMATED = 2, 8, 80, 240
 """How far off the tokens of a picture may be: by two counts of one text, where the small picture has as many as it has
@@ -220,10 +220,10 @@ def _small(counts: Counts) -> tuple[float, float, float] | None:
         off = _EXACT + 2 * _CORRECTED / (count - 1)
         return (several - alone) / (count - 1) - _MARKS, off, off
     if alone is not None:
-        return alone - _MARKS, _MOST_HIDDEN, _CORRECTED
+        return alone - _MARKS, _MAX_HIDDEN, _CORRECTED
     if several is not None and count:
         off = _EXACT + _CORRECTED / count
-        return several / count - _MARKS, off + _MOST_HIDDEN / count, off
+        return several / count - _MARKS, off + _MAX_HIDDEN / count, off
     return None
 
 

@@ -1,16 +1,15 @@
 """Model servers that answer on this machine, on the ports that they usually listen on."""
 
-import socket
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
-from threading import Timer
 from typing import Any
 
 import msgspec
 
 from virc.core.text import plain
+from virc.core.timeouts import LateError, within
+from virc.core.web import client
 
 PORTS = {
     1234: "LM Studio",
@@ -24,7 +23,7 @@ PORTS = {
 """Port -> server that listens there by default."""
 
 _SECONDS = 0.5
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 _OWNERS = {
     "library": "Ollama",
     "llamacpp": "llama.cpp",
@@ -76,26 +75,16 @@ def local_servers(ports: Iterable[int] | None = None) -> list[LocalServer]:
 
 
 def _asked(port: int) -> LocalServer | None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=_SECONDS)
+    def listing(_: object) -> client.Answer:
+        return client.ask(f"http://127.0.0.1:{port}/v1/models", seconds=_SECONDS, max_bytes=_MAX_BYTES)
 
-    def cut() -> None:
-        with suppress(OSError, AttributeError):  # it may be closed by now
-            connection.sock.shutdown(socket.SHUT_RDWR)
-
-    end = Timer(_SECONDS, cut)  # the time-out above is of each read, and some servers trickle
     try:
-        connection.connect()
-        end.start()
-        connection.request("GET", "/v1/models")
-        response = connection.getresponse()
-        if response.status in (401, 403):
+        status, content = within(time.monotonic() + _SECONDS, listing)  # some servers trickle
+        if status in (401, 403):
             return LocalServer(f"http://127.0.0.1:{port}/v1", f"{PORTS.get(port, 'a server')}, which wants a key", ())
-        listed = msgspec.json.decode(response.read(_MOST_BYTES), type=_Listing).data
-    except (OSError, HTTPException, ValueError, RecursionError):
+        listed = msgspec.json.decode(content, type=_Listing).data
+    except (OSError, ValueError, RecursionError, LateError):
         return None
-    finally:
-        end.cancel()
-        connection.close()
     if not listed:
         return None
     server = _OWNERS.get(str(listed[0].owned_by).lower(), PORTS.get(port, "a server"))

@@ -19,8 +19,8 @@ BOX = "bbox_2d"
 POINT, POINTS = "point_2d", "points"
 """The arguments that name a place of an image, x and y, and a list of such places."""
 
-_MOST_DIGITS = 18
-_MOST_QUOTED = 2_000
+_MAX_DIGITS = 18
+_MAX_QUOTED = 2_000
 _NAMED = {"name", "arguments"}
 _OBJECT = re.compile(r"\{\s*\"")
 
@@ -60,16 +60,21 @@ class Acted(msgspec.Struct, frozen=True):
     think: str = ""
 
 
-def tool_of(text: str, form: CallForm) -> ToolText:
-    """The call that stands between the marks of a form, which is no whole reply.
+def tools_of(text: str, form: CallForm, most: int = 1) -> tuple[ToolText, ...]:
+    """The call, or calls of `objects`, that stand between the marks of a form, which is no whole reply.
 
     Raises:
-        FormatError: it is not written as the form says.
+        FormatError: it is not written as the form says, or holds more calls than `most`.
     """
     try:
-        return _tool_of(text, form)
+        if form.body != "objects":
+            return (_tool_of(text, form),)
+        calls = _of_objects(_json(text), form)
+        if len(calls) > most:
+            raise FormatError("tags", f"the list of objects is {len(calls)} calls, and a reply may have {most}")
+        return calls
     except FormatError as error:
-        error.values = {"body": text[:_MOST_QUOTED], "parser": error, **error.values}
+        error.values = {"body": text[:_MAX_QUOTED], "parser": error, **error.values}
         raise
 
 
@@ -89,6 +94,23 @@ def _tool_of(text: str, form: CallForm) -> ToolText:
         case _:
             arguments = {form.unnamed[0]: text}
     return ToolText(form.tool or "", _translated(arguments, form))
+
+
+def _of_objects(value: object, form: CallForm) -> tuple[ToolText, ...]:
+    """A call for each object; where `unnamed` names an argument, one for each image, whose objects it lists."""
+    if not isinstance(value, list) or not value:
+        raise FormatError("json", "the tool call is not a JSON list of objects")
+    read = [_translated(_object_of(each), form) for each in value]
+    if not form.unnamed:
+        return tuple(ToolText(form.tool or "", each) for each in read)
+    listed: dict[Any, list[dict[str, Any]]] = {}
+    for each in read:
+        image = each.pop(INDEX, None)
+        if not isinstance(image, int | str | None):
+            raise FormatError("json", f"the number of an image is {json.dumps(image)}")
+        listed.setdefault(image, []).append(each)
+    calls = [({} if image is None else {INDEX: image}) | {form.unnamed[0]: each} for image, each in listed.items()]
+    return tuple(ToolText(form.tool or "", call) for call in calls)
 
 
 def actions_of(text: str, form: CallForm, most: int = 1) -> Acted:
@@ -231,11 +253,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise FormatError("json", f"the tool call holds {constant}, which JSON has not")
+    raise FormatError("json", f"the tool call contains {constant}, which is not valid JSON")
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS:
+    if len(digits) > _MAX_DIGITS:
         raise FormatError("json", f"the tool call holds a number of {len(digits)} digits")
     return int(digits)
 

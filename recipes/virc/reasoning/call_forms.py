@@ -9,9 +9,9 @@ import msgspec
 
 from virc.reasoning.bodies import BOX, Called, FormatError, decoded
 
-MOST_CALL, _MOST_PYTHON = 10_000, 2_000
+MAX_CALL, _MAX_PYTHON = 10_000, 2_000
 """Characters of a call that are read; fewer where it is written as Python."""
-MOST_OBJECTS = 50
+MAX_OBJECTS = 50
 """Places in a reply that are tried."""
 MARKS = re.compile(
     r"<tool_call>(?P<tag>.*?)(?:</tool_call>|(?=<tool_call>)|\Z)"
@@ -54,7 +54,7 @@ def marked(text: str, cut: bool) -> Iterator[Found]:
 
 def call_of(text: str, cut: bool) -> Called | None:
     """The call that a text begins with, in any of its forms; None where it is none."""
-    text = text[:MOST_CALL].strip()
+    text = text[:MAX_CALL].strip()
     if xml := _XML.match(text):
         return Called(xml[1], {key: value.strip() for key, value in _PARAMETER.findall(xml[2])})
     if text[:1] in "{[":
@@ -100,14 +100,14 @@ def object_of(text: str, cut: bool = False) -> object:
         with suppress(FormatError):
             return decoded(text + missing)
     with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-        return ast.literal_eval(text.strip()) if len(text) <= _MOST_PYTHON else None
+        return ast.literal_eval(text.strip()) if len(text) <= _MAX_PYTHON else None
     return None
 
 
 def function_of(text: str) -> Called | None:
     """A call as Python writes it, NAME(key=value, ...), at the beginning of a text; nothing is evaluated."""
-    inner = text[:_MOST_PYTHON].strip()
-    for end in [found.end() for found in re.finditer(r"\)", inner)][-MOST_OBJECTS:][::-1]:
+    inner = text[:_MAX_PYTHON].strip()
+    for end in [found.end() for found in re.finditer(r"\)", inner)][-MAX_OBJECTS:][::-1]:
         with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
             tree = ast.parse(inner[:end], mode="eval").body
             if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):

@@ -22,6 +22,27 @@ Region = tuple[float, float, float, float]
 Point = tuple[int, int]
 
 
+INDEX_SCHEMA: Mapping[str, Any] = {"type": "integer", "description": "which image, 0 is the first"}
+"""The schema of `image_index`."""
+
+
+def function_schema(name: str, description: str, required: Sequence[str], **properties: Any) -> dict[str, Any]:
+    """Return the schema of a tool as Qwen and Hermes have it.
+
+    Args:
+        required: names of the arguments that every call has.
+        properties: the JSON schema of each argument, in the order in which a model reads them.
+    """
+    parameters = {"type": "object", "properties": properties, "required": list(required)}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+
+
+def numbers_schema(count: int, description: str) -> dict[str, Any]:
+    """Return the JSON schema of a list of so many whole numbers: a point, or a box."""
+    numbers = {"type": "array", "items": {"type": "integer"}, "minItems": count, "maxItems": count}
+    return {**numbers, "description": description}
+
+
 class ToolError(ValueError):
     """The call cannot be carried out under any reading.
 

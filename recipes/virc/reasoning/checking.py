@@ -1,5 +1,6 @@
 """The one check of a tool call, for inference, rewards and data: by the tool's own `check`, or by its JSON schema."""
 
+import json
 import traceback
 from collections.abc import Mapping
 from functools import lru_cache
@@ -8,12 +9,12 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import ConfigError, VircError
+from virc.core.limits import bounded
 from virc.core.text import clause
 from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
 from virc.reasoning.calls import Call, Checked, Point, Tool, ToolError, View
 from virc.reasoning.coordinates import resolve_box, resolve_index, resolve_point, resolve_region
 from virc.reasoning.grammar import Index
-from virc.reasoning.resize import MAX_ASPECT, too_long
 
 _SCHEMAS = 256  # that are kept, once they have been checked
 _RESOLVED = (INDEX, BOX, POINT, POINTS)
@@ -73,10 +74,6 @@ def by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
     if BOX in arguments and index is not None:
         box, odd = resolve_box(arguments[BOX], view, index)
         deviations += odd
-        width, height = box[2] - box[0], box[3] - box[1]
-        if too_long(width, height):
-            reason = f"one side of the box of {width} x {height} px is over {MAX_ASPECT} times the other"
-            raise ToolError(reason, "long", ratio=max(width, height) / min(width, height))
     points = _points(arguments, view, index) if index is not None else ()
     rest = {key: value for key, value in arguments.items() if key not in _RESOLVED}
     return Checked(Call(tool.NAME, index, box, arguments=rest, points=points), deviations)
@@ -91,33 +88,25 @@ def _points(arguments: Mapping[str, Any], view: View, index: int) -> tuple[Point
 
 
 @lru_cache(maxsize=_SCHEMAS)
-def _validator(schema: bytes) -> Any:
-    """What checks values by a schema, which is JSON. Raises jsonschema.SchemaError: it is none of the draft."""
-    import jsonschema  # type: ignore[import-untyped]
-
-    read = msgspec.json.decode(schema)
-    jsonschema.Draft202012Validator.check_schema(read)  # 13 ms
-    return jsonschema.Draft202012Validator(read)
+def _fault(schema: str) -> str | None:
+    return bounded.schema_fault(json.loads(schema))
 
 
 def _validate(tool: Tool, arguments: Mapping[str, Any]) -> None:
     """Raise ToolError where the arguments are not what the tool's schema allows; an image and a box are resolved by the
     chat protocol, whatever their types there.
     """
-    import jsonschema  # type: ignore[import-untyped]
-    from referencing.exceptions import Unresolvable
-
     schema = dict(tool.SCHEMA["function"].get("parameters", {}))
     resolved: dict[str, Any] = {name: {} for name in (INDEX, BOX, POINT) if name in schema.get("properties", {})}
     if POINTS in schema.get("properties", {}):  # how many there may be is for the schema
         resolved[POINTS] = {**schema["properties"][POINTS], "items": {}}
     schema["properties"] = {**schema.get("properties", {}), **resolved}
     schema.setdefault("additionalProperties", False)
+    if fault := _fault(json.dumps(schema)):
+        raise ConfigError(f"the schema of the tool {tool.NAME} is no JSON schema: {fault}")
     try:
-        fault = next(iter(_validator(msgspec.json.encode(schema)).iter_errors(dict(arguments))), None)
-    except (jsonschema.SchemaError, Unresolvable) as error:
-        raise ConfigError(f"the schema of the tool {tool.NAME} is no JSON schema: {clause(error)}") from None
-    if fault is not None:
-        where = ".".join(map(str, fault.absolute_path))
-        message = fault.message if len(fault.message) <= 160 else f"{fault.message[:160]}..."
-        raise ToolError(f"{where}: {message}" if where else message, "arguments")
+        misfit = bounded.misfit(schema, dict(arguments))
+    except bounded.CostlyError as error:
+        misfit = f"the arguments cannot be held against the schema of {tool.NAME}: {error.message}"
+    if misfit:
+        raise ToolError(misfit, "arguments")

@@ -10,6 +10,7 @@ from virc.reasoning.bodies import FormatError, decoded
 from virc.reasoning.calls import Box, Point, Region, Size, ToolError, View
 from virc.reasoning.grammar import Index
 from virc.reasoning.protocol import BoxForm, Coordinates, ErrorKind, ImageNames, fill
+from virc.reasoning.resize import MAX_ASPECT, too_long
 
 PERMILLE = 999
 _FAR = 10**9
@@ -86,7 +87,8 @@ def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, 
         The box (left, top, right, bottom) in pixels of the image as shown, and `box_clamped` where it was not inside.
 
     Raises:
-        ToolError: it is not four such numbers, or holds no pixel; or it leaves the image, and such boxes are refused.
+        ToolError: it is not four such numbers, holds no pixel, or is over 200 times as long as wide; or it leaves the
+            image, and such boxes are refused.
     """
     size = view.sizes[index]
     corners, inside, sides = _inside(value, view, index)
@@ -103,6 +105,10 @@ def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, 
     if left >= right or top >= bottom:
         kind: ErrorKind = "no_width" if left >= right else "no_height"
         raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}", kind, **named)
+    width, height = right - left, bottom - top
+    if too_long(width, height):
+        reason = f"one side of the box of {width} x {height} px is over {MAX_ASPECT} times the other"
+        raise ToolError(reason, "long", ratio=max(width, height) / min(width, height))
     return (left, top, right, bottom), () if inside == corners else ("box_clamped",)
 
 
@@ -120,7 +126,7 @@ def resolve_point(value: object, view: View, index: int) -> Point:
     if not isinstance(value, list) or len(value) != 2 or not all(_is_number(each) for each in value):
         raise ToolError(f"the point {_short(value)} is not two numbers", "numbers")
     size = view.sizes[index]
-    sides = sides_of(size, view.coordinates, view.originals[index] if index < len(view.originals) else None)
+    sides = counted_in(view, index)
     if not all(0 <= at <= side for at, side in zip(value, sides, strict=True)):
         raise ToolError(f"the point {_short(value)} is outside of the image of {sides[0]} x {sides[1]}")
     x, y = (min(int(at * pixels / side), pixels - 1) for at, pixels, side in zip(value, size, sides, strict=True))
@@ -167,8 +173,7 @@ def _inside(value: object, view: View, index: int) -> tuple[list[float], list[fl
     """The corners of a written box, the same within the image, and what both are counted in."""
     written = numbers_in(value) if view.text_boxes and isinstance(value, str) else value
     corners = list(corners_of(_numbers(written, view.float_boxes or view.coordinates == "unit"), view.box))
-    original = view.originals[index] if index < len(view.originals) else None
-    sides = sides_of(view.sizes[index], view.coordinates, original)
+    sides = counted_in(view, index)
     return corners, [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)], sides
 
 
@@ -184,10 +189,7 @@ def settled_box(value: object, view: View, index: int) -> list[float]:
         return written
     if all(0 <= side <= 1 for side in written):
         raise UnitError(f"bbox_2d {_short(value)} is in fractions of the image, not in {view.coordinates}")
-    size = view.sizes[index]
-    original = view.originals[index] if index < len(view.originals) else None
-    sides = sides_of(size, view.coordinates, original)
-    corners = corners_of(written, view.box)
+    sides, corners = counted_in(view, index), corners_of(written, view.box)
     over = max(side - limit for side, limit in zip(corners, sides * 2, strict=True))
     allowed = max(_OVER_PIXELS, max(sides) / 50) if sides not in _SIDES.values() else _OVER * max(sides)
     inside = [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)]
@@ -222,6 +224,11 @@ def sides_of(size: Size, coordinates: Coordinates, original: Size | None = None)
         original: (width, height) in px of its file, where it is one.
     """
     return (original or size) if coordinates == "original" else _SIDES.get(coordinates, size)
+
+
+def counted_in(view: View, index: int) -> Size:
+    """What boxes on an image of a view are counted in; as of `sides_of`."""
+    return sides_of(view.sizes[index], view.coordinates, view.originals[index] if index < len(view.originals) else None)
 
 
 def scale_box(box: Sequence[float], sides: Size, onto: Size) -> list[int]:

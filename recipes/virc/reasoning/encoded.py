@@ -33,7 +33,7 @@ _FRAMES, _SCAN, _END = (0xC0, 0xC1, 0xC2), 0xDA, 0xD9  # baseline, extended, pro
 _TABLES = (0xC4, 0xDB, 0xDD)  # Huffman, quantization, restart interval
 _SKIPPED = (*range(0xE1, 0xF0), 0xFE)  # of applications, comments
 _MARKER = re.compile(rb"\xff(?![\x00\xd0-\xd7])")  # ends the data of a scan: it is neither stuffed nor a restart
-_MOST_SCANS = 64
+_MAX_SCANS = 64
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -137,7 +137,7 @@ def _jpeg(data: bytes, size: Size) -> Iterator[bytes]:
         elif kind == _SCAN:
             scans += 1
             found = _MARKER.search(data, end)
-            if not found or not frames or scans > _MOST_SCANS:
+            if not found or not frames or scans > _MAX_SCANS:
                 raise ValueError("without an end, without a frame, or endless")
             end = found.start()
             yield data[at:end]

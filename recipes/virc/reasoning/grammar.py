@@ -15,7 +15,7 @@ import msgspec
 Marks = tuple[str, str]
 """What opens and closes a part of a turn. White space in a mark stands for any white space, or none."""
 
-Body = Literal["call", "arguments", "list", "actions", "step", "function", "text"]
+Body = Literal["call", "arguments", "list", "objects", "actions", "step", "function", "text"]
 
 
 class Index(StrEnum):
@@ -30,15 +30,17 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     Args:
         open, close: the marks around it. Without `close` it goes on to the end of the reply. Without both it is bare:
             the first JSON object of the reply, with nothing behind it.
-        body: the content: `call`, a JSON object with name and arguments; `arguments`, a JSON object of the
-            arguments alone; `list`, a JSON list, the value of one argument; `actions`, {"thought", "actions": [CALL]},
-            where the action of `end` is the answer; `step`, {"thought", NAME, ARGUMENTS}, one such action, by the keys
-            of `fields`; `function`, the text after NAME( with NAME( in `open`: values separated by commas, as in
-            NAME(a, b) or NAME(a) = b; `text`, the value of one argument as it is.
+        body: the content: `call`, a JSON object with name and arguments; `arguments`, a JSON object of the arguments
+            alone; `list`, a JSON list, the value of one argument; `objects`, a JSON list of objects, each the arguments
+            of a call, or with `unnamed` one call for each image, whose objects are that argument; `actions`,
+            {"thought", "actions": [CALL]}, where the action of `end` is the answer; `step`, {"thought", NAME,
+            ARGUMENTS}, one such action, by the keys of `fields`; `function`, the text after NAME( with NAME( in `open`:
+            values separated by commas, as in NAME(a, b) or NAME(a) = b; `text`, the value of one argument as it is.
         tool: the tool that is meant where the body names none.
         names: name of a tool as it is written -> the tool.
         keys: name of an argument as it is written -> the argument; null: it is read and not used.
-        unnamed: the arguments that are written without a name: one of `list` and `text`, those of `function` in order.
+        unnamed: the arguments that are written without a name: one of `list` and `text`, one or none of `objects`,
+            those of `function` in order.
         given: arguments that nobody writes; an `image_index` of `last` is the newest image.
         default: arguments that hold where a stock model leaves them out (`reading: lenient`).
         index_from: the number of the first image.
@@ -68,7 +70,7 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         """Raise ValueError where the parts do not go together."""
         if self.close.strip() and not self.open.strip():
             raise ValueError("`close` needs an `open`")
-        if self.bare and self.body in ("list", "function", "text"):
+        if self.bare and self.body in ("list", "objects", "function", "text"):
             raise ValueError(f"the body `{self.body}` needs an `open`")
         named = self.body == "call" or self.acts
         if named and self.tool is not None:
@@ -77,6 +79,8 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             raise ValueError(f"the body `{self.body}` names no tool: `tool` has to")
         if self.body in ("list", "text") and len(self.unnamed) != 1:
             raise ValueError(f"the body `{self.body}` is one argument: `unnamed` names it")
+        if self.body == "objects" and len(self.unnamed) > 1:
+            raise ValueError("the body `objects` is at most one argument: `unnamed` names it")
         if self.body == "function" and not self.unnamed:
             raise ValueError("the body `function` has arguments: `unnamed` names them in order")
 

@@ -20,7 +20,7 @@ from virc.reasoning.checking import place_of
 from virc.reasoning.images import OpenedImage, Shown, as_shown, show, show_square
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
 from virc.reasoning.resample import Rescaled, resampled
-from virc.reasoning.resize import MOST_PIXELS, QWEN2, Grid, smart_resize
+from virc.reasoning.resize import MAX_PIXELS, QWEN2, Grid, smart_resize
 
 Made = Image.Image | Rescaled
 OF_THIS_PACKAGE = "virc.tools."
@@ -142,8 +142,8 @@ class History:
             for planned in plans
         )
         held = (max(image.size, image.full_size, key=math.prod) for image in self.images[self.inputs :])
-        if sum(map(math.prod, (*new, *held))) > MOST_PIXELS:
-            most = f"{MOST_PIXELS // 10**6} million pixels"
+        if sum(map(math.prod, (*new, *held))) > MAX_PIXELS:
+            most = f"{MAX_PIXELS // 10**6} million pixels"
             raise ValueError(f"the images made by tools would hold over {most} together")
         return text, [(self._shown(call, planned), planned.place) for planned in plans]
 
@@ -370,6 +370,10 @@ def _parts(box: Box, size: Size) -> Region:
     return left, top, right, bottom
 
 
+class ToolFailedError(ConfigError):
+    """A tool fails, or returns what is no result."""
+
+
 def applied(tool: Tool, call: Call, source: Image.Image | None, history: History | None = None) -> Result:
     """What a tool makes, whatever of the allowed it returns.
 
@@ -379,7 +383,7 @@ def applied(tool: Tool, call: Call, source: Image.Image | None, history: History
 
     Raises:
         ToolError: the tool says why the call cannot be carried out.
-        ConfigError: the tool itself fails, or returns something else.
+        ToolFailedError: the tool itself fails, or returns something else.
     """
     try:
         to_all = getattr(tool, "apply_to_all", None) if history else None
@@ -389,13 +393,13 @@ def applied(tool: Tool, call: Call, source: Image.Image | None, history: History
     except Exception as error:
         hint = "`source` is None where the tool's SCHEMA has no image_index" if source is None else None
         fault = f"the tool {call.name} fails{place_of(error)}: {type(error).__name__}: {clause(error)}"
-        raise ConfigError(fault, hint) from error
+        raise ToolFailedError(fault, hint) from error
     if isinstance(returned, str):
         return Result(returned)
     result = returned if isinstance(returned, Result) else Result(images=(returned,))  # type: ignore[arg-type]
     if not isinstance(result.text, str) or not all(isinstance(each, Image.Image | Rescaled) for each in result.images):
         what = type(returned).__name__
-        raise ConfigError(f"the tool {call.name} returns {what}, and not an image, a text, or a Result of both")
+        raise ToolFailedError(f"the tool {call.name} returns {what}, and not an image, a text, or a Result of both")
     return Result(result.text, [_rgb(each) for each in result.images])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from virc.reasoning.bodies import BOX, INDEX, Called, FormatError, ToolText, decoded
-from virc.reasoning.call_forms import MARKS, MOST_CALL, MOST_OBJECTS, Found, call_of, function_of, marked, object_of
+from virc.reasoning.call_forms import MARKS, MAX_CALL, MAX_OBJECTS, Found, call_of, function_of, marked, object_of
 from virc.reasoning.coordinates import numbers_in
 from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import Turn
@@ -52,7 +52,7 @@ ALIASES = {
 """Other names of our tools' arguments, as models that know a similar tool write them."""
 _TOOLS = dict.fromkeys(("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "crop", "image_crop"), "crop_image")
 """Names of tools that cut out a box, as models know them that were trained with one; ours is not among them."""
-_MOST_THOUGHTS = 64
+_MAX_THOUGHTS = 64
 """Thoughts that are taken out of a reply one by one: each takes another look at all of it."""
 _CUT_IN_CALL = "the token limit cut the reply within its tool call"
 _HERMES = CallForm("<tool_call>", "</tool_call>")
@@ -132,7 +132,7 @@ def read(
     rules = _Rules(form, names, cut, grammar.most_calls)
     tagged, rest = apart(text)
     thoughts = _joined(thought or "", tagged)
-    for _ in range(_MOST_THOUGHTS):  # some models think several times
+    for _ in range(_MAX_THOUGHTS):  # some models think several times
         if not _CLOSES.search(rest) or _marked_before_close(rest):
             break
         tagged, rest = apart(rest)
@@ -237,11 +237,11 @@ def _calls(text: str, rules: _Rules) -> Iterator[Found]:
         called = call_of(block[1], rules.cut)
         if called and rules.means(called):
             yield Found(block.start(), block.end(), called)
-    for start in [found.start() for found in _OBJECT.finditer(text)][:MOST_OBJECTS]:
+    for start in [found.start() for found in _OBJECT.finditer(text)][:MAX_OBJECTS]:
         called = call_of(text[start:], rules.cut)
         if called and rules.means(called):
             yield Found(start, len(text), called)
-    for name in list(re.finditer(r"\b([A-Za-z_]\w*)\(", text))[:MOST_OBJECTS]:
+    for name in list(re.finditer(r"\b([A-Za-z_]\w*)\(", text))[:MAX_OBJECTS]:
         called = function_of(text[name.start() :])
         if name[1] in rules.names or name[1] in rules.form.names or (called and rules.means(called)):
             yield Found(name.start(), len(text), called)
@@ -316,7 +316,7 @@ def _answer(text: str, rules: _Rules) -> str:
     )
     if named and not answers and _ARGUMENTS.search(text):
         raise FormatError("json", f"the reply writes a call of {named} that cannot be read")
-    value = object_of(text.strip().strip("`").removeprefix("json")[:MOST_CALL]) if not answers else None
+    value = object_of(text.strip().strip("`").removeprefix("json")[:MAX_CALL]) if not answers else None
     if isinstance(value, dict) and {BOX, INDEX} <= {ALIASES.get(key, key) for key in value}:
         raise FormatError("json", "the reply holds the arguments of a call without the name of its tool")
     answer = _plain(answers[-1][1] if answers else text)
@@ -329,7 +329,7 @@ def _plain(text: str) -> str:
     """An answer without thoughts, and without the marks that some models put around or behind it."""
     boxes = _BOXED.findall(text)
     text = boxes[-1] if boxes else text
-    for _ in range(_MOST_THOUGHTS):
+    for _ in range(_MAX_THOUGHTS):
         if not _CLOSES.search(text):
             break
         text = apart(text)[1]

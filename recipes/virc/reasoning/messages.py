@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from virc.reasoning.bodies import FormatError, ToolText, actions_of, bare_end, bare_start, tool_of
+from virc.reasoning.bodies import FormatError, ToolText, actions_of, bare_end, bare_start, tools_of
 from virc.reasoning.grammar import TAGS, CallForm, Grammar, Mark, Marks, marks
 
 __all__ = ["FormatError", "ToolText", "Turn", "parse", "printable", "stopped"]
@@ -71,8 +71,8 @@ def _loose(text: str, grammar: Grammar) -> Turn:
     calls = [(start, end, form) for form in grammar.calls if not form.bare for start, end in _closed(found, form, text)]
     calls = sorted(calls, key=lambda call: call[0].start)[-grammar.most_calls :]
     if calls:
-        tools = tuple(tool_of(text[start.end : end].strip(), form) for start, end, form in calls)
-        return Turn(_thought(text[: calls[0][0].start], grammar), tools)
+        bodies = [(text[start.end : end].strip(), form) for start, end, form in calls]
+        return Turn(_thought(text[: calls[0][0].start], grammar), _calls_of(bodies, grammar))
     if grammar.answer is None or any(form.bare for form in grammar.calls):
         ends = [mark.end for mark in found if grammar.think and mark.text == grammar.think[1].strip()]
         behind = max(ends, default=0)
@@ -147,7 +147,15 @@ def _calling(think: str, text: str, rest: list[Mark], found: list[Mark], grammar
         return _called(think, *bodies[0], grammar.most_calls)
     if any(form.acts for _, form in bodies):
         raise _unlike(found, grammar)
-    return Turn(think, tuple(tool_of(inner, form) for inner, form in bodies))
+    return Turn(think, _calls_of(bodies, grammar))
+
+
+def _calls_of(bodies: Sequence[tuple[str, CallForm]], grammar: Grammar) -> tuple[ToolText, ...]:
+    """The calls of all forms of a reply, in order; FormatError: they are more than one may have."""
+    calls = [call for inner, form in bodies for call in tools_of(inner, form, grammar.most_calls)]
+    if len(calls) > grammar.most_calls:
+        raise FormatError("tags", f"the reply calls more than {grammar.most_calls} tools")
+    return tuple(calls)
 
 
 def _begin(rest: list[Mark], at: int, form: CallForm) -> bool:
@@ -158,7 +166,7 @@ def _begin(rest: list[Mark], at: int, form: CallForm) -> bool:
 
 def _called(think: str, inner: str, form: CallForm, most: int) -> Turn:
     if not form.acts:
-        return Turn(think, (tool_of(inner, form),))
+        return Turn(think, tools_of(inner, form, most))
     acted = actions_of(inner, form, most)
     return Turn(acted.think or think, acted.calls, acted.answer)
 

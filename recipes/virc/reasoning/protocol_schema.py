@@ -19,7 +19,6 @@ _DESCRIPTION = (
 )
 _ARGS = re.compile(r"^Args:\n(.*?)(?=^\S|\Z)", re.DOTALL | re.MULTILINE)
 _FIELD = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*?)(?=^ {4}\w|\Z)", re.DOTALL | re.MULTILINE)
-_DECISION = re.compile(r" \(D\d+\)")  # of the project's notes, which nobody has who reads the schema
 
 
 def schema() -> dict[str, Any]:
@@ -41,7 +40,7 @@ def descriptions(kind: type) -> dict[str, str]:
     args = _ARGS.search(_doc(kind))
     found: dict[str, str] = {}
     for names, text in _FIELD.findall(args[1] if args else ""):
-        line = _DECISION.sub("", " ".join(text.split())).replace("None:", "null:").removesuffix(".")
+        line = " ".join(text.split()).replace("None:", "null:").removesuffix(".")
         found |= dict.fromkeys(names.split(", "), line)
     return found
 

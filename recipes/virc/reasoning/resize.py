@@ -7,7 +7,7 @@ import msgspec
 from virc.core.errors import ConfigError
 
 MAX_ASPECT = 200
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 """Of a picture that is opened or shown; decoding a larger one fills the memory."""
 
 

@@ -4,7 +4,7 @@
 the driver (solve resamples warmer, RL never retries).
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -17,7 +17,7 @@ from virc.reasoning.calls import Call, Checked, Tool, ToolError, View, find_tool
 from virc.reasoning.checking import check_call, properties
 from virc.reasoning.coordinates import UnitError, index_name, resolve_index, settled_box
 from virc.reasoning.grammar import as_written
-from virc.reasoning.history import History, show_input
+from virc.reasoning.history import History, ToolFailedError, show_input
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, printable, stopped
 from virc.reasoning.protocol import ErrorKind, Protocol, fill
@@ -40,7 +40,8 @@ from virc.reasoning.writing import assembled
 __all__ = ["SOLVE", "Ask", "Called", "Done", "Message", "Rejected", "Reply", "Session", "Unit", "show_input"]
 
 SOLVE = frozenset({"box_clamped", "factor_snapped"})
-_MOST_CHARACTERS = 200_000
+_MAX_CHARACTERS = 200_000
+_TOOL_FAILED = "the tool failed"
 _SHOWN = ("json", "tool", "deviation")
 """What a model that is shown its errors is told of a reply; others are drawn again, as a box in another unit, which is
 for the user to look into.
@@ -181,6 +182,8 @@ class Session:
         grid: the patch grid the model sees images on.
         tolerate: the deviations of tool calls that are forgiven; replies with others are rejected.
         max_turns: accepted units after which the problem ends without an answer.
+        on_tool_failure: gets the error of a tool that itself fails; the model is shown that its call failed, whatever
+            `errors` of the chat protocol is but `end`. None: the error is raised.
 
     Raises:
         ValueError: there is no image and every tool needs one, or one cannot be shown.
@@ -196,12 +199,14 @@ class Session:
         tools: Mapping[str, Tool],
         tolerate: Collection[str] = SOLVE,
         max_turns: int = 16,
+        on_tool_failure: Callable[[str], None] | None = None,
     ) -> None:
         if not images and all(INDEX in properties(tools[name]) for name in protocol.tools if name in tools):
             raise ValueError("a problem needs at least one image, or a tool that takes none")
         self.protocol, self.question, self.max_turns = protocol, printable(question), max_turns
         self.tolerate = SOLVE if protocol.errors == "show" else tolerate
         self.history = History(images, protocol, grid, tools)
+        self._on_tool_failure = on_tool_failure
         self._messages = opening(protocol, self.question, self.history.sizes)
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
@@ -228,7 +233,7 @@ class Session:
         """
         if isinstance(self.next(), Done):
             raise RuntimeError("the problem is over: no reply was asked for")
-        said = text = printable(reply.text[:_MOST_CHARACTERS])
+        said = text = printable(reply.text[:_MAX_CHARACTERS])
         if self.protocol.reading != "lenient":
             text = assembled(text, reply.thought and printable(reply.thought), reply.calls, self.protocol.grammar)
         text = stopped(text, self.protocol.grammar)
@@ -295,8 +300,8 @@ class Session:
     def _read(self, text: str, reply: Reply) -> lenient.ParsedReply:
         if reply.refusal is not None:
             raise _RefusalError("refusal", f"the model does not answer: {reply.refusal[:200]}")
-        if len(reply.text) + len(reply.thought or "") > _MOST_CHARACTERS:
-            raise _RefusalError("length", f"the reply is longer than {_MOST_CHARACTERS} characters")
+        if len(reply.text) + len(reply.thought or "") > _MAX_CHARACTERS:
+            raise _RefusalError("length", f"the reply is longer than {_MAX_CHARACTERS} characters")
         if repeats(text, self.protocol.repeat_limit):
             times = self.protocol.repeat_limit
             raise _RefusalError("repetition", f"the reply repeats a pattern {times} times in a row")
@@ -370,6 +375,11 @@ class Session:
     def _result(self, checked: Checked, history: History) -> CallResult:
         try:
             text, made = history.run(checked.call)
+        except ToolFailedError as error:
+            if self._on_tool_failure is None:
+                raise
+            self._on_tool_failure(error.message)
+            return CallResult(error=_TOOL_FAILED, reason=_TOOL_FAILED, failed=True)
         except ValueError as error:  # an image of aspect 200 may be shown a little longer than that
             raise _RefusalError("tool", str(error), error if isinstance(error, ToolError) else None) from None
         images = tuple(history.add(shown, place) for shown, place in made)

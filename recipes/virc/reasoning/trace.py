@@ -81,6 +81,7 @@ class CallResult(msgspec.Struct, frozen=True):
         error: why the call could not be carried out, as the model was told.
         reason: the same in our own clause; None where it was carried out.
         deviations: what the check of the call forgave.
+        failed: the tool itself failed, which is no fault of the model.
     """
 
     call: Call | None = None
@@ -89,6 +90,7 @@ class CallResult(msgspec.Struct, frozen=True):
     error: str | None = None
     reason: str | None = None
     deviations: tuple[str, ...] = ()
+    failed: bool = False
 
 
 class Unit(msgspec.Struct, frozen=True):

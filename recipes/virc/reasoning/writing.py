@@ -48,7 +48,10 @@ def _text(turn: Turn, grammar: Grammar) -> str:
         forms = [(tool, *_form(tool, grammar)) for tool in turn.calls]
         if forms[0][1].acts:
             return _acting(turn.think, [_named(tool, form, said) for tool, form, said in forms], forms[0][1])
-        said = "\n".join(f"{form.open}{_body(tool, form, given)}{form.close}" for tool, form, given in forms)
+        if (first := forms[0][1]).body == "objects":
+            said = f"{first.open}{_objects([given for *_, given in forms], first)}{first.close}"
+        else:
+            said = "\n".join(f"{form.open}{_body(tool, form, given)}{form.close}" for tool, form, given in forms)
     elif grammar.answer is None and (whole := next((form for form in grammar.calls if form.acts), None)):
         name, argument = whole.end
         return _acting(turn.think, [{"name": name, "arguments": {argument: turn.answer}}], whole)
@@ -85,6 +88,15 @@ def _body(tool: ToolText, form: CallForm, arguments: Mapping[str, Any]) -> str:
         listed = ", ".join(each if isinstance(each, str) else _json(each) for each in values)
         return listed if ")" in form.close else f"{listed})"
     return str(values[0]) if form.body == "text" else _json(values[0])
+
+
+def _objects(calls: Sequence[Mapping[str, Any]], form: CallForm) -> str:
+    """All calls as one list of objects."""
+    listed: list[Mapping[str, Any]] = []
+    for arguments in calls:
+        image = {key: value for key, value in arguments.items() if key == INDEX}
+        listed += [{**image, **each} for each in arguments[form.unnamed[0]]] if form.unnamed else [arguments]
+    return _json([_keyed(each, form) for each in listed])
 
 
 def _named(tool: ToolText, form: CallForm, arguments: Mapping[str, Any]) -> dict[str, Any]:

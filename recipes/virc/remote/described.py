@@ -11,6 +11,7 @@ import msgspec
 from virc.config import validation
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError
+from virc.core.limits import bounded
 from virc.core.text import plain
 from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
 
@@ -91,7 +92,8 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         description: of the function, for the model.
         parameters: JSON schema of its arguments. `image_index`, `bbox_2d`, `point_2d` and `points` are read as those of
-            every tool and sent in pixels; `{unit}` in a text becomes the unit of the chat protocol.
+            every tool and sent in pixels; `{unit}` in a text becomes the unit of the chat protocol. References to other
+            documents are refused, and a call that takes over a second of CPU time to check is an error to the model.
         name: of the function; unset: the name of the file.
         http: the server, one that gets a POST request for each call.
         mcp: the server, one that speaks the Model Context Protocol. One of the two is given.
@@ -122,7 +124,11 @@ def read(file: Path) -> Described:
     Raises:
         ConfigError: it describes no remote tool.
     """
-    text = plain_yaml.read_text(file)
+    return parse(plain_yaml.read_text(file), file)
+
+
+def parse(text: str, file: Path) -> Described:
+    """What the text of a file describes; errors as of `read`."""
     content = plain_yaml.parse(text, str(file))
     for fault in validation.faults(content, Described):
         line = next((line for path, line in plain_yaml.lines(text).items() if path == tuple(fault.path)), None)
@@ -161,21 +167,9 @@ def _fault_of_server(described: Described, server: Http | Mcp | None) -> str | N
     )
 
 
-def schema_error(schema: object) -> str | None:
-    """What is wrong with a JSON schema, and where in it."""
-    import jsonschema  # type: ignore[import-untyped]
-
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        where = ".".join(map(str, error.absolute_path))
-        return plain(error.message, 160) + (f", at {where}" if where else "")
-    return None
-
-
 def _fault_of_schema(schema: Mapping[str, Any]) -> str | None:
-    if error := schema_error(schema):
-        return error
+    if fault := bounded.schema_fault(schema):
+        return plain(fault, 300)
     if schema.get("type") != "object":
         return "its type is not object"
     return None

@@ -1,6 +1,5 @@
 """One call over HTTP."""
 
-import importlib
 import json
 import ssl
 import time
@@ -15,6 +14,7 @@ from PIL import Image
 from virc.core.errors import SetupError
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
+from virc.core.web.client import http_library
 from virc.core.web.fetch import is_loopback
 from virc.reasoning.calls import Result
 from virc.reasoning.encoded import as_png
@@ -105,8 +105,8 @@ class Server:
             for piece in response.iter_raw():
                 say(None)
                 content += piece
-                if len(content) > reply.MOST_BYTES:
-                    raise RemoteError(f"its reply is over {reply.MOST_BYTES >> 20} MiB")
+                if len(content) > reply.MAX_BYTES:
+                    raise RemoteError(f"its reply is over {reply.MAX_BYTES >> 20} MiB")
             if not response.is_success:
                 said = self.hidden(plain(content[:2000].decode(errors="replace"), 200))
                 raise RemoteError(
@@ -144,10 +144,7 @@ class Server:
 
     @cached_property
     def _library(self) -> Any:
-        try:
-            return importlib.import_module("httpx2")
-        except ModuleNotFoundError:  # before version 2 of huggingface-hub, which brings it
-            return importlib.import_module("httpx")
+        return http_library()
 
     @cached_property
     def _client(self) -> "httpx.Client":

@@ -1,11 +1,9 @@
 """One call over MCP, by the official SDK: a background thread keeps a session open, and opens another if it ends."""
 
 import asyncio
-import os
 import shlex
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from concurrent import futures
@@ -16,6 +14,7 @@ from urllib.parse import urlsplit
 
 from virc.core import extras
 from virc.core.errors import SetupError
+from virc.core.limits import event_loop
 from virc.core.text import clause, plain
 from virc.reasoning.calls import Result
 from virc.remote import filling, relay, reply
@@ -25,8 +24,6 @@ from virc.remote.reply import RemoteError
 _CONNECT_SECONDS = 5.0
 _SPARE_SECONDS = 2.0  # to give up a call after its time
 _PAGES = 20  # of a list of tools
-_LOOPS: dict[int, asyncio.AbstractEventLoop] = {}  # by process: a thread does not survive a fork
-_LOCK = threading.Lock()
 _Result = TypeVar("_Result")
 
 
@@ -96,7 +93,7 @@ class Server:
         except Exception as error:
             if _is_end(error):
                 self._drop(session)
-            raise RemoteError(self._reason(error)) from None
+            raise RemoteError(self.hidden(plain(clause(_cause(error)), 300))) from None
         finally:
             session.calls -= 1
             session.end_if_unused()
@@ -148,13 +145,13 @@ class Server:
             async with _http_client(filling.with_secrets(self.mcp.headers)) as client:
                 from mcp.client.streamable_http import streamable_http_client
 
-                yield streamable_http_client(self.mcp.url, http_client=client, max_sse_event_size=reply.MOST_BYTES)
+                yield streamable_http_client(self.mcp.url, http_client=client, max_sse_event_size=reply.MAX_BYTES)
             return
         from mcp import StdioServerParameters
         from mcp.client.stdio import stdio_client
 
         own = str(Path(relay.__file__).resolve())
-        words = ["-I", own, str(reply.MOST_BYTES), *self.mcp.command]
+        words = ["-I", own, str(reply.MAX_BYTES), *self.mcp.command]
         folder = self.folder / (self.mcp.cwd or ".")
         environment = filling.with_secrets(self.mcp.env)
         started = StdioServerParameters(command=sys.executable, args=words, env=environment, cwd=folder)
@@ -190,9 +187,6 @@ class Server:
         if lacking or unknown:
             wrong = [f"needs {', '.join(lacking)}"] * bool(lacking) + [f"takes no {', '.join(unknown)}"] * bool(unknown)
             raise RemoteError(f"its tool {self.mcp.tool} {' and '.join(wrong)}")
-
-    def _reason(self, error: Exception) -> str:
-        return self.hidden(plain(clause(_cause(error)), 300))
 
 
 class _Session:
@@ -233,21 +227,12 @@ class _Session:
 
 def _waited(work: Coroutine[Any, Any, _Result], until: float, afterwards: Callable[[], None]) -> _Result:
     """The result of a coroutine in the background thread; raises TimeoutError when its time is over."""
-    future = asyncio.run_coroutine_threadsafe(work, _loop())
+    future = event_loop.started(work)
     future.add_done_callback(lambda _: afterwards())
     try:
         return future.result(max(until - time.monotonic(), 0.001))
     finally:
         future.cancel()
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    with _LOCK:
-        loop = _LOOPS.get(os.getpid())
-        if loop is None:
-            loop = _LOOPS[os.getpid()] = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, daemon=True).start()
-        return loop
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -284,7 +269,7 @@ def _http_client(headers: Mapping[str, str]) -> Any:
             async for piece in self._stream:
                 self._left -= len(piece)
                 if self._left < 0:
-                    raise httpx2.ReadError(f"its reply is over {reply.MOST_BYTES >> 20} MiB")
+                    raise httpx2.ReadError(f"its reply is over {reply.MAX_BYTES >> 20} MiB")
                 yield piece
 
         async def aclose(self) -> None:
@@ -294,7 +279,7 @@ def _http_client(headers: Mapping[str, str]) -> Any:
         if response.headers.get("content-encoding", "identity") != "identity":
             raise httpx2.DecodingError("its reply is compressed")
         if not response.headers.get("content-type", "").startswith("text/event-stream"):  # each event is bounded
-            response.stream = Bounded(response.stream, reply.MOST_BYTES)
+            response.stream = Bounded(response.stream, reply.MAX_BYTES)
 
     timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
     return httpx2.AsyncClient(

@@ -9,15 +9,16 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError
+from virc.core.limits.image_memory import BusyError, of_client
 from virc.core.text import plain
 from virc.reasoning.calls import Result
-from virc.reasoning.images import image_size, open_image
+from virc.reasoning.opening.pictures import opened_all
 from virc.remote.described import PLACEHOLDER, Described, Reply
 
-MOST_BYTES = 32 * 2**20
+MAX_BYTES = 32 * 2**20
 """Of a reply."""
 
-_MOST_PIXELS = 16_777_216  # of an image
+_MAX_PIXELS = 16_777_216  # of an image
 
 
 class RemoteError(Exception):
@@ -82,13 +83,14 @@ def _opened(image: str | bytes) -> Image.Image:
     name = "an image of its reply"
     try:
         data = _bytes(image) if isinstance(image, str) else image
-        width, height = image_size(data, name)
-        if width * height > _MOST_PIXELS:
-            raise RemoteError(f"{name} has {width} x {height} pixels, over {_MOST_PIXELS // 10**6} million")
-        return open_image(data, name)
+        with opened_all([(data, name)], of_client()) as pictures:
+            width, height = pictures[0].size
+            if width * height > _MAX_PIXELS:
+                raise RemoteError(f"{name} has {width} x {height} pixels, over {_MAX_PIXELS // 10**6} million")
+            return pictures[0].pixels
     except (binascii.Error, ValueError):
         raise RemoteError(f"{name} is not base64") from None
-    except DataError as error:
+    except (DataError, BusyError) as error:
         raise RemoteError(plain(error.message)) from None
 
 

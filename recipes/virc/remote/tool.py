@@ -3,17 +3,23 @@
 import hashlib
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 from PIL import Image
 
-from virc.reasoning.bodies import BOX, POINT, POINTS
-from virc.reasoning.calls import Call, Result, ToolError
-from virc.remote import described, failures, http, mcp_client
-from virc.remote.kept import Kept
+from virc.config import yaml as plain_yaml
+from virc.core.limits import bounded
+from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
+from virc.reasoning.calls import Call, Checked, Result, Tool, ToolError, View
+from virc.reasoning.checking import by_schema
+from virc.remote import described, failures, http, mcp_client, permission
+from virc.remote.permission import Permission
 from virc.remote.reply import RemoteError
+from virc.remote.result_cache import ResultCache
 
 
 class RemoteTool:
@@ -21,8 +27,8 @@ class RemoteTool:
 
     TEMPLATE = "after_image"
 
-    def __init__(self, found: described.Described, name: str, folder: Path) -> None:
-        self.NAME = name
+    def __init__(self, found: described.Described, name: str, file: Path, permission: Permission) -> None:
+        self.NAME, self.permission = name, permission
         function = {"name": name, "description": found.description, "parameters": found.parameters}
         self.SCHEMA: dict[str, Any] = {"type": "function", "function": function}
         self.described = found
@@ -31,24 +37,44 @@ class RemoteTool:
             self.server = http.Server(found, found.http)
         else:
             assert found.mcp
-            self.server = mcp_client.Server(found, found.mcp, folder)
-        self._kept = Kept()
+            self.server = mcp_client.Server(found, found.mcp, file.parent)
+        known = found.parameters.get("properties", {})
+        self._allowed = _allowed(found.parameters)
+        loose = {"name": name, "parameters": {"properties": {key: {} for key in known}}}
+        self._loose = cast(Tool, SimpleNamespace(NAME=name, SCHEMA={"function": loose}))
+        self._cache = ResultCache()
         self._slots = threading.BoundedSemaphore(found.at_once)
 
     def ready(self) -> None:
-        """Raise SetupError where its server cannot be asked."""
+        """Raise SetupError where its server cannot be asked, ConfigError where it would send what is not allowed."""
+        self.permission.check()
         self.server.check()
+
+    def check(self, arguments: Mapping[str, Any], view: View) -> Checked:
+        """Return a call as the schema allows it. The schema is a file's of others: a bounded process reads it.
+
+        Raises:
+            ToolError: the schema does not allow it, or takes too long to tell.
+        """
+        try:
+            reason = bounded.misfit(self._allowed, dict(arguments))
+        except bounded.CostlyError as error:
+            reason = f"the schema of {self.NAME}: {error.message}"
+        if reason:
+            raise ToolError(reason, "arguments")
+        return by_schema(self._loose, arguments, view)
 
     def apply(self, call: Call, source: Image.Image | None) -> Result:
         """The server's result; where there is none, the text `failure` of the file: the model's call was right.
 
         Raises:
             SetupError: an environment variable is missing.
+            ConfigError: it would send one that it is not allowed to.
         """
         if source is not None and source.mode == "1":  # stands for a size (`data check`), and is no image to send
             raise ToolError("what a server makes of an image is not known before it is asked")
         key = _digest(call, source)
-        result = self._kept.get(key) if self.described.cache else None
+        result = self._cache.get(key) if self.described.cache else None
         if result is None:
             try:
                 result = self._asked(call, source)
@@ -56,10 +82,11 @@ class RemoteTool:
                 failures.note(str(error))
                 return Result(self.described.failure.replace("{error}", str(error)))
             if self.described.cache:
-                self._kept.put(key, result)
+                self._cache.put(key, result)
         return result
 
     def _asked(self, call: Call, source: Image.Image | None) -> Result:
+        self.permission.check()
         until = time.monotonic() + self.described.seconds
         if not self._slots.acquire(timeout=self.described.seconds):
             raise RemoteError(f"its server is busy with other calls for {self.described.seconds:g} seconds")
@@ -68,8 +95,18 @@ class RemoteTool:
 
 def read(file: Path) -> RemoteTool:
     """The tool that a file describes; raises ConfigError where it describes none."""
-    found = described.read(file)
-    return RemoteTool(found, found.name or file.stem, file.parent)
+    text = plain_yaml.read_text(file)  # once: what is allowed is what was read
+    found = described.parse(text, file)
+    return RemoteTool(found, found.name or file.stem, file, permission.wanted(file, text.encode(), found))
+
+
+def _allowed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of the arguments but for an image, a box and points, which are resolved by the chat protocol."""
+    known = schema.get("properties", {})
+    resolved: dict[str, Any] = {name: {} for name in (INDEX, BOX, POINT) if name in known}
+    if POINTS in known:  # how many there may be is for the schema
+        resolved[POINTS] = {**known[POINTS], "items": {}}
+    return {"additionalProperties": False, **schema, "properties": {**known, **resolved}}
 
 
 def _values(call: Call, source: Image.Image | None) -> dict[str, Any]:

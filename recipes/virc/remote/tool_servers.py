@@ -9,26 +9,27 @@ What a server does wrong is a text for the model, and ends no run.
 import base64
 import json
 import os
-import urllib.request
 from functools import lru_cache
 from typing import Any
 
 from PIL import Image
 
 from virc.core.errors import DataError, SetupError
+from virc.core.limits.image_memory import BusyError, of_client
 from virc.core.text import clause
+from virc.core.web import client
 from virc.reasoning.calls import Call, Result
 from virc.reasoning.encoded import as_png
-from virc.reasoning.images import FEWEST_PIXELS, open_image
+from virc.reasoning.images import FEWEST_PIXELS
+from virc.reasoning.opening.pictures import opened_all
 from virc.reasoning.resize import too_long
 from virc.remote import failures
 
 CONTROLLER = "VIRC_TOOL_CONTROLLER"
 """The environment variable with the URL of the controller."""
 _SECONDS = 60.0  # of one request
-_MOST_BYTES = 32 * 2**20
-_MOST_TEXT = 20_000  # characters
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # as published: no proxy stands before them
+_MAX_BYTES = 32 * 2**20
+_MAX_TEXT = 20_000  # characters
 
 
 def called(name: str, call: Call, source: Image.Image) -> Result:
@@ -47,20 +48,21 @@ def called(name: str, call: Call, source: Image.Image) -> Result:
     try:
         server = _server(controller, name)
         if not server:
+            _server.cache_clear()  # one may come later
             failures.note(f"the controller {controller} knows no server of {name}")
             return outputs(name, f"Tool {name} not found.", source)
         image = base64.b64encode(as_png(source).data).decode()
         reply = _posted(f"{server}/worker_generate", {"image": image, **call.arguments})
         edited = reply.get("edited_image")
         return outputs(name, str(reply.get("text")), _opened(edited) if edited else source)
-    except (OSError, ValueError, DataError) as error:
+    except (OSError, ValueError, DataError, BusyError) as error:
         failures.note(clause(error))
         return outputs(name, f"Failed to call tool {name}: {clause(error)}", source)
 
 
 def outputs(name: str, text: str, image: Image.Image) -> Result:
     """What a model is told of a call, as published."""
-    return Result(f"{name} model outputs: {text[:_MOST_TEXT]}", [image])
+    return Result(f"{name} model outputs: {text[:_MAX_TEXT]}", [image])
 
 
 @lru_cache(64)
@@ -71,13 +73,9 @@ def _server(controller: str, name: str) -> str:
 
 def _posted(url: str, body: dict[str, Any]) -> dict[str, Any]:
     """The JSON object that a request is answered with. Raises OSError or ValueError: there is none."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url[:80]!r} is no URL")
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with _OPENER.open(request, timeout=_SECONDS) as response:
-        content = response.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise ValueError(f"its reply is over {_MOST_BYTES >> 20} MiB")
+    status, content = client.ask(url, body, seconds=_SECONDS, max_bytes=_MAX_BYTES)  # as published: without a proxy
+    if status >= 400:
+        raise ValueError(f"it answers {status}")
     reply = json.loads(content)
     if not isinstance(reply, dict):
         raise ValueError("its reply is no JSON object")
@@ -88,7 +86,9 @@ def _opened(encoded: object) -> Image.Image:
     """An image of a reply. Raises DataError or ValueError: it is none, or none that can be shown."""
     if not isinstance(encoded, str):
         raise ValueError("its image is no text")
-    image = open_image(base64.b64decode(encoded.rpartition("base64,")[2]), "its image")
+    file = base64.b64decode(encoded.rpartition("base64,")[2]), "its image"
+    with opened_all([file], of_client()) as pictures:
+        image = pictures[0].pixels
     if too_long(*image.size) or image.width * image.height < FEWEST_PIXELS:
         raise ValueError(f"its image has {image.width} x {image.height} px")
     return image

@@ -6,17 +6,17 @@ that a run that is taken up again has the same scores.
 """
 
 import asyncio
+import math
 import os
-import random
 import re
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache, partial
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +28,8 @@ from virc.backends.openai.link import Link
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import contents, is_file
+from virc.core.limits.threads import started
+from virc.core.retry import pause_before
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows.record import MARK
 from virc.reasoning.images import Shown
@@ -40,10 +42,10 @@ SAMPLING = Sampling(temperature=1.0, top_p=1.0, top_k=50, max_tokens=1024)
 """As published."""
 _EMBEDDING = Sampling(temperature=0.0, max_tokens=1)
 """Says that the reply is the cosine of two embeddings, not a text."""
-_LONGEST_PAUSE = 15.0
-_SAID_AFTER = 3  # failures of one question
-_MOST_KEPT_BYTES = 2**20
-MOST_TEXT = 8000
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds
+_REPORTED_AFTER = 3  # failures of one question
+_MAX_CACHED_BYTES = 2**20
+MAX_TEXT = 8000
 """Characters of one text that are shown to the judge."""
 _QUESTIONS = Path(__file__).with_name("questions.yaml")
 _PLACE = re.compile(r"(?<!boxed)\{([a-z_]+)\}")
@@ -112,7 +114,7 @@ WAITED: ContextVar[Waited | None] = ContextVar("WAITED", default=None)
 """Of the reward that is being found; coroutines that find one set their own."""
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _Cached(msgspec.Struct, frozen=True):
     reply: str
 
 
@@ -147,11 +149,11 @@ class Judge:
         self._asked = asked or questions()
         self._open = partial(OpenAIBackend, endpoint, model, api_key, timeout, max_retries=0, counts_image_tokens=False)
         self._link = Link(endpoint, api_key, timeout, 0)
-        self._patience, self._kept, self._on_wait = patience, kept, on_wait
-        self._slots, self._looking, self._making = asyncio.Semaphore(at_once), asyncio.Lock(), asyncio.Lock()
+        self._patience, self._cache, self._on_wait = patience, kept, on_wait
+        self._slots, self._looking, self._opening = asyncio.Semaphore(at_once), asyncio.Lock(), asyncio.Lock()
         self._backend: OpenAIBackend | None = None
-        self._left: NetworkError | None = None
-        self._said = False
+        self._gone: NetworkError | None = None
+        self._reported = False
         self.counts = Counts()
 
     def close(self) -> None:
@@ -175,7 +177,7 @@ class Judge:
             NetworkError: the judge was away, or failed this question, for longer than `patience`.
             ConfigError, EngineError: it refuses the request, or read only a part of it.
         """
-        shown = _shortened(texts)
+        shown = {key: text[:MAX_TEXT] for key, text in texts.items()}
         user = _filled(self._asked[name], {**shown, "data": quoted(shown)}, len(images))
         ask = Ask((Message("system", self._asked["system"]), user), images)
         return await self.verdict(name, ask, SAMPLING, TRIES, read)
@@ -183,7 +185,7 @@ class Judge:
     async def similarity(self, name: str, one: str, other: str) -> Verdict:
         """The cosine of the embeddings of two texts, -1 to 1; 0 where one is empty, which servers do not embed.
 
-        The endpoint serves a model of embeddings: `/v1/embeddings` is asked for each text, which is cut to `MOST_TEXT`.
+        The endpoint serves a model of embeddings: `/v1/embeddings` is asked for each text, which is cut to `MAX_TEXT`.
 
         Args:
             name: what it is asked for.
@@ -191,7 +193,7 @@ class Judge:
         Raises:
             NetworkError, ConfigError: as of `ask`.
         """
-        texts = [text.strip()[:MOST_TEXT] for text in (one, other)]
+        texts = [text.strip()[:MAX_TEXT] for text in (one, other)]
         if not all(texts):
             return Verdict(0.0, "an empty text is like none")
         ask = Ask([Message("user", text) for text in texts], ())
@@ -228,117 +230,115 @@ class Judge:
         """The reply to one try, kept or drawn; of embeddings their cosine."""
         if sampling is _EMBEDDING:
             return repr(cosine(*[await self._embedding(message.text) for message in ask.messages]))
-        file = await self._file(ask, sampling, number)
-        with suppress(OSError, ValueError):  # none was kept, or it is damaged
-            if file:
-                known = msgspec.json.decode(contents(file, _MOST_KEPT_BYTES), type=_Kept).reply
-                self.counts.kept += 1
-                return known
-        assert self._backend
-        draw = partial(self._backend.reply, ask, sampling)
-        text = (await self._insisting(draw)).text
-        self.counts.asked += 1
-        if file:
-            self._keep(file, _Kept(text))
-        return text
+        backend = await self._opened()
+        found = await self._cached(ask, sampling, number, _Cached, lambda: _Cached(backend.reply(ask, sampling).text))
+        return found.reply
 
     async def _embedding(self, text: str) -> list[float]:
-        """The embedding of a text, kept or asked for."""
-        file = await self._file(Ask([Message("user", text)], ()), _EMBEDDING, -1)
-        with suppress(OSError, ValueError):  # none was kept, or it is damaged
+        backend = await self._opened()
+        cuts = backend.kind == "vllm"  # as sentence-transformers does
+        draw = partial(self._link.embedding, backend.model, text, cuts)
+        return await self._cached(Ask([Message("user", text)], ()), _EMBEDDING, -1, list[float], draw)
+
+    async def _cached(self, ask: Ask, sampling: Sampling, number: int, form: type[_T], draw: Callable[[], _T]) -> _T:
+        """What the judge says in one try, from the file of such a try, or drawn and written there."""
+        file = await self._file(ask, sampling, number)
+        with suppress(OSError, ValueError):  # there is none, or it is damaged
             if file:
-                known = msgspec.json.decode(contents(file, _MOST_KEPT_BYTES), type=list[float])
+                known = msgspec.json.decode(contents(file, _MAX_CACHED_BYTES), type=form)
                 self.counts.kept += 1
                 return known
-        assert self._backend
-        cuts = self._backend.kind == "vllm"  # as sentence-transformers does
-        found = await self._insisting(partial(self._link.embedding, self._backend.model, text, cuts))
+        found = await self._retried(draw)
         self.counts.asked += 1
         if file:
-            self._keep(file, found)
+            self._write(file, found)
         return found
 
-    async def _insisting(self, work: Callable[[], _T]) -> _T:
-        """What the work gives, done in a thread, again and again while the judge is away or fails."""
-        end: float | None = None
-        pause, failed = 0.5, 0
-        while True:
+    async def _retried(self, work: Callable[[], _T]) -> _T:
+        """Return the result of the work, done in a thread, again while the judge is away or fails.
+
+        Raises:
+            NetworkError: it is away, or fails this work, for longer than `patience`.
+        """
+        end = math.inf
+        for failed in count(1):
             async with self._looking:  # while it is away, one checks and the others wait here
-                if self._left:
-                    raise self._left
+                if self._gone:
+                    raise self._gone
             try:
                 async with self._slots:
-                    return await _apart(work)
+                    return await asyncio.wrap_future(started(work))
             except NetworkError as error:
-                end = end or time.monotonic() + self._patience
+                end = min(end, time.monotonic() + self._patience)
                 await self._wait_for_judge(of_judge(error))
-                failed += 1
-                if failed == _SAID_AFTER:
-                    self._say_failed(of_judge(error))
+                if failed == _REPORTED_AFTER and not self._reported:
+                    self._reported = True  # once: it may answer others
+                    self._on_wait(f"{error.message}; such questions are asked again, for {self._patience:g} s at most")
                 if time.monotonic() > end:
                     raise self._given_up(error) from None
             except VircError as error:
                 raise of_judge(error) from None
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _say_failed(self, error: VircError) -> None:
-        """Say once that the judge fails questions, which it may do while it answers others."""
-        if not self._said:
-            self._said = True
-            self._on_wait(f"{error.message}; such questions are asked again, for {self._patience:g} s at most")
+            await asyncio.sleep(pause_before(failed, _FIRST_PAUSE, _LONGEST_PAUSE))
+        raise AssertionError
 
     async def _wait_for_judge(self, error: VircError) -> None:
         """Return as soon as the judge answers; raises NetworkError if it stays away."""
         async with self._looking:
-            if self._left:
-                raise self._left
-            if await _apart(self._link.answers):
+            if self._gone:
+                raise self._gone
+            if await asyncio.wrap_future(started(self._link.answers)):
                 return
-            began, pause = time.monotonic(), 0.5
+            began = time.monotonic()
             self._on_wait(
                 f"{error.message}; questions to the judge wait until it answers, {self._patience:g} s at most"
             )
-            while not await _apart(self._link.answers):
+            for look in count(1):
+                if await asyncio.wrap_future(started(self._link.answers)):
+                    break
+                left = began + self._patience - time.monotonic()
+                if left < 0:
+                    self._gone = self._given_up(error)
+                    raise self._gone
+                pause = min(pause_before(look, _FIRST_PAUSE, _LONGEST_PAUSE), max(0.1, left))
                 self.counts.away += pause
-                if time.monotonic() - began > self._patience:
-                    self._left = self._given_up(error)
-                    raise self._left
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE, max(0.1, began + self._patience - time.monotonic()))
             self._on_wait(f"the judge answers again, after {time.monotonic() - began:.0f} s")
 
     def _given_up(self, error: VircError) -> NetworkError:
         sentence = f"the judge gave no answer for {self._patience:g} s: {error.message}"
         return NetworkError(sentence, error.hint or "the same command goes on from here when it is back")
 
-    async def _file(self, ask: Ask, sampling: Sampling, number: int) -> Path | None:
-        """The file of the reply to a try, named by a hash of all that it depends on."""
-        async with self._making:
+    async def _opened(self) -> OpenAIBackend:
+        async with self._opening:
             if self._backend is None:
-                self._backend = await self._insisting(self._open)
-        if self._kept is None:
+                self._backend = await self._retried(self._open)
+        return self._backend
+
+    async def _file(self, ask: Ask, sampling: Sampling, number: int) -> Path | None:
+        """Return the file of a try, named by a hash of all that its reply depends on; None: nothing is cached."""
+        backend = await self._opened()
+        if self._cache is None:
             return None
         texts = [(message.text, message.at) for message in ask.messages]
         images = [image.digest.hex() for image in ask.images]
-        parts = msgspec.json.encode([self._backend.model, sampling, texts, images, number])
+        parts = msgspec.json.encode([backend.model, sampling, texts, images, number])
         name = sha256(parts).hexdigest()
-        return self._kept / name[:2] / f"{name}.json"
+        return self._cache / name[:2] / f"{name}.json"
 
-    def _keep(self, file: Path, reply: _Kept | list[float]) -> None:
-        """Write a reply or an embedding, whole or not at all; processes may keep the same at once."""
+    def _write(self, file: Path, found: object) -> None:
+        """Write what was drawn, whole or not at all; several processes may write one file at a time."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             handle, new = tempfile.mkstemp(dir=file.parent, prefix=".new")
             try:
                 with os.fdopen(handle, "wb") as opened:
-                    opened.write(msgspec.json.encode(reply))
+                    opened.write(msgspec.json.encode(found))
                 Path(new).replace(file)
             finally:
                 Path(new).unlink(missing_ok=True)
         except OSError as error:
             self._on_wait(f"the judge's replies are not kept: {clause(error)}")
-            self._kept = None
+            self._cache = None
 
 
 @cache
@@ -398,29 +398,3 @@ def read_cosine(reply: str) -> float | None:
     except ValueError:
         return None
     return value if -1 <= value <= 1 else None
-
-
-def _shortened(texts: Mapping[str, str]) -> dict[str, str]:
-    return {key: text[:MOST_TEXT] for key, text in texts.items()}
-
-
-async def _apart(work: Callable[[], _T]) -> _T:
-    """The result of work that waits for others, done in a thread that no end of this process waits for."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[_T] = loop.create_future()
-
-    def settle(error: BaseException | None, result: list[_T]) -> None:
-        if not future.done():
-            future.set_exception(error) if error else future.set_result(result[0])
-
-    def run() -> None:
-        error, result = None, list[_T]()
-        try:
-            result.append(work())
-        except BaseException as raised:
-            error = raised
-        with suppress(RuntimeError):  # the loop has ended
-            loop.call_soon_threadsafe(settle, error, result)
-
-    threading.Thread(target=run, daemon=True).start()
-    return await future

@@ -21,12 +21,13 @@ import msgspec
 from virc.backends.interface import Sampling
 from virc.config import yaml as plain_yaml
 from virc.core.json_stream import one_line
+from virc.core.limits import bounded
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
 from virc.rewards import pictures
-from virc.rewards.judging import MOST_TEXT, Verdict
+from virc.rewards.judging import MAX_TEXT, Verdict
 from virc.rewards.means import JUDGE, Means, UnscoredError
-from virc.rewards.sample import Sample
+from virc.rewards.sample import Prompt, Sample
 
 Reading = Callable[[str], float | None]
 """What is read in a judge's reply; None where there is nothing to read, so that it is asked again."""
@@ -36,7 +37,7 @@ _PLACE = re.compile(r"(?<!boxed)\{(\{[^{}]*\}|[A-Za-z_][\w.-]*)\}")
 _ROW = "row."
 _TEXTS: Mapping[str, Callable[[Sample], str]] = {
     "question": lambda sample: sample.prompt.question,
-    "reference": lambda sample: sample.prompt.record.answer or "",
+    "reference": lambda sample: _reference(sample.prompt),
     "answer": lambda sample: sample.answer or "",
     "reply": lambda sample: sample.text,
     "thought": lambda sample: sample.turn.think if sample.turn else "",
@@ -50,6 +51,12 @@ _SCALE = re.compile(r"(?:/|\b(?:out )?of\b)\s{0,3}\d{1,9}(?:\.\d{1,9})?")
 _RANGE = re.compile(r"\d{1,9}(?:\.\d{1,9})?\s{0,3}(?:-|–|to)\s{0,3}\d{1,9}(?:\.\d{1,9})?")
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
+_UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
+"""What may be raised by what a judge says."""
+
+
+def _reference(prompt: Prompt) -> str:
+    return prompt.key.reference if prompt.columns.get("answers") else prompt.record.answer or ""
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -135,7 +142,7 @@ class Question(msgspec.Struct, frozen=True):
             if number % 2 == 0 or part.startswith("{"):
                 text += part
             elif part in given or part.startswith(_ROW) or part in _TEXTS:
-                text += (given[part] if part in given else _text(sample, part))[:MOST_TEXT]
+                text += (given[part] if part in given else _text(sample, part))[:MAX_TEXT]
             else:
                 found = _images(sample, part)
                 at += [len(text)] * len(found)
@@ -143,9 +150,8 @@ class Question(msgspec.Struct, frozen=True):
         return Message("user", text, tuple(range(len(images))), at=tuple(at)), images
 
 
-def published(name: str, read: Reading, tries: int = 1) -> Question:
-    """The question of a published system to its judge, in its words: a file of `judges/`."""
-    file = Path(__file__).with_name("judges") / f"{name}.yaml"
+def published(file: Path, read: Reading, tries: int = 1) -> Question:
+    """The question of a published system to its judge, in its words, from a YAML file."""
     return Question(**plain_yaml.read(file), read=read, tries=tries)  # type: ignore[arg-type]
 
 
@@ -224,20 +230,21 @@ def field(schema: Mapping[str, Any], value: Callable[[Any], float] | str) -> Rea
     Args:
         schema: of the object, as JSON Schema 2020-12.
         value: the name of its number or truth value, or a function of the object.
-    """
-    import jsonschema  # type: ignore[import-untyped, unused-ignore]  # it costs a tenth of a second
 
-    jsonschema.Draft202012Validator.check_schema(schema)
-    check = jsonschema.Draft202012Validator(schema)
+    Raises:
+        ValueError: it is no JSON schema, or one that takes too long.
+    """
+    if fault := bounded.schema_fault(schema):
+        raise ValueError(f"this is no JSON schema: {fault}")
 
     def read(reply: str) -> float | None:
         found = _OBJECT.search(reply)
         try:
             content = json.loads(found[0]) if found else None
-            if content is None or not check.is_valid(content):
+            if content is None or bounded.misfit(schema, content):
                 return None
             number = float(content[value] if isinstance(value, str) else value(content))
-        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):  # a judge may say anything
+        except (*_UNREADABLE, bounded.CostlyError):
             return None
         return number if math.isfinite(number) else None
 

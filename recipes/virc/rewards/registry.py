@@ -25,8 +25,8 @@ of which `rollouts` says more. The total `weighted` takes its weights from the s
 A term may also be a function in the file of the total that reads it, or a question to a judge (`rewards.question`). A
 function that asks a judge is marked by `question.asks`.
 
-Built-in ones are found first, then files beside the YAML of the system that names them, then in the folders of
-`VIRC_PATH`, then in installed packages (`core.plugins`); Python from outside this package is loaded only where a
+Built-in ones and those of published systems are found first, then files beside the YAML of the system that names them,
+then in the folders of `VIRC_PATH`, then in installed packages (`core.plugins`); Python of others is loaded only where a
 system names it.
 """
 
@@ -116,7 +116,7 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 def discover() -> tuple[list[Term], list[Total]]:
-    """The terms and totals of this package."""
+    """The terms of this package, and the totals of it and of published systems."""
     return [_built_in(name) for name in _term_names()], [find(name) for name in _total_names()]
 
 
@@ -159,9 +159,10 @@ def find(name: str, beside: Path | None = None) -> Total:
     if fault := missing(name, beside):
         raise fault
     folders = plugins.folders(beside)
-    if name in _total_names():
+    if name in discovery.names(_TOTALS):
         return _total(discovery.module(_TOTALS, name), name, folders)
-    file = Path(name) if plugins.is_path(name) else plugins.file_of(name, folders, "virc.rewards")
+    of_system = plugins.totals().get(name) or plugins.file_of(name, folders, "virc.rewards")
+    file = Path(name) if plugins.is_path(name) else of_system
     assert file
     return _total(plugins.loaded(file), Path(name).stem, folders)
 
@@ -173,6 +174,12 @@ def missing(name: str, beside: Path | None = None) -> ConfigError | None:
     if name in _total_names() or plugins.file_of(name, plugins.folders(beside), "virc.rewards"):
         return None
     return ConfigError(f"there is no reward {name!r}", did_you_mean(name, _total_names()))
+
+
+def located(reward: Reward) -> Reward:
+    """The reward with the file of its total where a published system has that, to be found from source as well."""
+    file = plugins.totals().get(reward.total or "")
+    return msgspec.structs.replace(reward, total=str(file)) if file else reward
 
 
 def lacking(reward: Reward, beside: Path | None = None) -> ConfigError | None:
@@ -284,7 +291,7 @@ def _number(value: object, name: str, file: Path) -> float | None:
 
 @cache
 def _total_names() -> list[str]:
-    return discovery.names(_TOTALS)
+    return sorted([*discovery.names(_TOTALS), *plugins.totals()])
 
 
 @cache

@@ -15,7 +15,7 @@ becomes of rewards, and without those they stay as they are.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -128,16 +128,30 @@ def grouped(total: Total, rewards_: Sequence[float], lasts: Sequence[Last]) -> l
 
 
 def samples_of(
-    record: Record, trace: Trace, protocol: Protocol, grid: Grid, max_turns: int
+    record: Record,
+    trace: Trace,
+    protocol: Protocol,
+    grid: Grid,
+    max_turns: int,
+    on_tool_failure: Callable[[str], None] | None = None,
 ) -> tuple[list[Sample], Ended]:
     """The units of a rollout as samples, each under what was shown before it, and how it ended.
 
     The session is gone through again: the same replies lead to the same images, so none have to be handed over. A
-    DataError where an image of the problem cannot be read.
+    DataError where an image of the problem cannot be read. `on_tool_failure` is that of `Session`.
     """
     images = [Seen(record.images[index]).pixels().pixels for index in inputs_of(record)]
     files = [image.size for image in images]
-    session = Session(protocol, record.question or "", images, grid, tolerate=(), max_turns=max_turns, tools=known())
+    session = Session(
+        protocol,
+        record.question or "",
+        images,
+        grid,
+        tolerate=(),
+        max_turns=max_turns,
+        tools=known(),
+        on_tool_failure=on_tool_failure,
+    )
     replies = trace.replies
     return replayed(record, replies.texts, session, files), replies.ended
 

@@ -140,7 +140,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def key(self) -> Key:
         """The right answer; raises DataError where the row has none."""
-        fields = {name: self.columns.get(name) for name in ("choices", "decimals", "tolerance")}
+        fields = {name: self.columns.get(name) for name in ("answers", "choices", "decimals", "tolerance", "metric")}
         return key_of({"answer": self.record.answer, **fields})
 
     @cached_property

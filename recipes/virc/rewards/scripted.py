@@ -15,7 +15,7 @@ Reads = Callable[[str], float | None]
 _USUAL = ("yes", "no", "1", "0", "1.0", "0.0", "0.5", "2", "3", "4", "5", "10", "A", "B", "true", "false")
 _FORMS = ("{}", r"\boxed{{{}}}", "Judgement: {}", "Score: {}")
 _MARKS = ".,:;!?\"'()[]{}<>*`"
-_MOST_WORDS = 100
+_MAX_WORDS = 100
 
 
 class ScriptedJudge(Judge):
@@ -52,7 +52,7 @@ class ExtremeJudge(Judge):
     async def verdict(self, name: str, ask: Ask, sampling: Sampling, tries: int, read: Reads) -> Verdict:
         """The most or the least of the values that are read."""
         self.questions += 1
-        words = dict.fromkeys((*_USUAL, *(word.strip(_MARKS) for word in ask.messages[-1].text.split()[-_MOST_WORDS:])))
+        words = dict.fromkeys((*_USUAL, *(word.strip(_MARKS) for word in ask.messages[-1].text.split()[-_MAX_WORDS:])))
         known = self._of(read)
         for word in words.keys() - known.keys():
             known[word] = _values(read, word)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from virc.rewards import judging, kept, published
+from virc.rewards import judging, published, user_code
 from virc.rewards.registry import Total
 from virc.rewards.trial import reward_of
 from virc.systems.registry import Reward, System
@@ -39,7 +39,7 @@ def _questions(reward: Reward, total: Total) -> dict[str, dict[str, str]]:
         return {
             name: {
                 "text": "\n\n".join(filter(None, (question.system, question.text))),
-                "words": f"{total.file}, to the {question.judge}" if kept.is_own(total.file) else PUBLISHED,
+                "words": f"{total.file}, to the {question.judge}" if user_code.is_own(total.file) else PUBLISHED,
             }
             for name, question in asks.items()
         }

@@ -157,7 +157,7 @@ async def _of_rollout(
         raise DataError(f"row {plain(info.get('index'), 20)} has no rollout: {clause(error)}") from error
     # Its calls are carried out again, which may take seconds where they run code.
     samples, ended = await asyncio.to_thread(
-        rollouts.samples_of, record, trace, ready.protocol, ready.grid, ready.settings.max_turns
+        rollouts.samples_of, record, trace, ready.protocol, ready.grid, ready.settings.max_turns, report
     )
     found = await rollouts.score(samples, ended, ready.total, means)
     return found.total, list(zip(samples, found.units, strict=True)), found.terms, found.last
@@ -176,6 +176,11 @@ def settings_for(file: str, data_source: object) -> str:
 def total_for(file: str, data_source: object) -> rewards.Total:
     """What a row is rewarded for."""
     return _ready(settings_for(file, data_source)).total
+
+
+def report(sentence: str) -> None:
+    """Print a sentence to the run's log."""
+    print(f"virc: {sentence}", file=sys.stderr, flush=True)
 
 
 @cache
@@ -206,11 +211,6 @@ def _means(file: str, settings: Settings) -> Means:
         kept = Path(settings.kept) if settings.kept else None
         base = Path(settings.base) if settings.base else None
         own[file] = means_of(
-            settings.reward.judge,
-            os.environ.get(JUDGE_KEY),
-            kept,
-            lambda sentence: print(f"virc: {sentence}", file=sys.stderr, flush=True),
-            base,
-            settings.reward.judges,
+            settings.reward.judge, os.environ.get(JUDGE_KEY), kept, report, base, settings.reward.judges
         )
     return own[file]

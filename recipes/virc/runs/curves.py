@@ -15,7 +15,7 @@ MAIN = ("loss", "reward")
 
 _AXES = ("step", "attempt", "total", "tokens", "seconds", "epoch")  # what metrics are drawn over, not drawn
 _NOT_DRAWN = ("reward_min", "reward_max", "reward_std", "advantage", "advantage_min", "advantage_max", "prompt_length",
-              "judge_failures")  # fmt: skip
+              "tool_failures", "judge_failures")  # fmt: skip
 _TOGETHER: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "chosen_reward": ("rewards of both sides", ("chosen_reward", "rejected_reward")),
     "response_length": ("tokens of a reply", ("response_length", "response_length_max")),

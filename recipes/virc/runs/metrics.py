@@ -26,7 +26,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Args:
         step: optimizer steps done.
         attempt: which attempt wrote it. A resumed attempt repeats no step: lines past its checkpoint are dropped.
-        tokens: input tokens so far; `tokens_per_second` over the whole attempt.
+        tokens: input tokens so far; `tokens_per_second` over the attempt, of LLaMA-Factory since its first line.
         seconds: since the attempt began to train.
         margin: of preferences, the reward of the better reply less that of the worse, each the mean of a step.
         accuracy: share of pairs whose better reply has the higher reward; KTO has no pairs.
@@ -48,6 +48,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         grad_norm: before it was shortened.
         correlation: Pearson's, between the probabilities of sampled tokens as the sampler and the trainer have them.
         judge_wait: how long a reply waited for its judge on average, as a share of the step's time.
+        tool_failures: share of tool calls whose tool failed.
         judge_failures: questions to the judge without a verdict.
         parts: seconds of a step by what it was spent on.
     """
@@ -85,6 +86,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     grad_norm: float | None = None
     correlation: float | None = None
     judge_wait: float | None = None
+    tool_failures: float | None = None
     judge_failures: float | None = None
     parts: dict[str, float] = {}
     learning_rate: float | None = None

@@ -4,10 +4,13 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc.core.errors import SetupError
+from virc.core.errors import SetupError, VircError
 from virc.core.extras import install
+from virc.core.files import write_whole
+from virc.core.text import clause
 from virc.runs.curves import MAIN, Course, Drawn, Panel, panels, read
 from virc.runs.run import Run
 
@@ -29,15 +32,22 @@ _FLAT = 1e-5  # of a value: what differs by less is one value to the eye
 _DPI = 120
 
 
-def draw(runs: Sequence[Run], title: str) -> bytes:
-    """A PNG of every metric of the runs, over each other.
+def write(runs: Sequence[Run], path: Path) -> Path:
+    """Draw every metric of the runs, over each other, into a PNG file; returns the file.
 
     Raises:
         ConfigError: a run has no metrics.
         SetupError: matplotlib is not installed.
+        VircError: the file cannot be written.
     """
     drawn = [read(run) for run in runs]
-    return picture(lambda figure: _fill(figure, drawn, title))
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+    png = picture(lambda figure: _fill(figure, drawn, title))
+    try:
+        write_whole(path, png)
+    except OSError as error:
+        raise VircError(f"cannot write {path}: {clause(error)}") from error
+    return path
 
 
 def picture(fill: Callable[["Figure"], None]) -> bytes:
@@ -91,7 +101,7 @@ def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
     if len(drawn) > 1:
         names = [_plain(run.name) for run in drawn]
         columns = max(1, min(len(drawn), 150 // (8 + max(map(len, names)))))
-        handles = _handles(_colours(len(drawn)), 2.5)
+        handles = _handles(_colours(len(drawn)), 2.5, list(map(_style, range(len(drawn)))))
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
 
 
@@ -113,7 +123,7 @@ def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
         for number, name in reversed(list(enumerate(names))):  # so that the first is on top
             if name in run.courses:
                 colour = colours[index if several else number]
-                marked |= draw_course(axes, run.courses[name], colour, ends, smooth=name not in _EXACT)
+                marked |= draw_course(axes, run.courses[name], colour, ends, name not in _EXACT, _style(index))
     if marked:
         place: Any = "right" if len(names) == 1 else "center"
         axes.set_title("▲ beyond the axis, or not a number", loc=place, fontsize="small", color="0.4")
@@ -154,8 +164,9 @@ def _ticks(axes: "Axes", ends: tuple[float, float] | None) -> None:
 
 
 def draw_course(
-    axes: "Axes", course: Course, colour: Any, ends: tuple[float, float] | None = None, smooth: bool = True
-) -> bool:
+    axes: "Axes", course: Course, colour: Any, ends: tuple[float, float] | None = None, smooth: bool = True,
+    style: Any = "-",
+) -> bool:  # fmt: skip
     """Draw a line, and the running mean of many points.
 
     Args:
@@ -169,13 +180,15 @@ def draw_course(
     axes.plot(
         course.steps, course.values, color=colour, marker="o" if count <= _FEW else None, markersize=4,
         linewidth=1.4 if not smooth else 1.0 if count < _MANY else 0.5, alpha=_PALE if smooth else 1.0,
+        linestyle=style,
     )  # fmt: skip
     high = ends[1] if ends else math.inf
     within = [(step, value) for step, value in zip(course.steps, course.values, strict=True) if value <= high]
     if smooth and within:
         axes.plot(
-            [step for step, _ in within], running_mean([value for _, value in within]), color=colour, linewidth=1.8
-        )
+            [step for step, _ in within], running_mean([value for _, value in within]), color=colour, linewidth=1.8,
+            linestyle=style,
+        )  # fmt: skip
     beyond = course.bad + [step for step, value in zip(course.steps, course.values, strict=True) if value > high]
     if beyond:
         marks = axes.plot(
@@ -229,10 +242,16 @@ def _colours(count: int) -> list[Any]:
     return [mpl.colormaps["turbo"](0.05 + 0.9 * index / (count - 1)) for index in range(count)]
 
 
-def _handles(colours: Sequence[Any], width: float) -> list[Any]:
+def _style(number: int) -> Any:
+    """How the line of a run is drawn: dashed over that of the first, so that of equal curves all are seen."""
+    return (0, (4, 3 + number)) if number else "-"
+
+
+def _handles(colours: Sequence[Any], width: float, styles: Sequence[Any] | None = None) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    return [Line2D([], [], color=colour, linewidth=width) for colour in colours]
+    drawn = zip(colours, styles or ["-"] * len(colours), strict=True)
+    return [Line2D([], [], color=colour, linewidth=width, linestyle=style) for colour, style in drawn]
 
 
 def _plain(text: str) -> str:

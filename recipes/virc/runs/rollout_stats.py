@@ -67,6 +67,8 @@ def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
     groups: dict[str, list[float]] = {}
     for each in rollouts:
         groups.setdefault(each.group, []).append(each.reward)
+    results = [result for each in rollouts for unit in each.trace.units for result in unit.results]
+    failures = [result.failed for result in results if result.call or result.failed]
     waits = [each.values.get(f"{_JUDGE}seconds") for each in rollouts]
     judged = [wait for wait in waits if wait is not None]
     return {
@@ -83,6 +85,7 @@ def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
             for each in rollouts
         ),
         **({"virc/judge_seconds": fmean(judged)} if judged else {}),
+        **({"virc/tool_failures": fmean(failures)} if failures else {}),
         "virc/judge_failures": sum(each.values.get(f"{_JUDGE}failed") or 0.0 for each in rollouts),
     }
 

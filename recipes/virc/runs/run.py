@@ -36,7 +36,7 @@ FOLDER = "runs"
 SIGN_OF_LIFE = 30.0
 """Seconds after which a running attempt writes its state again."""
 
-_MOST_BYTES = 16 * 2**20
+_MAX_BYTES = 16 * 2**20
 
 Kind = TypeVar("Kind")
 Progress = Literal["new", "running", "stopped", "failed", "finished", "died"]
@@ -56,6 +56,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
         data: the file of rows; `dataset` is its name, `entry` its columns and tags in a `dataset_info.json`.
         validation: file of validation rows.
         media: folder that names of images start from.
+        ignore: columns of the rows that are left out.
         rows, longest: number of rows, and tokens of the longest.
         settings, origins: every setting of the stage, and where those that are no default come from.
         environment, device: the engine's environment, and `cpu` or `cuda`.
@@ -82,6 +83,7 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     entry: dict[str, Any] = {}
     validation: str | None = None
     media: str = ""
+    ignore: tuple[str, ...] = ()
     rows: int
     longest: int
     settings: dict[str, Any]
@@ -279,6 +281,6 @@ def engine_lives(found: State) -> bool:
 def read_json(path: Path, kind: type[Kind]) -> Kind:
     """A record of a run; `ConfigError` where it cannot be read."""
     try:
-        return msgspec.json.decode(contents(path, _MOST_BYTES), type=kind)
+        return msgspec.json.decode(contents(path, _MAX_BYTES), type=kind)
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{path} cannot be read: {clause(error)}") from error

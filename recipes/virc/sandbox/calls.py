@@ -1,4 +1,4 @@
-"""What code in the sandbox asks of this process, and what it gets back. Nothing that it asks is trusted."""
+"""What this process and one of the sandbox say to each other. Nothing that comes from there is trusted."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -50,14 +50,59 @@ class Around(msgspec.Struct, frozen=True):
     Args:
         variables: texts by their names.
         functions: that it may call: name -> names of the parameters.
-        most_calls: of all of them together. The next one raises an error, and code that goes on is ended.
+        max_calls: of all of them together. The next one raises an error, and code that goes on is ended.
         answer: answers the calls, in the order in which they are made. What it raises ends the process.
     """
 
     variables: Mapping[str, str] = {}
     functions: Mapping[str, tuple[str, ...]] = {}
-    most_calls: int = 0
+    max_calls: int = 0
     answer: Answering | None = None
 
 
 NOTHING = Around()
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image that the code is given: a file in its folder, and the variables that hold it and its path; "": none."""
+
+    file: str
+    name: str = ""
+    path_name: str = ""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A piece of code to run.
+
+    Args:
+        code: Python.
+        images: that the code has not been given before.
+        files: which image files it gives back: those that it wrote, those whose paths it printed, or none.
+        max_images, max_pixels, max_characters: that it gives back, of pixels for each image.
+        id: that the reply repeats.
+        variables, functions, max_calls: as in `Around`.
+        max_call_images: of one call of a function, whose images have at most `max_pixels` together.
+    """
+
+    code: str
+    images: tuple[Image, ...]
+    files: str
+    max_images: int
+    max_pixels: int
+    max_characters: int
+    id: int = 0
+    variables: Mapping[str, str] = {}
+    functions: Mapping[str, tuple[str, ...]] = {}
+    max_calls: int = 0
+    max_call_images: int = 16
+
+
+class Reply(msgspec.Struct, frozen=True, tag_field="kind", tag="reply"):
+    """What a process says a piece of code came to; `images` are their (width, height) in pixels."""
+
+    id: int
+    stdout: str
+    stderr: str
+    notes: tuple[str, ...]
+    fault: bool
+    images: tuple[tuple[Side, Side], ...]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,64 +20,14 @@ import msgspec
 from virc.core.errors import SetupError
 from virc.core.text import clause
 from virc.sandbox import isolator, seccomp
-from virc.sandbox.calls import Answer, Answering, Asked, Side
+from virc.sandbox.calls import Answer, Answering, Asked, Reply, Request
 from virc.sandbox.isolator import Machine
+from virc.sandbox.watch import LOOK, DiedError, Watch
 
 _START = 60.0  # seconds until it is ready, on a machine that is busy
-_LOOK = 0.05  # seconds between two looks at what it uses
-_MOST_THREADS, _MOST_FILES = 64, 5_000
-_MOST_JSON = 2**22  # bytes of the first frame of a reply
+_MAX_JSON = 2**22  # bytes of the first frame of a reply
 _PIECE = 2**16  # bytes that are written at once
 _BEYOND = 8  # calls after the last one that is answered, before the process is ended
-
-
-class DiedError(Exception):
-    """The process has ended, or was ended; why, as a sentence for the model."""
-
-
-class Image(msgspec.Struct, frozen=True):
-    """An image that the code is given: a file in its folder, and the variables that hold it and its path; "": none."""
-
-    file: str
-    name: str = ""
-    path_name: str = ""
-
-
-class Request(msgspec.Struct, frozen=True):
-    """A piece of code to run.
-
-    Args:
-        code: Python.
-        images: that the code has not been given before.
-        files: which image files it gives back: those that it wrote, those whose paths it printed, or none.
-        most_images, most_pixels, most_characters: that it gives back, of pixels for each image.
-        id: that the reply repeats.
-        variables, functions, most_calls: as in `Around`.
-        most_call_images: of one call of a function, whose images have at most `most_pixels` together.
-    """
-
-    code: str
-    images: tuple[Image, ...]
-    files: str
-    most_images: int
-    most_pixels: int
-    most_characters: int
-    id: int = 0
-    variables: Mapping[str, str] = {}
-    functions: Mapping[str, tuple[str, ...]] = {}
-    most_calls: int = 0
-    most_call_images: int = 16
-
-
-class Reply(msgspec.Struct, frozen=True, tag_field="kind", tag="reply"):
-    """What a process says a piece of code came to; `images` are their (width, height) in pixels."""
-
-    id: int
-    stdout: str
-    stderr: str
-    notes: tuple[str, ...]
-    fault: bool
-    images: tuple[tuple[Side, Side], ...]
 
 
 class Child:
@@ -87,17 +38,18 @@ class Child:
 
     Attributes:
         pid: id of the process that was started.
+        watch: what watches it, where it is isolated.
 
     Raises:
         SetupError: it cannot be started.
     """
 
     def __init__(self, machine: Machine) -> None:
+        self.watch: Watch | None = None
         self._folder: Path | None = None
-        self._inside: int | None = None
-        self._requests = 0
+        self._requests, self._looked = 0, 0.0
         self._lock = threading.Lock()
-        self._popen, self._info = self._started(machine)
+        self._popen = self._started(machine)
         self.pid = self._popen.pid
         assert self._popen.stdin
         assert self._popen.stdout
@@ -106,15 +58,18 @@ class Child:
         os.set_blocking(self._out, False)
         self._is_ready = False
 
-    def _started(self, machine: Machine) -> tuple["subprocess.Popen[bytes]", int | None]:
-        """The process, and where bubblewrap says which process is inside."""
+    def _started(self, machine: Machine) -> "subprocess.Popen[bytes]":
         pipe = subprocess.PIPE
         if isolator.unsafe():
             self._folder = Path(tempfile.mkdtemp(prefix="virc-python-"))
-            argv, env = isolator.unsafe_command(machine, self._folder), isolator.unsafe_environment(self._folder)
-            return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env=env, start_new_session=True), None
+            argv, env = isolator.unsafe_command(machine, self._folder), isolator.variables(str(self._folder))
+            return subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env=env, start_new_session=True)
+        try:
+            program = seccomp.program()
+        except OSError as error:
+            raise SetupError(f"the sandbox of the tool python has no filter: {clause(error)}") from error
         rules = os.memfd_create("seccomp")
-        os.write(rules, seccomp.program())
+        os.write(rules, program)
         os.lseek(rules, 0, os.SEEK_SET)
         info, written = os.pipe()
         argv = isolator.command(machine, rules, written)
@@ -126,7 +81,12 @@ class Child:
         finally:
             os.close(rules)
             os.close(written)
-        return popen, info
+        try:
+            self.watch = _watch(info, machine)
+        except OSError as error:
+            popen.kill()
+            raise SetupError(f"the sandbox of the tool python cannot be watched: {clause(error)}") from error
+        return popen
 
     def ready(self) -> None:
         """Wait until it takes requests.
@@ -140,18 +100,18 @@ class Child:
             frame = self._read(5, time.monotonic() + _START)
             if frame != b"ready":
                 raise DiedError("it does not speak the protocol")
-        except DiedError as error:
+            if self.watch:
+                self.watch.enter()
+        except (DiedError, OSError) as error:
             self.kill()
             assert self._popen.stderr
             words = self._popen.stderr.read(2000).decode("utf-8", "replace").strip()
             hint = "sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns: may users "
             hint += "isolate processes here?"
             raise SetupError(
-                f"the sandbox of the tool python does not start: {words.splitlines()[-1] if words else error}", hint
+                f"the sandbox of the tool python does not start: {words.splitlines()[-1] if words else error}",
+                "install bubblewrap 0.8 or newer" if "nknown option" in words else hint,
             ) from error
-        if self._info is not None:
-            with suppress(ValueError, KeyError):
-                self._inside = int(json.loads(os.read(self._info, 4096))["child-pid"])
         self._is_ready = True
 
     def run(
@@ -173,8 +133,16 @@ class Child:
         end = time.monotonic() + seconds
         try:
             self.ready()
+            if _is_ready(self._out, select.POLLIN, 0):  # a reply to a request that nobody has made
+                raise _broken()
+            if self.watch:
+                self.watch.begin(seconds)
             self._send((msgspec.json.encode(request), *files), end, seconds)
-            return self._reply(request, end, seconds, answer)
+            found = self._reply(request, end, seconds, answer)
+            if self.watch:
+                self.watch.stop()
+                self.watch.look()
+            return found
         except BaseException:
             self.kill()
             raise
@@ -190,14 +158,18 @@ class Child:
         while isinstance(found := self._found(request, end, seconds), Asked):
             pixels = self._pixels(found.images, end, seconds)
             began, count = time.monotonic(), count + 1
+            if self.watch:
+                self.watch.stop()
             given = _answered(found, pixels, request, count, answer)
+            if self.watch:
+                self.watch.resume()
             end += time.monotonic() - began
             content = {"value": given.value, "error": given.error, "images": len(given.images)}
             # a model's or tool's text may hold half of a surrogate pair, which UTF-8 cannot
             frame = json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")
             self._send((frame, *given.images), end, seconds)
         pixels = self._pixels(found.images, end, seconds)
-        most = 2 * request.most_characters + 100
+        most = 2 * request.max_characters + 100
         short = msgspec.structs.replace(
             found, stdout=found.stdout[:most], stderr=found.stderr[:most], notes=tuple(n[:200] for n in found.notes[:8])
         )
@@ -206,14 +178,14 @@ class Child:
     def _found(self, request: Request, end: float, seconds: float) -> Reply | Asked:
         """The next that the process says: a call of a function, or what the code came to."""
         try:
-            found = msgspec.json.decode(self._read(_MOST_JSON, end, seconds), type=Reply | Asked)
+            found = msgspec.json.decode(self._read(_MAX_JSON, end, seconds), type=Reply | Asked)
         except (ValueError, RecursionError):
             raise _broken() from None
         sizes = [width * height for width, height in found.images]
         if isinstance(found, Asked):
-            fits = len(sizes) <= request.most_call_images and sum(sizes) <= request.most_pixels
+            fits = len(sizes) <= request.max_call_images and sum(sizes) <= request.max_pixels
         else:
-            fits = len(sizes) <= request.most_images and all(size <= request.most_pixels for size in sizes)
+            fits = len(sizes) <= request.max_images and all(size <= request.max_pixels for size in sizes)
         if found.id != request.id or not fits:
             raise _broken()
         return found
@@ -236,10 +208,11 @@ class Child:
     def _bytes(self, count: int, end: float, seconds: float) -> bytes:
         found = bytearray()
         while len(found) < count:
+            self._look(end, seconds)
             try:
                 piece = os.read(self._out, min(count - len(found), 2**20))
             except BlockingIOError:
-                self._wait(self._out, select.POLLIN, end, seconds)
+                _is_ready(self._out, select.POLLIN, LOOK)
                 continue
             if not piece:
                 raise self._ended()
@@ -249,32 +222,22 @@ class Child:
     def _write(self, data: bytes, end: float, seconds: float) -> None:
         view = memoryview(data)
         while view:
+            self._look(end, seconds)
             try:
                 view = view[os.write(self._in, view[:_PIECE]) :]
             except BlockingIOError:
-                self._wait(self._in, select.POLLOUT, end, seconds)
+                _is_ready(self._in, select.POLLOUT, LOOK)
             except OSError:
                 raise self._ended() from None
 
-    def _wait(self, fd: int, event: int, end: float, seconds: float) -> None:
-        """Wait until a pipe can be used, and look meanwhile at what the process uses."""
-        poll = select.poll()
-        poll.register(fd, event)
-        while not poll.poll(max(0.0, min(_LOOK, end - time.monotonic())) * 1000):
-            if time.monotonic() >= end:
-                raise DiedError(f"Error: the code took longer than {seconds:g} s and was ended. Its state is lost.")
-            self._look()
-
-    def _look(self) -> None:
-        """End a process with too many threads or files, which no limit of the kernel holds for every user."""
-        if self._inside is None:
-            return
-        with suppress(OSError):
-            if len(os.listdir(f"/proc/{self._inside}/task")) > _MOST_THREADS:  # noqa: PTH208
-                raise DiedError(f"Error: the code started more than {_MOST_THREADS} threads and was ended.")
-            state = os.statvfs(f"/proc/{self._inside}/root{isolator.FOLDER}")
-            if state.f_files - state.f_ffree > _MOST_FILES:
-                raise DiedError(f"Error: the code made more than {_MOST_FILES} files and was ended.")
+    def _look(self, end: float, seconds: float) -> None:
+        """Look at its time, and now and then at what it uses. A byte that it sends does not put that off."""
+        now = time.monotonic()
+        if now >= end:
+            raise DiedError(f"Error: the code took longer than {seconds:g} s and was ended. Its state is lost.")
+        if self.watch and self._is_ready and now >= self._looked + LOOK:
+            self._looked = now
+            self.watch.look()
 
     def _ended(self) -> DiedError:
         with suppress(subprocess.TimeoutExpired):
@@ -289,6 +252,8 @@ class Child:
         """End it and all that it started; its folder is gone then."""
         with self._lock:
             if self._popen.returncode is None:
+                if self.watch:
+                    self.watch.kill()
                 with suppress(ProcessLookupError):
                     if self._folder:
                         os.killpg(self.pid, signal.SIGKILL)
@@ -297,12 +262,31 @@ class Child:
                 with suppress(OSError):
                     assert stream
                     stream.close()
-            if self._info is not None:
-                os.close(self._info)
-                self._info = None
             self._popen.wait()
+            if self.watch:
+                self.watch.close()
             if self._folder:
                 shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _watch(info: int, machine: Machine) -> Watch | None:
+    """Watch the process that bubblewrap names in a pipe; None where it has ended already, and its words say why."""
+    with open(info, "rb") as file:
+        text = file.read()  # all of it, as bubblewrap ends where it cannot write
+    found = re.search(rb'"child-pid":\s*(\d+)', text)
+    if found is None:
+        return None
+    try:
+        return Watch(int(found[1]), machine)
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _is_ready(fd: int, event: int, seconds: float) -> bool:
+    """Wait for so long until a pipe can be used; whether it can."""
+    poll = select.poll()
+    poll.register(fd, event)
+    return any(found & event for _, found in poll.poll(seconds * 1000))
 
 
 def _broken() -> DiedError:
@@ -311,10 +295,10 @@ def _broken() -> DiedError:
 
 def _answered(asked: Asked, pixels: Sequence[bytes], request: Request, count: int, answer: Answering | None) -> Answer:
     """What a call is answered with; `count` is its number, from 1."""
-    if count > request.most_calls + _BEYOND:
+    if count > request.max_calls + _BEYOND:
         raise DiedError("Error: the code went on to call functions after its last call and was ended.")
     if asked.name not in request.functions or answer is None:
         return Answer(error=f"this code may not call {asked.name[:80]}()")
-    if count > request.most_calls:
-        return Answer(error=f"the code has called functions {request.most_calls} times, and may not call one again")
+    if count > request.max_calls:
+        return Answer(error=f"the code has called functions {request.max_calls} times, and may not call one again")
     return answer(asked, pixels)

@@ -6,8 +6,8 @@ of its own. There is no network, no `/proc`, no program beside the interpreter, 
 
 import json
 import os
+import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,15 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import SetupError, VircError
-from virc.core.text import clause
-from virc.sandbox import packages, seccomp
+from virc.core.errors import SetupError
+from virc.sandbox import libraries, packages, seccomp
 
 UNSAFE = "VIRC_UNSAFE_PYTHON"
 """The variable that lets code of models run without a sandbox, where it is 1."""
 FOLDER = "/work"
 """The folder of the code, inside the sandbox."""
+MAX_THREADS = 64
+"""Of a process of the sandbox."""
 PRELOADED = ("numpy", "PIL.Image")
 _HINT = "apt install bubblewrap libseccomp2"
 _RUNNER = Path(__file__).with_name("runner.py")
@@ -57,6 +58,13 @@ def unsafe() -> bool:
     return os.environ.get(UNSAFE) == "1"
 
 
+@cache
+def _warn() -> None:
+    """Say on stderr, once in a process, that nothing isolates code of models."""
+    text = f"warning: {UNSAFE}=1: the model's code runs without a sandbox, and can do all that you can do"
+    print(text, file=sys.stderr, flush=True)
+
+
 def check() -> None:
     """Refuse to run code where it cannot be isolated.
 
@@ -64,6 +72,7 @@ def check() -> None:
         SetupError: what is missing, and what helps.
     """
     if unsafe():
+        _warn()
         return
     if sys.platform != "linux":
         raise SetupError(
@@ -76,26 +85,6 @@ def check() -> None:
         raise SetupError("the tool python needs libseccomp.so.2 for its sandbox, which is not installed", _HINT)
 
 
-def trouble() -> str | None:
-    """Why code cannot be isolated on this machine; None where it can, which is tried."""
-    if unsafe():
-        return f"{UNSAFE} is set"
-    try:
-        check()
-        subprocess.run(
-            [shutil.which("bwrap") or "bwrap", *_ISOLATED, "--ro-bind", "/", "/", "true"],
-            check=True, capture_output=True, timeout=10,
-        )  # fmt: skip
-    except VircError as error:
-        return error.message
-    except subprocess.CalledProcessError as error:
-        words = error.stderr.decode("utf-8", "replace").strip().splitlines()
-        return words[-1] if words else f"bwrap ends with exit code {error.returncode}"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return clause(error)
-    return None
-
-
 def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
     """The command that starts the runner inside the sandbox.
 
@@ -106,15 +95,14 @@ def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
     """
     allowed = packages.installed(machine.packages)
     bound = [part for path in allowed for part in ("--ro-bind", str(path), f"/packages/{path.name}")]
-    variables = {**_ENVIRONMENT, "HOME": FOLDER, "TMPDIR": FOLDER, "MPLCONFIGDIR": f"{FOLDER}/.matplotlib"}
     # fmt: off
     return [
         shutil.which("bwrap") or "bwrap",
         *_ISOLATED, "--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--cap-drop", "ALL",
-        "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv",
-        *(part for name, value in variables.items() for part in ("--setenv", name, value)),
-        *_interpreter(), *_libraries(), "--dir", "/packages", *bound, "--ro-bind", str(_RUNNER), "/runner.py",
-        *_devices(),
+        "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv", "--setenv", "LD_LIBRARY_PATH", "/python/lib",
+        *(part for name, value in variables().items() for part in ("--setenv", name, value)),
+        *_interpreter(), *_libraries(machine.packages), "--dir", "/packages", *bound,
+        "--ro-bind", str(_RUNNER), "/runner.py", *_devices(),
         "--size", str(machine.disk_mib * 2**20), "--tmpfs", FOLDER, "--symlink", FOLDER, "/tmp",
         "--remount-ro", "/", "--chdir", FOLDER,
         "--seccomp", str(filter_fd), "--info-fd", str(info_fd),
@@ -129,18 +117,27 @@ def unsafe_command(machine: Machine, folder: Path) -> list[str]:
     return [sys.executable, *_FLAGS, str(_RUNNER), _settings(machine, str(folder), places)]
 
 
-def unsafe_environment(folder: Path) -> dict[str, str]:
-    """The environment of the runner without a sandbox."""
-    return {**_ENVIRONMENT, "HOME": str(folder), "TMPDIR": str(folder), "MPLCONFIGDIR": str(folder / ".matplotlib")}
+def variables(folder: str = FOLDER) -> dict[str, str]:
+    """The environment of the runner, whose folder is given."""
+    return {**_ENVIRONMENT, "HOME": folder, "TMPDIR": folder, "MPLCONFIGDIR": f"{folder}/.matplotlib"}
 
 
 def _settings(machine: Machine, folder: str, places: Sequence[str]) -> str:
+    isolated = folder == FOLDER
     limits = {"memory": machine.memory_mib * 2**20, "file": machine.disk_mib * 2**20}
-    own = {"folder": folder, "packages": list(places), "preloaded": PRELOADED, "unsafe": folder != FOLDER}
-    return json.dumps({**own, **limits})
+    limits["threads"] = MAX_THREADS if isolated and threads_by_kernel() else 0
+    filter = seccomp.last_program().hex() if isolated else ""
+    return json.dumps({"folder": folder, "packages": list(places), "preloaded": PRELOADED, "filter": filter, **limits})
+
+
+def threads_by_kernel() -> bool:
+    """Whether the kernel limits the threads of each sandbox: Linux 5.14 counts them by namespaces, but root's never."""
+    release = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return bool(release and (int(release[1]), int(release[2])) >= (5, 14) and os.geteuid() != 0)
 
 
 def _devices() -> list[str]:
+    """Devices of this machine. A mount of devices cannot be read-only in bubblewrap; the filter keeps their modes."""
     return [part for name in ("null", "zero", "urandom", "random") for part in ("--dev-bind", *[f"/dev/{name}"] * 2)]
 
 
@@ -148,29 +145,41 @@ def _devices() -> list[str]:
 def _interpreter() -> tuple[str, ...]:
     """The interpreter and its standard library, without the packages that are installed into it."""
     base, library = Path(sys.base_prefix), Path(sysconfig.get_path("stdlib"))
-    executable = os.path.realpath(sys.executable)
     inside = Path("/python") / library.relative_to(base)
-    bound = ["--ro-bind", executable, "/python/bin/python", "--ro-bind", str(library), str(inside)]
+    bound = [
+        "--ro-bind",
+        os.path.realpath(sys.executable),
+        "/python/bin/python",
+        "--ro-bind",
+        str(library),
+        str(inside),
+    ]
     for name in ("site-packages", "dist-packages"):
         if (library / name).is_dir():
-            bound += ["--tmpfs", str(inside / name)]
+            over = str(inside / name)
+            bound += ["--size", "4096", "--tmpfs", over, "--remount-ro", over]
     if base != Path("/usr"):  # shared libraries of its own: of Python itself, and in conda of all else
         own = sorted(path for path in (base / "lib").glob("*.so*") if path.is_file())
         bound += [part for path in own for part in ("--ro-bind", str(path), f"/python/lib/{path.name}")]
-        bound += ["--setenv", "LD_LIBRARY_PATH", "/python/lib"] if own else []
     return tuple(bound)
 
 
 @cache
-def _libraries() -> tuple[str, ...]:
-    """The system's shared libraries."""
-    bound: list[str] = []
-    for place in map(Path, ("/lib", "/lib32", "/lib64")):
-        if place.is_symlink():
-            bound += ["--symlink", str(place.readlink()), str(place)]
-        elif place.is_dir():
-            bound += ["--ro-bind", str(place), str(place)]
+def _libraries(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The system's shared libraries that the interpreter and packages need, under the paths that they have here."""
+    program, base = Path(sys.executable).resolve(), Path(sys.base_prefix)
+    own = [base / "lib"] if base != Path("/usr") else []
+    files = [program, *(file for place in own for file in place.glob("*.so*"))]
+    modules = Path(sysconfig.get_path("stdlib"), "lib-dynload").glob("*.so")
+    files += [file for file in modules if not file.name.startswith("_tkinter.")]  # there is no display
+    for path in packages.installed(names):
+        files += path.rglob("*.so*") if path.is_dir() else [path]
     several = sysconfig.get_config_var("MULTIARCH")
-    places = [Path("/usr/lib") / several] if several else []
-    places = [place for place in (*places, Path("/usr/lib64")) if place.is_dir() and not place.is_symlink()]
-    return (*bound, *(part for place in places or [Path("/usr/lib")] for part in ("--ro-bind", str(place), str(place))))
+    usual = [Path("/usr/lib64"), Path("/usr/lib"), Path("/lib64"), Path("/lib")]
+    found = libraries.needed(files, [*own, *([place / several for place in usual] if several else []), *usual])
+    paths = {path.parent.resolve() / name: path.resolve() for name, path in found.items() if path.parent not in own}
+    if loader := libraries.header(program)[1]:
+        paths[Path(loader).parent.resolve() / Path(loader).name] = Path(loader).resolve()
+    links = [place for place in usual if place.is_symlink()]
+    bound = [part for place in links for part in ("--symlink", str(place.readlink()), str(place))]
+    return (*bound, *(part for inside, path in paths.items() for part in ("--ro-bind", str(path), str(inside))))

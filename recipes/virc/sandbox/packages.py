@@ -39,6 +39,8 @@ def _required(lines: Iterable[str]) -> list[str]:
 
 def _top(distribution: metadata.Distribution) -> list[Path]:
     """What a distribution has put into the folder of packages."""
-    parts = dict.fromkeys(file.parts[0] for file in distribution.files or () if file.parts)
+    # a path may also be absolute, as of a manual page; its first part is the root folder of this machine
+    own = (file.parts for file in distribution.files or () if not file.is_absolute())
+    parts = dict.fromkeys(each[0] for each in own if each)
     names = (part for part in parts if part not in ("..", "__pycache__") and not part.endswith((".dist-info", ".pth")))
     return [path for name in names if (path := Path(str(distribution.locate_file(name)))).exists()]

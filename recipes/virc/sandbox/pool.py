@@ -4,6 +4,7 @@ A problem has a process of its own. What it holds follows from the pieces of cod
 other: where the process had to make room for others, a new one runs them again.
 """
 
+import atexit
 import hashlib
 import os
 import threading
@@ -17,14 +18,17 @@ from functools import cache
 import msgspec
 
 from virc.core.errors import ConfigError
-from virc.sandbox.calls import NOTHING, Answer, Around, Asked
-from virc.sandbox.child import Child, DiedError, Image, Reply, Request
+from virc.sandbox.calls import NOTHING, Answer, Around, Asked, Image, Reply, Request
+from virc.sandbox.child import Child
 from virc.sandbox.isolator import Machine
+from virc.sandbox.watch import DiedError
 
 AT_ONCE = "VIRC_PYTHON_AT_ONCE"
 """The variable that says how many programs one process of virc may run at the same time."""
 _WARM = 4  # processes that wait, at most
 _KEPT = 8  # for each that may run: problems whose processes wait for the next piece of code
+_FILES = 6  # that this process has open for each; they may be half of those that it may open
+_MAX_HELD = 0.5  # of the machine's memory, by all processes that wait for the next piece of code
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -67,9 +71,9 @@ class Limits(msgspec.Struct, frozen=True):
 
     seconds: float
     files: str
-    most_images: int
-    most_pixels: int
-    most_characters: int
+    max_images: int
+    max_pixels: int
+    max_characters: int
 
 
 class _Kept:
@@ -77,13 +81,14 @@ class _Kept:
 
     def __init__(self, child: Child) -> None:
         self.child, self.runs, self.given = child, tuple[Run, ...](), 0
+        self.held = 0  # bytes of memory, while it waits
 
     def run(self, run: Run, images: Sequence[Given], limits: Limits, around: Around) -> tuple[Reply, list[bytes]]:
         """Run a piece of code. Raises DiedError."""
         new = images[self.given : run.images]
         request = Request(
-            run.code, tuple(each.image for each in new), limits.files, limits.most_images, limits.most_pixels,
-            limits.most_characters, 0, around.variables, around.functions, around.most_calls,
+            run.code, tuple(each.image for each in new), limits.files, limits.max_images, limits.max_pixels,
+            limits.max_characters, 0, around.variables, around.functions, around.max_calls,
         )  # fmt: skip
         answered = list[tuple[Asked, str, Answer]]()
 
@@ -128,9 +133,12 @@ class Pool:
     """
 
     def __init__(self, at_once: int) -> None:
+        import resource  # not on Windows, where pipelines import this module all the same
+
         self._room = threading.BoundedSemaphore(at_once)
-        self._most_kept = at_once * _KEPT
-        self._most_warm = min(at_once, _WARM)
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        self._max_kept = max(1, min(at_once * _KEPT, files // _FILES))
+        self._max_warm = min(at_once, _WARM)
         self._lock = threading.RLock()  # a problem may be given up at any time, also where it is held
         # The kernel ends a child with the thread that started it, so that this thread lasts as long as the process.
         self._starter = ThreadPoolExecutor(1, "virc-sandbox")
@@ -194,7 +202,7 @@ class Pool:
         """Have processes started that will be needed; returns at once."""
         with self._lock:
             waiting = self._warm.setdefault(machine, [])
-            while len(waiting) < self._most_warm:
+            while len(waiting) < self._max_warm:
                 waiting.append(self._starter.submit(Child, machine))
 
     def close(self) -> None:
@@ -237,20 +245,32 @@ class Pool:
         return child
 
     def _keep(self, problem: Problem, kept: _Kept) -> None:
+        kept.held = kept.child.watch.held() if kept.child.watch else 0
+        oldest = list[_Kept]()
         with self._lock:
             self._kept[id(problem)] = kept
-            oldest = [self._kept.popitem(last=False)[1] for _ in range(len(self._kept) - self._most_kept)]
+            while len(self._kept) > self._max_kept or (len(self._kept) > 1 and self._held() > _MAX_HELD * _memory()):
+                oldest.append(self._kept.popitem(last=False)[1])
         if not getattr(problem, "_is_watched", False):
             problem._is_watched = True  # type: ignore[attr-defined]
             weakref.finalize(problem, self._forget, id(problem)).atexit = False
         for each in oldest:
             each.child.kill()
 
+    def _held(self) -> int:
+        return sum(each.held for each in self._kept.values())
+
     def _forget(self, problem: int) -> None:
         with self._lock:
             kept = self._kept.pop(problem, None)
         if kept:
             kept.child.kill()
+
+
+@cache
+def _memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def shared() -> Pool:
@@ -267,7 +287,15 @@ def _of_process(process: int) -> Pool:
     text = os.environ.get(AT_ONCE) or str(os.cpu_count() or 1)
     if not text.isdigit() or not 1 <= int(text) <= 1024:
         raise ConfigError(f"{AT_ONCE} is {text!r}, not a number from 1 to 1024", f"export {AT_ONCE}=4")
-    return Pool(int(text))
+    pool = Pool(int(text))
+    atexit.register(_close, pool, process)
+    return pool
+
+
+def _close(pool: Pool, process: int) -> None:
+    """End all at the end of the process that has the pool, so that no control group or folder is left; of no fork."""
+    if os.getpid() == process:
+        pool.close()
 
 
 __all__ = [

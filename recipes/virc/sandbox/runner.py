@@ -27,6 +27,7 @@ from typing import Any
 IMAGE_ENDS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _PATH = re.compile(r"[^\s'\"`<>|,;()\[\]{}]+")
 _CPU_SECONDS = 3600  # of a child, whose time on the clock the parent limits
+_SIGNALS = 256  # that wait for the process
 
 
 class Output(io.TextIOBase):
@@ -41,8 +42,11 @@ class Output(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Take a text; returns its length."""
-        self.text += text[-2 * self.most :] if len(text) > 4 * self.most else text
-        self.dropped += max(0, len(text) - 2 * self.most) if len(text) > 4 * self.most else 0
+        if len(text) > 4 * self.most:
+            self.text += text[: self.most] + text[-self.most :]
+            self.dropped += len(text) - 2 * self.most
+        else:
+            self.text += text
         if len(self.text) > 2 * self.most:
             self._cut()
         return len(text)
@@ -65,8 +69,8 @@ class Output(io.TextIOBase):
 class Images:
     """The images that a run of the code gives back, and notes on those that it does not."""
 
-    def __init__(self, most: int, most_pixels: int) -> None:
-        self.most, self.most_pixels = most, most_pixels
+    def __init__(self, most: int, max_pixels: int) -> None:
+        self.most, self.max_pixels = most, max_pixels
         self.sizes: list[tuple[int, int]] = []
         self.pixels: list[bytes] = []
         self.notes: list[str] = []
@@ -74,8 +78,8 @@ class Images:
     def add(self, image: Any) -> None:
         """Take a PIL image; one that is too large, or too many, becomes a note."""
         width, height = image.size
-        if width * height > self.most_pixels or not width * height:
-            self.note(f"an image of {width} x {height} px is not shown: the most is {self.most_pixels} pixels")
+        if width * height > self.max_pixels or not width * height:
+            self.note(f"an image of {width} x {height} px is not shown: the most is {self.max_pixels} pixels")
         elif len(self.pixels) >= self.most:
             self.note(f"more than {self.most} images: the others are not shown")
         else:
@@ -123,7 +127,7 @@ class Channel:
     def __init__(self, requests: io.BufferedReader, results: io.BufferedWriter) -> None:
         self.requests, self.results, self.lock = requests, results, threading.Lock()
         self.id: int | None = None  # of the piece of code that runs
-        self.most_images, self.most_pixels = 0, 0  # of one call, the pixels of all its images
+        self.max_images, self.max_pixels = 0, 0  # of one call, the pixels of all its images
 
     def call(self, id: int, name: str, arguments: dict[str, Any]) -> Any:
         """What the function gives back. Raises CallError: why there is nothing."""
@@ -149,8 +153,8 @@ class Channel:
         pixels = [width * height for width, height in sizes]
         if 0 in pixels:
             raise CallError(f"{name}() was called with an image of {sizes[pixels.index(0)]}, which has no pixels")
-        if len(sizes) > self.most_images or sum(pixels) > self.most_pixels:
-            most = f"{self.most_images} images with {self.most_pixels} pixels together"
+        if len(sizes) > self.max_images or sum(pixels) > self.max_pixels:
+            most = f"{self.max_images} images with {self.max_pixels} pixels together"
             raise CallError(f"{name}() was called with {len(sizes)} images with {sum(pixels)}; it takes at most {most}")
 
     def function(self, id: int, name: str, parameters: list[str]) -> Any:
@@ -213,11 +217,11 @@ class Runner:
             self._give(image, data)
         self.namespace.update(request["variables"])
         self.channel.id = id = request["id"]
-        self.channel.most_images, self.channel.most_pixels = request["most_call_images"], request["most_pixels"]
+        self.channel.max_images, self.channel.max_pixels = request["max_call_images"], request["max_pixels"]
         for name, parameters in request["functions"].items():
             self.namespace[name] = self.channel.function(id, name, parameters)
-        images = Images(request["most_images"], request["most_pixels"])
-        out, err = Output(request["most_characters"]), Output(request["most_characters"])
+        images = Images(request["max_images"], request["max_pixels"])
+        out, err = Output(request["max_characters"]), Output(request["max_characters"])
         before = self._files()
         fault = self._execute(request["code"], images, out, err)
         with self.channel.lock:  # no call of a thread that goes on comes behind the reply
@@ -363,18 +367,15 @@ def write(stream: io.BufferedWriter, frame: bytes) -> None:
     stream.write(struct.pack(">I", len(frame)) + frame)
 
 
-def limit(memory: int, file: int) -> None:
-    """Limit this process for good, in bytes: its memory, and each file that it writes."""
-    for kind, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_FSIZE, file),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 128),
-        (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_CPU, _CPU_SECONDS),
-    ):
-        with contextlib.suppress(ValueError, OSError):  # macOS refuses some
-            resource.setrlimit(kind, (most, most))
+def limit(memory: int, file: int, threads: int) -> None:
+    """Limit this process for good: its memory and each file that it writes, in bytes, and its threads, where not 0."""
+    limits = {
+        "AS": memory, "FSIZE": file, "CORE": 0, "NOFILE": 128, "MEMLOCK": 0, "CPU": _CPU_SECONDS, "RTPRIO": 0,
+        "NICE": 0, "MSGQUEUE": 0, "SIGPENDING": _SIGNALS, **({"NPROC": threads} if threads else {}),
+    }  # fmt: skip
+    for name, most in limits.items():
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # macOS has not all, and refuses some
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
 
 
 def _end_with_parent() -> None:
@@ -386,16 +387,33 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of <linux/prctl.h>
 
 
+def seal(program: bytes) -> None:
+    """Add a filter of system calls to this process, and have no memory of it dumped where it crashes.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    import ctypes
+
+    libc, kept = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(program)
+    filter = struct.pack("HP", len(program) // 8, ctypes.addressof(kept))  # struct sock_fprog of <linux/filter.h>
+    # PR_SET_DUMPABLE; PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    if libc.prctl(4, 0, 0, 0, 0) or libc.prctl(22, 2, ctypes.c_char_p(filter), 0, 0):
+        raise OSError(ctypes.get_errno(), "the filter of system calls")
+
+
 def main() -> None:
     """Serve requests until there are no more."""
     settings = json.loads(sys.argv[1])
+    if settings["filter"]:
+        seal(bytes.fromhex(settings["filter"]))
+    else:
+        _end_with_parent()
     requests = os.fdopen(os.dup(0), "rb")
     results = os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    if settings["unsafe"]:
-        _end_with_parent()
     sys.path += settings["packages"]
     sys.argv = [""]
     for name in settings["preloaded"]:
@@ -406,7 +424,7 @@ def main() -> None:
     random.seed(0)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(0)
-    limit(settings["memory"], settings["file"])
+    limit(settings["memory"], settings["file"], settings["threads"])
     runner = Runner(settings["folder"], Channel(requests, results))
     os.chdir(settings["folder"])
     write(results, b"ready")

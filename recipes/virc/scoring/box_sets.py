@@ -6,6 +6,7 @@ box of the row matters, such as its salience; without weights all matter alike.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import fsum
@@ -35,13 +36,13 @@ class Agreement(NamedTuple):
 
 
 def matched(
-    found: Sequence[Box], right: Sequence[Box], weights: Sequence[float] | None = None, least: float = 0.0
+    found: Sequence[Box], right: Sequence[Box], weights: Sequence[float] | None = None, min_iou: float = 0.0
 ) -> list[Pair]:
     """The pairs of one-to-one matching whose weights sum up to the most; of equal sums, that with the most overlap.
 
     Args:
         weights: of the boxes in `right`, each over 0.
-        least: the IoU that a pair must have; two boxes that do not overlap are never a pair.
+        min_iou: the IoU that a pair must have; two boxes that do not overlap are never a pair.
 
     Raises:
         ValueError: there are not as many weights as boxes, or one is not over 0.
@@ -50,22 +51,22 @@ def matched(
     if not found or not right:
         return []
     overlaps = [[iou(one, other) for other in right] for one in found]
-    most = min(len(found), len(right)) + 1  # so that all overlaps together count less than one pair
+    count = min(len(found), len(right)) + 1  # so that all overlaps together count less than one pair
     gains = [
         [
-            weight * (1 + shared / most) if _pairs(shared, least) else 0.0
+            weight * (1 + shared / count) if _pairs(shared, min_iou) else 0.0
             for weight, shared in zip(each, row, strict=True)
         ]
         for row in overlaps
     ]
     pairs = [Pair(one, other, overlaps[one][other]) for one, other in _assigned(gains)]
-    return [pair for pair in pairs if _pairs(pair.overlap, least)]
+    return [pair for pair in pairs if _pairs(pair.overlap, min_iou)]
 
 
 def agreement(
-    found: Sequence[Box], right: Sequence[Box], weights: Sequence[float] | None = None, least: float = 0.5
+    found: Sequence[Box], right: Sequence[Box], weights: Sequence[float] | None = None, min_iou: float = 0.5
 ) -> Agreement:
-    """Precision, recall and F1 of boxes that match with an IoU of at least `least`.
+    """Precision, recall and F1 of boxes that match with an IoU of at least `min_iou`.
 
     precision: matched boxes of the answer, by all of the answer
     recall: the weights of the matched boxes of the row, by all their weights
@@ -76,7 +77,7 @@ def agreement(
     if not found or not right:
         value = float(not found and not right)
         return Agreement(value, value, value)
-    each, pairs = _weights(right, weights), matched(found, right, weights, least)
+    each, pairs = _weights(right, weights), matched(found, right, weights, min_iou)
     precision = len(pairs) / len(found)
     recall = fsum(each[pair.right] for pair in pairs) / fsum(each)
     return Agreement(precision, recall, 2 * precision * recall / (precision + recall) if pairs else 0.0)
@@ -88,8 +89,8 @@ def mean_agreement(
     weights: Sequence[float] | None = None,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> Agreement:
-    """The means of `agreement` over several least overlaps."""
-    values = [agreement(found, right, weights, least) for least in thresholds]
+    """The means of `agreement` over several thresholds of IoU."""
+    values = [agreement(found, right, weights, min_iou) for min_iou in thresholds]
     return Agreement(*(fsum(column) / len(values) for column in zip(*values, strict=True)))
 
 
@@ -110,7 +111,7 @@ def mean_average_precision(
 ) -> float:
     """COCO's mean average precision of the boxes of one picture, label -> boxes, the surest first; 0 to 1.
 
-    The mean over the labels of the row, the least overlaps, and 101 recalls (0, 0.01 to 1) of the best precision at
+    The mean over the labels of the row, the thresholds of IoU, and 101 recalls (0, 0.01 to 1) of the best precision at
     that recall or a higher one. A label that the row has not costs nothing. 1 where no side has a box.
     Source: Lin et al., Microsoft COCO (arXiv:1405.0312), as cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py
     counts it; om-ai-lab/VLM-R1, src/open-r1-multimodal/src/open_r1/grpo_jsonl.py, map_reward, which rewards it, and
@@ -119,20 +120,34 @@ def mean_average_precision(
     labels = [label for label, boxes in right.items() if boxes]
     if not labels:
         return float(not any(found.values()))
-    values = [_precision(found.get(label, ()), right[label], least) for label in labels for least in thresholds]
+    values = [_precision(found.get(label, ()), right[label], min_iou) for label in labels for min_iou in thresholds]
     return fsum(values) / len(values)
 
 
-def _precision(found: Sequence[Box], right: Sequence[Box], least: float) -> float:
+def _precision(found: Sequence[Box], right: Sequence[Box], min_iou: float) -> float:
     """The average precision at one overlap; boxes match in their order, each with the one that it overlaps most."""
-    pairs = match([PredictedBox(box) for box in found], right, math.nextafter(least, 0.0))
+    pairs = match([PredictedBox(box) for box in found], right, math.nextafter(min_iou, 0.0))
     hits = [*accumulate(overlap > 0 for _, overlap in pairs)]
-    precisions = [each / number for number, each in enumerate(hits, 1)]
-    best = [*accumulate(reversed(precisions), max)][::-1]
+    return mean_precision(hits, best_precisions(hits, range(1, len(hits) + 1)), len(right))
+
+
+def best_precisions(right: Sequence[int], named: Sequence[int]) -> list[float]:
+    """For each rank the best precision, right boxes / named boxes up to it, at that rank or a later one."""
+    precisions = [hits / of for hits, of in zip(right, named, strict=True)]
+    return [*accumulate(reversed(precisions), max)][::-1]
+
+
+def mean_precision(right: Sequence[int], best: Sequence[float], annotated: int) -> float:
+    """The mean of the best precision at 101 recalls, 0, 0.01 to 1, as COCO has it; 0 at a recall that is not reached.
+
+    Args:
+        right: how many boxes are right up to each rank.
+        best: as of `best_precisions`.
+        annotated: how many boxes there are to be found.
+    """
     # the fewest boxes whose share is that recall, without the rounding of a division
-    needed = [-(-percent * len(right) // 100) for percent in range(101)]
-    firsts = {number: at for at, number in reversed([*enumerate(hits)])} | ({0: 0} if hits else {})
-    return fsum(best[firsts[each]] for each in needed if each in firsts) / len(needed)
+    needed = (-(-percent * annotated // 100) for percent in range(101))
+    return fsum(best[at] for each in needed if (at := bisect_left(right, each)) < len(best)) / 101
 
 
 def _assigned(gains: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
@@ -144,8 +159,8 @@ def _assigned(gains: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     return [*zip(rows.tolist(), columns.tolist(), strict=True)]
 
 
-def _pairs(overlap: float, least: float) -> bool:
-    return overlap > 0 and overlap >= least
+def _pairs(overlap: float, min_iou: float) -> bool:
+    return overlap > 0 and overlap >= min_iou
 
 
 def _weights(right: Sequence[Box], weights: Sequence[float] | None) -> Sequence[float]:

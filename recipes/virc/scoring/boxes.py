@@ -124,19 +124,19 @@ def ciou(one: Box, other: Box) -> float:
     return overlap - (away / diagonal if diagonal else 0.0) - weight * aspect
 
 
-def match(found: Sequence[PredictedBox], right: Sequence[Box], least: float) -> list[tuple[PredictedBox, float]]:
+def match(found: Sequence[PredictedBox], right: Sequence[Box], min_iou: float) -> list[tuple[PredictedBox, float]]:
     """Each box of an answer, highest confidence first, with its IoU to its match in the row, 0 without one.
 
-    Greedy: each takes, of the boxes not yet taken, the one it overlaps most, if that IoU is over `least`.
+    Greedy: each takes, of the boxes not yet taken, the one it overlaps most, if that IoU is over `min_iou`.
     """
     left = list(right)
     pairs = []
     for each in sorted(found, key=lambda one: -one.confidence):
         overlaps = [iou(each.box, box) for box in left]
         best = max(overlaps, default=0.0)
-        if best > least:
+        if best > min_iou:
             left.pop(overlaps.index(best))
-        pairs.append((each, best if best > least else 0.0))
+        pairs.append((each, best if best > min_iou else 0.0))
     return pairs
 
 

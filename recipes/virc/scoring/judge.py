@@ -17,9 +17,9 @@ from virc.reasoning.session import Ask, Message
 
 _TEMPERATURES = (0.0, 0.3, 0.6, 0.9)
 """Of the tries at one verdict: the first is greedy, and what it did not get the same way again is not asked for."""
-_MOST_TOKENS = 512
-_MOST_QUESTION = 4000
-_MOST_ANSWER = 2000
+_MAX_TOKENS = 512
+_MAX_QUESTION = 4000
+_MAX_ANSWER = 2000
 _SYSTEM = """\
 You compare answers to a question about a picture. You do not see the picture and do not solve the question.
 
@@ -95,13 +95,13 @@ class Judge:
         """
         end = time.monotonic() + self._timeout
         texts = {
-            "question": question[:_MOST_QUESTION],
-            "reference": reference[:_MOST_ANSWER],
-            "answer": answer[-_MOST_ANSWER:],
+            "question": question[:_MAX_QUESTION],
+            "reference": reference[:_MAX_ANSWER],
+            "answer": answer[-_MAX_ANSWER:],
         }
         ask = Ask((Message("system", _SYSTEM), Message("user", quoted(texts))), ())
         for number, temperature in enumerate(_TEMPERATURES):
-            sampling = Sampling(temperature, max_tokens=_MOST_TOKENS, seed=number)
+            sampling = Sampling(temperature, max_tokens=_MAX_TOKENS, seed=number)
             try:
                 reply = self._backend.reply(ask, sampling, seconds=end - time.monotonic())
             except VircError as error:

@@ -36,14 +36,14 @@ def overlong(length: float, longest: float, margin: float) -> float:
     return (longest - margin - length) / margin if length <= longest else -1.0
 
 
-def window(length: float, least: float = 320, most: float = 512, bonus: float = 0.2) -> float:
-    """`bonus` where the length is from `least` to `most`, both included; else 0.
+def window(length: float, min_length: float = 320, max_length: float = 512, bonus: float = 0.2) -> float:
+    """`bonus` where the length is from `min_length` to `max_length`, both included; else 0.
 
     Source: tulerfeng/Video-R1@59d65c3, src/r1-v/src/open_r1/trainer/grpo_trainer.py, len_control, and the same of
     QiWang98/VideoRFT@bba6099 (tokens). There it is added to the reward of replies that are right (over 0.1), where more
     than one of the replies to a prompt is; a total does so in its `group`.
     """
-    return bonus if least <= length <= most else 0.0
+    return bonus if min_length <= length <= max_length else 0.0
 
 
 def in_group(length: float, shortest: float, longest: float, right: bool) -> float:

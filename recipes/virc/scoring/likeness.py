@@ -50,16 +50,16 @@ def word_error_rate(said: str, right: str) -> float:
     return float(jiwer.wer(" ".join(right.split()), " ".join(said.split())))
 
 
-def rouge_l(said: str, right: str, most: int = 2000) -> float:
+def rouge_l(said: str, right: str, max_words: int = 2000) -> float:
     """ROUGE-L: the F1 of precision and recall of the longest common subsequence of words, 0 to 1.
 
-    Words are runs of letters and digits of ASCII, without case and unstemmed; of each text the first `most`.
+    Words are runs of letters and digits of ASCII, without case and unstemmed; of each text the first `max_words`.
     Source: Lin, ROUGE (2004), section 3.1, of one sentence; the same number as rouge-score 0.1.2 gives; by rapidfuzz.
     """
     require("rapidfuzz", "the likeness of texts", "eval")
     from rapidfuzz.distance import LCSseq
 
-    one, other = (_ASCII_WORD.findall(text.lower())[:most] for text in (said, right))
+    one, other = (_ASCII_WORD.findall(text.lower())[:max_words] for text in (said, right))
     common = LCSseq.similarity(one, other)
     return 2 * common / (len(one) + len(other)) if common else 0.0
 

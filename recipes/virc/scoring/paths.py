@@ -2,7 +2,7 @@
 
     from virc.scoring.paths import frechet, oriented
 
-    near = 1 - min(1.0, frechet(said, right, oriented) / most)
+    near = 1 - min(1.0, frechet(said, right, oriented) / longest)
 
 Points are (x, y) in any one unit, such as pixels or shares of the sides, and distances are in that unit. A path has at
 least one point; without one, or where two paths that are compared by their places differ in length, a ValueError is
@@ -18,7 +18,7 @@ Path = Sequence[Point]
 Costs = Sequence[Sequence[float]]
 """What it costs to put a point of one path beside one of the other: a row for each point of the first."""
 
-_NOTHING = 1e-12
+_ZERO = 1e-12
 """A segment that is not longer has no direction."""
 
 
@@ -153,13 +153,13 @@ def _segments(path: Path) -> tuple[list[Point], list[float]]:
 
 def _unit(step: Point) -> Point:
     length = math.hypot(*step)
-    return (0.0, 0.0) if length < _NOTHING else (step[0] / length, step[1] / length)
+    return (0.0, 0.0) if length < _ZERO else (step[0] / length, step[1] / length)
 
 
 def _between(before: Point, behind: Point) -> Point:
     """The direction between two; the first of them where they are opposite."""
     middle = (before[0] + behind[0], before[1] + behind[1])
-    return before if math.hypot(*middle) < _NOTHING else _unit(middle)
+    return before if math.hypot(*middle) < _ZERO else _unit(middle)
 
 
 def _angle(one: Point, other: Point) -> float:
@@ -171,5 +171,5 @@ def _angle(one: Point, other: Point) -> float:
 
 def _log_ratio(one: float, other: float) -> float:
     """|log| of how many times as long one of two lengths is."""
-    least = 0.0 if min(one, other) > _NOTHING else _NOTHING
-    return abs(math.log((one + least) / (other + least)))
+    added = 0.0 if min(one, other) > _ZERO else _ZERO
+    return abs(math.log((one + added) / (other + added)))

@@ -27,27 +27,27 @@ def in_box(point: Point, box: Box) -> float:
     return float(left <= x <= right and top <= y <= bottom)
 
 
-def apart(points: Sequence[Point], least: float = 10.0) -> list[Point]:
+def apart(points: Sequence[Point], min_distance: float = 10.0) -> list[Point]:
     """The points, in order, that are each at least so far from all that were kept before.
 
     Its time grows with the product of the points and those that are kept.
     """
     kept = list[Point]()
     for point in points:
-        if all(math.dist(point, other) >= least for other in kept):
+        if all(math.dist(point, other) >= min_distance for other in kept):
             kept.append(point)
     return kept
 
 
-def apart_bonus(points: Sequence[Point], least: float = 10.0, each: float = 0.2) -> float:
+def apart_bonus(points: Sequence[Point], min_distance: float = 10.0, each: float = 0.2) -> float:
     """A bonus for looking at different places: `each` for every point that is `apart`, but for the first.
 
     Args:
         points: where was looked, in order.
-        least: the least distance of two places, in the unit of the points; published in pixels.
+        min_distance: the least distance of two places, in the unit of the points; published in pixels.
         each: what a further place is worth.
 
     Source: Gabesarch/grounded-rl, src/trainer/rl/examples/reward_function/point_in_bbox_multicrop.py, format_reward,
     whose points are those of its tool calls (ViGoRL, arXiv:2505.23678).
     """
-    return each * max(0, len(apart(points, least)) - 1)
+    return each * max(0, len(apart(points, min_distance)) - 1)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-MOST = 2000
+MAX_LENGTH = 2000
 """Characters of an answer that is read; longer ones are compared as they stand."""
-_MOST_OF_A_NUMBER = 120
+_MAX_NUMBER = 120
 _PASSES = 8  # depth to which LaTeX commands may stand in one another
 
 
@@ -29,7 +29,7 @@ def same(answer: str, reference: str, choices: Sequence[str] | None = None) -> b
     one, other = answer.strip(), reference.strip()
     if one == other:
         return one != ""
-    if max(len(one), len(other)) > MOST:
+    if max(len(one), len(other)) > MAX_LENGTH:
         return False
     one, other = _plain(one), _plain(other)
     if not one or not other:
@@ -52,9 +52,9 @@ def numbers_agree(
         reference: the answer known to be right.
         agree: what is asked of the two values, the answer's first; units are seen to here, as in `same`.
     """
-    if max(len(answer), len(reference)) > MOST:
+    if max(len(answer), len(reference)) > MAX_LENGTH:
         return None
-    one, other = map(_number, _unnamed(_plain(answer), _plain(reference)))
+    one, other = map(_number, unnamed(_plain(answer), _plain(reference)))
     return _equal(one, other, agree) if one and other else None
 
 
@@ -66,7 +66,7 @@ _BARE = re.compile(rf"{_OPTION}\(?([a-h])\)?")
 
 def _contents(choices: Sequence[str]) -> list[str]:
     """The choices in plain form, without the letters before them where all have theirs."""
-    plain = [_plain(choice) if len(choice) <= MOST else choice.strip() for choice in choices]
+    plain = [_plain(choice) if len(choice) <= MAX_LENGTH else choice.strip() for choice in choices]
     labels = [_LABELLED.fullmatch(choice) for choice in plain]
     if all(label and label[2] and _index(label[1]) == at for at, label in enumerate(labels)):
         return [label[2] for label in labels if label]
@@ -138,14 +138,14 @@ def _alike(one: str, other: str) -> bool:
     """Whether two plain texts are the same text or number, or one is that with a name before it, as `x=5`."""
     if one == other:
         return True
-    one, other = _unnamed(one, other)
+    one, other = unnamed(one, other)
     numbers = _number(one), _number(other)
     if numbers[0] and numbers[1]:
         return _equal(numbers[0], numbers[1], operator.eq)
     return one == other
 
 
-def _unnamed(one: str, other: str) -> tuple[str, str]:
+def unnamed(one: str, other: str) -> tuple[str, str]:
     """Two plain texts, without the name before the value where only one has it."""
     named = _NAMED.fullmatch(one), _NAMED.fullmatch(other)
     if (named[0] is None) == (named[1] is None):
@@ -168,7 +168,7 @@ def _share(number: _Number) -> Fraction:
 
 def _number(text: str) -> _Number | None:
     """The number that a plain text is, exactly; None where it is something else or needs too many digits."""
-    found = _NUMBER.fullmatch(text) if len(text) <= _MOST_OF_A_NUMBER else None
+    found = _NUMBER.fullmatch(text) if len(text) <= _MAX_NUMBER else None
     if not found or (found["whole"] and not found["bottom"]):
         return None
     parts = [(found[name] or "").replace(",", "") for name in ("whole", "top", "bottom")]
@@ -223,14 +223,15 @@ def same_signs(text: str) -> str:
 
 def _plain(text: str) -> str:
     """A text without what only spells it: LaTeX, case, spaces, look-alikes, quotes, the last full stop."""
-    text = _without_latex(same_signs(text)).casefold()
+    text = without_latex(same_signs(text)).casefold()
     text = re.sub(r" ?([-+*/=,:;<>≤≥≠±()\[\]{}^|%°√]) ?", r"\1", " ".join(text.split()))
     while len(text) > 1 and text[0] == text[-1] and text[0] in "*\"'`_":
         text = text[1:-1].strip()
     return re.sub(r"[. ]+\Z", "", text).strip()
 
 
-def _without_latex(text: str) -> str:
+def without_latex(text: str) -> str:
+    """A text with the commands of LaTeX as signs and plain words: `\\frac{1}{2}` is ` 1/2`, `\\pi` is `π`."""
     text = re.sub(r"(?<=\d)(?:\\,|\\!|\{,\}|,\\!)(?=\d{3})", ",", text)
     text = re.sub(r"\\[,;: ]|~", " ", text)
     text = re.sub(r"\\[!()\[\]]|\\?\$", "", text)

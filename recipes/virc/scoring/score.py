@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -15,13 +15,13 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.errors import DataError
-from virc.core.text import clause
-from virc.scoring.rules import MOST, numbers_agree, same
+from virc.core.text import clause, plain
+from virc.scoring.rules import MAX_LENGTH, numbers_agree, same
 
 Decider = Literal["rule", "symbolic", "judge"]
+Metric = Literal["anls", "vqa_accuracy"]
 UNREADABLE = "unreadable"
 """The answer of a row that is to be refused."""
-_KNOWN = 1024  # answers whose verdicts are remembered: several terms of a reward ask about one
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -31,17 +31,32 @@ class Key(msgspec.Struct, frozen=True):
         choices: contents of the choices in order, where there are some.
         decimals: numbers are equal when they are rounded to so many decimals, halves away from zero.
         tolerance: share of the right number by which another may be off: 0.05 is 5 %.
+        answers: all accepted answers as the row lists them, several times those that several people gave; empty where
+            `answer` is the only one.
+        metric: what the benchmark measures answers by, beside right and wrong (`accepted.measured`).
     """
 
     answer: str
     choices: tuple[str, ...] = ()
     decimals: int | None = None
     tolerance: float | None = None
+    answers: tuple[str, ...] = ()
+    metric: Metric | None = None
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """The accepted answers, each once; `answer` is the first."""
+        return tuple(dict.fromkeys((self.answer, *self.answers)))
+
+    @property
+    def reference(self) -> str:
+        """The accepted answers as one text, for a judge or a person."""
+        return " or ".join(self.accepted)
 
     @property
     def is_refusal(self) -> bool:
         """Whether refusing is right, because there is nothing to answer."""
-        return not self.choices and self.answer.strip().casefold() == UNREADABLE
+        return not self.choices and any(each.strip().casefold() == UNREADABLE for each in self.accepted)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -53,25 +68,71 @@ class Verdict(msgspec.Struct, frozen=True):
 
 class _Fields(msgspec.Struct):
     answer: str | int | float | None = None
+    answers: Annotated[list[str | int | float], Meta(min_length=1)] | None = None
     choices: list[str | int | float] | None = None
     decimals: Annotated[int, Meta(ge=0, le=100)] | None = None
     tolerance: Annotated[float, Meta(ge=0, le=1)] | None = None
+    metric: Metric | None = None
+
+
+_LIST_TEXT = re.compile(r"\s*\[\s*[\"'].*[\"']\s*(?:,\s*)?\]\s*", re.DOTALL)
+
+
+def is_list_text(answer: str) -> bool:
+    """Whether an answer is the text of a list of texts, such as `['5 cm', '5']`, which is no answer."""
+    return _LIST_TEXT.fullmatch(answer) is not None
 
 
 def key_of(fields: Mapping[str, Any]) -> Key:
-    """The key of a row of the batch format; a DataError where it has no answer, or a field of it is wrong."""
+    """The key of a row of the batch format.
+
+    Raises:
+        DataError: it has no answer, a field of it is wrong, or its only answer is the text of a list of texts.
+    """
     try:
         read = msgspec.convert(fields, _Fields)
     except ValueError as error:
-        raise DataError(clause(error)) from error
-    if read.answer is None or not str(read.answer).strip():
+        raise DataError(clause(error), AS_LIST if isinstance(fields.get("answer"), list) else None) from error
+    answers = tuple(str(each) for each in read.answers or ())
+    answer = next(iter(answers), "") if read.answer is None else str(read.answer)
+    if not any(each.strip() for each in (answer, *answers)):
         raise DataError("it has no answer to hold the model's against")
+    if not answers and is_list_text(answer):
+        raise DataError(f"its answer {plain(answer, 60)} is the text of a list", AS_LIST)
+    if read.metric == "vqa_accuracy" and len(answers) < _MIN_PEOPLE:
+        raise DataError("VQA accuracy needs the answers of several people: the field `answers` has none, or one")
     choices = tuple(str(choice) for choice in read.choices or ())
-    return Key(str(read.answer), choices, read.decimals, read.tolerance)
+    return Key(answer, choices, read.decimals, read.tolerance, answers, read.metric)
+
+
+AS_LIST = 'list all accepted answers in the field `answers`, as {"answers": ["5 cm", "5"]}'
+_MIN_PEOPLE = 2
+
+Compare = Callable[[str, Key, Callable[[str, str], bool] | None], Verdict]
+
+
+def best_match(compare: Compare, answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = None) -> Verdict:
+    """The best verdict of `compare` over the accepted answers of a key; algebra is asked once no rule finds one right.
+
+    Args:
+        compare: gets the answer, a key with one of the accepted answers alone, and `symbolic` or None.
+    """
+    if not key.answers:
+        return compare(answer, key, symbolic)
+    by: Decider = "rule"
+    alone = [msgspec.structs.replace(key, answer=each, answers=()) for each in key.accepted]
+    for algebra in (None, symbolic) if symbolic else (None,):
+        for one in alone:
+            verdict = compare(answer, one, algebra)
+            if verdict.right:
+                return verdict
+            by = "symbolic" if verdict.by == "symbolic" else by
+    return Verdict(False, by)
 
 
 def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = None) -> Verdict:
-    """Whether an answer is right. Nothing in it raises, and the rules take time that grows with its length at most.
+    """Whether an answer is right: equal to one that the key accepts. Nothing in it raises, and the rules take time that
+    grows with its length at most.
 
     Args:
         answer: what the model answered: a short answer, or a text that ends in one (see `final`).
@@ -79,6 +140,10 @@ def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = N
         symbolic: equality by algebra (`Symbolic.same`). It is asked where all rules failed, there are neither choices
             nor a refusal, and not both sides are numbers: of numbers the rules know all.
     """
+    return best_match(_score, answer, key, symbolic)
+
+
+def _score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None) -> Verdict:
     short = final(answer)
     texts = [answer] if short is None else [answer, short]
     if any(_right_by_rule(text, key) for text in texts):
@@ -88,9 +153,8 @@ def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = N
     return Verdict(symbolic(texts[-1], key.answer), "symbolic")
 
 
-@lru_cache(_KNOWN)
 def relative_error(answer: str, key: Key) -> Fraction | None:
-    """How far an answer is off the right number, as a share of that; None where one of them is no number.
+    """How far an answer is off the nearest right number, as a share of that; None where one of them is no number.
 
     Of 0 everything else is off by 1. As in `score`, the number may stand at the end of a text, and 50% is also a half.
     """
@@ -103,20 +167,21 @@ def relative_error(answer: str, key: Key) -> Fraction | None:
 
     short = final(answer)
     for text in [answer] if short is None else [answer, short]:
-        numbers_agree(text, key.answer, note)
+        for accepted in key.accepted:
+            numbers_agree(text, accepted, note)
     return min(errors, default=None)
 
 
-@lru_cache(_KNOWN)
 def _right_by_rule(answer: str, key: Key) -> bool:
     if same(answer, key.answer, key.choices or None):
         return True
     if key.choices or (key.decimals is None and key.tolerance is None):
         return False
-    return bool(numbers_agree(answer, key.answer, partial(_near, key)))
+    return bool(numbers_agree(answer, key.answer, partial(near, key)))
 
 
-def _near(key: Key, number: Fraction, reference: Fraction) -> bool:
+def near(key: Key, number: Fraction, reference: Fraction) -> bool:
+    """Whether a number agrees with the right one within the key's decimals or tolerance."""
     if key.decimals is not None and _rounded(number, key.decimals) == _rounded(reference, key.decimals):
         return True
     # by its digits: 0.05 is not the nearest binary fraction here, so that 95 of 100 is within
@@ -145,7 +210,7 @@ def final(text: str) -> str | None:
     number. A form does not count where a word such as not, if, or, wrong is before it in its clause, or after a
     box; nor where it is a question. Only the last 2,000 characters are read.
     """
-    text = text[-MOST:]
+    text = text[-MAX_LENGTH:]
     form = max(chain(_SAID.finditer(text), _BOX.finditer(text)), key=lambda found: found.start(), default=None)
     if form is None or _DENIED.search(_PUT_RIGHT.sub("", _CLAUSE.split(text[: form.start()])[-1])):
         return None

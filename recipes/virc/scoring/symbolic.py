@@ -22,9 +22,9 @@ from virc.core.extras import install
 from virc.core.timeouts import LateError, within
 from virc.scoring.rules import same_signs, unit_of
 
-_MOST = 500  # characters of a formula that is read
-_KNOWN = 4096
-_PATIENCE = 5  # seconds that one second of CPU may take on a busy machine
+_MAX_LENGTH = 500  # characters of a formula that is read
+_MAX_CACHED = 4096
+_SECONDS_PER_CPU_SECOND = 5  # seconds that one second of CPU may take on a busy machine
 _START_SECONDS = 120.0
 
 
@@ -47,7 +47,7 @@ class Symbolic:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._equal = lru_cache(_KNOWN)(self._decide)
+        self._equal = lru_cache(_MAX_CACHED)(self._decide)
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +89,7 @@ class Symbolic:
         """The line that answers; empty where the process ends instead, a LateError where the time is over."""
         process = self._process or self._start()
         try:
-            end = time.monotonic() + _PATIENCE * self._seconds
+            end = time.monotonic() + _SECONDS_PER_CPU_SECOND * self._seconds
             verdict = within(end, lambda _: _exchange(process, question))
         except BaseException:  # also an interruption: its answer must not be taken for that to the next question
             self._end()
@@ -190,7 +190,7 @@ def formula(text: str) -> Formula | None:
 
     Words are no formula, so that neither `not 97` nor `no` is read as a product of letters.
     """
-    if len(text) > _MOST:
+    if len(text) > _MAX_LENGTH:
         return None
     latex = same_signs(text).strip("*_`.\"' \n")
     for sign, command in _SIGNS.items():

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-_MOST_BYTES = 2 * 2**30  # of address space
-_MOST_KEPT = 2**29  # bytes of memory after a question; a process that keeps more ends, and a fresh one is started
+_MAX_MEMORY = 2 * 2**30  # of address space
+_MAX_AFTERWARDS = 2**29  # bytes of memory after a question; a process that keeps more ends, and a fresh one is started
 
 
 def main(seconds: float) -> None:
@@ -27,7 +27,7 @@ def main(seconds: float) -> None:
     if sys.platform != "win32":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     print("ready", file=verdicts, flush=True)
     for line in sys.stdin:
@@ -37,7 +37,7 @@ def main(seconds: float) -> None:
         print(json.dumps(verdict), file=verdicts, flush=True)
         if sys.platform == "linux":
             pages = int(Path("/proc/self/statm").read_text().split()[1])
-            if pages * os.sysconf("SC_PAGE_SIZE") > _MOST_KEPT:
+            if pages * os.sysconf("SC_PAGE_SIZE") > _MAX_AFTERWARDS:
                 return
 
 

@@ -11,12 +11,15 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from virc.serving import site
-from virc.serving.chat_request import MOST_BODY, RefusedError
+from virc.core.errors import DataError
+from virc.core.limits.image_memory import BusyError, TooLargeError
+from virc.core.web import site
+from virc.serving.chat_request import MAX_BODY, RefusedError
 
 NOBODY = Response(status_code=499)
 """For a client that hung up, by nginx's number: nobody reads it."""
 _BODY_SECONDS = 120.0
+_WAIT = 10  # seconds after which a client may try again
 
 
 def new_app(
@@ -98,6 +101,11 @@ def frame(model: str) -> dict[str, Any]:
     return {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
 
 
+def ignored_header(names: Sequence[str]) -> dict[str, str]:
+    """The response header that names what a request has and has no effect."""
+    return {"X-Virc-Ignored-Parameters": ", ".join(names)} if names else {}
+
+
 def event(value: Mapping[str, Any]) -> str:
     """A server-sent event."""
     return f"data: {json.dumps(value)}\n\n"
@@ -113,6 +121,14 @@ def usage(prompt: int, completion: int) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
+async def check_site(request: Request) -> None:
+    """Refuse what a browser sends for a page of another site."""
+    here, _ = request.scope["server"]
+    reason = site.refusal(request.headers, here, bool(request.app.state.served.api_key))
+    if reason:
+        raise RefusedError(reason, status=403)
+
+
 async def check_key(request: Request) -> None:
     """Refuse a request without a key of the app's `state.served`, where that has one."""
     if request.app.state.served.api_key and key_of(request) is None:
@@ -126,14 +142,14 @@ def key_of(request: Request) -> int | None:
 
 
 def size_of(request: Request) -> int:
-    """Bytes of the body, or `MOST_BODY` where it does not say.
+    """Bytes of the body, or `MAX_BODY` where it does not say.
 
     Raises:
-        RefusedError: it is over `MOST_BODY` bytes.
+        RefusedError: it is over `MAX_BODY` bytes.
     """
     length = request.headers.get("content-length", "")
-    size = int(length[:20]) if length.isdigit() else MOST_BODY
-    if size > MOST_BODY:
+    size = int(length[:20]) if length.isdigit() else MAX_BODY
+    if size > MAX_BODY:
         raise _too_large()
     return size
 
@@ -145,7 +161,7 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
         hold: gets the size of every piece that came; may refuse more.
 
     Raises:
-        RefusedError: it is over `MOST_BODY` bytes, or takes too long.
+        RefusedError: it is over `MAX_BODY` bytes, or takes too long.
         ClientDisconnect: the client hung up.
     """
     size_of(request)
@@ -155,7 +171,7 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
             async for piece in request.stream():
                 hold(len(piece))
                 body += piece
-                if len(body) > MOST_BODY:
+                if len(body) > MAX_BODY:
                     raise _too_large()
     except TimeoutError:
         raise RefusedError(f"the body did not arrive within {_BODY_SECONDS:g} s", status=408) from None
@@ -163,7 +179,14 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
 
 
 def _too_large() -> RefusedError:
-    return RefusedError(f"the body is over {MOST_BODY >> 20} MiB", status=413)
+    return RefusedError(f"the body is over {MAX_BODY >> 20} MiB", status=413)
+
+
+def of_pictures(error: DataError | BusyError) -> RefusedError:
+    """The refusal of pictures that cannot be opened, or not now."""
+    if isinstance(error, BusyError):
+        return RefusedError(f"{error.message}: ask again later", status=503, wait=_WAIT)
+    return RefusedError(error.message, "messages", status=413 if isinstance(error, TooLargeError) else 400)
 
 
 def error_fields(refused: RefusedError) -> dict[str, Any]:

@@ -15,14 +15,16 @@ from msgspec import Meta
 from virc.backends.interface import Sampling
 from virc.core.text import did_you_mean
 from virc.reasoning.session import Message
+from virc.serving.chat_parts import AnyPart, Picture, Text, unknown_fields
 
-MOST_BODY = 64 * 2**20
+MAX_BODY = 64 * 2**20
 """Bytes of a request."""
-_MOST_MESSAGES = 2048
-_MOST_PARTS = 1024  # of a message's content
-MOST_BRACES = 2**18  # of a body: no more objects than that are made of it, whatever it holds
-_MOST_BYTES = 4096  # of a parameter beside the messages
-_LONG = {"messages": MOST_BODY, "tools": 2**17, "response_format": 2**15}  # bytes of these
+_MAX_MESSAGES = 2048
+_MAX_PARTS = 1024  # of a message's content
+_MAX_BRACES = 2**18  # of a body: no more objects than that are made of it, whatever it holds
+_MAX_QUOTES = 2**20  # nor more names and texts
+_MAX_PARAMETER = 4096  # of a parameter beside the messages
+_LONG = {"messages": MAX_BODY, "tools": 2**17, "response_format": 2**15}  # bytes of these
 NEUTRAL: Mapping[str, object] = {
     "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {},
     "stop": [], "tools": [], "tool_choice": "none", "parallel_tool_calls": True, "functions": [],
@@ -66,6 +68,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         sampling: how the reply is drawn; `max_tokens` None: as many as the context has room for.
         streamed: piece by piece.
         counted: a last piece says how many tokens it took.
+        ignored: names of what has no effect in it.
     """
 
     model: str
@@ -74,6 +77,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     sampling: Sampling
     streamed: bool
     counted: bool
+    ignored: tuple[str, ...] = ()
 
 
 IGNORED = frozenset(
@@ -81,31 +85,6 @@ IGNORED = frozenset(
     " user parallel_tool_calls chat_template_kwargs mm_processor_kwargs".split()
 )
 """Parameters without which an answer is as good: an agent endpoint ignores them, and names them in a header."""
-
-
-class _Part(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
-    """A piece of a message's content."""
-
-
-class _Text(_Part, tag="text"):
-    text: str
-
-
-class _Url(msgspec.Struct, forbid_unknown_fields=True):
-    url: str
-    detail: Literal["auto", "low", "high", "original"] = "auto"
-
-
-class Picture(_Part, tag="image_url"):
-    """An image in a message; `uuid` is vLLM's, by which a client names an image that it sent before."""
-
-    image_url: _Url | str
-    uuid: str | None = None
-
-    @property
-    def url(self) -> str:
-        """Its address; some clients send nothing else."""
-        return self.image_url if isinstance(self.image_url, str) else self.image_url.url
 
 
 class _Function(msgspec.Struct):
@@ -126,7 +105,7 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
     """A message; one of an answer may be sent back as it came, what is no content of it goes no further."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | Annotated[list[_Text | Picture], Meta(max_length=_MOST_PARTS)] | None = None
+    content: str | Annotated[list[AnyPart], Meta(max_length=_MAX_PARTS)] | None = None
     name: str | None = None
     refusal: msgspec.Raw = msgspec.Raw()
     reasoning_content: msgspec.Raw = msgspec.Raw()
@@ -135,7 +114,7 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
     provider_specific_fields: msgspec.Raw = msgspec.Raw()
     audio: None = None
     function_call: None = None
-    tool_calls: Annotated[list[_ToolCall], Meta(max_length=_MOST_PARTS)] | None = None
+    tool_calls: Annotated[list[_ToolCall], Meta(max_length=_MAX_PARTS)] | None = None
     tool_call_id: str | None = None
 
     def __post_init__(self) -> None:
@@ -163,7 +142,7 @@ class Body(msgspec.Struct):
     """What every server of ours honours, by the API's names."""
 
     model: str
-    messages: Annotated[list[_Message], Meta(min_length=1, max_length=_MOST_MESSAGES)]
+    messages: Annotated[list[_Message], Meta(min_length=1, max_length=_MAX_MESSAGES)]
     max_tokens: _Count | None = None
     max_completion_tokens: _Count | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
@@ -205,7 +184,7 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
     Raises:
         RefusedError: it is no such request, or cannot be honoured.
     """
-    request, _ = read_body(body, _Plain, NEUTRAL, frozenset({"user"}))  # whoever asks, the answer is the same
+    request, ignored = read_body(body, _Plain, NEUTRAL, frozenset({"user"}))  # whoever asks, the answer is the same
     for at, message in enumerate(request.messages):
         if message.role == "tool" or message.tool_calls:
             place = f"messages[{at}].{'tool_calls' if message.tool_calls else 'role'}"
@@ -219,7 +198,7 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
         seed=request.seed,
         repetition_penalty=request.repetition_penalty,
     )
-    return ChatRequest(request.model, messages, pictures, sampling, request.stream, request.counted)
+    return ChatRequest(request.model, messages, pictures, sampling, request.stream, request.counted, ignored)
 
 
 def read_body(
@@ -232,7 +211,7 @@ def read_body(
         ignored: parameters that may have any value; errors as of `read`.
 
     Returns:
-        The request, and the names of the ignored parameters in it, sorted.
+        The request, and the names of what has no effect in it: ignored parameters, sorted, and fields of parts.
     """
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     given = _given(body, {*fields, *neutral, *ignored})
@@ -244,7 +223,7 @@ def read_body(
     for name, field in fields.items():
         if field.required and name not in values:
             raise RefusedError(f"the parameter {name} is missing", name)
-    return kind(**values), tuple(sorted(given.keys() & ignored))
+    return kind(**values), (*sorted(given.keys() & ignored), *unknown_fields(given["messages"]))
 
 
 def conversation(
@@ -269,14 +248,19 @@ def conversation(
     return messages, tuple(pictures)
 
 
+def check_amount(body: bytes, param: str) -> None:
+    """Refuse a body of which more objects would be made than memory is counted for."""
+    if body.count(b"{") > _MAX_BRACES or body.count(b'"') > _MAX_QUOTES:
+        raise RefusedError("the body holds too many objects", param)
+
+
 _OF_SERVER = ("endpoint", "pipeline", "role", "roles", "system")
 _CHOSEN = "it is chosen when the server starts, and by no request"
 
 
 def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
     """The parameters that are given, undecoded; null is what clients send for what they do not set."""
-    if body.count(b"{") > MOST_BRACES:
-        raise RefusedError("the body holds too many objects", "messages")
+    check_amount(body, "messages")
     none = msgspec.Raw()
     kind = msgspec.defstruct("Given", [(name, msgspec.Raw, none) for name in known], forbid_unknown_fields=True)
     try:
@@ -296,7 +280,7 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
 
 def _is_honoured(name: str, raw: msgspec.Raw, neutral: Mapping[str, object], known: bool) -> bool:
     """Whether a parameter is to be decoded; one that is not honoured must ask for nothing."""
-    most = _LONG.get(name, _MOST_BYTES)
+    most = _LONG.get(name, _MAX_PARAMETER)
     long = len(memoryview(raw)) > most
     if not known and (long or _decoded(raw, Any, name) != neutral[name]):
         raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
@@ -328,7 +312,7 @@ def _message(message: _Message, place: str, pictures: list[str], url_of: Callabl
             pictures.append(url_of(part, f"{place}.content[{number}]"))
     if len(pictures) > before and message.role != "user":
         raise RefusedError(f"{place}: only a message of role user can hold images", place)
-    text = "".join(part.text for part in message.content if isinstance(part, _Text))
+    text = "".join(part.text for part in message.content if isinstance(part, Text))
     return Message(role, _with_calls(message, text), tuple(range(before, len(pictures))))
 
 
@@ -341,11 +325,9 @@ def _with_calls(message: _Message, text: str) -> str:
 
 
 def _data_url(picture: Picture, place: str) -> str:
-    detailed = not isinstance(picture.image_url, str) and picture.image_url.detail != "auto"
-    if picture.uuid is not None or detailed:
-        name = "detail" if picture.uuid is None else "uuid"
-        raise RefusedError(f"{place}: {name} of an image cannot be honoured by this server", place)
-    url = picture.url
+    if picture.unmet:
+        raise RefusedError(f"{place}: {picture.unmet} of an image cannot be honoured by this server", place)
+    url = picture.address.strip()
     if url[:5].lower() != "data:":
         place = f"{place}.image_url"
         needed = "an image must be a data URL, such as data:image/png;base64,...; this server fetches nothing"

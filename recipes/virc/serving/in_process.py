@@ -1,32 +1,37 @@
-"""An OpenAI-compatible server for a model in this process; what it cannot draw at once waits in order.
+"""An OpenAI-compatible server for a model in this process; clients take turns for what it cannot draw at once.
 
 Served are /health, /v1/models and /v1/chat/completions (OpenAI API reference), streamed as server-sent events or whole.
 Requests are hostile: all of one is bounded, its pictures travel inside it, and nothing is fetched for it.
 """
 
-import asyncio
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
 from PIL import Image
-from starlette.requests import ClientDisconnect
 
 from virc.backends.interface import CHARACTERS_PER_TOKEN, TooLongError
 from virc.backends.llamacpp import LlamaCppBackend
 from virc.backends.local import LocalBackend
 from virc.core.errors import DataError, VircError
-from virc.reasoning.images import Shown, open_image
+from virc.core.limits.image_memory import BusyError, of_client
+from virc.core.timeouts import Deadline
+from virc.reasoning.images import Shown
+from virc.reasoning.opening.pictures import opened_all
 from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Ask, Reply
 from virc.serving import chat_http
+from virc.serving.agent import delivery
+from virc.serving.agent.desk import Desk, Hold, Job, LeftError, Ping
+from virc.serving.agent.wire import PING
 from virc.serving.chat_request import ChatRequest, RefusedError, read
 from virc.solving.image_source import data_url_bytes
+
+_Report = str | Reply | Ping
+"""What happens on the way to a reply: its next piece; the whole; nothing."""
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -47,21 +52,16 @@ class Served(msgspec.Struct, frozen=True):
     api_key: str | tuple[str, ...] | None = None
 
 
-class _LeftError(Exception):
-    """The client hung up."""
-
-
-_Report = str | Reply | Exception
-
-
 def app(served: Served) -> FastAPI:
-    """The ASGI app, with threads that draw replies in the order of the requests."""
-    made = chat_http.new_app(_health, _models, _chat, _failure, chat_http.check_key)
-    made.state.served, made.state.work = served, ThreadPoolExecutor(served.backend.at_once)
+    """Return the ASGI app; its `state.desk` is where requests are taken in."""
+    guards = (chat_http.check_site, chat_http.check_key)
+    made = chat_http.new_app(_health, _models, _chat, _failure, *guards)
+    made.state.served, made.state.desk = served, Desk(served.backend.at_once)
     return made
 
 
-async def _health() -> Response:
+async def _health(request: Request) -> Response:
+    request.app.state.desk.check()
     return Response()
 
 
@@ -72,23 +72,33 @@ async def _models(request: Request) -> dict[str, Any]:
 
 async def _chat(request: Request) -> Response:
     """Answer a chat completion request; errors of the request come before an answer begins."""
+    return await delivery.placed(request, request.app.state.desk, _answered, _failure)
+
+
+async def _answered(request: Request, hold: Hold) -> Response:
     served: Served = request.app.state.served
-    try:
-        chat = read(await chat_http.body_of(request), served.images, served.backend.context * CHARACTERS_PER_TOKEN)
-        chat_http.check_model(chat.model, served.name)
-        drawn = _drawn(request, chat)
-        first = await anext(drawn)
-        framed = chat_http.frame(served.name)
-        if chat.streamed:
-            return StreamingResponse(_events(framed, chat, first, drawn), media_type="text/event-stream")
-        async with aclosing(drawn):
-            while not isinstance(first, Reply):
-                first = await anext(drawn)
-        message = {"role": "assistant", "content": first.text}
-        choice = {"index": 0, "message": message, "finish_reason": first.finish}
-        return JSONResponse({**framed, "object": "chat.completion", "choices": [choice], "usage": _usage(first)})
-    except (ClientDisconnect, _LeftError):
-        return chat_http.NOBODY
+    deadline = Deadline(None)
+    await hold.room(chat_http.size_of(request) + 1, deadline)
+    body = await chat_http.body_of(request, hold.add)
+    chat = read(body, served.images, served.backend.context * CHARACTERS_PER_TOKEN)
+    chat_http.check_model(chat.model, served.name)
+    drawn = request.app.state.desk.solve(_Drawing(served, chat), hold, partial(chat_http.disconnected, request))
+    while isinstance(first := await anext(drawn), Ping):
+        pass
+    framed = chat_http.frame(served.name)
+    ignored = chat_http.ignored_header(chat.ignored)
+    if chat.streamed:
+        events = _events(framed, chat.counted, first, drawn)
+        return delivery.Delivery(events, hold, deadline, headers=ignored, media_type="text/event-stream")
+    async with aclosing(drawn):
+        while not isinstance(first, Reply):
+            first = await anext(drawn)
+    message = {"role": "assistant", "content": first.text}
+    choice = {"index": 0, "message": message, "finish_reason": first.finish}
+    completion = {**framed, "object": "chat.completion", "choices": [choice], "usage": _usage(first)}
+    content = msgspec.json.encode(completion)
+    headers = {"Content-Length": str(len(content)), **ignored}
+    return delivery.Delivery(delivery.whole(content), hold, deadline, headers=headers, media_type="application/json")
 
 
 def _failure(error: Exception) -> RefusedError:
@@ -96,8 +106,8 @@ def _failure(error: Exception) -> RefusedError:
     match error:
         case RefusedError():
             return error
-        case DataError():
-            return RefusedError(error.message, "messages")
+        case DataError() | BusyError():
+            return chat_http.of_pictures(error)
         case TooLongError():
             return RefusedError(f"{error.message}: its context length", "messages", "context_length_exceeded")
         case VircError():
@@ -105,58 +115,31 @@ def _failure(error: Exception) -> RefusedError:
     return RefusedError(f"internal: {type(error).__name__}", status=500)
 
 
-async def _drawn(request: Request, chat: ChatRequest) -> AsyncGenerator[str | Reply, None]:
-    """The reply piece by piece, and last as a whole; the model stops when the client hangs up."""
-    loop = asyncio.get_running_loop()
-    reports: asyncio.Queue[_Report] = asyncio.Queue()
-    left = threading.Event()
+class _Drawing(Job[str | Reply]):
+    """A reply to draw, piece by piece, and last as a whole."""
 
-    def send(thing: _Report) -> None:
-        with suppress(RuntimeError):  # the server has ended
-            loop.call_soon_threadsafe(reports.put_nowait, thing)
+    def __init__(self, served: Served, chat: ChatRequest) -> None:
+        super().__init__(Deadline(None))
+        self._backend, self._chat = served.backend, chat
 
-    def on_text(text: str) -> None:
-        if left.is_set():
-            raise _LeftError
-        send(text)
+    def run(self, send: Callable[[str | Reply], None], release: Callable[[], None]) -> None:
+        """As of `Job`."""
+        self.check()
 
-    def draw() -> None:
-        try:
-            if not left.is_set():
-                send(_reply(request.app.state.served.backend, chat, on_text))
-        except Exception as error:
-            send(error)
+        def on_text(text: str) -> None:
+            self.check()
+            send(text)
 
-    async def watch() -> None:
-        await chat_http.disconnected(request)
-        left.set()
-        send(_LeftError())
-
-    watching = asyncio.create_task(watch())
-    request.app.state.work.submit(draw)
-    try:
-        while not isinstance(thing := await reports.get(), Reply):
-            if isinstance(thing, _LeftError):
-                raise thing
-            if isinstance(thing, Exception):
-                raise _failure(thing) from None
-            yield thing
-        yield thing
-    finally:
-        left.set()
-        watching.cancel()
-
-
-def _reply(backend: LocalBackend | LlamaCppBackend, chat: ChatRequest, on_text: Callable[[str], None]) -> Reply:
-    shown = []
-    for number, url in enumerate(chat.pictures):
-        try:
-            content = data_url_bytes(url)
-        except DataError as error:
-            raise DataError(f"image {number}: {error.message}") from None
-        picture = open_image(content, f"image {number}")
-        shown.append(Shown(_fitted(picture, backend.grid, backend.resample)))
-    return backend.reply(Ask(chat.messages, shown), chat.sampling, on_text)
+        shown = []
+        for number, url in enumerate(self._chat.pictures):
+            name = f"image {number}"
+            try:
+                content = data_url_bytes(url)
+            except DataError as error:
+                raise DataError(f"{name}: {error.message}") from None
+            with opened_all([(content, name)], of_client(self.check)) as pictures:
+                shown.append(Shown(_fitted(pictures[0].pixels, self._backend.grid, self._backend.resample)))
+        send(self._backend.reply(Ask(self._chat.messages, shown), self._chat.sampling, on_text))
 
 
 def _fitted(picture: Image.Image, grid: Grid, resample: Image.Resampling) -> Image.Image:
@@ -178,22 +161,21 @@ def _usage(reply: Reply) -> dict[str, int]:
 
 
 async def _events(
-    framed: dict[str, Any], chat: ChatRequest, first: str | Reply, drawn: AsyncGenerator[str | Reply, None]
-) -> AsyncIterator[str]:
+    framed: dict[str, Any], is_counted: bool, thing: _Report, drawn: AsyncGenerator[_Report, None]
+) -> AsyncGenerator[bytes, None]:
     """A reply as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
     framed = {**framed, "object": "chat.completion.chunk"}
     try:
-        yield chat_http.chunk(framed, 0, {"role": "assistant", "content": ""})
-        while not isinstance(first, Reply):
-            yield chat_http.chunk(framed, 0, {"content": first})
-            first = await anext(drawn)
-        yield chat_http.chunk(framed, 0, {}, first.finish)
-        if chat.counted:
-            yield chat_http.event({**framed, "choices": [], "usage": _usage(first)})
-        yield "data: [DONE]\n\n"
-    except RefusedError as refused:
-        yield chat_http.event({"error": chat_http.error_fields(refused)})
-    except _LeftError:
+        async with aclosing(drawn):
+            yield chat_http.chunk(framed, 0, {"role": "assistant", "content": ""}).encode()
+            while not isinstance(thing, Reply):
+                yield (PING if isinstance(thing, Ping) else chat_http.chunk(framed, 0, {"content": thing})).encode()
+                thing = await anext(drawn)
+        yield chat_http.chunk(framed, 0, {}, thing.finish).encode()
+        if is_counted:
+            yield chat_http.event({**framed, "choices": [], "usage": _usage(thing)}).encode()
+        yield b"data: [DONE]\n\n"
+    except LeftError:
         return
-    finally:
-        await drawn.aclose()
+    except Exception as error:
+        yield chat_http.event({"error": chat_http.error_fields(_failure(error))}).encode()

@@ -6,17 +6,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 import msgspec
 
-from virc.backends.interface import Sampling
-from virc.core.errors import EngineError, SetupError, UsageError, VircError
+from virc.core.errors import EngineError, SetupError, UsageError, as_virc_error
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
 from virc.core.plan import Plan
 from virc.core.processes import Process
+from virc.core.web.fetch import is_loopback
 from virc.engines.vllm import plan as vllm
 from virc.envs import environment as environments
 from virc.envs import hardware, making
@@ -32,7 +33,7 @@ from virc.serving.settings import Engine
 from virc.serving.supervised import Supervised
 from virc.solving.one import SolveConfig
 from virc.solving.pipelines import solve as pipelines
-from virc.solving.pipelines.files import served_by
+from virc.solving.pipelines.files import choose
 from virc.solving.pipelines.solve import PipelineSetup
 from virc.solving.setup import Setup
 from virc.stages.serve import Config
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
 SECONDS = 600.0
 """Longest time for a problem of an agent endpoint, in seconds, where none is chosen."""
 _LAST_STEP = 5.0  # seconds that a step of a model may still take when an agent endpoint ends
-_CONNECTIONS, _GRACE = 256, 5  # of the transformers server, and seconds that its replies get to end
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WITH_ENDPOINT = frozenset({"host", "port", "name", "api_key", "limit_images"})
 _WITH_PIPELINE = _WITH_ENDPOINT | {"device"}
 
@@ -64,7 +63,7 @@ class Agent(msgspec.Struct, frozen=True):
         concurrency: problems that are solved at a time; None: as many as suit the engine.
         timeout: seconds for a problem, its wait included.
         max_tokens: longest reply in tokens; None: as the model's chat protocol says.
-        pipeline: a file or system whose roles and steps answer; the model is that of roles without one.
+        pipeline: a Python file or a system that answers by several models; the model is that of roles without one.
         roles: of the pipeline, role -> address of its endpoint, or its model.
     """
 
@@ -228,7 +227,7 @@ def serve(
         protocol: chat protocol file, or `default`.
         family: family of a stock model.
         concurrency, timeout, max_tokens: of the agent, as in `Agent`.
-        pipeline, roles: of the agent: it answers by the roles and steps of this file or system.
+        pipeline, roles: of the agent: it answers by the pipeline of this file or system.
         on_event: gets progress and warnings.
         settings: fields of `Config`, such as `host` and `port`.
 
@@ -241,12 +240,12 @@ def serve(
     """
     if endpoint and not agent:
         raise UsageError("endpoint= needs agent=True", "serve(model, agent=True, endpoint=URL)")
-    if agent and pipeline is None and (pipeline := served_by(None if system is None else str(system))):
-        system = None
+    if agent:
+        pipeline, system = choose(pipeline, system, alone=True)
     if pipeline is not None and not agent:
         raise UsageError("pipeline= needs agent=True", "serve(agent=True, pipeline=FILE)")
     if roles and pipeline is None:
-        raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.yaml"')
+        raise UsageError("roles= belongs to pipeline=", 'pipeline="FILE.py"')
     model, system, protocol, pipeline = (
         None if each is None else str(each) for each in (model, system, protocol, pipeline)
     )
@@ -284,9 +283,12 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     if request.agent and request.agent.pipeline:
         return _with_pipeline(request, request.agent, request.agent.pipeline)
     if request.agent and request.agent.endpoint:
-        config = _with_endpoint(request)
+        config = _elsewhere(request, _WITH_ENDPOINT, "--endpoint", "give it to the server that runs there")
         return ServePlan(config, config.name or request.model, request.agent.endpoint)
     engine = serving.choose_engine(request.engine, request.model)
+    if only_by_llamacpp(engine, request):
+        report.note(f"llama.cpp serves {request.model}: {engine} is not installed")
+        engine = "llamacpp"
     if engine == "transformers" and request.engine is None:
         report.note("vLLM has no build for this system: transformers serves, one request at a time")
     if engine == "vllm" and not request.agent and isinstance(request.settings.get("api_key"), tuple):
@@ -322,6 +324,17 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     return ServePlan(config, name, engine, weights, published, behind, place, vllm.plan(behind, place), log)
 
 
+def only_by_llamacpp(engine: Engine, request: ServeRequest) -> bool:
+    """Whether a model of the package is to be served, nobody chose an engine, and llama.cpp alone is installed."""
+    if request.engine or request.model not in models.embedded() or find_spec("xllamacpp") is None:
+        return False
+    if engine == "transformers":
+        return find_spec("torch") is None
+    if find_spec("uv") or request.settings.get("device", "cpu") != "cpu":
+        return False
+    return engine == "vllm" and environments.interpreter(making.find("serve", "cpu")) is None
+
+
 def _hidden(config: Config) -> Config:
     """The settings of a vLLM that nobody else reaches."""
     key, port = secrets.token_urlsafe(32), address.free_port()
@@ -347,11 +360,6 @@ def _with_pipeline(request: ServeRequest, agent: Agent, name: str) -> ServePlan:
     return ServePlan(config, config.name or found.name, "pipeline", pipeline=found)
 
 
-def _with_endpoint(request: ServeRequest) -> Config:
-    """The settings of an agent endpoint whose replies come from a server that runs."""
-    return _elsewhere(request, _WITH_ENDPOINT, "--endpoint", "give it to the server that runs there")
-
-
 def _elsewhere(request: ServeRequest, known: frozenset[str], with_option: str, hint: str) -> Config:
     """The settings of an agent endpoint whose models run elsewhere; those that are not `known` are refused."""
     foreign = ["engine"] * bool(request.engine) + sorted(request.settings.keys() - known)
@@ -367,7 +375,7 @@ def _published(request: ServeRequest, weights: Weights, image_ids: bool) -> str:
     plain = weights.judge and request.protocol is None
     spoken = opened.spoken_here(weights, request.choice())
     grid = opened.grid_here(weights, spoken, request.choice())
-    protocol = None if plain else spoken.chat_protocol.protocol
+    protocol = None if plain or spoken.unknown else spoken.chat_protocol.protocol  # a guessed unit is not published
     return serving.published(grid, protocol, fingerprint(weights), image_ids)
 
 
@@ -411,9 +419,10 @@ def _vllm_process(
 
 def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401
 
         from virc.serving import in_process
+        from virc.serving.agent import connections
     except ImportError as error:
         message = f"--engine {plan.source} needs fastapi and uvicorn: {error}"
         raise SetupError(message, install("local" if plan.source == "transformers" else "llamacpp", "serve")) from None
@@ -423,31 +432,21 @@ def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Serv
     backend = _loaded(plan, report)
     facts = msgspec.json.decode(plan.published)
     app = in_process.app(in_process.Served(backend, name, facts, config.limit_images, config.api_key))
-    listening.listen(_CONNECTIONS)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, lifespan="off", ws="none", access_log=False, log_level=_log_level(), server_header=False,
-            limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_GRACE,
-        )
-    )  # fmt: skip
-    return Server(
-        address.url(config), name, partial(server.run, [listening]), partial(_end, server), resources.pop_all()
-    )
+    listening.listen(connections.CONNECTIONS)
+    server = connections.server(app, partial(_note_ending, report), _log_level())
+    run = partial(connections.run, server, listening)
+    return Server(address.url(config), name, run, partial(_end, server), resources.pop_all())
 
 
 def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend | LlamaCppBackend":
     """The model in this process, once it has given a first answer."""
-    from PIL import Image
-
-    from virc.reasoning.images import show
-    from virc.reasoning.session import Ask, Message
+    from virc.serving.first_answer import ask_first
 
     report.start(f"loading the model {plan.name}")
     backend = _by_llamacpp(plan) if plan.source == "llamacpp" else _by_transformers(plan)
     for warning in backend.warnings:
         report.warn(warning)
-    white = show(Image.new("RGB", (56, 56), "white"), backend.grid)
-    backend.reply(Ask((Message("user", "What is this?", (0,)),), (white,)), Sampling(max_tokens=1))
+    ask_first(backend)
     return backend
 
 
@@ -479,13 +478,15 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
         message = f"--agent needs fastapi and uvicorn: {error}"
         raise SetupError(message, install("serve")) from None
     from virc.serving.agent import connections, server
-    from virc.serving.agent.desk import Solving
+    from virc.serving.agent.piped import Piped
+    from virc.serving.agent.problems import Solving
 
     config = plan.config
     listening = resources.enter_context(address.bound_socket(config))
     behind = _Behind(plan, report)
     engine = resources.enter_context(Supervised(behind.started, plan.log, report)) if plan.log else None
-    piped = _piped(plan.pipeline, report, resources) if plan.pipeline else None
+    setup = plan.pipeline
+    piped = Piped(setup, resources.enter_context(pipelines.ready(setup, report))) if setup else None
     found = _by_roles(piped, plan, agent) if piped else _agent_model(behind.plan, request, agent, report)
     behind.move = found.move
     turns, inputs = serving.turns_and_inputs(config.limit_images)
@@ -498,18 +499,11 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     on_failure = partial(_warn_of_failure, report)  # clients do not get the reason
     app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure, answers))
     running = connections.server(app, partial(_note_ending, report), _log_level())
-    if config.host not in _LOOPBACK and not config.api_key:
+    if not is_loopback(config.host) and not config.api_key:
         report.warn(f"whoever reaches {config.host} can ask this model", "--api-key KEY")
     listening.listen(connections.CONNECTIONS)
     run = _agent_run(running, app, listening, engine)
     return Server(address.url(config), found.name, run, partial(_end, running), resources.pop_all(), plan.log)
-
-
-def _piped(setup: PipelineSetup, report: Reporter, resources: ExitStack) -> "Piped":
-    """A pipeline with its roles open until the server ends."""
-    from virc.serving.agent.piped import Piped
-
-    return Piped(setup, resources.enter_context(pipelines.ready(setup, report)))
 
 
 def _by_roles(piped: "Piped", plan: ServePlan, agent: Agent) -> Opened:
@@ -576,12 +570,13 @@ class _Behind:
 
 def _agent_run(running: "AgentServer", app: "FastAPI", listening: Any, engine: Supervised | None) -> Callable[[], None]:
     """What answers the clients of an agent endpoint, until a signal comes or the engine behind it is given up."""
+    from virc.serving.agent import connections
 
     def run() -> None:
         if engine:
             engine.watch(partial(_end, running), lambda: app.state.desk.closing)
         try:
-            running.run([listening])
+            connections.run(running, listening)
         finally:
             app.state.desk.wait(0 if running.force_exit else _LAST_STEP)
         if engine and engine.failure:
@@ -605,5 +600,5 @@ def _note_ending(report: Reporter, waiting: int) -> None:
 
 
 def _warn_of_failure(report: Reporter, error: Exception) -> None:
-    message = error.message if isinstance(error, VircError) else f"internal: {type(error).__name__}: {error}"
-    report.warn(f"a request failed: {message}", error.hint if isinstance(error, VircError) else None)
+    failure = as_virc_error(error)
+    report.warn(f"a request failed: {failure.message}", failure.hint)

@@ -13,7 +13,7 @@ from virc.core.processes import Process
 from virc.core.text import clause
 from virc.serving import vllm_process
 
-MOST_RESTARTS, RESTART_WINDOW = 3, 1800.0
+MAX_RESTARTS, RESTART_WINDOW = 3, 1800.0
 """Times that an engine is started again within so many seconds: one that ends more often needs its user."""
 
 Start = Callable[[Callable[[Process], None]], AbstractContextManager[Process]]
@@ -94,8 +94,8 @@ class Supervised:
     def _start_again(self, code: int | None, number: int) -> None:
         """Start it once more, after its so-and-so-many-th end."""
         ended = vllm_process.ended(self._log, code)
-        times = f"{MOST_RESTARTS} times in {round(RESTART_WINDOW / 60)} minutes"
-        if number > MOST_RESTARTS:
+        times = f"{MAX_RESTARTS} times in {round(RESTART_WINDOW / 60)} minutes"
+        if number > MAX_RESTARTS:
             raise EngineError(f"{ended.message}; it was started again {times}", ended.hint)
         kept = self._log.with_suffix(".old.log")
         self._report.warn(f"{ended.message}; it is started again, {number} of at most {times}", f"see {kept}")

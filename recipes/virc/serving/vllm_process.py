@@ -1,29 +1,25 @@
 """Starts vLLM, waits until it has answered a request, and ends it with all it started."""
 
-import base64
-import http.client
-import io
-import json
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from virc.backends.openai.backend import OpenAIBackend
 from virc.core import processes
-from virc.core.errors import EngineError
+from virc.core.errors import EngineError, VircError
 from virc.core.events import Reporter
 from virc.core.files import write_whole
 from virc.core.plan import Plan
 from virc.core.processes import Process
-from virc.core.text import clause
+from virc.core.web import client
 from virc.engines.vllm import log as vllm_log
+from virc.serving.first_answer import ask_first
 
 _POLL = 0.2  # seconds
 _SHORTEST = 0.1  # seconds of a stage that is worth reporting
 _FIRST_ANSWER = 300.0  # seconds: kernels are compiled for it
-_OWN = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy leads to a server of this machine
 
 
 @contextmanager
@@ -54,9 +50,10 @@ def started(
         _await_health(process, url.removesuffix("/v1"), log, report, stages)
         stages.begin("first answer")
         try:
-            _request_answer(url, name, key)
-        except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError) as error:
-            raise EngineError(f"vLLM is up and does not answer: {clause(error)}", f"see {log}") from error
+            with closing(OpenAIBackend(url, name, key, _FIRST_ANSWER, max_retries=0)) as backend:
+                ask_first(backend)
+        except VircError as error:
+            raise EngineError(f"vLLM is up and does not answer: {error.message}", f"see {log}") from error
         stages.end()
         yield process
 
@@ -117,25 +114,6 @@ def _await_health(process: Process, root: str, log: Path, report: Reporter, stag
 
 def _is_healthy(root: str) -> bool:
     try:
-        with _OWN.open(f"{root}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (OSError, http.client.HTTPException):
+        return client.ask(f"{root}/health", seconds=2).status == 200
+    except OSError:
         return False
-
-
-def _request_answer(url: str, name: str, key: str | None) -> None:
-    content = [{"type": "image_url", "image_url": {"url": white_png()}}, {"type": "text", "text": "What is this?"}]
-    body = {"model": name, "messages": [{"role": "user", "content": content}], "max_tokens": 1}
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)
-    with _OWN.open(request, timeout=_FIRST_ANSWER) as answer:
-        json.loads(answer.read())["choices"][0]["message"]
-
-
-def white_png() -> str:
-    """A small white picture as a data URL."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.new("RGB", (56, 56), "white").save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

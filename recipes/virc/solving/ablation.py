@@ -1,9 +1,11 @@
-"""Crop ablation: crops show something else than the image, to measure whether a model reads them.
+"""Ablations: a model is shown something else than the image, to measure whether it looks and reads its crops.
 
 A model that reads its crops gives the counterfactual's answer when they are cut from the counterfactual, the same
-figure with other values, and can only guess when they are blank. The image as a whole stays as it is.
+figure with other values, and can only guess when they are blank, blurred or those of another problem. In all of these
+the image as a whole stays as it is.
 """
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -11,10 +13,14 @@ from PIL import Image
 
 from virc.core.errors import DataError
 from virc.reasoning.images import Shown
+from virc.reasoning.protocol import Protocol
 from virc.solving.rows import Row
 
-CropAblation = Literal["none", "blank", "counterfactual"]
-"""Crops are cut from the image itself, from white paper, or from the picture of its counterfactual."""
+CropAblation = Literal["none", "blank", "counterfactual", "swapped", "blurred", "no-picture", "no-tools"]
+"""Crops are cut from the image itself, from white paper, from the picture of its counterfactual, from that of another
+row, or from the image blurred; the image itself is white; or there are no tools."""
+_BLURRED = 48  # pixels of the longer side that a blurred image is left with
+_LISTED = re.compile(r"(?<=<tools>\n).*?(?=</tools>)", re.DOTALL)
 _HINT = "`virc data synth --counterfactuals` draws problems that have one"
 
 
@@ -43,18 +49,46 @@ def counterfactual_of(row: Row) -> Counterfactual:
 def ablated_fields(row: Row, ablation: CropAblation) -> dict[str, Any]:
     """The fields by which an answer to the row is scored."""
     if ablation == "counterfactual":
-        return row.passed | {"answer": counterfactual_of(row).answer}
+        return row.passed | {"answer": counterfactual_of(row).answer, "answers": None}
     return row.passed
 
 
-def with_blank_crops(shown: Shown) -> Shown:
-    """The image; every crop of it is white."""
-    return shown.over(Image.new("RGB", shown.size, "white"))
+def ablated(shown: Shown, ablation: CropAblation, other: Shown) -> Shown:
+    """The image as it is shown; what `other` shows is in its crops where those are of another picture.
 
-
-def with_counterfactual_crops(shown: Shown, counterfactual: Shown) -> Shown:
-    """The image; every crop of it is cut from its counterfactual, which must have the same size."""
-    if counterfactual.size != shown.size:
-        sizes = " and ".join(f"{width} x {height} px" for width, height in (shown.size, counterfactual.size))
+    Raises:
+        DataError: its counterfactual has another size.
+    """
+    match ablation:
+        case "none" | "no-tools":
+            return shown
+        case "no-picture":
+            return Shown(_white(shown), original=shown.original)
+        case "blank":
+            beneath = _white(shown)
+        case "blurred":
+            beneath = _blurred(shown.pixels)
+        case "counterfactual" | "swapped":
+            beneath = other.full
+    if ablation == "counterfactual" and other.size != shown.size:
+        sizes = " and ".join(f"{width} x {height} px" for width, height in (shown.size, other.size))
         raise DataError(f"the image and its counterfactual differ in size: {sizes}")
-    return shown.over(counterfactual.pixels)
+    over = shown.over(beneath)
+    over.cut_from(shown.full)  # crops are as large as its own would be
+    return over
+
+
+def without_tools(protocol: Protocol) -> Protocol:
+    """The chat protocol with no tools in it, nor in the list of its system message."""
+    return msgspec.structs.replace(protocol, tools=(), schemas=(), system=_LISTED.sub("", protocol.system))
+
+
+def _white(shown: Shown) -> Image.Image:
+    return Image.new("RGB", shown.size, "white")
+
+
+def _blurred(image: Image.Image) -> Image.Image:
+    """The same so blurred that nothing small can be read."""
+    small = image.copy()
+    small.thumbnail((_BLURRED, _BLURRED))
+    return small.resize(image.size, Image.Resampling.BICUBIC)

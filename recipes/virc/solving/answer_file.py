@@ -1,19 +1,29 @@
-"""The rows of a batch and the file of their answers, which a rerun continues."""
+"""The file of the answers of a batch, which a rerun continues."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import IO
+from typing import Any
 
-from virc.core.errors import DataError, NoAnswerError, UsageError
+from virc.core.errors import NoAnswerError, UsageError, fields_of
 from virc.core.events import Reporter
+from virc.core.files import is_file
 from virc.core.result_log import Claims, Ledger
-from virc.core.text import clause
+from virc.core.tables.sheet import RUN, Sheet
+from virc.core.text import plain
 from virc.solving.batch import RowDone, as_line, made_with
-from virc.solving.image_source import STREAM, standard_input
+from virc.solving.image_source import STREAM
 from virc.solving.one import SCHEMA
 from virc.solving.outcome import Fields
 from virc.solving.progress import Answers
+from virc.solving.sources.picture_files import ENDINGS
+from virc.solving.sources.row_files import RowFile
+
+_OURS = (
+    "answer", "error", "model", "turns", "tool_calls", "prompt_tokens", "completion_tokens", "seconds", "trace"
+)  # fmt: skip
+_DELIMITERS = {".csv": None, ".tsv": "\t"}  # None: as the rows have it
+_UNWRITTEN = {*ENDINGS, ".parquet", ".xlsx", ".xls", ".ods", ".json", ".html"}
 
 
 class Lines(Claims):
@@ -30,15 +40,61 @@ class Lines(Claims):
         self._on_line(line.decode())
 
 
-def check_files(source: str, to: str | None) -> None:
-    """Refuse rows and answers in one file, as a UsageError."""
-    if source != STREAM and to not in (None, STREAM) and Path(str(to)).resolve() == Path(source).resolve():
-        raise UsageError("--batch and --to are the same file", "--to answers.jsonl")
+class AnswerSheet:
+    """Answers as rows of a table: the id, the columns of the rows, and what came of them.
+
+    Args:
+        rows: whose columns are written; one that has the name of one of ours with `input_` in front.
+        delimiter: between two cells; None: that of the rows.
+        report: gets a warning of each column that a row of a pipe has and the first row has not.
+    """
+
+    def __init__(self, rows: RowFile, delimiter: str | None, report: Reporter) -> None:
+        self._report, self._left_out = report, set[str]()
+        self._columns = [name for name in rows.columns() if name != "id"]
+        ours = ("id", *_OURS, RUN)
+        named = [f"input_{name}" if name in ours else name for name in self._columns]
+        bom = rows.bom and delimiter is None
+        self.layout = Sheet(("id", *named, *_OURS), delimiter or rows.delimiter, bom)
+
+    def line(self, done: RowDone, known: Mapping[str, Any]) -> bytes:
+        """A row's record, without its newline; `known` are the fields of every row."""
+        row, fields, error = done.row, done.fields, done.error
+        for name in row.passed.keys() - {"id", *self._columns} - self._left_out:
+            self._left_out.add(name)
+            sentence = f"the column {plain(name, 60)!r} is not in the first row, and is left out of the table"
+            self._report.warn(sentence, "--to FILE.jsonl keeps every column")
+        one = len(row.images) == 1 and "image" in self._columns
+        images: Fields = {"image": row.images[0]} if one else {"images": list(row.images) or None}
+        shown = {name: value for name, value in images.items() if "data:" not in str(value)[:8].lower()}
+        tokens = fields.get("tokens") or {}
+        calls = fields.get("calls")
+        run = {key: known.get(key) for key in ("model", "protocol", "settings")}
+        run = {"schema": SCHEMA, "id": row.id, "row": row.digest, "error": error and {"code": error.code}} | run
+        values = [
+            *(fields.get("answer"), error and fields_of(error)["message"], known.get("model"), fields.get("turns")),
+            *(None if calls is None else sum(calls.values()), tokens.get("prompt"), tokens.get("completion")),
+            *(fields.get("seconds"), fields.get("trace")),
+        ]
+        return self.layout.line([row.id, *((row.passed | shown).get(name) for name in self._columns), *values], run)
+
+
+def check_files(sources: Sequence[str], to: str | None) -> None:
+    """Refuse answers in a file of rows or pictures, or in a format that is not written, as a UsageError."""
+    if to in (None, STREAM):
+        return
+    file = Path(str(to))
+    suffix = file.suffix.lower()
+    if suffix in _UNWRITTEN:
+        raise UsageError(f"answers are written as .jsonl, .csv or .tsv, not {suffix}", f"--to {file.stem}.csv")
+    if any(source != STREAM and is_file(source) and file.resolve() == Path(source).resolve() for source in sources):
+        ending = suffix if suffix in _DELIMITERS else ".jsonl"
+        raise UsageError(f"the rows and the answers are the same file, {to}", f"--to answers{ending}")
 
 
 def write_answers(
     solve_rows: Callable[[Claims, Callable[[RowDone], None]], None],
-    source: str,
+    rows: RowFile,
     to: str | None,
     known: Fields,
     blank: Mapping[str, object],
@@ -49,46 +105,37 @@ def write_answers(
 
     Args:
         solve_rows: solves those that are not among the claims.
+        rows: what it solves.
+        to: a CSV or TSV file by its name, else of JSON lines; None or `-`: JSON lines to `on_line`.
         known: the fields of every line.
 
     Raises:
         VircError: as `solve_file`.
     """
     kept = to not in (None, STREAM)
-    ledger: AbstractContextManager[Ledger | Lines] = nullcontext(Lines(on_line))
+    suffix = Path(str(to)).suffix.lower()
+    sheet = AnswerSheet(rows, _DELIMITERS[suffix], report) if suffix in _DELIMITERS else None
+    sink: AbstractContextManager[Ledger | Lines] = nullcontext(Lines(on_line))
     if kept:
-        ledger = Ledger(Path(str(to)), SCHEMA, made_with(known), {NoAnswerError.code})
-    with ledger as sink:
-        progress = Answers(sink.resumed, report)
+        layout = sheet.layout if sheet else None
+        sink = Ledger(Path(str(to)), SCHEMA, made_with(known), {NoAnswerError.code}, layout=layout)
+    total = rows.count()
+    with sink as answers:
+        progress = Answers(answers.resumed, report, total)
 
         def on_row(done: RowDone) -> None:
-            sink.append(as_line(done, {**blank, **known}))
+            fields = {**blank, **known}
+            answers.append(sheet.line(done, fields) if sheet else as_line(done, fields))
             progress.add(done)
 
         try:
-            solve_rows(sink, on_row)
+            solve_rows(answers, on_row)
         except KeyboardInterrupt:
-            again = "; the same command goes on with them" if kept else ""
+            again = "; the same command continues with them" if kept else ""
             report.note(f"interrupted: rows in work have no line and no trace{again}")
             raise
         finally:
             report.note(str(progress))
     if not progress.done and not progress.resumed:
-        report.warn(f"{source} has no rows")
+        report.warn("there are no rows")
     progress.check(kept)
-
-
-def open_rows(source: str) -> tuple[AbstractContextManager[IO[bytes]], Path]:
-    """The rows of a file, `-` for standard input, and the folder that their image paths start from."""
-    if source == STREAM:
-        return nullcontext(standard_input()), Path()
-    path = Path(source)
-    try:
-        if path.is_file():
-            with path.open("rb") as file:
-                if file.read(1) == b"[":
-                    hint = f"virc data convert {source} --to DIR --format batch"
-                    raise DataError(f"{source} is an array, where one object a line is due", hint)
-        return path.open("rb"), path.parent if path.is_file() else Path()
-    except OSError as error:
-        raise DataError(f"cannot read the rows {source}: {clause(error)}") from error

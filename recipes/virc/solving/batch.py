@@ -6,7 +6,6 @@ away is waited for.
 
 import json
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,19 +13,19 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core.errors import DataError, NetworkError, VircError, fields_of
+from virc.core.errors import DataError, NetworkError, VircError, as_virc_error, fields_of
+from virc.core.limits.image_memory import Terms
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
-from virc.core.text import clause
-from virc.core.timeouts import Deadline
+from virc.core.timeouts import Deadline, Stop
 from virc.models.load import Opened
 from virc.reasoning.calls import BoxView
 from virc.reasoning.images import Shown
-from virc.reasoning.session import show_input
+from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence
-from virc.solving.ablation import counterfactual_of, with_blank_crops, with_counterfactual_crops
-from virc.solving.image_source import open_source
-from virc.solving.one import SCHEMA, Event, OnEvent, SolveConfig, Solved
+from virc.solving.ablation import ablated, counterfactual_of
+from virc.solving.image_source import Picture, files_of, unseen_frames
+from virc.solving.one import SCHEMA, SolveConfig, Solved
 from virc.solving.outcome import (
     Fields,
     chosen,
@@ -41,7 +40,9 @@ from virc.solving.outcome import (
 from virc.solving.retry import Outage
 from virc.solving.rows import Row, file_name, in_parallel
 from virc.solving.sampling.asking import Asking, Grader
+from virc.solving.solution import View, view_of
 from virc.solving.strategies import registry as strategies
+from virc.solving.traces.files import check_writable
 
 HOPELESS_IN_A_ROW = 20
 _TIMES = 3  # attempts at a row whose endpoint goes away: a row that crashes the server must not do so forever
@@ -54,8 +55,10 @@ class BatchConfig(msgspec.Struct, frozen=True):
         base: folder that image paths of the rows start from.
         traces: folder in which the trace of every row gets one of its own; None keeps none.
         at_once: rows in work at a time; None: as many as suit the model.
-        replies: whether the fields of a row have the `replies` that led to its answer, and how they `ended`.
+        replies: whether the fields of a row have the `replies` that led to its answer, how they `ended`, and a hash of
+            each picture that the model was shown.
         grader: what grades for the strategy, where it has solutions graded.
+        views: whether what comes of a row can be shown by a notebook.
     """
 
     solving: SolveConfig
@@ -65,15 +68,24 @@ class BatchConfig(msgspec.Struct, frozen=True):
     at_once: int | None = None
     replies: bool = False
     grader: Grader | None = None
+    views: bool = False
 
 
 class RowDone(msgspec.Struct, frozen=True):
-    """What came of a row: its fields of `virc.solve/1`, or the error; and why its trace was not kept, if so."""
+    """Result of one row: its fields of `virc.solve/1`, or the error; and why its trace was not written, if so.
+
+    `view` is its trace, where the config asks for views.
+    """
 
     row: Row
     fields: Fields
     error: VircError | None = None
     untraced: VircError | None = None
+    view: View | None = None
+
+
+SolveRows = Callable[[Iterable[Row], Claims, Callable[[RowDone], None], Stop | None], None]
+"""Solves the rows that are not among the claims; arguments and errors as of `solve_batch`."""
 
 
 def solve_batch(
@@ -83,56 +95,52 @@ def solve_batch(
     claims: Claims,
     on_row: Callable[[RowDone], None],
     note: Callable[[str], None] = lambda _: None,
+    stop: Stop | None = None,
 ) -> None:
     """Solve every row that is not among `claims`.
 
     Args:
         on_row: gets every row when it is done, one at a time; a row in work when the batch ends is not reported.
         note: gets a sentence when the endpoint has gone away and is waited for, or rows are solved one at a time.
+        stop: ends the work when it is set.
 
     Raises:
         VircError: traces cannot be written, or the endpoint stays away or failed row after row.
     """
     workers = workers_for(config.at_once, opened, note)
-    if config.traces:
-        try:  # before the model is paid for
-            config.traces.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryDirectory(prefix=".trace-", dir=config.traces).cleanup()
-        except OSError as error:
-            raise VircError(f"cannot write traces to {config.traces}: {clause(error)}") from error
+    check_writable(config.traces)
 
-    def work(row: Row, on_event: OnEvent) -> RowDone:
-        return _solve_row(config, opened, row, on_event)
+    def work(row: Row) -> RowDone:
+        return _solve_row(config, opened, row)
 
-    through(rows, claims, work, on_row, workers, outage_of(opened, note))
+    through(rows, claims, work, on_row, workers, outage_of(opened, note), stop)
 
 
 def through(
     rows: Iterable[Row],
     claims: Claims,
-    work: Callable[[Row, OnEvent], RowDone],
+    work: Callable[[Row], RowDone],
     on_row: Callable[[RowDone], None],
     workers: int,
     outage: Outage | None = None,
+    stop: Stop | None = None,
 ) -> None:
     """Do `work` on every row that is still to be done, some at a time; what fails in one costs that one.
 
     Args:
         on_row: as in `solve_batch`; no row is reported after this returns or raises.
-        work: gets a function for its events, which breaks the row off when the others have ended.
+        work: interrupted when the others have ended.
         outage: of the endpoint that all rows are asked of; None: what it fails is failed.
+        stop: ends the work when it is set.
     """
-    stop, lock, failed = threading.Event(), threading.Lock(), 0  # rows in a row
-
-    def unless_stopped(_: Event) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
+    stop, lock, failed = stop or Stop(), threading.Lock(), 0  # rows in a row
 
     def do(row: Row) -> None:
         nonlocal failed
         for _ in range(_TIMES):
             began = time.monotonic()
-            done = _done(row, work, unless_stopped)
+            with stop.applied():
+                done = _done(row, work)
             if not (outage and isinstance(done.error, NetworkError) and outage.over(done.error, began, stop)):
                 break
         with lock:
@@ -167,25 +175,32 @@ def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]
     return workers
 
 
-def shown_images(config: BatchConfig, opened: Opened, row: Row, deadline: Deadline) -> list[Shown]:
-    """The pictures of a row as the model sees them; a DataError where one cannot be opened or shown."""
+def shown_images(
+    config: BatchConfig, opened: Opened, row: Row, deadline: Deadline, warnings: list[str] | None = None
+) -> list[Shown]:
+    """The pictures of a row as the model sees them; a DataError where one cannot be opened or shown.
 
-    def seen(source: str) -> Shown:
+    Args:
+        warnings: gets a sentence for each picture of several frames.
+    """
+
+    def seen(source: Picture) -> Shown:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
-        picture = open_source(source, config.base, config.offline, deadline.left())
-        return show_input(picture, opened.chat_protocol.protocol, opened.backend.grid)
+        (file,) = files_of([source], config.offline, deadline, config.base)
+        terms = Terms(seconds=deadline.left())
+        image = shown(*file, opened.chat_protocol.protocol, opened.backend.grid, terms)
+        if warnings is not None:
+            warnings.extend(unseen_frames([file], [source]))
+        return image
 
     try:
-        images = [seen(source) for source in row.images]
+        images = [seen(picture) for picture in row.pictures]
         if not images:  # the model finds some
             return images
-        match config.solving.crop_ablation:
-            case "none":
-                return images
-            case "blank":
-                return [with_blank_crops(image) for image in images]
-            case "counterfactual":
-                return [with_counterfactual_crops(images[0], seen(counterfactual_of(row).image))]
+        ablation = config.solving.crop_ablation
+        named = [counterfactual_of(row).image] if ablation == "counterfactual" else row.swapped
+        others = [seen(picture) for picture in named] or images
+        return [ablated(image, ablation, others[at % len(others)]) for at, image in enumerate(images)]
     except NetworkError as error:  # not our endpoint's fault, but that of the address in the row
         raise DataError(error.message, error.hint) from error
     except ValueError as error:
@@ -219,43 +234,49 @@ def _unanswered(rows: Iterable[Row], claims: Claims) -> Iterator[Row]:
             yield msgspec.structs.replace(row, fault=fault)
 
 
-def _done(row: Row, work: Callable[[Row, OnEvent], RowDone], on_event: OnEvent) -> RowDone:
+def _done(row: Row, work: Callable[[Row], RowDone]) -> RowDone:
     try:
         if row.fault:
             raise row.fault
-        return work(row, on_event)
-    except VircError as error:
-        return RowDone(row, {}, error)
+        return work(row)
     except KeyboardInterrupt:  # `stop` is set: it is not reported
         return RowDone(row, {})
     except Exception as error:  # a fault of ours in one row must not cost the others
-        return RowDone(row, {}, VircError(f"internal: {type(error).__name__}: {error}"))
+        return RowDone(row, {}, as_virc_error(error))
 
 
-def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_event: OnEvent) -> RowDone:
+def _solve_row(config: BatchConfig, opened: Opened, row: Row) -> RowDone:
     began, deadline = time.monotonic(), Deadline(config.solving.timeout)
     solving = msgspec.structs.replace(config.solving, seed=derived(config.solving.seed, row.id))
     folder = config.traces / file_name(str(row.id)) if config.traces else None
     folders = trace_folders(folder, solving) if folder else []
-    images = shown_images(config, opened, row, deadline)
+    has_boxes = bool({"boxes", "box"} & row.passed.keys())
+    protocol = opened.reading() if has_boxes else opened.chat_protocol.protocol  # its answer may be a box
+    warnings: list[str] = []
+    images = shown_images(config, opened, row, deadline, warnings)
     choices = [str(choice) for choice in row.passed.get("choices") or ()]
-    asked = (solving, opened.backend, opened.chat_protocol.protocol, images, row.question, deadline, choices)
-    solved = strategies.solve(Asking(*asked, on_event=on_event, grader=config.grader))
+    asked = (solving, opened.backend, protocol, images, row.question, deadline, choices)
+    solved = strategies.solve(Asking(*asked, grader=config.grader))
     if isinstance(solved.error, KeyboardInterrupt):
         raise solved.error
     untraced = write_traces(folders, solved, solving, facts(opened, solving))
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
-    fields |= conduct(solved)
+    fields |= conduct(solved) | {"warnings": warnings}
     if config.replies:
         fields["rollout"] = replies_of(solved)
-    if images and {"boxes", "box"} & row.passed.keys():
-        protocol, image = opened.chat_protocol.protocol, images[0]
+        fields["pictures"] = [each.digest.hex() for each in chosen(solved).images]
+        sizes = [image.original or image.size for image in images]
+        regions = evidence.crops(chosen(solved).trace.images, sizes)
+        fields["regions"] = [(root, [round(side, 4) for side in region]) for root, region in regions]
+    if images and has_boxes:
+        image = images[0]
         fields["view"] = BoxView([image.size], protocol.coordinates, protocol.box, [image.original or image.size])
     fields |= _evidence(row, images[0], solved) if images else {}
     fields["seconds"] = round(time.monotonic() - began, 3)
     error = failure_of(solved, opened)
     assert error is None or isinstance(error, VircError)
-    return RowDone(row, fields, error, untraced)
+    view = view_of(chosen(solved), facts(opened, solving)) if config.views and solved.attempts else None
+    return RowDone(row, fields, error, untraced, view)
 
 
 def _evidence(row: Row, image: Shown, solved: Solved) -> Fields:

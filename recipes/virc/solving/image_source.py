@@ -3,61 +3,143 @@
 import base64
 import binascii
 import io
+import os
 import re
 import sys
 import time
-from functools import partial
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.request import url2pathname
 
 from PIL import Image
 
 from virc.core.errors import DataError, NetworkError
-from virc.core.files import expanded
-from virc.core.text import clause
-from virc.core.timeouts import LateError, within
+from virc.core.events import Reporter
+from virc.core.files import expanded, is_path, near_file
+from virc.core.retry import retried
+from virc.core.text import clause, plain
+from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.fetch import Fetch, FetchError, Rules
-from virc.reasoning.images import MOST_BYTES, OpenedImage, open_file
+from virc.reasoning.images import MAX_BYTES
+from virc.reasoning.opening.pictures import read
+from virc.solving.memory_images import InMemory, file_of_memory
 
-Picture = str | Path | Image.Image
-"""A path, URL or `-` for standard input; or an image."""
+Picture = str | PathLike[str] | InMemory
+"""A path, URL or `-` for standard input; or a picture in memory."""
+File = tuple[bytes, str]
+"""The bytes of a picture, and what the user calls it, for messages."""
 STREAM = "-"
 SECONDS = 60.0
 _USER = re.compile(r"//[^/?#]*@")
-_MOST_FETCHED = 64 * 2**20
-_PAUSES = (0.3, 1.0)  # seconds before the second and the third try
+_MAX_FETCHED = 64 * 2**20
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")  # from the alphabet of URLs
+_MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is read
+_TRIES, _FIRST_PAUSE = 3, 0.4  # seconds
+_ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG", b"II", b"MM")
+_MAX_COUNTED = 32 * 2**20  # bytes: frames are counted by walking through them
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
 
-def open_source(source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None) -> OpenedImage:
-    """Open a picture named by a user, as upright RGB; a DataError or NetworkError where that fails.
+def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None) -> File:
+    """Return the file of a picture named by a user, which `virc.reasoning.opening` opens, and its name for messages.
 
     Args:
         source: path, `http://`, `https://` or `data:` URL, or `-` for standard input.
         base: folder that relative paths start from.
         offline: refuse to fetch URLs.
         seconds: longest time for a fetch, where it is shorter than `SECONDS`.
+
+    Raises:
+        DataError, NetworkError: it cannot be had.
     """
     if source == "-":
-        content = standard_input().read(MOST_BYTES + 1)
+        content = standard_input().read(MAX_BYTES + 1)
         if not content:
             raise DataError("standard input is empty", "virc solve - 'question' < picture.png")
-        return open_file(content, "standard input")
+        return content, "standard input"
     if source[:5].lower() == "data:":
-        return open_file(data_url_bytes(source), "the data URL")
+        return data_url_bytes(source), "the data URL"
+    if source[:7].lower() == "file://":
+        return read(_path_of(source), source), source
     if not re.match(r"https?://", source, re.IGNORECASE):
-        return open_file(base / expanded(source), source)
+        path = base / expanded(source)
+        try:
+            return read(path, source), source
+        except DataError as error:
+            error.hint = error.hint or (None if is_path(path) else near_file(path))
+            raise
     if _USER.search(source):
         place = _USER.sub("//", source)
         raise DataError(f"{place} holds a user and password, which are not sent", "download the picture first")
     if offline:
         raise NetworkError(f"{source} is on the network, and --offline forbids it")
-    return open_file(_fetch(source, SECONDS if seconds is None else min(SECONDS, seconds)), source)
+    source = source.strip().replace(" ", "%20")  # as it is copied from where people read it
+    return _fetch(source, SECONDS if seconds is None else min(SECONDS, seconds)), source
 
 
-def opened_picture(picture: Picture, offline: bool, seconds: float | None) -> Image.Image | OpenedImage:
-    """A picture of a caller: an image as it is, others as `open_source` opens them."""
-    return picture if isinstance(picture, Image.Image) else open_source(str(picture), Path(), offline, seconds)
+def _path_of(url: str) -> Path:
+    """The path that a `file://` URL names. Raises DataError: it is on another machine."""
+    host, path = urlsplit(url).netloc, url2pathname(urlsplit(url).path)
+    if host not in ("", "localhost"):
+        raise DataError(f"{url} is a file of the machine {host}", "file:///PATH has three slashes")
+    return Path(path)
+
+
+def unseen_frames(files: Sequence[File], sources: Sequence[Picture]) -> list[str]:
+    """A sentence for each picture that has frames or pages behind the first, which alone is looked at.
+
+    The second picture in a photo of a phone (MPO) is none: it is the same scene.
+    """
+    found = []
+    for number, ((data, _), source) in enumerate(zip(files, sources, strict=True), 1):
+        frames = _frames(data)
+        if frames > 1:
+            named = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
+            name = plain(source, 80) if named else f"picture {number}"
+            found.append(f"{name} has {frames} frames, and {frames - 1} of them are not looked at")
+    return found
+
+
+def report_unseen(files: Sequence[File], sources: Sequence[Picture], report: Reporter) -> list[str]:
+    """Warn of `unseen_frames`, and return them."""
+    unseen = unseen_frames(files, sources)
+    for sentence in unseen:
+        report.warn(sentence)
+    return unseen
+
+
+def _frames(data: bytes) -> int:
+    if len(data) > _MAX_COUNTED or not data.startswith(_ANIMATED):
+        return 1
+    try:
+        with Image.open(io.BytesIO(data), formats=("GIF", "WEBP", "PNG", "TIFF")) as image:
+            return int(getattr(image, "n_frames", 1))
+    except Exception:  # decoders raise nearly everything on hostile bytes; the first frame was read all the same
+        return 1
+
+
+def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
+    """One picture, or several, as a list."""
+    several = isinstance(image, Sequence) and not isinstance(image, str | bytes | bytearray | memoryview)
+    given: list[Any] = [*image] if several else [image]  # type: ignore[misc]
+    return given
+
+
+def files_of(
+    pictures: Sequence[Picture], offline: bool = False, deadline: Deadline | None = None, base: Path = Path()
+) -> list[File]:
+    """Return the files of the pictures of a caller; arguments and errors as of `file_of` and `file_of_memory`."""
+    found = []
+    for number, picture in enumerate(pictures, 1):
+        if isinstance(picture, str | PathLike):
+            left = deadline.left() if deadline else None
+            found.append(file_of(os.fspath(picture), base, offline, left))
+        else:
+            found.append(file_of_memory(picture, "the picture" if len(pictures) == 1 else f"picture {number}"))
+    return found
 
 
 def standard_input() -> IO[bytes]:
@@ -66,12 +148,19 @@ def standard_input() -> IO[bytes]:
 
 
 def data_url_bytes(url: str) -> bytes:
-    """The content of a base64 `data:` URL."""
+    """Return the content of a `data:` URL: base64 as MIME, URLs and forms write it, or an image by percent signs."""
     head, comma, body = url.partition(",")
-    if not comma or not head.lower().endswith(";base64"):
+    kind, *parameters = (part.strip().lower() for part in head[5:].split(";"))
+    if not comma or ("base64" not in parameters and not kind.startswith("image/")):
         raise DataError("a data URL must begin like data:image/png;base64,")
+    if body.count("%") > _MAX_ESCAPES:
+        raise DataError(f"the data URL has over {_MAX_ESCAPES:,} percent signs: write the image as base64")
+    content = unquote_to_bytes(body) if "%" in body else body.encode("utf-8", "replace")
+    if "base64" not in parameters:
+        return content
+    content = content.translate(_TO_BASE64, b" \t\r\n\f\v").rstrip(b"=")
     try:
-        return base64.b64decode(body, validate=True)
+        return base64.b64decode(content + b"=" * (-len(content) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise DataError(f"the data URL is no base64: {clause(error)}") from error
 
@@ -82,23 +171,26 @@ def _fetch(url: str, seconds: float) -> bytes:
     The time is limited from outside, since no time-out of a socket ends a server that drips.
     """
     end = time.monotonic() + seconds
-    rules = Rules(trusts_first=True, proxies=True, seconds=SECONDS, most_bytes=_MOST_FETCHED)
-    for pause in (*_PAUSES, None):
+    rules = Rules(trusts_first=True, proxies=True, seconds=SECONDS, max_bytes=_MAX_FETCHED)
+
+    def fetched() -> bytes:
         download = Fetch(url, rules)
         try:
-            return within(end, partial(_run, download))
-        except LateError:
-            raise NetworkError(f"{url} did not arrive within {round(seconds, 2):g} s") from None
-        except FetchError as error:
-            failing = error.kind == "broken" or error.status == 429 or error.status >= 500
-            if pause is None or not failing or time.monotonic() + pause > end:
-                kind = NetworkError if failing or error.kind == "url" else DataError
-                raise kind(error.message, _HINTS.get(error.kind)) from None
+            return within(end, lambda _: download.run())
         finally:
             download.abort()
-        time.sleep(pause)
-    raise AssertionError
+
+    def passing(error: Exception, pause: float) -> float | None:
+        return pause if isinstance(error, FetchError) and _is_passing(error) else None
+
+    try:
+        return retried(fetched, passing, tries=_TRIES, first=_FIRST_PAUSE, until=end)
+    except LateError:
+        raise NetworkError(f"{url} did not arrive within {round(seconds, 2):g} s") from None
+    except FetchError as error:
+        kind = NetworkError if _is_passing(error) or error.kind == "url" else DataError
+        raise kind(error.message, _HINTS.get(error.kind)) from None
 
 
-def _run(download: Fetch, _say: object) -> bytes:
-    return download.run()
+def _is_passing(error: FetchError) -> bool:
+    return error.kind == "broken" or error.status == 429 or error.status >= 500

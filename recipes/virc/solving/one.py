@@ -3,23 +3,28 @@
 A rejected reply is drawn again, warmer unless it was warm, so that a greedy failure does not repeat.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 from PIL import Image
 
-from virc.backends.interface import Backend, Sampling
+from virc.backends.interface import Backend, Calibrate, Sampling
 from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, TimeUp
+from virc.models.calibration import asks_for_box
 from virc.models.chat_protocol import needs_picture
 from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
 from virc.solving.ablation import CropAblation
+from virc.solving.replies.repeated import REPEATED, Repeated
+from virc.solving.replies.unusable import checked
 from virc.solving.votes import Tally, tally
 from virc.tools.registry import check_ready, known
 
@@ -52,7 +57,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         keep_images: whether an attempt keeps the images shown in it, as its trace needs them.
         tolerate: the deviations of tool calls that are forgiven.
         crop_ablation: what the crops of a row of a batch are cut from.
-        strategy: how the answer is found, as `strategies.registry.settled` writes it, with `samples`; None: by vote.
+        strategy: how the answer is found, as `strategies.registry.resolved` writes it, with `samples`; None: by vote.
         alike: whether samples are drawn as one alone is: greedily, unless something else is chosen.
         judge: who grades for the strategy, in words; None: no judge.
     """
@@ -139,7 +144,10 @@ class ToolResult(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One sample: its trace, finished or not, the images shown, what broke it off, if anything did, and its replies."""
+    """One sample: its trace, finished or not, the images shown, what broke it off, if anything did, and its replies.
+
+    `seconds` are those in which the replies of each unit were drawn, the rejected ones too.
+    """
 
     trace: Trace
     images: Sequence[Shown]
@@ -147,10 +155,11 @@ class Attempt(msgspec.Struct, frozen=True):
     completion_tokens: int | None = None
     broken: BaseException | None = None
     replies: int = 0
+    seconds: tuple[float, ...] | None = None
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What was asked beside the samples: replies, and tokens read and drawn, as far as they are known."""
+    """Cost of what was asked beside the samples: replies, and tokens read and drawn, as far as they are known."""
 
     replies: int = 0
     prompt_tokens: int = 0
@@ -166,14 +175,14 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 def spent_on(replies: Sequence[Reply]) -> Spent:
-    """What these replies took."""
+    """Return the cost of replies."""
     prompt = [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
     completion = [reply.completion_tokens for reply in replies if reply.completion_tokens is not None]
     return Spent(len(replies), sum(prompt), sum(completion))
 
 
 class Solved(msgspec.Struct, frozen=True):
-    """What came of a problem: an answer, or the error that ended it (KeyboardInterrupt included).
+    """Result of one problem: an answer, or the error that ended it (KeyboardInterrupt included).
 
     Args:
         choices: of the question, by which votes are counted.
@@ -181,7 +190,7 @@ class Solved(msgspec.Struct, frozen=True):
         chosen: which attempt is the answer's, where that is not the first that came to it.
         scores: of each attempt, by which it was chosen; None of one that was not or could not be graded.
         remarks: of each attempt, what was said of it when it was graded, or why it has no grade.
-        beside: what was asked beside the attempts.
+        overhead: replies and tokens beside those of the attempts.
     """
 
     attempts: Sequence[Attempt]
@@ -192,7 +201,7 @@ class Solved(msgspec.Struct, frozen=True):
     chosen: int | None = None
     scores: Sequence[float | None] | None = None
     remarks: Sequence[str | None] | None = None
-    beside: Spent = Spent()
+    overhead: Spent = Spent()
 
     @property
     def votes(self) -> list[tuple[str | None, int]]:
@@ -202,17 +211,17 @@ class Solved(msgspec.Struct, frozen=True):
     @property
     def prompt_tokens(self) -> int | None:
         """Tokens read in all samples, and beside them."""
-        return _total([*(each.prompt_tokens for each in self.attempts), self.beside.prompt_tokens or None])
+        return _total([*(each.prompt_tokens for each in self.attempts), self.overhead.prompt_tokens or None])
 
     @property
     def completion_tokens(self) -> int | None:
         """Tokens drawn in all samples, and beside them."""
-        return _total([*(each.completion_tokens for each in self.attempts), self.beside.completion_tokens or None])
+        return _total([*(each.completion_tokens for each in self.attempts), self.overhead.completion_tokens or None])
 
     @property
     def replies(self) -> int:
         """Replies drawn in all samples, rejected ones too, and beside them."""
-        return sum(attempt.replies for attempt in self.attempts) + self.beside.replies
+        return sum(attempt.replies for attempt in self.attempts) + self.overhead.replies
 
 
 Event = SampleStart | TextDelta | Unit | Rejected | ToolResult | GradeGiven
@@ -323,6 +332,7 @@ class Sampler:
 
     Attributes:
         replies: drawn so far, rejected ones too.
+        seconds: in which each of them was drawn.
     """
 
     def __init__(
@@ -334,9 +344,10 @@ class Sampler:
         on_event: OnEvent,
         may_ask: Callable[[], None] = lambda: None,
     ) -> None:
-        self.config, self.replies = config, list[Reply]()
+        self.config, self.replies, self.seconds = config, list[Reply](), list[float]()
         self._backend, self._place, self._deadline = backend, place, deadline
         self._on_event, self._may_ask = on_event, may_ask
+        self._repeated = Repeated()
 
     def turns(self, session: Session, most: int | None = None) -> BaseException | None:
         """Draw turns until the session is over, `most` at most; returns what broke it off, which the trace has."""
@@ -346,7 +357,7 @@ class Sampler:
         try:
             with self._deadline.armed():
                 while accepted != most and isinstance(ask := session.next(), Ask):
-                    _turn(session, ask, self._draw, samplings, self._on_event)
+                    self._turn(session, ask, samplings)
                     accepted += 1
         except (VircError, KeyboardInterrupt) as error:
             broken = error
@@ -362,56 +373,77 @@ class Sampler:
         own = msgspec.structs.replace(sampling, seed=seed)
         self._deadline.check()
         self._may_ask()
+        began = time.monotonic()
         try:
             self.replies.append(self._backend.reply(ask, own, self._on_text, self._deadline.left()))
         except NetworkError:
             self._deadline.check()  # it was given up because the time for the problem is over
             raise
+        self.seconds.append(time.monotonic() - began)
         return self.replies[-1]
 
     def _on_text(self, text: str) -> None:
         self._deadline.check()
         self._on_event(TextDelta(text))
 
+    def _turn(self, session: Session, ask: Ask, samplings: Sequence[Sampling]) -> None:
+        """Draw one turn until a try is accepted; without one, or where the model goes in circles, the session ends."""
+        reason, tried, cut = "", 0, 0
+        for sampling in samplings:
+            reply = self._draw(ask, sampling)
+            self._calibrate(session, reply)
+            verdict = session.feed(checked(reply, session))
+            self._on_event(verdict)
+            hopeless = self._repeated.sentence(verdict, session) if sampling.temperature == 0 else None
+            if isinstance(verdict, Unit):
+                self._tell_results(verdict, session)
+            if hopeless:
+                session.stop("turns" if isinstance(verdict, Unit) else "tries", hopeless)
+            if hopeless or isinstance(verdict, Unit):
+                return
+            reason, tried = verdict.reason, tried + 1
+            cut = cut + 1 if verdict.kind == "length" else 0
+            if cut == _CUT or reply.refusal is not None:  # the next would end alike
+                break
+        several = f"{tried} replies in a row could not be used; the last: " if tried > 1 else ""
+        session.stop("tries", f"{several}{reason}")
+
+    def _tell_results(self, unit: Unit, session: Session) -> None:
+        for result in unit.results:
+            made = [(index, session.images[index]) for index in result.images]
+            index = result.call.index if result.call else None
+            self._on_event(ToolResult(unit, result, made, None if index is None else session.images[index]))
+
+    def _calibrate(self, session: Session, reply: Reply) -> None:
+        """Before the first box of a model of which nobody knows how it counts them, find out."""
+        calibrate: Calibrate | None = getattr(self._backend, "calibrate", None)  # those of a known model have none
+        if calibrate is None or not asks_for_box(session.protocol, reply):
+            return
+        try:
+            protocol = calibrate(session.protocol, session.history.sizes, self._deadline.left())
+        except NetworkError:
+            self._deadline.check()
+            raise
+        session.protocol = session.history.protocol = protocol
+
 
 def drawn(session: Session, sampler: Sampler) -> Attempt:
     """Run one session to its end, or to what breaks it off; the trace is kept either way."""
-    broken = sampler.turns(session)
+    broken, trace, seconds = sampler.turns(session), session.trace(), iter(sampler.seconds)
     return Attempt(
-        session.trace(),
+        trace,
         session.images if sampler.config.keep_images else (),
         _total(reply.prompt_tokens for reply in sampler.replies),
         _total(reply.completion_tokens for reply in sampler.replies),
         broken,
         len(sampler.replies),
+        tuple(round(sum(islice(seconds, 1 + len(unit.rejected))), 3) for unit in trace.units),
     )
 
 
 def late(deadline: Deadline) -> NetworkError:
     """The error of a problem whose time is over."""
     return NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout, or fewer --max-pixels")
-
-
-def _turn(
-    session: Session, ask: Ask, draw: Callable[[Ask, Sampling], Reply], samplings: Sequence[Sampling], on_event: OnEvent
-) -> None:
-    """Draw one turn until a try is accepted; without one, the session ends."""
-    reason, tried, cut = "", 0, 0
-    for sampling in samplings:
-        verdict = session.feed(draw(ask, sampling))
-        on_event(verdict)
-        if isinstance(verdict, Unit):
-            for result in verdict.results:
-                made = [(index, session.images[index]) for index in result.images]
-                index = result.call.index if result.call else None
-                on_event(ToolResult(verdict, result, made, None if index is None else session.images[index]))
-            return
-        reason, tried = verdict.reason, tried + 1
-        cut = cut + 1 if verdict.kind == "length" else 0
-        if cut == _CUT or verdict.kind == "refusal":  # the next would end alike
-            break
-    several = f"{tried} replies in a row could not be used; the last: " if tried > 1 else ""
-    session.stop("tries", f"{several}{reason}")
 
 
 def _total(counts: Iterable[int | None]) -> int | None:
@@ -437,4 +469,6 @@ def no_answer(attempts: Sequence[Attempt]) -> NoAnswerError:
     kind = pending[-1].kind if pending and failure.kind == "tries" else None
     stock = shown.trace.protocol.reading == "lenient"
     hint = _HINTS.get(kind) if kind and (stock or kind == "length") else None
+    if hint is None and REPEATED in failure.message:
+        hint = "--temperature 0.7 has the model try something else"
     return NoAnswerError(several + failure.message, hint)

@@ -16,8 +16,8 @@ from virc.models.registry import REAL_MODELS
 from virc.reasoning.protocol import USUAL
 from virc.reasoning.trace import Replies
 from virc.solving.one import Attempt, SolveConfig, Solved
-from virc.solving.sample_index import Listed, write_index
-from virc.solving.trace_files import check_folder, write_trace
+from virc.solving.traces.files import check_folder, write_trace
+from virc.solving.traces.sample_index import Listed, write_index
 
 Fields = dict[str, Any]
 
@@ -28,7 +28,7 @@ def facts(opened: Opened, config: SolveConfig) -> Fields:
         "model": opened.name,
         "protocol": opened.chat_protocol.origin,
         "family": opened.family,
-        "coordinates": opened.chat_protocol.protocol.coordinates,
+        "coordinates": opened.coordinates,
         "protocol_from": opened.why or None,
         "loaded": opened.loaded and msgspec.to_builtins(opened.loaded),
         "device": opened.device,
@@ -62,7 +62,7 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
 
 
 def outcome(solved: Solved) -> Fields:
-    """What came of it: answer, turns, tool calls by name, tokens and, of several samples, votes."""
+    """Return the result as fields: answer, turns, tool calls by name, tokens and, of several samples, votes."""
     sample = chosen(solved)
     fields: Fields = {
         "answer": solved.answer,
@@ -71,6 +71,8 @@ def outcome(solved: Solved) -> Fields:
         "calls": dict(Counter(call.name for unit in sample.trace.units for call in unit.calls)),
         "tokens": {"prompt": solved.prompt_tokens, "completion": solved.completion_tokens},
     }
+    if any(call.box for unit in sample.trace.units for call in unit.calls):  # it may have been found out on the way
+        fields["coordinates"] = sample.trace.protocol.coordinates
     if len(solved.attempts) > 1:
         fields["votes"] = [{"answer": answer, "count": count} for answer, count in solved.votes]
     if solved.seconds is not None:
@@ -134,14 +136,14 @@ def write_traces(
         "model": known["model"],
         "device": known["device"],
         "sampling": {**known["settings"], "tries": msgspec.to_builtins(tries)},
-        "versions": {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))},
+        "versions": versions(),
     }
     if not folders:
         return None
     try:
         # a sample that was broken off has no successor
         for folder, attempt in zip(folders, attempts, strict=False):
-            write_trace(folder, attempt.trace, attempt.images, meta)
+            write_trace(folder, attempt.trace, attempt.images, meta | {"seconds": attempt.seconds})
         if config.samples > 1 and attempts:
             write_index(folders[0].parent, attempts[0].trace.question, _listed(folders, solved))
     except VircError as refused:
@@ -151,12 +153,17 @@ def write_traces(
 
 def _listed(folders: Sequence[Path], solved: Solved) -> list[Listed]:
     unknown = [None] * len(solved.attempts)
-    told = zip(folders, solved.attempts, solved.scores or unknown, solved.remarks or unknown, strict=False)
+    rows = zip(folders, solved.attempts, solved.scores or unknown, solved.remarks or unknown, strict=False)
     taken = None if solved.answer is None else chosen(solved)
     return [
         Listed(folder.name, attempt.trace.answer, score, remark, attempt is taken)
-        for folder, attempt, score, remark in told
+        for folder, attempt, score, remark in rows
     ]
+
+
+def versions() -> dict[str, str]:
+    """The versions of what answers in this process: package -> version, of those that are installed."""
+    return {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))}
 
 
 @cache

@@ -1,20 +1,24 @@
-"""How far the rows of a file are, and what failed in them."""
+"""Progress of the rows of a file, and their failures."""
 
 import time
 
 from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
 from virc.core.events import Reporter
+from virc.core.text import duration
 from virc.solving.batch import RowDone
-
-_SECONDS = 10.0
 
 
 class Progress:
-    """Counts rows, `resumed` of which a former run has done; reports a failed one, and itself every few seconds."""
+    """Counts rows and reports each failed one; after each row it reports how far the rows are, how fast, and for long.
 
-    def __init__(self, resumed: int, report: Reporter) -> None:
-        self.resumed, self.done, self.failed, self.wrong = resumed, 0, 0, 0
-        self._report, self._reported = report, time.monotonic()
+    Args:
+        resumed: rows that a former run has done.
+        total: rows of both runs; None where that is not known.
+    """
+
+    def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
+        self.resumed, self.done, self.failed, self.wrong, self.tokens = resumed, 0, 0, 0, 0
+        self._report, self._total, self._began = report, total, time.monotonic()
 
     def add(self, done: RowDone) -> None:
         """Count one row."""
@@ -26,13 +30,24 @@ class Progress:
             self.wrong += isinstance(error, DataError) and not isinstance(error.__cause__, NetworkError)
             row = "" if done.row.id is None else f"row {done.row.id!r}: "  # else the message names its line
             self._report.warn(f"{row}{error.message}")
-        if done.untraced:
-            self._report.warn(f"row {done.row.id!r}: {done.untraced.message}")
+        warnings = [*done.fields.get("warnings", ()), *([done.untraced.message] if done.untraced else [])]
+        for sentence in warnings:
+            self._report.warn(f"row {done.row.id!r}: {sentence}")
         if "answer" in done.fields:
             self._report.log(f"row {done.row.id!r}: {done.fields['answer']}")
-        if time.monotonic() - self._reported > _SECONDS:
-            self._reported = time.monotonic()
-            self._report.note(str(self))
+        self.tokens += sum(count or 0 for count in (done.fields.get("tokens") or {}).values())
+        self._report.progress(f"{self._pace()}; {self}")
+
+    def _pace(self) -> str:
+        """How many rows are done, rows each second, the time that is left, and tokens read and written, where known."""
+        done = self.resumed + self.done
+        rate = self.done / max(time.monotonic() - self._began, 1e-3)
+        parts = [f"{done} of {self._total}" if self._total else f"{done}"]
+        parts.append(f"{rate:.2g} rows/s" if rate < 10 else f"{rate:.0f} rows/s")
+        if self._total and self._total > done:
+            parts.append(f"about {duration((self._total - done) / rate)} left")
+        parts += [f"{self.tokens:,} tokens"] if self.tokens else []
+        return ", ".join(parts)
 
     def check(self, kept: bool = True) -> None:
         """Raise VircError if a row failed; `kept` says whether the same command would skip the others."""
@@ -57,19 +72,17 @@ def failed_rows(failed: int, wrong: int, kept: bool = True) -> VircError:
 class Answers(Progress):
     """How many rows have an answer, have none, or failed."""
 
-    def __init__(self, resumed: int, report: Reporter) -> None:
-        super().__init__(resumed, report)
-        self.unanswered = self.unmet = 0
+    def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
+        super().__init__(resumed, report, total)
+        self.unanswered = 0
 
     def add(self, done: RowDone) -> None:
         """Count one row."""
         self.unanswered += isinstance(done.error, NoAnswerError)
-        self.unmet += any(not loop["met"] for loop in done.fields.get("loops", ()))
         super().add(done)
 
     def __str__(self) -> str:
         before = f"; {self.resumed} were done before" if self.resumed else ""
         answered = self.done - self.unanswered - self.failed
         counts = f"{answered} answered, {self.unanswered} without an answer, {self.failed} failed"
-        unmet = f"; in {self.unmet} a loop ended without a match of its until" if self.unmet else ""
-        return f"{self.done} rows: {counts}{unmet}{before}"
+        return f"{self.done} rows: {counts}{before}"

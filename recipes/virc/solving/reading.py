@@ -25,7 +25,7 @@ from virc.systems.registry import System
 from virc.tools import registry as tools
 
 _GREY = (128, 128, 128)
-_MOST_ITEMS = 16
+_MAX_ITEMS = 16
 Shares = tuple[float, float, float, float]
 """A box: left, top, right, bottom as shares of the sides of an image."""
 MIDDLE: Shares = (0.25, 0.25, 0.75, 0.75)
@@ -194,7 +194,7 @@ def _value(schema: Any) -> Any:
         return choices[0]
     if kind == "array":
         count = schema.get("minItems", 1)
-        return [_value(schema.get("items", {}))] * (min(count, _MOST_ITEMS) if isinstance(count, int) else 1)
+        return [_value(schema.get("items", {}))] * (min(count, _MAX_ITEMS) if isinstance(count, int) else 1)
     values: dict[str, Any] = {"integer": least, "number": least, "boolean": True, "object": {}}
     return values.get(kind, "...") if isinstance(kind, str) else "..."
 

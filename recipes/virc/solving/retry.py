@@ -1,4 +1,4 @@
-"""An endpoint that goes away in the midst of a batch: the rows in work wait for it together, and are done again."""
+"""Waits for an endpoint that goes away during a batch; the rows in work are then done again."""
 
 import math
 import threading
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from virc.core.errors import NetworkError
 
 LOOK_SECONDS = 2.0
-MOST_SECONDS = 300.0
+MAX_SECONDS = 300.0
 
 
 class Outage:
@@ -35,14 +35,14 @@ class Outage:
                 return True
             if self._answers():
                 return error.broken
-            longest = f"{MOST_SECONDS / 60:g} minutes"
+            longest = f"{MAX_SECONDS / 60:g} minutes"
             self._on_wait(f"{error.message}; rows in work wait until the endpoint answers, {longest} at most")
-            end, back = time.monotonic() + MOST_SECONDS, False
+            end, back = time.monotonic() + MAX_SECONDS, False
             while not back and time.monotonic() < end:
                 back = stop.wait(LOOK_SECONDS) or self._answers()
             if not back:
                 sentence = f"the endpoint did not come back within {longest}: {error.message}"
-                self._left = NetworkError(sentence, error.hint or "the same command goes on from here")
+                self._left = NetworkError(sentence, error.hint or "the same command continues from here")
                 raise self._left
             self._back = time.monotonic()
             return not stop.is_set()

@@ -9,18 +9,22 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import IO, Any
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 
 from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, lines
-from virc.core.limits import check_problem
+from virc.core.limits.problem import check_problem
 from virc.core.result_log import Id
 from virc.core.text import clause
 
-MOST_LINE_BYTES = 256 * 2**20
+if TYPE_CHECKING:  # Pillow is not needed to find rows
+    from virc.solving.image_source import Picture
+
+MAX_LINE_BYTES = 256 * 2**20
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -32,6 +36,8 @@ class Row(msgspec.Struct, frozen=True):
         digest: hash of its content, by which a row that changed is known.
         passed: the fields that are copied to the output.
         fault: why it cannot be asked.
+        memory: the images that are in memory, by their names.
+        swapped: the images of another row, where crops are to be cut from those.
     """
 
     line: int
@@ -41,6 +47,13 @@ class Row(msgspec.Struct, frozen=True):
     digest: str | None = None
     passed: dict[str, Any] = {}
     fault: DataError | None = None
+    memory: "Mapping[str, Picture]" = {}
+    swapped: "Sequence[Picture]" = ()
+
+    @property
+    def pictures(self) -> "list[Picture]":
+        """The images, each by its name or as it is in memory."""
+        return [self.memory.get(name, name) for name in self.images]
 
 
 class _Fields(msgspec.Struct):
@@ -53,18 +66,28 @@ class _Fields(msgspec.Struct):
 
 def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
     """Read rows one at a time, from the line `start` on; a wrong one comes with its fault, blank lines are skipped."""
-    for number, text in lines(file, MOST_LINE_BYTES, start):
-        yield Row(number, fault=text) if isinstance(text, DataError) else _row(number, text)
+    for number, fields in line_contents(file, start):
+        yield Row(number, fault=fields) if isinstance(fields, DataError) else as_row(number, fields)
+
+
+def line_contents(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, dict[str, Any] | DataError]]:
+    """The number and the object of each line from `start` on that is not blank, or why it has none."""
+    for number, text in lines(file, MAX_LINE_BYTES, start):
+        yield number, text if isinstance(text, DataError) else _decoded(number, text)
 
 
 def in_parallel(rows: Iterable[Row], work: Callable[[Row], None], workers: int, stop: threading.Event) -> None:
     """Do `work` on every row, `workers` of them at a time.
 
     Rows are read no further ahead than the workers need. What `work` raises sets `stop`, ends the rest and is
-    raised here. An interruption sets `stop` too and does not wait for what is under way.
+    raised here. An interruption sets `stop` too and does not wait for what is under way. The threads end then.
     """
     tasks: queue.Queue[Row | None] = queue.Queue(maxsize=1)
     raised: list[BaseException] = []
+
+    def end() -> None:
+        with suppress(queue.Full):  # the mark of the end is in already
+            tasks.put_nowait(None)
 
     def loop() -> None:
         while row := tasks.get():
@@ -75,8 +98,9 @@ def in_parallel(rows: Iterable[Row], work: Callable[[Row], None], workers: int, 
             except BaseException as error:  # raised again below, in the caller's thread
                 raised.append(error)
                 stop.set()
+        end()  # for the next thread
 
-    threads = [threading.Thread(target=loop, daemon=True) for _ in range(workers)]
+    threads = [threading.Thread(target=loop, name="virc-row", daemon=True) for _ in range(workers)]
     for thread in threads:
         thread.start()
     try:
@@ -84,12 +108,14 @@ def in_parallel(rows: Iterable[Row], work: Callable[[Row], None], workers: int, 
             if stop.is_set():
                 break
             tasks.put(row)
-        for _ in threads:
-            tasks.put(None)
+        tasks.put(None)
         for thread in threads:
             thread.join()
     except BaseException:
         stop.set()
+        with suppress(queue.Empty):
+            tasks.get_nowait()  # a row that nobody has begun
+        end()
         raise
     if raised:
         raise raised[0]
@@ -110,8 +136,13 @@ def with_choices(question: str, choices: Sequence[str | int | float]) -> str:
     return f"{question} Choices: {listed}" if texts else question
 
 
-def as_row(number: int, content: Mapping[str, Any]) -> Row:
-    """A row from its JSON values; a wrong one has its fault. `number` is its line in the file, from 1."""
+def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | None = None) -> Row:
+    """A row from its JSON values; a wrong one has its fault.
+
+    Args:
+        number: its line in the file, from 1.
+        passed: the fields that are copied to the output; None: all but the id and the images.
+    """
     id: Id | None = content["id"] if type(content.get("id")) in (str, int) else None
     try:
         fields = msgspec.convert(content, _Fields)
@@ -120,25 +151,28 @@ def as_row(number: int, content: Mapping[str, Any]) -> Row:
         check_problem(images, question if fields.question.strip() else "")
     except (ValueError, DataError) as error:
         return Row(number, id, fault=DataError(f"line {number}: {clause(error)}"))
-    passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
+    if passed is None:
+        passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
     digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
     return Row(number, fields.id, images, question, digest, passed)
 
 
-def _row(number: int, text: bytes) -> Row:
+def _decoded(number: int, text: bytes) -> dict[str, Any] | DataError:
     try:
         content = msgspec.json.decode(text)
         if not isinstance(content, dict):
             raise ValueError(f"it is {KIND_NAMES[type(content)]}, not an object")
-        return as_row(number, content)
     except (ValueError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
-        return Row(number, fault=DataError(f"line {number}: {clause(error)}"))
+        return DataError(f"line {number}: {clause(error)}")
+    return content
 
 
 def _images(fields: _Fields) -> tuple[str, ...]:
     images = tuple(fields.images or ()) + ((fields.image,) if fields.image else ())
     none = fields.images == [] and fields.image is None
-    if not (images or none) or (fields.image and fields.images):
-        raise DataError("a row has either an image or images")
+    if fields.image and fields.images:
+        raise DataError("it has both an image and images")
+    if not (images or none):
+        raise DataError("it has no image")
     # '-' means standard input only where a user types it
     return tuple("./-" if source == "-" else source for source in images)

@@ -76,7 +76,7 @@ def set_up(
         tools=chat_protocol.added(tools),
         family=values.family,
     )
-    solving = strategies.settled(solving, graders)
+    solving = strategies.resolved(solving, graders)
     solving = msgspec.structs.replace(
         solving, timeout=values.timeout, max_tokens=values.max_tokens, keep_images=trace is not None
     )
@@ -116,13 +116,22 @@ def _opened(setup: Setup, report: Reporter) -> Opened:
     return open_model(choice)
 
 
-def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts) -> tuple[Opened, Fields]:
-    """Open the model and report how it is asked; returns it with the fields of the output that describe it."""
+def open_setup(setup: Setup, report: Reporter, on_facts: OnFacts, settled: bool = False) -> tuple[Opened, Fields]:
+    """Open the model and report how it is asked; returns it with the fields of the output that describe it.
+
+    Args:
+        settled: a model that has to be asked how it counts boxes is asked now, and its system message says so; else
+            before its first crop.
+    """
     on_facts({"settings": settings(setup.config, setup.choice.max_pixels), "model": setup.choice.model})
     opened = setup.opened or _opened(setup, report)
+    if settled and opened.settle:
+        report.start(f"asking {opened.name} how it counts boxes")
+        opened = opened.settled()
     if opened.family:
-        unit = UNITS[opened.chat_protocol.protocol.coordinates]
-        report.note(f"{opened.name} is asked as {opened.family} ({opened.why}): boxes in {unit}")
+        unit = "before its first crop it is asked how it counts boxes"
+        unit = f"boxes in {UNITS[opened.coordinates]}" if opened.coordinates else unit
+        report.note(f"{opened.name} is asked as {opened.family} ({opened.why}): {unit}")
     elif opened.why.endswith(FILE_NAME):
         report.note(f"{opened.name} is asked by the chat protocol {opened.why}")
     for warning in opened.warnings:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from virc.scoring.rules import same
+from virc.scoring.answers import same_answer
 
 
 class Tally:
@@ -24,7 +24,7 @@ class Tally:
             self._without += 1
             return
         if answer not in self._known:
-            alike = (each for each in self._counts if same(answer, each, self._choices))
+            alike = (each for each in self._counts if same_answer(answer, each, self._choices))
             self._known[answer] = next(alike, answer)
         first = self._known[answer]
         self._counts[first] = self._counts.get(first, 0) + 1

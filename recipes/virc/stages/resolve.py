@@ -11,7 +11,7 @@ from virc.config import dotted, validation
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import is_file
-from virc.core.text import did_you_mean, plain
+from virc.core.text import counted, did_you_mean, plain
 from virc.stages import dpo, rl, sft
 from virc.stages.sft import StageConfig
 from virc.systems.registry import Reward, Stage, System
@@ -53,8 +53,11 @@ class Resolved(msgspec.Struct, frozen=True):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What one should know of the system, and of the stage."""
-        return (*self.system.notes, *self.system.stages[self.stage].notes)
+        """What one should know of the system and of the stage; what is assumed, and with which values, comes first."""
+        settings = msgspec.to_builtins(self.config)
+        assumed = [each.said(settings) for each in self.system.assumed if each.stage in (None, self.stage)]
+        number = f"{counted(len(assumed), 'assumption')}, where nothing was published"
+        return (*[number] * bool(assumed), *assumed, *self.system.notes, *self.system.stages[self.stage].notes)
 
     @property
     def name(self) -> str:
@@ -112,6 +115,8 @@ def resolve(
     layers += [("--set", assigned(assignment, kind)) for assignment in assignments]
     layers += [("option", given or {})]
     values, origins = merged(layers)
+    if values.get("precision") == "bfloat16":  # as torch calls it
+        values["precision"] = "bf16"
     for fault in validation.faults(values, kind, noun="setting"):
         name = ".".join(fault.path)
         if isinstance(fault, validation.Missing):

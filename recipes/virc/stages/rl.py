@@ -12,7 +12,7 @@ from virc.systems.registry import Reward
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
-Health = Literal["tools", "variance", "length", "format", "judge", "correlation"]
+Health = Literal["tools", "tool_failures", "variance", "length", "format", "judge", "correlation"]
 """What a run is watched for; `training.health` says when each is amiss."""
 
 
@@ -77,6 +77,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         test_freq: steps between validations; None: never.
         validate_first: validate before the first step, too.
         rollouts: steps between two that leave their rollouts as traces in the run's folder; None: none does.
+        max_tool_failures: share of a step's tool calls that may fail by the tool's own fault; more end the run.
         stop_on: signs of ill health that end the run.
         reward: what replies are rewarded for; it goes over the system's.
         trackers: where verl also reports: tensorboard, wandb, swanlab.
@@ -134,6 +135,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     test_freq: Count | None = None
     validate_first: bool = True
     rollouts: Count | None = 10
+    max_tool_failures: Annotated[float, Meta(ge=0, le=1)] = 0.1
     stop_on: tuple[Health, ...] = ()
     reward: Reward = Reward()
     trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()

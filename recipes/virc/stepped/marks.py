@@ -12,7 +12,7 @@ MOST = 2**24 - 1
 """The highest number of an episode."""
 
 _BLOCKS = 40  # 24 bits of the number, and 16 of a checksum
-_LEAST_BLOCK = 8  # pixels
+_MIN_BLOCK = 8  # pixels
 _PARTS = 16  # the strip is this part of the image's height, and at least a block high
 
 
@@ -23,11 +23,11 @@ def marked(image: Image.Image, number: int) -> Image.Image:
         image: of the start of an episode.
         number: of the episode, 0 to `MOST`.
     """
-    times = -(-_BLOCKS * _LEAST_BLOCK // image.width)
+    times = -(-_BLOCKS * _MIN_BLOCK // image.width)
     image = image.convert("RGB").resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
     strip = Image.new("L", (_BLOCKS, 1))
     strip.putdata([255 * (_bits(number) >> at & 1) for at in range(_BLOCKS)])
-    height = max(_LEAST_BLOCK, image.height // _PARTS)
+    height = max(_MIN_BLOCK, image.height // _PARTS)
     made = Image.new("RGB", (image.width, image.height + height))
     made.paste(image, (0, 0))
     made.paste(strip.resize((image.width, height), Image.Resampling.NEAREST), (0, image.height))

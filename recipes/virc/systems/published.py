@@ -1,7 +1,7 @@
 """The published systems, with a YAML or without: what each is, which components it needs and which of them are there.
 
-`field/NAME.yaml` is one published system. `catalog/components.yaml` names the files of this package that provide each
-component.
+`field.yaml` in the folder of a system is a published one; that of ViRC is in `catalog/`. `catalog/components.yaml` has
+the files of this package that provide each component.
 """
 
 from collections.abc import Mapping
@@ -12,16 +12,17 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from virc.core import plugins
 from virc.core.errors import ConfigError
 from virc.systems.names import HubId, Name
 
 PACKAGE = Path(__file__).parent
 """The folder of this package's systems."""
-FIELD = PACKAGE / "field"
 COMPONENTS = PACKAGE / "catalog" / "components.yaml"
 
-Kind = Literal["own", "works", "ran", "partly", "to-be-supplied", "planned", "unsupported"]
-"""`own`: of a file outside this package, which no test of this package runs. `ran`: all its stages did."""
+Kind = Literal["own", "works", "reconstructed", "ran", "partly", "to-be-supplied", "planned", "unsupported"]
+"""`own`: of a file of the user's, which no test runs. `reconstructed`: works, with assumptions where its authors left
+something out. `ran`: all its stages did."""
 Line = Annotated[str, Meta(min_length=1, pattern=r"\A[^\n]+\Z")]
 
 
@@ -29,15 +30,16 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One published system.
 
     Args:
-        name: of its file, and of its YAML where it has one.
+        name: of its YAML, where it has one.
         row: its number in the list of the field.
         title: as its authors call it.
         about: what it is, one line.
         stages: how it is trained, as published.
         base: models it starts from, as published; None where that is not known.
         repo: of its code on GitHub; None where none is known. Some hold no code of training.
-        needs: ids of components.
+        needs: components, by their names.
         unknown: what of it is not public.
+        reported: what others report of it, or what became public since, that no YAML here has yet.
         outside: what of it no component can express.
         unsupported: why none of it can be expressed.
     """
@@ -51,6 +53,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repo: HubId | None = None
     needs: tuple[str, ...] = ()
     unknown: Line | None = None
+    reported: Line | None = None
     outside: Line | None = None
     unsupported: Line | None = None
 
@@ -60,12 +63,14 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         about: what it is, one line.
+        kind: what it is a part of, a key of `components.yaml`.
         provided: files of this package that provide it together, counted from its folder; empty: nothing does yet.
         tests: files of this repository that show it.
         lacks: published system -> what that needs of it and is not provided.
     """
 
     about: Line
+    kind: str = ""
     provided: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
     lacks: Mapping[Name, Line] = {}
@@ -87,33 +92,27 @@ class State(msgspec.Struct, frozen=True):
         return f"{kind}: {self.what}" if self.what else kind
 
 
-def names() -> list[str]:
-    """Names of the published systems; nothing is read for it."""
-    return sorted(file.stem for file in FIELD.glob("*.yaml"))
-
-
-def row(name: str) -> Row | None:
-    """The published system of that name; None where there is none."""
-    return _read(name) if name in names() else None
-
-
-def field() -> list[Row]:
-    """Every published system, in the order of their numbers."""
-    return sorted(map(_read, names()), key=lambda each: each.row)
-
-
-def _read(name: str) -> Row:
-    return msgspec.yaml.decode((FIELD / f"{name}.yaml").read_bytes(), type=Row)
+@cache
+def rows() -> Mapping[str, Row]:
+    """Every published system by its name, in the order of their numbers."""
+    files = [COMPONENTS.with_name("field.yaml"), *plugins.in_system_folders("field.yaml")]
+    found = (msgspec.yaml.decode(file.read_bytes(), type=Row) for file in files)
+    return {each.name: each for each in sorted(found, key=lambda each: each.row)}
 
 
 @cache
 def components() -> Mapping[str, Component]:
-    """Every component by its id."""
-    return msgspec.yaml.decode(COMPONENTS.read_bytes(), type=dict[str, Component])
+    """Every component by its name."""
+    kinds = msgspec.yaml.decode(COMPONENTS.read_bytes(), type=dict[str, dict[str, Component]])
+    return {
+        name: msgspec.structs.replace(found, kind=kind)
+        for kind, named in kinds.items()
+        for name, found in named.items()
+    }
 
 
 def lacking(published: Row) -> dict[str, str]:
-    """Components that it needs and this package does not provide, by their ids, each with the part that is missing.
+    """Components that it needs and this package does not provide, by their names, each with the part that is missing.
 
     The part is empty where all of it is.
     """
@@ -123,6 +122,11 @@ def lacking(published: Row) -> dict[str, str]:
         for each, found in needed.items()
         if (part := found.lacks.get(published.name, "")) or not found.is_there
     }
+
+
+def is_beside(component: str) -> bool:
+    """Whether a component makes rows, or evaluates: published rows can be trained on without it."""
+    return components()[component].kind in ("rows", "evaluation")
 
 
 def of_listed(published: Row) -> State:
@@ -137,13 +141,13 @@ def of_listed(published: Row) -> State:
 
 def refusal(name: str) -> ConfigError | None:
     """Why a published system cannot be used that has no YAML; None where it is none of the field."""
-    published = row(name)
+    published = rows().get(name)
     if published is None:
         return None
     return ConfigError(f"{name} is {of_listed(published)}", f"virc systems show {name}")
 
 
 def needs(published: Row) -> str:
-    """The components that it lacks, as a clause."""
+    """The components that it lacks, as a clause; docs/systems.md says what each is."""
     missing = lacking(published).items()
-    return "needs " + ", ".join(f"{each} ({part})" if part else each for each, part in missing)
+    return "needs: " + ", ".join(f"{each} ({part})" if part else each for each, part in missing)

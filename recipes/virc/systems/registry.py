@@ -1,14 +1,17 @@
 """Systems, one YAML each: the models that belong together, their chat protocol, and the stages that train them.
 
-A system is found by being a file here, in an installed package (`core.plugins`) or in a folder of `VIRC_PATH`; a file
-may also be named by its path. There is no second list. In its settings, a text that begins with `./` or `../` is a
-path, counted from the folder of the file.
+A system is found by being a file here, in an installed package (`core.plugins`) or in a folder of `VIRC_PATH`, there
+also as `system.yaml` in a folder of its own; a file may also be named by its path. There is no second list. In its
+settings, a text that begins with `./` or `../` is a path, counted from the folder of the file.
 """
 
+import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,6 +57,9 @@ DEFAULT = "virc"
 PACKAGE = Path(__file__).parent
 _LISTED = "tools"
 SUFFIXES = (".yaml", ".yml")
+IN_FOLDER = "system.yaml"
+"""The file of a system that has a folder of its own."""
+_NAMED = re.compile(r"^name: ([A-Za-z0-9][\w.+-]*)\s*$", re.MULTILINE)
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -192,6 +198,42 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group: Mapping[Name, float] = {}
 
 
+class Assumption(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What its authors did not publish of a setting, and what stands there in its place.
+
+    Args:
+        key: the setting, as `--set` names it.
+        value: what stands there; left out of a longer one, such as a prompt.
+        why: why that.
+        others: what else is plausible.
+        stage: whose setting it is; None: of each stage that has it.
+    """
+
+    key: Text
+    why: Text
+    others: Text
+    value: Any = None
+    stage: Name | None = None
+
+    def __str__(self) -> str:
+        return self.said({})
+
+    @property
+    def of(self) -> str:
+        """The setting, and whose it is where only one stage has it."""
+        return f"{self.key} of {self.stage}" if self.stage else self.key
+
+    def said(self, settings: Mapping[str, Any]) -> str:
+        """The assumption, and the value that it has in the settings of its stage where that is another one."""
+        first, *path = self.key.split(".")
+        used = settings.get(first, self.value)
+        for key in path if first in settings else ():  # `lora: null` has no rank
+            used = used and used.get(key)
+        value = "" if self.value is None else f" {json.dumps(self.value, ensure_ascii=False)}"
+        here = f", here {json.dumps(used, ensure_ascii=False)}" if value and used != self.value else ""
+        return f"assumed: {self.of}{value}{here}: {self.why}; as plausible: {self.others}"
+
+
 class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A system's YAML.
 
@@ -214,9 +256,9 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         overlays: by name.
         reward: what replies are rewarded for in RL.
         reported: what `virc eval --against paper` holds our figures against.
-        pipeline: roles and steps of `virc solve --pipeline NAME`, as `virc.solving.pipelines.schema` reads them; empty:
-            it has none.
+        pipeline: the Python file of `virc solve --pipeline NAME`.
         rounds: the steps of a round of `virc train --rounds N`, in order; empty: it has none.
+        assumed: what its authors left out.
         notes: what one should know of it, such as what differs from what was published; those of a stage stand there.
         replace: take over the name of a system of this package.
     """
@@ -247,8 +289,9 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overlays: Mapping[Name, Overlay] = {}
     reward: Reward | None = None
     reported: Figures | None = None
-    pipeline: dict[str, Any] = {}
+    pipeline: Text | None = None
     rounds: tuple[Step, ...] = ()
+    assumed: tuple[Assumption, ...] = ()
     notes: tuple[Text, ...] = ()
     replace: bool = False
 
@@ -283,6 +326,11 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
         return self.chat_protocol != Words()
 
     @property
+    def is_own(self) -> bool:
+        """Whether it is of a file of the user's, of which nothing is recorded."""
+        return self.file.parent != PACKAGE and not plugins.is_of_a_system(self.file)
+
+    @property
     def called(self) -> str:
         """What names it on a command line: its name where it is found by that, else its file."""
         with suppress(ConfigError):
@@ -292,7 +340,7 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
         return str(self.file)
 
 
-def discover() -> Mapping[str, System]:
+def discover() -> "_Systems":
     """Every system by name: those of this package, of installed packages, and of the folders in `VIRC_PATH`.
 
     Raises:
@@ -301,11 +349,21 @@ def discover() -> Mapping[str, System]:
     return _discovered(os.environ.get(SEARCH_PATH, ""))
 
 
+def mentioning(text: str) -> Iterator[System]:
+    """The systems in whose files a text is, in order; only these can have a model of that name. Raises as `discover`.
+
+    YAML is parsed a hundred times as slowly as it is searched.
+    """
+    for name, file in discover().files.items():
+        if text in plain_yaml.read_text(file):
+            yield discover()[name]
+
+
 def get(name: str) -> System:
     """The system of that name, or that a file `name` holds.
 
     Raises:
-        ConfigError: there is none, the hint names the nearest; it is only listed in `field/`; or the file is wrong.
+        ConfigError: there is none, the hint names the nearest; it is only a row of the field; or the file is wrong.
     """
     if is_path(name):
         return load(expanded(name))
@@ -318,12 +376,15 @@ def _absent(name: str) -> ConfigError:
     """Why there is no system of that name: what is known of it, or which was meant."""
     from virc.systems import published as listed
 
+    if len(name.split()) > 2:
+        sentence = f"--system names the system that a model belongs to, and is no system message: {name[:60]!r}"
+        return ConfigError(sentence, "`virc systems ls` lists systems; instructions go into the question")
     here = next((file for suffix in SUFFIXES if is_file(file := Path(f"{name}{suffix}"))), None)
     if here:
         return ConfigError(f"there is no system {name!r}", f"a file is named by its path: ./{here}")
     absent = [folder for folder in _folders(os.environ.get(SEARCH_PATH, "")) if not is_folder(folder)]
     hint = f"{SEARCH_PATH} names {absent[0]}, which is no folder" if absent else "virc systems ls"
-    near = did_you_mean(name, {*discover(), *listed.names()}, hint)
+    near = did_you_mean(name, {*discover(), *listed.rows()}, hint)
     return listed.refusal(name) or ConfigError(f"there is no system {name!r}", near)
 
 
@@ -406,7 +467,7 @@ def relative_paths(content: Mapping[str, Any]) -> Iterator[tuple[dotted.Path, st
         match keys:
             case ("models" | "judges", _, "folder") | ("reward", "judge", "questions"):
                 relative = isinstance(value, str) and not expanded(value).is_absolute()
-            case ("reward", "total"):
+            case ("reward", "total") | ("pipeline",):
                 relative = isinstance(value, str) and _is_relative_file(value)
             case ("everywhere", *_) | ("stages", _, "settings", *_) | ("overlays", _, "settings" | "stages", *_):
                 relative = isinstance(value, str) and value.startswith(("./", "../"))
@@ -432,21 +493,48 @@ def _folders(search_path: str) -> list[Path]:
     return [expanded(folder) for folder in search_path.split(os.pathsep) if folder]
 
 
-@cache
-def _discovered(search_path: str) -> Mapping[str, System]:
-    found: dict[str, System] = {}
-    for folder in (PACKAGE, *plugins.system_folders(), *_folders(search_path)):
-        for file in sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES):
-            if folder != PACKAGE and _is_tool(file):
-                continue
-            system = load(file)
-            if system.name in found and not system.replace:
-                raise ConfigError(
-                    f"{file} names its system {system.name!r}, as {found[system.name].file} does",
-                    "choose another name, or say `replace: true` in it",
-                )
-            found[system.name] = system
-    return found
+class _Systems(Mapping[str, System]):
+    """Systems by name; a file whose name, or that of its system, is known without parsing it is read when asked for."""
+
+    def __init__(self, search_path: str) -> None:
+        self.files = {file.stem: file for file in sorted(PACKAGE.glob("*.yaml"))}
+        self._read: dict[str, System] = {}
+        for file in chain.from_iterable(map(_files, (*plugins.system_folders(), *_folders(search_path)))):
+            named = _NAMED.search(plain_yaml.read_text(file)) if file.name == IN_FOLDER else None
+            if named and named[1] not in self.files:
+                self.files[named[1]] = file
+            elif named or not _is_tool(file):
+                self._add(load(file))
+
+    def _add(self, system: System) -> None:
+        if (name := system.name) in self.files and not system.replace:
+            raise ConfigError(
+                f"{system.file} names its system {name!r}, as {self.files[name]} does",
+                "choose another name, or say `replace: true` in it",
+            )
+        self.files[name], self._read[name] = system.file, system
+
+    def __getitem__(self, name: str) -> System:
+        if name not in self._read:
+            self._read[name] = load(self.files[name])
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own reads the file
+        return name in self.files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+_discovered = cache(_Systems)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The YAML files in a folder, and those of systems that have a folder in it."""
+    return sorted(path for path in (*folder.glob("*"), *folder.glob(f"*/{IN_FOLDER}")) if path.suffix in SUFFIXES)
 
 
 def _is_tool(file: Path) -> bool:

@@ -1,42 +1,26 @@
 """`crop_image`: cut a box out of an image shown before."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from PIL import Image
 
-from virc.reasoning.calls import Call, Checked, ToolError, View, require_keys
+from virc.reasoning.calls import INDEX_SCHEMA, Call, Checked, View, function_schema, numbers_schema, require_keys
 from virc.reasoning.coordinates import resolve_box, resolve_index
 from virc.reasoning.resample import Rescaled
-from virc.reasoning.resize import MAX_ASPECT, too_long
 
 NAME = "crop_image"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Cut a box out of an image and look at it alone.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "bbox_2d": {
-                    "type": "array",
-                    "items": {"type": "integer"},
-                    "minItems": 4,
-                    "maxItems": 4,
-                    "description": "left, top, right, bottom in {unit}",
-                },
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
-            },
-            "required": ["bbox_2d", "image_index"],
-        },
-    },
-}
+SCHEMA = function_schema(
+    NAME,
+    "Cut a box out of an image and look at it alone.",
+    ("bbox_2d", "image_index"),
+    bbox_2d=numbers_schema(4, "left, top, right, bottom in {unit}"),
+    image_index=INDEX_SCHEMA,
+)
 
 
-def check(arguments: Mapping[str, object], view: View) -> Checked:
-    """Read a crop call.
+def check(arguments: Mapping[str, object], view: View, name: str = NAME) -> Checked:
+    """Read a call of this tool, or of another one that cuts out a box.
 
     Returns:
         The call, and of `index_negative` and `box_clamped` those that had to be forgiven.
@@ -47,11 +31,7 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
     require_keys(arguments, "bbox_2d", "image_index")
     index, odd_index = resolve_index(arguments["image_index"], view)
     box, odd_box = resolve_box(arguments["bbox_2d"], view, index)
-    width, height = box[2] - box[0], box[3] - box[1]
-    if too_long(width, height):
-        reason = f"one side of the crop of {width} x {height} px is over {MAX_ASPECT} times the other"
-        raise ToolError(reason, "long", ratio=max(width, height) / min(width, height))
-    return Checked(Call(NAME, index, box=box), odd_index + odd_box)
+    return Checked(Call(name, index, box=box), odd_index + odd_box)
 
 
 def apply(call: Call, source: Image.Image) -> Rescaled:

@@ -1,27 +1,15 @@
 """`display_image`: show an image again."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from PIL import Image
 
-from virc.reasoning.calls import Call, Checked, View, require_keys
+from virc.reasoning.calls import INDEX_SCHEMA, Call, Checked, View, function_schema, require_keys
 from virc.reasoning.coordinates import resolve_index
 
 NAME = "display_image"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Show an image again.",
-        "parameters": {
-            "type": "object",
-            "properties": {"image_index": {"type": "integer", "description": "which image, 0 is the first"}},
-            "required": ["image_index"],
-        },
-    },
-}
+SCHEMA = function_schema(NAME, "Show an image again.", ("image_index",), image_index=INDEX_SCHEMA)
 
 
 def check(arguments: Mapping[str, object], view: View) -> Checked:

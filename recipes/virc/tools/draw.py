@@ -5,55 +5,46 @@ Lines have hard edges, so that every pixel is of the picture or of the mark's co
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from virc.reasoning.calls import Call, Point, ToolError
+from virc.reasoning.calls import INDEX_SCHEMA, Call, Point, ToolError, function_schema
 
 _COLORS = ("red", "green", "blue", "yellow", "cyan", "magenta", "orange", "white", "black")
-_LEAST = {"box": 2, "line": 2, "arrow": 2, "point": 1, "text": 1}  # points that a shape needs
+_MIN_POINTS = {"box": 2, "line": 2, "arrow": 2, "point": 1, "text": 1}  # points that a shape needs
 _FONT = 20  # px, height of a text
 
 NAME = "draw_on_image"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Draw on a copy of an image and look at it.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "shape": {
-                    "type": "string",
-                    "enum": list(_LEAST),
-                    "description": "box: points are two opposite corners; line: goes through all points; arrow: from"
-                    " the first point to the second; point: a dot at each; text: at each",
-                },
-                "points": {
-                    "type": "array",
-                    "items": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
-                    "minItems": 1,
-                    "maxItems": 64,
-                    "description": "[x, y] each, in {unit}",
-                },
-                "text": {"type": "string", "minLength": 1, "maxLength": 40},
-                "color": {"type": "string", "enum": list(_COLORS), "description": "red where it is left out"},
-                "width": {"type": "integer", "minimum": 1, "maximum": 20, "description": "of lines, in pixels"},
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
-            },
-            "required": ["shape", "points", "image_index"],
-        },
+SCHEMA = function_schema(
+    NAME,
+    "Draw on a copy of an image and look at it.",
+    ("shape", "points", "image_index"),
+    shape={
+        "type": "string",
+        "enum": list(_MIN_POINTS),
+        "description": "box: points are two opposite corners; line: goes through all points; arrow: from"
+        " the first point to the second; point: a dot at each; text: at each",
     },
-}
+    points={
+        "type": "array",
+        "items": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+        "minItems": 1,
+        "maxItems": 64,
+        "description": "[x, y] each, in {unit}",
+    },
+    text={"type": "string", "minLength": 1, "maxLength": 40},
+    color={"type": "string", "enum": list(_COLORS), "description": "red where it is left out"},
+    width={"type": "integer", "minimum": 1, "maximum": 20, "description": "of lines, in pixels"},
+    image_index=INDEX_SCHEMA,
+)
 
 
 def apply(call: Call, source: Image.Image) -> Image.Image:
     """A copy of the image with the marks on it; ToolError: a shape lacks points, or a text its letters."""
     shape, points = call.arguments["shape"], call.points
-    if len(points) < _LEAST[shape] or (shape in ("box", "arrow") and len(points) > 2):
-        raise ToolError(f"a {shape} has {_LEAST[shape]} points, and the call has {len(points)}", "arguments")
+    if len(points) < _MIN_POINTS[shape] or (shape in ("box", "arrow") and len(points) > 2):
+        raise ToolError(f"a {shape} has {_MIN_POINTS[shape]} points, and the call has {len(points)}", "arguments")
     if shape == "text" and "text" not in call.arguments:
         raise ToolError("the call has no text", "arguments")
     image = source.convert("RGB")

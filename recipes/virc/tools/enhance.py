@@ -1,47 +1,31 @@
 """`enhance_image`: make faint or noisy parts of an image readable; with a box, of that part alone."""
 
-from typing import Any
-
 from PIL import Image, ImageEnhance, ImageOps
 
-from virc.reasoning.calls import Call, ToolError
+from virc.reasoning.calls import INDEX_SCHEMA, Call, ToolError, function_schema, numbers_schema
 
 NAME = "enhance_image"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Change the contrast, brightness or colours of an image or of a part of it.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "change": {
-                    "type": "string",
-                    "enum": ["contrast", "brightness", "sharpness", "threshold", "gray", "invert", "equalize"],
-                    "description": "threshold: black below `amount` of 0 to 255, else white; equalize: all tones alike"
-                    " often; contrast, brightness, sharpness: `amount` times as much",
-                },
-                "amount": {"type": "number", "minimum": 0, "maximum": 255},
-                "bbox_2d": {
-                    "type": "array",
-                    "items": {"type": "integer"},
-                    "minItems": 4,
-                    "maxItems": 4,
-                    "description": "left, top, right, bottom in {unit}; all of the image where it is left out",
-                },
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
-            },
-            "required": ["change", "image_index"],
-        },
+SCHEMA = function_schema(
+    NAME,
+    "Change the contrast, brightness or colours of an image or of a part of it.",
+    ("change", "image_index"),
+    change={
+        "type": "string",
+        "enum": ["contrast", "brightness", "sharpness", "threshold", "gray", "invert", "equalize"],
+        "description": "threshold: black below `amount` of 0 to 255, else white; equalize: all tones alike"
+        " often; contrast, brightness, sharpness: `amount` times as much",
     },
-}
+    amount={"type": "number", "minimum": 0, "maximum": 255},
+    bbox_2d=numbers_schema(4, "left, top, right, bottom in {unit}; all of the image where it is left out"),
+    image_index=INDEX_SCHEMA,
+)
 _FACTORS = {
     "contrast": ImageEnhance.Contrast,
     "brightness": ImageEnhance.Brightness,
     "sharpness": ImageEnhance.Sharpness,
 }
-_DEFAULT, _MOST = 2.0, 20.0  # of factors
+_DEFAULT_FACTOR, _MAX_FACTOR = 2.0, 20.0
 _MIDDLE = 128
 
 
@@ -50,9 +34,9 @@ def apply(call: Call, source: Image.Image) -> Image.Image:
     part = (source.crop(call.box) if call.box else source).convert("RGB")
     change, amount = call.arguments["change"], call.arguments.get("amount")
     if change in _FACTORS:
-        factor = _DEFAULT if amount is None else amount
-        if factor > _MOST:
-            raise ToolError(f"an amount of {factor:g} is over {_MOST:g}, the most for {change}", "arguments")
+        factor = _DEFAULT_FACTOR if amount is None else amount
+        if factor > _MAX_FACTOR:
+            raise ToolError(f"an amount of {factor:g} is over {_MAX_FACTOR:g}, the most for {change}", "arguments")
         return _FACTORS[change](part).enhance(factor)
     if change == "threshold":
         least = _MIDDLE if amount is None else amount

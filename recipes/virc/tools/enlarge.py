@@ -4,17 +4,16 @@ The rule is that of VTS-V (github.com/OpenDCAI/vts-v, src/tools.py, zoom_in_imag
 sides of its image, so that a box of other sides is distorted.
 """
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import msgspec
 from PIL import Image
 
-from virc.reasoning.calls import Call, Checked, View
+from virc.reasoning.calls import Call
 from virc.reasoning.resample import Rescaled
 from virc.tools import crop
 
-_LEAST = 10  # in parts of the image's side: a tenth
+_PARTS = 10  # a tenth of the image's side is the least
 
 NAME = "enlarge_image"
 TEMPLATE = "after_image"
@@ -27,18 +26,8 @@ SCHEMA: dict[str, Any] = {
     },
 }
 
-
-def check(arguments: Mapping[str, object], view: View) -> Checked:
-    """Read a call, which is written as one of `crop_image`.
-
-    Returns:
-        The call, and of `index_negative` and `box_clamped` those that had to be forgiven.
-
-    Raises:
-        ToolError: wrong keys or types, no such image, a box without pixels or over 200 times as long as wide.
-    """
-    found = crop.check(arguments, view)
-    return msgspec.structs.replace(found, call=msgspec.structs.replace(found.call, name=NAME))
+check = partial(crop.check, name=NAME)
+"""Read a call, which is written as one of `crop_image`."""
 
 
 def apply(call: Call, source: Image.Image) -> Rescaled:
@@ -50,7 +39,7 @@ def apply(call: Call, source: Image.Image) -> Rescaled:
 
 def _widened(start: int, end: int, side: int) -> tuple[int, int]:
     """A part of a side, around its middle at least a tenth of that; all in pixels."""
-    least = side / _LEAST
+    least = side / _PARTS
     if end - start >= least:
         return start, end
     middle = (start + end) / 2

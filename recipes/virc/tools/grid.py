@@ -2,40 +2,27 @@
 
 import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 from PIL import Image, ImageDraw, ImageFont
 
-from virc.reasoning.calls import Call, Checked, Tool, View
+from virc.reasoning.calls import INDEX_SCHEMA, Call, Checked, Tool, View, function_schema
 from virc.reasoning.checking import by_schema
-from virc.reasoning.coordinates import sides_of
+from virc.reasoning.coordinates import counted_in
 
 _PARTS = 10
 _LINE, _TEXT, _FONT = (255, 0, 0), (255, 255, 255), 12
 
 NAME = "show_grid"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Look at an image under a grid whose lines say their coordinates.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "parts": {
-                    "type": "integer",
-                    "minimum": 2,
-                    "maximum": 50,
-                    "description": "of each side, 10 if left out",
-                },
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
-            },
-            "required": ["image_index"],
-        },
-    },
-}
+SCHEMA = function_schema(
+    NAME,
+    "Look at an image under a grid whose lines say their coordinates.",
+    ("image_index",),
+    parts={"type": "integer", "minimum": 2, "maximum": 50, "description": "of each side, 10 if left out"},
+    image_index=INDEX_SCHEMA,
+)
 
 
 def check(arguments: Mapping[str, object], view: View) -> Checked:
@@ -45,12 +32,9 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
         ToolError: wrong keys or types, or no such image.
     """
     found = by_schema(cast(Tool, sys.modules[__name__]), arguments, view)
-    index = found.call.index
-    assert index is not None
-    sides = sides_of(
-        view.sizes[index], view.coordinates, view.originals[index] if index < len(view.originals) else None
-    )
-    call = msgspec.structs.replace(found.call, arguments={**found.call.arguments, "sides": list(sides)})
+    assert found.call.index is not None
+    sides = list(counted_in(view, found.call.index))
+    call = msgspec.structs.replace(found.call, arguments={**found.call.arguments, "sides": sides})
     return msgspec.structs.replace(found, call=call)
 
 

@@ -8,31 +8,22 @@ its figure; here the image keeps its size.
 import re
 from collections.abc import Sequence
 from itertools import count, takewhile
-from typing import Any
 
 from PIL import Image, ImageDraw
 
-from virc.reasoning.calls import Call, Result
+from virc.reasoning.calls import INDEX_SCHEMA, Call, Result, function_schema
 from virc.remote.tool_servers import outputs
 
 NAME = "horizontal_line"
 PUBLISHED = "DrawHorizontalLineByY"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Draw a horizontal line on an image.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "param": {"type": "string", "description": "where, in percent of the height: y=28.5"},
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
-            },
-            "required": ["param", "image_index"],
-        },
-    },
-}
+SCHEMA = function_schema(
+    NAME,
+    "Draw a horizontal line on an image.",
+    ("param", "image_index"),
+    param={"type": "string", "description": "where, in percent of the height: y=28.5"},
+    image_index=INDEX_SCHEMA,
+)
 _COLOR = "#e6194b"
 _WIDTH, _DASH, _GAP = 2, 7, 3  # px: matplotlib's dashes are 3.7 and 1.6 times as long as the line is wide
 _COORDINATE = re.compile(r'([xy])(\d*)=\s*"?(\d+(?:\.\d+)?)"?', re.ASCII)

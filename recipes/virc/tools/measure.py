@@ -1,35 +1,26 @@
 """`measure`: the distance of two points of an image, the angle at the second of three, or the colour at one."""
 
 import math
-from typing import Any
 
 from PIL import Image
 
-from virc.reasoning.calls import Call, ToolError
+from virc.reasoning.calls import INDEX_SCHEMA, Call, Point, ToolError, function_schema
 
 NAME = "measure"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Measure in an image: colour at a point, distance of two, or angle at the second of three.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "points": {
-                    "type": "array",
-                    "items": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
-                    "minItems": 1,
-                    "maxItems": 3,
-                    "description": "[x, y] each, in {unit}",
-                },
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
-            },
-            "required": ["points", "image_index"],
-        },
+SCHEMA = function_schema(
+    NAME,
+    "Measure in an image: colour at a point, distance of two, or angle at the second of three.",
+    ("points", "image_index"),
+    points={
+        "type": "array",
+        "items": {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+        "minItems": 1,
+        "maxItems": 3,
+        "description": "[x, y] each, in {unit}",
     },
-}
+    image_index=INDEX_SCHEMA,
+)
 
 
 def apply(call: Call, source: Image.Image) -> str:
@@ -44,6 +35,11 @@ def apply(call: Call, source: Image.Image) -> str:
     first, middle, last = call.points
     if middle in (first, last):
         raise ToolError("the angle has no size: its second point is the first or the third", "arguments")
-    ends = (math.atan2(y - middle[1], x - middle[0]) for x, y in (first, last))
-    turned = abs(math.degrees(next(ends) - next(ends)))
-    return f"The angle is {min(turned, 360 - turned):.1f} degrees."
+    return f"The angle is {angle(first, middle, last):.1f} degrees."
+
+
+def angle(first: Point, middle: Point, last: Point) -> float:
+    """The angle at the second of three points, 0 to 180 degrees."""
+    one, other = (math.atan2(y - middle[1], x - middle[0]) for x, y in (first, last))
+    turned = abs(math.degrees(one - other))
+    return min(turned, 360 - turned)

@@ -1,11 +1,9 @@
 """`orient_image`: turn an image by quarters, or mirror it."""
 
-from typing import Any
-
 from PIL import Image
 from PIL.Image import Transpose
 
-from virc.reasoning.calls import Call
+from virc.reasoning.calls import INDEX_SCHEMA, Call, function_schema
 
 CHANGES = {
     "turn_90": Transpose.ROTATE_270,  # Pillow turns the other way
@@ -17,21 +15,13 @@ CHANGES = {
 
 NAME = "orient_image"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Turn or mirror an image.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "change": {"type": "string", "enum": list(CHANGES), "description": "turns are clockwise"},
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
-            },
-            "required": ["change", "image_index"],
-        },
-    },
-}
+SCHEMA = function_schema(
+    NAME,
+    "Turn or mirror an image.",
+    ("change", "image_index"),
+    change={"type": "string", "enum": list(CHANGES), "description": "turns are clockwise"},
+    image_index=INDEX_SCHEMA,
+)
 
 
 def apply(call: Call, source: Image.Image) -> Image.Image:

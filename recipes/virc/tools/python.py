@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from virc.reasoning.calls import Call, Checked, Conversation, Result, ToolError, View, require_keys
+from virc.reasoning.calls import Call, Checked, Conversation, Result, ToolError, View, function_schema, require_keys
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import FEWEST_PIXELS
 from virc.reasoning.protocol import CodeSettings
@@ -18,24 +18,16 @@ from virc.reasoning.resize import MAX_ASPECT, too_long
 
 NAME = "python"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": (
-            "Run Python code. Image 0 is the variable image_0, opened by PIL, and so on. What the code prints, the "
-            "images that it saves or shows, and the value of its last line come back."
-        ),
-        "parameters": {
-            "type": "object",
-            "properties": {"code": {"type": "string", "description": "Python code"}},
-            "required": ["code"],
-        },
-    },
-}
+SCHEMA = function_schema(
+    NAME,
+    "Run Python code. Image 0 is the variable image_0, opened by PIL, and so on. What the code prints, the "
+    "images that it saves or shows, and the value of its last line come back.",
+    ("code",),
+    code={"type": "string", "description": "Python code"},
+)
 
-_MOST_CODE = 100_000
-_MOST_PIXELS = 16_777_216  # of an image that comes back
+_MAX_CODE = 100_000
+_MAX_PIXELS = 16_777_216  # of an image that comes back
 _FENCED = re.compile(r"\s*```[ \t]*(?:python|py)?[ \t]*\n(.*?)\n?[ \t]*(?:```\s*)?\Z", re.DOTALL | re.IGNORECASE)
 
 
@@ -56,8 +48,8 @@ def check(arguments: Mapping[str, object], view: View) -> Checked:
     code = arguments["code"]
     if not isinstance(code, str):
         raise ToolError("code is not a text", "arguments")
-    if len(code) > _MOST_CODE:
-        raise ToolError(f"the code has {len(code)} characters, over {_MOST_CODE}", "arguments")
+    if len(code) > _MAX_CODE:
+        raise ToolError(f"the code has {len(code)} characters, over {_MAX_CODE}", "arguments")
     fenced = _FENCED.fullmatch(code)
     return Checked(Call(NAME, arguments={"code": fenced[1] if fenced else code}))
 
@@ -81,7 +73,7 @@ def apply_to_all(call: Call, conversation: Conversation) -> Result:
     past = conversation.kept.get(NAME) or pool.Past(pool.Problem())
     conversation.kept[NAME] = past
     machine = pool.Machine(settings.memory_mib, settings.disk_mib, settings.packages)
-    limits = pool.Limits(settings.seconds, settings.files, settings.most_images, _MOST_PIXELS, settings.most_characters)
+    limits = pool.Limits(settings.seconds, settings.files, settings.most_images, _MAX_PIXELS, settings.most_characters)
     try:
         reply, pixels, conversation.kept[NAME] = pool.shared().run(
             past, call.arguments["code"], _given(conversation), machine, limits, settings.state == "kept"

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from PIL import Image
 
-from virc.reasoning.calls import Call, Checked, ToolError, View, require_keys
+from virc.reasoning.calls import INDEX_SCHEMA, Call, Checked, ToolError, View, function_schema, require_keys
 from virc.reasoning.coordinates import resolve_index
 from virc.reasoning.resample import Rescaled
 
@@ -14,21 +13,13 @@ FACTORS = (0.25, 0.5, 1.5, 2.0, 2.5, 4.0)
 
 NAME = "scale_image"
 TEMPLATE = "after_scale"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Enlarge or shrink an image.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "scale_factor": {"type": "number", "description": "from 0.25 to 4"},
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
-            },
-            "required": ["scale_factor", "image_index"],
-        },
-    },
-}
+SCHEMA = function_schema(
+    NAME,
+    "Enlarge or shrink an image.",
+    ("scale_factor", "image_index"),
+    scale_factor={"type": "number", "description": "from 0.25 to 4"},
+    image_index=INDEX_SCHEMA,
+)
 
 
 def check(arguments: Mapping[str, object], view: View) -> Checked:

@@ -11,14 +11,13 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import require
 from virc.core.files import expanded, is_folder
-from virc.reasoning.calls import Call, Conversation, Result
+from virc.reasoning.calls import Call, Conversation, Result, function_schema
 from virc.reasoning.images import open_image
 from virc.reasoning.resample import Rescaled
 
@@ -26,18 +25,12 @@ NAME = "search"
 TEMPLATE = "after_image"
 FINDS_PICTURES = True
 """A question may come without a picture where a tool has this."""
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Search the pages, and look at the best one that was not shown before.",
-        "parameters": {
-            "type": "object",
-            "properties": {"query": {"type": "string", "description": "words to search for"}},
-            "required": ["query"],
-        },
-    },
-}
+SCHEMA = function_schema(
+    NAME,
+    "Search the pages, and look at the best one that was not shown before.",
+    ("query",),
+    query={"type": "string", "description": "words to search for"},
+)
 
 PAGES = "VIRC_PAGES"
 """The variable that names the folder of the pages."""

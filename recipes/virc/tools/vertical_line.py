@@ -3,31 +3,21 @@
 Source: zhaochen0110/OpenThinkIMG@45d295f, tool_server/tool_workers/online_workers/DrawVerticalLineByX_worker.py.
 """
 
-from typing import Any
-
 from PIL import Image
 
-from virc.reasoning.calls import Call, Result
+from virc.reasoning.calls import INDEX_SCHEMA, Call, Result, function_schema
 from virc.tools import horizontal_line
 
 NAME = "vertical_line"
 PUBLISHED = "DrawVerticalLineByX"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Draw a vertical line on an image.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "param": {"type": "string", "description": "where, in percent of the width: x=21.5"},
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
-            },
-            "required": ["param", "image_index"],
-        },
-    },
-}
+SCHEMA = function_schema(
+    NAME,
+    "Draw a vertical line on an image.",
+    ("param", "image_index"),
+    param={"type": "string", "description": "where, in percent of the width: x=21.5"},
+    image_index=INDEX_SCHEMA,
+)
 
 
 def apply(call: Call, source: Image.Image) -> Result:

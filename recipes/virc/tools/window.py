@@ -6,12 +6,12 @@ src/trainer/rl/verl/workers/rollout/multiturn/rollout_multiturn.py): a system st
 
 import sys
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 from PIL import Image, ImageDraw
 
-from virc.reasoning.calls import Call, Checked, Tool, View
+from virc.reasoning.calls import INDEX_SCHEMA, Call, Checked, Tool, View, function_schema, numbers_schema
 from virc.reasoning.checking import by_schema
 from virc.reasoning.resample import Rescaled
 
@@ -20,35 +20,16 @@ _DOT, _RIM = 7, 2  # px: the radius of the dot, and how wide its white rim is
 
 NAME = "crop_around_point"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Cut a square around a point out of an image and look at it.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "point_2d": {
-                    "type": "array",
-                    "items": {"type": "integer"},
-                    "minItems": 2,
-                    "maxItems": 2,
-                    "description": "[x, y] in {unit}",
-                },
-                "half": {
-                    "type": "integer",
-                    "minimum": 8,
-                    "maximum": 2000,
-                    "description": "half of its side, in pixels",
-                },
-                "size": {"type": "integer", "minimum": 28, "maximum": 2000, "description": "its side when it is shown"},
-                "dot": {"type": "boolean", "description": "mark the point"},
-                "image_index": {"type": "integer", "description": "which image, 0 is the first"},
-            },
-            "required": ["point_2d", "image_index"],
-        },
-    },
-}
+SCHEMA = function_schema(
+    NAME,
+    "Cut a square around a point out of an image and look at it.",
+    ("point_2d", "image_index"),
+    point_2d=numbers_schema(2, "[x, y] in {unit}"),
+    half={"type": "integer", "minimum": 8, "maximum": 2000, "description": "half of its side, in pixels"},
+    size={"type": "integer", "minimum": 28, "maximum": 2000, "description": "its side when it is shown"},
+    dot={"type": "boolean", "description": "mark the point"},
+    image_index=INDEX_SCHEMA,
+)
 
 
 def check(arguments: Mapping[str, object], view: View) -> Checked:

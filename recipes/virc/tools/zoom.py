@@ -4,13 +4,13 @@ The rule is that of VLM-R3 (github.com/justgogorunrun/VLM-R3, src/model/r3_vllm.
 less than an eighth of the image's area, kept from a half on, and between the two the factor falls on a line.
 """
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 from PIL import Image
 
-from virc.reasoning.calls import Box, Call, Checked, Size, View
+from virc.reasoning.calls import Box, Call, Size
 from virc.reasoning.resample import Rescaled
 from virc.tools import crop
 
@@ -27,18 +27,8 @@ SCHEMA: dict[str, Any] = {
     },
 }
 
-
-def check(arguments: Mapping[str, object], view: View) -> Checked:
-    """Read a zoom call, which is written as one of `crop_image`.
-
-    Returns:
-        The call, and of `index_negative` and `box_clamped` those that had to be forgiven.
-
-    Raises:
-        ToolError: wrong keys or types, no such image, a box without pixels or over 200 times as long as wide.
-    """
-    found = crop.check(arguments, view)
-    return msgspec.structs.replace(found, call=msgspec.structs.replace(found.call, name=NAME))
+check = partial(crop.check, name=NAME)
+"""Read a call, which is written as one of `crop_image`."""
 
 
 def apply(call: Call, source: Image.Image) -> Rescaled:

@@ -33,11 +33,13 @@ from virc.runs.run import Info, Run
 from virc.systems.kinds import runs_in
 from virc.training import inputs
 from virc.training.follow import Follower, drop_after, take_over
+from virc.training.health import known_by_heart
 from virc.training.silence import LIMIT
 
 _POLL = 1.0  # seconds
 _notices: list[int] = []  # signals that `hold_notice` kept
-_KILLED = 128 + signal.SIGKILL  # how srun and shells say that a process was killed
+_SIGKILL = 9  # `signal` has no name for it on Windows
+_KILLED = 128 + _SIGKILL  # how srun and shells say that a process was killed
 _FORMER_JOB = 600.0  # seconds that a job waits for what it started on a node that Slurm has lost
 _FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
 _SILENT = 120.0  # seconds that a silent engine gets to end by itself; a Ray job takes up to 90
@@ -192,6 +194,8 @@ def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Fol
         report.warn(f"step {follower.step} was not saved: {_cause(run, number, code)[0]}")
     progress: runs.Progress = "finished" if finished else "stopped"
     _record_end(run, number, progress, code, None if finished else unhealthy, step=last)
+    if finished and (by_heart := known_by_heart(run, {each.step for each in whole})):
+        report.warn(*by_heart)
     return Ended(finished, last or None, asked, lost, unhealthy)
 
 
@@ -207,7 +211,7 @@ def _cause(run: Run, number: int, code: int) -> tuple[str, str | None]:
         return f"Slurm has lost the node {node}", None
     if not code:
         return "it ended before its last step", None
-    code = -signal.SIGKILL if code == _KILLED else code
+    code = -_SIGKILL if code == _KILLED else code
     return engines.of_kind(runs.info(run).kind).log.cause(run.log(number), code)
 
 

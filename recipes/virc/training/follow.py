@@ -24,6 +24,9 @@ from virc.training import health, rollout_pages
 from virc.training.health import Watch
 from virc.training.silence import Silence
 
+TOOL_FAILURE = r"virc: (the tool .*)"
+"""A line of the log about a tool that fails in a rollout; the first of them is a warning."""
+
 
 class StepEvent(Event, frozen=True):
     """Progress of a run by one logged step or more.
@@ -65,7 +68,7 @@ class Follower:
         self.silence = Silence(run, info, run.log(attempt), known)
         self._began = self._alive = self._phase_began = time.monotonic()
         self._before = state.seconds
-        self._checked = self._failing = self._started = False
+        self._tool_failed = self._checked = self._failing = self._started = False
 
     def poll(self) -> None:
         """Take in what is new; what cannot be written, on a full disk say, is tried again at the next poll.
@@ -104,6 +107,9 @@ class Follower:
 
     def _take_log(self, line: str) -> None:
         self._report.log(line)
+        if not self._tool_failed and (failure := re.search(TOOL_FAILURE, line)):
+            self._tool_failed = True
+            self._report.warn(failure[1])
         done = max((at for at, phase in enumerate(self._startup, 1) if re.search(phase.ends, line)), default=0)
         if done and not self._started:
             names = " and ".join(phase.name for phase in self._startup[:done])

@@ -1,19 +1,21 @@
 """Signs that a run of RL goes wrong, found in its metrics; `health.jsonl` records when each began and ended."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from statistics import fmean
 
 import msgspec
 
 from virc.core.events import Reporter
 from virc.core.files import write_whole
-from virc.runs.metrics import Metric, lines_of
+from virc.runs.metrics import Metric, lines_of, metrics
 from virc.runs.run import Info, Run
 from virc.stages.rl import Health
 
 FILE = "health.jsonl"
 _FIRST, _RECENT = 5, 3  # steps that later ones are compared with, and the newest steps whose mean is compared
 _RISE = 0.1
+_RECENT_LOSSES = 20  # logged steps whose mean is the loss at the end of a run
+_GAP = 0.1  # nats a token; below that held-out rows are known as well
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -77,6 +79,8 @@ def _found(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
     first, recent = _first(steps, "malformed"), _recent(steps, "malformed")
     if first is not None and recent is not None and recent > first + _RISE:
         yield "format", f"{recent:.0%} of replies are not in the format, from {first:.0%} in the first {_FIRST} steps"
+    if failed := steps[-1].tool_failures:
+        yield "tool_failures", f"the tool failed in {failed:.0%} of a step's calls"
     failures, now = steps[-1].judge_failures, steps[-1].correlation
     if failures:
         yield "judge", f"the judge gave no verdict on {failures:.0f} questions of a step"
@@ -101,6 +105,29 @@ def _mean(steps: Sequence[Metric], field: str) -> float | None:
     return fmean(values) if values else None
 
 
+def known_by_heart(run: Run, saved: Collection[int]) -> tuple[str, str] | None:
+    """A sentence with both losses and a hint, where rows that were learnt from are known and held-out ones are not.
+
+    Args:
+        run: that has finished.
+        saved: steps that have a checkpoint.
+    """
+    found = list(metrics(run))
+    held_out = {each.step: each.eval_loss for each in found if each.eval_loss is not None and each.step}
+    learnt = [each.loss for each in found if each.loss is not None and not each.aside][-_RECENT_LOSSES:]
+    if not held_out or not learnt:
+        return None
+    last, loss = held_out[max(held_out)], fmean(learnt)
+    if last < 2 * loss or last < loss + _GAP:
+        return None
+    lowest = min(held_out, key=held_out.__getitem__)
+    text = f"rows that were learnt from have a loss of {loss:.2g} at the end, held-out ones {last:.2g}"
+    if held_out[lowest] == last:
+        return f"{text}: it knows the rows by heart", "more rows, or the same pictures in other sizes and places"
+    text += f", and {held_out[lowest]:.2g} at step {lowest}: it knows the rows by heart"
+    return text, f"--model {run.name}@{lowest}" if lowest in saved else f"--set steps={lowest}"
+
+
 class Watch:
     """Watches the metrics of an attempt: each sign is reported once when it begins and once when it ends.
 
@@ -108,11 +135,13 @@ class Watch:
         known: the run's metrics so far.
 
     Attributes:
-        reason: why the run must end, once a sign began that its setting `stop_on` names.
+        reason: why the run must end, once a sign began that its setting `stop_on` names, or tools failed in more calls
+            than `max_tool_failures`.
     """
 
     def __init__(self, run: Run, info: Info, known: Sequence[Metric], report: Reporter) -> None:
         self._run, self._stop_on, self._report = run, info.settings.get("stop_on") or (), report
+        self._max_tool_failures = info.settings.get("max_tool_failures", 1.0)
         self._metrics = list(known)
         self._active = active(run)
         self.reason: str | None = None
@@ -132,11 +161,12 @@ class Watch:
         new += [Note(step, sign, False, "") for sign in over]
         if new:
             write(self._run, new)
+        stopping = {sign for sign in begun if sign in self._stop_on}
+        if (self._metrics[-1].tool_failures or 0.0) > self._max_tool_failures:
+            stopping.add("tool_failures")
         for sign, says in begun.items():
-            stops = sign in self._stop_on
-            self._report.warn(f"{sign}: {says}", None if stops else f"--stop-on {sign} ends such a run")
-            if stops:
-                self.reason = self.reason or says
+            self._report.warn(f"{sign}: {says}", None if sign in stopping else f"--stop-on {sign} ends such a run")
+        self.reason = self.reason or next((says for sign, says in found.items() if sign in stopping), None)
         for sign in over:
             self._report.note(f"{sign}: normal again at step {step}")
         self._active = found

@@ -13,7 +13,7 @@ import msgspec
 from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean
-from virc.data.formats.registry import INFO, Row, Source, get, only_source, read_info
+from virc.data.formats.registry import INFO, PUBLISHED, Row, Source, get, only_source, read_info, solving
 from virc.download.data_files import data_files
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
@@ -117,7 +117,8 @@ def _source_of(path: Path, resolved: Resolved) -> Source:
         first: Row | None = next(get(source.format).read(source), None)
     except DataError:
         return only_source(path, resolved.system)
-    return source if source.info or first is None or first.record else only_source(path, resolved.system)
+    ours = source.format != PUBLISHED and (source.info or first is None or first.record)
+    return source if ours else only_source(path, resolved.system)
 
 
 def _check_format(source: Source, resolved: Resolved) -> None:
@@ -135,16 +136,21 @@ def _check_format(source: Source, resolved: Resolved) -> None:
         return
     if source.laid_out:
         raise _as_published(source, resolved)
-    hint = f"virc data convert {source.file} --to DIR --format {convert}"
-    if resolved.kind == "dpo":
-        hint = "virc data sample PROBLEMS.jsonl --pairs RULE --to DIR makes pairs of a model's own solutions"
+    rows = shlex.quote(str(source.file))
+    hint = f"virc data convert {rows} --to DIR --format {convert}"
+    if resolved.kind == "rl" and source.format == "pairs":
+        hint = f"virc data convert {rows} --to DIR --format batch writes their problems, which need an `answer` each"
+    elif resolved.kind == "dpo":
+        hint = f"pairs of a model's own solutions: {solving(source, '--pairs right')}"
     elif source.format in _UNSOLVED:
-        hint = f"solve them: {_solving(source)}"
+        hint = f"solve them: {solving(source)}"
         if resolved.kind == "rl":
             whole = "--with multi-turn" if "multi-turn" in resolved.system.overlays else "--set rollout=multi_turn"
             hint = f"{whole} rolls out whole problems; or {hint}"
         else:
             whose = "has problems without solutions"
+            if source.format == "batch":
+                hint = f"{_learnt(rows, resolved)}; or {hint}"
     raise DataError(f"{source.file} is of the format {source.format}, which {whose}", hint)
 
 
@@ -152,16 +158,17 @@ def _as_published(source: Source, resolved: Resolved) -> DataError:
     """The error for rows as their authors published them, with the command that converts them."""
     assert source.laid_out
     quoted, written = shlex.quote(str(source.file)), source.laid_out.written_as
-    command = f"virc data convert {quoted} --system {resolved.system.called} --to {DATA}/NEW --format {written}"
+    system = f" --system {resolved.system.called}" * (source.laid_out.name in resolved.system.rows)
+    command = f"virc data convert {quoted}{system} --to {DATA}/NEW --format {written}"
+    if resolved.kind == "sft" and source.holds == "problems":
+        command = _learnt(quoted, resolved)
     return DataError(f"{source.file} holds rows as they were published, which no engine reads", command)
 
 
-def _solving(source: Source) -> str:
-    """The commands that make trajectories of problems."""
-    if source.format == "batch":
-        return f"virc data sample {source.file} --to NEW"
-    rows = f"virc data convert {source.file} --to DIR --format batch"
-    return f"{rows}, then virc data sample DIR/{source.name}.jsonl --to NEW"
+def _learnt(rows: str, resolved: Resolved) -> str:
+    """The command that makes trajectories of problems and their answers for the model that the stage starts from."""
+    model = f" --model {shlex.quote(resolved.config.base)}" if resolved.config.base else ""
+    return f"virc data convert {rows} --to DIR --format sft --answers{model} makes rows of their answers"
 
 
 def settings_text(resolved: Resolved) -> str:

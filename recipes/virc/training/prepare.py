@@ -1,6 +1,7 @@
 """Prepares a run: everything is found and checked first, then its folder appears as a whole."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,7 +27,7 @@ from virc.models import chat_protocol, names, sizes
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import Weights
 from virc.reasoning.protocol import FILE_NAME
-from virc.rewards import kept
+from virc.rewards import user_code
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.resolve import Resolved
@@ -36,6 +37,7 @@ from virc.training import inputs, rl_setup, tool_packages, trackers
 from virc.training.estimate import fits
 from virc.training.estimate.sft import USUAL, Estimate
 from virc.training.inputs import Base
+from virc.training.lengths.sft import own_grid
 from virc.training.preflight import order
 from virc.training.preflight import process as preflight
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest, SftRequest
@@ -50,6 +52,7 @@ class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
     result: Result
     environment: Environment
     python: Path
+    ignore: tuple[str, ...]
 
 
 def environment_of(resolved: Resolved) -> Environment:
@@ -91,7 +94,9 @@ def prepare(
     if isinstance(asked, RlRequest) and asked.rollout == "multi_turn" and here:
         asked = msgspec.structs.replace(asked, tries_tools=True)
     result = counted(asked, python, environments.recipes_in(environment), report)
-    return PreparedRun(resolved=resolved, base=base, result=result, environment=environment, python=python)
+    return PreparedRun(
+        resolved=resolved, base=base, result=result, environment=environment, python=python, ignore=request.ignore
+    )
 
 
 def rows_request(
@@ -107,6 +112,7 @@ def rows_request(
         UsageError, ConfigError: a tool is missing, or a chat protocol cannot be read.
     """
     config, beside = resolved.config, resolved.system.file.parent
+    source = msgspec.structs.replace(source, ignore=request.ignore)
     loads = tuple(str(file) for name in resolved.system.offered if (file := tools.file_of(name, beside)))
     if resolved.kind == "rl":
         return rl_setup.rows_request(request, resolved, base, source, folders, probe, loads)
@@ -198,7 +204,8 @@ def write(
         created=datetime.now(UTC).isoformat(timespec="seconds"), base=str(base.folder),
         adapter=str(base.adapter) if base.adapter else None, root=base.root, data=moved(result.file),
         dataset=result.dataset, entry=result.entry, media=moved(result.media), rows=result.rows,
-        longest=result.longest, validation=moved(result.validation) if result.validation else None,
+        ignore=prepared.ignore, longest=result.longest,
+        validation=moved(result.validation) if result.validation else None,
         settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
         environment=prepared.environment.name, device=prepared.environment.device, python=str(prepared.python),
         recipes=str(environments.recipes_in(prepared.environment)), code=code, launcher=launcher, site=dict(site),
@@ -221,8 +228,8 @@ def write_read(run: Run, partial: Path, resolved: Resolved, base: Base, result: 
     write_json(partial / FILE_NAME, result.protocol)
     if resolved.kind == "rl":
         return rl_setup.write(run, partial, resolved, base, result)
-    own = kept.own_tools(resolved.system.file.parent, result.protocol.tools)
-    return kept.copy(own, partial / kept.CODE)
+    own = user_code.own_tools(resolved.system.file.parent, result.protocol.tools)
+    return user_code.copy(own, partial / user_code.CODE)
 
 
 def _check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:
@@ -257,12 +264,9 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
             f"{result.turned} images are stored turned (EXIF orientation), and LLaMA-Factory would show them so",
             "store them upright: mogrify -auto-orient FILES",
         )
-    if result.shrunk and result.protocol.coordinates == "pixel":
-        raise DataError(
-            f"{result.shrunk} of {result.images} images are over max_pixels ({config.max_pixels}) or the base's own "
-            "limit: they would be shown smaller, and boxes in pixels would not fit them",
-            "--set max_pixels=N, or rows with smaller images: virc data sample --max-pixels N",
-        )
+    _check_sizes(prepared, report)
+    if prepared.ignore:
+        report.note(f"columns left out: {', '.join(prepared.ignore)}")
     report.note(_lengths(result, pairs=prepared.resolved.kind == "dpo" and config.sides == 2))
     if config.curriculum:
         report.note(order.text(result.parts, config.curriculum, config.order))
@@ -270,14 +274,47 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         report.note("rows are taken in the order of the file")
     if result.dropped:
         report.warn(f"{result.dropped} rows longer than {config.longest} tokens are left out")
+    checks = f"virc data check {_rows(prepared)}"
     for kind, count in result.faults.items():
-        report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", "virc data check")
+        report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", checks)
     if prepared.resolved.system.offered and not result.protocol.tools:
         report.note("the rows call no tools, and so will the model: they are learnt as questions and answers")
-    if other := _other_protocol(prepared):
+    elif other := _other_protocol(prepared):
         report.warn(*other)
     if result.otherwise:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
+
+
+def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
+    """Report images that the base sees smaller; `DataError` where boxes in pixels would not fit them."""
+    result, config, base = prepared.result, prepared.resolved.config, prepared.base
+    own = own_grid(base.folder).max_pixels
+    at_limit = config.max_pixels >= own
+    most = f"the {own:,} pixels that {base.name} sees" if at_limit else f"max_pixels, {config.max_pixels:,}"
+    no_use = f"--set max_pixels cannot raise the limit of {base.name}, {own:,} pixels"
+    raised = config.max_pixels > own and prepared.resolved.origins.get("max_pixels") == "--set"
+    if not result.shrunk:
+        if raised:
+            report.note(no_use)
+        return
+    shrunk = f"{result.shrunk} of {result.images} images have more than {most}"
+    rows = _rows(prepared)
+    target = {"sft": "sft", "dpo": "pairs"}.get(prepared.resolved.kind)
+    target = target or ("rl" if config.rollout == "per_cru" else "prompts")
+    fits = f"virc data convert {rows} --to DIR --format {target} --max-pixels {min(own, config.max_pixels)}"
+    hint = f"{fits} makes rows that fit; {no_use}" if at_limit else f"--set max_pixels={own}, or {fits}"
+    if result.protocol.coordinates != "pixel":
+        report.note(f"{shrunk}: they are shown smaller")
+    elif result.protocol.tools:
+        raise DataError(f"{shrunk}: they would be shown smaller, and boxes in pixels would not fit them", hint)
+    else:
+        report.warn(f"{shrunk}: they are shown smaller, and boxes in pixels, if replies have some, do not fit", hint)
+
+
+def _rows(prepared: PreparedRun) -> str:
+    """The rows of the stage as a command names them."""
+    data = prepared.resolved.config.data
+    return shlex.quote(data if expanded(data).exists() else str(prepared.result.file))
 
 
 def _lengths(result: Result, pairs: bool) -> str:
@@ -302,7 +339,7 @@ def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
     if (own.system, own.grammar, own.coordinates) == (rows.system, rows.grammar, rows.coordinates):
         return None
     asked = "".join(f" --tools +{name}" for name in added)
-    problems = f"virc data convert {prepared.resolved.config.data} --to DIR --format batch"
+    problems = f"virc data convert {_rows(prepared)} --to DIR --format batch"
     rows_there = f"DIR/{prepared.result.dataset}.jsonl"
     hint = f"{problems}, then virc data sample {rows_there} --to NEW --endpoint URL --protocol {file}{asked}"
     return f"the rows are in another chat protocol than {base.name} was trained with, which it has to learn anew", hint
@@ -336,4 +373,6 @@ def check_machine(prepared: PreparedRun, here: Machine, launcher: str, report: R
         parts.append(f"{needed.gpu_hours:.3g} GPU-hours at {needed.assumed}")
     report.note(", ".join(parts))
     if launcher == "local":
+        most = min(config.max_pixels, own_grid(prepared.base.folder).max_pixels)
+        config = msgspec.structs.replace(config, max_pixels=most)  # what is advised is under the base's own limit
         fits.refuse_unfit(needed, config, here, prepared.resolved.system.overlays)

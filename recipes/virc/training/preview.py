@@ -19,8 +19,11 @@ from virc.core.errors import SetupError, VircError
 from virc.core.events import Reporter
 from virc.core.files import DATA, MODELS, expanded, is_file
 from virc.core.plan import Plan
+from virc.core.text import counted
+from virc.data.check import llamafactory
+from virc.data.check.survey import through
 from virc.data.formats import sft as sft_format
-from virc.data.formats.registry import Source
+from virc.data.formats.registry import Source, get
 from virc.engines import registry as engines
 from virc.envs import environment as environments
 from virc.envs import hardware
@@ -28,7 +31,7 @@ from virc.envs.hardware import Machine
 from virc.envs.pins import pinned
 from virc.models import sizes
 from virc.reasoning.protocol import FILE_NAME
-from virc.rewards import kept, sources
+from virc.rewards import sources, user_code
 from virc.rewards.check.run import check
 from virc.rewards.sources import speakers
 from virc.rewards.verl import Settings
@@ -42,7 +45,8 @@ from virc.training.estimate.fits import ESTIMATORS
 from virc.training.estimate.sft import Estimate
 from virc.training.inputs import Base
 from virc.training.preflight.pairs import entry_of
-from virc.training.preflight.rl import TRAIN, VALIDATION
+from virc.training.preflight.rl import TRAIN, VALIDATION, check_read
+from virc.training.preflight.sft import check_found
 from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
 
@@ -96,6 +100,8 @@ def preview(
     with TemporaryDirectory(prefix="virc-") as scratch:
         partial, run = Path(scratch), Run(place.output.parent)
         result = _checked(request, resolved, base, source, (partial, run), python, report, missing) if whole else None
+        if result is None and is_file(source.file):
+            _read_all(msgspec.structs.replace(source, ignore=request.ignore), resolved, report, missing)
         read = _read_files(request, resolved, place, base, result, partial)
         if result:
             place = _with_rows(place, result, partial)
@@ -192,9 +198,23 @@ def _checked(
         with _noted(missing):
             tool_packages.check(asked, resolved.name, environment, made)
     result = prepare.counted(asked, python, _PACKAGE, report)
-    found = prepare.PreparedRun(resolved=resolved, base=base, result=result, environment=environment, python=python)
+    found = prepare.PreparedRun(
+        resolved=resolved, base=base, result=result, environment=environment, python=python, ignore=request.ignore
+    )
     prepare.check_rows(found, report)
     return result
+
+
+def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: list[VircError]) -> None:
+    """Read all rows, where the base or what counts tokens is not here. Raises DataError: some cannot be trained on."""
+    check = check_read if resolved.kind == "rl" else llamafactory.check
+    try:
+        found = through(get(source.format).read(source), check, lambda number: report.progress(f"row {number} read"))
+    except SetupError as error:  # such as parquet without pyarrow
+        missing.append(error)
+        return
+    check_found(source, found)
+    report.note(f"{counted(found.rows, 'row')} can be read; lengths and images are checked once nothing is missing")
 
 
 def _with_rows(place: Place, result: Result, partial: Path) -> Place:
@@ -218,10 +238,10 @@ def _read_files(
         return {str(home / each.relative_to(partial)): each.read_text("utf-8", "replace") for each in files}
     beside, names = resolved.system.file.parent, (*resolved.system.offered, *rl_setup.tools_of(resolved, request.tools))
     if resolved.kind == "rl":
-        own = kept.own_files(resolved.config.reward, beside, tools.load(names, beside))
+        own = user_code.own_files(resolved.config.reward, beside, tools.load(names, beside))
     else:
-        own = kept.own_tools(beside, tools.load(names, beside))
-    code = {str(home / kept.CODE / name): file.read_text("utf-8", "replace") for name, file in own.items()}
+        own = user_code.own_tools(beside, tools.load(names, beside))
+    code = {str(home / user_code.CODE / name): file.read_text("utf-8", "replace") for name, file in own.items()}
     return {**code, **_files_of_sources(resolved, place)}
 
 
@@ -236,7 +256,7 @@ def _files_of_sources(resolved: Resolved, place: Place) -> dict[str, str]:
         rollout=resolved.config.rollout,
         base=str(place.base),
         max_pixels=resolved.config.max_pixels,
-        kept=str(home / kept.JUDGED),
+        kept=str(home / user_code.JUDGED),
     )
     files: dict[str, str] = {}
     for name, speaker in speakers(resolved.config).items():

@@ -1,6 +1,5 @@
 """Two optimizer steps on the longest rows of a stage, and what they took. No run is left."""
 
-import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -82,6 +81,8 @@ def _shortened(resolved: Resolved, rows: int) -> Resolved:
 
 def _measured(prepared: PreparedRun, folder: Path, report: Reporter) -> tuple[float, float]:
     """Seconds a step, and GiB as in `Probe`."""
+    import resource  # not on Windows, where `virc train --dry-run` imports this module all the same
+
     kind, run = prepared.resolved.kind, Run(folder)
     info = prepare.write(run, folder, prepared, "local", {})
     place = inputs.place_of(info, run, 1)

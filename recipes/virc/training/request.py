@@ -1,5 +1,6 @@
 """What a user asks to be trained, and the settings that follow from it."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from virc.models import chat_protocol
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
+from virc.systems.registry import System
 
 
 class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +27,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         data: file of rows to train on; the system's validation rows are then left out.
         config: YAML of settings; `assignments` are `KEY=VALUE`, `settings` the same as a mapping. Later ones win.
         protocol: file with the chat protocol of the rows.
+        ignore: columns of the rows that are left out, though they hold a part of the problem.
         name: of the run.
         judge_endpoint: address of the reward's judge, which then takes no GPU of this stage.
         judge_endpoints: of further judges, by the names that the rewards have for them, also those of `sources`.
@@ -42,6 +45,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     assignments: tuple[str, ...] = ()
     settings: Mapping[str, Any] = {}
     protocol: Path | None = None
+    ignore: tuple[str, ...] = ()
     name: str | None = None
     judge_endpoint: str | None = None
     judge_endpoints: Mapping[str, str] = {}
@@ -57,7 +61,8 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         """
         system = systems.get(self.system)
         chat_protocol.of_system(system)
-        given = self._given(stages.stage(system, self.stage).kind)
+        given = self._given(kind := stages.stage(system, self.stage).kind)
+        self._refuse_words_of_system(kind)
         found = stages.resolve(system, self.stage, self.overlays, self.config, self.assignments, given)
         if self.data and found.kind == "rl":
             found = _for_other_rows(found)
@@ -65,6 +70,14 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         for fault in engines.of_kind(found.kind).plan.faults(found.config):
             raise ConfigError(fault.message, fault.hint)
         return msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, engine=checked))
+
+    def _refuse_words_of_system(self, kind: str) -> None:
+        """Raise UsageError: `--set` names what a system says, and no stage."""
+        for name in (each.partition("=")[0].partition(".")[0].strip() for each in self.assignments):
+            if name in System.__struct_fields__ and name not in stages.config_type(kind).__struct_fields__:
+                copied = f"virc systems cp {shlex.quote(self.system)} mine.yaml"
+                hint = f"{copied}, write {name} there, then virc train mine.yaml --stage {self.stage}"
+                raise UsageError(f"{name} is a key of the system, not a setting of a stage", hint)
 
     def _given(self, kind: str) -> dict[str, Any]:
         """The settings that are options; `UsageError` where one does not apply to stages of that kind."""

@@ -18,8 +18,8 @@ from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
 from virc.remote import described
-from virc.rewards import kept, sources
 from virc.rewards import registry as rewards
+from virc.rewards import sources, user_code
 from virc.rewards.means import JUDGE, key_of
 from virc.rewards.needs import without_judge
 from virc.rewards.sample import Strict
@@ -112,9 +112,10 @@ def rows_request(
     """
     config = resolved.config
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
+    validation = inputs.validation(resolved, request.workspace)
     return RlRequest(
         source=source,
-        validation=inputs.validation(resolved, request.workspace),
+        validation=validation and msgspec.structs.replace(validation, ignore=request.ignore),
         base=base.folder,
         name=base.name,
         rollout=config.rollout,
@@ -129,7 +130,7 @@ def rows_request(
         chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,
         tools=tools_of(resolved, request.tools),
         loads=loads,
-        reward=config.reward,
+        reward=rewards.located(config.reward),
         beside=resolved.system.file.parent,
         sources=speakers(config),
         workers=cores(),
@@ -187,16 +188,16 @@ def check_copies(names: Sequence[str]) -> None:
 def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
     """Write `reward.json` and the copies of the user's own files; returns the SHA-256 of each by its name."""
     reward, beside = resolved.config.reward, resolved.system.file.parent
-    code = kept.copy(kept.own_files(reward, beside, result.protocol.tools), partial / kept.CODE)
+    code = user_code.copy(user_code.own_files(reward, beside, result.protocol.tools), partial / user_code.CODE)
     home = run.folder.absolute()
     settings = Settings(
         reward=msgspec.structs.replace(
-            kept.moved(reward, beside, home / kept.CODE), strict=strict_of(reward, resolved, result)
+            user_code.moved(reward, beside, home / user_code.CODE), strict=strict_of(reward, resolved, result)
         ),
         folder=str(result.media),
-        beside=str(home / kept.CODE),
+        beside=str(home / user_code.CODE),
         coordinates=result.protocol.coordinates,
-        kept=str(home / kept.JUDGED),
+        kept=str(home / user_code.JUDGED),
         rollout=resolved.config.rollout,
         protocol=str(home / FILE_NAME),
         base=str(base.folder),
@@ -207,8 +208,8 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
     for name, speaker in others.items():
         folder = sources.settings_of(partial, name).parent
         folder.mkdir(parents=True)
-        own_files = kept.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
-        copied = kept.copy(own_files, folder / kept.CODE)
+        own_files = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
+        copied = user_code.copy(own_files, folder / user_code.CODE)
         write_json(sources.chat_protocol_of(partial, name), speaker.protocol)
         write_json(sources.settings_of(partial, name), source_settings(home, name, speaker, settings))
         code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
@@ -219,10 +220,10 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
 
 def source_settings(home: Path, name: str, speaker: Speaker, own: Settings) -> Settings:
     """The reward settings of a run's workers for the rows of another system; `own` are those for the stage's rows."""
-    code = sources.settings_of(home, name).parent / kept.CODE
+    code = sources.settings_of(home, name).parent / user_code.CODE
     return msgspec.structs.replace(
         own,
-        reward=kept.moved(speaker.reward, speaker.beside, code),
+        reward=user_code.moved(speaker.reward, speaker.beside, code),
         beside=str(code),
         coordinates=speaker.protocol.coordinates,
         protocol=str(sources.chat_protocol_of(home, name)),

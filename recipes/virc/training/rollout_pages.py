@@ -18,18 +18,19 @@ from virc.data.check.result import Rules
 from virc.data.rows.record import Message, Picture, Record, content_of
 from virc.reasoning.calls import ToolError
 from virc.reasoning.history import History
-from virc.reasoning.images import Shown, open_image
+from virc.reasoning.images import Shown
+from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.resample import resampled
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.trace import ImageRecord, Trace
-from virc.rewards.kept import CODE
+from virc.rewards.user_code import CODE
 from virc.rewards.verl import grid_of, read_settings
 from virc.runs.rollout_stats import Left, Rollout
-from virc.solving.trace_files import write_trace
+from virc.solving.traces.files import write_trace
 from virc.tools import registry as tools
 from virc.training.inputs import REWARD
 
-_MOST_BYTES = 64 * 2**20
+_MAX_BYTES = 64 * 2**20
 
 
 def render(folder: Path, model: str) -> list[str]:
@@ -41,7 +42,7 @@ def render(folder: Path, model: str) -> list[str]:
     faults = []
     for file in sorted(folder.glob("step_*.json")):
         try:
-            left = msgspec.json.decode(contents(file, _MOST_BYTES), type=Left)
+            left = msgspec.json.decode(contents(file, _MAX_BYTES), type=Left)
         except (OSError, ValueError) as error:
             faults.append(f"{file.name}: {clause(error)}")
         else:

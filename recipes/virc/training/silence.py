@@ -1,12 +1,14 @@
 """Notices that an engine has fallen silent: for longer than its work explains, none of its files has changed.
 
-Signs of life are a line of metrics, a growing log, a checkpoint that is being written, and a new reply of a judge. How
-long an engine may be without any follows from what this run has taken before: three times the longest time between
-two lines of metrics, which has the waiting for a judge, validation and saving in it, and half an hour. What was not
-timed yet, such as the first step or the first validation, gets three hours.
+Signs of life are a line of metrics, new text in the log, a checkpoint that is being written, and a new reply of a
+judge; what verl logs every minute while it waits is none. How long an engine may be without any follows from what this
+run has taken before: three times the longest time between two lines of metrics, which has the waiting for a judge,
+validation and saving in it, and half an hour. What was not timed yet, such as the first step or the first validation,
+gets three hours.
 """
 
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from virc.core.errors import ConfigError
 from virc.core.text import duration
-from virc.rewards.kept import JUDGED
+from virc.rewards.user_code import JUDGED
 from virc.runs.metrics import Metric
 from virc.runs.run import Info, Run
 
@@ -29,7 +31,11 @@ UNTIMED = 10_800.0
 FLOOR, FACTOR = 1_800.0, 3.0
 """Seconds, and how many times the longest time between two lines of metrics, once there was one."""
 
-_MOST = 30.0  # seconds counted between two polls: a machine that slept and a job that was suspended are not silent
+_IDLE = re.compile(r"\((?:\S+ )?TransferQueueController pid=")
+"""Lines that verl's queue logs every five minutes, of how often it was asked."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\d.\d\d:\d\d:\d\d(?:[.,]\d+)?")
+_MAX_READ = 2**20  # bytes of the log in a poll; more is a sign of life whatever it says
+_MAX_POLL = 30.0  # seconds counted between two polls: a machine that slept and a job that was suspended are not silent
 _LOOK = 30.0  # seconds between two looks at folders, whose files may be many and far away
 
 
@@ -50,7 +56,7 @@ class Silence:
         self._longest = max(_gaps(None, known), default=0.0)
         self._validated = any(each.validation is not None for each in known)
         self._validates = info.validation is not None
-        self._size, self._seen = -1, ""
+        self._seen, self._read, self._said, self._unfinished = "", 0, "", b""
         self._polled, self._looked = time.monotonic(), 0.0
         self._quiet = self._since_line = self._since_asked = 0.0
         self._last: Metric | None = None
@@ -70,13 +76,12 @@ class Silence:
             starting: whether it is in a part of its start that a line of its log will end.
         """
         now = time.monotonic()
-        passed, self._polled = min(_MOST, now - self._polled), now
+        passed, self._polled = min(_MAX_POLL, now - self._polled), now
         self._quiet, self._since_line, self._since_asked = (
             each + passed for each in (self._quiet, self._since_line, self._since_asked)
         )
-        size = _size(self._log)
-        if size != self._size:
-            self._size, self._quiet = size, 0.0
+        if self._speaks():
+            self._quiet = 0.0
         limit = self.limit(starting)
         if limit is None or self._quiet < min(_LOOK, limit) or now - self._looked < min(_LOOK, limit / 4):
             return
@@ -99,6 +104,23 @@ class Silence:
             return STARTING
         known = max(FLOOR, 2 * self._patience()) + FACTOR * self._longest
         return known if self._longest and not self._untimed() else max(UNTIMED, known)
+
+    def _speaks(self) -> bool:
+        """Whether the log has new text, but for what an engine repeats while it waits."""
+        try:
+            with self._log.open("rb") as file:
+                file.seek(self._read)
+                new = file.read(_MAX_READ)
+        except OSError:
+            return False
+        *lines, unfinished = new.split(b"\n")
+        speaks = len(new) == _MAX_READ or unfinished not in (b"", self._unfinished)  # a progress bar has no lines
+        self._read, self._unfinished = self._read + len(new) - len(unfinished), unfinished
+        for line in lines:
+            said = _TIME.sub("", line.decode("utf-8", "replace"))
+            if not _IDLE.search(said):
+                speaks, self._said = speaks or said != self._said, said
+        return speaks
 
     def _untimed(self) -> bool:
         """Whether rows are validated before the next line, for the first time."""
@@ -141,13 +163,6 @@ def _gaps(before: Metric | None, new: Iterable[Metric]) -> list[float]:
             found.append(line.seconds - ((before.seconds or 0.0) if before is not None and same else 0.0))
         before = line
     return found
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return -1
 
 
 def _written(folders: Iterable[Path]) -> str:

@@ -33,11 +33,11 @@ from virc.systems.kinds import KINDS
 from virc.systems.registry import Reward, System
 from virc.training import inputs
 
-MOST = 100
+MAX_LISTED = 100
 """Faults that are listed of one file."""
 
 _SIZE = (1024, 768)  # px of the picture that tools are tried on
-_MOST_TRIES = 2000  # a stage with an overlay takes about a millisecond
+_MAX_TRIES = 2000  # a stage with an overlay takes about a millisecond
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -54,7 +54,9 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def check(path: Path) -> list[Finding]:
-    """The first `MOST` faults of a system's file, in the order of its lines; those of single keys come before others.
+    """Return the first `MAX_LISTED` faults of a system's file, in the order of its lines.
+
+    Faults of single keys come before others.
 
     Raises:
         ConfigError: there is no file, or it is no YAML.
@@ -63,7 +65,7 @@ def check(path: Path) -> list[Finding]:
         raise ConfigError(f"there is no file {path}", "virc systems ls")
     text = plain_yaml.read_text(path)
     content = plain_yaml.parse(text, str(path))
-    found = list(islice(_faults(content, path), MOST))
+    found = list(islice(_faults(content, path), MAX_LISTED))
     lines = plain_yaml.lines(text)
     findings = [
         Finding(systems.line_of(fault.path, lines), ".".join(fault.path), fault.message, fault.hint) for fault in found
@@ -146,7 +148,8 @@ def _run_tools(system: System) -> Iterator[ConfigError | SetupError]:
         under its name later.
     """
     from virc.models.chat_protocol import of_system
-    from virc.solving import reading, tool_files, tool_trial
+    from virc.solving import reading
+    from virc.solving.trying import tool_files, tool_trial
     from virc.tools import registry as tools
 
     if tools.are_built_in(system.offered):
@@ -197,7 +200,7 @@ def _model_type(name: str, workspace: Path) -> object:
 def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     from virc.tools import registry as tools
 
-    single = [*islice(_of_single_keys(content), MOST)]
+    single = [*islice(_of_single_keys(content), MAX_LISTED)]
     yield from single
     rest, wrong = _sound(content, single)
     yield from _of_names(content)
@@ -210,8 +213,8 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     yield from _of_protocol_source(system)
     yield from _of_pipeline(system)
     seen: set[tuple[dotted.Path, str]] = set()
-    if len(system.stages) * len(system.overlays) > _MOST_TRIES:
-        yield Fault(("overlays",), f"there are over {_MOST_TRIES} pairs of a stage and an overlay: too many to try")
+    if len(system.stages) * len(system.overlays) > _MAX_TRIES:
+        yield Fault(("overlays",), f"there are over {_MAX_TRIES} pairs of a stage and an overlay: too many to try")
         return
     for name in system.stages:
         yield from _of_stage(system, name, wrong, seen)
@@ -335,10 +338,10 @@ def _of_protocol_source(system: System) -> Iterator[Fault]:
 
 
 def _of_pipeline(system: System) -> Iterator[Fault]:
-    """What is wrong with the first faulty role or step."""
+    """What is wrong with its file, which is loaded."""
     try:
         if system.pipeline:
-            pipelines.read(system.pipeline, "pipeline")
+            pipelines.load(str(system.file))
     except ConfigError as error:
         yield Fault(("pipeline",), error.message, error.hint)
 

@@ -5,15 +5,21 @@ it and writes what is missing.
 """
 
 import os
+import re
+import shlex
 import shutil
 import stat
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import reduce
+from itertools import pairwise
 from pathlib import Path
 from tarfile import BLOCKSIZE
 from typing import BinaryIO
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, UsageError
 from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import clause, sized
 from virc.unpack.archive.folder import MORE_ROOM, opened
@@ -21,6 +27,8 @@ from virc.unpack.archive.formats import Readable, chunks, stated
 from virc.unpack.archive.members import Kind, members
 from virc.unpack.archive.stream import Stream, ahead
 
+STANDARD_INPUT = Path("-")
+_PART = re.compile(r"(?s)(.*part[-_.]?)(?:[0-9]+|[a-z]{2,3})")
 Progress = Callable[[int, int], None]
 """Called with the bytes of the archive that are done, and all of them."""
 
@@ -30,9 +38,10 @@ class UnpackConfig:
     """What to unpack, where, and how much of it at most.
 
     Args:
-        archive: a tar archive, plain or in LZ4 or gzip, whatever its name.
-        to: folder; None: the one the archive is in.
-        remove: delete the archive when all is unpacked and safe on the disk.
+        archive: a tar archive, plain or in LZ4 or gzip, whatever its name; `-`: what comes from the standard input.
+        more: further parts of it, where it was split; with the first one they are read in the order of their names.
+        to: folder; None: the one the archive is in; of the standard input, the working folder.
+        remove: delete the archive, with all its parts, when all is unpacked and safe on the disk.
         max_ratio: content is at most so many times as large as the archive.
         max_bytes: most bytes that are written; None: what the disk has.
         max_files: most files, folders and links.
@@ -44,6 +53,19 @@ class UnpackConfig:
     max_ratio: float = 100
     max_bytes: int | None = None
     max_files: int = 2_000_000
+    more: tuple[Path, ...] = ()
+
+    @property
+    def parts(self) -> list[Path]:
+        """The files that it is read from: `part10` after `part9`. None: the standard input is."""
+        if self.more:
+            return sorted(map(expanded, (self.archive, *self.more)), key=lambda part: _numbered(part.name))
+        return [] if self.archive == STANDARD_INPUT else [expanded(self.archive)]
+
+    @property
+    def folder(self) -> Path:
+        """Where its files go."""
+        return expanded(self.to if self.to else self.archive.parent)
 
 
 @dataclass
@@ -78,21 +100,80 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
         ConfigError: another run unpacks into the folder.
         OSError: the disk refuses.
     """
-    archive = expanded(config.archive)
-    if not is_file(archive):
-        raise DataError(f"there is no archive {archive}", "virc unpack ARCHIVE, as it came from the hub")
-    with archive.open("rb") as file:
-        _check_room(file, config)
-        done, is_whole = pour(file, os.fstat(file.fileno()).st_size, config, progress)
+    parts = config.parts
+    _check_parts(parts)
+    with ExitStack() as stack:
+        files = [stack.enter_context(part.open("rb")) for part in parts]
+        size = sum(os.fstat(file.fileno()).st_size for file in files) if files else None
+        source = _Joined(files or [sys.stdin.buffer])
+        head = source.read(BLOCKSIZE)
+        source.head = head
+        if size is not None:
+            _check_room(head, size, config)
+        done, is_whole = pour(source, size, config, progress)
         if config.remove:
-            done.kept = _why_kept(archive, file, is_whole, done) or _removed(archive)
+            kept = (_why_kept(part, file, is_whole, done) for part, file in zip(parts, files, strict=True))
+            done.kept = "it came from the standard input" if not parts else next(filter(None, kept), None)
+            done.kept = done.kept or _removed(parts)
             done.removed = done.kept is None
     return done
 
 
+def _check_parts(parts: Sequence[Path]) -> None:
+    """Check that there are files, and that several are the parts of one archive.
+
+    Raises:
+        DataError: a file is none, or a part is missing.
+        UsageError: they are no parts of one archive.
+    """
+    for part in parts:
+        if not is_file(part):
+            raise DataError(f"there is no archive {part}", "virc unpack ARCHIVE, as it came from the hub")
+    if len(parts) == 1 and (match := _PART.fullmatch(parts[0].name)):
+        others = [
+            each for each in parts[0].parent.iterdir() if _PART.fullmatch(each.name) and each.name.startswith(match[1])
+        ]
+        if len(others) > 1:
+            all_parts = shlex.quote(str(parts[0].with_name(match[1]))) + "*"
+            raise DataError(f"{parts[0]} is one of {len(others)} parts of an archive", f"virc unpack {all_parts}")
+    for before, after in pairwise(parts):
+        (stem, number, tail), (other, following, end) = _numbered(before.name), _numbered(after.name)
+        if stem != other or number == following:
+            what = f"{before.name} and {after.name} are not two parts of one archive"
+            raise UsageError(what, "virc unpack takes one archive, or all parts of one: images.tar.part*")
+        if len(tail) == len(end) and following != number + 1:  # `split` makes longer names where it runs out of them
+            raise DataError(f"between {before.name} and {after.name} a part is missing", "give all parts")
+
+
+def _numbered(name: str) -> tuple[str, int, str]:
+    """The name of a part without its number, the number, and how it is written: in digits, or as `split` in letters."""
+    match = re.fullmatch(r"(?s)(.*?)([0-9]+|[a-z]*)", name)
+    assert match
+    stem, tail = match.groups()
+    if tail.isdecimal():
+        return stem, int(tail), tail
+    return stem, reduce(lambda number, letter: 26 * number + ord(letter) - ord("a"), tail, 0), tail
+
+
+class _Joined:
+    """Files read as one; what of them was read as `head` comes again."""
+
+    def __init__(self, files: Sequence[BinaryIO]) -> None:
+        self._files, self.head = list(files), b""
+
+    def read(self, most: int) -> bytes:
+        found, self.head = self.head[:most], self.head[most:]
+        while len(found) < most and self._files:
+            data = self._files[0].read(most - len(found))
+            found += data
+            if not data:
+                del self._files[0]
+        return found
+
+
 def pour(
     source: Readable,
-    size: int,
+    size: int | None,
     config: UnpackConfig,
     progress: Progress = lambda done, size: None,
     stop: Callable[[], None] = lambda: None,
@@ -100,8 +181,8 @@ def pour(
     """Unpack an archive as it comes; nothing is removed.
 
     Args:
-        source: the archive, at its beginning; it is read in order, but for its first bytes, which are read twice.
-        size: bytes of the archive.
+        source: the archive, at its beginning; it is read in order.
+        size: bytes of the archive; None where nobody knows.
         stop: ends a read of the source that waits; called where this is left before the end, but for a bad archive.
 
     Returns:
@@ -110,11 +191,10 @@ def pour(
     Raises:
         DataError, ConfigError, OSError: as `unpack`.
     """
-    archive = expanded(config.archive)
-    done = Unpacked(expanded(config.to) if config.to else archive.parent)
-    found = chunks(source, archive)
+    done = Unpacked(config.folder)
+    found = chunks(source, expanded(config.archive))
     with opened(done.to, config.max_bytes, config.max_files) as folder, ahead(found) as coming:
-        stream = Stream(coming, size, config.max_ratio, lambda at: progress(at, size))
+        stream = Stream(coming, size, config.max_ratio, lambda at: progress(at, size or at))
         try:
             for member in members(stream):
                 is_new = folder.put(member, stream)
@@ -133,17 +213,16 @@ def pour(
             raise
 
 
-def _check_room(file: BinaryIO, config: UnpackConfig) -> None:
+def _check_room(head: bytes, size: int, config: UnpackConfig) -> None:
     """Refuse an archive that the disk has no room for, where that is known; in a folder with files some may be there.
 
     Raises:
         DataError: it unpacks to more bytes than the disk has.
     """
-    needed = stated(file.read(BLOCKSIZE), os.fstat(file.fileno()).st_size)
-    file.seek(0)
-    to = expanded(config.to) if config.to else expanded(config.archive).parent
+    needed, to = stated(head, size), config.folder
     there = next(folder for folder in (to, *to.absolute().parents) if is_folder(folder))
-    begun = there == to and any(each.name != expanded(config.archive).name for each in to.iterdir())
+    own = {part.name for part in config.parts}
+    begun = there == to and any(each.name not in own for each in to.iterdir())
     room = shutil.disk_usage(there).free
     if needed is not None and needed > room and not begun:
         raise DataError(f"{config.archive} unpacks to {sized(needed)}, and there is room for {sized(room)}", MORE_ROOM)
@@ -164,11 +243,12 @@ def _why_kept(archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked) -> 
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def _removed(archive: Path) -> str | None:
+def _removed(parts: Sequence[Path]) -> str | None:
     """Remove the archive when its files would survive a loss of power; why not, if it cannot be."""
     os.sync()
     try:
-        archive.unlink(missing_ok=True)
+        for part in parts:
+            part.unlink(missing_ok=True)
     except OSError as error:
         return clause(error)
     return None

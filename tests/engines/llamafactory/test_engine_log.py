@@ -1,8 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from virc.core.errors import EngineError
 from virc.engines.llamafactory import log as engine_log
+from virc.runs.metrics import Metric
 
 ELASTIC = """[rank1]: Traceback (most recent call last):
 [rank1]:   File "x.py", line 3, in f
@@ -28,6 +32,14 @@ def test_a_line_of_the_engine_becomes_the_metric_of_all_engines() -> None:
     assert found is not None
     assert (found.step, found.total, found.attempt, found.loss) == (3, 12, 2, 0.4)
     assert (found.tokens, found.tokens_per_second, found.seconds) == (4096, 812.5, 86400 + 7384)
+
+
+def test_the_speed_of_an_attempt_leaves_its_start_out() -> None:
+    info: Any = SimpleNamespace()
+    read = engine_log.reader(info, 2, [Metric(step=1, attempt=1, tokens=1000)])
+    counted = ((1100, 100), (1300, 110), (1300, 130), (1500, 120))  # tokens, and seconds with 100 of the start
+    lines = [line(loss=1.0, total_tokens=float(tokens), throughput=tokens / spent) for tokens, spent in counted]
+    assert [found and found.tokens_per_second for found in map(read, lines)] == pytest.approx([1, 20, 200 / 30, 20])
 
 
 def test_a_loss_that_is_no_number_is_a_step_without_a_loss() -> None:
@@ -83,3 +95,36 @@ def test_tensors_that_a_checkpoint_lacks_are_named_but_for_a_tied_output_layer(t
     assert engine_log.not_loaded(log) == []
     log.write_text(f"{warning}['model.visual.a', 'lm_head.weight', 'model.b'].\n")
     assert engine_log.not_loaded(log) == ["model.visual.a", "model.b"]
+
+
+MISSING = "There were missing keys in the checkpoint model loaded: ['model.visual.a', 'model.b'].\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "step", "said"),
+    [
+        ("  Num examples = 48\n", 0, None),
+        ("  Num examples = 48\n", 4, None),
+        ("", 4, None),
+        (MISSING + "  Num examples = 48\n", 0, None),  # there is no checkpoint
+        (MISSING + "  Num examples = 48\n", 4, "did not load model.visual.a and 1 more tensors of step 4"),
+        ("  Num examples = 47\n", 0, "trains on 47 rows, and 48 were checked"),
+        ("  Num examples = 49\n", 4, "trains on 49 rows, and 48 were checked"),
+    ],
+)
+def test_a_run_on_other_rows_or_weights_is_ended(text: str, step: int, said: str | None, tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text(text)
+    info: Any = SimpleNamespace(rows=48, data="rows", settings={"engine": {}})
+    if said is None:
+        engine_log.started(log, info, step)
+        return
+    with pytest.raises(EngineError, match=said):
+        engine_log.started(log, info, step)
+
+
+def test_rows_that_a_user_splits_off_are_not_missed(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text("  Num examples = 40\n")
+    info: Any = SimpleNamespace(rows=48, data="rows", settings={"engine": {"val_size": 8}})
+    engine_log.started(log, info, 0)

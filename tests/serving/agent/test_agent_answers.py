@@ -17,6 +17,9 @@ from support.servers import Body, images_of, turn_of
 
 from virc.core.seeds import derived
 from virc.reasoning.calls import Call, Result
+from virc.serving.agent import wire
+from virc.serving.agent.answer import Answer
+from virc.serving.agent.request import Problem
 from virc.solving import one
 from virc.tools import registry as tools
 
@@ -114,9 +117,8 @@ def test_texts_errors_and_pictures_of_nothing_are_sent_as_what_they_are(monkeypa
 def test_single_pixels_of_a_page_reach_the_model() -> None:
     """Crops are cut from the file: a pattern of single pixels, which any average makes grey, keeps its range."""
     protocol = msgspec.structs.replace(OWN, crops="file", input_pixels=(3136, 10**6))
-    page, file = Image.new("L", (4000, 3000)), io.BytesIO()
-    page.putdata([255 * ((at % 4000 + at // 4000) % 2) for at in range(4000 * 3000)])
-    page.save(file, "PNG")
+    lines, file = (bytes([0, 255]) * 1000 + bytes([255, 0]) * 1000) * 750, io.BytesIO()
+    Image.frombytes("L", (2000, 1500), lines).save(file, "PNG")
     part = {
         "type": "image_url",
         "image_url": {"url": f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"},
@@ -165,6 +167,16 @@ def test_what_is_streamed_is_the_whole_answer_piece_by_piece(client: Any) -> Non
     assert pieces[-2].choices[0].finish_reason == "stop"
     assert pieces[-1].usage == whole.usage
     assert len({piece.id for piece in pieces}) == 1
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_a_stream_ends_with_its_usage_where_it_is_asked_and_done(counted: bool) -> None:
+    events = wire.Events({"id": "x"}, Problem("m", "?", counted=counted))
+    events.event(Answer("97", prompt_tokens=5, completion_tokens=2))
+    *pieces, done = events.ended().removesuffix("\n\n").split("\n\n")
+    assert done == "data: [DONE]"
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    assert [json.loads(piece.removeprefix("data: "))["usage"] for piece in pieces] == [usage] * counted
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -233,6 +245,9 @@ def test_a_chat_is_one_question_about_all_its_images(running: Running) -> None:
     assert "poison" not in json.dumps(asked)
     first = asked["messages"][1]["content"]
     assert [part["type"] for part in first] == ["image_url", "image_url", "text"]
+    files = [base64.b64decode(part["image_url"]["url"].partition(",")[2]) for part in first[:2]]
+    colours = [Image.open(io.BytesIO(each)).convert("RGB").getpixel((0, 0)) for each in files]
+    assert colours == [(255, 0, 0), (0, 0, 255)]
     assert "Be brief.\n\nUser: What colour?\n\nAssistant: red\n\nAnd here?" in first[2]["text"]
 
 
@@ -256,13 +271,20 @@ def test_without_an_answer_there_is_a_refusal_that_says_why(
     assert "".join(delta.content or "" for delta in streamed) == content
 
 
+def test_looks_of_a_second_sample_count_from_its_own_first_thought(client: Any) -> None:
+    one, two = client.create(**chat("two looks", n=2)).choices
+    assert [look["unit"] for look in two.message.virc_tool_calls] == [0, 1]
+    assert [look["unit"] for look in one.message.virc_tool_calls] == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "content", "thought"),
     [("plain", "A triangle", ""), ("tagged", "A triangle", "Short."), ("cut", "", "Short")],
 )
 def test_a_chat_of_text_alone_is_one_turn(running: Running, client: Any, text: str, content: str, thought: str) -> None:
     body = {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": 9, "seed": 3, "n": 2}
-    first, second = client.create(**body).choices
+    said = client.create(**body)
+    first, second = said.choices
     assert (first.message.content, first.message.reasoning_content) == (content, thought)
     assert (first.message.refusal, second.index) == (None if content else "the model wrote no answer", 1)
     asked = running.behind.chats()
@@ -272,6 +294,9 @@ def test_a_chat_of_text_alone_is_one_turn(running: Running, client: Any, text: s
     deltas = [piece.choices[0].delta for piece in client.create(**body, stream=True)]
     assert "".join(delta.content or "" for delta in deltas) == content * 2
     assert "".join(getattr(delta, "reasoning_content", "") for delta in deltas) == thought * 2
+    alone = client.create(**{**body, "n": 1}).usage
+    assert said.usage.completion_tokens == 2 * alone.completion_tokens
+    assert said.usage.prompt_tokens == 2 * alone.prompt_tokens
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -54,7 +54,7 @@ def test_a_judge_is_served_with_room_to_look() -> None:
     ("words", "code", "said"),
     [
         ([], 2, "which model?"),
-        (["--agent"], 2, "which model?"),
+        (["--agent"], 2, "--agent needs a model or --endpoint\nhint: virc serve tiny --agent"),
         (["tiny", "--endpoint", "http://127.0.0.1:9/v1"], 2, "--endpoint means nothing without --agent"),
         (["tiny", "--concurrency", "2"], 2, "--concurrency means nothing without --agent"),
         (["tiny", "--timeout", "2"], 2, "--timeout means nothing without --agent"),

@@ -59,7 +59,7 @@ def test_many_at_once_get_what_virc_solve_gets_in_its_own_process(process: Proce
         messages = list(pool.map(asked, rows))
     out = tmp_path / "here.jsonl"
     source = tmp_path / "held" / "problems.jsonl"
-    done = virc("solve", "--batch", source, "--to", out, "--model", "tiny", "--device", "cpu")
+    done = virc("batch", source, "--to", out, "--model", "tiny", "--device", "cpu")
     assert done.code in (0, 1), done.err
     solved = {row["id"]: row for row in map(json.loads, out.read_text().splitlines())}
     assert len(solved) == PROBLEMS

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from agent_server import ANSWER, Held, Running, chat, listening, noise, png, raw, received, until
+from agent_server import ANSWER, Held, Running, chat, give_times, listening, noise, png, raw, received, until
 from support.https_site import Site
 
 from virc.serving.agent import connections, desk
@@ -50,7 +50,7 @@ def test_another_client_waits_for_two_problems_at_most_and_each_keeps_its_order(
 
 
 def test_bodies_that_nobody_needs_yet_stay_with_their_clients(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "MOST_READ", 400_000)
+    monkeypatch.setattr(desk, "MAX_READ", 400_000)
     with listening(waiting) as running:
         mine = [running.start(text=f"a{number}", picture=LARGE) for number in range(40)]
         until(lambda: running.desk.taken == 40)
@@ -65,7 +65,7 @@ def test_bodies_that_nobody_needs_yet_stay_with_their_clients(waiting: Held, mon
 
 
 def test_whoever_hangs_up_before_it_was_read_costs_no_turn(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "MOST_READ", 1)
+    monkeypatch.setattr(desk, "MAX_READ", 1)
     with listening(waiting) as running:
         clients = ask(running, 4, "a", picture=LARGE)
         for client in clients[1:3]:
@@ -78,9 +78,11 @@ def test_whoever_hangs_up_before_it_was_read_costs_no_turn(waiting: Held, monkey
 
 
 def test_one_that_waits_to_be_read_has_an_end_in_time(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "MOST_READ", 1)
-    with listening(waiting, config={"timeout": 0.5}) as running:
-        _, second = ask(running, 2, "a", picture=LARGE)
+    monkeypatch.setattr(desk, "MAX_READ", 1)
+    give_times(monkeypatch, 60, 0.5)
+    with listening(waiting) as running:
+        ask(running, 1, "a", picture=LARGE)
+        second = running.start(text="a1", picture=LARGE)
         said = received(second, b"}}")
     assert said.startswith(b"HTTP/1.1 504")
     assert b"no answer within 0.5 s" in said
@@ -102,7 +104,7 @@ def test_one_client_does_not_fill_all_places(waiting: Held) -> None:
 def test_an_address_does_not_have_all_connections(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "CONNECTIONS", 20)
     with listening(waiting) as running:
-        clients = [socket.create_connection(("127.0.0.1", running.port), 10) for _ in range(12)]
+        clients = [socket.create_connection(("127.0.0.1", running.port), 60) for _ in range(12)]
         assert received(clients[11], b"\r\n\r\n").startswith(b"HTTP/1.1 503")
         waiting.go.set()
         assert b'"content":"97"' in received(running.start(OTHER), b"}}")
@@ -117,7 +119,7 @@ def test_no_more_connections_are_taken_than_files_may_be_opened(waiting: Held) -
     with listening(waiting) as running:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
-            clients = [socket.create_connection(("127.0.0.1", running.port), 10) for _ in range(102)]
+            clients = [socket.create_connection(("127.0.0.1", running.port), 60) for _ in range(102)]
             assert received(clients[101], b"\r\n\r\n").startswith(b"HTTP/1.1 503")  # over half of 200
             waiting.go.set()
             assert b'"content":"97"' in received(running.start(OTHER), b"}}")
@@ -131,7 +133,7 @@ def test_one_client_does_not_hold_all_bytes(waiting: Held, monkeypatch: pytest.M
         until(lambda: bool(waiting.begun))  # what it sent is read and shown
         mine += ask(running, 2, "a", picture=LARGE)
         until(lambda: len(running.desk.answers) == 3)  # both are read
-        monkeypatch.setattr(desk, "MOST_HELD", int(running.desk.held * 2.2))  # half of it is little more
+        monkeypatch.setattr(desk, "MAX_HELD", int(running.desk.held * 2.2))  # half of it is little more
         assert received(running.start(text="a3", picture=LARGE), b"}}").startswith(b"HTTP/1.1 429")
         others = ask(running, 1, "b", OTHER, picture=LARGE)
         waiting.go.set()
@@ -171,7 +173,7 @@ def test_an_image_that_cannot_be_had_frees_its_turn(waiting: Held) -> None:
 def test_clients_behind_a_proxy_take_turns_by_their_keys(waiting: Held) -> None:
     def start(key: str, name: str) -> socket.socket:
         head, _, body = raw(chat(name)).partition(b"\r\n\r\n")
-        client = socket.create_connection(("127.0.0.1", running.port), 10)
+        client = socket.create_connection(("127.0.0.1", running.port), 60)
         client.sendall(head + f"\r\nAuthorization: Bearer {key}\r\n\r\n".encode() + body)
         return client
 
@@ -189,7 +191,7 @@ def test_clients_behind_a_proxy_take_turns_by_their_keys(waiting: Held) -> None:
 
 def test_each_event_loop_reads_into_memory_of_its_own() -> None:
     """What one receives is not there for the other to overwrite: the system copies it while other threads run."""
-    connection = connections.Patient.__new__(connections.Patient)
+    connection = connections.SlowClientGuard.__new__(connections.SlowClientGuard)
     connection.cycle = None  # type: ignore[assignment]
     connection.get_buffer(-1)[0] = 1
     with ThreadPoolExecutor(1) as other:
@@ -212,7 +214,7 @@ def test_an_address_that_a_client_claims_is_not_believed(waiting: Held) -> None:
         mine = []
         for number in range(6):
             head, _, body = raw(chat(f"a{number}")).partition(b"\r\n\r\n")
-            mine.append(socket.create_connection(("127.0.0.1", running.port), 10))
+            mine.append(socket.create_connection(("127.0.0.1", running.port), 60))
             mine[-1].sendall(head + f"\r\nX-Forwarded-For: 192.0.2.{number}\r\n\r\n".encode() + body)
             until(lambda number=number: running.desk.taken == number + 1)
         other = ask(running, 1, "b", OTHER)

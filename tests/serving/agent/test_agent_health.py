@@ -1,16 +1,18 @@
 """/health of an agent endpoint says whether the engine behind it answers, and asks it seldom."""
 
-import time
+import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
-from agent_server import Running, scripted, until
+from agent_server import ANSWER, MODEL, Held, Running, listening, scripted, until
 from support import faults
-from support.servers import MODELS
+from support.servers import CHAT, MODELS
 
-from virc.serving.agent import health
-
-pytestmark = pytest.mark.integration
+from virc.backends.interface import Sampling
+from virc.reasoning.session import Ask, Reply
+from virc.serving.agent import desk, health
 
 
 def status(running: Running) -> int:
@@ -42,20 +44,55 @@ def test_an_engine_that_refuses_the_list_of_models_is_alive() -> None:
 
 
 def test_many_who_ask_share_one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_FRESH", 3600.0)
     with scripted() as running:
         before = probes(running)
         with ThreadPoolExecutor(20) as pool:
-            assert {*pool.map(lambda _: status(running), range(200))} == {200}
-        assert probes(running) <= before + 3  # one in two seconds
+            assert {*pool.map(lambda _: status(running), range(60))} == {200}
+        assert probes(running) == before + 1
 
 
 def test_a_silent_engine_is_asked_once_at_a_time_and_nobody_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_FRESH", 0.1)
-    monkeypatch.setattr(health, "_PATIENCE", 0.5)
+    monkeypatch.setattr(health, "_PATIENCE", 0.1)
     with scripted() as running:
         running.behind.script.fault, running.behind.script.fault_on = faults.hang, MODELS
-        before, began = probes(running), time.monotonic()
+        before = probes(running)
         with ThreadPoolExecutor(20) as pool:
-            assert {*pool.map(lambda _: status(running), range(60))} == {503}
-        assert time.monotonic() - began < 4  # a probe ends after five
+            assert {*pool.map(lambda _: status(running), range(40))} == {503}
+        until(lambda: probes(running) > before)
         assert probes(running) == before + 1
+
+
+class Stuck(Held):
+    """Hears nothing while it draws a reply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hears, self.stuck = threading.Event(), 0
+
+    def reply(self, ask: Ask, sampling: Sampling, *words: Any) -> Reply:
+        self.stuck += 1
+        self.hears.wait(60)
+        return Reply(ANSWER)
+
+
+def test_a_stuck_worker_is_replaced_and_when_none_is_left_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "_STUCK", 0.02)
+    stuck, chat = Stuck(), {"model": MODEL, "messages": [{"role": "user", "content": "?"}]}  # of no picture to decode
+    with listening(stuck, config={"timeout": 0.3}) as running:
+
+        def ask() -> tuple[int, dict[str, Any]]:
+            return running.send("POST", CHAT, json.dumps(chat).encode())
+
+        for count in (1, 2):  # on a busy machine the time may be over before a thread has begun
+            until(lambda count=count: ask()[0] == 504 and stuck.stuck == count)  # type: ignore[misc]
+            until(lambda: not running.desk.taken)
+            if count == 1:
+                assert status(running) == 200  # another thread is in its place
+        until(lambda: status(running) == 503)
+        code, said = ask()
+        assert (code, said["error"]["message"]) == (503, "no worker can take a request: all are stuck in others")
+        stuck.hears.set()
+        until(lambda: status(running) == 200)
+        until(lambda: ask()[0] == 200)

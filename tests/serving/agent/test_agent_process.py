@@ -39,7 +39,7 @@ def tiny() -> Iterator[Process]:
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("held")
     words = ("--count", 1, "--seed", 30_000, "--split", "heldout", "--formats", "batch")
-    assert virc("data", "synth", "--to", folder, *words).code == 0
+    assert virc("data", "synth", "--drawing", "1", "--to", folder, *words).code == 0
     row = json.loads((folder / "problems.jsonl").read_text())
     assert row["question"] == QUESTION
     return folder / str(row["image"])
@@ -147,7 +147,7 @@ def test_a_signal_lets_what_runs_end_and_turns_the_new_away(number: signal.Signa
         until(lambda: received(process.connected(chat()), b"}}").startswith(b"HTTP/1.1 503"))
         go.set()
         assert b'"content":"97"' in received(running, b"}}")
-        assert process.popen.wait(20) == code
+        assert process.popen.wait(240) == code
         assert process.popen.stderr is not None
         err = process.popen.stderr.read()
     assert "ending: 1 answer is still waited for" in err
@@ -166,5 +166,5 @@ def test_a_second_signal_ends_it_at_once() -> None:
         while "ending" not in process.popen.stderr.readline():
             pass
         process.popen.send_signal(signal.SIGINT)
-        assert process.popen.wait(20) == 130
+        assert process.popen.wait(240) == 130
         assert "Traceback" not in process.popen.stderr.read()

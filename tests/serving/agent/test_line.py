@@ -4,14 +4,11 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from agent_server import Held
 
-from virc.models.chat_protocol import of_system
-from virc.serving.agent.desk import MOST_HELD, Desk, Solving
+from virc.serving.agent.connections import network
+from virc.serving.agent.desk import MAX_HELD, Desk
 from virc.serving.agent.line import Line, may_have_more
 from virc.serving.chat_request import RefusedError
-from virc.solving.one import SolveConfig
-from virc.systems import registry as systems
 
 Fits = Callable[[int, int, int], bool]
 
@@ -133,18 +130,18 @@ def test_a_share_is_not_lost_to_one_who_leaves_in_the_same_moment() -> None:
 
 
 def test_one_client_holds_half_of_the_bytes_and_all_hold_no_more_than_there_are() -> None:
-    desk = Desk(Solving(Held(), of_system(systems.get("virc")).protocol, SolveConfig()))
+    desk = Desk(1)
     first, second, other, last = (desk.place(client) for client in ("a", "a", "b", "c"))
-    first.add(MOST_HELD // 2 - 1)
+    first.add(MAX_HELD // 2 - 1)
     second.add(1)
     with pytest.raises(RefusedError, match="too much is being sent"):
         second.add(1)
-    other.add(MOST_HELD // 2)
+    other.add(MAX_HELD // 2)
     with pytest.raises(RefusedError, match="too much is being sent"):
         last.add(1)
     first.end()
-    second.add(MOST_HELD // 2 - 1)
-    assert (desk.held, desk.held_of) == (MOST_HELD, {"a": MOST_HELD // 2, "b": MOST_HELD // 2})
+    second.add(MAX_HELD // 2 - 1)
+    assert (desk.held, desk.held_of) == (MAX_HELD, {"a": MAX_HELD // 2, "b": MAX_HELD // 2})
 
 
 def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
@@ -157,3 +154,17 @@ def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
     assert (taken, other) == (51, 25)
     assert not may_have_more(0, 100, 100)
     assert may_have_more(0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("a name", "a name"),
+    ],
+)
+def test_a_client_is_an_address_or_a_network_of_ipv6(host: str, client: str) -> None:
+    assert network(host) == client

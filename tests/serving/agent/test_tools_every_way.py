@@ -119,7 +119,7 @@ def by_client(folder: Path) -> list[Any]:
 def test_each_way_sends_the_same_conversation(folder: Path) -> None:
     solved = by_command(folder, "solve", folder / "a.png", QUESTION)
     ways = {
-        "batch": by_command(folder, "solve", "--batch", folder / "rows.jsonl", "--to", folder / "out.jsonl"),
+        "batch": by_command(folder, "batch", folder / "rows.jsonl", "--to", folder / "out.jsonl"),
         "sample": by_command(
             folder, "data", "sample", folder / "rows.jsonl", "--to", folder / "made", "--samples", 1, "--temperature", 1
         ),

@@ -19,8 +19,8 @@ from virc.models.load import Choice
 from virc.serving.agent.fetch import RULES
 from virc.serving.mcp.asking import Model
 from virc.serving.mcp.calls import Desk
-from virc.serving.mcp.kept import Shelf
 from virc.serving.mcp.pictures import Readable
+from virc.serving.mcp.result_store import ResultStore
 from virc.serving.mcp.server import Served, made
 from virc.solving.one import SolveConfig
 from virc.solving.setup import Setup
@@ -35,13 +35,13 @@ class Failures(list[Exception]):
 def desk(
     folders: Sequence[Path] = (),
     endpoint: str = "http://127.0.0.1:9/v1",
-    shelf: Shelf | None = None,
+    store: ResultStore | None = None,
     offline: bool = False,
     rules: Rules = RULES,
 ) -> Desk:
     setup = Setup(Choice(MODEL, endpoint), SolveConfig(timeout=60))
     readable = Readable([folder.resolve() for folder in folders], offline, rules)
-    return Desk(Model(lambda: setup, Reporter()), readable, shelf or Shelf())
+    return Desk(Model(lambda: setup, Reporter()), readable, store or ResultStore())
 
 
 def talk(

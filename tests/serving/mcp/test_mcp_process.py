@@ -63,7 +63,7 @@ def over_http(folder: Path, *words: str) -> Iterator[str]:
         assert url == f"http://127.0.0.1:{port}/mcp"
         yield url
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=240)
         assert "Traceback" not in said, said
     finally:
         process.kill()
@@ -138,18 +138,19 @@ def test_results_of_a_session_are_not_found_from_another(folder: Path) -> None:
     assert modern.is_error
 
 
-def test_a_foreign_page_host_or_missing_key_is_refused(folder: Path) -> None:
+def test_a_foreign_page_host_or_missing_key_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OF_CLIENTS", "secret")
     accepts = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
     def status(url: str, **headers: str) -> int:
-        return httpx2.post(url, json=HELLO, headers={**accepts, **headers}, timeout=30).status_code
+        return httpx2.post(url, json=HELLO, headers={**accepts, **headers}, timeout=60).status_code
 
     with over_http(folder) as url:
         assert status(url) == 200
         assert status(url, Origin="https://evil.example") == 403
         assert status(url, Host="evil.example") == 403
         assert status(url, **{"Sec-Fetch-Site": "cross-site"}) == 403
-    with over_http(folder, "--api-key", "secret") as url:
+    with over_http(folder, "--api-key", "env:OF_CLIENTS") as url:
         assert status(url) == 401
         assert status(url, Authorization="Bearer wrong") == 401
         assert status(url, Authorization="Bearer secret") == 200
@@ -166,7 +167,7 @@ def test_a_foreign_page_host_or_missing_key_is_refused(folder: Path) -> None:
     ],
 )
 def test_a_mistake_ends_it_with_a_sentence(tmp_path: Path, words: list[str], sentence: str) -> None:
-    done = subprocess.run([*VIRC, "mcp", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*VIRC, "mcp", *words], cwd=tmp_path, capture_output=True, text=True, timeout=240)
     assert done.returncode in (2, 3), done.stderr
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
@@ -191,7 +192,7 @@ def by_hand(*messages: object, folder: Path, env: dict[str, str] | None = None) 
             out += line
             if not line or json.loads(line).get("id") == message["id"]:
                 break
-    rest, said = process.communicate(timeout=30)
+    rest, said = process.communicate(timeout=240)
     return subprocess.CompletedProcess(command, process.returncode, out + rest, said)
 
 
@@ -243,7 +244,7 @@ def test_a_signal_ends_it_cleanly(folder: Path, number: signal.Signals) -> None:
     assert process.stdout.readline()
     process.send_signal(number)
     try:
-        process.wait(15)
+        process.wait(240)
     finally:
         process.kill()
         _, said = process.communicate()

@@ -1,12 +1,13 @@
 """What `virc mcp` refuses before it serves."""
 
-import gc
+import asyncio
+import signal
 import socket
 
 import pytest
 from support.called import virc
 
-from virc.serving.mcp.start import _without_collector
+from virc.serving.mcp.start import _until_a_signal
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ from virc.serving.mcp.start import _without_collector
             2,
             "error: the system prism answers by a pipeline, and `ask` runs none\nhint: virc solve",
         ),
-        (("--api-key", "x"), 2, "error: --api-key belongs to --http"),
+        (("--api-key", "env:VIRC_API_KEY"), 2, "error: --api-key belongs to --http"),
     ],
 )
 def test_what_cannot_answer_is_refused_at_the_start(words: tuple[str, ...], code: int, error: str) -> None:
@@ -35,8 +36,19 @@ def test_the_hint_for_a_port_in_use_is_an_option_of_this_command() -> None:
     assert done.err.endswith(f"is in use\nhint: --http 127.0.0.1:{port % 65_535 + 1}\n")
 
 
-def test_the_collector_is_on_again_after_the_imports() -> None:
-    with _without_collector():
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    gc.unfreeze()
+def test_a_signal_ends_the_server_where_loops_take_no_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise NotImplementedError  # as on Windows
+
+    async def serve() -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(60)
+
+    taken: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: taken.append(number))
+    monkeypatch.setattr("asyncio.unix_events._UnixSelectorEventLoop.add_signal_handler", refuse)
+    try:
+        _until_a_signal(serve())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert taken == [signal.SIGTERM]

@@ -1,6 +1,7 @@
 """What an agent gets from each tool of the MCP server, by the official client."""
 
 import asyncio
+import io
 import json
 import threading
 from contextlib import suppress
@@ -13,8 +14,8 @@ from mcp import Client
 from mcp.types import CallToolResult
 from mcp_server import QUESTION, Failures, are_same, called, desk, in_base64, noise, pixels, refused, talk
 from PIL import Image
-from support.servers import dead_url, serve
-from support.solving import CROP, answer
+from support.servers import Body, dead_url, image_bytes, images_of, serve
+from support.solving import CROP, answer, call
 
 from virc.serving.mcp import asking
 from virc.serving.mcp.messages import TOOLS, schema
@@ -59,7 +60,7 @@ def test_tools_are_listed_with_valid_schemas() -> None:
     [
         ([10, 20, 110, 140], "pixel", (10, 20, 110, 140)),
         ([0.1, 0.25, 0.5, 0.5], "fraction", (30, 50, 150, 100)),
-        ([0, 0, 500, 500], "thousand", (0, 0, 150, 100)),
+        ([0, 0, 500, 1000], "thousand", (0, 0, 150, 200)),
         ([0, 0, 999, 999], "permille", (0, 0, 300, 200)),
     ],
 )
@@ -197,6 +198,32 @@ def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
     assert [part.type for part in trace.content].count("image") == 1
 
 
+def test_boxes_of_looks_are_pixels_of_what_was_cut(folder: Path) -> None:
+    """Of the file where that is a picture of the question, which is larger than it was shown; else of the crop."""
+    Image.new("RGB", (400, 200), "white").save(folder / "small.png")
+    Image.new("RGB", (3000, 1500), "white").save(folder / "large.png")
+    shown: list[tuple[int, int]] = []
+
+    def turns(body: Body) -> str:
+        shown[:] = [Image.open(io.BytesIO(image_bytes(each))).size for each in images_of(body)]
+        if len(shown) == 4:
+            return answer("97")
+        index = len(shown) - 1  # of the large picture, then of the crop
+        width, height = shown[index]
+        return call("crop_image", bbox_2d=[width * 3 // 4, height // 2, width, height], image_index=index)
+
+    arguments = {"image": "small.png", "more_images": ["large.png"], "question": QUESTION}
+    with serve(turns) as server:
+        result = structured(called(desk([folder], server.url), "ask", **arguments))
+    (small, large), (first, second) = result["image_ids"], result["looks"]
+    assert max(shown[1]) < 3000
+    assert [each["source_id"] for each in (first, second)] == [large, first["image_id"]]
+    assert small not in (first["source_id"], second["source_id"])
+    assert first["box"] == pytest.approx([2250, 750, 3000, 1500], abs=4)
+    width, height = shown[2]
+    assert second["box"] == pytest.approx([width * 3 / 4, height / 2, width, height], abs=1)
+
+
 def test_samples_give_the_share_of_the_answer(folder: Path) -> None:
     answers = iter(["97", "5", "97", "97"])
     with serve(lambda _: answer(next(answers))) as server:
@@ -228,27 +255,45 @@ def test_a_cancelled_question_stops_the_model(folder: Path) -> None:
     def turn(body: dict[str, Any]) -> str:
         turns.append(body)
         asked.set()
-        go.wait(30)
+        go.wait(60)
         return CROP
 
     async def work(client: Client) -> CallToolResult:
         with suppress(TimeoutError):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 asking = asyncio.create_task(client.call_tool("ask", {"image": "noise.png", "question": QUESTION}))
-                await asyncio.to_thread(asked.wait, 20)
+                await asyncio.to_thread(asked.wait, 60)
                 asking.cancel()
                 with suppress(asyncio.CancelledError):
                     await asking
+                while behind._model._waiting:  # that is noticed
+                    await asyncio.sleep(0.01)
         go.set()
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)
         return await client.call_tool("show", {"image": "noise.png"})
 
     with serve(turn) as server:
-        shown = talk(desk([folder], server.url), work)
+        behind = desk([folder], server.url)
+        shown = talk(behind, work)
     assert not shown.is_error
     assert len(turns) == 1
 
 
 def test_questions_above_the_limit_are_turned_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "MOST_WAITING", 0)
-    assert "too many questions" in refused(desk([folder]), "ask", image="noise.png", question=QUESTION)
+    monkeypatch.setattr(asking, "MAX_WAITING", 1)
+    asked = {"image": "noise.png", "question": QUESTION}
+
+    go = threading.Event()
+
+    async def work(client: Client) -> list[CallToolResult]:
+        two = [asyncio.create_task(client.call_tool("ask", asked)) for _ in range(2)]
+        await asyncio.wait(two, return_when=asyncio.FIRST_COMPLETED)  # the one that is turned away
+        go.set()
+        return [*await asyncio.gather(*two), await client.call_tool("ask", asked)]
+
+    with serve(lambda _: answer("97") if go.wait(60) else "") as server:
+        both_and_later = talk(desk([folder], server.url), work)
+    errors = [result.content[0].text for result in both_and_later if result.is_error]
+    assert len(errors) == 1
+    assert "too many questions" in errors[0]
+    assert not both_and_later[2].is_error  # the first has ended

@@ -11,7 +11,7 @@ from batches import problems, read, write
 from support import faults
 from support.called import Done, virc
 from support.servers import Body, Server, dead_url, serve
-from support.solving import answer, think
+from support.solving import CROP, answer, picture, think
 from test_majority import in_order
 
 JUDGE = "judge-model"
@@ -71,8 +71,8 @@ def test_of_two_graded_alike_the_earlier_is_given(image: Path) -> None:
 def test_the_judge_sees_the_pictures_and_no_reference(image: Path, tmp_path: Path) -> None:
     rows = problems(image, 1, answer="SECRET", boxes=[[1, 2, 3, 4]])
     with serve(in_order("1", "2")) as server, serve(lambda _: "score: 5") as judge:
-        words = ("--batch", write(tmp_path / "in.jsonl", rows), "--to", tmp_path / "out", "--strategy", "best_of:n=2")
-        done = virc("solve", *words, "--endpoint", server.url, "--judge-endpoint", judge.url)
+        words = (write(tmp_path / "in.jsonl", rows), "--to", tmp_path / "out", "--strategy", "best_of:n=2")
+        done = virc("batch", *words, "--endpoint", server.url, "--judge-endpoint", judge.url)
         assert done.code == 0, done.err
         (body, _) = judge.chats()
     assert [part["type"] for part in body["messages"][1]["content"]] == ["image_url", "text"]
@@ -129,10 +129,10 @@ def test_a_judge_that_refuses_ends_the_problem_with_its_traces(image: Path, tmp_
 
 def test_a_judge_that_is_silent_is_left_when_the_time_of_the_problem_is_over(image: Path, tmp_path: Path) -> None:
     with serve(in_order("1", "2")) as server, serve([], fault=faults.hang) as judge:
-        done = solved(server, judge, image, "best_of:n=2", "--timeout", 1, "--trace", tmp_path / "t")
+        done = solved(server, judge, image, "best_of:n=2", "--timeout", 6, "--trace", tmp_path / "t")
         judge.stopping.set()
     assert (done.code, done.json["answer"]) == (6, None)
-    assert "1 s" in done.json["error"]["message"]
+    assert "6 s" in done.json["error"]["message"]
     assert (tmp_path / "t" / "sample-2" / "trace.json").is_file()
 
 
@@ -211,9 +211,43 @@ def test_columns_of_a_row_are_hidden_from_a_reward(image: Path, system: Callable
     rows = problems(image, 1, answer="SECRET", boxes=[[1, 2, 3, 4]])
     with serve(in_order("1", "2")) as server:
         words = ("--to", tmp_path / "out", "--strategy", f"best_of:n=2,by=reward,reward={file}")
-        virc("solve", "--batch", write(tmp_path / "in.jsonl", rows), *words, "--endpoint", server.url)
+        virc("batch", write(tmp_path / "in.jsonl", rows), *words, "--endpoint", server.url)
     (line,) = read(tmp_path / "out")
     assert line["strategy"]["scores"] == [0, 0]
+
+
+HISTORY = """
+TERMS = ("history",)
+
+def history(sample, means):
+    "The pictures of the question, the width of its file, and its choices."
+    prompt = sample.prompt
+    return 1000 * prompt.view.given + prompt.original[0] + len(prompt.columns.get("choices", ())) / 10
+
+def total(t):
+    return t.history
+
+def whole(units, t):
+    return units[-1]
+"""
+
+
+@pytest.mark.parametrize(("fields", "score"), [({}, 1130), ({"choices": ["one", "two"]}, 1130.2)])
+def test_a_reward_is_given_the_question_as_it_was_asked(
+    fields: Mapping[str, Any], score: float, system: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A crop is none of its pictures, and boxes of rows are in pixels of its file, which is shown at 140 x 84."""
+    texts = iter("ab")
+
+    def turns(body: Body) -> str:
+        return CROP if len(body["messages"]) == 2 else answer(next(texts))
+
+    rows = problems(picture(tmp_path / "wide.png", 130, 90), 1, **fields)
+    with serve(turns) as server:
+        words = ("--to", tmp_path / "out", "--strategy", f"best_of:n=2,by=reward,reward={system(HISTORY)}")
+        virc("batch", write(tmp_path / "in.jsonl", rows), *words, "--endpoint", server.url)
+    (line,) = read(tmp_path / "out")
+    assert line["strategy"]["scores"] == [score, score]
 
 
 @pytest.mark.parametrize(

@@ -106,9 +106,7 @@ def test_a_refused_key_is_asked_about_once(image: Path) -> None:
 def test_choices_of_a_row_count_as_their_letters(image: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", problems(image, 1, choices=["57", "102"]))
     with serve(in_order("57", "B", "102")) as server:
-        virc(
-            "solve", "--batch", source, "--to", tmp_path / "out", "--endpoint", server.url, "--strategy", "majority:n=3"
-        )
+        virc("batch", source, "--to", tmp_path / "out", "--endpoint", server.url, "--strategy", "majority:n=3")
     (line,) = read(tmp_path / "out")
     assert (line["answer"], line["votes"][0]["count"]) == ("B", 2)
 
@@ -116,18 +114,18 @@ def test_choices_of_a_row_count_as_their_letters(image: Path, tmp_path: Path) ->
 def test_a_batch_that_was_stopped_asks_nothing_again(image: Path, tmp_path: Path) -> None:
     words = ("--to", tmp_path / "out", "--strategy", "majority:n=3,early=no", "--concurrency", 1, "--endpoint")
     with serve(lambda body: answer(asked(body))) as server:
-        virc("solve", "--batch", write(tmp_path / "half.jsonl", problems(image, 1, 2)), *words, server.url)
+        virc("batch", write(tmp_path / "half.jsonl", problems(image, 1, 2)), *words, server.url)
         assert len(server.chats()) == 6
-        done = virc("solve", "--batch", write(tmp_path / "all.jsonl", problems(image, 1, 2, 3)), *words, server.url)
+        done = virc("batch", write(tmp_path / "all.jsonl", problems(image, 1, 2, 3)), *words, server.url)
         assert [asked(body) for body in server.chats()[6:]] == ["q 3"] * 3
     assert done.code == 0, done.err
 
 
 def test_answers_of_another_strategy_are_not_continued(image: Path, tmp_path: Path) -> None:
-    words = ("--batch", write(tmp_path / "in.jsonl", problems(image, 1)), "--to", tmp_path / "out")
+    words = (write(tmp_path / "in.jsonl", problems(image, 1)), "--to", tmp_path / "out")
     with serve(lambda body: answer(asked(body))) as server:
-        virc("solve", *words, "--endpoint", server.url, "--strategy", "majority:n=3")
-        done = virc("solve", *words, "--endpoint", server.url, "--strategy", "majority:n=5")
+        virc("batch", *words, "--endpoint", server.url, "--strategy", "majority:n=3")
+        done = virc("batch", *words, "--endpoint", server.url, "--strategy", "majority:n=5")
     assert done.code == 3
     assert "majority:n=3,early=yes" in done.err
 
@@ -220,6 +218,6 @@ def test_an_own_strategy_that_fails_costs_a_batch_its_row(image: Path, tmp_path:
     (tmp_path / "broken.py").write_text(OWN.replace("min(answers, key=len)", "{'1': '1'}[answers[0]]"))
     write(tmp_path / "in.jsonl", problems(image, "a", "b"))
     with serve(in_order("2", "1")) as server:
-        words = ("--batch", tmp_path / "in.jsonl", "--endpoint", server.url, "--concurrency", 1)
-        done = virc("solve", *words, "--strategy", f"{tmp_path}/broken.py:n=1")
+        words = (tmp_path / "in.jsonl", "--endpoint", server.url, "--concurrency", 1)
+        done = virc("batch", *words, "--strategy", f"{tmp_path}/broken.py:n=1")
     assert "1 answered, 0 without an answer, 1 failed" in done.err, done.err

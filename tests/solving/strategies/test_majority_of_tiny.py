@@ -16,12 +16,12 @@ COUNT = 100
 
 
 def test_the_vote_of_five_samples_beats_one(tmp_path: Path) -> None:
-    words = ("--count", COUNT, "--seed", 4, "--split", "heldout", "--sides", 3)
+    words = ("--count", COUNT, "--seed", 4, "--split", "heldout", "--sides", 3, "--drawing", 1)
     assert virc("data", "synth", "--to", tmp_path / "p", *words).code == 0
     rows = [row | {"image": str(tmp_path / "p" / row["image"])} for row in read(tmp_path / "p" / "problems.jsonl")]
     source, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
     how = ("--model", "tiny", "--strategy", "majority:n=5", "--trace", tmp_path / "t", "--quiet")
-    assert virc("solve", "--batch", source, "--to", out, *how).code == 0
+    assert virc("batch", source, "--to", out, *how).code == 0
     single = voted = only_single = only_voted = 0
     for line in read(out):
         # the first sample is what one sample alone would be: its seed does not depend on how many there are

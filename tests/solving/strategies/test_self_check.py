@@ -54,8 +54,8 @@ def test_it_asks_again_while_the_check_fails(
 
 
 def test_the_next_round_is_shown_the_answer_and_its_check(image: Path) -> None:
-    checks = by_answer({"1": "The left one is missing.\nscore: 1", "2": "score: 9"})
-    with serve(both("12", checks)) as server:
+    checks = by_answer({"1": "The left one is missing.\nscore: 1", "2": "No.\nscore: 2", "3": "score: 9"})
+    with serve(both("123", checks)) as server:
         solved(server, image, "self_check")
         asked = [json.dumps(body["messages"]) for body in server.chats() if not is_check(body)]
         judged = [body["messages"][1]["content"][-1]["text"] for body in server.chats() if is_check(body)]
@@ -63,14 +63,16 @@ def test_the_next_round_is_shown_the_answer_and_its_check(image: Path) -> None:
     assert "An earlier answer was: 1" in asked[1]
     assert "The left one is missing." in asked[1]
     assert "score: 1" not in asked[1]
-    assert [json.loads(text)["question"] for text in judged] == ["How many?"] * 2
-    with serve(both("12", checks)) as server:
+    assert "An earlier answer was: 2" in asked[2]
+    assert "An earlier answer was: 1" not in asked[2]
+    assert [json.loads(text)["question"] for text in judged] == ["How many?"] * 3
+    with serve(both("123", checks)) as server:
         solved(server, image, "self_check:feedback=no")
         asked = [json.dumps(body["messages"]) for body in server.chats() if not is_check(body)]
         seeds = {body["seed"] for body in server.chats() if not is_check(body)}
         warm = {body["temperature"] for body in server.chats() if not is_check(body)}
     assert asked[0] == asked[1]
-    assert (len(seeds), warm) == (2, {1.0})
+    assert (len(seeds), warm) == (3, {1.0})
     done = virc("solve", image, "q", "--strategy", "self_check:feedback=no", "--temperature", 0)
     assert (done.code, "at temperature 0" in done.err) == (2, True)
 

@@ -9,8 +9,8 @@
 #SBATCH --signal=B:USR1@300
 #SBATCH --requeue
 
-cd /scratch/ann/figures || exit
 trap '' USR1  # until virc takes it
+cd /scratch/ann/figures || exit
 export HF_HUB_OFFLINE=1
 export VIRC_JOB=$SLURM_JOB_ID
 # Where the processes of all nodes meet: --master-addr and --master-port of torchrun.

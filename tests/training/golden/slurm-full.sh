@@ -16,8 +16,8 @@
 #SBATCH --requeue
 #SBATCH --nice=10
 
-cd /scratch/ann/figures || exit
 trap '' USR1  # until virc takes it
+cd /scratch/ann/figures || exit
 module load cuda/13.0
 ulimit -n 65536
 export HF_HUB_OFFLINE=1

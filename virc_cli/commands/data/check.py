@@ -8,7 +8,7 @@ import typer
 
 from virc.core.text import counted
 from virc_cli.console import completion, events, output
-from virc_cli.console.options import Json, Quiet, Verbose
+from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers
 
 if TYPE_CHECKING:
     from virc.data.check.run import DatasetReport, LocatedFault, Report
@@ -32,16 +32,18 @@ def command(
         typer.Option(metavar="NAME", help="Family whose patch grid images are on.", autocompletion=completion.families),
     ] = None,
     first: Annotated[int, typer.Option(min=0, metavar="N", help="Faults of each kind to print.")] = 5,
-    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")] = None,
+    workers: Workers = None,
     clean: Annotated[Path | None, typer.Option(metavar="DIR", help="New folder for the rows without faults.")] = None,
+    layout: LayoutFile = None,
+    ignore: Ignored = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Check images, turns and tool calls of rows.
 
-    What LLaMA-Factory or verl would stop at, drop or change without a word is a fault, too. Exit code 5 if there
-    are any faults.
+    What LLaMA-Factory or verl would stop at, drop or change without a word is a fault, too, and so is a column that
+    holds a part of the problem and is not read (--ignore). Exit code 5 if there are any faults.
 
     Images are in the folder of their rows, or in a folder that a link directly in it leads to. No other link out of it
     is followed.
@@ -51,8 +53,10 @@ def command(
     from virc.core.parallel import cores
     from virc.data.check.run import CheckConfig, check
 
-    config = CheckConfig(path, against or (), coordinates, system, family, first, workers or cores(), clean)
-    output.note_left_out([*path, *(against or ())])
+    config = CheckConfig(
+        path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean
+    )
+    output.note_left_out([*path, *(against or ())], system, layout)
     found: list[LocatedFault] = []
     with events.printed(quiet, verbose) as on_event:
 
@@ -73,7 +77,7 @@ def command(
         output.know(**fields)
         raise DataError(report.summary, None if clean or not report.good else "--clean DIR keeps the other rows")
     if as_json:
-        output.emit({"schema": "virc.data.check/1", **fields, "error": None})
+        output.emit("virc.data.check/1", fields)
 
 
 def _print_fault(fault: "LocatedFault") -> None:
@@ -111,6 +115,11 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
         more = [f"others in {counted(dataset.more_ignored, 'row')}"] if dataset.more_ignored else []
         listed = ", ".join([*keys, *more])
         yield f"  keys of messages that LLaMA-Factory does not read, and --clean does not keep: {listed}"
+    for line in dataset.reasons:
+        yield f"  {line}"
+    if dataset.unread_columns:
+        listed = ", ".join(f"{name} in {counted(rows, 'row')}" for name, rows in dataset.unread_columns.items())
+        yield f"  columns that hold a part of the problem and are not read: {listed}"
     if counts.unanswered:
         yield f"  {counted(counts.unanswered, 'problem')} {'has' if counts.unanswered == 1 else 'have'} no answer"
 

@@ -1,5 +1,6 @@
 """`virc data convert`: rows of one format become rows of another, all of them or some."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,7 +8,19 @@ import typer
 
 from virc.core.text import counted, sized
 from virc_cli.console import events, output
-from virc_cli.console.options import CoordinatesName, ImagesName, Json, Quiet, Seed, Verbose
+from virc_cli.console.options import (
+    CoordinatesName,
+    Ignored,
+    ImagesName,
+    Json,
+    LayoutFile,
+    MaxPixels,
+    Model,
+    Quiet,
+    Seed,
+    Verbose,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -16,7 +29,8 @@ if TYPE_CHECKING:
 
 _NO_ANSWER = "a model that learns from these alone never answers; --format batch writes the problems, to be solved"
 FAILURE: dict[str, object] = {
-    "to": None, "format": None, "datasets": [], "lost": None, "faults": [], "message_keys": [], "boxes": None,
+    "to": None, "format": None, "datasets": [], "lost": None, "faults": [], "reasons": [], "message_keys": [],
+    "boxes": None,
     "images_bytes": None, "unshared_bytes": None, "rows_bytes": None, "chat_protocols": None,
 }  # fmt: skip
 
@@ -35,12 +49,19 @@ def command(
     system: Annotated[
         str | None, typer.Option(metavar="SYSTEM", help="Write trajectories for this system, see above.")
     ] = None,
+    max_pixels: MaxPixels = None,
+    answers: Annotated[
+        bool, typer.Option("--answers", help="Make trajectories of problems and their answers.")
+    ] = False,
+    model: Model = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Rows of each dataset.")] = None,
     seed: Seed = 0,
     weights: Annotated[str | None, typer.Option(metavar="N,N", help="Mix the sources in these proportions.")] = None,
     split: Annotated[str | None, typer.Option(metavar="NAME=SHARE", help="Set rows aside, e.g. val=0.05.")] = None,
     skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out faulty rows.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")] = None,
+    workers: Workers = None,
+    layout: LayoutFile = None,
+    ignore: Ignored = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -57,20 +78,27 @@ def command(
     it, virc_protocol.json beside SRC, else what the rows show. --system writes turns in the grammar and boxes of that
     system, leaves out calls that it has no tool for, and puts its name into data_source.
 
+    --answers writes what `virc solve --model MODEL` sends, and the answer as the reply; a crop before it of each box in
+    the row's `boxes`. With --system alone, MODEL is the base of its stages. --max-pixels makes images smaller, and
+    boxes with them; of trajectories crops are made anew.
+
     A smaller --limit is part of a larger one; with --weights it counts all rows. No input image is on both sides of a
     --split.
     """
+    from virc.config import user
     from virc.core.events import Event
     from virc.core.parallel import cores
     from virc.data.convert.change import Target
     from virc.data.convert.convert import ConvertConfig, convert
 
-    target = Target(coordinates, images, protocol, system)
+    if answers and model is None and system is None:
+        model = user.values(user.resolve({}, os.environ, user.read(user.config_path(os.environ)))).model
+    target = Target(coordinates, images, protocol, system, max_pixels, answers, model)
     config = ConvertConfig(
-        sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split), skip_faulty,
-        workers or cores(),
+        sources, to, format, name, target, embed, limit, _weights(weights), seed, _split(split), skip_faulty, layout,
+        ignore or (), workers or cores(),
     )  # fmt: skip
-    output.note_left_out(sources)
+    output.note_left_out(sources, system, layout)
     with events.printed(quiet, verbose) as on_event:
         report = convert(config, lambda rows: on_event(Event("progress", counted(rows, "row"))))
     if not quiet:
@@ -84,12 +112,14 @@ def command(
         import msgspec
 
         fields = {"to": str(to), "format": format, **msgspec.to_builtins(report)}
-        output.emit({"schema": "virc.data.convert/1", **fields, "error": None})
+        output.emit("virc.data.convert/1", fields)
     else:
         output.line(str(to))
 
 
 def _print(report: "Report", units: CoordinatesName | None, shown: ImagesName | None) -> None:
+    for reason in report.reasons:
+        output.note(reason)
     if shown == "smart":
         output.note("input files stay as they are: those of 1000 x 1000 px do not get their proportions back")
     if report.lost:

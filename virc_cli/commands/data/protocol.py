@@ -57,7 +57,7 @@ def command(
         save(found.protocol, to)
     if as_json:
         fields = {"file": str(source.file), **found.as_fields(), "to": str(to) if to else None}
-        output.emit({"schema": "virc.data.protocol/1", **{key: fields[key] for key in FAILURE}, "error": None})
+        output.emit("virc.data.protocol/1", {**{key: fields[key] for key in FAILURE}})
     elif to:
         output.line(str(to))
     else:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from virc_cli.console import completion, options
+from virc_cli.console.asking import ModelAsked, asking
 
 if TYPE_CHECKING:
     from virc.data.sample.graders import PairsAsked
@@ -17,8 +18,10 @@ FAILURE: dict[str, object] = dict.fromkeys(
 )
 
 
+@asking
 def command(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JSONL rows of problems with answers; - for stdin.")],
+    asked: ModelAsked,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Rows with answers, as of virc batch; - for stdin.")],
     to: Annotated[str, typer.Option(metavar="DIR|FILE.jsonl", help="Write the rows here; a rerun resumes.")],
     n: Annotated[int, typer.Option("--samples", min=1, max=1000, metavar="N", help="Rollouts of each problem.")] = 8,
     keep: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Most rows kept of each problem.")] = 2,
@@ -34,26 +37,11 @@ def command(
     judge_endpoint: Annotated[
         list[str] | None, typer.Option(metavar="[NAME=]URL", help="Server of the judge or critic of pairs.")
     ] = None,
-    judge_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model of the judge; default: the only one.")
-    ] = None,
-    model: options.Model = None,
-    endpoint: options.Endpoint = None,
-    system: options.System = None,
-    protocol: options.Protocol = None,
+    judge_model: options.JudgeModel = None,
     tools: options.Tools = None,
     as_json: options.Json = False,
-    family: options.Family = None,
-    max_pixels: options.MaxPixels = None,
-    max_tokens: options.MaxTokens = None,
-    max_turns: options.MaxTurns = 16,
-    timeout: options.Timeout = None,
     temperature: Annotated[float, typer.Option(metavar="T", help="Of every reply; 0 is greedy.")] = 1.0,
-    seed: options.Seed = 0,
-    device: options.Device = None,
-    offline: options.Offline = False,
     concurrency: options.Concurrency = None,
-    quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Sample right solutions, or pairs of replies, to train on.
@@ -72,24 +60,14 @@ def command(
     from virc.solving.setup import set_up
     from virc_cli.console import events, output
 
-    flags = {
-        "model": model,
-        "endpoint": endpoint,
-        "system": system,
-        "device": device,
-        "max_pixels": max_pixels,
-        "max_tokens": max_tokens,
-        "family": family,
-        "timeout": timeout,
-    }
-    config = SolveConfig(temperature=temperature, seed=seed, samples=n, max_turns=max_turns)
-    setup = set_up(flags, config, protocol, None, offline, options.names_of(tools))
-    with events.printed(quiet, verbose) as on_event:
+    config = SolveConfig(temperature=temperature, seed=asked.seed, samples=n, max_turns=asked.max_turns)
+    setup = set_up(asked.flags, config, asked.protocol, None, asked.offline, options.names_of(tools))
+    with events.printed(asked.quiet, verbose) as on_event:
         report = Reporter(on_event)
-        asked = _pairs(pairs, margin, reward, judge_endpoint or [], judge_model)
-        fields = sample_file(setup, file, to, keep, concurrency, report, lambda known: output.know(**known), asked)
+        wanted = _pairs(pairs, margin, reward, judge_endpoint or [], judge_model)
+        fields = sample_file(setup, file, to, keep, concurrency, report, lambda known: output.know(**known), wanted)
     if as_json:
-        output.emit({"schema": "virc.data.sample/1", **FAILURE, **fields, "error": None})
+        output.emit("virc.data.sample/1", {**FAILURE, **fields})
     else:
         output.line(fields["to"])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from virc_cli.console import output
-from virc_cli.console.options import Json
+from virc_cli.console.options import Json, LayoutFile, named_system
 
 if TYPE_CHECKING:
     from virc.data.formats.registry import Source
@@ -26,11 +26,13 @@ def command(
     id: Annotated[str | None, typer.Option(metavar="X", help="Id of the row, instead of --row.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE|DIR", help="Also write it as an HTML page.")] = None,
     schema: Annotated[
-        Literal["batch", "protocol"] | None, typer.Option(help="Print a JSON schema; needs no PATH.")
+        Literal["batch", "sft", "trajectories", "pairs", "rl", "prompts", "conversation", "protocol"] | None,
+        typer.Option(help="Print the JSON schema of such a row or chat protocol."),
     ] = None,
     system: Annotated[
         str | None, typer.Option(metavar="SYSTEM", help="System whose authors published the rows.")
     ] = None,
+    layout: LayoutFile = None,
     as_json: Json = False,
 ) -> None:
     """Show one row: question, images, turns and faults.
@@ -46,10 +48,11 @@ def command(
         raise UsageError("missing argument 'PATH'", "virc data show trajectories.json --row 3")
     from virc.data.formats.registry import only_source
     from virc.data.show import find, row_count, view, write_page
-    from virc.systems import registry as systems
+    from virc.systems.layouts import registry as layouts
 
-    output.note_left_out([path])
-    source = only_source(path, systems.get(system) if system else None)
+    output.note_left_out([path], system, layout)
+    given = layouts.read(layout) if layout else None
+    source = only_source(path, named_system(system), given)
     where = {"file": str(source.file), "format": source.format}
     output.know(**where)
     found = view(source, find(source, row, id))
@@ -57,7 +60,7 @@ def command(
     page = str(write_page(found, source, html)) if html else None
     if as_json:
         fields = {**where, **found.as_fields(), "rows": count, "html": page}
-        output.emit({"schema": "virc.data.show/1", **{key: fields[key] for key in FAILURE}, "error": None})
+        output.emit("virc.data.show/1", {**{key: fields[key] for key in FAILURE}})
         return
     output.lines(_lines(found, source, count))
     if page:
@@ -72,7 +75,12 @@ def _schema(name: str) -> str:
         from virc.reasoning import protocol_schema
 
         return json.dumps(protocol_schema.schema(), indent=2, ensure_ascii=False)
-    return files("virc").joinpath("core", "schemas", f"{name}.json").read_text(encoding="utf-8").rstrip()
+    package = files("virc")
+    if name == "batch":
+        return package.joinpath("core", "schemas", "batch.json").read_text(encoding="utf-8").rstrip()
+    rows = json.loads(package.joinpath("data", "formats", "rows.json").read_text(encoding="utf-8"))
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps({"$schema": draft, **rows[name], "$defs": rows["$defs"]}, indent=2, ensure_ascii=False)
 
 
 def _lines(found: "RowView", source: "Source", count: int | None) -> Iterator[str]:
@@ -107,7 +115,7 @@ def _lines(found: "RowView", source: "Source", count: int | None) -> Iterator[st
 
 
 def _outcome(unit: "Unit") -> str:
-    from virc.solving.trace_page import in_words
+    from virc.solving.traces.page import in_words
 
     if unit.answer is not None:
         return f"answer: {unit.answer}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from virc_cli.console import events, output
-from virc_cli.console.options import Json, Quiet, Seed, Verbose
+from virc_cli.console.options import Json, Quiet, Seed, Verbose, Workers
 
 FAILURE: dict[str, object] = {"to": None, "problems": None}
 
@@ -34,9 +34,12 @@ def command(
     refusals: Annotated[float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of unreadable problems.")] = 0.0,
     sides: Annotated[str, typer.Option(metavar="N,N", help="Sides of polygons, without --family.")] = "3,3,4",
     formats: Annotated[str, typer.Option(metavar="NAME,NAME", help="Formats to write.")] = "batch,sft",
+    drawing: Annotated[
+        int, typer.Option(min=1, max=2, metavar="N", help="1: the problems that figures of `tiny` are measured with.")
+    ] = 2,
     embed: Annotated[bool, typer.Option("--embed", help="Put images into parquet files.")] = False,
     system: Annotated[str | None, typer.Option(metavar="SYSTEM", help="Show pages and cut crops as it does.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")] = None,
+    workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -47,7 +50,8 @@ def command(
     With a family, the difficulty is mixed unless one is named; several solutions of a problem have different patterns,
     the pattern direct uses no tool, and point, enhance, grid, mark, orient (of turned pages) and measure (of polygons
     without values) each teach a further one. --counterfactuals adds a picture with other values and its answer to each
-    problem. Problems of --refusals have pictures or questions that the answer `unreadable` is right for.
+    problem. Problems of --refusals have pictures or questions that the answer `unreadable` is right for: pictures of
+    another kind, figures too small to read, and questions about what a figure has not.
 
     --system shows pages and cuts crops in trajectories as that system or YAML says (crops, input_pixels and the like);
     problems keep the page's own size. Pages of sheets have 12 megapixels and are made for it.
@@ -62,12 +66,12 @@ def command(
         families=_names(family) if family is not None else (("polygons",) if difficulty else None),
         difficulty=None if difficulty == "mixed" else difficulty,
         paths=paths, refusals=refusals, pattern=pattern, counterfactuals=counterfactuals,
-        protocol=protocol_of(system, pattern),
+        drawing=1 if drawing == 1 else 2, protocol=protocol_of(system, pattern),
     )  # fmt: skip
     with events.printed(quiet, verbose) as on_event:
         folder = write(config, lambda what, done: on_event(Event("progress", f"{done} of {count} {what}")))
     if as_json:
-        output.emit({"schema": "virc.data.synth/1", "to": str(folder), "problems": count, "error": None})
+        output.emit("virc.data.synth/1", {"to": str(folder), "problems": count})
     else:
         output.line(str(folder))
 

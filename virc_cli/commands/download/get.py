@@ -91,7 +91,7 @@ def command(
         output.warn(refused.message, refused.hint)
     if dry_run:
         if as_json:
-            output.emit({"schema": "virc.download/1", **download.fields(items), "error": None})
+            output.emit("virc.download/1", download.fields(items))
         else:
             output.lines(_table(items, sys.stdout))
         return
@@ -110,7 +110,7 @@ def command(
         raise
     if as_json:
         again = [item if item.want.optional else download.look(item.want, Path.cwd()) for item in items]
-        output.emit({"schema": "virc.download/1", **download.fields(again), "error": None})
+        output.emit("virc.download/1", download.fields(again))
         return
     for item in wanted_items:
         output.line(str(item.folder))
@@ -152,7 +152,7 @@ def _table(items: "Sequence[Item]", stream: TextIO) -> Iterator[str]:
     wanted_items = [item for item in items if not item.want.optional]
     missing = f"{sized(sum(item.missing for item in wanted_items))} to fetch"
     present = all(item.state == "present" for item in wanted_items)
-    yield f"{'nothing is missing' if present else missing}; {sized(free(Path.cwd()))} are free here"
+    yield f"{'nothing is missing' if present else missing}; {sized(free(items))} are free there"
 
 
 def _cells(item: "Item") -> tuple[str, ...]:

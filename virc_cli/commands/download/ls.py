@@ -20,7 +20,7 @@ def command(as_json: Json = False) -> None:
 
     found = discover(Path.cwd())
     if as_json:
-        output.emit({"schema": "virc.download.ls/1", "downloads": [_fields(each) for each in found], "error": None})
+        output.emit("virc.download.ls/1", {"downloads": [_fields(each) for each in found]})
     elif found:
         from virc_cli.console.tables import folded
 

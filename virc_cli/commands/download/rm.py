@@ -47,4 +47,4 @@ def command(
         output.note(f"removed {found.folder}, {sized(size)}")
     if as_json:
         folders = [str(found.folder) for found in chosen]
-        output.emit({"schema": "virc.download.rm/1", "removed": folders, "bytes": sum(sizes), "error": None})
+        output.emit("virc.download.rm/1", {"removed": folders, "bytes": sum(sizes)})

@@ -1,17 +1,20 @@
-"""`virc eval`: how many problems models solve, and which."""
+"""`virc eval`: how many problems models solve, and which; `verify` and `card` take the files of results."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from virc_cli.commands.eval import card, verify
 from virc_cli.console import completion, options
+from virc_cli.console.asking import Asking, asking
 
 if TYPE_CHECKING:
     from virc.core.errors import UsageError
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "folder benchmark problems models pairs commonest crop_ablation against reward harness".split()
+    """folder benchmark problems models pairs commonest crop_ablation against reward assumed seeds contamination
+    looks harness""".split()
 )
 
 
@@ -25,7 +28,9 @@ def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | Non
     return UsageError(error.message, f"virc eval {' | '.join(benchmarks.names())} | FILE.jsonl")
 
 
-def command(
+@asking
+def ask(
+    asked: Asking,
     benchmark: Annotated[
         str,
         typer.Argument(
@@ -37,9 +42,6 @@ def command(
     model: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="Model; repeatable. With an endpoint, a served name.")
     ] = None,
-    endpoint: options.Endpoint = None,
-    system: options.System = None,
-    protocol: options.Protocol = None,
     to: Annotated[
         str | None, typer.Option(metavar="DIR", help="Write here; default evals/BENCHMARK[-ABLATION].")
     ] = None,
@@ -51,12 +53,8 @@ def command(
             metavar="SYSTEM", help="Score answers by its reward, term by term.", autocompletion=completion.systems
         ),
     ] = None,
-    judge_endpoint: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]URL", help="Server of a judge; NAME is of reward.judges.")
-    ] = None,
-    judge_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model of the judge; default: the only one.")
-    ] = None,
+    judge_endpoint: options.JudgeOfReward = None,
+    judge_model: options.JudgeModel = None,
     traces: Annotated[
         Literal["wrong", "all", "none"], typer.Option(help="Keep the traces of these answers.")
     ] = "wrong",
@@ -64,31 +62,43 @@ def command(
         Literal["none", "blank", "counterfactual"],
         typer.Option("--crop-ablation", help="Cut crops from blank paper or from the counterfactual."),
     ] = "none",
+    looks: Annotated[bool, typer.Option("--looks", help="Test whether the model looks and its crops matter.")] = False,
+    against_run: Annotated[
+        str | None,
+        typer.Option("--against-run", metavar="RUN|ROWS", help="Count problems whose picture was trained on."),
+    ] = None,
+    sign: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Sign results with this key of ssh-keygen or minisign.")
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Ask with N seeds, and give the spread.")
+    ] = 1,
     against: Annotated[Literal["paper"] | None, typer.Option(help="Compare with the published figures.")] = None,
     samples: Annotated[
         int, typer.Option(min=1, max=1000, metavar="N", help="Answers per problem; the commonest counts.")
     ] = 1,
     strategy: options.Strategies = None,
-    family: options.Family = None,
-    max_pixels: options.MaxPixels = None,
-    max_tokens: options.MaxTokens = None,
-    max_turns: options.MaxTurns = 16,
-    timeout: options.Timeout = None,
     temperature: options.Temperature = None,
-    seed: options.Seed = 0,
-    device: options.Device = None,
-    offline: options.Offline = False,
     concurrency: options.Concurrency = None,
     pipeline: options.Pipeline = None,
     role: options.Role = None,
     harness: Annotated[
         bool, typer.Option("--harness", help="Have lmms-eval ask; BENCHMARK may be one of its tasks.")
     ] = False,
+    environment: Annotated[
+        bool, typer.Option("--environment", help="BENCHMARK is an installed environment of verifiers.")
+    ] = False,
+    environment_args: Annotated[
+        str | None, typer.Option("--environment-args", metavar="JSON", help="Arguments of the environment.")
+    ] = None,
+    answer_as: Annotated[
+        str | None,
+        typer.Option("--answer-as", metavar="TEXT", help="Reply shown to an environment, of {answer} and {reply}."),
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --harness: print its command and files only.")
+        bool, typer.Option("--dry-run", help="Print --harness's command, or the cost of --looks.")
     ] = False,
     as_json: options.Json = False,
-    quiet: options.Quiet = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print each answer, too.")] = False,
 ) -> None:
     """Ask models a benchmark, and score and compare them.
@@ -101,56 +111,71 @@ def command(
     With --reward, the replies of each model are scored as a rollout of multi-turn RL, before a total's `group`; rows
     need no answer. The key of a judge is VIRC_JUDGE_KEY; of one called NAME, VIRC_JUDGE_KEY_NAME.
 
+    With --environment, answers are scored by the reward of an environment of verifiers, which is shown the last reply.
+
+    With --looks, problems are asked as they are, without tools, with a blank picture, with crops of another problem,
+    with blurred crops, and with another seed; the verdict comes first.
+
     `virc data synth --counterfactuals` draws problems for --crop-ablation counterfactual.
+
+    The folder's results/MODEL.jsonl has all that the figures are computed from, and results/MODEL.looks the other arms
+    of --looks: `virc eval verify FILE` scores them again without the model, `virc eval card FILE...` makes a table.
     """
     from virc.core.errors import UsageError
     from virc.core.events import Reporter
     from virc.evaluation import api as evaluation
+    from virc.evaluation import environments
+    from virc.evaluation.request import EvalRequest
     from virc.solving.one import SolveConfig
     from virc.solving.pipelines import solve as pipelines
+    from virc.solving.pipelines.files import choose
     from virc.solving.setup import set_up
     from virc_cli.console import events, output
 
-    pipeline, system = options.chosen_pipeline(pipeline, system)
-    flags = {
-        "endpoint": endpoint,
-        "system": system,
-        "device": device,
-        "max_pixels": max_pixels,
-        "max_tokens": max_tokens,
-        "family": family,
-        "timeout": timeout,
-    }
+    pipeline, system = choose(pipeline, asked.system)
+    flags = {**asked.flags, "system": system}
     if harness:
         from virc_cli.commands.eval import harness as lmms_eval
 
         scoring = {"judge_endpoint": judge_endpoint, "judge_model": judge_model, "reward": reward}
-        foreign = {**flags, "endpoint": None, "protocol": protocol, **scoring, "against": against}
+        foreign = {**flags, "model": None, "endpoint": None, "protocol": asked.protocol, **scoring, "against": against}
         changed = {"traces": traces != "wrong", "crop_ablation": crop_ablation != "none"}
-        changed |= {"samples": samples != 1, "strategy": bool(strategy), "max_turns": max_turns != 16}
+        changed |= {
+            "environment": environment,
+            "looks": looks,
+            "samples": samples != 1,
+            "seeds": seeds != 1,
+            "sign": sign is not None,
+            "against_run": against_run is not None,
+            "strategy": bool(strategy),
+            "max_turns": asked.max_turns != 16,
+        }
         lmms_eval.refuse({**{name: value is not None for name, value in foreign.items()}, **changed})
-    elif dry_run:
-        raise UsageError("--dry-run is for --harness", "virc eval FILE.jsonl --endpoint URL --harness --dry-run")
+    elif dry_run and not looks:
+        raise UsageError("--dry-run is for --harness and --looks", "add one of them")
     strategies: list[str | None] = [*dict.fromkeys(strategy)] if strategy else [None]
     configs = [
         SolveConfig(
             temperature=temperature,
             seed=seed,
             samples=samples,
-            max_turns=max_turns,
+            max_turns=asked.max_turns,
             crop_ablation=crop_ablation,
             strategy=each,
         )
+        for seed in range(asked.seed, asked.seed + seeds)
         for each in strategies
     ]
     refused = {
         "--model twice": len(model or ()) > 1,
         "--samples": samples != 1,
+        "--seeds": seeds != 1,
         "--strategy": bool(strategy),
         "--temperature": temperature is not None,
-        "--max-tokens": max_tokens is not None,
+        "--max-tokens": asked.max_tokens is not None,
         "--reward": reward is not None,
         "--crop-ablation": crop_ablation != "none",
+        "--looks": looks,
         "--against": against is not None,
         "--harness": harness,
     }
@@ -159,16 +184,16 @@ def command(
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]
     graders = options.graders(strategy, judge, judge_model, judges, system)
     setups = [
-        set_up({**flags, "model": name}, config, protocol, None, offline, graders=graders)
+        set_up({**flags, "model": name}, config, asked.protocol, None, asked.offline, graders=graders)
         for name in names
         for config in configs
     ]
-    written = {(each.choice.model, each.config.strategy): each for each in reversed(setups)}
+    written = {(each.choice.model, each.config.strategy, each.config.seed): each for each in reversed(setups)}
     setups = [*reversed(written.values())]  # `majority` and `majority:n=8` are one
     by_roles = pipelines.set_up(pipeline, roles, setups[0]) if pipeline is not None else None
     if by_roles:
-        options.check_default_role(by_roles, {"--model": names[0], "--endpoint": endpoint})
-    request = evaluation.EvalRequest(
+        options.check_default_role(by_roles, {"--model": names[0], "--endpoint": asked.endpoint})
+    request = EvalRequest(
         benchmark=benchmark,
         setups=setups,
         pipeline=by_roles,
@@ -182,20 +207,31 @@ def command(
         traces=traces,
         against=against is not None,
         at_once=concurrency,
+        environment=environments.asked_for(environment, environment_args, answer_as),
+        against_run=against_run,
+        sign=sign,
+        looks=looks,
+        estimate_only=dry_run,
     )
-    with events.printed(quiet, verbose) as on_event:
+    with events.printed(asked.quiet, verbose) as on_event:
         report = Reporter(on_event)
         if harness:
             lmms_eval.run(request, dry_run, as_json, report)
             return
         evaluated = evaluation.run(request, report, lambda fields: output.know(**fields))
-        fields = evaluated.fields
-        output.know(**fields)
+        output.know(**evaluated.fields)
         if not as_json:
             from virc_cli.commands.eval.figures import lines
 
             output.lines(lines(evaluated.summary))
             report.note(f"each problem and answer: {evaluated.folder.report}")
+            report.note(f"to hand on and to verify: {evaluated.folder.folder / 'results'}")
     evaluated.check()
     if as_json:
-        output.emit({"schema": "virc.eval/1", **fields, "error": None})
+        output.emit("virc.eval/1", evaluated.fields)
+
+
+command = options.group("Ask models a benchmark, and score and compare them.", cls=options.default("ask"))
+command.command("ask")(ask)
+command.command("verify")(verify.command)
+command.command("card")(card.command)

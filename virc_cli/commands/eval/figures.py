@@ -3,9 +3,23 @@
 from collections.abc import Iterator, Sequence
 
 from virc.core.text import counted
-from virc.evaluation.figures import interval, percent, reward_title, shares, signed, undecided, value, values
 from virc.evaluation.harness.harness import ModelOutcome
-from virc.evaluation.summary import ModelSummary, Pair, Reported, Score, Share, Summary
+from virc.evaluation.looks import Looks
+from virc.evaluation.pages.figures import (
+    between,
+    chance,
+    interval,
+    percent,
+    points,
+    points_between,
+    reward_title,
+    shares,
+    signed,
+    undecided,
+    value,
+    values,
+)
+from virc.evaluation.summary import Contamination, ModelSummary, Pair, Reported, Score, Share, Summary
 from virc_cli.console.tables import table
 
 _MANY = 24  # parts of a division that are still listed on a terminal
@@ -13,7 +27,9 @@ _HEAD = (
     *("model", "right", "95 % interval", "of", "undecided", "no answer", "missing"),
     *("turns", "calls", "replies", "read", "tokens", "seconds"),
 )
+_ARMS = ("asked with", "right", "of", "lost points", "95 % interval", "p")
 _BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
+_METRICS = ("metric", "model", "mean", "rows that name it")
 _EVIDENCE = ("model", "evidence seen", "right where seen", "right elsewhere")
 _REWARD = ("reward", "model", "mean", "95 % interval", "of", "not applicable", "unscored")
 _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "rejected a turn")
@@ -21,6 +37,10 @@ _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "
 
 def lines(summary: Summary) -> Iterator[str]:
     """All figures."""
+    for verdict in summary.looks:
+        yield f"{verdict.model}: {verdict.sentence}, {_probability(verdict.p)} ({verdict.test})"
+        yield from table([_ARMS, *_arms(verdict)])
+        yield ""
     ablation = summary.crop_ablation
     swapped = "" if ablation == "none" else f", crop ablation: {ablation}"
     yield f"{summary.benchmark}: {counted(summary.problems, 'problem')}{swapped}"
@@ -28,9 +48,26 @@ def lines(summary: Summary) -> Iterator[str]:
     yield from table([_HEAD, *(_model(model) for model in summary.models)])
     if summary.commonest.of:
         yield f"the commonest answer alone: {percent(summary.commonest.share)}"
+        for model in summary.models:
+            if model.p_commonest is not None:
+                gap = 100 * (model.score.share - summary.commonest.share)
+                yield f"  {model.name} less that: {gap:+.1f} points, {_probability(model.p_commonest)}"
     yield from _reward(summary)
     yield ""
     yield from table([_REFUSALS, *(_refusals(model) for model in summary.models)])
+    measured = [(metric, model, each) for model in summary.models for metric, each in model.metrics.items()]
+    if measured:
+        yield ""
+        yield from table(
+            [_METRICS, *((metric, model.name, percent(each.mean), str(each.of)) for metric, model, each in measured)]
+        )
+    for of in summary.seeds:
+        ends = "" if of.interval is None else f" (95 %: {between(of.interval)})"
+        spread = f"{percent(of.mean)}{ends}, standard deviation {100 * of.deviation:.1f} points"
+        yield f"{of.model}, mean of {len(of.seeds)} seeds: {spread}"
+    if summary.contamination:
+        yield ""
+        yield from _shared(summary.contamination)
     boxes = [row for model in summary.models for row in _boxes(model)]
     if boxes:
         yield ""
@@ -48,6 +85,12 @@ def lines(summary: Summary) -> Iterator[str]:
     for each in summary.against:
         yield ""
         yield from _reported(each)
+
+
+def _arms(verdict: Looks) -> Iterator[tuple[str, ...]]:
+    for name, arm in verdict.arms.items():
+        share = percent(arm.right / arm.of) if arm.of else "-"
+        yield name, share, str(arm.of), points(arm.gain), points_between(arm.interval), chance(arm.p)
 
 
 def _model(model: ModelSummary) -> tuple[str, ...]:
@@ -104,13 +147,32 @@ def _pair(pair: Pair) -> Iterator[str]:
         one, other = pair.means
         tokens = f"{_mean(one.tokens, 0)} tokens against {_mean(other.tokens, 0)}"
         yield f"  {tokens}, {_mean(one.seconds, 2)} s against {_mean(other.seconds, 2)}, for a problem"
+    if pair.needed:
+        yield f"  {counted(pair.needed, 'problem')} like these would tell the two apart (power 80 %)"
     for name, ids in ((pair.one, pair.only_one), (pair.other, pair.only_other)):
         more = f" … ({len(ids)} in all)" if len(ids) > 8 else ""
         yield f"  only {name} solves {', '.join(map(str, ids[:8])) or 'none'}{more}"
 
 
+def _shared(found: Contamination) -> Iterator[str]:
+    """The problems whose pictures were trained on."""
+    same = sum(each.same_question for each in found.shared)
+    unread = f", {found.unread} without a picture that can be read" if found.unread else ""
+    yield f"{found.against}: {counted(found.rows, 'row')} of training{unread}"
+    yield f"  problems with nearly a picture of theirs: {len(found.shared)}, {same} with the question too"
+    for each in found.shared[:8]:
+        yield f"  problem {each.id}: row {each.row}" + (", the question too" if each.same_question else "")
+    for name, clean in found.without.items() if found.shared else ():
+        yield f"  {name} without these: {_counted(clean)} (95 %: {interval(clean)})"
+
+
+def _probability(p: float) -> str:
+    shown = chance(p)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
+
+
 def _chance(pair: Pair) -> str:
-    chance = "p < 0.001" if pair.p < 0.001 else f"p = {pair.p:.3f}"
+    chance = _probability(pair.p) + ("" if pair.p_holm is None else f" (Holm: {_probability(pair.p_holm)})")
     low, high = pair.p_bounds
     return f"{chance} ({low:.3f} to {high:.3f} with the {pair.undecided} undecided)" if pair.undecided else chance
 

@@ -8,14 +8,16 @@ import msgspec
 
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
-from virc.evaluation.api import EvalRequest
 from virc.evaluation.harness import harness
 from virc.evaluation.harness.harness import ModelOutcome, PreparedHarness
+from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import SCHEMA
 from virc_cli.commands.eval.figures import harness_table
 from virc_cli.console import output, plans
 
-_UNMEASURED = {"pairs": None, "commonest": None, "crop_ablation": None, "against": None, "reward": None}
+_UNMEASURED: dict[str, object] = dict.fromkeys(
+    "pairs commonest crop_ablation against reward assumed seeds contamination looks".split()
+)
 """Fields of `virc.eval/1` that a harness does not measure."""
 
 
@@ -48,7 +50,7 @@ def run(request: EvalRequest, dry_run: bool, as_json: bool, report: Reporter) ->
     output.know(**fields)
     harness.check(outcomes)
     if as_json:
-        output.emit({"schema": SCHEMA, **fields, **_UNMEASURED, "error": None})
+        output.emit(SCHEMA, {**fields, **_UNMEASURED})
         return
     output.line(f"{prepared.name}: {outcomes[0].outcome.problems} problems, asked by {version}")
     output.line("")
@@ -82,7 +84,7 @@ def _show(prepared: PreparedHarness, known: Mapping[str, Any], as_json: bool) ->
     if as_json:
         shown = [{"model": run.model, "task": run.task, **plans.fields(plan)} for run, plan, _ in prepared.runs]
         fields = {**known, "models": None, "harness": shown, **_UNMEASURED}
-        output.emit({"schema": SCHEMA, **fields, "error": None})
+        output.emit(SCHEMA, fields)
         return
     for run, plan, _ in prepared.runs:
         plans.show(plan)

@@ -24,7 +24,7 @@ def command(as_json: Json = False) -> None:
         named = [{"name": each.name, "about": each.about} for each in terms]
         of_groups = [{"name": name, "about": about} for name, about in rules]
         found = {"totals": listed, "terms": named, "groups": of_groups}
-        output.emit({"schema": "virc.rewards.ls/1", **found, "error": None})
+        output.emit("virc.rewards.ls/1", found)
         return
     rows = [("total", each.name, each.about) for each in totals]
     rows += [("term", each.name, each.about) for each in terms]

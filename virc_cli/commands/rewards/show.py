@@ -19,7 +19,7 @@ def command(system: SystemArgument, as_json: Json = False) -> None:
 
     fields = fields_of(systems.get(system))
     if as_json:
-        output.emit({"schema": "virc.rewards.show/1", **fields, "error": None})
+        output.emit("virc.rewards.show/1", fields)
         return
     output.lines(_lines(fields))
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from virc_cli.console import events, options, output
-from virc_cli.console.options import Json, Quiet, SystemArgument
+from virc_cli.console.options import Json, JudgeModel, JudgeOfReward, Quiet, SystemArgument
 
 if TYPE_CHECKING:
     from virc.rewards.trial import Trial
 
 FAILURE: dict[str, object] = dict.fromkeys("system total strict judge rows scored mean costs".split())
-_MOST_REPLY = 2**20
+_MAX_REPLY = 2**20
 
 
 def command(
@@ -25,12 +25,8 @@ def command(
     reply: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Score this reply instead of the rows' own.")
     ] = None,
-    judge_endpoint: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]URL", help="Server of a judge; NAME is of reward.judges.")
-    ] = None,
-    judge_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model of the judge; default: the only one.")
-    ] = None,
+    judge_endpoint: JudgeOfReward = None,
+    judge_model: JudgeModel = None,
     profile: Annotated[bool, typer.Option("--profile", help="Print how long each term takes.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -49,6 +45,8 @@ def command(
     from virc.rewards.trial import try_reward
 
     text = _reply(reply) if reply else None
+    if reply:
+        _check_units(data)
     endpoint, others = options.named_endpoints(judge_endpoint or ())
     with events.printed(quiet, verbose) as on_event:
         trial = try_reward(
@@ -70,7 +68,7 @@ def command(
                     output.note(f"row {each.row}, {asked.name} is told: {said}", dim=True)
     fields = trial.fields
     if as_json:
-        output.emit({"schema": "virc.rewards.try/1", **fields, "error": None})
+        output.emit("virc.rewards.try/1", fields)
         return
     output.lines(_lines(trial, fields))
     if profile:
@@ -95,9 +93,24 @@ def _reply(file: Path) -> str:
     from virc.core.text import clause
 
     try:
-        return contents(expanded(file), _MOST_REPLY).decode()
+        return contents(expanded(file), _MAX_REPLY).decode()
     except (OSError, ValueError) as error:
         raise DataError(f"the reply {file} cannot be read: {clause(error)}") from error
+
+
+def _check_units(data: Path) -> None:
+    """Raise DataError: the rows are not single units, whose replies another one can stand for."""
+    import shlex
+
+    from virc.core.errors import DataError
+    from virc.data.formats.registry import only_source
+
+    source = only_source(data)
+    if source.format != "rl":
+        raise DataError(
+            f"--reply stands for that of a row of the format rl, and {source.file} is of the format {source.format}",
+            f"virc data convert {shlex.quote(str(data))} --to as-rl --format rl, then --data as-rl",
+        )
 
 
 def _lines(trial: "Trial", fields: dict[str, Any]) -> Iterator[str]:

@@ -34,7 +34,7 @@ def command(as_json: Json = False) -> None:
     if slurm.error:
         output.warn(slurm.error)
     if as_json:
-        output.emit({"schema": "virc.runs.ls/1", "runs": rows, "slurm": slurm.error, "error": None})
+        output.emit("virc.runs.ls/1", {"runs": rows, "slurm": slurm.error})
     elif rows:
         output.lines(table(_without_empty([_HEAD, *map(_cells, rows)])))
     else:

@@ -19,20 +19,12 @@ def command(
 
     Loss or reward with its terms, lengths and speed; several runs go into the same axes.
     """
-    from virc.core.errors import UsageError, VircError
-    from virc.core.files import write_whole
-    from virc.core.text import clause
+    from virc.core.errors import UsageError
     from virc.runs import plots
     from virc.runs import run as runs
 
     if to and to.suffix.lower() != ".png":
         raise UsageError(f"pictures are PNG, and {to} does not end in .png", f"--to {to}.png")
     chosen = [runs.find(Path.cwd(), name) for name in dict.fromkeys(names)]
-    one = len(chosen) == 1
-    path = to or chosen[0].folder / "plots" / ("metrics.png" if one else "compared.png")
-    picture = plots.draw(chosen, chosen[0].name if one else f"{len(chosen)} runs")
-    try:
-        write_whole(path, picture)
-    except OSError as error:
-        raise VircError(f"cannot write {path}: {clause(error)}") from error
-    output.line(str(path))
+    path = to or chosen[0].folder / "plots" / ("metrics.png" if len(chosen) == 1 else "compared.png")
+    output.line(str(plots.write(chosen, path)))

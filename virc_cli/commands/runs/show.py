@@ -2,12 +2,13 @@
 
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc_cli.console import output
 from virc_cli.console.options import Json, RunName
+from virc_cli.console.tables import section
 
 if TYPE_CHECKING:
     from virc.models.provenance import Origin
@@ -44,7 +45,7 @@ def command(name: RunName, as_json: Json = False) -> None:
     tried, saved = attempts.attempts(run), checkpoints(run)
     last = list(deque(metrics(run), _LAST))
     if as_json:
-        output.emit(_object(run, info, state, (job, unanswered), left, tried, saved, last))
+        output.emit("virc.runs.show/1", _object(run, info, state, (job, unanswered), left, tried, saved, last))
         return
     for line in [
         *_about(info, queue.shown(run, state, job)),
@@ -52,10 +53,10 @@ def command(name: RunName, as_json: Json = False) -> None:
         *_settings(info),
         *_attempts(run, state, tried),
         *_checkpoints(run, state, saved),
-        *_section("merged models", [(str(folder), origin.source) for folder, origin in _merged(run).items()]),
-        *_section("metrics", [(step_line(metric, None),) for metric in last]),
-        *_section("health", sorted(health.active(run).items())),
-        *_section("rollouts", [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)][-_LAST:]),
+        *section("merged models", [(str(folder), origin.source) for folder, origin in _merged(run).items()]),
+        *section("metrics", [(step_line(metric, None),) for metric in last]),
+        *section("health", sorted(health.active(run).items())),
+        *section("rollouts", [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)][-_LAST:]),
     ]:
         output.line(line)
 
@@ -65,7 +66,8 @@ def _about(info: "Info", progress: str) -> Iterator[str]:
     yield _line("run", f"{info.name}, {progress}")
     yield _line("stage", f"{info.stage} of {info.system}{chosen}")
     yield _line("base", info.base + (f" with the adapter {info.adapter}" if info.adapter else ""))
-    yield _line("data", f"{info.data}, {info.rows:,} rows of at most {info.longest:,} tokens")
+    ignored = f", without {', '.join(info.ignore)}" * bool(info.ignore)
+    yield _line("data", f"{info.data}, {info.rows:,} rows of at most {info.longest:,} tokens{ignored}")
     yield _line("engine", f"{info.environment} on {info.device}, {info.python}")
 
 
@@ -107,7 +109,7 @@ def _settings(info: "Info") -> Iterator[str]:
         return inner
 
     rows = [(name, value_text(value(name)), f"({origin})") for name, origin in info.origins.items()]
-    yield from _section("settings that differ from the defaults", rows)
+    yield from section("settings that differ from the defaults", rows)
 
 
 def _attempts(run: "Run", state: "State", tried: "list[Attempt]") -> Iterator[str]:
@@ -117,7 +119,7 @@ def _attempts(run: "Run", state: "State", tried: "list[Attempt]") -> Iterator[st
         error = attempt.error or (state.error if newest else None)
         how = "running" if newest and state.progress == "running" else _exit(attempt.exit)
         rows.append((str(attempt.number), attempt.began or "-", how, str(run.log(attempt.number)), error or ""))
-    yield from _section("attempts", rows)
+    yield from section("attempts", rows)
 
 
 def _exit(code: int | None) -> str:
@@ -136,7 +138,7 @@ def _checkpoints(run: "Run", state: "State", saved: "list[Checkpoint]") -> Itera
     rows = [
         (str(each.folder), sized(size_of(each.folder)), ", ".join(_of_checkpoint(run, state, each))) for each in saved
     ]
-    yield from _section("checkpoints", rows)
+    yield from section("checkpoints", rows)
 
 
 def _of_checkpoint(run: "Run", state: "State", saved: "Checkpoint") -> Iterator[str]:
@@ -162,14 +164,6 @@ def _rollout_folders(run: "Run") -> list[Path]:
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
-def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    from virc_cli.console.tables import table
-
-    if rows:
-        yield title
-        yield from (f"  {line}" for line in table(rows))
-
-
 def _line(label: str, text: str) -> str:
     return f"{label:8} {text}"
 
@@ -191,7 +185,6 @@ def _object(
     from virc.training import health
 
     return {
-        "schema": "virc.runs.show/1",
         "name": run.name,
         "folder": str(run.folder),
         "info": msgspec.to_builtins(info),
@@ -216,5 +209,4 @@ def _object(
         "log": str(run.log(state.attempt)) if state.attempt else None,
         "queue": slurm[0].fields() if slurm[0] else None,
         "slurm": slurm[1],
-        "error": None,
     }

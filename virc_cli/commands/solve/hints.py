@@ -3,14 +3,19 @@
 import re
 import shlex
 from collections.abc import Callable, Sequence, Set
+from glob import has_magic
 from inspect import signature
+from pathlib import Path
 from typing import get_args
 
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
-from virc.core.files import is_file
+from virc.core.files import is_file, is_folder
+from virc.solving.sources.picture_files import ENDINGS, ROWS, is_source
 
-_URL = re.compile(r"(https?://|data:)", re.IGNORECASE)
+_OF_QUESTION = ("--question", "--prompt", "--query", "--text", "-p")
+_OF_BATCH = ("--batch", "--to", "--concurrency", "--column")
+_URL = re.compile(r"(https?://|data:|file://)", re.IGNORECASE)
 
 
 def explain(words: Sequence[str], error: UsageError, flags: Set[str]) -> UsageError | None:
@@ -23,39 +28,49 @@ def explain(words: Sequence[str], error: UsageError, flags: Set[str]) -> UsageEr
     """
     options, free = split(words, flags)
     if error.message.startswith("no such option"):
-        picture = next((word for word in words if word.startswith("-") and is_file(word)), None)
-        if picture is not None:
-            line = ["./" + word if word == picture else word for word in words]
-            return UsageError(f"the picture {picture} looks like an option", _line(line))
-        question = next((word for word in words if _is_dashed_text(word)), None)
-        if question is None:
-            return None
-        others = [word for word in words if word not in (question, "--")]
-        return UsageError(
-            "a question that begins with '-' looks like an option", f"{_line(others)} -- {shlex.quote(question)}"
-        )
-    if "unexpected extra argument" in error.message:
-        return _too_many(options, free)
-    return None
+        return _unknown_option(words, options, free)
+    return _too_many(options, free) if "unexpected extra argument" in error.message else None
+
+
+def _unknown_option(words: Sequence[str], options: Sequence[str], free: Sequence[str]) -> UsageError | None:
+    if any(word.partition("=")[0] in _OF_BATCH for word in words):
+        return _of_batch(options, free)
+    if (asked := _asked_by_option(options)) and (free or "--image" in asked):
+        return UsageError("the question follows the picture, without an option", _line([*free, *asked]))
+    picture = next((word for word in words if word.startswith("-") and is_file(word)), None)
+    if picture is not None:
+        line = ["./" + word if word == picture else word for word in words]
+        return UsageError(f"the picture {picture} looks like an option", _line(line))
+    question = next((word for word in words if _is_dashed_text(word)), None)
+    if question is None:
+        return None
+    others = [word for word in words if word not in (question, "--")]
+    return UsageError(
+        "a question that begins with '-' looks like an option", f"{_line(others)} -- {shlex.quote(question)}"
+    )
 
 
 def question_alone(
-    image: str | None, question: str | None, question_file: str | None, finds: Callable[[], bool]
+    image: str | None,
+    question: str | None,
+    question_file: str | None,
+    finds: Callable[[], bool],
+    more_images: Sequence[str] = (),
 ) -> tuple[str | None, str | None]:
-    """The image and the question; a first word that is no image is the question, where there is no other and the
-    model finds its pictures itself.
+    """The image and the question; a first word that is no image is the question, where there is no other and options
+    name the images, or the model finds its pictures itself.
 
     Args:
         finds: whether it does; asked only where it matters.
     """
     alone = image is not None and question is None and question_file is None and not is_image(image)
-    return (None, image) if alone and finds() else (image, question)
+    return (None, image) if alone and (more_images or finds()) else (image, question)
 
 
 def check_one(
-    image: str | None, question: str | None, to: str | None, concurrency: int | None, finds: Callable[[], bool]
+    image: str | None, question: str | None, finds: Callable[[], bool], more_images: Sequence[str] = ()
 ) -> None:
-    """Refuse image and question that were mixed up, and options of a batch.
+    """Refuse image and question that were mixed up.
 
     Args:
         finds: whether the model finds its pictures itself.
@@ -63,10 +78,14 @@ def check_one(
     Raises:
         UsageError: the two are swapped, the question is a second picture, or there is no image.
     """
-    if to is not None or concurrency is not None:
-        raise UsageError("--to and --concurrency belong to --batch", "virc solve --batch in.jsonl --to out.jsonl")
-    if image is None and not finds():
+    if image is None and not more_images and not finds():
         raise UsageError("there is no image", "virc solve IMAGE 'QUESTION'")
+    if image is not None and not image.strip():
+        sentence = "IMAGE is empty: perhaps a variable of the shell is not set"
+        raise UsageError(sentence, "virc solve IMAGE 'QUESTION'")
+    if image is not None and (is_folder(image) or is_rows(image) or (has_magic(image) and is_source(image))):
+        many = [image] if is_rows(image) else [image, question or "QUESTION"]
+        raise UsageError(f"{image} is not one picture: virc batch answers many", shlex.join(["virc", "batch", *many]))
     if image is None or question is None or not is_file(question):
         return
     if is_image(image):
@@ -78,26 +97,12 @@ def check_one(
     raise UsageError("image and question are swapped", _line([question, image]))
 
 
-def check_batch(
-    image: str | None, question: str | None, question_file: str | None, more_images: Sequence[str] | None, as_json: bool
-) -> None:
-    """Refuse what a batch has in its rows.
-
-    Raises:
-        UsageError: an image, a question or --json is given beside --batch.
-    """
-    if image is not None or question is not None or question_file is not None or more_images:
-        raise UsageError("with --batch, images and questions are in its rows", "virc solve --batch in.jsonl")
-    if as_json:
-        raise UsageError("--batch writes JSON anyway", "virc solve --batch in.jsonl, without --json")
-
-
-def check_dry_run(pipeline: str | None, batch: str | None, as_json: bool) -> None:
+def check_dry_run(pipeline: str | None, as_json: bool) -> None:
     """Refuse `--dry-run` where there are no requests to print, as a UsageError."""
     if pipeline is None:
         raise UsageError("--dry-run belongs to --pipeline", "virc solve IMAGE 'QUESTION' --pipeline FILE --dry-run")
-    if as_json or batch is not None:
-        raise UsageError("--dry-run prints what is sent for one problem, as text", "leave --json and --batch out")
+    if as_json:
+        raise UsageError("--dry-run prints what is sent as text", "leave --json out")
 
 
 def read_question(question: str | None, file: str | None, sources: Sequence[str], report: Reporter) -> str:
@@ -130,6 +135,11 @@ def is_image(word: str) -> bool:
     return word == "-" or bool(_URL.match(word)) or is_file(word)
 
 
+def is_rows(word: str) -> bool:
+    """Whether a word is a file of rows, by its name."""
+    return is_file(word) and Path(word).suffix.lower() in ROWS
+
+
 def split(words: Sequence[str], flags: Set[str]) -> tuple[list[str], list[str]]:
     """The options with their values, and the free words."""
     options: list[str] = []
@@ -153,7 +163,7 @@ def flags_of(command: Callable[..., None]) -> set[str]:
     for parameter in signature(command).parameters.values():
         kind, *option = get_args(parameter.annotation)
         if kind is bool:
-            flags.update(option[0].param_decls)
+            flags.update([option[0].default, *(option[0].param_decls or ())])  # Typer takes the first for a default
     return flags
 
 
@@ -164,11 +174,40 @@ def _too_many(options: Sequence[str], free: Sequence[str]) -> UsageError | None:
         listed = " ".join(map(shlex.quote, images))
         return UsageError(
             f"{len(images)} images at once",
-            f'for f in {listed}; do virc solve "$f" {shlex.quote(question)}; done, '
-            "or --batch rows.jsonl, or --image for more pictures of one question",
+            f"virc batch {listed} {shlex.quote(question)}; or --image for more pictures of one question",
         )
+    for count in range(len(free) - 1, 1, -1):
+        name = " ".join(free[:count])
+        if is_file(name) or (_URL.match(name) and Path(name).suffix.lower() in ENDINGS):
+            name = name if is_file(name) else name.replace(" ", "%20")
+            line = [*options, name, " ".join(free[count:])]
+            return UsageError("the name of the picture has spaces, and no quotes", _line(line))
     question = " ".join(free[1:])
     return UsageError("the question is several words", _line([*options, free[0], question]))
+
+
+def _asked_by_option(options: Sequence[str]) -> list[str]:
+    """The question and the other options of a line that has it in an option; nothing where it has none."""
+    at = next((at for at, word in enumerate(options) if word.partition("=")[0] in _OF_QUESTION), None)
+    if at is None:
+        return []
+    _, equals, value = options[at].partition("=")
+    behind = at + 1 if equals else at + 2
+    return [value if equals else " ".join(options[at + 1 : behind]), *options[:at], *options[behind:]]
+
+
+def _of_batch(options: Sequence[str], free: Sequence[str]) -> UsageError:
+    """The error for options that `virc batch` has, with the line that was meant."""
+    line, rest = list(free), iter(options)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name == "--batch":
+            line.insert(0, value if equals else next(rest, "rows.jsonl"))
+        else:
+            line.append(word)
+    if not any(word == "--batch" or word.startswith("--batch=") for word in options):
+        return UsageError("virc solve answers one question, and virc batch many", shlex.join(["virc", "batch", *line]))
+    return UsageError("many rows are answered by virc batch", shlex.join(["virc", "batch", *line]))
 
 
 def _is_dashed_text(word: str) -> bool:

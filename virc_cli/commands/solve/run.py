@@ -1,4 +1,4 @@
-"""Prints what solving a problem, or a file of them, gives."""
+"""Prints what solving a problem gives."""
 
 import gc
 import re
@@ -11,16 +11,14 @@ from virc.reasoning.grammar import TAGS
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
-from virc.solving.api import solve_file, solve_images
+from virc.solving.api import solve_images
 from virc.solving.one import SCHEMA, Event, GradeGiven, SampleStart, TextDelta, ToolResult
-from virc.solving.outcome import Fields
-from virc.solving.pipelines import batch as by_rows
 from virc.solving.pipelines import solve
-from virc.solving.pipelines.run import Ran
-from virc.solving.pipelines.values import Value
+from virc.solving.pipelines.steps import Made, Ran
 from virc.solving.setup import Setup
+from virc.solving.solution import Solution
 from virc.solving.thoughts import MarkedThoughts, Thoughts
-from virc.solving.trace_page import in_words
+from virc.solving.traces.page import in_words
 from virc_cli.console import output
 
 
@@ -67,12 +65,7 @@ def one(
         )
     finally:
         narrator.end()
-    if solution.answer is not None and not as_json:
-        output.line(one_line(solution.answer))
-    if solution.error:
-        raise solution.error
-    if as_json:
-        output.emit({"schema": SCHEMA, **blank, **solution.fields, "error": None})
+    _print(solution, as_json, blank)
 
 
 def by_pipeline(
@@ -97,38 +90,25 @@ def by_pipeline(
         output.lines(solve.planned(chosen, question, len(sources)))
         return
 
-    def on_step(ran: Ran, _: Value) -> None:
+    def on_step(ran: Ran, _: Made) -> None:
         if not quiet:
             output.note(f"-> {ran.name}{f', by {ran.role}' if ran.role else ''}: ", end="")
             made = [f"picture of {width} x {height} px" for width, height in ran.pictures]
             output.note("; ".join([*map(one_line, ran.output), *made]), dim=True)
 
-    fields = solve.solve_images(
+    solution = solve.solve_images(
         chosen, sources, question, report, on_facts=lambda known: output.know(**known), on_step=on_step
     )
+    _print(solution, as_json, blank)
+
+
+def _print(solution: Solution, as_json: bool, blank: Mapping[str, object]) -> None:
+    if solution.answer is not None and not as_json:
+        output.line(one_line(solution.answer))
+    if solution.error:
+        raise solution.error
     if as_json:
-        output.emit({"schema": SCHEMA, **blank, **fields, "error": None})
-    else:
-        output.line(one_line(fields["answer"]))
-
-
-def batch(
-    setup: Setup | solve.PipelineSetup,
-    source: str,
-    to: str | None,
-    at_once: int | None,
-    blank: Mapping[str, object],
-    report: Reporter,
-) -> None:
-    """Solve every row of a file, by one model or a pipeline; as `solve_file`."""
-
-    def on_facts(fields: Fields) -> None:
-        output.know(**fields)
-
-    if isinstance(setup, Setup):
-        solve_file(setup, source, to, at_once, blank, report, on_line=output.line, on_facts=on_facts)
-    else:
-        by_rows.solve_file(setup, source, to, at_once, blank, report, on_line=output.line, on_facts=on_facts)
+        output.emit(SCHEMA, {**blank, **solution.fields})
 
 
 def one_line(answer: str) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from virc.training.system_check import Finding
 
 FAILURE: dict[str, object] = {"file": None, "faults": None, "warnings": None, "sent": None, "replies": None}
+_SCHEMA = "virc.systems.check/1"
 
 
 def command(
@@ -40,17 +41,17 @@ def command(
     With --reply: the thought, the tool calls or the answer of each reply, or why it is not read (exit code 5), and
     what would be sent next. The system's own tools are loaded and run on a blank picture.
 
-    Bases and released models that do not run in this process are no faults: a warning says how to use them. Of a file
-    with a pipeline alone, its roles and steps are checked, and the first fault is printed.
+    Bases and released models that do not run in this process are no faults: a warning says how to use them. Of a
+    pipeline, FILE.py, the roles and the function are checked.
     """
     from virc.core.errors import ConfigError
     from virc.core.files import expanded
     from virc.solving.pipelines import files as pipelines
     from virc.systems import registry as systems
-    from virc.training.system_check import MOST, check, not_in_process_errors, tried
+    from virc.training.system_check import MAX_LISTED, check, not_in_process_errors, tried
 
     replies = replies_of(reply)
-    if pipelines.is_alone(system):
+    if system.endswith(pipelines.SUFFIX):
         _check_pipeline(system, bool(replies or data), as_json)
         return
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
@@ -63,7 +64,7 @@ def command(
     for found in () if as_json else findings:
         output.line(f"{file}:{found.line}: {found.message}" + (f"; {found.hint}" if found.hint else ""))
     if findings:
-        count = f"{'at least ' * (len(findings) == MOST)}{len(findings)}"
+        count = f"{'at least ' * (len(findings) == MAX_LISTED)}{len(findings)}"
         raise ConfigError(f"{file} has {count} fault{'s' * (len(findings) > 1)}")
     if replies:
         _read(file, replies, _sides(size), as_json)
@@ -71,22 +72,13 @@ def command(
     for refused in not_in_process_errors(file, Path.cwd()):
         output.warn(refused.message, refused.hint)
     if as_json:
-        output.emit(
-            {
-                "schema": "virc.systems.check/1",
-                **FAILURE,
-                "file": str(file),
-                "faults": [],
-                "warnings": _fields(warned),
-                "error": None,
-            }
-        )
+        output.emit(_SCHEMA, {**FAILURE, "file": str(file), "faults": [], "warnings": _fields(warned)})
     else:
         output.note(f"{file}: no fault found")
 
 
 def _check_pipeline(name: str, tries: bool, as_json: bool) -> None:
-    """Check a file that has a pipeline alone."""
+    """Check the Python file of a pipeline, which is loaded."""
     from virc.core.errors import UsageError
     from virc.solving.pipelines import files as pipelines
 
@@ -95,8 +87,7 @@ def _check_pipeline(name: str, tries: bool, as_json: bool) -> None:
         raise UsageError(f"{name} is a pipeline, without replies to read or a reward", "leave --reply and --data out")
     pipelines.load(name)
     if as_json:
-        fields: dict[str, object] = {**FAILURE, "file": name, "faults": [], "warnings": [], "error": None}
-        output.emit({"schema": "virc.systems.check/1", **fields})
+        output.emit(_SCHEMA, {**FAILURE, "file": name, "faults": [], "warnings": []})
     else:
         output.note(f"{name}: no fault found in the pipeline")
 
@@ -139,8 +130,7 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
         raise DataError(f"reply {which} is not read: {read[faults[0] - 1].fault}", "docs/grammar.md shows each form")
     if as_json:
         known = {"file": str(file), "faults": [], "sent": msgspec.to_builtins(opening)}
-        fields = {**FAILURE, **known, "replies": msgspec.to_builtins(read), "error": None}
-        output.emit({"schema": "virc.systems.check/1", **fields})
+        output.emit(_SCHEMA, {**FAILURE, **known, "replies": msgspec.to_builtins(read)})
 
 
 def _lines(number: int, reply: "ReadReply") -> Iterator[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FAILURE: dict[str, object] = {"systems": None, "field": None}
 
 
-Support = Literal["own", "works", "ran", "partly", "to-be-supplied", "planned", "unsupported"]
+Support = Literal["own", "works", "reconstructed", "ran", "partly", "to-be-supplied", "planned", "unsupported"]
 """How far a system is supported, from the best on."""
 
 
@@ -26,8 +26,7 @@ def command(
     """Print every system and how far it is supported.
 
     Those with a YAML, in this package or in a folder of VIRC_PATH, have their stages. Of those that are published
-    without one here, a line says what they lack, the nearest first: components that `virc systems show NAME` explains,
-    or what is not public.
+    without one here, a line says what they lack, the nearest first: components, or what is not public.
     """
     from virc.systems import published as listed
     from virc.systems import registry as systems
@@ -35,13 +34,13 @@ def command(
     from virc_cli.console.tables import table
 
     states = support.states()
-    field = [_published(row, states[row.name]) for row in listed.field()]
+    field = [_published(row, states[row.name]) for row in listed.rows().values()]
     named = {row["name"] for row in field}
     found = [_found(system, states[system.name]) for system in systems.discover().values()]
     found = [row for row in found if not published or row["name"] in named]
     found, shown = ([row for row in rows if of in (None, row["state"])] for rows in (found, field))
     if as_json:
-        output.emit({"schema": "virc.systems.ls/1", "systems": found, "field": shown, "error": None})
+        output.emit("virc.systems.ls/1", {"systems": found, "field": shown})
         return
     lines = {row["name"]: row for row in (*shown, *(() if published else found))}.values()
     cells = [
@@ -49,15 +48,14 @@ def command(
         for row in sorted(lines, key=_distance)
     ]
     output.lines(table(cells))
-    kinds = [state.kind for state in states.values()]
-    counted = [(kinds.count(each), each.replace("-", " ")) for each in get_args(Support)]
-    output.note(f"{len(kinds)} systems: " + ", ".join(f"{n} {what}" for n, what in counted if n))
-    if of == "planned" and not published:
-        codes = {code for row in lines for code in row["lacks"]}
-        for line in table([(code, each.about) for code, each in listed.components().items() if code in codes]):
-            output.note(line)
-    elif of is None and not published:
-        output.note("`virc systems ls --state planned` says what each need is")
+    for what, of_these in (("published systems", named), ("other systems", states.keys() - named)):
+        output.note(f"{len(of_these)} {what}: {_counted([states[name].kind for name in of_these])}")
+    if any(row["lacks"] for row in shown):
+        output.note("what each need is: docs/systems.md#needs")
+
+
+def _counted(kinds: list[str]) -> str:
+    return ", ".join(f"{n} {kind.replace('-', ' ')}" for kind in get_args(Support) if (n := kinds.count(kind)))
 
 
 def _distance(row: dict[str, Any]) -> tuple[int, int]:
@@ -68,7 +66,7 @@ def _distance(row: dict[str, Any]) -> tuple[int, int]:
 def _summary(row: dict[str, Any]) -> str:
     """The stages of a system that works, else what it lacks."""
     if row["state"] == "planned" and row["lacks"]:
-        return f"needs {', '.join(row['lacks'])}"
+        return f"needs: {', '.join(row['lacks'])}"
     return row["what"] or ", ".join(f"{name} ({kind})" for name, kind in row["stages"].items())
 
 

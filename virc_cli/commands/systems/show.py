@@ -1,12 +1,13 @@
 """`virc systems show`: what a system is and what it lacks, or every setting of one of its stages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from virc_cli.console import completion, output
 from virc_cli.console.options import Json, Set, SystemArgument, With, names_of
+from virc_cli.console.tables import section
 
 if TYPE_CHECKING:
     from virc.stages.resolve import Resolved
@@ -17,13 +18,13 @@ SIZE = (1024, 768)
 """(width, height) in pixels of the picture of the question that is shown as asked."""
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "name about state published file coordinates images models judges "
+    "name about state published facts file coordinates images models judges "
     "datasets protocol_source tools chat_protocol limits sent example_call sampling stages rounds overlays reward "
-    "reported notes stage pipeline".split()
+    "reported assumed notes stage pipeline".split()
 )
 _OF_SYSTEM = (
     "name about coordinates images models judges datasets protocol_source tools chat_protocol sampling rounds "
-    "overlays reward reported notes pipeline".split()
+    "overlays reward reported assumed notes pipeline".split()
 )
 """Fields that the printed object has as the system has them."""
 
@@ -50,7 +51,7 @@ def command(
     from virc.systems import published as listed
     from virc.systems import registry as systems
 
-    published = listed.row(system)
+    published = listed.rows().get(system)
     if published and system not in systems.discover() and stage is None:
         _show_listed(published, as_json)
         return
@@ -62,7 +63,7 @@ def command(
     resolved = stages.resolve(found, stage, names_of(with_), assignments=set_ or ()) if stage else None
     of_stage = _stage_fields(resolved) if resolved else None
     if as_json:
-        output.emit({"schema": "virc.systems.show/1", **fields, "stage": of_stage, "error": None})
+        output.emit("virc.systems.show/1", {**fields, "stage": of_stage})
         return
     output.lines(_stage_lines(of_stage) if of_stage else _lines(fields))
 
@@ -74,7 +75,7 @@ def _show_listed(row: "Row", as_json: bool) -> None:
     reached, published = str(support.of(row)), _published(row)
     known = {"name": row.name, "about": row.about, "state": reached, "published": published}
     if as_json:
-        output.emit({"schema": "virc.systems.show/1", **FAILURE, **known, "error": None})
+        output.emit("virc.systems.show/1", {**FAILURE, **known})
         return
     output.line(f"{row.name}: {row.about}")
     output.line(f"state        {reached}")
@@ -102,16 +103,27 @@ def _fields(system: "System") -> dict[str, Any]:
     import msgspec
 
     from virc.systems import published as listed
-    from virc.systems.catalog import support
+    from virc.systems.catalog import facts, support
 
-    published = listed.row(system.name)
+    published = listed.rows().get(system.name)
+    told = None if system.is_own else facts.of(system)
     fields: dict[str, Any] = msgspec.to_builtins({name: getattr(system, name) for name in _OF_SYSTEM})
     return fields | {
+        "assumed": [str(each) for each in system.assumed],
         "state": str(support.of_system(system, published)),
         "published": _published(published) if published else None,
+        "facts": told and str(told),
+        "notes": [*system.notes, *(told.notes if told else ())],
         "file": str(system.file),
         **_spoken(system),
-        "stages": {name: {**_about_stage(system, name), **_level(system, name)} for name in system.stages},
+        "stages": {
+            name: {
+                **_about_stage(system, name),
+                "differs": [*facts.differing(told, name)] if told else [],
+                **_level(system, name),
+            }
+            for name in system.stages
+        },
     }
 
 
@@ -148,14 +160,14 @@ def _about_stage(system: "System", name: str) -> dict[str, Any]:
 
 def _level(system: "System", name: str) -> dict[str, Any]:
     """How far a stage of a system of this package is: what was tried of it, and what was not."""
+    from virc.core.text import counted
     from virc.systems.catalog import support
-    from virc.systems.registry import PACKAGE
 
-    if system.file.parent != PACKAGE:
+    if system.is_own:
         return {"level": None, "tried": []}
-    level, told = support.of_stage(system, name), support.tested().get(system.name, support.Record())
-    ran, compared = told.stages.get(name), told.rewards.get(name)
-    tried = [f"ran {ran.steps} steps in {ran.engine} on rows of {ran.rows}"] if ran else []
+    level, record = support.of_stage(system, name), support.tested().get(system.name, support.Record())
+    ran, compared = record.stages.get(name), record.rewards.get(name)
+    tried = [f"ran {counted(ran.steps, 'step')} in {ran.engine} on rows of {ran.rows}"] if ran else []
     if compared:
         same = f"{compared.cases - compared.differ} of {compared.cases} replies"
         tried.append(f"{same} are rewarded as by the published function")
@@ -202,6 +214,8 @@ def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
 def _lines(fields: dict[str, Any]) -> Iterator[str]:
     yield f"{fields['name']}: {fields['about']}" if fields["about"] else fields["name"]
     yield f"state        {fields['state']}"
+    yield from (f"facts        {each}" for each in (fields["facts"],) if each)
+    yield from (f"pipeline     {each}" for each in (fields["pipeline"],) if each)
     yield f"file         {fields['file']}"
     yield f"coordinates  {fields['coordinates']}"
     yield f"images       {fields['images']}"
@@ -212,12 +226,11 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     if fields["sampling"]:
         yield f"sampling     {', '.join(f'{name} {value:g}' for name, value in fields['sampling'].items())}"
     yield from _spoken_lines(fields)
-    yield from _pipeline_lines(fields)
     models, judges = fields["models"].items(), fields["judges"].items()
-    yield from _section("models", [(name, _weights(name, each), each["coordinates"] or "") for name, each in models])
-    yield from _section("judges", [(name, _weights(name, each), f"{each['gib'] or '?'} GiB") for name, each in judges])
+    yield from section("models", [(name, _weights(name, each), each["coordinates"] or "") for name, each in models])
+    yield from section("judges", [(name, _weights(name, each), f"{each['gib'] or '?'} GiB") for name, each in judges])
     sources = [(name, each["hub"] or f"github.com/{each['github']}") for name, each in fields["datasets"].items()]
-    yield from _section("datasets", [(name, source, f"data/{name}") for name, source in sources])
+    yield from section("datasets", [(name, source, f"data/{name}") for name, source in sources])
     for coordinates, source in fields["protocol_source"].items():
         yield f"chat protocol of models with boxes in {coordinates}: as {source} shows it"
     if fields["stages"]:
@@ -228,12 +241,13 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         yield f"  {name} ({stage['kind']}) {start}, data {stage['data']}" + (f" ({words})" if words else "")
         if stage["level"]:
             yield f"    {stage['level']}: {'; '.join(stage['tried'])}"
+        yield from (f"    differs: {each}" for each in stage["differs"])
         yield from (f"    note: {note}" for note in stage["notes"])
     if fields["rounds"]:
         yield f"rounds, by virc train {fields['name']} --rounds N; each"
     yield from (f"  {_round_line(step)}" for step in fields["rounds"])
     overlays = [(name, each["about"], _verified(each)) for name, each in fields["overlays"].items()]
-    yield from _section("overlays, chosen by --with", overlays)
+    yield from section("overlays, chosen by --with", overlays)
     if fields["reward"]:
         reward, judge = fields["reward"], fields["reward"]["judge"]
         total = reward["total"] or "to be supplied"
@@ -244,6 +258,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         for model, figures in reported["figures"].items():
             yield f"  {model}: " + ", ".join(f"{name} {percent:g}%" for name, percent in figures.items())
         yield from (f"  note: {note}" for note in reported["notes"])
+    yield from fields["assumed"]
     yield from (f"note: {note}" for note in fields["notes"])
     if fields["published"]:
         yield from _published_lines(fields["published"])
@@ -263,36 +278,13 @@ def _spoken_lines(fields: dict[str, Any]) -> Iterator[str]:
     from virc_cli.console.tables import value_text
 
     limits = [(name, value) for name, value in (fields["limits"] or {}).items() if value is not None]
-    yield from _section("limits", [(name, value_text(value)) for name, value in limits])
+    yield from section("limits", [(name, value_text(value)) for name, value in limits])
     turns = [(each["role"], each["text"]) for each in fields["sent"] or ()]
     turns += [("may reply", fields["example_call"])] if fields["example_call"] else []
     if turns:
         yield f"what the model is told of an image of {SIZE[0]} x {SIZE[1]}"
     for role, text in turns:
         yield f"  {role:<11}" + text.replace("\n", "\n" + " " * 13)
-
-
-def _pipeline_lines(fields: dict[str, Any]) -> Iterator[str]:
-    """What each role of a pipeline is sent, step by step; values stay names in braces."""
-    from virc.solving.pipelines import files
-    from virc.solving.pipelines.schema import IMAGES
-
-    if not fields["pipeline"]:
-        return
-    pipeline = files.read(fields["pipeline"], f"pipeline of {fields['name']}")
-    yield f"pipeline     what its roles are sent; the answer is the output of {pipeline.answer}"
-    for name, role in pipeline.roles.items():
-        system = "" if role.system is None else f": {role.system}".replace("\n", "\n" + " " * 13)
-        yield f"  role {name}" + (f", system message{system}" if system else "")
-    for name, function in pipeline.functions.items():
-        yield f"  function {name} of code, " + (f"by {function.ask}" if function.ask else f"the tool {function.tool}")
-        if function.prompt is not None:
-            yield " " * 13 + function.prompt.rstrip().replace("\n", "\n" + " " * 13)
-    for step in pipeline.asking:
-        named = ["those of the problem" if each == IMAGES else f"{{{each}}}" for each in step.pictures]
-        shown = f", images: {', '.join(named)}" if named else ""
-        yield f"  {step.name}, by {step.ask}{shown}"
-        yield " " * 13 + (step.prompt or "").rstrip().replace("\n", "\n" + " " * 13)
 
 
 def _published_lines(published: dict[str, Any]) -> Iterator[str]:
@@ -302,18 +294,10 @@ def _published_lines(published: dict[str, Any]) -> Iterator[str]:
         yield f"  base       {published['base']}"
     if published["repo"]:
         yield f"  code       https://github.com/{published['repo']}"
-    for key, head in (("unknown", "not public"), ("outside", "outside")):
+    for key, head in (("unknown", "not public"), ("reported", "reported"), ("outside", "outside")):
         if published[key]:
             yield f"  {head:<11}{published[key]}"
-    yield from _section("needs", [_needed(*each) for each in published["needs"].items()])
-
-
-def _section(title: str, rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    from virc_cli.console.tables import table
-
-    if rows:
-        yield title
-        yield from (f"  {line}" for line in table(rows))
+    yield from section("needs", [_needed(*each) for each in published["needs"].items()])
 
 
 def _needed(name: str, component: dict[str, Any]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from virc_cli.console import output
-from virc_cli.console.options import Json, System
+from virc_cli.console.options import Json, System, named_system
 
 FAILURE: dict[str, object] = {"tool": None, "called": None, "reason": None}
 
@@ -22,12 +22,12 @@ def command(
     Exit code 3: there is no such tool, its file is none, or it or its server fails or takes over a minute. 4: it
     cannot be used on this machine, or its server cannot be reached.
     """
-    from virc.solving import tool_trial
+    from virc.solving.trying import tool_trial
 
-    reason = tool_trial.check(tool, system)
+    reason = tool_trial.check(tool, named_system(system))
     if as_json:
         fields = {"tool": tool, "called": reason is None, "reason": reason}
-        output.emit({"schema": "virc.tools.check/1", **fields, "error": None})
+        output.emit("virc.tools.check/1", fields)
     elif reason is None:
         output.note(f"{tool}: no fault found; a call on a blank picture was carried out")
     if reason is not None:

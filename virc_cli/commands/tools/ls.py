@@ -3,7 +3,7 @@
 import sys
 
 from virc_cli.console import output
-from virc_cli.console.options import Json, System
+from virc_cli.console.options import Json, System, named_system
 
 FAILURE: dict[str, object] = {"tools": None, "faults": None}
 
@@ -14,17 +14,17 @@ def command(system: System = None, as_json: Json = False) -> None:
     Custom tools are files in folders of VIRC_PATH, beside the YAML of --system, or in installed packages. Files are
     read for the list, and none is run. A warning names each file that cannot be used as a tool, and why.
     """
-    from virc.solving import tool_files
+    from virc.solving.trying import tool_files
     from virc_cli.console.tables import folded
 
-    found = tool_files.found(system)
+    found = tool_files.found(named_system(system))
     if as_json:
         fields = [
             {"name": each.name, "kind": each.kind, "about": each.about, "file": each.file and str(each.file)}
             for each in found.tools
         ]
         faults = [{"file": str(each.file), "reason": each.reason, "hint": each.hint} for each in found.faults]
-        output.emit({"schema": "virc.tools.ls/1", "tools": fields, "faults": faults, "error": None})
+        output.emit("virc.tools.ls/1", {"tools": fields, "faults": faults})
         return
     rows = [(each.name, each.kind, each.about or "-") for each in found.tools]
     output.lines(folded([("tool", "kind", "what it does"), *rows], sys.stdout))

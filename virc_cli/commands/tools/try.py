@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from virc_cli.console import output
-from virc_cli.console.options import CoordinatesName, Json, System
+from virc_cli.console.options import CoordinatesName, Json, System, named_system
 from virc_cli.console.replies import call_line
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ def command(
     Exit code 5: the call cannot be carried out; the hint is one that can. 3: the tool or its server fails.
     """
     from virc.core.files import expanded
-    from virc.reasoning.images import open_file
-    from virc.solving import tool_trial
+    from virc.reasoning.opening.pictures import opened_all
+    from virc.solving.trying import tool_trial
 
     written = _read(arguments)
-    opened = open_file(expanded(picture), str(picture))
-    tried = tool_trial.attempt(tool, opened, written, system, coordinates)
+    with opened_all([(expanded(picture), str(picture))]) as pictures:
+        tried = tool_trial.attempt(tool, pictures[0], written, named_system(system), coordinates)
     files = _saved(tried.images, to) if to else []
     if as_json:
         import msgspec
@@ -59,7 +59,7 @@ def command(
             ],
             "seconds": tried.seconds,
         }
-        output.emit({"schema": "virc.tools.try/1", **fields, "error": None})
+        output.emit("virc.tools.try/1", fields)
         return
     output.note(call_line(tried.call), dim=True)
     for each in tried.sent:

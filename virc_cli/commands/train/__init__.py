@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from virc_cli.console import completion, output
-from virc_cli.console.options import Json, Quiet, Set, Verbose, With, named_endpoints, names_of
+from virc_cli.console.options import Ignored, Json, Quiet, Set, Verbose, With, named_endpoints, names_of
 
 if TYPE_CHECKING:
     from virc.runs.run import Run
@@ -40,6 +40,7 @@ def command(
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Rows to train on, without the system's validation.")
     ] = None,
+    ignore: Ignored = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML of settings, after overlays.")] = None,
     assignments: Set = None,
     protocol: Annotated[
@@ -59,7 +60,7 @@ def command(
         str | None, typer.Option(metavar="RUN", help="Name of the run.", autocompletion=completion.runs)
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, max=99, metavar="N", help="Run the system's rounds so often, or go on.")
+        int | None, typer.Option(min=1, max=99, metavar="N", help="Run N rounds of the system, or continue.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a run from its newest checkpoint.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and files; start nothing.")] = False,
@@ -90,7 +91,7 @@ def command(
     keeps the last one) and stops. The run's folder is printed.
 
     --rounds runs the steps that `rounds` of the system's YAML lists, each a command that --dry-run prints: the model
-    makes rows of the problems in --data, and stages learn from them. The same command goes on after a stop.
+    makes rows of the problems in --data, and stages learn from them. The same command continues after a stop.
     """
     from virc.core.errors import UsageError
     from virc.systems import registry as systems
@@ -102,7 +103,8 @@ def command(
 
         in_rounds.refuse({
             "--stage": stage, "--resume": resume, "--probe": probe, "--config": config, "--protocol": protocol,
-            "--tools": tools, "--launcher": launcher != "local", "--site": site, "--no-submit": no_submit,
+            "--ignore": ignore, "--tools": tools, "--launcher": launcher != "local", "--site": site,
+            "--no-submit": no_submit,
         })  # fmt: skip
         asked = RoundsRequest(
             system=system, rounds=rounds, name=name, base=base, data=data, overlays=names_of(overlays),
@@ -113,7 +115,7 @@ def command(
         return
     if resume and (dry_run or probe):
         raise UsageError("--resume takes the run as it was begun", "virc runs show prints its settings")
-    if resume and any((overlays, base, data, config, assignments, protocol, tools, judge_endpoint, stop_on)):
+    if resume and any((overlays, base, data, ignore, config, assignments, protocol, tools, judge_endpoint, stop_on)):
         alone = f"virc train --resume --name {name} resumes it; " if name else ""
         raise UsageError(
             "--resume takes no settings: a run keeps those it was begun with", f"{alone}virc runs show prints them"
@@ -132,7 +134,8 @@ def command(
     }  # fmt: skip
     more: dict[str, Any] = {
         "config": config, "assignments": tuple(assignments or ()), "protocol": protocol,
-        "judge_endpoint": judge, "judge_endpoints": judges, "stop_on": names_of(stop_on), "tools": names_of(tools),
+        "ignore": tuple(ignore or ()), "judge_endpoint": judge, "judge_endpoints": judges,
+        "stop_on": names_of(stop_on), "tools": names_of(tools),
     }  # fmt: skip
     if dry_run or probe:
         from virc.training.request import TrainRequest
@@ -187,7 +190,7 @@ def _print(run: "Run", no_submit: bool, as_json: bool) -> None:
         _plot(run)
     if as_json:
         fields = {"run": str(run.folder), "progress": state.progress, "step": state.step, "job": state.job}
-        output.emit({"schema": _SCHEMA, **fields, "error": None})
+        output.emit(_SCHEMA, fields)
     else:
         output.line(str(run.folder / slurm.SCRIPT if info.launcher == "slurm" and no_submit else run.folder))
     if state.progress == "finished":

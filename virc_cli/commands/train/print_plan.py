@@ -25,11 +25,11 @@ def run(
         request, resolved = job_judge.placed(request, resolved, target)
         found = preview(request, resolved, target, Reporter(on_event), site)
     if as_json:
-        output.emit(_as_json(found))
+        output.emit("virc.train.plan/1", _fields(found))
         return
     plans.show(found.plan)
-    if found.resolved.notes:
-        output.lines(["\n# notes", *found.resolved.notes])
+    if notes := found.resolved.notes:
+        output.lines(["\n# notes", *notes])
     _print_needs(found)
     for error in found.missing:
         output.warn(error.message, error.hint)
@@ -65,10 +65,9 @@ def _print_needs(found: Preview) -> None:
         output.line(f"{fewest:,} to {most:,} questions to the judge a step")
 
 
-def _as_json(found: Preview) -> dict[str, Any]:
+def _fields(found: Preview) -> dict[str, Any]:
     config = found.resolved.config
     return {
-        "schema": "virc.train.plan/1",
         **plans.fields(found.plan),
         "notes": list(found.resolved.notes),
         "changes": [msgspec.to_builtins(change) for change in found.plan.changes],
@@ -81,5 +80,4 @@ def _as_json(found: Preview) -> dict[str, Any]:
         "rows": None if found.result is None else found.result.rows,
         "longest": None if found.result is None else found.result.longest,
         "missing": [fields_of(error) for error in found.missing],
-        "error": None,
     }

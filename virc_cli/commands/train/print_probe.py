@@ -16,9 +16,9 @@ def run(request: TrainRequest, quiet: bool, as_json: bool) -> None:
     if as_json:
         fields = {
             "rows_a_step": rows, "longest": found.longest, "seconds_a_step": seconds, "gib": gib,
-            "estimated_gib": found.estimated_gib, "error": None,
+            "estimated_gib": found.estimated_gib,
         }  # fmt: skip
-        output.emit({"schema": "virc.train.probe/1", **fields})
+        output.emit("virc.train.probe/1", fields)
         return
     is_rl = found.resolved.kind == "rl"
     what = f"{rows} prompts, {config.n} replies each" if is_rl else f"{rows} rows"

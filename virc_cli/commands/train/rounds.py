@@ -7,13 +7,12 @@ from typing import Any
 import typer
 
 from virc.core.errors import EngineError, UsageError, fields_of
-from virc.core.events import OnEvent
 from virc.training.rounds import plan as planning
 from virc.training.rounds import run as running
 from virc.training.rounds.plan import Rounds, RoundsRequest
-from virc.training.rounds.run import StepFailedError
 from virc.training.rounds.state import StepState, left, overall, states
 from virc.training.rounds.text import figures_text, progress_text
+from virc.training.steps import CONTINUE, StepFailedError
 from virc_cli.console import events, output
 from virc_cli.console.tables import table
 
@@ -41,36 +40,25 @@ def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_js
     planning.check_files(found, left(found, before))
     if not quiet:
         _print_table(found, before)
-    output.ends_when_stopped(f"stopped; {running.CONTINUE}")
+    output.ends_when_stopped(f"stopped; {CONTINUE}")
     try:
         with events.printed(quiet, verbose) as on_event:
-            _run(found, on_event=on_event, quiet=quiet, verbose=verbose)
+            running.run(found, on_event, options=("-q",) * quiet + ("-v",) * verbose)
     except StepFailedError as error:  # its command has printed why
         after = states(found)
         if as_json:
             failure = output.error_class(error.code)(error.message, error.hint)
             fields = {**_fields(found, after), "progress": "begun"}  # also where the first step has made nothing
-            output.emit({"schema": _SCHEMA, **fields, "error": fields_of(failure)})
-        output.note(f"stopped in round {error.step.round} at {error.step.name}; {running.CONTINUE}")
+            output.emit(_SCHEMA, fields, failure)
+        output.note(f"stopped in {error.step.place}; {CONTINUE}")
         raise typer.Exit(error.code if error.code > 0 else EngineError.code) from error  # below 0: a signal ended it
     after = states(found)
     if as_json:
-        output.emit({"schema": _SCHEMA, **_fields(found, after), "error": None})
+        output.emit(_SCHEMA, {**_fields(found, after)})
     else:
         output.line(str(Path(found.steps[-1].makes)))
     if not quiet:
         _print_table(found, after)
-
-
-def _run(found: Rounds, on_event: OnEvent, quiet: bool, verbose: bool) -> None:
-    options = ("-q",) * quiet + ("-v",) * verbose
-
-    def runner(words: tuple[str, ...], folder: Path) -> int:
-        if not quiet:
-            output.note(f"$ {planning.typed(words)}")
-        return running.in_process((*words, *options), folder)
-
-    running.run(found, on_event, runner)
 
 
 def _print_plan(found: Rounds, as_json: bool) -> None:
@@ -79,7 +67,7 @@ def _print_plan(found: Rounds, as_json: bool) -> None:
     missing = list(planning.missing(found, left(found, now)))
     if as_json:
         fields = [fields_of(error) for error in missing]
-        output.emit({"schema": _OF_PLAN, **_fields(found, now), "missing": fields, "error": None})
+        output.emit(_OF_PLAN, {**_fields(found, now), "missing": fields})
         return
     for step, each in zip(found.steps, now, strict=True):
         known = ", ".join(filter(None, (each.progress, figures_text(each.figures))))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from virc.backends import checkpoint
-from virc.backends.gguf.model import LEAST, MOST, PROJECTORS, PROTOCOL, SUFFIX
+from virc.backends.gguf.model import MAX_PIXELS, MIN_PIXELS, PROJECTORS, PROTOCOL, SUFFIX
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.core.files import contents, is_file
@@ -39,7 +39,7 @@ _ODD = (AttributeError, KeyError, TypeError, ValueError, IndexError, struct.erro
 _WINDOW = 112
 """Side of llama.cpp's windows of attention, in pixels."""
 _SMALL = 100_000_000
-_MOST_BYTES = 256 * 2**20
+_MAX_BYTES = 256 * 2**20
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -181,17 +181,17 @@ def _write_text(source: Source, to: Path, dtype: str) -> None:
 def _add_own(writer: "GGUFWriter", folder: Path) -> None:
     """What virc reads of the file: sizes of images, and the chat protocol where one lies beside the weights."""
     grid = checkpoint.image_grid(checkpoint.image_settings(folder))
-    writer.add_uint32(LEAST, grid.min_pixels)
-    writer.add_uint32(MOST, grid.max_pixels)
+    writer.add_uint32(MIN_PIXELS, grid.min_pixels)
+    writer.add_uint32(MAX_PIXELS, grid.max_pixels)
     if is_file(folder / FILE_NAME):
-        writer.add_string(PROTOCOL, contents(folder / FILE_NAME, _MOST_BYTES).decode())
+        writer.add_string(PROTOCOL, contents(folder / FILE_NAME, _MAX_BYTES).decode())
 
 
 def _add_vocabulary(writer: "GGUFWriter", folder: Path, text: Mapping[str, Any]) -> None:
     """Tokens, their kinds, merges, special ids and the chat template."""
     import gguf
 
-    read = json.loads(contents(folder / "tokenizer.json", _MOST_BYTES))
+    read = json.loads(contents(folder / "tokenizer.json", _MAX_BYTES))
     added = {each["id"]: each for each in read["added_tokens"]}
     known = {id: token for token, id in read["model"]["vocab"].items()}
     tokens, kinds = [], []

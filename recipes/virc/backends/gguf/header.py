@@ -14,8 +14,8 @@ from virc.core.text import clause
 _MAGIC, _STRING, _ARRAY = b"GGUF", 8, 9
 _NUMBERS = dict(enumerate(("<B", "<b", "<H", "<h", "<I", "<i", "<f", "<?"))) | {10: "<Q", 11: "<q", 12: "<d"}
 """Type of a value -> how `struct` reads it."""
-_MOST_SIDES = 8
-_MOST_KEYS, _MOST_TEXT, _MOST_ITEMS = 100_000, 16 * 2**20, 10_000_000
+_MAX_SIDES = 8
+_MAX_KEYS, _MAX_TEXT, _MAX_ITEMS = 100_000, 16 * 2**20, 10_000_000
 
 Value = str | int | float | bool
 
@@ -42,13 +42,13 @@ def read(path: Path) -> Mapping[str, Value]:
 
 def _check_whole(file: BinaryIO, tensors: int) -> None:
     """Refuse a file that ends before its last tensor begins, as a broken download does."""
-    if tensors > _MOST_KEYS:
+    if tensors > _MAX_KEYS:
         raise ValueError(f"{tensors} tensors")
     last = 0
     for _ in range(tensors):
         _text(file)
         (sides,) = struct.unpack("<I", _exactly(file, 4))
-        if sides > _MOST_SIDES:
+        if sides > _MAX_SIDES:
             raise ValueError(f"a tensor of {sides} sides")
         _exactly(file, sides * 8 + 4)
         last = max(last, *struct.unpack("<Q", _exactly(file, 8)))
@@ -58,7 +58,7 @@ def _check_whole(file: BinaryIO, tensors: int) -> None:
 
 
 def _pairs(file: BinaryIO, version: int, keys: int) -> Iterator[tuple[str, Value]]:
-    if version not in (2, 3) or keys > _MOST_KEYS:
+    if version not in (2, 3) or keys > _MAX_KEYS:
         raise ValueError(f"version {version} with {keys} keys")
     for _ in range(keys):
         key = _text(file)
@@ -72,9 +72,11 @@ def _value(file: BinaryIO, kind: int) -> Value | None:
     if kind == _STRING:
         return _text(file)
     if kind != _ARRAY:
-        return _number(file, kind)
+        form = _form(kind)
+        (value,) = struct.unpack(form, _exactly(file, struct.calcsize(form)))
+        return value  # type: ignore[no-any-return]
     kind, count = struct.unpack("<IQ", _exactly(file, 12))
-    if count > _MOST_ITEMS or kind == _ARRAY:
+    if count > _MAX_ITEMS or kind == _ARRAY:
         raise ValueError(f"a list of {count} values of type {kind}")
     if kind != _STRING:
         file.seek(count * struct.calcsize(_form(kind)), 1)
@@ -90,19 +92,13 @@ def _form(kind: int) -> str:
     return _NUMBERS[kind]
 
 
-def _number(file: BinaryIO, kind: int) -> Value:
-    form = _form(kind)
-    (value,) = struct.unpack(form, _exactly(file, struct.calcsize(form)))
-    return value  # type: ignore[no-any-return]
-
-
 def _text(file: BinaryIO) -> str:
     return _exactly(file, _length(file)).decode("utf-8", "replace")
 
 
 def _length(file: BinaryIO) -> int:
     (length,) = struct.unpack("<Q", _exactly(file, 8))
-    if length > _MOST_TEXT:
+    if length > _MAX_TEXT:
         raise ValueError(f"a text of {length} bytes")
     return int(length)
 

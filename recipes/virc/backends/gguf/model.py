@@ -11,10 +11,11 @@ from virc.backends.gguf.header import Value
 from virc.core.errors import ConfigError
 from virc.core.files import is_file
 from virc.core.text import plain
-from virc.reasoning.resize import MOST_PIXELS, Grid
+from virc.reasoning import resize
+from virc.reasoning.resize import Grid
 
 SUFFIX = ".gguf"
-PROTOCOL, LEAST, MOST = "virc.protocol", "virc.min_pixels", "virc.max_pixels"
+PROTOCOL, MIN_PIXELS, MAX_PIXELS = "virc.protocol", "virc.min_pixels", "virc.max_pixels"
 """Keys of ours: the chat protocol as JSON, and the smallest and largest area of an image in pixels."""
 PROJECTORS = {
     "qwen2_vl": "qwen2vl_merger", "qwen2_5_vl": "qwen2.5vl_merger", "qwen3_vl": "qwen3vl_merger",
@@ -119,10 +120,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _grid(values: Mapping[str, Value], tower: Mapping[str, Value]) -> Grid | None:
-    least, most, patch = _number(values, LEAST), _number(values, MOST), _number(tower, "clip.vision.patch_size")
-    if not (least and most and patch) or least > min(most, MOST_PIXELS):
+    smallest, largest = _number(values, MIN_PIXELS), _number(values, MAX_PIXELS)
+    patch = _number(tower, "clip.vision.patch_size")
+    if not (smallest and largest and patch) or smallest > min(largest, resize.MAX_PIXELS):
         return None
-    return Grid(patch * (_number(tower, "clip.vision.spatial_merge_size") or _MERGED), least, most)
+    return Grid(patch * (_number(tower, "clip.vision.spatial_merge_size") or _MERGED), smallest, largest)
 
 
 def _model_type(architecture: str, tower: Mapping[str, Value]) -> str | None:

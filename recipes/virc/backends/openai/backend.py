@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from virc.backends.interface import OnText, Sampling
+from virc.backends.interface import Calibrate, OnText, Sampling
 from virc.backends.openai import ollama
-from virc.backends.openai.body import Served
+from virc.backends.openai.body import ListedModel
 from virc.backends.openai.images import AsPart, SentImages, whole
-from virc.backends.openai.link import Link, names_hint
+from virc.backends.openai.link import GarbageError, Link, names_hint
+from virc.backends.openai.received.wire import Received
 from virc.backends.openai.refusals import RefusedError, shortened
 from virc.backends.openai.request import Habits, completion
+from virc.backends.openai.shrinking import ByteLimits
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import ConfigError, NetworkError
 from virc.core.timeouts import Deadline
@@ -27,7 +29,7 @@ from virc.reasoning.session import Ask, Reply
 
 _SAMPLING_SERVERS = frozenset({"virc", "vllm", "sglang"})
 _BATCHING_SERVERS = frozenset({"vllm", "sglang"})
-_KEEPS_STOP = {"vllm": "include_stop_str_in_output", "sglang": "no_stop_trim"}
+KEEPS_STOP = {"vllm": "include_stop_str_in_output", "sglang": "no_stop_trim"}
 """What has a server leave the text that ended a reply in it. Others cut it off, and it is not known which it was."""
 _GRID_FAMILIES = ("qwen", "virc")
 _TOGETHER = 16
@@ -38,13 +40,14 @@ _LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 5.0, 30.0
 """Longest wait for a list of models in the midst of work; and how long a server is taken for the same at least."""
 _BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
 """Names of models that take no pictures, which some servers list beside the one that does."""
-_MOST_LESSONS = 12
+_MAX_LESSONS = 12
 _SCALED_TOKENS = 64
 """What a picture costs at least behind a server that scales it down to 500 pixels a side, as some do."""
 _OLLAMA_PORT = 11434
+_FEW_TOKENS = 16
 
 
-class _Server(msgspec.Struct, frozen=True):
+class _ServerFacts(msgspec.Struct, frozen=True):
     """What is known of a server from its list of models.
 
     Args:
@@ -53,6 +56,7 @@ class _Server(msgspec.Struct, frozen=True):
         context: longest conversation in tokens, where it tells.
         sends_together: whether it sends several tokens at once on request.
         keeps_images: whether it keeps images by id.
+        weights: what tells one model from another behind the same name: their folder or hub id, hash, and sizes.
         native: the context to ask Ollama's own API for, where it has one.
     """
 
@@ -61,11 +65,12 @@ class _Server(msgspec.Struct, frozen=True):
     context: int | None = None
     sends_together: bool = False
     keeps_images: bool = False
+    weights: tuple[str, ...] = ()
     native: int | None = None
 
 
 class OpenAIBackend:
-    """Draws replies from an endpoint, and checks after each that the server read the whole conversation (C6).
+    """Draws replies from an endpoint, and checks after each that the server read the whole conversation.
 
     It asks /v1/models when it is made. A reply depends on the Ask and the sampling alone, so threads may
     share one backend for many conversations.
@@ -87,7 +92,8 @@ class OpenAIBackend:
         grid: the patch grid of its images; who knows the model's family may set it.
         needs_sizes: whether pictures have to be shown as large as they are sent, as boxes in pixels need it.
         requests: for completions that it made.
-        most_requests: after which it makes no more; None: any number.
+        max_requests: after which it makes no more; None: any number.
+        calibrate: finds out how boxes are counted, where that is not known; None: it is.
 
     Raises:
         ConfigError: the address, key or model is wrong, or several models are served and none was named.
@@ -116,9 +122,10 @@ class OpenAIBackend:
         self._published = served.virc_protocol
         self.grid = self._published_grid(served, grid)
         self._server = self._found(served)
-        self._habits, self._images = Habits(), SentImages()
+        self._habits, self._images, self._bytes = Habits(), SentImages(), ByteLimits()
         self.requests = 0
-        self.most_requests: int | None = None
+        self.max_requests: int | None = None
+        self.calibrate: Calibrate | None = None
         self._drawing, self._lock = 0, threading.Lock()
         self.needs_sizes = False
         self._looking, self._looked = threading.Lock(), float("-inf")
@@ -160,6 +167,11 @@ class OpenAIBackend:
     def root(self) -> str | None:
         """What the server calls the weights, beside the name of the model."""
         return self._server.root
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """What the list of models says of the weights: their folder or hub id, hash, and sizes."""
+        return self._server.weights
 
     @property
     def context(self) -> int | None:
@@ -215,7 +227,9 @@ class OpenAIBackend:
         if reply.refusal:
             reply = msgspec.structs.replace(reply, refusal=self._link.quoted(reply.refusal))
         if self._counts:
-            self._counts.check(ask, reply, self._link.endpoint)
+            if self._bytes.scales:
+                self._counts.most = _SCALED_TOKENS
+            self._counts.check(ask, reply, self._link.endpoint, reply.cached_tokens)
         return reply
 
     def answers(self) -> bool:
@@ -236,7 +250,7 @@ class OpenAIBackend:
             sentence = f"{self._link.endpoint} publishes an unreadable chat protocol: {self._link.quoted(error)}"
             raise ConfigError(sentence, "give the chat protocol yourself: --protocol FILE") from None
 
-    def _published_grid(self, served: Served, otherwise: Grid) -> Grid:
+    def _published_grid(self, served: ListedModel, otherwise: Grid) -> Grid:
         """The grid the endpoint publishes for its model, no larger than the other."""
         if served.virc_grid is None:
             return otherwise
@@ -263,17 +277,31 @@ class OpenAIBackend:
             return False
         return drawn < sampling.max_tokens and read + drawn >= self.context - 1
 
-    def _drawn(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> Reply:
-        """A reply; what the server refuses of a request is left out of it, and of those that follow."""
-        looked = False
-        for _ in range(_MOST_LESSONS):
+    def _drawn(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> Received:
+        """A reply; what the server refuses of a request is left out of it, and of those that follow.
+
+        One whose pieces can be read in two ways is asked for once more, as a whole; one that broke off, once more.
+        """
+        looked = is_whole = was_broken = False
+        self._bytes.keeps_sizes = self.needs_sizes
+        for _ in range(_MAX_LESSONS):
             sent: dict[str, Any] = {}
             try:
-                return self._asked(ask, sampling, on_text, deadline, sent)
+                reply = self._asked(self._bytes.fitted(ask), sampling, on_text, deadline, sent, is_whole)
+                if not reply.is_doubtful or is_whole or not sent.get("stream"):
+                    return _cut(reply, sent)
+                on_text, is_whole = None, True
+            except NetworkError as error:
+                # A server that cannot be reached at all was tried again already.
+                if was_broken or not error.broken or error.everywhere or not self._link.max_retries:
+                    raise
+                on_text, was_broken = None, True
             except RefusedError as refused:
                 shorter = shortened(sampling.max_tokens, refused)
                 if shorter:
                     sampling = msgspec.structs.replace(sampling, max_tokens=shorter)
+                elif self._bytes.learn(refused, ask):
+                    continue
                 elif not self._habits.learn(sent, refused):
                     if looked or not self._look_again():
                         raise
@@ -281,21 +309,30 @@ class OpenAIBackend:
         raise ConfigError(f"{self._link.endpoint} refuses one part of the request after the other")
 
     def _asked(
-        self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline, sent: dict[str, Any]
-    ) -> Reply:
-        """A reply to one request, which `sent` holds then."""
-        if self.most_requests is not None and self.requests >= self.most_requests:
+        self,
+        ask: Ask,
+        sampling: Sampling,
+        on_text: OnText | None,
+        deadline: Deadline,
+        sent: dict[str, Any],
+        is_whole: bool,
+    ) -> Received:
+        """A reply to one request, which `sent` holds then; `is_whole`: it is not to be streamed."""
+        if self.max_requests is not None and self.requests >= self.max_requests:
             raise ConfigError(f"{self._link.endpoint} refused every request")
         self.requests += 1
         server, longest = self._server, sampling.max_tokens
         if server.native:
             address = ollama.root_of(self._link.endpoint) + ollama.CHAT
-            sent |= ollama.request(ask, sampling, self.model, server.native)
+            sent |= ollama.request(ask, sampling, self.model, server.native) | {"stream": not is_whole}
             return self._link.complete(sent, longest, on_text, deadline.left(), address)
 
-        def drawn(as_part: AsPart) -> Reply:
+        def drawn(as_part: AsPart) -> Received:
+            request = self._request(ask, sampling, as_part)
+            if is_whole:
+                del request["stream"]
             sent.clear()
-            sent.update(self._habits.fitted(self._request(ask, sampling, as_part)))
+            sent.update(self._habits.fitted(request))
             return self._link.complete(sent, longest, on_text, deadline.left())
 
         return self._images.draw(ask.images, drawn) if server.keeps_images else drawn(whole)
@@ -311,7 +348,7 @@ class OpenAIBackend:
             failed, self._link.stale, self._link.reconnected = self._link.stale, False, False
             with suppress(ConfigError, NetworkError):
                 listed = self._link.models(_LOOK_SECONDS)
-                same = next((each for each in listed if each.id == self.model), Served(self.model))
+                same = next((each for each in listed if each.id == self.model), ListedModel(self.model))
                 self._server = self._found(same)
             self._looked = time.monotonic()
             changed = self._server != before
@@ -332,12 +369,13 @@ class OpenAIBackend:
                 f"virc doctor {self.named}, then the same command",
             )
 
-    def _found(self, served: Served) -> _Server:
+    def _found(self, served: ListedModel) -> _ServerFacts:
         """What the server is, by its entry of a model."""
         kind = str(served.owned_by or "").lower()
         root = served.root if isinstance(served.root, str) and served.root != served.id else None
         together = kind == "vllm" and served.virc_grid is not None
-        found = _Server(kind, root, served.context, together, keeps_images=served.virc_image_ids is True)
+        keeps = served.virc_image_ids is True
+        found = _ServerFacts(kind, root, served.context, together, keeps_images=keeps, weights=served.weights)
         if kind != ollama.OWNER and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
             return found
         context = self._ollama_context(served.id)
@@ -354,16 +392,18 @@ class OpenAIBackend:
             return None
         return ollama.context_of(shown, running, model)
 
-    def _choose(self, model: str | None) -> Served:
+    def _choose(self, model: str | None) -> ListedModel:
         """The listed entry of the model; a named one need not be listed, nor need there be a list."""
         try:
             listed = self._link.models()
-        except ConfigError:
-            if model is None:
+        except (ConfigError, NetworkError) as error:
+            # Neither of both: it is silent; both: it cannot be reached.
+            is_answer = isinstance(error, ConfigError | GarbageError) or error.everywhere != error.broken
+            if model is None or not is_answer:
                 raise
             listed = []
         if model is not None:
-            return next((served for served in listed if served.id in (model, f"{model}:latest")), Served(model))
+            return next((served for served in listed if served.id in (model, f"{model}:latest")), ListedModel(model))
         seeing = [served for served in listed if not _BLIND.search(served.id)]
         if len(seeing or listed) == 1:  # or the one model of a server of embeddings
             return (seeing or listed)[0]
@@ -381,9 +421,24 @@ class OpenAIBackend:
             request["top_k"] = -1 if sampling.top_k is None else sampling.top_k
             if sampling.repetition_penalty != 1:
                 request["repetition_penalty"] = sampling.repetition_penalty
-        keeps_stop = _KEEPS_STOP.get(server.kind)
+        keeps_stop = KEEPS_STOP.get(server.kind)
         if ask.stop and keeps_stop:
             request |= {"stop": list(ask.stop), keeps_stop: True}
         if server.sends_together and self._drawing > 1:
             request["stream_interval"] = _TOGETHER
         return request
+
+
+def _cut(reply: Received, sent: Mapping[str, Any]) -> Received:
+    """The reply, marked as cut where it is as long as the request allows, though the server says that it stopped.
+
+    The token that ends a reply may count too, so a word that fills a limit of a few tokens is taken for whole. What
+    passes the limit by more than one token was not cut by it.
+    """
+    options = sent.get("options") or {}
+    most = sent.get("max_tokens") or sent.get("max_completion_tokens") or options.get("num_predict") or 0
+    drawn = reply.completion_tokens or 0
+    is_word = most <= _FEW_TOKENS and len(reply.text.split()) == 1
+    if reply.finish != "stop" or not most or not most <= drawn <= most + 1 or is_word or reply.refusal:
+        return reply
+    return msgspec.structs.replace(reply, finish="length")

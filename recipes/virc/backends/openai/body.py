@@ -1,5 +1,6 @@
 """Bodies of a server's answers, bounded in bytes and time, typed; and its list of models."""
 
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -12,8 +13,24 @@ from msgspec import Meta
 from virc.core.timeouts import LateError
 
 _T = TypeVar("_T")
-_MOST_WRAPS = 6
-_PAGE = re.compile(r"\s*<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
+_MAX_WRAPS = 6
+_MAX_NAME = 1000
+_WRAPS = ("errors", "detail", "base_resp", "Response", "Error")
+"""Keys that hold another error body, beside `error`."""
+_SENTENCES = (
+    "error", "message", "detail", "msg", "error_msg", "error_message", "status_msg", "Message", "reason",
+)  # fmt: skip
+_STATUSES = (
+    ("authentication", 401), ("unauthenticated", 401), ("invalid_api_key", 401), ("unauthorized", 401),
+    ("permission", 403), ("not_found", 404), ("insufficient_quota", 402), ("billing", 402), ("too_large", 413),
+    ("rate_limit", 429), ("resource_exhausted", 429), ("overloaded", 529), ("server_error", 500),
+    ("invalid_request", 400), ("invalid_argument", 400), ("badrequest", 400), ("content_filter", 400),
+)  # fmt: skip
+"""HTTP statuses of errors, by a part of their type or code in lower case."""
+_PAGE = re.compile(r"\s*(?:<!--.{0,400}?-->\s*)?<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
+_TAGS = re.compile(r"<[^<>]{0,300}>")
+_MAX_PAGE = 8192  # characters that are looked at
 
 
 class WireError(Exception):
@@ -23,14 +40,19 @@ class WireError(Exception):
         message: goes on from the endpoint's name.
         quoted: what the server sent, as it came: it may hold the key, or drive the terminal.
         broken: its answer ended before it was whole, as that of a server that is ended does.
+        status: the HTTP status that its error stands for, from 400 to 499, though it came with another; 0: none.
+        body: that error.
     """
 
-    def __init__(self, message: str, quoted: str = "", broken: bool = False) -> None:
+    def __init__(
+        self, message: str, quoted: str = "", broken: bool = False, status: int = 0, body: object = None
+    ) -> None:
         super().__init__(message)
-        self.quoted, self.broken = quoted, broken
+        self.quoted, self.broken, self.status, self.body = quoted, broken, status, body
+        self.is_page = False
 
 
-class Served(msgspec.Struct, frozen=True):
+class ListedModel(msgspec.Struct, frozen=True):
     """One entry of /v1/models; `virc serve` publishes its chat protocol, its patch grid, that it keeps images by id,
     that it runs the loop itself, and a hash of its model's files.
     """
@@ -53,9 +75,16 @@ class Served(msgspec.Struct, frozen=True):
         known = self.max_model_len if type(self.max_model_len) is int else held
         return known if type(known) is int and known > 0 else None
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """What tells one model from another behind the same name."""
+        meta = self.meta if isinstance(self.meta, dict) else {}
+        said = (self.root, self.virc_weights, meta.get("n_params"), meta.get("size"))  # the latter of llama.cpp
+        return tuple(str(each)[:_MAX_NAME] for each in said if type(each) in (str, int))
+
 
 class _Listing(msgspec.Struct):
-    data: list[Served]
+    data: list[ListedModel] | None
 
 
 class _Embedding(msgspec.Struct):
@@ -68,7 +97,7 @@ class _Embeddings(msgspec.Struct):
 
 def error_fields(body: object) -> dict[str, Any]:
     """The innermost object of an error body: servers wrap one in the other, as a list, or as JSON text of another."""
-    for _ in range(_MOST_WRAPS):
+    for _ in range(_MAX_WRAPS):
         if isinstance(body, list) and len(body) == 1:
             body = body[0]
         if not isinstance(body, dict):
@@ -78,8 +107,8 @@ def error_fields(body: object) -> dict[str, Any]:
         inner = None
         with suppress(ValueError, RecursionError):
             inner = msgspec.json.decode(raw) if isinstance(raw, str) else None
-        inner = inner or body.get("error")
-        if not isinstance(inner, dict | list):
+        inner = inner or body.get("error") or next((body[key] for key in _WRAPS if body.get(key)), None)
+        if not isinstance(inner, dict | list) or (inner is body.get("detail") and isinstance(inner, list)):
             return body
         body = inner
     return {}
@@ -88,11 +117,72 @@ def error_fields(body: object) -> dict[str, Any]:
 def error_text(body: object) -> str:
     """The sentence inside an error body of any of the usual shapes, as it came; a page for browsers has none."""
     found: object = error_fields(body) or body
-    for key in ("error", "message", "detail"):
+    for key in _SENTENCES:
         if isinstance(found, dict) and found.get(key):
             found = found[key]
     text = str(found or "")
     return "" if _PAGE.match(text) else text
+
+
+def is_error(body: object) -> bool:
+    """Whether an answer says in itself that it is an error; `{"error": null}` and codes of success do not."""
+    if not isinstance(body, dict):
+        return False
+    fields = error_fields(body)
+    return bool(any(fields.get(key) for key in _SENTENCES) or fields is not body)
+
+
+def failed(body: object) -> WireError:
+    """The error that a server reports in an answer that began as a good one."""
+    status = _status(body)
+    text = error_text(body)
+    if isinstance(body, dict) and text == str(body):
+        text = msgspec.json.encode(body).decode()
+    return WireError("failed", text, True, status if 400 <= status < 500 else 0, body)
+
+
+def unreadable(data: bytes) -> WireError:
+    """The error of a body that is not what was asked for; it says what it is instead."""
+    said = parsed(data)
+    if isinstance(said, str):
+        if not said.strip():
+            return WireError("sent an empty body", broken=True)
+        if _PAGE.match(said):
+            found = WireError("sent a web page in place of JSON", title(said))
+            found.is_page = True
+            return found
+    elif is_error(said):
+        return failed(said)
+    return WireError("sent something that cannot be read", data[:2048].decode(errors="replace"))
+
+
+def title(page: str) -> str:
+    """What a web page says at its start: its title, else its first words."""
+    found = _TITLE.search(page[:_MAX_PAGE])
+    return found[1] if found else _TAGS.sub(" ", page[:_MAX_PAGE])
+
+
+def is_page(body: object) -> bool:
+    """Whether a body is a page for browsers."""
+    return isinstance(body, str) and bool(_PAGE.match(body))
+
+
+def parsed(data: bytes) -> object:
+    """A body as JSON, or as text where it is none."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(data)
+    return data.decode(errors="replace").lstrip("\ufeff")
+
+
+def _status(body: object) -> int:
+    """The HTTP status that an error's code or type stands for; 0 where it names none."""
+    fields = error_fields(body) or (body if isinstance(body, dict) else {})
+    named = [fields.get(key) for key in ("code", "status", "status_code", "statusCode", "type")]
+    for value in named:
+        if str(value).isdecimal() and 400 <= int(str(value)[:9]) < 600:
+            return int(str(value))
+    words = " ".join(str(value) for value in named if isinstance(value, str)).lower()
+    return next((code for word, code in _STATUSES if word in words), 0)
 
 
 def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]:
@@ -108,6 +198,8 @@ def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]
             piece = next(pieces)
         except StopIteration:
             return
+        except (WireError, LateError):
+            raise
         except Exception:  # its class depends on the HTTP library under the client; all mean the connection
             raise WireError("cut the connection before its answer was whole", broken=True) from None
         size += len(piece)
@@ -118,10 +210,11 @@ def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]
         yield piece
 
 
-def read_models(pieces: Iterable[bytes]) -> list[Served]:
+def read_models(pieces: Iterable[bytes]) -> list[ListedModel]:
     """The body of /v1/models; entries whose name cannot be printed and typed are left out."""
-    listing = decoded(b"".join(pieces), _Listing)
-    return [served for served in listing.data if served.id.isprintable() and 0 < len(served.id) <= 256]
+    data = b"".join(pieces).removeprefix(b"\xef\xbb\xbf").lstrip()
+    entries = decoded(data, list[ListedModel]) if data.startswith(b"[") else decoded(data, _Listing).data or []
+    return [served for served in entries if served.id.isprintable() and 0 < len(served.id) <= 256]
 
 
 def read_embedding(pieces: Iterable[bytes]) -> list[float]:
@@ -129,21 +222,9 @@ def read_embedding(pieces: Iterable[bytes]) -> list[float]:
     return decoded(b"".join(pieces), _Embeddings).data[0].embedding
 
 
-def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of a body, however it comes in pieces; what follows the last line end is a line too."""
-    rest: list[bytes] = []
-    for piece in pieces:
-        *ended, last = piece.split(b"\n")
-        for line in ended:
-            yield b"".join((*rest, line))
-            rest.clear()
-        rest.append(last)
-    yield b"".join(rest)
-
-
 def decoded(data: bytes, kind: type[_T]) -> _T:
     """JSON as a value of a type; anything else is a `WireError`."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=kind)
     except (ValueError, RecursionError):  # nesting deeper than the interpreter's limit raises the latter
-        raise WireError("sent something that cannot be read", data[:2048].decode(errors="replace")) from None
+        raise unreadable(data) from None

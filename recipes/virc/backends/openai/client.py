@@ -1,24 +1,25 @@
 """The HTTP client of one endpoint: its address, the certificates it is known by, and the proxy on the way to it."""
 
-import importlib
 import os
 import re
+import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from virc.config.user import names_user
 from virc.core.errors import ConfigError
 from virc.core.text import clause, plain
+from virc.core.web.client import http_library, proxy_error
 from virc.core.web.fetch import is_loopback
 
 if TYPE_CHECKING:
     import httpx2 as httpx
 
 _CONNECT_SECONDS = 5.0
-_MOST_IDLE = 100  # connections
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_MAX_IDLE = 100  # connections
 _CERTIFICATES = ("SSL_CERT_FILE", "SSLKEYLOGFILE")  # where a file is missing; a missing SSL_CERT_DIR is no error
 
 
@@ -54,7 +55,7 @@ def client(endpoint: str, headers: Mapping[str, str], timeout: float) -> "tuple[
     Raises:
         ConfigError: the address, or what the environment says of proxies and certificates, cannot be used.
     """
-    http = _http()
+    http = http_library()
     try:
         url = http.URL(endpoint.strip())
     except http.InvalidURL as error:
@@ -64,23 +65,35 @@ def client(endpoint: str, headers: Mapping[str, str], timeout: float) -> "tuple[
         made = http.Client(
             headers=headers,
             timeout=http.Timeout(timeout, connect=min(_CONNECT_SECONDS, timeout)),
-            limits=http.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE),
+            limits=http.Limits(max_connections=None, max_keepalive_connections=_MAX_IDLE),
             # Pictures go to the endpoint that was named and to no other.
             follow_redirects=False,
             verify=certificates,
             trust_env=not is_loopback(url.host),
         )
     except (ImportError, ValueError, http.InvalidURL) as error:  # each of a proxy
-        raise _proxy_error(error) from None
+        raise proxy_error(error) from None
     return made, url
 
 
-def _http() -> Any:
-    """The HTTP library that huggingface-hub brings: httpx2, or httpx before its version 2."""
-    try:
-        return importlib.import_module("httpx2")
-    except ModuleNotFoundError:
-        return importlib.import_module("httpx")
+def shut_down(used: "httpx.Client", request: "httpx.Request") -> None:
+    """Shut down the connection on which another thread waits for the answer to a request.
+
+    Until the headers are there, the library tells the connection of a request to nobody: its own attributes are read.
+    """
+    with suppress(AttributeError, OSError):  # no connection yet, or no more, or a library of another build
+        library: Any = used
+        waiting = [*library._transport_for_url(request.url)._pool._requests]
+        connection: Any = None
+        for each in waiting:
+            if each.request.extensions is request.extensions:
+                connection = each.connection
+        while hasattr(connection, "_connection"):  # that of a proxy, and that of its origin
+            connection = connection._connection
+        if connection:
+            used_by_tls = connection._network_stream.get_extra_info("socket")  # which forgets its state, if shut down
+            with closing(socket.fromfd(used_by_tls.fileno(), used_by_tls.family, used_by_tls.type)) as own:
+                own.shutdown(socket.SHUT_RDWR)
 
 
 def _certificates(http: Any, scheme: str) -> ssl.SSLContext:
@@ -99,12 +112,3 @@ def _certificates(http: Any, scheme: str) -> ssl.SSLContext:
 def _no_address(endpoint: str, reason: str = "") -> ConfigError:
     hint = "like --endpoint http://localhost:8000/v1"
     return ConfigError(f"{plain(endpoint, 100)!r} is no address of an endpoint{reason}", hint)
-
-
-def _proxy_error(error: Exception) -> ConfigError:
-    """The sentence for a proxy that cannot be used; it quotes no address, which may hold a password."""
-    names = ", ".join(sorted(name for name in os.environ if name.lower() in _PROXIES)) or "the settings of this system"
-    if isinstance(error, ImportError):
-        hint = "python -m pip install socksio, or set another proxy"
-        return ConfigError(f"the SOCKS proxy of {names} needs the package socksio", hint)
-    return ConfigError(f"a proxy of {names} has no address that can be used", "like http://HOST:3128, or unset it")

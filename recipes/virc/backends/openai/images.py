@@ -8,7 +8,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from virc.backends.openai.pieces import Picture
 from virc.core.errors import ConfigError, NetworkError
@@ -17,11 +17,12 @@ from virc.reasoning.session import Reply
 
 Part = dict[str, Any]
 AsPart = Callable[[Shown], Part]
+_Reply = TypeVar("_Reply", bound=Reply)
 
 MISSED = "cache miss for image"
 """What vLLM says where it does not know an id, in lower case."""
-MOST_MISSES = 16
-MOST_KEPT = 10_000
+MAX_MISSES = 16
+MAX_KEPT = 10_000
 
 
 class MissedError(ConfigError):
@@ -46,7 +47,7 @@ class SentImages:
         self._misses = 0  # since an id was known
         self._lock = threading.Lock()
 
-    def draw(self, images: Sequence[Shown], drawn: Callable[[AsPart], Reply]) -> Reply:
+    def draw(self, images: Sequence[Shown], drawn: Callable[[AsPart], _Reply]) -> _Reply:
         """Draw a reply about images, of which the endpoint gets the data of those it does not keep.
 
         It gets all once more where it has lost one: it was started anew, or its room was needed for others. `drawn`
@@ -55,7 +56,7 @@ class SentImages:
         Raises:
             MissedError: it does not know an image whose data it was sent.
         """
-        if self._misses >= MOST_MISSES:  # it keeps nothing: every request would be sent twice
+        if self._misses >= MAX_MISSES:  # it keeps nothing: every request would be sent twice
             return drawn(whole)
         ids = {each: hashlib.blake2b(each.digest, key=self._key, digest_size=20).hexdigest() for each in images}
         with self._lock:
@@ -76,7 +77,7 @@ class SentImages:
         with self._lock:
             for id in ids.values():
                 self._kept[id] = self._kept.pop(id, None)
-            while len(self._kept) > MOST_KEPT:
+            while len(self._kept) > MAX_KEPT:
                 del self._kept[next(iter(self._kept))]
         return reply
 

@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 
 from virc.backends.interface import Sampling
-from virc.backends.openai.body import WireError, decoded, error_text, lines
+from virc.backends.openai.body import failed
 from virc.backends.openai.pieces import Picture
+from virc.backends.openai.received.calls import Call
+from virc.backends.openai.received.frames import values
+from virc.backends.openai.received.wire import Gathered, Received, is_given
 from virc.backends.openai.request import RESULT
-from virc.backends.openai.wire import Call, Gathered
-from virc.reasoning.session import Ask, ChatTurn, Reply
+from virc.reasoning.session import Ask, ChatTurn
 
 OWNER = "library"
 """What its /v1/models calls the owner of each model."""
@@ -40,6 +42,7 @@ class _Line(msgspec.Struct):
     prompt_eval_count: int | None = None
     eval_count: int | None = None
     error: Any = None
+    logprobs: Any = None
 
 
 def root_of(endpoint: str) -> str:
@@ -83,20 +86,23 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
     body: dict[str, Any] = {"model": model, "messages": messages, "stream": True, "options": options}
     if ask.json_schema is not None:
         body["format"] = ask.json_schema
+    if sampling.likeliest:
+        body |= {"logprobs": True, "top_logprobs": sampling.likeliest}
     return body | ({"tools": list(ask.schemas)} if ask.schemas else {})
 
 
-def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> Reply:
+def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> Received:
     """The body of an answer: one JSON object a line, or one in all; arguments and errors as of `read_reply`."""
     gathered = Gathered(most, on_text)
-    for text in lines(pieces):
-        if not text.strip():
-            continue
-        line = decoded(text, _Line)
-        if line.error:
-            raise WireError("failed", error_text(line.error), broken=True)
+    for value in values(pieces, _Line):
+        if value is None:
+            break
+        line = value.read
+        if is_given(line.error):
+            raise failed({"error": line.error})
         message = line.message or _Message()
         gathered.ended(line.done_reason)
+        gathered.scored(line.logprobs)
         gathered.thought(message.thinking or "")
         gathered.content(message.content or "")
         for position, call in enumerate(message.tool_calls or ()):

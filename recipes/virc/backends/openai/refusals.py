@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from virc.core.errors import ConfigError
 
 LENGTHS = ("max_tokens", "max_completion_tokens")
+SYSTEM = "system"
+"""The message of that role, which some chat templates refuse (Gemma, older Mistral): the user's then holds its text."""
 OPTIONAL = (
     "top_k", "seed", "stream_interval", "stream_options", "repetition_penalty", "include_stop_str_in_output",
-    "no_stop_trim", "stop", "temperature", "top_p", "stream", "response_format", *LENGTHS,
+    "no_stop_trim", "stop", "temperature", "top_p", "stream", "response_format", SYSTEM,
+    *LENGTHS,
 )  # fmt: skip
 """What a request can do without: the model then draws by the server's own defaults."""
 _REFUSES = re.compile(
     r"unsupported|not supported|n.t support|unrecogni[sz]ed|unknown|unexpected|not (permitted|allowed|valid)|forbidden"
-    r"|invalid (param|arg|field)|cannot find field|extra inputs|use '?max_completion_tokens|must be verified",
+    r"|invalid (param|arg|field)|cannot find field|extra inputs|use '?max_completion_tokens|must be verified"
+    r"|must be (?:strictly )?(?:positive|greater than 0)|n.t enabled|only [\w, ]+ roles are|roles must alternate",
     re.IGNORECASE,
 )
 _CONTEXT = re.compile(r"context (?:length|window|size)|maximum length|input tokens", re.IGNORECASE)
@@ -26,10 +30,11 @@ _PROMPT_IS = re.compile(
     re.IGNORECASE,
 )
 _AT_MOST = re.compile(
-    r"(?:at most|between 1 and|max_tokens\b.{0,60}\[1, ?|less than or equal to|expected a value <=) ?(\d{2,7})\b",
+    r"(?:at most|between 1 and|max_tokens\b.{0,60}\[1, ?|less than or equal to|expected a value <=)"
+    r" ?[`'\"]?(\d{2,7})\b",
     re.IGNORECASE,
 )
-_LEAST_ROOM = 128
+_MIN_ROOM = 128
 _WORDS = frozenset({"stream", "stop", "seed", "temperature"})
 _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "eight": 8, "ten": 10}
 _NUMBER = rf"(\d{{1,4}}|{'|'.join(_COUNTS)})(?![\d.,]*\d|\s*(?:[kmg]i?b?\b|bytes|px|pixel|mega|tokens|%|seconds|x ?\d))"
@@ -42,17 +47,34 @@ _MANY = re.compile(r"at most|too many|limit|maximum|max\b|only|exceed|more than|
 _IS_FULL = re.compile(r"context|too long|input tokens|prompt tokens|maximum length|token limit")
 
 
+_BYTES = re.compile(
+    r"(?<![\w.,])(\d[\d,_]{0,14}(?:\.\d{1,3})?) ?(bytes?|kilobytes?|megabytes?|[km]i?b)\b"
+    r"|(?:limit\W{1,6}|\bbytes\b[^.\d]{0,40}\b)(\d{5,12})\b(?! ?(?:tokens|pixels|px))",
+    re.IGNORECASE,
+)
+_TOO_LARGE = re.compile(
+    r"too (?:large|big|long)|exceed|maximum|\bmax\b|limit|at most|larger than|under \d|less than|below \d|up to|> ?\d",
+    re.IGNORECASE,
+)
+_WHOLE = re.compile(r"request|payload|body|entity|total", re.IGNORECASE)
+_UNITS = {"b": 1, "k": 1000, "m": 1_000_000}
+_MIN_BYTES = 2000
+
+
 class RefusedError(ConfigError):
     """The endpoint refuses a request because of its content.
 
     Args:
         said: the server's sentence.
         parameter: which one it names as the cause, if any.
+        too_large: whether its status says that the request has too many bytes.
     """
 
-    def __init__(self, message: str, hint: str | None, said: str, parameter: str | None) -> None:
+    def __init__(
+        self, message: str, hint: str | None, said: str, parameter: str | None, too_large: bool = False
+    ) -> None:
         super().__init__(message, hint)
-        self.said, self.parameter = said, parameter
+        self.said, self.parameter, self.too_large = said, parameter, too_large
 
 
 def shortened(max_tokens: int, refused: RefusedError) -> int | None:
@@ -65,7 +87,7 @@ def shortened(max_tokens: int, refused: RefusedError) -> int | None:
     room = int(most[1]) if most else 0
     if longest and prompt:
         room = longest - int(prompt[1] or prompt[2])
-    return room if _LEAST_ROOM <= room < max_tokens else None
+    return room if _MIN_ROOM <= room < max_tokens else None
 
 
 def parameters(refused: RefusedError) -> Iterator[str]:
@@ -86,9 +108,11 @@ def parameters(refused: RefusedError) -> Iterator[str]:
 
 def _mentioned(name: str) -> str:
     """An expression that finds a parameter in a sentence; one with a usual word as name only where it is quoted."""
+    if name == SYSTEM:
+        return r"(?i:system (?:role|message|instruction|prompt)|developer instruction|roles are|roles must alternate)"
     if name not in _WORDS:
         return rf"\b{name}\b"
-    marked = rf"['\"`]{name}['\"`]"
+    marked = rf"['\"`]{name}['\"`]|\b{name}=" + (r"|\b[Ss]treaming\b" if name == "stream" else "")
     listed = r"(?i:parameter|argument|field|property|name|supplied)s?:? +(?:[\w'\"`\\]+(?:, *(?:and )?| and +))*"
     return rf"{marked}|{listed}['\"`\\]*{name}\b"
 
@@ -115,3 +139,19 @@ def context(said: str) -> int | None:
     """Tokens of the longest conversation, where a refusal names them."""
     found = _CONTEXT_IS.search(said)
     return int(found[1] or found[2]) if found else None
+
+
+def bytes_allowed(said: str) -> tuple[int, bool] | None:
+    """How many bytes a refusal names as the most, and whether of the whole request or of each picture.
+
+    Of several numbers the smallest counts: the others say how large the request was. None: it names no such limit.
+    """
+    if not _TOO_LARGE.search(said):
+        return None
+    sizes = []
+    for found in _BYTES.finditer(said):
+        number, unit = (found[1], found[2]) if found[1] else (found[3], "bytes")
+        sizes.append(int(float(re.sub("[,_]", "", number)) * _UNITS[unit[0].lower()]))
+    fitting = [size for size in sizes if size >= _MIN_BYTES]
+    is_whole = bool(_WHOLE.search(said)) or not _PICTURES.search(said.lower())
+    return (min(fitting), is_whole) if fitting else None

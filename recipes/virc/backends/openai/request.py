@@ -7,7 +7,7 @@ from typing import Any
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.images import AsPart
-from virc.backends.openai.refusals import LENGTHS, OPTIONAL, RefusedError, parameters
+from virc.backends.openai.refusals import LENGTHS, OPTIONAL, SYSTEM, RefusedError, parameters
 from virc.reasoning.session import Ask, Called
 
 RESULT = "The image follows."
@@ -43,13 +43,15 @@ class Habits:
         fitted = {key: value for key, value in request.items() if key not in left_out}
         if LENGTHS[0] in left_out and LENGTHS[1] not in left_out and LENGTHS[0] in request:
             fitted[LENGTHS[1]] = request[LENGTHS[0]]
+        if SYSTEM in left_out:
+            fitted["messages"] = _without_system(request["messages"])
         if "stream" not in fitted:
             fitted.pop("stream_options", None)
         return fitted
 
     def learn(self, sent: Mapping[str, Any], refused: RefusedError) -> bool:
         """Take a server's refusal of a request into account; whether there is anything to leave out that was sent."""
-        wrong = {name for name in parameters(refused) if name in sent}
+        wrong = {name for name in parameters(refused) if name in sent or (name == SYSTEM and _has_system(sent))}
         if not wrong:
             return False
         with self._lock:
@@ -58,6 +60,23 @@ class Habits:
                 # The server that refused the other name may be gone: that one is tried again, once.
                 self._left_out -= {LENGTHS[0]}
         return True
+
+
+def _has_system(sent: Mapping[str, Any]) -> bool:
+    """Whether a request begins with a system message that the next one can take in."""
+    roles = [message["role"] for message in sent.get("messages", ())[:2]]
+    return roles == ["system", "user"]
+
+
+def _without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with the system message at the head of the user's."""
+    if not _has_system({"messages": messages}):
+        return messages
+    system, user, *rest = messages
+    content = user["content"]
+    if isinstance(content, str):
+        content = [{"type": "text", "text": content}]
+    return [{**user, "content": [{"type": "text", "text": system["content"]}, *content]}, *rest]
 
 
 def messages(ask: Ask, as_part: AsPart) -> Iterator[dict[str, Any]]:
@@ -108,4 +127,6 @@ def completion(ask: Ask, sampling: Sampling, model: str, as_part: AsPart) -> dic
         request["response_format"] = {"type": "json_schema", "json_schema": schema}
     if sampling.seed is not None:
         request["seed"] = sampling.seed
+    if sampling.likeliest:
+        request |= {"logprobs": True, "top_logprobs": sampling.likeliest}
     return request

@@ -4,12 +4,9 @@ The nodes of either cluster are checked before the engine starts (`ray/nodes.py`
 paths and have its versions. Everything is on storage that every node sees.
 """
 
-import http.client
 import json
 import re
 import shlex
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -20,6 +17,7 @@ import msgspec
 from virc.core import credentials
 from virc.core.errors import ConfigError, NetworkError, UsageError
 from virc.core.plan import Plan, Step
+from virc.core.web import client
 from virc.engines import environment
 from virc.remote.described import SECRET
 from virc.runs.run import Info, Run
@@ -31,8 +29,8 @@ KEYS = ("VIRC_JUDGE_KEY", "WANDB_API_KEY", "SWANLAB_API_KEY")
 a file that its user alone can read and that is removed with the job's end.
 """
 
-OF_TOOLS = ("VIRC_PAGES", "VIRC_TOOL_CONTROLLER", "VIRC_PYTHON_AT_ONCE")
-"""Variables by which tools of rollouts find pages, servers and room; every worker gets them as the job does."""
+OF_TOOLS = ("VIRC_ALLOWED_TOOLS", "VIRC_PAGES", "VIRC_TOOL_CONTROLLER", "VIRC_PYTHON_AT_ONCE")
+"""Variables by which tools of rollouts find permission, pages, servers and room; every worker gets them."""
 
 _FILES_OF_TOOLS = ("code/*.yaml", "sources/*/code/*.yaml")  # a run's copies
 _CHECK = "virc.cluster.ray.nodes"
@@ -65,16 +63,16 @@ def check_answers(where: Cluster) -> None:
         NetworkError: nothing does, or something else. A refusal is an answer: a token is required for later.
     """
     try:
-        with urllib.request.urlopen(f"{where.address}/api/version", timeout=_ANSWER):
-            pass
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError) and error.code != HTTPStatus.NOT_FOUND:
-            return
-        reason = getattr(error, "reason", None) or error
-        raise NetworkError(
-            f"no Ray cluster answers at {where.address}: {str(reason)[:200]}",
-            "the address is that of its dashboard: --ray-address http://HEAD:8265",
-        ) from error
+        status = client.ask(f"{where.address}/api/version", seconds=_ANSWER, proxies=True).status
+    except (OSError, ValueError) as error:
+        raise _no_cluster(where, str(error)[:200]) from error
+    if status == HTTPStatus.NOT_FOUND:
+        raise _no_cluster(where, HTTPStatus.NOT_FOUND.phrase)
+
+
+def _no_cluster(where: Cluster, reason: str) -> NetworkError:
+    hint = "the address is that of its dashboard: --ray-address http://HEAD:8265"
+    return NetworkError(f"no Ray cluster answers at {where.address}: {reason}", hint)
 
 
 def cluster_of(info: Info) -> Cluster:

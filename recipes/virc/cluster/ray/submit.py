@@ -26,7 +26,7 @@ OUTAGE = 120.0  # seconds that a cluster may be away
 _STOPPING = 60.0  # seconds that a job gets to end
 _LOOK = 1.0  # seconds
 _PATIENCE = 30.0  # seconds until Ray knows of a node's loss
-_ANSWER, _MOST = 10, 10_000  # seconds that Ray gets to answer, and rows of an answer
+_ANSWER, _MAX_ROWS = 10, 10_000  # seconds that Ray gets to answer, and rows of an answer
 _ENDING = 2**16  # characters of a log's end
 _DEATHS = re.compile(r"\bdied\b|[Cc]onnection|NCCL|killed|unavailable", re.IGNORECASE)
 _RUN = "virc_run"
@@ -116,7 +116,7 @@ def _lost(address: str, job: str | None, waits: bool) -> str | None:
     from ray.util.state import list_actors, list_nodes  # type: ignore[import-not-found]
 
     # one that has filtered rows out calls them missing
-    asked = {"address": address, "limit": _MOST, "timeout": _ANSWER, "raise_on_missing_output": False}
+    asked = {"address": address, "limit": _MAX_ROWS, "timeout": _ANSWER, "raise_on_missing_output": False}
     end = time.monotonic() + (_PATIENCE if waits else 0.0)
     while job:
         try:

@@ -67,7 +67,7 @@ class Rules(msgspec.Struct, frozen=True):
         redirects: that are followed.
         tls: how servers prove who they are; None: by the certificates of this system.
         seconds: longest wait for one read; the time for the whole is the caller's to limit.
-        most_bytes: of the file.
+        max_bytes: of the file.
     """
 
     permits: Callable[[Address], bool] = is_public
@@ -77,7 +77,7 @@ class Rules(msgspec.Struct, frozen=True):
     redirects: int = 10
     tls: ssl.SSLContext | None = None
     seconds: float = 60.0
-    most_bytes: int = 64 * 2**20
+    max_bytes: int = 64 * 2**20
 
 
 class FetchError(Exception):
@@ -223,8 +223,8 @@ class Fetch:
         while chunk := response.read1(_CHUNK):
             self._on_bytes(len(chunk))
             content += chunk
-            if len(content) > self._rules.most_bytes:
-                raise FetchError("large", f"{self._url} is over {self._rules.most_bytes >> 20} MiB")
+            if len(content) > self._rules.max_bytes:
+                raise FetchError("large", f"{self._url} is over {self._rules.max_bytes >> 20} MiB")
         if response.length:
             total = len(content) + response.length
             raise FetchError("broken", f"{self._url} ended after {len(content)} of {total} bytes")

@@ -15,18 +15,18 @@ from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.check.result import Fault, Rules
 from virc.data.rows import file_sizes
-from virc.data.rows.record import Message, Picture, Record, choices_of, images_of, inputs_of
+from virc.data.rows.record import Message, Picture, Record, answers_of, choices_of, images_of, inputs_of
 from virc.reasoning.calls import Box, Call, Result, Size, ToolError, View
-from virc.reasoning.grammar import TAGS, Grammar
+from virc.reasoning.grammar import TAGS, Grammar, marks
 from virc.reasoning.history import History, Place
-from virc.reasoning.images import Shown, open_image
+from virc.reasoning.images import Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
+from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.protocol import PICTURES, Coordinates, Protocol
 from virc.reasoning.repetition import repeats
 from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import Grid, smart_resize
-from virc.scoring.rules import same
-from virc.scoring.score import final
+from virc.scoring.answers import same_answer
 from virc.tools import registry as tools
 
 REPEAT_LIMIT = 8
@@ -37,7 +37,7 @@ _DEVIATIONS = {
 }
 _Sizes = Sequence[Size | None]
 _OF_INPUTS = ("images", "input_pixels")
-_SIDE, _MOST_APART = 64, 8.0
+_SIDE, _MAX_APART = 64, 8.0
 """px and levels of 255: a crop and its place in the file, both this small, differ by no more on the average."""
 
 
@@ -85,7 +85,7 @@ def check(
         if turn and turn.calls:
             made = yield from _calls(turn.calls, number, history, rules, replay)
         if turn and number != answering:
-            if turn.answer is not None:
+            if turn.answer is not None and rules.grammar.calls:  # else each turn answers a question of its own
                 yield Fault("answer_early", f"turn {number} answers, and is not the last")
         elif turn:
             yield from _answer(turn, number, required, record)
@@ -128,6 +128,8 @@ def _turn(text: str, number: int, rules: Rules, followed: bool) -> Generator[Fau
     limit = rules.protocol.repeat_limit if rules.protocol else REPEAT_LIMIT
     if repeats(text, limit):
         yield Fault("repetition", f"turn {number} repeats a pattern {limit} times in a row")
+    if rules.plain and not marks(text, rules.grammar):
+        return None
     try:
         return parse(text, rules.grammar)
     except FormatError as error:
@@ -138,17 +140,15 @@ def _turn(text: str, number: int, rules: Rules, followed: bool) -> Generator[Fau
 
 
 def _answer(turn: Turn, number: int, required: bool, record: Record) -> Iterator[Fault]:
-    answer, reference = turn.answer, record.answer
+    answer, accepted = turn.answer, answers_of(record)
     if answer is None:
         if required:
             yield Fault("no_answer", f"the last turn, {number}, calls a tool and does not answer")
     elif not answer:
         yield Fault("no_answer", f"turn {number} answers nothing")
-    elif reference is not None:
-        texts = [answer, final(answer)]  # the answer, or what it ends in
-        if not any(text is not None and same(text, reference, choices_of(record)) for text in texts):
-            given, expected = plain(answer, 40), plain(reference, 40)
-            yield Fault("answer_differs", f"turn {number} answers {given!r}, the row's answer is {expected!r}")
+    elif accepted and not any(same_answer(answer, each, choices_of(record)) for each in accepted):
+        given, expected = plain(answer, 40), plain(accepted[0], 40)
+        yield Fault("answer_differs", f"turn {number} answers {given!r}, the row's answer is {expected!r}")
 
 
 def _calls(
@@ -204,7 +204,7 @@ def _pixels(
         if each.place is None:
             continue
         apart = replay.difference(picture, each.place)
-        if apart > _MOST_APART:
+        if apart > _MAX_APART:
             left, top, right, bottom = each.place.box
             where = f"{left},{top} to {right},{bottom} of the file"
             sentence = f"the image after the call of turn {number} is not what it cuts out, {where}: "

@@ -9,7 +9,9 @@ from typing import Literal
 from virc.core.errors import DataError
 from virc.data.check import calls
 from virc.data.check.images import sizes_shown
+from virc.data.check.plain import is_plain
 from virc.data.check.result import Rules
+from virc.data.check.survey import FIRST
 from virc.data.formats.registry import Row, Source
 from virc.data.rows.record import Picture, inputs_of, system_of
 from virc.models.chat_protocol import read_protocol
@@ -37,8 +39,9 @@ def rules_for(
     """
     holds = source.holds
     rows = iter(rows)
-    first = next(rows, None)
-    protocol = protocol_given or _protocol_beside(source, first)
+    first = list(islice(rows, FIRST))
+    protocol = protocol_given or _protocol_beside(source, next(iter(first), None))
+    plain = protocol is None and holds == "solutions" and is_plain(row.record for row in first if row.record)
     names = f"{source.name} {source.file.name}"
     named = next((each for word, each in _NAMES if re.search(word, names)), None)
     found: tuple[Coordinates, str]
@@ -51,8 +54,8 @@ def rules_for(
     elif holds == "problems":
         found = "pixel", "no boxes"
     else:
-        found = _from_boxes(chain([first] if first else [], rows))
-    return Rules(holds, found[0], protocol), found[1]
+        found = _from_boxes(chain(first, rows))
+    return Rules(holds, found[0], protocol, plain=plain), found[1]
 
 
 def _protocol_beside(source: Source, first: Row | None) -> Protocol | None:

@@ -15,10 +15,12 @@ from virc.data.protocol.templates import NUMBERS, named_numbers, regex
 from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.reasoning.calls import Size
 from virc.reasoning.history import input_grid
-from virc.reasoning.images import SQUARE, open_image
+from virc.reasoning.images import SQUARE
+from virc.reasoning.opening.pictures import opened_all
 from virc.reasoning.resize import smart_resize
 
-_MOST_KNOWN = 2**15
+_MAX_KNOWN = 2**15
+_ROWS = 256  # of pixels that are copied at once
 _LINE = "Image {index}: {width} x {height}"
 
 
@@ -40,7 +42,7 @@ def decoded(picture: Picture) -> DecodedImage:
         key = hashlib.blake2b(picture.data, digest_size=16).digest()
     if key not in _known:
         found = _decoded(picture)
-        if len(_known) >= _MOST_KNOWN:
+        if len(_known) >= _MAX_KNOWN:
             del _known[next(iter(_known))]
         _known[key] = found
     return _known[key]
@@ -51,7 +53,7 @@ def _decoded(picture: Picture) -> DecodedImage:
         return DecodedImage()
     name = plain(picture.name, 120) or "an image without a name"
     try:
-        image = open_image(picture.read(), name)
+        return _seen(picture.read(), name)
     except FileNotFoundError:
         where = " in the dataset's folder, and engines look for it where they are started" * picture.confined
         return DecodedImage(fault=Fault("image_missing", f"there is no file {name}{where}"))
@@ -61,9 +63,15 @@ def _decoded(picture: Picture) -> DecodedImage:
         return DecodedImage(fault=Fault(kind, f"{name}: {clause(error)}{links * (kind == 'image_outside')}"))
     except DataError as error:
         return DecodedImage(fault=Fault("image_broken", error.message))
-    digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
-    digest.update(image.tobytes())
-    return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
+
+
+def _seen(data: bytes, name: str) -> DecodedImage:
+    with opened_all([(data, name)]) as pictures:
+        image = pictures[0].pixels
+        digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
+        for top in range(0, image.height, _ROWS):
+            digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
+        return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
 
 
 def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> list[Size | None]:

@@ -6,7 +6,7 @@ from typing import Any
 from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.check.result import Fault
-from virc.data.check.row import check_conversation, check_pair, unread
+from virc.data.check.row import check_conversation, check_pair, unread, unread_columns
 from virc.data.formats import pairs, sft
 from virc.data.formats.registry import Row, Source
 from virc.data.rows.record import Picture
@@ -43,6 +43,7 @@ def check(row: Row) -> Iterator[Fault]:
         yield unread(row)
         return
     yield from (Fault("row", plain(flaw)) for flaw in row.flaws)
+    yield from unread_columns(row)
     if row.record.rejected is None:
         yield from check_conversation(row.record, "solutions", inserted=True)
     else:

@@ -13,6 +13,8 @@ from virc.reasoning.resize import QWEN2, Grid
 
 UNREAD = "unread"
 """The kind of a fault behind which rows are not read."""
+UNREAD_COLUMN = "unread_column"
+"""The kind of a fault that a column holds a part of the problem, and is not read."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -23,14 +25,15 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What rows are checked against: what rows of their format are, what boxes mean, the chat protocol if known, and
-    the patch grid that images are seen on.
+    """What rows are checked against: what rows of their format are, what boxes mean, the chat protocol if known,
+    the patch grid that images are seen on, and whether a reply may have no marks, as it shows no chat protocol.
     """
 
     holds: Holds
     coordinates: Coordinates = "pixel"
     protocol: Protocol | None = None
     grid: Grid = QWEN2
+    plain: bool = False
 
     @property
     def grammar(self) -> Grammar:

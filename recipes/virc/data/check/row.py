@@ -5,6 +5,7 @@ LLaMA-Factory drops most of what is wrong with a conversation with no more than 
 
 import math
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -13,9 +14,9 @@ from virc.core.errors import UnreadError
 from virc.core.text import plain
 from virc.data.check import calls, images
 from virc.data.check.images import DecodedImage, decoded
-from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules
+from virc.data.check.result import UNREAD, UNREAD_COLUMN, Counts, Fault, RowResult, Rules
 from virc.data.formats.registry import Holds, Row
-from virc.data.rows.record import MARK, Record, choices_of, has_reference, inputs_of, system_of
+from virc.data.rows.record import MARK, Record, has_reference, inputs_of, not_offered, system_of
 from virc.data.rows.results import apart
 from virc.data.rows.verl import FOREIGN_MARKS
 from virc.models.chat_protocol import needs_picture
@@ -24,7 +25,7 @@ from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import SQUARE
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.resize import smart_resize
-from virc.scoring.rules import same
+from virc.scoring.score import is_list_text
 
 _DROPPED = "LLaMA-Factory drops such a row"
 
@@ -38,6 +39,7 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     shown = images.sizes_shown(record, [each.size for each in found], rules)
     faults = [
         *(Fault("row", plain(flaw)) for flaw in row.flaws),
+        *unread_columns(row),
         *(each.fault for each in found if each.fault),
         *_faults(row.record, record, found, shown, rules),
     ]
@@ -53,6 +55,13 @@ def check_row(rules: Rules, row: Row) -> RowResult:
         tuple(dict.fromkeys(each.pixels for each in inputs if each.size)),
         system_of(record) if record.messages else None,
     )
+
+
+def unread_columns(row: Row) -> Iterator[Fault]:
+    """The faults of columns that hold a part of the problem, and that nothing reads."""
+    for name, holds in row.unread.items():
+        sentence = f"nothing reads its column {plain(name, 60)}, which holds {holds}"
+        yield Fault(UNREAD_COLUMN, f"{sentence} (--ignore {shlex.quote(plain(name, 200))} leaves it out)")
 
 
 def unread(row: Row) -> Fault:
@@ -156,9 +165,16 @@ def _problem(record: Record, rules: Rules) -> Iterator[Fault]:
         yield Fault("no_question", "it asks nothing")
     if not record.images and (rules.protocol is None or needs_picture(rules.protocol)):
         yield Fault("no_image", "it has no image")
-    answer, choices = record.answer, choices_of(record)
-    if answer is not None and choices and not any(same(answer, each, choices) for each in choices):
-        yield Fault("answer_not_offered", f"its answer {plain(answer, 40)!r} is none of its choices")
+    yield from _answers(record)
+    if sentence := not_offered(record):
+        yield Fault("answer_not_offered", sentence)
+
+
+def _answers(record: Record) -> Iterator[Fault]:
+    """The fault of an only answer that is the text of a list: no answer would be right."""
+    if record.answer is not None and not record.extra.get("answers") and is_list_text(record.answer):
+        given = plain(record.answer, 40)
+        yield Fault("answer_list", f"its answer {given!r} is the text of a list; `answers` holds lists")
 
 
 def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterator[Fault]:
@@ -167,6 +183,7 @@ def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterato
         yield Fault("no_question", "extra_info has no question: the reward shows the judge none")
     if record.answer is None:
         yield Fault("no_ground_truth", "reward_model has no ground_truth: verl stops at it")
+    yield from _answers(record)
     info = record.extra.get("tool_info_gt")
     tool = info.get("name") if isinstance(info, dict) else None
     if tool is not None and tool not in offered:
@@ -204,5 +221,5 @@ def _counts(
         pixel=fits.count((True, False)),
         permille=fits.count((False, True)),
         both=fits.count((True, True)),
-        unanswered=int(not record.messages and record.answer is None),
+        unanswered=int(not record.messages and record.answer is None and not record.extra.get("boxes")),
     )

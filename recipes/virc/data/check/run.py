@@ -31,12 +31,13 @@ from virc.models.chat_protocol import written as protocol_bytes
 from virc.reasoning.protocol import FILE_NAME, Coordinates
 from virc.reasoning.resize import QWEN2
 from virc.systems import registry as systems
+from virc.systems.layouts import registry as layouts
 
 HELD_OUT = re.compile(r"(?<![a-z])(?:val|valid|validation|test|dev|eval|held[-_ ]?out)(?![a-z])", re.IGNORECASE)
 """What the name of a dataset says that is not to be trained on."""
-MOST_PROTOCOLS = 100
+MAX_PROTOCOLS = 100
 """Distinct system messages that are told apart in one file."""
-MOST_IGNORED = 20
+MAX_IGNORED = 20
 """Distinct keys of messages that are counted each in one file."""
 _AT_ONCE = 8
 """Rows that a process gets together: enough to outweigh the transfer, few enough to stop soon."""
@@ -59,6 +60,8 @@ class CheckConfig(msgspec.Struct, frozen=True):
         system: name or file of the system in whose chat protocol and grammar rows are; None: that beside them, else
             our own.
         family: name or file of the family of models whose patch grid the rows were made on; None: Qwen2-VL's.
+        layout: a file of the layout of the rows; None: what is known, or guessed.
+        ignore: columns that are left out.
         first: faults of each kind that are passed to `on_fault`, and all that keep rows from being read.
         workers: processes; 1 checks in this one.
         clean: new folder for the rows of `paths` without faults.
@@ -69,6 +72,8 @@ class CheckConfig(msgspec.Struct, frozen=True):
     coordinates: Coordinates | Literal["auto"] = "auto"
     system: str | None = None
     family: str | None = None
+    layout: Path | None = None
+    ignore: Sequence[str] = ()
     first: int = 5
     workers: int = 1
     clean: Path | None = None
@@ -97,13 +102,15 @@ class DatasetReport(msgspec.Struct):
 
     Args:
         layout: how its rows are laid out, where others published them.
+        reasons: why each of its columns was taken for a field, where its rows alone show that.
         held_out: its inputs must not be among those of the other files.
         coordinates: what its boxes were taken to mean, and why.
-        chat_protocols: its system messages, the first `MOST_PROTOCOLS` of them.
+        chat_protocols: its system messages, the first `MAX_PROTOCOLS` of them.
         more_chat_protocols: rows with others.
         ignored: rows with each key of messages that LLaMA-Factory does not read, and `clean` does not keep; the first
-            `MOST_IGNORED` of them.
+            `MAX_IGNORED` of them.
         more_ignored: rows with others.
+        unread_columns: rows with each column that holds a part of the problem and is not read.
         unread_from: number of the first row that kept others from being read; None where all are.
         unread: so many others; None where nobody knows how many.
     """
@@ -123,6 +130,8 @@ class DatasetReport(msgspec.Struct):
     more_chat_protocols: int = 0
     ignored: dict[str, int] = {}
     more_ignored: int = 0
+    unread_columns: dict[str, int] = {}
+    reasons: tuple[str, ...] = ()
     unread_from: int | None = None
     unread: int | None = 0
 
@@ -158,7 +167,7 @@ class DatasetReport(msgspec.Struct):
         """Count the keys of a row's messages."""
         more = False
         for key in keys:
-            if key in self.ignored or len(self.ignored) < MOST_IGNORED:
+            if key in self.ignored or len(self.ignored) < MAX_IGNORED:
                 self.ignored[key] = self.ignored.get(key, 0) + 1
             else:
                 more = True
@@ -169,7 +178,7 @@ class DatasetReport(msgspec.Struct):
         known = next((each for each in self.chat_protocols if each.sha256 == key), None)
         if known:
             known.rows += 1
-        elif len(self.chat_protocols) < MOST_PROTOCOLS:
+        elif len(self.chat_protocols) < MAX_PROTOCOLS:
             self.chat_protocols.append(SystemMessage(key, 1, row))
         else:
             self.more_chat_protocols += 1
@@ -230,7 +239,9 @@ def check(
         VircError: the disk refuses.
     """
     system = systems.get(config.system) if config.system else None
-    own, others = ({each.file.resolve(): each for path in paths for each in sources(path, system)}
+    layout = layouts.read(config.layout) if config.layout else None
+    read = partial(sources, system=system, layout=layout, ignore=config.ignore)
+    own, others = ({each.file.resolve(): each for path in paths for each in read(path)}
                    for paths in (config.paths, config.against))  # fmt: skip
     names = Counter(source.name.casefold() for source in own.values()) if config.clean else {}
     for name, count in names.items():
@@ -315,6 +326,7 @@ class _Run:
         number = len(self.report.datasets)
         layout = source.laid_out.name if source.laid_out else None
         dataset = DatasetReport(source.name, str(source.file), source.format, layout, held_out, rules.coordinates, why)
+        dataset.reasons = source.reasons
         self.report.datasets.append(dataset)
         of_entry = list(check_entry(source))
         dataset.add_faults(of_entry)
@@ -323,6 +335,7 @@ class _Run:
             faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, result)]
             dataset.add(result, faults)
             dataset.add_ignored(row.ignored)
+            dataset.unread_columns = dict(Counter(dataset.unread_columns) + Counter(row.unread.keys()))
             if isinstance(row.fault, UnreadError):
                 dataset.cut_short(row.number, row.fault)
             self._tell(dataset, result, faults)

@@ -16,7 +16,7 @@ FIRST = 32
 """Rows at the beginning that are all kept."""
 _SPREAD = 200
 """Fewest rows kept at even distance, where there are so many; there are never twice as many."""
-_MOST_WRONG = 5
+_MAX_WRONG = 5
 
 
 class Survey(msgspec.Struct):
@@ -59,7 +59,7 @@ def through(rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row
         faults = list(check(row))
         found.faulty += bool(faults)
         found.faults.update({fault.kind for fault in faults})
-        if faults and len(found.wrong) < _MOST_WRONG:
+        if faults and len(found.wrong) < _MAX_WRONG:
             found.wrong.append((row.number, faults[0]))
         if row.record:
             found.images += len(row.record.images)

@@ -10,24 +10,30 @@ import msgspec
 
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.files import expanded
-from virc.core.limits import check_problem
-from virc.core.text import clause, plain
-from virc.data.convert.recode import Boxes, recoded, replayed, reworded
+from virc.core.json_stream import one_line
+from virc.core.limits.problem import check_problem
+from virc.core.text import clause, counted, plain
+from virc.data.check.plain import of_records
+from virc.data.convert.answers import Learner, answered, learner
+from virc.data.convert.recode import Boxes, recoded, replayed, reworded, shrunk
 from virc.data.formats import rl
 from virc.data.formats.registry import Holds, Row, Source
 from virc.data.protocol.extract import extract
 from virc.data.protocol.templates import question_of
-from virc.data.rows.record import MARK, Record, choices_of, final_answer, inputs_of
+from virc.data.rows.record import MARK, Record, choices_of, final_answer, inputs_of, not_offered
 from virc.data.rows.results import apart
 from virc.models.chat_protocol import DEFAULT, of_system, read_protocol
 from virc.reasoning.grammar import TAGS
+from virc.reasoning.history import as_shown_on
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, own_protocol
+from virc.reasoning.resize import QWEN2, Grid
 from virc.solving.rows import with_choices
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 
 Images = Literal["smart", "square_1000"]
 _LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
+_CHOICES = re.compile(r"^\s*(?:choices|options)\b|^\s*\(?A[).:]", re.IGNORECASE | re.MULTILINE)
 _MOST_READ = 200  # rows in which a chat protocol is looked for
 _CONVERSATIONS: tuple[Holds, ...] = ("solutions", "pairs")
 _TURNS = ("first", "image_line", "after_image", "after_scale")
@@ -45,12 +51,16 @@ class Change(msgspec.Struct, frozen=True):
         chat_protocol: the chat protocol they are written in, where it is known.
         goal: the chat protocol to write them in; None leaves them as they are.
         system: the name of the system whose chat protocol the goal is, if one was named.
+        grid: on which images are shown at most; None leaves them as they are.
+        learner: the model that learns the answers of problems; None: they stay problems.
     """
 
     holds: Holds
     chat_protocol: Protocol | None = None
     goal: Protocol | None = None
     system: str | None = None
+    grid: Grid | None = None
+    learner: Learner | None = None
 
     @property
     def result(self) -> Protocol | None:
@@ -63,7 +73,7 @@ class Change(msgspec.Struct, frozen=True):
         here, there = self.chat_protocol, self.goal
         if here is None or there is None:
             return False
-        return any(getattr(here, name) != getattr(there, name) for name in ("images", *_TURNS))
+        return self.grid is not None or any(getattr(here, name) != getattr(there, name) for name in ("images", *_TURNS))
 
     @property
     def rewords(self) -> bool:
@@ -79,12 +89,18 @@ class Target(msgspec.Struct, frozen=True):
     Args:
         protocol: file of the chat protocol to write where that changes, else of the one the rows have; or `default`.
         system: name or file of a system whose chat protocol they are to be written in.
+        max_pixels: most pixels of an image; images and boxes are made smaller to fit.
+        answers: problems become trajectories that end with their answer.
+        model: the one that is to learn these; None: `tiny`.
     """
 
     coordinates: Coordinates | None = None
     images: Images | None = None
     protocol: str | None = None
     system: str | None = None
+    max_pixels: int | None = None
+    answers: bool = False
+    model: str | None = None
 
 
 def _of(system: str, columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,9 +124,34 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
         UsageError: the target names a system and something else.
     """
     given_as, holds = kinds
+    if target.answers:
+        if kinds != ("problems", "solutions"):
+            if given_as != "problems":
+                raise UsageError(f"--answers is for problems, and {source.file} has replies", "without --answers")
+            raise UsageError("--answers makes trajectories", "--format sft")
+        to = learner(target.model, target.system, target.protocol, target.max_pixels)
+        system = systems.get(target.system).name if target.system else None
+        return Change(holds, goal=to.protocol, system=system, learner=to)
+    if target.model:
+        raise UsageError("--model is for --answers", "--answers makes trajectories of problems")
+    change = _reworded(source, records, kinds, target)
+    if not target.max_pixels:
+        return change
+    grid, goal = QWEN2.limited(target.max_pixels), change.result
+    if goal and given_as == "pairs" and goal.tools:
+        hint = "virc data sample --pairs RULE --max-pixels N makes pairs of smaller images"
+        raise UsageError("images of pairs in a chat protocol with tools stay as they are", hint)
+    if goal and goal.images == "square_1000":
+        raise UsageError("the chat protocol shows every image at 1000 x 1000 px", "--images smart")
+    return msgspec.structs.replace(change, goal=goal and as_shown_on(goal, grid), grid=grid)
+
+
+def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
+    """`change_for`, but for the sizes of images."""
+    given_as, holds = kinds
     file = source.file
     if given_as == "pairs" and (target.coordinates or target.images or (target.system and not source.laid_out)):
-        hint = "without --coordinates, --images and --system; virc data sample --pairs makes pairs in another one"
+        hint = "without --coordinates, --images and --system"
         raise UsageError("pairs stay in the chat protocol that they are written in", hint)
     path = source.media / FILE_NAME
     beside = read_protocol(path) if path.is_file() else None
@@ -121,10 +162,13 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
         spoken = of_system(system).protocol
         if given_as in ("solutions", "pairs") and source.laid_out:
             return Change(holds, spoken, system=system.name)
-        protocol = None if given_as == "problems" else beside or _found(records, needed=True)
+        protocol = None if given_as == "problems" else beside
+        if given_as != "problems" and beside is None:
+            records = list(islice(records, _MOST_READ))
+            protocol = of_records(records) or _found(records, needed=True)
         return Change(holds, protocol, spoken, system.name)
     given = _given(target)
-    changes = target.coordinates is not None or target.images is not None
+    changes = asked = target.coordinates is not None or target.images is not None
     if given_as == "problems":
         goal = given or beside
         if holds == "prompts" and goal is None:
@@ -134,6 +178,11 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
             )
         return Change(holds, goal=goal)
     protocol = beside if changes else given or beside
+    if protocol is None and (changes or target.max_pixels or holds not in _CONVERSATIONS):
+        records = list(islice(records, _MOST_READ))
+        plain_words = of_records(records)
+        changes = (changes or target.max_pixels is not None) and plain_words is None
+        protocol = _written_plain(plain_words, file, holds, target)
     if protocol is None and (changes or holds not in _CONVERSATIONS):
         try:
             protocol = _found(records, changes)
@@ -142,8 +191,15 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
                 hint = f"put the chat protocol they are written in beside them, as {FILE_NAME}"
                 raise DataError(f"the chat protocol of {file} cannot be found: {error.message}", hint) from None
             # else the question may still have a line of its own
-    goal = _goal(file, protocol, given, target) if protocol and changes else None
+    goal = _goal(file, protocol, given, target) if protocol and asked else None
     return Change(holds, protocol, goal)
+
+
+def _written_plain(words: Protocol | None, file: Path, holds: Holds, target: Target) -> Protocol | None:
+    """The chat protocol of questions and answers, where they are written anew; None: their texts stay as they are."""
+    if words and target.coordinates:
+        raise UsageError(f"replies of {file} call no tools: no box is counted anew", "without --coordinates")
+    return words if target.images or holds not in _CONVERSATIONS else None
 
 
 def _found(records: Iterable[Record], needed: bool) -> Protocol | None:
@@ -170,24 +226,44 @@ def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
     if change.holds not in _CONVERSATIONS:
         answer = record.answer
         if answer is None and record.rejected is None:  # the better of two replies may still be wrong
-            answer = final_answer(record, here.grammar if here else TAGS)
+            answer = final_answer(_first_answer(record, here), here.grammar if here else TAGS)
+        if change.holds == "prompts":
+            answer = sought(record, answer)
         question = _question(record, here) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
     if change.system:
         record = msgspec.structs.replace(record, extra=_of(change.system, record.extra))
-    if goal and change.holds == "prompts" and not record.messages:
-        record = replayed(record, question_with_choices(record), goal, goal, boxes)
+    grid = change.grid
+    if change.learner:
+        record = answered(record, question_with_choices(record), change.learner)
+    elif goal and change.holds == "prompts" and not record.messages:
+        record = replayed(record, question_with_choices(record), goal, goal, boxes, grid)
     elif goal and here and change.rewords and record.messages:
-        record = reworded(record, _question(record, here), here, goal)
+        record = reworded(record, _question(record, here), here, goal, grid)
     elif goal and here and change.replays:
-        record = replayed(record, _question(record, here), here, goal, boxes)
+        record = replayed(record, _question(record, here), here, goal, boxes, grid)
     elif goal and here:
         record = recoded(record, here, goal, boxes)
     else:
         record = msgspec.structs.replace(record, messages=row.messages)
+        record = shrunk(record, grid) if grid else record
     if change.holds != "pairs":
         record = msgspec.structs.replace(record, rejected=None)
     return _checked(record, change.holds)
+
+
+def _first_answer(record: Record, here: Protocol | None) -> Record:
+    """The record up to the answer of its question: without tools each reply answers, and the first one it."""
+    if here is None or here.tools:
+        return record
+    end = next((at for at, each in enumerate(record.messages, 1) if each.role == "assistant"), None)
+    return msgspec.structs.replace(record, messages=record.messages[:end])
+
+
+def sought(record: Record, answer: str | None) -> str | None:
+    """What replies are held against: the answer, else the boxes of a question that asks where."""
+    boxes = record.extra.get("boxes")
+    return one_line(boxes) if answer is None and boxes else answer
 
 
 def _question(record: Record, chat_protocol: Protocol | None) -> str:
@@ -195,19 +271,34 @@ def _question(record: Record, chat_protocol: Protocol | None) -> str:
     if not record.messages:
         raise DataError("it has neither a question nor a conversation")
     text = next((each.content for each in record.messages if each.role == "user"), "").replace(MARK, "")
-    if chat_protocol:
-        question = question_of(text, chat_protocol, len(inputs_of(record)))
-    else:
-        question = line[1] if (line := _LINE.search(text)) else None
+    known = chat_protocol and question_of(text, chat_protocol, len(inputs_of(record)))
+    question = known if chat_protocol else _of_line(record, text)
     if not question:
         hint = f"name the chat protocol: --protocol {FILE_NAME}"
         raise DataError("its question is not known, only the chat protocol around it", hint)
     return question
 
 
+def _of_line(record: Record, text: str) -> str | None:
+    """The question on a line of its own; None where the replies are not this project's, or choices stand behind it."""
+    line = _LINE.search(text)
+    ours = final_answer(record) is not None or record.messages[-1].role == "user"
+    return line[1] if line and ours and not _CHOICES.search(text, line.end()) else None
+
+
 def question_with_choices(record: Record) -> str:
-    """The question of a problem as `virc solve --batch` asks it: followed by its choices."""
+    """The question of a problem as `virc batch` asks it: followed by its choices."""
     return with_choices(record.question or "", choices_of(record))
+
+
+def _check_whole(record: Record) -> None:
+    """Raise DataError where texts show not the images of a conversation, or the answer of a problem is no choice."""
+    marks = sum(message.content.count(MARK) for message in record.messages)
+    if record.messages and marks != len(record.images):
+        had = counted(len(record.images), "image")
+        raise DataError(f"its messages have {counted(marks, f'{MARK} mark')}, and it has {had}")
+    if not record.messages and (sentence := not_offered(record)):
+        raise DataError(sentence)
 
 
 def _checked(record: Record, holds: Holds) -> Record:
@@ -241,6 +332,7 @@ def _checked(record: Record, holds: Holds) -> Record:
                 picture.file()
             except OSError as error:
                 raise DataError(f"image {plain(picture.name, 80)} cannot be read: {clause(error)}") from None
+    _check_whole(record)
     return record
 
 

@@ -1,6 +1,5 @@
 """Datasets from one format into another: chosen, changed on the way, and written completely or not at all."""
 
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
@@ -23,9 +22,10 @@ from virc.data.rows.record import Record
 from virc.models.chat_protocol import written
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.systems import registry as systems
+from virc.systems.layouts import registry as layouts
 
 MIX = "mix"
-_MOST_FAULTS = 20
+_MAX_FAULTS = 20
 
 
 class Split(msgspec.Struct, frozen=True):
@@ -48,6 +48,8 @@ class ConvertConfig(msgspec.Struct, frozen=True):
         seed: the same rows are chosen for the same seed.
         split: rows set aside as a dataset beside the other.
         skip_faulty: rows that cannot be read or written are left out, not an error.
+        layout: a file of the layout of the rows; None: what is known, or guessed.
+        ignore: columns that are left out.
         workers: processes that go through trajectories again where images change.
     """
 
@@ -62,6 +64,8 @@ class ConvertConfig(msgspec.Struct, frozen=True):
     seed: int = 0
     split: Split | None = None
     skip_faulty: bool = False
+    layout: Path | None = None
+    ignore: Sequence[str] = ()
     workers: int = 1
 
 
@@ -91,6 +95,7 @@ class Report(msgspec.Struct):
         images_bytes: size of the images on disk.
         unshared_bytes: what it would be if every row had its own.
         rows_bytes: size of the files of rows.
+        reasons: why columns were taken for fields, where rows alone show that.
         message_keys: keys of messages that no format has, and are lost.
         chat_protocols: how many chat protocols are known of the rows; if it is one, its file is written.
     """
@@ -98,6 +103,7 @@ class Report(msgspec.Struct):
     datasets: list[Written] = []
     lost: str = ""
     faults: list[str] = []
+    reasons: list[str] = []
     message_keys: list[str] = []
     boxes: Boxes = msgspec.field(default_factory=Boxes)
     images_bytes: int = 0
@@ -137,7 +143,9 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
     if config.embed and holds != "prompts":
         raise UsageError(f"rows of {config.format} hold no images", "--embed is for rl and prompts")
     system = systems.get(config.target.system) if config.target.system else None
-    parts = [_part(source, config) for path in config.sources for source in formats.sources(path, system)]
+    layout = layouts.read(config.layout) if config.layout else None
+    read = partial(formats.sources, system=system, layout=layout, ignore=config.ignore)
+    parts = [_part(source, config) for path in config.sources for source in read(path)]
     if config.weights and len(config.weights) != len(parts):
         listed = ", ".join(plain(part.source.name, 60) for part in parts)
         raise UsageError(f"--weights needs one number per dataset, and has {len(config.weights)} for {listed}")
@@ -162,11 +170,11 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
 def _part(source: Source, config: ConvertConfig) -> Part:
     """The source, with what happens to its records; some are read where their chat protocol has to be found."""
     kinds = source.holds, formats.get(config.format).HOLDS
-    if kinds == ("problems", "solutions"):
-        hint = f"virc data sample {shlex.quote(str(source.file))} --to DIR solves them with a model"
+    if kinds == ("problems", "solutions") and not config.target.answers:
+        hint = f"--answers makes trajectories of their answers; a model solves them: {formats.solving(source)}"
         raise DataError(f"{source.file} holds problems without trajectories", hint)
     if kinds[1] == "pairs" != kinds[0]:
-        hint = "virc data sample PROBLEMS.jsonl --pairs RULE --to DIR makes pairs of a model's own solutions"
+        hint = f"pairs of a model's own solutions: {formats.solving(source, '--pairs right')}"
         raise DataError(f"{source.file} holds {kinds[0]}, and no pairs of replies", hint)
     # Units that are written as units again may be in any order; what is not joined need not be found together.
     joined = source.format == rl.NAME != config.format
@@ -198,6 +206,9 @@ def _written(
     paired = target.HOLDS != "pairs" and any(source.holds == "pairs" for source in others)
     lost = [target.LOST if richer else "", "the rejected replies" if paired else ""]
     report = Report(lost="; ".join(filter(None, lost)))
+    parts = [part for dataset in datasets for part in dataset.parts]
+    learners = [f"{each}; --model NAME is for another model" for part in parts if (each := part.change.learner)]
+    report.reasons = list(dict.fromkeys([*(line for part in parts for line in part.source.reasons), *learners]))
     for dataset in datasets:
         stream = _Stream(config, dataset, report, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):
@@ -260,8 +271,10 @@ class _Stream:
         for row in part.rows(self._count, self._drop):
             self._last = max(self._last, row.number)
             if marks is None or bool(next(mark)) if row.record else not self._dataset.aside:
+                if lost := row.lost:
+                    raise part.located(lost)
                 keys = self._report.message_keys
-                keys += [key for key in row.ignored if key not in keys and len(keys) < _MOST_FAULTS]
+                keys += [key for key in row.ignored if key not in keys and len(keys) < _MAX_FAULTS]
                 yield self._answered(part, row)
 
     def _answered(self, part: Part, row: Row) -> Row:
@@ -286,5 +299,5 @@ class _Stream:
         unread = (fault.rows or 0) if isinstance(fault, UnreadError) else 0
         self.written.rows_in += unread
         self.written.left_out += 1 + unread
-        if len(self._report.faults) < _MOST_FAULTS or unread:
+        if len(self._report.faults) < _MAX_FAULTS or unread:
             self._report.faults.append(located.message)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -18,23 +18,26 @@ from virc.reasoning.calls import Call, Point, Size, ToolError, View, view_of
 from virc.reasoning.checking import properties
 from virc.reasoning.coordinates import index_name, resolve_index, scale_box, sides_of, written_as
 from virc.reasoning.history import input_grid, show_input
-from virc.reasoning.images import SQUARE, image_size, open_image, show_square
+from virc.reasoning.images import SQUARE, Shown, image_size, show, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
+from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.resize import QWEN2, smart_resize
+from virc.reasoning.resize import QWEN2, Grid, smart_resize
 from virc.reasoning.session import Done, Rejected, Reply, Session
 from virc.reasoning.writing import written
+from virc.scoring.boxes import boxes_of_row
 from virc.scoring.score import final
 from virc.tools import registry as tools
 from virc.tools.registry import known
 
 _CALL = "<tool_call>"
 _BOX = re.compile(r'"bbox_2d"\s*:\s*\[' + r"\s*,".join([r"\s*(-?\d+)"] * 4) + r"\s*\]")
-_CUTS = ("crop_image", "zoom_image")
+CUTS = ("crop_image", "zoom_image")
 """Tools that cut a box out of an image; a system that has only the other one uses that."""
 _BOXED = r"\boxed{}"
 """A chat protocol whose first turn has it wants answers in such a box."""
-_DIGITS = 4  # behind the point, of boxes in parts of the sides
+_MAX_TURNS = 256  # of a trajectory that is made of a problem: more than boxes of a row
+DIGITS = 4  # behind the point, of boxes in parts of the sides
 
 
 class Boxes(msgspec.Struct):
@@ -76,22 +79,25 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
     return msgspec.structs.replace(record, messages=tuple(messages))
 
 
-def replayed(record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes) -> Record:
+def replayed(
+    record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes, grid: Grid | None = None
+) -> Record:
     """A trajectory, or a problem alone, replayed from its input images: boxes scaled, images and user turns made anew.
 
-    With a target of `square_1000` inputs become 1000 x 1000 px; with `smart` their files stay as they are.
+    With a target of `square_1000` inputs become 1000 x 1000 px; with `smart` their files stay as they are, but for
+    those with more pixels than `grid` shows.
 
     Raises:
         DataError: an image cannot be read, or a turn is one that the session rejects.
     """
     view = _view(record, source)
-    session = session_of(record, question, target)
+    session = session_of(record, question, target, grid)
     for number, message, seen in with_images_before(record):
         if message.role == "assistant":
             before = msgspec.structs.replace(view, sizes=view.sizes[:seen])
             with errors_of(number):
                 _feed(session, message.content, before, boxes)
-    return finished(session, record)
+    return finished(session, record, grid)
 
 
 def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
@@ -153,18 +159,20 @@ def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
         seen += len(indices)
 
 
-def session_of(record: Record, question: str, target: Protocol) -> Session:
+def session_of(record: Record, question: str, target: Protocol, grid: Grid | None = None) -> Session:
     """A session that begins with a record's inputs. Raises DataError: one cannot be read or shown."""
+    grid = grid or QWEN2
     images = [open_image(*_file(record.images[index])) for index in inputs_of(record)]
     if target.images == "square_1000":  # the square is stored, and becomes the file that crops are cut from
         images = [show_square(image).pixels for image in images]
     try:
-        given = [show_input(image, target, QWEN2) for image in images]
+        given = [show_input(image, target, grid) for image in images]
         for shown, image, size in zip(given, images, files_of(record), strict=True):
             if target.images == "smart" and image.size != size:  # the row has what was shown of the file
                 shown.original = size
                 shown.cut_from(image.resize(size) if target.crops == "file" else None)
-        return Session(target, question, given, max_turns=len(record.messages), tools=known())
+        turns = len(record.messages) or _MAX_TURNS
+        return Session(target, question, given, grid, max_turns=turns, tools=known())
     except ValueError as error:
         raise DataError(clause(error)) from None
 
@@ -181,18 +189,79 @@ def _feed(session: Session, text: str, before: View, boxes: Boxes) -> None:
         raise ToolError(outcome.reason)
 
 
-def finished(session: Session, record: Record) -> Record:
-    """The record with the messages and images of a session, up to where it ended before."""
+def finished(session: Session, record: Record, grid: Grid | None = None) -> Record:
+    """The record with the messages and images of a session, up to where it ended before.
+
+    Inputs with more pixels than `grid` shows become what was shown of them.
+    """
     made = session.trace().messages
     if (made[-1].role == "user" or made[-1].inserted) and record.messages and record.messages[-1].role == "assistant":
         made.pop()
     messages = tuple(joined(made))
-    kept = record.images if session.protocol.images == "smart" else ()
+    files = files_of(record)
+    kept = [session.protocol.images == "smart" and not is_over(size, grid) for size in files]
     images = tuple(
-        kept[index] if index < len(inputs_of(record)) and kept else Picture("", data=shown.png)
+        (record.images[index] if kept[index] else _made(record.images[index], shown))
+        if index < len(files)
+        else Picture("", data=shown.png)
         for index, shown in enumerate(session.images[: sum(len(each.images) for each in made)])
     )
-    return msgspec.structs.replace(record, messages=messages, images=images)
+    record = msgspec.structs.replace(record, messages=messages, images=images)
+    if grid is None or all(kept):
+        return record
+    return sized(record, session.images, session.protocol)
+
+
+def sized(record: Record, images: Sequence[Shown], protocol: Protocol) -> Record:
+    """The record with the sizes of the files of its images; without these, with its boxes in px of what was shown."""
+    if sizes := file_sizes.fields(images, protocol):  # boxes of the row are in px of those files
+        return msgspec.structs.replace(record, extra={**record.extra, **sizes})
+    if not images:  # a question without a picture, answered without a tool that finds one
+        return record
+    first = images[0]
+    return boxes_scaled(record, first.original or first.size, first.size)
+
+
+def is_over(size: Size, grid: Grid | None) -> bool:
+    """Whether an image has more pixels than a grid shows."""
+    return grid is not None and size[0] * size[1] > grid.max_pixels
+
+
+def shrunk(record: Record, grid: Grid) -> Record:
+    """The record with its images no larger than the grid shows, and its `boxes` with them; its texts stay.
+
+    Raises:
+        DataError: an image cannot be read or shown.
+    """
+    files = [image_size(*_file(picture)) for picture in record.images]
+    try:
+        images = [
+            _made(picture, show(open_image(*_file(picture)), grid)) if is_over(size, grid) else picture
+            for picture, size in zip(record.images, files, strict=True)
+        ]
+    except ValueError as error:
+        raise DataError(clause(error)) from None
+    record = msgspec.structs.replace(record, images=tuple(images))
+    if not files or not is_over(files[0], grid):
+        return record
+    return boxes_scaled(record, files[0], image_size(*_file(images[0])))
+
+
+def _made(picture: Picture, shown: Shown) -> Picture:
+    """What was shown of a picture, by its name."""
+    name = str(PurePosixPath(picture.name).with_suffix(".png")) if PurePosixPath(picture.name).name else ""
+    return Picture(name, data=shown.png)
+
+
+def boxes_scaled(record: Record, size: Size, onto: Size) -> Record:
+    """The record with its `boxes` or `box` for a first image of other (width, height) in px."""
+    known = None if size == onto else boxes_of_row(record.extra)
+    if not known:
+        return record
+    boxes = [[round(part * new / old, 2) for part, old, new in zip(box, size * 2, onto * 2, strict=True)]
+             for box in known]  # fmt: skip
+    found = {"box": boxes[0]} if record.extra.get("boxes") is None else {"boxes": boxes}
+    return msgspec.structs.replace(record, extra={**record.extra, **found})
 
 
 def _file(picture: Picture) -> tuple[bytes | Path, str]:
@@ -213,7 +282,7 @@ def errors_of(number: int) -> Iterator[None]:
         raise DataError(f"message {number}: {clause(error)}") from None
 
 
-def reworded(record: Record, question: str, source: Protocol, target: Protocol) -> Record:
+def reworded(record: Record, question: str, source: Protocol, target: Protocol, grid: Grid | None = None) -> Record:
     """A trajectory replayed as another system would have it.
 
     A call that the target has no tool for is left out, and its thought is put before the next. A cut of one kind
@@ -223,19 +292,19 @@ def reworded(record: Record, question: str, source: Protocol, target: Protocol) 
         DataError: an image cannot be read, a turn is not in the source's grammar, or the target cannot say one: it
             calls a tool on an image that does not exist there, or that its calls cannot name.
     """
-    replay = _Replay(record, question, source, target)
+    replay = _Replay(record, question, source, target, grid)
     for number, message, seen in with_images_before(record):
         if message.role == "assistant":
             with errors_of(number):
                 replay.take(message.content, seen)
-    return finished(replay.session, record)
+    return finished(replay.session, record, grid)
 
 
 class _Replay:
     """A trajectory as far as it has been replayed."""
 
-    def __init__(self, record: Record, question: str, source: Protocol, target: Protocol) -> None:
-        self.session = session_of(record, question, target)
+    def __init__(self, record: Record, question: str, source: Protocol, target: Protocol, grid: Grid | None) -> None:
+        self.session = session_of(record, question, target, grid)
         self._source, self._target = source, target
         self._sizes = shown_sizes(record, source)
         self._files = files_of(record)
@@ -279,7 +348,7 @@ class _Replay:
 
     def _meant(self, call: Call) -> ToolText | None:
         """The call as the target writes it; None where it has no tool for it."""
-        same = [call.name, *(_CUTS if call.name in _CUTS else ())]
+        same = [call.name, *(CUTS if call.name in CUTS else ())]
         name = next((each for each in same if each in self._target.tools), None)
         return self._call(call, name) if name else None
 
@@ -303,7 +372,7 @@ class _Replay:
             raise ToolError(f"it needs image {call.index}, which no tool of this system makes")
         names, inputs = self._target.image_names, self.session.history.inputs
         arguments["image_index"] = index_name(names, index, inputs) if names else index
-        if call.box is not None:
+        if call.box is not None and "bbox_2d" in known:  # the window around a point follows from the point
             arguments["bbox_2d"] = self._box(call, call.box, index)
         if call.points:
             points = [self._point(call, point, index) for point in call.points]
@@ -317,13 +386,13 @@ class _Replay:
         assert call.index is not None
         size, sides = self._sizes[call.index], _sides(self.session.view, index)
         new = [(at + 0.5) * side / pixels for at, pixels, side in zip(point, size, sides, strict=True)]
-        return [round(at, _DIGITS) if self._target.coordinates == "unit" else int(at) for at in new]
+        return [round(at, DIGITS) if self._target.coordinates == "unit" else int(at) for at in new]
 
     def _box(self, call: Call, box: Sequence[int], index: int) -> list[float]:
         """The box of a call as the target writes it of the session's image `index`."""
         assert call.index is not None
         size, sides = self._sizes[call.index], _sides(self.session.view, index)
         parts = call.region or [c / side for c, side in zip(box, size * 2, strict=True)]
-        digits = _DIGITS if self._target.coordinates == "unit" else None
+        digits = DIGITS if self._target.coordinates == "unit" else None
         new = [part * side for part, side in zip(parts, sides * 2, strict=True)]
         return [round(c, digits) for c in written_as(new, self._target.box)]

@@ -1,25 +1,27 @@
-"""Problems as `virc solve --batch` reads them: one per line, with the names of their images."""
+"""Problems as `virc batch` reads them: one per line, with the names of their images."""
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from virc.core.errors import DataError
 from virc.core.files import expanded
 from virc.core.json_stream import one_line
-from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.formats.registry import Holds, Row, Source, Writing, file_for, read_row
 from virc.data.formats.sft import COLUMNS, opened
 from virc.data.formats.trajectories import first_row
 from virc.data.rows.record import Picture, Record, inputs_of
+from virc.data.rows.unread import KNOWN
 from virc.solving.image_source import data_url_bytes
 from virc.solving.rows import Row as Problem
 from virc.solving.rows import read_rows
 
 NAME = "batch"
-SUMMARY = "problems, one per line, as virc solve --batch reads them"
+SUMMARY = "problems, one per line, as virc batch reads them"
 HOLDS: Holds = "problems"
 LOST = "the trajectory and the images it made, and the counterfactual of a problem; a record without an id gets one"
+_NAMED = KNOWN | {"image", "images", "question", "answer"}
 
 
 def recognises(path: Path) -> bool:
@@ -31,20 +33,22 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The problems of the file, by the rules of `virc solve --batch`. Raises DataError: the file cannot be opened."""
+    """The problems of the file, by the rules of `virc batch`. Raises DataError: the file cannot be opened."""
     with opened(source.file) as file:
         for problem in read_rows(file, start):
             if problem.fault:
                 yield Row(problem.line, fault=problem.fault)
                 continue
             try:
-                yield Row(problem.line, record_of(problem, source.media))
+                record = record_of(problem, source.media)
+                named = _NAMED if record.answer is not None else _NAMED - {"answer"}
+                yield read_row(source, problem.line, problem.passed, named, record)
             except DataError as fault:
                 yield Row(problem.line, fault=DataError(f"line {problem.line}: {fault.message}", fault.hint))
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.jsonl`: the problem of every record. Raises DataError: one that `virc solve --batch` would refuse."""
+    """`NAME.jsonl`: the problem of every record. Raises DataError: one that `virc batch` would refuse."""
     count = 0
     with file_for(folder, name, ".jsonl").open("w", encoding="utf-8") as out:
         for count, record in enumerate(records, 1):
@@ -61,9 +65,14 @@ def record_of(problem: Problem, media: Path) -> Record:
         images=tuple(_picture(name, media) for name in problem.images),
         id=problem.id,
         question=rest.pop("question"),  # as it is written: that of the problem has the choices in it
-        answer=str(rest.pop("answer")) if type(rest.get("answer")) in (str, int, float) else None,
+        answer=str(rest.pop("answer")) if type(rest.get("answer")) in (str, int, float) else _first(rest),
         extra=rest,
     )
+
+
+def _first(fields: Mapping[str, Any]) -> str | None:
+    answers = fields.get("answers")
+    return str(answers[0]) if isinstance(answers, list) and answers else None
 
 
 def _picture(name: str, media: Path) -> Picture:

@@ -17,7 +17,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.files import contents
-from virc.core.json_stream import MOST_ROW_BYTES, Fields, array_rows, first_object
+from virc.core.json_stream import MAX_ROW_BYTES, Fields, array_rows, first_object
 from virc.core.text import clause
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
 from virc.data.formats.sft import rows
@@ -56,7 +56,7 @@ def recognises(path: Path) -> bool:
 def read(source: Source, start: int = 1) -> Iterator[Row]:
     """The one row of the file, or its fault. Raises DataError: the file cannot be read."""
     try:
-        data = contents(source.file, MOST_ROW_BYTES)
+        data = contents(source.file, MAX_ROW_BYTES)
     except OSError as error:
         raise DataError(f"{source.file} cannot be read: {clause(error)}") from None
     if start > 1:

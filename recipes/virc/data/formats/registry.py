@@ -19,7 +19,9 @@ A format module has:
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -27,14 +29,15 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core import discovery
-from virc.core.errors import DataError, UsageError
+from virc.core.errors import DataError, SetupError, UsageError
 from virc.core.files import contents, is_file
 from virc.core.text import clause, did_you_mean, plain
-from virc.data.rows import saved, shards
+from virc.data.rows import raw, saved, shards
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import Record
+from virc.data.rows.record import MARK, Record
+from virc.data.rows.unread import unread
 from virc.reasoning.grammar import TAGS, Grammar
-from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.protocol import FILE_NAME, UNITS, Protocol
 from virc.systems.layouts.layout import Layout
 from virc.systems.registry import System
 
@@ -42,19 +45,26 @@ Holds = Literal["solutions", "pairs", "prompts", "problems"]
 INFO = "dataset_info.json"
 PUBLISHED = "published"
 """The format of rows that others published, which a layout describes."""
-MOST_INFO_BYTES = 16 * 2**20
+MAX_INFO_BYTES = 16 * 2**20
 _MOST_NAMED = 3
+_OF_VERL = ("rl", "prompts")
+_MAX_COMPARED = 20
+_LIST_BEGINS = 64  # bytes of a file in which a list begins
 _GZIP = b"\x1f\x8b"
 HUB = "data"
 """The folder of a dataset's repository that has its parquet files."""
 
 
 class LaidOut(msgspec.Struct, frozen=True):
-    """The layout of published rows, and the chat protocol of the system that published them, if one was named."""
+    """The layout of published rows, and the chat protocol of the system that published them, if one was named.
+
+    `reasons` say, of a layout that the rows show, why each of its columns was taken.
+    """
 
     name: str
     layout: Layout
     protocol: Protocol | None = None
+    reasons: tuple[str, ...] = ()
 
     @property
     def holds(self) -> Holds:
@@ -79,6 +89,7 @@ class Source(msgspec.Struct, frozen=True):
         info: its entry in `dataset_info.json` (`formatting`, `columns`, `tags`); empty where there is none.
         laid_out: how its rows are laid out, where others published them; `file` may then be a folder.
         shards: the files that it is in, where it is in several, of which `file` is the first.
+        ignore: columns that the user leaves out; a dot leads into an object.
     """
 
     file: Path
@@ -87,11 +98,28 @@ class Source(msgspec.Struct, frozen=True):
     info: dict[str, Any] = {}
     laid_out: LaidOut | None = None
     shards: tuple[Path, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The columns that the user or the layout leaves out."""
+        return (*self.ignore, *(self.laid_out.layout.ignore if self.laid_out else ()))
 
     @property
     def holds(self) -> Holds:
         """What its rows are."""
         return self.laid_out.holds if self.laid_out else get(self.format).HOLDS
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What was taken for what without being asked, and what boxes of a layout are counted in, a line each."""
+        if self.laid_out is None:
+            return ()
+        layout, protocol = self.laid_out.layout, self.laid_out.protocol
+        units = layout.coordinates or (protocol.coordinates if protocol else "original")
+        if layout.boxes is None or units == "original":
+            return self.laid_out.reasons
+        return (*self.laid_out.reasons, f"boxes are counted in {UNITS[units]}, and become pixels of the file")
 
     @property
     def media(self) -> Path:
@@ -103,7 +131,7 @@ class Row(msgspec.Struct, frozen=True):
     """One row: its number in the file, from 1, and its record or why it has none.
 
     `flaws` are what an engine would stop at in a row whose record is known all the same; `ignored` are keys of its
-    messages that neither engines nor the record have.
+    messages that neither engines nor the record have, `unread` its columns that are not read, each with what it holds.
     """
 
     number: int
@@ -111,6 +139,17 @@ class Row(msgspec.Struct, frozen=True):
     fault: DataError | None = None
     flaws: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    unread: Mapping[str, str] = {}
+
+    @property
+    def lost(self) -> DataError | None:
+        """The error that columns are not read which hold a part of the problem; None where there are none."""
+        if not self.unread:
+            return None
+        listed = " and ".join(f"{plain(name, 60)} ({holds})" for name, holds in self.unread.items())
+        options = " ".join(f"--ignore {shlex.quote(name)}" for name in self.unread)
+        hint = f"virc data layout FILE proposes which column is what; {options} leaves out what is not to be read"
+        return DataError(f"row {self.number}: nothing reads its {listed}", hint)
 
     def known(self) -> Record:
         """The record. Raises DataError: there is none."""
@@ -135,6 +174,37 @@ class Writing(msgspec.Struct, frozen=True):
     number: Callable[[], int] | None = None
 
 
+def read_row(
+    source: Source,
+    number: int,
+    fields: Mapping[str, Any],
+    named: Collection[str],
+    record: Record,
+    flaws: Iterable[str] = (),
+    ignored: tuple[str, ...] = (),
+) -> Row:
+    """The row of a record that was read from these fields, without the columns that are to be ignored.
+
+    Args:
+        named: the columns that were read.
+        flaws, ignored: as of `Row`.
+    """
+    without = source.ignored
+    if without:
+        record = msgspec.structs.replace(record, extra=_without(record.extra, without, ""))
+    lost = unread(fields, {*named, *without} if without else named, record, source.media)
+    return Row(number, record, None, tuple(flaws), ignored, lost)
+
+
+def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) -> dict[str, Any]:
+    """Fields without those to be ignored; `begin` is the dotted name that they are within."""
+    kept = {key: value for key, value in fields.items() if f"{begin}{key}" not in ignored}
+    return {
+        key: _without(value, ignored, f"{begin}{key}.") if isinstance(value, dict) else value
+        for key, value in kept.items()
+    }
+
+
 def names() -> list[str]:
     """The formats there are."""
     return discovery.names("virc.data.formats")
@@ -155,29 +225,59 @@ def file_for(folder: Path, name: str, ending: str) -> Path:
     return folder / f"{name}{ending}"
 
 
-def sources(path: Path, system: System | None = None) -> list[Source]:
+def sources(
+    path: Path, system: System | None = None, layout: Layout | None = None, ignore: Sequence[str] = ()
+) -> list[Source]:
     """The files of rows at a path: the file itself; of a folder those its `dataset_info.json` names, and its parquet
     and JSONL files. Named files that are missing are left out: one may have downloaded a part of a dataset.
 
     Args:
         system: whose published rows they may be; its layouts come before the formats.
+        layout: how the rows are laid out, whatever they seem to be.
+        ignore: columns to leave out.
 
     Raises:
         DataError: there is nothing there, or no format recognises it.
     """
+    protocol = get(PUBLISHED).protocol_of(system).protocol if layout and system else None
+    given = LaidOut("given", layout, protocol) if layout else None
+    found = _sources(path, system, given)
+    return [msgspec.structs.replace(each, ignore=tuple(ignore)) for each in found] if ignore else found
+
+
+def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[Source]:
     if path.is_dir():
         if saved.is_saved(path):
-            return [_saved(path, system)]
-        found = _in_folder(path, system) or (_in_folder(path / HUB, system) if (path / HUB).is_dir() else [])
+            return [_saved(path, system, given)]
+        found = _in_folder(path, system, given)
+        found = found or (_in_folder(path / HUB, system, given) if (path / HUB).is_dir() else [])
         if not found:
-            raise DataError(f"{path} holds no rows", f"name a file, or a folder with {INFO} or parquet files")
+            raise _no_rows(path)
         return found
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     for name, entry in read_info(path.parent).items():
         if entry.get("file_name") == path.name:
-            return [_source(path, name, entry, system)]
-    return [_source(path, path.stem, {}, system)]
+            return [_source(path, name, entry, system, given)]
+    return [_source(path, path.stem, {}, system, given)]
+
+
+def _no_rows(folder: Path) -> DataError:
+    """The error for a folder without known rows; it names the columns of the first file that may hold some."""
+    for file in sorted(folder.iterdir()):
+        if file.suffix in raw.ENDINGS and file.is_file() and (columns := get(PUBLISHED).columns_of(file)):
+            sentence = f"{folder} holds no rows that are known: {file.name} has the columns {columns}"
+            return DataError(sentence, f"virc data layout {shlex.quote(str(file))} proposes which is what")
+    return DataError(f"{folder} holds no rows", f"name a file, or a folder with {INFO} or parquet files")
+
+
+def solving(source: Source, options: str = "") -> str:
+    """The commands by which a model solves the problems of a source, to type: into trajectories, or as options say."""
+    rows, sample = shlex.quote(str(source.file)), f" {options}" * bool(options)
+    if source.format == "batch":
+        return f"virc data sample {rows}{sample} --to NEW"
+    problems = shlex.quote(f"DIR/{source.name}.jsonl")
+    return f"virc data convert {rows} --to DIR --format batch, then virc data sample {problems}{sample} --to NEW"
 
 
 def left_out(path: Path) -> list[str]:
@@ -189,32 +289,48 @@ def left_out(path: Path) -> list[str]:
     return gone
 
 
-def left_out_note(path: Path) -> str | None:
-    """`left_out` and `_unrecognised`, a line each, to print; None for neither. Raises DataError as `sources` does."""
+def left_out_note(path: Path, system: System | None = None, layout: Layout | None = None) -> str | None:
+    """`left_out` and the files that are not read, a line each, to print; None for neither.
+
+    Raises:
+        DataError: as `sources` does.
+    """
     lines = []
     if gone := left_out(path):
         files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"
         lines.append(f"{path / INFO} names {files} not there: {_listed(gone)}")
-    if others := _unrecognised(path):
-        lines.append(f"{path} has files that no format recognises, which are left out: {_listed(others)}")
+    if others := _not_read(path, system, layout):
+        lines.append(f"{path} has files that may hold rows and are not read: {_listed(others)}")
     lines += shards.missing(path) + shards.missing(path / HUB)
     return "\n".join(lines) or None
 
 
-def _unrecognised(path: Path) -> list[str]:
-    """The files of a folder that may hold rows by their names, and that no format recognises."""
-    named = {file for _, _, file in _named(path)} if path.is_dir() else set()
-    files = sorted(path.iterdir()) if path.is_dir() else ()
-    return [file.name for file in files if _may_hold_rows(file) and file.name not in named and not recognised(file)]
+def _not_read(path: Path, system: System | None, layout: Layout | None) -> list[str]:
+    """The files of a folder that may hold rows, and that are not read."""
+    files = [file for file in sorted(path.iterdir()) if _seems_rows(file)] if path.is_dir() else []
+    if not files:
+        return []
+    read = {file for each in sources(path, system, layout) for file in (each.file, *each.shards)}
+    named = {file for _, _, file in _named(path)}
+    return [file.name for file in files if file not in read and file.name not in named]
+
+
+def _seems_rows(file: Path) -> bool:
+    """Whether a file is a table or a list by its name or its beginning; many JSON files are settings."""
+    if file.suffix == ".json" and file.is_file():
+        with suppress(OSError), file.open("rb") as opened:
+            return opened.read(_LIST_BEGINS).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+        return False
+    return _may_hold_rows(file) or (file.suffix in (".ndjson", ".csv", ".tsv") and file.is_file())
 
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMED]) + ", …" * (len(names) > _MOST_NAMED)
 
 
-def only_source(path: Path, system: System | None = None) -> Source:
+def only_source(path: Path, system: System | None = None, layout: Layout | None = None) -> Source:
     """The one file of rows at a path, as `sources` has it. Raises DataError: as that does; a folder has several."""
-    found = sources(path, system)
+    found = sources(path, system, layout)
     if len(found) > 1:
         files = ", ".join(source.file.name for source in found[:8]) + ", …" * (len(found) > 8)
         raise DataError(f"{path} has {len(found)} files of rows: {files}", "name one of them")
@@ -224,7 +340,7 @@ def only_source(path: Path, system: System | None = None) -> Source:
 def read_info(folder: Path) -> dict[str, dict[str, Any]]:
     """Entries of a folder's `dataset_info.json` by dataset name, if it has one. Raises DataError: it is malformed."""
     try:
-        text = contents(folder / INFO, MOST_INFO_BYTES)
+        text = contents(folder / INFO, MAX_INFO_BYTES)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -248,7 +364,7 @@ def recognised(file: Path) -> str | None:
     return next((name for name in names() if get(name).recognises(file)), None)
 
 
-def _in_folder(folder: Path, system: System | None) -> list[Source]:
+def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> list[Source]:
     found, gone = [], None
     for name, entry, file in _named(folder):
         named = f"{folder / INFO} names {plain(file, 80)} for {plain(name, 80)}"
@@ -257,11 +373,11 @@ def _in_folder(folder: Path, system: System | None) -> list[Source]:
             continue
         if not (folder / file).resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{named}, which is outside the folder", "name the file itself")
-        found.append(_source(folder / file, name, entry, system))
+        found.append(_source(folder / file, name, entry, system, given))
     listed = {source.file for source in found}
     for other in sorted(folder.iterdir()):
         known = _may_hold_rows(other, system) and other not in listed
-        if known and (source := _recognised(other, other.stem, {}, system)):  # others are logs and the like
+        if known and (source := _recognised(other, other.stem, {}, system, given)):  # others are logs and the like
             if source.laid_out and (files := shards.of(other)):
                 source = msgspec.structs.replace(source, name=shards.name(other), shards=files)
                 listed.update(files)
@@ -271,14 +387,14 @@ def _in_folder(folder: Path, system: System | None) -> list[Source]:
     return found
 
 
-def _saved(folder: Path, system: System | None) -> Source:
+def _saved(folder: Path, system: System | None, given: LaidOut | None) -> Source:
     """The source that a folder of `datasets.save_to_disk` is. Raises DataError: it has several splits, or no layout."""
     published = get(PUBLISHED)
     splits = saved.splits(folder)
     if len(splits) > 1:
         raise DataError(f"{folder} has the splits {', '.join(splits)}", f"name one of them: {folder / splits[0]}")
     place = folder / splits[0] if splits else folder
-    laid_out = published.of_system(place, system) or published.shared(place, system)
+    laid_out = given or published.of_system(place, system) or published.best(place, system)
     if laid_out is None:
         raise _unknown(place, system)
     return Source(place, PUBLISHED, folder.name, {}, laid_out)
@@ -311,33 +427,71 @@ def _unknown(file: Path, system: System | None) -> DataError:
     if start == _GZIP:
         return DataError(f"{file} is compressed with gzip", f"gzip -dk {shlex.quote(str(file))}")
     hint = f"formats are {', '.join(names())}"
-    fault: DataError | None = get(PUBLISHED).unread(file)
-    if fault:
+    if file.is_dir() and (fault := raw.fault(file)):
         return fault
     columns = get(PUBLISHED).columns_of(file)
     if not columns:
         return DataError(f"{file} is of no known format", hint)
     layouts = ", ".join(each.name for each in get(PUBLISHED).layouts(system))
-    return DataError(f"{file} is of no known format: its columns are {columns}", f"{hint}; layouts are {layouts}")
+    unsure = get(PUBLISHED).unsure(file)
+    asked = f"virc data layout {shlex.quote(str(file))} --write mine.yaml proposes one, for --layout mine.yaml"
+    return DataError(
+        f"{file} is of no known format: its columns are {columns}" + f"; {unsure}" * bool(unsure),
+        f"{asked}; {hint}; layouts are {layouts}",
+    )
 
 
-def _source(file: Path, name: str, info: dict[str, Any], system: System | None) -> Source:
-    source = _recognised(file, name, info, system)
+def _source(file: Path, name: str, info: dict[str, Any], system: System | None, given: LaidOut | None) -> Source:
+    source = _recognised(file, name, info, system, given)
     if source is None:
         raise _unknown(file, system)
     return source
 
 
-def _recognised(file: Path, name: str, info: dict[str, Any], system: System | None) -> Source | None:
-    """The source that a file is: in a layout of the system, unless `dataset_info.json` names it; else of a format.
+def _recognised(
+    file: Path, name: str, info: dict[str, Any], system: System | None, given: LaidOut | None
+) -> Source | None:
+    """The source that a file is: in a layout of the system, unless `dataset_info.json` names it; else of a format; else
+    in a layout that its rows show, which counts also where the format would not read all of the first rows.
 
     A layout with two pairs in a row counts before `dataset_info.json`, which cannot say them.
     """
+    if given:
+        return Source(file, PUBLISHED, name, {}, given)
     own = get(PUBLISHED).of_system(file, system)
     if info and not (own and own.layout.second):
         own = None
     format_name = PUBLISHED if own else recognised(file)
-    if format_name is None:
-        return None
     laid_out = own or (get(PUBLISHED).shared(file, system) if format_name == PUBLISHED else None)
-    return Source(file, format_name, name, info, laid_out)
+    source = Source(file, format_name, name, info, laid_out) if format_name else None
+    if own or info or (source and _is_read(source)):
+        return source
+    guess, all_read = get(PUBLISHED).guessed(file)
+    if guess and (all_read or source is None or not _is_read(source, 1, with_columns=False)):
+        return Source(file, PUBLISHED, name, {}, guess)
+    return source if source is None or _is_ours(source) else None
+
+
+def _is_read(source: Source, most: int = _MAX_COMPARED, with_columns: bool = True) -> bool:
+    """Whether most of the first rows are read, each with all of its columns, and with a mark for each image of a
+    conversation; of files for verl only the first row.
+    """
+    of_verl = source.format in _OF_VERL
+    try:
+        rows = list(islice(get(source.format).read(source), 1 if of_verl else most))
+        lost = with_columns and not of_verl and any(row.unread for row in rows)
+        return 2 * sum(_is_whole(row.record) for row in rows) >= len(rows) and not lost
+    except (DataError, SetupError):
+        return True  # which reading the file says
+
+
+def _is_whole(record: Record | None) -> bool:
+    marks = sum(message.content.count(MARK) for message in record.messages) if record else 0
+    return record is not None and (not record.messages or marks == len(record.images))
+
+
+def _is_ours(source: Source) -> bool:
+    """Whether some row of a file has what its format asks of all: a conversation, or the id of a problem."""
+    needed = {"sft": get("sft").COLUMNS, "trajectories": get("sft").COLUMNS, "batch": ("id",)}.get(source.format)
+    rows = raw.beginning(source.file, _MAX_COMPARED) if needed else []
+    return not rows or any(not row or not row.keys().isdisjoint(needed or ()) for row in rows)

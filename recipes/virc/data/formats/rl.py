@@ -13,11 +13,12 @@ import msgspec
 
 from virc.core.errors import DataError, UnreadError
 from virc.core.files import is_file
+from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, plain
-from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
-from virc.data.rows import parquet as parquet_rows
+from virc.data.formats.registry import Holds, Row, Source, Writing, file_for, read_row
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import MARK, Picture, Record, final_answer, images_of
+from virc.data.rows.unread import KNOWN, PICTURES
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.messages import FormatError, parse, printable
 
@@ -25,6 +26,8 @@ NAME = "rl"
 SUMMARY = "parquet for verl, one row a reasoning unit (stage 3)"
 HOLDS: Holds = "prompts"
 LOST = ""
+_READ = ("prompt", "images", "extra_info", "reward_model")
+_NAMED = frozenset(_READ) | KNOWN
 
 
 def recognises(path: Path) -> bool:
@@ -34,14 +37,17 @@ def recognises(path: Path) -> bool:
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
     """One record a row: the prompt, with its reference if known. Raises DataError, or SetupError without pyarrow."""
-    for number, fields in parquet_rows.read_rows(source.file, columns(source.file), start):
+    read, lost = columns(source.file), _lost(source)
+    for number, fields in parquet_rows.read_rows(source.file, read, start):
         if isinstance(fields, UnreadError):
             yield Row(number, fault=UnreadError(f"row {number}: {fields.message}", rows=fields.rows))
             continue
         try:
             if isinstance(fields, DataError):
                 raise fields
-            yield Row(number, verl_rows.record_of(fields, source.media), flaws=verl_rows.flaws_of(fields))
+            record, flaws = verl_rows.record_of(fields, source.media), verl_rows.flaws_of(fields)
+            row = read_row(source, number, fields, _NAMED, record, flaws)
+            yield msgspec.structs.replace(row, unread={**row.unread, **lost})
         except DataError as error:
             yield Row(number, fault=DataError(f"row {number}: {error.message}", error.hint))
 
@@ -108,7 +114,7 @@ def whole(row: Row) -> Row:
     extra = {key: value for key, value in row.record.extra.items() if key not in verl_rows.OF_ROW}
     if is_cut(row.record) and (tool := row.record.extra.get("tool_info_gt")):
         extra["tool_info_gt"] = tool
-    return Row(row.number, msgspec.structs.replace(row.record, extra=extra))
+    return msgspec.structs.replace(row, record=msgspec.structs.replace(row.record, extra=extra))
 
 
 def is_cut(record: Record) -> bool:
@@ -163,6 +169,8 @@ def kind(path: Path) -> bool | None:
     top = {name.partition(".")[0] for name in names}
     if "prompt" not in top or {"chosen", "rejected"} <= top:  # with both they are pairs, such as TRL's
         return None
+    if "prompt" in names and not {"extra_info", "reward_model"} & top:  # a text, in rows of others
+        return None
     return any(name.startswith(("extra_info.tool_info_gt", "extra_info.reference")) for name in names)
 
 
@@ -172,13 +180,19 @@ def columns(path: Path) -> list[str]:
     tops = {name.partition(".")[0] for name in names}
     if "prompt" not in tops:
         raise DataError(f"{path} has no column prompt")
-    known = ("prompt", "images", "extra_info", "reward_model")
     return [
         name
         for name, binary in names.items()
         if not ("images" in tops and name.startswith("extra_info.images."))
-        and (name.partition(".")[0] in known or not binary)
+        and (name.partition(".")[0] in _READ or not binary)
     ]
+
+
+def _lost(source: Source) -> dict[str, str]:
+    """The columns of bytes that verl does not read, which hold pictures in such files."""
+    named = parquet_rows.column_names(source.file)
+    tops = {name.partition(".")[0] for name, binary in named.items() if binary} - {*_READ, *source.ignored}
+    return dict.fromkeys(sorted(tops), PICTURES)
 
 
 def _fault(record: Record, answer: str | None) -> str | None:

@@ -11,8 +11,9 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, Fields, array_rows, first_object, one_line
 from virc.core.text import clause, plain
-from virc.data.formats.registry import INFO, Holds, Row, Source, Writing, file_for, read_info
+from virc.data.formats.registry import INFO, Holds, Row, Source, Writing, file_for, read_info, read_row
 from virc.data.rows.record import Message, Picture, Record, Role
+from virc.data.rows.unread import KNOWN
 
 NAME = "sft"
 SUMMARY = "trajectories for supervised training, a JSON array as LLaMA-Factory reads it"
@@ -28,7 +29,7 @@ _DEFAULT_TAGS = {
     "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt", "system_tag": "system",
 }  # fmt: skip
 _FIRST_PART = 10 * 2**20  # bytes of a file of lines
-_MOST_FIELDS = 10_000  # fields, those of objects within rows counted too
+_MAX_FIELDS = 10_000  # fields, those of objects within rows counted too
 
 
 def recognises(path: Path) -> bool:
@@ -147,7 +148,8 @@ def rows(
         try:
             columns = named or columns_of(guessed(value))
             record = _record(value, columns, source.media)
-            yield Row(number, record, flaws=tuple(kinds.flaws(number, value)), ignored=_ignored(value, columns))
+            flaws, ignored = kinds.flaws(number, value), _ignored(value, columns)
+            yield read_row(source, number, value, _named(columns), record, flaws, ignored)
         except DataError as fault:
             yield Row(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
 
@@ -159,7 +161,8 @@ def guessed(row: Fields) -> dict[str, Any]:
         raise DataError(f"it has neither {' nor '.join(COLUMNS)}")
     first = next(iter(row[column]), None) if isinstance(row[column], list) else None
     tags = _DEFAULT_TAGS if isinstance(first, dict) and "from" in first else TAGS
-    return {"formatting": "sharegpt", "columns": {"messages": column, "images": "images"}, "tags": dict(tags)}
+    images = "image" if row.get("image") is not None and "images" not in row else "images"
+    return {"formatting": "sharegpt", "columns": {"messages": column, "images": images}, "tags": dict(tags)}
 
 
 def columns_of(entry: Mapping[str, Any]) -> Columns:
@@ -228,8 +231,14 @@ def _message(message: Fields, number: int, columns: Columns) -> Message:
         found = f"the {columns.role} {plain(repr(theirs), 40)}"
         raise DataError(f"message {number} has {found}, not one of {', '.join(map(plain, columns.roles))}")
     if not isinstance(content, str):
-        raise DataError(f"message {number} has no text as {columns.content}")
+        parts = ", but a list of parts" * isinstance(content, list)
+        raise DataError(f"message {number} has no text as {columns.content}{parts}")
     return Message(role, content)
+
+
+def _named(columns: Columns) -> frozenset[str]:
+    """The columns that are read."""
+    return KNOWN | {name for name in (columns.messages, columns.images, columns.system, "question", "answer") if name}
 
 
 def _ignored(row: Fields, columns: Columns) -> tuple[str, ...]:
@@ -260,7 +269,7 @@ class Kinds:
             if first != kind:
                 flaw = f"{plain(path, 60)} is {kind}, and {first} in row {where}: LLaMA-Factory stops at the file"
                 found.setdefault("kind", flaw)
-            elif path not in self._first and len(self._first) < _MOST_FIELDS:
+            elif path not in self._first and len(self._first) < _MAX_FIELDS:
                 self._first[path] = (kind, number)
                 if late:
                     before = f"in no row of the first {_FIRST_PART >> 20} MiB"

@@ -39,7 +39,7 @@ NO_SYSTEM = (
 )
 """The note on conversations that were saved without their system message."""
 
-_MOST_SYSTEM_BYTES = 2**20
+_MAX_SYSTEM_BYTES = 2**20
 _SPACE = re.compile(r"\s*")
 _BLOCK = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 _UNITS: dict[Coordinates, re.Pattern[str]] = {
@@ -154,7 +154,7 @@ def study_file(
 def read_system_message(file: Path) -> str:
     """A system message from a file, without the line end that editors add. Raises ConfigError: it cannot be read."""
     try:
-        text = contents(file, _MOST_SYSTEM_BYTES).decode("utf-8-sig")
+        text = contents(file, _MAX_SYSTEM_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the system message {file}: {clause(error)}") from error
     return text.removesuffix("\n").removesuffix("\r")

@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-from virc.core.limits import MOST_IMAGES
+from virc.core.limits.problem import MAX_IMAGES
 from virc.reasoning.calls import Size
 from virc.reasoning.protocol import IMAGE, QUESTION, Protocol, fill
 
@@ -12,8 +12,8 @@ NUMBER = re.compile(r"(?<![0-9])[0-9]{1,9}(?![0-9])")
 _DIGITS = "[0-9]{1,9}"
 _ANY = "(?P<question>.*)"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_MOST_INPUTS = 256
-_MOST_SHOWN = 40
+_MAX_INPUTS = 256
+_MAX_SHOWN = 40
 
 
 def question_of(text: str, protocol: Protocol, inputs: int | None = None) -> str | None:
@@ -30,7 +30,7 @@ def question_of(text: str, protocol: Protocol, inputs: int | None = None) -> str
 
 def read_first(text: str, protocol: Protocol, inputs: int | None = None) -> tuple[str, list[Size]] | None:
     """The question and the announced sizes (width, height) in px; None where `fill` would not make that text."""
-    if inputs is not None and not 0 <= inputs <= _MOST_INPUTS:
+    if inputs is not None and not 0 <= inputs <= _MAX_INPUTS:
         return None
     first, image_line = (each.replace(IMAGE, "") for each in (protocol.first, protocol.image_line))
     match = _first_pattern(first, image_line, inputs).fullmatch(text)
@@ -88,7 +88,7 @@ def departure(text: str, template: str) -> str:
         return _instead(found[same:], head[same:])
     if not found.endswith(tail):
         same = common_start(found[::-1], tail[::-1])
-        return _instead(found[: len(found) - same][-_MOST_SHOWN:], tail[: len(tail) - same][-_MOST_SHOWN:])
+        return _instead(found[: len(found) - same][-_MAX_SHOWN:], tail[: len(tail) - same][-_MAX_SHOWN:])
     return "its numbers, or the question in it, are not those of the row"
 
 
@@ -104,7 +104,7 @@ def squashed(text: str) -> str:
 
 
 def _instead(found: str, expected: str) -> str:
-    return f"{found[:_MOST_SHOWN]!r} is where the others have {expected[:_MOST_SHOWN]!r}"
+    return f"{found[:_MAX_SHOWN]!r} is where the others have {expected[:_MAX_SHOWN]!r}"
 
 
 def named_numbers() -> dict[str, str]:
@@ -114,7 +114,7 @@ def named_numbers() -> dict[str, str]:
 
 @lru_cache(maxsize=64)
 def _first_pattern(first: str, image_line: str, inputs: int | None) -> re.Pattern[str]:
-    *lines, block = block_lines(image_line, MOST_IMAGES if inputs is None else inputs) or [""]
+    *lines, block = block_lines(image_line, MAX_IMAGES if inputs is None else inputs) or [""]
     for line in reversed(lines):
         block = line + (rf"\n{block}" if inputs else rf"(?:\n{block})?")
     return re.compile(regex(first, images=f"(?P<images>{block})", question=_ANY), re.DOTALL)

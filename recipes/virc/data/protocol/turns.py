@@ -15,7 +15,7 @@ from virc.reasoning.images import image_size
 from virc.reasoning.messages import FormatError, ToolText, parse
 from virc.tools import registry as tools
 
-_MOST_TEXT = 64 * 2**20  # characters of user turns that are kept
+_MAX_TEXT = 64 * 2**20  # characters of user turns that are kept
 _LOOKED_AT = 8  # rows whose images are read, to tell width from height
 
 
@@ -49,7 +49,7 @@ def gathered(
         DataError: there are none, or one is no conversation with images that a session could have shown.
     """
     rows: list[Conversation] = []
-    room = _MOST_TEXT
+    room = _MAX_TEXT
     for number, record in zip(numbers or count(1), records, strict=False):
         try:
             row = _row(number, record, system)

@@ -28,7 +28,7 @@ _MARKERS = (
 )
 _STARTS = re.compile(r"^|\n|: |\{images\}\s*")
 _ENDS = (re.compile(r"\r\n\r\n\s*|\n[^\S\n]*\n\s*"), re.compile(r"\n"), re.compile(r"\s"))
-_MOST_NUMBERS, _MOST_PLACES, _VOTERS = 64, 8, 200
+_MAX_NUMBERS, _MAX_PLACES, _VOTERS = 64, 8, 200
 _SHORT = 12  # characters up to which a question may be in a sentence by chance
 
 Span = tuple[int, int, str]
@@ -100,7 +100,7 @@ def _commonest(ballots: Sequence[Iterable[str]], least: float = 0) -> str | None
 
 def _announcements(text: str, index: int, size: Size | None) -> list[list[Span]]:
     """Where three consecutive numbers may be an image's index and its sides; first where they are those of its file."""
-    numbers = list(islice(NUMBER.finditer(text), _MOST_NUMBERS))
+    numbers = list(islice(NUMBER.finditer(text), _MAX_NUMBERS))
     shown = (size, smart_resize(*size), SQUARE) if size else ()
     found: list[tuple[bool, list[Span]]] = []
     for order in _ORDERS:
@@ -111,7 +111,7 @@ def _announcements(text: str, index: int, size: Size | None) -> list[list[Span]]
             if value["index"] == index and all(sides) and not turned:
                 places = [(*number.span(), name) for name, number in zip(order, three, strict=True)]
                 found.append((sides not in shown, places))
-    return [places for _, places in sorted(found, key=lambda each: each[0])][:_MOST_PLACES]
+    return [places for _, places in sorted(found, key=lambda each: each[0])][:_MAX_PLACES]
 
 
 def _template(text: str, places: Iterable[Span], offset: int = 0) -> str:
@@ -206,7 +206,7 @@ def _places(text: str, question: str, start: int = 0) -> list[int]:
     """Where a question is in a text from `start` on; first where it is no part of a longer word."""
     places: list[int] = []
     at = text.find(question, start) if question else -1
-    while at >= 0 and len(places) < _MOST_PLACES:
+    while at >= 0 and len(places) < _MAX_PLACES:
         places.append(at)
         at = text.find(question, at + 1)
     return sorted(places, key=lambda at: _joined(text, at) or _joined(text, at + len(question)))

@@ -7,7 +7,7 @@ from virc.data.rows.record import Record, inputs_of
 from virc.reasoning.calls import Size
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
-from virc.reasoning.resize import MOST_PIXELS
+from virc.reasoning.resize import MAX_PIXELS
 
 FIELD = "file_sizes"
 
@@ -36,4 +36,4 @@ def of_inputs(record: Record, files: Sequence[Size | None]) -> Sequence[Size | N
 def _is_size(value: object) -> bool:
     if not isinstance(value, list | tuple) or len(value) != 2 or any(type(side) is not int for side in value):
         return False
-    return bool(min(value) >= 1 and value[0] * value[1] <= MOST_PIXELS)
+    return bool(min(value) >= 1 and value[0] * value[1] <= MAX_PIXELS)

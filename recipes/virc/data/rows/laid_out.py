@@ -1,9 +1,10 @@
 """The record of a published row, by the layout that says which of its columns is what."""
 
-import ast
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from virc.core.json_stream import KIND_NAMES, one_line
 from virc.core.text import clause, plain
 from virc.data.rows.record import MARK, Message, Picture, Record, Role
 from virc.data.rows.results import joined
+from virc.data.rows.unread import LETTERS
 from virc.data.rows.verl import plain_fields
 from virc.reasoning import trace
 from virc.reasoning.calls import Size, view_of
@@ -26,24 +28,28 @@ from virc.reasoning.resize import QWEN2, smart_resize
 from virc.reasoning.trace import CallResult
 from virc.reasoning.turns import Seen, following, opening
 from virc.scoring.boxes import MAX_BOXES, Box, has_boxes, read_boxes
+from virc.scoring.score import final
 from virc.solving.image_source import data_url_bytes
-from virc.systems.layouts.layout import Column, Layout, Reply, names_of, shown, value_of
+from virc.systems.layouts.layout import EMPTY, MAX_LISTED, Column, Layout, Part, Reply, listed, shown, value_of
 
 _OWN = (
-    "messages", "conversations", "prompt", "image", "images", "question", "answer", "choices", "boxes", "box",
-    "counterfactual", "file_sizes", "turn", "tool_info_gt",
+    "messages", "conversations", "prompt", "image", "images", "question", "answer", "answers", "choices", "boxes",
+    "box", "counterfactual", "file_sizes", "turn", "tool_info_gt",
 )  # fmt: skip
 """Columns that formats of ours read in a sense of their own: they do not pass through, and a layout may name them."""
 _ROLES: Mapping[str, Role] = {
     "system": "system", "user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant",
 }  # fmt: skip
-_MOST_IMAGES = 256
-_MOST_TEXT = 2**20  # characters of a conversation
-_MOST_PRINTED = 2**17  # of one as Python prints it: its parser takes 350 bytes and 8 us for each
+_MAX_IMAGES = 256
+_MAX_TEXT = 2**20  # characters of a conversation
 _IMAGES = ("image", "image_url")
 _DIGITS = r"\s{0,9}-?\d[\d.]{0,20}\s{0,9}"
 _NUMBERS = re.compile(rf"[\[(]{_DIGITS}(?:,{_DIGITS}){{1,9}}[\])]")
 _CORNERS = re.compile(rf"\({_DIGITS},{_DIGITS}\)\s{{0,9}},\s{{0,9}}\({_DIGITS},{_DIGITS}\)")
+_OUTER_MARKS = re.compile(rf"\A(?:\s*{MARK})+|(?:{MARK}\s*)+\Z")
+_TAGGED = re.compile(r"<answer>\s*(.*?\S)\s*</answer>\s*\Z", re.DOTALL)
+_MARKED = re.compile(r"\\boxed\b|\A(?:the |final |correct )*answer\b", re.IGNORECASE)
+_NUMBERED = re.compile(r"<image[ _]?(\d{1,3})>")
 _NAMED = re.compile(r"""["'](?:Position|bbox_2d|bbox|box)["']\s{0,9}:""")
 
 
@@ -73,16 +79,27 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
     pictures, extra = _pictures(row, layout.images, layout, folder), _extra(row, layout, folder)
     question = _text(row, layout.question)
     if question is not None and MARK in question:
-        question = question.replace(MARK, "").strip()
+        question = _without_marks(question, len(pictures))
     if question is not None and not question.strip():
         raise DataError(f"its question, {_called(layout.question)}, is empty")
-    answer = _answer(row, layout.answer)
+    if protocol is None and layout.answer is not None and _is_box(value_of(row, layout.answer)):
+        hint = "`boxes` of a layout names a column of boxes, which are in pixels of the file"
+        raise DataError(f"its answer, {_called(layout.answer)}, is a box", hint)
+    answers, choices = _answers(row, layout.answers), choices_of_row(row, layout.choices)
+    answer = _answer(row, layout.answer) if layout.answer is not None or not answers else answers[0]
+    if layout.index_from is not None and choices and answer is not None:
+        answer = _chosen(answer, choices, layout.index_from)
+    if len(answers) > 1:
+        extra["answers"] = sorted(answers, key=lambda each: each != answer) if answer in answers else [answer, *answers]
+    if layout.metric:
+        extra["metric"] = layout.metric
+    if choices or (layout.choices is not None and not _is_null(row, layout.choices)):
+        extra["choices"] = choices
     asked = None if question is None else layout.asked(question, answer)
+    _check_numbers([asked or "", *choices], len(pictures))
     record = Record(images=pictures, id=_id(row, layout.id), question=asked, answer=answer, extra=extra)
-    if layout.boxes is not None and (boxes := boxes_of(present(row, layout.boxes), record, protocol)) is not None:
+    if layout.boxes is not None and (boxes := _boxes(row, layout.boxes, layout, record, protocol)) is not None:
         extra["boxes"] = boxes
-    if layout.choices is not None:
-        extra["choices"] = _choices(present(row, layout.choices), layout.choices)
     if layout.messages is not None:
         return _talk(record, row, layout, layout.messages, folder)
     if layout.pieces is None or protocol is None:
@@ -126,13 +143,34 @@ def _answer(row: Mapping[str, Any], column: Column | None) -> str | None:
     value = present(row, column)
     if isinstance(value, list) and len(value) == 1:
         (value,) = value
+    if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+        hint = "`answers` names a column of answers of which each is right"
+        raise DataError(f"its answer, {_called(column)}, is a list of {len(value)} texts", hint)
     try:
         answer = value if isinstance(value, str) else "" if value is None else one_line(value)
     except ValueError:
         raise _wrong(value, column, "an answer") from None
     if not answer.strip():
         raise DataError(f"its answer, {_called(column)}, is empty")
-    return answer.strip()
+    return short(answer.strip())
+
+
+def short(answer: str) -> str:
+    """The answer in a text that marks it with `<answer>`, `\\boxed` or `Answer:`; another text as it is."""
+    if tagged := _TAGGED.search(answer):
+        return tagged[1]
+    return final(answer) or answer if _MARKED.search(answer) else answer
+
+
+def _without_marks(question: str, images: int) -> str:
+    """The question without the marks at its ends; where others are within it, they become numbers of the images."""
+    if (marks := question.count(MARK)) > images:
+        raise DataError(f"its question has {marks} {MARK} mark{'s' * (marks != 1)}, and it has {images} images")
+    plain_text = _OUTER_MARKS.sub("", question).strip()
+    if MARK not in plain_text:
+        return plain_text
+    numbers = count(1)
+    return re.sub(MARK, lambda _: f"<image {next(numbers)}>", question).strip()
 
 
 def _id(row: Mapping[str, Any], column: Column | None) -> str | int | None:
@@ -140,21 +178,76 @@ def _id(row: Mapping[str, Any], column: Column | None) -> str | int | None:
     return value if value is None or type(value) in (str, int) else str(value)
 
 
-def _choices(value: Any, column: Column) -> list[str]:
-    listed = list(value.values()) if isinstance(value, dict) else value
-    if not isinstance(listed, list) or not all(type(each) in (str, int, float) for each in listed):
+def _answers(row: Mapping[str, Any], column: Column | None) -> list[str]:
+    """The answers of which each is accepted, as often as they were given, the most frequent first.
+
+    Those in objects are under `answer`.
+    """
+    value = None if column is None else present(row, column)
+    if column is None or value in (None, [], ""):
+        return []
+    value = listed(value) if isinstance(value, str) else value
+    several = [each.get("answer") if isinstance(each, dict) else each for each in _as_list(value)]
+    if not all(type(each) in (str, int, float) for each in several):
         raise _wrong(value, column, "a list of texts or numbers")
-    return [str(each) for each in listed]
+    counts = Counter(filter(None, (str(each).strip() for each in several)))
+    return [each for each, count in counts.most_common() for _ in range(count)]
+
+
+def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
+    """The choices of a question; none where there is no column, or null.
+
+    Raises:
+        DataError: it is no list, or an empty one stands before others, so that letters would count wrongly.
+    """
+    value = None if column is None else present(row, column)
+    if column is None or value is None:
+        return []
+    value = listed(value) if isinstance(value, str) else value
+    if isinstance(column, Part) and column.columns:
+        value = [value_of(row, name) for name in column.columns]
+    elif isinstance(value, dict):
+        value = [value.get(name) for name in (LETTERS if LETTERS[0] in value else value)]
+    said = [each for each in _as_list(value) if each not in (*EMPTY, UNSET)]
+    if isinstance(value, list) and value[: len(said)] != said:
+        raise DataError(f"one of its {_called(column)} is empty, with choices after it")
+    several = said if isinstance(value, list) else value
+    if not isinstance(several, list) or not all(type(each) in (str, int, float) for each in several):
+        raise _wrong(value, column, "a list of texts or numbers")
+    return [str(each) for each in several]
+
+
+def _chosen(answer: str, choices: Sequence[str], first: int) -> str:
+    """The choice whose number is the answer."""
+    index = int(answer) - first if answer.isascii() and answer.isdigit() else -1
+    if not 0 <= index < len(choices):
+        raise DataError(f"its answer {plain(answer, 40)} is no number of its {len(choices)} choices, from {first}")
+    return choices[index]
+
+
+def _is_null(row: Mapping[str, Any], column: Column) -> bool:
+    return value_of(row, column) is None
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _check_numbers(texts: Sequence[str], images: int) -> None:
+    """Raise DataError where a text names an image by a number, as `<image 2>`, that is not there."""
+    for number in (int(found[1]) for text in texts for found in _NUMBERED.finditer(text)):
+        if number > images:
+            raise DataError(f"it names <image {number}>, and has {images} image{'s' * (images != 1)}")
 
 
 def _pictures(row: Mapping[str, Any], column: Column | None, layout: Layout, folder: Path) -> tuple[Picture, ...]:
     value = None if column is None else present(row, column)
     if column is None or value is None:
         return ()
-    listed = value if isinstance(value, list) else [value]
-    if len(listed) > _MOST_IMAGES:
-        raise DataError(f"its {_called(column)} has {len(listed)} images, over {_MOST_IMAGES}")
-    return tuple(_picture(each, column, layout, folder) for each in listed)
+    several = _as_list(listed(value) if isinstance(value, str) and value[:1] == "[" else value)
+    if len(several) > _MAX_IMAGES:
+        raise DataError(f"its {_called(column)} has {len(several)} images, over {_MAX_IMAGES}")
+    return tuple(_picture(each, column, layout, folder) for each in several)
 
 
 def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Picture:
@@ -186,7 +279,7 @@ def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Pictur
 
 def _extra(row: Mapping[str, Any], layout: Layout, folder: Path) -> dict[str, Any]:
     """The columns that the layout does not name, as JSON can hold them, and what is in the files that others name."""
-    named = {name for column in layout.columns() for name in names_of(column)}
+    named = layout.read()
     read = {column: _content(row, column, folder) for column in layout.files}
     return plain_fields({key: value for key, value in row.items() if key not in named and key not in _OWN} | read)
 
@@ -215,10 +308,16 @@ def _talk(record: Record, row: Mapping[str, Any], layout: Layout, column: Column
     images = record.images
     if layout.images is None:
         inside = [part for turn in turns for part in _parts(turn) if _is_image(part)]
-        values = [_first_of(part, _IMAGES) for part in inside]
+        values = [image_of(part) for part in inside]
         urls = [value.get("url") if isinstance(value, dict) and "url" in value else value for value in values]
         images = tuple(_picture(url, column, layout, folder) for url in urls)
     told = (Message("system", system), *messages) if system else messages
+    if (
+        layout.images_first and images and not any(MARK in message.content for message in told)
+    ):  # they are shown before the first question
+        first = next((at for at, message in enumerate(told) if message.role == "user"), 0)
+        shown_first = Message(told[first].role, f"{MARK * len(images)}{told[first].content}")
+        told = (*told[:first], shown_first, *told[first + 1 :])
     if (marks := sum(message.content.count(MARK) for message in told)) != len(images):
         raise DataError(f"its messages have {marks} {MARK} marks, and it has {len(images)} images")
     return msgspec.structs.replace(record, messages=tuple(told), images=images)
@@ -228,14 +327,14 @@ def _turns(value: Any, column: Column) -> Any:
     """The messages of a column, also where it has them as text: as JSON, or as Python prints lists of objects."""
     if not isinstance(value, str):
         return value
-    if len(value) > _MOST_TEXT:
-        raise DataError(f"its {_called(column)} is a text of over {_MOST_TEXT >> 20} MiB")
+    if len(value) > _MAX_TEXT:
+        raise DataError(f"its {_called(column)} is a text of over {_MAX_TEXT >> 20} MiB")
     with suppress(ValueError, RecursionError):
         return msgspec.json.decode(value)
-    if len(value) > _MOST_PRINTED:
-        raise DataError(f"its {_called(column)} is no JSON, and over {_MOST_PRINTED >> 10} KiB of Python's text")
-    with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return ast.literal_eval(value)  # it makes values alone and calls nothing
+    if len(value) > MAX_LISTED:
+        raise DataError(f"its {_called(column)} is no JSON, and over {MAX_LISTED >> 10} KiB of Python's text")
+    if not isinstance(turns := listed(value), str):
+        return turns
     raise _wrong(value, column, "a list of messages")
 
 
@@ -262,6 +361,11 @@ def _first_of(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((value for name in names if (value := fields.get(name)) is not None), None)
 
 
+def image_of(part: Any) -> Any:
+    """The image that a part of a message holds or names; None where it holds none."""
+    return _first_of(part, (*_IMAGES, "path", "url")) if _is_image(part) else None
+
+
 def _is_image(part: Any) -> bool:
     if not isinstance(part, dict):
         return False
@@ -286,6 +390,18 @@ def system_of(row: Mapping[str, Any], layout: Layout) -> str | None:
     if isinstance(told, str) and told:
         return told
     return first.content if first and first.role == "system" else None
+
+
+def is_answered(row: Mapping[str, Any], layout: Layout) -> bool:
+    """Whether a row's conversation ends with a reply; it does where it cannot be read, or has its reply elsewhere."""
+    if layout.messages is None or layout.reply is not None or layout.chosen is not None:
+        return True
+    try:
+        turns = _turns(present(row, layout.messages), layout.messages)
+        last = turns[-1] if isinstance(turns, list) and turns else None
+        return not isinstance(last, dict) or message_of(last, len(turns)).role == "assistant"
+    except DataError:
+        return True
 
 
 def _texts(row: Mapping[str, Any], reply: Reply) -> list[str]:
@@ -330,6 +446,25 @@ def _of_file(picture: Picture) -> Size:
         raise DataError(f"image {plain(name, 80)} cannot be read: {clause(error)}") from None
 
 
+def _boxes(
+    row: Mapping[str, Any], column: Column, layout: Layout, record: Record, protocol: Protocol | None
+) -> list[Box] | None:
+    """The boxes of a column, in the units that the layout says, else those of the chat protocol."""
+    value = present(row, column)
+    if layout.box == "size" and value is not None:
+        boxes = [value] if _is_box(value) else _as_list(value)
+        if not all(map(_is_box, boxes)):
+            raise _wrong(value, column, "a box, or a list of some, of four numbers each")
+        value = [[left, top, left + width, top + height] for left, top, width, height in boxes]
+    if layout.coordinates is not None:
+        protocol = Protocol("", "", "", "", "", coordinates=layout.coordinates)
+    return boxes_of(value, record, protocol)
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(type(each) in (int, float) for each in value)
+
+
 def boxes_of(value: Any, record: Record, protocol: Protocol | None) -> list[Box] | None:
     """Boxes in pixels of the first image's file; as they are written they are in the units of the chat protocol.
 
@@ -353,7 +488,7 @@ def boxes_of(value: Any, record: Record, protocol: Protocol | None) -> list[Box]
         raise DataError(f"one of its boxes has not four numbers: {plain(text, 80)}")
     units = sides_of(shown, protocol.coordinates, original)
     for box in boxes:
-        _check_box(box, original, units)
+        check_box(box, original, units)
     return boxes
 
 
@@ -362,7 +497,7 @@ def _written(text: str) -> int:
     return max(len(_NUMBERS.findall(text)) - len(_CORNERS.findall(text)), len(_NAMED.findall(text)))
 
 
-def _check_box(box: Box, size: Size, units: Size) -> None:
+def check_box(box: Box, size: Size, units: Size) -> None:
     """Raise DataError where a box has its sides the wrong way round, or leaves its picture by more than rounding does.
 
     Args:

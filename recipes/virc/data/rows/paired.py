@@ -11,7 +11,7 @@ from virc.core.text import plain
 from virc.data.rows import laid_out
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.reasoning.encoded import as_png
-from virc.reasoning.images import open_image
+from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.protocol import Protocol
 from virc.systems.layouts.layout import Column, Layout, names_of, shown
 

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from virc.core.errors import DataError, VircError
 from virc.core.text import clause, plain
-from virc.data.rows.record import ENDINGS, Picture, Record
+from virc.data.rows.record import Picture, Record
+from virc.solving.sources.picture_files import ENDINGS
 
 FOLDER = "images"
 _STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
@@ -20,7 +21,7 @@ _PART = re.compile(
     r"(?![. ]|(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,99}(?<![. ])",
     re.IGNORECASE,
 )
-_MOST_NAME = 240  # bytes; disks take 255 for a part of it, and a file has some more while it is written
+_MAX_NAME = 240  # bytes; disks take 255 for a part of it, and a file has some more while it is written
 _BY_CONTENT = re.compile(rf"{FOLDER}/[0-9a-f]{{24}}(?:\.\w+)?", re.IGNORECASE)
 
 
@@ -115,7 +116,7 @@ def _kept(name: str) -> str | None:
     """The name in its shortest form, if it can be kept: no other file of a dataset has such a name."""
     path = PurePosixPath(name)
     fits = path.suffix.lower() in ENDINGS and len(path.parts) < 20 and all(map(_PART.fullmatch, path.parts))
-    fits = fits and len(str(path).encode()) <= _MOST_NAME and not _BY_CONTENT.fullmatch(str(path))
+    fits = fits and len(str(path).encode()) <= _MAX_NAME and not _BY_CONTENT.fullmatch(str(path))
     return str(path) if fits else None
 
 

@@ -13,14 +13,15 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core.files import contents
+from virc.core.text import plain
 from virc.reasoning import trace
 from virc.reasoning.grammar import TAGS, Grammar
-from virc.reasoning.images import MOST_BYTES
+from virc.reasoning.images import MAX_BYTES
 from virc.reasoning.messages import FormatError, parse
+from virc.scoring.answers import same_answer
+from virc.solving.sources.picture_files import ENDINGS
 
 MARK = "<image>"
-ENDINGS = {".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".heic"}
-"""Of the names of images."""
 
 Role = Literal["system", "user", "assistant"]
 Id = str | int
@@ -96,18 +97,18 @@ class Picture(msgspec.Struct, frozen=True):
         return path.is_relative_to(target) and not self.folder.resolve().is_relative_to(target)
 
     def file(self) -> Path:
-        """The path of the file, which is regular, of at most `MOST_BYTES`. Raises OSError: it is not, or as `path`."""
+        """The path of the file, which is regular, of at most `MAX_BYTES`. Raises OSError: it is not, or as `path`."""
         path = self.path()
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no file", self.name)
-        if found.st_size > MOST_BYTES:
-            raise OSError(errno.EFBIG, f"it is over {MOST_BYTES >> 20} MiB", self.name)
+        if found.st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"it is over {MAX_BYTES >> 20} MiB", self.name)
         return path
 
     def read(self) -> bytes:
         """The file's bytes, undecoded. Raises OSError: as `file` does; it cannot be read."""
-        return contents(self.file(), MOST_BYTES) if self.data is None else self.data
+        return contents(self.file(), MAX_BYTES) if self.data is None else self.data
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -173,6 +174,21 @@ def choices_of(record: Record) -> list[str]:
     """The choices of a problem, as text."""
     choices = record.extra.get("choices")
     return [str(choice) for choice in choices] if isinstance(choices, list) else []
+
+
+def not_offered(record: Record) -> str | None:
+    """The sentence that the answer of a problem is none of its choices, where it is none."""
+    answer, choices = record.answer, choices_of(record)
+    if answer is None or not choices or any(same_answer(answer, each, choices) for each in choices):
+        return None
+    return f"its answer {plain(answer, 40)!r} is none of its choices"
+
+
+def answers_of(record: Record) -> list[str]:
+    """The accepted answers of a problem, each once, as text; none where its answer is not known."""
+    more = record.extra.get("answers")
+    known = [] if record.answer is None else [record.answer]
+    return list(dict.fromkeys([*known, *(str(each) for each in (more if isinstance(more, list) else ()))]))
 
 
 def final_answer(record: Record, grammar: Grammar = TAGS) -> str | None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from virc.core.errors import DataError, UnreadError
 from virc.core.files import contents, is_file
+from virc.core.tables.parquet import Read, each_row, load
 from virc.core.text import clause
-from virc.data.rows.parquet import Read, each_row, load
 
 _STATE, _SPLITS = "state.json", "dataset_dict.json"
 _NAME = re.compile(r"(?![.])[\w.-]{1,100}")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.json_stream import MOST_DEPTH, one_line
+from virc.core.json_stream import MAX_DEPTH, one_line
 from virc.core.text import clause
 from virc.data.rows.record import MARK, Message, Picture, Record
 
@@ -163,7 +163,7 @@ def plain_fields(fields: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
 
 def _plain(value: Any, depth: int = 0) -> Any:
     """The value as JSON can hold it: dates and decimals as text, NaN and infinity as null, without bytes."""
-    if depth > MOST_DEPTH:
+    if depth > MAX_DEPTH:
         raise DataError("it is nested too deeply")
     if isinstance(value, dict):
         return plain_fields(value, depth)

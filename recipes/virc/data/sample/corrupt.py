@@ -12,7 +12,7 @@ from virc.scoring.boxes import Box, iou
 
 NOISE = 0.5
 """The share of noise in a corrupted picture."""
-MOST_OVERLAP = 0.3
+MAX_OVERLAP = 0.3
 """The largest IoU of a moved box with the box that it was."""
 _TRIES = 30
 _NUMBER = r"\s*(-?\d+(?:\.\d+)?)\s*"
@@ -49,7 +49,7 @@ def moved_box(text: str, sides: Size, random: Random) -> tuple[str, float] | Non
     for _ in range(_TRIES):
         x, y = (round(random.uniform(0, side), decimals) for side in room)
         moved = (x, y, round(x + right - left, decimals), round(y + bottom - top, decimals))
-        if (shared := iou(box, moved)) <= MOST_OVERLAP:
+        if (shared := iou(box, moved)) <= MAX_OVERLAP:
             return _replaced(text, found, [f"{each:.{decimals}f}" for each in moved]), 1 - shared
     return None
 

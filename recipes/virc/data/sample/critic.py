@@ -16,7 +16,7 @@ MOST = 10
 """The best grade that a critic gives."""
 _TEMPERATURES = (0.0, 0.3, 0.6, 0.9)
 _MOST_TOKENS = 512
-_MOST_TEXT = 8000
+_MAX_TEXT = 8000
 _SYSTEM = f"""\
 You grade solutions of questions about pictures. The pictures are those of the question.
 
@@ -56,9 +56,9 @@ class Critic:
         """
         end = time.monotonic() + self._timeout
         texts = {
-            "question": question[:_MOST_TEXT],
-            "reference": reference[:_MOST_TEXT],
-            "solution": solution[-_MOST_TEXT:],
+            "question": question[:_MAX_TEXT],
+            "reference": reference[:_MAX_TEXT],
+            "solution": solution[-_MAX_TEXT:],
         }
         asked = Message("user", quoted(texts), tuple(range(len(images))))
         ask = Ask((Message("system", _SYSTEM), asked), images)

@@ -95,6 +95,6 @@ def _graded(critic: Critic) -> Grade:
         attempt = rollout.attempt
         solution = "\n\n".join(attempt.trace.replies.texts)
         images = attempt.images[: len(problem.row.images)]
-        return critic.grade(problem.row.question, problem.reference, solution, images)
+        return critic.grade(problem.row.question, problem.key.reference, solution, images)
 
     return grade

@@ -25,7 +25,6 @@ from virc.data.sample.rollouts import Problem, Rollout, fields_of, messages_of, 
 from virc.reasoning.coordinates import sides_of
 from virc.reasoning.trace import Unit
 from virc.scoring.judge import Judge
-from virc.scoring.rules import same
 from virc.solving.one import Attempt
 
 Rule = Literal["right", "reward", "grade", "shorter", "image", "step"]
@@ -71,7 +70,7 @@ def _judged(judge: Judge | None, problem: Problem, rollout: Rollout) -> Rollout:
     answer = rollout.attempt.trace.answer
     if judge is None or rollout.end != "wrong" or answer is None:
         return rollout
-    right = judge.same(problem.row.question, problem.reference, answer)
+    right = judge.same(problem.row.question, problem.key.reference, answer)
     return msgspec.structs.replace(rollout, end="right") if right else rollout
 
 
@@ -187,7 +186,7 @@ def _wrong(problem: Problem, rollout: Rollout, unit: Unit, random: Random) -> tu
     """A reply made wrong, and by how much: its box is elsewhere, or its answer another; None where it has neither."""
     if unit.answer is not None:
         changed = other_number(unit.text, unit.answer, random)
-        wrong = changed is not None and not same(changed[1], problem.reference, problem.choices)
+        wrong = changed is not None and not problem.accepts(changed[1])
         return (changed[0], 1.0) if changed is not None and wrong else None
     call = unit.call
     if call is None or call.index is None or call.box is None:
@@ -206,7 +205,7 @@ def _row(to: Location, problem: Problem, pair: Parted, attempt: Attempt, margin:
         messages,
         id=f"{problem.row.id}-{number}",
         question=question_of(problem),
-        answer=problem.reference,
+        answer=problem.key.answer,
         extra={**fields_of(problem, attempt), "margin": round(margin, 6)},
         rejected=pair.worse,
     )

@@ -8,25 +8,29 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.timeouts import Deadline
-from virc.data.rows import file_sizes
-from virc.data.rows.record import MARK, Message
+from virc.data.convert.recode import sized
+from virc.data.rows.record import MARK, Message, Record
 from virc.data.rows.results import TURN, joined
 from virc.families.registry import taught
 from virc.models.load import Opened
 from virc.reasoning import trace
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol
-from virc.scoring.rules import same
-from virc.solving.one import Attempt, OnEvent, SolveConfig, attempts, ends_all
+from virc.scoring.answers import same_answer
+from virc.scoring.score import Key, key_of
+from virc.solving.one import Attempt, SolveConfig, attempts, ends_all
 from virc.solving.rows import Row
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A row with the answer that rollouts are compared with, and its choices."""
+    """A row with the answers that rollouts are compared with."""
 
     row: Row
-    reference: str
-    choices: Sequence[str]
+    key: Key
+
+    def accepts(self, answer: str) -> bool:
+        """Whether an answer says the same as one of the row's."""
+        return any(same_answer(answer, each, self.key.choices) for each in self.key.accepted)
 
 
 class Rollout(msgspec.Struct, frozen=True):
@@ -39,17 +43,17 @@ class Rollout(msgspec.Struct, frozen=True):
 
 def problem_of(row: Row) -> Problem:
     """The problem of a row. Raises DataError: it has no answer, or its question shows an image within its text."""
-    answer, choices = row.passed.get("answer"), [str(choice) for choice in row.passed.get("choices") or ()]
-    reference = str(answer)
-    if type(answer) not in (str, int, float) or not reference.strip():
-        raise DataError(f"line {row.line}: it has no answer to compare the rollouts with")
+    try:
+        key = key_of({name: row.passed.get(name) for name in ("answer", "answers", "choices")})
+    except DataError as error:
+        raise DataError(f"line {row.line}: {error.message}", error.hint) from error
     if MARK in row.question:
         raise DataError(f"line {row.line}: the question holds {MARK}, which stands for an image in training data")
-    return Problem(row, reference, choices)
+    return Problem(row, key)
 
 
 def drawn(
-    solving: SolveConfig, opened: Opened, problem: Problem, images: Sequence[Shown], on_event: OnEvent, time: Deadline
+    solving: SolveConfig, opened: Opened, problem: Problem, images: Sequence[Shown], time: Deadline
 ) -> Iterator[Rollout]:
     """The rollouts of a problem, one by one.
 
@@ -61,9 +65,8 @@ def drawn(
     """
     ended: Counter[str] = Counter()
     drawn = attempts(
-        solving, opened.backend, opened.chat_protocol.protocol, images, problem.row.question,
-        on_event=on_event, deadline=time,
-    )  # fmt: skip
+        solving, opened.backend, opened.chat_protocol.protocol, images, problem.row.question, deadline=time
+    )
     for number, attempt in enumerate(drawn, 1):
         broken, last = attempt.broken, number == solving.samples and not ended.keys() - {"failed"}
         if broken is not None and (last or ends_all(broken)):
@@ -81,7 +84,7 @@ def end_of(trace: trace.Trace, problem: Problem) -> str:
         return "failed" if kind == "engine" else trace.pending[-1].kind if kind == "tries" else kind
     if any(mark in message.text for message in trace.messages for mark in (MARK, TURN)):
         return "marks"
-    return "right" if same(trace.answer, problem.reference, problem.choices) else "wrong"
+    return "right" if problem.accepts(trace.answer) else "wrong"
 
 
 def messages_of(messages: Sequence[trace.Message], protocol: Protocol) -> tuple[Message, ...]:
@@ -92,9 +95,12 @@ def messages_of(messages: Sequence[trace.Message], protocol: Protocol) -> tuple[
 
 
 def fields_of(problem: Problem, attempt: Attempt) -> Mapping[str, Any]:
-    """The further fields of a row: those of its problem, and the sizes of the files of its images."""
+    """The further fields of a row: those of its problem, and the sizes of the files of its images.
+
+    Without these sizes, boxes are in pixels of the images that the row has, which were shown smaller.
+    """
     passed = {key: value for key, value in problem.row.passed.items() if key not in ("question", "answer")}
-    return {**passed, **file_sizes.fields(attempt.images, attempt.trace.protocol)}
+    return sized(Record((), extra=passed), attempt.images, attempt.trace.protocol).extra
 
 
 def question_of(problem: Problem) -> str:

@@ -4,6 +4,7 @@ A rollout is drawn as in RL: one try per turn, no deviation forgiven. So a rewar
 and the share of right rollouts is the pass rate of the model.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from virc.core.events import Reporter
 from virc.core.files import MODELS, expanded
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
-from virc.core.text import counted
+from virc.core.text import counted, duration
 from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
 from virc.data.rows.record import Record
@@ -26,35 +27,47 @@ from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_o
 from virc.data.sample.graders import PairsAsked, checked, pairing_of
 from virc.data.sample.pairing import Pairing, judged, paired
 from virc.data.sample.rollouts import Problem, Rollout, drawn, fields_of, messages_of, problem_of, question_of
-from virc.data.sample.told import reasons, summary, why
+from virc.data.sample.told import DROPPED, reasons, summary, why
 from virc.families.registry import taught
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
 from virc.reasoning.history import as_shown_on
 from virc.reasoning.protocol import FILE_NAME
-from virc.solving.answer_file import open_rows
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, outage_of, shown_images, through, workers_for
-from virc.solving.one import OnEvent
 from virc.solving.outcome import Fields
 from virc.solving.progress import Progress
-from virc.solving.rows import Row, read_rows
+from virc.solving.rows import Row
 from virc.solving.setup import OnFacts, Setup, open_setup
+from virc.solving.sources.row_files import open_rows
+
+_FIRST = 50
+"""Problems after which sampling stops where they all failed alike."""
+_ALIKE = "virc data show FILE, or virc solve with one of them, shows why; a stronger model, or another chat protocol"
 
 
 class _Rollouts(Progress):
     """How many problems were rolled out in this run."""
 
-    def __init__(self, resumed: int, report: Reporter) -> None:
-        super().__init__(resumed, report)
+    def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
+        super().__init__(resumed, report, total)
         self.problems, self.rollouts, self.right, self.kept = 0, 0, 0, 0
+        self._ends = set[str]()
 
     def add(self, done: RowDone) -> None:
+        """Count one problem. Raises NoAnswerError: it is the last of the first 50, and all of them failed alike."""
         if not done.error:
             self.problems += 1
             self.rollouts += done.fields["rollouts"]
             self.right += done.fields["right"]
             self.kept += len(done.fields["kept"])
         super().add(done)
+        if self.problems == 1 and not done.error and self._total and self._total - self.resumed > 1:
+            self._report.note(_estimate(done.fields, self._total - self.resumed, time.monotonic() - self._began))
+        self._ends |= {type(done.error).__name__} if done.error else set(done.fields["ended"])
+        if self.done == _FIRST and not self.kept and len(self._ends) == 1:
+            (end,) = self._ends
+            because = "they cannot be solved" if done.error else f"rollouts {DROPPED.get(end, end)}"
+            raise NoAnswerError(f"the first {_FIRST} problems failed alike: {because}", _ALIKE)
 
     def __str__(self) -> str:
         before = f"; {self.resumed} were done before" if self.resumed else ""
@@ -75,7 +88,7 @@ def sample_file(
     """Sample every row of a file.
 
     Args:
-        source: JSONL file, or `-` for standard input.
+        source: a file of rows, or `-` for standard input.
         to: `NAME.jsonl` or a folder.
         keep: most trajectories, or pairs, of one problem.
         at_once: rows in work at a time; None: as many as suit the model.
@@ -93,9 +106,8 @@ def sample_file(
     if asked:
         checked(asked, setup.config.samples)
     location = location_of(expanded(to), paired=asked is not None)
-    file, base = open_rows(source)
-    with file as rows:
-        opened, facts = open_setup(setup, report, on_facts)
+    with open_rows(source, report=report) as rows:
+        opened, facts = open_setup(setup, report, on_facts, settled=True)
         if opened.family and not setup.choice.protocol:
             _warn_of_stock(report)
         known = sampling_facts(facts, keep, asked)
@@ -104,9 +116,13 @@ def sample_file(
         pairing_made = pairing_of(asked, opened, report) if asked else nullcontext()
         with pairing_made as pairing, begun(location, protocol, made_with(known)) as ledger:
             config = SampleConfig(
-                BatchConfig(setup.config, base, None, setup.offline, at_once), keep, location, pairing
+                BatchConfig(setup.config, rows.base, None, setup.offline, at_once), keep, location, pairing
             )  # fmt: skip
-            progress = _Rollouts(ledger.resumed, report)
+            total = rows.count()
+            progress = _Rollouts(ledger.resumed, report, total)
+            if total and (left := total - ledger.resumed) > 1:
+                rollouts, turns = counted(left * setup.config.samples, "rollout"), setup.config.max_turns
+                report.note(f"{left} problems, {rollouts} of at most {turns} requests each")
 
             def on_row(done: RowDone) -> None:
                 if done.fields.get("kept"):
@@ -116,7 +132,7 @@ def sample_file(
 
             finished = False
             try:
-                sample(config, opened, read_rows(rows), ledger, on_row, report.note)
+                sample(config, opened, rows.rows, ledger, on_row, report.note)
                 finished = True
             finally:
                 totals = publish(location, finished, keep)
@@ -135,6 +151,14 @@ def sample_file(
         nothing = f"no pair is in {rollouts}" if asked else f"none of {rollouts} was kept"
         raise NoAnswerError(f"{nothing}, and no file is left: {because}", hint)
     return {**known, **fields, "to": str(location.file)}
+
+
+def _estimate(first: Fields, problems: int, seconds: float) -> str:
+    """What all problems take, if they are like the first; at most, as others may be in work meanwhile."""
+    costs = {"requests": first["replies"], "pictures": first["pictures"]}
+    costs |= {f"{name} tokens": number for name, number in first["tokens"].items() if number}
+    amounts = ", ".join(f"{number * problems:,} {name}" for name, number in costs.items())
+    return f"by the first problem about {amounts}, and at most {duration(seconds * problems)}"
 
 
 def _hint(totals: Totals) -> str:
@@ -191,8 +215,8 @@ def sample(
         VircError: the endpoint failed row after row for a reason of its own.
     """
 
-    def work(row: Row, on_event: OnEvent) -> RowDone:
-        return RowDone(row, _sampled(config, opened, row, on_event))
+    def work(row: Row) -> RowDone:
+        return RowDone(row, _sampled(config, opened, row))
 
     workers = workers_for(config.batch.at_once, opened, note)
     through(rows, claims, work, on_row, workers, outage_of(opened, note))
@@ -206,13 +230,13 @@ def sampling_facts(known: Fields, keep: int, asked: PairsAsked | None = None) ->
     }
 
 
-def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) -> Fields:
+def _sampled(config: SampleConfig, opened: Opened, row: Row) -> Fields:
     problem = problem_of(row)
     seed = derived(config.batch.solving.seed, row.id)
     solving = msgspec.structs.replace(config.batch.solving, seed=seed, tries=1, tolerate=frozenset(), keep_images=True)
     deadline = Deadline(solving.timeout)
     images = shown_images(config.batch, opened, row, deadline)
-    found = drawn(solving, opened, problem, images, on_event, deadline)
+    found = drawn(solving, opened, problem, images, deadline)
     if config.pairing is None:
         return _trajectories(config, problem, found)
     rollouts, others = judged(config.pairing, problem, found), list[Rollout]()
@@ -221,7 +245,7 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row, on_event: OnEvent) 
         random = Random(seed)
         corrupted = [noisy(image, random) for image in images]
         again = msgspec.structs.replace(solving, seed=seed)
-        others = judged(config.pairing, problem, drawn(again, opened, problem, corrupted, on_event, deadline))
+        others = judged(config.pairing, problem, drawn(again, opened, problem, corrupted, deadline))
     pairs = paired(config.pairing, config.keep, problem, rollouts, others, config.location, seed)
     return {
         **_counts(problem, solving.samples, rollouts),
@@ -260,6 +284,12 @@ def _counts(problem: Problem, samples: int, rollouts: Iterable[Rollout]) -> Fiel
         "right": ended["right"],
         "pass_rate": ended["right"] / samples,
         "ended": dict(ended),
+        "replies": sum(each.attempt.replies for each in found),
+        "pictures": sum(len(each.attempt.trace.images) for each in found),
+        "tokens": {
+            "prompt": sum(each.attempt.prompt_tokens or 0 for each in found),
+            "completion": sum(each.attempt.completion_tokens or 0 for each in found),
+        },
         "answers": [each.attempt.trace.answer for each in found],
     }
 
@@ -271,7 +301,7 @@ def _trajectory(location: Location, problem: Problem, rollout: Rollout) -> Field
         messages_of(trace.messages, trace.protocol),
         id=f"{problem.row.id}-{rollout.number}",
         question=question_of(problem),
-        answer=problem.reference,
+        answer=problem.key.answer,
         extra=dict(fields_of(problem, rollout.attempt)),
     )
     return row_of(record, [store(location, shown) for shown in rollout.attempt.images])

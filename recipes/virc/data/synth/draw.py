@@ -12,16 +12,16 @@ import msgspec
 from virc.core.errors import UsageError
 from virc.core.files import fresh_folder
 from virc.core.parallel import cores, in_order
+from virc.core.tables import parquet as parquet_rows
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
 from virc.data.rows import file_sizes
-from virc.data.rows import parquet as parquet_rows
 from virc.data.rows.pictures import FOLDER, PictureStore
 from virc.data.rows.record import Message, Picture, Record, content_of
 from virc.data.synth import tasks, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
-from virc.data.synth.problem import Difficulty, Split
+from virc.data.synth.problem import Difficulty, Drawing, Split
 from virc.data.synth.tasks import Task
 from virc.data.synth.worked import Pattern
 from virc.models.chat_protocol import of_system, written
@@ -64,6 +64,8 @@ class SynthConfig(msgspec.Struct, frozen=True):
         pattern: of every solution; None chooses at random.
         protocol: chat protocol of the trajectories, our own words and grammar; its pictures say how pages are shown and
             what crops are cut from.
+        drawing: 1 are the problems that `tiny` is made and measured with; the second asks for no angle that is printed,
+            and refuses figures that are too small to read in place of questions without sense.
         counterfactuals: every problem also gets the same figure with other values, and the answer there; only rows of
             problems hold them.
     """
@@ -82,6 +84,7 @@ class SynthConfig(msgspec.Struct, frozen=True):
     refusals: float = 0.0
     pattern: Pattern | None = None
     counterfactuals: bool = False
+    drawing: Drawing = 2
     protocol: Protocol = worked.PROTOCOL
 
     @property
@@ -233,13 +236,17 @@ def _task(config: SynthConfig, number: int) -> Task:
     key = f"{config.seed} {config.split} {number}"
     rng = random.Random(key)
     if config.is_plain:
-        return tasks.polygon(rng, config.split, config.sides)
+        return tasks.polygon(rng, config.split, config.sides, config.drawing)
     family = families.get(rng.choice(config.families or (polygons.NAME,)))
     if rng.random() < config.refusals:
-        return tasks.refusal(rng, config.split, family, config.difficulty, direct=config.pattern == "direct")
+        return tasks.refusal(
+            rng, config.split, family, config.difficulty, direct=config.pattern == "direct", drawing=config.drawing
+        )
     counterfactual_rng = random.Random(f"{key} twin") if config.counterfactuals else None
-    arguments = (rng, config.split, family, config.difficulty, config.paths)
-    return tasks.task(*arguments, pattern=config.pattern, counterfactual_rng=counterfactual_rng)
+    return tasks.task(
+        rng, config.split, family, config.difficulty, config.paths,
+        pattern=config.pattern, counterfactual_rng=counterfactual_rng, drawing=config.drawing,
+    )  # fmt: skip
 
 
 def _shown(config: SynthConfig, task: Task, session: Session, names: Sequence[str]) -> Iterator[tuple[str, Shown]]:

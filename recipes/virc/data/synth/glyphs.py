@@ -39,11 +39,6 @@ class Face(msgspec.Struct, frozen=True):
     slant: float = 0.0
 
 
-def plottable(text: str) -> bool:
-    """Whether the plotter has every character of a text; the sans face has those of all families."""
-    return set(text) <= _STROKES.keys()
-
-
 _font = lru_cache(maxsize=64)(ImageFont.load_default)
 
 

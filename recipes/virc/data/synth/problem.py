@@ -10,6 +10,8 @@ from virc.reasoning.calls import Box
 
 Split = Literal["train", "heldout"]
 Difficulty = Literal["easy", "hard"]
+Drawing = Literal[1, 2]
+"""What problems are about: 1 asks for one printed angle in five, and refuses questions without sense."""
 DIFFICULTIES: tuple[Difficulty, ...] = ("easy", "hard")
 LARGEST = 448 * 448
 """Area of the largest picture that is shown as it is, px."""

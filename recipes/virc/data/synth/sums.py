@@ -1,6 +1,38 @@
 """Sums as a small model carries them out safely: one place of one number per step, written as sentences."""
 
 from collections.abc import Sequence
+from typing import Literal
+
+from virc.data.synth.worked import FOUND, Solution, Spot
+
+Ask = Literal["value", "sum", "difference", "total"]
+"""What is asked of one number, of two, of two, or of three."""
+
+
+def answer(ask: Ask, values: Sequence[int]) -> int:
+    """The sum of the asked numbers, or the larger less the smaller; of one, itself."""
+    return abs(values[0] - values[1]) if ask == "difference" else sum(values)
+
+
+def solution(
+    ask: Ask,
+    asked: Sequence[str],
+    values: Sequence[int],
+    noun: str,
+    spots: Sequence[Spot],
+    needed: Sequence[int] | None = None,
+) -> Solution:
+    """Read the spots, then add or compare.
+
+    Args:
+        asked: names of the asked numbers, as the question has them.
+        values: the asked numbers in the order in which they are read.
+        noun: what a spot is.
+        needed: indices of the spots of the asked numbers; None for all.
+    """
+    first, *others = [max(values), -min(values)] if ask == "difference" else values
+    steps = moved(first, others)[0] or [FOUND]
+    return Solution(noun, f"I need {' and '.join(asked)}.", spots, " ".join(steps), str(answer(ask, values)), needed)
 
 
 def places(number: int) -> list[int]:
@@ -27,14 +59,3 @@ def divided(value: int, by: int) -> list[str]:
         steps += [f"{by} · {part} = {by * part}.", f"{value} - {by * part} = {value - by * part}."]
         value -= by * part
     return steps
-
-
-def combined(values: Sequence[int], difference: bool) -> int:
-    """The sum of some values, or the larger of two less the smaller."""
-    return abs(values[0] - values[1]) if difference else sum(values)
-
-
-def combining(values: Sequence[int], difference: bool) -> list[str]:
-    """The steps to what `combined` gives; none for a single value."""
-    first, *others = [max(values), -min(values)] if difference else values
-    return moved(first, others)[0]

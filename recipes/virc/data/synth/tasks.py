@@ -10,14 +10,17 @@ from PIL import Image
 from virc.data.synth import measured, turned, unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families.registry import Family
-from virc.data.synth.problem import LARGEST, Difficulty, Split
+from virc.data.synth.problem import LARGEST, Difficulty, Drawing, Label, Split
 from virc.data.synth.worked import Pattern
 from virc.reasoning.calls import Size
 from virc.reasoning.resize import Grid, smart_resize
 from virc.scoring.score import UNREADABLE
 
 GRID = Grid(max_pixels=LARGEST)
-_SHARES = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # of the refusals, by reason; the names are in rows
+_SHARES = {"stranger": 0.5, "small": 0.25, "absent": 0.25}  # of the refusals, by reason; the names are in rows
+_SHARES_BEFORE = {"stranger": 0.5, "question": 0.25, "absent": 0.25}
+_MAX_UNREADABLE = 2  # px: so high are the largest digits of a figure that is too small to read
+_PRINTED: Mapping[Drawing, bool | None] = {1: None, 2: False}
 
 
 class Counterfactual(msgspec.Struct, frozen=True):
@@ -47,9 +50,9 @@ class Task(msgspec.Struct, frozen=True):
     page: Size | None = None
 
 
-def polygon(rng: random.Random, split: Split, sides: Sequence[int]) -> Task:
+def polygon(rng: random.Random, split: Split, sides: Sequence[int], drawing: Drawing = 2) -> Task:
     """A polygon with the boxes of its corners, solved in one path without a plan."""
-    diagram = polygons.generate(rng, split, sides=sides)
+    diagram = polygons.generate(rng, split, sides=sides, printed=_PRINTED[drawing])
     corners = [
         {
             "letter": corner.letter,
@@ -73,6 +76,7 @@ def task(
     *,
     pattern: Pattern | None = None,
     counterfactual_rng: random.Random | None = None,
+    drawing: Drawing = 2,
 ) -> Task:
     """A problem of a family, solved in so many different paths, at most one per pattern.
 
@@ -82,7 +86,7 @@ def task(
     """
     if pattern == "measure":
         return _measured(rng, split, difficulty)
-    problem = family.generate(rng, split, difficulty)
+    problem = _problem(rng, split, family, difficulty, drawing)
     solution = family.solution(problem)
     patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)
     other = family.counterfactual(problem, counterfactual_rng) if counterfactual_rng else None
@@ -120,11 +124,22 @@ def _turned(upright: Task, solution: worked.Solution, rng: random.Random) -> Tas
 
 
 def refusal(
-    rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None = None, *, direct: bool = False
+    rng: random.Random,
+    split: Split,
+    family: Family,
+    difficulty: Difficulty | None = None,
+    *,
+    direct: bool = False,
+    drawing: Drawing = 2,
 ) -> Task:
-    """A picture or question from outside the family, or about what it does not show (with `direct`, without crops)."""
-    problem = family.generate(rng, split, difficulty)
-    wrong = rng.choices(list(_SHARES), list(_SHARES.values()))[0]
+    """A picture from outside the family, one too small to read, or a question about what it does not show.
+
+    Args:
+        direct: refuse the last without crops.
+    """
+    problem = _problem(rng, split, family, difficulty, drawing)
+    shares = _SHARES if drawing == 2 else _SHARES_BEFORE
+    wrong = rng.choices(list(shares), list(shares.values()))[0]
     about = _about(family, problem, [])
     about["category"]["refusal"] = wrong
     if wrong == "absent":
@@ -135,11 +150,23 @@ def refusal(
     refused = {"refuse": [worked.REFUSAL]}
     if wrong == "question":
         return Task(unfamiliar.question(rng), family.draw(problem), UNREADABLE, refused, about)
-    picture = unfamiliar.picture(rng)
-    size = smart_resize(*picture.size, Grid(max_pixels=family.MOST_PIXELS))
+    picture = _unreadable(family.draw(problem), problem.labels) if wrong == "small" else unfamiliar.picture(rng)
+    size = smart_resize(*picture.size, Grid(max_pixels=family.MAX_PIXELS))
     picture = picture.resize(size, Image.Resampling.BICUBIC)
-    question = problem.question if rng.random() < 0.6 else unfamiliar.question(rng)
+    question = problem.question if drawing == 2 or rng.random() < 0.6 else unfamiliar.question(rng)
     return Task(question, picture, UNREADABLE, refused, {"category": about["category"]})
+
+
+def _problem(rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None, drawing: Drawing) -> Any:
+    if family.NAME == polygons.NAME:
+        return polygons.generate(rng, split, difficulty, printed=_PRINTED[drawing])
+    return family.generate(rng, split, difficulty)
+
+
+def _unreadable(picture: Image.Image, labels: Sequence[Label]) -> Image.Image:
+    """The picture so small that none of its labels can be read."""
+    by = _MAX_UNREADABLE / max(label.box[3] - label.box[1] for label in labels)
+    return picture.resize((round(picture.width * by), round(picture.height * by)), Image.Resampling.BOX)
 
 
 def _about(family: Family, problem: Any, looks: Sequence[Sequence[int]]) -> dict[str, Any]:

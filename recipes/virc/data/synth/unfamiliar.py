@@ -1,4 +1,4 @@
-"""Pictures and questions outside the family `polygons`, which `tiny` must answer with `unreadable` (C1).
+"""Pictures and questions outside the family `polygons`, which `tiny` must answer with `unreadable`.
 
 Sizes are in px. Everything is drawn from a seed.
 """

@@ -6,10 +6,9 @@ fetches nothing twice: fetched, recorded, unpacked, recorded, removed.
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal, Protocol
 
 from virc.core.errors import DataError, SetupError
@@ -28,8 +27,6 @@ AT_ONCE = 8
 """Small files that are fetched at a time."""
 LAST = ("config.json", "dataset_info.json")
 """Files that make a folder a model or a dataset: they come when all others are there."""
-
-NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 Doing = Literal["fetching", "checking", "unpacking"]
 
@@ -51,20 +48,13 @@ def ordered(files: Sequence[File], listing: Listing) -> tuple[File, ...]:
 
 
 def fetch(
-    root: Path,
-    listing: Listing,
-    files: Sequence[File],
-    watch: Watch,
-    keep: bool = False,
-    stream: bool = False,
-    known: Mapping[str, bytes] = NOTHING,
+    root: Path, listing: Listing, files: Sequence[File], watch: Watch, keep: bool = False, stream: bool = False
 ) -> None:
     """Fetch files into a folder; those that are there stay as they are.
 
     Args:
         keep: leave archives beside what was in them.
         stream: unpack archives while they come, without a file on the disk; an interruption starts them anew.
-        known: verified contents of small files that were fetched already, by name.
 
     Raises:
         ConfigError: another download works on the folder, or the hub refuses.
@@ -79,7 +69,7 @@ def fetch(
             folder.expect(tuple(files))
             _bring_small(folder, files, watch)
             for file in ordered(files, listing):
-                _bring(folder, file, watch, keep, stream, known.get(file.name))
+                _bring(folder, file, watch, keep, stream)
             folder.finish()
     except OSError as error:
         if error.errno not in FULL:
@@ -87,7 +77,7 @@ def fetch(
         raise SetupError(f"the disk of {root} is full", "make room; the same command goes on") from error
 
 
-def _bring(folder: Folder, file: File, watch: Watch, keep: bool, stream: bool, known: bytes | None) -> None:
+def _bring(folder: Folder, file: File, watch: Watch, keep: bool, stream: bool) -> None:
     archive = is_archive(file.name, folder.listing.repo.kind)
     state = folder.state(file)
     if state == "unsure":
@@ -96,7 +86,7 @@ def _bring(folder: Folder, file: File, watch: Watch, keep: bool, stream: bool, k
         _stream(folder, file, watch)
         return
     if state in ("old", "absent"):
-        _download(folder, file, watch, known)
+        _download(folder, file, watch)
         folder.came(file)
     if archive and state != "whole":
         _unpack(folder, file, watch, keep)
@@ -141,22 +131,13 @@ def _looked_at(folder: Folder, file: File, watch: Watch) -> State:
     return "packed" if same else "old"
 
 
-def _download(folder: Folder, file: File, watch: Watch, known: bytes | None) -> None:
+def _download(folder: Folder, file: File, watch: Watch) -> None:
     from virc.download.hub.ranged import fetch_large
     from virc.download.hub.small import fetch_small
 
     to, on_bytes = _made_place(folder, file), watch.begin("fetching", file)
-    if known is None:
-        get = fetch_large if file.size >= LARGE else fetch_small
-        get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, on_bytes)
-    else:
-        part = folder.parts / f"{file.name}.known"
-        with part.open("wb") as whole:
-            whole.write(known)
-            whole.flush()
-            os.fsync(whole.fileno())
-        part.replace(to)
-        on_bytes(len(known))
+    get = fetch_large if file.size >= LARGE else fetch_small
+    get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, on_bytes)
     watch.end("fetching", file)
 
 

@@ -6,8 +6,6 @@ in its pointer; of a release's file, the SHA-256 that GitHub lists since June 20
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, TypeVar
 from urllib.parse import quote
 
@@ -17,18 +15,17 @@ from msgspec import Meta
 from virc.core.errors import DataError, NetworkError
 from virc.core.text import clause, did_you_mean, plain
 from virc.download.hub import origin
-from virc.download.hub.library import silence
 from virc.download.hub.listing import answer, check_name, check_places
 from virc.download.hub.origin import JSON, SHA, github_headers
 from virc.download.hub.repository import File, Listing, Repo
-from virc.download.hub.small import fetch_small
+from virc.download.hub.small import small_file
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,15})\n"
 )
-_MOST_POINTER = 1023  # bytes, by the specification of Git LFS
-_MOST_NEAR = 1000  # names that a wrong one is compared with
+_MAX_POINTER = 1023  # bytes, by the specification of Git LFS
+_MAX_NEAR = 1000  # names that a wrong one is compared with
 _FILES = ("100644", "100755")  # modes; links and other repositories are none
 
 _Sha = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
@@ -68,7 +65,6 @@ def listing(repo: Repo, revision: str, paths: Sequence[str]) -> Listing:
         NetworkError: GitHub cannot be reached, keeps failing or answers garbage.
         DataError: a path is no file of it, or would do harm.
     """
-    silence()
     for path in paths:
         check_name(path)
     check_places(paths)
@@ -99,7 +95,7 @@ def _entries(repo: Repo, commit: str, paths: Sequence[str]) -> Iterator[_Entry]:
         if entry is None:
             last = path.rpartition("/")[2]
             same = [name for name, each in known.items() if each.mode in _FILES and name.endswith(last)]
-            hint = did_you_mean(path, same[:_MOST_NEAR], f"its files: {repo.url}/tree/{commit}")
+            hint = did_you_mean(path, same[:_MAX_NEAR], f"its files: {repo.url}/tree/{commit}")
             raise DataError(f"{repo.url} has no file {plain(path, 100)} at {commit[:12]}", hint)
         if entry.mode not in _FILES:
             raise DataError(f"{plain(path, 100)} of {repo.url} is a folder, a link or another repository, not a file")
@@ -129,12 +125,9 @@ def _entry_file(repo: Repo, commit: str, entry: _Entry) -> File:
 
 def _stored(repo: Repo, commit: str, file: File) -> File:
     """The file that Git LFS stores, where this one only points there."""
-    if file.size > _MOST_POINTER:
+    if file.size > _MAX_POINTER:
         return file
-    with TemporaryDirectory(prefix="virc-") as work:
-        to = Path(work, "content")
-        fetch_small(repo, commit, file, to, Path(work))
-        pointer = _POINTER.fullmatch(to.read_bytes())
+    pointer = _POINTER.fullmatch(small_file(repo, commit, file))
     if pointer is None:
         return file
     url = f"{origin.MEDIA}/{repo.id}/{commit}/{quote(file.name)}"

@@ -1,30 +1,24 @@
-"""A file by ranges: redirects, signed addresses that expire, connections that break, tries again.
+"""A file by ranges: signed addresses that expire, connections that break, tries again."""
 
-The token goes to its host alone: to no other host, port or scheme that it names.
-"""
-
-import http.client
-import random
 import re
-import socket
-import ssl
-import string
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import partial
-from typing import Any, cast
-from urllib.parse import quote, urljoin, urlsplit
-from weakref import WeakSet
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies
 
 from virc.core.errors import NetworkError, VircError
-from virc.core.text import clause, plain
-from virc.download.hub import library
-from virc.download.hub.origin import request_for
-from virc.download.hub.refusals import AGAIN, PASSING, PassingError, by_status, retry_after
-from virc.download.hub.repository import File, OnBytes, Repo
+from virc.core.retry import pause_before
+from virc.core.text import plain
+from virc.core.web.client import Downloads, http_library
+from virc.download.hub.origin import check_online, request_for
+from virc.download.hub.refusals import AGAIN, PASSING, PassingError, by_status, reason, retry_after, unreachable
+from virc.download.hub.repository import File, OnBytes, Repo, endpoint
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
 
 SECONDS = 30.0
 """Longest wait for a connection, and for the next byte."""
@@ -32,11 +26,10 @@ TRIES = 9
 """Tries in a row that bring next to nothing; with the waits between them, about half a minute."""
 FIRST_WAIT = 0.25
 """Seconds before the second try; doubled each time."""
-_MOST_WAIT, _MOST_ASKED = 30.0, 300.0  # our own waits, and those that Retry-After asks for
+_MAX_WAIT, _MAX_ASKED = 30.0, 300.0  # our own waits, and those that Retry-After asks for
 _ENOUGH = 1 << 16  # bytes that show that a connection works
-_AT_ONCE = 1 << 20  # with less, threads wait for each other more often
-_REDIRECTS = {301, 302, 303, 307, 308}
-_MOST_REDIRECTS = 10
+_AT_ONCE = 1 << 20
+_MAX_REDIRECTS = 10
 _EXPIRED = {401, 403, 410}
 
 
@@ -50,6 +43,34 @@ class NoRangesError(Exception):
 
 class StoppedError(Exception):
     """`Link.stop` was called."""
+
+
+class Web(Downloads):
+    """Connections to the hub, GitHub and their storages.
+
+    Attributes:
+        caches: addresses in the hub's cache, each of a repository's commit, that small files were redirected to.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_MAX_REDIRECTS)
+        self.caches: set[str] = set()
+
+
+def shared_web() -> Web:
+    """The connections of this process, for what is small; made anew where the environment names other proxies."""
+    return _shared_web(frozenset(getproxies().items()))
+
+
+@lru_cache(1)
+def _shared_web(_proxies: frozenset[tuple[str, str]]) -> Web:
+    return Web()
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a request raises that gets no answer."""
+    http = http_library()
+    return (http.HTTPError, http.InvalidURL, OSError, ValueError)
 
 
 def wrong(file: File, found: str) -> NetworkError:
@@ -66,95 +87,112 @@ class Link:
     Args:
         commit: or any other revision; errors name it.
         etag: what an earlier run got with the file; every answer must come with the same. None: that of the first.
+        web: connections that others use too; None: its own, which `stop` shuts down.
     """
 
-    def __init__(self, repo: Repo, commit: str, file: File, etag: str | None = None) -> None:
-        library.silence()
+    def __init__(self, repo: Repo, commit: str, file: File, etag: str | None = None, web: Web | None = None) -> None:
+        check_online(repo)
         self.file, self.etag = file, etag
         self.stopping = threading.Event()
         self._repo, self._commit = repo, commit
         self._url, self._headers = request_for(repo, commit, file)
         self._signed: str | None = None
         self._resolving = threading.Lock()
-        self._web = _Web()
-        # No other schemes; redirects and refusals come as they are.
-        self._opener = urllib.request.OpenerDirector()
-        for handler in (urllib.request.ProxyHandler(), self._web, urllib.request.UnknownHandler()):
-            self._opener.add_handler(handler)
+        self._web = web or Web()
+        self._cache = f"{endpoint()}/api/resolve-cache/{repo.kind}s/{repo.id}/{commit}/"
 
     def stop(self) -> None:
         """End every wait for the network, in all threads, with StoppedError."""
         self.stopping.set()
         self._web.shut()
 
-    def get(self, begins: int, ends: int) -> tuple[http.client.HTTPResponse, int]:
+    def get(self, begins: int, ends: int) -> "tuple[httpx.Response, int]":
         """Ask once for these bytes of the file; the response is to be closed.
 
         Returns:
-            The response, and how many bytes of its body stand before those asked for: `begins`, where the server
+            The response, and how many bytes of its body precede those asked for: `begins`, where the server
             ignores ranges.
 
         Raises:
             PassingError: another try may help.
             VircError: the hub refuses; the file changed; a redirect leads astray.
         """
-        try:
-            response = self._answer({"Range": f"bytes={begins}-{ends - 1}"})
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._unreachable(error) from None
+        response = self._answer({"Range": f"bytes={begins}-{ends - 1}"})
         try:
             return response, self._checked(response, begins)
         except BaseException:
             response.close()
             raise
 
-    def received(self, response: http.client.HTTPResponse, most: int) -> bytes:
-        """What came of a body, at least a byte and at most so many; raises as `get`."""
+    def received(self, pieces: Iterator[bytes]) -> bytes:
+        """The next bytes of a body, at least one; raises as `get`."""
         try:
-            data = response.read1(most)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._unreachable(error) from None
-        if not data:
-            raise self._unreachable(ConnectionError("the connection broke"))
-        return data
+            return next(pieces)
+        except StopIteration:
+            raise self._lost(ConnectionError(0, "the connection broke")) from None
+        except failures() as error:
+            raise self._lost(error) from None
 
-    def _answer(self, asked: Mapping[str, str]) -> http.client.HTTPResponse:
+    def _answer(self, asked: Mapping[str, str]) -> "httpx.Response":
         """A good answer, through the signed address if there is one, else through a new one."""
+        response = self._from_cache(asked)
+        if response is not None:
+            return response
         with self._resolving:  # one asks for a new address, the others wait for it
             signed = self._signed
             if signed is None:
-                response, url = self._follow(self._url, asked)
-                if url is not None and response.status in (200, 206):
-                    self._signed = url
+                response = self._sent(self._url, asked)
+                if self._is_elsewhere(response) and response.status_code in (200, 206):
+                    self._signed = str(response.url)
         if signed is not None:
-            response, url = self._follow(signed, asked)
-        if response.status in (200, 206):
+            response = self._sent(signed, asked)
+        assert response is not None
+        if response.status_code in (200, 206):
             return response
         response.close()
-        raise self._refusal(response, url, signed)
+        raise self._refusal(response, signed)
 
-    def _follow(self, url: str, asked: Mapping[str, str]) -> tuple[http.client.HTTPResponse, str | None]:
-        """The answer at the end of all redirects, and where it came from; None: from the hub itself."""
-        home = _origin(self._url)
-        is_home = True
-        for _ in range(_MOST_REDIRECTS):
-            is_home = is_home and _origin(url) == home  # the token is not sent again after a redirect to elsewhere
-            known = {name: value for name, value in self._headers.items() if is_home or name.lower() == "user-agent"}
-            request = urllib.request.Request(url, headers={**known, **asked})
-            response: http.client.HTTPResponse = self._opener.open(request, timeout=SECONDS)
-            place = response.headers.get("Location")
-            if response.status not in _REDIRECTS or place is None:
-                return response, None if is_home else url
-            response.close()
-            url = urljoin(url, quote(place, safe=string.punctuation, encoding="latin-1"))
-            if urlsplit(url).scheme not in ("http", "https"):
-                raise NetworkError(f"{self._name} is redirected to {plain(url, 60)}, which is refused")
-        raise NetworkError(f"{self._name} is redirected over {_MOST_REDIRECTS} times")
+    def _from_cache(self, asked: Mapping[str, str]) -> "httpx.Response | None":
+        """An answer of the hub's cache, asked without asking for its address first; None: it has none.
 
-    def _checked(self, response: http.client.HTTPResponse, begins: int) -> int:
-        """Whether this is the file, and the part of it; returns what stands before that part."""
+        The hub redirects each small file that git keeps to an address of the same form; the first ones show whether
+        this hub does.
+        """
+        if self.file.git is None or self._cache not in self._web.caches:
+            return None
+        response = self._sent(f"{self._cache}{quote(self.file.name)}?etag=%22{self.file.git}%22", asked)
+        if response.status_code in (200, 206):
+            return response
+        response.close()
+        self._web.caches.discard(self._cache)
+        return None
+
+    def _sent(self, url: str, asked: Mapping[str, str]) -> "httpx.Response":
+        at_home = _origin(url) == _origin(self._url)
+        known = {name: value for name, value in self._headers.items() if at_home or name.lower() == "user-agent"}
+        try:
+            response = self._web.get(url, {**known, **asked}, SECONDS)
+        except http_library().TooManyRedirects:
+            raise NetworkError(f"{self._name} is redirected over {_MAX_REDIRECTS} times") from None
+        except http_library().UnsupportedProtocol as error:
+            raise NetworkError(
+                f"{self._name} is redirected to {plain(error.request.url, 60)}, which is refused"
+            ) from None
+        except failures() as error:
+            raise self._lost(error) from None
+        if response.history and str(response.url).partition("?")[0] == self._cache + quote(self.file.name):
+            self._web.caches.add(self._cache)
+        return response
+
+    def _is_elsewhere(self, response: "httpx.Response") -> bool:
+        """Whether another host than the hub answers, or once was on the way."""
+        places = (each.url for each in (*response.history, response))
+        return any(_origin(str(place)) != _origin(self._url) for place in places)
+
+    def _checked(self, response: "httpx.Response", begins: int) -> int:
+        """Whether this is the file, and the part of it; returns how many bytes precede that part."""
         headers, size = response.headers, self.file.size
-        if response.status == 200:
+        if response.status_code == 200:
             at, total = 0, headers.get("Content-Length") or str(size)
         else:
             found = re.fullmatch(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)", headers.get("Content-Range", "").strip())
@@ -171,14 +209,15 @@ class Link:
                 raise ChangedError(f"{self._name} changed on the server while it was fetched", AGAIN)
         return begins - at
 
-    def _refusal(self, response: http.client.HTTPResponse, url: str | None, signed: str | None) -> VircError:
+    def _refusal(self, response: "httpx.Response", signed: str | None) -> VircError:
         """Why there is no file; a storage often says 403 where the address it was asked at has expired."""
-        status, headers = response.status, cast(Mapping[str, str], response.headers)
+        status, headers = response.status_code, response.headers
         if status == 416:
             return ChangedError(f"{self._name} is shorter on the server than the hub lists it", AGAIN)
-        if url is None:
+        if signed is None and not self._is_elsewhere(response):
             return by_status(status, headers, self._repo, self._commit)
-        sentence, wait = f"{_host(url)}, where {self._name} is stored, answers {status}", retry_after(headers)
+        sentence = f"{_host(str(response.url))}, where {self._name} is stored, answers {status}"
+        wait = retry_after(headers)
         if status in _EXPIRED and signed is not None:
             with self._resolving:
                 if self._signed == signed:
@@ -188,14 +227,13 @@ class Link:
             return PassingError(sentence, AGAIN, wait)
         return NetworkError(sentence, AGAIN)
 
-    def _unreachable(self, error: Exception) -> Exception:
+    def _lost(self, error: Exception) -> Exception:
+        """What to raise where there is no answer, or no more of it."""
         if self.stopping.is_set():
             return StoppedError()
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        # What else is wrong with HTTP names addresses or headers in full, and those are secrets.
-        said = clause(reason) if isinstance(reason, OSError) else f"no proper answer ({type(reason).__name__})"
-        kind = NetworkError if isinstance(reason, ssl.SSLCertVerificationError) else PassingError
-        return kind(f"cannot fetch {self._name} from {_host(self._signed or self._url)}: {said}", AGAIN)
+        failure = unreachable(error, self._repo)
+        where = _host(self._signed or self._url)
+        return type(failure)(f"cannot fetch {self._name} from {where}: {reason(error)}", AGAIN)
 
     @property
     def _name(self) -> str:
@@ -213,7 +251,9 @@ class Reader:
     ) -> None:
         self._link, self._at, self._ends = link, begins, ends
         self._on_bytes, self._skips = on_bytes, skips
-        self._response: http.client.HTTPResponse | None = None
+        self._response: httpx.Response | None = None
+        self._pieces: Iterator[bytes] = iter(())
+        self._rest = b""  # came already
         self._failures = self._since = 0
 
     def __enter__(self) -> "Reader":
@@ -236,7 +276,7 @@ class Reader:
             if self._link.stopping.is_set():
                 raise StoppedError
             try:
-                data = self._some(min(most, self._ends - self._at, _AT_ONCE))
+                data = self._some(min(most, self._ends - self._at))
             except PassingError as failure:
                 self._close()
                 self._wait(failure)
@@ -252,73 +292,38 @@ class Reader:
             self._response, before = self._link.get(self._at, self._ends)
             if before and not self._skips:
                 raise NoRangesError
+            self._pieces = self._response.iter_raw()
             while before:
-                before -= len(self._link.received(self._response, min(before, _AT_ONCE)))
-        return self._link.received(self._response, most)
+                dropped = self._taken(before)
+                before -= len(dropped)
+        return self._taken(most)
+
+    def _taken(self, most: int) -> bytes:
+        data = self._rest or self._link.received(self._pieces)
+        self._rest = data[most:]
+        return data[:most]
 
     def _wait(self, failure: PassingError) -> None:
         self._failures = 1 if self._since >= _ENOUGH else self._failures + 1
         self._since = 0
         if self._failures >= TRIES:
             raise failure
-        wait = failure.wait if failure.wait is None else min(failure.wait, _MOST_ASKED)
+        wait = failure.wait if failure.wait is None else min(failure.wait, _MAX_ASKED)
         if wait is None or self._failures > 2:  # an address that expires at once is no reason to hurry
-            own = min(_MOST_WAIT, FIRST_WAIT * 2 ** (self._failures - 1)) * random.uniform(0.5, 1)
+            own = pause_before(self._failures, FIRST_WAIT, _MAX_WAIT)
             wait = max(own, wait or 0)
         if self._link.stopping.wait(wait):
             raise StoppedError
 
     def _close(self) -> None:
-        if self._response is not None:
-            self._response.close()
-            self._response = None
-
-
-class _Web(urllib.request.AbstractHTTPHandler):
-    """http and https, over sockets that are known: a thread that waits for one can be woken."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._lock = threading.Lock()
-        self._is_shut = False
-
-    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_Connection, self._connected), request)
-
-    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(partial(_SecureConnection, self._connected), request)
-
-    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
-
-    def shut(self) -> None:
-        with self._lock:
-            self._is_shut = True
-            for known in self._sockets:
-                with suppress(OSError):  # it is closed
-                    known.shutdown(socket.SHUT_RDWR)
-
-    def _connected(self, new: socket.socket) -> None:
-        with self._lock:
-            self._sockets.add(new)
-            if self._is_shut:
-                new.shutdown(socket.SHUT_RDWR)
-
-
-class _Connection(http.client.HTTPConnection):
-    """Says which socket it got, for urllib takes it away."""
-
-    def __init__(self, connected: Callable[[socket.socket], None], *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._connected = connected
-
-    def connect(self) -> None:
-        super().connect()
-        self._connected(self.sock)
-
-
-class _SecureConnection(_Connection, http.client.HTTPSConnection):
-    pass
+        if self._response is None:
+            return
+        is_whole = self._response.status_code == 206 or self._ends == self._link.file.size
+        if self._at == self._ends and is_whole and "Content-Length" in self._response.headers:
+            with suppress(*failures()):
+                next(self._pieces, None)  # its end, already there: the connection stays for the next request
+        self._response.close()
+        self._response, self._rest = None, b""
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

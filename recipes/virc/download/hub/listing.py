@@ -5,26 +5,30 @@ import sys
 import time
 import unicodedata
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from typing import Annotated
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
 
-from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.errors import ConfigError, DataError, NetworkError
 from virc.core.files import HIDDEN
-from virc.core.text import clause
-from virc.core.timeouts import LateError, within
-from virc.download.hub.library import session, silence
-from virc.download.hub.refusals import as_error, check_endpoint, host
+from virc.core.retry import retried
+from virc.core.text import clause, plain
+from virc.download.hub.link import failures, shared_web
+from virc.download.hub.origin import check_online, hub_headers, silence
+from virc.download.hub.refusals import PassingError, by_status, check_endpoint, host, unreachable
 from virc.download.hub.repository import File, Listing, Repo, endpoint
-from virc.download.hub.tries import tried
 from virc.unpack.archive.members import plain_name, refuse
 
 SECONDS, ALL_SECONDS = 30.0, 180.0
 """Longest wait for the next byte, and for the whole listing."""
+TRIES = 5
+FIRST_WAIT = 0.5
+"""Seconds before the second try; doubled each time, so that all of them take some ten seconds."""
 _MOST_BYTES = 32 << 20  # 100 000 files, as many as the hub advises, are some 20 MB
-_MOST_FILES = 200_000
+_MAX_FILES = 200_000
 _OURS = (HIDDEN, ".git")  # git runs what it finds in its folder
 _FOLDS = sys.platform in ("darwin", "win32")  # mostly, their disks take `a` and `A` for one name
 
@@ -67,55 +71,54 @@ def listing(repo: Repo, revision: str | None = None) -> Listing:
         raise DataError(f"the listing of {repo.id} makes no sense: {clause(error)}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise NetworkError(f"{host(repo)} answers with something that is not a listing of {repo.id}") from None
-    if len(info.siblings) > _MOST_FILES:
-        raise DataError(f"{repo.id} lists {len(info.siblings)} files; at most {_MOST_FILES} are taken")
+    if len(info.siblings) > _MAX_FILES:
+        raise DataError(f"{repo.id} lists {len(info.siblings)} files; at most {_MAX_FILES} are taken")
     files = tuple(_file(each) for each in info.siblings)
     check_places([file.name for file in files])
     return Listing(repo, info.sha, files)
 
 
 def _asked(repo: Repo, revision: str | None) -> bytes:
-    from huggingface_hub.utils import build_hf_headers, validate_repo_id  # type: ignore[attr-defined]
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(repo.id)
-    except ValueError as error:
-        raise as_error(error, repo, revision) from error
+    except HFValidationError:
+        raise ConfigError(f"{plain(repr(repo.id), 100)} is not a hub id", "a hub id is OWNER/NAME") from None
     url = f"{endpoint()}/api/{repo.kind}s/{repo.id}"
     url += "" if revision is None else f"/revision/{quote(revision, safe='')}"
-    return answer(repo, revision, f"{url}?blobs=true", build_hf_headers(library_name="virc"))
+    return answer(repo, revision, f"{url}?blobs=true", hub_headers())
 
 
 def answer(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> bytes:
-    """What the host of a repository says of it, asked as `tried` does.
+    """What the host of a repository says of it, asked again where another try may help.
 
     Raises:
         ConfigError, NetworkError, DataError: as `listing` does.
     """
-    return tried(lambda: _in_time(repo, revision, url, headers))
+    check_online(repo)
+
+    def pause(error: Exception, own: float) -> float | None:
+        return max(own, error.wait or 0) if isinstance(error, PassingError) else None
+
+    return retried(lambda: _fetched(repo, revision, url, headers), pause, tries=TRIES, first=FIRST_WAIT)
 
 
-def _in_time(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> bytes:
+def _fetched(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> bytes:
+    end, content = time.monotonic() + ALL_SECONDS, bytearray()
     try:
-        return within(time.monotonic() + ALL_SECONDS, lambda _: _fetched(repo, url, headers))
-    except LateError:
-        raise NetworkError(f"{host(repo)} did not list {repo.id} within {ALL_SECONDS:g} s") from None
-    except VircError:
-        raise
-    except Exception as error:
-        raise as_error(error, repo, revision) from error
-
-
-def _fetched(repo: Repo, url: str, headers: Mapping[str, str]) -> bytes:
-    """What comes; the library's own call would take in a listing of any length."""
-    content = bytearray()
-    plain_bytes = {**headers, "Accept-Encoding": "identity"}  # none that swell
-    options = {"headers": plain_bytes, "timeout": SECONDS}
-    with session() as client, client.stream("GET", url, **options) as response:
-        for piece in response.iter_raw():
-            content += piece
-            if len(content) > _MOST_BYTES:
-                raise DataError(f"the listing of {repo.id} is over {_MOST_BYTES >> 20} MiB")
+        with closing(shared_web().get(url, headers, SECONDS)) as response:
+            if response.status_code >= 400:
+                raise by_status(response.status_code, response.headers, repo, revision)
+            for piece in response.iter_raw():
+                content += piece
+                if len(content) > _MOST_BYTES:
+                    raise DataError(f"the listing of {repo.id} is over {_MOST_BYTES >> 20} MiB")
+                if time.monotonic() > end:
+                    raise NetworkError(f"{host(repo)} did not list {repo.id} within {ALL_SECONDS:g} s")
+    except failures() as error:
+        raise unreachable(error, repo) from error
     return bytes(content)
 
 

@@ -3,6 +3,7 @@
 import email.utils
 import os
 import re
+import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,14 +13,13 @@ from urllib.request import getproxies, proxy_bypass
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.text import clause, plain
 from virc.download.hub.github_refusals import github_refusal
-from virc.download.hub.library import RefusedError
 from virc.download.hub.origin import home
 from virc.download.hub.repository import Repo, endpoint
 
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Codes that another try may not meet."""
 AGAIN = "the same command goes on from here"
-_MOST_WAIT = 300.0
+_MAX_WAIT = 300.0
 """Seconds; a server that asks for more is not waited for."""
 _LOGIN = "`hf auth login`"
 
@@ -34,29 +34,36 @@ class PassingError(NetworkError):
         self.wait = wait
 
 
-def as_error(error: Exception, repo: Repo, revision: str | None = None) -> VircError:
-    """An error of the hub's client as one of ours.
+def unreachable(error: Exception, repo: Repo) -> NetworkError:
+    """What to say where an address of a repository's host gives no answer: the proxy may be to blame, and is named."""
+    kind = NetworkError if isinstance(cause(error), ssl.SSLCertVerificationError) else PassingError
+    parts, proxies = urlsplit(home(repo)), getproxies()
+    scheme = next((scheme for scheme in (parts.scheme, "all") if proxies.get(scheme)), None)
+    if scheme is None or proxy_bypass(parts.hostname or ""):
+        return kind(f"cannot reach {host(repo)}: {reason(error)}", _mend(repo) or AGAIN)
+    proxy = plain(urlsplit(proxies[scheme]).netloc.rpartition("@")[2], 100)  # never its password
+    hint = f"{scheme.upper()}_PROXY names the proxy: mend or unset it"
+    return kind(f"cannot reach {host(repo)} by the proxy {proxy}: {reason(error)}", hint)
 
-    Raises:
-        Exception: the error itself, where it is none of the client's: a full disk, a mistake of ours.
-    """
-    from huggingface_hub import errors
 
-    ours: VircError
-    match error:
-        case VircError():
-            ours = error
-        case errors.OfflineModeIsEnabled():
-            ours = NetworkError(f"{repo.id} is on the network, and HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE")
-        case RefusedError():
-            ours = by_status(error.status, error.headers, repo, revision)
-        case errors.HFValidationError():
-            ours = ConfigError(f"{plain(repr(repo.id), 100)} is not a hub id", "a hub id is OWNER/NAME")
-        case errors.HTTPError():  # type: ignore[attr-defined]  # of httpx or httpx2, as the version may be
-            ours = _unreachable(_reason(error), repo)
-        case _:
-            raise error
-    return ours
+def cause(error: BaseException) -> BaseException:
+    """The error of the system that the client wrapped; where there is none, the error itself."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner
+        inner = inner.__cause__ or inner.__context__
+    return error
+
+
+def reason(error: Exception) -> str:
+    """Why there was no answer. What else is wrong with HTTP names addresses or headers, and those are secrets."""
+    inner, kind = cause(error), type(error).__name__
+    if isinstance(inner, OSError):
+        return clause(inner)
+    if "Timeout" in kind:
+        return "timed out"
+    return "the connection broke" if "closed connection" in str(error) else f"no proper answer ({kind})"
 
 
 def by_status(status: int, headers: Mapping[str, str], repo: Repo, revision: str | None = None) -> VircError:
@@ -131,7 +138,7 @@ def _passing(status: int, headers: Mapping[str, str], repo: Repo, reason: str) -
     wait = retry_after(headers)
     said = ": too many requests" if status == 429 else reason
     sentence = f"{host(repo)} answers {status}{said}"
-    if wait is not None and wait > _MOST_WAIT:
+    if wait is not None and wait > _MAX_WAIT:
         return NetworkError(sentence, f"it asks to wait {wait / 60:.0f} minutes; then {AGAIN}")
     more = _LOGIN if repo.host == "hub" else "set GITHUB_TOKEN"
     return PassingError(sentence, f"wait, or {more}; {AGAIN}" if status == 429 else AGAIN, wait)
@@ -145,28 +152,6 @@ def _no_repo(repo: Repo) -> ConfigError:
     return ConfigError(sentence, f"mend the name{other}, or {_LOGIN} with an account that may read it")
 
 
-def _unreachable(reason: str, repo: Repo) -> PassingError:
-    """No connection: where a proxy of the user's stands between, it may be to blame, and is named."""
-    parts, proxies = urlsplit(home(repo)), getproxies()
-    kind = next((kind for kind in (parts.scheme, "all") if proxies.get(kind)), None)
-    if kind is None or proxy_bypass(parts.hostname or ""):
-        return PassingError(f"cannot reach {host(repo)}: {reason}", _mend(repo) or AGAIN)
-    proxy = plain(urlsplit(proxies[kind]).netloc.rpartition("@")[2], 100)  # never its password
-    hint = f"{kind.upper()}_PROXY names the proxy: mend or unset it"
-    return PassingError(f"cannot reach {host(repo)} by the proxy {proxy}: {reason}", hint)
-
-
 def _mend(repo: Repo) -> str | None:
     is_named = repo.host == "hub" and os.environ.get("HF_ENDPOINT")
     return "HF_ENDPOINT names it: mend or unset it" if is_named else None
-
-
-def _reason(error: BaseException) -> str:
-    """Why there was no connection: the words of the system, where the client wrapped them."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return clause(inner)
-        inner = inner.__cause__ or inner.__context__
-    said = clause(error)
-    return type(error).__name__ if "bearer" in said.lower() else said  # a token that no header can hold

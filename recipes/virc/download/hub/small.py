@@ -1,4 +1,4 @@
-"""A small file: fetched whole by one request, verified, put in place."""
+"""A small file: fetched whole and verified."""
 
 import hashlib
 import os
@@ -7,90 +7,74 @@ from pathlib import Path
 
 from virc.core.errors import NetworkError
 from virc.core.text import plain
-from virc.core.timeouts import LateError, within
 from virc.download.hub.folder import hasher
-from virc.download.hub.library import session, silence
-from virc.download.hub.origin import request_for
+from virc.download.hub.link import Link, Reader, shared_web, wrong
 from virc.download.hub.record import mark_of
-from virc.download.hub.refusals import AGAIN, as_error, host
+from virc.download.hub.refusals import AGAIN
 from virc.download.hub.repository import File, OnBytes, Repo
-from virc.download.hub.tries import tried
 
 SECONDS = 900.0
 """Longest time for one file, whatever waits the server asks for."""
-_BYTE_SECONDS = 30.0  # longest wait for a connection, and for the next byte
+
+
+def small_file(repo: Repo, commit: str, file: File, on_bytes: OnBytes = lambda _: None) -> bytes:
+    """The verified content of a file; without a hash, its size alone is checked.
+
+    Raises:
+        ConfigError: the hub refuses it.
+        NetworkError: it cannot be reached, keeps failing, or sends another content than it listed.
+    """
+    content = _fetched(repo, commit, file, on_bytes)
+    if (file.sha256 or file.git) not in (None, _hash(content, file)):
+        on_bytes(-len(content))
+        content = _fetched(repo, commit, file, on_bytes)  # a bit may have flipped on the way
+    found = _hash(content, file)
+    if (file.sha256 or file.git) not in (None, found):
+        on_bytes(-len(content))
+        raise wrong(file, found)
+    return content
 
 
 def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_bytes: OnBytes = lambda _: None) -> None:
-    """Fetch a file; it is there whole and verified or not at all. Without a hash, its size alone is checked.
+    """Fetch a file; it is there whole, verified and safe on the disk, or not at all.
 
     Args:
         to: where it goes; its folder is there.
         work: a folder on the same disk, for the partial file.
 
     Raises:
-        ConfigError: the hub refuses it.
-        NetworkError: it cannot be reached, keeps failing, or sends another content than it listed.
+        ConfigError, NetworkError: as `small_file`.
         OSError: the disk refuses.
     """
-    silence()
     part = work / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.small"
+    content = small_file(repo, commit, file, on_bytes)
     try:
-        for _ in range(2):  # a bit may have flipped on the way
-            if tried(lambda: _fetched(repo, commit, file, part, on_bytes)):
-                break
-        else:
-            raise NetworkError(f"{plain(file.name, 100)} came with another hash than {host(repo)} lists", AGAIN)
+        with part.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
         part.replace(to)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _fetched(repo: Repo, commit: str, file: File, part: Path, on_bytes: OnBytes) -> bool:
-    """Whether the content that came is the one that is listed; bytes of another do not count."""
-    came, is_right = 0, False
-
-    def hear(count: int) -> None:
-        nonlocal came
-        came += count
-        on_bytes(count)
-
+def _fetched(repo: Repo, commit: str, file: File, on_bytes: OnBytes) -> bytes:
+    """What comes; bytes of what fails do not count."""
+    end, content = time.monotonic() + SECONDS, bytearray()
     try:
-        end = time.monotonic() + SECONDS
-        is_right = within(end, lambda say: _received(repo, commit, file, part, say), hear)
-    except LateError:
-        name, minutes = plain(file.name, 100), f"{SECONDS / 60:g} minutes"
-        raise NetworkError(f"{name} did not come within {minutes}", AGAIN) from None
-    except Exception as error:
-        failure = as_error(error, repo, commit)
-        if failure is error:
-            raise
-        raise failure from error
-    finally:
-        if not is_right:
-            on_bytes(-came)
-    return is_right
+        with Reader(Link(repo, commit, file, web=shared_web()), 0, file.size) as reader:
+            while data := reader.read():
+                content += data
+                on_bytes(len(data))
+                if time.monotonic() > end:
+                    raise NetworkError(f"{plain(file.name, 100)} did not come within {SECONDS / 60:g} minutes", AGAIN)
+    except BaseException:
+        on_bytes(-len(content))
+        raise
+    return bytes(content)
 
 
-def _received(repo: Repo, commit: str, file: File, part: Path, say: OnBytes) -> bool:
-    """Write what comes, safe on the disk; returns whether it is what is listed.
-
-    The library's own download would ask twice, first for the size and the hash that the listing has already.
-    """
-    url, headers = request_for(repo, commit, file)
-    headers["Accept-Encoding"] = "identity"  # the hash is of the file
-    mark, came = mark_of(file, commit), 0
-    found = hasher(mark, file.size)
-    options = {"headers": headers, "timeout": _BYTE_SECONDS}
-    with session() as client, client.stream("GET", url, **options) as response, part.open("wb") as out:
-        for piece in response.iter_raw():
-            say(len(piece))
-            came += len(piece)
-            if came > file.size:
-                raise NetworkError(f"{plain(file.name, 100)} is longer than {host(repo)} lists it", AGAIN)
-            out.write(piece)
-            found.update(piece)
-        out.flush()
-        os.fsync(out.fileno())
-    kind, _, listed = mark.partition(":")
-    return came == file.size and (kind == "commit" or found.hexdigest() == listed)
+def _hash(content: bytes, file: File) -> str:
+    found = hasher(mark_of(file, ""), file.size)
+    found.update(content)
+    return found.hexdigest()

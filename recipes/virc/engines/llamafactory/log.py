@@ -61,7 +61,20 @@ def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes
         known: the run's metrics so far, also those of this attempt.
     """
     before = max((each.tokens or 0 for each in known if each.attempt < attempt), default=0)
-    return lambda line: metric(line, attempt, before)
+    start: tuple[int, float] | None = None  # tokens and seconds of the first line; until then the engine warms up
+
+    def read(line: bytes) -> Metric | None:
+        nonlocal start
+        found = metric(line, attempt, before)
+        if found is None or not found.tokens or not found.tokens_per_second:
+            return found
+        seconds = (found.tokens - before) / found.tokens_per_second
+        start = start or (found.tokens, seconds)
+        if found.tokens <= start[0] or seconds <= start[1]:
+            return found
+        return msgspec.structs.replace(found, tokens_per_second=(found.tokens - start[0]) / (seconds - start[1]))
+
+    return read
 
 
 def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:

@@ -19,7 +19,7 @@ from virc.stages.context import Place
 from virc.stages.sft import Config, contradictions
 
 NAME = "LLaMA-Factory"
-KEYS = known.Keys("llamafactory", NAME)
+KEYS = known.Keys("llamafactory", NAME, OWN)
 OTHER_ROWS = frozenset({"max_samples", "neat_packing", "packing", "streaming", "val_size"})
 """With one of these the engine counts other rows than there are in the file."""
 
@@ -32,19 +32,10 @@ TEMPLATES = {"qwen2_vl": "qwen2_vl", "qwen2_5_vl": "qwen2_vl", "qwen3_vl": "qwen
 """`model_type` in a base's config.json -> LLaMA-Factory's template."""
 
 
-def check(given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-    """Keys that a user gives for LLaMA-Factory, as it gets them.
-
-    Raises:
-        ConfigError: as `keys.Keys.check` does.
-    """
-    return KEYS.check(given, OWN, origins)
-
-
 def faults(config: Config) -> Iterator[Fault]:
     """Everything that is wrong with the settings together, and with the keys of `engine`."""
     yield from contradictions(config)
-    yield from KEYS.faults(config.engine, OWN)
+    yield from KEYS.faults(config.engine)
 
 
 def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str) -> tuple[Change, ...]:

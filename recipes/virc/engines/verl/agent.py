@@ -25,7 +25,7 @@ from virc.engines.verl.agent_prefix import Prefix
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
-from virc.rewards.verl import read_settings
+from virc.rewards.verl import read_settings, report
 from virc.tools.registry import check_ready, known
 
 _BARRED = -100.0  # added to a logit that vLLM must not draw
@@ -145,6 +145,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             tolerate=self._tolerate,
             max_turns=manner.max_turns,
             tools=known(),
+            on_tool_failure=report,
         )
 
     def _prefix(self, record: Record, manner: Manner) -> Session | Prefix:

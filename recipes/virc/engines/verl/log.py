@@ -45,6 +45,7 @@ _FIELDS: Mapping[str, str] = {
     "clip_fraction": "actor/pg_clipfrac",
     "grad_norm": "actor/grad_norm",
     "correlation": "training/rollout_actor_probs_pearson_corr",
+    "tool_failures": "virc/tool_failures",
     "judge_failures": "virc/judge_failures",
 }
 """Field of `Metric` -> verl's name; those of `virc/` it has from `verl.trainer`. What verl calls `clip_ratio`

@@ -22,7 +22,7 @@ from virc.stages.context import Place
 from virc.stages.rl import Config, contradictions
 
 NAME = "verl"
-KEYS = known.Keys("verl", NAME)
+KEYS = known.Keys("verl", NAME, OWN)
 SETTINGS = "engine.yaml"
 AGENTS = "agents.yaml"
 METRICS = "verl.jsonl"
@@ -46,19 +46,10 @@ LOGICAL_CPUS = 16
 """CPUs that Ray believes in where there may be two: each of verl's dozen processes asks for one, and mostly waits."""
 
 
-def check(given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-    """Keys that a user gives for verl, by their dotted names, as verl gets them.
-
-    Raises:
-        ConfigError: as `keys.Keys.check` does.
-    """
-    return KEYS.check(given, OWN, origins)
-
-
 def faults(config: Config) -> Iterator[Fault]:
     """Everything that is wrong with the settings together, and with the keys of `engine`."""
     yield from contradictions(config)
-    yield from KEYS.faults(config.engine, OWN)
+    yield from KEYS.faults(config.engine)
 
 
 def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str) -> tuple[Change, ...]:

@@ -16,6 +16,7 @@ from tensordict import TensorDict  # type: ignore[import-not-found]
 from verl.trainer.ppo.v1 import trainer_base  # type: ignore[import-not-found]
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync  # type: ignore[import-not-found]
 
+from virc.engines.verl.sight import check_actor
 from virc.reasoning.trace import Trace
 from virc.rewards.verl import compared
 from virc.runs import rollout_stats as rollouts
@@ -33,6 +34,8 @@ def install() -> None:
 class Trainer(PPOTrainerSync):  # type: ignore[misc]
     """verl's own trainer, with further metrics of each step, and rewards compared as their total says."""
 
+    _sees = False  # its actor the pictures of rollouts, which is checked once
+
     def _build_replay_buffer(self) -> Any:
         """verl's buffer, which leaves out groups with equal rewards by those that are compared."""
         buffer = super()._build_replay_buffer()
@@ -48,6 +51,15 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
 
         buffer._dapo_filtered_keys = equal_as_compared
         return buffer
+
+    def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        """verl's own; at the first step with pictures the run ends where the actor does not see them."""
+        batch = super()._compute_old_log_prob(batch, metrics)
+        if not self._sees:
+            self._sees = check_actor(self.actor_rollout_wg, batch, _there(batch), self.config)
+            if self._sees:
+                print("virc: the actor sees the pictures of its rollouts", flush=True)
+        return batch
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         self._compare(_there(batch), batch.partition_id)

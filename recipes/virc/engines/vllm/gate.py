@@ -1,13 +1,14 @@
 """In vLLM's process: what a chat endpoint needs is open, and nothing else.
 
 vLLM's other routes take the same requests without the key (/invocations), abort requests of others, or
-change how many copies of the model there are (/scale_elastic_ep).
+change how many copies of the model there are (/scale_elastic_ep). Pages of other sites are refused as elsewhere.
 """
 
 import importlib
 import json
 import os
 
+from virc.core.web import site
 from virc.engines.vllm.published import App, Message, Receive, Send
 
 OPEN = frozenset(
@@ -22,8 +23,8 @@ OPEN = frozenset(
 class Gate:
     """ASGI middleware (asgiref, Applications): 404 for every route but those of `OPEN`; no websockets.
 
-    It also brings vLLM the connector that `VLLM_MEDIA_CONNECTOR` names by its module: without one imported in the
-    process that reads requests, vLLM answers none that holds media.
+    A request that `site.refusal` refuses gets 403. It also brings vLLM the connector that `VLLM_MEDIA_CONNECTOR` names
+    by its module: without one imported in the process that reads requests, vLLM answers none that holds media.
     """
 
     def __init__(self, app: App) -> None:
@@ -33,16 +34,25 @@ class Gate:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request, or let the app answer it."""
-        if scope["type"] == "lifespan" or (scope.get("method"), scope.get("path")) in OPEN:
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-        elif scope["type"] == "http":
-            await _not_found(send, f"{scope['method']} {scope['path']}"[:200])
-        else:
+        elif scope["type"] != "http":
             await send({"type": "websocket.close"})
+        elif (scope["method"], scope["path"]) not in OPEN:
+            await _refuse(send, 404, f"there is no {scope['method']} {scope['path']}"[:200])
+        elif reason := _refusal(scope):
+            await _refuse(send, 403, reason)
+        else:
+            await self._app(scope, receive, send)
 
 
-async def _not_found(send: Send, route: str) -> None:
-    error = {"message": f"there is no {route}", "type": "invalid_request_error", "param": None, "code": None}
+def _refusal(scope: Message) -> str | None:
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    return site.refusal(headers, scope["server"][0], bool(os.environ.get("VLLM_API_KEY")))
+
+
+async def _refuse(send: Send, status: int, message: str) -> None:
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
     headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 404, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps({"error": error}).encode()})

@@ -10,7 +10,7 @@ from virc.core.errors import ConfigError
 from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
 from virc.models.registry import Weights
-from virc.reasoning.resize import MOST_PIXELS
+from virc.reasoning.resize import MAX_PIXELS
 from virc.stages.serve import Config
 
 PUBLISHED = "published.json"
@@ -91,7 +91,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         **engines.environment(place.recipes),
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_MEDIA_CONNECTOR": _MEDIA,
-        "VLLM_MAX_IMAGE_PIXELS": str(MOST_PIXELS),
+        "VLLM_MAX_IMAGE_PIXELS": str(MAX_PIXELS),
         "VLLM_CACHE_ROOT": str(place.files / "vllm"),
         "VIRC_PUBLISHED": str(place.files / PUBLISHED),
         "VLLM_API_KEY": config.only_key or "",

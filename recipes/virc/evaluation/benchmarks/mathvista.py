@@ -1,8 +1,10 @@
 """MathVista: mathematical questions on figures of many kinds (Lu et al. 2023, arXiv:2310.02255).
 
 Read as it is published: parquet files that hold the images (`data/testmini-*.parquet`), or one JSON object of problems
-by id (`annot_testmini.json`) beside their `images/`. The question is asked with its unit and the number of decimals
-wanted; the chat protocol for that is this project's, not the published `query`.
+by id (`annot_testmini.json`) beside their `images/`. The prompt is the column `query`; where rows have none, the
+question with its unit and the number of decimals wanted. Published, GPT-4 extracts answers and a function compares them
+(lupantech/MathVista, evaluation/calculate_score.py); here they are scored as any other, and a judge decides about the
+rest.
 """
 
 import json
@@ -26,11 +28,21 @@ ABOUT = "1,000 mathematical questions on figures of many kinds, from 31 datasets
 HUB = HUB_IDS[NAME]
 SPLITS: tuple[str, ...] = ("testmini", "test")
 
-_MOST_JSON = 256 * 2**20  # bytes
-_MOST_DECIMALS = 15
+_MAX_JSON = 256 * 2**20  # bytes
+_MAX_DECIMALS = 15
 _DIVISIONS = ("task", "skills", "context", "grade", "source")
 _NEEDED = ("pid", "question", "answer")
-_OPTIONAL = ("image", "decoded_image", "choices", "unit", "precision", "question_type", "answer_type", "metadata")
+_OPTIONAL = (
+    "query",
+    "image",
+    "decoded_image",
+    "choices",
+    "unit",
+    "precision",
+    "question_type",
+    "answer_type",
+    "metadata",
+)
 
 
 class _Image(msgspec.Struct, rename={"data": "bytes"}):
@@ -44,6 +56,7 @@ class _Problem(msgspec.Struct):
     pid: str
     question: str
     answer: str | None = None
+    query: str | None = None
     image: str | None = None
     decoded_image: _Image | None = None
     choices: list[str] | None = None
@@ -71,7 +84,7 @@ def rows(folder: Path, split: str | None) -> Iterator[Row]:
 
 
 def _from_parquet(files: list[Path]) -> Iterator[Placed]:
-    from virc.data.rows import parquet as parquet_rows
+    from virc.core.tables import parquet as parquet_rows
 
     for file in files:
         columns = {name.partition(".")[0] for name in parquet_rows.column_names(file)}
@@ -85,7 +98,7 @@ def _from_parquet(files: list[Path]) -> Iterator[Placed]:
 
 def _from_json(file: Path) -> Iterator[Placed]:
     try:
-        content = json.loads(contents(file, _MOST_JSON))
+        content = json.loads(contents(file, _MAX_JSON))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} cannot be read: {clause(error)}") from None
     if not isinstance(content, dict):
@@ -107,7 +120,7 @@ def _as_problem(fields: Fields, folder: Path) -> Fields:
         "question": _question(problem),
         "answer": problem.answer,
         "category": {name: parts for name, parts in divisions.items() if parts},
-    }
+    } | ({"prompt": problem.query} if problem.query and problem.question.strip() else {})
     if problem.choices:
         return made | {"choices": problem.choices}
     decimals = _decimals(problem)
@@ -140,6 +153,6 @@ def _decimals(problem: _Problem) -> int | None:
     precision = problem.precision
     if problem.answer_type != "float" or precision is None or math.isnan(precision):  # NaN: none, in parquet too
         return None
-    if precision not in range(_MOST_DECIMALS + 1):
-        raise DataError(f"its precision {precision:g} is no number of decimals from 0 to {_MOST_DECIMALS}")
+    if precision not in range(_MAX_DECIMALS + 1):
+        raise DataError(f"its precision {precision:g} is no number of decimals from 0 to {_MAX_DECIMALS}")
     return int(precision)

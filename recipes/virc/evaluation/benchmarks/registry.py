@@ -7,9 +7,10 @@ they say how an answer counts (`decimals`, `tolerance`) and which parts of the b
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
+from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import msgspec
 
@@ -17,18 +18,26 @@ from virc.core import discovery
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.files import DATA, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
+from virc.download.benchmarks import HUB_IDS
 from virc.solving.rows import Row, as_row, read_rows
 
 PROBLEMS = "problems.jsonl"  # in a folder that `virc data synth` made
-_MOST_NAME = 100  # characters of a division or a part
+_MAX_LOOKED_AT = 20  # rows of a file of problems
+_MAX_NAME = 100  # characters of a division or a part
 
 Fields = dict[str, Any]
 Placed = tuple[str, Fields | DataError]
 """The place of a problem, as the beginning of a sentence, and its fields or why they cannot be read."""
+Right = Callable[[str, Mapping[str, Any]], bool | None]
+"""Whether an answer is right to the problem with these fields, by the published rule; None where that cannot tell."""
 
 
 class Benchmark(Protocol):
-    """What a benchmark module has.
+    """What a benchmark module has, or each of its `BENCHMARKS` (`hub_rows.HubBenchmark`, for most that are published).
+
+    Its id on the hub is a line of `virc.download.benchmarks`. It may have a `right`, which decides in place of the
+    rules and the algebra of `score`. A judge, where there is one, decides where that returns None; without a judge such
+    an answer is wrong.
 
     Args:
         NAME: what the user calls it; the file is called so too.
@@ -58,22 +67,39 @@ class LocalBenchmark(msgspec.Struct, frozen=True):
         name: that of the benchmark, or the stem of a file.
         base: folder that image paths of its rows start from.
         published: whether it is not a file of the user, who could correct it.
+        scorer: the benchmark whose published rule scores, see `rule_of`.
     """
 
     name: str
     base: Path
     rows: Callable[[], Iterator[Row]]
     published: bool = False
+    scorer: str | None = None
+
+
+@cache
+def known() -> Mapping[str, Benchmark]:
+    """All benchmarks by their names, in order."""
+    package = "virc.evaluation.benchmarks"
+    modules: list[Any] = [discovery.module(package, name) for name in discovery.names(package)]
+    several = (getattr(module, "BENCHMARKS", (module,)) for module in modules)
+    found = {each.NAME: each for some in several for each in some if hasattr(each, "NAME")}  # others help these
+    return dict(sorted(found.items()))
 
 
 def names() -> list[str]:
     """The benchmarks there are."""
-    return [name.replace("_", "-") for name in discovery.names("virc.evaluation.benchmarks")]
+    return list(HUB_IDS)
 
 
 def get(name: str) -> Benchmark:
     """The benchmark of that name, which is one of `names`."""
-    return cast(Benchmark, discovery.module("virc.evaluation.benchmarks", name.replace("-", "_")))
+    return known()[name]
+
+
+def rule_of(name: str | None) -> Right | None:
+    """The published rule of a benchmark; None where it has none: its answers are scored as any other."""
+    return getattr(known().get(name or ""), "right", None)
 
 
 def find(name: str, workspace: Path, split: str | None = None) -> LocalBenchmark:
@@ -89,7 +115,7 @@ def find(name: str, workspace: Path, split: str | None = None) -> LocalBenchmark
         raise UsageError("the name of the benchmark is empty", f"virc eval {next(iter(names()))}")
     if name == "-":
         raise UsageError("a benchmark is read more than once, which standard input cannot be", "name a file")
-    benchmarks = [get(each) for each in names()]
+    benchmarks = known().values()
     for benchmark in benchmarks:
         if name.lower() in (benchmark.NAME, benchmark.HUB and benchmark.HUB.lower()):
             return _published(benchmark, _folder(benchmark, workspace), split)
@@ -99,10 +125,10 @@ def find(name: str, workspace: Path, split: str | None = None) -> LocalBenchmark
             return _published(benchmark, path, split)
     if is_folder(path) or is_file(path):
         return _own(path, split)
-    known = f"benchmarks are {', '.join(names())}; or name a JSONL file"
+    others = f"benchmarks are {', '.join(names())}; or name a JSONL file"
     if "/" in name or path.suffix:
-        raise DataError(f"there is no file {plain(name)}", known)
-    raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, names(), known))
+        raise DataError(f"there is no file {plain(name)}", others)
+    raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, names(), others))
 
 
 def category_of(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -124,13 +150,16 @@ def category_of(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) -> Iterator[Row]:
     """The rows of what a benchmark's files hold, numbered from 1.
 
-    `as_problem` makes the fields of a batch row; a DataError or ValueError from it is the fault of that row.
+    `as_problem` makes the fields of a batch row; a DataError or ValueError from it is the fault of that row. A field
+    `prompt` is what models are asked in place of the question with its choices.
     """
     for number, (place, fields) in enumerate(found, 1):
         try:
             if isinstance(fields, DataError):
                 raise fields
-            row = as_row(number, as_problem(fields))
+            made = as_problem(fields)
+            row = as_row(number, made)
+            row = msgspec.structs.replace(row, question=made.get("prompt", row.question))
             fault: Exception | None = row.fault
         except (DataError, ValueError) as error:
             row, fault = Row(number), error
@@ -165,8 +194,11 @@ def _published(benchmark: Benchmark, folder: Path, split: str | None) -> LocalBe
         if not benchmark.SPLITS:
             raise UsageError(f"{benchmark.NAME} has no splits", "leave --split out")
         raise UsageError(f"{benchmark.NAME} has no split {plain(split, 80)}", did_you_mean(split, benchmark.SPLITS))
-    chosen = split or next(iter(benchmark.SPLITS), None)
-    return LocalBenchmark(benchmark.NAME, folder, partial(benchmark.rows, folder, chosen), published=True)
+    first = next(iter(benchmark.SPLITS), None)
+    chosen = split or first
+    name = benchmark.NAME if chosen == first else f"{benchmark.NAME}-{chosen}"  # whose answers are in a folder apart
+    read = partial(benchmark.rows, folder, chosen)
+    return LocalBenchmark(name, folder, read, published=True, scorer=benchmark.NAME)
 
 
 def _folder(benchmark: Benchmark, workspace: Path) -> Path:
@@ -185,8 +217,8 @@ def _folder(benchmark: Benchmark, workspace: Path) -> Path:
 
 def _is_called(folder: str, benchmark: Benchmark) -> bool:
     """Whether a folder has the name of a benchmark or of its dataset; case, `-` and `_` are all one."""
-    known = (benchmark.NAME, (benchmark.HUB or "").rpartition("/")[2])
-    return _letters(folder) in {_letters(name) for name in known}
+    own = (benchmark.NAME, (benchmark.HUB or "").rpartition("/")[2])
+    return _letters(folder) in {_letters(name) for name in own}
 
 
 def _letters(name: str) -> str:
@@ -204,11 +236,15 @@ def _own(path: Path, split: str | None) -> LocalBenchmark:
     if whole and not is_file(path / PROBLEMS):
         raise DataError(f"{path} is no benchmark: it holds no {PROBLEMS}", "name a JSONL file")
     file = path / PROBLEMS if whole else path
-    if not batch.recognises(file):
-        source = only_source(file)  # it has another format, or none
+    source = only_source(file)
+    if source.format != batch.NAME:  # the format of its rows is another, or a layout reads more of them
         raise DataError(
             f"{file} holds no problems in the batch format, but {source.format}",
             f"virc data convert {file} --to problems --format batch",
+        )
+    if lost := next((row.lost for row in islice(batch.read(source), _MAX_LOOKED_AT) if row.lost), None):
+        raise DataError(
+            f"{file}, {lost.message}", f"virc data convert {file} --to problems --format batch --ignore COLUMN"
         )
     named = path.resolve().name if whole else file.stem
     printable = "".join(character if character.isprintable() else "_" for character in named)
@@ -224,9 +260,9 @@ def _lines(file: Path) -> Iterator[Row]:
 
 def _name(value: object) -> str:
     text = str(value).strip() if type(value) in (str, int) else ""
-    if not text or len(text) > _MOST_NAME or not text.isprintable():
+    if not text or len(text) > _MAX_NAME or not text.isprintable():
         raise DataError(
             f"category holds {plain(value, 40) or 'an empty name'}, which is no name",
-            f"a category is a name of at most {_MOST_NAME} characters, a list or an object of names",
+            f"a category is a name of at most {_MAX_NAME} characters, a list or an object of names",
         )
     return text

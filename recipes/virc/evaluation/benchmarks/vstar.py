@@ -1,7 +1,9 @@
 """V*: small things in large photographs (Wu and Xie 2023, arXiv:2312.14135).
 
 Read as it is published: `test_questions.jsonl` beside the image folders, where a JSON file of the same name as an image
-says where its targets are; or the parquet files of `lmms-lab/vstar-bench`, which hold the images.
+says where its targets are; or the parquet files of `lmms-lab/vstar-bench`, which hold the images. The prompt is the
+column `text`. There is no published rule: the authors' program compares how likely the options are
+(penghao-wu/vstar, vstar_bench_eval.py). Here answers are scored as any other.
 """
 
 import re
@@ -24,7 +26,7 @@ SPLITS: tuple[str, ...] = ()
 
 _QUESTIONS = "test_questions.jsonl"
 _OPTION = re.compile(r"\(([A-Z])\) *(\S.*)")
-_MOST_TARGETS = 2**20  # bytes of the file beside an image
+_MAX_TARGETS = 2**20  # bytes of the file beside an image
 
 
 class _Image(msgspec.Struct, rename={"data": "bytes"}):
@@ -69,7 +71,7 @@ def _from_lines(file: Path) -> Iterator[Placed]:
 
 
 def _from_parquet(files: list[Path]) -> Iterator[Placed]:
-    from virc.data.rows import parquet as parquet_rows
+    from virc.core.tables import parquet as parquet_rows
 
     for file in files:
         for number, fields in parquet_rows.read_rows(file):
@@ -92,11 +94,13 @@ def _as_problem(fields: Fields, folder: Path) -> Fields:
         "answer": choices[at] if choices else problem.label,
         "category": {"type": problem.category.replace("_", " ")},
     }
-    return made | ({"choices": choices} if choices else {}) | ({"boxes": boxes} if boxes else {})
+    return (
+        made | ({"choices": choices, "prompt": problem.text} if choices else {}) | ({"boxes": boxes} if boxes else {})
+    )
 
 
 def _asked(text: str) -> tuple[str, list[str]]:
-    """The question and its choices, without the sentence on the form of the answer; another text as it is."""
+    """The question without what follows its choices, and these; another text as it is."""
     lines = [line.strip() for line in text.splitlines()]
     options = [_OPTION.fullmatch(line) for line in lines]
     letters = "".join(option[1] for option in options if option)
@@ -109,7 +113,7 @@ def _asked(text: str) -> tuple[str, list[str]]:
 def _boxes(image: Path) -> list[list[_Px]]:
     """Left, top, right and bottom of what the question asks about, in px of the image; [] where that is not known."""
     try:
-        targets = msgspec.json.decode(contents(image.with_suffix(".json"), _MOST_TARGETS), type=_Targets)
+        targets = msgspec.json.decode(contents(image.with_suffix(".json"), _MAX_TARGETS), type=_Targets)
     except (OSError, ValueError, RecursionError):  # the problem can be asked all the same
         return []
     return [[left, top, left + width, top + height] for left, top, width, height in targets.bbox]

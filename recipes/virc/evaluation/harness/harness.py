@@ -16,6 +16,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,10 @@ from virc.envs import environment as environments
 from virc.envs import making
 from virc.envs.pins import pinned
 from virc.evaluation.answers import AnswerLine, default_folder
-from virc.evaluation.api import EvalRequest, find_problems
 from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.benchmarks.registry import LocalBenchmark
-from virc.evaluation.problems import EvalProblem, rows_of
+from virc.evaluation.problems import EvalProblem, find_problems, rows_of
+from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Score, score
 from virc.evaluation.verdicts import verdicts_by_rule
 from virc.solving.rows import Row, file_name
@@ -50,7 +51,7 @@ AT_ONCE = 16
 _CACHE = "cache"  # its copy of our problems while it runs
 _POLL = 1.0  # seconds
 _END_OF_LOG = 2**14  # bytes
-_MOST_RESULTS = 2**30  # bytes
+_MAX_RESULTS = 2**30  # bytes
 _FAILED = "[LMMS_EVAL_REQUEST_FAILED"
 # Of lmms-eval; the client below it tries each three times. Its timeout is 600 s, and cannot be set.
 _TRIES = 2
@@ -190,8 +191,17 @@ class ModelOutcome(msgspec.Struct, frozen=True):
     score: Score | None
 
 
+_THEIRS_TOO = frozenset({"blink", "chartqa", "charxiv", "docvqa", "mathverse"})
+"""Benchmarks of ours that have the name of a task of lmms-eval, which is meant where our rows are not here."""
+
+
 def is_ours(name: str) -> bool:
     """Whether a name is one of our problems, not a task of lmms-eval."""
+    if name in _THEIRS_TOO:
+        with suppress(ConfigError):
+            benchmarks.find(name, Path.cwd())
+            return True
+        return False
     hubs = {(benchmarks.get(each).HUB or each).lower() for each in benchmarks.names()}
     file = expanded(name)
     return (
@@ -309,11 +319,11 @@ def read(results: Path, task: str, secret: str | None = None) -> Outcome:
         secret: the key, which a server may have repeated in its error message.
     """
     try:
-        found = msgspec.json.decode(contents(results, _MOST_RESULTS), type=_Results)
+        found = msgspec.json.decode(contents(results, _MAX_RESULTS), type=_Results)
         usage = msgspec.convert(found.usage.get("total", {}), _Usage)
         stem = results.name.removesuffix("_results.json")
         files = {part: results.with_name(f"{stem}_samples_{part}.jsonl") for part in found.samples}
-        lines = {part: contents(file, _MOST_RESULTS).splitlines() for part, file in files.items()}
+        lines = {part: contents(file, _MAX_RESULTS).splitlines() for part, file in files.items()}
         parts = {part: [msgspec.json.decode(line, type=Sample) for line in each] for part, each in lines.items()}
     except (OSError, ValueError, RecursionError) as error:
         raise EngineError(f"{results} holds other results than lmms-eval's: {clause(error)}") from error

@@ -5,9 +5,10 @@ from typing import Any
 
 from PIL import Image
 
-from virc.solving.image_source import open_source
+from virc.reasoning.opening.pictures import open_image
+from virc.solving.image_source import file_of
 
 
 def images(doc: Mapping[str, Any]) -> list[Image.Image]:
     """The pictures of a problem as upright RGB, as `virc eval` opens them; lmms-eval sends them in their full size."""
-    return [open_source(source, offline=doc["offline"]).pixels for source in doc["images"]]
+    return [open_image(*file_of(source, offline=doc["offline"])) for source in doc["images"]]

@@ -8,14 +8,14 @@ import msgspec
 
 from virc.core.text import nearest, plain
 from virc.data.convert.change import PUBLISHED_SOURCE, SOURCE
-from virc.rewards import kept
+from virc.rewards import user_code
 from virc.rewards.check.finding import Finding
 from virc.rewards.registry import Total
 
 GIVEN = frozenset({SOURCE, PUBLISHED_SOURCE, "turn", "tool_info_gt", "file_sizes"})
 """Columns that conversion and single units add."""
 _HOLD = ("columns", "extra")  # of a prompt, and of its record
-_MOST_NAMED = 12
+_MAX_NAMED = 12
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ def read_by(total: Total) -> list[Read]:
         if place.startswith("row.")
     ]
     files = dict.fromkeys((total.file, *(term.file for term in total.terms)))
-    return [*dict.fromkeys(found), *(each for file in files if kept.is_own(file) for each in _in_file(file))]
+    return [*dict.fromkeys(found), *(each for file in files if user_code.is_own(file) for each in _in_file(file))]
 
 
 def findings(read: Collection[Read], known: Collection[str], named: Collection[str] = ()) -> Iterator[Finding]:
@@ -73,7 +73,7 @@ def findings(read: Collection[Read], known: Collection[str], named: Collection[s
 
 def _listed(known: Collection[str]) -> str:
     names = sorted(known)
-    shown = ", ".join(plain(name, 40) for name in names[:_MOST_NAMED]) + ", …" * (len(names) > _MOST_NAMED)
+    shown = ", ".join(plain(name, 40) for name in names[:_MAX_NAMED]) + ", …" * (len(names) > _MAX_NAMED)
     return f"columns are {shown}" if names else "these rows have no columns beyond question, answer and images"
 
 

@@ -10,8 +10,8 @@ from virc.core.text import nearest
 from virc.data.formats.registry import Source, get, only_source
 from virc.data.synth.draw import SynthConfig, write
 from virc.models.chat_protocol import of_system
-from virc.rewards import kept
 from virc.rewards import registry as rewards
+from virc.rewards import user_code
 from virc.rewards.check import columns, trial
 from virc.rewards.check.finding import Finding
 from virc.rewards.registry import Total
@@ -19,7 +19,7 @@ from virc.solving import reading
 from virc.systems.layouts.layout import Layout, names_of
 from virc.systems.registry import Reward, System
 
-_MOST_READ = 200  # rows whose columns are looked at
+_MAX_READ = 200  # rows whose columns are looked at
 
 
 def check(system: System, reward: Reward, source: Source | None) -> list[Finding]:
@@ -49,7 +49,7 @@ def _drawn(system: System, reward: Reward, total: Total) -> list[Finding]:
     read, named = columns.read_by(total), _named(layouts) - given
     near = [each for each in read if each.column in named or nearest(each.column, given)]
     found = [*columns.findings(near, given, named)] if layouts else []  # rows have columns that no layout names
-    if found or not (reward.weights or kept.own_files(reward, system.file.parent, ())):
+    if found or not (reward.weights or user_code.own_files(reward, system.file.parent, ())):
         return found
     with TemporaryDirectory(prefix="virc-") as scratch:
         folder = write(SynthConfig(Path(scratch, "rows"), 1, formats=("sft",), workers=1))
@@ -87,7 +87,7 @@ def _scores(system: System, reward: Reward, total: Total, source: Source) -> tri
 
 
 def _columns(source: Source) -> set[str]:
-    records = (row.record for row in islice(get(source.format).read(source), _MOST_READ) if row.record)
+    records = (row.record for row in islice(get(source.format).read(source), _MAX_READ) if row.record)
     return {name for record in records for name in record.extra}
 
 

@@ -20,7 +20,7 @@ from virc.reasoning.coordinates import sides_of
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Rejected, Reply, Session
-from virc.rewards import kept, rollouts, trial
+from virc.rewards import rollouts, trial, user_code
 from virc.rewards.check.finding import Finding
 from virc.rewards.check.replies import tries
 from virc.rewards.means import JUDGE, NO_ALGEBRA, NO_TOKENS, Means
@@ -36,9 +36,9 @@ from virc.tools import registry as tools
 
 ROWS = 4
 """That are tried."""
-_MOST_TURNS = 4
-_MOST_BOXES = 2
-_MOST_OF_GROUP = 4
+_MAX_TURNS = 4
+_MAX_BOXES = 2
+_MAX_GROUPS = 4
 _FOUND: Size = (560, 420)
 """(width, height) in pixels of a picture that calls are about where the question has none."""
 
@@ -128,7 +128,7 @@ async def _scored(samples: Sequence[Sample], total: Total, means: Means) -> Roll
 def _compare(ended: Sequence[Rollout], total: Total) -> None:
     """Give the total's `group` rollouts of one prompt: neighbours, which are alike, and such that are not."""
     known = [(each.total, each.last) for each in ended if each.total is not None and not each.last.known.unscored]
-    apart = -(-len(known) // _MOST_OF_GROUP)
+    apart = -(-len(known) // _MAX_GROUPS)
     groups = [known[at : at + 2] for at in range(len(known) - 1)] + [known[at::apart] for at in range(apart)]
     with suppress(SetupError):  # a rule of `rewards.groups` that cannot be computed here
         for group in groups:
@@ -206,7 +206,7 @@ def _whole(record: Record, own: list[Prompt], protocol: Protocol, grid: Grid) ->
 
     def begun() -> Session:
         question, known = record.question or "", tools.known()
-        return Session(protocol, question, images, grid, tolerate=(), max_turns=_MOST_TURNS, tools=known)
+        return Session(protocol, question, images, grid, tolerate=(), max_turns=_MAX_TURNS, tools=known)
 
     for each in tries(protocol, _answers(record, protocol, size), size, _shares(_boxes(record), size)):
         session = begun()
@@ -219,7 +219,7 @@ def _whole(record: Record, own: list[Prompt], protocol: Protocol, grid: Grid) ->
 
 
 def _boxes(record: Record) -> list[Box]:
-    return (boxes_of_row(record.extra) or [])[:_MOST_BOXES]
+    return (boxes_of_row(record.extra) or [])[:_MAX_BOXES]
 
 
 def _shares(boxes: Sequence[Box], size: Size) -> list[Shares]:
@@ -246,7 +246,7 @@ def findings(found: Scores, total: Total, reward: Reward) -> Iterator[Finding]:
     if not found.scored:
         return
     for term in total.terms:
-        published = term.file == total.file and not kept.is_own(term.file)
+        published = term.file == total.file and not user_code.is_own(term.file)
         yield from _of_term(term, found, reward, published)
     scored = [each for _, each in found.scored]
     totals = {each.total for each in scored if each.total is not None}
@@ -270,7 +270,9 @@ def _of_term(term: Term, found: Scores, reward: Reward, published: bool) -> Iter
         yield Finding(message, found.hint, False, name, of_row=True)
     elif not values:
         message = f"{called} applies to none of {found}"
-        yield Finding(message, found.hint, term.question is not None or (weighed and not kept.is_own(term.file)), name)
+        yield Finding(
+            message, found.hint, term.question is not None or (weighed and not user_code.is_own(term.file)), name
+        )
     elif _ignores_all(term):
         message = f"{called} is always {values[0][1]:g}: {term.file} reads neither the reply nor its row for it"
         yield Finding(message, None, True, name)

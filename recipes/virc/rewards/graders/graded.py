@@ -1,7 +1,5 @@
 """A system's reward of rollouts that were just drawn, as RL would give it to them."""
 
-import asyncio
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import msgspec
 
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
+from virc.core.limits import event_loop
 from virc.data.formats import batch
 from virc.data.rows.record import Record
 from virc.data.sample.rollouts import Problem, Rollout
@@ -34,18 +33,12 @@ class Scorer:
 
     def __init__(self, name: str, reward: Reward, total: Total, opened: Opened, report: Reporter) -> None:
         self._name, self._total, self._opened = name, total, opened
-        self._report, self._told = report, set[str]()
+        self._report, self._reported = report, set[str]()
         self._means = means_here(reward, report, Path(opened.loaded.folder) if opened.loaded else None)
-        self._loop = asyncio.new_event_loop()  # one for all threads: the judge's connections belong to it
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
 
     def close(self) -> None:
         """Close the connections of the judge."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
         self._means.close()
-        self._loop.close()
 
     def _scored(self, record: Record, trace: Trace, session: Session, images: Sequence[Shown]) -> rollouts.Rollout:
         """A rollout's scores; raises as `rollouts.replayed` and `rollouts.score` do."""
@@ -53,7 +46,7 @@ class Scorer:
             record, trace.replies.texts, session, [image.original or image.size for image in images]
         )
         scoring = rollouts.score(samples, trace.replies.ended, self._total, self._means)
-        return asyncio.run_coroutine_threadsafe(scoring, self._loop).result()
+        return event_loop.started(scoring).result()  # one loop for all threads: a judge belongs to it
 
 
 class Rewarded(Scorer):
@@ -78,13 +71,13 @@ class Rewarded(Scorer):
             sentence = f"problem {problem.row.id} cannot be scored by the reward of {self._name}: {error.message}"
             raise type(error)(sentence, error.hint) from error
         if scored.total is None:
-            self._tell({name: why for unit in scored.units for name, why in unit.unscored.items()})
+            self._warn_once({name: why for unit in scored.units for name, why in unit.unscored.items()})
         return scored.total
 
-    def _tell(self, unscored: Mapping[str, str]) -> None:
-        """Say once of each term why it could not be had."""
-        for term in unscored.keys() - self._told:
-            self._told.add(term)
+    def _warn_once(self, unscored: Mapping[str, str]) -> None:
+        """Warn once of each term that could not be computed, with the reason."""
+        for term in unscored.keys() - self._reported:
+            self._reported.add(term)
             self._report.warn(
                 f"the reward of {self._name} gives rollouts no grade, for its term {term}: {unscored[term]}"
             )

@@ -41,10 +41,16 @@ async def _answer(sample: Sample, means: Means) -> float | None:
             verdict = await asyncio.to_thread(by_rule, text, key, means.symbolic.same)
         if verdict.right or means.judge is None:
             return _value(verdict, "answer", sample)
-    texts = {"question": sample.prompt.question, "reference": key.answer, "answer": text}
+    texts = {"question": sample.prompt.question, "reference": key.reference, "answer": text}
     found = await means.judge.ask("answer", texts, (), published.read_verdict)
     sample.why["answer"] = found.why
     return found.value
+
+
+async def graded(answer: str, sample: Sample, means: Means, name: str = "right") -> float:
+    """Whether an answer is right by rule, or by algebra where that is there: 1 or 0; `why` has which, under `name`."""
+    same = means.symbolic.same if means.symbolic else None
+    return _value(await asyncio.to_thread(by_rule, answer, sample.prompt.key, same), name, sample)
 
 
 def _value(verdict: Verdict, name: str, sample: Sample) -> float:
@@ -54,12 +60,12 @@ def _value(verdict: Verdict, name: str, sample: Sample) -> float:
 
 @answer_term
 def exact(answer: str, sample: Sample, means: Means) -> float:
-    """Whether the answer is the right one, letter by letter but for case and space: 1 or 0; of answers only.
+    """Whether the answer is an accepted one, letter by letter but for case and space: 1 or 0; of answers only.
 
     Source: the string match of most rule rewards, such as Reason-RFT (tanhuajie/Reason-RFT, train/stage_rl/reward.py)
     and ViGoRL (Gabesarch/grounded-rl, string_match.py), of which only the second ignores case.
     """
-    return float(plain(answer) == plain(sample.prompt.key.answer))
+    return float(plain(answer) in map(plain, sample.prompt.key.accepted))
 
 
 def plain(text: str) -> str:
@@ -75,7 +81,7 @@ def choice(answer: str, sample: Sample, means: Means) -> float:
     Source: the multiple-choice rewards of VLM-R1, Video-R1 and others, which take the letter alone.
     """
     key = sample.prompt.key
-    if not key.choices and not _LETTER.fullmatch(key.answer.strip()):
+    if not key.choices and not any(_LETTER.fullmatch(each.strip()) for each in key.accepted):
         raise UnscoredError("the row has no choices, and its answer is no letter")
     return float(by_rule(answer, key).right)
 
@@ -97,7 +103,7 @@ def number(answer: str, sample: Sample, means: Means) -> float:
 
 def _relative_error(answer: str, key: Key) -> Fraction | None:
     """The share of the right number by which an answer is off; None where the answer is no number."""
-    if relative_error(key.answer, key) is None:
+    if all(relative_error(each, key) is None for each in key.accepted):
         raise UnscoredError("the right answer is no number")
     return relative_error(answer, key)
 
@@ -135,5 +141,4 @@ async def symbolic(sample: Sample, means: Means) -> float | None:
         return None
     if means.symbolic is None:
         raise UnscoredError(NO_ALGEBRA)
-    verdict = await asyncio.to_thread(by_rule, sample.answer, sample.prompt.key, means.symbolic.same)
-    return _value(verdict, "symbolic", sample)
+    return await graded(sample.answer, sample, means, "symbolic")

@@ -18,7 +18,7 @@ async def focus(sample: Sample, means: Means) -> float | None:
     if sample.kind != "tool" or sample.turn is None or sample.call is None:
         return None
     judge, prompt = means.asked(), sample.prompt
-    texts = {"question": prompt.question, "answer": prompt.key.answer, "latest": sample.turn.think}
+    texts = {"question": prompt.question, "answer": prompt.key.reference, "latest": sample.turn.think}
     try:
         result = pictures.result(sample.call, prompt)
     except ValueError as error:  # an image of aspect 200 may be shown a little longer than that
@@ -41,7 +41,7 @@ async def reasoning(sample: Sample, means: Means) -> float | None:
     prompt = sample.prompt
     texts = {
         "question": prompt.question,
-        "answer": prompt.key.answer,
+        "answer": prompt.key.reference,
         "earlier": " ".join(prompt.thoughts),
         "latest": sample.turn.think,
     }

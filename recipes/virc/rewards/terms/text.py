@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
 
 from virc.core.errors import DataError
 from virc.rewards.means import NO_RAPIDFUZZ, NO_TOKENS, Means, UnscoredError
-from virc.rewards.sample import Prompt, Sample
+from virc.rewards.sample import Sample
 from virc.rewards.sample import sample as read
 from virc.rewards.terms import answer_term, term
 from virc.rewards.terms.answers import plain
-from virc.scoring import likeness
+from virc.scoring import accepted, likeness
 
 _MAX_CHARACTERS = 2000  # of a text that `anls` reads
 _MAX_WORDS = 2000
@@ -23,21 +22,12 @@ _NGRAM = 6
 def anls(answer: str, sample: Sample, means: Means) -> float:
     """Normalized Levenshtein similarity of the answer: 1 - edits / length, and 0 from half on; of answers only.
 
-    Of the row: `answers`, a list of right answers, of which the nearest counts; without it its `answer`.
+    Of the row: `answer`, and `answers`, a list of accepted ones, of which the nearest counts.
     Source: Biten et al., Scene Text Visual Question Answering (arXiv:1905.13648), section 4, ANLS with a threshold of
     0.5; letters without case, as in the evaluation of DocVQA.
     """
     _check_installed()
-    return max(_similarity(plain(answer), plain(each)) for each in _right_answers(sample.prompt))
-
-
-def _right_answers(prompt: Prompt) -> list[str]:
-    given: Any = prompt.columns.get("answers")
-    if given is None:
-        return [prompt.key.answer]
-    if not isinstance(given, list) or not given or not all(isinstance(each, str) for each in given):
-        raise DataError("the row's answers are no list of texts")
-    return given
+    return max(_similarity(plain(answer), plain(each)) for each in sample.prompt.key.accepted)
 
 
 def _similarity(answer: str, reference: str) -> float:
@@ -50,13 +40,25 @@ def _similarity(answer: str, reference: str) -> float:
 
 @answer_term
 def rouge(answer: str, sample: Sample, means: Means) -> float:
-    """ROUGE-L of the answer: the longest sequence of words in common with the right one, as an F1, 0 to 1.
+    """ROUGE-L of the answer: the longest sequence of words in common with the nearest right one, as an F1, 0 to 1.
 
     Words are runs of letters and digits of ASCII, without case and unstemmed, as the package rouge-score has them.
     Of answers only. Source: Lin, ROUGE (2004), section 3.1; the same number as rouge-score 0.1.2 gives.
     """
     _check_installed()
-    return likeness.rouge_l(answer, sample.prompt.key.answer, _MAX_WORDS)
+    return max(likeness.rouge_l(answer, each, _MAX_WORDS) for each in sample.prompt.key.accepted)
+
+
+@answer_term
+def vqa_accuracy(answer: str, sample: Sample, means: Means) -> float:
+    """How many people gave this answer: 1 where at least 4 of 10 did, 0.9, 0.6, 0.3 of 3, 2, 1; of answers only.
+
+    Of the row: `answers`, a list of what each person answered. Source: see `virc.scoring.accepted.vqa_accuracy`.
+    """
+    people = sample.prompt.key.answers
+    if len(people) < 2:
+        raise UnscoredError("the row does not list the answers of several people")
+    return accepted.vqa_accuracy(answer, people)
 
 
 def _check_installed() -> None:

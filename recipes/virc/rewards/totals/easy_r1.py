@@ -12,12 +12,11 @@ Source: hiyouga/EasyR1@39cab8f, verl/utils/reward_score/math.py, later examples/
 - about formulas: 2√3 is no formula there, 13 and 12 are not 12 and 13, and y = 4 is x = 4.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from virc.rewards.published import boxed
-from virc.scoring.score import score
+from virc.rewards.terms.answers import graded
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
@@ -28,16 +27,14 @@ TERMS = ("right", "formed")
 
 async def right(sample: "Sample", means: "Means") -> float:
     """Whether what stands in the last box is the right answer: 1 or 0."""
-    return await graded(_closed_up(sample.text), sample, means)
+    return await in_last_box(_closed_up(sample.text), sample, means)
 
 
-async def graded(text: str, sample: "Sample", means: "Means") -> float:
+async def in_last_box(text: str, sample: "Sample", means: "Means") -> float:
     """Whether what stands in the last box of a text is the right answer: 1 or 0."""
-    found, key = boxed(text), sample.prompt.key
-    said = "None" if found is None else found  # so that it is right where the answer is that word, as published
-    verdict = await asyncio.to_thread(score, said, key, means.symbolic.same if means.symbolic else None)
-    sample.why["right"] = "by algebra" if verdict.by == "symbolic" else "by rule"
-    return float(verdict.right)
+    found = boxed(text)
+    # without a box it is right where the answer is the word None, as published
+    return await graded("None" if found is None else found, sample, means)
 
 
 def formed(sample: "Sample", means: "Means") -> float:

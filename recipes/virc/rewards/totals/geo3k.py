@@ -19,7 +19,7 @@ TERMS = ("right", "formed")
 
 async def right(sample: "Sample", means: "Means") -> float:
     """Whether what stands in the last box is the right answer: 1 or 0."""
-    return await easy_r1.graded(sample.text, sample, means)
+    return await easy_r1.in_last_box(sample.text, sample, means)
 
 
 def formed(sample: "Sample", means: "Means") -> float:

@@ -12,7 +12,7 @@ RESUME = "resume"
 # As `checkpoints.Format` documents them.
 PREFIX, MERGED, KEEPS_ALL, SAVES_WHEN_ASKED = "checkpoint-", True, False, True
 
-_MOST_BYTES = 2**28  # the trainer's state holds every step that was logged
+_MAX_BYTES = 2**28  # the trainer's state holds every step that was logged
 _RESUME_STATE = "optimizer.pt scheduler.pt scaler.pt rng_state*.pth global_step* latest zero_to_*.py".split()
 _INCOMPLETE = "checkpoint-is-incomplete.txt"  # transformers' own mark, while it saves on a signal
 _PROCESSOR = ("processor_config.json", "preprocessor_config.json")
@@ -26,7 +26,7 @@ def whole(folder: Path) -> bool:
     if (folder / _INCOMPLETE).exists():
         return False
     try:
-        json.loads(contents(folder / "trainer_state.json", _MOST_BYTES))
+        json.loads(contents(folder / "trainer_state.json", _MAX_BYTES))
     except (OSError, ValueError):
         return False
     if (folder / "adapter_model.safetensors").is_file():
@@ -39,7 +39,7 @@ def _has_weights(folder: Path) -> bool:
     if not index.is_file():
         return (folder / "model.safetensors").is_file()
     try:
-        parts = set(json.loads(contents(index, _MOST_BYTES))["weight_map"].values())
+        parts = set(json.loads(contents(index, _MAX_BYTES))["weight_map"].values())
     except (OSError, ValueError, KeyError, AttributeError):
         return False
     return all((folder / part).is_file() for part in parts)

@@ -25,7 +25,7 @@ SETTINGS = "fsdp_config.json"
 ADAPTER = "lora_train_meta.json"
 TRACKER = "latest_checkpointed_iteration.txt"
 
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 
 Kind = TypeVar("Kind")
 
@@ -122,7 +122,7 @@ def newest(checkpoints: Path) -> int | None:
 
 def _decoded(file: Path, kind: type[Kind]) -> Kind:
     try:
-        return msgspec.json.decode(contents(file, _MOST_BYTES), type=kind)
+        return msgspec.json.decode(contents(file, _MAX_BYTES), type=kind)
     except FileNotFoundError:
         raise ConfigError(f"{file.parent} is incomplete: {file.name} is missing") from None
     except (OSError, ValueError, RecursionError) as error:

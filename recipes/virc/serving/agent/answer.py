@@ -6,7 +6,6 @@ import msgspec
 
 from virc.backends.interface import TooLongError
 from virc.core.errors import ConfigError
-from virc.reasoning.trace import Trace
 from virc.solving.one import Attempt
 
 TOO_LONG = "the conversation is longer than the model's context length"
@@ -50,12 +49,8 @@ def answer_of(attempt: Attempt) -> Answer:
     content = (trace.units[-1].answer if trace.units else None) or ""
     assert trace.failure
     why = TOO_LONG if trace.failure.kind == "engine" else trace.failure.message  # the engine's own words stay here
-    return Answer(content, why, _finish(trace), None, *tokens)
-
-
-def _finish(trace: Trace) -> Finish:
-    cut = trace.pending and trace.pending[-1].kind == "length"
-    return "length" if cut or (trace.failure and trace.failure.kind == "engine") else "stop"
+    is_cut = trace.failure.kind == "engine" or (trace.pending and trace.pending[-1].kind == "length")
+    return Answer(content, why, "length" if is_cut else "stop", None, *tokens)
 
 
 def is_too_long(error: BaseException) -> bool:

@@ -1,6 +1,11 @@
-"""The HTTP server of an agent endpoint: it cuts clients that do not come on, and ends when all that run have ended."""
+"""The HTTP server of an agent endpoint: it closes connections that make no progress, and ends with its last answer.
+
+uvicorn itself waits without an end for the head of a request and for a client that takes no answer, and reads up to
+256 KiB of each connection at a time; its `limit_concurrency` counts no clients.
+"""
 
 import asyncio
+import socket
 import sys
 import threading
 import time
@@ -8,13 +13,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from virc.serving.agent.desk import Desk
+from virc.serving import chat_http
 from virc.serving.agent.line import may_have_more
+
+if TYPE_CHECKING:
+    from virc.serving.agent.desk import Desk
 
 PATIENCE = 60.0
 """Seconds that a client may take to send the head of a request, or to take a piece of what is sent to it."""
@@ -38,8 +47,8 @@ class _Buffer(threading.local):
 _BUFFER = _Buffer()
 
 
-class Patient(H11Protocol, asyncio.BufferedProtocol):
-    """A connection that is cut when its client neither sends a request nor takes an answer.
+class SlowClientGuard(H11Protocol, asyncio.BufferedProtocol):
+    """A connection that is closed when its client neither sends a request nor takes an answer.
 
     A body is read piece by piece as it is wanted: while a request waits, the rest of it stays with its client.
     """
@@ -51,7 +60,7 @@ class Patient(H11Protocol, asyncio.BufferedProtocol):
         """A client has come."""
         super().connection_made(transport)
         self.network = network(self.client[0]) if self.client else ""
-        same = sum(isinstance(each, Patient) and each.network == self.network for each in self.connections)
+        same = sum(isinstance(each, SlowClientGuard) and each.network == self.network for each in self.connections)
         if not may_have_more(same - 1, len(self.connections) - 1, _most_connections()):
             transport.write(_FULL)
             transport.close()
@@ -112,6 +121,13 @@ def network(host: str) -> str:
     return host
 
 
+def client_of(request: Request) -> str:
+    """Whose request it is: by its key where each client has its own, else by its address."""
+    if isinstance(request.app.state.served.api_key, tuple):
+        return f"key {chat_http.key_of(request)}"
+    return network(request.client.host if request.client else "")
+
+
 class Server(uvicorn.Server):
     """Serves until a signal: then the desk closes, and the server ends with the last delivery, or after `GRACE`.
 
@@ -122,7 +138,7 @@ class Server(uvicorn.Server):
         ending: gets the number of answers that clients wait for.
     """
 
-    def __init__(self, config: uvicorn.Config, desk: Desk, ending: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, desk: "Desk", ending: Callable[[int], None]) -> None:
         super().__init__(config)
         self._desk, self._ending = desk, ending
         self._end: float | None = None
@@ -146,11 +162,23 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
+def run(server: uvicorn.Server, listening: socket.socket) -> None:
+    """Serve at a socket that listens, until a signal comes; one that comes before the event loop runs ends it as well.
+
+    uvicorn takes signals from within its loop: until then a KeyboardInterrupt would leave a coroutine unawaited.
+
+    Raises:
+        KeyboardInterrupt: a signal came, and everything has ended.
+    """
+    with server.capture_signals():
+        server.run([listening])
+
+
 def server(made: FastAPI, ending: Callable[[int], None] = lambda _: None, level: str = "critical") -> Server:
     """A server for what `virc.serving.agent.server.app` made; `level` is of uvicorn's log, `ending` as in `Server`."""
     _allow_files()
     config = uvicorn.Config(
-        made, lifespan="off", ws="none", http=Patient, access_log=False, log_level=level, server_header=False,
+        made, lifespan="off", ws="none", http=SlowClientGuard, access_log=False, log_level=level, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=_FLUSH,
     )  # fmt: skip
     return Server(config, made.state.desk, ending)

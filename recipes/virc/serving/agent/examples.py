@@ -1,6 +1,5 @@
 """Pictures to try on the page of an agent endpoint, each with a question: problems that `virc data synth` draws."""
 
-import base64
 import random
 from functools import cache
 from types import ModuleType
@@ -35,5 +34,5 @@ def of(model: str) -> tuple[Example, ...]:
 def _drawn(name: str, family: ModuleType, seed: str, times: int) -> Example:
     problem = family.generate(random.Random(seed), "heldout")
     picture = family.draw(problem)
-    png = Shown(picture.resize((picture.width * times, picture.height * times))).png
-    return Example(name, problem.question, f"data:image/png;base64,{base64.b64encode(png).decode()}")
+    larger = picture.resize((picture.width * times, picture.height * times))
+    return Example(name, problem.question, Shown(larger).data_url)

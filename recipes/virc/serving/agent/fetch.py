@@ -3,12 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 
+from virc.core.limits.threads import started
 from virc.core.web.fetch import Fetch, FetchError, Rules
 from virc.serving.chat_request import RefusedError
 
-RULES = Rules(schemes=("https",), redirects=3, seconds=20.0, most_bytes=32 * 2**20)
+RULES = Rules(schemes=("https",), redirects=3, seconds=20.0, max_bytes=32 * 2**20)
 """No proxy is used: it would connect to addresses that this server cannot check."""
 _THREADS = threading.BoundedSemaphore(256)  # a client's own name server may never answer
 _WAIT = 10  # seconds after which a client may try again
@@ -32,8 +32,11 @@ async def fetch(url: str, name: str, rules: Rules, hold: Callable[[int], None] =
     def on_bytes(size: int) -> None:
         asyncio.run_coroutine_threadsafe(count(size), loop).result(rules.seconds)
 
-    download = Fetch(url, rules, on_bytes)
-    done = _in_thread(download)
+    download, threads = Fetch(url, rules, on_bytes), _THREADS
+    if not threads.acquire(blocking=False):
+        raise RefusedError("too many images are being fetched: ask again later", status=429, wait=_WAIT)
+    done = started(download.run)
+    done.add_done_callback(lambda _: threads.release())
     try:
         async with asyncio.timeout(rules.seconds):
             return await asyncio.wrap_future(done)
@@ -45,31 +48,12 @@ async def fetch(url: str, name: str, rules: Rules, hold: Callable[[int], None] =
         download.abort()
 
 
-def _in_thread(download: Fetch) -> "Future[bytes]":
-    """Run a download in a thread of its own, which nobody waits for."""
-    if not _THREADS.acquire(blocking=False):
-        raise RefusedError("too many images are being fetched: ask again later", status=429, wait=_WAIT)
-    done: Future[bytes] = Future()
-    done.set_running_or_notify_cancel()  # the thread ends it, even if nobody waits
-
-    def run() -> None:
-        try:
-            done.set_result(download.run())
-        except BaseException as error:  # the future is never left without an end
-            done.set_exception(error)
-        finally:
-            _THREADS.release()
-
-    threading.Thread(target=run, name="agent-fetch", daemon=True).start()
-    return done
-
-
 def _reason(error: FetchError, rules: Rules) -> str:
     match error.kind:
         case "status":
             return f"cannot be fetched: its server answers {error.status}"
         case "large":
-            return f"is over {rules.most_bytes >> 20} MiB"
+            return f"is over {rules.max_bytes >> 20} MiB"
         case "redirect" if "more than" in error.message:
             return f"is redirected more than {rules.redirects} times"
         case "redirect":

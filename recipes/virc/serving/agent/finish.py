@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from virc.backends.interface import Backend, Sampling
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, EngineError, NetworkError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Ask, Message
@@ -127,7 +127,8 @@ class Finisher:
             self._check()
             try:
                 reply = self._backend.reply(ask, own, lambda _: self._check(), self._deadline.left())
-            except ConfigError:  # engines refuse schemas that they cannot hold a model to: this one is only shown it
+            except (ConfigError, EngineError, NetworkError):
+                # Engines refuse schemas that they cannot hold a model to, or fail: this one is only shown it.
                 if ask.json_schema is None:
                     raise
                 ask = msgspec.structs.replace(ask, json_schema=None)

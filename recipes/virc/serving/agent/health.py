@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 
-from virc.serving.agent.workers import Workers
+from virc.core.limits.threads import started
 
 _FRESH = 2.0  # seconds for which an answer holds
 _PATIENCE = 5.0  # seconds after which an engine does not answer
@@ -17,7 +17,6 @@ class Probe:
 
     def __init__(self, answers: Callable[[], bool]) -> None:
         self._answers = answers
-        self._worker = Workers(1)
         self._asked: Future[bool] | None = None
         self._since = 0.0
 
@@ -25,7 +24,7 @@ class Probe:
         """Whether it answers."""
         now = time.monotonic()
         if not self._asked or (self._asked.done() and now > self._since + _FRESH):
-            self._asked, self._since = self._worker.do(self._answers), now
+            self._asked, self._since = started(self._answers), now
         with suppress(Exception):
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._asked)), _PATIENCE)
         return False

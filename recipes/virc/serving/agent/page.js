@@ -2,7 +2,7 @@
 
 import { button, following, make, part, sentence, text, toEnd } from "./elements.js";
 import { clear, describe, framed } from "./frames.js";
-import { forget, keep, kept } from "./kept.js";
+import { forget, keep, kept } from "./last_chat.js";
 import { called, Turn } from "./turn.js";
 
 const KEY = "virc-api-key"; // in sessionStorage

@@ -12,7 +12,7 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"  # no script of the page can make HTML of a text
 )
-_SCRIPTS = ("page.js", "turn.js", "frames.js", "elements.js", "kept.js")
+_SCRIPTS = ("page.js", "turn.js", "frames.js", "elements.js", "last_chat.js")
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -28,7 +28,7 @@ def files(model: str) -> dict[str, tuple[str, bytes]]:
     Args:
         model: name of the served model, which the examples are for.
     """
-    style = asset("core/web/page.css") + asset("serving/agent/page.css")
+    style = "".join(map(asset, ("core/web/page.css", "serving/agent/frames.css", "serving/agent/page.css")))
     scripts = {f"/{name}": asset(f"serving/agent/{name}").encode() for name in _SCRIPTS}
     return {
         "/": ("text/html; charset=utf-8", asset("serving/agent/page.html").encode()),

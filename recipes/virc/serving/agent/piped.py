@@ -18,15 +18,13 @@ from virc.serving.agent.request import Problem
 from virc.solving.one import SampleStart
 from virc.solving.pipelines import solve
 from virc.solving.pipelines.roles import OpenRole
-from virc.solving.pipelines.run import Ran
-from virc.solving.pipelines.schema import Pipeline, Step
 from virc.solving.pipelines.solve import PipelineSetup
-from virc.solving.pipelines.values import NOTHING, Value
+from virc.solving.pipelines.steps import Made, Ran
 
 Event = SampleStart | Unit | wire.Looked
 """What happens on the way to an answer."""
 
-MOST_PIXELS = 2**24
+MAX_PIXELS = 2**24
 """Of an image: those of a chat are in memory at their full size until its last step, as steps may crop them."""
 _OF_ROLES = ("temperature", "top_p", "top_k", "turn_tokens", "strategy")
 _NAMES = {"turn_tokens": "virc_max_turn_tokens", "strategy": "virc_strategy"}
@@ -43,7 +41,7 @@ class Piped(msgspec.Struct, frozen=True):
     @property
     def writer(self) -> OpenRole:
         """The role whose replies become the answer; it answers chats without images, and writes answers as JSON."""
-        return self.roles[writer(self.setup.pipeline)]
+        return self.roles[self.setup.pipeline.writer]
 
     @property
     def at_once(self) -> int:
@@ -77,19 +75,6 @@ class InTurn:
         self._backend.close()
 
 
-def writer(pipeline: Pipeline) -> str:
-    """The role that writes the answer; where a text, code or a picture is put together, the role asked last."""
-    by_name = {part.name: part for step in pipeline.steps for part in step.parts}
-    step, seen = by_name.get(pipeline.answer), set[str | None]()
-    while step and step.name not in seen:
-        seen.add(step.name)
-        source = step.best_of or step.vote or (step.find.value if step.find else None)
-        if source is None and step.ask:
-            return step.ask
-        step = by_name.get(source)
-    return pipeline.asking[-1].ask or ""
-
-
 def without_effect(problem: Problem) -> tuple[str, ...]:
     """Parameters of a chat with images that say how replies are drawn: the roles say it themselves."""
     if problem.messages:
@@ -97,11 +82,12 @@ def without_effect(problem: Problem) -> tuple[str, ...]:
     return tuple(_NAMES.get(name, name) for name in _OF_ROLES if getattr(problem, name) is not None)
 
 
-def check_size(picture: OpenedImage, name: str) -> None:
-    """Refuse an image that would take too much memory at its full size."""
-    width, height = picture.size
-    if width * height > MOST_PIXELS:
-        raise DataError(f"{name} has {width} x {height} pixels; at most {MOST_PIXELS:,} are taken here")
+def check_sizes(pictures: Sequence[OpenedImage]) -> None:
+    """Refuse images that would take too much memory at their full size."""
+    for number, picture in enumerate(pictures):
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise DataError(f"image {number} has {width} x {height} pixels; at most {MAX_PIXELS:,} are taken here")
 
 
 def answers(
@@ -122,8 +108,8 @@ def answers(
     """
     for sample in range(problem.samples):
         on_event(SampleStart(sample + 1, problem.samples))
-        on_step = _Steps(piped.setup.pipeline, pictures, on_event).add
-        given = solve.Problem(problem.question, pictures, derived(problem.seed % 2**31, sample))
+        on_step = _Steps(pictures, on_event).add
+        given = solve.Task(problem.question, pictures, derived(problem.seed % 2**31, sample))
         try:
             fields, _ = solve.solve_problem(piped.setup, piped.roles, given, deadline, on_step, check=check, ends=True)
         except NoAnswerError as error:
@@ -140,32 +126,28 @@ class _Steps:
         pictures: of the problem, which count as images 0, 1 ... before those that steps make.
     """
 
-    def __init__(self, pipeline: Pipeline, pictures: Sequence[OpenedImage], on_event: Callable[[Event], None]) -> None:
-        self._by_name = {part.name: part for step in pipeline.steps for part in step.parts}
-        self._values: dict[str, Value] = {}
+    def __init__(self, pictures: Sequence[OpenedImage], on_event: Callable[[Event], None]) -> None:
         self._known = [*pictures]
         self._on_event, self._units, self._lock = on_event, 0, threading.Lock()
 
-    def add(self, ran: Ran, value: Value) -> None:
+    def add(self, ran: Ran, made: Made) -> None:
         """A step has run."""
         with self._lock:
-            self._values[ran.name] = value
             self._on_event(Unit("", described(ran)))
-            for call in self._calls(self._by_name[ran.name], value):
+            for call in self._calls(ran, made):
                 self._on_event(call)
             self._units += 1
 
-    def _calls(self, step: Step, value: Value) -> Iterator[wire.Looked]:
-        """Each picture that a step made, with where it was cut from."""
-        cut = self._values.get(step.crop, NOTHING).boxes if step.crop else ()
-        for at, picture in enumerate(value.pictures):
+    def _calls(self, ran: Ran, made: Made) -> Iterator[wire.Looked]:
+        """Each picture that a step made, with where a crop was cut from."""
+        for number, picture in enumerate(made.pictures):
             call = wire.Looked(
-                self._units, step.kind, image=len(self._known), size=picture.size, url=wire.jpeg_url(picture.pixels)
+                self._units, ran.kind, image=len(self._known), size=picture.size, url=wire.jpeg_url(picture.pixels)
             )
-            if at < len(cut):
-                source = next(number for number, each in enumerate(self._known) if each is cut[at].picture)
-                size = cut[at].picture.size
-                call = msgspec.structs.replace(call, source=source, source_size=size, box=cut[at].box)
+            if number < len(made.boxes):
+                whole, box = made.boxes[number].picture, made.boxes[number].box
+                source = next((at for at, each in enumerate(self._known) if each is whole), None)
+                call = msgspec.structs.replace(call, source=source, source_size=whole.size, box=box)
             self._known.append(picture)
             yield call
 

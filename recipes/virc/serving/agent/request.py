@@ -11,16 +11,17 @@ from msgspec import Meta
 
 from virc.core.errors import UsageError
 from virc.reasoning.session import Message
-from virc.serving.chat_request import IGNORED, NEUTRAL, Body, Picture, RefusedError, conversation, read_body
+from virc.serving.chat_parts import Picture
+from virc.serving.chat_request import IGNORED, NEUTRAL, Body, RefusedError, conversation, read_body
 from virc.solving.one import SolveConfig
 from virc.solving.strategies import registry as strategies
 
-MOST_SAMPLES = 8
+MAX_SAMPLES = 8
 STRATEGIES = ("majority", "self_check")
 """Those that a request may name."""
 _NAMES = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
-_MOST_URL = 8192  # characters
-_MOST_STOPS, _MOST_TOOLS = 16, 128
+_MAX_URL = 8192  # characters
+_MAX_STOPS, _MAX_TOOLS = 16, 128
 _NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
 _Stop = Annotated[str, Meta(min_length=1)]
 
@@ -77,19 +78,13 @@ class Problem(msgspec.Struct, frozen=True):
 class _Format(msgspec.Struct, tag_field="type", forbid_unknown_fields=True):
     """What an answer is to be: text, some JSON object, or JSON that fits a schema."""
 
-    @property
-    def wanted(self) -> Mapping[str, Any] | None:
-        return None
-
 
 class _TextFormat(_Format, tag="text"):
     pass
 
 
 class _ObjectFormat(_Format, tag="json_object"):
-    @property
-    def wanted(self) -> Mapping[str, Any] | None:
-        return {"type": "object"}
+    pass
 
 
 class _NamedSchema(msgspec.Struct, rename={"value": "schema"}):
@@ -98,10 +93,6 @@ class _NamedSchema(msgspec.Struct, rename={"value": "schema"}):
 
 class _SchemaFormat(_Format, tag="json_schema"):
     json_schema: _NamedSchema
-
-    @property
-    def wanted(self) -> Mapping[str, Any] | None:
-        return self.json_schema.value
 
 
 class _Function(msgspec.Struct):
@@ -125,15 +116,15 @@ class _Choice(msgspec.Struct, tag_field="type", tag="function"):
 class _Body(Body):
     """What an agent endpoint honours beside `Body`."""
 
-    n: Annotated[int, Meta(ge=1, le=MOST_SAMPLES)] = 1
+    n: Annotated[int, Meta(ge=1, le=MAX_SAMPLES)] = 1
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31)] | None = None
     virc_max_turn_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     virc_strategy: Annotated[str, Meta(max_length=200)] | None = None
-    stop: _Stop | Annotated[list[_Stop], Meta(max_length=_MOST_STOPS)] = msgspec.field(default_factory=list)
+    stop: _Stop | Annotated[list[_Stop], Meta(max_length=_MAX_STOPS)] = msgspec.field(default_factory=list)
     response_format: _TextFormat | _ObjectFormat | _SchemaFormat | None = None
-    tools: Annotated[list[_Tool], Meta(max_length=_MOST_TOOLS)] = msgspec.field(default_factory=list)
+    tools: Annotated[list[_Tool], Meta(max_length=_MAX_TOOLS)] = msgspec.field(default_factory=list)
     tool_choice: Literal["none", "auto", "required"] | _Choice = "auto"
 
 
@@ -145,11 +136,13 @@ def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, 
     request, ignored = read_body(body, _Body, NEUTRAL, IGNORED)
     messages, pictures = conversation(request, _url, most_images, most_characters)
     question = _question(messages)
-    form = request.response_format.wanted if request.response_format else None
+    form = request.response_format
+    schema = form.json_schema.value if isinstance(form, _SchemaFormat) else None
+    schema = {"type": "object"} if isinstance(form, _ObjectFormat) else schema
     problem = Problem(
         request.model, question, () if pictures else messages, request.n, request.temperature, request.top_p,
         request.top_k, request.seed or 0, request.longest, request.virc_max_turn_tokens,
-        (request.stop,) if isinstance(request.stop, str) else tuple(request.stop), form, _forced(request),
+        (request.stop,) if isinstance(request.stop, str) else tuple(request.stop), schema, _forced(request),
         request.stream, request.counted, ignored, _strategy(request),
     )  # fmt: skip
     return problem, list(pictures)
@@ -165,11 +158,11 @@ def _strategy(request: _Body) -> str | None:
     if request.n > 1:
         raise RefusedError("virc_strategy gives one answer: leave n out", "n")
     try:
-        config = strategies.settled(SolveConfig(temperature=request.temperature, strategy=text))
+        config = strategies.resolved(SolveConfig(temperature=request.temperature, strategy=text))
     except UsageError as error:
         raise RefusedError(error.message, "virc_strategy") from None
-    if config.samples > MOST_SAMPLES:
-        raise RefusedError(f"virc_strategy draws {config.samples} answers, over {MOST_SAMPLES}", "virc_strategy")
+    if config.samples > MAX_SAMPLES:
+        raise RefusedError(f"virc_strategy draws {config.samples} answers, over {MAX_SAMPLES}", "virc_strategy")
     return config.strategy
 
 
@@ -200,7 +193,7 @@ def _question(messages: Sequence[Message]) -> str:
 
 def _url(picture: Picture, place: str) -> str:
     """The address of an image; its `uuid` goes no further, since an engine might know another's image by it."""
-    url, place = picture.url, f"{place}.image_url"
+    url, place = picture.address.strip(), f"{place}.image_url"
     if url[:5].lower() == "data:" and url.isascii():  # else it would take four bytes a character
         return url
     if not re.match(r"https://", url, re.IGNORECASE):
@@ -209,6 +202,6 @@ def _url(picture: Picture, place: str) -> str:
     with suppress(ValueError):
         parts = urlsplit(url)
         names_host = parts.hostname and "@" not in parts.netloc and parts.port != 0
-        if names_host and len(url) <= _MOST_URL and re.fullmatch(r"[!-~]+", url):
+        if names_host and len(url) <= _MAX_URL and re.fullmatch(r"[!-~]+", url):
             return url
     raise RefusedError(f"{place}: this is no https URL that can be fetched", place)

@@ -1,6 +1,5 @@
 """The Responses API (OpenAI API reference, "Create a model response"): requests read as chats, answers and events."""
 
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,17 +10,22 @@ from virc.reasoning.session import Unit
 from virc.serving import chat_http
 from virc.serving.agent import wire
 from virc.serving.agent.answer import Answer
-from virc.serving.chat_request import MOST_BRACES, RefusedError
+from virc.serving.chat_request import RefusedError, check_amount
 from virc.solving.one import SampleStart
 
 _RENAMED = {"max_output_tokens": "max_tokens"}
 _WITHOUT_EFFECT = frozenset({"include", "truncation", "max_tool_calls", "stream_options"})
 
 
+_MAX_BYTES = 2**17  # of a value that is decoded whole
+_NULL = msgspec.Raw(b"null")
+_Item = dict[str, msgspec.Raw]
+
+
 class _Request(msgspec.Struct):
     """What of a request differs from a chat's; the rest is in the same fields."""
 
-    input: str | list[dict[str, Any]]
+    input: str | list[_Item]
     instructions: str | None = None
     text: dict[str, Any] | None = None
     reasoning: dict[str, Any] | None = None
@@ -36,11 +40,10 @@ def as_chat(body: bytes) -> bytes:
     Raises:
         RefusedError: it is no such request, or refers to what this server does not keep.
     """
-    if body.count(b"{") > MOST_BRACES:
-        raise RefusedError("the body holds too many objects", "input")
+    check_amount(body, "input")
     try:
-        given = msgspec.json.decode(body, type=dict[str, Any])
-        request = msgspec.convert(given, _Request)
+        given = msgspec.json.decode(body, type=_Item)
+        request = _request(given)
     except msgspec.ValidationError as error:
         raise RefusedError(f"this is no request for a response: {error}".replace("`", ""), "input") from None
     except (ValueError, RecursionError):
@@ -48,13 +51,17 @@ def as_chat(body: bytes) -> bytes:
     if request.previous_response_id is not None:
         raise RefusedError("this server keeps no responses: send the conversation", "previous_response_id")
     own = {*_Request.__struct_fields__, *_WITHOUT_EFFECT}
-    chat = {_RENAMED.get(name, name): value for name, value in given.items() if name not in own}
-    if chat.pop("background", None):
+    chat: dict[str, Any] = {_RENAMED.get(name, name): raw for name, raw in given.items() if name not in own}
+    if bytes(memoryview(chat.pop("background", _NULL))[:5]) not in (b"null", b"false"):
         raise RefusedError("background cannot be honoured by this server: leave it out", "background")
-    said = [{"type": "message", "role": "user", "content": request.input}]
-    items = said if isinstance(request.input, str) else request.input
-    first = [{"role": "system", "content": request.instructions}] if request.instructions else []
-    chat["messages"] = [*first, *(message for at, item in enumerate(items) for message in _messages(item, at))]
+    messages: list[dict[str, Any]] = []
+    if request.instructions:
+        messages.append({"role": "system", "content": request.instructions})
+    if isinstance(request.input, str):
+        messages.append({"role": "user", "content": request.input})
+    else:
+        messages += (message for at, item in enumerate(request.input) for message in _messages(item, at))
+    chat["messages"] = messages
     chat["n"] = 1
     chat |= _format(request.text or {})
     if request.reasoning:
@@ -66,36 +73,46 @@ def as_chat(body: bytes) -> bytes:
     return msgspec.json.encode(chat)
 
 
-def _messages(item: Mapping[str, Any], at: int) -> list[dict[str, Any]]:
-    match item.get("type", "message"):
+def _request(given: _Item) -> _Request:
+    """The fields that a request has of its own: the parts of `input` stay undecoded, and what is not text is short."""
+    if "input" not in given:
+        raise RefusedError("the parameter input is missing", "input")
+    values = {}
+    for field in msgspec.structs.fields(_Request):
+        raw = given.get(field.name, _NULL)
+        if field.name not in ("input", "instructions") and len(memoryview(raw)) > _MAX_BYTES:
+            raise RefusedError(f"{field.name}: the value is over {_MAX_BYTES} bytes", field.name)
+        values[field.name] = msgspec.json.decode(raw, type=field.type)
+    return _Request(**values)
+
+
+def _messages(item: _Item, at: int) -> list[dict[str, Any]]:
+    def part(name: str) -> msgspec.Raw:
+        return item.get(name, _NULL)
+
+    place = f"input[{at}]"
+    try:
+        kind = msgspec.json.decode(item.get("type", b'"message"'), type=str)
+    except msgspec.ValidationError:
+        raise RefusedError(f"{place}: the type is no text", place) from None
+    match kind:
         case "message":
-            content = item.get("content")
-            parts = [_part(part) for part in content] if isinstance(content, list) else content
-            return [{"role": item.get("role"), "content": parts}]
+            return [{"role": part("role"), "content": part("content")}]
         case "function_call":
-            function = {"name": item.get("name"), "arguments": item.get("arguments")}
-            call = {"id": item.get("call_id"), "type": "function", "function": function}
+            function = {"name": part("name"), "arguments": part("arguments")}
+            call = {"id": part("call_id"), "type": "function", "function": function}
             return [{"role": "assistant", "content": None, "tool_calls": [call]}]
         case "function_call_output":
-            output = item.get("output")
-            text = output if isinstance(output, str) else json.dumps(output)
-            return [{"role": "tool", "tool_call_id": item.get("call_id"), "content": text}]
+            output = part("output")
+            is_text = bytes(memoryview(output)[:1]) == b'"'
+            text = output if is_text else bytes(output).decode()
+            return [{"role": "tool", "tool_call_id": part("call_id"), "content": text}]
         case "reasoning":
             return []
         case "item_reference":
             sentence = "this server keeps no items to refer to: send them whole (in the AI SDK: store: false)"
-            raise RefusedError(f"input[{at}]: {sentence}", f"input[{at}]")
-    raise RefusedError(f"input[{at}]: items of type {str(item.get('type'))[:40]!r} are not taken", f"input[{at}]")
-
-
-def _part(part: Any) -> Any:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind == "input_image":
-        detail = {"detail": part["detail"]} if part.get("detail") else {}
-        return {"type": "image_url", "image_url": {"url": part.get("image_url"), **detail}}
-    if kind == "refusal":
-        return {"type": "text", "text": part.get("refusal")}
-    return {"type": "text", "text": part.get("text")} if kind in ("input_text", "output_text") else part
+            raise RefusedError(f"{place}: {sentence}", place)
+    raise RefusedError(f"{place}: items of type {kind[:40]!r} are not taken", place)
 
 
 def _format(text: Mapping[str, Any]) -> dict[str, Any]:

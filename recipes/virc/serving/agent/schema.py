@@ -1,72 +1,52 @@
-"""JSON schemas of clients: nothing is fetched for one, and none may take longer than its problem."""
+"""JSON schemas of clients: nothing is loaded for one, and none takes more than its share of CPU time."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
+from virc.core.limits import bounded
 from virc.serving.chat_request import RefusedError
 
 _FENCED = ("```json", "```")
-_REFS = ("$ref", "$dynamicRef")  # a few of them can double the work with each level
 
 
 class Schema:
-    """A JSON schema (draft 2020-12) that answers are held against, but for `pattern`, of which a match may never end.
+    """A JSON schema (draft 2020-12) that answers are held against.
 
     Args:
         value: as the client sent it.
         param: the part of the request that it comes from.
-        check: called again and again while a value is held against it; what it raises ends that.
+        check: called before a value is held against it; what it raises ends that.
 
     Raises:
-        RefusedError: it is no JSON schema, or has `patternProperties`.
+        RefusedError: it is no JSON schema, refers to what is not in it or to itself without an end, or is too costly.
     """
 
     def __init__(self, value: Mapping[str, Any], param: str, check: Callable[[], None]) -> None:
-        from jsonschema import Draft202012Validator, SchemaError, validators  # type: ignore[import-untyped]
-        from referencing import Registry
-
-        self.value, self._param = value, param
-        try:
-            Draft202012Validator.check_schema(value)
-        except SchemaError as error:
-            raise RefusedError(f"{param}: this is no JSON schema: {error.message[:200]}", param) from None
-        except RecursionError:
-            raise RefusedError(f"{param}: the JSON schema is too deep", param) from None
-        if '"patternProperties":' in json.dumps(value):
-            raise RefusedError(f"{param}: patternProperties cannot be honoured by this server", param)
-
-        def checked(keyword: str) -> Callable[..., Iterator[Any]]:
-            def follow(*words: Any) -> Iterator[Any]:
-                check()
-                yield from Draft202012Validator.VALIDATORS[keyword](*words) or ()
-
-            return follow
-
-        own = {keyword: checked(keyword) for keyword in _REFS} | {"pattern": lambda *_: None}
-        self._validator = validators.extend(Draft202012Validator, own)(value, registry=Registry())
+        self.value, self._param, self._check = value, param, check
+        check()
+        if fault := bounded.schema_fault(value):
+            raise self._refused(fault)
 
     def fitting(self, text: str) -> str | None:
         """The JSON in a text, where it fits; None: there is none that does.
 
         Raises:
-            RefusedError: the schema refers to what is not in it.
+            RefusedError: it takes too long to tell.
         """
-        from referencing.exceptions import Unresolvable
-
         opening, closing = _FENCED
         text = text.strip().removeprefix(opening).removesuffix(closing).strip()
+        self._check()
         try:
             found = msgspec.json.decode(text)
-            fits = self._validator.is_valid(found)
+            return None if bounded.misfit(self.value, found) else json.dumps(found, ensure_ascii=False)
         except (ValueError, RecursionError):
             return None
-        except Unresolvable:
-            raise RefusedError(f"{self._param}: the JSON schema refers to what is not in it", self._param) from None
-        return json.dumps(found, ensure_ascii=False) if fits else None
+        except bounded.CostlyError as error:
+            raise self._refused(error.message) from None
 
     def filled(self, answer: str) -> str | None:
         """An answer as JSON where only one property can take it: no model has to write it again; else None."""
@@ -80,3 +60,6 @@ class Schema:
             values.append(msgspec.json.decode(answer.strip().removesuffix("°")))
         written = (json.dumps({name: value}, ensure_ascii=False) for name in properties for value in values)
         return next((text for text in written if self.fitting(text) is not None), None)
+
+    def _refused(self, fault: str) -> RefusedError:
+        return RefusedError(f"{self._param}: this is no JSON schema that can be used: {fault[:300]}", self._param)

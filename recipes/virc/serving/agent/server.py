@@ -3,34 +3,30 @@
 Requests are hostile: all of one is bounded, and the images it names are fetched from public addresses only.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import StreamingResponse
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
 
 from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.limits.image_memory import BusyError
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Unit
-from virc.serving import chat_http, site
-from virc.serving.agent import connections, page, piped, responses, wire
+from virc.serving import chat_http
+from virc.serving.agent import delivery, page, piped, responses, wire
 from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
-from virc.serving.agent.desk import Desk, Hold, LeftError, Ping, Report, Solving, weight
+from virc.serving.agent.desk import Desk, Hold, LeftError, Ping
 from virc.serving.agent.health import Probe
+from virc.serving.agent.problems import Report, Solving, SolvingJob, weight
 from virc.serving.agent.request import read
 from virc.serving.chat_request import RefusedError
 
 _CHARACTERS = 200_000  # of a chat's texts, as many as a reply may have
 _UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nor by a proxy before it
-_IGNORED = "X-Virc-Ignored-Parameters"
 _RESPONSES = "/v1/responses"
-_PIECE = 2**16  # bytes
 _WAIT = 10  # seconds after which a client may try again where the model is down
 
 
@@ -59,9 +55,11 @@ class Served(msgspec.Struct, frozen=True):
 def app(served: Served) -> FastAPI:
     """The ASGI app; its `state.desk` is where problems are taken in."""
     refused = partial(failure, served=served)
-    guards = (_check_site, chat_http.check_key)
+    guards = (chat_http.check_site, chat_http.check_key)
     made = chat_http.new_app(_health, _models, _chat, refused, *guards, paths=("/v1/chat/completions", _RESPONSES))
-    made.state.served, made.state.desk, made.state.probe = served, Desk(served.solving), Probe(served.answers)
+    solving = served.solving
+    made.state.served, made.state.probe = served, Probe(served.answers)
+    made.state.desk = Desk(solving.at_once, solving.waiting, solving.ready)
     for path, (kind, content) in page.files(served.name).items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
     return made
@@ -90,37 +88,13 @@ async def _models(request: Request) -> dict[str, Any]:
     return chat_http.model_list(served.name, served.context, virc_agent=True)
 
 
-async def _check_site(request: Request) -> None:
-    """Refuse what a browser sends for a page of another site."""
-    here, _ = request.scope["server"]
-    reason = site.refusal(request.headers, here, bool(request.app.state.served.api_key))
-    if reason:
-        raise RefusedError(reason, status=403)
-
-
 async def _chat(request: Request) -> Response:
     """Answer a request for a chat completion or a response; errors of the request come before an answer begins."""
     desk: Desk = request.app.state.desk
-    hold = desk.place(_client(request))
-    try:
-        return await _answered(request, desk, hold)
-    except BaseException as error:
-        hold.end()
-        if isinstance(error, ClientDisconnect | LeftError):
-            return chat_http.NOBODY
-        if isinstance(error, Exception):
-            raise failure(error, request.app.state.served) from None
-        raise
+    return await delivery.placed(request, desk, _answered, partial(failure, served=request.app.state.served))
 
 
-def _client(request: Request) -> str:
-    """Whose request it is: by its key where each client has its own, else by its address."""
-    if isinstance(request.app.state.served.api_key, tuple):
-        return f"key {chat_http.key_of(request)}"
-    return connections.network(request.client.host if request.client else "")
-
-
-async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
+async def _answered(request: Request, hold: Hold) -> Response:
     served: Served = request.app.state.served
     deadline = Deadline(served.solving.config.timeout)
     await hold.room(chat_http.size_of(request) + 1, deadline)
@@ -128,56 +102,24 @@ async def _answered(request: Request, desk: Desk, hold: Hold) -> Response:
     as_response = request.url.path == _RESPONSES
     problem, pictures = read(responses.as_chat(body) if as_response else body, served.inputs, _CHARACTERS)
     chat_http.check_model(problem.model, served.name)
-    happening = desk.solve(problem, pictures, hold, deadline, partial(chat_http.disconnected, request))
+    job = SolvingJob(served.solving, problem, pictures, deadline)
+    happening = request.app.state.desk.solve(job, hold, partial(chat_http.disconnected, request))
+    del job
     while isinstance(first := await anext(happening), Ping) and not problem.streamed:
         pass  # until the first sample begins; a stream begins sooner, lest a proxy takes it for dead
     framed = chat_http.frame(served.name)
     unused = problem.ignored + (piped.without_effect(problem) if served.solving.pipeline else ())
-    ignored = {_IGNORED: ", ".join(unused)} if unused else {}
+    ignored = chat_http.ignored_header(unused)
     if problem.streamed:
         stream = responses.Response(framed) if as_response else wire.Events(framed, problem)
         events = _events(stream, first, happening, hold, served)
-        return _Delivery(events, hold, deadline, headers=_UNBUFFERED | ignored, media_type="text/event-stream")
+        return delivery.Delivery(events, hold, deadline, headers=_UNBUFFERED | ignored, media_type="text/event-stream")
     content = await (_response if as_response else _whole)(framed, happening)
     headers = {"Content-Length": str(len(content)), **ignored}
-    return _Delivery(_one(content), hold, deadline, headers=headers, media_type="application/json")
+    return delivery.Delivery(delivery.whole(content), hold, deadline, headers=headers, media_type="application/json")
 
 
-class _Delivery(StreamingResponse):
-    """An answer on its way, in pieces: it ends when its client has taken all, or has had its time.
-
-    At the end `content` is closed and `hold` ended; the client has `connections.PATIENCE` seconds after `deadline`.
-    """
-
-    def __init__(self, content: AsyncGenerator[bytes, None], hold: Hold, deadline: Deadline, **words: Any) -> None:
-        super().__init__(_pieces(content), **words)
-        self._content, self._hold, self._deadline = content, hold, deadline
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        left = self._deadline.left()
-        try:
-            with suppress(TimeoutError):  # the connection is closed, since the answer is not complete
-                async with asyncio.timeout(None if left is None else left + connections.PATIENCE):
-                    await super().__call__(scope, receive, send)
-        finally:
-            self._hold.end()
-            await self._content.aclose()
-
-
-async def _pieces(content: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    """What is sent is taken piece by piece: a client that is slow is seen to come on, and the empty one is the last."""
-    async for part in content:
-        for start in range(0, len(part), _PIECE):
-            yield part[start : start + _PIECE]
-    yield b""
-
-
-async def _one(content: bytes) -> AsyncGenerator[bytes, None]:
-    yield content
-
-
-async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Report, None]) -> bytes:
+async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Report | Ping, None]) -> bytes:
     answers: list[Answer] = []
     choices: list[dict[str, Any]] = []
     thoughts: list[str] = []
@@ -196,7 +138,7 @@ async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Report, None]
     return msgspec.json.encode(completion)
 
 
-async def _response(framed: dict[str, Any], happening: AsyncGenerator[Report, None]) -> bytes:
+async def _response(framed: dict[str, Any], happening: AsyncGenerator[Report | Ping, None]) -> bytes:
     made = responses.Response(framed)
     async with aclosing(happening):
         async for thing in happening:
@@ -207,14 +149,14 @@ async def _response(framed: dict[str, Any], happening: AsyncGenerator[Report, No
 
 async def _events(
     stream: wire.Events | responses.Response,
-    first: Report,
-    happening: AsyncGenerator[Report, None],
+    first: Report | Ping,
+    happening: AsyncGenerator[Report | Ping, None],
     hold: Hold,
     served: Served,
 ) -> AsyncGenerator[bytes, None]:
     """The answers as server-sent events; a failure on the way is the last of them."""
 
-    def encoded(thing: Report) -> bytes:
+    def encoded(thing: Report | Ping) -> bytes:
         return (wire.PING if isinstance(thing, Ping) else stream.event(thing)).encode()
 
     try:
@@ -238,8 +180,8 @@ def failure(error: Exception, served: Served) -> RefusedError:
     match error:
         case RefusedError():
             return error
-        case DataError():
-            return RefusedError(error.message, "messages")
+        case DataError() | BusyError():
+            return chat_http.of_pictures(error)
         case VircError() if is_too_long(error):
             return RefusedError(where + TOO_LONG, "messages", "context_length_exceeded")
     served.trouble(error)

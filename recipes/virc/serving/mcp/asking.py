@@ -7,30 +7,31 @@ from contextlib import suppress
 
 import msgspec
 
-from virc.core.errors import DataError, VircError
+from virc.core.errors import DataError
 from virc.core.events import Reporter
+from virc.core.limits.image_memory import of_client
+from virc.core.limits.threads import started
 from virc.core.text import plain
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
-from virc.reasoning.images import OpenedImage
+from virc.reasoning.calls import Size
+from virc.reasoning.opening.pictures import Source, shown
 from virc.reasoning.session import Rejected, Unit
+from virc.serving.agent.desk import LeftError
 from virc.serving.agent.workers import Workers
 from virc.solving import one
+from virc.solving.batch import workers_for
 from virc.solving.one import Event, SampleStart, Solved
 from virc.solving.setup import Setup, open_setup
-from virc.solving.trace_page import in_words
+from virc.solving.traces.page import in_words
 
-MOST_WAITING = 64
+MAX_WAITING = 64
 """Questions that may wait for their turn."""
 
 SECONDS = 600.0
 """Longest time for one question where none is chosen, in seconds."""
 
 OnStep = Callable[[str], None]
-
-
-class LeftError(VircError):
-    """Nobody waits for the answer any more."""
 
 
 class Model:
@@ -49,9 +50,10 @@ class Model:
         self._waiting = 0
 
     async def ask(
-        self, pictures: Sequence[OpenedImage], question: str, samples: int, on_step: OnStep
-    ) -> tuple[Opened, Solved]:
-        """The model and its answer; cancelled, the model stops at its next word.
+        self, files: Sequence[Source], question: str, samples: int, on_step: OnStep
+    ) -> tuple[Opened, Solved, Sequence[Size]]:
+        """The model, its answer, and the (width, height) in px of the pictures; cancelled, the model stops at its next
+        word.
 
         Args:
             on_step: gets a line about each step, in the thread of the event loop.
@@ -59,7 +61,7 @@ class Model:
         Raises:
             VircError: the model cannot be loaded, or too many questions are waiting.
         """
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise DataError("too many questions are waiting: ask again later")
         self._waiting += 1
         left, loop = threading.Event(), asyncio.get_running_loop()
@@ -73,8 +75,8 @@ class Model:
         try:
             setup, opened = await self._opened(on_step)
             assert self._workers
-            solved = self._workers.do(lambda: _solved(setup, opened, pictures, question, samples, tell))
-            return opened, await asyncio.wrap_future(solved)
+            done = self._workers.do(lambda: _solved(setup, opened, files, question, samples, tell))
+            return opened, *await asyncio.wrap_future(done)
         finally:
             left.set()
             self._waiting -= 1
@@ -88,30 +90,21 @@ class Model:
         """The model; loaded by the first who asks, also if that one is gone before the end."""
         if self._loading is None or (self._loading.done() and self._loading.exception()):
             on_step("loading the model")
-            self._loading = asyncio.wrap_future(Workers(1).do(self._open))
+            self._loading = asyncio.wrap_future(started(self._open))
             self._loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # it is seen by someone
         setup, opened = await asyncio.shield(self._loading)
         if self._workers is None:
-            self._workers = Workers(self._most(opened))
+            self._workers = Workers(workers_for(self._at_once, opened, self._report.note))
         return setup, opened
 
     def _open(self) -> tuple[Setup, Opened]:
         setup = self._setup()
         return setup, open_setup(setup, self._report, lambda _: None)[0]
 
-    def _most(self, opened: Opened) -> int:
-        at_once = self._at_once or opened.at_once
-        return 1 if at_once > 1 and opened.together and not opened.together() else at_once
-
 
 def _solved(
-    setup: Setup,
-    opened: Opened,
-    pictures: Sequence[OpenedImage],
-    question: str,
-    samples: int,
-    tell: Callable[[str], None],
-) -> Solved:
+    setup: Setup, opened: Opened, files: Sequence[Source], question: str, samples: int, tell: Callable[[str], None]
+) -> tuple[Solved, Sequence[Size]]:
     config = msgspec.structs.replace(setup.config, samples=samples, keep_images=True)
     turns = 0
 
@@ -131,5 +124,11 @@ def _solved(
                 tell("")  # raises where nobody waits
 
     deadline = Deadline(config.timeout or SECONDS)
-    protocol = opened.chat_protocol.protocol
-    return one.solve(config, opened.backend, protocol, pictures, question, on_event=on_event, deadline=deadline)
+    protocol, grid = opened.chat_protocol.protocol, opened.backend.grid
+    terms = of_client(lambda: tell(""))
+    try:  # when it is their turn: at their full size, all that wait would fill the memory
+        pictures = [shown(*file, protocol, grid, terms) for file in files]
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    solved = one.solve(config, opened.backend, protocol, pictures, question, on_event=on_event, deadline=deadline)
+    return solved, [each.original or each.size for each in pictures]

@@ -5,6 +5,7 @@ import base64
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,23 +14,27 @@ from PIL import Image
 from virc.config import validation
 from virc.core.errors import DataError, NoAnswerError, SetupError
 from virc.core.extras import install
-from virc.core.limits import check_problem
+from virc.core.limits.image_memory import of_client
+from virc.core.limits.problem import check_problem
 from virc.core.text import clause, plain
 from virc.reasoning.calls import Call, ToolError, View
 from virc.reasoning.encoded import Encoded, as_png
 from virc.reasoning.images import OpenedImage, Shown
+from virc.reasoning.opening.pictures import check, opened_all
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resample import Rescaled, resampled
-from virc.reasoning.resize import MOST_PIXELS
+from virc.reasoning.resize import MAX_PIXELS
 from virc.reasoning.trace import ImageRecord, Trace
-from virc.scoring.score import Key, Verdict, score
+from virc.scoring.answers import score
+from virc.scoring.score import Key, Verdict
 from virc.scoring.symbolic import Symbolic, formula
+from virc.serving.agent.desk import LeftError
 from virc.serving.mcp import messages
 from virc.serving.mcp.asking import Model, OnStep
-from virc.serving.mcp.kept import Shelf
-from virc.serving.mcp.pictures import IMAGE, Readable, given, in_reply, opened, pixels_of
+from virc.serving.mcp.pictures import IMAGE, Readable, file_of, given, in_reply, pixels_of
+from virc.serving.mcp.result_store import ResultStore
 from virc.solving.outcome import chosen
-from virc.solving.trace_page import in_words
+from virc.solving.traces.page import in_words
 from virc.tools import registry as tools
 from virc.tools.scale import FACTORS
 
@@ -64,12 +69,11 @@ class Desk:
     Args:
         model: is asked by `ask`.
         readable: what may be read for clients.
-        shelf: where results are kept.
+        store: where results are kept.
     """
 
-    def __init__(self, model: Model, readable: Readable, shelf: Shelf) -> None:
-        self._model, self._readable, self._shelf = model, readable, shelf
-        self._opening = threading.BoundedSemaphore(2)  # a picture may have 100 million pixels
+    def __init__(self, model: Model, readable: Readable, store: ResultStore) -> None:
+        self._model, self._readable, self._store = model, readable, store
         self._algebra: Symbolic | None = None
         self._starting = threading.Lock()
 
@@ -111,14 +115,22 @@ class Desk:
             self._algebra.close()
 
     async def _changed(self, read: Any, session: str, change: Callable[[Any, OpenedImage, bytes, str], Reply]) -> Reply:
-        source = await given(read.image, self._shelf, session, self._readable)
+        source = await given(read.image, self._store, session, self._readable)
+        left = threading.Event()
+
+        def anybody() -> None:
+            if left.is_set():
+                raise LeftError("nobody waits for the picture")
 
         def work() -> Reply:
-            with self._opening:
-                image, data = opened(source, self._readable)
-                return change(read, image, data, session)
+            data, name = file_of(source, self._readable)
+            with opened_all([(data, name)], of_client(anybody), partial(_made_beside, read)) as pictures:
+                return change(read, pictures[0], data, session)
 
-        return await asyncio.to_thread(work)
+        try:
+            return await asyncio.to_thread(work)
+        finally:
+            left.set()
 
     def _crop(self, read: messages.Crop, image: OpenedImage, _: bytes, session: str) -> Reply:
         view = View([image.size], _UNITS[read.unit], float_boxes=True)
@@ -137,8 +149,8 @@ class Desk:
         call, _deviations = _checked("scale_image", {"scale_factor": read.factor, "image_index": 0}, View([image.size]))
         assert call.factor
         width, height = (int(side * call.factor) for side in image.size)
-        if width * height > MOST_PIXELS:
-            raise DataError(f"the picture would have {width} x {height} px, over {MOST_PIXELS // 10**6} million")
+        if width * height > MAX_PIXELS:
+            raise DataError(f"the picture would have {width} x {height} px, over {MAX_PIXELS // 10**6} million")
         pixels = _made(call, image.pixels)
         picture, file = self._kept(pixels, as_png(pixels).data, session, read.max_side)
         return _reply([file], messages.Scaled(**picture, factor=call.factor))
@@ -150,30 +162,29 @@ class Desk:
     def _kept(self, pixels: Image.Image, data: bytes, session: str, side: int) -> tuple[dict[str, Any], Encoded]:
         """The fields of a picture that is kept from here on, and its file for the reply."""
         file, exact = in_reply(pixels, side)
-        name = self._shelf.keep(session, IMAGE, data, len(data))
+        name = self._store.keep(session, IMAGE, data, len(data))
         return {"image_id": name, "width": pixels.width, "height": pixels.height, "exact": exact}, file
 
     async def _ask(self, read: messages.Ask, session: str, on_step: OnStep) -> Reply:
         named = [read.image, *read.more_images]
         check_problem([each[:1] for each in named], read.question)
-        sources = [await given(each, self._shelf, session, self._readable) for each in named]
+        sources = [await given(each, self._store, session, self._readable) for each in named]
 
-        def open_all() -> list[tuple[OpenedImage, bytes]]:
-            with self._opening:
-                return [opened(source, self._readable) for source in sources]
+        def read_all() -> list[tuple[bytes, str]]:
+            files = [file_of(source, self._readable) for source in sources]
+            for file in files:  # before the model is loaded
+                check(file, of_client())
+            return files
 
-        pictures = await asyncio.to_thread(open_all)
-        asked = [image for image, _ in pictures]
-        model, solved = await self._model.ask(asked, read.question, read.samples, on_step)
+        files = await asyncio.to_thread(read_all)
+        model, solved, sizes = await self._model.ask(files, read.question, read.samples, on_step)
         if solved.error and not isinstance(solved.error, NoAnswerError):
             raise solved.error
         sample = chosen(solved)
-        sizes = [image.size for image in asked]
-        files = [data for _, data in pictures]
-        ids = [self._shelf.keep(session, IMAGE, data, len(data)) for data in files]
+        ids = [self._store.keep(session, IMAGE, data, len(data)) for data, _ in files]
         looks, parts = await asyncio.to_thread(self._looks, sample.trace, sample.images, sizes, ids, session, read)
         steps = _Steps(sample.trace, read.question, [shown.file for shown in sample.images])
-        kept = self._shelf.keep(session, TRACE, steps, sum(len(file.data) for file in steps.files))
+        kept = self._store.keep(session, TRACE, steps, sum(len(file.data) for file in steps.files))
         votes = next((count for answer, count in solved.votes if answer == solved.answer), 0)
         answered = messages.Answered(
             answer=solved.answer,
@@ -221,19 +232,19 @@ class Desk:
         words = formula(read.answer) is None or formula(read.reference) is None
         match found:
             case Verdict(right=True, by="symbolic"):
-                told = messages.Verdict(verdict="right", by="algebra", reason="equal by algebra")
+                verdict = messages.Verdict(verdict="right", by="algebra", reason="equal by algebra")
             case Verdict(right=True):
-                told = messages.Verdict(verdict="right", by="rule", reason="the same text, number, unit or choice")
+                verdict = messages.Verdict(verdict="right", by="rule", reason="the same text, number, unit or choice")
             case Verdict(by="rule"):
-                told = messages.Verdict(verdict="wrong", by="rule", reason="another number, choice or refusal")
+                verdict = messages.Verdict(verdict="wrong", by="rule", reason="another number, choice or refusal")
             case _ if words:
                 reason = "the words differ, and no rule can tell whether they say the same"
-                told = messages.Verdict(verdict="undecided", by=None, reason=reason)
+                verdict = messages.Verdict(verdict="undecided", by=None, reason=reason)
             case _ if self._algebra is None:
-                told = messages.Verdict(verdict="undecided", by=None, reason=lacks)
+                verdict = messages.Verdict(verdict="undecided", by=None, reason=lacks)
             case _:
-                told = messages.Verdict(verdict="wrong", by="algebra", reason="not equal by algebra")
-        return _reply([], told)
+                verdict = messages.Verdict(verdict="wrong", by="algebra", reason="not equal by algebra")
+        return _reply([], verdict)
 
     def _same(self, answer: str, reference: str) -> bool:
         """Equality by algebra; False where math-verify is not installed."""
@@ -244,11 +255,11 @@ class Desk:
         return self._algebra.same(answer, reference) if self._algebra else False
 
     def _trace(self, read: messages.TraceOf, session: str) -> Reply:
-        steps = self._shelf.find(session, read.trace_id)
+        steps = self._store.find(session, read.trace_id)
         if not isinstance(steps, _Steps):
             raise DataError(f"this session has no trace {plain(read.trace_id, 60)}")
         parts: list[str | Encoded] = []
-        told: list[messages.Step] = []
+        shown: list[messages.Step] = []
         for number, unit in enumerate(steps.trace.units, 1):
             parts.append(f"{number}. {unit.think}".rstrip())
             calls = []
@@ -259,22 +270,27 @@ class Desk:
                 parts += [in_reply(pixels_of(steps.files[index]), read.max_side)[0] for index in result.images]
             if unit.answer is not None:
                 parts.append(f"answer: {unit.answer}")
-            told.append(messages.Step(thought=unit.think, calls=calls, answer=unit.answer))
+            shown.append(messages.Step(thought=unit.think, calls=calls, answer=unit.answer))
         failure = steps.trace.failure.message if steps.trace.failure else None
-        return _reply(parts, messages.Traced(question=steps.question, steps=told, failure=failure))
+        return _reply(parts, messages.Traced(question=steps.question, steps=shown, failure=failure))
+
+
+def _made_beside(read: Any, size: tuple[int, int]) -> int:
+    """About as many bytes as what is made of a picture of that size takes, as pixels and as PNG."""
+    if isinstance(read, messages.Show):
+        return 0
+    factor = min(FACTORS, key=lambda each: abs(each - read.factor)) if isinstance(read, messages.Scale) else 1
+    pixels = int(size[0] * factor) * int(size[1] * factor)
+    return 7 * pixels if pixels <= MAX_PIXELS else 0  # refused before it is made
 
 
 def _checked(name: str, arguments: Mapping[str, object], view: View) -> tuple[Call, Sequence[str]]:
     try:
         checked = tools.get(name).check(arguments, view)
     except ToolError as error:
-        raise DataError(_by_our_names(str(error))) from None
+        reason = str(error).replace("bbox_2d", "box").replace("scale_factor", "factor")  # as arguments are called here
+        raise DataError(reason) from None
     return checked.call, checked.deviations
-
-
-def _by_our_names(reason: str) -> str:
-    """A tool's reason, with the names that its arguments have here."""
-    return reason.replace("bbox_2d", "box").replace("scale_factor", "factor")
 
 
 def _misfit(name: str, arguments: Mapping[str, Any], takes: type[messages.Arguments], error: Exception) -> DataError:

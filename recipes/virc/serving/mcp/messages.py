@@ -7,8 +7,8 @@ from msgspec import Meta
 
 SIDE = 1568
 """Longest side of a picture in a reply, in pixels, where the caller names none."""
-MOST_SIDE = 8192
-MOST_SAMPLES = 8
+MAX_SIDE = 8192
+MAX_SAMPLES = 8
 
 Source = Annotated[
     str,
@@ -23,7 +23,7 @@ Side = Annotated[
     Meta(
         description="Longest side of each returned picture in pixels; larger ones are shrunk for the reply only.",
         ge=28,
-        le=MOST_SIDE,
+        le=MAX_SIDE,
     ),
 ]
 Text = Annotated[str, Meta(max_length=2**20)]
@@ -43,7 +43,7 @@ class Ask(Arguments, frozen=True):
     question: Annotated[str, Meta(description="The question about the picture.", min_length=1, max_length=2**20)]
     more_images: Annotated[list[Source], Meta(description="Further pictures of the same question.", max_length=15)] = []
     samples: Annotated[
-        int, Meta(description="Independent answers, of which the commonest is returned.", ge=1, le=MOST_SAMPLES)
+        int, Meta(description="Independent answers, of which the commonest is returned.", ge=1, le=MAX_SAMPLES)
     ] = 1
     max_side: Side = SIDE
 

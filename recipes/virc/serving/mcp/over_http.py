@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
-from virc.serving import site
-from virc.serving.chat_request import MOST_BODY
+from virc.core.web import site
+from virc.serving.agent import connections
+from virc.serving.chat_request import MAX_BODY
 from virc.serving.mcp import server
-from virc.serving.mcp.kept import IDLE
+from virc.serving.mcp.result_store import IDLE
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PATH = "/mcp"
 _SESSIONS = 256
+_MAX_VALUES = 2**20  # of a request, and commas in its texts
 CONNECTIONS = 512
 _GRACE = 5  # seconds that answers may still take when the server is to end
 
@@ -41,9 +44,26 @@ class _Guard:
             needed = {"WWW-Authenticate": "Bearer"}
             await PlainTextResponse("the API key is missing or wrong", 401, needed)(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
-            if scope["method"] == "DELETE":
-                self._ended(headers.get(server.SESSION, ""))
+            await self._app(scope, _counting(receive), send)
+            # Results that belong to no session are kept under an empty name, for all clients that have none.
+            if scope["method"] == "DELETE" and (session := headers.get(server.SESSION)):
+                self._ended(session)
+
+
+def _counting(receive: "Receive") -> "Receive":
+    """`receive`, which refuses a body of more values than memory is meant for: the SDK makes an object of each."""
+    values = 0
+
+    async def counted() -> "Message":
+        nonlocal values
+        message = await receive()
+        body = message.get("body", b"")
+        values += sum(map(body.count, (b"[", b"{", b",")))
+        if values > _MAX_VALUES:
+            raise HTTPException(413, "the request holds too many values")
+        return message
+
+    return counted
 
 
 def app(served: server.Served, host: str, key: str | None, ended: Callable[[str], None]) -> "ASGIApp":
@@ -57,7 +77,7 @@ def app(served: server.Served, host: str, key: str | None, ended: Callable[[str]
     made = server.made(served).streamable_http_app(
         streamable_http_path=PATH,
         host=host,
-        max_request_body_size=MOST_BODY,
+        max_request_body_size=MAX_BODY,
         session_idle_timeout=IDLE,
         max_sessions=_SESSIONS,
     )
@@ -68,7 +88,7 @@ def run(made: "ASGIApp", listening: socket.socket) -> None:
     """Serve at a socket that listens, until a signal comes."""
     config = uvicorn.Config(
         made, lifespan="on", ws="none", access_log=False, log_level="critical", server_header=False,
-        proxy_headers=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=_GRACE,
+        proxy_headers=False, http=connections.SlowClientGuard, timeout_graceful_shutdown=_GRACE,
     )  # fmt: skip
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run([listening])
+        connections.run(uvicorn.Server(config), listening)

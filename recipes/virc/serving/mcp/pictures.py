@@ -16,11 +16,11 @@ from virc.core.errors import DataError
 from virc.core.text import clause, plain
 from virc.core.web.fetch import Rules
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png
-from virc.reasoning.images import MOST_BYTES, OpenedImage, open_file
+from virc.reasoning.images import MAX_BYTES
 from virc.reasoning.resample import resampled
 from virc.serving.agent import fetch
 from virc.serving.chat_request import RefusedError
-from virc.serving.mcp.kept import Shelf
+from virc.serving.mcp.result_store import ResultStore
 from virc.solving.image_source import data_url_bytes
 
 IMAGE = "image"
@@ -31,7 +31,7 @@ _LONGEST_PATH = 4096
 _STARTS = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*", b"<svg", b"<?xml", b"%PDF",
 )  # fmt: skip
-_MOST_IN_REPLY = 2**20
+_MAX_IN_REPLY = 2**20
 """Bytes of a PNG in a reply; what would be larger is sent as JPEG, since some clients refuse long results."""
 
 
@@ -49,7 +49,7 @@ class Readable(msgspec.Struct, frozen=True):
     rules: Rules = fetch.RULES
 
 
-async def given(source: str, shelf: Shelf, session: str, readable: Readable) -> bytes | Path:
+async def given(source: str, store: ResultStore, session: str, readable: Readable) -> bytes | Path:
     """The bytes of a picture, or the path inside a readable folder that was named; the path is not opened yet.
 
     Raises:
@@ -58,7 +58,7 @@ async def given(source: str, shelf: Shelf, session: str, readable: Readable) -> 
     if source[:5].lower() == "data:":
         return data_url_bytes(source)
     if _KEPT.fullmatch(source):
-        kept = shelf.find(session, source)
+        kept = store.find(session, source)
         if not isinstance(kept, bytes):
             raise DataError(f"this session has no {source}: it is of another session, or was dropped for newer ones")
         return kept
@@ -96,17 +96,15 @@ def _of_base64(source: str) -> bytes | None:
     return content if is_picture or len(source) > _LONGEST_PATH else None
 
 
-def opened(source: bytes | Path, readable: Readable) -> tuple[OpenedImage, bytes]:
-    """A picture and its file.
+def file_of(source: bytes | Path, readable: Readable) -> tuple[bytes, str]:
+    """The file of a picture, and its name for messages.
 
     Raises:
-        DataError: it is no picture, damaged, too large, or not inside a readable folder.
+        DataError: it is too large, or not inside a readable folder.
     """
     if isinstance(source, bytes):
-        name, data = "the picture", source
-    else:
-        name, data = plain(source, 120), _contents(source, readable.folders)
-    return open_file(data, name), data
+        return source, "the picture"
+    return _contents(source, readable.folders), plain(source, 120)
 
 
 def _contents(path: Path, readable: Sequence[Path]) -> bytes:
@@ -141,7 +139,7 @@ def _read(folder: Path, inside: Path) -> bytes:
     with open(descriptor, "rb") as file:  # noqa: PTH123 (a descriptor, not a path)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("it is no file")
-        return file.read(MOST_BYTES + 1)
+        return file.read(MAX_BYTES + 1)
 
 
 def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
@@ -156,7 +154,7 @@ def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
         width, height = (max(1, round(length * side / longest)) for length in pixels.size)
         pixels = resampled(pixels, (width, height))
     file = as_png(pixels)
-    if len(file.data) > _MOST_IN_REPLY:
+    if len(file.data) > _MAX_IN_REPLY:
         return as_jpeg(pixels), False
     return file, fits
 

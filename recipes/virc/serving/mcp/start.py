@@ -2,24 +2,23 @@
 
 import asyncio
 import errno
-import gc
 import signal
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, SetupError, UsageError, VircError
+from virc.core.errors import ConfigError, SetupError, UsageError, as_virc_error
 from virc.core.events import Reporter
 from virc.core.extras import install
+from virc.core.interpreter import collection_paused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from virc.serving.mcp.calls import Desk
-    from virc.serving.mcp.kept import Shelf
+    from virc.serving.mcp.result_store import ResultStore
     from virc.serving.mcp.server import Served
     from virc.solving.setup import Setup
 
@@ -59,52 +58,44 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
     """
     folders = _folders(request.folders)
     address = None if request.http is None else host_and_port(request.http)
-    with _without_collector():
+    with collection_paused():
         try:
             from virc.serving.mcp import server
         except ImportError as error:
             raise SetupError(f"virc mcp needs the MCP SDK: {error}", install("mcp")) from None
-    from virc.serving.mcp.kept import Shelf
+    from virc.serving.mcp.result_store import ResultStore
 
-    shelf = Shelf()
+    store = ResultStore()
     frank = address is None or address[0] in _LOOPBACK
-    served = server.Served(_desk(request, folders, shelf, report), _trouble(report), frank)
+    served = server.Served(_desk(request, folders, store, report), _trouble(report), frank)
     if address is None:
         _until_a_signal(server.over_stdio(served))
     else:
-        _over_http(request, served, shelf, address, on_url)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Import without the garbage collector: the types of the SDK stay, and looking for cycles takes a tenth more."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_on:
-            gc.enable()
+        _over_http(request, served, store, address, on_url)
 
 
 def _until_a_signal(serving: Coroutine[Any, Any, None]) -> None:
-    """Run to the end, or until SIGTERM, which ends it as asyncio ends on SIGINT: what is under way is cancelled first.
+    """Run to the end, or until SIGINT or SIGTERM: what is under way is cancelled before the signal is raised again.
 
     A handler that raises an error in the midst of a task would have asyncio write a traceback.
     """
     received: list[int] = []
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     async def main() -> None:
         task = asyncio.current_task()
         assert task
 
-        def leave() -> None:
-            received.append(signal.SIGTERM)
+        def leave(number: int) -> None:
+            received.append(number)
             task.cancel()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
+        loop = asyncio.get_running_loop()
+        for number in before:
+            try:
+                loop.add_signal_handler(number, leave, number)
+            except NotImplementedError:  # on Windows
+                signal.signal(number, lambda number, _frame: loop.call_soon_threadsafe(leave, number))
         await serving
 
     try:
@@ -113,9 +104,10 @@ def _until_a_signal(serving: Coroutine[Any, Any, None]) -> None:
         if not received:
             raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if received:
-        signal.raise_signal(signal.SIGTERM)  # for whoever handles it in this process
+        signal.raise_signal(received[0])  # for whoever handles it in this process
 
 
 def check_model(model: str | None, endpoint: str | None, system: str | None) -> None:
@@ -173,30 +165,30 @@ def _folders(names: Sequence[str]) -> "list[Path]":
     return found
 
 
-def _desk(request: McpRequest, folders: "Sequence[Path]", shelf: "Shelf", report: Reporter) -> "Callable[[], Desk]":
+def _desk(
+    request: McpRequest, folders: "Sequence[Path]", store: "ResultStore", report: Reporter
+) -> "Callable[[], Desk]":
     @cache
     def made() -> "Desk":
         from virc.serving.mcp.asking import Model
         from virc.serving.mcp.calls import Desk
         from virc.serving.mcp.pictures import Readable
 
-        return Desk(Model(request.setup, report, request.concurrency), Readable(folders, request.offline), shelf)
+        return Desk(Model(request.setup, report, request.concurrency), Readable(folders, request.offline), store)
 
     return made
 
 
 def _trouble(report: Reporter) -> Callable[[Exception], None]:
     def warn(error: Exception) -> None:
-        if isinstance(error, VircError):
-            report.warn(error.message, error.hint)
-        else:
-            report.warn(f"internal: {type(error).__name__}: {error}")
+        failure = as_virc_error(error)
+        report.warn(failure.message, failure.hint)
 
     return warn
 
 
 def _over_http(
-    request: McpRequest, served: "Served", shelf: "Shelf", address: tuple[str, int], on_url: Callable[[str], None]
+    request: McpRequest, served: "Served", store: "ResultStore", address: tuple[str, int], on_url: Callable[[str], None]
 ) -> None:
     from virc.serving.address import bound_socket
     from virc.serving.mcp import over_http
@@ -212,7 +204,7 @@ def _over_http(
         in_use = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
         raise ConfigError(error.message, f"--http {bare}:{port % 65_535 + 1}" if in_use else _HINT) from error
     with bound as listening:
-        app = over_http.app(served, host, request.api_key, shelf.drop)
+        app = over_http.app(served, host, request.api_key, store.drop)
         listening.listen(over_http.CONNECTIONS)
         on_url(f"http://{bare}:{port}{over_http.PATH}")
         over_http.run(app, listening)

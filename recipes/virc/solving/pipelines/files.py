@@ -1,79 +1,147 @@
-"""Pipelines as files: read and checked."""
+"""Pipelines as files of Python: found and loaded."""
 
-from collections.abc import Mapping
+import hashlib
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from virc.config import validation
-from virc.config import yaml as plain_yaml
-from virc.core.errors import ConfigError
+from virc.core import plugins
+from virc.core.errors import ConfigError, UsageError
 from virc.core.files import expanded, is_file
-from virc.solving.pipelines.checks import mistakes, place
-from virc.solving.pipelines.schema import Pipeline
+from virc.reasoning.images import OpenedImage
+from virc.solving.pipelines.asking import Roles
+from virc.solving.pipelines.speaking import Role
+from virc.solving.pipelines.tools import Tools
 from virc.systems import registry as systems
 
+SUFFIX = ".py"
+INSTEAD: Mapping[str, str] = {
+    "samples": "`roles.NAME.sample(N, ...)` and `vote(...)`",
+    "strategy": "code that does the same: `sample` with `vote`, `best_of`, or a loop",
+    "temperature": "`Role(temperature=...)`",
+    "max_tokens": "`Role(max_tokens=...)`",
+}
+"""Setting of one model -> what a pipeline's file has in its place."""
+_EXAMPLE = "virc systems show prism names the file of one"
 
-def of_system(system: str | None) -> str | None:
-    """The system itself where it is a pipeline; None for others, and where no system is named."""
-    return system if system is not None and systems.get(system).pipeline else None
+
+class Problem(msgspec.Struct, frozen=True):
+    """What a pipeline's function is given: the question, its pictures, and the tools of the pipeline."""
+
+    question: str
+    images: tuple[OpenedImage, ...]
+    tools: Tools
 
 
-def served_by(system: str | None) -> str | None:
-    """The system itself where it is a pipeline alone, with no model of its own to train and to serve."""
-    return system if of_system(system) and system is not None and not systems.get(system).stages else None
+class Pipeline(msgspec.Struct, frozen=True):
+    """A loaded pipeline.
+
+    Args:
+        name: of its system, or of its file without the suffix.
+        roles, tools: `ROLES` and `TOOLS` of its file.
+        writer: `WRITER` of its file, the last role without one: it answers chats without images, and writes as JSON.
+        solve: its function.
+        digest: of the file's content.
+    """
+
+    name: str
+    file: Path
+    roles: Mapping[str, Role]
+    tools: Mapping[str, str]
+    writer: str
+    solve: Callable[[Problem, Roles], str]
+    digest: str
 
 
-def is_alone(name: str) -> bool:
-    """Whether that is a file with a pipeline alone: roles and steps beside no name of a system."""
-    if not (systems.is_path(name) and is_file(expanded(name))):
-        return False
-    content = plain_yaml.parse(plain_yaml.read_text(expanded(name)), name)
-    return "steps" in content and "roles" in content and not {"name", "pipeline"} & content.keys()
+def refuse(given: Mapping[str, object], pipeline: str) -> None:
+    """Refuse what goes with one model alone.
+
+    Args:
+        given: option or argument -> whether it is given.
+        pipeline: the one that names the pipeline, for messages.
+
+    Raises:
+        UsageError: one is given; the hint says what a pipeline's file has in its place.
+    """
+    if name := next((name for name, is_given in given.items() if is_given), None):
+        instead = INSTEAD.get(name.removeprefix("--").replace("-", "_"))
+        hint = f"leave one out, or in the pipeline's file use {instead}" if instead else "leave one out"
+        raise UsageError(f"{name} does not go with {pipeline}", hint)
+
+
+def choose(
+    pipeline: str | Path | None, system: str | Path | None, alone: bool = False
+) -> tuple[str | None, str | None]:
+    """Return the pipeline and the system; a system that is a pipeline becomes the pipeline where none is named.
+
+    Args:
+        alone: only a system that is a pipeline alone, with no model of its own to train and to serve.
+    """
+    if pipeline is None and system is not None:
+        found = systems.get(str(system))
+        if found.pipeline and not (alone and found.stages):
+            return str(system), None
+    return pipeline if pipeline is None else str(pipeline), system if system is None else str(system)
 
 
 def load(name: str) -> Pipeline:
-    """The pipeline of a system, or of a YAML file: that of a system, or one with a pipeline alone.
+    """Return the pipeline of a system, or of a file of Python, which is run with the rights of the user.
 
     Raises:
-        ConfigError: it is not there, no YAML, or as `read`.
+        ConfigError: it is not there, or is no pipeline.
     """
-    there = systems.is_path(name) and is_file(expanded(name))
-    text = plain_yaml.read_text(expanded(name)) if there else ""
-    content = plain_yaml.parse(text, name)
-    if there and not content:
-        raise ConfigError(f"{name} is empty", "it needs roles, steps and answer")
-    if content and "pipeline" not in content:
-        return read(content, name, plain_yaml.lines(text))
+    if name.endswith(SUFFIX):
+        file = expanded(name)
+        if not is_file(file):
+            raise ConfigError(f"there is no file {file}", f"--pipeline FILE{SUFFIX}, or a system: virc systems ls")
+        return _loaded(file.absolute(), file.stem)
     system = systems.get(name)
     if not system.pipeline:
-        raise ConfigError(f"{name} has no pipeline", "--pipeline FILE.yaml")
-    lines = plain_yaml.lines(plain_yaml.read_text(system.file))
-    below = {path[1:]: line for path, line in lines.items() if path[0] == "pipeline"}
-    return read(system.pipeline, str(system.file), below)
+        raise ConfigError(f"{name} has no pipeline", f"--pipeline FILE{SUFFIX}")
+    return _loaded(file_of(system), system.name)
 
 
-def read(content: Mapping[str, Any], where: str, lines: Mapping[tuple[str, ...], int] = {}) -> Pipeline:
-    """Read and check the content of `pipeline:`.
-
-    Args:
-        where: what errors call it.
-        lines: the keys that lead to each value -> its line, which errors then name.
-
-    Raises:
-        ConfigError: it does not fit, or a step names a role or a value that it cannot have.
-    """
-    for fault in validation.faults(content, Pipeline):
-        raise ConfigError(f"{_at(where, fault.path, lines)}: {fault.message}", fault.hint)
-    try:
-        pipeline = msgspec.convert(content, Pipeline, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}") from error
-    for message, hint in mistakes(pipeline):
-        raise ConfigError(f"{_at(where, place(message, content), lines)}: {message}", hint)
-    return pipeline
+def file_of(system: systems.System) -> Path:
+    """Return the file of a system's pipeline."""
+    named = system.pipeline or ""
+    if not named.endswith(SUFFIX):
+        raise ConfigError(f"{system.file}: pipeline is {named!r}, and no file FILE{SUFFIX}", _EXAMPLE)
+    return Path(named)
 
 
-def _at(where: str, path: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> str:
-    """The file, and the line of a key in it where that is known."""
-    return f"{where}:{systems.line_of(path, lines)}" if lines else where
+def _loaded(file: Path, name: str) -> Pipeline:
+    if not is_file(file):
+        raise ConfigError(f"there is no file {file}", _EXAMPLE)
+    module = plugins.fresh(file)  # in a notebook it may have changed
+    roles, tools, solve = (getattr(module, each, None) for each in ("ROLES", "TOOLS", "solve"))
+    if not (isinstance(roles, dict) and roles and all(isinstance(each, Role) for each in roles.values())):
+        raise ConfigError(f"{file} has no ROLES: a dict of names and `Role(...)`", _EXAMPLE)
+    if not (callable(solve) and len(inspect.signature(solve).parameters) == 2):
+        raise ConfigError(f"{file} has no function `solve(problem, roles)`", _EXAMPLE)
+    named = tools or {}
+    if not (isinstance(named, dict) and all(isinstance(each, str) for pair in named.items() for each in pair)):
+        raise ConfigError(f"{file}: TOOLS is no dict of names and tools", _EXAMPLE)
+    writer = getattr(module, "WRITER", [*roles][-1])
+    if writer not in [*roles]:
+        raise ConfigError(f"{file}: WRITER is {writer!r}, which ROLES has not", f"one of {', '.join(map(str, roles))}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return Pipeline(name, file, _checked(roles, file), named, writer, solve, digest)
+
+
+def _checked(roles: dict[Any, Role], file: Path) -> dict[str, Role]:
+    """Roles with values of their types."""
+    for name, role in roles.items():
+        try:
+            msgspec.convert(msgspec.to_builtins(role), Role)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise ConfigError(f"{file}: role {name!r}: {error}") from None
+        if role.own_protocol and role.system is not None:
+            raise ConfigError(
+                f"{file}: role {name!r} has `own_protocol`, which brings its own system message", "no system"
+            )
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise ConfigError(f"{file}: {name!r} cannot name a role", "letters, digits and _")
+    return roles

@@ -8,7 +8,7 @@ import msgspec
 
 from virc.backends.interface import Sampling
 from virc.config import user as config
-from virc.core.errors import DataError, NetworkError, UsageError
+from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.text import did_you_mean
 from virc.core.timeouts import Deadline
@@ -19,10 +19,8 @@ from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.session import Reply
 from virc.solving import one
 from virc.solving.one import SolveConfig
-from virc.solving.pipelines.schema import Pipeline, Role
-from virc.solving.pipelines.speaking import Speaker, Spoken, naming
+from virc.solving.pipelines.speaking import Role, Speaker, Spoken, Turn, naming
 from virc.solving.pipelines.turns import pictures_of, request
-from virc.solving.pipelines.values import Turn
 
 
 class OpenRole(msgspec.Struct, frozen=True):
@@ -33,7 +31,7 @@ class OpenRole(msgspec.Struct, frozen=True):
     turn: AbstractContextManager[object] = nullcontext()
 
 
-def choices(pipeline: Pipeline, given: Mapping[str, str], default: Choice) -> dict[str, Choice]:
+def choices(roles: Mapping[str, Role], given: Mapping[str, str], default: Choice) -> dict[str, Choice]:
     """Which model each role is.
 
     The key of `default` goes to endpoints of the command line alone: a file of someone else may name any address.
@@ -46,13 +44,12 @@ def choices(pipeline: Pipeline, given: Mapping[str, str], default: Choice) -> di
         UsageError: there is no such role, or one without a model.
     """
     for name in given:
-        if name not in pipeline.roles:
-            raise UsageError(f"--role {name}: there is no such role", did_you_mean(name, list(pipeline.roles)))
-    asked = {step.ask for step in pipeline.asking} | {each.ask for each in pipeline.functions.values()}
-    return {name: _choice(name, role, given.get(name), default, name in asked) for name, role in pipeline.roles.items()}
+        if name not in roles:
+            raise UsageError(f"--role {name}: there is no such role", did_you_mean(name, list(roles)))
+    return {name: _choice(name, role, given.get(name), default) for name, role in roles.items()}
 
 
-def _choice(name: str, role: Role, given: str | None, default: Choice, asked: bool) -> Choice:
+def _choice(name: str, role: Role, given: str | None, default: Choice) -> Choice:
     shared = Choice(device=default.device, max_pixels=default.max_pixels, timeout=default.timeout)
     if given and given.startswith(("http://", "https://")):
         endpoint = str(config.check("endpoint", given, f"--role {name}", UsageError))
@@ -64,17 +61,7 @@ def _choice(name: str, role: Role, given: str | None, default: Choice, asked: bo
         return msgspec.structs.replace(shared, endpoint=role.endpoint, model=role.model)
     if default.endpoint or default.model:
         return default
-    if not asked:
-        raise UsageError(f"role {name!r} has no model, and no step asks it", "leave it out of the file")
     raise UsageError(f"role {name!r} has no model", f"--role {name}=URL or --role {name}=MODEL")
-
-
-def _warn_of_samples(pipeline: Pipeline, report: Reporter) -> None:
-    """Say where a step draws several replies that a role gives alike."""
-    for step in pipeline.asking:
-        if step.samples > 1 and pipeline.roles[step.ask or ""].temperature == 0:
-            sentence = f"step {step.name!r} draws {step.samples} replies of role {step.ask!r}, whose temperature is 0"
-            report.warn(f"{sentence}: all may be the same", f"temperature: 1 in the role {step.ask!r}")
 
 
 def described(choice: Choice) -> str:
@@ -83,14 +70,15 @@ def described(choice: Choice) -> str:
 
 
 @contextmanager
-def open_roles(pipeline: Pipeline, chosen: Mapping[str, Choice], report: Reporter) -> Iterator[Mapping[str, OpenRole]]:
+def open_roles(
+    roles: Mapping[str, Role], chosen: Mapping[str, Choice], report: Reporter
+) -> Iterator[Mapping[str, OpenRole]]:
     """The roles with their models open, until the block ends; roles of the same choice share one model.
 
     Raises:
         VircError: as `open_model`; the message names the role.
     """
     found: dict[Choice, tuple[Opened, AbstractContextManager[object]]] = {}
-    _warn_of_samples(pipeline, report)
     with ExitStack() as stack:
         for name, choice in chosen.items():
             if choice not in found:
@@ -99,8 +87,8 @@ def open_roles(pipeline: Pipeline, chosen: Mapping[str, Choice], report: Reporte
                 with naming(f"role {name!r}"):
                     opened = stack.enter_context(open_model(choice))
                 found[choice] = opened, threading.BoundedSemaphore(opened.at_once if opened.answers else 1)
-            _warn(name, pipeline.roles[name], found[choice][0], report)
-        yield {name: OpenRole(pipeline.roles[name], *found[choice]) for name, choice in chosen.items()}
+            _warn(name, roles[name], found[choice][0], report)
+        yield {name: OpenRole(roles[name], *found[choice]) for name, choice in chosen.items()}
 
 
 def _warn(name: str, role: Role, opened: Opened, report: Reporter) -> None:
@@ -113,7 +101,7 @@ def _warn(name: str, role: Role, opened: Opened, report: Reporter) -> None:
     system, _ = models.served(opened.name)
     if system is None or not system.pipeline:  # the models of such systems were trained to be asked by their pipeline
         sentence = f"role {name!r}: {opened.name} was trained with a chat protocol of its own, and is asked without it"
-        report.warn(sentence, f"own_protocol: true in the role {name!r}, whose steps then need `images`")
+        report.warn(sentence, f"Role(own_protocol=True) for {name!r}, which is then to be sent pictures")
 
 
 def speaker(
@@ -148,7 +136,7 @@ def speaker(
         with asked.turn:
             check()
             if deadline.left() == 0:
-                raise NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout")
+                raise one.late(deadline)
             if asked.role.own_protocol:
                 solved = _solved(asked, turns[-1].prompt, shown, sampling, deadline, max_turns, on_piece)
                 return Spoken(*solved, sizes)

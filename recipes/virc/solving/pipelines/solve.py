@@ -1,54 +1,64 @@
 """Solve one problem by a pipeline: what `virc solve --pipeline` runs."""
 
-import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 from PIL import Image
 
-from virc.core import plugins
-from virc.core.errors import ConfigError, DataError, NoAnswerError, VircError
+from virc.core import guarded, plugins
+from virc.core.errors import DataError, NoAnswerError, VircError
 from virc.core.events import Reporter
-from virc.core.files import expanded
-from virc.core.limits import check_problem
-from virc.core.timeouts import Deadline
+from virc.core.limits.image_memory import Terms
+from virc.core.limits.problem import check_problem
+from virc.core.text import clause
+from virc.core.timeouts import Deadline, check_stop
 from virc.models.load import Choice
 from virc.reasoning.calls import Tool
 from virc.reasoning.images import OpenedImage
-from virc.solving.image_source import Picture, opened_picture
+from virc.reasoning.messages import printable
+from virc.reasoning.opening.pictures import opened_all
+from virc.solving.image_source import Picture, files_of, report_unseen
+from virc.solving.one import late
 from virc.solving.outcome import Fields, settings
+from virc.solving.pipelines import files, trace
 from virc.solving.pipelines import roles as opening
-from virc.solving.pipelines import trace
-from virc.solving.pipelines.calling import parameters
-from virc.solving.pipelines.files import load
-from virc.solving.pipelines.program import run_code
+from virc.solving.pipelines.asking import Asker, Roles
+from virc.solving.pipelines.files import Pipeline
 from virc.solving.pipelines.roles import OpenRole, described
-from virc.solving.pipelines.run import Loop, OnStep, Ran, Solved, run
-from virc.solving.pipelines.schema import IMAGES, Function, Pipeline
-from virc.solving.pipelines.speaking import naming
-from virc.solving.pipelines.values import Value
+from virc.solving.pipelines.speaking import Speaker, naming
+from virc.solving.pipelines.steps import Branch, Made, MisuseError, OnStep, Ran, Run, running, total
+from virc.solving.pipelines.tools import ToolCaller, Tools, loaded
 from virc.solving.setup import OnFacts, Setup
-from virc.systems import registry as systems
-from virc.tools import python, registry
+from virc.solving.solution import Solution
+from virc.solving.traces.files import check_writable
+from virc.tools import registry
+
+_MAX_DRY_STEPS = 40
+_DRY_SIDE = 1000  # px of the pictures of a dry run, which are not opened
 
 
 class PipelineSetup(msgspec.Struct, frozen=True):
     """A pipeline, which model each role is, and how a problem is solved.
 
     Args:
-        name: of its system, or of its file without the suffix.
         chosen: role -> its model.
         setup: gives the seed, the longest time, the folder of the trace and whether pictures may be fetched.
-        tools: function of the pipeline -> its tool.
+        tools: its tools by name; None for one that is not here and may be absent.
     """
 
-    name: str
     pipeline: Pipeline
     chosen: Mapping[str, Choice]
     setup: Setup
-    tools: Mapping[str, Tool] = {}
+    tools: Mapping[str, Tool | None] = {}
+
+    @property
+    def name(self) -> str:
+        """Of its system, or of its file without the suffix."""
+        return self.pipeline.name
 
     @property
     def models(self) -> dict[str, str]:
@@ -58,18 +68,12 @@ class PipelineSetup(msgspec.Struct, frozen=True):
 
 def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> Fields:
     """Fields of the output that are known before anything is asked; of `roles`, the names of their models."""
-    content = msgspec.to_builtins(setup.pipeline)
     models = _models(setup, roles)
-    if roles is not None:
-        for name, role in content["roles"].items():  # the same model at another address answers alike
-            protocol = roles[name].opened.chat_protocol.protocol
-            role |= {"endpoint": None, "model": None, "protocol": protocol if role["own_protocol"] else None}
     fields = settings(setup.setup.config, setup.setup.choice.max_pixels)
-    digest = hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
     return {
         "model": f"{setup.name} ({', '.join(f'{name}: {model}' for name, model in models.items())})",
         "protocol": None,
-        "settings": fields | {"chat_protocol": None if roles is None else digest},
+        "settings": fields | {"chat_protocol": None if roles is None else setup.pipeline.digest},
         "roles": models,
     }
 
@@ -84,34 +88,11 @@ def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
     """The pipeline of a file or system with the model of each role, of which nothing is loaded yet.
 
     Raises:
-        VircError: as `schema.load` and `roles.choices`; or code cannot be isolated here, and a step runs some.
+        VircError: as `files.load`, `tools.loaded` and `roles.choices`.
     """
-    pipeline = load(name)
-    if pipeline.running:
-        python.ready()
-    beside = expanded(name).parent if systems.is_path(name) else systems.get(name).file.parent
-    title = Path(name).stem if systems.is_path(name) else name
-    chosen = opening.choices(pipeline, given, setup.choice)
-    return PipelineSetup(title, pipeline, chosen, setup, _tools(pipeline, beside))
-
-
-def _tools(pipeline: Pipeline, beside: Path) -> dict[str, Tool]:
-    """The tools of the functions that code calls; of those that are optional, the ones that are here.
-
-    Raises:
-        ConfigError: a tool is not here, or is none that code can call.
-    """
-    found = {}
-    for name in dict.fromkeys(name for step in pipeline.running for name in step.functions):
-        function = pipeline.functions[name]
-        if function.tool is None or (function.optional and not _is_here(function.tool, beside)):
-            continue
-        with naming(f"function {name!r}"):
-            (loaded,) = registry.load([_beside(function.tool, beside)], beside)
-            if hasattr(registry.get(loaded), "apply_to_all"):
-                raise ConfigError(f"the tool {loaded!r} is about a whole conversation, and code cannot call it")
-        found[name] = registry.get(loaded)
-    return found
+    pipeline = files.load(name)
+    chosen = opening.choices(pipeline.roles, given, setup.choice)
+    return PipelineSetup(pipeline, chosen, setup, loaded(pipeline.tools, pipeline.file.parent))
 
 
 @contextmanager
@@ -119,57 +100,90 @@ def ready(setup: PipelineSetup, report: Reporter) -> Iterator[Mapping[str, OpenR
     """The roles with their models open, until the block ends.
 
     Raises:
-        VircError: as `open_roles`; or a tool's server cannot be reached, and the message names the function.
+        VircError: as `open_roles`; or a tool's server cannot be reached, and the message names the tool.
     """
     for name, tool in setup.tools.items():
-        with naming(f"function {name!r}"):
-            registry.check_ready([tool.NAME])
-    with opening.open_roles(setup.pipeline, setup.chosen, report) as roles:
+        with naming(f"tool {name!r}"):
+            registry.check_ready([tool.NAME] if tool else [])
+    with opening.open_roles(setup.pipeline.roles, setup.chosen, report) as roles:
         yield roles
 
 
-def _beside(tool: str, folder: Path) -> str:
-    """A tool's file from the folder of the pipeline's."""
-    return str(folder / tool) if plugins.is_path(tool) else tool
-
-
-def _is_here(tool: str, folder: Path) -> bool:
-    return tool in registry.known() or registry.file_of(_beside(tool, folder), folder) is not None
-
-
 def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
-    """What each step would send, as text; the outputs of other steps stay names in braces."""
-    for step in setup.pipeline.asking:
-        name = step.ask or ""
-        role = setup.pipeline.roles[name]
-        how = ", by its own chat protocol" if role.own_protocol else ""
-        yield f"step {step.name}: role {name}, {described(setup.chosen[name])}{how}"
-        if role.system is not None:
-            yield f"  system: {role.system}"
-        if step.pictures:
-            named = (f"{images} of the problem" if name == IMAGES else f"{{{name}}}" for name in step.pictures)
-            yield f"  images: {', '.join(named)}"
-        if step.samples > 1:
-            yield f"  samples: {step.samples}"
-        yield f"  prompt: {(step.prompt or '').replace('{question}', question)}"
-    for step in setup.pipeline.running:
-        if step.functions:
-            yield f"step {step.name}: code that may call functions {step.calls} times"
-    for name in dict.fromkeys(name for step in setup.pipeline.running for name in step.functions):
-        yield from _function(setup, name, setup.pipeline.functions[name])
+    """What each role would be sent where each step gives its name in braces; what depends on replies is left out.
+
+    Raises:
+        VircError: the function is wrong whatever the replies are; after the steps before it.
+    """
+    blank = [OpenedImage(Image.new("RGB", (_DRY_SIDE, _DRY_SIDE))) for _ in range(images)]
+    steps, failed = Run(None, is_dry=True, max_steps=_MAX_DRY_STEPS), list[VircError]()
+    try:
+        _answer(setup, question, blank, {}, steps)
+    except VircError as error:
+        failed.append(error)
+    for ran in steps.steps:
+        yield from _planned(setup, ran)
+    for each in failed:
+        if _is_fault(each.__cause__):
+            raise each
+        yield f"# what follows depends on the replies ({each.message})"
 
 
-def _function(setup: PipelineSetup, name: str, function: Function) -> Iterator[str]:
-    """What a function sends; its parameters stay names in braces."""
-    if function.ask:
-        yield f"function {name}({', '.join(function.placeholders)}): role {function.ask}, " + described(
-            setup.chosen[function.ask]
-        )
-        yield f"  prompt: {function.prompt}"
-    elif name in setup.tools:
-        yield f"function {name}({', '.join(parameters(setup.tools[name]))}): tool {function.tool}"
-    else:
-        yield f"function {name}: an error of the code, as there is no tool {function.tool}"
+def _is_fault(raised: BaseException | None) -> bool:
+    """Whether a function fails so whatever the replies are; a pattern that a reply does not match gives None."""
+    kinds = (NameError, AttributeError, TypeError, ImportError, MisuseError)
+    is_unset = isinstance(raised, UnboundLocalError) or "NoneType" in str(raised)
+    return isinstance(raised, kinds) and not is_unset
+
+
+def _planned(setup: PipelineSetup, ran: Ran) -> Iterator[str]:
+    if ran.role is None:
+        yield f"step {ran.name}: {ran.kind}"
+        return
+    role = setup.pipeline.roles[ran.role]
+    how = ", by its own chat protocol" if role.own_protocol else ""
+    yield f"step {ran.name}: role {ran.role}, {described(setup.chosen[ran.role])}{how}"
+    if role.system is not None:
+        yield f"  system: {role.system}"
+    if ran.shown:
+        yield f"  images: {len(ran.shown)}"
+    if len(ran.output) > 1:
+        yield f"  samples: {len(ran.output)}"
+    yield f"  prompt: {ran.prompt}"
+
+
+def _answer(
+    setup: PipelineSetup, question: str, pictures: Sequence[OpenedImage], speakers: Mapping[str, Speaker], steps: Run
+) -> str:
+    """What the pipeline's function returns.
+
+    Raises:
+        VircError: a role failed, and the message names it and its step; or the function did, with its line.
+    """
+    pipeline = setup.pipeline
+    askers = {name: Asker(name, role, speakers.get(name, _unopened)) for name, role in pipeline.roles.items()}
+    tools = Tools({name: ToolCaller(name, tool) for name, tool in setup.tools.items()})
+    try:
+        with running(Branch(steps)):
+            answer = pipeline.solve(files.Problem(question, tuple(pictures), tools), Roles(askers))
+    except VircError:
+        raise
+    except (Exception, SystemExit) as raised:  # a pipeline's code may fail in any way
+        if isinstance(raised, SystemExit) and guarded.is_of_a_signal(raised):
+            raise
+        line = plugins.line_in(pipeline.file, raised)
+        error = guarded.ExitError(raised) if isinstance(raised, SystemExit) else raised
+        where = f"{pipeline.file}:{line}" if line else str(pipeline.file)
+        raise VircError(f"{where}: {type(error).__name__}: {clause(error)}") from raised
+    finally:
+        steps.close()
+    if not isinstance(answer, str):
+        raise VircError(f"{pipeline.file}: `solve` returns {type(answer).__name__} in place of a text")
+    return printable(answer)
+
+
+def _unopened(*_: object) -> NoReturn:
+    raise AssertionError("a role without a model was asked")
 
 
 def solve_images(
@@ -180,35 +194,46 @@ def solve_images(
     *,
     on_facts: OnFacts = lambda _: None,
     on_step: OnStep = lambda *_: None,
-) -> Fields:
-    """Solve one problem; returns the fields of `virc.solve/1`.
+) -> Solution:
+    """Solve one problem; what broke it off is in `error`, and the message names the role and its step.
 
     Raises:
-        VircError: a picture cannot be opened, or a role failed; the message names it and its step.
+        VircError: a picture or a model cannot be opened.
     """
-    check_problem(["" if isinstance(each, Image.Image) else str(each) for each in sources], question)
-    on_facts(facts(setup))
-    deadline = Deadline(setup.setup.config.timeout)
-    given = [opened_picture(each, setup.setup.offline, deadline.left()) for each in sources]
-    pictures = [each if isinstance(each, OpenedImage) else OpenedImage(each.convert("RGB")) for each in given]
-    if setup.setup.trace:
-        trace.check_folder(setup.setup.trace)
+    check_problem(sources, question)
+    fields: Fields = {}
+
+    def learn(known: Fields) -> None:
+        fields.update(known)
+        on_facts(known)
+
+    learn(facts(setup))
+    deadline, began = Deadline(setup.setup.config.timeout), time.monotonic()
+    files = files_of(sources, setup.setup.offline, deadline)
     with ExitStack() as stack:
+        pictures = stack.enter_context(opened_all(files, Terms(seconds=deadline.left()), whole=True))
+        unseen = report_unseen(files, sources, report)
+        learn({"warnings": unseen})
+        if setup.setup.trace:
+            trace.check_folder(setup.setup.trace)
+            check_writable(setup.setup.trace)
+        before = time.monotonic()
         with deadline.paused():
             roles = stack.enter_context(ready(setup, report))
-        known = facts(setup, roles)
-        on_facts(known)
-        problem = Problem(question, pictures, setup.setup.config.seed, setup.setup.trace)
-        fields, untraced = solve_problem(setup, roles, problem, deadline, on_step, on_facts)
-    for each in msgspec.convert(fields.get("loops", []), list[Loop]):
-        if not each.met:
-            report.warn(each.unmet)
-    if untraced:
-        raise untraced
-    return known | fields
+        began += time.monotonic() - before
+        learn(facts(setup, roles))
+        problem = Task(question, pictures, setup.setup.config.seed, setup.setup.trace)
+        error: VircError | None
+        try:
+            solved, error = solve_problem(setup, roles, problem, deadline, on_step, learn)
+        except VircError as failed:
+            solved, error = {}, failed
+    fields |= solved
+    folder = Path(fields["trace"]) if fields.get("trace") else None
+    return Solution(fields.get("answer"), fields, error, folder, round(time.monotonic() - began, 3))
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Task(msgspec.Struct, frozen=True):
     """One problem, the seed that its replies' are derived from, and the folder of its trace."""
 
     question: str
@@ -220,11 +245,11 @@ class Problem(msgspec.Struct, frozen=True):
 def solve_problem(
     setup: PipelineSetup,
     roles: Mapping[str, OpenRole],
-    problem: Problem,
+    problem: Task,
     deadline: Deadline,
     on_step: OnStep = lambda *_: None,
     on_facts: OnFacts = lambda _: None,
-    check: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = check_stop,
     ends: bool = False,
 ) -> tuple[Fields, VircError | None]:
     """Solve a problem; returns the fields of its output, and why its trace could not be written, if so.
@@ -238,51 +263,44 @@ def solve_problem(
     """
     if not problem.pictures:
         raise DataError("there is no image, and a pipeline answers questions about images")
-    done: list[trace.Step] = []
 
-    def on_ran(ran: Ran, value: Value) -> None:
-        done.append(trace.Step(ran, value))
-        on_facts({"steps": msgspec.to_builtins([each.ran for each in done])})
-        on_step(ran, value)
+    def on_ran(ran: Ran, made: Made) -> None:
+        on_facts({"steps": msgspec.to_builtins(steps.steps)})
+        if ran.error is None:
+            on_step(ran, made)
 
+    def check_time() -> None:
+        check()
+        if deadline.left() == 0:
+            raise late(deadline)
+
+    steps = Run(problem.seed, on_ran, check=check_time)
     turns = setup.setup.config.max_turns
     speakers = {name: opening.speaker(role, deadline, turns, check, ends) for name, role in roles.items()}
-    known = {"pipeline": setup.name, "question": problem.question, "roles": _models(setup, roles)}
+    known = {"pipeline": setup.name, "question": printable(problem.question), "roles": _models(setup, roles)}
     try:
-        solved = run(
-            setup.pipeline, problem.question, speakers, run_code, problem.seed, on_ran, problem.pictures, setup.tools
-        )  # fmt: skip
-        if not solved.answer.strip():
-            raise NoAnswerError(f"step {setup.pipeline.answer!r}, whose output is the answer, gave no text")
+        answer = _answer(setup, problem.question, problem.pictures, speakers, steps)
+        if not answer.strip():
+            raise NoAnswerError("the pipeline gave no answer: what its function returns is empty")
     except VircError as error:
         if problem.trace:
-            trace.write(problem.trace, known, problem.pictures, done, error=error)
+            trace.write(problem.trace, known, problem.pictures, steps.done, error=error)
         raise
-    fields = _fields(solved)
+    fields = _fields(answer, steps.steps)
     on_facts(fields)
     if problem.trace is None:
         return fields, None
-    order = {id(ran): number for number, ran in enumerate(solved.steps)}
-    done.sort(key=lambda step: order[id(step.ran)])
-    untraced = trace.write(problem.trace, known | fields, problem.pictures, done)
+    untraced = trace.write(problem.trace, known | fields, problem.pictures, steps.done)
     return fields | {"trace": None if untraced else str(problem.trace)}, untraced
 
 
-def _fields(solved: Solved) -> Fields:
-    def total(field: str) -> int | None:
-        counts = [getattr(step, field) for step in solved.steps if step.role or step.replies]
-        return None if None in counts else sum(counts)
-
-    loops: Fields = {"loops": msgspec.to_builtins(solved.loops)} if solved.loops else {}
-    return loops | {
-        "answer": solved.answer,
-        "turns": sum(_turns(step) for step in solved.steps),
-        "replies": sum(step.replies for step in solved.steps),
-        "tokens": {"prompt": total("prompt_tokens"), "completion": total("completion_tokens")},
-        "steps": msgspec.to_builtins(solved.steps),
+def _fields(answer: str, steps: Sequence[Ran]) -> Fields:
+    asked = [step for step in steps if step.role and step.error is None]
+    prompt = total(step.prompt_tokens for step in asked)
+    return {
+        "answer": answer,
+        "turns": sum(len(step.grades or step.output) for step in asked),
+        "replies": sum(step.replies for step in asked),
+        "tokens": {"prompt": prompt, "completion": total(step.completion_tokens for step in asked)},
+        "steps": msgspec.to_builtins(steps),
     }
-
-
-def _turns(step: Ran) -> int:
-    """How often a role was asked."""
-    return len(step.grades or step.output) if step.role else sum(call.replies > 0 for call in step.calls)

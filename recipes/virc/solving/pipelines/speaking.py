@@ -1,22 +1,75 @@
-"""What a role is asked with, and what it replies."""
+"""Who is asked, with what, and what it replies."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from virc.backends.interface import Sampling
+from virc.config.user import Text, Url
 from virc.core.errors import VircError
 from virc.reasoning.calls import Size
-from virc.reasoning.session import Reply
-from virc.solving.pipelines.schema import Role
-from virc.solving.pipelines.values import Turn
+from virc.reasoning.images import OpenedImage
+from virc.reasoning.session import Reply as Drawn
+
+
+class Role(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that a pipeline asks.
+
+    Args:
+        endpoint: OpenAI-compatible server; with neither this nor `model`, the command says which model it is.
+        model: as `--model` takes it; with an endpoint, the name it serves.
+        system: its system message; None: it gets none.
+        temperature: 0 is greedy.
+        max_tokens: most tokens of one reply; None: 1024, or as its chat protocol says.
+        own_protocol: ask it by the chat protocol of its model, with that one's tools, until it answers; the reply is
+            the answer. Otherwise it gets plain messages.
+    """
+
+    endpoint: Url | None = None
+    model: Text | None = None
+    system: str | None = None
+    temperature: Annotated[float, Meta(ge=0)] = 0.0
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    own_protocol: bool = False
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What a role was sent, with the position in the text that each picture stands before, and its reply."""
+
+    prompt: str
+    pictures: tuple[OpenedImage, ...] = ()
+    at: tuple[int, ...] = ()
+    reply: str | None = None
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A picture, and its (width, height) in pixels as a role was shown it."""
+
+    picture: OpenedImage
+    size: Size
+
+
+class Reply(str):
+    """A role's reply: a text that knows the conversation it ends, and the pictures that its role was shown."""
+
+    __slots__ = ("seen", "turns")
+    turns: tuple[Turn, ...]
+    seen: tuple[Seen, ...]
+
+    def __new__(cls, text: str, turns: tuple[Turn, ...] = (), seen: tuple[Seen, ...] = ()) -> "Reply":
+        """Return a reply to the last of `turns`, after `seen` was shown."""
+        made = super().__new__(cls, text)
+        made.turns, made.seen = turns, seen
+        return made
 
 
 class Spoken(msgspec.Struct, frozen=True):
     """A role's reply, how many replies of its model that took, and the pictures' (width, height) px as shown."""
 
-    reply: Reply
+    reply: Drawn
     replies: int = 1
     sizes: tuple[Size, ...] = ()
 
@@ -38,5 +91,5 @@ def naming(title: str) -> Iterator[None]:
 
 
 def sampling_of(role: Role, seed: int | None) -> Sampling:
-    """How a reply of a role is drawn."""
+    """Return how a reply of a role is drawn."""
     return Sampling(temperature=role.temperature, max_tokens=role.max_tokens or Sampling().max_tokens, seed=seed)

@@ -13,41 +13,32 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import UsageError, VircError, fields_of
-from virc.core.files import write_json, write_whole
-from virc.core.text import clause
+from virc.core.errors import VircError, fields_of
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import OpenedImage
 from virc.solving.pipelines.page import render
-from virc.solving.pipelines.run import Ran
-from virc.solving.pipelines.values import Value
+from virc.solving.pipelines.steps import Made, Ran
+from virc.solving.traces import files
+from virc.solving.traces.files import Kind
 
-STEPS, PAGE = "steps.json", "index.html"
-_OURS = re.compile(r"steps\.json|index\.html|input-\d+\.png|step-\d+-image-\d+\.png")
-
-
-class Step(msgspec.Struct, frozen=True):
-    """A step that ran, with its output."""
-
-    ran: Ran
-    value: Value
+_STEPS = "steps.json"
+_KIND = Kind(
+    re.compile(r"steps\.json|index\.html|input-\d+\.png|step-\d+-image-\d+\.png"),
+    _STEPS,
+    lambda record: {"pipeline", "steps"} <= record.keys(),
+)
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder of something else than a former trace."""
-    hint = "name a new folder: --trace NEW_FOLDER"
-    try:
-        if folder.exists() and not all(_OURS.fullmatch(each.name) for each in folder.iterdir()):
-            raise UsageError(f"{folder} holds other files", hint)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} cannot be used: {clause(error)}", hint) from error
+    """Refuse a folder of something else than a former trace of a pipeline."""
+    files.check_folder(folder, _KIND)
 
 
 def write(
     folder: Path,
     known: Mapping[str, Any],
     images: Sequence[OpenedImage],
-    steps: Sequence[Step],
+    steps: Sequence[tuple[Ran, Made]],
     error: VircError | None = None,
 ) -> VircError | None:
     """Write the trace; returns the error of the disk, as an answer is worth more than its trace.
@@ -57,22 +48,18 @@ def write(
     """
     inputs = {f"input-{number}.png": as_png(each.pixels).data for number, each in enumerate(images)}
     made = [
-        {f"step-{number}-image-{at}.png": as_png(each.pixels).data for at, each in enumerate(step.value.pictures)}
-        for number, step in enumerate(steps, 1)
+        {f"step-{number}-image-{at}.png": as_png(each.pixels).data for at, each in enumerate(step.pictures)}
+        for number, (_, step) in enumerate(steps, 1)
     ]
-    listed = [msgspec.to_builtins(step.ran) | {"images": list(files)} for step, files in zip(steps, made, strict=True)]
+    listed = [msgspec.to_builtins(ran) | {"images": list(each)} for (ran, _), each in zip(steps, made, strict=True)]
     content = {"answer": None, **known, "images": list(inputs), "steps": listed}
     content["error"] = fields_of(error) if error else None
-    page = render(content, inputs, made, [step.value for step in steps], images)
+    page = render(content, inputs, made, [step for _, step in steps], images)
+    record = msgspec.json.format(msgspec.json.encode(content)) + b"\n"
+    written = inputs | {name: data for each in made for name, data in each.items()}
+    written |= {"index.html": page.encode("utf-8", "backslashreplace"), _STEPS: record}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for former in folder.iterdir():
-            if former.suffix == ".png" and _OURS.fullmatch(former.name):
-                former.unlink()
-        for name, data in [*inputs.items(), *(each for files in made for each in files.items())]:
-            write_whole(folder / name, data)
-        write_whole(folder / PAGE, page.encode("utf-8", "backslashreplace"))
-        write_json(folder / STEPS, content)
-    except OSError as refused:
-        return VircError(f"cannot write the trace to {folder}: {clause(refused)}")
+        files.write_folder(folder, written, _KIND)
+    except VircError as refused:
+        return refused
     return None

@@ -1,42 +1,67 @@
 """What a role is sent: turns with pictures in their places, and the conversation before them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
+from PIL import Image
 
-from virc.config.placeholders import filled
-from virc.reasoning.images import OpenedImage, Shown
+from virc.reasoning.images import FEWEST_PIXELS, OpenedImage, Shown
+from virc.reasoning.messages import printable
+from virc.reasoning.resize import MAX_ASPECT, too_long
 from virc.reasoning.session import Ask
 from virc.reasoning.trace import Message
-from virc.solving.pipelines.schema import Role, Step
-from virc.solving.pipelines.values import Turn, Values
+from virc.solving.pipelines.speaking import Role, Turn
+
+Picture = OpenedImage | Image.Image
+Part = str | Picture | Iterable[Picture]
+"""A text or pictures, in the order in which a role is sent them."""
 
 
-def turn(step: Step, texts: Mapping[str, str], values: Values) -> Turn:
-    """The turn that a step sends.
+def turn_of(parts: Sequence[Part]) -> Turn:
+    """Return the turn with these texts and pictures.
 
-    Pictures that the prompt names, of values that hold no text, stand where it names them; others before it.
-
-    Args:
-        texts: name -> what it is filled with in the prompt.
+    Raises:
+        ValueError: a picture is too small, or too long for its width.
     """
-    named = [name for name in step.pictures if name in step.placeholders and values[name].pictures]
-    placed = [name for name in named if not values[name].texts]
-    pictures = [picture for name in step.pictures if name not in placed for picture in values[name].pictures]
-    at, prompt = [0] * len(pictures), ""
-    marks = rf"\{{({'|'.join(placed)})\}}" if placed else r"(?!)"
-    for number, piece in enumerate(re.split(marks, step.prompt or "")):
-        if number % 2:
-            pictures += values[piece].pictures
-            at += [len(prompt)] * len(values[piece].pictures)
-        else:
-            prompt += filled(piece, texts, f"prompt of {step.name}")
+    prompt, pictures, at = "", list[OpenedImage](), list[int]()
+    for part in parts:
+        if isinstance(part, str):
+            prompt += printable(part)
+            continue
+        shown = [opened(each) for each in ((part,) if isinstance(part, OpenedImage | Image.Image) else part)]
+        pictures += shown
+        at += [len(prompt)] * len(shown)
+    for each in pictures:
+        check_size(each)
     return Turn(prompt, tuple(pictures), tuple(at))
 
 
+def opened(picture: Picture) -> OpenedImage:
+    """Return a picture as roles are shown it. Raises ValueError: it is none."""
+    if isinstance(picture, OpenedImage):
+        return picture
+    if not isinstance(picture, Image.Image):
+        raise ValueError(f"{type(picture).__name__} is no text and no picture")
+    return OpenedImage(picture.convert("RGB"))
+
+
+def check_size(picture: OpenedImage) -> None:
+    """Raise ValueError where a picture, which code may have cut anyhow, cannot be shown."""
+    width, height = picture.size
+    if width == 0 or height == 0 or width * height < FEWEST_PIXELS:
+        raise ValueError(f"a picture of {width} x {height} px is too small")
+    if too_long(width, height):
+        raise ValueError(f"a picture of {width} x {height} px: one side is over {MAX_ASPECT} times the other")
+
+
+def fill(text: str, **values: str) -> str:
+    """Return a text with the values in the places of their names in braces; other braces stay as they are."""
+    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), text)
+
+
 def request(role: Role, turns: Sequence[Turn], shown: Sequence[Shown]) -> Ask:
-    """A role's system message and the turns; `shown` are all their pictures, as its model sees them."""
+    """Return a role's system message and the turns; `shown` are all their pictures, as its model sees them."""
     messages = [Message("system", role.system)] if role.system is not None else []
     count = 0
     for each in turns:
@@ -49,10 +74,10 @@ def request(role: Role, turns: Sequence[Turn], shown: Sequence[Shown]) -> Ask:
 
 
 def pictures_of(turns: Sequence[Turn]) -> list[OpenedImage]:
-    """Those of all turns, in their order."""
+    """Return those of all turns, in their order."""
     return [picture for each in turns for picture in each.pictures]
 
 
 def answered(turns: Sequence[Turn], reply: str) -> tuple[Turn, ...]:
-    """The turns with a reply to the last one."""
+    """Return the turns with a reply to the last one."""
     return (*turns[:-1], msgspec.structs.replace(turns[-1], reply=reply))

@@ -15,10 +15,6 @@ from virc.solving.one import Attempt, GradeGiven, OnEvent, SampleStart, SolveCon
 from virc.solving.votes import Tally
 
 
-def _never(votes: Tally, left: int) -> bool:
-    return False
-
-
 class Graded(msgspec.Struct, frozen=True):
     """How good a solution is, finished or not: the higher, the better. None: that cannot be said, for the reason `why`.
 
@@ -65,7 +61,7 @@ class Asking(msgspec.Struct, frozen=True):
     on_event: OnEvent = lambda _: None
     grader: Grader | None = None
 
-    def by_vote(self, enough: Callable[[Tally, int], bool] = _never) -> Solved:
+    def by_vote(self, enough: Callable[[Tally, int], bool] = lambda votes, left: False) -> Solved:
         """The commonest answer of its samples; arguments and errors as of `one.solve`."""
         return one.solve(
             self.config, self.backend, self.protocol, self.images, self.question,

@@ -7,6 +7,8 @@ let a wrong candidate win without a trace.
 import math
 import re
 
+from virc.core.limits import bounded
+
 FORM = "score: N"
 """How a verifier is asked to end its reply."""
 
@@ -17,6 +19,7 @@ _LABELLED = re.compile(
     rf"\b(?:score|grade|rating){_MARKS}(?:[:=]|\bis\b){_MARKS}({_NUMBER}){_MARKS}{_OUT_OF}(?![\w.]*\d|\s*%)",
     re.IGNORECASE,
 )
+_MAX_GRADES = 1000  # that are read in a reply
 _BARE = re.compile(rf"{_MARKS}({_NUMBER}){_MARKS}{_OUT_OF}{_MARKS}[.]?{_MARKS}")
 
 
@@ -31,7 +34,10 @@ def read_score(reply: str, pattern: str | None = None) -> float | None:
         pattern: regular expression whose one group is the number; every match in the reply counts.
     """
     text = reply.rpartition("</think>")[2]
-    found = re.findall(pattern, text) if pattern is not None else _LABELLED.findall(text)
+    if pattern is None:
+        found = _LABELLED.findall(text)
+    else:
+        found = [match[1] or "" for match in bounded.find(pattern, text, _MAX_GRADES)]
     if not found and pattern is None and (bare := _BARE.fullmatch(text)):
         found = [bare[1]]
     try:

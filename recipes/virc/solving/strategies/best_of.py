@@ -68,5 +68,5 @@ def solve(asking: Asking, options: Options) -> Solved:
         chosen=best,
         scores=grades_,
         remarks=[found[at].remark if at in found else None for at in range(len(solved.attempts))],
-        beside=sum((each.spent for each in found.values()), Spent()),
+        overhead=sum((each.spent for each in found.values()), Spent()),
     )

@@ -134,7 +134,8 @@ def parse(text: str) -> Strategy:
     found = module(name)
     given = dict(_given(text, rest))
     for fault in faults(given, found.Options, noun="option"):
-        raise UsageError(f"strategy {name}: {fault.message}", fault.hint or f"options: {_defaults(found)}")
+        usual = Strategy("", found.Options()).text.removeprefix(":")
+        raise UsageError(f"strategy {name}: {fault.message}", fault.hint or f"options: {usual}")
     return Strategy(name, msgspec.convert(given, found.Options, strict=False))
 
 
@@ -150,11 +151,7 @@ def _given(text: str, rest: str) -> Iterator[tuple[str, str]]:
         yield key, value
 
 
-def _defaults(found: Module) -> str:
-    return Strategy("", found.Options()).text.removeprefix(":")
-
-
-def settled(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
+def resolved(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
     """The settings with the strategy written out, as many samples as it draws, and the judge.
 
     Raises:

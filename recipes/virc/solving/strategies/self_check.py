@@ -18,7 +18,7 @@ from virc.solving.one import Attempt, Solved, Spent, ends_all, no_answer
 from virc.solving.sampling.asking import Asking, Graded
 from virc.solving.sampling.grading import Graders, MakeGrader
 
-_MOST_WORDS = 1000  # characters of a check that the next round is shown
+_MAX_WORDS = 1000  # characters of a check that the next round is shown
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -82,7 +82,7 @@ def _is_over(found: list[Graded | None], options: Options) -> bool:
 
 
 def _with_check(question: str, answer: str, graded: Graded) -> str:
-    words = graded.words[:_MOST_WORDS] or "it is probably wrong"
+    words = graded.words[:_MAX_WORDS] or "it is probably wrong"
     return f"{question}\n\nAn earlier answer was: {answer}\nA check of it says: {words}\nAnswer the question anew."
 
 
@@ -90,7 +90,7 @@ def _chosen(done: list[Attempt], found: list[Graded | None], error: BaseExceptio
     values = [each.value if each else None for each in found]
     remarks = [each.remark if each else None for each in found]
     spent = sum((each.spent for each in found if each), Spent())
-    solved = Solved(done, choices=asking.choices, scores=values, remarks=remarks, beside=spent)
+    solved = Solved(done, choices=asking.choices, scores=values, remarks=remarks, overhead=spent)
     if error:
         return msgspec.structs.replace(solved, error=error)
     answered = [at for at, each in enumerate(done) if each.trace.answer is not None]

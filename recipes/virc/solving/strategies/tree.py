@@ -115,7 +115,8 @@ class _Search:
         error: BaseException | None = None
         try:
             self._search()
-            self._grade_answers()
+            for node in self._answered if len(self._answered) > 1 else ():
+                self._grade(node)
         except _OverError:
             self._is_over = True
         except (VircError, KeyboardInterrupt) as broken:
@@ -190,11 +191,6 @@ class _Search:
             node.grade = self._asking.grade(node.attempt)
             self._spent += node.grade.spent
 
-    def _grade_answers(self) -> None:
-        """Grade the answers that are not yet, where there are several."""
-        for node in self._answered if len(self._answered) > 1 else ():
-            self._grade(node)
-
     def _check(self, replies: int = 1) -> None:
         """Raise where so many replies, beside those that are counted, may no more be asked for."""
         if self._spent.replies + replies > self._options.calls:
@@ -223,7 +219,7 @@ class _Search:
             chosen=None if error else 0,
             scores=[node.value for node in shown],
             remarks=[node.grade.remark if node.grade else None for node in shown],
-            beside=self._spent,
+            overhead=self._spent,
         )
 
     def _without_answer(self, others: Sequence[_Node]) -> BaseException:

@@ -13,27 +13,30 @@ from typing import Any
 
 from virc.config import dotted
 from virc.config import yaml as plain_yaml
+from virc.core import plugins
 from virc.systems.kinds import BY_KIND, Kind
 from virc.systems.registry import System
 
 ROOT = Path(__file__).parents[2]
 """The folder of the package `virc`."""
 FOLDERS = ("engines", "reasoning", "rewards", "scoring", "stages", "tools")
-"""Whose files count; each is a part."""
+"""Whose files count; each is a part. Totals of published systems, and what stands beside them, are of `rewards`."""
 Digests = Mapping[str, str]
 """Part (`yaml`, `envs` or one of `FOLDERS`) -> the first 16 hexadecimal digits of a SHA-256."""
 
 _OF_EVERY_KIND = ROOT / "stages" / "resolve.py"
 """Merges the YAMLs' settings and knows every kind of stage. Engines take a constant from it, and a record is refused
 where the settings of its run are not those of the stage, so a further kind of stage changes no record."""
-_FOR_READERS = ("about", "notes", "reported", "rounds", "stages")
-"""Keys that change nothing of what a run is; the commands of rounds name their stages, rows and models."""
+_FOR_READERS = ("about", "assumed", "notes", "pipeline", "reported", "rounds", "stages")
+"""Keys that change nothing of what a run is: rounds and pipelines use what runs made."""
 _OF_TRAINING = ("datasets", "everywhere", "judges", "models", "overlays", "reward", "rows")
 _IMPORT = re.compile(r"^\s*(?:from (virc[\w.]*) import (?:\(([^)]*)\)|(.*))|import (virc[\w.]*))", re.MULTILINE)
 _READS = re.compile(r"^TERMS\s*=\s*\(([^)]*)\)", re.MULTILINE)
-_ASKS = re.compile(r'^[A-Z]+\s*=\s*"([\w.-]+)"', re.MULTILINE)
+_ASKS = re.compile(r'^([A-Z_]+) = published\(.*"([\w-]+\.yaml)"', re.MULTILINE)
 _DEFINES = re.compile(r"^(?:async )?def (\w+)\(", re.MULTILINE)
 _DIGITS = 16
+_HASHES = re.compile(rb" \\\n +--hash=\S+")
+"""The hashes behind a pinned version, which they do not change."""
 
 
 def of_run(system: System, stage: str) -> Digests:
@@ -58,6 +61,7 @@ def of_replies(system: System) -> Digests:
     """Of what is done with a model's replies: the YAML without what trains it, the loop of turns, and its tools."""
     return {
         "yaml": _written(system.file),
+        **({"pipeline": _hash_of(Path(system.pipeline))} if system.pipeline else {}),
         **_by_folder((ROOT / "reasoning" / "session.py", *_offered(tuple(system.offered)))),
     }
 
@@ -102,14 +106,18 @@ def _rewarding(file: Path, stage: str) -> Sequence[Path]:
     """The files of a stage's reward: its total, the terms that it reads, and the question to its judge."""
     reward = _reward(file, stage)
     rewards = ROOT / "rewards"
-    total = rewards / "totals" / f"{reward.get('total')}.py"
+    name = str(reward.get("total"))
+    total = plugins.totals().get(name) or rewards / "totals" / f"{name}.py"
     text = _text(total)
     listed = _READS.search(text)
     names = {*re.findall(r"[\w-]+", listed[1] if listed else ""), *reward.get("weights", {}), reward.get("gate") or ""}
     defined, elsewhere = _defining(names), _defining(names - {*_DEFINES.findall(text)})
-    others = [_text(file) for file in _imported(total) if file.parent == total.parent and elsewhere.search(_text(file))]
-    asked = (rewards / "judges" / f"{name}.yaml" for each in (text, *others) for name in _ASKS.findall(each))
-    questions = [each for each in asked if each.is_file()]
+    questions = [
+        file.with_name(asked)
+        for file in (total, *_imported(total))
+        for question, asked in _ASKS.findall(_text(file))
+        if elsewhere.search(_text(file)) or re.search(rf"\b{question}\b", text)
+    ]
     terms = [file for file in _files_of(rewards / "terms") if defined.search(_text(file))]
     rules = [rewards / "groups.py"] if reward.get("group") else []
     return [total, *terms, *rules, *questions, rewards / "verl.py", *_files_of(rewards, ".yaml")]
@@ -138,7 +146,8 @@ def _offered(tools: tuple[str, ...]) -> Sequence[Path]:
     """The files of the tools that a system offers."""
     names = "|".join(map(re.escape, tools)) or "none"
     named = re.compile(rf'^NAME = "(?:{names})"', re.MULTILINE)
-    return [file for file in _files_of(ROOT / "tools") if named.search(_text(file))]
+    own = [Path(tool) for tool in tools if plugins.is_path(tool)]
+    return [*own, *(file for file in _files_of(ROOT / "tools") if named.search(_text(file)))]
 
 
 def _pins(kind: Kind) -> list[Path]:
@@ -171,17 +180,18 @@ def _with_imports(files: tuple[Path, ...]) -> frozenset[Path]:
 
 
 def _folder_of(file: Path) -> str:
-    return _name(file).partition("/")[0]
+    return _name(file).partition("/")[0] if file.is_relative_to(ROOT) else "rewards"
 
 
 @cache
 def _name(file: Path) -> str:
-    return file.relative_to(ROOT).as_posix()
+    """The name of a file in this package, or of one of a published system with its folder."""
+    return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else "/".join(file.parts[-2:])
 
 
 @cache
 def _imported(file: Path) -> Sequence[Path]:
-    """The files of this package that a file's text imports."""
+    """The files of this package and of published systems that a file's text imports."""
     found = []
     for module, several, names, alone in _IMPORT.findall(_text(file)):
         for name in ["", *re.findall(r"\w+", several or names)]:
@@ -210,7 +220,7 @@ def _digest(files: Iterable[Path]) -> str:
 
 @cache
 def _hash_of(file: Path) -> str:
-    return _hash(_read(file))
+    return _hash(_HASHES.sub(b"", _read(file)))
 
 
 def _text(file: Path) -> str:

@@ -1,29 +1,29 @@
-"""How far each published system is supported, computed from `listed` and `tested.json`.
+"""How far each published system is supported, computed from `field.yaml` and `tested.json`.
 
-`tested.json` says what was tried of a system, and with which content of its files: a change of a file behind it takes
-away what was tried with the file before. Tests write it.
+`tested.json` beside the YAML of a system says what was tried of it, and with which content of its files: a change of a
+file behind it takes away what was tried with the file before. Tests write it.
 
 A stage *ran* in its engine with its own settings, but for sizes and steps, on rows in a layout that its authors publish
 or that is this package's own; of RL each term of the reward was seen high and low. Its reward is *as published* where
 it was counted for random replies by the published function too. A system works where both hold for all its stages,
 whoever made their rows, and a scripted conversation in its own grammar was answered, with the crops that calls name.
+It is reconstructed where it works so by assumptions, which its YAML lists, in the place of what was not published.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from virc.core import plugins
+from virc.core.text import counted
 from virc.systems.catalog import digests
 from virc.systems.catalog.digests import Digests
-from virc.systems.published import PACKAGE, Row, State, field, lacking, needs, of_listed, row
-from virc.systems.registry import System, discover
+from virc.systems.published import Row, State, is_beside, lacking, needs, of_listed, rows
+from virc.systems.registry import PACKAGE, System, discover
 
-TESTED = Path(__file__).with_name("tested.json")
-_BESIDE = ("D-", "E-")
-"""Components that make rows and that evaluate, without which published rows can be trained on."""
+TESTED = "tested.json"
 
 
 class Ran(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,7 +85,10 @@ class Level(msgspec.Struct, frozen=True):
 @cache
 def tested() -> Mapping[str, Record]:
     """What was tried, by system."""
-    return msgspec.json.decode(TESTED.read_bytes(), type=dict[str, Record])
+    found: dict[str, Record] = {}
+    for file in (PACKAGE / TESTED, *plugins.in_system_folders(TESTED)):
+        found |= msgspec.json.decode(file.read_bytes(), type=dict[str, Record])
+    return found
 
 
 def of(published: Row) -> State:
@@ -96,8 +99,8 @@ def of(published: Row) -> State:
 
 def states() -> dict[str, State]:
     """The state of every published system, and of every other with a YAML."""
-    known = {published.name: of(published) for published in field()}
-    return known | {name: of_system(system, row(name)) for name, system in discover().items() if name not in known}
+    known = {name: of(published) for name, published in rows().items()}
+    return known | {name: of_system(system, None) for name, system in discover().items() if name not in known}
 
 
 def of_system(system: System, published: Row | None) -> State:
@@ -106,22 +109,25 @@ def of_system(system: System, published: Row | None) -> State:
     Args:
         published: the published system; None where there is none.
     """
-    if system.file.parent != PACKAGE:
+    if system.is_own:
         return State("own", str(system.file))
     if system.reward and system.reward.total is None:
         return State("to-be-supplied", system.reward.supply or "the total of its reward")
     levels = {stage: of_stage(system, stage) for stage in system.stages}
     gaps = [f"{stage} {lack}" for stage, level in levels.items() for lack in level.lacks]
     gaps += _unsolved(system)
-    outside = [*_not_expressed(published)] if published else []
+    outside = [*_not_expressed(published, bool(system.assumed))] if published else []
     if not gaps and not outside:
-        return State("works", _beside(published) if published else "")
+        return State(
+            "reconstructed" if system.assumed else "works",
+            "; ".join(filter(None, (_assumed(system), _beside(published) if published else ""))),
+        )
     ran = levels and not outside and all(level.reached != "none" for level in levels.values())
     return State("ran" if ran else "partly", "; ".join([*gaps, *outside]))
 
 
 def of_stage(system: System, stage: str) -> Level:
-    """How far a stage of a system of this package is."""
+    """How far a stage of a system is."""
     told = tested().get(system.name, Record())
     ran = told.stages.get(stage)
     lacks = [*_lacks(ran, digests.of_run(system, stage), "did not run yet", "changed since it ran")]
@@ -155,15 +161,20 @@ def _lacks(tried: Ran | Compared | Solved | None, now: Digests, unknown: str, ch
 
 def _beside(published: Row) -> str:
     """What a system that trains on published rows lacks to make such rows, or to be measured as published."""
-    missing = ", ".join(each for each in lacking(published) if each.startswith(_BESIDE))
+    missing = ", ".join(each for each in lacking(published) if is_beside(each))
     return f"without {missing}" if missing else ""
 
 
-def _not_expressed(published: Row) -> Iterator[str]:
-    """What of a published system is not in its YAML, but for `_beside`."""
-    if any(not each.startswith(_BESIDE) for each in lacking(published)):
+def _assumed(system: System) -> str:
+    number = counted(len(system.assumed), "assumption")
+    return f"{number}: {', '.join(each.of for each in system.assumed)}" if system.assumed else ""
+
+
+def _not_expressed(published: Row, assumed: bool) -> Iterator[str]:
+    """What of a published system is not in its YAML, but for `_beside`; `assumed`: it has what was not published."""
+    if not all(map(is_beside, lacking(published))):
         yield needs(published)
-    if published.unknown:
+    if published.unknown and not assumed:
         yield f"to be supplied: {published.unknown}"
     if published.outside:
         yield f"not: {published.outside}"

@@ -1,36 +1,59 @@
 """The layout of published rows, as YAML says it, and the values of one row that it names."""
 
+import ast
+import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+
+from virc.reasoning.protocol import Coordinates
 
 Text = Annotated[str, Meta(min_length=1)]
 QUESTION = "{question}"
 """Where the question stands in a text around it."""
 IMAGE = "<image>"
 """Where an image stands in a text."""
+MAX_LISTED = 2**17
+"""Characters of a list as text: Python's parser takes 350 bytes and 8 us for each."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a column's text, without the space around it.
+    """A part of a column's text without the space around it, several columns, or a text with columns in it.
 
     Args:
         column: its name, or names, of which the first is taken whose value is not null.
         after: a mark in the text; what stands before it, and the mark, are dropped. A row without it has no such mark.
         before: a mark behind that; it is dropped with what stands behind it.
+        columns: instead of `column`: the values of all of these that are not empty, as a list in this order.
+        text: instead of `column`: a text with columns in braces, `images/{image_id}.jpg`, or with zeros before a
+            number, `{image_id:012}`; a column that is empty leaves its line out.
     """
 
-    column: Text | tuple[Text, ...]
+    column: Text | tuple[Text, ...] = ()
     after: Text | None = None
     before: Text | None = None
+    columns: tuple[Text, ...] = ()
+    text: Text | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where it names no column, or in two ways."""
+        if sum(map(bool, (self.column, self.columns, self.text))) != 1:
+            raise ValueError("it needs one of `column`, `columns` and `text`")
+        if self.text and not _BRACES.search(self.text):
+            raise ValueError("`text` names no column in braces")
 
 
 Column = Text | tuple[Text, ...] | Part
-"""A column: its name, names of which the first is taken whose value is not null, or a part of its text. A dot leads
-into an object, and to an element of a list by its number, from 0: `extra_info.question`, `conversations.0.value`.
+"""A column: its name, names of which the first is taken whose value is not null, or a `Part`. A dot leads into an
+object, also one that is JSON as text, and to an element of a list by its number, from 0: `extra_info.question`,
+`conversations.0.value`.
 """
+EMPTY = (None, "", "nan")
+"""Values of cells that hold nothing; `nan` is how pandas prints one."""
+_BRACES = re.compile(r"\{([^{}:]+)(?::0?(\d{1,2}))?\}")
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,16 +126,24 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         id: the id of the row.
         boxes: the boxes of the answer, as lists of four numbers or as text, in the system's coordinates; a text that
             holds none has none.
-        choices: the choices of the question, a list or an object.
+        choices: the choices of the question, a list or an object, or the text of one as JSON or as Python prints it.
+        answers: several answers of which each is right; where `answer` is not named, the most frequent is it.
+        metric: what the benchmark measures answers by, beside right and wrong.
+        index_from: where the answer is the number of a choice: what the first has, 0 or 1.
+        coordinates: what boxes are counted in; null: as its system counts, without one in pixels of the file.
+        box: `size` where the last two numbers of a box are its width and height.
+        ignore: columns that are left out on purpose.
         files: names of columns that name a JSON file, such as a map; the row gets what is in the file in their place.
         system: the system message of `messages`.
         messages: a conversation of objects with `role` and `content`, or `from` and `value`, in the system's words; or
             the text of one as JSON or as Python prints it.
+        images_first: show the images before the first text of the user where no text has a mark for one.
         reply: the reply to the question, with which the row becomes a conversation in the system's chat protocol.
         chosen: of pairs: the better reply to the `messages`, or to the question as it is written; text, a message, or
             a list that ends with it, behind the turns before it. Of a layout with neither, these are its turns.
         rejected: the worse one.
         second: of rows with two pairs: the other; each is a row of its own.
+        unsure: what is to be decided before rows are read by it, as `virc data layout` writes it.
     """
 
     about: Text
@@ -127,13 +158,21 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Column | None = None
     boxes: Column | None = None
     choices: Column | None = None
+    answers: Column | None = None
+    metric: Literal["anls", "vqa_accuracy"] | None = None
+    index_from: Literal[0, 1] | None = None
+    coordinates: Coordinates | None = None
+    box: Literal["corners", "size"] = "corners"
+    ignore: tuple[Text, ...] = ()
     files: tuple[Text, ...] = ()
     system: Column | None = None
     messages: Column | None = None
+    images_first: bool = False
     reply: Text | tuple[Text, ...] | Reply | None = None
     chosen: Column | None = None
     rejected: Column | None = None
     second: SecondPair | None = None
+    unsure: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError where rows would have neither a question nor a conversation, or one reply of a pair."""
@@ -144,6 +183,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.chosen is not None and (self.reply is not None or self.questions):
             raise ValueError("a layout of pairs has neither `reply` nor `questions`")
         asks = self.question is not None or bool(self.questions)
+        if self.index_from is not None and (self.choices is None or self.answer is None):
+            raise ValueError("`index_from` needs `choices` and `answer`")
         if not asks and self.chosen is None and (self.messages is None or self.reply is not None):
             raise ValueError("a layout needs `question`, `questions` or `messages`")
 
@@ -169,11 +210,17 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def columns(self) -> Iterator[Column]:
         """All columns that it names."""
-        fields = (self.question, self.answer, self.images, self.id, self.boxes, self.choices, self.system)
+        fields = (
+            self.question, self.answer, self.answers, self.images, self.id, self.boxes, self.choices, self.system,
+        )  # fmt: skip
         reply = (self.pieces.texts, self.pieces.images) if self.pieces else ()
         columns = (*fields, *self.questions.values(), *self.files, self.messages, *reply)
         yield from (column for column in columns if column is not None)
         yield from self.replies()
+
+    def read(self) -> frozenset[str]:
+        """The names of columns that it reads, or leaves out on purpose."""
+        return frozenset(name for column in self.columns() for name in names_of(column)) | {*self.ignore}
 
     def replies(self) -> Iterator[Column]:
         """The columns of pairs: the replies, and the box of a part."""
@@ -196,8 +243,10 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def names_of(column: Column) -> tuple[str, ...]:
-    """The names of a column, of which the first is taken whose value is not null."""
-    name = column.column if isinstance(column, Part) else column
+    """The names of a column, of which the first is taken whose value is not null, or all."""
+    name = column.column or column.columns if isinstance(column, Part) else column
+    if isinstance(column, Part) and column.text:
+        return tuple(dict.fromkeys(found[1] for found in _BRACES.finditer(column.text)))
     return (name,) if isinstance(name, str) else name
 
 
@@ -212,8 +261,31 @@ def value_of(row: Mapping[str, Any], column: Column) -> Any | UnsetType:
     Of several names the first whose value is not null counts: rows of parquet have all columns of their file.
     """
     found = [value for name in names_of(column) if (value := _found(row, name)) is not UNSET]
+    if isinstance(column, Part) and not column.column and found:
+        return [each for each in found if each not in EMPTY] if column.columns else _filled(row, column.text or "")
     value = next((each for each in found if each is not None), None if found else UNSET)
     return _part(value, column) if isinstance(column, Part) and isinstance(value, str) else value
+
+
+def listed(text: str) -> Any:
+    """The list or object that a text is, as JSON or as Python prints it; the text where it is none."""
+    if text.lstrip()[:1] in ("[", "{") and len(text) <= MAX_LISTED:
+        with suppress(ValueError, RecursionError):
+            return msgspec.json.decode(text)
+        with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            return ast.literal_eval(text)  # it makes values alone and calls nothing
+    return text
+
+
+def _filled(row: Mapping[str, Any], text: str) -> str:
+    def value(found: re.Match[str]) -> str:
+        said = _found(row, found[1])
+        return "" if said in (*EMPTY, UNSET) else str(said).zfill(int(found[2] or 0))
+
+    lines = [(line, _BRACES.sub(value, line)) for line in text.split("\n")]
+    empty = [all(_found(row, each[1]) in (*EMPTY, UNSET) for each in _BRACES.finditer(line)) for line, _ in lines]
+    kept = [new for (line, new), none in zip(lines, empty, strict=True) if not (none and _BRACES.search(line))]
+    return "\n".join(kept)
 
 
 def _found(row: Mapping[str, Any], name: str) -> Any | UnsetType:
@@ -221,6 +293,7 @@ def _found(row: Mapping[str, Any], name: str) -> Any | UnsetType:
         return row[name]
     value: Any = row
     for key in name.split("."):
+        value = listed(value) if isinstance(value, str) else value
         if isinstance(value, Mapping) and key in value:
             value = value[key]
         elif isinstance(value, list) and key.isascii() and key.isdigit() and int(key[:9]) < len(value):

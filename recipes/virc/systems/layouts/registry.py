@@ -1,4 +1,4 @@
-"""The layouts that many published datasets share, one YAML each; to add one, add a file here."""
+"""The layouts of rows that need no system to be named, one YAML each; those of one system are in its folder."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from virc.config import yaml as plain_yaml
+from virc.core import plugins
 from virc.core.errors import ConfigError
 from virc.core.text import clause
 from virc.systems.layouts.layout import Layout
@@ -17,11 +18,16 @@ _FOLDER = Path(__file__).parent
 @cache
 def discover() -> Mapping[str, Layout]:
     """The shared layouts by name. Raises ConfigError: a file is wrong."""
-    return {file.stem: _read(file) for file in sorted(_FOLDER.glob("*.yaml"))}
+    files = (*_FOLDER.glob("*.yaml"), *plugins.in_system_folders("*.layout.yaml"))
+    return {file.name.split(".")[0]: read(file) for file in sorted(files, key=lambda file: file.name)}
 
 
-def _read(file: Path) -> Layout:
+def read(file: Path) -> Layout:
+    """The layout in a file. Raises ConfigError: it is wrong, or leaves something open."""
     try:
-        return msgspec.convert(plain_yaml.read(file), Layout)
+        layout = msgspec.convert(plain_yaml.read(file), Layout)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{file}: {clause(error)}") from None
+    if layout.unsure:
+        raise ConfigError(f"{file} is not sure: {layout.unsure[0]}", "correct its lines, then remove those of `unsure`")
+    return layout

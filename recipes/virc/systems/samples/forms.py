@@ -14,13 +14,11 @@ from virc.reasoning.coordinates import corners_of
 from virc.reasoning.grammar import CallForm
 from virc.reasoning.lenient import ALIASES
 from virc.reasoning.protocol import BoxForm, Coordinates, ImageNames
-from virc.systems.samples.parts import WrittenCall, box_of
+from virc.systems.samples.parts import NAMED, WrittenCall, box_of
 from virc.tools import registry as tools
 
 _IMAGE = re.compile(r"image|img|picture|source|frame", re.IGNORECASE)
 _NUMBERED = re.compile(r"(.*\D)\d+")
-_NAMED = ("call", "actions", "step")
-"""The bodies that name their tool."""
 
 
 class Boxes(msgspec.Struct, frozen=True):
@@ -159,8 +157,8 @@ def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dic
         call.open,
         call.close,
         call.body,
-        None if call.body in _NAMED else tool,
-        {call.name: tool} if call.body in _NAMED and call.name not in (None, tool) else {},
+        None if call.body in NAMED else tool,
+        {call.name: tool} if call.body in NAMED and call.name not in (None, tool) else {},
         keys,
         unnamed,
         given,

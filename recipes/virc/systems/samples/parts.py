@@ -14,6 +14,8 @@ from virc.reasoning.coordinates import numbers_in
 from virc.reasoning.grammar import Body, CallForm, Grammar, Marks
 from virc.tools import registry as tools
 
+NAMED: tuple[Body, ...] = ("call", "actions", "step")
+"""The bodies that name their tool."""
 _THOUGHTS = frozenset("think thinking thought thoughts reason reasoning rationale".split())
 _ANSWERS = frozenset("answer final_answer ans solution conclusion output response".split())
 _TEXTS = frozenset("search query action code python".split())
@@ -36,7 +38,7 @@ _CORNERS = (
     ("x_min", "y_min", "x_max", "y_max"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"),
     ("left", "top", "right", "bottom"),
 )  # fmt: skip
-_MOST_CALLS = 8
+_MAX_CALLS = 8
 
 
 class WrittenCall(msgspec.Struct, frozen=True):
@@ -208,7 +210,7 @@ def _unmarked(reply: str, behind: int) -> tuple[WrittenCall, ...]:
 def _of_stock_models(reply: str) -> tuple[WrittenCall, ...]:
     """The calls of a reply in a form that no grammar writes, but `reading: lenient` reads."""
     with suppress(FormatError):
-        sent = lenient.read(reply, Grammar(most_calls=_MOST_CALLS), tools.DEFAULT).sent
+        sent = lenient.read(reply, Grammar(most_calls=_MAX_CALLS), tools.DEFAULT).sent
         called = sent.called if sent else ()
         return tuple(
             WrittenCall(reply, "<tool_call>", "</tool_call>", "call", each.name, _valued(each.arguments))

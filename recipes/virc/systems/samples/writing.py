@@ -11,7 +11,7 @@ import msgspec
 from virc.reasoning.bodies import INDEX
 from virc.systems.samples.find import Sample
 
-_MOST_EXAMPLE = 600
+_MAX_EXAMPLE = 600
 _BRACES = re.compile(r"\{\w+\}")
 """What would be filled in, or looks as if it were to be."""
 _HEAD = """\
@@ -71,7 +71,7 @@ def _schema(values: Sequence[Any]) -> dict[str, str]:
 def _texts(sample: Sample) -> Iterator[str]:
     example = sample.example or ""
     system = "You answer questions about pictures."
-    if example and len(example) <= _MOST_EXAMPLE and not _BRACES.search(example):
+    if example and len(example) <= _MAX_EXAMPLE and not _BRACES.search(example):
         system = f"You look closer wherever the picture is too small to read. To do so, write\n{example}"
     names = sample.image_names
     grammar = sample.grammar

@@ -9,7 +9,7 @@ import msgspec
 from virc.models.sizes import Shape
 from virc.stages.dpo import Config
 from virc.training.estimate.activations import Term, Work, term_of
-from virc.training.estimate.sft import USUAL, Estimate, of_work, people
+from virc.training.estimate.sft import USUAL, Estimate, among, of_work, people
 
 _HELD = {True: 16, False: 14}
 """Bytes of a logit at the fullest moment. With a reference, while it passes: both models' logits in float32 and their
@@ -49,6 +49,5 @@ def logits(work: Work, config: Config) -> Term:
 def _reference(work: Work) -> Term:
     """The weights of the reference; a CPU that computes in float32 has them so."""
     parameters, over = work.trained + work.frozen, work.devices if work.config.zero == 3 else 1
-    among = f" / {over} devices" if over > 1 else ""
-    formula = f"{people(parameters)} parameters x {work.frozen_bytes} bytes{among}"
+    formula = f"{people(parameters)} parameters x {work.frozen_bytes} bytes{among(over)}"
     return term_of("reference weights", parameters * work.frozen_bytes / over, formula)

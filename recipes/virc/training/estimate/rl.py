@@ -15,12 +15,14 @@ from virc.training.estimate.sft import (
     USUAL,
     UTILISATION,
     Estimate,
+    among,
     assumption,
     disk_terms,
     framework,
     largest_first,
     peak_of,
     people,
+    state,
     total,
 )
 
@@ -104,16 +106,7 @@ def _learning(config: Config, work: Work) -> list[Term]:
 
 def _state(work: Work) -> list[Term]:
     """Weights, gradients and the optimizer: float32, each device with its share."""
-    over, among = work.devices, f" / {work.devices} devices" if work.devices > 1 else ""
-    each = f"{people(work.trained)} parameters x 4 bytes{among}"
-    frozen = f"{people(work.frozen)} parameters x 4 bytes{among}: verl makes all weights float32"
-    moments_of = f"{people(work.trained)} parameters x 2 moments x 4 bytes{among}"
-    return [
-        term_of("frozen weights", work.frozen * 4 / over, frozen),
-        term_of("trained weights", work.trained * 4 / over, each),
-        term_of("gradients", work.trained * 4 / over, each),
-        term_of("Adam moments", work.trained * 8 / over, moments_of),
-    ]
+    return state(work, (4, 4), 4, work.devices, work.devices, (": verl makes all weights float32", ""))
 
 
 def _gathered(work: Work) -> Term:
@@ -136,7 +129,7 @@ def _logits(config: Config, work: Work) -> Term:
 def _taking_over(config: Config, work: Work) -> list[Term]:
     """The actor's weights and vLLM's, which get them in pieces."""
     count, over = work.trained + work.frozen, work.devices
-    what = f"{people(count)} parameters x 4 bytes{f' / {over} devices' if over > 1 else ''}"
+    what = f"{people(count)} parameters x 4 bytes{among(over)}"
     actor = [term_of("actor", count * 4 / over, what)] if config.offload else _state(work)
     pieces = Term("weights on their way", _BUCKET, f"a bucket of {_BUCKET:.0f} GiB")
     return [*actor, _sampler_weights(config, work), pieces, framework(config.device)]
@@ -162,9 +155,9 @@ def _sampler(config: Config, work: Work) -> list[Term]:
     text, tokens = work.shape.text, config.prompt_length + config.response_length
     layers = text.num_hidden_layers
     size = 2 * layers * text.keys * work.width * tokens / config.tensor_parallel
-    what = f"one reply: {tokens:,} tokens x {layers} layers x 2 x {text.keys} x {work.width} bytes{_among(config)}"
+    one = f"one reply: {tokens:,} tokens x {layers} layers x 2 x {text.keys} x {work.width} bytes"
     room = Term("sampler", _ROOM, f"a constant: {_ROOM:.0f} GiB to work in")
-    return [weights, term_of("sampler's keys and values", size, what), room]
+    return [weights, term_of("sampler's keys and values", size, one + among(config.tensor_parallel)), room]
 
 
 def _sampler_weights(config: Config, work: Work) -> Term:
@@ -173,12 +166,8 @@ def _sampler_weights(config: Config, work: Work) -> Term:
     over = config.tensor_parallel if config.rollout_engine == "vllm" else 1
     # The sampler by transformers computes in float64 where float32 is asked for: engines/verl/rollout.py.
     width = 8 if config.rollout_engine == "transformers" and config.precision == "float32" else work.width
-    what = f"{people(count)} parameters x {width} bytes{_among(config) if over > 1 else ''}"
+    what = f"{people(count)} parameters x {width} bytes{among(over)}"
     return term_of("sampler's weights", count * width / over, what)
-
-
-def _among(config: Config) -> str:
-    return f" / {config.tensor_parallel} devices" if config.tensor_parallel > 1 else ""
 
 
 def _host(config: Config, work: Work, device_gib: float, mean: float) -> list[Term]:

@@ -110,10 +110,10 @@ def of_work(
         further: what is held beside.
         passes_more: computation, as a multiple of forward and backward passes over the rows.
     """
-    state = _state_spread(work) if config.zero else _state_alone(work)
+    held = _state_spread(work) if config.zero else _state_alone(work)
     # What is held for a moment only: the largest of all such moments, for no two are at the same time.
     largest = max([loss, *moments(work), *_optimizer_moment(work)], key=lambda each: each.gib)
-    terms = largest_first([*state, *kept(work), largest, *further, framework(config.device)])
+    terms = largest_first([*held, *kept(work), largest, *further, framework(config.device)])
     steps, passes = _steps(config, rows)
     if config.save_steps == "epoch":
         saves = None if passes is None else math.ceil(passes)
@@ -143,43 +143,57 @@ def largest_first(terms: list[Term]) -> tuple[Term, ...]:
     return tuple(sorted((term for term in terms if term.gib > 0), key=lambda term: -term.gib))
 
 
+def state(
+    work: Work, weights: tuple[float, float], gradients: float, over: int = 1, weights_over: int = 1,
+    notes: tuple[str, str] = ("", ""),
+) -> list[Term]:  # fmt: skip
+    """Weights, gradients and Adam's moments of one device.
+
+    Args:
+        weights: bytes of a frozen and of a trained weight.
+        gradients: bytes of one.
+        over: devices that share gradients and moments; `weights_over` those that share the weights.
+        notes: what the formulas of frozen and trained weights end with.
+    """
+    parts = (
+        ("frozen weights", work.frozen, weights[0], weights_over, notes[0]),
+        ("trained weights", work.trained, weights[1], weights_over, notes[1]),
+        ("gradients", work.trained, gradients, over, ""),
+        ("Adam moments", work.trained * 2, 4, over, ": two of each"),
+    )
+    return [
+        term_of(name, count * each / by, f"{people(count)} parameters x {each:g} bytes{among(by)}{note}")
+        for name, count, each, by, note in parts
+    ]
+
+
+def among(devices: int) -> str:
+    """What a formula says of a term that so many devices share."""
+    return f" / {devices} devices" if devices > 1 else ""
+
+
 def _state_alone(work: Work) -> list[Term]:
     """Weights, gradients and the optimizer, on the device."""
-    trained, wide = work.trained, work.frozen_bytes
-    each = f"{people(trained)} parameters x 4 bytes"
+    wide = work.frozen_bytes
     as_are = ", as in their files" if wide == work.shape.weight_bytes else ": float32, as it computes"
-    frozen = f"{people(work.frozen)} parameters x {wide} bytes{as_are}"
-    terms = [
-        term_of("frozen weights", work.frozen * wide, frozen),
-        term_of("trained weights", trained * 4, f"{each}: LLaMA-Factory makes them float32"),
-        term_of("gradients", trained * 4, each),
-        term_of("Adam moments", trained * 8, f"{people(trained)} parameters x 2 moments x 4 bytes"),
-    ]
+    terms = state(work, (wide, 4), 4, notes=(as_are, ": LLaMA-Factory makes them float32"))
     if work.devices > 1:
-        terms.append(term_of("gradient buckets", trained * 4, f"{each}: on their way to other devices"))
+        each = f"{people(work.trained)} parameters x 4 bytes"
+        terms.append(term_of("gradient buckets", work.trained * 4, f"{each}: on their way to other devices"))
     return terms
 
 
 def _state_spread(work: Work) -> list[Term]:
     """With DeepSpeed: ZeRO-2 spreads gradients and optimizer over the devices, ZeRO-3 the weights too."""
-    width, over, trained = work.width, work.devices, work.trained
-    by_weights = over if work.config.zero == 3 else 1
-    among = f" / {over} devices" if over > 1 else ""
-    of_weights = among if by_weights > 1 else ""
-    terms = []
-    if not (work.offloads and work.config.zero == 3):
-        for name, count in (("frozen weights", work.frozen), ("trained weights", trained)):
-            what = f"{people(count)} parameters x {width} bytes{of_weights}"
-            terms.append(term_of(name, count * width / by_weights, what))
-    if not work.offloads:
-        # DeepSpeed's float32 copy of trained weights: ZeRO-3 makes none where the weights are float32 themselves.
-        master = trained * 4 / over if width == 2 or work.config.zero == 2 else 0.0
-        terms += [
-            term_of("float32 weights", master, f"{people(trained)} trained parameters x 4 bytes{among}"),
-            term_of("gradients", trained * width / over, f"{people(trained)} parameters x {width} bytes{among}"),
-            term_of("Adam moments", trained * 8 / over, f"{people(trained)} parameters x 2 moments x 4 bytes{among}"),
-        ]  # fmt: skip
-    if work.config.zero == 3:
+    width, over, trained, zero_3 = work.width, work.devices, work.trained, work.config.zero == 3
+    terms = state(work, (width, width), width, over, over if zero_3 else 1)
+    if work.offloads:
+        terms = [] if zero_3 else terms[:2]
+    # DeepSpeed's float32 copy of trained weights: ZeRO-3 makes none where the weights are float32 themselves.
+    elif width == 2 or not zero_3:
+        what = f"{people(trained)} trained parameters x 4 bytes{among(over)}"
+        terms.append(term_of("float32 weights", trained * 4 / over, what))
+    if zero_3:
         live = min(trained + work.frozen, _LIVE)
         what = f"at most {people(live)} parameters at a time x {width} bytes"
         return [*terms, term_of("weights brought together", live * width, what)]

@@ -16,9 +16,9 @@ from virc.data.rows.record import Message
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resize import Grid
 
-_AT_ONCE = 64  # rows that a process gets together
+_BATCH = 64  # rows that a process gets together
 _FEW = 2000  # rows that one process has counted before another has started
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 class BaseCounting(msgspec.Struct, frozen=True):
@@ -121,7 +121,7 @@ def count(
 
     def chunks() -> Iterator[list[Text]]:
         rows = iter(read)
-        while chunk := list(islice(rows, _AT_ONCE)):
+        while chunk := list(islice(rows, _BATCH)):
             counted.numbers.extend(row.number for row in chunk)
             records = [row.known() for row in chunk]
             yield [Text(record.messages, tuple(map(file_of, record.images))) for record in records]
@@ -152,7 +152,7 @@ def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_
     """The error where rows are longer than the cutoff, which the stage calls `setting`, with what would help."""
     over = counted.over
     longest = max(over, key=lambda at: counted.tokens[at])
-    first = ", ".join(str(counted.numbers[at]) for at in over[:_MOST_NAMED]) + ", …" * (len(over) > _MOST_NAMED)
+    first = ", ".join(str(counted.numbers[at]) for at in over[:_MAX_NAMED]) + ", …" * (len(over) > _MAX_NAMED)
     tokens = counted.tokens[longest]
     sentence = (
         f"{len(over):,} of {len(counted.tokens):,} rows are longer than the {setting} of {counted.cutoff:,} tokens, "

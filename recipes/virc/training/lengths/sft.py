@@ -21,6 +21,7 @@ from virc.data.rows.record import MARK
 from virc.engines.llamafactory.plan import template
 from virc.reasoning.calls import Size
 from virc.reasoning.images import readable
+from virc.reasoning.resize import Grid
 from virc.training.lengths.counted import BaseCounting, Length, Text
 
 _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
@@ -53,8 +54,12 @@ def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Count
     model_type = str(read_json(base / "config.json").get("model_type"))
     template(model_type)
     tokenizer(base)
-    grid = image_grid({"size": _UNSAID, **image_settings(base)})
-    return Counting(base, model_type, grid, min_pixels, max_pixels, cutoff)
+    return Counting(base, model_type, own_grid(base), min_pixels, max_pixels, cutoff)
+
+
+def own_grid(base: Path) -> Grid:
+    """The grid on which LLaMA-Factory has a base see images. Raises ConfigError: its settings make no sense."""
+    return image_grid({"size": _UNSAID, **image_settings(base)})
 
 
 def usual_system(model_type: str) -> str:

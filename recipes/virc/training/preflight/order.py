@@ -11,7 +11,7 @@ from virc.core.text import plain
 from virc.data.formats.registry import Row
 from virc.stages.sft import Curriculum
 
-MOST = 8
+MAX_LISTED = 8
 """Parts that are listed one by one for people."""
 
 
@@ -59,7 +59,7 @@ def text(found: Mapping[str, int], curriculum: Curriculum, order: str) -> str:
     """How many rows each part has, for people."""
     names = [*found]
     listed = "; then ".join(f"{name}: {found[name]}" for name in names)
-    if len(found) > MOST:
+    if len(found) > MAX_LISTED:
         listed = f"{len(found)} parts from {names[0]} to {names[-1]}"
     within = "shuffled within" if order == "shuffled" else "as written within"
     return f"rows by {curriculum.column}, {within} each part: {listed}"

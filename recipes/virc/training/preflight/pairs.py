@@ -7,23 +7,21 @@ which takes replies one by one, the rows are written anew.
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from virc.core.errors import DataError, UsageError
 from virc.core.files import fresh_folder, write_whole
-from virc.core.json_stream import array_rows, line_rows, one_line
-from virc.data.check import llamafactory
+from virc.core.json_stream import one_line
 from virc.data.formats import pairs, sft
-from virc.data.formats.registry import INFO, Row, Source, only_source
+from virc.data.formats.registry import Row, Source, only_source
 from virc.data.rows.record import Message, Record
 from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
 from virc.training.lengths import counted as counts
 from virc.training.lengths.counted import Counted
 from virc.training.preflight import order
-from virc.training.preflight.sft import InPlace, OnProgress, Studied, result, studied, taken, within
+from virc.training.preflight.sft import InPlace, OnProgress, Studied, result, studied, taken, with_entry, within
 from virc.training.preflight.types import PairsRequest, Result
 
 _NAME = "replies"
@@ -32,7 +30,11 @@ TAG = "kto_tag"
 
 def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) -> Result:
     """Check all pairs; arguments and errors as of `preflight.sft.check`."""
-    read = studied(request, _with_entry(request.source), on_progress)
+    source = request.source
+    if source.format != pairs.NAME:
+        hint = f"virc data convert {source.file} --to DIR --format {pairs.NAME}, if its rows are pairs"
+        raise DataError(f"{source.file} is of the format {source.format}, and preferences are learnt from pairs", hint)
+    read = studied(request, with_entry(source, _guessed), on_progress)
     better = _counted(request, read, read.rows(), on_progress)
     worse = _counted(request, read, map(rejected_side, read.rows()), on_progress)
     longer = _longer(better, worse)
@@ -65,21 +67,8 @@ def entry_of(feedback: bool, file_name: str) -> dict[str, Any]:
     return {**entry, "columns": {**entry["columns"], TAG: TAG}}
 
 
-def _with_entry(source: Source) -> Source:
-    """The source with the entry of `dataset_info.json` that its rows need, where it has none."""
-    if source.format != pairs.NAME:
-        hint = f"virc data convert {source.file} --to DIR --format {pairs.NAME}, if its rows are pairs"
-        raise DataError(f"{source.file} is of the format {source.format}, and preferences are learnt from pairs", hint)
-    for fault in llamafactory.check_source(source):
-        raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {source.file}")
-    return source if source.info else msgspec.structs.replace(source, info=_guessed(source.file))
-
-
-def _guessed(file: Path) -> dict[str, Any]:
+def _guessed(first: dict[str, Any]) -> dict[str, Any]:
     """The entry that a file without one needs, by its first row."""
-    with sft.opened(file) as opened:
-        values = line_rows(opened) if file.suffix == ".jsonl" else array_rows(opened)
-        first = next((row for _, row in values if isinstance(row, dict)), {})
     entry = sft.guessed(first)
     return {**entry, "ranking": True, "columns": {**entry["columns"], **{side: side for side in pairs.SIDES}}}
 

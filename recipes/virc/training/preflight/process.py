@@ -19,7 +19,7 @@ from virc.core.plan import Step
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest
 
 _EVERY = 5.0  # seconds between two lines on stderr
-_MOST_BYTES = 16 * 2**20
+_MAX_BYTES = 16 * 2**20
 
 
 class _Reply(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -84,7 +84,7 @@ def main(words: list[str]) -> int:
 
 def _request(word: str) -> Request:
     try:
-        text = word.encode() if word.startswith("{") else contents(Path(word), _MOST_BYTES)
+        text = word.encode() if word.startswith("{") else contents(Path(word), _MAX_BYTES)
         kinds: Any = Request
         return cast(Request, msgspec.json.decode(text, type=kinds, dec_hook=lambda kind, it: kind(it)))
     except (OSError, msgspec.MsgspecError) as error:

@@ -9,25 +9,26 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
 
 from virc.core.errors import ConfigError, DataError
 from virc.core.files import is_file
+from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, did_you_mean
 from virc.data.check import llamafactory
+from virc.data.check import plain as plain_rows
 from virc.data.check.images import decoded
 from virc.data.check.result import Fault, Rules
-from virc.data.check.row import check_row, unread
+from virc.data.check.row import check_row, unread, unread_columns
 from virc.data.check.survey import Survey, through
-from virc.data.convert.change import SOURCE, Change, changed, question_with_choices
+from virc.data.convert.change import SOURCE, Change, changed, question_with_choices, sought
 from virc.data.formats import prompts, rl
 from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.extract import study_file
 from virc.data.protocol.templates import question_of
-from virc.data.rows import parquet as parquet_rows
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of, inputs_of
@@ -73,7 +74,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         change = Change("problems" if self.request.rollout == "multi_turn" else "prompts", self.chat_protocol)
         for row in get(self.source.format).read(self.source):
             try:
-                yield from (Row(row.number, record) for record in self._made(change, row))
+                yield from (Row(row.number, record, unread=row.unread) for record in self._made(change, row))
             except (DataError, OSError) as error:
                 message = error.message if isinstance(error, DataError) else clause(error)
                 yield Row(row.number, fault=DataError(message))
@@ -115,7 +116,8 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
             for each in images
         ]
         messages = tuple(Message(each.role, content_of(each)) for each in turns.opening(protocol, question, sizes))
-        return msgspec.structs.replace(record, messages=messages, images=images, question=question)
+        answer = sought(record, record.answer)
+        return msgspec.structs.replace(record, messages=messages, images=images, question=question, answer=answer)
 
     def speaker_of(self, record: Record) -> Speaker:
         """The chat protocol of a row, and its reward."""
@@ -221,8 +223,9 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
     given = request.protocol and read_protocol(request.protocol)
     own = None if holds == "problems" else given or _beside(source)
     if own is None and holds != "problems" and not request.sources:  # rows of several systems show no one chat protocol
+        records = (row.record for row in islice(get(source.format).read(source), _READ) if row.record)
         try:
-            own = study_file(source, _READ).protocol
+            own = plain_rows.of_records(records) or study_file(source, _READ).protocol
         except DataError as error:
             raise no_protocol(source, error) from error
     if request.rollout == "multi_turn":  # it is the model that is spoken to, whatever the rows were made with
@@ -256,11 +259,15 @@ def _beside(source: Source) -> Protocol | None:
     return protocol if messages and messages[0].content == protocol.system else None
 
 
+def check_read(row: Row) -> Iterator[Fault]:
+    """What keeps a row from being read whole."""
+    yield from unread_columns(row) if row.record else [unread(row)]
+
+
 def _faults(part: _Part, seen: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[Fault]:
     """What is wrong with one row beside what `changed` refuses; its id is counted, and the system that it names."""
-    record = row.record
-    if record is None:
-        yield unread(row)
+    yield from check_read(row)
+    if (record := row.record) is None:
         return
     if record.id is not None:
         seen[msgspec.json.encode([record.id, record.extra.get("turn")])] += 1

@@ -1,5 +1,6 @@
 """Checks and counts the rows that LLaMA-Factory is going to train on, and leaves some out if that was asked."""
 
+import shlex
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,9 +14,9 @@ import msgspec
 from virc.core.errors import DataError, UsageError
 from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.json_stream import array_rows, line_rows
-from virc.data.check import llamafactory
+from virc.data.check import llamafactory, plain
 from virc.data.check.coordinates import rules_for
-from virc.data.check.result import UNREAD, Fault, Rules
+from virc.data.check.result import UNREAD, UNREAD_COLUMN, Fault, Rules
 from virc.data.check.row import check_row
 from virc.data.check.survey import Survey, survey
 from virc.data.formats import sft, trajectories
@@ -29,7 +30,7 @@ from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.lengths import counted as counts
 from virc.training.lengths.counted import Counted
 from virc.training.lengths.sft import counting, lengths, usual_system
-from virc.training.preflight import order, plain
+from virc.training.preflight import order
 from virc.training.preflight.types import Result, RlRequest, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
@@ -59,7 +60,13 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
         ConfigError: a file of the base or a chat protocol makes no sense.
         UsageError: fewer rows are to be written, and `folder` is missing or in use.
     """
-    read = studied(request, _with_entry(request.source), on_progress)
+    source = request.source
+    if source.format not in (sft.NAME, trajectories.NAME):
+        raise DataError(
+            f"{source.file} is of the format {source.format}, which LLaMA-Factory does not read",
+            f"virc data convert {source.file} --to DIR --format {sft.NAME}",
+        )
+    read = studied(request, with_entry(source, guessed), on_progress)
     counted, chosen = count_rows(
         read.measure, request, "cutoff_len", read.rows(), read.found.rows, request.probe, read.protocol.coordinates,
         on_progress,
@@ -163,21 +170,16 @@ def within(
     return counted.longest(probe) if probe else counted.within
 
 
-def _with_entry(source: Source) -> Source:
-    """The source with the entry of `dataset_info.json` that its rows need, where it has none."""
-    if source.format not in (sft.NAME, trajectories.NAME):
-        raise DataError(
-            f"{source.file} is of the format {source.format}, which LLaMA-Factory does not read",
-            f"virc data convert {source.file} --to DIR --format {sft.NAME}",
-        )
+def with_entry(source: Source, guess: Callable[[dict[str, Any]], dict[str, Any]]) -> Source:
+    """The source with the entry of `dataset_info.json` that its rows need: its own, else what the first row says."""
     for fault in llamafactory.check_source(source):
         raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {source.file}")
     if source.info:
         return source
     with sft.opened(source.file) as file:
-        values = array_rows(file) if source.format == sft.NAME else line_rows(file)
+        values = line_rows(file) if source.file.suffix == ".jsonl" else array_rows(file)
         first = next((row for _, row in values if isinstance(row, dict)), None)
-    return msgspec.structs.replace(source, info=guessed(first)) if first else source
+    return msgspec.structs.replace(source, info=guess(first)) if first else source
 
 
 def check_found(source: Source, found: Survey) -> None:
@@ -192,9 +194,10 @@ def check_found(source: Source, found: Survey) -> None:
 def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
     """The error for rows that cannot be trained on: `kinds` are their faults, `fault` that of row `number`."""
     listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    ignore = "--ignore COLUMN leaves a column out; " * (UNREAD_COLUMN in kinds)
     return DataError(
         f"{rows} cannot be trained on ({listed}); row {number}: {fault.message}",
-        f"virc data check {source.file} lists them, and keeps the others with --clean DIR",
+        f"{ignore}virc data check {shlex.quote(str(source.file))} lists them, and keeps the others with --clean DIR",
     )
 
 

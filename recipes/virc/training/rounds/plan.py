@@ -6,7 +6,6 @@ models/NAME-r2-STAGE/    the run as a model, where it is none by itself
 """
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +25,7 @@ from virc.systems.kinds import runs_in
 from virc.systems.registry import System
 from virc.systems.rounds import BASE, LAST, Sample
 from virc.systems.rounds import Step as Written
-from virc.training import inputs
+from virc.training import inputs, steps
 from virc.training.request import TrainRequest
 
 Kind = Literal["sample", "train", "merge"]
@@ -65,41 +64,33 @@ class RoundsRequest(msgspec.Struct, frozen=True, kw_only=True):
     workspace: Path = msgspec.field(default_factory=Path.cwd)
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One command.
+class Step(steps.Step, frozen=True, kw_only=True):
+    """One command of a round.
 
     Args:
         round: from 1.
-        name: of the step in its round.
-        says: what it does, one clause.
-        words: the command line; the first is `virc`.
         start: the model that is sampled, trained or merged.
-        makes: the folder that it makes, in the workspace.
         source: of a sample, the file of problems.
         made_with: of a sample, settings that its rows say they were made with.
         resolved: of a stage, its settings.
     """
 
     round: int
-    name: str
     kind: Kind
-    says: str
-    words: tuple[str, ...]
     start: str
-    makes: str
     source: Path | None = None
     made_with: Mapping[str, object] = {}
     resolved: Resolved | None = None
 
     @property
+    def place(self) -> str:
+        """Its round and name."""
+        return f"round {self.round}, {self.name}"
+
+    @property
     def paired(self) -> bool:
         """Whether pairs are kept."""
         return self.made_with.get("pairs") is not None
-
-    @property
-    def typed(self) -> str:
-        """The command as a shell takes it."""
-        return typed(self.words)
 
 
 class Rounds(msgspec.Struct, frozen=True):
@@ -110,11 +101,6 @@ class Rounds(msgspec.Struct, frozen=True):
     name: str
     workspace: Path
     steps: tuple[Step, ...]
-
-
-def typed(words: Iterable[str]) -> str:
-    """A command line as a shell takes it."""
-    return shlex.join(words)
 
 
 def plan(request: RoundsRequest) -> Rounds:
@@ -130,8 +116,7 @@ def plan(request: RoundsRequest) -> Rounds:
     _check(request, system)
     name = request.name or system.name
     runs.new(request.workspace, f"{name}-r0", name)  # refuses what cannot name a run
-    steps = tuple(_steps(request, system, name))
-    return Rounds(system, request.rounds, name, request.workspace, steps)
+    return Rounds(system, request.rounds, name, request.workspace, tuple(_steps(request, system, name)))
 
 
 def check_files(found: Rounds, left: Iterable[Step]) -> None:
@@ -179,8 +164,7 @@ def missing_files(found: Rounds) -> Iterator[VircError]:
                 continue
             known.add(file)
             if not is_file(found.workspace / expanded(file)):
-                where = f"round {step.round}, {step.name}"
-                yield DataError(f"there is no file {file}, which {where} takes", "put it there, or --data FILE")
+                yield DataError(f"there is no file {file}, which {step.place} takes", "put it there, or --data FILE")
         if step.round == 1 and step.resolved and not named:
             yield from _missing_rows(step.resolved, found.workspace)
 

@@ -16,7 +16,7 @@ from virc.data.sample import dataset
 from virc.data.sample.dataset import Location
 from virc.runs import run as runs
 from virc.runs.run import Run
-from virc.solving.rows import MOST_LINE_BYTES
+from virc.solving.rows import MAX_LINE_BYTES
 from virc.training.rounds.plan import Rounds, Step
 
 Progress = Literal["done", "running", "begun", "to do"]
@@ -84,7 +84,7 @@ def _of_rows(step: Step, workspace: Path) -> StepState:
 
 def _count(rows: Path) -> int:
     with rows.open("rb") as file:
-        return sum(1 for _ in lines(file, MOST_LINE_BYTES))
+        return sum(1 for _ in lines(file, MAX_LINE_BYTES))
 
 
 def _refuse_other_rows(step: Step, before: Mapping[str, Any], location: Location) -> None:

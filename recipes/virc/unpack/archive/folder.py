@@ -29,7 +29,7 @@ from virc.unpack.archive.writers import SMALL, Writers, writers
 _LOCK = f".{PARTIAL}.lock"
 _OURS = (PARTIAL, _LOCK, HIDDEN, unverified.NAME)  # names in the folder that no member may have
 _OLD = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-_MOST_FOLDERS = 4096  # whose names are kept
+_MAX_FOLDERS = 4096  # whose names are kept
 MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
 """What to do about an archive that does not fit."""
 
@@ -100,7 +100,7 @@ class Folder:
             if part not in self._folders:
                 made = self._made(part, member)
                 self._folders.add(part)
-        if len(self._folders) > _MOST_FOLDERS:
+        if len(self._folders) > _MAX_FOLDERS:
             self._folders = {""}
         return made
 

@@ -2,8 +2,9 @@
 
 import shlex
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from tarfile import BLOCKSIZE, HeaderError, TarInfo
 from typing import NamedTuple, Protocol
@@ -13,6 +14,10 @@ from virc.core.errors import DataError
 ENOUGH = 1 << 18
 """Bytes of a chunk, about; smaller ones are joined. Much larger ones cost more: their memory is mapped anew each."""
 _LZ4, _GZIP = b"\x04\x22\x4d\x18", b"\x1f\x8b"
+_FRAME_HEAD = 8  # bytes at the beginning of any frame that say what it is
+_WITH_DICTIONARY, _WITH_CHECKSUMS = 0b1, 0b10100  # flags of an LZ4 frame; checksums of blocks, and one behind all
+_LOOKED_AT = 256  # chunks
+Bytes = bytes | memoryview
 _AGAIN = "get the archive again; files that are complete stay, and are not unpacked again"
 _OTHERS = {
     b"\x02\x21\x4c\x18": ("an LZ4 archive of the old form", "lz4 -dc {} | tar -xf -"),
@@ -26,14 +31,14 @@ _OTHERS = {
 }
 
 
+_CONTENTS = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"PAR1": "a Parquet file", b"{": "JSON"}
+
+
 class Readable(Protocol):
-    """What an archive is read from: a file, or what is as one in order."""
+    """What an archive is read from: a file, or what comes in order as one."""
 
     def read(self, most: int, /) -> bytes:
         """The next `most` bytes; fewer at the end alone."""
-
-    def seek(self, at: int, /) -> int:
-        """Back to the beginning, once, after the first bytes."""
 
 
 class Chunk(NamedTuple):
@@ -59,8 +64,18 @@ def chunks(file: Readable, path: Path) -> Iterator[Chunk]:
         DataError: at once where this is no archive that can be unpacked; on the way where it is damaged or cut off.
     """
     head = file.read(BLOCKSIZE)
-    file.seek(0)
-    return _gathered(_reader(head, path)(_Source(file)))
+    reader = _reader(head, path)
+    found = _gathered(reader(_Source(file, head)))
+    if reader is _plain:
+        return found
+    first = next(found)
+    if len(first.data) >= BLOCKSIZE and not _is_header(first.data[:BLOCKSIZE]):
+        for _ in islice(found, _LOOKED_AT):
+            pass  # where a checksum is wrong, the archive is damaged: that is raised here
+        what = next((what for magic, what in _CONTENTS.items() if first.data.startswith(magic)), "a single file")
+        form, command = ("gzip", "gunzip -k") if reader is _gzip else ("LZ4", "lz4 -dk")
+        raise ArchiveError(f"{path} is {what} in {form}, not a tar archive", f"{command} {shlex.quote(str(path))}")
+    return chain([first], found)
 
 
 class ArchiveError(DataError):
@@ -91,26 +106,16 @@ def stated(head: bytes, size: int) -> int | None:
 
 
 class _Source:
-    """The archive's own bytes, counted."""
+    """The archive's own bytes, counted; `head` came already."""
 
-    def __init__(self, file: Readable) -> None:
-        self._file = file
+    def __init__(self, file: Readable, head: bytes) -> None:
+        self._file, self._head = file, head
         self.at = 0
 
-    def some(self, most: int) -> bytes:
-        data = self._file.read(most)
+    def some(self) -> bytes:
+        data, self._head = self._head + self._file.read(ENOUGH - len(self._head)), b""
         self.at += len(data)
         return data
-
-    def exactly(self, count: int) -> bytes:
-        data = self.some(count)
-        if len(data) < count:
-            raise cut_off(self.at)
-        return data
-
-    def skip(self, count: int) -> None:
-        while count:
-            count -= len(self.exactly(min(count, ENOUGH)))
 
 
 def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Chunk]]:
@@ -121,12 +126,19 @@ def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Chunk]]:
     for magic, (what, command) in _OTHERS.items():
         if head.startswith(magic):
             raise DataError(f"{path} is {what}", command.format(shlex.quote(str(path))))
-    with suppress(HeaderError):
-        TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    if _is_header(head):
         return _plain
     if not head:
         raise ArchiveError(f"{path} is empty", "get the archive again")
     raise ArchiveError(f"{path} is not a tar archive, plain or in LZ4 or gzip")
+
+
+def _is_header(block: bytes) -> bool:
+    """Whether the header of a member is there, perhaps a damaged one."""
+    with suppress(HeaderError):
+        TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        return True
+    return block[257:262] == b"ustar"
 
 
 def _gathered(found: Iterator[Chunk]) -> Iterator[Chunk]:
@@ -157,29 +169,23 @@ def _gathered(found: Iterator[Chunk]) -> Iterator[Chunk]:
 
 
 def _plain(source: _Source) -> Iterator[Chunk]:
-    while data := source.some(ENOUGH):
+    while data := source.some():
         yield Chunk(data, source.at - len(data), source.at, plain=True)
 
 
 def _gzip(source: _Source) -> Iterator[Chunk]:
     """Member after member; zeros may follow each, as some programs fill a file up to whole blocks."""
-    packed = source.some(ENOUGH)
+    packed: Bytes = source.some()
     while packed:
         decoder = zlib.decompressobj(wbits=31)
-        while not decoder.eof:
-            packed = packed or source.some(ENOUGH)
-            if not packed:
-                raise cut_off(source.at)
-            begins = source.at - len(packed)
-            try:
-                data = decoder.decompress(packed, ENOUGH)
-            except zlib.error as error:
-                reason = str(error).rpartition(": ")[2]
-                raise damaged(f"between bytes {begins} and {source.at}", reason) from None
-            packed = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
-            yield Chunk(data, begins, source.at - len(packed), vouched=decoder.eof)
-        packed = packed.lstrip(b"\0")
-        while not packed and (more := source.some(ENOUGH)):
+
+        def decode(packed: Bytes, decoder: "zlib._Decompress" = decoder) -> tuple[bytes, Bytes, bool]:
+            data = decoder.decompress(packed, ENOUGH)
+            return data, decoder.unused_data if decoder.eof else decoder.unconsumed_tail, decoder.eof
+
+        packed = yield from _decoded(source, packed, decode)
+        packed = bytes(packed).lstrip(b"\0")
+        while not packed and (more := source.some()):
             packed = more.lstrip(b"\0")
 
 
@@ -189,55 +195,62 @@ def _lz4(source: _Source) -> Iterator[Chunk]:
 
     context = lz4.frame.create_decompression_context()
 
-    def feed(packed: bytes) -> Iterator[bytes]:
-        rest = memoryview(packed)
-        data = b""
-        while rest or len(data) == ENOUGH:  # then there may be more of it
-            try:
-                data, used, _ = lz4.frame.decompress_chunk(context, rest, max_length=ENOUGH)
-            except RuntimeError as error:
-                reason = str(error).rpartition("ERROR_")[2].replace("_", " ")
-                raise damaged(f"between bytes {source.at - len(packed)} and {source.at}", reason) from None
-            rest = rest[used:]
-            yield data
+    def decode(packed: Bytes) -> tuple[bytes, Bytes, bool]:
+        data, used, is_end = lz4.frame.decompress_chunk(context, packed, max_length=ENOUGH)
+        return data, memoryview(packed)[used:], is_end
 
-    while magic := source.some(4):
-        if _is_skippable(magic):
-            source.skip(int.from_bytes(source.exactly(4), "little"))
-        elif magic == _LZ4:
-            yield from _lz4_frame(source, feed)
-        elif len(magic) < 4:
+    packed: Bytes = b""
+    while packed := packed or source.some():
+        if len(packed) < _FRAME_HEAD:
+            packed = bytes(packed) + source.some()
+        magic, begins = bytes(packed[:4]), source.at - len(packed)
+        is_known = magic == _LZ4 or _is_skippable(magic)
+        if len(magic) < 4 or (is_known and len(packed) < _FRAME_HEAD):
             raise cut_off(source.at)
+        if _is_skippable(magic):
+            packed = _skipped(source, packed, _FRAME_HEAD + int.from_bytes(packed[4:8], "little"))
+        elif magic == _LZ4 and packed[4] & _WITH_DICTIONARY:
+            raise DataError(
+                "the archive was packed with an LZ4 dictionary", "lz4 -dc -D DICTIONARY ARCHIVE | tar -xf -"
+            )
+        elif magic == _LZ4:
+            packed = yield from _decoded(source, packed, decode, vouched=not packed[4] & _WITH_CHECKSUMS)
         else:
-            raise damaged(f"at byte {source.at - 4}", "no LZ4 frame begins there")
+            raise damaged(f"at byte {begins}", "no LZ4 frame begins there")
 
 
-def _lz4_frame(source: _Source, feed: Callable[[bytes], Iterator[bytes]]) -> Iterator[Chunk]:
-    """A frame behind its first four bytes; read by its own lengths, so that a fault is at known bytes."""
+def _decoded(
+    source: _Source, packed: Bytes, decode: Callable[[Bytes], tuple[bytes, Bytes, bool]], vouched: bool = False
+) -> Generator[Chunk, None, Bytes]:
+    """The content up to the end of a member or frame, by chunks; returns what of the archive came behind it.
 
-    head = source.exactly(3)
-    flags = head[0]
-    in_blocks, behind = flags >> 4 & 1, flags >> 2 & 1  # whether there are checksums of blocks, and one behind all
+    Args:
+        decode: of some bytes, returns content, what it did not take, and whether this is the end.
+        vouched: no checksum is to come.
+    """
+    data, is_end = b"", False
+    while not is_end:
+        packed = packed or source.some()
+        if not packed and len(data) < ENOUGH:  # else there may be more of it
+            raise cut_off(source.at)
+        begins = source.at - len(packed)
+        try:
+            data, packed, is_end = decode(packed)
+        except (RuntimeError, zlib.error) as error:
+            reason = str(error).rpartition(": ")[2].removeprefix("ERROR_").replace("_", " ")
+            raise damaged(f"between bytes {begins} and {source.at}", reason) from None
+        yield Chunk(data, begins, source.at - len(packed), vouched=vouched or is_end)
+    return packed
 
-    def fed(count: int, vouched: bool) -> Iterator[Chunk]:
-        while count:
-            packed = source.exactly(min(count, ENOUGH))
-            count -= len(packed)
-            for data in feed(packed):
-                yield Chunk(data, source.at - len(packed), source.at, vouched=vouched)
 
-    has_dictionary = flags & 1
-    list(feed(_LZ4 + head + source.exactly(8 * (flags >> 3 & 1) + 4 * has_dictionary)))
-    if has_dictionary:
-        raise DataError("the archive was packed with an LZ4 dictionary", "lz4 -dc -D DICTIONARY ARCHIVE | tar -xf -")
-    while True:
-        size = source.exactly(4)
-        list(feed(size))
-        length = int.from_bytes(size, "little") & 0x7FFF_FFFF  # the highest bit: stored as it is
-        if not length:
-            break
-        yield from fed(length + 4 * in_blocks, vouched=bool(in_blocks or not behind))
-    yield from fed(4 * behind, vouched=True)
+def _skipped(source: _Source, packed: Bytes, count: int) -> Bytes:
+    """What follows so many bytes."""
+    while count > len(packed):
+        count -= len(packed)
+        packed = source.some()
+        if not packed:
+            raise cut_off(source.at)
+    return memoryview(packed)[count:]
 
 
 def _is_skippable(magic: bytes) -> bool:

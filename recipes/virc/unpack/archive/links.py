@@ -9,7 +9,7 @@ PARTIAL = "virc-unpack.partial"
 """The folder that is there while an archive is unpacked, and not after."""
 
 _LONGEST = 4096  # characters
-_MOST_LINKS = 255  # links in a row; no system follows so many
+_MAX_LINKS = 255  # links in a row; no system follows so many
 
 
 def why_not(root: str, name: str, target: str) -> str | None:
@@ -24,7 +24,7 @@ def why_not(root: str, name: str, target: str) -> str | None:
     is_there = True
     while ahead:
         step = ahead.pop()
-        if links > _MOST_LINKS:
+        if links > _MAX_LINKS:
             return None  # a circle: it leads nowhere
         if step == "/" or (step == ".." and not here):
             return f"it links to {plain(target)}, out of the folder"

@@ -15,12 +15,15 @@ _SMALL = 64 << 20  # below it, no ratio is a bomb: a tar archive of one short te
 class Stream:
     """The bytes of `formats.chunks` in order, each once: at most `most_ratio` times the `packed` bytes (or 64 MiB).
 
+    Where nobody knows how many those are, those that were read so far count.
+
     At each chunk, `seen` is called with how many bytes of the archive are read.
     """
 
-    def __init__(self, chunks: Iterator[Chunk], packed: int, most_ratio: float, seen: Callable[[int], None]) -> None:
+    def __init__(
+        self, chunks: Iterator[Chunk], packed: int | None, most_ratio: float, seen: Callable[[int], None]
+    ) -> None:
         self._chunks, self._packed, self._ratio, self._seen = chunks, packed, most_ratio, seen
-        self._most = max(_SMALL, most_ratio * packed)
         self._chunk = Chunk(b"", 0, 0)
         self._view = memoryview(b"")
         self._at = 0  # in the chunk
@@ -69,9 +72,10 @@ class Stream:
             return False
         self._chunk, self._view, self._at = chunk, memoryview(chunk.data), 0
         self._unpacked += len(chunk.data)
-        if self._unpacked > self._most:
+        packed = chunk.ends if self._packed is None else self._packed
+        if self._unpacked > max(_SMALL, self._ratio * packed):
             raise DataError(
-                f"the archive unpacks to more than {self._ratio:g} times its size ({self._packed} bytes)",
+                f"the archive unpacks to more than {self._ratio:g} times its size ({packed} bytes)",
                 f"if you trust it: --max-ratio {10 * self._ratio:g}",
             )
         self._seen(chunk.ends)

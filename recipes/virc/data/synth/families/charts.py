@@ -6,7 +6,6 @@ more columns are needed for the answer.
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 from PIL import Image
@@ -16,19 +15,19 @@ from virc.data.synth.glyphs import mask
 from virc.data.synth.plane import hull, inside
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc.data.synth.sketch import Style
-from virc.data.synth.worked import FOUND, Solution, Spot, searched
+from virc.data.synth.sums import Ask
+from virc.data.synth.worked import Solution, Spot, searched
 from virc.reasoning.calls import Box
 
 NAME = "charts"
 ABOUT = "bar and line charts whose values are read, compared or added"
 NOUN = "column"
-MOST_PIXELS = LARGEST
+MAX_PIXELS = LARGEST
 NAMES = (
     tuple("ABCDEFGHKLMPQRXY"),
     ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
     ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
-Ask = Literal["value", "sum", "difference", "total"]
 ASKS: Mapping[Difficulty, Sequence[Ask]] = {
     "easy": ("value", "sum", "sum", "difference"),
     "hard": ("sum", "difference", "total"),
@@ -61,7 +60,7 @@ class Chart(msgspec.Struct, frozen=True):
 
     Args:
         step: values from one grid line to the next; 0 where there are none.
-        most: the value at the upper end of the axis.
+        highest: the value at the upper end of the axis.
         asked: indices of the columns the question is about.
     """
 
@@ -70,7 +69,7 @@ class Chart(msgspec.Struct, frozen=True):
     columns: tuple[Column, ...]
     step: int
     ticks: tuple[Label, ...]
-    most: int
+    highest: int
     bars: bool
     fill: int
     ask: Ask
@@ -86,7 +85,7 @@ class Chart(msgspec.Struct, frozen=True):
     @property
     def answer(self) -> int:
         """The value, the sum, or the difference of the asked columns."""
-        return sums.combined([self.columns[index].value for index in self.asked], self.ask == "difference")
+        return sums.answer(self.ask, [self.columns[index].value for index in self.asked])
 
     @property
     def labels(self) -> Sequence[Label]:
@@ -116,7 +115,7 @@ def draw(problem: Chart) -> Image.Image:
 def counterfactual(problem: Chart, rng: random.Random) -> Chart:
     """The same chart and question with other values, and so other heights, so that the answer is another one."""
     while True:
-        values = _values(rng, problem.step, problem.most, len(problem.columns))
+        values = _values(rng, problem.step, problem.highest, len(problem.columns))
         columns = _columns(problem, [column.name.text for column in problem.columns], values)
         other = msgspec.structs.replace(problem, columns=columns)
         if other.answer != problem.answer and _legible(other):
@@ -130,15 +129,11 @@ def spots(problem: Chart) -> Sequence[Spot]:
 
 def solution(problem: Chart) -> Solution:
     """Read the columns up to the last asked one, then add or compare."""
-    last = max(problem.asked)
+    first = len(_axis(problem))
+    needed = [first + index for index in problem.asked]
     values = [problem.columns[index].value for index in sorted(problem.asked)]
     names = [problem.columns[index].name.text for index in problem.asked]
-    axis = _axis(problem)
-    seen = [*axis, *(_strip(problem, column) for column in problem.columns[: last + 1])]
-    needed = tuple(len(axis) + index for index in problem.asked)
-    plan = f"I need {' and '.join(names)}."
-    steps = sums.combining(values, problem.ask == "difference") or [FOUND]
-    return Solution(NOUN, plan, seen, " ".join(steps), str(problem.answer), needed)
+    return sums.solution(problem.ask, names, values, NOUN, spots(problem)[: max(needed) + 1], needed)
 
 
 def absent(problem: Chart, rng: random.Random) -> tuple[str, Solution]:
@@ -156,9 +151,9 @@ def _generate(rng: random.Random, difficulty: Difficulty, bars: bool) -> Chart |
     width, height = PITCH * (count + 1), rng.choice(_HEIGHTS)
     if difficulty == "hard":
         step, lines = rng.choice(_STEPS), rng.choice(_LINES)
-        most = step * lines
+        highest = step * lines
     else:
-        step, most = 0, rng.choice((20, 50, 100))
+        step, highest = 0, rng.choice((20, 50, 100))
     names = rng.choice([names for names in NAMES if len(names) >= count])
     style = sketch.random_style(rng)
     kind = style.face.kind if len(names[0]) == 1 else "sans"  # the plotter has capitals and digits alone
@@ -170,20 +165,20 @@ def _generate(rng: random.Random, difficulty: Difficulty, bars: bool) -> Chart |
     asked = tuple(rng.sample(range(count), {"value": 1, "total": 3}.get(ask, 2)))
     question = rng.choice(QUESTIONS[ask]).format(*(chosen[index] for index in asked))
     fill = rng.choice((style.paper, 225, 200))
-    problem = Chart(width, height, (), step, (), most, bars, fill, ask, asked, question, style)
-    columns = _columns(problem, chosen, _values(rng, step, most, count))
+    problem = Chart(width, height, (), step, (), highest, bars, fill, ask, asked, question, style)
+    columns = _columns(problem, chosen, _values(rng, step, highest, count))
     problem = msgspec.structs.replace(problem, columns=columns, ticks=_ticks(problem))
     return problem if problem.answer and _legible(problem) else None
 
 
-def _values(rng: random.Random, step: int, most: int, count: int) -> list[int]:
+def _values(rng: random.Random, step: int, highest: int, count: int) -> list[int]:
     """Different values, at grid lines where there are some."""
-    return rng.sample(range(step, most + 1, step) if step else range(most // 10, most), count)
+    return rng.sample(range(step, highest + 1, step) if step else range(highest // 10, highest), count)
 
 
 def _y(problem: Chart, value: float) -> int:
     """The position of a value, px from the top."""
-    return problem.height - _FOOT - round((problem.height - _TOP - _FOOT) * value / problem.most)
+    return problem.height - _FOOT - round((problem.height - _TOP - _FOOT) * value / problem.highest)
 
 
 def _columns(problem: Chart, names: Sequence[str], values: list[int]) -> tuple[Column, ...]:
@@ -202,7 +197,7 @@ def _columns(problem: Chart, names: Sequence[str], values: list[int]) -> tuple[C
 def _ticks(problem: Chart) -> tuple[Label, ...]:
     """The numbers at the grid lines, right-aligned before the axis."""
     found = []
-    for value in range(0, problem.most + 1, problem.step or problem.most + 1):
+    for value in range(0, problem.highest + 1, problem.step or problem.highest + 1):
         width, height = mask(str(value), problem.style.face).size
         left, top = PITCH - 8 - width, _y(problem, value) - height // 2
         found.append(Label(str(value), (left, top, left + width, top + height)))
@@ -242,7 +237,7 @@ def _figure(problem: Chart) -> Image.Image:
     style = problem.style
     image, pencil = shared.blank(problem.width, problem.height, style)
     base, right = _y(problem, 0), problem.width - 4
-    for value in range(problem.step, problem.most + 1, problem.step or problem.most + 1):
+    for value in range(problem.step, problem.highest + 1, problem.step or problem.highest + 1):
         if problem.step:
             pencil.line((PITCH - 4, _y(problem, value), right, _y(problem, value)), fill=200)
     if problem.bars:

@@ -22,7 +22,7 @@ from virc.reasoning.calls import Box
 NAME = "expressions"
 ABOUT = "polygons with angles such as (x + 20)°, of which one is asked"
 NOUN = "corner"
-MOST_PIXELS = LARGEST
+MAX_PIXELS = LARGEST
 NAMES = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 QUESTIONS = (
     "In {figure} {name}, find m∠{corner}.",

@@ -11,7 +11,6 @@ Easy has two or three plates on a page of medium size. Hard has four to six on t
 import math
 import random
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 from PIL import Image
@@ -21,15 +20,15 @@ from virc.data.synth.glyphs import Face
 from virc.data.synth.plane import Point, around, window
 from virc.data.synth.problem import LARGEST, Difficulty, Label, Split, settled, split_of
 from virc.data.synth.sketch import Style
-from virc.data.synth.worked import FOUND, Solution, Spot, searched
+from virc.data.synth.sums import Ask
+from virc.data.synth.worked import Solution, Spot, searched
 from virc.reasoning.calls import Box
 
 NAME = "far"
 ABOUT = "small numbers far apart on large pages, to be found, cut out and enlarged"
 NOUN = "plate"
-MOST_PIXELS = LARGEST
+MAX_PIXELS = LARGEST
 NAMES = "ABCDEFGHKLMPQRXY"
-Ask = Literal["value", "sum", "difference"]
 QUESTIONS: Mapping[Ask, Sequence[str]] = {
     "value": ("What number stands at {}?", "Find the number at {}."),
     "sum": ("What is the sum of the numbers at {} and {}?", "How much are {} and {} together?"),
@@ -76,7 +75,7 @@ class Far(msgspec.Struct, frozen=True):
     @property
     def answer(self) -> int:
         """The number, the sum, or the larger less the smaller."""
-        return sums.combined([self.number_at(name) for name in self.asked], self.ask == "difference")
+        return sums.answer(self.ask, [self.number_at(name) for name in self.asked])
 
     @property
     def labels(self) -> Sequence[Label]:
@@ -139,9 +138,7 @@ def solution(problem: Far) -> Solution:
     named = [plate.name.text if plate.name else "" for plate in problem.reading_order()]
     needed = sorted(named.index(name) for name in problem.asked)
     numbers = [problem.number_at(named[at]) for at in needed]
-    steps = " ".join(sums.combining(numbers, problem.ask == "difference") or [FOUND])
-    plan = f"I need {' and '.join(problem.asked)}."
-    return Solution(NOUN, plan, spots(problem)[: needed[-1] + 1], steps, str(problem.answer), needed)
+    return sums.solution(problem.ask, problem.asked, numbers, NOUN, spots(problem)[: needed[-1] + 1], needed)
 
 
 def absent(problem: Far, rng: random.Random) -> tuple[str, Solution]:

@@ -25,7 +25,7 @@ from virc.data.synth.worked import Solution, Spot, searched
 NAME = "lengths"
 ABOUT = "perimeters, midpoints and parallels, with lengths to be read along the figure"
 NOUN = "length"
-MOST_PIXELS = LARGEST
+MAX_PIXELS = LARGEST
 NAMES = "ABCDEFGHKLMNPQRSTVXY"
 CROP = (84, 84)  # px, a label with what is around it
 Kind = Literal["perimeter", "midpoints", "left_over", "parallel"]

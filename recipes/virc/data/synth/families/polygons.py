@@ -1,13 +1,14 @@
 """Polygons with named corners and angle values to be read.
 
 Easy are triangles, hard are quadrilaterals.
-Every corner has its name outside the figure and its angle inside; one angle is `?`. The question asks for that one (to
-be computed from the angle sum) or, in one case of five, for one that is printed.
+Every corner has its name outside the figure and its angle inside; one angle is `?`. The question asks for that one, to
+be computed from the angle sum, or for one that is printed.
 """
 
 import math
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 
 import msgspec
@@ -24,7 +25,7 @@ from virc.reasoning.calls import Box
 NAME = "polygons"
 ABOUT = "triangles and quadrilaterals with one hidden angle"
 NOUN = "corner"
-MOST_PIXELS = 252 * 252
+MAX_PIXELS = 252 * 252
 NAMES = "ABCDEFGHKLMPQRXY"
 QUESTIONS = (
     "In {figure} {name}, find m∠{corner}.",
@@ -69,6 +70,11 @@ class Diagram(msgspec.Struct, frozen=True):
         return self.corners[self.asked].angle
 
     @property
+    def is_printed(self) -> bool:
+        """Whether the asked angle stands in the figure."""
+        return self.corners[self.asked].printed != "?"
+
+    @property
     def difficulty(self) -> Difficulty:
         """By the number of corners."""
         return "easy" if len(self.corners) == 3 else "hard"
@@ -98,10 +104,19 @@ def generate(
     difficulty: Difficulty | None = None,
     *,
     sides: Sequence[int] | None = None,
+    printed: bool | None = None,
 ) -> Diagram:
-    """A legible figure of that split; with `sides` of one of these numbers of sides, whatever the difficulty."""
-    count = rng.choice(sides or SIDES[difficulty])
-    return shared.draw_until_legible(lambda: _generate(rng, count), split)
+    """A legible figure of that split.
+
+    Args:
+        sides: numbers of sides to choose from, whatever the difficulty.
+        printed: whether the asked angle stands in the figure; None: in one of five.
+    """
+    while True:
+        count = rng.choice(sides or SIDES[difficulty])
+        diagram = shared.draw_until_legible(partial(_generate, rng, count), split)
+        if printed in (None, diagram.is_printed):
+            return diagram
 
 
 def counterfactual(diagram: Diagram, rng: random.Random) -> Diagram:
@@ -147,7 +162,7 @@ def solution(diagram: Diagram) -> Solution:
     asked, corners = diagram.corners[diagram.asked], diagram.reading_order()
     crops, needs = spots(diagram), wanted(asked.letter)
     plan = f"I need angle {asked.letter}: it is printed, or the others leave it over."
-    if asked.printed != "?":
+    if diagram.is_printed:
         at = corners.index(asked)
         return Solution(NOUN, plan, crops[: at + 1], FOUND, str(asked.angle), (at,), needs)
     sums = arithmetic([corner.angle for corner in corners if corner is not asked])

@@ -45,12 +45,12 @@ class Family(Protocol):
     Args:
         NAME: what the user calls it; the name of its file, too.
         ABOUT: one line for help.
-        MOST_PIXELS: area of its largest picture, px; the unfamiliar pictures of refusals are no larger.
+        MAX_PIXELS: area of its largest picture, px; the unfamiliar pictures of refusals are no larger.
     """
 
     NAME: str
     ABOUT: str
-    MOST_PIXELS: int
+    MAX_PIXELS: int
 
     def generate(self, rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Any:
         """A problem of that split; None mixes difficulties."""

@@ -10,7 +10,6 @@ Easy asks for one number, hard for the sum or the difference of two.
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 from PIL import Image
@@ -20,17 +19,17 @@ from virc.data.synth.glyphs import Face
 from virc.data.synth.plane import around
 from virc.data.synth.problem import Difficulty, Label, Split, settled, split_of
 from virc.data.synth.sketch import Style
-from virc.data.synth.worked import FOUND, Solution, Spot, searched
+from virc.data.synth.sums import Ask
+from virc.data.synth.worked import Solution, Spot, searched
 from virc.reasoning.calls import Box
 
 NAME = "sheets"
 ABOUT = "numbers of 12 px on pages of 12 megapixels, to be cut out of the file in two steps"
 NOUN = "square"
 PAGE = (4032, 3024)
-MOST_PIXELS = PAGE[0] * PAGE[1]
+MAX_PIXELS = PAGE[0] * PAGE[1]
 COLUMNS, ROWS = "ABCDEFG", "12345"
 SQUARES = [column + row for row in ROWS for column in COLUMNS]
-Ask = Literal["value", "sum", "difference"]
 QUESTIONS: Mapping[Ask, Sequence[str]] = {
     "value": ("What number stands in square {}?", "Find the number in square {}."),
     "sum": ("What is the sum of the numbers in {} and {}?", "How much are {} and {} together?"),
@@ -59,7 +58,7 @@ class Sheet(msgspec.Struct, frozen=True):
     @property
     def answer(self) -> int:
         """The number, the sum, or the larger less the smaller."""
-        return sums.combined([self.number_at(name) for name in self.asked], self.ask == "difference")
+        return sums.answer(self.ask, [self.number_at(name) for name in self.asked])
 
     @property
     def labels(self) -> Sequence[Label]:
@@ -121,9 +120,8 @@ def spots(problem: Sheet) -> Sequence[Spot]:
 def solution(problem: Sheet) -> Solution:
     """Read each asked square, then add or compare."""
     numbers = [problem.number_at(name) for name in problem.asked]
-    steps = " ".join(sums.combining(numbers, problem.ask == "difference") or [FOUND])
-    plan = f"I need {' and '.join(problem.asked)}."
-    return Solution(NOUN, plan, [_spot(problem, name) for name in problem.asked], steps, str(problem.answer))
+    looks = [_spot(problem, name) for name in problem.asked]
+    return sums.solution(problem.ask, problem.asked, numbers, NOUN, looks)
 
 
 def absent(problem: Sheet, rng: random.Random) -> tuple[str, Solution]:

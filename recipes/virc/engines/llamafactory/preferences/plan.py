@@ -44,27 +44,18 @@ class _Keys(known.Keys, frozen=True):
         """What of it is not taken."""
         usual = super().refused
         needs = {switch: names for switch, names in usual.needs.items() if switch not in _UNREAD}
-        needs["ref_model"] = tuple(name for name in needs.get("ref_model", ()) if name not in (*OWN, *_OTHERS))
+        needs["ref_model"] = tuple(name for name in needs.get("ref_model", ()) if name not in (*self.ours, *_OTHERS))
         dead = {**usual.dead, **_OTHERS, **dict.fromkeys(_UNREAD, _OF_SUPERVISED)}
         return msgspec.structs.replace(usual, dead=dead, needs={name: each for name, each in needs.items() if each})
 
 
-KEYS = _Keys(supervised.KEYS.package, NAME)
-
-
-def check(given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-    """Keys that a user gives for LLaMA-Factory, as it gets them.
-
-    Raises:
-        ConfigError: as `keys.Keys.check` does.
-    """
-    return KEYS.check(given, OWN, origins)
+KEYS: known.Keys = _Keys(supervised.KEYS.package, NAME, OWN)
 
 
 def faults(config: Config) -> Iterator[Fault]:
     """Everything that is wrong with the settings together, and with the keys of `engine`."""
     yield from contradictions(config)
-    yield from KEYS.faults(config.engine, OWN)
+    yield from KEYS.faults(config.engine)
 
 
 def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str) -> tuple[Change, ...]:

@@ -1,0 +1,231 @@
+"""What an HTTP error of an endpoint means: one sentence, the next thing to type, and whether to try again."""
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+import msgspec
+
+from virc.backends.openai.body import error_fields, error_text, is_page, title
+from virc.backends.openai.images import MISSED, MissedError
+from virc.backends.openai.refusals import RefusedError, bytes_allowed
+from virc.core.errors import ConfigError, NetworkError, VircError
+
+_BUSY = frozenset({408, 409, 425, 429, 529})
+_OF_ALL = frozenset({401, 402, 403, 404, 405, 407, 429, 511})  # what is wrong is not in the request
+_LONGEST_WAIT = 7 * 86_400  # seconds; quotas of a day or a week say when they are renewed
+_I = re.IGNORECASE
+_SEES_NOTHING = re.compile(r"image input is not supported|required for image input|not support image", _I)
+"""The error of a server with a model that takes no pictures; llama.cpp sends it with status 500."""
+_BLIND = re.compile(r"no endpoints[^.]{0,40}image", _I)  # OpenRouter
+_QUOTA = re.compile(
+    r"insufficient[_ ](?:quota|balance|credits?|funds)|exceeded your current quota|quota (?:is )?(?:exhausted|used up)"
+    r"|credit balance|balance is (?:too low|not enough)|out of credits?|more credits|no credits|payment required"
+    r"|billing|spend(?:ing)? limit|in arrears|arrearage|overdue|prepaid|余额不足|欠费|额度不足|配额",
+    _I,
+)
+_SOON = re.compile(
+    r"per (?:minute|second|hour)|\b[RT]P[MS]\b|(?:retry|try again|reset)s? (?:in|after) (?:\d|about)", _I
+)
+"""A limit that is over by itself."""
+_TOO_MUCH = re.compile(r"request too large|too large for (?:model|gpt)|must be reduced", _I)
+_LOADING = re.compile(
+    r"\bload(?:ing|ed yet)|warming up|starting up|still starting|not (?:yet )?ready|initiali[sz]ing", _I
+)
+_FAILED = re.compile(r"fail|error|unable|could not|cannot|can't", _I)
+_BAD_KEY = re.compile(
+    r"api[ _-]?key[^.]{0,40}(?:invalid|not valid|missing|required|incorrect|expired|not found|revoked)"
+    r"|(?:invalid|incorrect|missing|expired|wrong|no|revoked)[^.]{0,20}api[ _-]?key",
+    _I,
+)
+_KEY = re.compile(r"\bkeys?\b|token|auth|credential|permission|unauthori[sz]ed|not allowed to access|密钥|令牌", _I)
+_ANTHROPIC = re.compile(r"anthropic-version|x-api-key.{0,30}(?:required|missing|must)|missing.{0,30}x-api-key", _I)
+_MODEL = re.compile(
+    r"invalid model|unknown model|model[^.]{0,80}(?:not found|not exist|not available|not supported|not loaded)"
+    r"|(?:no|not find) (?:such )?model|no endpoints found for|model_not_found|model:|deployment",
+    _I,
+)
+_HTTPS = re.compile(r"plain HTTP request was sent to HTTPS port|client sent an HTTP request to an HTTPS server", _I)
+_SMALLER = "send smaller images: --max-pixels 1000000"
+_HINTS = (
+    (
+        r"context|input (?:tokens|length)|prompt is too long",
+        "serve it with a longer context (llama.cpp: -c, vLLM: --max-model-len), or send smaller images: --max-pixels",
+    ),
+    (r"image[^.]{0,60}(?:dimension|resolution|pixels)|(?:dimension|resolution|pixels)[^.]{0,60}image", _SMALLER),
+    (
+        r"(at most|too many|limit|maximum)[^.]{0,40}\bimage",
+        "allow as many images a prompt as --max-turns and the pictures of the question together, 17 by default "
+        "(vLLM: --limit-mm-per-prompt '{\"image\": 17}')",
+    ),
+    (
+        r"mmproj|required for image input",
+        "serve a vision model, and with the file of its vision tower (llama.cpp: -hf, or --mmproj)",
+    ),
+    (
+        r"not support[^.]{0,20}\bimage|\bimage[^.]{0,20}not support|multi-?modal|no endpoints[^.]{0,40}image",
+        "serve a vision model",
+    ),
+)
+
+
+class StatusError(Exception):
+    """The server answers with an error, of which the body is read as far as it is needed."""
+
+    def __init__(self, code: int, headers: Mapping[str, str], body: object) -> None:
+        super().__init__(code)
+        self.code, self.headers, self.body = code, headers, body
+        self.said = error_text(body)
+
+    @property
+    def wait(self) -> float:
+        """Seconds after which the server asks to be tried again; 0: it does not say, or now."""
+        return _seconds(self.headers.get("retry-after", "0"))
+
+    @property
+    def is_quota(self) -> bool:
+        """Whether what was paid for is used up, which no waiting changes."""
+        words = f"{self.said} {error_fields(self.body).get('code')} {error_fields(self.body).get('type')}"
+        if self.code == 402 or "insufficient_quota" in words:
+            return True
+        return self.code in {400, 401, 403, 429} and bool(_QUOTA.search(words)) and not _SOON.search(words)
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may be answered later."""
+        if _SEES_NOTHING.search(self.said) or self.is_quota or _TOO_MUCH.search(self.said):
+            return False
+        said = self.headers.get("x-should-retry")  # of OpenAI's own servers
+        if said in ("true", "false"):
+            return said == "true"
+        return self.code in _BUSY or (self.code >= 500 and self.code not in {501, 505, 511})
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Who is asked.
+
+    Args:
+        endpoint: its address, as it is printed.
+        quoted: makes a server's text part of a printed line.
+        has_key: whether a key is sent.
+        missing: the hint where it does not know the model.
+        address: the hint where the address is likely to be another; None where it looks right.
+    """
+
+    endpoint: str
+    quoted: Callable[[object], str]
+    has_key: bool
+    missing: str
+    address: str | None
+
+
+def explained(error: StatusError, place: Place) -> VircError:
+    """The error of a command that meets an HTTP error."""
+    page = is_page(error.body)
+    said = place.quoted(title(str(error.body)) if page else error.said)
+    tail = f" ({error.code}): {said}" if said else f" ({error.code})"
+    found = _of_the_way(error, place, tail, page) or _of_the_account(error, place, tail)
+    found = found or _of_the_address(error, place, tail, page) or _of_the_time(error, place, tail)
+    found = found or _of_the_request(error, place, tail, said)
+    found.everywhere = error.code in _OF_ALL or error.code >= 500 or error.is_quota
+    return found
+
+
+def _of_the_way(error: StatusError, place: Place, tail: str, page: bool) -> VircError | None:
+    """What stands between here and the endpoint."""
+    code, host = error.code, urlsplit(place.endpoint).hostname
+    if code < 400:
+        target = place.quoted(error.headers.get("location", "nowhere"))
+        return ConfigError(f"{place.endpoint} redirects to {target}", "give --endpoint the address it moved to")
+    if code in {407, 511}:
+        sentence = f"the proxy on the way to {place.endpoint} wants a user and a password{tail}"
+        return ConfigError(sentence, f"put them in https_proxy or http_proxy, or go past it: export no_proxy={host}")
+    if _HTTPS.search(str(error.body)):
+        secure = place.endpoint.replace("http:", "https:", 1)
+        return ConfigError(f"{place.endpoint} is asked without TLS, and wants it{tail}", f"--endpoint {secure}")
+    blocks = page or re.match(r"error code: 1\d\d\d", error.said.strip()) or "x-squid-error" in error.headers
+    if code in {401, 403, 405, 406, 451} and blocks:
+        sentence = f"a web page answers in place of {place.endpoint}: a proxy, firewall or login stands before it{tail}"
+        return ConfigError(sentence, f"ask who runs it; to go past a proxy of yours: export no_proxy={host}")
+    return None
+
+
+def _of_the_account(error: StatusError, place: Place, tail: str) -> VircError | None:
+    """What the key may not do, or may do no longer."""
+    if is_anthropic(error):
+        sentence = f"{place.endpoint} speaks Anthropic's API, and virc OpenAI's{tail}"
+        return ConfigError(sentence, "give --endpoint an address with /chat/completions, such as that of a gateway")
+    if error.is_quota:
+        sentence = f"the quota or credit of the key at {place.endpoint} is used up{tail}"
+        return ConfigError(sentence, "add credit where you got the key, or set VIRC_API_KEY to another")
+    is_denied = error.code == 403 and (not error.said or _KEY.search(error.said))
+    if error.code == 401 or is_denied or (error.code in {400, 403, 422} and _BAD_KEY.search(error.said)):
+        verb = "refuses the key" if place.has_key else "wants a key"
+        return ConfigError(f"{place.endpoint} {verb}{tail}", "set VIRC_API_KEY to a key it accepts")
+    if error.code == 403:
+        return ConfigError(f"{place.endpoint} forbids the request{tail}", "see what its provider allows the key to do")
+    return None
+
+
+def _of_the_address(error: StatusError, place: Place, tail: str, page: bool) -> VircError | None:
+    """A path or a model that is not there."""
+    if error.code not in {404, 405, 410}:
+        return None
+    if _BLIND.search(error.said):
+        return RefusedError(f"{place.endpoint} has no model for pictures{tail}", _hint(error.said), error.said, None)
+    if not page and _MODEL.search(error.said):
+        return RefusedError(f"{place.endpoint} does not serve the model{tail}", place.missing, error.said, None)
+    sentence = f"{place.endpoint} does not know what was requested{tail}"
+    return RefusedError(sentence, place.address or place.missing, error.said, None)
+
+
+def _of_the_time(error: StatusError, place: Place, tail: str) -> VircError | None:
+    """What may be over later."""
+    code = error.code
+    if code not in _BUSY and (code < 500 or _SEES_NOTHING.search(error.said)):
+        return None
+    if code == 429 and _TOO_MUCH.search(error.said):
+        return ConfigError(f"{place.endpoint} takes no request of this size{tail}", _SMALLER)
+    wait, hint = error.headers.get("retry-after"), _hint(error.said)
+    if code >= 500 and _LOADING.search(error.said) and not _FAILED.search(error.said):
+        return NetworkError(f"{place.endpoint} is still loading its model{tail}", "wait, then the same command")
+    if wait and _seconds(wait) < _LONGEST_WAIT:
+        hint = f"it asks to be left alone for {math.ceil(_seconds(wait))} s"
+    return NetworkError(f"{place.endpoint} {'is too busy' if code in _BUSY else 'fails'}{tail}", hint)
+
+
+def _of_the_request(error: StatusError, place: Place, tail: str, said: str) -> VircError:
+    """What is wrong with what was sent."""
+    hint = place.missing if _MODEL.search(said) else _hint(said)
+    sentence = f"{place.endpoint} refuses the request{tail}"
+    if error.code == 413 or bytes_allowed(error.said):
+        sentence, hint = f"{place.endpoint} takes no images of this size{tail}", _SMALLER
+    if MISSED in said.lower():
+        return MissedError(sentence, hint)
+    parameter = error_fields(error.body).get("param")
+    return RefusedError(sentence, hint, said, parameter if isinstance(parameter, str) else None, error.code == 413)
+
+
+def is_anthropic(error: StatusError) -> bool:
+    """Whether a server that speaks Anthropic's API alone answers: it wants its headers, or knows no such path."""
+    body = error.body
+    shaped = isinstance(body, dict) and body.get("type") == "error" and isinstance(body.get("error"), dict)
+    is_elsewhere = error.code in {404, 405} and shaped and "model" not in error.said.lower()
+    return is_elsewhere or bool(_ANTHROPIC.search(error.said))
+
+
+def _hint(said: str) -> str | None:
+    return next((hint for pattern, hint in _HINTS if re.search(pattern, said, _I)), None)
+
+
+def _seconds(retry_after: str) -> float:
+    """Seconds that a Retry-After header asks for, or until its date; infinite where it is neither."""
+    if re.fullmatch(r"\d{1,9}(\.\d{1,3})?", retry_after):
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return math.inf

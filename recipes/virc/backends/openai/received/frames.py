@@ -1,0 +1,143 @@
+"""The JSON values of a body, however it is framed; its content type is not looked at.
+
+They stand in server-sent events (WHATWG HTML standard, 9.2; some servers leave out the blank line between two), in one
+JSON text over one or several lines, one to a line, or in a list.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from virc.backends.openai.body import WireError, failed, parsed, unreadable
+
+_T = TypeVar("_T")
+
+
+class Value(NamedTuple, Generic[_T]):
+    """A value, its JSON, and whether it came as an event."""
+
+    read: _T
+    data: bytes
+    is_event: bool = True
+
+
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = frozenset({b"data", b"event", b"id", b"retry", b""})  # of server-sent events; the last is a comment
+_DATA = re.compile(rb"\A(?:data:\s*)+")  # gateways that frame what is framed already repeat the name of the field
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+def values(pieces: Iterable[bytes], kind: type[_T]) -> Iterator[Value[_T] | None]:
+    """Yield the values of a body; None where the stream says that it is done, and nothing after.
+
+    Raises:
+        WireError: something else stands there, an event reports an error, or the body ends within an event.
+    """
+    name, data = b"", list[bytes]()  # of the event that is read
+    text = list[bytes]()  # lines of JSON that is no event and goes on
+    is_first = True
+    for line in (line.removeprefix(b"\x1e") for line in lines(pieces)):  # which begins JSON texts by RFC 7464
+        if not line and not data:  # between two events
+            name = b""
+            continue
+        field, _, value = line.partition(b":")
+        value, begins, found = _DATA.sub(b"", value.strip(), 1), line.lstrip()[:1], None
+        if text or begins == b"{" or (is_first and begins and field not in _FIELDS):
+            found = None if text else _read(line, kind, is_event=False)
+            text += [line] if found is None else []
+        elif not line:
+            found = _event(name, data, kind)
+            name, data = b"", []
+        elif field == b"error":  # llama.cpp, older
+            raise failed(parsed(value))
+        elif field == b"event":
+            name = value
+        elif field == b"data" and value.strip(b'"').upper() == b"[DONE]":
+            yield None
+            return
+        elif field == b"data" and value and value != b"null":
+            found = None if data or name == b"error" else _read(value, kind)
+            data += [value] if found is None else []
+        is_first = is_first and not begins
+        if found:
+            yield found
+    if data and name != b"error" and not _read(b"\n".join(data), kind):
+        raise WireError("stopped before its answer was whole", broken=True)
+    if data:
+        yield _event(name, data, kind)
+    if text or is_first:
+        yield from _listed(b"\n".join(text), kind)
+
+
+def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a body, which end with LF, CR LF or CR; what follows the last end is a line too."""
+    rest = list[bytes]()
+    is_after_return = False
+    for piece in _without_mark(pieces):
+        part = piece[1:] if is_after_return and piece.startswith(b"\n") else piece
+        is_after_return = piece.endswith(b"\r") or (is_after_return and not piece)
+        *ended, last = _LINE_END.split(part) if b"\r" in part else part.split(b"\n")
+        for line in ended:
+            yield b"".join((*rest, line))
+            rest.clear()
+        rest.append(last)
+    yield b"".join(rest)
+
+
+def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces without the byte order mark that some begin with."""
+    start, further = b"", iter(pieces)
+    for piece in further:
+        start += piece
+        if len(start) >= len(_BOM) or not _BOM.startswith(start):
+            break
+    yield start.removeprefix(_BOM)
+    yield from further
+
+
+def _read(data: bytes, kind: type[_T], is_event: bool = True) -> Value[_T] | None:
+    """The value of a JSON text; None where it is none of that type."""
+    with suppress(ValueError, RecursionError):  # nesting deeper than the interpreter's limit raises the latter
+        return Value(msgspec.json.decode(data, type=kind), data, is_event)
+    with suppress(ValueError, RecursionError):  # NaN and halves of characters beyond U+FFFF, as Python writes them
+        return Value(msgspec.convert(json.loads(data), kind), data, is_event)
+    return None
+
+
+def _event(name: bytes, data: list[bytes], kind: type[_T]) -> Value[_T]:
+    """The value of an event whose data stands in several lines, or that reports an error."""
+    whole = b"\n".join(data)
+    found = None if name == b"error" else _read(whole, kind)
+    if found:
+        return found
+    raise failed(parsed(whole)) if name == b"error" else unreadable(whole)
+
+
+def _listed(data: bytes, kind: type[_T]) -> Iterator[Value[_T]]:
+    """The value of a body, or those of the list that it is."""
+    found = _read(data, kind, is_event=False)
+    if found:
+        yield found
+        return
+    if isinstance(text := parsed(data), str) and data.lstrip()[:1] == b'"':  # JSON within JSON
+        data = text.encode(errors="replace")
+        if found := _read(data, kind, is_event=False):
+            yield found
+            return
+    try:
+        listed = msgspec.json.decode(data, type=list[msgspec.Raw])
+    except (ValueError, RecursionError):
+        listed = []
+    for each in listed:
+        found = _read(bytes(each), kind, is_event=False)
+        if not found:
+            break
+        yield found
+    else:
+        if listed:
+            return
+    raise unreadable(data)

@@ -1,0 +1,58 @@
+"""How many tokens a server says that it read and drew."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+_MAX_COUNT = 2**40
+_READ, _DRAWN = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
+_CACHED = ("cached_tokens", "cache_read_input_tokens", "prompt_cache_hit_tokens")
+_WRITTEN = ("cache_creation_input_tokens", "cache_write_tokens", "cache_creation_tokens")
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of a reply; None: it is not known.
+
+    Args:
+        read: of the prompt.
+        drawn: of the reply.
+        cached: of the prompt that came from a cache, or went into one. OpenAI's API counts them in the prompt, and
+            Anthropic's beside it.
+    """
+
+    read: int | None = None
+    drawn: int | None = None
+    cached: int = 0
+
+    @property
+    def prompt(self) -> int | None:
+        """Tokens of the whole prompt."""
+        return (self.read or 0) + self.cached if self.cached > (self.read or 0) else self.read
+
+
+def usage(said: object, before: Usage) -> Usage:
+    """What a server says of its tokens; what it leaves out now stays as it said it `before`."""
+    if not isinstance(said, Mapping):
+        return before
+    details = [said, *(said.get(name) for name in ("prompt_tokens_details", "input_tokens_details"))]
+    maps = [each for each in details if isinstance(each, Mapping)]
+    cached = _first(maps, _CACHED) + _first(maps, _WRITTEN)
+    return Usage(_first([said], _READ) or before.read, _first([said], _DRAWN) or before.drawn, cached or before.cached)
+
+
+def _first(maps: list[Mapping[str, Any]], names: tuple[str, ...]) -> int:
+    """The largest count by one of the names; servers give one under several."""
+    return max((_count(each.get(name)) for each in maps for name in names), default=0)
+
+
+def _count(value: object) -> int:
+    """A number of tokens, also as text or with a fraction; 0 for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return 0
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return 0
+    return int(number) if math.isfinite(number) and 0 <= number <= _MAX_COUNT else 0

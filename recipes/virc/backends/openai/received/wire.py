@@ -1,0 +1,292 @@
+"""What an OpenAI-compatible server sends, read with nothing believed: typed, bounded in bytes and time."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from virc.backends.interface import Likeliest, ScoredReply
+from virc.backends.openai.body import WireError, failed
+from virc.backends.openai.received.calls import Call, CallPieces, Function
+from virc.backends.openai.received.likeliest import likeliest
+from virc.backends.openai.received.texts import Text, harmony
+from virc.backends.openai.received.usage import Usage, usage
+
+_BROKEN_OFF = frozenset({"abort", "aborted", "cancelled", "error", "insufficient_system_resource", "network_error"})
+_FINISHES: Mapping[str, Literal["length", "call"]] = {
+    **dict.fromkeys(("length", "max_tokens", "max_length", "model_length", "max_output_tokens"), "length"),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "call"),
+}
+"""Why a reply ended, by the words of several servers in lower case; any other word is a usual end."""
+_FILTERED = {
+    **dict.fromkeys(
+        ("content_filter", "content_filtered", "safety", "image_safety", "prohibited_content", "blocklist", "spii",
+         "recitation", "sensitive", "guardrail_intervened"),
+        "the server's content filter ended the reply",
+    ),
+    "refusal": "the model refuses",
+}  # fmt: skip
+_THINKS, _CALLS = re.compile("think|reason", re.IGNORECASE), re.compile("tool|function", re.IGNORECASE)
+"""Kinds of parts of a content that are a thought, or a call in a form of its own."""
+_MAX_NESTED = 20
+
+
+class Received(ScoredReply, frozen=True):
+    """A reply as a server sent it.
+
+    Args:
+        cached_tokens: of the prompt, those that came from a cache or went into one; `prompt_tokens` may be without.
+        is_doubtful: its pieces can be read in two ways; sent as a whole it is clear.
+    """
+
+    cached_tokens: int = 0
+    is_doubtful: bool = False
+
+
+class _Content(msgspec.Struct):
+    """A part of a content that is a list: a text, a thought, which is itself a text or a list of texts, or a call."""
+
+    type: str | None = None
+    text: str | None = None
+    thinking: Any = None
+    refusal: str | None = None
+    id: Any = None
+    name: str | None = None
+    input: dict[str, Any] | None = None
+
+
+class _Part(msgspec.Struct):
+    """A message, or a piece of one; servers that take thoughts out of the content name them in several ways."""
+
+    content: str | int | list[_Content | str] | _Content | None = None
+    reasoning: Any = None
+    reasoning_content: Any = None
+    thinking: Any = None
+    tool_calls: list[Call] | Call | None = None
+    function_call: Function | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: Any = None
+    delta: _Part | str | None = None
+    message: _Part | str | None = None
+    text: str | None = None
+    finish_reason: Any = None
+    error: Any = None
+    logprobs: Any = None
+
+
+class Chunk(msgspec.Struct):
+    """A streamed chunk, or a whole completion: they differ only in `delta` and `message`."""
+
+    choices: list[_Choice | None] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+class Gathered:
+    """A reply as it comes in: of several choices, the one with the lowest index.
+
+    Args:
+        most: characters that it may have.
+        on_text: gets thought and content piece by piece, the thought between <think> marks.
+        may_repeat: whether pieces of a text may hold all of it so far.
+    """
+
+    def __init__(self, most: int, on_text: Callable[[str], None] | None, may_repeat: bool = True) -> None:
+        self._may_repeat = may_repeat
+        self.done = self.has_choice = self.has_message = False
+        self._most, self._on_text = most, on_text
+        self._index = 0.0
+        self._usage = Usage()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._text, self._thought = Text(self._may_repeat), Text(self._may_repeat)
+        self._refusal = list[str]()
+        self._calls: dict[int | str, CallPieces] = {}
+        self._size = 0
+        self._thinking = self._lost_call = False
+        self._finish: str | None = None
+        self._likeliest: Likeliest | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Take a chunk of a stream, or a whole completion."""
+        if is_given(chunk.error):
+            raise failed({"error": chunk.error})
+        self._usage = usage(chunk.usage, self._usage)
+        seen = set[float]()
+        for position, choice in enumerate(chunk.choices or ()):
+            index = position if choice is None else _number(choice.index, position)
+            if choice and index not in seen and self._is_chosen(index):
+                self._add(choice)
+            seen.add(index)
+
+    def _is_chosen(self, index: float) -> bool:
+        """Whether a choice counts: none with a lower index came; what another said before is forgotten."""
+        if not self.has_choice or index < self._index:
+            if self.has_choice:
+                self._begin()
+            self._index = index
+        return index == self._index
+
+    def _add(self, choice: _Choice) -> None:
+        if is_given(choice.error):
+            raise failed({"error": choice.error})
+        finish = choice.finish_reason
+        finish = finish.get("type") or "stop" if isinstance(finish, dict) else finish
+        self.ended(str(finish) if finish else None)
+        self.scored(choice.logprobs)
+        self.has_message |= choice.message is not None
+        for part, is_whole in ((choice.delta, False), (choice.message, True)):
+            if part:
+                self._take(_Part(part) if isinstance(part, str) else part, is_whole)
+        # Together sends each piece twice, as of a completion and as of a chat.
+        if choice.text and not any(isinstance(part, _Part) and part.content for part in (choice.delta, choice.message)):
+            self.content(choice.text)
+
+    def _take(self, part: _Part, is_whole: bool) -> None:
+        """Take a message, or a piece of one."""
+        thoughts = (part.reasoning_content, part.reasoning, part.thinking)
+        thought = next(filter(None, map(_texts, thoughts)), "") if any(thoughts) else ""
+        text = str(part.content) if isinstance(part.content, str | int) else ""
+        for content in () if isinstance(part.content, str | int) else _listed(part.content):
+            if isinstance(content, str):
+                text += content
+            elif content.thinking is not None or _THINKS.search(content.type or ""):
+                thought += _texts(content.thinking) or content.text or ""
+            elif content.name and content.input is not None:
+                self.function(content.name, content.input)
+            else:
+                self._lost_call |= bool(_CALLS.search(content.type or ""))
+                self.refused(content.refusal)
+                text += content.text or ""
+        self.thought(thought, is_whole)
+        self.content(text, is_whole)
+        self.refused(part.refusal)
+        calls = [part.tool_calls] if isinstance(part.tool_calls, Call) else part.tool_calls or []
+        for position, call in enumerate(calls):
+            self.call(position, call)
+        if part.function_call:
+            self.call(0, Call(0, None, part.function_call))
+
+    def ended(self, finish: str | None) -> None:
+        """Note that something came, and why the reply ended, where it did."""
+        self.has_choice = True
+        self._finish = finish.lower().replace("-", "_").partition(":")[0] if finish else self._finish
+
+    def counted(self, prompt: int | None, completion: int | None) -> None:
+        """Note how many tokens were read and drawn."""
+        self._usage = Usage(prompt, completion)
+
+    def thought(self, text: str, is_whole: bool = False) -> None:
+        """Take a piece of the thought."""
+        new = self._thought.add(text, is_whole) if text else ""
+        if new:
+            self._count(new, new if self._thinking else f"<think>{new}")
+            self._thinking = True
+
+    def content(self, text: str, is_whole: bool = False) -> None:
+        """Take a piece of the content."""
+        new = self._text.add(text, is_whole) if text else ""
+        if new:
+            self._count(new, f"</think>\n{new}" if self._thinking else new)
+            self._thinking = False
+
+    def refused(self, text: str | None) -> None:
+        """Take a piece of what the server marks as a refusal."""
+        self._refusal += [text] if text else []
+
+    def call(self, position: int, call: Call) -> None:
+        """Take a tool call, or a piece of one: by its index, else by its id, else by its place.
+
+        A piece without all three and without a name belongs to the call before.
+        """
+        function = call.function or Function(call.name, call.arguments)
+        key: int | str = position if call.index is None else call.index
+        if call.index is None and call.id is not None:
+            key = call.id
+        elif call.index is None and not function.name and self._calls and position == 0:
+            key = next(reversed(self._calls))
+        pieces = self._calls.setdefault(key, CallPieces())
+        # A server that gives every call the index 0 begins each with a name.
+        if function.name and pieces.name and pieces.ended:
+            pieces = self._calls.setdefault(f"{key}/{len(self._calls)}", CallPieces())
+        self._count(f"{function.name or ''}{function.arguments or ''}", "")
+        pieces.add(function)
+        self._lost_call |= not pieces.name  # a later piece, or the end of the reply, shows whether it has one
+
+    def scored(self, logprobs: object) -> None:
+        """Take log-probabilities of tokens; the first that come are those of the first token."""
+        self._likeliest = self._likeliest or likeliest(logprobs)
+
+    def function(self, name: str, arguments: str | dict[str, Any]) -> None:
+        """Take a whole tool call."""
+        self.call(len(self._calls), Call(None, None, Function(name, arguments)))
+
+    def reply(self) -> Received:
+        """The whole reply.
+
+        Raises:
+            WireError: it is none, or did not come to its end.
+        """
+        if not self.has_choice:
+            raise WireError("sent no chat completion")
+        if not (self.done or self._finish) or self._finish in _BROKEN_OFF:
+            raise WireError("stopped before its answer was whole", broken=True)
+        text, thought = self._text.whole, self._thought.whole
+        if self._index and self._on_text and text:
+            self._on_text(text)
+        self._lost_call &= not any(pieces.name for pieces in self._calls.values())
+        calls = tuple(pieces.called() for pieces in self._calls.values() if pieces.name)
+        if said := harmony(text):
+            text, thought, calls = said.text, thought + said.thought, calls + said.calls
+        return Received(
+            text=text,
+            finish="call" if self._lost_call else _FINISHES.get(self._finish or "", "stop"),
+            prompt_tokens=self._usage.prompt,
+            completion_tokens=self._usage.drawn,
+            thought=thought or None,
+            calls=calls,
+            refusal="".join(self._refusal) or _FILTERED.get(self._finish or ""),
+            cached_tokens=self._usage.cached,
+            likeliest=self._likeliest,
+            is_doubtful=self._text.is_doubtful,
+        )
+
+    def _count(self, text: str, shown: str) -> None:
+        self._size += len(text)
+        if self._size > self._most:
+            raise WireError(f"sent over {self._most:,} characters in one reply")
+        if self._on_text and shown and not self._index:
+            self._on_text(shown.encode(errors="replace").decode())
+
+
+def _listed(content: "list[_Content | str] | _Content | None") -> "list[_Content | str]":
+    """The parts of a content; some servers send one that stands in no list."""
+    return content if isinstance(content, list) else [content] if content else []
+
+
+def _texts(value: object, depth: int = 0) -> str:
+    """The text of a thought: a text, or a list of texts and of objects that hold one."""
+    if isinstance(value, str):
+        return value
+    if depth > _MAX_NESTED:
+        return ""
+    if isinstance(value, dict):
+        return _texts(value.get("text") or value.get("thinking"), depth + 1)
+    return "".join(_texts(each, depth + 1) for each in value) if isinstance(value, list) else ""
+
+
+def is_given(error: object) -> bool:
+    """Whether the field of an error holds one; some servers send it in every answer, empty."""
+    return any(error.values()) if isinstance(error, dict) else bool(error)
+
+
+def _number(index: object, position: int) -> float:
+    """The index of a choice; of one without, its place in the list."""
+    if isinstance(index, str) and index.isdecimal() and len(index) < 10:
+        return int(index)
+    return index if isinstance(index, int | float) and not isinstance(index, bool) else position

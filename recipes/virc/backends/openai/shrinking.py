@@ -1,0 +1,90 @@
+"""Pictures made smaller for a server that takes no more than so many bytes."""
+
+import io
+import math
+from collections.abc import Iterator
+from weakref import WeakKeyDictionary
+
+import msgspec
+from PIL import Image
+
+from virc.backends.openai.refusals import RefusedError, bytes_allowed
+from virc.reasoning.encoded import Encoded
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask
+
+_QUALITIES = (90, 80, 65, 50)  # of JPEG
+_MIN_SIDE = 56  # pixels
+_OF_TEXT = 2**14  # bytes of a request beside its pictures, and of JSON around each
+
+
+class ByteLimits:
+    """How many bytes a server takes, learnt from its refusals. Threads may share it.
+
+    Attributes:
+        keeps_sizes: whether pictures must be shown as large as they are, as boxes in pixels need it: they are then
+            encoded with more loss, and never scaled down.
+        scales: whether a picture was scaled down.
+    """
+
+    def __init__(self) -> None:
+        self._picture = self._request = math.inf
+        self._smaller: WeakKeyDictionary[Shown, Shown] = WeakKeyDictionary()
+        self.keeps_sizes = self.scales = False
+
+    def learn(self, refused: RefusedError, ask: Ask) -> bool:
+        """Take a server's refusal of a request into account; whether a smaller one can be sent in its place.
+
+        Where its status alone says that the request is too large, half the bytes are tried.
+        """
+        before = [len(each.url) for each in self.fitted(ask).images]
+        allowed = bytes_allowed(refused.said)
+        if refused.too_large and not allowed:
+            allowed = (sum(before) // 2 + self._text(ask), True)
+        if not allowed or not ask.images:
+            return False
+        most, is_whole = allowed
+        if is_whole:
+            self._request = min(self._request, most)
+        else:
+            self._picture = min(self._picture, most)
+        self._smaller = WeakKeyDictionary()
+        return sum(len(each.url) for each in self.fitted(ask).images) < sum(before)
+
+    def fitted(self, ask: Ask) -> Ask:
+        """The same with pictures that the server takes, as far as that is known and can be done."""
+        if not ask.images or min(self._picture, self._request) == math.inf:
+            return ask
+        share = (self._request - self._text(ask)) / len(ask.images)
+        most = int(min(self._picture, share)) * 3 // 4 - 64  # as base64, in a data URL
+        return msgspec.structs.replace(ask, images=tuple(self._fitting(each, most) for each in ask.images))
+
+    def _text(self, ask: Ask) -> int:
+        """Bytes of a request beside its images, at most."""
+        return sum(len(message.text.encode(errors="replace")) for message in ask.messages) + _OF_TEXT
+
+    def _fitting(self, shown: Shown, most: int) -> Shown:
+        if len(shown.file.data) <= most:
+            return shown
+        known = self._smaller.get(shown)
+        if known is None or len(known.file.data) > most:
+            known = next((each for each in self._versions(shown) if len(each.file.data) <= most), shown)
+            self.scales |= known.size != shown.size
+            self._smaller[shown] = known
+        return known
+
+    def _versions(self, shown: Shown) -> Iterator[Shown]:
+        """The picture in fewer and fewer bytes."""
+        pixels = shown.pixels
+        for quality in _QUALITIES:
+            yield _as_jpeg(pixels, quality)
+        while not self.keeps_sizes and min(pixels.size) >= 2 * _MIN_SIDE:
+            size = (pixels.width * 3 // 4, pixels.height * 3 // 4)
+            pixels = pixels.resize(size, Image.Resampling.BICUBIC)
+            yield _as_jpeg(pixels, _QUALITIES[1])
+
+
+def _as_jpeg(pixels: Image.Image, quality: int) -> Shown:
+    file = io.BytesIO()
+    pixels.save(file, "JPEG", quality=quality)
+    return Shown(pixels, file=Encoded("jpeg", file.getvalue()), is_jpeg=True)

@@ -1,0 +1,1 @@
+"""What problems, pictures, and schemas and patterns of others may take: bytes, memory and CPU time."""

@@ -1,0 +1,143 @@
+"""JSON schemas and regular expressions of others, in processes that are ended after their share of CPU time.
+
+A schema of 1 KB can take years to hold a value against, and a pattern of ten characters, too. No check of their text
+finds all of those; a limit of CPU time does.
+"""
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from virc.core.errors import ConfigError, SetupError
+
+SECONDS = 1.0
+"""CPU time of one question; a schema of 32 KB needs a tenth of it."""
+_WALL_SECONDS = 60.0  # for what waits instead of computing, and for systems without limits of CPU time
+_PROCESSES = 4  # more questions wait
+_PROGRAM = Path(__file__).with_name("bounded_worker.py")
+_TOO_DEEP = "it is too deep"
+_slots = threading.BoundedSemaphore(_PROCESSES)
+_idle: list["subprocess.Popen[bytes]"] = []
+
+
+class CostlyError(ConfigError):
+    """A schema or a pattern takes more than its share of CPU time or memory."""
+
+
+def schema_fault(schema: object) -> str | None:
+    """Return what is wrong with a JSON schema (draft 2020-12); None: values can be held against it.
+
+    A fault is a clause such as `'text' is not valid under any of the given schemas, at type`. Faults are references to
+    other documents, references that never end, and a schema that takes too long for a small value, too.
+    """
+    text = _text(schema)
+    try:
+        fault: str | None = _TOO_DEEP if text is None else _ask("fault", text)
+    except CostlyError as error:
+        return error.message
+    return fault
+
+
+def misfit(schema: Mapping[str, Any], value: object) -> str | None:
+    """Return why a value does not fit a schema without faults, with the place in it; None: it fits.
+
+    Raises:
+        CostlyError: that takes too long to find out.
+    """
+    if _text([value]) is None:  # in a list, as it is sent
+        return _TOO_DEEP
+    found: str | None = _ask("misfit", _text(schema), value)
+    return found
+
+
+def find(pattern: str, text: str, most: int = 1) -> list[list[str | None]]:
+    """Return the first matches of a regular expression, each as its text and that of its groups.
+
+    Raises:
+        CostlyError: that takes too long.
+    """
+    try:
+        found: list[list[str | None]] = _ask("find", pattern, text, most)
+    except CostlyError as error:
+        raise CostlyError(f"the pattern {pattern!r}: {error.message}") from None
+    return found
+
+
+def _text(value: object) -> str | None:
+    try:
+        return json.dumps(value)
+    except (RecursionError, ValueError):
+        return None
+
+
+def _ask(*question: object) -> Any:
+    line = json.dumps(question).encode() + b"\n"
+    with _slots:
+        for _ in range(2):  # a process that others have ended is replaced once
+            process = _idle_or_new()
+            answer = _exchange(process, line)
+            if answer.endswith(b"\n"):
+                _idle.append(process)
+                return json.loads(answer)
+            if process.returncode > 0:
+                raise SetupError(f"{_PROGRAM} ended with exit code {process.returncode}")
+            if sys.platform != "win32" and process.returncode == -signal.SIGPROF:
+                break
+    raise CostlyError(f"it is too costly: one value takes over {SECONDS:g} s of CPU time, or too much memory")
+
+
+def _idle_or_new() -> "subprocess.Popen[bytes]":
+    with suppress(IndexError):  # another thread may take the last one
+        return _idle.pop()
+    # -P: the modules beside the program are not to be found under their bare names
+    command = [sys.executable, "-P", str(_PROGRAM), str(SECONDS)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+
+
+def _exchange(process: "subprocess.Popen[bytes]", line: bytes) -> bytes:
+    """The answer to a question; empty where the process has ended instead."""
+    assert process.stdin
+    assert process.stdout
+    answer = b""
+    timer = threading.Timer(_WALL_SECONDS, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        with suppress(OSError):
+            process.stdin.write(line)
+            process.stdin.flush()
+            answer = process.stdout.readline()
+    finally:  # also after an interruption: its answer must not be taken for that to the next question
+        timer.cancel()
+        if not answer.endswith(b"\n"):
+            end(process)
+    return answer
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process that is spoken to through its pipes."""
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        with suppress(OSError):  # what is left in it
+            assert stream
+            stream.close()
+
+
+@atexit.register
+def _end_all() -> None:
+    while _idle:
+        end(_idle.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # an answer is for the process that asked

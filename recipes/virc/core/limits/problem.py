@@ -1,0 +1,26 @@
+"""What one problem may hold: no more than leaves memory for the others that are in work beside it."""
+
+from collections.abc import Sequence
+
+from virc.core.errors import DataError, UsageError
+
+MAX_IMAGES = 16
+MAX_QUESTION = 2**20
+"""Bytes of UTF-8."""
+
+
+def check_problem(sources: Sequence[object], question: object) -> None:
+    """Refuse a problem that is too large or asks nothing.
+
+    Raises:
+        UsageError: the question is no text.
+        DataError: over `MAX_IMAGES` images, or a question that is empty or over `MAX_QUESTION`.
+    """
+    if len(sources) > MAX_IMAGES:
+        raise DataError(f"{len(sources)} images are too many for one problem, which has at most {MAX_IMAGES}")
+    if not isinstance(question, str):
+        raise UsageError(f"the question is of type {type(question).__name__}, not str")
+    if not question.strip():
+        raise DataError("the question is empty")
+    if len(question.encode(errors="surrogatepass")) > MAX_QUESTION:
+        raise DataError(f"the question is over {MAX_QUESTION >> 20} MiB")

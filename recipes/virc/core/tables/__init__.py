@@ -1,0 +1,1 @@
+"""Tables on disk: read from Parquet and delimited text, and written so that spreadsheets open them."""

@@ -1,0 +1,262 @@
+"""Rows of parquet files: read one at a time from files that others made, and written in groups of bounded size."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from virc.core.errors import DataError, SetupError, UnreadError
+from virc.core.extras import install
+from virc.core.text import clause
+
+MAGIC = b"PAR1"
+MAX_BATCH_BYTES = 8 * 2**20
+MAX_BATCH_ROWS = 256
+MAX_ROW_BYTES = 2**30
+GROUP_BYTES = 32 * 2**20
+GROUP_ROWS = 4096
+_DICTIONARY_BYTES = 2 * GROUP_BYTES
+_COMPACT_BYTES = 2 * GROUP_BYTES
+
+Fields = dict[str, Any]
+Read = tuple[int, Fields | DataError]
+"""A row's number in the file, from 1, and its fields or why it has none."""
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins and ends as parquet does; never raises."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(-4, 2)
+            return start == file.read(4) == MAGIC
+    except (OSError, ValueError):
+        return False
+
+
+def load() -> Any:
+    """`pyarrow.parquet`, which is imported only where it is used. Raises SetupError: it is not installed."""
+    try:
+        import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
+    except ImportError:
+        raise SetupError("parquet files need the extra data", install("data")) from None
+    _pass_over_pandas()
+    return pyarrow.parquet
+
+
+class _Pandas:
+    """Refuses the import of pandas while `refuses`; at its import later pyarrow gets to know it."""
+
+    refuses = True
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "pandas":
+            return None
+        if self.refuses:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        others = (each.find_spec(name, path, target) for each in sys.meta_path if each is not self)
+        spec = next((each for each in others if each), None)
+        if spec and spec.loader:
+            begun = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: self._loaded(begun, module)  # type: ignore[method-assign]
+        return spec
+
+    def _loaded(self, begun: Callable[[ModuleType], None], module: ModuleType) -> None:
+        from pyarrow import lib
+
+        begun(module)
+        sys.meta_path.remove(self)
+        lib._pandas_api.pd  # noqa: B018 - has it looked for again
+
+
+@cache
+def _pass_over_pandas() -> None:
+    """Have pyarrow look for pandas where it finds none, which it does once, to know whether a value is a series.
+
+    Where engines are installed it would import it for that, as long as all else takes to check a small file. Where
+    somebody else imports pandas later, pyarrow looks again: it would read a series with gaps wrongly otherwise.
+    """
+    if "pandas" in sys.modules:
+        return
+    import pyarrow
+
+    finder = _Pandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pyarrow.array([])
+    finally:
+        finder.refuses = False
+
+
+def open_file(path: Path, as_dictionaries: bool = False) -> Any:
+    """The file as pyarrow's `ParquetFile`, of which nothing but the footer is read.
+
+    With `as_dictionaries`, texts and bytes come as pyarrow's dictionaries, which hold a repeated value once.
+
+    Raises:
+        DataError: it is not there, not parquet, or its footer is damaged.
+        SetupError: as `load` does.
+    """
+    parquet = load()
+    try:
+        metadata = parquet.read_metadata(path)
+        texts = [column.path for column in _columns(metadata) if column.physical_type == "BYTE_ARRAY"]
+        file = parquet.ParquetFile(
+            path,
+            metadata=metadata,
+            read_dictionary=texts if as_dictionaries else None,
+            buffer_size=2**16,
+            pre_buffer=False,  # else whole groups are held
+        )
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}") from None
+    except Exception as error:  # pyarrow raises nearly everything on hostile bytes
+        raise DataError(f"{path} cannot be read as parquet: {clause(error)}") from None
+    if metadata.num_rows > size:  # a row of verl's takes more than a byte, also where it repeats
+        raise DataError(f"{path} claims {metadata.num_rows} rows, more than it has bytes")
+    return file
+
+
+def column_names(path: Path) -> dict[str, bool]:
+    """Dotted names of the columns, down to the values; for each whether it holds bytes that are not text."""
+    return {
+        column.path: column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE"
+        for column in _columns(open_file(path).metadata)
+    }
+
+
+def read_rows(path: Path, columns: Iterable[str] | None = None, start: int = 1) -> Iterator[Read]:
+    """The rows of a file in order, in bounded memory.
+
+    Where a group of rows cannot be read, its first row alone comes, with the fault of all of them.
+
+    Args:
+        columns: dotted names of those to read; None reads all.
+        start: number of the first row to read; groups before it are passed over.
+
+    Raises:
+        DataError: nothing of the file can be read.
+        SetupError: as `load` does.
+    """
+    file, compact = open_file(path), open_file(path, as_dictionaries=True)
+    chosen = None if columns is None else list(columns)
+    number = 1
+    for index in range(file.num_row_groups):
+        end = number + max(0, file.metadata.row_group(index).num_rows)
+        next_row = max(number, start)
+        try:
+            for fields in _group(file, compact, index, chosen, next_row - number) if next_row < end else ():
+                yield next_row, fields
+                next_row += 1
+        except DataError as error:
+            others = end - 1 - next_row
+            rows = f"rows {next_row} to {end - 1}" if others else f"row {next_row}"
+            yield next_row, UnreadError(f"{rows} cannot be read: {error.message}", rows=others)
+        number = end
+
+
+def write_rows(path: Path, schema: Any, rows: Iterable[Fields]) -> int:
+    """Write rows, as many in a group as `GROUP_BYTES` hold; returns how many there were.
+
+    Repeated values (an image in every row of its problem) are stored once a group. The schema is pyarrow's.
+
+    Raises:
+        DataError: a row is too large, or holds what parquet cannot.
+    """
+    parquet = load()
+    written, size, group = 0, 0, list[Fields]()
+    with parquet.ParquetWriter(path, schema, compression="zstd", dictionary_pagesize_limit=_DICTIONARY_BYTES) as writer:
+        for fields in rows:
+            more = size_of(fields)
+            if more > MAX_ROW_BYTES:
+                raise DataError(f"row {written + 1} would be over {MAX_ROW_BYTES >> 20} MiB")
+            if group and (size + more > GROUP_BYTES or len(group) == GROUP_ROWS):
+                writer.write_table(_table(group, schema))
+                group, size = [], 0
+            group.append(fields)
+            size += more
+            written += 1
+        if group or not written:
+            writer.write_table(_table(group, schema))
+    return written
+
+
+def size_of(value: object) -> int:
+    """Roughly the bytes that a value takes in a row."""
+    if isinstance(value, str | bytes):
+        return len(value) + 4
+    if isinstance(value, dict):
+        return sum(map(size_of, value.values()))
+    return 4 + sum(map(size_of, value)) if isinstance(value, list | tuple) else 8
+
+
+def _table(rows: list[Fields], schema: Any) -> Any:
+    import pyarrow  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        return pyarrow.Table.from_pylist(rows, schema=schema)
+    except (ValueError, TypeError, OverflowError, pyarrow.ArrowException) as error:
+        raise DataError(f"a row cannot be written as parquet: {clause(error)}") from None
+
+
+def _columns(metadata: Any) -> list[Any]:
+    return [metadata.schema.column(index) for index in range(metadata.num_columns)]
+
+
+def _group(file: Any, compact: Any, index: int, columns: list[str] | None, skip: int) -> Iterator[Fields | DataError]:
+    """The rows of one row group but for the first `skip`; DataError where its bytes are damaged."""
+    try:
+        group = file.metadata.row_group(index)
+        if group.total_byte_size <= _COMPACT_BYTES:
+            file, size = compact, GROUP_ROWS
+        else:  # of large pages every batch would copy the whole dictionary
+            size = min(16, max(1, MAX_BATCH_BYTES * group.num_rows // group.total_byte_size))
+        for batch in file.iter_batches(size, row_groups=[index], columns=columns, use_threads=False):
+            for start in range(min(skip, batch.num_rows), batch.num_rows, MAX_BATCH_ROWS):
+                yield from each_row(batch.slice(start, MAX_BATCH_ROWS))
+            skip = max(0, skip - batch.num_rows)
+    except Exception as error:  # as in open_file
+        raise DataError(clause(error)) from None
+
+
+def each_row(batch: Any) -> Iterator[Fields | DataError]:
+    """Each row of a batch; apart from the others where they are large, or one cannot become Python values."""
+    if batch.num_rows > 1:
+        try:
+            whole = batch.to_pylist() if _expanded(batch) <= 4 * MAX_BATCH_BYTES else None
+        except Exception:  # as in open_file; below it is known in which row
+            whole = None
+        if whole is None:
+            for row in range(batch.num_rows):
+                yield from each_row(batch.slice(row, 1))
+        else:
+            yield from whole
+        return
+    try:
+        if _expanded(batch) > MAX_ROW_BYTES:
+            raise DataError(f"it is over {MAX_ROW_BYTES >> 20} MiB")
+        yield from batch.to_pylist()
+    except Exception as error:  # no UTF-8, dates out of range, fields of one name
+        yield DataError(clause(error))
+
+
+def _expanded(array: Any) -> int:
+    """Bytes of an array (or batch) when every value stands for itself; a few KB of parquet can hold terabytes."""
+    import pyarrow
+
+    if isinstance(array, pyarrow.RecordBatch):
+        return sum(map(_expanded, array.columns))
+    if isinstance(array, pyarrow.DictionaryArray):
+        import pyarrow.compute  # type: ignore[import-untyped, unused-ignore]
+
+        lengths = pyarrow.compute.binary_length(array.dictionary).take(array.indices).cast(pyarrow.int64())
+        return 8 * len(array) + (pyarrow.compute.sum(lengths).as_py() or 0)
+    if pyarrow.types.is_nested(array.type):
+        parts = array.flatten()
+        return sum(map(_expanded, parts)) if isinstance(parts, list) else 8 * len(array) + _expanded(parts)
+    size: int = array.nbytes
+    return size

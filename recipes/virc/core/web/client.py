@@ -1,0 +1,142 @@
+"""The HTTP library of all clients here, and connections that another thread can shut down."""
+
+import importlib
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakSet
+
+from virc.core.errors import ConfigError
+from virc.core.text import clause
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+def http_library() -> Any:
+    """The HTTP library that huggingface-hub brings: httpx2, or httpx before its version 2."""
+    try:
+        return importlib.import_module("httpx2")
+    except ModuleNotFoundError:
+        return importlib.import_module("httpx")
+
+
+class Answer(NamedTuple):
+    """The status and the content of an answer, also of an error."""
+
+    status: int
+    content: bytes
+
+
+def ask(
+    url: str,
+    body: object = None,
+    headers: Mapping[str, str] = {},
+    *,
+    seconds: float,
+    max_bytes: int = 2**20,
+    proxies: bool = False,
+) -> Answer:
+    """Return the answer to one request, a POST of `body` as JSON or else a GET.
+
+    Args:
+        seconds: longest wait for a connection, and for the next byte.
+        proxies: use those of the environment; a server of this machine or of a cluster is asked without.
+
+    Raises:
+        OSError: nothing answers, or not over HTTP.
+        ValueError: the address is none, or the answer has over `max_bytes`.
+    """
+    http = http_library()
+    certificates = http.create_ssl_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    settings = {"trust_env": proxies, "verify": certificates, "timeout": seconds, "follow_redirects": True}
+    method, content = ("GET" if body is None else "POST"), bytearray()
+    try:
+        with http.Client(**settings) as client, client.stream(method, url, json=body, headers=headers) as response:
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > max_bytes:
+                    raise ValueError(f"its answer is over {max_bytes >> 20} MiB")
+            return Answer(response.status_code, bytes(content))
+    except http.InvalidURL as error:
+        raise ValueError(clause(error)) from None
+    except http.HTTPError as error:
+        raise ConnectionError(clause(error)) from None
+
+
+class Downloads:
+    """A client for GET requests that threads share; it follows redirects, and `shut` wakes whoever waits for it.
+
+    The library sends `Authorization` to the origin of the first address alone, and follows http and https alone.
+
+    Args:
+        max_redirects: that are followed.
+
+    Raises:
+        ConfigError: the environment names a proxy that cannot be used.
+    """
+
+    def __init__(self, max_redirects: int = 10) -> None:
+        http = http_library()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._lock = threading.Lock()
+        self._is_shut = False
+        try:
+            self._client: httpx.Client = http.Client(
+                follow_redirects=True,
+                max_redirects=max_redirects - 1,  # the library counts from 0
+                limits=http.Limits(max_connections=None),
+            )
+        except (ImportError, ValueError, http.InvalidURL) as error:  # each of a proxy
+            raise proxy_error(error) from None
+
+    def get(self, url: str, headers: Mapping[str, str], seconds: float) -> "httpx.Response":
+        """Ask once. Close the response; its content is what the server sends, never compressed on the way.
+
+        Args:
+            seconds: longest wait for a connection, and for the next byte.
+
+        Raises:
+            httpx.HTTPError, httpx.InvalidURL, OSError: there is no answer.
+        """
+        plain = {**headers, "Accept-Encoding": "identity"}
+        request = self._client.build_request(
+            "GET", url, headers=plain, timeout=seconds, extensions={"trace": self._traced}
+        )
+        return self._client.send(request, stream=True)
+
+    def shut(self) -> None:
+        """Shut down all connections, and those that are still being made."""
+        with self._lock:
+            self._is_shut = True
+            for known in self._sockets:
+                _shut_down(known)
+
+    def _traced(self, event: str, info: Mapping[str, Any]) -> None:
+        """Hear of each step of the library, and remember the socket of a new connection."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            new = info["return_value"].get_extra_info("socket")
+            with self._lock:
+                self._sockets.add(new)
+                if self._is_shut:
+                    _shut_down(new)
+
+
+def proxy_error(error: Exception) -> ConfigError:
+    """The sentence for a proxy that cannot be used; it quotes no address, which may hold a password."""
+    names = ", ".join(sorted(name for name in os.environ if name.lower() in _PROXIES)) or "the settings of this system"
+    if isinstance(error, ImportError):
+        hint = "python -m pip install socksio, or set another proxy"
+        return ConfigError(f"the SOCKS proxy of {names} needs the package socksio", hint)
+    return ConfigError(f"a proxy of {names} has no address that can be used", "like http://HOST:3128, or unset it")
+
+
+def _shut_down(known: socket.socket) -> None:
+    with suppress(OSError):  # it is closed
+        socket.socket.shutdown(known, socket.SHUT_RDWR)  # that of TLS would forget its state in the midst of a read

@@ -1,0 +1,119 @@
+"""The models that operators ask: opened once, asked for each row, and counted."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from virc.backends.interface import Sampling
+from virc.core.errors import UsageError
+from virc.core.events import Reporter
+from virc.core.timeouts import check_stop
+from virc.data.make.operator import Cost, Means
+from virc.reasoning.session import Reply as Drawn
+from virc.solving.pipelines import roles as opening
+from virc.solving.pipelines.asking import Asker, Roles
+from virc.solving.pipelines.roles import OpenRole
+from virc.solving.pipelines.speaking import Role, Speaker, Spoken, Turn
+from virc.solving.pipelines.steps import Branch, Ran, Run, running
+from virc.solving.retry import Outage
+from virc.solving.setup import Setup
+
+_MAX_STEPS = 100_000
+
+
+class Models(msgspec.Struct, frozen=True):
+    """The open models of an operator's roles; none where it asks none."""
+
+    opened: Mapping[str, OpenRole] = {}
+    max_turns: int = 16
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Role -> its model."""
+        return {name: role.opened.name for name, role in self.opened.items()}
+
+    def workers(self, at_once: int | None) -> int:
+        """Rows in work at a time."""
+        return at_once or min((role.opened.at_once for role in self.opened.values()), default=1)
+
+    def outage(self, note: Callable[[str], None]) -> Outage | None:
+        """What waits for a server that goes away."""
+        asks = [role.opened.answers for role in self.opened.values() if role.opened.answers]
+        return Outage(lambda: all(each() for each in asks), note) if asks else None
+
+    def roles(self, means: Means[Any]) -> Roles:
+        """The roles as an operator asks them for a row; what they reply is kept until the row is done."""
+        found = {}
+        for name, role in self.opened.items():
+            speaker = opening.speaker(role, means.deadline, self.max_turns, check_stop)
+            found[name] = Asker(name, role.role, _kept(name, speaker, means))
+        return Roles(found)
+
+    @contextmanager
+    def running(self, means: Means[Any]) -> Iterator[None]:
+        """Let an operator ask; its replies' seeds are derived from the row's, and its cost is counted."""
+        if not self.opened:
+            yield
+            return
+
+        def count(ran: Ran, _: object) -> None:
+            means.cost.add(Cost(ran.replies, ran.prompt_tokens or 0, ran.completion_tokens or 0))
+
+        steps = Run(means.seed, count, max_steps=_MAX_STEPS)
+        try:
+            with running(Branch(steps)):
+                yield
+        finally:
+            steps.close()
+
+
+@contextmanager
+def opened_models(
+    roles: Mapping[str, Role], given: Mapping[str, str], setup: Setup | None, report: Reporter
+) -> Iterator[Models]:
+    """The models of roles, open until the block ends.
+
+    Raises:
+        UsageError: a role has no model, or there is none of that name.
+        VircError: a model cannot be opened.
+    """
+    if not roles:
+        if given:
+            raise UsageError(f"--role {next(iter(given))}: this operator asks no model", "leave --role out")
+        yield Models()
+        return
+    if setup is None:
+        raise UsageError(f"role {next(iter(roles))!r} has no model", "--endpoint URL, or --role NAME=URL")
+    chosen = opening.choices(roles, given, setup.choice)
+    with opening.open_roles(roles, chosen, report) as opened:
+        yield Models(opened, setup.config.max_turns)
+
+
+def _kept(name: str, speaker: Speaker, means: Means[Any]) -> Speaker:
+    """A speaker that is asked the same but once for a row, also where the command was killed meanwhile."""
+
+    def speak(turns: Sequence[Turn], sampling: Sampling) -> Spoken:
+        sizes: list[tuple[int, int]] = []
+
+        def drawn() -> dict[str, Any]:
+            spoken = speaker(turns, sampling)
+            sizes.extend(spoken.sizes)
+            return {"reply": msgspec.to_builtins(spoken.reply), "replies": spoken.replies, "sizes": spoken.sizes}
+
+        if sampling.likeliest:  # its reply has more than a text
+            return speaker(turns, sampling)
+        found = means.once(f"{name} {_key(turns, sampling)}", drawn)
+        shown = tuple((width, height) for width, height in found["sizes"])
+        return Spoken(msgspec.convert(found["reply"], Drawn), found["replies"], shown)
+
+    return speak
+
+
+def _key(turns: Sequence[Turn], sampling: Sampling) -> str:
+    """What tells a request of a row apart; its pictures are those of the row, or made of it by the same steps."""
+    said = [(each.prompt, each.at, [picture.size for picture in each.pictures], each.reply) for each in turns]
+    content = msgspec.json.encode([said, sampling.seed, sampling.temperature, sampling.max_tokens])
+    return blake2b(content, digest_size=12).hexdigest()

@@ -1,0 +1,152 @@
+"""Change phrases of a text, and say where: one of a caption, to be found (ViCrit), or several of an answer (Critic-V).
+
+By rules, a word is exchanged for another of its kind; a model changes nouns as well. With one change the new question
+is the changed text, and its answer the wrong phrase; with more, the column `corrupted` has the text. `changes` has the
+place of each in it, in characters, as comparing both texts finds it again.
+Source: arXiv:2506.10128 (ViCrit), whose way to change captions is not published; kyrieLei/Critic-V@7aa9b80,
+data_utils/inject/error_inject.py, for 1 to 5 faults in an answer.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from virc.core.text import clause
+from virc.data.make.operator import Made, Means, Row, kept, left_out
+from virc.data.make.operators.select import column_of
+from virc.data.make.spans import Change, UnfitError, changed, undone
+from virc.solving.pipelines.speaking import Role
+
+Kind = Literal["number", "colour", "place", "attribute", "noun"]
+WORDS: Mapping[Kind, Sequence[str]] = {
+    "number": ["two/three/four/five/six/seven/eight/nine/ten"],
+    "colour": ["red/blue/green/yellow/black/white/brown/grey/pink/purple"],
+    "place": [
+        "the left/the right", "the top/the bottom", "above/below", "in front of/behind", "inside/outside",
+        "foreground/background", "upper/lower",
+    ],
+    "attribute": [
+        "large/small", "tall/short", "wooden/metal/plastic", "round/square", "full/empty", "thick/thin", "wide/narrow",
+        "smooth/rough", "bright/dark", "striped/plain", "clean/dirty", "wet/dry", "standing/sitting",
+    ],
+}  # fmt: skip
+"""Words that rules exchange within a group."""
+_STANDING = {
+    kind: re.compile(rf"(?<![\w'’-])(?:{'|'.join(groups).replace('/', '|')})(?![\w'’-])", re.IGNORECASE)
+    for kind, groups in WORDS.items()
+}
+PROMPT = """{question}Text about the picture: {text}
+
+Make the text wrong in {count}, by changing a {kinds}; the picture has to show that it is wrong. Of each place copy a \
+phrase of 1 to 5 words exactly, which stands in the text once, and write the wrong phrase that takes its place, which \
+stands in it nowhere else. Answer with JSON alone:
+{{"changes": [{{"original": "...", "replacement": "...", "detail": "what is wrong"}}]}}"""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is changed, and by whom.
+
+    Args:
+        column: of the text; Critic-V: answer.
+        kinds: of phrases that may be changed.
+        by: `rules`, or a `model` in the role `teacher`, which sees the picture.
+        most: most changes that a model makes; Critic-V: 5.
+    """
+
+    column: str = "caption"
+    kinds: Annotated[tuple[Kind, ...], Meta(min_length=1)] = ("number", "colour", "place", "attribute")
+    by: Literal["rules", "model"] = "rules"
+    most: Annotated[int, Meta(ge=1, le=20)] = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what rules cannot do."""
+        if self.by == "rules" and ("noun" in self.kinds or self.most > 1):
+            raise ValueError("rules change no noun, and one phrase alone: by=model does more")
+
+
+class Proposed(msgspec.Struct, frozen=True):
+    """One change that a model proposes."""
+
+    original: str
+    replacement: str
+    detail: str = ""
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """What a model replies."""
+
+    changes: Annotated[list[Proposed], Meta(min_length=1)]
+
+
+def roles(options: Options) -> Mapping[str, Role]:
+    """Who is asked."""
+    return {"teacher": Role(temperature=0.7)} if options.by == "model" else {}
+
+
+def run(row: Row, means: Means[Options]) -> Made:
+    """Change the row's text."""
+    options, text = means.options, column_of(row, means.options.column)
+    if not isinstance(text, str) or not text.strip():
+        return left_out("no text", f"{options.column} has none")
+    try:
+        if options.by == "rules":
+            made, change = by_rules(text, options.kinds, means.random)
+            found: list[dict[str, Any]] = [msgspec.to_builtins(change)]
+        else:
+            made, found = put_in(text, _proposed(row, means, text))
+    except UnfitError as error:
+        return left_out(error.rule, error.why)
+    if options.most == 1:
+        return kept({**row.fields, "question": made, "answer": found[0]["replacement"], "changes": found})
+    return kept({**row.fields, "corrupted": made, "changes": found})
+
+
+def by_rules(text: str, kinds: Sequence[Kind], random: Random) -> tuple[str, Change]:
+    """The text with a phrase changed, by kinds and words in a drawn order. Raises UnfitError: none can be changed."""
+    for kind in random.sample(kinds, len(kinds)):
+        standing = {word.lower() for word in _STANDING[kind].findall(text)}
+        groups = [group.split("/") for group in WORDS[kind]]
+        pairs = [(word, other) for group in groups for word in group if word in standing for other in group]
+        for word, other in random.sample(pairs, len(pairs)):
+            article = "an" if word[0] in "aeiou" else "a" if other[0] in "aeiou" else None  # does not suit both
+            if not re.search(rf"\b{article} {word}\b", text, re.IGNORECASE):
+                try:
+                    return changed(text, word, other)
+                except UnfitError:
+                    continue
+    raise UnfitError("no such phrase", f"it has no {' or '.join(kinds)} that a rule changes")
+
+
+def put_in(text: str, proposed: Sequence[Proposed]) -> tuple[str, list[dict[str, Any]]]:
+    """The text with all changes, and where each is then. Raises UnfitError: one cannot be made, or they overlap."""
+    made, changes = text, list[Change]()
+    for each in proposed:
+        made, new = changed(made, each.original, each.replacement)
+        by = len(new.replacement) - len(new.original)
+        behind = [old.start > new.start for old in changes]
+        moved = [msgspec.structs.replace(old, start=old.start + by, end=old.end + by) for old in changes]
+        changes = [moved[at] if behind[at] else old for at, old in enumerate(changes)] + [new]
+    if undone(made, changes) != text:
+        raise UnfitError("changes overlap", "one changes what another put in")
+    details = [{"detail": each.detail} for each in proposed]
+    return made, [msgspec.to_builtins(each) | detail for each, detail in zip(changes, details, strict=True)]
+
+
+def _proposed(row: Row, means: Means[Options], text: str) -> Sequence[Proposed]:
+    """What the teacher wants to change. Raises UnfitError: its reply has no such JSON, or too many changes."""
+    most, kinds = means.options.most, " or ".join(means.options.kinds)
+    count = "one place" if most == 1 else f"1 to {most} places"
+    asked = f"Question about the picture: {row.question}\n" if row.question else ""
+    prompt = PROMPT.format(question=asked, text=text, count=count, kinds=kinds)
+    reply = means.ask("teacher", *([means.image(row)] if row.images else []), prompt)
+    try:
+        found = msgspec.json.decode(reply[max(reply.find("{"), 0) : reply.rfind("}") + 1], type=Proposal).changes
+    except (ValueError, RecursionError) as error:
+        raise UnfitError("no such JSON", clause(error)) from None
+    if len(found) > most:
+        raise UnfitError("too many changes", f"{len(found)} were proposed, at most {most} are asked for")
+    return found

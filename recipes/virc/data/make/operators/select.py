@@ -1,0 +1,110 @@
+"""Keep rows by a column: within bounds, equal to a value, or with a text in it."""
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+import msgspec
+
+from virc.core.text import plain
+from virc.data.make.operator import LeftOut, Made, Means, Row, kept
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which rows are kept.
+
+    Args:
+        column: the column; a dot leads into an object.
+        min: least value, or length of a list.
+        max: most value, or length of a list.
+        min_variance: least variance of a list of numbers, such as of the rewards of a row's rollouts.
+        equal: the value, or one of several.
+        contains: a text in it, whatever its case; or a member of a list.
+        missing: keep rows without the column, too.
+    """
+
+    column: str
+    min: float | None = None
+    max: float | None = None
+    min_variance: float | None = None
+    equal: str | bool | float | list[str | float] | None = None
+    contains: str | None = None
+    missing: bool = False
+
+
+def run(row: Row, means: Means[Options]) -> Made:
+    """Keep a row, or say by which rule it is left out."""
+    options = means.options
+    value = column_of(row, options.column)
+    if value is None:
+        return kept(row.fields) if options.missing else Made((), LeftOut("missing", f"it has no {options.column}"))
+    out = _fault(value, options)
+    return Made((), LeftOut(out, f"{options.column} is {plain(value, 80)}")) if out else kept(row.fields)
+
+
+def column_of(row: Row, name: str) -> Any:
+    """The value of a column; None where a row has none."""
+    value: Any = row.fields
+    for part in name.split(".") if name not in row.fields else [name]:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _fault(value: Any, options: Options) -> str | None:
+    """The rule that a value does not satisfy."""
+    if options.equal is not None and not _equals(value, options.equal):
+        return "equal"
+    if options.contains is not None and not _contains(value, options.contains):
+        return "contains"
+    numbers = [number_of(each) for each in value] if isinstance(value, list) else []
+    number = len(value) if isinstance(value, list) else number_of(value)
+    found = {"min_variance": _variance(numbers), "min": number, "max": number}
+    for rule, measured in found.items():
+        bound = getattr(options, rule)
+        if bound is not None and measured is None:
+            return "no number"
+        if bound is not None and measured is not None and (measured > bound if rule == "max" else measured < bound):
+            return rule
+    return None
+
+
+def _variance(values: Sequence[float | None]) -> float | None:
+    """The variance of a list of numbers; None where it is no such list."""
+    numbers = [each for each in values if each is not None]
+    if not numbers or len(numbers) < len(values):
+        return None
+    return variance_of(numbers)
+
+
+def variance_of(numbers: Sequence[float]) -> float:
+    """The variance of numbers, of which there is one at least."""
+    mean = sum(numbers) / len(numbers)
+    return sum((each - mean) ** 2 for each in numbers) / len(numbers)
+
+
+def number_of(value: Any) -> float | None:
+    """A value as a number; None where it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if isfinite(number) else None
+
+
+def _equals(value: Any, wanted: Any) -> bool:
+    several = wanted if isinstance(wanted, list) else [wanted]
+    return any(_is_same(value, each) for each in several)
+
+
+def _is_same(value: Any, wanted: Any) -> bool:
+    """Whether both are the same number, or the same text; 1 is 1.0, and true is also the text of it."""
+    if bool in (type(value), type(wanted)):
+        return str(value).lower() == str(wanted).lower()
+    number = number_of(value)
+    return str(value) == str(wanted) or (number is not None and number == number_of(wanted))
+
+
+def _contains(value: Any, text: str) -> bool:
+    if isinstance(value, list):
+        return any(str(each) == text for each in value)
+    return text.casefold() in str(value).casefold()

@@ -1,0 +1,187 @@
+"""NEW.progress: what was made of each row so far, on disk before the row counts as done."""
+
+import os
+import struct
+import threading
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from virc.core.errors import ConfigError, VircError
+from virc.core.text import clause, plain
+from virc.data.make.operator import Cost, LeftOut
+
+SCHEMA = "virc.data.make.progress/1"
+_BUFFER = 2**20
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """What was made of a row, or, with a `key`, one of its values that are made once."""
+
+    n: int
+    row: str
+    id: str | int = 0
+    source: int = 0
+    rows: list[msgspec.Raw] = []
+    out: LeftOut | None = None
+    value: Any = None
+    cost: Cost | None = None
+    key: str | None = None
+
+
+class Progress:
+    """The file, open while its `with` block lasts.
+
+    Args:
+        path: of it.
+        head: what all its lines were made with; they are not mixed with others.
+        safe: whether each line is on disk before `add` returns, as where a model was paid for it.
+
+    Raises:
+        ConfigError: it is of other settings, or is none.
+        VircError: the disk refuses.
+    """
+
+    def __init__(self, path: Path, head: Mapping[str, Any], safe: bool) -> None:
+        self.path, self.resumed, self.cost = path, 0, Cost()
+        self._head = msgspec.json.decode(msgspec.json.encode({"schema": SCHEMA, **head}))
+        self._safe, self._lock = safe, threading.Lock()
+        self._offsets, self._digests = array("q"), array("Q")  # by number of the row; -1: it is not done
+        self._values: dict[tuple[int, str], Any] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists():
+                self._read()
+            self._file = self.path.open("ab", buffering=_BUFFER)
+            if self._file.tell() == 0:
+                self._write(msgspec.json.encode(self._head) + b"\n")
+        except (OSError, ValueError) as error:
+            raise VircError(f"cannot write {self.path}: {clause(error)}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if not self._offsets and not self._values:  # nothing is lost
+            self.path.unlink(missing_ok=True)
+
+    def done(self, number: int, digest: bytes) -> bool | None:
+        """Whether a row is done; None where another row is done under its number."""
+        if number >= len(self._offsets) or self._offsets[number] < 0:
+            return False
+        return True if self._digests[number] == _number(digest) else None
+
+    @property
+    def last(self) -> int:
+        """The highest number of a row that is done."""
+        return len(self._offsets) - 1
+
+    def add(self, line: Line) -> None:
+        """Take what was made of a row, which is safe on return."""
+        self._note(line, self._write(encoded(line) + b"\n"))
+        if line.key is not None:
+            self._values[line.n, line.key] = line.value
+
+    def once(self, number: int, row: str, key: str, make: Callable[[], Any]) -> Any:
+        """The value of a row that is made once."""
+        if (number, key) in self._values:
+            return self._values[number, key]
+        value = make()
+        self.add(Line(number, row, key=key, value=value))
+        return value
+
+    def lines(self, numbers: Iterator[int] | None = None) -> Iterator[Line]:
+        """What was made of rows, by their numbers; None: of all that are done, in order."""
+        with self._lock:
+            self._file.flush()
+        with self.path.open("rb", buffering=_BUFFER) as file:
+            for number in range(len(self._offsets)) if numbers is None else numbers:
+                if self._offsets[number] >= 0:
+                    file.seek(self._offsets[number])
+                    yield msgspec.json.decode(file.readline(), type=Line)
+
+    def _write(self, text: bytes) -> int:
+        """Add a line; returns where it begins."""
+        try:
+            with self._lock:
+                at = self._file.tell()
+                self._file.write(text)
+                if self._safe:
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
+                return at
+        except OSError as error:
+            raise VircError(f"cannot write {self.path}: {clause(error)}") from error
+
+    def _note(self, line: Line, at: int) -> None:
+        if line.key is not None:
+            return
+        with self._lock:
+            while len(self._offsets) <= line.n:
+                self._offsets.append(-1)
+                self._digests.append(0)
+            self._offsets[line.n], self._digests[line.n] = at, _number(bytes.fromhex(line.row))
+            self.cost.add(line.cost or Cost())
+            for key in [each for each in self._values if each[0] == line.n]:
+                del self._values[key]
+
+    def _read(self) -> None:
+        """Learn what is done, and cut a torn last line."""
+        with self.path.open("r+b", buffering=_BUFFER) as file:
+            at, text = 0, file.readline()
+            if text.endswith(b"\n"):
+                self._check(text)
+            while text.endswith(b"\n"):
+                if at:
+                    self._take(text, at)
+                at += len(text)
+                text = file.readline()
+            file.truncate(at)
+
+    def _take(self, text: bytes, at: int) -> None:
+        try:
+            line = msgspec.json.decode(text, type=Line)
+            self._note(line, at)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{self.path} is damaged: {clause(error)}", f"rm {self.path} begins again") from None
+        if line.key is None:
+            self.resumed += 1
+        else:
+            self._values[line.n, line.key] = line.value
+
+    def _check(self, text: bytes) -> None:
+        try:
+            theirs = msgspec.json.decode(text)
+        except (ValueError, RecursionError):
+            theirs = None
+        if not isinstance(theirs, dict) or theirs.get("schema") != SCHEMA:
+            raise ConfigError(f"{self.path} is not the progress of virc data make", "choose another --to")
+        ours = self._head
+        for key in ours:
+            if theirs.get(key) != ours[key]:
+                sentence = f"{self.path} was begun with {key} {_said(theirs.get(key))}, not {_said(ours[key])}"
+                raise ConfigError(sentence, f"the same again, or rm {self.path} to begin anew")
+
+
+def encoded(value: object) -> bytes:
+    """A value as JSON; a reply of a model, which is a text with more, is a text."""
+    return msgspec.json.encode(value, enc_hook=_text)
+
+
+def _text(value: object) -> str:
+    """A reply of a model, which is a text with more, as JSON has it."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot stand in a row")
+
+
+def _said(value: object) -> str:
+    return plain(msgspec.json.encode(value).decode(), 200)
+
+
+def _number(digest: bytes) -> int:
+    return int(struct.unpack(">Q", digest)[0])

@@ -1,0 +1,87 @@
+"""The layout that a file of rows shows, as YAML to be changed, and what its first rows are by that."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError, VircError
+from virc.core.files import write_whole
+from virc.core.text import clause
+from virc.data.formats import published
+from virc.data.formats.registry import PUBLISHED, LaidOut, Row, Source
+from virc.data.rows import guess, raw
+from virc.systems.layouts.layout import Layout
+
+_MAX_READ = 20
+_HEAD = "# The layout of {name}, as its first rows show it; docs/data.md has all fields.\n"
+
+
+class Proposed(msgspec.Struct, frozen=True):
+    """A proposal for a file.
+
+    Args:
+        source: the file, read by the layout that is proposed; None: none is.
+        rows: the first of them.
+        yaml: the layout as a file; empty where there is none.
+    """
+
+    proposal: guess.Proposal
+    source: Source | None = None
+    rows: Sequence[Row] = ()
+    yaml: str = ""
+
+
+def proposed(path: Path, shown: int = 3) -> Proposed:
+    """The layout that the first rows of a file show. Raises DataError: none of its rows can be read."""
+    if not path.exists():
+        raise DataError(f"there is no file {path}")
+    rows = raw.beginning(path, _MAX_READ)
+    if not rows:
+        raise raw.fault(path) or DataError(f"{path} holds no rows that can be read")
+    found = guess.propose(rows, path if path.is_dir() else path.parent)
+    if found.layout is None:
+        return Proposed(found)
+    source = Source(path, PUBLISHED, path.stem, {}, LaidOut("proposed", found.layout, None, found.reasons))
+    read = [row for row, _ in zip(published.read(source), range(shown), strict=False)]
+    return Proposed(found, source, read, yaml_of(found, path.name))
+
+
+def write(found: Proposed, to: Path) -> None:
+    """Write the layout to a new file. Raises DataError: there is none; VircError: the file is there, or cannot be."""
+    if not found.yaml:
+        raise DataError(found.proposal.unsure[0])
+    if to.exists():
+        raise VircError(f"{to} exists")
+    try:
+        write_whole(to, found.yaml.encode())
+    except OSError as error:
+        raise VircError(f"cannot write {to}: {clause(error)}") from error
+
+
+def yaml_of(found: guess.Proposal, name: str) -> str:
+    """The layout as YAML, with the reasons as comments."""
+    assert found.layout
+    fields = {key: value for key, value in msgspec.to_builtins(found.layout).items() if value != _DEFAULTS.get(key)}
+    reasons = {name: reason for name, _, reason in (each.partition(": ") for each in found.reasons)}
+    lines = [_HEAD.format(name=json.dumps(name))]
+    for key, value in fields.items():
+        comment = reasons.get(key, "").rpartition(", as ")[2]
+        lines.append(f"{key}: {_flow(value)}" + (f"  # {comment}" if comment else "") + "\n")
+    if found.unsure:
+        lines += ["unsure:  # no rows are read by this file before these lines are removed\n"]
+        lines += [f"  - {_flow(reason)}\n" for reason in found.unsure]
+    if found.unread:
+        lines.append(f"# ignore: {_flow(list(found.unread))}  # nothing reads these: name those that are no loss\n")
+    return "".join(lines)
+
+
+_DEFAULTS: Mapping[str, Any] = msgspec.to_builtins(Layout(about="-", question="-")) | {"about": None, "question": None}
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, dict):
+        value = {key: each for key, each in value.items() if each not in (None, [], "", {})}
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,446 @@
+"""The layout that rows show by themselves: which of their columns is what, with a reason for each."""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice, product, takewhile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError
+from virc.core.files import is_file
+from virc.core.text import plain
+from virc.data.rows.laid_out import choices_of_row, image_of, record_of, short
+from virc.data.rows.record import MARK, not_offered
+from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, LETTERS, MASKS, PASSED, holds_pictures, meaning, unread
+from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
+
+_CONVERSATIONS = ("messages", "conversations", "conversation")
+_QUESTIONS = (
+    ("question", "question_text", "question_string"),
+    ("query", "problem", "prompt"),
+    ("instruction", "input", "text", "sentence", "expression"),
+)
+"""Names of the column of the question: those that stand further on count where no row has one before."""
+_TEXTS = ("prompt", *_QUESTIONS[-1])
+"""Those of them that are as often a text about the picture."""
+_BESIDE = ("prompt", "problem", "instruction")
+"""Those that may be a part of the problem where another is the question."""
+_REPLIES = ("response", "reply", "output", "completion", "suffix", "number", "count", "value")
+"""Names of columns that may be the answer where no other is."""
+_PLACES = re.compile(r"<\|?(?:image|img|picture)[\w ]{0,12}\|?>|\[(?:image|img)\]", re.IGNORECASE)
+"""What others write where an image stands."""
+_CONTEXTS = ("hint", "context")
+_IDS = ("id", "question_id", "questionid", "qid", "pid", "uid", "uuid", "sample_id", "sample_index", "index", "key")
+_IMAGES = re.compile(
+    r"_?(?:images?|img|pictures?|photo|figure|file)_?(?:id|index|name|path|file|file_?name|local_name|url)?s?|file_?name"
+)
+_NUMBERED = re.compile(r"(.*?)_?(\d{1,2}|[a-h])", re.IGNORECASE)
+_OFFERED = re.compile(r"^\s*\(?A[).:]|\(A\)", re.MULTILINE)
+"""The first of some choices in a question."""
+_CLOSED = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should)\b", re.IGNORECASE)
+"""The beginning of a question that is answered by yes or no."""
+_MARKS = "###"
+"""Between the path of a picture and a box in it."""
+_COCO = ("COCO_train2014_", "COCO_val2014_", "COCO_test2015_", "")
+_ENDINGS = (".jpg", ".png", ".jpeg", ".webp")
+_FORMS = (
+    "{{{}}}",
+    *(f"{{{{{{}}}}}}{ending}" for ending in _ENDINGS),
+    *(f"{begin}{{{{{{}}:012}}}}.jpg" for begin in _COCO),
+)
+"""Names of files that a column is a part of, where the column's name stands in braces."""
+_MAX_FOLDERS = 64
+_MAX_ENTRIES = 2**18
+_MAX_ANSWER = 20  # words
+_PEOPLE = 10  # who answered a question of VQA
+_Rows = Sequence[Mapping[str, Any]]
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """A layout that rows show.
+
+    Args:
+        layout: None where they show neither a question nor a conversation.
+        reasons: why each column was taken, a line each.
+        unsure: why it is not taken unless it is named, a clause each.
+        unread: the columns that hold a part of the problem and are not read.
+    """
+
+    layout: Layout | None
+    reasons: tuple[str, ...] = ()
+    unsure: tuple[str, ...] = ()
+    unread: Mapping[str, str] = {}
+
+
+def propose(rows: _Rows, folder: Path) -> Proposal:
+    """The layout of rows, by the first of them; `folder` is what paths of pictures start from."""
+    if not rows or any({"chosen", "rejected"} <= row.keys() for row in rows):
+        return Proposal(None, unsure=("there are no rows to look at",))
+    guess = _Guess(rows, folder)
+    fields = guess.fields()
+    try:
+        layout = msgspec.convert(fields, Layout)
+    except msgspec.ValidationError:
+        columns = ", ".join(plain(name, 40) for name in guess.names[:12])
+        return Proposal(None, unsure=(f"no column is known as the question: the columns are {columns}", *guess.unsure))
+    lost, faults = _tried(rows, layout, folder)
+    return Proposal(layout, tuple(guess.reasons), (*guess.unsure, *faults), lost)
+
+
+def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str], list[str]]:
+    """What the layout leaves unread of the rows, and why it does not fit them."""
+    lost: dict[str, str] = {}
+    named = PASSED | layout.read()
+    for number, row in enumerate(rows, 1):
+        try:
+            record = record_of(row, layout, folder, None)
+        except DataError as error:
+            return lost, [f"row {number} does not fit: {error.message}"]
+        lost |= unread(row, named, record, folder)
+        if sentence := not_offered(record):
+            return lost, [f"row {number} does not fit: {sentence}"]
+    return lost, []
+
+
+class _Guess:
+    """The fields of a layout, looked for one after another."""
+
+    def __init__(self, rows: _Rows, folder: Path) -> None:
+        self.rows, self.folder = rows, folder
+        self.names = list(dict.fromkeys(name for row in rows for name in row))
+        self.reasons: list[str] = []
+        self.unsure: list[str] = []
+
+    def fields(self) -> dict[str, Any]:
+        """The fields as YAML has them."""
+        found: dict[str, Any] = {"about": "rows of a file, by their columns", **self._asked()}
+        talks = "messages" in found
+        inside = talks and self._are_inside(found["messages"])
+        found |= {} if inside else self._pictures()
+        if not talks:
+            found |= self._choices()
+            found |= self._answer(found.get("choices"))
+            found |= {} if "boxes" in found else self._boxes()
+            found |= {} if {"answer", "answers", "boxes"} & found.keys() else self._reply(found.get("question"))
+        else:
+            found |= {} if self._ends_with_a_reply(found["messages"]) else self._answer(None)
+            if "images" in found:
+                self._places(found["messages"])
+        ids = [name for name in self.names if name.lower() in _IDS]
+        for name in sorted(ids, key=lambda name: _IDS.index(name.lower())):
+            values = [row.get(name) for row in self.rows]
+            if all(type(each) in (str, int) and each != "" for each in values) and len(set(values)) == len(values):
+                return found | self._took("id", name, "no two rows have the same")
+        return found
+
+    def _took(self, field: str, column: Any, why: str) -> dict[str, Any]:
+        self.reasons.append(f"{field}: {_called(column)}, as {why}")
+        return {field: column}
+
+    def _values(self, column: Column) -> list[Any]:
+        """The values of a column that are not null, missing or empty."""
+        found = (value_of(row, column) for row in self.rows)
+        return [value for value in found if value not in (None, "", msgspec.UNSET)]
+
+    def _listed(self, column: str) -> list[Any]:
+        """The values of a column, with lists in place of their texts."""
+        return [listed(each) if isinstance(each, str) else each for each in self._values(column)]
+
+    def _meaning(self, means: str) -> list[str]:
+        """The columns that hold choices, answers or boxes."""
+        return [
+            each for each in self.names if any(meaning(each, it, self.folder) == means for it in self._values(each))
+        ]
+
+    def _asked(self) -> dict[str, Any]:
+        for name in _CONVERSATIONS:
+            if (values := self._listed(name)) and all(map(_is_talk, values)):
+                return self._took("messages", name, "it holds turns of user and assistant") | {"images_first": True}
+        for tier in _QUESTIONS:
+            found = [name for name in self.names if name.lower() in tier and _are_texts(self._values(name), self.rows)]
+            if len(found) > 1:
+                self.unsure.append(f"the question may be {' or '.join(found)}")
+            if found:
+                self._beside(found[0])
+                contexts = [name for name in self.names if name.lower() in _CONTEXTS and self._values(name)]
+                if not contexts:
+                    return self._took("question", found[0], "it has that name, and holds text")
+                text = "\n".join(f"{{{name}}}" for name in (*contexts, found[0]))
+                return self._took("question", {"text": text}, f"{' and '.join(contexts)} belongs before it")
+        return {}
+
+    def _beside(self, question: str) -> None:
+        """Doubt a question beside which stands another text of all rows that is called as questions are."""
+        asked = self._values(question)
+        for name in self.names:
+            values = self._values(name)
+            if name == question or name.lower() not in _BESIDE or not _are_texts(values, self.rows) or values == asked:
+                continue
+            if all(one in other for one, other in zip(asked, values, strict=True)):
+                self.reasons.append(f"{name}: not read, as it is {question} with more around it")
+            else:
+                self.unsure.append(f"{name} may belong to the question, which {question} alone would be")
+
+    def _are_inside(self, column: str) -> bool:
+        """Whether messages hold their pictures themselves, as parts."""
+        contents = (turn.get("content", turn.get("value")) for talk in self._listed(column) for turn in talk)
+        parts = (part for content in contents if isinstance(content, list) for part in content)
+        return any(map(image_of, parts))
+
+    def _pictures(self) -> dict[str, Any]:
+        found = [name for name in self.names if self._holds_pictures(name)]
+        found = [name for name in found if meaning(name, self._values(name)[0], self.folder) != MASKS]
+        groups: dict[str, list[str]] = {match[1]: [] for name in found if (match := _NUMBERED.fullmatch(name))}
+        for name in self.names:
+            if (match := _NUMBERED.fullmatch(name)) and match[1] in groups and match[2].isdigit():
+                groups[match[1]].append(name)
+        grouped = [names for names in groups.values() if len(names) > 1]
+        if grouped and set(found) <= set(grouped[0]):
+            names = sorted(grouped[0], key=lambda name: int(_NUMBERED.fullmatch(name)[2]))  # type: ignore[index]
+            return self._took("images", {"columns": names}, "they hold pictures, in the order of their numbers")
+        if found:
+            best = next((name for name in found if name.lower() in ("images", "image")), found[0])
+            values = self._values(best)
+            if any(isinstance(each, list) and any(_MARKS in str(one)[:2048] for one in each) for each in values):
+                return self._marked(best)
+            plain_text = (
+                isinstance(values[0], str) and not _is_there(values[0], self.folder) and values[0][:5] != "data:"
+            )
+            more = {"base64": True} if plain_text and values[0][:1] != "[" else {}
+            return self._took("images", best, "it holds pictures") | more
+        if "bbox_xywh" in self.names and "category" in self.names:
+            self.reasons.append("of COCO: outlines (segmentation) and key points are not read")
+        named = [name for name in self.names if _IMAGES.fullmatch(_snake(name)) and self._values(name)]
+        named += ["key"] * ("key" in self.names)  # of a row in an object, whose picture may be named by it
+        named.sort(key=lambda name: "." not in str(self._values(name)[0])[-5:])
+        for name in named:
+            if path := self._path(name):
+                return path
+        if named:
+            value = plain(str(self._values(named[0])[0]), 60)
+            beside = next((each for each in _in(self.folder.absolute().parent) if _is_there(value, each)), None)
+            link = ("ln", "-s", f"../{beside.name}", f"{self.folder}/") if beside else ()
+            self.unsure.append(
+                f"the picture {value} that {named[0]} names is not in {self.folder} or a folder in it"
+                + f" ({shlex.join(link)} puts it there)" * bool(link)
+            )
+        elif len(self.names):
+            self.unsure.append("no column holds pictures, or names files that are there")
+        return {}
+
+    def _holds_pictures(self, name: str) -> bool:
+        values = self._values(name)
+        return bool(values) and all(holds_pictures(each, self.folder) for each in values)
+
+    def _marked(self, name: str) -> dict[str, Any]:
+        """Pictures whose list holds one with a box behind a mark, as Visual-CoT writes them."""
+        reason = f"boxes stand behind {_MARKS} in the second element"
+        boxes = {"column": f"{name}.1", "after": _MARKS}
+        return self._took("images", f"{name}.0", "it holds pictures") | self._took("boxes", boxes, reason)
+
+    def _path(self, name: str) -> dict[str, Any]:
+        """Pictures that a column names, with something before and behind it."""
+        values = [str(each) for each in self._values(name) if isinstance(each, str | int)]
+        if not values or any("\0" in each or len(each) > 512 for each in values):
+            return {}
+        parts = PurePosixPath(values[0]).parts
+        for cut in range(1, len(parts)):
+            begin = "/".join(parts[:cut]).replace("//", "/")
+            if all(each.startswith(f"{begin}/") and _is_there(each[len(begin) + 1 :], self.folder) for each in values):
+                self._took("folder", begin, "the files are there without it")
+                return self._took("images", name, "it names files that are there") | {"folder": begin}
+        texts = [place + form.format(name) for place, form in product(_folders(self.folder), _FORMS)]
+        texts += [f"{place}{{key}}/{{{name}}}" for place in _folders(self.folder)] if "key" in self.names else []
+        named = {text: [self.folder / str(each) for each in self._values(Part(text=text))] for text in texts}
+        fits = {text: files for text, files in named.items() if all(map(is_file, files))}
+        most = max((len(set(files)) for files in fits.values()), default=0)
+        best = {text: files for text, files in fits.items() if len(set(files)) == most}
+        if most == 1 < len(self.rows):
+            self.unsure.append(f"{next(iter(best))} would be the picture of all rows")
+        for text, files in list(best.items())[1:]:
+            if not files[0].samefile(next(iter(best.values()))[0]):  # a link of the other, as in what was converted
+                self.unsure.append(f"the pictures of {name} may be {next(iter(best))} or {text}")
+        return self._took("images", {"text": next(iter(best))}, "these files are there") if best else {}
+
+    def _choices(self) -> dict[str, Any]:
+        letters = [name for name in LETTERS if self._values(name)]
+        if letters[:2] == ["A", "B"]:
+            there = list(takewhile(self.names.__contains__, LETTERS))
+            return self._took("choices", {"columns": there}, "they are named by the letters of choices")
+        found = self._meaning(CHOICES)
+        stems = {match[1].lower() for name in found if (match := _NUMBERED.fullmatch(name))}
+        if len(found) > 1 and len(stems) == 1 and all(map(_NUMBERED.fullmatch, found)):
+            return self._took("choices", {"columns": found}, "they are choices in the order of the columns")
+        if len(found) > 1:
+            self.unsure.append(f"the choices may be {' or '.join(found)}")
+        for name in found[:1]:
+            values = self._listed(name)
+            if any(str(one).lower().endswith(_ENDINGS) for each in values if isinstance(each, list) for one in each):
+                self.unsure.append(f"the choices in {name} are pictures")
+            inner = f"{name}.text" if all(isinstance(each, dict) and "text" in each for each in values) else name
+            return self._took("choices", inner, "it has that name")
+        return {}
+
+    def _answer(self, choices: Any) -> dict[str, Any]:
+        names = self._meaning(ANSWERS)
+        names = [name for name in names if name.lower() not in ("solution", "target", "targets")] or names
+        several = [name for name in names if any(isinstance(each, list) for each in self._listed(name))]
+        single = [name for name in names if name not in several]
+        single.sort(key=lambda name: name.lower() != "answer")
+        found: dict[str, Any] = {}
+        lists = [each for name in several for each in self._listed(name)]
+        if any(isinstance(each, list) and len(each) > 1 for each in lists):
+            if choices is not None and not single:
+                self.unsure.append(f"of {several[0]} each may be right, or all of them together")
+            elif not several[0].lower().endswith("s"):
+                self.unsure.append(f"of {several[0]} each may be right (`answers`), or it may be one answer in parts")
+        if len(several) > 1:
+            self.unsure.append(f"the answers may be {' or '.join(several)}")
+        if len(several) == 1:
+            found |= self._took("answers", several[0], "it is a list of answers, of which each is right")
+            if all(isinstance(each, list) and len(each) >= _PEOPLE for each in lists):
+                found |= self._took("metric", "vqa_accuracy", "ten people answered each question")
+        if single:
+            name = single[0]
+            found |= self._took("answer", name, "it has that name")
+            values = self._values(name)
+            if not all(type(each) in (str, int, float) for each in values):
+                self.unsure.append(f"{name} is not always a text or a number")
+            if (
+                name.lower() in ("label", "labels", "gt", "target")
+                and choices is None
+                and not isinstance(values[0], str)
+            ):
+                self.unsure.append(f"{name} may be the number of a class, not an answer")
+            self._doubt(name, [str(each) for each in values], choices)
+            if choices is not None and all(re.fullmatch(r"\d{1,2}", str(each)) for each in values):
+                found |= self._index(name, msgspec.convert(choices, Column))
+        return found
+
+    def _reply(self, question: Any) -> dict[str, Any]:
+        """What may be the answer where no column is called so, and whether the question is one without an answer."""
+        names = [name for name in self.names if name.lower() in _REPLIES and self._values(name)]
+        if names:
+            self.unsure.append(f"the answer may be {' or '.join(names)}")
+            return self._took("answer", names[0], "it may be the reply")
+        if isinstance(question, str) and question.lower() in _TEXTS:
+            self.unsure.append(f"{question} may be a text about the picture, as no column holds answers")
+        return {}
+
+    def _ends_with_a_reply(self, column: str) -> bool:
+        """Whether some conversation does; else a column of its own may be the answer."""
+        last = [each[-1] for each in self._listed(column)]
+        return any((each.get("role") or each.get("from")) in ("assistant", "gpt") for each in last)
+
+    def _places(self, column: str) -> None:
+        """Doubt conversations in which images stand where there are other marks than ours."""
+        text = str(self._values(column)[:3])
+        if MARK not in text and (found := _PLACES.search(text)):
+            self.unsure.append(f"{found[0]} in {column} may stand for an image, which has the mark {MARK} here")
+
+    def _doubt(self, name: str, answers: Sequence[str], choices: Any) -> None:
+        """Say where answers stand for something else than they are."""
+        if name.lower() == "solution" and any(len(short(each).split()) > _MAX_ANSWER for each in answers):
+            self.unsure.append(f"{name} may be the way to an answer that it does not mark")
+        if any(re.search(r"<(?:AND|OR)>", each) for each in answers):
+            self.unsure.append(f"{name} holds several answers, joined by <AND> or <OR>")
+        asked = [str(text) for names in _QUESTIONS for each in names for text in self._values(each)]
+        if choices is None and (
+            {*answers} == {"0", "1"} or ({*answers} <= {"0", "1"} and all(map(_CLOSED.match, asked)))
+        ):
+            self.unsure.append(f"{name} is 0 or 1, which may stand for no and yes")
+        if choices is None and all(each.isdigit() for each in answers) and any(map(_OFFERED.search, asked)):
+            self.unsure.append(f"{name} may be the number of a choice that stands in the question")
+
+    def _index(self, name: str, choices: Column) -> dict[str, Any]:
+        """What the first choice has as its number, where the answer is one."""
+        pairs = [(row.get(name), choices_of_row(row, choices)) for row in self.rows]
+        known = [(int(answer), each) for answer, each in pairs if answer not in (None, "") and each]
+        if any(str(answer) in each for answer, each in known):
+            self.unsure.append(
+                f"{name} may be a choice, or the number of one: `index_from: 0` or `1` says that it is that"
+            )
+            return {}
+        fits = [first for first in (0, 1) if all(0 <= answer - first < len(each) for answer, each in known)]
+        if len(fits) < 2:
+            return self._took("index_from", fits[0], f"{name} is the number of a choice") if fits else {}
+        self.unsure.append(
+            f"{name} is the number of a choice, and may count from 0 or 1: `index_from: 0` or `1` says which"
+        )
+        return {"index_from": 0}
+
+    def _boxes(self) -> dict[str, Any]:
+        names = self._meaning(BOXES)
+        if len(names) != 1:
+            return {}
+        name = names[0]
+        boxes = [box for each in self._values(name) for box in _fours(each)]
+        found, written = self._took("boxes", name, "it has that name"), name.lower()
+        if boxes and all(0 <= side <= 1 for box in boxes for side in box):
+            found |= self._took("coordinates", "unit", "no number is over 1")
+        if "xywh" in written or any(box[2] <= box[0] or box[3] <= box[1] for box in boxes):
+            return found | self._took("box", "size", "they are left, top, width, height")
+        if "xyxy" not in written:
+            self.unsure.append(
+                f"{name} may be left, top, right, bottom, or with width and height: `box: corners` or `size`"
+            )
+        return found
+
+
+def _called(column: Any) -> str:
+    if isinstance(column, dict):
+        return " ".join(
+            f"{key} {', '.join(value) if isinstance(value, list) else value!r}" for key, value in column.items()
+        )
+    return str(column)
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+
+
+def _are_texts(values: Sequence[Any], rows: _Rows) -> bool:
+    return len(values) == len(rows) and all(isinstance(each, str) for each in values)
+
+
+def _is_talk(value: Any) -> bool:
+    keys = ({"role", "content"}, {"from", "value"})
+    return isinstance(value, list) and bool(value) and all(
+        isinstance(turn, dict) and any(each <= turn.keys() for each in keys) for turn in value
+    )  # fmt: skip
+
+
+def _is_there(name: str, folder: Path) -> bool:
+    return len(name) < 1024 and is_file(folder / name)
+
+
+def _folders(folder: Path) -> Iterator[str]:
+    """The folders in a folder, and those in them, as the beginnings of paths; first itself."""
+    yield ""
+    inner = _in(folder)
+    yield from (
+        f"{path.relative_to(folder).as_posix()}/" for path in (*inner, *islice(chain(*map(_in, inner)), _MAX_FOLDERS))
+    )
+
+
+def _in(folder: Path) -> list[Path]:
+    """The first folders in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in islice(entries, _MAX_ENTRIES) if entry.is_dir())[:_MAX_FOLDERS]
+    except OSError:
+        return []
+
+
+def _fours(value: Any) -> Iterator[Sequence[float]]:
+    """The lists of four numbers that a value is or holds."""
+    value = listed(value) if isinstance(value, str) else value
+    if isinstance(value, list) and len(value) == 4 and all(type(each) in (int, float) for each in value):
+        yield value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _fours(each)

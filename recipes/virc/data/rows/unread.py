@@ -1,0 +1,192 @@
+"""Which columns of a row hold what a problem consists of, and are not read."""
+
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from virc.core.files import is_file
+from virc.data.rows.record import Record
+from virc.solving.sources.columns import is_base64_image
+from virc.solving.sources.picture_files import ENDINGS, is_picture
+from virc.systems.layouts.layout import listed
+
+KNOWN = frozenset(("id", "choices", "answers", "boxes", "box", "counterfactual", "file_sizes", "turn", "tool_info_gt"))
+"""Columns that every format of ours carries in a sense that is known."""
+PASSED = KNOWN - {"choices", "answers", "boxes", "box"}
+"""Those that rows of others may have unread: a layout that does not name the rest loses a part of the problem."""
+PICTURES, CHOICES, ANSWERS, BOXES, QUESTIONS, MASKS = "pictures", "choices", "answers", "boxes", "questions", "masks"
+LETTERS = "ABCDEFGHIJ"
+"""Names of columns of choices."""
+_MEANINGS: Mapping[str, re.Pattern[str]] = {
+    CHOICES: re.compile(
+        r"(?:answer|mc|multi|multiple)?(?:choices?|options?|candidates?)(?:list|text|texts|[a-h1-8])?|mctargets?"
+    ),
+    ANSWERS: re.compile(
+        r"(?:gt|gpt|gold|correct|right|true|final|reference|target|short|direct|multiplechoice|groundtruth|accepted|acceptable|valid|possible|all)?"
+        r"answers?\d{0,2}(?:idx|index|key|text|letter|list|option|aliases)?"
+        r"|(?:correct|gold|right|answer)(?:choice|option|label|letter)?(?:idx|index)|(?:correct|right)(?:choice|option|label)"
+        r"|groundtruths?|gt|gts|labels?|solution|targets?"
+    ),
+    BOXES: re.compile(
+        r"\w*b?box(?:es)?(?:2d|xyxy|xywh|list)?|bboxs|\w*boundingbox(?:es)?|\w*(?:instances?|regions?|rois?|rects?|coordinates)"
+    ),
+    QUESTIONS: re.compile(
+        r"questions|question\d+|subquestions?|followups?|qas?|qapairs|questionanswers?|conversations?|messages|"
+        r"dialog(?:ue)?s?|history|turns|rounds"
+    ),
+    MASKS: re.compile(r"\w*masks?|segmentations?|\w*grounding|\w*rle|polygons?"),
+    "replies": re.compile(r"rejected(?:response|reply|answer|output)s?|completions?|ktotag"),
+    "videos": re.compile(r"videos?(?:path|file|url)?"),
+}
+"""Meaning -> the names of its columns, written small and without spaces, dashes, dots and underscores."""
+_OF_CHOICES = re.compile(r"option|choice|candidate|distractor")
+_NUMBERS = re.compile(r"\s*[\[(<{\s]{0,4}[^\d\[\](){}<>]{0,20}(?:-?\d[\d.]*[\s,]+){3}-?\d")
+_MAX_SEEN = 64  # elements of a list, and objects within each other, that are looked at
+
+
+def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None, folder: Path) -> dict[str, str]:
+    """Each column that is not read, with what it holds: pictures, choices, answers, boxes, questions or masks.
+
+    Args:
+        named: the columns that are read, or left out on purpose; a dot leads into an object.
+        record: what was read; a value that stands in it is not missing.
+        folder: what paths of pictures start from.
+    """
+    found: dict[str, str] = {}
+    for name, value in row.items():
+        if name not in named and value is not None:
+            found.update(_held(name, value, named, record, folder, 2))
+    if record is not None and not record.images:  # a path may be wrong
+        called = (name for name, value in row.items() if name not in named and _is_called_picture(value))
+        found = dict.fromkeys(called, PICTURES) | found
+    if "A" in row and "B" in row:
+        letters = [name for name in LETTERS if name in row and name not in named and _is_said(row[name])]
+        found |= dict.fromkeys(letters, CHOICES)
+    return found
+
+
+def meaning(name: str, value: Any, folder: Path) -> str | None:
+    """What a column holds, by its value where that is a picture, else by its name; None where it is none of these."""
+    if holds_pictures(value, folder):
+        return MASKS if _by_name(name) == MASKS else PICTURES
+    means = _by_name(name) or (QUESTIONS if _has_questions([value] if name.isdigit() else value) else None)
+    if means is None and _has_choices(name, listed(value) if isinstance(value, str) and len(value) < 4096 else value):
+        return CHOICES
+    if means is None or not _is_said(value):
+        return None
+    if means == ANSWERS and isinstance(value, list) and isinstance(value[0], dict) and "answer" not in name.lower():
+        return None  # such as labels in a figure
+    if means == BOXES:
+        return means if _has_numbers(value) else None
+    return means
+
+
+def holds_pictures(value: Any, folder: Path) -> bool:
+    """Whether a value is a picture, or a list of some: bytes, base64, a data URL, or the path of a file."""
+    if isinstance(value, str):
+        return _is_path(value, folder) if len(value) < 1024 else is_base64_image(value) or value[:5].lower() == "data:"
+    if isinstance(value, bytes):
+        return is_picture(value[:16])
+    if isinstance(value, dict):
+        data, path = value.get("bytes"), value.get("path")
+        return set(value) <= {"bytes", "path"} and (bool(data) or (isinstance(path, str) and _is_path(path, folder)))
+    return isinstance(value, list) and any(holds_pictures(each, folder) for each in value[:_MAX_SEEN])
+
+
+def _held(
+    name: str, value: Any, named: Collection[str], record: Record | None, folder: Path, depth: int
+) -> Mapping[str, str]:
+    """A column that is not read, or those within it, with what they hold."""
+    if type(value) in (int, float, bool) and _by_name(name) is None:
+        return {}
+    if isinstance(value, dict | list) and any(each.startswith(f"{name}.") for each in named):
+        value = {str(at): each for at, each in enumerate(value[:_MAX_SEEN])} if isinstance(value, list) else value
+    elif means := meaning(name.rpartition(".")[2], value, folder):
+        return {} if _is_read(name, value, means, record) else {name: means}
+    if not isinstance(value, dict) or not depth:
+        return {}
+    found: dict[str, str] = {}
+    for key, each in value.items():
+        if (inner := f"{name}.{key}") not in named and each is not None:
+            found.update(_held(inner, each, named, record, folder, depth - 1))
+    return found
+
+
+def _is_read(name: str, value: Any, means: str, record: Record | None) -> bool:
+    """Whether what a column holds stands in the record already."""
+    if record is None or means not in (ANSWERS, QUESTIONS, CHOICES):
+        return False
+    answered = record.messages and (record.messages[-1].role == "assistant" or record.answer is not None)
+    if answered and means != QUESTIONS:
+        return not isinstance(value, bool)  # a conversation says itself what is asked and answered, not how good it is
+    more = record.extra.get("choices" if means == CHOICES else "answers") or ()
+    known = {*map(str, more), *(() if means == CHOICES else (record.answer, record.question))}
+    values = value if isinstance(value, list) else [value]
+    letters = isinstance(value, list) and len(value) > 1 and value == list(LETTERS[: len(value)])
+    if letters or (means == ANSWERS and value == record.extra.get("boxes")):
+        return True  # the letters of choices, or the answer is where something is
+    if record.answer is not None and name.lower() == "solution":
+        return True  # the way to the answer
+    if means == QUESTIONS and record.question and _asks(value, record.question):
+        return True
+    return all(isinstance(each, str | int | float) and str(each).strip() in known for each in values)
+
+
+def _asks(value: Any, question: str) -> bool:
+    """Whether it is a conversation of nothing but this question, with or without a system message."""
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        return False
+    turns = [each for each in value if each.get("role", each.get("from")) != "system"]
+    return len(turns) == 1 and question in str(turns[0].get("content", turns[0].get("value")))
+
+
+def _has_questions(value: Any) -> bool:
+    """Whether it is a list of objects that hold questions."""
+    keys = {"question", "questions", "user", "query", "sent", "raw"}
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and not keys.isdisjoint(value[0])
+
+
+def _has_choices(name: str, value: Any) -> bool:
+    """Whether it is a list of texts that is named as choices are, or whose texts begin with A and B."""
+    if not isinstance(value, list) or len(value) < 2 or not all(isinstance(each, str) for each in value):
+        return False
+    return bool(_OF_CHOICES.search(name.lower())) or all(map(re.match, (r"\(?A[).:]", r"\(?B[).:]"), value))
+
+
+def _is_said(value: Any) -> bool:
+    """Whether it is a value that says something: no empty text, list or object."""
+    return value not in (None, "", "[]", [], {})
+
+
+def _has_numbers(value: Any) -> bool:
+    """Whether it is four numbers, holds some, or is text that begins with some."""
+    if isinstance(value, str):
+        return bool(_NUMBERS.match(value))
+    inner = list(value.values()) if isinstance(value, dict) else value
+    if not isinstance(inner, list):
+        return False
+    numbers = [each for each in inner[:_MAX_SEEN] if type(each) in (int, float)]
+    return len(numbers) >= 4 or any(_has_numbers(each) for each in inner[:_MAX_SEEN] if isinstance(each, list | dict))
+
+
+def _is_path(text: str, folder: Path) -> bool:
+    stem, dot, ending = text.rpartition(".")
+    if text[:5].lower() == "data:":
+        return True
+    if not dot or not stem or f".{ending.lower()}" not in ENDINGS or "\0" in text:
+        return is_base64_image(text)
+    return is_file(folder / text.removeprefix("file://"))
+
+
+def _is_called_picture(value: Any) -> bool:
+    return isinstance(value, str) and len(value) < 1024 and Path(value).suffix.lower() in ENDINGS
+
+
+@lru_cache(4096)
+def _by_name(name: str) -> str | None:
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    if re.fullmatch(r".*_q\d*|[qQ]\d+", name):
+        return QUESTIONS
+    return next((means for means, pattern in _MEANINGS.items() if pattern.fullmatch(key)), None)

@@ -1,0 +1,109 @@
+"""Whether verl's actor sees the pictures of its rollouts, at the first step of a run that has some.
+
+verl hands pictures on as patches, beside the ids of a rollout. The check exchanges the patches of one picture at a time
+and has the actor give its log-probabilities again, through all that a training step goes through.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import torch
+import transfer_queue as tq  # type: ignore[import-not-found]
+from PIL import Image
+from tensordict import NonTensorStack, TensorDict  # type: ignore[import-not-found]
+from verl.workers.utils.padding import response_from_nested  # type: ignore[import-not-found]
+
+from virc.export.check import TOLERANCE, check_trainer
+from virc.reasoning.trace import Trace
+
+_ROUNDED = 0.2  # nats a token that a sampler in bfloat16 may differ by from an actor in float32
+_INPUTS = "multi_modal_inputs"
+
+
+def check_actor(actor: Any, batch: Any, keys: Iterable[str], config: Any) -> bool:
+    """Whether there was a rollout with pictures to check the actor by.
+
+    Args:
+        actor: verl's worker group.
+        batch: of the step, balanced over the processes of the actor.
+        keys: of its rollouts, without those that fill it up.
+        config: verl's.
+
+    Raises:
+        ConfigError: the actor does not see what the rollout saw.
+    """
+    for key in keys:
+        fields = ["extra_fields", _INPUTS, "response_mask", "rollout_log_probs"]
+        found = tq.kv_batch_get(keys=[key], partition_id=batch.partition_id, select_fields=fields)
+        (extra,), (inputs,) = ([getattr(each, "data", each) for each in found[name]] for name in fields[:2])
+        drawn = found["response_mask"].unbind()[0].bool()
+        shown = _shown(msgspec.json.decode(extra["rollout"], type=Trace))
+        if shown and drawn.any():
+            chosen = _part(actor, batch, key, config)
+            tolerance = TOLERANCE if config.actor_rollout_ref.rollout.dtype == "float32" else _ROUNDED
+            _check(actor, chosen, key, (inputs or {}, shown), (_reference(found, drawn, config), tolerance))
+            return True
+    return False
+
+
+def _check(
+    actor: Any, batch: Any, key: str, seen: tuple[dict[str, Any], int], drawn: tuple[list[float] | None, float]
+) -> None:
+    """Check it by one rollout.
+
+    Args:
+        seen: what the actor gets of pictures, and how many the sampler was shown.
+        drawn: the sampler's log-probabilities, and what they may differ by.
+    """
+    inputs, shown = seen
+    patches, counts = inputs.get("pixel_values"), inputs.get("image_grid_thw")
+    ends = [0, *(counts.prod(-1).cumsum(0).tolist() if counts is not None else ())]
+    pictures = [Image.new("L", (1, 1)) for _ in range(shown)]  # that stand for the patches of each
+
+    def logprobs(given: Sequence[Image.Image]) -> list[float]:
+        changed = dict(inputs)
+        if patches is not None:
+            changed["pixel_values"] = patches.clone()
+            for picture, own, (start, stop) in zip(given, pictures, pairwise(ends), strict=False):
+                if picture is not own:
+                    changed["pixel_values"][start:stop] = 1 - patches[start:stop]
+        put = TensorDict({_INPUTS: NonTensorStack(changed)}, 1)
+        tq.kv_batch_put(keys=[key], partition_id=batch.partition_id, fields=put)
+        actor.compute_log_prob(batch)
+        names = ["log_probs", "response_mask"]
+        data = tq.kv_batch_get(keys=[key], partition_id=batch.partition_id, select_fields=names)
+        (chances,) = response_from_nested(data["log_probs"], data["response_mask"]).unbind()
+        return [float(each) for each in chances[data["response_mask"].unbind()[0].bool()]]
+
+    try:
+        check_trainer(logprobs, pictures, *drawn)
+    finally:
+        put = TensorDict({_INPUTS: NonTensorStack(inputs)}, 1)
+        tq.kv_batch_put(keys=[key], partition_id=batch.partition_id, fields=put)
+
+
+def _part(actor: Any, batch: Any, key: str, config: Any) -> Any:
+    """The rollout with as many others as the processes of the actor take at least."""
+    processes = max(actor._dispatch_info["actor"]) + 1  # verl's trainer has asked for it
+    settings = config.actor_rollout_ref.rollout
+    wanted = processes * (settings.log_prob_micro_batch_size_per_gpu or 1)
+    others = [each for each in batch.keys if each != key]
+    part = batch.select_keys([key, *others[: wanted - 1]])
+    part.extra_info |= {"calculate_entropy": False, "compute_loss": False, "temperature": settings.temperature}
+    return part
+
+
+def _shown(trace: Trace) -> int:
+    """How many pictures were shown before the last reply."""
+    last = max((at for at, each in enumerate(trace.messages) if each.role == "assistant"), default=0)
+    return sum(len(each.images) for each in trace.messages[:last])
+
+
+def _reference(found: Any, drawn: torch.Tensor, config: Any) -> list[float] | None:
+    """The sampler's log-probabilities, where it drew from the whole vocabulary as the actor computes it."""
+    settings = config.actor_rollout_ref.rollout
+    if settings.top_p != 1 or settings.top_k > 0 or "rollout_log_probs" not in found.keys():  # noqa: SIM118
+        return None
+    return [float(each) for each in found["rollout_log_probs"].unbind()[0][drawn]]

@@ -1,0 +1,206 @@
+"""Models are asked the problems, in one arm or several; answers that a former run kept stay."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from virc.core.errors import NoAnswerError
+from virc.core.events import Reporter
+from virc.core.result_log import Claims, Ledger
+from virc.core.text import counted, duration
+from virc.evaluation import looks as looking
+from virc.evaluation import rewarding
+from virc.evaluation.against import assumed_of, assumed_of_pipeline, published_for
+from virc.evaluation.answers import AnswerLine, EvalFolder, answered_before, answers_in
+from virc.evaluation.benchmarks.registry import LocalBenchmark
+from virc.evaluation.environments import Environment
+from virc.evaluation.looks import Arm
+from virc.evaluation.pages.traces import keep_crops
+from virc.evaluation.problems import EvalProblem, contents, rows_of, swapped
+from virc.evaluation.request import EvalRequest
+from virc.evaluation.rewarding import Rewarding
+from virc.evaluation.summary import with_seed
+from virc.evaluation.verdicts import is_right
+from virc.models.load import Opened
+from virc.reasoning.protocol import Protocol
+from virc.solving.ablation import CropAblation, without_tools
+from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, solve_batch
+from virc.solving.one import SCHEMA as SOLVE
+from virc.solving.one import SolveConfig
+from virc.solving.outcome import Fields, facts, versions
+from virc.solving.pipelines.batch import rows_solver
+from virc.solving.pipelines.solve import PipelineSetup
+from virc.solving.pipelines.solve import facts as pipeline_facts
+from virc.solving.pipelines.solve import ready as pipeline_ready
+from virc.solving.progress import Progress
+from virc.solving.rows import Row, file_name
+from virc.solving.sampling.asking import Grader
+from virc.solving.setup import Setup, open_setup
+from virc.solving.strategies import registry as strategies
+
+_FIRST = 5  # problems by which the cost of all arms is estimated
+
+
+class Work(NamedTuple):
+    """What is evaluated, and where its answers are kept; the arm in which the problems are asked."""
+
+    request: EvalRequest
+    reward: Rewarding | Environment | None
+    benchmark: LocalBenchmark
+    folder: EvalFolder
+    problems: Mapping[str, EvalProblem]
+    report: Reporter
+    arm: Arm = looking.ARMS[looking.AS_IT_IS]
+
+    def in_arm(self, arm: Arm) -> "Work":
+        """The same in an arm, without a reward and traces."""
+        folder = EvalFolder(self.folder.folder / looking.FOLDER / arm.folder)
+        request = msgspec.structs.replace(self.request, traces="none")
+        return self._replace(request=request, reward=None, folder=folder, arm=arm)
+
+    def first(self) -> "Work":
+        """Only the first problems."""
+        return self._replace(problems=dict(islice(self.problems.items(), _FIRST)))
+
+    @property
+    def ablation(self) -> CropAblation:
+        """What is shown in the arm, or was asked for."""
+        return self.arm.ablation if self.arm.folder else self.request.crop_ablation
+
+    def config(self, config: SolveConfig) -> SolveConfig:
+        """How problems are solved in the arm."""
+        return msgspec.structs.replace(config, crop_ablation=self.ablation, seed=config.seed + self.arm.seed)
+
+    def rows(self) -> Iterator[Row]:
+        """The problems as rows."""
+        rows = rows_of(self.benchmark, self.problems, self.request.limit)
+        return swapped(rows, partial(contents, base=self.benchmark.base)) if self.ablation == "swapped" else rows
+
+    def answered(self, model: str) -> dict[str, AnswerLine]:
+        """What a model made of the problems, by id."""
+        lines = answers_in(self.folder, [model]).get(model, {})
+        return {id: line for id, line in lines.items() if line.answers(self.problems.get(id))}
+
+    def traces(self, model: str) -> Path | None:
+        """The folder of a model's traces; None where none are kept."""
+        return None if self.request.traces == "none" else self.folder.traces(model)
+
+
+class ModelProgress(Progress):
+    """How far one model is, and how it does by the rules that take no time."""
+
+    def __init__(self, model: str, work: Work, resumed: int) -> None:
+        super().__init__(resumed, work.report, len(work.problems))
+        self.right, self.unanswered = 0, 0
+        self.protocol: Protocol | None = None
+        self.model, self._problems = model, work.problems
+        self._arm = f", {work.arm.folder.replace('-', ' ')}" if work.arm.folder else ""
+
+    def add(self, done: RowDone) -> None:
+        """Count a problem that is done."""
+        self.unanswered += isinstance(done.error, NoAnswerError)
+        self.right += is_right(done, self._problems[str(done.row.id)])
+        super().add(done)
+
+    def __str__(self) -> str:
+        counts = f"{self.right} right, {self.unanswered} without an answer, {self.failed} failed"
+        before = f"; {self.resumed} were done before" if self.resumed else ""
+        return f"{self.model}{self._arm}: {self.done} of {len(self._problems)} problems: {counts}{before}"
+
+
+def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
+    """Let one model answer what it has not answered yet in each arm, and score all its answers by the reward."""
+    request, report = arms[0].request, arms[0].report
+    opened, known = open_setup(setup, report, lambda _: None)
+    if assumed := assumed_of(opened.name, Path.cwd(), setup.choice.system):
+        report.warn(*assumed)
+    if setup.config.strategy:  # beside the same model without it
+        opened = msgspec.structs.replace(opened, name=f"{opened.name} ({setup.config.strategy})")
+    if setup.config.seed != request.setups[0].config.seed:
+        opened = msgspec.structs.replace(opened, name=with_seed(opened.name, setup.config.seed))
+        if known["settings"]["temperature"] == 0:
+            report.warn("at temperature 0 seeds differ by the rounding of a server alone", "--temperature 1")
+    if request.against:  # what would be refused at the end is refused before anything is asked
+        published_for(opened.name, Path.cwd(), setup.choice.system)
+    graders = strategies.grader_of(setup.config, setup.graders, opened, report)
+    with closing(opened), graders as grader:
+        if request.looks:
+            first = _answer_in(arms[0].first(), setup, opened, grader)
+            report.note(_estimate(arms, opened))
+            if request.estimate_only or first.failed:
+                return [first]
+        return [_answer_in(arm, setup, opened, grader) for arm in arms]
+
+
+def _answer_in(work: Work, setup: Setup, opened: Opened, grader: Grader | None) -> ModelProgress:
+    """Let an open model answer what it has not answered yet in an arm."""
+    request, report = work.request, work.report
+    if work.ablation == "no-tools":
+        spoken = msgspec.structs.replace(opened.chat_protocol, protocol=without_tools(opened.chat_protocol.protocol))
+        opened = msgspec.structs.replace(opened, chat_protocol=spoken)
+    traces = work.traces(opened.name)
+    solving = msgspec.structs.replace(work.config(setup.config), keep_images=True)  # hashes of them are kept
+    how = (work.benchmark.base, traces, setup.offline, request.at_once)
+    config = BatchConfig(solving, *how, replies=True, grader=grader)
+    server = {"server": getattr(opened.backend, "kind", None) or "unnamed"} if opened.answers else {}
+
+    def solve(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
+        solve_batch(config, opened, work.rows(), claims, on_row, report.note)
+
+    progress = _kept(solve, {**facts(opened, solving), "versions": versions() | server}, work)
+    progress.protocol = opened.chat_protocol.protocol
+    if isinstance(work.reward, Rewarding):
+        answered = work.answered(opened.name)
+        rewarding.score(work.reward, config, opened, work.rows(), answered, work.folder, report)
+    return progress
+
+
+def _estimate(arms: Sequence[Work], opened: Opened) -> str:
+    """What all arms will take, by the answers that there are as it is."""
+    model, before = opened.name, [arm.answered(opened.name) for arm in arms]
+    left = sum(len(arm.problems) for arm in arms) - sum(map(len, before))
+    asked = f"{model}: {counted(len(arms[0].problems), 'problem')} in {len(arms)} arms, {counted(left, 'answer')} to go"
+    known = [line for line in before[0].values() if line.seconds is not None]
+    if not known or not left:
+        return asked
+    at_once = arms[0].request.at_once or opened.at_once
+    seconds = left * sum(line.seconds or 0 for line in known) / len(known) / at_once
+    tokens = left * sum(sum(each or 0 for each in (line.tokens or {}).values()) for line in known) / len(known)
+    return f"{asked}: about {duration(seconds)} and {tokens:,.0f} tokens, by the first {len(known)}"
+
+
+def answer_by_pipeline(setup: PipelineSetup, work: Work) -> ModelProgress:
+    """Let a pipeline answer what it has not answered yet."""
+    if assumed := assumed_of_pipeline(setup.name, setup.pipeline.file):
+        work.report.warn(*assumed)
+    with pipeline_ready(setup, work.report) as roles:
+        known = pipeline_facts(setup, roles)
+        at_once, traces = work.request.at_once, work.traces(known["model"])
+        solve_rows = rows_solver(setup, roles, work.benchmark.base, traces, at_once, work.report.note)
+        return _kept(lambda claims, on_row: solve_rows(work.rows(), claims, on_row, None), known, work)
+
+
+def _kept(solve: Callable[[Claims, Callable[[RowDone], None]], None], known: Fields, work: Work) -> ModelProgress:
+    """Keep the answers that `solve` hands over; it gets those that a former run kept. `known` is in every line."""
+    name, request, folder, problems = str(known["model"]), work.request, work.folder, work.problems
+    blank = {"answer": None, "turns": None, "calls": None, "tokens": None, "trace": None}
+    with Ledger(folder.answers(name), SOLVE, made_with(known), {NoAnswerError.code}, "--to") as ledger:
+        progress = ModelProgress(name, work, answered_before(name, problems, ledger))
+
+        def on_row(done: RowDone) -> None:
+            if request.traces == "wrong" and is_right(done, problems[str(done.row.id)]):
+                keep_crops(folder.traces(name) / file_name(str(done.row.id)))
+                done = msgspec.structs.replace(done, fields={**done.fields, "trace": None})
+            ledger.append(as_line(done, {**blank, **known}))
+            progress.add(done)
+
+        try:
+            solve(ledger, on_row)
+        finally:
+            work.report.note(str(progress))
+    return progress

@@ -1,0 +1,1 @@
+"""Scores files of results again, and makes tables of them."""

@@ -1,0 +1,304 @@
+"""Environments of verifiers as benchmarks: their problems are asked as rows, and their own rewards score the replies.
+
+There are two interfaces: `load_environment` of a module (verifiers 0.1.14 to 0.3), and a taskset of `verifiers.v1`
+(0.4). A model is asked in its chat protocol, or by its strategy; the environment is shown the last reply that led to
+its answer, and the answer in a box, as most ask for it: the chat protocol has a form of its own, in which a box that a
+model wrote is lost. An environment that holds the conversation itself is refused: it needs an endpoint, not answers.
+"""
+
+import inspect
+import logging
+import re
+import sys
+from asyncio import wrap_future
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from virc.core.errors import ConfigError, DataError, UsageError, VircError
+from virc.core.events import Reporter
+from virc.core.extras import require
+from virc.core.limits import event_loop
+from virc.core.text import clause, plain
+from virc.evaluation.answers import AnswerLine, EvalFolder, hashed
+from virc.evaluation.benchmarks.registry import Fields, LocalBenchmark, problems
+from virc.evaluation.rewarded import TOTAL, Rewarded, RewardFacts
+from virc.evaluation.rewarding import keep
+from virc.solving.rows import Row
+
+SHOWN = "{reply}\n\n\\boxed{{answer}}"
+"""What an environment is shown of a reply."""
+
+_PARTS = re.compile(r"\{(answer|reply)\}")
+_PROMPTING = ("system", "user")
+
+Values = tuple[float, Mapping[str, float]]
+"""The reward of a reply, and its terms."""
+
+
+class Interface(NamedTuple):
+    """What is used of a loaded environment.
+
+    Args:
+        tasks: the problems.
+        prompt: of a task: messages as the chat completions API has them, or one text.
+        score: a reply to a task; what it raises leaves the reply without a reward.
+    """
+
+    tasks: Sequence[Any]
+    prompt: Callable[[Any], str | Sequence[Mapping[str, Any]]]
+    score: Callable[[Any, str], Coroutine[Any, Any, Values]]
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """A loaded environment.
+
+    Args:
+        system: its name.
+        digest: of all that its values depend on, beside the replies.
+        shown: the text that it is shown of a reply, with `{reply}` and `{answer}` in it.
+    """
+
+    system: str
+    digest: str
+    interface: Interface
+    shown: str = SHOWN
+
+    @property
+    def benchmark(self) -> LocalBenchmark:
+        """Its problems."""
+        return LocalBenchmark(self.system, Path.cwd(), self._rows, published=True)
+
+    def _rows(self) -> Iterator[Row]:
+        tasks = enumerate(self.interface.tasks, 1)
+        placed = ((f"problem {at} of {self.system}", {"id": at, "task": task}) for at, task in tasks)
+        return problems(placed, self._problem)
+
+    def _problem(self, fields: Fields) -> Fields:
+        texts, images = list[str](), list[str]()
+        prompt = self.interface.prompt(fields["task"])
+        for message in [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt:
+            if message["role"] not in _PROMPTING:
+                raise DataError(f"its prompt has a message of the role {plain(message['role'], 40)}")
+            content = message["content"]
+            for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+                if part["type"] == "text":
+                    texts.append(part["text"])
+                elif part["type"] == "image_url":
+                    images.append(_url(part["image_url"]))
+                else:
+                    raise DataError(f"its prompt has a part of the type {plain(part['type'], 40)}")
+        return {"id": fields["id"], "images": images, "question": "\n\n".join(filter(None, texts))}
+
+    def score(
+        self, model: str, rows: Iterable[Row], lines: Mapping[str, AnswerLine], folder: EvalFolder, report: Reporter
+    ) -> None:
+        """Score what a model answered, and keep the values; those of the same replies are not made again.
+
+        Raises:
+            VircError: the disk refuses.
+        """
+
+        async def value(row: Row, line: AnswerLine) -> Rewarded:
+            task = self.interface.tasks[row.line - 1]
+            try:
+                scoring = self.interface.score(task, self._said(line))
+                return Rewarded(*await wrap_future(event_loop.started(scoring)))
+            except Exception as error:  # of the environment's own code
+                return Rewarded(None, {}, {TOTAL: clause(error)}, judge_failed=True)
+
+        with _foreign() as failures:
+            keep(self, model, rows, lines, folder, report, value)
+        if failures:
+            said = f"{len(failures)}; the first: {plain(failures[0])}"
+            report.warn(f"functions of the reward of {self.system} that failed, and count 0: {said}")
+
+    def facts(self, values: Iterable[Rewarded]) -> RewardFacts:
+        """What the summary says of its reward: the terms that it gave any answer."""
+        terms = sorted({name for each in values for name in each.terms})
+        return RewardFacts(self.system, "reward", terms, group=False, judge=None)
+
+    def _said(self, line: AnswerLine) -> str:
+        reply = line.rollout.texts[-1] if line.rollout and line.rollout.texts else line.answer or ""
+        if line.answer is None:
+            return reply
+        parts = {"reply": reply, "answer": line.answer}
+        return _PARTS.sub(lambda found: parts[found[1]], self.shown)
+
+
+class OfEnvironment(msgspec.Struct, frozen=True):
+    """How an environment is loaded.
+
+    Args:
+        arguments: a JSON object, for its `load_environment` or its taskset; None: none.
+        shown: as of `Environment`.
+    """
+
+    arguments: str | None = None
+    shown: str | None = None
+
+
+def asked_for(is_one: bool, arguments: str | None, shown: str | None) -> OfEnvironment | None:
+    """How an environment is loaded, where the benchmark is one; UsageError: it is none, and has options of one."""
+    if not is_one and (arguments or shown):
+        given = "--environment-args" if arguments else "--answer-as"
+        raise UsageError(f"{given} is for --environment", "virc eval PACKAGE --environment")
+    return OfEnvironment(arguments, shown) if is_one else None
+
+
+def load(name: str, how: OfEnvironment, limit: int | None = None) -> Environment:
+    """Load an environment that is installed, by the name of its package; only its first `limit` problems.
+
+    Raises:
+        SetupError: verifiers is not installed.
+        UsageError, ConfigError, DataError: there is no such environment, it fails, or it holds the conversation itself.
+    """
+    if not name.replace("-", "_").isidentifier():
+        raise UsageError(f"{plain(name, 80)} is no name of an environment", "name an installed package of verifiers")
+    shown = SHOWN if how.shown is None else how.shown
+    if not _PARTS.search(shown):
+        raise UsageError(f"--answer-as {plain(shown, 80)} has no {{answer}}", "--answer-as '<answer>{answer}</answer>'")
+    try:
+        given = msgspec.json.decode(how.arguments or "{}", type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        hint = """--environment-args '{"num_examples": 20}'"""
+        raise UsageError(f"--environment-args is no JSON object: {clause(error)}", hint) from error
+    require("verifiers", "an environment", "export")
+    with _foreign():
+        interface = _loaded(name, given, limit)
+    parts = [name, metadata.version("verifiers"), _version(name), given, shown]
+    return Environment(name, hashed(msgspec.json.encode(parts, order="sorted")), interface, shown)
+
+
+def _loaded(name: str, given: Mapping[str, Any], limit: int | None) -> Interface:
+    import verifiers  # type: ignore[import-not-found, unused-ignore]
+
+    module = name.replace("-", "_")
+    try:
+        if hasattr(verifiers, "load_environment") and hasattr(import_module(module), "load_environment"):
+            return _by_function(name, verifiers, given)
+        return _by_taskset(name, given, limit)
+    except VircError:
+        raise
+    except Exception as error:  # of the environment's own code
+        if find_spec(module) is None:
+            raise ConfigError(f"the environment {name} is not installed", f"pip install {name}") from error
+        hint = "--environment-args holds what its README says"
+        raise DataError(f"the environment {name} cannot be loaded: {clause(error)}", hint) from error
+
+
+def _by_function(name: str, verifiers: Any, given: Mapping[str, Any]) -> Interface:
+    """Of `load_environment`: each reply is that of a rollout of its own, whose client says it."""
+    environment = verifiers.load_environment(name, **given)
+    if getattr(environment, "max_turns", None) != 1:
+        raise _refused(name, "answers the model, turn by turn")
+    if getattr(environment, "requires_group_rollouts", False):
+        raise ConfigError(f"the reward of the environment {name} compares rollouts", "name another environment")
+    unused = dict.fromkeys(verifiers.Client.__abstractmethods__)  # `get_response` alone would call them
+
+    async def score(task: Any, reply: str) -> Values:
+        async def get_response(*_: Any, **__: Any) -> Any:
+            message = verifiers.ResponseMessage(content=reply, finish_reason="stop", is_truncated=False)
+            return verifiers.Response(id="virc", created=0, model="virc", message=message)
+
+        client = type("Client", (verifiers.Client,), {**unused, "get_response": staticmethod(get_response)})(None)
+        rollout = await environment.run_rollout(task, client, "virc", {})
+        if rollout.get("error"):
+            raise DataError(str(rollout["error"]))
+        return float(rollout["reward"]), {key: float(value) for key, value in (rollout.get("metrics") or {}).items()}
+
+    return Interface(environment.get_eval_dataset(), lambda task: task["prompt"], score)
+
+
+def _by_taskset(name: str, given: Mapping[str, Any], limit: int | None) -> Interface:
+    """Of a taskset: each reply is scored as `verifiers.v1` scores a trace again, without a machine."""
+    import verifiers.v1 as vf  # type: ignore[import-not-found, unused-ignore]
+    from verifiers.v1.utils.decorators import discover_decorated  # type: ignore[import-not-found, unused-ignore]
+
+    taskset = vf.load_taskset(vf.taskset_config_type(name)(**{**given, "id": name}))
+    kind = taskset.task_type()
+    if vf.environment_class(name) is not vf.SingleAgentEnv or vf.default_harness_id(name) == name:
+        raise _refused(name, "answers the model, turn by turn")
+    if taskset.toolsets(taskset.config) or kind.toolsets(taskset.config.task):
+        raise _refused(name, "gives the model tools")
+    if kind.NEEDS_CONTAINER or kind.setup is not vf.Task.setup or kind.finalize is not vf.Task.finalize:
+        raise _refused(name, "prepares a machine for each problem")
+    if limit is None and not taskset.bounded:
+        raise UsageError(f"the environment {name} has no last problem", "--limit 100")
+    tasks = list(islice(taskset, limit))
+    hooks = [hook for task in tasks[:1] for attribute in ("reward", "metric") for hook in task.hooks(attribute)]
+    if any(_needs_machine(hook) for hook in hooks):
+        raise _refused(name, "scores on the machine of the rollout")
+    if tasks and discover_decorated(tasks[0], "intercept"):
+        raise _refused(name, "changes what the model is asked")
+
+    def prompt(task: Any) -> Sequence[Mapping[str, Any]]:
+        return [each.model_dump() for each in _messages(vf, task.data)]
+
+    async def score(task: Any, reply: str) -> Values:
+        messages = [*_messages(vf, task.data), vf.AssistantMessage(content=reply)]
+        last = len(messages) - 1
+        trace = vf.Trace(
+            task=vf.TraceTask(type=type(task).__name__, data=task.data, key=task.key, hash=task.hash),
+            state=vf.state.state_cls(type(task))(),
+            agent=vf.AgentInfo(config=vf.AgentConfig()),
+            nodes=[
+                vf.MessageNode(message=each, parent=at - 1 if at else None, sampled=at == last)
+                for at, each in enumerate(messages)
+            ],
+        )
+        trace.stop("agent_completed")
+        await task.score(trace)
+        return trace.reward, {**trace.metrics, **{name: each.score for name, each in trace.rewards.items()}}
+
+    return Interface(tasks, prompt, score)
+
+
+def _messages(vf: Any, data: Any) -> list[Any]:
+    asked = [vf.UserMessage(content=data.prompt)] if isinstance(data.prompt, str) else data.prompt or []
+    return [*([vf.SystemMessage(content=data.system_prompt)] if data.system_prompt else []), *asked]
+
+
+def _needs_machine(hook: Callable[..., Any]) -> bool:
+    wanted = inspect.signature(hook).parameters.get("runtime")
+    return wanted is not None and wanted.default is inspect.Parameter.empty
+
+
+def _refused(name: str, why: str) -> ConfigError:
+    hint = f"virc serve MODEL --agent; vf-eval {name} -m MODEL --client.base-url http://127.0.0.1:8000/v1"
+    return ConfigError(f"the environment {name} {why}: it has to ask an endpoint itself", hint)
+
+
+def _url(source: str | Mapping[str, Any]) -> str:
+    url = source if isinstance(source, str) else str(source["url"])
+    if not url.lower().startswith(("data:", "http://", "https://")):
+        raise DataError(f"its image {plain(url, 40)} is no URL")
+    return url
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # a module without metadata
+        return ""
+
+
+@contextmanager
+def _foreign() -> Iterator[list[str]]:
+    """Run code of an environment: what it prints goes to stderr, and the errors that verifiers logs are collected."""
+    failures = list[str]()
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: failures.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("verifiers")
+    logger.addHandler(handler)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield failures
+    finally:
+        logger.removeHandler(handler)

@@ -1,0 +1,260 @@
+"""Whether a model looks, and whether its crops matter: the same problems in several arms, and a verdict in words.
+
+An answer that depends on a crop is lost when the crop shows another problem's picture: the crops matter where that
+costs right answers. Blurred crops tell besides whether anything small in them is needed. A model is said not to look,
+or not to need its crops, only where a test says so: its hypothesis is that of a model that looks, half of whose answers
+at least depend on it. One that is right without a look, but not with a blank picture, reads the picture as a whole.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from virc.evaluation.statistics import Interval, at_least, mcnemar, paired, wilson
+from virc.scoring.answers import same_answer
+from virc.solving.ablation import CropAblation
+
+LEVEL = 0.01
+"""What p has to be below for a verdict."""
+_TESTS = 3  # that can say that a model does not look: each p is multiplied by it (Bonferroni)
+_LOST = 0.5  # share of its answers that an honest model would lose at least
+_LEANING = 0.2
+"""Below this p, looks that cost most of their right answers are too few for a verdict, rather than none."""
+
+ArmName = Literal["as it is", "no tools", "blank picture", "crops swapped", "crops blurred", "another seed"]
+Decision = Literal[
+    "its crops matter",
+    "looks, but its crops do not matter",
+    "right without looking",
+    "right from the whole picture",
+    "not decided",
+]
+
+
+class Arm(NamedTuple):
+    """One way in which the problems are asked: what is shown, what is added to the seed, and its folder."""
+
+    ablation: CropAblation = "none"
+    seed: int = 0
+    folder: str = ""
+
+
+FOLDER = "looks"  # of the arms, in that of the evaluation
+AS_IT_IS: ArmName = "as it is"
+ARMS: Mapping[ArmName, Arm] = {
+    AS_IT_IS: Arm(),
+    "no tools": Arm("no-tools", folder="no-tools"),
+    "blank picture": Arm("no-picture", folder="blank-picture"),
+    "crops swapped": Arm("swapped", folder="crops-swapped"),
+    "crops blurred": Arm("blurred", folder="crops-blurred"),
+    "another seed": Arm(seed=1, folder="another-seed"),
+}
+_MATTER: Decision = "its crops matter"
+_UNUSED: Decision = "looks, but its crops do not matter"
+_BLIND: Decision = "right without looking"
+_WHOLE: Decision = "right from the whole picture"
+_CROPS: tuple[ArmName, ...] = ("crops swapped", "crops blurred")
+
+
+class Given(Protocol):
+    """An answer in an arm."""
+
+    @property
+    def answer(self) -> str | None:
+        """As text."""
+
+    @property
+    def right(self) -> bool | None:
+        """None where it is undecided."""
+
+    @property
+    def cropped(self) -> bool:
+        """Whether a crop was made."""
+
+    @property
+    def looked(self) -> bool:
+        """Whether the evidence was looked at, as far as that is known."""
+
+
+class Guess(NamedTuple):
+    """What one who sees nothing would have to say to be right: of so many choices a letter, of 0 the answer."""
+
+    right: str
+    choices: int = 0
+
+
+Answers = Sequence[Mapping[ArmName, Given]]
+"""Of each problem, the answers of one model by arm."""
+
+
+class ArmResult(msgspec.Struct, frozen=True):
+    """An arm beside the problems as they are, on the `of` problems that were decided in both.
+
+    Args:
+        right: how many are right in the arm.
+        gain: the share of right answers as it is, less that in the arm. Where crops are replaced, problems without a
+            crop count as if nothing had changed.
+        interval: of the gain, 95 % (Newcombe's for pairs).
+        p: of McNemar's exact test.
+    """
+
+    right: int
+    of: int
+    gain: float
+    interval: Interval
+    p: float
+
+
+class Looks(msgspec.Struct, frozen=True):
+    """The verdict on one model: `decision`, the same in a sentence with its figures, and the test that it is by.
+
+    Args:
+        figure: what the test is of: points lost as a share, or a share of answers.
+        interval: of that figure, 95 %.
+        p: of the test; of a model that is not decided, the lowest of all tests.
+        looked: share of the right answers that were looked for.
+    """
+
+    model: str
+    decision: Decision
+    sentence: str
+    test: str
+    p: float
+    figure: float
+    interval: Interval
+    looked: float | None
+    arms: Mapping[ArmName, ArmResult]
+
+
+class _Found(NamedTuple):
+    decision: Decision
+    sentence: str
+    test: str
+    p: float
+    figure: float
+    interval: Interval
+
+
+class _Kept(NamedTuple):
+    """Answers that are the same in an arm, of how many, and the share of them that would be by chance."""
+
+    same: int
+    of: int
+    chance: float
+
+
+class _Share(NamedTuple):
+    """A share that no model should have that looks, and how likely so much of it is in one that does."""
+
+    decision: Decision
+    what: str
+    seen: int
+    of: int
+    p: float
+
+
+def looks(model: str, answers: Answers, guesses: Sequence[Guess]) -> Looks:
+    """The verdict on a model, of its answers to each problem in every arm, and what would be right of each."""
+    arms = {name: _arm(name, answers) for name in ARMS if name != AS_IT_IS}
+    right = [each[AS_IT_IS] for each in answers if AS_IT_IS in each and each[AS_IT_IS].right]
+    looked = sum(each.looked for each in right)
+    kept = {name: _kept(answers, name, _chances(guesses)) for name in ARMS}
+    p = {name: _stays(each, kept["another seed"]) for name, each in kept.items()}
+    swaps = arms["crops swapped"]
+    if _cost(swaps) < LEVEL:
+        found = _by_swaps(_MATTER, swaps)
+        if p["crops blurred"] < LEVEL:
+            found = found._replace(sentence=f"{found.sentence}, and blurred ones serve as well")
+    else:
+        lost = swaps.gain * swaps.of >= _LOST * sum(each.cropped for each in right)
+        unsettled = lost and swaps.p < _LEANING
+        blind = 0 if unsettled else len(right) - looked
+        found = _not_looking(kept, p, _cost(arms["blank picture"]), blind, len(right))
+        if found.decision == "not decided" and _cost(swaps) < found.p:
+            found = _by_swaps("not decided", swaps)
+    return Looks(model, *found, looked / len(right) if right else None, arms)
+
+
+def _cost(arm: ArmResult) -> float:
+    """The p of an arm that costs right answers."""
+    return arm.p if arm.gain > 0 else 1.0
+
+
+def _by_swaps(decision: Decision, swaps: ArmResult) -> _Found:
+    low, high = (100 * end for end in swaps.interval)
+    points = f"{100 * swaps.gain:+.1f} points (95 %: {low:.1f} to {high:.1f})"
+    sentence = f"{decision}: {points}" if decision == _MATTER else f"{decision}: its crops are worth {points}"
+    return _Found(decision, sentence, "McNemar's exact test", swaps.p, swaps.gain, swaps.interval)
+
+
+def _not_looking(
+    kept: Mapping[ArmName, _Kept], p: Mapping[ArmName, float], p_seeing: float, blind: int, right: int
+) -> _Found:
+    """The test that says that a model does not look, or does not need its crops, or that none does.
+
+    Args:
+        p: how likely so many answers stay, by arm.
+        p_seeing: how likely a blank picture costs so many right answers by chance.
+        blind: right answers without a look.
+    """
+    (crops, crops_of, _), (blank, blank_of, _) = kept["crops swapped"], kept["blank picture"]
+    p_crops, p_blank = p["crops swapped"], p["blank picture"]
+    p_blind, no_look = at_least(blind, right, 1 - _LOST), ("of its right answers had no look", blind, right)
+    for_show = _UNUSED if 2 * crops_of > blank_of else _BLIND  # whether most answers come with crops
+    shares = [
+        _Share(_BLIND, *no_look, max(p_blind, p_blank)),
+        _Share(_WHOLE, *no_look, max(p_blind, p_seeing)),
+        _Share(_UNUSED, "of its answers stay with the crops of others", crops, crops_of, p_crops),
+        _Share(for_show, "of its answers stay with a blank picture", blank, blank_of, p_blank),
+    ]
+    first = next((each for each in shares if _TESTS * each.p < LEVEL), None)
+    share = first or min(shares, key=lambda each: each.p)
+    figure, interval = share.seen / share.of if share.of else 0.0, wilson(share.seen, share.of)
+    decision: Decision = share.decision if first else "not decided"
+    shown = f"{100 * figure:.1f} % {share.what} (95 %: {100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
+    corrected = min(1.0, _TESTS * share.p)
+    return _Found(decision, f"{decision}: {shown}", "exact binomial test, Bonferroni", corrected, figure, interval)
+
+
+def _chances(guesses: Sequence[Guess]) -> list[float]:
+    """Of each problem, how likely the right answer is that of another one with as many choices."""
+    alike, all_ = Counter(guesses), Counter(each.choices for each in guesses)
+    return [alike[each] / all_[each.choices] for each in guesses]
+
+
+def _stays(kept: _Kept, reseeded: _Kept) -> float:
+    """How likely so many answers stay where half of those that another seed leaves depend on what is shown.
+
+    Some are the same by chance; of the share that another seed leaves, the upper end of the interval counts.
+    """
+    steady = (wilson(reseeded.same, reseeded.of)[1] - reseeded.chance) / (1 - reseeded.chance or 1)
+    return at_least(kept.same, kept.of, kept.chance + (1 - kept.chance) * max(0.0, steady) * (1 - _LOST))
+
+
+def _arm(name: ArmName, answers: Answers) -> ArmResult:
+    pairs: Counter[tuple[bool, bool]] = Counter()
+    for each in answers:
+        before, after = each.get(AS_IT_IS), each.get(name)
+        if before is None or after is None or before.right is None or after.right is None:
+            continue
+        changed = before.cropped or name not in _CROPS
+        pairs[before.right, after.right if changed else before.right] += 1
+    both, one, other, neither = (pairs[way] for way in ((True, True), (True, False), (False, True), (False, False)))
+    of = both + one + other + neither
+    gain = (one - other) / of if of else 0.0
+    return ArmResult(both + other, of, gain, paired(both, one, other, neither), mcnemar(one, other))
+
+
+def _kept(answers: Answers, arm: ArmName, chances: Sequence[float]) -> _Kept:
+    """Of the answers in an arm; where crops are replaced, of those with a crop."""
+    met = [
+        (before.answer, after.answer, chance)
+        for each, chance in zip(answers, chances, strict=True)
+        if (before := each.get(AS_IT_IS)) and (after := each.get(arm))
+        if before.answer is not None and (before.cropped or arm not in _CROPS)
+    ]
+    same = sum(after is not None and (before == after or same_answer(before, after)) for before, after, _ in met)
+    return _Kept(same, len(met), fmean(chance for *_, chance in met) if met else 0.0)

@@ -1,0 +1,1 @@
+"""Pages of an evaluation: the report, and each problem with its pictures and replies."""

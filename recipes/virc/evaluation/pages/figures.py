@@ -1,0 +1,112 @@
+"""Shares, differences and names as the report shows them in words, and where it draws them."""
+
+from collections.abc import Iterable, Sequence
+from math import ceil
+
+from virc.evaluation.rewarded import Gap, Mean, Rewarded, RewardFacts
+from virc.evaluation.statistics import Interval
+from virc.evaluation.summary import Pair, Score, Share
+
+_STEP = 0.05  # the axis of differences is rounded to multiples of it
+
+
+def short(name: str) -> str:
+    """A model's name where there is little room: the end of a long one, which tells more than a path's beginning."""
+    return name if len(name) <= 48 else "…" + name[-47:]
+
+
+def percent(share: float) -> str:
+    """A share from 0 to 1, such as `48.2%`."""
+    return f"{100 * share:.1f}%"
+
+
+def shares(score: Score | Share) -> str:
+    """A share, such as `48.2%`; where answers are undecided, its bounds: `48.2% to 52.0%`."""
+    low, high = score.bounds if isinstance(score, Score) else (score.share, score.share)
+    return percent(low) if low == high else between((low, high))
+
+
+def undecided(score: Score | Share) -> str:
+    """How many answers are undecided, such as `, 3 undecided`; empty where none is."""
+    return f", {score.undecided:,} undecided" if isinstance(score, Score) and score.undecided else ""
+
+
+def interval(score: Score) -> str:
+    """The 95 % interval of a share in percent, such as `43.9 to 52.6`."""
+    low, high = score.interval
+    return f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def between(interval: Interval) -> str:
+    """An interval of shares, such as `43.9% to 52.6%`."""
+    return f"{percent(interval[0])} to {percent(interval[1])}"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares in percentage points, with its sign."""
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def points_between(interval: Interval) -> str:
+    """An interval of differences, such as `−1.2 to +4.0`."""
+    return f"{points(interval[0])} to {points(interval[1])}"
+
+
+def gained(pair: Pair) -> str:
+    """The difference of a pair, such as `+4.0`; where answers are undecided, its bounds: `−1.2 to +4.0`."""
+    low, high = pair.bounds
+    return points(low) if low == high else points_between(pair.bounds)
+
+
+def value(number: float | None) -> str:
+    """A mean of a reward, such as `0.482`; `-` where there is none."""
+    return "-" if number is None else f"{number:.3f}"
+
+
+def values(interval: Interval | None) -> str:
+    """The interval of a mean, such as `0.439 to 0.526`; `-` where it is not known."""
+    return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def signed(gap: Gap) -> str:
+    """A difference of two means with its interval, such as `+0.120 (-0.013 to +0.253)`."""
+    if gap.difference is None:
+        return "-"
+    interval = "" if gap.interval is None else f" ({gap.interval[0]:+.3f} to {gap.interval[1]:+.3f})"
+    return f"{gap.difference:+.3f}{interval}"
+
+
+def in_words(rewarded: Rewarded) -> str:
+    """The total of one answer and its terms, such as `1.400 (right 1.000, near -, box ?)`; ? could not be had."""
+    terms = (f"{name} {'?' if name in rewarded.unscored else value(each)}" for name, each in rewarded.terms.items())
+    return f"{'?' if rewarded.total is None else value(rewarded.total)} ({', '.join(terms)})"
+
+
+def reward_title(reward: RewardFacts) -> str:
+    """Whose reward it is; where its total compares the replies to a prompt, that this is before."""
+    before = ", before it compares the replies to a prompt" if reward.group else ""
+    return f"Reward of {reward.system}, total {reward.total}{before}: means over problems"
+
+
+def axis_of(means: Iterable[Mean]) -> Interval:
+    """The ends of an axis that all means and their intervals are on, and 0 and 1."""
+    ends = [end for each in means if each.mean is not None for end in (each.mean, *(each.interval or ()))]
+    return min(0.0, 1.0, *ends), max(0.0, 1.0, *ends)
+
+
+def chance(p: float) -> str:
+    """A p-value; one too small to tell is given by its bound."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def reach(pairs: Sequence[Pair]) -> float:
+    """How far to both sides of 0 the axis of differences goes, so that all intervals lie on it."""
+    furthest = max((abs(end) for pair in pairs for end in pair.interval), default=0.0)
+    return min(1.0, max(1, ceil(round(furthest / _STEP, 9))) * _STEP)
+
+
+def on_axis(number: float, axis: Interval) -> float:
+    """Where a number lies on an axis, from 0 to 100."""
+    first, last = axis
+    return 100 * (number - first) / (last - first)

@@ -1,0 +1,91 @@
+"""The traces of answers: which one an answer opens in, and the verdict on its page."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from virc.core.errors import VircError
+from virc.core.files import contents, write_whole
+from virc.core.text import clause
+from virc.evaluation.answers import AnswerLine, EvalFolder
+from virc.evaluation.pages.figures import in_words
+from virc.evaluation.summary import Result
+from virc.reasoning.trace import ImageRecord, Message, Rejected
+from virc.solving.rows import file_name
+from virc.solving.traces.page import with_verdict
+
+_MAX_TRACE = 256 * 2**20  # bytes
+_HEAD = 64 * 2**10  # bytes of a page; its pictures come after the verdict, so that these tell whether it changed
+
+
+class Traced(msgspec.Struct):
+    """What an evaluation reads of a trace."""
+
+    answer: str | None = None
+    images: list[ImageRecord] = []
+    messages: list[Message] = []
+    pending: list[Rejected] = []
+
+
+def trace_of(folder: EvalFolder, line: AnswerLine, file: str = "index.html") -> str | None:
+    """The folder of an answer's trace with that file, relative to the evaluation's; of samples, the first with it."""
+    trace = folder.traces(line.model or "") / file_name(str(line.id))
+    samples = [page.parent for page in sorted(trace.glob(f"sample-*/{file}"))]
+    if samples:
+        trace = next((each for each in samples if _traced_answer(each) == line.answer), samples[0])
+    elif not (trace / file).is_file():
+        return None
+    return trace.relative_to(folder.folder).as_posix()
+
+
+def read_trace(trace: Path) -> Traced | None:
+    """The record of a trace; None where there is none that can be read."""
+    try:
+        return msgspec.json.decode(contents(trace / "trace.json", _MAX_TRACE), type=Traced)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _traced_answer(trace: Path) -> str | None:
+    found = read_trace(trace)
+    return found.answer if found else None
+
+
+def keep_crops(trace: Path) -> None:
+    """Delete all of an answer's trace but its record and its crops; of a trace without crops, that too."""
+    for folder in [trace, *trace.glob("sample-*")]:
+        found = read_trace(folder)
+        crops = {image.file for image in found.images if image.parent is not None} if found else set()
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.is_file() and not (crops and path.name in {"trace.json", *crops}):
+                path.unlink(missing_ok=True)
+    for folder in [*trace.glob("sample-*"), trace]:
+        with suppress(OSError):  # it has crops, or never was
+            folder.rmdir()
+
+
+def mark_traces(folder: EvalFolder, results: Sequence[Result], system: str = "") -> None:
+    """Write the verdict and the reference on the page of each answer, and what the reward of a system gives it.
+
+    A VircError where the disk refuses.
+    """
+    for result in results:
+        for answered in result.answers.values():
+            if answered.trace:
+                reward = f"Reward of {system}: {in_words(answered.rewarded)}" if answered.rewarded else ""
+                _mark(folder.folder / answered.trace / "index.html", answered.right, result.reference, reward)
+
+
+def _mark(page: Path, right: bool | None, reference: str, reward: str) -> None:
+    try:
+        with page.open("rb") as file:
+            head = file.read(_HEAD)
+            if with_verdict(head, right, reference, reward) == head:
+                return
+            marked = with_verdict(head + file.read(), right, reference, reward)
+        if marked is not None:
+            write_whole(page, marked)
+    except OSError as error:
+        raise VircError(f"cannot write the verdict to {page}: {clause(error)}") from error

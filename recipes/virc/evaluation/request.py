@@ -1,0 +1,112 @@
+"""What is evaluated: a benchmark, models, and how answers are scored."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from virc.core.errors import UsageError
+from virc.core.files import expanded
+from virc.evaluation import contamination, environments, rewarding, signing
+from virc.evaluation.answers import Traces
+from virc.evaluation.environments import Environment, OfEnvironment
+from virc.evaluation.rewarding import Rewarding
+from virc.rewards.means import JUDGE_KEY
+from virc.scoring.judge import Judge
+from virc.solving.ablation import CropAblation
+from virc.solving.pipelines.solve import PipelineSetup
+from virc.solving.setup import Setup
+
+
+class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is evaluated: every setup on one benchmark, all with the same crop ablation.
+
+    Args:
+        to: folder of the evaluation; None: that of the benchmark.
+        limit: only the first so many problems.
+        judge_endpoint: server asked about answers that no rule finds right.
+        judge_model: which model there; None: the only one.
+        at_once: rows in work at a time; None: as many as suit the model.
+        reward: a system, or the path of its YAML, whose reward the answers are given.
+        judge_endpoints: of further judges of that reward, by the names that it has for them.
+        pipeline: what is evaluated in place of the setups, without a reward and a crop ablation.
+        environment: what the benchmark is, where it is an environment of verifiers.
+        against_run: a run, or a file of rows, whose pictures are compared with those of the problems.
+        sign: private key that the files of results are signed with.
+        looks: whether the problems are asked in all arms of `looks.ARMS`, for a verdict on looking.
+        estimate_only: ask the first problems as they are, and say how long all arms would take.
+    """
+
+    benchmark: str
+    setups: Sequence[Setup]
+    to: str | None = None
+    limit: int | None = None
+    split: str | None = None
+    judge_endpoint: str | None = None
+    judge_model: str | None = None
+    traces: Traces = "wrong"
+    against: bool = False
+    at_once: int | None = None
+    reward: str | None = None
+    judge_endpoints: Mapping[str, str] = {}
+    pipeline: PipelineSetup | None = None
+    environment: OfEnvironment | None = None
+    against_run: str | None = None
+    sign: str | None = None
+    looks: bool = False
+    estimate_only: bool = False
+
+    @property
+    def crop_ablation(self) -> CropAblation:
+        """What crops are cut from."""
+        return self.setups[0].config.crop_ablation
+
+
+def check(request: EvalRequest) -> None:
+    """Refuse at once what would be refused at the end, and what has no arms."""
+    if request.judge_model and not request.judge_endpoint:
+        raise UsageError("--judge-model names a model of a judge's endpoint", "--judge-endpoint URL")
+    if request.against and any(setup.config.strategy for setup in request.setups):
+        raise UsageError("--against compares a model as it was published, without a strategy", "leave --strategy out")
+    if request.against and len({setup.config.seed for setup in request.setups}) > 1:
+        raise UsageError("--against compares a model as it was published, with one seed", "leave --seeds out")
+    if request.against_run:
+        list(contamination.files(request.against_run))
+    if request.sign:
+        signing.tool_of(expanded(request.sign))
+    refused = {
+        "--crop-ablation": request.crop_ablation != "none",
+        "--pipeline": request.pipeline,
+        "--environment": request.environment,
+    }
+    if request.looks and (given := next((name for name, value in refused.items() if value), None)):
+        raise UsageError(f"{given} does not go with --looks", "leave one out")
+
+
+def reward_of(request: EvalRequest) -> Rewarding | Environment | None:
+    """The reward that is asked for, before anything else is done."""
+    if request.environment:
+        by_strategy = any(setup.config.strategy for setup in request.setups)  # whose judge it is then
+        refused = {
+            "--reward": request.reward,
+            "--judge-endpoint": (request.judge_endpoint or request.judge_endpoints) and not by_strategy,
+            "--split": request.split,
+            "--against": request.against,
+            "--crop-ablation counterfactual": request.crop_ablation == "counterfactual",
+        }
+        if given := next((name for name, value in refused.items() if value), None):
+            raise UsageError(f"{given} does not go with --environment", "leave one out")
+        return environments.load(request.benchmark, request.environment, request.limit)
+    if request.reward is None:
+        if request.judge_endpoints:
+            name = next(iter(request.judge_endpoints))
+            raise UsageError(f"--judge-endpoint {name}=URL names a judge of a reward", "--reward SYSTEM")
+        return None
+    if request.crop_ablation == "counterfactual":
+        raise UsageError("--reward needs the row's own answer, not that of its counterfactual", "leave one of both out")
+    return rewarding.of(request.reward, request.judge_endpoint, request.judge_model, request.judge_endpoints)
+
+
+def judge_of(request: EvalRequest) -> Judge:
+    """The judge that is asked about answers that no rule finds right."""
+    return Judge(str(request.judge_endpoint), request.judge_model, os.environ.get(JUDGE_KEY))

@@ -1,0 +1,198 @@
+"""The file of a result: what a model answered on a benchmark, and all that its figures are computed from.
+
+Line 1 is the head, each further line a problem: its line of `answers/MODEL.jsonl` without paths, with its verdict and a
+SHA-256 of itself and of the line before. The head has the last of these, the figures, and a SHA-256 of itself.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError, NoAnswerError
+from virc.core.files import contents, write_whole
+from virc.core.text import clause
+from virc.evaluation import benchmarks
+from virc.evaluation.answers import AnswerLine
+from virc.evaluation.benchmarks import registry
+from virc.evaluation.looks import ARMS, FOLDER, ArmName
+from virc.evaluation.problems import EvalProblem, problem_of
+from virc.scoring.score import Verdict
+from virc.solving.ablation import CropAblation
+from virc.solving.one import SCHEMA as SOLVE
+from virc.solving.rows import Row
+
+SCHEMA = "virc.result/1"
+_MAX_BYTES = 2**30
+_RULES = ("scoring", "evaluation/benchmarks", *(f"evaluation/{each}.py" for each in ("boxes", "problems", "verdicts")))
+_KEPT = (
+    "schema id row model protocol family coordinates device settings versions answer turns replies calls tokens votes "
+    "strategy rejected failure view evidence regions seconds rollout pictures error input"
+).split()
+"""The fields of a line of answers that are handed on: none has a path of this machine."""
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line.
+
+    Args:
+        problems: lines that follow, one for each problem.
+        published: the benchmark by name that these are rows of, whose rule scores where it has one; None of a file.
+        chat_protocol: with which the model was asked: its prompts, how replies are read, the sampling; None of a
+            pipeline.
+        versions: of what scored it.
+        algebra: whether math-verify decided where the rules could not.
+        judge: the judge that was asked about what neither finds right; None without one.
+        rules: hash of the code that scores.
+        figures: those of the model, as in `virc.eval/1`.
+        looks: the verdict on looking, as there; None where the problems were asked in one arm.
+        arms: the digests of the files of the other arms, which `in_arm` names.
+        last: the digest of the last line.
+        digest: of the head, and so of the whole file.
+    """
+
+    schema: str = SCHEMA
+    benchmark: str
+    published: str | None
+    split: str | None
+    crop_ablation: CropAblation
+    model: str
+    problems: int
+    chat_protocol: dict[str, Any] | None
+    versions: Mapping[str, str]
+    algebra: bool
+    judge: str | None
+    rules: str
+    figures: dict[str, Any]
+    looks: dict[str, Any] | None = None
+    arms: Mapping[ArmName, str] = {}
+    last: str = ""
+    digest: str = ""
+
+    @property
+    def sealed(self) -> "Head":
+        """The head with its digest."""
+        alone = msgspec.structs.replace(self, digest="")
+        return msgspec.structs.replace(self, digest=_digest(msgspec.to_builtins(alone)))
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A line as it was written: the answer, the row without its pictures, and digests.
+
+    Args:
+        replied: hash of the replies and the settings.
+        digest: as it is written; `computed` is that of what is there.
+        exact: whether `write` writes these bytes.
+    """
+
+    answer: AnswerLine
+    input: dict[str, Any]
+    verdict: Verdict | None
+    replied: str
+    digest: str
+    computed: str
+    exact: bool
+
+
+class ResultFile(msgspec.Struct, frozen=True):
+    """A file that was read: its head, its lines by the ids of their problems; `exact` as of a line, of all of it."""
+
+    path: Path
+    head: Head
+    lines: Mapping[str, Line]
+    exact: bool
+
+    @property
+    def problems(self) -> dict[str, EvalProblem]:
+        """What it answers, by id; a DataError where one cannot be scored."""
+        return {id: self._problem(line) for id, line in self.lines.items()}
+
+    @property
+    def seed(self) -> int:
+        """The seed that its model was asked with."""
+        return int((next(iter(self.lines.values())).answer.settings or {}).get("seed", 0))
+
+    def _problem(self, line: Line) -> EvalProblem:
+        passed = {"question": "", **line.input}
+        row = Row(0, line.answer.id, question=passed["question"], digest=line.answer.row, passed=passed)
+        return problem_of(row, self.head.crop_ablation, rewarded=True, right=registry.rule_of(self.head.published))
+
+
+def rules_digest() -> str:
+    """A hash of the code that decides which answers are right."""
+    root = Path(benchmarks.__file__).parents[2]
+    files = [
+        file for each in _RULES for file in ([root / each] if each.endswith(".py") else (root / each).rglob("*.py"))
+    ]
+    return _digest({file.relative_to(root).as_posix(): _digest(file.read_text("utf-8")) for file in files})
+
+
+def in_arm(path: Path, arm: ArmName) -> Path:
+    """The file of the same model in an arm, in a folder beside that of the problems as they are."""
+    return path.with_name(f"{path.stem}.{FOLDER}") / f"{ARMS[arm].folder}.jsonl"
+
+
+def line_of(row: Row, answered: Mapping[str, Any] | None, model: str, verdict: Verdict | None) -> dict[str, Any]:
+    """What is handed on of a problem; `answered` is its line of answers, None where the model was not asked."""
+    missing = {"code": 1, "kind": "missing", "message": "", "hint": None}
+    fields = answered or {"schema": SOLVE, "id": row.id, "row": row.digest, "answer": None, "error": missing}
+    kept = {key: fields[key] for key in _KEPT if key in fields}
+    if (error := kept.get("error")) and error["kind"] != NoAnswerError.kind:
+        kept["error"] = {**error, "message": "", "hint": None}  # they may have a path
+    return {**kept, "model": model, "input": row.passed, "verdict": msgspec.to_builtins(verdict)}
+
+
+def write(path: Path, head: Head, lines: Iterable[dict[str, Any]]) -> Head:
+    """Write the file, with all digests; returns its head. An OSError where the disk refuses."""
+    text, last = list[bytes](), ""
+    for line in lines:
+        fields = {**line, "replied": msgspec.convert(line, AnswerLine).replies_digest}
+        last = _digest([last, fields])
+        text.append(msgspec.json.encode({**fields, "digest": last}))
+    sealed = msgspec.structs.replace(head, last=last).sealed
+    write_whole(path, b"\n".join([msgspec.json.encode(sealed), *text, b""]))
+    return sealed
+
+
+def read(path: Path) -> ResultFile:
+    """Read a file, whatever its digests are.
+
+    Raises:
+        DataError: it cannot be read, or is none of a result.
+    """
+    try:
+        content = contents(path, _MAX_BYTES)
+        first, *rest = content.removesuffix(b"\n").split(b"\n")
+        head = msgspec.json.decode(first, type=Head)
+        if head.schema != SCHEMA:
+            raise DataError(f"{path} is of schema {head.schema!r}")
+        found = list(_lines(rest))
+        lines = {str(line.answer.id): line for line in found}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        hint = "`virc eval` writes such files in evals/NAME/results"
+        raise DataError(f"{path} is no result of `virc eval`: {clause(error)}", hint) from error
+    if not lines or len(lines) != len(rest):
+        raise DataError(f"{path} has no problems, or two of one id")
+    whole = content.endswith(b"\n") and first == msgspec.json.encode(head)
+    return ResultFile(path, head, lines, whole and all(line.exact for line in found))
+
+
+def _lines(texts: Iterable[bytes]) -> Iterator[Line]:
+    before = ""
+    for text in texts:
+        fields = msgspec.json.decode(text, type=dict[str, Any])
+        exact = text == msgspec.json.encode(fields)
+        written, replied = str(fields.pop("digest", "")), str(fields.get("replied"))
+        verdict = msgspec.convert(fields.get("verdict"), Verdict | None)
+        row = msgspec.convert(fields.get("input"), dict[str, Any])
+        answer, computed = msgspec.convert(fields, AnswerLine), _digest([before, fields])
+        if answer.id is None or answer.row is None:
+            raise DataError("a line has no id, or no digest of its row")
+        yield Line(answer, row, verdict, replied, written, computed, exact)
+        before = written
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()

@@ -1,0 +1,165 @@
+"""The answers in a folder with the verdicts on them, problem by problem."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from string import ascii_uppercase
+from typing import NamedTuple
+
+from virc.core.errors import VircError
+from virc.core.events import Reporter
+from virc.core.extras import install
+from virc.core.result_log import Ledger
+from virc.evaluation import rewarding
+from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, answers_in
+from virc.evaluation.asking import Work
+from virc.evaluation.boxes import overlap
+from virc.evaluation.looks import Guess
+from virc.evaluation.pages.traces import trace_of
+from virc.evaluation.problems import EvalProblem
+from virc.evaluation.request import EvalRequest, judge_of
+from virc.evaluation.rewarded import Rewarded
+from virc.evaluation.summary import Answered, Result
+from virc.evaluation.verdicts import (
+    JUDGED,
+    Judgement,
+    ask_judge,
+    can_do_algebra,
+    doubtful,
+    judged,
+    verdicts_by_rule,
+    with_judge,
+)
+from virc.scoring.accepted import measured
+from virc.scoring.rules import same
+from virc.scoring.score import Key, Verdict
+from virc.solving.batch import RowDone, as_line
+from virc.solving.outcome import Fields
+from virc.solving.progress import Progress
+
+
+class Scored(NamedTuple):
+    """The answers in a folder, the verdicts on them (None: the judge failed), and what comes of both."""
+
+    answers: Answers
+    verdicts: Mapping[tuple[str, str], Verdict | None]
+    judge: str | None
+    rewards: Mapping[tuple[str, str], Rewarded]
+    results: list[Result]
+
+
+def scored(work: Work, asked: Iterable[str]) -> Scored:
+    """All answers in the folder, scored."""
+    request, reward, _, folder, problems, report, arm = work
+    answers = answers_in(folder, list(asked))
+    by_rule = verdicts_by_rule(problems, answers)
+    judgements = doubtful(problems, answers, by_rule)
+    verdicts: Mapping[tuple[str, str], Verdict | None] = by_rule
+    judge: str | None = None
+    if request.judge_endpoint and judgements:
+        judge, said = _judged(request, folder, judgements, report)
+        verdicts = with_judge(by_rule, judgements, said)
+    elif judgements and not can_do_algebra() and not arm.folder:
+        report.warn("answers that are equal by algebra only count as wrong", install("eval"))
+    rewards = rewarding.rewards_of(reward, folder, answers) if reward else {}
+    return Scored(answers, verdicts, judge, rewards, results_of(folder, problems, answers, verdicts, rewards))
+
+
+class _JudgeProgress(Progress):
+    """How many answers the judge has judged."""
+
+    def __init__(self, judge: str, of: int, resumed: int, report: Reporter) -> None:
+        super().__init__(resumed, report, of)
+        self._right, self._judge, self._of = 0, judge, of
+
+    def add(self, done: RowDone) -> None:
+        self._right += bool(done.fields.get("same"))
+        super().add(done)
+
+    def __str__(self) -> str:
+        before = f"; {self.resumed} were judged before" if self.resumed else ""
+        counts = f"{self._right} right, {self.failed} failed"
+        return f"{self._judge} has judged {self.done} of {self._of} answers: {counts}{before}"
+
+
+def _judged(
+    request: EvalRequest, folder: EvalFolder, judgements: Sequence[Judgement], report: Reporter
+) -> tuple[str, dict[str, bool]]:
+    """The judge's name, and what it says of the answers; those it has judged before it is not asked again."""
+    with judge_of(request) as judge:
+        known: Fields = {"model": judge.model, "protocol": None, "settings": {}}
+        with Ledger(folder.judged(judge.model), JUDGED, {"model": judge.model}, (), "--to") as ledger:
+            progress = _JudgeProgress(judge.model, len(judgements), ledger.resumed, report)
+
+            def on_row(done: RowDone) -> None:
+                ledger.append(as_line(done, known, JUDGED))
+                progress.add(done)
+
+            try:
+                ask_judge(judge, judgements, ledger, on_row, report.note)
+            except VircError as error:  # what it was not asked is undecided: the answers are not lost
+                report.warn(error.message, error.hint)
+            finally:
+                report.note(str(progress))
+        return judge.model, judged(folder, judge.model)
+
+
+def results_of(
+    folder: EvalFolder | None,
+    problems: Mapping[str, EvalProblem],
+    answers: Answers,
+    verdicts: Mapping[tuple[str, str], Verdict | None],
+    rewards: Mapping[tuple[str, str], Rewarded],
+) -> list[Result]:
+    """The results, problem by problem, in the order of the benchmark; without traces where there is no folder."""
+    return [
+        Result(
+            id=problem.id,
+            question=problem.question,
+            reference=problem.key.reference if problem.key else "",
+            guess=guess_of(problem.key) if problem.key else None,
+            categories=problem.categories,
+            unreadable=problem.key is not None and problem.key.is_refusal,
+            metric=problem.key.metric if problem.key else None,
+            answers={
+                model: _answered(folder, lines[id], verdicts.get((model, id)), problem, rewards.get((model, id)))
+                for model, lines in answers.items()
+                if id in lines and lines[id].answers(problem)
+            },
+        )
+        for id, problem in problems.items()
+    ]
+
+
+def guess_of(key: Key) -> Guess:
+    """What one who sees nothing would have to say: of choices a letter."""
+    letters = ascii_uppercase[: len(key.choices)]
+    right = next((each for each in letters if same(each, key.answer, key.choices)), key.reference)
+    return Guess(right, len(key.choices))
+
+
+def _answered(
+    folder: EvalFolder | None,
+    line: AnswerLine,
+    verdict: Verdict | None,
+    problem: EvalProblem,
+    rewarded: Rewarded | None,
+) -> Answered:
+    return Answered(
+        answer=line.answer,
+        right=verdict.right if verdict else False if line.answer is None else None,
+        by=verdict.by if verdict else None,
+        turns=line.turns or 0,
+        calls=sum((line.calls or {}).values()),
+        seconds=line.seconds or 0.0,
+        tokens=(line.tokens or {}).get("completion"),
+        prompt_tokens=(line.tokens or {}).get("prompt"),
+        replies=line.replies,
+        rejected=line.rejected,
+        failure=line.failure,
+        trace=trace_of(folder, line) if folder else None,
+        reason=str(line.error["message"]) if line.error else None,
+        evidence=line.evidence,
+        regions=line.regions,
+        overlap=None if problem.boxes is None else overlap(line.answer, problem.boxes, line.view),
+        measured=None if problem.key is None or line.answer is None else measured(line.answer, problem.key),
+        rewarded=rewarded,
+    )

@@ -1,0 +1,80 @@
+"""Signatures of files by `ssh-keygen` (FILE.sig) or `minisign` (FILE.minisig)."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from virc.core.errors import ConfigError, NetworkError, SetupError
+from virc.core.files import contents
+from virc.core.text import clause, plain
+
+_NAMESPACE = "virc"
+_FINGERPRINT = "SHA256:"
+
+
+def tool_of(key: Path) -> str:
+    """What signs with a private key: `ssh-keygen` or `minisign`.
+
+    Raises:
+        SetupError: it is not here.
+        ConfigError: the key cannot be read.
+    """
+    try:
+        tool = "minisign" if contents(key, 2**20).startswith(b"untrusted comment:") else "ssh-keygen"
+    except OSError as error:
+        raise ConfigError(f"the key {key} cannot be read: {clause(error)}", "ssh-keygen -t ed25519") from error
+    if not shutil.which(tool):
+        raise SetupError(f"{tool}, which signs with {key}, is not on this machine")
+    return tool
+
+
+def sign(file: Path, key: Path) -> None:
+    """Sign a file with a private key; the tool asks for its passphrase. Errors as of `tool_of`, and of the tool."""
+    file.with_name(f"{file.name}.sig").unlink(missing_ok=True)  # ssh-keygen would ask whether to write over it
+    tool = tool_of(key)
+    ssh = (tool, "-Y", "sign", "-n", _NAMESPACE, "-f", key, file)
+    done, said = _run(ssh if tool == "ssh-keygen" else (tool, "-S", "-s", key, "-m", file))
+    if not done:
+        raise ConfigError(f"{file} was not signed with {key}: {said}")
+
+
+def check(file: Path, signer: str | None) -> str | None:
+    """Who signed a file, in the words of the tool; None where nobody did, and nobody needs to have.
+
+    Args:
+        signer: whose signature it must be: the fingerprint of a key of OpenSSH (SHA256:...), or minisign's public key.
+            Any other word is taken for the latter.
+
+    Raises:
+        NetworkError: the signature is another's, or not of this file.
+        SetupError: it must be somebody's, and the tool is not here.
+    """
+    endings = {"ssh-keygen": ".sig", "minisign": ".minisig"}
+    of_ssh = bool(signer and signer.startswith(_FINGERPRINT))
+    tools = endings if not signer else ["ssh-keygen" if of_ssh else "minisign"]
+    tool = next((each for each in tools if file.with_name(file.name + endings[each]).is_file()), None)
+    if tool is None:
+        if signer:
+            kind = "key of OpenSSH" if of_ssh else "key of minisign (of OpenSSH, SHA256:... is needed)"
+            raise NetworkError(f"it is not signed with a {kind}")
+        return None
+    if not signer and (tool == "minisign" or not shutil.which(tool)):
+        return f"by {tool}, not checked: --signer KEY" if shutil.which(tool) else f"by {tool}, which is not here"
+    minisign = (tool, "-V", "-P", signer or "", "-m", file)
+    keygen = (tool, "-Y", "check-novalidate", "-n", _NAMESPACE, "-s", file.with_name(f"{file.name}.sig"))
+    done, said = _run(keygen if tool == "ssh-keygen" else minisign, file.read_bytes())
+    if not done:
+        raise NetworkError(f"its signature is not of this file: {said}")
+    if of_ssh and [each for each in said.split() if each.startswith(_FINGERPRINT)] != [signer]:
+        raise NetworkError(f"it is signed by another than {signer}: {said}")
+    return said
+
+
+def _run(words: Sequence[str | Path], given: bytes | None = None) -> tuple[bool, str]:
+    """Whether a tool succeeded, and what it says."""
+    try:
+        done = subprocess.run(words, input=given, capture_output=True, check=False)
+    except OSError as error:
+        raise SetupError(f"{words[0]} is not on this machine: {clause(error)}") from error
+    return not done.returncode, plain((done.stdout or done.stderr).decode(errors="replace").strip(), 200)

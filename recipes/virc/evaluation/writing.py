@@ -1,0 +1,173 @@
+"""The figures of an evaluation, written with its report, its page of problems and its files of results."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import VircError
+from virc.core.files import expanded, write_json, write_whole
+from virc.core.text import clause
+from virc.evaluation import contamination, signing
+from virc.evaluation import looks as looking
+from virc.evaluation import results as result_files
+from virc.evaluation.against import assumed_of, assumed_of_pipeline, beside, published_for
+from virc.evaluation.answers import Answers, EvalFolder
+from virc.evaluation.asking import Work
+from virc.evaluation.environments import Environment
+from virc.evaluation.looks import Looks
+from virc.evaluation.pages import problem_page
+from virc.evaluation.pages.report import render
+from virc.evaluation.pages.traces import mark_traces
+from virc.evaluation.request import EvalRequest
+from virc.evaluation.scored import Scored
+from virc.evaluation.summary import SCHEMA, Reported, Summary, summarise, without_seed
+from virc.evaluation.verdicts import can_do_algebra
+from virc.reasoning.protocol import Protocol, as_fields
+from virc.solving.ablation import without_tools
+from virc.solving.outcome import versions
+
+
+def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Protocol | None]) -> Summary:
+    """The figures, written with the report and the files of results; the arms say whether models look.
+
+    Args:
+        scored: the problems as they are, and in the arms.
+        asked: the models that were asked now, and the chat protocol of each; None of a pipeline.
+    """
+    request, reward, benchmark, folder, *_ = work
+    answers, _, _, rewards, results = scored[0]
+    mark_traces(folder, results, reward.system if reward else "")
+    of_reward = reward.facts(rewards.values()) if isinstance(reward, Environment) else reward.facts if reward else None
+    summary = summarise(benchmark.name, results, facts_of(answers), request.crop_ablation, of_reward)
+    assumed = dict.fromkeys([*_assumed(request, list(asked)), *_assumed_before(folder, set(answers) - {*asked})])
+    looks = looks_of(scored) if len(scored) > 1 else []
+    summary = msgspec.structs.replace(summary, assumed=list(assumed), looks=looks)
+    if request.against:
+        summary = msgspec.structs.replace(summary, against=_against(request, summary, list(asked)))
+    if request.against_run:
+        compared = contamination.compare(request.against_run, work.rows(), benchmark.base, results)
+        summary = msgspec.structs.replace(summary, contamination=compared)
+    try:
+        write_json(folder.folder / "summary.json", {"schema": SCHEMA, **msgspec.to_builtins(summary), "error": None})
+        write_whole(folder.report, render(summary, results).encode("utf-8", "backslashreplace"))
+        arms = dict(zip(looking.ARMS, (each.results for each in scored), strict=False))
+        problem_page.write(folder, work.rows(), benchmark.base, summary, answers, arms)
+        for name, protocol in asked.items() if not request.estimate_only else ():
+            _hand_on(work, name, protocol, scored, summary)
+    except OSError as error:
+        raise VircError(f"cannot write {folder.folder}: {clause(error)}") from error
+    return summary
+
+
+def looks_of(scored: Sequence[Scored]) -> list[Looks]:
+    """The verdict on each model that was asked in all arms."""
+    problems = list(zip(*(each.results for each in scored), strict=True))
+    guesses = [arms[0].guessed for arms in problems]
+    return [
+        looking.looks(
+            model,
+            [
+                {name: arm.answers[model] for name, arm in zip(looking.ARMS, arms, strict=True) if model in arm.answers}
+                for arms in problems
+            ],
+            guesses,
+        )
+        for model in scored[0].answers
+        if all(model in each.answers for each in scored)
+    ]
+
+
+def facts_of(answers: Answers) -> dict[str, dict[str, Any]]:
+    """What a summary says of how each model was asked."""
+    return {name: next(iter(lines.values())).facts for name, lines in answers.items()}
+
+
+def _hand_on(work: Work, model: str, protocol: Protocol | None, scored: Sequence[Scored], summary: Summary) -> None:
+    """Write the file of a model's result and those of its arms, and sign the first where that is asked for."""
+    path, digests = work.folder.result(model), dict[looking.ArmName, str]()
+    looks = next((each for each in summary.looks if each.model == model), None)
+    for (name, arm), found in list(zip(looking.ARMS.items(), scored, strict=False))[1:] if looks else ():
+        spoken = without_tools(protocol) if protocol and arm.ablation == "no-tools" else protocol
+        of_arm = summarise(summary.benchmark, found.results, facts_of(found.answers), arm.ablation)
+        written = _write(result_files.in_arm(path, name), work.in_arm(arm), model, spoken, found, of_arm)
+        digests |= {name: written.digest} if written else {}
+    if looks:
+        looks = msgspec.structs.replace(looks, model=_shown(model))
+    verdict = {"looks": msgspec.to_builtins(looks), "arms": digests}
+    if _write(path, work, model, protocol, scored[0], summary, **verdict) and work.request.sign:
+        signing.sign(path, expanded(work.request.sign))
+
+
+def _shown(model: str) -> str:
+    """The name of a model without a path of this machine."""
+    return Path(model).name if Path(model).is_absolute() else model
+
+
+def _write(
+    path: Path, work: Work, model: str, protocol: Protocol | None, scored: Scored, summary: Summary, **verdict: Any
+) -> result_files.Head | None:
+    """Write what a model answered in an arm; returns the head, None where it answered nothing."""
+    figures = next((each for each in summary.models if each.name == model), None)
+    if figures is None:
+        return None
+    with work.folder.answers(model).open("rb") as file:
+        answered = {str(line["id"]): line for line in map(msgspec.json.decode, file)}
+    shown = _shown(model)
+    head = result_files.Head(
+        benchmark=work.benchmark.name,
+        published=work.benchmark.scorer,
+        split=work.request.split,
+        crop_ablation=work.ablation,
+        model=shown,
+        problems=len(work.problems),
+        chat_protocol=None if protocol is None else as_fields(protocol),
+        versions=versions(),
+        algebra=can_do_algebra(),
+        judge=scored.judge,
+        rules=result_files.rules_digest(),
+        figures=msgspec.to_builtins(msgspec.structs.replace(figures, name=shown, reward=None)),
+        **verdict,
+    )
+    lines = (
+        result_files.line_of(row, answered.get(str(row.id)), shown, scored.verdicts.get((model, str(row.id))))
+        for row in work.rows()
+    )
+    return result_files.write(path, head, lines)
+
+
+def _assumed(request: EvalRequest, asked: Sequence[str]) -> Iterator[str]:
+    """What is assumed of the systems of the models that were asked now, and of the pipeline."""
+    for name, setup in zip(asked, request.setups, strict=False):  # behind them, pipelines
+        model = without_seed(name).removesuffix(f" ({setup.config.strategy})")
+        if assumed := assumed_of(model, Path.cwd(), setup.choice.system):
+            yield ". ".join(assumed)
+    pipeline = request.pipeline
+    if pipeline and (assumed := assumed_of_pipeline(pipeline.name, pipeline.pipeline.file)):
+        yield ". ".join(assumed)
+
+
+def _assumed_before(folder: EvalFolder, earlier: Iterable[str]) -> Iterator[str]:
+    """What the summary that is there says is assumed of models that were asked earlier."""
+    try:
+        before = msgspec.json.decode((folder.folder / "summary.json").read_bytes(), type=_Assumed).assumed
+    except (OSError, msgspec.MsgspecError):
+        return
+    names = tuple(f"{name.partition(' (')[0]} is " for name in earlier)  # without their strategies
+    yield from (each for each in before if each.startswith(names))
+
+
+class _Assumed(msgspec.Struct):
+    assumed: Sequence[str] = ()
+
+
+def _against(request: EvalRequest, summary: Summary, asked: Sequence[str]) -> list[Reported]:
+    """The models that were asked now beside their published figures."""
+    systems = dict(zip(asked, (setup.choice.system for setup in request.setups), strict=True))
+    return [
+        each
+        for model in summary.models
+        if model.name in systems
+        for each in beside(model, summary.benchmark, published_for(model.name, Path.cwd(), systems[model.name]))
+    ]

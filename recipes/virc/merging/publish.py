@@ -1,0 +1,421 @@
+"""Publishes a merged model, GGUF files or rows on the hub, with a card."""
+
+import re
+import tarfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from virc.backends import checkpoint
+from virc.backends.gguf import header as gguf
+from virc.core.errors import ConfigError, DataError, NetworkError, UsageError, VircError
+from virc.core.events import OnEvent, Reporter
+from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
+from virc.core.text import clause, counted, plain, sized
+from virc.data.formats import registry as formats
+from virc.data.rows import raw
+from virc.download.hub.link import failures
+from virc.download.hub.origin import check_online, silence
+from virc.download.hub.refusals import AGAIN, by_status, check_endpoint, host, unreachable
+from virc.download.hub.repository import Repo, endpoint
+from virc.evaluation.summary import Score
+from virc.merging import card as cards
+from virc.merging import leaks
+from virc.merging.build import LICENCES, TEXTS
+from virc.merging.card import Measured
+from virc.models import provenance
+from virc.models import registry as models
+from virc.reasoning.protocol import FILE_NAME
+from virc.solving.sources.picture_files import ENDINGS as PICTURES
+from virc.tools.registry import CODE
+
+CARD = "README.md"
+_INDEX = "model.safetensors.index.json"
+_WORDS = ("added_tokens.json", "merges.txt", "tokenizer.json", "vocab.json")
+"""Files whose words may look like paths."""
+_PATHS: Mapping[str, Literal["none", "all"]] = {FILE_NAME: "all", **dict.fromkeys(_WORDS, "none")}
+"""How paths are looked for in files of a model."""
+_MODEL = {*TEXTS, "config.json", _INDEX, FILE_NAME, provenance.FILE_NAME, CARD}
+_CODE = re.compile(rf"{CODE}/\w+\.py")
+_WEIGHTS = re.compile(r"model[\w.-]*\.safetensors|[^/]+\.gguf")
+_SETTINGS = {"config.json", formats.INFO} | {each for each in TEXTS if each.endswith(".json")} - _PATHS.keys()
+_MAX_TEXT = 64 * 2**20
+_LARGE = 10 * 2**20  # bytes, from which a file is uploaded by itself before the commit
+_MAX_FILES = 1000  # of one commit
+_MAX_NAMED = 8  # files with a key or a path
+_SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}(\.\w+)")
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """A file as it is uploaded: its name in the repository, and the file or what replaces its content."""
+
+    name: str
+    content: Path | bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
+
+class PushPlan(msgspec.Struct, frozen=True):
+    """What is uploaded; nothing is sent yet.
+
+    Args:
+        left_out: files, or keys of settings (`config.json: _name_or_path`), that are not uploaded, and why.
+    """
+
+    repo: Repo
+    public: bool
+    folder: Path
+    files: tuple[Upload, ...]
+    left_out: Mapping[str, str]
+    card: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+def push(
+    source: str | Path, hub_id: str, *, public: bool = False, dry_run: bool = False, on_event: OnEvent | None = None
+) -> PushPlan:
+    """Publish a merged model, a GGUF file or rows on the hub.
+
+    Args:
+        source: a run that was merged, a model's name or folder, a GGUF file, or the folder of rows.
+        hub_id: OWNER/NAME of the repository, which is made where it is not there.
+        public: let everybody see it; otherwise it is private.
+        dry_run: send nothing.
+        on_event: gets progress.
+
+    Raises:
+        VircError: as `prepare` and `upload`.
+    """
+    plan = prepare(str(source), hub_id, public)
+    if not dry_run:
+        upload(plan, on_event)
+    return plan
+
+
+def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
+    """Find what a name means, check its files, and write its card; nothing is sent.
+
+    Args:
+        name: a run that was merged, a model's name or folder, a GGUF file, or the folder of rows.
+
+    Raises:
+        UsageError: no such hub id can be.
+        ConfigError: there is no such model or rows, or the model is not merged.
+        DataError: a file contains a key or a path of this machine.
+    """
+    silence(with_xet=True)
+    _check_id(hub_id)
+    if not name.strip():
+        raise UsageError("the name of what to publish is empty", "virc push RUN|MODEL|ROWS OWNER/NAME")
+    rows = next((each for each in (expanded(name), Path(DATA, name)) if _holds_rows(each)), None)
+    if rows:
+        _check_meant(rows, name)
+    folder, only = (rows, None) if rows else _model(name)
+    wanted, left_out = _chosen(folder, only, rows is not None)
+    if not rows and not any(_WEIGHTS.fullmatch(each) and not each.startswith("mmproj") for each in wanted):
+        raise ConfigError(f"{folder} has no weights", "virc merge RUN makes a model; or download it again")
+    if _INDEX in wanted and (missing := {*checkpoint.weight_files(folder)}.difference(wanted)):
+        raise ConfigError(f"{folder} is incomplete: {min(missing)} is missing", "merge or download it again")
+    files = [*_checked(folder, wanted, left_out)]
+    if rows:
+        sources = {source.file.name: source.format for source in formats.sources(folder)}
+        card = _own_card(folder) or cards.rows_card(hub_id, sources)
+    else:
+        card = _model_card(folder, hub_id, wanted, measured(folder, name, only))
+    leaks.check(CARD, [("the card", card)])
+    files = [*(file for file in files if file.name != CARD), Upload(CARD, card.encode())]
+    return PushPlan(Repo(hub_id, "dataset" if rows else "model"), public, folder, tuple(files), left_out, card)
+
+
+def upload(plan: PushPlan, on_event: OnEvent | None = None) -> str:
+    """Create the repository where there is none, and upload; returns the commit.
+
+    Files that an interrupted upload brought are not sent again. The card is in the last commit.
+
+    Raises:
+        ConfigError: the token is missing or may not write there, or the repository is public already.
+        NetworkError: the hub cannot be reached, or keeps failing.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
+    check_endpoint()
+    check_online(plan.repo)
+    report, repo, commit = Reporter(on_event), plan.repo, ""
+    api = HfApi(endpoint=endpoint(), library_name="virc")
+    with _refusals(repo), warnings.catch_warnings(action="ignore"):
+        api.create_repo(repo.id, repo_type=repo.kind, private=not plan.public, exist_ok=True)
+        is_private = api.repo_info(repo.id, repo_type=repo.kind).private
+        if not is_private and not plan.public:
+            raise ConfigError(f"{repo.url} is public already", "--public publishes there; or choose another name")
+        if is_private and plan.public:
+            raise ConfigError(f"{repo.url} is private already", "change that on its page, or leave --public out")
+        additions = [
+            CommitOperationAdd(file.name, file.content if isinstance(file.content, bytes) else str(file.content))
+            for file in plan.files
+        ]
+        sent = 0
+        for file, addition in zip(plan.files, additions, strict=True):
+            if file.size >= _LARGE:
+                report.progress(f"{sized(sent)} of {sized(plan.size)} uploaded; {file.name} follows")
+                api.preupload_lfs_files(repo.id, [addition], repo_type=repo.kind, free_memory=False)
+                sent += file.size
+        for start in range(0, len(additions), _MAX_FILES):
+            part: list[CommitOperationAdd | CommitOperationDelete] = [*additions[start : start + _MAX_FILES]]
+            report.progress(f"committing {counted(len(part), 'file')}")
+            if start + _MAX_FILES >= len(additions):
+                old = _replaced(plan, api.list_repo_files(repo.id, repo_type=repo.kind))
+                part += [CommitOperationDelete(name) for name in old]
+            info = api.create_commit(repo.id, part, commit_message="Upload by virc push", repo_type=repo.kind)
+            commit = str(info.oid)
+    return commit
+
+
+def _replaced(plan: PushPlan, there: Iterable[str]) -> list[str]:
+    """Files on the hub that stand for what is uploaded now under other names: weights or rows in other shards."""
+    new = {file.name for file in plan.files}
+    stems = {match.groups() for match in map(_SHARD.fullmatch, new) if match}
+    has_weights = any(name.endswith(".safetensors") for name in new) and plan.repo.kind == "model"
+
+    def stands_for_new(name: str) -> bool:
+        if has_weights and (name == _INDEX or (_WEIGHTS.fullmatch(name) and not name.endswith(".gguf"))):
+            return True
+        match = _SHARD.fullmatch(name)
+        return match is not None and match.groups() in stems
+
+    return [name for name in there if name not in new and stands_for_new(name)]
+
+
+def _check_id(hub_id: str) -> None:
+    """Raise UsageError: the hub takes no such id."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined, unused-ignore]
+
+    sentence, hint = f"{plain(repr(hub_id), 100)} is not a hub id", "a hub id is OWNER/NAME"
+    if not re.fullmatch(provenance.HUB_ID, hub_id):
+        raise UsageError(sentence, hint)
+    try:
+        validate_repo_id(hub_id)
+    except HFValidationError as error:
+        raise UsageError(f"{sentence}: {clause(error)}", hint) from None
+
+
+def _check_meant(rows: Path, name: str) -> None:
+    """Raise ConfigError: the folder of rows is a workspace, or a model or run has the same name."""
+    inner = [each for each in (MODELS, "runs", "evals") if is_folder(rows / each)]
+    if inner:
+        raise ConfigError(f"{rows} is a workspace: it holds {', '.join(inner)}", "name the folder of the rows")
+    others = [each for each in (Path(MODELS, name), Path("runs", name)) if is_folder(each)]
+    if rows == Path(DATA, name) and others:
+        raise ConfigError(f"{name} is {rows} and {others[0]}", f"say {rows}, or {others[0]}")
+
+
+def measured(folder: Path, name: str, only: Path | None = None) -> list[Measured]:
+    """The results of `virc eval` in this workspace for a model, of evaluations newer than its weights.
+
+    Args:
+        only: the GGUF file that is published alone: what was measured of other weights of the model is not its.
+    """
+    origin = provenance.read(folder)
+    names = {name, folder.name, str(folder), *([origin.source] if origin else [])}
+    names = {name, only.name, str(only)} if only else names
+    weights = [file.stat().st_mtime for file in folder.iterdir() if _WEIGHTS.fullmatch(file.name)]
+    found = []
+    for file in sorted(Path("evals").glob("*/summary.json")):
+        try:
+            summary = msgspec.json.decode(contents(file, _MAX_TEXT), type=_Summary)
+        except (OSError, ValueError):
+            continue
+        if file.stat().st_mtime > max(weights, default=0):
+            found += [
+                Measured(summary.benchmark, each.score, each.settings) for each in summary.models if each.name in names
+            ]
+    return found
+
+
+class _Evaluated(msgspec.Struct):
+    name: str
+    score: Score
+    settings: dict[str, Any] = {}
+
+
+class _Summary(msgspec.Struct):
+    benchmark: str
+    models: list[_Evaluated]
+
+
+def _holds_rows(place: Path) -> bool:
+    """Whether a folder is one of rows, and not of a model, an adapter or a run.
+
+    Raises:
+        UsageError: it is a file of rows.
+    """
+    if is_file(place) and place.suffix in raw.ENDINGS:
+        raise UsageError(f"{place} is one file of rows, without its images", f"name its folder, {place.parent}")
+    others = ("config.json", "adapter_config.json", "run.json")
+    if not is_folder(place) or any(is_file(place / each) for each in others) or any(place.glob("*.gguf")):
+        return False
+    return any(each.suffix in raw.ENDINGS for each in place.iterdir())
+
+
+def _model(name: str) -> tuple[Path, Path | None]:
+    """The folder of a merged model, and the GGUF file in it that was named alone."""
+    merged = provenance.merged_from(name, Path())
+    if len(merged) > 1 and not is_folder(Path(MODELS, name)):
+        folders = " or ".join(str(each) for each in merged)
+        raise ConfigError(f"several models were merged from {name}", f"name one: {folders}")
+    found = models.find(str(next(iter(merged))) if len(merged) == 1 else name, Path(), with_gguf=True)
+    if found.adapter or models.run_of(found.folder):
+        raise ConfigError(f"{found.name} is not merged", f"virc merge {name}, then virc push")
+    return found.folder, found.gguf.file if found.gguf else None
+
+
+def _chosen(folder: Path, only: Path | None, rows: bool) -> tuple[list[str], dict[str, str]]:
+    """The names of the files to upload, and of others with why they are left out; `only` is one GGUF file."""
+    wanted, left_out = [], {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_dir() and not path.is_symlink():
+            continue
+        target, inside = path.resolve(), folder.resolve()
+        if not target.is_relative_to(inside):
+            left_out[name] = "a link out of the folder"
+        elif any(part.startswith(".") for part in (*name.split("/"), *target.relative_to(inside).parts)):
+            left_out[name] = "hidden"
+        elif not target.is_file():
+            left_out[name] = "not a file"
+        elif why := _no_rows(name) if rows else _no_part(name, only):
+            left_out[name] = why
+        else:
+            wanted.append(name)
+    return wanted, left_out
+
+
+def _no_rows(name: str) -> str | None:
+    """Why a file does not belong to rows; None where it does."""
+    ending = Path(name).suffix
+    known = ending in raw.ENDINGS or ending.lower() in {*PICTURES, ".md"} or LICENCES.fullmatch(name)
+    return None if known else "neither rows nor an image"
+
+
+def _no_part(name: str, only: Path | None) -> str | None:
+    """Why a file does not belong to a model; None where it does."""
+    if only and _WEIGHTS.fullmatch(name) and name != only.name and not name.startswith("mmproj"):
+        return f"only {only.name} is wanted"
+    known = name in _MODEL or any(each.fullmatch(name) for each in (_WEIGHTS, LICENCES, _CODE))
+    return None if known else "not part of a model"
+
+
+def _checked(folder: Path, names: Sequence[str], left_out: dict[str, str]) -> Iterator[Upload]:
+    """The files, in which there is neither a key nor a path of this machine. Raises DataError: there are some."""
+    faults = []
+    for name in names:
+        try:
+            upload = _checked_file(folder / name, name, left_out)
+        except DataError as fault:
+            faults.append(fault)
+        else:
+            yield upload
+    if faults:
+        more = f"; {counted(len(faults) - _MAX_NAMED, 'more file')}" if len(faults) > _MAX_NAMED else ""
+        raise DataError("; ".join(fault.message for fault in faults[:_MAX_NAMED]) + more, faults[0].hint)
+
+
+def _checked_file(file: Path, name: str, left_out: dict[str, str]) -> Upload:
+    """The file as it is uploaded. Raises DataError: it contains a key or a path of this machine."""
+    if file.name in _SETTINGS:
+        try:
+            content, removed = leaks.without_paths(contents(file, _MAX_TEXT))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{file} cannot be read: {clause(error)}") from None
+        left_out |= {f"{name}: {key}": "a path of this machine" for key in removed}
+        leaks.check(name, [("as it is uploaded", content.decode())])
+        return Upload(name, content if removed else file)
+    if file.suffix in (".parquet", ".arrow"):
+        rows = ((f"row {number}", "\n".join(leaks.strings(row))) for number, row in raw.rows(file))
+        leaks.check(name, rows, "own")
+    elif file.suffix == ".tar":
+        leaks.check(name, _members(file, name))
+    elif _WEIGHTS.fullmatch(name):
+        about = gguf.read(file) if file.suffix == ".gguf" else checkpoint.metadata(file)
+        leaks.check(name, [("in its header", "\n".join(leaks.strings(about)))], "own")
+    elif file.suffix.lower() not in PICTURES:
+        leaks.check(name, leaks.lines(file), _PATHS.get(name, "own" if file.suffix in raw.ENDINGS else "all"))
+    return Upload(name, file)
+
+
+def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
+    """The members of a shard of rows, and the text of those that are no images.
+
+    Raises:
+        DataError: a member is hidden, too large to be looked through, or the shard cannot be read.
+    """
+    try:
+        with tarfile.open(file, "r:") as shard:
+            for member in shard:
+                path = Path(member.name)
+                if any(part.startswith(".") for part in path.parts):
+                    raise DataError(f"{name} contains the hidden file {plain(member.name, 80)}", "leave it out")
+                if not member.isfile() or path.suffix.lower() in PICTURES:
+                    continue
+                if member.size > _MAX_TEXT:
+                    raise DataError(f"{name} contains {plain(member.name, 80)}, which is too large", "leave it out")
+                content = shard.extractfile(member)
+                yield plain(member.name, 80), content.read().decode(errors="replace") if content else ""
+    except (OSError, tarfile.TarError) as error:
+        raise DataError(f"{file} cannot be read: {clause(error)}") from None
+
+
+def _own_card(folder: Path) -> str | None:
+    file = folder / CARD
+    return contents(file, _MAX_TEXT).decode(errors="replace") if is_file(file) else None
+
+
+def _model_card(folder: Path, hub_id: str, names: Sequence[str], results: Sequence[Measured]) -> str:
+    """The card that merging wrote, or its user, with what was measured and how to use it from the hub."""
+    head = "---\nlibrary_name: transformers\npipeline_tag: image-text-to-text\n---\n\n"
+    card = _own_card(folder) or f"{head}# {hub_id.rpartition('/')[2]}\n"
+    if not any(name.endswith(".safetensors") for name in names):
+        card = card.replace("library_name: transformers\n", "", 1)
+    if results:
+        card = cards.with_section(card, cards.MEASURED, cards.measured(results))
+    return cards.with_section(card, cards.USAGE, cards.usage(hub_id, names))
+
+
+@contextmanager
+def _refusals(repo: Repo) -> Iterator[None]:
+    """Errors of huggingface-hub as ours."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    owner = repo.id.partition("/")[0]
+    try:
+        yield
+    except HfHubHTTPError as error:
+        status, headers = error.response.status_code, error.response.headers
+        said = plain(headers.get("X-Error-Message") or "")
+        if status == 401:
+            hint = "`hf auth login`, or set HF_TOKEN to a token that may write"
+            raise ConfigError(f"{host(repo)} takes no upload without a valid token", hint) from None
+        if status == 403:
+            sentence = f"{host(repo)} forbids to write {repo.id}{said and f': {said}'}"
+            raise ConfigError(sentence, f"a token that may write, of an account that may write to {owner}") from None
+        raise by_status(status, headers, repo) from None
+    except VircError:
+        raise
+    except Exception as error:
+        if not isinstance(error, (RuntimeError, *failures())):
+            raise
+        if isinstance(error, RuntimeError) or "/xet-" in str(error):
+            hint = f"{AGAIN}; HF_HUB_DISABLE_XET=1 uploads without Xet"
+            raise NetworkError(f"{host(repo)} did not take a file by Xet: {clause(error)}", hint) from None
+        raise unreachable(error, repo) from None

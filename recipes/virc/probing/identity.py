@@ -1,0 +1,73 @@
+"""What a server says of the weights behind a name, beside the name: anybody may have chosen that."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from virc.backends.openai import ollama
+from virc.backends.openai.backend import OpenAIBackend
+from virc.core.errors import ConfigError, NetworkError
+
+_OF_TWO = "qwen2vl"
+"""Architecture of llama.cpp that stands for both Qwen2-VL and Qwen2.5-VL, whose boxes differ."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What is known of the weights.
+
+    Args:
+        names: what they are called by the server itself: their folder, file or hub id, their architecture.
+        digest: changes with them; None: nothing tells them from others.
+    """
+
+    names: tuple[str, ...] = ()
+    digest: str | None = None
+
+
+def identify(backend: OpenAIBackend) -> Identity:
+    """Ask a server what is behind the name of its model; this costs no reply.
+
+    vLLM and SGLang tell the folder or hub id, llama.cpp the file, Ollama and LM Studio the architecture.
+    """
+    names = list[str]()
+    if backend.weights and (backend.root or backend.kind == "vllm"):  # of other servers the root is the name again
+        names.append(backend.root or backend.model)
+    about = [] if names else [each for each in _asked(backend) if each]
+    names += [each for each in about if not each.startswith("=")]
+    known = sorted({*backend.weights, *about} - {backend.model})
+    digest = hashlib.sha256("\n".join(known).encode(errors="replace")).hexdigest()[:16] if known else None
+    return Identity(tuple(name for name in names if name != _OF_TWO), digest)
+
+
+def _asked(backend: OpenAIBackend) -> Iterator[str]:
+    """What the server says at other addresses; behind `=` stands what names nothing."""
+    with suppress(ConfigError, NetworkError):
+        match backend.kind:
+            case "llamacpp":
+                yield _text(backend.json_object("/props"), "model_path")
+            case "sglang":
+                yield _text(backend.json_object("/get_model_info"), "model_path")
+            case "organization_owner":
+                listed = backend.json_object("/api/v0/models").get("data")
+                own = [each for each in _objects(listed) if each.get("id") == backend.model]
+                yield from (_text(each, "arch") for each in own)
+            case ollama.OWNER:
+                shown = backend.json_object("/api/show", {"model": backend.model})
+                about = shown.get("model_info")
+                about = about if isinstance(about, Mapping) else {}
+                yield from (_text(about, f"general.{key}") for key in ("architecture", "basename", "name"))
+                size, changed = about.get("general.parameter_count"), _text(shown, "modified_at")
+                yield f"={size}" if type(size) is int else ""
+                yield f"={changed}" if changed else ""
+
+
+def _objects(listed: object) -> list[Mapping[str, Any]]:
+    return [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+
+
+def _text(fields: Mapping[str, Any], key: str) -> str:
+    value = fields.get(key)
+    return value[:1000].removeprefix("=") if isinstance(value, str) else ""

@@ -1,0 +1,308 @@
+"""Decodes pictures of others in one process of its own, whose memory and time are limited for each of them.
+
+What a header says is counted before; this holds where the rest of the file says something else.
+"""
+
+import atexit
+import io
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import msgspec
+from PIL import ExifTags, Image, ImageOps
+
+from virc.core.errors import DataError, ErrorFields, VircError, error_of, fields_of
+from virc.core.limits import bounded
+from virc.core.limits.image_memory import trim
+from virc.core.text import clause
+from virc.reasoning.calls import Size
+from virc.reasoning.encoded import Encoded, Media
+from virc.reasoning.images import OpenedImage, open_file
+from virc.reasoning.opening.pricing import Price, price
+from virc.reasoning.resample import resampled
+
+SECONDS = 30.0
+"""Longest time for one picture."""
+_BESIDE = 64 * 2**20  # bytes of address space for all that is no pixel
+_ROWS = 256  # that are handed over at once
+_CHECK = 0.1  # seconds between two looks at whether anybody still waits
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """At which size pixels are wanted.
+
+    Args:
+        size: (width, height) in px of the picture as it lies in its file.
+        wanted: those wanted of it, as it lies and where EXIF turns it by 90 degrees.
+        by: a JPEG is decoded at 1/`by` of its size first.
+    """
+
+    size: Size
+    wanted: tuple[Size, Size]
+    by: int = 1
+
+
+class _Task(msgspec.Struct):
+    """What is asked, followed by the file: its price, or its pixels where `most` bytes are allowed."""
+
+    name: str
+    length: int
+    most: int | None = None
+    fit: Fit | None = None
+
+
+class _Said(msgspec.Struct):
+    """The answer, followed by the file without metadata (`own`) and the pixels, if there are any."""
+
+    error: ErrorFields | None = None
+    price: Price | None = None
+    size: Size | None = None
+    original: Size = (0, 0)
+    is_jpeg: bool = False
+    media: Media | None = None
+    length: int = 0
+
+
+def decoded(data: bytes, name: str, fit: Fit | None = None) -> tuple[OpenedImage, Size]:
+    """A picture as `open_file` gives it, or at another size; and its (width, height) in px in the file, upright."""
+    if fit is None:
+        opened = open_file(data, name)
+        return opened, opened.size
+    if fit.by == 1:
+        opened = open_file(data, name)
+        turned = opened.size != fit.size
+    else:
+        opened, turned = _reduced(data, name, fit)
+    pixels = resampled(opened.pixels, fit.wanted[turned])
+    own = opened.own if pixels is opened.pixels else None
+    return OpenedImage(pixels, opened.is_jpeg, own), fit.size[::-1] if turned else fit.size
+
+
+def _reduced(data: bytes, name: str, fit: Fit) -> tuple[OpenedImage, bool]:
+    """A JPEG at a part of its size, and whether it was turned."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
+            image.draft(None, (fit.size[0] // fit.by, fit.size[1] // fit.by))
+            ImageOps.exif_transpose(image, in_place=True)
+            pixels = image.convert("RGB")
+    except Exception as error:  # decoders raise nearly everything on hostile bytes
+        raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
+    pixels.info = {}  # what a camera wrote about place and owner
+    return OpenedImage(pixels, is_jpeg=True), turned
+
+
+class Decoder:
+    """The process, started at the first picture and again where it has ended; one picture at a time."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.Lock()
+
+    def price(self, data: bytes, name: str, check: Callable[[], None]) -> Price | None:
+        """As `pricing.price`."""
+        return self._ask(data, _Task(name, len(data)), check)[0].price
+
+    def decoded(
+        self, data: bytes, name: str, most: int, fit: Fit | None, check: Callable[[], None]
+    ) -> tuple[OpenedImage, Size]:
+        """As `decoded`, in at most `most` bytes of memory.
+
+        Args:
+            check: called again and again; what it raises ends the decoding.
+
+        Raises:
+            DataError: it is no picture, or takes more memory or time.
+        """
+        said, own, pixels = self._ask(data, _Task(name, len(data), most, fit), check)
+        assert pixels
+        encoded = Encoded(said.media, own) if said.media else None
+        return OpenedImage(pixels, said.is_jpeg, encoded, None if fit else data), said.original
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process:
+            bounded.end(process)
+
+    def forget(self) -> None:
+        """Leave the process to the one that this one was forked from."""
+        self._process, self._turn = None, threading.Lock()
+
+    def _ask(self, data: bytes, task: _Task, check: Callable[[], None]) -> tuple[_Said, bytes, Image.Image | None]:
+        task.name = task.name.encode("utf-8", "replace").decode()  # half a character, as JSON of a client may hold it
+        while not self._turn.acquire(timeout=_CHECK):
+            check()
+        watch = _Watch(check)
+        try:
+            if self._process and self._process.poll() is not None:  # somebody else has ended it
+                self.close()
+            process = self._process = self._process or _started()
+            threading.Thread(target=watch.over, args=(process,), daemon=True).start()
+            said, own, pixels = _exchange(process, task, data)
+        except (OSError, EOFError, msgspec.DecodeError):
+            self.close()
+            check()
+            why = f"takes over {SECONDS:g} s" if watch.is_late else "ends the decoder"
+            raise DataError(f"{task.name} cannot be decoded: it {why}") from None
+        except BaseException:  # an interruption: the answer must not be taken for that to the next picture
+            self.close()
+            raise
+        finally:
+            watch.end()
+            self._turn.release()
+        if said.error:
+            raise error_of(said.error)
+        return said, own, pixels
+
+
+class _Watch:
+    """Ends the decoder when nobody waits for a picture any more, or it takes too long.
+
+    Never after `end`: the process may decode the picture of somebody else by then.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check, self._until = check, time.monotonic() + SECONDS
+        self._done, self._ending = threading.Event(), threading.Lock()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self._until
+
+    def over(self, process: "subprocess.Popen[bytes]") -> None:
+        """Watch the process until `end`."""
+        while not self._done.wait(_CHECK):
+            if not self.is_late and self._is_wanted():
+                continue
+            with self._ending:
+                if not self._done.is_set():
+                    process.kill()
+            return
+
+    def end(self) -> None:
+        """The picture is there, or will not come."""
+        with self._ending:
+            self._done.set()
+
+    def _is_wanted(self) -> bool:
+        try:
+            self._check()
+        except BaseException:  # raised once more by whoever waits
+            return False
+        return True
+
+
+def _started() -> "subprocess.Popen[bytes]":
+    kept = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__],
+        env={**kept, "PYTHONPATH": str(Path(__file__).parents[3]), "MALLOC_ARENA_MAX": "1"},  # no key of the user's
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for the parent
+    )
+
+
+def _exchange(process: "subprocess.Popen[bytes]", task: _Task, data: bytes) -> tuple[_Said, bytes, Image.Image | None]:
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(msgspec.json.encode(task) + b"\n")
+    process.stdin.write(data)
+    process.stdin.flush()
+    said = msgspec.json.decode(process.stdout.readline(), type=_Said)
+    own = _exactly(process.stdout, said.length)
+    if not said.size:
+        return said, own, None
+    width, height = said.size
+    pixels = Image.new("RGB", said.size)
+    for top in range(0, height, _ROWS):
+        rows = min(_ROWS, height - top)
+        pixels.paste(Image.frombytes("RGB", (width, rows), _exactly(process.stdout, 3 * width * rows)), (0, top))
+    return said, own, pixels
+
+
+def _exactly(pipe: IO[bytes], size: int) -> bytes:
+    data = pipe.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
+
+
+def _limited(size: int) -> None:
+    """Let this process have so much more memory than now."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + size + _BESIDE, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _received(given: io.BufferedReader, size: int) -> bytes:
+    """The next bytes of the input, read into one place: many small ones would leave the memory in pieces."""
+    place = bytearray(size)
+    given.readinto(place)
+    return bytes(place)
+
+
+def _answered(task: _Task, data: bytes) -> tuple[_Said, OpenedImage | None]:
+    _limited(task.most or 0)
+    try:
+        if task.most is None:
+            return _Said(price=price(data, task.name)), None
+        opened, original = decoded(data, task.name, task.fit)
+    except VircError as error:
+        if isinstance(error.__context__, MemoryError):
+            error = DataError(f"{task.name} takes more memory to decode than its size in the header does")
+        return _Said(fields_of(error)), None
+    except MemoryError:
+        return _Said(fields_of(DataError(f"{task.name} takes more memory than a picture may"))), None
+    said = _Said(size=opened.size, original=original, is_jpeg=opened.is_jpeg)
+    if opened.own:
+        said.media, said.length = opened.own.media, len(opened.own.data)
+    return said, opened
+
+
+def main() -> None:
+    """Answer tasks until the input ends."""
+    Image.init()
+    with suppress(ImportError):
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each thread has memory of its own
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    given = os.fdopen(0, "rb")
+    while line := given.readline():
+        task = msgspec.json.decode(line, type=_Task)
+        _limited(2 * task.length)
+        said, opened = _answered(task, _received(given, task.length))
+        out.write(msgspec.json.encode(said) + b"\n")
+        if opened:
+            out.write(opened.own.data if opened.own else b"")
+            for top in range(0, opened.size[1], _ROWS):
+                part = opened.pixels.crop((0, top, opened.size[0], min(top + _ROWS, opened.size[1])))
+                out.write(part.tobytes())
+        out.flush()
+        del opened
+        trim()
+
+
+DECODER = Decoder()
+"""That of this process."""
+atexit.register(DECODER.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=DECODER.forget)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Which files of remote tools may send values of the environment to their server.
+
+A file of somebody else can name any variable, as `${HF_TOKEN}`, and any address. So a user allows each file once, by
+its content: a changed file is another one.
+"""
+
+import hashlib
+import os
+import re
+import shlex
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from virc.config.user import config_path
+from virc.core.errors import ConfigError
+from virc.core.files import contents, write_json
+from virc.core.text import clause
+from virc.remote.described import SECRET, Described
+
+VARIABLE = "VIRC_ALLOWED_TOOLS"
+"""The variable with digests of allowed files, a comma between two; for processes without this user's settings."""
+_MAX_BYTES = 2**20
+_OF_OTHER_SERVICES = re.compile(
+    r"(ANTHROPIC|AWS|AZURE|CLAUDE|COHERE|DOCKER|GCP|GEMINI|GH|GITHUB|GITLAB|GOOGLE|GROQ|HF|HUGGING_?FACE\w*|KAGGLE|KUBE\w*"
+    r"|MISTRAL|NPM|OPENAI|OPENROUTER|PYPI|SLACK|SSH|STRIPE|SWANLAB|TWINE|UV|VIRC|WANDB)_"
+)
+"""Beginnings of variables that belong to a service other than a tool's server."""
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """What a file of a tool wants to send.
+
+    Args:
+        file: the file as it was named.
+        digest: SHA-256 of its content.
+        to: host of its address, or its command.
+        secrets: names of the variables that it sends there.
+    """
+
+    file: str
+    digest: str
+    to: str
+    secrets: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raise ConfigError where the file sends variables and has not been allowed to."""
+        if (
+            self.secrets
+            and self.digest not in os.environ.get(VARIABLE, "").split(",")
+            and self.digest not in _allowed()
+        ):
+            sentence = f"{self.file} would send {', '.join(self.secrets)} to {self.to}, which you have not allowed"
+            raise ConfigError(sentence, f"virc tools allow {shlex.quote(self.file)}")
+
+
+def wanted(file: Path, content: bytes, described: Described) -> Permission:
+    """Return what a file with this content wants to send."""
+    server = described.http or described.mcp
+    assert server
+    texts = [*server.headers.values(), *(described.mcp.env.values() if described.mcp else ())]
+    names = {name for text in texts for name in SECRET.findall(text)}
+    to = urlsplit(server.url).netloc if server.url else shlex.join(described.mcp.command if described.mcp else ())
+    return Permission(str(file), hashlib.sha256(content).hexdigest(), to, tuple(sorted(names)))
+
+
+def allow(permission: Permission, named: Collection[str] = ()) -> None:
+    """Allow a file, as it is now, to send its variables.
+
+    Args:
+        named: variables that the user named, which may then belong to another service.
+
+    Raises:
+        ConfigError: it sends a variable of another service that was not named, or the settings cannot be written.
+    """
+    others = [name for name in permission.secrets if _OF_OTHER_SERVICES.match(name) and name not in named]
+    if others:
+        sentence = f"{', '.join(others)} belongs to another service than {permission.to}"
+        options = " ".join(f"--secret {name}" for name in others)
+        raise ConfigError(sentence, f"virc tools allow {shlex.quote(permission.file)} {options}, if it must have it")
+    file = _place()
+    try:
+        write_json(file, {**_allowed(), permission.digest: permission})
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {clause(error)}") from error
+
+
+def _place() -> Path:
+    return config_path(os.environ).with_name("allowed_tools.json")
+
+
+def _allowed() -> Mapping[str, Permission]:
+    file = _place()
+    try:
+        return msgspec.json.decode(contents(file, _MAX_BYTES), type=dict[str, Permission])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{file} cannot be read: {clause(error)}", f"rm {shlex.quote(str(file))}") from error

@@ -1,0 +1,71 @@
+"""The files of a run that its reward needs on every worker: the user's own Python and the questions to judges."""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from virc.core import plugins
+from virc.core.errors import ConfigError
+from virc.rewards import registry as rewards
+from virc.systems.registry import Reward
+from virc.tools import registry as tools
+
+CODE = tools.CODE
+JUDGED = "judge"
+"""Folder of the judge's replies, so that a run that is resumed asks nothing twice."""
+
+_PACKAGE = Path(rewards.__file__).parents[1]
+
+
+def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
+    """The files outside this package of a reward and of the tools of these names, by the names of their copies.
+
+    `beside` is the folder of the system's YAML. A ConfigError where a tool is missing, or two files have one name.
+    """
+    total = rewards.of(reward, beside)
+    asked = [Path(reward.judge.questions)] if reward.judge.questions else []
+    files = [(file.name, file) for file in (total.file, *(term.file for term in total.terms), *asked)]
+    files += own_tools(beside, names).items()
+    own: dict[str, Path] = {}
+    for name, file in files:
+        place = file.resolve()
+        if is_own(place) and own.setdefault(name, place) != place:
+            raise ConfigError(f"{own[name]} and {place} have one name", "give one of them another")
+    return own
+
+
+def is_own(file: Path) -> bool:
+    """Whether a file is the user's own: neither of this package nor of a published system."""
+    return not (file.resolve().is_relative_to(_PACKAGE) or plugins.is_of_a_system(file))
+
+
+def own_tools(beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
+    """The files outside this package of a chat protocol's tools; as `own_files`."""
+    offered = tuple(names)
+    loaded = tools.load(offered, beside, of_chat_protocol=True)
+    tools.check_loaded(offered, "the chat protocol")
+    return tools.own_files(loaded)
+
+
+def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
+    """Copy files into a new folder; returns the SHA-256 of each by its name."""
+    hashes = {}
+    for name, file in files.items():
+        to.mkdir(exist_ok=True)
+        shutil.copyfile(file, to / name)
+        hashes[name] = sha256((to / name).read_bytes()).hexdigest()
+    return hashes
+
+
+def moved(reward: Reward, beside: Path | None, to: Path) -> Reward:
+    """The reward with its total and the judge's questions in the copies of a folder, where they are the user's own."""
+    if asked := reward.judge.questions:
+        judge = msgspec.structs.replace(reward.judge, questions=str(to / Path(asked).name))
+        reward = msgspec.structs.replace(reward, judge=judge)
+    file = rewards.of(reward, beside).file
+    if not is_own(file):
+        return reward
+    return msgspec.structs.replace(reward, total=str(to / file.name))

@@ -1,0 +1,196 @@
+"""The words by which replies name an answer, deny it, take it back or say nothing: patterns for `reading`."""
+
+import re
+
+_FLAGS = re.IGNORECASE
+LETTER_CHOICE = r"\(?[A-Z]\)?"
+
+HEDGED = re.compile(
+    r"\b(?:or|either|not|no|neither|nor|except|without|cannot|unlike|than|but|anything|everything)\b|n't\b|/|或"
+    r"|不",
+    _FLAGS,
+)
+"""Words by which a text that has those of a choice may not choose it."""
+DENIED = re.compile(
+    r"\b(?:not|never|cannot|can't|neither|nor|without|except|unlikely|wrong|incorrect|false|unless|whether|rule out"
+    r"|ruled out|eliminated?|exclude[ds]?|doubt|impossible|unclear|unsure|nicht|kein|não|niet|не|pas)\b|n't\b"
+    r"|^\W*if\b(?! i (?:had to|have to|must)\b)|(?:^|\s)no es\b|n'est pas|не является|不|没有|无法|排除|错误的",
+    _FLAGS,
+)
+"""Before an answer in its clause: it is not given."""
+DENIED_JUST_BEFORE = re.compile(r"(?:\bno|\bn'|没)\s*$", _FLAGS)
+DENIED_BEHIND = re.compile(
+    r"不|nicht\b|no\b es|não\b|.*(?:가 아닙니다|이 아닙니다|ではありません|じゃない|不是)", _FLAGS | re.DOTALL
+)
+"""In the text that an answer is named by, in languages that deny behind it."""
+RETRACTION = re.compile(
+    r"\W*(?:no+(?=\W*\w)|wait|actually|hmm+|oops|sorry|correction|scratch that|on second thoughts?|hold on|but wait"
+    r"|let me (?:re-?\w+|correct)|my mistake|不对|等等)\b[\s,.:!-]*(?:(?:wait|actually|no|sorry)(?=\W+\w))?[\s,.:!-]*",
+    _FLAGS,
+)
+"""The beginning of a sentence that replaces what was said before it."""
+DISOWNED = re.compile(
+    r"\b(?:that|this|it|which|above|answer|result|i)(?: (?:is|was|am|seems|looks|must be|might be)|'s|'m)"
+    r"(?: (?:clearly|actually|probably|all))* "
+    r"(?:wrong|incorrect|mistaken|a mistake|an error|not (?:right|correct|it|true))\b"
+    r"|\b(?:that|this|it)(?: (?:isn't|wasn't|can't be|cannot be)|'s not) (?:right|correct|it|true)\b"
+    r"|\b(?:i|we) (?:made|have made) an? (?:mistake|error)|\bor so i thought"
+    r"|\bcan(?:not|'t| not) be (?:determined|answered|known|read)",
+    _FLAGS,
+)
+"""Takes back what was said before."""
+REFUSED = re.compile(
+    r"\b(?:cannot|can't|can not|unable to|not able to) (?:answer|help|assist|view|see|access)"
+    r"|not enough information|\bunanswerable",
+    _FLAGS,
+)
+"""After it, only what is named as the answer is one."""
+
+_IS = (
+    r"(?:is|are|was|were|'s|should be|must be|will be|would be|has to be|could be|might be|may be|seems to be"
+    r"|appears? to be|looks? like|turns out to be|equals?|=|≈|:|->|→)"
+)
+_FOR = r"[^.:;,=]{1,60}?"
+NAMED = re.compile(
+    r"\b(?:answers?|ans|options?|choices?|solutions?|conclusion|final result|selection|pick|guess|estimate)\b"
+    rf"(?: (?:here|above|to {_FOR}|for {_FOR}|that {_FOR}|i (?:choose|chose|pick|picked|selected|select)))?"
+    rf"[\s*\"')\]]{{0,4}}{_IS}(?P<not>n't|not\b)?[\s:*\"']{{0,6}}"
+    r"(?:therefore|thus|hence|then|clearly|most likely|that)?[\s:,]*",
+    _FLAGS,
+)
+CHOSEN = re.compile(
+    r"\b(?:i|we)(?:'d|'ll|'m| would| will| shall| can| must| should)?"
+    r"(?: (?:also|therefore|thus|finally|definitely|have to|choose to))* "
+    r"(?:choose|chose|select|selected|pick|picked|(?:am )?going with|go with|go for|opt for|conclude(?: that)?"
+    r"|vote for"
+    r"|settle on|answer|answered|guess(?: that)?|say) (?:it(?: is|'s) |option |that )?",
+    _FLAGS,
+)
+NAMED_ELSEWHERE = re.compile(
+    r"(?:la (?:respuesta|risposta)(?: corr\w+| final\w*| giusta)* (?:es|è)"
+    r"|la (?:bonne )?réponse(?: correcte| finale)? est"
+    r"|die (?:richtige |korrekte )?antwort (?:ist|lautet)|a resposta(?: correta| final)? é"
+    r"|(?:respuesta|réponse|antwort|resposta|risposta)(?: correcta)? ?[:—-]|ответ ?[-—:]|правильный ответ"
+    r"|答え[はが：:]|正解[はが：:]|(?:정답|답)[은이]?:?"
+    r"|(?:正确)?(?:答案|选项|结果|结论)(?:应该|应|选择|选)?(?:[是为选選]:?|:)|(?:应|故|因此|所以)?(?:该)?(?:选择|选|選)(?:项)?:?"
+    r"|choix :?)\s*[:：]?\s*",
+    _FLAGS,
+)
+"""`The answer is` in other languages; what follows is the answer."""
+IS_RIGHT = re.compile(
+    r"^(?P<what>.{1,80}?),? (?:is|are|seems|appears to be|would be|must be|should be|has to be)"
+    r"(?: therefore| thus| clearly| most likely| probably)? (?:the |our |my )?(?:only |most |single |one )?"
+    r"(?:correct|right|best|better|accurate|appropriate|suitable|true|final|answer|one that matches)"
+    r"(?: (?:answer|option|choice|one|match|solution|statement|description|fit))?"
+    r"(?: (?:here|because|since|as|to|for|among|of)\b.*)?\W*$",
+    _FLAGS,
+)
+IS_RIGHT_CHINESE = re.compile(r"(?:.*[,:选项所以因此])?\(?([A-Z])\)?(?:选项)?是?(?:正确|对)的?\W*")
+IS_WRONG = re.compile(
+    r"^\W*(?:option |choice |answer )?\W?[A-Z]\W? "
+    r"(?:(?:is|are|must be) (?:(?:the|a|an) )?(?:wrong|incorrect|not correct|not right|false)(?: \w+)?"
+    r"|isn't (?:right|correct|true))\W*$",
+    _FLAGS,
+)
+PRONOUN = re.compile(r"\b(?:it|this|that|i|he|she|they|statement|claim|assertion|sentence)$", _FLAGS)
+
+SAID_TO_BE = re.compile(
+    rf"(?:(?<!\w)|(?='s))(?:{_IS}|isn't|aren't|wasn't|can't be|cannot be|won't be|measures?|costs?|weighs?|reads?"
+    r"|says?|shows?|displays?|indicates?|has|have|contains?|comes? (?:out )?to|totals|adds up to|sums? to|amounts? to"
+    r"|works out (?:to|as)|becomes?|gives?|yields?|makes?|gets?|obtain|find|found|sees?|count|counted|calculate|think"
+    r"|believe|estimate|needs?|wants?|pays?|corresponds? to|belongs? to|represents?|paid|spent|takes?|took|won"
+    r"|lost|held|sold|bought|got|made|wrote|rose|fell|grew|hay|il y a|es gibt|ist|sind|est|es|è|é"
+    r"|(?!times|plus|minus|less|versus|divided|rows|columns|steps)\w{3,}(?:s|ed)"
+    r"(?= (?:(?:a total of|about|around|approximately|exactly|only|at|to|by) )?[$€£]?-?\d)|\w{3,}ed(?= (?:it"
+    r"|this|that)\W*$))(?!\w)"
+    r"(?:[\s:\"'“”]| that\b)*"
+    r"|(?<=\w):(?=\s)|等于|显示[了有出]?|共有|是|(?<!没)有|为|[重长高宽](?=\d)",
+    _FLAGS,
+)
+"""What stands between a thing and what a sentence says of it."""
+STANDS_OUT = re.compile(
+    r"(?:the )?(?:\w+[ -]){0,3}(?:\w{3,}est|most|least|only|top|main|dominant|majority|winner|leader|visible"
+    r"|shown|seen"
+    r"|left|remaining|present|depicted|same|value of|number of|in the|on the|there|it)\b",
+    _FLAGS,
+)
+"""Said of a thing that is the answer itself: `Germany has the highest value`."""
+QUALIFIED = re.compile(
+    r"\b(?:than|over|under|above|below|least|most|every|each|per|page|step|figure|fig|table|route|room|section"
+    r"|question"
+    r"|line|level|version|chapter|part|number|no|up to|close to|closer to|times|twice|double|triple|half|plus"
+    r"|minus|squared|between|from|or|and"
+    r"|before|after|until|since|less|more|fewer|nearly|almost|hardly|multiple|factor|divided|multiplied|if"
+    r"|without|any)\b",
+    _FLAGS,
+)
+"""Words by which a number at the end of a clause is not what the clause says."""
+FILLER = re.compile(
+    r"^(?:(?:answer|solution|ans)\s+-\s|\W*\b(?:so|thus|therefore|hence|then|and|finally|overall|clearly|ok|okay|well"
+    r"|in (?:conclusion|summary|total|short)|to (?:conclude|summarize)|as a result|consequently|about|approximately"
+    r"|approx\.?|roughly|around|circa|exactly|precisely|only|just|simply|actually|definitely|certainly|probably"
+    r"|likely"
+    r"|possibly|perhaps|maybe|most likely|most probably|very likely|equal to|equals|that is|that|i think|i believe"
+    r"|i guess|i'd say|i would say|it seems|it appears|a total of|a count of|estimated (?:to be|at)|given by|indeed"
+    r"|obviously|equal|because|also|still|now|but|absolutely|of course|sure|choose|select|pick|that of|called"
+    r"|named|titled|entitled|known as|(?:an?|the) (?:height|length|width|depth|value|total|sum|size|area|volume"
+    r"|perimeter|age|count|speed|weight|mass|price|cost|score|rate|average|mean|median|radius|diameter) of"
+    r"|by(?= \d)"
+    r"|i meant?|should be|during(?= \d{4})|a ratio of|(?:the )?point(?= ?\()|(?:la |le |a |o )?(?:opción|opção"
+    r"|opzione|letra|lettre)"
+    r"|at(?= ?\()|(?:in |on )?(?:the )?year(?= \d{4})|in(?= \d{4})|(?:the )?number(?= -?\d)|no\.(?= ?\d)"
+    rf"|(?:the|la|el|le|die)(?= {LETTER_CHOICE}\W*$)|answer|ans|option|choice|letter|因此|所以|大约|约|大概|故|则|共)\b"
+    r"|\s*(?:因此|所以|大约|约|大概|故|则|一共|总共|共有|共)|[\s~≈:,*=]+)+[\s,:]*",
+    _FLAGS,
+)
+"""Words before an answer that do not change it."""
+TRAILING = re.compile(
+    r",? (?:(?:so|and) (?:that|this|it)(?:'s| is) (?:the|my|our) (?:final )?answer|i (?:think|believe|guess"
+    r"|suppose|would say)|probably|roughly|for sure|to me|i'm (?:sure|certain)|if i (?:had|have) to \w+)[.\s]*$"
+    r"|(?:입니다|です|でした|正确|是正确的|정답|だ|인)[.\s]*$"
+    r"|\s+(?:in (?:total|all)|altogether|overall|respectively|please)\W*$",
+    _FLAGS,
+)
+LEAD_IN = re.compile(
+    r"^(?:according to|based on|from|in|looking at|as|given|using|by|for|on|at|with|after|when|among|of|per"
+    r"|judging)\b"
+    r"[^,()\[\]]{1,80}, (?=\S)",
+    _FLAGS,
+)
+REASON = re.compile(
+    r", [^\W\d]+(?:ed|ing) (?:in|by|at|on|from|to|with)\b.*$|[,;(]? (?:because|since|due to|as (?:it|the|this"
+    r"|that|shown|seen|indicated|we|there)|given that"
+    r"|which (?:is|are|means|shows)|where|so that|based on|according to)\b.*$|[,，]?\s*因为.*$",
+    _FLAGS,
+)
+NOT_ANOTHER = re.compile(
+    r"[,;]? \(?(?:(?:and |but )?not|rather than|instead of|as opposed to|unlike)(?!\s*$)\s+[^,;]*$|,?\s*而?不是.*$",
+    _FLAGS,
+)
+"""The end of `73, not 37`."""
+NOT_BUT = re.compile(
+    r"^(?:is |are )?(?:not|isn't) [^,;]{1,60}?,? but (?:rather |it is |it's )?|^不是[^,]{1,20}, ?而?是", _FLAGS
+)
+SO = re.compile(
+    r"(?:, (?:so|therefore|thus|hence|giving|which gives|which makes|making it|making|and so|and therefore|but"
+    r"|for (?=a total)|an? (?:rise|increase|gain|drop|fall|decrease|difference|change|total|sum) of)"
+    r"|; ?|→|⇒|=>|,? ?(?:因此|所以|故))[\s,]*",
+    _FLAGS,
+)
+"""What stands between reasons and a conclusion in one sentence."""
+NO = re.compile(r"\W*(?:of course|certainly|definitely|absolutely|probably|surely) not\W*", _FLAGS)
+TRUTH = re.compile(
+    r"^\W*(yes|yep|yeah|no|nope|true|false|是的|是|不是|否|对|不|没有)"
+    r"(?: (?:indeed|definitely|absolutely|of course)\W*$|[,!;:，]|\.(?! ?\d+\W*$)|\s+-|(?=\s+(?:it|they|he|she"
+    r"|there|this|that|we|you)\b))\s*",
+    _FLAGS,
+)
+"""Yes or no at the beginning of a sentence."""
+OPENING = re.compile(
+    r".*:$|\W*(?:let|i|we|you|sure|okay|ok|first|step|to|looking|here|solution|explanation|hello|hi|thanks?)\b", _FLAGS
+)
+"""Short sentences that begin a reply and are no answer."""
+LONE_VALUE = re.compile(
+    r"\W?(?:(?:option|choice) )?\W?[A-Z](?:[).:\]}]+.{0,60}|\W?)|yes|no|true|false|是|否|不是", _FLAGS
+)
+"""A letter of a choice, or yes or no, with nothing else."""

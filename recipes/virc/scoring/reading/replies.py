@@ -1,0 +1,148 @@
+"""Replies without what they are wrapped in: thoughts, tags, LaTeX and Markdown; and their sentences."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from virc.scoring import rules
+from virc.scoring.reading.phrases import NAMED, RETRACTION
+
+_THOUGHT = re.compile(r"<(think|thinking|reasoning|thought)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_TAGGED = re.compile(r"<(answer|final_answer|response|output|result)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_MARKUP = re.compile(r"<\|?(?:begin|end)_of_box\|?>|<\|[a-z_]+\|>|</?(?:b|strong|em|i|p|br)\s*/?>")
+
+
+def untagged(text: str) -> str:
+    """A reply without its thoughts; the content of its last `<answer>`, if it has one."""
+    text = re.split(r"</think(?:ing)?>", _THOUGHT.sub(" ", text))[-1]
+    tagged = [found[2] for found in _TAGGED.finditer(text) if found[2].strip()]
+    text = _MARKUP.sub(" ", tagged[-1] if tagged else text).strip()
+    return _in_json(text) if text.startswith("{") and len(text) <= _MAX_JSON else text
+
+
+_MAX_JSON = 2000
+
+
+def _in_json(text: str) -> str:
+    """The answer in an object of JSON: its only field, or `answer`; the text where it is none."""
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return text
+    found = fields.get("answer", next(iter(fields.values())) if len(fields) == 1 else None) if fields else None
+    return str(found) if isinstance(found, str | int | float) and not isinstance(found, bool) else text
+
+
+class Box(NamedTuple):
+    """What is in `\\boxed{}`, and where it begins and ends in a text."""
+
+    content: str
+    start: int
+    end: int
+
+
+_BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s{0,3}\{)|(?<!\\)[{}]")
+
+
+def boxes(text: str) -> list[Box]:
+    """The boxes of a text that are closed, and in no other box, in order."""
+    found: list[Box] = []
+    opened: list[re.Match[str]] = []
+    for brace in _BRACE.finditer(text):
+        if brace[0] != "}":
+            opened.append(brace)
+        elif opened and (box := opened.pop())["box"]:
+            while found and found[-1].start > box.start():
+                found.pop()
+            found.append(Box(text[box.end() : brace.start()], box.start(), brace.end()))
+    return found
+
+
+_MATH = re.compile(r"\$\$?(?=[^\s$])([^$]{0,400}?[^\s$\\])\$\$?(?!\d)", re.DOTALL)
+_DOLLAR = "\x00"  # stands for signs of money while those of LaTeX go
+_RAISED = re.compile(r"(?<=\w)[⁻⁰¹²³⁴-⁹]+")
+
+
+def _ended(math: re.Match[str]) -> str:
+    """What is between signs of mathematics; a command at its end stays apart from the next word."""
+    return f"{math[1]}  " if re.search(r"\\[a-zA-Z]+\Z", math[1]) else math[1]
+
+
+_STOPS = str.maketrans({"。": ". ", "、": ", ", "！": "! ", "？": "? "})
+
+
+def plain(text: str) -> str:
+    """A text without LaTeX and Markdown, with one sign for signs that mean the same; case and line breaks stay."""
+    text = _RAISED.sub(lambda found: "^" + unicodedata.normalize("NFKC", found[0]), text.translate(_STOPS))
+    text = rules.same_signs(text)
+    text = re.sub(r"(?<=\d)\*\*(?=\d)", "^", text)
+    text = re.sub(r"```[a-z]*|\*\*|__|`", "", text)
+    text = re.sub(r"(?<![\w*])\*(?=[^\s*])|(?<=[^\s*])\*(?![\w*])", "", text)
+    text = re.sub(r"^\s*(?:#+|>+(?=\s*[^\s\d])|[-*•]\s)\s*", "", text, flags=re.MULTILINE)
+    text = _MATH.sub(_ended, text.replace("\\$", _DOLLAR)).replace("$$", "").replace("$", _DOLLAR)
+    if "\\" in text or "^" in text:
+        text = rules.without_latex(re.sub(r"\\(?=\s|\Z)", " ", text))
+    return re.sub(" {2,}", " ", text.replace(_DOLLAR, "$")).strip()
+
+
+def latex_of(text: str, short: str) -> str:
+    """A plain short answer as it is written in a reply: in its LaTeX, where `1/2x` is `\\frac{1}{2}x`."""
+    written = [*(box.content for box in boxes(text)), *_MATH.findall(text), text]
+    written += [each.rpartition("=")[2] for each in written]
+    return next((each for each in written if plain(each) == short), short)
+
+
+_END = re.compile(
+    r"(?<=[.!?;])\s+|\s*\n\s*|\.{3}\s*|…\s*"
+    r"|,\s+(?=(?:no|wait|sorry|actually|i mean|or rather)(?:[,:]|(?<=lly|ean|her) ))",
+    re.IGNORECASE,
+)
+_ABBREVIATED = re.compile(
+    r"(?:^|\W)(?:[ap]\.?m|approx|e\.g|i\.e|etc|vs|mr|mrs|ms|dr|st|no|fig|eq|rs|sq|cu|jan|feb|mar|apr|aug|sept?|oct|nov"
+    r"|dec|[a-z]\.[a-z])\.\Z",
+    re.IGNORECASE,
+)
+_LABEL = re.compile(r"\W*(?:(?:option|choice)\s)?\(?[A-Z1-9]\)?\.", re.IGNORECASE)
+_LABEL_AT_END = re.compile(r"(?:^|answer\W{0,3}|option |choice |\bis |\()\(?[A-Z]\)?\.\Z", re.IGNORECASE)
+_RUNS_ON = re.compile(r"(?:(?<=:)|(?<=\bis)|(?<==)|(?<=\bare)|(?<=为)|(?<=是))[ \t]*\n\s*")
+_HEADING = re.compile(
+    r"^\W*((?:final |the |my |correct )*(?:answer|result|solution|conclusion))[^\w\n]*\n+", re.IGNORECASE | re.MULTILINE
+)
+_MAX_BEFORE = 40  # characters before an end that are looked at
+
+
+_ITEM = re.compile(r"(?:\d[.)]|[-•*])\s+([^:=\n.]{1,40}?)[,;.]?")
+
+
+def listed(text: str) -> str | None:
+    """The items of a text that is a list of them on lines of their own, and nothing else, between commas."""
+    found = [_ITEM.fullmatch(line.strip()) for line in text.splitlines() if line.strip()]
+    items = [each[1].strip() for each in found if each]
+    return ", ".join(items) if len(items) == len(found) > 1 else None
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences and lines of a plain text. `The answer is:` goes on in the next line, `B. blue` after its dot."""
+    text = _HEADING.sub(r"\1: ", _RUNS_ON.sub(" ", text))
+    start = 0
+    for end in _END.finditer(text):
+        before, after = text[max(start, end.start() - _MAX_BEFORE) : end.start()], text[end.end() :]
+        is_line = "\n" in end[0]
+        is_abbreviated = not is_line and _ABBREVIATED.search(before) and not re.match(r"[A-Z]", after)
+        if is_abbreviated or (not is_line and _continues_label(before, after.partition("\n")[0])):
+            continue
+        if sentence := text[start : end.start()].strip():
+            yield sentence
+        start = end.end()
+    if rest := text[start:].strip():
+        yield rest
+
+
+def _continues_label(before: str, after: str) -> bool:
+    """Whether `B. blue` goes on: the letter begins a sentence, or a few words follow it at the end of a line."""
+    if _LABEL.fullmatch(before):
+        return not RETRACTION.match(after)
+    is_label = _LABEL_AT_END.search(before) and len(after.split()) <= 4
+    return bool(is_label) and not RETRACTION.match(after) and not NAMED.search(after)

@@ -1,0 +1,186 @@
+"""Whether two short answers say the same: numbers with units, dates, times, ranges, lists, yes and no, or words.
+
+Each text is read in every way that a person could, and must be such a value as a whole: `73 or 74` is none.
+"""
+
+import operator
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from virc.scoring import rules
+from virc.scoring.reading import dates
+from virc.scoring.reading.numerals import MAX_LENGTH
+from virc.scoring.reading.quantities import Agree, Quantity, in_singular, quantities_agree, quantity
+
+_MAX_ITEMS = 40
+
+
+def alike(one: str, other: str, agree: Agree = operator.eq) -> bool:
+    """Whether two short answers say the same; `agree` compares two numbers of one unit, the answer's first."""
+    if names_differ(one, other):
+        return False
+    one, other = rules.unnamed(one, other)
+    first, second = quantity(one), quantity(other)
+    if first and second:
+        return quantities_agree(first, second, agree)
+    if any(each and each.is_close for each in (first, second)):  # a product of variables, as it is written
+        return words(one) == words(other)
+    if any(_forms_agree(form, each, agree) for form in _forms(one) for each in _forms(other)):
+        return True
+    said, right = _in_singular(words(one)), _in_singular(words(other))
+    return (said == right != "") or _formulas_alike(one, other)
+
+
+def _formulas_alike(one: str, other: str) -> bool:
+    """Whether two formulas are spelt alike, one perhaps with a unit behind it."""
+    if re.search("[$€£¥₹¢₽₩]", one + other):  # signs of money would be taken for those of LaTeX
+        return False
+    if bool(_UNIT.search(one)) != bool(_UNIT.search(other)):
+        one, other = _UNIT.sub("", one), _UNIT.sub("", other)
+    return rules.same(one, other)
+
+
+_UNIT = re.compile(
+    r"(?<=[π√\d)]) (?:(?:sq\.?|square|cubic) )?(?:units?|[cmk]?m|ft|in|inches|feet|[a-z]*met(?:er|re)s?)"
+    r"(?: ?\^ ?[23])?$"
+)
+"""A unit behind a formula; the question may have it."""
+
+
+_NAME = re.compile(r"(?:∠|angle )?([A-Za-z]{1,3}|\w\([A-Za-z]\)) ?=.*", re.DOTALL)
+
+
+def names_differ(one: str, other: str) -> bool:
+    """Whether two equations are about different things: `AB = 10` is not `BC = 10`."""
+    first, second = _NAME.fullmatch(one.strip()), _NAME.fullmatch(other.strip())
+    return bool(first and second and first[1] != second[1])
+
+
+def are_values(one: str, other: str) -> bool:
+    """Whether both texts are values that are compared here, so that no algebra is needed."""
+    found = [quantity(text) for text in (one, other)]
+    return all(
+        (number and not number.is_close) or _forms(text) for number, text in zip(found, (one, other), strict=True)
+    )
+
+
+_YES = frozenset(
+    "yes yep yeah yup true correct right affirmative 是 是的 对 对的 正确 sí si oui ja да はい 네 예 sim".split()
+)
+_NO = frozenset(
+    "no nope nah false incorrect wrong negative 否 不是 不 不对 错 错误 non nein нет いいえ 아니요 não".split()
+)
+_Form = tuple[Any, ...]
+
+
+def _forms(text: str) -> tuple[_Form, ...]:
+    """What a text may be apart from a number and words: a date, a time, a range or ratio, yes or no, a list."""
+    found: list[_Form] = []
+    plain = text.strip().rstrip(".!").casefold()
+    if plain in _YES | _NO:
+        found.append(("truth", plain in _YES))
+    values: tuple[_Form | None, ...] = dates.date(text), dates.time(text), _pair(text), _items(text)
+    found += [(kind, *value) for kind, value in zip(("date", "time", "pair", "list"), values, strict=True) if value]
+    return tuple(found)
+
+
+def _forms_agree(one: _Form, other: _Form, agree: Agree) -> bool:
+    if one[0] != other[0]:
+        return False
+    match one[0]:
+        case "pair":
+            return all(quantities_agree(*each, agree) for each in zip(one[1:], other[1:], strict=True))
+        case "time":
+            return dates.times_agree((one[1], one[2]), (other[1], other[2]))
+        case "list":
+            return _lists_agree(one[1], one[2], other[1], other[2], agree)
+    return one == other
+
+
+_PAIR = re.compile(
+    r"(?P<between>between |from )?(?P<low>[^:]{1,50}?)"
+    r"(?: ?- ?| to |(?P<and> and )| through | thru | ?: ?|~|～|到|至)(?P<high>-?[\d$€£][^:]{0,50}|[a-z]+(?: .{1,30})?)",
+    re.IGNORECASE,
+)
+
+
+def _pair(text: str) -> tuple[Quantity, Quantity] | None:
+    """The two ends of a range, or parts of a ratio; where only the second has a unit, it is that of both."""
+    found = _PAIR.fullmatch(text.strip()) if len(text) <= MAX_LENGTH else None
+    if not found or (found["and"] and not found["between"]):
+        return None
+    low, high = quantity(found["low"]), quantity(found["high"])
+    if not low or not high:
+        return None
+    return (low if low.unit else low._replace(unit=high.unit)), high
+
+
+_CLOSED_BY = {"(": ")]", "[": "])", "{": "}"}
+_SEPARATOR = re.compile(r"\s*[,;、]\s*(?:and\s+)?|\s+(?:and|und|et|y)\s+|\s*&\s*|\s*[和与以及]+\s*")
+_BETWEEN_TUPLES = re.compile(r"(?<=\))\s*(?:,\s*|and\s+)(?=\()")
+
+
+def _items(text: str) -> tuple[str, tuple[str, ...]] | None:
+    """The brackets and the items of a list; None where it is none."""
+    text = re.sub(r"^[A-Z]'? ?(?:= ?)?(?=\(.*\)$)", "", text.strip())  # the name of a point
+    brackets = ""
+    if len(text) > 1 and text[-1] in _CLOSED_BY.get(text[0], ""):
+        brackets, text = text[0] + text[-1], text[1:-1]
+    if re.search(r"\bor\b|或", text):
+        solutions = tuple(re.split(r"\s+or\s+", text))
+        is_list = len(solutions) > 1 and all(re.fullmatch(r"[A-Za-z] ?= ?[^=,]+", each) for each in solutions)
+        return (brackets, solutions) if is_list else None
+    tuples = _BETWEEN_TUPLES.split(text)
+    if re.search(r"[()\[\]{}]", text) and len(tuples) < 2:
+        return None
+    items = tuple(item.strip() for item in (tuples if len(tuples) > 1 else _SEPARATOR.split(text)))
+    is_list = (brackets or len(items) > 1) and len(items) <= _MAX_ITEMS and all(items)
+    return (brackets, items) if is_list else None
+
+
+def _lists_agree(mark: str, items: Sequence[str], other_mark: str, others: Sequence[str], agree: Agree) -> bool:
+    """Whether lists have the same items: in any order in braces or without brackets, else in one order."""
+    if len(items) != len(others) or (mark and other_mark and mark != other_mark):
+        return False
+    if {mark, other_mark} - {"", "{}"}:
+        return all(alike(item, each, agree) for item, each in zip(items, others, strict=True))
+    left = [*others]
+    for item in items:
+        found = next((each for each in left if alike(item, each, agree)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
+
+
+_SPELLINGS = {
+    "grey": "gray", "colour": "color", "colours": "colors", "centre": "center", "metre": "meter", "theatre": "theater",
+    "tyre": "tire", "aluminium": "aluminum", "aeroplane": "airplane", "colourful": "colorful", "favourite": "favorite",
+}  # fmt: skip
+_QUOTES = re.compile(r"[\"“”‘’«»「」『』*`!?_]|(?<!\d)[,.;:]|[,.;:](?!\d)|(?<!\w)'|'(?!\w)")
+_INITIALS = re.compile(r"\b(?:[a-z]\.){2,}")
+_ARTICLE = re.compile(r"^(?:(?:the|a|an|some|its|his|her|their) )+(?=\S)")
+_SIDE = re.compile(
+    r"(?:(?:on|to|at|in|towards?) )?(?:the )?((?:top |bottom |upper |lower )?"
+    r"(?:left|right|top|bottom|middle|center|front|back))(?: (?:side|corner|hand side|one))?"
+)
+
+
+def words(text: str) -> str:
+    """A text without case, accents, articles, punctuation and hyphens; empty of one that is too long."""
+    if len(text) > rules.MAX_LENGTH:
+        return ""
+    parts = unicodedata.normalize("NFKD", rules.same_signs(text))
+    text = unicodedata.normalize("NFC", "".join(each for each in parts if not "\u0300" <= each <= "\u036f")).casefold()
+    text = _INITIALS.sub(lambda found: found[0].replace(".", ""), text)
+    text = " ".join(_QUOTES.sub(" ", re.sub(r"(?<=[^\W\d])-(?=[^\W\d])", " ", text)).split())
+    text = _ARTICLE.sub("", text)
+    side = _SIDE.fullmatch(text)
+    return " ".join(_SPELLINGS.get(word, word) for word in (side[1] if side else text).split())
+
+
+def _in_singular(text: str) -> str:
+    """Words in the singular; with a digit in them, as they stand."""
+    return text if re.search(r"\d", text) else in_singular(text)

@@ -1,0 +1,198 @@
+"""Problems as an agent endpoint solves them: with the model and its tools, by a pipeline, or as plain text."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from virc.backends.interface import Backend
+from virc.core.errors import DataError, NoAnswerError
+from virc.core.limits.image_memory import of_client
+from virc.core.timeouts import Deadline
+from virc.core.web.fetch import Rules
+from virc.reasoning.images import Shown
+from virc.reasoning.opening import pictures as opening
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.session import Unit
+from virc.serving.agent import fetch, piped, text, wire
+from virc.serving.agent.answer import Answer, answer_of, is_too_long
+from virc.serving.agent.desk import WAITING, Hold, Job, Ping
+from virc.serving.agent.finish import Finisher
+from virc.serving.agent.request import Problem
+from virc.solving.image_source import data_url_bytes
+from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
+from virc.solving.outcome import chosen
+from virc.solving.sampling.asking import Asking
+from virc.solving.sampling.grading import Judge
+from virc.solving.strategies import registry as strategies
+
+_LONGER = 1.0  # seconds in which a role that is too late can still be named
+
+Report = SampleStart | Unit | wire.Looked | Answer
+"""What happens to a problem on its way: a sample begins; a thought; a tool call; a sample's end."""
+
+
+class Solving(msgspec.Struct, frozen=True):
+    """How problems are solved.
+
+    Args:
+        backend: the model.
+        protocol: its chat protocol.
+        config: turns and time of one problem; the rest is in the requests.
+        at_once: problems that are solved at a time.
+        waiting: problems that may wait for their turn.
+        rules: which images are fetched.
+        ready: whether the engine runs.
+        pipeline: what answers chats with images in place of the model, which is that of its writer.
+    """
+
+    backend: Backend
+    protocol: Protocol
+    config: SolveConfig
+    at_once: int = 1
+    waiting: int = WAITING
+    rules: Rules = fetch.RULES
+    ready: Callable[[], bool] = lambda: True
+    pipeline: piped.Piped | None = None
+
+
+class SolvingJob(Job[Report]):
+    """A problem to solve.
+
+    Attributes:
+        pictures: data URLs, and what was fetched; empty when they have been read. Those that are given are taken out of
+            their list, so that nobody else keeps them.
+    """
+
+    def __init__(self, solving: Solving, problem: Problem, pictures: list[str], deadline: Deadline) -> None:
+        super().__init__(deadline)
+        self._solving, self._problem = solving, problem
+        self.longer = _LONGER if solving.pipeline else 0.0
+        self.pictures: list[str | bytes] = [*pictures]
+        pictures.clear()
+
+    def weight(self, report: Report) -> int:
+        """As of `Job`."""
+        return weight(report)
+
+    async def prepare(self, hold: Hold) -> None:
+        """As of `Job`: fetch the images that lie at addresses."""
+        for number, picture in enumerate(self.pictures):
+            if isinstance(picture, str) and picture[:5].lower() != "data:":
+                self.pictures[number] = await fetch.fetch(picture, f"image {number}", self._solving.rules, hold.add)
+
+    def run(self, send: Callable[[Report], None], release: Callable[[], None]) -> None:
+        """As of `Job`."""
+        thoughts: list[str] = []
+
+        def on_event(event: Event | wire.Looked) -> None:
+            self.check()
+            match event:
+                case wire.Looked():
+                    send(event)
+                case SampleStart():
+                    thoughts.clear()
+                    send(event)
+                case Unit():
+                    thoughts.append(event.think)
+                    send(event)
+                case ToolResult():
+                    for look in wire.looked(event, len(thoughts) - 1):
+                        send(look)
+
+        solving, problem = self._solving, self._problem
+        usual = solving.config.longest(solving.protocol.sampling)
+        config = msgspec.structs.replace(
+            solving.config, samples=problem.samples, temperature=problem.temperature, top_p=problem.top_p,
+            top_k=problem.top_k, seed=problem.seed % 2**31, max_tokens=min(problem.turn_tokens or usual, usual),
+            keep_images=False,
+        )  # fmt: skip
+        samplings = config.samplings(solving.protocol.sampling)
+        finisher = Finisher(problem, solving.backend, samplings, self.deadline, self.check)
+        if solving.pipeline and not problem.messages:
+            given = [_source(picture, number) for number, picture in enumerate(self.pictures)]
+            with opening.opened_all(given, of_client(self.check), whole=True) as pictures:
+                given.clear()
+                self._have_read(release)
+                piped.check_sizes(pictures)
+                for answer in piped.answers(solving.pipeline, problem, pictures, self.deadline, self.check, on_event):
+                    send(finisher.finished(answer, thoughts))
+            return
+        shown = [self._shown(*_source(picture, number)) for number, picture in enumerate(self.pictures)]
+        self._have_read(release)
+        if problem.messages:
+            if problem.max_tokens and not (problem.forced or problem.schema):  # the turn is the answer
+                config = msgspec.structs.replace(config, max_tokens=min(problem.max_tokens, config.longest()))
+            how = (config, solving.backend, solving.protocol, self.deadline)
+            for answer in text.answers(problem.messages, *how, on_event):
+                send(finisher.finished(answer, thoughts))
+            return
+        if problem.strategy:
+            send(finisher.finished(_by_strategy(problem, solving, config, shown, self.deadline, on_event), thoughts))
+            return
+        asked = (config, solving.backend, solving.protocol, shown, problem.question)
+        for attempt in attempts(*asked, on_event=on_event, deadline=self.deadline):
+            if attempt.broken and not (attempt.trace.units and is_too_long(attempt.broken)):
+                raise attempt.broken
+            send(finisher.finished(answer_of(attempt), thoughts))
+
+    def _have_read(self, release: Callable[[], None]) -> None:
+        """The pictures are open: their files are kept no longer."""
+        self.pictures.clear()
+        release()
+
+    def _shown(self, content: bytes, name: str) -> Shown:
+        how = (self._solving.protocol, self._solving.backend.grid, of_client(self.check))
+        try:
+            return opening.shown(content, name, *how)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from None
+
+
+def _source(picture: str | bytes, number: int) -> tuple[bytes, str]:
+    """The file of a picture and its name."""
+    name = f"image {number}"
+    try:
+        return data_url_bytes(picture) if isinstance(picture, str) else picture, name
+    except DataError as error:
+        raise DataError(f"{name}: {error.message}") from None
+
+
+def _by_strategy(
+    problem: Problem,
+    solving: Solving,
+    config: SolveConfig,
+    shown: Sequence[Shown],
+    deadline: Deadline,
+    on_event: Callable[[Event], None],
+) -> Answer:
+    """The one answer of a strategy, with what all its replies took; thoughts of all samples come before it."""
+    begun = False
+
+    def on_each(event: Event) -> None:
+        nonlocal begun
+        if not isinstance(event, SampleStart):
+            on_event(event)
+        elif not begun:
+            begun = True
+            on_event(SampleStart(1, 1))
+
+    config = strategies.resolved(msgspec.structs.replace(config, strategy=problem.strategy))
+    asked = (config, solving.backend, solving.protocol, shown, problem.question, deadline)
+    solved = strategies.solve(Asking(*asked, on_event=on_each, grader=Judge(solving.backend)))
+    if solved.error and not isinstance(solved.error, NoAnswerError):
+        raise solved.error
+    prompt, completion = solved.prompt_tokens or 0, solved.completion_tokens or 0
+    answer = answer_of(chosen(solved))
+    return msgspec.structs.replace(answer, prompt_tokens=prompt, completion_tokens=completion)
+
+
+def weight(thing: Report | Ping) -> int:
+    """About as many bytes as a report takes in memory."""
+    match thing:
+        case Unit():
+            return len(thing.think)
+        case wire.Looked():
+            return sum(len(each) for each in (thing.url, thing.text, thing.error) if each)
+        case Answer():
+            return len(thing.content)
+    return 0

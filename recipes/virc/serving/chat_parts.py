@@ -1,0 +1,147 @@
+"""The parts of a message's content, as clients of several APIs write them."""
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+_MAX_NAMES = 16  # of fields that are reported
+_Detail = Literal["auto", "low", "high", "original"]
+
+
+class Part(msgspec.Struct, tag_field="type"):
+    """A part of a message's content; fields that it does not have are ignored, and named by `unknown_fields`."""
+
+
+class Text(Part, tag="text"):
+    """A text."""
+
+    text: str
+
+
+class InputText(Text, tag="input_text"):
+    """A text of the Responses API."""
+
+
+class OutputText(Text, tag="output_text"):
+    """A text of an answer of the Responses API."""
+
+    annotations: msgspec.Raw = msgspec.Raw()
+    logprobs: msgspec.Raw = msgspec.Raw()
+
+
+class Refusal(Text, tag="refusal", rename={"text": "refusal"}):
+    """A refusal in an answer."""
+
+    text: str  # named again, as only fields of the class itself are renamed
+
+
+class Picture(Part):
+    """An image."""
+
+    @property
+    def address(self) -> str:
+        """Its URL."""
+        raise NotImplementedError
+
+    @property
+    def unmet(self) -> str | None:
+        """The field by which it asks for more than to be seen."""
+        return None
+
+
+class _Url(msgspec.Struct):
+    url: str
+    detail: _Detail = "auto"
+
+
+class ImageUrl(Picture, tag="image_url"):
+    """An image of the chat API; `uuid` is vLLM's, by which a client names an image that it sent before."""
+
+    image_url: _Url | str
+    uuid: str | None = None
+    detail: _Detail = "auto"  # of the Responses API
+
+    @property
+    def address(self) -> str:
+        """As of `Picture`."""
+        return self.image_url if isinstance(self.image_url, str) else self.image_url.url  # some send nothing else
+
+    @property
+    def unmet(self) -> str | None:
+        """As of `Picture`."""
+        if self.uuid is not None:
+            return "uuid"
+        inner = "auto" if isinstance(self.image_url, str) else self.image_url.detail
+        return "detail" if (self.detail, inner) != ("auto", "auto") else None
+
+
+class InputImage(ImageUrl, tag="input_image"):
+    """An image of the Responses API; this server keeps no files."""
+
+    file_id: None = None
+
+
+class _Source(msgspec.Struct):
+    data: str | None = None
+    url: str | None = None
+    type: str = "base64"
+    media_type: str = "image/png"
+
+
+class SourceImage(Picture, tag="image"):
+    """An image of Anthropic's Messages API, or of chat templates."""
+
+    source: _Source | None = None
+    url: str | None = None
+    image: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a part without an image."""
+        if not (self.url or self.image or (self.source and (self.source.url or self.source.data))):
+            raise ValueError("Object missing required field `source`")
+
+    @property
+    def address(self) -> str:
+        """As of `Picture`."""
+        source = self.source
+        if source and source.data:
+            return f"data:{source.media_type};base64,{source.data}"
+        return (source and source.url) or self.url or self.image or ""
+
+
+AnyPart = Text | InputText | OutputText | Refusal | ImageUrl | InputImage | SourceImage
+_KINDS = {str(kind.__struct_config__.tag): kind for kind in AnyPart.__args__}
+_INNER = {"image_url": _Url, "source": _Source}
+
+
+class _Content(msgspec.Struct):
+    content: msgspec.Raw = msgspec.Raw()
+
+
+def unknown_fields(messages: msgspec.Raw) -> list[str]:
+    """Return the names of fields in the parts of messages that no part has, such as `image_url.format`.
+
+    Args:
+        messages: as JSON, which `list[AnyPart]` has read. At most 16 names are returned, as printable ASCII.
+    """
+    found: dict[str, None] = {}
+    for message in msgspec.json.decode(messages, type=list[_Content]):
+        if bytes(memoryview(message.content)[:1]) == b"[":
+            for name in _unknown(message.content):
+                found[re.sub(r"[^!-+\--~]", "?", name[:64])] = None
+                if len(found) == _MAX_NAMES:
+                    return [*found]
+    return [*found]
+
+
+def _unknown(content: msgspec.Raw) -> Iterator[str]:
+    for part in msgspec.json.decode(content, type=list[dict[str, msgspec.Raw]]):
+        kind = _KINDS.get(bytes(memoryview(part.pop("type"))).decode().strip('"'))
+        fields = kind.__struct_encode_fields__ if kind else part.keys()
+        yield from (f"content.{name}" for name in part if name not in fields)
+        for name in part.keys() & _INNER.keys():
+            if bytes(memoryview(part[name])[:1]) == b"{":
+                inner = msgspec.json.decode(part[name], type=dict[str, msgspec.Raw])
+                yield from (f"{name}.{each}" for each in inner if each not in _INNER[name].__struct_fields__)

@@ -1,0 +1,89 @@
+"""What a session's results are kept in: pictures and traces, bounded in number and bytes, each for its session only."""
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+
+MAX_RESULTS = 256
+"""Pictures and traces of one session."""
+MAX_BYTES = 256 * 2**20
+"""Of all sessions; one session may have half of them."""
+IDLE = 30 * 60.0
+"""Seconds after its last call that a session over HTTP is forgotten."""
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """A result that is kept, and the bytes that it takes."""
+
+    value: object
+    size: int
+
+
+class ResultStore:
+    """Keeps results by names that cannot be guessed; the oldest give way to new ones.
+
+    Args:
+        max_results, max_bytes, idle: as the constants.
+        now: seconds, as `time.monotonic` counts.
+    """
+
+    def __init__(
+        self,
+        max_results: int = MAX_RESULTS,
+        max_bytes: int = MAX_BYTES,
+        idle: float = IDLE,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_results, self._max_bytes, self._idle, self._now = max_results, max_bytes, idle, now
+        self._sessions: OrderedDict[str, OrderedDict[str, _Stored]] = OrderedDict()  # the one used last is the last
+        self._used: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, session: str, kind: str, value: object, size: int) -> str:
+        """Keep something and return its name, such as `image-1f…`."""
+        name = f"{kind}-{secrets.token_hex(16)}"
+        with self._lock:
+            results = self._session(session)
+            results[name] = _Stored(value, size)
+            while len(results) > 1 and (len(results) > self._max_results or _size(results) > self._max_bytes // 2):
+                results.popitem(last=False)
+            while len(self._sessions) > 1 and self.size > self._max_bytes:
+                self._forget(next(iter(self._sessions)))
+        return name
+
+    def find(self, session: str, name: str) -> object | None:
+        """What a session keeps by that name; None where it keeps nothing by it."""
+        with self._lock:
+            kept = self._session(session).get(name)
+        return kept.value if kept else None
+
+    def drop(self, session: str) -> None:
+        """Forget a session that has ended."""
+        with self._lock:
+            self._forget(session)
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return sum(map(_size, self._sessions.values()))
+
+    def _session(self, name: str) -> OrderedDict[str, _Stored]:
+        for other in [other for other, used in self._used.items() if self._now() - used > self._idle]:
+            if other:  # the one of stdio lives as long as the process
+                self._forget(other)
+        results = self._sessions.setdefault(name, OrderedDict())
+        self._sessions.move_to_end(name)
+        self._used[name] = self._now()
+        return results
+
+    def _forget(self, session: str) -> None:
+        self._sessions.pop(session, None)
+        self._used.pop(session, None)
+
+
+def _size(results: OrderedDict[str, _Stored]) -> int:
+    return sum(result.size for result in results.values())

@@ -1,0 +1,115 @@
+"""Pictures that a Python caller has in memory: files as bytes, open files, PIL images and arrays."""
+
+import io
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from PIL import Image, ImageOps
+
+from virc.core.errors import DataError, UsageError
+from virc.core.text import clause
+from virc.reasoning.images import MAX_BYTES
+
+_SHAPES = "uint8 of H x W, H x W x 3 (RGB) or H x W x 4 (RGBA)"
+_TIFF = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "F")  # modes that a TIFF keeps and that are not turned
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A file opened in binary mode."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """The next bytes."""
+
+
+@runtime_checkable
+class Array(Protocol):
+    """A numpy array, or what has its interface."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """Its shape, type and address."""
+
+
+InMemory = bytes | bytearray | memoryview | Image.Image | Readable | Array
+
+
+def is_in_memory(value: object) -> bool:
+    """Whether it is a picture in memory, or would be taken for one."""
+    return isinstance(value, InMemory) or hasattr(value, "__array__")
+
+
+def file_of_memory(picture: object, name: str = "the picture") -> tuple[bytes, str]:
+    """Return the file of a picture of a Python caller, and its name.
+
+    Args:
+        picture: the bytes of a file, an open file, which is read from its beginning, a PIL image, or a numpy array.
+        name: what it is called in messages.
+
+    Raises:
+        UsageError: it is of another type, or an array of other numbers or another shape.
+        DataError: it cannot be read.
+    """
+    if isinstance(picture, bytes | bytearray | memoryview):
+        return bytes(picture), name
+    if isinstance(picture, Image.Image):
+        return _tiff(picture, name), name
+    if isinstance(picture, Array):
+        return _tiff(_of_array(picture, name), name), name
+    if isinstance(picture, Readable) and not isinstance(picture, type):
+        return _contents(picture, name), name
+    kind = f"{type(picture).__module__}.{type(picture).__qualname__}".removeprefix("builtins.")
+    hint = f"PIL.Image.open(FILE), or a numpy array: {_SHAPES}"
+    if hasattr(picture, "__array__"):  # of torch, jax, tensorflow: on a device, and mostly floats with channels first
+        hint = f"make it a numpy array, {_SHAPES}; torchvision.transforms.functional.to_pil_image(tensor) does"
+    raise UsageError(f"{name} is of type {kind}, not a path, a URL, bytes, a file, a PIL.Image or a numpy array", hint)
+
+
+def _contents(file: Readable, name: str) -> bytes:
+    seek = getattr(file, "seek", None)
+    try:
+        if seek and getattr(file, "seekable", lambda: True)():
+            seek(0)  # as PIL does: one that was just written stands at its end
+        content: object = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: it is closed, or text that is no UTF-8
+        raise DataError(f"{name} cannot be read: {clause(error)}") from error
+    if not isinstance(content, bytes):
+        raise UsageError(f"{name} is a file of text", 'open(FILE, "rb")')
+    return content
+
+
+def _of_array(array: Array, name: str) -> Image.Image:
+    interface: Mapping[str, Any] = array.__array_interface__
+    shape, kind = tuple(interface["shape"]), str(getattr(array, "dtype", interface["typestr"]))
+    given = f"{name} is an array of {kind}, {' x '.join(map(str, shape)) or 'one number'}"
+    if len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] not in (1, 3, 4):
+        raise UsageError(f"{given}: its channels come first", "array.transpose(1, 2, 0)")
+    if len(shape) == 4:
+        raise UsageError(f"{given}: several pictures", "list(array) gives one array each")
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
+        raise UsageError(f"{given}, not {_SHAPES}")
+    if interface["typestr"][1:] != "u1":
+        scaled = "(array * 255).round().astype('uint8') if its numbers are from 0 to 1"
+        raise UsageError(f"{given}, not {_SHAPES}", "array.astype('uint8'), or " + scaled)
+    if 0 in shape:
+        raise DataError(f"{given}: it is empty")
+    if len(shape) == 3 and shape[2] == 1:
+        plane: Any = array
+        return Image.fromarray(plane[:, :, 0])
+    return Image.fromarray(array)
+
+
+def _tiff(image: Image.Image, name: str) -> bytes:
+    """The pixels as a file, which is checked as those of users are."""
+    file = io.BytesIO()
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            upright = upright.convert("RGBA")
+        elif upright.mode not in _TIFF:
+            upright = upright.convert("RGB")
+        upright.info = {}
+        upright.save(file, "TIFF", compression="raw")
+    except Exception as error:  # decoders raise nearly everything, and here an image may be decoded first
+        raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
+    return file.getvalue()

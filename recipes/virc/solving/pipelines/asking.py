@@ -1,0 +1,197 @@
+"""The roles of a pipeline, as its function asks them."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import permutations
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from virc.backends.interface import ScoredReply
+from virc.core.errors import NoAnswerError, VircError
+from virc.reasoning.session import Reply as Drawn
+from virc.solving.pipelines.chances import chances
+from virc.solving.pipelines.speaking import Reply, Role, Seen, Speaker, Spoken, Turn, naming, sampling_of
+from virc.solving.pipelines.steps import Kind, MisuseError, Place, Ran, drawn, here, total
+from virc.solving.pipelines.turns import Part, answered, pictures_of, turn_of
+from virc.solving.sampling.grades import FORM, read_score
+
+_LIKELIEST = 20  # first tokens that are asked for: the most that OpenAI and vLLM send
+
+
+class _Asked(NamedTuple):
+    place: Place
+    spoken: list[Spoken]
+    ran: Ran
+
+
+class Asker:
+    """A role that can be asked, by several threads at the same time."""
+
+    def __init__(self, name: str, role: Role, speak: Speaker) -> None:
+        self._name, self._role, self._speak = name, role, speak
+
+    def ask(self, *parts: Part, after: Reply | None = None, step: str = "") -> Reply:
+        """Return the role's reply.
+
+        Args:
+            parts: texts and pictures, in the order in which the role is sent them.
+            after: an earlier reply of this role, in whose conversation it is asked.
+            step: what the trace calls this; by default the role's name.
+
+        Raises:
+            VircError: as the role's model; the message names the role and the step.
+            ValueError: a picture cannot be shown, or the role has its own chat protocol and gets none.
+        """
+        return self.sample(1, *parts, after=after, step=step)[0]
+
+    def sample(self, count: int, *parts: Part, after: Reply | None = None, step: str = "") -> list[Reply]:
+        """Return several replies, drawn at the same time with seeds that differ; the rest is as of `ask`."""
+        if count < 1:
+            raise MisuseError(f"{count} replies cannot be drawn")
+        if count > 1 and self._role.temperature == 0:
+            raise MisuseError(f"{count} replies of role {self._name!r} would be the same: its temperature is 0")
+        turns = (*(after.turns if after else ()), turn_of(parts))
+        asked = self._asked("ask", [turns] * count, step)
+        here().run.add(asked.place, asked.ran)
+        seen = tuple(Seen(*each) for each in zip(pictures_of(turns), asked.spoken[0].sizes, strict=False))
+        texts = [each.reply.text for each in asked.spoken]
+        return [Reply(text, answered(turns, text), seen) for text in texts]
+
+    def probabilities(
+        self, answers: Sequence[str], *parts: Part, after: Reply | None = None, step: str = ""
+    ) -> dict[str, float]:
+        """Return how likely each of some short answers is to begin the role's reply; they add up to 1.
+
+        Args:
+            answers: such as "Yes" and "No", which begin with different words.
+
+        Raises:
+            NoAnswerError: none of them begins one of the likeliest replies, or the role's server says no
+                log-probabilities.
+            VircError, ValueError: as of `ask`; the rest is as of `ask`.
+        """
+        if self._role.own_protocol:
+            raise MisuseError(f"role {self._name!r} has its own chat protocol, whose replies begin as that says")
+        begun = [(one, other) for one, other in permutations(answers, 2) if other.lower().startswith(one.lower())]
+        if isinstance(answers, str) or len(answers) < 2 or begun:
+            raise MisuseError(f"{answers!r} are not two or more answers of which none begins another")
+        turns = (*(after.turns if after else ()), turn_of(parts))
+        asked = self._asked("ask", [turns], step, _LIKELIEST)
+        likeliest = asked.spoken[0].reply.likeliest if isinstance(asked.spoken[0].reply, ScoredReply) else None
+        found = chances(answers, likeliest or ())
+        said = ", ".join(f"{answer} {share:.3f}" for answer, share in found.items())
+        if any(found.values()) or here().run.is_dry:
+            here().run.add(asked.place, replace(asked.ran, output=(said,)))
+            return found if any(found.values()) else dict.fromkeys(answers, 1 / len(answers))
+        here().run.add(asked.place, asked.ran)
+        where = f"step {step or self._name!r}: role {self._name!r}"
+        if likeliest is None:
+            raise NoAnswerError(
+                f"{where} was asked for probabilities, and its server sends no `logprobs`",
+                "vLLM, SGLang, llama.cpp and Ollama from 0.12.11 on send them; or use best_of, which reads grades",
+            )
+        begins = ", ".join(repr(token) for token, _ in likeliest[:3])
+        raise NoAnswerError(
+            f"{where} begins its reply with {begins}, none of {', '.join(answers)}",
+            "have the prompt ask for them alone",
+        )
+
+    def best_of(
+        self,
+        candidates: Sequence[str],
+        prompt: Callable[[str], Sequence[Part]],
+        pattern: str | None = None,
+        step: str = "",
+    ) -> str:
+        """Return the candidate to which the role gives the highest grade, the first of those where several have it.
+
+        Args:
+            prompt: of a candidate, the texts and pictures that the role is sent; one text needs a tuple around it.
+            pattern: a regular expression whose one group is the grade in a reply; None: `score: 7` and the like.
+
+        Raises:
+            NoAnswerError: there are several candidates, and not one grade can be read.
+            VircError, ValueError: as of `ask`.
+        """
+        turns = [(turn_of(prompt(each)),) for each in candidates]
+        if not turns:
+            raise NoAnswerError(f"step {step or self._name!r}: there are no candidates to grade")
+        asked = self._asked("best_of", turns, step)
+        grades = asked.ran.output
+        scores = tuple(read_score(grade, pattern) for grade in grades)
+        graded = replace(asked.ran, grades=grades, scores=scores)
+        known = [(score, -number) for number, score in enumerate(scores) if score is not None]
+        if not known and len(candidates) > 1 and not here().run.is_dry:
+            here().run.add(asked.place, replace(graded, output=()))
+            form = f"the pattern {pattern!r} found" if pattern else f"a line such as `{FORM}` gives"
+            raise NoAnswerError(
+                f"step {step or self._name!r}: no grade can be read in any of {len(grades)} replies of role "
+                f"{self._name!r}; the first begins {grades[0].strip()[:60]!r}",
+                f"have the prompt ask for it: {form} the grade",
+            )
+        best = -max(known, default=(0.0, 0))[1]
+        (turn,) = turns[best]
+        shown = tuple(each.size for each in turn.pictures)
+        chosen = replace(graded, prompt=turn.prompt, output=(str(candidates[best]),), shown=shown)
+        here().run.add(asked.place, chosen)
+        return candidates[best]
+
+    def _asked(self, kind: Kind, asked: Sequence[tuple[Turn, ...]], step: str, likeliest: int = 0) -> _Asked:
+        """Draw replies to conversations at the same time; with `likeliest` their first token alone."""
+        if self._role.own_protocol and not all(turns[-1].pictures for turns in asked):
+            raise ValueError(f"role {self._name!r} needs a picture: it is asked by its own chat protocol")
+        if self._role.own_protocol and any(len(turns) > 1 for turns in asked):
+            raise ValueError(f"role {self._name!r} has its own chat protocol, in which no conversation goes on")
+        name, place, began = step or self._name, here().next(), time.monotonic()
+        ran = Ran(
+            name=name,
+            kind=kind,
+            role=self._name,
+            system=self._role.system,
+            prompt=asked[0][-1].prompt,
+            shown=tuple(each.size for each in asked[0][-1].pictures),
+        )
+        try:
+            spoken = drawn(
+                [partial(self._spoken, turns, name, (*place, at), likeliest) for at, turns in enumerate(asked)]
+            )
+        except VircError as error:
+            here().run.add(place, replace(ran, error=error.message, seconds=round(time.monotonic() - began, 3)))
+            raise
+        replies = [each.reply for each in spoken]
+        done = replace(
+            ran,
+            output=tuple(reply.text for reply in replies),
+            prompt_tokens=total(reply.prompt_tokens for reply in replies),
+            completion_tokens=total(reply.completion_tokens for reply in replies),
+            replies=sum(each.replies for each in spoken),
+            seconds=round(time.monotonic() - began, 3),
+        )
+        return _Asked(place, spoken, done)
+
+    def _spoken(self, turns: Sequence[Turn], step: str, place: Place, likeliest: int) -> Spoken:
+        run = here().run
+        if run.is_dry:
+            return Spoken(Drawn(f"{{{step}}}"), 1, tuple(each.size for each in pictures_of(turns)))
+        with naming(f"role {self._name!r}, step {step!r}"):
+            sampling = sampling_of(self._role, run.seed_of(self._name, *place))
+            if likeliest:
+                sampling = replace(sampling, max_tokens=1, likeliest=likeliest)
+            return self._speak(turns, sampling)
+
+
+class Roles:
+    """The roles of a pipeline, by their names: `roles.eyes`, or `roles["eyes"]`."""
+
+    def __init__(self, askers: Mapping[str, Asker]) -> None:
+        self._askers = askers
+
+    def __getitem__(self, name: str) -> Asker:
+        if name not in self._askers:
+            raise AttributeError(f"ROLES has no {name!r}; it has {', '.join(self._askers)}")
+        return self._askers[name]
+
+    def __getattr__(self, name: str) -> Asker:
+        return self[name]

@@ -1,0 +1,240 @@
+"""The steps of a run: what was asked, run and cut, in the order of the pipeline's function, with what it cost."""
+
+import contextvars
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Literal, TypeVar
+
+import msgspec
+
+from virc.core.limits.threads import started
+from virc.core.seeds import derived
+from virc.reasoning.calls import Box, Size
+from virc.reasoning.images import OpenedImage
+from virc.reasoning.messages import printable
+
+Kind = Literal["ask", "best_of", "vote", "boxes", "crop", "code", "tool"]
+Place = tuple[int, ...]
+"""Where a step stands in its run: numbers that sort steps, from which the seeds of its replies are derived."""
+MAX_STEPS = 1000
+"""Of one problem; a loop without an end has to end."""
+_T = TypeVar("_T")
+
+
+class Called(msgspec.Struct, frozen=True):
+    """A call of a function by code in the sandbox.
+
+    Args:
+        arguments: as text; pictures as their sizes.
+        output: what it gave, as text.
+        error: why the code got no value.
+        pictures: (width, height) in pixels of those that it was called with.
+        seconds: how long it took.
+    """
+
+    function: str
+    arguments: str
+    output: str = ""
+    error: str | None = None
+    pictures: tuple[Size, ...] = ()
+    seconds: float | None = None
+
+
+class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that ran: its output, and what it cost where the backend counts.
+
+    Args:
+        system: the system message of the role that was sent plain messages, if it has one.
+        prompt: what the role was sent, the code that ran, or the arguments of the tool. Of the best of several, what
+            was sent about that one.
+        output: its texts.
+        error: why its role gave no reply.
+        prompt_tokens, completion_tokens: of all its replies; None where the backend did not count them.
+        grades: the replies about each candidate, where the output is the best of several.
+        scores: the grades in them; None of one that cannot be read.
+        boxes: (left, top, right, bottom) in pixels of the picture's file.
+        pictures: (width, height) in pixels of each picture that it made.
+        shown: (width, height) in pixels of each picture that its role was sent, before it was scaled for the model.
+        replies: how many its role's model gave.
+        seconds: how long it took.
+        calls: of functions by its code.
+    """
+
+    name: str
+    kind: Kind
+    role: str | None = None
+    system: str | None = None
+    prompt: str | None = None
+    output: tuple[str, ...] = ()
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    grades: tuple[str, ...] = ()
+    scores: tuple[float | None, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    pictures: tuple[Size, ...] = ()
+    shown: tuple[Size, ...] = ()
+    replies: int = 0
+    seconds: float | None = None
+    calls: tuple[Called, ...] = ()
+
+
+class Boxed(msgspec.Struct, frozen=True):
+    """A box (left, top, right, bottom) in pixels of the file of a picture; as a text `[left, top, right, bottom]`."""
+
+    picture: OpenedImage
+    box: Box
+
+    def __str__(self) -> str:
+        return str(list(self.box))
+
+
+class Made(msgspec.Struct, frozen=True):
+    """What a step made beside texts: pictures, and boxes. A crop has the box that it was cut from."""
+
+    pictures: tuple[OpenedImage, ...] = ()
+    boxes: tuple[Boxed, ...] = ()
+
+
+NOTHING = Made()
+OnStep = Callable[[Ran, Made], None]
+"""Gets a step that ran, in the thread that ran it, and what it made."""
+
+
+class Run:
+    """The steps of one problem; several threads may add some.
+
+    Args:
+        seed: of the problem; each reply has one of its own.
+        on_step: gets each step.
+        is_dry: nothing is asked nor run: each step gives its name in braces.
+        check: called before each step; what it raises ends the run.
+        max_steps: the step behind them ends the run.
+    """
+
+    def __init__(
+        self,
+        seed: int | None,
+        on_step: OnStep = lambda *_: None,
+        is_dry: bool = False,
+        max_steps: int = MAX_STEPS,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.seed, self.is_dry, self._check, self._is_over = seed, is_dry, check, False
+        self._on_step, self._max_steps = on_step, max_steps
+        self._lock = threading.Lock()
+        self._done: dict[Place, tuple[Ran, Made]] = {}
+
+    @property
+    def done(self) -> list[tuple[Ran, Made]]:
+        """The steps that ran, with what they made, in the order of the function."""
+        with self._lock:
+            return [self._done[place] for place in sorted(self._done)]
+
+    @property
+    def steps(self) -> list[Ran]:
+        """The steps that ran, in the order of the function."""
+        return [ran for ran, _ in self.done]
+
+    def add(self, place: Place, ran: Ran, made: Made = NOTHING) -> None:
+        """Take a step that has run. Raises TooManyError: there are too many."""
+        boxes, sizes = tuple(each.box for each in made.boxes), tuple(each.size for each in made.pictures)
+        texts = {name: tuple(map(printable, getattr(ran, name))) for name in ("output", "grades")}
+        sent = {name: text and printable(text) for name in ("system", "prompt") if (text := getattr(ran, name))}
+        ran = msgspec.structs.replace(ran, boxes=boxes, pictures=sizes, **sent, **texts)
+        with self._lock:
+            if self._is_over:
+                return
+            if len(self._done) >= self._max_steps:
+                raise TooManyError(f"the pipeline takes over {self._max_steps} steps")
+            self._done[place] = ran, made
+        self._on_step(ran, made)
+
+    def check(self) -> None:
+        """Raise RuntimeError where the function has returned (a thread may begin a step late), or what ends the run."""
+        if self._is_over:
+            raise RuntimeError("the pipeline has ended")
+        self._check()
+
+    def close(self) -> None:
+        """Take no further steps."""
+        with self._lock:
+            self._is_over = True
+
+    def seed_of(self, *place: object) -> int | None:
+        """Return the seed of a reply."""
+        return None if self.seed is None else derived(self.seed, *place)
+
+
+class TooManyError(RuntimeError):
+    """A run has too many steps."""
+
+
+class Branch:
+    """Steps of a run that follow each other; `place` is what their places begin with."""
+
+    def __init__(self, run: Run, place: Place = ()) -> None:
+        self.run, self._place, self._count, self._lock = run, place, 0, threading.Lock()
+
+    def next(self) -> Place:
+        """Return the place of the next step. Raises what ends the run."""
+        self.run.check()
+        with self._lock:
+            self._count += 1
+            return (*self._place, self._count)
+
+
+_BRANCH: contextvars.ContextVar[Branch] = contextvars.ContextVar("_BRANCH")
+
+
+def here() -> Branch:
+    """Return the branch of the function that runs. Raises RuntimeError: no pipeline does."""
+    try:
+        return _BRANCH.get()
+    except LookupError:
+        raise RuntimeError("roles, votes, boxes and code are for the function `solve` of a pipeline") from None
+
+
+@contextmanager
+def running(branch: Branch) -> Iterator[None]:
+    """Let what runs inside add its steps to a branch."""
+    token = _BRANCH.set(branch)
+    try:
+        yield
+    finally:
+        _BRANCH.reset(token)
+
+
+def together(*work: Callable[[], _T]) -> list[_T]:
+    """Run functions without arguments at the same time, and return what they return, in their order.
+
+    Raises:
+        Exception: as the first of them that fails.
+    """
+    branch = here()
+    place = branch.next()
+    return drawn([partial(_in_branch, Branch(branch.run, (*place, number)), each) for number, each in enumerate(work)])
+
+
+def _in_branch(branch: Branch, work: Callable[[], _T]) -> _T:
+    with running(branch):
+        return work()
+
+
+def drawn(work: Sequence[Callable[[], _T]]) -> list[_T]:
+    """Return what functions return that run at the same time, in their order; one alone runs in this thread."""
+    if len(work) == 1:
+        return [work[0]()]
+    return [future.result() for future in [started(each) for each in work]]
+
+
+def total(counts: Iterable[int | None]) -> int | None:
+    """Return the sum of counts; None where one is not known."""
+    known = list(counts)
+    return None if None in known else sum(filter(None, known))
+
+
+class MisuseError(ValueError):
+    """The function of a pipeline asks for what cannot be, whatever the replies are."""

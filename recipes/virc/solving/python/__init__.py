@@ -1,0 +1,1 @@
+"""`virc.solve`, `virc.batch` and their forms for asyncio: their arguments and threads."""

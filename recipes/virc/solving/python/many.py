@@ -1,0 +1,208 @@
+"""Many problems for a Python caller: solutions in the order of the rows, while further rows are in work."""
+
+import functools
+import itertools
+import operator
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing
+from inspect import signature
+from pathlib import Path
+from typing import Any, TypeVar, Unpack
+
+import msgspec
+
+from virc.core.errors import UsageError
+from virc.core.events import Event, Reporter
+from virc.core.result_log import Claims
+from virc.core.timeouts import Stop, on_stop
+from virc.models.load import Opened
+from virc.solving.batch import RowDone
+from virc.solving.outcome import Fields
+from virc.solving.pipelines import solve as pipelines
+from virc.solving.python.arguments import Options, prepared
+from virc.solving.python.one import solve
+from virc.solving.rows import Row
+from virc.solving.setup import Setup
+from virc.solving.solution import Solution
+from virc.solving.solver import Solver, open_solver
+from virc.solving.sources.python_rows import check_rows, read_python_rows
+from virc.solving.sources.row_files import open_rows
+from virc.solving.traces.files import check_writable
+
+T = TypeVar("T")
+
+_AHEAD = 2
+"""Rows that are read before their turn, for each that is in work at a time."""
+_ENDING = 10.0  # seconds that a generator which is closed waits for its threads
+_DEFAULTS: Any = {
+    name: parameter.default
+    for name, parameter in signature(solve).parameters.items()
+    if name in Options.__annotations__
+}
+
+
+def batch(
+    rows: Iterable[object] | str | Path,
+    model: str | Path | Opened | None = None,
+    *,
+    concurrency: int | None = None,
+    progress: bool | None = None,
+    **options: Unpack[Options],
+) -> Generator[Solution, None, None]:
+    """Answer many questions, some at a time, and yield the solutions in the order of the rows.
+
+        for solution in virc.batch([("a.png", "How many?"), ("b.png", "How many?")], endpoint=URL):
+            print(solution.row, solution.answer)
+
+    A row that fails is a solution with its `error`. Rows are read in a thread, at most two ahead for each that is in
+    work, so that they may be endless. A generator that is closed ends its requests and threads.
+
+    Args:
+        rows: mappings with `image` or `images` and `question`; pairs of an image, or a list of images, and a question;
+            a data frame; or the name of a file that `virc batch` reads. Images are as of `solve`; paths in a file
+            start from its folder.
+        model: as of `solve`. It is opened with the first solution, and closed after the last if it was not open before.
+        concurrency: rows in work at a time; None: as many as suit the model.
+        progress: whether a line on stderr says how far it is; None: on a terminal and in a notebook.
+        options: the arguments of `solve` that are no problem's own. `trace` is a folder in which each row has one of
+            its own, by its id or position; `timeout` is that of one row; `seed` is varied by the row's id or position.
+
+    Raises:
+        UsageError, ConfigError: at once, for arguments that `solve` refuses, or rows that are none.
+        VircError: the model cannot be opened, its endpoint stays away, or row after row fails alike.
+    """
+    if unknown := options.keys() - Options.__annotations__.keys():
+        raise TypeError(f"batch() got an unexpected keyword argument {min(unknown)!r}")
+    given: Options = _DEFAULTS | options
+    check_rows(rows)
+    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        raise UsageError(f"concurrency must be a whole number of at least 1, not {concurrency!r}")
+    asked = prepared(model, given)
+    check_writable(asked.setup.trace if isinstance(asked, pipelines.PipelineSetup) else asked.trace)
+    return _solutions(rows, asked, concurrency, progress, given)
+
+
+def _solutions(
+    rows: Any, asked: Setup | pipelines.PipelineSetup, concurrency: int | None, progress: bool | None, given: Options
+) -> Generator[Solution, None, None]:
+    with ExitStack() as stack:
+        base = Path()
+        total = operator.length_hint(rows) or None
+        numbered: Iterator[tuple[object, Row]]
+        if isinstance(rows, str | os.PathLike):
+            file = stack.enter_context(open_rows(os.fspath(rows)))
+            total, base = file.count(), file.base
+            numbered = (({"id": row.id, "images": [*row.images], **row.passed}, row) for row in file.rows)
+        else:
+            numbered = read_python_rows(rows)
+        bar = stack.enter_context(closing(_Bar(total, progress)))
+        report = Reporter(given["on_progress"] or bar.tell)
+        opening = functools.partial(open_solver, asked, base, concurrency, report, views=True)
+        for solution in stack.enter_context(closing(_in_order(numbered, opening))):
+            bar.count(solution)
+            yield solution
+
+
+def _in_order(
+    numbered: Iterator[tuple[object, Row]], opening: Callable[[], AbstractContextManager[Solver]]
+) -> Generator[Solution, None, None]:
+    """The solutions of rows in their order, while others are in work in threads; closed, it ends them."""
+    stop, places = Stop(), threading.Semaphore(0)
+    finished: queue.SimpleQueue[tuple[int, Solution] | BaseException | None] = queue.SimpleQueue()
+    given: dict[int, object] = {}  # by their place, until they are done
+    failed: list[BaseException] = []
+
+    def gated() -> Iterator[Row]:
+        for place in itertools.count():
+            places.acquire()
+            try:
+                pair = None if stop.is_set() else next(numbered, None)
+            except Exception as error:  # raised when the rows before it are done
+                failed.append(error)
+                return
+            if pair is None:
+                return
+            given[place], row = pair
+            yield msgspec.structs.replace(row, line=place)
+
+    def run() -> None:
+        try:
+            with stop.applied(), opening() as solver:
+                places.release(_AHEAD * solver.workers)
+
+                def on_row(done: RowDone) -> None:
+                    place = done.row.line
+                    finished.put((place, _solution(done, solver.known, given.pop(place))))
+
+                solver.solve(gated(), Claims(), on_row, stop)
+            finished.put(failed[0] if failed else None)
+        except BaseException as error:
+            finished.put(error)
+
+    thread = threading.Thread(target=run, name="virc-batch", daemon=True)
+    waiting: dict[int, Solution] = {}
+    with stop.waking(places.release):
+        thread.start()
+        try:
+            for place in itertools.count():
+                while place not in waiting:
+                    thing = _taken(finished)
+                    if thing is None:
+                        return
+                    if isinstance(thing, BaseException):
+                        raise thing
+                    waiting[thing[0]] = thing[1]
+                yield waiting.pop(place)
+                places.release()
+        finally:
+            stop.set()
+            thread.join(_ENDING)
+
+
+def _taken(things: "queue.SimpleQueue[T]") -> T:
+    """The next thing of a queue; KeyboardInterrupt where the stop that applies to this thread is set before."""
+    interrupted: Any = KeyboardInterrupt()
+    with on_stop(lambda: things.put(interrupted)):
+        return things.get()
+
+
+def _solution(done: RowDone, known: Fields, row: object) -> Solution:
+    fields = known | done.fields
+    trace = fields.get("trace")
+    return Solution(
+        fields.get("answer"),
+        fields,
+        done.error or done.untraced,
+        Path(trace) if trace else None,
+        fields.get("seconds"),
+        row,
+        done.view,
+    )
+
+
+class _Bar:
+    """A line on stderr that says how far a batch is; `shown` None: on a terminal and in a notebook."""
+
+    def __init__(self, total: int | None, shown: bool | None) -> None:
+        from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+        if shown is None:
+            shown = bool(sys.stderr and sys.stderr.isatty()) or "ipykernel" in sys.modules
+        unwatched: Any = type("Bar", (tqdm,), {"monitor_interval": 0})  # it would start a thread that never ends
+        self._bar, self._failed, self._shown = unwatched(total=total, unit="row", disable=not shown), 0, shown
+        self.close: Callable[[], None] = self._bar.close
+
+    def count(self, solution: Solution) -> None:
+        """One more is done."""
+        self._failed += solution.answer is None
+        self._bar.set_postfix({"no answer": self._failed} if self._failed else {}, refresh=False)
+        self._bar.update()
+
+    def tell(self, event: Event) -> None:
+        """Print a note or a warning above the line."""
+        if self._shown and event.kind in ("note", "warning"):
+            self._bar.write(event.text, file=sys.stderr)

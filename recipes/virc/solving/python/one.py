@@ -1,0 +1,105 @@
+"""`virc.solve`: one problem of a Python caller."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from virc.core.errors import NoAnswerError
+from virc.core.events import OnEvent as OnReport
+from virc.core.events import Reporter
+from virc.models.load import Opened
+from virc.solving.api import solve_images
+from virc.solving.image_source import Picture, as_list
+from virc.solving.one import OnEvent
+from virc.solving.pipelines import solve as pipelines
+from virc.solving.python.arguments import Options, prepared
+from virc.solving.sampling.grading import NO_GRADERS, Graders
+from virc.solving.solution import Solution
+
+
+def solve(
+    image: Picture | Sequence[Picture],
+    question: str,
+    model: str | Path | Opened | None = None,
+    *,
+    endpoint: str | None = None,
+    api_key: str | None = None,
+    system: str | Path | None = None,
+    protocol: str | Path | None = None,
+    family: str | None = None,
+    tools: Iterable[str] = (),
+    device: str | None = None,
+    max_pixels: int | None = None,
+    max_tokens: int | None = None,
+    max_turns: int = 16,
+    timeout: float | None = None,
+    temperature: float | None = None,
+    samples: int = 1,
+    strategy: str | None = None,
+    graders: Graders = NO_GRADERS,
+    seed: int = 0,
+    trace: str | Path | None = None,
+    offline: bool = False,
+    pipeline: str | Path | None = None,
+    roles: Mapping[str, str | Path] = {},
+    on_event: OnEvent = lambda _: None,
+    on_progress: OnReport | None = None,
+) -> Solution:
+    """Answer a question about a picture.
+
+    Args:
+        image: a path, URL, PIL image, numpy array of uint8, open file, or the bytes of a file; or a list of these. An
+            empty list where the model has a tool that finds pictures.
+        model: folder, short name, hub id or run, or None for `tiny`; with an endpoint, the name it serves, or None for
+            its only one; or a model that `load` returned, with which no argument up to `max_pixels` goes.
+        endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
+        api_key: sent to that endpoint only.
+        system: the system the model belongs to, where its name does not say so.
+        protocol: chat protocol file, or `default`.
+        family: the family of a stock model.
+        tools: names or files of custom tools to offer as well.
+        device: cpu, cuda, cuda:N or mps; None: the best found.
+        max_pixels: largest area an image is shown with, in pixels.
+        max_tokens: longest reply, in tokens.
+        timeout: seconds for the whole problem; None: no end.
+        temperature: 0 is greedy; None: 0, or 1 with several samples.
+        samples: independent answers, of which the commonest is given.
+        strategy: how the answer is found, `NAME` or `NAME:key=value,key=value`, such as `majority:n=8`, in place of
+            samples.
+        graders: what grades solutions, where the strategy has them graded: `Graders(judge=URL)`, or
+            `virc.rewards.graders.choosing.graders()`.
+        trace: folder for the conversation, its images and a page.
+        offline: fetch no picture.
+        pipeline: solve by the pipeline of this Python file or system; `fields["steps"]` has what each gave. A `system`
+            that is a pipeline is taken for it.
+        roles: of the pipeline, role -> address of its endpoint, or its model; others are as `model` and `endpoint` say.
+        on_event: gets every piece of text, accepted turn, tool result and rejected reply; nothing of a pipeline.
+        on_progress: gets notes and warnings.
+
+    Returns:
+        The answer; where the model gave none, `error` is a `NoAnswerError`.
+
+    Raises:
+        UsageError: there is no question, the trace folder holds something else, a loaded model is given with
+            arguments that choose one, or an argument does not go with `pipeline`.
+        DataError: an image cannot be opened.
+        ConfigError, SetupError: the model cannot be opened.
+        NetworkError, EngineError: the model failed.
+    """
+    asked = prepared(
+        model,
+        Options(
+            endpoint=endpoint, api_key=api_key, system=system, protocol=protocol, family=family, tools=tools,
+            device=device, max_pixels=max_pixels, max_tokens=max_tokens, max_turns=max_turns, timeout=timeout,
+            temperature=temperature, samples=samples, strategy=strategy, graders=graders, seed=seed, trace=trace,
+            offline=offline, pipeline=pipeline, roles=roles, on_progress=on_progress,
+        ),
+    )  # fmt: skip
+    pictures = as_list(image)
+    if isinstance(asked, pipelines.PipelineSetup):
+        solution = pipelines.solve_images(asked, pictures, question, Reporter(on_progress))
+    else:
+        solution = solve_images(asked, pictures, question, Reporter(on_progress), on_event=on_event, with_view=True)
+    if solution.answer is None and not isinstance(solution.error, NoAnswerError):
+        assert solution.error
+        raise solution.error
+    return solution

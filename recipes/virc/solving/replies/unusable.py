@@ -1,0 +1,94 @@
+"""Replies of stock models that look like answers and are none: a box alone, and endless repetition."""
+
+import re
+
+import msgspec
+
+from virc.reasoning.session import Reply, Session
+from virc.solving.replies.leaks import without_leaks
+
+_TAIL = 8000  # characters that are looked at
+_LOOPS = ((8, 120), (24, 48))
+"""How often a text stands in a row up to the end at least, and the characters of all of it: a column of a table may
+hold the same short word several times.
+"""
+_BOX = re.compile(
+    r"</?(?:box|ref|quad|point|poly|loc|bbox)>|<\|/?(?:box|object_ref|quad|point|ref|det)(?:_start|_end)?\|>"
+    r"|<\|(?:begin|end)_of_box\|>|<loc_?\d+>",
+    re.IGNORECASE,
+)
+_NUMBERS = re.compile(
+    r"(?:<(?:box|quad|point|poly|loc|bbox)>|<\|(?:box|quad|point|det)(?:_start)?\|>)[\d\s.,;:()\[\]{}%-]+"
+    r"(?:</\w+>|<\|/?\w+\|>|\Z)",
+    re.IGNORECASE,
+)
+"""A box with its numbers; GLM's box is not among them, which stands around an answer."""
+_JSON = re.compile(r"(?:```(?:json)?\s*)?([\[{].*[\]}])\s*(?:```)?", re.DOTALL)
+_BOX_KEYS = frozenset({"bbox_2d", "box_2d", "bbox", "bounding_box", "point_2d"})
+"""Names of a box in an object; what is beside it, such as a label, may answer the question."""
+_PLACE = re.compile(
+    r"\b(?:where|box(?:es)?|bbox|bounding|coordinates?|locat\w*|positions?|places?|regions?|areas?|detect\w*|ground\w*"
+    r"|points?|mark|find|outline|segment|corner|où|wo|dónde|donde|dove|onde|где)\b|框|坐标|位置|定位|哪里|どこ|座標|어디",
+    re.IGNORECASE,
+)
+"""What a question says that a box can answer."""
+
+
+def checked(reply: Reply, session: Session) -> Reply:
+    """The reply as the session is to judge it: one that is no answer is marked as a refusal, with the cause.
+
+    Replies that call tools, and those of models with a chat protocol of their own, are returned as they are.
+    """
+    if session.protocol.reading != "lenient" or reply.refusal:
+        return reply
+    reply = without_leaks(reply)
+    if reply.calls:
+        return reply
+    cause = None
+    if is_box_alone(reply.text, session.question):
+        cause = f"its reply is nothing but a box: {' '.join(reply.text.split())[:80]}"
+    elif repeated := repeated_to_the_end(reply.text):
+        cause = f"its reply repeats {repeated[:60]!r} to the end"
+    return msgspec.structs.replace(reply, refusal=cause) if cause else reply
+
+
+def is_box_alone(text: str, question: str) -> bool:
+    """Whether a reply is the marks of a box alone, or with numbers where the question asks for no place."""
+    rest, numbers = _NUMBERS.subn("", text)
+    rest, marks = _BOX.subn("", rest)
+    if _is_json_of_boxes(text):
+        return not _PLACE.search(question)
+    return not rest.strip() and bool(marks or numbers) and not (numbers and _PLACE.search(question))
+
+
+def _is_json_of_boxes(text: str) -> bool:
+    """Whether a text is JSON of objects that hold nothing but a box or point."""
+    found = _JSON.fullmatch(text.strip())
+    if not found:
+        return False
+    try:
+        said = msgspec.json.decode(found[1])
+    except (ValueError, RecursionError):
+        return False
+    items = said if isinstance(said, list) else [said]
+    return bool(items) and all(isinstance(item, dict) and item and item.keys() <= _BOX_KEYS for item in items)
+
+
+def repeated_to_the_end(text: str) -> str | None:
+    """The text that stands eight times in a row or more up to the end, over lines too; None: none does.
+
+    The end may be cut. What repeats has a letter or a digit: rules of tables may be long.
+    """
+    back = " ".join(text[-2 * _TAIL :].split())[-_TAIL:][::-1]
+    borders = [0] * (len(back) + 1)  # of each beginning: the length of the longest one that it also ends with
+    same = 0
+    for length in range(2, len(back) + 1):
+        while same and back[length - 1] != back[same]:
+            same = borders[same]
+        same += back[length - 1] == back[same]
+        borders[length] = same
+        period = length - same
+        loops = any(length >= max(fewest, times * period) for times, fewest in _LOOPS)
+        if loops and any(map(str.isalnum, back[:period])):
+            return back[:period][::-1].strip()
+    return None

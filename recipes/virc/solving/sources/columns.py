@@ -1,0 +1,196 @@
+"""Which columns of a row are its id, its image and its question, under the names that they usually have."""
+
+import base64
+import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import DataError, UsageError
+from virc.core.text import plain
+from virc.solving.rows import Row, as_row
+from virc.systems.layouts.layout import listed as listed_in
+
+FIELDS = ("id", "image", "question", "choices")
+_IMAGES = ("image", "images")
+_USUAL: Mapping[str, str] = {
+    "id": "id questionid qid uid uuid sampleid problemid rowid index idx",
+    "image": (
+        "image images imagepath imagepaths imagefile imagefilename imagename imageurl imageurls img imgs imgpath "
+        "imgpaths imgurl picture pictures photo photos figure path paths file files filename filepath url"
+    ),
+    "question": "question query prompt problem text instruction",
+    "choices": "choices options candidates",
+}
+"""Field -> the names of its column, written small and without spaces, dashes and underscores."""
+_BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkq|TU0A)[A-Za-z0-9+/\s]{64,}={0,2}\s*")
+"""Base64 of the first bytes of JPEG, PNG, GIF, WebP and TIFF files."""
+_FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
+_MAX_SHOWN = 20
+_LETTERS = "ABCDEFGHIJ"
+"""Names of columns with one choice each."""
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """The column of each field; None where the rows have none, or they have the name that virc gives it."""
+
+    id: str | None = None
+    image: str | None = None
+    question: str | None = None
+    choices: str | None = None
+
+    def __str__(self) -> str:
+        read = {field: getattr(self, field) for field in FIELDS}
+        return ", ".join(f"{field} is read from {column!r}" for field, column in read.items() if column)
+
+
+def resolve(names: Collection[str], chosen: Mapping[str, str], question: str | None = None) -> Columns:
+    """The columns of rows that have columns of these names.
+
+    Args:
+        chosen: field -> column, where the user says it.
+        question: asked of every row, where the rows have none.
+
+    Raises:
+        DataError: a field has no column, or it may be one of several.
+    """
+    seen = f"the columns are {listed(names)}"
+    for field, column in chosen.items():
+        if column not in names:
+            raise DataError(f"there is no column {column!r} for {field}: {seen}", "--column FIELD=NAME")
+    asked = chosen.get("question") or _column("question", ("question",), names, seen)
+    if question is not None and (asked or "question" in names):
+        raise DataError(
+            f"the rows have questions of their own, in the column {asked or 'question'!r}", "leave QUESTION out"
+        )
+    if question is None and not asked and "question" not in names:
+        raise DataError(f"no column is known as the question: {seen}", _hint("question", names))
+    image = chosen.get("image") or _column("image", _IMAGES, names, seen)
+    if not image and not any(name in names for name in _IMAGES):
+        raise DataError(f"no column is known as the image: {seen}", _hint("image", names))
+    choices = chosen.get("choices") or _column("choices", ("choices",), names, seen)
+    return Columns(chosen.get("id") or _column("id", ("id",), names, seen), image, asked, choices)
+
+
+def listed(names: Collection[str]) -> str:
+    """Names of columns as they are shown in a sentence."""
+    shown = ", ".join(repr(plain(name, 40)) for name in list(names)[:_MAX_SHOWN])
+    return shown + ", …" * (len(names) > _MAX_SHOWN) or "none"
+
+
+def parse_chosen(given: Sequence[str]) -> dict[str, str]:
+    """Field -> column of each `FIELD=NAME`. Raises UsageError: one is written otherwise."""
+    pairs = [each.partition("=") for each in given]
+    for each, (field, _, column) in zip(given, pairs, strict=True):
+        if field not in FIELDS or not column:
+            raise UsageError(
+                f"--column {each}: it is FIELD=NAME, FIELD one of {', '.join(FIELDS)}", "--column image=photo"
+            )
+    return {field: column for field, _, column in pairs}
+
+
+def read_row(line: int, number: int, content: Mapping[str, Any], columns: Columns, question: str | None = None) -> Row:
+    """The row of these values by column; a wrong one has its fault.
+
+    Args:
+        line: where it is in its file, for messages.
+        number: its id, where it has none.
+        question: asked where the rows have none.
+    """
+    read = {field: content[column] for field in FIELDS if (column := getattr(columns, field)) in content}
+    ours = ("id", *_IMAGES) if columns.image is None else ("id",)
+    fields = {name: content[name] for name in (*ours, "question", "choices") if name in content} | read
+    if question is not None:
+        fields["question"] = question
+    if isinstance(text := fields.get("question"), int | float) and not isinstance(text, bool):
+        fields["question"] = str(text)
+    id = fields.get("id")
+    fields["id"] = number if id in (None, "") else int(id) if isinstance(id, float) and id.is_integer() else id
+    for name in _IMAGES:
+        if name in fields:
+            fields |= _named(name, columns.image, fields.pop(name))
+    letters = [content[name] for name in takewhile(content.__contains__, _LETTERS) if content[name] not in (None, "")]
+    if "choices" not in fields and len(letters) > 1:
+        fields["choices"] = letters
+    if isinstance(choices := fields.get("choices"), str):
+        fields["choices"] = _split(choices)
+    left_out = {"id", *_IMAGES} | ({columns.image} if _is_data(content.get(columns.image or "")) else set())
+    passed = {name: value for name, value in content.items() if name not in left_out and not has_bytes(value)}
+    as_asked = ("question", "choices") if columns.question is None else ("choices",)
+    copied = passed | {name: fields[name] for name in as_asked if name in fields}
+    return as_row(line, passed | fields, copied)
+
+
+def _column(field: str, ours: Collection[str], names: Collection[str], seen: str) -> str | None:
+    """The one column that has a usual name of a field; None where one has ours, or none has any."""
+    if any(name in names for name in ours):
+        return None
+    usual = _USUAL[field].split()
+    found = sorted((name for name in names if _key(name) in usual), key=lambda name: _key(name) not in ours)
+    if len(found) > 1 and _key(found[0]) not in ours:
+        either = " or ".join(map(repr, found))
+        raise DataError(
+            f"the column of the {field} may be {either}: {seen}", f"--column {shlex.quote(f'{field}={found[0]}')}"
+        )
+    return found[0] if found else None
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
+def _hint(field: str, names: Collection[str]) -> str:
+    """How to say which column a field is; of names that look like a row, that the first line names the columns."""
+    if any("?" in name or _FILE.search(name) for name in names):
+        return "the first line of a table names its columns, such as image,question"
+    known = {name for each in _USUAL.values() for name in each.split()}
+    likely = next((plain(name, 40) for name in names if _key(name) not in known), "NAME")
+    return f"--column {shlex.quote(f'{field}={likely}')}"
+
+
+def _named(name: str, column: str | None, value: Any) -> dict[str, Any]:
+    """The images of a row as `image` or `images`, as names or data URLs."""
+    if isinstance(value, str) and (_key(column or name).endswith("s") and not value.lower().startswith("data:")):
+        value = _split(value)
+    if isinstance(value, list):
+        return {"images": [picture_of(each) for each in value]}
+    return {"image" if name == "image" or isinstance(value, str | bytes) else name: picture_of(value)}
+
+
+def picture_of(value: Any) -> Any:
+    """An image as its name or data URL; one in bytes or base64, as `datasets` and VLMEvalKit save it, becomes a URL."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in ("bytes", "path", "url") if value.get(key)), None)
+    if isinstance(value, bytes):
+        return f"data:;base64,{base64.b64encode(value).decode()}"
+    if isinstance(value, str) and is_base64_image(value):
+        return f"data:;base64,{''.join(value.split())}"
+    return value or None
+
+
+def is_base64_image(text: str) -> bool:
+    """Whether a text is the file of an image in base64."""
+    return _BASE64.fullmatch(text) is not None
+
+
+def _is_data(value: Any) -> bool:
+    """Whether a cell holds an image, not its name."""
+    return not isinstance(value, str | list) or str(picture_of(value))[:5].lower() == "data:"
+
+
+def has_bytes(value: Any) -> bool:
+    """Whether a value is or holds bytes."""
+    if isinstance(value, dict | list):
+        return any(map(has_bytes, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, bytes)
+
+
+def _split(text: str) -> Any:
+    """The list in a cell: as JSON, or separated by `;` or `|`, or lines."""
+    if text.lstrip().startswith("["):
+        return listed_in(text)
+    mark = next((mark for mark in ";|\n" if mark in text), ";")
+    return [part.strip() for part in text.split(mark) if part.strip()]

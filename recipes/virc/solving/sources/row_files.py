@@ -1,0 +1,271 @@
+"""Rows of a batch: of JSON lines, a JSON array, CSV, TSV or Parquet, or pictures that one question is about."""
+
+import io
+import itertools
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import msgspec
+
+from virc.core.errors import DataError, UsageError
+from virc.core.events import Reporter
+from virc.core.files import expanded, is_file
+from virc.core.json_stream import array_rows, list_rows
+from virc.core.tables import parquet
+from virc.core.tables.delimited import Numbered, read_table
+from virc.core.text import clause
+from virc.solving.image_source import STREAM, standard_input
+from virc.solving.rows import MAX_LINE_BYTES, Row, line_contents
+from virc.solving.sources.columns import Columns, has_bytes, read_row, resolve
+from virc.solving.sources.picture_files import is_picture, pictures_of
+
+_HEAD = 2**12  # bytes that tell what a file is
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_MAX_TRANSCODED = 2**28  # bytes of a file that is not UTF-8
+_PACKED: Mapping[bytes, tuple[str, str]] = {
+    b"\x1f\x8b": ("is compressed with gzip", "gzip -dk {}"),
+    b"\x28\xb5\x2f\xfd": ("is compressed with zstd", "zstd -dk {}"),
+    b"PK\x03\x04": ("is a workbook or an archive", "save it as CSV; of an archive: virc unpack {}"),
+    b"%PDF": ("is a PDF, not rows", "pdftoppm -r 200 -png {} page && virc batch 'page*.png' 'QUESTION'"),
+}
+
+Kind = Literal["lines", "array", "object", "table", "parquet"]
+
+
+class RowFile(msgspec.Struct, frozen=True):
+    """Rows to be answered.
+
+    Args:
+        rows: in order, each read when it is asked for; a wrong one has its fault.
+        base: the folder that relative paths of images start from.
+        again: reads them once more from the beginning; None of rows that come through a pipe.
+        names: the columns, where they are known before the rows.
+        question: asked of every row, where they have none of their own.
+        delimiter: between the cells of a table.
+        bom: whether a table is written with a byte order mark, by which spreadsheets know UTF-8.
+    """
+
+    rows: Iterator[Row]
+    base: Path = Path()
+    again: Callable[[], Iterator[Numbered]] | None = None
+    names: tuple[str, ...] | None = None
+    question: str | None = None
+    delimiter: str = ","
+    bom: bool = False
+
+    def count(self) -> int | None:
+        """How many rows there are; None of rows that come through a pipe."""
+        return sum(1 for _ in self.again()) if self.again else None
+
+    def columns(self) -> tuple[str, ...]:
+        """The columns of all rows, in the order in which they come first; of a pipe those of its first row."""
+        asked = () if self.question is None else ("question",)
+        if self.names is not None or self.again is None:
+            return (*(self.names or ()), *asked)
+        found = (fields for _, _, fields in self.again() if isinstance(fields, dict))
+        return tuple(dict.fromkeys(itertools.chain(itertools.chain.from_iterable(found), asked)))
+
+
+@contextmanager
+def open_rows(
+    source: str | Sequence[str],
+    question: str | None = None,
+    chosen: Mapping[str, str] = {},
+    report: Reporter | None = None,
+) -> Iterator[RowFile]:
+    """Open the rows of a file, or those of pictures; they can be read until the block ends.
+
+    Args:
+        source: a file, `-` for standard input; or pictures, and folders and patterns of pictures.
+        question: asked of every picture, or of every row of a file that has no questions.
+        chosen: field (`id`, `image`, `question`) -> the column that has it.
+        report: gets the columns of other names that are read, and what is left out.
+
+    Raises:
+        DataError: the file cannot be read, or no column is known as the question or the image.
+        UsageError: there are pictures and no question, or several files of rows.
+    """
+    sources = [source] if isinstance(source, str) else list(source)
+    report = report or Reporter()
+    pictures = pictures_of(sources, report)
+    if pictures is None and len(sources) > 1:
+        loop = f'for f in {shlex.join(sources)}; do virc batch "$f" --to "$f.answers.jsonl"; done'
+        raise UsageError("several sources, and not all are pictures", loop)
+    if pictures is not None and not (question and question.strip()):
+        raise UsageError("there is no question about the pictures", f"virc batch {shlex.join(sources)} 'QUESTION'")
+    with ExitStack() as stack:
+        if pictures is None:
+            yield _opened(sources[0], question, chosen, report, stack)
+            return
+        contents: list[Numbered] = [(line, line, {"id": name, "image": name}) for line, name in enumerate(pictures, 1)]
+        yield RowFile(rows_of(contents, {}, question), Path(), lambda: iter(contents), ("id", "image"), question)
+
+
+def rows_of(
+    contents: Iterable[Numbered],
+    chosen: Mapping[str, str] = {},
+    question: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Row]:
+    """The rows of values by column; a wrong one comes with its fault.
+
+    Args:
+        contents: the line of each, the id it has where it names none, and its values or its fault.
+        chosen, question: as of `open_rows`.
+        say: gets a sentence with the columns of other names that are read.
+    """
+    known: dict[tuple[str, ...], Columns] = {}
+    for line, number, fields in contents:
+        if isinstance(fields, DataError):
+            yield Row(line, fault=fields)
+            continue
+        names = tuple(fields)
+        try:
+            if names not in known:
+                known[names] = resolve(names, chosen, question)
+                if (said := str(known[names])) and len(known) == 1:
+                    say(said)
+            yield read_row(line, number, fields, known[names], question)
+        except DataError as fault:
+            id = fields["id"] if type(fields.get("id")) in (str, int) else None
+            yield Row(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
+
+
+def _opened(
+    source: str, question: str | None, chosen: Mapping[str, str], report: Reporter, stack: ExitStack
+) -> RowFile:
+    path = expanded(source) if source != STREAM and is_file(expanded(source)) else None
+    try:
+        file = standard_input() if source == STREAM else stack.enter_context(expanded(source).open("rb"))
+        head = _head(file)
+    except OSError as error:
+        raise DataError(f"cannot read the rows {source}: {clause(error)}") from error
+    _refuse(source, head)
+    whole = _transcoded(source, file, head, path, report)
+    stream: IO[bytes] = file if whole is None else io.BytesIO(whole)
+    kind = _kind(head, path) if whole is None else _kind(whole[:_HEAD], path, whole)
+    if kind == "parquet" and path is None:
+        raise DataError("Parquet is not read from a pipe", "cat > rows.parquet")
+
+    def fresh() -> Iterator[Numbered]:
+        if kind == "parquet":
+            for number, fields in parquet.read_rows(path or Path()):
+                yield number, number, fields if isinstance(fields, DataError) else _as_json(fields)
+            return
+        with io.BytesIO(whole) if whole is not None else (path or Path()).open("rb") as other:
+            yield from read_table(other).rows if kind == "table" else _of_json(other, kind)
+
+    rows_from = partial(rows_of, chosen=chosen, question=question, say=report.note)
+    base, again = path.parent if path else Path(), fresh if path or whole is not None else None
+    if kind == "parquet":
+        names = tuple(parquet.open_file(path or Path()).schema_arrow.names)
+        contents, delimiter = fresh(), ","
+    elif kind == "table":
+        names, delimiter, contents = read_table(stream)
+    else:
+        contents = _of_json(stream, kind)
+        if again:
+            return RowFile(rows_from(contents), base, again, question=question)
+        first = list(itertools.islice(contents, 1))
+        names = tuple(first[0][2]) if first and isinstance(first[0][2], dict) else ()
+        return RowFile(rows_from(itertools.chain(first, contents)), base, None, names, question)
+    if names:
+        resolve(names, chosen, question)  # before a model is paid for
+    spreadsheet = whole is not None or head.startswith(b"\xef\xbb\xbf")
+    return RowFile(rows_from(contents), base, again, names, question, delimiter, spreadsheet)
+
+
+def _head(file: IO[bytes]) -> bytes:
+    """The first bytes of a file, which are read once more by what comes after."""
+    if isinstance(file, io.BufferedReader):
+        return file.peek(_HEAD)[:_HEAD]
+    head = file.read(_HEAD)
+    file.seek(-len(head), io.SEEK_CUR)
+    return head
+
+
+def _refuse(source: str, head: bytes) -> None:
+    name = "FILE" if source == STREAM else shlex.quote(source)
+    for magic, (sentence, hint) in _PACKED.items():
+        if head.startswith(magic):
+            raise DataError(f"{source} {sentence}", hint.format(name))
+    if is_picture(head):
+        raise DataError(f"{source} is a picture, not rows", f"virc solve {name} 'QUESTION'")
+    if b"\0" in head and not head.startswith((*_UTF16, b"PAR1")):
+        raise DataError(f"{source} is no text", "rows are JSON lines, a JSON array, CSV, TSV or Parquet")
+
+
+def _kind(head: bytes, path: Path | None, whole: bytes | None = None) -> Kind:
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    suffix = path.suffix.lower() if path else ""
+    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if begin.startswith(b"["):
+        return "array"
+    if suffix in (".jsonl", ".ndjson") or not begin:
+        return "lines"
+    if not begin.startswith(b"{") or suffix in (".csv", ".tsv"):
+        return "table"
+    if path is None and whole is None:
+        return "lines"
+    with io.BytesIO(whole) if whole is not None else (path or Path()).open("rb") as file:
+        return "lines" if _begins_with_row(file) else "object"
+
+
+def _begins_with_row(file: IO[bytes]) -> bool:
+    """Whether the first line is a row, and not one object that has a list of rows."""
+    first = [fields for _, fields in itertools.islice(line_contents(file), 2)]
+    if not all(isinstance(fields, dict) for fields in first):
+        return False
+    values = first[0].values() if len(first) == 1 and isinstance(first[0], dict) else ()
+    return not any(isinstance(each, list) and each and isinstance(each[0], dict) for each in values)
+
+
+def _transcoded(source: str, file: IO[bytes], head: bytes, path: Path | None, report: Reporter) -> bytes | None:
+    """A whole text file as UTF-8 with line feeds; None where it is UTF-8 already, or is not a table."""
+    encoding = "utf-16" if head.startswith(_UTF16) else None
+    table = not head.startswith(b"PAR1") and _kind(head, path) == "table"
+    if encoding is None and table and path and not _is_utf8(path):
+        encoding = "cp1252"
+        report.warn(
+            f"{source} is not UTF-8, and is read as Windows-1252",
+            f"iconv -f ENCODING -t UTF-8 {shlex.quote(source)} > utf8.csv, if it is in another encoding",
+        )
+    old_lines = table and b"\r" in head and b"\n" not in head
+    if encoding is None and not old_lines:
+        return None
+    content = file.read(_MAX_TRANSCODED + 1)
+    if len(content) > _MAX_TRANSCODED:
+        raise DataError(f"{source} is not UTF-8, and over {_MAX_TRANSCODED >> 20} MiB", "iconv converts it to UTF-8")
+    try:
+        text = content.decode(encoding or "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source} is of no known encoding: {clause(error)}", "iconv converts it to UTF-8") from None
+    return (text.replace("\r\n", "\n").replace("\r", "\n") if old_lines else text).encode()
+
+
+def _is_utf8(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
+                line.decode()
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _of_json(stream: IO[bytes], kind: Kind) -> Iterator[Numbered]:
+    read = {"array": array_rows, "object": list_rows}.get(kind, line_contents)
+    for number, fields in read(stream):
+        yield number, number, fields
+
+
+def _as_json(fields: dict[str, Any]) -> dict[str, Any]:
+    """Values of columns as JSON has them: times as text, null for numbers that are none; images stay bytes."""
+    images = {name: value for name, value in fields.items() if has_bytes(value)}
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fields | dict.fromkeys(images)))
+    return values | images

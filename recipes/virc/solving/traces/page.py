@@ -1,0 +1,182 @@
+"""A trace as one self-contained page: no script, no network, every image embedded once.
+
+All text that a model, a server or a user wrote is escaped, and characters that would hide or reorder it are
+shown by their code point.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+
+import msgspec
+
+from virc.core.text import duration
+from virc.core.web import html
+from virc.reasoning.calls import Call
+from virc.reasoning.trace import CallResult, FailureKind, ImageRecord, Trace, Unit
+from virc.solving.traces.pictures import Figure, Gallery, Pictured, corners
+
+LONG_TEXT = 160
+"""Characters from which a question or answer is set small."""
+_VERDICT, _VERDICT_END = b"<!-- verdict -->", b"<!-- end of verdict -->"  # text of others, which is escaped, has none
+_HEADINGS = {True: ("right", "Right"), False: ("wrong", "Wrong"), None: ("undecided", "Undecided: the judge failed")}
+_FAILURES: Mapping[FailureKind, str] = {
+    "no_answer": "Cannot tell",
+    "turns": "Out of turns",
+    "tries": "No usable reply",
+    "interrupted": "Interrupted",
+    "network": "The server failed",
+    "engine": "The model failed",
+}
+
+
+def render_page(trace: Trace, images: Sequence[Pictured], meta: Mapping[str, object]) -> str:
+    """Return the page of one trace, finished or not, as one HTML document, with what `meta` says of it.
+
+    The `seconds` of `meta` are those of each unit.
+    """
+    gallery, seconds = Gallery(), _seconds(trace, meta)
+    inputs = next((message.images for message in trace.messages if message.role == "user"), ())
+    is_answered = bool(trace.units) and trace.units[-1].answer is not None
+    return html.render(
+        "solving/traces/page",
+        pictures=True,
+        long_text=LONG_TEXT,
+        title=shortened(trace.question),
+        trace=trace,
+        images=images,
+        failure=_FAILURES[trace.failure.kind] if trace.failure else None,
+        byline=_byline(trace, meta, sum(seconds)),
+        inputs=[_input(trace.images[index], images[index], gallery) for index in inputs],
+        units=[_unit(unit, trace, gallery, took) for unit, took in zip_longest(trace.units, seconds)],
+        is_pending=trace.failure is not None and not is_answered,
+        facts=_facts(trace, meta),
+        figures=gallery.figures,
+        together=gallery.together,
+    )
+
+
+def shortened(question: str) -> str:
+    """Return a question as the title of a page."""
+    return question if len(question) <= LONG_TEXT else question[:LONG_TEXT] + "…"
+
+
+def with_verdict(page: bytes, right: bool | None, reference: str, reward: str = "") -> bytes | None:
+    """A page with the verdict of an evaluation in place of a former one; None where it has no place for one.
+
+    Args:
+        page: in UTF-8; its beginning with the question and the answer is enough.
+        right: None where the answer is undecided.
+        reference: the right answer; empty where none is known.
+        reward: what a reward gives the answer, as a sentence.
+    """
+    before, begin, rest = page.partition(_VERDICT)
+    _, end, after = rest.partition(_VERDICT_END)
+    if not end:
+        return None
+    css, heading = _HEADINGS[right]
+    if right is None and not reference:
+        heading = "Undecided: no right answer is known"
+    verdict = html.part("solving/traces/verdict", css=css, heading=heading, reference=reference, reward=reward)
+    return before + begin + verdict.encode() + end + after
+
+
+def in_words(call: Call) -> str:
+    """A call as a phrase, such as `crop 140,56–224,140 of image 0`."""
+    verb = call.name.removesuffix("_image").replace("_", " ")
+    if call.index is None:
+        return verb
+    where = f"image {call.index}"
+    if call.box is not None:
+        where = f"{corners(call.box)} of {where}"
+    return f"{verb} {where}" + (f" by {call.factor:g}" if call.factor is not None else "")
+
+
+def _seconds(trace: Trace, meta: Mapping[str, object]) -> Sequence[float]:
+    """In which the replies of each unit were drawn; none where that is not known of each."""
+    found = meta.get("seconds")
+    if not isinstance(found, list | tuple) or len(found) != len(trace.units):
+        return ()
+    return found if all(isinstance(each, int | float) for each in found) else ()
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else duration(seconds)
+
+
+def _input(record: ImageRecord, shown: Pictured, gallery: Gallery) -> Figure:
+    """A picture of the question, and the size of its file where it was shown at another."""
+    width, height = shown.original or shown.size
+    of_file = "" if (width, height) == shown.size else f"; its file has {width} × {height} px"
+    return gallery.add(record, f"Image {record.index}", of_file=of_file)
+
+
+def _part_of_file(record: ImageRecord, trace: Trace) -> str:
+    """What a crop shows in pixels of the file of an input, where it was cut from that."""
+    if record.region is None:
+        return ""
+    root = record
+    while root.parent is not None:
+        root = trace.images[root.parent]
+    return f"; {corners(record.region)} of the file of image {root.index}"
+
+
+def _unit(unit: Unit, trace: Trace, gallery: Gallery, seconds: float | None) -> dict[str, object]:
+    counts = (("prompt", unit.prompt_tokens), ("new", unit.completion_tokens))
+    known = [f"{count:,} {name}" for name, count in counts if count is not None]
+    cost = [" + ".join(known) + " tokens"] if known else []
+    if seconds is not None:
+        cost.append(_time(seconds))
+    is_refused = any(result.error is not None for result in unit.results)
+    is_unusable = not unit.calls and unit.answer is None and not is_refused  # only in data that others made
+    calls = ", ".join(map(in_words, unit.calls))
+    return {
+        "heading": calls or ("not usable" if is_unusable else "error" if is_refused else "answer"),
+        "cost": " · ".join(cost),
+        "think": unit.think,
+        "deviations": unit.deviations,
+        "answer": unit.answer,
+        "results": [_result(result, trace, gallery) for result in unit.results] if unit.answer is None else (),
+        "rejected": unit.rejected,
+        "is_unusable": is_unusable,
+        "text": unit.text,
+    }
+
+
+def _result(result: CallResult, trace: Trace, gallery: Gallery) -> dict[str, object]:
+    """What one call looked at, what it made, and its text or error."""
+    call, figures = result.call, []
+    source = trace.images[call.index] if call and call.index is not None else None
+    if call and source and (call.box is not None or call.factor is not None):
+        figures.append(gallery.add(source, f"From image {call.index}", call.box))
+    for index in result.images:
+        made = ""
+        if call and source and call.box is None:
+            made = f": image {call.index} " + ("again" if call.factor is None else f"scaled by {call.factor:g}")
+        record = trace.images[index]
+        of_file = _part_of_file(record, trace)
+        figures.append(gallery.add(record, f"Image {index}{made}", is_cut=True, of_file=of_file))
+    text = result.text
+    if result.error is not None:
+        sent = "" if result.reason in (None, result.error) else f"\nTold to the model: {result.error or 'nothing'}"
+        text = (result.reason or result.error) + sent
+    return {"figures": figures, "text": text, "is_failed": result.error is not None}
+
+
+def _byline(trace: Trace, meta: Mapping[str, object], seconds: float) -> str:
+    counts = [unit.completion_tokens for unit in trace.units if unit.completion_tokens is not None]
+    parts = [
+        str(meta.get("model") or meta.get("row") or "model not stated"),
+        f"{sum(counts):,} new tokens" if counts else "",
+        _time(seconds) if seconds else "",
+        f"reward {meta['reward']:.3g}" if isinstance(meta.get("reward"), int | float) else "",
+    ]
+    return " · ".join(filter(None, parts))
+
+
+def _facts(trace: Trace, meta: Mapping[str, object]) -> dict[str, object]:
+    plain: dict[str, object] = msgspec.to_builtins(meta, enc_hook=str)
+    if isinstance(sampling := plain.get("sampling"), dict):  # each try's is in trace.json, as are the versions
+        plain["sampling"] = {key: value for key, value in sampling.items() if key != "tries"}
+    facts = {"chat_protocol": trace.protocol.name, "coordinates": trace.protocol.coordinates} | plain
+    left_out = ("model", "row", "seconds", "versions")
+    return {key: value for key, value in facts.items() if value is not None and key not in left_out}

@@ -1,0 +1,1 @@
+"""A custom tool tried by its file, with a picture."""

@@ -1,0 +1,76 @@
+"""What the authors of a system published, and what this package does in another way: `facts.json` beside its YAML.
+
+`tests/facts/make.py` makes the file from their repository; a test holds the system against it.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from virc.core.errors import ConfigError
+from virc.core.files import is_file
+from virc.core.text import clause
+from virc.systems.registry import IN_FOLDER, System
+
+FACTS = "facts.json"
+
+
+class Value(msgspec.Struct, frozen=True):
+    """A value of a published script, or of its trainer's defaults.
+
+    Args:
+        value: it.
+        ours: what stands here in its place.
+        why: the reason, where it differs.
+        alike: what is learnt is the same all the same.
+    """
+
+    value: Any
+    ours: Any = None
+    why: str | None = None
+    alike: bool = False
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What was published.
+
+    Args:
+        source: OWNER/NAME@COMMIT.
+        texts: digests of what a model is sent, by name.
+        stages: stage -> key -> value.
+        notes: what was measured beside, such as how many rewards differ.
+    """
+
+    source: str
+    texts: Mapping[str, Any] = {}
+    stages: Mapping[str, Mapping[str, Value]] = {}
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """How much it is, in words."""
+        values = sum(map(len, self.stages.values()))
+        return f"{values} values and {len(self.texts)} texts of {self.source}"
+
+
+def file_of(file: Path) -> Path:
+    """Where the facts of the system in this file are, whether there are any or not."""
+    return file.with_name(FACTS) if file.name == IN_FOLDER else file.with_suffix(f".{FACTS}")
+
+
+def of(system: System) -> Facts | None:
+    """The facts of a system; None where there are none. `ConfigError` where the file cannot be read."""
+    file = file_of(system.file)
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Facts) if is_file(file) else None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{file} has no facts: {clause(error)}", "tests/facts/make.py makes it anew") from error
+
+
+def differing(facts: Facts, stage: str) -> Iterator[str]:
+    """What a stage does in another way than its authors, so that something else is learnt, and why."""
+    for key, value in facts.stages.get(stage, {}).items():
+        if value.why and not value.alike:
+            ours = "" if value.ours is None else f", here {msgspec.json.encode(value.ours).decode()}"
+            yield f"{key}: published {msgspec.json.encode(value.value).decode()}{ours}; {value.why}"

@@ -1,0 +1,19 @@
+"""Published systems, one folder each, found by the entry point `virc.systems` as those of any installed package are.
+
+A folder has what there is of a system:
+
+    system.yaml                its models, chat protocol, data and stages
+    field.yaml                 what it is as published, and the components that it needs
+    NAME.py                    a total of rewards, which any system may name
+    judge.yaml                 the question of a total to its judge
+    tools/NAME.py              a tool of its own
+    pipeline.py                the function of `virc solve --pipeline`
+    NAME.layout.yaml           a layout of rows that files may have without the system being named
+    teacher.yaml               what teachers are asked for its rows, for `virc data make teacher`
+    tested.json                what was tried of it, which says whether it works
+    facts.json                 what its authors published, and where this package differs and why
+
+and what tests read, which is not installed: `cases.json`, rewards that its own program gave; `program.json` and
+`program-rewards.json`, other results of that program; `conversation.yaml`, replies in its grammar; and
+`pipeline-cases.json`, what its own program sends.
+"""

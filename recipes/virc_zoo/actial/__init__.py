@@ -1,0 +1,1 @@
+"""Actial: its reward, and beside it all else that the system is."""

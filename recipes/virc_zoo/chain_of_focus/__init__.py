@@ -1,0 +1,1 @@
+"""Chain-of-Focus: its reward, and beside it all else that the system is."""

@@ -1,0 +1,1 @@
+"""Code-as-Thought: its reward, and beside it all else that the system is."""

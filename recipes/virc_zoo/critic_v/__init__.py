@@ -1,0 +1,1 @@
+"""Critic-V: its pipeline, and beside it all else that the system is."""

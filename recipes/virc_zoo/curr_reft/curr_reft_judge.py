@@ -1,0 +1,75 @@
+"""The reward of Curr-ReFT's first stage: whether yes or no is right, and the format. From 0 to 2.
+
+The answer stands between its marks; where they do not end, it goes to the next <answer> or to the end. It is yes where
+it has the word yes, true or correct, else no where it has no, false or incorrect, and with none of these it is wrong.
+Source: ding523/Curr_REFT@f123433, train_code/grpo/open-r1-multimodal/src/open_r1/Stage1_judge_math_resize.py,
+iou_reward and format_reward. There a row of mathematics is also right where math-verify finds the same formula in both
+texts, which yes and no do not hold.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from virc.rewards.delimiters import between
+from virc.rewards.means import UnscoredError
+
+if TYPE_CHECKING:
+    from virc.rewards.means import Means
+    from virc.rewards.sample import Prompt, Sample
+
+TERMS = ("framed", "right")
+_BEGIN, _END = "<answer>", "</answer>"
+_THEN = re.compile(r"</think>\s*<answer>")
+_BOX = re.compile(r"\[\d+,\s*\d+,\s*\d+,\s*\d+\]")
+_YES = re.compile(r"(?<![a-z])(yes|true|correct)(?![a-z])")
+_NO = re.compile(r"(?<![a-z])(no|false|incorrect)(?![a-z])")
+
+
+def framed(sample: "Sample", means: "Means") -> float:
+    """Whether the reply is a thought and an answer, which for rows of detection has a box in braces: 1 or 0."""
+    text = sample.text
+    then = _THEN.search(text, len("<think>")) if text.startswith("<think>") else None
+    if then is None or not text.endswith(_END) or then.end() > len(text) - len(_END):
+        return 0.0
+    if task(sample.prompt) != "detection":
+        return 1.0
+    inside = text[then.end() : -len(_END)]
+    start, stop = inside.find("{"), inside.rfind("}")
+    return float(start >= 0 and _BOX.search(inside, start, max(start, stop)) is not None)
+
+
+def right(sample: "Sample", means: "Means") -> float:
+    """Whether the answer says yes or no as the row does: 1 or 0."""
+    said = _yes_or_no(answer_of(sample.text) or "")
+    return float(said is not None and said == _yes_or_no(sample.prompt.key.answer))
+
+
+def task(prompt: "Prompt") -> str:
+    """What a row asks for: `detection`, `classify`, `math` or `coco_vqa`."""
+    if "task" not in prompt.columns:
+        raise UnscoredError("needs the column task")
+    return str(prompt.columns["task"])
+
+
+def answer_of(text: str) -> str | None:
+    """What stands between the first marks of an answer, or from the first to the next or the end; None without one."""
+    whole = next(between(text), None)
+    if whole is None and _BEGIN in text:
+        whole = text.split(_BEGIN)[1]
+    return None if whole is None else whole.strip()
+
+
+def _yes_or_no(text: str) -> bool | None:
+    text = text.lower()
+    return True if _YES.search(text) else False if _NO.search(text) else None
+
+
+def total(t: Any) -> float:
+    """The reward of the reply."""
+    return float(t.right + t.framed)
+
+
+def whole(units: Sequence[float], t: Any) -> float:
+    """The reward of a rollout, which is one reply."""
+    return units[-1]

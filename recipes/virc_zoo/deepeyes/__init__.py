@@ -1,0 +1,1 @@
+"""DeepEyes: its reward, and beside it all else that the system is."""

@@ -1,0 +1,157 @@
+r"""The reward of GRIT: the judge, the words of the answer, boxes in the thought, tags in order, and no repetition.
+
+    judged + 0.1 * worded + 0.5 * answered + 0.5 * boxed + counted + 0.5 * ordered + 0.5 * varied
+
+    judged: 1 where the judge's score of the answer is over 0
+    worded: BLEU of single words of all text behind the first <answer>, with the penalty for short texts
+    answered: 1 where <answer> stands in the reply once, 0.5 where more often
+    boxed: 1 where four numbers with commas stand before the first <rethink>
+    counted: of rows of TallyQA, 1 where there are as many such boxes as the row's answer says
+    ordered: a fifth each for <think>, </think>, <rethink> and </rethink>, each behind the last one found, and for a
+        thought of two words where all four are there
+    varied: 1 - the share of places where eight words are the eight behind them again - that of eight tokens; 1 for
+        a reply of fewer than 8 words or 16 tokens
+
+From -0.5 to 4.1. The question to the judge stands in `judge.yaml`.
+Source: eric-ai-lab/GRIT, grpo-gr/rewards.py, and GRPO_GRTrainer.py for the threshold of the judge. What differs:
+
+- tokens are those that the reply's text has; there those that the model wrote, which may be others for the same text;
+- whether a row is one of TallyQA says the row; there the first row of a batch, which is one row in training;
+- a judge that is away is waited for; there that is a score of 0.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from virc.core.errors import DataError
+from virc.rewards.question import asks, published
+from virc.rewards.terms.text import token_ids
+
+if TYPE_CHECKING:
+    from virc.rewards.means import Means
+    from virc.rewards.sample import Sample
+
+TERMS = ("judged", "worded", "answered", "boxed", "counted", "ordered", "varied")
+JUDGE = "grit"
+"""What its judge is asked for."""
+_TAGS = ("<think>", "</think>", "<rethink>", "</rethink>")
+_BOX = re.compile(r"\b\d+,\s*\d+,\s*\d+,\s*\d+\b")
+_NO_LETTERS = re.compile(r"[^a-zA-Z0-9\s]")
+_RUN = 8
+_END = -1
+"""In place of the id of the token that ends a turn, which the program puts behind the ids of a reply."""
+_MOST_IDS = 1000  # scripts/train_base_config.sh, max_completion_length
+
+
+def verdict(reply: str) -> float | None:
+    """Whether the number in the five characters behind the last `score` is over 0; None where there is none."""
+    plain = re.sub(r"[^\w\s.]", "", reply.strip().lower())
+    try:
+        return float(float(re.sub(r"[^\d.]", "", plain.rpartition("score")[2][:5])) > 0)
+    except ValueError:
+        return None
+
+
+ASKED = published(Path(__file__).with_name("judge.yaml"), verdict, tries=3)
+
+
+@asks(ASKED)
+async def judged(sample: "Sample", means: "Means") -> float:
+    """Whether the judge scores the text behind the first <answer> over 0: 1 or 0; 0 without one, and of rows of OVD."""
+    _, marked, behind = sample.text.partition("<answer>")
+    if not marked or "ovd" in _set(sample):
+        return 0.0
+    found = await ASKED.asked(sample, means, JUDGE, answer=behind.partition("</answer>")[0])
+    sample.why["judged"] = found.why
+    return found.value or 0.0
+
+
+def worded(sample: "Sample", means: "Means") -> float:
+    """BLEU of single words of all text behind the first <answer>, 0 to 1, without letter case and signs.
+
+    Source: Papineni et al., BLEU (2002), as `sentence_bleu` of NLTK has it with the weights 1, 0, 0, 0.
+    """
+    said, right = (_words(text) for text in (sample.text.partition("<answer>")[2], sample.prompt.record.answer or ""))
+    if not said:
+        return 0.0
+    share = (Counter(said) & Counter(right)).total() / len(said)
+    return share * min(1.0, math.exp(1 - len(right) / len(said)))
+
+
+def answered(sample: "Sample", means: "Means") -> float:
+    """1 where <answer> stands in the reply once, 0.5 where more often, else 0."""
+    return {0: 0.0, 1: 1.0}.get(sample.text.count("<answer>"), 0.5)
+
+
+def boxed(sample: "Sample", means: "Means") -> float:
+    """Whether a box stands before the first <rethink>: 1 or 0."""
+    return float(bool(_boxes(sample.text)))
+
+
+def counted(sample: "Sample", means: "Means") -> float | None:
+    """Whether there are as many boxes as the answer says: 1 or 0; of rows of TallyQA, 0 without <rethink>."""
+    if _set(sample) != "tallyqa":
+        return None
+    try:
+        right = int(sample.prompt.record.answer or "")
+    except ValueError:
+        raise DataError("the answer of a row of TallyQA is no whole number") from None
+    boxes = _boxes(sample.text)
+    return float(boxes is not None and boxes == right)
+
+
+def ordered(sample: "Sample", means: "Means") -> float:
+    """How many of the tags stand one behind the other, and whether there is a thought between the first two: 0 to 1."""
+    rest, found = sample.text, 0
+    for tag in _TAGS:
+        _, marked, behind = rest.rpartition(tag)
+        if marked:
+            rest, found = behind, found + 1
+    thought = sample.text.rpartition("<think>")[2].partition("</think>")[0].strip()
+    two = len(thought) > 1 and " " in _NO_LETTERS.sub(" ", thought)
+    return (found + (found == len(_TAGS) and two)) / (len(_TAGS) + 1)
+
+
+def varied(sample: "Sample", means: "Means") -> float:
+    """1 - how often eight words come again at once - how often eight tokens do: -1 to 1."""
+    words = sample.text.split()
+    ids = [*token_ids(sample, means), _END][:_MOST_IDS]
+    if len(words) < _RUN or len(ids) < 2 * _RUN:
+        return 1.0
+    return 1 - _again(words) / max(1, len(words) - _RUN) - _again(ids) / (len(ids) - 2 * _RUN + 1)
+
+
+def total(t: Any) -> float:
+    """The reward of the reply."""
+    marks = 0.5 * (t.answered + t.boxed + t.ordered + t.varied)
+    return float(t.judged + 0.1 * t.worded + (t.counted or 0.0) + marks)
+
+
+def whole(units: Sequence[float], t: Any) -> float:
+    """The reward of a rollout, which is one reply."""
+    return units[-1]
+
+
+def _set(sample: "Sample") -> str:
+    """The set that a row is of."""
+    return str(sample.prompt.columns.get("dataset", ""))
+
+
+def _words(text: str) -> list[str]:
+    return _NO_LETTERS.sub(" ", text).lower().split()
+
+
+def _boxes(text: str) -> int | None:
+    """How many boxes stand before the first <rethink>; None without it."""
+    before, marked, _ = text.partition("<rethink>")
+    return len(_BOX.findall(before)) if marked else None
+
+
+def _again(parts: Sequence[object]) -> int:
+    """At how many places the next eight are the eight behind them, too."""
+    starts = range(len(parts) - 2 * _RUN + 1)
+    return sum(parts[at : at + _RUN] == parts[at + _RUN : at + 2 * _RUN] for at in starts)

@@ -1,0 +1,1 @@
+"""HoneyBee: its decoding with one caption, and beside it all else that the system is."""

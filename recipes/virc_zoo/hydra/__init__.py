@@ -1,0 +1,1 @@
+"""HYDRA: its pipeline, and beside it all else that the system is."""

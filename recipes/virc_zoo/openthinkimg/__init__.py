@@ -1,0 +1,1 @@
+"""OpenThinkIMG (V-ToolRL): its reward, and beside it all else that the system is."""

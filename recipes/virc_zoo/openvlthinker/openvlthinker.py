@@ -1,0 +1,53 @@
+"""The reward of OpenVLThinker: whether the answer is right, and half of that where nothing stands before it.
+
+What stands in the first <answer>...</answer> of one line is compared, or all of the reply where there is none, by rule
+and by algebra; half is lost where the text between the last </think> and the <answer> behind it is empty. The format
+is measured there, and not rewarded. From 0 to 1.
+Source: yihedeng9/OpenVLThinker, train/easyr1/examples/reward_function/r1v.py. It compares by `grade_answer` of
+mathruler, with which ours disagrees: that passes over units and brackets, so that `No cm` and `(No)` are No, and here
+a full stop, a box, an invisible space and one value written twice are passed over.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from virc.rewards.delimiters import on_one_line
+from virc.scoring.rules import numbers_agree, same
+
+if TYPE_CHECKING:
+    from virc.rewards.means import Means
+    from virc.rewards.sample import Sample
+
+TERMS = ("answer", "concluded")
+"""The first stands below, in place of the common term of that name."""
+
+
+async def answer(sample: "Sample", means: "Means") -> float:
+    """Whether what stands in the first marks of an answer, or the whole reply, is right: 1 or 0."""
+    found, right = on_one_line(sample.text), sample.prompt.key.answer
+    said = (sample.text if found is None else found).strip()
+    if said.lower() == right.lower() or same(said, right):
+        sample.why["answer"] = "by rule"
+        return 1.0
+    if means.symbolic is None or numbers_agree(said, right) is not None:
+        return 0.0
+    sample.why["answer"] = "by algebra"
+    return float(await asyncio.to_thread(means.symbolic.same, said, right))
+
+
+def concluded(sample: "Sample", means: "Means") -> float:
+    """0 where nothing stands between the last </think> and the <answer> behind it, else 1."""
+    if "</think>" not in sample.text or "<answer>" not in sample.text:
+        return 1.0
+    return float(bool(sample.text.rpartition("</think>")[2].partition("<answer>")[0].strip()))
+
+
+def total(t: Any) -> float:
+    """The reward of the reply."""
+    return float(t.answer * (0.5 + 0.5 * t.concluded))
+
+
+def whole(units: Sequence[float], t: Any) -> float:
+    """The reward of a rollout, which is one reply."""
+    return units[-1]

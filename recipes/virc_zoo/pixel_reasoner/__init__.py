@@ -1,0 +1,1 @@
+"""Pixel Reasoner: its reward, and beside it all else that the system is."""

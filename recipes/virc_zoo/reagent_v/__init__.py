@@ -1,0 +1,1 @@
+"""ReAgent-V: its pipeline, and beside it all else that the system is."""

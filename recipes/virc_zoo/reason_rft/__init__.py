@@ -1,0 +1,1 @@
+"""Reason-RFT: its rewards, and beside it all else that the system is."""

@@ -1,0 +1,36 @@
+"""The reward of Reason-RFT for changes of objects, with credit for parts of functions, and the format. 0 to 2.
+
+`functions` is that of `scoring.structure.items` with PARTIAL: half for a function with one right argument, a quarter
+for the function alone. Without a marked answer all of the reply is read. `framed` is that of `visual_rft`.
+Source: tanhuajie/Reason-RFT@d0a8070, train/stage_rl/reward.py, func_accuracy_reward and format_reward: the task trance.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from virc.scoring.structure import PARTIAL, calls, items
+from virc_zoo.reason_rft.reason_rft import answer_of
+from virc_zoo.visual_rft import visual_rft
+
+if TYPE_CHECKING:
+    from virc.rewards.means import Means
+    from virc.rewards.sample import Sample
+
+TERMS = ("framed", "functions")
+"""They stand below."""
+framed = visual_rft.framed
+
+
+def functions(sample: "Sample", means: "Means") -> float:
+    """How much of the functions is right, less where some are repeated: 0 to 1."""
+    return items(calls(answer_of(sample.text)), calls(sample.prompt.key.answer), PARTIAL)
+
+
+def total(t: Any) -> float:
+    """The reward of one unit."""
+    return float(t.framed + t.functions)
+
+
+def whole(units: Sequence[float], t: Any) -> float:
+    """The reward of a rollout, which is one reply."""
+    return units[-1]

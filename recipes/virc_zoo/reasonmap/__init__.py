@@ -1,0 +1,1 @@
+"""ReasonMap: its reward, and beside it all else that the system is."""

@@ -1,0 +1,1 @@
+"""RRVF: its tool and its reward, and beside them all else that the system is."""

@@ -1,0 +1,1 @@
+"""SSL4RL: its reward, and beside it all else that the system is."""

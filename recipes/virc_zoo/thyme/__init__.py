@@ -1,0 +1,1 @@
+"""Thyme: its reward, and beside it all else that the system is."""

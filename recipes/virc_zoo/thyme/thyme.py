@@ -1,0 +1,27 @@
+r"""The reward of Thyme: the answer, the form, and where the answer is right, whether the thought leads to it.
+
+    right + 0.5 * formed, and where right > 0: + 0.5 * consistent
+
+The terms are those of V-Thinker, whose program has Thyme's functions; code alone is worth nothing here. From -1 to 2.
+Source: yfzhang114/Thyme@b9285b7a0c5f, examples/train/grpo/plugin/agent_rm.py (VQAORM, FMTORM, CSTORM) with its default
+weights, which scripts/rl.sh names in this order, and swift/trainers/rlhf_trainer/grpo_trainer.py for what counts only
+where the answer is right. What differs is said in `v_thinker.py`.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from virc_zoo.v_thinker.v_thinker import consistent, formed, right
+
+__all__ = ["TERMS", "consistent", "formed", "right", "total", "whole"]
+TERMS = ("right", "formed", "consistent")
+
+
+def total(t: Any) -> float:
+    """The reward of the rollout up to and with this reply."""
+    return float(t.right + 0.5 * t.formed + (0.5 * t.consistent if t.right > 0 else 0.0))
+
+
+def whole(units: Sequence[float], t: Any) -> float:
+    """The reward of a rollout: that of its last reply, which all of it counts in."""
+    return units[-1]

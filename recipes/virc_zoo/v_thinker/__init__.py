@@ -1,0 +1,1 @@
+"""V-Thinker: its reward, and beside it all else that the system is."""

@@ -1,0 +1,1 @@
+"""ViCor: a language model that asks a model which sees for the clues that it lacks."""

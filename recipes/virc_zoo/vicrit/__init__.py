@@ -1,0 +1,1 @@
+"""ViCrit: its rewards, and beside them all else that the system is."""

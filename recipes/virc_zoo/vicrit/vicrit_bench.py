@@ -1,0 +1,68 @@
+r"""The score of ViCrit-Bench: whether an answer has the first word that only the wrong phrase has.
+
+Words with which the wrong phrase and the true one both begin or end do not count, nor do capitals, and the word may be
+a part of another. An answer is the content of the first \boxed{}, or the last line without one. 1 or 0.
+Source: si0wang/ViCrit@727f1ee, score.py. What it does with odd replies and rows is kept:
+
+- a box without an end loses its last character, and `boxed{` without its backslash is no answer;
+- where words were only taken out of a phrase, none is new: 0 here, and there the program ends.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from virc.rewards.means import UnscoredError
+
+if TYPE_CHECKING:
+    from virc.rewards.means import Means
+    from virc.rewards.sample import Prompt, Sample
+
+TERMS = ("contained",)
+"""It stands below."""
+_BOX = r"\boxed{"
+
+
+def contained(sample: "Sample", means: "Means") -> float:
+    """Whether the answer contains the first new word of the wrong phrase: 1 or 0."""
+    new = new_words(original(sample.prompt), sample.prompt.key.answer)
+    return float(bool(new) and new[0] in answer_of(sample.text).lower())
+
+
+def original(prompt: "Prompt") -> str:
+    """The true phrase of a row: ViCrit-Train and ViCrit-Bench name it differently."""
+    found = prompt.columns.get("solution_original", prompt.columns.get("original_noun_phrases"))
+    if not isinstance(found, str):
+        raise UnscoredError("needs the column solution_original or original_noun_phrases")
+    return found
+
+
+def new_words(before: str, after: str) -> list[str]:
+    """The words of a text in small letters, without those that it begins or ends with as another does."""
+    old, new = before.lower().split(), after.lower().split()
+    while old and new and old[0] == new[0]:
+        old, new = old[1:], new[1:]
+    while old and new and old[-1] == new[-1]:
+        old, new = old[:-1], new[:-1]
+    return new
+
+
+def answer_of(reply: str) -> str:
+    """What stands in the first box, or the last line of a reply without one."""
+    if "boxed{" not in reply:
+        return reply.rpartition("\n")[2]
+    inside, depth = reply.partition(_BOX)[2], 1
+    for at, each in enumerate(inside):
+        depth += (each == "{") - (each == "}")
+        if not depth:
+            return inside[:at]
+    return inside[:-1]
+
+
+def total(t: Any) -> float:
+    """The score of the reply."""
+    return float(t.contained)
+
+
+def whole(units: Sequence[float], t: Any) -> float:
+    """The score of a rollout, which is one reply."""
+    return units[-1]

@@ -1,0 +1,78 @@
+r"""The reward of Vision-G1: whether what stands in the last \boxed{} is right, or the overlap of a box. 0 to 1.
+
+An answer is right by rule or by algebra. Where a reply has no \boxed, \fbox counts, and without both the answer that
+the reply ends in, or its last number. Rows whose data_source is vision_g1_bbox are answered with a box of whole numbers
+([left, top, right, bottom]): the first such list in the reply's box and the row's are compared, IoU as it is.
+Source: yuh-zha/Vision-G1@1f2c30f, training/verl/utils/reward_score/mmpr.py, compute_score_boxed and
+compute_score_boxed_iou. What differs:
+
+- the program subtracts the numbers of boxes as texts, raises at it, and the run ends; here they are numbers;
+- where there is no box, math-verify finds formulas in the reply there, and no words; here it is the other way about;
+- what it reads in a box is a formula, other texts are right letter by letter; here `B.` and `No.` are B and No.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from virc.rewards.delimiters import on_one_line
+from virc.rewards.published import boxed
+from virc.rewards.terms.answers import graded
+from virc.scoring.boxes import iou
+
+if TYPE_CHECKING:
+    from virc.rewards.means import Means
+    from virc.rewards.sample import Sample
+
+TERMS = ("right", "overlap")
+"""Both stand below, the second in place of the common term of that name."""
+_SOURCES = ("vision_g1_bbox", "new_domain/multi_ui_bbox")
+_BOX = re.compile(r"\[\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*,\s*([0-9]+)\s*\]")
+_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)*%?")
+
+
+async def right(sample: "Sample", means: "Means") -> float | None:
+    """Whether the answer is right: 1 or 0; of rows that are not answered with a box."""
+    if _is_box(sample):
+        return None
+    said, key = in_box(sample.text), sample.prompt.key
+    for each in (sample.text, *_NUMBER.findall(sample.text)[-1:]) if said is None else (said,):
+        if await graded(each, sample, means) or each.lower() == key.answer.strip().lower():
+            return 1.0
+    return 0.0
+
+
+def overlap(sample: "Sample", means: "Means") -> float | None:
+    """IoU of the box in the reply's box and that of the row's answer; of rows that are answered with a box."""
+    if not _is_box(sample):
+        return None
+    said, wanted = _BOX.search(in_box(sample.text) or ""), _BOX.search(sample.prompt.key.answer)
+    if not said or not wanted:
+        return 0.0
+    return iou(*((float(a), float(b), float(c), float(d)) for a, b, c, d in (said.groups(), wanted.groups())))
+
+
+def in_box(text: str) -> str | None:
+    r"""What stands in the last \boxed{}, else in the last \fbox{}, of that in a \text{}; None where there is none."""
+    start = text.rfind(r"\boxed" if r"\boxed" in text else r"\fbox")
+    if start < 0:
+        return None
+    _, brace, behind = text[start:].partition("{")
+    found = boxed(rf"\boxed{{{behind}") if brace else None
+    inner = on_one_line(found or "", r"\text{", "}")
+    return found or "" if inner is None else inner.strip()
+
+
+def _is_box(sample: "Sample") -> bool:
+    columns = sample.prompt.columns  # a converted row has the name of its system in the first
+    return not {columns.get("data_source"), columns.get("published_data_source")}.isdisjoint(_SOURCES)
+
+
+def total(t: Any) -> float:
+    """The reward of the reply."""
+    return float(t.right if t.overlap is None else t.overlap)
+
+
+def whole(units: Sequence[float], t: Any) -> float:
+    """The reward of a rollout, which is one reply."""
+    return units[-1]

@@ -1,0 +1,1 @@
+"""VisRL: its pipeline, and beside it all else that the system is."""

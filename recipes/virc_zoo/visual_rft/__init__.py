@@ -1,0 +1,1 @@
+"""Visual-RFT: its rewards, and beside it all else that the system is."""

@@ -1,0 +1,1 @@
+"""VLAA-Thinking: its reward, and beside it all else that the system is."""

@@ -1,0 +1,75 @@
+"""The reward of VLAA-Thinking as far as it is public: by where a row is from, a right answer or the overlap of a box.
+
+Where a row is from, its `id` begins with. Of CLEVR-Math (numbers), GeoQA170K and ArxivQA (letters) and Math PUMA
+(formulas), 1 where the answer is right by rule or algebra; of COCO and Visual Genome, the IoU of the first box of the
+answer and that of the row, as four numbers in one unit. An answer without its marks is worth 0. From 0 to 1.
+Rows of DocVQA, VizWiz and ALLaVA are scored by a model there, by a formula that is not in the repository: they have no
+reward here, and a run on them does not start.
+Source: UCSC-VLAA/VLAA-Thinking, README.md (Dataset Card, GRPO with Mixed Reward) and assets/mixed_reward.png; there is
+no code of training.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from virc.core.errors import DataError
+from virc.core.text import plain
+from virc.rewards.means import UnscoredError
+from virc.rewards.terms.answers import graded
+from virc.scoring.boxes import Box, iou
+
+if TYPE_CHECKING:
+    from virc.rewards.means import Means
+    from virc.rewards.sample import Sample
+
+TERMS = ("right", "overlap")
+"""Both stand below, the second in place of the common term of that name."""
+_ANSWERED = ("clevr_math", "geoqa170k", "synthesis", "arxivqa", "chartqa")
+_BOXES = ("coco", "vg")
+_OPEN = ("docvqa", "vizwiz", "allava_laion")
+_NUMBER = re.compile(r"-?\d*\.?\d+")
+
+
+async def right(sample: "Sample", means: "Means") -> float | None:
+    """Whether the answer is right: 1 or 0; of rows with a number, a letter or a formula."""
+    if _source(sample) not in _ANSWERED:
+        return None
+    return 0.0 if sample.answer is None else await graded(sample.answer, sample, means)
+
+
+def overlap(sample: "Sample", means: "Means") -> float | None:
+    """IoU of the boxes in the answer and in the row's, 0 to 1; of rows with a box."""
+    if _source(sample) not in _BOXES:
+        return None
+    said, wanted = _box(sample.answer or ""), _box(sample.prompt.key.answer)
+    if wanted is None:
+        raise DataError("the row's answer is no box of four numbers")
+    return iou(said, wanted) if said else 0.0
+
+
+def total(t: Any) -> float:
+    """The reward of the reply."""
+    return float(t.overlap if t.right is None else t.right)
+
+
+def whole(units: Sequence[float], t: Any) -> float:
+    """The reward of a rollout, which is one reply."""
+    return units[-1]
+
+
+def _source(sample: "Sample") -> str:
+    """Which dataset a row is from."""
+    name = str(sample.prompt.record.id)
+    source = next((each for each in (*_ANSWERED, *_BOXES, *_OPEN) if name.startswith((f"{each}-", f"{each}/"))), None)
+    if source is None:
+        raise DataError(f"the id {plain(name, 40)!r} begins with no dataset of VLAA-Thinking")
+    if source in _OPEN:
+        raise UnscoredError(f"is not public for open-ended rows, such as those of {source}")
+    return source
+
+
+def _box(text: str) -> Box | None:
+    """The first four numbers of a text."""
+    found = [float(each) for each in _NUMBER.findall(text)[:4]]
+    return (found[0], found[1], found[2], found[3]) if len(found) == 4 else None

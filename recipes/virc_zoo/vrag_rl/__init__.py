@@ -1,0 +1,1 @@
+"""VRAG-RL: its reward, and beside it all else that the system is."""

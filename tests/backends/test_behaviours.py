@@ -1,0 +1,83 @@
+"""What virc makes of what servers send: the right answer, or nothing on stdout and an error that names its cause."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from behaviours import answers, bad, broken, gateways, good, refusals, requests
+from behaviours.rows import KEY, Row
+from PIL import Image
+from support.called import virc
+from support.servers import Exchange, Fault, Server, serve
+
+KINDS = (good, answers, bad, broken, refusals, requests, gateways)
+ROWS = {f"{kind.__name__.rpartition('.')[2]}-{row.name}": row for kind in KINDS for row in kind.ROWS}
+QUESTION = "Which number stands on the card?"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serve(models=["m-vl"], owned_by="someone") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("behaviours") / "card.png"
+    Image.effect_noise((560, 420), 90).convert("RGB").save(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings of this machine."""
+    for name in ("VIRC_API_KEY", "OPENAI_API_KEY", "VIRC_ENDPOINT", "VIRC_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+
+
+def sent(row: Row) -> Fault:
+    before = iter(row.before)
+
+    def send(exchange: Exchange) -> None:
+        for status, body, headers in before:
+            exchange.start(status, {"Content-Length": str(len(body)), **headers})
+            exchange.wfile.write(body)
+            return
+        kind = {"Content-Type": row.kind} if row.kind else {}
+        if isinstance(row.body, bytes):
+            length = {} if row.status == 204 else {"Content-Length": str(len(row.body))}
+            exchange.start(row.status, {**kind, **length, **row.headers})
+            exchange.wfile.write(row.body)
+        else:
+            exchange.start(row.status, {**kind, "Transfer-Encoding": "chunked", **row.headers})
+            for piece in row.body:
+                exchange.send_chunk(piece)
+            exchange.send_chunk(b"")
+
+    return send
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_behaviour_ends_in_its_answer_or_its_cause(
+    name: str, server: Server, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = ROWS[name]
+    before = len(server.chats())
+    server.script.fault = sent(row)
+    monkeypatch.setenv("VIRC_API_KEY", row.key)
+    done = virc("solve", "--endpoint", server.url, *row.options, picture, QUESTION)
+    said = re.sub(r"\s+", " ", done.err).lower()
+    assert done.out == ("" if row.answer is None else f"{row.answer}\n"), done.err
+    assert done.code == row.code, done.err
+    missing = [word for word in row.words if word not in said]
+    assert not missing, done.err
+    assert KEY not in done.err
+    assert row.chats in (None, len(server.chats()) - before)
+
+
+def test_the_table_is_as_large_as_it_is_promised_to_be() -> None:
+    assert len(ROWS) >= 150
+    assert sum(row.answer is None for row in ROWS.values()) >= 100

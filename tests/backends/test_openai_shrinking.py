@@ -1,0 +1,126 @@
+"""Servers that take no more than so many bytes: pictures are sent in fewer, as large as they must be shown."""
+
+import io
+import json
+from collections.abc import Callable
+
+import pytest
+from asks import ANSWER
+from PIL import Image
+from support.servers import Body, Exchange, Server, error, image_bytes, images_of, serve
+
+from virc.backends.interface import Sampling
+from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.openai.refusals import bytes_allowed
+from virc.core.errors import ConfigError
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask, Message
+
+SIZE = (560, 420)
+
+
+def noisy(count: int = 1) -> Ask:
+    """Pictures that compress badly: some 300 KB each as base64 of a PNG."""
+    images = tuple(Shown(Image.effect_noise(SIZE, 40 + at).convert("RGB")) for at in range(count))
+    return Ask((Message("user", "What is this?", tuple(range(count))),), images)
+
+
+def urls(body: Body) -> list[int]:
+    return [len(image["image_url"]["url"]) for image in images_of(body)]
+
+
+def limited(most: int, said: str, total: bool = False, status: int = 400) -> Callable[[Exchange], None]:
+    """A server that refuses pictures, or all of them together, over `most` bytes."""
+
+    def answer(exchange: Exchange) -> None:
+        assert exchange.body is not None
+        sizes = urls(exchange.body)
+        if (sum(sizes) if total else max(sizes)) > most:
+            exchange.send_json(error(said), status)
+        else:
+            exchange.send_events(ANSWER, None)
+
+    return answer
+
+
+def shown(server: Server) -> list[tuple[int, int]]:
+    """The sizes in pixels of the pictures of the last request."""
+    return [Image.open(io.BytesIO(image_bytes(image))).size for image in images_of(server.chats()[-1])]
+
+
+@pytest.mark.parametrize(
+    ("most", "said", "status"),
+    [
+        (200_000, "image exceeds 0.2 MB maximum: 640000 bytes > 200000 bytes", 400),
+        (153_600, "Image too large: maximum is 150 KiB", 413),
+        (120_000, "exceeded limit on max bytes per data-uri item : 120000 bytes", 400),
+    ],
+)
+def test_a_picture_over_the_limit_is_sent_in_fewer_bytes(most: int, said: str, status: int) -> None:
+    with serve(fault=limited(most, said, status=status)) as server:
+        backend = OpenAIBackend(server.url)
+        assert backend.reply(noisy(), Sampling()).text == ANSWER
+        assert len(server.chats()) == 2
+        assert shown(server) == [SIZE]
+        assert backend.reply(noisy(), Sampling()).text == ANSWER
+        assert len(server.chats()) == 3  # the limit is known from then on
+
+
+def test_a_limit_of_a_request_is_shared_by_its_pictures() -> None:
+    said = "Request payload size exceeds the limit: 400000 bytes."
+    with serve(fault=limited(400_000, said, total=True)) as server:
+        assert OpenAIBackend(server.url).reply(noisy(3), Sampling()).text == ANSWER
+        assert shown(server) == [SIZE] * 3
+
+
+def test_the_text_of_a_request_counts_against_its_limit() -> None:
+    def whole(exchange: Exchange) -> None:
+        if len(json.dumps(exchange.body)) > 400_000:
+            exchange.send_json(error("Request payload size exceeds the limit: 400000 bytes."), 413)
+        else:
+            exchange.send_events(ANSWER, None)
+
+    long = noisy(2)
+    ask = Ask((Message("user", "What is this? " + "x" * 200_000, (0, 1)),), long.images)
+    with serve(fault=whole) as server:
+        assert OpenAIBackend(server.url).reply(ask, Sampling()).text == ANSWER
+
+
+def test_a_picture_is_scaled_down_where_its_size_may_change() -> None:
+    fault = limited(12_000, "image exceeds 12 KB")
+    with serve(fault=fault) as server:
+        assert OpenAIBackend(server.url).reply(noisy(), Sampling()).text == ANSWER
+        assert shown(server)[0] < SIZE
+    with serve(fault=fault) as server:
+        backend = OpenAIBackend(server.url)
+        backend.needs_sizes = True
+        with pytest.raises(ConfigError, match="takes no images of this size") as raised:
+            backend.reply(noisy(), Sampling())
+        assert raised.value.hint == "send smaller images: --max-pixels 1000000"
+
+
+def test_a_server_that_refuses_whatever_is_sent_is_not_asked_for_ever() -> None:
+    with serve(fault=lambda exchange: exchange.send_json(error("image exceeds 200000 bytes"), 413)) as server:
+        with pytest.raises(ConfigError, match="takes no images of this size"):
+            OpenAIBackend(server.url).reply(noisy(), Sampling())
+        assert len(server.chats()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("said", "allowed"),
+    [
+        ("image exceeds 5 MB maximum: 6291456 bytes > 5242880 bytes", (5_000_000, False)),
+        ("image exceeds the maximum of 10,485,760 bytes", (10_485_760, False)),
+        ("Request payload size exceeds the limit: 20971520 bytes.", (20_971_520, True)),
+        ("Image content must be under 10MB", (10_000_000, False)),
+        ("Maximum request size is 32 megabytes", (32_000_000, True)),
+        ("request entity too large, limit: 102400", (102_400, True)),
+        ("image dimensions exceed max allowed size: 8000 pixels", None),
+        ("This model's maximum context length is 131072 tokens", None),
+        ("Rate limit 30000 tokens per min, Limit: 30000 tokens", None),
+        ("the user name exceeds 64 bytes", None),
+        ("it read 5242880 bytes", None),
+    ],
+)
+def test_limits_of_bytes_are_read(said: str, allowed: tuple[int, bool] | None) -> None:
+    assert bytes_allowed(said) == allowed

@@ -1,0 +1,150 @@
+"""Limits of tokens as the server counts them, the model that is meant, and another server at the same address."""
+
+import json
+from typing import Any
+
+import pytest
+from asks import ANSWER, ask
+from support.faults import body, status
+from support.servers import CHAT, MODEL, Exchange, Fault, Server, serve
+
+from virc.backends.interface import Sampling
+from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.openai.request import Habits
+from virc.core.errors import ConfigError, NetworkError
+from virc.reasoning.resize import Grid
+
+
+def counted(text: str, finish: str, prompt: int, completion: int) -> Fault:
+    """A whole completion with these counts."""
+    choice = {"index": 0, "message": {"content": text}, "finish_reason": finish}
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+    return body(json.dumps({"choices": [choice], "usage": usage}).encode())
+
+
+def draw(fault: Fault, max_tokens: int, **options: Any) -> Any:
+    with serve(fault=fault, **options) as server:
+        return OpenAIBackend(server.url).reply(ask(), Sampling(max_tokens=max_tokens))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "is_full"),
+    [(900, 100, True), (900, 99, True), (900, 50, False), (800, 200, False), (700, 200, False)],
+)
+def test_a_reply_that_the_context_cut_says_so(prompt: int, completion: int, is_full: bool) -> None:
+    fault, known = counted("half an", "length", prompt, completion), {"extra": {"max_model_len": 1000}}
+    if is_full:
+        with pytest.raises(ConfigError, match=r"the context of .*, 1000 tokens, is full"):
+            draw(fault, 200, **known)
+    else:
+        assert draw(fault, 200, **known).finish == "length"
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "completion", "finish"),
+    [
+        ("a long answer that goes", 200, 200, "length"),
+        ("a long answer that goes", 200, 201, "length"),
+        ("a long answer that ends", 200, 199, "stop"),
+        ("more than the limit counts", 200, 300, "stop"),
+        ("yes", 1, 1, "stop"),
+        ("a longer answer", 16, 16, "length"),
+    ],
+)
+def test_a_reply_as_long_as_its_limit_was_cut_whatever_the_server_says(
+    text: str, most: int, completion: int, finish: str
+) -> None:
+    assert draw(counted(text, "stop", 400, completion), most).finish == finish
+
+
+@pytest.mark.parametrize(("context", "asked", "sent"), [(64, 1024, 32), (1024, 1024, 512), (2048, 1024, 1024)])
+def test_a_limit_leaves_room_for_the_prompt(context: int, asked: int, sent: int) -> None:
+    with serve([ANSWER], extra={"max_model_len": context}, usage=False) as server:
+        OpenAIBackend(server.url).reply(ask(), Sampling(max_tokens=asked))
+        assert server.chats()[0]["max_tokens"] == sent
+
+
+@pytest.mark.parametrize(
+    ("models", "named", "chosen"),
+    [
+        (["some/model"], None, "some/model"),
+        (["nomic-embed-text", "qwen3-vl", "whisper-1"], None, "qwen3-vl"),
+        (["bge-reranker"], None, "bge-reranker"),
+        (["qwen3-vl:latest", "llava:latest"], "llava", "llava:latest"),
+        (["qwen3-vl:8b", "qwen3-vl:latest"], "qwen3-vl:8b", "qwen3-vl:8b"),
+        (["qwen3-vl"], "not-listed", "not-listed"),
+    ],
+)
+def test_the_model_is_the_one_that_sees_or_the_one_that_is_named(
+    models: list[str], named: str | None, chosen: str
+) -> None:
+    with serve(models=models) as server:
+        assert OpenAIBackend(server.url, named).model == chosen
+
+
+def gone(exchange: Exchange) -> None:
+    exchange.hang_up()
+
+
+def at_the_same_port(before: Server, **options: Any) -> Any:
+    before.die()
+    return serve([ANSWER], port=before.server_address[1], **options)
+
+
+def test_what_one_server_refused_is_sent_to_the_next() -> None:
+    refusing = status(400, "Unsupported parameter: 'seed' is not supported with this model.")
+    sampling = Sampling(seed=5)
+    with serve([ANSWER], fault=refusing, times=1) as server:
+        backend = OpenAIBackend(server.url, max_retries=0)
+        for _ in range(2):
+            backend.reply(ask(), sampling)
+        assert ["seed" in chat for chat in server.chats()] == [True, False, False]
+        server.script.fault, server.takes_fault = gone, lambda path: path == CHAT  # type: ignore[method-assign]
+        with pytest.raises(NetworkError):
+            backend.reply(ask(), sampling)
+        with at_the_same_port(server) as other:
+            backend.reply(ask(), sampling)
+            assert "seed" in other.chats()[-1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "needs_sizes", "is_refused"),
+    [
+        ("vllm", "openai", True, True),
+        ("virc", "library", True, True),
+        ("vllm", "sglang", True, False),
+        ("vllm", "openai", False, False),
+        ("openai", "vllm", True, False),
+    ],
+)
+def test_boxes_in_pixels_are_not_trusted_to_a_server_that_may_scale(
+    before: str, after: str, needs_sizes: bool, is_refused: bool
+) -> None:
+    with serve([ANSWER], owned_by=before, models=[MODEL]) as server:
+        backend = OpenAIBackend(server.url, max_retries=0)
+        backend.needs_sizes = needs_sizes
+        server.script.fault = gone
+        with pytest.raises(NetworkError):
+            backend.reply(ask(), Sampling())
+        with at_the_same_port(server, owned_by=after, usage=False) as other:
+            if is_refused:
+                with pytest.raises(ConfigError, match="another server answers"):
+                    backend.reply(ask(), Sampling())
+                assert not other.chats()
+            else:
+                assert backend.reply(ask(), Sampling()).text == ANSWER
+
+
+def test_a_server_that_does_not_stream_gets_no_options_of_streams() -> None:
+    habits = Habits()
+    sent = {"stream": True, "stream_options": {"include_usage": True}, "messages": []}
+    assert habits.fitted(sent) == sent
+    habits.leave_out(["stream"])
+    assert habits.fitted(sent) == {"messages": []}
+
+
+def test_pictures_are_no_larger_than_asked_for_whatever_the_server_publishes() -> None:
+    published = {"factor": 28, "min_pixels": 3136, "max_pixels": 1_000_000}
+    with serve([ANSWER], extra={"virc_grid": published}) as server:
+        assert OpenAIBackend(server.url, grid=Grid(28, 3136, 50_000)).grid.max_pixels == 50_000
+        assert OpenAIBackend(server.url, grid=Grid(28, 3136, 2_000_000)).grid.max_pixels == 1_000_000

@@ -1,0 +1,256 @@
+"""Each promise of a failing command, once, in this process; `test_cli_failures.py` has further cases in their own."""
+
+import errno
+import io
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from support.called import Done, virc
+from support.entry import BOOM
+
+from virc.core import errors
+from virc.core.errors import VircError
+from virc.core.events import Reporter
+from virc.core.plan import Change, Plan, Step
+from virc_cli import commands
+from virc_cli.console import confirm, events, output, plans, replies, sources, tables
+from virc_cli.main import _as_virc_error
+
+CODES = {
+    "VircError": 1, "UsageError": 2, "ConfigError": 3, "SetupError": 4, "DataError": 5, "NetworkError": 6,
+    "EngineError": 7, "NoAnswerError": 8,
+}  # fmt: skip
+
+
+@pytest.fixture
+def boom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that fails on demand."""
+    (folder := tmp_path / "commands").mkdir()
+    (folder / "boom.py").write_text(BOOM)
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(folder)])
+    monkeypatch.delitem(sys.modules, "virc_cli.commands.boom", raising=False)
+
+
+@pytest.mark.usefixtures("boom")
+@pytest.mark.parametrize(("name", "code"), CODES.items())
+def test_an_error_is_a_sentence_a_hint_and_its_code(name: str, code: int) -> None:
+    assert virc("boom", name) == Done(code, "", "error: it broke\nhint: mend it\n")
+    done = virc("boom", name, "--json")
+    error = {"code": code, "kind": getattr(errors, name).kind, "message": "it broke", "hint": "mend it"}
+    assert done.json == {"schema": "virc.boom/1", "answer": None, "model": "m", "error": error}
+    assert (done.code, done.err) == (code, "error: it broke\nhint: mend it\n")
+
+
+@pytest.mark.usefixtures("boom")
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["bug"], 1, "error: internal: ZeroDivisionError: by zero\nhint: VIRC_DEBUG=1"),
+        (["memory"], 4, "error: out of memory\n"),
+        (["denied"], 1, "error: permission denied: out.json\nhint: choose a place that you may write to\n"),
+        (["one", "two"], 2, "error: say it in one word\nhint: quote it\n"),
+        (["--", "UsageError", "--json"], 2, "error: got unexpected extra"),
+        (["write", "--size", "x"], 2, "error: invalid value for '--size': 'x' is not a valid int"),
+    ],
+)
+def test_an_unforeseen_error_is_one_line(words: list[str], code: int, said: str) -> None:
+    done = virc("boom", *words)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith(said[:40])
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.usefixtures("boom")
+def test_what_an_earlier_command_knew_is_forgotten() -> None:
+    output.know(answer="of yesterday")
+    assert virc("boom", "--json").json["answer"] is None
+
+
+@pytest.mark.usefixtures("boom")
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_DEBUG", "1")
+    assert "boom.py" in virc("boom", "bug").err
+
+
+@pytest.mark.usefixtures("boom")
+def test_data_are_on_stdout_and_all_else_on_stderr() -> None:
+    done = virc("boom", "say")
+    assert done.out == "∠ = 50° \\ud800\n"  # what UTF-8 cannot hold is written out
+    assert done.err == "a\\u001b[2Jb\nwarning: careful\nhint: slowly\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (["cnfig"], "no such command 'cnfig'", "did you mean 'config'?"),
+        (["config", "show", "--jsno"], "no such option '--jsno'", "did you mean '--json'?"),
+        (["config", "set", "model"], "missing argument 'VALUE'", "virc config set --help"),
+        (["evaluate"], "no such command 'evaluate'", "virc eval --help"),
+        (["solve", "a.png", "--api-key", "x"], "no such option '--api-key'", "export VIRC_API_KEY=KEY"),
+        (["solve", "a.png", "--base-url", "x"], "no such option '--base-url'", "here it is --endpoint"),
+    ],
+)
+def test_a_wrong_command_line_gets_the_right_name(words: list[str], said: str, hint: str) -> None:
+    done = virc(*words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"error: {said}")
+    assert hint in done.err
+
+
+@pytest.mark.parametrize(
+    ("error", "received", "kind", "code"),
+    [
+        (KeyboardInterrupt(), signal.SIGINT, "interrupted", 130),
+        (KeyboardInterrupt(), signal.SIGTERM, "terminated", 143),
+        (ImportError("half"), signal.SIGTERM, "terminated", 143),
+        (ImportError("half"), signal.SIGINT, "interrupted", 130),
+        (errors.NetworkError("down"), signal.SIGINT, "network", 6),
+        (OSError(errno.ENOSPC, "No space left on device"), None, "failure", 1),
+    ],
+)
+def test_a_signal_is_how_a_command_ends(error: Exception, received: int | None, kind: str, code: int) -> None:
+    failure = _as_virc_error(error, received)
+    assert (failure.kind, output.exit_code(failure)) == (kind, code)
+    if isinstance(error, OSError):
+        assert failure.hint == "make room, or choose another disk"
+
+
+def test_a_subclass_takes_the_code_of_its_nearest_class() -> None:
+    assert output.exit_code(type("TooWideError", (errors.DataError,), {})("x")) == 5
+    assert output.exit_code(BrokenPipeError()) == 141
+    assert output.exit_code(ValueError()) == 1
+    assert output.error_class(5) is errors.DataError
+    assert output.error_class(99) is errors.EngineError
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        """It is."""
+        return True
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, typed: str = "") -> Terminal:
+    """What is printed from here on; pytest's own streams come back between the phases of a test."""
+    found = Terminal()
+    for name, stream in (("stdin", Terminal(typed)), ("stdout", found), ("stderr", found)):
+        monkeypatch.setattr(sys, name, stream)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    return found
+
+
+def test_a_terminal_is_driven_by_nobody_and_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    output.line("97\x1b]0;title\x07\u202e\ttab")
+    output.error(VircError("csi \x9b2J"))
+    assert terminal.getvalue() == ("97\\u001b]0;title\\u0007\\u202e\ttab\n\x1b[1;31merror:\x1b[0m csi \\u009b2J\n")
+    for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        with monkeypatch.context() as patched:
+            patched.setenv(name, value)
+            assert output.style("x", "1") == "x"
+
+
+@pytest.mark.parametrize(
+    ("typed", "agreed"), [("y\n", True), ("YES\n", True), ("\n", False), ("n\n", False), ("", False)]
+)
+def test_only_a_yes_deletes(monkeypatch: pytest.MonkeyPatch, typed: str, agreed: bool) -> None:
+    terminal = on_terminal(monkeypatch, typed)
+    if agreed:
+        confirm.agree(["first"], 2_000)
+    else:
+        with pytest.raises(VircError, match="nothing was deleted"):
+            confirm.agree(["first"], 2_000)
+    assert "delete first, 2 KB? [y/N]" in terminal.getvalue()
+
+
+def test_without_a_terminal_nothing_is_deleted() -> None:
+    with pytest.raises(errors.UsageError, match="no terminal to ask on"):
+        confirm.agree(["first"], 2_000)
+    with pytest.raises(errors.ConfigError, match="second started from first"):
+        confirm.check_unused("first", ["second"])
+    confirm.check_unused("first", [])
+
+
+def test_a_line_of_progress_is_blanked_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("NO_COLOR", "1")
+    output.note("3 of 9", end="\r")
+    output.note("done")
+    assert stream.getvalue() == "3 of 9\r      \rdone\n"
+
+
+@pytest.mark.parametrize(
+    ("quiet", "verbose", "said"),
+    [(False, False, "begin\nnote\nwarning: w\nhint: h\n"), (True, False, "warning: w\nhint: h\n"),
+     (False, True, "begin\nnote\nwarning: w\nhint: h\nengine\n")],
+)  # fmt: skip
+def test_what_is_reported_is_printed_as_asked(
+    quiet: bool, verbose: bool, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with events.printed(quiet, verbose) as on_event:
+        report = Reporter(on_event)
+        report.start("begin")
+        report.progress("soon after: not in a file")
+        report.note("note")
+        report.warn("w", "h")
+        report.log("engine")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", said)
+
+
+def test_a_plan_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+    env = {"HF_TOKEN": "s3cret", "VIRC_API_KEY": "s3cret", "CUDA_VISIBLE_DEVICES": "-1", "PASSWORD": "", "LOGIN": "x"}
+    plan = Plan(Step(("verl", "a=1"), "", env), {"/rows.yaml": "a: 1\n\n"}, (Change("lr", 1e-6, None, "it is ours"),))
+    plans.show(plan)
+    assert capsys.readouterr().out == (
+        "# environment; an empty value takes the variable away\nHF_TOKEN=***\nVIRC_API_KEY=***\n"
+        "CUDA_VISIBLE_DEVICES=-1\nPASSWORD=\nLOGIN=x\n\n# command\nverl \\\n  a=1\n\n# /rows.yaml\na: 1\n"
+        "\n# changed from published\nkey  published  here  why\nlr   1e-06      -     it is ours\n"
+    )
+    assert plans.fields(plan)["environment"]["HF_TOKEN"] == "***"
+    assert plans.fields(plan)["command"] == ["verl", "a=1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["rows.csv"], (["rows.csv"], None)), (["a.png", "What?"], (["a.png"], "What?")),
+        (["What?", "a.png"], "the question comes after"), (["a.png", "What", "now?"], "the question is several words"),
+        ([], "there are no rows"), (["a.png", " "], "is empty"), (["b.png"], "there is no file b.png"),
+    ],
+)  # fmt: skip
+def test_sources_come_before_their_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], found: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("rows.csv", "a.png"):
+        Path(name).touch()
+    if isinstance(found, str):
+        with pytest.raises(VircError, match=re.escape(found)):
+            sources.split_words(words)
+    else:
+        assert sources.split_words(words) == found
+
+
+def test_a_reply_is_a_file_or_text(tmp_path: Path) -> None:
+    (file := tmp_path / "reply.txt").write_bytes(b"\xef\xbb\xbf\r\n<answer>7</answer>\r\n")
+    assert replies.replies_of([str(file), "one\ntwo", "plain"]) == ["<answer>7</answer>", "one\ntwo", "plain"]
+    for given, said in (("no.txt", "cannot read the reply"), (" ", "reply 1 is empty"), ("a\x1b", r"U\+001B")):
+        with pytest.raises(errors.DataError, match=said):
+            replies.replies_of([given])
+
+
+def test_tables_are_aligned_and_folded() -> None:
+    rows = [("name", "says"), ("a", "x" * 99), ("longer", "-")]
+    assert tables.table(rows)[1] == "a       " + "x" * 99
+    assert tables.folded(rows, Terminal()) == ["name", "a", f"  says {'x' * 99}", "longer"]
+    compared = [("setting", "a", "longer"), ("rate", "1", "x" * 99)]
+    assert tables.stacked(compared, Terminal()) == ["setting", "  rate", "    a       1", f"    longer  {'x' * 99}"]
+    assert tables.stacked([row[:2] for row in compared], Terminal()) == ["setting  a", "rate     1"]
+    assert [tables.value_text(value) for value in (None, "a", [1], True)] == ["-", "a", "[1]", "true"]

@@ -1,0 +1,135 @@
+"""Ctrl-C at any moment: quiet, with exit code 130, while commands are imported and after they have ended, too."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from support.called import virc
+from support.solving import ROOT
+
+from virc.core import processes
+from virc.core.interpreter import interrupts_deferred
+from virc.core.plan import Step
+from virc_cli import main as entry
+
+PYTHONPATH = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
+
+
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": PYTHONPATH}
+    return subprocess.run([sys.executable, "-c", program, ""], env=env, capture_output=True, text=True, timeout=240)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import signal, virc_cli.entry; signal.raise_signal(2)",
+        "import signal, sys, virc_cli.entry as v\nsys.argv[1] = '--version'\nv.main()\nsignal.raise_signal(2)",
+    ],
+    ids=["before the commands are imported", "when the command has ended"],
+)
+def test_an_interrupt_outside_of_a_command_leaves_no_traceback(program: str) -> None:
+    done = run(program)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+
+
+def test_an_interrupt_that_is_ignored_above_stays_ignored() -> None:
+    done = run("import signal; signal.signal(2, signal.SIG_IGN); import virc_cli.entry; signal.raise_signal(2)")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, ImportError, SystemError])
+def test_an_interrupt_within_an_import_is_one_whatever_it_becomes(
+    raised: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Extension modules make an ImportError or a SystemError of it."""
+
+    def interrupted(*_: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise raised from None
+        raise AssertionError
+
+    monkeypatch.setattr(entry, "_run", interrupted)
+    done = virc("solve")
+    assert (done.code, done.err) == (130, "error: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "stopped by SIGTERM")]
+)
+def test_a_signal_that_a_destructor_receives_is_not_lost(
+    number: int, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closes:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    def work(*_: object) -> int:
+        Closes()
+        time.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(entry, "_run", work)
+    done = virc("solve")
+    assert (done.code, done.err) == (code, f"error: {said}\n")
+
+
+def test_an_interrupt_waits_for_the_end_of_a_block_that_defers_it() -> None:
+    done = []
+
+    def work() -> None:
+        with interrupts_deferred():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["the rest"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_while_a_process_is_started_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python drops what a callback of `os.register_at_fork` raises, such as that of logging."""
+
+    def start(*_: object, **__: object) -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(KeyboardInterrupt):
+        processes.output(Step(argv=("true",), says="start"))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["solve", "{picture}", "What is m∠B in triangle MBH?"], ["batch", "{picture}", "q"]],
+    ids=["help", "solve", "batch"],
+)
+def test_an_interrupt_at_any_moment_leaves_no_traceback(words: list[str], tmp_path: Path) -> None:
+    """Each 50 ms of a second; before our first line runs, which `started` says, it is Python's."""
+    picture, started = ROOT / "tests" / "pictures" / "triangle.png", tmp_path / "started"
+    line = [word.format(picture=picture) for word in words]
+    program = (
+        "import sys, virc_cli.entry as entry\n"
+        f"open({str(started)!r}, 'w').close()\nsys.argv[1:] = {line!r}\nsys.exit(entry.main())"
+    )
+    env = {**os.environ, "PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1", "VIRC_CONFIG": str(tmp_path / "none")}
+    for step in range(20):
+        started.unlink(missing_ok=True)
+        process = subprocess.Popen([sys.executable, "-c", program], env=env, stdout=-1, stderr=-1)
+        while not started.exists():
+            time.sleep(0.001)
+        time.sleep(step * 0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=240)
+        assert b"Traceback" not in err, (step, err)
+        assert b"Exception ignored" not in err, (step, err)
+        assert process.returncode in (0, 130, -signal.SIGINT), step  # the last: in the end of Python, which is quiet

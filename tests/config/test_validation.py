@@ -1,0 +1,153 @@
+"""YAML as it is meant, and every misfit of it in words."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+from msgspec import Meta
+
+from virc.config import dotted, validation
+from virc.config import yaml as plain_yaml
+from virc.core.errors import ConfigError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: 1e-6", 1e-6), ("a: -2.5E+3", -2500.0), ("a: 1e6", 1e6), ("a: 1_000", 1000), ("a: 1:30:00", "1:30:00"),
+        ("a: 22:30", "22:30"), ("a: 2024-01-01", "2024-01-01"), ("a: <<", "<<"), ("a: '1e-6'", "1e-6"),
+        ("a: true", True), ("a: null", None), ("a:", None), ("a: =", "="), ("a: [1, b]", [1, "b"]),
+    ],
+)  # fmt: skip
+def test_a_value_is_what_people_mean(text: str, value: object) -> None:
+    assert plain_yaml.parse(text, "it") == {"a": value}
+
+
+def test_a_text_is_parsed_once_and_each_caller_owns_the_result() -> None:
+    before = plain_yaml._parsed.cache_info().misses
+    read = [plain_yaml.parse("once: {list: [1]}", "it") for _ in range(2)]
+    read[0]["once"]["list"].append(2)  # type: ignore[index]
+    assert read[1] == plain_yaml.parse("once: {list: [1]}", "it") == {"once": {"list": [1]}}
+    assert plain_yaml._parsed.cache_info().misses == before + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: 1\na: 2", "it says 'a' twice, again at line 2"),
+        ("a:\n- b: 1\n  b: 2", "it says 'b' twice, again at line 3"),
+        ("a:\n  b: {c: 1, c: 2}", "it says 'c' twice, again at line 2"),
+        ("a: &x 1\nb: *x", "it is using anchors, which are not read here at line 2"),
+        ("a: !!str 1", "it is using tags"), ("a: {on: 1}", "it has the key True, which is not text"),
+        ("a:\n- 1: b", "it has the key 1, which is not text"), ("a: " + "[" * 16 + "]" * 16, "it is nested too deeply"),
+        ("- a", "it does not hold lines of the form"), ("on: 1", "it does not hold"), ("a: [", "it is not YAML"),
+        ("a: x" + "y" * 2**16, "it is over 64 KiB"),
+    ],
+)  # fmt: skip
+def test_what_misleads_is_refused_with_its_line(text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        plain_yaml.parse(text, "it")
+    assert says in str(refused.value)
+
+
+def test_a_file_of_windows_begins_with_its_first_key(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
+    assert plain_yaml.read(tmp_path / "a.yaml") == {"a": 1, "b": 2}
+    (tmp_path / "a.yaml").write_bytes(b"a: \xff\n")
+    with pytest.raises(ConfigError, match="is not UTF-8"):
+        plain_yaml.read(tmp_path / "a.yaml")
+
+
+TEXT = "# first\na: 1  # one\nb:\n- c: x\n- y\n"
+
+
+def test_lines_and_texts_are_found_by_their_keys() -> None:
+    assert plain_yaml.lines(TEXT) == {("a",): 2, ("b",): 3, ("b", "0", "c"): 4}
+    changed = plain_yaml.replaced(TEXT, {("b", "0", "c"): "new", ("b", "1"): "true"})
+    assert changed == '# first\na: 1  # one\nb:\n- c: new\n- "true"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "value", "changed"),
+    [
+        ("# mine\na: 1", "b", 2, "# mine\na: 1\nb: 2\n"), ("", "b", 2, "b: 2\n"),
+        ("a: 1  # one\nb: 2\n", "a", None, "b: 2\n"),
+        ("a: 1  # one\n# two\nb: 2\n", "a", 3, "a: 3  # one\n# two\nb: 2\n"),
+    ],
+)  # fmt: skip
+def test_one_key_is_set_and_all_else_stays(text: str, key: str, value: int | None, changed: str) -> None:
+    assert plain_yaml.changed(text, key, value) == changed
+
+
+class Inner(msgspec.Struct):
+    """One of several."""
+
+    name: str
+    count: Annotated[int, Meta(ge=1, le=9)] = 1
+
+
+class Outer(msgspec.Struct):
+    """What a file may hold; `low` is at most `high`."""
+
+    kind: Literal["sft", "rl"]
+    low: float = 0
+    high: float = 1
+    parts: tuple[Inner, ...] = ()
+    named: Mapping[str, Inner] = {}
+    names: tuple[str, ...] = ()
+    pair: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where it does not go together."""
+        if self.low > self.high:
+            raise ValueError("`low` is over `high`")
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"kind": "sft"}, []),
+        ({}, [("kind", "kind is missing", None)]),
+        ({"kind": "slt"}, [("kind", "kind must be `rl` or `sft`, not 'slt'", "did you mean 'sft'?")]),
+        ({"kind": "rl", "lov": 1}, [("lov", "unknown key 'lov'", "did you mean 'low'?")]),
+        ({"kind": "rl", "low": 2}, [("low", "`low` is over `high`", None)]),
+        ({"kind": "rl", "low": float("inf")}, [("low", "low must be a number with an end, not inf", None)]),
+        ({"kind": "rl", "high": "much"}, [("high", "high must be a number, not 'much'", None)]),
+        (
+            {"kind": "rl", "parts": [{"name": "a"}, {"name": "b", "count": 10}, {"nam": "c"}]},
+            [
+                ("parts.1.count", "parts.1.count must be a whole number from 1 to 9, not 10", None),
+                ("parts.2.nam", "unknown key 'parts.2.nam'", "did you mean 'name'?"),
+                ("parts.2.name", "parts.2.name is missing", None),
+            ],
+        ),
+        (
+            {"kind": "rl", "named": {"x": {"name": 3}}},
+            [("named.x.name", "named.x.name must be text, not 3", "put it in quotes")],
+        ),
+        ({"kind": "rl", "names": ["a", 2]}, [("names", "each of names must be text, not 2", "put it in quotes")]),
+        ({"kind": "rl", "pair": [1, "b"]}, [("pair", "value 2 of pair must be a whole number, not 'b'", None)]),
+    ],
+)
+def test_every_misfit_is_said_with_its_place(value: object, found: list[tuple[str, str, str | None]]) -> None:
+    said = [(".".join(each.path), each.message, each.hint) for each in validation.faults(value, Outer)]
+    assert said == found
+
+
+def test_arguments_of_python_are_held_against_their_types() -> None:
+    validation.check_arguments(Inner("a", 9))
+    with pytest.raises(UsageError, match="count must be a whole number from 1 to 9, not 10"):
+        validation.check_arguments(Inner("a", 10))
+
+
+def test_values_are_put_under_their_keys() -> None:
+    values: dict[str, Any] = {"a": {"b": 1}, "c": None, "d": {}}
+    assert list(dotted.leaves(values)) == [(("a", "b"), 1), (("c",), None), (("d",), {})]
+    assert dotted.put(values, ("a", "b"), 2) is False
+    assert dotted.put(values, ("c", "x"), {"y": 3}) is False  # what is no mapping becomes one
+    assert dotted.put(values, ("a",), 4) is True
+    assert values == {"a": 4, "c": {"x": {"y": 3}}, "d": {}}
+    assert dotted.at(values, ("c", "x", "y")) == 3
+    assert dotted.without({"a": [1, {"b": 2}], "c": 3}, {("a", "1", "b"), ("c",)}) == {"a": [1, {}]}

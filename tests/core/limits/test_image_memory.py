@@ -1,0 +1,158 @@
+"""Memory of pictures is counted: who waits for it, who is refused, and that all of it comes back."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from virc.core.errors import ConfigError
+from virc.core.limits.image_memory import OWN, SETTING, BusyError, ImageMemory, Terms, TooLargeError, limit, of_client
+
+MIB = 2**20
+
+
+@pytest.fixture(autouse=True)
+def ten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of 10 MiB."""
+    monkeypatch.setenv(SETTING, "10")
+
+
+@pytest.fixture
+def memory() -> ImageMemory:
+    return ImageMemory()
+
+
+def test_many_never_hold_more_than_the_limit(memory: ImageMemory) -> None:
+    most, together = [0], threading.Barrier(8)
+
+    def hold(number: int) -> None:
+        together.wait()
+        for size in range(1, 11):
+            with memory.hold((size + number) % 10 * MIB, "it", of_client()):
+                most.append(memory.held)
+                time.sleep(0.0002)
+
+    threads = [threading.Thread(target=hold, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert max(most) <= limit()
+    assert (memory.held, len(most)) == (0, 81)
+
+
+def test_more_than_the_limit_is_refused_with_the_numbers(memory: ImageMemory) -> None:
+    with pytest.raises(TooLargeError) as refused, memory.hold(11 * MIB, "it has 9 x 9 px", of_client()):
+        pytest.fail("it was let in")
+    assert refused.value.message == "it has 9 x 9 px, which take 11 MiB of memory to decode; at most 10 MiB are used"
+    assert refused.value.hint == f"make it smaller, or export {SETTING}=11"
+
+
+def test_a_file_of_the_user_is_opened_alone_without_a_chosen_limit(
+    memory: ImageMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SETTING)
+    large = limit() + MIB
+    with memory.hold(MIB, "it"):
+        refused = in_thread(lambda: memory.hold(large, "it", Terms(seconds=0)).__enter__())
+    assert isinstance(refused, BusyError)
+    with memory.hold(large, "it"):
+        assert memory.held == large
+    monkeypatch.setenv(SETTING, "256")
+    with pytest.raises(TooLargeError), memory.hold(large, "it"):
+        pass
+
+
+def test_the_first_who_waits_is_the_first_who_is_served(memory: ImageMemory) -> None:
+    served: list[int] = []
+
+    def hold(size: int) -> None:
+        with memory.hold(size * MIB, "it", of_client()):
+            served.append(size)
+
+    threads = [threading.Thread(target=hold, args=(size,)) for size in (9, 1)]
+    with memory.hold(5 * MIB, "it"):
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_until(lambda number=number: len(memory._waiting) == number)  # type: ignore[misc]
+        assert served == []
+    for thread in threads:
+        thread.join(60)
+    assert served == [9, 1]
+
+
+def test_whoever_holds_some_never_waits_for_more(memory: ImageMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    with memory.hold(6 * MIB, "it", of_client()):
+        with pytest.raises(BusyError), memory.hold(6 * MIB, "it", of_client()):
+            pass
+        with memory.hold(4 * MIB, "it", of_client()):
+            assert memory.held == 10 * MIB
+        monkeypatch.delenv(SETTING)
+        with memory.hold(limit(), "it", OWN):  # a file of the user's own is opened all the same
+            pass
+    assert memory.held == 0
+
+
+@pytest.mark.parametrize("ending", ["time", "left", "error"])
+def test_all_comes_back_however_it_ends(ending: str, memory: ImageMemory) -> None:
+    def left() -> None:
+        if ending == "left":
+            raise KeyboardInterrupt
+
+    def more() -> None:
+        with memory.hold(6 * MIB, "it", Terms(True, 0.01 if ending == "time" else 9, left)):
+            raise ValueError
+
+    with memory.hold((4 if ending == "error" else 6) * MIB, "it"):
+        found = in_thread(more)
+    assert type(found) is {"time": BusyError, "left": KeyboardInterrupt, "error": ValueError}[ending]
+    assert (memory.held, memory._waiting) == (0, [])
+
+
+def test_what_is_kept_for_later_gives_way(memory: ImageMemory) -> None:
+    kept = memory.keep(9 * MIB)
+    memory.reclaim = lambda: kept.shrink(0)
+    with memory.hold(9 * MIB, "it", of_client()):
+        assert memory.held == 9 * MIB
+
+
+def test_several_processes_share_the_limit(memory: ImageMemory) -> None:
+    alone = threading.Lock()
+    memory.share(2, alone)
+    with memory.hold(5 * MIB, "it"):
+        assert not alone.locked()
+    with memory.hold(6 * MIB, "it"):
+        assert alone.locked()
+    assert not alone.locked()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "²", str(2**40)])
+def test_a_wrong_limit_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SETTING, text)
+    with pytest.raises(ConfigError, match=SETTING):
+        limit()
+
+
+def in_thread(work: Callable[[], object]) -> BaseException | None:
+    """What `work` raises in a thread of its own, which holds nothing."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+    return raised[0] if raised else None
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + 200
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.001)

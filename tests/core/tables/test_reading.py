@@ -1,0 +1,112 @@
+"""Rows of tables, of JSON and of parquet: their numbers, their lines, and what is wrong with one."""
+
+import io
+from pathlib import Path
+
+import pytest
+
+from virc.core.errors import DataError, UnreadError
+from virc.core.json_stream import array_rows, line_rows, list_rows
+from virc.core.tables import parquet
+from virc.core.tables.delimited import DELIMITERS, read_table
+
+
+@pytest.mark.parametrize("delimiter", DELIMITERS)
+def test_the_delimiter_is_found_and_lines_are_counted(delimiter: str) -> None:
+    text = f'\ufeff\nid{delimiter}what\n1{delimiter}"a{delimiter}b\nc"\n\n2\n'
+    names, found, rows = read_table(io.BytesIO(text.encode()))
+    assert (names, found) == (("id", "what"), delimiter)
+    assert list(rows) == [(3, 1, {"id": "1", "what": f"a{delimiter}b\nc"}), (6, 2, {"id": "2", "what": ""})]
+
+
+def test_a_table_may_say_its_delimiter_as_excel_is_told_it() -> None:
+    names, delimiter, rows = read_table(io.BytesIO(b"sep=;\na,b;c,\n1;2\n"))
+    assert (names, delimiter) == (("a,b", "c,"), ";")
+    assert list(rows) == [(3, 1, {"a,b": "1", "c,": "2"})]
+
+
+def test_columns_have_names_of_their_own() -> None:
+    assert read_table(io.BytesIO(b"id,,what,,\n")).names == ("id", "column 2", "what")
+    with pytest.raises(DataError, match="two columns are called 'id'"):
+        read_table(io.BytesIO(b"id,what, id\n"))
+
+
+def test_a_row_that_is_wrong_costs_no_other() -> None:
+    rows = list(read_table(io.BytesIO(b'id,what\n1,Why, then?\n2,"a""b"\n3,"a"b\n4,c\n')).rows)
+    faults = {number: row for _, number, row in rows if isinstance(row, DataError)}
+    assert faults[1].message == "line 2: it has 3 cells, and there are 2 columns"
+    assert "a quote within quotes is written twice" in faults[3].message
+    assert [row["id"] for _, _, row in rows if isinstance(row, dict)] == ["2", "4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "ids", "fault"),
+    [
+        (b'{"about": {"x": [1]}, "rows": [{"id": 1}, {"id": 2}], "n": "]"}', [1, 2], None),
+        (b'{"rows": [{"id": 1}], "more": [{"id": 2}]}', [1], "row 2: the file has two lists of objects, rows and more"),
+        (b'{"n": 1}', [], "row 1: the file is an object without a list of objects"),
+        (b'{"rows": [{"id": 1}]', [1], "row 2: the file is no whole JSON object"),
+    ],
+)
+def test_rows_are_those_of_the_one_list_of_an_object(text: bytes, ids: list[int], fault: str | None) -> None:
+    rows = list(list_rows(io.BytesIO(text)))
+    assert [row["id"] for _, row in rows if isinstance(row, dict)] == ids
+    assert [number for number, _ in rows] == list(range(1, len(rows) + 1))
+    assert [str(row) for _, row in rows if isinstance(row, DataError)] == ([fault] if fault else [])
+
+
+def test_rows_and_lines_are_counted_from_one_also_where_some_are_passed_over() -> None:
+    array = b'\xef\xbb\xbf[{"id": 1}, 7, {"id": 3, "id": 3}, {"id": NaN}, {"id": 5}]'
+    found = dict(array_rows(io.BytesIO(array), start=2))
+    assert found.keys() == {2, 3, 4, 5}
+    assert str(found[2]) == "row 2: it is a number, not an object"
+    assert str(found[3]) == "row 3: a key comes twice in one object"
+    assert str(found[4]) == "row 4: it contains NaN, which is not valid JSON"
+    assert found[5] == {"id": 5}
+    lines = dict(line_rows(io.BytesIO(b'\xef\xbb\xbf{"id": 1}\n\n{"id": 3}\nx\n')))
+    assert (lines[1], lines[3], lines.keys()) == ({"id": 1}, {"id": 3}, {1, 3, 4})
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Seven rows in groups of three."""
+    pyarrow = pytest.importorskip("pyarrow")
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 3)
+    schema = pyarrow.schema([("id", pyarrow.int64()), ("text", pyarrow.string())])
+    rows = ({"id": number, "text": "x" * number} for number in range(1, 8))
+    assert parquet.write_rows(tmp_path / "rows.parquet", schema, rows) == 7
+    return tmp_path / "rows.parquet"
+
+
+@pytest.mark.parametrize("start", [1, 3, 4, 6, 7, 8])
+def test_rows_of_parquet_have_their_numbers_in_all_groups(table: Path, start: int) -> None:
+    assert parquet.open_file(table).num_row_groups == 3
+    assert list(parquet.read_rows(table, start=start)) == [
+        (number, {"id": number, "text": "x" * number}) for number in range(start, 8)
+    ]
+    assert list(parquet.read_rows(table, ["id"], start=7)) == ([(7, {"id": 7})])
+
+
+def test_a_damaged_group_costs_its_rows_and_no_others(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = parquet._group
+
+    def damaged(file: object, compact: object, index: int, *more: object) -> object:
+        if index == 1:
+            raise DataError("bad bytes")
+        return group(file, compact, index, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(parquet, "_group", damaged)
+    found = dict(parquet.read_rows(table))
+    assert found.keys() == {1, 2, 3, 4, 7}
+    fault = found[4]
+    assert isinstance(fault, UnreadError)
+    assert (str(fault), fault.rows) == ("rows 4 to 6 cannot be read: bad bytes", 2)
+
+
+def test_a_row_that_is_too_large_is_not_unfolded(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "MAX_ROW_BYTES", 22)
+    monkeypatch.setattr(parquet, "MAX_BATCH_BYTES", 1)
+    found = dict(parquet.read_rows(table))
+    faults = {number for number, row in found.items() if isinstance(row, DataError)}
+    assert faults
+    assert faults == set(range(min(faults), 8))  # the longer ones

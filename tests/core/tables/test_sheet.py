@@ -1,0 +1,97 @@
+"""Answers as a table: what a spreadsheet would compute is text in it, and what was torn off is cut."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from virc.core.errors import ConfigError
+from virc.core.result_log import Ledger
+from virc.core.tables.sheet import Sheet, cell
+
+RUN = {"schema": "s/1", "row": "r", "error": None, "model": "m", "protocol": None, "settings": {"seed": 0}}
+
+
+def ledger(path: Path, *columns: str, seed: int = 0) -> Ledger:
+    made_with = {"model": "m", "protocol": None, "seed": seed}
+    return Ledger(path, "s/1", made_with, {8}, layout=Sheet(columns or ("id", "answer")))
+
+
+def line(id: str, answer: str, code: int | None = None) -> bytes:
+    run = {**RUN, "id": id, "error": code and {"code": code}}
+    return Sheet(("id", "answer")).line([id, answer], run)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("=1+1", "'=1+1"),
+        ('=HYPERLINK("http://x")', '\'=HYPERLINK("http://x")'),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("+cmd|'/C calc'!A0", "'+cmd|'/C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("-x = 3", "'-x = 3"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "\n=1"),
+        ("＝1+1", "'＝1+1"),
+        *((same, same) for same in ("-3", "+5", "-3.5e4", "-1,234.5", "-12 %", "-3 cm", "-", "x=1", "a@b.c", "73°")),
+        (None, ""),
+        (-3, "-3"),
+        (True, "true"),
+        (["∠", 1], '["∠", 1]'),
+    ],
+)
+def test_a_cell_that_would_be_computed_is_text(value: object, text: str) -> None:
+    assert cell(value) == text
+
+
+def test_cells_come_back_as_they_were() -> None:
+    cells = ["a,b", 'say "x"', "two\nlines", "", " x ", "∠B"]
+    record = Sheet(tuple("abcdef")).line(cells, RUN)
+    assert next(csv.reader(io.StringIO(record.decode(), newline="")))[:-1] == cells
+
+
+def test_a_torn_table_is_cut_wherever_it_was_torn(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    first, second = line("a", 'two\n"lines"'), line("b", "é")
+    header = Sheet(("id", "answer")).header
+    whole = header + first + b"\n" + second + b"\n"
+    ends = (len(header), len(header + first) + 1, len(whole))
+    near_ends = {end + step for end in (0, *ends) for step in (-1, 0, 1)}
+    for length in sorted({*near_ends, *range(0, len(whole), 9)} & {*range(len(whole) + 1)}):
+        path.write_bytes(whole[:length])
+        with ledger(path) as out:
+            assert out.resumed == sum(length >= end for end in ends[1:]), length
+            assert out.claim("a", "r") == (length < ends[1])
+            out.append(second)
+        kept = max((end for end in ends if end <= length), default=len(header))
+        assert path.read_bytes() == whole[:kept] + second + b"\n"
+
+
+def test_failed_rows_are_dropped_and_no_answers_kept(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    with ledger(path) as out:
+        for each in (line("a", "1"), line("b", "", 6), line("c", "", 8)):
+            out.append(each)
+    with ledger(path) as out:
+        assert [out.claim(id, "r") for id in "abc"] == [False, True, False]
+    rows = list(csv.reader(path.open(newline="")))
+    assert [row[0] for row in rows] == ["id", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"id,answer\na,1\n", b"\xef\xbb\xbfid,answer,run\n", b"my thesis", b"id,answer,run\na,1,x\n"]
+)
+def test_another_table_is_not_touched(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_bytes(content)
+    with pytest.raises(ConfigError, match="not the output of a batch"), ledger(tmp_path / "out.csv"):
+        pass
+    assert (tmp_path / "out.csv").read_bytes() == content
+
+
+def test_answers_made_otherwise_are_not_mixed_in(tmp_path: Path) -> None:
+    with ledger(tmp_path / "out.csv") as out:
+        out.append(line("a", "1"))
+    with pytest.raises(ConfigError, match="made with seed 0, not 1"), ledger(tmp_path / "out.csv", seed=1):
+        pass

@@ -1,0 +1,85 @@
+"""What processes are started with, what they said last, and what they and those below them take."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from virc.core import processes
+from virc.core.errors import EngineError, SetupError
+from virc.core.plan import Step
+
+
+def test_an_empty_value_takes_a_variable_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv("KEPT_EMPTY", "")
+    step = Step(("env",), "list variables", {"CUDA_VISIBLE_DEVICES": "", "ADDED": "1"})
+    said = processes.output(step).splitlines()
+    assert {"KEPT_EMPTY=", "ADDED=1"} <= set(said)
+    assert not any(line.startswith("CUDA_VISIBLE_DEVICES") for line in said)
+
+
+def test_a_step_that_fails_is_said_with_its_last_line(tmp_path: Path) -> None:
+    lines: list[str] = []
+    step = Step(("sh", "-c", "echo one >&2; echo 'no room.' >&2; exit 3"), "make room")
+    with pytest.raises(EngineError, match=r"could not make room: exit code 3, no room\.$"):
+        processes.output(step, lines.append)
+    assert lines == ["one", "no room."]
+    with pytest.raises(EngineError, match=r"exit code 3, no room\.") as raised:
+        processes.run(step, tmp_path / "log")
+    assert raised.value.hint == f"see {tmp_path / 'log'}"
+    with pytest.raises(SetupError, match="/no/such cannot be started"):
+        processes.output(Step(("/no/such",), ""))
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (b"$ vllm serve\nloading\nout of memory\n\n", "out of memory"),
+        (b'out of memory\nINFO: 127.0.0.1:1 - "GET /health HTTP/1.1" 200 OK\n', "out of memory"),
+        (b"$ vllm serve\n", "it said nothing"),
+        (b"\xff" + b"x" * 999, "\ufffd" + "x" * 299),
+    ],
+)
+def test_the_last_words_of_a_log_are_those_of_the_program(tmp_path: Path, log: bytes, words: str) -> None:
+    (file := tmp_path / "log").write_bytes(log)
+    assert processes.last_words(file, -9) == f"exit code -9, {words}"
+
+
+def test_memory_is_that_of_a_process_and_all_below_it(tmp_path: Path) -> None:
+    for pid, parent, kib in ((1, 0, 8), (20, 1, 2**20), (21, 20, 2**20), (22, 21, 2**19), (30, 1, 2**30)):
+        (folder := tmp_path / str(pid)).mkdir()
+        (folder / "stat").write_text(f"{pid} (a ) b) S {parent} 0 0\n")
+        (folder / "smaps_rollup").write_text(f"Rss: 9999999 kB\nPss:  {kib} kB\nPss_Anon: 1 kB\n")
+    assert processes.memory_of_tree(20, tmp_path) == 2.5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_step_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    script = "import subprocess, sys; print(subprocess.Popen(['sleep', '99']).pid, flush=True); sys.stdin = None\n"
+    step = Step((sys.executable, "-S", "-c", f"{script}import time; time.sleep(99)"), "wait")
+    with processes.started(step, log := tmp_path / "log") as process:
+        end = time.monotonic() + 200
+        while len(words := log.read_text().splitlines()[-1:]) == 0 or not words[0].isdigit():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    for pid in (process.pid, int(words[0])):
+        assert processes.start_time(pid) is None
+
+
+def test_work_is_saved_by_the_signal_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
+    monkeypatch.setattr(processes, "_children", lambda pid: [pid + 1, pid + 2])
+
+    class Started:
+        """A process of that id."""
+
+        pid = 70
+
+    for step in (Step((), "", saves_on="SIGUSR1"), Step((), "", saves_on="SIGTERM", through=True)):
+        processes.Process(step, Started()).ask_to_save()  # type: ignore[arg-type]
+    assert sent == [(70, signal.SIGUSR1), (71, signal.SIGTERM), (72, signal.SIGTERM)]

@@ -1,0 +1,80 @@
+"""Ends of work: a deadline that stands still, an alarm within another, a stop that came before."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from virc.core.timeouts import Deadline, LateError, Stop, TimeUp, check_stop, on_stop, within
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+def test_time_stands_still_where_a_deadline_is_paused(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    deadline = Deadline(10)
+    clock.now += 4
+    with deadline.paused():
+        clock.now += 100
+    assert deadline.left() == 6
+    clock.now += 6
+    with pytest.raises(TimeUp):
+        deadline.check()
+    assert Deadline(None).left() is None
+
+
+def test_an_alarm_within_another_lets_that_go_on() -> None:
+    rung = list[int]()
+    before = signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 50)
+    try:
+        with Deadline(20).armed():
+            assert signal.getitimer(signal.ITIMER_REAL)[0] <= 20
+        assert 20 < signal.getitimer(signal.ITIMER_REAL)[0] <= 50
+        signal.raise_signal(signal.SIGALRM)
+        assert rung == [signal.SIGALRM]
+        with pytest.raises(TimeUp), Deadline(20).armed():
+            signal.raise_signal(signal.SIGALRM)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_stop_wakes_whoever_waits_also_where_it_came_before(is_late: bool) -> None:
+    stop, woken = Stop(), threading.Event()
+    if is_late:
+        stop.set()
+    with stop.applied(), on_stop(woken.set):
+        if not is_late:
+            check_stop()
+            threading.Thread(target=stop.set).start()
+        assert woken.wait(60)
+        with pytest.raises(KeyboardInterrupt):
+            check_stop()
+    check_stop()
+
+
+def test_work_whose_time_is_over_hears_so_when_it_says_something() -> None:
+    left, heard = threading.Event(), list[bool]()
+
+    def work(say: object) -> None:
+        left.wait(60)
+        try:
+            say(1)  # type: ignore[operator]
+        except LateError:
+            heard.append(True)
+
+    done = threading.Event()
+    with pytest.raises(LateError):
+        within(time.monotonic() - 1, work, afterwards=done.set)
+    left.set()
+    assert done.wait(60)
+    assert heard == [True]

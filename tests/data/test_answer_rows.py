@@ -1,0 +1,302 @@
+"""Questions and answers as rows that train: `virc data convert --answers`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data.converted import convert, records
+from data.llamafactory import example
+from PIL import Image, ImageDraw
+from support.called import Done, virc
+from support.replay import ReplayBackend
+
+import virc as library
+from virc.backends.chatml import render
+from virc.backends.checkpoint import image_grid, image_settings
+from virc.backends.interface import Sampling
+from virc.backends.tokenizer import tokenizer
+from virc.models.chat_protocol import of_weights
+from virc.models.load import Opened
+from virc.models.registry import EMBEDDED_FOLDER, find
+from virc.reasoning.session import Ask, Reply
+from virc.training.lengths.rl import _Plain
+from virc.training.lengths.sft import counting, image_tokens
+
+Row = dict[str, Any]
+BOX = [300.0, 150.0, 390.0, 240.0]
+PLACE = (310, 160, 380, 230)
+"""What is drawn within the box."""
+
+
+def make_figure(file: Path, size: tuple[int, int] = (420, 320)) -> Path:
+    """A picture with a dark square at PLACE."""
+    image = Image.new("RGB", size, "white")
+    ImageDraw.Draw(image).rectangle(PLACE, fill="navy")
+    file.parent.mkdir(exist_ok=True)
+    image.save(file)
+    return file
+
+
+def make_rows(folder: Path, *rows: Row) -> Path:
+    """A file of questions about one figure, whose fields these rows add to or replace."""
+    make_figure(folder / "figures/bars.png")
+    usual = {"image": "figures/bars.png", "question": "How high is the bar?", "answer": "37"}
+    lines = [json.dumps({"id": number, **usual, **row}) for number, row in enumerate(rows)]
+    (folder / "own.jsonl").write_text("\n".join(lines))
+    return folder / "own.jsonl"
+
+
+def run_convert(file: Path, to: Path, *words: object) -> Done:
+    """The command that makes rows of answers."""
+    return virc("data", "convert", file, "--to", to, "--format", "sft", "--answers", "--workers", 1, *words)
+
+
+def rows_of(folder: Path) -> list[Row]:
+    """The rows that were written."""
+    found: list[Row] = json.loads((folder / "own.json").read_text())
+    return found
+
+
+def replies(row: Row) -> list[str]:
+    """What the model learns to say."""
+    return [each["content"] for each in row["messages"] if each["role"] == "assistant"]
+
+
+class Recorder(ReplayBackend):
+    """Says what it is given and keeps what it was asked."""
+
+    def __init__(self, turns: Sequence[str]) -> None:
+        super().__init__(turns, image_grid(image_settings(EMBEDDED_FOLDER)))
+        self.asked: list[Ask] = []
+
+    def reply(self, ask: Ask, sampling: Sampling, *more: Any) -> Reply:
+        """The next turn."""
+        self.asked.append(ask)
+        return super().reply(ask, sampling)
+
+
+def trained_ids(folder: Path, row: Row) -> list[int]:
+    """The ids that LLaMA-Factory makes of a row for tiny, by the text of its template."""
+    rules = counting(EMBEDDED_FOLDER, 3136, 12_845_056, 2048)
+    known = example(json.loads((folder / "dataset_info.json").read_text())["own"], row)
+    assert known
+    text = f"<|im_start|>system\n{known.system}<|im_end|>\n"
+    for role, content in known.turns:
+        text += f"<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n" if role == "user" else content
+        text += "<|im_end|>\n" * (role == "assistant")
+    for name in known.images:
+        pads = "<|image_pad|>" * image_tokens(Image.open(folder / name).size, rules)
+        text = text.replace("<image>", f"<|vision_start|>{pads}<|vision_end|>", 1)
+    spoken = tokenizer(EMBEDDED_FOLDER)
+    spoken.encode_special_tokens = False
+    return list(spoken.encode(text, add_special_tokens=False).ids)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"boxes": [BOX]}, {"boxes": [BOX, [0, 0, 60.5, 50]]}, {"choices": ["37", "41 cm"]}],
+    ids=["answer", "crop", "two crops", "choices"],
+)
+def test_training_reads_the_tokens_that_solve_sends(tmp_path: Path, fields: Row) -> None:
+    file = make_rows(tmp_path, fields)
+    assert run_convert(file, tmp_path / "rows").code == 0
+    (row,) = rows_of(tmp_path / "rows")
+    backend = Recorder(replies(row))
+    opened = Opened("tiny", backend, of_weights(find("tiny", tmp_path)))
+    question = "How high is the bar?" + " Choices: 37; 41 cm" * ("choices" in fields)
+    assert library.solve(tmp_path / "figures/bars.png", question, opened).answer == "37"
+    assert len(backend.asked) == len(fields.get("boxes", ())) + 1
+    trained = trained_ids(tmp_path / "rows", row)
+    for ask in backend.asked:
+        tokens = [shown.width * shown.height // 28**2 for shown in ask.images]
+        sent = render(ask.messages, tokens, _Plain(EMBEDDED_FOLDER), generate=True).ids
+        assert trained[: len(sent)] == sent
+    for shown, name in zip(backend.asked[-1].images, row["images"], strict=True):
+        assert shown.pixels.tobytes() == Image.open(tmp_path / "rows" / name).convert("RGB").tobytes()
+
+
+def test_rows_of_answers_are_clean_and_train_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    assert run_convert(make_rows(tmp_path, {}, {"boxes": [BOX]}), tmp_path / "rows").code == 0
+    checked = virc("data", "check", "rows", "--json", "--workers", 1)
+    assert (checked.code, checked.json["good"]) == (0, 2), checked.err
+    done = virc("train", "tiny", "--stage", "instruct", "--data", "rows", "--from", "tiny", "--dry-run")
+    assert done.code == 0, done.err
+    assert "2 rows, 3 images" in done.err
+    assert "another chat protocol" not in done.err
+
+
+@pytest.mark.parametrize("words", [(), ("--max-pixels", 30_000), ("--protocol", "default"), ("--system", "qwen3-vl")])
+def test_a_crop_shows_what_the_box_holds(tmp_path: Path, words: tuple[object, ...]) -> None:
+    assert run_convert(make_rows(tmp_path, {"boxes": [BOX]}), tmp_path / "rows", *words).code == 0
+    (row,) = rows_of(tmp_path / "rows")
+    crop = Image.open(tmp_path / "rows" / row["images"][1]).convert("L")
+    dark = [at for at, value in enumerate(crop.tobytes()) if value < 200]
+    assert len(dark) / len(crop.tobytes()) == pytest.approx(70 * 70 / (90 * 90), abs=0.12)
+    edges = [*crop.crop((0, 0, crop.width, 1)).tobytes(), *crop.crop((0, 0, 1, crop.height)).tobytes()]
+    assert min(edges) > 200  # white all around: none of the figure is cut off
+
+
+def test_a_system_decides_how_large_pictures_are(tmp_path: Path) -> None:
+    sizes = {}
+    for name in ("tiny", "vlaa-thinking"):
+        assert run_convert(make_rows(tmp_path, {}), tmp_path / name, "--system", name).code == 0
+        (row,) = rows_of(tmp_path / name)
+        sizes[name] = Image.open(tmp_path / name / row["images"][0]).size
+    assert sizes["vlaa-thinking"] == (420, 320) > sizes["tiny"]
+
+
+@pytest.mark.parametrize(("more", "code"), [({"bbox": [1, 2, 3, 4]}, 5), ({}, 0)])
+def test_a_dry_run_reads_the_rows_without_the_engine(
+    more: Row, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("virc.training.preview.find_spec", lambda name: None)
+    assert run_convert(make_rows(tmp_path, {}), tmp_path / "rows").code == 0
+    (tmp_path / "rows" / "own.json").write_text(json.dumps([rows_of(tmp_path / "rows")[0] | more]))
+    done = virc("train", "tiny", "--stage", "instruct", "--data", "rows", "--from", "tiny", "--dry-run")
+    said = "nothing reads its column bbox" if more else "1 row can be read"
+    assert (done.code, said in done.err) == (code, True), done.err
+
+
+def test_boxes_follow_the_picture_that_is_made_smaller(tmp_path: Path) -> None:
+    assert run_convert(make_rows(tmp_path, {"boxes": [BOX]}), tmp_path / "rows").code == 0
+    (row,) = rows_of(tmp_path / "rows")
+    small = Image.open(tmp_path / "rows" / row["images"][0]).convert("L")
+    assert small.width * small.height <= 63_504
+    (box,) = row["boxes"]
+    dark = small.point(lambda value: 255 * (value < 128)).getbbox()
+    scale = small.width / 420, small.height / 320
+    assert dark
+    around = [dark[at] + (BOX[at] - (*PLACE[:2], 381, 231)[at]) * scale[at % 2] for at in range(4)]
+    assert box == pytest.approx(around, abs=1)
+
+
+def test_boxes_without_an_answer_are_the_answer(tmp_path: Path) -> None:
+    file = make_rows(tmp_path, {"answer": None, "boxes": [BOX]})
+    assert run_convert(file, tmp_path / "rows").code == 0
+    (row,) = rows_of(tmp_path / "rows")
+    assert len(row["images"]) == 1
+    said = json.loads(replies(row)[0].partition("<answer>")[2].removesuffix("</answer>"))
+    width, height = Image.open(tmp_path / "rows" / row["images"][0]).size
+    scale = (width / 420, height / 320) * 2
+    assert said == [pytest.approx([at * by for at, by in zip(BOX, scale, strict=True)], abs=1)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words", "code", "said"),
+    [
+        ({"answer": None}, (), 5, "row 1: it has no answer"),
+        ({"boxes": [[0, 0, 500, 50]]}, (), 5, "one of its boxes is outside the picture"),
+        ({"boxes": [[90, 0, 50, 50]]}, (), 5, "one of its boxes is turned round"),
+        ({"answer": "a</answer>b"}, (), 5, "message 2: the tags are not one think"),
+        ({"question": "What is <image>?"}, (), 5, "its messages have 2 <image> marks"),
+        ({"answer": "9", "choices": ["1", "2"]}, (), 5, "its answer '9' is none of its choices"),
+        ({}, ("--model", "absent-model"), 3, "no model 'absent-model'"),
+    ],
+)
+def test_a_row_that_teaches_nothing_is_refused(
+    tmp_path: Path, fields: Row, words: tuple[str, ...], code: int, said: str
+) -> None:
+    done = run_convert(make_rows(tmp_path, fields), tmp_path / "rows", *words)
+    assert (done.code, said in done.err) == (code, True), done.err
+    assert not (tmp_path / "rows").exists()
+
+
+@pytest.mark.parametrize(
+    ("format", "words", "hint"),
+    [("batch", ("--answers",), "--format sft"), ("sft", ("--model", "tiny"), "--answers makes trajectories")],
+)
+def test_options_that_need_each_other_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], format: str, words: tuple[str, ...], hint: str
+) -> None:
+    file = make_rows(tmp_path, {})
+    assert convert(file, "--to", tmp_path / "rows", "--format", format, *words) in (2, 5)
+    assert hint in capsys.readouterr().err
+
+
+def dark_part(image: Image.Image) -> tuple[int, int, int, int]:
+    """Where what is drawn is: left, top, right, bottom in px."""
+    found = image.convert("L").point(lambda value: 255 * (value < 128)).getbbox()
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("protocol", ["tiny", "default"])
+def test_boxes_and_crops_of_trajectories_follow_smaller_pictures(tmp_path: Path, protocol: str) -> None:
+    file = make_rows(tmp_path, {"boxes": [[150, 75, 195, 120]]})
+    half = Image.open(tmp_path / "figures/bars.png").resize((224, 168))
+    half.paste("white", (0, 0, 224, 168))
+    ImageDraw.Draw(half).rectangle((155, 80, 190, 115), fill="navy")
+    half.save(tmp_path / "figures/bars.png")
+    words = () if protocol == "tiny" else ("--protocol", protocol)
+    assert run_convert(file, tmp_path / "rows", *words).code == 0
+    for format, name in (("sft", "own.json"), ("batch", "own.jsonl"), ("prompts", "own.parquet")):
+        to = tmp_path / format
+        assert convert(tmp_path / "rows", "--to", to, "--format", format, "--max-pixels", 20_000) == 0
+        assert (to / name).exists()
+    row, problem = rows_of(tmp_path / "sft")[0], json.loads((tmp_path / "batch/own.jsonl").read_text())
+    small, crop = (Image.open(tmp_path / "sft" / name) for name in row["images"])
+    assert small.width * small.height <= 20_000
+    assert f"Image 0: {small.width} x {small.height}." in row["messages"][1]["content"]
+    left, top, right, bottom = dark_part(small)
+    margin = 5 * small.width / 224
+    around = [left - margin, top - margin, right + margin, bottom + margin]
+    called = json.loads(replies(row)[0].partition("<tool_call>")[2].partition("</tool_call>")[0])
+    assert called["arguments"]["bbox_2d"] == pytest.approx(around, abs=2)
+    assert row["boxes"] == problem["boxes"] == [pytest.approx(around, abs=2)]
+    assert Image.open(tmp_path / "batch" / problem["image"]).size == small.size
+    seen = dark_part(crop)
+    assert [seen[0], crop.width - seen[2]] == pytest.approx([crop.width / 9] * 2, abs=crop.width / 15)
+
+
+def test_a_picture_that_fits_stays_the_file_that_it_is(tmp_path: Path) -> None:
+    file = make_rows(tmp_path, {})
+    make_figure(tmp_path / "figures/bars.png", (200, 100))
+    assert run_convert(file, tmp_path / "rows").code == 0
+    (name,) = rows_of(tmp_path / "rows")[0]["images"]
+    assert name == "figures/bars.png"
+    assert (tmp_path / "rows" / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("format", ["batch", "prompts", "rl"])
+def test_a_conversation_becomes_its_first_question_and_answer(tmp_path: Path, format: str) -> None:
+    make_figure(tmp_path / "a.png")
+    said = ["<image>How many?", "Three.", "And red ones?", "Two."]
+    turns = [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(said)]
+    (tmp_path / "own.jsonl").write_text(json.dumps({"id": 1, "messages": turns, "images": ["a.png"]}))
+    assert convert(tmp_path / "own.jsonl", "--to", tmp_path / "made", "--format", format) == 0
+    (found, *_) = records(tmp_path / "made", joined=False)["own"]
+    assert (found.question, found.answer) == ("How many?", "Three.")
+
+
+def test_boxes_of_problems_follow_a_smaller_picture(tmp_path: Path) -> None:
+    file = make_rows(tmp_path, {"boxes": [BOX]}, {"box": BOX})
+    assert convert(file, "--to", tmp_path / "made", "--format", "batch", "--max-pixels", 30_000) == 0
+    rows = [json.loads(line) for line in (tmp_path / "made/own.jsonl").read_text().splitlines()]
+    small = Image.open(tmp_path / "made" / rows[0]["image"])
+    left, top, right, bottom = dark_part(small)
+    margin = 10 * small.width / 420
+    around = pytest.approx([left - margin, top - margin, right + margin, bottom + margin], abs=2)
+    assert (rows[0]["boxes"], rows[1]["box"]) == ([around], around)
+
+
+def test_a_box_of_less_than_a_pixel_is_cropped(tmp_path: Path) -> None:
+    file = make_rows(tmp_path, {"boxes": [[300.6, 160.6, 300.9, 160.9]]})
+    assert run_convert(file, tmp_path / "rows").code == 0
+    assert len(rows_of(tmp_path / "rows")[0]["images"]) == 2
+
+
+def test_what_was_taken_for_what_is_said_once(tmp_path: Path) -> None:
+    for at in range(4):
+        make_figure(tmp_path / f"{at}.png", (200 + at, 100))
+    lines = [f"{at},{at}.png,How many?,{at}" for at in range(4)]
+    (tmp_path / "own.csv").write_text("\n".join(["id,image,question,answer", *lines]))
+    done = run_convert(tmp_path / "own.csv", tmp_path / "rows", "--split", "val=0.5", "--json")
+    assert len(done.json["reasons"]) == len(set(done.json["reasons"])) == 5
+    assert "tiny" in done.json["reasons"][-1]
+    assert "63,504" in done.json["reasons"][-1]

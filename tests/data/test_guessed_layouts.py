@@ -1,0 +1,201 @@
+"""Layouts that rows show by themselves: what is sure is taken, what may be read in two ways is not."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from pyarrow import parquet
+from support.called import virc
+from support.public_layouts import COLOURS, asked, lines, saved, talk
+
+from virc.data.rows.guess import propose
+from virc.data.rows.laid_out import record_of
+from virc.systems.layouts.layout import Part
+from virc_cli.console import output
+
+CHOICES = ["red", "green", "blue"]
+
+
+def rows(folder: Path, *columns: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"question": asked(at), "image": saved(folder, f"{at}.png", at), **each} for at, each in enumerate(columns)]
+
+
+UNSURE = [
+    ([{"choices": CHOICES, "answer": 1}, {"choices": CHOICES, "answer": 2}], "may count from 0 or 1"),
+    ([{"choices": ["1", "2", "3"], "answer": 1}], "may be a choice, or the number of one"),
+    ([{"choices": CHOICES, "answer": ["red", "blue"]}], "all of them together"),
+    ([{"answer": ["red", "blue"]}], "one answer in parts"),
+    ([{"answer": {"text": "red"}}], "not always a text or a number"),
+    ([{"label": 3}], "may be the number of a class"),
+    ([{"choices": CHOICES, "options": CHOICES, "answer": "red"}], "the choices may be choices or options"),
+    ([{"answer": "red", "bbox": [10, 10, 50, 60]}], "left, top, right, bottom, or with width and height"),
+    ([{"choices": CHOICES, "answer": "pink"}], "none of its choices"),
+    ([{"prompt": "Count those on the left.", "answer": "3"}], "prompt may belong to the question"),
+    ([{"choices": "red or green", "answer": "red"}], "not a list of texts"),
+    ([{"answer": "red", "bbox": [0.1, 0.1, 0.5, 0.5]}], "with width and height"),
+    ([{"response": "red"}], "the answer may be response"),
+    ([{"number": 3}], "the answer may be number"),
+    ([{"question": None, "text": "A red square."}], "may be a text about the picture"),
+    ([{"solution": "As the square is red, and nothing else, " * 4}], "the way to an answer"),
+    ([{"question": None, "messages": talk(0, "<ImageHere> ")}], "<ImageHere> in messages may stand for an image"),
+    ([{"question": "How many?", "answer": 0}, {"question": "Which?", "answer": 1}], "may stand for no and yes"),
+    (
+        [{"question": "Is it red?", "answer": "1"}, {"question": "Does it turn?", "answer": "1"}],
+        "may stand for no and yes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("columns", "reason"), UNSURE)
+def test_what_may_be_read_in_two_ways_is_not_taken(columns: list[dict[str, Any]], reason: str, tmp_path: Path) -> None:
+    found = propose(rows(tmp_path, *columns), tmp_path)
+    assert any(reason in each for each in found.unsure), found.unsure
+
+
+SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
+    ([{"choices": CHOICES, "answer": 0}], {"index_from": 0}),
+    ([{"choices": CHOICES, "answer": 3}], {"index_from": 1}),
+    ([{"choices": CHOICES, "answer_idx": 0}], {"index_from": 0}),
+    ([{"answers": ["red", "crimson"]}], {"answers": "answers", "answer": None}),
+    ([{"answer": "red", "bbox": [50, 50, 20, 20]}], {"boxes": "bbox", "box": "size"}),
+    ([{"answer": "red", "bbox": [0.5, 0.5, 0.2, 0.2]}], {"boxes": "bbox", "coordinates": "unit", "box": "size"}),
+    ([{"answer": "red", "bbox_xyxy": [0.1, 0.1, 0.5, 0.5]}], {"coordinates": "unit", "box": "corners"}),
+    ([{"answer": "red", "bbox_xyxy": [10, 10, 50, 60]}], {"boxes": "bbox_xyxy", "box": "corners"}),
+]
+
+
+def test_a_prompt_around_the_question_is_said_to_be_unread(tmp_path: Path) -> None:
+    found = propose(rows(tmp_path, {"prompt": f"Think first. {asked(0)}", "answer": "3"}), tmp_path)
+    assert found.unsure == ()
+    assert "prompt: not read, as it is question with more around it" in found.reasons
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image", "path": "0.png"},
+        {"type": "image", "url": "0.png"},
+        {"type": "image", "image": "0.png"},
+        {"type": "image_url", "image_url": {"url": "0.png"}},
+        {"image": "0.png"},
+    ],
+)
+def test_an_image_in_a_message_is_read(part: dict[str, str], tmp_path: Path) -> None:
+    user = {"role": "user", "content": [part, {"type": "text", "text": "How many?"}]}
+    row = rows(tmp_path, {"messages": [user, {"role": "assistant", "content": "3"}], "question": None, "image": None})
+    found = propose(row, tmp_path)
+    assert found.unsure == ()
+    assert found.layout
+    (picture,) = record_of(row[0], found.layout, tmp_path, None).images
+    assert picture.path() == tmp_path / "0.png"
+
+
+@pytest.mark.parametrize(("columns", "fields"), SURE)
+def test_what_rows_show_is_taken_with_a_reason(
+    columns: list[dict[str, Any]], fields: dict[str, Any], tmp_path: Path
+) -> None:
+    found = propose(rows(tmp_path, *columns), tmp_path)
+    assert found.unsure == ()
+    assert found.layout
+    assert {name: getattr(found.layout, name) for name in fields} == fields
+    assert all(any(reason.startswith(f"{name}:") for reason in found.reasons) for name in ("question", "images"))
+
+
+def test_a_conversation_without_a_reply_has_its_answer_beside_it(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Which?"}]
+    row = {"image": saved(tmp_path, "a.png", 0), "conversations": turns, "answer": "red"}
+    found = propose([row], tmp_path)
+    assert (found.unsure, found.unread, found.layout and found.layout.answer) == ((), {}, "answer")
+
+
+@pytest.mark.parametrize("column", [{"options": "red;green"}, {"qa": [{"question": "Why?", "answer": "So."}]}])
+def test_rows_of_no_format_are_refused_with_their_columns(column: dict[str, Any], tmp_path: Path) -> None:
+    row = {"image": saved(tmp_path, "a.png", 0), "query": "Which?", "answer": "red", **column}
+    done = virc("data", "check", lines(tmp_path / "rows.jsonl", [{**row, "query": None} if "qa" in row else row] * 2))
+    assert done.code == 5, done
+    assert f"its columns are {', '.join(row)}" in done.err
+
+
+def test_pictures_in_two_folders_are_not_guessed(tmp_path: Path) -> None:
+    content = [{"question": asked(at), "image": f"{at}.png", "answer": COLOURS[at]} for at in range(2)]
+    for place, other in (("train", 0), ("val", 1)):
+        for at in range(2):
+            saved(tmp_path, f"{place}/{at}.png", at + other)
+    assert any("may be train/{image} or val/{image}" in each for each in propose(content, tmp_path).unsure)
+
+
+def test_numbered_columns_of_pictures_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    pictures = {f"image_{at}": saved(tmp_path, f"{at}.png", at % 3) for at in (10, 2, 1)}
+    layout = propose([{"question": asked(0), "answer": COLOURS[0], **pictures}], tmp_path).layout
+    assert layout
+    assert isinstance(layout.images, Part)
+    assert layout.images.columns == ("image_1", "image_2", "image_10")
+
+
+def test_an_id_is_proposed_that_no_two_rows_share(tmp_path: Path) -> None:
+    content = rows(tmp_path, *({"id": "chart", "qid": at, "answer": COLOURS[at]} for at in range(2)))
+    layout = propose(content, tmp_path).layout
+    assert layout
+    assert layout.id == "qid"
+
+
+def test_one_picture_of_all_rows_is_not_guessed(tmp_path: Path) -> None:
+    saved(tmp_path, "some/image.png", 0)
+    content = [{"question": asked(at), "image": "image.png", "answer": COLOURS[at]} for at in range(3)]
+    assert any("the picture of all rows" in each for each in propose(content, tmp_path).unsure)
+
+
+def test_the_command_shows_a_proposal_and_writes_it(tmp_path: Path) -> None:
+    file = lines(tmp_path / "rows.jsonl", rows(tmp_path, *({"choices": CHOICES, "answer": at + 1} for at in range(2))))
+    shown = virc("data", "layout", file, "--write", tmp_path / "mine.yaml")
+    assert shown.code == 0, shown
+    assert "may count from 0 or 1" in shown.err
+    assert "Which colour has square 1?" in shown.out
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "index_from: 0" in text
+    assert virc("data", "layout", file, "--write", tmp_path / "mine.yaml").code == 1  # it is there
+    refused = virc("data", "check", file, "--layout", tmp_path / "mine.yaml")
+    assert refused.code == 3, refused
+    assert "mine.yaml is not sure: answer is the number of a choice" in refused.err
+    decided = text[: text.index("unsure:")].replace("index_from: 0", "index_from: 1")
+    (tmp_path / "mine.yaml").write_text(decided)
+    done = virc("data", "check", file, "--layout", tmp_path / "mine.yaml")
+    assert done.code == 0, done
+
+
+def test_a_terminal_shows_the_pictures_in_half_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "colourful", lambda stream: stream is sys.stdout)
+    file = lines(tmp_path / "rows.jsonl", rows(tmp_path, {"answer": "red"}, {"answer": "blue"}))
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    shown = virc("data", "layout", file)
+    with Image.open(tmp_path / "0.png") as image:
+        red, green, blue = image.convert("RGB").getpixel((0, 0))  # type: ignore[misc]
+    assert f"38;2;{red};{green};{blue};48;2;{red};{green};{blue}m▀" in shown.out
+    assert "1.png" in shown.err
+
+
+def test_the_command_names_the_format_that_a_conversation_is_written_in(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "<image>Which?"}, {"from": "gpt", "value": "red"}]
+    file = lines(tmp_path / "talk.jsonl", [{"image": saved(tmp_path, "a.png", 0), "conversations": turns}])
+    assert "--to DIR --format sft writes these rows" in virc("data", "layout", file).err
+    assert virc("data", "convert", file, "--to", tmp_path / "to", "--format", "sft").code == 0
+
+
+@pytest.mark.parametrize(("units", "box"), [("", [40, 30, 80, 75]), ("coordinates: original\n", [100, 100, 200, 250])])
+def test_boxes_of_a_given_layout_are_counted_as_it_says_or_as_the_system_does(
+    units: str, box: list[float], tmp_path: Path
+) -> None:
+    """Thousandths of the sides, of a picture of 400 x 300 px, by the chat protocol of qwen3-vl."""
+    Image.new("RGB", (400, 300), "white").save(tmp_path / "0.png")
+    row = {"question": "Where?", "answer": "left", "image": "0.png", "box": [100, 100, 200, 250]}
+    file = lines(tmp_path / "rows.jsonl", [row])
+    layout = "about: mine\nquestion: question\nanswer: answer\nimages: image\nboxes: box\nbox: corners\n"
+    (tmp_path / "mine.yaml").write_text(layout + units)
+    words = ("--layout", tmp_path / "mine.yaml", "--system", "qwen3-vl", "--format", "rl", "--to", tmp_path / "made")
+    done = virc("data", "convert", file, *words)
+    assert done.code == 0, done
+    (made,) = parquet.read_table(tmp_path / "made" / "rows.parquet").to_pylist()
+    assert json.loads(made["extra_info"]["extra"])["boxes"] == [box]

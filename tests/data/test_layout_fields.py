@@ -1,0 +1,175 @@
+"""What each field of a layout makes of a published row: its record, field by field."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from virc.core.errors import DataError
+from virc.data.convert.change import Change, changed
+from virc.data.formats.registry import Row
+from virc.data.rows import laid_out, paired
+from virc.data.rows.record import Message, Record
+from virc.reasoning.protocol import Protocol
+from virc.systems.layouts.layout import Layout
+
+PROBLEM = Layout("mine", question="ask", answer="say", images="pics")
+TALK = Layout("mine", messages="talk", images="pics")
+PAIR = Layout("mine", question="ask", images="pics", chosen="good", rejected="bad")
+IN_SHARES = Protocol("", "", "", "", "", coordinates="permille")
+IN_PIXELS = Protocol("", "", "", "", "", coordinates="pixel")
+
+
+def png(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (width, height)).save(file, "png")
+    return file.getvalue()
+
+
+WIDE, TALL = png(280, 140), png(140, 280)
+ROW: dict[str, Any] = {"ask": "Which?", "say": " 7 \n", "pics": [WIDE, TALL], "level": 3, "raw": b"x"}
+
+
+def record(layout: Layout, protocol: Protocol | None = None, **columns: Any) -> Record:
+    return laid_out.record_of(ROW | columns, layout, Path(), protocol)
+
+
+@pytest.mark.parametrize(
+    ("layout", "columns", "field", "value"),
+    [
+        (PROBLEM, {}, "question", "Which?"),
+        (PROBLEM, {"ask": "<image>Which?"}, "question", "Which?"),
+        (PROBLEM, {}, "answer", "7"),
+        (PROBLEM, {"say": ["7"]}, "answer", "7"),
+        (PROBLEM, {"say": {"x": 1}}, "answer", '{"x":1}'),
+        (PROBLEM, {"say": "<think>So.</think><answer> 7 </answer>"}, "answer", "7"),
+        (PROBLEM, {"say": "So it is \\boxed{\\frac{7}{2}}."}, "answer", "\\frac{7}{2}"),
+        (PROBLEM, {"say": "Answer: B"}, "answer", "B"),
+        (PROBLEM, {"say": "It is 7, the answer."}, "answer", "It is 7, the answer."),
+        (PROBLEM, {"ask": "<image><image> Which?"}, "question", "Which?"),
+        (PROBLEM, {"ask": "Is <image> in <image>?"}, "question", "Is <image 1> in <image 2>?"),
+        (PROBLEM, {}, "extra", {"level": 3}),
+        (Layout("mine", question="ask", id="level"), {}, "id", 3),
+        (Layout("mine", question="ask", id="level"), {"level": 1.5}, "id", "1.5"),
+        (Layout("mine", question="ask", choices="level"), {"level": {"A": "one", "B": 2}}, "extra",
+         {"choices": ["one", "2"], "say": " 7 \n", "pics": []}),
+    ],
+)  # fmt: skip
+def test_a_column_becomes_a_field(layout: Layout, columns: dict[str, Any], field: str, value: object) -> None:
+    assert getattr(record(layout, **columns), field) == value
+
+
+def test_pictures_keep_their_order() -> None:
+    assert [each.data for each in record(PROBLEM).images] == [WIDE, TALL]
+    url = "data:image/png;base64,"
+    inside = [{"type": "image", "image": {"bytes": each}} for each in (TALL, WIDE)]
+    talk = [
+        {"role": "user", "content": [inside[0], {"type": "text", "text": "Which?"}]},
+        {"role": "assistant", "content": "This."},
+        {"role": "user", "content": [inside[1], {"type": "text", "text": "And now?"}]},
+    ]
+    found = record(Layout("mine", messages="talk"), talk=talk)
+    assert [each.data for each in found.images] == [TALL, WIDE]
+    assert [each.content for each in found.messages] == ["<image>Which?", "This.", "<image>And now?"]
+    assert url not in str(found.messages)
+
+
+@pytest.mark.parametrize(
+    ("first", "role"), [({"from": "human"}, "user"), ({"from": "gpt"}, "assistant"), ({"role": "system"}, "system")]
+)
+def test_roles_are_ours(first: dict[str, str], role: str) -> None:
+    found = record(TALK, pics=None, talk=[{**first, "value": "Hello"}])
+    assert found.messages == (Message(role, "Hello"),)  # type: ignore[arg-type]
+
+
+def test_a_system_message_of_its_own_column_comes_first() -> None:
+    layout = Layout("mine", messages="talk", system="told")
+    found = record(layout, pics=None, told="Look.", talk=[{"role": "user", "content": "Which?"}])
+    assert found.messages == (Message("system", "Look."), Message("user", "Which?"))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "box", "found"),
+    [
+        (None, [10, 20, 110, 120], (10, 20, 110, 120)),
+        (IN_SHARES, [0, 0, 500, 999], (0, 0, 140.14, 140)),  # of the first picture, 280 x 140 px
+        (IN_PIXELS, [140, 0, 280, 140], (140, 0, 280, 140)),
+    ],
+)
+def test_boxes_lie_in_the_first_picture(protocol: Protocol | None, box: list[int], found: tuple[float, ...]) -> None:
+    layout = Layout("mine", question="ask", images="pics", boxes="level")
+    (made,) = record(layout, protocol, level=[box]).extra["boxes"]
+    assert made == pytest.approx(found, abs=0.2)
+
+
+def test_boxes_in_pixels_as_shown_are_scaled_to_the_file() -> None:
+    large = png(2800, 1400)
+    seen = Protocol("", "", "", "", "", coordinates="pixel", input_pixels=(28 * 28 * 4, 280 * 140))
+    layout = Layout("mine", question="ask", images="pics", boxes="level")
+    (box,) = record(layout, seen, pics=[large, TALL], level=[[28, 14, 140, 70]]).extra["boxes"]
+    assert box == pytest.approx((280, 140, 1400, 700), rel=0.1)
+
+
+def test_a_box_is_no_answer_without_the_units_of_a_system() -> None:
+    with pytest.raises(DataError, match="its answer, column say, is a box"):
+        record(PROBLEM, say=[1, 2, 30, 40])
+
+
+def test_a_question_with_a_mark_more_than_images_is_a_fault() -> None:
+    with pytest.raises(DataError, match="3 <image> marks, and it has 2 images"):
+        record(PROBLEM, ask="<image><image><image>Which?")
+
+
+@pytest.mark.parametrize(
+    ("box", "sentence"),
+    [
+        ([110, 20, 10, 120], "turned round"),
+        ([10, 120, 110, 20], "turned round"),
+        ([10, 20, 300, 120], "outside"),
+        ([10, 20, 110, 150], "outside"),
+        ([-9, 20, 110, 120], "outside"),
+        ([10, 20, 110], "boxes"),
+    ],
+)
+def test_a_box_that_cannot_be_is_a_fault(box: list[int], sentence: str) -> None:
+    layout = Layout("mine", question="ask", images="pics", boxes="level")
+    with pytest.raises(DataError, match=sentence):
+        record(layout, level=[box])
+
+
+SIDES = {"good": "It is 12.", "bad": "It is 3."}
+
+
+def pair(layout: Layout = PAIR, **columns: Any) -> Record:
+    (found,) = paired.records_of(ROW | SIDES | columns, 1, layout, Path(), None)
+    return found
+
+
+def test_the_better_reply_of_a_pair_ends_its_conversation() -> None:
+    found = pair()
+    assert found.messages == (Message("user", "<image><image>Which?"), Message("assistant", "It is 12."))
+    assert (found.rejected, found.answer, found.question) == ("It is 3.", None, None)
+    assert found.extra == {"level": 3, "say": " 7 \n"}
+
+
+def test_sides_that_have_their_own_turns_give_the_last_of_them() -> None:
+    turns = [{"role": "user", "content": "Which?"}]
+    sides = {name: [*turns, {"role": "assistant", "content": text}] for name, text in SIDES.items()}
+    found = pair(Layout("mine", images="pics", chosen="good", rejected="bad"), **sides)
+    assert found.messages == (Message("user", "<image><image>Which?"), Message("assistant", "It is 12."))
+    other = [{"role": "user", "content": "What?"}, sides["bad"][-1]]
+    with pytest.raises(DataError, match="do not follow the same turns"):
+        pair(Layout("mine", images="pics", chosen="good", rejected="bad"), good=sides["good"], bad=other)
+
+
+@pytest.mark.parametrize("holds", ["problems", "solutions"])
+def test_the_better_of_two_replies_is_no_answer(holds: Any) -> None:
+    reply = "<think>so</think>\n<answer>12</answer>"
+    messages = (Message("user", "Question: Which?"), Message("assistant", reply))
+    alone, one_of_two = Record(messages, question="Which?"), Record(messages, question="Which?", rejected="3")
+    (first, _), (second, _) = (changed(Change(holds), Row(1, each)) for each in (alone, one_of_two))
+    assert second.known().rejected is None
+    assert second.known().answer is None
+    assert first.known().answer == ("12" if holds == "problems" else None)

@@ -1,0 +1,135 @@
+"""What a layout says about its columns: parts, several of them, texts with columns in them, numbers and boxes."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from support.public_layouts import saved
+
+from virc.core.errors import DataError
+from virc.data.rows.laid_out import record_of
+from virc.systems.layouts.layout import Column, Layout, Part, value_of
+
+ROW: dict[str, Any] = {
+    "q": "Which?",
+    "i": "a.png",
+    "c": ["red", "green", "blue"],
+    "A": "x",
+    "B": "",
+    "C": "z",
+    "n": 7,
+    "j": '{"k": [1]}',
+    "hint": "nan",
+}
+
+
+def read(folder: Path, row: dict[str, Any], **fields: Any) -> Any:
+    saved(folder, "a.png", 0)
+    layout = msgspec.convert({"about": "mine", "question": "q", "images": "i", **fields}, Layout)
+    return record_of(ROW | row, layout, folder, None)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        (Part(columns=("A", "B", "C")), ["x", "z"]),
+        (Part(text="p/{n:012}.jpg"), "p/000000000007.jpg"),
+        (Part(text="{B}\n{q}"), "Which?"),
+        (Part(text="{hint}\n{q}"), "Which?"),
+        (Part(columns=("A", "hint")), ["x"]),
+        (Part(text="{q}: {A}"), "Which?: x"),
+        ("j.k.0", 1),
+        (Part(column="q", before="?"), "Which"),
+        (Part(columns=("X", "Y")), msgspec.UNSET),
+    ],
+)
+def test_a_column_is_a_part_or_several(column: Column, value: Any) -> None:
+    assert value_of(ROW, column) == value
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"after": "x"}, {"column": "a", "columns": ["b"]}, {"text": "none"}, {"column": "a", "text": "{b}"}]
+)
+def test_a_part_names_columns_in_one_way(wrong: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(wrong, Part)
+
+
+@pytest.mark.parametrize(
+    ("first", "answer", "text"), [(0, 1, "green"), (1, 1, "red"), (1, "3", "blue"), (0, 3, None), (1, 0, None)]
+)
+def test_the_number_of_a_choice_counts_from_where_it_says(
+    first: int, answer: Any, text: str | None, tmp_path: Path
+) -> None:
+    if text is None:
+        with pytest.raises(DataError, match="no number of its 3 choices"):
+            read(tmp_path, {"a": answer}, answer="a", choices="c", index_from=first)
+    else:
+        assert read(tmp_path, {"a": answer}, answer="a", choices="c", index_from=first).answer == text
+
+
+@pytest.mark.parametrize(
+    ("choices", "found"),
+    [
+        ({"columns": ["A", "C", "B"]}, ["x", "z"]),
+        ({"columns": ["A", "C", "hint", "none"]}, ["x", "z"]),
+        ({"columns": ["A", "B", "C"]}, None),
+        ("letters", ["x", "y", "z"]),
+        ("texts", ["x", "z"]),
+        ("gap", None),
+    ],
+)
+def test_choices_keep_their_letters(choices: Any, found: list[str] | None, tmp_path: Path) -> None:
+    more = {"letters": {"C": "z", "A": "x", "B": "y", "D": None}, "texts": ["x", "z", ""], "gap": {"A": "x", "C": "z"}}
+    if found is None:
+        with pytest.raises(DataError, match="is empty, with choices after it"):
+            read(tmp_path, more, choices=choices)
+    else:
+        assert read(tmp_path, more, choices=choices).extra["choices"] == found
+
+
+@pytest.mark.parametrize(
+    ("answers", "answer", "kept"),
+    [
+        (["a", "b"], "a", ["a", "b"]),
+        ([{"answer": "b"}, {"answer": "b"}, {"answer": "a"}], "b", ["b", "b", "a"]),
+        (["a"], "a", None),
+        ("['a', 'b']", "a", ["a", "b"]),
+    ],
+)
+def test_several_answers_are_each_accepted(answers: Any, answer: str, kept: Any, tmp_path: Path) -> None:
+    record = read(tmp_path, {"a": answers}, answers="a")
+    assert (record.answer, record.extra.get("answers")) == (answer, kept)
+
+
+def test_a_list_of_texts_is_no_answer(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a list of 2 texts"):
+        read(tmp_path, {"a": ["a", "b"]}, answer="a")
+
+
+@pytest.mark.parametrize("question", ["<image 2> is?", "<image2> is?", "<image_2> is?"])
+def test_a_picture_that_is_named_has_to_be_there(question: str, tmp_path: Path) -> None:
+    assert read(tmp_path, {"q": question.replace("2", "1")}).question
+    with pytest.raises(DataError, match="names <image 2>, and has 1 image"):
+        read(tmp_path, {"q": question})
+
+
+@pytest.mark.parametrize(
+    ("box", "fields"),
+    [
+        ([10, 20, 30, 40], {}),
+        ([10, 20, 20, 20], {"box": "size"}),
+        ([[10, 20, 20, 20]], {"box": "size"}),
+        ("a.png###[10, 20, 30, 40]", {"boxes": {"column": "b", "after": "###"}}),
+    ],
+)
+def test_boxes_are_pixels_of_the_file_unless_it_says_otherwise(
+    box: Any, fields: dict[str, Any], tmp_path: Path
+) -> None:
+    assert read(tmp_path, {"b": box}, **{"boxes": "b", **fields}).extra["boxes"] == [(10, 20, 30, 40)]
+
+
+def test_boxes_in_shares_of_the_sides_become_pixels(tmp_path: Path) -> None:
+    (box,) = read(tmp_path, {"b": [0, 0, 0.5, 1]}, boxes="b", coordinates="unit").extra["boxes"]
+    assert box == pytest.approx([0, 0, 126, 196])

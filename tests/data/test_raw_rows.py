@@ -1,0 +1,86 @@
+"""Rows as they stand in files that others made, and files that are broken or hostile."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from virc.core.errors import DataError, UnreadError
+from virc.core.json_stream import MAX_ROW_BYTES
+from virc.data.rows import raw
+
+
+def shard(folder: Path, **files: bytes) -> Path:
+    path = folder / "a.tar"
+    with tarfile.open(path, "w") as out:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name.replace("_", "."))
+            member.size = len(data)
+            out.addfile(member, io.BytesIO(data))
+    return path
+
+
+FILES: list[tuple[str, str, list[dict[str, Any]]]] = [
+    ("a.json", '[{"a": 1}]', [{"a": 1}]),
+    ("a.json", '{"n": 1, "rows": [{"a": 1}, {"a": 2}]}', [{"a": 1}, {"a": 2}]),
+    ("a.json", '{"x": {"a": 1}, "y": {"a": 2}}', [{"key": "x", "a": 1}, {"key": "y", "a": 2}]),
+    ("a.json", '{"a": 1}\n{"a": 2}\n', [{"a": 1}, {"a": 2}]),
+    ("a.json", '{"images": [{"a": 1}], "file_name": "x"}', [{"a": 1}]),
+    ("a.ndjson", '{"a": 1}\n', [{"a": 1}]),
+    ("a.csv", "a,b\n1,x\n", [{"a": "1", "b": "x"}]),
+    ("a.tsv", "a\tb\n1\tx\n", [{"a": "1", "b": "x"}]),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "rows"), FILES)
+def test_the_rows_of_a_file(name: str, text: str, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert list(raw.rows(tmp_path / name)) == list(enumerate(rows, 1))
+    assert list(raw.rows(tmp_path / name, 2)) == list(enumerate(rows, 1))[1:]
+
+
+def test_files_of_one_name_are_a_row_of_a_shard(tmp_path: Path) -> None:
+    path = shard(tmp_path, a_png=b"1", a_json=b'{"q": 1}', b_png=b"2", b_txt=b"x")
+    assert [row for _, row in raw.rows(path)] == [
+        {"key": "a", "png": b"1", "q": 1},
+        {"key": "b", "png": b"2", "txt": "x"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a_json": b"{"},
+        {"a_json": b"[" * 100_000},
+        {"a_txt": b"\xff"},
+        {"a_txt": b"x" * (MAX_ROW_BYTES // 2 + 1), "a_cls": b"x" * (MAX_ROW_BYTES // 2 + 1)},
+    ],
+)
+def test_a_broken_sample_ends_a_shard_with_a_fault(files: dict[str, bytes], tmp_path: Path) -> None:
+    ((number, fault),) = raw.rows(shard(tmp_path, **files))
+    assert (number, type(fault)) == (1, UnreadError)
+
+
+@pytest.mark.parametrize("text", ['{"x": 1}', '{"x": [1]}', '{"x": {"a": 1, "a": 2}}'])
+def test_what_is_no_object_is_a_fault(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    ((_, fault),) = raw.rows(tmp_path / "a.json")
+    assert isinstance(fault, DataError)
+
+
+def test_boxes_of_coco_are_one_row_for_each_category(tmp_path: Path) -> None:
+    boxes = [{"image_id": 7, "category_id": at % 2, "bbox": [at, 0, 1, 1]} for at in range(3)]
+    content = {
+        "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
+        "annotations": boxes,
+        "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    rows = [row for _, row in raw.rows(tmp_path / "a.json") if isinstance(row, dict)]
+    assert [(row["file_name"], row["category"], row["bbox_xywh"]) for row in rows] == [
+        ("a.jpg", "cat", [[0, 0, 1, 1], [2, 0, 1, 1]]),
+        ("a.jpg", "dog", [[1, 0, 1, 1]]),
+    ]

@@ -1,0 +1,201 @@
+"""What hosted machines run: every job calls the scripts of .ci, and releases need no stored key."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from code_blocks import PAGES, ROOT, blocks
+
+from virc.data.synth import draw
+
+sys.path.insert(0, str(ROOT / ".ci"))
+from as_published import installed, pictured
+
+WORKFLOWS = {file.stem: yaml.safe_load(file.read_text()) for file in sorted((ROOT / ".github/workflows").glob("*.yml"))}
+JOBS = [(name, key, job) for name, workflow in WORKFLOWS.items() for key, job in workflow["jobs"].items()]
+COMMANDS = [step["run"] for _, _, job in JOBS for step in job["steps"] if "run" in step]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+PARTS = set(re.findall(r"^part (\w+) ", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def lines(kind: str) -> list[str]:
+    return re.findall(rf"bash \.ci/{kind} (.+)", "\n".join(COMMANDS))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_step_calls_a_script_of_ci_or_installs_for_it(command: str) -> None:
+    script = re.fullmatch(r"(?:REPOSITORY_URL=\S+ )?bash \.ci/(\w+).*", command)
+    assert (
+        (ROOT / ".ci" / script[1]).exists() if script else re.match(r"python -m pip install|gh release create", command)
+    )
+
+
+def test_jobs_name_parts_that_exist_and_all_of_them() -> None:
+    matrix = WORKFLOWS["nightly"]["jobs"]["suite"]["strategy"]["matrix"]["parts"]
+    named = {part for line in (*lines("run"), *matrix) for part in line.split() if part != "$PARTS"}
+    assert named | {"environment"} == PARTS
+
+
+def test_suites_run_on_three_systems_and_four_pythons() -> None:
+    matrix = WORKFLOWS["ci"]["jobs"]["suite"]["strategy"]["matrix"]
+    assert {each.partition("-")[0] for each in matrix["os"]} == {"ubuntu", "macos", "windows"}
+    assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
+
+
+@pytest.mark.parametrize(("name", "key", "job"), JOBS, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_job_has_a_limit_and_rights_of_its_own(name: str, key: str, job: dict[str, Any]) -> None:
+    assert job["timeout-minutes"] <= 120
+    written = [right for right, value in job.get("permissions", {}).items() if value == "write"]
+    assert bool(written) == (key in ("analyze", "publish", "release", "pages"))
+    assert set(WORKFLOWS[name]["permissions"].values()) <= {"read"}
+
+
+def test_publishing_needs_attestations_and_no_secret() -> None:
+    text = (ROOT / ".github/workflows/release.yml").read_text()
+    assert text.count("uses: actions/attest@") == 2
+    assert "secrets." not in text
+
+
+def test_each_action_is_pinned_by_its_commit() -> None:
+    used = [step["uses"] for _, _, job in JOBS for step in job["steps"] if "uses" in step]
+    assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
+    texts = [file.read_text(encoding="utf-8") for file in (ROOT / ".github/workflows").glob("*.yml")]
+    pins = {
+        tuple(pin) for text in texts for pin in re.findall(r"uses: ([\w-]+/[\w-]+)\S*@(\w+) # (v\d+\.\d+\.\d+)", text)
+    }
+    assert len(pins) == len({action.partition("@")[0].replace("/analyze", "/init") for action in used})
+
+
+def test_uv_has_one_version_wherever_a_job_installs_it() -> None:
+    files = [ROOT / ".ci/run", *(ROOT / ".github/workflows").glob("*.yml")]
+    versions = re.findall(
+        r"pip install (?:--quiet )?(?:\S+ )*?uv(\S*)$", "\n".join(map(Path.read_text, files)), re.MULTILINE
+    )
+    assert len(versions) == 3
+    assert len({*versions} - {""}) == 1
+
+
+def test_archives_are_tried_before_anything_is_published() -> None:
+    jobs = WORKFLOWS["release"]["jobs"]
+    assert "bash .ci/try out" in [step.get("run") for step in jobs["try"]["steps"]]
+    assert {name: job.get("needs") for name, job in jobs.items()} == {
+        "build": None, "try": "build", "publish": "try", "release": "publish", "pages": "publish"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("links", "backend"), [("", "cpu"), ("/wheels", "")])
+def test_jobs_without_wheels_of_their_own_take_cpu_builds_of_torch(links: str, backend: str) -> None:
+    text = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^test .* UV_TORCH_BACKEND=.*$", text, re.MULTILINE)
+    script = f"links={links}; {line}; printf %s ${{UV_TORCH_BACKEND:-}}"
+    assert subprocess.run(["bash", "-c", script], capture_output=True, text=True).stdout == backend
+    assert "-u UV_TORCH_BACKEND virc env create" in text  # their pins have the hashes of the index
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What a build reads beside the packages, with a `uv` that makes an sdist of README.md, and no wheel."""
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    for name in ("README.md", "CHANGELOG.md", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    notes = re.sub(
+        r"## Unreleased\n.*?(?=## )", "## Unreleased\n\n", (ROOT / "CHANGELOG.md").read_text(), flags=re.DOTALL
+    )
+    (tmp_path / "CHANGELOG.md").write_text(notes)
+    (tmp_path / "uv").write_text(
+        f"""#!/bin/sh
+case "$*" in
+*--sdist*) mkdir "$5/virc-{VERSION}" && echo old >"$5/virc-{VERSION}/README.md"
+  tar -czf "$5/virc-{VERSION}.tar.gz" -C "$5" virc-{VERSION} ;;
+*) mkdir "$4" && cp "$2/README.md" "$4" ;;
+esac
+"""
+    )
+    (tmp_path / "uv").chmod(0o755)
+    return tmp_path
+
+
+def build(clone: Path, *tag: str, url: str = "https://host/virc") -> subprocess.CompletedProcess[str]:
+    env = {"PATH": f"{clone}:{Path(sys.executable).parent}:{os.environ['PATH']}", "REPOSITORY_URL": url}
+    return subprocess.run(["bash", clone / ".ci/build", clone / "out", *tag], env=env, capture_output=True, text=True)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("tag", "line", "instead", "error"),
+    [
+        ("v9.9.9", "", "", f"the tag is v9.9.9, the version of pyproject.toml is {VERSION}"),
+        (f"v{VERSION}", f"## {VERSION}\n", "## 0.0.9\n", f"CHANGELOG.md has no notes of {VERSION}"),
+        (
+            f"v{VERSION}", "## Unreleased\n", "## Unreleased\n\n- New.\n",
+            f"CHANGELOG.md lists changes as unreleased: move them to the section {VERSION}, and tag that commit",
+        ),
+    ],
+)  # fmt: skip
+def test_a_tag_without_notes_of_its_own_builds_nothing(
+    tag: str, line: str, instead: str, error: str, clone: Path
+) -> None:
+    notes = clone / "CHANGELOG.md"
+    notes.write_text(notes.read_text().replace(line, instead, 1))
+    done = build(clone, tag)
+    assert (done.returncode, done.stderr, [*(clone / "out").iterdir()]) == (1, f"build: {error}\n", [])
+
+
+@pytest.mark.integration
+def test_notes_of_a_release_are_its_section_with_links_to_its_tag(clone: Path) -> None:
+    assert build(clone, f"v{VERSION}").stderr == ""
+    notes = (clone / "out/notes.md").read_text()
+    section = (clone / "CHANGELOG.md").read_text().split(f"## {VERSION}\n")[1].split("\n## ")[0]
+    assert re.sub(rf"https://host/virc/blob/v{VERSION}/", "", notes).strip() == section.strip()
+    assert f"](https://host/virc/blob/v{VERSION}/docs/clients.md)" in notes
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("url", ["https://host/virc", ""])
+def test_the_page_of_the_index_has_no_relative_link_and_needs_no_clone(url: str, clone: Path) -> None:
+    assert build(clone, url=url).stderr == ""
+    page = (clone / "out/dist/README.md").read_text()
+    assert [target for target in re.findall(r"\]\(([^)]+)\)", page) if not target.startswith("https://")] == []
+    assert (f"(https://host/virc/raw/v{VERSION}/docs/pictures/trace.png)" in page) == bool(url)
+    assert "pip install 'virc[llamacpp]'" in page
+    assert [line for line in page.splitlines() if re.search(r"'\.\[|install \.|\bclone\b|\btests/|pytest", line)] == []
+    assert (clone / "README.md").read_text() == (ROOT / "README.md").read_text()
+
+
+def test_the_picture_that_the_install_lines_draw_is_the_one_they_ask_about(tmp_path: Path) -> None:
+    draw.write(draw.SynthConfig(to=tmp_path / "example", count=1))
+    problem = json.loads((tmp_path / "example/problems.jsonl").read_text())
+    assert len([*tmp_path.glob("example/images/000/*-0.png")]) == 1
+    page, tried = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", ".ci/try"))
+    assert f"virc solve figure.png '{problem['question']}'\n```" in page
+    assert f"= {problem['answer']}\n" in tried
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/")])
+def test_a_page_of_the_site_installs_from_the_index_and_names_no_file_of_the_tests(page: str) -> None:
+    shown = installed((ROOT / page).read_text(encoding="utf-8"))
+    assert re.findall(r"'\.\[.*|pip install \.[\s`].*|pip install -e .*", shown) == []
+    commands = "".join(block.text for block in blocks(page) if block.language == "sh" and page != "docs/release.md")
+    assert "tests/" not in commands or "in a clone" in shown
+
+
+@pytest.mark.parametrize(
+    ("page", "link"), [("python.md", "(solve.md)"), ("servers/vllm.md", "(../solve.md)"), ("solve.md", "")]
+)
+def test_a_page_of_the_site_links_the_picture_of_its_examples(page: str, link: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert (pictured(text, page) == text) is not bool(link)
+    assert f"[this picture]{link}" in pictured(text, page) or not link
+
+
+def test_scripts_of_ci_have_no_option_that_macos_lacks() -> None:
+    texts = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / ".ci").iterdir() if file.is_file()}
+    assert [name for name, text in texts.items() if re.search(r"realpath -m|readlink -f|\bsed -i '", text)] == []

@@ -1,0 +1,137 @@
+"""The site as its readers use it: tasks found in two clicks, by mouse or keyboard, on a screen or a phone."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from urllib.request import urlopen
+
+import pytest
+from code_blocks import ROOT
+from support.browser import CHROMIUM, Tab, tab
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+    pytest.mark.skipif(find_spec("material") is None, reason="needs the extra docs"),
+]
+
+TASKS = [
+    ("by vote", "strategies", "Majority", "majority:n=8"),
+    ("many from a file", "batch", "Answers", "--to"),
+    ("use Ollama", "servers", "Ollama", "config set endpoint http://localhost:11434/v1"),
+    ("call virc from Python", "python", "Many problems", "virc.batch("),
+    ("an agent for any OpenAI client", "serving", "An agent for any client", "--agent"),
+    ("any MCP client", "MCP", "Over HTTP", "--http"),
+    ("see whether they use their crops", "evaluation", "Does the model use its crops?", "--looks"),
+    ("convert or draw data", "data", "Convert, select and mix", "virc data convert"),
+    ("on one GPU or a cluster", "training", "On a cluster", "--launcher slurm"),
+    ("publish a model", "publish", "The card", "license: apache-2.0"),
+    ("write my own reward", "rewards and tools", "Write a reward", "virc systems new reward"),
+    ("look up commands", "reference", "Exit codes", "environment or hardware"),
+]
+"""Words of a row in README's table, the link there, a link on its page, and what has to be in view then."""
+
+FOCUS = """(() => {
+  const one = document.activeElement, label = one.nextElementSibling, box = one.getBoundingClientRect()
+  const lined = each => each && getComputedStyle(each).outlineStyle !== "none"
+  return {text: one.ariaLabel || one.title || one.innerText, kind: one.className, left: box.left, right: box.right,
+          seen: lined(one) || lined(label) || one.matches("input[type=text]")}
+})()"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the built site."""
+    folder = tmp_path_factory.mktemp("site")
+    env = {**os.environ, "REPOSITORY_URL": "https://github.com/owner/virc"}
+    subprocess.run(["bash", ROOT / ".ci/site", folder], env=env, check=True, capture_output=True)
+    serve = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with tab(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def follow(browser: Tab, links: str, text: str) -> None:
+    """Open what the first visible one of some links with a text leads to."""
+    link = f"{links}.find(each => each.checkVisibility() && each.innerText.trim() === {text!r})"
+    target = browser.value(f"{link}?.href")
+    assert target, f"no link {text}"
+    if browser.value(f"{link}.pathname === location.pathname"):
+        browser.value(f"{link}.click()")
+    else:
+        browser.open(target, 1400)
+
+
+@pytest.mark.parametrize(("words", "first", "second", "answer"), TASKS, ids=[task[0] for task in TASKS])
+def test_a_task_is_found_from_the_first_page_in_two_clicks(
+    browser: Tab, site: str, words: str, first: str, second: str, answer: str
+) -> None:
+    browser.open(site, 1400)
+    row = f"[...document.querySelectorAll('tr')].find(each => each.cells[0].innerText.includes({words!r}))"
+    follow(browser, f"[...{row}.querySelectorAll('a')]", first)
+    follow(browser, "[...document.querySelectorAll('a')]", second)
+    browser.until(
+        f"[...document.querySelectorAll('code, td')].some(each => each.innerText.includes({answer!r})"
+        " && each.getBoundingClientRect().top > 40 && each.getBoundingClientRect().top < innerHeight)"
+    )
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_tab_reaches_search_menu_and_copy_and_is_seen(browser: Tab, site: str, width: int) -> None:
+    browser.open(site, width)
+    reached = []
+    while not reached or "md-code__button" not in reached[-1]["kind"]:
+        assert len(reached) < 40
+        browser.press("Tab")
+        reached.append(browser.value(FOCUS))
+    assert [each for each in reached if not each["seen"] or each["right"] <= 0 or each["left"] >= width] == []
+    texts = {each["text"] for each in reached}
+    assert {"Skip to content", "Search", "Switch to dark", "Menu" if width < 500 else "Concepts"} <= texts
+
+
+def test_the_menu_of_a_phone_opens_by_keyboard(browser: Tab, site: str) -> None:
+    browser.open(site, 390)
+    for _ in range(40):
+        browser.press("Tab")
+        if browser.value(FOCUS)["text"] == "Menu":
+            break
+    browser.press("Enter")
+    while browser.value(FOCUS)["text"] != "Concepts":
+        browser.press("Tab")
+    browser.until(f"{FOCUS}.left >= 0")
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_copy_button_covers_no_code(browser: Tab, site: str, width: int) -> None:
+    browser.open(f"{site}training/", width)
+    beside = (
+        "document.querySelectorAll('pre:has(button)').forEach(each => each.scrollIntoView()),"
+        "[...document.querySelectorAll('pre:has(button)')].map(each =>"
+        " each.querySelector('button').getBoundingClientRect().left"
+        " - each.querySelector('code').getBoundingClientRect().right)"
+    )
+    browser.until("document.querySelector('pre button') !== null")
+    assert min(browser.value(beside)) >= 0
+    assert 0 < browser.value("document.documentElement.scrollWidth") <= width
+
+
+def test_a_page_loads_nothing_from_elsewhere(browser: Tab, site: str) -> None:
+    browser.open(site, 1400)
+    browser.until("document.readyState === 'complete' && document.querySelector('a[title=Source]') !== null")
+    loaded = browser.value("performance.getEntriesByType('resource').map(each => each.name)")
+    assert [each for each in loaded if not each.startswith(site)] == []
+
+
+def test_the_page_of_errors_finds_its_styles_below_the_repositorys_name(site: str) -> None:
+    assert b'href="/virc/assets/site.css"' in urlopen(f"{site}404.html").read()

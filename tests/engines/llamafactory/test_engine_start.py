@@ -1,0 +1,103 @@
+"""What the process of supervised fine-tuning mends in LLaMA-Factory, on stand-ins for its classes."""
+
+import signal
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def start() -> Any:
+    from virc.engines.llamafactory import start
+
+    return start
+
+
+def control() -> Any:
+    return SimpleNamespace(should_save=False, should_training_stop=False)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_run_that_is_asked_to_stop_saves_at_the_end_of_its_step(start: Any, asked: bool) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    saves, arguments = start.SavesOnSignal(), SimpleNamespace(device="cpu")
+    try:
+        saves.on_train_begin(arguments, None, control())
+        told: Any = signal.getsignal(signal.SIGTERM)
+        if asked:
+            told(signal.SIGTERM, None)
+        step, epoch = control(), SimpleNamespace(should_save=True)
+        saves.on_step_end(arguments, None, step)
+        saves.on_epoch_end(arguments, None, epoch)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (step.should_save, step.should_training_stop) == (asked, asked)
+    assert epoch.should_save is not asked  # the same step is not saved twice
+
+
+def test_one_process_that_is_asked_stops_all(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    reduced: list[tuple[int, object]] = []
+
+    def all_reduce(stopping: Any, how: object) -> None:
+        reduced.append((int(stopping), how))
+        stopping.fill_(1)  # another one was asked
+
+    monkeypatch.setattr(start.torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(start.torch.distributed, "all_reduce", all_reduce)
+    step = control()
+    start.SavesOnSignal().on_step_end(SimpleNamespace(device="cpu"), None, step)
+    assert reduced == [(0, start.torch.distributed.ReduceOp.MAX)]
+    assert (step.should_save, step.should_training_stop) == (True, True)
+
+
+def test_no_token_of_an_image_is_learnt(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Processor:
+        template = SimpleNamespace(mm_plugin=SimpleNamespace(vision_bos_token="<b>", image_token="<i>"))
+        tokenizer = SimpleNamespace(convert_tokens_to_ids=lambda marks: [{"<b>": 8, "<i>": 7}[mark] for mark in marks])
+
+        def _encode_data_example(self, prompt: str) -> tuple[list[int], list[int]]:
+            return [1, 8, 7, 3], [-100, 8, 7, 3]
+
+    supervised: Any = ModuleType("supervised")
+    supervised.SupervisedDatasetProcessor, supervised.IGNORE_INDEX = Processor, -100
+    module: Any = ModuleType("llamafactory.data.processor")
+    module.supervised = supervised
+    for name in ("llamafactory", "llamafactory.data", "llamafactory.data.processor"):
+        monkeypatch.setitem(sys.modules, name, module)
+    start.leave_images_out()
+    assert Processor()._encode_data_example("asked") == ([1, 8, 7, 3], [-100, -100, -100, 3])
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_a_frozen_tower_keeps_no_activations(start: Any, is_frozen: bool) -> None:
+    nn = start.torch.nn
+    tower = nn.Module()
+    tower.patch_embed, tower.block = nn.Linear(2, 2), nn.Linear(2, 2)
+    model = nn.Module()
+    model.visual, model.language = tower, nn.Linear(2, 2)
+    tower.requires_grad_(not is_frozen)
+
+    def make_inputs_require_grads(module: Any, args: Any, output: Any) -> None: ...
+    def another(module: Any, args: Any, output: Any) -> None: ...
+
+    for hook in (make_inputs_require_grads, another):
+        tower.patch_embed.register_forward_hook(hook)
+    start.keep_gradients_out(model)
+    left = [hook.__name__ for hook in tower.patch_embed._forward_hooks.values()]
+    assert left == (["another"] if is_frozen else ["make_inputs_require_grads", "another"])
+
+
+@pytest.mark.parametrize(
+    ("device", "bf16", "deepspeed", "dtype"),
+    [("cpu", False, None, "float32"), ("cpu", True, None, "bfloat16"), ("cpu", False, "z.json", "bfloat16"),
+     ("cuda", False, None, "bfloat16")],
+)  # fmt: skip
+def test_a_cpu_computes_in_float32_what_is_not_to_be_bfloat16(
+    start: Any, device: str, bf16: bool, deepspeed: str | None, dtype: str
+) -> None:
+    model = start.torch.nn.Linear(2, 2).bfloat16()
+    arguments = SimpleNamespace(device=SimpleNamespace(type=device), bf16=bf16, deepspeed=deepspeed)
+    start.Prepares().on_train_begin(arguments, None, None, model=model)
+    assert str(model.weight.dtype) == f"torch.{dtype}"

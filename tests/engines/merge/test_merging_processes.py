@@ -1,0 +1,112 @@
+"""What the processes that merge weights have in common, and when an adapter parts weights that were tied."""
+
+import sys
+from collections import namedtuple
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from virc.core.errors import ConfigError, EngineError, SetupError, VircError, fields_of
+from virc.engines.merge import adapter
+from virc.engines.merge import common as merging
+
+Usage = namedtuple("Usage", "total used free")
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("needed", "disk", "memory", "said"),
+    [
+        (4, 5, 5, None),
+        (4, 4, 5, "takes 4.0 GiB, and 4.0 are free in"),  # a model needs some beside its weights
+        (4, 3, 5, "takes 4.0 GiB, and 3.0 are free in"),
+        (4, 5, 3, "takes 4.0 GiB of memory, and 3.0 are free"),
+        (4, 5, None, None),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_before_they_are_read(
+    needed: int, disk: int, memory: int | None, said: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(device=str))  # type: ignore[arg-type]
+    monkeypatch.setattr(merging.shutil, "disk_usage", lambda folder: Usage(0, 0, disk * GIB))
+    monkeypatch.setattr(merging.devices, "free_memory", lambda device: None if memory is None else memory * GIB)
+    if said is None:
+        merging.check_room(needed * GIB, tmp_path)
+        return
+    with pytest.raises(SetupError, match=said):
+        merging.check_room(needed * GIB, tmp_path)
+
+
+def test_the_mistake_of_a_process_is_raised_again() -> None:
+    assert merging.read(msgspec.json.encode(merging.Output(7)).decode()) == 7
+    told = merging.Output(error=fields_of(ConfigError("no base", "name one")))
+    with pytest.raises(ConfigError, match="no base") as caught:
+        merging.read(msgspec.json.encode(told).decode())
+    assert caught.value.hint == "name one"
+    with pytest.raises(EngineError, match="without a word that makes sense"):
+        merging.read("Killed\n")
+
+
+def network(*tied: str) -> Any:
+    """A model whose weights of these names are those of the weight before."""
+    import torch
+
+    model: Any = torch.nn.Module()
+    for at, name in enumerate(("embed", "head", "norm", "other")):
+        setattr(
+            model, name, model.embed if name in tied and at == 1 else torch.nn.Parameter(torch.full((2,), float(at)))
+        )
+    if "other" in tied:
+        model.other = model.norm
+    text = SimpleNamespace(tie_word_embeddings=True)
+    model.config = SimpleNamespace(tie_word_embeddings=True, get_text_config=lambda: text)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("tied", "changed", "stays"),
+    [
+        (("head",), (), True),
+        (("head",), ("embed", "head"), True),
+        (("head",), ("head",), False),
+        (("head",), ("norm",), True),
+        (("head", "other"), ("head",), False),
+        (("head", "other"), ("other",), False),
+        ((), ("head",), True),  # they were never tied
+    ],
+)
+def test_an_adapter_of_one_of_two_tied_weights_parts_them(
+    tied: tuple[str, ...], changed: tuple[str, ...], stays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    def add(model: Any, folder: Path) -> None:
+        for name in changed:
+            setattr(model, name, torch.nn.Parameter(torch.full((2,), 9.0)))
+
+    model = network(*tied)
+    assert sorted(map(sorted, merging.tied(model))) == [
+        pair for pair in (["embed", "head"], ["norm", "other"]) if pair[1] in tied
+    ]
+    saved: list[Any] = []
+    for module, name in ((adapter.checkpoint, "check"), (adapter.lora, "check"), (merging, "check_room")):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(adapter.checkpoint, "file_bytes", lambda base: 1)
+    monkeypatch.setattr(adapter.local, "read_network", lambda base, dtype: model)
+    monkeypatch.setattr(adapter.lora, "merge", add)
+    monkeypatch.setattr(merging, "save", lambda network, folder: saved.append((network, folder)) or 8)
+    assert adapter.merge(["base", "adapter", "to"]) == 8
+    assert saved == [(model, Path("to"))]
+    assert (model.config.tie_word_embeddings, model.config.get_text_config().tie_word_embeddings) == (stays, stays)
+
+
+def test_a_disk_that_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Refuses:
+        def save_pretrained(self, *_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(VircError, match=r"the merged model cannot be written: no space left"):
+        merging.save(Refuses(), tmp_path)

@@ -1,0 +1,228 @@
+"""How environments are made, remembered and removed; no step is run, as `test_making.py` runs them."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toys
+
+from virc.core.errors import ConfigError, EngineError, UsageError
+from virc.core.plan import Step
+from virc.envs import environment as environments
+from virc.envs import lock, making
+from virc.envs.pins import Environment, get, requirement
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Step]:
+    """The steps that were to be run. The first makes the folder; one that has a word of `failing` fails."""
+    toys.install_engine(tmp_path, monkeypatch)
+    found: list[Step] = []
+
+    def run(step: Step, log: Path, report: object) -> None:
+        found.append(step)
+        if "venv" in step.argv:
+            Path(step.argv[-1]).mkdir(parents=True)
+        if "no-such-package" in step.argv:
+            raise EngineError("could not install it")
+
+    monkeypatch.setattr(making, "_run", run)
+    return found
+
+
+def toy(*packages: str) -> Environment:
+    return making.with_packages(making.find("toy", "cpu"), packages)
+
+
+def of(digest: str) -> dict[str, Any]:
+    """A file of a package as uv's lock has it."""
+    return {"hashes": {"sha256": digest}}
+
+
+@pytest.mark.parametrize(
+    ("package", "pin"),
+    [
+        (
+            {
+                "wheels": [{"hashes": {"sha256": "b"}}, {"hashes": {"sha256": "a"}}],
+                "sdist": {"hashes": {"sha256": "c"}},
+            },
+            "toy==1.0 \\\n    --hash=sha256:a \\\n    --hash=sha256:b\n",
+        ),
+        ({"sdist": of("c")}, "toy==1.0 \\\n    --hash=sha256:c\n"),
+    ],
+)
+def test_a_pin_has_the_hashes_of_wheels_or_of_the_source(package: Mapping[str, Any], pin: str) -> None:
+    assert lock._pin({"name": "toy", "version": "1.0", **package}) == pin
+
+
+def test_only_what_is_pinned_is_installed(steps: list[Step]) -> None:
+    making.create(toy())
+    _, install, _ = steps
+    assert {"--no-deps", "--require-hashes"} <= {*install.argv}
+
+
+def test_an_environment_is_made_once(steps: list[Step], tmp_path: Path) -> None:
+    assert environments.interpreter(toy()) is None
+    making.create(toy())
+    making.create(toy())
+    assert [step.argv[1] for step in steps] == ["venv", "pip", "-c"]
+    assert environments.interpreter(toy()) == toy().python
+
+
+def test_an_environment_that_another_run_made_meanwhile_is_left(
+    steps: list[Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = making.held
+
+    def made_meanwhile(folder: Path) -> Any:
+        folder.mkdir(parents=True)
+        toy().marker.write_text("{}")
+        return held(folder)
+
+    monkeypatch.setattr(making, "held", made_meanwhile)
+    making.create(toy())
+    assert steps == []
+    assert toy().marker.exists()
+
+
+def test_a_step_that_fails_leaves_no_folder_and_no_package(steps: list[Step]) -> None:
+    with pytest.raises(EngineError):
+        making.create(toy("no-such-package"))
+    assert not toy("no-such-package").folder.exists()
+    assert toy().extra == ()
+
+
+def test_packages_are_remembered_in_any_order(steps: list[Step]) -> None:
+    plain = toy().folder
+    making.create(toy("ruler==2.0"))
+    assert toy().extra == ("ruler==2.0",)
+    assert toy("abacus").extra == ("abacus", "ruler==2.0")
+    assert toy("abacus", "ruler==2.0").folder == toy("ruler==2.0", "abacus").folder
+    assert len({plain, toy().folder, toy("abacus").folder}) == 3
+    making.create(toy("abacus"))
+    assert toy().extra == ("abacus", "ruler==2.0")
+
+
+@pytest.mark.parametrize("name", ["toy-cpu.txt", "toy-cpu.override"])
+def test_other_pins_make_another_folder(steps: list[Step], tmp_path: Path, name: str) -> None:
+    before = toy().folder
+    file = tmp_path / "engines" / name
+    file.write_text(f"{file.read_text() if file.exists() else ''}toy==1.0  # anew\n")
+    assert toy().folder != before
+
+
+@pytest.mark.parametrize(
+    ("text", "is_package"),
+    [
+        ("ruler", True), ("ruler[more]>=2.0", True), ("ruler==2.*", True), ("-r x.txt", False), ("./ruler", False),
+        ("ruler @ https://example.org/ruler.whl", False), ("git+https://example.org/ruler", False), ("", False),
+        ("ruler --index-url https://example.org", False),
+    ],
+)  # fmt: skip
+def test_a_package_is_a_name_and_perhaps_a_version(text: str, is_package: bool) -> None:
+    if is_package:
+        assert requirement(text) == text
+    else:
+        with pytest.raises(UsageError, match="is no package"):
+            requirement(text)
+
+
+def test_remove_takes_former_pins_of_that_device_alone(steps: list[Step], tmp_path: Path) -> None:
+    making.create(toy("ruler"))
+    place = toy().folder.parent
+    former, others = place / "toy-cpu-0123456789", [place / "toy-cuda-0123456789", place / "toyland-cpu-0123456789"]
+    for folder in (former, *others):
+        folder.mkdir()
+    making.remove(toy())
+    assert sorted(each for each in place.iterdir() if not each.name.startswith(".")) == others
+    assert toy().extra == ()
+
+
+def fake_output(modules: tuple[str, ...]) -> Callable[[Step], str]:
+    """What an interpreter prints that has these modules."""
+
+    def output(step: Step) -> str:
+        if step.says == "list its packages":
+            return json.dumps({"toy": "1.0"})
+        if step.argv[-1].removeprefix("import ") not in modules:
+            raise EngineError("it fails")
+        return ""
+
+    return output
+
+
+def test_a_registered_interpreter_is_used_by_its_link(
+    steps: list[Step], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making.processes, "output", fake_output(("toy",)))
+    link = tmp_path / "python"
+    link.symlink_to("/usr/bin/env")
+    making.create(toy())
+    making.register(toy(), link)
+    assert environments.interpreter(toy()) == link
+
+
+def test_an_interpreter_without_the_engine_is_not_registered(
+    steps: list[Step], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making.processes, "output", fake_output(()))
+    with pytest.raises(EngineError):
+        making.register(toy(), tmp_path / "python")
+    assert environments.interpreter(toy()) is None
+
+
+def test_room_is_that_of_the_disk_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    class Usage:
+        free = 2**50
+
+    monkeypatch.setattr(environments.shutil, "disk_usage", lambda path: asked.append(path) or Usage)
+    environments.check_machine(get("sft", "cpu", tmp_path / "not" / "yet"))
+    assert asked == [tmp_path]
+
+
+def test_engines_get_the_systems_too(tmp_path: Path) -> None:
+    package = tmp_path / "virc"
+    package.mkdir()
+    for name in ("a.py", "b.yaml", "c.json", "d.safetensors"):
+        (package / name).write_text("")
+    copied = environments.recipes_in(get("sft", "cpu", tmp_path), package) / "virc"
+    assert sorted(file.name for file in copied.iterdir()) == ["a.py", "b.yaml", "c.json"]
+
+
+def test_a_record_that_cannot_be_read_is_named(steps: list[Step], tmp_path: Path) -> None:
+    record = toy().record
+    record.parent.mkdir(parents=True)
+    record.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"toy-cpu\.with cannot be read"):
+        toy()
+
+
+@pytest.mark.parametrize(
+    ("torch", "said"),
+    [("2.13.0+cpu", "; torch 2.13.0+cpu is built for a CPU, and for CUDA torchvision 0.28.0"), ("2.13.0", "")],
+)
+def test_an_import_that_fails_names_builds_that_do_not_fit(
+    steps: list[Step], monkeypatch: pytest.MonkeyPatch, torch: str, said: str
+) -> None:
+    found = {"torch": torch, "torchvision": "0.28.0"}
+
+    def fails(step: Step, *_: object) -> None:
+        steps.append(step)
+        if step.says == "import toy":
+            raise EngineError("operator torchvision::nms does not exist", None)
+
+    def output(step: Step) -> str:
+        fails(step)
+        return json.dumps(found)
+
+    monkeypatch.setattr(making, "_run", fails)
+    monkeypatch.setattr(making.processes, "output", output)
+    for make in (lambda: making.create(toy()), lambda: making.register(toy(), Path("python"))):
+        with pytest.raises(EngineError) as failed:
+            make()
+        assert failed.value.message == f"operator torchvision::nms does not exist{said}"

@@ -1,0 +1,173 @@
+"""Environments of others as benchmarks: what models are asked, and what their rewards are shown.
+
+The library that has them runs in tests/evaluation/test_verifiers.py.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from published import picture
+from support.called import virc
+from support.servers import MODEL, Server, image_bytes, serve
+from support.solving import answer
+
+from virc.evaluation import environments
+from virc.evaluation.answers import AnswerLine
+from virc.evaluation.api import evaluate
+from virc.evaluation.benchmarks.registry import data_url
+from virc.evaluation.environments import Environment, Interface, OfEnvironment
+
+pytestmark = pytest.mark.usefixtures("here")
+
+Messages = Sequence[Mapping[str, Any]]
+RIGHT = {"1": "3", "2": "4"}
+
+
+def picture_part(shade: int) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": data_url(picture(shade, "PNG"))}}
+
+
+def prompt_of(task: str) -> Messages:
+    content = [{"type": "text", "text": f"problem {task}: count"}, picture_part(int(task))]
+    return [{"role": "system", "content": "Box the number."}, {"role": "user", "content": content}]
+
+
+class Shown(list[str]):
+    """What an environment was shown, which scores it by the last character of its box."""
+
+    fails = False
+
+    async def score(self, task: str, reply: str) -> tuple[float, Mapping[str, float]]:
+        self.append(reply)
+        print("an environment prints")
+        if self.fails:
+            raise RuntimeError("its judge is away")
+        right = float(reply.endswith(f"\\boxed{{{RIGHT[task]}}}"))
+        return 2 * right, {"right": right}
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    """An environment with two problems, in place of those that are installed."""
+    shown = Shown()
+
+    def load(name: str, how: OfEnvironment, limit: int | None) -> Environment:
+        return Environment(
+            name, "digest", Interface(["1", "2"], prompt_of, shown.score), how.shown or environments.SHOWN
+        )
+
+    monkeypatch.setattr(environments, "load", load)
+    return shown
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serve(lambda _: answer("3")) as running:
+        yield running
+
+
+def evaluated(server: Server, *words: str) -> Any:
+    return virc("eval", "counting", "--environment", "--endpoint", server.url, "--model", MODEL, "--json", *words)
+
+
+def test_an_environment_is_asked_with_its_pictures_and_scores_the_boxed_answer(server: Server, shown: Shown) -> None:
+    done = evaluated(server)
+    assert done.code == 0, done.err
+    assert done.json["reward"] == {
+        "system": "counting", "total": "reward", "terms": ["right"], "group": False, "judge": None,
+    }  # fmt: skip
+    found = done.json["models"][0]["reward"]
+    assert (found["total"]["mean"], found["right"]["mean"], found["total"]["of"]) == (1.0, 0.5, 2)
+    assert all(each.endswith("\n\n\\boxed{3}") and "<answer>3</answer>" in each for each in shown)
+    asked = [json.dumps(body["messages"]) for body in server.chats()]
+    assert all("Box the number.\\n\\nproblem" in text for text in asked)
+    (part,) = [part for part in server.chats()[0]["messages"][-1]["content"] if part["type"] == "image_url"]
+    assert image_bytes(part)
+    assert "an environment prints" in done.err  # stdout is JSON
+
+
+def test_python_evaluates_an_environment_too(server: Server, shown: Shown) -> None:
+    found = evaluate("counting", MODEL, endpoint=server.url, environment=True, answer_as="{answer}", samples=1)
+    assert found.models[0].reward
+    assert found.models[0].reward["total"].of == 2
+    assert shown == ["3", "3"]
+
+
+def test_a_strategy_may_have_a_judge(shown: Shown) -> None:
+    with serve(lambda _: answer("3")) as server, serve(lambda _: "Score: 5") as judge:
+        done = evaluated(server, "--strategy", "best_of:n=2", "--judge-endpoint", judge.url)
+    assert done.code == 0, done.err
+    assert done.json["models"][0]["reward"]["total"]["mean"] == 1.0
+
+
+def test_a_rerun_takes_up_its_values_but_those_that_failed(server: Server, shown: Shown) -> None:
+    shown.fails = True
+    done = evaluated(server)
+    assert done.code == 6
+    assert "its judge is away" in done.err
+    shown.fails = False
+    assert evaluated(server).code == 0
+    assert evaluated(server).code == 0
+    assert len(shown) == 4
+    assert len(server.chats()) == 2
+
+
+def test_a_pipelines_new_answer_is_scored_anew() -> None:
+    lines = [AnswerLine(1, "row", "pipe", said, None) for said in ("3", "4", "4")]
+    assert len({line.replies_digest for line in lines}) == 2
+
+
+@pytest.mark.parametrize(
+    ("template", "said", "text"),
+    [
+        ("<answer>{answer}</answer>", "3", "<answer>3</answer>"),
+        ("{answer} of {reply}", "3", "3 of Now it is clear.\n<answer>3</answer>"),
+        ("{answer}", "{reply}", "{reply}"),
+    ],
+)
+def test_an_environment_is_shown_what_answer_as_says(template: str, said: str, text: str, shown: Shown) -> None:
+    with serve(lambda _: answer(said)) as server:
+        evaluated(server, "--answer-as", template)
+    assert shown[0] == text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sentence"),
+    [
+        ([{"role": "assistant", "content": "3"}], "a message of the role assistant"),
+        ([{"role": "user", "content": [{"type": "input_audio"}]}], "a part of the type input_audio"),
+        ([{"role": "user", "content": [{"type": "image_url", "image_url": "/etc/passwd"}]}], "/etc/passwd is no URL"),
+        ("", "problem 1 of counting"),
+    ],
+)
+def test_a_prompt_that_is_no_problem_says_why(prompt: str | Messages, sentence: str) -> None:
+    found = Environment("counting", "", Interface(["1"], lambda _: prompt, Shown().score))
+    (row,) = found.benchmark.rows()
+    assert row.fault
+    assert sentence in row.fault.message
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("--environment", "--reward", "tiny"), 2, "--reward does not go with --environment"),
+        (("--environment", "--judge-endpoint", "http://localhost:9"), 2, "--judge-endpoint does not go with"),
+        (("--environment", "--split", "test"), 2, "--split does not go with --environment"),
+        (("--environment", "--harness", "--endpoint", "http://localhost:9"), 2, "--environment is not for --harness"),
+        (("--answer-as", "{answer}"), 2, "--answer-as is for --environment"),
+        (("--environment-args", "{}"), 2, "--environment-args is for --environment"),
+        (("--environment", "--environment-args", "[]"), 2, "--environment-args is no JSON object"),
+        (("--environment", "--answer-as", "boxed"), 2, "--answer-as boxed has no {answer}"),
+        (("--environment",), 4, "an environment needs verifiers"),
+    ],
+)
+def test_options_that_cannot_be_used_are_one_sentence(words: Sequence[str], code: int, sentence: str) -> None:
+    done = virc("eval", "counting", "--model", "tiny", *words)
+    assert (done.code, sentence in done.err) == (code, True), done.err
+
+
+def test_a_path_is_no_name_of_an_environment() -> None:
+    done = virc("eval", "./rows.jsonl", "--model", "tiny", "--environment")
+    assert (done.code, "./rows.jsonl is no name of an environment" in done.err) == (2, True), done.err

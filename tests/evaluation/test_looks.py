@@ -1,0 +1,407 @@
+"""`virc eval --looks`: the verdict on models that cheat and models that do not, and the run that leads to it."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import planted
+import pytest
+from PIL import Image
+from support.called import Done, virc
+from support.servers import Server, image_bytes, images_of, serve
+from support.solving import CROP, answer
+
+from virc.core.errors import DataError
+from virc.evaluation.looks import ARMS, LEVEL, ArmName, Guess, looks
+from virc.evaluation.problems import contents, swapped
+from virc.evaluation.results import Head
+from virc.evaluation.statistics import at_least
+from virc.evaluation.summary import Answered
+from virc.reasoning.history import show_input
+from virc.reasoning.images import OpenedImage, Shown, open_image
+from virc.reasoning.protocol import own_protocol
+from virc.reasoning.resize import QWEN2
+from virc.reasoning.session import Reply, Session
+from virc.solving.ablation import CropAblation, ablated, without_tools
+from virc.solving.rows import Row
+from virc.tools.registry import DEFAULT, known, schemas
+
+OWN = own_protocol(schemas(DEFAULT))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_every_cheater_is_named_and_no_honest_model_is(seed: int) -> None:
+    drawn = planted.draw(200, seed)
+    met = planted.asked(drawn)
+    for name, (model, decision) in planted.CHEATERS.items():
+        found = planted.verdict(name, model, drawn, met)
+        assert (name, found.decision) == (name, decision)
+        assert found.p < LEVEL
+    for name, honest in planted.HONEST.items():
+        found = planted.verdict(name, honest, drawn, met)
+        assert (name, found.decision) == (name, "its crops matter")
+        assert found.p < LEVEL
+    some = {key: found[:40] for key, found in met.items()}
+    for name, honest in {**planted.HONEST, **planted.RARELY}.items():
+        for found in (planted.verdict(name, honest, drawn, met), planted.verdict(name, honest, drawn[:40], some)):
+            assert (name, found.decision) not in {(name, each) for each in planted.ACCUSED}
+    found = looks("tiny", *planted.tiny(seed))
+    assert (found.decision, found.p < LEVEL) == ("its crops matter", True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "knows the answers by heart",
+        "crops everything",
+        "crops everything in four quarters",
+        "crops rightly and ignores it",
+        "reads its crops",
+    ],
+)
+def test_a_few_problems_tell_the_plainest_cheaters(name: str, few: tuple[Any, Any]) -> None:
+    models = {**planted.CHEATERS, **{each: (model, "its crops matter") for each, model in planted.HONEST.items()}}
+    model, decision = models[name]
+    found = planted.verdict(name, model, *few)
+    assert (found.decision, found.sentence.partition(":")[0]) == (decision, decision)
+    assert found.p < LEVEL
+
+
+@pytest.fixture(scope="module")
+def few() -> tuple[Any, Any]:
+    drawn = planted.draw(18, 1)
+    return drawn, planted.asked(drawn, ("none", "rightly", "everything", "in quarters"))
+
+
+SMALL = [(0, (0.1, 0.1, 0.4, 0.4))]
+YES, NO, OTHER = Answered("A", True, regions=SMALL), Answered("B", False, regions=SMALL), Answered("C", False)
+BARE = Answered("A", True)
+
+
+def apart(count: int) -> list[Guess]:
+    return [Guess(str(at)) for at in range(count)]
+
+
+def arms(plain: Answered, /, **others: Answered) -> dict[ArmName, Answered]:
+    named = {name.replace("_", " "): each for name, each in others.items()}
+    return {name: named.get(name, plain) for name in ARMS}
+
+
+LOST = arms(YES, crops_swapped=NO, crops_blurred=NO, blank_picture=NO)
+
+
+@pytest.mark.parametrize(
+    ("rows", "decision", "sentence"),
+    [
+        ([arms(YES, crops_swapped=NO, crops_blurred=NO, blank_picture=NO)] * 20, "its crops matter", "+100.0 points"),
+        ([arms(YES, crops_swapped=NO)] * 20, "its crops matter", "+100.0 points (95 %: 77.2 to 100.0), and blurred"),
+        # one that knows a blurred crop as a test
+        ([arms(YES, crops_blurred=NO)] * 20, "looks, but its crops do not matter", "100.0 % of its answers stay"),
+        # without a crop, what changes is luck
+        ([arms(BARE, crops_swapped=OTHER, crops_blurred=OTHER)] * 20, "right without looking", "100.0 % of its right"),
+        ([arms(OTHER)] * 20, "right without looking", "100.0 % of its answers stay with a blank picture"),
+        # the evidence is known, and was not looked at
+        (
+            [arms(msgspec.structs.replace(YES, evidence=[0.1]))] * 20,
+            "right without looking", "100.0 % of its right answers had no look",
+        ),
+        ([arms(YES, crops_swapped=NO, crops_blurred=NO)] * 4, "not decided", ""),
+        # its few looks matter as far as they go
+        ([LOST] * 5 + [arms(BARE, blank_picture=OTHER)] * 20, "not decided", ""),
+        ([LOST] * 8 + [arms(BARE, blank_picture=OTHER)] * 20, "its crops matter", "+28.6 points"),
+        ([LOST] * 2 + [arms(BARE, blank_picture=OTHER)] * 20, "right from the whole picture", "90.9 % of its right"),
+        # neither does a blank picture cost enough, nor do enough answers stay
+        ([arms(BARE)] * 18 + [arms(BARE, blank_picture=OTHER)] * 2, "right without looking", "100.0 % of its right"),
+        ([arms(BARE)] * 14 + [arms(BARE, blank_picture=OTHER)] * 6, "not decided", ""),
+        # it crops where it is asked with the crops of others, and not else
+        ([arms(BARE, crops_swapped=NO)] * 20, "right without looking", "100.0 % of its right"),
+        # three crops of twenty do not say that it looks
+        ([arms(NO)] * 3 + [arms(OTHER)] * 17, "right without looking", "100.0 % of its answers stay with a blank"),
+        ([arms(YES, crops_swapped=NO)] * 4, "not decided", ""),
+        ([arms(NO, crops_swapped=YES, crops_blurred=YES, blank_picture=OTHER)] * 20, "not decided", ""),
+        ([], "not decided", ""),
+    ],
+)  # fmt: skip
+def test_the_verdict_of_answers_by_arm(rows: list[dict[ArmName, Answered]], decision: str, sentence: str) -> None:
+    found = looks("m", rows, apart(len(rows)))
+    assert found.decision == decision
+    assert found.sentence.startswith(f"{decision}: {sentence}")
+    assert (found.p < LEVEL) == (decision != "not decided")
+
+
+def test_an_answer_that_two_options_share_by_chance_is_no_proof() -> None:
+    """Of yes and no, half of the answers stay whatever the crops show."""
+    stay, change = arms(YES, blank_picture=OTHER), arms(YES, blank_picture=OTHER, crops_swapped=NO, crops_blurred=NO)
+    lost = arms(NO, blank_picture=OTHER, crops_swapped=YES, crops_blurred=YES)
+    rows = [stay] * 21 + [change] * 7 + [lost] * 2
+    for two in ([Guess("yes"), Guess("no")], [Guess("A", 2), Guess("B", 2)]):
+        assert looks("m", rows, two * 15).decision == "not decided"
+        assert looks("m", rows, apart(30)).p < looks("m", rows, two * 15).p
+
+
+def test_chance_is_that_of_the_problems_with_a_crop() -> None:
+    """Of two options half of the answers stay, however many problems besides have none and need no crop."""
+    stay, change = arms(YES, blank_picture=OTHER), arms(YES, blank_picture=OTHER, crops_swapped=NO)
+    lost = arms(NO, blank_picture=OTHER, crops_swapped=YES)
+    rows, two = [stay] * 26 + [change] * 2 + [lost] * 2, [Guess("A", 2), Guess("B", 2)] * 15
+    bare = [arms(Answered("C", False), blank_picture=Answered("D", False))] * 60
+    found = looks("m", rows + bare, two + apart(60))
+    assert found.decision == "not decided"
+    stays = 0.5 + 0.5 * 0.5  # other seeds change nothing: half of what is not chance depends on a crop
+    tail = sum(comb(30, at) * stays**at * (1 - stays) ** (30 - at) for at in range(26, 31))
+    assert found.p == pytest.approx(min(1.0, 3 * tail))
+
+
+@pytest.mark.parametrize(("count", "decision"), [(9, "not decided"), (10, "right without looking")])
+def test_p_is_that_of_three_tests(count: int, decision: str) -> None:
+    """All answers of a model that is never right stay; of one that looks, half would, and more by chance."""
+    found = looks("m", [arms(OTHER)] * count, apart(count))
+    assert (found.decision, found.p) == (decision, pytest.approx(3 * ((1 + 1 / count) / 2) ** count))
+
+
+def test_p_of_what_is_not_decided_is_the_lowest() -> None:
+    """Four of McNemar's test."""
+    found = looks("m", [arms(YES, crops_swapped=NO, blank_picture=NO)] * 4, apart(4))
+    assert (found.decision, found.test, found.p) == ("not decided", "McNemar's exact test", 2 / 2**4)
+    assert found.sentence == "not decided: its crops are worth +100.0 points (95 %: 30.7 to 100.0)"
+
+
+def test_answers_that_change_by_themselves_are_no_proof_of_looking() -> None:
+    """Of a warm model that ignores its crops, as many answers change with a crop as with another seed."""
+    change = [arms(YES, crops_swapped=NO, blank_picture=OTHER), arms(NO, crops_swapped=YES, blank_picture=OTHER)]
+    rows = [arms(YES, blank_picture=OTHER)] * 60 + change * 45
+    assert looks("cold", rows, apart(150)).decision == "not decided"
+    warm = rows[:60] + [{**row, "another seed": OTHER} for row in rows[60:]]
+    assert looks("warm", warm, apart(150)).decision == "looks, but its crops do not matter"
+
+
+def test_undecided_answers_are_in_no_test() -> None:
+    open_ = msgspec.structs.replace(YES, right=None)
+    found = looks("m", [arms(YES, another_seed=open_), arms(open_), arms(YES)], apart(3))
+    assert [found.arms[name].of for name in ("crops swapped", "another seed")] == [2, 1]
+
+
+@pytest.mark.parametrize(("count", "of", "likely"), [(0, 5, 0.5), (3, 5, 0.5), (5, 5, 0.1), (190, 200, 0.75)])
+def test_the_binomial_tail_is_exact(count: int, of: int, likely: float) -> None:
+    part = Fraction(likely)
+    tail = sum(comb(of, at) * part**at * (1 - part) ** (of - at) for at in range(count, of + 1))
+    assert at_least(count, of, likely) == pytest.approx(float(tail), rel=1e-9)
+
+
+def test_each_row_gets_the_next_picture_that_is_another() -> None:
+    rows = [Row(at, at, images=tuple(names)) for at, names in enumerate(["", "a", "a", "b", "", "cd", "cd"])]
+    assert ["".join(map(str, row.swapped)) for row in swapped(rows)] == ["b", "b", "b", "cd", "cd", "b", "b"]
+
+
+def test_one_picture_in_two_files_is_swapped_with_neither(tmp_path: Path) -> None:
+    for name, content in {"one": "same", "copy": "same", "other": "another"}.items():
+        (tmp_path / name).write_text(content)
+    rows = [Row(at, at, images=(name,)) for at, name in enumerate(["one", "copy", "other", "one"])]
+    found = swapped(rows, partial(contents, base=tmp_path))
+    assert [row.swapped[0] for row in found] == ["other", "other", "one", "other"]
+    with pytest.raises(DataError, match="all problems have the same picture"):
+        list(swapped(rows[:2], partial(contents, base=tmp_path)))
+
+
+def test_looks_of_copies_of_one_picture_is_refused(tmp_path: Path) -> None:
+    """Before a model is asked."""
+    for at in range(3):
+        Image.new("RGB", (80, 60)).save(tmp_path / f"{at}.png")
+    rows = [{"id": str(at), "image": f"{at}.png", "question": f"Which {at}?", "answer": "A"} for at in range(3)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with serve(lambda _: pytest.fail("a model is asked")) as server:
+        done = virc("eval", tmp_path / "rows.jsonl", "--looks", "--endpoint", server.url, "--to", tmp_path / "out")
+    assert (done.code, server.requests) == (5, [])
+    assert "all problems have the same picture" in done.err
+
+
+def noise(seed: int, size: tuple[int, int] = (1120, 840)) -> Image.Image:
+    image = Image.effect_noise((size[0] // 4, size[1] // 4), 60 + 30 * seed).resize(size, Image.Resampling.NEAREST)
+    return image.convert("RGB")
+
+
+@pytest.mark.parametrize("ablation", ["counterfactual", "swapped"])
+@pytest.mark.parametrize("cut", ["file", "shown"])
+def test_crops_of_another_picture_are_as_sharp_as_its_own(ablation: CropAblation, cut: Any) -> None:
+    protocol = msgspec.structs.replace(OWN, crops=cut, input_pixels=(3136, 112 * 84))
+    page, other = (show_input(OpenedImage(noise(seed)), protocol, QWEN2) for seed in (0, 1))
+    crops = []
+    for shown in (ablated(page, ablation, other), other):
+        session = Session(protocol, "?", [shown], tools=known())
+        session.feed(Reply(CROP))
+        crops.append(session.images[1])
+    assert crops[0].size == crops[1].size
+    assert crops[0].pixels.tobytes() == crops[1].pixels.tobytes()
+
+
+def test_blurred_crops_show_the_right_place_and_no_detail() -> None:
+    page = Image.new("RGB", (448, 448), "white")
+    page.paste("black", (0, 0, 224, 448))
+    page.paste(noise(0, (112, 112)), (280, 280))
+    session = Session(OWN, "?", [ablated(Shown(page), "blurred", Shown(page))], tools=known())
+    for box in ([0, 0, 112, 112], [280, 280, 392, 392]):
+        session.feed(Reply(planted.call("crop_image", bbox_2d=box, image_index=0)))
+    assert session.images[0].pixels.tobytes() == page.tobytes()
+    dark, blurred = (image.pixels.convert("L") for image in session.images[1:])
+    assert dark.getextrema()[1] < 10
+    sharp = page.crop((280, 280, 392, 392)).convert("L")
+    assert spread(blurred) < spread(sharp) / 2
+
+
+def spread(image: Image.Image) -> int:
+    low, high = image.crop((28, 28, 84, 84)).getextrema()
+    assert isinstance(low, int)
+    assert isinstance(high, int)
+    return high - low
+
+
+def test_without_tools_none_is_offered_or_taken() -> None:
+    bare = without_tools(OWN)
+    assert (bare.tools, "crop_image" in OWN.system, "crop_image" in bare.system) == ((), True, False)
+
+
+GREYS = tuple(range(40, 160, 10))
+
+
+def reads_crop(body: dict[str, Any]) -> str:
+    """Look once where tools are offered, then answer what grey the crop has."""
+    if "crop_image" not in body["messages"][0]["content"]:
+        return answer("0")
+    if len(body["messages"]) == 2:
+        return CROP
+    picture = open_image(image_bytes(images_of(body)[-1]), "crop").getpixel((5, 5))
+    assert isinstance(picture, tuple)
+    return answer(str(picture[0]))
+
+
+def knows(body: dict[str, Any]) -> str:
+    """Look once, then answer what the question gives away."""
+    found = re.search(r"grey (\d+)", json.dumps(body["messages"][1]))
+    assert found
+    return CROP if reads_crop(body) == CROP else answer(found[1])
+
+
+@pytest.fixture
+def rows(here: Path) -> Path:
+    lines = []
+    for grey in GREYS:
+        Image.new("RGB", (112, 84), (grey,) * 3).save(here / f"{grey}.png")
+        fields = {"id": len(lines), "image": f"{grey}.png", "question": f"grey {grey} ?", "answer": str(grey)}
+        lines.append(json.dumps(fields))
+    (here / "greys.jsonl").write_text("\n".join(lines))
+    return here / "greys.jsonl"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    says = {"cheater": knows, "honest": reads_crop}
+    with serve(lambda body: says[body["model"]](body), models=tuple(says)) as running:
+        yield running
+
+
+def run_eval(server: Server, rows: Path, *words: object, model: str = "cheater") -> Done:
+    at = ("--endpoint", server.url, "--protocol", "default", "--concurrency", 4)
+    return virc("eval", rows, "--model", model, *at, "--looks", *words)
+
+
+@pytest.mark.integration
+def test_the_report_opens_with_the_verdict(server: Server, rows: Path, here: Path) -> None:
+    done = run_eval(server, rows)
+    assert done.code == 0, done.err
+    said = "cheater: looks, but its crops do not matter: 100.0 % of its answers stay with the crops of others"
+    assert done.out.startswith(said)
+    page = (here / "evals/greys/report.html").read_text()
+    assert page.index("its crops do not matter") < page.index("Accuracy")
+    assert "cheater, crops swapped: 12 of 12 problems" in done.err
+    assert re.search(
+        r"12 problems in 6 arms, 67 answers to go: about \d+ s and [\d,]+ tokens, by the first 5", done.err
+    )
+    done = run_eval(server, rows, "--json", model="honest")
+    assert done.code == 0, done.err
+    found, former = done.json["looks"]
+    assert former["model"] == "cheater"
+    assert (found["model"], found["decision"]) == ("honest", "its crops matter")
+    assert found["sentence"] == "its crops matter: +100.0 points (95 %: 65.7 to 100.0), and blurred ones serve as well"
+    assert {name: arm["right"] for name, arm in found["arms"].items()} == {
+        "no tools": 0, "blank picture": 0, "crops swapped": 0, "crops blurred": 12, "another seed": 12
+    }  # fmt: skip
+
+
+@pytest.mark.integration
+def test_a_stopped_run_goes_on_in_its_arms(server: Server, rows: Path, here: Path) -> None:
+    assert run_eval(server, rows, "--to", "a").code == 0
+    asked, arm = len(server.chats()), here / "a/looks/crops-swapped/answers/cheater.jsonl"
+    kept = arm.read_text().splitlines(keepends=True)
+    arm.write_text("".join(kept[:-2]))
+    shutil.rmtree(here / "a/looks/another-seed")
+    before = json.loads((here / "a/summary.json").read_text())["looks"]
+    assert run_eval(server, rows, "--to", "a").code == 0
+    assert len(server.chats()) == asked + 2 * 2 + 2 * len(GREYS)
+    assert json.loads((here / "a/summary.json").read_text())["looks"] == before
+
+
+@pytest.mark.integration
+def test_the_verdict_is_verified_by_the_files_of_the_arms(server: Server, rows: Path, here: Path) -> None:
+    assert run_eval(server, rows, "--to", "a").code == 0
+    file, arm = here / "a/results/cheater.jsonl", here / "a/results/cheater.looks/crops-swapped.jsonl"
+    said = "looks, but its crops do not matter: 100.0 % of its answers stay with the crops of others"
+    done = virc("eval", "verify", file)
+    assert (done.code, f"on looking: {said}" in done.out) == (0, True), done.err
+    assert said in virc("eval", "card", file).out
+    whole = arm.read_text()
+    answers = here / "a/looks/crops-swapped/answers/cheater.jsonl"
+    kept = answers.read_text()
+    answers.write_text(re.sub(r'"answer":"\d+"', '"answer":"0"', kept))
+    arm.write_text(re.sub(r'"answer":"\d+"', '"answer":"0"', whole))
+    edited = virc("eval", "verify", file)
+    assert (edited.code, "crops-swapped.jsonl: " in edited.err) == (6, True)
+    assert run_eval(server, rows, "--to", "a").code == 0  # which takes the forged answers
+    forged = virc("eval", "verify", file)
+    assert (forged.code, "crops-swapped.jsonl: " in forged.err) == (6, True), forged.err
+    arm.unlink()
+    alone = virc("eval", "verify", file)
+    assert alone.code == 0
+    assert "the verdict on looking is taken as it is written: cheater.looks/crops-swapped.jsonl" in alone.err
+
+
+def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> None:
+    """Also with a digest of its own."""
+    assert run_eval(server, rows, "--limit", 2, "--to", "a").code == 0
+    file = here / "a/results/cheater.jsonl"
+    head, *lines = file.read_bytes().splitlines(keepends=True)
+    read = msgspec.json.decode(head, type=Head)
+    assert read.looks
+    told = msgspec.structs.replace(read, looks={**read.looks, "sentence": "its crops matter"})
+    file.write_bytes(b"".join([msgspec.json.encode(told.sealed), b"\n", *lines]))
+    done = virc("eval", "verify", file)
+    assert (done.code, "its verdict on looking is by the replies: not decided" in done.err) == (6, True), done.err
+
+
+def test_a_dry_run_asks_five_and_says_the_cost(server: Server, rows: Path, here: Path) -> None:
+    done = run_eval(server, rows, "--dry-run", "--json")
+    assert done.code == 0, done.err
+    assert "12 problems in 6 arms, 67 answers to go: about " in done.err
+    assert (len(server.chats()), done.json["looks"]) == (10, [])
+    assert not (here / "evals/greys/looks").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--crop-ablation", "blank"), "--crop-ablation does not go with --looks"),
+        (("--environment",), "--environment does not go with --looks"),
+        (("--harness",), "--looks"),
+    ],
+)
+def test_what_has_no_arms_is_refused(here: Path, words: tuple[str, ...], said: str) -> None:
+    done = virc("eval", "diagrams", "--endpoint", "http://127.0.0.1:9/v1", "--looks", *words)
+    assert done.code == 2
+    assert said in done.err

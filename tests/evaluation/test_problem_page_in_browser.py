@@ -1,0 +1,168 @@
+"""The page to look through an evaluation as a reader uses it: filters, keys, addresses, and what it loads."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import paged
+import pytest
+from support.browser import CHROMIUM, Tab, assert_fits, tab
+from support.parsed import HOSTILE
+
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
+LINES = ["RR", "rW", "wR", "WW", "uf", "RR"]
+LISTED = "[...document.querySelectorAll('#rows b')].map(each => each.textContent)"
+SHOWN = "document.querySelector('#rows [aria-current] b')?.textContent"
+HEADING = "document.querySelector('#problem h1').textContent"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paged.make(tmp_path_factory.mktemp("page"), LINES, arms=("as it is", "blank picture"))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with tab(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+def open_at(browser: Tab, page: Path, address: str = "", width: int = 1400) -> None:
+    browser.open("about:blank", width)
+    browser.open(page.as_uri() + address, width)
+
+
+@pytest.mark.parametrize(
+    ("filters", "listed"),
+    [
+        (["wrong-looked"], ["p2", "p4"]),
+        (["right-unlooked"], ["p2"]),
+        (["disagree"], ["p2", "p3"]),
+        (["wrong"], ["p2", "p3", "p4"]),
+        (["open"], ["p5"]),
+        (["disagree", "wrong-looked"], ["p2"]),
+        (["wrong-looked", "open"], []),
+    ],
+)
+def test_filters_leave_what_they_name_and_go_together(
+    browser: Tab, page: Path, filters: list[str], listed: list[str]
+) -> None:
+    open_at(browser, page)
+    for each in filters:
+        browser.value(f"document.querySelector('label[for={each}]').click()")
+    assert browser.value(LISTED) == listed
+    assert browser.value("new URLSearchParams(location.hash.slice(1)).getAll('filter')") == filters
+    open_at(browser, page, browser.value("location.hash"))  # the same to whom the address is sent
+    assert browser.value(LISTED) == listed
+
+
+def test_filters_can_be_about_one_model_and_search_finds_replies(browser: Tab, page: Path) -> None:
+    open_at(browser, page, "#filter=wrong-looked&model=0")
+    assert browser.value(LISTED) == ["p4"]
+    open_at(browser, page, "#search=it%20SAYS%20four")
+    assert browser.value(LISTED) == ["p5"]
+    assert browser.value("document.getElementById('count').textContent") == "1 of 1 (of 6) problems"
+
+
+def test_keys_step_filter_search_and_help(browser: Tab, page: Path) -> None:
+    open_at(browser, page)
+    for key, shown in (("j", "p2"), ("ArrowRight", "p3"), ("k", "p2"), ("ArrowLeft", "p1"), ("k", "p1")):
+        browser.press(key)
+        assert browser.value(SHOWN) == shown
+    browser.press("5")
+    assert browser.value(LISTED) == ["p2", "p3"]
+    browser.press("/")
+    browser.press("j")  # a letter of the search, no step
+    assert browser.value("document.activeElement.id + document.activeElement.value") == "searchj"
+    assert browser.value("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    browser.press("Escape")
+    browser.press("?")
+    assert browser.value("document.getElementById('help').open") is True
+    browser.press("Escape")
+    browser.until("!document.getElementById('help').open")
+
+
+def test_an_address_leads_to_its_problem_and_the_browser_goes_back(browser: Tab, page: Path) -> None:
+    open_at(browser, page, "#problem=p4&filter=disagree")
+    assert browser.value(HEADING) == "What is on sign 4?"  # whatever the filter
+    assert browser.value(LISTED) == ["p2", "p3"]
+    browser.value("document.querySelector('#rows a').click()")
+    browser.until(f"{HEADING} === 'What is on sign 2?'")
+    browser.press("j")
+    assert browser.value(HEADING) == "What is on sign 3?"
+    browser.value("history.back()")
+    browser.until(f"{HEADING} === 'What is on sign 2?'")
+    browser.value("history.back()")
+    browser.until(f"{HEADING} === 'What is on sign 4?'")
+    browser.value("history.forward()")
+    browser.until(f"{HEADING} === 'What is on sign 2?'")
+
+
+def test_boxes_lie_on_the_picture_where_crops_were_cut(browser: Tab, page: Path) -> None:
+    open_at(browser, page, "#problem=p2")
+    browser.until("[...document.images].every(each => each.complete && each.naturalWidth)")
+    boxes = browser.value(
+        "(() => { const { left, top, width, height } = document.querySelector('.pictures img').getBoundingClientRect();"
+        "const [wide, high] = [320 / width, 240 / height];"
+        "return [...document.querySelectorAll('.pictures .box')].map(each => [each, each.getBoundingClientRect()])"
+        ".map(([each, box]) => [each.textContent, (box.left - left) * wide, (box.top - top) * high,"
+        "(box.right - left) * wide, (box.bottom - top) * high]) })()"
+    )
+    assert [(name, pytest.approx(box, abs=1)) for name, *box in boxes] == [
+        ("E", [*paged.EVIDENCE]), ("A1", [*paged.LOOKS[False]]), ("B1", [*paged.LOOKS[True]])
+    ]  # fmt: skip
+    dashed = "[...document.querySelectorAll('.pictures .box')].map(each => getComputedStyle(each).outlineStyle)"
+    assert browser.value(dashed) == ["dashed", "solid", "solid"]
+    cuts = "[...document.querySelectorAll('.cut img')].map(each => [each.naturalWidth, each.naturalHeight])"
+    assert browser.value(cuts) == [[100, 80], [96, 72]]
+
+
+def test_verdicts_replies_and_arms_stand_with_each_answer(browser: Tab, page: Path) -> None:
+    open_at(browser, page, "#problem=p2")
+    told = browser.value("document.getElementById('problem').innerText")
+    for each in ("right: 4", "wrong: 7", "Looked at the evidence: 100 %", "Did not look at the evidence: 0 %",
+                 paged.THOUGHT, "It says 7.", "blank picture: 7"):  # fmt: skip
+        assert each in told
+
+
+def test_text_of_others_is_text_and_nothing_is_refused(browser: Tab, tmp_path: Path) -> None:
+    text = HOSTILE + "</script><script>document.title = 'run'</script><img src=x onerror=\"document.title = 'run'\">"
+    page = paged.make(tmp_path, ["RW", "uf"], (f"one{text}", "other"), text=text)
+    open_at(browser, page)
+    assert "</script><script>" in browser.value(HEADING)
+    assert browser.value("document.title") != "run"
+    assert browser.value("[...document.images].map(each => new URL(each.src).protocol)") == ["file:"] * 3
+    assert browser.complaints == []
+    assert (
+        browser.value("(() => { try { document.body.innerHTML = '<b>'; } catch { return 'refused' } })()") == "refused"
+    )
+
+
+def test_of_many_problems_few_elements_and_pictures_are_made(browser: Tab, tmp_path: Path) -> None:
+    """What the seconds depend on; `time_problem_page.py` measures them."""
+    few = paged.make(tmp_path, ["RW"] * 30, arms=("as it is",))
+    open_at(browser, few)
+    at_first = browser.value("[document.querySelectorAll('*').length, document.images.length]")
+    (tmp_path / "many").mkdir()
+    many = paged.make(tmp_path / "many", ["RW", *["uu"] * 1999])
+    open_at(browser, many)
+    assert browser.value("[document.querySelectorAll('*').length, document.images.length]") == at_first
+    assert at_first[0] < 400
+    assert at_first[1] == 3
+    browser.value("document.getElementById('list').scrollTop = 60 * 1000")
+    browser.until(f"{LISTED}.includes('p1001')")
+    assert len(browser.value(LISTED)) < 40
+    open_at(browser, many, "#problem=p1500")
+    assert browser.value(SHOWN) == "p1500"  # it is in sight in the list
+
+
+def test_focus_stays_in_the_list_while_it_is_made_anew(browser: Tab, page: Path) -> None:
+    open_at(browser, page)
+    browser.value("document.querySelectorAll('#rows a')[2].focus()")
+    browser.press("j")
+    assert browser.value("document.activeElement.querySelector('b').textContent") == "p3"
+
+
+@pytest.mark.parametrize("width", [390, 700, 1400])
+def test_nothing_is_wider_than_the_window(browser: Tab, tmp_path: Path, width: int) -> None:
+    words = HOSTILE + "".join(map(str, range(400)))
+    assert_fits(browser, paged.make(tmp_path, ["RW", "uf"], (words, "other"), text=words), width)

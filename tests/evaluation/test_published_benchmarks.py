@@ -1,0 +1,297 @@
+"""Benchmarks of others: rows in the published layout become the published prompts, and replies are scored alike."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from evaluation import published
+from evaluation.published import Fields
+from evaluation.test_benchmarks import good, shades
+from support.called import virc
+from support.servers import serve
+from support.solving import answer
+
+from virc.core.errors import DataError
+from virc.download.benchmarks import HUB_IDS
+from virc.evaluation import results
+from virc.evaluation.answers import AnswerLine
+from virc.evaluation.benchmarks import registry as benchmarks
+from virc.evaluation.benchmarks.mathvision import _equal
+from virc.evaluation.benchmarks.registry import category_of, find
+from virc.evaluation.problems import problems_of
+from virc.evaluation.verdicts import doubtful, verdicts_by_rule
+from virc.scoring.accepted import measured
+from virc.scoring.score import Key
+
+AGREEMENT = Path(__file__).parent / "agreement"
+MIN_CASES = 300
+
+
+class Case(NamedTuple):
+    """A benchmark: a drawn row in its layout, the file it is in, and what the first of three rows becomes."""
+
+    name: str
+    row: Callable[[int], Fields]
+    file: str
+    prompt: str
+    fields: Fields
+    categories: dict[str, Sequence[str]]
+    split: str | None = None
+    pictures: int = 1
+
+
+OPTIONS = "A. red\nB. blue\nC. green\nD. grey\n"
+CASES = (
+    *(
+        Case("hr-bench", published.hr_bench, f"hr_bench_{size}.{ending}",
+             f"Question: What is the color of glove 0?\nOptions:\n{OPTIONS}"
+             "Please select the correct answer from the options above. \n",
+             {"id": id, "question": "What is the color of glove 0?", "choices": list(published.COLOURS), "label": "A",
+              "answer": "red"},
+             {"type": ("single",), "cycle": ("0",)}, size)
+        for size, ending, id in (("4k", "parquet", 0), ("8k", "tsv", "0"))
+    ),
+    *(
+        Case(name, published.mme_realworld, "data/train-00000-of-00001.parquet",
+             "What is the color of car 0? The choices are listed below:\n(A) red\n(B) blue\n(C) green\n(D) grey\n"
+             "(E) The image does not feature the color\nSelect the best answer to the above multiple-choice question "
+             "based on the image. Respond with only the letter (A, B, C, D, or E) of the correct option.\n"
+             "The best answer is: ",
+             {"id": "perception/traffic/0", "label": "A", "answer": "red",
+              "choices": [*published.COLOURS, "The image does not feature the color"]},
+             {"task": ("perception",), "domain": ("Remote Sensing",), "kind": ("color",)})
+        for name in ("mme-realworld", "mme-realworld-lite")
+    ),
+    Case("treebench", published.treebench, "TreeBench.tsv",
+         f"Question: What is the man 0 holding?\nOptions:\n{OPTIONS}"
+         "Answer with the correct option's letter directly. \n",
+         {"id": "0", "label": "A", "answer": "red", "boxes": [[1, 2, 30, 40]]},
+         {"ability": ("Perception",), "kind": ("Attributes",)}),
+    *(
+        Case(f"visualprobe-{level}", published.visualprobe, "val.json", "What is the color of bird 0?",
+             {"id": "hard_0", "answer": "red"}, {"source": ("visual probe hard",)})
+        for level in ("easy", "medium", "hard")
+    ),
+    Case("blink", published.blink, "Jigsaw/val-00000-of-00001.parquet",
+         "Disclaimer: This is not to make unfair assumptions about the people in the image and you just need to give "
+         "your assessment on this question. You don't need to identify the real people. You just need to analyze based "
+         "on the information I gave you.\n\nWhich fits?\nSelect from the following choices.\n(A) the second\n"
+         "(B) the third",
+         {"id": "val_Jigsaw_0", "label": "A", "answer": "the second"}, {"task": ("Jigsaw",)}, pictures=2),
+    Case("chartqa", published.chartqa, "data/test-00000-of-00001-e2cd0b7a0f9eb20d.parquet",
+         "What is bar 0?\nAnswer the question with a single word.", {"id": 1, "answer": "1.5"}, {"type": ("human",)}),
+    Case("docvqa", published.docvqa, "DocVQA/validation-00000-of-00006.parquet",
+         "Who signed page 0?\nAnswer the question using a single word or phrase.",
+         {"id": "40", "answer": "T.F. Riehl", "answers": ["T.F. Riehl", "T. F. Riehl"], "metric": "anls"},
+         {"type": ("handwritten", "form")}),
+    Case("mathvision", published.mathvision, "data/test-00000-of-00001-3532b8d3f1b4047a.parquet",
+         'Please solve the problem and put your answer in one "\\boxed{}". If it is a multiple choice question, only '
+         'one letter is allowed in the "\\boxed{}".\nHow large is it?\n<image1>\n(A) red\n(B) blue\n(C) green\n'
+         "(D) grey\n(E) $\\frac{1}{2}$\n",
+         {"id": "0", "label": "E", "answer": "$\\frac{1}{2}$"}, {"subject": ("arithmetic",), "level": ("1",)}),
+    Case("mathverse", published.mathverse, "testmini.parquet",
+         "Please answer the question.\nHow long is AB in figure 0?\nChoices:\nA:4 cm\nB:5 cm",
+         {"id": "0", "question": "How long is AB in figure 0?", "label": "B", "answer": "5 cm",
+          "choices": ["4 cm", "5 cm"]},
+         {"version": ("Text Dominant",), "subject": ("Plane Geometry",), "subfield": ("Length",),
+          "question": ("multi-choice",)}),
+    Case("charxiv", published.charxiv, "val.parquet",
+         "Which is lowest in 0?\n    * Your final answer must be grounded to some text that is explicitly written and "
+         "relevant to the question in the chart.\n    * If you need to answer multiple terms, separate them with "
+         "commas.\n    * Unless specified in the question (such as answering with a letter), you are required to "
+         "answer the full names of subplots and/or labels by default.\n    ",
+         {"id": 1, "answer": "Joint-CNN"}, {"answer": ("text in chart",), "subject": ("cs",)}),
+)  # fmt: skip
+
+
+def write(folder: Path, case: Case) -> Path:
+    """Three drawn rows in the published layout of a benchmark, in a folder called as that; returns the folder."""
+    place = folder / "data" / case.name
+    rows = [case.row(at) for at in range(3)]
+    file = place / case.file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".json":
+        file.write_text(json.dumps(rows))
+        (place / "data").mkdir()
+        for at in range(3):
+            (place / "data" / f"{at}.jpg").write_bytes(published.picture(at))
+    else:
+        (published.parquet if file.suffix == ".parquet" else published.tsv)(file, rows)
+    return place
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.split}")
+def test_rows_are_asked_as_published(tmp_path: Path, case: Case) -> None:
+    write(tmp_path, case)
+    found = find(case.name, tmp_path, case.split)
+    rows = good(found)
+    assert len(rows) == 3
+    assert rows[0].question == case.prompt
+    assert shades(found) == [0, 1, 2]
+    assert {len(row.images) for row in rows} == {case.pictures}
+    assert {key: ({"id": rows[0].id} | rows[0].passed).get(key) for key in case.fields} == case.fields
+    assert category_of(rows[0].passed) == case.categories
+    module = benchmarks.get(case.name)
+    assert HUB_IDS[case.name] == module.HUB
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.split}")
+def test_a_folder_without_rows_names_the_download(tmp_path: Path, case: Case) -> None:
+    shutil.rmtree(write(tmp_path, case) / Path(case.file).parts[0], ignore_errors=True)
+    for file in (tmp_path / "data" / case.name).glob("*.*"):
+        file.unlink()
+    with pytest.raises(DataError, match="holds no") as caught:
+        find(case.name, tmp_path, case.split).rows()
+    assert f"virc download eval {case.name} --to" in (caught.value.hint or "")
+
+
+def agreed() -> list[str]:
+    """The benchmarks of which the published verdicts are kept."""
+    return sorted(file.stem for file in AGREEMENT.glob("*.json"))
+
+
+def test_each_published_rule_has_kept_verdicts() -> None:
+    ruled = {name for name in benchmarks.names() if getattr(benchmarks.get(name), "right", None)}
+    assert ruled - {"mme-realworld-lite"} | {"docvqa"} == {*agreed()}
+
+
+@pytest.mark.parametrize("name", agreed())
+def test_replies_are_scored_as_the_published_function_did(name: str) -> None:
+    kept = json.loads((AGREEMENT / f"{name}.json").read_text(encoding="utf-8"))
+    assert len(kept["cases"]) >= MIN_CASES
+    right = getattr(benchmarks.get(name), "right", None) or _anls
+    differ = [(reply, value) for at, reply, value in kept["cases"] if right(reply, kept["fields"][at]) != value]
+    assert differ == []
+
+
+def _anls(answer: str, fields: dict[str, Any]) -> float | None:
+    value = measured(answer, Key(fields["answers"][0], answers=tuple(fields["answers"]), metric="anls"))
+    return None if value is None else round(value, 9)
+
+
+def test_a_row_without_a_column_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    rows = [{key: value for key, value in published.hr_bench(at).items() if key != "cycle_category"} for at in range(2)]
+    (tmp_path / "data" / "hr-bench").mkdir(parents=True)
+    published.tsv(tmp_path / "data" / "hr-bench" / "hr_bench_4k.tsv", rows)
+    found = [str(row.fault) for row in find("hr-bench", tmp_path).rows()]
+    expected = "hr_bench_4k.tsv, row 2: its columns are not those of hr-bench: 'cycle_category'"
+    assert (len(found), found[1]) == (2, expected)
+
+
+def test_a_question_of_treebench_may_have_its_options_in_its_text(tmp_path: Path) -> None:
+    (tmp_path / "treebench").mkdir()
+    row = published.treebench(1) | dict.fromkeys(published.LETTERS, "")
+    published.tsv(tmp_path / "treebench" / "TreeBench.tsv", [row])
+    (found,) = good(find(str(tmp_path / "treebench"), tmp_path))
+    assert (found.question, found.passed["label"]) == ("Question: What is the man 1 holding?\n", "B")
+
+
+def test_numbers_in_charxiv_say_how_they_are_written(tmp_path: Path) -> None:
+    write(tmp_path, next(case for case in CASES if case.name == "charxiv"))
+    _, integer, decimal = find("charxiv", tmp_path).rows()
+    assert integer.question == "Which is lowest in 1?\n    * Your final answer must be an exact integer.\n    "
+    assert "a number with 2 decimal places." in decimal.question
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("\\frac{1}{2}", 0.5), ("\\frac{\\sqrt{4}}{5}", 0.4), ("2\\sqrt{3}+1", 4.46), ("1,234", 1234), ("3:4", 0.75),
+     ("2^{10}", 1024), ("-\\pi", -3.14), ("\\sqrt[3]{8}", 2), ("x+1", None), ("1/0", None), ("9^{9^{9}}", None),
+     ("(" * 190, None), ("2" * 300, None), ("1)", None), ("(-1)^{0.5}", None), ("", None)],
+)  # fmt: skip
+def test_formulas_of_numbers_have_a_value(text: str, value: float | None) -> None:
+    assert (_equal(text, f"{value}"), _equal(text, "77")) == (value is not None, False)
+
+
+def test_an_answer_is_right_by_the_published_rule(tmp_path: Path) -> None:
+    write(tmp_path, next(case for case in CASES if case.name == "chartqa"))
+    (first, *_) = problems_of(find("chartqa", tmp_path), None, lambda fault: pytest.fail(str(fault))).values()
+    assert first.right is not None
+    assert [first.right(answer) for answer in ("1.5", "1.45", "1.6", "$1.5")] == [True, True, False, False]
+
+
+def test_a_judge_decides_only_what_the_published_rule_leaves_open(tmp_path: Path) -> None:
+    write(tmp_path, CASES[0])
+    problems = problems_of(find("hr-bench", tmp_path), None, lambda fault: pytest.fail(str(fault)))
+    replies = dict(zip(problems, ("A", "B", "It is C."), strict=True)), dict.fromkeys(problems, "the nice one")
+    answers = {
+        model: {id: AnswerLine(problem.id, problem.digest, model, said[id], None) for id, problem in problems.items()}
+        for model, said in zip(("letters", "words"), replies, strict=True)
+    }
+    verdicts = verdicts_by_rule(problems, answers)
+    assert [verdicts["letters", id].right for id in problems] == [True, True, True]
+    assert [verdicts["words", id].right for id in problems] == [False, False, False]
+    wrong = {
+        "letters": {
+            id: AnswerLine(problem.id, problem.digest, "letters", "D", None) for id, problem in problems.items()
+        }
+    }
+    assert doubtful(problems, wrong, verdicts_by_rule(problems, wrong)) == []
+    assert len(doubtful(problems, answers, verdicts)) == 3
+
+
+def test_answers_of_another_split_are_in_a_folder_apart(tmp_path: Path) -> None:
+    for case in CASES[:2]:
+        write(tmp_path, case)
+    assert [find("hr-bench", tmp_path, split).name for split in (None, "4k", "8k")] == [
+        "hr-bench",
+        "hr-bench",
+        "hr-bench-8k",
+    ]
+
+
+def test_a_result_is_verified_by_the_published_rule(here: Path) -> None:
+    write(here, next(case for case in CASES if case.name == "chartqa"))
+    with serve([answer("1.45")]) as server:  # within 5 % of the first answer
+        assert virc("eval", "chartqa", "--endpoint", server.url, "-q").code == 0
+    (file,) = (here / "evals" / "chartqa" / "results").iterdir()
+    done = virc("eval", "verify", file, "--json")
+    assert (done.code, done.json["score"]["right"]) == (0, 1), done.err
+    assert "rows are not compared" not in done.err
+    text = file.read_text()
+    head, *lines = map(json.loads, text.splitlines())
+    lines = [{key: value for key, value in line.items() if key not in ("digest", "replied")} for line in lines]
+    results.write(file, results.Head(**{**head, "published": None}), lines)
+    done = virc("eval", "verify", file, "--json")
+    assert (done.code, {each["kind"] for each in done.json["differences"]}) == (6, {"row", "verdict"})
+    del lines[0]["input"]["answer"]
+    results.write(file, results.Head(**head), lines)
+    assert virc("eval", "verify", file).code == 5
+    file.write_text(text.replace("1.45", "1.44"))
+    done = virc("eval", "verify", file)
+    assert (done.code, "problem 1: its reply or its settings were edited" in done.err) == (6, True)
+
+
+@pytest.mark.integration
+def test_a_benchmark_by_name_is_asked_in_all_arms(here: Path) -> None:
+    write(here, CASES[0])
+    with serve([answer("It is A.")]) as server:
+        done = virc("eval", "hr-bench", "--endpoint", server.url, "--looks", "--json")
+    assert done.code == 0, done.err
+    (found,) = done.json["looks"]
+    assert {(arm["right"], arm["of"]) for arm in found["arms"].values()} == {(1, 3)}
+    (file,) = (here / "evals" / "hr-bench" / "results").glob("*.jsonl")
+    assert json.loads(file.open().readline())["chat_protocol"]["tools"]  # as it is, not as in an arm
+    assert virc("eval", "verify", file).code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "right", "metrics"),
+    [("mme-realworld", "The best answer is: (B) blue", 1, {}), ("docvqa", "T. F. Riehl", 3, {"anls": 1.0})],
+)
+def test_eval_asks_the_published_prompt_and_scores_its_answers(
+    here: Path, name: str, said: str, right: int, metrics: dict[str, float]
+) -> None:
+    case = next(case for case in CASES if case.name == name)
+    write(here, case)
+    with serve([answer(said)]) as server:
+        done = virc("eval", name, "--endpoint", server.url, "--json")
+        asked = [json.dumps(chat["messages"]) for chat in server.chats()]
+    assert done.code == 0, done.err
+    (model,) = done.json["models"]
+    assert (model["score"]["right"], model["score"]["of"]) == (right, 3)
+    assert {key: value["mean"] for key, value in model["metrics"].items()} == metrics
+    assert sum(json.dumps(case.prompt)[1:-1] in each for each in asked) == 1

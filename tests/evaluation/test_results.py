@@ -1,0 +1,663 @@
+"""Files of results: verified elsewhere without the model, edits that are named, cards, and signatures."""
+
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import combinations, product
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+from support.called import Done, virc
+from support.made import make as make_run
+from support.servers import serve
+from support.solving import CROP, answer, picture
+
+from virc.core.errors import NetworkError
+from virc.evaluation import results, scored, signing, verdicts, writing
+from virc.evaluation.checking import verifying
+from virc.evaluation.contamination import are_copies, files, fingerprint
+from virc.evaluation.summary import ModelSummary
+from virc.scoring import answers as scoring
+from virc.scoring.score import Key, Verdict
+from virc.solving.rows import Row
+
+SAID = {"good": "2468", "fair": "2460", "poor": "1468"}
+"""Model -> what it answers to problems 1 to 4, whose answers are 2, 4, 6 and 8."""
+Line = dict[str, Any]
+
+
+def say(body: dict[str, Any]) -> str:
+    """Look once, then answer."""
+    found = re.search(r"problem (\d)", json.dumps(body["messages"]))
+    assert found
+    return CROP if len(body["messages"]) == 2 else answer(SAID[body["model"]][int(found[1]) - 1])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the rows and the results of three models, of which one has two seeds."""
+    folder = tmp_path_factory.mktemp("made")
+    picture(folder / "a.png")
+    rows = [{"id": str(at), "image": "a.png", "question": f"problem {at}", "answer": str(2 * at)} for at in range(1, 5)]
+    (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    models = [word for name in SAID for word in ("--model", name)]
+    with pytest.MonkeyPatch.context() as patch, serve(say, models=tuple(SAID)) as server:
+        patch.chdir(folder)
+        patch.setenv("VIRC_CONFIG", str(folder / "config.yaml"))
+        done = virc("eval", "sums.jsonl", "--endpoint", server.url, *models, "--seeds", 2, "-q")
+        assert done.code == 0, done.err
+        (folder / "printed").write_text(done.out)
+    return folder
+
+
+@pytest.fixture
+def file(made: Path, here: Path) -> Iterator[Path]:
+    """A copy of the result of `poor`, alone in another folder."""
+    return Path(shutil.copy(made / "evals" / "sums" / "results" / "poor.jsonl", here / "mailed.jsonl"))
+
+
+def verified(file: Path, *words: object) -> Done:
+    return virc("eval", "verify", file, "--json", *words)
+
+
+def test_a_result_verifies_where_there_is_nothing_else(file: Path) -> None:
+    done = verified(file)
+    assert done.code == 0, done.err
+    assert (done.json["score"]["right"], done.json["score"]["of"]) == (3, 4)
+    assert (done.json["differences"], done.json["signed"]) == ([], None)
+    assert "not signed" in done.err
+    assert "rows are not compared" in done.err
+    assert len(file.read_bytes()) < 20_000
+
+
+def test_a_result_has_replies_pictures_versions_and_prompts_without_paths(file: Path, made: Path) -> None:
+    head, first, *_ = map(json.loads, file.read_text().splitlines())
+    assert head["chat_protocol"]["system"]
+    assert len(first["rollout"]["texts"]) == 2
+    assert [len(each) for each in first["pictures"]] == [64, 64]  # the picture and the crop
+    assert {"virc", "server"} <= first["versions"].keys()
+    assert first["settings"]["seed"] == 0
+    assert str(made) not in file.read_text()
+
+
+def test_rows_are_compared_with_those_that_are_here(file: Path, made: Path) -> None:
+    done = verified(file, "--benchmark", made / "sums.jsonl")
+    assert done.code == 0, done.err
+    assert "rows are not compared" not in done.err
+
+
+def resealed(file: Path, change: Callable[[Line, list[Line]], None]) -> None:
+    """Change a file, and write all its digests anew, as a careful cheat would."""
+    head, *lines = map(json.loads, file.read_text().splitlines())
+    change(head, lines)
+    lines = [{key: value for key, value in line.items() if key not in ("digest", "replied")} for line in lines]
+    results.write(file, results.Head(**head), lines)
+
+
+def edited(file: Path, change: Callable[[Line, list[Line]], None]) -> None:
+    """Change a file, and no digest."""
+    head, *lines = map(json.loads, file.read_text().splitlines())
+    change(head, lines)
+    file.write_text("".join(json.dumps(line) + "\n" for line in (head, *lines)))
+
+
+def right_reply(_: Line, lines: list[Line]) -> None:
+    lines[0]["rollout"]["texts"][-1] = answer("2")
+    lines[0]["answer"] = "2"
+
+
+def only_reply(_: Line, lines: list[Line]) -> None:
+    lines[0]["rollout"]["texts"][-1] = answer("2")
+
+
+def only_answer(_: Line, lines: list[Line]) -> None:
+    lines[0]["answer"] = "2"
+
+
+def crop(_: Line, lines: list[Line]) -> None:
+    lines[0]["pictures"][-1] = "0" * 64
+
+
+def verdict(_: Line, lines: list[Line]) -> None:
+    lines[0]["verdict"]["right"] = True
+
+
+def figure(head: Line, _: list[Line]) -> None:
+    head["figures"]["score"]["right"] = 4
+
+
+def dropped(_: Line, lines: list[Line]) -> None:
+    del lines[0]
+
+
+def unanswered(head: Line, lines: list[Line], failure: str | None = None, kind: str = "missing") -> None:
+    """Take the wrong answer out of the score: three of three are right."""
+    error = {"code": 1, "kind": kind, "message": "", "hint": None}
+    lines[0] |= {"answer": None, "verdict": None, "error": error, "failure": failure}
+    head["figures"] = {}
+
+
+def broken_off(head: Line, lines: list[Line]) -> None:
+    unanswered(head, lines, "network", "network")
+
+
+def refused(head: Line, lines: list[Line]) -> None:
+    unanswered(head, lines, "no_answer", "no_answer")
+
+
+def refused_by_a_call(head: Line, lines: list[Line]) -> None:
+    refused(head, lines)
+    del lines[0]["rollout"]["texts"][-1]
+
+
+def missing_after_a_call(head: Line, lines: list[Line]) -> None:
+    unanswered(head, lines)
+    del lines[0]["rollout"]["texts"][-1]
+
+
+def one_by_strategy(_: Line, lines: list[Line]) -> None:
+    lines[1]["settings"]["strategy"] = "majority"
+
+
+def no_figures(head: Line, _: list[Line]) -> None:
+    head["figures"] = {}
+
+
+def no_score(head: Line, _: list[Line]) -> None:
+    del head["figures"]["score"]
+
+
+def other_model(head: Line, _: list[Line]) -> None:
+    head["model"] = head["figures"]["name"] = "famous"
+
+
+def other_crops(_: Line, lines: list[Line]) -> None:
+    for line in lines:
+        line["settings"]["crop_ablation"] = "blank"
+
+
+def by_judge(head: Line, lines: list[Line]) -> None:
+    """A judge's verdict on what the rule finds right."""
+    head["judge"] = "judge"
+    lines[1]["verdict"] = {"right": False, "by": "judge"}
+
+
+def twice(_: Line, lines: list[Line]) -> None:
+    lines.append(lines[0])
+
+
+def unknown_field(head: Line, _: list[Line]) -> None:
+    head["title"] = "the best"
+
+
+@pytest.mark.parametrize(
+    ("write", "change", "kind", "says"),
+    [
+        (edited, right_reply, "reply", "problem 1: its reply or its settings were edited"),
+        (edited, only_reply, "reply", "problem 1: its reply or its settings were edited"),
+        (resealed, only_reply, "reply", "problem 1: its reply says 2, its line 1"),
+        (resealed, only_answer, "reply", "problem 1: its reply says 1, its line 2"),
+        (edited, crop, "lines", "problem 1: its line was edited"),
+        (resealed, verdict, "verdict", "problem 1: it is wrong here, right in the file"),
+        (resealed, right_reply, "verdict", "problem 1: it is right here, wrong in the file"),
+        (edited, figure, "figure", "the first line, with the figures, was edited"),
+        (resealed, figure, "figure", "the figure score.right is 3 by the lines, not 4"),
+        (resealed, unanswered, "reply", "problem 1: its reply says 1, its line no answer (None)"),
+        (resealed, broken_off, "reply", "problem 1: its reply says 1, its line no answer (network)"),
+        (resealed, refused, "reply", "problem 1: its reply says 1, its line no answer (no_answer)"),
+        (resealed, refused_by_a_call, "reply", "problem 1: its reply says None, its line no answer (no_answer)"),
+        (resealed, missing_after_a_call, "reply", "problem 1: its reply says None, its line no answer (None)"),
+        (resealed, no_figures, "figure", "the figure score.right is 3 by the lines, not missing"),
+        (resealed, no_score, "figure", "the figure score.right is 3 by the lines, not missing"),
+        (resealed, other_model, "lines", "problem 1: its line is of the model poor"),
+        (resealed, other_crops, "lines", "problem 1: its crop ablation is blank"),
+        (resealed, one_by_strategy, "lines", "problem 2: its strategy is not that of the other lines"),
+        (resealed, by_judge, "verdict", "problem 2: it is right here, wrong in the file"),
+        (edited, unknown_field, "lines", "it has bytes that no digest covers"),
+        (edited, dropped, "lines", "of 4 lines there are 3"),
+        (resealed, dropped, "lines", "of 4 lines there are 3"),
+    ],
+)
+def test_an_edit_is_named_and_refused(
+    write: Callable[..., None], change: Callable[..., None], kind: str, says: str, file: Path
+) -> None:
+    write(file, change)
+    done = verified(file)
+    assert done.code == 6
+    assert kind in {each["kind"] for each in done.json["differences"]}
+    assert any(says in str(verifying.Difference(**each)) for each in done.json["differences"])
+    assert virc("eval", "card", file).code == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'{"schema":"virc.result/1",', b'{"schema":"virc.result/1","model":"famous",'),
+        (b'{"schema":"virc.solve/1",', b'{"schema":"virc.solve/1","answer":"2",'),
+        (b"\n", b"\r\n"),
+        (b":", b": "),
+        (b'"}\n', b'"}'),
+    ],
+)
+def test_bytes_that_no_digest_covers_are_refused(old: bytes, new: bytes, file: Path) -> None:
+    head, text, tail = file.read_bytes().partition(old) if new.startswith(b"{") else file.read_bytes().rpartition(old)
+    assert text
+    file.write_bytes(head + new + tail)
+    done = verified(file)
+    assert (done.code, "it has bytes that no digest covers" in done.err) == (6, True)
+
+
+def test_two_lines_of_one_problem_are_refused(file: Path) -> None:
+    resealed(file, twice)
+    done = verified(file)
+    assert (done.code, "no problems, or two of one id" in done.err) == (5, True)
+
+
+def test_the_order_of_keys_is_no_edit(file: Path) -> None:
+    head, *lines = file.read_bytes().splitlines()
+    turned = [dict(reversed(msgspec.json.decode(line).items())) for line in lines]
+    file.write_bytes(b"\n".join([head, *map(msgspec.json.encode, turned), b""]))
+    assert verified(file).code == 0
+
+
+def test_answers_of_a_strategy_are_taken_as_written(file: Path) -> None:
+    def change(head: Line, lines: list[Line]) -> None:
+        head["figures"]["settings"]["strategy"] = "majority"
+        for line in lines:
+            line["settings"]["strategy"] = "majority"
+        only_reply(head, lines)
+
+    resealed(file, change)
+    done = verified(file)
+    assert (done.code, done.json["differences"]) == (0, [])
+    assert "which are taken as they are written: 4" in done.err
+
+
+def test_results_of_a_crop_ablation_have_a_table_of_their_own(file: Path, made: Path) -> None:
+    def change(head: Line, lines: list[Line]) -> None:
+        other_crops(head, lines)
+        head["crop_ablation"] = head["figures"]["settings"]["crop_ablation"] = "blank"
+
+    resealed(file, change)
+    done = virc("eval", "card", made / "evals" / "sums" / "results" / "poor.jsonl", file)
+    assert done.code == 0, done.err
+    assert [line for line in done.out.splitlines() if line.startswith("**")] == [
+        "**sums**", "**sums, crop ablation: blank**",
+    ]  # fmt: skip
+    assert "SD over seeds" not in done.out
+
+
+def test_a_card_and_a_check_say_what_has_no_answer(file: Path) -> None:
+    def change(head: Line, lines: list[Line]) -> None:
+        row = Row(1, lines[0]["id"], digest=lines[0]["row"], passed=lines[0]["input"])
+        lines[0] = results.line_of(row, None, head["model"], None)  # it was not asked
+        head["figures"] = msgspec.to_builtins(figures_of(file, head, lines))
+
+    resealed(file, change)
+    done = verified(file)
+    assert (done.code, done.json["missing"], done.json["unanswered"]) == (0, 1, 0), done.err
+    assert (done.json["score"]["right"], done.json["score"]["of"]) == (3, 3)
+    assert "; 1 of 4 problems missing, 0 unanswered" in virc("eval", "verify", file).out
+    out = virc("eval", "card", file).out
+    assert "| 3 of 4 |" in out
+    assert "1 of 4 problems missing, 0 unanswered" in out
+
+
+def figures_of(file: Path, head: Line, lines: list[Line]) -> ModelSummary:
+    """The figures that such lines give."""
+    other = file.with_name("other")
+    shutil.copy(file, other)
+    resealed(other, lambda _, own: own.__setitem__(slice(None), lines))
+    read = results.read(other)
+    decided = {head["model"]: {id: line.verdict for id, line in read.lines.items()}}
+    return verifying.summary_of({head["model"]: read}, read.problems, decided).models[0]
+
+
+@pytest.mark.parametrize("named", ["benchmark", "published"])
+def test_a_file_of_a_stranger_names_no_path_that_is_read(named: str, file: Path, made: Path) -> None:
+    def change(head: Line, lines: list[Line]) -> None:
+        head[named] = str(made / "sums.jsonl")
+        for line in lines:
+            line["input"]["question"] += "?"
+
+    resealed(file, change)
+    done = verified(file)
+    assert (done.code, done.json["differences"]) == (0, [])
+    assert "is no benchmark by name; --benchmark FILE.jsonl" in done.err
+
+
+HEAD = "x **b** </b><script> [x](javascript:1) ![a](http://b) | # $ `c` _i_ &lt; ~s~\n\\immediate\\write18{id}\x1b[2J"
+SHOWN = {
+    "markdown": r"\[x\](javascript:1) \!\[a\](http://b) \| \# \$ \`c\` \_i\_ \&lt; \~s\~ "
+    r"\\immediate\\write18\{id\} \[2J",
+    "latex": r"{[}x{]}(javascript:1) !{[}a{]}(http://b) | \# \$ `c` \_i\_ \&lt; \textasciitilde{}s\textasciitilde{} "
+    r"\textbackslash{}immediate\textbackslash{}write18\{id\} {[}2J",
+    "html": r"x **b** &lt;/b&gt;&lt;script&gt; [x](javascript:1) ![a](http://b) | # $ `c` _i_ &amp;lt; ~s~ "
+    r"\immediate\write18{id} [2J",
+}
+
+
+@pytest.mark.parametrize("form", SHOWN)
+def test_fields_of_a_stranger_are_text_in_every_card(form: str, file: Path) -> None:
+    def change(head: Line, lines: list[Line]) -> None:
+        head |= {"model": HEAD, "benchmark": HEAD, "judge": HEAD, "versions": {"virc": HEAD}}
+        head["figures"]["name"] = HEAD
+        for line in lines:
+            line["model"] = HEAD
+
+    resealed(file, change)
+    done = virc("eval", "card", file, "--format", form)
+    assert done.code == 0, done.err
+    told = done.out.splitlines()
+    assert sum(SHOWN[form] in line for line in told) == (2 if form == "latex" else 3)  # the title, the row, a note
+    assert all(line.isprintable() for line in told)
+    notes = [line for line in told if "immediate" in line and SHOWN[form] not in line]
+    assert all(line.startswith("% ") for line in notes)
+    assert len(notes) == (form == "latex")
+
+
+def reference(_: Line, lines: list[Line]) -> None:
+    lines[0]["input"]["answer"] = "1"
+    lines[0]["verdict"]["right"] = True
+
+
+@pytest.mark.parametrize("where", ["here", "file"])
+def test_a_changed_row_is_named(where: str, file: Path, made: Path, here: Path) -> None:
+    rows = (made / "sums.jsonl").read_text()
+    (here / "sums.jsonl").write_text(rows.replace("problem 1", "problem 01") if where == "here" else rows)
+    if where == "file":  # its reference, and all that follows of it
+        resealed(file, reference)
+        right = [line.verdict for line in results.read(file).lines.values()]
+        assert all(right)
+    done = verified(file, "--benchmark", here / "sums.jsonl")
+    assert done.code == (5 if where == "here" else 6)  # the figures too are others then
+    assert [(each["kind"], each["id"]) for each in done.json["differences"] if each["kind"] == "row"] == [("row", "1")]
+
+
+def test_another_scorer_is_named_where_its_verdicts_differ(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "rules_digest", lambda: "other")
+    done = verified(file)
+    assert done.code == 0
+    assert "the code that scores is not that" in done.err
+
+    def lenient(answer: str, key: Key, symbolic: object = None) -> Verdict:
+        return Verdict(True, "rule")
+
+    monkeypatch.setattr("virc.evaluation.verdicts.score", lenient)
+    done = verified(file)
+    assert done.code == 5
+    assert [each["kind"] for each in done.json["differences"]] == ["scorer"]
+    assert "problem 1: the scorer changed: it is right here, wrong in the file" in done.err
+    assert scoring.score is not lenient
+
+
+@pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", '{"schema": "virc.solve/1"}\n', "\xff\n", "[" * 100_000])
+def test_what_is_no_result_is_refused(text: str, here: Path) -> None:
+    file = here / "odd.jsonl"
+    file.write_text(text, "latin-1")
+    done = verified(file)
+    assert (done.code, done.json["error"]["kind"]) == (5, "data")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("input", value) for value in (None, [], "x", {"question": 3, "answer": {}}, {"boxes": "x"})),
+        ("id", None),
+        ("row", None),
+    ],
+)
+def test_a_row_that_is_none_is_refused(field: str, value: object, file: Path) -> None:
+    def change(_: Line, lines: list[Line]) -> None:
+        lines[0][field] = value
+
+    edited(file, change)
+    assert verified(file).code == 5
+
+
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        ("markdown", "| good | 100.0 | 51.0 to 100.0 | 4 |  |"),
+        ("latex", r"good & 100.0 & 51.0 to 100.0 & 4 &  \\"),
+        ("html", "<td>good</td><td>100.0</td><td>51.0 to 100.0</td><td>4</td>"),
+    ],
+)
+def test_a_card_has_models_and_what_they_differ_by(form: str, says: str, made: Path) -> None:
+    files = [made / "evals" / "sums" / "results" / f"{name}.jsonl" for name in (*SAID, "good (seed 1)")]
+    done = virc("eval", "card", *files, "--format", form)
+    assert done.code == 0, done.err
+    assert says in done.out
+    assert "good, mean of 2 seeds" in done.out
+    assert done.out.count("good − fair".replace("−", "$-$" if form == "latex" else "−")) == 1
+    assert results.read(files[0]).head.digest in done.out
+
+
+def test_files_on_other_rows_or_of_one_model_twice_are_not_compared(file: Path, made: Path) -> None:
+    done = virc("eval", "card", file, file)
+    assert (done.code, "of one model and seed" in done.err) == (5, True)
+
+    def change(head: Line, lines: list[Line]) -> None:
+        head["model"] = "another"
+        head["figures"]["name"] = "another"
+        for line in lines:
+            line["model"] = "another"
+            line["input"]["question"] += "?"
+
+    resealed(file, change)
+    done = virc("eval", "card", made / "evals" / "sums" / "results" / "good.jsonl", file)
+    assert (done.code, "another problem 1" in done.err) == (5, True)
+
+
+def test_several_models_and_seeds_are_corrected_and_spread(made: Path) -> None:
+    summary = json.loads((made / "evals" / "sums" / "summary.json").read_text())
+    pairs = {(pair["one"], pair["other"]): pair for pair in summary["pairs"]}
+    assert len(pairs) == 6  # three of each seed, none across
+    assert ("good", "fair") in pairs
+    assert ("good (seed 1)", "fair (seed 1)") in pairs
+    assert all(pair["p_holm"] >= pair["p"] for pair in pairs.values())
+    assert pairs["good", "fair"]["needed"] == 37
+    assert pairs["fair", "poor"]["needed"] is None
+    good = next(each for each in summary["seeds"] if each["model"] == "good")
+    assert (good["seeds"], good["mean"], good["deviation"]) == ({"0": 1.0, "1": 1.0}, 1.0, 0.0)
+    assert "good, mean of 2 seeds: 100.0%" in (made / "printed").read_text()
+    assert "37 problems like these would tell the two apart" in (made / "printed").read_text()
+
+
+def test_pictures_that_were_trained_on_are_counted(made: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Image.open(made / "a.png") as small:
+        small.resize((448, 336)).save(here / "copy.jpg", quality=80)
+    Image.linear_gradient("L").convert("RGB").save(here / "other.png")
+    rows = [("other.png", "problem 1"), ("copy.jpg", "problem 12"), ("copy.jpg", "This is problem_3."), ("no", "")]
+    train = here / "train.jsonl"
+    train.write_text(
+        "".join(
+            json.dumps({"id": at, "image": image, "question": question, "answer": "1"}) + "\n"
+            for at, (image, question) in enumerate(rows)
+        )
+    )
+    shutil.copytree(made, here / "made")
+    monkeypatch.chdir(here / "made")
+    with serve(say, models=tuple(SAID)) as server:
+        words = ("--endpoint", server.url, "--model", "good", "--seeds", 2, "--against-run", train)
+        done = virc("eval", "sums.jsonl", *words, "--json")
+    assert done.code == 0, done.err
+    found = done.json["contamination"]
+    assert (found["rows"], found["unread"]) == (4, 1)
+    assert [(each["id"], each["row"], each["same_question"]) for each in found["shared"]] == [
+        ("1", 2, False), ("2", 2, False), ("3", 3, True), ("4", 2, False),
+    ]  # fmt: skip
+    assert found["without"]["good"]["of"] == 0
+
+
+def test_rows_of_a_run_are_those_of_the_runs_before_it_too(here: Path) -> None:
+    first = make_run(here, "first", data="first.json", base="base")
+    make_run(here, "second", data="second.json", base="base", adapter=str(first.folder / "checkpoints" / "4"))
+    assert list(files("second")) == [Path("second.json"), Path("first.json")]
+    assert list(files("runs/first")) == [Path("first.json")]
+
+
+def page(draw: ImageDraw.ImageDraw, random: Random) -> None:
+    """Lines of words, from margin to margin."""
+    words = "the of picture model answer line number text over under house tree shows with from small table".split()
+    for y in range(40, 560, 18):
+        draw.text((40, y), " ".join(random.choices(words, k=9)), "black")
+
+
+def triangle(draw: ImageDraw.ImageDraw, random: Random) -> None:
+    """Thin lines."""
+    corners = [(random.randint(40, 440), random.randint(40, 560)) for _ in "ABC"]
+    draw.polygon(corners, outline="black")
+
+
+def bars(draw: ImageDraw.ImageDraw, random: Random) -> None:
+    """A chart of four bars."""
+    draw.line((40, 20, 40, 560, 460, 560), "black")
+    for x in range(60, 460, 100):
+        draw.rectangle((x, random.randint(60, 500), x + 60, 560), "#4472c4")
+
+
+def table(draw: ImageDraw.ImageDraw, random: Random) -> None:
+    """Digits in squares."""
+    for at in range(40, 441, 80):
+        draw.line((at, 40, at, 440), "black")
+        draw.line((40, at, 440, at), "black")
+    for x, y in product(range(50, 440, 80), repeat=2):
+        draw.text((x, y + 16), str(random.randint(100, 9999)), "black", ImageFont.load_default(20))
+
+
+@pytest.mark.parametrize("draw", [page, triangle, bars, table])
+def test_copies_are_found_and_pictures_of_a_kind_are_none(draw: Callable[[ImageDraw.ImageDraw, Random], None]) -> None:
+    prints = []
+    for seed in range(6):
+        picture = Image.new("RGB", (480, 600), "white")
+        draw(ImageDraw.Draw(picture), Random(seed))
+        prints.append(fingerprint(picture))
+        for size, quality in (((240, 300), 60), ((336, 420), 80), ((480, 600), 40)):
+            again = io.BytesIO()
+            picture.resize(size).save(again, "JPEG", quality=quality)
+            with Image.open(again) as copy:
+                assert are_copies(prints[-1], fingerprint(copy))
+    assert [pair for pair in combinations(prints, 2) if are_copies(*pair)] == []
+
+
+def test_only_pictures_without_contrast_of_one_colour_are_copies() -> None:
+    white, grey, gradient = Image.new("L", (9, 9), 255), Image.new("L", (64, 9), 250), Image.radial_gradient("L")
+    prints = list(map(fingerprint, (white, grey, gradient)))
+    assert are_copies(prints[0], fingerprint(white.resize((64, 64))))
+    assert [are_copies(*pair) for pair in combinations(prints, 2)] == [False] * 3
+
+
+def odd(body: dict[str, Any]) -> str:
+    """Of the problems below: boxes, a refusal, an answer for a judge; the judge finds all the same."""
+    said = json.dumps(body["messages"])
+    told = {"where": "[8, 8, 60, 60]", "blurred": "unreadable", "colour": "scarlet", "sum": "2x"}
+    judged = "verdict: same" if "verdict" in said else None
+    return judged or next(answer(text) for word, text in told.items() if f"a {word}" in said)
+
+
+@pytest.mark.parametrize("algebra", [False, pytest.param(True, marks=pytest.mark.integration)])
+def test_boxes_refusals_judged_answers_and_failed_rows_verify(
+    algebra: bool, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in () if algebra else (verdicts, verifying, scored, writing):
+        monkeypatch.setattr(module, "can_do_algebra", lambda: False)
+    picture(here / "a.png")
+    rows: list[Line] = [
+        {"id": 1, "image": "a.png", "question": "a where", "boxes": [[8, 8, 60, 60]]},
+        {"id": 2, "image": "a.png", "question": "a blurred", "answer": "unreadable"},
+        {"id": 3, "image": "a.png", "question": "a colour", "answer": "red", "category": {"of": ["one", "all"]}},
+        {"id": 5, "image": "a.png", "question": "a sum", "answer": "x + x"},
+        {"id": 4, "image": str(here / "none.png"), "question": "a colour", "answer": "red", "looks": [[0, 0, 9, 9]]},
+    ]
+    (here / "odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serve(odd) as server:
+        words = ("--endpoint", server.url, "--judge-endpoint", server.url)
+        assert virc("eval", "odd.jsonl", *words).code == 1  # of the picture that is not there
+    (file,) = (here / "evals" / "odd" / "results").iterdir()
+    done = verified(file, "--benchmark", "odd.jsonl")
+    assert done.code == 0, done.err
+    assert (done.json["score"]["right"], done.json["score"]["of"]) == (4, 4)
+    assert f"decided about, whose verdicts are taken as written: {1 if algebra else 2}" in done.err
+    assert str(here) not in file.read_text()
+    for module in (verdicts, verifying):
+        monkeypatch.setattr(module, "can_do_algebra", lambda: False)
+    done = verified(file)
+    assert (done.code, done.json["score"]["right"]) == (0, 4)
+    assert not algebra or "whose verdicts are taken as written: 1" in done.err.split("pip install")[1]
+    resealed(file, lambda head, lines: head.update(judge=None))
+    assert "problem 3: it is wrong here, right in the file" in verified(file).err
+
+
+def fail(body: dict[str, Any]) -> str:
+    """Of the problems below: no answer in the tries, in the turns, a refusal, and an answer that is rejected."""
+    told = {"tags": "<tool_call>{", "turns": CROP, "refused": answer("unreadable"), "repeated": "so " * 300}
+    return next(text for word, text in told.items() if f"is {word}" in json.dumps(body["messages"]))
+
+
+@pytest.mark.integration
+def test_answers_that_a_model_did_not_give_verify(here: Path) -> None:
+    picture(here / "a.png")
+    kinds = {"tags": "tries", "turns": "turns", "refused": "no_answer", "repeated": "tries"}
+    rows = [{"id": kind, "image": "a.png", "question": f"is {kind}", "answer": "4"} for kind in kinds]
+    (here / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serve(fail) as server:
+        assert virc("eval", "sums.jsonl", "--endpoint", server.url, "--max-turns", 2).code == 0
+    (file,) = (here / "evals" / "sums" / "results").iterdir()
+    assert {id: line.answer.failure for id, line in results.read(file).lines.items()} == kinds
+    done = verified(file)
+    assert (done.code, done.json["differences"]) == (0, [])
+    assert (done.json["score"]["of"], done.json["missing"], done.json["unanswered"]) == (4, 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--against-run", "nobody"), 3, "there is no run 'nobody'"),
+        (("--sign", "nobody"), 3, "the key nobody cannot be read"),
+        (("--seeds", 2, "--against", "paper"), 2, "with one seed"),
+    ],
+)
+def test_what_would_fail_at_the_end_fails_at_once(words: tuple[object, ...], code: int, says: str, made: Path) -> None:
+    with serve(say) as server:
+        done = virc("eval", made / "sums.jsonl", "--endpoint", server.url, "--to", "new", *words)
+        assert (done.code, says in done.err, server.chats()) == (code, True, [])
+
+
+@pytest.mark.parametrize("signer", ["Good", "signature", "with", "ED25519", "key", "SHA256:", "SHA256:b", "virc"])
+def test_no_other_word_of_the_tool_is_a_signer(signer: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = 'Good "virc" signature with ED25519 key SHA256:a'
+    monkeypatch.setattr(signing, "_run", lambda words, given=None: (True, said))
+    file.with_name(f"{file.name}.sig").touch()
+    assert signing.check(file, "SHA256:a") == said
+    with pytest.raises(NetworkError, match=r"signed by another|not signed with a key of minisign"):
+        signing.check(file, signer)
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen")
+def test_a_signature_is_checked_and_an_edit_breaks_it(file: Path, made: Path, here: Path) -> None:
+    import subprocess
+
+    for name in ("mine", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", here / name], check=True)
+    prints = [
+        subprocess.run(
+            ["ssh-keygen", "-l", "-f", here / name], check=True, capture_output=True, text=True
+        ).stdout.split()[1]
+        for name in ("mine", "other")
+    ]
+    signing.sign(file, here / "mine")
+    signing.sign(file, here / "mine")  # again: the signature is replaced
+    assert "Good" in verified(file).json["signed"]
+    assert verified(file, "--signer", prints[0]).code == 0
+    assert "signed by another" in verified(file, "--signer", prints[1]).err
+    resealed(file, lambda head, lines: head["versions"].update(virc="9"))
+    done = verified(file)
+    assert (done.code, [each["kind"] for each in done.json["differences"]]) == (6, ["signature"])

@@ -1,0 +1,137 @@
+"""What a package runs is what `virc solve` asks and `virc rewards try` rewards, for recorded rollouts of systems."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rewards.prompts import answer, crop, tool
+from support.exported import Recorded, each_system, recorded, solved, teacher, tried
+
+from virc.core.errors import ConfigError, DataError, VircError
+from virc.data.rows.record import Picture, Record
+from virc.export.environment import Environment, Settings, total_of
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import SOLVE, Reply
+from virc.systems import registry as systems
+
+LOOK = tool(crop(0, 0, 56, 56))
+OUTSIDE = tool(crop(-9, 0, 56, 56))
+RIGHT, WRONG = answer("5"), answer("6")
+REFERRING = ("tiny", "virc")
+"""Systems whose rewards look at the row's own solution, which a problem has not."""
+
+
+@pytest.fixture
+def rollout(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
+    with teacher(request.param, monkeypatch):
+        yield recorded(request.param, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def problem(tmp_path: Path) -> Record:
+    Image.effect_noise((280, 196), 60).convert("RGB").save(tmp_path / "noise.png")
+    return Record((), (Picture("noise.png", tmp_path),), question="How long is AB?", answer="5")
+
+
+def tiny(*assignments: str, tolerate: frozenset[str] = frozenset()) -> Environment:
+    protocol = read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+    settings = Settings("tiny", "", "rl", ("multi-turn",), assignments)
+    return Environment(systems.get("tiny"), protocol, settings, tolerate=tolerate)
+
+
+@pytest.mark.parametrize("rollout", each_system(), indirect=True)
+def test_conversations_are_those_of_solve_byte_for_byte(rollout: Recorded) -> None:
+    chats, attempt = solved(rollout)
+    conversation = rollout.environment().begin(rollout.problem)
+    for chat, reply in zip(chats, rollout.replies, strict=True):
+        assert conversation.messages == chat
+        conversation.feed(Reply(reply))
+    assert conversation.over
+    assert conversation.answer == attempt.trace.answer
+    assert [each.png for each in conversation.images] == [each.png for each in attempt.images]
+
+
+@pytest.mark.parametrize("rollout", each_system(*REFERRING, rewarded=True), indirect=True)
+def test_each_term_is_that_of_rewards_try(rollout: Recorded, tmp_path: Path) -> None:
+    expected: Any
+    own: Any
+    try:
+        found = tried(rollout, solved(rollout)[1], tmp_path, rollout.environment()).scored
+        expected = (found.terms, found.total, found.unscored)
+    except VircError as error:  # of columns that the recorded problem does not have
+        expected = error.message.removeprefix("row 1: ")
+    try:
+        environment = rollout.environment()
+        replies = environment.begin(rollout.problem, rollout.replies).replies
+        rewarded = environment.score_now(rollout.problem, replies)
+        unscored = {name: why for unit in rewarded.units for name, why in unit.unscored.items()}
+        own = (rewarded.terms, rewarded.total, unscored)
+    except VircError as error:
+        own = error.message
+    assert own == expected
+
+
+@pytest.mark.parametrize(
+    ("replies", "ended", "units"),
+    [
+        ([LOOK, RIGHT], "answer", 2),
+        ([LOOK, RIGHT, LOOK], "answer", 2),
+        ([LOOK, "no tags", RIGHT], "format", 2),
+        ([OUTSIDE, RIGHT], "format", 1),
+        ([LOOK] * 20, "length", 8),
+    ],
+)
+def test_a_rollout_ends_as_in_rl(replies: list[str], ended: str, units: int, problem: Record) -> None:
+    environment = tiny()
+    conversation = environment.begin(problem, replies)
+    found = environment.score_now(problem, replies)
+    assert (found.ended, found.last.turns) == (ended, units)
+    assert conversation.over
+    assert len(conversation.replies) == units
+    assert environment.score_now(problem, conversation.replies).total == found.total
+
+
+def test_an_evaluation_forgives_what_solve_forgives(problem: Record) -> None:
+    assert not tiny(tolerate=SOLVE).begin(problem, [OUTSIDE]).over
+
+
+def test_another_reply_may_be_fed_where_one_was_not_taken(problem: Record) -> None:
+    conversation = tiny().begin(problem, ["no tags"])
+    assert conversation.over
+    assert conversation.feed(Reply(RIGHT))
+    assert conversation.replies == [RIGHT]
+
+
+def test_a_rollout_without_replies_and_rows_without_problems_are_refused(problem: Record, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the rollout holds no reply"):
+        tiny().score_now(problem, ())
+    (tmp_path / "none.json").write_text("[]")
+    with pytest.raises(DataError, match=r"none\.json holds no problem"):
+        tiny().problems(tmp_path / "none.json")
+
+
+def test_rewards_wait_on_no_loop_of_the_caller(problem: Record) -> None:
+    environment = tiny()
+
+    async def both() -> list[float]:
+        found = await asyncio.gather(environment.score(problem, [RIGHT]), environment.score(problem, [WRONG]))
+        return [total_of(each) for each in found]
+
+    assert asyncio.run(both()) == asyncio.run(both()) == [1.0, 0.0]
+
+
+def test_rewards_of_a_group_are_compared_by_its_rule(problem: Record) -> None:
+    environment = tiny("reward.group={distinct: 1}")
+    found = [environment.score_now(problem, [each]) for each in (RIGHT, RIGHT, WRONG)]
+    assert environment.compared(found) == [0.5, 0.5, 1.0]
+
+
+def test_a_total_that_lacks_a_term_says_which(problem: Record) -> None:
+    environment = tiny("reward.total=virc")
+    with pytest.raises(ConfigError, match="reasoning needs a judge"):
+        total_of(environment.score_now(problem, [LOOK]))

@@ -1,0 +1,87 @@
+"""What the makers of each family published of its boxes and images, as numbers of their own files."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from virc.families import registry as families
+
+THOUSAND, PIXEL = "thousand", "pixel"
+
+
+class Facts(NamedTuple):
+    """Unit and order of boxes; patch and merged patches a side, least and most tokens of an image; longest reply."""
+
+    unit: str | None
+    box: str
+    patch: int
+    merge: int
+    least: int
+    most: int
+    reply: int
+
+
+FACTS = {
+    # patch_size, merge_size, min_pixels and max_pixels of preprocessor_config.json
+    "qwen2-vl": Facts(THOUSAND, "corners", 14, 2, 4, 16_384, 2048),
+    "qwen2.5-vl": Facts(PIXEL, "corners", 14, 2, 4, 16_384, 2048),
+    # 65536 and 16777216 pixels
+    "qwen3-vl": Facts(THOUSAND, "corners", 16, 2, 64, 16_384, 8192),
+    "qwen3.5": Facts(THOUSAND, "corners", 16, 2, 64, 16_384, 8192),
+    "glm-4v": Facts(THOUSAND, "corners", 14, 2, 16, 12_288, 8192),
+    # tiles of 448 pixels with 256 tokens each, 1 to 12 of them
+    "internvl3": Facts(THOUSAND, "corners", 14, 2, 256, 12 * 256, 2048),
+    "gemma3": Facts(None, "corners", 14, 2, 4, 1024, 2048),
+    # 70 to 1120 tokens of 48 pixels a side
+    "gemma4": Facts(THOUSAND, "corners_yx", 16, 3, 70, 1120, 4096),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_facts_of_a_family_are_those_of_its_makers(name: str) -> None:
+    family, facts = families.get(name), FACTS[name]
+    side = facts.patch * facts.merge
+    assert (family.name, family.coordinates, family.box) == (name, facts.unit, facts.box)
+    assert (family.grid.factor, family.max_tokens) == (side, facts.reply)
+    assert family.grid.min_pixels == facts.least * side**2
+    assert family.grid.max_pixels == facts.most * side**2
+
+
+def test_no_family_is_without_facts() -> None:
+    assert families.discover().keys() == FACTS.keys()
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_boxes_of_a_stock_model_are_counted_as_its_family_counts(name: str) -> None:
+    spoken = families.protocol(families.get(name))
+    assert (spoken.coordinates, spoken.box) == (FACTS[name].unit or PIXEL, FACTS[name].box)
+    assert (spoken.reading, spoken.crops, spoken.sampling.max_tokens) == ("lenient", "file", FACTS[name].reply)
+
+
+@pytest.mark.parametrize("name", [*FACTS, None])
+@pytest.mark.parametrize(("unit", "box"), [(PIXEL, "corners"), (THOUSAND, "corners_yx"), ("unit", "corners_yx")])
+def test_what_was_found_out_counts_more_than_the_family(name: str | None, unit: str, box: str) -> None:
+    family = families.get(name) if name else families.UNKNOWN
+    spoken = families.protocol(family, unit, box)  # type: ignore[arg-type]
+    assert (spoken.coordinates, spoken.box) == (unit, box)
+
+
+@pytest.mark.parametrize("name", [*FACTS, None])
+def test_tools_are_told_once_in_the_message_or_in_the_request(name: str | None) -> None:
+    family = families.get(name) if name else families.UNKNOWN
+    told, native = (families.protocol(family, native=each) for each in (False, True))
+    assert "<tools>" in told.system
+    assert told.schemas == ()
+    assert "<tools>" not in native.system
+    assert "<tool_call>" not in native.system
+    named = [each["function"]["name"] for each in native.schemas]
+    assert named
+    assert all(each in told.system for each in named)
+
+
+@pytest.mark.parametrize("ending", ["yaml", "yml"])
+def test_a_family_of_ones_own_is_named_by_its_file(ending: str, tmp_path: Path) -> None:
+    (tmp_path / f"mine.{ending}").write_text("like: qwen2.5-vl\nbox: corners_yx\n")
+    mine, like = families.get(str(tmp_path / f"mine.{ending}")), families.get("qwen2.5-vl")
+    assert (mine.box, mine.coordinates, mine.grid) == ("corners_yx", like.coordinates, like.grid)

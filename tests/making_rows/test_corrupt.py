@@ -1,0 +1,263 @@
+"""Phrases that are changed: one alone, in its place, as a comparison of both texts finds it."""
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from PIL import Image
+from support.servers import Body, images_of, serve
+
+from virc.core.errors import UsageError
+from virc.data.make.operators import corrupt
+from virc.data.make.operators.corrupt import WORDS, Options, Proposed, by_rules, put_in
+from virc.data.make.run import make
+from virc.data.make.spans import Change, UnfitError, changed, difference, is_only
+from virc.solving.one import SolveConfig
+from virc.solving.setup import set_up
+
+CAPTION = "Two red cars, one old, stand in front of a large wooden house. On the left there are three dogs."
+
+
+def rows_file(folder: Path, *captions: object, **more: object) -> Path:
+    Image.new("RGB", (56, 56), "white").save(folder / "p.png")
+    file = folder / "rows.jsonl"
+    rows = [{"id": at, "image": "p.png", "caption": caption, **more} for at, caption in enumerate(captions)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def corrupted(folder: Path, rows: Path, to: str = "new", **options: Any) -> list[dict[str, Any]]:
+    make("corrupt", [str(rows)], folder / f"{to}.jsonl", options)
+    return read(folder / f"{to}.jsonl")
+
+
+def by_model(
+    folder: Path, rows: Path, reply: str | Callable[[Body], str], **options: Any
+) -> tuple[list[dict[str, Any]], list[Body]]:
+    """The rows that a scripted teacher makes, and what it was sent."""
+    with serve(reply if callable(reply) else [reply]) as server:
+        setup = set_up({"endpoint": server.url}, SolveConfig(), None, None, False)
+        settings = {"by": "model", **options}
+        make("corrupt", [str(rows)], folder / "new.jsonl", settings, setup=setup, roles={"teacher": server.url})
+        sent = [request.body for request in server.requests if request.body]
+    return read(folder / "new.jsonl"), sent
+
+
+def rules(folder: Path) -> Counter[str]:
+    return Counter(row["rule"] for row in read(folder / "new.jsonl.left_out"))
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+|[^\w\s]", text)
+
+
+def test_comparing_the_texts_finds_one_change(tmp_path: Path) -> None:
+    rows = corrupted(tmp_path, rows_file(tmp_path, *[CAPTION] * 60))
+    assert len(rows) == 60
+    assert len({row["question"] for row in rows}) > 15
+    for row in rows:
+        (change,) = row["changes"]
+        assert row["question"][change["start"] : change["end"]] == row["answer"] == change["replacement"]
+        matcher = difflib.SequenceMatcher(None, words(CAPTION), words(row["question"]), autojunk=False)
+        spans = [code for code in matcher.get_opcodes() if code[0] != "equal"]
+        first, last = spans[0], spans[-1]
+        assert set(words(row["question"])[first[3] : last[4]]) <= set(words(change["replacement"]))
+        assert set(words(CAPTION)[first[1] : last[2]]) <= set(words(change["original"]))
+        assert row["caption"] == CAPTION
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("number", "Ten men.", {"Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"}),
+        ("number", "One man has one dog.", set()),
+        ("number", "A two-door car.", set()),
+        ("colour", "A RED door.", {"Blue", "Green", "Yellow", "Black", "White", "Brown", "Grey", "Pink", "Purple"}),
+        ("colour", "A redder door and a red's.", set()),
+        ("place", "He left. It stands to the left of him.", {"the right"}),
+        ("place", "He left, and he was right.", set()),
+        ("place", "An upper shelf.", set()),
+        ("place", "It is above the sofa and below the roof.", set()),
+        ("place", "It is in front of\nthe sofa.", {"behind"}),
+        ("attribute", "A full glass.", set()),
+        ("attribute", "The full glass.", {"empty"}),
+        ("attribute", "An empty glass.", set()),
+        ("attribute", "A tall man and a tall woman.", set()),
+        ("attribute", "A tall man and a short woman.", set()),
+        ("attribute", "", set()),
+    ],
+)
+def test_rules_change_words_of_their_kind(kind: Any, text: str, expected: set[str]) -> None:
+    found = set()
+    for seed in range(80):
+        with suppress(UnfitError):
+            found.add(by_rules(text, [kind], Random(seed))[1].replacement)
+    assert found == expected
+
+
+def test_every_word_can_be_changed_into_each_of_its_group() -> None:
+    for groups in WORDS.values():
+        for group in groups:
+            phrases = group.split("/")
+            assert len(phrases) == len(set(phrases)) > 1
+            for word in phrases:
+                for other in phrases:
+                    if other != word:
+                        assert changed(f"It is {word} it.", word, other)[0] == f"It is {other} it."
+
+
+@pytest.mark.parametrize(
+    ("text", "original", "replacement", "rule"),
+    [
+        ("a red car", "red", "red", "nothing changed"),
+        ("a red car", "red", "RED", "nothing changed"),
+        ("a red car", "red", " ", "nothing changed"),
+        ("a red car", "", "blue", "nothing changed"),
+        ("a red car", "green", "blue", "phrase not there once"),
+        ("a red car, a red van", "red", "blue", "phrase not there once"),
+        ("a redder car", "red", "blue", "phrase not there once"),
+        ("a red car, a blue van", "red", "blue", "answer not there once"),
+        ("a large red car", "large red car", "red car", "not one change"),
+        ("it is so", "it is so", "a b c d e f g", "phrase too long"),
+    ],
+)
+def test_a_change_that_cannot_be_found_is_refused(text: str, original: str, replacement: str, rule: str) -> None:
+    with pytest.raises(UnfitError) as caught:
+        changed(text, original, replacement)
+    assert caught.value.rule == rule
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("a red car", "a blue car", "blue"),
+        ("a red car", "a red car", ""),
+        ("a red car.", "a red van.", "van"),
+        ("a red car", "an old red car", "an old"),
+        ("a large red car", "a red car", ""),
+        ("a red car and a van", "a blue car and a bus", "blue car and a bus"),
+        ("", "new", "new"),
+        ("ein grünes Auto", "ein grünes Haus", "Haus"),
+        ("猫が 二匹", "犬が 二匹", "犬が"),
+    ],
+)
+def test_the_difference_has_all_that_differs(before: str, after: str, expected: str) -> None:
+    start, end = difference(before, after)
+    assert after[start:end] == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (Change(2, 6, "red", "blue"), True),
+        (Change(2, 10, "red car", "blue car"), True),
+        (Change(7, 10, "car", "car"), False),
+        (Change(2, 6, "green", "blue"), False),
+        (Change(0, 0, "", ""), False),
+    ],
+)
+def test_a_change_elsewhere_is_not_the_one_found(change: Change, expected: bool) -> None:
+    assert is_only("a red car", "a blue car", change) is expected
+
+
+def test_several_changes_are_where_they_are_said_to_be() -> None:
+    proposed = [Proposed("three dogs", "one big cat"), Proposed("Two", "seventeen"), Proposed("large", "small", "size")]
+    made, changes = put_in(CAPTION, proposed)
+    assert (
+        made
+        == "Seventeen red cars, one old, stand in front of a small wooden house. On the left there are one big cat."
+    )
+    assert [made[each["start"] : each["end"]] for each in changes] == ["one big cat", "Seventeen", "small"]
+    assert [each["original"] for each in changes] == ["three dogs", "Two", "large"]
+    assert [each["detail"] for each in changes] == ["", "", "size"]
+
+
+@pytest.mark.parametrize(
+    ("proposed", "rule"),
+    [
+        ([Proposed("red cars", "blue vans"), Proposed("blue", "green")], "changes overlap"),
+        ([Proposed("red", "blue"), Proposed("red", "green")], "phrase not there once"),
+        ([Proposed("red cars", "green vans"), Proposed("Two green vans", "nine mice")], "changes overlap"),
+    ],
+)
+def test_changes_of_changes_are_refused(proposed: list[Proposed], rule: str) -> None:
+    with pytest.raises(UnfitError) as caught:
+        put_in(CAPTION, proposed)
+    assert caught.value.rule == rule
+
+
+def proposal(*pairs: tuple[str, str]) -> str:
+    return json.dumps({"changes": [{"original": old, "replacement": new, "detail": "it is not"} for old, new in pairs]})
+
+
+def test_a_teacher_sees_the_picture_and_changes_a_noun(tmp_path: Path) -> None:
+    reply = "Here it is:\n```json\n" + proposal(("cars", "vans")) + "\n```"
+    (row,), (body,) = by_model(tmp_path, rows_file(tmp_path, CAPTION), reply, kinds=["noun"])
+    assert (row["question"], row["answer"]) == (CAPTION.replace("cars", "vans"), "vans")
+    assert row["changes"][0]["detail"] == "it is not"
+    assert len(images_of(body)) == 1
+    assert CAPTION in json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    ("reply", "rule"),
+    [
+        ("I cannot.", "no such JSON"),
+        ("{}", "no such JSON"),
+        ('{"changes": []}', "no such JSON"),
+        ('{"changes": [{"original": "red"}]}', "no such JSON"),
+        ("{" * 3000 + "}", "no such JSON"),
+        (proposal(("red", "blue"), ("large", "small")), "too many changes"),
+        (proposal(("green", "blue")), "phrase not there once"),
+        (proposal(("red", "wooden")), "answer not there once"),
+    ],
+)
+def test_replies_that_do_not_fit_leave_the_row_out(tmp_path: Path, reply: str, rule: str) -> None:
+    rows, _ = by_model(tmp_path, rows_file(tmp_path, CAPTION), reply, kinds=["colour"])
+    assert rows == []
+    assert rules(tmp_path) == {rule: 1}
+
+
+def test_faults_of_an_answer_are_added_beside_it(tmp_path: Path) -> None:
+    rows = rows_file(tmp_path, "", question="What is there?", answer="Two red cars and a dog.")
+    (row,), (body,) = by_model(tmp_path, rows, proposal(("red", "blue"), ("dog", "cat")), column="answer", most=5)
+    assert (row["question"], row["answer"]) == ("What is there?", "Two red cars and a dog.")
+    assert row["corrupted"] == "Two blue cars and a cat."
+    assert [row["corrupted"][each["start"] : each["end"]] for each in row["changes"]] == ["blue", "cat"]
+    assert "What is there?" in json.dumps(body)
+
+
+def test_texts_without_a_phrase_are_left_out(tmp_path: Path) -> None:
+    assert corrupted(tmp_path, rows_file(tmp_path, "A bird.", "", None, 5, CAPTION)) != []
+    assert rules(tmp_path) == {"no such phrase": 1, "no text": 3}
+
+
+def test_the_same_seed_changes_the_same_phrases(tmp_path: Path) -> None:
+    rows = rows_file(tmp_path, *[CAPTION] * 20)
+    first, again, other = (corrupted(tmp_path, rows, f"n{at}", seed=seed) for at, seed in enumerate((1, 1, 2)))
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"kinds": ["noun"]}, {"most": 2}, {"kinds": []}, {"kinds": ["verb"]}, {"by": "hand"}, {"by": "model", "most": 0}],
+)
+def test_what_nobody_can_do_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        corrupted(tmp_path, rows_file(tmp_path, CAPTION), **options)
+
+
+def test_rules_need_no_model() -> None:
+    assert corrupt.roles(Options()) == {}
+    assert list(corrupt.roles(Options(by="model"))) == ["teacher"]

@@ -1,0 +1,311 @@
+"""Rows that are made: their order, columns, pictures and ids, what is left out, and what is refused."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from making_rows.made import picture, read_rows, write_rows
+from PIL import Image
+from support.entry import ROOT
+
+from virc.core.errors import ConfigError, DataError, UsageError, VircError
+from virc.core.tables import parquet
+from virc.data.make import registry
+from virc.data.make.chain import make_all
+from virc.data.make.run import make
+
+OPERATOR = '''
+"""Turn pictures, and say by how much."""
+
+import msgspec
+from virc.data.make.operator import kept, left_out
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How they are turned.
+
+    Args:
+        turns: one of these quarters
+            is drawn.
+    """
+
+    turns: tuple[int, ...] = (1, 2)
+
+
+def run(row, means):
+    if row.fields.get("bad"):
+        return left_out("bad", "it is bad")
+    if row.fields.get("wrong"):
+        return row.fields["missing"]
+    quarters = means.random.choice(means.options.turns)
+    name = means.save(means.image(row, 0).rotate(90 * quarters, expand=True), "../turned")
+    return kept({**row.fields, "image": name, "quarters": quarters}, {**row.fields, "quarters": 0})
+'''
+LEVELS = [{"id": f"r{at}", "level": at % 5, "x": {"y": [at]}} for at in range(20)]
+
+
+@pytest.fixture
+def turn(tmp_path: Path) -> str:
+    (tmp_path / "turn.py").write_text(OPERATOR)
+    return str(tmp_path / "turn.py")
+
+
+def test_one_row_becomes_several_with_pictures_and_ids_of_their_own(turn: str, tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    rows = [{"id": f"r{at}", "image": picture(folder / f"{at}.png", at), "odd": [at]} for at in range(5)]
+    rows[3]["bad"] = True  # type: ignore[assignment]
+    (folder / "4.png").write_text("no picture")
+    fields = make(turn, [str(write_rows(folder / "rows.jsonl", rows))], tmp_path / "to" / "new.jsonl")
+    found = read_rows(tmp_path / "to" / "new.jsonl")
+    assert (fields["rows"], fields["kept"], fields["made"]) == (5, 3, 6)
+    assert fields["left_out"] == {"bad": 1, "unreadable": 1}
+    assert [row["id"] for row in found] == [f"r{at}-{part}" for at in range(3) for part in (1, 2)]
+    assert all(row["odd"] == [int(row["id"][1])] for row in found)
+    for row in found:
+        with Image.open(tmp_path / "to" / row["image"]) as opened:
+            assert opened.size == ((48, 64) if row["quarters"] == 1 else (64, 48))
+    assert {path.parent.name for path in tmp_path.rglob("*turned*")} == {"new_images"}
+    assert not [path for path in (tmp_path / "to").iterdir() if "progress" in path.name or "lock" in path.name]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet", ".csv"])
+def test_rows_of_any_format_keep_their_columns(ending: str, tmp_path: Path) -> None:
+    rows = [{"id": at, "level": at % 5, "name": f"n{at}"} for at in range(20)]
+    file = tmp_path / f"rows{ending}"
+    if ending == ".parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        parquet.load().write_table(pyarrow.Table.from_pylist(rows), file)
+    elif ending == ".csv":
+        file.write_text("id,level,name\n" + "".join(f"{','.join(map(str, row.values()))}\n" for row in rows))
+    else:
+        file.write_text(json.dumps(rows) if ending == ".json" else "".join(f"{json.dumps(row)}\n" for row in rows))
+    make("select", [str(file)], tmp_path / "new.jsonl", {"column": "level", "min": 3})
+    found = [{key: str(value) for key, value in row.items()} for row in read_rows(tmp_path / "new.jsonl")]
+    assert found == [{key: str(value) for key, value in row.items()} for row in rows if row["level"] > 2]
+
+
+def test_pictures_within_parquet_become_files(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    picture(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    table = pyarrow.Table.from_pylist([{"id": 1, "level": 1, "image": {"bytes": data, "path": None}, "question": "?"}])
+    parquet.load().write_table(table, tmp_path / "rows.parquet")
+    make("select", [str(tmp_path / "rows.parquet")], tmp_path / "to" / "new.jsonl", {"column": "level"})
+    (row,) = read_rows(tmp_path / "to" / "new.jsonl")
+    assert (tmp_path / "to" / row["image"]).read_bytes() == data
+
+
+def test_names_of_pictures_stay_valid_in_another_folder(tmp_path: Path) -> None:
+    there = tmp_path / "rows"
+    names = [picture(there / "a.png", 1), "../b.png", str(tmp_path / "c.png"), "https://example.com/d.png", "gone.png"]
+    picture(there / ".." / "b.png", 2)
+    rows = [{"id": at, "images": [name], "note": "see a.png", "level": 1} for at, name in enumerate(names)]
+    make("select", [str(write_rows(there / "rows.jsonl", rows))], tmp_path / "to" / "new.jsonl", {"column": "level"})
+    found = [row["images"][0] for row in read_rows(tmp_path / "to" / "new.jsonl")]
+    assert (tmp_path / "to" / found[0]).read_bytes() == (there / "a.png").read_bytes()
+    assert (tmp_path / "to" / found[1]).read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert found[2:] == names[2:]
+    assert not any(".." in name for name in found)
+
+
+def test_rows_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"id": 1, "level": 1}\nnonsense\n\n[1]\n{"id": 2, "level": 2}\n')
+    fields = make("select", [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl", {"column": "level"})
+    assert (fields["kept"], fields["left_out"]) == (2, {"unreadable": 2})
+    assert [row["row"] for row in read_rows(tmp_path / "new.jsonl.left_out")] == [2, 3]
+
+
+def test_rows_that_no_json_holds_are_left_out(tmp_path: Path) -> None:
+    lines = ['{"id": 1, "text": "\\ud800"}', '{"id": 2}', '{"id": 3, "far": ' + "9" * 30 + "}"]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    fields = make("select", [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl", {"column": "id"})
+    assert fields["rows"] == 3
+    assert {"id": 2} in read_rows(tmp_path / "new.jsonl")
+    assert fields["left_out"]["unreadable"] == 3 - fields["kept"] > 0
+
+
+def test_texts_that_look_like_pictures_stay(tmp_path: Path) -> None:
+    """Pictures of one name in two folders get names of their own; ids and answers are no pictures."""
+    files = []
+    for folder in "ab":
+        name = picture(tmp_path / folder / "x.png", ord(folder))
+        row = {"id": f"{folder}.png", "images": [None, name], "question": "x.png", "answer": "x.png"}
+        files.append(str(write_rows(tmp_path / folder / "rows.jsonl", [row])))
+    make("select", files, tmp_path / "new.jsonl", {"column": "id"})
+    rows = read_rows(tmp_path / "new.jsonl")
+    assert [(row["id"], row["question"], row["answer"]) for row in rows] == [
+        ("a.png", "x.png", "x.png"), ("b.png", "x.png", "x.png"),
+    ]  # fmt: skip
+    shown = [(tmp_path / row["images"][1]).read_bytes() for row in rows]
+    assert shown == [(tmp_path / folder / "x.png").read_bytes() for folder in "ab"]
+
+
+def test_a_continued_run_refuses_other_files(turn: str, tmp_path: Path) -> None:
+    """Rows are the same in another file, whose folder may have other pictures."""
+    rows = [{**row, "image": picture(tmp_path / f"{row['id']}.png", at)} for at, row in enumerate(LEVELS)]
+    rows[9]["wrong"] = True
+    file = write_rows(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(ConfigError, match="KeyError"):
+        make(turn, [str(file)], tmp_path / "new.jsonl")
+    with pytest.raises(ConfigError, match="was begun with rows"):
+        make(turn, [str(write_rows(tmp_path / "other.jsonl", rows))], tmp_path / "new.jsonl")
+
+
+def test_mixed_files_have_no_id_twice(tmp_path: Path) -> None:
+    files = [str(write_rows(tmp_path / name / "rows.jsonl", LEVELS)) for name in "ab"]
+    fields = make("mix", files, tmp_path / "new.jsonl", {"weights": [1, 3]})
+    found = [row["id"] for row in read_rows(tmp_path / "new.jsonl")]
+    assert len(set(found)) == len(found) == 27
+    assert fields["left_out"] == {"weight": 13}
+
+
+def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Path) -> None:
+    rows = [{**row, "image": picture(tmp_path / f"{row['id']}.png", at)} for at, row in enumerate(LEVELS)]
+    file = str(write_rows(tmp_path / "rows.jsonl", rows))
+    (tmp_path / "steps.yaml").write_text(
+        f"- operator: select\n  column: level\n  min: 1\n- operator: {turn}\n- operator: curriculum\n  column: level\n"
+    )
+    fields = make_all(str(tmp_path / "steps.yaml"), [file], tmp_path / "to" / "new.jsonl", ["seed=3"])
+    make("select", [file], tmp_path / "one.jsonl", {"column": "level", "min": 1})
+    make(turn, [str(tmp_path / "one.jsonl")], tmp_path / "two.jsonl", {"seed": 3})
+    make("curriculum", [str(tmp_path / "two.jsonl")], tmp_path / "three.jsonl", {"column": "level", "seed": 3})
+    ours, theirs = (read_rows(path) for path in (tmp_path / "to" / "new.jsonl", tmp_path / "three.jsonl"))
+    assert [row | {"image": ""} for row in ours] == [row | {"image": ""} for row in theirs]
+    assert all((tmp_path / "to" / row["image"]).is_file() for row in ours)
+    assert (fields["rows"], fields["made"], fields["left_out"]) == (20, 32, {"1 select: min": 4})
+    assert [row["step"] for row in read_rows(tmp_path / "to" / "new.jsonl.left_out")] == [1] * 4
+    assert {path.name for path in (tmp_path / "to").iterdir() if path.suffix != ".png"} == {
+        "new.jsonl", "new.jsonl.left_out", "new_images"
+    }  # fmt: skip
+
+
+def _changed(rows: Path, options: dict[str, Any]) -> None:
+    rows.write_text(rows.read_text().replace('"level": 1', '"level": 2'))
+
+
+def _shorter(rows: Path, options: dict[str, Any]) -> None:
+    rows.write_text("".join(rows.read_text().splitlines(keepends=True)[:3]))
+
+
+def _other_options(rows: Path, options: dict[str, Any]) -> None:
+    options["turns"] = [3]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_changed, "row 'r1' has changed since it was done"),
+        (_shorter, "there are 3 rows, and row 9 was done before"),
+        (_other_options, 'was begun with options {"turns":[1,2]}, not {"turns":[3]}'),
+    ],
+)
+def test_a_continued_run_refuses_what_has_changed(
+    change: Callable[[Path, dict[str, Any]], None], said: str, turn: str, tmp_path: Path
+) -> None:
+    rows = [{**row, "image": picture(tmp_path / f"{row['id']}.png", at)} for at, row in enumerate(LEVELS)]
+    rows[9]["wrong"] = True
+    file, options = write_rows(tmp_path / "rows.jsonl", rows), dict[str, Any]()
+    with pytest.raises(ConfigError, match=r"line 23 of .*turn.py fails: KeyError: 'missing'"):
+        make(turn, [str(file)], tmp_path / "new.jsonl", options)
+    assert not (tmp_path / "new.jsonl").exists()
+    change(file, options)
+    with pytest.raises(ConfigError) as refused:
+        make(turn, [str(file)], tmp_path / "new.jsonl", options)
+    assert said in refused.value.message
+    assert not (tmp_path / "new.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("operator", "to", "options", "said"),
+    [
+        ("selec", "new.jsonl", {}, "there is no operator 'selec'"),
+        ("select", "new.jsonl", {}, "select: column is missing"),
+        ("select", "new.jsonl", {"column": "level", "mini": 3}, "select: unknown option 'mini'"),
+        ("select", "new.jsonl", {"column": "level", "min": "x"}, "select: min must be a number or null, not 'x'"),
+        ("select", "new.jsonl", {"column": "level", "seed": "x"}, "seed must be a whole number, not 'x'"),
+        ("select", "new.csv", {"column": "level"}, "does not end with .jsonl"),
+        ("select", "rows.jsonl", {"column": "level"}, "is read and cannot be written"),
+        ("select", "there.jsonl", {"column": "level"}, "is there already"),
+        ("select", "a\0b.jsonl", {"column": "level"}, "cannot write"),
+        ("split", "new.jsonl", {"name": "../x"}, "split: name must be"),
+        ("mix", "new.jsonl", {"weights": [1, 2]}, "there are 2 weights for 1 sources with rows"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(
+    operator: str, to: str, options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "there.jsonl").write_text("mine")
+    file = write_rows(tmp_path / "rows.jsonl", LEVELS)
+    with pytest.raises((UsageError, VircError)) as refused:
+        make(operator, [str(file)], tmp_path / to, options)
+    assert said in refused.value.message
+    assert "\n" not in refused.value.message
+    assert (tmp_path / "there.jsonl").read_text() == "mine"
+    assert len(file.read_text().splitlines()) == 20
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ("operator: select", "is no list of operators"),
+        ("- {operator: split}\n- {operator: split}", r"two steps of .* write n.heldout.jsonl"),
+        ("- {column: level}", "step 1 of"),
+        ("- {operator: select, column: level}\n- {operator: select, colum: level}", "unknown option 'colum'"),
+    ],
+)
+def test_a_wrong_list_of_operators_is_refused_at_once(steps: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "steps.yaml").write_text(steps)
+    with pytest.raises(UsageError, match=said):
+        make_all(str(tmp_path / "steps.yaml"), [str(write_rows(tmp_path / "rows.jsonl", LEVELS))], tmp_path / "n.jsonl")
+    assert not list(tmp_path.glob("*n.jsonl*"))
+
+
+@pytest.mark.parametrize(("name", "said"), [("rows.jsonl", "there is no file"), ("", "is a folder")])
+def test_what_is_no_file_of_rows_leaves_nothing_behind(name: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=said):
+        make("select", [str(tmp_path / name)], tmp_path / "new.jsonl", {"column": "x"})
+    assert not list(tmp_path.iterdir())
+
+
+def test_texts_of_settings_stay_texts(tmp_path: Path) -> None:
+    file = str(write_rows(tmp_path / "rows.jsonl", [{"id": "0012"}, {"id": "12"}]))
+    make_all("select", [file], tmp_path / "new.jsonl", ["column=id", "contains=0012"])
+    assert read_rows(tmp_path / "new.jsonl") == [{"id": "0012"}]
+
+
+def test_each_operator_documents_its_options() -> None:
+    for operator in map(registry.get, registry.names()):
+        described = registry.described(operator)
+        assert operator.title
+        assert operator.title.endswith(".")
+        assert set(described) == {each.name for each in msgspec.structs.fields(operator.options)}
+        assert [name for name, (about, _) in described.items() if not about] == []
+
+
+@pytest.mark.integration
+def test_an_operator_of_an_installed_package_is_found(tmp_path: Path) -> None:
+    package, info = tmp_path / "site" / "turner", tmp_path / "site" / "turner-1.0.dist-info"
+    for folder in (package, info):
+        folder.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "turning.py").write_text(OPERATOR)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: turner\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[virc.operators]\nturning = turner.turning\n")
+    picture(tmp_path / "a.png")
+    write_rows(tmp_path / "rows.jsonl", [{"id": 1, "image": "a.png"}])
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (package.parent, ROOT, ROOT / "recipes")))}
+
+    def virc(*words: str) -> str:
+        command = [sys.executable, "-m", "virc_cli", "data", "make", *words]
+        return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert "turning     Turn pictures, and say by how much." in virc("ls")
+    assert "turns   [1, 2]   one of these quarters is drawn." in virc("ls", "turning")
+    assert json.loads(virc("turning", "rows.jsonl", "--to", "new.jsonl", "--set", "turns=[2]", "--json"))["made"] == 2
+    assert [row["quarters"] for row in read_rows(tmp_path / "new.jsonl")] == [2, 0]

@@ -1,0 +1,232 @@
+"""Rows are kept by how often a model solves them."""
+
+import itertools
+import json
+import math
+import os
+import signal
+import time
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking_rows import made, read, rows_at, rules
+from support.servers import Body, Exchange, Server, serve
+from support.solving import answer, start
+
+from virc.core.errors import UsageError
+from virc.data.make.operators import pass_rate
+from virc.data.make.run import make
+from virc.rewards.graders.graded import maker_of
+from virc.solving.one import SolveConfig
+from virc.solving.setup import set_up
+
+RIGHT, WRONG = answer("97"), answer("98")
+
+
+def number_of(body: Body) -> int:
+    """The number in the question of a request."""
+    text: str = body["messages"][1]["content"][-1]["text"]
+    return int(text.partition("q ")[2].split()[0])
+
+
+class Scripted:
+    """The k-th reply to the question `q N` is right where the N-th script has a 1 at k."""
+
+    def __init__(self, *scripts: str) -> None:
+        self._scripts, self.asked = scripts, Counter[int]()
+
+    def __call__(self, body: Body) -> str:
+        number = number_of(body)
+        self.asked[number] += 1
+        return RIGHT if self._scripts[number - 1][self.asked[number] - 1] == "1" else WRONG
+
+
+CASES: list[tuple[str, dict[str, Any], str | None, int]] = [
+    ("1111", {}, None, 4),
+    ("0000", {}, None, 4),
+    ("1010", {"min": 0.5, "max": 0.5}, None, 4),
+    ("1111", {"max": 0.75}, "too easy", 4),  # only the last one shows it
+    ("1111", {"max": 0.5}, "too easy", 3),
+    ("0000", {"min": 0.25}, "too hard", 4),
+    ("0000", {"min": 0.5}, "too hard", 3),
+    ("0100", {"min": 0.75}, "too hard", 3),
+    ("1011", {"min": 0.75, "max": 0.75}, None, 4),
+    ("1110", {"min_variance": 0.2}, "alike", 3),  # 3/16 at most
+    ("1110", {"min_variance": 0.1875}, None, 4),
+    ("1100", {"min_variance": 0.25}, None, 4),
+    ("1111", {"min_variance": 0.25}, "alike", 3),
+    ("0000", {"min_variance": 0.01}, "alike", 4),
+]
+"""Script, bounds, rule by which the row is left out, and how many replies show that."""
+
+
+@pytest.mark.parametrize(("script", "bounds", "rule", "replies"), CASES)
+def test_replies_end_where_a_bound_is_out_of_reach(
+    script: str, bounds: dict[str, Any], rule: str | None, replies: int, tmp_path: Path
+) -> None:
+    rows, scripted = rows_at(tmp_path), Scripted(script)
+    with serve(scripted) as server:
+        found = made("pass_rate", rows, server.url, {"n": 4, **bounds})
+        assert len({body["seed"] for body in server.chats()}) == replies
+    assert scripted.asked[1] == replies
+    assert rules(rows) == ({1: rule} if rule else {})
+    right = script.count("1")
+    counts = {"pass_rate": right / 4, "replies": 4, "right": right}
+    assert [{key: each[key] for key in counts} for each in found] == ([] if rule else [counts])
+
+
+BOUNDS = [{}, {"min": 0.25}, {"max": 0.5}, {"min": 0.5, "max": 0.75}, {"min_variance": 0.16}, {"min_variance": 0.24}]
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize("n", [1, 4, 5])
+def test_an_early_end_is_right_and_as_early_as_can_be(bounds: dict[str, float], n: int) -> None:
+    """Against all outcomes: a row ends where no further replies keep it, and not before."""
+
+    def stays(values: tuple[float, ...]) -> bool:
+        rate = Fraction(int(sum(values)), n)
+        bound = {name: Fraction(str(value)) for name, value in bounds.items()}
+        return bound.get("min", 0) <= rate <= bound.get("max", 1) and rate * (1 - rate) >= bound.get("min_variance", 0)
+
+    options = pass_rate.Options(n=n, **bounds)
+    for done in range(1, n + 1):
+        for begun in itertools.product((0.0, 1.0), repeat=done):
+            can_stay = any(stays(begun + rest) for rest in itertools.product((0.0, 1.0), repeat=n - done))
+            assert (pass_rate._broken([*begun], options) is None) == can_stay, begun
+
+
+@pytest.mark.parametrize(("right", "variance"), [(1, 0.09), (9, 0.09), (3, 0.21), (7, 0.21), (5, 0.25)])
+def test_bounds_of_the_variance_are_inclusive(right: int, variance: float) -> None:
+    options = pass_rate.Options(n=10, min_variance=variance)
+    assert pass_rate._broken([1.0] * right + [0.0] * (10 - right), options) is None
+
+
+def test_what_is_left_out_says_how_many_replies_were_counted(tmp_path: Path) -> None:
+    rows = rows_at(tmp_path)
+    with serve(Scripted("1111")) as server:
+        made("pass_rate", rows, server.url, {"n": 4, "max": 0.25})
+    (out,) = read(tmp_path / "new.jsonl.left_out")
+    assert out["why"] == "2 of 2 replies are right"
+
+
+REWARDED: list[tuple[dict[str, Any], int, str | None]] = [
+    ({}, 1, None),
+    ({"right_from": 0.9}, 2, None),
+    ({"right_from": 0.05, "max": 0.5}, 2, "too easy"),
+    ({"min_variance": 0.21}, 1, "alike"),
+    ({"min_variance": 0.2}, 1, None),
+]
+"""Options, right replies of those below, and the rule by which the row is left out."""
+
+
+@pytest.mark.parametrize(("options", "right", "rule"), REWARDED)
+def test_a_reward_of_a_system_says_what_is_right(
+    options: dict[str, Any], right: int, rule: str | None, tmp_path: Path
+) -> None:
+    """Rewards of ThinkLite-VL: 0.9 for the answer and 0.1 for the form."""
+    replies = iter([r"<think>a</think> \boxed{97}", r"\boxed{97}", r"<think>a</think> \boxed{98}", "nothing"])
+    rows, new = rows_at(tmp_path), tmp_path / "new.jsonl"
+    with serve(lambda body: next(replies)) as server:
+        setup = set_up({"endpoint": server.url, "system": "thinklite-vl"}, SolveConfig(), None, None, False)
+        rated = {"n": 4, "reward": "thinklite-vl", **options}
+        make("pass_rate", [str(rows)], new, rated, setup=setup, rewards=lambda name: maker_of(name, None, None, {}))
+    assert rules(rows) == ({1: rule} if rule else {})
+    for row in read(new):
+        assert (row["replies"], row["right"]) == (4, right)
+        assert (row["mean"], row["variance"]) == pytest.approx((0.5, (2 * 0.5**2 + 2 * 0.4**2) / 4))
+
+
+def test_a_request_that_is_refused_is_no_wrong_reply(tmp_path: Path) -> None:
+    rows = rows_at(tmp_path, 3)
+
+    def refuse(exchange: Exchange) -> None:
+        exchange.send_json({"error": {"message": "bad frog"}}, 400)
+
+    with serve(Scripted("1", "11", "11"), fault=refuse, times=1) as server:
+        kept = made("pass_rate", rows, server.url, {"n": 2}, at_once=1)
+    assert [(row["id"], row["pass_rate"]) for row in kept] == [(2, 1), (3, 1)]
+    (out,) = read(tmp_path / "new.jsonl.left_out")
+    assert out["rule"] == "failed"
+    assert "bad frog" in out["why"]
+
+
+def test_a_row_without_an_answer_is_left_out_by_name(tmp_path: Path) -> None:
+    rows = rows_at(tmp_path, answer=None)
+    with serve(Scripted("1")) as server:
+        assert made("pass_rate", rows, server.url, {"n": 1}) == []
+        assert server.chats() == []
+    assert rules(rows) == {1: "unreadable"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"min": 0.5, "max": 0.25}, "min 0.5 is above max 0.25"),
+        ({"temperature": 0}, "at temperature 0 all replies to a row are the same"),
+        ({"n": 0}, "n must be"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        make("pass_rate", [str(rows_at(tmp_path))], tmp_path / "new.jsonl", options)
+
+
+def asked_again(server: Server) -> list[tuple[int, int]]:
+    """The requests (question, seed) that came twice."""
+    counts = Counter((number_of(body), body["seed"]) for body in server.chats())
+    return [each for each, count in counts.items() if count > 1]
+
+
+@pytest.mark.integration
+def test_a_killed_run_asks_no_reply_twice(tmp_path: Path) -> None:
+    rows, environment = rows_at(tmp_path, 6), {**os.environ, "HOME": str(tmp_path)}
+
+    def slow(body: Body) -> str:
+        time.sleep(0.05)
+        return RIGHT if body["seed"] % 2 else WRONG
+
+    def run(server: Server, to: str) -> Any:
+        words = ("data", "make", "pass_rate", rows, "--to", tmp_path / to, "--endpoint", server.url)
+        return start(*words, "--protocol", "default", "--set", "n=4", "--concurrency", "2", env=environment)
+
+    with serve(slow) as whole:
+        assert run(whole, "whole.jsonl").wait(60) == 0
+    with serve(slow) as server:
+        process = run(server, "new.jsonl")
+        assert server.wait_for(9)
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
+        before = len(server.chats())
+        assert before < 24
+        assert run(server, "new.jsonl").wait(60) == 0
+        twice = asked_again(server)
+        assert len(server.chats()) == 24 + len(twice)
+    assert len(twice) <= 2  # those under way when it was killed, whose replies nobody got
+    assert read(tmp_path / "new.jsonl") == read(tmp_path / "whole.jsonl")
+
+
+@pytest.mark.slow
+def test_a_filter_keeps_of_tiny_what_a_direct_count_keeps(tmp_path: Path) -> None:
+    """Pass rates of the same problems by `virc data sample`, with other seeds, differ by chance alone."""
+    from virc.core.events import Reporter
+    from virc.data.sample.run import sample_file
+    from virc.data.synth.draw import SynthConfig, write
+
+    write(SynthConfig(tmp_path / "drawn", 6, seed=3, formats=("batch",)))
+    rows, n = tmp_path / "drawn" / "problems.jsonl", 6
+    setup = set_up({"model": "tiny"}, SolveConfig(temperature=1.0, samples=n), None, None, False)
+    make("pass_rate", [str(rows)], tmp_path / "new.jsonl", {"n": n}, setup=setup)
+    ours = {each["id"]: each["right"] for each in read(tmp_path / "new.jsonl")}
+    sample_file(setup, str(rows), str(tmp_path / "direct.jsonl"), 1, None, Reporter())
+    lines = map(json.loads, (tmp_path / "direct.progress").read_text().splitlines())
+    direct = {line["id"]: line["right"] for line in lines}
+    assert ours.keys() == direct.keys()
+    total, both = n * len(ours), sum(ours.values()) + sum(direct.values())
+    share = both / (2 * total)
+    assert abs(sum(ours.values()) - sum(direct.values())) <= 4 * math.sqrt(2 * total * share * (1 - share)) + 1
+    make("pass_rate", [str(rows)], tmp_path / "some.jsonl", {"n": n, "min": 0.3, "max": 0.9}, setup=setup)
+    kept = {id for id, right in ours.items() if 0.3 <= right / n <= 0.9}
+    assert {each["id"] for each in read(tmp_path / "some.jsonl")} == kept

@@ -1,0 +1,219 @@
+"""Teachers add columns, and rows whose replies fit nothing are left out by name."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking_rows import made, read, rows_at, rules
+from support.servers import Body, serve
+
+from virc.core.errors import ConfigError, UsageError
+from virc.data.make.operators import teacher
+from virc.data.make.operators.teacher import Options, steps_of
+from virc.rewards.graders.graded import maker_of
+
+SCHEMA = {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
+
+
+class Replies:
+    """Says these texts, one after the other."""
+
+    def __init__(self, *texts: str) -> None:
+        self._texts, self.bodies = iter(texts), list[Body]()
+
+    def __call__(self, body: Body) -> str:
+        self.bodies.append(body)
+        return next(self._texts)
+
+
+def step(**keys: Any) -> dict[str, Any]:
+    return {"prompt": "Q: {question}", "tries": 2, **keys}
+
+
+TAKEN: list[tuple[dict[str, Any], list[str], Any]] = [
+    ({}, [" A circle.\n"], "A circle."),
+    ({"schema": SCHEMA}, ['{"count": 2}'], {"count": 2}),
+    ({"schema": SCHEMA}, ['```json\n{"count": 2}\n```'], {"count": 2}),
+    ({"schema": SCHEMA}, ["two", '{"count": 2}'], {"count": 2}),
+    ({"pattern": "Yes|No"}, ["Maybe", "No"], "No"),
+    ({"pattern": r"<c>((?s:.*))</c>\s*"}, ["<c>red\nblue</c>\n"], "red\nblue"),
+    ({"right": True}, ["It is 98.", "So the answer is 97."], "So the answer is 97."),
+    ({"right": True}, ["<think>first 98</think>\n97"], "97"),
+    ({"right": True, "thought": True}, ["<think>first 98</think>\n97"], "<think>first 98</think>\n97"),
+    ({"schema": SCHEMA}, ['<think>Two?</think>{"count": 2}'], {"count": 2}),
+    ({"like": "draft", "words": 1}, ["a red one is here", "the big square is here"], "the big square is here"),
+    (
+        {"reward": "thinklite-vl", "thought": True},
+        [r"\boxed{97}", r"<think>a</think>\boxed{97}"],
+        r"<think>a</think>\boxed{97}",
+    ),
+]
+"""A step, replies, and the value of the column."""
+LEFT_OUT: list[tuple[dict[str, Any], list[str], str]] = [
+    ({"schema": SCHEMA}, ["two", "{}x"], "no JSON"),
+    ({"schema": SCHEMA}, ["two", '{"count": "2"}'], "JSON that does not fit"),
+    ({"pattern": "Yes"}, ["No", "Yes and no"], "another form"),
+    ({"right": True}, ["98", "It is 98 or 97."], "another answer"),
+    ({"like": "draft", "words": 0}, ["the blue square is here", "big"], "too many words changed"),
+    ({"pattern": "Yes", "temperature": 0}, ["No"], "another form"),
+    ({}, [" ", ""], "empty"),
+    ({"reward": "thinklite-vl"}, ["97", r"\boxed{98}"], "a small reward of thinklite-vl"),
+]
+"""A step, replies, and why the row is left out."""
+
+
+def run(step: dict[str, Any], replies: Replies, folder: Path) -> list[dict[str, Any]]:
+    def rewards(system: str) -> Any:
+        return maker_of(system, None, None, {})
+
+    rows = rows_at(folder, draft="the red square is here")
+    with serve(replies) as server:
+        return made("teacher", rows, server.url, {"steps": {"said": step}}, roles={"said": server.url}, rewards=rewards)
+
+
+@pytest.mark.parametrize(("keys", "replies", "value"), TAKEN)
+def test_the_first_reply_that_fits_becomes_the_column(
+    keys: dict[str, Any], replies: list[str], value: object, tmp_path: Path
+) -> None:
+    server = Replies(*replies)
+    (row,) = run(step(**keys), server, tmp_path)
+    assert row["said"] == value
+    assert len(server.bodies) == len(replies)
+
+
+@pytest.mark.parametrize(("keys", "replies", "why"), LEFT_OUT)
+def test_a_row_is_left_out_where_no_reply_fits(
+    keys: dict[str, Any], replies: list[str], why: str, tmp_path: Path
+) -> None:
+    server = Replies(*replies)
+    assert run(step(**keys), server, tmp_path) == []
+    (out,) = read(tmp_path / "new.jsonl.left_out")
+    assert out["rule"] == f"said: {why}"
+    assert out["why"].endswith(replies[-1].rstrip("."))
+    assert len(server.bodies) == len(replies)
+
+
+def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> None:
+    steps = {
+        "caption": {"prompt": "Describe it.", "system": "You see.", "schema": SCHEMA},
+        "thought": {"prompt": "{caption} {question} {answer}", "pictures": False, "role": "thinker"},
+    }
+    rows, eyes, thinker = rows_at(tmp_path), Replies('{"count": 2}'), Replies("Well.")
+    with serve(eyes) as one, serve(thinker) as other:
+        (row,) = made("teacher", rows, "http://127.0.0.1:9/v1", {"steps": steps}, roles={
+            "caption": one.url, "thinker": other.url
+        })  # fmt: skip
+    assert (row["caption"], row["thought"], row["answer"]) == ({"count": 2}, "Well.", "97")
+    (seen,), (thought,) = eyes.bodies, thinker.bodies
+    assert seen["response_format"]["json_schema"]["schema"] == SCHEMA
+    assert seen["messages"][0] == {"role": "system", "content": "You see."}
+    assert [part["type"] for part in seen["messages"][1]["content"]] == ["image_url", "text"]
+    assert thought["messages"] == [{"role": "user", "content": '{"count": 2} q 1 97'}]
+    assert len({body["seed"] for body in (seen, thought)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"steps": {"said": step(prompt="{captoin}")}}, ConfigError, "names {captoin}, and the row has no such column"),
+        ({"steps": {"said": step(schema={"type": "texts"})}}, UsageError, "the schema of said cannot be used"),
+        ({"steps": {"said": step(pattern="(")}}, UsageError, "the pattern of said cannot be used"),
+        ({"steps": {"said": step(pattern="(?i)yes|no")}}, UsageError, "the pattern of said cannot be used"),
+        ({"steps": {"said": step(temprature=1)}}, UsageError, "temprature"),
+        ({}, UsageError, "it needs steps, or a preset"),
+        ({"preset": "no-such-system"}, UsageError, "no system and no file has the steps 'no-such-system'"),
+    ],
+)
+def test_steps_that_cannot_be_asked_are_refused(
+    options: dict[str, Any], error: type[Exception], sentence: str, tmp_path: Path
+) -> None:
+    with serve(Replies()) as server, pytest.raises(error, match=sentence):
+        made("teacher", rows_at(tmp_path), server.url, options)
+
+
+def test_steps_are_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("steps:\n  caption: {prompt: Describe it., right: true}\n")
+    assert [*steps_of(Options(preset=str(file)))] == ["caption"]
+
+
+def said(texts: dict[str, str]) -> Callable[[Body], str]:
+    """A server that knows its step by a piece of the prompt."""
+
+    def reply(body: Body) -> str:
+        content = body["messages"][-1]["content"]
+        prompt = content if isinstance(content, str) else content[-1]["text"]
+        return next(text for piece, text in texts.items() if piece in prompt)
+
+    return reply
+
+
+PRESETS: list[tuple[str, dict[str, str], dict[str, Any]]] = [
+    (
+        "vlaa-thinking",
+        {
+            "structured caption": "A circle with 97 in it.",
+            "```Caption\nA circle with 97 in it.\n```": "<think>The caption says 97.</think> 97",
+            "Here is the input:\n\n<think>The caption says 97.</think> 97": "<think>The image shows 97.</think> 97",
+            "```answer\n<think>The image shows 97.</think> 97\n```": "Yes",
+        },
+        {"ds_answer": "<think>The image shows 97.</think> 97", "verdict": "Yes"},
+    ),
+    (
+        "perception-r1",
+        {
+            "First say what": r"A circle with 97 in it. \boxed{97}",
+            "Solution: A circle": "<info1>The circle has 97 in it.</info1>\n<info2>There is one circle.</info2>\n",
+        },
+        {"visual_key_info": "<info1>The circle has 97 in it.</info1>\n<info2>There is one circle.</info2>"},
+    ),
+    (
+        "pebr-r1",
+        {"do not answer it": "A circle with 97.", "Description of the picture: A circle": '["circle", "97"]'},
+        {"key_word": ["circle", "97"]},
+    ),
+]
+"""A system, what its teachers say by a piece of the prompt, and columns."""
+
+
+@pytest.mark.parametrize(("system", "texts", "columns"), PRESETS)
+def test_rows_of_a_system_are_made_as_its_steps_say(
+    system: str, texts: dict[str, str], columns: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = rows_at(tmp_path)
+    with serve(said(texts)) as server:
+        (row,) = made("teacher", rows, server.url, {"preset": system})
+    assert {key: row[key] for key in columns} == columns
+    assert rules(rows) == {}
+
+
+def test_facts_are_as_the_reward_of_perception_r1_counts_them() -> None:
+    """Its reward reads so many numbers of a judge as the column has facts."""
+    step = steps_of(Options(preset="perception-r1"))["visual_key_info"]
+    for text, taken in ((facts(2), True), (facts(1), True), ("1. AB is 5.", False), (facts(1) + "and so on", False)):
+        assert bool(teacher._formed(step, text)[0]) is taken
+
+
+def facts(count: int) -> str:
+    return "".join(lines(count))
+
+
+def lines(count: int) -> Iterator[str]:
+    yield from (f"<info{number}>AB is {number}.</info{number}>\n" for number in range(1, count + 1))
+
+
+@pytest.mark.parametrize(("thought", "value"), [(True, "<think>97?</think>\nYes"), (False, "Yes")])
+def test_a_thought_that_the_server_took_out_is_put_back(thought: bool, value: str) -> None:
+    from virc.reasoning.session import Reply
+
+    step, reply = teacher.Step(prompt="", thought=thought), Reply("Yes", thought="97?")
+    assert teacher._taken(step, "said", reply, None, {}, None) == (value, "")  # type: ignore[arg-type]
+
+
+def test_a_long_reply_that_was_cut_is_not_taken(tmp_path: Path) -> None:
+    from virc.reasoning.session import Reply
+
+    step = teacher.Step(prompt="")
+    assert teacher._taken(step, "said", Reply(json.dumps("x"), finish="length"), None, {}, None)[1] == "cut"  # type: ignore[arg-type]

@@ -1,0 +1,154 @@
+"""Tree search visits what the UCB formula says, and what the published program visits."""
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from asking_rows import made, rows_at, rules
+from support.servers import Body, serve
+
+from virc.data.make.operators.search import Found, Node, Options, search
+
+PUBLISHED = json.loads(Path(__file__).with_name("published_searches.json").read_text())
+"""What mcts.py of si0wang/ThinkLite-VL@37fb148 found on toy trees, with `picks` for its random choices."""
+
+
+class Picks(Random):
+    """Chooses by a list of numbers."""
+
+    def __init__(self, picks: Sequence[int]) -> None:
+        self._picks = iter(picks)
+
+    def choice(self, seq: Any) -> Any:
+        return seq[next(self._picks)]
+
+
+def toy(case: dict[str, Any]) -> tuple[Found, int]:
+    """Search a toy tree; returns what was found and how many steps were drawn.
+
+    The n-th step of all, at depth d, is the digit (a n + b d + n n) % 10; those of `finals` end a solution, and it is
+    right where its digits add up to a multiple of `mod`.
+    """
+    drawn = count()
+
+    def step(steps: Sequence[str]) -> str:
+        n = next(drawn)
+        digit = (case["a"] * n + case["b"] * len(steps) + n * n) % 10
+        return f"Final Answer: {digit}" if digit in case["finals"] else f"{digit};"
+
+    def value(steps: Sequence[str]) -> float:
+        return float(sum(int(each.strip(";")[-1]) for each in steps) % case["mod"] == 0)
+
+    return search(Options(), step, value, Picks(case["picks"])), next(drawn)
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_a_search_goes_as_the_published_program_does(case: dict[str, Any]) -> None:
+    found, drawn = toy(case)
+    assert found.iterations == (None if case["iters"] is None else case["iters"] + 1)  # it counts from 0
+    assert list(found.steps) == (case["solution"] or [])
+    assert drawn == case["calls"]
+    assert [child.visits for child in found.root.children] == case["root"]
+    assert [[each.visits for each in child.children] for child in found.root.children] == case["deep"]
+
+
+@pytest.mark.parametrize("c", [0.0, 0.3, 1.0, 3.0])
+def test_the_tree_takes_the_leaves_that_the_formula_names(c: float) -> None:
+    """Every choice on the way down is made again from the log of values alone, without the tree."""
+    log: list[tuple[tuple[str, ...], float]] = []  # solution, value
+    letters = count()
+
+    def step(steps: Sequence[str]) -> str:
+        return f"{next(letters)} " + ("Final Answer:" if len(steps) == 4 else "")
+
+    def value(steps: Sequence[str]) -> float:
+        log.append((tuple(steps), 0.1 * (sum(map(len, steps)) % 7)))
+        return log[-1][1]
+
+    found = search(Options(c=c, limit=40, children=3), step, value, Random(5))
+    assert found.iterations is None
+    assert len(log) == 40
+    for at, (solution, _) in enumerate(log):
+        path: tuple[str, ...] = ()
+        while siblings := [child.steps for child in node_at(found.root, path).children]:
+            tried = [[worth for each, worth in log[:at] if goes_through(each, sibling)] for sibling in siblings]
+            if not any(tried):  # it was just expanded, and one of its children is taken at random
+                break
+            n = sum(goes_through(each, path) for each, _ in log[:at])
+            bounds = [bound(each, n, c) for each in tried]
+            assert siblings.index(solution[: len(path) + 1]) == bounds.index(max(bounds))
+            path = solution[: len(path) + 1]
+
+
+def bound(values: Sequence[float], n: int, c: float) -> float:
+    return sum(values) / len(values) + c * math.sqrt(math.log(n) / len(values)) if values else math.inf
+
+
+def node_at(root: Node, steps: tuple[str, ...]) -> Node:
+    node = root
+    for at in range(len(steps)):
+        node = next(child for child in node.children if child.steps == steps[: at + 1])
+    return node
+
+
+def goes_through(solution: tuple[str, ...], steps: tuple[str, ...]) -> bool:
+    return solution[: len(steps)] == steps
+
+
+class Solver:
+    """Writes steps; the n-th reply that answers is right where `right` holds n."""
+
+    def __init__(self, right: set[int]) -> None:
+        self._right, self._said, self.bodies = right, count(1), list[Body]()
+
+    def __call__(self, body: Body) -> str:
+        self.bodies.append(body)
+        begun = [each for each in body["messages"] if each["role"] == "assistant"]
+        if not begun:
+            return "### Step 1: I look.<end> more than was asked"
+        said = "97" if next(self._said) in self._right else "98"
+        return f"### Final Answer: The answer is: \\boxed{{{said}}}<end>"
+
+
+CASES: list[tuple[set[int], dict[str, Any], Any, str | None]] = [
+    ({1}, {}, 1, None),
+    ({2, 3, 4}, {}, 2, None),
+    (set(), {"limit": 3}, None, None),
+    (set(), {"limit": 3, "unsolved": False}, None, "unsolved"),
+    ({1}, {"above": 1}, None, "too easy"),
+    ({2, 3, 4}, {"above": 1}, 2, None),
+]
+"""Which answers are right, options, iterations, and the rule by which the row is left out."""
+
+
+@pytest.mark.parametrize(("right", "options", "iterations", "rule"), CASES)
+def test_a_row_gets_the_iterations_of_its_search(
+    right: set[int], options: dict[str, Any], iterations: int | None, rule: str | None, tmp_path: Path
+) -> None:
+    rows, solver = rows_at(tmp_path), Solver(right)
+    with serve(solver) as server:
+        found = made("search", rows, server.url, options)
+    assert rules(rows) == ({1: rule} if rule else {})
+    assert [each["iterations"] for each in found] == ([] if rule else [iterations])
+    if found:
+        solution = ["### Step 1: I look.", "### Final Answer: The answer is: \\boxed{97}"]
+        assert found[0]["steps"] == (solution if iterations else [])
+        assert found[0]["drawn"] == len(solver.bodies)
+
+
+def test_a_step_goes_on_with_those_before_it(tmp_path: Path) -> None:
+    solver = Solver({1})
+    with serve(solver) as server:
+        made("search", rows_at(tmp_path), server.url, {})
+    first, later = solver.bodies[0], solver.bodies[-1]
+    assert (first["temperature"], first["top_p"], first["max_tokens"]) == (0.5, 0.9, 2048)
+    assert first["stop"] == ["<end>"]
+    assert "q 1" in first["messages"][-1]["content"][-1]["text"]
+    assert later["messages"][-1] == {"role": "assistant", "content": "### Step 1: I look.<end>"}
+    assert later["continue_final_message"]
+    assert len({body["seed"] for body in solver.bodies}) == len(solver.bodies)

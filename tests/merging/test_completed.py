@@ -1,0 +1,122 @@
+"""Which files come with merged weights, and what a plan asks for; nothing is merged."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from sharded import lay_out
+from support.made import make
+
+from virc.core.errors import ConfigError
+from virc.core.events import Reporter
+from virc.envs import environment as environments
+from virc.envs.pins import get
+from virc.merging import build
+from virc.merging.source import Source
+from virc.models import provenance
+from virc.models.chat_protocol import read_protocol, written
+from virc.models.provenance import Origin
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.runs.run import Run
+from virc.solving.one import Solved
+
+TEXTS = (
+    "chat_template.jinja", "chat_template.json", "generation_config.json", "merges.txt", "preprocessor_config.json",
+    "processor_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
+    "video_preprocessor_config.json", "vocab.json", "added_tokens.json",
+)  # fmt: skip
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    """A model with every file that one may have, a base with licences, and a run's tools."""
+    texts, base, code = (tmp_path / name for name in ("texts", "base", "code"))
+    for folder in (texts, base, code):
+        folder.mkdir()
+    for file in TEXTS:
+        (texts / file).write_text("{}")
+    for file in ("preprocessor_config.json", "config.json", "model.safetensors"):
+        shutil.copyfile(EMBEDDED_FOLDER / file, texts / file)
+    (texts / "optimizer.pt").write_text("not of the model")
+    for file in ("LICENSE", "NOTICE.txt", "README.md"):
+        (base / file).write_text(file)
+    for file in ("spin.py", "reward.py"):
+        (code / file).write_text(f"# {file}\n")
+    protocol = msgspec.structs.replace(read_protocol(EMBEDDED_FOLDER / FILE_NAME), tools=("crop_image", "spin"))
+    (code / FILE_NAME).write_bytes(written(protocol))
+    about = Origin(kind="model", source="first@8")
+    return Source(
+        folder=texts, texts=texts, name="first", origin=about, base=base, chat_protocol=code / FILE_NAME, code=code
+    )
+
+
+def test_all_files_of_a_model_come_and_no_others(source: Source, tmp_path: Path) -> None:
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    build.complete(source, folder, "first", build.copy_weights(source, folder))
+    expected = {*TEXTS, "config.json", "model.safetensors", "LICENSE", "NOTICE.txt", "README.md", FILE_NAME, "code"}
+    assert {file.name for file in folder.iterdir()} == {*expected, provenance.FILE_NAME}
+    assert (folder / FILE_NAME).read_bytes() == source.chat_protocol.read_bytes()  # type: ignore[union-attr]
+    assert [file.name for file in (folder / "code").iterdir()] == ["spin.py"]
+    assert "first@8" in (folder / "README.md").read_text()
+
+
+def test_the_card_has_assumptions_with_the_values_of_the_run(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = SimpleNamespace(system="grip", stage="rl", settings={"n": 16, "learning_rate": 1e-6})
+    monkeypatch.setattr(build.runs, "info", lambda _: info)
+    monkeypatch.setattr(build.model_card, "text", lambda *given: "\n".join(given[-1]))
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    trained = msgspec.structs.replace(source, run=Run(tmp_path / "run"))
+    build.complete(trained, folder, "first", build.copy_weights(source, folder))
+    card = (folder / "README.md").read_text()
+    assert "assumed: n of rl 8, here 16: " in card
+    assert "assumed: learning_rate of instruct 1e-05: " in card
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    return tmp_path
+
+
+def test_any_environment_of_verl_merges(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "default_device", lambda: "cuda")
+    monkeypatch.setattr(environments, "recipes_in", environments.recipes_place)  # nothing is copied
+    made = get("rl", "cpu", workspace / "cache")
+    made.marker.parent.mkdir(parents=True)
+    made.marker.write_text("{}")
+    lay_out(workspace / "global_step_5")
+    assert build.prepare("global_step_5").python == made.python
+
+
+def test_a_name_that_means_something_else_is_refused(workspace: Path) -> None:
+    make(workspace, "other", base=str(EMBEDDED_FOLDER))
+    with pytest.raises(ConfigError, match="a model cannot be called other"):
+        build.prepare("tiny", Path("models/other"), gguf=True)
+
+
+def test_a_merged_model_is_asked_for_minutes_at_most_and_ctrl_c_ends_it(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    model: Any = SimpleNamespace(
+        backend=SimpleNamespace(close=lambda: None), chat_protocol=SimpleNamespace(protocol=None)
+    )
+
+    def solve(config: build.SolveConfig, *_: object) -> Solved:
+        asked.append(config.timeout)
+        return Solved((), error=KeyboardInterrupt())
+
+    monkeypatch.setattr(build, "solve", solve)
+    with pytest.raises(KeyboardInterrupt):
+        build._answer(model, Reporter())
+    assert asked == [300]

@@ -1,0 +1,572 @@
+"""`virc push` against a scripted hub: what is uploaded, what is not, and what the hub may answer."""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import huggingface_hub.constants as hub_constants
+import pytest
+from download.hub_server import Hub, hang, hub, status
+from support.called import virc
+from support.entry import ROOT
+from support.made import make, save
+
+import virc as package
+from virc.core.errors import DataError
+from virc.merging import card as cards
+from virc.merging import leaks, publish
+from virc.models import provenance
+from virc.models.provenance import Origin
+from virc.models.registry import EMBEDDED_FOLDER
+
+
+def safetensors(header: dict[str, object], tensors: bytes = b"") -> bytes:
+    """A file of weights with that header."""
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + tensors
+
+
+TOKEN = "hf_mine"
+KEY = "hf_" + "aB3" * 12
+ID = "me/figures"
+HEAD = "---\nlibrary_name: transformers\nbase_model: Qwen/x\n---\n"
+WEIGHTS = safetensors({})
+"""A file of weights without a tensor."""
+CARD = f"{HEAD}\n# small\n\n## How to use it\n\nold\n\n## Licence\n\nits own\n"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub that takes uploads, and an empty workspace to stand in."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(hub_constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(hub_constants, "HF_TOKEN_PATH", str(tmp_path / "home" / "token"))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with hub() as running:
+        running.writers[TOKEN] = {"me"}
+        for name, value in running.env(tmp_path / "home", TOKEN).items():
+            monkeypatch.setenv(name, value)
+        yield running
+
+
+@pytest.fixture
+def model(server: Hub) -> Path:
+    """A merged model in models/small, with files that are not a model's."""
+    folder = Path("models/small")
+    (folder / "code").mkdir(parents=True)
+    for name in ("config.json", "virc_protocol.json", "tokenizer.json"):
+        shutil.copyfile(EMBEDDED_FOLDER / name, folder / name)
+    (folder / "model.safetensors").write_bytes(WEIGHTS)
+    (folder / "README.md").write_text(CARD)
+    (folder / "code" / "spin.py").write_text("NAME = 'spin'\n")
+    provenance.write(folder, Origin(kind="shards", source="small@20", system="tiny"))
+    for name in ("training_args.bin", "run.log", ".env", "optimizer.pt"):
+        (folder / name).write_text(f"HF_TOKEN={KEY}\n")
+    return folder
+
+
+@pytest.fixture
+def rows(server: Hub) -> Path:
+    """Rows with an image in data/charts."""
+    folder = Path("data/charts")
+    folder.mkdir(parents=True)
+    (folder / "problems.jsonl").write_text('{"id": 1, "image": "a.png", "question": "?", "answer": "3"}\n')
+    shutil.copyfile(ROOT / "tests" / "pictures" / "triangle.png", folder / "a.png")
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+def test_a_model_is_uploaded_private_with_its_files_alone(server: Hub, model: Path) -> None:
+    done = virc("push", "small", ID)
+    assert done.code == 0, done.err
+    assert done.out == f"{server.url}/{ID}\n"
+    held = server.held(ID)
+    assert set(held) == {
+        "README.md", "code/spin.py", "config.json", "model.safetensors", "tokenizer.json", "virc_origin.json",
+        "virc_protocol.json",
+    }  # fmt: skip
+    assert held["model.safetensors"] == WEIGHTS
+    assert server.repo(ID).private  # type: ignore[union-attr]
+    for name in ("training_args.bin", "run.log", ".env", "optimizer.pt"):
+        assert f"left out: {name}" in done.err
+    assert TOKEN not in done.err + done.out
+
+
+def test_public_is_public(server: Hub, model: Path) -> None:
+    assert virc("push", "models/small", ID, "--public", "--json").json["private"] is False
+    assert not server.repo(ID).private  # type: ignore[union-attr]
+
+
+def test_nothing_private_goes_to_a_repository_that_is_public(server: Hub, model: Path) -> None:
+    assert virc("push", "small", ID, "--public").code == 0
+    before = server.held(ID)
+    (model / "model.safetensors").write_bytes(WEIGHTS + b"others")
+    done = virc("push", "small", ID)
+    assert (done.code, server.held(ID)) == (3, before)
+    assert "is public already" in done.err
+
+
+def test_a_dry_run_lists_files_and_card_and_asks_nobody(server: Hub, model: Path) -> None:
+    done = virc("push", "small", ID, "--dry-run")
+    assert done.code == 0, done.err
+    for said in ("model.safetensors", "10 bytes", "left out: hidden", "## How to use it", "private"):
+        assert said in done.out
+    said = virc("push", "small", ID, "--dry-run", "--json").json
+    assert {"name": "model.safetensors", "bytes": 10} in said["files"]
+    assert (said["commit"], said["private"], said["left_out"][".env"]) == (None, True, "hidden")
+    assert server.requests == []
+
+
+def test_the_card_keeps_its_text_and_says_how_to_use_the_model_from_the_hub(model: Path) -> None:
+    card = publish.prepare("small", ID).card
+    assert "old" not in card
+    assert "base_model: Qwen/x" in card
+    assert card.endswith("## Licence\n\nits own\n")
+    for said in (
+        f"virc download {ID}", "virc solve --model figures IMAGE", f'from_pretrained("{ID}"', f"vllm serve {ID}",
+        "virc merge models/figures --gguf",
+    ):  # fmt: skip
+        assert said in card, said
+
+
+@pytest.mark.parametrize(
+    ("name", "age", "expected"),
+    [("small", 5, True), ("models/small", 5, True), ("small@20", 5, True), ("other", 5, False), ("small", -5, False)],
+)
+def test_the_card_has_results_of_these_weights_alone(model: Path, name: str, age: int, expected: bool) -> None:
+    score = {"right": 80, "undecided": 0, "of": 100, "bounds": [0.8, 0.8], "interval": [0.711, 0.867]}
+    one = {"name": name, "score": score, "settings": {"temperature": 0.0, "samples": 1, "device": "cuda"}}
+    file = Path("evals/diagrams/summary.json")
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"benchmark": "diagrams", "models": [one]}))
+    made = (model / "model.safetensors").stat().st_mtime + age
+    os.utime(file, (made, made))
+    row = "| diagrams | 80 of 100 (80.0%) | 71.1% to 86.7% | temperature 0.0, samples 1 |"
+    assert (row in publish.prepare("small", ID).card) is expected
+
+
+def test_the_card_says_which_results_are_of_blank_crops(model: Path) -> None:
+    score = {"right": 1, "undecided": 0, "of": 4, "bounds": [0.25, 0.25], "interval": [0.05, 0.7]}
+    one = {"name": "small", "score": score, "settings": {"temperature": 0.0, "crop_ablation": "blank"}}
+    (file := Path("evals/diagrams-blank/summary.json")).parent.mkdir(parents=True)
+    file.write_text(json.dumps({"benchmark": "diagrams", "models": [one]}))
+    os.utime(file, (2**33, 2**33))
+    assert "| 5.0% to 70.0% | crop_ablation blank, temperature 0.0 |" in publish.prepare("small", ID).card
+
+
+@pytest.mark.parametrize("measured", ["models/tiny/FILE", "FILE", "tiny", "models/tiny"])
+def test_a_gguf_file_has_its_own_results_alone(server: Hub, measured: str) -> None:
+    folder = Path("models/tiny")
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    file = next(each for each in folder.glob("*.gguf") if not each.name.startswith("mmproj"))
+    (folder / "model.safetensors").write_bytes(WEIGHTS)
+    score = {"right": 80, "undecided": 0, "of": 100, "bounds": [0.8, 0.8], "interval": [0.711, 0.867]}
+    one = {"name": measured.replace("FILE", file.name), "score": score}
+    (summary := Path("evals/diagrams/summary.json")).parent.mkdir(parents=True)
+    summary.write_text(json.dumps({"benchmark": "diagrams", "models": [one]}))
+    os.utime(summary, (2**33, 2**33))
+    assert ("| diagrams | 80 of 100" in publish.prepare(str(file), ID).card) is ("FILE" in measured)
+
+
+def test_a_gguf_file_is_uploaded_with_its_vision_tower_alone(server: Hub) -> None:
+    folder = Path("models/tiny")
+    shutil.copytree(EMBEDDED_FOLDER, folder)
+    file = next(each for each in folder.glob("*.gguf") if not each.name.startswith("mmproj"))
+    (folder / "other-Q4_0.gguf").write_bytes(b"another")
+    plan = publish.prepare(str(file), ID)
+    assert {each.name for each in plan.files if each.name.endswith((".gguf", ".safetensors"))} == {
+        file.name,
+        f"mmproj-{file.name}",
+    }
+    assert f"llama-server -hf {ID}:{file.stem.rpartition('-')[2]}" in plan.card
+    assert not [word for word in ("vllm", "library_name", "AutoProcessor") if word in plan.card]
+
+
+def test_rows_become_a_dataset_with_their_images(server: Hub, rows: Path) -> None:
+    done = virc("push", "charts", ID, "--json")
+    assert done.json["kind"] == "dataset", done.err
+    held = server.held(f"datasets/{ID}")
+    assert set(held) == {"README.md", "a.png", "problems.jsonl"}
+    assert "| problems.jsonl | batch |" in held["README.md"].decode()
+    assert done.json["left_out"] == {"notes.txt": "neither rows nor an image"}
+
+
+def test_paths_in_settings_are_left_out(server: Hub, model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    config |= {"_name_or_path": "/data/team/base", "text_config": {"_name_or_path": "C:\\models\\x", "rope": "/"}}
+    config["parts"] = {"/data/team/one": 1, "two": 2}
+    config["layers"] = [{"_name_or_path": "/data/team/base", "size": 3}]
+    (model / "config.json").write_text(json.dumps(config))
+    done = virc("push", "small", ID)
+    sent = json.loads(server.held(ID)["config.json"])
+    assert "_name_or_path" not in sent | sent["text_config"]
+    assert (sent["parts"], sent["layers"]) == ({"two": 2}, [{"size": 3}])
+    assert (sent["model_type"], sent["text_config"]["rope"]) == (config["model_type"], "/")
+    assert "left out: config.json: text_config._name_or_path (a path of this machine)" in done.err
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("config.json", '{"hub": "' + KEY + '"}', "contains a key"),
+        ("code/spin.py", f"# one\nTOKEN = '{KEY}'\n", "contains a key"),
+        ("code/spin.py", "OPENAI = 'sk-proj-abcdefgh12345678'\n", "contains a key"),
+        ("code/spin.py", "NIM = 'nvapi-" + "aB3-" * 16 + "'\n", "contains a key"),
+        ("code/spin.py", "wandb_api_key: 0123456789abcdef0123456789abcdef\n", "contains a key"),
+        ("tokenizer.json", "-----BEGIN RSA PRIVATE KEY-----", "contains a key"),
+        ("README.md", "the value of HF_TOKEN: sentinel-of-mine-1", "contains a key"),
+        ("README.md", "# small\n\nmade in /home/someone\n", "names a path of this machine: /home/someone"),
+        ("README.md", "# small\n\nmade in C:\\Users\\someone\n", "names a path of this machine"),
+        ("code/spin.py", 'PLACE = "HERE/models"\n', "names a path of this machine"),
+        ("code/spin.py", r'PLACES = {"\/home\/someone": 1}', "names a path of this machine: /home/someone"),
+        ("virc_protocol.json", r'{"system": "\u002fhome\u002Fsomeone"}', "names a path of this machine: /home/someone"),
+    ],
+)
+def test_a_file_with_a_key_or_a_path_is_refused(
+    server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch, file: str, text: str, said: str
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "sentinel-of-mine-1")
+    (model / file).write_text(text.replace("HERE", str(Path.cwd())))
+    done = virc("push", "small", ID)
+    assert done.code == 5
+    assert file in done.err
+    assert said in done.err
+    assert not [key for key in (KEY, "sentinel-of-mine-1", "sk-proj") if key in done.err]
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("text", [*leaks.strings([{KEY: 1}]), r'{"secret": "%s"}' % (r"a\/b" * 9)])
+def test_a_key_may_be_a_key_of_a_row_or_escaped(text: str) -> None:
+    with pytest.raises(DataError, match="contains a key"):
+        leaks.check("rows", [("row 1", text)], "own")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "small-Q4_0.gguf"])
+@pytest.mark.parametrize(("value", "said"), [(KEY, "contains a key"), ("HERE/rows.dat", "names a path"), ("pt", "")])
+def test_headers_of_weights_are_looked_through(model: Path, file: str, value: str, said: str) -> None:
+    value = value.replace("HERE", str(Path.cwd()))
+    if file == "model.safetensors":
+        (model / file).write_bytes(safetensors({"__metadata__": {"from": value}}))
+    else:
+        texts = b"".join(struct.pack("<Q", len(each)) + each for each in (b"quantize.imatrix.file", value.encode()))
+        key, text = texts[:29], texts[29:]
+        (model / file).write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + struct.pack("<I", 8) + text)
+    done = virc("push", "small", ID, "--dry-run")
+    assert (done.code, said in done.err) == (5 if said else 0, True), done.err
+    assert KEY not in done.err
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("model.safetensors", safetensors({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}), "damaged"),
+        ("small-Q4_0.gguf", b"version https://git-lfs.github.com/spec/v1", "is no GGUF file"),
+        (
+            "model.safetensors.index.json",
+            b'{"weight_map": {"a": "model-2.safetensors"}}',
+            "model-2.safetensors is missing",
+        ),
+    ],
+)
+def test_weights_that_are_not_whole_are_refused(model: Path, file: str, content: bytes, said: str) -> None:
+    (model / file).write_bytes(content)
+    done = virc("push", "small", ID, "--dry-run")
+    assert (done.code, said in done.err) == (3, True), done.err
+
+
+def test_rows_whose_ending_nothing_reads_are_left_out(rows: Path) -> None:
+    (rows / "more.PARQUET").write_bytes(b"PAR1")
+    assert publish.prepare("charts", ID).left_out["more.PARQUET"] == "neither rows nor an image"
+
+
+def test_all_files_with_keys_are_named(server: Hub, model: Path) -> None:
+    for name in ("code/spin.py", "README.md"):
+        (model / name).write_text(KEY)
+    done = virc("push", "small", ID, "--dry-run")
+    assert done.code == 5
+    assert "README.md, from line 1 on, contains a key; code/spin.py, from line 1 on" in done.err
+
+
+def test_words_of_a_chat_protocol_are_no_paths(server: Hub, model: Path) -> None:
+    file = model / "virc_protocol.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"after_image": "/no_think"}))
+    assert virc("push", "small", ID).code == 0
+    assert server.held(ID)[file.name] == file.read_bytes()
+
+
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json")
+ROWS = ("train-00000-of-00002.json", "train-00001-of-00002.json")
+
+
+@pytest.mark.parametrize(("source", "old", "new"), [("small", SHARDS, "model.safetensors"), ("charts", ROWS, ROWS[0])])
+def test_shards_of_an_earlier_push_are_removed(
+    server: Hub, model: Path, rows: Path, source: str, old: tuple[str, ...], new: str
+) -> None:
+    folder = model if source == "small" else rows
+    (folder / new).unlink(missing_ok=True)
+    contents = {".safetensors": WEIGHTS, ".json": b"[]"}
+    index = json.dumps({"weight_map": dict(enumerate(SHARDS[:2]))}).encode()
+    for name in old:
+        (folder / name).write_bytes(index if name == SHARDS[2] else contents[Path(name).suffix])
+    assert virc("push", source, ID).code == 0
+    held = server.held(key := ID if source == "small" else f"datasets/{ID}")
+    server.put(key, {**held, "other-Q8_0.gguf": b"mine"})
+    for name in old:
+        (folder / name).unlink()
+    new = new.replace("of-00002", "of-00001")
+    (folder / new).write_bytes(contents[Path(new).suffix])
+    assert virc("push", source, ID).code == 0
+    assert set(server.held(key)) == set(held) - {*old} | {new, "other-Q8_0.gguf"}
+
+
+@pytest.mark.parametrize("at", [0, leaks._CHUNK - 20, 2 * leaks._CHUNK + 8])
+def test_a_key_is_found_wherever_it_is_in_a_long_file(rows: Path, at: int) -> None:
+    long = bytearray(b"x y\n" * (3 * leaks._CHUNK // 4))
+    long[at : at + len(KEY)] = KEY.encode()
+    (rows / "long.md").write_bytes(long)
+    with pytest.raises(DataError, match=r"long.md, from line \d+ on, contains a key"):
+        publish.prepare("charts", ID)
+
+
+def test_words_of_a_tokenizer_are_no_paths(model: Path) -> None:
+    (model / "tokenizer.json").write_text('{"vocab": {"/home/user/": 7}}')
+    assert publish.prepare("small", ID)
+
+
+def test_hidden_files_beside_rows_are_left_out(server: Hub, rows: Path) -> None:
+    (rows / ".env.json").write_text("{}")
+    (rows / ".cache").mkdir()
+    (rows / ".cache" / "a.json").write_text("{}")
+    left_out = publish.prepare("charts", ID).left_out
+    assert (left_out[".env.json"], left_out[".cache/a.json"]) == ("hidden", "hidden")
+
+
+def test_many_files_are_several_commits_the_card_last(server: Hub, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "_MAX_FILES", 1)
+    assert virc("push", "charts", ID).code == 0
+    commits = [each.body for each in server.asked("commit")]
+    assert len(commits) == 3
+    assert [b'"README.md"' in each for each in commits] == [False, False, True]
+    assert set(server.held(f"datasets/{ID}")) == {"README.md", "a.png", "problems.jsonl"}
+
+
+def test_python_pushes_as_the_command_does(server: Hub, model: Path) -> None:
+    plan = package.push("small", ID, dry_run=True)
+    assert server.requests == []
+    assert package.push(Path("models/small"), ID, public=True).files == plan.files
+    assert set(server.held(ID)) == {each.name for each in plan.files}
+
+
+def test_rows_may_be_about_paths_of_others(rows: Path) -> None:
+    (rows / "more.jsonl").write_text(json.dumps({"id": 2, "question": "Which?", "answer": "C:\\Users\\ann"}))
+    assert publish.prepare("charts", ID)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_rows_that_name_files_of_this_machine_are_refused(server: Hub, rows: Path, ending: str) -> None:
+    row = {"id": 2, "image": str((rows / "a.png").absolute()), "question": "?", "answer": "3"}
+    if ending == "parquet":
+        pyarrow = pytest.importorskip("pyarrow.parquet")
+        pyarrow.write_table(pytest.importorskip("pyarrow").Table.from_pylist([row]), rows / "more.parquet")
+    else:
+        (rows / "more.jsonl").write_text(json.dumps(row))
+    done = virc("push", "charts", ID)
+    assert (done.code, server.requests) == (5, [])
+    assert f"more.{ending}, " in done.err
+
+
+def test_links_out_of_the_folder_are_not_followed(server: Hub, rows: Path) -> None:
+    Path("secret.json").write_text("{}")
+    (rows / "more.json").symlink_to(Path("secret.json").absolute())
+    assert virc("push", "charts", ID, "--json").json["left_out"]["more.json"] == "a link out of the folder"
+    assert "more.json" not in server.held(f"datasets/{ID}")
+
+
+@pytest.mark.parametrize(
+    ("token", "code", "said"),
+    [("", 3, "valid token"), ("hf_wrong", 3, "valid token"), ("hf_others", 3, "forbids to write me/figures")],
+)
+def test_a_token_that_may_not_write_is_refused(
+    server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch, token: str, code: int, said: str
+) -> None:
+    server.writers["hf_others"] = {"others"}
+    monkeypatch.setenv("HF_TOKEN", token)
+    done = virc("push", "small", ID)
+    assert (done.code, server.repo(ID)) == (code, None)
+    assert said in done.err
+
+
+@pytest.mark.parametrize("on", ["create", "preupload", "lfs", "commit"])
+def test_a_hub_that_fails_is_a_network_error(server: Hub, model: Path, on: str) -> None:
+    server.misbehave(status(503), on=on, method="POST", times=None)
+    done = virc("push", "small", ID, "--json")
+    assert (done.code, done.json["error"]["kind"], done.json["commit"]) == (6, "network", None)
+
+
+def test_a_hub_that_is_not_there_is_a_network_error(server: Hub, model: Path) -> None:
+    server.die()
+    assert virc("push", "small", ID).code == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("small", "figures"), 2, "a hub id is OWNER/NAME"),
+        (("small", "me/../x"), 2, "a hub id is OWNER/NAME"),
+        (("nothing", ID), 3, "nothing"),
+        (("data/charts/problems.jsonl", ID), 2, "name its folder, data/charts"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    server: Hub, model: Path, rows: Path, words: tuple[str, str], code: int, said: str
+) -> None:
+    done = virc("push", *words)
+    assert done.code == code
+    assert said in done.err
+
+
+def test_what_was_uploaded_is_not_sent_again(server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "_LARGE", 6)
+    (model / "model-2.safetensors").write_bytes(WEIGHTS + b"more")
+    server.misbehave(status(400), method="PUT", times=1, skip=1)
+    assert virc("push", "small", ID).code == 6
+    assert len(server.stored) == 1
+    assert virc("push", "small", ID).code == 0
+    puts = [each.name for each in server.asked("storage") if each.method == "PUT" and each.code == 200]
+    assert len(puts) == len(set(puts)) == 2
+    assert server.held(ID)["model-2.safetensors"] == WEIGHTS + b"more"
+
+
+@pytest.mark.integration
+def test_a_killed_upload_is_resumed_by_the_same_command(server: Hub, model: Path) -> None:
+    (model / "model-2.safetensors").write_bytes(WEIGHTS + bytes(publish._LARGE))
+    (model / "model-3.safetensors").write_bytes(WEIGHTS + b"1" * publish._LARGE)
+    server.misbehave(hang, method="PUT", skip=1)
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
+    command = [sys.executable, "-m", "virc_cli", "push", "small", ID]
+    child = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.DEVNULL)
+    assert server.until(lambda: sum(each.method == "PUT" for each in server.requests) == 2)
+    child.kill()
+    child.wait()
+    assert server.held(ID) == {}
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, check=True, text=True)
+    assert done.stdout == f"{server.url}/{ID}\n"
+    sent = [each.name for each in server.asked("storage") if each.method == "PUT" and each.code == 200]
+    assert len(sent) == len(set(sent)) == 3
+    assert server.held(ID)["model-3.safetensors"] == WEIGHTS + b"1" * publish._LARGE
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("xet broke"), ConnectionError("404 of http://hub/api/models/me/x/xet-write-token/main")]
+)
+def test_what_xet_raises_says_how_to_go_on(
+    server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_commit", fail)
+    done = virc("push", "small", ID)
+    assert done.code == 6
+    assert "HF_HUB_DISABLE_XET=1 uploads without Xet" in done.err
+
+
+def test_offline_nothing_is_sent(server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
+    assert virc("push", "small", ID).code == 6
+    assert server.requests == []
+
+
+def test_a_checkpoint_is_to_be_merged_first(server: Hub) -> None:
+    (save(make(Path(), "mine"), 4) / "config.json").write_text("{}")
+    done = virc("push", "mine", ID)
+    assert done.code == 3
+    assert "virc merge mine" in done.err
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "says"),
+    [
+        (".env", "HF_TOKEN=x", "contains the hidden file .env"),
+        ("0.json", f'{{"note": "{KEY}"}}', "0.json, contains a key"),
+        ("0.json", '{"image": "/home/me/a.png"}', "names a path of this machine: /home/me"),
+        ("0.txt", "x" * 99, None),
+    ],
+)
+def test_shards_of_rows_are_looked_through(rows: Path, member: str, content: str, says: str | None) -> None:
+    with tarfile.open(rows / "s.tar", "w") as shard:
+        shard.add(rows / "a.png", "0.png")
+        (rows / "notes.txt").write_text(content)
+        shard.add(rows / "notes.txt", member)
+    done = virc("push", "data/charts", ID, "--dry-run")
+    assert (done.code, (says or "s.tar") in done.err + done.out) == (5 if says else 0, True), done
+
+
+def test_a_link_to_nothing_or_to_a_hidden_file_is_left_out(rows: Path) -> None:
+    (rows / ".env").write_text("mine")
+    (rows / "hidden.md").symlink_to(".env")
+    (rows / "gone.png").symlink_to("lost.png")
+    left_out = virc("push", "data/charts", ID, "--dry-run", "--json").json["left_out"]
+    assert {name: left_out.get(name) for name in ("hidden.md", "gone.png")} == {
+        "hidden.md": "hidden",
+        "gone.png": "not a file",
+    }
+
+
+def test_a_private_repository_is_not_called_public(server: Hub, model: Path) -> None:
+    assert virc("push", "small", ID).code == 0
+    before = server.held(ID)
+    done = virc("push", "small", ID, "--public")
+    assert (done.code, server.held(ID)) == (3, before)
+    assert "is private already" in done.err
+
+
+def test_a_workspace_is_no_folder_of_rows(rows: Path, model: Path) -> None:
+    Path("mine.jsonl").write_text("{}\n")
+    done = virc("push", ".", ID, "--dry-run")
+    assert (done.code, "is a workspace: it holds models" in done.err) == (3, True), done
+
+
+def test_a_name_of_rows_and_of_a_model_is_refused(model: Path, rows: Path) -> None:
+    shutil.copytree(rows, "data/small")
+    done = virc("push", "small", ID, "--dry-run")
+    assert (done.code, "small is data/small and models/small" in done.err) == (3, True), done
+
+
+def test_a_model_without_weights_is_refused(model: Path) -> None:
+    (model / "model.safetensors").rename(model / "weights.bin")
+    done = virc("push", "models/small", ID, "--dry-run")
+    assert done.code == 3, done
+    assert "weights" in done.err
+
+
+@pytest.mark.parametrize("words", [("", ID), ("small", "me/a--b"), ("small", "me/fig.git"), ("small", "me/fig-")])
+def test_an_empty_name_or_an_id_that_no_hub_takes_is_a_usage_error(model: Path, words: tuple[str, str]) -> None:
+    assert virc("push", *words, "--dry-run").code == 2
+
+
+def test_the_card_runs_the_model_and_not_its_projector() -> None:
+    said = cards.usage(ID, ["mmproj-figures-F16.gguf", "z-Q8_0.gguf"])
+    assert "virc solve --model models/figures/z-Q8_0.gguf" in said
+    assert f"llama-server -hf {ID}:Q8_0" in said
+
+
+def test_old_shards_go_in_the_commit_that_completes_the_new_ones(
+    server: Hub, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "_MAX_FILES", 1)
+    for name in ("train-00000-of-00001.json", "train-00000-of-00002.json"):
+        (rows / name).write_text("[]")
+        assert virc("push", "charts", ID).code == 0
+        (rows / name).unlink()
+    deleting = [b"deletedFile" in each.body for each in server.asked("commit")]
+    assert deleting == [*[False] * (len(deleting) - 1), True]

@@ -1,0 +1,34 @@
+"""Names of models that only services and other servers have."""
+
+import pytest
+
+from virc.models import hosted
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "typed"),
+    [
+        ("gpt-4o", "OpenAI", "--endpoint https://api.openai.com/v1 --model gpt-4o"),
+        ("GPT-5", "OpenAI", "--model GPT-5"),
+        ("o3", "OpenAI", "api.openai.com"),
+        ("claude-sonnet-4", "Anthropic", "api.anthropic.com"),
+        ("gemini-2.5-pro", "Google", "generativelanguage"),
+        ("openai/gpt-4o", "OpenRouter", "openrouter.ai"),
+        ("qwen2.5vl:7b", "Ollama", "--endpoint http://localhost:11434/v1 --model qwen2.5vl:7b"),
+        ("library/llava:latest", "Ollama", "localhost:11434"),
+    ],
+)
+def test_who_has_a_model_is_said_with_what_to_type(name: str, said: str, typed: str) -> None:
+    found = hosted.hint_for(name)
+    assert found
+    sentence, hint = found
+    assert said in sentence
+    assert typed in hint
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ViRC-7B", "Qwen/Qwen2.5-VL-7B-Instruct", "models/my-gpt-4", "o30-model", "runs/a@100", r"C:\models\a:b", "tiny"],
+)
+def test_other_names_may_be_models_of_this_machine(name: str) -> None:
+    assert hosted.hint_for(name) is None

@@ -1,0 +1,75 @@
+"""What models are called: in results, in hints, and where a new run or model asks for a name."""
+
+from pathlib import Path
+
+import pytest
+from support.made import make, save
+
+from virc.models import memory, names, sizes
+from virc.models import registry as models
+from virc.models.load import loaded_from
+from virc.models.memory import Conversation
+from virc.systems import registry as systems
+
+VIRC = systems.get("virc")
+SHORT, HUB = next((short, model.hub) for short, model in VIRC.models.items() if model.hub)
+
+
+@pytest.mark.parametrize(("name", "run"), [("mine@10", "mine@10"), ("mine", "mine"), ("./runs/mine", "mine")])
+def test_a_checkpoint_that_was_named_is_recorded_as_such(name: str, run: str, tmp_path: Path) -> None:
+    folder = save(make(tmp_path, "mine"), 10)
+    assert loaded_from(models.Weights(name, folder)).run == run
+    assert loaded_from(models.Weights(name, tmp_path)).run is None
+
+
+def test_a_hint_names_the_system_where_it_is_called_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(VIRC.file.read_text(encoding="utf-8"))
+    other = systems.get(str(tmp_path / "mine.yaml"))
+    assert models.download_of(HUB, VIRC) == f"virc download {SHORT}"
+    assert models.download_of(HUB, other) == f"virc download {SHORT} --system {tmp_path / 'mine.yaml'}"
+    assert models.download_of("org/another", other) == models.download_of("org/another", None) == (
+        "virc download org/another"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("system", [None, "virc", "tiny"])
+def test_a_name_of_any_system_is_taken(system: str | None, tmp_path: Path) -> None:
+    known = systems.get(system) if system else None
+    assert names.meaning(SHORT, tmp_path, known) == f"{SHORT} is a model of the system virc"
+    assert names.meaning("tiny", tmp_path, known) == "tiny is a model of this package"
+    assert names.meaning("free", tmp_path, known) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "meaning"),
+    [(None, "mine is a run"), ("mine@9", "mine is a run"), ("mine@10", None), ("a@10", "mine is a run")],
+)
+def test_only_the_newest_checkpoint_may_have_the_name_of_its_run(
+    source: str | None, meaning: str | None, tmp_path: Path
+) -> None:
+    run = make(tmp_path, "mine")
+    save(run, 9)
+    save(run, 10)
+    assert names.meaning("mine", tmp_path, None, source) == meaning
+
+
+SHAPE = sizes.published("Qwen/Qwen2.5-VL-7B-Instruct")
+
+
+def sized(tokens: int, image_tokens: int, together: int) -> dict[str, float]:
+    assert SHAPE
+    return {part.name: part.size for part in memory.parts(SHAPE, 2, Conversation(tokens, image_tokens, together))}
+
+
+def test_conversations_together_take_their_memory_each() -> None:
+    one, three = sized(1000, 100, 1), sized(1000, 100, 3)
+    own = {"keys and values", "pixels", "one layer"}
+    assert {name: three[name] / one[name] for name in one} == {name: 3 if name in own else 1 for name in one}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "image_tokens", "moment"), [(30_000, 1, "one layer"), (100, 16_000, "vision tower")]
+)
+def test_the_larger_of_two_moments_counts(tokens: int, image_tokens: int, moment: str) -> None:
+    both = {"one layer", "vision tower"}
+    assert both & sized(tokens, image_tokens, 1).keys() == {moment}

@@ -1,0 +1,118 @@
+"""Which model a served name means, and which chat protocol of this machine it is spoken to in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from virc.core.errors import ConfigError
+from virc.models import chat_protocol, provenance
+from virc.models import registry as models
+from virc.models.chat_protocol import ServedModel
+from virc.models.load import choice_of
+from virc.models.provenance import Origin
+from virc.reasoning.protocol import FILE_NAME, Protocol, own_protocol
+from virc.systems import registry as systems
+from virc.systems.registry import System
+from virc.tools import registry as tools
+
+OWN = own_protocol(tools.schemas(tools.DEFAULT))
+
+
+def saying(first: str) -> Protocol:
+    return msgspec.structs.replace(OWN, first=f"{first}: {{question}}")
+
+
+def with_models(**units: str) -> System:
+    """A system whose models count boxes in these units."""
+    known = systems.get("virc")
+    some = next(iter(known.models.values()))
+    named = {short: msgspec.structs.replace(some, coordinates=unit) for short, unit in units.items()}
+    return msgspec.structs.replace(known, models=named, protocol_source="hub")
+
+
+def left(workspace: Path, spoken: Mapping[str, str]) -> None:
+    """Put chat protocols beside models of a workspace."""
+    for short, first in spoken.items():
+        (workspace / "models" / short).mkdir(parents=True)
+        (workspace / "models" / short / FILE_NAME).write_bytes(chat_protocol.written(saying(first)))
+
+
+def asked(workspace: Path, system: System, short: str | None, **more: Protocol) -> tuple[str, str]:
+    """The first text of the chat protocol that a served model is spoken to in, and where it is from."""
+    served = ServedModel("served", system=system, model=system.models[short] if short else None, **more)
+    spoken, place = chat_protocol.of_endpoint(served, workspace)
+    assert spoken
+    return spoken.protocol.first.partition(":")[0], place.removeprefix(f"{workspace}/models/")
+
+
+@pytest.mark.parametrize(
+    ("spoken", "short", "found"),
+    [
+        ({"a": "one"}, "a", "one"),
+        ({"b": "one"}, "a", "one"),  # of the same unit, and the only one here
+        ({"a": "one", "b": "one"}, None, "one"),
+        ({"a": "one", "c": "two"}, "a", "one"),  # one of another unit says nothing
+        ({"a": "one", "c": "two"}, "c", "two"),
+    ],
+)
+def test_a_served_model_is_spoken_to_as_those_alike_here(
+    spoken: Mapping[str, str], short: str | None, found: str, tmp_path: Path
+) -> None:
+    left(tmp_path, spoken)
+    assert asked(tmp_path, with_models(a="pixel", b="pixel", c="permille"), short)[0] == found
+
+
+@pytest.mark.parametrize("short", ["a", None])
+def test_protocols_that_differ_leave_open_which_is_meant(short: str | None, tmp_path: Path) -> None:
+    left(tmp_path, {"a": "one", "b": "two"})
+    system = with_models(a="pixel", b="pixel")
+    with pytest.raises(ConfigError, match="their chat protocols differ") as caught:
+        asked(tmp_path, system, short)
+    assert all(f"models/{name}/{FILE_NAME}" in (caught.value.hint or "") for name in "ab")
+    assert asked(tmp_path, system, short, published=saying("three")) == ("three", "the endpoint publishes it")
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("X", "X"), ("org/X-AWQ", "X"), ("x@100", "X"), ("X-large", "X-large"), ("/models/x-large.gguf", "X-large"),
+        ("Xlarge", None), ("my-X", None),
+    ],
+)  # fmt: skip
+def test_a_served_name_means_the_model_with_the_longest_name_in_it(name: str, short: str | None) -> None:
+    system = with_models(**{"X": "pixel", "X-large": "permille"})
+    assert models.served(name, None, system)[1] == (system.models[short] if short else None)
+
+
+def test_models_of_a_run_are_those_of_its_very_name(tmp_path: Path) -> None:
+    for name, source in {"of-a": "a@10", "of-ab": "ab@10", "of-a-b": "a-b@9", "alone": "a"}.items():
+        (tmp_path / "models" / name).mkdir(parents=True)
+        provenance.write(tmp_path / "models" / name, Origin(kind="adapter", source=source))
+    found = {run: [folder.name for folder in provenance.merged_from(run, tmp_path)] for run in ("a", "ab", "b")}
+    assert found == {"a": ["of-a"], "ab": ["of-ab"], "b": []}
+
+
+@pytest.mark.parametrize(("given", "kept"), [("./mine.py", ("./mine.py",)), (["a", "b"], ("a", "b")), ((), ())])
+def test_one_tool_is_a_tool_and_no_list_of_letters(given: list[str] | str, kept: tuple[str, ...]) -> None:
+    assert choice_of(None, None, None, None, None, None, given, None, None).tools == kept
+
+
+@pytest.mark.parametrize("order", [("adapter", "base"), ("base", "adapter"), ("adapter",), ("base",)])
+def test_the_protocol_of_an_adapter_goes_before_that_of_its_base(order: tuple[str, ...], tmp_path: Path) -> None:
+    for name in order:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FILE_NAME).write_bytes(chat_protocol.written(saying(name)))
+    weights = models.Weights("w", tmp_path / "base", adapter=tmp_path / "adapter")
+    nearest = "adapter" if "adapter" in order else "base"
+    assert chat_protocol.trained_with(weights) == tmp_path / nearest / FILE_NAME
+    assert chat_protocol.of_weights(weights).protocol.first == saying(nearest).first
+
+
+@pytest.mark.parametrize(("name", "called"), [("stock", "stock"), ("trained", "trained"), ("mine", "trained")])
+def test_the_protocol_of_a_stock_model_is_not_called_trained(name: str, called: str) -> None:
+    published = msgspec.structs.replace(OWN, name=name)
+    found, _ = chat_protocol.of_endpoint(ServedModel("served", published=published), Path())
+    assert found
+    assert found.protocol.name == called

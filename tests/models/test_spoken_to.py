@@ -1,0 +1,103 @@
+"""How a model is asked, by what is known of it: sizes of pictures, its patch grid, warnings, memory."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from virc.backends.checkpoint import image_grid, image_settings
+from virc.families import registry as families
+from virc.models import load, memory
+from virc.models.chat_protocol import ChatProtocol
+from virc.models.load import Choice, Spoken
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.probing.identity import Identity
+from virc.probing.result import Probed
+from virc.reasoning.protocol import own_protocol
+from virc.tools import registry as tools
+
+OWN = own_protocol(tools.schemas(tools.DEFAULT))
+
+
+@pytest.mark.parametrize(
+    ("family", "enlarged", "least"),
+    [
+        ("qwen2.5-vl", 50_000, 50_000),
+        ("qwen2.5-vl", 1000, 3136),
+        ("qwen2.5-vl", None, 3136),
+        ("qwen3-vl", 90_000, 65_536),
+    ],
+)
+def test_small_pictures_are_sent_as_large_as_the_server_makes_them(
+    family: str, enlarged: int | None, least: int
+) -> None:
+    """That matters to boxes in pixels alone."""
+    probed = Probed(endpoint="http://a/v1", model="m", longest=2000, max_pixels=800_000, min_pixels=enlarged)
+    server: Any = SimpleNamespace(endpoint="http://a/v1", kind="vllm", named="m --endpoint http://a/v1")
+    grid, _ = load._grid_on(server, families.get(family), probed, Choice("m"))
+    assert (grid.min_pixels, grid.longest) == (least, 2000)
+
+
+@pytest.mark.parametrize(("chosen", "warned"), [(None, True), ("default", False)])
+def test_our_own_protocol_is_warned_of_unless_it_was_chosen(chosen: str | None, warned: bool) -> None:
+    assert bool(load._untrained(ChatProtocol(OWN), "m", Choice("m", protocol=chosen))) is warned
+
+
+@pytest.mark.parametrize(("chosen", "factor"), [("qwen3-vl", 32), (None, 28)])
+def test_a_gguf_file_without_a_grid_has_that_of_the_chosen_family(chosen: str | None, factor: int) -> None:
+    weights: Any = SimpleNamespace(gguf=SimpleNamespace(grid=None))
+    spoken = Spoken(ChatProtocol(OWN), "by its name", family="qwen2.5-vl")
+    assert load.grid_here(weights, spoken, Choice("m", family=chosen)).factor == factor
+
+
+def test_the_largest_picture_of_a_model_is_counted_in_patches(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = msgspec.structs.replace(image_grid(image_settings(EMBEDDED_FOLDER)), max_pixels=28 * 28 * 100)
+    monkeypatch.setattr(memory, "image_grid", lambda _: grid)
+    assert memory.of_model("tiny", None).image_tokens == 28 * 28 * 100 // grid.factor**2
+
+
+def weights(**fields: Any) -> Any:
+    """A model of a folder on this machine."""
+    known = {"name": "m", "folder": Path("/nowhere/m"), "adapter": None, "gguf": None, "system": None}
+    return SimpleNamespace(**known | fields)
+
+
+@pytest.mark.parametrize(("device", "offered"), [("cpu", True), ("cuda:1", False), ("mps", False)])
+def test_time_is_estimated_on_a_cpu_alone(device: str, offered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = SimpleNamespace(device=device, warnings=(), estimate=lambda tokens: (1.0, 1.0), draw_together=bool)
+    for name, found in {"spoken_here": Spoken(ChatProtocol(OWN), "own"), "_by_transformers": backend}.items():
+        monkeypatch.setattr(load, name, lambda *_, found=found: found)
+    monkeypatch.setattr(load, "loaded_from", lambda _: None)
+    monkeypatch.setattr(load.models, "find", lambda *_, **__: weights())
+    assert bool(load._weights(Choice("m"), Path()).estimate) is offered
+
+
+@pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen3-vl"])
+def test_boxes_and_calls_of_a_probe_count_more_than_the_familys(family: str) -> None:
+    found = Probed(endpoint="http://a/v1", model="m", coordinates="unit", box="corners_yx", calls="native")
+    protocol = load._stock(families.get(family), found).protocol
+    assert (protocol.coordinates, protocol.box, bool(protocol.schemas)) == ("unit", "corners_yx", True)
+
+
+@pytest.mark.parametrize("refused", [("logprobs", "seed"), ()])
+def test_parameters_that_a_probe_found_refused_are_left_out(refused: tuple[str, ...]) -> None:
+    left_out: list[str] = []
+    server: Any = SimpleNamespace(
+        endpoint="http://a/v1", kind="vllm", named="m", model="qwen3-vl", root=None, leave_out=left_out.extend
+    )
+    probed = Probed(endpoint="http://a/v1", model="qwen3-vl", coordinates="thousand", left_out=refused)
+    load._stock_at(server, Choice("m"), Identity(("qwen3-vl",)), probed)
+    assert tuple(left_out) == refused
+
+
+@pytest.mark.parametrize(("reading", "stock"), [("lenient", True), ("strict", False)])
+def test_a_model_without_a_protocol_of_its_own_is_loaded_as_stock(
+    reading: Any, stock: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: Any = SimpleNamespace(load=lambda *_, **options: options["stock"])
+    monkeypatch.setitem(sys.modules, "virc.backends.local", loaded)
+    spoken = Spoken(ChatProtocol(msgspec.structs.replace(OWN, reading=reading)), "own")
+    assert load._by_transformers(weights(), spoken, Choice("m")) is stock

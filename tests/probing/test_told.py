@@ -1,0 +1,120 @@
+"""What servers tell of themselves, without a picture: who they are, and which weights they have."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from support.loopback import Connection, Loopback
+
+from virc.families import registry as families
+from virc.probing import probe, result
+from virc.probing.identity import identify
+from virc.probing.result import Probed
+from virc.probing.servers import local_servers
+from virc.reasoning.session import Reply
+
+
+def ollama(**shown: Any) -> Any:
+    about = {"general.architecture": "qwen25vl", "general.parameter_count": 7, **shown.pop("about", {})}
+    told = {"model_info": about, "modified_at": "2026-01-01", **shown}
+    return SimpleNamespace(
+        weights=(), root=None, kind="library", model="mine:latest", json_object=lambda path, body=None: told
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({}, True),
+        ({"modified_at": "2026-02-01"}, False),  # pulled anew
+        ({"about": {"general.parameter_count": 8}}, False),
+        ({"about": {"general.basename": "other"}}, False),
+        ({"license": "another text"}, True),
+    ],
+)
+def test_weights_of_ollama_are_known_again(changed: dict[str, Any], same: bool) -> None:
+    assert (identify(ollama(**changed)).digest == identify(ollama()).digest) is same
+    assert identify(ollama()).names == ("qwen25vl",)
+
+
+class _Listing(Connection):
+    server: "Listed"
+
+    def get(self) -> None:
+        body = self.server.body
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Listed(Loopback):
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(_Listing)
+        self.status, self.body = status, body
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "server", "models"),
+    [
+        (200, b'{"data": [{"id": "a", "owned_by": "sglang"}, {"id": "b"}]}', "SGLang", ("a", "b")),
+        (200, b'{"data": [{"id": "a", "owned_by": "Library"}]}', "Ollama", ("a",)),
+        (200, b'{"data": [{"id": "a", "owned_by": "somebody"}]}', "by port", ("a",)),
+        (401, b"no", "by port, which wants a key", ()),
+        (403, b"no", "by port, which wants a key", ()),
+        (200, b'{"data": []}', None, ()),
+        (200, b"no json", None, ()),
+        (500, b"no", None, ()),
+    ],
+)
+def test_a_server_of_this_machine_is_named(
+    status: int, body: bytes, server: str | None, models: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (there := Listed(status, body)).running():
+        port = int(there.address.rpartition(":")[2])
+        monkeypatch.setattr("virc.probing.servers.PORTS", {port: "by port"})
+        monkeypatch.setattr("virc.probing.servers._SECONDS", 60.0)  # on a machine that is busy
+        found = [(each.server, each.models) for each in local_servers()]
+    assert found == ([(server, models)] if server else [])
+
+
+@pytest.mark.parametrize(
+    ("days", "weights", "known"),
+    [(0, "w", True), (29, "w", True), (31, "w", False), (0.5, None, True), (2, None, False), (-31, "w", False)],
+)
+def test_how_boxes_are_counted_is_believed_for_its_days(
+    days: float, weights: str | None, known: bool, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result from the future, of a clock that was wrong, is no newer than one of as long ago."""
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path))
+    now = 1_800_000_000.0
+    monkeypatch.setattr(result.time, "time", lambda: now)
+    found = Probed(
+        endpoint="http://h/v1", model="m", server="s", weights=weights, coordinates="pixel", box="corners_yx",
+        longest=9, kept=now - days * 86_400,
+    )  # fmt: skip
+    result.keep(found)
+    kept = result.kept("http://h/v1", "m", "s", weights)
+    assert kept
+    assert (kept.coordinates, kept.box, kept.longest) == (("pixel", "corners_yx", 9) if known else (None, None, 9))
+
+
+APART, TAGGED, PLAIN = Reply("It is red.", thought="Red?"), Reply("<think>Red?</think>It is red."), Reply("It is red.")
+
+
+@pytest.mark.parametrize(
+    ("replies", "thoughts"),
+    [
+        ([APART], "apart"),
+        ([TAGGED], "tags"),
+        ([PLAIN], "none"),
+        ([APART, TAGGED], "apart"),
+        ([TAGGED, PLAIN], "tags"),
+        ([PLAIN, APART], "apart"),
+    ],
+)
+def test_a_probe_says_where_thoughts_come(replies: list[Reply], thoughts: str) -> None:
+    seen = probe._Seen()
+    for reply in replies:
+        probe._take_box(reply, families.protocol(families.UNKNOWN), seen)
+    assert seen.thoughts == thoughts

@@ -1,0 +1,378 @@
+"""Crops of models of which nobody knows how they count boxes: cut where the model looks, or refused."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from support.called import virc
+from support.servers import Body
+from vision_server import Eyes, Vision, VisionServer, see
+
+import virc as package
+from virc.core.errors import ConfigError
+from virc.families import registry as families
+from virc.models.calibration import Calibration, asks_for_box
+from virc.models.load import Opened
+from virc.probing import result
+from virc.probing.result import Probed
+from virc.reasoning.bodies import Called
+from virc.reasoning.images import open_file
+from virc.reasoning.protocol import own_protocol
+from virc.reasoning.session import Reply
+from virc.solving.one import SolveConfig, Solved, solve
+
+Photo = Callable[[int, int], Path]
+Box = tuple[float, float, float, float]
+WIDE, HIGH = (1400, 500), (500, 1300)
+
+
+def target(size: tuple[int, int]) -> Box:
+    """Where `photo` paints its rectangle."""
+    width, height = size
+    return (width * 3 / 5, height / 4, width * 4 / 5, height / 2)
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union."""
+    wide, high = (max(0.0, min(one[at + 2], other[at + 2]) - max(one[at], other[at])) for at in (0, 1))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return wide * high / (sum(areas) - wide * high)
+
+
+@contextmanager
+def loaded(vision: Vision, family: str | None = None) -> Iterator[tuple[VisionServer, Opened]]:
+    with see(vision) as server, package.load(endpoint=server.url, family=family) as model:
+        yield server, model
+
+
+def asked(model: Opened, picture: Path) -> Solved:
+    return solve(
+        SolveConfig(), model.backend, model.chat_protocol.protocol, [open_file(picture, "it")], "Which colour?"
+    )
+
+
+def cropped(solved: Solved) -> Box:
+    """The pixels of the file that the only crop shows."""
+    assert solved.answer == "red", solved.error
+    (region,) = [each.region for each in solved.attempts[0].trace.images if each.region]
+    return region
+
+
+def share(model: Opened, picture: Path, size: tuple[int, int]) -> float:
+    return overlap(cropped(asked(model, picture)), target(size))
+
+
+UNITS: list[dict[str, Any]] = [
+    {"unit": unit, "yx": yx} for unit in ("pixel", "thousand", "unit") for yx in (False, True)
+]
+
+
+@pytest.mark.parametrize("size", [WIDE, HIGH], ids=["wide", "high"])
+@pytest.mark.parametrize("way", UNITS, ids=lambda way: f"{way['unit']}{'-yx' * way['yx']}")
+def test_a_crop_is_where_the_model_looks_whatever_its_unit(
+    way: dict[str, Any], size: tuple[int, int], photo: Photo
+) -> None:
+    with loaded(Vision(model="default", **way)) as (server, model):
+        assert share(model, photo(*size), size) > 0.9
+        assert len(server.posts()) == 3  # the question, what is asked about boxes, and what the crop shows
+
+
+ALIASES = [
+    ("qwen2.5-vl-7b", "thousand", False),
+    ("qwen3-vl:8b", "pixel", False),
+    ("gemma-4-27b-it", "thousand", False),
+    ("glm-4.6v", "unit", True),
+    ("Qwen/Qwen2.5-VL-7B-Instruct", "thousand", False),
+    ("gemini-3-flash", "thousand", True),
+]
+
+
+@pytest.mark.parametrize(("name", "unit", "yx"), ALIASES)
+def test_a_name_that_anybody_may_have_given_is_not_believed(name: str, unit: Any, yx: bool, photo: Photo) -> None:
+    with loaded(Vision(model=name, owned_by="openai", unit=unit, yx=yx)) as (_, model):
+        assert share(model, photo(*WIDE), WIDE) > 0.9
+
+
+@pytest.mark.parametrize("calls", ["xml", "parsed", "native", "always"])
+@pytest.mark.parametrize("thoughts", ["tags", "reasoning"])
+def test_however_calls_come_the_first_crop_is_right(calls: Any, thoughts: str, photo: Photo) -> None:
+    vision = Vision(model="default", unit="thousand", calls=calls, thoughts=thoughts)
+    with loaded(vision) as (_, model):
+        solved = asked(model, photo(*WIDE))
+        if calls == "native":  # told of no tools in the request, this model calls none
+            assert solved.answer is not None or solved.error
+        else:
+            assert overlap(cropped(solved), target(WIDE)) > 0.9
+
+
+@pytest.mark.parametrize("longest", [448, 1000, 1333])
+def test_a_server_that_scales_pictures_down_gets_small_ones(longest: int, photo: Photo) -> None:
+    vision = Vision(model="default", owned_by="organization_owner", eyes=Eyes(longest=longest), unit="pixel")
+    size = (2000, 1500)
+    with see(vision) as server:
+        for _ in range(2):
+            with package.load(endpoint=server.url) as model:
+                solved = asked(model, photo(*size))
+            if solved.error:  # it was shown too large a picture before that was known
+                assert "the same command again" in str(getattr(solved.error, "hint", ""))
+            else:
+                assert overlap(cropped(solved), target(size)) > 0.9
+        assert not solved.error
+
+
+@pytest.mark.parametrize(("size", "whole"), [((900, 1000), True), ((1200, 1000), False), ((2100, 100), False)])
+def test_pictures_that_may_be_shown_smaller_leave_pixels_unknown(size: tuple[int, int], whole: bool) -> None:
+    before = Probed(endpoint="http://h/v1", model="m", coordinates="pixel", longest=2000, max_pixels=1_000_000)
+    settled = Calibration(cast("Any", None), None, before, lambda _: None)
+    with nullcontext() if whole else pytest.raises(ConfigError, match="smaller than they were sent"):
+        assert settled(own_protocol(()), [size]).coordinates == "pixel"
+
+
+def test_what_was_found_is_kept_for_the_next_command(photo: Photo) -> None:
+    with see(Vision(model="default", unit="thousand")) as server:
+        first = virc("solve", "--endpoint", server.url, "--json", photo(*WIDE), "Which colour?")
+        assert (first.code, first.json["answer"], first.json["coordinates"]) == (0, "red", "thousand")
+        assert "before its first crop it is asked how it counts boxes" in first.err
+        again = virc("solve", "--endpoint", server.url, "--json", photo(*WIDE), "Which colour?")
+        assert (again.json["answer"], again.json["coordinates"]) == ("red", "thousand")
+        assert len(server.posts()) == 3 + 2
+
+
+def test_an_answer_without_a_crop_costs_one_request(photo: Photo) -> None:
+    with see(Vision(model="default", answers=lambda body: {"content": "red"})) as server:
+        done = virc("solve", "--endpoint", server.url, "--json", photo(*WIDE), "Which colour?")
+        assert (done.json["answer"], done.json["coordinates"], len(server.posts())) == ("red", None, 1)
+
+
+@pytest.mark.parametrize(("family", "unit", "yx"), [("qwen2.5-vl", "pixel", False), ("gemma4", "thousand", True)])
+def test_a_family_that_is_named_is_not_asked(family: str, unit: Any, yx: bool, photo: Photo) -> None:
+    with loaded(Vision(model="default", unit=unit, yx=yx), family) as (server, model):
+        assert share(model, photo(*WIDE), WIDE) > 0.9
+        assert len(server.posts()) == 2
+
+
+def told(**more: Any) -> Vision:
+    """A server that says itself which model it runs."""
+    return Vision(**{"model": "qwen2.5-vl", "unit": "thousand", **more})
+
+
+TELLING = {
+    "vLLM, hub id": told(
+        model="Qwen/Qwen2.5-VL-7B-Instruct", extra={"root": "Qwen/Qwen2.5-VL-7B-Instruct"}, unit="pixel"
+    ),
+    "vLLM, root under another name": told(extra={"root": "Qwen/Qwen3-VL-8B-Instruct"}),
+    "vLLM, folder in one of another family": told(extra={"root": "/qwen2.5-vl-tests/Qwen3-VL-8B"}),
+    "SGLang": told(owned_by="sglang", facts={"/get_model_info": {"model_path": "Qwen/Qwen3-VL-8B-Instruct"}}),
+    "llama.cpp": told(owned_by="llamacpp", facts={"/props": {"model_path": "/m/Qwen3VL-8B-Instruct-Q4_K_M.gguf"}}),
+    "LM Studio": told(
+        owned_by="organization_owner",
+        facts={"/api/v0/models": {"data": [{"id": "qwen2.5-vl", "arch": "qwen3_vl"}, {"id": "x", "arch": "gemma3"}]}},
+    ),
+    "Ollama": told(
+        owned_by="library", wire="ollama",
+        facts={"/api/show": {"model_info": {"general.architecture": "qwen3vl"}, "capabilities": ["vision"]}},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_what_a_server_says_of_its_weights_settles_it(name: str, photo: Photo) -> None:
+    with loaded(TELLING[name]) as (server, model):
+        assert share(model, photo(*WIDE), WIDE) > 0.9
+        assert len(server.posts()) == 2
+
+
+def test_an_architecture_of_two_families_settles_nothing(photo: Photo) -> None:
+    facts = {"/api/v0/models": {"data": [{"id": "qwen2.5-vl", "arch": "qwen2vl"}]}}
+    with loaded(told(owned_by="organization_owner", facts=facts)) as (server, model):
+        assert share(model, photo(*WIDE), WIDE) > 0.9
+        assert len(server.posts()) == 3
+
+
+# Servers that cannot tell
+
+
+def about_boxes(body: Body) -> bool:
+    return "red rectangle exactly" in json.dumps(body["messages"])
+
+
+def blind(box: list[float]) -> Callable[[Body], Body | None]:
+    """Calls with the same box whatever it is shown."""
+    call = {"name": "crop_image", "arguments": {"bbox_2d": box, "image_index": 0}}
+    return lambda body: {"content": f"<tool_call>\n{json.dumps(call)}\n</tool_call>"}
+
+
+def speechless(body: Body) -> Body | None:
+    return {"content": "I see a picture."} if about_boxes(body) else None
+
+
+UNABLE: dict[str, Vision] = {
+    "the same box for any picture": Vision(model="default", answers=blind([100, 100, 300, 300])),
+    "no box in words or calls": Vision(model="default", answers=speechless),
+    "percent": Vision(model="default", unit="percent"),
+    "corner, width and height": Vision(model="default", answers=blind([625, 187, 250, 250])),
+    "centre, width and height": Vision(model="default", answers=blind([0.75, 0.31, 0.25, 0.25])),
+    "x, x, y, y": Vision(model="default", answers=blind([625, 875, 187, 437])),
+    "a family's name, and a blind model": Vision(model="qwen3-vl-8b", answers=blind([100, 100, 300, 300])),
+}
+
+
+@pytest.mark.parametrize("name", UNABLE)
+def test_a_model_that_cannot_tell_is_refused_with_what_settles_it(name: str, photo: Photo) -> None:
+    with see(UNABLE[name]) as server:
+        done = virc("solve", "--endpoint", server.url, photo(*WIDE), "Which colour?")
+        assert (done.code, done.out) == (3, "")
+        *_, error, hint = done.err.splitlines()
+        assert error.startswith(f"error: it is not known how {server.vision.model} counts boxes")
+        assert hint.startswith("hint: --family NAME")
+        assert len(server.posts()) <= 3
+        assert all(str(body).count("base64,") == 1 for body in server.posts())  # no crop was shown
+
+
+def test_a_server_that_refuses_the_drawn_picture_is_refused(photo: Photo) -> None:
+    with see(Vision(model="default", context=1200, context_in="error")) as server:
+        done = virc("solve", "--endpoint", server.url, photo(400, 300), "Which colour?")
+    assert (done.code, done.out) == (3, "")
+    assert "it is not known how default counts boxes: asked about a drawn picture, it failed" in done.err
+
+
+def test_a_server_that_goes_away_then_is_a_network_error(photo: Photo) -> None:
+    with see(Vision(model="default")) as server:
+        server.alive = 1
+        done = virc("solve", "--endpoint", server.url, "--timeout", 10, photo(400, 300), "Which colour?")
+    assert (done.code, done.out) == (6, "")
+
+
+# Many problems
+
+
+def test_threads_that_share_a_model_ask_once(photo: Photo) -> None:
+    picture = photo(*WIDE)
+    with loaded(Vision(model="default", unit="thousand")) as (server, model):
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(lambda _: asked(model, picture), range(6)))
+        assert min(overlap(cropped(each), target(WIDE)) for each in found) > 0.9
+        assert sum(map(about_boxes, server.posts())) == 1
+
+
+def test_threads_that_are_refused_ask_once(photo: Photo) -> None:
+    picture = photo(*WIDE)
+    with loaded(UNABLE["the same box for any picture"]) as (server, model):
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: asked(model, picture), range(4)))
+        assert all(isinstance(each.error, ConfigError) for each in found)
+        assert sum(map(about_boxes, server.posts())) == 1
+
+
+# What is kept
+
+
+def another(server: VisionServer, **changed: Any) -> None:
+    server.vision = replace(server.vision, **changed)
+
+
+def solved_at(server: VisionServer, picture: Path) -> float:
+    with package.load(endpoint=server.url, model=server.vision.model) as model:
+        return share(model, picture, WIDE)
+
+
+def test_another_model_behind_the_name_is_asked_anew(photo: Photo) -> None:
+    picture = photo(*WIDE)
+    with see(Vision(model="default", unit="thousand", extra={"root": "/models/one"})) as server:
+        assert solved_at(server, picture) > 0.9
+        another(server, unit="pixel", extra={"root": "/models/other"})
+        assert solved_at(server, picture) > 0.9
+        assert sum(map(about_boxes, server.posts())) == 2
+
+
+@pytest.mark.parametrize(("extra", "days"), [({}, result.UNKNOWN_DAYS), ({"root": "/models/it"}, result.SAME_DAYS)])
+def test_what_is_kept_is_asked_anew_after_a_time(
+    extra: dict[str, str], days: int, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = photo(*WIDE)
+    with see(Vision(model="default", unit="thousand", extra=extra)) as server:
+        assert solved_at(server, picture) > 0.9
+        now = result.time.time()
+        monkeypatch.setattr(result.time, "time", lambda: now + (days - 0.1) * 86_400)
+        assert solved_at(server, picture) > 0.9
+        assert sum(map(about_boxes, server.posts())) == 1
+        another(server, unit="pixel")
+        monkeypatch.setattr(result.time, "time", lambda: now + (days + 0.1) * 86_400)
+        assert solved_at(server, picture) > 0.9
+        assert sum(map(about_boxes, server.posts())) == 2
+
+
+ROW = {"image": "photo-1400x500.png", "question": "Which colour?", "answer": "red"}
+
+
+def rows(folder: Path, *ids: int) -> Path:
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps({**ROW, "id": each}) + "\n" for each in ids))
+    return file
+
+
+@pytest.mark.parametrize(("name", "unit"), [("default", "pixel"), ("default", "thousand"), ("qwen2.5-vl", "thousand")])
+def test_a_batch_goes_on_as_it_began_before_boxes_were_asked_about(
+    name: str, unit: Any, photo: Photo, tmp_path: Path
+) -> None:
+    photo(*WIDE)
+    with see(Vision(model=name, unit=unit)) as server:
+        words = ("batch", "--endpoint", server.url, "--to", tmp_path / "out.jsonl")
+        for ids in ((1,), (1, 2, 3)):
+            done = virc(*words, rows(tmp_path, *ids))
+            assert done.code == 0, done.err
+        lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert [(line["answer"], line["coordinates"]) for line in lines] == [("red", unit)] * 3
+        assert sum(map(about_boxes, server.posts())) == 1
+
+
+def test_sampled_rows_teach_the_unit_that_the_model_counts_in(photo: Photo, tmp_path: Path) -> None:
+    photo(*WIDE)
+    with see(Vision(model="default", unit="thousand")) as server:
+        to = tmp_path / "sampled"
+        done = virc("data", "sample", rows(tmp_path, 1), "--endpoint", server.url, "--to", to, "--samples", 1)
+        assert done.code == 0, done.err
+        assert about_boxes(server.posts()[0])
+    protocol = json.loads((to / "virc_protocol.json").read_text())
+    assert protocol["coordinates"] == "thousand"
+    assert "1000" in protocol["system"]
+
+
+def test_rows_whose_answers_may_be_boxes_are_read_in_the_unit(photo: Photo, tmp_path: Path) -> None:
+    photo(*WIDE)
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({**ROW, "id": 1, "box": [840, 125, 1120, 250]}) + "\n")
+    plain = Vision(
+        model="default", unit="thousand", answers=lambda body: None if about_boxes(body) else {"content": "red"}
+    )
+    with see(plain) as server:
+        done = virc("batch", file, "--endpoint", server.url, "--to", tmp_path / "out.jsonl")
+        assert done.code == 0, done.err
+        assert json.loads((tmp_path / "out.jsonl").read_text())["view"]["coordinates"] == "thousand"
+
+
+def call_text(name: str, **arguments: object) -> str:
+    return f"<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
+
+
+@pytest.mark.parametrize(
+    ("reply", "asks"),
+    [
+        (Reply(call_text("crop_image", bbox_2d=[1, 2, 3, 4], image_index=0)), True),
+        (Reply(call_text("crop_image", bbox_2d=[1, 2, 3, 4])), True),
+        (Reply("", calls=(Called("crop_image", '{"bbox_2d": [1, 2, 3, 4]}'),)), True),
+        (Reply(call_text("scale_image", scale_factor=2.0, image_index=0)), False),
+        (Reply(call_text("display_image", image_index=0)), False),
+        (Reply(call_text("search", bbox_2d=[1, 2, 3, 4])), False),
+        (Reply(call_text("crop_image", bbox_2d="everything")), False),
+        (Reply("<answer>[1, 2, 3, 4]</answer>"), False),
+        (Reply("I would crop [1, 2, 3, 4]."), False),
+    ],
+)
+def test_only_a_call_with_a_box_needs_the_unit(reply: Reply, asks: bool) -> None:
+    assert asks_for_box(families.protocol(families.UNKNOWN), reply) == asks

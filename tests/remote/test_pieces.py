@@ -1,0 +1,169 @@
+"""Pieces of remote tools without a server: paths into replies, what placeholders stand for, what is kept and noted."""
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from remote_server import DETECT, tool_of
+from support import tool_rows
+
+from virc.core.errors import ConfigError, SetupError
+from virc.reasoning.calls import Call, Result
+from virc.remote import described, failures, filling, reply, tool_servers
+from virc.remote.reply import RemoteError, at
+from virc.remote.result_cache import ResultCache
+from virc.remote.tool import RemoteTool
+
+REPLY = {"boxes": [{"name": "cat"}, {"name": "dog"}, {"name": "cow"}], "text": "three", "none": None}
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("", REPLY), ("text", "three"), ("none", None), ("boxes.0.name", "cat"), ("boxes.2.name", "cow"),
+        ("boxes.*.name", ["cat", "dog", "cow"]), ("boxes.*", REPLY["boxes"]), ("boxes.3", None), ("boxes.-1", None),
+        ("gone", None), ("text.0", None), ("boxes.*.age", None),
+    ],
+)  # fmt: skip
+def test_a_path_leads_to_a_value_of_the_reply(path: str, found: object) -> None:
+    if found is None and path != "none":
+        with pytest.raises(RemoteError, match="its reply has no "):
+            at(REPLY, path)
+    else:
+        assert at(REPLY, path) == found
+
+
+HEAD = "description: d\nparameters: {type: object, properties: {words: {type: string}, keys: {type: array}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("server", "fault"),
+    [
+        ("http: {url: 'http://h/x', headers: {Cookie: a=b}}", "Cookie has its value in the file"),
+        ("http: {url: 'http://h/x', headers: {X-Api-Key: abc}}", "X-Api-Key has its value in the file"),
+        ("http: {url: 'http://h/x', headers: {Authorization: Bearer abc}}", "Authorization has its value in the file"),
+        ("mcp: {tool: t, command: [c], env: {DETECT_TOKEN: abc}}", "DETECT_TOKEN has its value in the file"),
+        ("http: {url: 'http://user@h/x'}", "the address holds a user and password"),
+        ("http: {url: 'http://:pass@h/x'}", "the address holds a user and password"),
+        ("http: {url: 'http://h/x', body: {a: ['{wrods}']}}", "the body names {wrods}"),
+        ("http: {url: 'http://h/x', body: {a: {b: '{wrods}'}}}", "the body names {wrods}"),
+        ("mcp: {tool: t, command: [c], arguments: {a: [['{wrods}']]}}", "the body names {wrods}"),
+        ("http: {url: 'http://h/x', headers: {Cookie: '${SPOT}', Accept: a}, body: {a: ['{words}']}}", None),
+    ],
+)
+def test_what_a_file_must_not_hold(server: str, fault: str | None) -> None:
+    if fault is None:
+        assert described.parse(HEAD + server, Path("spot.yaml")).http
+    else:
+        with pytest.raises(ConfigError) as caught:
+            described.parse(HEAD + server, Path("spot.yaml"))
+        assert fault in caught.value.message
+
+
+def test_each_block_notes_the_failures_inside_it() -> None:
+    failures.note("nobody wants it")
+    with failures.noted() as outer:
+        failures.note("first")
+        with failures.noted() as inner:
+            failures.note("second")
+        failures.note("third")
+    failures.note("nobody wants it")
+    assert (outer, inner) == (["first", "third"], ["second"])
+
+
+@pytest.mark.parametrize("kept", ["s3cret", "s3cret\n", " s3cret \r\n"])
+def test_a_variable_is_sent_and_hidden_without_its_line_end(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPOT_KEY", kept)
+    headers = {"Authorization": "Bearer ${SPOT_KEY}"}
+    assert filling.with_secrets(headers) == {"Authorization": "Bearer s3cret"}
+    assert filling.hidden("it was s3cret, s3cret!", headers.values()) == "it was ***, ***!"
+
+
+def in_base64(size: tuple[int, int]) -> bytes:
+    Image.new("RGB", size, "red").save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda file: base64.b64encode(file).decode(),
+        lambda file: base64.encodebytes(file).decode(),  # in lines, as MIME has it
+        lambda file: f" {base64.b64encode(file).decode()}\r\n",
+        lambda file: f"data:image/png;base64,{base64.b64encode(file).decode()}",
+        lambda file: file,
+    ],
+)
+def test_a_picture_of_a_reply_is_read_in_any_usual_form(written: Callable[[bytes], str | bytes]) -> None:
+    limits = described.parse(HEAD + "http: {url: 'http://h/x'}", Path("spot.yaml"))
+    (made,) = reply.result("", [written(in_base64((90, 40)))], limits).images
+    assert isinstance(made, Image.Image)
+    assert made.size == (90, 40)
+    with pytest.raises(RemoteError, match="is not base64"):
+        reply.result("", ["no picture!"], limits)
+
+
+def result(width: int) -> Result:
+    return Result("", [Image.new("1", (width, 1000))])
+
+
+def test_what_was_used_last_is_kept() -> None:
+    """Results of 20 megapixels each, of which two fit."""
+    store = ResultCache()
+    for name in (b"a", b"b", b"b", b"a"):  # the same again takes no further room
+        store.put(name, result(20_000))
+    assert store.get(b"a")
+    store.put(b"c", result(20_000))
+    assert [bool(store.get(name)) for name in (b"a", b"b", b"c")] == [True, False, True]
+
+
+class Heard:
+    """In place of a server."""
+
+    def __init__(self) -> None:
+        self.values: list[dict[str, Any]] = []
+
+    def call(self, values: dict[str, Any], until: float, afterwards: Any) -> Result:
+        self.values.append(values)
+        afterwards()
+        return Result("said")
+
+
+def heard(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> tuple[RemoteTool, Heard]:
+    tool, server = tool_of(folder, "http://127.0.0.1:9", "", text), Heard()
+    monkeypatch.setattr(tool, "server", server)
+    return tool, server
+
+
+def test_a_point_is_the_first_of_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool, server = heard(tmp_path, DETECT, monkeypatch)
+    picture = Image.new("RGB", (30, 20))
+    tool.apply(Call("detect", 0, points=((3, 4), (5, 6)), arguments={"words": "cat"}), picture)
+    tool.apply(Call("detect", 0, box=(1, 2, 11, 8), arguments={"words": "cat"}), picture)
+    points, box = server.values
+    assert (points["points"], points["point_2d"]) == ([[3, 4], [5, 6]], [3, 4])
+    assert (box["bbox_2d"], box["crop"].size, box["width"], box["height"]) == ([1, 2, 11, 8], (10, 6), 30, 20)
+
+
+def test_a_call_that_cannot_be_made_leaves_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at a time: the second call is refused for want of its variable too, and does not wait."""
+    more = "  headers: {X-Key: '${SPOT_KEY}'}\nat_once: 1\nseconds: 0.2\n"
+    tool = tool_of(tmp_path, "http://127.0.0.1:9", more)
+    monkeypatch.setenv("VIRC_ALLOWED_TOOLS", tool.permission.digest)
+    monkeypatch.delenv("SPOT_KEY", raising=False)
+    for _ in range(3):
+        with pytest.raises(SetupError, match="needs the environment variable SPOT_KEY"):
+            tool.apply(Call("detect", 0, arguments={"words": "cat"}), Image.new("RGB", (30, 20)))
+
+
+def test_a_tool_that_comes_to_the_controller_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Image.new("RGB", (56, 56))
+    with tool_rows.tool_servers({}) as server:
+        monkeypatch.setenv(tool_servers.CONTROLLER, server.address)
+        assert tool_servers.called("OCR", Call("OCR", 0), page).text.endswith("Tool OCR not found.")
+        server.replies = {"OCR": {"text": "12"}}
+        assert tool_servers.called("OCR", Call("OCR", 0), page).text == "OCR model outputs: 12"

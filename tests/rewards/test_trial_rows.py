@@ -1,0 +1,74 @@
+"""Which reply of a file a reward is tried on, which judge it asks, and what workers know of the model."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rewards.prompts import answer, tool
+
+from virc.data.rows.record import MARK, Message, Record
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.rewards import trial
+from virc.rewards.trial import judged_reward
+from virc.rewards.verl import Settings, compute_score
+from virc.systems.registry import Reward
+
+ASKED = (Message("system", "Look."), Message("user", f"{MARK}How long is AB?"))
+OTHER = (Message("system", "Look."), Message("user", f"{MARK}How long is CD?"))
+LOOK, ANSWER = Message("assistant", tool("{}")), Message("assistant", answer("5"))
+GO_ON = Message("user", f"{MARK}Go on.")
+
+
+@pytest.mark.parametrize(
+    ("row", "following", "reference"),
+    [
+        (ASKED, (*ASKED, LOOK, GO_ON), LOOK),  # the next row of the same solution has the reply to this one
+        ((*ASKED, LOOK, GO_ON), (*ASKED, LOOK, GO_ON, ANSWER), ANSWER),
+        ((*ASKED, ANSWER), (*OTHER, LOOK), ANSWER),
+        (ASKED, (*OTHER, LOOK), None),
+        (ASKED, (*OTHER, LOOK, GO_ON), None),
+        (ASKED, ASKED, None),
+        (ASKED, (*ASKED, GO_ON), None),
+        (ASKED, None, None),
+    ],
+)
+def test_the_reference_of_a_row_is_of_its_own_problem(
+    row: tuple[Message, ...], following: tuple[Message, ...] | None, reference: Message | None
+) -> None:
+    found = trial._with_reference(Record(row), None if following is None else Record(following)).messages
+    assert (found[-1] if found[-1].role == "assistant" else None) == reference
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "model", "asked"),
+    [
+        (None, None, ("http://own:1/v1", "own")),
+        ("http://here:2/v1", None, ("http://here:2/v1", "own")),
+        (None, "another", ("http://own:1/v1", "another")),
+        ("http://here:2/v1", "another", ("http://here:2/v1", "another")),
+    ],
+)
+def test_a_judge_keeps_what_no_option_changes(
+    endpoint: str | None, model: str | None, asked: tuple[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nreward: {total: virc, judge: {endpoint: 'http://own:1/v1', model: own}}\n")
+    _, reward, _ = judged_reward(str(file), endpoint, model, {})
+    assert (reward.judge.endpoint, reward.judge.model) == asked
+
+
+@pytest.mark.parametrize("base", [EMBEDDED_FOLDER, None])
+def test_workers_of_a_run_count_tokens_by_its_base(base: Path | None, tmp_path: Path) -> None:
+    """Where the base is not known, the terms of tokens cannot be had, and that is said."""
+    reward = Reward(total="weighted", weights={"length": 1.0})
+    file = tmp_path / "reward.json"
+    file.write_bytes(msgspec.json.encode(Settings(reward, str(tmp_path), base=str(base) if base else None)))
+    info: dict[str, Any] = {"prompt": [{"role": "user", "content": "q"}], "question": "q"}
+    scoring = compute_score("rows", answer("5"), "5", info, settings=str(file))
+    if base:
+        assert asyncio.run(scoring)["length"] == 1.0
+    else:
+        with pytest.raises(Exception, match="needs the model's tokenizer"):
+            asyncio.run(scoring)

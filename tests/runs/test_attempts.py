@@ -1,0 +1,224 @@
+"""What an attempt leaves of a run, and what the next goes on from; its engine is an object in this process."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.made import make
+from support.reported import show_event
+from test_rl_runs import save
+
+from virc.core.errors import ConfigError, EngineError
+from virc.core.events import Reporter
+from virc.core.plan import Plan, Step
+from virc.engines.verl import plan as verl
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.runs import attempts
+from virc.runs import run as runs
+from virc.runs.metrics import metrics
+from virc.runs.run import Run
+from virc.stages import rl
+from virc.stages.context import Place
+from virc.training import health
+from virc.training.attempt import Ended, attempt
+
+GONE = 2**22 + 1
+"""The id of no process: Linux gives none above 2**22."""
+
+
+class Engine:
+    """Logs a step of RL at each look, and saves at every second one.
+
+    Args:
+        last: the step after which it ends with `code`.
+        numbers: that it logs of each step; the reward of a step is a tenth of its number.
+
+    Attributes:
+        at: what is done at a look, by the step that was logged before.
+        seen: the state of the run at each look.
+        first: the step that it was to go on from.
+    """
+
+    pid = GONE
+
+    def __init__(self, run: Run, last: int, code: int = 0, numbers: Mapping[str, float] = {}) -> None:
+        self.run, self.last, self.code, self.numbers = run, last, code, numbers
+        self.at: dict[int, Callable[[], object]] = {}
+        self.asked = False
+        self.seen: list[runs.State] = []
+        self.first: int | None = None
+
+    def plan(self, config: object, place: Place, *_: object) -> Plan:
+        """The plan of an attempt, of which it notes the step to go on from."""
+        self.first = int(place.resume.name.removeprefix("global_step_")) if place.resume else 0
+        self.step = self.first
+        return Plan(Step(("toy",), "train"), {})
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """One more step."""
+        self.seen.append(runs.state(self.run))
+        self.at.pop(self.step, lambda: None)()
+        if self.asked or self.step == self.last:
+            return self.code
+        self.step += 1
+        if self.step % 2 == 0:
+            save(self.run, self.step)
+        measured = {
+            "critic/score/mean": self.step / 10, "response_length/mean": 30.0, "actor/grad_norm": 1.0,
+            "timing_s/step": 2.0, **self.numbers,
+        }  # fmt: skip
+        with (self.run.folder / "logs" / "verl.jsonl").open("a") as log:
+            log.write(json.dumps({"step": self.step, "data": measured}) + "\n")
+        return None
+
+    def ask_to_save(self) -> None:
+        """It ends at the next look, as verl does, which saves nothing then."""
+        self.asked = True
+
+    def end(self) -> None:
+        """Nothing is left."""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run of RL of six steps."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.json").write_text("[]")
+    made = make(
+        tmp_path, "a", kind="rl", settings=msgspec.to_builtins(rl.Config(data="rows", steps=6)), origins={},
+        base=str(EMBEDDED_FOLDER), data=str(tmp_path / "rows.json"), recipes=str(tmp_path),
+    )  # fmt: skip
+    (made.folder / FILE_NAME).write_bytes((EMBEDDED_FOLDER / FILE_NAME).read_bytes())
+    return made
+
+
+@pytest.fixture
+def attempted(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], Ended]:
+    """Makes an attempt at the run with an engine."""
+
+    def made(engine: Engine) -> Ended:
+        @contextmanager
+        def started(step: Step, log: Path) -> Iterator[Engine]:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.touch()
+            yield engine
+
+        monkeypatch.setattr(verl, "plan", engine.plan)
+        monkeypatch.setattr("virc.training.attempt.processes.started", started)
+        return attempt(run, Reporter(show_event))
+
+    return made
+
+
+def logged(run: Run) -> list[tuple[int, int]]:
+    return [(each.step, each.attempt) for each in metrics(run)]
+
+
+def shown(state: runs.State) -> tuple[object, ...]:
+    return state.progress, state.attempt, state.step, state.reward, state.error
+
+
+def test_a_run_has_finished_once_its_last_step_is_saved(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+    engine = Engine(run, 6)
+    assert attempted(engine) == Ended(finished=True, step=6)
+    assert shown(engine.seen[0]) == ("running", 1, 0, None, None)
+    state = runs.state(run)
+    assert shown(state) == ("finished", 1, 6, 0.6, None)
+    assert (state.pid, state.engine, state.total) == (None, None, 6)
+    assert all((each / FILE_NAME).is_file() for each in run.checkpoints.glob("global_step_*"))
+    (record,) = attempts.attempts(run)
+    assert (record.exit, record.saved, record.error) == (0, 6, None)
+    assert record.began
+    assert record.ended
+    with pytest.raises(ConfigError, match="the run a has finished"):
+        attempted(Engine(run, 6))
+    assert not run.attempt(2).exists()
+
+
+def test_a_resumed_run_is_at_its_checkpoint_until_it_goes_on(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+    with pytest.raises(EngineError, match="verl failed: it ended before its last step"):
+        attempted(Engine(run, 5))
+    assert shown(runs.state(run))[:4] == ("failed", 1, 5, 0.5)
+    spent = runs.state(run).seconds
+    engine = Engine(run, 6)
+    assert attempted(engine).finished
+    assert engine.first == 4
+    assert shown(engine.seen[0]) == ("running", 2, 4, 0.4, None)  # what was logged beyond it is dropped
+    assert logged(run) == [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2)]
+    assert [(each.number, each.exit, each.saved) for each in attempts.attempts(run)] == [(1, 0, None), (2, 0, 6)]
+    assert runs.state(run).seconds >= spent
+
+
+def test_a_run_that_was_killed_goes_on_from_what_it_had_logged(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+    killed = Engine(run, 5)
+    killed.step = 0
+    run.attempt(1).mkdir(parents=True)
+    for _ in range(5):
+        killed.wait()
+    runs.write_state(
+        run, progress="running", attempt=1, step=1, reward=0.1, pid=GONE, started=1, host=os.uname().nodename
+    )
+    (run.checkpoints / "global_step_4" / "actor" / "model_world_size_2_rank_0.pt").write_bytes(b"PK\3\4 half")
+    engine = Engine(run, 6)
+    attempted(engine)
+    assert engine.first == 2
+    assert shown(engine.seen[0]) == ("running", 2, 2, 0.2, None)
+    assert logged(run) == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (6, 2)]
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_asked_to_end_it_is_stopped_and_counts_what_is_lost(
+    run: Run, attempted: Callable[[Engine], Ended], asked: signal.Signals
+) -> None:
+    engine = Engine(run, 6)
+    engine.at[4] = lambda: os.kill(os.getpid(), asked)
+    ended = attempted(engine)
+    assert (ended.finished, ended.step, ended.signal, ended.lost) == (False, 4, asked, 1)
+    assert engine.asked
+    assert shown(runs.state(run)) == ("stopped", 1, 4, 0.5, None)
+
+
+def test_interrupted_a_second_time_it_is_stopped_at_once(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+    engine = Engine(run, 9)
+    engine.at[2] = lambda: [signal.raise_signal(each) for each in (signal.SIGINT, signal.SIGINT)]
+    with pytest.raises(KeyboardInterrupt):
+        attempted(engine)
+    assert shown(runs.state(run))[::4] == ("stopped", "interrupted")
+
+
+def test_a_step_that_was_not_saved_is_not_the_end(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+    engine = Engine(run, 6)
+    engine.at[6] = lambda: (run.checkpoints / "latest_checkpointed_iteration.txt").write_text("4")
+    with pytest.raises(EngineError, match="it ended before its last step"):
+        attempted(engine)
+    assert runs.state(run).progress == "failed"
+
+
+@pytest.mark.parametrize(("stop_on", "finished"), [(("correlation",), False), (("length",), True), ((), True)])
+def test_a_sign_ends_a_run_that_is_to_stop_on_it(
+    run: Run, attempted: Callable[[Engine], Ended], stop_on: tuple[str, ...], finished: bool
+) -> None:
+    info = runs.info(run)
+    settings = {**info.settings, "stop_on": stop_on}
+    (run.folder / "run.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(info, settings=settings)))
+    ended = attempted(Engine(run, 6, numbers={"training/rollout_actor_probs_pearson_corr": 0.5}))
+    assert (ended.finished, ended.unhealthy is None) == (finished, finished)
+    assert list(health.active(run)) == ["correlation"]
+    assert (runs.state(run).error is None) == finished
+
+
+def test_an_engine_that_begins_anew_where_it_was_to_resume_is_stopped(
+    run: Run, attempted: Callable[[Engine], Ended]
+) -> None:
+    with pytest.raises(EngineError):
+        attempted(Engine(run, 3))
+    engine = Engine(run, 6)
+    engine.at[2] = lambda: setattr(engine, "step", 0)
+    with pytest.raises(EngineError, match="the engine did not resume from step 2"):
+        attempted(engine)

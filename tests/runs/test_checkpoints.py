@@ -1,0 +1,142 @@
+"""Checkpoints as LLaMA-Factory leaves them: which are whole, resumed and kept, by step; and attempts in order."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.made import make, save
+
+from virc.core.errors import ConfigError
+from virc.runs import attempts
+from virc.runs import run as runs
+from virc.runs.attempts import Attempt
+from virc.runs.checkpoint_formats import llamafactory, shards
+from virc.runs.checkpoints import Keeper, checkpoint, checkpoints, complete, remove
+from virc.runs.run import Run
+
+
+@pytest.fixture
+def run(workspace: Path) -> Run:
+    run = make(workspace, "a")
+    (run.folder / "virc_protocol.json").write_text("{}")
+    return run
+
+
+def test_step_1000_is_newer_than_step_900(run: Run) -> None:
+    for step in (1000, 900, 1100):
+        save(run, step)
+    assert [each.step for each in checkpoints(run)] == [900, 1000, 1100]
+
+
+def test_attempt_10_follows_attempt_9_and_one_without_a_record_counts(run: Run) -> None:
+    for number in (1, 2, 10, 9):
+        run.attempt(number).mkdir(parents=True)
+    attempts.write(run, Attempt(number=10, exit=1))
+    assert [(each.number, each.exit) for each in attempts.attempts(run)] == [(1, None), (2, None), (9, None), (10, 1)]
+
+
+def test_a_checkpoint_is_found_by_its_whole_step(run: Run) -> None:
+    for step in (10, 100):
+        save(run, step)
+    assert checkpoint(run, "100").step == 100
+    with pytest.raises(ConfigError, match="no checkpoint of step '1'"):
+        checkpoint(run, "1")
+
+
+def weights_in_parts(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    parts = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    (folder / "model-1.safetensors").touch()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: (folder / "trainer_state.json").write_text('{"global_step": '),
+        lambda folder: (folder / "trainer_state.json").unlink(),
+        lambda folder: (folder / "checkpoint-is-incomplete.txt").touch(),
+        lambda folder: (folder / "model.safetensors").unlink(),
+        lambda folder: (folder / "tokenizer_config.json").unlink(),
+        lambda folder: (folder / "adapter_model.safetensors").touch(),  # without its settings
+        weights_in_parts,
+    ],
+)
+def test_a_checkpoint_that_lacks_something_is_none(run: Run, spoil: Callable[[Path], None]) -> None:
+    save(run, 10)
+    spoil(save(run, 20))
+    assert [each.step for each in checkpoints(run)] == [10]
+
+
+def test_one_without_the_optimizers_state_is_not_resumed(run: Run) -> None:
+    save(run, 10, resumable=False)
+    save(run, 20)
+    assert [each.resumable for each in checkpoints(run)] == [False, True]
+
+
+def test_one_that_was_being_saved_is_looked_at_again(run: Run) -> None:
+    keeper = Keeper(run)
+    for step in (10, 20):
+        save(run, step)
+    state = save(run, 30) / "trainer_state.json"
+    text = state.read_text()
+    state.unlink()
+    keeper.update({})
+    state.write_text(text)
+    keeper.update({})
+    assert [(each.step, each.resumable) for each in checkpoints(run)] == [(10, False), (20, True), (30, True)]
+    assert all((each.folder / "virc_protocol.json").exists() for each in checkpoints(run))
+
+
+def test_a_validation_after_the_save_still_chooses_the_best(run: Run) -> None:
+    keeper = Keeper(run)
+    for step in (10, 20):
+        save(run, step)
+    for validated in ({}, {10: 0.9}, {10: 0.9, 20: 0.5}):
+        keeper.update(validated)
+    assert (runs.state(run).best, runs.state(run).best_validation) == (10, 0.9)
+    keeper.update({10: 0.9, 20: 0.95})
+    assert (runs.state(run).best, runs.state(run).best_validation) == (20, 0.95)
+
+
+def test_every_checkpoint_gets_the_chat_protocol_of_the_run_at_the_end(run: Run) -> None:
+    newest = save(run, 10)
+    (newest / "virc_protocol.json").write_text('{"cut')
+    complete(run)
+    assert (newest / "virc_protocol.json").read_text() == "{}"
+
+
+def test_of_a_link_the_link_alone_is_removed(tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    remove([link, tmp_path / "gone"])
+    assert (folder.is_dir(), link.is_symlink()) == (True, False)
+
+
+def test_a_kills_missing_processor_is_the_bases_and_one_that_is_there_stays(run: Run, tmp_path: Path) -> None:
+    for name in llamafactory._PROCESSOR:
+        (tmp_path / name).write_text("base")
+    lacking, whole = save(run, 10), save(run, 20)
+    (lacking / "processor_config.json").unlink()
+    for each in (lacking, whole):
+        llamafactory.complete(each, tmp_path)
+    assert (lacking / "processor_config.json").read_text() == "base"
+    assert (whole / "processor_config.json").read_text() == "{}"
+    assert not (whole / "preprocessor_config.json").exists()
+
+
+def test_shards_are_in_the_order_of_their_processes() -> None:
+    files = shards.Shards(Path(), 12).files
+    assert [int(file.stem.rpartition("_")[2]) for file in files] == list(range(12))
+
+
+def test_no_second_process_works_on_a_run_whatever_its_attempt(run: Run) -> None:
+    with attempts.alone(run):
+        run.attempt(2).mkdir(parents=True)
+        with pytest.raises(ConfigError, match="another process trains or removes a"), attempts.alone(run):
+            pass
+    with attempts.alone(run):
+        assert (run.folder / ".attempt.lock").exists()
+    assert not (run.folder / ".attempt.lock").exists()

@@ -1,0 +1,161 @@
+"""What the part inside the sandbox does with code, in this process: what it prints, shows, reads and calls."""
+
+import io
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from PIL import Image
+
+from virc.sandbox.calls import Asked, Reply, Request
+from virc.sandbox.child import Child
+from virc.sandbox.runner import Channel, Runner
+from virc.sandbox.watch import DiedError
+
+Run = Callable[..., tuple[dict[str, Any], list[bytes]]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs programs of one problem, one after the other."""
+    monkeypatch.setattr(Image.Image, "show", Image.Image.show)  # the runner puts another in its place
+    runner = Runner(str(tmp_path), Channel(io.BufferedReader(io.BytesIO()), io.BufferedWriter(io.BytesIO())))  # type: ignore[arg-type]
+    numbers = iter(range(1, 99))
+
+    def ran(code: str, files: str = "saved", **more: Any) -> tuple[dict[str, Any], list[bytes]]:
+        pictures: Mapping[str, bytes] = more.pop("pictures", {})
+        named = [{"file": f"{name}.png", "name": name, "path_name": f"{name}_path"} for name in pictures]
+        request = {
+            "code": code, "images": named, "files": files, "max_images": 2, "max_pixels": 100, "max_characters": 200,
+            "id": next(numbers), "variables": {}, "functions": {}, "max_calls": 5, "max_call_images": 2, **more,
+        }  # fmt: skip
+        return runner.run(request, list(pictures.values()))
+
+    return ran
+
+
+IMAGES = "from PIL import Image\n"
+LARGE = "an image of {} px is not shown: the most is 100 pixels"
+
+
+@pytest.mark.parametrize(
+    ("code", "stdout", "error", "notes", "sizes"),
+    [
+        ("print(6 * 7)", "42\n", "", [], []),
+        ("6 * 7", "42\n", "", [], []),
+        ("None", "", "", [], []),
+        ("print(1)\nraise SystemExit(3)\nprint(2)", "1\n", "", [], []),
+        ("input()", "", "EOFError", [], []),
+        ("import sys\nprint(sys.stdin.read() == '')", "True\n", "", [], []),
+        ("1 / 0", "", "ZeroDivisionError: division by zero", [], []),
+        (IMAGES + "Image.new('RGB', (4, 5))", "", "", [], [(4, 5)]),
+        (IMAGES + "Image.new('RGB', (0, 5))", "", "", [LARGE.format("0 x 5")], []),
+        (IMAGES + "for _ in range(3): Image.new('L', (11, 10)).show()", "", "", [LARGE.format("11 x 10")], []),
+        (
+            IMAGES + "display(*[Image.new('L', (2, 2))] * 5)", "", "",
+            ["more than 2 images: the others are not shown"], [(2, 2)] * 2,
+        ),
+        ("open('a.png', 'w').write('none')", "4\n", "", ["a.png cannot be shown: UnidentifiedImageError"], []),
+    ],
+)  # fmt: skip
+def test_what_a_program_comes_to(
+    run: Run, code: str, stdout: str, error: str, notes: list[str], sizes: list[tuple[int, int]], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    reply, pixels = run(code)
+    assert (reply["stdout"], error in reply["stderr"], reply["fault"]) == (stdout, True, bool(error))
+    assert reply["notes"] == [f"[{note}]" for note in notes]
+    assert (reply["images"], [len(each) for each in pixels]) == (sizes, [3 * w * h for w, h in sizes])
+
+
+@pytest.mark.parametrize(("files", "seen"), [("saved", [(3, 4), (5, 6)]), ("printed", [(5, 6)]), ("none", [])])
+def test_files_are_shown_that_were_asked_for(
+    run: Run, files: str, seen: list[tuple[int, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (9, 9)).save("before.png")
+    save = "Image.new('RGB', {0}).save('{1}.png')\n"
+    code = IMAGES + save.format((3, 4), "a") + save.format((5, 6), "b") + "print('see b.png, not x.png')"
+    assert run(code, files)[0]["images"] == seen
+    assert run("print('done')", files)[0]["images"] == []
+
+
+def test_images_are_there_by_their_names_and_paths(run: Run) -> None:
+    Image.new("RGB", (7, 3)).save(file := io.BytesIO(), "PNG")
+    code = IMAGES + "print(a.size, Image.open(a_path).size, name)"
+    assert run(code, pictures={"a": file.getvalue()}, variables={"name": "é"})[0]["stdout"] == "(7, 3) (7, 3) é\n"
+    assert run("print(a.size)")[0]["stdout"] == "(7, 3)\n"
+
+
+def test_a_figure_is_shown_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of matplotlib, which takes a second to import."""
+    opened = {1: "figure"}
+    Image.new("RGB", (4, 4)).save(file := io.BytesIO(), "PNG")
+    figure = SimpleNamespace(savefig=lambda to, **_: to.write(file.getvalue()))
+    pyplot = SimpleNamespace(
+        get_fignums=lambda: list(opened), figure=lambda number: figure, close=lambda which: opened.clear()
+    )
+    monkeypatch.setitem(sys.modules, "matplotlib", SimpleNamespace(pyplot=pyplot))
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
+    assert run("print(1)")[0]["images"] == [(4, 4)]
+    assert run("print(2)")[0]["images"] == []
+
+
+LOOK = {"functions": {"look": ("image", "text=")}}
+
+
+@pytest.mark.parametrize("code", ["look()", "look(1, 2, 3)", "look(1, image=2)", "look(text='a')", "look(1, size=2)"])
+def test_a_function_says_how_it_is_called(run: Run, code: str) -> None:
+    assert "TypeError: it is look(image, text=)" in run(code, **LOOK)[0]["stderr"]
+
+
+def test_a_function_of_code_that_has_ended_calls_nothing(run: Run) -> None:
+    assert run("kept = look", **LOOK)[0]["stderr"] == ""
+    assert "CallError: look() belongs to code that has ended" in run("kept(1)", **LOOK)[0]["stderr"]
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        (-9, "by SIGKILL"), (137, "by SIGKILL"), (-11, "by SIGSEGV"), (139, "by SIGSEGV"), (1, "with exit code 1"),
+        (0, "with exit code 0"), (None, "with exit code None"),
+    ],
+)  # fmt: skip
+def test_a_model_is_told_how_its_interpreter_ended(code: int | None, how: str) -> None:
+    child = object.__new__(Child)
+    child._popen = SimpleNamespace(wait=lambda _: code, returncode=code)  # type: ignore[assignment]
+    assert str(child._ended()).startswith(f"Error: the interpreter ended {how}, which may be for lack of memory.")
+
+
+WANTED = Request("code", (), "none", max_images=1, max_pixels=100, max_characters=9, id=7, max_call_images=2)
+
+
+@pytest.mark.parametrize(
+    ("frame", "fits"),
+    [
+        (Asked(7, "look", {}, ((10, 10),)), True),
+        (Asked(7, "look", {}, ((10, 5), (5, 10))), True),
+        (Asked(7, "look", {}, ((10, 10), (1, 1))), False),  # the pixels of all its images count
+        (Asked(7, "look", {}, ((1, 1),) * 3), False),
+        (Asked(8, "look", {}), False),
+        (Reply(7, "", "", (), False, ((10, 10),)), True),
+        (Reply(7, "", "", (), False, ((10, 11),)), False),
+        (Reply(7, "", "", (), False, ((1, 1), (1, 1))), False),
+        (Reply(6, "", "", (), False, ()), False),
+    ],
+)
+def test_what_a_process_says_is_within_its_bounds(
+    frame: Asked | Reply, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = object.__new__(Child)
+    monkeypatch.setattr(child, "_read", lambda *_: msgspec.json.encode(frame), raising=False)
+    if fits:
+        assert child._found(WANTED, 0, 0) == frame
+    else:
+        with pytest.raises(DiedError, match="the connection to the interpreter broke"):
+            child._found(WANTED, 0, 0)

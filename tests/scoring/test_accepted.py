@@ -1,0 +1,128 @@
+"""Several accepted answers: the best match, and the metrics of published scorers (`published/accepted.json`)."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from virc.core.errors import DataError
+from virc.scoring import accepted, answers, score
+from virc.scoring.score import Key, Verdict, key_of
+
+PUBLISHED = json.loads((Path(__file__).parent / "published" / "accepted.json").read_text())
+LENGTH = Key("5 cm", answers=("5 cm", "5", "five centimetres"))
+
+
+@pytest.mark.parametrize("name", ["anls", "vqa_accuracy"])
+def test_values_are_those_of_the_published_scorer(name: str) -> None:
+    metric = getattr(accepted, name)
+    for said, right, value in PUBLISHED[name]["cases"]:
+        assert metric(said, right) == pytest.approx(value), (said, right)
+
+
+def test_answers_are_normalized_as_by_the_published_scorer() -> None:
+    for text, normalized in PUBLISHED["normalized"]["cases"]:
+        assert accepted.normalized(text) == normalized, text
+
+
+@pytest.mark.parametrize(("times", "value"), [(0, 0.0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1.0), (10, 1.0)])
+def test_vqa_accuracy_counts_people(times: int, value: float) -> None:
+    people = ["stop"] * times + ["other"] * (10 - times)
+    assert accepted.vqa_accuracy("Stop", people) == pytest.approx(value)
+
+
+def test_a_half_counts_in_anls() -> None:
+    """The scorer of DocVQA drops what is under 0.5; the paper drops 0.5, too."""
+    assert (accepted.anls("ac", ["ab"]), accepted.anls("abx", ["acy"])) == (0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("said", "key", "value"),
+    [
+        ("ac", Key("ab", metric="anls"), 0.5),
+        ("yes", Key("no", answers=("no", "yes", "yes"), metric="vqa_accuracy"), 4 / 9),
+        ("ab", Key("ab"), None),
+    ],
+)
+def test_an_answer_is_measured_by_the_metric_of_its_row(said: str, key: Key, value: float | None) -> None:
+    assert accepted.measured(said, key) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("scored", [score.score, answers.score])
+@pytest.mark.parametrize(
+    ("said", "key", "right"),
+    [
+        ("5", LENGTH, True), ("five centimetres", LENGTH, True), ("5 cm", LENGTH, True), ("6", LENGTH, False),
+        ("New York City", Key("NYC", answers=("New York", "new york city")), True),
+        ("B", Key("rubber", ("rubber", "cotton"), answers=("rubber", "cotton")), True),
+        ("102", Key("50", tolerance=0.05, answers=("50", "100")), True), ("94", Key("50", answers=("100",)), False),
+    ],
+)  # fmt: skip
+def test_an_answer_is_right_where_it_matches_any(scored: Any, said: str, key: Key, right: bool) -> None:
+    assert scored(said, key) == Verdict(right, "rule")
+
+
+@pytest.mark.parametrize("scored", [score.score, answers.score])
+def test_algebra_is_asked_about_each_after_the_rules(scored: Any) -> None:
+    asked: list[str] = []
+
+    def symbolic(answer: str, reference: str) -> bool:
+        asked.append(reference)
+        return (answer, reference) == ("2(x+1)", "2x+2")
+
+    key = Key("y^2", answers=("y^2", "2x+2", "z"))
+    assert scored("2(x+1)", key, symbolic) == Verdict(True, "symbolic")
+    assert asked == ["y^2", "2x+2"]
+    assert scored("z", key, symbolic) == Verdict(True, "rule")
+    assert asked == ["y^2", "2x+2"]
+    assert scored("3(x+1)", key, symbolic) == Verdict(False, "symbolic")
+
+
+def test_the_nearest_number_says_how_far_one_is_off() -> None:
+    assert score.relative_error("11", Key("5", answers=("5", "10"))) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"answer": "a", "answers": ["a", "b"]}, ("a", "b")),
+        ({"answers": ["a", "b", "a"]}, ("a", "b")),
+        ({"answer": "c", "answers": ["a", 5]}, ("c", "a", "5")),
+        ({"answer": "a", "answers": None}, ("a",)),
+        ({"answers": ["['a', 'b']"]}, ("['a', 'b']",)),
+        ({"answer": "[1, 2]"}, ("[1, 2]",)),
+    ],
+)
+def test_the_accepted_answers_of_a_row(fields: dict[str, Any], expected: tuple[str, ...]) -> None:
+    assert key_of(fields).accepted == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"answer": "['5 cm', '5']"}, "is the text of a list"), ({"answer": '["a"]'}, "is the text of a list"),
+        ({"answer": "['a' \"it's\"]"}, "is the text of a list"), ({"answer": ["a", "b"]}, "array"),
+        ({"answer": "a", "answers": "a"}, "answers"), ({"answer": "a", "answers": []}, "answers"),
+        ({"answer": "a", "answers": [None]}, "answers"), ({"answers": [" "]}, "no answer"),
+        ({"answer": "a", "metric": "f1"}, "metric"), ({"answer": "a", "metric": "vqa_accuracy"}, "several people"),
+    ],
+)  # fmt: skip
+def test_answers_that_cannot_be_compared_are_refused(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(DataError, match=reason) as refused:
+        key_of(fields)
+    if "list" in reason:
+        assert '{"answers": ["5 cm", "5"]}' in (refused.value.hint or "")
+
+
+def test_refusing_is_right_where_it_is_accepted() -> None:
+    assert Key("12", answers=("12", "unreadable")).is_refusal
+    assert not Key("12", answers=("12", "13")).is_refusal
+
+
+@pytest.mark.parametrize("text", ["['a'" + " " * 20_000, "['" + "' " * 20_000, " " * 20_000 + "["])
+def test_a_long_answer_is_read_at_once(text: str) -> None:
+    began = time.process_time()
+    assert key_of({"answer": text + "5"}).answer == text + "5"
+    assert time.process_time() - began < 2

@@ -1,0 +1,141 @@
+"""Right by rule: what counts as the same answer, what does not, and that nothing in an answer breaks the rule."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from virc.scoring.rules import same
+
+SAME = [
+    # spelling
+    ("97", "97"), (" 97\n", "97"), ("Yes", "yes"), ("yes.", "Yes"), ("**97**", "97"), ('"Paris"', "paris"),
+    ("New  York", "new york"), ("９７", "97"), ("−5", "-5"), ("$97$", "97"), (r"\(97\)", "97"), (r"\[97\]", "97"),
+    ("e\u0301tage", "\u00e9tage"), ("∞", r"\infty"), (r"\pi r^2", "πr²"), (r"m\angle H", "m∠H"), (r"\boxed{97}", "97"),
+    (r"\text{yes}", "yes"), (r"\mathbf{AB}", "AB"), (r"3\sqrt{2}", "3√2"), (r"\sqrt{2x}", "√(2x)"), ("sqrt(2)", "√2"),
+    (r"\frac{x}{2}", "x/2"), ("( 1, 2 )", "(1,2)"), (r"x^{10}", "x^10"), (r"a \cdot b", "a*b"), (r"\sin x", "sin x"),
+    (r"\left(1, 2\right)", "(1,2)"), ("a = b", "a=b"), ("5 × 3", "5*3"), (r"\text{\textbf{no}}", "no"),
+    # numbers
+    ("97.0", "97"), ("97.", "97"), ("+97", "97"), ("1,000", "1000"), ("1{,}000", "1000"), (r"1\,000", "1000"),
+    ("1,234,567.50", "1234567.5"), (".5", "0.5"), ("1/2", "0.5"), (r"\frac{1}{2}", "1/2"), (r"\dfrac12", ".5"),
+    ("2/4", "1/2"), ("-3/4", "-0.75"), (r"-\frac{3}{4}", "-0.75"), ("1 1/2", "1.5"), ("1½", "3/2"), ("½", "0.5"),
+    (r"1\frac{1}{2}", "1.5"), ("2e3", "2000"), (r"2 \times 10^{3}", "2000"), ("1.5e-2", "0.015"), ("007", "7"),
+    ("-0", "0"), ("50%", "1/2"), ("50%", "50"), (r"50\%", "0.5"), ("50 percent", "50%"),
+    # a unit that one side leaves to the question, or another name of it
+    ("97°", "97"), ("97 degrees", "97°"), (r"97^\circ", "97"), (r"97^{\circ}", "97 degrees"), ("$5", "5 dollars"),
+    ("5 cm", "5"), ("5 cm", "5cm"), ("5 centimeters", "5 cm"), (r"5\text{ cm}", "5"), (r"5\,\mathrm{m}", "5 meters"),
+    ("5 cm²", "5 square cm"), ("5 cm^2", "5"), ("12 sq. units", "12"), ("3 m", "3"), ("90 km/h", "90"),
+    # a name before the value
+    ("x = 5", "5"), (r"m\angle H = 97^\circ", "97"), ("x=1/2", "0.5"), ("f(x) = 2x", "2x"),
+    # letters of choices that are not known
+    ("(B)", "B"), ("B.", "B"), ("b", "(B)"), ("B. 102", "B"), ("(B) 102", "102"), ("Option B", "B"), ("B) 102", "(B)"),
+]  # fmt: skip
+
+OTHER = [
+    ("97", "98"), ("97", "97.1"), ("", ""), (" ", " "), ("", "0"), (".", "."[:0]), ("yes", "no"), ("97", "9 7"),
+    ("1 2", "12"), ("5²", "52"), ("x²", "x2"), ("1/3", "0.333"), ("1,00", "100"), ("1,2", "12"), ("1 2", "1.5"),
+    ("5 cm", "5 m"), ("50 mm", "5 cm"), ("5 cm", "5 cm^2"), ("30°", "30%"), ("5m", "5"), ("2x", "2"), ("5i", "5"),
+    ("3π", "3"), ("-5", "5"), ("50%", "5"), ("1/0", "0"), ("1/0", "2/0"), ("x=5", "y=5"), ("x>=5", "5"), ("x>5", "x<5"),
+    ("x=5,y=3", "3"), ("2x=5", "5"), ("A", "B"), ("B. 102", "A"), ("B. 102", "97"), ("a:b", "b"), ("e.g", "g"),
+    (r"\frac{1}{2x}", r"\frac{1}{2}x"), (r"\sqrt{2}x", r"\sqrt{2x}"), ("97 or 98", "97"), ("[97", "97"), ("1-2", "1"),
+    ("1e2000", "1"), ("1e99999", "1e99998"), ("0x10", "16"), ("nan", "NaN."[:0]), ("inf", "1"), ("5 in", "5 ft"),
+    ("97 98", "97"), ("(1,2)", "(2,1)"), ("10^2", "102"), ("1_000", "1000"),
+]  # fmt: skip
+
+CHOICES = ["97", "102", "107", "122"]
+CHOSEN = [
+    ("B", "102", CHOICES), ("(B)", "102", CHOICES), ("B. 102", "B", CHOICES), ("102", "B", CHOICES),
+    ("b) 102°", "102", CHOICES), ("B: 102.0", "(b)", CHOICES), ("102 degrees", "B", CHOICES),
+    ("Option B", "B", CHOICES), ("option (B)", "102", CHOICES), ("Choice (B). 102", "102", CHOICES),
+    ("B", "102", ["A. 97", "B. 102"]), ("102", "(B)", ["(A) 97", "(B) 102"]), ("B", "B. 102", ["A. 97", "B. 102"]),
+    ("Yes", "A", ["yes", "no"]), ("50%", "50%", ["50%", "50"]), ("B", "50", ["50%", "50"]),
+    (r"\frac12", "A", ["0.5", "2"]),
+    ("C", "C", ["B", "C", "A"]), ("110", "110", CHOICES), ("110.0", "110", CHOICES),
+    ("A", "C. Monet", ["C. Monet", "E. Manet"]),  # initials, no letters of choices
+]  # fmt: skip
+NOT_CHOSEN = [
+    ("A", "102", CHOICES), ("B. 97", "B", CHOICES), ("B. 97", "97", CHOICES), ("E", "122", CHOICES),
+    ("97", "B", CHOICES),
+    ("2", "B", CHOICES), ("97 102", "B", CHOICES), ("50%", "50", ["50%", "50"]), ("A", "50", ["50%", "50"]),
+    ("5", "A", ["5 cm", "5 m"]), ("B", "C", ["B", "C", "A"]), ("A", "B", ["B", "C", "A"]), ("", "A", CHOICES),
+    ("A, B", "A", CHOICES), ("110", "B", CHOICES), ("B", "110", CHOICES),
+    ("(B)", "C", ["A", "C", "B"]),  # where the choices are letters, a letter is a content
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_these_say_the_same(one: str, other: str) -> None:
+    assert same(one, other)
+    assert same(other, one)
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER)
+def test_these_do_not(one: str, other: str) -> None:
+    assert not same(one, other)
+    assert not same(other, one)
+
+
+@pytest.mark.parametrize(("one", "other", "choices"), CHOSEN)
+def test_a_choice_is_named_by_its_letter_or_its_content(one: str, other: str, choices: list[str]) -> None:
+    assert same(one, other, choices)
+    assert same(other, one, choices)
+
+
+def test_a_letter_that_no_choice_has_names_none() -> None:
+    assert not same("E. 122", "122", CHOICES)
+
+
+@pytest.mark.parametrize(("one", "other", "choices"), NOT_CHOSEN)
+def test_another_choice_is_another_answer(one: str, other: str, choices: list[str]) -> None:
+    assert not same(one, other, choices)
+    assert not same(other, one, choices)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9" * 10_000_000, "(" * 1_000_000, "\\frac{" * 400, "{" * 1900, "\\text{" * 300 + "}" * 300, "1e999", "1e-999",
+        "9" * 60 + "e999", "1," * 900, "1 " * 900, "-" * 1900, "*" * 1999, "\\" * 1999, "$" * 1999, "\ud800", "\x00",
+        "x" * 20 + "=" * 1900, "√(" * 900, "^{" * 900, "٣", "۱/۲", "1/" + "0" * 100, "." * 1999, "ﷺ" * 1999,
+        "B. " * 600, " " * 1_000_000 + "x",
+    ],
+    ids=lambda text: ascii(text[:20]),
+)  # fmt: skip
+def test_no_answer_breaks_the_rule(text: str) -> None:
+    assert not same(text, "97")
+    assert not same("97", text, ["97", "98", text])
+    assert same(text, text)
+
+
+# what answers are made of, so that chance meets the rules
+_WORDS = r"1 2 0 5 . , / - % ° e x = ( ) A B b. cm ^2 m ½ \frac { } \text{ \sqrt $ \ ^{\circ} \, * ∠ ٣".split()
+_PIECES = st.sampled_from([*_WORDS, " ", "\n", "\ud800"])
+_TEXTS = st.lists(_PIECES, max_size=12).map("".join)
+
+
+def _holds(one: str, other: str, choices: list[str]) -> None:
+    for given_choices in (None, choices):
+        assert same(one, other, given_choices) == same(other, one, given_choices)
+    assert same(one, one, choices) == bool(one.strip())
+
+
+@pytest.mark.integration
+@settings(max_examples=300, deadline=None)
+@given(_TEXTS, _TEXTS, st.lists(_TEXTS, max_size=4))
+def test_which_of_two_is_the_reference_does_not_matter(one: str, other: str, choices: list[str]) -> None:
+    _holds(one, other, choices)
+
+
+@pytest.mark.slow
+@settings(max_examples=3000, deadline=None)
+@given(_TEXTS | st.text(), _TEXTS | st.text(), st.lists(_TEXTS | st.text(), max_size=4))
+def test_which_of_many_two_is_the_reference_does_not_matter(one: str, other: str, choices: list[str]) -> None:
+    _holds(one, other, choices)
+
+
+@given(st.fractions(), st.integers(1, 10**6))
+def test_a_fraction_is_the_same_however_it_is_written(value: object, by: int) -> None:
+    assert hasattr(value, "numerator")
+    assert hasattr(value, "denominator")
+    top, bottom = value.numerator, value.denominator
+    assert same(f"{top * by}/{bottom * by}", f"{'-' if top < 0 else ''}\\frac{{{abs(top)}}}{{{bottom}}}")
+    assert not same(f"{top + 1}/{bottom}", f"{top}/{bottom}")

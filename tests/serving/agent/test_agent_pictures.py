@@ -1,0 +1,134 @@
+"""What pictures cost an agent endpoint: refused, waited for, given up with their client, and measured."""
+
+import base64
+import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import pytest
+from agent_server import LOOK, OWN, scripted, until
+from benchmarks import pixels
+from support.costly_pictures import COSTLY, encoded
+
+from virc.core.limits import image_memory
+from virc.core.limits.image_memory import IMAGE_MEMORY, SETTING, limit
+from virc.reasoning.opening.decoder import DECODER
+
+ANSWER = "<think>It reads 97.</think><answer>97</answer>"
+
+
+def part(data: bytes) -> dict[str, Any]:
+    """A picture in a message."""
+    return {"type": "image_url", "image_url": {"url": f"data:image/any;base64,{base64.b64encode(data).decode()}"}}
+
+
+@pytest.fixture(autouse=True)
+def one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of 1 MiB, which a picture of 250 x 250 px takes half of."""
+    monkeypatch.setenv(SETTING, "1")
+
+
+def held_now() -> int:
+    """Bytes that are held, without those of pictures that other tests left: in cycles, or kept for crops to come."""
+    IMAGE_MEMORY.reclaim()
+    gc.collect()
+    return IMAGE_MEMORY.held
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes that were held whenever a picture was decoded."""
+    found: list[int] = []
+    decoded = DECODER.decoded
+
+    def watched(*words: Any) -> Any:
+        found.append(IMAGE_MEMORY.held)
+        return decoded(*words)
+
+    held_now()  # forgets what other tests left
+    monkeypatch.setattr(DECODER, "decoded", watched)
+    return found
+
+
+@pytest.mark.parametrize("name", ["webp that fits", "png of two headers", "ppm"])
+def test_a_picture_that_never_fits_gets_413_with_the_numbers(name: str) -> None:
+    with scripted() as running:
+        status, answer = running.ask("?", part(COSTLY[name]()))
+        assert running.behind.chats() == []
+    assert status == 413
+    assert answer["error"]["message"].startswith("image 0 has 9,900 x 9,900 px, which take ")
+    assert answer["error"]["message"].endswith(" MiB of memory to decode; at most 1 MiB are used")
+
+
+def test_pictures_of_twelve_requests_at_the_same_time_stay_within_the_limit(held: list[int]) -> None:
+    picture = part(encoded("PNG", (250, 250)))
+    with scripted((ANSWER,), at_once=12) as running, ThreadPoolExecutor(12) as clients:
+        answers = [clients.submit(running.ask, "?", picture, picture) for _ in range(12)]
+        assert [answer.result()[0] for answer in answers] == [200] * 12
+    assert len(held) == 24
+    assert max(held) <= limit()
+    assert held_now() == 0
+
+
+def test_crops_from_files_stay_within_the_limit(held: list[int]) -> None:
+    picture = part(encoded("PNG", (250, 250)))
+    protocol = msgspec.structs.replace(OWN, crops="file")
+    with scripted((LOOK, ANSWER), at_once=6, protocol=protocol) as running, ThreadPoolExecutor(6) as clients:
+        answers = [clients.submit(running.ask, "?", picture) for _ in range(6)]
+        assert [answer.result()[0] for answer in answers] == [200] * 6
+    assert len(held) == 12
+    assert max(held) <= limit()
+
+
+def test_one_that_waited_too_long_may_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_memory, "WAIT", 0.05)
+    with scripted((ANSWER,)) as running:
+        with IMAGE_MEMORY.hold(limit(), "another"):
+            status, answer = running.ask("?", part(encoded("PNG", (250, 250))))
+        assert (status, running.behind.chats()) == (503, [])
+        assert "other pictures hold the" in answer["error"]["message"]
+        assert running.ask("?", part(encoded("PNG", (250, 250))))[0] == 200
+
+
+def test_a_client_that_leaves_waits_for_no_memory() -> None:
+    with scripted((ANSWER,)) as running, IMAGE_MEMORY.hold(limit(), "another"):
+        connection = running.start(picture=part(encoded("PNG", (250, 250))))
+        until(lambda: bool(IMAGE_MEMORY._waiting))
+        connection.close()
+        until(lambda: not IMAGE_MEMORY._waiting and not running.desk.answers)
+        assert running.behind.chats() == []
+
+
+def test_a_client_that_leaves_ends_the_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SETTING, "256")
+    begun, decoded = threading.Event(), DECODER.decoded
+
+    def slow(data: bytes, name: str, most: int, fit: Any, check: Any) -> Any:
+        def checked() -> None:
+            begun.set()
+            check()
+
+        return decoded(data, name, most, fit, checked)
+
+    monkeypatch.setattr(DECODER, "decoded", slow)
+    monkeypatch.setattr("virc.reasoning.opening.decoder._CHECK", 0.01)
+    with scripted((ANSWER,)) as running:
+        connection = running.start(picture=part(encoded("PNG", (5000, 5000))))
+        assert begun.wait(60)
+        connection.close()
+        until(lambda: not running.desk.answers and not held_now())
+        assert running.behind.chats() == []
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("leaving", [False, True])
+@pytest.mark.parametrize("size", [pixels.HUGE, pixels.FITTING])
+def test_twelve_requests_take_no_more_memory_than_is_promised(
+    size: tuple[int, int], leaving: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SETTING)
+    idle, most, statuses = pixels.peak("llamacpp", 12, pixels.body(size), leaving)
+    assert most - idle < pixels.PROMISE
+    assert leaving or statuses == ({413: 12} if size == pixels.HUGE else {200: 12})

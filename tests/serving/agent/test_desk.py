@@ -1,0 +1,148 @@
+"""What the desk does for any job: it waits for its turn, has an end in time, and stops when nobody waits."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from virc.core.timeouts import Deadline
+from virc.serving.agent.delivery import Delivery
+from virc.serving.agent.desk import Desk, Hold, Job, LeftError, Ping
+from virc.serving.chat_request import RefusedError
+
+
+class Counting(Job[int]):
+    """Sends 1 and 2, and 3 when it is let; stops where nobody waits."""
+
+    def __init__(self, seconds: float | None = None, is_let: bool = True) -> None:
+        super().__init__(Deadline(seconds))
+        self.go, self.is_over = threading.Event(), threading.Event()
+        self.prepared = 0
+        if is_let:
+            self.go.set()
+
+    async def prepare(self, hold: Hold) -> None:
+        self.prepared = hold.number + 1
+
+    def run(self, send: Callable[[int], None], release: Callable[[], None]) -> None:
+        try:
+            send(self.prepared)
+            release()
+            send(2)
+            while not self.go.wait(0.005):
+                self.check()
+            send(3)
+        finally:
+            self.is_over.set()
+
+    def weight(self, report: int) -> int:
+        return 10 * report
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+def solved(desk: Desk, job: Job[int], hold: Hold | None = None) -> AsyncGenerator[int | Ping, None]:
+    return desk.solve(job, hold or desk.place("a client"), never)
+
+
+def test_reports_come_in_order_and_count_by_their_weight() -> None:
+    async def play() -> None:
+        desk = Desk(1)
+        hold = desk.place("a client")
+        hold.add(1000)
+        assert [each async for each in solved(desk, Counting(), hold)] == [1, 2, 3]
+        assert desk.held == 10 * (2 + 3)  # what came before was released with the request
+        hold.end()
+        assert (desk.held, desk.taken, desk.answers) == (0, 0, set())
+
+    asyncio.run(play())
+
+
+def test_a_job_that_takes_too_long_ends_with_504() -> None:
+    async def play() -> None:
+        job = Counting(0.05, is_let=False)
+        with pytest.raises(RefusedError, match=r"no answer within 0\.05 s") as refused:
+            async for _ in solved(Desk(1), job):
+                pass
+        assert refused.value.status == 504
+        await asyncio.to_thread(job.is_over.wait, 60)
+        assert job.left.is_set()
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_a_job_stops_when_its_reports_are_read_no_further() -> None:
+    async def play() -> None:
+        job = Counting(is_let=False)
+        async with aclosing(solved(Desk(1), job)) as reports:
+            assert await anext(reports) == 1
+        await asyncio.to_thread(job.is_over.wait, 60)
+        assert job.left.is_set()
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_a_client_that_hangs_up_ends_its_reports() -> None:
+    async def gone() -> None:
+        return
+
+    async def play() -> None:
+        desk = Desk(1)
+        with pytest.raises(LeftError):
+            async for _ in desk.solve(Counting(is_let=False), desk.place("a client"), gone):
+                pass
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_as_many_jobs_wait_as_there_are_places() -> None:
+    async def play() -> None:
+        desk = Desk(1, waiting=1)
+        first = desk.place("a client")
+        desk.place("another")
+        with pytest.raises(RefusedError, match="too many requests are waiting") as refused:
+            desk.place("a third")
+        assert (refused.value.status, refused.value.wait) == (429, 10)
+        first.end()
+        desk.place("a third")
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(("ready", "closing"), [(False, False), (True, True)])
+def test_nothing_is_taken_that_cannot_be_answered(ready: bool, closing: bool) -> None:
+    desk = Desk(1, ready=lambda: ready)
+    desk.closing = closing
+    with pytest.raises(RefusedError) as refused:
+        desk.place("a client")
+    assert refused.value.status == 503
+
+
+def test_a_solution_ends_where_its_client_takes_no_more() -> None:
+    ended = list[bool]()
+
+    async def content() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"piece"
+        finally:
+            ended.append(True)
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError("it has hung up")
+
+    async def play() -> None:
+        desk = Desk(1)
+        hold = desk.place("a client")
+        with pytest.raises(OSError, match="hung up"):
+            await Delivery(content(), hold, Deadline(60))({"type": "http"}, never, send)  # type: ignore[arg-type]
+        assert ended == [True]
+        assert desk.taken == 0
+
+    asyncio.run(play())

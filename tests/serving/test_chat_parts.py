@@ -1,0 +1,131 @@
+"""Parts of messages as clients of several APIs write them: read alike, and what has no effect is named."""
+
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+
+from virc.reasoning.session import Message
+from virc.serving.agent.request import Problem, read
+from virc.serving.agent.responses import as_chat
+from virc.serving.chat_request import RefusedError
+from virc.serving.chat_request import read as read_plain
+
+DATA = "data:image/png;base64,AAAA"
+TEXT = {"type": "text", "text": "What is it?"}
+PICTURES: list[dict[str, Any]] = [
+    {"type": "image_url", "image_url": {"url": DATA}},
+    {"type": "image_url", "image_url": DATA},
+    {"type": "image_url", "image_url": {"url": f"\n{DATA} "}},
+    {"type": "input_image", "image_url": DATA, "detail": "auto", "file_id": None},
+    {"type": "input_image", "image_url": {"url": DATA, "detail": "auto"}},
+    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}},
+    {"type": "image", "source": {"type": "url", "url": DATA}},
+    {"type": "image", "url": DATA},
+    {"type": "image", "image": DATA},
+]
+
+
+def body(*parts: Any, role: str = "user") -> bytes:
+    return json.dumps({"model": "m", "messages": [{"role": role, "content": [*parts, TEXT]}]}).encode()
+
+
+def agent(content: bytes) -> tuple[Problem, list[str]]:
+    return read(content, most_images=2, most_characters=1000)
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_an_image_is_read_as_any_api_has_it(picture: dict[str, Any]) -> None:
+    assert agent(body(picture)) == (Problem("m", "What is it?"), [DATA])
+    plain = read_plain(body(picture), 2, 1000)
+    assert (plain.messages, plain.pictures) == ((Message("user", "What is it?", (0,)),), (DATA,))
+    response = {"model": "m", "input": [{"role": "user", "content": [picture, TEXT]}]}
+    assert agent(as_chat(json.dumps(response).encode())) == (Problem("m", "What is it?"), [DATA])
+
+
+def test_texts_of_answers_and_refusals_are_read() -> None:
+    said = [
+        {"type": "output_text", "text": "It is ", "annotations": [], "logprobs": None},
+        {"type": "refusal", "refusal": "none of yours."},
+    ]
+    messages = [{"role": "assistant", "content": said}, {"role": "user", "content": [{**TEXT, "type": "input_text"}]}]
+    problem, _ = agent(json.dumps({"model": "m", "messages": messages}).encode())
+    assert problem.messages == (Message("assistant", "It is none of yours."), Message("user", "What is it?"))
+    assert problem.ignored == ()
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ({"type": "image_url", "image_url": {"url": DATA, "format": "image/png"}}, ("image_url.format",)),
+        ({"type": "input_image", "image_url": DATA, "name": "a", "x": 1}, ("content.name", "content.x")),
+        ({"type": "image", "url": DATA, "cache_control": {"type": "ephemeral"}}, ("content.cache_control",)),
+        ({"type": "image", "source": {"data": "AAAA", "id": 1}}, ("source.id",)),
+        ({"type": "image_url", "image_url": DATA, "a\r\nb, é": None}, ("content.a??b???",)),
+    ],
+)
+def test_fields_that_no_part_has_are_ignored_and_named(part: dict[str, Any], names: tuple[str, ...]) -> None:
+    assert agent(body(part)) == (Problem("m", "What is it?", ignored=names), [DATA])
+    assert read_plain(body(part), 2, 1000).ignored == names
+    many = {f"n{number}": number for number in range(99)}
+    assert len(agent(body({**part, **many}))[0].ignored) == 16
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"type": "image"}, "object missing required field source"),
+        ({"type": "image", "source": {"type": "file", "file_id": "f"}}, "object missing required field source"),
+        ({"type": "input_image", "file_id": "f", "image_url": DATA}, "expected null, got str"),
+        ({"type": "image_url", "image_url": {"format": "png"}}, "object missing required field url"),
+        ({"type": "image", "image": "/etc/passwd"}, "an image must be a data URL"),
+        ({"type": "image", "source": {"url": "http://127.0.0.1/"}}, "an image must be a data URL"),
+        ({"type": "input_audio"}, "invalid value 'input_audio'"),
+        ({"text": "?"}, "object missing required field type"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(part: dict[str, Any], said: str) -> None:
+    for reader in (lambda: agent(body(part)), lambda: read_plain(body(part), 2, 1000)):
+        with pytest.raises(RefusedError) as caught:
+            reader()
+        assert said in caught.value.message
+        assert (caught.value.param or "").startswith("messages[0].content[0]")
+
+
+def test_fields_cost_no_more_memory_than_is_counted() -> None:
+    fields = ",".join(f'"n{number}":0' for number in range(600_000))
+    bodies = [
+        b'{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"?",%b}]}]}' % fields.encode(),
+        b'{"model":"m","input":[{"role":"user","content":"?",%b}]}' % fields.encode(),
+    ]
+    for content, reader in zip(bodies, (agent, as_chat), strict=True):
+        tracemalloc.start()
+        try:
+            with pytest.raises(RefusedError, match="too many objects"):
+                reader(content)
+            assert tracemalloc.get_traced_memory()[1] < 2**20
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("place", ["input", "tools", "mxyzptlk", "input: items", "input: type"])
+def test_lists_of_a_response_are_not_made_before_they_are_read(place: str) -> None:
+    lists = "[" + "[]," * 300_000 + "1]"
+    fields = {"input: items": f'"input":[{{"content":{lists}}}]', "input: type": f'"input":[{{"type":{lists}}}]'}
+    field = fields.get(place, f'"{place}":{lists}' + ',"input":"?"' * (place != "input"))
+    content = f'{{"model":"m",{field}}}'.encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(RefusedError):
+            agent(as_chat(content))
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(content)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("where", ["inside", "beside"])
+def test_a_detail_that_is_asked_for_is_not_passed_over(where: str) -> None:
+    picture = {"type": "image_url", "image_url": {"url": DATA, **({"detail": "low"} if where == "inside" else {})}}
+    with pytest.raises(RefusedError, match="detail of an image cannot be honoured"):
+        read_plain(body(picture | ({"detail": "low"} if where == "beside" else {})), 2, 1000)

@@ -1,0 +1,142 @@
+"""Conversations that go in circles end after a few replies; what makes any progress goes on."""
+
+import json
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.called import virc
+from support.servers import serve
+from support.solving import CROP, answer, call, think
+
+from virc.backends.interface import OnText, Sampling
+from virc.core.errors import NoAnswerError
+from virc.families import registry as families
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import Ask, Reply
+from virc.solving.one import SolveConfig, Solved, solve
+
+OTHER = call("crop_image", bbox_2d=[28, 28, 84, 84], image_index=0)
+OUTSIDE = call("crop_image", bbox_2d=[500, 500, 600, 600], image_index=0)
+AGAIN = call("display_image", image_index=0)
+Says = Callable[[int, float], str]
+"""A reply by its number, from 0, and its temperature."""
+
+
+class Speaker:
+    """Replies as a function says, and counts."""
+
+    model, grid = "speaker", Grid()
+
+    def __init__(self, says: Says) -> None:
+        self._says, self.replies = says, 0
+
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
+        self.replies += 1
+        return Reply(self._says(self.replies - 1, sampling.temperature))
+
+    def close(self) -> None:
+        pass
+
+
+def run(protocol: Protocol, says: Says, **config: float) -> tuple[Solved, int]:
+    speaker = Speaker(says)
+    picture = Image.linear_gradient("L").convert("RGB").resize((112, 84))
+    return solve(SolveConfig(**config), speaker, protocol, [picture], "?"), speaker.replies  # type: ignore[arg-type]
+
+
+def repeating(*replies: str) -> Says:
+    turns = cycle(replies)
+    return lambda number, temperature: next(turns)
+
+
+def thinking_anew(number: int, temperature: float) -> str:
+    return CROP.replace("I look closer.", f"Thought {number}.")
+
+
+def newest(number: int, temperature: float) -> str:
+    return call("crop_image", bbox_2d=[0, 0, 112, 84], image_index=number)
+
+
+def wrong_when_greedy(number: int, temperature: float) -> str:
+    box = [number, 0, 56 + number, 56]
+    return call("crop_image", bbox_2d=box, image_index=0) if temperature else OUTSIDE
+
+
+HOPELESS: dict[str, tuple[Says, int, str]] = {
+    "one call": (repeating(CROP), 3, "crop 0,0–56,56 of image 0"),
+    "one call, with another thought each time": (thinking_anew, 3, "crop 0,0–56,56 of image 0"),
+    "two calls in turns": (repeating(CROP, OTHER), 5, "crop 0,0–56,56 of image 0"),
+    "three calls in turns": (repeating(CROP, OTHER, AGAIN), 7, "crop 0,0–56,56 of image 0"),
+    "the whole of the newest image": (newest, 3, "crop 0,0–112,84 of image 2"),
+    "the same unusable box, rescued by warmer tries": (wrong_when_greedy, 5, "bbox_2d [500, 500, 600, 600]"),
+}
+
+
+@pytest.mark.parametrize("name", HOPELESS)
+def test_what_goes_in_circles_ends_and_is_named(name: str, own: Protocol) -> None:
+    says, replies, named = HOPELESS[name]
+    solved, asked = run(own, says)
+    assert isinstance(solved.error, NoAnswerError)
+    assert asked == replies
+    assert "at temperature 0 the model gave 3 times" in solved.error.message
+    assert named in solved.error.message
+    assert "--temperature" in str(solved.error.hint)
+
+
+def growing(number: int, temperature: float) -> str:
+    return call("crop_image", bbox_2d=[0, 0, 28 + number, 56], image_index=0)
+
+
+PROGRESS: dict[str, tuple[Says, dict[str, float]]] = {
+    "the same call, drawn warm": (repeating(CROP), {"temperature": 0.7}),
+    "the same call, drawn warm after another fault each turn": (
+        lambda number, temperature: CROP if temperature else think(f"Thought {number}.", ""),
+        {},
+    ),
+    "other boxes": (growing, {}),
+}
+
+
+@pytest.mark.parametrize("name", PROGRESS)
+def test_what_is_new_or_drawn_warmer_goes_on(name: str, own: Protocol) -> None:
+    says, config = PROGRESS[name]
+    solved, _ = run(own, says, **config)
+    assert len(solved.attempts[0].trace.units) == 16
+    assert "no answer after 16 turns" in str(solved.error)
+
+
+def test_the_same_box_of_several_pictures_of_one_size_is_progress(own: Protocol) -> None:
+    picture = Image.linear_gradient("L").convert("RGB").resize((112, 84))
+    pictures = [picture, picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM), Image.new("RGB", (112, 84))]
+    looks = [call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=at) for at in range(3)]
+    solved = solve(SolveConfig(), Speaker(repeating(*looks, answer("97"))), own, pictures, "?")
+    assert (solved.answer, solved.error) == ("97", None)
+
+
+def test_an_answer_after_two_equal_calls_is_given(own: Protocol) -> None:
+    assert run(own, repeating(CROP, CROP, answer("97")))[0].answer == "97"
+
+
+def test_an_error_that_the_model_is_shown_again_ends_it() -> None:
+    protocol = families.protocol(families.get("qwen3-vl"))
+    assert protocol.errors == "show"
+    wrong = {"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [9, 9, 9], "label": "it", "img_idx": 0}}
+    solved, asked = run(protocol, repeating(f"<tool_call>{json.dumps(wrong)}</tool_call>"))
+    assert asked == 3
+    assert "a call that could not be used: bbox_2d is [9, 9, 9]" in str(solved.error)
+
+
+def test_solve_ends_with_exit_8_after_three_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    Image.new("RGB", (112, 84), "white").save(tmp_path / "p.png")
+    with serve(lambda body: CROP) as server:
+        words = ("solve", "--endpoint", server.url, "--protocol", "default", tmp_path / "p.png", "?")
+        done = virc(*words)
+        assert (done.code, done.out, len(server.chats())) == (8, "", 3)
+        assert "crop 0,0–56,56 of image 0" in done.err
+        assert virc(*words, "--temperature", 0.5).code == 8
+    assert len(server.chats()) == 3 + 16

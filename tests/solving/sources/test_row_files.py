@@ -1,0 +1,302 @@
+"""Rows as spreadsheets, data sets and programs write them: what is read from each, and what is said of the others."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import pytest
+from support.solving import picture
+
+from virc.core.errors import DataError, UsageError, VircError
+from virc.core.events import Event, Reporter
+from virc.core.tables.delimited import Numbered
+from virc.solving.rows import Row
+from virc.solving.sources.row_files import RowFile, open_rows, rows_of
+
+PROBLEMS = [("7", "a.png", "q"), ("8", "b.png", "r")]
+ROW = {"image": "a.png", "question": "q"}
+
+
+class Opened:
+    """The rows of a source, what is known of them before, and what was said."""
+
+    def __init__(self, source: object, question: str | None = None, chosen: Mapping[str, str] = {}) -> None:
+        self.events: list[Event] = []
+        name = source if isinstance(source, list) else str(source)
+        with open_rows(name, question, chosen, Reporter(self.events.append)) as self.file:
+            self.count = self.file.count()
+            self.rows: list[Row] = list(self.file.rows)
+
+    @property
+    def problems(self) -> list[tuple[Any, ...]]:
+        return [(row.id, *row.images, row.question) for row in self.rows]
+
+
+def refused(source: object, question: str | None = None, chosen: Mapping[str, str] = {}) -> VircError:
+    with pytest.raises(VircError) as caught:
+        Opened(source, question, chosen)
+    return caught.value
+
+
+TABLES: Mapping[str, bytes] = {
+    "comma": b"id,image,question\n7,a.png,q\n8,b.png,r\n",
+    "semicolon": b"id;image;question\n7;a.png;q\n8;b.png;r\n",
+    "tab": b"id\timage\tquestion\n7\ta.png\tq\n8\tb.png\tr\n",
+    "bar": b"id|image|question\n7|a.png|q\n8|b.png|r\n",
+    "byte order mark and line ends of Windows": b"\xef\xbb\xbfid,image,question\r\n7,a.png,q\r\n8,b.png,r\r\n",
+    "line ends of old Macs": b"id,image,question\r7,a.png,q\r8,b.png,r",
+    "a separator for Excel": b"sep=;\r\nid;image;question\r\n7;a.png;q\r\n8;b.png;r\r\n",
+    "UTF-16": "id\timage\tquestion\r\n7\ta.png\tq\r\n8\tb.png\tr\r\n".encode("utf-16"),
+    "UTF-16, big end first": b"\xfe\xff" + "id,image,question\n7,a.png,q\n8,b.png,r\n".encode("utf-16-be"),
+    "empty lines and columns": b"\nid,image,question,,\n7,a.png,q,,\n\n,,,,\n8,b.png,r,,\n\n",
+    "spaces behind commas": b'id, image, question\n7, a.png, "q"\n8, b.png, "r"\n',
+    "other names and columns": b"Note,Question ID,Image Path,Prompt\nx,7,a.png,q\ny,8,b.png,r\n",
+    "JSON lines": b'{"id": "7", "image": "a.png", "question": "q"}\n{"id": "8", "image": "b.png", "question": "r"}\n',
+    "a JSON array": b'[{"qid":"7","img":"a.png","query":"q"},\n{"qid":"8","img":"b.png","query":"r"}]',
+    "a JSON object": b'{"data":[{"id":"7","image":"a.png","question":"q"},{"id":"8","image":"b.png","question":"r"}]}',
+    "JSON lines in UTF-16": "\n".join(
+        json.dumps({"id": id, "image": image, "question": question}) for id, image, question in PROBLEMS
+    ).encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_same_rows_are_read_however_they_are_written(name: str, clean: Path) -> None:
+    (clean / "rows").write_bytes(TABLES[name])
+    opened = Opened("rows")
+    assert opened.problems == PROBLEMS
+    assert opened.count == 2
+
+
+@pytest.mark.parametrize("name", sorted(TABLES.keys() - {"a JSON object"}))  # a line of a pipe is a row
+def test_the_same_rows_are_read_from_standard_input(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin = io.BufferedReader(io.BytesIO(TABLES[name]))  # type: ignore[arg-type]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(stdin))
+    assert Opened("-").problems == PROBLEMS
+
+
+@pytest.mark.parametrize(
+    ("header", "read"),
+    [
+        ("image,question", ""),
+        ("img,prompt", "image is read from 'img', question is read from 'prompt'"),
+        ("ImagePath,Query", "image is read from 'ImagePath', question is read from 'Query'"),
+        ("file_name,text", "image is read from 'file_name', question is read from 'text'"),
+        ("IMAGE,Question", "image is read from 'IMAGE', question is read from 'Question'"),
+        ("image,question,text,file,prompt", ""),
+        ("Image,file,Question,text", "image is read from 'Image', question is read from 'Question'"),
+    ],
+)
+def test_columns_of_usual_names_are_read_and_named(header: str, read: str, clean: Path) -> None:
+    columns = header.split(",")
+    values = dict.fromkeys(columns, "a.png") | {name: "q" for name in columns if name.lower() in ("question",)}
+    (clean / "rows.csv").write_text(f"{header}\n{','.join(values.values())}\n")
+    opened = Opened("rows.csv")
+    assert [event.text for event in opened.events if event.kind == "note"] == ([read] if read else [])
+    assert opened.rows[0].images == ("a.png",)
+    assert opened.rows[0].id == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "sentence", "hint"),
+    [
+        ("file,path,question", "the column of the image may be 'file' or 'path'", "--column image=file"),
+        ("image,prompt,text", "the column of the question may be 'prompt' or 'text'", "--column question=prompt"),
+        ("img,Frage", "no column is known as the question: the columns are 'img', 'Frage'", "--column question=Frage"),
+        ("Bild der Frage,question", "no column is known as the image", "--column 'image=Bild der Frage'"),
+        ("a.png,What is x?", "no column is known as the question", "such as image,question"),
+        ("image,image,question", "two columns are called 'image'", "a name of its own"),
+    ],
+)
+def test_a_column_that_is_not_clear_is_named_with_those_seen(
+    header: str, sentence: str, hint: str, clean: Path
+) -> None:
+    (clean / "rows.csv").write_text(f"{header}\na,b,c\n")
+    told = refused("rows.csv")
+    assert isinstance(told, DataError)
+    assert sentence in told.message
+    assert told.hint
+    assert told.hint.endswith(hint)
+
+
+def test_columns_are_read_as_the_user_says(clean: Path) -> None:
+    (clean / "rows.csv").write_text("nr,Bild,image,Frage\n3,a.png,b.png,q\n")
+    chosen = {"id": "nr", "image": "Bild", "question": "Frage"}
+    opened = Opened("rows.csv", None, chosen)
+    assert opened.problems == [("3", "a.png", "q")]
+    assert "no column 'Foto'" in refused("rows.csv", None, chosen | {"image": "Foto"}).message
+
+
+def test_one_question_is_asked_of_rows_without_any(clean: Path) -> None:
+    (clean / "rows.csv").write_text("image,note\na.png,x\n")
+    assert Opened("rows.csv", "What?").problems == [(1, "a.png", "What?")]
+    (clean / "own.csv").write_text("image,prompt\na.png,x\n")
+    assert "questions of their own, in the column 'prompt'" in refused("own.csv", "What?").message
+    (clean / "named.csv").write_text("image,question\na.png,x\n")
+    assert "questions of their own, in the column 'question'" in refused("named.csv", "What?").message
+
+
+@pytest.mark.parametrize(("given", "id"), [(3.0, 3), (3, 3), ("3", "3"), ("", 8), (None, 8)])
+def test_an_id_is_what_the_cell_says_or_the_number_of_the_row(given: object, id: object) -> None:
+    (row,) = rows_of([(9, 8, {"id": given, "image": "a.png", "question": "q"})])
+    assert (row.id, type(row.id), row.fault) == (id, type(id), None)
+
+
+@pytest.mark.parametrize("given", [3.5, True, [1]])
+def test_what_cannot_be_an_id_is_a_fault_without_one(given: object) -> None:
+    (row,) = rows_of([(9, 8, {"id": given, "image": "a.png", "question": "q"})])
+    assert row.id is None
+    assert "line 9" in str(row.fault)
+
+
+def test_a_wrong_row_of_a_table_costs_itself_alone(clean: Path) -> None:
+    rows = 'image,question\na.png,one, two\n"b".png,q\n"c.png","two\nlines, ""quoted"""\nd.png,\n,q\ne.png,q\n'
+    (clean / "rows.csv").write_text(rows)
+    opened = Opened("rows.csv")
+    faults = [row.fault.message.partition(" (")[0] if row.fault else row.question for row in opened.rows]
+    assert faults == [
+        "line 2: it has 3 cells, and there are 2 columns",
+        "line 3: a quote within quotes is written twice",
+        'two\nlines, "quoted"',
+        "line 6: the question is empty",
+        "line 7: it has no image",
+        "q",
+    ]
+    assert opened.count == 6
+
+
+def test_text_in_quotes_without_an_end_is_said(clean: Path) -> None:
+    (clean / "rows.csv").write_text('image,question\na.png,"q\nb.png,q\n')
+    assert [str(row.fault) for row in Opened("rows.csv").rows] == ["line 2: its text in quotes has no end"]
+
+
+def test_windows_1252_is_read_with_a_warning(clean: Path) -> None:
+    (clean / "rows.csv").write_bytes("image,question\na.png,Größe in €?\n".encode("cp1252"))
+    opened = Opened("rows.csv")
+    assert opened.rows[0].question == "Größe in €?"
+    assert [event.kind for event in opened.events] == ["warning"]
+    assert "read as Windows-1252" in opened.events[0].text
+
+
+@pytest.mark.parametrize(
+    ("cells", "images", "question"),
+    [
+        ({"images": "a.png;b.png"}, ("a.png", "b.png"), "q"),
+        ({"images": '["a.png", "b;c.png"]'}, ("a.png", "b;c.png"), "q"),
+        ({"image_paths": "a.png|b.png"}, ("a.png", "b.png"), "q"),
+        ({"image": "a;b.png"}, ("a;b.png",), "q"),
+        ({"image": "a.png", "choices": "red; blue"}, ("a.png",), "q Choices: red blue"),
+        ({"image": "a.png", "choices": '["red car", "bus"]'}, ("a.png",), "q Choices: red car; bus"),
+        ({"image": "https://x.org/a.png?b=1;2"}, ("https://x.org/a.png?b=1;2",), "q"),
+    ],
+)
+def test_lists_in_cells(cells: dict[str, str], images: tuple[str, ...], question: str, clean: Path) -> None:
+    import csv
+
+    with (clean / "rows.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([[*cells, "question"], [*cells.values(), "q"]])
+    (row,) = Opened("rows.csv").rows
+    assert (row.images, row.question) == (images, question)
+
+
+def test_pictures_in_base64_and_in_bytes_are_pictures(clean: Path) -> None:
+    """The TSV files of VLMEvalKit hold the first; Parquet files of `datasets` hold the second."""
+    import base64
+
+    import pyarrow
+    from pyarrow import parquet
+
+    data = picture(clean / "a.png").read_bytes()
+    text = base64.b64encode(data).decode()
+    (clean / "rows.tsv").write_text(f"index\timage\tquestion\n0\t{text}\tq\n")
+    table = {"image": [{"bytes": data, "path": None}], "question": ["q"], "score": [float("nan")], "raw": [b"\xff"]}
+    parquet.write_table(pyarrow.table(table), clean / "rows.parquet")
+    for name in ("rows.tsv", "rows.parquet"):
+        opened = Opened(name)
+        assert opened.rows[0].images == (f"data:;base64,{text}",)
+        assert not {"image", "raw"} & opened.rows[0].passed.keys()
+    assert opened.rows[0].passed["score"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence", "hint"),
+    [
+        ("rows.csv.gz", b"\x1f\x8b\x08", "is compressed with gzip", "gzip -dk rows.csv.gz"),
+        ("rows.xlsx", b"PK\x03\x04..", "is a workbook or an archive", "save it as CSV; "),
+        ("sheet.pdf", b"%PDF-1.7", "there is no question about the pictures", "virc batch sheet.pdf 'QUESTION'"),
+        ("rows.bin", b"SQLite format 3\0", "is no text", "rows are JSON lines"),
+        ("a.png", b"\x89PNG\r\n\x1a\n", "there is no question about the pictures", "virc batch a.png 'QUESTION'"),
+        ("ABCD.jpg", b"\xff\xd8\xff\xe0", "there is no question about the pictures", "virc batch ABCD.jpg 'QUESTION'"),
+    ],
+)
+def test_what_holds_no_rows_is_named(name: str, content: bytes, sentence: str, hint: str, clean: Path) -> None:
+    (clean / name).write_bytes(content)
+    told = refused(name)
+    assert sentence in told.message
+    assert told.hint
+    assert told.hint.startswith(hint)
+
+
+def test_pictures_are_those_of_words_folders_and_patterns(clean: Path) -> None:
+    for name in ("charts/b.png", "charts/a.JPG", "charts/in/c.webp", "x.png"):
+        (clean / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(clean / "x.png").replace(clean / name)
+    (clean / "charts" / "notes.txt").write_text("x")
+    (clean / "charts" / ".hidden.png").write_text("x")
+    picture(clean / "x.png")
+    for source, found in (
+        ("charts", ["charts/a.JPG", "charts/b.png"]),
+        ("charts/*.png", ["charts/b.png"]),
+        ("charts/**/*.*", ["charts/a.JPG", "charts/b.png", "charts/in/c.webp"]),
+        (["x.png", "charts", "x.png"], ["x.png", "charts/a.JPG", "charts/b.png"]),
+    ):
+        opened = Opened(source, "What?")
+        assert opened.problems == [(name, name, "What?") for name in found]
+        assert opened.count == len(found)
+    assert opened.events[-1].text == "charts has 2 pictures; left out: notes.txt"
+    assert isinstance(refused("charts"), UsageError)
+    assert refused("charts/*.gif", "What?").message == "no file matches charts/*.gif"
+    (clean / "empty").mkdir()
+    (clean / "empty" / "rows.csv").write_text("image,question\n")
+    told = refused("empty", "What?")
+    assert (told.message, told.hint) == ("the folder empty has no pictures", "virc batch empty/rows.csv")
+
+
+def test_rows_of_usual_names_have_the_digest_they_had(clean: Path) -> None:
+    """A file of answers that was begun before is continued."""
+    from virc.solving.rows import as_row
+
+    rows: list[dict[str, Any]] = [
+        {"id": 1, **ROW, "answer": "3", "level": {"n": [1]}},
+        {"id": "b", "images": ["a.png", "b.png"], "image": None, "question": "q", "choices": [1, "x"]},
+        {"id": "c", "images": [], "question": "q"},
+    ]
+    (clean / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert Opened("rows.jsonl").rows == [as_row(number, row) for number, row in enumerate(rows, 1)]
+
+
+def test_columns_of_all_rows_are_known_before(clean: Path) -> None:
+    (clean / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (ROW, {**ROW, "level": 3})))
+    assert Opened("rows.jsonl").file.columns() == ("image", "question", "level")
+    assert RowFile(iter(())).columns() == ()
+
+
+def test_columns_are_collected_row_by_row() -> None:
+    class Fields(dict[str, Any]):
+        pass
+
+    alive = WeakValueDictionary[int, Fields]()
+
+    def rows() -> Iterator[Numbered]:
+        for number in range(1, 9):
+            fields = Fields({f"column {number}": ""})
+            alive[number] = fields
+            assert len(alive) <= 3
+            yield number, number, fields
+
+    assert len(RowFile(iter(()), again=rows).columns()) == 8

@@ -1,0 +1,205 @@
+"""`virc batch` from and into tables, by its real entry point, on a scripted endpoint: what is written and resumed."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batches import echo, problems, read, write
+from support.called import virc
+from support.servers import Server, count_usage, serve
+from support.solving import CROP, answer, picture
+
+OURS = ["answer", "error", "model", "turns", "tool_calls", "prompt_tokens", "completion_tokens", "seconds", "trace"]
+
+
+def table(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def run(server: Server, *words: object) -> Any:
+    return virc("batch", *words, "--endpoint", server.url)
+
+
+@pytest.fixture
+def rows(clean: Path) -> Path:
+    """Three rows as a spreadsheet has them, with a column that says what is right."""
+    picture(clean / "a.png")
+    (clean / "rows.csv").write_text('nr,img,prompt,answer\n1,a.png,x?,3\n2,a.png,"y,\nz?",=4\n3,a.png,w?,5\n')
+    return clean / "rows.csv"
+
+
+def test_a_table_becomes_a_table_with_its_columns(rows: Path) -> None:
+    with serve(echo) as server:
+        done = run(server, rows, "--to", "out.csv", "--concurrency", 1)
+    assert (done.code, done.out) == (0, "")
+    assert "image is read from 'img', question is read from 'prompt'" in done.err
+    found = table(Path("out.csv"))
+    assert list(found[0]) == ["id", "nr", "img", "prompt", "input_answer", *OURS, "run"]
+    assert [(row["id"], row["prompt"], row["input_answer"]) for row in found] == [
+        ("1", "x?", "3"),
+        ("2", "y,\nz?", "'=4"),
+        ("3", "w?", "5"),
+    ]
+    assert [row["answer"] for row in found] == ["x?", "y,", "w?"]
+    assert json.loads(found[0]["run"]).keys() == {"schema", "id", "row", "error", "model", "protocol", "settings"}
+
+
+def test_the_counts_of_a_table_are_those_of_the_server(rows: Path) -> None:
+    turns = [CROP, CROP, answer("7")]
+    with serve(turns) as server:
+        run(server, rows, "--to", "out.csv", "--concurrency", 1)
+        counts = [count_usage(body, turns[at % 3]) for at, body in enumerate(server.chats())]
+    names = ("turns", "tool_calls", "prompt_tokens", "completion_tokens")
+    kept = [tuple(int(row[name]) for name in names) for row in table(Path("out.csv"))]
+    for at, own in enumerate(kept):
+        of_row = counts[3 * at : 3 * at + 3]
+        assert own == (3, 2, *(sum(each[name] for each in of_row) for name in names[2:]))
+
+
+def test_a_table_is_written_as_the_spreadsheet_wrote_its_rows(rows: Path) -> None:
+    text = rows.read_text().replace(",", ";").replace("y;", "y,")
+    rows.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    with serve(echo) as server:
+        run(server, rows, "--to", "out.csv")
+        run(server, rows, "--to", "out.tsv")
+    assert Path("out.csv").read_bytes().startswith(b"\xef\xbb\xbfid;nr;img;prompt;")
+    assert Path("out.tsv").read_bytes().startswith(b"id\tnr\timg\tprompt\t")
+    assert {row["id"] for row in table(Path("out.csv"), ";")} == {"1", "2", "3"}
+
+
+def test_lines_become_a_table_with_the_columns_of_all_rows(image: Path, clean: Path) -> None:
+    lines = [*problems(image, "a", level={"n": 1}), *problems(image, "b", tags=["x", "y"], choices=["∠", 2])]
+    source = write(clean / "in.jsonl", lines)
+    with serve(echo) as server:
+        assert run(server, source, "--to", "out.csv", "--concurrency", 1).code == 0
+    a, b = table(Path("out.csv"))
+    assert list(a) == ["id", "image", "question", "level", "tags", "choices", *OURS, "run"]
+    assert (a["image"], a["level"], a["tags"]) == (str(image), '{"n": 1}', "")
+    assert (b["level"], b["tags"], b["choices"]) == ("", '["x", "y"]', '["∠", 2]')
+
+
+def test_what_a_spreadsheet_would_compute_is_text_and_numbers_are_numbers(rows: Path) -> None:
+    replies = iter(["=SUM(A1:A9)", "-3", "-2+3"])
+    with serve(lambda _: answer(next(replies))) as server:
+        run(server, rows, "--to", "out.csv", "--concurrency", 1)
+    assert [row["answer"] for row in table(Path("out.csv"))] == ["'=SUM(A1:A9)", "-3", "'-2+3"]
+
+
+def test_a_table_goes_on_where_it_was_torn(rows: Path) -> None:
+    with serve(echo) as server:
+        run(server, rows, "--to", "out.csv", "--concurrency", 1)
+        whole = Path("out.csv").read_bytes()
+        for cut in (len(whole) - 5, whole.index(b'"y,') + 4, 10, 0):
+            Path("out.csv").write_bytes(whole[:cut])
+            before = len(server.chats())
+            done = run(server, rows, "--to", "out.csv", "--concurrency", 1)
+            assert done.code == 0, done.err
+            assert len(server.chats()) - before == (1 if cut == len(whole) - 5 else 2 if cut > 10 else 3)
+            assert [row["answer"] for row in table(Path("out.csv"))] == ["x?", "y,", "w?"]
+
+
+def test_other_settings_columns_and_rows_are_refused_or_said(rows: Path) -> None:
+    with serve(echo) as server:
+        assert run(server, rows, "--to", "out.csv").code == 0
+        before = Path("out.csv").read_bytes()
+        done = run(server, rows, "--to", "out.csv", "--seed", 4)
+        assert (done.code, "made with seed 0, not 4" in done.err) == (3, True)
+        rows.write_text(rows.read_text().replace("w?", "other?"))
+        done = run(server, rows, "--to", "out.csv", "--concurrency", 1)
+        assert (done.code, "row 3: the row 3 has changed since it was answered" in done.err) == (1, True)
+        rows.write_text(rows.read_text().replace("prompt", "question"))
+        done = run(server, rows, "--to", "out.csv")
+        assert (done.code, "its columns are others" in done.err) == (3, True)
+        lines = run(server, rows, "--to", "out.csv.jsonl")
+        assert lines.code == 0
+        done = run(server, rows, "--to", "out.csv", "--column", "question=nr")
+        assert done.code == 3
+    assert Path("out.csv").read_bytes()[: len(before)] == before
+
+
+def test_failed_rows_are_in_the_table_until_they_are_done(rows: Path) -> None:
+    rows.write_text(rows.read_text().replace("2,a.png", "2,late.png"))
+    with serve(echo) as server:
+        assert run(server, rows, "--to", "out.csv").code == 1
+        (failed,) = (row for row in table(Path("out.csv")) if row["error"])
+        assert (failed["id"], failed["answer"], failed["error"]) == ("2", "", "there is no file late.png")
+        picture(rows.parent / "late.png")
+        assert run(server, rows, "--to", "out.csv").code == 0
+        assert len(server.chats()) == 3
+    assert sorted(row["id"] for row in table(Path("out.csv"))) == ["1", "2", "3"]
+
+
+def test_one_question_is_asked_of_every_picture(clean: Path) -> None:
+    for name in ("b.png", "a.png"):
+        picture(clean / name)
+    with serve(echo) as server:
+        done = run(server, "*.png", "What?", "--to", "out.csv", "--concurrency", 1)
+        assert done.code == 0, done.err
+        lines = run(server, "a.png", "b.png", "What?", "--concurrency", 1).lines
+        other = run(server, "*.png", "Which?", "--to", "out.csv")
+    assert (other.code, "has changed since it was answered" in other.err) == (1, True)
+    found = [(row["id"], row["image"], row["question"], row["answer"]) for row in table(Path("out.csv"))]
+    assert found[:2] == [(name, name, "What?", "What?") for name in ("a.png", "b.png")]
+    assert [line["id"] for line in lines] == ["a.png", "b.png"]
+
+
+def test_standard_input_may_be_a_table_too(rows: Path) -> None:
+    with serve(echo) as server:
+        done = virc("batch", "-", "--endpoint", server.url, "--to", "out.csv", stdin=rows.read_bytes())
+    assert done.code == 0, done.err
+    assert {row["nr"] for row in table(Path("out.csv"))} == {"1", "2", "3"}
+
+
+def test_a_column_that_a_pipe_has_only_later_is_said_to_be_left_out(clean: Path) -> None:
+    picture(clean / "a.png")
+    lines = [{"id": id, "image": "a.png", "question": "x?"} | more for id, more in enumerate(({}, {"b": 1}, {"b": 2}))]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    with serve(echo) as server:
+        done = virc("batch", "-", "--to", "out.csv", "--endpoint", server.url, stdin=text.encode())
+        whole = virc("batch", "-", "--to", "out.jsonl", "--endpoint", server.url, stdin=text.encode())
+    assert done.err.count("warning: the column 'b' is not in the first row, and is left out of the table") == 1
+    assert "--to FILE.jsonl keeps every column" in done.err
+    assert "warning" not in whole.err
+    assert {row["id"]: row["input"].get("b") for row in read(Path("out.jsonl"))} == {0: None, 1: 1, 2: 2}
+
+
+def test_rows_without_ids_are_numbered_and_twice_the_same_is_an_error(clean: Path) -> None:
+    picture(clean / "a.png")
+    (clean / "rows.csv").write_text("id,image,question\n,a.png,q\nx,a.png,r\nx,a.png,s\n")
+    with serve(echo) as server:
+        done = run(server, "rows.csv", "--to", "out.jsonl", "--concurrency", 1)
+    assert (done.code, "the id 'x' comes twice" in done.err) == (1, True)
+    assert [line["id"] for line in read(Path("out.jsonl"))] == [1, "x", "x"]
+
+
+def test_a_wrong_file_is_refused_before_the_model_is_asked(clean: Path) -> None:
+    (clean / "rows.csv").write_text("Bild,Frage\na.png,q\n")
+    with serve([]) as server:
+        done = run(server, "rows.csv")
+        assert not server.chats()
+    assert done.code == 5
+    assert done.err.splitlines()[-1] == "hint: --column question=Bild"
+
+
+def test_frames_that_are_not_looked_at_are_said(clean: Path) -> None:
+    from PIL import Image
+
+    frames = [Image.new("RGB", (60, 60), (shade, 0, 0)) for shade in (0, 100, 200)]
+    for name in ("a.gif", "a.webp", "a.png", "a.tiff"):
+        frames[0].save(clean / name, save_all=True, append_images=frames[1:])
+        said = f"{name} has 3 frames, and 2 of them are not looked at"
+        with serve(echo) as server:
+            done = virc("solve", name, "q", "--json", "--endpoint", server.url)
+            assert (done.code, done.json["warnings"]) == (0, [said])
+            assert f"warning: {said}\n" in done.err
+            done = run(server, name, "q")
+            assert done.lines[0]["warnings"] == [said]
+            assert f"warning: row '{name}': {said}\n" in done.err
+    frames[0].save(clean / "one.png")
+    frames[0].save(clean / "phone.jpg", "MPO", save_all=True, append_images=frames[1:])
+    for name in ("one.png", "phone.jpg"):
+        with serve(echo) as server:
+            assert virc("solve", name, "q", "--json", "--endpoint", server.url).json["warnings"] == []

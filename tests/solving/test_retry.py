@@ -1,0 +1,155 @@
+"""Rows whose endpoint goes away are done again, and no others; nothing here waits."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+
+import pytest
+
+from virc.core.errors import DataError, NetworkError, VircError
+from virc.core.result_log import Claims
+from virc.core.timeouts import Stop
+from virc.solving import retry
+from virc.solving.batch import HOPELESS_IN_A_ROW, RowDone, through
+from virc.solving.retry import Outage
+from virc.solving.rows import Row
+
+
+def gone(broken: bool = False, everywhere: bool = False) -> NetworkError:
+    """An error of an endpoint."""
+    error = NetworkError("gone")
+    error.broken, error.everywhere = broken, everywhere
+    return error
+
+
+class NoWait(Stop):
+    """A stop on which nobody waits; `looks` counts how often somebody wanted to."""
+
+    looks = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout == retry.LOOK_SECONDS
+        self.looks += 1
+        return self.is_set()
+
+
+def run(
+    results: Sequence[VircError | None], answers: Sequence[bool], rows: int = 1, stop: Stop | None = None
+) -> tuple[list[RowDone], list[object], list[str]]:
+    """What is reported of rows, the ids in the order in which they were tried, and what was said of the wait.
+
+    Args:
+        results: of each try; those behind the last are right.
+        answers: of the endpoint to each look; then it answers.
+    """
+    tries, looks, done = iter(results), iter(answers), list[RowDone]()
+    asked, said = list[object](), list[str]()
+
+    def work(row: Row) -> RowDone:
+        asked.append(row.id)
+        return RowDone(row, {}, next(tries, None))
+
+    outage = Outage(lambda: next(looks, True), said.append)
+    numbered = (Row(number, number, digest=str(number)) for number in range(rows))
+    through(numbered, Claims(), work, done.append, 1, outage, stop or NoWait())
+    return done, asked, said
+
+
+@pytest.mark.parametrize(
+    ("results", "answers", "asked", "is_failed", "waits"),
+    [
+        ([gone()], [False, True], 2, False, 1),
+        ([gone()], [False, False, False, True], 2, False, 1),
+        ([gone(broken=True)], [True], 2, False, 0),
+        ([gone(broken=True)] * 3, [True] * 3, 3, True, 0),
+        ([gone()] * 3, [False, True] * 3, 3, True, 3),
+        ([gone()], [True], 1, True, 0),
+        ([DataError("no picture")], [], 1, True, 0),
+        ([], [], 1, False, 0),
+    ],
+    ids=["away", "away for long", "broken", "breaks each", "takes the server down", "slow", "wrong", "right"],
+)
+def test_a_row_is_done_again_where_its_endpoint_was_away(
+    results: list[VircError], answers: list[bool], asked: int, is_failed: bool, waits: int
+) -> None:
+    (done,), tried, said = run(results, answers)
+    assert (len(tried), bool(done.error), len(said)) == (asked, is_failed, waits)
+
+
+def test_a_row_that_failed_while_another_waited_is_done_again() -> None:
+    outage, stop = Outage(lambda: True, lambda _: None), NoWait()
+    began = time.monotonic()
+    away = Outage(iter([False, True]).__next__, lambda _: None)
+    assert away.over(gone(), began, stop)
+    assert away.over(gone(), began, stop)  # asks nobody: the iterator is used up
+    assert not outage.over(gone(), began, stop)
+
+
+def test_an_endpoint_that_stays_away_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(0, 10**6, 100))
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
+    looks, stop, said = list[int](), NoWait(), list[str]()
+    outage = Outage(lambda: bool(looks.append(1)), said.append)
+    for _ in range(4):
+        with pytest.raises(NetworkError, match="did not come back within 5 minutes"):
+            outage.over(gone(), 0.0, stop)
+    assert len(said) == 1
+    assert len(looks) == 1 + stop.looks <= 5
+
+
+def hopeless(count: int, everywhere: bool) -> list[VircError]:
+    return [gone(everywhere=everywhere) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("results", "ends"),
+    [
+        (hopeless(HOPELESS_IN_A_ROW, True), True),
+        (hopeless(HOPELESS_IN_A_ROW - 1, True), False),
+        (hopeless(HOPELESS_IN_A_ROW, False), False),
+        ([*hopeless(HOPELESS_IN_A_ROW - 1, True), None, *hopeless(HOPELESS_IN_A_ROW - 1, True)], False),
+        ([*hopeless(HOPELESS_IN_A_ROW - 1, True), DataError("x"), *hopeless(HOPELESS_IN_A_ROW - 1, True)], False),
+    ],
+    ids=["all alike", "one less", "each by itself", "one right between", "one wrong between"],
+)
+def test_rows_that_fail_alike_one_after_the_other_end_the_batch(results: list[VircError | None], ends: bool) -> None:
+    if ends:
+        with pytest.raises(NetworkError, match=f"{HOPELESS_IN_A_ROW} rows in a row failed; the last: gone"):
+            run(results, [], rows=100)
+    else:
+        assert len(run(results, [], rows=100)[0]) == 100
+
+
+def test_a_row_in_work_when_the_batch_ends_is_not_reported() -> None:
+    stop, begun = Stop(), threading.Event()
+    done: list[RowDone] = []
+
+    def work(row: Row) -> RowDone:
+        if row.id:
+            assert begun.wait(60)
+            raise DataError("it ends the batch")
+        begun.set()
+        assert stop.wait(60)
+        return RowDone(row, {})
+
+    def on_row(each: RowDone) -> None:
+        done.append(each)
+        raise OSError("the disk is full")
+
+    rows = (Row(number, number, digest="") for number in range(2))
+    with pytest.raises(OSError, match="disk"):
+        through(rows, Claims(), work, on_row, 2, None, stop)
+    assert [each.row.id for each in done] == [1]
+
+
+@pytest.mark.parametrize("end", [lambda stop: stop.set(), lambda stop: None])
+def test_a_stop_ends_the_wait(end: Callable[[Stop], None]) -> None:
+    stop = NoWait()
+    looks = iter([False])
+
+    def answers() -> bool:
+        end(stop)
+        return next(looks, True)
+
+    assert Outage(answers, lambda _: None).over(gone(), 0.0, stop) is not stop.is_set()

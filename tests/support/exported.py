@@ -1,0 +1,128 @@
+"""Recorded rollouts of systems, and what `virc solve` and `virc rewards try` make of them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from support.servers import serve
+from systems.test_conversations import FILES, gradient, searched_in
+
+from virc.backends.interface import OnText, Sampling
+from virc.backends.openai.images import whole
+from virc.backends.openai.pieces import Pieces
+from virc.backends.openai.request import messages
+from virc.config import yaml
+from virc.data.convert.recode import sized
+from virc.data.formats import sft
+from virc.data.formats.registry import only_source
+from virc.data.rows.record import Picture, Record
+from virc.data.sample.rollouts import messages_of
+from virc.export.environment import Environment, Settings
+from virc.export.package import refusals
+from virc.models import chat_protocol
+from virc.reasoning.images import open_file
+from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.session import Ask, Reply
+from virc.rewards import trial
+from virc.rewards.scripted import judged
+from virc.solving.one import Attempt, SolveConfig, solve
+from virc.systems import registry as systems
+from virc.systems.registry import System
+
+Chat = list[dict[str, Any]]
+_OTHERS = ("critic-v", "honeybee", "virgo")
+"""Systems whose recorded conversation is another than that of their chat protocol: of a critic, or a pipeline."""
+EXPORTED = sorted(name for name in FILES if name not in _OTHERS and None in refusals(systems.get(name)).values())
+_QUICK = ("chain-of-focus", "grit", "vlm-r3", "visual-rft")
+
+
+def each_system(*but: str, rewarded: bool = False) -> list[Any]:
+    """The exported systems as parameters, those of the fast suite without a mark; `rewarded`: with a public reward."""
+    found = [name for name in EXPORTED if name not in but]
+    if rewarded:
+        found = [name for name in found if (reward := systems.get(name).reward) and reward.total]
+    return [pytest.param(name, marks=[] if name in _QUICK else pytest.mark.integration) for name in found]
+
+
+@contextmanager
+def teacher(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The server that tools of a recorded conversation ask, which gives the recorded reply each time."""
+    reply = yaml.read(FILES[name]).get("teacher", "")
+    with serve(lambda _: reply) as server:
+        monkeypatch.setenv("TEACHER_ENDPOINT", server.url)
+        yield
+
+
+class Recorded(msgspec.Struct):
+    """A problem with replies to it, as a file of conversations has them."""
+
+    system: System
+    problem: Record
+    replies: Sequence[str]
+
+    def environment(self) -> Environment:
+        """The system as a package runs it, with a judge that says yes to all."""
+        protocol = chat_protocol.of_system(self.system).protocol
+        stage = next((name for name, each in self.system.stages.items() if each.kind == "rl"), None)
+        found = Environment(self.system, protocol, Settings(self.system.name, "", stage))
+        found.__dict__["_means"] = judged("Judgement: 1")
+        return found
+
+
+def recorded(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    """The recorded conversation of a system."""
+    told: Mapping[str, Any] = yaml.read(FILES[name])
+    picture = gradient(*told["size"])
+    found = told.get("found", False)
+    searched_in(told.get("pages", {}), folder / "pages", monkeypatch, picture if found else None)
+    picture.save(folder / "page.png")
+    images = () if found else (Picture("page.png", folder),)
+    answer = {} if found is None else {"answer": told["answer"]}
+    return Recorded(systems.get(name), Record((), images, name, told["question"], **answer), told["replies"])
+
+
+class Scripted:
+    """A backend that says replies in turn and keeps what it was asked, as a server would get it."""
+
+    model = "scripted"
+
+    def __init__(self, replies: Sequence[str], grid: Grid = QWEN2) -> None:
+        self.grid = grid
+        self.chats: list[Chat] = []
+        self._replies = iter(replies)
+
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
+        self.chats.append(json.loads(b"".join(Pieces({"messages": list(messages(ask, whole))})))["messages"])
+        return Reply(next(self._replies))
+
+    def close(self) -> None: ...
+
+
+def solved(rollout: Recorded) -> tuple[list[Chat], Attempt]:
+    """What `virc solve` asks a model that says these replies, and the solution."""
+    backend = Scripted(rollout.replies)
+    protocol = chat_protocol.of_system(rollout.system).protocol
+    images = [open_file(each.read(), each.name) for each in rollout.problem.images]
+    (attempt,) = solve(SolveConfig(), backend, protocol, images, rollout.problem.question or "").attempts
+    return backend.chats, attempt
+
+
+def tried(rollout: Recorded, attempt: Attempt, folder: Path, environment: Environment) -> trial.Tried:
+    """What `virc rewards try` makes of the solution as a row of trajectories, by the reward of the environment."""
+    names = [f"{at}.png" for at, _ in enumerate(attempt.images)]
+    for name, shown in zip(names, attempt.images, strict=True):
+        (folder / name).write_bytes(shown.png)
+    conversation = messages_of(attempt.trace.messages, attempt.trace.protocol)
+    record = sized(
+        msgspec.structs.replace(rollout.problem, messages=conversation), attempt.images, attempt.trace.protocol
+    )
+    (folder / "solved.jsonl").write_text(json.dumps(sft.row_of(record, names)) + "\n")
+    assert environment.reward
+    protocol = attempt.trace.protocol if rollout.system.worded else None
+    rows = trial.solutions(only_source(folder / "solved.jsonl"), environment.reward, 1, protocol)
+    (found,) = trial.tried_whole(rows, environment.total, environment._means)
+    return found

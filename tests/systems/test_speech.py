@@ -1,0 +1,74 @@
+"""The chat protocol that a system's YAML makes: its tools, what its boxes and pictures are, how it is sampled."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from virc.reasoning.protocol import PICTURES, Coordinates
+from virc.systems import registry as systems
+from virc.systems import speech
+from virc.systems.registry import System
+from virc.tools import registry as tools
+
+
+def system(folder: Path, text: str) -> System:
+    (folder / "x.yaml").write_text(f"name: x\n{text}\n")
+    return systems.load(folder / "x.yaml")
+
+
+OF_PICTURES: dict[str, Any] = {
+    "images": "square_1000", "crops": "shown", "input_pixels": (3136, 100_000), "crop_pixels": (3136, 50_000),
+    "margin": 0.1, "edges": "floor", "least_side": 28, "short_boxes": "refuse", "outside_boxes": "refuse",
+    "enlarge": (1.0, 2.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_field_of_pictures_reaches_the_chat_protocol(name: str, tmp_path: Path) -> None:
+    usual = getattr(speech.ours(system(tmp_path, "")), name)
+    written = [*OF_PICTURES[name]] if isinstance(OF_PICTURES[name], tuple) else OF_PICTURES[name]
+    found = getattr(speech.ours(system(tmp_path, f"{name}: {written}")), name)
+    assert found == OF_PICTURES[name] != usual
+
+
+@pytest.mark.parametrize(
+    ("text", "of_model", "counted"),
+    [
+        ("", None, "pixel"),
+        ("coordinates: permille", None, "permille"),
+        ("coordinates: permille", "thousand", "thousand"),
+        ("", "unit", "unit"),
+    ],
+)
+def test_boxes_are_counted_as_the_model_says_else_as_its_system(
+    text: str, of_model: Coordinates | None, counted: str, tmp_path: Path
+) -> None:
+    assert speech.ours(system(tmp_path, text), of_model).coordinates == counted
+    worded = system(tmp_path, f"{text}\nchat_protocol: {{system: Look., first: '{{question}}'}}")
+    found = speech.worded_by(worded, of_model)
+    assert found is not None
+    assert (found.coordinates, found.system) == (counted, "Look.")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"), [("", tools.DEFAULT), ("tools: none", ()), ("tools: [zoom_image]", ("zoom_image",))]
+)
+def test_the_tools_of_a_system_are_told_and_no_others(text: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    found = speech.ours(system(tmp_path, text))
+    assert tuple(found.tools) == names
+    assert {name for name in (*tools.DEFAULT, "zoom_image") if f'"{name}"' in found.system} == {*names}
+
+
+def test_a_system_says_how_it_is_sampled(tmp_path: Path) -> None:
+    drawn = system(tmp_path, "sampling: {temperature: 0.5, max_tokens: 99}")
+    found = speech.drawn(speech.ours(None), drawn).sampling
+    assert (found.temperature, found.max_tokens) == (0.5, 99)
+    assert speech.ours(drawn).sampling == found
+    plain = speech.ours(drawn)
+    assert speech.drawn(plain, system(tmp_path, "")).sampling == found  # one that says nothing changes nothing
+
+
+def test_without_words_of_its_own_a_system_has_ours(tmp_path: Path) -> None:
+    assert speech.worded_by(system(tmp_path, "tools: none")) is None
+    assert speech.worded_by(None) is None

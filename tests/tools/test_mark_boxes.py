@@ -1,0 +1,70 @@
+"""`mark_boxes`: outlines in the pixels of the file, whatever size the image is shown at."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from virc.models.chat_protocol import of_system
+from virc.reasoning.calls import ToolError, View
+from virc.reasoning.checking import check_call
+from virc.reasoning.history import History
+from virc.reasoning.images import OpenedImage
+from virc.reasoning.resize import QWEN2
+from virc.systems import registry as systems
+from virc.tools import registry as tools
+
+FILE = (300, 200)  # px, shown at 308 x 196
+RED = (255, 0, 0)
+TOOL = tools.get("mark_boxes")
+
+
+def outline(left: int, top: int, right: int, bottom: int, width: int = 3) -> set[tuple[int, int]]:
+    inner = (range(left + width, right - width + 1), range(top + width, bottom - width + 1))
+    return {
+        (x, y) for x in range(left, right + 1) for y in range(top, bottom + 1) if x not in inner[0] or y not in inner[1]
+    }
+
+
+def marked(boxes: object) -> Image.Image:
+    protocol = of_system(systems.get("vitar")).protocol
+    history = History([OpenedImage(Image.new("RGB", FILE, "white"))], protocol, QWEN2, tools.known())
+    call = check_call(TOOL, {"boxes": boxes, "image_index": 0}, history.view).call
+    _, ((shown, _),) = history.run(call)
+    return shown.full
+
+
+def red(image: Image.Image) -> set[tuple[int, int]]:
+    return {(int(x), int(y)) for y, x in np.argwhere((np.asarray(image) == RED).all(axis=2))}
+
+
+def test_boxes_are_drawn_in_the_pixels_of_the_file() -> None:
+    boxes = [[10, 20, 61, 97], [150, 99, 299, 199]]
+    assert red(marked(boxes)) == outline(*boxes[0]) | outline(*boxes[1])
+
+
+def test_a_box_ends_at_the_edge_of_the_image() -> None:
+    found = red(marked([[200, 150, 400, 500]]))
+    assert {(200, 150), (299, 150), (200, 199)} <= found
+
+
+def test_no_boxes_show_the_image_again() -> None:
+    image = marked([])
+    assert (image.size, red(image)) == (FILE, set())
+
+
+@pytest.mark.parametrize(
+    ("boxes", "kind"),
+    [
+        ([[9, 9, 9, 20]], "no_width"),
+        ([[9, 20, 30, 9]], "no_height"),
+        ([[1, 2, 3, 4], [301, 9, 400, 30]], "no_width"),
+        ([1, 2, 3, 4], "numbers"),
+        ([[1, 2, 3]], "numbers"),
+        ("[[1, 2, 3, 4]]", "arguments"),
+        ([[1, 2, 3, 4]] * 65, "arguments"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(boxes: object, kind: str) -> None:
+    with pytest.raises(ToolError) as caught:
+        check_call(TOOL, {"boxes": boxes, "image_index": 0}, View([FILE]))
+    assert caught.value.kind == kind

@@ -1,0 +1,65 @@
+"""Parts of pipelines whose programs are not published: what is read in replies, and what is drawn and cut, by hand."""
+
+import pytest
+from PIL import Image
+
+from virc_zoo.rsvp import pipeline as rsvp
+from virc_zoo.vicor import pipeline as vicor
+from virc_zoo.zero_shot_study import pipeline as study
+
+
+@pytest.mark.parametrize(
+    ("regions", "box"),
+    [
+        ([1], [0, 0, 70, 35]),
+        ([4], [210, 0, 280, 35]),
+        ([16], [210, 105, 280, 140]),
+        ([2, 5], [0, 0, 140, 70]),
+        ([10, 7], [70, 35, 210, 105]),
+    ],
+)
+def test_regions_are_numbered_row_by_row(regions: list[int], box: list[int]) -> None:
+    assert rsvp.around(regions, (280, 140)) == box
+
+
+def test_lines_stand_where_regions_end() -> None:
+    drawn = rsvp.gridded(Image.new("RGB", (282, 141), "white"))
+    red = [x for x in range(drawn.width) if drawn.getpixel((x, 139)) == (255, 0, 0)]
+    assert red == rsvp.edges(282, rsvp.COLUMNS)[1:-1]
+    assert all(drawn.getpixel((1, y)) == (255, 0, 0) for y in rsvp.edges(141, rsvp.ROWS)[1:-1])
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        ("It rains.\nAnswer: B", "B"),
+        ("**Answer:** he is late", "he is late"),
+        ("Answer: A\nNo.\nanswer : C ", "C"),
+        ("Answer: unsure", None),
+        ("Answer: `Unsure.`", None),
+        ("Answer:\nB", None),
+        ("B", None),
+    ],
+)
+def test_the_last_answer_counts_unless_it_is_unsure(reply: str, answer: str | None) -> None:
+    assert vicor.answered(reply) == answer
+
+
+@pytest.mark.parametrize(
+    ("reply", "word"),
+    [("Red.", "red"), ("Answer: Two cubes", "two"), ("yes, it is", "yes"), ("so:\n 3", "3"), ("", ""), ("it is:", "")],
+)
+def test_the_first_word_behind_the_last_colon_counts(reply: str, word: str) -> None:
+    assert study.word(reply) == word
+
+
+def test_a_scene_that_is_told_is_parted_from_its_question() -> None:
+    thing = {"color": "red", "size": "large", "rotation": 1.5, "shape": "cube", "material": "metal",
+             "3d_coords": [1.0, 2.0, 0.7], "pixel_coords": [100, 90, 8.5]}  # fmt: skip
+    scene = study.described(
+        {"image_index": 3, "image_filename": "3.png", "objects": [thing], "relationships": {"left": [[]]},
+         "directions": {"left": [1, 0, 0]}}
+    )  # fmt: skip
+    assert study.told(f"{scene}What is it?") == (scene, "What is it?")
+    assert "\nObjects: 1\nObject: Color: red Size: large Rotation: 1.5 Shape: cube " in scene
+    assert study.told("Is it red?\n\nOr blue?") == ("", "Is it red?\n\nOr blue?")

@@ -1,0 +1,106 @@
+"""Published systems have a folder each, which virc finds as those of an installed package."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support import zoo
+
+import virc_zoo
+from virc.core import plugins
+from virc.envs import environment as environments
+from virc.envs import pins
+from virc.rewards import registry as rewards
+from virc.rewards import user_code
+from virc.systems import published
+from virc.systems import registry as systems
+from virc.systems.registry import Reward
+
+FOLDERS = sorted(folder for folder in zoo.FOLDER.iterdir() if folder.is_dir() and folder.name != "__pycache__")
+LISTED = re.compile(
+    r"system\.yaml|field\.yaml|\w+\.py|judge(-\w+)?\.yaml|teacher\.yaml|[\w-]+\.layout\.yaml|tested\.json|facts\.json|tools"
+    r"|cases(-\w+)?\.json|program(-rewards)?\.json|conversation\.yaml|pipeline-cases\.json"
+)
+"""The files that the package says its folders have."""
+
+
+def called(name: str) -> str:
+    """The folder of a system."""
+    return re.sub(r"[-.]", "_", name)
+
+
+def test_each_system_has_the_folder_of_its_name() -> None:
+    named = {name: file.parent for name, file in systems.discover().files.items() if file.parent.parent == zoo.FOLDER}
+    assert {name: folder.name for name, folder in named.items()} == {name: called(name) for name in named}
+    rows = {called(name) for name in published.rows()} - {"virc"}
+    assert {folder.name for folder in FOLDERS} == rows | {folder.name for folder in named.values()}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_folder_has_the_files_that_the_package_lists(folder: Path) -> None:
+    names = {file.name for file in folder.iterdir()} - {"__pycache__"}
+    assert all(map(LISTED.fullmatch, names)), names
+    assert names & {"system.yaml", "field.yaml"}
+    assert ("__init__.py" in names) == any(name.endswith(".py") for name in names - {"__init__.py"})
+
+
+def test_a_total_of_a_system_is_imported_as_a_part_of_the_package() -> None:
+    module = plugins.loaded(plugins.totals()["chain_of_focus"])
+    assert module.__name__ == "virc_zoo.chain_of_focus.chain_of_focus"
+    assert module.ASKED is plugins.loaded(plugins.totals()["deepeyes"]).ASKED
+
+
+def test_a_file_of_a_user_replaces_no_published_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deepeyes.py").write_text("TERMS = ('answer',)\ndef total(t): return 1.0\n")
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path))
+    assert rewards.find("deepeyes", tmp_path).file == zoo.FOLDER / "deepeyes" / "deepeyes.py"
+
+
+@pytest.mark.parametrize("name", ["deepeyes", "pixel_reasoner", "reason_rft_partial"])
+def test_a_run_keeps_no_copy_of_a_published_total(name: str, tmp_path: Path) -> None:
+    reward = Reward(name)
+    assert user_code.own_files(reward, tmp_path, ()) == {}
+    assert user_code.moved(reward, tmp_path, tmp_path / "code") == reward
+
+
+def code_for_engines(folder: Path) -> Path:
+    return environments.recipes_in(pins.get("rl", "cpu", folder))
+
+
+def test_engines_get_the_code_of_systems_and_not_their_records(tmp_path: Path) -> None:
+    copied = code_for_engines(tmp_path) / virc_zoo.__name__
+    assert {file.suffix for file in copied.rglob("*.*")} == {".py", ".yaml"}
+    here, there = ({file.relative_to(each) for file in each.rglob("*.py")} for each in (zoo.FOLDER, copied))
+    assert here == there
+
+
+def run(code: str, path: Mapping[str, str]) -> str:
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.integration
+def test_an_engine_finds_a_published_total_by_its_name(tmp_path: Path) -> None:
+    copied = code_for_engines(tmp_path)
+    code = (
+        "import sys, yaml; from virc.rewards import registry\n"
+        "own = [each for each in sys.path if each.startswith(sys.base_prefix) and 'site-packages' not in each]\n"
+        f"sys.path[:] = [{str(copied)!r}, *own]  # where virc is not installed\n"
+        "print(registry.find('chain_of_focus').file)"
+    )
+    found = run(code, {"PYTHONPATH": str(copied)})
+    assert found == str(copied / "virc_zoo" / "chain_of_focus" / "chain_of_focus.py")
+
+
+@pytest.mark.integration
+def test_systems_are_listed_without_importing_their_package() -> None:
+    code = (
+        "import sys; from virc.systems import registry as systems; found = [*systems.discover().values()]\n"
+        "print(len(found) > 30, 'virc_zoo' in sys.modules, 'importlib.metadata' in sys.modules)"
+    )
+    assert run(code, {}) == "True False False"

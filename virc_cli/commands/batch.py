@@ -1,0 +1,77 @@
+"""`virc batch`: many questions in, a line for each answer out."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virc_cli.console import options
+from virc_cli.console.asking import Asked, PanelCommand, asking
+
+if TYPE_CHECKING:
+    from virc.core.errors import UsageError
+
+CLASS = PanelCommand
+EPILOG = """\b
+virc batch rows.csv --to answers.csv
+virc batch rows.jsonl --endpoint http://localhost:8000/v1 | jq -r .answer
+virc batch 'charts/*.png' 'What is the title?' --to titles.csv
+"""
+
+
+def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":
+    """A better error for options that a batch has no need of."""
+    from virc.core.errors import UsageError
+
+    if error.message == "no such option '--json'":
+        return UsageError("a batch prints JSON anyway, a line for each row", "leave --json out")
+    return None
+
+
+@asking
+def command(
+    asked: Asked,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE... [QUESTION]",
+            help="Rows, or pictures that one question is about; - for stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write here, as .jsonl, .csv or .tsv; a rerun resumes.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=NAME", help="Column of id, image, question or choices; repeatable."),
+    ] = None,
+    concurrency: options.Concurrency = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print answers and what engines write.")] = False,
+) -> None:
+    """Answer many questions about pictures.
+
+    SOURCE is a file of rows: JSON lines, JSON, CSV, TSV or Parquet. A row has an image or images, a question and an id;
+    their columns may have other usual names, such as image_path and prompt. Paths of images start from the file.
+
+    Or SOURCE is pictures, folders and patterns of pictures, and QUESTION is asked of each.
+
+    Without --to, JSON lines are printed on stdout. The same command continues where it stopped, even after kill -9.
+    """
+    from virc.core.events import Reporter
+    from virc.solving import api
+    from virc.solving.answer_file import check_files
+    from virc.solving.sources.columns import parse_chosen
+    from virc.solving.sources.row_files import open_rows
+    from virc_cli.commands import solve
+    from virc_cli.console import events, output
+    from virc_cli.console.sources import split_words
+
+    sources, question = split_words(words or [])
+    check_files(sources, to)
+    setup = asked.set_up()
+    with (
+        events.printed(asked.quiet, verbose) as on_event,
+        open_rows(sources, question, parse_chosen(column or ()), report := Reporter(on_event)) as rows,
+    ):
+        api.solve_file(setup, rows, to, concurrency, solve.FAILURE, report, on_line=output.line)

@@ -1,0 +1,22 @@
+"""`virc export ls`: which systems can be exported to what, and why not."""
+
+from virc_cli.console import output
+from virc_cli.console.options import Json
+
+FAILURE: dict[str, object] = {"systems": None}
+
+
+def command(as_json: Json = False) -> None:
+    """List what each system can be exported to, and why not."""
+    from virc.export.package import TARGETS, refusals
+    from virc.systems import registry as systems
+    from virc_cli.console.tables import table
+
+    found = {name: refusals(system) for name, system in systems.discover().items()}
+    if as_json:
+        output.emit("virc.export.ls/1", {"systems": [{"name": name, "refused": why} for name, why in found.items()]})
+        return
+    for name, why in found.items():
+        output.lines(table([(name, ", ".join(target for target in TARGETS if why[target] is None) or "none")]))
+        for reason in dict.fromkeys(filter(None, why.values())):
+            output.line(f"  not {', '.join(target for target in TARGETS if why[target] == reason)}: {reason}")

@@ -1,0 +1,100 @@
+"""`virc push`: publishes a model or rows on the hub."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virc_cli.console import completion, output
+from virc_cli.console.options import Json, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from virc.merging.publish import PushPlan
+
+FAILURE: dict[str, object] = dict.fromkeys("to url kind private files bytes left_out card commit".split())
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|MODEL|ROWS",
+            help="Merged run, model, GGUF file, or folder of rows.",
+            show_default=False,
+            autocompletion=completion.models,
+        ),
+    ],
+    hub_id: Annotated[str, typer.Argument(metavar="HUB_ID", help="OWNER/NAME on the hub.", show_default=False)],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody read it; default: private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print files and card; send nothing.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Upload a model or rows to the hub, with a card.
+
+    Of a model, the weights, GGUF files, settings, tokenizer, chat protocol, licences and own tools are uploaded; of
+    rows, their files and images. What else is in the folder is left out, and so is each absolute path in settings; a
+    file with a key or a path of this machine is refused. The card is README.md with what `virc eval` measured here,
+    and how to use the model from the hub.
+
+    HF_TOKEN or `hf auth login` gives the token, which must be allowed to write. The same command continues an upload
+    that was interrupted.
+    """
+    from virc.merging import publish
+
+    plan = publish.prepare(source, hub_id, public)
+    known = _fields(plan)
+    output.know(**known)
+    if dry_run and as_json:
+        output.emit("virc.push/1", {**known, "commit": None})
+        return
+    if dry_run:
+        output.lines(_table(plan))
+        return
+    _upload(plan, known, quiet, verbose, as_json)
+
+
+def _upload(plan: "PushPlan", known: dict[str, object], quiet: bool, verbose: bool, as_json: bool) -> None:
+    from virc.core.text import counted, sized
+    from virc.merging import publish
+    from virc_cli.console import events
+
+    for name, why in plan.left_out.items() if not quiet else ():
+        output.note(f"left out: {name} ({why})")
+    try:
+        with events.printed(quiet, verbose) as on_event:
+            commit = publish.upload(plan, on_event)
+    except KeyboardInterrupt:
+        output.note("whole files that were uploaded are kept: the same command continues")
+        raise
+    if as_json:
+        output.emit("virc.push/1", {**known, "commit": commit})
+        return
+    output.line(plan.repo.url)
+    if not quiet:
+        who = "public" if plan.public else "private"
+        output.note(f"{counted(len(plan.files), 'file')}, {sized(plan.size)}, {who}; its card is README.md there")
+
+
+def _fields(plan: "PushPlan") -> dict[str, object]:
+    return {
+        "to": plan.repo.id,
+        "url": plan.repo.url,
+        "kind": plan.repo.kind,
+        "private": not plan.public,
+        "files": [{"name": file.name, "bytes": file.size} for file in plan.files],
+        "bytes": plan.size,
+        "left_out": plan.left_out,
+        "card": plan.card,
+    }
+
+
+def _table(plan: "PushPlan") -> list[str]:
+    from virc.core.text import sized
+    from virc_cli.console.tables import folded
+
+    rows = [(file.name, sized(file.size), "") for file in plan.files]
+    rows += [(name, "-", f"left out: {why}") for name, why in plan.left_out.items()]
+    whole = f"{sized(plan.size)} to {plan.repo.url}, {'public' if plan.public else 'private'}"
+    return [*folded([("file", "size", ""), *rows], sys.stdout), whole, "", *plan.card.splitlines()]

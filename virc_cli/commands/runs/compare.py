@@ -1,0 +1,42 @@
+"""`virc runs compare`: the settings in which runs differ, their last measures, and their curves."""
+
+import sys
+from pathlib import Path
+
+from virc_cli.console import output
+from virc_cli.console.options import Json, RunNames
+
+FAILURE: dict[str, object] = dict.fromkeys(("names", "settings", "results", "plot"))
+
+
+def command(names: RunNames, as_json: Json = False) -> None:
+    """Print how runs differ, and their last measures; plot curves.
+
+    The picture is plots/compared.png in the first run.
+    """
+    from virc.core.errors import UsageError
+    from virc.runs import plots
+    from virc.runs import run as runs
+    from virc.runs.comparing import differing, results
+    from virc.runs.status import number
+    from virc_cli.console.tables import stacked, value_text
+
+    chosen = [runs.find(Path.cwd(), name) for name in dict.fromkeys(names)]
+    if len(chosen) < 2:
+        raise UsageError("one run is compared with nothing", f"virc runs show {chosen[0].name}")
+    called, settings, measured = [run.name for run in chosen], differing(chosen), results(chosen)
+    output.know(names=called, settings=settings, results=measured)
+    if not as_json:
+        rows = [(name, *map(value_text, values)) for name, values in settings.items()]
+        output.lines(stacked([("setting", *called), *rows], sys.stdout) if rows else ["all settings are the same"])
+        rows = [
+            (name, *(number(value) if isinstance(value, float) else value_text(value) for value in values))
+            for name, values in measured.items()
+        ]
+        output.lines(stacked([("result", *called), *rows], sys.stdout))
+    picture = str(plots.write(chosen, chosen[0].folder / "plots" / "compared.png"))
+    if as_json:
+        fields = {"names": called, "settings": settings, "results": measured, "plot": picture}
+        output.emit("virc.runs.compare/1", fields)
+    else:
+        output.line(picture)
