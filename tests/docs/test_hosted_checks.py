@@ -23,7 +23,12 @@ WORKFLOWS = {file.stem: yaml.safe_load(file.read_text()) for file in sorted((ROO
 JOBS = [(name, key, job) for name, workflow in WORKFLOWS.items() for key, job in workflow["jobs"].items()]
 COMMANDS = [step["run"] for _, _, job in JOBS for step in job["steps"] if "run" in step]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-PARTS = set(re.findall(r"^part (\w+) ", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE))
+GATE, FULL = (
+    set(
+        re.findall(r"^(?:once )?(?:part|suite) (\w+) ", (ROOT / ".ci" / name).read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    for name in ("run", "full")
+)
 
 
 def lines(kind: str) -> list[str]:
@@ -40,8 +45,8 @@ def test_a_step_calls_a_script_of_ci_or_installs_for_it(command: str) -> None:
 
 def test_jobs_name_parts_that_exist_and_all_of_them() -> None:
     matrix = WORKFLOWS["nightly"]["jobs"]["suite"]["strategy"]["matrix"]["parts"]
-    named = {part for line in (*lines("run"), *matrix) for part in line.split() if part != "$PARTS"}
-    assert named | {"environment"} == PARTS
+    assert set(" ".join(lines("run")).split()) | {"environment"} == GATE
+    assert set(" ".join([*lines("full"), *matrix]).split()) - {"$PARTS"} | {"environment"} == FULL
 
 
 def test_suites_run_on_three_systems_and_four_pythons() -> None:
@@ -75,7 +80,7 @@ def test_each_action_is_pinned_by_its_commit() -> None:
 
 
 def test_uv_has_one_version_wherever_a_job_installs_it() -> None:
-    files = [ROOT / ".ci/run", *(ROOT / ".github/workflows").glob("*.yml")]
+    files = [ROOT / ".ci/parts", *(ROOT / ".github/workflows").glob("*.yml")]
     versions = re.findall(
         r"pip install (?:--quiet )?(?:\S+ )*?uv(\S*)$", "\n".join(map(Path.read_text, files)), re.MULTILINE
     )
@@ -93,7 +98,7 @@ def test_archives_are_tried_before_anything_is_published() -> None:
 
 @pytest.mark.parametrize(("links", "backend"), [("", "cpu"), ("/wheels", "")])
 def test_jobs_without_wheels_of_their_own_take_cpu_builds_of_torch(links: str, backend: str) -> None:
-    text = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    text = "".join((ROOT / ".ci" / name).read_text(encoding="utf-8") for name in ("parts", "full"))
     (line,) = re.findall(r"^test .* UV_TORCH_BACKEND=.*$", text, re.MULTILINE)
     script = f"links={links}; {line}; printf %s ${{UV_TORCH_BACKEND:-}}"
     assert subprocess.run(["bash", "-c", script], capture_output=True, text=True).stdout == backend
