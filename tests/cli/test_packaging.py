@@ -189,6 +189,7 @@ def test_virc_solves_however_the_wheel_was_installed(
     assert (done.returncode, done.stdout) == (0, "73\n"), done.stderr
 
 
+@pytest.mark.smoke
 def test_the_wheel_alone_answers_batches_evaluates_plans_and_serves(built: Path, bare: Env, tmp_path: Path) -> None:
     (wheel,) = built.glob("*.whl")
     uv("venv", "--python", sys.executable, tmp_path / "venv", folder=tmp_path)

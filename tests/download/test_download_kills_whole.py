@@ -80,6 +80,7 @@ def killed_and_completed(kills: int, seed: int, name: str, server: Hub) -> None:
         assert len(data) <= server.sent(file) <= len(data) + again, f"{file} came again"
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", [DATA, pytest.param(MODEL, marks=pytest.mark.slow)])
 def test_a_download_killed_at_any_moment_is_completed_by_the_next(name: str, server: Hub) -> None:
     killed_and_completed(5, 1, name, server)

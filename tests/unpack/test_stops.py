@@ -90,6 +90,7 @@ def killed_and_completed(kills: int, seed: int, packed: bytes, tmp_path: Path) -
     assert not archive.exists()
 
 
+@pytest.mark.smoke
 def test_a_run_killed_anywhere_is_completed_by_the_next(packed: bytes, tmp_path: Path) -> None:
     killed_and_completed(5, 1, packed, tmp_path)
 

@@ -65,6 +65,7 @@ def test_the_official_client_gets_thoughts_looks_and_an_answer(tiny: Process, pi
 
 
 @pytest.mark.slow
+@pytest.mark.smoke
 def test_the_official_client_gets_what_virc_solve_gets(tiny: Process, picture: Path) -> None:
     message = asked(tiny, picture).choices[0].message
     done = virc("solve", picture, QUESTION, "--model", "tiny", "--device", "cpu", "--json")
