@@ -1,5 +1,5 @@
 """What tests say of systems that they tried: `tested.json` beside their YAML, from which `virc systems ls` computes
-what works. It is written with VIRC_RECORD=1 alone; whether it is of the files as they are is for `.ci/recorded` to say.
+what works. It is written with VIRC_RECORD=1 alone.
 """
 
 import fcntl
@@ -18,7 +18,6 @@ from virc.runs.metrics import metrics
 from virc.runs.run import Info, Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.systems.catalog import digests
 from virc.systems.catalog import support as state
 from virc.systems.catalog.support import Compared, Ran, Record, Solved
 from virc.systems.kinds import runs_in
@@ -69,7 +68,7 @@ def ran(
             middle, (least, most) = {**ends, **middles}.get(name, _MIDDLE), terms.get(name, (0.0, 0.0))
             assert least < middle < most, f"{name} was seen from {least} to {most}, not on both sides of {middle}"
     steps = max(each.step for each in metrics(Run(run)))
-    entry = Ran(engine(info.kind), steps, rows, digests.of_run(system, info.stage), terms)
+    entry = Ran(engine(info.kind), steps, rows, terms)
     _keep(system, "stages", {info.stage: entry}, file)
 
 
@@ -91,13 +90,13 @@ def compared(system: str, stage: str, cases: int, differ: int, file: Path | None
         cases, differ: how many, and how many got another reward, each for a reason that is listed.
     """
     found = systems.get(system)
-    _keep(found, "rewards", {stage: Compared(cases, differ, digests.of_reward(found, stage))}, file)
+    _keep(found, "rewards", {stage: Compared(cases, differ)}, file)
 
 
 def solved(system: str, replies: int, crops: int, file: Path | None = None) -> None:
     """Say that a scripted conversation of so many replies was answered in a system's own grammar, with its crops."""
     found = systems.get(system)
-    _keep(found, "solved", Solved(replies, crops, digests.of_replies(found)), file)
+    _keep(found, "solved", Solved(replies, crops), file)
 
 
 def traces(run: Path) -> list[dict[str, Any]]:

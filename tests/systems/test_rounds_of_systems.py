@@ -9,7 +9,6 @@ from support.called import virc
 from virc.core.errors import ConfigError
 from virc.data.sample.pairing import Rule
 from virc.systems import registry as systems
-from virc.systems.catalog import digests
 from virc.systems.rounds import PairRule, Sample, Step
 
 STAGES = """name: mine
@@ -68,19 +67,3 @@ def test_a_mistake_is_one_sentence_with_its_line(step: str, line: int, said: str
 
 def test_rules_of_pairs_are_those_of_sampling() -> None:
     assert get_args(PairRule) == get_args(Rule)
-
-
-@pytest.mark.parametrize(
-    ("added", "changed"),
-    [
-        (ROUNDS, []),
-        (ROUNDS.replace("samples: 4", "samples: 5"), []),
-        (ROUNDS + "everywhere: {seed: 7}\n", ["yaml"]),
-        ("sampling: {temperature: 1}\n", ["yaml"]),
-    ],
-)
-def test_rounds_change_no_record_of_a_stage(added: str, changed: list[str], tmp_path: Path) -> None:
-    before = digests.of_run(systems.load(written(tmp_path, "")), "one")
-    assert {"yaml", "envs", "engines", "stages"} <= before.keys()
-    digests.forget()
-    assert digests.changed(before, digests.of_run(systems.load(written(tmp_path, added)), "one")) == changed

@@ -1,7 +1,6 @@
 """How far each published system is supported, computed from `field.yaml` and `tested.json`.
 
-`tested.json` beside the YAML of a system says what was tried of it, and with which content of its files: a change of a
-file behind it takes away what was tried with the file before. Tests write it.
+`tested.json` beside the YAML of a system says what was tried of it. Tests write it.
 
 A stage *ran* in its engine with its own settings, but for sizes and steps, on rows in a layout that its authors publish
 or that is this package's own; of RL each term of the reward was seen high and low. Its reward is *as published* where
@@ -18,8 +17,6 @@ import msgspec
 
 from virc.core import plugins
 from virc.core.text import counted
-from virc.systems.catalog import digests
-from virc.systems.catalog.digests import Digests
 from virc.systems.published import Row, State, is_beside, lacking, needs, of_listed, rows
 from virc.systems.registry import PACKAGE, System, discover
 
@@ -33,7 +30,6 @@ class Ran(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         engine: its engine and version, `verl 0.9.1`.
         steps: optimizer steps.
         rows: the layout of the rows that it was trained on, or their format.
-        digests: of what it ran with.
         terms: least and largest value of each term of the reward in its rollouts, or in replies that were rewarded
             again.
     """
@@ -41,7 +37,6 @@ class Ran(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: str
     steps: int
     rows: str
-    digests: Digests
     terms: Mapping[str, tuple[float, float]] = {}
 
 
@@ -51,20 +46,17 @@ class Compared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         cases: replies that both rewarded.
         differ: replies with another reward here, each for a reason that is listed.
-        digests: of what it was counted with.
     """
 
     cases: int
     differ: int
-    digests: Digests
 
 
 class Solved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A scripted conversation that was answered: its replies and crops, and what it was read with."""
+    """A scripted conversation that was answered: its replies and crops."""
 
     replies: int
     crops: int
-    digests: Digests
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,15 +121,13 @@ def of_system(system: System, published: Row | None) -> State:
 def of_stage(system: System, stage: str) -> Level:
     """How far a stage of a system is."""
     told = tested().get(system.name, Record())
-    ran = told.stages.get(stage)
-    lacks = [*_lacks(ran, digests.of_run(system, stage), "did not run yet", "changed since it ran")]
-    if lacks or not _is_compared(system, stage):
-        return Level("none" if lacks else "ran", tuple(lacks))
-    compared = told.rewards.get(stage)
-    unknown = "has a reward that no test holds against the published one"
-    since = "changed since its reward was held against the published one"
-    lacks = [*_lacks(compared, digests.of_reward(system, stage), unknown, since)]
-    return Level("ran" if lacks else "rewarded", tuple(lacks))
+    if stage not in told.stages:
+        return Level("none", ("did not run yet",))
+    if not _is_compared(system, stage):
+        return Level("ran")
+    if stage not in told.rewards:
+        return Level("ran", ("has a reward that no test holds against the published one",))
+    return Level("rewarded")
 
 
 def _is_compared(system: System, stage: str) -> bool:
@@ -146,17 +136,9 @@ def _is_compared(system: System, stage: str) -> bool:
 
 
 def _unsolved(system: System) -> Iterator[str]:
-    """Whether no conversation was answered with the files as they are."""
-    answered = "a conversation in its grammar was answered"
-    solved = tested().get(system.name, Record()).solved
-    yield from _lacks(solved, digests.of_replies(system), f"not tried whether {answered}", f"changed since {answered}")
-
-
-def _lacks(tried: Ran | Compared | Solved | None, now: Digests, unknown: str, changed: str) -> Iterator[str]:
-    if tried is None:
-        yield unknown
-    elif parts := digests.changed(tried.digests, now):
-        yield f"{changed} ({', '.join(parts)})"
+    """Whether no conversation was answered."""
+    if tested().get(system.name, Record()).solved is None:
+        yield "not tried whether a conversation in its grammar was answered"
 
 
 def _beside(published: Row) -> str:
