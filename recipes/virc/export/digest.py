@@ -1,19 +1,20 @@
-"""One hash of what the conversations and rewards of a system depend on, by which a package knows its system again."""
+"""One hash of what is a system's own, by which a package knows its system again."""
 
 import hashlib
 import json
+from importlib.metadata import version
+from pathlib import Path
 
 from virc.rewards.trial import reward_of
-from virc.systems.catalog import digests
 from virc.systems.registry import System
 
 _DIGITS = 16
 
 
 def digest_of(system: System) -> str:
-    """The first 16 hexadecimal digits of a SHA-256 of its YAML and of the code of its turns, tools and reward."""
-    found = {"replies": digests.of_replies(system)}
-    found |= {name: digests.of_reward(system, name) for name, stage in system.stages.items() if stage.kind == "rl"}
+    """The first 16 hexadecimal digits of a SHA-256 of virc's version, and of the system's YAML, pipeline and total."""
+    files = [system.file, *([Path(system.pipeline)] if system.pipeline else [])]
     if system.reward and system.reward.total:
-        found["total"] = {"file": hashlib.sha256(reward_of(system)[1].file.read_bytes()).hexdigest()}
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+        files.append(reward_of(system)[1].file)
+    found = [version("virc"), *(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)]
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:_DIGITS]

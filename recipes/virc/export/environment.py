@@ -56,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         system: its name, or the file of its YAML in the package.
-        digest: of all that its conversations and rewards depend on, when the package was written.
+        digest: of the system, when the package was written.
         stage: of RL, whose reward and turns count; None: the system has none.
         overlays, assignments: of the stage, as `virc train` has them.
         rows: file of problems in the package; None: the user names one.
@@ -273,8 +273,7 @@ def of_package(module: str, evaluates: bool = False) -> Environment:
         evaluates: whether deviations of tool calls are forgiven, as in `virc solve`.
 
     Raises:
-        ConfigError: the installed virc has no such system, or what its conversations and rewards depend on differs
-            from when the package was written.
+        ConfigError: the installed virc has no such system, or it differs from when the package was written.
     """
     folder = Path(module).parent
     settings = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
