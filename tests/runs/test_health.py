@@ -73,6 +73,14 @@ def test_a_reward_or_a_gradient_that_is_no_number_is_one_that_the_line_lacks(lac
     assert diverged(step(1, **{lacks: None}))
 
 
+@pytest.mark.parametrize(("bad", "ends"), [((4, 5, 6), True), ((3, 5, 6), False), ((2, 3), False)])
+def test_three_steps_without_a_finite_gradient_end_the_run(run: Run, bad: tuple[int, ...], ends: bool) -> None:
+    seen = watch(run)
+    seen.take([step(number, **({"grad_norm": None} if number in bad else {})) for number in range(1, 7)])
+    assert bool(seen.reason) == ends
+    assert not ends or "training diverged: no finite reward and gradient since step 4" in str(seen.reason)
+
+
 def test_what_is_held_against_the_first_steps_needs_later_ones() -> None:
     assert health.signs([step(1), *(step(number, tool_calls=0.0) for number in (2, 3, 4, 5))]) == {}
 

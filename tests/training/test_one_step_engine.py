@@ -11,15 +11,33 @@ from virc.models.registry import PACKAGE
 pytestmark = [pytest.mark.engine, pytest.mark.smoke, pytest.mark.timeout(600)]
 
 
-def test_one_step_is_merged_and_asked(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workspace")
+    workspaces.synth(folder, 32)
+    return folder
+
+
+def test_a_run_that_diverges_fails_and_offers_no_model(workspace: Path) -> None:
+    words = ("--stage", "instruct", "--name", "diverges", *workspaces.sets({"learning_rate": 1e30, "steps": 3}))
+    done = workspaces.run(workspace, "train", "tiny", *words)
+    assert done.returncode == 7, done.stderr
+    assert "training diverged: the " in done.stderr
+    assert "lower learning_rate" in done.stderr
+    assert "virc solve" not in done.stderr + done.stdout
+    run = workspace / "runs" / "diverges"
+    assert workspaces.state(run)["progress"] == "failed"
+    assert not list((run / "checkpoints").glob("checkpoint-*"))
+
+
+def test_one_step_is_merged_and_asked(workspace: Path) -> None:
     from safetensors.torch import load_file
 
-    workspaces.synth(tmp_path, 32)
-    run = workspaces.trained(tmp_path, "tiny", "instruct", steps=1, save_steps=1, learning_rate=1e-3, warmup_ratio=0)
+    run = workspaces.trained(workspace, "tiny", "instruct", steps=1, save_steps=1, learning_rate=1e-3, warmup_ratio=0)
     assert 0 < workspaces.losses(run)[1] < 20
-    done = workspaces.run(tmp_path, "merge", run.name)
+    done = workspaces.run(workspace, "merge", run.name)
     assert done.returncode == 0, done.stderr
-    merged = tmp_path / done.stdout.strip()
+    merged = workspace / done.stdout.strip()
 
     before, after = load_file(PACKAGE / "tiny-base" / "model.safetensors"), load_file(merged / "model.safetensors")
     trained = workspaces.weights(run, 1)
@@ -28,9 +46,9 @@ def test_one_step_is_merged_and_asked(tmp_path: Path) -> None:
     assert not any(name.endswith("mlp.down_proj.weight") and "visual" not in name for name in same)
     assert all((weight.to(after[name].dtype) == after[name]).all() for name, weight in trained.items())
 
-    picture = next((tmp_path / "data" / "polygons").rglob("*.png"))
+    picture = next((workspace / "data" / "polygons").rglob("*.png"))
     words = ("--model", merged.name, "--device", "cpu", "--trace", "t")
-    asked = workspaces.run(tmp_path, "solve", str(picture), "How large is angle A?", *words)
+    asked = workspaces.run(workspace, "solve", str(picture), "How large is angle A?", *words)
     assert asked.returncode in {0, 8}, asked.stderr
-    trace = json.loads((tmp_path / "t" / "trace.json").read_text())
+    trace = json.loads((workspace / "t" / "trace.json").read_text())
     assert (trace["model"], trace["protocol"]["name"]) == (merged.name, "trained")

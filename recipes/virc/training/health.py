@@ -7,7 +7,7 @@ import msgspec
 
 from virc.core.events import Reporter
 from virc.core.files import write_whole
-from virc.runs.metrics import Metric, lines_of, metrics
+from virc.runs.metrics import Metric, diverged, lines_of, metrics
 from virc.runs.run import Info, Run
 from virc.stages.rl import Health
 
@@ -135,8 +135,8 @@ class Watch:
         known: the run's metrics so far.
 
     Attributes:
-        reason: why the run must end, once a sign began that its setting `stop_on` names, or tools failed in more calls
-            than `max_tool_failures`.
+        reason: why the run must end, once a sign began that its setting `stop_on` names, tools failed in more calls
+            than `max_tool_failures`, or rewards or gradients were no numbers in the newest three steps.
     """
 
     def __init__(self, run: Run, info: Info, known: Sequence[Metric], report: Reporter) -> None:
@@ -166,6 +166,9 @@ class Watch:
             stopping.add("tool_failures")
         for sign, says in begun.items():
             self._report.warn(f"{sign}: {says}", None if sign in stopping else f"--stop-on {sign} ends such a run")
+        steps = [metric for metric in self._metrics if metric.response_length is not None][-_RECENT:]
+        if len(steps) == _RECENT and all(map(diverged, steps)):
+            self.reason = self.reason or f"training diverged: no finite reward and gradient since step {steps[0].step}"
         self.reason = self.reason or next((says for sign, says in found.items() if sign in stopping), None)
         for sign in over:
             self._report.note(f"{sign}: normal again at step {step}")

@@ -2,6 +2,8 @@
 
 import signal
 import sys
+from contextlib import nullcontext
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -50,6 +52,43 @@ def test_one_process_that_is_asked_stops_all(start: Any, monkeypatch: pytest.Mon
     start.SavesOnSignal().on_step_end(SimpleNamespace(device="cpu"), None, step)
     assert reduced == [(0, start.torch.distributed.ReduceOp.MAX)]
     assert (step.should_save, step.should_training_stop) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("logs", "says"),
+    [
+        ({"loss": 0.7, "grad_norm": 3.0}, None),
+        ({"eval_loss": 0.7}, None),
+        ({"loss": float("nan"), "grad_norm": 1.0}, "the loss of step 4 is nan"),
+        ({"loss": 0.7, "grad_norm": float("inf")}, "the grad_norm of step 4 is inf"),
+    ],
+)
+def test_what_is_logged_and_is_not_finite_ends_the_run(start: Any, logs: dict[str, float], says: str | None) -> None:
+    with pytest.raises(FloatingPointError, match=says) if says else nullcontext():
+        start.EndsWhereDiverged().on_log(None, SimpleNamespace(global_step=4), control(), logs=logs)
+
+
+@pytest.mark.parametrize(
+    ("value", "trained", "ends"), [(1e30, True, False), (float("inf"), True, True), (float("nan"), False, False)]
+)
+def test_trained_weights_that_are_not_finite_are_not_saved(start: Any, value: float, trained: bool, ends: bool) -> None:
+    model = start.torch.nn.Linear(2, 2)
+    with start.torch.no_grad():
+        model.weight[1, 0] = value
+    model.weight.requires_grad_(trained)
+    callback, state = start.EndsWhereDiverged(), SimpleNamespace(global_step=4)
+    callback.on_step_end(None, state, control(), model=model)  # nothing is saved
+    saving = SimpleNamespace(should_save=True)
+    for at_a_save in (
+        partial(callback.on_step_end, None, state, saving),
+        partial(callback.on_train_end, None, state, saving),
+    ):
+        with (
+            pytest.raises(FloatingPointError, match="the weight weight is not finite after step 4")
+            if ends
+            else nullcontext()
+        ):
+            at_a_save(model=model)
 
 
 def test_no_token_of_an_image_is_learnt(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

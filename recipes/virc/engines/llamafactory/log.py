@@ -32,6 +32,7 @@ _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"Some (?:specified arguments|keys) are not used[^\n]*", "{0}", "virc systems check"),
     (r"DistNetworkError|EADDRINUSE", "the port for the processes to meet is taken", "start it again"),
     (r"NCCL error[^\n]*|NCCL Error[^\n]*", "the GPUs could not speak to each other: {0}", "NCCL_DEBUG=INFO says more"),
+    (r"FloatingPointError: (the [^\n]+)", "training diverged: {1}", "lower learning_rate"),
     (r"SignalException: .*got signal: (\d+)", "it was stopped by signal {1}", None),
     (r"torch\.distributed\.elastic\.multiprocessing\.errors\.ChildFailedError", "one of its processes ended", None),
 )  # fmt: skip

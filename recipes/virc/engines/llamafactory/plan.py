@@ -117,6 +117,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "output_dir": str(place.output),
         "overwrite_output_dir": True,
         "logging_first_step": True,
+        "logging_nan_inf_filter": False,
         "save_strategy": "epoch" if config.save_steps == "epoch" else "steps",
         "save_steps": None if config.save_steps == "epoch" else config.save_steps,
         "save_only_model": False,

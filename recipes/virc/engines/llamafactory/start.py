@@ -6,6 +6,7 @@ another, which then waits for it for ever. And it saves before the optimizer's s
 the checkpoint is a step further than it says.
 """
 
+import math
 import os
 import signal
 import sys
@@ -51,6 +52,38 @@ class SavesOnSignal(TrainerCallback):
         stopping = torch.tensor(int(self._stopping), device=device)
         torch.distributed.all_reduce(stopping, torch.distributed.ReduceOp.MAX)
         return bool(stopping.item())
+
+
+class EndsWhereDiverged(TrainerCallback):
+    """Ends the run at the first loss, gradient or weight that is not finite, before such weights are saved."""
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
+    ) -> None:
+        """Look at what is logged; transformers would leave such losses out of their mean (`logging_nan_inf_filter`)."""
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(value := float((logs or {}).get(name, 0))):
+                raise FloatingPointError(f"the {name} of step {state.global_step} is {value}")
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
+    ) -> None:
+        """Look at the weights before they are saved."""
+        if control.should_save:
+            check_finite(model, state.global_step)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
+    ) -> None:
+        """Look at the weights of the last step."""
+        check_finite(model, state.global_step)
+
+
+def check_finite(model: Any, step: int) -> None:
+    """Raise FloatingPointError where a trained weight is not finite."""
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and not torch.isfinite(weight.sum(dtype=torch.float32)):
+            raise FloatingPointError(f"the weight {name} is not finite after step {step}")
 
 
 class Prepares(TrainerCallback):
@@ -118,4 +151,4 @@ if __name__ == "__main__":
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
     leave_images_out()
-    run_exp(callbacks=[SavesOnSignal(), Prepares()])
+    run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares()])

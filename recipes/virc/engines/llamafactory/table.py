@@ -56,6 +56,7 @@ TABLE = Table({
     "enable_jit_checkpoint": fixed("virc saves when a run is asked to stop"),
     "include_num_input_tokens_seen": fixed("metrics.jsonl has the tokens a second"),
     "logging_first_step": fixed("the first line says how many steps there are"),
+    "logging_nan_inf_filter": fixed("a loss that is not a number ends the run"),
     "ddp_timeout": fixed("the other devices wait while one reads the rows"),
     "plot_loss": unused("virc runs plot draws it from metrics.jsonl"),
     "weight_decay": unused("the engine's own default"),

@@ -21,7 +21,14 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from virc.core.orphans import end_with_parent
-from virc.engines.llamafactory.start import _OF_IMAGES, Prepares, SavesOnSignal, _end, _without_compiler
+from virc.engines.llamafactory.start import (
+    _OF_IMAGES,
+    EndsWhereDiverged,
+    Prepares,
+    SavesOnSignal,
+    _end,
+    _without_compiler,
+)
 
 BASELINE = "bco_baseline.json"
 _SIDES = {"margin": "margins", "accuracy": "accuracies", "chosen": "chosen", "rejected": "rejected"}
@@ -155,7 +162,7 @@ def prepare() -> list[TrainerCallback]:
     alike = AlikeReference()
     for workflow in (dpo, kto):
         alike.watch(workflow)
-    return [SavesOnSignal(), Prepares(), alike]
+    return [SavesOnSignal(), EndsWhereDiverged(), Prepares(), alike]
 
 
 if __name__ == "__main__":
