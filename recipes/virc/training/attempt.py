@@ -1,5 +1,6 @@
 """One attempt at a run: starts the engine, follows it, and records how it ended."""
 
+import os
 import signal
 import threading
 import time
@@ -110,6 +111,8 @@ def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[
     step = step_of(run, place.resume) if place.resume else 0
     if step:
         report.note(f"resuming from step {step}")
+    if not job and (others := jobs.of_launchers(os.environ)):
+        report.note(f"the engine is not given {', '.join(others)}, which another launcher has set in this shell")
     attempts.write(run, Attempt(number=number, began=_now()))
     return plan, step
 

@@ -114,6 +114,8 @@ def preview(
             submitting.try_job(plan, future, place, target, site, report)
         except SetupError as error:
             missing.append(error)
+    else:
+        plan = jobs.here(plan)
     there = source if is_file(source.file) else None
     with _noted(missing):
         trackers.check(resolved)
