@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.host import adopting
 
 from virc.core import processes
 from virc.core.plan import Step
@@ -30,12 +31,18 @@ def step(code: str, *words: Path) -> Step:
     return Step((sys.executable, "-c", code, *map(str, words)), "try it")
 
 
-def test_workers_end_when_their_launcher_was_killed(tmp_path: Path) -> None:
-    with processes.started(step(_LEAVES_A_WORKER, tmp_path / "worker"), tmp_path / "log") as process:
+def test_workers_end_when_their_launcher_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = list[int]()
+    monkeypatch.setattr(processes, "kill", killed.append)
+    with (
+        adopting(lambda: ()),
+        processes.started(step(_LEAVES_A_WORKER, tmp_path / "worker"), tmp_path / "log") as process,
+    ):
         assert process.wait() == -9
         worker = int((tmp_path / "worker").read_text())
         assert start_time(worker) is not None
     assert start_time(worker) is None
+    assert killed == []  # that nobody has waited for the worker costs no time
 
 
 def test_a_launcher_that_does_not_end_when_asked_is_killed_with_its_workers(

@@ -60,11 +60,8 @@ class Process:
     def _gone_within(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
         while time.monotonic() <= end:
-            if self.wait(0) is not None:
-                try:
-                    os.killpg(self.pid, 0)
-                except (ProcessLookupError, PermissionError):
-                    return True
+            if self.wait(0) is not None and not _runs(self.pid):
+                return True
             time.sleep(_LOOK)
         return False
 
@@ -260,6 +257,17 @@ def _popen(
             )  # fmt: skip
     except OSError as error:
         raise SetupError(f"{step.argv[0]} cannot be started: {clause(error)}") from error
+
+
+def _runs(group: int) -> bool:
+    """Whether a process of a group runs; one that has ended stays in it as a zombie until its parent asks for it."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    fields = (found for stat in Path("/proc").glob("[0-9]*/stat") if (found := _stat(stat)))
+    states = {found[0] for found in fields if found[2] == str(group)}
+    return states != {"Z"}  # there are none where there is no /proc
 
 
 def _children(pid: int) -> list[int]:
