@@ -129,11 +129,16 @@ def test_an_answer_that_is_too_short_goes_on(server: Hub) -> None:
     assert read(linked(server)) == CONTENT
 
 
-def test_silence_is_left_and_asked_again(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("on", ["resolve", "storage"])
+def test_silence_is_left_and_asked_again(server: Hub, monkeypatch: pytest.MonkeyPatch, on: str) -> None:
+    def silent(reply: Reply) -> None:
+        monkeypatch.setattr(link, "SECONDS", 60)  # of the request that comes next
+        hang(reply)
+
     monkeypatch.setattr(link, "SECONDS", 0.2)
-    server.misbehave(hang)
-    server.misbehave(hang, on="resolve")
+    server.misbehave(silent, on=on)
     assert read(linked(server)) == CONTENT
+    assert len(server.asked(on)) == 2
 
 
 @pytest.mark.parametrize("code", [401, 403, 410])

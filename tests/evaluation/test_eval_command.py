@@ -4,7 +4,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from html.parser import HTMLParser
@@ -18,17 +18,16 @@ import pytest
 from support import faults
 from support.called import virc
 from support.servers import MODEL, Server, dead_url, serve
-from support.solving import CROP, answer, picture
+from support.solving import CROP, answer, picture, told_to_wait
 
 from virc.core.errors import UsageError
 from virc.core.events import Event
-from virc.evaluation import request, verdicts
+from virc.evaluation import request
 from virc.evaluation.api import evaluate
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.verdicts import Judgement
 from virc.scoring.judge import Judge
 from virc.scoring.score import Key
-from virc.solving import retry as outage
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -447,16 +446,7 @@ def test_a_judge_that_is_down_is_told_before_anything_is_asked(
 def test_a_judge_that_goes_away_is_waited_for(
     server: Server, problems: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waited = threading.Event()
-
-    class Told(outage.Outage):
-        """Says when rows begin to wait."""
-
-        def __init__(self, answers: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
-            super().__init__(answers, lambda line: (waited.set(), on_wait(line))[1])
-
-    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(verdicts, "Outage", Told)
+    waiting = told_to_wait(monkeypatch)
     monkeypatch.setattr(request, "Judge", partial(Judge, max_retries=0))
     with ExitStack() as stack:
         judge = stack.enter_context(serve(judgement, models=("judge",), fault=faults.hang))
@@ -464,7 +454,7 @@ def test_a_judge_that_goes_away_is_waited_for(
         def die_and_come_back() -> None:
             judge.wait_for(3)
             judge.die()
-            waited.wait(60)
+            waiting.wait(60)
             port = judge.server_address[1]
             stack.enter_context(serve(judgement, models=("judge",), port=port))
 

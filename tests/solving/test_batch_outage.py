@@ -14,9 +14,8 @@ from rollouts import RIGHT, Rollouts, progress, sample
 from support import faults
 from support.called import virc
 from support.servers import MODELS, Body, Exchange, Fault, Server, Turns, serve
-from support.solving import answer, ended, start
+from support.solving import answer, ended, start, told_to_wait
 
-from virc.solving import batch as solve_batch
 from virc.solving import retry as outage
 
 pytestmark = pytest.mark.integration
@@ -25,13 +24,13 @@ WAITING = "rows in work wait until the endpoint answers"
 
 
 @pytest.fixture(autouse=True)
-def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage, "LOOK_SECONDS", 0.05)
+def waiting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    return told_to_wait(monkeypatch)
 
 
 @contextmanager
 def dying(
-    turns: Turns, requests: int, fault: Fault, away: float | threading.Event | None = 0.5, done: int = 0
+    turns: Turns, requests: int, fault: Fault, away: float | threading.Event | None, done: int = 0
 ) -> Iterator[list[Server]]:
     """A server that dies with so many requests in work, and is started again on its port.
 
@@ -77,17 +76,8 @@ def dying(
 
 @pytest.mark.parametrize("fault", [faults.hang, faults.stall], ids=["before its answer", "within it"])
 def test_rows_in_work_are_done_again_when_the_server_is_back(
-    fault: Fault, batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: Fault, batch: Callable[..., Any], image: Path, tmp_path: Path, waiting: threading.Event
 ) -> None:
-    waiting = threading.Event()
-
-    class Told(outage.Outage):
-        """Says when rows begin to wait."""
-
-        def __init__(self, answers: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
-            super().__init__(answers, lambda line: (waiting.set(), on_wait(line))[1])
-
-    monkeypatch.setattr(solve_batch, "Outage", Told)
     names = list(range(9))
     with dying(echo, 3, fault, away=waiting) as servers:
         done = batch(problems(image, *names), servers[0], "--concurrency", 3)
@@ -99,8 +89,10 @@ def test_rows_in_work_are_done_again_when_the_server_is_back(
     assert "9 rows: 9 answered, 0 without an answer, 0 failed" in done.err
 
 
-def test_what_was_answered_before_is_not_asked_again(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
-    with dying(echo, 1, faults.stall, done=4) as servers:
+def test_what_was_answered_before_is_not_asked_again(
+    batch: Callable[..., Any], image: Path, tmp_path: Path, waiting: threading.Event
+) -> None:
+    with dying(echo, 1, faults.stall, away=waiting, done=4) as servers:
         assert batch(problems(image, *range(8)), servers[0], "--concurrency", 1).code == 0
         before, after = ([asked(body) for body in server.chats()] for server in servers)
     lines = read(tmp_path / "out")
@@ -151,9 +143,7 @@ def test_ctrl_c_ends_the_wait(image: Path, tmp_path: Path, environment: dict[str
         while WAITING not in (line := process.stderr.readline().decode()):
             assert line, "it ended without waiting"
         process.send_signal(signal.SIGINT)
-        began = time.monotonic()
-        assert ended(process).code == 130
-        assert time.monotonic() - began < 200  # of the 300 s that it would wait
+        assert ended(process).code == 130  # before the 300 s that it would wait
     assert read(tmp_path / "out") == []
 
 

@@ -3,7 +3,6 @@
 import json
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from html import unescape
@@ -17,7 +16,7 @@ from batches import problems, read, write
 from support.called import Done, virc
 from support.faults import status
 from support.servers import Body, Server, dead_url, serve
-from support.solving import answer
+from support.solving import answer, told_to_wait
 
 from virc.sandbox import pool
 from virc.solving import retry
@@ -311,7 +310,7 @@ def test_a_role_that_is_killed_in_a_batch_loses_nothing(
 def test_a_role_that_comes_back_is_waited_for(
     image: Path, file: Path, eyes: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry, "LOOK_SECONDS", 0.1)
+    waiting = told_to_wait(monkeypatch)
     source, out = write(tmp_path / "in.jsonl", problems(image, *"abcdef")), tmp_path / "out.jsonl"
     words = [source, "--pipeline", file, "--to", out, "--role", f"eyes={eyes.url}"]
     with ExitStack() as stack:
@@ -320,7 +319,7 @@ def test_a_role_that_comes_back_is_waited_for(
         def die_and_come_back() -> None:
             mind.wait_for(2)
             mind.die()
-            time.sleep(0.5)
+            waiting.wait(60)
             stack.enter_context(serve(["four"], port=mind.server_address[1]))
 
         killer = threading.Thread(target=die_and_come_back)

@@ -3,17 +3,20 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 from support.called import Done
 
 from virc.reasoning.images import OpenedImage, open_file
 from virc.reasoning.opening.pictures import open_image
+from virc.solving import retry
 from virc.solving.image_source import file_of, files_of
 
 Serve = Callable[[BaseHTTPRequestHandler], None]
@@ -55,6 +58,18 @@ def ended(process: subprocess.Popen[bytes]) -> Done:
     """Wait for a process and take what it said."""
     out, err = process.communicate(timeout=240)
     return Done(process.returncode, (out or b"").decode(), (err or b"").decode())
+
+
+def told_to_wait(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when rows begin to wait for an endpoint that is away; they look for it often."""
+    waiting, made = threading.Event(), retry.Outage.__init__
+
+    def make(outage: retry.Outage, answers: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
+        made(outage, answers, lambda line: (waiting.set(), on_wait(line))[1])
+
+    monkeypatch.setattr(retry.Outage, "__init__", make)
+    monkeypatch.setattr(retry, "LOOK_SECONDS", 0.05)
+    return waiting
 
 
 def late(body: bytes) -> Serve:

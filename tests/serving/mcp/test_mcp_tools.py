@@ -268,8 +268,9 @@ def test_a_cancelled_question_stops_the_model(folder: Path) -> None:
                     await asking
                 while behind._model._waiting:  # that is noticed
                     await asyncio.sleep(0.01)
-        go.set()
-        await asyncio.sleep(0.5)
+                go.set()
+                while behind._model._workers._pending:  # the problem is left
+                    await asyncio.sleep(0.01)
         return await client.call_tool("show", {"image": "noise.png"})
 
     with serve(turn) as server:
