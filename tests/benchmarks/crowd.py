@@ -19,7 +19,8 @@ from statistics import median
 from typing import NamedTuple
 
 from PIL import Image
-from support.real_server import VIRC, free_port
+from support.loopback import free_port
+from support.real_server import VIRC
 
 CROWDS = (200, 1000)
 OTHER = "127.0.0.2"

@@ -22,7 +22,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image
-from support.real_server import VIRC, free_port
+from support.loopback import free_port
+from support.real_server import VIRC
 
 PROMISE = 256 + 64  # MiB: of pictures, and what is stated beside them
 HUGE, FITTING = (9900, 9900), (7300, 7300)

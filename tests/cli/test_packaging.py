@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.entry import ROOT, Done, Env
-from support.real_server import free_port
+from support.loopback import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from code_blocks import PAGES, ROOT, Block, blocks, make_programs
-from support.real_server import free_port
+from support.loopback import free_port
 from support.servers import Body, Server, serve
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]

@@ -13,7 +13,8 @@ from PIL import Image
 from support import faults
 from support.called import virc
 from support.engine_python import interpreter
-from support.real_server import VIRC, free_port
+from support.loopback import free_port
+from support.real_server import VIRC
 from support.servers import Body, image_bytes, images_of, serve
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200), pytest.mark.usefixtures("here", "lmms_eval")]

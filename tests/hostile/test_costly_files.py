@@ -14,7 +14,7 @@ import pytest
 from benchmarks import pixels
 from support import host, servers
 from support.costly_pictures import COSTLY
-from support.real_server import free_port
+from support.loopback import free_port
 from support.solving import answer, picture
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import faults, host, secrets, servers
 from support.called import virc
-from support.real_server import free_port
+from support.loopback import free_port
 from support.solving import answer, call, ended, picture
 
 KEY = secrets.KEYS["VIRC_API_KEY"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support import host, servers
-from support.real_server import free_port
+from support.loopback import free_port
 from support.servers import Body
 from support.solving import answer, call, picture
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from remote_server import DETECT, failure, tool_of
-from support.real_server import free_port
+from support.loopback import free_port
 
 from virc.core.errors import SetupError
 from virc.reasoning.calls import Call

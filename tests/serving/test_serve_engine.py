@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support.real_server import VIRC, free_port, pids
+from support.loopback import free_port
+from support.real_server import VIRC, pids
 
 from virc.envs.environment import cache_folder
 from virc.models.registry import EMBEDDED_FOLDER

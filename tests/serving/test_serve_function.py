@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support import servers
-from support.real_server import free_port
+from support.loopback import free_port
 
 from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Event

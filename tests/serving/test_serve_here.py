@@ -10,7 +10,8 @@ from functools import partial
 
 import pytest
 from support.called import virc
-from support.real_server import VIRC, free_port
+from support.loopback import free_port
+from support.real_server import VIRC
 
 from virc.core.extras import install
 from virc.serving import settings as serve

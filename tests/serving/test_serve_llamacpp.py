@@ -7,7 +7,7 @@ from pathlib import Path
 import openai
 import pytest
 from support.called import virc
-from support.real_server import free_port
+from support.loopback import free_port
 
 from virc.backends.gguf import convert
 from virc.models.registry import EMBEDDED_FOLDER

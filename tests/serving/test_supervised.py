@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from support.real_server import free_port
+from support.loopback import free_port
 
 from virc.core import processes
 from virc.core.errors import EngineError

@@ -2,19 +2,38 @@
 
 import socket
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+_PLACES: list[socket.socket] = []
+
+
+def _place(port: int = 0) -> socket.socket:
+    """A socket that is bound to a port and does not listen: the system gives the port to none but who names it."""
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as each server does that is to listen there
+    place.bind(("127.0.0.1", port))
+    return place
+
+
+def free_port() -> int:
+    """A port on which nothing listens; until this process ends, no other gets it."""
+    _PLACES.append(_place())
+    return int(_PLACES[-1].getsockname()[1])
+
 
 class Loopback(ThreadingHTTPServer):
-    """A server on a port of 127.0.0.1, a free one where 0 is given."""
+    """A server on a port of 127.0.0.1, a free one where 0 is given. When it has died, another can be started there."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(self, connection: "type[Connection]", port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), connection)
+        place = _place(port)
+        weakref.finalize(self, place.close)
+        super().__init__(place.getsockname(), connection)
         self.connections: set[socket.socket] = set()
         self.accepted = 0
         self.stopping = threading.Event()

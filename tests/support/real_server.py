@@ -1,15 +1,15 @@
 """The real vLLM behind `virc serve tiny` on the CPU, in processes of its own."""
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from support.loopback import free_port
 
 VIRC = (sys.executable, "-m", "virc_cli")
 
@@ -43,15 +43,6 @@ def real_server(port: int | None = None) -> Iterator[Real]:
     finally:
         process.terminate()
         process.communicate(timeout=120)
-
-
-def free_port() -> int:
-    """A port on which nothing listens; none of those that the system gives, perhaps to another test meanwhile."""
-    while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as place, suppress(OSError):
-            place.bind(("127.0.0.1", port))
-            return port
 
 
 def pids(port: int) -> list[int]:

@@ -14,7 +14,6 @@ import copy
 import io
 import json
 import re
-import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
-from support.loopback import Connection, Loopback
+from support.loopback import Connection, Loopback, free_port
 
 MODEL = "virc-scripted"
 CHAT = "/v1/chat/completions"
@@ -232,14 +231,8 @@ def serve(turns: Turns = (), *, port: int = 0, **options: Any) -> Iterator[Serve
 
 
 def dead_url() -> str:
-    """An endpoint on which nothing listens: until this process ends, its port is given to none but who names it."""
-    _TAKEN.append(probe := socket.socket())
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    probe.bind(("127.0.0.1", 0))
-    return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
-
-
-_TAKEN: list[socket.socket] = []
+    """An endpoint on which nothing listens."""
+    return f"http://127.0.0.1:{free_port()}/v1"
 
 
 def piece(text: str, finish: str | None = None) -> Body:

@@ -13,7 +13,7 @@ import pytest
 from rl_engine import HERE, TINY, child, environment
 from support.called import virc
 from support.engine_python import interpreter
-from support.real_server import free_port
+from support.loopback import free_port
 from verl_runs import EQUAL, Ended, Started, changed, kill_worker, settings, wait_for
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]

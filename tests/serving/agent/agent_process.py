@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from agent_server import raw
-from support.real_server import VIRC, free_port
+from support.loopback import free_port
+from support.real_server import VIRC
 
 
 class Process(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support import servers
 from support.called import virc
-from support.real_server import free_port
+from support.loopback import free_port
 
 from virc.core.extras import install
 

@@ -15,7 +15,7 @@ import pytest
 from agent_server import PICTURE, chat, data_url, until
 from support.called import virc as command
 from support.faults import hang, status
-from support.real_server import free_port
+from support.loopback import free_port
 from support.servers import Body, Fault, Server, dead_url, serve
 
 import virc

@@ -19,7 +19,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_server import are_same, noise, pixels
 from PIL import Image
 from support.entry import ROOT
-from support.real_server import VIRC, free_port
+from support.loopback import free_port
+from support.real_server import VIRC
 
 pytestmark = pytest.mark.integration
 
