@@ -1,9 +1,11 @@
 """Ctrl-C at any moment: quiet, with exit code 130, while commands are imported and after they have ended, too."""
 
+import _thread
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +18,7 @@ from virc.core import processes
 from virc.core.interpreter import interrupts_deferred
 from virc.core.plan import Step
 from virc_cli import main as entry
+from virc_cli.console import output
 
 PYTHONPATH = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
 
@@ -79,6 +82,36 @@ def test_a_signal_that_a_destructor_receives_is_not_lost(
     monkeypatch.setattr(entry, "_run", work)
     done = virc("solve")
     assert (done.code, done.err) == (code, f"error: {said}\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals")
+def test_an_interrupt_just_before_an_answer_is_read_ends_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    ended, late = threading.Event(), list[bool]()
+
+    def interrupt() -> None:
+        shown = b""
+        while b"[y/N]" not in shown:
+            shown += os.read(ours, 1000)
+        time.sleep(0.1)  # it waits for the answer
+        _thread.interrupt_main()  # which ends no read that has begun
+        if not ended.wait(20):
+            late.append(True)
+            os.write(ours, b"y\n")
+
+    with open(theirs) as stdin, open(theirs, "w", closefd=False) as stderr:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                output.confirmed("delete it?")
+        finally:
+            ended.set()
+            thread.join()
+    os.close(ours)
+    assert not late
 
 
 def test_an_interrupt_waits_for_the_end_of_a_block_that_defers_it() -> None:

@@ -161,10 +161,29 @@ def confirmed(question: str) -> bool | None:
         return None
     try:
         note(f"{question} [y/N] ", end="")
+        _await_line()
         return sys.stdin.readline().strip().lower() in ("y", "yes")
     except KeyboardInterrupt:
         note("")  # the next text begins a line
         raise
+
+
+def _await_line() -> None:
+    """Wait for a line on the terminal, or a Ctrl-C: Python heeds one that comes just before a read only after it."""
+    if os.name != "posix":
+        return
+    import select
+    import signal
+
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
+    before = signal.set_wakeup_fd(wakes)
+    try:
+        select.select([sys.stdin, woken], [], [])
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(woken)
+        os.close(wakes)
 
 
 def error(failure: VircError) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import re
+import signal
+import sys
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 from batches import problems, read, write
 from support import faults
 from support.called import Done, virc
-from support.servers import Body, Server, dead_url, serve
+from support.servers import Body, Exchange, Server, dead_url, serve
 from support.solving import CROP, answer, picture, think
 from test_majority import in_order
 
@@ -127,12 +130,17 @@ def test_a_judge_that_refuses_ends_the_problem_with_its_traces(image: Path, tmp_
     assert (tmp_path / "t" / "sample-2" / "trace.json").is_file()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_judge_that_is_silent_is_left_when_the_time_of_the_problem_is_over(image: Path, tmp_path: Path) -> None:
-    with serve(in_order("1", "2")) as server, serve([], fault=faults.hang) as judge:
-        done = solved(server, judge, image, "best_of:n=2", "--timeout", 6, "--trace", tmp_path / "t")
+    def silent(exchange: Exchange) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)  # as when the minute is over
+        faults.hang(exchange)
+
+    with serve(in_order("1", "2")) as server, serve([], fault=silent) as judge:
+        done = solved(server, judge, image, "best_of:n=2", "--timeout", 60, "--trace", tmp_path / "t")
         judge.stopping.set()
     assert (done.code, done.json["answer"]) == (6, None)
-    assert "6 s" in done.json["error"]["message"]
+    assert "60 s" in done.json["error"]["message"]
     assert (tmp_path / "t" / "sample-2" / "trace.json").is_file()
 
 
