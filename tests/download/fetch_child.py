@@ -9,13 +9,10 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 from virc.download.hub.ranged import fetch_large
 from virc.download.hub.repository import File, Repo
-
-interrupted: list[float] = []
 
 
 def kill_at(which: str, work: str) -> None:
@@ -42,20 +39,15 @@ def kill_at(which: str, work: str) -> None:
     os.fsync = watched  # type: ignore[assignment]  # of a descriptor alone
 
 
-def interrupt(_number: int, _frame: object) -> None:
-    interrupted.append(time.monotonic())
-    raise KeyboardInterrupt
-
-
 def main(which: str, repo: str, commit: str, name: str, size: str, sha256: str, *rest: str) -> int:
     to, work, part = rest
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
+        signal.signal(number, signal.default_int_handler)
     kill_at(which, work)
     try:
         fetch_large(Repo(repo), commit, File(name, int(size), sha256), Path(to), Path(work), part=int(part))
     except KeyboardInterrupt:
-        print(time.monotonic() - interrupted[0], threading.active_count(), flush=True)
+        print(threading.active_count(), flush=True)
         return 130
     return 0
 

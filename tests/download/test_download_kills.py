@@ -111,11 +111,8 @@ def test_interrupted_all_threads_end_at_once_and_what_came_stays(
     child = start(place)
     assert server.until(lambda: len(server.asked("storage")) >= 16)
     child.send_signal(number)
-    out, _ = child.communicate(timeout=240)
-    assert child.returncode == 130
-    seconds, threads = out.split()
-    assert float(seconds) < 120  # of the hours that a hub may be silent
-    assert threads == "1"
+    threads, _ = child.communicate(timeout=60)  # of the hours that a hub may be silent
+    assert (child.returncode, threads) == (130, "1\n")
     there = kept(place)
     assert there >= 12 * PART
     server.behave()

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -148,10 +147,8 @@ def test_a_slow_reply_is_given_up_and_drawn_again() -> None:
 
 @pytest.mark.parametrize("fault", [status(500), hang, body(b"{}")], ids=["500", "hang", "garbage"])
 def test_one_that_always_fails_stops_the_run(fault: Fault) -> None:
-    began = time.monotonic()
     with serve(lambda body: ONE, fault=fault) as server, pytest.raises(NetworkError, match="no answer for 1 s: "):
         ask(server.url, timeout=0.3, patience=1.0)
-    assert time.monotonic() - began < 200
 
 
 @pytest.mark.parametrize(
@@ -214,10 +211,8 @@ def test_killed_in_the_midst_and_back() -> None:
 
 def test_down_too_long_stops_all_questions() -> None:
     said: list[str] = []
-    began = time.monotonic()
     with pytest.raises(NetworkError, match=r"the judge gave no answer for 1\.5 s: .* cannot be reached"):
         ask(dead_url(), *map(str, range(20)), patience=1.5, on_wait=said.append)
-    assert time.monotonic() - began < 200
     assert len(said) == 1
 
 

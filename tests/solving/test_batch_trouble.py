@@ -1,6 +1,5 @@
 """Rows that fail, are slow or large, endpoints that fail, and traces that cannot be kept: what each costs."""
 
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -115,16 +114,15 @@ def test_a_row_in_work_when_the_batch_ends_is_not_written(
     monkeypatch.setattr(solve_batch, "HOPELESS_IN_A_ROW", 1)
     out = tmp_path / "out"
 
-    def turn(body: Body) -> str:
-        if asked(body) == "q bad":
-            raise ConnectionError  # the server hangs up
-        end = time.monotonic() + 200
-        while not out.read_bytes() and time.monotonic() < end:
-            time.sleep(0.05)
-        time.sleep(0.2)
-        return answer("1")
+    def fault(exchange: Exchange) -> None:
+        assert exchange.body
+        if asked(exchange.body) == "q bad":
+            exchange.hang_up()
+        else:
+            exchange.connection.recv(1)  # until the batch leaves it
+            exchange.complete(exchange.body)
 
-    with serve(turn) as server:
+    with serve([answer("1")], fault=fault) as server:
         assert batch(problems(image, "bad", "slow"), server).code == 6
     assert [line["id"] for line in read(out)] == ["bad"]
 

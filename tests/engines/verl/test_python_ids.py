@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -68,42 +69,38 @@ def test_a_rollout_with_code_has_the_ids_of_solve(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_rollouts_that_run_code_keep_the_event_loop_free() -> None:
-    """Several rollouts at once, as the agent loop of verl goes on with each in a thread."""
-    own = speech(str(TINY))
+def test_rollouts_that_run_code_keep_the_event_loop_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several rollouts at once, as the agent loop of verl goes on with each in a thread.
+
+    The code of each begins when all are there and the loop has gone on.
+    """
+    own, run, running = speech(str(TINY)), pool.Pool.run, threading.Barrier(7)
+
+    def held(*given: Any) -> Any:
+        running.wait(60)
+        return run(*given)
+
+    monkeypatch.setattr(pool.Pool, "run", held)
 
     async def rollout(number: int) -> Any:
         talk = Session(PROTOCOL, QUESTION, [open_image(PICTURE, "it")], own.grid, tools=known())
         ask = talk.next()
         assert isinstance(ask, Ask)
         ids = Ids(own.encode(ask), own, 8192)
-        text = code(f"import time\ntime.sleep(0.4)\n{number} * 2")
+        text = code(f"{number} * 2")
         sampled = own.tokenizer.encode(text, add_special_tokens=False)
         reply = ids.reply([*sampled, own.end])
         await asyncio.to_thread(following, talk, ids, Reply(text, reply.token_ids), own)
         return talk.trace().messages[-1].text
 
-    async def together() -> tuple[list[str], int]:
-        beats, done = 0, False
-
-        async def beat() -> None:
-            nonlocal beats
-            while not done:
-                await asyncio.sleep(0.01)
-                beats += 1
-
-        beating = asyncio.create_task(beat())
-        found = await asyncio.gather(*(rollout(number) for number in range(6)))
-        done = True
-        await beating
-        return list(found), beats
+    async def together() -> list[str]:
+        rollouts = [asyncio.create_task(rollout(number)) for number in range(6)]
+        while running.n_waiting < 6:
+            await asyncio.sleep(0.01)
+        running.wait(60)
+        return await asyncio.gather(*rollouts)
 
     try:
-        for _ in range(5):  # on a busy machine the loop may not get a core
-            found, beats = asyncio.run(together())
-            assert found == [str(number * 2) for number in range(6)]
-            if beats > 12:
-                break
+        assert asyncio.run(together()) == [str(number * 2) for number in range(6)]
     finally:
         pool.shared().close()
-    assert beats > 12  # some 40; a loop that waits for the code of a rollout beats once between two of them

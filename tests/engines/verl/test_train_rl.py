@@ -41,13 +41,12 @@ WHOLE = {"save_steps": 2, "train_batch_size": 4, "ppo_mini_batch_size": 4, "n": 
 
 
 class Died(NamedTuple):
-    """A run of which a worker was killed: how it ended, and how many seconds later."""
+    """A run of which a worker was killed, and how it ended."""
 
     run: Path
     process: int
     code: int
     said: str
-    seconds: float
 
 
 def killed(workspace: Path, name: str, worker: str, *words: str) -> Died:
@@ -55,9 +54,9 @@ def killed(workspace: Path, name: str, worker: str, *words: str) -> Died:
     words = (*TINY, "--with", *words, *workspaces.sets({"steps": 40, **WHOLE}), "--name", name)
     process, run = workspaces.start(workspace, *words), workspace / "runs" / name
     workspaces.until_step(process, run, 4, "reward")
-    dead, began = kill_worker(str(run), worker), time.monotonic()
-    said = process.communicate()[1]
-    return Died(run, dead, process.returncode, said, time.monotonic() - began)
+    dead = kill_worker(str(run), worker)
+    said = process.communicate(timeout=300)[1]
+    return Died(run, dead, process.returncode, said)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +165,6 @@ def test_a_dead_worker_ends_the_run_soon_and_is_named(solved: Died, whole: Died)
     for died, worker in ((solved, "rollout server"), (whole, "actor")):
         assert died.code == 7
         assert f"error: verl failed: its {worker} died (process {died.process} on " in died.said
-        assert died.seconds < 300
         assert workspaces.state(died.run)["progress"] == "failed"
 
 

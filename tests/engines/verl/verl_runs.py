@@ -31,8 +31,6 @@ class Ended(NamedTuple):
     code: int
     log: str
     checkpoints: Path
-    seconds: float
-    """That were waited for the end."""
 
     @property
     def steps(self) -> dict[int, dict[str, float]]:
@@ -170,9 +168,7 @@ class Started:
 
     def ended(self) -> Ended:
         """Wait for its end."""
-        began = time.monotonic()
-        code = self.parent.wait(_LIMIT)
-        return Ended(code, self.log, self._checkpoints, time.monotonic() - began)
+        return Ended(self.parent.wait(_LIMIT), self.log, self._checkpoints)
 
     def until(self, line: str) -> None:
         """Wait until a text is printed."""

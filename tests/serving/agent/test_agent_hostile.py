@@ -207,9 +207,7 @@ def test_one_who_sends_no_head_or_takes_no_answer_is_cut(
     for beginning in (b"", b"POST /v1/chat/completions HTTP/1.1\r\nHost:"):
         with socket.create_connection(("127.0.0.1", running.port), 60) as silent:
             silent.sendall(beginning)
-            began = time.monotonic()
             assert silent.recv(1) == b""
-            assert time.monotonic() - began < 200
 
 
 def deaf(running: Running, body: dict[str, Any] | None = None, path: str = CHAT, **fields: Any) -> socket.socket:
@@ -250,11 +248,10 @@ def test_one_who_takes_his_time_has_the_deadline_and_no_more(large: Held, monkey
     monkeypatch.setattr(connections, "PATIENCE", 0.5)
     with listening(large, config={"timeout": 6}) as running, deaf(running, n=8, stream=True) as client:
         until(lambda: bool(running.desk.answers))
-        began, taken = time.monotonic(), 0
+        taken = 0
         while running.desk.answers:
             taken += len(client.recv(2**14))  # every piece is taken in time
             time.sleep(0.05)
-        assert time.monotonic() - began < 200
         assert taken < 5 * 2**20  # half of it
 
 
@@ -299,13 +296,26 @@ def test_what_a_streamed_response_keeps_is_counted_until_it_is_taken(monkeypatch
         assert running.desk.held == 0
 
 
+def await_looks(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait until the server has looked three times whether to end."""
+    looks, on_tick = list[int](), running.running.on_tick
+
+    async def look(counter: int) -> bool:
+        looks.append(counter)
+        return await on_tick(counter)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running.running, "on_tick", look)
+        until(lambda: len(looks) > 2)
+
+
 @pytest.mark.integration
-def test_a_finished_answer_is_delivered_before_the_server_ends(large: Held) -> None:
+def test_a_finished_answer_is_delivered_before_the_server_ends(large: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(large) as running, deaf(running, n=8) as client:
         client.settimeout(60)
         until(lambda: len(running.desk.answers) == 1 and not running.desk.taken)
         running.running.handle_exit(signal.SIGTERM, None)
-        time.sleep(0.5)
+        await_looks(running, monkeypatch)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
         head, _, content = received(client, b"}}").partition(b"\r\n\r\n")
         assert f"content-length: {len(content)}\r\n".encode() in head
@@ -315,14 +325,16 @@ def test_a_finished_answer_is_delivered_before_the_server_ends(large: Held) -> N
 
 
 @pytest.mark.integration
-def test_a_server_that_runs_nothing_ends_at_once_and_a_second_signal_ends_what_runs(held: Held) -> None:
+def test_a_server_that_runs_nothing_ends_at_once_and_a_second_signal_ends_what_runs(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with listening(held) as running:
         running.running.handle_exit(signal.SIGTERM, None)
         until(lambda: running.running.should_exit)
     with listening(held) as running, running.start():
         until(lambda: bool(held.begun))
         running.running.handle_exit(signal.SIGTERM, None)
-        time.sleep(0.3)
+        await_looks(running, monkeypatch)
         assert not running.running.should_exit
         running.running.handle_exit(signal.SIGTERM, None)
         assert running.running.force_exit
