@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from support.loopback import free_port
+
 from virc.core.orphans import end_with_parent
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel", "sinfo")
@@ -234,7 +236,7 @@ def _configured(folder: Path) -> Path:
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
-    host, ports = socket.gethostname(), _free_ports(1 + len(NODES))
+    host, ports = socket.gethostname(), [free_port() for _ in range(1 + len(NODES))]
     nodes = "\n".join(
         f"NodeName={node} NodeHostname={host} NodeAddr={node} Port={port} CPUs={CORES} RealMemory=4000"
         for node, port in zip(NODES, ports[1:], strict=True)
@@ -244,14 +246,6 @@ def _configured(folder: Path) -> Path:
     conf = _CONF.format(host=host, ports=ports, user=user, folder=folder, nodes=nodes, first=ports[0] % 10000 + 1000)
     (folder / "slurm.conf").write_text(conf)
     return folder
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _slurmstepds() -> list[int]:
