@@ -1,6 +1,8 @@
 """Replies of stock models, in whichever usual way they and their servers write them."""
 
 import json
+import time
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -11,8 +13,9 @@ from virc.reasoning.bodies import Called, FormatError, ToolText
 from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.lenient import Sent, canonical, read
 from virc.reasoning.messages import Turn, parse
+from virc.tools.registry import offered
 
-NAMES = ("crop_image", "scale_image", "display_image")
+NAMES = offered(("crop_image", "scale_image", "display_image"))
 ZOOM = CallForm(
     "<tool_call>",
     "</tool_call>",
@@ -167,12 +170,12 @@ def test_a_tool_that_the_model_knows_by_another_name_is_ours(text: str) -> None:
     assert read(text, STOCK, NAMES).turn.tool == CROP
 
 
-def test_a_tool_of_another_name_is_never_an_answer() -> None:
-    tool = read('{"name": "look", "arguments": {"bbox_2d": [1, 2, 3, 4]}}', STOCK, NAMES).turn.tool
-    assert tool
-    assert tool.name == "look"
+@pytest.mark.parametrize(
+    "text", ['{"name": "look", "arguments": {"bbox_2d": [1, 2, 3, 4]}}', '{"bbox_2d": [1, 2, 3, 4], "image_index": 0}']
+)
+def test_a_tool_of_another_name_or_of_none_is_never_an_answer(text: str) -> None:
     with pytest.raises(FormatError):
-        read('{"bbox_2d": [1, 2, 3, 4], "image_index": 0}', STOCK, NAMES)
+        read(text, STOCK, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -279,21 +282,39 @@ def test_any_reply_is_a_turn_or_one_sentence(text: str, cut: bool, thought: str 
         assert "</think>" not in turn.answer
 
 
-HOSTILE = ["<tool_call>", '{"name": "crop_image", ', "crop_image(", "<think>", "```\n", "[" * 9, "<parameter=a>"]
+HOSTILE = [
+    "<tool_call>",
+    " ",
+    "\n",
+    "[ ",
+    "{ ",
+    "zoom ",
+    'zoom("',
+    "\\boxed{",
+    "the answer",
+    '{"name": "crop_image", ',
+    "crop_image(",
+    "<think>",
+    "```\n",
+    "[" * 9,
+    "<parameter=a>",
+]
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
-def test_a_long_hostile_reply_is_refused_in_little_time(piece: str) -> None:
-    with pytest.raises(FormatError):
+def test_a_long_hostile_reply_is_read_in_little_time(piece: str) -> None:
+    began = time.process_time()
+    with suppress(FormatError):
         read(piece * (100_000 // len(piece)) + "crop_image(bbox", STOCK, NAMES)
+    assert time.process_time() - began < 10
 
 
 def test_of_several_answers_the_last_counts() -> None:
-    found = read("<answer>3</answer> No, wait. <answer>4</answer>", STOCK, ("crop_image",))
+    found = read("<answer>3</answer> No, wait. <answer>4</answer>", STOCK, offered(("crop_image",)))
     assert (found.turn.answer, found.turn.calls) == ("4", ())
 
 
 def test_of_a_list_of_calls_the_first_is_made() -> None:
     listed = [{"name": name, "arguments": {"image_index": 0}} for name in ("crop_image", "display_image")]
-    found = read(f"<tool_call>{json.dumps(listed)}</tool_call>", STOCK, ("crop_image", "display_image"))
+    found = read(f"<tool_call>{json.dumps(listed)}</tool_call>", STOCK, offered(("crop_image", "display_image")))
     assert [tool.name for tool in found.turn.calls] == ["crop_image"]

@@ -19,7 +19,7 @@ from virc.reasoning.messages import FormatError
 from virc.reasoning.protocol import ImageNames, own_protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
-from virc.tools.registry import DEFAULT, known, schemas
+from virc.tools.registry import DEFAULT, known, offered, schemas
 
 OWN = own_protocol(schemas(DEFAULT))
 CROP = '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [%d, 0, 84, 84], "image_index": 0}}</tool_call>'
@@ -434,5 +434,5 @@ def test_many_ends_of_thoughts_are_read_in_time() -> None:
     began = time.process_time()
     grammar = msgspec.structs.replace(OWN.grammar, think=None)
     with contextlib.suppress(FormatError):
-        lenient.read("</think>" * 6_000, grammar, DEFAULT)
+        lenient.read("</think>" * 6_000, grammar, offered(DEFAULT))
     assert time.process_time() - began < 10

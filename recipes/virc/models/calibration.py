@@ -17,6 +17,7 @@ from virc.reasoning import lenient
 from virc.reasoning.bodies import BOX, POINT, POINTS, FormatError
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Reply
+from virc.tools import registry as tools
 
 _LOCKS: dict[tuple[str, str], threading.Lock] = {}
 _MAX_CHARACTERS = 50_000
@@ -28,7 +29,7 @@ def asks_for_box(protocol: Protocol, reply: Reply) -> bool:
         turn = lenient.read(
             reply.text[:_MAX_CHARACTERS],
             protocol.grammar,
-            protocol.tools,
+            tools.offered(protocol.tools),
             thought=reply.thought,
             calls=reply.calls,
             cut=reply.finish == "length",

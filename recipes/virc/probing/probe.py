@@ -20,6 +20,7 @@ from virc.reasoning.bodies import BOX, FormatError
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol, fill
 from virc.reasoning.session import Ask, Message, Reply
+from virc.tools import registry as tools
 
 if TYPE_CHECKING:
     from virc.backends.openai.backend import OpenAIBackend
@@ -182,7 +183,8 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> bool:
     else:
         seen.thoughts = seen.thoughts or "none"
     with suppress(FormatError):
-        turn = lenient.read(text, protocol.grammar, protocol.tools, thought=reply.thought, calls=reply.calls).turn
+        offered = tools.offered(protocol.tools)
+        turn = lenient.read(text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls).turn
         if turn.tool:
             seen.calls = "native" if protocol.schemas else "structured" if reply.calls else "text"
             box = turn.tool.arguments.get(BOX)

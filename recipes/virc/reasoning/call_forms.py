@@ -11,8 +11,6 @@ from virc.reasoning.bodies import BOX, Called, FormatError, decoded
 
 MAX_CALL, _MAX_PYTHON = 10_000, 2_000
 """Characters of a call that are read; fewer where it is written as Python."""
-MAX_OBJECTS = 50
-"""Places in a reply that are tried."""
 MARKS = re.compile(
     r"<tool_call>(?P<tag>.*?)(?:</tool_call>|(?=<tool_call>)|\Z)"
     r"|<\|tool_call>call:(?P<gemma>.*?)(?:<tool_call\|>|\Z)"
@@ -29,8 +27,13 @@ _XML = re.compile(r"<function=([^>\s]+)>(.*)", re.DOTALL)
 _PARAMETER = re.compile(r"<parameter=([^>\s]+)>(.*?)(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL)
 _GLM = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
+_BRACKET = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[\[({]|[\])}]", re.DOTALL)
+_KEY = re.compile(r"([{,]\s*)([A-Za-z_]\w*)\s*:")
 _GEMMA_TEXT = '<|"|>'
+"""What Gemma writes around a text, where keys stand without quotes."""
 _NAMES = ("name", "tool", "tool_name", "function")
+ENVELOPES = ("arguments", "parameters", "args", "params", "input")
+"""Keys of the arguments in an object that is a call."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -48,8 +51,7 @@ def marked(text: str, cut: bool) -> Iterator[Found]:
         cut: the token limit ended the text, so that nothing is mended.
     """
     for found in MARKS.finditer(text):
-        called = (_gemma if found.lastgroup == "gemma" else call_of)(found[found.lastgroup or 0], cut)
-        yield Found(found.start(), found.end(), called)
+        yield Found(found.start(), found.end(), call_of(found[found.lastgroup or 0], cut))
 
 
 def call_of(text: str, cut: bool) -> Called | None:
@@ -57,20 +59,22 @@ def call_of(text: str, cut: bool) -> Called | None:
     text = text[:MAX_CALL].strip()
     if xml := _XML.match(text):
         return Called(xml[1], {key: value.strip() for key, value in _PARAMETER.findall(xml[2])})
-    if text[:1] in "{[":
-        return _of_object(object_of(text, cut))
+    if text[:1] in "{[" and (called := _of_object(object_of(text, cut))):
+        return called
+    text = text.lstrip("[ ").removeprefix("functions.")
     name = _NAME.match(text)
     if not name:
         return None
     behind = text[name.end() :].lstrip()
     if pairs := _GLM.findall(behind):
         return Called(name[0], {key.strip(): value.strip() for key, value in pairs})
-    behind = re.sub(r"\A(?:\[ARGS\]|:\d+\s*<\|tool_call_argument_begin\|>|Action Input:)", "", behind).lstrip()
+    behind = re.sub(r"\A(?:\[ARGS\]|:(?:\d+\s*<\|tool_call_argument_begin\|>)?|Action Input:)", "", behind).lstrip()
     if behind.startswith("{"):
-        value = object_of(behind, cut)
-        called = name[0].removeprefix("functions.")
-        return Called(called, value) if isinstance(value, dict) else None
-    return function_of(text)
+        unquoted = _KEY.sub(r'\1"\2":', behind.replace(_GEMMA_TEXT, '"'))
+        values = (object_of(each, cut) for each in (behind, unquoted))
+        value = next((each for each in values if isinstance(each, dict)), None)
+        return None if value is None else Called(name[0], value)
+    return _function_of(text)
 
 
 def _of_object(value: object) -> Called | None:
@@ -85,7 +89,7 @@ def _of_object(value: object) -> Called | None:
     name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
     if name is None:
         return None
-    for key in ("arguments", "parameters", "args", "params", "input"):
+    for key in ENVELOPES:
         if key in value:
             arguments = value[key] or {}
             return Called(name, arguments) if isinstance(arguments, dict | str) else None
@@ -104,29 +108,27 @@ def object_of(text: str, cut: bool = False) -> object:
     return None
 
 
-def function_of(text: str) -> Called | None:
+def closing(text: str, start: int = 0) -> int:
+    """Where the first bracket of a text is closed, whatever stands in quotes; its end where it is not."""
+    depth = 0
+    for found in _BRACKET.finditer(text, start, start + MAX_CALL):
+        depth += (found[0] in "([{") - (found[0] in ")]}")
+        if depth <= 0 and found[0] in ")]}":
+            return found.end()
+    return len(text)
+
+
+def _function_of(text: str) -> Called | None:
     """A call as Python writes it, NAME(key=value, ...), at the beginning of a text; nothing is evaluated."""
-    inner = text[:_MAX_PYTHON].strip()
-    for end in [found.end() for found in re.finditer(r"\)", inner)][-MAX_OBJECTS:][::-1]:
-        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-            tree = ast.parse(inner[:end], mode="eval").body
-            if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
-                return None
-            values = {each.arg: ast.literal_eval(each.value) for each in tree.keywords if each.arg}
-            first = ast.literal_eval(tree.args[0]) if tree.args else None
-            if isinstance(first, dict):
-                values |= first
-            elif first is not None:
-                values.setdefault(BOX, first)
-            return Called(tree.func.id, values)
+    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+        tree = ast.parse(text[: min(closing(text), _MAX_PYTHON)], mode="eval").body
+        if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
+            return None
+        values = {each.arg: ast.literal_eval(each.value) for each in tree.keywords if each.arg}
+        first = ast.literal_eval(tree.args[0]) if tree.args else None
+        if isinstance(first, dict):
+            values |= first
+        elif first is not None:
+            values.setdefault(BOX, first)
+        return Called(tree.func.id, values)
     return None
-
-
-def _gemma(text: str, cut: bool) -> Called | None:
-    """Gemma's own form, NAME{key:value, ...}, whose text values stand between <|"|> marks."""
-    name, brace, inner = text.strip().partition("{")
-    if not brace:
-        return None
-    quoted = re.sub(r"([{,]\s*)([A-Za-z_]\w*)\s*:", r'\1"\2":', "{" + inner.replace(_GEMMA_TEXT, '"'))
-    value = object_of(quoted, cut)
-    return Called(name.strip(), value) if isinstance(value, dict) else None

@@ -18,6 +18,9 @@ from virc.reasoning.grammar import Index
 
 _SCHEMAS = 256  # that are kept, once they have been checked
 _RESOLVED = (INDEX, BOX, POINT, POINTS)
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": str, "number": (int, float), "integer": int, "boolean": bool, "array": list, "object": dict,
+}  # fmt: skip
 
 
 def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
@@ -55,6 +58,21 @@ def properties(tool: Tool) -> Mapping[str, Any]:
     """The arguments of a tool by their names, each as its JSON schema has it."""
     found: Mapping[str, Any] = tool.SCHEMA["function"].get("parameters", {}).get("properties", {})
     return found
+
+
+def takes(tool: Tool, arguments: Mapping[str, Any]) -> bool:
+    """Whether arguments have the types of a tool's schema and lack none but an image; others are not looked at."""
+    needed = {*tool.SCHEMA["function"].get("parameters", {}).get("required", ())} - {INDEX}
+    box = arguments.get(BOX, [0] * 4)
+    return (
+        needed <= arguments.keys()
+        and (isinstance(box, list) and len(box) == 4 and all(type(side) in (int, float) for side in box))
+        and all(
+            isinstance(arguments[name], _TYPES.get(str(each.get("type")), object))
+            for name, each in properties(tool).items()
+            if name in arguments and name != INDEX
+        )
+    )
 
 
 def by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:

@@ -2,19 +2,23 @@
 
 A model that was trained by one chat protocol is read by its grammar alone (`messages.parse`). Stock models are not:
 the same weights write Hermes JSON, XML, a code block or bare JSON, and their servers may take thoughts and calls out of
-the text. Two rules hold for all of it: a call is never taken for an answer, and a thought is never a part of one.
+the text. A thought is never a part of an answer. What stands in marks of a call is one. Any other text is a call only
+where it names a tool that the conversation offers, and has the arguments of its schema (`_guessed`).
 """
 
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import msgspec
 
 from virc.reasoning.bodies import BOX, INDEX, Called, FormatError, ToolText, decoded
-from virc.reasoning.call_forms import MARKS, MAX_CALL, MAX_OBJECTS, Found, call_of, function_of, marked, object_of
+from virc.reasoning.call_forms import ENVELOPES, MARKS, MAX_CALL, Found, call_of, closing, marked, object_of
+from virc.reasoning.calls import Tool
+from virc.reasoning.checking import properties, takes
 from virc.reasoning.coordinates import numbers_in
 from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import Turn
@@ -32,8 +36,6 @@ _THOUGHTS = (
 )
 _OPENS = re.compile("|".join(re.escape(open) for open, _ in _THOUGHTS))
 _CLOSES = re.compile("|".join(re.escape(close) for _, close in _THOUGHTS))
-_FENCE = re.compile(r"```[a-z_]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_OBJECT = re.compile(r"\{\s*[\"']")
 _ANSWER = re.compile(r"<answer>(.*?)(</answer>|\Z)", re.DOTALL)
 _BOXED = re.compile(r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)", re.DOTALL)
 _ALONE = re.compile(r"\$*\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}\$*\.?")
@@ -42,8 +44,25 @@ _SPECIAL = re.compile(
     r"<\|(?:im_end|im_start|endoftext|eot_id|end|eom_id|tool_calls?_section_(?:begin|end))\|>"
     r"|</?s>|<end_of_turn>|<turn\|>|<channel\|>|<eos>"
 )
-_ARGUMENTS = re.compile(r"\b(?:bbox|image_index|img_idx|arguments)")
+_CONCLUDED = re.compile(r"</answer>|<\|end_of_box\|>|\\boxed\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
+_FINAL = re.compile(
+    r"\W*(?:(?:so|thus|therefore|hence|and),? )?(?:(?:the|my|die|la) )?(?:final |correct )?"
+    r"(?:answer|antwort|réponse|respuesta|risposta|resposta|ответ|(?:最终)?答案)\W{0,4}(?:is|ist|est|es|è|é|[是:：])",
+    re.IGNORECASE,
+)
+"""The beginning of a last line that says what the answer is."""
+_OBJECT, _WRAPPED = r"(?:\[\s*)?\{\s*[\"']", r"(?:```[a-z_]*\n\s*)?(?:print\()?"
+_REST = re.compile(r"[^\w\n]*(?:#[^\n]*)?(?:\n|\Z)")
+"""What may follow a call on its line where no mark ends it: brackets, a full stop, a comment; no words."""
+_FENCED = re.compile(r"[)\]\s]*```")
+_BETWEEN = re.compile(r"(?:[\s,;]|```[a-z_]*)*")
+_QUOTES = "`\"'“‘«「"
+_MAX_GUESSES = 50
+"""Places in a reply that are tried."""
+_ARGUMENTS = re.compile(r"\b(?:bbox|image_index|img_idx|arguments)\w*(?:[\"']\s*:|\s*=)")
 """What stands beside the name of a tool that is called, however badly."""
+_ENVELOPE = re.compile(rf"[\"'](?:{'|'.join(ENVELOPES)})[\"']\s*:")
+_ENVELOPE = re.compile(r"[\"'](?:arguments|parameters|args|params|input)[\"']\s*:")
 ALIASES = {
     "bbox": BOX, "box": BOX, "box_2d": BOX, "bbox2d": BOX, "bounding_box": BOX, "region": BOX, "coordinates": BOX,
     "img_idx": INDEX, "image_idx": INDEX, "img_index": INDEX, "image_id": INDEX, "index": INDEX,
@@ -85,26 +104,31 @@ class ParsedReply(msgspec.Struct, frozen=True):
 
 
 class _Rules(msgspec.Struct, frozen=True):
-    """How a reply is read: by the form of calls and our names of tools, so many calls of it; of one that was `cut`,
+    """How a reply is read: by the form of calls and our tools by name, so many calls of it; of one that was `cut`,
     nothing is mended.
     """
 
     form: CallForm
-    names: Collection[str]
+    tools: Mapping[str, Tool]
     cut: bool
     most: int = 1
 
-    def means(self, called: Called) -> bool:
-        """Whether what stands in no marks is meant as a call: it names a tool, or what only tools take."""
-        arguments = called.arguments if isinstance(called.arguments, dict) else {}
-        named = called.name in self.names or called.name in self.form.names
-        return named or any(ALIASES.get(key, key) in (BOX, INDEX) for key in arguments)
+    @property
+    def names(self) -> Collection[str]:
+        """The names of tools that the conversation offers, as it calls them."""
+        return {*self.tools, *self.form.names}
+
+    def fits(self, called: Called) -> bool:
+        """Whether it is a call of a tool that is offered, with the arguments that this takes."""
+        arguments = _arguments(called, self.cut)
+        call = _tool(called.name, arguments or {}, self)
+        return arguments is not None and call.name in self.tools and takes(self.tools[call.name], call.arguments)
 
 
 def read(
     text: str,
     grammar: Grammar,
-    names: Collection[str],
+    tools: Mapping[str, Tool],
     *,
     thought: str | None = None,
     calls: tuple[Called, ...] = (),
@@ -116,7 +140,7 @@ def read(
         text: its content.
         grammar: the form that calls are written in by rule: its first form says which names of tools and arguments
             stand for which of ours.
-        names: of the tools that may be called, ours.
+        tools: those that may be called, ours by name.
         thought: what the server sent as the thought.
         calls: those that the server sent as such; as many are taken as the grammar allows.
         cut: the token limit ended the reply.
@@ -129,7 +153,7 @@ def read(
             its answer was whole.
     """
     form = next((form for form in grammar.calls if form.body == "call"), _HERMES)
-    rules = _Rules(form, names, cut, grammar.most_calls)
+    rules = _Rules(form, tools, cut, grammar.most_calls)
     tagged, rest = apart(text)
     thoughts = _joined(thought or "", tagged)
     for _ in range(_MAX_THOUGHTS):  # some models think several times
@@ -205,10 +229,10 @@ def _given(called: Called, rules: _Rules) -> dict[str, Any]:
 
 
 def _together(found: Iterable[Found], text: str, most: int) -> list[Found]:
-    """The first calls of a text, so many at most, as long as nothing but white space stands between them."""
+    """The first calls of a text, so many at most, as long as no words stand between them."""
     taken: list[Found] = []
     for each in found:
-        if len(taken) == most or (taken and (each.start < taken[-1].end or text[taken[-1].end : each.start].strip())):
+        if len(taken) == most or (taken and not _BETWEEN.fullmatch(text, taken[-1].end, each.start)):
             break
         taken.append(each)
     return taken
@@ -231,21 +255,38 @@ def _unsaid(thought: str, rules: _Rules) -> ParsedReply:
 
 
 def _calls(text: str, rules: _Rules) -> Iterator[Found]:
-    """The calls in a text, those in marks first, then code blocks, objects and function calls by known names."""
-    yield from marked(text, rules.cut)
-    for block in _FENCE.finditer(text):
-        called = call_of(block[1], rules.cut)
-        if called and rules.means(called):
-            yield Found(block.start(), block.end(), called)
-    for start in [found.start() for found in _OBJECT.finditer(text)][:MAX_OBJECTS]:
-        called = call_of(text[start:], rules.cut)
-        if called and rules.means(called):
-            yield Found(start, len(text), called)
-    for name in list(re.finditer(r"\b([A-Za-z_]\w*)\(", text))[:MAX_OBJECTS]:
-        called = function_of(text[name.start() :])
-        if name[1] in rules.names or name[1] in rules.form.names or (called and rules.means(called)):
-            yield Found(name.start(), len(text), called)
-            return
+    """The calls in a text: those in marks, else those that are guessed, unless it says itself what the answer is."""
+    yield from (calls := list(marked(text, rules.cut)))
+    last = text.rstrip().rpartition("\n")[2]
+    if not (calls or _CONCLUDED.search(text) or _FINAL.match(last)):
+        yield from _guessed(text, rules)
+
+
+def _guessed(text: str, rules: _Rules) -> list[Found]:
+    """The calls that no mark opens, each the last thing on its line: of an offered tool, with the arguments it takes.
+
+    Where there is none, a piece that names a tool and an argument of ours is a call that was written badly.
+    """
+    known = {*rules.names, *(name for name, tool in _TOOLS.items() if tool in rules.tools)}
+    names = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+    named = rf"\[?(?<!def )(?<![\w.])(?:functions\.)?(?:{names})(?=\s*(?::\s*)?[({{])"
+    starts = re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
+    calls, slips = list[Found](), list[Found]()
+    for place in islice(starts, _MAX_GUESSES):
+        at = place.start("call")
+        end = closing(text, at)
+        piece, line = text[at:end], text[text.rfind("\n", 0, at) + 1 : at]
+        if not _REST.match(text, end) or (line[-1:] in _QUOTES and re.search(r"\w", line)):
+            continue  # a sentence goes on, or quotes it
+        called = call_of(piece, rules.cut)
+        fence = _FENCED.match(text, end)
+        found = Found(place.start(), fence.end() if fence else end, called)
+        ours = any(name in piece for name in rules.names)
+        if called and rules.fits(called) and (ours or piece[:1] not in "[{" or _ENVELOPE.search(piece)):
+            calls.append(found)
+        elif ours and _ARGUMENTS.search(piece):
+            slips.append(found)
+    return calls or slips
 
 
 def _readable(found: Found, rules: _Rules) -> Called:
@@ -271,11 +312,12 @@ def _arguments(called: Called, cut: bool = False) -> dict[str, Any] | None:
 def _tool(name: str, arguments: Mapping[str, Any], rules: _Rules) -> ToolText:
     """The call by our names of tools and arguments."""
     form, ours = rules.form, dict[str, Any]()
+    tool = form.names.get(name, name if name in rules.tools else _TOOLS.get(name, name))
+    known = properties(rules.tools[tool]) if tool in rules.tools else {}
     for key, value in arguments.items():
         own = form.keys.get(key, ALIASES.get(key, key) if ALIASES.get(key) not in arguments else key)
         if own is not None:
-            ours.setdefault(own, _value(own, value))
-    tool = form.names.get(name, name if name in rules.names else _TOOLS.get(name, name))
+            ours.setdefault(own, value if known.get(own, {}).get("type") == "string" else _value(own, value))
     return ToolText(tool, {**form.default, **form.given, **ours})
 
 
@@ -306,19 +348,19 @@ def _answer(text: str, rules: _Rules) -> str:
     """What a reply without a call answers.
 
     Raises:
-        FormatError: nothing, or a tool is named as if it were called, or the token limit cut it.
+        FormatError: nothing, or the arguments of a call alone, or the token limit cut it.
     """
     answers = list(_ANSWER.finditer(text))
     if rules.cut and not (answers and answers[-1][2]):
         raise FormatError("length", "the token limit cut the reply before its answer was whole")
-    named = next(
-        (name for name in (*rules.names, *rules.form.names) if re.search(rf"\b{re.escape(name)}\b", text)), None
-    )
-    if named and not answers and _ARGUMENTS.search(text):
-        raise FormatError("json", f"the reply writes a call of {named} that cannot be read")
     value = object_of(text.strip().strip("`").removeprefix("json")[:MAX_CALL]) if not answers else None
-    if isinstance(value, dict) and {BOX, INDEX} <= {ALIASES.get(key, key) for key in value}:
-        raise FormatError("json", "the reply holds the arguments of a call without the name of its tool")
+    if isinstance(value, dict):
+        inner = value.get("arguments", value)
+        ours = {rules.form.keys.get(key, key) for key in inner} if isinstance(inner, dict) else set()
+        if BOX in ours and (inner is not value or ours - {None} == {BOX, INDEX}):
+            raise FormatError(
+                "json", "the reply holds the arguments of a call without the name of a tool that there is"
+            )
     answer = _plain(answers[-1][1] if answers else text)
     if not answer:
         raise FormatError("tags", "the reply holds neither a call nor an answer")

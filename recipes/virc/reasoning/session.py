@@ -311,7 +311,7 @@ class Session:
             parsed = lenient.read(
                 text,
                 self.protocol.grammar,
-                self.protocol.tools,
+                {name: tool for name, tool in self.history.tools.items() if name in self.protocol.tools},
                 thought=reply.thought and printable(reply.thought),
                 calls=reply.calls,
                 cut=reply.finish == "length",

@@ -60,6 +60,11 @@ def known() -> Mapping[str, Tool]:
     return {**discover(), **_CUSTOM}
 
 
+def offered(names: Collection[str]) -> Mapping[str, Tool]:
+    """Those of these names that can be used in this process."""
+    return {name: tool for name, tool in known().items() if name in names}
+
+
 def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: bool = False) -> list[str]:
     """Load the tools of these names that are none of this folder.
 

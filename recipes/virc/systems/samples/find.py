@@ -108,7 +108,11 @@ def _unread(
     faults = {}
     for number, (reply, parts) in enumerate(zip(replies, split, strict=True), 1):
         try:
-            turn = lenient.read(reply, grammar, offered).turn if reading == "lenient" else parse(reply, grammar)
+            turn = (
+                lenient.read(reply, grammar, tools.offered(offered)).turn
+                if reading == "lenient"
+                else parse(reply, grammar)
+            )
         except FormatError as error:
             faults[number] = str(error)
             continue

@@ -210,7 +210,7 @@ def _unmarked(reply: str, behind: int) -> tuple[WrittenCall, ...]:
 def _of_stock_models(reply: str) -> tuple[WrittenCall, ...]:
     """The calls of a reply in a form that no grammar writes, but `reading: lenient` reads."""
     with suppress(FormatError):
-        sent = lenient.read(reply, Grammar(most_calls=_MAX_CALLS), tools.DEFAULT).sent
+        sent = lenient.read(reply, Grammar(most_calls=_MAX_CALLS), tools.offered(tools.DEFAULT)).sent
         called = sent.called if sent else ()
         return tuple(
             WrittenCall(reply, "<tool_call>", "</tool_call>", "call", each.name, _valued(each.arguments))

@@ -1,0 +1,136 @@
+"""Words are no calls: whatever an answer looks like, it is one call only where it names an offered tool and fits it."""
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from support.plain_answers import drawn
+from support.replies import picture
+
+from virc.families import registry as families
+from virc.reasoning.protocol import Protocol, own_protocol
+from virc.reasoning.session import Reply, Session
+from virc.reasoning.trace import Rejected, Unit
+from virc.tools.registry import DEFAULT, known, schemas
+
+ANSWERS = drawn(3)
+OWN = own_protocol(schemas(DEFAULT))
+STOCK = {name: families.protocol(families.get(name)) for name in families.discover()} | {
+    "unknown": families.protocol(families.UNKNOWN, "pixel")
+}
+
+
+def taken(protocol: Protocol, text: str) -> Unit | Rejected:
+    return Session(protocol, "?", [picture()], tools=known()).feed(Reply(text))
+
+
+@pytest.mark.parametrize("family", STOCK)
+def test_no_plain_answer_is_a_call(family: str) -> None:
+    assert len(ANSWERS) >= 60
+    for text, answer in ANSWERS:
+        unit = taken(STOCK[family], text)
+        assert isinstance(unit, Unit), (text, unit)
+        assert (unit.answer, unit.results) == (answer, ()), text
+
+
+def test_no_plain_answer_in_the_tags_of_our_own_protocol_is_a_call() -> None:
+    for text, answer in ANSWERS:
+        if not text.startswith("<") and "<answer>" not in text:
+            unit = taken(OWN, f"<think>f(2)</think><answer>{answer}</answer>")
+            assert (unit.answer, unit.results) == (answer, ()), text  # type: ignore[union-attr]
+
+
+def python(name: str, arguments: dict[str, object]) -> str:
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+def keyed(name: str, arguments: dict[str, object]) -> str:
+    inner = ",".join(f"{key}:{json.dumps(value)}" for key, value in arguments.items())
+    return f"call:{name}{{{inner}}}"
+
+
+def bare(name: str, arguments: dict[str, object], key: str = "arguments") -> str:
+    return json.dumps({"name": name, key: arguments})
+
+
+Form = Callable[[str, dict[str, object]], str]
+FORMS: dict[str, Form] = {
+    "bare": bare,
+    "bare, other key": lambda name, given: bare(name, given, "parameters"),
+    "bare, indented": lambda name, given: json.dumps({"name": name, "arguments": given}, indent=2),
+    "flat": lambda name, given: json.dumps({"name": name, **given}),
+    "behind words": lambda name, given: f"I look closer: {bare(name, given)}",
+    "before words": lambda name, given: f"{bare(name, given)}\nNow I see the crop.",
+    "in a list": lambda name, given: f"[{bare(name, given)}]",
+    "of two": lambda name, given: f"[{bare(name, given)}, {bare(name, given)}]",
+    "of an API": lambda name, given: f'{{"tool_calls": [{{"type": "function", "function": {bare(name, given)}}}]}}',
+    "of an agent": lambda name, given: f'{{"thought": "it is small (f(2))", "action": {bare(name, given)}}}',
+    "fenced": lambda name, given: f"```json\n{bare(name, given)}\n```",
+    "fenced, never closed": lambda name, given: f"```\n{bare(name, given)}",
+    "fenced, then words": lambda name, given: f"```tool_call\n{bare(name, given)}\n```\nThis shows the sign.",
+    "python": python,
+    "python in a list": lambda name, given: f"[{python(name, given)}]",
+    "python with text": lambda name, given: python(name, given | {"label": "it's f(2) :-)"}),
+    "python of an object": lambda name, given: f"{name}({given!r})",
+    "fenced python": lambda name, given: f"```python\nimage = 'f(2)'\nprint({python(name, given)})\n```",
+    "python with a comment": lambda name, given: f"```tool_code\n{python(name, given)}  # the sign\n```",
+    "python of a variable": lambda name, given: f"part = functions.{python(name, given)}",
+    "named": lambda name, given: f"Calling {name}: {json.dumps(given)}",
+    "name on its line": lambda name, given: f"{name}\n{json.dumps(given)}",
+    "keys without quotes": keyed,
+    "in backticks": lambda name, given: f"`{python(name, given)}`",
+    "after functions": lambda name, given: f"As f(2) = 7 and P(3) is large,\n{bare(name, given)}",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("family", STOCK)
+def test_a_call_without_marks_is_carried_out(family: str, form: str) -> None:
+    protocol = STOCK[family]
+    own = {theirs: ours for theirs, ours in protocol.grammar.calls[0].names.items() if ours == "crop_image"}
+    for name in ("crop_image", *own, *(("zoom_in",) if form in ("bare", "python", "fenced") else ())):
+        unit = taken(protocol, FORMS[form](name, {"bbox_2d": [10, 10, 300, 200], "image_index": 0}))
+        assert isinstance(unit, Unit), unit
+        assert [each.call.name for each in unit.results if each.call] == ["crop_image"], name
+
+
+def test_of_several_calls_in_code_blocks_as_many_are_made_as_may_be() -> None:
+    block = f"```json\n{bare('image_zoom_in_tool', {'bbox_2d': [10, 10, 300, 200], 'label': 'f(2)'})}\n```"
+    unit = taken(STOCK["qwen3-vl"], f"{block}\n{block}")
+    assert isinstance(unit, Unit)
+    assert len(unit.results) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<tool_call>f(2) = 7</tool_call>",
+        '<tool_call>{"name": "f", "arguments": {"x": 2}}</tool_call>',
+        '[TOOL_CALLS][{"name": "ACME", "arguments": {"region": "EMEA"}}]',
+        "<function=print><parameter=x>2</parameter></function>",
+        "crop_image(bbox_2d=[1, 2, 3], image_index=0)",
+        '{"name": "crop_image", "arguments": {"bbox_2d": "the sign", "image_index": 0}}',
+        '```json\n{"name": "crop_image", "arguments": {"bbox_2d": [1, 2,\n```',
+        '{"crop_image": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}}',
+    ],
+)
+@pytest.mark.parametrize("family", [name for name in STOCK if STOCK[name].errors == "redraw"])
+def test_a_call_in_marks_or_with_our_arguments_that_is_wrong_is_no_answer(family: str, text: str) -> None:
+    assert isinstance(taken(STOCK[family], text), Rejected)
+
+
+def test_a_text_stays_the_text_that_a_tool_takes() -> None:
+    protocol = families.protocol(families.get("internvl3"))
+    spoken = msgspec.structs.replace(protocol, tools=("read_it",))
+    function = {"name": "read_it", "parameters": {"properties": {"text": {"type": "string"}}, "required": ["text"]}}
+    tool = SimpleNamespace(
+        NAME="read_it", TEMPLATE="after_image", SCHEMA={"function": function}, apply_to_all=lambda call, _: str(call)
+    )
+    for text in ('{"name": "read_it", "arguments": {"text": "2024"}}', 'read_it(text="2024")'):
+        session = Session(spoken, "?", [picture()], tools={**known(), "read_it": tool})  # type: ignore[dict-item]
+        unit = session.feed(Reply(text))
+        assert isinstance(unit, Unit), unit
+        assert unit.results[0].call
+        assert unit.results[0].call.arguments == {"text": "2024"}
