@@ -71,6 +71,7 @@ FORMS: dict[str, Form] = {
     "fenced, never closed": lambda name, given: f"```\n{bare(name, given)}",
     "fenced, then words": lambda name, given: f"```tool_call\n{bare(name, given)}\n```\nThis shows the sign.",
     "python": python,
+    "python in order": lambda name, given: f"{name}({', '.join(map(repr, given.values()))})",
     "python in a list": lambda name, given: f"[{python(name, given)}]",
     "python with text": lambda name, given: python(name, given | {"label": "it's f(2) :-)"}),
     "python of an object": lambda name, given: f"{name}({given!r})",
@@ -119,6 +120,13 @@ def test_of_several_calls_in_code_blocks_as_many_are_made_as_may_be() -> None:
 @pytest.mark.parametrize("family", [name for name in STOCK if STOCK[name].errors == "redraw"])
 def test_a_call_in_marks_or_with_our_arguments_that_is_wrong_is_no_answer(family: str, text: str) -> None:
     assert isinstance(taken(STOCK[family], text), Rejected)
+
+
+@pytest.mark.parametrize("text", ["display_image(0)", "display_image(image_index=0)", "scale_image(2, 0)"])
+def test_values_without_keys_are_those_of_the_schema_in_order(text: str) -> None:
+    unit = taken(STOCK["internvl3"], text)
+    assert isinstance(unit, Unit), unit
+    assert [each.call.name for each in unit.results if each.call] == [text.partition("(")[0]]
 
 
 def test_a_text_stays_the_text_that_a_tool_takes() -> None:

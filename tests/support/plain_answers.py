@@ -56,6 +56,8 @@ L’aire A(#n) vaut #n cm² (voir f(#n))
 I would use #tool(…) here, but it reads #n.
 #tool(bbox_2d, image_index) takes a box and the number of an image
 I used #call and it reads #n.
+At last I used display_image()
+{"search": "#n", "name": "python", "arguments": "f(#n)"}
 The button runs `#call`.
 Line #n says "#call".
 #call↵So the final answer is f(#n) = #n.

@@ -26,15 +26,9 @@ _MAX_CHARACTERS = 50_000
 def asks_for_box(protocol: Protocol, reply: Reply) -> bool:
     """Whether a stock model's reply calls a tool of its chat protocol with a box or a point."""
     with suppress(FormatError):
-        turn = lenient.read(
-            reply.text[:_MAX_CHARACTERS],
-            protocol.grammar,
-            tools.offered(protocol.tools),
-            thought=reply.thought,
-            calls=reply.calls,
-            cut=reply.finish == "length",
-        ).turn
-        known = [call.arguments for call in turn.calls if call.name in protocol.tools]
+        text, offered, cut = reply.text[:_MAX_CHARACTERS], tools.offered(protocol.tools), reply.finish == "length"
+        read = lenient.read(text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls, cut=cut)
+        known = [call.arguments for call in read.turn.calls if call.name in protocol.tools]
         return any(isinstance(each.get(name), list) for each in known for name in (BOX, POINT, POINTS))
     return False
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
-from virc.reasoning.bodies import BOX, Called, FormatError, decoded
+from virc.reasoning.bodies import Called, FormatError, decoded
 
 MAX_CALL, _MAX_PYTHON = 10_000, 2_000
 """Characters of a call that are read; fewer where it is written as Python."""
@@ -119,16 +119,15 @@ def closing(text: str, start: int = 0) -> int:
 
 
 def _function_of(text: str) -> Called | None:
-    """A call as Python writes it, NAME(key=value, ...), at the beginning of a text; nothing is evaluated."""
+    """A call as Python writes it, its values without a key by their number; nothing is evaluated."""
     with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
         tree = ast.parse(text[: min(closing(text), _MAX_PYTHON)], mode="eval").body
         if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
             return None
         values = {each.arg: ast.literal_eval(each.value) for each in tree.keywords if each.arg}
-        first = ast.literal_eval(tree.args[0]) if tree.args else None
-        if isinstance(first, dict):
-            values |= first
-        elif first is not None:
-            values.setdefault(BOX, first)
-        return Called(tree.func.id, values)
+        in_order = [ast.literal_eval(each) for each in tree.args]
+        if in_order and isinstance(in_order[0], dict):
+            values |= in_order[0]
+            in_order = []
+        return Called(tree.func.id, {str(at): value for at, value in enumerate(in_order)} | values)
     return None

@@ -60,19 +60,19 @@ def properties(tool: Tool) -> Mapping[str, Any]:
     return found
 
 
+def types(tool: Tool) -> Mapping[str, object]:
+    """The arguments of a tool and their types; None: of any. A schema may be `true`, too."""
+    return {name: each.get("type") if isinstance(each, Mapping) else None for name, each in properties(tool).items()}
+
+
 def takes(tool: Tool, arguments: Mapping[str, Any]) -> bool:
     """Whether arguments have the types of a tool's schema and lack none but an image; others are not looked at."""
-    needed = {*tool.SCHEMA["function"].get("parameters", {}).get("required", ())} - {INDEX}
+    required = {*tool.SCHEMA["function"].get("parameters", {}).get("required", ())}
     box = arguments.get(BOX, [0] * 4)
-    return (
-        needed <= arguments.keys()
-        and (isinstance(box, list) and len(box) == 4 and all(type(side) in (int, float) for side in box))
-        and all(
-            isinstance(arguments[name], _TYPES.get(str(each.get("type")), object))
-            for name, each in properties(tool).items()
-            if name in arguments and name != INDEX
-        )
-    )
+    is_box = isinstance(box, list) and len(box) == 4 and all(type(side) in (int, float) for side in box)
+    given = ((arguments[name], kind) for name, kind in types(tool).items() if name in arguments)
+    fit = all(isinstance(value, _TYPES.get(str(kind), object)) for value, kind in given)
+    return is_box and fit and (required - {INDEX} or required) <= arguments.keys()
 
 
 def by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:

@@ -8,7 +8,7 @@ where it names a tool that the conversation offers, and has the arguments of its
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -18,7 +18,7 @@ import msgspec
 from virc.reasoning.bodies import BOX, INDEX, Called, FormatError, ToolText, decoded
 from virc.reasoning.call_forms import ENVELOPES, MARKS, MAX_CALL, Found, call_of, closing, marked, object_of
 from virc.reasoning.calls import Tool
-from virc.reasoning.checking import properties, takes
+from virc.reasoning.checking import takes, types
 from virc.reasoning.coordinates import numbers_in
 from virc.reasoning.grammar import CallForm, Grammar, marks
 from virc.reasoning.messages import Turn
@@ -56,13 +56,10 @@ _REST = re.compile(r"[^\w\n]*(?:#[^\n]*)?(?:\n|\Z)")
 """What may follow a call on its line where no mark ends it: brackets, a full stop, a comment; no words."""
 _FENCED = re.compile(r"[)\]\s]*```")
 _BETWEEN = re.compile(r"(?:[\s,;]|```[a-z_]*)*")
-_QUOTES = "`\"'“‘«「"
 _MAX_GUESSES = 50
 """Places in a reply that are tried."""
 _ARGUMENTS = re.compile(r"\b(?:bbox|image_index|img_idx|arguments)\w*(?:[\"']\s*:|\s*=)")
 """What stands beside the name of a tool that is called, however badly."""
-_ENVELOPE = re.compile(rf"[\"'](?:{'|'.join(ENVELOPES)})[\"']\s*:")
-_ENVELOPE = re.compile(r"[\"'](?:arguments|parameters|args|params|input)[\"']\s*:")
 ALIASES = {
     "bbox": BOX, "box": BOX, "box_2d": BOX, "bbox2d": BOX, "bounding_box": BOX, "region": BOX, "coordinates": BOX,
     "img_idx": INDEX, "image_idx": INDEX, "img_index": INDEX, "image_id": INDEX, "index": INDEX,
@@ -113,16 +110,21 @@ class _Rules(msgspec.Struct, frozen=True):
     cut: bool
     most: int = 1
 
-    @property
-    def names(self) -> Collection[str]:
-        """The names of tools that the conversation offers, as it calls them."""
-        return {*self.tools, *self.form.names}
+    def meant(self, name: str) -> str:
+        """Our name of the tool that a model calls so."""
+        return self.form.names.get(name, name if name in self.tools else _TOOLS.get(name, name))
+
+    def types(self, name: str) -> Mapping[str, object]:
+        """The arguments of the tool that a model calls so, and their types; none where it is not offered."""
+        tool = self.tools.get(self.meant(name))
+        return types(tool) if tool else {}
 
     def fits(self, called: Called) -> bool:
         """Whether it is a call of a tool that is offered, with the arguments that this takes."""
-        arguments = _arguments(called, self.cut)
-        call = _tool(called.name, arguments or {}, self)
-        return arguments is not None and call.name in self.tools and takes(self.tools[call.name], call.arguments)
+        tool = self.tools.get(self.meant(called.name))
+        with suppress(FormatError):
+            return tool is not None and takes(tool, _tool(called.name, _given(called, self), self).arguments)
+        return False
 
 
 def read(
@@ -219,13 +221,18 @@ def _calling(
 
 
 def _given(called: Called, rules: _Rules) -> dict[str, Any]:
-    """The arguments of a call. Raises FormatError: they are no object."""
-    arguments = _arguments(called, rules.cut)
+    """The arguments of a call by their names, also those given in order. Raises FormatError: they are no object."""
+    arguments: object = called.arguments
+    for _ in range(2):  # some servers encode them twice
+        if isinstance(arguments, str):
+            arguments = object_of(arguments, rules.cut) if arguments.strip() else {}
     if rules.cut and not arguments:
         raise FormatError("length", _CUT_IN_CALL)
-    if arguments is None:
-        raise FormatError("json", "the arguments of the tool call are no JSON object")
-    return arguments
+    names = {str(at): name for at, name in enumerate(rules.types(called.name) or (BOX,))}
+    with suppress(TypeError, ValueError, RecursionError):
+        if isinstance(arguments, dict):
+            return {names.get(key, key): value for key, value in json.loads(json.dumps(arguments)).items()}
+    raise FormatError("json", "the arguments of the tool call are no JSON object")
 
 
 def _together(found: Iterable[Found], text: str, most: int) -> list[Found]:
@@ -267,8 +274,8 @@ def _guessed(text: str, rules: _Rules) -> list[Found]:
 
     Where there is none, a piece that names a tool and an argument of ours is a call that was written badly.
     """
-    known = {*rules.names, *(name for name, tool in _TOOLS.items() if tool in rules.tools)}
-    names = "|".join(map(re.escape, sorted(known, key=len, reverse=True)))
+    exact = {*rules.tools, *rules.form.names}
+    names = "|".join(map(re.escape, exact | {name for name, tool in _TOOLS.items() if tool in rules.tools}))
     named = rf"\[?(?<!def )(?<![\w.])(?:functions\.)?(?:{names})(?=\s*(?::\s*)?[({{])"
     starts = re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
     calls, slips = list[Found](), list[Found]()
@@ -276,13 +283,14 @@ def _guessed(text: str, rules: _Rules) -> list[Found]:
         at = place.start("call")
         end = closing(text, at)
         piece, line = text[at:end], text[text.rfind("\n", 0, at) + 1 : at]
-        if not _REST.match(text, end) or (line[-1:] in _QUOTES and re.search(r"\w", line)):
+        if not _REST.match(text, end) or (line[-1:] in "`\"'“‘«「" and re.search(r"\w", line)):
             continue  # a sentence goes on, or quotes it
         called = call_of(piece, rules.cut)
         fence = _FENCED.match(text, end)
         found = Found(place.start(), fence.end() if fence else end, called)
-        ours = any(name in piece for name in rules.names)
-        if called and rules.fits(called) and (ours or piece[:1] not in "[{" or _ENVELOPE.search(piece)):
+        ours = called.name in exact if called else any(name in piece for name in exact)
+        # labels of boxes are such words as "crop", too
+        if called and rules.fits(called) and (ours or piece[:1] not in "[{" or any(key in piece for key in ENVELOPES)):
             calls.append(found)
         elif ours and _ARGUMENTS.search(piece):
             slips.append(found)
@@ -297,28 +305,14 @@ def _readable(found: Found, rules: _Rules) -> Called:
     raise FormatError("json", "the reply holds a tool call that cannot be read")
 
 
-def _arguments(called: Called, cut: bool = False) -> dict[str, Any] | None:
-    """The arguments of a call as it names them; None where they are no object of JSON."""
-    arguments: object = called.arguments
-    for _ in range(2):  # some servers encode them twice
-        if isinstance(arguments, str):
-            arguments = object_of(arguments, cut) if arguments.strip() else {}
-    try:
-        return json.loads(json.dumps(arguments)) if isinstance(arguments, dict) else None
-    except (TypeError, ValueError, RecursionError):
-        return None
-
-
 def _tool(name: str, arguments: Mapping[str, Any], rules: _Rules) -> ToolText:
     """The call by our names of tools and arguments."""
-    form, ours = rules.form, dict[str, Any]()
-    tool = form.names.get(name, name if name in rules.tools else _TOOLS.get(name, name))
-    known = properties(rules.tools[tool]) if tool in rules.tools else {}
+    form, types, ours = rules.form, rules.types(name), dict[str, Any]()
     for key, value in arguments.items():
         own = form.keys.get(key, ALIASES.get(key, key) if ALIASES.get(key) not in arguments else key)
         if own is not None:
-            ours.setdefault(own, value if known.get(own, {}).get("type") == "string" else _value(own, value))
-    return ToolText(tool, {**form.default, **form.given, **ours})
+            ours.setdefault(own, value if types.get(own) == "string" else _value(own, value))
+    return ToolText(rules.meant(name), {**form.default, **form.given, **ours})
 
 
 def _value(name: str, value: object) -> object:
@@ -354,13 +348,10 @@ def _answer(text: str, rules: _Rules) -> str:
     if rules.cut and not (answers and answers[-1][2]):
         raise FormatError("length", "the token limit cut the reply before its answer was whole")
     value = object_of(text.strip().strip("`").removeprefix("json")[:MAX_CALL]) if not answers else None
-    if isinstance(value, dict):
-        inner = value.get("arguments", value)
-        ours = {rules.form.keys.get(key, key) for key in inner} if isinstance(inner, dict) else set()
-        if BOX in ours and (inner is not value or ours - {None} == {BOX, INDEX}):
-            raise FormatError(
-                "json", "the reply holds the arguments of a call without the name of a tool that there is"
-            )
+    inner = value.get("arguments", value) if isinstance(value, dict) else value
+    ours = {rules.form.keys.get(key, key) for key in inner} - {None} if isinstance(inner, dict) else set()
+    if BOX in ours and (inner is not value or ours == {BOX, INDEX}):
+        raise FormatError("json", "the reply holds the arguments of a call without the name of one of its tools")
     answer = _plain(answers[-1][1] if answers else text)
     if not answer:
         raise FormatError("tags", "the reply holds neither a call nor an answer")

@@ -13,6 +13,8 @@ from virc.solving.replies.unusable import is_box_alone, repeated_to_the_end
         ("<box>[[1, 2, 3, 4]]</box>", "How many cats are there?", True),
         ("<ref></ref><box>(1,2),(3,4)</box>", "What colour is it?", True),
         ("<box>[[1, 2, 3, 4]]</box>", "Where is the cat?", False),
+        ('{"bbox_2d": [1, 2, 3, 4]}', "Give the bbox_2d of the cat as JSON", False),
+        ('[{"point_2d": [1, 2]}]', "point_2d of each cat?", False),
         ("<box>[[1, 2, 3, 4]]</box>", "猫的坐标是什么?", False),
         ("<ref>the cat</ref><box>[[1, 2, 3, 4]]</box>", "What is on the mat?", False),
         ("<box>[[1, 2, 3, 4]]</box> 42", "How many?", False),

@@ -27,8 +27,8 @@ _JSON = re.compile(r"(?:```(?:json)?\s*)?([\[{].*[\]}])\s*(?:```)?", re.DOTALL)
 _BOX_KEYS = frozenset({"bbox_2d", "box_2d", "bbox", "bounding_box", "point_2d"})
 """Names of a box in an object; what is beside it, such as a label, may answer the question."""
 _PLACE = re.compile(
-    r"\b(?:where|box(?:es)?|bbox|bounding|coordinates?|locat\w*|positions?|places?|regions?|areas?|detect\w*|ground\w*"
-    r"|points?|mark|find|outline|segment|corner|où|wo|dónde|donde|dove|onde|где)\b|框|坐标|位置|定位|哪里|どこ|座標|어디",
+    r"\b(?:where|b?box(?:es)?(?:_2d)?|bounding|coordinates?|locat\w*|positions?|places?|regions?|areas?|detect\w*|ground\w*"
+    r"|points?(?:_2d)?|mark|find|outline|segment|corner|où|wo|dónde|donde|dove|onde|где)\b|框|坐标|位置|定位|哪里|どこ|座標|어디",
     re.IGNORECASE,
 )
 """What a question says that a box can answer."""

@@ -105,14 +105,10 @@ def _unread(
     replies: Sequence[str], split: Sequence[Parts], grammar: Grammar, reading: Reading, offered: Sequence[str]
 ) -> dict[int, str]:
     """The replies that a grammar does not read, or with other calls than they have; each with the fault."""
-    faults = {}
+    faults, known = {}, tools.offered(offered)
     for number, (reply, parts) in enumerate(zip(replies, split, strict=True), 1):
         try:
-            turn = (
-                lenient.read(reply, grammar, tools.offered(offered)).turn
-                if reading == "lenient"
-                else parse(reply, grammar)
-            )
+            turn = lenient.read(reply, grammar, known).turn if reading == "lenient" else parse(reply, grammar)
         except FormatError as error:
             faults[number] = str(error)
             continue
