@@ -2,16 +2,23 @@
 
 import io
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageCms
 from support.solving import open_pictures
 
 from virc.core.errors import DataError, UsageError
+from virc.models import chat_protocol
+from virc.models.registry import Weights
+from virc.reasoning.calls import Call
+from virc.reasoning.history import applied, show_input
+from virc.reasoning.images import open_file
 
+OURS = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
 RED, WHITE = (200, 10, 20), (255, 255, 255)
 
 
@@ -70,6 +77,119 @@ def test_images_are_turned_upright_with_transparent_parts_on_white_and_all_their
     assert [each.pixels.getpixel((5, 5)) for each in opened[1:]] == [WHITE] * 5
 
 
+GREY = Image.linear_gradient("L").resize((60, 40))
+COLOURS = Image.merge("RGB", (GREY, GREY.rotate(180), GREY.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+WIDE = np.asarray(GREY).astype(np.uint16)
+CLEAR = GREY.rotate(90).resize((60, 40))
+PALETTE = COLOURS.quantize(16)
+
+
+def _planar_tiff() -> io.BytesIO:
+    """Red, green and blue each in a plane of its own (TIFF 6.0, PlanarConfiguration 2)."""
+    entries = [(256, 60), (257, 40), (259, 1), (262, 2), (277, 3), (284, 2)]
+    planes, start = [each.tobytes() for each in COLOURS.split()], 8 + 2 + 12 * 9 + 4
+    arrays = [(258, 3, [8] * 3), (273, 4, []), (279, 4, [2400] * 3)]
+    at, blob = start, b""
+    directory: list[tuple[int, bytes]] = [(tag, struct.pack("<HHII", tag, 3, 1, value)) for tag, value in entries]
+    data_at = start + 6 + 12 + 12
+    for tag, kind, values in arrays:
+        numbers = values or [data_at + 2400 * plane for plane in range(3)]
+        packed = struct.pack("<3H" if kind == 3 else "<3I", *numbers)
+        directory.append((tag, struct.pack("<HHII", tag, kind, 3, at + len(blob))))
+        blob += packed
+    body = struct.pack("<H", len(directory)) + b"".join(entry for _, entry in sorted(directory)) + bytes(4)
+    return io.BytesIO(b"II*\0" + struct.pack("<I", 8) + body + blob + b"".join(planes))
+
+
+def _turned(kind: str, orientation: int) -> io.BytesIO:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return _saved(COLOURS, kind, exif=exif)
+
+
+LAB = ImageCms.applyTransform(
+    COLOURS, ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+)
+FILES = {
+    "1 PNG": _saved(GREY.convert("1")),
+    "1 fax": _saved(GREY.convert("1"), "TIFF", compression="group4"),
+    "1 BMP": _saved(GREY.convert("1"), "BMP"),
+    "1 with a transparent colour": _saved(GREY.convert("1"), transparency=0),
+    "P with a transparent colour": _saved(PALETTE, transparency=3),
+    "P with an alpha of each colour": _saved(PALETTE, transparency=bytes([0, 128, *[255] * 14])),
+    "GIF with a transparent colour": _saved(PALETTE, "GIF", transparency=3),
+    "L with a transparent grey": _saved(GREY, transparency=100),
+    "RGB with a transparent colour": _saved(COLOURS, transparency=COLOURS.getpixel((5, 5))),
+    "LA": _saved(Image.merge("LA", (GREY, CLEAR))),
+    "RGBA WebP": _saved(Image.merge("RGBA", (*COLOURS.split(), CLEAR)), "WEBP", lossless=True),
+    "I;16 PNG": _saved(Image.fromarray(WIDE * 257)),
+    "I;16 of 12 bits": _saved(Image.fromarray(WIDE * 16), "TIFF"),
+    "I;16B": _saved(Image.frombytes("I;16B", GREY.size, (WIDE * 257).astype(">u2").tobytes()), "TIFF"),
+    "I": _saved(Image.fromarray(WIDE.astype(np.int32) * 70_000), "TIFF"),
+    "F": _saved(Image.fromarray(WIDE.astype(np.float32) / 255), "TIFF"),
+    "CMYK JPEG, inverted by Adobe": _saved(COLOURS.convert("CMYK"), "JPEG"),
+    "CMYK TIFF": _saved(COLOURS.convert("CMYK"), "TIFF"),
+    "YCbCr": _saved(COLOURS.convert("YCbCr"), "TIFF"),
+    "LAB": _saved(LAB, "TIFF"),
+    "planar TIFF": _planar_tiff(),
+    **{f"{kind} of {number} frames": _saved(COLOURS, kind, save_all=True, append_images=[LAB.convert("RGB")] * number)
+       for kind, number in (("PNG", 2), ("GIF", 3), ("WEBP", 2), ("TIFF", 2))},
+    **{f"{kind} turned by {turn}": _turned(kind, turn) for kind in ("PNG", "JPEG", "TIFF") for turn in range(2, 9)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_picture_looks_the_same_through_every_door(name: str) -> None:
+    data = FILES[name].getvalue()
+    expected = open_file(data, "it").pixels
+    loaded = Image.open(io.BytesIO(data))
+    loaded.load()
+    doors = [*open_pictures([data, io.BytesIO(data), Image.open(io.BytesIO(data)), loaded, loaded.copy()])]
+    shown = show_input(Image.open(io.BytesIO(data)), OURS)
+    assert {(each.size, each.pixels.tobytes()) for each in doors} == {(expected.size, expected.tobytes())}
+    assert shown.pixels.tobytes() == show_input(expected, OURS).pixels.tobytes()
+    assert len(set(expected.convert("L").tobytes())) > 1 or name == "1 with a transparent colour"
+
+
+ARRAYS = {
+    "bool": (np.asarray(GREY) > 128, GREY.point(lambda value: 255 * (value > 128))),
+    "bool of one channel": ((np.asarray(GREY) > 128)[..., None], GREY.point(lambda value: 255 * (value > 128))),
+    "float64, 0 to 1": (np.asarray(COLOURS) / 255, COLOURS),
+    "float16": ((np.asarray(GREY) / 255).astype(np.float16), GREY),
+    "float32, 0 to 255": (np.asarray(COLOURS).astype(np.float32), COLOURS),
+    "white floats": (np.ones((40, 60)), Image.new("L", (60, 40), 255)),
+    "uint16": (WIDE * 257, GREY),
+    "uint16 of other bytes": ((WIDE * 257).astype(">u2"), GREY),
+    "uint16 of colours": (np.asarray(COLOURS).astype(np.uint16) * 257, COLOURS),
+    "int64": (WIDE.astype(np.int64), GREY),
+    "int32, 0 and 1": ((WIDE > 128).astype(np.int32), GREY.point(lambda value: 255 * (value > 128))),
+    "turned": (np.asarray(COLOURS)[::-1] / 255, COLOURS.transpose(Image.Transpose.FLIP_TOP_BOTTOM)),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_of_other_numbers_are_shown_at_their_range(name: str) -> None:
+    array, expected = ARRAYS[name]
+    (opened,) = open_pictures([array])
+    assert opened.size == (60, 40)
+    assert ImageChops.difference(opened.pixels, expected.convert("RGB")).getextrema() <= ((0, 1),) * 3
+
+
+def test_a_tool_may_return_an_image_of_any_kind() -> None:
+    class Binary:
+        NAME = "threshold"
+
+        def apply(self, call: object, source: object) -> Image.Image:
+            return GREY.convert("1")
+
+    tool: Any = Binary()
+    (made,) = applied(tool, Call("threshold", 0), COLOURS).images
+    assert made.convert("RGB").tobytes() == GREY.convert("1").convert("RGB").tobytes()
+    stands_in = applied(tool, Call("threshold", 0), Image.new("1", (60, 40))).images[0]
+    assert isinstance(stands_in, Image.Image)
+    assert (made.mode, stands_in.mode) == ("RGB", "1")
+
+
 class Tensor:
     """What torch, jax and tensorflow have of numpy's interfaces."""
 
@@ -81,9 +201,11 @@ class Tensor:
     ("picture", "names"),
     [
         (np.zeros((3, 30, 40), np.uint8), r"uint8, 3 x 30 x 40: its channels come first \| array.transpose\(1, 2, 0\)"),
-        (np.zeros((30, 40, 3)), r"float64, 30 x 40 x 3, not uint8 .* \| array.astype\('uint8'\), or \(array \* 255\)"),
-        (np.zeros((30, 40), np.uint16), "uint16, 30 x 40, not"),
-        (np.zeros((30, 40), bool), "bool, 30 x 40, not"),
+        (np.full((30, 40, 3), -0.5), r"float64, 30 x 40 x 3, of numbers that are not from 0 .* \| array.clip\(0, 1\)"),
+        (np.full((30, 40, 3), np.nan), "of numbers that are not from 0"),
+        (np.full((30, 40, 4), 70_000), "int64, 30 x 40 x 4, of numbers that are not from 0"),
+        (np.zeros((30, 40), complex), r"complex128, 30 x 40, not numbers of H x W"),
+        (np.zeros((30, 40), "U1"), "<U1, 30 x 40, not"),
         (np.zeros((2, 30, 40, 3), np.uint8), r"several pictures \| list"),
         (np.zeros((30, 40, 2), np.uint8), "30 x 40 x 2, not"),
         (np.zeros(7, np.uint8), "an array of uint8, 7, not"),

@@ -17,9 +17,9 @@ from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause
 from virc.reasoning.calls import Box, Call, Conversation, Point, Region, Result, Size, Tool, ToolError, View, view_of
 from virc.reasoning.checking import place_of
-from virc.reasoning.images import OpenedImage, Shown, as_shown, show, show_square
+from virc.reasoning.images import OpenedImage, Shown, as_shown, opened, show, show_square
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
-from virc.reasoning.resample import Rescaled, resampled
+from virc.reasoning.resample import STAND_IN, Rescaled, resampled
 from virc.reasoning.resize import MAX_PIXELS, QWEN2, Grid, smart_resize
 
 Made = Image.Image | Rescaled
@@ -60,9 +60,8 @@ class Planned(msgspec.Struct, frozen=True):
 
 def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
     """A picture of the question as a model of that chat protocol and grid sees it; ValueError: it cannot be shown."""
-    own = input_grid(protocol, grid)
-    shown = show_square(image) if protocol.images == "square_1000" else show(image, own)
-    file = image if isinstance(image, OpenedImage) else OpenedImage(image)
+    file = image if isinstance(image, OpenedImage) else opened(image)
+    shown = show_square(file) if protocol.images == "square_1000" else show(file, input_grid(protocol, grid))
     if protocol.crops == "file" and (shown.size != file.size or shown.pixels is not file.pixels):
         shown.cut_from(file.data or file.pixels)
     return shown
@@ -400,11 +399,7 @@ def applied(tool: Tool, call: Call, source: Image.Image | None, history: History
     if not isinstance(result.text, str) or not all(isinstance(each, Image.Image | Rescaled) for each in result.images):
         what = type(returned).__name__
         raise ToolFailedError(f"the tool {call.name} returns {what}, and not an image, a text, or a Result of both")
-    return Result(result.text, [_rgb(each) for each in result.images])
-
-
-def _rgb(made: Made) -> Made:
-    """An image in the colours that models are shown; one without colours stands for its size."""
-    if isinstance(made, Rescaled) or made.mode in ("RGB", "1"):
-        return made
-    return made.convert("RGB")
+    is_size = source is not None and source.mode == STAND_IN
+    return Result(
+        result.text, [each if is_size or isinstance(each, Rescaled) else opened(each).pixels for each in result.images]
+    )

@@ -30,10 +30,15 @@ MAX_BYTES = 256 * 2**20
 FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
 _STRIP = 256  # rows
+_WHITES = (1, *((1 << bits) - 1 for bits in (8, 10, 12, 14, 16)))  # the first of floats alone
+_FEWEST_SHADES = 16
 _JPEGS = ("JPEG", "MPO")  # the second holds further pictures
-_TURN = re.compile(rb"exif|orientation", re.IGNORECASE)
+_EXIF = re.compile(rb"exif|orientation", re.IGNORECASE)
 _NETPBM = re.compile(rb"P[0-6fy]")
 _MAX_HEADER = 2**16  # bytes of a netpbm file, comments included
+
+Levels = tuple[float, float]
+"""The number that is shown as black, and the one that is shown as white."""
 
 # A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand beside it.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
@@ -271,18 +276,48 @@ def open_file(source: bytes | Path, name: str) -> OpenedImage:
         raise DataError(f"{name} is over {MAX_BYTES // 2**20} MiB", "make it smaller first")
     image = _open(data, name)
     _check_size(image.size, name)
+    return _upright(image, name, data)
+
+
+def opened(image: Image.Image) -> OpenedImage:
+    """A picture of a caller as `open_file` gives that of a file; the caller's object stays as it is.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        image.load()
+        is_upright = image.mode == "RGB" and _turn(image) == 1 and not image.has_transparency_data
+        image = image if is_upright else image.copy()
+    except Exception as error:  # its file is decoded here
+        raise _damaged("the picture", error) from None
+    return OpenedImage(image) if is_upright else _upright(image, "the picture")
+
+
+def _upright(image: Image.Image, name: str, data: bytes | None = None) -> OpenedImage:
+    """A picture as upright RGB; it is changed in place."""
     kind, plain = image.format, image.mode in ("RGB", "L", "P")
     try:
         image.load()
+        plain &= _turn(image) == 1 and not image.has_transparency_data
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
-            plain &= image.getexif().get(ExifTags.Base.Orientation, 1) == 1
             ImageOps.exif_transpose(image, in_place=True)
-        plain &= not image.has_transparency_data
         pixels = _rgb(image)
     except Exception as error:  # decoders raise nearly everything on hostile bytes
-        raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
-    own = without_metadata(data, pixels.size) if plain and kind in ("PNG", *_JPEGS) else None
+        raise _damaged(name, error) from None
+    own = without_metadata(data, pixels.size) if data and plain and kind in ("PNG", *_JPEGS) else None
     return OpenedImage(pixels, kind in _JPEGS, own, data)
+
+
+def _turn(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where the block is damaged."""
+    with suppress(Exception):
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
+
+
+def _damaged(name: str, error: Exception) -> DataError:
+    return DataError(f"{name} is damaged or cut short: {clause(error)}")
 
 
 def image_size(source: bytes | Path, name: str) -> Size:
@@ -296,9 +331,8 @@ def image_size(source: bytes | Path, name: str) -> Size:
     _check_size(image.size, name)
     turned = False
     # Pillow gives the upright size of a TIFF itself, and decodes a PNG in search of a turn that it may not have.
-    if image.format != "TIFF" and (image.format != "PNG" or _TURN.search(data)):
-        with suppress(Exception):
-            turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
+    if image.format != "TIFF" and (image.format != "PNG" or _EXIF.search(data)):
+        turned = _turn(image) in range(5, 9)
     return (image.height, image.width) if turned else image.size
 
 
@@ -357,7 +391,7 @@ def _unknown(data: bytes, name: str, error: Exception) -> DataError:
     if b"<svg" in start and not start.startswith((b"<!doctype html", b"<html")):
         return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
     if not isinstance(error, UnidentifiedImageError):
-        return DataError(f"{name} is damaged or cut short: {clause(error)}")
+        return _damaged(name, error)
     accepts = (Image.OPEN[kind][1] for kind in readable())
     if any(accept and accept(data[:16].ljust(16)) is True for accept in accepts):
         return DataError(f"{name} is damaged or cut short")
@@ -395,7 +429,7 @@ def _check_size(size: Size, name: str) -> None:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        image = _eight_bit(image)
+        image, _ = eight_bit(image)
     if image.has_transparency_data:
         paper = Image.new("RGB", image.size, "white")
         for top in range(0, image.height, _STRIP):  # whole layers of 100 million pixels would fill a GiB
@@ -407,13 +441,18 @@ def _rgb(image: Image.Image) -> Image.Image:
     return plain
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Greyscale of over 8 bits at its whole range: 16 bits as 0..65535, wider numbers from least to most."""
+def eight_bit(image: Image.Image) -> tuple[Image.Image, Levels]:
+    """Greyscale of over 8 bits in 8, and the least and the greatest number, which become black and white.
+
+    Numbers go from 0 to the greatest of as many bits as cameras have; where they would be told apart by next to no
+    shades then, or are negative or larger, from the least to the greatest that there is.
+    """
     wide = image if image.mode == "F" else image.convert("I")
-    low, high = cast(tuple[float, float], wide.getextrema())
+    low, high = cast(Levels, wide.getextrema())
     if not math.isfinite(high - low):
         raise ValueError("it holds numbers without a limit")
-    if image.mode != "F" and low >= 0 and high <= 65535:
-        low, high = 0, 65535
+    most = next((each for each in _WHITES[image.mode != "F" :] if 0 <= low <= high <= each), 0)
+    if most and not 0 < high - low < most / _FEWEST_SHADES:
+        low, high = 0, most
     scale = 255 / ((high - low) or 1)
-    return wide.point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
+    return wide.point(lambda value: value * scale + (0.5 - low * scale)).convert("L"), (low, high)

@@ -5,6 +5,8 @@ import math
 import msgspec
 from PIL import Image
 
+STAND_IN = "1"
+"""Mode of an image without colours, which stands for its size."""
 _SAMPLES = 32  # of which a pixel made is the mean where no smaller number is exact
 _STRIP = 2**20  # samples that are held at once
 
@@ -45,8 +47,8 @@ def resampled(image: Image.Image | Rescaled, size: tuple[int, int]) -> Image.Ima
     pixels = image.cut if isinstance(image, Rescaled) else image
     if pixels.size == size:
         return pixels
-    if pixels.mode == "1":
-        return Image.new("1", size)
+    if pixels.mode == STAND_IN:
+        return Image.new(STAND_IN, size)
     if math.prod(image.size) < math.prod(pixels.size):
         # Pillow has no way to turn rows into columns and to average them at once.
         turned = _averaged(pixels, size[0]).transpose(Image.Transpose.TRANSPOSE)

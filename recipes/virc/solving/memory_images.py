@@ -8,10 +8,10 @@ from PIL import Image, ImageOps
 
 from virc.core.errors import DataError, UsageError
 from virc.core.text import clause
-from virc.reasoning.images import MAX_BYTES
+from virc.reasoning.images import MAX_BYTES, eight_bit
 
-_SHAPES = "uint8 of H x W, H x W x 3 (RGB) or H x W x 4 (RGBA)"
-_TIFF = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "F")  # modes that a TIFF keeps and that are not turned
+_SHAPES = "numbers of H x W, H x W x 3 (RGB) or H x W x 4 (RGBA)"
+_TIFF = "1 L LA P PA RGB RGBA I I;16 I;16B F".split()  # modes that a TIFF keeps and that are not turned
 
 
 @runtime_checkable
@@ -88,15 +88,22 @@ def _of_array(array: Array, name: str) -> Image.Image:
         raise UsageError(f"{given}: several pictures", "list(array) gives one array each")
     if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)):
         raise UsageError(f"{given}, not {_SHAPES}")
-    if interface["typestr"][1:] != "u1":
-        scaled = "(array * 255).round().astype('uint8') if its numbers are from 0 to 1"
-        raise UsageError(f"{given}, not {_SHAPES}", "array.astype('uint8'), or " + scaled)
+    if interface["typestr"][1] not in "buif":
+        raise UsageError(f"{given}, not {_SHAPES}", "array.astype('uint8')")
     if 0 in shape:
         raise DataError(f"{given}: it is empty")
-    if len(shape) == 3 and shape[2] == 1:
-        plane: Any = array
-        return Image.fromarray(plane[:, :, 0])
-    return Image.fromarray(array)
+    plane: Any = array[:, :, 0] if len(shape) == 3 and shape[2] == 1 else array  # type: ignore[index]
+    if interface["typestr"][1:] == "u1":
+        return Image.fromarray(plane)
+    if interface["typestr"][1:] == "b1":
+        return Image.fromarray(plane.astype("u1") * 255)
+    wide = plane.astype("f4")
+    if len(shape) == 2 or shape[2] == 1:
+        return Image.fromarray(plane if interface["typestr"][1:] == "u2" else wide)
+    if not 0 <= wide.min() <= wide.max() <= 65535:  # colours that were stretched would be others
+        raise UsageError(f"{given}, of numbers that are not from 0 to 65535", "array.clip(0, 1) where 1 is white")
+    levels = eight_bit(Image.fromarray(wide.reshape(shape[0], -1)))[0]
+    return Image.frombytes("RGB" if shape[2] == 3 else "RGBA", (shape[1], shape[0]), levels.tobytes())
 
 
 def _tiff(image: Image.Image, name: str) -> bytes:

@@ -19,7 +19,7 @@ from virc.data.rows.record import Message, Picture, Record, answers_of, choices_
 from virc.reasoning.calls import Box, Call, Result, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar, marks
 from virc.reasoning.history import History, Place
-from virc.reasoning.images import Shown
+from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.protocol import PICTURES, Coordinates, Protocol
@@ -227,7 +227,7 @@ class _Replay:
         protocol = rules.protocol
         if protocol and _cuts_its_own_way(protocol) and all(inputs):
             with suppress(ValueError):
-                images = [Image.new("1", size) for size in inputs if size]
+                images = [OpenedImage(Image.new("1", size)) for size in inputs if size]
                 self._history = History(images, protocol, rules.grid, tools.known())
 
     def made(self, call: Call, sizes: Sequence[Size]) -> Sequence[_Made] | None:

@@ -47,7 +47,7 @@ def solve(
     """Answer a question about a picture.
 
     Args:
-        image: a path, URL, PIL image, numpy array of uint8, open file, or the bytes of a file; or a list of these. An
+        image: a path, URL, PIL image, numpy array, open file, or the bytes of a file; or a list of these. An
             empty list where the model has a tool that finds pictures.
         model: folder, short name, hub id or run, or None for `tiny`; with an endpoint, the name it serves, or None for
             its only one; or a model that `load` returned, with which no argument up to `max_pixels` goes.
