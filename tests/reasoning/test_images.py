@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor, ImageDraw
 
 from virc.core.errors import DataError
-from virc.reasoning.images import image_size, open_image, show, show_square
+from virc.reasoning.images import image_size, open_file, open_image, show, show_square
 from virc.reasoning.opening.pricing import price
 from virc.reasoning.resize import Grid
 
@@ -193,6 +193,71 @@ def test_transparent_parts_are_white() -> None:
         image = open_image(data, "clear")
         assert (image.getpixel((2, 2)), image.getpixel((15, 5))) == (RED, WHITE)
     assert open_image(encoded(grey), "grey").getpixel((1, 1)) == WHITE
+
+
+def drawn(*colours: object, mode: str = "RGBA", paper: object = (0, 0, 0, 0)) -> Image.Image:
+    """A line of each colour on transparent paper."""
+    image = Image.new(mode, (90, 600), paper)  # type: ignore[arg-type]
+    for number, colour in enumerate(colours):
+        ImageDraw.Draw(image).line((5, 20 + 30 * number, 85, 590 - 30 * number), fill=colour, width=2)  # type: ignore[arg-type]
+    return image
+
+
+CARD = Image.new("RGBA", (90, 60), "white")
+PALETTE = Image.new("P", (90, 60))
+PALETTE.putpalette([0, 0, 0, 255, 255, 255])
+PALETTE.paste(1, (10, 10, 12, 50))
+BACKGROUNDS: dict[str, tuple[Image.Image, dict[str, Any], str | None]] = {
+    "white lines": (drawn("white"), {}, "black"),
+    "light lines, hardly visible": (drawn((250, 245, 255, 60)), {}, "black"),
+    "white lines beside colours": (drawn("white", "red", "#3060c0"), {}, "black"),
+    "black lines": (drawn("black"), {}, "white"),
+    "coloured lines": (drawn("red", "lime", "yellow"), {}, "white"),
+    "white and black lines": (drawn("white", "black"), {}, "gray"),
+    "white lines in a palette": (PALETTE, {"transparency": 0}, "black"),
+    "white lines beside a transparent grey": (drawn(255, mode="L", paper=9), {"transparency": 9}, "black"),
+    "white of LA": (drawn((255, 255), mode="LA", paper=(0, 0)), {}, "black"),
+    "nothing is transparent": (CARD, {}, "white"),
+    "all is transparent": (drawn(), {}, "white"),
+    "no alpha": (CARD.convert("RGB"), {}, None),
+}
+
+
+@pytest.mark.parametrize("name", BACKGROUNDS)
+def test_transparent_paper_gets_the_colour_that_hides_the_least(name: str) -> None:
+    image, options, background = BACKGROUNDS[name]
+    found = open_file(encoded(image, **options), "it")
+    assert found.rendering.background == background
+    if background and "is transparent" not in name:
+        assert found.pixels.getpixel((0, 0)) == ImageColor.getrgb(background)
+        assert len(set(found.pixels.convert("L").tobytes())) > 1
+
+
+RANGES: dict[str, tuple[str, list[float], tuple[float, float], list[int]]] = {
+    "8 bits": ("I;16", [0, 255], (0, 255), [0, 255]),
+    "10 bits": ("I;16", [0, 512, 1000], (0, 1023), [0, 128, 249]),
+    "12 bits": ("I;16", [0, 2048, 4095], (0, 4095), [0, 128, 255]),
+    "14 bits": ("I;16", [100, 9000], (0, 16383), [2, 140]),
+    "16 bits": ("I;16", [0, 30000], (0, 65535), [0, 117]),
+    "12 bits of a medical picture, as words": ("I", [-1000, 3000], (-1000, 3000), [0, 255]),
+    "few values far up": ("I;16", [30000, 30250, 30500], (30000, 30500), [0, 128, 255]),
+    "one value": ("I;16", [4000, 4000], (0, 4095), [249, 249]),
+    "0 and 1": ("I", [0, 1], (0, 1), [0, 255]),
+    "floats to 1": ("F", [0.25, 0.75], (0, 1), [64, 191]),
+    "white floats": ("F", [1, 1], (0, 1), [255, 255]),
+    "floats to 255": ("F", [0, 128], (0, 255), [0, 128]),
+    "small floats": ("F", [0, 1e-3], (0, 1e-3), [0, 255]),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_numbers_of_many_bits_are_shown_at_the_range_that_they_have(name: str) -> None:
+    mode, values, levels, expected = RANGES[name]
+    image = Image.new("F" if mode == "F" else "I", (len(values), 20))
+    image.putdata(values * 20)
+    found = open_file(encoded(image.convert(mode) if mode == "I;16" else image, "TIFF"), "it")
+    assert found.rendering.range == pytest.approx(levels)
+    assert [found.pixels.getpixel((x, 3)) for x in range(len(values))] == [(level,) * 3 for level in expected]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,20 @@
 """`virc batch` from and into tables, by its real entry point, on a scripted endpoint: what is written and resumed."""
 
+import base64
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from batches import echo, problems, read, write
+from PIL import Image
 from support.called import virc
 from support.servers import Server, count_usage, serve
 from support.solving import CROP, answer, picture
+
+from virc import solve
 
 OURS = ["answer", "error", "model", "turns", "tool_calls", "prompt_tokens", "completion_tokens", "seconds", "trace"]
 
@@ -17,6 +22,10 @@ OURS = ["answer", "error", "model", "turns", "tool_calls", "prompt_tokens", "com
 def table(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def opened(url: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB")
 
 
 def run(server: Server, *words: object) -> Any:
@@ -185,8 +194,6 @@ def test_a_wrong_file_is_refused_before_the_model_is_asked(clean: Path) -> None:
 
 
 def test_frames_that_are_not_looked_at_are_said(clean: Path) -> None:
-    from PIL import Image
-
     frames = [Image.new("RGB", (60, 60), (shade, 0, 0)) for shade in (0, 100, 200)]
     for name in ("a.gif", "a.webp", "a.png", "a.tiff"):
         frames[0].save(clean / name, save_all=True, append_images=frames[1:])
@@ -203,3 +210,49 @@ def test_frames_that_are_not_looked_at_are_said(clean: Path) -> None:
     for name in ("one.png", "phone.jpg"):
         with serve(echo) as server:
             assert virc("solve", name, "q", "--json", "--endpoint", server.url).json["warnings"] == []
+
+
+def test_what_is_not_shown_as_it_is_is_said(clean: Path) -> None:
+    lines = Image.new("RGBA", (112, 112), (255, 255, 255, 0))
+    lines.paste("white", (10, 10, 90, 13))
+    lines.save(clean / "lines.png")
+    deep = Image.new("I", (1120, 560), 4000)
+    deep.convert("I;16").save(clean / "deep.tif")
+    one = {"frames": 1, "shown": 1, "background": None, "range": None, "scaled": 1.0}
+    for name, changes, said in (
+        ("lines.png", {"background": "black"}, "lines.png is transparent, and is shown on black: white would hide"),
+        ("deep.tif", {"range": [0, 4095], "scaled": 0.5}, "deep.tif is shown from 0, as black, to 4095, as white"),
+    ):
+        with serve(echo) as server:
+            words = ("--json", "--endpoint", server.url, "--max-pixels", "160000")
+            done = virc("solve", name, "q", *words)
+            assert done.json["pictures"] == [one | changes]
+            assert f"warning: {said}" in done.err
+            done = run(server, name, "q", "--max-pixels", "160000")
+            assert done.lines[0]["pictures"] == [one | changes]
+            assert f"warning: row '{name}': {said}" in done.err
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP"])
+def test_a_page_of_a_file_is_chosen(clean: Path, kind: str) -> None:
+    pages = [
+        Image.new("RGB", size, shade) for size, shade in (((60, 60), "red"), ((60, 60), "lime"), ((60, 60), "blue"))
+    ]
+    pages[0].save(clean / "pages", kind, save_all=True, append_images=pages[1:])
+    with serve(echo) as server:
+        done = virc("solve", "pages", "q", "--json", "--endpoint", server.url, "--page", "2")
+        assert (done.json["warnings"], done.json["pictures"][0]["shown"], done.json["pictures"][0]["frames"]) == (
+            [],
+            2,
+            3,
+        )
+        url = server.chats()[0]["messages"][-1]["content"][0]["image_url"]["url"]
+        red, green, blue = opened(url).resize((1, 1)).getpixel((0, 0))
+        assert (red < 40, green > 200, blue < 40) == (True, True, True)
+        solution = solve(clean / "pages", "q", endpoint=server.url, page=3)
+        assert solution.fields["pictures"][0]["shown"] == 3
+        done = virc("solve", "pages", "q", "--endpoint", server.url, "--page", "4")
+        assert (done.code, done.err) == (5, "error: pages has no page 4\n")
+    (clean / "a.pdf").write_bytes(b"%PDF-1.7")
+    done = virc("solve", "a.pdf", "q", "--endpoint", server.url, "--page", "4")
+    assert (done.code, "hint: pdftoppm -r 200 -png -f 4 -l 4 a.pdf page" in done.err) == (5, True)

@@ -62,6 +62,7 @@ def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid 
     """A picture of the question as a model of that chat protocol and grid sees it; ValueError: it cannot be shown."""
     file = image if isinstance(image, OpenedImage) else opened(image)
     shown = show_square(file) if protocol.images == "square_1000" else show(file, input_grid(protocol, grid))
+    shown.rendering = file.rendering
     if protocol.crops == "file" and (shown.size != file.size or shown.pixels is not file.pixels):
         shown.cut_from(file.data or file.pixels)
     return shown

@@ -7,13 +7,15 @@ import math
 import re
 import shlex
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
+from operator import add
 from pathlib import Path
 from typing import cast
 
 import msgspec
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageFilter, ImageOps, UnidentifiedImageError
 
 from virc.core.errors import DataError
 from virc.core.extras import install
@@ -32,6 +34,8 @@ SQUARE = (1000, 1000)
 _STRIP = 256  # rows
 _WHITES = (1, *((1 << bits) - 1 for bits in (8, 10, 12, 14, 16)))  # the first of floats alone
 _FEWEST_SHADES = 16
+_BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
+_VISIBLE = 24  # of 255: less alpha is not seen, nor a smaller difference from the background
 _JPEGS = ("JPEG", "MPO")  # the second holds further pictures
 _EXIF = re.compile(rb"exif|orientation", re.IGNORECASE)
 _NETPBM = re.compile(rb"P[0-6fy]")
@@ -44,6 +48,18 @@ Levels = tuple[float, float]
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 
 
+class Rendering(msgspec.Struct, frozen=True):
+    """How a picture became RGB.
+
+    Args:
+        background: of what is transparent; None: nothing is.
+        range: of numbers of over 8 bits.
+    """
+
+    background: str | None = None
+    range: Levels | None = None
+
+
 class OpenedImage(msgspec.Struct, frozen=True):
     """An opened picture.
 
@@ -52,12 +68,14 @@ class OpenedImage(msgspec.Struct, frozen=True):
         is_jpeg: its file is a JPEG, and so is what is made of it.
         own: its file without metadata, where that decodes to the same pixels.
         data: its file.
+        rendering: how it became RGB.
     """
 
     pixels: Image.Image
     is_jpeg: bool = False
     own: Encoded | None = None
     data: bytes | None = None
+    rendering: Rendering = Rendering()
 
     @property
     def size(self) -> Size:
@@ -96,6 +114,7 @@ class Shown:
         self.size, self.parent, self.box, self.beneath = pixels.size, parent, box, beneath
         self.original, self.is_jpeg, self._full = original, is_jpeg, full
         self.encodings = 0
+        self.rendering = Rendering()  # of an input
         self._twin = twin
         self._pixels = None if twin else pixels
         self._file, self._url = file, b""
@@ -262,7 +281,7 @@ def open_image(source: bytes | Path, name: str) -> Image.Image:
 
 
 def open_file(source: bytes | Path, name: str) -> OpenedImage:
-    """Open a picture as upright RGB, transparent parts on white, the first frame of several.
+    """Open a picture as upright RGB, the first frame of several, on white; where that hides it, on black or gray.
 
     Args:
         source: the file's bytes, or where it lies.
@@ -277,6 +296,19 @@ def open_file(source: bytes | Path, name: str) -> OpenedImage:
     image = _open(data, name)
     _check_size(image.size, name)
     return _upright(image, name, data)
+
+
+def page_of(data: bytes, name: str, page: int) -> Image.Image:
+    """A page or frame of a file, counted from 1; errors as of `open_file`, or a DataError: it has no such page."""
+    image = _open(data, name, page)
+    try:
+        image.seek(page - 1)
+    except EOFError:
+        raise DataError(f"{name} has no page {page}") from None
+    except Exception as error:
+        raise _damaged(name, error) from None
+    _check_size(image.size, name)
+    return image
 
 
 def opened(image: Image.Image) -> OpenedImage:
@@ -302,11 +334,11 @@ def _upright(image: Image.Image, name: str, data: bytes | None = None) -> Opened
         plain &= _turn(image) == 1 and not image.has_transparency_data
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
             ImageOps.exif_transpose(image, in_place=True)
-        pixels = _rgb(image)
+        pixels, rendering = _rgb(image)
     except Exception as error:  # decoders raise nearly everything on hostile bytes
         raise _damaged(name, error) from None
     own = without_metadata(data, pixels.size) if data and plain and kind in ("PNG", *_JPEGS) else None
-    return OpenedImage(pixels, kind in _JPEGS, own, data)
+    return OpenedImage(pixels, kind in _JPEGS, own, data, rendering)
 
 
 def _turn(image: Image.Image) -> int:
@@ -347,7 +379,7 @@ def _read(path: Path, name: str) -> bytes:
         raise DataError(f"{name} cannot be read: {clause(error)}") from None
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _open(data: bytes, name: str, page: int | None = None) -> Image.Image:
     """The picture with its header read and nothing decoded."""
     if not data:
         raise DataError(f"{name} is empty")
@@ -360,7 +392,7 @@ def _open(data: bytes, name: str) -> Image.Image:
     except Image.DecompressionBombError:
         raise DataError(f"{name} is over {MAX_PIXELS // 10**6} million pixels", "make it smaller") from None
     except Exception as error:
-        raise _unknown(data, name, error) from None
+        raise _unknown(data, name, error, page) from None
 
 
 def undecoded(data: bytes) -> Image.Image:
@@ -378,10 +410,11 @@ def undecoded(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=readable())
 
 
-def _unknown(data: bytes, name: str, error: Exception) -> DataError:
+def _unknown(data: bytes, name: str, error: Exception, page: int | None) -> DataError:
     start = data[:1024].lstrip().lower()
     if start.startswith(b"%pdf"):
-        convert, file = "pdftoppm -r 200 -png", shlex.quote(name)
+        chosen = f" -f {page} -l {page}" if page else ""
+        convert, file = f"pdftoppm -r 200 -png{chosen}", shlex.quote(name)
         hint = f"{convert} {file} page"
         if name in ("standard input", "the data URL"):
             hint = f"{convert} FILE.pdf page"
@@ -427,18 +460,36 @@ def _check_size(size: Size, name: str) -> None:
         raise DataError(f"{measured}, one side over {MAX_ASPECT} times the other", "cut out the part that matters")
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image) -> tuple[Image.Image, Rendering]:
+    levels = None
     if image.mode.startswith(("I", "F")):
-        image, _ = eight_bit(image)
+        image, levels = eight_bit(image)
     if image.has_transparency_data:
-        paper = Image.new("RGB", image.size, "white")
-        for top in range(0, image.height, _STRIP):  # whole layers of 100 million pixels would fill a GiB
-            strip = image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+        background = _background(image)
+        paper = Image.new("RGB", image.size, background)
+        for top, strip in _strips(image):
             paper.paste(strip, (0, top), strip)
-        return paper
+        return paper, Rendering(background, levels)
     plain = image.convert("RGB")
     plain.info = {}  # what a camera wrote about place and owner must not travel with the pixels
-    return plain
+    return plain, Rendering(range=levels)
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The picture as RGBA, a few rows at a time: whole layers of 100 million pixels would fill a GiB."""
+    for top in range(0, image.height, _STRIP):
+        yield top, image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
+
+
+def _background(image: Image.Image) -> str:
+    """White; where a quarter of the pixels that border on transparent ones would vanish on it, what hides the least."""
+    shades = [0] * 256
+    for _, strip in _strips(image):
+        drawn = strip.getchannel("A").point(lambda alpha: 255 * (alpha >= _VISIBLE))
+        edges = ImageChops.subtract(drawn, drawn.filter(ImageFilter.MinFilter(3)))
+        shades = [*map(add, shades, strip.convert("L").histogram(edges))]
+    hidden = {name: sum(shades[max(0, grey - _VISIBLE) : grey + _VISIBLE]) for name, grey in _BACKGROUNDS.items()}
+    return "white" if hidden["white"] * 4 <= sum(shades) else min(hidden, key=lambda name: hidden[name])
 
 
 def eight_bit(image: Image.Image) -> tuple[Image.Image, Levels]:

@@ -20,7 +20,7 @@ from virc.reasoning.opening.pictures import as_shown, opened_all
 from virc.reasoning.resize import smart_resize
 from virc.solving.answer_file import write_answers
 from virc.solving.batch import RowDone
-from virc.solving.image_source import STREAM, Picture, files_of, report_unseen, standard_input
+from virc.solving.image_source import STREAM, Picture, files_of, page_file, report_losses, scaled, standard_input
 from virc.solving.one import OnEvent
 from virc.solving.outcome import chosen, failure_of, outcome, trace_folders, write_traces
 from virc.solving.pipelines.solve import PipelineSetup
@@ -46,22 +46,25 @@ def solve_images(
     on_open: Callable[[Opened], None] = lambda _: None,
     on_event: OnEvent = lambda _: None,
     with_view: bool = False,
+    page: int | None = None,
 ) -> Solution:
     """Solve one problem; what broke it off is in `error`.
 
     Args:
         on_open: gets the model when it is loaded.
         with_view: whether a notebook can show the solution.
+        page: of the files that have several pages or frames; None: the first.
     """
     check_problem(images, question)
     deadline, began = Deadline(setup.config.timeout), time.monotonic()
     files = files_of(images, setup.offline, deadline)
     with ExitStack() as opening:
-        pictures = opening.enter_context(opened_all(files, Terms(seconds=deadline.left())))
+        paged = [page_file(each, page) for each in files] if page else files
+        pictures = opening.enter_context(opened_all(paged, Terms(seconds=deadline.left())))
         folders = trace_folders(setup.trace, setup.config) if setup.trace else []
         check_writable(setup.trace)
-        unseen = report_unseen(files, images, report)
-        on_facts({"warnings": unseen})
+        seen = report_losses(files, images, pictures, page, report)
+        on_facts(seen)
         before = time.monotonic()
         with deadline.paused():
             opened, known = open_setup(setup, report, on_facts)
@@ -71,6 +74,9 @@ def solve_images(
             _estimate(opened, pictures, report)
             protocol = opened.chat_protocol.protocol
             shown = [_shown(each, opened) for each in pictures]
+            seen["pictures"] = [
+                each | {"scaled": scaled(one)} for each, one in zip(seen["pictures"], shown, strict=True)
+            ]
             opening.close()  # their full size is needed no longer
             asked = (setup.config, opened.backend, protocol, shown, question, deadline)
             with strategies.grader_of(setup.config, setup.graders, opened, report) as grader:
@@ -78,7 +84,7 @@ def solve_images(
         finally:
             if opened is not setup.opened:
                 opened.close()
-    seconds, fields = round(time.monotonic() - began, 3), known | outcome(solved) | {"warnings": unseen}
+    seconds, fields = round(time.monotonic() - began, 3), known | outcome(solved) | seen
     on_facts(fields)
     untraced = write_traces(folders, solved, setup.config, known)
     trace = None if untraced else setup.trace

@@ -24,7 +24,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence
 from virc.solving.ablation import ablated, counterfactual_of
-from virc.solving.image_source import Picture, files_of, unseen_frames
+from virc.solving.image_source import Picture, files_of, looked_at, losses
 from virc.solving.one import SCHEMA, SolveConfig, Solved
 from virc.solving.outcome import (
     Fields,
@@ -176,12 +176,12 @@ def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]
 
 
 def shown_images(
-    config: BatchConfig, opened: Opened, row: Row, deadline: Deadline, warnings: list[str] | None = None
+    config: BatchConfig, opened: Opened, row: Row, deadline: Deadline, facts: list[Fields] | None = None
 ) -> list[Shown]:
     """The pictures of a row as the model sees them; a DataError where one cannot be opened or shown.
 
     Args:
-        warnings: gets a sentence for each picture of several frames.
+        facts: gets what of each picture is looked at.
     """
 
     def seen(source: Picture) -> Shown:
@@ -189,8 +189,8 @@ def shown_images(
         (file,) = files_of([source], config.offline, deadline, config.base)
         terms = Terms(seconds=deadline.left())
         image = shown(*file, opened.chat_protocol.protocol, opened.backend.grid, terms)
-        if warnings is not None:
-            warnings.extend(unseen_frames([file], [source]))
+        if facts is not None:
+            facts.append(looked_at(file, source, image))
         return image
 
     try:
@@ -252,8 +252,9 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row) -> RowDone:
     folders = trace_folders(folder, solving) if folder else []
     has_boxes = bool({"boxes", "box"} & row.passed.keys())
     protocol = opened.reading() if has_boxes else opened.chat_protocol.protocol  # its answer may be a box
-    warnings: list[str] = []
-    images = shown_images(config, opened, row, deadline, warnings)
+    seen: list[Fields] = []
+    images = shown_images(config, opened, row, deadline, seen)
+    del seen[len(row.pictures) :]  # those of another row, for crops
     choices = [str(choice) for choice in row.passed.get("choices") or ()]
     asked = (solving, opened.backend, protocol, images, row.question, deadline, choices)
     solved = strategies.solve(Asking(*asked, grader=config.grader))
@@ -261,7 +262,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row) -> RowDone:
         raise solved.error
     untraced = write_traces(folders, solved, solving, facts(opened, solving))
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
-    fields |= conduct(solved) | {"warnings": warnings}
+    fields |= conduct(solved) | {"pictures": seen, "warnings": losses(seen, row.pictures)}
     if config.replies:
         fields["rollout"] = replies_of(solved)
         fields["pictures"] = [each.digest.hex() for each in chosen(solved).images]

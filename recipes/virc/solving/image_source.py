@@ -14,6 +14,7 @@ from typing import IO, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
+import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError, NetworkError
@@ -23,7 +24,7 @@ from virc.core.retry import retried
 from virc.core.text import clause, plain
 from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.fetch import Fetch, FetchError, Rules
-from virc.reasoning.images import MAX_BYTES
+from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, page_of
 from virc.reasoning.opening.pictures import read
 from virc.solving.memory_images import InMemory, file_of_memory
 
@@ -31,6 +32,7 @@ Picture = str | PathLike[str] | InMemory
 """A path, URL or `-` for standard input; or a picture in memory."""
 File = tuple[bytes, str]
 """The bytes of a picture, and what the user calls it, for messages."""
+Fields = dict[str, Any]
 STREAM = "-"
 SECONDS = 60.0
 _USER = re.compile(r"//[^/?#]*@")
@@ -39,6 +41,7 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")  # from the alphabet of URLs
 _MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is read
 _TRIES, _FIRST_PAUSE = 3, 0.4  # seconds
 _ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG", b"II", b"MM")
+_USUAL = ((0, 1), (0, 255), (0, 65535))  # ranges of numbers that say nothing
 _MAX_COUNTED = 32 * 2**20  # bytes: frames are counted by walking through them
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
@@ -88,27 +91,62 @@ def _path_of(url: str) -> Path:
     return Path(path)
 
 
-def unseen_frames(files: Sequence[File], sources: Sequence[Picture]) -> list[str]:
-    """A sentence for each picture that has frames or pages behind the first, which alone is looked at.
+def page_file(file: File, page: int) -> File:
+    """A page or frame of a file, counted from 1, as a file of its own; a DataError where it has no such page."""
+    data, name = file
+    return file_of_memory(page_of(data, name, page), f"page {page} of {name}")
 
-    The second picture in a photo of a phone (MPO) is none: it is the same scene.
+
+def looked_at(file: File, source: Picture, picture: OpenedImage | Shown, page: int | None = None) -> Fields:
+    """What of a picture is looked at, as `virc.solve/1` has it.
+
+    The second picture in a photo of a phone (MPO) is no frame: it is the same scene.
+
+    Args:
+        file: with all its pages.
+        page: the one that was chosen; None: the first, or the one at which a PIL image stands.
     """
+    frames = _frames(file[0])
+    if isinstance(source, Image.Image) and source.format != "MPO":
+        frames, page = getattr(source, "n_frames", 1), page or source.tell() + 1
+    seen = {"frames": frames, "shown": page or 1, **msgspec.to_builtins(picture.rendering)}
+    return seen | {"scaled": scaled(picture) if isinstance(picture, Shown) else None}
+
+
+def scaled(shown: Shown) -> float:
+    """The width of a picture as the model sees it, as a part of that of its file."""
+    return round(shown.width / (shown.original or shown.size)[0], 4)
+
+
+def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
+    """A sentence for each loss in pictures, which `looked_at` returned."""
     found = []
-    for number, ((data, _), source) in enumerate(zip(files, sources, strict=True), 1):
-        frames = _frames(data)
-        if frames > 1:
-            named = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
-            name = plain(source, 80) if named else f"picture {number}"
-            found.append(f"{name} has {frames} frames, and {frames - 1} of them are not looked at")
+    for number, (seen, source) in enumerate(zip(pictures, sources, strict=True), 1):
+        named = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
+        name = plain(source, 80) if named else f"picture {number}"
+        if seen["shown"] == 1 < seen["frames"]:
+            found.append(f"{name} has {seen['frames']} frames, and {seen['frames'] - 1} of them are not looked at")
+        if seen["background"] not in (None, "white"):
+            found.append(f"{name} is transparent, and is shown on {seen['background']}: white would hide what it shows")
+        if seen["range"] and tuple(seen["range"]) not in _USUAL:
+            low, high = seen["range"]
+            found.append(f"{name} is shown from {low:g}, as black, to {high:g}, as white")
     return found
 
 
-def report_unseen(files: Sequence[File], sources: Sequence[Picture], report: Reporter) -> list[str]:
-    """Warn of `unseen_frames`, and return them."""
-    unseen = unseen_frames(files, sources)
-    for sentence in unseen:
-        report.warn(sentence)
-    return unseen
+def report_losses(
+    files: Sequence[File],
+    sources: Sequence[Picture],
+    pictures: Sequence[OpenedImage],
+    page: int | None,
+    report: Reporter,
+) -> Fields:
+    """Warn of `losses`; returns them as the fields `pictures` and `warnings`."""
+    seen = [looked_at(*each, page) for each in zip(files, sources, pictures, strict=True)]
+    said = losses(seen, sources)
+    for sentence in said:
+        report.warn(sentence, "--page N shows another" if "frames" in sentence else None)
+    return {"pictures": seen, "warnings": said}
 
 
 def _frames(data: bytes) -> int:

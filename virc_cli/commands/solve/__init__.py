@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 FAILURE: dict[str, object] = dict.fromkeys(
     (
         *"answer model protocol family coordinates protocol_from loaded device".split(),
-        *"turns calls tokens settings trace warnings".split(),
+        *"turns calls tokens settings trace warnings pictures".split(),
     )
 )
 CLASS = PanelCommand
@@ -48,6 +48,9 @@ def command(
     question_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="Read the question from a file; - for stdin.")
     ] = None,
+    page: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Page or frame of the picture's file. Default: the first.")
+    ] = None,
     as_json: options.Json = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --pipeline: print requests; ask nobody.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print tokens and rejected replies, too.")] = False,
@@ -79,6 +82,6 @@ def command(
         sources = [*([] if image is None else [image]), *more]
         text = hints.read_question(question, question_file, sources, report)
         if isinstance(setup, Setup):
-            run.one(setup, sources, text, as_json, FAILURE, report, asked.quiet, verbose)
+            run.one(setup, sources, text, as_json, FAILURE, report, asked.quiet, verbose, page)
         else:
-            run.by_pipeline(setup, sources, text, dry_run, as_json, FAILURE, report, asked.quiet)
+            run.by_pipeline(setup, sources, text, dry_run, as_json, FAILURE, report, asked.quiet, page)

@@ -31,6 +31,7 @@ def one(
     report: Reporter,
     quiet: bool = False,
     verbose: bool = False,
+    page: int | None = None,
 ) -> None:
     """Solve one problem and print its answer.
 
@@ -39,6 +40,7 @@ def one(
         blank: the fields of `--json` before anything is known.
         quiet: print no thoughts and tool calls.
         verbose: print rejected replies and the tokens of each turn.
+        page: as of `solve_images`.
 
     Raises:
         VircError: there is no answer.
@@ -62,6 +64,7 @@ def one(
             on_facts=lambda fields: output.know(**fields),
             on_open=on_open,
             on_event=on_event,
+            page=page,
         )
     finally:
         narrator.end()
@@ -77,11 +80,13 @@ def by_pipeline(
     blank: Mapping[str, object],
     report: Reporter,
     quiet: bool,
+    page: int | None = None,
 ) -> None:
     """Solve one problem by a pipeline and print its answer.
 
     Args:
         dry_run: print what each step would send, and ask nobody.
+        page: as of `solve_images`.
 
     Raises:
         VircError: a role failed.
@@ -97,7 +102,7 @@ def by_pipeline(
             output.note("; ".join([*map(one_line, ran.output), *made]), dim=True)
 
     solution = solve.solve_images(
-        chosen, sources, question, report, on_facts=lambda known: output.know(**known), on_step=on_step
+        chosen, sources, question, report, on_facts=lambda known: output.know(**known), on_step=on_step, page=page
     )
     _print(solution, as_json, blank)
 
@@ -122,6 +127,7 @@ class Narrator:
     Args:
         protocol: how replies are written; None: in our usual marks.
         verbose: print rejected replies and the tokens of each turn.
+        page: as of `solve_images`.
     """
 
     def __init__(self, protocol: Protocol | None = None, verbose: bool = False) -> None:

@@ -82,7 +82,7 @@ def decoded(data: bytes, name: str, fit: Fit | None = None) -> tuple[OpenedImage
         opened, turned = _reduced(data, name, fit)
     pixels = resampled(opened.pixels, fit.wanted[turned])
     own = opened.own if pixels is opened.pixels else None
-    return OpenedImage(pixels, opened.is_jpeg, own), fit.size[::-1] if turned else fit.size
+    return OpenedImage(pixels, opened.is_jpeg, own, None, opened.rendering), fit.size[::-1] if turned else fit.size
 
 
 def _reduced(data: bytes, name: str, fit: Fit) -> tuple[OpenedImage, bool]:

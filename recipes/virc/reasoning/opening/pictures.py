@@ -145,7 +145,7 @@ class _Cut(Shown):
     def __init__(self, shown: Shown, data: bytes, outside: bool) -> None:
         size = Image.new("1", shown.size)
         super().__init__(size, twin=shown, original=shown.original, is_jpeg=shown.is_jpeg, full=data)
-        self._outside = outside
+        self.rendering, self._outside = shown.rendering, outside
 
     @property
     def full(self) -> Image.Image:

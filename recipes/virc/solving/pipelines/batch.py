@@ -11,7 +11,7 @@ from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, Stop
 from virc.reasoning.opening.pictures import opened_all
 from virc.solving.batch import RowDone, SolveRows, through
-from virc.solving.image_source import files_of, unseen_frames
+from virc.solving.image_source import files_of, looked_at, losses
 from virc.solving.pipelines.roles import OpenRole
 from virc.solving.pipelines.solve import PipelineSetup, Task, solve_problem
 from virc.solving.retry import Outage
@@ -47,9 +47,10 @@ def rows_solver(
             raise DataError(error.message, error.hint) from error
         trace = traces / file_name(str(row.id)) if traces else None
         with opened_all(files, Terms(seconds=deadline.left()), whole=True) as pictures:
+            seen = [looked_at(*each) for each in zip(files, row.pictures, pictures, strict=True)]
             problem = Task(row.question, pictures, derived(solving.seed, row.id), trace)
             fields, untraced = solve_problem(setup, roles, problem, deadline)
-        fields |= {"warnings": unseen_frames(files, row.pictures)}
+        fields |= {"pictures": seen, "warnings": losses(seen, row.pictures)}
         return RowDone(row, fields | {"seconds": round(time.monotonic() - began, 3)}, None, untraced)
 
     def solve(rows: Iterable[Row], claims: Claims, on_row: Callable[[RowDone], None], stop: Stop | None) -> None:

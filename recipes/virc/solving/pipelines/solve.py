@@ -21,7 +21,7 @@ from virc.reasoning.calls import Tool
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.messages import printable
 from virc.reasoning.opening.pictures import opened_all
-from virc.solving.image_source import Picture, files_of, report_unseen
+from virc.solving.image_source import Picture, files_of, page_file, report_losses
 from virc.solving.one import late
 from virc.solving.outcome import Fields, settings
 from virc.solving.pipelines import files, trace
@@ -194,8 +194,12 @@ def solve_images(
     *,
     on_facts: OnFacts = lambda _: None,
     on_step: OnStep = lambda *_: None,
+    page: int | None = None,
 ) -> Solution:
     """Solve one problem; what broke it off is in `error`, and the message names the role and its step.
+
+    Args:
+        page: as of `virc.solving.api.solve_images`.
 
     Raises:
         VircError: a picture or a model cannot be opened.
@@ -211,9 +215,9 @@ def solve_images(
     deadline, began = Deadline(setup.setup.config.timeout), time.monotonic()
     files = files_of(sources, setup.setup.offline, deadline)
     with ExitStack() as stack:
-        pictures = stack.enter_context(opened_all(files, Terms(seconds=deadline.left()), whole=True))
-        unseen = report_unseen(files, sources, report)
-        learn({"warnings": unseen})
+        paged = [page_file(each, page) for each in files] if page else files
+        pictures = stack.enter_context(opened_all(paged, Terms(seconds=deadline.left()), whole=True))
+        learn(report_losses(files, sources, pictures, page, report))
         if setup.setup.trace:
             trace.check_folder(setup.setup.trace)
             check_writable(setup.setup.trace)

@@ -39,6 +39,7 @@ def solve(
     seed: int = 0,
     trace: str | Path | None = None,
     offline: bool = False,
+    page: int | None = None,
     pipeline: str | Path | None = None,
     roles: Mapping[str, str | Path] = {},
     on_event: OnEvent = lambda _: None,
@@ -69,6 +70,7 @@ def solve(
             `virc.rewards.graders.choosing.graders()`.
         trace: folder for the conversation, its images and a page.
         offline: fetch no picture.
+        page: of the files that have several pages or frames, from 1; None: the first.
         pipeline: solve by the pipeline of this Python file or system; `fields["steps"]` has what each gave. A `system`
             that is a pipeline is taken for it.
         roles: of the pipeline, role -> address of its endpoint, or its model; others are as `model` and `endpoint` say.
@@ -96,9 +98,11 @@ def solve(
     )  # fmt: skip
     pictures = as_list(image)
     if isinstance(asked, pipelines.PipelineSetup):
-        solution = pipelines.solve_images(asked, pictures, question, Reporter(on_progress))
+        solution = pipelines.solve_images(asked, pictures, question, Reporter(on_progress), page=page)
     else:
-        solution = solve_images(asked, pictures, question, Reporter(on_progress), on_event=on_event, with_view=True)
+        solution = solve_images(
+            asked, pictures, question, Reporter(on_progress), on_event=on_event, with_view=True, page=page
+        )
     if solution.answer is None and not isinstance(solution.error, NoAnswerError):
         assert solution.error
         raise solution.error
