@@ -19,6 +19,7 @@ from virc.models.load import Choice
 from virc.serving.agent.fetch import RULES
 from virc.serving.mcp.asking import Model
 from virc.serving.mcp.calls import Desk
+from virc.serving.mcp.messages import RESULT
 from virc.serving.mcp.pictures import Readable
 from virc.serving.mcp.result_store import ResultStore
 from virc.serving.mcp.server import Served, made
@@ -38,17 +39,22 @@ def desk(
     store: ResultStore | None = None,
     offline: bool = False,
     rules: Rules = RULES,
+    most: int = RESULT,
 ) -> Desk:
     setup = Setup(Choice(MODEL, endpoint), SolveConfig(timeout=60))
     readable = Readable([folder.resolve() for folder in folders], offline, rules)
-    return Desk(Model(lambda: setup, Reporter()), readable, store or ResultStore())
+    return Desk(Model(lambda: setup, Reporter()), readable, store or ResultStore(), most)
 
 
 def talk(
-    behind: Desk, work: Callable[[Client], Awaitable[Any]], trouble: Failures | None = None, frank: bool = True
+    behind: Desk,
+    work: Callable[[Client], Awaitable[Any]],
+    trouble: Failures | None = None,
+    frank: bool = True,
+    structured: bool = True,
 ) -> Any:
     """What `work` does with a client of a server in this process."""
-    served = Served(lambda: behind, (trouble if trouble is not None else Failures()).append, frank)
+    served = Served(lambda: behind, (trouble if trouble is not None else Failures()).append, frank, structured)
 
     async def connected() -> Any:
         async with Client(made(served)) as client:

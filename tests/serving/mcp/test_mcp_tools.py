@@ -87,6 +87,56 @@ def test_a_large_picture_is_shrunk_in_the_reply_only(tmp_path: Path) -> None:
     assert are_same(pixels(cut.content[0]), whole.crop((2000, 100, 2200, 300)))
 
 
+@pytest.mark.parametrize("most", [950_000, 60_000])
+def test_a_result_with_its_pictures_has_no_more_characters_than_a_client_takes(tmp_path: Path, most: int) -> None:
+    picture, small = noise(tmp_path / "a.png", (1500, 1400)), [0, 0, 10, 10]
+    picture.save(tmp_path / "a.png")
+    whole = call("crop_image", bbox_2d=[0, 0, 1456, 1372], image_index=0)
+
+    async def work(client: Client) -> list[CallToolResult]:
+        asked = await client.call_tool("ask", {"image": "a.png", "question": QUESTION, "max_side": 8192})
+        calls: dict[str, dict[str, Any]] = {
+            "show": {"image": "a.png", "max_side": 8192}, "crop": {"image": "a.png", "box": small},
+            "scale": {"image": "a.png", "factor": 2, "max_side": 8192},
+            "trace": {"trace_id": structured(asked)["trace_id"], "max_side": 8192},
+        }  # fmt: skip
+        return [asked, *[await client.call_tool(name, words) for name, words in calls.items()]]
+
+    with serve([whole, CROP, whole, answer("97")]) as server:
+        asked, shown, cropped, scaled, traced = talk(desk([tmp_path], server.url, most=most), work)
+    for result in (asked, shown, cropped, scaled, traced):
+        assert len(result.model_dump_json(by_alias=True)) <= most
+    for result in (shown, scaled):
+        assert f"1 of 1 picture shrunk to fit into {most:,} characters" in result.content[-2].text
+        assert structured(result)["exact"] is False
+    assert structured(shown)["width"] == 1500
+    assert (structured(cropped)["exact"], [part.type for part in cropped.content]) == (True, ["image", "text"])
+    assert [look["exact"] for look in structured(asked)["looks"]] == [False, True, False]
+    assert len(asked.model_dump_json()) > most / 2
+    assert "2 of 3 pictures shrunk" in traced.content[-2].text
+    assert sum(part.type == "image" for part in traced.content) == 3
+
+
+def test_a_result_for_which_there_is_no_room_is_refused(tmp_path: Path) -> None:
+    noise(tmp_path / "a.png", (900, 900))
+    assert refused(desk([tmp_path], most=1500), "show", image="a.png") == (
+        "the result does not fit into 1,500 characters (virc mcp --max-result N)"
+    )
+
+
+def test_structured_content_may_be_left_out_beside_pictures(folder: Path) -> None:
+    async def work(client: Client) -> tuple[Any, ...]:
+        listed = (await client.list_tools()).tools
+        shown = await client.call_tool("show", {"image": "noise.png"})
+        return listed, shown, await client.call_tool("evaluate", {"answer": "1", "reference": "1"})
+
+    listed, shown, evaluated = talk(desk([folder]), work, structured=False)
+    assert [tool.name for tool in listed if tool.output_schema] == ["evaluate"]
+    assert shown.structured_content is None
+    assert json.loads(shown.content[-1].text)["width"] == 300
+    assert structured(evaluated)["verdict"] == "right"
+
+
 def test_a_picture_comes_as_base64_data_url_path_or_kept(folder: Path) -> None:
     path, content = folder / "noise.png", in_base64(folder / "noise.png")
 

@@ -16,7 +16,7 @@ from virc.core.errors import DataError, NoAnswerError, SetupError
 from virc.core.extras import install
 from virc.core.limits.image_memory import of_client
 from virc.core.limits.problem import check_problem
-from virc.core.text import clause, plain
+from virc.core.text import clause, counted, plain
 from virc.reasoning.calls import Call, ToolError, View
 from virc.reasoning.encoded import Encoded, as_png
 from virc.reasoning.images import OpenedImage, Shown
@@ -31,13 +31,15 @@ from virc.scoring.symbolic import Symbolic, formula
 from virc.serving.agent.desk import LeftError
 from virc.serving.mcp import messages
 from virc.serving.mcp.asking import Model, OnStep
-from virc.serving.mcp.pictures import IMAGE, Readable, file_of, given, in_reply, pixels_of
+from virc.serving.mcp.pictures import IMAGE, Readable, file_of, given, in_reply, pixels_of, smaller
 from virc.serving.mcp.result_store import ResultStore
 from virc.solving.outcome import chosen
 from virc.solving.traces.page import in_words
 from virc.tools import registry as tools
 from virc.tools.scale import FACTORS
 
+_AROUND = 100  # characters of JSON around a part
+_LEAST = 2000  # characters of a picture
 TRACE = "trace"
 """Names of kept traces begin so."""
 _UNITS: Mapping[str, Coordinates] = {
@@ -70,10 +72,11 @@ class Desk:
         model: is asked by `ask`.
         readable: what may be read for clients.
         store: where results are kept.
+        most: characters of a result.
     """
 
-    def __init__(self, model: Model, readable: Readable, store: ResultStore) -> None:
-        self._model, self._readable, self._store = model, readable, store
+    def __init__(self, model: Model, readable: Readable, store: ResultStore, most: int = messages.RESULT) -> None:
+        self._model, self._readable, self._store, self._most = model, readable, store, most
         self._algebra: Symbolic | None = None
         self._starting = threading.Lock()
 
@@ -87,6 +90,10 @@ class Desk:
         Raises:
             VircError: it cannot be carried out.
         """
+        reply = await self._called(name, arguments, session, on_step)
+        return await asyncio.to_thread(_within, reply, self._most)
+
+    async def _called(self, name: str, arguments: Mapping[str, Any], session: str, on_step: OnStep) -> Reply:
         tool = messages.TOOLS.get(name)
         if tool is None:
             raise DataError(f"there is no tool {plain(name, 60)!r}; there are: {', '.join(messages.TOOLS)}")
@@ -330,6 +337,45 @@ def _in_pixels(record: ImageRecord, trace: Trace, sizes: Sequence[tuple[int, int
 def _reply(parts: Sequence[str | Encoded], fields: msgspec.Struct) -> Reply:
     """The fields stand among the parts too, as JSON, for clients that show those alone."""
     return Reply([*parts, msgspec.json.encode(fields).decode()], fields)
+
+
+def _within(reply: Reply, most: int) -> Reply:
+    """A reply in at most so many characters as it is sent: of its pictures the largest are shrunk.
+
+    Raises:
+        DataError: there is next to no room for them.
+    """
+    files = [each for each in reply.parts if isinstance(each, Encoded)]
+    texts = [msgspec.json.encode(each) for each in (*reply.parts, reply.fields) if not isinstance(each, Encoded)]
+    room = share = most - sum(map(len, texts)) - _AROUND * (len(reply.parts) + 1)
+    for number, size in enumerate(sorted(map(_characters, files))):
+        share = room // (len(files) - number)
+        if size > share:
+            break
+        room -= size
+    shrunk = [_characters(each) > share for each in files]
+    if room < 0 or (any(shrunk) and share < _LEAST):
+        raise DataError(f"the result does not fit into {most:,} characters", "virc mcp --max-result N")
+    if not any(shrunk):
+        return reply
+    small = iter(
+        [smaller(file, share * 3 // 4 - 3) if less else file for file, less in zip(files, shrunk, strict=True)]
+    )
+    parts = [next(small) if isinstance(each, Encoded) else each for each in reply.parts[:-1]]
+    pictures = counted(len(files), "picture")
+    parts.append(f"{sum(shrunk)} of {pictures} shrunk to fit into {most:,} characters; crop shows parts whole")
+    fields: Any = reply.fields
+    if isinstance(fields, messages.Picture):
+        fields = msgspec.structs.replace(fields, exact=False)
+    elif isinstance(fields, messages.Answered):
+        looks = zip(fields.looks, shrunk, strict=True)
+        exact = [msgspec.structs.replace(look, exact=look.exact and not less) for look, less in looks]
+        fields = msgspec.structs.replace(fields, looks=exact)
+    return _reply(parts, fields)
+
+
+def _characters(file: Encoded) -> int:
+    return 4 * -(-len(file.data) // 3)
 
 
 def in_base64(file: Encoded) -> str:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import io
+import math
 import os
 import re
 import stat
@@ -157,6 +158,16 @@ def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
     if len(file.data) > _MAX_IN_REPLY:
         return as_jpeg(pixels), False
     return file, fits
+
+
+def smaller(file: Encoded, most: int) -> Encoded:
+    """A picture as a JPEG of at most so many bytes, at its size or shrunk."""
+    pixels = pixels_of(file)
+    while len((file := as_jpeg(pixels)).data) > most and max(pixels.size) > 1:
+        part = min(0.9, math.sqrt(most / len(file.data)))
+        width, height = (max(1, int(side * part)) for side in pixels.size)
+        pixels = resampled(pixels, (width, height))
+    return file
 
 
 def pixels_of(file: Encoded) -> Image.Image:

@@ -40,16 +40,18 @@ class Served(msgspec.Struct, frozen=True):
         desk: makes what carries out the calls, at the first call: its imports take longer than a client likes to wait.
         trouble: gets errors behind this server.
         frank: clients get the reason of such an error, as those do who run on the same machine.
+        structured: results with pictures have `structuredContent` beside them.
     """
 
     desk: "Callable[[], Desk]"
     trouble: Callable[[Exception], None]
     frank: bool = True
+    structured: bool = True
 
 
 def made(served: Served) -> "Server[Any]":
     """The server, without a transport."""
-    tools = [_tool(name, tool) for name, tool in messages.TOOLS.items()]
+    tools = [_tool(name, tool, served.structured or name == "evaluate") for name, tool in messages.TOOLS.items()]
 
     async def list_tools(_: Any, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=tools)
@@ -58,7 +60,7 @@ def made(served: Served) -> "Server[Any]":
         context: "ServerRequestContext[Any, Any]", params: types.CallToolRequestParams
     ) -> types.CallToolResult:
         try:
-            return _result(await _called(served, context, params))
+            return _result(await _called(served, context, params), served.structured or params.name == "evaluate")
         except VircError as error:
             return _error(_sentence(error, served))
         except Exception as error:  # the connection outlives whatever a call meets
@@ -160,20 +162,20 @@ def _session(context: "ServerRequestContext[Any, Any]") -> str:
     return found
 
 
-def _tool(name: str, tool: messages.Tool) -> types.Tool:
+def _tool(name: str, tool: messages.Tool, structured: bool) -> types.Tool:
     return types.Tool(
         name=name,
         title=tool.title,
         description=tool.description,
         input_schema=messages.schema(tool.takes),
-        output_schema=messages.schema(tool.returns),
+        output_schema=messages.schema(tool.returns) if structured else None,
         annotations=types.ToolAnnotations(
             read_only_hint=True, destructive_hint=False, open_world_hint=name not in ("evaluate", "trace")
         ),
     )
 
 
-def _result(reply: "Reply") -> types.CallToolResult:
+def _result(reply: "Reply", structured: bool) -> types.CallToolResult:
     from virc.serving.mcp.calls import in_base64
 
     content: list[Any] = [
@@ -182,7 +184,8 @@ def _result(reply: "Reply") -> types.CallToolResult:
         else types.ImageContent(type="image", data=in_base64(part), mime_type=f"image/{part.media}")
         for part in reply.parts
     ]
-    return types.CallToolResult(content=content, structured_content=msgspec.to_builtins(reply.fields))
+    fields = msgspec.to_builtins(reply.fields) if structured else None
+    return types.CallToolResult(content=content, structured_content=fields)
 
 
 def _error(text: str) -> types.CallToolResult:

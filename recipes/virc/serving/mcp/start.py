@@ -36,6 +36,8 @@ class McpRequest(msgspec.Struct, frozen=True, kw_only=True):
         http: HOST:PORT; None: stdio.
         api_key: clients over HTTP must send it.
         concurrency: questions at a time; None: as many as suit the model.
+        max_result: characters of a result; None: as many as common clients take.
+        structured: results with pictures have `structuredContent` beside them.
     """
 
     setup: "Callable[[], Setup]"
@@ -44,6 +46,8 @@ class McpRequest(msgspec.Struct, frozen=True, kw_only=True):
     http: str | None = None
     api_key: str | None = None
     concurrency: int | None = None
+    max_result: int | None = None
+    structured: bool = True
 
 
 def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) -> None:
@@ -67,7 +71,7 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
 
     store = ResultStore()
     frank = address is None or address[0] in _LOOPBACK
-    served = server.Served(_desk(request, folders, store, report), _trouble(report), frank)
+    served = server.Served(_desk(request, folders, store, report), _trouble(report), frank, request.structured)
     if address is None:
         _until_a_signal(server.over_stdio(served))
     else:
@@ -172,9 +176,11 @@ def _desk(
     def made() -> "Desk":
         from virc.serving.mcp.asking import Model
         from virc.serving.mcp.calls import Desk
+        from virc.serving.mcp.messages import RESULT
         from virc.serving.mcp.pictures import Readable
 
-        return Desk(Model(request.setup, report, request.concurrency), Readable(folders, request.offline), store)
+        model, readable = Model(request.setup, report, request.concurrency), Readable(folders, request.offline)
+        return Desk(model, readable, store, request.max_result or RESULT)
 
     return made
 
