@@ -233,6 +233,23 @@ def test_what_is_not_shown_as_it_is_is_said(clean: Path) -> None:
             assert f"warning: row '{name}': {said}" in done.err
 
 
+def test_pictures_stand_at_the_marks_of_a_question(clean: Path) -> None:
+    picture(clean / "a.png")
+    picture(clean / "b.png")
+    question = "my dog: <image> neighbour's dog: <image> Which barks?"
+    (clean / "rows.jsonl").write_text(json.dumps({"id": 1, "images": ["a.png", "b.png"], "question": question}))
+    with serve(echo) as server:
+        run(server, "rows.jsonl")
+        virc("solve", "a.png", question, "--image", "b.png", "--endpoint", server.url)
+        solve(["a.png", "b.png"], question, endpoint=server.url)
+        sent = [chat["messages"][-1]["content"] for chat in server.chats()]
+    for content in sent:
+        assert [part["type"] for part in content] == ["text", "image_url", "text", "image_url", "text"]
+        assert content[0]["text"].strip().endswith("my dog:")
+        assert content[2]["text"].strip().endswith("neighbour's dog:")
+    assert len(sent) == 3
+
+
 @pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP"])
 def test_a_page_of_a_file_is_chosen(clean: Path, kind: str) -> None:
     pages = [

@@ -1,14 +1,17 @@
 """The turns that a chat protocol words around images and results: text, and where images stand in it."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from virc.reasoning.calls import Size
-from virc.reasoning.protocol import IMAGE, Protocol, Results, fill
+from virc.reasoning.protocol import IMAGE, QUESTION, Protocol, Results, fill
 from virc.reasoning.trace import CallResult, Message
 
+MARK = "<image>"
+"""Stands for an image in a question, and in the text of rows."""
 _IMAGES = "{images}"
 
 
@@ -70,17 +73,52 @@ def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Me
     Args:
         sizes: (width, height) in pixels of the question's images as shown.
     """
-    lines = joined(
+    lines = [
         piece(protocol.image_line, index, index=index, number=index + 1, width=width, height=height)
         for index, (width, height) in enumerate(sizes)
-    )
-    template = protocol.first_around(question)
+    ]
+    block, asked, template = joined(lines), asked_of(question, lines), protocol.first_around(question)
+    if asked.images:
+        template = re.sub(r"\{images\}\n?|\n\{images\}\Z", "", template)
+    beside = () if asked.images else tuple((index, None) for index in range(len(sizes)))
+    shown = block if _IMAGES in template else Piece("", beside)
     before, _, after = template.partition(_IMAGES)
-    start = Piece(fill(before, question=question, images=lines.text))
-    shown = lines if _IMAGES in template else Piece("", tuple((index, None) for index in range(len(sizes))))
-    first = joined([start, shown, Piece(fill(after, question=question, images=lines.text))], between="")
+    parts = [_filled(before, asked, block), shown, _filled(after, asked, block)]
+    first = joined(parts, between="")
     system = [Message("system", protocol.system)] if protocol.system else []
     return [*system, message(first)]
+
+
+def _filled(template: str, asked: Piece, block: Piece) -> Piece:
+    """A part of the template of the first turn with the question, and with the lines of images if it says so again."""
+    texts = [Piece(fill(each, images=block.text)) for each in template.split(QUESTION)]
+    return joined([texts[0], *(each for text in texts[1:] for each in (asked, text))], between="")
+
+
+def texts_around(question: str, images: int) -> list[str]:
+    """The texts before, between and behind the marks in a question that has one for each image.
+
+    The question alone, where it has no such marks, or all stand before or all behind it: a chat protocol says itself
+    where images stand beside the question.
+    """
+    texts = question.split(MARK)
+    if len(texts) == 1 or len(texts) != images + 1:
+        return [question]
+    is_between = any(map(str.strip, texts[1:])) and any(map(str.strip, texts[:-1]))
+    return texts if is_between else ["".join(texts).strip()]
+
+
+def asked_of(question: str, lines: Sequence[Piece]) -> Piece:
+    """A question with its images where its marks stand, each with its line; without images where it has no marks."""
+    first, *others = texts_around(question, len(lines))
+    between = "\n" if any(line.text for line in lines) else ""
+    texts = [Piece(first)]
+    for line, text in zip(lines, others, strict=False):
+        placed = tuple((index, at or 0) for index, at in line.images)
+        texts += [msgspec.structs.replace(line, images=placed), Piece(text)]
+    if between:
+        texts = [Piece(each.text.strip(), each.images) for each in texts if each.images or each.text.strip()]
+    return joined(texts, between) if others else Piece(first)
 
 
 def following(protocol: Protocol, results: Sequence[tuple[CallResult, str]], seen: Seen) -> list[Message]:
@@ -96,7 +134,8 @@ def following(protocol: Protocol, results: Sequence[tuple[CallResult, str]], see
 
 
 def _pieces(protocol: Protocol, result: CallResult, template: str, seen: Seen) -> Iterable[Piece]:
-    known: dict[str, Any] = {"question": seen.question, "turn": seen.turns, "turn_from_0": seen.turns - 1}
+    question = asked_of(seen.question, [Piece("")] * seen.inputs).text
+    known: dict[str, Any] = {"question": question, "turn": seen.turns, "turn_from_0": seen.turns - 1}
     if result.error is not None:
         yield piece(protocol.after_error, error=result.error, **known)
         return

@@ -302,18 +302,21 @@ def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
 
 
 def _message(message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]) -> Message:
-    """One message as the model is shown it: images before the text, as these families were trained."""
+    """One message as the model is shown it: its parts in their order, a line end between texts."""
     role = _ROLES[message.role]
     if not isinstance(message.content, list):
         return Message(role, _with_calls(message, message.content or ""))
-    before = len(pictures)
+    before, text, at = len(pictures), "", list[int]()
     for number, part in enumerate(message.content):
         if isinstance(part, Picture):
             pictures.append(url_of(part, f"{place}.content[{number}]"))
-    if len(pictures) > before and message.role != "user":
+            at.append(len(text))
+        elif isinstance(part, Text):
+            text += "\n" + part.text if text and len(text) not in at[-1:] else part.text
+    if at and message.role != "user":
         raise RefusedError(f"{place}: only a message of role user can hold images", place)
-    text = "".join(part.text for part in message.content if isinstance(part, Text))
-    return Message(role, _with_calls(message, text), tuple(range(before, len(pictures))))
+    kept = tuple(at) if any(at) else ()
+    return Message(role, _with_calls(message, text), tuple(range(before, len(pictures))), at=kept)
 
 
 def _with_calls(message: _Message, text: str) -> str:

@@ -244,11 +244,12 @@ def test_a_chat_is_one_question_about_all_its_images(running: Running) -> None:
     assert status == 200
     assert "poison" not in json.dumps(asked)
     first = asked["messages"][1]["content"]
-    assert [part["type"] for part in first] == ["image_url", "image_url", "text"]
-    files = [base64.b64decode(part["image_url"]["url"].partition(",")[2]) for part in first[:2]]
+    assert [part["type"] for part in first] == ["text", "image_url", "text", "image_url", "text"]
+    files = [base64.b64decode(first[at]["image_url"]["url"].partition(",")[2]) for at in (1, 3)]
     colours = [Image.open(io.BytesIO(each)).convert("RGB").getpixel((0, 0)) for each in files]
     assert colours == [(255, 0, 0), (0, 0, 255)]
-    assert "Be brief.\n\nUser: What colour?\n\nAssistant: red\n\nAnd here?" in first[2]["text"]
+    assert first[0]["text"].endswith("Be brief.\n\nUser:\n")
+    assert "\nWhat colour?\n\nAssistant: red\n\nAnd here?\n" in first[2]["text"]
 
 
 @pytest.mark.parametrize(

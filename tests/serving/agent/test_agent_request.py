@@ -48,8 +48,47 @@ def test_what_was_said_before_stands_before_the_question_in_order() -> None:
             {"role": "user", "content": [{"type": "text", "text": "And BC?"}, PICTURE]},
         )
     )
-    assert problem.question == "Answer in metres.\n\nUser: How long is AB?\n\nAssistant: 5\n\nAnd BC?"
+    before = "Answer in metres.\n\nUser: <image>How long is AB?\n\nAssistant: 5\n\n"
+    assert problem.question == f"{before}And BC?<image>"
     assert pictures == [URL, URL]
+
+
+def parts(*content: str) -> list[dict[str, Any]]:
+    """The parts of a message; `*` is a picture."""
+    return [PICTURE if each == "*" else {"type": "text", "text": each} for each in content]
+
+
+@pytest.mark.parametrize(
+    ("messages", "question"),
+    [
+        ([parts("my dog:", "*", "neighbour's dog:", "*")], "my dog:<image>neighbour's dog:<image>"),
+        ([parts("*", "mine, and", "*", "his")], "<image>mine, and<image>his"),
+        ([parts("*", "between", "*")], "<image>between<image>"),
+        ([parts("First.", "Look:", "*", "What is it?")], "First.\nLook:<image>What is it?"),
+        ([parts("*"), parts("What is it?", "*")], "User: <image>\n\nWhat is it?<image>"),
+        # nothing is told by the order
+        ([parts("*", "*", "Which is larger?")], "Which is larger?"),
+        ([parts("Which is larger?", "*", "*")], "Which is larger?"),
+        ([parts("Compare.", "Which is larger?", "*", "*")], "Compare.\nWhich is larger?"),
+        ([parts("*", "What is it?"), parts("And why?")], "User: What is it?\n\nAnd why?"),
+        # a mark of the user's own stands for itself
+        ([parts("What does <image> do", "*", "in HTML?")], "What does <image> do\nin HTML?"),
+    ],
+)
+def test_parts_keep_their_order_where_it_tells_something(messages: list[Any], question: str) -> None:
+    chat = asked(*({"role": "user", "content": each} for each in messages))
+    items = [{"role": "user", "content": [_of_responses(part) for part in each]} for each in messages]
+    response = as_chat(json.dumps({"model": "tiny", "input": items}).encode())
+    for body in (chat, response):
+        problem, pictures = taken(body)
+        assert problem.question == question
+        assert pictures == [URL] * sum(part is PICTURE for each in messages for part in each)
+
+
+def _of_responses(part: dict[str, Any]) -> dict[str, Any]:
+    if part is PICTURE:
+        return {"type": "input_image", "image_url": URL}
+    return {"type": "input_text", "text": part["text"]}
 
 
 def test_what_is_said_is_honoured() -> None:

@@ -14,14 +14,14 @@ import msgspec
 
 from virc.core.files import contents
 from virc.core.text import plain
-from virc.reasoning import trace
+from virc.reasoning import trace, turns
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.images import MAX_BYTES
 from virc.reasoning.messages import FormatError, parse
 from virc.scoring.answers import same_answer
 from virc.solving.sources.picture_files import ENDINGS
 
-MARK = "<image>"
+MARK = turns.MARK
 
 Role = Literal["system", "user", "assistant"]
 Id = str | int

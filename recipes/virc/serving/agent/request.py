@@ -10,7 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.errors import UsageError
+from virc.data.rows.record import content_of
 from virc.reasoning.session import Message
+from virc.reasoning.turns import MARK, texts_around
 from virc.serving.chat_parts import Picture
 from virc.serving.chat_request import IGNORED, NEUTRAL, Body, RefusedError, conversation, read_body
 from virc.solving.one import SolveConfig
@@ -180,15 +182,23 @@ def _forced(request: _Body) -> tuple[ClientTool, ...]:
 
 
 def _question(messages: Sequence[Message]) -> str:
-    """The last text of the user, after the earlier messages in order."""
+    """The last text of the user, after the earlier messages in order; with marks where the order of images matters."""
     spoken = [message for message in messages if message.role != "system"]
     if not spoken or spoken[-1].role != "user":
         raise RefusedError("the last message must be of role user or tool: that is the question", "messages")
-    last = spoken[-1]
-    if not last.text.strip():
+    if not spoken[-1].text.strip():
         raise RefusedError("the last message has no text: it must hold the question", "messages")
-    before = [f"{_NAMES[each.role]}{each.text}" for each in messages if each is not last and each.text.strip()]
-    return "\n\n".join([*before, last.text])
+    shown = [each for each in messages if each.images]
+    marked = len(shown) > 1 or any(len(texts_around(content_of(each), len(each.images))) > 1 for each in shown)
+    marked &= not any(MARK in each.text for each in messages)  # in a text it stands for itself
+    said = [(each, content_of(each) if marked else "\n".join(_texts(each))) for each in messages]
+    last = next(text for each, text in said if each is spoken[-1])
+    before = [f"{_NAMES[each.role]}{text}" for each, text in said if each is not spoken[-1] and text.strip()]
+    return "\n\n".join([*before, last])
+
+
+def _texts(message: Message) -> list[str]:
+    return [part for part in message.parts() if isinstance(part, str)]
 
 
 def _url(picture: Picture, place: str) -> str:

@@ -42,7 +42,14 @@ class Ask(Arguments, frozen=True):
     """Arguments of `ask`."""
 
     image: Source
-    question: Annotated[str, Meta(description="The question about the picture.", min_length=1, max_length=2**20)]
+    question: Annotated[
+        str,
+        Meta(
+            description="The question about the picture. <image> in it says where each of several pictures stands.",
+            min_length=1,
+            max_length=2**20,
+        ),
+    ]
     more_images: Annotated[list[Source], Meta(description="Further pictures of the same question.", max_length=15)] = []
     samples: Annotated[
         int, Meta(description="Independent answers, of which the commonest is returned.", ge=1, le=MAX_SAMPLES)
