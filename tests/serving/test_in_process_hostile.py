@@ -158,5 +158,4 @@ def test_what_a_reply_held_is_freed_at_its_end(running: Running, ends: str) -> N
         until(lambda: not any(isinstance(each, ChatRequest) for each in gc.get_objects()))
     finally:
         model.go.set()
-        gc.unfreeze()
         gc.enable()

@@ -61,7 +61,6 @@ def uncollected() -> Iterator[None]:
     gc.disable()
     gc.freeze()  # `get_objects` then names what the test makes
     yield
-    gc.unfreeze()
     gc.enable()
 
 
