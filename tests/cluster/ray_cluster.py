@@ -2,21 +2,20 @@
 
 import json
 import os
-import random
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.loopback import free_port
 
 from virc.envs import environment as environments
 from virc.envs import making
@@ -36,19 +35,6 @@ def recipes() -> Path:
     return environments.recipes_in(making.find("rl", "cpu"))
 
 
-def _port() -> int:
-    """A port on which nothing listens.
-
-    It is none of those that the system gives to connections: seconds pass until Ray listens there. Ray's workers take
-    those below.
-    """
-    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
-        with socket.socket() as place, suppress(OSError):
-            place.bind(("", port))
-            return port
-    raise OSError("no port is free")
-
-
 class Cluster:
     """A running cluster; each node is a raylet of its own on this machine that says it has a GPU.
 
@@ -58,7 +44,7 @@ class Cluster:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._port, dashboard = folder, _port(), _port()
+        self.folder, self._port, dashboard = folder, free_port(), free_port()
         self.address = f"http://127.0.0.1:{dashboard}"
         self._workers: list[subprocess.Popen[bytes]] = []
         head = ("--head", f"--port={self._port}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}",
@@ -68,7 +54,7 @@ class Cluster:
     def _started(self, *options: str) -> "subprocess.Popen[bytes]":
         argv = [
             str(python()), "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats",
-            f"--dashboard-agent-listen-port={_port()}",  # jobs start there; its own default is one for the machine
+            f"--dashboard-agent-listen-port={free_port()}",  # jobs start there; its own default is one for the machine
             "--num-cpus=16", "--num-gpus=1", *options,
         ]  # fmt: skip
         env = {**os.environ, "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "token"}
