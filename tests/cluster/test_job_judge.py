@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 import slurm_cases
-from support.loopback import Connection, Loopback
+from support.loopback import Connection, Loopback, free_port
 
 from virc.cluster import judge as judges
 from virc.cluster.site import IN_JOB, JobJudge, Site
@@ -33,8 +33,7 @@ class Models(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 server = http.server.HTTPServer(("127.0.0.1", int(os.environ["VIRC_JUDGE_PORT"])), Models)
 """
-JOB = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[-1]
-"""The judge's port comes from the job's number: tests in two processes of pytest must not meet there."""
+JOB = "7"
 SETTINGS = {"nodes": 1, "devices": 1, "device": "cpu", "reward": {"judge": {"endpoint": IN_JOB}}}
 
 
@@ -51,6 +50,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_NODELIST", "node")
     monkeypatch.setattr(judges, "_LOOK", 0.02)
+    monkeypatch.setattr(judges, "_PORTS", free_port() - int(JOB))
     _program(tmp_path / "bin" / "scontrol", "print('127.0.0.1')")
     return found
 
@@ -80,7 +80,7 @@ def test_the_reward_gets_the_address_and_the_engine_the_key_once_it_answers(
         assert len(os.environ[JUDGE_KEY]) == 64
         for file in (run.folder / "reward.json", run.folder / "sources" / "other" / "reward.json"):
             judge = msgspec.json.decode(file.read_bytes(), type=Settings).reward.judge
-            assert (judge.endpoint, judge.model) == (f"http://127.0.0.1:3000{JOB}/v1", "m")
+            assert (judge.endpoint, judge.model) == (f"http://127.0.0.1:{judges._PORTS + int(JOB)}/v1", "m")
         written = [file.read_text() for file in run.folder.rglob("*") if file.is_file()]
         assert not any(os.environ[JUDGE_KEY] in text for text in written)
     assert os.environ[JUDGE_KEY] == "of another judge"

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import socket
 import subprocess
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import msgspec
 import pytest
 import stage_plans
 from support.engine_python import interpreter
+from support.loopback import free_port
 
 from virc.config import dotted
 from virc.engines import registry as engines
@@ -113,9 +113,8 @@ def written(resolved: Resolved, folder: Path) -> Path:
 def test_llamafactory_takes_every_golden_file(spread: bool, tmp_path: Path) -> None:
     ours = [resolved for resolved in stage_plans.cases() if resolved.kind != "rl"]
     chosen = [resolved for resolved in ours if bool(resolved.config.zero) == spread]
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
-    rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    rank["MASTER_PORT"] = str(free_port())
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "-1"}
     environment |= {"DS_ACCELERATOR": "cpu", **(rank if spread else {})}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
