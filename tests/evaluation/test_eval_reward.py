@@ -297,7 +297,7 @@ def test_an_answer_that_the_judge_gives_no_score_is_unscored_and_no_zero(
 
 
 def test_a_judge_that_is_away_leaves_answers_unscored(server: Server, problems: Path, judged: Path) -> None:
-    away = f"judge: {{endpoint: {dead_url()}, patience: 1}}"
+    away = f"judge: {{endpoint: {dead_url()}, patience: 0.1}}"
     judged.write_text(judged.read_text().replace("mine.py", f"mine.py, {away}"))
     first = evaluated(server, problems, "--reward", judged)
     with serve(lambda body: "8", models=("judge",)) as judge:

@@ -127,9 +127,9 @@ def test_published_rows_with_a_judge(strict: Any, kind: str, tmp_path: Path) -> 
 def test_a_judge_that_stays_away_stops_the_run(
     drawn: list[Row], polygons: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reward = Reward("virc", "own", Judging(dead_url(), patience=1.0))
+    reward = Reward("virc", "own", Judging(dead_url(), patience=0.1))
     file = settings(tmp_path, reward, polygons)
-    with pytest.raises(NetworkError, match="the judge gave no answer for 1 s"):
+    with pytest.raises(NetworkError, match="the judge gave no answer for 0.1 s"):
         rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
     assert capsys.readouterr().err.count("wait until it answers") == 1
 
