@@ -10,7 +10,7 @@ from support.plain_answers import drawn
 from support.replies import picture
 
 from virc.families import registry as families
-from virc.reasoning.protocol import Protocol, own_protocol
+from virc.reasoning.protocol import Protocol, own_protocol, with_tools
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Rejected, Unit
 from virc.tools.registry import DEFAULT, known, schemas
@@ -33,6 +33,22 @@ def test_no_plain_answer_is_a_call(family: str) -> None:
         unit = taken(STOCK[family], text)
         assert isinstance(unit, Unit), (text, unit)
         assert (unit.answer, unit.results) == (answer, ()), text
+
+
+def test_no_answer_with_a_name_that_a_tool_also_has_is_a_call() -> None:
+    protocol = with_tools(STOCK["qwen3-vl"], schemas(("search", "python", "measure", "mark_boxes")))
+    for text in (
+        '[{"bbox_2d": [1, 2, 30, 40], "label": "search"}, {"bbox_2d": [5, 2, 30, 40], "label": "python"}]',
+        '[\n{"name": "search", "bbox_2d": [1, 2, 30, 40]},\n{"name": "measure", "bbox_2d": [1, 2, 30, 40]}\n]',
+        '{"search": 3, "arguments": "python"}',
+        'It is python ("3.11")',
+        "search(x) = measure(2) (python)",
+        '{"name": "python", "version": [3, 11]}',
+        '```python\nprint("hello")\n```',
+    ):
+        unit = taken(protocol, text)
+        assert isinstance(unit, Unit), unit
+        assert (unit.answer, unit.results) == (text, ()), text
 
 
 def test_no_plain_answer_in_the_tags_of_our_own_protocol_is_a_call() -> None:
@@ -63,6 +79,7 @@ FORMS: dict[str, Form] = {
     "flat": lambda name, given: json.dumps({"name": name, **given}),
     "behind words": lambda name, given: f"I look closer: {bare(name, given)}",
     "before words": lambda name, given: f"{bare(name, given)}\nNow I see the crop.",
+    "before words on its line": lambda name, given: f"{bare(name, given)} This shows the sign.",
     "in a list": lambda name, given: f"[{bare(name, given)}]",
     "of two": lambda name, given: f"[{bare(name, given)}, {bare(name, given)}]",
     "of an API": lambda name, given: f'{{"tool_calls": [{{"type": "function", "function": {bare(name, given)}}}]}}',
@@ -78,6 +95,7 @@ FORMS: dict[str, Form] = {
     "fenced python": lambda name, given: f"```python\nimage = 'f(2)'\nprint({python(name, given)})\n```",
     "python with a comment": lambda name, given: f"```tool_code\n{python(name, given)}  # the sign\n```",
     "python of a variable": lambda name, given: f"part = functions.{python(name, given)}",
+    "by its key": lambda name, given: json.dumps({name: given}),
     "named": lambda name, given: f"Calling {name}: {json.dumps(given)}",
     "name on its line": lambda name, given: f"{name}\n{json.dumps(given)}",
     "keys without quotes": keyed,
@@ -114,7 +132,7 @@ def test_of_several_calls_in_code_blocks_as_many_are_made_as_may_be() -> None:
         "crop_image(bbox_2d=[1, 2, 3], image_index=0)",
         '{"name": "crop_image", "arguments": {"bbox_2d": "the sign", "image_index": 0}}',
         '```json\n{"name": "crop_image", "arguments": {"bbox_2d": [1, 2,\n```',
-        '{"crop_image": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}}',
+        '{"crop_image": {"bbox_2d": [1, 2, 30], "image_index": 0}}',
     ],
 )
 @pytest.mark.parametrize("family", [name for name in STOCK if STOCK[name].errors == "redraw"])

@@ -87,8 +87,9 @@ def _of_object(value: object) -> Called | None:
         if isinstance(value.get(key), dict | list):
             return _of_object(value[key])
     name = next((value[key] for key in _NAMES if isinstance(value.get(key), str)), None)
-    if name is None:
-        return None
+    if name is None:  # or {NAME: arguments}
+        named = [Called(str(key), each) for key, each in value.items() if isinstance(each, dict)]
+        return named[0] if len(value) == len(named) == 1 else None
     for key in ENVELOPES:
         if key in value:
             arguments = value[key] or {}

@@ -53,7 +53,7 @@ _FINAL = re.compile(
 """The beginning of a last line that says what the answer is."""
 _OBJECT, _WRAPPED = r"(?:\[\s*)?\{\s*[\"']", r"(?:```[a-z_]*\n\s*)?(?:print\()?"
 _REST = re.compile(r"[^\w\n]*(?:#[^\n]*)?(?:\n|\Z)")
-"""What may follow a call on its line where no mark ends it: brackets, a full stop, a comment; no words."""
+"""What may follow a function's call on its line: brackets, a full stop, a comment; no words."""
 _FENCED = re.compile(r"[)\]\s]*```")
 _BETWEEN = re.compile(r"(?:[\s,;]|```[a-z_]*)*")
 _MAX_GUESSES = 50
@@ -270,30 +270,30 @@ def _calls(text: str, rules: _Rules) -> Iterator[Found]:
 
 
 def _guessed(text: str, rules: _Rules) -> list[Found]:
-    """The calls that no mark opens, each the last thing on its line: of an offered tool, with the arguments it takes.
+    """The calls that no mark opens: of an offered tool, with the arguments it takes, and a function's ends its line.
 
-    Where there is none, a piece that names a tool and an argument of ours is a call that was written badly.
+    Where there is none, what names a tool and one of its arguments is a call that was written badly.
     """
     exact = {*rules.tools, *rules.form.names}
     names = "|".join(map(re.escape, exact | {name for name, tool in _TOOLS.items() if tool in rules.tools}))
-    named = rf"\[?(?<!def )(?<![\w.])(?:functions\.)?(?:{names})(?=\s*(?::\s*)?[({{])"
+    named = rf"\[?(?<!def )(?<![\w.])(?:functions\.)?(?:{names})(?=\(|\s*(?::\s*)?\{{)"
     starts = re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
     calls, slips = list[Found](), list[Found]()
     for place in islice(starts, _MAX_GUESSES):
-        at = place.start("call")
-        end = closing(text, at)
+        end = closing(text, at := place.start("call"))
         piece, line = text[at:end], text[text.rfind("\n", 0, at) + 1 : at]
-        if not _REST.match(text, end) or (line[-1:] in "`\"'“‘«「" and re.search(r"\w", line)):
-            continue  # a sentence goes on, or quotes it
-        called = call_of(piece, rules.cut)
-        fence = _FENCED.match(text, end)
+        is_object = piece[:1] in "[{"
+        if not (is_object or _REST.match(text, end)) or (line[-1:] in "`\"'“‘«「" and re.search(r"\w", line)):
+            continue  # a sentence names or quotes it
+        called, fence = call_of(piece, rules.cut), _FENCED.match(text, end)
         found = Found(place.start(), fence.end() if fence else end, called)
-        ours = called.name in exact if called else any(name in piece for name in exact)
-        # labels of boxes are such words as "crop", too
-        if called and rules.fits(called) and (ours or piece[:1] not in "[{" or any(key in piece for key in ENVELOPES)):
-            calls.append(found)
-        elif ours and _ARGUMENTS.search(piece):
-            slips.append(found)
+        if called is None:
+            bad = any(name in piece for name in exact) and _ARGUMENTS.search(piece) and object_of(piece) is None
+        else:
+            bad = called.name in exact and any(key in piece for key in ("arguments", *rules.types(called.name)))
+            if rules.fits(called) and (bad or not is_object or any(key in piece for key in ENVELOPES)):
+                calls.append(found)  # an object that only has a tool's other name may be a box with a label
+        slips += [found] if bad else []
     return calls or slips
 
 
