@@ -238,7 +238,7 @@ def test_pictures_stand_at_the_marks_of_a_question(clean: Path) -> None:
     picture(clean / "b.png")
     question = "my dog: <image> neighbour's dog: <image> Which barks?"
     (clean / "rows.jsonl").write_text(json.dumps({"id": 1, "images": ["a.png", "b.png"], "question": question}))
-    with serve(echo) as server:
+    with serve([answer("97")]) as server:
         run(server, "rows.jsonl")
         virc("solve", "a.png", question, "--image", "b.png", "--endpoint", server.url)
         solve(["a.png", "b.png"], question, endpoint=server.url)

@@ -17,6 +17,7 @@ from virc.models.registry import Weights
 from virc.reasoning.calls import Call
 from virc.reasoning.history import applied, show_input
 from virc.reasoning.images import open_file
+from virc.solving.image_source import looked_at
 
 OURS = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
 RED, WHITE = (200, 10, 20), (255, 255, 255)
@@ -173,6 +174,21 @@ def test_arrays_of_other_numbers_are_shown_at_their_range(name: str) -> None:
     (opened,) = open_pictures([array])
     assert opened.size == (60, 40)
     assert ImageChops.difference(opened.pixels, expected.convert("RGB")).getextrema() <= ((0, 1),) * 3
+
+
+def test_frames_are_counted_in_files_and_images() -> None:
+    data = FILES["GIF of 3 frames"].getvalue()
+    image, closed, photo = (Image.open(io.BytesIO(data)), Image.open(io.BytesIO(data)), Image.open(_two_photos()))
+    image.seek(2)
+    closed.load()
+    closed.close()
+    for source, expected in ((data, (4, 1)), (image, (4, 3)), (closed, (1, 1)), (photo, (1, 1)), (GREY, (1, 1))):
+        seen = looked_at((data, "it"), source, open_file(data, "it"))
+        assert (seen["frames"], seen["shown"]) == expected
+
+
+def _two_photos() -> io.BytesIO:
+    return _saved(COLOURS, "MPO", save_all=True, append_images=[COLOURS])
 
 
 def test_a_tool_may_return_an_image_of_any_kind() -> None:

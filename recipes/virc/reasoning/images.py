@@ -8,7 +8,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from operator import add
 from pathlib import Path
@@ -301,12 +301,11 @@ def open_file(source: bytes | Path, name: str) -> OpenedImage:
 def page_of(data: bytes, name: str, page: int) -> Image.Image:
     """A page or frame of a file, counted from 1; errors as of `open_file`, or a DataError: it has no such page."""
     image = _open(data, name, page)
-    try:
-        image.seek(page - 1)
-    except EOFError:
-        raise DataError(f"{name} has no page {page}") from None
-    except Exception as error:
-        raise _damaged(name, error) from None
+    with decoding(name):
+        try:
+            image.seek(page - 1)
+        except EOFError:
+            raise DataError(f"{name} has no page {page}") from None
     _check_size(image.size, name)
     return image
 
@@ -317,26 +316,22 @@ def opened(image: Image.Image) -> OpenedImage:
     Raises:
         DataError: it is damaged.
     """
-    try:
+    with decoding("the picture"):
         image.load()
         is_upright = image.mode == "RGB" and _turn(image) == 1 and not image.has_transparency_data
         image = image if is_upright else image.copy()
-    except Exception as error:  # its file is decoded here
-        raise _damaged("the picture", error) from None
     return OpenedImage(image) if is_upright else _upright(image, "the picture")
 
 
 def _upright(image: Image.Image, name: str, data: bytes | None = None) -> OpenedImage:
     """A picture as upright RGB; it is changed in place."""
     kind, plain = image.format, image.mode in ("RGB", "L", "P")
-    try:
+    with decoding(name):
         image.load()
         plain &= _turn(image) == 1 and not image.has_transparency_data
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
             ImageOps.exif_transpose(image, in_place=True)
         pixels, rendering = _rgb(image)
-    except Exception as error:  # decoders raise nearly everything on hostile bytes
-        raise _damaged(name, error) from None
     own = without_metadata(data, pixels.size) if data and plain and kind in ("PNG", *_JPEGS) else None
     return OpenedImage(pixels, kind in _JPEGS, own, data, rendering)
 
@@ -348,8 +343,15 @@ def _turn(image: Image.Image) -> int:
     return 1
 
 
-def _damaged(name: str, error: Exception) -> DataError:
-    return DataError(f"{name} is damaged or cut short: {clause(error)}")
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Raise what decoders raise, which is nearly everything on hostile bytes, as a DataError that names the picture."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
 
 
 def image_size(source: bytes | Path, name: str) -> Size:
@@ -424,7 +426,7 @@ def _unknown(data: bytes, name: str, error: Exception, page: int | None) -> Data
     if b"<svg" in start and not start.startswith((b"<!doctype html", b"<html")):
         return DataError(f"{name} is an SVG drawing, not a picture of pixels", "export it as PNG")
     if not isinstance(error, UnidentifiedImageError):
-        return _damaged(name, error)
+        return DataError(f"{name} is damaged or cut short: {clause(error)}")
     accepts = (Image.OPEN[kind][1] for kind in readable())
     if any(accept and accept(data[:16].ljust(16)) is True for accept in accepts):
         return DataError(f"{name} is damaged or cut short")

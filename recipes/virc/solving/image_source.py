@@ -42,7 +42,7 @@ _MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is re
 _TRIES, _FIRST_PAUSE = 3, 0.4  # seconds
 _ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG", b"II", b"MM")
 _USUAL = ((0, 1), (0, 255), (0, 65535))  # ranges of numbers that say nothing
-_MAX_COUNTED = 32 * 2**20  # bytes: frames are counted by walking through them
+_MAX_COUNTED = 32 * 2**20  # bytes: frames are counted by walking through them, but for those of TIFF
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
 
@@ -106,10 +106,8 @@ def looked_at(file: File, source: Picture, picture: OpenedImage | Shown, page: i
         file: with all its pages.
         page: the one that was chosen; None: the first, or the one at which a PIL image stands.
     """
-    frames = _frames(file[0])
-    if isinstance(source, Image.Image) and source.format != "MPO":
-        frames, page = getattr(source, "n_frames", 1), page or source.tell() + 1
-    seen = {"frames": frames, "shown": page or 1, **msgspec.to_builtins(picture.rendering)}
+    frames, shown = _frames(file[0], source)
+    seen = {"frames": frames, "shown": page or shown, **msgspec.to_builtins(picture.rendering)}
     return seen | {"scaled": scaled(picture) if isinstance(picture, Shown) else None}
 
 
@@ -149,14 +147,18 @@ def report_losses(
     return {"pictures": seen, "warnings": said}
 
 
-def _frames(data: bytes) -> int:
-    if len(data) > _MAX_COUNTED or not data.startswith(_ANIMATED):
-        return 1
+def _frames(data: bytes, source: Picture) -> tuple[int, int]:
+    """How many frames there are, and which is shown, from 1."""
+    is_short = len(data) < _MAX_COUNTED or data.startswith(_ANIMATED[-2:])
     try:
-        with Image.open(io.BytesIO(data), formats=("GIF", "WEBP", "PNG", "TIFF")) as image:
-            return int(getattr(image, "n_frames", 1))
+        if isinstance(source, Image.Image):
+            return 1 if source.format == "MPO" else getattr(source, "n_frames", 1), source.tell() + 1
+        if is_short and data.startswith(_ANIMATED):
+            with Image.open(io.BytesIO(data), formats=("GIF", "WEBP", "PNG", "TIFF")) as image:
+                return int(getattr(image, "n_frames", 1)), 1
     except Exception:  # decoders raise nearly everything on hostile bytes; the first frame was read all the same
-        return 1
+        pass
+    return 1, 1
 
 
 def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from virc.core.errors import DataError, UsageError
 from virc.core.text import clause
-from virc.reasoning.images import MAX_BYTES, eight_bit
+from virc.reasoning.images import MAX_BYTES, decoding, eight_bit
 
 _SHAPES = "numbers of H x W, H x W x 3 (RGB) or H x W x 4 (RGBA)"
 _TIFF = "1 L LA P PA RGB RGBA I I;16 I;16B F".split()  # modes that a TIFF keeps and that are not turned
@@ -109,7 +109,7 @@ def _of_array(array: Array, name: str) -> Image.Image:
 def _tiff(image: Image.Image, name: str) -> bytes:
     """The pixels as a file, which is checked as those of users are."""
     file = io.BytesIO()
-    try:
+    with decoding(name):  # an image may be decoded first
         upright = ImageOps.exif_transpose(image)
         if upright.has_transparency_data:
             upright = upright.convert("RGBA")
@@ -117,6 +117,4 @@ def _tiff(image: Image.Image, name: str) -> bytes:
             upright = upright.convert("RGB")
         upright.info = {}
         upright.save(file, "TIFF", compression="raw")
-    except Exception as error:  # decoders raise nearly everything, and here an image may be decoded first
-        raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
     return file.getvalue()

@@ -21,10 +21,9 @@ from PIL import ExifTags, Image, ImageOps
 from virc.core.errors import DataError, ErrorFields, VircError, error_of, fields_of
 from virc.core.limits import bounded
 from virc.core.limits.image_memory import trim
-from virc.core.text import clause
 from virc.reasoning.calls import Size
 from virc.reasoning.encoded import Encoded, Media
-from virc.reasoning.images import OpenedImage, open_file
+from virc.reasoning.images import OpenedImage, decoding, open_file
 from virc.reasoning.opening.pricing import Price, price
 from virc.reasoning.resample import resampled
 
@@ -87,14 +86,11 @@ def decoded(data: bytes, name: str, fit: Fit | None = None) -> tuple[OpenedImage
 
 def _reduced(data: bytes, name: str, fit: Fit) -> tuple[OpenedImage, bool]:
     """A JPEG at a part of its size, and whether it was turned."""
-    try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
-            image.draft(None, (fit.size[0] // fit.by, fit.size[1] // fit.by))
-            ImageOps.exif_transpose(image, in_place=True)
-            pixels = image.convert("RGB")
-    except Exception as error:  # decoders raise nearly everything on hostile bytes
-        raise DataError(f"{name} is damaged or cut short: {clause(error)}") from None
+    with decoding(name), Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
+        image.draft(None, (fit.size[0] // fit.by, fit.size[1] // fit.by))
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels = image.convert("RGB")
     pixels.info = {}  # what a camera wrote about place and owner
     return OpenedImage(pixels, is_jpeg=True), turned
 
