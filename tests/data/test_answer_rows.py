@@ -194,7 +194,7 @@ def test_boxes_without_an_answer_are_the_answer(tmp_path: Path) -> None:
         ({"boxes": [[0, 0, 500, 50]]}, (), 5, "one of its boxes is outside the picture"),
         ({"boxes": [[90, 0, 50, 50]]}, (), 5, "one of its boxes is turned round"),
         ({"answer": "a</answer>b"}, (), 5, "message 2: the tags are not one think"),
-        ({"question": "What is <image>?"}, (), 5, "its messages have 2 <image> marks"),
+        ({"question": "What is <image><image>?"}, (), 5, "its messages have 3 <image> marks"),
         ({"answer": "9", "choices": ["1", "2"]}, (), 5, "its answer '9' is none of its choices"),
         ({}, ("--model", "absent-model"), 3, "no model 'absent-model'"),
     ],

@@ -33,19 +33,19 @@ def refusal(body: bytes) -> RefusedError:
     return caught.value
 
 
-def test_images_count_through_the_conversation_and_stand_before_the_text() -> None:
+def test_images_count_through_the_conversation_and_stand_where_they_were_sent() -> None:
     messages = [
         {"role": "system", "content": "Look closer."},
         {"role": "user", "content": [TEXT, PICTURE]},
         {"role": "assistant", "content": [TEXT, {"type": "text", "text": " Or not?"}]},
-        {"role": "user", "content": [PICTURE]},
+        {"role": "user", "content": [TEXT, TEXT, PICTURE, TEXT]},
     ]
     request = taken(asked(messages=messages))
     assert request.messages == (
         Message("system", "Look closer."),
-        Message("user", "What is it?", (0,)),
+        Message("user", "What is it?", (0,), at=(11,)),
         Message("assistant", "What is it? Or not?"),
-        Message("user", "", (1,)),
+        Message("user", "What is it?\nWhat is it?What is it?", (1,), at=(23,)),
     )
     assert request.pictures == (URL, URL)
 

@@ -35,14 +35,11 @@ def command(
         int | None, typer.Option(min=1, max=1024, metavar="N", help="Questions at a time. Default: by server.")
     ] = None,
     max_result: Annotated[
-        int | None,
-        typer.Option(
-            min=10_000, metavar="N", help="Characters of a result; pictures are shrunk to it. Default: 950,000."
-        ),
+        int | None, typer.Option(min=10_000, metavar="N", help="Characters of a result. Default: 950,000.")
     ] = None,
-    structured: Annotated[
-        bool, typer.Option("--structured/--no-structured", help="Send structuredContent with pictures. Default: yes.")
-    ] = True,
+    no_structured: Annotated[
+        bool, typer.Option("--no-structured", help="Send no structuredContent beside pictures.")
+    ] = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Serve tools for pictures to agents (MCP).
@@ -78,7 +75,7 @@ def command(
         api_key=api_key if http else None,
         concurrency=concurrency,
         max_result=max_result,
-        structured=structured,
+        structured=not no_structured,
     )
     output.ends_when_stopped("the MCP server has ended")
     with events.printed(asked.quiet, verbose) as on_event:

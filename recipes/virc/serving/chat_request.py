@@ -302,7 +302,7 @@ def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
 
 
 def _message(message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]) -> Message:
-    """One message as the model is shown it: its parts in their order, a line end between texts."""
+    """One message as the model is shown it: its parts in their order, and white space between texts."""
     role = _ROLES[message.role]
     if not isinstance(message.content, list):
         return Message(role, _with_calls(message, message.content or ""))
@@ -312,7 +312,9 @@ def _message(message: _Message, place: str, pictures: list[str], url_of: Callabl
             pictures.append(url_of(part, f"{place}.content[{number}]"))
             at.append(len(text))
         elif isinstance(part, Text):
-            text += "\n" + part.text if text and len(text) not in at[-1:] else part.text
+            if text and at[-1:] != [len(text)] and not (text[-1].isspace() or part.text[:1].isspace()):
+                text += "\n"
+            text += part.text
     if at and message.role != "user":
         raise RefusedError(f"{place}: only a message of role user can hold images", place)
     kept = tuple(at) if any(at) else ()
