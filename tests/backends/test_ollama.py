@@ -7,10 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 from asks import LOOK, ask, further
+from support.loopback import Connection, Loopback
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
+from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.pieces import Pieces
+from virc.core.errors import ConfigError
 
 GREEDY = Sampling()
 
@@ -93,3 +96,32 @@ def test_the_likeliest_first_tokens_are_asked_for_and_read() -> None:
     line = {"message": {"content": "Yes"}, "logprobs": [{"token": "Yes", "logprob": -0.25, "top_logprobs": top}]}
     reply = ollama.read([json.dumps({**line, "done": True}).encode()], 1000)
     assert reply.likeliest == (("Yes", -0.25), ("No", -1.5))
+
+
+class Fresh(Connection):
+    """An Ollama without models, as its routes answer (server/routes.go, openai/openai.go)."""
+
+    def get(self) -> None:
+        body = {"/v1/models": {"object": "list", "data": None}, "/api/version": {"version": "0.13.1"}}
+        self.said(body.get(self.path, {"error": "not found"}), 200 if self.path in body else 404)
+
+    def post(self) -> None:
+        model = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["model"]
+        missing = f"model '{model}' not found"
+        native = self.path.startswith("/api")
+        self.said({"error": missing if native else {"message": missing, "type": "not_found_error", "code": None}}, 404)
+
+    def said(self, value: object, status: int) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.mark.parametrize("model", [None, "qwen3-vl:8b"])
+def test_the_hint_for_a_fresh_ollama_pulls_a_model(model: str | None) -> None:
+    server = Loopback(Fresh)
+    with server.running(), pytest.raises(ConfigError) as raised:
+        OpenAIBackend(f"{server.address}/v1", model, max_retries=0).reply(ask(), GREEDY)
+    assert raised.value.hint == f"ollama pull {model or 'qwen3-vl'}, then the same command"

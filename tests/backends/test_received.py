@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from virc.backends.openai.body import WireError, read_models
 from virc.backends.openai.received.reading import read_reply
 
 
@@ -100,6 +101,125 @@ def test_the_end_of_a_reply_is_known_by_any_servers_word(word: str, finish: str)
     assert read_reply([events(delta(content="yes"), delta(word))], 1000).finish == finish
 
 
+@pytest.mark.parametrize(
+    "word", ["stop_sequence", "eos_token", "eosFound", "<|im_end|>", "EndOfText", "normal", "FINISH"]
+)
+def test_a_word_for_the_end_of_a_turn_is_whole(word: str) -> None:
+    assert read_reply([events(delta(content="yes"), delta(word))], 1000).text == "yes"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "network_error", "insufficient_system_resource", "model_context_window_exceeded", "abort", "error", "timeout",
+        "pause_turn", "load", "MALFORMED_FUNCTION_CALL", "OTHER", "repetition", "user_cancelled", "50256", "unbekannt",
+        "terminé", "结束",
+    ],
+)  # fmt: skip
+def test_an_end_that_nobody_knows_is_an_error_that_names_it(word: str) -> None:
+    with pytest.raises(WireError) as raised:
+        read_reply([events(delta(content="ha"), delta(word, content="lf"))], 1000)
+    assert (raised.value.quoted, raised.value.broken) == (word, True)
+
+
+@pytest.mark.parametrize("word", [None, "", "null", "NULL", "not_finished"])
+def test_a_reply_that_goes_on_has_no_end(word: object) -> None:
+    going = {"choices": [{"index": 0, "delta": {"content": "4"}, "finish_reason": word}]}
+    assert read_reply([events(going, delta("stop", content="2"))], 1000).text == "42"
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"object": "error"},
+        {"object": "error", "message": "CUDA out of memory", "type": "BadRequestError", "code": 400},
+        {"detail": "Internal Server Error"},
+        {"detail": [{"msg": "field required"}]},
+        {"message": "Model is overloaded"},
+        {"code": 500, "msg": "system error"},
+        {"choices": [], "object": "error", "message": "lost"},
+        {"choices": [], "error": "lost"},
+        {"type": "error"},
+        {"error": {"code": 1234, "message": "lost"}},
+        {"base_resp": {"status_code": 1013, "status_msg": "unknown error"}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("done", [True, False])
+def test_a_chunk_that_reports_an_error_is_no_end(chunk: dict[str, Any], done: bool) -> None:
+    body = events(delta(content="half"), chunk)
+    with pytest.raises(WireError, match="failed"):
+        read_reply([body if done else body.removesuffix(b"data: [DONE]\n\n")], 1000)
+
+
+@pytest.mark.parametrize("event", [b"event: error\ndata: lost\n\n", b"event: error\ndata: {}\n\n", b"event: error\n\n"])
+def test_an_event_named_error_is_one(event: bytes) -> None:
+    with pytest.raises(WireError, match="failed"):
+        read_reply([events(delta(content="half")).replace(b"data: [DONE]", event + b"data: [DONE]")], 1000)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"choices": [], "usage": {"prompt_tokens": 1}},
+        {"code": 0, "message": "success"},
+        {"code": "200", "msg": "请求成功"},
+        {"message": "", "choices": []},
+        {"base_resp": {"status_code": 0, "status_msg": ""}, "usage": {}},
+        {"type": "ping"},
+        {"error": None, "detail": None},
+    ],
+    ids=str,
+)
+def test_a_chunk_without_choices_may_say_nothing(chunk: dict[str, Any]) -> None:
+    assert read_reply([events(delta(content="42"), chunk, delta("stop"), chunk)], 1000).text == "42"
+
+
+ODD = [
+    {"id": 7, "created": "today", "model": None, "choices": [{"index": "0", "delta": {"content": "42"}}]},
+    {"choices": [{"index": 0, "delta": {"content": "42", "refusal": False, "function_call": "", "tool_calls": ""}}]},
+    {"choices": [{"index": 0, "delta": {"content": "42", "tool_calls": {}}}]},
+    {"choices": [{"index": 0, "delta": {"content": "42", "tool_calls": [None]}}]},
+    {"choices": [{"index": 0, "delta": {"content": [{"type": 1, "text": "42", "id": {}}]}}]},
+    {"choices": [{"index": 0, "delta": {"content": "42"}, "logprobs": "none", "text": None}], "usage": [1]},
+    {"choices": [{"index": 0, "delta": {"content": "42"}}], "usage": {"prompt_tokens": -1, "completion_tokens": 0.5}},
+    {"choices": [{"index": 0, "delta": {"content": "42"}}], "usage": {"prompt_tokens": "many"}},
+    {"choices": [{"index": 0, "delta": {"content": "42", "role": 5, "audio": [], "annotations": {"a": 1}}}]},
+]
+
+
+@pytest.mark.parametrize("chunk", ODD, ids=str)
+def test_fields_that_nobody_needs_never_fail(chunk: dict[str, Any]) -> None:
+    assert read_reply([events(delta(), chunk, delta("stop"))], 1000).text == "42"
+
+
+@pytest.mark.parametrize("data", [b"", b"null", b'""', b"[]", b"{}"])
+def test_an_event_without_data_keeps_a_connection_alive(data: bytes) -> None:
+    body = events(delta(content="42"), delta("stop"))
+    assert (
+        read_reply([b"data: " + data + b"\n\n" + body.replace(b"\n\n", b"\n\ndata:" + data + b"\n\n", 1)], 1000).text
+        == "42"
+    )
+
+
+@pytest.mark.parametrize("id", [17, 0, 1.5, None, "", ["x"]])
+@pytest.mark.parametrize("index", [0, "0", 0.0, None])
+def test_a_call_is_read_with_an_id_and_index_of_any_type(id: object, index: object) -> None:
+    call = {"id": id, "index": index, "function": {"name": "crop_image", "arguments": '{"a": 1}'}}
+    reply = read_reply([events(delta(tool_calls=[call]), delta("tool_calls"))], 1000)
+    assert [(each.name, each.arguments) for each in reply.calls] == TWO[:1]
+
+
+@pytest.mark.parametrize("field", ["content", "reasoning_content"])
+@pytest.mark.parametrize("text", ["😀", "ü", "本"])
+@pytest.mark.parametrize("cut", [1, -1])
+def test_a_character_may_be_cut_between_two_chunks(field: str, text: str, cut: int) -> None:
+    parts = text.encode()[:cut], text.encode()[cut:]
+    pieces = [b'data: {"choices": [{"delta": {"%s": "%s"}}]}\n\n' % (field.encode(), part) for part in parts]
+    reply = read_reply([*pieces, events(delta("stop", content="!"))], 1000)
+    assert f"{reply.thought or ''}{reply.text}" == f"{text}!"
+
+
 @pytest.mark.parametrize("word", ["content_filter", "SAFETY", "recitation", "refusal"])
 def test_what_a_filter_ended_is_a_refusal(word: str) -> None:
     assert read_reply([events(delta(content="ye"), delta(word))], 1000).refusal
@@ -175,3 +295,20 @@ def test_the_likeliest_first_tokens_are_read(logprobs: object, first: object) ->
     if first:
         chunks[2]["choices"][0]["logprobs"] = later
     assert read_reply([events(*chunks)], 1000).likeliest == first
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ([{"id": "a"}, {"id": "b"}], ["a", "b"]),
+        (["a", "b"], ["a", "b"]),
+        ({"object": "list", "data": None}, []),
+        ({"object": "list"}, []),
+        ({"data": []}, []),
+        (None, []),
+        ({"data": [None, {"id": None}, {"id": 5}, {"id": "a", "owned_by": 5, "created": "now"}]}, ["a"]),
+        ({"models": [{"name": "a"}]}, ["a"]),
+    ],
+)
+def test_a_list_of_models_is_read_in_any_form(body: object, names: list[str]) -> None:
+    assert [each.id for each in read_models([json.dumps(body).encode()])] == names

@@ -55,11 +55,13 @@ class Called(msgspec.Struct, frozen=True):
         text: beside the calls.
         calls: by the names that the model wrote.
         results: what each came to, in words.
+        message: the turn as the server has it, which gets it back so.
     """
 
     text: str
     calls: tuple[Written, ...]
     results: tuple[str, ...] = ()
+    message: Mapping[str, Any] | None = None
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -143,6 +145,7 @@ class Reply(msgspec.Struct, frozen=True):
         thought: what the server took out of the content as the thought; None: it took nothing.
         calls: the tool calls that the server took out of the content.
         refusal: the text that the server marks as a refusal.
+        message: with `calls`, the message as the server has it, with ids and fields that virc does not know.
     """
 
     text: str
@@ -153,6 +156,7 @@ class Reply(msgspec.Struct, frozen=True):
     thought: str | None = None
     calls: tuple[Written, ...] = ()
     refusal: str | None = None
+    message: Mapping[str, Any] | None = None
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -211,6 +215,7 @@ class Session:
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
         self._sent: dict[int, lenient.Sent] = {}  # position of an assistant message -> how a stock model gets it back
+        self._own: dict[int, Mapping[str, Any]] = {}  # the same -> that message as the server has it
         self._answer: str | None = None
         self._failure: Failure | None = None
 
@@ -254,6 +259,8 @@ class Session:
             settled = lenient.ParsedReply(Turn(""))
         if settled.sent:
             self._sent[len(self._messages)] = settled.sent
+            if reply.message:
+                self._own[len(self._messages)] = reply.message
         self.history = history
         return self._accept(reply, kept, settled.turn, results)
 
@@ -290,7 +297,7 @@ class Session:
             if schemas and sent.called:
                 unit = self._units[sum(each.role == "assistant" and not each.inserted for each in messages[:at])]
                 results = tuple(each.error or each.text for each in unit.results)
-                called[at] = Called(sent.before, sent.called, results)
+                called[at] = Called(sent.before, sent.called, results, self._own.get(at))
         return Ask(tuple(messages), tuple(self.images), self.protocol.grammar.stop, schemas, called)
 
     def _record(self, index: int, shown: Shown) -> ImageRecord:

@@ -402,13 +402,16 @@ class OpenAIBackend:
             if model is None or not is_answer:
                 raise
             listed = []
+        if not listed:
+            with suppress(ConfigError, NetworkError):
+                self._link.pulls = "version" in self.json_object("/api/version")
         if model is not None:
             return next((served for served in listed if served.id in (model, f"{model}:latest")), ListedModel(model))
         seeing = [served for served in listed if not _BLIND.search(served.id)]
         if len(seeing or listed) == 1:  # or the one model of a server of embeddings
             return (seeing or listed)[0]
         if not listed:
-            raise ConfigError(f"{self._link.endpoint} serves no model", "name one: --model NAME")
+            raise ConfigError(f"{self._link.endpoint} serves no model", self._link.missing_hint())
         sentence = f"{self._link.endpoint} serves {len(listed)} models and none was chosen"
         raise ConfigError(f"{sentence}: {names_hint(self._link.names)}", f"--model {(seeing or listed)[0].id}")
 

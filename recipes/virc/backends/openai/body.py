@@ -14,6 +14,10 @@ from virc.core.timeouts import LateError
 
 _T = TypeVar("_T")
 _MAX_WRAPS = 6
+_MAX_MISFITS = 64
+_NEEDED = frozenset({"choices", "text", "content", "tool_calls", "function_call", "function", "name", "arguments"})
+"""Fields that a reply is made of."""
+_SUCCESS = re.compile(r"(?:success(?:ful(?:ly)?)?|succeeded|ok|done)?\W*", re.IGNORECASE)
 _MAX_NAME = 1000
 _WRAPS = ("errors", "detail", "base_resp", "Response", "Error")
 """Keys that hold another error body, beside `error`."""
@@ -83,10 +87,6 @@ class ListedModel(msgspec.Struct, frozen=True):
         return tuple(str(each)[:_MAX_NAME] for each in said if type(each) in (str, int))
 
 
-class _Listing(msgspec.Struct):
-    data: list[ListedModel] | None
-
-
 class _Embedding(msgspec.Struct):
     embedding: Annotated[list[float], Meta(min_length=1, max_length=2**16)]
 
@@ -130,6 +130,14 @@ def is_error(body: object) -> bool:
         return False
     fields = error_fields(body)
     return bool(any(fields.get(key) for key in _SENTENCES) or fields is not body)
+
+
+def reported(body: object) -> bool:
+    """Whether what came in place of a part of a reply reports an error; `{"code": 0, "message": "OK"}` does not."""
+    fields = error_fields(body)
+    said = next((fields[key] for key in _SENTENCES if fields.get(key)), "")
+    is_named = "error" in (fields.get("object"), fields.get("type"))
+    return is_named or (str(fields.get("code")) not in ("0", "200") and not _SUCCESS.fullmatch(str(said)))
 
 
 def failed(body: object) -> WireError:
@@ -211,15 +219,49 @@ def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]
 
 
 def read_models(pieces: Iterable[bytes]) -> list[ListedModel]:
-    """The body of /v1/models; entries whose name cannot be printed and typed are left out."""
-    data = b"".join(pieces).removeprefix(b"\xef\xbb\xbf").lstrip()
-    entries = decoded(data, list[ListedModel]) if data.startswith(b"[") else decoded(data, _Listing).data or []
+    """The body of /v1/models: a list, or an object that holds one or, where there is no model, null.
+
+    Entries whose name cannot be printed and typed are left out.
+    """
+    data = b"".join(pieces)
+    listed: object = decoded(data, Any)
+    if isinstance(listed, dict):
+        none = None if listed.get("object") == "list" else listed
+        listed = next((listed[key] for key in ("data", "models") if key in listed), none)
+    if not isinstance(listed, list | None):
+        raise unreadable(data)
+    named = [{**each, "id": each.get("id") or each.get("name")} for each in listed or () if isinstance(each, dict)]
+    named += [{"id": each} for each in listed or () if isinstance(each, str)]
+    if listed and not named:
+        raise unreadable(data)
+    entries = [msgspec.convert(each, ListedModel) for each in named if isinstance(each["id"], str)]
     return [served for served in entries if served.id.isprintable() and 0 < len(served.id) <= 256]
 
 
 def read_embedding(pieces: Iterable[bytes]) -> list[float]:
     """The body of /v1/embeddings for one text."""
     return decoded(b"".join(pieces), _Embeddings).data[0].embedding
+
+
+def fitted(value: object, kind: type[_T]) -> _T:
+    """A JSON value as a type, without the fields of another type than theirs; the value loses them too.
+
+    Raises:
+        msgspec.ValidationError: a reply is made of such a field, and it is not empty.
+    """
+    for _ in range(_MAX_MISFITS):
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            holder: Any = value
+            names = re.findall(r"\w+", str(error).partition("`$")[2])
+            *way, last = [int(each) if each.isdecimal() else each for each in names] or [None]
+            for place in way:
+                holder = holder[place]
+            if last is None or (holder[last] and (isinstance(last, int) or last in _NEEDED)):
+                raise
+            del holder[last]
+    return msgspec.convert(value, kind)
 
 
 def decoded(data: bytes, kind: type[_T]) -> _T:

@@ -79,7 +79,8 @@ class GarbageError(NetworkError):
 class Link:
     """A connection pool to one endpoint; threads may share it.
 
-    Its `names` are the models that were listed, its `model` the one in use: both are for hints. It is `stale`
+    Its `names` are the models that were listed, its `model` the one in use, and it `pulls` models on command, as Ollama
+    does: they are for hints. It is `stale`
     where another server may have come in place of the one before: a connection failed, or the server
     calls itself otherwise; `reconnected` where a connection is new, as it then is too.
 
@@ -98,6 +99,7 @@ class Link:
         self.timeout = timeout
         self.names: tuple[str, ...] = ()
         self.model: str | None = None
+        self.pulls = False
         self.stale = self.reconnected = False
         self._ports: set[int] = set()
         self.max_retries = max_retries
@@ -346,18 +348,21 @@ class Link:
 
     def _explained(self, error: StatusError) -> VircError:
         """The sentence for an HTTP error."""
-        place = Place(self.endpoint, self.quoted, bool(self._key), self._missing_hint(), self._address_hint())
+        place = Place(self.endpoint, self.quoted, bool(self._key), self.missing_hint(), self._address_hint())
         return explained(error, place)
 
-    def _missing_hint(self) -> str:
+    def missing_hint(self) -> str:
+        """What to type where the model is not there."""
         if self.model and is_folder(expanded(self.model)):
             return f"--endpoint none runs the folder {self.model} on this machine"
         if self.names:
             return f"it serves {names_hint(self.names)}: --model {self.names[0]}"
+        if self.pulls:
+            return f"ollama pull {self.model or 'qwen3-vl'}, then the same command"
         if hint := self._address_hint():
             return hint
         if not self.model:
-            return "name its model: --model NAME"
+            return "name one: --model NAME"
         return f"its models are named by: curl {self.endpoint}/models"
 
     def _address_hint(self) -> str | None:

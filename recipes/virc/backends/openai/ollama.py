@@ -12,7 +12,6 @@ import msgspec
 from virc.backends.interface import Sampling
 from virc.backends.openai.body import failed
 from virc.backends.openai.pieces import Picture
-from virc.backends.openai.received.calls import Call
 from virc.backends.openai.received.frames import values
 from virc.backends.openai.received.wire import Gathered, Received, is_given
 from virc.backends.openai.request import RESULT
@@ -27,16 +26,10 @@ large picture, and what does not fit is dropped without an error.
 """
 
 
-class _Message(msgspec.Struct):
-    content: str | None = None
-    thinking: str | None = None
-    tool_calls: list[Call] | None = None
-
-
 class _Line(msgspec.Struct):
     """A line of a streamed answer, or a whole one."""
 
-    message: _Message | None = None
+    message: Any = None
     done: bool = False
     done_reason: str | None = None
     prompt_eval_count: int | None = None
@@ -100,13 +93,9 @@ def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | No
         line = value.read
         if is_given(line.error):
             raise failed({"error": line.error})
-        message = line.message or _Message()
         gathered.ended(line.done_reason)
         gathered.scored(line.logprobs)
-        gathered.thought(message.thinking or "")
-        gathered.content(message.content or "")
-        for position, call in enumerate(message.tool_calls or ()):
-            gathered.call(position, call)
+        gathered.take(line.message)
         if line.done:
             gathered.counted(line.prompt_eval_count, line.eval_count)
             gathered.done = True
@@ -120,7 +109,7 @@ def _messages(turn: ChatTurn, ask: Ask) -> list[dict[str, Any]]:
         functions = [{"function": {"name": each.name, "arguments": each.arguments}} for each in turn.called.calls]
         said = zip(turn.called.calls, turn.called.results, strict=True)
         return [
-            {"role": "assistant", "content": turn.called.text, "tool_calls": functions},
+            {"role": "assistant", "content": turn.called.text, **(turn.called.message or {}), "tool_calls": functions},
             *({"role": "tool", "tool_name": each.name, "content": result or RESULT} for each, result in said),
         ]
     pictures = [Picture(ask.images[index], url=False) for index in turn.images]

@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from virc.backends.openai.body import WireError, failed, parsed, unreadable
+from virc.backends.openai.body import WireError, failed, fitted, parsed, unreadable
 
 _T = TypeVar("_T")
 
@@ -28,6 +28,7 @@ class Value(NamedTuple, Generic[_T]):
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = frozenset({b"data", b"event", b"id", b"retry", b""})  # of server-sent events; the last is a comment
 _DATA = re.compile(rb"\A(?:data:\s*)+")  # gateways that frame what is framed already repeat the name of the field
+_NOTHING = frozenset({b"", b"null", b'""', b"[]"})  # data of events that keep a connection alive
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -41,7 +42,7 @@ def values(pieces: Iterable[bytes], kind: type[_T]) -> Iterator[Value[_T] | None
     text = list[bytes]()  # lines of JSON that is no event and goes on
     is_first = True
     for line in (line.removeprefix(b"\x1e") for line in lines(pieces)):  # which begins JSON texts by RFC 7464
-        if not line and not data:  # between two events
+        if not line and not data and name != b"error":  # between two events
             name = b""
             continue
         field, _, value = line.partition(b":")
@@ -59,7 +60,7 @@ def values(pieces: Iterable[bytes], kind: type[_T]) -> Iterator[Value[_T] | None
         elif field == b"data" and value.strip(b'"').upper() == b"[DONE]":
             yield None
             return
-        elif field == b"data" and value and value != b"null":
+        elif field == b"data" and value not in _NOTHING:
             found = None if data or name == b"error" else _read(value, kind)
             data += [value] if found is None else []
         is_first = is_first and not begins
@@ -103,8 +104,10 @@ def _read(data: bytes, kind: type[_T], is_event: bool = True) -> Value[_T] | Non
     """The value of a JSON text; None where it is none of that type."""
     with suppress(ValueError, RecursionError):  # nesting deeper than the interpreter's limit raises the latter
         return Value(msgspec.json.decode(data, type=kind), data, is_event)
-    with suppress(ValueError, RecursionError):  # NaN and halves of characters beyond U+FFFF, as Python writes them
-        return Value(msgspec.convert(json.loads(data), kind), data, is_event)
+    with suppress(
+        ValueError, RecursionError
+    ):  # NaN, halves of characters, and fields of another type that nobody needs
+        return Value(fitted(json.loads(data.decode(errors="surrogateescape")), kind), data, is_event)
     return None
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import msgspec
 
-from virc.backends.openai.body import WireError, error_text, failed, is_error, parsed
+from virc.backends.openai.body import WireError, error_text, failed, is_error, parsed, reported
 from virc.backends.openai.received import responses
 from virc.backends.openai.received.envelopes import unwrapped
 from virc.backends.openai.received.frames import values
@@ -32,6 +32,8 @@ def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None
         if not chunk.choices and not responses.take(value.data, gathered):
             chunk = _within(value.data) or chunk
             odd = odd or (b"" if chunk.choices else value.data)
+            if not chunk.choices and gathered.has_choice and reported(said := parsed(value.data)):
+                raise failed(said)
         gathered.add(chunk)
         # A message that is all of a body needs no other end; a stream may be cut behind it.
         gathered.done = gathered.has_message and number == 0 and not value.is_event

@@ -41,7 +41,7 @@ def _whole(response: Mapping[str, Any], gathered: Gathered) -> None:
         raise failed(response)
     details = response.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, dict) else None
-    gathered.ended(str(reason or "stop"))
+    gathered.ended(str(reason or response.get("status") or "stop"))
     counts = usage(response.get("usage"), Usage())
     gathered.counted(counts.prompt, counts.drawn)
     for item in response.get("output") or ():

@@ -1,15 +1,35 @@
 """A text that comes in pieces, and the channels of OpenAI's harmony format that one may be made of."""
 
-from collections.abc import Iterator
+import codecs
+import re
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from virc.backends.openai.body import WireError
 from virc.reasoning.bodies import Called
 
 _CHANNEL, _MESSAGE, _START = "<|channel|>", "<|message|>", "<|start|>"
 _ENDS = ("<|end|>", "<|return|>", "<|call|>", _START)
 _SURE = 16
 """Characters that a piece repeats from the start of the text only where all of it is sent again."""
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
+
+def joined(pieces: Iterable[str]) -> str:
+    """Pieces that may be cut within a character: into surrogates, or into bytes that stand for themselves (PEP 383).
+
+    Raises:
+        WireError: bytes of them are no UTF-8.
+    """
+    whole = "".join(pieces)
+    if whole.isascii() or not re.search("[\ud800-\udfff]", whole):
+        return whole
+    whole = _HALF.sub("\ufffd", whole.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass"))
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(whole.encode(errors="surrogateescape"))
+    except UnicodeDecodeError:
+        raise WireError("sent something that cannot be read", "text that is no UTF-8") from None
 
 
 class Text:
@@ -32,12 +52,7 @@ class Text:
     @property
     def whole(self) -> str:
         """The text so far; a long one that was sent twice counts once."""
-        whole = "".join(self._pieces[:1] if self._is_twice and self.size >= 2 * _SURE else self._pieces)
-        try:
-            whole.encode()
-        except UnicodeEncodeError:  # pieces that were cut within a character beyond U+FFFF
-            return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return whole
+        return joined(self._pieces[:1] if self._is_twice and self.size >= 2 * _SURE else self._pieces)
 
     @property
     def is_doubtful(self) -> bool:

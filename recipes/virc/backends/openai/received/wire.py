@@ -2,31 +2,41 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from virc.backends.interface import Likeliest, ScoredReply
-from virc.backends.openai.body import WireError, failed
-from virc.backends.openai.received.calls import Call, CallPieces, Function
+from virc.backends.openai.body import WireError, failed, fitted
+from virc.backends.openai.received.calls import Call, CallPieces, Function, merge
 from virc.backends.openai.received.likeliest import likeliest
 from virc.backends.openai.received.texts import Text, harmony
 from virc.backends.openai.received.usage import Usage, usage
 
-_BROKEN_OFF = frozenset({"abort", "aborted", "cancelled", "error", "insufficient_system_resource", "network_error"})
-_FINISHES: Mapping[str, Literal["length", "call"]] = {
-    **dict.fromkeys(("length", "max_tokens", "max_length", "model_length", "max_output_tokens"), "length"),
-    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "call"),
-}
-"""Why a reply ended, by the words of several servers in lower case; any other word is a usual end."""
+_ENDS: Mapping[str, tuple[str, ...]] = {
+    "stop": (
+        "stop", "stop sequence", "stop string", "stop string found", "stop token", "stop word", "matched stop",
+        "eos", "eos token", "eos found", "eot", "eot token", "eot id", "im end", "end", "end of text", "end of turn",
+        "end of sequence", "end turn", "turn end", "complete", "completed", "finish", "finished", "done", "normal",
+    ),
+    "length": (
+        "length", "length limit", "limit", "token limit", "max length", "model length", "max tokens", "max new tokens",
+        "max output tokens", "max completion tokens", "max predicted tokens reached",
+    ),
+    "call": ("tool calls", "tool call", "tool use", "function call", "function calls"),
+}  # fmt: skip
+_FINISHES = {word.replace(" ", ""): finish for finish, words in _ENDS.items() for word in words}
+"""What the words of many servers for the end of a reply mean, in lower case and letters alone; any other is no end."""
+_PENDING = frozenset({"", "null", "none", "not_finished"})
 _FILTERED = {
     **dict.fromkeys(
-        ("content_filter", "content_filtered", "safety", "image_safety", "prohibited_content", "blocklist", "spii",
-         "recitation", "sensitive", "guardrail_intervened"),
+        ("contentfilter", "contentfiltered", "safety", "imagesafety", "prohibitedcontent", "imageprohibitedcontent",
+         "blocklist", "spii", "recitation", "imagerecitation", "sensitive", "guardrailintervened"),
         "the server's content filter ended the reply",
     ),
     "refusal": "the model refuses",
 }  # fmt: skip
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 _THINKS, _CALLS = re.compile("think|reason", re.IGNORECASE), re.compile("tool|function", re.IGNORECASE)
 """Kinds of parts of a content that are a thought, or a call in a form of its own."""
 _MAX_NESTED = 20
@@ -59,7 +69,7 @@ class _Content(msgspec.Struct):
 class _Part(msgspec.Struct):
     """A message, or a piece of one; servers that take thoughts out of the content name them in several ways."""
 
-    content: str | int | list[_Content | str] | _Content | None = None
+    content: str | int | float | list[_Content | str] | _Content | None = None
     reasoning: Any = None
     reasoning_content: Any = None
     thinking: Any = None
@@ -70,8 +80,8 @@ class _Part(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     index: Any = None
-    delta: _Part | str | None = None
-    message: _Part | str | None = None
+    delta: Any = None
+    message: Any = None
     text: str | None = None
     finish_reason: Any = None
     error: Any = None
@@ -106,7 +116,8 @@ class Gathered:
     def _begin(self) -> None:
         self._text, self._thought = Text(self._may_repeat), Text(self._may_repeat)
         self._refusal = list[str]()
-        self._calls: dict[int | str, CallPieces] = {}
+        self._own = dict[str, Any]()  # the message as the server has it
+        self._calls: dict[float | str, CallPieces] = {}
         self._size = 0
         self._thinking = self._lost_call = False
         self._finish: str | None = None
@@ -136,23 +147,36 @@ class Gathered:
         if is_given(choice.error):
             raise failed({"error": choice.error})
         finish = choice.finish_reason
-        finish = finish.get("type") or "stop" if isinstance(finish, dict) else finish
-        self.ended(str(finish) if finish else None)
+        self.ended(finish.get("type") or "stop" if isinstance(finish, dict) else finish)
         self.scored(choice.logprobs)
         self.has_message |= choice.message is not None
         for part, is_whole in ((choice.delta, False), (choice.message, True)):
-            if part:
-                self._take(_Part(part) if isinstance(part, str) else part, is_whole)
+            self.take(part, is_whole)
         # Together sends each piece twice, as of a completion and as of a chat.
-        if choice.text and not any(isinstance(part, _Part) and part.content for part in (choice.delta, choice.message)):
+        if choice.text and not any(
+            isinstance(each, dict) and each.get("content") for each in (choice.delta, choice.message)
+        ):
             self.content(choice.text)
 
-    def _take(self, part: _Part, is_whole: bool) -> None:
-        """Take a message, or a piece of one."""
-        thoughts = (part.reasoning_content, part.reasoning, part.thinking)
+    def take(self, said: object, is_whole: bool = False) -> None:
+        """Take a message, or a piece of one; a text is its content.
+
+        Raises:
+            WireError: it is no message.
+        """
+        said = {"content": said} if isinstance(said, str) else said or {}
+        try:
+            part = fitted(said, _Part)
+        except msgspec.ValidationError:
+            raise WireError("sent something that cannot be read", str(said)[:2048]) from None
+        assert isinstance(said, dict)
+        if is_whole:
+            self._own = {}
+        merge(self._own, {key: value for key, value in said.items() if key != "tool_calls"})
+        thoughts = [getattr(part, name) for name in _THOUGHTS]
         thought = next(filter(None, map(_texts, thoughts)), "") if any(thoughts) else ""
-        text = str(part.content) if isinstance(part.content, str | int) else ""
-        for content in () if isinstance(part.content, str | int) else _listed(part.content):
+        text = "" if isinstance(part.content, list | _Content | None) else str(part.content)
+        for content in _listed(part.content) if isinstance(part.content, list | _Content) else ():
             if isinstance(content, str):
                 text += content
             elif content.thinking is not None or _THINKS.search(content.type or ""):
@@ -166,16 +190,18 @@ class Gathered:
         self.thought(thought, is_whole)
         self.content(text, is_whole)
         self.refused(part.refusal)
-        calls = [part.tool_calls] if isinstance(part.tool_calls, Call) else part.tool_calls or []
+        calls, own = part.tool_calls or [], said.get("tool_calls")
+        calls, own = (calls, own) if isinstance(calls, list) else ([calls], [own])
         for position, call in enumerate(calls):
-            self.call(position, call)
+            if own[position]:
+                self.call(position, call, own[position])
         if part.function_call:
             self.call(0, Call(0, None, part.function_call))
 
-    def ended(self, finish: str | None) -> None:
+    def ended(self, finish: object) -> None:
         """Note that something came, and why the reply ended, where it did."""
         self.has_choice = True
-        self._finish = finish.lower().replace("-", "_").partition(":")[0] if finish else self._finish
+        self._finish = self._finish if str(finish or "").lower() in _PENDING else str(finish)
 
     def counted(self, prompt: int | None, completion: int | None) -> None:
         """Note how many tokens were read and drawn."""
@@ -199,15 +225,15 @@ class Gathered:
         """Take a piece of what the server marks as a refusal."""
         self._refusal += [text] if text else []
 
-    def call(self, position: int, call: Call) -> None:
+    def call(self, position: int, call: Call, own: Mapping[str, Any] | None = None) -> None:
         """Take a tool call, or a piece of one: by its index, else by its id, else by its place.
 
-        A piece without all three and without a name belongs to the call before.
+        A piece without all three and without a name belongs to the call before. `own` is it as the server has it.
         """
         function = call.function or Function(call.name, call.arguments)
-        key: int | str = position if call.index is None else call.index
+        key: float | str = position if call.index is None else _number(call.index, position)
         if call.index is None and call.id is not None:
-            key = call.id
+            key = str(call.id)
         elif call.index is None and not function.name and self._calls and position == 0:
             key = next(reversed(self._calls))
         pieces = self._calls.setdefault(key, CallPieces())
@@ -215,7 +241,7 @@ class Gathered:
         if function.name and pieces.name and pieces.ended:
             pieces = self._calls.setdefault(f"{key}/{len(self._calls)}", CallPieces())
         self._count(f"{function.name or ''}{function.arguments or ''}", "")
-        pieces.add(function)
+        pieces.add(function, own)
         self._lost_call |= not pieces.name  # a later piece, or the end of the reply, shows whether it has one
 
     def scored(self, logprobs: object) -> None:
@@ -234,8 +260,9 @@ class Gathered:
         """
         if not self.has_choice:
             raise WireError("sent no chat completion")
-        if not (self.done or self._finish) or self._finish in _BROKEN_OFF:
-            raise WireError("stopped before its answer was whole", broken=True)
+        end = re.sub("[^a-z]", "", (self._finish or "stop").lower().partition(":")[0])
+        if not (self.done or self._finish) or end not in _FINISHES | _FILTERED:
+            raise WireError("stopped before its answer was whole", self._finish or "", broken=True)
         text, thought = self._text.whole, self._thought.whole
         if self._index and self._on_text and text:
             self._on_text(text)
@@ -245,16 +272,27 @@ class Gathered:
             text, thought, calls = said.text, thought + said.thought, calls + said.calls
         return Received(
             text=text,
-            finish="call" if self._lost_call else _FINISHES.get(self._finish or "", "stop"),
+            finish="call" if self._lost_call else _FINISHES.get(end, "stop"),
             prompt_tokens=self._usage.prompt,
             completion_tokens=self._usage.drawn,
             thought=thought or None,
             calls=calls,
-            refusal="".join(self._refusal) or _FILTERED.get(self._finish or ""),
+            refusal="".join(self._refusal) or _FILTERED.get(end),
             cached_tokens=self._usage.cached,
             likeliest=self._likeliest,
             is_doubtful=self._text.is_doubtful,
+            message=None if said else self._message(text, thought),
         )
+
+    def _message(self, text: str, thought: str) -> Mapping[str, Any] | None:
+        """The message as the server has it, as the next request repeats it; None: it calls no tools as such."""
+        calls = [pieces.own() for pieces in self._calls.values() if pieces.name]
+        if not calls or None in calls:
+            return None
+        own = {"role": "assistant", **self._own, "tool_calls": calls}
+        if text or isinstance(own.get("content"), str):
+            own["content"] = own["content"] if isinstance(own.get("content"), list) else text
+        return own | {name: thought for name in _THOUGHTS if isinstance(own.get(name), str)}
 
     def _count(self, text: str, shown: str) -> None:
         self._size += len(text)
