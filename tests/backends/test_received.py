@@ -9,7 +9,7 @@ from virc.backends.openai.body import WireError, read_models
 from virc.backends.openai.received.reading import read_reply
 
 
-def delta(finish: str | None = None, index: int = 0, **fields: Any) -> dict[str, Any]:
+def delta(finish: Any = None, index: Any = 0, **fields: Any) -> dict[str, Any]:
     return {"choices": [{"index": index, "delta": fields, "finish_reason": finish}]}
 
 
@@ -312,3 +312,32 @@ def test_the_likeliest_first_tokens_are_read(logprobs: object, first: object) ->
 )
 def test_a_list_of_models_is_read_in_any_form(body: object, names: list[str]) -> None:
     assert [each.id for each in read_models([json.dumps(body).encode()])] == names
+
+
+OWN = {
+    "reasoning_details": [{"type": "reasoning.text", "text": "I ", "index": 0}],
+    "x_vendor": {"a": 1},
+    "channel": "c",
+}
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("id", ["D681PevKs", "functions.crop_image:0", 17, ""])
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
+def test_a_message_with_calls_is_kept_as_the_server_has_it(streamed: bool, id: object, field: str) -> None:
+    signed = {"id": id, "type": "function", "extra_content": {"google": {"thought_signature": "CiQB"}}}
+    whole = {"role": "assistant", "content": "Well.", field: "I look.", **OWN,
+             "tool_calls": [{**signed, "function": {"name": "crop_image", "arguments": '{"a": 1}'}}]}  # fmt: skip
+    chunks: list[Any] = [{"choices": [{"index": 0, "message": whole, "finish_reason": "tool_calls"}]}]
+    if streamed:
+        begun, further = call('{"a"', 0, "crop_image"), call(": 1}", 0)
+        chunks = [
+            delta(role="assistant", content="", **OWN), delta(**{field: "I "}), delta(**{field: "look."}),
+            delta(content="Well."), delta(tool_calls=[{**begun, **signed}]), delta(tool_calls=[further]),
+            delta("tool_calls", content=None),
+        ]  # fmt: skip
+    assert read_reply([events(*chunks)], 1000).message == whole
+
+
+def test_a_reply_without_calls_has_no_message_of_its_own() -> None:
+    assert read_reply([events(delta(content="42", reasoning="I look."), delta("stop"))], 1000).message is None

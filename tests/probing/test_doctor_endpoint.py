@@ -71,7 +71,7 @@ def test_what_was_found_is_printed_in_words() -> None:
     assert rows["boxes"] == "pixels of the picture"
     assert rows["pictures"] == "scaled down to 1024 px a side"
     assert rows["order"] == "mixed up"
-    assert rows["requests"] == "3 of at most 4"
+    assert rows["requests"] == "4 of at most 7"
     assert "the server mixes up the order of pictures" in done.err
     assert "6 pictures fit into a conversation: --max-turns 5" in done.err
 

@@ -61,9 +61,9 @@ def command(
     For each stage of a system: the overlays that fit, and why the others do not. Rows as long as the stage's cutoff are
     assumed; `virc train` counts your own.
 
-    With --endpoint, find out by at most four requests how a server and its model count boxes, call tools and show
-    pictures. solve, eval, sample and serve --agent use the result. With --model alone, print the memory that a long
-    conversation with that model takes in this process.
+    With --endpoint, find out by at most seven requests how a server and its model count boxes, call tools, show
+    pictures and take the turn after a crop. solve, eval, sample and serve --agent use the result. With --model alone,
+    print the memory that a long conversation with that model takes in this process.
     """
     if endpoint is not None or model is not None:
         from virc_cli.console import events
@@ -266,7 +266,7 @@ def _memory_lines(found: "Memory", machine: "Machine") -> Iterator[str]:
 
 def _probe_lines(found: "Probed") -> Iterator[str]:
     from virc.families import registry as families
-    from virc.probing.probe import MAX_REQUESTS
+    from virc.probing.probe import MAX_REQUESTS, MAX_ZOOMS
     from virc.probing.servers import server_name
 
     named = families.get(found.family) if found.family else families.UNKNOWN
@@ -278,10 +278,15 @@ def _probe_lines(found: "Probed") -> Iterator[str]:
     yield _row("order", {True: "as sent", False: "mixed up", None: "nothing tells"}[found.ordered])
     yield _row("images", _images(found))
     yield _row("tool calls", _CALLS[found.calls] if found.calls else "none came")
+    zoomed = {
+        True: "taken, and the crop seen",
+        False: "refused" if found.zoom_refused else "taken, and the crop not seen",
+    }
+    yield _row("second turn", zoomed.get(found.zoomed, "not tried: no call came"))
     yield _row("thoughts", _THOUGHTS[found.thoughts] if found.thoughts else "nothing tells")
     yield _row("context", f"{found.context:,} tokens" if found.context else "the server does not say")
     yield _row("refused", ", ".join(found.left_out) or "no parameter")
-    yield _row("requests", f"{found.requests} of at most {MAX_REQUESTS}")
+    yield _row("requests", f"{found.requests} of at most {MAX_REQUESTS + MAX_ZOOMS}")
 
 
 def _boxes(found: "Probed") -> str:

@@ -26,6 +26,7 @@ class Sampling(msgspec.Struct, frozen=True):
 
     `repetition_penalty`: logits of ids that the conversation holds are divided by it, negative ones multiplied (CTRL,
     arXiv:1909.05858); 1 changes nothing. `likeliest`: how many of the likeliest first tokens the reply is to name.
+    `is_usual`: nobody chose `top_p`; a server that may refuse it is not sent it.
     """
 
     temperature: float = 0.0
@@ -35,6 +36,7 @@ class Sampling(msgspec.Struct, frozen=True):
     seed: int | None = None
     repetition_penalty: float = 1.0
     likeliest: int = 0
+    is_usual: bool = False
 
 
 class ScoredReply(Reply, frozen=True):

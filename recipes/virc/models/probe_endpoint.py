@@ -12,7 +12,7 @@ from virc.core.events import OnEvent, Reporter
 from virc.core.text import clause
 from virc.models.load import Choice, protocol_of
 from virc.probing.identity import identify
-from virc.probing.probe import MAX_REQUESTS, probe
+from virc.probing.probe import probe
 from virc.probing.result import Probed, keep, kept, shortcomings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def probe_endpoint(
     timeout: float = SECONDS,
     on_event: OnEvent | None = None,
 ) -> tuple[Probed, Path | None]:
-    """Find out, by at most four requests, how a server and its model count boxes, call tools and show pictures.
+    """Find out, by at most seven requests, how a server and its model count boxes, call tools and show pictures.
 
     Args:
         model: a name which the endpoint lists; None: the only one.
@@ -83,14 +83,14 @@ def _warnings(found: Probed) -> Iterator[str]:
 def _probed(backend: "OpenAIBackend", report: Reporter, weights: str | None) -> Probed:
     """The result of a probe; parameters that the endpoint refused are kept even if those were all requests."""
     try:
-        return probe(backend, backend.endpoint, report.note, weights)
+        return probe(backend, backend.endpoint, report.note, weights, goes_on=True)
     except ConfigError:
         if backend.left_out:
             refused = tuple(sorted(backend.left_out))
             address = backend.endpoint
             _keep(Probed(endpoint=address, model=backend.model, server=backend.kind, left_out=refused), report)
             sentence = (
-                f"{address} refused {', '.join(refused)} one after the other, and {MAX_REQUESTS} requests are all"
+                f"{address} refused {', '.join(refused)} one after the other, and {backend.requests} requests are all"
             )
             raise ConfigError(sentence, "the same command continues from there") from None
         raise

@@ -1,4 +1,4 @@
-"""Finds out how a server and its model speak, by at most four requests with drawn pictures."""
+"""Finds out how a server and its model speak, by a few requests with drawn pictures."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,13 +19,14 @@ from virc.reasoning import lenient
 from virc.reasoning.bodies import BOX, FormatError
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol, fill
-from virc.reasoning.session import Ask, Message, Reply
+from virc.reasoning.session import Ask, Called, Message, Reply
 from virc.tools import registry as tools
 
 if TYPE_CHECKING:
     from virc.backends.openai.backend import OpenAIBackend
 
-MAX_REQUESTS = 4
+MAX_REQUESTS, MAX_ZOOMS = 4, 3
+"""Requests that measure, and those for the turn after a crop: one, and one for each thing that is refused of it."""
 IMAGES = 17
 """Pictures of one conversation that are tried: one of the question, and what sixteen turns show."""
 
@@ -34,6 +35,7 @@ _TASK = (
     "red rectangle exactly, and write nothing else."
 )
 _COLORS = "Which colours have images {asked}? Answer with {count} words, in this order."
+_ZOOMED = "Image 1 shows what the box encloses. Which colour has it? Answer with one word."
 _LONGEST_REPLY, _COUNTED_REPLY = 4096, 16
 """Tokens of a reply that is read, and of one of which only the count of its prompt is."""
 _MOST_CHARACTERS = 50_000
@@ -53,9 +55,19 @@ class _Seen(msgspec.Struct):
     asked_images: int | None = None
     context: int | None = None
     ended: str | None = None
+    zoom: Ask | None = None
+    zoomed: bool | None = None
+    zoom_refused: str | None = None
 
 
-def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None, weights: str | None = None) -> Probed:
+def probe(
+    backend: "OpenAIBackend",
+    endpoint: str,
+    say: Say = lambda _: None,
+    weights: str | None = None,
+    *,
+    goes_on: bool = False,
+) -> Probed:
     """Ask an endpoint until it is known how it speaks, or four requests were made.
 
     What is refused or breaks off after the first reply ends the probe, and what was found by then holds.
@@ -65,6 +77,7 @@ def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None, we
         endpoint: its address.
         say: gets one line for each request.
         weights: see `Probed`.
+        goes_on: whether the turn after the call, with the crop, is played too, by up to three requests more.
 
     Raises:
         ConfigError, NetworkError, EngineError: the endpoint does not answer at all.
@@ -81,6 +94,8 @@ def probe(backend: "OpenAIBackend", endpoint: str, say: Say = lambda _: None, we
         seen.ended = plain(error.message)
     if backend.requests >= MAX_REQUESTS and seen.images is None:
         seen.ended = f"{(backend.left_out and 'parameters were refused, and ') or ''}{MAX_REQUESTS} requests are all"
+    if goes_on:
+        _ask_zoom(backend, seen, say)
     return msgspec.structs.replace(
         _result(backend.model, endpoint, named, seen),
         server=backend.kind,
@@ -117,7 +132,7 @@ def unit(backend: Backend, endpoint: str, family: Family | None, native: bool, s
                 raise
             return None  # many servers and models know no tools
         seen.counts.large = beyond_text(reply, ask)
-        if _take_box(reply, protocol, seen):
+        if _take_box(reply, protocol, seen, ask):
             break
     found = _result(backend.model, endpoint, None, seen)
     return found if found.coordinates else None
@@ -127,7 +142,7 @@ def _result(model: str, endpoint: str, named: Family | None, seen: _Seen) -> Pro
     counted, shrunk = seen.counted, _shrunk(named, seen)
     in_pixels = counted is not None and counted.coordinates == "pixel"
     largest = shrunk.longest or (pictures.LARGE[0] if in_pixels else None)
-    names = ("ordered", "calls", "images", "asked_images", "thoughts", "ended")
+    names = ("ordered", "calls", "images", "asked_images", "thoughts", "ended", "zoomed", "zoom_refused")
     found: dict[str, Any] = {name: getattr(seen, name) for name in names}
     return Probed(
         endpoint=endpoint,
@@ -158,13 +173,28 @@ def _ask_box(backend: "OpenAIBackend", family: Family, seen: _Seen, say: Say) ->
     protocol = families.protocol(family)
     ask = _box_ask(protocol, Shown(pictures.large()))
     reply = _reply(backend, ask)
-    _take_box(reply, protocol, seen)
+    _take_box(reply, protocol, seen, ask)
     seen.counts.large = beyond_text(reply, ask)
     if seen.calls is None and backend.requests < MAX_REQUESTS:
         say("no call came: the same, with the tool in the request")
         native = families.protocol(family, native=True)
+        ask = _box_ask(native, Shown(pictures.large()))
         with suppress(VircError):  # many servers and models know no tools
-            _take_box(_reply(backend, _box_ask(native, Shown(pictures.large()))), native, seen)
+            _take_box(_reply(backend, ask), native, seen, ask)
+
+
+def _ask_zoom(backend: "OpenAIBackend", seen: _Seen, say: Say) -> None:
+    """Play the turn after the call, with the crop that it asks for: is a conversation taken further?"""
+    if seen.zoom is None:
+        return
+    say("the crop, as the turn after the call: does the conversation go on?")
+    backend.max_requests = backend.requests + MAX_ZOOMS
+    try:
+        reply = _reply(backend, seen.zoom)
+    except VircError as error:
+        seen.zoomed, seen.zoom_refused = False, plain(error.message)
+    else:
+        seen.zoomed = pictures.FIRST in pictures.colors(_content(reply))
 
 
 def _box_ask(protocol: Protocol, shown: Shown) -> Ask:
@@ -173,8 +203,17 @@ def _box_ask(protocol: Protocol, shown: Shown) -> Ask:
     return Ask((*system, Message("user", _TASK.replace("{line}", line), (0,))), (shown,), schemas=protocol.schemas)
 
 
-def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> bool:
-    """Note how a reply counts boxes, calls and thinks; whether it holds a box at all."""
+def _zoom_ask(ask: Ask, reply: Reply, sent: lenient.Sent) -> Ask:
+    """The conversation after a call, as a session has it, with the rectangle as the crop."""
+    at = len(ask.messages)
+    messages = (*ask.messages, Message("assistant", sent.text), Message("user", _ZOOMED, (1,)))
+    called = {at: Called(sent.before, sent.called, ("",), reply.message)} if ask.schemas and sent.called else {}
+    shown = (*ask.images, Shown(pictures.large().crop(pictures.TARGET)))
+    return Ask(messages, shown, schemas=ask.schemas, called=called)
+
+
+def _take_box(reply: Reply, protocol: Protocol, seen: _Seen, ask: Ask | None = None) -> bool:
+    """Note how a reply to `ask` counts boxes, calls and thinks; whether it holds a box at all."""
     text, box = reply.text[:_MOST_CHARACTERS], None
     if reply.thought:
         seen.thoughts = "apart"
@@ -184,8 +223,10 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Seen) -> bool:
         seen.thoughts = seen.thoughts or "none"
     with suppress(FormatError):
         offered = tools.offered(protocol.tools)
-        turn = lenient.read(text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls).turn
+        parsed = lenient.read(text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls)
+        turn = parsed.turn
         if turn.tool:
+            seen.zoom = _zoom_ask(ask, reply, parsed.sent) if ask and parsed.sent else None
             seen.calls = "native" if protocol.schemas else "structured" if reply.calls else "text"
             box = turn.tool.arguments.get(BOX)
     written = pictures.numbers(_content(reply))

@@ -1,6 +1,6 @@
 """What a probe found out about an endpoint and its model, kept on this machine until the next one.
 
-`probe` asks, with at most four requests; `kept` is what solving goes by.
+`probe` asks, with a few requests; `kept` is what solving goes by.
 """
 
 import hashlib
@@ -46,7 +46,9 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
         asked_images: how many were tried.
         context: longest conversation in tokens, where the server tells.
         thoughts: whether they come `apart` from the content, in `tags` within it, or not at all (`none`).
-        left_out: parameters that the server refuses.
+        left_out: parameters that the server refuses, and fields of its own messages that it does not take back.
+        zoomed: whether the turn after a call, with a crop, was answered and the crop seen; None: there was no call.
+        zoom_refused: what the server said of that turn, where it refused it.
         requests: how many it took.
         ended: why it ended early; None: it did not.
         weights: changes with the weights behind the name (`Identity.digest`); None: nothing tells them from others.
@@ -71,6 +73,8 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     context: int | None = None
     thoughts: Literal["apart", "tags", "none"] | None = None
     left_out: tuple[str, ...] = ()
+    zoomed: bool | None = None
+    zoom_refused: str | None = None
     requests: int = 0
     ended: str | None = None
     weights: str | None = None
@@ -81,6 +85,10 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
 
 def shortcomings(probed: Probed) -> Iterator[str]:
     """What of a server was found that the loop has to do without, one sentence each."""
+    if probed.zoom_refused:
+        yield f"the server refuses the turn after a tool call: {probed.zoom_refused}"
+    elif probed.zoomed is False:
+        yield "the model does not see the crop that it asked for: answers may not be of the crop"
     if probed.ordered is False:
         yield "the server mixes up the order of pictures: answers about crops may be of other pictures"
     if probed.images is not None and probed.asked_images is not None and probed.images < probed.asked_images:

@@ -92,7 +92,8 @@ class SolveConfig(msgspec.Struct, frozen=True):
         greedy = Sampling(max_tokens=self.longest(usual), repetition_penalty=usual.repetition_penalty)
         top_p = _TOP_P if self.top_p is None else self.top_p
         top_k = _TOP_K if self.top_k is None else self.top_k
-        nucleus = msgspec.structs.replace(greedy, top_p=top_p, top_k=top_k if top_k > 0 else None)
+        top_k_or_all = top_k if top_k > 0 else None
+        nucleus = msgspec.structs.replace(greedy, top_p=top_p, top_k=top_k_or_all, is_usual=self.top_p is None)
         lowest = (_WARMER[min(attempt, len(_WARMER) - 1)] for attempt in range(self.tries))
         chosen = (max(self.first_temperature(usual), each) for each in lowest)
         return [msgspec.structs.replace(nucleus, temperature=each) if each else greedy for each in chosen]

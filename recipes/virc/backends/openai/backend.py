@@ -419,9 +419,11 @@ class OpenAIBackend:
         server = self._server
         request = completion(ask, sampling, self.model, as_part)
         if server.kind in _SAMPLING_SERVERS:  # openai.com refuses these
-            # -1 is all tokens. Left out, these servers take top_k from the model's generation_config.json,
-            # where it may be 1, and then every try is the same.
+            # -1 is all tokens. Left out, these servers take top_k and top_p from the model's generation_config.json,
+            # where top_k may be 1, and then every try is the same.
             request["top_k"] = -1 if sampling.top_k is None else sampling.top_k
+            if sampling.temperature > 0:
+                request["top_p"] = sampling.top_p
             if sampling.repetition_penalty != 1:
                 request["repetition_penalty"] = sampling.repetition_penalty
         keeps_stop = KEEPS_STOP.get(server.kind)

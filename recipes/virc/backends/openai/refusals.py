@@ -14,9 +14,14 @@ OPTIONAL = (
     *LENGTHS,
 )  # fmt: skip
 """What a request can do without: the model then draws by the server's own defaults."""
+OWN = "messages."
+"""Stands among parameters before a field of the server's own messages that it does not take back."""
+AFTER_TOOL = "user after tool"
+"""A user's message behind the result of a tool: for servers of Mistral's models one of the assistant stands between."""
 _REFUSES = re.compile(
     r"unsupported|not supported|n.t support|unrecogni[sz]ed|unknown|unexpected|not (permitted|allowed|valid)|forbidden"
     r"|invalid (param|arg|field)|cannot find field|extra inputs|use '?max_completion_tokens|must be verified"
+    r"|cannot both be|only [\d.]+ is allowed"
     r"|must be (?:strictly )?(?:positive|greater than 0)|n.t enabled|only [\w, ]+ roles are|roles must alternate",
     re.IGNORECASE,
 )
@@ -102,8 +107,24 @@ def parameters(refused: RefusedError) -> Iterator[str]:
     # "'max_tokens' is not supported: use 'max_completion_tokens' instead" names what it wants as well.
     instead = re.search(r"\b(?:use|try)\b", refused.said, re.IGNORECASE)
     for at, name in sorted(found):
+        if name == "temperature" and "both" in refused.said:  # one of it and top_p, which changes less
+            continue
         if not instead or at < instead.start() or len(found) == 1:
             yield name
+
+
+def own_fields(refused: RefusedError, sent: set[str]) -> set[str]:
+    """Which fields of the server's own messages, `sent` back to it, a refusal means: those it names, else all."""
+    named = {name for name in sent if re.search(rf"\b{re.escape(name)}\b", refused.said)}
+    is_missed = re.search(r"missing|required", refused.said, re.IGNORECASE)
+    if named:
+        return set() if is_missed else named
+    return sent if _REFUSES.search(refused.said) and re.search(r"messages?\b|tool_calls", refused.said) else set()
+
+
+def is_order(refused: RefusedError) -> bool:
+    """Whether a refusal means a user's message behind the result of a tool."""
+    return bool(re.search(r"after role '?tool|roles must alternate", refused.said, re.IGNORECASE))
 
 
 def _mentioned(name: str) -> str:
@@ -113,7 +134,9 @@ def _mentioned(name: str) -> str:
     if name not in _WORDS:
         return rf"\b{name}\b"
     marked = rf"['\"`]{name}['\"`]|\b{name}=" + (r"|\b[Ss]treaming\b" if name == "stream" else "")
-    listed = r"(?i:parameter|argument|field|property|name|supplied)s?:? +(?:[\w'\"`\\]+(?:, *(?:and )?| and +))*"
+    listed = (
+        r"(?i:parameter|argument|field|property|name|supplied|invalid)s?:? +(?:[\w'\"`\\]+(?:, *(?:and )?| and +))*"
+    )
     return rf"{marked}|{listed}['\"`\\]*{name}\b"
 
 

@@ -2,16 +2,30 @@
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from virc.backends.interface import Sampling
+from virc.backends.openai.body import parsed
 from virc.backends.openai.images import AsPart
-from virc.backends.openai.refusals import LENGTHS, OPTIONAL, SYSTEM, RefusedError, parameters
+from virc.backends.openai.refusals import (
+    AFTER_TOOL,
+    LENGTHS,
+    OPTIONAL,
+    OWN,
+    SYSTEM,
+    RefusedError,
+    is_order,
+    own_fields,
+    parameters,
+)  # fmt: skip
 from virc.reasoning.session import Ask, Called
 
 RESULT = "The image follows."
 """What a tool's own message says where a server calls tools: an image can stand in a user's message only."""
+_BETWEEN = "I look at the image."
+_PLAIN = frozenset({"role", "content", "tool_calls", "id", "type", "function", "name", "arguments", "text"})
+"""Fields that messages with calls have by the API's own definition."""
 
 
 class Habits:
@@ -30,7 +44,7 @@ class Habits:
     def leave_out(self, parameters: Iterable[str]) -> None:
         """Take it that the server refuses these, as it did in an earlier process."""
         with self._lock:
-            self._left_out |= {name for name in parameters if name in OPTIONAL}
+            self._left_out |= {name for name in parameters if name in (*OPTIONAL, AFTER_TOOL) or name.startswith(OWN)}
 
     def forget(self) -> None:
         """Another server may have come in its place."""
@@ -45,6 +59,10 @@ class Habits:
             fitted[LENGTHS[1]] = request[LENGTHS[0]]
         if SYSTEM in left_out:
             fitted["messages"] = _without_system(request["messages"])
+        if own := {name.removeprefix(OWN) for name in left_out if name.startswith(OWN)}:
+            fitted["messages"] = [_without(each, own) if "tool_calls" in each else each for each in fitted["messages"]]
+        if AFTER_TOOL in left_out:
+            fitted["messages"] = list(_bridged(fitted["messages"]))
         if "stream" not in fitted:
             fitted.pop("stream_options", None)
         return fitted
@@ -52,6 +70,12 @@ class Habits:
     def learn(self, sent: Mapping[str, Any], refused: RefusedError) -> bool:
         """Take a server's refusal of a request into account; whether there is anything to leave out that was sent."""
         wrong = {name for name in parameters(refused) if name in sent or (name == SYSTEM and _has_system(sent))}
+        messages = sent.get("messages", ())
+        if not wrong and is_order(refused) and len([*_bridged(messages)]) > len(messages):
+            wrong = {AFTER_TOOL}
+        if not wrong:
+            own = {name for each in messages if "tool_calls" in each for name in _names(each)} - _PLAIN
+            wrong = {OWN + name for name in own_fields(refused, own)}
         if not wrong:
             return False
         with self._lock:
@@ -79,6 +103,31 @@ def _without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**user, "content": [{"type": "text", "text": system["content"]}, *content]}, *rest]
 
 
+def _bridged(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The messages with one of the assistant between the result of a tool and what the user says."""
+    before = None
+    for message in messages:
+        if (before, message["role"]) == ("tool", "user"):
+            yield {"role": "assistant", "content": _BETWEEN}
+        yield message
+        before = message["role"]
+
+
+def _names(value: object) -> Iterator[str]:
+    """The names of all fields of a value."""
+    if isinstance(value, dict):
+        yield from value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _names(each)
+
+
+def _without(value: Any, names: Collection[str]) -> Any:
+    """A value without the fields of these names."""
+    if isinstance(value, dict):
+        return {key: _without(each, names) for key, each in value.items() if key not in names}
+    return [_without(each, names) for each in value] if isinstance(value, list) else value
+
+
 def messages(ask: Ask, as_part: AsPart) -> Iterator[dict[str, Any]]:
     """The conversation as the API has it; calls of a server that makes them itself as such, each with its result."""
     for position, turn in enumerate(ask.turns()):
@@ -95,15 +144,22 @@ def messages(ask: Ask, as_part: AsPart) -> Iterator[dict[str, Any]]:
 
 
 def _calling(position: int, called: Called) -> Iterator[dict[str, Any]]:
-    """A turn that calls tools, and what each of them said."""
-    ids = [f"call_{position:06d}{number:02d}" for number in range(len(called.calls))]
-    calls = [
-        {"id": id, "type": "function", "function": {"name": each.name, "arguments": json.dumps(each.arguments)}}
-        for id, each in zip(ids, called.calls, strict=True)
-    ]
-    yield {"role": "assistant", "content": called.text, "tool_calls": calls}
-    for id, result in zip(ids, called.results, strict=True):
-        yield {"role": "tool", "tool_call_id": id, "content": result or RESULT}
+    """A turn that calls tools, as the server has it with the calls that were made, and what each of them said.
+
+    An id of ours has nine letters and digits, as Mistral's API wants it.
+    """
+    own = called.message or {}
+    before = own.get("tool_calls", ())[: len(called.calls)] or [{}] * len(called.calls)
+    calls = []
+    for number, (call, each) in enumerate(zip(called.calls, before, strict=True)):
+        function = {"name": call.name, **each.get("function", {})}
+        if not isinstance(parsed(str(function.get("arguments")).encode()), dict):  # it was mended
+            function["arguments"] = json.dumps(call.arguments)
+        id = each.get("id") or f"c{position:05d}{number:03d}"
+        calls.append({**each, "id": id, "type": "function", "function": function})
+    yield {"role": "assistant", "content": called.text, **own, "tool_calls": calls}
+    for made, result in zip(calls, called.results, strict=True):
+        yield {"role": "tool", "tool_call_id": made["id"], "content": result or RESULT}
 
 
 def completion(ask: Ask, sampling: Sampling, model: str, as_part: AsPart) -> dict[str, Any]:
@@ -116,7 +172,7 @@ def completion(ask: Ask, sampling: Sampling, model: str, as_part: AsPart) -> dic
         "temperature": sampling.temperature,
         "max_tokens": sampling.max_tokens,
     }
-    if sampling.temperature > 0:  # else it changes nothing, and some servers refuse it
+    if sampling.temperature > 0 and sampling.top_p < 1 and not sampling.is_usual:  # some servers refuse it
         request["top_p"] = sampling.top_p
     if ask.continues:  # vLLM and SGLang: the reply belongs to the turn that has begun
         request |= {"continue_final_message": True, "add_generation_prompt": False}

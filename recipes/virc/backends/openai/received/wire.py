@@ -25,7 +25,7 @@ _ENDS: Mapping[str, tuple[str, ...]] = {
     ),
     "call": ("tool calls", "tool call", "tool use", "function call", "function calls"),
 }  # fmt: skip
-_FINISHES = {word.replace(" ", ""): finish for finish, words in _ENDS.items() for word in words}
+_FINISHES: Mapping[str, Any] = {word.replace(" ", ""): finish for finish, words in _ENDS.items() for word in words}
 """What the words of many servers for the end of a reply mean, in lower case and letters alone; any other is no end."""
 _PENDING = frozenset({"", "null", "none", "not_finished"})
 _FILTERED = {
@@ -151,7 +151,8 @@ class Gathered:
         self.scored(choice.logprobs)
         self.has_message |= choice.message is not None
         for part, is_whole in ((choice.delta, False), (choice.message, True)):
-            self.take(part, is_whole)
+            if part:
+                self.take(part, is_whole)
         # Together sends each piece twice, as of a completion and as of a chat.
         if choice.text and not any(
             isinstance(each, dict) and each.get("content") for each in (choice.delta, choice.message)
@@ -172,7 +173,10 @@ class Gathered:
         assert isinstance(said, dict)
         if is_whole:
             self._own = {}
-        merge(self._own, {key: value for key, value in said.items() if key != "tool_calls"})
+        own = {key: value for key, value in said.items() if key != "tool_calls"}
+        if isinstance(self._own.get("content"), list) and isinstance(part.content, str):
+            own["content"] = [{"type": "text", "text": part.content}] * bool(part.content)
+        merge(self._own, own)
         thoughts = [getattr(part, name) for name in _THOUGHTS]
         thought = next(filter(None, map(_texts, thoughts)), "") if any(thoughts) else ""
         text = "" if isinstance(part.content, list | _Content | None) else str(part.content)
@@ -190,11 +194,11 @@ class Gathered:
         self.thought(thought, is_whole)
         self.content(text, is_whole)
         self.refused(part.refusal)
-        calls, own = part.tool_calls or [], said.get("tool_calls")
-        calls, own = (calls, own) if isinstance(calls, list) else ([calls], [own])
-        for position, call in enumerate(calls):
-            if own[position]:
-                self.call(position, call, own[position])
+        calls: Any = part.tool_calls or []
+        for position, call in enumerate(calls if isinstance(calls, list) else [calls]):
+            has = said["tool_calls"][position] if isinstance(calls, list) else said["tool_calls"]
+            if has:
+                self.call(position, call, has)
         if part.function_call:
             self.call(0, Call(0, None, part.function_call))
 
@@ -261,7 +265,7 @@ class Gathered:
         if not self.has_choice:
             raise WireError("sent no chat completion")
         end = re.sub("[^a-z]", "", (self._finish or "stop").lower().partition(":")[0])
-        if not (self.done or self._finish) or end not in _FINISHES | _FILTERED:
+        if not (self.done or self._finish) or end not in {**_FINISHES, **_FILTERED}:
             raise WireError("stopped before its answer was whole", self._finish or "", broken=True)
         text, thought = self._text.whole, self._thought.whole
         if self._index and self._on_text and text:
