@@ -6,7 +6,6 @@ import json
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from asks import ANSWER, ask
@@ -18,7 +17,6 @@ from support.loopback import Connection, Loopback
 from support.servers import CHAT, MODEL, MODELS, Exchange, Fault, dead_url, error, piece, serve
 
 from virc.backends.interface import Sampling
-from virc.backends.openai import causes
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.body import WireError, read_models
 from virc.backends.openai.received.reading import read_reply
@@ -185,13 +183,15 @@ def test_a_busy_or_failing_server_is_tried_again_and_then_a_network_error(code: 
         ({"Retry-After": "0"}, 0.375, 0.5),
         ({"Retry-After": "7"}, 7, 7),
         ({"Retry-After": "2.5"}, 2.5, 2.5),
-        ({"Retry-After": "Thu, 01 Jan 1970 00:00:09 GMT"}, 5, 5),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.375, 0.5),
+        ({"Retry-After": "soon"}, 0.375, 0.5),
+        ({"retry-after-ms": "1500", "Retry-After": "2"}, 1.5, 1.5),
+        ({"x-ratelimit-reset": "3"}, 3, 3),
     ],
 )
 def test_a_busy_server_is_asked_again_after_what_it_asks_for(
-    headers: dict[str, str], least: float, most: float, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    headers: dict[str, str], least: float, most: float, pauses: list[float]
 ) -> None:
-    monkeypatch.setattr(causes, "time", SimpleNamespace(time=lambda: 4.0))
     with serve([ANSWER], fault=status(429, headers=headers), times=1) as server:
         assert OpenAIBackend(server.url).reply(ask(), GREEDY).text == ANSWER
         assert len(server.chats()) == 2
@@ -225,7 +225,7 @@ def test_only_what_may_pass_is_tried_again(fault: Fault, asked: int) -> None:
     assert failure(fault, tries=2)[1] == asked
 
 
-@pytest.mark.parametrize("wait", ["100", "Fri, 31 Dec 2100 23:59:59 GMT", "-1", "nan", "9" * 400])
+@pytest.mark.parametrize("wait", ["100", "Fri, 31 Dec 2100 23:59:59 GMT"])
 def test_a_server_that_asks_for_more_patience_than_there_is_is_not_waited_for(wait: str, pauses: list[float]) -> None:
     failed, asked = failure(status(429, headers={"Retry-After": wait}), tries=2)
     assert isinstance(failed, NetworkError)

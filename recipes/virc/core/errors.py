@@ -63,6 +63,8 @@ class NetworkError(VircError):
     kind, code = "network", 6
     broken = False
     """Whether there was no connection, or it broke before the answer was whole: asked again, it may answer."""
+    wait: float | None = None
+    """Of a server that is too busy: after how many seconds it asks to be tried again; 0: it does not say."""
 
 
 class EngineError(VircError):

@@ -1,13 +1,106 @@
-"""Trying again what may have failed in passing."""
+"""Trying again what may have failed in passing, as fast as a server wants to be asked."""
 
 import math
 import random
+import re
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
 from itertools import count
 from typing import TypeVar
 
 _T = TypeVar("_T")
+_FIRST_GAP, _MAX_GAP, _MIN_GAP = 0.25, 30.0, 0.02  # seconds
+_UNITS = {"ms": 0.001, "mi": 60.0, "m": 60.0, "ho": 3600.0, "hr": 3600.0, "h": 3600.0, "da": 86_400.0, "d": 86_400.0}
+_AMOUNT = (
+    r"[0-9]{1,14}+(?:\.[0-9]++)?(?![0-9])\s*+(?:ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)?(?![a-z])"
+)
+_SAID = re.compile(
+    r"(?:retry|try again|wait|resets?|available)(?:[_ -]?(?:delay|in|after|again|at least|for|about)|[\s'\":=])*"
+    rf"((?:{_AMOUNT}[\s,]*)+)",
+    re.IGNORECASE,
+)
+_RESETS = re.compile(r"(?:x-|anthropic-)?rate-?limit-(?:.*-)?reset(?:-.*)?", re.IGNORECASE)
+_NOW = 1e9  # larger numbers are times
+
+
+def seconds_asked(headers: Mapping[str, str], said: str = "") -> float | None:
+    """Return the seconds that a refusal asks to wait: by its headers, else its body; None: it does not say.
+
+    Retry-After (RFC 9110) and the headers of rate limits have seconds, durations (`1m30s`), dates or times since 1970.
+    """
+    lower = {name.lower(): value for name, value in headers.items()}
+    if (exact := _until(lower.get("retry-after-ms", ""), 0.001)) is not None:
+        return exact
+    if lower.get("retry-after"):
+        return _until(lower["retry-after"])
+    if found := _SAID.search(said[:4096]):
+        return _until(found[1])
+    resets = [_until(value) for name, value in lower.items() if _RESETS.fullmatch(name) and _is_used_up(name, lower)]
+    return max((each for each in resets if each is not None), default=None)
+
+
+def _is_used_up(reset: str, headers: Mapping[str, str]) -> bool:
+    """Whether it is the limit that `reset` is of which has nothing left, or nothing tells."""
+    return headers.get(reset.replace("reset", "remaining"), "0").strip() in ("0", "0.0")
+
+
+def _until(text: str, unit: float = 1.0) -> float | None:
+    """Seconds until a time, or of a duration; None: it is neither."""
+    text, now = text.strip().lower().replace("z", "+00:00"), datetime.now(UTC).timestamp()
+    if parts := re.fullmatch(rf"(?:{_AMOUNT}[\s,]*)+", text):
+        amounts = re.findall(r"(\d[\d.]*)\s*([a-z]*)", parts[0])
+        total = sum(float(number) * _UNITS.get(word[:2], unit) for number, word in amounts)
+        return max(0.0, (total / 1000 if total > 1000 * _NOW else total) - now) if total > _NOW else total
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        with suppress(ValueError, OverflowError, TypeError):
+            return max(0.0, read(text).timestamp() - now)
+    return None
+
+
+class Pace:
+    """How fast one server is asked by all that ask it: it slows where that is too busy, and recovers with each answer.
+
+    Attributes:
+        answered: how many requests were answered.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gap, self._next, self._slowed = 0.0, -math.inf, -math.inf
+        self.answered = 0
+
+    def turn(self) -> float:
+        """Take the next place; returns the seconds until it comes."""
+        with self._lock:
+            now = time.monotonic()
+            at = max(now, self._next)
+            self._next = at + self._gap
+            return at - now
+
+    def slow(self, began: float, wait: float) -> None:
+        """Ask nothing for `wait` seconds, then more slowly: a request begun at `began` (monotonic s) was refused."""
+        with self._lock:
+            now = time.monotonic()
+            if began > self._slowed:  # those that were under way at that time say nothing new
+                self._gap, self._slowed = min(max(2 * self._gap, _FIRST_GAP), _MAX_GAP), now
+            self._next = max(self._next, now + wait)
+
+    def note_answer(self) -> None:
+        """A request was answered."""
+        with self._lock:
+            self.answered += 1
+            self._gap = 0.8 * self._gap if self._gap > _MIN_GAP else 0.0
+
+
+@cache
+def pace_of(server: str) -> Pace:
+    """Return the pace of a server, the same for all in this process who ask it."""
+    return Pace()
 
 
 def pause_before(retry: int, first: float, longest: float = math.inf) -> float:

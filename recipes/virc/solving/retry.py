@@ -23,7 +23,7 @@ class Outage:
     def over(self, error: NetworkError, began: float, stop: threading.Event) -> bool:
         """Whether a row begun at `began` (monotonic s) that failed so is to be done again; False when `stop` is set.
 
-        It is where the endpoint was away and is back, or is there and broke the connection to this row. A
+        It is where the endpoint was away and is back, is too busy, or broke the connection to this row. A
         NetworkError where the endpoint stayed away.
         """
         with self._lock:  # one row checks, the others wait for its result
@@ -33,6 +33,10 @@ class Outage:
                 return False
             if self._back > began:
                 return True
+            if error.wait is not None and error.wait <= MAX_SECONDS:
+                stop.wait(error.wait)
+                self._back = time.monotonic()
+                return not stop.is_set()
             if self._answers():
                 return error.broken
             longest = f"{MAX_SECONDS / 60:g} minutes"

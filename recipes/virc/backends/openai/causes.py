@@ -2,9 +2,7 @@
 
 import math
 import re
-import time
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,6 +11,7 @@ from virc.backends.openai.body import error_fields, error_text, is_page, title
 from virc.backends.openai.images import MISSED, MissedError
 from virc.backends.openai.refusals import RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.core.retry import seconds_asked
 
 _BUSY = frozenset({408, 409, 425, 429, 529})
 _OF_ALL = frozenset({401, 402, 403, 404, 405, 407, 429, 511})  # what is wrong is not in the request
@@ -83,7 +82,12 @@ class StatusError(Exception):
     @property
     def wait(self) -> float:
         """Seconds after which the server asks to be tried again; 0: it does not say, or now."""
-        return _seconds(self.headers.get("retry-after", "0"))
+        return seconds_asked(self.headers, str(self.body)) or 0.0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the server asks to be asked less."""
+        return self.code in {429, 529} or self.wait > 0
 
     @property
     def is_quota(self) -> bool:
@@ -189,12 +193,14 @@ def _of_the_time(error: StatusError, place: Place, tail: str) -> VircError | Non
         return None
     if code == 429 and _TOO_MUCH.search(error.said):
         return ConfigError(f"{place.endpoint} takes no request of this size{tail}", _SMALLER)
-    wait, hint = error.headers.get("retry-after"), _hint(error.said)
+    hint = _hint(error.said)
     if code >= 500 and _LOADING.search(error.said) and not _FAILED.search(error.said):
         return NetworkError(f"{place.endpoint} is still loading its model{tail}", "wait, then the same command")
-    if wait and _seconds(wait) < _LONGEST_WAIT:
-        hint = f"it asks to be left alone for {math.ceil(_seconds(wait))} s"
-    return NetworkError(f"{place.endpoint} {'is too busy' if code in _BUSY else 'fails'}{tail}", hint)
+    if 0 < error.wait < _LONGEST_WAIT:
+        hint = f"it asks to be left alone for {math.ceil(error.wait)} s"
+    busy = NetworkError(f"{place.endpoint} {'is too busy' if code in _BUSY else 'fails'}{tail}", hint)
+    busy.wait = error.wait if error.is_busy else None
+    return busy
 
 
 def _of_the_request(error: StatusError, place: Place, tail: str, said: str) -> VircError:
@@ -219,13 +225,3 @@ def is_anthropic(error: StatusError) -> bool:
 
 def _hint(said: str) -> str | None:
     return next((hint for pattern, hint in _HINTS if re.search(pattern, said, _I)), None)
-
-
-def _seconds(retry_after: str) -> float:
-    """Seconds that a Retry-After header asks for, or until its date; infinite where it is neither."""
-    if re.fullmatch(r"\d{1,9}(\.\d{1,3})?", retry_after):
-        return float(retry_after)
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return math.inf

@@ -23,7 +23,7 @@ from virc.backends.openai.received.wire import Received
 from virc.backends.openai.unpacking import unpacked
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
-from virc.core.retry import retried
+from virc.core.retry import pace_of, retried
 from virc.core.text import plain
 from virc.core.timeouts import LateError, within
 
@@ -49,6 +49,7 @@ class Exchange(msgspec.Struct):
         request: the try under way.
         given_up: nobody waits for the answer any more.
         redirects: to other paths of the server that were followed.
+        began: the last try, in monotonic seconds.
     """
 
     address: str
@@ -57,6 +58,7 @@ class Exchange(msgspec.Struct):
     request: "httpx.Request | None" = None
     given_up: bool = False
     redirects: int = 0
+    began: float = 0.0
 
     def on_step(self, step: str, _info: Mapping[str, Any]) -> None:
         """Send no request that was given up while there was no connection yet; called at each step of the library."""
@@ -89,7 +91,8 @@ class Link:
         api_key: sent as the bearer token; None sends none, nor one from the environment.
         timeout: seconds after which one answer is given up: tries, pauses and all that trickles in together.
         max_retries: further tries after a refused connection, a time-out, 408, 409, 425, 429 or 5xx, each after a
-            pause (0.5 s doubled each time, or what Retry-After asks for if that is in time).
+            pause (0.5 s doubled each time, or what the server asks for if that is in time). Where it is too busy, and
+            others are answered meanwhile, there are further ones until the time is over.
 
     Raises:
         ConfigError: the address, the key, or a proxy or certificates of the environment cannot be used.
@@ -115,6 +118,7 @@ class Link:
         headers = {"User-Agent": "virc", "Accept": "application/json", "Accept-Encoding": "identity"}
         headers |= {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client, self._base = client(endpoint, headers, self.timeout)
+        self._pace = pace_of(str(self._base.copy_with(path="/", query=None)))
 
     def move(self, endpoint: str, api_key: str | None) -> None:
         """Go on at another address, with another key."""
@@ -263,17 +267,29 @@ class Link:
             StatusError, _UnreachedError: why the last one failed.
         """
 
+        pace, left, answered = self._pace, exchange.retries, self._pace.answered
+
         def passing(error: Exception, pause: float) -> float | None:
             """The pause before another try; a gateway without its server may have another one then."""
+            nonlocal left, answered
             if isinstance(error, StatusError):
                 self.stale |= error.code in _GATEWAY and exchange.retries > 0
-                return (error.wait or pause) if error.is_passing else None
-            may_help = isinstance(error, _UnreachedError) and time.monotonic() < until and not exchange.given_up
-            self.stale |= may_help and exchange.retries > 0
-            return max(0.0, min(pause, until - time.monotonic())) if may_help else None
+                pause, may_help = error.wait or pause, error.is_passing
+                if may_help and error.is_busy:
+                    pace.slow(exchange.began, pause)
+                    pause = max(pause, pace.turn())
+                    left, answered = left + (pace.answered > answered), pace.answered
+            else:
+                may_help = isinstance(error, _UnreachedError) and time.monotonic() < until and not exchange.given_up
+                self.stale |= may_help and exchange.retries > 0
+                pause = max(0.0, min(pause, until - time.monotonic()))
+            left -= 1
+            return pause if may_help and left >= 0 else None
 
-        ask = partial(self._answered, exchange, until)
-        return retried(ask, passing, tries=exchange.retries + 1, longest=_LONGEST_PAUSE, until=until)
+        time.sleep(max(0.0, min(pace.turn(), until - time.monotonic())))
+        response = retried(partial(self._answered, exchange, until), passing, longest=_LONGEST_PAUSE, until=until)
+        pace.note_answer()
+        return response
 
     def _answered(self, exchange: Exchange, until: float) -> "httpx.Response":
         """The response to one try, redirects followed."""
@@ -293,7 +309,7 @@ class Link:
         request = self._client.build_request(
             method, exchange.address, content=body, headers=headers, extensions={"trace": exchange.on_step}
         )
-        exchange.request = request
+        exchange.request, exchange.began = request, time.monotonic()
         if time.monotonic() > until:
             raise _UnreachedError("the time is over", is_late=True)
         try:

@@ -10,11 +10,11 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies
 
 from virc.core.errors import NetworkError, VircError
-from virc.core.retry import pause_before
+from virc.core.retry import pause_before, seconds_asked
 from virc.core.text import plain
 from virc.core.web.client import Downloads, http_library
 from virc.download.hub.origin import check_online, request_for
-from virc.download.hub.refusals import AGAIN, PASSING, PassingError, by_status, reason, retry_after, unreachable
+from virc.download.hub.refusals import AGAIN, PASSING, PassingError, by_status, reason, unreachable
 from virc.download.hub.repository import File, OnBytes, Repo, endpoint
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class Link:
         if signed is None and not self._is_elsewhere(response):
             return by_status(status, headers, self._repo, self._commit)
         sentence = f"{_host(str(response.url))}, where {self._name} is stored, answers {status}"
-        wait = retry_after(headers)
+        wait = seconds_asked(headers)
         if status in _EXPIRED and signed is not None:
             with self._resolving:
                 if self._signed == signed:

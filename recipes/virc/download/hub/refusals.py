@@ -1,16 +1,13 @@
 """Why the hub gives nothing, as a sentence and what to do: from its answers, and from errors of its client."""
 
-import email.utils
 import os
-import re
 import ssl
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.core.retry import seconds_asked
 from virc.core.text import clause, plain
 from virc.download.hub.github_refusals import github_refusal
 from virc.download.hub.origin import home
@@ -100,16 +97,6 @@ def _otherwise(status: int, headers: Mapping[str, str], repo: Repo, reason: str 
     return NetworkError(f"{host(repo)} answers {status}{reason}", _mend(repo))
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait, which it may give as such or as a date."""
-    said = headers.get("Retry-After") or ""
-    if re.fullmatch(r"\d{1,9}", said, re.ASCII):
-        return float(said)
-    with suppress(ValueError, OverflowError):
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
-    return None
-
-
 def check_endpoint() -> None:
     """Refuse an `HF_ENDPOINT` that is no address. Raises ConfigError: it is none."""
     try:
@@ -135,7 +122,7 @@ def _gated(status: int, repo: Repo) -> ConfigError:
 
 
 def _passing(status: int, headers: Mapping[str, str], repo: Repo, reason: str) -> NetworkError:
-    wait = retry_after(headers)
+    wait = seconds_asked(headers)
     said = ": too many requests" if status == 429 else reason
     sentence = f"{host(repo)} answers {status}{said}"
     if wait is not None and wait > _MAX_WAIT:
