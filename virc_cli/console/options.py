@@ -193,6 +193,12 @@ Protocol = Annotated[
 ]
 Tools = Annotated[list[str] | None, typer.Option(metavar="+NAME", help="Offer this custom tool as well; repeatable.")]
 MaxTurns = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Most turns of one solution.")]
+MaxRequests = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Most replies of one solution, rejected ones too.")
+]
+MaxTokensTotal = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Most tokens of one solution, read and drawn.")
+]
 Temperature = Annotated[
     float | None, typer.Option(metavar="T", help="0: greedy; default: 0, or 1 with several samples.")
 ]

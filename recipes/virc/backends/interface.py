@@ -53,6 +53,8 @@ class TooLongError(EngineError):
         context: most tokens that the model takes.
     """
 
+    is_full = True
+
     def __init__(self, tokens: object, context: int) -> None:
         sentence = f"the conversation has {tokens} tokens, the model takes {context}"
         super().__init__(sentence, "lower --max-pixels or --max-turns")

@@ -46,11 +46,13 @@ class PromptCounts:
         least = self.least(ask)
         read = (reply.prompt_tokens or 0) + cached
         if reply.prompt_tokens and read < SLACK * least:
-            raise EngineError(
+            dropped = EngineError(
                 f"the server dropped part of the conversation: {server} read {read:,} tokens of at least {least:,}",
                 hint="give it a longer context (Ollama: PARAMETER num_ctx in its Modelfile, vLLM: --max-model-len "
                 "32768) or send smaller images (--max-pixels)",
             )
+            dropped.is_full = True
+            raise dropped
         key = _key([*ask.messages, Message("assistant", reply.text)], ask)
         tokens = max(reply.prompt_tokens or 0, least)
         # Of several conversations that only the model's words tell apart, the shortest counts.

@@ -16,6 +16,8 @@ class VircError(Exception):
     """Exit code of the command that ends with it."""
     everywhere = False
     """Whether any other request would fail alike: the endpoint is down, or refuses the key or the model."""
+    is_full = False
+    """Whether the conversation has more tokens or pictures than the model takes, so that a shorter one may be taken."""
     place: str | None = None
     """The role and step of a pipeline that it came from; its message begins with them."""
 

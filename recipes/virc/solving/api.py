@@ -22,7 +22,7 @@ from virc.solving.answer_file import write_answers
 from virc.solving.batch import RowDone
 from virc.solving.image_source import STREAM, Picture, files_of, page_file, report_losses, scaled, standard_input
 from virc.solving.one import OnEvent
-from virc.solving.outcome import chosen, failure_of, outcome, trace_folders, write_traces
+from virc.solving.outcome import chosen, failure_of, notices, outcome, trace_folders, write_traces
 from virc.solving.pipelines.solve import PipelineSetup
 from virc.solving.sampling.asking import Asking
 from virc.solving.setup import OnFacts, Setup, open_setup
@@ -84,7 +84,8 @@ def solve_images(
         finally:
             if opened is not setup.opened:
                 opened.close()
-    seconds, fields = round(time.monotonic() - began, 3), known | outcome(solved) | seen
+    seconds = round(time.monotonic() - began, 3)
+    fields = known | outcome(solved) | seen | {"warnings": seen["warnings"] + notices(solved)}
     on_facts(fields)
     untraced = write_traces(folders, solved, setup.config, known)
     trace = None if untraced else setup.trace

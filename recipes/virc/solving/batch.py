@@ -32,6 +32,7 @@ from virc.solving.outcome import (
     conduct,
     facts,
     failure_of,
+    notices,
     outcome,
     replies_of,
     trace_folders,
@@ -262,7 +263,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row) -> RowDone:
         raise solved.error
     untraced = write_traces(folders, solved, solving, facts(opened, solving))
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
-    fields |= conduct(solved) | {"pictures": seen, "warnings": losses(seen, row.pictures)}
+    fields |= conduct(solved) | {"pictures": seen, "warnings": losses(seen, row.pictures) + notices(solved)}
     if config.replies:
         fields["rollout"] = replies_of(solved)
         fields["pictures"] = [each.digest.hex() for each in chosen(solved).images]

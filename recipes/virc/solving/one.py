@@ -22,6 +22,7 @@ from virc.reasoning.images import OpenedImage, Shown
 from virc.reasoning.protocol import USUAL, Drawing, Protocol
 from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
+from virc.solving import shortening
 from virc.solving.ablation import CropAblation
 from virc.solving.replies.repeated import REPEATED, Repeated
 from virc.solving.replies.unusable import checked
@@ -60,6 +61,8 @@ class SolveConfig(msgspec.Struct, frozen=True):
         strategy: how the answer is found, as `strategies.registry.resolved` writes it, with `samples`; None: by vote.
         alike: whether samples are drawn as one alone is: greedily, unless something else is chosen.
         judge: who grades for the strategy, in words; None: no judge.
+        max_requests: replies drawn for one sample, rejected ones too; before the last, the model is asked to answer.
+        max_tokens_total: tokens read and drawn for one sample; near the end, the model is asked to answer.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -77,6 +80,8 @@ class SolveConfig(msgspec.Struct, frozen=True):
     strategy: str | None = None
     alike: bool = False
     judge: str | None = None
+    max_requests: Annotated[int, Meta(ge=1)] | None = None
+    max_tokens_total: Annotated[int, Meta(ge=1)] | None = None
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""
@@ -101,6 +106,12 @@ class SolveConfig(msgspec.Struct, frozen=True):
 
 class TextDelta(msgspec.Struct, frozen=True):
     """A piece of a reply while it is generated."""
+
+    text: str
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something that was done to a conversation for want of room or of tokens, in words."""
 
     text: str
 
@@ -157,6 +168,7 @@ class Attempt(msgspec.Struct, frozen=True):
     broken: BaseException | None = None
     replies: int = 0
     seconds: tuple[float, ...] | None = None
+    notices: tuple[str, ...] = ()
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -225,7 +237,7 @@ class Solved(msgspec.Struct, frozen=True):
         return sum(attempt.replies for attempt in self.attempts) + self.overhead.replies
 
 
-Event = SampleStart | TextDelta | Unit | Rejected | ToolResult | GradeGiven
+Event = SampleStart | Notice | TextDelta | Unit | Rejected | ToolResult | GradeGiven
 OnEvent = Callable[[Event], None]
 
 
@@ -349,6 +361,7 @@ class Sampler:
         self._backend, self._place, self._deadline = backend, place, deadline
         self._on_event, self._may_ask = on_event, may_ask
         self._repeated = Repeated()
+        self._gone, self.notices = set[int](), list[str]()
 
     def turns(self, session: Session, most: int | None = None) -> BaseException | None:
         """Draw turns until the session is over, `most` at most; returns what broke it off, which the trace has."""
@@ -369,6 +382,38 @@ class Sampler:
             session.stop("network" if isinstance(broken, NetworkError) else kind, str(broken) or "interrupted")
         return broken
 
+    def _notice(self, text: str) -> None:
+        if text not in self.notices:
+            self.notices.append(text)
+            self._on_event(Notice(text))
+
+    def _spent(self) -> tuple[str | None, bool]:
+        """Which limit of replies or tokens is used up, if any; and whether the next reply is likely to be the last."""
+        config, spent = self.config, spent_on(self.replies)
+        if config.max_requests and spent.replies >= config.max_requests:
+            return f"--max-requests {config.max_requests}", True
+        last = spent_on(self.replies[-1:])
+        tokens, more = spent.prompt_tokens + spent.completion_tokens, last.prompt_tokens + last.completion_tokens
+        if config.max_tokens_total and tokens >= config.max_tokens_total:
+            return f"--max-tokens-total {config.max_tokens_total}", True
+        is_last = config.max_requests == spent.replies + 1 and spent.replies > 0
+        return None, is_last or bool(config.max_tokens_total and more and tokens + 3 * more > config.max_tokens_total)
+
+    def _taken(self, ask: Ask, sampling: Sampling) -> Reply:
+        """A reply to the conversation, or to what of it the model takes."""
+        while True:
+            try:
+                said = shortening.without(ask, self._gone)
+                return self._backend.reply(said, sampling, self._on_text, self._deadline.left())
+            except VircError as error:
+                crops = shortening.oldest(ask, self._gone) if error.is_full else []
+                if not crops:
+                    raise
+                self._gone.update(crops)
+                left = "" if shortening.oldest(ask, self._gone) else ", and the model is asked for its answer"
+                count = f"{len(crops)} crops are" if len(crops) > 1 else "1 crop is"
+                self._notice(f"the oldest {count} no longer shown{left}: {error.message}")
+
     def _draw(self, ask: Ask, sampling: Sampling) -> Reply:
         seed = derived(self.config.seed, *self._place, len(self.replies))
         own = msgspec.structs.replace(sampling, seed=seed)
@@ -376,7 +421,7 @@ class Sampler:
         self._may_ask()
         began = time.monotonic()
         try:
-            self.replies.append(self._backend.reply(ask, own, self._on_text, self._deadline.left()))
+            self.replies.append(self._taken(ask, own))
         except NetworkError:
             self._deadline.check()  # it was given up because the time for the problem is over
             raise
@@ -391,7 +436,13 @@ class Sampler:
         """Draw one turn until a try is accepted; without one, or where the model goes in circles, the session ends."""
         reason, tried, cut = "", 0, 0
         for sampling in samplings:
-            reply = self._draw(ask, sampling)
+            used_up, is_last = self._spent()
+            if used_up:
+                session.stop("turns", f"no answer within {used_up}")
+                return
+            if is_last:
+                self._notice("the limit of requests or tokens is near: the model is asked for its answer")
+            reply = self._draw(shortening.closing(ask) if is_last else ask, sampling)
             self._calibrate(session, reply)
             verdict = session.feed(checked(reply, session))
             self._on_event(verdict)
@@ -439,6 +490,7 @@ def drawn(session: Session, sampler: Sampler) -> Attempt:
         broken,
         len(sampler.replies),
         tuple(round(sum(islice(seconds, 1 + len(unit.rejected))), 3) for unit in trace.units),
+        tuple(sampler.notices),
     )
 
 

@@ -45,6 +45,8 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
         rare["strategy"] = config.strategy
     if config.judge is not None:
         rare["judge"] = config.judge
+    limits = {name: getattr(config, name) for name in ("max_requests", "max_tokens_total")}
+    rare |= {name: limit for name, limit in limits.items() if limit is not None}
     if opened and opened.backend.grid.longest:
         rare["longest"] = opened.backend.grid.longest
     if usual.repetition_penalty != 1:
@@ -83,6 +85,11 @@ def outcome(solved: Solved) -> Fields:
             "cost": {"replies": solved.replies, **fields["tokens"], "seconds": solved.seconds},
         }
     return fields
+
+
+def notices(solved: Solved) -> list[str]:
+    """What was done to its conversations for want of room or of tokens."""
+    return list(dict.fromkeys(text for attempt in solved.attempts for text in attempt.notices))
 
 
 def conduct(solved: Solved) -> Fields:

@@ -12,7 +12,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
 from virc.solving.api import solve_images
-from virc.solving.one import SCHEMA, Event, GradeGiven, SampleStart, TextDelta, ToolResult
+from virc.solving.one import SCHEMA, Event, GradeGiven, Notice, SampleStart, TextDelta, ToolResult
 from virc.solving.pipelines import solve
 from virc.solving.pipelines.steps import Made, Ran
 from virc.solving.setup import Setup
@@ -156,6 +156,8 @@ class Narrator:
             if event.total > 1:
                 most = "at most " if event.part else ""
                 output.note(f"-- {event.part or 'sample'} {event.number} of {most}{event.total}")
+        elif isinstance(event, Notice):
+            output.note(f"-> {event.text}")
         elif isinstance(event, GradeGiven):
             grade = "no grade" if event.value is None else f"graded {event.value:g}"
             output.note(f"-> {grade}{f': {plain(event.remark, 200)}' if event.remark else ''}")

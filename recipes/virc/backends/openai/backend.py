@@ -17,7 +17,7 @@ from virc.backends.openai.body import ListedModel
 from virc.backends.openai.images import AsPart, SentImages, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
 from virc.backends.openai.received.wire import Received
-from virc.backends.openai.refusals import RefusedError, shortened
+from virc.backends.openai.refusals import RefusedError, halved, shortened
 from virc.backends.openai.request import Habits, completion
 from virc.backends.openai.shrinking import ByteLimits
 from virc.backends.prompt_count import PromptCounts
@@ -127,6 +127,7 @@ class OpenAIBackend:
         self.max_requests: int | None = None
         self.calibrate: Calibrate | None = None
         self._drawing, self._lock = 0, threading.Lock()
+        self._longest = 2**31  # tokens of a reply, where the server refused more in words that say no number
         self.needs_sizes = False
         self._looking, self._looked = threading.Lock(), float("-inf")
         self.at_once = 32 if self.kind in _BATCHING_SERVERS else 16
@@ -210,8 +211,10 @@ class OpenAIBackend:
         deadline = Deadline(seconds)
         if self._link.stale or (self._link.reconnected and self.left_out):
             self._look_again()
-        if self.context and sampling.max_tokens >= self.context:  # no prompt would fit beside it
-            sampling = msgspec.structs.replace(sampling, max_tokens=self.context // 2)
+        longest = min(sampling.max_tokens, self._longest)
+        if self.context and longest >= self.context:  # no prompt would fit beside it
+            longest = self.context // 2
+        sampling = msgspec.structs.replace(sampling, max_tokens=longest)
         with self._lock:
             self._drawing += 1
         try:
@@ -220,10 +223,12 @@ class OpenAIBackend:
             with self._lock:
                 self._drawing -= 1
         if self._is_full(reply, sampling):
-            raise ConfigError(
+            full = ConfigError(
                 f"the context of {self.endpoint}, {self.context} tokens, is full: it cut the reply",
                 "serve it with a longer context (llama.cpp: -c 32768), or send smaller images: --max-pixels",
             )
+            full.is_full = True
+            raise full
         if reply.refusal:
             reply = msgspec.structs.replace(reply, refusal=self._link.quoted(reply.refusal))
         if self._counts:
@@ -303,6 +308,11 @@ class OpenAIBackend:
                 elif self._bytes.learn(refused, ask):
                     continue
                 elif not self._habits.learn(sent, refused):
+                    shorter = halved(sampling.max_tokens, refused) if self._longest == 2**31 else None
+                    if shorter:
+                        self._longest = shorter
+                        sampling = msgspec.structs.replace(sampling, max_tokens=shorter)
+                        continue
                     if looked or not self._look_again():
                         raise
                     looked = True

@@ -247,6 +247,7 @@ class Link:
             kind = NetworkError if error.broken else GarbageError
             failed = kind(f"{self.endpoint} {error}{quoted and ': ' + quoted}", hint)
             failed.broken = error.broken
+            failed.is_full = "context" in error.quoted and not error.status
             self.stale |= error.broken
             raise failed from None
 

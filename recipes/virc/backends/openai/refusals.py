@@ -49,7 +49,13 @@ _ALLOWED = re.compile(
 )
 _PICTURES = re.compile(r"\b(?:images?|pictures?|photos?|multi-?modal|media)\b")
 _MANY = re.compile(r"at most|too many|limit|maximum|max\b|only|exceed|more than|support")
-_IS_FULL = re.compile(r"context|too long|input tokens|prompt tokens|maximum length|token limit")
+_TOO_MANY = re.compile(r"at most|too many|maximum|max\b|limit|exceed")
+_IS_FULL = re.compile(
+    r"context|too long|input (?:tokens?|length)|prompt tokens|maximum length|token limit|too many tokens"
+)
+_LENGTH = re.compile(
+    r"max_\w*tokens|num_predict|(?:output|completion|response|generat\w+) (?:tokens?|length|limit)", re.IGNORECASE
+)
 
 
 _BYTES = re.compile(
@@ -80,6 +86,8 @@ class RefusedError(ConfigError):
     ) -> None:
         super().__init__(message, hint)
         self.said, self.parameter, self.too_large = said, parameter, too_large
+        text = said.lower()
+        self.is_full = bool(_IS_FULL.search(text) or (_PICTURES.search(text) and _TOO_MANY.search(text)))
 
 
 def shortened(max_tokens: int, refused: RefusedError) -> int | None:
@@ -93,6 +101,12 @@ def shortened(max_tokens: int, refused: RefusedError) -> int | None:
     if longest and prompt:
         room = longest - int(prompt[1] or prompt[2])
     return room if _MIN_ROOM <= room < max_tokens else None
+
+
+def halved(max_tokens: int, refused: RefusedError) -> int | None:
+    """Half the limit of tokens, where a server refused it without a number; None: it refused something else."""
+    named = _LENGTH.search(refused.said) and not _CONTEXT.search(refused.said)
+    return max_tokens // 2 if named and max_tokens >= 2 * _MIN_ROOM else None
 
 
 def parameters(refused: RefusedError) -> Iterator[str]:

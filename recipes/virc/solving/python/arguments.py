@@ -29,6 +29,8 @@ class Options(TypedDict, total=False):
     max_pixels: int | None
     max_tokens: int | None
     max_turns: int
+    max_requests: int | None
+    max_tokens_total: int | None
     timeout: float | None
     temperature: float | None
     samples: int
@@ -70,6 +72,8 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | pipel
         samples=given["samples"],
         timeout=given["timeout"],
         max_turns=given["max_turns"],
+        max_requests=given.get("max_requests"),
+        max_tokens_total=given.get("max_tokens_total"),
         max_tokens=given["max_tokens"],
         keep_images=True,
         strategy=given["strategy"],

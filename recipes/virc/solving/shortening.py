@@ -1,0 +1,50 @@
+"""A conversation that the model takes no further: without its oldest crops, or with the request to answer now."""
+
+from collections.abc import Collection
+
+import msgspec
+
+from virc.reasoning.session import Ask, Message
+
+_GONE = "[This image is no longer shown.]"
+_NOW = "Give your final answer now, from what you have seen; ask for nothing more."
+
+
+def oldest(ask: Ask, gone: Collection[int]) -> list[int]:
+    """Return the crops to leave out next, by their indices: the older half of those that are not `gone`."""
+    begun = next((at for at, each in enumerate(ask.messages) if each.role == "assistant"), len(ask.messages))
+    crops = [index for each in ask.messages[begun:] for index in each.images if index not in gone]
+    return crops[: (len(crops) + 1) // 2]
+
+
+def without(ask: Ask, gone: Collection[int]) -> Ask:
+    """Return the conversation with a sentence for each of these images; without the newest, the model is to answer."""
+    if not gone:
+        return ask
+    kept = {index: at for at, index in enumerate(each for each in range(len(ask.images)) if each not in gone)}
+    messages, called = list[Message](), dict(ask.called)
+    for at, message in enumerate(ask.messages):
+        places = list(zip(message.images, message.at or (0,) * len(message.images), strict=True))
+        lost = sum(index in gone for index, _ in places)
+        text = f"{_GONE} {message.text}" if lost else message.text
+        shift = len(text) - len(message.text)
+        stay = [(kept[index], place + shift * (place > 0)) for index, place in places if index in kept]
+        shown, spots = tuple(index for index, _ in stay), tuple(spot for _, spot in stay) if message.at else ()
+        messages.append(msgspec.structs.replace(message, text=text, images=shown, at=spots))
+        if lost and not stay and at - 1 in called:
+            before = called[at - 1]
+            called[at - 1] = msgspec.structs.replace(before, results=tuple(each or _GONE for each in before.results))
+    shorter = msgspec.structs.replace(
+        ask, messages=tuple(messages), images=tuple(ask.images[index] for index in kept), called=called
+    )
+    return closing(shorter) if len(ask.images) - 1 in gone else shorter
+
+
+def closing(ask: Ask) -> Ask:
+    """Return the conversation with the request to answer now at its end."""
+    *before, last = ask.messages
+    if last.role == "user" and not ask.called:
+        closed = (*before, msgspec.structs.replace(last, text=f"{last.text}\n{_NOW}"))
+    else:
+        closed = (*ask.messages, Message("user", _NOW))
+    return msgspec.structs.replace(ask, messages=closed)

@@ -1,0 +1,116 @@
+"""Conversations that a server takes no further: crops are left out, limits are halved, and the answer is asked for."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.called import Done, virc
+from support.servers import Body, Exchange, Server, error, images_of, serve
+from support.solving import answer, call
+
+FULL: dict[str, Callable[[int], str]] = {
+    "vLLM": lambda most: f"At most {most} image(s) may be provided in one prompt.",
+    "Anthropic": lambda most: f"messages: too many images and documents: {most + 1} + 0 > {most}",
+    "in words": lambda most: "Too many images in the request.",
+    "OpenAI": lambda most: "This model's maximum context length is 8192 tokens. Please reduce the length.",
+    "llama.cpp": lambda most: "request (9000 tokens) exceeds the available context size (8192 tokens)",
+    "Gemini": lambda most: "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+    "Bedrock": lambda most: "Input is too long for requested model.",
+}
+
+
+def turns(crops: int) -> Callable[[Body], str]:
+    """Looks closer so often, or until it is asked for its answer."""
+
+    def turn(body: Body) -> str:
+        done = sum(message["role"] == "assistant" for message in body["messages"])
+        if done >= crops or "final answer now" in str(body["messages"][-1]):
+            return answer("97")
+        return call("crop_image", bbox_2d=[0, 0, 56 + 2 * done, 56], image_index=0)
+
+    return turn
+
+
+def solve(server: Server, image: Path, *words: object) -> Done:
+    return virc("solve", image, "Find x", "--endpoint", server.url, "--protocol", "default", "--json", *words)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+@pytest.mark.parametrize("server", FULL)
+def test_of_a_full_conversation_the_oldest_crops_are_left_out_and_that_is_said(
+    server: str, most: int, image: Path
+) -> None:
+    def full(exchange: Exchange) -> None:
+        assert exchange.body is not None
+        if len(images_of(exchange.body)) > most:
+            exchange.send_json(error(FULL[server](most)), 400)
+        else:
+            exchange.complete(exchange.body)
+
+    with serve(turns(4), fault=full) as running:
+        done = solve(running, image)
+    assert (done.code, done.json["answer"]) == (0, "97"), done.err
+    assert done.json["warnings"]
+    assert "no longer shown" in done.err
+    last = running.chats()[-1]
+    assert 1 <= len(images_of(last)) <= most
+    assert "[This image is no longer shown.]" in json.dumps(last["messages"])
+    assert ("final answer now" in json.dumps(last["messages"][-1])) == (most == 1)
+
+
+def test_without_crops_a_full_conversation_is_an_error(image: Path) -> None:
+    with serve(turns(1), fault=lambda exchange: exchange.send_json(error(FULL["OpenAI"](0)), 400)) as running:
+        assert solve(running, image).code == 3
+        assert len(running.chats()) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Requested output length is not possible.",
+        "max_tokens: too high for this deployment",
+        "The completion tokens you ask for are over the quota of the model",
+        "num_predict out of range",
+        "Der Parameter max_new_tokens ist zu gross",
+    ],
+)
+def test_a_limit_of_tokens_that_is_refused_in_any_words_is_halved_once(said: str, image: Path) -> None:
+    def short(exchange: Exchange) -> None:
+        assert exchange.body is not None
+        if (exchange.body.get("max_tokens") or 0) > 600:
+            exchange.send_json(error(said), 400)
+        else:
+            exchange.complete(exchange.body)
+
+    with serve(turns(2), fault=short) as running:
+        done = solve(running, image, "--max-tokens", 1000)
+        assert (done.code, done.json["answer"]) == (0, "97"), done.err
+        assert [body["max_tokens"] for body in running.chats()] == [1000, 500, 500, 500]
+
+
+@pytest.mark.parametrize(("most", "replies"), [(1, 1), (2, 2), (3, 3), (9, 5)])
+def test_before_the_last_request_the_model_is_asked_to_answer(most: int, replies: int, image: Path) -> None:
+    with serve(turns(4)) as running:
+        done = solve(running, image, "--max-requests", most)
+        assert len(running.chats()) == replies
+    assert done.code == (8 if most == 1 else 0)
+    asked = "final answer now" in str(running.chats()[-1]["messages"][-1])
+    assert asked == (1 < most < 5) == bool(done.json.get("warnings"))
+
+
+def test_near_the_end_of_its_tokens_the_model_is_asked_to_answer(image: Path) -> None:
+    with serve(turns(9)) as running:
+        done = solve(running, image, "--max-tokens-total", 3000)
+    assert (done.code, done.json["answer"]) == (0, "97"), done.err
+    assert sum(done.json["tokens"].values()) <= 3000
+    assert done.json["settings"]["max_tokens_total"] == 3000
+    assert 1 < len(running.chats()) < 9
+
+
+def test_a_limit_that_is_used_up_ends_without_an_answer(image: Path) -> None:
+    with serve(lambda body: turns(9)({"messages": body["messages"][:-1]})) as running:
+        done = solve(running, image, "--max-requests", 3)
+    assert (done.code, len(running.chats())) == (8, 3)
+    assert re.search("no answer within --max-requests 3", done.err)
