@@ -28,6 +28,7 @@ VARIABLES = {
     "VIRC_MODEL": "the model, like the setting `model`",
     "VIRC_ENDPOINT": "the endpoint, like the setting `endpoint`",
     "VIRC_API_KEY": "the key that is sent to the endpoint",
+    "VIRC_HEADERS": "further headers of requests to the endpoint, `NAME: VALUE`, one a line",
     "OPENAI_API_KEY": "the same, when `VIRC_API_KEY` is not set",
     "VIRC_JUDGE_KEY": "the key that is sent to a judge",
     "VIRC_ALLOWED_TOOLS": "digests of files allowed as by `virc tools allow`, a comma between two",

@@ -85,6 +85,7 @@ def test_the_context_is_no_more_than_the_model_has(
     shown: dict[str, Any], running: dict[str, Any], context: int
 ) -> None:
     assert ollama.context_of(shown, running, "m") == context
+    assert ollama.context_of(shown, running, "m", 4096) == 4096
 
 
 def test_the_likeliest_first_tokens_are_asked_for_and_read() -> None:

@@ -99,6 +99,7 @@ def test_how_boxes_are_counted_is_believed_for_its_days(
     assert (kept.coordinates, kept.box, kept.longest) == (("pixel", "corners_yx", 9) if known else (None, None, 9))
 
 
+SWALLOWED = Reply("\n", thought="Red? It is red.")
 APART, TAGGED, PLAIN = Reply("It is red.", thought="Red?"), Reply("<think>Red?</think>It is red."), Reply("It is red.")
 
 
@@ -111,6 +112,8 @@ APART, TAGGED, PLAIN = Reply("It is red.", thought="Red?"), Reply("<think>Red?</
         ([APART, TAGGED], "apart"),
         ([TAGGED, PLAIN], "tags"),
         ([PLAIN, APART], "apart"),
+        ([SWALLOWED], "all"),
+        ([SWALLOWED, APART], "apart"),
     ],
 )
 def test_a_probe_says_where_thoughts_come(replies: list[Reply], thoughts: str) -> None:
@@ -118,3 +121,8 @@ def test_a_probe_says_where_thoughts_come(replies: list[Reply], thoughts: str) -
     for reply in replies:
         probe._take_box(reply, families.protocol(families.UNKNOWN), seen)
     assert seen.thoughts == thoughts
+
+
+def test_a_parser_that_takes_answers_for_thoughts_is_a_shortcoming() -> None:
+    (said,) = result.shortcomings(Probed(endpoint="", model="", thoughts="all"))
+    assert "reasoning parser" in said

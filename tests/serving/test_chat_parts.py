@@ -129,3 +129,30 @@ def test_a_detail_that_is_asked_for_is_not_passed_over(where: str) -> None:
     picture = {"type": "image_url", "image_url": {"url": DATA, **({"detail": "low"} if where == "inside" else {})}}
     with pytest.raises(RefusedError, match="detail of an image cannot be honoured"):
         read_plain(body(picture | ({"detail": "low"} if where == "beside" else {})), 2, 1000)
+
+
+@pytest.mark.parametrize(
+    ("more", "ignored"),
+    [
+        ({"role": "user", "cache_control": {"type": "ephemeral"}}, ("messages.cache_control",)),
+        ({"role": "assistant", "reasoning": "I look."}, ("messages.reasoning",)),
+        ({"role": "assistant", "reasoning_content": "I look."}, ("messages.reasoning_content",)),
+        ({"role": "assistant", "reasoning_details": [{"text": "I look."}]}, ("messages.reasoning_details",)),
+        ({"role": "assistant", "thinking_blocks": [{"type": "thinking"}]}, ("messages.thinking_blocks",)),
+        ({"role": "assistant", "extra_content": {"google": {}}}, ()),
+    ],
+)
+def test_fields_of_messages_that_have_no_effect_are_named(more: dict[str, Any], ignored: tuple[str, ...]) -> None:
+    earlier = {"content": "Well.", **more}
+    asked = {"model": "m", "messages": [earlier, {"role": "user", "content": [PICTURES[0], TEXT]}]}
+    problem, _ = agent(json.dumps(asked).encode())
+    assert problem.ignored == ignored
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_no_limit_of_tokens_may_be_written_as_minus_one(name: str) -> None:
+    asked = {**json.loads(body(PICTURES[0])), name: -1, "cache_control": {"type": "ephemeral"}}
+    problem, _ = agent(json.dumps(asked).encode())
+    assert (problem.max_tokens, problem.ignored) == (None, ("cache_control", name))
+    with pytest.raises(RefusedError, match=name):
+        agent(json.dumps({**asked, name: -2}).encode())

@@ -27,8 +27,9 @@ def show(as_json: Json = False) -> None:
     path = config.config_path(os.environ)
     resolved = config.resolve({}, os.environ, config.read(path))
     rows = {key: (setting.value, setting.source) for key, setting in resolved.items()}
-    if resolved["api_key"].value:
-        rows["api_key"] = "set", resolved["api_key"].source
+    for key in ("api_key", "headers"):
+        if resolved[key].value:
+            rows[key] = "set", resolved[key].source
     if resolved["model"].value is None and resolved["endpoint"].value is None:
         rows["model"] = models.default(config.values(resolved).system), "default"
     if as_json:

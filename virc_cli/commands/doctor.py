@@ -32,7 +32,12 @@ _CALLS = {
     "structured": "structured by the server, which is not told of the tools",
     "native": "structured, where the server is told of the tools",
 }
-_THOUGHTS = {"apart": "apart from the content", "tags": "in <think> tags within the content", "none": "none were seen"}
+_THOUGHTS = {
+    "apart": "apart from the content",
+    "tags": "in <think> tags within the content",
+    "none": "none were seen",
+    "all": "the server takes the whole reply for one",
+}
 
 
 def command(
@@ -226,7 +231,8 @@ def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_js
         return
     named = model or (chosen.model if endpoint is None else None)
     seconds = chosen.timeout or SECONDS
-    found, file = probe_endpoint(chosen.endpoint, named, api_key=chosen.api_key, timeout=seconds, on_event=on_event)
+    keys = {"api_key": chosen.api_key, "headers": chosen.headers}
+    found, file = probe_endpoint(chosen.endpoint, named, **keys, timeout=seconds, on_event=on_event)
     if as_json:
         fields = {**msgspec.to_builtins(found), "file": str(file) if file else None}
         output.emit("virc.doctor/1", {**FAILURE, "probe": fields})

@@ -19,6 +19,7 @@ ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "model": ("VIRC_MODEL",),
     "endpoint": ("VIRC_ENDPOINT",),
     "api_key": ("VIRC_API_KEY", "OPENAI_API_KEY"),
+    "headers": ("VIRC_HEADERS",),
 }
 """Setting -> the variables it is read from, the first that is set and not empty."""
 NO_ENDPOINT = "none"
@@ -42,7 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `local_server` is the port of a `virc serve` on this machine, which is asked where it has the model loaded that
     would be loaded otherwise; None: no server is looked for.
-    `api_key` comes from the environment only and is never kept in the file.
+    `num_ctx` is the context that Ollama is asked for. `api_key` and `headers` of requests to the endpoint, one a line,
+    come from the environment only and are never kept in the file.
     """
 
     model: Text | None = None
@@ -54,10 +56,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     family: Text | None = None
     timeout: Seconds | None = None
     local_server: Port | None = None
+    num_ctx: Tokens | None = None
     api_key: Secret | None = None
+    headers: Secret | None = None
 
 
-KEPT = tuple(key for key in Settings.__struct_fields__ if key != "api_key")
+KEPT = tuple(key for key in Settings.__struct_fields__ if key not in ("api_key", "headers"))
 """Keys of the config file."""
 
 

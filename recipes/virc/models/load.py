@@ -57,6 +57,8 @@ class Choice(msgspec.Struct, frozen=True):
         timeout: seconds after which a reply of the endpoint is given up.
         tools: names or files of tools to offer beside those of the chat protocol.
         family: the family of stock models that it is of; a protocol of its own counts more.
+        headers: further ones for that endpoint, as lines `NAME: VALUE`.
+        num_ctx: tokens of context to ask Ollama for.
     """
 
     model: str | None = None
@@ -69,6 +71,8 @@ class Choice(msgspec.Struct, frozen=True):
     timeout: Annotated[float, Meta(gt=0)] = REPLY_SECONDS
     tools: tuple[str, ...] = ()
     family: str | None = None
+    headers: str | None = None
+    num_ctx: int | None = None
 
 
 class Spoken(msgspec.Struct, frozen=True):
@@ -266,7 +270,7 @@ def open_running(choice: Choice, port: int, report: Reporter, workspace: Path = 
         report.note(f"{why}: the model is loaded in this process")
         return None
     report.note(f"{weights.name} is loaded in virc serve at {found.endpoint}, which is asked")
-    there = msgspec.structs.replace(choice, endpoint=found.endpoint, model=found.name, api_key=None)
+    there = msgspec.structs.replace(choice, endpoint=found.endpoint, model=found.name, api_key=None, headers=None)
     opened, embedded = open_model(there, workspace), _is_embedded(weights)
     demonstration = (DEMONSTRATION,) if embedded and choice.model is None else ()
     return msgspec.structs.replace(opened, warnings=(*opened.warnings, *demonstration), embedded=embedded)
@@ -280,7 +284,9 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
     from virc.backends.openai.backend import OpenAIBackend
 
     grid = QWEN2.limited(choice.max_pixels)
-    backend = OpenAIBackend(endpoint, choice.model, choice.api_key, timeout=choice.timeout, grid=grid)
+    backend = OpenAIBackend(
+        endpoint, choice.model, choice.api_key, choice.timeout, grid, headers=choice.headers, num_ctx=choice.num_ctx
+    )
     if backend.agent:
         backend.close()
         raise ConfigError(

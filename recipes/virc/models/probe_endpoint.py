@@ -27,6 +27,7 @@ def probe_endpoint(
     model: str | None = None,
     *,
     api_key: str | None = None,
+    headers: str | None = None,
     timeout: float = SECONDS,
     on_event: OnEvent | None = None,
 ) -> tuple[Probed, Path | None]:
@@ -34,6 +35,7 @@ def probe_endpoint(
 
     Args:
         model: a name which the endpoint lists; None: the only one.
+        headers: for the endpoint, as lines `NAME: VALUE`.
         timeout: longest wait for a reply, in seconds.
         on_event: gets progress, and a warning for everything that will go wrong with such an endpoint.
 
@@ -47,7 +49,9 @@ def probe_endpoint(
     from virc.backends.openai.backend import OpenAIBackend
 
     report = Reporter(on_event)
-    backend = OpenAIBackend(endpoint, model, api_key, timeout=timeout, max_retries=0, counts_image_tokens=False)
+    backend = OpenAIBackend(
+        endpoint, model, api_key, timeout, max_retries=0, counts_image_tokens=False, headers=headers
+    )
     try:
         if backend.agent:
             own: object = True

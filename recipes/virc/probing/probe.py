@@ -48,7 +48,7 @@ class _Seen(msgspec.Struct):
 
     counted: pictures.Counted | None = None
     calls: Literal["text", "structured", "native"] | None = None
-    thoughts: Literal["apart", "tags", "none"] | None = None
+    thoughts: Literal["apart", "tags", "none", "all"] | None = None
     counts: Counts = msgspec.field(default_factory=Counts)
     ordered: bool | None = None
     images: int | None = None
@@ -216,7 +216,7 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Seen, ask: Ask | None = N
     """Note how a reply to `ask` counts boxes, calls and thinks; whether it holds a box at all."""
     text, box = reply.text[:_MOST_CHARACTERS], None
     if reply.thought:
-        seen.thoughts = "apart"
+        seen.thoughts = "apart" if reply.calls or text.strip() else "all"
     elif lenient.apart(text) != ("", text):
         seen.thoughts = seen.thoughts if seen.thoughts == "apart" else "tags"
     else:

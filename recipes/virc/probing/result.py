@@ -45,7 +45,8 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
         images: most pictures of a conversation that were taken and seen, up to `asked_images`; None: nothing tells.
         asked_images: how many were tried.
         context: longest conversation in tokens, where the server tells.
-        thoughts: whether they come `apart` from the content, in `tags` within it, or not at all (`none`).
+        thoughts: whether they come `apart` from the content, in `tags` within it, or not at all (`none`); or the server
+            takes all of a reply for one (`all`).
         left_out: parameters that the server refuses, and fields of its own messages that it does not take back.
         zoomed: whether the turn after a call, with a crop, was answered and the crop seen; None: there was no call.
         zoom_refused: what the server said of that turn, where it refused it.
@@ -71,7 +72,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     images: int | None = None
     asked_images: int | None = None
     context: int | None = None
-    thoughts: Literal["apart", "tags", "none"] | None = None
+    thoughts: Literal["apart", "tags", "none", "all"] | None = None
     left_out: tuple[str, ...] = ()
     zoomed: bool | None = None
     zoom_refused: str | None = None
@@ -85,6 +86,8 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
 
 def shortcomings(probed: Probed) -> Iterator[str]:
     """What of a server was found that the loop has to do without, one sentence each."""
+    if probed.thoughts == "all":
+        yield "the server's reasoning parser takes answers for thoughts, and they are read from there: serve without it"
     if probed.zoom_refused:
         yield f"the server refuses the turn after a tool call: {probed.zoom_refused}"
     elif probed.zoomed is False:

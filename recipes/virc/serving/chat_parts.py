@@ -116,20 +116,24 @@ _KINDS = {str(kind.__struct_config__.tag): kind for kind in AnyPart.__args__}
 _INNER = {"image_url": _Url, "source": _Source}
 
 
-class _Content(msgspec.Struct):
-    content: msgspec.Raw = msgspec.Raw()
+_OF_MESSAGES = ("cache_control", "reasoning", "reasoning_content", "reasoning_details", "thinking", "thinking_blocks")
+"""Fields of messages that have no effect."""
 
 
 def unknown_fields(messages: msgspec.Raw) -> list[str]:
-    """Return the names of fields in the parts of messages that no part has, such as `image_url.format`.
+    """Return the names of fields of messages and their parts that have no effect, such as `image_url.format`.
 
     Args:
         messages: as JSON, which `list[AnyPart]` has read. At most 16 names are returned, as printable ASCII.
     """
     found: dict[str, None] = {}
-    for message in msgspec.json.decode(messages, type=list[_Content]):
-        if bytes(memoryview(message.content)[:1]) == b"[":
-            for name in _unknown(message.content):
+    for message in msgspec.json.decode(messages, type=list[dict[str, msgspec.Raw]]):
+        for name in _OF_MESSAGES:
+            if name in message:
+                found[f"messages.{name}"] = None
+        content = message.get("content", msgspec.Raw())
+        if bytes(memoryview(content)[:1]) == b"[":
+            for name in _unknown(content):
                 found[re.sub(r"[^!-+\--~]", "?", name[:64])] = None
                 if len(found) == _MAX_NAMES:
                     return [*found]

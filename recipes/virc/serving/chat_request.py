@@ -82,7 +82,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
 IGNORED = frozenset(
     "service_tier store metadata reasoning_effort verbosity safety_identifier prompt_cache_key prompt_cache_retention"
-    " user parallel_tool_calls chat_template_kwargs mm_processor_kwargs".split()
+    " cache_control user parallel_tool_calls chat_template_kwargs mm_processor_kwargs".split()
 )
 """Parameters without which an answer is as good: an agent endpoint ignores them, and names them in a header."""
 
@@ -98,7 +98,10 @@ class _ToolCall(msgspec.Struct):
     function: _Function
 
 
-_OF_ANSWERS = ("refusal", "reasoning_content", "annotations", "virc_tool_calls", "provider_specific_fields")
+_OF_ANSWERS = (
+    "refusal", "reasoning_content", "annotations", "virc_tool_calls", "provider_specific_fields", "reasoning",
+    "reasoning_details", "thinking", "thinking_blocks", "extra_content",
+)  # fmt: skip
 
 
 class _Message(msgspec.Struct, forbid_unknown_fields=True):
@@ -112,6 +115,12 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
     annotations: msgspec.Raw = msgspec.Raw()
     virc_tool_calls: msgspec.Raw = msgspec.Raw()
     provider_specific_fields: msgspec.Raw = msgspec.Raw()
+    reasoning: msgspec.Raw = msgspec.Raw()
+    reasoning_details: msgspec.Raw = msgspec.Raw()
+    thinking: msgspec.Raw = msgspec.Raw()
+    thinking_blocks: msgspec.Raw = msgspec.Raw()
+    extra_content: msgspec.Raw = msgspec.Raw()
+    cache_control: msgspec.Raw = msgspec.Raw()
     audio: None = None
     function_call: None = None
     tool_calls: Annotated[list[_ToolCall], Meta(max_length=_MAX_PARTS)] | None = None
@@ -215,6 +224,9 @@ def read_body(
     """
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     given = _given(body, {*fields, *neutral, *ignored})
+    endless = [name for name in ("max_tokens", "max_completion_tokens") if bytes(given.get(name, b"")).strip() == b"-1"]
+    for name in endless:
+        del given[name]
     values = {
         name: _decoded(raw, fields[name].type, name)
         for name, raw in given.items()
@@ -223,7 +235,7 @@ def read_body(
     for name, field in fields.items():
         if field.required and name not in values:
             raise RefusedError(f"the parameter {name} is missing", name)
-    return kind(**values), (*sorted(given.keys() & ignored), *unknown_fields(given["messages"]))
+    return kind(**values), (*sorted([*(given.keys() & ignored), *endless]), *unknown_fields(given["messages"]))
 
 
 def conversation(

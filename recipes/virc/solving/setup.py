@@ -75,6 +75,8 @@ def set_up(
         timeout=values.timeout or REPLY_SECONDS,
         tools=chat_protocol.added(tools),
         family=values.family,
+        headers=values.headers,
+        num_ctx=values.num_ctx,
     )
     solving = strategies.resolved(solving, graders)
     solving = msgspec.structs.replace(

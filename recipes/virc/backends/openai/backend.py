@@ -84,6 +84,8 @@ class OpenAIBackend:
         max_retries: further tries by the client's own back-off while the endpoint is down or busy.
         counts_image_tokens: whether the server spends tokens on images by the Qwen grid, for the check; None
             decides by the model's name (qwen or virc in it).
+        headers: see `Link`.
+        num_ctx: tokens of context to ask Ollama for; None: as `ollama.context_of` finds.
 
     Attributes:
         at_once: conversations at a time, where no number is chosen: servers that compute many replies
@@ -110,8 +112,10 @@ class OpenAIBackend:
         *,
         max_retries: int = 2,
         counts_image_tokens: bool | None = None,
+        headers: str | None = None,
+        num_ctx: int | None = None,
     ) -> None:
-        self._link = Link(endpoint, api_key, timeout, max_retries)
+        self._link, self._num_ctx = Link(endpoint, api_key, timeout, max_retries, headers), num_ctx
         try:
             served = self._choose(model)
         except BaseException:
@@ -400,7 +404,7 @@ class OpenAIBackend:
             running = self.json_object("/api/ps")
         except (ConfigError, NetworkError):
             return None
-        return ollama.context_of(shown, running, model)
+        return ollama.context_of(shown, running, model, self._num_ctx)
 
     def _choose(self, model: str | None) -> ListedModel:
         """The listed entry of the model; a named one need not be listed, nor need there be a list."""

@@ -168,7 +168,10 @@ def _of_the_account(error: StatusError, place: Place, tail: str) -> VircError | 
     is_denied = error.code == 403 and (not error.said or _KEY.search(error.said))
     if error.code == 401 or is_denied or (error.code in {400, 403, 422} and _BAD_KEY.search(error.said)):
         verb = "refuses the key" if place.has_key else "wants a key"
-        return ConfigError(f"{place.endpoint} {verb}{tail}", "set VIRC_API_KEY to a key it accepts")
+        hint = "set VIRC_API_KEY to a key it accepts"
+        if re.search(r"subscription|api-key header|basic", f"{error.said} {error.headers.get('www-authenticate')}", _I):
+            hint += "; a key in a header of its own: export VIRC_HEADERS='api-key: KEY'"
+        return ConfigError(f"{place.endpoint} {verb}{tail}", hint)
     if error.code == 403:
         return ConfigError(f"{place.endpoint} forbids the request{tail}", "see what its provider allows the key to do")
     return None

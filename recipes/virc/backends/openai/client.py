@@ -42,6 +42,19 @@ def printed(endpoint: str) -> str:
     return f"{parts.scheme}://{place}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
 
+def own_headers(text: str) -> dict[str, str]:
+    """Read headers that are set for an endpoint, one a line.
+
+    Raises:
+        ConfigError: a line is no header; it is not quoted.
+    """
+    lines = [line.partition(":") for line in text.splitlines() if line.strip()]
+    found = {name.strip().title(): value.strip() for name, _, value in lines}
+    if not all(re.fullmatch(r"[\w-]+", name) and re.fullmatch(r"[ -~]+", value) for name, value in found.items()):
+        raise ConfigError("VIRC_HEADERS must hold NAME: VALUE, one a line", "export VIRC_HEADERS='api-key: ...'")
+    return found
+
+
 def client(endpoint: str, headers: Mapping[str, str], timeout: float) -> "tuple[httpx.Client, httpx.URL]":
     """A client for an endpoint of which threads may share the connections, and the endpoint's address in its library.
 

@@ -15,7 +15,7 @@ from virc.backends.interface import CHARACTERS_PER_TOKEN
 from virc.backends.openai import ollama
 from virc.backends.openai.body import ListedModel, WireError, bounded, decoded, parsed, read_embedding, read_models
 from virc.backends.openai.causes import Place, StatusError, explained
-from virc.backends.openai.client import client, printed, shut_down
+from virc.backends.openai.client import client, own_headers, printed, shut_down
 from virc.backends.openai.masking import hidden
 from virc.backends.openai.pieces import Pieces
 from virc.backends.openai.received.reading import read_reply
@@ -26,6 +26,8 @@ from virc.core.files import expanded, is_folder
 from virc.core.retry import pace_of, retried
 from virc.core.text import plain
 from virc.core.timeouts import LateError, within
+from virc.core.web.client import proxy_of
+from virc.core.web.fetch import is_loopback
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -89,6 +91,7 @@ class Link:
     Args:
         endpoint: address up to and with /v1.
         api_key: sent as the bearer token; None sends none, nor one from the environment.
+        headers: further ones of each request, as lines `NAME: VALUE`, never printed.
         timeout: seconds after which one answer is given up: tries, pauses and all that trickles in together.
         max_retries: further tries after a refused connection, a time-out, 408, 409, 425, 429 or 5xx, each after a
             pause (0.5 s doubled each time, or what the server asks for if that is in time). Where it is too busy, and
@@ -98,7 +101,9 @@ class Link:
         ConfigError: the address, the key, or a proxy or certificates of the environment cannot be used.
     """
 
-    def __init__(self, endpoint: str, api_key: str | None, timeout: float, max_retries: int) -> None:
+    def __init__(
+        self, endpoint: str, api_key: str | None, timeout: float, max_retries: int, headers: str | None = None
+    ) -> None:
         self.timeout = timeout
         self.names: tuple[str, ...] = ()
         self.model: str | None = None
@@ -107,6 +112,7 @@ class Link:
         self._ports: set[int] = set()
         self.max_retries = max_retries
         self._server: str | None = None
+        self._headers = own_headers(headers or "")
         self._reach(endpoint, api_key)
 
     def _reach(self, endpoint: str, api_key: str | None) -> None:
@@ -117,7 +123,7 @@ class Link:
         # A compressed body would be bounded only after it was unpacked.
         headers = {"User-Agent": "virc", "Accept": "application/json", "Accept-Encoding": "identity"}
         headers |= {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._client, self._base = client(endpoint, headers, self.timeout)
+        self._client, self._base = client(endpoint, {**headers, **self._headers}, self.timeout)
         self._pace = pace_of(str(self._base.copy_with(path="/", query=None)))
 
     def move(self, endpoint: str, api_key: str | None) -> None:
@@ -354,9 +360,14 @@ class Link:
             return self._silent(seconds)
         cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
         bare = self.endpoint.count("/") < 3  # without a path
+        proxy = None if is_loopback(self._base.host) else proxy_of(str(self._base))
         way, hint = "", f"is it running? curl {self.endpoint}/models" + f"; or --endpoint {self.endpoint}/v1" * bare
-        if error.is_of_proxy:
-            way, hint = " through the proxy", f"to go past it: export no_proxy={self._base.host}"
+        if error.is_of_proxy or proxy:
+            way = f" through the proxy {proxy[1]}" if proxy else " through the proxy"
+            named = f"{proxy[0]}_proxy names it; " if proxy else ""
+            hint = f"{named}to go past it: export no_proxy={self._base.host}"
+        if re.search("CERTIFICATE_VERIFY_FAILED|certificate verify failed|self.signed", cause, re.IGNORECASE):
+            hint = "of a private authority, name its certificate: export SSL_CERT_FILE=/path/to/authority.pem"
         elif re.search("WRONG_VERSION_NUMBER|record layer failure", cause):
             hint = f"it may speak without TLS: --endpoint {self.endpoint.replace('https:', 'http:', 1)}"
         unreached = NetworkError(f"{self.endpoint} cannot be reached{way}: {self.quoted(cause)}", hint)
@@ -365,7 +376,9 @@ class Link:
 
     def _explained(self, error: StatusError) -> VircError:
         """The sentence for an HTTP error."""
-        place = Place(self.endpoint, self.quoted, bool(self._key), self.missing_hint(), self._address_hint())
+        place = Place(
+            self.endpoint, self.quoted, bool(self._key or self._headers), self.missing_hint(), self._address_hint()
+        )
         return explained(error, place)
 
     def missing_hint(self) -> str:
@@ -389,7 +402,10 @@ class Link:
 
     def quoted(self, text: object) -> str:
         """A server's text as part of a printed line, without the key."""
-        return plain(hidden(str(text), self._key))
+        shown = hidden(str(text), self._key)
+        for value in self._headers.values():
+            shown = hidden(shown, value.rpartition(" ")[2])
+        return plain(shown)
 
 
 def names_hint(names: tuple[str, ...]) -> str:

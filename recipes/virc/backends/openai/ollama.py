@@ -43,9 +43,9 @@ def root_of(endpoint: str) -> str:
     return endpoint.rstrip("/").removesuffix("/v1")
 
 
-def context_of(shown: Mapping[str, Any], running: Mapping[str, Any], model: str) -> int:
-    """The context to ask for, in tokens: `CONTEXT`, or more where its Modelfile says so (`shown` by `/api/show`) or it
-    is loaded with more (`running` by `/api/ps`), and no more than the model has.
+def context_of(shown: Mapping[str, Any], running: Mapping[str, Any], model: str, chosen: int | None = None) -> int:
+    """The context to ask for, in tokens: as `chosen`, else `CONTEXT`, or more where its Modelfile says so (`shown` by
+    `/api/show`) or it is loaded with more (`running` by `/api/ps`); and no more than the model has.
     """
     info = shown.get("model_info")
     info = info if isinstance(info, Mapping) else {}
@@ -59,7 +59,7 @@ def context_of(shown: Mapping[str, Any], running: Mapping[str, Any], model: str)
         and type(each.get("context_length")) is int
     ]
     found = re.search(r"^num_ctx\s+(\d{1,8})$", str(shown.get("parameters") or ""), re.MULTILINE)
-    wanted = max([CONTEXT, *loaded, int(found[1]) if found else 0])
+    wanted = chosen or max([CONTEXT, *loaded, int(found[1]) if found else 0])
     return int(min(wanted, trained)) if type(trained) is int and trained > 0 else int(wanted)
 
 

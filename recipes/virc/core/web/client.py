@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakSet
 
 from virc.core.errors import ConfigError
-from virc.core.text import clause
+from virc.core.text import clause, plain
 
 if TYPE_CHECKING:
     import httpx2 as httpx
@@ -126,6 +126,18 @@ class Downloads:
                 self._sockets.add(new)
                 if self._is_shut:
                     _shut_down(new)
+
+
+def proxy_of(url: str) -> tuple[str, str] | None:
+    """Return the proxy on the way to an address: the scheme it is set for, and its host and port, no password."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    parts, proxies = urlsplit(url), getproxies()
+    scheme = next((scheme for scheme in (parts.scheme, "all") if proxies.get(scheme)), None)
+    if scheme is None or proxy_bypass(parts.hostname or ""):
+        return None
+    return scheme, plain(urlsplit(proxies[scheme]).netloc.rpartition("@")[2], 100)
 
 
 def proxy_error(error: Exception) -> ConfigError:

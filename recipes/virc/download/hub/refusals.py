@@ -4,11 +4,11 @@ import os
 import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.retry import seconds_asked
 from virc.core.text import clause, plain
+from virc.core.web.client import proxy_of
 from virc.download.hub.github_refusals import github_refusal
 from virc.download.hub.origin import home
 from virc.download.hub.repository import Repo, endpoint
@@ -34,11 +34,10 @@ class PassingError(NetworkError):
 def unreachable(error: Exception, repo: Repo) -> NetworkError:
     """What to say where an address of a repository's host gives no answer: the proxy may be to blame, and is named."""
     kind = NetworkError if isinstance(cause(error), ssl.SSLCertVerificationError) else PassingError
-    parts, proxies = urlsplit(home(repo)), getproxies()
-    scheme = next((scheme for scheme in (parts.scheme, "all") if proxies.get(scheme)), None)
-    if scheme is None or proxy_bypass(parts.hostname or ""):
+    proxy_set = proxy_of(home(repo))
+    if proxy_set is None:
         return kind(f"cannot reach {host(repo)}: {reason(error)}", _mend(repo) or AGAIN)
-    proxy = plain(urlsplit(proxies[scheme]).netloc.rpartition("@")[2], 100)  # never its password
+    scheme, proxy = proxy_set
     hint = f"{scheme.upper()}_PROXY names the proxy: mend or unset it"
     return kind(f"cannot reach {host(repo)} by the proxy {proxy}: {reason(error)}", hint)
 

@@ -1,0 +1,137 @@
+"""Errors on the way to an endpoint name what to change: a proxy, certificates, pictures, a header with the key."""
+
+import json
+from pathlib import Path
+
+import pytest
+from asks import ANSWER, ask
+from PIL import Image
+from support.called import virc
+from support.faults import body
+from support.https_site import Site
+from support.loopback import Connection, Loopback
+from support.servers import CHAT, Exchange, dead_url, serve
+from test_openai_faults import listed
+
+from virc.backends.interface import Sampling
+from virc.backends.openai.backend import OpenAIBackend
+from virc.core.errors import ConfigError, NetworkError
+
+PAGE = (
+    b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body><center>nginx</center></body></html>"
+)
+PROXIES = ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY")
+SECRET = "s3cr3t-of-azure-1234"
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def closing(exchange: Exchange) -> None:
+    """Answer before the body is read, as nginx does by its header alone, and close."""
+    exchange.start(413, {"Content-Type": "text/html", "Content-Length": str(len(PAGE)), "Connection": "close"})
+    exchange.wfile.write(PAGE)
+    exchange.close_connection = True
+
+
+@pytest.mark.parametrize("fault", [closing, body(PAGE, "text/html", 413), body(b"", "text/plain", 413)])
+def test_a_gateway_that_takes_no_large_request_names_the_size_of_pictures(fault: object) -> None:
+    with serve([ANSWER], fault=fault) as server, pytest.raises(ConfigError) as raised:
+        OpenAIBackend(server.url, max_retries=0).reply(ask(size=(640, 480)), Sampling())
+    assert "--max-pixels" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize("set_for", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+@pytest.mark.usefixtures("no_proxies")
+def test_a_dead_proxy_is_named_without_its_password(set_for: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = dead_url().removesuffix("/v1").removeprefix("http://")
+    monkeypatch.setenv(set_for, f"http://someone:{SECRET}@{place}")
+    with pytest.raises(NetworkError) as raised:
+        OpenAIBackend("http://models.example/v1", max_retries=0)
+    assert f"through the proxy {place}" in raised.value.message
+    assert "no_proxy=models.example" in str(raised.value.hint)
+    assert SECRET not in f"{raised.value.message} {raised.value.hint}"
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_a_private_certificate_names_the_variable_that_trusts_it() -> None:
+    site = Site(listed)
+    try:
+        with pytest.raises(NetworkError, match="cannot be reached") as raised:
+            OpenAIBackend(site.url("/v1"), max_retries=0)
+    finally:
+        site.close()
+    assert "SSL_CERT_FILE=" in str(raised.value.hint)
+
+
+class Azure(Connection):
+    """A gateway of Azure, which takes the key in a header of its own, and quotes it where it is wrong."""
+
+    def get(self) -> None:
+        key = self.headers["api-key"]
+        if key == SECRET:
+            found: object = {"data": [{"id": "gpt", "object": "model"}]}
+        else:
+            found = {"statusCode": 401, "message": f"Access denied due to invalid subscription key {key}."}
+        data = json.dumps(found).encode()
+        self.send_response(200 if key == SECRET else 401)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    post = get
+
+
+def test_headers_of_ones_own_are_sent_and_never_printed() -> None:
+    server = Loopback(Azure)
+    with server.running():
+        url = f"{server.address}/v1"
+        assert OpenAIBackend(url, headers=f"api-key: {SECRET}\nX-Trace: on").model == "gpt"
+        with pytest.raises(ConfigError) as without:
+            OpenAIBackend(url, max_retries=0)
+        with pytest.raises(ConfigError) as wrong:
+            OpenAIBackend(url, headers=f"api-key: not-{SECRET}", max_retries=0)
+    assert "VIRC_HEADERS=" in str(without.value.hint)
+    assert SECRET not in f"{wrong.value.message} {wrong.value.hint}"
+
+
+@pytest.mark.parametrize("line", [SECRET, f"{SECRET}:", f"api key: {SECRET}", f"api-key: {SECRET}\x07", f": {SECRET}"])
+def test_a_line_that_is_no_header_is_not_quoted(line: str) -> None:
+    with pytest.raises(ConfigError, match="VIRC_HEADERS") as raised:
+        OpenAIBackend("http://127.0.0.1:9/v1", headers=line)
+    assert SECRET not in f"{raised.value.message} {raised.value.hint}"
+
+
+def test_headers_of_the_environment_reach_every_request_of_solve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
+    monkeypatch.setenv("VIRC_HEADERS", f"Ocp-Apim-Subscription-Key: {SECRET}\nAuthorization: Basic {SECRET}")
+    Image.new("RGB", (112, 84)).save(tmp_path / "a.png")
+    with serve([ANSWER]) as server:
+        done = virc("solve", "--endpoint", server.url, "--protocol", "default", tmp_path / "a.png", "How large?")
+        assert (done.code, done.out) == (0, "97\n"), done.err
+        sent = [(each.headers["ocp-apim-subscription-key"], each.headers["authorization"]) for each in server.requests]
+    assert set(sent) == {(SECRET, f"Basic {SECRET}")}
+    shown = virc("config", "show")
+    assert "headers" in shown.out
+    assert SECRET not in shown.out + shown.err
+
+
+def test_an_answer_that_a_reasoning_parser_took_is_read_from_the_thought(tmp_path: Path) -> None:
+    Image.new("RGB", (112, 84)).save(tmp_path / "a.png")
+
+    def swallow(exchange: Exchange) -> None:
+        exchange.start_events()
+        for delta in ({"reasoning": "It reads 97.\n<answer>97</answer>"}, {}):
+            choice = {"index": 0, "delta": delta, "finish_reason": None if delta else "stop"}
+            exchange.send_event({"choices": [choice]})
+        exchange.send_chunk(b"data: [DONE]\n\n")
+        exchange.send_chunk(b"")
+
+    with serve(models=["qwen3-vl-8b"], fault=swallow, fault_on=CHAT) as server:
+        done = virc("solve", "--endpoint", server.url, tmp_path / "a.png", "How large?")
+        assert (done.code, done.out) == (0, "97\n"), done.err
