@@ -43,7 +43,7 @@ VARIABLES = {
     "file of your own ([many clients](serving.md#many-clients))",
     "VIRC_PYTHON_AT_ONCE": "programs of the tool `python` that a process runs at a time; default: one for each core",
     "VIRC_UNSAFE_PYTHON": "`1` runs code of models without a sandbox, with all your rights",
-    "VIRC_DEBUG": "`1` prints the traceback of an error",
+    "VIRC_DEBUG": "`1` prints the traceback of an error, and lets the system write core files, which hold keys",
     "NO_COLOR": "prints without colours",
     "HF_ENDPOINT": "another hub",
     "HF_TOKEN": "the key that is sent to the hub, and to no other host",

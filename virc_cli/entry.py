@@ -2,6 +2,8 @@
 
 # What `signal` has, without its import of enum.
 import _signal  # type: ignore[import-not-found, unused-ignore]
+import os
+import sys
 
 from virc_cli.console.interrupts import leave
 
@@ -11,6 +13,10 @@ if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # under no
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
+    if sys.platform != "win32" and "VIRC_DEBUG" not in os.environ:  # the memory in a core file holds keys
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     from virc_cli.main import main as run
 
     return run()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from benchmarks import pixels
 from support import host, servers
-from support.costly_pictures import COSTLY
+from support.costly_pictures import COSTLY, jpeg_of_fill
 from support.loopback import free_port
 from support.solving import answer, picture
 
@@ -24,8 +24,8 @@ TIMES = 12
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    """The costly files; each says at least 9,900 x 9,900 pixels."""
-    return {name: COSTLY[name]() for name in NAMES}
+    """The costly files: each says at least 9,900 x 9,900 pixels, or takes seconds of CPU time before it says any."""
+    return {**{name: COSTLY[name]() for name in NAMES}, "jpeg of fill": jpeg_of_fill(2**22)}
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def test_clients_of_the_agent_are_refused_and_others_answered(
             attacks, others = Counter[int](), Counter[int]()
             pixels.ask(port, small, others)
             idle = pixels.memory(process.pid)
-            sent = [clients.submit(pixels.ask, port, body(files[name]), attacks) for name in NAMES * TIMES]
+            sent = [clients.submit(pixels.ask, port, data, attacks) for data in [*map(body, files.values())] * TIMES]
             while not all(each.done() for each in sent):
                 pixels.ask(port, small, others)
     assert peak.most - idle < pixels.PROMISE
@@ -97,7 +97,7 @@ def test_a_client_of_mcp_is_refused(home: host.Home, tmp_path: Path, files: dict
         exchange(line("initialize", id=0, params=told), line("notifications/initialized"))
         assert not exchange(called(1, "show", small))[0].get("isError")
         idle = pixels.memory(process.pid)
-        calls = [called(n + 2, "show", files[name]) for n, name in enumerate(NAMES * TIMES)]
+        calls = [called(n + 2, "show", data) for n, data in enumerate([*files.values()] * TIMES)]
         assert all(result["isError"] for result in exchange(*calls, count=len(calls)))
         assert not exchange(called(1, "crop", small, box=[0, 0, 56, 56]))[0].get("isError")
     assert peak.most - idle < pixels.PROMISE

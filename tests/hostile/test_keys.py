@@ -1,6 +1,7 @@
 """Keys: no other program, host, output or file gets them."""
 
 import http.client
+import resource
 from contextlib import suppress
 from pathlib import Path
 
@@ -66,6 +67,37 @@ def test_no_command_line_output_or_trace_shows_a_key(home: host.Home, tmp_path: 
     assert not secrets.shown("".join(seen))
     assert (tmp_path / "trace" / "index.html").exists()
     assert secrets.files_with_keys(tmp_path) == []
+
+
+def core_sizes() -> set[str]:
+    """The largest core files that the programs below this one may leave."""
+    found = set()
+    for pid in host.descendants():
+        with suppress(OSError):
+            found.add(Path(f"/proc/{pid}/limits").read_text().partition("Max core file size")[2].split()[0])
+    return found
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("variables", "some"), [({}, False), ({"VIRC_DEBUG": "1"}, True)])
+def test_no_program_that_has_a_key_leaves_a_core_file(
+    home: host.Home, tmp_path: Path, variables: dict[str, str], some: bool
+) -> None:
+    seen: list[set[str]] = []
+
+    def turn(body: servers.Body) -> str:
+        seen.append(core_sizes())
+        return answer("7")
+
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        with servers.serve(turn) as server:
+            words = ("solve", picture(tmp_path / "a.png"), "?", "--endpoint", server.url)
+            assert home.run(*words, **variables).out == "7\n"
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    assert (seen[0] != {"0"}) == (some and before[1] != 0)
 
 
 @pytest.mark.integration

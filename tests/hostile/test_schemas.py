@@ -35,11 +35,16 @@ def doubling(reference: Callable[[str], Schema], last: Schema) -> Schema:
     return {"$ref": "#/$defs/d0", "$defs": {**levels, "d30": last}}
 
 
+def cheap_enough(levels: int) -> Schema:
+    """A schema whose cost doubles with each level."""
+    return nested(levels, lambda each: {"allOf": [each], "unevaluatedProperties": False})
+
+
 DRAFT7 = "http://json-schema.org/draft-07/schema#"
 CATASTROPHIC = r"^(\w+\s?)*$"
 LETTERS = "a" * 60 + "!"
 FAMILIES: dict[str, tuple[Schema, Any]] = {
-    "allOf in unevaluatedProperties": (nested(20, lambda each: {"allOf": [each], "unevaluatedProperties": False}), {}),
+    "allOf in unevaluatedProperties": (cheap_enough(20), {}),
     "anyOf in unevaluatedItems": (nested(25, lambda each: {"anyOf": [each], "unevaluatedItems": False}), []),
     "if in unevaluatedProperties": (nested(25, lambda each: {"if": each, "unevaluatedProperties": False}), {}),
     "contains in unevaluatedItems": (
@@ -135,6 +140,15 @@ def test_a_schema_without_an_end_is_ended(name: str, monkeypatch: pytest.MonkeyP
     assert said == "it is too costly: one value takes over 0.1 s of CPU time, or too much memory"
 
 
+def test_many_schemas_of_a_request_share_their_time() -> None:
+    """Each is cheap enough alone."""
+    share, said = bounded.Share(0.2), set[str | None]()
+    for number in range(100):
+        said.add(bounded.schema_fault({**cheap_enough(9), "title": str(number)}, share))
+    assert said == {None, "it is too costly: all of the request takes over 0.2 s of CPU time, or too much memory"}
+    assert share.left <= 0
+
+
 class Endpoint:
     """A running `virc serve --agent`."""
 
@@ -151,8 +165,8 @@ class Endpoint:
         finally:
             connection.close()
 
-    def ask(self, content: str | list[Body], schema: Schema | None = None) -> tuple[int, Any]:
-        body: Body = {"model": "m", "messages": [{"role": "user", "content": content}]}
+    def ask(self, content: str | list[Body], schema: Schema | None = None, **more: object) -> tuple[int, Any]:
+        body: Body = {"model": "m", "messages": [{"role": "user", "content": content}], **more}
         if schema is not None:
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
         return self.send("POST", "/v1/chat/completions", body)
@@ -209,6 +223,17 @@ def test_sixteen_such_schemas_leave_others_answered(endpoint: Endpoint) -> None:
             assert watched.result()[0] == 200
     assert {attack.result()[0] for attack in attacks} == {400}
     assert endpoint.send("GET", "/health")[0] == 200
+
+
+@pytest.mark.integration
+def test_a_request_of_many_schemas_is_told_of_all(endpoint: Endpoint) -> None:
+    functions = [
+        {"name": f"f{number}", "parameters": {**cheap_enough(10), "title": str(number)}} for number in range(128)
+    ]
+    tools = [{"type": "function", "function": each} for each in functions]
+    status, said = endpoint.ask("?", tools=tools, tool_choice="required")
+    assert (status, said["error"]["param"]) == (400, "tools")
+    assert "all of the request takes over 2 s of CPU time" in said["error"]["message"]
 
 
 @pytest.mark.integration

@@ -74,7 +74,7 @@ def test_an_allowed_key_is_sent_to_the_server_of_the_file_alone(home: host.Home,
         moved = faults.status(307, headers={"Location": f"{other.address}/find"})
         with servers.serve(fault=moved, fault_on="/find") as server:
             file = write_tool(tmp_path, server.address, "${OTHER_SERVICE_TOKEN}")
-            assert home.run("tools", "allow", file, "--yes", **folder).code == 0
+            assert home.run("tools", "allow", file, "--yes", "--secret", "OTHER_SERVICE_TOKEN", **folder).code == 0
             done = home.run("tools", "try", file, image, "--arguments", '{"query": "x"}', **folder)
             assert done.code == 3, done
             (request,) = server.requests

@@ -46,7 +46,7 @@ def test_nothing_reaches_the_server_before_the_file_is_allowed(tmp_path: Path) -
         checked = virc("tools", "check", file)
         assert (checked.code, "hint: virc tools allow" in checked.err) == (3, True), checked.err
         assert not sent
-        assert virc("tools", "allow", file, "--yes").code == 0
+        assert virc("tools", "allow", file, "--yes", "--secret", "SPOT_KEY").code == 0
         assert tool.read(file).apply(CALL, PICTURE).text == "here"
         assert [request.headers["X-Value"] for request in sent] == ["s3cret"]
         write_tool(tmp_path, server.address, more="seconds: 3\n")
@@ -55,12 +55,12 @@ def test_nothing_reaches_the_server_before_the_file_is_allowed(tmp_path: Path) -
     assert len(sent) == 1
 
 
-@pytest.mark.parametrize("variable", ["HF_TOKEN", "VIRC_API_KEY", "OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY"])
-def test_a_secret_of_another_service_has_to_be_named(tmp_path: Path, variable: str) -> None:
+@pytest.mark.parametrize("variable", ["SPOT_KEY", "HF_TOKEN", "VIRC_API_KEY", "XAI_API_KEY", "DATABASE_URL"])
+def test_each_variable_has_to_be_named(tmp_path: Path, variable: str) -> None:
     file = write_tool(tmp_path, "https://tools.example.org/spot", variable)
-    done = virc("tools", "allow", file, "--yes")
+    done = virc("tools", "allow", file, "--yes", "--secret", "OTHER_KEY")
     assert done.code == 3
-    assert f"{variable} belongs to another service than tools.example.org" in done.err
+    assert f"would send {variable} to tools.example.org: name what it may have" in done.err
     with pytest.raises(ConfigError):
         tool.read(file).permission.check()
     assert virc("tools", "allow", file, "--yes", "--secret", variable).code == 0
@@ -69,13 +69,13 @@ def test_a_secret_of_another_service_has_to_be_named(tmp_path: Path, variable: s
 
 def test_without_a_terminal_nothing_is_allowed_unless_yes_is_given(tmp_path: Path) -> None:
     file = write_tool(tmp_path, "https://tools.example.org/spot")
-    done = virc("tools", "allow", file)
+    done = virc("tools", "allow", file, "--secret", "SPOT_KEY")
     assert (done.code, "hint: --yes" in done.err) == (2, True)
 
 
 def test_a_variable_allows_files_by_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_tool(tmp_path, "https://tools.example.org/spot")
-    digest = virc("tools", "allow", file, "--yes", "--json").json["digest"]
+    digest = virc("tools", "allow", file, "--yes", "--secret", "SPOT_KEY", "--json").json["digest"]
     (tmp_path / "settings" / "allowed_tools.json").unlink()
     with pytest.raises(ConfigError):
         tool.read(file).permission.check()
@@ -96,7 +96,7 @@ def test_allowing_one_file_keeps_the_others(tmp_path: Path, monkeypatch: pytest.
         folder.mkdir()
     found = [tool.read(write_tool(each, f"https://{each.name}.example.org")).permission for each in folders]
     for each in found[:2]:
-        allow(each)
+        allow(each, each.secrets)
     for each in found[:2]:
         each.check()
     with pytest.raises(ConfigError):

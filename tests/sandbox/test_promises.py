@@ -100,6 +100,9 @@ def wait_until_stopped(watch: Watch) -> None:
         ),
         ("a, b = socket.socketpair(); import fcntl; fcntl.ioctl(a, 0x8982, bytes(64))", "PermissionError"),  # a module
         ("libc.syscall(435, 0, 0), ctypes.get_errno()", "(-1, 38)"),  # clone3, whose flags no filter reads
+        ("libc.mmap(None, 1 << 21, 3, 0x40022, -1, 0), ctypes.get_errno()", "(-1, 1)"),  # pages that were set aside
+        ("libc.syscall(317, 1, 0, None), ctypes.get_errno()", "(-1, 1)"),  # seccomp: all users share room for filters
+        ("libc.prctl(22, 2, None, 0, 0), ctypes.get_errno()", "(-1, 1)"),
         ("os.getresuid(), os.getresgid()", "((65534, 65534, 65534), (65534, 65534, 65534))"),
     ],
 )
@@ -130,6 +133,15 @@ def test_devices_of_the_host_keep_modes_and_times(shared: Runs) -> None:
         if device.stat().st_mode != state[0]:
             device.chmod(state[0] & 0o7777)
     assert after == before
+
+
+def test_no_file_of_the_host_is_locked(shared: Runs) -> None:
+    """A lock takes memory of the kernel, and stays while the process waits."""
+    code = (
+        "import fcntl\nfiles = [open('/runner.py'), open('/dev/null', 'r+'), open('locked', 'w')]\nfor file in files:\n"
+    )
+    assert shared.said(code + "    fcntl.flock(file, 2)\nfor file in files[1:]: fcntl.lockf(file, 2)") == ""
+    assert f" {inside(shared)} " not in Path("/proc/locks").read_text()
 
 
 def test_one_mount_can_be_written_and_has_a_size(shared: Runs) -> None:

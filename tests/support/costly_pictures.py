@@ -114,6 +114,12 @@ def jpeg_of_scans() -> bytes:
     return data[:-2] + data[last:-2] * 5000 + data[-2:]
 
 
+def jpeg_of_fill(size: int) -> bytes:
+    """A JPEG with so many bytes of filling, which its header is read over one by one."""
+    data = encoded("JPEG", (64, 64))
+    return data[:2] + b"\xff" * size + data[2:]
+
+
 def gif_of_frame() -> bytes:
     """16 x 16 pixels with a first frame of 9,900 x 9,900."""
     data = bytearray(encoded("GIF", (9900, 9900), "P"))

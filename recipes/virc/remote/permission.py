@@ -6,7 +6,6 @@ its content: a changed file is another one.
 
 import hashlib
 import os
-import re
 import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -23,11 +22,6 @@ from virc.remote.described import SECRET, Described
 VARIABLE = "VIRC_ALLOWED_TOOLS"
 """The variable with digests of allowed files, a comma between two; for processes without this user's settings."""
 _MAX_BYTES = 2**20
-_OF_OTHER_SERVICES = re.compile(
-    r"(ANTHROPIC|AWS|AZURE|CLAUDE|COHERE|DOCKER|GCP|GEMINI|GH|GITHUB|GITLAB|GOOGLE|GROQ|HF|HUGGING_?FACE\w*|KAGGLE|KUBE\w*"
-    r"|MISTRAL|NPM|OPENAI|OPENROUTER|PYPI|SLACK|SSH|STRIPE|SWANLAB|TWINE|UV|VIRC|WANDB)_"
-)
-"""Beginnings of variables that belong to a service other than a tool's server."""
 
 
 class Permission(msgspec.Struct, frozen=True):
@@ -66,20 +60,19 @@ def wanted(file: Path, content: bytes, described: Described) -> Permission:
     return Permission(str(file), hashlib.sha256(content).hexdigest(), to, tuple(sorted(names)))
 
 
-def allow(permission: Permission, named: Collection[str] = ()) -> None:
+def allow(permission: Permission, named: Collection[str]) -> None:
     """Allow a file, as it is now, to send its variables.
 
     Args:
-        named: variables that the user named, which may then belong to another service.
+        named: variables that the user named: which of them are keys of other services, no list knows.
 
     Raises:
-        ConfigError: it sends a variable of another service that was not named, or the settings cannot be written.
+        ConfigError: it sends a variable that was not named, or the settings cannot be written.
     """
-    others = [name for name in permission.secrets if _OF_OTHER_SERVICES.match(name) and name not in named]
-    if others:
-        sentence = f"{', '.join(others)} belongs to another service than {permission.to}"
-        options = " ".join(f"--secret {name}" for name in others)
-        raise ConfigError(sentence, f"virc tools allow {shlex.quote(permission.file)} {options}, if it must have it")
+    if others := [name for name in permission.secrets if name not in named]:
+        sentence = f"{permission.file} would send {', '.join(others)} to {permission.to}: name what it may have"
+        options = " ".join(f"--secret {name}" for name in permission.secrets)
+        raise ConfigError(sentence, f"virc tools allow {shlex.quote(permission.file)} {options}")
     file = _place()
     try:
         write_json(file, {**_allowed(), permission.digest: permission})

@@ -18,7 +18,10 @@ _THREAD = 0x10000  # CLONE_THREAD
 _INT = 0xFFFFFFFF  # the bits of an int
 _AF_UNIX = 1
 _SET_PDEATHSIG, _SET_DUMPABLE = 1, 4  # options of prctl
+_SET_SECCOMP = 22
 _FCNTL = (10, 1024, 1026, 1031)  # F_SETSIG, F_SETLEASE, F_NOTIFY, F_SETPIPE_SZ
+_LOCKS = (6, 7, 37, 38)  # F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW
+_MAP_HUGETLB = 0x40000
 _IOCTL_CLASS, _OF_SOCKETS = 0xFF00, 0x8900  # SIOC* of <linux/sockios.h>
 _SIGCONT = 18
 _SENDS = {"kill": 1, "tkill": 1, "tgkill": 2, "rt_sigqueueinfo": 1, "rt_tgsigqueueinfo": 2}
@@ -36,8 +39,9 @@ REFUSED = (
     "inotify_add_watch chown lchown fchown fchownat setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr"
 ).split()
 """Names of the calls; those that a kernel or an architecture does not have are passed over."""
-IGNORED = "chmod fchmod fchmodat utime utimes futimesat utimensat".split()
-"""Calls that succeed and do nothing: where virc runs as root, the code owns the nodes of the devices."""
+IGNORED = "chmod fchmod fchmodat utime utimes futimesat utimensat flock".split()
+"""Calls that succeed and do nothing: where virc runs as root, the code owns the nodes of the devices; a lock is one of
+the file of this machine, and nobody else is there to be kept out."""
 _UNIFIED = range(424, 600)  # numbers that new calls get on all architectures
 _NEW_AND_ALLOWED = {436, 437, 439, 441, 449, 453, 454, 455, 456, 462}
 # close_range, openat2, faccessat2, epoll_pwait2, futex_waitv, map_shadow_stack, futex_{wake,wait,requeue}, mseal
@@ -88,8 +92,9 @@ def program() -> bytes:
     rules.refuse("clone", _EPERM, _Compared(0, _MASKED, _THREAD, 0))
     rules.refuse("prctl", _EPERM, _Compared(0, _MASKED, _INT, _SET_PDEATHSIG))  # it ends with its parent
     rules.refuse("socketpair", _EPERM, _Compared(0, _NOT_EQUAL, _AF_UNIX))  # others load modules of the kernel
-    for command in _FCNTL:
-        rules.refuse("fcntl", _EPERM, _Compared(1, _MASKED, _INT, command))
+    for command in (*_FCNTL, *_LOCKS):  # locks are as `flock`, and take memory of the kernel without a bound
+        rules.refuse("fcntl", _SUCCESS if command in _LOCKS else _EPERM, _Compared(1, _MASKED, _INT, command))
+    rules.refuse("mmap", _EPERM, _Compared(3, _MASKED, _MAP_HUGETLB, _MAP_HUGETLB))  # pages that were set aside
     rules.refuse("ioctl", _EPERM, _Compared(1, _MASKED, _IOCTL_CLASS, _OF_SOCKETS))  # some load modules, too
     for name, argument in _SENDS.items():  # a SIGSTOP that waits for its thread is lost with a SIGCONT
         rules.refuse(name, _EPERM, _Compared(argument, _MASKED, _INT, _SIGCONT))
@@ -99,7 +104,8 @@ def program() -> bytes:
 
 @cache
 def last_program() -> bytes:
-    """The filter that is added before code of a model runs: no program is started, and no memory is dumped.
+    """The filter that is added before code of a model runs: no program is started, no memory is dumped, and no further
+    filter added, for which the kernel has a limit for all users.
 
     Raises:
         OSError: as `program`.
@@ -107,7 +113,9 @@ def last_program() -> bytes:
     rules = _Rules()
     rules.refuse("execve", _EPERM)
     rules.refuse("execveat", _EPERM)
-    rules.refuse("prctl", _EPERM, _Compared(0, _MASKED, _INT, _SET_DUMPABLE))
+    rules.refuse("seccomp", _EPERM)
+    for option in (_SET_DUMPABLE, _SET_SECCOMP):
+        rules.refuse("prctl", _EPERM, _Compared(0, _MASKED, _INT, option))
     return rules.exported()
 
 

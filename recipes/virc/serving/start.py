@@ -500,7 +500,7 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure, answers))
     running = connections.server(app, partial(_note_ending, report), _log_level())
     if not is_loopback(config.host) and not config.api_key:
-        report.warn(f"whoever reaches {config.host} can ask this model", "--api-key KEY")
+        report.warn(f"whoever reaches {config.host} can ask this model", "--api-key env:NAME")
     listening.listen(connections.CONNECTIONS)
     run = _agent_run(running, app, listening, engine)
     return Server(address.url(config), found.name, run, partial(_end, running), resources.pop_all(), plan.log)

@@ -180,7 +180,7 @@ def test_an_answer_that_was_not_waited_for_is_nobodys(monkeypatch: pytest.Monkey
     process = bounded._idle_or_new()
     out, process.stdout = process.stdout, Interrupted()  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
-        bounded._exchange(process, b'["fault", "{}"]\n')
+        bounded._exchange(process, b'["fault", 1, "{}"]\n')
     assert ended == [process]
     assert process.poll() is not None
     assert out

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 from PIL import Image
-from support.costly_pictures import COSTLY, encoded, png_of_two_headers, webp
+from support.costly_pictures import COSTLY, encoded, jpeg_of_fill, png_of_two_headers, webp
 
 from virc.core.errors import DataError
 from virc.core.limits.image_memory import IMAGE_MEMORY, OWN, SETTING, Terms, TooLargeError, of_client
@@ -194,6 +194,13 @@ def test_decoding_ends_when_nobody_waits_or_it_takes_too_long(reason: str, monke
         DECODER.decoded(data, "it", 2**30, None, left)
     assert reason == "left" or "takes over 0.01 s" in str(ended.value)
     assert DECODER._process is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit of CPU time")
+def test_a_header_that_takes_long_ends_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "_CPU_SECONDS", (0.05, 60))
+    with pytest.raises(DataError, match=r"it cannot be decoded: it takes over 0\.05 s"):
+        DECODER.price(jpeg_of_fill(2**20), "it", lambda: None)
 
 
 def test_the_decoder_knows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,15 +14,16 @@ FAILURE: dict[str, object] = {"file": None, "digest": None, "to": None, "secrets
 def command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file of a remote tool.", show_default=False)],
     secret: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A variable of another service to send; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="A variable that it may send; repeatable.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
     """Let a remote tool's file send environment variables.
 
-    The file is allowed as it is now: after a change it has to be allowed again. A file that names no variable needs
-    no permission. Where this user's settings are not at hand, as on other machines, VIRC_ALLOWED_TOOLS holds digests.
+    Each variable has to be named by --secret. The file is allowed as it is now: after a change it has to be allowed
+    again. A file that names no variable needs no permission. Where this user's settings are not at hand, as on other
+    machines, VIRC_ALLOWED_TOOLS holds digests.
     """
     import msgspec
 
@@ -30,15 +31,15 @@ def command(
     from virc.core.files import expanded
     from virc.remote import permission, tool
 
-    wanted = tool.read(expanded(file)).permission
-    if wanted.secrets and not yes:
+    wanted, named = tool.read(expanded(file)).permission, {*(secret or ())}
+    if wanted.secrets and named.issuperset(wanted.secrets) and not yes:
         agreed = output.confirmed(f"let {file} send {', '.join(wanted.secrets)} to {wanted.to}?")
         if agreed is None:
             raise UsageError(f"no terminal to ask on whether {file} may send {', '.join(wanted.secrets)}", "--yes")
         if not agreed:
             raise VircError("nothing was allowed")
     if wanted.secrets:
-        permission.allow(wanted, secret or ())
+        permission.allow(wanted, named)
     if as_json:
         output.emit("virc.tools.allow/1", msgspec.to_builtins(wanted))
         return

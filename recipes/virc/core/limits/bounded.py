@@ -32,7 +32,14 @@ class CostlyError(ConfigError):
     """A schema or a pattern takes more than its share of CPU time or memory."""
 
 
-def schema_fault(schema: object) -> str | None:
+class Share:
+    """CPU time that several questions take together, such as those of one request: many cheap ones are one dear one."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = self.left = seconds
+
+
+def schema_fault(schema: object, share: Share | None = None) -> str | None:
     """Return what is wrong with a JSON schema (draft 2020-12); None: values can be held against it.
 
     A fault is a clause such as `'text' is not valid under any of the given schemas, at type`. Faults are references to
@@ -40,13 +47,13 @@ def schema_fault(schema: object) -> str | None:
     """
     text = _text(schema)
     try:
-        fault: str | None = _TOO_DEEP if text is None else _ask("fault", text)
+        fault: str | None = _TOO_DEEP if text is None else _ask(share, "fault", text)
     except CostlyError as error:
         return error.message
     return fault
 
 
-def misfit(schema: Mapping[str, Any], value: object) -> str | None:
+def misfit(schema: Mapping[str, Any], value: object, share: Share | None = None) -> str | None:
     """Return why a value does not fit a schema without faults, with the place in it; None: it fits.
 
     Raises:
@@ -54,7 +61,7 @@ def misfit(schema: Mapping[str, Any], value: object) -> str | None:
     """
     if _text([value]) is None:  # in a list, as it is sent
         return _TOO_DEEP
-    found: str | None = _ask("misfit", _text(schema), value)
+    found: str | None = _ask(share, "misfit", _text(schema), value)
     return found
 
 
@@ -65,7 +72,7 @@ def find(pattern: str, text: str, most: int = 1) -> list[list[str | None]]:
         CostlyError: that takes too long.
     """
     try:
-        found: list[list[str | None]] = _ask("find", pattern, text, most)
+        found: list[list[str | None]] = _ask(None, "find", pattern, text, most)
     except CostlyError as error:
         raise CostlyError(f"the pattern {pattern!r}: {error.message}") from None
     return found
@@ -78,27 +85,35 @@ def _text(value: object) -> str | None:
         return None
 
 
-def _ask(*question: object) -> Any:
-    line = json.dumps(question).encode() + b"\n"
+def _ask(share: Share | None, name: str, *question: object) -> Any:
+    seconds = min(SECONDS, share.left) if share else SECONDS
+    line = json.dumps((name, seconds, *question)).encode() + b"\n"
     with _slots:
-        for _ in range(2):  # a process that others have ended is replaced once
+        for _ in range(2 if seconds > 0 else 0):  # a process that others have ended is replaced once
             process = _idle_or_new()
             answer = _exchange(process, line)
             if answer.endswith(b"\n"):
                 _idle.append(process)
-                return json.loads(answer)
+                found, used = json.loads(answer)
+                if share:
+                    share.left -= used
+                return found
             if process.returncode > 0:
                 raise SetupError(f"{_PROGRAM} ended with exit code {process.returncode}")
             if sys.platform != "win32" and process.returncode == -signal.SIGPROF:
                 break
-    raise CostlyError(f"it is too costly: one value takes over {SECONDS:g} s of CPU time, or too much memory")
+    what = f"one value takes over {SECONDS:g} s"
+    if share:
+        what = what if seconds == SECONDS else f"all of the request takes over {share.seconds:g} s"
+        share.left -= seconds
+    raise CostlyError(f"it is too costly: {what} of CPU time, or too much memory")
 
 
 def _idle_or_new() -> "subprocess.Popen[bytes]":
     with suppress(IndexError):  # another thread may take the last one
         return _idle.pop()
     # -P: the modules beside the program are not to be found under their bare names
-    command = [sys.executable, "-P", str(_PROGRAM), str(SECONDS)]
+    command = [sys.executable, "-P", str(_PROGRAM)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
 

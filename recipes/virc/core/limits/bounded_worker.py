@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import islice
@@ -20,8 +21,8 @@ _TRIED: tuple[Any, ...] = ({}, [], "", 0, None)
 """Values that are held against each new schema: most of those that do not end, or take too long, do so on one."""
 
 
-def main(seconds: float) -> None:
-    """Answer each question in at most `seconds` of CPU time; SIGPROF, which has no handler, ends the process else."""
+def main() -> None:
+    """Answer each question within its seconds of CPU time; SIGPROF, which has no handler, ends the process else."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     answers, sys.stdout = sys.stdout, sys.stderr
     if sys.platform != "win32":
@@ -34,14 +35,15 @@ def main(seconds: float) -> None:
     for line in sys.stdin:
         if not line.startswith('["find"'):
             import jsonschema  # type: ignore[import-untyped]  # noqa: F401 - before the question's time begins
+        name, seconds, *arguments = json.loads(line)  # in a time that its length bounds
         _alarm(seconds)
-        name, *arguments = json.loads(line)
+        began = time.process_time()
         try:
             answer = functions[name](*arguments)
         except MemoryError:
             return
         _alarm(0)
-        print(json.dumps(answer), file=answers, flush=True)
+        print(json.dumps((answer, time.process_time() - began)), file=answers, flush=True)
 
 
 def _alarm(seconds: float) -> None:
@@ -118,4 +120,4 @@ def _references(resource: Any, resolver: Any) -> Iterator[tuple[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]))
+    main()

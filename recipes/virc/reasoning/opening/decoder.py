@@ -6,6 +6,7 @@ What a header says is counted before; this holds where the rest of the file says
 import atexit
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +30,8 @@ from virc.reasoning.resample import resampled
 
 SECONDS = 30.0
 """Longest time for one picture."""
+_CPU_SECONDS = 1.0, 10.0  # of a header, which takes milliseconds, and of the pixels: others wait meanwhile
+_LATE = -getattr(signal, "SIGPROF", 0)  # exit code after that time
 _BESIDE = 64 * 2**20  # bytes of address space for all that is no pixel
 _ROWS = 256  # that are handed over at once
 _CHECK = 0.1  # seconds between two looks at whether anybody still waits
@@ -49,12 +52,13 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 class _Task(msgspec.Struct):
-    """What is asked, followed by the file: its price, or its pixels where `most` bytes are allowed."""
+    """What is asked, followed by the file: its price, or its pixels where `most` bytes and `seconds` are allowed."""
 
     name: str
     length: int
     most: int | None = None
     fit: Fit | None = None
+    seconds: float = 0
 
 
 class _Said(msgspec.Struct):
@@ -136,6 +140,7 @@ class Decoder:
         task.name = task.name.encode("utf-8", "replace").decode()  # half a character, as JSON of a client may hold it
         while not self._turn.acquire(timeout=_CHECK):
             check()
+        task.seconds = _CPU_SECONDS[bool(task.most)]
         watch = _Watch(check)
         try:
             if self._process and self._process.poll() is not None:  # somebody else has ended it
@@ -144,9 +149,11 @@ class Decoder:
             threading.Thread(target=watch.over, args=(process,), daemon=True).start()
             said, own, pixels = _exchange(process, task, data)
         except (OSError, EOFError, msgspec.DecodeError):
+            ended = self._process
             self.close()
             check()
-            why = f"takes over {SECONDS:g} s" if watch.is_late else "ends the decoder"
+            seconds = task.seconds if ended and ended.returncode == _LATE else SECONDS if watch.is_late else 0
+            why = f"takes over {seconds:g} s" if seconds else "ends the decoder"
             raise DataError(f"{task.name} cannot be decoded: it {why}") from None
         except BaseException:  # an interruption: the answer must not be taken for that to the next picture
             self.close()
@@ -244,6 +251,12 @@ def _limited(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (now + size + _BESIDE, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
+def _alarm(seconds: float) -> None:
+    """End this process by SIGPROF after so much CPU time; 0: no more."""
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
 def _received(given: io.BufferedReader, size: int) -> bytes:
     """The next bytes of the input, read into one place: many small ones would leave the memory in pieces."""
     place = bytearray(size)
@@ -253,6 +266,7 @@ def _received(given: io.BufferedReader, size: int) -> bytes:
 
 def _answered(task: _Task, data: bytes) -> tuple[_Said, OpenedImage | None]:
     _limited(task.most or 0)
+    _alarm(task.seconds)
     try:
         if task.most is None:
             return _Said(price=price(data, task.name)), None
@@ -283,6 +297,7 @@ def main() -> None:
         task = msgspec.json.decode(line, type=_Task)
         _limited(2 * task.length)
         said, opened = _answered(task, _received(given, task.length))
+        _alarm(0)
         out.write(msgspec.json.encode(said) + b"\n")
         if opened:
             out.write(opened.own.data if opened.own else b"")

@@ -9,6 +9,7 @@ import msgspec
 
 from virc.backends.interface import Backend, Sampling
 from virc.core.errors import ConfigError, EngineError, NetworkError
+from virc.core.limits.bounded import Share
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Ask, Message
@@ -24,6 +25,7 @@ _CALL = "Report this answer by the function {name}. Write its arguments as JSON 
 )
 _CHOOSE = "Choose the function that reports this answer. Write its name as JSON, and nothing else.\n\n{functions}"
 _FIRST_SEED = 10_000  # above the turns of a sample
+_SECONDS = 2.0  # of CPU time, for all schemas of a request; 128 tools of 1.5 KB need 0.6
 
 
 class _NoFitError(Exception):
@@ -55,7 +57,7 @@ class Finisher:
     ) -> None:
         self._problem, self._backend, self._samplings = problem, backend, samplings
         self._deadline, self._check_listener = deadline, check
-        self._tokens = [0, 0]
+        self._tokens, self._share = [0, 0], Share(_SECONDS)
         self._tools = [(tool, self._schema(tool.schema, "tools")) for tool in problem.forced]
         self._format = None if problem.schema is None else self._schema(problem.schema, "response_format")
 
@@ -85,7 +87,7 @@ class Finisher:
         )  # fmt: skip
 
     def _schema(self, value: Any, param: str) -> Schema:
-        return Schema(value, param, self._check)
+        return Schema(value, param, self._check, self._share)
 
     def _check(self) -> None:
         self._check_listener()

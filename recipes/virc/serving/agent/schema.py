@@ -20,15 +20,16 @@ class Schema:
         value: as the client sent it.
         param: the part of the request that it comes from.
         check: called before a value is held against it; what it raises ends that.
+        share: CPU time of all schemas of the request.
 
     Raises:
         RefusedError: it is no JSON schema, refers to what is not in it or to itself without an end, or is too costly.
     """
 
-    def __init__(self, value: Mapping[str, Any], param: str, check: Callable[[], None]) -> None:
-        self.value, self._param, self._check = value, param, check
+    def __init__(self, value: Mapping[str, Any], param: str, check: Callable[[], None], share: bounded.Share) -> None:
+        self.value, self._param, self._check, self._share = value, param, check, share
         check()
-        if fault := bounded.schema_fault(value):
+        if fault := bounded.schema_fault(value, share):
             raise self._refused(fault)
 
     def fitting(self, text: str) -> str | None:
@@ -42,7 +43,7 @@ class Schema:
         self._check()
         try:
             found = msgspec.json.decode(text)
-            return None if bounded.misfit(self.value, found) else json.dumps(found, ensure_ascii=False)
+            return None if bounded.misfit(self.value, found, self._share) else json.dumps(found, ensure_ascii=False)
         except (ValueError, RecursionError):
             return None
         except bounded.CostlyError as error:

@@ -202,7 +202,7 @@ def _over_http(
 
     host, port = address
     if host not in _LOOPBACK and not request.api_key:
-        raise UsageError(f"whoever reaches {host} could read the folders and ask the model", "--api-key KEY")
+        raise UsageError(f"whoever reaches {host} could read the folders and ask the model", "--api-key env:NAME")
     bare = f"[{host}]" if ":" in host else host
     try:
         bound = bound_socket(Config(host=host, port=port))
