@@ -121,6 +121,16 @@ def test_an_answer_after_two_equal_calls_is_given(own: Protocol) -> None:
     assert run(own, repeating(CROP, CROP, answer("97")))[0].answer == "97"
 
 
+def zoom(number: int, temperature: float) -> str:
+    arguments = {"bbox_2d": [100, 100, 500, 500 + number / 1000], "label": f"part {number}", "img_idx": 0}
+    return f"<tool_call>{json.dumps({'name': 'image_zoom_in_tool', 'arguments': arguments})}</tool_call>"
+
+
+def test_boxes_of_the_same_pixels_are_the_same() -> None:
+    solved, asked = run(families.protocol(families.get("qwen3-vl")), zoom)
+    assert (asked, "3 times the same call" in str(solved.error)) == (3, True)
+
+
 def test_an_error_that_the_model_is_shown_again_ends_it() -> None:
     protocol = families.protocol(families.get("qwen3-vl"))
     assert protocol.errors == "show"

@@ -54,8 +54,8 @@ class Repeated:
 
 
 def _key(result: CallResult) -> bytes:
-    """A call and what it said, whatever the number of its image."""
-    call = result.call and msgspec.structs.replace(result.call, index=None)
+    """A call and what it said, whatever the number of its image, and the parts of a pixel in its box."""
+    call = result.call and msgspec.structs.replace(result.call, index=None, region=None)
     return msgspec.json.encode([call, result.text, result.error, result.reason])
 
 

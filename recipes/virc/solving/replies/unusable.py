@@ -77,8 +77,9 @@ def _is_json_of_boxes(text: str) -> bool:
 def repeated_to_the_end(text: str) -> str | None:
     """The text that stands eight times in a row or more up to the end, over lines too; None: none does.
 
-    The end may be cut. What repeats has a letter or a digit: rules of tables may be long.
+    The end may be cut. What repeats has a letter or a digit, where the text has any: rules of tables may be long.
     """
+    is_wordless = not any(map(str.isalnum, text))
     back = " ".join(text[-2 * _TAIL :].split())[-_TAIL:][::-1]
     borders = [0] * (len(back) + 1)  # of each beginning: the length of the longest one that it also ends with
     same = 0
@@ -89,6 +90,6 @@ def repeated_to_the_end(text: str) -> str | None:
         borders[length] = same
         period = length - same
         loops = any(length >= max(fewest, times * period) for times, fewest in _LOOPS)
-        if loops and any(map(str.isalnum, back[:period])):
+        if loops and (is_wordless or any(map(str.isalnum, back[:period]))):
             return back[:period][::-1].strip()
     return None
