@@ -100,4 +100,7 @@ def test_a_name_that_no_file_can_have_is_none(name: str) -> None:
 def test_a_missing_file_gets_the_nearest_name_beside_it(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").touch()
     assert files.near_file(tmp_path / "row.csv") == f"did you mean {str(tmp_path / 'rows.csv')!r}?"
+    assert files.near_file(tmp_path / "rows") == f"did you mean {str(tmp_path / 'rows.csv')!r}?"
     assert files.near_file(tmp_path / "rows.csv") is None
+    assert files.near_file(tmp_path / "row") is None
+    assert files.near_file(tmp_path / "*") is None

@@ -162,6 +162,14 @@ def test_standard_input_may_be_a_table_too(rows: Path) -> None:
     assert {row["nr"] for row in table(Path("out.csv"))} == {"1", "2", "3"}
 
 
+def test_choices_in_columns_are_no_column_left_out(clean: Path) -> None:
+    picture(clean / "a.png")
+    (clean / "rows.csv").write_text("image,question,A,B\na.png,x?,red,blue\n")
+    with serve(echo) as server:
+        done = virc("batch", "rows.csv", "--to", "out.csv", "--endpoint", server.url)
+    assert (done.code, "left out" in done.err) == (0, False)
+
+
 def test_a_column_that_a_pipe_has_only_later_is_said_to_be_left_out(clean: Path) -> None:
     picture(clean / "a.png")
     lines = [{"id": id, "image": "a.png", "question": "x?"} | more for id, more in enumerate(({}, {"b": 1}, {"b": 2}))]

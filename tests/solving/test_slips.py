@@ -108,6 +108,10 @@ def test_the_line_that_was_meant_is_shown_and_works(typed: str, meant: str) -> N
         ("solve a.png x? --tools zoom_image", 2, "--tools zoom_image is not +NAME", "--tools +zoom_image adds"),
         ("solve a.png x? --tools zoom", 2, "--tools zoom is not +NAME", "--tools +zoom_image adds"),
         ("solve a.png x? --tools zoom_imge", 2, "is not +NAME", "--tools +zoom_image adds"),
+        ("solve a.png x? --tools +zoom", 3, "there is no tool 'zoom'", "did you mean 'zoom_image'?"),
+        ("solve a.png x? --trace ''", 2, "--trace is empty: perhaps a variable", "leave it out"),
+        ("batch rows.csv --protocol=", 2, "--protocol is empty", "leave it out"),
+        ("solve b x?", 5, "there is no file b", "did you mean 'b.png'?"),
         ("solve a.pgn x?", 5, "there is no file a.pgn", "did you mean 'a.png'?"),
         ("solve charts/d.png x?", 5, "there is no file charts/d.png", "did you mean 'charts/c.png'?"),
         ("solve file://host/a.png x?", 5, "is a file of the machine host", "file:///PATH has three slashes"),
@@ -117,6 +121,9 @@ def test_the_line_that_was_meant_is_shown_and_works(typed: str, meant: str) -> N
         ("batch rows.csv --json", 2, "a batch prints JSON anyway", "leave --json out"),
         ("batch rows.csv --to x.xlsx", 2, "written as .jsonl, .csv or .tsv, not .xlsx", "--to x.csv"),
         ("batch rows.csv --to rows.csv", 2, "the rows and the answers are the same file", "--to answers.csv"),
+        ("batch rows.csv --to charts", 2, "charts is not a file", "--to charts/answers.csv"),
+        ("batch rows.csv --to a.png/x.csv", 1, "cannot write answers to a.png: not a directory", "--to x.csv"),
+        ("batch rows.csv --to /proc/no/x.csv", 1, "cannot write answers to /proc/no", "--to x.csv"),
         ("batch rows.csv --column picture=x", 2, "it is FIELD=NAME", "--column image=photo"),
         ("batch rows.csv a.png", 2, "several sources, and not all are pictures", "for f in rows.csv a.png; do"),
         ("batch '' x?", 2, "is empty: perhaps a variable", "virc batch rows.csv --to answers.csv"),
@@ -137,6 +144,7 @@ def test_a_slip_gets_one_sentence_and_what_to_type(typed: str, code: int, said: 
     assert done.code == code, done.err
     assert said in done.err
     assert hint in done.err.partition("hint: ")[2]
+    assert "--to" not in typed or "loading" not in done.err
     assert "sk-1" not in done.err
 
 

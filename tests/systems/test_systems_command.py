@@ -64,7 +64,7 @@ def test_show_says_what_a_system_is() -> None:
         "chat protocol of models with boxes in permille: as CRUX/ViRC_stage_2_PracSFT_scale_fixed_50K shows it",
         "practice (sft) after instruct",
         "note: epochs: the comment at the head of the published script says 2, its key says 3",
-        *(f"\nnote: {each}: " for each in ("EXIF turns", "JPEG quality", "temperatures of the tries of a turn", "seeds")),
+        *(f"\nnote: {each}" for each in ("EXIF turns: ", "JPEG quality: ", "temperatures of the tries", "seeds: ")),
         "temperature 0; top_p and top_k are left to the server",
     ):
         assert part in text

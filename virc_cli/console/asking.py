@@ -164,6 +164,11 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**values: Any) -> None:
+        from virc.core.errors import UsageError
+
+        if empty := next((name for name in names if values[name] == ""), None):
+            sentence = f"--{empty.replace('_', '-')} is empty: perhaps a variable of the shell is not set"
+            raise UsageError(sentence, "leave it out, or give it a value")
         asked = group(**{name: values.pop(name) for name in names})
         command(**values, asked=asked)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from virc.core.errors import UsageError, VircError
@@ -65,8 +66,12 @@ def near_name(path: Path) -> str | None:
 
 
 def near_file(path: Path) -> str | None:
-    """A hint: the file beside a missing one whose name is nearest; None where none is near."""
+    """A hint: the file beside a missing one whose name is nearest, or is the same but for its ending; None: none is."""
     near = near_name(path)
+    if not path.suffix and path.name:
+        with suppress(OSError, ValueError):
+            named = sorted(path.parent.glob(f"{escape(path.name)}.*"))
+            near = next((str(each) for each in named if each.is_file()), None)
     return near and f"did you mean {near!r}?"
 
 

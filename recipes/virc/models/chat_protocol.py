@@ -10,7 +10,7 @@ import msgspec
 from virc.core import plugins
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import MODELS, contents, expanded, is_file
-from virc.core.text import clause, nearest
+from virc.core.text import clause
 from virc.models.registry import Weights, download_of, find, known, run_of
 from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields, with_tools
 from virc.systems import speech
@@ -199,9 +199,8 @@ def added(names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         if not name.startswith("+") or len(name) < 2:
             meant = name.lstrip("+")
-            names = tools.known()
-            near = meant if meant in names else nearest(meant, names) or next((n for n in names if meant in n), None)
-            meant = meant if plugins.is_path(meant) else near or "NAME"
+            if not plugins.is_path(meant) and meant not in tools.known():
+                meant = tools.near(meant) or "NAME"
             hint = f"--tools +{meant} adds a tool to those of the chat protocol; `virc tools ls` lists them"
             raise UsageError(f"--tools {name} is not +NAME", hint)
     return tuple(name[1:] for name in names)

@@ -1,5 +1,6 @@
 """The file of the answers of a batch, which a rerun continues."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from virc.core.errors import NoAnswerError, UsageError, fields_of
 from virc.core.events import Reporter
-from virc.core.files import is_file
+from virc.core.files import is_file, is_folder, is_path
 from virc.core.result_log import Claims, Ledger
 from virc.core.tables.sheet import RUN, Sheet
 from virc.core.text import plain
@@ -18,10 +19,12 @@ from virc.solving.outcome import Fields
 from virc.solving.progress import Answers
 from virc.solving.sources.picture_files import ENDINGS
 from virc.solving.sources.row_files import RowFile
+from virc.solving.traces.files import check_writable
 
 _OURS = (
     "answer", "error", "model", "turns", "tool_calls", "prompt_tokens", "completion_tokens", "seconds", "trace"
 )  # fmt: skip
+USUAL = "answers.csv"
 _DELIMITERS = {".csv": None, ".tsv": "\t"}  # None: as the rows have it
 _UNWRITTEN = {*ENDINGS, ".parquet", ".xlsx", ".xls", ".ods", ".json", ".html"}
 
@@ -51,6 +54,7 @@ class AnswerSheet:
 
     def __init__(self, rows: RowFile, delimiter: str | None, report: Reporter) -> None:
         self._report, self._left_out = report, set[str]()
+        self._is_pipe = rows.again is None
         self._columns = [name for name in rows.columns() if name != "id"]
         ours = ("id", *_OURS, RUN)
         named = [f"input_{name}" if name in ours else name for name in self._columns]
@@ -60,7 +64,7 @@ class AnswerSheet:
     def line(self, done: RowDone, known: Mapping[str, Any]) -> bytes:
         """A row's record, without its newline; `known` are the fields of every row."""
         row, fields, error = done.row, done.fields, done.error
-        for name in row.passed.keys() - {"id", *self._columns} - self._left_out:
+        for name in (row.passed.keys() - {"id", *self._columns} - self._left_out) if self._is_pipe else ():
             self._left_out.add(name)
             sentence = f"the column {plain(name, 60)!r} is not in the first row, and is left out of the table"
             self._report.warn(sentence, "--to FILE.jsonl keeps every column")
@@ -80,7 +84,11 @@ class AnswerSheet:
 
 
 def check_files(sources: Sequence[str], to: str | None) -> None:
-    """Refuse answers in a file of rows or pictures, or in a format that is not written, as a UsageError."""
+    """Refuse answers in a file of rows or pictures, or in a format or place that cannot be written.
+
+    Raises:
+        UsageError, VircError: as it says.
+    """
     if to in (None, STREAM):
         return
     file = Path(str(to))
@@ -90,6 +98,9 @@ def check_files(sources: Sequence[str], to: str | None) -> None:
     if any(source != STREAM and is_file(source) and file.resolve() == Path(source).resolve() for source in sources):
         ending = suffix if suffix in _DELIMITERS else ".jsonl"
         raise UsageError(f"the rows and the answers are the same file, {to}", f"--to answers{ending}")
+    if is_path(file) and not is_file(file):
+        raise UsageError(f"{to} is not a file", f"--to {shlex.quote(str(file / USUAL)) if is_folder(file) else USUAL}")
+    check_writable(file.parent, "answers", f"--to {shlex.quote(file.name)}")
 
 
 def write_answers(

@@ -17,7 +17,7 @@ from typing import Any, cast
 from virc.core import discovery, plugins
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
-from virc.core.text import did_you_mean, plain
+from virc.core.text import nearest, plain
 from virc.reasoning.bodies import ToolText
 from virc.reasoning.calls import Checked, Tool, View, find_tool
 from virc.reasoning.checking import check_call
@@ -60,6 +60,11 @@ def known() -> Mapping[str, Tool]:
     return {**discover(), **_CUSTOM}
 
 
+def near(name: str) -> str | None:
+    """The tool whose name is nearest, or has that in it; None where none is near."""
+    return nearest(name, known()) or next((each for each in known() if name in each), None)
+
+
 def offered(names: Collection[str]) -> Mapping[str, Tool]:
     """Those of these names that can be used in this process."""
     return {name: tool for name, tool in known().items() if name in names}
@@ -93,7 +98,8 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
             if plugins.is_path(name):
                 raise ConfigError(f"there is no file {name}")
             otherwise = f"a file {name}.py or {name}.yaml beside the system's YAML or in {plugins.SEARCH_PATH}"
-            raise ConfigError(f"there is no tool {name!r}", did_you_mean(name, known(), otherwise))
+            meant = near(name)
+            raise ConfigError(f"there is no tool {name!r}", f"did you mean {meant!r}?" if meant else otherwise)
     return found
 
 

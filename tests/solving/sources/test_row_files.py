@@ -258,7 +258,7 @@ def test_pictures_are_those_of_words_folders_and_patterns(clean: Path) -> None:
         opened = Opened(source, "What?")
         assert opened.problems == [(name, name, "What?") for name in found]
         assert opened.count == len(found)
-    assert opened.events[-1].text == "charts has 2 pictures; left out: notes.txt"
+    assert opened.events[-1].text == "charts has 2 pictures; left out: notes.txt, in/"
     assert isinstance(refused("charts"), UsageError)
     assert refused("charts/*.gif", "What?").message == "no file matches charts/*.gif"
     (clean / "empty").mkdir()

@@ -87,7 +87,7 @@ def _in_folder(folder: Path, report: Reporter) -> list[str]:
         raise DataError(f"the folder {folder} cannot be read: {error.strerror}") from error
     files = [str(path) for path in inside if path.is_file()]
     if any(Path(name).suffix.lower() in ENDINGS for name in files):
-        return _chosen(files, str(folder), report)
+        return _chosen([*files, *(f"{path}/" for path in inside if path.is_dir())], str(folder), report)
     rows = next((name for name in files if name.lower().endswith(ROWS)), None)
     hint = f"virc batch {shlex.quote(rows)}" if rows else None
     if not rows and (inner := next((path for path in inside if path.is_dir()), None)):
@@ -96,10 +96,10 @@ def _in_folder(folder: Path, report: Reporter) -> list[str]:
 
 
 def _chosen(names: Sequence[str], where: str, report: Reporter) -> list[str]:
-    """The names of pictures; says how many others are left out."""
-    found = [name for name in names if Path(name).suffix.lower() in ENDINGS]
-    others = [Path(name).name for name in names if Path(name).suffix.lower() not in ENDINGS]
-    if others:
+    """The names of pictures; says which others are left out, folders, whose names end with `/`, among them."""
+    found = [name for name in names if Path(name).suffix.lower() in ENDINGS and not name.endswith("/")]
+    kept = set(found)
+    if others := [Path(name).name + "/" * name.endswith("/") for name in names if name not in kept]:
         shown = ", ".join(others[:_SHOWN]) + ", …" * (len(others) > _SHOWN)
         report.note(f"{where} has {counted(len(found), 'picture')}; left out: {shown}")
     return found

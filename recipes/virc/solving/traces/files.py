@@ -83,8 +83,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes], kind: Kind) -> None:
         raise VircError(f"cannot write the trace to {folder}: {clause(error)}") from error
 
 
-def check_writable(folder: Path | None) -> None:
-    """Refuse a folder for traces that cannot be made or written, before a model is paid for.
+def check_writable(folder: Path | None, what: str = "traces", hint: str = "--trace out") -> None:
+    """Refuse a folder that cannot be made or written, before a model is paid for.
 
     Raises:
         VircError: nothing can be written to the nearest folder above it that is there.
@@ -93,9 +93,9 @@ def check_writable(folder: Path | None) -> None:
         return
     try:
         there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-        tempfile.TemporaryDirectory(prefix=".trace-", dir=there).cleanup()
+        tempfile.TemporaryDirectory(prefix=".virc-", dir=there).cleanup()
     except (OSError, ValueError) as error:
-        raise VircError(f"cannot write traces to {folder}: {clause(error)}", "--trace out") from error
+        raise VircError(f"cannot write {what} to {folder}: {clause(error)}", hint) from error
 
 
 def check_folder(folder: Path, kind: Kind = _OF_MODEL) -> None:
