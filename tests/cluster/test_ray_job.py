@@ -232,7 +232,8 @@ def test_a_run_that_is_killed_ends_its_job_first(tmp_path: Path) -> None:
     write_json(run.folder / "run.json", slurm_cases.info(Site(), launcher="ray", kind="rl"))
     engine = (
         "import pathlib, signal, sys, time\n"
-        f"signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.2), pathlib.Path({str(done)!r}).touch(), sys.exit()))\n"
+        f"done = pathlib.Path({str(done)!r})\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.2), done.touch(), sys.exit()))\n"
         "print(flush=True)\n"
         "signal.pause()\n"
     )

@@ -129,7 +129,7 @@ def test_a_judge_that_stays_away_stops_the_run(
 ) -> None:
     reward = Reward("virc", "own", Judging(dead_url(), patience=0.1))
     file = settings(tmp_path, reward, polygons)
-    with pytest.raises(NetworkError, match="the judge gave no answer for 0.1 s"):
+    with pytest.raises(NetworkError, match=r"the judge gave no answer for 0\.1 s"):
         rewarded(drawn[0], drawn[0]["extra_info"]["reference"], file)
     assert capsys.readouterr().err.count("wait until it answers") == 1
 

@@ -287,8 +287,9 @@ def _probe_lines(found: "Probed") -> Iterator[str]:
     zoomed = {
         True: "taken, and the crop seen",
         False: "refused" if found.zoom_refused else "taken, and the crop not seen",
+        None: "not tried: no call came",
     }
-    yield _row("second turn", zoomed.get(found.zoomed, "not tried: no call came"))
+    yield _row("second turn", zoomed[found.zoomed])
     yield _row("thoughts", _THOUGHTS[found.thoughts] if found.thoughts else "nothing tells")
     yield _row("context", f"{found.context:,} tokens" if found.context else "the server does not say")
     yield _row("refused", ", ".join(found.left_out) or "no parameter")
