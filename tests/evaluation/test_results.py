@@ -80,7 +80,7 @@ def test_a_result_has_replies_pictures_versions_and_prompts_without_paths(file: 
     head, first, *_ = map(json.loads, file.read_text().splitlines())
     assert head["chat_protocol"]["system"]
     assert len(first["rollout"]["texts"]) == 2
-    assert [len(each) for each in first["pictures"]] == [64, 64]  # the picture and the crop
+    assert [len(each) for each in first["digests"]] == [64, 64]  # the picture and the crop
     assert {"virc", "server"} <= first["versions"].keys()
     assert first["settings"]["seed"] == 0
     assert str(made) not in file.read_text()
@@ -121,7 +121,7 @@ def only_answer(_: Line, lines: list[Line]) -> None:
 
 
 def crop(_: Line, lines: list[Line]) -> None:
-    lines[0]["pictures"][-1] = "0" * 64
+    lines[0]["digests"][-1] = "0" * 64
 
 
 def verdict(_: Line, lines: list[Line]) -> None:

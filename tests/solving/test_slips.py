@@ -144,7 +144,7 @@ def test_a_slip_gets_one_sentence_and_what_to_type(typed: str, code: int, said: 
     assert done.code == code, done.err
     assert said in done.err
     assert hint in done.err.partition("hint: ")[2]
-    assert "--to" not in typed or "loading" not in done.err
+    assert "--to " not in typed or "loading" not in done.err
     assert "sk-1" not in done.err
 
 

@@ -29,7 +29,7 @@ _MAX_BYTES = 2**30
 _RULES = ("scoring", "evaluation/benchmarks", *(f"evaluation/{each}.py" for each in ("boxes", "problems", "verdicts")))
 _KEPT = (
     "schema id row model protocol family coordinates device settings versions answer turns replies calls tokens votes "
-    "strategy rejected failure view evidence regions seconds rollout pictures error input"
+    "strategy rejected failure view evidence regions seconds rollout digests error input"
 ).split()
 """The fields of a line of answers that are handed on: none has a path of this machine."""
 

@@ -266,7 +266,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row) -> RowDone:
     fields |= conduct(solved) | {"pictures": seen, "warnings": losses(seen, row.pictures) + notices(solved)}
     if config.replies:
         fields["rollout"] = replies_of(solved)
-        fields["pictures"] = [each.digest.hex() for each in chosen(solved).images]
+        fields["digests"] = [each.digest.hex() for each in chosen(solved).images]
         sizes = [image.original or image.size for image in images]
         regions = evidence.crops(chosen(solved).trace.images, sizes)
         fields["regions"] = [(root, [round(side, 4) for side in region]) for root, region in regions]
