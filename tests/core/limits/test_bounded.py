@@ -37,10 +37,24 @@ DRAFT7 = "http://json-schema.org/draft-07/schema#"
         ({"anyOf": [{"not": {"$ref": "#"}}]}, "it refers to itself without an end, or is too deep"),
         ({"$dynamicAnchor": "a", "$dynamicRef": "#a"}, "it refers to itself without an end, or is too deep"),
         ({"if": {"$ref": "#/then"}, "then": {"$ref": "#/if"}}, "it refers to itself without an end, or is too deep"),
+        *(
+            ({"type": "object", **more}, "it refers to itself without an end, or is too deep")
+            for more in (
+                {"required": ["a"], "allOf": [{"$ref": "#"}]},  # only of some values
+                {"dependentSchemas": {"a": {"$ref": "#"}}},
+                {"if": {"required": ["a"]}, "then": {"$ref": "#"}},
+                {"$id": "x://a/b", "$defs": {"c": {"$id": "c", "oneOf": [{"$ref": "c"}]}}, "$ref": "c"},
+            )
+        ),
     ],
 )
 def test_a_fault_of_a_schema_is_told(schema: Any, said: str) -> None:
     assert schema_fault(schema) == said
+
+
+def test_a_schema_of_its_parts_is_no_fault() -> None:
+    node = {"anyOf": [{"type": "null"}, {"properties": {"next": {"$ref": "#/$defs/n"}}}]}
+    assert schema_fault({"$defs": {"n": node}, "allOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/n"}]}) is None
 
 
 def test_depth_is_a_fault_and_ends_nothing() -> None:
