@@ -15,7 +15,7 @@ from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Rejected, Unit
 from virc.tools.registry import DEFAULT, known, schemas
 
-ANSWERS = drawn(3)
+ANSWERS = drawn(2)
 OWN = own_protocol(schemas(DEFAULT))
 STOCK = {name: families.protocol(families.get(name)) for name in families.discover()} | {
     "unknown": families.protocol(families.UNKNOWN, "pixel")
