@@ -33,11 +33,10 @@ _CALLS = {
     "native": "structured, where the server is told of the tools",
 }
 _THOUGHTS = {
-    "apart": "apart from the content",
-    "tags": "in <think> tags within the content",
-    "none": "none were seen",
+    "apart": "apart from the content", "tags": "in <think> tags within the content", "none": "none were seen",
     "all": "the server takes the whole reply for one",
-}
+}  # fmt: skip
+_ZOOMED = {True: "taken, and the crop seen", False: "refused, or the crop not seen", None: "no call came"}
 
 
 def command(
@@ -284,12 +283,7 @@ def _probe_lines(found: "Probed") -> Iterator[str]:
     yield _row("order", {True: "as sent", False: "mixed up", None: "nothing tells"}[found.ordered])
     yield _row("images", _images(found))
     yield _row("tool calls", _CALLS[found.calls] if found.calls else "none came")
-    zoomed = {
-        True: "taken, and the crop seen",
-        False: "refused" if found.zoom_refused else "taken, and the crop not seen",
-        None: "not tried: no call came",
-    }
-    yield _row("second turn", zoomed[found.zoomed])
+    yield _row("second turn", _ZOOMED[found.zoomed])
     yield _row("thoughts", _THOUGHTS[found.thoughts] if found.thoughts else "nothing tells")
     yield _row("context", f"{found.context:,} tokens" if found.context else "the server does not say")
     yield _row("refused", ", ".join(found.left_out) or "no parameter")

@@ -112,18 +112,18 @@ class Link:
         self._ports: set[int] = set()
         self.max_retries = max_retries
         self._server: str | None = None
-        self._headers = own_headers(headers or "")
+        self._own_headers = own_headers(headers or "")
         self._reach(endpoint, api_key)
 
     def _reach(self, endpoint: str, api_key: str | None) -> None:
         self.endpoint = printed(endpoint)
-        self._key = (api_key or "").strip()
-        if not re.fullmatch(r"[!-~]*", self._key):
+        key = (api_key or "").strip()
+        if not re.fullmatch(r"[!-~]*", key):
             raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY again, one line")
         # A compressed body would be bounded only after it was unpacked.
         headers = {"User-Agent": "virc", "Accept": "application/json", "Accept-Encoding": "identity"}
-        headers |= {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._client, self._base = client(endpoint, {**headers, **self._headers}, self.timeout)
+        self._secret = ({"Authorization": f"Bearer {key}"} if key else {}) | self._own_headers
+        self._client, self._base = client(endpoint, headers | self._secret, self.timeout)
         self._pace = pace_of(str(self._base.copy_with(path="/", query=None)))
 
     def move(self, endpoint: str, api_key: str | None) -> None:
@@ -376,9 +376,7 @@ class Link:
 
     def _explained(self, error: StatusError) -> VircError:
         """The sentence for an HTTP error."""
-        place = Place(
-            self.endpoint, self.quoted, bool(self._key or self._headers), self.missing_hint(), self._address_hint()
-        )
+        place = Place(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
         return explained(error, place)
 
     def missing_hint(self) -> str:
@@ -402,10 +400,10 @@ class Link:
 
     def quoted(self, text: object) -> str:
         """A server's text as part of a printed line, without the key."""
-        shown = hidden(str(text), self._key)
-        for value in self._headers.values():
-            shown = hidden(shown, value.rpartition(" ")[2])
-        return plain(shown)
+        text = str(text)
+        for value in self._secret.values():
+            text = hidden(text, value.rpartition(" ")[2])
+        return plain(text)
 
 
 def names_hint(names: tuple[str, ...]) -> str:

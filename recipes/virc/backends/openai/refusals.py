@@ -16,7 +16,7 @@ OPTIONAL = (
 """What a request can do without: the model then draws by the server's own defaults."""
 OWN = "messages."
 """Stands among parameters before a field of the server's own messages that it does not take back."""
-AFTER_TOOL = "user after tool"
+AFTER_TOOL = f"{OWN}user after tool"
 """A user's message behind the result of a tool: for servers of Mistral's models one of the assistant stands between."""
 _REFUSES = re.compile(
     r"unsupported|not supported|n.t support|unrecogni[sz]ed|unknown|unexpected|not (permitted|allowed|valid)|forbidden"
@@ -88,6 +88,13 @@ class RefusedError(ConfigError):
         self.said, self.parameter, self.too_large = said, parameter, too_large
         text = said.lower()
         self.is_full = bool(_IS_FULL.search(text) or (_PICTURES.search(text) and _TOO_MANY.search(text)))
+        self.is_of_order = bool(re.search(r"after role '?tool|roles must alternate", text))
+
+    def own_fields(self, sent: set[str]) -> set[str]:
+        """Which fields of the server's own messages, `sent` back to it, are meant: those that are named, else all."""
+        if named := {name for name in sent if re.search(rf"\b{re.escape(name)}\b", self.said)}:
+            return set() if re.search(r"missing|required", self.said, re.IGNORECASE) else named
+        return sent if _REFUSES.search(self.said) and re.search(r"messages?\b|tool_calls", self.said) else set()
 
 
 def shortened(max_tokens: int, refused: RefusedError) -> int | None:
@@ -125,20 +132,6 @@ def parameters(refused: RefusedError) -> Iterator[str]:
             continue
         if not instead or at < instead.start() or len(found) == 1:
             yield name
-
-
-def own_fields(refused: RefusedError, sent: set[str]) -> set[str]:
-    """Which fields of the server's own messages, `sent` back to it, a refusal means: those it names, else all."""
-    named = {name for name in sent if re.search(rf"\b{re.escape(name)}\b", refused.said)}
-    is_missed = re.search(r"missing|required", refused.said, re.IGNORECASE)
-    if named:
-        return set() if is_missed else named
-    return sent if _REFUSES.search(refused.said) and re.search(r"messages?\b|tool_calls", refused.said) else set()
-
-
-def is_order(refused: RefusedError) -> bool:
-    """Whether a refusal means a user's message behind the result of a tool."""
-    return bool(re.search(r"after role '?tool|roles must alternate", refused.said, re.IGNORECASE))
 
 
 def _mentioned(name: str) -> str:

@@ -8,17 +8,7 @@ from typing import Any
 from virc.backends.interface import Sampling
 from virc.backends.openai.body import parsed
 from virc.backends.openai.images import AsPart
-from virc.backends.openai.refusals import (
-    AFTER_TOOL,
-    LENGTHS,
-    OPTIONAL,
-    OWN,
-    SYSTEM,
-    RefusedError,
-    is_order,
-    own_fields,
-    parameters,
-)  # fmt: skip
+from virc.backends.openai.refusals import AFTER_TOOL, LENGTHS, OPTIONAL, OWN, SYSTEM, RefusedError, parameters
 from virc.reasoning.session import Ask, Called
 
 RESULT = "The image follows."
@@ -44,7 +34,7 @@ class Habits:
     def leave_out(self, parameters: Iterable[str]) -> None:
         """Take it that the server refuses these, as it did in an earlier process."""
         with self._lock:
-            self._left_out |= {name for name in parameters if name in (*OPTIONAL, AFTER_TOOL) or name.startswith(OWN)}
+            self._left_out |= {name for name in parameters if name in OPTIONAL or name.startswith(OWN)}
 
     def forget(self) -> None:
         """Another server may have come in its place."""
@@ -71,11 +61,11 @@ class Habits:
         """Take a server's refusal of a request into account; whether there is anything to leave out that was sent."""
         wrong = {name for name in parameters(refused) if name in sent or (name == SYSTEM and _has_system(sent))}
         messages = sent.get("messages", ())
-        if not wrong and is_order(refused) and len([*_bridged(messages)]) > len(messages):
+        if not wrong and refused.is_of_order and len([*_bridged(messages)]) > len(messages):
             wrong = {AFTER_TOOL}
         if not wrong:
             own = {name for each in messages if "tool_calls" in each for name in _names(each)} - _PLAIN
-            wrong = {OWN + name for name in own_fields(refused, own)}
+            wrong = {OWN + name for name in refused.own_fields(own)}
         if not wrong:
             return False
         with self._lock:
