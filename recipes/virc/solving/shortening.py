@@ -24,16 +24,17 @@ def without(ask: Ask, gone: Collection[int]) -> Ask:
     kept = {index: at for at, index in enumerate(each for each in range(len(ask.images)) if each not in gone)}
     messages, called = list[Message](), dict(ask.called)
     for at, message in enumerate(ask.messages):
-        places = list(zip(message.images, message.at or (0,) * len(message.images), strict=True))
-        lost = sum(index in gone for index, _ in places)
-        text = f"{_GONE} {message.text}" if lost else message.text
-        shift = len(text) - len(message.text)
-        stay = [(kept[index], place + shift * (place > 0)) for index, place in places if index in kept]
-        shown, spots = tuple(index for index, _ in stay), tuple(spot for _, spot in stay) if message.at else ()
-        messages.append(msgspec.structs.replace(message, text=text, images=shown, at=spots))
-        if lost and not stay and at - 1 in called:
-            before = called[at - 1]
-            called[at - 1] = msgspec.structs.replace(before, results=tuple(each or _GONE for each in before.results))
+        text, shown = "", list[tuple[int, int]]()
+        for part in message.parts():
+            if isinstance(part, int) and part in kept:
+                shown.append((kept[part], len(text)))
+            else:
+                text += f"{_GONE} " if isinstance(part, int) else part
+        indices, places = tuple(index for index, _ in shown), tuple(place for _, place in shown)
+        messages.append(msgspec.structs.replace(message, text=text, images=indices, at=places))
+        if message.images and not shown and at - 1 in called:
+            told = tuple(each or _GONE for each in called[at - 1].results)
+            called[at - 1] = msgspec.structs.replace(called[at - 1], results=told)
     shorter = msgspec.structs.replace(
         ask, messages=tuple(messages), images=tuple(ask.images[index] for index in kept), called=called
     )
