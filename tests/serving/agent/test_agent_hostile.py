@@ -488,6 +488,13 @@ def test_an_engine_that_is_down_is_told_without_its_address() -> None:
         assert "cannot be reached" in str(told[0])
 
 
+def test_an_engine_that_is_too_busy_is_one_to_ask_later() -> None:
+    with scripted(served={"trouble": lambda error: None}) as running:
+        running.behind.script.fault = faults.status(429, "slow down", {"Retry-After": "200"})
+        status, said = running.ask()
+        assert (status, error(said)) == (503, "the model is too busy: ask again later")
+
+
 def test_what_runs_is_answered_before_it_ends_and_the_new_are_turned_away(held: Held) -> None:
     with listening(held) as running:
         first = running.start(text="first")

@@ -6,6 +6,7 @@ Requests are hostile: all of one is bounded, and the images it names are fetched
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -185,8 +186,9 @@ def failure(error: Exception, served: Served) -> RefusedError:
         case VircError() if is_too_long(error):
             return RefusedError(where + TOO_LONG, "messages", "context_length_exceeded")
     served.trouble(error)
-    if isinstance(error, NetworkError) and error.broken:
-        return RefusedError(f"{where}the model cannot be reached: ask again later", status=503, wait=_WAIT)
+    if isinstance(error, NetworkError) and (error.broken or error.wait is not None):
+        why, wait = "cannot be reached" if error.broken else "is too busy", max(_WAIT, ceil(error.wait or 0))
+        return RefusedError(f"{where}the model {why}: ask again later", status=503, wait=wait)
     if isinstance(error, VircError):
         return RefusedError(f"{where}the model did not answer", status=502)
     return RefusedError(f"internal: {type(error).__name__}", status=500)
