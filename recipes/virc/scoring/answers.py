@@ -179,10 +179,9 @@ def _named_in(text: str, contents: tuple[str, ...]) -> set[int]:
 
 def _mentioned(text: str, contents: tuple[str, ...]) -> set[int]:
     """The choices, but for numbers, whose words a text has, where it has them without those that weigh or deny."""
-    if HEDGED.search(text):
-        return set()
     said = f" {words(text)} "
     return {
         at for at, content in enumerate(contents)
         if re.search(r"[^\W\d_]{2}", content) and quantity(content) is None and f" {words(content)} " in said
+        and not HEDGED.search(text if not HEDGED.search(content) else said.replace(words(content), ""))
     }  # fmt: skip

@@ -81,7 +81,7 @@ def _last(said: Sequence[str]) -> _Claim:
             best, sentence = _NOTHING, sentence[taken_back.end() :]
         if phrases.DISOWNED.search(sentence) and not phrases.NAMED.search(sentence):
             best = _NOTHING
-        elif sentence and not sentence.endswith("?"):
+        elif sentence and not sentence.endswith("?") and not phrases.RECALLED.search(sentence):
             claim = _claim(sentence, is_first=at == 0)
             if claim is None:
                 best = _NOTHING
@@ -102,8 +102,9 @@ def _claim(sentence: str, *, is_alone: bool = False, is_first: bool = False) -> 
     whole = (sentence,) if is_alone else ()
     if sentence.endswith("?"):
         return _Claim(0, whole)
-    if phrases.NO.fullmatch(sentence):
-        return _Claim(_IS_ALL, ("no", *whole))
+    for truth_of, said_so in (("no", phrases.NO), ("yes", phrases.YES)) if is_alone else ():
+        if said_so.fullmatch(sentence):
+            return _Claim(_IS_ALL, (truth_of, *whole))
     named = _named(phrases.REASON.sub("", sentence)) or _named(sentence)
     if named:
         is_denied, rest = named
@@ -216,8 +217,11 @@ def _said(sentence: str) -> tuple[str, ...]:
     if not found:
         return tuple(text for text in _tidied(clause) if clause != sentence and _is_value(text)) or _ends_in(clause)
     before, verb, rest = clause[: found[-1].start()], found[-1][0], clause[found[-1].end() :]
+    before = "" if _ANEW.fullmatch(before) else before
     is_equation = verb.strip() == "=" and _IS_EQUATION.search(before)
-    is_not = re.search(r"n't|cannot", verb, re.IGNORECASE) or re.match(r"n't|(?:is |are )?not\b", rest)
+    is_not = re.search(r"n't|cannot|lack|miss|exclud|exceed|surpass|preced", verb, re.IGNORECASE) or re.match(
+        r"n't|(?:is |are )?not\b", rest
+    )
     if is_not and (instead := _INSTEAD.match(rest)):
         return _tidied(rest[instead.end() :])
     if is_equation or is_not or phrases.DENIED.search(before) or phrases.DENIED_JUST_BEFORE.search(before):
@@ -227,14 +231,15 @@ def _said(sentence: str) -> tuple[str, ...]:
         said += _tidied(rest[doing.end() :])
     thing, of = clause[: found[0].start()].split(", ")[-1].strip(), clause[found[0].end() :]
     if not phrases.DENIED.search(of):
-        said = _with_thing(said, thing, of) + ([*_tidied(of)] if len(found) > 1 else [])
+        more = [*_tidied(of), *_tidied(of.partition(": ")[0])] if len(found) > 1 else []
+        said = _with_thing(said, thing, of) + more
     return _once(said if any(map(_is_value, said)) else (*_ends_in(clause), *said))
 
 
 def _with_thing(said: list[str], thing: str, of: str) -> list[str]:
     """What is said, and the thing it is said `of`: first where that is a value, last where it stands out by it."""
     value = phrases.FILLER.sub("", thing)
-    is_of_value = not re.match(r"too\b|.*\d", of) if quantity(value) else _OF_ANSWER.match(of)
+    is_of_value = not re.match(r"(?:too|missing|gone|out|off)\b|.*\d", of) if quantity(value) else _OF_ANSWER.match(of)
     if is_of_value and _is_value(value):
         return [*_tidied(thing), *said]
     stands_out = thing and len(thing.split()) <= 5 and phrases.STANDS_OUT.match(of) and not _POINTS_BACK.match(thing)
@@ -242,6 +247,8 @@ def _with_thing(said: list[str], thing: str, of: str) -> list[str]:
 
 
 _INSTEAD = re.compile(r"(?:not )?[^,;]{1,60}?,? but (?:rather |it is |it's )?(?=\S)", re.IGNORECASE)
+_ANEW = re.compile(r"(?!\W*if\b).*, (?:it|that|they|there)\s*", re.IGNORECASE)
+"""Before a verb: what was denied before it is denied of another answer, as in `It isn't 4, it's 5`."""
 _DOING = re.compile(r"\w+ing (?=(?:an?|the|his|her|their|its)\b)|\w+(?:ed|en|wn) by ", re.IGNORECASE)
 _OF_ANSWER = re.compile(r"the (?:\w+ )?(?:answer|option|choice|one|solution)\b", re.IGNORECASE)
 

@@ -44,6 +44,8 @@ def date(text: str) -> Date | None:
         return -1, 0, _DAYS.index(found[1].lower())
     if found := _IN_NUMBERS.fullmatch(text):
         first, second, year = int(found[1]), int(found[3]), int(found[4])
+        if found[2] == "." and second <= 12:  # where dots are written, the day comes first
+            return year, second, first
         if min(first, second) <= 12 < max(first, second):
             return year, min(first, second), max(first, second)
         return year, -first, -second

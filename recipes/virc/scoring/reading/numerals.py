@@ -72,7 +72,7 @@ def leading(text: str) -> Numeral | None:
     if len(text) > MAX_LENGTH:
         return None
     lower = text.lower()
-    for word in ("minus ", "negative "):
+    for word in ("minus ", "negative ", "零下"):
         if lower.startswith(word):
             found = leading(text[len(word) :])
             return found and found._replace(value=-found.value)
@@ -191,7 +191,7 @@ def _chinese(text: str) -> Numeral | None:
     if found := _SHARE.match(text):
         below, above = _of_signs(found[1]), _of_signs(found[2])
         return Numeral(above / below, text[found.end() :]) if below else None
-    if half := re.match(r"半个?(?=\w)", text):
+    if half := re.match(r"一?半个?(?=\w|$)", text):
         return Numeral(Fraction(1, 2), text[half.end() :])
     found = _CHINESE.match(text)
     if not found:

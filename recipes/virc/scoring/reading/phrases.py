@@ -13,8 +13,10 @@ HEDGED = re.compile(
 """Words by which a text that has those of a choice may not choose it."""
 DENIED = re.compile(
     r"\b(?:not|never|cannot|can't|neither|nor|without|except|unlikely|wrong|incorrect|false|unless|whether|rule out"
-    r"|ruled out|eliminated?|exclude[ds]?|doubt|impossible|unclear|unsure|nicht|kein|não|niet|не|pas)\b|n't\b"
-    r"|^\W*if\b(?! i (?:had to|have to|must)\b)|(?:^|\s)no es\b|n'est pas|не является|不|没有|无法|排除|错误的",
+    r"|ruled out|eliminated?|exclude[ds]?|(?<!no )(?<!without )(?<!without a )doubt|impossible|unclear|unsure"
+    r"|anything but|nothing like|far from|no longer|used to be|lacks?|least likely|nicht|kein|não|niet|не|pas)\b|n't\b"
+    r"|^\W*if\b(?! i (?:had to|have to|must)\b)|(?:^|\s)no es\b|n'est pas|не является|不|没有|无法|排除|错误的"
+    r"|ない|ありません|아니|아닙",
     _FLAGS,
 )
 """Before an answer in its clause: it is not given."""
@@ -23,6 +25,12 @@ DENIED_BEHIND = re.compile(
     r"不|nicht\b|no\b es|não\b|.*(?:가 아닙니다|이 아닙니다|ではありません|じゃない|不是)", _FLAGS | re.DOTALL
 )
 """In the text that an answer is named by, in languages that deny behind it."""
+RECALLED = re.compile(
+    r"^\W*(?:earlier|previously|before|initially|originally|at first),? i\b"
+    r"|\bi (?:earlier|previously|first|initially|originally) (?:said|thought|counted|guessed|answered|assumed|read)\b",
+    _FLAGS,
+)
+"""Tells what was said before; it is not the answer."""
 RETRACTION = re.compile(
     r"\W*(?:no+(?=\W*\w)|wait|actually|hmm+|oops|sorry|correction|scratch that|on second thoughts?|hold on|but wait"
     r"|let me (?:re-?\w+|correct)|my mistake|不对|等等)\b[\s,.:!-]*(?:(?:wait|actually|no|sorry)(?=\W+\w))?[\s,.:!-]*",
@@ -47,7 +55,7 @@ REFUSED = re.compile(
 """After it, only what is named as the answer is one."""
 
 _IS = (
-    r"(?:is|are|was|were|'s|should be|must be|will be|would be|has to be|could be|might be|may be|seems to be"
+    r"(?:is|are|was|were|'s|'re|should be|must be|will be|would be|has to be|could be|might be|may be|seems to be"
     r"|appears? to be|looks? like|turns out to be|equals?|=|≈|:|->|→)"
 )
 _FOR = r"[^.:;,=]{1,60}?"
@@ -59,7 +67,8 @@ NAMED = re.compile(
     _FLAGS,
 )
 CHOSEN = re.compile(
-    r"\b(?:i|we)(?:'d|'ll|'m| would| will| shall| can| must| should)?"
+    r"(?:^|(?<=, ))(?:which |that )?(?:going with|leav(?:ing|es)(?: us with| only| just)?) (?:option )?"
+    r"|\b(?:i|we)(?:'d|'ll|'m| would| will| shall| can| must| should)?"
     r"(?: (?:also|therefore|thus|finally|definitely|have to|choose to))* "
     r"(?:choose|chose|select|selected|pick|picked|(?:am )?going with|go with|go for|opt for|conclude(?: that)?"
     r"|vote for"
@@ -78,9 +87,10 @@ NAMED_ELSEWHERE = re.compile(
 )
 """`The answer is` in other languages; what follows is the answer."""
 IS_RIGHT = re.compile(
-    r"^(?P<what>.{1,80}?),? (?:is|are|seems|appears to be|would be|must be|should be|has to be)"
+    r"^(?P<what>.{1,80}?),? (?:(?:fits?|match(?:es)?|suits?|works?|makes?)(?: it)? (?:the )?(?:best|most sense)"
+    r"|(?:is|are|seems|appears to be|would be|must be|should be|has to be)"
     r"(?: therefore| thus| clearly| most likely| probably)? (?:the |our |my )?(?:only |most |single |one )?"
-    r"(?:correct|right|best|better|accurate|appropriate|suitable|true|final|answer|one that matches)"
+    r"(?:correct|right|best|better|accurate|appropriate|suitable|true|final|answer|one that matches|way to go))"
     r"(?: (?:answer|option|choice|one|match|solution|statement|description|fit))?"
     r"(?: (?:here|because|since|as|to|for|among|of)\b.*)?\W*$",
     _FLAGS,
@@ -88,14 +98,15 @@ IS_RIGHT = re.compile(
 IS_RIGHT_CHINESE = re.compile(r"(?:.*[,:选项所以因此])?\(?([A-Z])\)?(?:选项)?是?(?:正确|对)的?\W*")
 IS_WRONG = re.compile(
     r"^\W*(?:option |choice |answer )?\W?[A-Z]\W? "
-    r"(?:(?:is|are|must be) (?:(?:the|a|an) )?(?:wrong|incorrect|not correct|not right|false)(?: \w+)?"
+    r"(?:(?:is|are|must be) (?:(?:the|a|an) )?(?:wrong|incorrect|not correct|not right|false|out)(?: \w+)?"
     r"|isn't (?:right|correct|true))\W*$",
     _FLAGS,
 )
 PRONOUN = re.compile(r"\b(?:it|this|that|i|he|she|they|statement|claim|assertion|sentence)$", _FLAGS)
 
 SAID_TO_BE = re.compile(
-    rf"(?:(?<!\w)|(?='s))(?:{_IS}|isn't|aren't|wasn't|can't be|cannot be|won't be|measures?|costs?|weighs?|reads?"
+    rf"(?:(?<!\w)|(?='(?:s|re)\b))(?:{_IS}|isn't|aren't|wasn't|can't be|cannot be|won't be|measures?|costs?|weighs?"
+    r"|reads?"
     r"|says?|shows?|displays?|indicates?|has|have|contains?|comes? (?:out )?to|totals|adds up to|sums? to|amounts? to"
     r"|works out (?:to|as)|becomes?|gives?|yields?|makes?|gets?|obtain|find|found|sees?|count|counted|calculate|think"
     r"|believe|estimate|needs?|wants?|pays?|corresponds? to|belongs? to|represents?|paid|spent|takes?|took|won"
@@ -116,7 +127,8 @@ STANDS_OUT = re.compile(
 )
 """Said of a thing that is the answer itself: `Germany has the highest value`."""
 QUALIFIED = re.compile(
-    r"\b(?:than|over|under|above|below|least|most|every|each|per|page|step|figure|fig|table|route|room|section"
+    r"\b(?:(?:one|some|any|all|most|half|quarters?|thirds?|f(?:our|if)ths?|tenths?) of|anything but|than"
+    r"|over|under|above|below|least|most|every|each|per|page|step|figure|fig|table|route|room|section"
     r"|question"
     r"|line|level|version|chapter|part|number|no|up to|close to|closer to|times|twice|double|triple|half|plus"
     r"|minus|squared|between|from|or|and"
@@ -131,9 +143,11 @@ FILLER = re.compile(
     r"|approx\.?|roughly|around|circa|exactly|precisely|only|just|simply|actually|definitely|certainly|probably"
     r"|likely"
     r"|possibly|perhaps|maybe|most likely|most probably|very likely|equal to|equals|that is|that|i think|i believe"
-    r"|i guess|i'd say|i would say|it seems|it appears|a total of|a count of|estimated (?:to be|at)|given by|indeed"
+    r"|i guess|no doubt|without (?:a |any )?doubt"
+    r"|i'd say|i would say|it seems|it appears|a total of|a count of|estimated (?:to be|at)|given by|indeed"
     r"|obviously|equal|because|also|still|now|but|absolutely|of course|sure|choose|select|pick|that of|called"
-    r"|named|titled|entitled|known as|(?:an?|the) (?:height|length|width|depth|value|total|sum|size|area|volume"
+    r"|named|titled|entitled|known as|located (?:in|at|on)"
+    r"|(?:an?|the) (?:height|length|width|depth|value|total|sum|size|area|volume"
     r"|perimeter|age|count|speed|weight|mass|price|cost|score|rate|average|mean|median|radius|diameter) of"
     r"|by(?= \d)"
     r"|i meant?|should be|during(?= \d{4})|a ratio of|(?:the )?point(?= ?\()|(?:la |le |a |o )?(?:opción|opção"
@@ -146,13 +160,15 @@ FILLER = re.compile(
 """Words before an answer that do not change it."""
 TRAILING = re.compile(
     r",? (?:(?:so|and) (?:that|this|it)(?:'s| is) (?:the|my|our) (?:final )?answer|i (?:think|believe|guess"
-    r"|suppose|would say)|probably|roughly|for sure|to me|i'm (?:sure|certain)|if i (?:had|have) to \w+)[.\s]*$"
+    r"|suppose|would say)|probably|roughly|for sure|to me|it is|i'm (?:(?:pretty|fairly|quite|very) )?(?:sure|certain)"
+    r"|(?:though|although|but) i (?:may|might|could) be (?:wrong|mistaken)|with \S+ (?:confidence|certainty)"
+    r"|if i (?:had|have) to \w+)[.\s]*$"
     r"|(?:입니다|です|でした|正确|是正确的|정답|だ|인)[.\s]*$"
-    r"|\s+(?:in (?:total|all)|altogether|overall|respectively|please)\W*$",
+    r"|\s+(?:in (?:total|all|colou?r)|altogether|overall|respectively|please)\W*$",
     _FLAGS,
 )
 LEAD_IN = re.compile(
-    r"^(?:according to|based on|from|in|looking at|as|given|using|by|for|on|at|with|after|when|among|of|per"
+    r"^(?:according to|based on|out of|from|in|looking at|as|given|using|by|for|on|at|with|after|when|among|of|per"
     r"|judging)\b"
     r"[^,()\[\]]{1,80}, (?=\S)",
     _FLAGS,
@@ -169,7 +185,9 @@ NOT_ANOTHER = re.compile(
 )
 """The end of `73, not 37`."""
 NOT_BUT = re.compile(
-    r"^(?:is |are )?(?:not|isn't) [^,;]{1,60}?,? but (?:rather |it is |it's )?|^不是[^,]{1,20}, ?而?是", _FLAGS
+    r"^(?:is |are )?(?:not|isn't) [^,;]{1,60}?,? but (?:rather |it is |it's )?|^不是[^,]{1,20}, ?而?是"
+    r"|^not [^,;\s]{1,20}, (?=[^,;\s]{1,20}\W*$)",
+    _FLAGS,
 )
 SO = re.compile(
     r"(?:, (?:so|therefore|thus|hence|giving|which gives|which makes|making it|making|and so|and therefore|but"
@@ -178,7 +196,21 @@ SO = re.compile(
     _FLAGS,
 )
 """What stands between reasons and a conclusion in one sentence."""
-NO = re.compile(r"\W*(?:of course|certainly|definitely|absolutely|probably|surely) not\W*", _FLAGS)
+_IT_IS = (
+    r"(?:(?:it|he|she|that) (?:is|was|does|did|has|can)|(?:they|we|you) (?:are|were|do|did|have|can)|there (?:is|are))"
+)
+YES = re.compile(
+    rf"\W*(?:(?:(?:i (?:think|believe) )?{_IT_IS}|sure|absolutely|certainly|definitely|probably|of course"
+    r"|no doubt(?: about it)?|without (?:a |any )?doubt|i (?:think|believe) so"
+    r"|that(?:'s| is) (?:right|correct|true))\W*)+",
+    _FLAGS,
+)
+NO = re.compile(
+    rf"\W*(?:(?:of course|certainly|definitely|absolutely|probably|surely|i (?:think|guess)) not|not (?:really|at all)"
+    rf"|{_IT_IS}(?:n't| not| none)|i (?:don't|do not) (?:think|believe) so|no way|in no case|by no means"
+    r"|that(?:'s| is) (?:not |in)(?:correct|right|true))\W*",
+    _FLAGS,
+)
 TRUTH = re.compile(
     r"^\W*(yes|yep|yeah|no|nope|true|false|是的|是|不是|否|对|不|没有)"
     r"(?: (?:indeed|definitely|absolutely|of course)\W*$|[,!;:，]|\.(?! ?\d+\W*$)|\s+-|(?=\s+(?:it|they|he|she"

@@ -47,7 +47,7 @@ def quantities_agree(one: Quantity, other: Quantity, agree: Agree = operator.eq)
     if any(_converted(value, other, agree) for value in there) or any(_converted(value, one, agree) for value in back):
         return True
     are_things = not units.is_known(one.unit) and not units.is_known(other.unit)
-    return are_things and _thing(one.unit) == _thing(other.unit) and agree(one.value, other.value)
+    return are_things and not _things(one.unit).isdisjoint(_things(other.unit)) and agree(one.value, other.value)
 
 
 def _converted(value: Fraction, written: Quantity, agree: Agree) -> bool:
@@ -69,23 +69,30 @@ def _shares_agree(one: Quantity, other: Quantity, agree: Agree) -> bool:
     return agree(*shares) or (abs(bare.value) >= 1 and agree(one.value, other.value))
 
 
-_PLURALS = {"people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot"}
+_PLURALS = {
+    "people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot", "mice": "mouse",
+    "geese": "goose", "teeth": "tooth", "leaves": "leaf", "knives": "knife", "wolves": "wolf", "shelves": "shelf",
+    "news": "news", "lens": "lens", "glasses": "glasses",
+}  # fmt: skip
 
 
-def _thing(unit: str) -> str:
+def _things(unit: str) -> frozenset[str]:
     """What is counted, in the singular, without what is said of it after a preposition."""
-    return in_singular(re.split(r" (?:in|on|of|at|with|from|that|which|who)\b", unit.casefold())[0])
+    return singulars(re.split(r" (?:in|on|of|at|with|from|that|which|who)\b", unit.casefold())[0])
 
 
-def in_singular(text: str) -> str:
-    """Words with the last one in the singular."""
+def singulars(text: str) -> frozenset[str]:
+    """Words as they are, and with the last one in each singular that it may have: `shoe` and `sho` of `shoes`."""
     before, space, last = text.rpartition(" ")
-    is_plural = len(last) > 3 and last.endswith("s") and not last.endswith("ss")
-    return before + space + (_PLURALS.get(last) or (last[:-1] if is_plural else last))
+    found = {_PLURALS[last]} if last in _PLURALS else {last}
+    if last not in _PLURALS and len(last) > 3 and re.search("[^s]s$", last):
+        found |= {last[:-1], *([last[:-2]] if re.search("(?:[sxzo]|[cs]h)es$", last) else [])}
+        found |= {f"{last[:-3]}y"} if last.endswith("ies") else set()
+    return frozenset(before + space + each for each in found)
 
 
 _ARTICLE = re.compile(
-    r"^(?:the (?=\d+(?:st|nd|rd|th)\b|[a-z]+(?:st|nd|rd|th)\b|second)|an? single (?=one))", re.IGNORECASE
+    r"^(?:an? (?=\d+-)|the (?=\d+(?:st|nd|rd|th)\b|[a-z]+(?:st|nd|rd|th)\b|second)|an? single (?=one))", re.IGNORECASE
 )
 _BRACKETS = re.compile(r"^[({](-?[\d.,/%]+)[)}]$")
 _ONE = re.compile(
@@ -160,7 +167,7 @@ _THINGS = re.compile(r"-?[^\W\d_]+(?:[ '/*-]+[^\W\d_]+){0,9}\.?")
 _NOT_THINGS = NUMBER_WORDS - {"second", "seconds", "quarter", "quarters", "third"} | set(
     "or and plus minus to than out at most least maximum minimum but not nor pi squared cubed factorial however if "
     "between versus vs over times by is are was were does did would should could will shall might may must can "
-    "cannot be been has have had isn aren wasn weren doesn don didn won".split()
+    "cannot be been has have had no longer isn aren wasn weren doesn don didn won".split()
 )  # fmt: skip
 _MEASURE_WORD = re.compile(
     r"[个個只條条张張本辆輛匹头頭朵棵名人岁种種支枝把件座根颗粒杯瓶双雙对位架艘间层块次幅台部家所]"
@@ -181,7 +188,8 @@ def _unit(rest: str) -> str | None:
     while found := _SAYS_NOTHING.search(rest):
         rest = rest[: found.start()]
     rest = rest.rstrip(" .,;")
-    unit = rest.strip()
+    unit, of, _ = rest.strip().partition(" of ")
+    unit = unit if of and units.is_known(unit) else rest.strip()
     if not unit or _MARK.fullmatch(unit) or _MONEY_BEHIND.fullmatch(unit):
         return unit
     if percent := units.PERCENT.match(unit):
@@ -218,7 +226,7 @@ def _in_two_units(value: Fraction, rest: str) -> Quantity | None:
     """A number in several units, the larger first, in the smallest: `1 h 30 min` is 90 min."""
     found = _LARGER.match(rest)
     smaller = quantity(rest[found.end() :]) if found and found[1].lower() not in _NOT_THINGS else None
-    if found and smaller and smaller.unit == "m" and found[1].lower() in ("h", "hr", "hrs"):
+    if found and smaller and smaller.unit in ("m", "") and found[1].lower() in ("h", "hr", "hrs"):
         smaller = smaller._replace(unit="min")
     if not found or smaller is None or not smaller.unit or not units.is_known(found[1]):
         return None

@@ -17,7 +17,8 @@ _MAX_NAME = 30
 _SPELT = {
     spelling: unit
     for unit, spellings in {
-        "degree": "° deg degs 度", "degC": "°c C c ℃ celsius centigrade 摄氏度", "degF": "°f F f ℉ fahrenheit 华氏度",
+        "degree": "° deg degs 度 Grad grado grados gradi degré degrés градусов",
+        "degC": "°c C c ℃ celsius centigrade 摄氏度", "degF": "°f F f ℉ fahrenheit 华氏度",
         "kelvin": "degk °k", "pixel": "px", "kilowatt_hour": "kwh", "gigabyte": "gb", "megabyte": "mb",
         "fluid_ounce": "floz", "hectare": "公顷",
         "milligram": "毫克", "gram": "gm gms gramme grammes 克", "kilogram": "kilo kilos kgs 千克 公斤",
@@ -46,7 +47,7 @@ _CURRENCIES = {
         "JPY/CNY": "¥, ￥",
         "INR": "₹, inr, rupee, rupees, rs, indian rupees", "KRW": "₩, krw, won",
         "RUB": "₽, rub, ruble, rubles, roubles",
-        "CHF": "chf, swiss francs", "AUD": "a$, au$, aud, australian dollars",
+        "CHF": "chf, swiss francs, franc, francs", "AUD": "a$, au$, aud, australian dollars",
         "CAD": "c$, ca$, cad, canadian dollars",
         "HKD": "hk$, hkd, hong kong dollars, 港元", "SGD": "s$, sgd, singapore dollars", "NZD": "nz$, nzd",
         "TWD": "nt$, twd",

@@ -12,7 +12,7 @@ from typing import Any
 from virc.scoring import rules
 from virc.scoring.reading import dates
 from virc.scoring.reading.numerals import MAX_LENGTH
-from virc.scoring.reading.quantities import Agree, Quantity, in_singular, quantities_agree, quantity
+from virc.scoring.reading.quantities import Agree, Quantity, quantities_agree, quantity, singulars
 
 _MAX_ITEMS = 40
 
@@ -29,8 +29,8 @@ def alike(one: str, other: str, agree: Agree = operator.eq) -> bool:
         return words(one) == words(other)
     if any(_forms_agree(form, each, agree) for form in _forms(one) for each in _forms(other)):
         return True
-    said, right = _in_singular(words(one)), _in_singular(words(other))
-    return (said == right != "") or _formulas_alike(one, other)
+    said, right = words(one), words(other)
+    return (said == right != "") or _plurals_alike(said, right) or _formulas_alike(one, other)
 
 
 def _formulas_alike(one: str, other: str) -> bool:
@@ -70,7 +70,7 @@ _YES = frozenset(
     "yes yep yeah yup true correct right affirmative 是 是的 对 对的 正确 sí si oui ja да はい 네 예 sim".split()
 )
 _NO = frozenset(
-    "no nope nah false incorrect wrong negative 否 不是 不 不对 错 错误 non nein нет いいえ 아니요 não".split()
+    "no nope nah false incorrect wrong negative 否 不是 没有 不 不对 错 错误 non nein нет いいえ 아니요 não".split()
 )
 _Form = tuple[Any, ...]
 
@@ -158,8 +158,10 @@ def _lists_agree(mark: str, items: Sequence[str], other_mark: str, others: Seque
 _SPELLINGS = {
     "grey": "gray", "colour": "color", "colours": "colors", "centre": "center", "metre": "meter", "theatre": "theater",
     "tyre": "tire", "aluminium": "aluminum", "aeroplane": "airplane", "colourful": "colorful", "favourite": "favorite",
+    "∞": "infinity", **{f"{each}{end}": each for each in "红橙黄绿蓝紫黑白灰棕粉青金银" for end in ("色", "色的")},
 }  # fmt: skip
 _QUOTES = re.compile(r"[\"“”‘’«»「」『』*`!?_]|(?<!\d)[,.;:]|[,.;:](?!\d)|(?<!\w)'|'(?!\w)")
+_SHAPES = str.maketrans({"∠": "angle ", "△": "triangle "})
 _INITIALS = re.compile(r"\b(?:[a-z]\.){2,}")
 _ARTICLE = re.compile(r"^(?:(?:the|a|an|some|its|his|her|their) )+(?=\S)")
 _SIDE = re.compile(
@@ -172,15 +174,16 @@ def words(text: str) -> str:
     """A text without case, accents, articles, punctuation and hyphens; empty of one that is too long."""
     if len(text) > rules.MAX_LENGTH:
         return ""
-    parts = unicodedata.normalize("NFKD", rules.same_signs(text))
+    parts = unicodedata.normalize("NFKD", rules.same_signs(text).translate(_SHAPES))
     text = unicodedata.normalize("NFC", "".join(each for each in parts if not "\u0300" <= each <= "\u036f")).casefold()
     text = _INITIALS.sub(lambda found: found[0].replace(".", ""), text)
+    text = re.sub(r"(?<=[^\W\d])'(?=s\b)", "", text)
     text = " ".join(_QUOTES.sub(" ", re.sub(r"(?<=[^\W\d])-(?=[^\W\d])", " ", text)).split())
     text = _ARTICLE.sub("", text)
     side = _SIDE.fullmatch(text)
     return " ".join(_SPELLINGS.get(word, word) for word in (side[1] if side else text).split())
 
 
-def _in_singular(text: str) -> str:
-    """Words in the singular; with a digit in them, as they stand."""
-    return text if re.search(r"\d", text) else in_singular(text)
+def _plurals_alike(one: str, other: str) -> bool:
+    """Whether words are the same but for the plural; with a digit in them, they are not."""
+    return not re.search(r"\d|^$", one) and not singulars(one).isdisjoint(singulars(other))
