@@ -24,8 +24,8 @@ TIMES = 12
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    """The costly files: each says at least 9,900 x 9,900 pixels, or takes seconds of CPU time before it says any."""
-    return {**{name: COSTLY[name]() for name in NAMES}, "jpeg of fill": jpeg_of_fill(2**22)}
+    """The costly files; each says at least 9,900 x 9,900 pixels."""
+    return {name: COSTLY[name]() for name in NAMES}
 
 
 @contextmanager
@@ -58,6 +58,7 @@ def test_clients_of_the_agent_are_refused_and_others_answered(
     home: host.Home, tmp_path: Path, files: dict[str, bytes]
 ) -> None:
     small, port = body(picture(tmp_path / "a.png").read_bytes()), free_port()
+    slow = body(jpeg_of_fill(2**22))  # seconds of CPU time for its header
     with servers.serve([answer("7")]) as behind:
         process = home.start("serve", "--agent", "--endpoint", behind.url, "--name", "m", "--port", port)
         with watched(process) as peak, ThreadPoolExecutor(16) as clients:
@@ -66,7 +67,9 @@ def test_clients_of_the_agent_are_refused_and_others_answered(
             attacks, others = Counter[int](), Counter[int]()
             pixels.ask(port, small, others)
             idle = pixels.memory(process.pid)
-            sent = [clients.submit(pixels.ask, port, data, attacks) for data in [*map(body, files.values())] * TIMES]
+            sent = [
+                clients.submit(pixels.ask, port, data, attacks) for data in [*map(body, files.values()), slow] * TIMES
+            ]
             while not all(each.done() for each in sent):
                 pixels.ask(port, small, others)
     assert peak.most - idle < pixels.PROMISE
@@ -97,7 +100,7 @@ def test_a_client_of_mcp_is_refused(home: host.Home, tmp_path: Path, files: dict
         exchange(line("initialize", id=0, params=told), line("notifications/initialized"))
         assert not exchange(called(1, "show", small))[0].get("isError")
         idle = pixels.memory(process.pid)
-        calls = [called(n + 2, "show", data) for n, data in enumerate([*files.values()] * TIMES)]
+        calls = [called(n + 2, "show", data) for n, data in enumerate([*files.values(), jpeg_of_fill(2**22)] * TIMES)]
         assert all(result["isError"] for result in exchange(*calls, count=len(calls)))
         assert not exchange(called(1, "crop", small, box=[0, 0, 56, 56]))[0].get("isError")
     assert peak.most - idle < pixels.PROMISE

@@ -1,6 +1,7 @@
 """`virc doctor` says of each limit whether it holds, and says so of one that does not."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,8 +73,13 @@ def with_(*flags: str) -> Callable[..., list[str]]:
     ],
 )  # fmt: skip
 def test_a_limit_that_is_taken_away_does_not_hold(
-    monkeypatch: pytest.MonkeyPatch, where: Any, name: str, value: object, breaks: set[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: Any, name: str, value: object, breaks: set[str]
 ) -> None:
+    nodes = [tmp_path / each for each in ("null", "zero", "random", "urandom")]  # those of the host stay as they are
+    for each in nodes:
+        each.touch()
+    bound = [part for each in nodes for part in ("--bind", str(each), f"/dev/{each.name}")]
+    monkeypatch.setattr(isolator, "_devices", lambda: bound)
     monkeypatch.setattr(where, name, value)
     seccomp.program.cache_clear()
     try:
