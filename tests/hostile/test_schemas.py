@@ -142,10 +142,10 @@ def test_a_schema_without_an_end_is_ended(name: str, monkeypatch: pytest.MonkeyP
 
 def test_many_schemas_of_a_request_share_their_time() -> None:
     """Each is cheap enough alone."""
-    share, said = bounded.Share(0.2), set[str | None]()
+    share, said = bounded.Share(0.1), set[str | None]()
     for number in range(100):
         said.add(bounded.schema_fault({**cheap_enough(9), "title": str(number)}, share))
-    assert said == {None, "it is too costly: all of the request takes over 0.2 s of CPU time, or too much memory"}
+    assert said == {None, "it is too costly: all of the request takes over 0.1 s of CPU time, or too much memory"}
     assert share.left <= 0
 
 
