@@ -193,7 +193,7 @@ def test_no_proxy_stands_before_a_server_on_this_machine(tmp_path: Path, monkeyp
 def test_a_variable_of_two_lines_is_no_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "config.yaml"))
     tool = tool_of(tmp_path, "http://127.0.0.1:9", '  headers: {X-Key: "${DETECT_KEY}"}\n')
-    permission.allow(tool.permission)
+    permission.allow(tool.permission, tool.permission.secrets)
     for value in ("one\r\nX-Other: two", "caf\u00e9"):
         monkeypatch.setenv("DETECT_KEY", value)
         with pytest.raises(SetupError, match="the header X-Key holds characters that no header has"):
@@ -267,7 +267,7 @@ def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
 
     with serving(echo) as server:
         tool = tool_of(tmp_path, server.address, header)
-        permission.allow(tool.permission)
+        permission.allow(tool.permission, tool.permission.secrets)
         with pytest.raises(SetupError, match="a tool's server needs the environment variable DETECT_KEY"):
             tool.ready()
         monkeypatch.setenv("DETECT_KEY", "s3cret")
