@@ -152,7 +152,7 @@ def test_what_a_reply_held_is_freed_at_its_end(running: Running, ends: str) -> N
         if "leaves" in ends:
             model.go.clear()
             with running.start(ends):
-                until(lambda: model.begun[-1] == ends)
+                until(lambda: model.begun[-1:] == [ends])
         else:
             assert running.status(ends) == (500 if "fails" in ends else 200)
         until(lambda: not any(isinstance(each, ChatRequest) for each in gc.get_objects()))

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 from batches import echo, problems, read
 from PIL import Image
 from support.called import virc as command
-from support.costly_pictures import COSTLY, encoded
+from support.costly_pictures import COSTLY, encoded, held_now
 from support.servers import serve
 from support.solving import answer
 
@@ -40,6 +40,14 @@ def large(tmp_path: Path) -> Path:
     path = tmp_path / "large.png"
     path.write_bytes(encoded("PNG", (500, 500)))
     return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """All memory came back; other tests of this process may still hold some."""
+    before = held_now()
+    yield
+    assert IMAGE_MEMORY.held <= before
 
 
 @pytest.fixture
@@ -98,7 +106,6 @@ def test_a_pipeline_holds_all_pictures_of_a_row_in_one_step(
     assert "the 5 pictures have 264,500 px together" in errors[6]["message"]
     assert len(held) == 12
     assert max(held) <= limit()
-    assert IMAGE_MEMORY.held == 0
 
 
 def test_steps_of_a_pipeline_do_not_wait_for_the_memory_that_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +131,6 @@ def test_threads_of_a_notebook_share_the_limit(
         with pytest.raises(DataError, match="500 x 500 px, which take"):
             virc.solve(large, "q", endpoint=server.url)
         assert max(held) <= limit()
-    assert IMAGE_MEMORY.held == 0
 
 
 def test_a_large_file_of_the_users_own_is_opened_alone(
@@ -148,7 +154,6 @@ def test_a_large_file_of_the_users_own_is_opened_alone(
 def test_memory_comes_back_when_the_model_cannot_be_asked(large: Path) -> None:
     with pytest.raises(virc.VircError):
         virc.solve(large, "q", "no-such-model")
-    assert IMAGE_MEMORY.held == 0
 
 
 def test_a_check_of_rows_opens_pictures_within_the_limit(held: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,8 @@ def _devices() -> dict[str, tuple[int, ...]]:
     for device in Path("/dev").iterdir():
         with suppress(OSError):
             seen = device.lstat()
-            times = (seen.st_mtime_ns, seen.st_ctime_ns) if device.name in _STILL else ()
+            # That of its inode changes, too, where tests/sandbox tries its probes without the walls of the sandbox.
+            times = (seen.st_mtime_ns,) if device.name in _STILL else ()
             found[device.name] = (seen.st_mode, seen.st_uid, seen.st_gid, seen.st_rdev, *times)
     return found
 

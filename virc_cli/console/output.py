@@ -172,14 +172,19 @@ def _await_line() -> None:
     """Wait for a line on the terminal, or a Ctrl-C: Python heeds one that comes just before a read only after it."""
     if os.name != "posix":
         return
+    import io
     import select
     import signal
 
+    try:
+        asked = sys.stdin.fileno()
+    except io.UnsupportedOperation:  # a stream of a test or a notebook
+        return
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
     before = signal.set_wakeup_fd(wakes)
     try:
-        select.select([sys.stdin, woken], [], [])
+        select.select([asked, woken], [], [])
     finally:
         signal.set_wakeup_fd(before)
         os.close(woken)

@@ -13,7 +13,7 @@ import pytest
 from agent_server import ANSWER, LOOK, MODEL, OWN, Running, chat, data_url, scripted
 from PIL import Image
 from support.called import virc
-from support.servers import Body, images_of, turn_of
+from support.servers import Body, Exchange, images_of, turn_of
 
 from virc.core.seeds import derived
 from virc.reasoning.calls import Call, Result
@@ -323,10 +323,11 @@ def test_a_rejected_reply_is_not_shown_and_counts(client: Any) -> None:
     assert pieces[-1].usage.completion_tokens > alone
 
 
-def test_a_reply_that_was_cut_ends_by_its_length(running: Running) -> None:
-    script = running.behind.script
-    script.fault = lambda exchange: exchange.send_events("<think>half", None, "length")
-    running.behind._faults_left = 4
+def test_a_reply_that_was_cut_ends_by_its_length(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(exchange: Exchange) -> None:
+        exchange.send_events("<think>half", None, "length")
+
+    monkeypatch.setattr(running.behind.script, "fault", cut)
     _, said = running.ask()
     assert said["choices"][0]["finish_reason"] == "length"
     assert "token limit" in said["choices"][0]["message"]["refusal"]

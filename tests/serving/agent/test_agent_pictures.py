@@ -1,7 +1,6 @@
 """What pictures cost an agent endpoint: refused, waited for, given up with their client, and measured."""
 
 import base64
-import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +9,7 @@ import msgspec
 import pytest
 from agent_server import LOOK, OWN, scripted, until
 from benchmarks import pixels
-from support.costly_pictures import COSTLY, encoded
+from support.costly_pictures import COSTLY, encoded, held_now
 
 from virc.core.limits import image_memory
 from virc.core.limits.image_memory import IMAGE_MEMORY, SETTING, limit
@@ -28,13 +27,6 @@ def part(data: bytes) -> dict[str, Any]:
 def one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit of 1 MiB, which a picture of 250 x 250 px takes half of."""
     monkeypatch.setenv(SETTING, "1")
-
-
-def held_now() -> int:
-    """Bytes that are held, without those of pictures that other tests left: in cycles, or kept for crops to come."""
-    IMAGE_MEMORY.reclaim()
-    gc.collect()
-    return IMAGE_MEMORY.held
 
 
 @pytest.fixture
