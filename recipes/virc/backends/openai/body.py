@@ -209,6 +209,8 @@ def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]
         except (WireError, LateError):
             raise
         except Exception:  # its class depends on the HTTP library under the client; all mean the connection
+            if time.monotonic() > until:  # it was closed here
+                raise LateError from None
             raise WireError("cut the connection before its answer was whole", broken=True) from None
         size += len(piece)
         if size > most:
