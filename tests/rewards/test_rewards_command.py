@@ -248,7 +248,7 @@ def test_mistakes_are_one_sentence(words: list[str], code: int, message: str, ro
 
 
 def test_a_judge_that_is_away_ends_with_the_network_code(rows: Path, tmp_path: Path) -> None:
-    judge_at = f"{{endpoint: {dead_url()!r}, patience: 1}}"
+    judge_at = f"{{endpoint: {dead_url()!r}, patience: 0.1}}"
     (tmp_path / "s.yaml").write_text(f"name: s\nreward: {{judge: {judge_at}}}\n")
     done = virc("rewards", "try", tmp_path / "s.yaml", "--data", rows / "rl.parquet", "--rows", 3, "--json")
     assert (done.code, done.json["error"]["kind"], done.json["rows"]) == (6, "network", None)

@@ -152,16 +152,16 @@ def test_a_judge_that_fails_is_a_network_error(fault: Fault) -> None:
 @pytest.mark.parametrize("fault", [hang, stall, drip])
 def test_a_judge_that_is_slow_is_given_up_when_the_time_is_over(fault: Fault) -> None:
     with serve(compares, fault=fault) as server, pytest.raises(NetworkError, match=r"no whole answer in 0\.\d+ s"):
-        verdict_of(server.url, timeout=0.5)
+        verdict_of(server.url, timeout=0.2)
 
 
 def test_all_tries_share_the_time() -> None:
     def late(_: Body) -> str:
-        time.sleep(0.3)  # in time by itself
+        time.sleep(0.12)  # in time by itself
         return "?"
 
     with serve(late) as server, pytest.raises(NetworkError, match="no whole answer"):
-        verdict_of(server.url, timeout=0.5)
+        verdict_of(server.url, timeout=0.2)
 
 
 @pytest.mark.integration
