@@ -190,6 +190,7 @@ def pauses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> l
     from virc.core import retry
 
     asked = list[float]()
+    retry.pace_of.cache_clear()  # the next server may get the same port
     if not any(map(request.node.get_closest_marker, ("slow", "engine", "record", "gpu"))):
         monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=time.monotonic, sleep=asked.append))
     return asked

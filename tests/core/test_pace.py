@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from email.utils import formatdate
-from time import time
+from time import monotonic, time
 from types import SimpleNamespace
 
 import pytest
@@ -101,3 +101,11 @@ def test_a_pace_slows_once_for_requests_under_way_and_recovers(clock: SimpleName
 def test_all_who_ask_a_server_share_its_pace() -> None:
     assert pace_of("http://a:1/") is pace_of("http://a:1/")
     assert pace_of("http://a:1/") is not pace_of("http://a:2/")
+
+
+@pytest.mark.parametrize(("left", "waited"), [(600, []), (2000, [1000])])
+def test_no_wait_is_longer_than_a_request_has(left: float, waited: list[float], pauses: list[float]) -> None:
+    pace, now = Pace(), monotonic()
+    pace.slow(now, 1000)
+    pace.wait(now + left)
+    assert pauses == pytest.approx(waited, abs=30)

@@ -82,6 +82,13 @@ class Pace:
             self._next = at + self._gap
             return at - now
 
+    def wait(self, until: float) -> None:
+        """Wait for a place that comes before the monotonic time `until`; a later one is not waited for: the server
+        then says again what it asks for.
+        """
+        if 0 < (seconds := self.turn()) < until - time.monotonic():
+            time.sleep(seconds)
+
     def slow(self, began: float, wait: float) -> None:
         """Ask nothing for `wait` seconds, then more slowly: a request begun at `began` (monotonic s) was refused."""
         with self._lock:

@@ -293,7 +293,7 @@ class Link:
             left -= 1
             return pause if may_help and left >= 0 else None
 
-        time.sleep(max(0.0, min(pace.turn(), until - time.monotonic())))
+        pace.wait(until)
         response = retried(partial(self._answered, exchange, until), passing, longest=_LONGEST_PAUSE, until=until)
         pace.note_answer()
         return response
