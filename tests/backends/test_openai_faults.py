@@ -199,6 +199,13 @@ def test_a_busy_server_is_asked_again_after_what_it_asks_for(
     assert least <= pause <= most
 
 
+def test_a_server_that_asks_for_too_little_is_asked_after_longer_pauses(pauses: list[float]) -> None:
+    failure(status(429, headers={"Retry-After": "0.2"}), tries=4)
+    first, *later = pauses
+    assert first == pytest.approx(0.2, abs=0.1)
+    assert all(pause >= 0.75 * own for pause, own in zip(later, [1, 2, 4], strict=True))
+
+
 def test_each_pause_is_twice_as_long_and_none_over_eight_seconds(pauses: list[float]) -> None:
     _, asked = failure(status(503), tries=7)
     assert asked == 8

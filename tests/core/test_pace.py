@@ -89,9 +89,13 @@ def test_a_pace_slows_once_for_requests_under_way_and_recovers(clock: SimpleName
     for _ in range(3):
         pace.slow(began=100, wait=2)
     assert [pace.turn() for _ in range(3)] == [2, 2.25, 2.5]
-    clock.now = 104
-    pace.slow(began=103, wait=0)
-    assert [pace.turn() for _ in range(2)] == [0, 0.5]
+    clock.now = 103
+    pace.slow(began=102, wait=0)  # refused again, and none was answered between: the same refusal
+    assert [pace.turn() for _ in range(2)] == [0.75, 1]
+    pace.note_answer()
+    clock.now = 105
+    pace.slow(began=104, wait=0)
+    assert [pace.turn() for _ in range(2)] == pytest.approx([0, 0.4])
     for _ in range(20):
         pace.note_answer()
     clock.now = 110

@@ -211,6 +211,31 @@ def test_a_call_within_a_thought_that_has_no_end_counts() -> None:
     assert read("", STOCK, NAMES, thought=f"Small. <tool_call>{BODY}</tool_call>").turn.tool == CROP
 
 
+@pytest.mark.parametrize(
+    ("thought", "answer"),
+    [
+        (r"180 - 107 is 73. So \boxed{73}", "73"),
+        (r"So \boxed{\frac{1}{2}}, as I said.", r"\frac{1}{2}"),
+        ("180 - 107.\nThe answer is 73.", "The answer is 73."),
+        ("180 - 107.\n**Final answer:** 73", "**Final answer:** 73"),
+        ("和为 180。\n最终答案：73", "最终答案：73"),
+        ("<|begin_of_box|>73<|end_of_box|>", "73"),
+        ("180 - 107.</think>\n\n73", "73"),
+        ("Perhaps the answer is 60.\nI have to look again.", None),
+        ("The angle is 73, I think", None),
+        ("</think>", None),
+    ],
+)
+def test_a_thought_alone_answers_where_it_says_so(thought: str, answer: str | None) -> None:
+    if answer is None:
+        with pytest.raises(FormatError, match="a thought without a call or an answer"):
+            read("", STOCK, NAMES, thought=thought)
+    else:
+        assert read("", STOCK, NAMES, thought=thought).turn.answer == answer
+        with pytest.raises(FormatError, match="token limit"):
+            read("", STOCK, NAMES, thought=thought, cut=True)
+
+
 def test_of_several_answers_within_a_thought_the_last_counts() -> None:
     said = read("", STOCK, NAMES, thought="<answer>79</answer> or rather <answer>97</answer>")
     assert said.turn.answer == "97"

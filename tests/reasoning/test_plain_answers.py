@@ -35,6 +35,17 @@ def test_no_plain_answer_is_a_call(family: str) -> None:
         assert (unit.answer, unit.results) == (answer, ()), text
 
 
+@pytest.mark.parametrize(
+    "said", [" would help, but \\boxed{3}", "\n\\boxed{3}", "\nThe answer is 3.", "\n<answer>3</answer>"]
+)
+@pytest.mark.parametrize("family", STOCK)
+def test_an_answer_that_is_said_wins_over_a_call_without_marks(family: str, said: str) -> None:
+    call = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}})
+    unit = taken(STOCK[family], call + said)
+    assert isinstance(unit, Unit), unit
+    assert (unit.results, (unit.answer or "").count("3") > 0) == ((), True)
+
+
 def test_no_answer_with_a_name_that_a_tool_also_has_is_a_call() -> None:
     protocol = with_tools(STOCK["qwen3-vl"], schemas(("search", "python", "measure", "mark_boxes")))
     for text in (

@@ -71,7 +71,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._gap, self._next, self._slowed = 0.0, -math.inf, -math.inf
+        self._gap, self._next, self._slowed, self._heard = 0.0, -math.inf, -math.inf, -1
         self.answered = 0
 
     def turn(self) -> float:
@@ -93,8 +93,10 @@ class Pace:
         """Ask nothing for `wait` seconds, then more slowly: a request begun at `began` (monotonic s) was refused."""
         with self._lock:
             now = time.monotonic()
-            if began > self._slowed:  # those that were under way at that time say nothing new
-                self._gap, self._slowed = min(max(2 * self._gap, _FIRST_GAP), _MAX_GAP), now
+            # Requests that were under way say nothing new, nor do others as long as none is answered.
+            if began > self._slowed and self.answered > self._heard:
+                self._gap = min(max(2 * self._gap, _FIRST_GAP), _MAX_GAP)
+                self._slowed, self._heard = now, self.answered
             self._next = max(self._next, now + wait)
 
     def note_answer(self) -> None:

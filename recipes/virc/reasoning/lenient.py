@@ -45,6 +45,10 @@ _SPECIAL = re.compile(
     r"|</?s>|<end_of_turn>|<turn\|>|<channel\|>|<eos>"
 )
 _CONCLUDED = re.compile(r"</answer>|<\|end_of_box\|>|\\boxed\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
+_CONCLUDES = re.compile(
+    r"<answer>(.*?)</answer>|<\|begin_of_box\|>(.*?)<\|end_of_box\|>|\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}",
+    re.DOTALL,
+)
 _FINAL = re.compile(
     r"\W*(?:(?:so|thus|therefore|hence|and),? )?(?:(?:the|my|die|la) )?(?:final |correct )?"
     r"(?:answer|antwort|réponse|respuesta|risposta|resposta|ответ|(?:最终)?答案)\W{0,4}(?:is|ist|est|es|è|é|[是:：])",
@@ -252,21 +256,34 @@ def _unsaid(thought: str, rules: _Rules) -> ParsedReply:
         before = _without_marks(thought[: found[0].start])
         calls = [_readable(each, rules) for each in found]
         return _calling(before, "", calls, rules, thought[found[0].start : found[-1].end])
-    answers = [answer for answer in _ANSWER.finditer(thought) if answer[2]]
-    if answers and not rules.cut:
-        answer = _plain(answers[-1][1])
-        return ParsedReply(Turn(thought[: answers[-1].start()].strip(), answer=answer), Sent(answer))
+    if not rules.cut and (answer := _plain((said := _said_in(thought))[1])):
+        return ParsedReply(Turn(_without_marks(said[0]), answer=answer), Sent(answer))
     if rules.cut:
         raise FormatError("length", "the token limit cut the reply within its thought")
     raise FormatError("tags", "the reply is a thought without a call or an answer" if thought else "the reply is empty")
 
 
+def _said_in(thought: str) -> tuple[str, str]:
+    """A thought up to the answer that stands behind its end, in marks, or in its last line; and that answer."""
+    ends = list(_CLOSES.finditer(thought))
+    if ends and thought[ends[-1].end() :].strip():
+        return thought[: ends[-1].start()], thought[ends[-1].end() :]
+    if marked := list(_CONCLUDES.finditer(thought)):
+        return thought[: marked[-1].start()], next(filter(None, marked[-1].groups()), "")
+    before, _, last = thought.rstrip().rpartition("\n")
+    return (before, last) if _FINAL.match(last) else (thought, "")
+
+
 def _calls(text: str, rules: _Rules) -> Iterator[Found]:
     """The calls in a text: those in marks, else those that are guessed, unless it says itself what the answer is."""
     yield from (calls := list(marked(text, rules.cut)))
-    last = text.rstrip().rpartition("\n")[2]
-    if not (calls or _CONCLUDED.search(text) or _FINAL.match(last)):
+    if not (calls or _concludes(text)):
         yield from _guessed(text, rules)
+
+
+def _concludes(text: str) -> bool:
+    """Whether a text says itself what the answer is: in marks, or in its last line."""
+    return bool(_CONCLUDED.search(text) or _FINAL.match(text.rstrip().rpartition("\n")[2]))
 
 
 def _guessed(text: str, rules: _Rules) -> list[Found]:
@@ -347,7 +364,8 @@ def _answer(text: str, rules: _Rules) -> str:
     answers = list(_ANSWER.finditer(text))
     if rules.cut and not (answers and answers[-1][2]):
         raise FormatError("length", "the token limit cut the reply before its answer was whole")
-    value = object_of(text.strip().strip("`").removeprefix("json")[:MAX_CALL]) if not answers else None
+    is_bare = not (answers or _concludes(text))
+    value = object_of(text.strip().strip("`").removeprefix("json")[:MAX_CALL]) if is_bare else None
     inner = value.get("arguments", value) if isinstance(value, dict) else value
     ours = {rules.form.keys.get(key, key) for key in inner} - {None} if isinstance(inner, dict) else set()
     if BOX in ours and (inner is not value or ours == {BOX, INDEX}):

@@ -274,14 +274,17 @@ class Link:
             StatusError, _UnreachedError: why the last one failed.
         """
 
-        pace, left, answered = self._pace, exchange.retries, self._pace.answered
+        pace, left, answered, asked_before = self._pace, exchange.retries, self._pace.answered, False
 
         def passing(error: Exception, pause: float) -> float | None:
             """The pause before another try; a gateway without its server may have another one then."""
-            nonlocal left, answered
+            nonlocal left, answered, asked_before
             if isinstance(error, StatusError):
                 self.stale |= error.code in _GATEWAY and exchange.retries > 0
-                pause, may_help = error.wait or pause, error.is_passing
+                may_help = error.is_passing
+                # A server that refuses after the wait that it asked for itself has asked for too little.
+                pause = max(error.wait, pause * asked_before) if error.wait else pause
+                asked_before = asked_before or bool(error.wait)
                 if may_help and error.is_busy:
                     pace.slow(exchange.began, pause)
                     pause = max(pause, pace.turn())
