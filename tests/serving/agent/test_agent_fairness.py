@@ -54,7 +54,7 @@ def test_bodies_that_nobody_needs_yet_stay_with_their_clients(waiting: Held, mon
         mine = [running.start(text=f"a{number}", picture=LARGE) for number in range(40)]
         until(lambda: running.desk.taken == 40)
         others = ask(running, 1, "b", OTHER, picture=LARGE)
-        until(lambda: running.desk.held > 200_000)
+        until(lambda: running.desk.taken == 41 and running.desk.held > 200_000)
         assert running.desk.held < 300_000  # of two megabytes
         waiting.go.set()
         for client in (*others, *mine):
