@@ -98,6 +98,16 @@ def test_headers_of_ones_own_are_sent_and_never_printed() -> None:
     assert SECRET not in f"{wrong.value.message} {wrong.value.hint}"
 
 
+@pytest.mark.parametrize("scheme", ["", "Basic ", "bearer ", "Token "])
+def test_every_word_of_a_header_is_hidden(scheme: str) -> None:
+    words = ["first-Word-81", "second-Word-92", "third-Word-03"]
+    server = Loopback(Azure)
+    with server.running(), pytest.raises(ConfigError) as raised:
+        OpenAIBackend(f"{server.address}/v1", headers=f"api-key: {scheme}{' '.join(words)}", max_retries=0)
+    assert "invalid subscription key" in raised.value.message
+    assert [word for word in words if word in f"{raised.value.message} {raised.value.hint}"] == []
+
+
 @pytest.mark.parametrize("line", [SECRET, f"{SECRET}:", f"api key: {SECRET}", f"api-key: {SECRET}\x07", f": {SECRET}"])
 def test_a_line_that_is_no_header_is_not_quoted(line: str) -> None:
     with pytest.raises(ConfigError, match="VIRC_HEADERS") as raised:

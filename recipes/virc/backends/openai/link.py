@@ -40,6 +40,7 @@ _MAX_ERROR = 64 * 2**10
 # An event of one token is some 250 bytes.
 _BYTES_PER_TOKEN = 4096
 _GATEWAY = frozenset({502, 503, 504})
+_SCHEMES = ("basic", "bearer")  # words in front of a key that are none
 _PATIENCE = "a slow server needs a longer --timeout"
 _T = TypeVar("_T")
 
@@ -402,10 +403,13 @@ class Link:
         return None if self.endpoint.endswith("/v1") else f"most endpoints end in /v1: --endpoint {root}/v1"
 
     def quoted(self, text: object) -> str:
-        """A server's text as part of a printed line, without the key."""
+        """A server's text as part of a printed line, without the key and the values of own headers."""
         text = str(text)
         for value in self._secret.values():
-            text = hidden(text, value.rpartition(" ")[2])
+            scheme, _, rest = value.partition(" ")
+            value = rest if scheme.lower() in _SCHEMES else value
+            for part in (value, *value.split()):
+                text = hidden(text, part)
         return plain(text)
 
 
