@@ -23,10 +23,12 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("behaviours") / "card.png"
-    Image.effect_noise((560, 420), 90).convert("RGB").save(path)
-    return path
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A picture of few bytes, and one of many, which a server may find too large."""
+    folder = tmp_path_factory.mktemp("behaviours")
+    Image.linear_gradient("L").resize((560, 420)).convert("RGB").save(few := folder / "card.png")
+    Image.effect_noise((560, 420), 90).convert("RGB").save(many := folder / "noise.png")
+    return few, many
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +64,10 @@ def sent(row: Row) -> Fault:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_behaviour_ends_in_its_answer_or_its_cause(
-    name: str, server: Server, picture: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, server: Server, pictures: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = ROWS[name]
+    picture = pictures[bool(row.before)]
     before = len(server.chats())
     server.script.fault = sent(row)
     monkeypatch.setenv("VIRC_API_KEY", row.key)
