@@ -51,7 +51,7 @@ _VIRC = Path(__file__).parents[1] / "rewards" / "published" / "virc.json"
 FILES = {"virc": _VIRC, **{f"{name}{file.stem.removeprefix('cases')}": file for name, file in zoo.files("cases*.json")}}
 """The files of recorded cases, by the names of their systems and what they are of."""
 NAMES = sorted(FILES)
-ENOUGH, CHEAP = 120, 450
+ENOUGH, CHEAP = 60, 200
 """Cases of a file that are counted at every change, or more where more are needed to see all that occurs; of a file of
 single replies without a judge, which take half a millisecond each."""
 _PROGRAM = re.compile(r"<code>\s*(?:```python\n)?(.*?)\s*(?:```\s*)?</code>", re.DOTALL)
