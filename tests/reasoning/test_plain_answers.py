@@ -46,6 +46,56 @@ def test_an_answer_that_is_said_wins_over_a_call_without_marks(family: str, said
     assert (unit.results, (unit.answer or "").count("3") > 0) == ((), True)
 
 
+CALL = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "crop_image(...) would help. The answer is 3.",
+        "crop_image(bbox_2d=[1, 2, 30, 40], image_index=0) would help. The answer is 3.",
+        f"{CALL} would help. The answer is 3.",
+        f"{CALL}, which shows the sign, is of no use.",
+        f"`{CALL}` is what I tried before.",
+        f"I tried `{CALL}`, and saw nothing.",
+        f"{CALL} Nothing more is there. The answer is 3.",
+        f"I could write `<tool_call>{CALL}</tool_call>`, but the sign says 3.",
+        "The tag `<tool_call>` opens a call.",
+        'The tag "<tool_call>" opens a call, and "</tool_call>" ends it.',
+        "`<tool_call>` opens a call.",
+        "In “<tool_call>” stands a call; `[TOOL_CALLS]` is of Mistral.",
+        "The sign says `<function=zoom>`.",
+        "Write '<|tool_call>' first.",
+    ],
+)
+@pytest.mark.parametrize("family", STOCK)
+def test_a_call_that_a_sentence_speaks_of_is_words(family: str, text: str) -> None:
+    unit = taken(STOCK[family], text)
+    assert isinstance(unit, Unit), unit
+    assert (unit.answer, unit.results) == (text, ())
+
+
+def test_a_call_behind_one_that_is_quoted_is_carried_out() -> None:
+    unit = taken(STOCK["internvl3"], f"I write `<tool_call>` now.\n<tool_call>{CALL}</tool_call>")
+    assert isinstance(unit, Unit), unit
+    assert [each.call.name for each in unit.results if each.call] == ["crop_image"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"image_index": 0, "bbox_2d": [10, 20, 30, 40], "label": "cat"}',
+        '```json\n{"bbox_2d": [10, 20, 30, 40], "label": "cat", "img_idx": 0}\n```',
+        '[{"image_index": 0, "bbox_2d": [10, 20, 30, 40], "label": "cat"}]',
+    ],
+)
+@pytest.mark.parametrize("family", STOCK)
+def test_a_box_with_a_label_is_an_answer(family: str, text: str) -> None:
+    unit = taken(STOCK[family], text)
+    assert isinstance(unit, Unit), unit
+    assert (unit.answer, unit.results) == (text, ())
+
+
 def test_no_answer_with_a_name_that_a_tool_also_has_is_a_call() -> None:
     protocol = with_tools(STOCK["qwen3-vl"], schemas(("search", "python", "measure", "mark_boxes")))
     for text in (

@@ -36,6 +36,12 @@ ENVELOPES = ("arguments", "parameters", "args", "params", "input")
 """Keys of the arguments in an object that is a call."""
 
 
+_QUOTES, _CLOSING = re.compile(r"[`\"'“‘«「](?:<[^<>\s]*>|\[\w+\])?\Z"), tuple("`\"'”’»」")
+"""A quotation mark that opens, with or without the mark of a call behind it; and those that close."""
+_MAX_QUOTED, _MAX_MARK = 64, 40
+"""Marks of calls that may be quoted, as each takes another look at what follows; and characters of one."""
+
+
 class Found(msgspec.Struct, frozen=True):
     """A call in a text: where it begins and ends there, and what it says; None: it cannot be read."""
 
@@ -50,8 +56,20 @@ def marked(text: str, cut: bool) -> Iterator[Found]:
     Args:
         cut: the token limit ended the text, so that nothing is mended.
     """
-    for found in MARKS.finditer(text):
-        yield Found(found.start(), found.end(), call_of(found[found.lastgroup or 0], cut))
+    at = quoted = 0
+    while (found := MARKS.search(text, at)) and quoted < _MAX_QUOTED:
+        body, at = found[found.lastgroup or 0], found.end()
+        if is_quoted(text, found.start()) or body[:1] in _CLOSING:
+            quoted, at = quoted + 1, found.start() + 1
+        else:
+            yield Found(found.start(), found.end(), call_of(body, cut))
+
+
+def is_quoted(text: str, start: int) -> bool:
+    """Whether a sentence quotes what begins there: words stand before it on its line, and a quotation mark."""
+    line = text[text.rfind("\n", 0, start) + 1 : start]
+    opened = _QUOTES.search(line, max(0, len(line) - _MAX_MARK))
+    return bool(opened and re.search(r"\w", line[: opened.start()]))
 
 
 def call_of(text: str, cut: bool) -> Called | None:

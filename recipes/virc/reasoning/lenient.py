@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from virc.reasoning.bodies import BOX, INDEX, Called, FormatError, ToolText, decoded
-from virc.reasoning.call_forms import ENVELOPES, MARKS, MAX_CALL, Found, call_of, closing, marked, object_of
+from virc.reasoning.call_forms import ENVELOPES, MARKS, MAX_CALL, Found, call_of, closing, is_quoted, marked, object_of
 from virc.reasoning.calls import Tool
 from virc.reasoning.checking import takes, types
 from virc.reasoning.coordinates import numbers_in
@@ -38,15 +38,16 @@ _OPENS = re.compile("|".join(re.escape(open) for open, _ in _THOUGHTS))
 _CLOSES = re.compile("|".join(re.escape(close) for _, close in _THOUGHTS))
 _ANSWER = re.compile(r"<answer>(.*?)(</answer>|\Z)", re.DOTALL)
 _BOXED = re.compile(r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)", re.DOTALL)
-_ALONE = re.compile(r"\$*\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}\$*\.?")
+_TEX = r"\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}"
+_ALONE = re.compile(rf"\$*{_TEX}\$*\.?")
 """An answer that is nothing but a box around it, as models write it that were trained on mathematics."""
 _SPECIAL = re.compile(
     r"<\|(?:im_end|im_start|endoftext|eot_id|end|eom_id|tool_calls?_section_(?:begin|end))\|>"
     r"|</?s>|<end_of_turn>|<turn\|>|<channel\|>|<eos>"
 )
-_CONCLUDED = re.compile(r"</answer>|<\|end_of_box\|>|\\boxed\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}")
 _CONCLUDES = re.compile(
-    r"<answer>(.*?)</answer>|<\|begin_of_box\|>(.*?)<\|end_of_box\|>|\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}",
+    r"(?:<answer>((?:(?!<answer>).)*?))?</answer>"
+    rf"|(?:<\|begin_of_box\|>((?:(?!<\|begin).)*?))?<\|end_of_box\|>|{_TEX}",
     re.DOTALL,
 )
 _FINAL = re.compile(
@@ -58,6 +59,8 @@ _FINAL = re.compile(
 _OBJECT, _WRAPPED = r"(?:\[\s*)?\{\s*[\"']", r"(?:```[a-z_]*\n\s*)?(?:print\()?"
 _REST = re.compile(r"[^\w\n]*(?:#[^\n]*)?(?:\n|\Z)")
 """What may follow a function's call on its line: brackets, a full stop, a comment; no words."""
+_GOES_ON = re.compile(r"[`\"')\]*]*[,;:]?[ \t]+([^\W\d_])")
+"""What follows an object within a sentence, up to the first letter, which is small there."""
 _FENCED = re.compile(r"[)\]\s]*```")
 _BETWEEN = re.compile(r"(?:[\s,;]|```[a-z_]*)*")
 _MAX_GUESSES = 50
@@ -113,6 +116,11 @@ class _Rules(msgspec.Struct, frozen=True):
     tools: Mapping[str, Tool]
     cut: bool
     most: int = 1
+
+    @property
+    def exact(self) -> set[str]:
+        """The names of tools that the model is told."""
+        return {*self.tools, *self.form.names}
 
     def meant(self, name: str) -> str:
         """Our name of the tool that a model calls so."""
@@ -268,8 +276,8 @@ def _said_in(thought: str) -> tuple[str, str]:
     ends = list(_CLOSES.finditer(thought))
     if ends and thought[ends[-1].end() :].strip():
         return thought[: ends[-1].start()], thought[ends[-1].end() :]
-    if marked := list(_CONCLUDES.finditer(thought)):
-        return thought[: marked[-1].start()], next(filter(None, marked[-1].groups()), "")
+    if marked := [each for each in _CONCLUDES.finditer(thought) if any(each.groups())]:
+        return thought[: marked[-1].start()], next(filter(None, marked[-1].groups()))
     before, _, last = thought.rstrip().rpartition("\n")
     return (before, last) if _FINAL.match(last) else (thought, "")
 
@@ -282,36 +290,61 @@ def _calls(text: str, rules: _Rules) -> Iterator[Found]:
 
 
 def _concludes(text: str) -> bool:
-    """Whether a text says itself what the answer is: in marks, or in its last line."""
-    return bool(_CONCLUDED.search(text) or _FINAL.match(text.rstrip().rpartition("\n")[2]))
+    """Whether a text says itself what the answer is: in marks, or in its last line, behind what may be a call."""
+    last = text.rstrip().rpartition("\n")[2]
+    behind = re.split(r"(?<=[.!?。])\s", re.split(r"[)\]}]", last)[-1])
+    return bool(_CONCLUDES.search(text) or any(map(_FINAL.match, (last, *behind))))
 
 
 def _guessed(text: str, rules: _Rules) -> list[Found]:
-    """The calls that no mark opens: of an offered tool, with the arguments it takes, and a function's ends its line.
+    """The calls that no mark opens: of an offered tool, with the arguments it takes.
 
     Where there is none, what names a tool and one of its arguments is a call that was written badly.
     """
-    exact = {*rules.tools, *rules.form.names}
-    names = "|".join(map(re.escape, exact | {name for name, tool in _TOOLS.items() if tool in rules.tools}))
-    named = rf"\[?(?<!def )(?<![\w.])(?:functions\.)?(?:{names})(?=\(|\s*(?::\s*)?\{{)"
-    starts = re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
     calls, slips = list[Found](), list[Found]()
-    for place in islice(starts, _MAX_GUESSES):
+    for place in islice(_starts(text, rules), _MAX_GUESSES):
         end = closing(text, at := place.start("call"))
-        piece, line = text[at:end], text[text.rfind("\n", 0, at) + 1 : at]
-        is_object = piece[:1] in "[{"
-        if not (is_object or _REST.match(text, end)) or (line[-1:] in "`\"'“‘«「" and re.search(r"\w", line)):
-            continue  # a sentence names or quotes it
-        called, fence = call_of(piece, rules.cut), _FENCED.match(text, end)
+        if _is_mentioned(text, at, end):
+            continue
+        piece, fence = text[at:end], _FENCED.match(text, end)
+        called = call_of(piece, rules.cut)
         found = Found(place.start(), fence.end() if fence else end, called)
-        if called is None:
-            bad = any(name in piece for name in exact) and _ARGUMENTS.search(piece) and object_of(piece) is None
-        else:
-            bad = called.name in exact and any(key in piece for key in ("arguments", *rules.types(called.name)))
-            if rules.fits(called) and (bad or not is_object or any(key in piece for key in ENVELOPES)):
-                calls.append(found)  # an object that only has a tool's other name may be a box with a label
-        slips += [found] if bad else []
+        is_named = _is_named(piece, called, rules)
+        if called and rules.fits(called) and (is_named or _is_call_alone(piece)):
+            calls.append(found)
+        slips += [found] if is_named else []
     return calls or slips
+
+
+def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
+    """Where a call may begin: an object, or the name of a tool with its arguments behind it."""
+    names = "|".join(map(re.escape, rules.exact | {name for name, tool in _TOOLS.items() if tool in rules.tools}))
+    named = rf"\[?(?<!def )(?<![\w.])(?:functions\.)?(?:{names})(?=\(|\s*(?::\s*)?\{{)"
+    return re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
+
+
+def _is_mentioned(text: str, start: int, end: int) -> bool:
+    """Whether a sentence quotes what stands there, or goes on behind it."""
+    goes_on = _goes_on(text, end) if text[start] in "[{" else not _REST.match(text, end)
+    return goes_on or is_quoted(text, start)
+
+
+def _goes_on(text: str, end: int) -> bool:
+    more = _GOES_ON.match(text, end)
+    return bool(more and more[1].islower())
+
+
+def _is_named(piece: str, called: Called | None, rules: _Rules) -> bool:
+    """Whether it names a tool as the model is told of it, and one of its arguments, though it may be no call of it."""
+    if called is None:
+        names_tool = any(name in piece for name in rules.exact)
+        return bool(names_tool and _ARGUMENTS.search(piece) and object_of(piece) is None)
+    return called.name in rules.exact and any(key in piece for key in ("arguments", *rules.types(called.name)))
+
+
+def _is_call_alone(piece: str) -> bool:
+    """Whether it can be nothing but a call; an object that only has a tool's other name may be a box with a label."""
+    return piece[:1] not in "[{" or any(key in piece for key in ENVELOPES)
 
 
 def _readable(found: Found, rules: _Rules) -> Called:
@@ -364,10 +397,11 @@ def _answer(text: str, rules: _Rules) -> str:
     answers = list(_ANSWER.finditer(text))
     if rules.cut and not (answers and answers[-1][2]):
         raise FormatError("length", "the token limit cut the reply before its answer was whole")
-    is_bare = not (answers or _concludes(text))
-    value = object_of(text.strip().strip("`").removeprefix("json")[:MAX_CALL]) if is_bare else None
+    bare = text.strip().strip("`").removeprefix("json")[:MAX_CALL]
+    is_bare = not (answers or _concludes(text) or _goes_on(bare, closing(bare)))
+    value = object_of(bare) if is_bare else None
     inner = value.get("arguments", value) if isinstance(value, dict) else value
-    ours = {rules.form.keys.get(key, key) for key in inner} - {None} if isinstance(inner, dict) else set()
+    ours = {rules.form.keys.get(key, key) for key in inner} if isinstance(inner, dict) else set()
     if BOX in ours and (inner is not value or ours == {BOX, INDEX}):
         raise FormatError("json", "the reply holds the arguments of a call without the name of one of its tools")
     answer = _plain(answers[-1][1] if answers else text)
