@@ -10,7 +10,9 @@ from asks import ANSWER, ask
 from support.servers import Exchange, error, serve
 
 from virc.backends.interface import Sampling
+from virc.backends.openai import link
 from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.openai.causes import StatusError
 from virc.core import retry
 
 
@@ -39,3 +41,10 @@ def test_a_service_of_six_requests_a_second_answers_all(
 
         assert list(pool.map(one, range(14))) == [ANSWER] * 14
     assert len(refused) < 40
+
+
+def test_a_try_that_is_not_made_takes_no_place() -> None:
+    pace, now = retry.Pace(), time.monotonic()
+    tries = link._Tries(link.Exchange("http://a/", began=now), pace, now + 60)
+    assert tries.pause(StatusError(429, {}, {}), 0.0) is None
+    assert pace.turn() == pytest.approx(0, abs=0.1)

@@ -113,3 +113,11 @@ def test_no_wait_is_longer_than_a_request_has(left: float, waited: list[float], 
     pace.slow(now, 1000)
     pace.wait(now + left)
     assert pauses == pytest.approx(waited, abs=30)
+
+
+def test_a_place_that_comes_too_late_is_left_to_others(clock: SimpleNamespace) -> None:
+    pace = Pace()
+    pace.slow(began=100, wait=10)
+    for _ in range(3):
+        pace.wait(until=105)
+    assert [pace.turn(until=105), pace.turn(), pace.turn()] == [10, 10, 10.25]

@@ -74,19 +74,20 @@ class Pace:
         self._gap, self._next, self._slowed, self._heard = 0.0, -math.inf, -math.inf, -1
         self.answered = 0
 
-    def turn(self) -> float:
-        """Take the next place; returns the seconds until it comes."""
+    def turn(self, until: float = math.inf) -> float:
+        """Take the next place, unless it comes after the monotonic time `until`; returns the seconds until it comes."""
         with self._lock:
             now = time.monotonic()
             at = max(now, self._next)
-            self._next = at + self._gap
+            if at < until:
+                self._next = at + self._gap
             return at - now
 
     def wait(self, until: float) -> None:
         """Wait for a place that comes before the monotonic time `until`; a later one is not waited for: the server
         then says again what it asks for.
         """
-        if 0 < (seconds := self.turn()) < until - time.monotonic():
+        if 0 < (seconds := self.turn(until)) < until - time.monotonic():
             time.sleep(seconds)
 
     def slow(self, began: float, wait: float) -> None:

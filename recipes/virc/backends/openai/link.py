@@ -23,7 +23,7 @@ from virc.backends.openai.received.wire import Received
 from virc.backends.openai.unpacking import unpacked
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
-from virc.core.retry import pace_of, retried
+from virc.core.retry import Pace, pace_of, retried
 from virc.core.text import plain
 from virc.core.timeouts import LateError, within
 from virc.core.web.client import proxy_of
@@ -79,6 +79,42 @@ class _UnreachedError(Exception):
 
 class GarbageError(NetworkError):
     """The server answers, and not as the API has it."""
+
+
+class _Tries:
+    """Tries of an exchange until the monotonic time `until`, at the pace of its server.
+
+    Attributes:
+        was_away: the server was, so that another may have come in its place.
+    """
+
+    def __init__(self, exchange: Exchange, pace: Pace, until: float) -> None:
+        self.was_away = False
+        self._exchange, self._pace, self._until = exchange, pace, until
+        self._left, self._answered, self._asked_before = exchange.retries, pace.answered, False
+
+    def pause(self, error: Exception, pause: float) -> float | None:
+        """The pause before another try, `pause` unless the server asks for more; None: no try may help, or is left."""
+        is_busy = False
+        if isinstance(error, StatusError):
+            may_help, is_away, is_busy = error.is_passing, error.code in _GATEWAY, error.is_busy
+            # A server that refuses after the wait that it asked for itself has asked for too little.
+            pause = max(error.wait, pause * self._asked_before) if error.wait else pause
+            self._asked_before |= bool(error.wait)
+        else:
+            in_time = time.monotonic() < self._until and not self._exchange.given_up
+            may_help = is_away = isinstance(error, _UnreachedError) and in_time
+            pause = max(0.0, min(pause, self._until - time.monotonic()))
+        self.was_away |= is_away and self._exchange.retries > 0
+        if is_busy and may_help:
+            self._pace.slow(self._exchange.began, pause)
+            # Where others are answered meanwhile, so will this one be.
+            self._left += self._pace.answered > self._answered
+            self._answered = self._pace.answered
+        self._left -= 1
+        if not may_help or self._left < 0:
+            return None
+        return max(pause, self._pace.turn(self._until)) if is_busy else pause
 
 
 class Link:
@@ -274,32 +310,15 @@ class Link:
         Raises:
             StatusError, _UnreachedError: why the last one failed.
         """
-
-        pace, left, answered, asked_before = self._pace, exchange.retries, self._pace.answered, False
-
-        def passing(error: Exception, pause: float) -> float | None:
-            """The pause before another try; a gateway without its server may have another one then."""
-            nonlocal left, answered, asked_before
-            if isinstance(error, StatusError):
-                self.stale |= error.code in _GATEWAY and exchange.retries > 0
-                may_help = error.is_passing
-                # A server that refuses after the wait that it asked for itself has asked for too little.
-                pause = max(error.wait, pause * asked_before) if error.wait else pause
-                asked_before = asked_before or bool(error.wait)
-                if may_help and error.is_busy:
-                    pace.slow(exchange.began, pause)
-                    pause = max(pause, pace.turn())
-                    left, answered = left + (pace.answered > answered), pace.answered
-            else:
-                may_help = isinstance(error, _UnreachedError) and time.monotonic() < until and not exchange.given_up
-                self.stale |= may_help and exchange.retries > 0
-                pause = max(0.0, min(pause, until - time.monotonic()))
-            left -= 1
-            return pause if may_help and left >= 0 else None
-
-        pace.wait(until)
-        response = retried(partial(self._answered, exchange, until), passing, longest=_LONGEST_PAUSE, until=until)
-        pace.note_answer()
+        tries = _Tries(exchange, self._pace, until)
+        self._pace.wait(until)
+        try:
+            response = retried(
+                partial(self._answered, exchange, until), tries.pause, longest=_LONGEST_PAUSE, until=until
+            )
+        finally:
+            self.stale |= tries.was_away
+        self._pace.note_answer()
         return response
 
     def _answered(self, exchange: Exchange, until: float) -> "httpx.Response":
@@ -407,8 +426,8 @@ class Link:
         text = str(text)
         for value in self._secret.values():
             scheme, _, rest = value.partition(" ")
-            value = rest if scheme.lower() in _SCHEMES else value
-            for part in (value, *value.split()):
+            secret = rest if scheme.lower() in _SCHEMES else value
+            for part in (secret, *secret.split()):
                 text = hidden(text, part)
         return plain(text)
 
