@@ -18,6 +18,8 @@ _MAX_MISFITS = 64
 _NEEDED = frozenset({"choices", "text", "content", "tool_calls", "function_call", "function", "name", "arguments"})
 """Fields that a reply is made of."""
 _SUCCESS = re.compile(r"(?:success(?:ful(?:ly)?)?|succeeded|ok|done)?\W*", re.IGNORECASE)
+_CODES = ("code", "status", "status_code", "statusCode", "error_code", "errorCode", "errcode", "err_code")
+_FAILURE = re.compile(r"error|fail|abort|cancel|reject|denied|time.?out|exceed|unavailable|overload", re.IGNORECASE)
 _MAX_NAME = 1000
 _WRAPS = ("errors", "detail", "base_resp", "Response", "Error")
 """Keys that hold another error body, beside `error`."""
@@ -136,8 +138,18 @@ def reported(body: object) -> bool:
     """Whether what came in place of a part of a reply reports an error; `{"code": 0, "message": "OK"}` does not."""
     fields = error_fields(body)
     said = next((fields[key] for key in _SENTENCES if fields.get(key)), "")
-    is_named = "error" in (fields.get("object"), fields.get("type"))
-    return is_named or (str(fields.get("code")) not in ("0", "200") and not _SUCCESS.fullmatch(str(said)))
+    codes = {name: str(fields[name]) for name in _CODES if fields.get(name) is not None}
+    is_named = "error" in (fields.get("object"), fields.get("type")) or fields.get("success") is False
+    is_well = not {"0", "200"}.isdisjoint(codes.values()) or _SUCCESS.fullmatch(str(said))
+    return is_named or not is_well or any(_fails(name, code) for name, code in codes.items())
+
+
+def _fails(name: str, code: str) -> bool:
+    """Whether a code is that of an error; the words of a status are mostly of work that goes on."""
+    if code.removeprefix("-").isdecimal():
+        number = int(code[:9])
+        return number >= 400 or number < 0 or not ("status" in name or number == 0 or 200 <= number < 300)
+    return bool(_FAILURE.search(code)) or ("status" not in name and not _SUCCESS.fullmatch(code))
 
 
 def failed(body: object) -> WireError:
