@@ -95,5 +95,5 @@ def test_a_key_is_hidden_as_a_whole_word(key: str, text: str, masked: str) -> No
 def test_cached_tokens_count_as_read() -> None:
     step = ask("What is it? " + "word " * 2000)
     with pytest.raises(EngineError, match="dropped part of the conversation"):
-        PromptCounts(images=False).check(step, Reply("42", prompt_tokens=40), "it")
-    PromptCounts(images=False).check(step, Reply("42", prompt_tokens=40), "it", cached=2000)
+        PromptCounts(images=False).check(step, Reply("42", prompt_tokens=400), "it")
+    PromptCounts(images=False).check(step, Reply("42", prompt_tokens=400), "it", cached=2000)

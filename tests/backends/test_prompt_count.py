@@ -1,18 +1,23 @@
 """The check that a server read the whole conversation (C6)."""
 
+import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asks import ANSWER, LOOK, ask, further
-from support.servers import MODEL, serve
+from PIL import Image
+from support.faults import body
+from support.servers import MODEL, Fault, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import EngineError
-from virc.reasoning.session import Ask, Reply
+from virc.families import registry as families
+from virc.reasoning.session import Ask, Reply, Session
+from virc.tools.registry import known
 
 GREEDY = Sampling()
 Count = Callable[[Ask], int]
@@ -51,6 +56,23 @@ def test_a_server_that_tells_no_count_is_not_accused() -> None:
     counts = PromptCounts(images=True)
     for told in (None, 0):
         counts.check(ask(size=(2800, 1400)), Reply(ANSWER, prompt_tokens=told), "it")
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("told", [1, 7, 30, 60])
+def test_a_count_that_no_prompt_can_have_is_of_something_else(told: int, native: bool) -> None:
+    protocol = families.protocol(families.get("qwen3-vl"), native=native)
+    session = Session(protocol, "What does it say?", [Image.new("RGB", (640, 480))], tools=known())
+    with serve([ANSWER], owned_by="", fault=counted(told)) as server:
+        first = session.next()
+        assert isinstance(first, Ask)
+        assert OpenAIBackend(server.url).reply(first, GREEDY).text == ANSWER
+
+
+def counted(told: int) -> Fault:
+    """A whole completion with this count of its prompt."""
+    choice = {"index": 0, "message": {"content": ANSWER}, "finish_reason": "stop"}
+    return body(json.dumps({"choices": [choice], "usage": {"prompt_tokens": told}}).encode())
 
 
 def test_a_first_prompt_whose_image_was_dropped_is_an_engine_error() -> None:

@@ -6,6 +6,7 @@ long as it was plus what was added, and a word is at least half a token (a small
 """
 
 import hashlib
+import json
 import math
 import threading
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from virc.reasoning.session import Ask, Message, Reply
 
 SLACK = 0.8
 _KEPT = 4096
+_SMALLEST_CONTEXT = 256  # tokens
 # Pixels of a side that one token stands for: 28 in Qwen2-VL and Qwen2.5-VL, 32 in Qwen3-VL. The served name
 # does not say for certain which, and an honest server must not be accused.
 _TOKEN_SIDE = 32
@@ -37,15 +39,16 @@ class PromptCounts:
     def check(self, ask: Ask, reply: Reply, server: str, cached: int = 0) -> None:
         """Hold the prompt tokens of a reply to `ask` against the bound, and set the bound of the next turn.
 
-        A server that reports none (or 0, as some do for a cached prompt) is not judged. Tokens that it `cached` count
-        as read beside the others, as nobody knows whether it counts them among those.
+        A server that reports none, or fewer than it reads of texts that no server drops, counts something else and is
+        not judged. Tokens that it `cached` count as read beside the others, as nobody knows whether it counts them
+        among those.
 
         Raises:
             EngineError: over 20 % of the conversation cannot have been read.
         """
         least = self.least(ask)
         read = (reply.prompt_tokens or 0) + cached
-        if reply.prompt_tokens and read < SLACK * least:
+        if reply.prompt_tokens and _fewest(ask) <= read < SLACK * least:
             dropped = EngineError(
                 f"the server dropped part of the conversation: {server} read {read:,} tokens of at least {least:,}",
                 hint="give it a longer context (Ollama: PARAMETER num_ctx in its Modelfile, vLLM: --max-model-len "
@@ -74,10 +77,22 @@ class PromptCounts:
     def _bound(self, messages: Sequence[Message], ask: Ask) -> int:
         images = [ask.images[index] for message in messages for index in message.images] if self._images else []
         tokens = (image.width * image.height // _TOKEN_SIDE**2 for image in images)
-        # Half the words, without an assistant's thoughts: thinking models' templates drop them later on.
+        # Without an assistant's thoughts: thinking models' templates drop them later on.
         kept = (m.text.rpartition("</think>")[2] if m.role == "assistant" else m.text for m in messages)
         most = math.inf if self.most is None else self.most
-        return sum(len(text.split()) // 2 for text in kept) + sum(int(min(each, most)) for each in tokens)
+        return sum(map(_half, kept)) + sum(int(min(each, most)) for each in tokens)
+
+
+def _half(text: str) -> int:
+    """Half the words of a text."""
+    return len(text.split()) // 2
+
+
+def _fewest(ask: Ask) -> int:
+    """Tokens of what a server that drops messages keeps at least: the system message, the tools and the last text."""
+    kept = [each.text for each in ask.messages if each.role == "system"][:1]
+    texts = (*kept, json.dumps(list(ask.schemas)), ask.messages[-1].text)
+    return min(_SMALLEST_CONTEXT, sum(map(_half, texts)))
 
 
 def _key(messages: Sequence[Message], ask: Ask) -> bytes:
