@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import targets
 from asked import Asked, ask
-from server import Scene, Unit
+from server import Refusal, Scene, Unit
 from speeches import LOOKING, Speech, apart, hermes, in_text, structured
 from wires import (
     DONE,
@@ -136,6 +136,34 @@ def test_a_filtered_reply_is_no_answer(wire: Wire, streamed: bool, small: Path) 
     assert asked.done.code in (7, 8), asked.done.err  # the connection is well
     assert "content filter" in asked.errors.replace("_", " ")
     assert len(asked.chats) == 1
+
+
+AZURE = {
+    "message": "The response was filtered due to the prompt triggering the content management policy.", "type": None,
+    "param": "prompt", "code": "content_filter", "status": 400,
+    "innererror": {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {"violence": {"filtered": True}}},
+}  # fmt: skip
+FILTERS: Mapping[str, tuple[int, Json]] = {
+    "azure": (400, {"error": AZURE}),
+    "azure, inner code alone": (400, {"error": {**AZURE, "code": None}}),
+    "openai": (400, {"error": {"message": "Your request was rejected.", "code": "content_policy_violation"}}),
+    "dashscope": (400, {"error": {"message": "Input data may be inappropriate.", "code": "data_inspection_failed"}}),
+    "zhipu": (400, {"error": {"code": "1301", "message": "unsafe"}, "contentFilter": [{"role": "user", "level": 1}]}),
+    "openrouter": (403, {"error": {"code": 403, "message": "flagged", "metadata": {"flagged_input": "x"}}}),
+}
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_of_prompts_is_a_refusal_and_is_asked_once(name: str, small: Path) -> None:
+    refusal = Refusal(*FILTERS[name])
+    asked = ask(Scene(OpenAi(), QWEN, TEXT, refuse=lambda body: refusal), small)
+    has_no_answer(asked)
+    assert "content filter" in asked.errors
+
+
+def test_a_refusal_that_quotes_the_user_is_no_filter(small: Path) -> None:
+    refusal = Refusal(400, {"error": {"message": "cannot parse: content_filter", "code": "invalid"}})
+    assert ask(Scene(OpenAi(), QWEN, TEXT, refuse=lambda body: refusal), small).done.code == 3
 
 
 def test_a_refusal_is_no_answer(small: Path) -> None:

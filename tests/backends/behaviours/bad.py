@@ -188,7 +188,7 @@ def errors_inside() -> list[Row]:
                 }
             ),
             "content management policy",
-            code=3,
+            code=8,
         ),
         fails("detail (FastAPI)", encoded({"detail": "worker died"}), "worker died"),
         fails("detail with an error", encoded({"detail": {"error": {"message": "worker died"}}}), "worker died"),

@@ -80,6 +80,7 @@ def models() -> list[Row]:
                 }
             ),
             "filtered",
+            code=8,
         ),
         said(
             "validation (FastAPI)",

@@ -17,7 +17,7 @@ from virc.backends.openai.body import ListedModel
 from virc.backends.openai.images import AsPart, SentImages, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
 from virc.backends.openai.received.wire import Received
-from virc.backends.openai.refusals import RefusedError, halved, shortened
+from virc.backends.openai.refusals import FilteredError, RefusedError, halved, shortened
 from virc.backends.openai.request import Habits, completion
 from virc.backends.openai.shrinking import ByteLimits
 from virc.backends.prompt_count import PromptCounts
@@ -305,6 +305,8 @@ class OpenAIBackend:
                 if was_broken or not error.broken or error.everywhere or not self._link.max_retries:
                     raise
                 on_text, was_broken = None, True
+            except FilteredError as filtered:
+                return Received("", refusal=filtered.message)
             except RefusedError as refused:
                 shorter = shortened(sampling.max_tokens, refused)
                 if shorter:

@@ -9,7 +9,7 @@ import msgspec
 
 from virc.backends.openai.body import error_fields, error_text, is_page, title
 from virc.backends.openai.images import MISSED, MissedError
-from virc.backends.openai.refusals import RefusedError, bytes_allowed
+from virc.backends.openai.refusals import FilteredError, RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.retry import seconds_asked
 
@@ -47,6 +47,10 @@ _MODEL = re.compile(
     r"|(?:no|not find) (?:such )?model|no endpoints found for|model_not_found|model:|deployment",
     _I,
 )
+_FILTER = re.compile(
+    r"content.?(?:filter|policy)|responsible.?ai|inspection|moderation|flagged|prohibited.?content", _I
+)
+"""What filters in front of a model call themselves in a code, or in a field beside it."""
 _HTTPS = re.compile(r"plain HTTP request was sent to HTTPS port|client sent an HTTP request to an HTTPS server", _I)
 _SMALLER = "send smaller images: --max-pixels 1000000"
 _HINTS = (
@@ -90,6 +94,14 @@ class StatusError(Exception):
         return self.code in {429, 529} or self.wait > 0
 
     @property
+    def is_filtered(self) -> bool:
+        """Whether a filter refuses what the model is asked."""
+        fields = error_fields(self.body)
+        named = [fields.get(name) for name in ("code", "type", "status", "innererror")]
+        beside = [[*each] for each in (self.body, fields.get("metadata")) if isinstance(each, dict)]  # names alone
+        return self.code in {400, 403, 422} and bool(_FILTER.search(str(named + beside)))
+
+    @property
     def is_quota(self) -> bool:
         """Whether what was paid for is used up, which no waiting changes."""
         words = f"{self.said} {error_fields(self.body).get('code')} {error_fields(self.body).get('type')}"
@@ -131,6 +143,8 @@ def explained(error: StatusError, place: Place) -> VircError:
     page = is_page(error.body)
     said = place.quoted(title(str(error.body)) if page else error.said)
     tail = f" ({error.code}): {said}" if said else f" ({error.code})"
+    if error.is_filtered:
+        return FilteredError(f"the server's content filter refuses the prompt{tail}")
     found = _of_the_way(error, place, tail, page) or _of_the_account(error, place, tail)
     found = found or _of_the_address(error, place, tail, page) or _of_the_time(error, place, tail)
     found = found or _of_the_request(error, place, tail, said)
