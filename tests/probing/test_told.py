@@ -99,7 +99,8 @@ def test_how_boxes_are_counted_is_believed_for_its_days(
     assert (kept.coordinates, kept.box, kept.longest) == (("pixel", "corners_yx", 9) if known else (None, None, 9))
 
 
-SWALLOWED = Reply("\n", thought="Red? It is red.")
+SWALLOWED = Reply("\n", thought="Red?\nThe answer is red.")
+CUT, SILENT = Reply("", thought="Red? It is", finish="length"), Reply("", thought="Red? It is red, I think")
 APART, TAGGED, PLAIN = Reply("It is red.", thought="Red?"), Reply("<think>Red?</think>It is red."), Reply("It is red.")
 
 
@@ -114,6 +115,8 @@ APART, TAGGED, PLAIN = Reply("It is red.", thought="Red?"), Reply("<think>Red?</
         ([PLAIN, APART], "apart"),
         ([SWALLOWED], "all"),
         ([SWALLOWED, APART], "apart"),
+        ([CUT], "apart"),
+        ([SILENT], "apart"),
     ],
 )
 def test_a_probe_says_where_thoughts_come(replies: list[Reply], thoughts: str) -> None:

@@ -216,7 +216,7 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Seen, ask: Ask | None = N
     """Note how a reply to `ask` counts boxes, calls and thinks; whether it holds a box at all."""
     text, box = reply.text[:_MOST_CHARACTERS], None
     if reply.thought:
-        seen.thoughts = "apart" if reply.calls or text.strip() else "all"
+        seen.thoughts = "apart"
     elif lenient.apart(text) != ("", text):
         seen.thoughts = seen.thoughts if seen.thoughts == "apart" else "tags"
     else:
@@ -225,6 +225,8 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Seen, ask: Ask | None = N
         offered = tools.offered(protocol.tools)
         parsed = lenient.read(text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls)
         turn = parsed.turn
+        if reply.thought and not (reply.calls or text.strip()):  # it was read from there
+            seen.thoughts = "all"
         if turn.tool:
             seen.zoom = _zoom_ask(ask, reply, parsed.sent) if ask and parsed.sent else None
             seen.calls = "native" if protocol.schemas else "structured" if reply.calls else "text"
