@@ -401,6 +401,22 @@ def test_an_address_is_printed_without_its_query() -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "typed"),
+    [
+        ("", "{}"),
+        (f"?token={KEY}", "{}"),
+        ("?api-version=2024-10-21", "'{}?api-version=2024-10-21'"),
+        (f"?key={KEY}&api-version=preview&x=1", "'{}?api-version=preview'"),
+        ("?api-version=%0A", "{}"),
+    ],
+)
+def test_a_command_in_a_hint_has_the_version_of_the_address_and_no_key(query: str, typed: str) -> None:
+    with serve([ANSWER]) as server:
+        named = OpenAIBackend(f"{server.url}{query}", MODEL).named.removesuffix(f" --model {MODEL}")
+        assert named == f"--endpoint {typed.format(server.url)}"
+
+
+@pytest.mark.parametrize(
     ("said", "hint"),
     [
         ("This model's maximum context length is 4096 tokens", "--max-model-len"),

@@ -161,7 +161,7 @@ class OpenAIBackend:
     def named(self) -> str:
         """The options that name it: its address, and the model where there are several."""
         several = f" --model {shlex.quote(self.model)}" if len(self._link.names) != 1 else ""
-        return f"--endpoint {shlex.quote(self.endpoint)}{several}"
+        return f"--endpoint {shlex.quote(self._link.typed)}{several}"
 
     @property
     def kind(self) -> str:

@@ -169,6 +169,14 @@ class Link:
         self._reach(endpoint, api_key)
         before.close()
 
+    @property
+    def typed(self) -> str:
+        """The endpoint as a user types it: with Azure's version, and without the rest of the query, which may hold a
+        key.
+        """
+        version = re.search(r"[?&](api-version=[\w.-]+)(?:&|\Z)", str(self._base))
+        return f"{self.endpoint}?{version[1]}" if version else self.endpoint
+
     def answers(self) -> bool:
         """Whether it answers now: /v1/models answers within seconds, if only with a refusal."""
         try:
