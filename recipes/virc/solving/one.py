@@ -396,7 +396,7 @@ class Sampler:
         tokens, more = spent.prompt_tokens + spent.completion_tokens, last.prompt_tokens + last.completion_tokens
         if config.max_tokens_total and tokens >= config.max_tokens_total:
             return f"--max-tokens-total {config.max_tokens_total}", True
-        is_last = config.max_requests == spent.replies + 1 and spent.replies > 0
+        is_last = config.max_requests == spent.replies + 1
         return None, is_last or bool(config.max_tokens_total and more and tokens + 3 * more > config.max_tokens_total)
 
     def _taken(self, ask: Ask, sampling: Sampling) -> Reply:
