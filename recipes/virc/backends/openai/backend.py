@@ -14,6 +14,7 @@ import msgspec
 from virc.backends.interface import Calibrate, OnText, Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.body import ListedModel
+from virc.backends.openai.causes import SMALLER_PIXELS
 from virc.backends.openai.images import AsPart, SentImages, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
 from virc.backends.openai.received.wire import Received
@@ -21,7 +22,7 @@ from virc.backends.openai.refusals import FilteredError, RefusedError, halved, s
 from virc.backends.openai.request import Habits, completion
 from virc.backends.openai.shrinking import ByteLimits
 from virc.backends.prompt_count import PromptCounts
-from virc.core.errors import ConfigError, NetworkError
+from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.timeouts import Deadline
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, Grid
@@ -223,6 +224,11 @@ class OpenAIBackend:
             self._drawing += 1
         try:
             reply = self._drawn(ask, sampling, on_text, deadline)
+        except VircError as error:
+            largest = max((shown.width * shown.height for shown in ask.images), default=0)
+            if error.hint and 0 < largest <= SMALLER_PIXELS:  # which would change nothing
+                error.hint = error.hint.replace(str(SMALLER_PIXELS), str(largest // 2))
+            raise
         finally:
             with self._lock:
                 self._drawing -= 1

@@ -52,7 +52,9 @@ _FILTER = re.compile(
 )
 """What filters in front of a model call themselves in a code, or in a field beside it."""
 _HTTPS = re.compile(r"plain HTTP request was sent to HTTPS port|client sent an HTTP request to an HTTPS server", _I)
-_SMALLER = "send smaller images: --max-pixels 1000000"
+SMALLER_PIXELS = 1_000_000
+"""Of a picture as hints propose it; those who know that it has fewer already propose less."""
+_SMALLER = f"send smaller images: --max-pixels {SMALLER_PIXELS}"
 _HINTS = (
     (
         r"context|input (?:tokens|length)|prompt is too long",
