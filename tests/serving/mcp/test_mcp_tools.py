@@ -17,8 +17,10 @@ from PIL import Image
 from support.servers import Body, dead_url, image_bytes, images_of, serve
 from support.solving import CROP, answer, call
 
+from virc.reasoning.encoded import as_png
 from virc.serving.mcp import asking
 from virc.serving.mcp.messages import TOOLS, schema
+from virc.serving.mcp.pictures import smaller
 
 
 @pytest.fixture
@@ -112,9 +114,20 @@ def test_a_result_with_its_pictures_has_no_more_characters_than_a_client_takes(t
     assert structured(shown)["width"] == 1500
     assert (structured(cropped)["exact"], [part.type for part in cropped.content]) == (True, ["image", "text"])
     assert [look["exact"] for look in structured(asked)["looks"]] == [False, True, False]
-    assert len(asked.model_dump_json()) > most / 2
+    for result in (asked, shown, scaled, traced):
+        assert len(result.model_dump_json(by_alias=True)) > 0.8 * most
     assert "2 of 3 pictures shrunk" in traced.content[-2].text
     assert sum(part.type == "image" for part in traced.content) == 3
+
+
+@pytest.mark.parametrize("noise_share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("most", [3_000, 20_000, 200_000])
+def test_a_shrunk_picture_fills_the_bytes_that_it_may_have(most: int, noise_share: float) -> None:
+    plain, rough = Image.linear_gradient("L").resize((1200, 900)), Image.effect_noise((1200, 900), 80)
+    file = smaller(as_png(Image.blend(plain, rough, noise_share).convert("RGB")), most)
+    is_whole = Image.open(io.BytesIO(file.data)).size == (1200, 900)
+    assert is_whole or 0.8 * most <= len(file.data)
+    assert len(file.data) <= most
 
 
 def test_a_result_for_which_there_is_no_room_is_refused(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ _LONGEST_PATH = 4096
 _STARTS = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*", b"<svg", b"<?xml", b"%PDF",
 )  # fmt: skip
+_AIM, _FILLED, _MAX_TRIES = 0.95, 0.9, 12
+"""The part of the bytes that a shrunk picture may have at which it is aimed, and that is enough; and tries."""
 _MAX_IN_REPLY = 2**20
 """Bytes of a PNG in a reply; what would be larger is sent as JPEG, since some clients refuse long results."""
 
@@ -161,13 +163,22 @@ def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
 
 
 def smaller(file: Encoded, most: int) -> Encoded:
-    """A picture as a JPEG of at most so many bytes, at its size or shrunk."""
-    pixels = pixels_of(file)
-    while len((file := as_jpeg(pixels)).data) > most and max(pixels.size) > 1:
-        part = min(0.9, math.sqrt(most / len(file.data)))
+    """A picture as a JPEG of at most so many bytes, at its size or at the largest that is found to fit."""
+    pixels, best, part, fits, over = pixels_of(file), None, 1.0, 0.0, 1.0
+    found = as_jpeg(pixels)
+    for _ in range(_MAX_TRIES):
+        size = len(found.data)
+        if size <= most:
+            best, fits = found, part
+            if part == 1 or size >= _FILLED * most:
+                break
+        else:
+            over = part
+        guess = part * math.sqrt(_AIM * most / size)
+        part = guess if fits < guess < over else (fits + over) / 2
         width, height = (max(1, int(side * part)) for side in pixels.size)
-        pixels = resampled(pixels, (width, height))
-    return file
+        found = as_jpeg(resampled(pixels, (width, height)))
+    return best or found
 
 
 def pixels_of(file: Encoded) -> Image.Image:
