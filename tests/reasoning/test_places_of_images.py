@@ -38,6 +38,10 @@ DOGS = "my dog: <image> neighbour's dog: <image> Which barks?"
         (BEHIND, "<image><image>Which?", ["Which?\n", 0, "\n", 1]),
         # a text of its own
         (SILENT, "What is <image> in HTML?", [0, 1, "What is <image> in HTML?"]),
+        (SILENT, "What are `<image>` and `<image>`?", [0, 1, "What are `<image>` and `<image>`?"]),
+        (SILENT, "a <image> b <image>, not `<image>`", ["a ", 0, " b ", 1, ", not `<image>`"]),
+        (SILENT, "a \ufffc b <image> \ufffc, <image>", ["a ", 0, " b <image> ", 1, ", <image>"]),
+        (SILENT, "\ufffc\ufffc<image> or <image>?", [0, 1, "<image> or <image>?"]),
         (SILENT, "<image>" * 3 + "?", [0, 1, "<image>" * 3 + "?"]),
         (SILENT, "{images} and {question}", [0, 1, "{images} and {question}"]),
         (SILENT, " spaces stay ", [0, 1, " spaces stay "]),

@@ -34,7 +34,7 @@ from virc.reasoning.trace import (
     Trace,
     Unit,
 )
-from virc.reasoning.turns import Seen, following, opening
+from virc.reasoning.turns import MARK, PLACE, Seen, following, opening
 from virc.reasoning.writing import assembled
 
 __all__ = ["SOLVE", "Ask", "Called", "Done", "Message", "Rejected", "Reply", "Session", "Unit", "show_input"]
@@ -273,7 +273,7 @@ class Session:
     def trace(self) -> Trace:
         """Everything up to now, finished or not."""
         return Trace(
-            question=self.question,
+            question=self.question.replace(PLACE, MARK),
             protocol=self.protocol,
             images=[self._record(index, shown) for index, shown in enumerate(self.images)],
             messages=list(self._messages),

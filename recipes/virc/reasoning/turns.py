@@ -12,6 +12,9 @@ from virc.reasoning.trace import CallResult, Message
 
 MARK = "<image>"
 """Stands for an image in a question, and in the text of rows."""
+PLACE = "\ufffc"
+"""The same in the question that a chat becomes, in which MARK is a word (Unicode: object replacement character)."""
+_MARKS = re.compile(rf"(?<!`){MARK}|{MARK}(?!`)")  # in backticks it is a word
 _IMAGES = "{images}"
 
 
@@ -101,7 +104,7 @@ def texts_around(question: str, images: int) -> list[str]:
     The question alone, where it has no such marks, or all stand before or all behind it: a chat protocol says itself
     where images stand beside the question.
     """
-    texts = question.split(MARK)
+    texts = question.split(PLACE) if question.count(PLACE) == images else _MARKS.split(question)
     if len(texts) == 1 or len(texts) != images + 1:
         return [question]
     is_between = any(map(str.strip, texts[1:])) and any(map(str.strip, texts[:-1]))

@@ -48,8 +48,8 @@ def test_what_was_said_before_stands_before_the_question_in_order() -> None:
             {"role": "user", "content": [{"type": "text", "text": "And BC?"}, PICTURE]},
         )
     )
-    before = "Answer in metres.\n\nUser: <image>How long is AB?\n\nAssistant: 5\n\n"
-    assert problem.question == f"{before}And BC?<image>"
+    before = "Answer in metres.\n\nUser: \ufffcHow long is AB?\n\nAssistant: 5\n\n"
+    assert problem.question == f"{before}And BC?\ufffc"
     assert pictures == [URL, URL]
 
 
@@ -61,18 +61,21 @@ def parts(*content: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("messages", "question"),
     [
-        ([parts("my dog:", "*", "neighbour's dog:", "*")], "my dog:<image>neighbour's dog:<image>"),
-        ([parts("*", "mine, and", "*", "his")], "<image>mine, and<image>his"),
-        ([parts("*", "between", "*")], "<image>between<image>"),
-        ([parts("First.", "Look:", "*", "What is it?")], "First.\nLook:<image>What is it?"),
-        ([parts("*"), parts("What is it?", "*")], "User: <image>\n\nWhat is it?<image>"),
+        ([parts("my dog:", "*", "neighbour's dog:", "*")], "my dog:\ufffcneighbour's dog:\ufffc"),
+        ([parts("*", "mine, and", "*", "his")], "\ufffcmine, and\ufffchis"),
+        ([parts("*", "between", "*")], "\ufffcbetween\ufffc"),
+        ([parts("First.", "Look:", "*", "What is it?")], "First.\nLook:\ufffcWhat is it?"),
+        ([parts("*"), parts("What is it?", "*")], "User: \ufffc\n\nWhat is it?\ufffc"),
         # nothing is told by the order
         ([parts("*", "*", "Which is larger?")], "Which is larger?"),
         ([parts("Which is larger?", "*", "*")], "Which is larger?"),
         ([parts("Compare.", "Which is larger?", "*", "*")], "Compare.\nWhich is larger?"),
         ([parts("*", "What is it?"), parts("And why?")], "User: What is it?\n\nAnd why?"),
-        # a mark of the user's own stands for itself
-        ([parts("What does <image> do", "*", "in HTML?")], "What does <image> do\nin HTML?"),
+        # a mark of the user's own is a word
+        ([parts("What does <image> do", "*", "in HTML?")], "What does <image> do\ufffcin HTML?"),
+        ([parts("*", "What does <image> do?")], "\ufffcWhat does <image> do?"),
+        ([parts("*", "*", "<image> or <image>?")], "\ufffc\ufffc<image> or <image>?"),
+        ([parts("*", "\ufffcWhat is it?\ufffc")], "What is it?"),
     ],
 )
 def test_parts_keep_their_order_where_it_tells_something(messages: list[Any], question: str) -> None:

@@ -13,6 +13,7 @@ from virc.core.limits.bounded import Share
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Ask, Message
+from virc.reasoning.turns import MARK, PLACE
 from virc.serving.agent.answer import Answer, ClientCall
 from virc.serving.agent.request import ClientTool, Problem
 from virc.serving.agent.schema import Schema
@@ -72,7 +73,8 @@ class Finisher:
         if answer.refusal is not None:
             return msgspec.structs.replace(answer, content="")
         self._tokens = [answer.prompt_tokens, answer.completion_tokens]
-        found = {"question": self._problem.question, "reasoning": "\n\n".join(thoughts), "answer": answer.content}
+        question = self._problem.question.replace(PLACE, MARK)
+        found = {"question": question, "reasoning": "\n\n".join(thoughts), "answer": answer.content}
         about = "\n\n".join(f"{name.capitalize()}:\n{text}" for name, text in found.items() if text)
         words: dict[str, Any]
         try:

@@ -12,7 +12,7 @@ from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.session import Ask, Reply, Unit
-from virc.reasoning.turns import MARK
+from virc.reasoning.turns import PLACE
 from virc.serving.agent import wire
 from virc.serving.agent.answer import Answer
 from virc.serving.agent.request import Problem
@@ -110,7 +110,7 @@ def answers(
     for sample in range(problem.samples):
         on_event(SampleStart(sample + 1, problem.samples))
         on_step = _Steps(pictures, on_event).add
-        given = solve.Task(problem.question.replace(MARK, ""), pictures, derived(problem.seed % 2**31, sample))
+        given = solve.Task(problem.question.replace(PLACE, ""), pictures, derived(problem.seed % 2**31, sample))
         try:
             fields, _ = solve.solve_problem(piped.setup, piped.roles, given, deadline, on_step, check=check, ends=True)
         except NoAnswerError as error:

@@ -10,9 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.errors import UsageError
-from virc.data.rows.record import content_of
 from virc.reasoning.session import Message
-from virc.reasoning.turns import MARK, texts_around
+from virc.reasoning.turns import MARK, PLACE, texts_around
 from virc.serving.chat_parts import Picture
 from virc.serving.chat_request import IGNORED, NEUTRAL, Body, RefusedError, conversation, read_body
 from virc.solving.one import SolveConfig
@@ -189,16 +188,18 @@ def _question(messages: Sequence[Message]) -> str:
     if not spoken[-1].text.strip():
         raise RefusedError("the last message has no text: it must hold the question", "messages")
     shown = [each for each in messages if each.images]
-    marked = len(shown) > 1 or any(len(texts_around(content_of(each), len(each.images))) > 1 for each in shown)
-    marked &= not any(MARK in each.text for each in messages)  # in a text it stands for itself
-    said = [(each, content_of(each) if marked else "\n".join(_texts(each))) for each in messages]
+    is_between = any(len(texts_around("".join(_parts(each, PLACE)), len(each.images))) > 1 for each in shown)
+    marked = len(shown) > 1 or is_between or (shown and any(MARK in each.text for each in messages))
+    said = [(each, "".join(_parts(each, PLACE)) if marked else "\n".join(_parts(each, ""))) for each in messages]
     last = next(text for each, text in said if each is spoken[-1])
     before = [f"{_NAMES[each.role]}{text}" for each, text in said if each is not spoken[-1] and text.strip()]
     return "\n\n".join([*before, last])
 
 
-def _texts(message: Message) -> list[str]:
-    return [part for part in message.parts() if isinstance(part, str)]
+def _parts(message: Message, place: str) -> list[str]:
+    """The texts of a message, and what stands for its images, where that is not empty."""
+    parts = (place if isinstance(part, int) else part.replace(PLACE, "") for part in message.parts())
+    return [*filter(None, parts)]
 
 
 def _url(picture: Picture, place: str) -> str:
