@@ -31,6 +31,9 @@ NEUTRAL: Mapping[str, object] = {
     "response_format": {"type": "text"}, "modalities": ["text"], "store": False, "repetition_penalty": 1, "min_p": 0,
     "min_tokens": 0, "ignore_eos": False, "reasoning_effort": None, "service_tier": None, "metadata": None,
     "audio": None, "prediction": None, "verbosity": None, "web_search_options": None, "function_call": None,
+    "n_predict": -1, "n_probs": 0, "grammar": "", "echo": False, "add_generation_prompt": True, "bad_words": [],
+    "continue_final_message": False, "include_stop_str_in_output": False, "stop_token_ids": [], "best_of": 1,
+    "return_tokens": False,
 }  # fmt: skip
 """Parameters that are known and not honoured -> the one value, beside null, that asks for nothing."""
 
@@ -80,11 +83,21 @@ class ChatRequest(msgspec.Struct, frozen=True):
     ignored: tuple[str, ...] = ()
 
 
-IGNORED = frozenset(
-    "service_tier store metadata reasoning_effort verbosity safety_identifier prompt_cache_key prompt_cache_retention"
-    " cache_control user parallel_tool_calls chat_template_kwargs mm_processor_kwargs".split()
+UNHEARD = frozenset(
+    "user safety_identifier service_tier store metadata prompt_cache_key prompt_cache_retention cache_control"
+    " cache_prompt cache_salt n_cache_reuse n_keep id_slot slot_id keep_alive priority request_id rid timings_per_token"
+    " return_progress".split()
 )
-"""Parameters without which an answer is as good: an agent endpoint ignores them, and names them in a header."""
+"""Parameters about accounts, caches and queues: the answer is the same without them, and a header names them."""
+IGNORED = UNHEARD | frozenset(
+    "reasoning_effort reasoning think thinking enable_thinking include_reasoning separate_reasoning reasoning_format"
+    " verbosity parallel_tool_calls skip_special_tokens spaces_between_special_tokens chat_template_kwargs"
+    " mm_processor_kwargs min_p typical_p top_a tfs_z top_n_sigma min_keep samplers mirostat mirostat_tau mirostat_eta"
+    " presence_penalty frequency_penalty repetition_penalty repeat_penalty repeat_last_n penalize_nl"
+    " dynatemp_range dynatemp_exponent xtc_probability xtc_threshold"
+    " dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers".split()
+)
+"""What an agent endpoint ignores too: an answer is as good without, as each takes several replies that it draws so."""
 
 
 class _Function(msgspec.Struct):
@@ -193,7 +206,7 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
     Raises:
         RefusedError: it is no such request, or cannot be honoured.
     """
-    request, ignored = read_body(body, _Plain, NEUTRAL, frozenset({"user"}))  # whoever asks, the answer is the same
+    request, ignored = read_body(body, _Plain, NEUTRAL, UNHEARD)
     for at, message in enumerate(request.messages):
         if message.role == "tool" or message.tool_calls:
             place = f"messages[{at}].{'tool_calls' if message.tool_calls else 'role'}"
@@ -235,7 +248,8 @@ def read_body(
     for name, field in fields.items():
         if field.required and name not in values:
             raise RefusedError(f"the parameter {name} is missing", name)
-    return kind(**values), (*sorted([*(given.keys() & ignored), *endless]), *unknown_fields(given["messages"]))
+    asks = (name for name in given.keys() & ignored if name not in neutral or _asks(name, given[name], neutral[name]))
+    return kind(**values), (*sorted([*asks, *endless]), *unknown_fields(given["messages"]))
 
 
 def conversation(
@@ -294,11 +308,16 @@ def _is_honoured(name: str, raw: msgspec.Raw, neutral: Mapping[str, object], kno
     """Whether a parameter is to be decoded; one that is not honoured must ask for nothing."""
     most = _LONG.get(name, _MAX_PARAMETER)
     long = len(memoryview(raw)) > most
-    if not known and (long or _decoded(raw, Any, name) != neutral[name]):
+    if not known and _asks(name, raw, neutral[name]):
         raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
     if long:
         raise RefusedError(f"{name}: the value is over {most} bytes", name)
     return known
+
+
+def _asks(name: str, raw: msgspec.Raw, neutral: object) -> bool:
+    """Whether a parameter asks for anything."""
+    return len(memoryview(raw)) > _LONG.get(name, _MAX_PARAMETER) or _decoded(raw, Any, name) != neutral
 
 
 def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:

@@ -176,6 +176,36 @@ def test_parameters_without_effect_are_named_whatever_they_hold() -> None:
     assert problem == Problem("tiny", "What is it?", ignored=tuple(sorted(ignored)))
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cache_prompt": True}, {"id_slot": 0, "slot_id": -1}, {"keep_alive": "5m"}, {"priority": 3, "request_id": "7"},
+        {"min_p": 0.05, "typical_p": 1, "samplers": "edkypmxt", "xtc_probability": 0, "dry_multiplier": 0.0},
+        {"mirostat": 2, "mirostat_tau": 5, "repeat_penalty": 1.1, "repeat_last_n": 64},
+        {"repetition_penalty": 1.05, "presence_penalty": 0.5}, {"think": False}, {"reasoning": {"effort": "low"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_changes_no_promise_is_ignored_and_named(fields: dict[str, Any]) -> None:
+    problem, _ = taken(asked(**fields))
+    assert problem == Problem("tiny", "What is it?", ignored=tuple(sorted(fields)))
+
+
+@pytest.mark.parametrize(
+    ("name", "neutral", "value"),
+    [
+        ("n_predict", -1, 20), ("ignore_eos", False, True), ("add_generation_prompt", True, False),
+        ("continue_final_message", False, True), ("grammar", "", 'root ::= "a"'), ("logit_bias", {}, {"1": 5}),
+        ("n_probs", 0, 3), ("echo", False, True), ("stop_token_ids", [], [7]), ("min_tokens", 0, 9),
+    ],
+)  # fmt: skip
+def test_what_would_change_an_answer_is_refused_where_it_asks_for_something(
+    name: str, neutral: object, value: object
+) -> None:
+    assert taken(asked(**{name: neutral})) == taken(asked())
+    assert f"{name} cannot be honoured" in refusal(asked(**{name: value})).message
+
+
 def test_a_chat_of_text_alone_keeps_its_messages() -> None:
     problem, pictures = taken(asked({"role": "developer", "content": "Brief."}, {"role": "user", "content": "Hi"}))
     assert problem.messages == (Message("system", "Brief."), Message("user", "Hi"))
