@@ -123,7 +123,8 @@ def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
         named = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
         name = plain(source, 80) if named else f"picture {number}"
         if seen["shown"] == 1 < seen["frames"]:
-            found.append(f"{name} has {seen['frames']} frames, and {seen['frames'] - 1} of them are not looked at")
+            others = "the second is" if seen["frames"] == 2 else f"{seen['frames'] - 1} of them are"
+            found.append(f"{name} has {seen['frames']} frames, and {others} not looked at")
         if seen["background"] not in (None, "white"):
             found.append(f"{name} is transparent, and is shown on {seen['background']}: white would hide what it shows")
         if seen["range"] and tuple(seen["range"]) not in _USUAL:
