@@ -2,11 +2,14 @@
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from asks import LOOK, ask, further
+from PIL import Image
+from support.called import virc
 from support.loopback import Connection, Loopback
 
 from virc.backends.interface import Sampling
@@ -126,3 +129,14 @@ def test_the_hint_for_a_fresh_ollama_pulls_a_model(model: str | None) -> None:
     with server.running(), pytest.raises(ConfigError) as raised:
         OpenAIBackend(f"{server.address}/v1", model, max_retries=0).reply(ask(), GREEDY)
     assert raised.value.hint == f"ollama pull {model or 'qwen3-vl'}, then the same command"
+
+
+def test_a_batch_on_a_fresh_ollama_names_the_command_once(tmp_path: Path) -> None:
+    Image.new("RGB", (56, 56)).save(tmp_path / "a.png")
+    rows = [{"id": at, "image": "a.png", "question": "?"} for at in range(3)]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    server = Loopback(Fresh)
+    with server.running():
+        done = virc("batch", tmp_path / "in.jsonl", "--endpoint", f"{server.address}/v1", "--model", "qwen3-vl:8b")
+    assert (done.code, done.err.count("does not serve the model")) == (1, 3)
+    assert done.err.count("hint: ollama pull qwen3-vl:8b, then the same command") == 1

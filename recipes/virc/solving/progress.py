@@ -19,6 +19,7 @@ class Progress:
     def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
         self.resumed, self.done, self.failed, self.wrong, self.tokens = resumed, 0, 0, 0, 0
         self._report, self._total, self._began = report, total, time.monotonic()
+        self._hints = set[str | None]()
 
     def add(self, done: RowDone) -> None:
         """Count one row."""
@@ -29,7 +30,8 @@ class Progress:
             # a picture that could not be fetched may be there on the next run
             self.wrong += isinstance(error, DataError) and not isinstance(error.__cause__, NetworkError)
             row = "" if done.row.id is None else f"row {done.row.id!r}: "  # else the message names its line
-            self._report.warn(f"{row}{error.message}")
+            self._report.warn(f"{row}{error.message}", None if error.hint in self._hints else error.hint)
+            self._hints.add(error.hint)  # once is enough
         warnings = [*done.fields.get("warnings", ()), *([done.untraced.message] if done.untraced else [])]
         for sentence in warnings:
             self._report.warn(f"row {done.row.id!r}: {sentence}")
