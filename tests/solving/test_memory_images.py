@@ -16,7 +16,8 @@ from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning.calls import Call
 from virc.reasoning.history import applied, show_input
-from virc.reasoning.images import open_file
+from virc.reasoning.images import Shown, open_file, opened
+from virc.reasoning.resize import Grid
 from virc.solving.image_source import looked_at
 
 OURS = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
@@ -57,6 +58,42 @@ def test_pictures_in_memory_have_the_pixels_of_the_file(picture: Any) -> None:
     assert opened.pixels.mode == "RGB"
     assert opened.size == (40, 30)
     assert opened.pixels.getpixel((3, 4)) == RED
+
+
+def _turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+JPEGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "RGB": ("RGB", {}), "grey": ("L", {}), "CMYK": ("CMYK", {}), "turned": ("RGB", {"exif": _turned()}),
+    "progressive": ("RGB", {"progressive": True}), "upright": ("RGB", {"comment": b"x"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("size", [(336, 252), (341, 257)])
+@pytest.mark.parametrize("through", ["file", "session"])
+def test_a_jpeg_is_shown_alike_as_a_file_and_as_a_pil_image(
+    name: str, size: tuple[int, int], through: str, tmp_path: Path
+) -> None:
+    mode, words = JPEGS[name]
+    Image.effect_noise(size, 60).convert("RGB").convert(mode).save(tmp_path / "a.jpg", **words)
+    loaded = Image.open(io.BytesIO((tmp_path / "a.jpg").read_bytes()))
+    loaded.load()
+    given: list[Any] = [tmp_path / "a.jpg", Image.open(tmp_path / "a.jpg"), loaded]
+    ours, *others = open_pictures(given) if through == "file" else [*open_pictures(given[:1]), *map(opened, given[1:])]
+    wanted = show_input(ours, OURS, Grid(max_pixels=400 * 400))
+    for each in others:
+        shown = show_input(each, OURS, Grid(max_pixels=400 * 400))
+        assert ImageChops.difference(*(_seen(one) for one in (shown, wanted))).getbbox() is None
+        assert shown.is_jpeg
+
+
+def _seen(shown: Shown) -> Image.Image:
+    """What a model gets."""
+    return Image.open(io.BytesIO(shown.file.data)).convert("RGB")
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 1)])
@@ -148,7 +185,7 @@ def test_a_picture_looks_the_same_through_every_door(name: str) -> None:
     doors = [*open_pictures([data, io.BytesIO(data), Image.open(io.BytesIO(data)), loaded, loaded.copy()])]
     shown = show_input(Image.open(io.BytesIO(data)), OURS)
     assert {(each.size, each.pixels.tobytes()) for each in doors} == {(expected.size, expected.tobytes())}
-    assert shown.pixels.tobytes() == show_input(expected, OURS).pixels.tobytes()
+    assert shown.pixels.tobytes() == show_input(open_file(data, "it"), OURS).pixels.tobytes()
     assert len(set(expected.convert("L").tobytes())) > 1 or name == "1 with a transparent colour"
 
 

@@ -16,6 +16,7 @@ from typing import cast
 
 import msgspec
 from PIL import ExifTags, Image, ImageChops, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from virc.core.errors import DataError
 from virc.core.extras import install
@@ -37,6 +38,8 @@ _FEWEST_SHADES = 16
 _BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
 _VISIBLE = 24  # of 255: less alpha is not seen, nor a smaller difference from the background
 _JPEGS = ("JPEG", "MPO")  # the second holds further pictures
+_SOFTWARE = 305  # the tag of a TIFF
+_OF_JPEG, _EXACT = "virc: pixels of a JPEG", "virc: all pixels of a JPEG"
 _EXIF = re.compile(rb"exif|orientation", re.IGNORECASE)
 _NETPBM = re.compile(rb"P[0-6fy]")
 _MAX_HEADER = 2**16  # bytes of a netpbm file, comments included
@@ -69,6 +72,7 @@ class OpenedImage(msgspec.Struct, frozen=True):
         own: its file without metadata, where that decodes to the same pixels.
         data: its file.
         rendering: how it became RGB.
+        exact: its file is gone, and would be sent as it is.
     """
 
     pixels: Image.Image
@@ -76,6 +80,7 @@ class OpenedImage(msgspec.Struct, frozen=True):
     own: Encoded | None = None
     data: bytes | None = None
     rendering: Rendering = Rendering()
+    exact: bool = False
 
     @property
     def size(self) -> Size:
@@ -249,7 +254,7 @@ def show_square(image: Image.Image | OpenedImage) -> Shown:
 
 def _input(image: OpenedImage, size: Size) -> Shown:
     pixels = resampled(image.pixels, size)
-    if image.own and pixels is image.pixels:
+    if (image.own or image.exact) and pixels is image.pixels:
         return Shown(pixels, original=image.size, file=image.own, is_jpeg=image.is_jpeg)
     return _as_jpeg(pixels, original=image.size) if image.is_jpeg else Shown(pixels, original=image.size)
 
@@ -318,22 +323,38 @@ def opened(image: Image.Image) -> OpenedImage:
     """
     with decoding("the picture"):
         image.load()
-        is_upright = image.mode == "RGB" and _turn(image) == 1 and not image.has_transparency_data
-        image = image if is_upright else image.copy()
-    return OpenedImage(image) if is_upright else _upright(image, "the picture")
+        is_upright, jpeg = image.mode == "RGB" and _is_plain(image), mark_of(image)
+        found = OpenedImage(image) if is_upright else _upright(image.copy(), "the picture")
+    return msgspec.structs.replace(found, is_jpeg=jpeg is not None, exact=jpeg == _EXACT)
 
 
 def _upright(image: Image.Image, name: str, data: bytes | None = None) -> OpenedImage:
     """A picture as upright RGB; it is changed in place."""
-    kind, plain = image.format, image.mode in ("RGB", "L", "P")
+    kind, mark = image.format, mark_of(image)
     with decoding(name):
         image.load()
-        plain &= _turn(image) == 1 and not image.has_transparency_data
+        plain = _is_plain(image)
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
             ImageOps.exif_transpose(image, in_place=True)
         pixels, rendering = _rgb(image)
     own = without_metadata(data, pixels.size) if data and plain and kind in ("PNG", *_JPEGS) else None
-    return OpenedImage(pixels, kind in _JPEGS, own, data, rendering)
+    return OpenedImage(pixels, mark is not None, own, data, rendering, kind == "TIFF" and mark == _EXACT)
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether its pixels are shown as they are."""
+    return image.mode in ("RGB", "L", "P") and _turn(image) == 1 and not image.has_transparency_data
+
+
+def mark_of(image: Image.Image) -> str | None:
+    """What says in a TIFF of a picture's pixels that they are those of a JPEG, so that it is shown as that is.
+
+    None: they are not. A picture that has such a mark keeps it.
+    """
+    if image.format in _JPEGS:
+        return _EXACT if _is_plain(image) else _OF_JPEG
+    mark = image.tag_v2.get(_SOFTWARE) if isinstance(image, TiffImageFile) else None
+    return mark if mark in (_OF_JPEG, _EXACT) else None
 
 
 def _turn(image: Image.Image) -> int:

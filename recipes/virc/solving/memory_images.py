@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from virc.core.errors import DataError, UsageError
 from virc.core.text import clause
-from virc.reasoning.images import MAX_BYTES, decoding, eight_bit
+from virc.reasoning.images import MAX_BYTES, decoding, eight_bit, mark_of
 
 _SHAPES = "numbers of H x W, H x W x 3 (RGB) or H x W x 4 (RGBA)"
 _TIFF = "1 L LA P PA RGB RGBA I I;16 I;16B F".split()  # modes that a TIFF keeps and that are not turned
@@ -116,5 +116,6 @@ def _tiff(image: Image.Image, name: str) -> bytes:
         elif upright.mode not in _TIFF:
             upright = upright.convert("RGB")
         upright.info = {}
-        upright.save(file, "TIFF", compression="raw")
+        mark = mark_of(image)
+        upright.save(file, "TIFF", compression="raw", **({"software": mark} if mark else {}))
     return file.getvalue()

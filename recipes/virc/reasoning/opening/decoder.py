@@ -84,8 +84,9 @@ def decoded(data: bytes, name: str, fit: Fit | None = None) -> tuple[OpenedImage
     else:
         opened, turned = _reduced(data, name, fit)
     pixels = resampled(opened.pixels, fit.wanted[turned])
-    own = opened.own if pixels is opened.pixels else None
-    return OpenedImage(pixels, opened.is_jpeg, own, None, opened.rendering), fit.size[::-1] if turned else fit.size
+    own, exact = (opened.own, opened.exact) if pixels is opened.pixels else (None, False)
+    found = OpenedImage(pixels, opened.is_jpeg, own, None, opened.rendering, exact)
+    return found, fit.size[::-1] if turned else fit.size
 
 
 def _reduced(data: bytes, name: str, fit: Fit) -> tuple[OpenedImage, bool]:
