@@ -187,6 +187,7 @@ def test_of_several_calls_in_code_blocks_as_many_are_made_as_may_be() -> None:
     "text",
     [
         "<tool_call>f(2) = 7</tool_call>",
+        "<tool_call>```json\n{}\n```</tool_call>",
         '<tool_call>{"name": "f", "arguments": {"x": 2}}</tool_call>',
         '[TOOL_CALLS][{"name": "ACME", "arguments": {"region": "EMEA"}}]',
         "<function=print><parameter=x>2</parameter></function>",

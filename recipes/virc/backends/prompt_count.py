@@ -80,19 +80,18 @@ class PromptCounts:
         # Without an assistant's thoughts: thinking models' templates drop them later on.
         kept = (m.text.rpartition("</think>")[2] if m.role == "assistant" else m.text for m in messages)
         most = math.inf if self.most is None else self.most
-        return sum(map(_half, kept)) + sum(int(min(each, most)) for each in tokens)
+        return _words(*kept) + sum(int(min(each, most)) for each in tokens)
 
 
-def _half(text: str) -> int:
-    """Half the words of a text."""
-    return len(text.split()) // 2
+def _words(*texts: str) -> int:
+    """Half the words of each text."""
+    return sum(len(text.split()) // 2 for text in texts)
 
 
 def _fewest(ask: Ask) -> int:
     """Tokens of what a server that drops messages keeps at least: the system message, the tools and the last text."""
-    kept = [each.text for each in ask.messages if each.role == "system"][:1]
-    texts = (*kept, json.dumps(list(ask.schemas)), ask.messages[-1].text)
-    return min(_SMALLEST_CONTEXT, sum(map(_half, texts)))
+    system = [each.text for each in ask.messages if each.role == "system"][:1]
+    return min(_SMALLEST_CONTEXT, _words(*system, json.dumps(list(ask.schemas)), ask.messages[-1].text))
 
 
 def _key(messages: Sequence[Message], ask: Ask) -> bytes:

@@ -34,12 +34,10 @@ _GEMMA_TEXT = '<|"|>'
 _NAMES = ("name", "tool", "tool_name", "function")
 ENVELOPES = ("arguments", "parameters", "args", "params", "input")
 """Keys of the arguments in an object that is a call."""
-
-
-_QUOTES, _CLOSING = re.compile(r"[`\"'“‘«「](?:<[^<>\s]*>|\[\w+\])?\Z"), tuple("`\"'”’»」")
-"""A quotation mark that opens, with or without the mark of a call behind it; and those that close."""
-_MAX_QUOTED, _MAX_MARK = 64, 40
-"""Marks of calls that may be quoted, as each takes another look at what follows; and characters of one."""
+_QUOTES = re.compile(r"[`\"'“‘«「](?:<[^<>\s]*>|\[\w+\])?\Z")
+"""A quotation mark, with or without the mark of a call behind it."""
+_CLOSING = re.compile(r"[`\"'”’»」](?!``)")
+_MAX_QUOTED, _MAX_MARK = 64, 40  # marks of calls, as each takes another look at what follows; and characters of one
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -59,7 +57,7 @@ def marked(text: str, cut: bool) -> Iterator[Found]:
     at = quoted = 0
     while (found := MARKS.search(text, at)) and quoted < _MAX_QUOTED:
         body, at = found[found.lastgroup or 0], found.end()
-        if is_quoted(text, found.start()) or body[:1] in _CLOSING:
+        if is_quoted(text, found.start()) or _CLOSING.match(body):
             quoted, at = quoted + 1, found.start() + 1
         else:
             yield Found(found.start(), found.end(), call_of(body, cut))

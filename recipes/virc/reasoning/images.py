@@ -38,8 +38,7 @@ _FEWEST_SHADES = 16
 _BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
 _VISIBLE = 24  # of 255: less alpha is not seen, nor a smaller difference from the background
 _JPEGS = ("JPEG", "MPO")  # the second holds further pictures
-_SOFTWARE = 305  # the tag of a TIFF
-_OF_JPEG, _EXACT = "virc: pixels of a JPEG", "virc: all pixels of a JPEG"
+_OF_JPEG, _EXACT = "virc: pixels of a JPEG", "virc: all pixels of a JPEG"  # the software of a TIFF (tag 305)
 _EXIF = re.compile(rb"exif|orientation", re.IGNORECASE)
 _NETPBM = re.compile(rb"P[0-6fy]")
 _MAX_HEADER = 2**16  # bytes of a netpbm file, comments included
@@ -347,13 +346,10 @@ def _is_plain(image: Image.Image) -> bool:
 
 
 def mark_of(image: Image.Image) -> str | None:
-    """What says in a TIFF of a picture's pixels that they are those of a JPEG, so that it is shown as that is.
-
-    None: they are not. A picture that has such a mark keeps it.
-    """
+    """What says in a TIFF of a JPEG's pixels that it is shown as that is; None: they are no JPEG's."""
     if image.format in _JPEGS:
         return _EXACT if _is_plain(image) else _OF_JPEG
-    mark = image.tag_v2.get(_SOFTWARE) if isinstance(image, TiffImageFile) else None
+    mark = image.tag_v2.get(305) if isinstance(image, TiffImageFile) else None
     return mark if mark in (_OF_JPEG, _EXACT) else None
 
 

@@ -59,8 +59,8 @@ _FINAL = re.compile(
 _OBJECT, _WRAPPED = r"(?:\[\s*)?\{\s*[\"']", r"(?:```[a-z_]*\n\s*)?(?:print\()?"
 _REST = re.compile(r"[^\w\n]*(?:#[^\n]*)?(?:\n|\Z)")
 """What may follow a function's call on its line: brackets, a full stop, a comment; no words."""
-_GOES_ON = re.compile(r"[`\"')\]*]*[,;:]?[ \t]+([^\W\d_])")
-"""What follows an object within a sentence, up to the first letter, which is small there."""
+_GOES_ON = re.compile(r"[`\"')\]*]*[,;:]?[ \t]+[a-zß-öø-ÿα-ωа-я]")
+"""What follows an object within a sentence: a small letter."""
 _FENCED = re.compile(r"[)\]\s]*```")
 _BETWEEN = re.compile(r"(?:[\s,;]|```[a-z_]*)*")
 _MAX_GUESSES = 50
@@ -116,11 +116,6 @@ class _Rules(msgspec.Struct, frozen=True):
     tools: Mapping[str, Tool]
     cut: bool
     most: int = 1
-
-    @property
-    def exact(self) -> set[str]:
-        """The names of tools that the model is told."""
-        return {*self.tools, *self.form.names}
 
     def meant(self, name: str) -> str:
         """Our name of the tool that a model calls so."""
@@ -308,43 +303,35 @@ def _guessed(text: str, rules: _Rules) -> list[Found]:
             continue
         piece, fence = text[at:end], _FENCED.match(text, end)
         called = call_of(piece, rules.cut)
-        found = Found(place.start(), fence.end() if fence else end, called)
         is_named = _is_named(piece, called, rules)
-        if called and rules.fits(called) and (is_named or _is_call_alone(piece)):
-            calls.append(found)
-        slips += [found] if is_named else []
+        # an object that only has a tool's other name may be a box with a label
+        is_call = is_named or piece[:1] not in "[{" or any(key in piece for key in ENVELOPES)
+        found = [Found(place.start(), fence.end() if fence else end, called)]
+        calls += found if called and is_call and rules.fits(called) else []
+        slips += found if is_named else []
     return calls or slips
 
 
 def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
     """Where a call may begin: an object, or the name of a tool with its arguments behind it."""
-    names = "|".join(map(re.escape, rules.exact | {name for name, tool in _TOOLS.items() if tool in rules.tools}))
+    others = (name for name, tool in _TOOLS.items() if tool in rules.tools)
+    names = "|".join(map(re.escape, {*rules.tools, *rules.form.names, *others}))
     named = rf"\[?(?<!def )(?<![\w.])(?:functions\.)?(?:{names})(?=\(|\s*(?::\s*)?\{{)"
     return re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
 
 
 def _is_mentioned(text: str, start: int, end: int) -> bool:
     """Whether a sentence quotes what stands there, or goes on behind it."""
-    goes_on = _goes_on(text, end) if text[start] in "[{" else not _REST.match(text, end)
-    return goes_on or is_quoted(text, start)
-
-
-def _goes_on(text: str, end: int) -> bool:
-    more = _GOES_ON.match(text, end)
-    return bool(more and more[1].islower())
+    goes_on = _GOES_ON.match(text, end) if text[start] in "[{" else not _REST.match(text, end)
+    return bool(goes_on) or is_quoted(text, start)
 
 
 def _is_named(piece: str, called: Called | None, rules: _Rules) -> bool:
     """Whether it names a tool as the model is told of it, and one of its arguments, though it may be no call of it."""
-    if called is None:
-        names_tool = any(name in piece for name in rules.exact)
-        return bool(names_tool and _ARGUMENTS.search(piece) and object_of(piece) is None)
-    return called.name in rules.exact and any(key in piece for key in ("arguments", *rules.types(called.name)))
-
-
-def _is_call_alone(piece: str) -> bool:
-    """Whether it can be nothing but a call; an object that only has a tool's other name may be a box with a label."""
-    return piece[:1] not in "[{" or any(key in piece for key in ENVELOPES)
+    exact = {*rules.tools, *rules.form.names}
+    if called:
+        return called.name in exact and any(key in piece for key in ("arguments", *rules.types(called.name)))
+    return any(name in piece for name in exact) and bool(_ARGUMENTS.search(piece)) and object_of(piece) is None
 
 
 def _readable(found: Found, rules: _Rules) -> Called:
@@ -398,7 +385,7 @@ def _answer(text: str, rules: _Rules) -> str:
     if rules.cut and not (answers and answers[-1][2]):
         raise FormatError("length", "the token limit cut the reply before its answer was whole")
     bare = text.strip().strip("`").removeprefix("json")[:MAX_CALL]
-    is_bare = not (answers or _concludes(text) or _goes_on(bare, closing(bare)))
+    is_bare = not (answers or _concludes(text) or _GOES_ON.match(bare, closing(bare)))
     value = object_of(bare) if is_bare else None
     inner = value.get("arguments", value) if isinstance(value, dict) else value
     ours = {rules.form.keys.get(key, key) for key in inner} if isinstance(inner, dict) else set()

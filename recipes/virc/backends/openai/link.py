@@ -82,10 +82,8 @@ class GarbageError(NetworkError):
 
 
 class _Tries:
-    """Tries of an exchange until the monotonic time `until`, at the pace of its server.
-
-    Attributes:
-        was_away: the server was, so that another may have come in its place.
+    """Tries of an exchange until the monotonic time `until`, at the pace of its server; another may have come in its
+    place where it `was_away`.
     """
 
     def __init__(self, exchange: Exchange, pace: Pace, until: float) -> None:
@@ -171,9 +169,7 @@ class Link:
 
     @property
     def typed(self) -> str:
-        """The endpoint as a user types it: with Azure's version, and without the rest of the query, which may hold a
-        key.
-        """
+        """The endpoint as a user types it: of its query the version (Azure) alone, as the rest may hold a key."""
         version = re.search(r"[?&](api-version=[\w.-]+)(?:&|\Z)", str(self._base))
         return f"{self.endpoint}?{version[1]}" if version else self.endpoint
 
@@ -320,10 +316,9 @@ class Link:
         """
         tries = _Tries(exchange, self._pace, until)
         self._pace.wait(until)
+        ask = partial(self._answered, exchange, until)
         try:
-            response = retried(
-                partial(self._answered, exchange, until), tries.pause, longest=_LONGEST_PAUSE, until=until
-            )
+            response = retried(ask, tries.pause, longest=_LONGEST_PAUSE, until=until)
         finally:
             self.stale |= tries.was_away
         self._pace.note_answer()

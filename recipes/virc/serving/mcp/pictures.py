@@ -32,8 +32,7 @@ _LONGEST_PATH = 4096
 _STARTS = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*", b"<svg", b"<?xml", b"%PDF",
 )  # fmt: skip
-_AIM, _FILLED, _MAX_TRIES = 0.95, 0.9, 12
-"""The part of the bytes that a shrunk picture may have at which it is aimed, and that is enough; and tries."""
+_AIM, _FILLED, _MAX_TRIES = 0.95, 0.9, 12  # parts of the bytes: what is aimed at, and enough; and tries
 _MAX_IN_REPLY = 2**20
 """Bytes of a PNG in a reply; what would be larger is sent as JPEG, since some clients refuse long results."""
 
