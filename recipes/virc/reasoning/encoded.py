@@ -50,10 +50,10 @@ def as_png(image: Image.Image) -> Encoded:
     return Encoded("png", file.getvalue())
 
 
-def as_jpeg(image: Image.Image) -> Encoded:
+def as_jpeg(image: Image.Image, quality: int = _QUALITY) -> Encoded:
     """The image as JPEG, a fifth of its PNG where it is a photograph."""
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=_QUALITY)
+    image.save(file, "JPEG", quality=quality)
     return Encoded("jpeg", file.getvalue())
 
 

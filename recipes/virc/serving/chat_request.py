@@ -237,19 +237,25 @@ def read_body(
     """
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     given = _given(body, {*fields, *neutral, *ignored})
-    endless = [name for name in ("max_tokens", "max_completion_tokens") if bytes(given.get(name, b"")).strip() == b"-1"]
-    for name in endless:
+    unheard = [name for name in ("max_tokens", "max_completion_tokens") if bytes(given.get(name, b"")).strip() == b"-1"]
+    for name in unheard:
         del given[name]
-    values = {
-        name: _decoded(raw, fields[name].type, name)
-        for name, raw in given.items()
-        if name not in ignored and _is_honoured(name, raw, neutral, name in fields)
-    }
+    values: dict[str, Any] = {}
+    for name, raw in given.items():
+        most = _LONG.get(name, _MAX_PARAMETER)
+        is_long = len(memoryview(raw)) > most
+        if name in fields and is_long:
+            raise RefusedError(f"{name}: the value is over {most} bytes", name)
+        if name in fields:
+            values[name] = _decoded(raw, fields[name].type, name)
+        elif name not in neutral or is_long or _decoded(raw, Any, name) != neutral[name]:
+            if name not in ignored:
+                raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
+            unheard.append(name)
     for name, field in fields.items():
         if field.required and name not in values:
             raise RefusedError(f"the parameter {name} is missing", name)
-    asks = (name for name in given.keys() & ignored if name not in neutral or _asks(name, given[name], neutral[name]))
-    return kind(**values), (*sorted([*asks, *endless]), *unknown_fields(given["messages"]))
+    return kind(**values), (*sorted(unheard), *unknown_fields(given["messages"]))
 
 
 def conversation(
@@ -302,22 +308,6 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
         raise RefusedError("the body is not valid JSON") from None
     values = {name: getattr(given, name) for name in known}
     return {name: raw for name, raw in values.items() if raw is not none and bytes(memoryview(raw)[:5]) != b"null"}
-
-
-def _is_honoured(name: str, raw: msgspec.Raw, neutral: Mapping[str, object], known: bool) -> bool:
-    """Whether a parameter is to be decoded; one that is not honoured must ask for nothing."""
-    most = _LONG.get(name, _MAX_PARAMETER)
-    long = len(memoryview(raw)) > most
-    if not known and _asks(name, raw, neutral[name]):
-        raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
-    if long:
-        raise RefusedError(f"{name}: the value is over {most} bytes", name)
-    return known
-
-
-def _asks(name: str, raw: msgspec.Raw, neutral: object) -> bool:
-    """Whether a parameter asks for anything."""
-    return len(memoryview(raw)) > _LONG.get(name, _MAX_PARAMETER) or _decoded(raw, Any, name) != neutral
 
 
 def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:

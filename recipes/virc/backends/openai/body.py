@@ -126,14 +126,6 @@ def error_text(body: object) -> str:
     return "" if _PAGE.match(text) else text
 
 
-def is_error(body: object) -> bool:
-    """Whether an answer says in itself that it is an error; `{"error": null}` and codes of success do not."""
-    if not isinstance(body, dict):
-        return False
-    fields = error_fields(body)
-    return bool(any(fields.get(key) for key in _SENTENCES) or fields is not body)
-
-
 def reported(body: object) -> bool:
     """Whether what came in place of a part of a reply reports an error; `{"code": 0, "message": "OK"}` does not."""
     fields = error_fields(body)
@@ -171,7 +163,7 @@ def unreadable(data: bytes) -> WireError:
             found = WireError("sent a web page in place of JSON", title(said))
             found.is_page = True
             return found
-    elif is_error(said):
+    elif reported(said):
         return failed(said)
     return WireError("sent something that cannot be read", data[:2048].decode(errors="replace"))
 

@@ -50,7 +50,6 @@ _MODEL = re.compile(
 _FILTER = re.compile(
     r"content.?(?:filter|policy)|responsible.?ai|inspection|moderation|flagged|prohibited.?content", _I
 )
-"""What filters in front of a model call themselves in a code, or in a field beside it."""
 _HTTPS = re.compile(r"plain HTTP request was sent to HTTPS port|client sent an HTTP request to an HTTPS server", _I)
 SMALLER_PIXELS = 1_000_000
 """Of a picture as hints propose it; those who know that it has fewer already propose less."""
@@ -97,11 +96,11 @@ class StatusError(Exception):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a filter refuses what the model is asked."""
+        """Whether a filter refuses what the model is asked: by a code, or the name of a field."""
         fields = error_fields(self.body)
-        named = [fields.get(name) for name in ("code", "type", "status", "innererror")]
-        beside = [[*each] for each in (self.body, fields.get("metadata")) if isinstance(each, dict)]  # names alone
-        return self.code in {400, 403, 422} and bool(_FILTER.search(str(named + beside)))
+        said = [fields.get(name) for name in ("code", "type", "status", "innererror")]
+        said += [[*each] for each in (self.body, fields.get("metadata")) if isinstance(each, dict)]
+        return self.code in {400, 403, 422} and bool(_FILTER.search(str(said)))
 
     @property
     def is_quota(self) -> bool:

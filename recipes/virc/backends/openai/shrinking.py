@@ -1,6 +1,5 @@
 """Pictures made smaller for a server that takes no more than so many bytes."""
 
-import io
 import math
 from collections.abc import Iterator
 from weakref import WeakKeyDictionary
@@ -9,7 +8,7 @@ import msgspec
 from PIL import Image
 
 from virc.backends.openai.refusals import RefusedError, bytes_allowed
-from virc.reasoning.encoded import Encoded
+from virc.reasoning.encoded import as_jpeg
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask
 
@@ -77,14 +76,8 @@ class ByteLimits:
         """The picture in fewer and fewer bytes."""
         pixels = shown.pixels
         for quality in _QUALITIES:
-            yield _as_jpeg(pixels, quality)
+            yield Shown(pixels, file=as_jpeg(pixels, quality), is_jpeg=True)
         while not self.keeps_sizes and min(pixels.size) >= 2 * _MIN_SIDE:
             size = (pixels.width * 3 // 4, pixels.height * 3 // 4)
             pixels = pixels.resize(size, Image.Resampling.BICUBIC)
-            yield _as_jpeg(pixels, _QUALITIES[1])
-
-
-def _as_jpeg(pixels: Image.Image, quality: int) -> Shown:
-    file = io.BytesIO()
-    pixels.save(file, "JPEG", quality=quality)
-    return Shown(pixels, file=Encoded("jpeg", file.getvalue()), is_jpeg=True)
+            yield Shown(pixels, file=as_jpeg(pixels, _QUALITIES[1]), is_jpeg=True)

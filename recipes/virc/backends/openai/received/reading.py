@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import msgspec
 
-from virc.backends.openai.body import WireError, error_text, failed, is_error, parsed, reported
+from virc.backends.openai.body import WireError, error_text, failed, parsed, reported
 from virc.backends.openai.received import responses
 from virc.backends.openai.received.envelopes import unwrapped
 from virc.backends.openai.received.frames import values
@@ -54,6 +54,6 @@ def _no_completion(data: bytes) -> WireError:
     said = parsed(data)
     if isinstance(said, dict) and said.get("type") in ("message", "message_start") and not is_given(said.get("error")):
         return WireError("answers as Anthropic's API does", status=404, body={"type": "error", "error": {}})
-    if is_error(said) and error_text(said):
+    if reported(said) and error_text(said):
         return failed(said)
     return WireError("sent something that is no chat completion", data[:2048].decode(errors="replace"))
