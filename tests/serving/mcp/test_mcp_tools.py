@@ -19,7 +19,7 @@ from support.solving import CROP, answer, call
 
 from virc.reasoning.encoded import as_png
 from virc.serving.mcp import asking
-from virc.serving.mcp.messages import TOOLS, schema
+from virc.serving.mcp.messages import RESULT, TOOLS, schema
 from virc.serving.mcp.pictures import smaller
 
 
@@ -117,6 +117,7 @@ def test_a_result_with_its_pictures_has_no_more_characters_than_a_client_takes(t
     for result in (asked, shown, scaled, traced):
         assert len(result.model_dump_json(by_alias=True)) > 0.8 * most
     assert "2 of 3 pictures shrunk" in traced.content[-2].text
+    assert 900_000 < RESULT < 2**20  # what Claude Desktop takes
     assert sum(part.type == "image" for part in traced.content) == 3
 
 
