@@ -139,7 +139,9 @@ def test_a_detail_that_is_asked_for_is_not_passed_over(where: str) -> None:
         ({"role": "assistant", "reasoning_content": "I look."}, ("messages.reasoning_content",)),
         ({"role": "assistant", "reasoning_details": [{"text": "I look."}]}, ("messages.reasoning_details",)),
         ({"role": "assistant", "thinking_blocks": [{"type": "thinking"}]}, ("messages.thinking_blocks",)),
-        ({"role": "assistant", "extra_content": {"google": {}}}, ()),
+        ({"role": "assistant", "extra_content": {"google": {}}}, ("messages.extra_content",)),
+        ({"role": "assistant", "new\r\nin": 7, "audio": None, "refusal": None}, ("messages.new??in",)),
+        ({"role": "user", "refusal": None, "images": None}, ()),
     ],
 )
 def test_fields_of_messages_that_have_no_effect_are_named(more: dict[str, Any], ignored: tuple[str, ...]) -> None:

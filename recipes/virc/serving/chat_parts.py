@@ -1,7 +1,8 @@
 """The parts of a message's content, as clients of several APIs write them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Literal
 
 import msgspec
@@ -116,27 +117,28 @@ _KINDS = {str(kind.__struct_config__.tag): kind for kind in AnyPart.__args__}
 _INNER = {"image_url": _Url, "source": _Source}
 
 
-_OF_MESSAGES = ("cache_control", "reasoning", "reasoning_content", "reasoning_details", "thinking", "thinking_blocks")
-"""Fields of messages that have no effect."""
-
-
-def unknown_fields(messages: msgspec.Raw) -> list[str]:
+def unknown_fields(messages: msgspec.Raw, known: Collection[str]) -> list[str]:
     """Return the names of fields of messages and their parts that have no effect, such as `image_url.format`.
 
     Args:
         messages: as JSON, which `list[AnyPart]` has read. At most 16 names are returned, as printable ASCII.
+        known: fields of messages.
+
+    Raises:
+        ValueError: a message that is no answer has another one.
     """
     found: dict[str, None] = {}
-    for message in msgspec.json.decode(messages, type=list[dict[str, msgspec.Raw]]):
-        for name in _OF_MESSAGES:
-            if name in message:
-                found[f"messages.{name}"] = None
+    for at, message in enumerate(msgspec.json.decode(messages, type=list[dict[str, msgspec.Raw]])):
+        others = [name for name, raw in message.items() if name not in known and bytes(memoryview(raw)[:4]) != b"null"]
+        is_answer = bytes(memoryview(message["role"])) == b'"assistant"'
+        if wrong := [name for name in others if not is_answer and name != "cache_control"]:
+            raise ValueError(f"messages[{at}]: object contains unknown field {wrong[0][:200]}")
         content = message.get("content", msgspec.Raw())
-        if bytes(memoryview(content)[:1]) == b"[":
-            for name in _unknown(content):
-                found[re.sub(r"[^!-+\--~]", "?", name[:64])] = None
-                if len(found) == _MAX_NAMES:
-                    return [*found]
+        of_parts = _unknown(content) if bytes(memoryview(content)[:1]) == b"[" else ()
+        for name in chain((f"messages.{name}" for name in others), of_parts):
+            if len(found) == _MAX_NAMES:
+                break
+            found[re.sub(r"[^!-+\--~]", "?", name[:64])] = None
     return [*found]
 
 

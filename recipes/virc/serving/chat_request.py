@@ -111,29 +111,12 @@ class _ToolCall(msgspec.Struct):
     function: _Function
 
 
-_OF_ANSWERS = (
-    "refusal", "reasoning_content", "annotations", "virc_tool_calls", "provider_specific_fields", "reasoning",
-    "reasoning_details", "thinking", "thinking_blocks", "extra_content",
-)  # fmt: skip
-
-
-class _Message(msgspec.Struct, forbid_unknown_fields=True):
-    """A message; one of an answer may be sent back as it came, what is no content of it goes no further."""
+class _Message(msgspec.Struct):
+    """A message; `unknown_fields` judges what it does not have."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[AnyPart], Meta(max_length=_MAX_PARTS)] | None = None
     name: str | None = None
-    refusal: msgspec.Raw = msgspec.Raw()
-    reasoning_content: msgspec.Raw = msgspec.Raw()
-    annotations: msgspec.Raw = msgspec.Raw()
-    virc_tool_calls: msgspec.Raw = msgspec.Raw()
-    provider_specific_fields: msgspec.Raw = msgspec.Raw()
-    reasoning: msgspec.Raw = msgspec.Raw()
-    reasoning_details: msgspec.Raw = msgspec.Raw()
-    thinking: msgspec.Raw = msgspec.Raw()
-    thinking_blocks: msgspec.Raw = msgspec.Raw()
-    extra_content: msgspec.Raw = msgspec.Raw()
-    cache_control: msgspec.Raw = msgspec.Raw()
     audio: None = None
     function_call: None = None
     tool_calls: Annotated[list[_ToolCall], Meta(max_length=_MAX_PARTS)] | None = None
@@ -141,14 +124,9 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse what only an answer may hold, or lack."""
-        if self.role == "assistant":
-            return
-        if self.content is None:
+        if self.role != "assistant" and self.content is None:
             raise ValueError("Object missing required field `content`")
-        for name in _OF_ANSWERS:
-            if bytes(getattr(self, name)) not in (b"", b"null"):
-                raise ValueError(f"Object contains unknown field `{name}`")
-        if self.tool_calls:
+        if self.role != "assistant" and self.tool_calls:
             raise ValueError("Object contains unknown field `tool_calls`")
 
 
@@ -255,7 +233,10 @@ def read_body(
     for name, field in fields.items():
         if field.required and name not in values:
             raise RefusedError(f"the parameter {name} is missing", name)
-    return kind(**values), (*sorted(unheard), *unknown_fields(given["messages"]))
+    try:
+        return kind(**values), (*sorted(unheard), *unknown_fields(given["messages"], _Message.__struct_fields__))
+    except ValueError as error:
+        raise RefusedError(str(error), str(error).partition(":")[0]) from None
 
 
 def conversation(
