@@ -48,7 +48,10 @@ class PromptCounts:
         """
         least = self.least(ask)
         read = (reply.prompt_tokens or 0) + cached
-        if reply.prompt_tokens and _fewest(ask) <= read < SLACK * least:
+        # what a server that drops messages keeps: the system message, the tools and the last text
+        kept = (*(each.text for each in ask.messages if each.role == "system"), ask.messages[-1].text)
+        fewest = min(_SMALLEST_CONTEXT, _words(*kept, json.dumps(list(ask.schemas))))
+        if reply.prompt_tokens and fewest <= read < SLACK * least:
             dropped = EngineError(
                 f"the server dropped part of the conversation: {server} read {read:,} tokens of at least {least:,}",
                 hint="give it a longer context (Ollama: PARAMETER num_ctx in its Modelfile, vLLM: --max-model-len "
@@ -86,12 +89,6 @@ class PromptCounts:
 def _words(*texts: str) -> int:
     """Half the words of each text."""
     return sum(len(text.split()) // 2 for text in texts)
-
-
-def _fewest(ask: Ask) -> int:
-    """Tokens of what a server that drops messages keeps at least: the system message, the tools and the last text."""
-    system = [each.text for each in ask.messages if each.role == "system"][:1]
-    return min(_SMALLEST_CONTEXT, _words(*system, json.dumps(list(ask.schemas)), ask.messages[-1].text))
 
 
 def _key(messages: Sequence[Message], ask: Ask) -> bytes:

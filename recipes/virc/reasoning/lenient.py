@@ -299,7 +299,8 @@ def _guessed(text: str, rules: _Rules) -> list[Found]:
     calls, slips = list[Found](), list[Found]()
     for place in islice(_starts(text, rules), _MAX_GUESSES):
         end = closing(text, at := place.start("call"))
-        if _is_mentioned(text, at, end):
+        goes_on = _GOES_ON.match(text, end) if text[at] in "[{" else not _REST.match(text, end)
+        if goes_on or is_quoted(text, at):  # a sentence speaks of it
             continue
         piece, fence = text[at:end], _FENCED.match(text, end)
         called = call_of(piece, rules.cut)
@@ -318,12 +319,6 @@ def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
     names = "|".join(map(re.escape, {*rules.tools, *rules.form.names, *others}))
     named = rf"\[?(?<!def )(?<![\w.])(?:functions\.)?(?:{names})(?=\(|\s*(?::\s*)?\{{)"
     return re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
-
-
-def _is_mentioned(text: str, start: int, end: int) -> bool:
-    """Whether a sentence quotes what stands there, or goes on behind it."""
-    goes_on = _GOES_ON.match(text, end) if text[start] in "[{" else not _REST.match(text, end)
-    return bool(goes_on) or is_quoted(text, start)
 
 
 def _is_named(piece: str, called: Called | None, rules: _Rules) -> bool:

@@ -130,8 +130,8 @@ def unknown_fields(messages: msgspec.Raw, known: Collection[str]) -> list[str]:
     found: dict[str, None] = {}
     for at, message in enumerate(msgspec.json.decode(messages, type=list[dict[str, msgspec.Raw]])):
         others = [name for name, raw in message.items() if name not in known and bytes(memoryview(raw)[:4]) != b"null"]
-        is_answer = bytes(memoryview(message["role"])) == b'"assistant"'
-        if wrong := [name for name in others if not is_answer and name != "cache_control"]:
+        wrong = [name for name in others if name != "cache_control"]
+        if wrong and bytes(memoryview(message["role"])) != b'"assistant"':
             raise ValueError(f"messages[{at}]: object contains unknown field {wrong[0][:200]}")
         content = message.get("content", msgspec.Raw())
         of_parts = _unknown(content) if bytes(memoryview(content)[:1]) == b"[" else ()

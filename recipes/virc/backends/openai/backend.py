@@ -18,11 +18,11 @@ from virc.backends.openai.causes import SMALLER_PIXELS
 from virc.backends.openai.images import AsPart, SentImages, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
 from virc.backends.openai.received.wire import Received
-from virc.backends.openai.refusals import FilteredError, RefusedError, halved, shortened
+from virc.backends.openai.refusals import RefusedError, halved, shortened
 from virc.backends.openai.request import Habits, completion
 from virc.backends.openai.shrinking import ByteLimits
 from virc.backends.prompt_count import PromptCounts
-from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.timeouts import Deadline
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, Grid
@@ -311,7 +311,7 @@ class OpenAIBackend:
                 if was_broken or not error.broken or error.everywhere or not self._link.max_retries:
                     raise
                 on_text, was_broken = None, True
-            except FilteredError as filtered:
+            except NoAnswerError as filtered:  # a filter in front of the model
                 return Received("", refusal=filtered.message)
             except RefusedError as refused:
                 shorter = shortened(sampling.max_tokens, refused)

@@ -9,8 +9,8 @@ import msgspec
 
 from virc.backends.openai.body import error_fields, error_text, is_page, title
 from virc.backends.openai.images import MISSED, MissedError
-from virc.backends.openai.refusals import FilteredError, RefusedError, bytes_allowed
-from virc.core.errors import ConfigError, NetworkError, VircError
+from virc.backends.openai.refusals import RefusedError, bytes_allowed
+from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.retry import seconds_asked
 
 _BUSY = frozenset({408, 409, 425, 429, 529})
@@ -51,8 +51,7 @@ _FILTER = re.compile(
     r"content.?(?:filter|policy)|responsible.?ai|inspection|moderation|flagged|prohibited.?content", _I
 )
 _HTTPS = re.compile(r"plain HTTP request was sent to HTTPS port|client sent an HTTP request to an HTTPS server", _I)
-SMALLER_PIXELS = 1_000_000
-"""Of a picture as hints propose it; those who know that it has fewer already propose less."""
+SMALLER_PIXELS = 1_000_000  # as hints propose; who knows that the picture has fewer proposes less
 _SMALLER = f"send smaller images: --max-pixels {SMALLER_PIXELS}"
 _HINTS = (
     (
@@ -145,7 +144,7 @@ def explained(error: StatusError, place: Place) -> VircError:
     said = place.quoted(title(str(error.body)) if page else error.said)
     tail = f" ({error.code}): {said}" if said else f" ({error.code})"
     if error.is_filtered:
-        return FilteredError(f"the server's content filter refuses the prompt{tail}")
+        return NoAnswerError(f"the server's content filter refuses the prompt{tail}")
     found = _of_the_way(error, place, tail, page) or _of_the_account(error, place, tail)
     found = found or _of_the_address(error, place, tail, page) or _of_the_time(error, place, tail)
     found = found or _of_the_request(error, place, tail, said)

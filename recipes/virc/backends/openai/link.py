@@ -82,9 +82,7 @@ class GarbageError(NetworkError):
 
 
 class _Tries:
-    """Tries of an exchange until the monotonic time `until`, at the pace of its server; another may have come in its
-    place where it `was_away`.
-    """
+    """Tries of an exchange until a monotonic time; where its server `was_away`, another may have come in its place."""
 
     def __init__(self, exchange: Exchange, pace: Pace, until: float) -> None:
         self.was_away = False
@@ -118,10 +116,9 @@ class _Tries:
 class Link:
     """A connection pool to one endpoint; threads may share it.
 
-    Its `names` are the models that were listed, its `model` the one in use, and it `pulls` models on command, as Ollama
-    does: they are for hints. It is `stale`
-    where another server may have come in place of the one before: a connection failed, or the server
-    calls itself otherwise; `reconnected` where a connection is new, as it then is too.
+    Its `names` are the models that were listed, its `model` the one in use, it is `typed` so, and it `pulls` models on
+    command, as Ollama does: they are for hints. It is `stale` where another server may have come in place of the one
+    before: a connection failed, or the server calls itself otherwise; `reconnected` where a connection is new, too.
 
     Args:
         endpoint: address up to and with /v1.
@@ -151,7 +148,9 @@ class Link:
         self._reach(endpoint, api_key)
 
     def _reach(self, endpoint: str, api_key: str | None) -> None:
-        self.endpoint = printed(endpoint)
+        self.endpoint = self.typed = printed(endpoint)
+        if version := re.search(r"[?&](api-version=[\w.-]+)(?:&|\s*\Z)", endpoint):  # the rest may hold a key
+            self.typed += f"?{version[1]}"
         key = (api_key or "").strip()
         if not re.fullmatch(r"[!-~]*", key):
             raise ConfigError("the API key holds characters that no key has", "set VIRC_API_KEY again, one line")
@@ -166,12 +165,6 @@ class Link:
         before = self._client
         self._reach(endpoint, api_key)
         before.close()
-
-    @property
-    def typed(self) -> str:
-        """The endpoint as a user types it: of its query the version (Azure) alone, as the rest may hold a key."""
-        version = re.search(r"[?&](api-version=[\w.-]+)(?:&|\Z)", str(self._base))
-        return f"{self.endpoint}?{version[1]}" if version else self.endpoint
 
     def answers(self) -> bool:
         """Whether it answers now: /v1/models answers within seconds, if only with a refusal."""
@@ -442,18 +435,11 @@ def names_hint(names: tuple[str, ...]) -> str:
 
 
 def _refused(response: "httpx.Response", until: float) -> StatusError:
-    """The error that a response is; its connection is closed."""
-    with closing(response):
-        data = _start(unpacked(response.iter_raw(), response.headers), until)
-    return StatusError(response.status_code, response.headers, parsed(data))
-
-
-def _start(stream: Iterator[bytes], until: float) -> bytes:
-    """The first bytes of an error's body; the rest is not read."""
+    """The error that a response is, by the first bytes of its body; its connection is closed."""
     data = b""
-    with suppress(Exception):  # a connection that fails in the midst of an error has said enough
-        for piece in stream:
+    with closing(response), suppress(Exception):  # a connection that fails in the midst of an error has said enough
+        for piece in unpacked(response.iter_raw(), response.headers):
             data += piece
             if len(data) > _MAX_ERROR or time.monotonic() > until:
                 break
-    return data[:_MAX_ERROR]
+    return StatusError(response.status_code, response.headers, parsed(data[:_MAX_ERROR]))

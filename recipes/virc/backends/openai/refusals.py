@@ -97,10 +97,6 @@ class RefusedError(ConfigError):
         return sent if _REFUSES.search(self.said) and re.search(r"messages?\b|tool_calls", self.said) else set()
 
 
-class FilteredError(ConfigError):
-    """A filter in front of the model refuses what is asked, as the model itself may."""
-
-
 def shortened(max_tokens: int, refused: RefusedError) -> int | None:
     """The limit of tokens that a server would have taken, where it refused one as more than it has room for.
 

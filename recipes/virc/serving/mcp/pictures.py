@@ -164,19 +164,15 @@ def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
 def smaller(file: Encoded, most: int) -> Encoded:
     """A picture as a JPEG of at most so many bytes, at its size or at the largest that is found to fit."""
     pixels, best, part, fits, over = pixels_of(file), None, 1.0, 0.0, 1.0
-    found = as_jpeg(pixels)
     for _ in range(_MAX_TRIES):
-        size = len(found.data)
-        if size <= most:
-            best, fits = found, part
-            if part == 1 or size >= _FILLED * most:
-                break
-        else:
-            over = part
-        guess = part * math.sqrt(_AIM * most / size)
-        part = guess if fits < guess < over else (fits + over) / 2
         width, height = (max(1, int(side * part)) for side in pixels.size)
         found = as_jpeg(resampled(pixels, (width, height)))
+        filled = len(found.data) / most
+        best, fits, over = (found, part, over) if filled <= 1 else (best, fits, part)
+        if filled <= 1 and (part == 1 or filled >= _FILLED):
+            break
+        guess = part * math.sqrt(_AIM / filled)
+        part = guess if fits < guess < over else (fits + over) / 2
     return best or found
 
 
