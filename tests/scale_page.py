@@ -11,8 +11,8 @@ from virc.models import sizes
 from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.training import job_judge
-from virc.training.estimate import rl
 from virc.training.estimate.fits import size_text
+from virc.training.estimate.needs import Estimate, estimate
 from virc.training.request import TrainRequest
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scale.md"
@@ -67,10 +67,10 @@ def _row(overlays: tuple[str, ...], settings: dict[str, Any], judge: JobJudge) -
     return (str(gpus), str(nodes), line, of_judge, *sizes_of)
 
 
-def _needed(resolved: Any, steps: int) -> rl.Estimate:
+def _needed(resolved: Any, steps: int) -> Estimate:
     shape = sizes.published(stages.root_of(resolved))
     assert shape
-    return rl.estimate(msgspec.structs.replace(resolved.config, steps=steps), shape, resolved.config.longest)
+    return estimate(msgspec.structs.replace(resolved.config, steps=steps), shape, resolved.config.longest)
 
 
 def page() -> str:

@@ -9,6 +9,7 @@ from virc.models import sizes
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.training.estimate import fits
+from virc.training.estimate.needs import estimate
 
 STAGES = [(system.name, stage) for system in systems.discover().values() for stage in system.stages]
 
@@ -19,7 +20,7 @@ def advice(system: str, stage: str) -> Iterator[str]:
     resolved = stages.resolve(found, stage)
     shape = sizes.published("Qwen/Qwen2.5-VL-7B-Instruct")
     assert shape
-    needed = fits.ESTIMATORS[resolved.kind](resolved.config, shape, resolved.config.longest)
+    needed = estimate(resolved.config, shape, resolved.config.longest)
     for term in (*needed.terms, *needed.host, *(needed.disk or ())):
         yield fits.cure(term.name, resolved.config, found.overlays) or ""
     if found.stages[stage].kind == "rl":

@@ -20,8 +20,8 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.stages.sft import Config
 from virc.training.estimate import fits
-from virc.training.estimate.activations import Term
-from virc.training.estimate.sft import Estimate
+from virc.training.estimate.needs import Estimate
+from virc.training.estimate.terms import Term
 from virc.training.lengths import rl
 from virc.training.lengths import sft as lengths
 from virc.training.lengths.counted import Counted, Length, Text, count, percentiles, too_long

@@ -21,7 +21,7 @@ from virc.stages.sft import Config
 from virc.systems import registry as systems
 from virc.training.estimate import fits
 from virc.training.estimate.fits import Verdict
-from virc.training.estimate.sft import Estimate, estimate
+from virc.training.estimate.needs import Estimate, estimate
 
 SMALL = Gpu("NVIDIA GeForce RTX 4090", 23.99, 23.5, "570.86")
 LARGE = Gpu("NVIDIA A100-SXM4-80GB", 79.6, 79.1, "570.86")

@@ -19,8 +19,8 @@ from virc.models import sizes as shape
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.models.sizes import Shape
 from virc.stages.sft import Config, Lora
-from virc.training.estimate.activations import GIB, Term, Work, kept, logits, moments
-from virc.training.estimate.sft import OVERHEAD, Estimate, estimate
+from virc.training.estimate.needs import OVERHEAD, Estimate, estimate
+from virc.training.estimate.terms import GIB, Term, Work, kept, logits, moments
 
 SHAPES = Path(shape.__file__).parent / "shapes"
 THREE_B = "Qwen/Qwen2.5-VL-3B-Instruct"

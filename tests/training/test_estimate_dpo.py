@@ -11,9 +11,8 @@ import test_estimate as supervised
 from virc.models.sizes import Shape
 from virc.stages.dpo import Config
 from virc.stages.sft import Lora
-from virc.training.estimate import dpo, sft
-from virc.training.estimate.activations import GIB, Work
-from virc.training.estimate.sft import OVERHEAD
+from virc.training.estimate.needs import OVERHEAD, estimate
+from virc.training.estimate.terms import GIB, Work, logits
 
 
 def settings(**changes: Any) -> Config:
@@ -93,46 +92,49 @@ def test_a_step_holds_what_the_estimate_says(
         precision="bf16" if amp else "float32", gradient_checkpointing=checkpointing, max_pixels=784,
         loss="sigmoid" if referred else "orpo", device="cuda" if amp else "cpu",
     )  # fmt: skip
-    found = dpo.estimate(chosen, supervised.shaped(tmp_path, config), tokens)
+    found = estimate(chosen, supervised.shaped(tmp_path, config), tokens)
     most = most_held(config, amp, checkpointing, referred, tokens)
     estimated = (found.device_gib - OVERHEAD[chosen.device]) * GIB
     assert most == pytest.approx(estimated, rel=0.08)
 
 
 def test_a_reference_is_held_only_where_a_loss_has_one() -> None:
-    plain = supervised.state(dpo.estimate(settings(), base(), 4096))
+    plain = supervised.state(estimate(settings(), base(), 4096))
     assert plain["reference weights"] == sum(base().parameters().values()) * 2
     for others in ({"loss": "orpo"}, {"loss": "simpo"}, {"lora": Lora()}):
-        assert "reference weights" not in supervised.state(dpo.estimate(settings(**others), base(), 4096))
-    spread = supervised.state(dpo.estimate(settings(zero=3, devices=8), base(), 4096))
+        assert "reference weights" not in supervised.state(estimate(settings(**others), base(), 4096))
+    spread = supervised.state(estimate(settings(zero=3, devices=8), base(), 4096))
     assert spread["reference weights"] == pytest.approx(plain["reference weights"] / 8, rel=1e-6)
 
 
 def test_a_pair_takes_twice_a_row_and_kto_once() -> None:
-    pair = supervised.state(dpo.estimate(settings(loss="orpo"), base(), 8192))
-    row = supervised.state(dpo.estimate(settings(loss="kto"), base(), 8192))
-    alone = supervised.state(sft.estimate(supervised.settings(), base(), 8192))
+    pair = supervised.state(estimate(settings(loss="orpo"), base(), 8192))
+    row = supervised.state(estimate(settings(loss="kto"), base(), 8192))
+    alone = supervised.state(estimate(supervised.settings(), base(), 8192))
     assert pair["activations"] == 2 * row["activations"] == 2 * alone["activations"]
 
 
 def test_steps_count_pairs_and_liger_spares_no_logits() -> None:
     known = {"rows": 1000, "total_tokens": 10**6}
-    one = dpo.estimate(settings(train_batch_size=8, use_liger=True), base(), 4096, **known)
+    one = estimate(settings(train_batch_size=8, use_liger=True), base(), 4096, **known)
     assert one.steps == 125
     assert "logits" in supervised.state(one)
-    more = dpo.estimate(settings(train_batch_size=8, loss="kto"), base(), 4096, **known)
-    assert more.gpu_hours > one.gpu_hours > sft.estimate(settings(train_batch_size=8), base(), 4096, **known).gpu_hours
+    more = estimate(settings(train_batch_size=8, loss="kto"), base(), 4096, **known)
+    assert (
+        more.gpu_hours
+        > one.gpu_hours
+        > estimate(supervised.settings(train_batch_size=8), base(), 4096, **known).gpu_hours
+    )
 
 
 @pytest.mark.parametrize(("loss", "held"), [("sigmoid", 16), ("orpo", 14)])
 def test_logits_of_both_sides_are_held_as_the_loss_needs_them(loss: str, held: int) -> None:
     config = settings(loss=loss)
-    work = Work.of(msgspec.structs.replace(config, micro_batch_size_per_device=2), base(), 1000, 0)
-    assert dpo.logits(work, config).gib * GIB == held * 2 * 1000 * 152_064
+    assert logits(Work.of(config, base(), 1000, 0)).gib * GIB == held * 2 * 1000 * 152_064
 
 
 def test_only_zero_3_spreads_the_reference() -> None:
-    found = {zero: dpo.estimate(settings(zero=zero, devices=4), base(), 100).terms for zero in (2, 3)}
+    found = {zero: estimate(settings(zero=zero, devices=4), base(), 100).terms for zero in (2, 3)}
     whole = sum(base().parameters().values()) * 2
     assert supervised.named("reference weights", found[2]) == whole
     assert supervised.named("reference weights", found[3]) == whole / 4

@@ -11,9 +11,8 @@ from virc.models import sizes as shape
 from virc.models.sizes import Shape
 from virc.stages.rl import Config
 from virc.training.estimate import fits
-from virc.training.estimate import rl as estimate_rl
-from virc.training.estimate.activations import GIB, Term
-from virc.training.estimate.sft import OVERHEAD, Estimate
+from virc.training.estimate.needs import OVERHEAD, Estimate, estimate, rl_work
+from virc.training.estimate.terms import GIB, Term
 
 SEVEN_B, THREE_B = "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct"
 ALL_OF_7B, ALL_OF_3B = 8_292_166_656, 3_754_622_976
@@ -32,7 +31,7 @@ def settings(**changes: Any) -> Config:
 
 
 def estimated(longest: int = 8192, of: str = SEVEN_B, rows: int | None = None, **changes: Any) -> Estimate:
-    return estimate_rl.estimate(settings(**changes), base(of), longest, rows)
+    return estimate(settings(**changes), base(of), longest, rows)
 
 
 def sizes(terms: tuple[Term, ...] | None) -> dict[str, int]:
@@ -189,7 +188,7 @@ def test_hours_follow_from_steps_and_not_from_passes() -> None:
 def test_rollouts_take_as_many_hours_as_learning() -> None:
     config = settings()
     row = 8192 / 2 + config.response_length / 2
-    learning = estimate_rl._work(config, base(), 8192, None).flops(100 * config.train_batch_size * config.n * row, row)
+    learning = rl_work(config, base(), 8192, None).flops(100 * config.train_batch_size * config.n * row, row)
     hours = learning * (1 + 2 / 8) / (312e12 * 0.35) / 3600  # 2 before for the old probabilities
     assert estimated(rows=6400).gpu_hours == pytest.approx(2 * hours)
 
@@ -239,7 +238,7 @@ def test_gpus_that_are_named_must_be_there_and_be_large_enough() -> None:
         fits.refuse_few_gpus(settings(devices=2, gpus=[4, 5]), machine(*[LARGE] * 4))
     busy = msgspec.structs.replace(LARGE, free_gib=1.0)
     config = settings(devices=1, gpus=[1], lora={"rank": 8}, tensor_parallel=1)
-    needed = estimate_rl.estimate(config, base(), 8192)
+    needed = estimate(config, base(), 8192)
     fits.refuse_unfit(needed, config, machine(busy, LARGE))
     with pytest.raises(SetupError, match=r"a device, that has 1\.0 GiB free"):
         fits.refuse_unfit(needed, config, machine(LARGE, busy))
@@ -253,14 +252,14 @@ def test_every_way_out_that_can_be_typed_makes_the_estimate_smaller() -> None:
         save_total_limit=3,
         sampler_memory=0.3,
     )
-    before = estimate_rl.estimate(config, base(), 8192, 6400)
+    before = estimate(config, base(), 8192, 6400)
     for term in (*before.terms, *before.host, *(before.disk or ())):
         cure = fits.cure(term.name, config)
         if cure is None or not cure.startswith("--set"):
             continue
         given = dict(part.removeprefix("--set ").split("=") for part in cure.replace(" --set", "|--set").split("|"))
         cured = msgspec.convert({**msgspec.to_builtins(config), **given}, Config, strict=False)
-        after = estimate_rl.estimate(cured, base(), 8192, 6400)
+        after = estimate(cured, base(), 8192, 6400)
         parts = (before.device_gib, before.host_gib, before.disk_gib or 0)
         assert any(
             now < then for now, then in zip((after.device_gib, after.host_gib, after.disk_gib or 0), parts, strict=True)

@@ -11,8 +11,8 @@ from cluster import ray_cluster
 
 from virc.models import sizes as shape
 from virc.stages.rl import Config
-from virc.training.estimate import rl as estimate_rl
-from virc.training.estimate.activations import GIB
+from virc.training.estimate.needs import estimate
+from virc.training.estimate.terms import GIB
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -34,6 +34,6 @@ def test_logits_are_held_in_as_many_copies_as_in_verl(copies: dict[str, float], 
     known = shape.published("Qwen/Qwen2.5-VL-3B-Instruct")
     assert known is not None
     config = msgspec.convert({"data": "x", "precision": precision, "entropy": 0.01 * entropy}, Config)
-    terms = {term.name: term.gib for term in estimate_rl.estimate(config, known, 8192).terms}
+    terms = {term.name: term.gib for term in estimate(config, known, 8192).terms}
     one = (8192 + 512) * 151_936 * (2 if precision == "bf16" else 4) / GIB
     assert terms["logits"] / one == pytest.approx(copies[precision + "+entropy" * entropy], rel=0.01)

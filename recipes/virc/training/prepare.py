@@ -35,7 +35,7 @@ from virc.systems.kinds import runs_in
 from virc.tools import registry as tools
 from virc.training import inputs, rl_setup, tool_packages, trackers
 from virc.training.estimate import fits
-from virc.training.estimate.sft import USUAL, Estimate
+from virc.training.estimate.needs import USUAL, Estimate, estimate
 from virc.training.inputs import Base
 from virc.training.lengths.sft import own_grid
 from virc.training.preflight import order
@@ -349,7 +349,7 @@ def estimated(prepared: PreparedRun, here: Machine) -> Estimate:
     """What the stage needs, counted for its rows."""
     resolved, result, shape = prepared.resolved, prepared.result, sizes.of_folder(prepared.base.folder)
     gpu = here.gpus[0].name if here.gpus else USUAL
-    return fits.ESTIMATORS[resolved.kind](resolved.config, shape, result.longest, result.rows, result.total, gpu=gpu)
+    return estimate(resolved.config, shape, result.longest, result.rows, result.total, gpu=gpu)
 
 
 def check_machine(prepared: PreparedRun, here: Machine, launcher: str, report: Reporter) -> None:

@@ -41,8 +41,7 @@ from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.tools import registry as tools
 from virc.training import inputs, job_judge, prepare, rl_setup, tool_packages, trackers
-from virc.training.estimate.fits import ESTIMATORS
-from virc.training.estimate.sft import Estimate
+from virc.training.estimate.needs import Estimate, estimate
 from virc.training.inputs import Base
 from virc.training.preflight.pairs import entry_of
 from virc.training.preflight.rl import TRAIN, VALIDATION, check_read
@@ -300,4 +299,4 @@ def _needed(resolved: Resolved, base: Base) -> Estimate | None:
         else sizes.published(stages.root_of(resolved))
     )
     config = resolved.config
-    return ESTIMATORS[resolved.kind](config, known, config.longest) if known else None
+    return estimate(config, known, config.longest) if known else None

@@ -16,7 +16,7 @@ from virc.envs.hardware import Machine
 from virc.runs.run import FOLDER, Run
 from virc.stages.resolve import Resolved
 from virc.training import inputs, prepare
-from virc.training.estimate.sft import Estimate
+from virc.training.estimate.needs import Estimate
 from virc.training.prepare import PreparedRun
 from virc.training.request import TrainRequest
 

@@ -1,6 +1,6 @@
 """Which overlays of a stage fit a machine, and for the others why not and what would help."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from itertools import product
 from typing import Any, Literal
 
@@ -11,9 +11,8 @@ from virc.envs.hardware import Machine
 from virc.models.sizes import Shape
 from virc.stages import resolve as stages
 from virc.systems.registry import System
-from virc.training.estimate import dpo, rl, sft
-from virc.training.estimate.activations import Term
-from virc.training.estimate.sft import Estimate
+from virc.training.estimate.needs import Estimate, estimate
+from virc.training.estimate.terms import Term
 
 _STATE = {
     "trained weights", "gradients", "Adam moments", "float32 weights", "bf16 copies", "gradient buckets",
@@ -45,12 +44,6 @@ def judges(overlays: Collection[str] = USUAL_OVERLAYS) -> str:
 
 def _without_judge(overlays: Collection[str]) -> str:
     return "--with rules" if "rules" in overlays else "--set reward.total=outcome"
-
-
-ESTIMATORS: Mapping[str, Callable[..., Estimate]] = {
-    "sft": sft.estimate, "dpo": dpo.estimate, "rl": rl.estimate,
-}  # fmt: skip
-"""Kind of a stage -> what estimates its needs."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -102,7 +95,7 @@ def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Mach
         few = _few_gpus(config, machine)
         unknown = f"the base {root} is not on this machine, and its sizes are not known"
         return Verdict(overlays, False if few else None, _devices(config), few.clause if few else unknown)
-    needed = ESTIMATORS[resolved.kind](config, shape, config.longest)
+    needed = estimate(config, shape, config.longest)
     lack = next(lacking(needed, config, machine), None)
     helps = None
     if lack and _elsewhere(config, machine, system.overlays):
