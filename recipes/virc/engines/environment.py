@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from virc.core.files import DATA
+from virc.stages.context import Place
+from virc.stages.sft import StageConfig
+
 SILENT: Mapping[str, str] = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -24,3 +28,21 @@ def environment(recipes: Path) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "",  # or every start would compile a thousand files again
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def place_before(config: StageConfig, run: str, media: Path) -> Place:
+    """What an attempt would work on, before weights and rows are looked for.
+
+    Args:
+        run: name of the run to be.
+    """
+    return Place(
+        base=Path(config.base or f"the newest run of {config.after}"),
+        model_type="qwen2_5_vl",  # that of every published stage
+        data=Path(DATA) / config.data_name(),
+        media=media,
+        output=Path("runs", run, "checkpoints"),
+        files=Path("runs", run, "logs", "attempt_1"),
+        python=Path("python"),
+        recipes=Path(),
+    )

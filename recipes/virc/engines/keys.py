@@ -1,22 +1,26 @@
-"""The keys that an engine accepts, and which of them a user may set as `engine.KEY`.
+"""The keys of an engine: its types and defaults, which setting of ours each follows from, which a user may set.
 
-`ENGINE_keys.json` is made by `accepted.py` and `verl_accepted.py`. `ENGINE_refused.yaml` says which accepted keys are
-not taken from a user, and why. Keys of nested settings have dotted names.
+`ENGINE/keys.json` says all of it, a line for each key, for a class of keys, and for what dotted keys begin with. After
+new pins `write_keys` writes anew what the engine says of itself. Keys of nested settings have dotted names.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, reduce
+from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from virc.config import dotted, validation
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError
+from virc.core.plan import Change
 from virc.core.text import did_you_mean, nearest, plain
 from virc.stages.resolve import ENGINE
+from virc.stages.sft import StageConfig
+
+T = TypeVar("T")
 
 _FOLDER = Path(__file__).parent
 _TYPES: Mapping[str, Any] = {
@@ -24,110 +28,140 @@ _TYPES: Mapping[str, Any] = {
     "values": tuple[int | float | str, ...], "dict": dict[str, Any],
 }  # fmt: skip
 _OFF = (None, False, 0, "no")
+_OPTIONS = ("overlay", "--", "option")
+OF_ENGINE = ("type", "group", "none", "choices", "default")
+"""The fields of a key that the engine says itself."""
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key of the engine.
+    """What is known of a key; the fields after `default` are ours.
 
     Args:
-        type: names of Python's types for its value, with ` | ` between them; empty: no plain value is one.
+        type: names of Python's types for its value, with ` | ` between them; empty: no plain value is one; None: the
+            engine has no such key.
         group: the class that declares it; empty where the key's name has it.
         none: whether null is a value.
         choices: all its values but null, where they are listed.
         default: where it is plain; null also where it is not.
+        same: the setting whose value it gets.
+        follows: the settings that it is computed from; a user changes the first one.
+        preset: the setting that it is computed from where a user does not set it.
+        fixed: why it cannot be set.
+        why: why its value is not the published one.
+        instead: the setting of ours that does the same; so a user may not set it.
+        refused: why it is not taken from a user.
+        dead: what it is for, where no stage reads it.
+        needs: keys, with ` or ` between them, of which one must be on for it to do anything.
+        gone: what to do instead of a key that earlier versions had.
     """
 
-    type: str
+    type: str | None = None
     group: str = ""
     none: bool = False
     choices: tuple[Any, ...] = ()
     default: Any = None
+    same: str = ""
+    follows: tuple[str, ...] = ()
+    preset: str = ""
+    fixed: str = ""
+    why: str = ""
+    instead: str = ""
+    refused: str = ""
+    dead: str = ""
+    needs: str = ""
+    gone: str = ""
 
     @property
     def kind(self) -> Any:
         """The type of its values."""
-        members = [_TYPES[name] for name in self.type.split(" | ")] + ([None] if self.none else [])
+        members = [_TYPES[name] for name in (self.type or "").split(" | ")] + ([None] if self.none else [])
         return reduce(or_, members)
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What its value follows from."""
+        return tuple(filter(None, (self.same, *self.follows, self.preset)))
 
-class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Every key of the engine, and the versions of the packages they were read from."""
+    @property
+    def source(self) -> str:
+        """The setting that virc sets it by, or why it cannot be set; empty: virc does not set it."""
+        return self.fixed or self.same or next(iter(self.follows), "")
 
-    versions: Mapping[str, str]
-    keys: Mapping[str, Key]
+
+def under(prefix: str, keys: Mapping[str, T]) -> dict[str, T]:
+    """The keys with a prefix before their names."""
+    return {f"{prefix}.{key}": value for key, value in keys.items()}
 
 
-class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Keys, classes of keys, or beginnings of dotted keys, that are not taken from a user.
+def load(package: str, name: str, kind: str = "") -> "Keys":
+    """The keys of an engine.
 
     Args:
-        dead: not read in a stage: name -> what it is for.
-        refused: name -> why it is not wanted.
-        instead: name -> the setting of ours that does the same.
-        needs: keys that turn something on, ` or ` between them -> names that do nothing without.
-        gone: keys that earlier versions had -> what to do instead.
+        package: its folder here.
+        name: as people write it.
+        kind: of stages; keys that differ for `dpo` have what is ours of them in a field `dpo`.
     """
-
-    dead: Mapping[str, str]
-    refused: Mapping[str, str]
-    instead: Mapping[str, str]
-    needs: Mapping[str, tuple[str, ...]]
-    gone: Mapping[str, str] = {}
-
-    def verdict(self, names: Iterable[str]) -> tuple[str, str] | None:
-        """Which of the tables refuses a key, and what it says.
-
-        Args:
-            names: what the tables may call the key; the first that one of them knows counts.
-        """
-        for called in names:
-            if any(called in dependent for dependent in self.needs.values()):
-                return None
-            for table in ("instead", "refused", "dead"):
-                if called in getattr(self, table):
-                    return table, getattr(self, table)[called]
-        return None
-
-
-@cache
-def _accepted(package: str) -> Accepted:
-    return msgspec.json.decode((_FOLDER / package / "keys.json").read_bytes(), type=Accepted)
-
-
-@cache
-def _refused(package: str) -> Refused:
-    return msgspec.yaml.decode((_FOLDER / package / "refused.yaml").read_bytes(), type=Refused)
-
-
-@cache
-def _sections(package: str) -> frozenset[str]:
-    """What dotted keys begin with."""
-    parts = (name.split(".") for name in _accepted(package).keys)
-    return frozenset(".".join(each[:length]) for each in parts for length in range(1, len(each)))
+    read = msgspec.json.decode((_FOLDER / package / "keys.json").read_bytes())
+    entries: dict[str, Key] = {}
+    for key, fields in read["keys"].items():
+        of_kind, of_engine = fields.pop("dpo", None), {each: fields[each] for each in OF_ENGINE if each in fields}
+        entries[key] = msgspec.convert(of_engine | of_kind if kind == "dpo" and of_kind else fields, Key)
+    accepted = {key: entry for key, entry in entries.items() if entry.type is not None}
+    ours = {key: entry.source for key, entry in entries.items() if entry.source}
+    return Keys(package, name, read["versions"], entries, accepted, ours)
 
 
 class Keys(msgspec.Struct, frozen=True):
     """The keys of one engine.
 
     Args:
-        package: its name as a package, which its files here have too.
-        name: as people write it.
+        versions: of the packages that it was read from.
+        entries: everything known, by the name of a key, a class of keys or a beginning of dotted keys.
+        accepted: the keys that the engine takes.
         ours: key -> the setting of ours that it follows from, or a sentence: why it is not to be set.
     """
 
     package: str
     name: str
-    ours: Mapping[str, str] = {}
+    versions: Mapping[str, str]
+    entries: Mapping[str, Key]
+    accepted: Mapping[str, Key]
+    ours: Mapping[str, str]
 
-    @property
-    def accepted(self) -> Accepted:
-        """What the pinned version accepts."""
-        return _accepted(self.package)
+    def same(self, config: StageConfig) -> dict[str, Any]:
+        """The keys with the value of a setting."""
+        return {name: getattr(config, key.same) for name, key in self.entries.items() if key.same}
 
-    @property
-    def refused(self) -> Refused:
-        """What of it is not taken."""
-        return _refused(self.package)
+    def changes(
+        self, keys: Mapping[str, Any], published: Mapping[str, Any], origins: Mapping[str, str]
+    ) -> tuple[Change, ...]:
+        """Where the engine does not get, or have by default, what was published, and why.
+
+        Args:
+            keys: as the engine gets them.
+            published: the values of the published script; empty where there is none.
+            origins: setting -> where its value comes from.
+        """
+        names = {**published, **keys} if published else {}
+        both = {key: (published.get(key), keys.get(key, self.default(key))) for key in names}
+        return tuple(
+            Change(key, theirs, ours, self._why(key, origins, key in published))
+            for key, (theirs, ours) in both.items()
+            if theirs != ours
+        )
+
+    def _why(self, name: str, origins: Mapping[str, str], is_published: bool) -> str:
+        """The overlay or option that set what the key follows from; else the key's reason; else its origin."""
+        key = self.entries.get(name, Key())
+        settings = {setting.split(".")[0] for setting in key.settings}
+        found = dict.fromkeys(
+            origin
+            for setting, origin in origins.items()
+            if setting.split(".")[0] in settings or f"{setting}.".startswith(f"engine.{name}.")
+        )
+        chosen = [origin for origin in found if origin.startswith(_OPTIONS) or origin.endswith((".yaml", ".yml"))]
+        otherwise = next(iter(found), "as by default") if is_published else "the published script does not name it"
+        return ", ".join(chosen) or key.why or key.fixed or otherwise
 
     def check(self, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
         """Check keys that a user gives for the engine.
@@ -146,7 +180,7 @@ class Keys(msgspec.Struct, frozen=True):
             name = ".".join(fault.path)
             origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
             raise ConfigError(f"{fault.message} ({origin})" if origin else fault.message, fault.hint)
-        return {name: _converted(self.accepted.keys[name], value) for name, value in self.leaves(given).items()}
+        return {name: _converted(self.accepted[name], value) for name, value in self.leaves(given).items()}
 
     def faults(self, given: Mapping[str, Any]) -> Iterator[Fault]:
         """Everything that is wrong with such keys; arguments as of `check`."""
@@ -154,46 +188,52 @@ class Keys(msgspec.Struct, frozen=True):
         for name, value in leaves.items():
             path = (ENGINE, name)
             shown = ".".join(path)
-            inner, gone = _inner(name, value, self.ours), _inner(name, value, self.refused.gone)
-            if name not in self.accepted.keys:
+            inner, gone = _inner(name, value, self.ours), _inner(name, value, self._gone())
+            if name not in self.accepted:
                 yield self._unknown(name)
             elif name in self.ours:
                 yield Fault(path, *_not_yours(shown, self.ours[name]))
             elif inner:
                 yield Fault((ENGINE, inner), *_not_yours(f"{ENGINE}.{inner}", self.ours[inner]))
             elif gone:
-                yield Fault((ENGINE, gone), self._has_no(gone), self.refused.gone[gone])
+                yield Fault((ENGINE, gone), self._has_no(gone), self.entries[gone].gone)
             elif verdict := self.verdict(name):
                 table, text = verdict
                 refusal = f"{shown} {'does nothing in a stage' if table == 'dead' else 'is not taken'}: {text}"
                 yield Fault(path, *(_not_yours(shown, text) if table == "instead" else (refusal, None)))
             elif off := self._switches_off(name, value, leaves):
-                on = "true" if self.accepted.keys[off[0]].type == "bool" else "VALUE"
+                on = "true" if self.accepted[off[0]].type == "bool" else "VALUE"
                 without = f"{shown} does nothing without {' or '.join(off)}"
                 yield Fault(path, without, f"--set {ENGINE}.{off[0]}={on}")
             else:
-                yield from _misfits(self.accepted.keys[name], value, path)
+                yield from _misfits(self.accepted[name], value, path)
 
     def verdict(self, name: str) -> tuple[str, str] | None:
-        """Whether an accepted key is not taken: which of the tables of `Refused` says so, and what it says."""
-        return self.refused.verdict(self._names(name))
+        """Whether an accepted key is not taken: by which field of `Key`, and what that says."""
+        for key in filter(None, map(self.entries.get, self._names(name))):
+            if key.needs:
+                return None
+            for field in ("instead", "refused", "dead"):
+                if said := getattr(key, field):
+                    return field, said
+        return None
 
     def is_default(self, name: str, value: Any) -> bool:
         """Whether that is the key's default value."""
-        key = self.accepted.keys.get(name)
+        key = self.accepted.get(name)
         return key is not None and key.default == value and (value is not None or key.none)
 
     def default(self, name: str) -> Any:
         """The key's default value where it is plain; else None."""
-        key = self.accepted.keys.get(name)
+        key = self.accepted.get(name)
         return key.default if key else None
 
     def leaves(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Nested or dotted keys by the names of accepted ones; what is in a free mapping stays a mapping."""
         found: dict[str, Any] = {}
         for name, value in self._leaves(given, ()):
-            home = next((each for each in _beginnings(name)[1:] if each in self.accepted.keys), None)
-            if home is None or name in self.accepted.keys or "dict" not in self.accepted.keys[home].type:
+            home = next((each for each in _beginnings(name)[1:] if each in self.accepted), None)
+            if home is None or name in self.accepted or "dict" not in self.accepted[home].type:
                 found[name] = value
             else:
                 dotted.put(found.setdefault(home, {}), tuple(name[len(home) + 1 :].split(".")), value)
@@ -202,22 +242,22 @@ class Keys(msgspec.Struct, frozen=True):
     def _leaves(self, given: Mapping[str, Any], path: dotted.Path) -> Iterator[tuple[str, Any]]:
         for key, value in given.items():
             name = ".".join((*path, key))
-            if isinstance(value, Mapping) and name in _sections(self.package):
+            if isinstance(value, Mapping) and self._is_section(name):
                 yield from self._leaves(value, (*path, key))
             else:
                 yield name, value
 
     def _names(self, name: str) -> tuple[str, ...]:
         """What a table may call a key: its name, what it begins with, or its class; the nearest comes first."""
-        return *_beginnings(name), self.accepted.keys[name].group
+        return *_beginnings(name), self.accepted[name].group
 
     def _unknown(self, name: str) -> Fault:
         """The fault of an unknown key; the hint names our setting of that name, or the engine's nearest key."""
-        known = self.accepted.keys
+        known = self.accepted
         message = self._has_no(name)
-        if name in _sections(self.package):
+        if self._is_section(name):
             return Fault((ENGINE, name), message, f"there are keys that begin with {name}.")
-        if gone := self.refused.gone.get(name):
+        if gone := self._gone().get(name):
             return Fault((ENGINE, name), message, gone)
         likely = [each for each in known if each in self.ours or not self.verdict(each)]
         near = nearest(name, likely) or _elsewhere(name, likely) or nearest(name, known)
@@ -231,18 +271,22 @@ class Keys(msgspec.Struct, frozen=True):
             hint = f"{near} is not to be set: {source}"
         return Fault((ENGINE, name), message, hint)
 
+    def _is_section(self, name: str) -> bool:
+        """Whether dotted keys begin with that."""
+        return any(key.startswith(f"{name}.") for key in self.accepted)
+
+    def _gone(self) -> dict[str, str]:
+        return {name: key.gone for name, key in self.entries.items() if key.gone}
+
     def _has_no(self, name: str) -> str:
-        return f"{self.name} {self.accepted.versions[self.package]} has no key {plain(name, 100)!r}"
+        return f"{self.name} {self.versions[self.package]} has no key {plain(name, 100)!r}"
 
     def _switches_off(self, name: str, value: Any, given: Mapping[str, Any]) -> tuple[str, ...]:
         """The keys of which one must be on for this one to do anything, where none is."""
-        for called in self._names(name):
-            for switch, dependent in self.refused.needs.items():
-                if called in dependent and name != switch:
-                    switches = tuple(switch.split(" or "))
-                    on = value in _OFF or not all(given.get(each) in _OFF for each in switches)
-                    return () if on else switches
-        return ()
+        switch = next((key.needs for each in self._names(name) if (key := self.entries.get(each)) and key.needs), "")
+        switches = tuple(switch.split(" or ")) if switch and switch != name else ()
+        on = value in _OFF or not all(given.get(each) in _OFF for each in switches)
+        return () if on else switches
 
 
 def _elsewhere(name: str, known: Iterable[str]) -> str | None:

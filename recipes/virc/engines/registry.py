@@ -16,7 +16,7 @@ from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.llamafactory import plan as llamafactory
 from virc.engines.llamafactory.preferences import log as preferences_log
 from virc.engines.llamafactory.preferences import plan as preferences
-from virc.engines.llamafactory.preferences.table import READS
+from virc.engines.llamafactory.preferences.plan import READS
 from virc.engines.verl import log as verl_log
 from virc.engines.verl import plan as verl
 from virc.runs.metrics import Metric, Phase

@@ -15,7 +15,7 @@ from virc.engines.llamafactory import write_keys as accepted
 from virc.engines.llamafactory.plan import KEYS as ENGINE
 from virc.engines.llamafactory.plan import TEMPLATES
 
-KEYS = ENGINE.accepted.keys
+KEYS = ENGINE.accepted
 RECIPES = Path(accepted.__file__).parents[3]
 
 # Where dead keys are read without effect.

@@ -12,12 +12,11 @@ from virc.core.errors import ConfigError
 from virc.engines.llamafactory import write_keys as accepted
 from virc.engines.llamafactory.plan import KEYS as ENGINE
 from virc.engines.llamafactory.plan import OTHER_ROWS
-from virc.engines.llamafactory.table import OWN
 from virc.envs.pins import FOLDER as PINS
 from virc.stages import sft
 
-KEYS = ENGINE.accepted.keys
-REFUSED = ENGINE.refused
+KEYS, OWN = ENGINE.accepted, ENGINE.ours
+SWITCHES = {each for key in ENGINE.entries.values() if key.needs for each in key.needs.split(" or ")}
 RECIPES = Path(virc.__file__).parents[1]
 
 
@@ -144,12 +143,10 @@ def test_every_fault_is_found_at_once() -> None:
 
 def test_the_tables_name_only_what_there_is() -> None:
     known = {*KEYS, *(key.group for key in KEYS.values())}
-    switches = {each for switch in REFUSED.needs for each in switch.split(" or ")}
-    named = {*REFUSED.dead, *REFUSED.refused, *REFUSED.instead, *switches}
-    named |= {each for names in REFUSED.needs.values() for each in names}
-    assert named <= known
+    refused = {name: key for name, key in ENGINE.entries.items() if key.dead or key.refused or key.instead or key.needs}
+    assert {*refused, *SWITCHES} <= known
     settings = set(sft.Config.__struct_fields__)
-    assert {setting.split(".")[0] for setting in REFUSED.instead.values()} <= settings
+    assert {key.instead.split(".")[0] for key in refused.values() if key.instead} <= settings
 
 
 def test_what_changes_how_many_rows_there_are_can_be_set() -> None:
@@ -158,8 +155,7 @@ def test_what_changes_how_many_rows_there_are_can_be_set() -> None:
 
 
 def test_what_turns_something_on_can_be_set() -> None:
-    switches = {each for switch in REFUSED.needs for each in switch.split(" or ")}
-    assert not [each for each in switches if ENGINE.verdict(each) or each in OWN]
+    assert not [each for each in SWITCHES if ENGINE.verdict(each) or each in OWN]
 
 
 def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
@@ -171,5 +167,5 @@ def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
 def test_the_list_is_of_the_pinned_versions() -> None:
     for device in ("cpu", "cuda"):
         pins = (PINS / f"sft-{device}.txt").read_text()
-        for package, version in ENGINE.accepted.versions.items():
+        for package, version in ENGINE.versions.items():
             assert f"\n{package}=={version} \\\n" in pins, f"after new pins: {accepted.__doc__}"

@@ -16,7 +16,6 @@ import virc
 from virc.config import dotted as nested
 from virc.engines.verl import plan as verl
 from virc.engines.verl.plan import KEYS
-from virc.engines.verl.table import OWN
 from virc.stages.resolve import Resolved
 
 RECIPES = Path(virc.__file__).parents[1]
@@ -47,7 +46,7 @@ def last(name: str) -> str:
 @pytest.mark.engine
 def test_dead_keys_are_read_nowhere_in_a_stage() -> None:
     readers = verl_source.readers()
-    dead = [name for name in KEYS.accepted.keys if (KEYS.verdict(name) or ("",))[0] == "dead"]
+    dead = [name for name in KEYS.accepted if (KEYS.verdict(name) or ("",))[0] == "dead"]
     found = {name: readers[last(name)] for name in dead if last(name) in readers}
     assert len(dead) > 20
     assert found == WITHOUT_EFFECT
@@ -56,7 +55,7 @@ def test_dead_keys_are_read_nowhere_in_a_stage() -> None:
 @pytest.mark.engine
 def test_every_key_that_can_be_set_is_read_in_a_stage() -> None:
     readers = verl_source.readers()
-    open_to_all = [name for name in KEYS.accepted.keys if not KEYS.verdict(name) and name not in OWN]
+    open_to_all = [name for name in KEYS.accepted if not KEYS.verdict(name) and name not in KEYS.ours]
     unread = [name for name in open_to_all if not {last(name), last(name.rpartition(".")[0])} & readers.keys()]
     assert len(open_to_all) > 100
     assert not unread

@@ -7,16 +7,15 @@ import pytest
 
 from virc.core.errors import ConfigError
 from virc.engines.verl.plan import KEYS
-from virc.engines.verl.table import OWN, TABLE
 from virc.envs.pins import FOLDER as PINS
 from virc.stages import rl
 
-KNOWN = KEYS.accepted.keys
+KNOWN, OWN = KEYS.accepted, KEYS.ours
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
 VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
 BEGINNINGS = {name.rsplit(".", length)[0] for name in KNOWN for length in range(name.count(".") + 1)}
 
-YOURS = {name: key.settings[0] for name, key in TABLE.keys.items() if key.use == "default"}
+YOURS = {name: key.preset for name, key in KEYS.entries.items() if key.preset}
 
 
 def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
@@ -153,13 +152,11 @@ def test_what_follows_from_the_device_can_still_be_set() -> None:
 
 
 def test_the_tables_name_only_what_there_is() -> None:
-    refused = KEYS.refused
-    named = {*refused.dead, *refused.refused, *refused.instead, *refused.needs}
-    named |= {each for names in refused.needs.values() for each in names}
-    assert named <= KNOWN.keys() | BEGINNINGS
-    assert not refused.gone.keys() & KNOWN.keys()
+    refused = {name: key for name, key in KEYS.entries.items() if key.dead or key.refused or key.instead or key.needs}
+    assert {*refused, *(key.needs for key in refused.values() if key.needs)} <= KNOWN.keys() | BEGINNINGS
+    assert not [name for name, key in KNOWN.items() if key.gone]
     settings = set(rl.Config.__struct_fields__)
-    assert {setting.split(".")[0] for setting in refused.instead.values()} <= settings
+    assert {key.instead.split(".")[0] for key in refused.values() if key.instead} <= settings
 
 
 def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
@@ -172,4 +169,4 @@ def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
 def test_the_list_is_of_the_pinned_version() -> None:
     for device in ("cpu", "cuda"):
         pins = (PINS / f"rl-{device}.txt").read_text()
-        assert f"\nverl=={KEYS.accepted.versions['verl']} \\\n" in pins, "after new pins: engines/verl_accepted.py"
+        assert f"\nverl=={KEYS.versions['verl']} \\\n" in pins, "after new pins: engines/verl/write_keys.py"

@@ -11,15 +11,13 @@ from virc.core.errors import ConfigError
 from virc.core.files import DATA
 from virc.core.plan import Change, Plan, Step
 from virc.engines import environment as engines
-from virc.engines import keys as known
-from virc.engines.llamafactory.table import OWN, TABLE
-from virc.engines.table import place_before
+from virc.engines import keys
 from virc.runs.checkpoint_formats.llamafactory import RESUME
 from virc.stages.context import Place
 from virc.stages.sft import Config, contradictions
 
 NAME = "LLaMA-Factory"
-KEYS = known.Keys("llamafactory", NAME, OWN)
+KEYS = keys.load("llamafactory", NAME)
 OTHER_ROWS = frozenset({"max_samples", "neat_packing", "packing", "streaming", "val_size"})
 """With one of these the engine counts other rows than there are in the file."""
 
@@ -48,8 +46,8 @@ def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, 
         ConfigError: the settings do not fit together.
     """
     data = Path(DATA) / config.data_name()
-    place = msgspec.structs.replace(place_before(config, name, data.parent), dataset=data.name)
-    return TABLE.changes(settings(config, place), published, origins, KEYS)
+    place = msgspec.structs.replace(engines.place_before(config, name, data.parent), dataset=data.name)
+    return KEYS.changes(settings(config, place), published, origins)
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -64,10 +62,10 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     """
     import yaml
 
-    keys = settings(config, place)
+    given = settings(config, place)
     info = {place.dataset: {**place.entry, "file_name": str(place.data)}}
     files = {
-        str(place.files / SETTINGS): yaml.safe_dump(keys, sort_keys=False, allow_unicode=True),
+        str(place.files / SETTINGS): yaml.safe_dump(given, sort_keys=False, allow_unicode=True),
         str(place.files / INFO): _json(info),
     }
     if config.zero:
@@ -76,7 +74,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     return Plan(
         step=_step(config, place),
         files=files,
-        changes=TABLE.changes(keys, published, origins, KEYS),
+        changes=KEYS.changes(given, published, origins),
         loadable=(place.resume, folder) if place.resume and folder and folder != place.resume else None,
     )
 
@@ -86,13 +84,13 @@ def _json(content: object) -> str:
 
 
 def settings(config: Config, place: Place) -> dict[str, Any]:
-    """Every key that LLaMA-Factory gets, in the order of `TABLE`.
+    """Every key that LLaMA-Factory gets, without those that are null.
 
     Raises:
         ConfigError: the batch cannot be divided, or no template fits the base.
     """
-    keys = {
-        **TABLE.same(config),
+    given = {
+        **KEYS.same(config),
         "model_name_or_path": str(place.base if config.lora else place.resume or place.base),
         "adapter_name_or_path": str(place.adapter) if place.adapter else None,
         "trust_remote_code": False,
@@ -134,8 +132,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "resume_from_checkpoint": str(resume_folder(config, place)) if place.resume else None,
         **config.engine,
     }  # fmt: skip
-    names = [*(name for name in TABLE.keys if name in keys), *(name for name in keys if name not in TABLE.keys)]
-    return {name: keys[name] for name in names if keys[name] is not None}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def resume_folder(config: Config, place: Place) -> Path | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from virc.core.files import write_whole
+from virc.engines.keys import OF_ENGINE
 
 FILE = Path(__file__).with_name("keys.json")
 PACKAGES = ("llamafactory", "transformers")
@@ -25,12 +26,12 @@ def main(arguments: list[str]) -> None:
     """Write the list to the named file, else over the one of this package."""
     write_whole(
         Path(arguments[0]) if arguments else FILE,
-        text(accepted(), {package: version(package) for package in PACKAGES}).encode(),
+        text(FILE, accepted(), {package: version(package) for package in PACKAGES}).encode(),
     )
 
 
 def accepted() -> dict[str, dict[str, Any]]:
-    """Every key by name, in the order of the parser: what `keys.Key` holds of it."""
+    """Every key by name, in the order of the parser: what `keys.Key` has of the engine."""
     found: dict[str, dict[str, Any]] = {}
     for part in importlib.import_module("llamafactory.hparams.parser")._TRAIN_ARGS:
         kinds = typing.get_type_hints(part)
@@ -80,9 +81,13 @@ def _choices(members: list[Any]) -> list[Any]:
     return found
 
 
-def text(keys: dict[str, dict[str, Any]], versions: dict[str, str]) -> str:
-    """JSON with a line for each key."""
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(key)}" for name, key in keys.items())
+def text(file: Path, keys: dict[str, dict[str, Any]], versions: dict[str, str]) -> str:
+    """JSON with a line for each key, in which what is ours of a file stays."""
+    known = json.loads(file.read_text(encoding="utf-8"))["keys"]
+    ours = {name: {part: known[name][part] for part in known[name] if part not in OF_ENGINE} for name in known}
+    entries = {name: {**key, **ours.pop(name, {})} for name, key in keys.items()}
+    entries |= {name: key for name, key in ours.items() if key}
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(key, ensure_ascii=False)}" for name, key in entries.items())
     return f'{{\n"versions": {json.dumps(versions)},\n"keys": {{\n{lines}\n}}\n}}\n'
 
 

@@ -1,6 +1,6 @@
 """verl 0.9.1: the keys, files and command of a stage of reinforcement learning.
 
-`table.py` says why they differ from those of the published script, which is for verl 0.5. The setting `max_grad_norm`
+`keys.json` says why they differ from those of the published script, which is for verl 0.5. The setting `max_grad_norm`
 is `actor.optim.clip_grad`: nothing reads `actor.grad_clip`.
 """
 
@@ -15,14 +15,14 @@ from virc.config.validation import Fault
 from virc.core.files import DATA
 from virc.core.plan import Change, Plan, Step
 from virc.engines import environment as engines
-from virc.engines import keys as known
-from virc.engines.table import place_before, under
-from virc.engines.verl.table import ACTOR, MODEL, OWN, REF, ROLLOUT, TABLE
+from virc.engines import keys
+from virc.engines.keys import under
 from virc.stages.context import Place
 from virc.stages.rl import Config, contradictions
 
 NAME = "verl"
-KEYS = known.Keys("verl", NAME, OWN)
+ACTOR, ROLLOUT, MODEL, REF = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model", "ref"))
+KEYS = keys.load("verl", NAME)
 SETTINGS = "engine.yaml"
 AGENTS = "agents.yaml"
 METRICS = "verl.jsonl"
@@ -63,12 +63,12 @@ def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, 
     """
     validation = config.validation_name()
     place = msgspec.structs.replace(
-        place_before(config, name, Path(DATA)),
+        engines.place_before(config, name, Path(DATA)),
         validation=Path(DATA) / validation if validation else None,
         reward=Path("runs", name, "reward.json"),
         protocol=Path("runs", name, "virc_protocol.json"),
     )
-    return TABLE.changes(flat(config, place, published), published, origins, KEYS)
+    return KEYS.changes(flat(config, place, published), published, origins)
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -78,9 +78,9 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
         published: values of the published script, by dotted names; empty where there is none.
         origins: setting -> where its value comes from.
     """
-    keys = flat(config, place, published)
+    given = flat(config, place, published)
     nested_keys: dict[str, Any] = {}
-    for key, value in keys.items():
+    for key, value in given.items():
         dotted.put(nested_keys, tuple(key.split(".")), value)
     files = {
         str(place.files / SETTINGS): _yaml(nested_keys),
@@ -88,7 +88,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     }
     argv = (str(place.python), "-m", START, str(place.files / SETTINGS))
     step = Step(argv, "train with verl", environment(config, place))
-    return Plan(step, files, TABLE.changes(keys, published, origins, KEYS))
+    return Plan(step, files, KEYS.changes(given, published, origins))
 
 
 def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[str, Any]:
@@ -97,14 +97,14 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
     Args:
         published: keys that are written though their value is verl's own default; others then are not.
     """
-    keys = {
+    given = {
         "data.train_files": str(place.data),
         # Without a validation verl still reads a file of some: it gets one row of those to learn from.
         "data.val_files": str(place.validation or place.data),
         "data.val_max_samples": None if place.validation else 1,
         "data.filter_overlong_prompts": False,
         "data.shuffle": not config.fixed_order,
-        **TABLE.same(config),
+        **KEYS.same(config),
         "algorithm.adv_estimator": "grpo",
         "algorithm.use_kl_in_reward": False,
         **_model(config, place),
@@ -117,7 +117,7 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
     }
     ours = {
         key: value
-        for key, value in keys.items()
+        for key, value in given.items()
         if value is not None and (key in published or not KEYS.is_default(key, value))
     }
     # The members of free mappings are keys, too.

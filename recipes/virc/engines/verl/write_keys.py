@@ -30,11 +30,11 @@ CHOICES = {
 
 def main(arguments: list[str]) -> None:
     """Write the list to the named file, else over the one of this package."""
-    write_whole(Path(arguments[0]) if arguments else FILE, text(accepted(), {"verl": version("verl")}).encode())
+    write_whole(Path(arguments[0]) if arguments else FILE, text(FILE, accepted(), {"verl": version("verl")}).encode())
 
 
 def accepted() -> dict[str, dict[str, Any]]:
-    """Every key by its dotted name: what `keys.Key` holds of it."""
+    """Every key by its dotted name: what `keys.Key` has of the engine."""
     config = verl_config.default()
     found = {name: _described(name, value, hint) for path, value, hint in _all(config, ()) if (name := ".".join(path))}
     found |= {name: {"type": "dict"} for name in verl_config.FREE}
