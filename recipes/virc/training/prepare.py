@@ -112,31 +112,29 @@ def rows_request(
         UsageError, ConfigError: a tool is missing, or a chat protocol cannot be read.
     """
     config, beside = resolved.config, resolved.system.file.parent
-    source = msgspec.structs.replace(source, ignore=request.ignore)
-    loads = tuple(str(file) for name in resolved.system.offered if (file := tools.file_of(name, beside)))
+    common: dict[str, Any] = {
+        "source": msgspec.structs.replace(source, ignore=request.ignore),
+        "base": base.folder,
+        "name": base.name,
+        "max_pixels": config.max_pixels,
+        "filter_overlong": config.filter_overlong,
+        "probe": probe,
+        "protocol": request.protocol and expanded(request.protocol).absolute(),
+        "loads": tuple(str(file) for name in resolved.system.offered if (file := tools.file_of(name, beside))),
+        "workers": cores(),
+        "curriculum": config.curriculum,
+        "seed": config.seed if config.order == "shuffled" else None,
+    }
     if resolved.kind == "rl":
-        return rl_setup.rows_request(request, resolved, base, source, folders, probe, loads)
-    supervised = SftRequest(
-        source=source,
-        base=base.folder,
-        name=base.name,
-        cutoff=config.cutoff_len,
-        min_pixels=config.min_pixels,
-        max_pixels=config.max_pixels,
-        filter_overlong=config.filter_overlong,
-        probe=probe,
-        folder=folders[0],
-        mixed_coordinates=config.mixed_coordinates,
-        protocol=request.protocol and expanded(request.protocol).absolute(),
-        chat_protocol=chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None,
-        loads=loads,
-        workers=cores(),
-        curriculum=config.curriculum,
-        seed=config.seed if config.order == "shuffled" else None,
-    )
-    if resolved.kind == "dpo":
-        return PairsRequest(**msgspec.structs.asdict(supervised), feedback=config.loss == "kto")
-    return supervised
+        return rl_setup.rows_request(request, resolved, base, folders, common)
+    common |= {
+        "cutoff": config.cutoff_len,
+        "min_pixels": config.min_pixels,
+        "folder": folders[0],
+        "mixed_coordinates": config.mixed_coordinates,
+        "chat_protocol": chat_protocol.of_system(resolved.system).protocol if resolved.system.worded else None,
+    }
+    return PairsRequest(**common, feedback=config.loss == "kto") if resolved.kind == "dpo" else SftRequest(**common)
 
 
 def counted(asked: Request, python: Path, recipes: Path, report: Reporter) -> Result:

@@ -1,15 +1,15 @@
 """Prepares a run of RL: what its rows and its reward need, checked before anything starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from virc.core.errors import ConfigError, DataError, VircError
 from virc.core.events import Reporter
-from virc.core.files import expanded, write_json
-from virc.core.parallel import cores
+from virc.core.files import write_json
 from virc.core.text import did_you_mean, plain
 from virc.data.convert.change import SOURCE
 from virc.data.formats import rl
@@ -98,14 +98,13 @@ def _share(source: Source) -> str:
 
 
 def rows_request(
-    request: TrainRequest, resolved: Resolved, base: Base, source: Source, folders: tuple[Path, Path], probe: int,
-    loads: tuple[str, ...],
-) -> RlRequest:  # fmt: skip
+    request: TrainRequest, resolved: Resolved, base: Base, folders: tuple[Path, Path], common: Mapping[str, Any]
+) -> RlRequest:
     """What to check in the rows.
 
     Args:
         folders: folder for the rows that verl reads, and where it will be in the end.
-        probe, loads: as in `RlRequest`.
+        common: what is the same for every kind of stage.
 
     Raises:
         UsageError, ConfigError: a tool is not given as +NAME or missing, or the base's chat protocol cannot be read.
@@ -114,28 +113,18 @@ def rows_request(
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
     validation = inputs.validation(resolved, request.workspace)
     return RlRequest(
-        source=source,
+        **common,
         validation=validation and msgspec.structs.replace(validation, ignore=request.ignore),
-        base=base.folder,
-        name=base.name,
         rollout=config.rollout,
         prompt_length=config.prompt_length,
         batch=config.train_batch_size,
-        max_pixels=config.max_pixels,
-        filter_overlong=config.filter_overlong,
-        probe=probe,
         folder=folders[0].absolute(),
         home=folders[1].absolute(),
-        protocol=request.protocol and expanded(request.protocol).absolute(),
         chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,
         tools=tools_of(resolved, request.tools),
-        loads=loads,
         reward=rewards.located(config.reward),
         beside=resolved.system.file.parent,
         sources=speakers(config),
-        workers=cores(),
-        curriculum=config.curriculum,
-        seed=config.seed if config.order == "shuffled" else None,
     )
 
 

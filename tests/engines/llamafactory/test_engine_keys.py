@@ -1,5 +1,6 @@
 """A user's keys for LLaMA-Factory: what is refused, with which sentence, and what is taken."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import yaml
 
 import virc
 from virc.core.errors import ConfigError
+from virc.engines.keys import OF_ENGINE
 from virc.engines.llamafactory import write_keys as accepted
 from virc.engines.llamafactory.plan import KEYS as ENGINE
 from virc.engines.llamafactory.plan import OTHER_ROWS
@@ -162,6 +164,20 @@ def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
     assert set(OWN) <= set(KEYS)
     named = {setting.split(".")[0] for setting in OWN.values() if " " not in setting}
     assert named <= set(sft.Config.__struct_fields__)
+
+
+@pytest.mark.parametrize("engine", ["llamafactory", "verl"])
+def test_what_is_ours_stays_where_the_engine_says_its_keys_anew(engine: str) -> None:
+    file = accepted.FILE.parents[1] / engine / "keys.json"
+    known = json.loads(file.read_text())
+    said = {
+        name: {part: key[part] for part in OF_ENGINE if part in key}
+        for name, key in known["keys"].items() if "type" in key
+    }  # fmt: skip
+    assert accepted.text(file, said, known["versions"]) == file.read_text()
+    gone = accepted.text(file, {name: said[name] for name in list(said)[1:]} | {"new": {"type": "int"}}, {})
+    assert json.loads(gone)["keys"]["new"] == {"type": "int"}
+    assert json.loads(gone)["keys"].keys() - {"new"} <= known["keys"].keys()
 
 
 def test_the_list_is_of_the_pinned_versions() -> None:

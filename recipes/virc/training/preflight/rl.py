@@ -355,9 +355,7 @@ def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Re
         entry={},
         media=Path(os.path.commonpath(media)),  # the reward opens no others
         validation=request.home / VALIDATION if tried else None,
-        validation_rows=len(tried.chosen) if tried else 0,
         off_grid=trained.off_grid,
-        by_rules=sum(each.scorable.by_rules for each in both),
         lacking=dict(sum((each.scorable.lacking for each in both), Counter[str]())),
         lacks="; ".join(f"{name} {why}" for each in both for name, why in each.scorable.why.items()),
         parts=trained.parts,

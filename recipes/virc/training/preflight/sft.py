@@ -43,7 +43,6 @@ _UNITS: dict[Coordinates, str] = {
 """The coordinates that stock models use; other ones are for a system to teach."""
 _STOPS = {"row", UNREAD, "image_missing", "image_unreadable", "image_broken"}
 """Faults of a row checked closely that keep it from training or inference."""
-_LONGEST = 16
 
 OnProgress = Callable[[str], None]
 
@@ -300,7 +299,6 @@ def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], fault
         "mean": sum(tokens) / len(tokens),
         "total": sum(tokens),
         "percentiles": counts.percentiles(tokens),
-        "longest_rows": tuple(counted.numbers[at] for at in counted.longest(_LONGEST)),
         "images": sum(counted.images[at] for at in chosen),
         "looked_at": len(found.kept),
         "faults": dict(faults.most_common()),

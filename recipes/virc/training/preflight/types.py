@@ -13,21 +13,20 @@ from virc.stages.sft import Curriculum
 from virc.systems.registry import Reward
 
 
-class SftRequest(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
-    """What to look at in the rows of supervised training. Every path is absolute.
+class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to look at in the rows of a stage of any kind. Every path is absolute.
 
     Args:
         source: the rows.
         base: folder of the weights, with config.json, tokenizer.json and the image processor's file.
         name: of the base, for people.
-        cutoff: longest row in tokens, images included.
-        min_pixels, max_pixels: LLaMA-Factory's limits of an image.
+        max_pixels: the stage's limit of an image.
         filter_overlong: leave out longer rows; else they are refused.
         probe: train on this many of the longest rows only; 0: on all.
-        folder: new folder for the rows to train on, where those are not all rows of `source`.
+        folder: new folder for the rows to train on, where those are not all rows of `source`; for RL, always.
         protocol: file of the rows' chat protocol; None: the one beside the rows, else the one they show.
-        chat_protocol: of the stage's system: that of rows with its system message, unless another is beside them.
-        mixed_coordinates: take boxes that the base was not trained to write.
+        chat_protocol: of the stage's system: that of rows with its system message, unless another is beside them; for
+            RL of the base, for rows that are problems.
         loads: files of tools of the user's own that the rows' chat protocol may name.
         workers: processes that count.
         curriculum: the parts that rows are put in; `seed` is of the order within them, None: as written.
@@ -36,19 +35,30 @@ class SftRequest(msgspec.Struct, frozen=True, kw_only=True, tag="solutions"):
     source: Source
     base: Path
     name: str
-    cutoff: int
-    min_pixels: int
     max_pixels: int
     filter_overlong: bool = False
     probe: int = 0
     folder: Path | None = None
     protocol: Path | None = None
     chat_protocol: Protocol | None = None
-    mixed_coordinates: bool = False
     loads: tuple[str, ...] = ()
     workers: int = 1
     curriculum: Curriculum | None = None
     seed: int | None = None
+
+
+class SftRequest(RowsRequest, frozen=True, kw_only=True, tag="solutions"):
+    """What to look at in the rows of supervised training.
+
+    Args:
+        cutoff: longest row in tokens, images included.
+        min_pixels: LLaMA-Factory's limit of an image.
+        mixed_coordinates: take boxes that the base was not trained to write.
+    """
+
+    cutoff: int
+    min_pixels: int
+    mixed_coordinates: bool = False
 
 
 class PairsRequest(SftRequest, frozen=True, kw_only=True, tag="pairs"):
@@ -61,48 +71,33 @@ class PairsRequest(SftRequest, frozen=True, kw_only=True, tag="pairs"):
     feedback: bool = False
 
 
-class RlRequest(msgspec.Struct, frozen=True, kw_only=True, tag="prompts"):
-    """What to look at in the rows of a stage of RL. Every path is absolute.
+class RlRequest(RowsRequest, frozen=True, kw_only=True, tag="prompts"):
+    """What to look at in the rows of a stage of RL.
 
     Args:
-        source: the rows to learn from.
         validation: rows that are only rolled out and scored.
-        base, name, filter_overlong, probe, protocol, workers, curriculum, seed: as in `SftRequest`.
         rollout: what a row is: one unit, or a whole problem.
         prompt_length: longest prompt in tokens, images included.
         batch: prompts of a step; fewer rows would make none.
-        max_pixels: lowers the base's own limit of an image.
-        folder: new folder for the rows that verl reads; `home` is where it will be.
-        chat_protocol: of the base, for rows that are problems.
-        tools: names or files of tools to offer beside those of the chat protocol; `loads` as in `SftRequest`.
+        home: where `folder` will be.
+        tools: names or files of tools to offer beside those of the chat protocol.
         reward: what replies are rewarded for; `beside` is the folder with its own files.
         sources: what holds in place of `chat_protocol`, `reward` and `beside` for rows of other systems, by their
             names.
         tries_tools: refuse tools that cannot be used on this machine, such as one whose server does not answer.
     """
 
-    source: Source
+    folder: Path
+    chat_protocol: Protocol
     validation: Source | None = None
-    base: Path
-    name: str
     rollout: Literal["per_cru", "multi_turn"]
     prompt_length: int
     batch: int
-    max_pixels: int
-    filter_overlong: bool = False
-    probe: int = 0
-    folder: Path
     home: Path
-    protocol: Path | None = None
-    chat_protocol: Protocol
     tools: tuple[str, ...] = ()
-    loads: tuple[str, ...] = ()
     reward: Reward
     beside: Path | None = None
     sources: Mapping[str, Speaker] = {}
-    workers: int = 1
-    curriculum: Curriculum | None = None
-    seed: int | None = None
     tries_tools: bool = False
 
 
@@ -118,7 +113,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         longest, mean, total: of the rows it trains on; of a pair the longer side, and both sides together in mean and
             total.
         percentiles: 50, 90 and 99, of the same rows.
-        longest_rows: numbers, in the file of the request, of the longest rows within the cutoff, the longest first.
         images: shown in the rows it trains on.
         shrunk: of them those over `max_pixels` or the base's own limit; boxes in pixels no longer fit them.
         turned: images of all rows that LLaMA-Factory would show turned: it does not heed EXIF, as `virc solve` does.
@@ -128,9 +122,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         protocol: the rows' chat protocol.
         file, dataset, entry: file of rows to train on, a name for it, and what `dataset_info.json` is to say of it.
         media: folder that names of images start from; of RL: that holds them all.
-        validation, validation_rows: file of rows that are only tried, and how many.
+        validation: file of rows that are only tried.
         off_grid: of RL, inputs checked closely that are not shown at the size of their file.
-        by_rules: of RL: rows that can be rewarded, whatever the reply and the judge's answer.
         lacking: term -> rows that lack something for it; `lacks` describes it, as a clause.
         parts: how many rows each part of the curriculum has, in their order.
         of_no_source: of RL with rows of several systems: rows by a `data_source` that is none of these.
@@ -142,7 +135,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     mean: float
     total: int
     percentiles: tuple[int, int, int]
-    longest_rows: tuple[int, ...]
     images: int
     shrunk: int
     turned: int
@@ -155,9 +147,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     entry: dict[str, Any]
     media: Path
     validation: Path | None = None
-    validation_rows: int = 0
     off_grid: int = 0
-    by_rules: int = 0
     lacking: dict[str, int] = {}
     lacks: str = ""
     parts: dict[str, int] = {}
