@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from virc.engines.vllm.published import Published
+from virc.engines.vllm.gate import Published
 
 MODELS = {"object": "list", "data": [{"id": "one", "object": "model"}, {"id": "two", "object": "model"}]}
 

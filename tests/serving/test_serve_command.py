@@ -311,7 +311,7 @@ def test_the_command_for_gpus(workspace: Path) -> None:
         ),
         *("--port", "8000", "--dtype", "auto", "--tensor-parallel-size", "4", "--pipeline-parallel-size", "1"),
         *("--data-parallel-size", "2", "--limit-mm-per-prompt", '{"image": 20, "video": 0}'),
-        *("--middleware", "virc.engines.vllm.published.Published"),
+        *("--middleware", "virc.engines.vllm.gate.Published"),
         *("--middleware", "virc.engines.vllm.gate.Gate"),
         *("--mm-processor-cache-gb", "0.5", "--enable-prefix-caching", "--max-model-len", "8192"),
         *("--gpu-memory-utilization", "0.85", "--served-model-name", "tiny"),

@@ -1,7 +1,6 @@
 """Which engine trains stages of a kind: the module that plans its attempts, and the one that reads its log."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,13 +13,12 @@ from virc.core.text import plain
 from virc.engines.keys import Keys
 from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.llamafactory import plan as llamafactory
-from virc.engines.llamafactory.preferences import log as preferences_log
 from virc.engines.llamafactory.preferences import plan as preferences
-from virc.engines.llamafactory.preferences.plan import READS
 from virc.engines.verl import log as verl_log
 from virc.engines.verl import plan as verl
 from virc.runs.metrics import Metric, Phase
 from virc.runs.run import Info
+from virc.stages import dpo, rl, sft
 from virc.stages.context import Place
 
 
@@ -29,9 +27,6 @@ class Planner(Protocol):
 
     NAME: str
     KEYS: Keys
-
-    def faults(self, config: Any) -> Iterator[Fault]:
-        """Everything that is wrong with the settings together."""
 
     def changes(
         self, config: Any, published: Mapping[str, Any], origins: Mapping[str, str], name: str
@@ -73,20 +68,19 @@ class LogReader(Protocol):
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """The modules of one engine."""
+    """The modules of one engine, and the function that finds contradictions in the settings of a kind."""
 
     plan: Planner
     log: LogReader
+    contradictions: Callable[[Any], Iterator[Fault]]
 
 
 ENGINES: Mapping[str, Engine] = {
-    "sft": Engine(llamafactory, llamafactory_log),
-    "dpo": Engine(preferences, preferences_log),
-    "rl": Engine(verl, verl_log),
+    "sft": Engine(llamafactory, llamafactory_log, sft.contradictions),
+    "dpo": Engine(preferences, llamafactory_log, dpo.contradictions),
+    "rl": Engine(verl, verl_log, rl.contradictions),
 }
 """Kind of a stage -> its engine."""
-_OF_PREFERENCES = {"stage", "ref_model", *chain.from_iterable(READS.values())}
-"""Keys of LLaMA-Factory that stages of kind `dpo` set."""
 
 
 def of_kind(kind: str) -> Engine:
@@ -100,6 +94,12 @@ def of_kind(kind: str) -> Engine:
     return ENGINES[kind]
 
 
+def faults(kind: str, config: Any) -> Iterator[Fault]:
+    """Everything that is wrong with the settings of a stage together, and with its keys of `engine`."""
+    yield from ENGINES[kind].contradictions(config)
+    yield from ENGINES[kind].plan.KEYS.faults(config.engine)
+
+
 def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
     """Keys that a user gives for the engine of a kind of stages, as it gets them.
 
@@ -109,8 +109,9 @@ def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> di
     try:
         return of_kind(kind).plan.KEYS.check(given, origins)
     except ConfigError as error:
-        if kind == "sft" and any(error.message.startswith(f"engine.{name} ") for name in _OF_PREFERENCES & {*given}):
-            raise ConfigError(
-                error.message, "a stage of kind dpo trains on preferences: docs/preferences.md"
-            ) from error
+        ours, of_preferences = llamafactory.KEYS.ours, preferences.KEYS.ours
+        named = (name for name in given if of_preferences.get(name) != ours.get(name))
+        if kind == "sft" and any(error.message.startswith(f"engine.{name} ") for name in named):
+            hint = "a stage of kind dpo trains on preferences: docs/preferences.md"
+            raise ConfigError(error.message, hint) from error
         raise

@@ -20,7 +20,7 @@ from virc.core.files import is_file
 from virc.core.text import did_you_mean, plain
 from virc.data.formats.registry import Source, only_source
 from virc.download import data_files
-from virc.engines.registry import ENGINES
+from virc.engines import registry as engines
 from virc.families import registry as families
 from virc.models import registry as models
 from virc.rewards.check import finding
@@ -395,7 +395,7 @@ def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[dotted
             both = f"with `base` the stage does not start from {values['after']!r}, which it comes after"
             faults.append(Fault(("base",), both, "leave one of them out"))
         config = msgspec.convert(values, settings, strict=False)
-        for fault in (*faults, *ENGINES[kind].plan.faults(config)):
+        for fault in (*faults, *engines.faults(kind, config)):
             if overlay and fault.message in alone:
                 continue
             alone |= set() if overlay else {fault.message}

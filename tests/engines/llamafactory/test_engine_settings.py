@@ -10,6 +10,7 @@ import yaml
 
 from virc.core.errors import ConfigError
 from virc.core.plan import Plan
+from virc.engines import registry as engines
 from virc.engines.llamafactory import plan as llamafactory
 from virc.stages.context import Place
 from virc.stages.sft import Config, Curriculum, Lora
@@ -212,9 +213,9 @@ def test_a_base_is_trained_in_its_own_template(model_type: str, template: str) -
     ],
 )  # fmt: skip
 def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], setting: str, said: str) -> None:
-    found = {fault.path[0]: fault for fault in llamafactory.faults(config(**given)) if said in fault.message}
+    found = {fault.path[0]: fault for fault in engines.faults("sft", config(**given)) if said in fault.message}
     assert list(found) == [setting]
 
 
 def test_what_is_as_by_default_fits_together() -> None:
-    assert not list(llamafactory.faults(config()))
+    assert not list(engines.faults("sft", config()))

@@ -1,10 +1,9 @@
 """What the process of supervised fine-tuning mends in LLaMA-Factory, on stand-ins for its classes."""
 
 import signal
-import sys
 from contextlib import nullcontext
 from functools import partial
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,7 +90,7 @@ def test_trained_weights_that_are_not_finite_are_not_saved(start: Any, value: fl
             at_a_save(model=model)
 
 
-def test_no_token_of_an_image_is_learnt(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_token_of_an_image_is_learnt(start: Any) -> None:
     class Processor:
         template = SimpleNamespace(mm_plugin=SimpleNamespace(vision_bos_token="<b>", image_token="<i>"))
         tokenizer = SimpleNamespace(convert_tokens_to_ids=lambda marks: [{"<b>": 8, "<i>": 7}[mark] for mark in marks])
@@ -99,13 +98,7 @@ def test_no_token_of_an_image_is_learnt(start: Any, monkeypatch: pytest.MonkeyPa
         def _encode_data_example(self, prompt: str) -> tuple[list[int], list[int]]:
             return [1, 8, 7, 3], [-100, 8, 7, 3]
 
-    supervised: Any = ModuleType("supervised")
-    supervised.SupervisedDatasetProcessor, supervised.IGNORE_INDEX = Processor, -100
-    module: Any = ModuleType("llamafactory.data.processor")
-    module.supervised = supervised
-    for name in ("llamafactory", "llamafactory.data", "llamafactory.data.processor"):
-        monkeypatch.setitem(sys.modules, name, module)
-    start.leave_images_out()
+    start.leave_images_out(Processor, -100)
     assert Processor()._encode_data_example("asked") == ([1, 8, 7, 3], [-100, -100, -100, 3])
 
 

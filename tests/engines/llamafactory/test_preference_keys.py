@@ -12,7 +12,7 @@ from support.engine_python import interpreter
 
 from virc.core.errors import ConfigError
 from virc.engines import registry as engines
-from virc.engines.llamafactory.preferences import log
+from virc.engines.llamafactory import log
 from virc.engines.llamafactory.preferences import plan as preferences
 from virc.runs.metrics import Metric
 from virc.stages.context import Place
@@ -198,14 +198,15 @@ def test_the_engine_reads_no_refused_key_for_preferences() -> None:
     assert re.search(r'def dpo_loss\([^)]*loss_type: str = "sigmoid"', trl)
 
 
-def test_a_line_of_metrics_has_both_sides() -> None:
-    line = b'{"current_steps": 3, "margin": 0.2, "accuracy": 0.75, "chosen": 0.1, "rejected": -0.1, "loss": 0.6}'
-    plain = Metric(step=3, loss=0.6, learning_rate=1e-5)
-    sides = {"margin": 0.2, "accuracy": 0.75, "chosen_reward": 0.1, "rejected_reward": -0.1}
-    assert log.with_sides(plain, line) == msgspec.structs.replace(plain, **sides)
-
-
-@pytest.mark.parametrize("line", [b'{"current_steps": 3, "margin": NaN}', b'{"margin": "high"}', b"{"])
-def test_a_line_without_numbers_keeps_the_rest(line: bytes) -> None:
-    assert log.with_sides(plain := Metric(step=3, loss=0.6), line) == plain
-    assert log.with_sides(None, line) is None
+@pytest.mark.parametrize(
+    ("sides", "expected"),
+    [
+        ('"margin": 0.2, "accuracy": 0.75, "chosen": 0.1, "rejected": -0.1',
+         {"margin": 0.2, "accuracy": 0.75, "chosen_reward": 0.1, "rejected_reward": -0.1}),
+        ('"margin": NaN, "accuracy": 0.5', {"accuracy": 0.5}),
+        ('"chosen": -Infinity', {}),
+    ],
+)  # fmt: skip
+def test_a_line_of_metrics_has_both_sides(sides: str, expected: dict[str, float]) -> None:
+    line = f'{{"current_steps": 3, "loss": 0.6, "lr": 1e-5, {sides}}}'.encode()
+    assert log.metric(line, 1) == Metric(step=3, attempt=1, loss=0.6, learning_rate=1e-5, **expected)  # type: ignore[arg-type]

@@ -37,7 +37,7 @@ def test_no_token_of_an_image_is_learnt_on_either_side(start: Any, rest: tuple[b
                 *rest,
             )
 
-    start.leave_images_out(Processor, -100)
+    start.leave_images_out(Processor, -100, sides=2)
     found = Processor()._encode_data_example(prompt="asked")
     ids, other = [1, 2, BEGIN, IMAGE, END, 3], [1, IMAGE, 4]
     assert found == (ids, [-100, 2, -100, -100, -100, 3], other, [-100, -100, 4], *rest)

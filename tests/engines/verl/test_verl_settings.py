@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import yaml
 
+from virc.engines import registry as engines
 from virc.engines.verl import plan as verl
 from virc.stages import resolve as stages
 from virc.stages.context import Place
@@ -238,15 +239,15 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
     ],
 )
 def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], setting: str, said: str) -> None:
-    found = {fault.path[0]: fault for fault in verl.faults(config(**given)) if said in fault.message}
+    found = {fault.path[0]: fault for fault in engines.faults("rl", config(**given)) if said in fault.message}
     assert list(found) == [setting]
     assert found[setting].hint or setting == "engine"
 
 
 def test_what_a_hint_says_helps() -> None:
     given: dict[str, Any] = {"devices": 6, "tensor_parallel": 4, "train_batch_size": 48, "ppo_mini_batch_size": 48}
-    assert [fault.hint for fault in verl.faults(config(**given))] == ["tensor_parallel: 6"]
-    assert not list(verl.faults(config(**{**given, "tensor_parallel": 6})))
+    assert [fault.hint for fault in engines.faults("rl", config(**given))] == ["tensor_parallel: 6"]
+    assert not list(engines.faults("rl", config(**{**given, "tensor_parallel": 6})))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def test_what_a_hint_says_helps() -> None:
     ],
 )  # fmt: skip
 def test_these_fit_together(given: dict[str, Any]) -> None:
-    assert not [fault for fault in verl.faults(config(**given)) if fault.path[0] != "response_length"]
+    assert not [fault for fault in engines.faults("rl", config(**given)) if fault.path[0] != "response_length"]
 
 
 @pytest.mark.parametrize("name", ["virc", "tiny"])
@@ -267,7 +268,7 @@ def test_every_stage_of_rl_fits_together_alone_and_with_each_overlay(name: str) 
     system = systems.get(name)
     for overlay in ((), *((each,) for each in system.overlays)):
         found = stages.resolve(system, "rl", overlay)
-        assert not list(verl.faults(found.config)), overlay
+        assert not list(engines.faults("rl", found.config)), overlay
 
 
 def test_a_systems_reward_is_the_first_layer_of_the_stages() -> None:

@@ -36,7 +36,7 @@ def options(where: vllm.Place, **given: Any) -> dict[str, list[str]]:
     [
         ({}, {"--model": ["/models/base"], "--host": ["127.0.0.1"], "--port": ["8000"], "--enforce-eager": None,
               "--served-model-name": ["mine"], "--gpu-memory-utilization": ["0.9"], "--max-model-len": None,
-              "--middleware": ["virc.engines.vllm.published.Published", "virc.engines.vllm.gate.Gate"],
+              "--middleware": ["virc.engines.vllm.gate.Published", "virc.engines.vllm.gate.Gate"],
               "--trust-remote-code": None, "--enable-prefix-caching": []}),
         ({"host": "::", "port": 9, "name": "other", "dtype": "float16"},
          {"--host": ["::"], "--port": ["9"], "--served-model-name": ["other"], "--dtype": ["float16"]}),

@@ -183,7 +183,7 @@ def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
     engine = engines.of_kind(resolved.kind).plan
     settings = (resolved.config, resolved.published, resolved.origins, resolved.name)
     changes = engine.changes(*settings) if resolved.published else ()
-    for fault in engine.faults(resolved.config):
+    for fault in engines.faults(resolved.kind, resolved.config):
         output.warn(fault.message, fault.hint)
     rows = stages.rows(resolved)
     return {

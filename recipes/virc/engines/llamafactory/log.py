@@ -43,6 +43,8 @@ _NO_NUMBER = re.compile(rb"\bNaN\b|-?\bInfinity\b")  # what Python writes for th
 
 
 class _Line(msgspec.Struct):
+    """A line; the last four are what `preferences.start` adds: how far apart the two sides of pairs are."""
+
     current_steps: int
     total_steps: int | None = None
     loss: float | None = None
@@ -52,6 +54,10 @@ class _Line(msgspec.Struct):
     throughput: float | None = None
     total_tokens: float | None = None
     elapsed_time: str | None = None
+    margin: float | None = None
+    accuracy: float | None = None
+    chosen: float | None = None
+    rejected: float | None = None
 
 
 def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
@@ -92,6 +98,9 @@ def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
         return None
     if row.lr is None and row.eval_loss is None:  # the last line, which sums up
         return None
+    throughput = row.throughput
+    if throughput is not None and row.total_tokens:
+        throughput *= max(0.0, 1 - before / row.total_tokens)
     return Metric(
         step=row.current_steps,
         attempt=attempt,
@@ -101,15 +110,13 @@ def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
         eval_loss=row.eval_loss,
         learning_rate=row.lr,
         tokens=None if row.total_tokens is None else int(row.total_tokens),
-        tokens_per_second=_throughput(row, before),
+        tokens_per_second=throughput,
         seconds=_seconds(row.elapsed_time),
+        margin=row.margin,
+        accuracy=row.accuracy,
+        chosen_reward=row.chosen,
+        rejected_reward=row.rejected,
     )
-
-
-def _throughput(row: _Line, before: int) -> float | None:
-    if row.throughput is None or not row.total_tokens:
-        return row.throughput
-    return row.throughput * max(0.0, 1 - before / row.total_tokens)
 
 
 def started(log: Path, info: Info, step: int) -> None:

@@ -1,12 +1,11 @@
 """LLaMA-Factory 0.9.5: the keys, files and command of a stage of supervised fine-tuning."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.files import DATA
 from virc.core.plan import Change, Plan, Step
@@ -14,7 +13,7 @@ from virc.engines import environment as engines
 from virc.engines import keys
 from virc.runs.checkpoint_formats.llamafactory import RESUME
 from virc.stages.context import Place
-from virc.stages.sft import Config, contradictions
+from virc.stages.sft import Config
 
 NAME = "LLaMA-Factory"
 KEYS = keys.load("llamafactory", NAME)
@@ -28,12 +27,6 @@ START = "virc.engines.llamafactory.start"
 
 TEMPLATES = {"qwen2_vl": "qwen2_vl", "qwen2_5_vl": "qwen2_vl", "qwen3_vl": "qwen3_vl_nothink"}
 """`model_type` in a base's config.json -> LLaMA-Factory's template."""
-
-
-def faults(config: Config) -> Iterator[Fault]:
-    """Everything that is wrong with the settings together, and with the keys of `engine`."""
-    yield from contradictions(config)
-    yield from KEYS.faults(config.engine)
 
 
 def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str) -> tuple[Change, ...]:

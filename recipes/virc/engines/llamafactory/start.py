@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -114,19 +115,23 @@ def keep_gradients_out(model: Any) -> None:
                 del hooks[key]
 
 
-def leave_images_out() -> None:
-    """Have no id of an image learnt: crops in a turn of the assistant would be, as if the model had written them."""
-    from llamafactory.data.processor import supervised  # type: ignore[import-not-found]
+def leave_images_out(processor: Any, ignored: int, sides: int = 1) -> None:
+    """Have no id of an image learnt: crops in a turn of the assistant would be, as if the model had written them.
 
-    processor = supervised.SupervisedDatasetProcessor
+    Args:
+        processor: a class whose `_encode_data_example` returns the ids and the labels of each side first.
+        ignored: the label of what is not learnt.
+    """
     encode = processor._encode_data_example
 
-    def encoded(self: Any, *args: Any, **named: Any) -> tuple[list[int], list[int]]:
-        ids, labels = encode(self, *args, **named)
+    def encoded(self: Any, *args: Any, **named: Any) -> tuple[Any, ...]:
         marks = (getattr(self.template.mm_plugin, name, None) for name in _OF_IMAGES)
         shown = set(self.tokenizer.convert_tokens_to_ids([mark for mark in marks if mark]))
-        learnt = zip(ids, labels, strict=True)
-        return ids, [supervised.IGNORE_INDEX if each in shown else label for each, label in learnt]
+        found = list(encode(self, *args, **named))
+        for at in range(0, 2 * sides, 2):
+            learnt = zip(found[at], found[at + 1], strict=True)
+            found[at + 1] = [ignored if each in shown else label for each, label in learnt]
+        return tuple(found)
 
     processor._encode_data_example = encoded
 
@@ -143,12 +148,24 @@ def _without_compiler() -> None:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
-if __name__ == "__main__":
+def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
+    """Train with the callbacks that mending LLaMA-Factory returns, besides those of every stage."""
     end_with_parent()  # torchrun's workers, each in a session of its own, would stay when it is killed
     if os.environ.get("DS_ACCELERATOR") == "cpu":
         _without_compiler()
     signal.signal(signal.SIGTERM, _end)
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
-    leave_images_out()
-    run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares()])
+    further = prepare()
+    run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares(), *further])
+
+
+def _prepare() -> list[TrainerCallback]:
+    from llamafactory.data.processor import supervised  # type: ignore[import-not-found]
+
+    leave_images_out(supervised.SupervisedDatasetProcessor, supervised.IGNORE_INDEX)
+    return []
+
+
+if __name__ == "__main__":
+    run(_prepare)

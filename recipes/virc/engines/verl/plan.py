@@ -4,21 +4,20 @@
 is `actor.optim.clip_grad`: nothing reads `actor.grad_clip`.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from virc.config import dotted
-from virc.config.validation import Fault
 from virc.core.files import DATA
 from virc.core.plan import Change, Plan, Step
 from virc.engines import environment as engines
 from virc.engines import keys
 from virc.engines.keys import under
 from virc.stages.context import Place
-from virc.stages.rl import Config, contradictions
+from virc.stages.rl import Config
 
 NAME = "verl"
 ACTOR, ROLLOUT, MODEL, REF = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model", "ref"))
@@ -44,12 +43,6 @@ PLUG_INS_CPU = f"{PLUG_IN},virc.engines.verl.cpu"
 VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
 LOGICAL_CPUS = 16
 """CPUs that Ray believes in where there may be two: each of verl's dozen processes asks for one, and mostly waits."""
-
-
-def faults(config: Config) -> Iterator[Fault]:
-    """Everything that is wrong with the settings together, and with the keys of `engine`."""
-    yield from contradictions(config)
-    yield from KEYS.faults(config.engine)
 
 
 def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str) -> tuple[Change, ...]:

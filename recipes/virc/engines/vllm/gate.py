@@ -1,4 +1,4 @@
-"""In vLLM's process: what a chat endpoint needs is open, and nothing else.
+"""In vLLM's process: what a chat endpoint needs is open, and nothing else; /v1/models says more.
 
 vLLM's other routes take the same requests without the key (/invocations), abort requests of others, or
 change how many copies of the model there are (/scale_elastic_ep). Pages of other sites are refused as elsewhere.
@@ -7,10 +7,16 @@ change how many copies of the model there are (/scale_elastic_ep). Pages of othe
 import importlib
 import json
 import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
 
 from virc.core.web import site
-from virc.engines.vllm.published import App, Message, Receive, Send
 
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 OPEN = frozenset(
     {
         *(("GET", path) for path in ("/health", "/metrics", "/version", "/v1/models")),
@@ -44,6 +50,39 @@ class Gate:
             await _refuse(send, 403, reason)
         else:
             await self._app(scope, receive, send)
+
+
+class Published:
+    """ASGI middleware: adds what `VIRC_PUBLISHED` holds, chat protocol and image sizes, to each model of /v1/models."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._published = json.loads(Path(os.environ["VIRC_PUBLISHED"]).read_bytes())
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http" or scope["path"] != "/v1/models":
+            await self._app(scope, receive, send)
+            return
+        messages: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            messages.append(message)
+
+        await self._app(scope, receive, keep)
+        for message in self._published_in(messages):
+            await send(message)
+
+    def _published_in(self, messages: list[Message]) -> list[Message]:
+        start = messages[0]
+        body = b"".join(message.get("body", b"") for message in messages[1:])
+        if start["status"] == 200:
+            content = json.loads(body)
+            content["data"] = [{**model, **self._published} for model in content["data"]]
+            body = json.dumps(content).encode()
+        headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+        headers.append((b"content-length", str(len(body)).encode()))
+        return [{**start, "headers": headers}, {"type": "http.response.body", "body": body}]
 
 
 def _refusal(scope: Message) -> str | None:

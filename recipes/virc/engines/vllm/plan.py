@@ -15,7 +15,7 @@ from virc.stages.serve import Config
 
 PUBLISHED = "published.json"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-_MIDDLEWARE = ("virc.engines.vllm.published.Published", "virc.engines.vllm.gate.Gate")
+_MIDDLEWARE = ("virc.engines.vllm.gate.Published", "virc.engines.vllm.gate.Gate")
 _LAUNCHER = "virc.core.orphans"
 _SERVERS = {"cuda": "vllm.entrypoints.openai.api_server", "cpu": "virc.engines.vllm.cpu"}
 _MEDIA = "virc.engines.vllm.media"

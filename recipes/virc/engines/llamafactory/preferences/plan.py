@@ -3,21 +3,20 @@
 What it shares with supervised training is planned there: `engines.llamafactory.plan`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
 
-from virc.config.validation import Fault
 from virc.core.files import DATA
 from virc.core.plan import Change, Plan
 from virc.engines import environment as engines
 from virc.engines import keys
 from virc.engines.llamafactory import plan as supervised
 from virc.stages.context import Place
-from virc.stages.dpo import Config, contradictions
+from virc.stages.dpo import Config
 
 NAME = supervised.NAME
 KEYS = keys.load("llamafactory", NAME, "dpo")
@@ -30,12 +29,6 @@ READS: Mapping[str, tuple[str, ...]] = {
     "simpo": ("pref_loss", "pref_beta", "pref_ftx", "simpo_gamma"),
 }
 """Loss -> the keys of preferences that LLaMA-Factory reads for it."""
-
-
-def faults(config: Config) -> Iterator[Fault]:
-    """Everything that is wrong with the settings together, and with the keys of `engine`."""
-    yield from contradictions(config)
-    yield from KEYS.faults(config.engine)
 
 
 def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str) -> tuple[Change, ...]:

@@ -10,9 +10,6 @@
 """
 
 import json
-import os
-import signal
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,15 +17,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from virc.core.orphans import end_with_parent
-from virc.engines.llamafactory.start import (
-    _OF_IMAGES,
-    EndsWhereDiverged,
-    Prepares,
-    SavesOnSignal,
-    _end,
-    _without_compiler,
-)
+from virc.engines.llamafactory.start import leave_images_out, run
 
 BASELINE = "bco_baseline.json"
 _SIDES = {"margin": "margins", "accuracy": "accuracies", "chosen": "chosen", "rejected": "rejected"}
@@ -98,35 +87,9 @@ def give_positions(trainer: Any) -> None:
 
     def placed(self: Any, model: Any, batch: dict[str, torch.Tensor], prefix: str = "") -> Any:
         shown = batch[f"{prefix}input_ids"] == self.accelerator.unwrap_model(model).config.image_token_id
-        return forward(self, _placing(model, shown.int()), batch, prefix)
+        return forward(self, partial(model, mm_token_type_ids=shown.int()), batch, prefix)
 
     trainer.forward = placed
-
-
-def _placing(model: Any, kinds: torch.Tensor) -> Callable[..., Any]:
-    return partial(model, mm_token_type_ids=kinds)
-
-
-def leave_images_out(processor: Any, ignored: int) -> None:
-    """Have no id of an image learnt, of either side: a reply may hold crops, which the model did not write.
-
-    Args:
-        processor: a class whose `_encode_data_example` returns ids and labels of one side, then those of the other.
-        ignored: the label of what is not learnt.
-    """
-    encode = processor._encode_data_example
-
-    def encoded(self: Any, *args: Any, **named: Any) -> tuple[Any, ...]:
-        marks = (getattr(self.template.mm_plugin, name, None) for name in _OF_IMAGES)
-        shown = set(self.tokenizer.convert_tokens_to_ids([mark for mark in marks if mark]))
-
-        def learnt(ids: Sequence[int], labels: Sequence[int]) -> list[int]:
-            return [ignored if each in shown else label for each, label in zip(ids, labels, strict=True)]
-
-        one, labels, other, of_other, *rest = encode(self, *args, **named)
-        return one, learnt(one, labels), other, learnt(other, of_other), *rest
-
-    processor._encode_data_example = encoded
 
 
 def write_sides(callback: Any) -> None:
@@ -146,7 +109,7 @@ def write_sides(callback: Any) -> None:
 
 
 def prepare() -> list[TrainerCallback]:
-    """Mend LLaMA-Factory; returns the callbacks to train with."""
+    """Mend LLaMA-Factory; returns the further callbacks to train with."""
     from llamafactory.data.processor import feedback, pairwise  # type: ignore[import-not-found]
     from llamafactory.train import callbacks  # type: ignore[import-not-found]
     from llamafactory.train.dpo import trainer as dpo_trainer  # type: ignore[import-not-found]
@@ -154,22 +117,16 @@ def prepare() -> list[TrainerCallback]:
     from llamafactory.train.kto import trainer as kto_trainer  # type: ignore[import-not-found]
     from llamafactory.train.kto import workflow as kto
 
-    leave_images_out(pairwise.PairwiseDatasetProcessor, pairwise.IGNORE_INDEX)
-    leave_images_out(feedback.FeedbackDatasetProcessor, feedback.IGNORE_INDEX)
+    leave_images_out(pairwise.PairwiseDatasetProcessor, pairwise.IGNORE_INDEX, sides=2)
+    leave_images_out(feedback.FeedbackDatasetProcessor, feedback.IGNORE_INDEX, sides=2)
     write_sides(callbacks.LogCallback)
     keep_baseline(dpo_trainer.CustomDPOTrainer)
     give_positions(kto_trainer.CustomKTOTrainer)
     alike = AlikeReference()
     for workflow in (dpo, kto):
         alike.watch(workflow)
-    return [SavesOnSignal(), EndsWhereDiverged(), Prepares(), alike]
+    return [alike]
 
 
 if __name__ == "__main__":
-    end_with_parent()  # torchrun's workers, each in a session of its own, would stay when it is killed
-    if os.environ.get("DS_ACCELERATOR") == "cpu":
-        _without_compiler()
-    signal.signal(signal.SIGTERM, _end)
-    from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
-
-    run_exp(callbacks=prepare())
+    run(prepare)
