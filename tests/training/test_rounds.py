@@ -17,7 +17,7 @@ from virc.training import steps
 from virc.training.rounds import plan as planning
 from virc.training.rounds import run as running
 from virc.training.rounds.plan import Rounds, RoundsRequest, Step
-from virc.training.rounds.state import states
+from virc.training.rounds.run import states
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from virc.core.errors import EngineError, UsageError, fields_of
 from virc.training.rounds import plan as planning
 from virc.training.rounds import run as running
 from virc.training.rounds.plan import Rounds, RoundsRequest
-from virc.training.rounds.state import StepState, left, overall, states
-from virc.training.rounds.text import figures_text, progress_text
+from virc.training.rounds.run import StepState, figures_text, left, overall, states
 from virc.training.steps import CONTINUE, StepFailedError
 from virc_cli.console import events, output
 from virc_cli.console.tables import table
@@ -82,7 +81,7 @@ def _print_table(found: Rounds, now: Sequence[StepState]) -> None:
     first = next((number for number, each in enumerate(now) if each.progress != "done"), None)
     rows = [("round", "step", "state", "figures", "makes")]
     for number, (step, each) in enumerate(zip(found.steps, now, strict=True)):
-        progress = progress_text(each, number == first)
+        progress = "next" if number == first and each.progress == "to do" else each.progress
         rows.append((str(step.round), step.name, progress, figures_text(each.figures) or "-", step.makes))
     for line in table(rows):
         output.note(line)

@@ -8,6 +8,7 @@ models/NAME-r2-STAGE/    the run as a model, where it is none by itself
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -158,7 +159,8 @@ def missing_files(found: Rounds) -> Iterator[VircError]:
     """An error for each file of problems or rows that is not there, and that no step makes."""
     made, known = {step.makes for step in found.steps}, set[str]()
     for step in found.steps:
-        named = [str(step.source)] if step.source else _named_data(step)
+        data = [value for word, value in pairwise(step.words) if word == "--data"]
+        named = [str(step.source)] if step.source else data
         for file in named:
             if file in known or str(Path(file).parent) in made:
                 continue
@@ -166,20 +168,11 @@ def missing_files(found: Rounds) -> Iterator[VircError]:
             if not is_file(found.workspace / expanded(file)):
                 yield DataError(f"there is no file {file}, which {step.place} takes", "put it there, or --data FILE")
         if step.round == 1 and step.resolved and not named:
-            yield from _missing_rows(step.resolved, found.workspace)
-
-
-def _missing_rows(resolved: Resolved, workspace: Path) -> Iterator[VircError]:
-    """Why the stage's own rows cannot be read, if they cannot."""
-    try:
-        inputs.rows(resolved, workspace)
-        inputs.validation(resolved, workspace)
-    except VircError as error:
-        yield error
-
-
-def _named_data(step: Step) -> list[str]:
-    return [value for word, value in zip(step.words, step.words[1:], strict=False) if word == "--data"]
+            try:
+                inputs.rows(step.resolved, found.workspace)
+                inputs.validation(step.resolved, found.workspace)
+            except VircError as error:
+                yield error
 
 
 def _check(request: RoundsRequest, system: System) -> None:

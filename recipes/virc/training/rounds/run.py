@@ -1,14 +1,44 @@
-"""Runs the steps of rounds that are not done."""
+"""Runs the steps of rounds that are not done: how far each is shows in what it has made, rows, a run or a model.
+
+There is no record of the rounds beside these, so that a step may as well be typed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
 
 from virc.core.errors import ConfigError
 from virc.core.events import OnEvent, Reporter
+from virc.core.files import is_file
+from virc.core.json_stream import lines
 from virc.core.locks import held
+from virc.core.text import counted
+from virc.data.sample import dataset
+from virc.data.sample.dataset import Location
 from virc.runs import run as runs
+from virc.runs.run import Run
+from virc.solving.rows import MAX_LINE_BYTES
 from virc.training import steps
 from virc.training.rounds.plan import Rounds, Step, check_files
-from virc.training.rounds.state import StepState, left, state, states
-from virc.training.rounds.text import figures_text
 from virc.training.steps import Runner
+
+Progress = Literal["done", "running", "begun", "to do"]
+Figures = Mapping[str, float | int | None]
+
+
+class StepState(msgspec.Struct, frozen=True):
+    """How far a step is.
+
+    Args:
+        progress: `begun`: its command goes on where it stopped.
+        figures: of rows `problems`, `rollouts`, `right`, `pass_rate` and `kept`; of a run `step`, `total`, `loss` and
+            `reward`; what is not known is left out.
+    """
+
+    progress: Progress
+    figures: Figures = {}
 
 
 def run(
@@ -48,3 +78,114 @@ def rest(step: Step, before: StepState) -> tuple[str, ...] | None:
     if step.kind == "train" and before.progress in ("begun", "running"):
         return ("virc", "train", "--resume", "--name", step.makes.rpartition("/")[2])
     return step.words
+
+
+def states(found: Rounds) -> list[StepState]:
+    """How far every step is.
+
+    Raises:
+        ConfigError: what a step made was made otherwise than its command says now.
+    """
+    return [state(step, found.workspace) for step in found.steps]
+
+
+def left(found: Rounds, now: Sequence[StepState]) -> list[Step]:
+    """The steps that are not done."""
+    return [step for step, each in zip(found.steps, now, strict=True) if each.progress != "done"]
+
+
+def overall(now: Sequence[StepState]) -> Progress:
+    """How far all steps together are."""
+    known = {each.progress for each in now}
+    if "running" in known:
+        return "running"
+    return known.pop() if len(known) == 1 else "begun"
+
+
+def state(step: Step, workspace: Path) -> StepState:
+    """How far a step is; raises as `states` does."""
+    if step.kind == "sample":
+        return _of_rows(step, workspace)
+    if step.kind == "train":
+        return _of_run(step, workspace)
+    return StepState("done" if is_file(workspace / step.makes / "config.json") else "to do")
+
+
+def _of_rows(step: Step, workspace: Path) -> StepState:
+    location = dataset.location_of(workspace / step.makes, step.paired)
+    before = dataset.made_with(location)
+    if not before:
+        return StepState("to do")
+    _refuse_other_rows(step, before, location)
+    totals = dataset.so_far(location)
+    figures = {name: getattr(totals, name) for name in ("problems", "rollouts", "right", "pass_rate", "kept")}
+    source = workspace / (step.source or "")
+    # A killed command may leave the rows of the one before it. A file of problems that is gone cannot have new ones.
+    whole = is_file(location.file) and _count(location.file) == totals.kept and not totals.failed
+    done = whole and (not is_file(source) or totals.problems >= _count(source))
+    return StepState("done" if done else "begun", figures)
+
+
+def _count(rows: Path) -> int:
+    with rows.open("rb") as file:
+        return sum(1 for _ in lines(file, MAX_LINE_BYTES))
+
+
+def _refuse_other_rows(step: Step, before: Mapping[str, Any], location: Location) -> None:
+    """Refuse rows that another command made: they would be taken for those of this one."""
+    model = str(before["model"])
+    if step.start not in (model, model.partition("@")[0]):
+        raise _made_otherwise(str(location.progress), "model", model, step.start)
+    for name, value in step.made_with.items():
+        if before.get(name) != value:
+            raise _made_otherwise(str(location.progress), name, before.get(name), value)
+
+
+def _of_run(step: Step, workspace: Path) -> StepState:
+    run = Run(workspace / step.makes)
+    if not is_file(run.folder / "run.json"):
+        return StepState("to do")
+    info, found = runs.info(run), runs.state(run)
+    _refuse_other_run(step, info)
+    figures = {name: getattr(found, name) for name in ("step", "total", "loss", "reward")}
+    known = {name: value for name, value in figures.items() if value is not None}
+    progress: Progress = "done" if found.progress == "finished" else "begun"
+    return StepState("running" if found.progress == "running" else progress, known)
+
+
+def _refuse_other_run(step: Step, info: runs.Info) -> None:
+    """Refuse a run of that name with other settings; files of rows may have moved with the workspace."""
+    assert step.resolved
+    now = msgspec.json.decode(msgspec.json.encode(step.resolved.config))
+    before = msgspec.json.decode(msgspec.json.encode(info.settings))
+    now, before = {"stage": step.name, **now}, {"stage": info.stage, **before}
+    for name in now.keys() & before.keys() - {"data", "validation"}:
+        if now[name] != before[name]:
+            raise _made_otherwise(f"the run {info.name}", name, before[name], now[name])
+
+
+def _made_otherwise(what: str, name: str, before: object, now: object) -> ConfigError:
+    return ConfigError(
+        f"{what} was made with {name} {before}, not {now}",
+        "the same system and options as before go on with it; --name NAME begins other rounds",
+    )
+
+
+def figures_text(figures: Figures) -> str:
+    """The figures of a step on one line; empty where none are known."""
+    return ", ".join(_parts(figures))
+
+
+def _parts(figures: Figures) -> Iterator[str]:
+    kept, rate = figures.get("kept"), figures.get("pass_rate")
+    if kept is not None:
+        yield f"{counted(int(kept), 'row')} kept"
+    if rate is not None:
+        yield f"{figures['right']} of {counted(int(figures['rollouts'] or 0), 'rollout')} right ({rate:.1%})"
+    step, total = figures.get("step"), figures.get("total")
+    if step is not None and total is not None:
+        yield f"step {step} of {total}"
+    for name in ("loss", "reward"):
+        value = figures.get(name)
+        if value is not None:
+            yield f"{name} {value:.3g}"
