@@ -232,41 +232,21 @@ def _read_files(
     request: TrainRequest, resolved: Resolved, place: Place, base: Base, result: Result | None, partial: Path
 ) -> dict[str, str]:
     """What the run's processes would read beside the rows, as far as it can be known without them."""
-    home = place.output.parent
+    home, config, beside = place.output.parent, resolved.config, resolved.system.file.parent
+    names = (*resolved.system.offered, *rl_setup.tools_of(resolved, request.tools))
     if result:
         prepare.write_read(Run(home), partial, resolved, base, result)
-        files = (each for each in sorted(partial.rglob("*")) if each.is_file() and partial / "data" not in each.parents)
-        return {str(home / each.relative_to(partial)): each.read_text("utf-8", "replace") for each in files}
-    beside, names = resolved.system.file.parent, (*resolved.system.offered, *rl_setup.tools_of(resolved, request.tools))
-    if resolved.kind == "rl":
-        own = user_code.own_files(resolved.config.reward, beside, tools.load(names, beside))
+    elif resolved.kind == "rl":
+        user_code.copy(user_code.own_files(config.reward, beside, tools.load(names, beside)), partial / user_code.CODE)
+        own = Settings(
+            reward=config.reward, folder=str(place.media), rollout=config.rollout, base=str(place.base),
+            max_pixels=config.max_pixels, kept=str(home / user_code.JUDGED),
+        )  # fmt: skip
+        rl_setup.write_sources(speakers(config), partial, home, own)
     else:
-        own = user_code.own_tools(beside, tools.load(names, beside))
-    code = {str(home / user_code.CODE / name): file.read_text("utf-8", "replace") for name, file in own.items()}
-    return {**code, **_files_of_sources(resolved, place)}
-
-
-def _files_of_sources(resolved: Resolved, place: Place) -> dict[str, str]:
-    """The chat protocol and the settings of the reward of each further system that rows may be of."""
-    if not place.sources:
-        return {}
-    home = place.output.parent
-    own = Settings(
-        reward=resolved.config.reward,
-        folder=str(place.media),
-        rollout=resolved.config.rollout,
-        base=str(place.base),
-        max_pixels=resolved.config.max_pixels,
-        kept=str(home / user_code.JUDGED),
-    )
-    files: dict[str, str] = {}
-    for name, speaker in speakers(resolved.config).items():
-        settings = rl_setup.source_settings(home, name, speaker, own)
-        for file, content in (
-            (sources.chat_protocol_of(home, name), speaker.protocol), (place.sources[name], settings),
-        ):  # fmt: skip
-            files[str(file)] = msgspec.json.format(msgspec.json.encode(content)).decode() + "\n"
-    return files
+        user_code.copy(user_code.own_tools(beside, tools.load(names, beside)), partial / user_code.CODE)
+    files = (each for each in sorted(partial.rglob("*")) if each.is_file() and partial / "data" not in each.parents)
+    return {str(home / each.relative_to(partial)): each.read_text("utf-8", "replace") for each in files}
 
 
 def _base(request: TrainRequest, resolved: Resolved, missing: list[VircError]) -> Base:

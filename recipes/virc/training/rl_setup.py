@@ -194,30 +194,37 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
         max_pixels=resolved.config.max_pixels,
     )
     others = speakers(resolved.config)
-    for name, speaker in others.items():
-        folder = sources.settings_of(partial, name).parent
-        folder.mkdir(parents=True)
-        own_files = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
-        copied = user_code.copy(own_files, folder / user_code.CODE)
-        write_json(sources.chat_protocol_of(partial, name), speaker.protocol)
-        write_json(sources.settings_of(partial, name), source_settings(home, name, speaker, settings))
-        code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
+    code |= write_sources(others, partial, home, settings)
     files = {name: str(sources.settings_of(home, name)) for name in others}
     write_json(partial / inputs.REWARD, msgspec.structs.replace(settings, sources=files))
     return code
 
 
-def source_settings(home: Path, name: str, speaker: Speaker, own: Settings) -> Settings:
-    """The reward settings of a run's workers for the rows of another system; `own` are those for the stage's rows."""
-    code = sources.settings_of(home, name).parent / user_code.CODE
-    return msgspec.structs.replace(
-        own,
-        reward=user_code.moved(speaker.reward, speaker.beside, code),
-        beside=str(code),
-        coordinates=speaker.protocol.coordinates,
-        protocol=str(sources.chat_protocol_of(home, name)),
-        max_turns=speaker.max_turns,
-    )
+def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, own: Settings) -> dict[str, str]:
+    """Write chat protocol, reward settings and copied files of other systems that rows may be of, by their names.
+
+    Args:
+        home: where `partial` will be.
+        own: the reward settings for the stage's own rows.
+    """
+    code: dict[str, str] = {}
+    for name, speaker in others.items():
+        folder, later = (sources.settings_of(each, name).parent for each in (partial, home))
+        folder.mkdir(parents=True)
+        own_files = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
+        copied = user_code.copy(own_files, folder / user_code.CODE)
+        code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
+        write_json(sources.chat_protocol_of(partial, name), speaker.protocol)
+        settings = msgspec.structs.replace(
+            own,
+            reward=user_code.moved(speaker.reward, speaker.beside, later / user_code.CODE),
+            beside=str(later / user_code.CODE),
+            coordinates=speaker.protocol.coordinates,
+            protocol=str(sources.chat_protocol_of(home, name)),
+            max_turns=speaker.max_turns,
+        )
+        write_json(sources.settings_of(partial, name), settings)
+    return code
 
 
 def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:

@@ -6,17 +6,17 @@ import os
 import subprocess
 from pathlib import Path
 
+import engine_keys
 import engine_source
 import pytest
 from support.called import virc
 from support.engine_python import interpreter
 
-from virc.engines.llamafactory import write_keys as accepted
 from virc.engines.llamafactory.plan import KEYS as ENGINE
 from virc.engines.llamafactory.plan import TEMPLATES
 
 KEYS = ENGINE.accepted
-RECIPES = Path(accepted.__file__).parents[3]
+RECIPES = engine_keys.FOLDER.parents[1]
 
 # Where dead keys are read without effect.
 WITHOUT_EFFECT = {
@@ -118,11 +118,12 @@ def test_the_templates_of_a_stage_do_not_think() -> None:
 
 @pytest.mark.engine
 def test_the_list_is_what_the_engine_accepts(tmp_path: Path) -> None:
-    command = [str(interpreter("sft")), "-m", accepted.__name__, str(tmp_path / "keys.json")]
+    command = [str(interpreter("sft")), engine_keys.__file__, "llamafactory", str(tmp_path / "keys.json")]
     env = {**os.environ, "PYTHONPATH": str(RECIPES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run(command, env=env, check=True, timeout=240)
-    assert (tmp_path / "keys.json").read_bytes() == accepted.FILE.read_bytes(), f"write it anew: {accepted.__doc__}"
+    file = engine_keys.FOLDER / "llamafactory" / "keys.json"
+    assert (tmp_path / "keys.json").read_bytes() == file.read_bytes(), f"write it anew: {engine_keys.__doc__}"
 
 
 @pytest.mark.engine

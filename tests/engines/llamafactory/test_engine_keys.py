@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import engine_keys
 import pytest
 import yaml
 
 import virc
 from virc.core.errors import ConfigError
 from virc.engines.keys import OF_ENGINE
-from virc.engines.llamafactory import write_keys as accepted
 from virc.engines.llamafactory.plan import KEYS as ENGINE
 from virc.engines.llamafactory.plan import OTHER_ROWS
 from virc.envs.pins import FOLDER as PINS
@@ -168,14 +168,14 @@ def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
 
 @pytest.mark.parametrize("engine", ["llamafactory", "verl"])
 def test_what_is_ours_stays_where_the_engine_says_its_keys_anew(engine: str) -> None:
-    file = accepted.FILE.parents[1] / engine / "keys.json"
+    file = engine_keys.FOLDER / engine / "keys.json"
     known = json.loads(file.read_text())
     said = {
         name: {part: key[part] for part in OF_ENGINE if part in key}
         for name, key in known["keys"].items() if "type" in key
     }  # fmt: skip
-    assert accepted.text(file, said, known["versions"]) == file.read_text()
-    gone = accepted.text(file, {name: said[name] for name in list(said)[1:]} | {"new": {"type": "int"}}, {})
+    assert engine_keys.text(file, said, known["versions"]) == file.read_text()
+    gone = engine_keys.text(file, {name: said[name] for name in list(said)[1:]} | {"new": {"type": "int"}}, {})
     assert json.loads(gone)["keys"]["new"] == {"type": "int"}
     assert json.loads(gone)["keys"].keys() - {"new"} <= known["keys"].keys()
 
@@ -184,4 +184,4 @@ def test_the_list_is_of_the_pinned_versions() -> None:
     for device in ("cpu", "cuda"):
         pins = (PINS / f"sft-{device}.txt").read_text()
         for package, version in ENGINE.versions.items():
-            assert f"\n{package}=={version} \\\n" in pins, f"after new pins: {accepted.__doc__}"
+            assert f"\n{package}=={version} \\\n" in pins, f"after new pins: {engine_keys.__doc__}"

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import engine_keys
 import pytest
 import verl_source
 import yaml
@@ -170,8 +171,7 @@ def test_verl_refuses_an_unknown_key_and_takes_those_of_its_classes(tmp_path: Pa
 
 @pytest.mark.engine
 def test_the_list_of_keys_is_that_of_the_installed_engine(tmp_path: Path) -> None:
-    done = in_engine(
-        "import sys; from virc.engines.verl.write_keys import main; main(sys.argv[1:])", str(tmp_path / "keys.json")
-    )
+    code = f"import sys; sys.path.append({str(Path(engine_keys.__file__).parent)!r}); from engine_keys import main; "
+    done = in_engine(f"{code}main('verl', sys.argv[1])", str(tmp_path / "keys.json"))
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "keys.json").read_bytes() == KEYS_FILE.read_bytes()

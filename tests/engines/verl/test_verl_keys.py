@@ -169,4 +169,4 @@ def test_what_our_settings_stand_for_is_known_on_both_sides() -> None:
 def test_the_list_is_of_the_pinned_version() -> None:
     for device in ("cpu", "cuda"):
         pins = (PINS / f"rl-{device}.txt").read_text()
-        assert f"\nverl=={KEYS.versions['verl']} \\\n" in pins, "after new pins: engines/verl/write_keys.py"
+        assert f"\nverl=={KEYS.versions['verl']} \\\n" in pins, "after new pins: tests/engine_keys.py"

@@ -72,11 +72,3 @@ def fields(node: DictConfig) -> Mapping[str, "dataclasses.Field[Any]"]:
         return {}
     kind = get_object(target)
     return {field.name: field for field in dataclasses.fields(kind) if not field.name.startswith("_")}
-
-
-def value(node: DictConfig, key: str) -> Any:
-    """A plain value as it is when all others are as by default; None where verl requires one."""
-    if OmegaConf.is_missing(node, key):
-        return None
-    found = node[key]
-    return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
