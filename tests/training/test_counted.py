@@ -139,7 +139,9 @@ GPU = Gpu("NVIDIA A100-SXM4-80GB", 80.0, 80.0, "570")
 def lacking(config: Config, here: Machine, device: float = 40, host: float = 50, disk: float = 60) -> list[str]:
     terms = (Term("weights", device, "x"),)
     needed = Estimate(terms, device, terms, host, terms, disk, None, None, None)
-    return [each.kind for each in fits.lacking(needed, config, here, free=True)]
+    kinds = {"GPU": "gpus", "a device": "device", "of main memory": "memory", "of disk": "disk"}
+    clauses = [each.clause for each in fits.lacking(needed, config, here, free=True)]
+    return [next(kind for words, kind in kinds.items() if words in clause) for clause in clauses]
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,6 @@ class Keys(msgspec.Struct, frozen=True):
         return Fault((ENGINE, name), message, hint)
 
     def _is_section(self, name: str) -> bool:
-        """Whether dotted keys begin with that."""
         return any(key.startswith(f"{name}.") for key in self.accepted)
 
     def _gone(self) -> dict[str, str]:
@@ -315,7 +314,6 @@ def _is_setting(text: str) -> bool:
 
 
 def _not_yours(shown: str, source: str) -> tuple[str, str | None]:
-    """Message and hint for a key that virc sets."""
     if _is_setting(source):
         return f"{shown} follows from the setting {source}", f"--set {source}=VALUE"
     return f"{shown} is not to be set: {source}", None

@@ -109,7 +109,6 @@ def train(
 
 
 def _to_resume(system_name: str, stage: str | None, name: str | None, workspace: Path) -> Run:
-    """The run to resume: the named one, else the newest of the stage that has not finished."""
     if name:
         return runs.find(workspace, name)
     if stage is None:

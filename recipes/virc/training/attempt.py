@@ -167,7 +167,6 @@ def _watch(
 
 
 def _ending(run: Run, asked: list[int], silent: str | None) -> str:
-    """What is going on once an engine has been asked to end."""
     name = _engine(run).NAME
     if silent and not asked:
         return f"{name} {silent}: ending it"
@@ -207,7 +206,6 @@ def _engine(run: Run) -> Planner:
 
 
 def _cause(run: Run, number: int, code: int) -> tuple[str, str | None]:
-    """Why an engine ended by itself, as a clause, and what to do about it."""
     if lost := slurm.lost(run.attempt(number)):
         return f"Slurm's daemon of the step was killed on node {', '.join(lost)} of the job", None
     if node := slurm.failed_node(run.log(number)):

@@ -155,7 +155,6 @@ def _check_format(source: Source, resolved: Resolved) -> None:
 
 
 def _as_published(source: Source, resolved: Resolved) -> DataError:
-    """The error for rows as their authors published them, with the command that converts them."""
     assert source.laid_out
     quoted, written = shlex.quote(str(source.file)), source.laid_out.written_as
     system = f" --system {resolved.system.called}" * (source.laid_out.name in resolved.system.rows)

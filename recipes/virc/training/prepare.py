@@ -158,11 +158,10 @@ def new_run(request: TrainRequest, resolved: Resolved) -> Iterator[tuple[Run, Pa
 
 def future_run(request: TrainRequest, resolved: Resolved) -> Run:
     """The run to be, whose name means no other model. Raises ConfigError: the name that was asked for is taken."""
-
-    def meaning(name: str) -> str | None:
-        return names.meaning(name, request.workspace, resolved.system)
-
-    return runs.new(request.workspace, request.name, resolved.name, meaning)
+    return runs.new(
+        request.workspace, request.name, resolved.name,
+        lambda name: names.meaning(name, request.workspace, resolved.system),
+    )  # fmt: skip
 
 
 @contextmanager
@@ -310,13 +309,11 @@ def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
 
 
 def _rows(prepared: PreparedRun) -> str:
-    """The rows of the stage as a command names them."""
     data = prepared.resolved.config.data
     return shlex.quote(data if expanded(data).exists() else str(prepared.result.file))
 
 
 def _lengths(result: Result, pairs: bool) -> str:
-    """How many rows there are and how long, for people."""
     longest = f"99 % at most {result.percentiles[2]}, longest {result.longest}"
     if pairs:
         both = f"tokens of both sides: mean {result.mean:.0f}; of the longer side: {longest}"

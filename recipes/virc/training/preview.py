@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
 
@@ -159,7 +158,10 @@ def _place(
         recipes=environments.recipes_place(prepare.environment_of(resolved)),
     )
     if resolved.kind != "rl":
-        return msgspec.structs.replace(place, dataset=source.name, entry=source.info or _entry(resolved, source.file))
+        name = source.file.name
+        pairs = resolved.kind == "dpo"
+        entry = source.info or (entry_of(resolved.config.loss == "kto", name) if pairs else sft_format.info(name))
+        return msgspec.structs.replace(place, dataset=source.name, entry=entry)
     home = run.folder.absolute()
     with _noted(missing):
         inputs.validation(resolved, request.workspace)
@@ -171,11 +173,6 @@ def _place(
         reward=home / inputs.REWARD,
         sources={name: sources.settings_of(home, name) for name in speakers(resolved.config)},
     )
-
-
-def _entry(resolved: Resolved, file: Path) -> dict[str, Any]:
-    """What `dataset_info.json` would say of a file of rows that has no entry."""
-    return entry_of(resolved.config.loss == "kto", file.name) if resolved.kind == "dpo" else sft_format.info(file.name)
 
 
 def _checked(

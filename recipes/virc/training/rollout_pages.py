@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from PIL import Image
 
 from virc.core.errors import VircError
 from virc.core.files import contents, is_file
@@ -22,7 +21,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.resample import resampled
 from virc.reasoning.resize import QWEN2, Grid
-from virc.reasoning.trace import ImageRecord, Trace
+from virc.reasoning.trace import Trace
 from virc.rewards.user_code import CODE
 from virc.rewards.verl import grid_of, read_settings
 from virc.runs.rollout_stats import Left, Rollout
@@ -58,17 +57,13 @@ def _pages(folder: Path, left: Left, model: str) -> Iterator[str]:
             page = folder / f"{number}-{reply}"
             try:
                 tools.load(each.trace.protocol.tools, folder.parents[1] / CODE, of_chat_protocol=True)
-                trace, images = shown(each, _grid(folder.parents[1]))
+                settings = folder.parents[1] / REWARD
+                grid = grid_of(read_settings(str(settings))) if is_file(settings) else QWEN2
+                trace, images = shown(each, grid)
                 meta = {"model": f"{model}, step {left.step}", "reward": each.reward, "terms": each.terms}
                 write_trace(page, trace, images, meta)
             except (OSError, ValueError, LookupError, ToolError, VircError) as error:
                 yield f"{folder.name}/{page.name}: {clause(error)}"
-
-
-def _grid(run: Path) -> Grid:
-    """The grid of the model that the run of a folder trains."""
-    settings = run / REWARD
-    return grid_of(read_settings(str(settings))) if is_file(settings) else QWEN2
 
 
 def shown(rollout: Rollout, grid: Grid = QWEN2) -> tuple[Trace, list[Shown]]:
@@ -85,9 +80,12 @@ def shown(rollout: Rollout, grid: Grid = QWEN2) -> tuple[Trace, list[Shown]]:
     trace = rollout.trace
     inputs = next((message.images for message in trace.messages if message.role == "user"), ())
     given = [open_image(_picture(rollout.images[index]).read(), rollout.images[index]) for index in inputs]
-    history = History(
-        [_input(each, trace.images[at]) for at, each in enumerate(given)], trace.protocol, grid, tools.known()
-    )
+    # As they were shown; what is cut out comes from their files.
+    asked = [
+        Shown(resampled(each, (record.width, record.height)), original=each.size, full=each)
+        for each, record in zip(given, trace.images, strict=False)
+    ]
+    history = History(asked, trace.protocol, grid, tools.known())
     for result in (result for unit in trace.units for result in unit.results if result.call and result.images):
         assert result.call
         for index, made in zip(result.images, history.planned(result.call)[1], strict=True):
@@ -95,11 +93,6 @@ def shown(rollout: Rollout, grid: Grid = QWEN2) -> tuple[Trace, list[Shown]]:
             pixels = resampled(made.made, (record.width, record.height))
             history.add(Shown(pixels, record.parent, record.box), made.place)
     return trace, history.images
-
-
-def _input(image: Image.Image, record: ImageRecord) -> Shown:
-    """A picture of the question as it was shown; what is cut out comes from its file."""
-    return Shown(resampled(image, (record.width, record.height)), original=image.size, full=image)
 
 
 def _one_unit(rollout: Rollout) -> tuple[Trace, list[Shown]]:

@@ -90,7 +90,9 @@ class Silence:
         if self._seen != before:
             self._quiet = 0.0
         elif self._quiet > limit and self.reason is None:
-            self.reason, self._since_asked = self._sentence(), 0.0
+            longest = f"; the longest step so far took {duration(self._longest)}" if self._longest else ""
+            self.reason = f"has written no metrics, log line or checkpoint for {duration(self._quiet)}{longest}"
+            self._since_asked = 0.0
 
     def over(self, grace: float) -> bool:
         """Whether an engine that was asked to end for its silence did nothing for so many seconds."""
@@ -135,10 +137,6 @@ class Silence:
         judges = [reward.get("judge"), *(reward.get("judges") or {}).values()]
         asked = [each for each in judges if each and each.get("endpoint")]
         return max((float(each.get("patience") or 0) for each in asked), default=0.0)
-
-    def _sentence(self) -> str:
-        longest = f"; the longest step so far took {duration(self._longest)}" if self._longest else ""
-        return f"has written no metrics, log line or checkpoint for {duration(self._quiet)}{longest}"
 
 
 def _given() -> float | None:

@@ -101,7 +101,6 @@ def tried(path: Path, workspace: Path, data: Path | None = None) -> list[Finding
 
 
 def _of_rewards(system: System, workspace: Path, data: Path | None) -> Iterator[tuple[dotted.Path, finding.Finding]]:
-    """What is wrong with the rewards of a system and of its stages, and the keys that lead to it."""
     seen: list[object] = []
     for where, reward, source in _rewards(system, workspace, data):
         scored = (reward.total, reward.weights, reward.gate, source)
@@ -338,7 +337,6 @@ def _of_protocol_source(system: System) -> Iterator[Fault]:
 
 
 def _of_pipeline(system: System) -> Iterator[Fault]:
-    """What is wrong with its file, which is loaded."""
     try:
         if system.pipeline:
             pipelines.load(str(system.file))
@@ -347,7 +345,6 @@ def _of_pipeline(system: System) -> Iterator[Fault]:
 
 
 def _of_order(system: System) -> Iterator[Fault]:
-    """What stages come after."""
     before = {name: _values(system, name).get("after") for name in system.stages}
     for name, after in before.items():
         path = ("stages", name, "settings", "after")

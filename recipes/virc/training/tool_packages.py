@@ -76,7 +76,6 @@ def needed(file: Path, carried_out: bool = True) -> list[str]:
 
 
 def _files(asked: Request) -> Iterator[tuple[str, Path]]:
-    """The tools that are loaded for a stage with the files of those that have one."""
     yield from ((Path(each).stem, Path(each)) for each in asked.loads)
     if not isinstance(asked, RlRequest):
         return

@@ -37,7 +37,6 @@ def check(resolved: Resolved) -> None:
 
 
 def _has_key(tracker: _Tracker) -> bool:
-    """Whether the environment has the tracker's key, or a login left it."""
     if os.environ.get(tracker.key):
         return True
     with suppress(OSError, netrc.NetrcParseError):

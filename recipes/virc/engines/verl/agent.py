@@ -184,7 +184,6 @@ def _protocol(file: str) -> Protocol:
 
 @cache
 def _manner(file: str) -> Manner:
-    """How rows are spoken to that are rewarded by these settings."""
     settings = read_settings(file)
     assert settings.protocol
     beside = Path(settings.beside) if settings.beside else None
@@ -192,5 +191,4 @@ def _manner(file: str) -> Manner:
 
 
 def _record(row: Mapping[str, Any], folder: Path) -> Record:
-    """The conversation of a row and its images, as the reward reads them too."""
     return verl_rows.record_of({key: row.get(key) for key in ("extra_info", "reward_model")}, folder)

@@ -62,7 +62,6 @@ def device_module() -> types.ModuleType:
 
 
 def _memory() -> int:
-    """Bytes of this machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

@@ -96,7 +96,6 @@ def _part(actor: Any, batch: Any, key: str, config: Any) -> Any:
 
 
 def _shown(trace: Trace) -> int:
-    """How many pictures were shown before the last reply."""
     last = max((at for at, each in enumerate(trace.messages) if each.role == "assistant"), default=0)
     return sum(len(each.images) for each in trace.messages[:last])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -137,7 +137,6 @@ def _settings(system: System, overlay: str, stage: str | None = None) -> set[str
 class Lack(msgspec.Struct, frozen=True):
     """What a machine has too little of, as a part of a sentence, and what takes the most of it."""
 
-    kind: Literal["gpus", "device", "memory", "disk"]
     clause: str
     terms: tuple[Term, ...] = ()
 
@@ -157,10 +156,10 @@ def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = Fal
     if needed.host_gib > memory:
         terms = needed.host if config.device == "cuda" else needed.terms
         clause = f"needs {size_text(needed.host_gib)} of main memory, {'free' if free else 'here'} {size_text(memory)}"
-        yield Lack("memory", clause, terms)
+        yield Lack(clause, terms)
     if needed.disk_gib is not None and needed.disk_gib > machine.disk_gib:
         clause = f"needs {size_text(needed.disk_gib)} of disk, free {size_text(machine.disk_gib)}"
-        yield Lack("disk", clause, needed.disk or ())
+        yield Lack(clause, needed.disk or ())
 
 
 def gpus(config: Config) -> str:
@@ -182,7 +181,7 @@ def _few_gpus(config: Config, machine: Machine) -> Lack | None:
         return None
     here = len(machine.gpus) or "none"
     beyond = f", among them number {max(chosen)}" if enough > config.devices + _of_judge(config) else ""
-    return Lack("gpus", f"needs {gpus(config)}{beyond}, here {here}")
+    return Lack(f"needs {gpus(config)}{beyond}, here {here}")
 
 
 def _elsewhere(config: Config, machine: Machine, overlays: Collection[str]) -> str | None:
@@ -210,7 +209,7 @@ def _small_gpus(needed: Estimate, config: Config, machine: Machine, free: bool) 
         alone = "that" if chosen else "the largest here"
         there = f"{alone} has" if config.devices == 1 else "one of those here has"
         clause = f"needs {size_text(needed.device_gib)} a device, {there} {size_text(least)}{' free' if free else ''}"
-        yield Lack("device", clause, needed.terms)
+        yield Lack(clause, needed.terms)
 
 
 def refuse_few_gpus(config: Config, machine: Machine, overlays: Collection[str] = USUAL_OVERLAYS) -> None:
@@ -243,7 +242,6 @@ def refuse_unfit(
 
 
 def _cures(terms: tuple[Term, ...], config: Config, overlays: Collection[str] = USUAL_OVERLAYS) -> list[str]:
-    """What would help, the most important first."""
     return list(dict.fromkeys(way for term in terms if (way := cure(term.name, config, overlays))))
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 
@@ -61,26 +63,16 @@ def _length(counting: Counting, row: Text) -> Length:
     prompt = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
     messages = [message_of(message, images) for message, images in zip(prompt, images_of(Record(prompt)), strict=True)]
     per_image = [width * height // counting.grid.factor**2 for width, height in sizes]
-    tokens = len(render(messages, per_image, _Plain(counting.base), generate=True).ids)
+    tokens = len(render(messages, per_image, _plain(counting.base), generate=True).ids)
     whole = msgspec.structs.replace(counting, grid=QWEN2)
     announced = [shown(size, whole, index in inputs) for index, size in enumerate(files)]
     other = sum(one != two for one, two in zip(sizes, announced, strict=True))
     return Length(tokens, len(sizes), 0 if counting.square else other)
 
 
-class _Plain:
+def _plain(base: Path) -> Any:
     """The tokenizer of a base, to which names of special tokens are ordinary text, as to `render`'s."""
-
-    def __init__(self, base: Path) -> None:
-        self._base = base
-
-    def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> list[int]:
-        """Ids of a text."""
-        return _ids(self._base, text)
-
-    def convert_tokens_to_ids(self, tokens: str) -> int:
-        """Id of one token."""
-        return int(tokenizer(self._base).token_to_id(tokens))
+    return SimpleNamespace(encode=lambda text, **_: _ids(base, text), convert_tokens_to_ids=tokenizer(base).token_to_id)
 
 
 @lru_cache(4096)

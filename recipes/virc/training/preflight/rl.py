@@ -317,7 +317,6 @@ def _scorable(part: _Part, request: RlRequest) -> Scorable:
 
 
 def _write(file: Path, part: _Part, rows: Iterable[Row], media: set[str]) -> None:
-    """Write rows, and note the folders of their images."""
     request = part.request
     turns = request.rollout == "per_cru"
 

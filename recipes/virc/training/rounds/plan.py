@@ -211,7 +211,10 @@ def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[Step]:
             newest |= {step.name: run, LAST: run}
             assert found.resolved
             if _needs_merge(found.resolved) if step.merge is None else step.merge:
-                yield _merged(number, step.name, run)
+                yield Step(
+                    round=number, name=f"merge {step.name}", kind="merge", says=f"make a model of {run}",
+                    words=("virc", "merge", run), start=run, makes=f"{MODELS}/{run}",
+                )  # fmt: skip
 
 
 def _sampled(
@@ -238,7 +241,6 @@ def _sampled(
 
 
 def _made_with(sample: Sample, number: int) -> dict[str, object]:
-    """What the ledger of the rows says of these options."""
     known: dict[str, object] = {
         "n": sample.samples, "keep": sample.keep, "temperature": sample.temperature, "seed": number,
         "pairs": sample.pairs,
@@ -277,13 +279,6 @@ def _trained(
     return Step(
         round=number, name=stage, kind="train", says=f"train {stage} from {start}", words=tuple(words), start=start,
         makes=f"{runs.FOLDER}/{run}", resolved=asked.resolve(),
-    )  # fmt: skip
-
-
-def _merged(number: int, stage: str, run: str) -> Step:
-    return Step(
-        round=number, name=f"merge {stage}", kind="merge", says=f"make a model of {run}", words=("virc", "merge", run),
-        start=run, makes=f"{MODELS}/{run}",
     )  # fmt: skip
 
 
