@@ -1,19 +1,15 @@
 """Which stages have the judge that a site's jobs serve."""
 
-from pathlib import Path
-
 import msgspec
 
 from virc.cluster.jobs import Target
 from virc.cluster.site import IN_JOB, Site
 from virc.core.errors import ConfigError
 from virc.models import registry as models
-from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE
-from virc.rewards.sources import speakers
 from virc.stages.resolve import Resolved
-from virc.systems.registry import Reward
 from virc.training.request import TrainRequest
+from virc.training.rl_setup import asking_terms
 
 
 def placed(request: TrainRequest, resolved: Resolved, target: Target | None) -> tuple[TrainRequest, Resolved]:
@@ -49,7 +45,4 @@ def _asks(request: TrainRequest, resolved: Resolved) -> bool:
     config = resolved.config
     if config.reward.judge.endpoint and not config.judge_gpus:
         return False
-    named: list[tuple[Reward, Path | None]] = [(config.reward, resolved.system.file.parent)]
-    named += [(each.reward, each.beside) for each in speakers(config).values()]
-    terms = (term for reward, beside in named for term in rewards.of(reward, beside).terms)
-    return any(term.asks and term.asks.judge == JUDGE for term in terms)
+    return any(asks.judge == JUDGE for _, _, asks in asking_terms(resolved))

@@ -191,18 +191,17 @@ def write(
     """Write what the run is into its future folder."""
     resolved, base, result = prepared.resolved, prepared.base, prepared.result
     code = write_read(run, partial, resolved, base, result)
-
-    def moved(path: Path) -> str:
-        return str(run.folder / path.relative_to(partial) if path.is_relative_to(partial) else path)
-
+    file, media, validation = (
+        each and str(moved(each, partial, run.folder)) for each in (result.file, result.media, result.validation)
+    )
     info = Info(
         name=run.name, system=resolved.system.name, stage=resolved.stage,
         kind=resolved.kind, overlays=resolved.overlays,
         created=datetime.now(UTC).isoformat(timespec="seconds"), base=str(base.folder),
-        adapter=str(base.adapter) if base.adapter else None, root=base.root, data=moved(result.file),
-        dataset=result.dataset, entry=result.entry, media=moved(result.media), rows=result.rows,
+        adapter=str(base.adapter) if base.adapter else None, root=base.root, data=str(file),
+        dataset=result.dataset, entry=result.entry, media=media, rows=result.rows,
         ignore=prepared.ignore, longest=result.longest,
-        validation=moved(result.validation) if result.validation else None,
+        validation=validation,
         settings=msgspec.to_builtins(resolved.config), origins=dict(resolved.origins),
         environment=prepared.environment.name, device=prepared.environment.device, python=str(prepared.python),
         recipes=str(environments.recipes_in(prepared.environment)), code=code, launcher=launcher, site=dict(site),
@@ -214,6 +213,11 @@ def write(
     lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
     write_whole(partial / "environment.txt", "".join(lines).encode())
     return info
+
+
+def moved(path: Path, partial: Path, home: Path) -> Path:
+    """Where a path will be once the folder `partial` is `home`."""
+    return home / path.relative_to(partial) if path.is_relative_to(partial) else path
 
 
 def write_read(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:

@@ -101,8 +101,9 @@ def preview(
         if result is None and is_file(source.file):
             _read_all(msgspec.structs.replace(source, ignore=request.ignore), resolved, report, missing)
         read = _read_files(request, resolved, place, base, result, partial)
-        if result:
-            place = _with_rows(place, result, partial)
+        if result:  # rows that are to be written are in the run's folder
+            data, media = (prepare.moved(each, partial, run.folder) for each in (result.file, result.media))
+            place = msgspec.structs.replace(place, data=data, media=media, dataset=result.dataset, entry=result.entry)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
     plan = msgspec.structs.replace(plan, files={**plan.files, **read})
     if target:
@@ -213,16 +214,6 @@ def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: lis
         return
     check_found(source, found)
     report.note(f"{counted(found.rows, 'row')} can be read; lengths and images are checked once nothing is missing")
-
-
-def _with_rows(place: Place, result: Result, partial: Path) -> Place:
-    """The place with the rows that the run would train on; those to be written are in its folder."""
-    home = place.output.parent
-    file, media = (
-        home / each.relative_to(partial) if each.is_relative_to(partial) else each
-        for each in (result.file, result.media)
-    )
-    return msgspec.structs.replace(place, data=file, media=media, dataset=result.dataset, entry=result.entry)
 
 
 def _read_files(

@@ -1,6 +1,6 @@
 """Prepares a run of RL: what its rows and its reward need, checked before anything starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from virc.rewards import registry as rewards
 from virc.rewards import sources, user_code
 from virc.rewards.means import JUDGE, key_of
 from virc.rewards.needs import without_judge
+from virc.rewards.question import Asks
 from virc.rewards.sample import Strict
 from virc.rewards.sources import Speaker, speakers
 from virc.rewards.verl import Settings
@@ -50,22 +51,18 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
         ConfigError: none is named; the hint lists the options, and the share of rows that rules can score.
         NetworkError: it does not answer.
     """
-    named: list[tuple[Reward, Path | None]] = [(resolved.config.reward, resolved.system.file.parent)]
-    named += [(each.reward, each.beside) for each in speakers(resolved.config).values()]
     found: dict[tuple[str, str | None], tuple[Judging, str]] = {}
-    asked = {term.asks.judge for reward, beside in named for term in rewards.of(reward, beside).terms if term.asks}
-    _check_asked(resolved, asked)
-    for reward, beside in named:
-        total = rewards.of(reward, beside)
-        for asks in (term.asks for term in total.terms if term.asks):
-            judging = reward.judge if asks.judge == JUDGE else reward.judges[asks.judge]
-            if asks.needed or judging.endpoint:
-                found.setdefault((asks.judge, judging.endpoint), (judging, total.name))
-            else:
-                report.warn(
-                    f"the published reward {total.name} asks a judge, and none is named: rules decide alone",
-                    "--judge-endpoint URL, as virc rewards show says",
-                )
+    asking = list(asking_terms(resolved))
+    _check_asked(resolved, {asks.judge for _, _, asks in asking})
+    for reward, total_name, asks in asking:
+        judging = reward.judge if asks.judge == JUDGE else reward.judges[asks.judge]
+        if asks.needed or judging.endpoint:
+            found.setdefault((asks.judge, judging.endpoint), (judging, total_name))
+        else:
+            report.warn(
+                f"the published reward {total_name} asks a judge, and none is named: rules decide alone",
+                "--judge-endpoint URL, as virc rewards show says",
+            )
     for (name, endpoint), (judging, total_name) in found.items():
         if endpoint is None and name == JUDGE:
             hint = judges(resolved.system.overlays) + (_share(source) if source else "")
@@ -76,6 +73,15 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
         if here:
             with Judge(endpoint, judging.model, key_of(name), max_retries=0) as answering:
                 report.note(f"the {'' if name == JUDGE else f'{name} '}judge is {answering.model}, at {endpoint}")
+
+
+def asking_terms(resolved: Resolved) -> Iterator[tuple[Reward, str, Asks]]:
+    """What asks a judge in the rewards of a stage and of its `sources`: the reward, its total's name, the question."""
+    named: list[tuple[Reward, Path | None]] = [(resolved.config.reward, resolved.system.file.parent)]
+    named += [(each.reward, each.beside) for each in speakers(resolved.config).values()]
+    for reward, beside in named:
+        total = rewards.of(reward, beside)
+        yield from ((reward, total.name, term.asks) for term in total.terms if term.asks)
 
 
 def _check_asked(resolved: Resolved, asked: set[str]) -> None:

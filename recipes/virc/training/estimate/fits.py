@@ -151,7 +151,16 @@ def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = Fal
     if few:
         yield few
     elif config.device == "cuda":
-        yield from _small_gpus(needed, config, machine, free)
+        # The GPUs with the most memory are taken if none are named; the smallest must hold what one device needs.
+        chosen = getattr(config, "gpus", None)
+        taken = [machine.gpus[number] for number in chosen] if chosen else machine.gpus
+        sizes = sorted((gpu.free_gib if free else gpu.gib for gpu in taken), reverse=True)
+        least = sizes[config.devices - 1]
+        if needed.device_gib > least:
+            alone = "that" if chosen else "the largest here"
+            there = f"{alone} has" if config.devices == 1 else "one of those here has"
+            has = f"{there} {size_text(least)}{' free' if free else ''}"
+            yield Lack(f"needs {size_text(needed.device_gib)} a device, {has}", needed.terms)
     memory = machine.free_gib if free else machine.memory_gib
     if needed.host_gib > memory:
         terms = needed.host if config.device == "cuda" else needed.terms
@@ -197,19 +206,6 @@ def refuse_no_judge(config: Config, overlays: Collection[str] = USUAL_OVERLAYS) 
     """
     if _of_judge(config) and config.reward.judge.endpoint is None:
         raise ConfigError(f"the reward asks a judge, and none is named (this stage: {gpus(config)})", judges(overlays))
-
-
-def _small_gpus(needed: Estimate, config: Config, machine: Machine, free: bool) -> Iterator[Lack]:
-    """The GPUs with the most memory are taken where none are named; the smallest must hold what one device needs."""
-    chosen = getattr(config, "gpus", None)
-    taken = [machine.gpus[number] for number in chosen] if chosen else machine.gpus
-    sizes = sorted((gpu.free_gib if free else gpu.gib for gpu in taken), reverse=True)
-    least = sizes[config.devices - 1]
-    if needed.device_gib > least:
-        alone = "that" if chosen else "the largest here"
-        there = f"{alone} has" if config.devices == 1 else "one of those here has"
-        clause = f"needs {size_text(needed.device_gib)} a device, {there} {size_text(least)}{' free' if free else ''}"
-        yield Lack(clause, needed.terms)
 
 
 def refuse_few_gpus(config: Config, machine: Machine, overlays: Collection[str] = USUAL_OVERLAYS) -> None:

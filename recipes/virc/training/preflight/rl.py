@@ -130,10 +130,9 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Checked(msgspec.Struct, frozen=True):
-    """What was found in a part, and where its rows were written."""
+    """What was found in a part."""
 
     part: _Part
-    file: Path
     found: Survey
     counted: Counted
     chosen: Sequence[int]
@@ -212,9 +211,7 @@ def _checked(
         rows = chain.from_iterable(parts.values())
     _write(request.folder / name, part, rows, media)
     sizes = {each: len(its) for each, its in parts.items()}
-    return _Checked(
-        part, request.folder / name, found, counted, chosen, faults, off_grid, scorable, media, sizes, systems
-    )
+    return _Checked(part, found, counted, chosen, faults, off_grid, scorable, media, sizes, systems)
 
 
 def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
