@@ -124,6 +124,8 @@ def test_a_setting_of_another_loss_is_refused(given: dict[str, Any], setting: st
         ("ppo_epochs", "does nothing in a stage: it is for reward models and PPO"),
         ("packing", "does nothing in a stage: it is for supervised training"),
         ("mask_history", "does nothing in a stage: it is for supervised training"),
+        ("compute_accuracy", "does nothing in a stage: it is for supervised training"),
+        ("asft_alpha", "does nothing in a stage: it is for supervised training"),
     ],
 )
 def test_keys_that_are_ours_or_unread_are_refused(key: str, message: str) -> None:

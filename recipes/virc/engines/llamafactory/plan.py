@@ -77,7 +77,7 @@ def _json(content: object) -> str:
 
 
 def settings(config: Config, place: Place) -> dict[str, Any]:
-    """Every key that LLaMA-Factory gets, without those that are null.
+    """Every key that LLaMA-Factory gets, in the order of its parser.
 
     Raises:
         ConfigError: the batch cannot be divided, or no template fits the base.
@@ -125,7 +125,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "resume_from_checkpoint": str(resume_folder(config, place)) if place.resume else None,
         **config.engine,
     }  # fmt: skip
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: given[name] for name in KEYS.entries if given.get(name) is not None}
 
 
 def resume_folder(config: Config, place: Place) -> Path | None:

@@ -41,7 +41,7 @@ def term(name: str, *factors: tuple[float, str], over: int = 1, by: str = "devic
 
 def constant(name: str, gib: float, processes: int = 1) -> Term:
     """What is the same for every model."""
-    return Term(name, processes * gib, f"a constant: {processes} x {gib:g} GiB")
+    return Term(name, processes * gib, f"{processes} x {gib:g} GiB, a constant")
 
 
 def number_text(number: float) -> str:
@@ -49,7 +49,7 @@ def number_text(number: float) -> str:
     for unit, size in (("billion", 1e9), ("million", 1e6)):
         if number >= size:
             return f"{number / size:.2f} {unit}"
-    return f"{round(number, 2):,}"
+    return f"{round(number, 2):,}".removesuffix(".0")
 
 
 class Work(msgspec.Struct, frozen=True):
