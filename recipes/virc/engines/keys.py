@@ -233,7 +233,7 @@ class Keys(msgspec.Struct, frozen=True):
         found: dict[str, Any] = {}
         for name, value in self._leaves(given, ()):
             home = next((each for each in _beginnings(name)[1:] if each in self.accepted), None)
-            if home is None or name in self.accepted or "dict" not in self.accepted[home].type:
+            if home is None or name in self.accepted or "dict" not in (self.accepted[home].type or ""):
                 found[name] = value
             else:
                 dotted.put(found.setdefault(home, {}), tuple(name[len(home) + 1 :].split(".")), value)

@@ -1,6 +1,7 @@
 """Which engine trains stages of a kind: the module that plans its attempts, and the one that reads its log."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -109,9 +110,8 @@ def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> di
     try:
         return of_kind(kind).plan.KEYS.check(given, origins)
     except ConfigError as error:
-        ours, of_preferences = llamafactory.KEYS.ours, preferences.KEYS.ours
-        named = (name for name in given if of_preferences.get(name) != ours.get(name))
-        if kind == "sft" and any(error.message.startswith(f"engine.{name} ") for name in named):
+        of_preferences = {"stage", "ref_model", *chain.from_iterable(preferences.READS.values())}
+        if kind == "sft" and any(error.message.startswith(f"engine.{name} ") for name in of_preferences & {*given}):
             hint = "a stage of kind dpo trains on preferences: docs/preferences.md"
             raise ConfigError(error.message, hint) from error
         raise

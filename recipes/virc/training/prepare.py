@@ -191,14 +191,13 @@ def write(
     """Write what the run is into its future folder."""
     resolved, base, result = prepared.resolved, prepared.base, prepared.result
     code = write_read(run, partial, resolved, base, result)
-    file, media, validation = (
-        each and str(moved(each, partial, run.folder)) for each in (result.file, result.media, result.validation)
-    )
+    file, media = (str(moved(each, partial, run.folder)) for each in (result.file, result.media))
+    validation = result.validation and str(moved(result.validation, partial, run.folder))
     info = Info(
         name=run.name, system=resolved.system.name, stage=resolved.stage,
         kind=resolved.kind, overlays=resolved.overlays,
         created=datetime.now(UTC).isoformat(timespec="seconds"), base=str(base.folder),
-        adapter=str(base.adapter) if base.adapter else None, root=base.root, data=str(file),
+        adapter=str(base.adapter) if base.adapter else None, root=base.root, data=file,
         dataset=result.dataset, entry=result.entry, media=media, rows=result.rows,
         ignore=prepared.ignore, longest=result.longest,
         validation=validation,
