@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
@@ -74,11 +74,22 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         EngineError: the engine failed, or trains on other rows than were checked.
         KeyboardInterrupt: it was interrupted a second time and ended at once.
     """
-    with _alone(run, job, report):
+    if job:
+        # Slurm starts a job anew on other nodes when it cannot reach one, where the former start may go on for minutes.
+        former = runs.state(run)
+        trains = f"process {former.pid} on {former.host}"
+        note = f"waiting for {trains}, which still trains {run.name}"
+        error = ConfigError(f"{trains} still trains {run.name}", "end it there")
+        _await_end(lambda: runs.state(run).progress == "running", _FORMER_JOB, note, error, report)
+    with attempts.alone(run):
         state = runs.state(run)
         if state.progress == "finished":
             raise ConfigError(f"the run {run.name} has finished", f"virc runs show {run.name}")
-        _await_former_engine(run, state, report)
+        # If virc was killed its engine saves and ends by itself; two engines must not train in one folder.
+        running = f"the engine of the previous attempt is still running (process {state.engine})"
+        error = ConfigError(running, f"virc runs stop {run.name} --now")
+        note = "waiting for the engine of the previous attempt to save and end"
+        _await_end(lambda: runs.engine_lives(state), _FORMER_ENGINE, note, error, report)
         leftovers.clear(run, report)
         number = state.attempt + 1
         take_over(run)
@@ -225,29 +236,14 @@ def _record_end(
     runs.write_state(run, progress=state, error=error, pid=None, engine=None, **fields)
 
 
-@contextmanager
-def _alone(run: Run, job: str | None, report: Reporter) -> Iterator[None]:
-    """Hold the run for an attempt. A job first waits for a process of its own former start.
-
-    Slurm starts a job anew on other nodes when it cannot reach one, where the engine may go on for minutes.
-
-    Raises:
-        ConfigError: another process holds it.
-    """
-    if job:
-        _await_former_start(run, report)
-    with attempts.alone(run):
-        yield
-
-
-def _await_former_start(run: Run, report: Reporter) -> None:
-    end, state = time.monotonic() + _FORMER_JOB, runs.state(run)
-    if state.progress != "running":
-        return
-    report.note(f"waiting for process {state.pid} on {state.host}, which still trains {run.name}")
-    while runs.state(run).progress == "running":
+def _await_end(lives: Callable[[], bool], seconds: float, note: str, error: ConfigError, report: Reporter) -> None:
+    """Wait for what works on the run already; raise the error if it does so for longer than that."""
+    end = time.monotonic() + seconds
+    if lives():
+        report.note(note)
+    while lives():
         if time.monotonic() > end:
-            raise ConfigError(f"process {state.pid} on {state.host} still trains {run.name}", "end it there")
+            raise error
         time.sleep(_POLL)
 
 
@@ -258,18 +254,6 @@ def hold_notice() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGUSR1, lambda number, _frame: _notices.append(number))
-
-
-def _await_former_engine(run: Run, state: runs.State, report: Reporter) -> None:
-    """If virc was killed its engine saves and ends by itself; two engines must not train in one folder."""
-    end = time.monotonic() + _FORMER_ENGINE
-    if runs.engine_lives(state):
-        report.note("waiting for the engine of the previous attempt to save and end")
-    while runs.engine_lives(state):
-        if time.monotonic() > end:
-            running = f"the engine of the previous attempt is still running (process {state.engine})"
-            raise ConfigError(running, f"virc runs stop {run.name} --now")
-        time.sleep(_POLL)
 
 
 @contextmanager

@@ -192,7 +192,7 @@ def write(
     resolved, base, result = prepared.resolved, prepared.base, prepared.result
     code = write_read(run, partial, resolved, base, result)
     file, media = (str(moved(each, partial, run.folder)) for each in (result.file, result.media))
-    validation = result.validation and str(moved(result.validation, partial, run.folder))
+    validation = str(moved(result.validation, partial, run.folder)) if result.validation else None
     info = Info(
         name=run.name, system=resolved.system.name, stage=resolved.stage,
         kind=resolved.kind, overlays=resolved.overlays,
