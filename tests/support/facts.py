@@ -164,7 +164,7 @@ class Trained:
         resolved = stages.resolve(system, stage)
         self.config = resolved.config
         self._plan: Any = engines.of_kind(resolved.kind).plan
-        self._changes = self._against(self._plan.KEYS.accepted.keys)
+        self._changes = self._against(self._plan.KEYS.accepted)
 
     def _against(self, keys: Iterable[str]) -> dict[str, Change]:
         """How the engine's values differ from such as are equal to none."""

@@ -12,8 +12,7 @@ from support import facts, tested, zoo
 from support.called import virc
 
 from virc.core.errors import ConfigError
-from virc.engines.llamafactory import table as llamafactory
-from virc.engines.verl import table as verl
+from virc.engines import registry as engines
 from virc.stages import resolve as stages
 from virc.systems import published
 from virc.systems import registry as systems
@@ -253,10 +252,10 @@ def without_source(system: System) -> set[str]:
     said = {*re.findall(r"^ +(\w+):[^#\n]*#", text, re.MULTILINE), *(each.key for each in system.assumed)}
     found, usual = set(), set()
     for name, stage in system.stages.items():
-        table = verl.TABLE if stage.kind == "rl" else llamafactory.TABLE
+        known = engines.of_kind(stage.kind).plan.KEYS.entries
         told = facts.read(system.name).stages.get(name, {}) if system.name in facts.FILES else {}
         keys = {*stage.published, *stage.published_defaults, *(each.key or "" for each in told.values())}
-        of_keys = {each for key, of in table.keys.items() if key in keys for each in of.settings}
+        of_keys = {each for key, of in known.items() if key in keys for each in of.settings}
         notes = {word for note in (*system.notes, *stage.notes) for word in re.findall(r"\w+", note.partition(":")[0])}
         sourced = {*said, *of_keys, *notes, *(key.removeprefix("config.") for key in keys)}
         written = {**stages.of_kind(system, name, system.everywhere), **stage.settings}
