@@ -21,7 +21,7 @@ from virc.models.chat_protocol import of_weights
 from virc.models.load import Opened
 from virc.models.registry import EMBEDDED_FOLDER, find
 from virc.reasoning.session import Ask, Reply
-from virc.training.lengths.rl import _Plain
+from virc.training.lengths.rl import _plain
 from virc.training.lengths.sft import counting, image_tokens
 
 Row = dict[str, Any]
@@ -111,7 +111,7 @@ def test_training_reads_the_tokens_that_solve_sends(tmp_path: Path, fields: Row)
     trained = trained_ids(tmp_path / "rows", row)
     for ask in backend.asked:
         tokens = [shown.width * shown.height // 28**2 for shown in ask.images]
-        sent = render(ask.messages, tokens, _Plain(EMBEDDED_FOLDER), generate=True).ids
+        sent = render(ask.messages, tokens, _plain(EMBEDDED_FOLDER), generate=True).ids
         assert trained[: len(sent)] == sent
     for shown, name in zip(backend.asked[-1].images, row["images"], strict=True):
         assert shown.pixels.tobytes() == Image.open(tmp_path / "rows" / name).convert("RGB").tobytes()
