@@ -1,13 +1,10 @@
 """Parquet that others made: rows are read in every form, and a wrong one says what is wrong with it."""
 
 import datetime
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from data.parquet_sets import IMAGE, PROMPT, info, only, read, row
 
@@ -195,64 +192,3 @@ def test_what_verl_stumbles_over_is_said_of_a_row_that_can_be_read(
     else:
         (flaw,) = found.flaws
         assert flaw.startswith(sentence)
-
-
-SMALL = """
-import pathlib, sys
-from virc.core.tables import parquet
-
-class Noticed:
-    def find_spec(self, name, path=None, target=None):
-        if name == "pandas":
-            found.append(name)
-
-found = []
-sys.meta_path.append(Noticed())
-file = pathlib.Path(sys.argv[1])
-parquet.load()
-assert not found, "pandas is imported"
-assert [fields for _, fields in parquet.read_rows(file)] == [{"a": "b"}]
-import pyarrow as pa
-pa.array([["c"]])
-assert not found, "pandas is imported"
-try:
-    pa.table({"a": ["b"]}).to_pandas()
-except ImportError:
-    pass
-assert found, "a table cannot be converted any more"
-"""
-
-
-PANDAS = """
-from types import SimpleNamespace
-__version__ = "2.3.0"
-class DataFrame: pass
-class Index: pass
-class Categorical: pass
-class Series: pass
-types = SimpleNamespace(DatetimeTZDtype=DataFrame)
-extensions = SimpleNamespace(ExtensionArray=DataFrame, ExtensionDtype=DataFrame)
-api = SimpleNamespace(types=types, extensions=extensions)
-"""
-LATER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from virc.core.tables import parquet
-parquet.load()
-assert "pandas" not in sys.modules
-import pandas, pyarrow
-assert pyarrow.lib._pandas_api.is_series(pandas.Series()), "a series is taken for a list"
-"""
-
-
-def test_pyarrow_knows_pandas_where_it_is_imported_later(tmp_path: Path) -> None:
-    (tmp_path / "pandas" / "api").mkdir(parents=True)
-    (tmp_path / "pandas" / "__init__.py").write_text(PANDAS)
-    (tmp_path / "pandas" / "api" / "__init__.py").write_text("")
-    (tmp_path / "pandas" / "api" / "types.py").write_text("class DatetimeTZDtype: pass\n")
-    subprocess.run([sys.executable, "-c", LATER, tmp_path], check=True)
-
-
-def test_a_small_file_is_read_without_pandas(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"a": ["b"]}), tmp_path / "a.parquet")
-    subprocess.run([sys.executable, "-c", SMALL, tmp_path / "a.parquet"], check=True)

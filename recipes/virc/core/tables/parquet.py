@@ -1,11 +1,7 @@
 """Rows of parquet files: read one at a time from files that others made, and written in groups of bounded size."""
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
-from importlib.machinery import ModuleSpec
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from virc.core.errors import DataError, SetupError, UnreadError
@@ -43,52 +39,7 @@ def load() -> Any:
         import pyarrow.parquet  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         raise SetupError("parquet files need the extra data", install("data")) from None
-    _pass_over_pandas()
     return pyarrow.parquet
-
-
-class _Pandas:
-    """Refuses the import of pandas while `refuses`; at its import later pyarrow gets to know it."""
-
-    refuses = True
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != "pandas":
-            return None
-        if self.refuses:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        others = (each.find_spec(name, path, target) for each in sys.meta_path if each is not self)
-        spec = next((each for each in others if each), None)
-        if spec and spec.loader:
-            begun = spec.loader.exec_module
-            spec.loader.exec_module = lambda module: self._loaded(begun, module)  # type: ignore[method-assign]
-        return spec
-
-    def _loaded(self, begun: Callable[[ModuleType], None], module: ModuleType) -> None:
-        from pyarrow import lib
-
-        begun(module)
-        sys.meta_path.remove(self)
-        lib._pandas_api.pd  # noqa: B018 - has it looked for again
-
-
-@cache
-def _pass_over_pandas() -> None:
-    """Have pyarrow look for pandas where it finds none, which it does once, to know whether a value is a series.
-
-    Where engines are installed it would import it for that, as long as all else takes to check a small file. Where
-    somebody else imports pandas later, pyarrow looks again: it would read a series with gaps wrongly otherwise.
-    """
-    if "pandas" in sys.modules:
-        return
-    import pyarrow
-
-    finder = _Pandas()
-    sys.meta_path.insert(0, finder)
-    try:
-        pyarrow.array([])
-    finally:
-        finder.refuses = False
 
 
 def open_file(path: Path, as_dictionaries: bool = False) -> Any:
