@@ -30,7 +30,7 @@ from virc.core.processes import Process
 from virc.engines.vllm import plan as vllm
 from virc.envs import making
 from virc.serving import serve, supervised, vllm_process
-from virc.serving.agent import health
+from virc.serving.agent import server as agent_server
 from virc.serving.start import Server
 from virc.serving.supervised import Supervised
 from virc.stages.serve import Config
@@ -116,8 +116,8 @@ def standing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Standi
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(vllm, "plan", plan)
     monkeypatch.setattr(making, "made", lambda *_: None)
-    monkeypatch.setattr(health, "_FRESH", 0.1)
-    monkeypatch.setattr(health, "_PATIENCE", 60)
+    monkeypatch.setattr(agent_server, "_FRESH", 0.1)
+    monkeypatch.setattr(agent_server, "_PATIENCE", 60)
     events: list[Event] = []
     words = {"agent": True, "engine": "vllm", "device": "cpu", "port": free_port()}
     found = Standing(tmp_path, serve("tiny", on_event=events.append, **words), events, configs)
@@ -258,7 +258,7 @@ def test_one_that_does_not_come_back_ends_the_server(standing: Standing) -> None
 
 
 def test_one_that_hangs_is_not_healthy_until_it_goes_on(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_PATIENCE", 0.5)
+    monkeypatch.setattr(agent_server, "_PATIENCE", 0.5)
     standing.signal(signal.SIGSTOP)
     try:
         until(lambda: standing.health()[0] == 503)

@@ -6,7 +6,7 @@ from support.solving import CROP, answer, call
 from virc.reasoning.history import History
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Reply, Session
-from virc.solving.sampling.branching import branch
+from virc.solving.strategies.tree import branch
 from virc.tools.registry import known
 
 

@@ -15,7 +15,7 @@ from virc.core.errors import NoAnswerError, VircError
 from virc.reasoning.images import OpenedImage
 from virc.reasoning.session import Ask
 from virc.solving.pipelines import Problem, Role, Roles
-from virc.solving.pipelines.chances import chances
+from virc.solving.pipelines.asking import chances
 from virc.solving.pipelines.files import load
 
 

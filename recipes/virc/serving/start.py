@@ -440,7 +440,7 @@ def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Serv
 
 def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend | LlamaCppBackend":
     """The model in this process, once it has given a first answer."""
-    from virc.serving.first_answer import ask_first
+    from virc.serving.vllm_process import ask_first
 
     report.start(f"loading the model {plan.name}")
     backend = _by_llamacpp(plan) if plan.source == "llamacpp" else _by_transformers(plan)

@@ -6,6 +6,9 @@ from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from PIL import Image
+
+from virc.backends.interface import Backend, Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core import processes
 from virc.core.errors import EngineError, VircError
@@ -15,7 +18,15 @@ from virc.core.plan import Plan
 from virc.core.processes import Process
 from virc.core.web import client
 from virc.engines.vllm import log as vllm_log
-from virc.serving.first_answer import ask_first
+from virc.reasoning.images import show
+from virc.reasoning.session import Ask, Message
+
+
+def ask_first(backend: Backend) -> None:
+    """Ask about a small white picture. Raises VircError: as the backend."""
+    white = show(Image.new("RGB", (56, 56), "white"), backend.grid)
+    backend.reply(Ask((Message("user", "What is this?", (0,)),), (white,)), Sampling(max_tokens=1))
+
 
 _POLL = 0.2  # seconds
 _SHORTEST = 0.1  # seconds of a stage that is worth reporting

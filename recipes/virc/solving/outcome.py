@@ -11,13 +11,55 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import VircError
+from virc.core.files import write_whole
+from virc.core.text import clause, counted
+from virc.core.web import html
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
 from virc.reasoning.protocol import USUAL
 from virc.reasoning.trace import Replies
 from virc.solving.one import Attempt, SolveConfig, Solved
 from virc.solving.traces.files import check_folder, write_trace
-from virc.solving.traces.sample_index import Listed, write_index
+
+PAGE = "index.html"
+_OURS = '<meta name="generator" content="virc samples">'
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A sample: the name of its trace's folder, its answer, its grade and what was said of it; and if it was taken."""
+
+    folder: str
+    answer: str | None
+    score: float | None = None
+    remark: str | None = None
+    taken: bool = False
+
+
+def write_index(folder: Path, question: str, samples: Sequence[Listed]) -> None:
+    """Write the page into the folder that holds those of the samples; a page of somebody else stays as it is.
+
+    Raises:
+        VircError: the disk refused.
+    """
+    page, rendered = (
+        folder / PAGE,
+        html.render(
+            "solving/traces/sample_index",
+            html.asset("solving/traces/page.css"),
+            ours=_OURS,
+            question=question,
+            byline=counted(len(samples), "sample"),
+            is_graded=any(each.score is not None or each.remark for each in samples),
+            samples=samples,
+        ),
+    )
+    try:
+        if page.exists() and _OURS not in page.read_text(encoding="utf-8", errors="replace"):
+            return
+        write_whole(page, rendered.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise VircError(f"cannot write {page}: {clause(error)}") from error
+
 
 Fields = dict[str, Any]
 

@@ -12,7 +12,7 @@ from support.servers import CHAT, MODELS
 
 from virc.backends.interface import Sampling
 from virc.reasoning.session import Ask, Reply
-from virc.serving.agent import desk, health
+from virc.serving.agent import desk, server
 
 
 def status(running: Running) -> int:
@@ -24,7 +24,7 @@ def probes(running: Running) -> int:
 
 
 def test_it_follows_an_engine_that_fails_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_FRESH", 0.1)
+    monkeypatch.setattr(server, "_FRESH", 0.1)
     with scripted() as running:
         assert status(running) == 200
         running.behind.script.fault, running.behind.script.fault_on = faults.status(503), MODELS
@@ -44,7 +44,7 @@ def test_an_engine_that_refuses_the_list_of_models_is_alive() -> None:
 
 
 def test_many_who_ask_share_one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_FRESH", 3600.0)
+    monkeypatch.setattr(server, "_FRESH", 3600.0)
     with scripted() as running:
         before = probes(running)
         with ThreadPoolExecutor(20) as pool:
@@ -53,8 +53,8 @@ def test_many_who_ask_share_one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_silent_engine_is_asked_once_at_a_time_and_nobody_waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_FRESH", 0.1)
-    monkeypatch.setattr(health, "_PATIENCE", 0.1)
+    monkeypatch.setattr(server, "_FRESH", 0.1)
+    monkeypatch.setattr(server, "_PATIENCE", 0.1)
     with scripted() as running:
         running.behind.script.fault, running.behind.script.fault_on = faults.hang, MODELS
         before = probes(running)

@@ -12,7 +12,7 @@ from agent_page import HEIGHT, KEPT, WIDTH, Model, choose, finish, in_browser, p
 from PIL import Image
 from support.browser import Tab
 
-from virc.serving.agent import examples
+from virc.serving.agent import page as agent_page
 
 pytestmark = [pytest.mark.integration, in_browser]
 
@@ -75,7 +75,7 @@ def shown(browser: Tab) -> list[Any]:
 
 @pytest.mark.parametrize("model", ["tiny", "another"])
 def test_examples_are_three_small_pictures_each_with_a_question(model: str) -> None:
-    found = examples.of(model)
+    found = agent_page.examples(model)
     assert len({each.question for each in found}) == len({each.url for each in found}) == 3
     for each in found:
         with Image.open(io.BytesIO(base64.b64decode(each.url.partition(",")[2]))) as picture:
@@ -87,11 +87,11 @@ def test_examples_are_three_small_pictures_each_with_a_question(model: str) -> N
 def test_example_fills_in_a_picture_and_its_question(browser: Tab, site: str, model: Model, number: int) -> None:
     visit(browser, site, 1400)
     model.questions.clear()
-    assert texts(browser, ".example span") == [each.question for each in examples.of("another")]
+    assert texts(browser, ".example span") == [each.question for each in agent_page.examples("another")]
     browser.value(f"document.querySelectorAll('.example')[{number}].focus()")
     browser.press("Enter")
     browser.until("document.activeElement.id === 'send'")
-    wanted = examples.of("another")[number]
+    wanted = agent_page.examples("another")[number]
     assert browser.value("document.querySelector('#question').value") == wanted.question
     assert browser.value("[...document.querySelectorAll('#pictures img')].map(each => each.src)") == [wanted.url]
     assert browser.value("document.querySelector('.example').checkVisibility()") is False

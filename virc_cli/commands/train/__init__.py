@@ -139,13 +139,13 @@ def command(
     }  # fmt: skip
     if dry_run or probe:
         from virc.training.request import TrainRequest
-        from virc_cli.commands.train import print_plan, print_probe
+        from virc_cli.commands.train import print_plan
 
         train_request = TrainRequest(**request, **more)
         if dry_run:
             print_plan.run(train_request, **options, quiet=quiet, as_json=as_json)
         else:
-            print_probe.run(train_request, quiet, as_json)
+            print_plan.run_probe(train_request, quiet, as_json)
         return
     run = _train({**request, **options, **more, "resume": resume, "submit": not no_submit}, quiet, verbose)
     _print(run, no_submit, as_json)

@@ -2,13 +2,15 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from virc.backends.interface import Backend, Sampling
 from virc.core.errors import ConfigError, EngineError, NetworkError
+from virc.core.limits import bounded
 from virc.core.limits.bounded import Share
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
@@ -16,8 +18,64 @@ from virc.reasoning.session import Ask, Message
 from virc.reasoning.turns import MARK, PLACE
 from virc.serving.agent.answer import Answer, ClientCall
 from virc.serving.agent.request import ClientTool, Problem
-from virc.serving.agent.schema import Schema
 from virc.serving.agent.text import parts
+from virc.serving.chat_request import RefusedError
+
+_FENCED = ("```json", "```")
+
+
+class Schema:
+    """A JSON schema (draft 2020-12) that answers are held against.
+
+    Args:
+        value: as the client sent it.
+        param: the part of the request that it comes from.
+        check: called before a value is held against it; what it raises ends that.
+        share: CPU time of all schemas of the request.
+
+    Raises:
+        RefusedError: it is no JSON schema, refers to what is not in it or to itself without an end, or is too costly.
+    """
+
+    def __init__(self, value: Mapping[str, Any], param: str, check: Callable[[], None], share: bounded.Share) -> None:
+        self.value, self._param, self._check, self._share = value, param, check, share
+        check()
+        if fault := bounded.schema_fault(value, share):
+            raise self._refused(fault)
+
+    def fitting(self, text: str) -> str | None:
+        """The JSON in a text, where it fits; None: there is none that does.
+
+        Raises:
+            RefusedError: it takes too long to tell.
+        """
+        opening, closing = _FENCED
+        text = text.strip().removeprefix(opening).removesuffix(closing).strip()
+        self._check()
+        try:
+            found = msgspec.json.decode(text)
+            return None if bounded.misfit(self.value, found, self._share) else json.dumps(found, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            return None
+        except bounded.CostlyError as error:
+            raise self._refused(error.message) from None
+
+    def filled(self, answer: str) -> str | None:
+        """An answer as JSON where only one property can take it: no model has to write it again; else None."""
+        properties = self.value.get("properties")
+        if (whole := self.fitting(answer)) is not None:
+            return whole
+        if not isinstance(properties, dict) or len(properties) != 1:
+            return None
+        values: list[Any] = [answer]
+        with suppress(ValueError, RecursionError):
+            values.append(msgspec.json.decode(answer.strip().removesuffix("°")))
+        written = (json.dumps({name: value}, ensure_ascii=False) for name in properties for value in values)
+        return next((text for text in written if self.fitting(text) is not None), None)
+
+    def _refused(self, fault: str) -> RefusedError:
+        return RefusedError(f"{self._param}: this is no JSON schema that can be used: {fault[:300]}", self._param)
+
 
 _TOKEN = re.compile(r"\s*(?:[^\W\d_]{1,5}|\d|[^\w\s]|_)|\s+$")
 _WRITE = "Write this answer as JSON that fits the JSON schema below. Write nothing else.\n\n{schema}"

@@ -3,8 +3,11 @@
 Requests are hostile: all of one is bounded, and the images it names are fetched from public addresses only.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from concurrent.futures import Future
+from contextlib import aclosing, suppress
 from functools import partial
 from math import ceil
 from typing import Any
@@ -14,16 +17,38 @@ from fastapi import FastAPI, Request, Response
 
 from virc.core.errors import DataError, NetworkError, VircError
 from virc.core.limits.image_memory import BusyError
+from virc.core.limits.threads import started
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Unit
 from virc.serving import chat_http
 from virc.serving.agent import delivery, page, piped, responses, wire
 from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
 from virc.serving.agent.desk import Desk, Hold, LeftError, Ping
-from virc.serving.agent.health import Probe
 from virc.serving.agent.problems import Report, Solving, SolvingJob, weight
 from virc.serving.agent.request import read
 from virc.serving.chat_request import RefusedError
+
+_FRESH = 2.0  # seconds for which an answer holds
+_PATIENCE = 5.0  # seconds after which an engine does not answer
+
+
+class Probe:
+    """Asks the engine whether it answers, at most once in `_FRESH` seconds and never twice at a time."""
+
+    def __init__(self, answers: Callable[[], bool]) -> None:
+        self._answers = answers
+        self._asked: Future[bool] | None = None
+        self._since = 0.0
+
+    async def answers(self) -> bool:
+        """Whether it answers."""
+        now = time.monotonic()
+        if not self._asked or (self._asked.done() and now > self._since + _FRESH):
+            self._asked, self._since = started(self._answers), now
+        with suppress(Exception):
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._asked)), _PATIENCE)
+        return False
+
 
 _CHARACTERS = 200_000  # of a chat's texts, as many as a reply may have
 _UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nor by a proxy before it

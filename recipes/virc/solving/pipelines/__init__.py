@@ -15,9 +15,8 @@ from virc.solving.pipelines.boxes import boxes, crop
 from virc.solving.pipelines.code import Function, Interpreter, Output
 from virc.solving.pipelines.files import Problem
 from virc.solving.pipelines.speaking import Reply, Role
-from virc.solving.pipelines.steps import Boxed, together
+from virc.solving.pipelines.steps import Boxed, together, vote
 from virc.solving.pipelines.turns import fill
-from virc.solving.pipelines.votes import vote
 
 __all__ = [
     "Boxed", "Function", "Interpreter", "Output", "Problem", "Reply", "Role", "Roles", "ToolError", "boxes", "crop",

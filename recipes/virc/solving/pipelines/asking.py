@@ -1,5 +1,6 @@
 """The roles of a pipeline, as its function asks them."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -8,14 +9,30 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from virc.backends.interface import ScoredReply
+from virc.backends.interface import Likeliest, ScoredReply
 from virc.core.errors import NoAnswerError, VircError
 from virc.reasoning.session import Reply as Drawn
-from virc.solving.pipelines.chances import chances
 from virc.solving.pipelines.speaking import Reply, Role, Seen, Speaker, Spoken, Turn, naming, sampling_of
 from virc.solving.pipelines.steps import Kind, MisuseError, Place, Ran, drawn, here, total
 from virc.solving.pipelines.turns import Part, answered, pictures_of, turn_of
 from virc.solving.sampling.grades import FORM, read_score
+
+
+def chances(answers: Sequence[str], likeliest: Likeliest) -> dict[str, float]:
+    """The probability of each answer among these, which add up to 1; all are 0 where no token begins one of them.
+
+    A token counts for the one answer that it begins, without regard to case and space before it; ZoomEye's softmax of
+    the scores of "Yes" and "No" (github.com/om-ai-lab/ZoomEye, `ZoomEye/zoom_model.py`) is the case of two answers of
+    one token each.
+    """
+    found = dict.fromkeys(answers, 0.0)
+    for token, logprob in likeliest:
+        text = token.strip().lower()
+        begun = [each for each in answers if text and each.lower().startswith(text)]
+        if len(begun) == 1:
+            found[begun[0]] += math.exp(logprob)
+    return {each: share / (sum(found.values()) or 1.0) for each, share in found.items()}
+
 
 _LIKELIEST = 20  # first tokens that are asked for: the most that OpenAI and vLLM send
 

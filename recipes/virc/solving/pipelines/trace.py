@@ -6,20 +6,77 @@ step-N-image-M.png    those that step N made
 index.html            all of it to read
 """
 
+import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from virc.core.errors import VircError, fields_of
+from virc.core.web import html
+from virc.reasoning.calls import Box, Size
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import OpenedImage
-from virc.solving.pipelines.page import render
 from virc.solving.pipelines.steps import Made, Ran
-from virc.solving.traces import files
+from virc.solving.traces import files as trace_files
 from virc.solving.traces.files import Kind
+from virc.solving.traces.page import LONG_TEXT, shortened
+
+
+def render(
+    content: Mapping[str, Any],
+    inputs: Mapping[str, bytes],
+    made: Sequence[Mapping[str, bytes]],
+    values: Sequence[Made],
+    images: Sequence[OpenedImage],
+) -> str:
+    """Return the page as one HTML document.
+
+    Args:
+        content: of `steps.json`.
+        inputs: the problem's images, as PNG by their names.
+        made: of each step, the images that it made.
+        values: of each step, its output.
+        images: the same as `inputs`.
+    """
+    urls = {id(image): _url(data) for image, data in zip(images, inputs.values(), strict=True)}
+    for value, files in zip(values, made, strict=True):
+        urls |= {id(image): _url(data) for image, data in zip(value.pictures, files.values(), strict=True)}
+    steps = zip(content["steps"], made, values, strict=True)
+    return html.render(
+        "solving/pipelines/page",
+        html.asset("solving/traces/page.css"),
+        pictures=True,
+        long_text=LONG_TEXT,
+        title=shortened(content["question"]),
+        question=content["question"],
+        answer=content["answer"],
+        error=content["error"],
+        pipeline=content["pipeline"],
+        inputs=[(image.size, urls[id(image)]) for image in images],
+        steps=[(ran, list(_pictures(files, value, urls))) for ran, files, value in steps],
+        facts={name: content.get(name) for name in ("pipeline", "roles", "replies", "tokens")},
+    )
+
+
+def _url(data: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
+
+
+def _pictures(
+    files: Mapping[str, bytes], value: Made, urls: Mapping[int, str]
+) -> Iterator[tuple[str, Size, str, Sequence[Box]]]:
+    """Yield the pictures that a step made, or those that its boxes are about: caption, size, URL and boxes."""
+    for name, image in zip(files, value.pictures, strict=True):
+        yield name, image.size, urls[id(image)], ()
+    if not value.pictures:
+        for key, picture in {id(each.picture): each.picture for each in value.boxes}.items():
+            if key in urls:
+                boxes = [each.box for each in value.boxes if id(each.picture) == key]
+                yield "Boxes", picture.size, urls[key], boxes
+
 
 _STEPS = "steps.json"
 _KIND = Kind(
@@ -31,7 +88,7 @@ _KIND = Kind(
 
 def check_folder(folder: Path) -> None:
     """Refuse a folder of something else than a former trace of a pipeline."""
-    files.check_folder(folder, _KIND)
+    trace_files.check_folder(folder, _KIND)
 
 
 def write(
@@ -59,7 +116,7 @@ def write(
     written = inputs | {name: data for each in made for name, data in each.items()}
     written |= {"index.html": page.encode("utf-8", "backslashreplace"), _STEPS: record}
     try:
-        files.write_folder(folder, written, _KIND)
+        trace_files.write_folder(folder, written, _KIND)
     except VircError as refused:
         return refused
     return None

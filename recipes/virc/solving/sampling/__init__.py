@@ -1,1 +1,1 @@
-"""Several samples of one problem: how they are asked for and branch, and their grades."""
+"""Several samples of one problem: how they are asked for, and their grades."""

@@ -10,6 +10,7 @@ steps (princeton-nlp/tree-of-thought-llm, `scripts/text/bfs.sh` and `scripts/gam
 texts. Searches by visits, as those of VReST (arXiv 2506.08691) and ReST-MCTS* (arXiv 2406.03816), are not built.
 """
 
+import copy
 from collections.abc import Container, Sequence
 from typing import Annotated, Literal
 
@@ -17,12 +18,25 @@ import msgspec
 from msgspec import Meta
 
 from virc.core.errors import NoAnswerError, VircError
+from virc.reasoning.history import History
 from virc.reasoning.session import Ask, Session
 from virc.solving import one
 from virc.solving.one import Attempt, SampleStart, Solved, Spent, ends_all
 from virc.solving.sampling.asking import Asking, Graded
-from virc.solving.sampling.branching import branch
 from virc.solving.sampling.grading import TRIES, Graders, MakeGrader
+
+
+def branch(session: Session) -> Session:
+    """A session in the same state, which goes on by itself.
+
+    Values that tools keep for the problem are replaced by their calls, never changed, so both may go on. What a tool
+    does outside of the session, such as at a server, is done for both.
+    """
+    other = copy.copy(session)
+    for name, value in vars(session).items():
+        if isinstance(value, list | dict | History):
+            setattr(other, name, value.copy())
+    return other
 
 
 class Options(msgspec.Struct, frozen=True):
