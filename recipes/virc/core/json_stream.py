@@ -43,7 +43,7 @@ def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | 
     A row has no repeated keys, no NaN or infinity, and at most `MAX_ROW_BYTES`. A file that goes on or ends in
     another way than an array does gives one `UnreadError` with the number of the next row, and no more.
     """
-    yield from _rows(_Text(file), _Text.begin, start)
+    yield from _rows(_Text(file, b"["), start)
 
 
 def list_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
@@ -51,36 +51,29 @@ def list_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | D
 
     Where a second list of objects stands behind it, nobody knows which is meant: an `UnreadError` names both.
     """
-    yield from _rows(_Text(file), _Text.begin_list, start)
+    yield from _rows(_Text(file, b"{"), start, _Text.begin_list)
 
 
 def keyed_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
     """The objects that a file has which is one JSON object of objects, each with its key as `key`; as `array_rows`."""
-    text = _Text(file)
+    yield from _rows(_Text(file, b"{"), start, next_row=_Text.next_keyed)
+
+
+def _rows(
+    text: "_Text",
+    start: int,
+    begin: "Callable[[_Text], None]" = lambda _: None,
+    next_row: "Callable[[_Text, bool], tuple[bytes, bytes] | None] | None" = None,
+) -> Iterator[tuple[int, Fields | DataError]]:
     number = 1
     try:
-        text.begin_keyed()
-        while item := text.next_keyed(first=number == 1):
+        text.begin()
+        begin(text)
+        while item := (next_row or _Text.next_row)(text, number == 1):
             key, value = item
             try:
                 if number >= start:
-                    yield number, {"key": json.loads(key), **_fields(value)}
-            except (ValueError, RecursionError) as error:
-                yield number, DataError(f"row {number}: {_reason(error)}")
-            number += 1
-        text.end()
-    except DataError as fault:
-        yield number, UnreadError(f"row {number}: {fault.message}", fault.hint)
-
-
-def _rows(text: "_Text", begin: Callable[["_Text"], None], start: int) -> Iterator[tuple[int, Fields | DataError]]:
-    number = 1
-    try:
-        begin(text)
-        while item := text.next_value(first=number == 1):
-            try:
-                if number >= start:
-                    yield number, _fields(item)
+                    yield number, ({"key": json.loads(key)} if key else {}) | _fields(value)
             except json.JSONDecodeError as error:
                 raise DataError(_reason(error)) from None
             except (ValueError, RecursionError) as error:
@@ -148,45 +141,29 @@ def one_line(value: object) -> str:
 class _Text:
     """The part of a file that is being read."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], opens: bytes) -> None:
+        self._file, self._opens = file, opens
         self._held = b""
         self._at = 0
         self._list: str | None = None
         """The key of the list that is read, of a file that is one object."""
 
     def begin(self) -> None:
-        """Read up to the first row. Raises DataError: the file begins otherwise than an array."""
-        if self._first() != b"[":
-            raise DataError("the file does not begin with [, as an array does")
+        """Read into the array or object that the file is."""
+        self._more()
+        self._at = len(_BOM) * self._held.startswith(_BOM)
+        if self._symbol() != self._opens:
+            kind = "array" if self._opens == b"[" else "object"
+            raise DataError(f"the file does not begin with {self._opens.decode()}, as an {kind} does")
 
     def begin_list(self) -> None:
-        """Read up to the first row of the list of objects. Raises DataError: the file is no object, or has none."""
-        if self._first() != b"{":
-            raise DataError("the file does not begin with {, as an object does")
+        """Read on into the first list of objects that the object has."""
         self._list = self._next_list(first=True)
         if self._list is None:
             raise DataError("the file is an object without a list of objects")
 
-    def begin_keyed(self) -> None:
-        """Read up to the first key of the object that the file is. Raises DataError: it begins otherwise."""
-        if self._first() != b"{":
-            raise DataError("the file does not begin with {, as an object does")
-
-    def next_keyed(self, first: bool) -> tuple[bytes, bytes] | None:
-        """The next key and its value as they are written; None behind the last. Raises DataError: there is neither."""
-        symbol = self._symbol()
-        if symbol == b"}":
-            return None
-        symbol = symbol if first else self._symbol() if symbol == b"," else b""
-        key = self._scalar() if symbol == b'"' else b""
-        value = self._symbol() if key and self._symbol() == b":" else b""
-        if not value or value in _BETWEEN:
-            raise DataError("the file is no whole JSON object")
-        return key, self._object() if value in (b"{", b"[") else self._scalar()
-
     def end(self) -> None:
-        """Read from the last row to the end of the file. Raises DataError: there is more than these rows."""
+        """Read from the last row to the end of the file."""
         if self._list is None:
             if self._symbol():
                 raise DataError("there is more behind the end of the array")
@@ -194,52 +171,8 @@ class _Text:
             both = f"{self._list} and {other}"
             raise DataError(f"the file has two lists of objects, {both}", "write each to its own file")
 
-    def _next_list(self, first: bool = False) -> str | None:
-        """Read on into the next list of objects, to its key; None at the end of the object and of the file.
-
-        Raises:
-            DataError: the file is no whole object.
-        """
-        while (symbol := self._symbol()) != b"}":
-            symbol = symbol if first else self._symbol() if symbol == b"," else b""
-            key = self._scalar() if symbol == b'"' else b""
-            value = self._symbol() if key and self._symbol() == b":" else b""
-            if not value or value in _BETWEEN:
-                raise DataError("the file is no whole JSON object")
-            if value == b"[" and self._is_of_objects():
-                return plain(key[1:-1].decode(errors="replace"), 40)
-            self._pass(value)
-            first = False
-        if self._symbol():
-            raise DataError("there is more behind the end of the object")
-        return None
-
-    def _is_of_objects(self) -> bool:
-        """Whether the list whose first byte was just read begins with an object."""
-        symbol = self._symbol()
-        self._at -= 1
-        return symbol == b"{"
-
-    def _pass(self, value: bytes) -> None:
-        """Read past the value whose first byte was just read."""
-        if value != b"[":
-            self._object() if value == b"{" else self._scalar()
-            return
-        first = True
-        while self.next_value(first):
-            first = False
-
-    def _first(self) -> bytes:
-        self._more()
-        self._at = len(_BOM) * self._held.startswith(_BOM)
-        return self._symbol()
-
-    def next_value(self, first: bool) -> bytes | None:
-        """The next row as it is written; None behind the last. All but the `first` follow a comma.
-
-        Raises:
-            DataError: there is neither a row nor the end.
-        """
+    def next_row(self, first: bool) -> tuple[bytes, bytes] | None:
+        """No key and the next item of the array as it is written; None behind the last."""
         symbol = self._symbol()
         if symbol == b"]":
             return None
@@ -251,6 +184,46 @@ class _Text:
             raise DataError("the file ends within the array")
         if symbol in _BETWEEN:
             raise DataError(f"there is {symbol.decode()} where an object is due")
+        return b"", self._value(symbol)
+
+    def next_keyed(self, first: bool) -> tuple[bytes, bytes] | None:
+        """The next key of the object and its value as they are written; None behind the last."""
+        found = self._next_key(first)
+        return found and (found[0], self._value(found[1]))
+
+    def _next_key(self, first: bool) -> tuple[bytes, bytes] | None:
+        """The next key of the object and the first byte of its value."""
+        symbol = self._symbol()
+        if symbol == b"}":
+            return None
+        symbol = symbol if first else self._symbol() if symbol == b"," else b""
+        key = self._scalar() if symbol == b'"' else b""
+        value = self._symbol() if key and self._symbol() == b":" else b""
+        if not value or value in _BETWEEN:
+            raise DataError("the file is no whole JSON object")
+        return key, value
+
+    def _next_list(self, first: bool = False) -> str | None:
+        """Read on into the next list of objects, to its key; None at the end of the object and of the file."""
+        while found := self._next_key(first):
+            key, value = found
+            if value == b"[":
+                symbol = self._symbol()
+                self._at -= 1
+                if symbol == b"{":
+                    return plain(key[1:-1].decode(errors="replace"), 40)
+                is_first = True
+                while self.next_row(is_first):
+                    is_first = False
+            else:
+                self._value(value)
+            first = False
+        if self._symbol():
+            raise DataError("there is more behind the end of the object")
+        return None
+
+    def _value(self, symbol: bytes) -> bytes:
+        """The value whose first byte was just read."""
         return self._object() if symbol in (b"{", b"[") else self._scalar()
 
     def _symbol(self) -> bytes:

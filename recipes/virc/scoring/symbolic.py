@@ -12,13 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from virc.core.errors import SetupError
 from virc.core.extras import install
+from virc.core.limits import bounded
 from virc.core.timeouts import LateError, within
 from virc.scoring.rules import same_signs, unit_of
 
@@ -127,13 +127,8 @@ class Symbolic:
         process, self._process = self._process, None
         if process is None:
             return 0
-        process.kill()
-        code = process.wait()
-        for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):  # what is left in them
-                assert pipe
-                pipe.close()
-        return code
+        bounded.end(process)
+        return process.returncode
 
 
 def _exchange(process: "subprocess.Popen[bytes]", question: bytes) -> bytes:
