@@ -38,11 +38,7 @@ _REFUSALS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, or choose an
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code; the console script `virc`.
-
-    Args:
-        args: words after the program's name; default: those of this process.
-    """
+    """Run one command line and return its exit code; the console script `virc`."""
     interpreter.exit_code = _main(args)
     return interpreter.exit_code
 

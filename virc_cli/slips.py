@@ -57,12 +57,7 @@ def near_option(word: str, options: Collection[str]) -> str | None:
 
 
 def explain(words: Sequence[str], commands: Collection[str], error: "UsageError") -> "UsageError | None":
-    """A better error for a line that does not begin with a command, or None.
-
-    Args:
-        words: those after `virc`.
-        error: of the parser.
-    """
+    """A better error for a line that does not begin with a command, or None."""
     from virc.core.errors import UsageError
     from virc.core.text import nearest
     from virc_cli.commands import solve

@@ -161,16 +161,16 @@ def test_a_terminal_is_driven_by_nobody_and_in_colour(monkeypatch: pytest.Monkey
 def test_only_a_yes_deletes(monkeypatch: pytest.MonkeyPatch, typed: str, agreed: bool) -> None:
     terminal = on_terminal(monkeypatch, typed)
     if agreed:
-        confirm.agree(["first"], 2_000)
+        confirm.agree_to_delete(["first"], 2_000)
     else:
         with pytest.raises(VircError, match="nothing was deleted"):
-            confirm.agree(["first"], 2_000)
+            confirm.agree_to_delete(["first"], 2_000)
     assert "delete first, 2 KB? [y/N]" in terminal.getvalue()
 
 
 def test_without_a_terminal_nothing_is_deleted() -> None:
     with pytest.raises(errors.UsageError, match="no terminal to ask on"):
-        confirm.agree(["first"], 2_000)
+        confirm.agree_to_delete(["first"], 2_000)
     with pytest.raises(errors.ConfigError, match="second started from first"):
         confirm.check_unused("first", ["second"])
     confirm.check_unused("first", [])

@@ -70,7 +70,6 @@ def command(
 
 
 def _show(begun: "Demo", to: Path, as_json: bool) -> None:
-    """Print every command, in order, as a script."""
     import shlex
 
     from virc.core.files import expanded

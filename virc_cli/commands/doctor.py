@@ -215,7 +215,6 @@ def _stage_lines(system: str, judged: "Mapping[str, Sequence[Verdict]]") -> Iter
 
 
 def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_json: bool, on_event: "OnEvent") -> None:
-    """Probe an endpoint, and print the result."""
     import os
 
     import msgspec
@@ -240,7 +239,6 @@ def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_js
 
 
 def _memory(model: str | None, as_json: bool) -> None:
-    """Print the memory that a model in this process takes."""
     import msgspec
 
     from virc.core.errors import UsageError

@@ -149,11 +149,7 @@ def _keys(given: list[str] | None) -> str | tuple[str, ...] | None:
 
 
 def _gpus(named: str | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings for `--gpus 4,5,6,7`: those GPUs share each layer unless another split was chosen.
-
-    Raises:
-        UsageError: it is not a list of numbers, or names one twice.
-    """
+    """The settings for `--gpus 4,5,6,7`: those GPUs share each layer unless another split was chosen."""
     from virc.core.errors import UsageError
 
     if named is None:
@@ -175,11 +171,7 @@ def _agent(
     pipeline: str | None,
     roles: "Mapping[str, str]",
 ) -> "Agent | None":
-    """The agent's settings, completed by environment and config file; None without `--agent`.
-
-    Raises:
-        UsageError, ConfigError: an option, a variable or the config file is wrong.
-    """
+    """The agent's settings, completed by environment and config file; None without `--agent`."""
     import os
 
     from virc.config import user
@@ -204,7 +196,6 @@ def _agent(
 
 
 def _announce(server: "Server", agent: bool, quiet: bool, as_json: bool) -> None:
-    """Print the address of a server that has answered."""
     from virc_cli.console import output
 
     if as_json:
@@ -220,7 +211,6 @@ def _announce(server: "Server", agent: bool, quiet: bool, as_json: bool) -> None
 
 
 def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
-    """Print what would be served."""
     from virc.serving import address
     from virc.serving.settings import turns_and_inputs
     from virc_cli.console import output, plans

@@ -90,11 +90,7 @@ class Asked(ModelAsked):
     trace: Annotated[str | None, typer.Option(metavar="DIR", help="Write conversation, images and a page here.")] = None
 
     def set_up(self) -> "Setup | PipelineSetup":
-        """What is asked, and how, of which nothing is loaded yet.
-
-        Raises:
-            VircError: options exclude each other, or name what there is not.
-        """
+        """What is asked, and how, of which nothing is loaded yet."""
         from virc.core.errors import UsageError
         from virc.solving.one import SolveConfig
         from virc.solving.pipelines import solve as pipelines

@@ -1,26 +1,33 @@
-"""Deleting what a user made or fetched: only when it was agreed to, and not unseen where runs need it."""
+"""Questions to a user before something is deleted, fetched or allowed."""
 
 from collections.abc import Sequence
 
 from virc_cli.console import output
 
 
-def agree(names: Sequence[str], size: int) -> None:
-    """Ask whether to delete these, of `size` bytes in all.
+def agree(question: str, whether: str, hint: str, refused: str, needs_terminal: bool = True) -> None:
+    """Ask a question, as a UsageError where nobody can be asked and `needs_terminal`; a VircError where it is denied.
 
-    Raises:
-        UsageError: there is no terminal.
-        VircError: the answer is no.
+    Args:
+        whether: the question within the sentence of the UsageError, whose hint is `hint`.
+        refused: the message where it is denied.
     """
     from virc.core.errors import UsageError, VircError
+
+    agreed = output.confirmed(question)
+    if agreed is None and needs_terminal:
+        raise UsageError(f"no terminal to ask on whether {whether}", hint)
+    if agreed is False:
+        raise VircError(refused)
+
+
+def agree_to_delete(names: Sequence[str], size: int) -> None:
+    """Ask whether to delete these, of `size` bytes in all."""
     from virc.core.text import sized
 
     listed = ", ".join(names)
-    agreed = output.confirmed(f"delete {listed}, {sized(size)}?")
-    if agreed is None:
-        raise UsageError(f"no terminal to ask on whether to delete {listed}", "--yes deletes without asking")
-    if not agreed:
-        raise VircError("nothing was deleted")
+    hint = "--yes deletes without asking"
+    agree(f"delete {listed}, {sized(size)}?", f"to delete {listed}", hint, "nothing was deleted")
 
 
 def check_unused(name: str, runs: Sequence[str]) -> None:

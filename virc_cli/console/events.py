@@ -56,12 +56,7 @@ def room(stream: TextIO | None = None) -> int:
 
 @contextmanager
 def printed(quiet: bool = False, verbose: bool = False) -> Iterator["OnEvent"]:
-    """A callback that prints events on stderr.
-
-    Args:
-        quiet: print warnings only.
-        verbose: print the lines of engines, too.
-    """
+    """A callback that prints events on stderr."""
     with shown() as show:
 
         def on_event(event: "Event") -> None:

@@ -76,6 +76,14 @@ def read_keys(context: typer.Context, option: typer.CallbackParam, given: list[s
     return [key or value for key, value in zip(keys, given, strict=True)]
 
 
+def refuse(given: Mapping[str, object], sentence: str, hint: str) -> None:
+    """Raise UsageError for the first option that has a value; `{}` in the texts is its name."""
+    from virc.core.errors import UsageError
+
+    if option := next((name for name, value in given.items() if value), None):
+        raise UsageError(sentence.format(option), hint.format(option))
+
+
 def named_system(name: str | None) -> "systems.System | None":
     """The system that an option names; None where it names none."""
     from virc.systems import registry
@@ -88,9 +96,6 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
 
     Args:
         refused: option -> whether it is given, of those that a pipeline has no use for.
-
-    Raises:
-        UsageError: there is no pipeline, such an option is given, or a role has no value or two.
     """
     from virc.core.errors import UsageError
 

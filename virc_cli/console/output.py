@@ -135,11 +135,7 @@ def note(text: str, end: str = "\n", dim: bool = False) -> None:
 
 
 def note_left_out(paths: Iterable[Path], system: str | None = None, layout: Path | None = None) -> None:
-    """Print on stderr which files the `dataset_info.json` of folders names that are not there, one line a folder.
-
-    Raises:
-        DataError: there are no rows at a path.
-    """
+    """Print on stderr which files the `dataset_info.json` of folders names that are not there, one line a folder."""
     from virc.data.formats.registry import left_out_note
     from virc.systems import registry as systems
     from virc.systems.layouts import registry as layouts

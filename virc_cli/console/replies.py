@@ -20,11 +20,7 @@ _ASKED = (
 
 
 def replies_of(given: list[str] | None) -> list[str]:
-    """The replies that `--reply` gives: each the content of a file, where there is one of that name, else the text.
-
-    Raises:
-        DataError: a file is missing or cannot be read; or a reply is empty, too long or no text.
-    """
+    """The replies that `--reply` gives: each the content of a file, where there is one of that name, else the text."""
     return [_checked(_text(each), number) for number, each in enumerate(given or (), 1)]
 
 

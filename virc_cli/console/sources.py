@@ -12,12 +12,7 @@ USUAL = "virc batch rows.csv --to answers.csv"
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], str | None]:
-    """The sources and the question that follows them.
-
-    Raises:
-        UsageError: there is no source, or the question comes first or in several words.
-        DataError: a source is not there.
-    """
+    """The sources and the question that follows them."""
     if not words:
         raise UsageError("there are no rows", USUAL)
     if not all(map(str.strip, words)):

@@ -82,7 +82,6 @@ def command(
 
 
 def _list(names: list[str], as_json: bool) -> None:
-    """Print all operators, or the options of some."""
     import sys
 
     from virc.data.make import registry

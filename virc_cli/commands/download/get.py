@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from virc_cli.console import completion, output
+from virc_cli.console.confirm import agree
 from virc_cli.console.options import Json, With, names_of
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def command(
     """
     from virc.core.errors import UsageError
     from virc.core.events import Reporter
+    from virc.core.text import sized
     from virc.download import fetch as download
     from virc.download.wanted import DownloadConfig, wanted
     from virc_cli.console import events
@@ -100,7 +102,11 @@ def command(
     wanted_items = [item for item in items if not item.want.optional]
     download.check_room(wanted_items, stream)
     if any(item.state != "present" for item in wanted_items) and not yes:
-        _agree(wanted_items, bare=not names)
+        missing = sum(item.missing for item in wanted_items)
+        question = f"fetch {sized(missing)}?" if missing else "unpack, and check what is there?"
+        agree(
+            question, f"to fetch {sized(missing)}", "--yes fetches it", "nothing was fetched", needs_terminal=not names
+        )
     try:
         with events.printed(verbose=not sys.stderr.isatty()) as on_event:
             download.fetch_all(wanted_items, Reporter(on_event), keep, stream)
@@ -117,19 +123,6 @@ def command(
     for item in wanted_items:
         if item.is_model:
             output.note(f"virc config set model {_called(item)}")
-
-
-def _agree(items: "Sequence[Item]", bare: bool) -> None:
-    """Ask whether to fetch; without a terminal, what was named is fetched."""
-    from virc.core.errors import UsageError, VircError
-    from virc.core.text import sized
-
-    missing = sum(item.missing for item in items)
-    agreed = output.confirmed(f"fetch {sized(missing)}?" if missing else "unpack, and check what is there?")
-    if agreed is None and bare:
-        raise UsageError(f"no terminal to ask on whether to fetch {sized(missing)}", "--yes fetches it")
-    if agreed is False:
-        raise VircError("nothing was fetched")
 
 
 def _called(item: "Item") -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from virc_cli.console import completion, output
-from virc_cli.console.confirm import agree, check_unused
+from virc_cli.console.confirm import agree_to_delete, check_unused
 from virc_cli.console.options import Json
 
 FAILURE: dict[str, object] = {"removed": None, "bytes": None}
@@ -40,7 +40,7 @@ def command(
             check_unused(found.name, list(downloaded.used_by(found, workspace)))
     sizes = [size_of(found.folder) for found in chosen]
     if not yes:
-        agree([found.name for found in chosen], sum(sizes))
+        agree_to_delete([found.name for found in chosen], sum(sizes))
     downloaded.sweep(workspace)
     for found, size in zip(chosen, sizes, strict=True):
         downloaded.remove(found)

@@ -137,20 +137,16 @@ def ask(
     if harness:
         from virc_cli.commands.eval import harness as lmms_eval
 
-        scoring = {"judge_endpoint": judge_endpoint, "judge_model": judge_model, "reward": reward}
-        foreign = {**flags, "model": None, "endpoint": None, "protocol": asked.protocol, **scoring, "against": against}
-        changed = {"traces": traces != "wrong", "crop_ablation": crop_ablation != "none"}
-        changed |= {
-            "environment": environment,
-            "looks": looks,
-            "samples": samples != 1,
-            "seeds": seeds != 1,
-            "sign": sign is not None,
-            "against_run": against_run is not None,
-            "strategy": bool(strategy),
-            "max_turns": asked.max_turns != 16,
-        }
-        lmms_eval.refuse({**{name: value is not None for name, value in foreign.items()}, **changed})
+        given = {
+            **flags, "model": None, "endpoint": None, "protocol": asked.protocol, "judge_endpoint": judge_endpoint,
+            "judge_model": judge_model, "reward": reward, "against": against, "traces": traces != "wrong",
+            "crop_ablation": crop_ablation != "none", "environment": environment, "looks": looks,
+            "samples": samples != 1, "seeds": seeds != 1, "sign": sign, "against_run": against_run,
+            "strategy": strategy, "max_turns": asked.max_turns != 16,
+        }  # fmt: skip
+        is_given = {f"--{name.replace('_', '-')}": value not in (None, False) for name, value in given.items()}
+        sentence = "{} is not for --harness: the endpoint solves, and the harness counts"
+        options.refuse(is_given, sentence, "leave {} or --harness out")
     elif dry_run and not looks:
         raise UsageError("--dry-run is for --harness and --looks", "add one of them")
     strategies: list[str | None] = [*dict.fromkeys(strategy)] if strategy else [None]

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.evaluation.harness import harness
 from virc.evaluation.harness.harness import ModelOutcome, PreparedHarness
@@ -21,23 +20,8 @@ _UNMEASURED: dict[str, object] = dict.fromkeys(
 """Fields of `virc.eval/1` that a harness does not measure."""
 
 
-def refuse(options: Mapping[str, bool]) -> None:
-    """Refuse the options that would be ignored; by name, whether each was given."""
-    if name := next((name for name, is_given in options.items() if is_given), None):
-        given = f"--{name.replace('_', '-')}"
-        sentence = f"{given} is not for --harness: the endpoint solves, and the harness counts"
-        raise UsageError(sentence, f"leave {given} or --harness out")
-
-
 def run(request: EvalRequest, dry_run: bool, as_json: bool, report: Reporter) -> None:
-    """Have lmms-eval ask each model, and print the figures.
-
-    Args:
-        dry_run: only print what it would get.
-
-    Raises:
-        VircError: it could not ask everything; what it wrote is kept.
-    """
+    """Have lmms-eval ask each model, and print the figures."""
     prepared = harness.prepare(request, dry_run, report)
     problems = len(prepared.own.problems) if prepared.own else None
     known = {"folder": str(prepared.folder), "benchmark": prepared.name, "problems": problems}

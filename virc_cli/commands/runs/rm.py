@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from virc_cli.console import output
-from virc_cli.console.confirm import agree, check_unused
+from virc_cli.console.confirm import agree_to_delete, check_unused
 from virc_cli.console.options import RunNames
 
 
@@ -43,7 +43,7 @@ def command(
             check_unused(run.name, later)
     sizes = [size_of(run.folder) for run in chosen]
     if not yes:
-        agree([run.name for run in chosen], sum(sizes))
+        agree_to_delete([run.name for run in chosen], sum(sizes))
     delete.sweep(workspace / runs.FOLDER)
     for run, size in zip(chosen, sizes, strict=True):
         delete.remove(run)

@@ -19,13 +19,7 @@ _URL = re.compile(r"(https?://|data:|file://)", re.IGNORECASE)
 
 
 def explain(words: Sequence[str], error: UsageError, flags: Set[str]) -> UsageError | None:
-    """A better error for a command line that the parser refused, or None.
-
-    Args:
-        words: those after `virc solve`.
-        error: of the parser.
-        flags: options that take no value.
-    """
+    """A better error for a command line that the parser refused, or None."""
     options, free = split(words, flags)
     if error.message.startswith("no such option"):
         return _unknown_option(words, options, free)
@@ -59,9 +53,6 @@ def question_alone(
 ) -> tuple[str | None, str | None]:
     """The image and the question; a first word that is no image is the question, where there is no other and options
     name the images, or the model finds its pictures itself.
-
-    Args:
-        finds: whether it does; asked only where it matters.
     """
     alone = image is not None and question is None and question_file is None and not is_image(image)
     return (None, image) if alone and (more_images or finds()) else (image, question)
@@ -70,14 +61,7 @@ def question_alone(
 def check_one(
     image: str | None, question: str | None, finds: Callable[[], bool], more_images: Sequence[str] = ()
 ) -> None:
-    """Refuse image and question that were mixed up.
-
-    Args:
-        finds: whether the model finds its pictures itself.
-
-    Raises:
-        UsageError: the two are swapped, the question is a second picture, or there is no image.
-    """
+    """Refuse image and question that were mixed up."""
     if image is None and not more_images and not finds():
         raise UsageError("there is no image", "virc solve IMAGE 'QUESTION'")
     if image is not None and not image.strip():
@@ -106,12 +90,7 @@ def check_dry_run(pipeline: str | None, as_json: bool) -> None:
 
 
 def read_question(question: str | None, file: str | None, sources: Sequence[str], report: Reporter) -> str:
-    """The question: as typed, or from `--question-file`.
-
-    Raises:
-        UsageError: there is none, or two.
-        DataError: the file cannot be read or is empty.
-    """
+    """The question: as typed, or from `--question-file`."""
     from virc.solving import api
 
     if file is None:

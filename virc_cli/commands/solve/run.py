@@ -33,18 +33,7 @@ def one(
     verbose: bool = False,
     page: int | None = None,
 ) -> None:
-    """Solve one problem and print its answer.
-
-    Args:
-        sources: paths, URLs or `-`; none where the model finds pictures itself.
-        blank: the fields of `--json` before anything is known.
-        quiet: print no thoughts and tool calls.
-        verbose: print rejected replies and the tokens of each turn.
-        page: as of `solve_images`.
-
-    Raises:
-        VircError: there is no answer.
-    """
+    """Solve one problem and print its answer."""
     narrator = Narrator(verbose=verbose)
 
     def on_open(opened: Opened) -> None:
@@ -82,15 +71,7 @@ def by_pipeline(
     quiet: bool,
     page: int | None = None,
 ) -> None:
-    """Solve one problem by a pipeline and print its answer.
-
-    Args:
-        dry_run: print what each step would send, and ask nobody.
-        page: as of `solve_images`.
-
-    Raises:
-        VircError: a role failed.
-    """
+    """Solve one problem by a pipeline and print its answer."""
     if dry_run:
         output.lines(solve.planned(chosen, question, len(sources)))
         return
@@ -122,13 +103,7 @@ def one_line(answer: str) -> str:
 
 
 class Narrator:
-    """Prints the events of a problem on stderr: thoughts, dim where there is colour, and tool calls in words.
-
-    Args:
-        protocol: how replies are written; None: in our usual marks.
-        verbose: print rejected replies and the tokens of each turn.
-        page: as of `solve_images`.
-    """
+    """Prints the events of a problem on stderr: thoughts, dim where there is colour, and tool calls in words."""
 
     def __init__(self, protocol: Protocol | None = None, verbose: bool = False) -> None:
         self._verbose = verbose

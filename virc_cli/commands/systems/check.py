@@ -78,7 +78,6 @@ def command(
 
 
 def _check_pipeline(name: str, tries: bool, as_json: bool) -> None:
-    """Check the Python file of a pipeline, which is loaded."""
     from virc.core.errors import UsageError
     from virc.solving.pipelines import files as pipelines
 

@@ -69,7 +69,6 @@ def command(
 
 
 def _show_listed(row: "Row", as_json: bool) -> None:
-    """Print a published system that has no YAML."""
     from virc.systems.catalog import support
 
     reached, published = str(support.of(row)), _published(row)
@@ -265,7 +264,6 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
 
 
 def _round_line(step: dict[str, Any]) -> str:
-    """A step of a round."""
     if sample := step["sample"]:
         rows = f"pairs by the rule {sample['pairs']}" if sample["pairs"] else "right solutions"
         best = f", at most {sample['keep']} of {sample['samples']} at temperature {sample['temperature']:g}"

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from virc_cli.console import output
+from virc_cli.console.confirm import agree
 from virc_cli.console.options import Json
 
 FAILURE: dict[str, object] = {"file": None, "digest": None, "to": None, "secrets": None}
@@ -27,17 +28,14 @@ def command(
     """
     import msgspec
 
-    from virc.core.errors import UsageError, VircError
     from virc.core.files import expanded
     from virc.remote import permission, tool
 
     wanted, named = tool.read(expanded(file)).permission, {*(secret or ())}
     if wanted.secrets and named.issuperset(wanted.secrets) and not yes:
-        agreed = output.confirmed(f"let {file} send {', '.join(wanted.secrets)} to {wanted.to}?")
-        if agreed is None:
-            raise UsageError(f"no terminal to ask on whether {file} may send {', '.join(wanted.secrets)}", "--yes")
-        if not agreed:
-            raise VircError("nothing was allowed")
+        secrets = ", ".join(wanted.secrets)
+        question, whether = f"let {file} send {secrets} to {wanted.to}?", f"{file} may send {secrets}"
+        agree(question, whether, "--yes", "nothing was allowed")
     if wanted.secrets:
         permission.allow(wanted, named)
     if as_json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from virc_cli.console import completion, output
-from virc_cli.console.options import Ignored, Json, Quiet, Set, Verbose, With, named_endpoints, names_of
+from virc_cli.console.options import Ignored, Json, Quiet, Set, Verbose, With, named_endpoints, names_of, refuse
 
 if TYPE_CHECKING:
     from virc.runs.run import Run
@@ -101,11 +101,13 @@ def command(
         from virc.training.rounds.plan import RoundsRequest
         from virc_cli.commands.train import rounds as in_rounds
 
-        in_rounds.refuse({
+        unused = {
             "--stage": stage, "--resume": resume, "--probe": probe, "--config": config, "--protocol": protocol,
             "--ignore": ignore, "--tools": tools, "--launcher": launcher != "local", "--site": site,
             "--no-submit": no_submit,
-        })  # fmt: skip
+        }  # fmt: skip
+        hint = "leave it out; --dry-run prints the command of each step, which takes it"
+        refuse(unused, "{} is of one stage, and --rounds trains several", hint)
         asked = RoundsRequest(
             system=system, rounds=rounds, name=name, base=base, data=data, overlays=names_of(overlays),
             assignments=tuple(assignments or ()), judge_endpoint=judge, judge_endpoints=judges,

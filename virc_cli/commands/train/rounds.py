@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from virc.core.errors import EngineError, UsageError, fields_of
+from virc.core.errors import EngineError, fields_of
 from virc.training.rounds import plan as planning
 from virc.training.rounds import run as running
 from virc.training.rounds.plan import Rounds, RoundsRequest
@@ -16,17 +16,6 @@ from virc_cli.console import events, output
 from virc_cli.console.tables import table
 
 _SCHEMA, _OF_PLAN = "virc.train.rounds/1", "virc.train.rounds.plan/1"
-
-
-def refuse(unused: dict[str, object]) -> None:
-    """Refuse options of one stage; `unused` has what each was given.
-
-    Raises:
-        UsageError: one was given.
-    """
-    if option := next((name for name, value in unused.items() if value), None):
-        hint = "leave it out; --dry-run prints the command of each step, which takes it"
-        raise UsageError(f"{option} is of one stage, and --rounds trains several", hint)
 
 
 def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
