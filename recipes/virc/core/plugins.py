@@ -50,14 +50,7 @@ def is_file_name(name: str) -> bool:
 
 
 def file_of(name: str, places: Sequence[Path], group: Group, suffixes: Sequence[str] = (".py",)) -> Path | None:
-    """`NAME.py` in the first folder that has it, else the module that an installed package has by that name.
-
-    Args:
-        name: of a system, reward or tool.
-        places: folders, the first that has it counts.
-        group: of entry points.
-        suffixes: those that its file may have.
-    """
+    """`NAME.py` in the first folder that has it, else the module that an installed package has by that name."""
     if not name.isidentifier():
         return None
     return file_in(places, name, suffixes) or installed(group).get(name)

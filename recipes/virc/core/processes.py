@@ -25,11 +25,7 @@ _ACCESS = re.compile(r' - "[A-Z]+ .* HTTP/[\d.]+" \d{3}')
 
 
 class Process:
-    """A step that was started; all it starts itself is in its process group.
-
-    Attributes:
-        pid: its id, which is the group's too.
-    """
+    """A step that was started; all it starts itself is in its process group."""
 
     def __init__(self, step: Step, popen: "subprocess.Popen[bytes]") -> None:
         self.pid = popen.pid
@@ -141,9 +137,6 @@ def attended(step: Step, folder: Path) -> int:
 
 def output(step: Step, on_line: Callable[[str], None] = lambda line: None) -> str:
     """What a step prints.
-
-    Args:
-        on_line: gets each line of its stderr as it comes.
 
     Raises:
         EngineError: it failed.

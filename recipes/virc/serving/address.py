@@ -26,11 +26,7 @@ def free_port() -> int:
 
 
 def bound_socket(config: Config) -> socket.socket:
-    """A socket that is bound to host and port and does not listen yet.
-
-    Raises:
-        ConfigError: the port is in use, or the host is not one of this machine.
-    """
+    """A socket that is bound to host and port and does not listen yet."""
     bound = None
     try:
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)

@@ -142,11 +142,7 @@ def key_of(request: Request) -> int | None:
 
 
 def size_of(request: Request) -> int:
-    """Bytes of the body, or `MAX_BODY` where it does not say.
-
-    Raises:
-        RefusedError: it is over `MAX_BODY` bytes.
-    """
+    """Bytes of the body, or `MAX_BODY` where it does not say."""
     length = request.headers.get("content-length", "")
     size = int(length[:20]) if length.isdigit() else MAX_BODY
     if size > MAX_BODY:
@@ -156,9 +152,6 @@ def size_of(request: Request) -> int:
 
 async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None) -> bytes:
     """The body, bounded in size and time.
-
-    Args:
-        hold: gets the size of every piece that came; may refuse more.
 
     Raises:
         RefusedError: it is over `MAX_BODY` bytes, or takes too long.

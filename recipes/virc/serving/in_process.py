@@ -35,15 +35,7 @@ _Report = str | Reply | Ping
 
 
 class Served(msgspec.Struct, frozen=True):
-    """What is served.
-
-    Args:
-        backend: the model.
-        name: what clients call it.
-        published: further fields of /v1/models.
-        images: most images of one conversation.
-        api_key: clients must send it, or one of them; None: no key is needed.
-    """
+    """What is served."""
 
     backend: LocalBackend | LlamaCppBackend
     name: str
@@ -123,7 +115,6 @@ class _Drawing(Job[str | Reply]):
         self._backend, self._chat = served.backend, chat
 
     def run(self, send: Callable[[str | Reply], None], release: Callable[[], None]) -> None:
-        """As of `Job`."""
         self.check()
 
         def on_text(text: str) -> None:

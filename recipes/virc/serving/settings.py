@@ -37,11 +37,7 @@ def option_of(setting: str) -> str:
 
 
 def turns_and_inputs(images: int) -> tuple[int, int]:
-    """Turns of a solution, and images of its question, in a conversation of at most `images` images.
-
-    Raises:
-        UsageError: there is no room for both.
-    """
+    """Turns of a solution, and images of its question, in a conversation of at most `images` images."""
     if images < 2:
         raise UsageError("--limit-images 1 leaves no room for a crop beside the question", "--limit-images 2")
     inputs = max(1, images - TURNS)
@@ -60,12 +56,7 @@ def choose_engine(chosen: Engine | None, model: str | None = None, platform: str
 
 
 def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Config:
-    """The settings of a server; `chosen` are those that the user chose.
-
-    Raises:
-        UsageError: one of them is not a setting of the engine.
-        ConfigError: the model's context is shorter.
-    """
+    """The settings of a server; `chosen` are those that the user chose."""
     foreign = [name for name in _VLLM_ONLY if name in chosen and engine != "vllm"]
     if foreign:
         option = option_of(foreign[0])
@@ -109,12 +100,7 @@ def _longest(weights: Weights) -> int | None:
 
 
 def published(grid: Grid, protocol: Protocol | None, fingerprint: str, image_ids: bool) -> str:
-    """What a client needs to ask a model as it was trained, as JSON; `protocol` is None for a model of plain chat.
-
-    Args:
-        fingerprint: of the model's files, as `local_server.fingerprint` makes it.
-        image_ids: an image that was sent before may be sent as its id.
-    """
+    """What a client needs to ask a model as it was trained, as JSON; `protocol` is None for a model of plain chat."""
     fields: dict[str, object] = {"virc_grid": grid, "virc_weights": fingerprint}
     if protocol:
         fields["virc_protocol"] = protocol
@@ -138,9 +124,6 @@ def refuse_unfit(
     Args:
         gib: of the model's weights.
         others: models for the same purpose, by name; the hint names the largest that fits.
-
-    Raises:
-        SetupError: too few GPUs, or less memory than the weights alone take.
     """
     misfit = _misfit(config, gib, here)
     if misfit:

@@ -275,9 +275,6 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
 
     Args:
         dry_run: create nothing, and leave out what depends on the state of this machine.
-
-    Raises:
-        UsageError, ConfigError, SetupError: see `serve`.
     """
     serving.check_address(request.settings.get("host", Config().host))
     if request.agent and request.agent.pipeline:
@@ -342,11 +339,7 @@ def _hidden(config: Config) -> Config:
 
 
 def _with_pipeline(request: ServeRequest, agent: Agent, name: str) -> ServePlan:
-    """What serves a pipeline: its roles are servers that run, or models of this process.
-
-    Raises:
-        UsageError, ConfigError: an option that does not go with it, or as `pipelines.set_up`.
-    """
+    """What serves a pipeline: its roles are servers that run, or models of this process."""
     given = {"system": request.system, "protocol": request.protocol, "family": request.family}
     for setting, value in {**given, "max_tokens": agent.max_tokens}.items():
         if value is not None:

@@ -38,11 +38,7 @@ class Supervised:
         self.failure: VircError | None = None
 
     def __enter__(self) -> Self:
-        """Start it.
-
-        Raises:
-            EngineError: it ended, or does not answer.
-        """
+        """Start it."""
         self._begin()
         return self
 
@@ -92,7 +88,6 @@ class Supervised:
                 return
 
     def _start_again(self, code: int | None, number: int) -> None:
-        """Start it once more, after its so-and-so-many-th end."""
         ended = vllm_process.ended(self._log, code)
         times = f"{MAX_RESTARTS} times in {round(RESTART_WINDOW / 60)} minutes"
         if number > MAX_RESTARTS:

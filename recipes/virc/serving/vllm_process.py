@@ -43,15 +43,7 @@ def started(
     report: Reporter,
     on_process: Callable[[Process], None] = lambda _: None,
 ) -> Iterator[Process]:
-    """A vLLM that has answered a request with an image; it ends with the block.
-
-    Args:
-        url: up to and with `/v1`.
-        on_process: gets its process before it answers.
-
-    Raises:
-        EngineError: it ended, or does not answer.
-    """
+    """A vLLM that has answered a request with an image; it ends with the block."""
     for path, text in plan.files.items():
         write_whole(Path(path), text.encode())
     log.unlink(missing_ok=True)

@@ -84,11 +84,7 @@ class AnswerSheet:
 
 
 def check_files(sources: Sequence[str], to: str | None) -> None:
-    """Refuse answers in a file of rows or pictures, or in a format or place that cannot be written.
-
-    Raises:
-        UsageError, VircError: as it says.
-    """
+    """Refuse answers in a file of rows or pictures, or in a format or place that cannot be written."""
     if to in (None, STREAM):
         return
     file = Path(str(to))
@@ -112,17 +108,7 @@ def write_answers(
     report: Reporter,
     on_line: Callable[[str], None],
 ) -> None:
-    """Write a line for every row that `solve_rows` reports, and report how many there were.
-
-    Args:
-        solve_rows: solves those that are not among the claims.
-        rows: what it solves.
-        to: a CSV or TSV file by its name, else of JSON lines; None or `-`: JSON lines to `on_line`.
-        known: the fields of every line.
-
-    Raises:
-        VircError: as `solve_file`.
-    """
+    """Write a line for every row that `solve_rows` reports, and report how many there were."""
     kept = to not in (None, STREAM)
     suffix = Path(str(to)).suffix.lower()
     sheet = AnswerSheet(rows, _DELIMITERS[suffix], report) if suffix in _DELIMITERS else None

@@ -154,9 +154,6 @@ def solve_file(
         to: file the lines go to, CSV or TSV by its name; None or `-`: JSON lines to `on_line`.
         at_once: rows in work at a time; None: as many as suit the model.
         blank: the fields of a line before anything is known.
-
-    Raises:
-        VircError: a row failed, or all of it cannot be done.
     """
     with open_solver(setup, rows.base, at_once, report, on_facts) as solver:
 

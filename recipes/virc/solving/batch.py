@@ -104,9 +104,6 @@ def solve_batch(
         on_row: gets every row when it is done, one at a time; a row in work when the batch ends is not reported.
         note: gets a sentence when the endpoint has gone away and is waited for, or rows are solved one at a time.
         stop: ends the work when it is set.
-
-    Raises:
-        VircError: traces cannot be written, or the endpoint stays away or failed row after row.
     """
     workers = workers_for(config.at_once, opened, note)
     check_writable(config.traces)
@@ -179,11 +176,7 @@ def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]
 def shown_images(
     config: BatchConfig, opened: Opened, row: Row, deadline: Deadline, facts: list[Fields] | None = None
 ) -> list[Shown]:
-    """The pictures of a row as the model sees them; a DataError where one cannot be opened or shown.
-
-    Args:
-        facts: gets what of each picture is looked at.
-    """
+    """The pictures of a row as the model sees them; a DataError where one cannot be opened or shown."""
 
     def seen(source: Picture) -> Shown:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures

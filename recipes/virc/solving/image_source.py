@@ -54,9 +54,6 @@ def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: fl
         base: folder that relative paths start from.
         offline: refuse to fetch URLs.
         seconds: longest time for a fetch, where it is shorter than `SECONDS`.
-
-    Raises:
-        DataError, NetworkError: it cannot be had.
     """
     if source == "-":
         content = standard_input().read(MAX_BYTES + 1)

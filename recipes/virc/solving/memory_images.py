@@ -45,10 +45,6 @@ def file_of_memory(picture: object, name: str = "the picture") -> tuple[bytes, s
     Args:
         picture: the bytes of a file, an open file, which is read from its beginning, a PIL image, or a numpy array.
         name: what it is called in messages.
-
-    Raises:
-        UsageError: it is of another type, or an array of other numbers or another shape.
-        DataError: it cannot be read.
     """
     if isinstance(picture, bytes | bytearray | memoryview):
         return bytes(picture), name

@@ -117,11 +117,7 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class SampleStart(msgspec.Struct, frozen=True):
-    """A sample begins, the `number`th of `total`, counted from 1.
-
-    Args:
-        part: what begins, where it is a part of a search; then `total` is the most that there can be.
-    """
+    """A sample begins, the `number`th of `total` from 1; or a `part` of a search, of at most `total`."""
 
     number: int
     total: int
@@ -129,25 +125,14 @@ class SampleStart(msgspec.Struct, frozen=True):
 
 
 class GradeGiven(msgspec.Struct, frozen=True):
-    """A solution was graded from 0 to 1 (a reward has a scale of its own); None: it could not be.
-
-    Args:
-        remark: what a judge said of it, or why there is no grade.
-    """
+    """A solution was graded from 0 to 1 (a reward has a scale of its own); None: it could not be."""
 
     value: float | None
     remark: str | None = None
 
 
 class ToolResult(msgspec.Struct, frozen=True):
-    """What a tool call of an accepted unit came to.
-
-    Args:
-        unit: of the call.
-        result: of the call.
-        images: those that it made, each with its number in the history.
-        source: what it was applied to; None of a tool that takes no image, and of a call that could not be carried out.
-    """
+    """What a tool call of an accepted unit came to."""
 
     unit: Unit
     result: CallResult
@@ -265,9 +250,6 @@ def solve(
         deadline: when the time is over, where it began before; None: the config's timeout from now.
         choices: contents of the choices of the question, where there are some.
         enough: whether no further sample is drawn, by the votes so far and how many samples are left.
-
-    Raises:
-        DataError: an image cannot be shown to this model, or it needs one and there is none.
     """
     done, votes = list[Attempt](), Tally(choices)
     for attempt in attempts(config, backend, protocol, images, question, on_event=on_event, deadline=deadline):
@@ -313,12 +295,7 @@ def session_of(
     images: Sequence[Image.Image | OpenedImage | Shown],
     question: str,
 ) -> Session:
-    """A problem before its first turn.
-
-    Raises:
-        DataError: an image cannot be shown to this model, or it needs one and there is none.
-        SetupError: a tool cannot be used on this machine.
-    """
+    """A problem before its first turn."""
     check_ready(protocol.tools)
     if not images and needs_picture(protocol):
         raise DataError("there is no image, and none of the model's tools finds any")
@@ -505,7 +482,6 @@ def _total(counts: Iterable[int | None]) -> int | None:
 
 
 def _voted(attempts: Sequence[Attempt], choices: Sequence[str]) -> Solved:
-    """The commonest answer."""
     solved = Solved(attempts, choices=choices)
     answer, _ = solved.votes[0]
     if answer is not None:

@@ -36,11 +36,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def write_index(folder: Path, question: str, samples: Sequence[Listed]) -> None:
-    """Write the page into the folder that holds those of the samples; a page of somebody else stays as it is.
-
-    Raises:
-        VircError: the disk refused.
-    """
+    """Write the page into the folder that holds those of the samples; a page of somebody else stays as it is."""
     page, rendered = (
         folder / PAGE,
         html.render(

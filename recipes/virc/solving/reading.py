@@ -67,12 +67,7 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class ReadReply(msgspec.Struct, frozen=True):
-    """What a reply says: a thought with calls or an answer, or the fault for which it is not taken.
-
-    Args:
-        sent: the turns that follow.
-        failure: why the problem ends here without an answer.
-    """
+    """What a reply says: a thought with calls or an answer, or the fault for which it is not taken."""
 
     thought: str | None = None
     calls: tuple[ReadCall, ...] = ()
@@ -95,9 +90,6 @@ def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QW
 
     Args:
         size: (width, height) in pixels of the file of the blank picture that is asked about.
-
-    Raises:
-        ConfigError: a tool fails, which is a file of its own.
     """
 
     def fresh() -> Session:
@@ -143,11 +135,7 @@ def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
 
 
 def run_tools(names: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> None:
-    """Carry out a call of each of these tools on a blank picture, as far as its schema tells the arguments.
-
-    Raises:
-        ConfigError: a tool fails.
-    """
+    """Carry out a call of each of these tools on a blank picture, as far as its schema tells the arguments."""
     for text in examples(names, protocol, size, grid):
         for _ in read([text], protocol, size, grid):
             pass
@@ -220,12 +208,7 @@ def fed(session: Session, reply: str) -> Unit | Rejected:
 
 
 def read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:
-    """A call as it was read.
-
-    Args:
-        sizes: (width, height) in pixels of the images as shown before the call.
-        images: of the trace.
-    """
+    """A call as it was read."""
     if result.call is None:
         return ReadCall(error=result.error, reason=result.reason)
     call = result.call

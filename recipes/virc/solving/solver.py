@@ -20,12 +20,7 @@ from virc.solving.traces.files import check_writable
 
 
 class Solver(NamedTuple):
-    """An open model, or the open models of a pipeline, that solve rows.
-
-    Args:
-        workers: rows in work at a time.
-        known: the fields of every row.
-    """
+    """An open model, or the open models of a pipeline, that solve rows."""
 
     workers: int
     known: Fields
@@ -47,9 +42,6 @@ def open_solver(
         base: folder that relative paths of images start from.
         at_once: rows in work at a time; None: as many as suit the models.
         views: whether what comes of a row can be shown by a notebook.
-
-    Raises:
-        VircError: traces cannot be written, or a model cannot be opened.
     """
     with ExitStack() as stack:
         if isinstance(setup, PipelineSetup):

@@ -52,7 +52,6 @@ def _alarm(seconds: float) -> None:
 
 
 def _fault(schema: str) -> str | None:
-    """What is wrong with a JSON schema."""
     return _validator(schema)[1]
 
 
@@ -74,7 +73,6 @@ def _misfit(schema: str, value: Any) -> str | None:
 
 
 def _find(pattern: str, text: str, most: int) -> list[list[str | None]]:
-    """The first matches of a pattern, each with its groups."""
     return [[found[0], *found.groups()] for found in islice(re.finditer(pattern, text), most)]
 
 

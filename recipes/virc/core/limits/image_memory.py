@@ -112,10 +112,6 @@ class ImageMemory:
     def hold(self, size: int, what: str, terms: Terms = OWN) -> Iterator[Hold]:
         """Hold memory inside; waits for it, unless this context holds some already.
 
-        Args:
-            size: bytes.
-            what: is opened, for messages: `image 0 has 9900 x 9900 px`.
-
         Raises:
             TooLargeError: it can never fit.
             BusyError: it does not fit now.

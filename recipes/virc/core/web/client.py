@@ -99,9 +99,6 @@ class Downloads:
     def get(self, url: str, headers: Mapping[str, str], seconds: float) -> "httpx.Response":
         """Ask once. Close the response; its content is what the server sends, never compressed on the way.
 
-        Args:
-            seconds: longest wait for a connection, and for the next byte.
-
         Raises:
             httpx.HTTPError, httpx.InvalidURL, OSError: there is no answer.
         """

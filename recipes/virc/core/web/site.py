@@ -33,11 +33,7 @@ def refusal(headers: Mapping[str, str], here: str, has_key: bool) -> str | None:
 
 
 def key_among(authorization: str, keys: str | Sequence[str] | None) -> int | None:
-    """The number of a request's key among those that are known; None: it has none of them.
-
-    Args:
-        authorization: the header, `Bearer KEY`.
-    """
+    """The number of a request's key among those that are known; None: it has none of them."""
     scheme, _, given = authorization.partition(" ")
     sent = given.strip().encode("latin-1")  # headers are decoded so
     same = [hmac.compare_digest(sent, key.encode()) for key in ((keys,) if isinstance(keys, str) else keys or ())]

@@ -132,10 +132,6 @@ class Server(uvicorn.Server):
     """Serves until a signal: then the desk closes, and the server ends with the last delivery, or after `GRACE`.
 
     A second signal ends it at once.
-
-    Args:
-        config: of the app.
-        ending: gets the number of answers that clients wait for.
     """
 
     def __init__(self, config: uvicorn.Config, desk: "Desk", ending: Callable[[int], None]) -> None:

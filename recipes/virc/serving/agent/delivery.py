@@ -25,15 +25,7 @@ async def placed(
     answered: Callable[[Request, Hold], Awaitable[Response]],
     failure: Callable[[Exception], RefusedError],
 ) -> Response:
-    """Return the answer to a request that gets a place of its client; an error frees the place.
-
-    Args:
-        answered: the answer, which ends the hold when it is delivered.
-        failure: what the client gets for an error.
-
-    Raises:
-        RefusedError: there is no place, or `answered` failed.
-    """
+    """Return the answer to a request that gets a place of its client; an error frees the place."""
     hold = desk.place(connections.client_of(request))
     try:
         return await answered(request, hold)

@@ -96,11 +96,7 @@ class Hold:
         self._waits, self._ended = True, False
 
     async def room(self, size: int, deadline: Deadline) -> None:
-        """Wait until a body of that size may be read.
-
-        Raises:
-            RefusedError: the time of the problem is over.
-        """
+        """Wait until a body of that size may be read."""
         try:
             async with asyncio.timeout(deadline.left()):
                 await self._desk.reading.take(self.client, self.number, size)
@@ -173,11 +169,7 @@ class Desk:
         self._workers = Workers(at_once)
 
     def place(self, client: str) -> Hold:
-        """A place for a request whose body is not read yet.
-
-        Raises:
-            RefusedError: the server is ending, its engine does not run, or too many are waiting.
-        """
+        """A place for a request whose body is not read yet."""
         self.check()
         if not may_have_more(self._of_client[client], self.taken, self._places):
             raise _busy("too many requests are waiting")
@@ -193,11 +185,7 @@ class Desk:
             del self._of_client[client]
 
     def check(self) -> None:
-        """Refuse a request that cannot be answered now.
-
-        Raises:
-            RefusedError: the server is ending, its engine does not run, or all its threads are stuck.
-        """
+        """Refuse a request that cannot be answered now."""
         if self.closing:
             raise RefusedError("the server is ending", status=503, wait=_WAIT)
         if not self._workers.able:

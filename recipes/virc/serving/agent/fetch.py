@@ -20,9 +20,6 @@ async def fetch(url: str, name: str, rules: Rules, hold: Callable[[int], None] =
     Args:
         rules: `seconds` is for the whole, redirects included.
         hold: gets the size of every piece that came; may refuse more.
-
-    Raises:
-        RefusedError: it cannot be fetched. The sentence tells nothing about the network that the client does not know.
     """
     loop = asyncio.get_running_loop()
 

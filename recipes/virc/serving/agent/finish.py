@@ -32,9 +32,6 @@ class Schema:
         param: the part of the request that it comes from.
         check: called before a value is held against it; what it raises ends that.
         share: CPU time of all schemas of the request.
-
-    Raises:
-        RefusedError: it is no JSON schema, refers to what is not in it or to itself without an end, or is too costly.
     """
 
     def __init__(self, value: Mapping[str, Any], param: str, check: Callable[[], None], share: bounded.Share) -> None:
@@ -44,11 +41,7 @@ class Schema:
             raise self._refused(fault)
 
     def fitting(self, text: str) -> str | None:
-        """The JSON in a text, where it fits; None: there is none that does.
-
-        Raises:
-            RefusedError: it takes too long to tell.
-        """
+        """The JSON in a text, where it fits; None: there is none that does."""
         opening, closing = _FENCED
         text = text.strip().removeprefix(opening).removesuffix(closing).strip()
         self._check()
@@ -101,9 +94,6 @@ class Finisher:
     Args:
         samplings: how each try of a turn is drawn.
         check: raises what ends the problem.
-
-    Raises:
-        RefusedError: a schema of the request is none.
     """
 
     def __init__(
@@ -121,11 +111,7 @@ class Finisher:
         self._format = None if problem.schema is None else self._schema(problem.schema, "response_format")
 
     def finished(self, answer: Answer, thoughts: Sequence[str]) -> Answer:
-        """An answer as the request wants it; `thoughts` led to it.
-
-        Raises:
-            VircError: the model did not answer.
-        """
+        """An answer as the request wants it; `thoughts` led to it."""
         if not self._tools and not self._format:
             return answer if answer.refusal is not None else self._limited(answer)
         if answer.refusal is not None:
@@ -206,7 +192,6 @@ class Finisher:
         raise _NoFitError
 
     def _limited(self, answer: Answer) -> Answer:
-        """A text within the limits of the request."""
         content = until(answer.content, self._problem.stop)
         kept = content if self._problem.messages else first_tokens(content, self._problem.max_tokens)
         finish = "length" if kept != content else answer.finish

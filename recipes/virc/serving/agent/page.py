@@ -56,11 +56,7 @@ HEADERS: Mapping[str, str] = {
 
 
 def files(model: str) -> dict[str, tuple[str, bytes]]:
-    """The files of the page: path -> (media type, content). They name each other by relative addresses.
-
-    Args:
-        model: name of the served model, which the examples are for.
-    """
+    """The files of the page: path -> (media type, content). They name each other by relative addresses."""
     style = "".join(map(asset, ("core/web/page.css", "serving/agent/frames.css", "serving/agent/page.css")))
     scripts = {f"/{name}": asset(f"serving/agent/{name}").encode() for name in _SCRIPTS}
     return {

@@ -99,14 +99,7 @@ def answers(
     check: Callable[[], None],
     on_event: Callable[[Event], None],
 ) -> Iterator[Answer]:
-    """Answer a problem as often as its request says; each step that ran is a thought, and its pictures are tool calls.
-
-    Args:
-        check: raises what ends the problem, which may be in the midst of a reply.
-
-    Raises:
-        VircError: a role failed; its `place` names the role and the step.
-    """
+    """Answer a problem as often as its request says; each step is a thought, and its pictures are tool calls."""
     for sample in range(problem.samples):
         on_event(SampleStart(sample + 1, problem.samples))
         on_step = _Steps(pictures, on_event).add
@@ -132,7 +125,6 @@ class _Steps:
         self._on_event, self._units, self._lock = on_event, 0, threading.Lock()
 
     def add(self, ran: Ran, made: Made) -> None:
-        """A step has run."""
         with self._lock:
             self._on_event(Unit("", described(ran)))
             for call in self._calls(ran, made):

@@ -149,7 +149,6 @@ class SolvingJob(Job[Report]):
 
 
 def _source(picture: str | bytes, number: int) -> tuple[bytes, str]:
-    """The file of a picture and its name."""
     name = f"image {number}"
     try:
         return data_url_bytes(picture) if isinstance(picture, str) else picture, name

@@ -99,7 +99,6 @@ def _file(kind: str, content: bytes) -> Callable[[], Any]:
 
 
 async def _health(request: Request) -> Response:
-    """Whether a request would be answered now."""
     request.app.state.desk.check()
     if not await request.app.state.probe.answers():
         pipeline = request.app.state.served.solving.pipeline

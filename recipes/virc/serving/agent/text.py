@@ -25,11 +25,7 @@ def answers(
     deadline: Deadline,
     on_event: Callable[[Event], None],
 ) -> Iterator[Answer]:
-    """Answer a conversation as often as `config` has samples; what `on_event` raises ends it.
-
-    Raises:
-        VircError: the model did not answer.
-    """
+    """Answer a conversation as often as `config` has samples; what `on_event` raises ends it."""
     sampling = config.samplings(protocol.sampling)[0]
 
     def on_text(text: str) -> None:

@@ -35,13 +35,7 @@ OnStep = Callable[[str], None]
 
 
 class Model:
-    """The model of a server.
-
-    Args:
-        setup: makes which model is asked, and how.
-        report: gets notes and warnings of the loading.
-        at_once: questions at a time; None: as many as suit the model.
-    """
+    """The model of a server."""
 
     def __init__(self, setup: Callable[[], Setup], report: Reporter, at_once: int | None = None) -> None:
         self._setup, self._report, self._at_once = setup, report, at_once
@@ -54,12 +48,6 @@ class Model:
     ) -> tuple[Opened, Solved, Sequence[Size]]:
         """The model, its answer, and the (width, height) in px of the pictures; cancelled, the model stops at its next
         word.
-
-        Args:
-            on_step: gets a line about each step, in the thread of the event loop.
-
-        Raises:
-            VircError: the model cannot be loaded, or too many questions are waiting.
         """
         if self._waiting >= MAX_WAITING:
             raise DataError("too many questions are waiting: ask again later")

@@ -66,14 +66,7 @@ class _Steps(msgspec.Struct, frozen=True):
 
 
 class Desk:
-    """Carries out calls.
-
-    Args:
-        model: is asked by `ask`.
-        readable: what may be read for clients.
-        store: where results are kept.
-        most: characters of a result.
-    """
+    """Carries out calls."""
 
     def __init__(self, model: Model, readable: Readable, store: ResultStore, most: int = messages.RESULT) -> None:
         self._model, self._readable, self._store, self._most = model, readable, store, most
@@ -81,15 +74,7 @@ class Desk:
         self._starting = threading.Lock()
 
     async def call(self, name: str, arguments: Mapping[str, Any], session: str, on_step: OnStep) -> Reply:
-        """Carry out a call.
-
-        Args:
-            session: whose kept results it may use.
-            on_step: gets a line about each step of what takes long.
-
-        Raises:
-            VircError: it cannot be carried out.
-        """
+        """Carry out a call."""
         reply = await self._called(name, arguments, session, on_step)
         return await asyncio.to_thread(_within, reply, self._most)
 
@@ -340,11 +325,7 @@ def _reply(parts: Sequence[str | Encoded], fields: msgspec.Struct) -> Reply:
 
 
 def _within(reply: Reply, most: int) -> Reply:
-    """A reply in at most so many characters as it is sent: of its pictures the largest are shrunk.
-
-    Raises:
-        DataError: there is next to no room for them.
-    """
+    """A reply in at most so many characters as it is sent: of its pictures the largest are shrunk."""
     files = [each for each in reply.parts if isinstance(each, Encoded)]
     texts = [msgspec.json.encode(each) for each in (*reply.parts, reply.fields) if not isinstance(each, Encoded)]
     room = share = most - sum(map(len, texts)) - _AROUND * (len(reply.parts) + 1)

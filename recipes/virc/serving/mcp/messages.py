@@ -123,12 +123,7 @@ class TraceOf(Arguments, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture that the server keeps for this session.
-
-    Args:
-        width, height: of the kept picture in pixels.
-        exact: whether the picture in the reply has these pixels, neither shrunk nor compressed with loss.
-    """
+    """A picture that the server keeps for this session."""
 
     image_id: Annotated[str, Meta(description="Names this picture in later calls of this session.")]
     width: int

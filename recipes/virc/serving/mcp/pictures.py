@@ -38,13 +38,7 @@ _MAX_IN_REPLY = 2**20
 
 
 class Readable(msgspec.Struct, frozen=True):
-    """What may be read for a client.
-
-    Args:
-        folders: absolute, without links.
-        offline: nothing is fetched.
-        rules: for what is fetched.
-    """
+    """What may be read for a client."""
 
     folders: Sequence[Path] = ()
     offline: bool = False
@@ -52,11 +46,7 @@ class Readable(msgspec.Struct, frozen=True):
 
 
 async def given(source: str, store: ResultStore, session: str, readable: Readable) -> bytes | Path:
-    """The bytes of a picture, or the path inside a readable folder that was named; the path is not opened yet.
-
-    Raises:
-        DataError: it is no picture that may be read.
-    """
+    """The bytes of a picture, or the path inside a readable folder that was named; the path is not opened yet."""
     if source[:5].lower() == "data:":
         return data_url_bytes(source)
     if _KEPT.fullmatch(source):
@@ -99,11 +89,7 @@ def _of_base64(source: str) -> bytes | None:
 
 
 def file_of(source: bytes | Path, readable: Readable) -> tuple[bytes, str]:
-    """The file of a picture, and its name for messages.
-
-    Raises:
-        DataError: it is too large, or not inside a readable folder.
-    """
+    """The file of a picture, and its name for messages."""
     if isinstance(source, bytes):
         return source, "the picture"
     return _contents(source, readable.folders), plain(source, 120)
@@ -145,11 +131,7 @@ def _read(folder: Path, inside: Path) -> bytes:
 
 
 def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
-    """A picture as a reply has it, and whether that is exact.
-
-    Args:
-        side: the longest that it may have, in pixels.
-    """
+    """A picture as a reply has it, and whether that is exact."""
     longest = max(pixels.size)
     fits = longest <= side
     if not fits:

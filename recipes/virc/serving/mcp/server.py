@@ -100,11 +100,9 @@ class _Lines:
         threading.Thread(target=self._read, args=(own,), daemon=True).start()
 
     def __aiter__(self) -> Self:
-        """Itself."""
         return self
 
     async def __anext__(self) -> str:
-        """The next line."""
         line = await self._lines.get()
         if line is None:
             raise StopAsyncIteration

@@ -51,15 +51,7 @@ class McpRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) -> None:
-    """Serve until stdin is closed, or over HTTP until a signal comes.
-
-    Args:
-        on_url: gets the address over HTTP, once it can be reached.
-
-    Raises:
-        UsageError, ConfigError: a folder or an address is wrong.
-        SetupError: the SDK is not installed.
-    """
+    """Serve until stdin is closed, or over HTTP until a signal comes."""
     folders = _folders(request.folders)
     address = None if request.http is None else host_and_port(request.http)
     with collection_paused():
@@ -120,10 +112,6 @@ def check_model(model: str | None, endpoint: str | None, system: str | None) -> 
     Args:
         model, endpoint, system: as the user, the environment and the config file name them. An endpoint is not asked:
             it may start later.
-
-    Raises:
-        ConfigError: there is no such system, or no such model on this machine.
-        UsageError: the system is a pipeline, which `ask` does not run.
     """
     if system is None and (endpoint is not None or model is None):
         return  # the embedded model and an endpoint need no look, and the imports for one take time
@@ -140,11 +128,7 @@ def check_model(model: str | None, endpoint: str | None, system: str | None) -> 
 
 
 def host_and_port(text: str) -> tuple[str, int]:
-    """The parts of HOST:PORT; `[::1]:8000` for IPv6.
-
-    Raises:
-        UsageError: it is none.
-    """
+    """The parts of HOST:PORT; `[::1]:8000` for IPv6."""
     host, colon, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not bare or "/" in bare or not port.isdecimal() or not 0 < int(port[:6]) < 65_536:

@@ -26,14 +26,7 @@ def rows_solver(
     at_once: int | None,
     note: Callable[[str], None],
 ) -> SolveRows:
-    """Return what solves rows by a pipeline.
-
-    Args:
-        base: folder that image paths of the rows start from.
-        traces: folder in which the trace of every row gets one of its own; None keeps none.
-        at_once: rows in work at a time; None: as many as suit every model.
-        note: as of `virc.solving.batch.solve_batch`.
-    """
+    """Return what solves rows by a pipeline."""
     opened = [role.opened for role in roles.values()]
     workers = at_once or min(each.at_once for each in opened)
     outage = Outage(lambda: all(each.answers() for each in opened if each.answers), note)

@@ -165,7 +165,6 @@ def _png(picture: OpenedImage) -> bytes:
 
 
 def _pictures(reply: pool.Reply, pixels: Sequence[bytes]) -> tuple[OpenedImage, ...]:
-    """The images that can be shown."""
     images = [Image.frombytes("RGB", size, data) for size, data in zip(reply.images, pixels, strict=True)]
     return tuple(
         OpenedImage(each) for each in images if not too_long(*each.size) and each.width * each.height >= FEWEST_PIXELS

@@ -57,15 +57,7 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 
 def refuse(given: Mapping[str, object], pipeline: str) -> None:
-    """Refuse what goes with one model alone.
-
-    Args:
-        given: option or argument -> whether it is given.
-        pipeline: the one that names the pipeline, for messages.
-
-    Raises:
-        UsageError: one is given; the hint says what a pipeline's file has in its place.
-    """
+    """Refuse what goes with one model alone."""
     if name := next((name for name, is_given in given.items() if is_given), None):
         instead = INSTEAD.get(name.removeprefix("--").replace("-", "_"))
         hint = f"leave one out, or in the pipeline's file use {instead}" if instead else "leave one out"
@@ -88,11 +80,7 @@ def choose(
 
 
 def load(name: str) -> Pipeline:
-    """Return the pipeline of a system, or of a file of Python, which is run with the rights of the user.
-
-    Raises:
-        ConfigError: it is not there, or is no pipeline.
-    """
+    """Return the pipeline of a system, or of a file of Python, which is run with the rights of the user."""
     if name.endswith(SUFFIX):
         file = expanded(name)
         if not is_file(file):

@@ -39,9 +39,6 @@ def choices(roles: Mapping[str, Role], given: Mapping[str, str], default: Choice
     Args:
         given: role -> address of an endpoint, or model; they replace those of the file.
         default: of roles that neither names.
-
-    Raises:
-        UsageError: there is no such role, or one without a model.
     """
     for name in given:
         if name not in roles:
@@ -73,11 +70,7 @@ def described(choice: Choice) -> str:
 def open_roles(
     roles: Mapping[str, Role], chosen: Mapping[str, Choice], report: Reporter
 ) -> Iterator[Mapping[str, OpenRole]]:
-    """The roles with their models open, until the block ends; roles of the same choice share one model.
-
-    Raises:
-        VircError: as `open_model`; the message names the role.
-    """
+    """The roles with their models open, until the block ends; roles of the same choice share one model."""
     found: dict[Choice, tuple[Opened, AbstractContextManager[object]]] = {}
     with ExitStack() as stack:
         for name, choice in chosen.items():

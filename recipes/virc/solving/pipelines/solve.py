@@ -85,11 +85,7 @@ def _models(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None) -> dict[
 
 
 def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
-    """The pipeline of a file or system with the model of each role, of which nothing is loaded yet.
-
-    Raises:
-        VircError: as `files.load`, `tools.loaded` and `roles.choices`.
-    """
+    """The pipeline of a file or system with the model of each role, of which nothing is loaded yet."""
     pipeline = files.load(name)
     chosen = opening.choices(pipeline.roles, given, setup.choice)
     return PipelineSetup(pipeline, chosen, setup, loaded(pipeline.tools, pipeline.file.parent))
@@ -97,11 +93,7 @@ def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
 
 @contextmanager
 def ready(setup: PipelineSetup, report: Reporter) -> Iterator[Mapping[str, OpenRole]]:
-    """The roles with their models open, until the block ends.
-
-    Raises:
-        VircError: as `open_roles`; or a tool's server cannot be reached, and the message names the tool.
-    """
+    """The roles with their models open, until the block ends."""
     for name, tool in setup.tools.items():
         with naming(f"tool {name!r}"):
             registry.check_ready([tool.NAME] if tool else [])
@@ -196,14 +188,7 @@ def solve_images(
     on_step: OnStep = lambda *_: None,
     page: int | None = None,
 ) -> Solution:
-    """Solve one problem; what broke it off is in `error`, and the message names the role and its step.
-
-    Args:
-        page: as of `virc.solving.api.solve_images`.
-
-    Raises:
-        VircError: a picture or a model cannot be opened.
-    """
+    """Solve one problem; what broke it off is in `error`, and the message names the role and its step."""
     check_problem(sources, question)
     fields: Fields = {}
 

@@ -38,15 +38,7 @@ _T = TypeVar("_T")
 
 
 class Called(msgspec.Struct, frozen=True):
-    """A call of a function by code in the sandbox.
-
-    Args:
-        arguments: as text; pictures as their sizes.
-        output: what it gave, as text.
-        error: why the code got no value.
-        pictures: (width, height) in pixels of those that it was called with.
-        seconds: how long it took.
-    """
+    """A call of a function by code in the sandbox."""
 
     function: str
     arguments: str

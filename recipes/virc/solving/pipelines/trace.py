@@ -32,15 +32,7 @@ def render(
     values: Sequence[Made],
     images: Sequence[OpenedImage],
 ) -> str:
-    """Return the page as one HTML document.
-
-    Args:
-        content: of `steps.json`.
-        inputs: the problem's images, as PNG by their names.
-        made: of each step, the images that it made.
-        values: of each step, its output.
-        images: the same as `inputs`.
-    """
+    """Return the page as one HTML document."""
     urls = {id(image): _url(data) for image, data in zip(images, inputs.values(), strict=True)}
     for value, files in zip(values, made, strict=True):
         urls |= {id(image): _url(data) for image, data in zip(value.pictures, files.values(), strict=True)}

@@ -19,11 +19,7 @@ Part = str | Picture | Iterable[Picture]
 
 
 def turn_of(parts: Sequence[Part]) -> Turn:
-    """Return the turn with these texts and pictures.
-
-    Raises:
-        ValueError: a picture is too small, or too long for its width.
-    """
+    """Return the turn with these texts and pictures."""
     prompt, pictures, at = "", list[OpenedImage](), list[int]()
     for part in parts:
         if isinstance(part, str):

@@ -197,7 +197,6 @@ class _Bar:
         self.close: Callable[[], None] = self._bar.close
 
     def count(self, solution: Solution) -> None:
-        """One more is done."""
         self._failed += solution.answer is None
         self._bar.set_postfix({"no answer": self._failed} if self._failed else {}, refresh=False)
         self._bar.update()

@@ -54,11 +54,7 @@ class Graders(msgspec.Struct, frozen=True):
     reward: Callable[[str | None, str | None], MakeGrader] | None = None
 
     def maker(self, by: str, reward: str | None = None, term: str | None = None) -> MakeGrader:
-        """What makes a grader by `judge`, `reward`, or `endpoint`: the judge, or without one the model itself.
-
-        Raises:
-            UsageError: there is no judge, or nothing that gives rewards; or a reward is named that grades nothing.
-        """
+        """What makes a grader by `judge`, `reward`, or `endpoint`: the judge, or without one the model itself."""
         if by != "reward" and (unused := "reward" if reward else "term" if term else None):
             raise UsageError(
                 f"{unused} is for grades by a reward, and they are by {by}",
@@ -80,11 +76,7 @@ NO_GRADERS = Graders()
 
 
 class Judge:
-    """A model that sees the pictures and says how likely a solution is right, 0 to 1.
-
-    Args:
-        backend: asked; `own` says whether it is closed with the judge.
-    """
+    """A model that sees the pictures and says how likely a solution is right, 0 to 1."""
 
     def __init__(self, backend: Backend, own: bool = False) -> None:
         self._backend, self._own = backend, own

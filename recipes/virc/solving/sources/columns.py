@@ -48,15 +48,7 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 def resolve(names: Collection[str], chosen: Mapping[str, str], question: str | None = None) -> Columns:
-    """The columns of rows that have columns of these names.
-
-    Args:
-        chosen: field -> column, where the user says it.
-        question: asked of every row, where the rows have none.
-
-    Raises:
-        DataError: a field has no column, or it may be one of several.
-    """
+    """The columns of rows that have columns of these names."""
     seen = f"the columns are {listed(names)}"
     for field, column in chosen.items():
         if column not in names:
@@ -93,13 +85,7 @@ def parse_chosen(given: Sequence[str]) -> dict[str, str]:
 
 
 def read_row(line: int, number: int, content: Mapping[str, Any], columns: Columns, question: str | None = None) -> Row:
-    """The row of these values by column; a wrong one has its fault.
-
-    Args:
-        line: where it is in its file, for messages.
-        number: its id, where it has none.
-        question: asked where the rows have none.
-    """
+    """The row of these values by column; a wrong one has its fault."""
     read = {field: content[column] for field in FIELDS if (column := getattr(columns, field)) in content}
     ours = ("id", *_IMAGES) if columns.image is None else ("id",)
     fields = {name: content[name] for name in (*ours, "question", "choices") if name in content} | read

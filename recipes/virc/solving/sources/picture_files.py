@@ -34,11 +34,7 @@ def is_picture(head: bytes) -> bool:
 
 
 def pictures_of(words: Sequence[str], report: Reporter) -> list[str] | None:
-    """The pictures that words mean, in order; None where one is a file of something else, or no file.
-
-    Raises:
-        DataError: a folder has no pictures, or no file matches a pattern.
-    """
+    """The pictures that words mean, in order; None where one is a file of something else, or no file."""
     found: list[str] = []
     for word in words:
         path = expanded(word)

@@ -84,10 +84,6 @@ def open_rows(
         question: asked of every picture, or of every row of a file that has no questions.
         chosen: field (`id`, `image`, `question`) -> the column that has it.
         report: gets the columns of other names that are read, and what is left out.
-
-    Raises:
-        DataError: the file cannot be read, or no column is known as the question or the image.
-        UsageError: there are pictures and no question, or several files of rows.
     """
     sources = [source] if isinstance(source, str) else list(source)
     report = report or Reporter()

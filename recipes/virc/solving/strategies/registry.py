@@ -74,12 +74,7 @@ def names() -> list[str]:
 
 
 def module(name: str) -> Module:
-    """The file of the strategy of that name.
-
-    Raises:
-        UsageError: there is none.
-        ConfigError: it cannot be loaded, or lacks what a strategy has.
-    """
+    """The file of the strategy of that name."""
     if name in names():
         return cast(Module, discovery.module(_PACKAGE, name))
     file = _own(name)
@@ -124,12 +119,7 @@ def _run(found: Module) -> Iterator[None]:
 
 
 def parse(text: str) -> Strategy:
-    """A strategy as it is written: `NAME`, or `NAME:key=value,key=value`.
-
-    Raises:
-        UsageError: there is no such strategy, or an option of it is unknown or wrong.
-        ConfigError: as `module`.
-    """
+    """A strategy as it is written: `NAME`, or `NAME:key=value,key=value`."""
     name, _, rest = text.partition(":")
     found = module(name)
     given = dict(_given(text, rest))
@@ -152,12 +142,7 @@ def _given(text: str, rest: str) -> Iterator[tuple[str, str]]:
 
 
 def resolved(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
-    """The settings with the strategy written out, as many samples as it draws, and the judge.
-
-    Raises:
-        UsageError: as `parse`; samples are given beside it, or a temperature at which all samples are the same; or
-            nothing grades that the strategy needs, or a judge is given and no strategy has one.
-    """
+    """The settings with the strategy written out, as many samples as it draws, and the judge."""
     if config.strategy is None:
         return config
     strategy = parse(config.strategy)
@@ -189,11 +174,7 @@ def _maker(strategy: Strategy, graders: Graders) -> MakeGrader | None:
 
 @contextmanager
 def grader_of(config: SolveConfig, graders: Graders, opened: Opened, report: Reporter) -> Iterator[Grader | None]:
-    """What grades for the strategy of these settings, open until the block ends; None where nothing does.
-
-    Raises:
-        VircError: the judge cannot be asked, or the reward cannot be given without the right answer.
-    """
+    """What grades for the strategy of these settings, open until the block ends; None where nothing does."""
     maker = _maker(parse(config.strategy), graders) if config.strategy else None
     if maker is None:
         yield None
@@ -203,12 +184,7 @@ def grader_of(config: SolveConfig, graders: Graders, opened: Opened, report: Rep
 
 
 def solve(asking: Asking) -> Solved:
-    """Solve one problem by the strategy of its settings; without one, by vote of its samples.
-
-    Raises:
-        DataError: an image cannot be shown to this model.
-        ConfigError: a custom strategy fails; the message has its file and line.
-    """
+    """Solve one problem by the strategy of its settings; without one, by vote of its samples."""
     began, config = time.monotonic(), asking.config
     if config.strategy is None:
         return asking.by_vote()

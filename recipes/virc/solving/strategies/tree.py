@@ -94,12 +94,10 @@ class _Node(msgspec.Struct):
 
     @property
     def answer(self) -> str | None:
-        """The answer it ends in."""
         return self.session.trace().answer
 
     @property
     def value(self) -> float | None:
-        """Its grade."""
         return self.grade.value if self.grade else None
 
     @property
@@ -125,7 +123,6 @@ class _Search:
         self._lost: list[_Node] = []  # ended without an answer
 
     def solved(self) -> Solved:
-        """Search, and choose."""
         error: BaseException | None = None
         try:
             self._search()
@@ -212,7 +209,6 @@ class _Search:
 
     @property
     def _most(self) -> int:
-        """Most branches that can be drawn."""
         options = self._options
         return options.width * (1 + options.keep * (options.depth - 1)) + options.keep
 
@@ -237,7 +233,6 @@ class _Search:
         )
 
     def _without_answer(self, others: Sequence[_Node]) -> BaseException:
-        """Why there is no answer."""
         broken = next((node.broken for node in self._lost if node.broken), None)
         if broken and all(node.broken for node in self._lost):
             return broken
@@ -248,6 +243,5 @@ class _Search:
 
 
 def _last(node: _Node) -> str:
-    """The last turn of a solution."""
     texts = node.session.trace().replies.texts
     return texts[-1] if texts else ""

@@ -32,13 +32,7 @@ _MAX_BYTES = 256 * 2**20
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A kind of trace, as its folder is known again.
-
-    Args:
-        names: of its files.
-        record: the one of them that is JSON.
-        is_ours: whether that record is one of this kind.
-    """
+    """A kind of trace, as its folder is known again."""
 
     names: re.Pattern[str]
     record: str
@@ -68,12 +62,7 @@ def write_trace(folder: Path, trace: Trace, images: Sequence[Shown], meta: Mappi
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], kind: Kind) -> None:
-    """Write the files of a trace, by their names, in place of a former one; all of them, or none.
-
-    Raises:
-        UsageError: the folder holds anything but a former trace of that kind; nothing in it is touched.
-        VircError: the disk refused.
-    """
+    """Write the files of a trace, by their names, in place of a former one; all of them, or none."""
     check_folder(folder, kind)
     try:
         folder = folder.resolve()
@@ -84,11 +73,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], kind: Kind) -> None:
 
 
 def check_writable(folder: Path | None, what: str = "traces", hint: str = "--trace out") -> None:
-    """Refuse a folder that cannot be made or written, before a model is paid for.
-
-    Raises:
-        VircError: nothing can be written to the nearest folder above it that is there.
-    """
+    """Refuse a folder that cannot be made or written, before a model is paid for."""
     if folder is None:
         return
     try:

@@ -34,16 +34,7 @@ class Pictured(Protocol):
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture on a page, which a button enlarges.
-
-    Args:
-        number: of the figure, from 0.
-        image: which is shown.
-        size: (width, height) of the image in px.
-        caption: in words.
-        box: drawn on it, in px of the image; None: none.
-        is_cut: whether it was cut from another.
-    """
+    """A picture on a page, which a button enlarges."""
 
     number: int
     image: int

@@ -20,12 +20,7 @@ _ALLOWED = "letters, digits and _, and no digit first"
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A tool that can be named.
-
-    Args:
-        about: its first sentence.
-        file: of a custom tool.
-    """
+    """A tool that can be named."""
 
     name: str
     kind: Kind
@@ -65,16 +60,11 @@ def found(system: System | None = None) -> Found:
 
 
 def _folder(system: System | None) -> Path | None:
-    """The folder where a system's own tools may be."""
     return system.file.parent if system else None
 
 
 def check_file(name: str, system: System | None) -> Path | None:
-    """The file of a tool of one's own, once nothing is wrong with it that is seen before it runs; None: it is none.
-
-    Raises:
-        ConfigError: there is no such file, or it is no tool's; the hint names the nearest.
-    """
+    """The file of a tool of one's own, once nothing is wrong with it that is seen before it runs; None: it is none."""
     check_name(name, system)
     file = tools.file_of(name, _folder(system))
     if file is None:

@@ -32,15 +32,7 @@ _SECONDS = 60.0
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """One call that was carried out.
-
-    Args:
-        reply: the call as a model of this chat protocol would write it.
-        call: as it was read.
-        sent: the turns that the model would get.
-        images: that the tool made, as the model would see them.
-        seconds: that the call took.
-    """
+    """One call that was carried out."""
 
     reply: str
     call: reading.ReadCall
@@ -52,16 +44,8 @@ class Tried(msgspec.Struct, frozen=True):
 def check(name: str, system: System | None = None) -> str | None:
     """Load a tool and carry out a call of it that its schema tells, on a blank picture.
 
-    Args:
-        name: of the tool, or its file.
-        system: where its file may be, beside the folders of `VIRC_PATH`.
-
     Returns:
         Why no call was carried out; None: one was.
-
-    Raises:
-        ConfigError: there is no such tool, its file is none, or it or its server fails or takes too long.
-        SetupError: it cannot be used on this machine, or its server cannot be reached.
     """
     seconds = _SECONDS
     if (file := tool_files.check_file(name, system)) and file.suffix == ".yaml":
@@ -93,19 +77,7 @@ def attempt(
     system: System | None,
     coordinates: Coordinates | None,
 ) -> Tried:
-    """Carry out one call of a tool on a picture, as if a model had written it.
-
-    Args:
-        name: of the tool, or its file.
-        arguments: of the call, as the model writes them.
-        system: whose chat protocol is used; None: this project's own.
-        coordinates: the unit of boxes and points; None: that of the chat protocol.
-
-    Raises:
-        ConfigError: there is no such tool, or it or its server fails.
-        DataError: the call cannot be carried out; the hint has one that can.
-        SetupError: the tool cannot be used on this machine.
-    """
+    """Carry out one call of a tool on a picture, as if a model had written it."""
     name, protocol, grid = _offered(name, system, coordinates)
     try:
         reply = written(Turn("...", (ToolText(name, dict(arguments)),)), protocol.grammar)
