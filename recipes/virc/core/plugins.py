@@ -56,6 +56,18 @@ def file_of(name: str, places: Sequence[Path], group: Group, suffixes: Sequence[
     return file_in(places, name, suffixes) or installed(group).get(name)
 
 
+def custom(
+    name: str, beside: Path | None = None, group: Group | None = None, suffixes: Sequence[str] = (".py",)
+) -> Path | None:
+    """The file of a tool, strategy or the like by its path, or by its name in `folders` and installed packages."""
+    if is_path(name):
+        path = expanded(name).absolute()
+        return path if is_file(path) else None
+    if group is None:
+        return file_in(folders(beside), name, suffixes) if name.isidentifier() else None
+    return file_of(name, folders(beside), group, suffixes)
+
+
 def file_in(places: Sequence[Path], name: str, suffixes: Sequence[str]) -> Path | None:
     """The file of that name in the first folder that has one, with the first suffix there is; None where none has."""
     files = (folder / f"{name}{suffix}" for folder in places for suffix in suffixes)

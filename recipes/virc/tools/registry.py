@@ -16,7 +16,6 @@ from typing import Any, cast
 
 from virc.core import discovery, plugins
 from virc.core.errors import ConfigError
-from virc.core.files import expanded, is_file
 from virc.core.text import nearest, plain
 from virc.reasoning.bodies import ToolText
 from virc.reasoning.calls import Checked, Tool, View, find_tool
@@ -147,10 +146,7 @@ def own_files(names: Iterable[str]) -> dict[str, Path]:
 
 def file_of(name: str, beside: Path | None = None) -> Path | None:
     """The file of a tool of one's own, by its name or path; None where there is none. Nothing is loaded for it."""
-    if plugins.is_path(name):
-        path = expanded(name).absolute()
-        return path if is_file(path) else None
-    return None if name in discover() else plugins.file_of(name, plugins.folders(beside), "virc.tools", SUFFIXES)
+    return None if name in discover() else plugins.custom(name, beside, "virc.tools", SUFFIXES)
 
 
 def get(name: str, offered: Collection[str] | None = None) -> Tool:

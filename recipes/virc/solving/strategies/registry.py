@@ -28,7 +28,6 @@ from virc.config.validation import faults
 from virc.core import discovery, plugins
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Reporter
-from virc.core.files import expanded, is_file
 from virc.core.text import clause, did_you_mean
 from virc.models.load import Opened
 from virc.solving.one import SolveConfig, Solved
@@ -77,7 +76,7 @@ def module(name: str) -> Module:
     """The file of the strategy of that name."""
     if name in names():
         return cast(Module, discovery.module(_PACKAGE, name))
-    file = _own(name)
+    file = plugins.custom(name)
     if file is None:
         what = "file" if plugins.is_path(name) else "strategy"
         raise UsageError(f"there is no {what} {name!r}", did_you_mean(name, names()))
@@ -91,14 +90,6 @@ def module(name: str) -> Module:
     if lacking := [part for part, is_wrong in wrong.items() if is_wrong]:
         raise ConfigError(f"{file} is not a strategy: it has no {'; no '.join(lacking)}")
     return cast(Module, found)
-
-
-def _own(name: str) -> Path | None:
-    """The file of a custom strategy; None where there is none. Nothing is loaded for it."""
-    if plugins.is_path(name):
-        path = expanded(name).absolute()
-        return path if is_file(path) else None
-    return plugins.file_in(plugins.folders(None), name, (".py",)) if name.isidentifier() else None
 
 
 @contextmanager
