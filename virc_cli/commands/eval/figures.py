@@ -1,6 +1,6 @@
 """The figures of an evaluation as a terminal shows them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from virc.core.text import counted
 from virc.evaluation.harness.harness import ModelOutcome
@@ -53,14 +53,9 @@ def lines(summary: Summary) -> Iterator[str]:
                 gap = 100 * (model.score.share - summary.commonest.share)
                 yield f"  {model.name} less that: {gap:+.1f} points, {_probability(model.p_commonest)}"
     yield from _reward(summary)
-    yield ""
-    yield from table([_REFUSALS, *(_refusals(model) for model in summary.models)])
-    measured = [(metric, model, each) for model in summary.models for metric, each in model.metrics.items()]
-    if measured:
-        yield ""
-        yield from table(
-            [_METRICS, *((metric, model.name, percent(each.mean), str(each.of)) for metric, model, each in measured)]
-        )
+    yield from _block(_REFUSALS, map(_refusals, summary.models))
+    measured = ((model, *each) for model in summary.models for each in model.metrics.items())
+    yield from _block(_METRICS, ((name, model.name, percent(of.mean), str(of.of)) for model, name, of in measured))
     for of in summary.seeds:
         ends = "" if of.interval is None else f" (95 %: {between(of.interval)})"
         spread = f"{percent(of.mean)}{ends}, standard deviation {100 * of.deviation:.1f} points"
@@ -68,23 +63,24 @@ def lines(summary: Summary) -> Iterator[str]:
     if summary.contamination:
         yield ""
         yield from _shared(summary.contamination)
-    boxes = [row for model in summary.models for row in _boxes(model)]
-    if boxes:
+    yield from _block(_BOXES, (row for model in summary.models for row in _boxes(model)))
+    seen = ((model.name, *map(_counted, model.evidence.figures)) for model in summary.models if model.evidence)
+    yield from _block(_EVIDENCE, seen)
+    divisions = dict.fromkeys(name for model in summary.models for name in model.categories)
+    for block in (
+        *map(_pair, summary.pairs),
+        *(_division(division, summary.models) for division in divisions),
+        *map(_reported, summary.against),
+    ):
         yield ""
-        yield from table([_BOXES, *boxes])
-    evidence = [(model.name, *map(_counted, model.evidence.figures)) for model in summary.models if model.evidence]
-    if evidence:
+        yield from block
+
+
+def _block(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """An empty line and a table; nothing where there are no rows."""
+    if found := [*rows]:
         yield ""
-        yield from table([_EVIDENCE, *evidence])
-    for pair in summary.pairs:
-        yield ""
-        yield from _pair(pair)
-    for division in dict.fromkeys(name for model in summary.models for name in model.categories):
-        yield ""
-        yield from _division(division, summary.models)
-    for each in summary.against:
-        yield ""
-        yield from _reported(each)
+        yield from table([head, *found])
 
 
 def _arms(verdict: Looks) -> Iterator[tuple[str, ...]]:

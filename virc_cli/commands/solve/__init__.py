@@ -66,10 +66,11 @@ def command(
     The picture is sent to no one but the endpoints that you name.
     """
     from virc.core.events import Reporter
+    from virc.solving.one import SCHEMA
     from virc.solving.pipelines.files import choose
-    from virc.solving.setup import Setup
+    from virc.solving.pipelines.solve import PipelineSetup, planned
     from virc_cli.commands.solve import hints, run
-    from virc_cli.console import events
+    from virc_cli.console import events, output
 
     more = more_images or []
     image, question = hints.question_alone(image, question, question_file, asked.finds_pictures, more)
@@ -81,7 +82,13 @@ def command(
         report = Reporter(on_event)
         sources = [*([] if image is None else [image]), *more]
         text = hints.read_question(question, question_file, sources, report)
-        if isinstance(setup, Setup):
-            run.one(setup, sources, text, as_json, FAILURE, report, asked.quiet, verbose, page)
-        else:
-            run.by_pipeline(setup, sources, text, dry_run, as_json, FAILURE, report, asked.quiet, page)
+        if dry_run and isinstance(setup, PipelineSetup):
+            output.lines(planned(setup, text, len(sources)))
+            return
+        solution = run.solved(setup, sources, text, report, asked.quiet, verbose, page)
+        if solution.answer is not None and not as_json:
+            output.line(run.one_line(solution.answer))
+        if solution.error:
+            raise solution.error
+        if as_json:
+            output.emit(SCHEMA, {**FAILURE, **solution.fields})

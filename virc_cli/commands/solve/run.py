@@ -3,6 +3,7 @@
 import gc
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from virc.core.events import Reporter
 from virc.core.text import plain
@@ -12,7 +13,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
 from virc.solving.api import solve_images
-from virc.solving.one import SCHEMA, Event, GradeGiven, Notice, SampleStart, TextDelta, ToolResult
+from virc.solving.one import Event, GradeGiven, Notice, SampleStart, TextDelta, ToolResult
 from virc.solving.pipelines import solve
 from virc.solving.pipelines.steps import Made, Ran
 from virc.solving.setup import Setup
@@ -22,79 +23,41 @@ from virc.solving.traces.page import in_words
 from virc_cli.console import output
 
 
-def one(
-    setup: Setup,
+def solved(
+    setup: Setup | solve.PipelineSetup,
     sources: Sequence[str],
     question: str,
-    as_json: bool,
-    blank: Mapping[str, object],
     report: Reporter,
-    quiet: bool = False,
-    verbose: bool = False,
-    page: int | None = None,
-) -> None:
-    """Solve one problem and print its answer."""
+    quiet: bool,
+    verbose: bool,
+    page: int | None,
+) -> Solution:
+    """Solve one problem; unless `quiet`, what happens on the way is printed on stderr."""
+
+    def on_facts(known: Mapping[str, object]) -> None:
+        output.know(**known)
+
+    if isinstance(setup, solve.PipelineSetup):
+        on_step = (lambda *_: None) if quiet else _print_step
+        return solve.solve_images(setup, sources, question, report, on_facts=on_facts, on_step=on_step, page=page)
     narrator = Narrator(verbose=verbose)
 
     def on_open(opened: Opened) -> None:
         narrator.use(opened.chat_protocol.protocol)
         gc.freeze()  # libraries and model stay to the end: no collection, nor that at the exit, has to go through them
 
-    def on_event(event: Event) -> None:
-        if not quiet:
-            narrator(event)
-
+    on_event = (lambda _: None) if quiet else narrator
+    calls: dict[str, Any] = {"on_facts": on_facts, "on_open": on_open, "on_event": on_event}
     try:
-        solution = solve_images(
-            setup,
-            sources,
-            question,
-            report,
-            on_facts=lambda fields: output.know(**fields),
-            on_open=on_open,
-            on_event=on_event,
-            page=page,
-        )
+        return solve_images(setup, sources, question, report, page=page, **calls)
     finally:
         narrator.end()
-    _print(solution, as_json, blank)
 
 
-def by_pipeline(
-    chosen: solve.PipelineSetup,
-    sources: Sequence[str],
-    question: str,
-    dry_run: bool,
-    as_json: bool,
-    blank: Mapping[str, object],
-    report: Reporter,
-    quiet: bool,
-    page: int | None = None,
-) -> None:
-    """Solve one problem by a pipeline and print its answer."""
-    if dry_run:
-        output.lines(solve.planned(chosen, question, len(sources)))
-        return
-
-    def on_step(ran: Ran, _: Made) -> None:
-        if not quiet:
-            output.note(f"-> {ran.name}{f', by {ran.role}' if ran.role else ''}: ", end="")
-            made = [f"picture of {width} x {height} px" for width, height in ran.pictures]
-            output.note("; ".join([*map(one_line, ran.output), *made]), dim=True)
-
-    solution = solve.solve_images(
-        chosen, sources, question, report, on_facts=lambda known: output.know(**known), on_step=on_step, page=page
-    )
-    _print(solution, as_json, blank)
-
-
-def _print(solution: Solution, as_json: bool, blank: Mapping[str, object]) -> None:
-    if solution.answer is not None and not as_json:
-        output.line(one_line(solution.answer))
-    if solution.error:
-        raise solution.error
-    if as_json:
-        output.emit(SCHEMA, {**blank, **solution.fields})
+def _print_step(ran: Ran, _: Made) -> None:
+    output.note(f"-> {ran.name}{f', by {ran.role}' if ran.role else ''}: ", end="")
+    made = [f"picture of {width} x {height} px" for width, height in ran.pictures]
+    output.note("; ".join([*map(one_line, ran.output), *made]), dim=True)
 
 
 def one_line(answer: str) -> str:

@@ -212,12 +212,8 @@ def _stage_lines(stage: dict[str, Any]) -> Iterator[str]:
 
 def _lines(fields: dict[str, Any]) -> Iterator[str]:
     yield f"{fields['name']}: {fields['about']}" if fields["about"] else fields["name"]
-    yield f"state        {fields['state']}"
-    yield from (f"facts        {each}" for each in (fields["facts"],) if each)
-    yield from (f"pipeline     {each}" for each in (fields["pipeline"],) if each)
-    yield f"file         {fields['file']}"
-    yield f"coordinates  {fields['coordinates']}"
-    yield f"images       {fields['images']}"
+    shown = "state facts pipeline file coordinates images".split()
+    yield from (f"{name:<12} {fields[name]}" for name in shown if fields[name])
     if tools := fields["tools"]:
         yield f"tools        {tools if isinstance(tools, str) else ', '.join(tools)}"
     if fields["chat_protocol"]:
@@ -245,7 +241,10 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     if fields["rounds"]:
         yield f"rounds, by virc train {fields['name']} --rounds N; each"
     yield from (f"  {_round_line(step)}" for step in fields["rounds"])
-    overlays = [(name, each["about"], _verified(each)) for name, each in fields["overlays"].items()]
+    overlays = [
+        (name, each["about"], "; ".join(map(": ".join, each["verified"].items())) or "never run")
+        for name, each in fields["overlays"].items()
+    ]
     yield from section("overlays, chosen by --with", overlays)
     if fields["reward"]:
         reward, judge = fields["reward"], fields["reward"]["judge"]
@@ -308,7 +307,3 @@ def _weights(name: str, model: dict[str, Any]) -> str:
     from virc.models import registry as models
 
     return model["hub"] or model["folder"] or ("in this package" if name in models.embedded() else f"models/{name}")
-
-
-def _verified(overlay: dict[str, Any]) -> str:
-    return "; ".join(f"{stage}: {result}" for stage, result in overlay["verified"].items()) or "never run"
