@@ -86,7 +86,7 @@ class RowDone(msgspec.Struct, frozen=True):
 
 
 SolveRows = Callable[[Iterable[Row], Claims, Callable[[RowDone], None], Stop | None], None]
-"""Solves the rows that are not among the claims; arguments and errors as of `solve_batch`."""
+"""Solves the rows that are not among the claims; arguments as of `solve_batch`."""
 
 
 def solve_batch(

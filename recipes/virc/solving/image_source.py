@@ -169,7 +169,7 @@ def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
 def files_of(
     pictures: Sequence[Picture], offline: bool = False, deadline: Deadline | None = None, base: Path = Path()
 ) -> list[File]:
-    """Return the files of the pictures of a caller; arguments and errors as of `file_of` and `file_of_memory`."""
+    """Return the files of the pictures of a caller; arguments as of `file_of` and `file_of_memory`."""
     found = []
     for number, picture in enumerate(pictures, 1):
         if isinstance(picture, str | PathLike):

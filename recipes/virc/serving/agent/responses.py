@@ -35,7 +35,11 @@ class _Request(msgspec.Struct):
 
 
 def as_chat(body: bytes) -> bytes:
-    """A request as that for a chat completion, of which the reader checks what it holds."""
+    """A request as that for a chat completion, of which the reader checks what it holds.
+
+    Raises:
+        RefusedError: it is no such request, or refers to what this server does not keep.
+    """
     check_amount(body, "input")
     try:
         given = msgspec.json.decode(body, type=_Item)

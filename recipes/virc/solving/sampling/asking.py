@@ -62,7 +62,7 @@ class Asking(msgspec.Struct, frozen=True):
     grader: Grader | None = None
 
     def by_vote(self, enough: Callable[[Tally, int], bool] = lambda votes, left: False) -> Solved:
-        """The commonest answer of its samples; arguments and errors as of `one.solve`."""
+        """The commonest answer of its samples; arguments as of `one.solve`."""
         return one.solve(
             self.config, self.backend, self.protocol, self.images, self.question,
             on_event=self.on_event, deadline=self.deadline, choices=self.choices, enough=enough,

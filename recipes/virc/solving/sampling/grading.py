@@ -83,7 +83,7 @@ class Judge:
 
     @classmethod
     def at(cls, endpoint: str, model: str | None, key: str | None) -> "Judge":
-        """The judge at an endpoint. Raises as `OpenAIBackend`."""
+        """The judge at an endpoint."""
         try:
             backend = OpenAIBackend(endpoint, model, key, _SECONDS, counts_image_tokens=False)
         except VircError as error:
