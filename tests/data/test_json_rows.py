@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from virc.core import json_stream as json_rows
 from virc.core.errors import DataError, UnreadError
-from virc.core.json_stream import MAX_DEPTH, array_rows, line_rows, one_line
+from virc.core.json_stream import MAX_DEPTH, array_rows, keyed_rows, line_rows, one_line
 
 BOM = b"\xef\xbb\xbf"
 # With halves of characters, as JSON can hold them, but no two that JSON would read as one character.
@@ -143,6 +143,15 @@ def test_a_row_that_is_wrong_costs_no_other(wrong: bytes, reason: str) -> None:
         assert message.startswith(f"{place} 2: ")
         assert reason in message
         assert len(rows) == 3
+
+
+@pytest.mark.parametrize("wrong", [b'{"a": 1,}', b'{"a": NaN}', b"3", b'{"a": 1, "a": 2}'])
+def test_a_wrong_row_with_a_key_costs_no_other(wrong: bytes) -> None:
+    text = b'{"x": {"a": 1}, "y": ' + wrong + b', "z": {"a": 2}}'
+    (_, first), (number, fault), (_, last) = keyed_rows(io.BytesIO(text))
+    assert (first, number, last) == ({"key": "x", "a": 1}, 2, {"key": "z", "a": 2})
+    assert isinstance(fault, DataError)
+    assert not isinstance(fault, UnreadError)
 
 
 def test_lines_count_blank_ones_and_skip_them() -> None:

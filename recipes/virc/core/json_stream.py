@@ -74,9 +74,9 @@ def _rows(
             try:
                 if number >= start:
                     yield number, ({"key": json.loads(key)} if key else {}) | _fields(value)
-            except json.JSONDecodeError as error:
-                raise DataError(_reason(error)) from None
             except (ValueError, RecursionError) as error:
+                if isinstance(error, json.JSONDecodeError) and not key:
+                    raise DataError(_reason(error)) from None
                 yield number, DataError(f"row {number}: {_reason(error)}")
             number += 1
         text.end()
