@@ -13,7 +13,6 @@ from support.entry import BOOM
 
 from virc.core import errors
 from virc.core.errors import VircError
-from virc.core.events import Reporter
 from virc.core.plan import Change, Plan, Step
 from virc_cli import commands
 from virc_cli.console import confirm, events, output, plans, replies, sources, tables
@@ -193,8 +192,7 @@ def test_a_line_of_progress_is_blanked_by_the_next(monkeypatch: pytest.MonkeyPat
 def test_what_is_reported_is_printed_as_asked(
     quiet: bool, verbose: bool, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with events.printed(quiet, verbose) as on_event:
-        report = Reporter(on_event)
+    with events.printed(quiet, verbose) as report:
         report.start("begin")
         report.progress("soon after: not in a file")
         report.note("note")

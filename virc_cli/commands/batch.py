@@ -58,7 +58,6 @@ def command(
 
     Without --to, JSON lines are printed on stdout. The same command continues where it stopped, even after kill -9.
     """
-    from virc.core.events import Reporter
     from virc.solving import api
     from virc.solving.answer_file import check_files
     from virc.solving.sources.columns import parse_chosen
@@ -71,7 +70,7 @@ def command(
     check_files(sources, to)
     setup = asked.set_up()
     with (
-        events.printed(asked.quiet, verbose) as on_event,
-        open_rows(sources, question, parse_chosen(column or ()), report := Reporter(on_event)) as rows,
+        events.printed(asked.quiet, verbose) as report,
+        open_rows(sources, question, parse_chosen(column or ()), report) as rows,
     ):
         api.solve_file(setup, rows, to, concurrency, solve.FAILURE, report, on_line=output.line)

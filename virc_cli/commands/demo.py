@@ -62,8 +62,8 @@ def command(
     output.know(folder=str(expanded(to)))
     output.ends_when_stopped(f"stopped; {CONTINUE}")
     try:
-        with events.printed(quiet, verbose) as on_event:
-            curve = running.run(begun, to, on_event)
+        with events.printed(quiet, verbose) as report:
+            curve = running.run(begun, to, report.send)
     except StepFailedError as error:
         raise output.error_class(error.code)(error.message, error.hint) from error
     _print(curve, to, quiet, as_json)
@@ -77,15 +77,10 @@ def _show(begun: "Demo", to: Path, as_json: bool) -> None:
     from virc_cli.console import output
 
     steps = demo.plan(begun)
-    if as_json:
-        commands = [{"name": step.name, "command": step.typed} for step in steps]
-        output.emit("virc.demo.plan/1", {"folder": str(to), "steps": commands})
-        return
+    commands = [{"name": step.name, "command": step.typed} for step in steps]
     folder = shlex.quote(str(expanded(to)))
-    output.line(f"mkdir -p {folder} && cd {folder}")
-    for step in steps:
-        output.line(f"# {step.says}")
-        output.line(step.typed)
+    script = [f"mkdir -p {folder} && cd {folder}", *(line for step in steps for line in (f"# {step.says}", step.typed))]
+    output.result(as_json, "virc.demo.plan/1", {"folder": str(to), "steps": commands}, script)
 
 
 def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:

@@ -72,8 +72,8 @@ def command(
     if endpoint is not None or model is not None:
         from virc_cli.console import events
 
-        with events.printed(quiet, verbose) as on_event:
-            _probe(endpoint, model, timeout, as_json, on_event)
+        with events.printed(quiet, verbose) as report:
+            _probe(endpoint, model, timeout, as_json, report.send)
         return
     import msgspec
 
@@ -231,11 +231,8 @@ def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_js
     seconds = chosen.timeout or SECONDS
     keys = {"api_key": chosen.api_key, "headers": chosen.headers}
     found, file = probe_endpoint(chosen.endpoint, named, **keys, timeout=seconds, on_event=on_event)
-    if as_json:
-        fields = {**msgspec.to_builtins(found), "file": str(file) if file else None}
-        output.emit("virc.doctor/1", {**FAILURE, "probe": fields})
-        return
-    output.lines(_probe_lines(found))
+    fields = {**msgspec.to_builtins(found), "file": str(file) if file else None}
+    output.result(as_json, "virc.doctor/1", {**FAILURE, "probe": fields}, _probe_lines(found))
 
 
 def _memory(model: str | None, as_json: bool) -> None:
@@ -249,10 +246,8 @@ def _memory(model: str | None, as_json: bool) -> None:
         raise UsageError("which endpoint?", "virc doctor --endpoint http://localhost:11434/v1")
     machine = hardware.find(Path.cwd())
     found = memory.of_model(model, "cuda" if machine.gpus else "cpu", Path.cwd())
-    if as_json:
-        output.emit("virc.doctor/1", {**FAILURE, "memory": msgspec.to_builtins(found)})
-        return
-    output.lines(_memory_lines(found, machine))
+    fields = {**FAILURE, "memory": msgspec.to_builtins(found)}
+    output.result(as_json, "virc.doctor/1", fields, _memory_lines(found, machine))
 
 
 def _memory_lines(found: "Memory", machine: "Machine") -> Iterator[str]:

@@ -36,8 +36,8 @@ def create(
     from virc.envs import making
 
     environment = making.with_packages(making.find(engine, device), packages or ())
-    with events.printed(quiet, verbose) as on_event:
-        making.create(environment, on_event)
+    with events.printed(quiet, verbose) as report:
+        making.create(environment, report.send)
     output.line(str(environment.folder))
 
 

@@ -51,7 +51,6 @@ def command(
 
     from virc.config import user
     from virc.core.errors import UsageError
-    from virc.core.events import Reporter
     from virc.serving.mcp.start import McpRequest, check_model, serve
     from virc_cli.console import events, output
 
@@ -78,5 +77,5 @@ def command(
         structured=not no_structured,
     )
     output.ends_when_stopped("the MCP server has ended")
-    with events.printed(asked.quiet, verbose) as on_event:
-        serve(request, Reporter(on_event), output.note)
+    with events.printed(asked.quiet, verbose) as report:
+        serve(request, report, output.note)

@@ -50,8 +50,8 @@ def command(
     if dry_run:
         _show(plan, as_json)
         return
-    with events.printed(quiet, verbose) as on_event:
-        merged = build.write(plan, on_event)
+    with events.printed(quiet, verbose) as report:
+        merged = build.write(plan, report.send)
     if as_json:
         trained = plan.source.chat_protocol and "trained"
         fields = {"parameters": merged.parameters, "protocol": trained, "answer": merged.answer}

@@ -63,8 +63,8 @@ def _upload(plan: "PushPlan", known: dict[str, object], quiet: bool, verbose: bo
     for name, why in plan.left_out.items() if not quiet else ():
         output.note(f"left out: {name} ({why})")
     try:
-        with events.printed(quiet, verbose) as on_event:
-            commit = publish.upload(plan, on_event)
+        with events.printed(quiet, verbose) as report:
+            commit = publish.upload(plan, report.send)
     except KeyboardInterrupt:
         output.note("whole files that were uploaded are kept: the same command continues")
         raise

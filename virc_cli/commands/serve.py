@@ -113,7 +113,6 @@ def command(
     loop itself and has a web page at its address. With --agent and --pipeline, several models answer together; MODEL
     or --endpoint is that of roles without one.
     """
-    from virc.core.events import Reporter
     from virc.serving import start as serving
     from virc.solving.pipelines.files import choose
     from virc_cli.console import events, options, output
@@ -132,11 +131,11 @@ def command(
     roles = options.named_roles(pipeline, role or (), {})
     looking = _agent(agent, model, endpoint, concurrency, timeout, max_tokens, pipeline, roles)
     request = serving.ServeRequest(model, system, protocol, engine, settings, looking, family)
-    with events.printed(quiet, verbose) as on_event:
+    with events.printed(quiet, verbose) as report:
         if dry_run:
-            _show(request, serving.prepare(request, Reporter(on_event), dry_run=True), as_json)
+            _show(request, serving.prepare(request, report, dry_run=True), as_json)
             return
-        server = serving.start(request, on_event)
+        server = serving.start(request, report.send)
     _announce(server, agent, quiet, as_json)
     output.ends_when_stopped(f"{server.model} is served no more")
     server.wait()

@@ -51,9 +51,6 @@ def command(
         output.warn(warning)
     if remove:
         output.note(f"kept {archive}: {done.kept}" if done.kept else f"removed {archive}")
-    if as_json:
-        counts = {"files": done.files, "bytes": done.bytes, "skipped": done.skipped}
-        fields = {"to": str(done.to), **counts, "removed": done.removed}
-        output.emit("virc.unpack/1", fields)
-    else:
-        output.line(str(done.to))
+    counts = {"files": done.files, "bytes": done.bytes, "skipped": done.skipped}
+    fields = {"to": str(done.to), **counts, "removed": done.removed}
+    output.result(as_json, "virc.unpack/1", fields, [str(done.to)])

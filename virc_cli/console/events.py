@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from virc_cli.console import output
 
 if TYPE_CHECKING:
-    from virc.core.events import Event, OnEvent
+    from virc.core.events import Event, Reporter
 
 _ON_TERMINAL, _IN_FILES = 0.1, 5.0  # seconds between two lines
 
@@ -55,8 +55,10 @@ def room(stream: TextIO | None = None) -> int:
 
 
 @contextmanager
-def printed(quiet: bool = False, verbose: bool = False) -> Iterator["OnEvent"]:
-    """A callback that prints events on stderr."""
+def printed(quiet: bool = False, verbose: bool = False) -> Iterator["Reporter"]:
+    """What prints events on stderr."""
+    from virc.core.events import Reporter
+
     with shown() as show:
 
         def on_event(event: "Event") -> None:
@@ -69,4 +71,4 @@ def printed(quiet: bool = False, verbose: bool = False) -> Iterator["OnEvent"]:
             elif event.kind == "note" or verbose:
                 output.note(event.text, dim=event.kind == "log")
 
-        yield on_event
+        yield Reporter(on_event)

@@ -101,6 +101,14 @@ def emit(schema: str, fields: Mapping[str, object], error: VircError | None = No
     line(json.dumps(whole, ensure_ascii=False, allow_nan=False))
 
 
+def result(as_json: bool, schema: str, fields: Mapping[str, object], texts: Iterable[str]) -> None:
+    """Print what a command found: its `--json` object, or the lines that say it to people."""
+    if as_json:
+        emit(schema, fields)
+    else:
+        lines(texts)
+
+
 def emit_failure(schema: str, error: VircError, fields: Mapping[str, object]) -> None:
     """Print the `--json` object of a failed command: what success looks like, with `error` filled."""
     emit(schema, {**fields, **_known}, error)

@@ -49,7 +49,6 @@ def command(
     is followed.
     """
     from virc.core.errors import DataError
-    from virc.core.events import Event
     from virc.core.parallel import cores
     from virc.data.check.run import CheckConfig, check
 
@@ -58,10 +57,10 @@ def command(
     )
     output.note_left_out([*path, *(against or ())], system, layout)
     found: list[LocatedFault] = []
-    with events.printed(quiet, verbose) as on_event:
+    with events.printed(quiet, verbose) as reporter:
 
         def on_row(report: "Report") -> None:
-            on_event(Event("progress", f"{counted(report.rows, 'row')}, {report.rows - report.good} with faults"))
+            reporter.progress(f"{counted(report.rows, 'row')}, {report.rows - report.good} with faults")
 
         report = check(config, found.append if as_json else _print_fault, on_row)
     if clean:

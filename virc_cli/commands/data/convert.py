@@ -85,8 +85,9 @@ def command(
     A smaller --limit is part of a larger one; with --weights it counts all rows. No input image is on both sides of a
     --split.
     """
+    import msgspec
+
     from virc.config import user
-    from virc.core.events import Event
     from virc.core.parallel import cores
     from virc.data.convert.change import Target
     from virc.data.convert.convert import ConvertConfig, convert
@@ -99,8 +100,8 @@ def command(
         ignore or (), workers or cores(),
     )  # fmt: skip
     output.note_left_out(sources, system, layout)
-    with events.printed(quiet, verbose) as on_event:
-        report = convert(config, lambda rows: on_event(Event("progress", counted(rows, "row"))))
+    with events.printed(quiet, verbose) as reporter:
+        report = convert(config, lambda rows: reporter.progress(counted(rows, "row")))
     if not quiet:
         _print(report, coordinates, images)
     if report.chat_protocols > 1:
@@ -108,13 +109,8 @@ def command(
             f"the datasets have {report.chat_protocols} chat protocols, so no virc_protocol.json is written",
             "virc data protocol FILE finds that of one",
         )
-    if as_json:
-        import msgspec
-
-        fields = {"to": str(to), "format": format, **msgspec.to_builtins(report)}
-        output.emit("virc.data.convert/1", fields)
-    else:
-        output.line(str(to))
+    fields = {"to": str(to), "format": format, **msgspec.to_builtins(report)}
+    output.result(as_json, "virc.data.convert/1", fields, [str(to)])
 
 
 def _print(report: "Report", units: CoordinatesName | None, shown: ImagesName | None) -> None:

@@ -50,7 +50,6 @@ def command(
     -9, and asks no model the same twice.
     """
     from virc.core.errors import UsageError
-    from virc.core.events import Reporter
     from virc.data.make.chain import make_all
     from virc.rewards.graders.graded import maker_of
     from virc.solving.one import SolveConfig
@@ -69,16 +68,12 @@ def command(
     setup = set_up(asked.flags, config, asked.protocol, None, asked.offline)
     roles = options.named_roles("operator", role or (), {})
     output.know(to=to, operator=operator)
-    with events.printed(asked.quiet, verbose) as on_event:
-        report = Reporter(on_event)
+    with events.printed(asked.quiet, verbose) as report:
         fields = make_all(
             operator, rows, to, settings, setup=setup, roles=roles, at_once=concurrency, report=report,
             rewards=lambda system: maker_of(system, None, None, {}),
         )  # fmt: skip
-    if as_json:
-        output.emit("virc.data.make/1", {**FAILURE, **fields})
-    else:
-        output.line(str(fields["to"]))
+    output.result(as_json, "virc.data.make/1", {**FAILURE, **fields}, [str(fields["to"])])
 
 
 def _list(names: list[str], as_json: bool) -> None:

@@ -55,13 +55,9 @@ def command(
     _print(found, str(source.file))
     if to:
         save(found.protocol, to)
-    if as_json:
-        fields = {"file": str(source.file), **found.as_fields(), "to": str(to) if to else None}
-        output.emit("virc.data.protocol/1", {**{key: fields[key] for key in FAILURE}})
-    elif to:
-        output.line(str(to))
-    else:
-        output.line(written(found.protocol).decode().rstrip("\n"))
+    fields = {"file": str(source.file), **found.as_fields(), "to": str(to) if to else None}
+    shown = str(to) if to else written(found.protocol).decode().rstrip("\n")
+    output.result(as_json, "virc.data.protocol/1", {key: fields[key] for key in FAILURE}, [shown])
 
 
 def _print(found: "FoundProtocol", file: str) -> None:

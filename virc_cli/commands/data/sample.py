@@ -54,7 +54,6 @@ def command(
     same with its box moved or its answer changed). A judge at --judge-endpoint decides where no rule finds an answer
     right.
     """
-    from virc.core.events import Reporter
     from virc.data.sample.run import sample_file
     from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
@@ -62,14 +61,10 @@ def command(
 
     config = SolveConfig(temperature=temperature, seed=asked.seed, samples=n, max_turns=asked.max_turns)
     setup = set_up(asked.flags, config, asked.protocol, None, asked.offline, options.names_of(tools))
-    with events.printed(asked.quiet, verbose) as on_event:
-        report = Reporter(on_event)
+    with events.printed(asked.quiet, verbose) as report:
         wanted = _pairs(pairs, margin, reward, judge_endpoint or [], judge_model)
         fields = sample_file(setup, file, to, keep, concurrency, report, lambda known: output.know(**known), wanted)
-    if as_json:
-        output.emit("virc.data.sample/1", {**FAILURE, **fields})
-    else:
-        output.line(fields["to"])
+    output.result(as_json, "virc.data.sample/1", {**FAILURE, **fields}, [fields["to"]])
 
 
 def _pairs(

@@ -58,7 +58,6 @@ def command(
 
     The same seed makes the same folder, and a smaller count the first problems of it.
     """
-    from virc.core.events import Event
     from virc.data.synth.draw import SynthConfig, protocol_of, write
 
     config = SynthConfig(
@@ -68,12 +67,9 @@ def command(
         paths=paths, refusals=refusals, pattern=pattern, counterfactuals=counterfactuals,
         drawing=1 if drawing == 1 else 2, protocol=protocol_of(system, pattern),
     )  # fmt: skip
-    with events.printed(quiet, verbose) as on_event:
-        folder = write(config, lambda what, done: on_event(Event("progress", f"{done} of {count} {what}")))
-    if as_json:
-        output.emit("virc.data.synth/1", {"to": str(folder), "problems": count})
-    else:
-        output.line(str(folder))
+    with events.printed(quiet, verbose) as report:
+        folder = write(config, lambda what, done: report.progress(f"{done} of {count} {what}"))
+    output.result(as_json, "virc.data.synth/1", {"to": str(folder), "problems": count}, [str(folder)])
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -71,7 +71,6 @@ def command(
     gets its name; archives are unpacked, then removed.
     """
     from virc.core.errors import UsageError
-    from virc.core.events import Reporter
     from virc.core.text import sized
     from virc.download import fetch as download
     from virc.download.wanted import DownloadConfig, wanted
@@ -108,8 +107,8 @@ def command(
             question, f"to fetch {sized(missing)}", "--yes fetches it", "nothing was fetched", needs_terminal=not names
         )
     try:
-        with events.printed(verbose=not sys.stderr.isatty()) as on_event:
-            download.fetch_all(wanted_items, Reporter(on_event), keep, stream)
+        with events.printed(verbose=not sys.stderr.isatty()) as report:
+            download.fetch_all(wanted_items, report, keep, stream)
     except KeyboardInterrupt:
         restarts = " (archives of --stream begin anew)" * stream
         output.note(f"what came is kept: the same command resumes{restarts}")

@@ -122,7 +122,6 @@ def ask(
     of --looks: `virc eval verify FILE` scores them again without the model, `virc eval card FILE...` makes a table.
     """
     from virc.core.errors import UsageError
-    from virc.core.events import Reporter
     from virc.evaluation import api as evaluation
     from virc.evaluation import environments
     from virc.evaluation.request import EvalRequest
@@ -209,8 +208,7 @@ def ask(
         looks=looks,
         estimate_only=dry_run,
     )
-    with events.printed(asked.quiet, verbose) as on_event:
-        report = Reporter(on_event)
+    with events.printed(asked.quiet, verbose) as report:
         if harness:
             lmms_eval.run(request, dry_run, as_json, report)
             return

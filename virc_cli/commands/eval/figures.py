@@ -36,7 +36,6 @@ _REFUSALS = ("model", "refused", "of those with an answer", "no usable reply", "
 
 
 def lines(summary: Summary) -> Iterator[str]:
-    """All figures."""
     for verdict in summary.looks:
         yield f"{verdict.model}: {verdict.sentence}, {_probability(verdict.p)} ({verdict.test})"
         yield from table([_ARMS, *_arms(verdict)])

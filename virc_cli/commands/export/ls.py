@@ -13,10 +13,10 @@ def command(as_json: Json = False) -> None:
     from virc_cli.console.tables import table
 
     found = {name: refusals(system) for name, system in systems.discover().items()}
-    if as_json:
-        output.emit("virc.export.ls/1", {"systems": [{"name": name, "refused": why} for name, why in found.items()]})
-        return
+    lines = []
     for name, why in found.items():
-        output.lines(table([(name, ", ".join(target for target in TARGETS if why[target] is None) or "none")]))
+        lines += table([(name, ", ".join(target for target in TARGETS if why[target] is None) or "none")])
         for reason in dict.fromkeys(filter(None, why.values())):
-            output.line(f"  not {', '.join(target for target in TARGETS if why[target] == reason)}: {reason}")
+            lines.append(f"  not {', '.join(target for target in TARGETS if why[target] == reason)}: {reason}")
+    listed = [{"name": name, "refused": why} for name, why in found.items()]
+    output.result(as_json, "virc.export.ls/1", {"systems": listed}, lines)

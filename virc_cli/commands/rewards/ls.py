@@ -17,15 +17,9 @@ def command(as_json: Json = False) -> None:
 
     terms, totals = rewards.discover()
     rules = [(name, rewards.about(rule)) for name, rule in groups.RULES.items()]
-    if as_json:
-        listed = [
-            {"name": each.name, "terms": [term.name for term in each.terms], "about": each.about} for each in totals
-        ]
-        named = [{"name": each.name, "about": each.about} for each in terms]
-        of_groups = [{"name": name, "about": about} for name, about in rules]
-        found = {"totals": listed, "terms": named, "groups": of_groups}
-        output.emit("virc.rewards.ls/1", found)
-        return
+    listed = [{"name": each.name, "terms": [term.name for term in each.terms], "about": each.about} for each in totals]
+    named = [{"name": each.name, "about": each.about} for each in terms]
+    found = {"totals": listed, "terms": named, "groups": [{"name": name, "about": about} for name, about in rules]}
     rows = [("total", each.name, each.about) for each in totals]
     rows += [("term", each.name, each.about) for each in terms]
-    output.lines(table(rows + [("group", name, about) for name, about in rules]))
+    output.result(as_json, "virc.rewards.ls/1", found, table(rows + [("group", name, about) for name, about in rules]))

@@ -18,10 +18,7 @@ def command(system: SystemArgument, as_json: Json = False) -> None:
     from virc.systems import registry as systems
 
     fields = fields_of(systems.get(system))
-    if as_json:
-        output.emit("virc.rewards.show/1", fields)
-        return
-    output.lines(_lines(fields))
+    output.result(as_json, "virc.rewards.show/1", fields, _lines(fields))
 
 
 def _lines(fields: dict[str, Any]) -> Iterator[str]:

@@ -41,24 +41,15 @@ def command(
     Without a judge, terms that need one say so, and the last line counts the rows that rules alone can score. The key
     of a judge is VIRC_JUDGE_KEY; of one called NAME, VIRC_JUDGE_KEY_NAME.
     """
-    from virc.core.events import Reporter
     from virc.rewards.trial import try_reward
 
     text = _reply(reply) if reply else None
     if reply:
         _check_units(data)
     endpoint, others = options.named_endpoints(judge_endpoint or ())
-    with events.printed(quiet, verbose) as on_event:
+    with events.printed(quiet, verbose) as report:
         trial = try_reward(
-            system,
-            data,
-            rows,
-            text,
-            endpoint,
-            judge_model,
-            others,
-            Reporter(on_event),
-            lambda known: output.know(**known),
+            system, data, rows, text, endpoint, judge_model, others, report, lambda known: output.know(**known)
         )
         for each in trial.tried if verbose else ():
             output.note(f"row {each.row}: {each.reply}", dim=True)

@@ -65,7 +65,6 @@ def command(
 
     The picture is sent to no one but the endpoints that you name.
     """
-    from virc.core.events import Reporter
     from virc.solving.one import SCHEMA
     from virc.solving.pipelines.files import choose
     from virc.solving.pipelines.solve import PipelineSetup, planned
@@ -78,8 +77,7 @@ def command(
     if dry_run:
         hints.check_dry_run(choose(asked.pipeline, asked.system)[0], as_json)
     setup = asked.set_up()
-    with events.printed(asked.quiet, verbose) as on_event:
-        report = Reporter(on_event)
+    with events.printed(asked.quiet, verbose) as report:
         sources = [*([] if image is None else [image]), *more]
         text = hints.read_question(question, question_file, sources, report)
         if dry_run and isinstance(setup, PipelineSetup):

@@ -74,13 +74,11 @@ class Narrator:
         self.use(protocol)
 
     def use(self, protocol: Protocol | None) -> None:
-        """Read replies as this protocol writes them."""
         self._grammar = protocol.grammar if protocol else TAGS
         self._stock = protocol is not None and protocol.reading == "lenient"
         self._thoughts = self._fresh()
 
     def __call__(self, event: Event) -> None:
-        """Print one event."""
         if isinstance(event, TextDelta):
             self._print(self._thoughts.feed(event.text))
             return
@@ -113,7 +111,6 @@ class Narrator:
         return MarkedThoughts() if self._stock else Thoughts(self._grammar)
 
     def end(self) -> None:
-        """End the current line."""
         if self._line:
             output.note("")
             self._line = ""

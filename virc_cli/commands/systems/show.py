@@ -62,10 +62,8 @@ def command(
     output.know(**fields)
     resolved = stages.resolve(found, stage, names_of(with_), assignments=set_ or ()) if stage else None
     of_stage = _stage_fields(resolved) if resolved else None
-    if as_json:
-        output.emit("virc.systems.show/1", {**fields, "stage": of_stage})
-        return
-    output.lines(_stage_lines(of_stage) if of_stage else _lines(fields))
+    lines = _stage_lines(of_stage) if of_stage else _lines(fields)
+    output.result(as_json, "virc.systems.show/1", {**fields, "stage": of_stage}, lines)
 
 
 def _show_listed(row: "Row", as_json: bool) -> None:
@@ -73,12 +71,8 @@ def _show_listed(row: "Row", as_json: bool) -> None:
 
     reached, published = str(support.of(row)), _published(row)
     known = {"name": row.name, "about": row.about, "state": reached, "published": published}
-    if as_json:
-        output.emit("virc.systems.show/1", {**FAILURE, **known})
-        return
-    output.line(f"{row.name}: {row.about}")
-    output.line(f"state        {reached}")
-    output.lines(_published_lines(published))
+    head = [f"{row.name}: {row.about}", f"state        {reached}"]
+    output.result(as_json, "virc.systems.show/1", {**FAILURE, **known}, [*head, *_published_lines(published)])
 
 
 def _published(row: "Row") -> dict[str, Any]:

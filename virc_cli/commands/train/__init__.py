@@ -164,13 +164,13 @@ def _train(options: dict[str, Any], quiet: bool, verbose: bool) -> "Run":
     from virc_cli.console import events
 
     found: list[Run] = []
-    with events.printed(quiet, verbose) as show:
+    with events.printed(quiet, verbose) as report:
 
         def on_progress(event: Event) -> None:
             if isinstance(event, RunEvent):
                 found.append(event.run)
                 output.know(run=str(event.run.folder))
-            show(with_history(event) if isinstance(event, StepEvent) else event)
+            report.send(with_history(event) if isinstance(event, StepEvent) else event)
 
         try:
             return train(**options, on_progress=on_progress)
@@ -190,11 +190,9 @@ def _print(run: "Run", no_submit: bool, as_json: bool) -> None:
         return
     if state.progress == "finished":
         _plot(run)
-    if as_json:
-        fields = {"run": str(run.folder), "progress": state.progress, "step": state.step, "job": state.job}
-        output.emit(_SCHEMA, fields)
-    else:
-        output.line(str(run.folder / slurm.SCRIPT if info.launcher == "slurm" and no_submit else run.folder))
+    fields = {"run": str(run.folder), "progress": state.progress, "step": state.step, "job": state.job}
+    place = run.folder / slurm.SCRIPT if info.launcher == "slurm" and no_submit else run.folder
+    output.result(as_json, _SCHEMA, fields, [str(place)])
     if state.progress == "finished":
         output.note("next: " + ", or ".join(next_commands(run)))
 

@@ -8,7 +8,6 @@ import msgspec
 
 from virc.cluster import jobs, submitting
 from virc.core.errors import fields_of
-from virc.core.events import Reporter
 from virc.training import job_judge
 from virc.training.estimate import fits
 from virc.training.preview import Preview, preview
@@ -22,10 +21,10 @@ def run(
 ) -> None:
     """Print the plan of a stage's first attempt, and what it needs."""
     resolved = request.resolve()
-    with events.printed(quiet, verbose=False) as on_event:
+    with events.printed(quiet, verbose=False) as report:
         target = jobs.target(launcher, resolved.kind, site, ray_address)
         request, resolved = job_judge.placed(request, resolved, target)
-        found = preview(request, resolved, target, Reporter(on_event), site)
+        found = preview(request, resolved, target, report, site)
     if as_json:
         output.emit("virc.train.plan/1", _fields(found))
         return
@@ -41,15 +40,15 @@ def run(
 
 def run_site(file: Path, quiet: bool) -> None:
     """Check a site file of Slurm alone."""
-    with events.printed(quiet, verbose=False) as on_event:
-        submitting.try_site(file, Reporter(on_event))
+    with events.printed(quiet, verbose=False) as report:
+        submitting.try_site(file, report)
     output.line(f"{file} can be used; with --stage NAME the job is checked, too")
 
 
 def run_probe(request: TrainRequest, quiet: bool, as_json: bool) -> None:
     """Measure, and print what was measured."""
-    with events.printed(quiet) as show:
-        found = probe(request, Reporter(show))
+    with events.printed(quiet) as report:
+        found = probe(request, report)
     config, rows, seconds, gib = found.resolved.config, found.rows_a_step, found.seconds_a_step, found.gib
     if as_json:
         fields = {

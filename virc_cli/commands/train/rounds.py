@@ -30,8 +30,8 @@ def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_js
         _print_table(found, before)
     output.ends_when_stopped(f"stopped; {CONTINUE}")
     try:
-        with events.printed(quiet, verbose) as on_event:
-            running.run(found, on_event, options=("-q",) * quiet + ("-v",) * verbose)
+        with events.printed(quiet, verbose) as report:
+            running.run(found, report.send, options=("-q",) * quiet + ("-v",) * verbose)
     except StepFailedError as error:  # its command has printed why
         after = states(found)
         if as_json:
@@ -41,10 +41,7 @@ def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_js
         output.note(f"stopped in {error.step.place}; {CONTINUE}")
         raise typer.Exit(error.code if error.code > 0 else EngineError.code) from error  # below 0: a signal ended it
     after = states(found)
-    if as_json:
-        output.emit(_SCHEMA, {**_fields(found, after)})
-    else:
-        output.line(str(Path(found.steps[-1].makes)))
+    output.result(as_json, _SCHEMA, {**_fields(found, after)}, [str(Path(found.steps[-1].makes))])
     if not quiet:
         _print_table(found, after)
 
