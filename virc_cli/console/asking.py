@@ -30,7 +30,6 @@ class PanelCommand(TyperCommand):
     """A command whose help lists its options by `PANELS`."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the sections of the help."""
         of = {name: panel for panel, names in PANELS.items() for name in names}
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in PANELS}, "Other": []}
         for parameter in self.get_params(ctx):

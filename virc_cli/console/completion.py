@@ -35,7 +35,6 @@ def typed() -> list[str]:
 
 
 def systems(incomplete: str) -> list[str]:
-    """Systems."""
     from virc.systems import registry
 
     return _starting(registry.discover(), incomplete)
@@ -63,40 +62,34 @@ def models(incomplete: str) -> list[str]:
 
 
 def runs(incomplete: str) -> list[str]:
-    """Runs of the workspace."""
     return _starting((path.parent.name for path in Path("runs").glob("[!.]*/run.json")), incomplete)
 
 
 def families(incomplete: str) -> list[str]:
-    """Families of stock models."""
     from virc.families import registry
 
     return _starting(registry.discover(), incomplete)
 
 
 def strategies(incomplete: str) -> list[str]:
-    """Names of the strategies."""
     from virc.solving.strategies import registry
 
     return _starting(registry.names(), incomplete)
 
 
 def benchmarks(incomplete: str) -> list[str]:
-    """Benchmarks."""
     from virc.download.benchmarks import HUB_IDS
 
     return _starting(HUB_IDS, incomplete)
 
 
 def settings(incomplete: str) -> list[str]:
-    """Keys of the config file."""
     from virc.config.user import KEPT
 
     return _starting(KEPT, incomplete)
 
 
 def operators(incomplete: str) -> list[str]:
-    """Operators of `virc data make`."""
     from virc.data.make import registry
 
     return _starting(["ls", *registry.names()], incomplete)
@@ -114,7 +107,6 @@ def downloads(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def downloaded(incomplete: str) -> list[str]:
-    """What was downloaded into the workspace."""
     from virc.download.workspace import discover
 
     return _starting((each.name for each in discover(Path.cwd())), incomplete)

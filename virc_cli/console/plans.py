@@ -11,7 +11,6 @@ _SECRET = ("KEY", "TOKEN", "PASSWORD")
 
 
 def show(plan: Plan) -> None:
-    """Print it on stdout."""
     output.line("# environment; an empty value takes the variable away")
     for name, value in _shown(plan.step.env).items():
         output.line(f"{name}={value}")
@@ -27,7 +26,6 @@ def show(plan: Plan) -> None:
 
 
 def fields(plan: Plan) -> dict[str, Any]:
-    """It as a part of a JSON object."""
     return {"command": list(plan.step.argv), "environment": _shown(plan.step.env), "files": dict(plan.files)}
 
 

@@ -14,5 +14,4 @@ def names(package: str) -> list[str]:
 
 
 def module(package: str, name: str) -> ModuleType:
-    """One module of a package."""
     return importlib.import_module(f"{package}.{name}")

@@ -58,7 +58,6 @@ def _how(module: str, extra: str) -> str:
 
 
 def discover() -> tuple[Extra, ...]:
-    """Every extra for users."""
     from importlib import metadata
 
     described = metadata.metadata(_PACKAGE)

@@ -101,18 +101,15 @@ class JsonLines:
         self._begin = msgspec.json.encode({"schema": schema})[:-1]
 
     def end(self, file: IO[bytes]) -> int | None:
-        """As of `Layout`."""
         end = _after_last_newline(file)
         file.seek(end)
         tail = file.read(64)
         return end if tail[: len(self._begin)] == self._begin[: len(tail)] else None
 
     def records(self, file: IO[bytes]) -> Iterator[bytes]:
-        """As of `Layout`."""
         yield from file
 
     def known(self, record: bytes) -> bytes:
-        """As of `Layout`."""
         return record
 
 

@@ -101,7 +101,6 @@ class Pace:
             self._next = max(self._next, now + wait)
 
     def note_answer(self) -> None:
-        """A request was answered."""
         with self._lock:
             self.answered += 1
             self._gap = 0.8 * self._gap if self._gap > _MIN_GAP else 0.0

@@ -31,7 +31,6 @@ class Stop(threading.Event):
         self._changing = threading.Lock()
 
     def set(self) -> None:
-        """End the work."""
         with self._changing:
             super().set()
             wakes = [*self._wakes]

@@ -78,7 +78,6 @@ def _model_of(models: Callable[[Request], Awaitable[dict[str, Any]]]) -> Callabl
 
 
 def model_list(name: str, context: int | None, **fields: Any) -> dict[str, Any]:
-    """The answer of /v1/models."""
     model = {"id": name, "object": "model", "created": 0, "owned_by": "virc", **fields}
     return {"object": "list", "data": [model | ({"max_model_len": context} if context else {})]}
 
@@ -107,7 +106,6 @@ def ignored_header(names: Sequence[str]) -> dict[str, str]:
 
 
 def event(value: Mapping[str, Any]) -> str:
-    """A server-sent event."""
     return f"data: {json.dumps(value)}\n\n"
 
 
@@ -117,7 +115,6 @@ def chunk(framed: Mapping[str, Any], index: int, delta: Mapping[str, Any], finis
 
 
 def usage(prompt: int, completion: int) -> dict[str, int]:
-    """The `usage` object."""
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
@@ -183,6 +180,5 @@ def of_pictures(error: DataError | BusyError) -> RefusedError:
 
 
 def error_fields(refused: RefusedError) -> dict[str, Any]:
-    """The `error` object."""
     kind = "server_error" if refused.status >= 500 else "invalid_request_error"
     return {"message": refused.message, "type": kind, "param": refused.param, "code": refused.code}

@@ -43,7 +43,6 @@ class Supervised:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End it."""
         self._closing.set()
         if self._thread and self._process:
             self._process.end()

@@ -39,7 +39,6 @@ class Lines(Claims):
         self._on_line = on_line
 
     def append(self, line: bytes) -> None:
-        """Hand a line over."""
         self._on_line(line.decode())
 
 

@@ -22,7 +22,6 @@ class Progress:
         self._hints = set[str | None]()
 
     def add(self, done: RowDone) -> None:
-        """Count one row."""
         self.done += 1
         error = done.error
         if error and not isinstance(error, NoAnswerError):
@@ -79,7 +78,6 @@ class Answers(Progress):
         self.unanswered = 0
 
     def add(self, done: RowDone) -> None:
-        """Count one row."""
         self.unanswered += isinstance(done.error, NoAnswerError)
         super().add(done)
 

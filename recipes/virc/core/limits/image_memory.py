@@ -136,7 +136,6 @@ class ImageMemory:
         return Hold(self, size)
 
     def free(self, size: int) -> None:
-        """Count bytes no longer."""
         with self._changed:
             self.held -= size
             self._changed.notify_all()

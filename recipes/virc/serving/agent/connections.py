@@ -57,7 +57,6 @@ class SlowClientGuard(H11Protocol, asyncio.BufferedProtocol):
     _answer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has come."""
         super().connection_made(transport)
         self.network = network(self.client[0]) if self.client else ""
         same = sum(isinstance(each, SlowClientGuard) and each.network == self.network for each in self.connections)
@@ -68,33 +67,27 @@ class SlowClientGuard(H11Protocol, asyncio.BufferedProtocol):
         self._await_head()
 
     def get_buffer(self, _: int) -> memoryview:
-        """Where its next bytes are put."""
         return _BUFFER.bytes[: _BODY if self.cycle and self.cycle.more_body else _HEAD]
 
     def buffer_updated(self, count: int) -> None:
-        """It has sent something."""
         self.data_received(bytes(_BUFFER.bytes[:count]))
         self._await_head()
         if self.cycle and self.cycle.more_body and not self.cycle.response_complete:
             self.flow.pause_reading()  # until the app wants more
 
     def on_response_complete(self) -> None:
-        """It was answered."""
         super().on_response_complete()
         self._await_head()
 
     def pause_writing(self) -> None:
-        """It does not take what is sent to it."""
         super().pause_writing()
         self._answer = self._answer or self.loop.call_later(PATIENCE, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It has taken all."""
         super().resume_writing()
         self._answer = _stopped(self._answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
         self._head, self._answer = _stopped(self._head), _stopped(self._answer)
         super().connection_lost(exc)
 
@@ -140,7 +133,6 @@ class Server(uvicorn.Server):
         self._end: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal has come."""
         again = self._desk.closing
         self._desk.closing = True
         self._captured_signals.append(sig)
@@ -152,7 +144,6 @@ class Server(uvicorn.Server):
             self._ending(len(self._desk.answers))
 
     async def on_tick(self, counter: int) -> bool:
-        """Whether to end now."""
         if self._end and (not self._desk.answers or time.monotonic() > self._end):
             self.should_exit = True
         return await super().on_tick(counter)

@@ -17,6 +17,8 @@ _WAIT = 10  # seconds after which a client may try again
 async def fetch(url: str, name: str, rules: Rules, hold: Callable[[int], None] = lambda _: None) -> bytes:
     """The content of an https URL, that of the image `name`; the server there gets nothing but the URL.
 
+    The sentence of an error tells nothing about the network that the client does not know.
+
     Args:
         rules: `seconds` is for the whole, redirects included.
         hold: gets the size of every piece that came; may refuse more.

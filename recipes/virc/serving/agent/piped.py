@@ -67,12 +67,10 @@ class InTurn:
         self.model, self.grid = backend.model, backend.grid
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
-        """As of `Backend`."""
         with self._turn:
             return self._backend.reply(ask, sampling, on_text, seconds)
 
     def close(self) -> None:
-        """As of `Backend`."""
         self._backend.close()
 
 

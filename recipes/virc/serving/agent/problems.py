@@ -71,7 +71,6 @@ class SolvingJob(Job[Report]):
         pictures.clear()
 
     def weight(self, report: Report) -> int:
-        """As of `Job`."""
         return weight(report)
 
     async def prepare(self, hold: Hold) -> None:
@@ -81,7 +80,6 @@ class SolvingJob(Job[Report]):
                 self.pictures[number] = await fetch.fetch(picture, f"image {number}", self._solving.rules, hold.add)
 
     def run(self, send: Callable[[Report], None], release: Callable[[], None]) -> None:
-        """As of `Job`."""
         thoughts: list[str] = []
 
         def on_event(event: Event | wire.Looked) -> None:

@@ -41,7 +41,6 @@ class Probe:
         self._since = 0.0
 
     async def answers(self) -> bool:
-        """Whether it answers."""
         now = time.monotonic()
         if not self._asked or (self._asked.done() and now > self._since + _FRESH):
             self._asked, self._since = started(self._answers), now

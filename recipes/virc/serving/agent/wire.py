@@ -64,7 +64,6 @@ def jpeg_url(picture: Image.Image) -> str:
 
 
 def choice(index: int, answer: Answer, thoughts: Sequence[str], calls: Sequence[Looked]) -> dict[str, Any]:
-    """A finished sample."""
     message = {
         "role": "assistant",
         **_ending(answer),
@@ -104,7 +103,6 @@ class Events:
         self._thoughts = self._calls = 0
 
     def event(self, thing: SampleStart | Unit | Looked | Answer) -> str:
-        """Something has happened."""
         match thing:
             case SampleStart():
                 self._thoughts = self._calls = 0
@@ -127,7 +125,6 @@ class Events:
         return (counted if self._problem.counted else "") + "data: [DONE]\n\n"
 
     def failed(self, refused: RefusedError) -> str:
-        """What went wrong on the way."""
         return chat_http.event({"error": chat_http.error_fields(refused)})
 
     def _chunk(self, delta: Mapping[str, Any], ended: Finish | None = None) -> str:

@@ -47,7 +47,7 @@ class Model:
         self, files: Sequence[Source], question: str, samples: int, on_step: OnStep
     ) -> tuple[Opened, Solved, Sequence[Size]]:
         """The model, its answer, and the (width, height) in px of the pictures; cancelled, the model stops at its next
-        word.
+        word. `on_step` gets a line about each step, in the thread of the event loop.
         """
         if self._waiting >= MAX_WAITING:
             raise DataError("too many questions are waiting: ask again later")
@@ -70,7 +70,6 @@ class Model:
             self._waiting -= 1
 
     def close(self) -> None:
-        """Close the connection to an endpoint, where there is one."""
         if self._loading and self._loading.done() and not self._loading.cancelled() and not self._loading.exception():
             self._loading.result()[1].close()
 

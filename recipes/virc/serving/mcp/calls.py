@@ -74,7 +74,6 @@ class Desk:
         self._starting = threading.Lock()
 
     async def call(self, name: str, arguments: Mapping[str, Any], session: str, on_step: OnStep) -> Reply:
-        """Carry out a call."""
         reply = await self._called(name, arguments, session, on_step)
         return await asyncio.to_thread(_within, reply, self._most)
 
@@ -101,7 +100,6 @@ class Desk:
         return await asyncio.to_thread(self._trace, read, session)
 
     def close(self) -> None:
-        """End what was started."""
         self._model.close()
         if self._algebra:
             self._algebra.close()

@@ -38,7 +38,7 @@ _MAX_IN_REPLY = 2**20
 
 
 class Readable(msgspec.Struct, frozen=True):
-    """What may be read for a client."""
+    """What may be read for a client; `folders` are absolute, without links."""
 
     folders: Sequence[Path] = ()
     offline: bool = False

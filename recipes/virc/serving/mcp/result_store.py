@@ -68,7 +68,6 @@ class ResultStore:
 
     @property
     def size(self) -> int:
-        """Bytes that are kept."""
         return sum(map(_size, self._sessions.values()))
 
     def _session(self, name: str) -> OrderedDict[str, _Stored]:

@@ -83,7 +83,6 @@ class Judge:
 
     @classmethod
     def at(cls, endpoint: str, model: str | None, key: str | None) -> "Judge":
-        """The judge at an endpoint."""
         try:
             backend = OpenAIBackend(endpoint, model, key, _SECONDS, counts_image_tokens=False)
         except VircError as error:
@@ -91,7 +90,6 @@ class Judge:
         return cls(backend, own=True)
 
     def close(self) -> None:
-        """Close the connections of its endpoint."""
         if self._own:
             self._backend.close()
 
