@@ -224,13 +224,3 @@ def test_visual_rft_is_evaluated_by_where_its_boxes_lie(tmp_path: Path) -> None:
     page = (tmp_path / "eval" / "report.html").read_text()
     assert "<small>IoU 0.50</small>" in page
     assert "Answers that are boxes" in page
-
-
-def test_a_harness_is_not_asked_for_boxes(tmp_path: Path) -> None:
-    Image.new("RGB", (56, 56), "white").save(tmp_path / "picture.png")
-    row = {"id": 1, "image": "picture.png", "question": "Where?", "boxes": [[0, 0, 5, 5]]}
-    (tmp_path / "problems.jsonl").write_text(json.dumps(row) + "\n")
-    words = ("--endpoint", "http://127.0.0.1:9/v1", "--model", "m", "--harness", "--dry-run")
-    done = virc("eval", tmp_path / "problems.jsonl", *words)
-    assert done.code != 0
-    assert "asks for boxes, which the harness cannot score" in done.err

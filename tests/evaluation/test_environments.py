@@ -155,7 +155,6 @@ def test_a_prompt_that_is_no_problem_says_why(prompt: str | Messages, sentence: 
         (("--environment", "--reward", "tiny"), 2, "--reward does not go with --environment"),
         (("--environment", "--judge-endpoint", "http://localhost:9"), 2, "--judge-endpoint does not go with"),
         (("--environment", "--split", "test"), 2, "--split does not go with --environment"),
-        (("--environment", "--harness", "--endpoint", "http://localhost:9"), 2, "--environment is not for --harness"),
         (("--answer-as", "{answer}"), 2, "--answer-as is for --environment"),
         (("--environment-args", "{}"), 2, "--environment-args is for --environment"),
         (("--environment", "--environment-args", "[]"), 2, "--environment-args is no JSON object"),

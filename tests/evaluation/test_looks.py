@@ -398,7 +398,6 @@ def test_a_dry_run_asks_five_and_says_the_cost(server: Server, rows: Path, here:
     [
         (("--crop-ablation", "blank"), "--crop-ablation does not go with --looks"),
         (("--environment",), "--environment does not go with --looks"),
-        (("--harness",), "--looks"),
     ],
 )
 def test_what_has_no_arms_is_refused(here: Path, words: tuple[str, ...], said: str) -> None:

@@ -9,7 +9,6 @@
     summary.json            `virc.eval/1`
     report.html             the same to look at
     problems.html, pictures/   each problem to look through, see `problem_page`
-    harness/                what lmms-eval was given and wrote
 
 Every model with answers to the same problems in the folder is compared, whichever command asked it.
 """

@@ -51,7 +51,7 @@ class Evaluated(msgspec.Struct, frozen=True):
     @property
     def fields(self) -> Fields:
         """The fields of `virc.eval/1`."""
-        return {**msgspec.to_builtins(self.summary), "folder": str(self.folder.folder), "harness": None}
+        return {**msgspec.to_builtins(self.summary), "folder": str(self.folder.folder)}
 
     def check(self) -> None:
         """Raise a VircError where rows failed, or the judge failed on answers."""

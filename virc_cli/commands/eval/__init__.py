@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FAILURE: dict[str, object] = dict.fromkeys(
     """folder benchmark problems models pairs commonest crop_ablation against reward assumed seeds contamination
-    looks harness""".split()
+    looks""".split()
 )
 
 
@@ -82,9 +82,6 @@ def ask(
     concurrency: options.Concurrency = None,
     pipeline: options.Pipeline = None,
     role: options.Role = None,
-    harness: Annotated[
-        bool, typer.Option("--harness", help="Have lmms-eval ask; BENCHMARK may be one of its tasks.")
-    ] = False,
     environment: Annotated[
         bool, typer.Option("--environment", help="BENCHMARK is an installed environment of verifiers.")
     ] = False,
@@ -95,9 +92,7 @@ def ask(
         str | None,
         typer.Option("--answer-as", metavar="TEXT", help="Reply shown to an environment, of {answer} and {reply}."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print --harness's command, or the cost of --looks.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cost of --looks.")] = False,
     as_json: options.Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print each answer, too.")] = False,
 ) -> None:
@@ -133,21 +128,8 @@ def ask(
 
     pipeline, system = choose(pipeline, asked.system)
     flags = {**asked.flags, "system": system}
-    if harness:
-        from virc_cli.commands.eval import harness as lmms_eval
-
-        given = {
-            **flags, "model": None, "endpoint": None, "protocol": asked.protocol, "judge_endpoint": judge_endpoint,
-            "judge_model": judge_model, "reward": reward, "against": against, "traces": traces != "wrong",
-            "crop_ablation": crop_ablation != "none", "environment": environment, "looks": looks,
-            "samples": samples != 1, "seeds": seeds != 1, "sign": sign, "against_run": against_run,
-            "strategy": strategy, "max_turns": asked.max_turns != 16,
-        }  # fmt: skip
-        is_given = {f"--{name.replace('_', '-')}": value not in (None, False) for name, value in given.items()}
-        sentence = "{} is not for --harness: the endpoint solves, and the harness counts"
-        options.refuse(is_given, sentence, "leave {} or --harness out")
-    elif dry_run and not looks:
-        raise UsageError("--dry-run is for --harness and --looks", "add one of them")
+    if dry_run and not looks:
+        raise UsageError("--dry-run is for --looks", "add --looks")
     strategies: list[str | None] = [*dict.fromkeys(strategy)] if strategy else [None]
     configs = [
         SolveConfig(
@@ -172,7 +154,6 @@ def ask(
         "--crop-ablation": crop_ablation != "none",
         "--looks": looks,
         "--against": against is not None,
-        "--harness": harness,
     }
     roles = options.named_roles(pipeline, role or (), refused)
     judge, judges = options.named_endpoints(judge_endpoint or ())
@@ -209,9 +190,6 @@ def ask(
         estimate_only=dry_run,
     )
     with events.printed(asked.quiet, verbose) as report:
-        if harness:
-            lmms_eval.run(request, dry_run, as_json, report)
-            return
         evaluated = evaluation.run(request, report, lambda fields: output.know(**fields))
         output.know(**evaluated.fields)
         if not as_json:

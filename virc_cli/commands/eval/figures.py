@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from virc.core.text import counted
-from virc.evaluation.harness.harness import ModelOutcome
 from virc.evaluation.looks import Looks
 from virc.evaluation.pages.figures import (
     between,
@@ -199,19 +198,3 @@ def _counted(score: Score | Share | None) -> str:
 
 def _mean(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def harness_table(outcomes: Sequence[ModelOutcome]) -> list[str]:
-    """Every figure of every model that lmms-eval evaluated; that of `virc eval` has its interval."""
-    rows: list[tuple[str, ...]] = [("model", "task", "metric", "value", "", "of")]
-    for each in outcomes:
-        name = each.run.model
-        for figure in each.outcome.figures:
-            how = "" if figure.filter == "none" else f" ({figure.filter})"
-            error = "" if figure.stderr is None else f"± {figure.stderr:.4f}"
-            value = f"{figure.value:.4f}"
-            rows.append((name, figure.task, figure.metric + how, value, error, str(figure.of or "-")))
-        if score := each.score:
-            counted = (percent(score.share), interval(score), str(score.of))
-            rows.append((name, each.run.task, "right, as virc eval counts", *counted))
-    return table(rows)

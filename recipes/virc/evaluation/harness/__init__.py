@@ -1,1 +1,0 @@
-"""lmms-eval, asked to evaluate a model."""
