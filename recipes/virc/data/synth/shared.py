@@ -14,7 +14,7 @@ from virc.data.synth.sketch import Style
 from virc.data.synth.worked import Spot
 from virc.reasoning.calls import Box
 
-FIGURES = {3: "triangle", 4: "quadrilateral", 5: "pentagon"}
+FIGURES = {3: "triangle", 4: "quadrilateral"}
 
 
 P = TypeVar("P")

@@ -100,16 +100,6 @@ def label(image: Image.Image, text: str, box: Box, style: Style) -> None:
     image.paste(style.ink, (box[0], box[1]), mask(text, style.face))
 
 
-def arrow(pencil: ImageDraw.ImageDraw, start: Point, end: Point, style: Style) -> None:
-    """A thin line with a small head at its end."""
-    pencil.line((start, end), fill=style.ink)
-    back = unit(end, start)
-    for side in (0.5, -0.5):
-        x = back[0] * math.cos(side) - back[1] * math.sin(side)
-        y = back[0] * math.sin(side) + back[1] * math.cos(side)
-        pencil.line((end, (end[0] + 5 * x, end[1] + 5 * y)), fill=style.ink)
-
-
 def legible(figure: Image.Image, boxes: Sequence[Box], style: Style) -> bool:
     """Whether labels can be read: on the page, apart from each other, and 1 px or more from every line."""
     width, height = figure.size

@@ -50,12 +50,3 @@ def moved(value: int, by: Sequence[int]) -> tuple[list[str], int]:
             steps.append(f"{value} {sign} {part} = {after}.")
             value = after
     return steps, value
-
-
-def divided(value: int, by: int) -> list[str]:
-    """Subtract the hundreds, the tens and the units of the quotient, each times the divisor."""
-    steps = []
-    for part in places(value // by) if by > 1 else ():
-        steps += [f"{by} · {part} = {by * part}.", f"{value} - {by * part} = {value - by * part}."]
-        value -= by * part
-    return steps
