@@ -63,35 +63,6 @@ def test_shorter_of_two_right_ones_is_better(source: Path, tmp_path: Path) -> No
     assert row["margin"] == pytest.approx(1 - len(RIGHT[0]) / len(LONG[0]), abs=1e-6)
 
 
-def test_a_step_is_made_wrong_in_its_box_or_answer(source: Path, tmp_path: Path) -> None:
-    with serve(Rollouts({"q a": [LOOKED]})) as server:
-        assert sample(source, tmp_path / "out", server.url, "--pairs", "step", "--samples", 1).code == 0
-    found = {row["chosen"]["content"]: row for row in pairs(tmp_path / "out" / "pairs.jsonl")}
-    assert set(found) == set(LOOKED)
-    box, reply = found[CROP], found[LOOKED[1]]
-    assert box["rejected"]["content"].split("[")[0] == CROP.split("[")[0]
-    assert "[0, 0, 56, 56]" not in box["rejected"]["content"]
-    assert 0.7 <= box["margin"] <= 1
-    assert (len(box["images"]), len(reply["images"])) == (1, 2)
-    assert "97" not in reply["rejected"]["content"]
-
-
-def test_noisy_pictures_give_the_worse_side_and_stay_out(source: Path, tmp_path: Path) -> None:
-    seen: list[str] = []
-
-    def turns(body: Body) -> str:
-        url = body["messages"][1]["content"][0]["image_url"]["url"]
-        if url not in seen:
-            seen.append(url)
-        return RIGHT[0] if url == seen[0] else WRONG[0]
-
-    with serve(turns) as server:
-        assert sample(source, tmp_path / "out", server.url, "--pairs", "image", "--samples", 2).code == 0
-    (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
-    assert (sides(row), len(seen)) == ((RIGHT[0], WRONG[0]), 2)
-    assert len([name for name in files(tmp_path / "out") if name.endswith(".png")]) == 1
-
-
 def test_a_critic_grades_and_the_margin_is_that_of_its_grades(source: Path, tmp_path: Path) -> None:
     def critic(body: Body) -> str:
         assert any(part["type"] == "image_url" for part in body["messages"][1]["content"])

@@ -21,7 +21,7 @@ from virc.systems.names import Name
 
 BASE, LAST = "base", "last"
 """What a step starts from that is no stage."""
-PairRule = Literal["right", "reward", "grade", "shorter", "image", "step"]
+PairRule = Literal["right", "reward", "grade", "shorter"]
 """As `virc data sample --pairs` takes them."""
 Count = Annotated[int, Meta(ge=1, le=1000)]
 

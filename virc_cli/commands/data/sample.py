@@ -26,7 +26,7 @@ def command(
     n: Annotated[int, typer.Option("--samples", min=1, max=1000, metavar="N", help="Rollouts of each problem.")] = 8,
     keep: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Most rows kept of each problem.")] = 2,
     pairs: Annotated[
-        Literal["right", "reward", "grade", "shorter", "image", "step"] | None,
+        Literal["right", "reward", "grade", "shorter"] | None,
         typer.Option(help="Keep pairs of replies instead, by this rule."),
     ] = None,
     margin: Annotated[float, typer.Option(min=0, metavar="M", help="Least margin of a pair.")] = 0.0,
@@ -50,9 +50,7 @@ def command(
     a stop.
 
     --pairs keeps replies to the same turns: right (right and not), reward (by --reward), grade (by a critic at
-    --judge-endpoint), shorter (both right), image (from the picture and from a noisy one), step (a right step and the
-    same with its box moved or its answer changed). A judge at --judge-endpoint decides where no rule finds an answer
-    right.
+    --judge-endpoint), shorter (both right). A judge at --judge-endpoint decides where no rule finds an answer right.
     """
     from virc.data.sample.run import sample_file
     from virc.solving.one import SolveConfig
@@ -68,7 +66,7 @@ def command(
 
 
 def _pairs(
-    rule: "Literal['right', 'reward', 'grade', 'shorter', 'image', 'step'] | None",
+    rule: "Literal['right', 'reward', 'grade', 'shorter'] | None",
     margin: float,
     reward: str | None,
     endpoints: list[str],

@@ -11,10 +11,11 @@ from virc.config import user as config
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.data.sample.critic import Critic
-from virc.data.sample.pairing import COMPARING, Grade, Pairing, Rule
+from virc.data.sample.pairing import Grade, Pairing
 from virc.data.sample.rollouts import Problem, Rollout
 from virc.models.load import Opened
 from virc.scoring.judge import Judge
+from virc.systems.rounds import PairRule
 
 KEY = "VIRC_JUDGE_KEY"
 """The variable with the key of the judge's endpoint."""
@@ -35,12 +36,12 @@ class PairsAsked(msgspec.Struct, frozen=True):
 
     Args:
         margin: pairs whose better side is better by less are left out.
-        judge, judge_model: endpoint and model of the judge of `right` and `image`, or the critic of `grade`.
+        judge, judge_model: endpoint and model of the judge of `right` and `shorter`, or the critic of `grade`.
         reward: whose reward is that of `reward`, for the record.
         grader: makes what gives that reward, once the model is known.
     """
 
-    rule: Rule
+    rule: PairRule
     margin: float = 0.0
     judge: str | None = None
     judge_model: str | None = None
@@ -58,7 +59,7 @@ class PairsAsked(msgspec.Struct, frozen=True):
 def checked(asked: PairsAsked, samples: int) -> None:
     """Raise UsageError where a rule lacks what it needs, or gets what it does not use."""
     rule = asked.rule
-    if rule in COMPARING and samples < 2:
+    if samples < 2:
         raise UsageError(f"--pairs {rule} compares rollouts of a problem, and there is one of each", "--samples 8")
     if rule == "reward" and asked.reward is None:
         raise UsageError("--pairs reward needs a system whose reward it is", "--reward SYSTEM")

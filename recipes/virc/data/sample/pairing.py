@@ -4,39 +4,33 @@ right     a right rollout and one that is not
 reward    rollouts with a higher and a lower reward
 grade     the same with the grades of a critic
 shorter   two right rollouts, of which one wrote less
-image     a right rollout, and one that was shown noisy pictures and is not right
-step      a right rollout, and one of its replies with its box moved or its answer changed
+
+The two replies are those in which two rollouts first differ; the turns before them are shared.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from random import Random
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import msgspec
 
-from virc.core.seeds import derived
 from virc.data.formats import pairs
-from virc.data.rows.record import Message, Record
-from virc.data.sample.corrupt import moved_box, other_number
+from virc.data.rows.record import MARK, Message, Record
+from virc.data.rows.results import TURN
 from virc.data.sample.dataset import Location, store
-from virc.data.sample.parting import Parted, between, images_of, parted
 from virc.data.sample.rollouts import Problem, Rollout, fields_of, messages_of, question_of
-from virc.reasoning.coordinates import sides_of
-from virc.reasoning.trace import Unit
+from virc.reasoning import trace
+from virc.reasoning.images import Shown
 from virc.scoring.judge import Judge
 from virc.solving.one import Attempt
+from virc.systems.rounds import PairRule
 
-Rule = Literal["right", "reward", "grade", "shorter", "image", "step"]
-RULES: tuple[Rule, ...] = get_args(Rule)
-COMPARING: tuple[Rule, ...] = ("right", "reward", "grade", "shorter")
-"""Rules that compare several rollouts of a problem."""
 CUT = ("length", "repetition", "failed", "marks")
 """Ends of rollouts that no pair holds: their last reply is not one that the model ended, or cannot be in a row."""
 Grade = Callable[[Problem, Rollout], float | None]
 """How good a rollout is; None where that cannot be said."""
-Found = Iterator[tuple[Parted, Rollout, float]]
-"""Pairs with the better rollout and the margin."""
+Apart = Literal["same", "shown", "inside", "marks", "refused"]
+"""Why two rollouts are no pair; the words are in `virc.data.sample.told`."""
 
 
 class Pairing(msgspec.Struct, frozen=True):
@@ -48,7 +42,7 @@ class Pairing(msgspec.Struct, frozen=True):
         grade: of `reward` and `grade`.
     """
 
-    rule: Rule
+    rule: PairRule
     margin: float = 0.0
     judge: Judge | None = None
     grade: Grade | None = None
@@ -59,6 +53,14 @@ class Pairs(msgspec.Struct):
 
     rows: list[dict[str, Any]]
     left_out: Counter[str]
+
+
+class Parted(msgspec.Struct, frozen=True):
+    """Two replies to the same messages, `shared`, with the images of the better rollout."""
+
+    shared: Sequence[trace.Message]
+    better: str
+    worse: str
 
 
 def judged(pairing: Pairing, problem: Problem, rollouts: Iterable[Rollout]) -> list[Rollout]:
@@ -74,24 +76,23 @@ def _judged(judge: Judge | None, problem: Problem, rollout: Rollout) -> Rollout:
     return msgspec.structs.replace(rollout, end="right") if right else rollout
 
 
-def paired(
-    pairing: Pairing, keep: int, problem: Problem, rollouts: Sequence[Rollout], noisy: Sequence[Rollout], to: Location,
-    seed: int,
-) -> Pairs:  # fmt: skip
-    """At most `keep` pairs of a problem.
+def paired(pairing: Pairing, keep: int, problem: Problem, rollouts: Sequence[Rollout], to: Location) -> Pairs:
+    """At most `keep` pairs of a problem: the largest margin first, of equal ones that which parts the latest.
 
-    Args:
-        noisy: rollouts that were shown noisy pictures.
-        seed: of what is drawn at random.
+    The more turns two rollouts share, the surer is it that the reply in which they part made the difference.
     """
-    left_out: Counter[str] = Counter(each.end for each in (*rollouts, *noisy) if each.end in CUT)
-    whole = [each for each in rollouts if each.end not in CUT]
-    found = _steps(problem, whole, seed, left_out) if pairing.rule == "step" else _compared(
-        _ranked(pairing, problem, whole, [each for each in noisy if each.end not in CUT], left_out),
-        pairing.rule != "image", left_out,
-    )  # fmt: skip
+    left_out: Counter[str] = Counter(each.end for each in rollouts if each.end in CUT)
+    found: list[tuple[Parted, Rollout, float]] = []
+    for better, worse, margin in _ranked(
+        pairing, problem, [each for each in rollouts if each.end not in CUT], left_out
+    ):
+        pair = parted(better.attempt, worse.attempt)
+        if isinstance(pair, str):
+            left_out[pair] += 1
+        else:
+            found.append((pair, better, margin))
     kept: dict[tuple[object, ...], dict[str, Any]] = {}
-    for pair, better, margin in found:
+    for pair, better, margin in sorted(found, key=lambda each: (-each[2], -len(each[0].shared))):
         key = (tuple(pair.shared), pair.better, pair.worse)
         if margin < pairing.margin:
             left_out["margin"] += 1
@@ -109,30 +110,21 @@ def paired(
 
 
 def _ranked(
-    pairing: Pairing, problem: Problem, rollouts: Sequence[Rollout], noisy: Sequence[Rollout], left_out: Counter[str]
+    pairing: Pairing, problem: Problem, rollouts: Sequence[Rollout], left_out: Counter[str]
 ) -> list[tuple[Rollout, Rollout, float]]:
     """Every better and worse rollout with the margin."""
     right = [each for each in rollouts if each.end == "right"]
     match pairing.rule:
         case "right":
             return [(one, other, 1.0) for one in right for other in rollouts if other.end != "right"]
-        case "image":
-            return [(one, other, 1.0) for one in right for other in noisy if other.end != "right"]
-        case "shorter":
-            long = {each.number: _length(each) for each in right}
+        case "shorter":  # in characters
+            long = {each.number: sum(len(unit.text) for unit in each.attempt.trace.units) for each in right}
             return [
                 (one, other, 1 - long[one.number] / long[other.number])
                 for one in right
                 for other in right
                 if long[one.number] < long[other.number]
             ]
-        case _:
-            return _graded(pairing, problem, rollouts, left_out)
-
-
-def _graded(
-    pairing: Pairing, problem: Problem, rollouts: Sequence[Rollout], left_out: Counter[str]
-) -> list[tuple[Rollout, Rollout, float]]:
     assert pairing.grade is not None
     values = [(each, pairing.grade(problem, each)) for each in rollouts]
     known = [(each, value) for each, value in values if value is not None]
@@ -142,59 +134,48 @@ def _graded(
     ]  # fmt: skip
 
 
-def _length(rollout: Rollout) -> int:
-    """How much a rollout wrote, in characters."""
-    return sum(len(unit.text) for unit in rollout.attempt.trace.units)
+def parted(better: Attempt, worse: Attempt) -> Parted | Apart:
+    """Where two rollouts part, or why they are no pair.
 
-
-def _compared(sides: Iterable[tuple[Rollout, Rollout, float]], alike: bool, left_out: Counter[str]) -> Found:
-    """The pairs of these rollouts: the largest margin first, of equal ones that which parts the latest: the more turns
-    two rollouts share, the surer is it that the reply in which they part made the difference.
+    A reply that was not taken can be the worse one, not the better one.
     """
-    found: list[tuple[Parted, Rollout, float]] = []
-    for better, worse, margin in sides:
-        pair = parted(better.attempt, worse.attempt, alike)
-        if isinstance(pair, str):
-            left_out[pair] += 1
-        else:
-            found.append((pair, better, margin))
-    yield from sorted(found, key=lambda each: (-each[2], -len(each[0].shared)))
+    turns = (_replies(better.trace), _replies(worse.trace))
+    first = next((at for at, (one, other) in enumerate(zip(*turns, strict=False)) if one[1] != other[1]), None)
+    if first is None:
+        return "same"
+    (end, reply), (other_end, other_reply) = (each[first] for each in turns)
+    if end == len(better.trace.messages):
+        return "refused"
+    before, beside = better.trace.messages[:end], worse.trace.messages[:other_end]
+    if not _same(before, beside) or _digests(better, before) != _digests(worse, beside):
+        return "shown"
+    if before[-1].role != "user":
+        return "inside"
+    if any(mark in text for mark in (MARK, TURN) for text in (reply, other_reply, *(each.text for each in before))):
+        return "marks"
+    return Parted(before, reply, other_reply)
 
 
-def _steps(problem: Problem, rollouts: Sequence[Rollout], seed: int, left_out: Counter[str]) -> Found:
-    """One reply of each right rollout made wrong, in an order drawn at random; then the others."""
-    random = Random(derived(seed, "step"))
-    right = [each for each in rollouts if each.end == "right"]
-    steps = [(each, at) for each in right for at in range(len(each.attempt.trace.units))]
-    random.shuffle(steps)
-    for rollout, at in steps:
-        trace = rollout.attempt.trace
-        unit = trace.units[at]
-        wrong = _wrong(problem, rollout, unit, random)
-        replies = [n for n, each in enumerate(trace.messages) if each.role == "assistant" and not each.inserted]
-        if wrong is None:
-            left_out["nothing"] += 1
-            continue
-        pair = between(trace.messages[: replies[at]], trace.messages[replies[at]].text, wrong[0])
-        if isinstance(pair, str):
-            left_out[pair] += 1
-        else:
-            yield pair, rollout, wrong[1]
+def images_of(messages: Sequence[trace.Message], images: Sequence[Shown]) -> Sequence[Shown]:
+    """Those of a history that these messages show: its first ones."""
+    return images[: sum(len(each.images) for each in messages)]
 
 
-def _wrong(problem: Problem, rollout: Rollout, unit: Unit, random: Random) -> tuple[str, float] | None:
-    """A reply made wrong, and by how much: its box is elsewhere, or its answer another; None where it has neither."""
-    if unit.answer is not None:
-        changed = other_number(unit.text, unit.answer, random)
-        wrong = changed is not None and not problem.accepts(changed[1])
-        return (changed[0], 1.0) if changed is not None and wrong else None
-    call = unit.call
-    if call is None or call.index is None or call.box is None:
-        return None
-    shown = rollout.attempt.images[call.index]
-    return moved_box(
-        unit.text, sides_of(shown.size, rollout.attempt.trace.protocol.coordinates, shown.original), random
-    )
+def _replies(found: trace.Trace) -> list[tuple[int, str]]:
+    """Each reply with its position in the messages; one that was not taken stands behind them."""
+    taken = [
+        (at, each.text) for at, each in enumerate(found.messages) if each.role == "assistant" and not each.inserted
+    ]
+    return [*taken, *((len(found.messages), each.text) for each in found.pending[-1:])]
+
+
+def _same(*several: Sequence[trace.Message]) -> bool:
+    first, second = ([(each.role, each.text, each.images, each.at) for each in messages] for messages in several)
+    return first == second
+
+
+def _digests(attempt: Attempt, messages: Sequence[trace.Message]) -> list[bytes]:
+    return [shown.digest for shown in images_of(messages, attempt.images)]
 
 
 def _row(to: Location, problem: Problem, pair: Parted, attempt: Attempt, margin: float, number: int) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
-from random import Random
 
 import msgspec
 
@@ -22,7 +21,6 @@ from virc.core.text import counted, duration
 from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
 from virc.data.rows.record import Record
-from virc.data.sample.corrupt import noisy
 from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, put_protocol, store
 from virc.data.sample.graders import PairsAsked, checked, pairing_of
 from virc.data.sample.pairing import Pairing, judged, paired
@@ -239,14 +237,8 @@ def _sampled(config: SampleConfig, opened: Opened, row: Row) -> Fields:
     found = drawn(solving, opened, problem, images, deadline)
     if config.pairing is None:
         return _trajectories(config, problem, found)
-    rollouts, others = judged(config.pairing, problem, found), list[Rollout]()
-    if config.pairing.rule == "image":
-        seed = derived(seed, "noisy")
-        random = Random(seed)
-        corrupted = [noisy(image, random) for image in images]
-        again = msgspec.structs.replace(solving, seed=seed)
-        others = judged(config.pairing, problem, drawn(again, opened, problem, corrupted, deadline))
-    pairs = paired(config.pairing, config.keep, problem, rollouts, others, config.location, seed)
+    rollouts = judged(config.pairing, problem, found)
+    pairs = paired(config.pairing, config.keep, problem, rollouts, config.location)
     return {
         **_counts(problem, solving.samples, rollouts),
         "kept": pairs.rows,

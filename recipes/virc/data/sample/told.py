@@ -34,7 +34,6 @@ LEFT_OUT: Mapping[str, str] = {
     "repetition": "rollouts that repeat themselves",
     "failed": "rollouts that the model failed on",
     "ungraded": "rollouts that have no grade",
-    "nothing": "steps without a box or a number to change",
     "margin": "pairs below --margin",
     "repeated": "pairs that are the same as one that was kept",
     "reverse": "pairs with the sides of one that was kept the other way round",

@@ -30,7 +30,7 @@ from virc.training import inputs, steps
 from virc.training.request import TrainRequest
 
 Kind = Literal["sample", "train", "merge"]
-_JUDGED = ("right", "reward", "grade", "image")
+_JUDGED = ("right", "reward", "grade")
 """Rules of pairs that may ask a judge."""
 _ROUND = "{round}"
 _TRAJECTORIES = "trajectories"
