@@ -289,18 +289,6 @@ def test_both_forms_of_mathvista_are_the_same_problems(tmp_path: Path) -> None:
     assert [row.images for row in other.rows()] == [("images/1.jpg",), ("images/2.jpg",), ("images/10.jpg",)]
 
 
-@pytest.mark.parametrize("make", [mathvista, mathvista_json])
-def test_the_answers_of_mathvistas_test_are_not_published(tmp_path: Path, make: Any) -> None:
-    folder = tmp_path / "mathvista"
-    if make is mathvista:
-        make(folder, [figure("1", answer="")], "test-00000-of-00002")
-    else:
-        make(folder, [figure("1", answer="")], "test")
-    with pytest.raises(DataError, match="the answers of mathvista's split test are not published") as caught:
-        find(str(folder), Path(), "test").rows()
-    assert caught.value.hint == "use the split testmini"
-
-
 def test_vstar_is_asked_with_its_choices(tmp_path: Path) -> None:
     folder = tmp_path / "vstar"
     vstar(folder, [search(0), search(1), search(2, text="What is it made of?", label="wool")])

@@ -234,7 +234,7 @@ def test_a_row_that_was_published_wrong_is_left_out_and_said(server: Server, her
         done = virc("eval", "vstar", "--endpoint", every.url)
     assert done.code == 0, done.err
     assert "vstar: 1 problem\n" in done.out
-    assert "rows of vstar left out: 1; the first: test_questions.jsonl:2: its label 'Z'" in done.err
+    assert "rows of vstar left out: 1; the first: test_questions.jsonl, row 2: its label 'Z'" in done.err
 
 
 def test_an_id_that_was_published_twice_is_asked_once(server: Server, here: Path) -> None:

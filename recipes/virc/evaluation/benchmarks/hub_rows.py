@@ -67,6 +67,8 @@ class HubBenchmark(msgspec.Struct, frozen=True):
         column = self.columns["question"]
         # the numbers of pictures in a question are not looked at: MathVision has all of them in one
         record = record_of(row | {column: "?"}, layout, folder, None)
+        if not record.images:
+            raise DataError("it has no image")
         fields: Fields = {
             "id": number if record.id is None else record.id,
             "images": [_image(picture, folder) for picture in record.images],
