@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
-from itertools import pairwise
 from math import dist
 from typing import Any, get_args
 
@@ -15,7 +14,6 @@ from PIL import Image, ImageChops
 
 from virc.core.errors import UsageError
 from virc.data.synth import sums, worked
-from virc.data.synth.families import far
 from virc.data.synth.families import registry as families
 from virc.data.synth.families.registry import Problem
 from virc.data.synth.glyphs import Face, mask
@@ -59,7 +57,7 @@ def numbers(labels: Sequence[Label]) -> list[Label]:
 
 
 def test_a_family_is_called_as_its_file_and_says_what_it_is() -> None:
-    assert {"polygons", "charts", "far", "sheets"} == set(NAMES)
+    assert {"polygons", "charts", "sheets"} == set(NAMES)
     for name in NAMES:
         family = families.get(name)
         assert name == family.NAME
@@ -158,14 +156,6 @@ def charted(problem: Problem) -> Fraction:
     return combined(problem.question, [column_value(problem, names[word]) for word in asked])
 
 
-def strewn(problem: Problem) -> Fraction:
-    names = {label.text: label for label in problem.labels if label.text.isalpha()}
-    asked = re.findall(r"\b([A-Z])\b", problem.question)
-    return combined(
-        problem.question, [int(nearest(numbers(problem.labels), middle(names[name].box)).text) for name in asked]
-    )
-
-
 def mapped(problem: Problem) -> Fraction:
     """Squares of 504 px, from 252 px on."""
     found = []
@@ -183,12 +173,7 @@ def combined(question: str, values: Sequence[int]) -> Fraction:
     return Fraction(sum(values))
 
 
-SOLVED: Mapping[str, Callable[[Problem], Fraction]] = {
-    "polygons": polygon_angle,
-    "charts": charted,
-    "far": strewn,
-    "sheets": mapped,
-}
+SOLVED: Mapping[str, Callable[[Problem], Fraction]] = {"polygons": polygon_angle, "charts": charted, "sheets": mapped}
 
 
 @every_by_default
@@ -252,14 +237,6 @@ def test_a_counterfactual_has_another_answer_and_the_same_figure_and_question(
         assert ImageChops.difference(*pages).getbbox() is None
 
 
-def test_the_same_numbers_are_no_counterfactual(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = drawn("far", "easy")[0]
-    rng, same = random.Random(1), [int(plate.number.text) for plate in problem.plates]
-    monkeypatch.setattr(rng, "randint", lambda least, most: same.pop(0) if same else rng.randrange(least, most + 1))
-    assert far.counterfactual(problem, rng).answer != problem.answer
-    assert not same
-
-
 @every_by_default
 @pytest.mark.parametrize(
     "pattern", [pytest.param(name, marks=[integration] * (name != "verify")) for name in worked.PATTERNS]
@@ -304,13 +281,12 @@ def test_spots_hold_whole_labels_and_what_they_read_stands_there(name: str, diff
         for spot in spots:
             assert inside(spot.box, page)
             assert inside(spot.again, page)
-            assert spot.scale == (far.SCALE if name == "far" and spot.reads != far.EMPTY else None)
             seen, again = (
                 {label.text for label in problem.labels if inside(label.box, box)} for box in (spot.box, spot.again)
             )
             products = re.findall(r"(\d+) · (\d+) = (\d+)", spot.reads)
             assert all(int(one) * int(other) == int(product) for one, other, product in products)
-            if name in ("polygons", "far") and spot.reads != far.EMPTY:
+            if name == "polygons":
                 letter, value = spot.reads.removesuffix(".").split(" is ")
                 assert {letter, value} <= seen & again
             if name == "sheets":
@@ -354,58 +330,3 @@ def test_what_is_not_there_is_searched_for_and_refused(name: str, difficulty: Di
         assert isinstance(done, Done)
         assert done.trace.failure is not None
         assert done.trace.failure.kind == "no_answer"
-
-
-def told_apart(shown: Callable[[Image.Image], Image.Image], face: Face, at: tuple[int, int]) -> int:
-    """How many of the numbers 10 to 99 differ, to a reader of cells of 7 x 14 px in 16 shades.
-
-    Such cells are what the vision of `tiny` is trained on: one holds a character of the other families.
-    """
-    seen = set()
-    for number in range(10, 100):
-        glyphs = mask(str(number), face)
-        page = Image.new("L", (56, 56), 255)
-        page.paste(0, (at[0] - glyphs.width // 2, at[1] - glyphs.height // 2), glyphs)
-        view = shown(page)
-        cells = view.resize((view.width // 7, view.height // 14), Image.Resampling.BOX)
-        seen.add(bytes(value // 16 for value in cells.tobytes()))
-    return len(seen)
-
-
-@integration
-def test_numbers_far_apart_are_illegible_until_they_are_cut_out_and_enlarged() -> None:
-    rng = random.Random(6)
-    small, usual = Face("sans", far.HEIGHT), Face("sans", 13)
-    places = [(rng.randint(20, 36), rng.randint(20, 36)) for _ in range(8)]
-
-    def enlarged(page: Image.Image) -> Image.Image:
-        side = int(56 * far.SCALE)
-        return page.resize((side, side), Image.Resampling.LANCZOS)
-
-    overview = [told_apart(lambda page: page, small, place) for place in places]
-    closer = [told_apart(enlarged, small, place) for place in places]
-    other_families = [told_apart(lambda page: page, usual, place) for place in places]
-    assert max(overview) <= 9, overview  # of 90
-    assert min(closer) >= 40, closer
-    assert sum(closer) >= 0.9 * sum(other_families), (closer, other_families)
-
-
-@pytest.mark.parametrize("difficulty", DIFFICULTIES)
-def test_the_overview_of_far_gives_no_answer_away(difficulty: Difficulty) -> None:
-    """A page and its counterfactual look the same in such cells, and characters are half a patch high."""
-    rng = random.Random(7)
-    for problem in drawn("far", difficulty)[:10]:
-        pages = [far.draw(each) for each in (problem, far.counterfactual(problem, rng))]
-        cells = [page.convert("L").resize((page.width // 7, page.height // 14), Image.Resampling.BOX) for page in pages]
-        assert max(ImageChops.difference(*cells).tobytes()) <= 28  # of 255
-        assert all(label.box[3] - label.box[1] <= 8 for label in problem.labels)
-        middles = [plate.middle for plate in problem.plates]
-        assert all(dist(one, other) > 100 for one, other in pairwise(sorted(middles)))
-
-
-@integration
-def test_far_pages_are_large_and_hard_ones_have_empty_plates() -> None:
-    assert min(p.width * p.height for p in drawn("far", "hard")) > 170_000
-    assert all(any(plate.name is None for plate in p.plates) for p in drawn("far", "hard"))
-    reads = [spot.reads for p in drawn("far", "hard") for spot in far.spots(p)]
-    assert far.EMPTY in reads

@@ -108,7 +108,7 @@ def test_problems_are_drawn_of_the_split_asked_for(tmp_path: Path, monkeypatch: 
         return task(rng, split, *more, **rest)
 
     monkeypatch.setattr(tasks, "task", noted)
-    words = ("--family", "far", "--count", 2, "--split", "heldout", "--formats", "batch")
+    words = ("--family", "charts", "--count", 2, "--split", "heldout", "--formats", "batch")
     assert virc("data", "synth", "--to", tmp_path / "a", *words).code == 0
     assert drawn == ["heldout"] * 2
 
@@ -166,7 +166,7 @@ def test_what_does_not_go_together_is_said_and_leaves_nothing(tmp_path: Path, op
 @pytest.mark.parametrize("count", [4, pytest.param(12, marks=pytest.mark.integration)])
 def test_a_pattern_teaches_a_further_tool(tmp_path: Path, pattern: str, tool: str, first: bool, count: int) -> None:
     to = tmp_path / "taught"
-    done = virc("data", "synth", "--to", to, "--count", count, "--family", "polygons,charts,far,sheets", "--pattern",
+    done = virc("data", "synth", "--to", to, "--count", count, "--family", "polygons,charts,sheets", "--pattern",
                 pattern)  # fmt: skip
     assert done.code == 0, done.err
     for row in solved(to):
@@ -227,7 +227,7 @@ def test_a_turned_page_is_turned_upright_and_cropped(tmp_path: Path) -> None:
 
 
 def test_squares_around_points_in_place_of_boxes(tmp_path: Path) -> None:
-    virc("data", "synth", "--to", tmp_path / "points", "--count", 6, "--family", "polygons,far", "--pattern", "point")
+    virc("data", "synth", "--to", tmp_path / "points", "--count", 6, "--family", "polygons", "--pattern", "point")
     calls = [
         turn["content"]
         for row in solved(tmp_path / "points")

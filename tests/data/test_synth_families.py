@@ -112,7 +112,7 @@ def test_options_of_families_and_none(tmp_path: Path) -> None:
     rows = problems(tmp_path / "a")
     assert {row["category"]["family"] for row in rows} == {"polygons"}
     assert {sum(label["text"].isalpha() for label in row["labels"]) for row in rows} == {4}
-    assert virc("data", "synth", "--to", tmp_path / "b", "--count", 12, "--family", "far").code == 0
+    assert virc("data", "synth", "--to", tmp_path / "b", "--count", 12, "--family", "charts").code == 0
     assert len({row["category"]["difficulty"] for row in problems(tmp_path / "b")}) == 2
     assert virc("data", "synth", "--to", tmp_path / "c", "--count", 12).code == 0
     assert all("category" not in row and "corners" in row for row in problems(tmp_path / "c"))
@@ -131,7 +131,7 @@ def test_the_same_seed_makes_the_same_problems_with_any_workers(
 
 
 def test_strangers_are_no_larger_than_a_model_of_the_families_sees() -> None:
-    family = families.get("far")
+    family = families.get("charts")
     for seed in range(40):
         picture = tasks.refusal(random.Random(seed), "train", family).picture
         assert picture.width % 28 == picture.height % 28 == 0
@@ -143,7 +143,7 @@ def test_strangers_are_no_larger_than_a_model_of_the_families_sees() -> None:
     [
         (["--family", "polygons,chart"], 2, "no family 'chart'"),
         (["--family", ","], 2, "one family or more"),
-        (["--family", "far", "--sides", "4"], 2, "of polygons alone"),
+        (["--family", "charts", "--sides", "4"], 2, "of polygons alone"),
         (["--paths", "5"], 2, "paths"),
         (["--refusals", "1.5"], 2, "refusals"),
         (["--difficulty", "medium"], 2, "difficulty"),

@@ -46,7 +46,7 @@ def command(
 ) -> None:
     """Draw problems with exact boxes and solutions.
 
-    Families: polygons, charts, far, sheets. Formats: batch, sft, rl, prompts, trajectories.
+    Families: polygons, charts, sheets. Formats: batch, sft, rl, prompts, trajectories.
     With a family, the difficulty is mixed unless one is named; several solutions of a problem have different patterns,
     the pattern direct uses no tool, and point, enhance, grid, mark, orient (of turned pages) and measure (of polygons
     without values) each teach a further one. --counterfactuals adds a picture with other values and its answer to each

@@ -1,18 +1,16 @@
 """What several families share: drawing until a problem is legible, crops of labels, and named corners of polygons."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from PIL import Image, ImageDraw
 
 from virc.data.synth import sketch
 from virc.data.synth.glyphs import mask
-from virc.data.synth.plane import Point, around, beside, inside, unit, window
+from virc.data.synth.plane import Point, around, unit
 from virc.data.synth.problem import Label, Split
 from virc.data.synth.sketch import Style
-from virc.data.synth.worked import Spot
-from virc.reasoning.calls import Box
 
 FIGURES = {3: "triangle", 4: "quadrilateral"}
 
@@ -45,28 +43,6 @@ def with_labels(figure: Image.Image, problem: Any) -> Image.Image:
 def placed(text: str, middle: Point, style: Style) -> Label:
     """A label around a point."""
     return Label(text, around(middle, mask(text, style.face).size))
-
-
-def is_legible(problem: Any, figure: Image.Image, boxes: Sequence[Box], crop: tuple[int, int]) -> bool:
-    """Whether each box has its own crop of that size in px, and every label is free of lines and other labels.
-
-    `figure` is the picture without its labels.
-    """
-    crops = [window(box, crop, figure.size) for box in boxes]
-    if len(set(crops)) < len(crops) or not all(map(inside, boxes, crops)):
-        return False
-    return sketch.legible(figure, [label.box for label in problem.labels], problem.style)
-
-
-def spots_of(
-    readings: Iterable[tuple[Box, str, float | None]], crop: tuple[int, int], page: tuple[int, int]
-) -> list[Spot]:
-    """A spot for each box: what its crop shows in words, and the factor by which it is enlarged."""
-    found = []
-    for box, reads, scale in readings:
-        cut = window(box, crop, page)
-        found.append(Spot(cut, beside(cut, box, page), reads, scale))
-    return found
 
 
 def bisector(points: Sequence[Point], index: int) -> Point:

@@ -64,14 +64,12 @@ class Spot(msgspec.Struct, frozen=True):
         box: the crop, px.
         again: another box around the same label, for a second crop.
         reads: what the crop shows, in words.
-        scale: factor by which the crop is enlarged to be read; None where it can be read as it is.
         around: a larger box that is cropped first, to crop `box` from what it shows; px of the picture, too.
     """
 
     box: Box
     again: Box
     reads: str
-    scale: float | None = None
     around: Box | None = None
 
 
@@ -218,12 +216,10 @@ def _part(images: Sequence[Shown], index: int) -> Region:
 
 
 def _crops(thoughts: Sequence[str], spot: Spot, box: Box, made: int, page: int) -> list[str]:
-    """The crops of a spot of an image and, where needed, an enlargement, after `made` turns, each with an image."""
+    """The crops of a spot of an image after `made` turns, each with an image."""
     turns = [_crop(thoughts, spot.around or box, page)]
     if spot.around:
         turns.append(_crop([SMALL], box, made + 1))
-    if spot.scale is not None:
-        turns.append(_call([SMALL], "scale_image", scale_factor=spot.scale, image_index=made + len(turns)))
     return turns
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from virc.data.synth import shared, sketch
 from virc.data.synth.glyphs import mask
-from virc.data.synth.plane import Point, around, hull, inside, meet, unit, window
+from virc.data.synth.plane import Point, around, beside, hull, inside, meet, unit, window
 from virc.data.synth.problem import Difficulty, Label, Split, split_of
 from virc.data.synth.sketch import Style, random_style
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
@@ -171,8 +171,11 @@ def solution(diagram: Diagram) -> Solution:
 
 def spots(diagram: Diagram) -> Sequence[Spot]:
     """Every corner, in reading order."""
-    readings = ((c.box, f"{c.letter} is {c.printed}.", None) for c in diagram.reading_order())
-    return shared.spots_of(readings, (CROP, CROP), (diagram.width, diagram.height))
+    page = diagram.width, diagram.height
+    crops = [(crop_of(corner, *page), corner) for corner in diagram.reading_order()]
+    return [
+        Spot(crop, beside(crop, corner.box, page), f"{corner.letter} is {corner.printed}.") for crop, corner in crops
+    ]
 
 
 def absent(diagram: Diagram, rng: random.Random) -> tuple[str, Solution]:
