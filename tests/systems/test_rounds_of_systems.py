@@ -1,15 +1,13 @@
 """`rounds` in a system's YAML: what is read, and one sentence for each mistake."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from support.called import virc
 
 from virc.core.errors import ConfigError
-from virc.data.sample.pairing import Rule
 from virc.systems import registry as systems
-from virc.systems.rounds import PairRule, Sample, Step
+from virc.systems.rounds import Sample, Step
 
 STAGES = """name: mine
 stages:
@@ -46,7 +44,7 @@ def test_steps_are_read_with_their_defaults(tmp_path: Path) -> None:
         ("{sample: {margin: 0.5}}", 6, "`margin` is of pairs"),
         ("{sample: {sampels: 4}}", 6, "did you mean 'samples'?"),
         ("{sample: {samples: 0}}", 6, "must be a whole number from 1 to 1000, not 0"),
-        ("{sample: {pairs: longer}}", 6, "or `step` or null, not 'longer'"),
+        ("{sample: {pairs: longer}}", 6, "or `shorter` or null, not 'longer'"),
         ("{train: one, form: base}", 6, "did you mean 'from'?"),
         ("{sample: {samples: 4}}", 5, "no step of `rounds` trains a stage"),
         ("{train: one}\n  - {train: one}", 5, "the second that is called 'one'"),
@@ -63,7 +61,3 @@ def test_a_mistake_is_one_sentence_with_its_line(step: str, line: int, said: str
     assert done.err.count("error:") == 1
     with pytest.raises(ConfigError):
         systems.load(file)
-
-
-def test_rules_of_pairs_are_those_of_sampling() -> None:
-    assert get_args(PairRule) == get_args(Rule)
