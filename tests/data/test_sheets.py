@@ -65,7 +65,6 @@ def test_places_of_a_page_are_counted_in_each_image_that_shows_them() -> None:
     crop = Shown(Image.new("RGB", (100, 100)), 0, (100, 50, 150, 100))
     images = [page, crop, Shown(Image.new("RGB", (100, 50)), 1, (50, 0, 100, 50))]
     for said, meant in (
-        ('"points": [[100, 60]], "image_index": 0', '"points": [[50, 15]], "image_index": 0'),
         ('"bbox_2d": [200, 200, 300, 400], "image_index": 1', '"bbox_2d": [0, 0, 100, 100], "image_index": 1'),
         ('"bbox_2d": [250, 200, 300, 300], "image_index": 2', '"bbox_2d": [0, 0, 100, 50], "image_index": 2'),
     ):

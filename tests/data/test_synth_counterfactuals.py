@@ -143,8 +143,6 @@ def test_who_answers_directly_refuses_directly_and_rows_say_what_is_refused(tmp_
         (["--counterfactuals", "--refusals", "0.5"], "a problem that is refused has no counterfactual"),
         (["--counterfactuals", "--formats", "sft"], "counterfactuals are written in the format batch alone"),
         (["--counterfactuals", "--sides", "4"], "of polygons alone"),
-        (["--pattern", "measure", "--family", "charts"], "the pattern measure is of polygons alone"),
-        (["--pattern", "measure", "--counterfactuals"], "a figure that is measured has no values to change"),
     ],
 )
 def test_what_does_not_go_together_is_said_and_leaves_nothing(tmp_path: Path, options: list[str], said: str) -> None:
@@ -152,91 +150,3 @@ def test_what_does_not_go_together_is_said_and_leaves_nothing(tmp_path: Path, op
     assert (done.code, done.out) == (2, "")
     assert said in done.err
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("pattern", "tool", "first"),
-    [
-        ("enhance", "enhance_image", False),
-        ("grid", "show_grid", True),
-        ("mark", "draw_on_image", True),
-        ("orient", "orient_image", True),
-    ],
-)
-@pytest.mark.parametrize("count", [4, pytest.param(12, marks=pytest.mark.integration)])
-def test_a_pattern_teaches_a_further_tool(tmp_path: Path, pattern: str, tool: str, first: bool, count: int) -> None:
-    to = tmp_path / "taught"
-    done = virc("data", "synth", "--to", to, "--count", count, "--family", "polygons,charts,sheets", "--pattern",
-                pattern)  # fmt: skip
-    assert done.code == 0, done.err
-    for row in solved(to):
-        turns = [turn["content"] for turn in row["messages"] if turn["role"] == "assistant"]
-        using = [f'"name": "{tool}"' in turn for turn in turns]
-        assert using == [True, *[False] * (len(turns) - 1)] if first else any(using)
-        assert any('"crop_image"' in turn for turn in turns) == first
-        assert tool in row["messages"][0]["content"]
-    assert f"{count} good" in virc("data", "check", to / "trajectories.json", "--workers", 1).out
-
-
-def test_dots_are_on_the_places_that_are_cropped_then(tmp_path: Path) -> None:
-    to = tmp_path / "marked"
-    virc("data", "synth", "--to", to, "--count", 8, "--family", "polygons,charts", "--pattern", "mark")
-    for row in solved(to):
-        turns = [turn["content"] for turn in row["messages"] if turn["role"] == "assistant"]
-        points = json.loads(turns[0].split('"points": ')[1].split(', "image_index"')[0])
-        boxes = [json.loads(turn.split('"bbox_2d": ')[1].split(', "image_index": 0')[0]) for turn in turns[1:-1]]
-        assert len(points) == len(boxes)
-        plain, marked = (Image.open(to / name).convert("RGB") for name in row["images"][:2])
-        for (x, y), (left, top, right, bottom) in zip(points, boxes, strict=True):
-            assert left <= x < right
-            assert top <= y < bottom
-            assert marked.getpixel((x, y)) == (255, 0, 0) != plain.getpixel((x, y))
-
-
-def test_what_is_not_printed_is_measured(tmp_path: Path) -> None:
-    done = virc("data", "synth", "--to", tmp_path / "to_scale", "--count", 24, "--pattern", "measure")
-    assert done.code == 0, done.err
-    for row in solved(tmp_path / "to_scale"):
-        assert all(label["text"].isalpha() for label in row["labels"])
-        call, result, last = (each["content"] for each in row["messages"][-3:])
-        assert '"name": "measure"' in call
-        measured = float(result.removeprefix("The angle is ").removesuffix(" degrees."))
-        assert (f"<answer>{round(measured)}</answer>" in last, row["answer"]) == (True, str(round(measured)))
-    assert "24 good" in virc("data", "check", tmp_path / "to_scale" / "trajectories.json").out
-
-
-def test_a_turned_page_is_turned_upright_and_cropped(tmp_path: Path) -> None:
-    words = ("--count", 12, "--family", "polygons,charts", "--pattern", "orient", "--counterfactuals")
-    virc("data", "synth", "--to", tmp_path / "turned", *words, "--formats", "batch,sft")
-    upright: set[str] = set()
-    for row, problem in zip(solved(tmp_path / "turned"), rows(tmp_path / "turned"), strict=True):
-        upright.add(row["turned"])
-        turned, page = (Image.open(tmp_path / "turned" / name) for name in row["images"][:2])
-        back = {"turn_90": "ROTATE_90", "turn_180": "ROTATE_180", "turn_270": "ROTATE_270"}[row["turned"]]
-        assert page.tobytes() == turned.transpose(Image.Transpose[back]).tobytes()
-        turns = [each["content"] for each in row["messages"] if each["role"] == "assistant"]
-        assert all('"image_index": 1' in each for each in turns[1:-1])
-        paper = Image.new("L", turned.size, turned.convert("L").getpixel((0, 0)))
-        ink = ImageChops.difference(turned.convert("L"), paper)
-        other = Image.open(tmp_path / "turned" / problem["counterfactual"]["image"])
-        assert other.size == turned.size
-        for label in problem["labels"]:
-            left, top, right, bottom = label["box"]
-            assert ink.crop((left, top, right, bottom)).getbbox() == (0, 0, right - left, bottom - top)
-    assert upright == {"turn_90", "turn_180", "turn_270"}
-
-
-def test_squares_around_points_in_place_of_boxes(tmp_path: Path) -> None:
-    virc("data", "synth", "--to", tmp_path / "points", "--count", 6, "--family", "polygons", "--pattern", "point")
-    calls = [
-        turn["content"]
-        for row in solved(tmp_path / "points")
-        for turn in row["messages"]
-        if turn["role"] == "assistant"
-    ]
-    assert sum('"crop_around_point"' in each for each in calls) >= 12
-    assert not any('"crop_image"' in each for each in calls)
-    assert "6 good" in virc("data", "check", tmp_path / "points" / "trajectories.json").out
-    refused = virc("data", "convert", tmp_path / "points" / "trajectories.json", "--to", tmp_path / "permille",
-                   "--format", "sft", "--coordinates", "permille")  # fmt: skip
-    assert (refused.code, "points of crop_around_point cannot be counted" in refused.err) == (5, True)

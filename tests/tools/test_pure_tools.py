@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from virc.data.synth import worked
 from virc.models.chat_protocol import of_system
 from virc.reasoning.calls import Call, Checked, Size, ToolError, View
 from virc.reasoning.checking import check_call
@@ -255,15 +254,6 @@ def test_a_window_is_cut_from_the_file_with_its_dot_in_place() -> None:
     assert isinstance(middle, tuple)
     assert middle[0] > 200
     assert middle[1] < 60
-
-
-def test_squares_around_points_hold_what_the_boxes_held() -> None:
-    reply = worked.with_tool(
-        '<think>a</think>\n<tool_call>\n{"name": "crop_image", "arguments": {"bbox_2d": [10, 20, 41, 30],'
-        ' "image_index": 0}}\n</tool_call>',
-        "point",
-    )
-    assert '{"name": "crop_around_point", "arguments": {"point_2d": [25, 25], "half": 16, "image_index": 0}}' in reply
 
 
 def test_each_is_offered_where_a_system_names_it_alone() -> None:

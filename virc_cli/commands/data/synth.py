@@ -22,10 +22,7 @@ def command(
     ] = None,
     paths: Annotated[int, typer.Option(min=1, max=4, metavar="N", help="Solutions per problem.")] = 1,
     pattern: Annotated[
-        Literal[
-            "look", "plan", "verify", "plan+verify", "direct", "point", "enhance", "grid", "mark", "orient", "measure"
-        ]
-        | None,
+        Literal["look", "plan", "verify", "plan+verify", "direct"] | None,
         typer.Option(help="Pattern of every solution."),
     ] = None,
     counterfactuals: Annotated[
@@ -48,8 +45,7 @@ def command(
 
     Families: polygons, charts, sheets. Formats: batch, sft, rl, prompts, trajectories.
     With a family, the difficulty is mixed unless one is named; several solutions of a problem have different patterns,
-    the pattern direct uses no tool, and point, enhance, grid, mark, orient (of turned pages) and measure (of polygons
-    without values) each teach a further one. --counterfactuals adds a picture with other values and its answer to each
+    and the pattern direct uses no tool. --counterfactuals adds a picture with other values and its answer to each
     problem. Problems of --refusals have pictures or questions that the answer `unreadable` is right for: pictures of
     another kind, figures too small to read, and questions about what a figure has not.
 
@@ -65,7 +61,7 @@ def command(
         families=_names(family) if family is not None else (("polygons",) if difficulty else None),
         difficulty=None if difficulty == "mixed" else difficulty,
         paths=paths, refusals=refusals, pattern=pattern, counterfactuals=counterfactuals,
-        drawing=1 if drawing == 1 else 2, protocol=protocol_of(system, pattern),
+        drawing=1 if drawing == 1 else 2, protocol=protocol_of(system),
     )  # fmt: skip
     with events.printed(quiet, verbose) as report:
         folder = write(config, lambda what, done: report.progress(f"{done} of {count} {what}"))

@@ -95,14 +95,14 @@ class SynthConfig(msgspec.Struct, frozen=True):
         return of_polygons and in_one_path and not self.refusals and not self.counterfactuals
 
 
-def protocol_of(name: str | None, pattern: Pattern | None = None) -> Protocol:
+def protocol_of(name: str | None) -> Protocol:
     """The chat protocol of trajectories: our own, whose pictures are those of the system of that name or file.
 
     Raises:
         ConfigError: there is no such system, or its file is wrong.
         UsageError: it has other words, boxes or tools.
     """
-    own = worked.protocol_of(pattern)
+    own = worked.PROTOCOL
     if name is None:
         return own
     spoken = of_system(systems.get(name)).protocol
@@ -168,12 +168,6 @@ def _check(config: SynthConfig) -> None:
          f"a problem has 1 to {most} paths, one family or more, and a share of refusals from 0 to 1", None),
         (config.pattern and config.paths > 1,
          "paths of a problem have different patterns", "--pattern or --paths, not both"),
-        (config.pattern in worked.OFFERED and config.refusals,
-         "problems that are refused are solved with crops", f"--pattern {config.pattern} or --refusals, not both"),
-        (config.pattern == "measure" and (config.families or (polygons.NAME,)) != (polygons.NAME,),
-         "the pattern measure is of polygons alone", "--family polygons --pattern measure"),
-        (config.pattern == "measure" and config.counterfactuals,
-         "a figure that is measured has no values to change", "--pattern measure or --counterfactuals, not both"),
         (config.counterfactuals and config.refusals,
          "a problem that is refused has no counterfactual", "--counterfactuals or --refusals, not both"),
         (config.counterfactuals and "batch" not in config.formats,
@@ -220,8 +214,7 @@ def _draw(config: SynthConfig, number: int) -> list[Drawn]:
     for path, (pattern, replies) in enumerate(task.paths.items()):
         session = Session(config.protocol, task.question, [task.picture], tools=known())
         for text in replies:
-            shown = worked.as_shown(text, session.images, task.page or task.picture.size)
-            session.feed(Reply(worked.with_tool(shown, pattern)))
+            session.feed(Reply(worked.as_shown(text, session.images, task.picture.size)))
         own = f"{name}.{path}" if path else name
         names = [f"{_place(number)}/{name if at == 0 else own}-{at}.png" for at in range(len(session.images))]
         record = _record(task, session, own, pattern, names, counterfactual)

@@ -2,17 +2,16 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 from PIL import Image
 
-from virc.data.synth import measured, turned, unfamiliar, worked
+from virc.data.synth import unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families.registry import Family
 from virc.data.synth.problem import LARGEST, Difficulty, Drawing, Label, Split
 from virc.data.synth.worked import Pattern
-from virc.reasoning.calls import Size
 from virc.reasoning.resize import Grid, smart_resize
 from virc.scoring.score import UNREADABLE
 
@@ -38,7 +37,6 @@ class Task(msgspec.Struct, frozen=True):
         paths: assistant turns by the name of their pattern; the first is the problem's own.
         about: further fields of its row; those of a family have a `category` and the exact boxes of all labels, px.
         counterfactual: None where none is wanted, and of a problem that has no answer.
-        page: (width, height) in px of the page that boxes of its paths are of; None: of the picture.
     """
 
     question: str
@@ -47,7 +45,6 @@ class Task(msgspec.Struct, frozen=True):
     paths: Mapping[str, Sequence[str]]
     about: Mapping[str, Any]
     counterfactual: Counterfactual | None = None
-    page: Size | None = None
 
 
 def polygon(rng: random.Random, split: Split, sides: Sequence[int], drawing: Drawing = 2) -> Task:
@@ -84,42 +81,17 @@ def task(
         pattern: of its only path; None: as many are drawn as there are paths.
         counterfactual_rng: draws its counterfactual, where one is wanted; the problem is the same with it and without.
     """
-    if pattern == "measure":
-        return _measured(rng, split, difficulty)
     problem = _problem(rng, split, family, difficulty, drawing)
     solution = family.solution(problem)
     patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)
     other = family.counterfactual(problem, counterfactual_rng) if counterfactual_rng else None
-    made = Task(
+    return Task(
         problem.question,
         family.draw(problem),
         solution.answer,
-        {name: worked.replies(solution, name, rng) for name in patterns if name != "orient"},
+        {name: worked.replies(solution, name, rng) for name in patterns},
         _about(family, problem, [spot.box for spot in solution.spots]),
         Counterfactual(family.draw(other), family.solution(other).answer) if other else None,
-    )
-    return _turned(made, solution, rng) if pattern == "orient" else made
-
-
-def _measured(rng: random.Random, split: Split, difficulty: Difficulty | None) -> Task:
-    """A polygon without values, whose angle is measured."""
-    diagram = measured.diagram(rng, split, difficulty)
-    paths = {"measure": measured.replies(diagram)}
-    about = _about(cast(Family, polygons), diagram, [])
-    return Task(diagram.question, polygons.draw(diagram), str(diagram.answer), paths, about)
-
-
-def _turned(upright: Task, solution: worked.Solution, rng: random.Random) -> Task:
-    """The problem on a turned page, which its only path makes upright first."""
-    turn = turned.Turn(rng.choice(list(turned.BACK)), upright.picture.size)
-    other = upright.counterfactual
-    return msgspec.structs.replace(
-        upright,
-        picture=turn.picture(upright.picture),
-        paths={"orient": worked.replies(solution, "orient", rng, turn.back)},
-        about=turned.about(upright.about, turn),
-        counterfactual=other and Counterfactual(turn.picture(other.picture), other.answer),
-        page=turn.upright,
     )
 
 

@@ -2,23 +2,20 @@
 
 The steps are those of the published data: plan, crop, crop again to verify, answer. A pattern says which of them a
 path has; every path of a problem reads the same labels and ends in the same sums. The path `direct` reads them in the
-overview: what a control without tools learns. Others teach a further tool: `point` and `enhance` are `look` with
-squares around points, or with parts at twice the contrast, in place of crops; `grid` looks at the picture under a grid
-first, `mark` at dots on the spots that it crops then; `orient` turns a page upright, and crops what that shows;
-`measure` measures an angle that is not printed.
+overview: what a control without tools learns.
 """
 
 import json
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import msgspec
 
 from virc.reasoning.calls import Box, Region, Size
 from virc.reasoning.images import Shown
-from virc.reasoning.protocol import Protocol, own_protocol
+from virc.reasoning.protocol import own_protocol
 from virc.scoring.score import UNREADABLE
 from virc.tools.registry import schemas
 
@@ -29,31 +26,14 @@ PROTOCOL = own_protocol(schemas(TOOLS))
 CANNOT = "I cannot read this picture."
 AGAIN = "Look again to be sure."
 AGREES = "That agrees."
-GRID = "Lay a grid over it, to find the places."
-TURNED = "The page is turned. Turn it upright to read it."
-UNPRINTED = "It is not printed, so I measure it."
 SMALL = "It is too small to read."
 FOUND = "That is the one."  # of a value that is printed and asked for
 REFUSAL = f"<think>{CANNOT}</think>\n<answer>{UNREADABLE}</answer>"
 
 _BOX = re.compile(r'"bbox_2d": (\[[\d, ]+\]), "image_index": (\d+)')
-_POINTS = re.compile(r'"points": (\[\[[\d, \[\]]+\]\]), "image_index": 0')
 
-_CROP = re.compile(r'"crop_image", "arguments": {"bbox_2d": \[(\d+), (\d+), (\d+), (\d+)\],')
-
-Pattern = Literal[
-    "look", "plan", "verify", "plan+verify", "direct", "point", "enhance", "grid", "mark", "orient", "measure"
-]
-OFFERED: Mapping[str, Sequence[str]] = {
-    "point": ("crop_around_point", *TOOLS[1:]),
-    "enhance": ("enhance_image", *TOOLS[1:]),
-    "grid": ("show_grid", *TOOLS),
-    "mark": ("draw_on_image", *TOOLS),
-    "orient": ("orient_image", *TOOLS),
-    "measure": ("measure", *TOOLS),
-}
-"""The tools of patterns that teach a further one."""
-PATTERNS: tuple[Pattern, ...] = tuple(name for name in get_args(Pattern) if name not in {"direct", *OFFERED})
+Pattern = Literal["look", "plan", "verify", "plan+verify", "direct"]
+PATTERNS: tuple[Pattern, ...] = get_args(Pattern)[:-1]
 """Crops and an answer; with a plan before; with a second crop of one spot at the end; with both."""
 
 
@@ -100,96 +80,37 @@ def searched(noun: str, spots: Sequence[Spot], wanted: str = "") -> Solution:
     return Solution(noun, "", spots, CANNOT, UNREADABLE, wanted=wanted)
 
 
-def replies(
-    solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None, back: str = "turn_180"
-) -> list[str]:
+def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None) -> list[str]:
     """The assistant turns of one path.
 
     Args:
         rng: chooses the spot of a second crop; None takes the last.
-        back: of the pattern `orient`, the change that makes the page upright.
     """
     if pattern == "direct":
         seen = [spot.reads for spot in solution.spots]
         return [_answer([*seen, solution.wanted, solution.sums], solution.answer)]
-    turns = _first(solution, pattern, back)
-    page = 1 if pattern == "orient" else 0  # the image that spots are cut out of
+    turns: list[str] = []
     thoughts = [solution.plan if "plan" in pattern else solution.wanted]
     for number, spot in enumerate(solution.spots):
         thoughts.append(f"Look at the {'next' if number else 'first'} {solution.noun}.")
-        turns += _crops(thoughts, spot, spot.box, len(turns), page)
+        turns += _crops(thoughts, spot, spot.box, len(turns))
         thoughts = [spot.reads, solution.wanted]
     if "verify" in pattern:
         needed = solution.spots if solution.needed is None else [solution.spots[at] for at in solution.needed]
         spot = rng.choice(needed) if rng else needed[-1]
-        turns += _crops([*thoughts, AGAIN], spot, spot.again, len(turns), page)
+        turns += _crops([*thoughts, AGAIN], spot, spot.again, len(turns))
         thoughts = [spot.reads, AGREES, solution.wanted]
     return [*turns, _answer([*thoughts, solution.sums], solution.answer)]
 
 
-def measuring(wanted: str, points: Sequence[tuple[int, int]], answer: str) -> list[str]:
-    """The assistant turns of the pattern `measure`: three points in px of the picture, and what comes of them."""
-    call = _call([wanted, UNPRINTED], "measure", points=list(map(list, points)), image_index=0)
-    return [call, _answer([wanted, f"In whole degrees that is {answer}."], answer)]
-
-
-def protocol_of(pattern: Pattern | None) -> Protocol:
-    """The chat protocol of trajectories of a pattern, with the tools that it teaches."""
-    return own_protocol(schemas(OFFERED[pattern])) if pattern and pattern in OFFERED else PROTOCOL
-
-
-def _first(solution: Solution, pattern: Pattern, back: str) -> list[str]:
-    """What is done with the whole picture before the first crop."""
-    if pattern == "orient":
-        return [_call([solution.wanted, TURNED], "orient_image", change=back, image_index=0)]
-    if pattern == "grid":
-        return [_call([solution.wanted, GRID], "show_grid", image_index=0)]
-    if pattern == "mark":
-        middles = [[(left + right) // 2, (top + bottom) // 2] for left, top, right, bottom in _boxes(solution)]
-        thoughts = [solution.wanted, f"Mark every {solution.noun} that is needed."]
-        return [_call(thoughts, "draw_on_image", shape="point", points=middles, image_index=0)]
-    return []
-
-
-def _boxes(solution: Solution) -> list[Box]:
-    return [spot.box for spot in solution.spots]
-
-
 def as_shown(reply: str, images: Sequence[Shown], page: Size) -> str:
-    """A reply whose boxes and points are in px of the picture, with those of the images as shown that it names.
+    """A reply whose boxes are in px of the picture, with those of the images as shown that it names.
 
     Args:
         images: shown before it, the first of which is the picture.
         page: (width, height) in px of the picture.
     """
-    reply = _POINTS.sub(lambda found: _dotted(json.loads(found[1]), images[0].size, page), reply)
     return _BOX.sub(lambda found: _boxed(json.loads(found[1]), images, int(found[2]), page), reply)
-
-
-def with_tool(reply: str, pattern: str) -> str:
-    """A reply with the tool that a pattern teaches in place of its crops."""
-    write = _IN_PLACE.get(pattern)
-    return _CROP.sub(lambda found: write(*map(int, found.groups())), reply) if write else reply
-
-
-def _dotted(points: Sequence[Sequence[int]], shown: Size, page: Size) -> str:
-    """Points of the picture in px of it as shown."""
-    inside = [[round(x * shown[0] / page[0]), round(y * shown[1] / page[1])] for x, y in points]
-    return f'"points": {inside}, "image_index": 0'
-
-
-def _enhanced(left: int, top: int, right: int, bottom: int) -> str:
-    """A part of an image, with the contrast that the tool has where a call says none."""
-    return f'"enhance_image", "arguments": {{"change": "contrast", "bbox_2d": {[left, top, right, bottom]},'
-
-
-def _pointed(left: int, top: int, right: int, bottom: int) -> str:
-    """A square around the middle, as long as the longer side."""
-    point, half = [(left + right) // 2, (top + bottom) // 2], max(8, -(-max(right - left, bottom - top) // 2))
-    return f'"crop_around_point", "arguments": {{"point_2d": {point}, "half": {half},'
-
-
-_IN_PLACE: Mapping[str, Callable[[int, int, int, int], str]] = {"point": _pointed, "enhance": _enhanced}
 
 
 def _boxed(box: Sequence[int], images: Sequence[Shown], index: int, page: Size) -> str:
@@ -215,9 +136,9 @@ def _part(images: Sequence[Shown], index: int) -> Region:
     return left + inner[0] * across, top + inner[1] * down, left + inner[2] * across, top + inner[3] * down
 
 
-def _crops(thoughts: Sequence[str], spot: Spot, box: Box, made: int, page: int) -> list[str]:
-    """The crops of a spot of an image after `made` turns, each with an image."""
-    turns = [_crop(thoughts, spot.around or box, page)]
+def _crops(thoughts: Sequence[str], spot: Spot, box: Box, made: int) -> list[str]:
+    """The crops of a spot after `made` turns, each with an image."""
+    turns = [_crop(thoughts, spot.around or box, 0)]
     if spot.around:
         turns.append(_crop([SMALL], box, made + 1))
     return turns

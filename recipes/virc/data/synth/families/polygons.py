@@ -39,7 +39,7 @@ SIDES: Mapping[Difficulty | None, Sequence[int]] = {"easy": (3,), "hard": (4,), 
 
 
 class Corner(msgspec.Struct, frozen=True):
-    """A corner: its letter, true angle in degrees, what is printed there (nothing: empty), and label boxes in px."""
+    """A corner: its letter, true angle in degrees, what is printed there, and label boxes in px."""
 
     letter: str
     angle: int
@@ -86,7 +86,7 @@ class Diagram(msgspec.Struct, frozen=True):
             (Label(corner.letter, corner.letter_box), Label(corner.printed, corner.value_box))
             for corner in self.reading_order()
         )
-        return [label for pair in pairs for label in pair if label.text]
+        return [label for pair in pairs for label in pair]
 
     def reading_order(self) -> Sequence[Corner]:
         """Corners as a reader meets them: left to right by their crops, then top to bottom."""
@@ -152,8 +152,7 @@ def draw(diagram: Diagram) -> Image.Image:
             sketch.arc(pencil, points, index, style)
     for corner in diagram.corners:
         sketch.label(image, corner.letter, corner.letter_box, style)
-        if corner.printed:
-            sketch.label(image, _shown(corner.printed, style), corner.value_box, style)
+        sketch.label(image, _shown(corner.printed, style), corner.value_box, style)
     return image.convert("RGB")
 
 
