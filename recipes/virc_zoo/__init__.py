@@ -8,6 +8,7 @@ A folder has what there is of a system:
     judge.yaml                 the question of a total to its judge
     tools/NAME.py              a tool of its own
     pipeline.py                the function of `virc solve --pipeline`
+    operators/NAME.py          an operator of `virc data make`
     NAME.layout.yaml           a layout of rows that files may have without the system being named
     teacher.yaml               what teachers are asked for its rows, for `virc data make teacher`
     tested.json                what was tried of it, which says whether it works

@@ -15,12 +15,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from virc.core.errors import UsageError
-from virc.data.make import augment
 from virc.data.make.operator import Means
-from virc.data.make.operators import contrast, hide, jigsaw, position, rotation
 from virc.data.make.run import make
 from virc.reasoning.images import open_image
 from virc.tools.orient import CHANGES
+from virc_zoo.mpcc.operators import hide
+from virc_zoo.ssl4rl.operators import _augment as augment
+from virc_zoo.ssl4rl.operators import contrast, jigsaw, position, rotation
 
 BACK = {"0": None, "90": "turn_90", "180": "turn_180", "270": "turn_270"}
 """The clockwise change of `orient_image` that undoes a counter-clockwise turn."""

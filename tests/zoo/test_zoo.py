@@ -22,7 +22,7 @@ from virc.systems.registry import Reward
 
 FOLDERS = sorted(folder for folder in zoo.FOLDER.iterdir() if folder.is_dir() and folder.name != "__pycache__")
 LISTED = re.compile(
-    r"system\.yaml|field\.yaml|\w+\.py|judge(-\w+)?\.yaml|teacher\.yaml|[\w-]+\.layout\.yaml|tested\.json|facts\.json|tools"
+    r"system\.yaml|field\.yaml|\w+\.py|judge(-\w+)?\.yaml|teacher\.yaml|[\w-]+\.layout\.yaml|tested\.json|facts\.json|tools|operators"
     r"|cases(-\w+)?\.json|program(-rewards)?\.json|conversation\.yaml|pipeline-cases\.json"
 )
 """The files that the package says its folders have."""
@@ -45,10 +45,14 @@ def test_a_folder_has_the_files_that_the_package_lists(folder: Path) -> None:
     names = {file.name for file in folder.iterdir()} - {"__pycache__"}
     assert all(map(LISTED.fullmatch, names)), names
     assert names & {"system.yaml", "field.yaml"}
-    assert ("__init__.py" in names) == any(name.endswith(".py") for name in names - {"__init__.py"})
+    assert ("__init__.py" in names) == any(
+        name.endswith(".py") or name == "operators" for name in names - {"__init__.py"}
+    )
 
 
-def test_a_total_of_a_system_is_imported_as_a_part_of_the_package() -> None:
+def test_a_total_or_operator_of_a_system_is_imported_as_a_part_of_the_package() -> None:
+    module = plugins.loaded(plugins.operators()["rotation"])
+    assert module.__name__ == "virc_zoo.ssl4rl.operators.rotation"
     module = plugins.loaded(plugins.totals()["chain_of_focus"])
     assert module.__name__ == "virc_zoo.chain_of_focus.chain_of_focus"
     assert module.ASKED is plugins.loaded(plugins.totals()["deepeyes"]).ASKED

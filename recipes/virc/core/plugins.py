@@ -113,9 +113,21 @@ def totals() -> Mapping[str, Path]:
         for file in in_system_folders("*.py")
         if file.stem not in _NO_TOTALS and any(is_file(file.with_name(each)) for each in OF_A_SYSTEM)
     }
-    for file in found.values():
-        _MODULES[file] = f"{system_packages()[file.parents[1]]}.{file.parent.name}.{file.stem}"
-    return found
+    return _imported_by_name(found)
+
+
+@cache
+def operators() -> Mapping[str, Path]:
+    """The operators over rows in the folders for one system each of installed packages, by their names."""
+    return _imported_by_name({file.stem: file for file in in_system_folders("operators/[!_]*.py")})
+
+
+def _imported_by_name(files: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The files, which are imported by the names that they have in their packages."""
+    for folder, package in system_packages().items():
+        inside = (file for file in files.values() if file.is_relative_to(folder))
+        _MODULES.update((each, ".".join((package, *each.relative_to(folder).with_suffix("").parts))) for each in inside)
+    return files
 
 
 @cache

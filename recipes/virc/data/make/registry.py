@@ -1,4 +1,6 @@
-"""Finds operators: files of this package, of folders of `VIRC_PATH`, and of installed packages (`virc.operators`)."""
+"""Finds operators: files of this package, of folders of `VIRC_PATH`, and of installed packages: those that their entry
+points `virc.operators` name, and `operators/NAME.py` in the folder of a system.
+"""
 
 import inspect
 import re
@@ -38,7 +40,7 @@ class Operator(msgspec.Struct, frozen=True):
 
 def names() -> list[str]:
     """Return the names of the operators of this package and of installed ones."""
-    return sorted({*discovery.names(_PACKAGE), *plugins.installed(_GROUP)})
+    return sorted({*discovery.names(_PACKAGE), *plugins.installed(_GROUP), *plugins.operators()})
 
 
 def get(name: str) -> Operator:
@@ -51,7 +53,8 @@ def get(name: str) -> Operator:
     if name in discovery.names(_PACKAGE):
         return _operator(discovery.module(_PACKAGE, name), name)
     is_own = name.endswith(".py") and is_file(name)
-    file = Path(name) if is_own else plugins.file_of(name, plugins.folders(None), _GROUP)
+    found = plugins.file_of(name, plugins.folders(None), _GROUP) or plugins.operators().get(name)
+    file = Path(name) if is_own else found
     if file is None:
         raise UsageError(f"there is no operator {name!r}", did_you_mean(name, names(), _HINT))
     return _operator(plugins.loaded(file), file.stem if is_own else name)

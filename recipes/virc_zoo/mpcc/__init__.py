@@ -1,0 +1,1 @@
+"""MPCC: what this package has of it."""
