@@ -131,7 +131,10 @@ def problem_of(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Rig
         if boxes is not None and crop_ablation == "counterfactual":
             raise DataError("its answer is boxes, and those of its counterfactual are not known")
         fields = ablated_fields(row, crop_ablation)
-        key = _key(fields, rewarded) if boxes is None else Key(msgspec.json.encode(boxes).decode())
+        if boxes is not None:
+            key: Key | None = Key(msgspec.json.encode(boxes).decode())
+        else:
+            key = None if rewarded and fields.get("answer") is None else key_of(fields)
         categories = category_of(row.passed)
         of_fields(row.passed)  # evidence that is no boxes would be left out of the figures in silence
     except DataError as error:
@@ -140,10 +143,6 @@ def problem_of(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Rig
     assert row.digest is not None
     rule = Rule(right, row.passed) if right else None
     return EvalProblem(row.id, row.line, row.digest, row.passed["question"], key, categories, boxes, rule)
-
-
-def _key(fields: Mapping[str, Any], rewarded: bool) -> Key | None:
-    return None if rewarded and fields.get("answer") is None else key_of(fields)
 
 
 def find_problems(

@@ -40,7 +40,10 @@ def recognises(path: Path) -> bool:
 def shared(path: Path, system: System | None) -> LaidOut | None:
     """The shared layout that most of a file's first rows fit, where these are pairs, or no conversations."""
     found = _first_that_fits(path, _shared(system))
-    return None if found and found.layout.chosen is None and _is_conversation(path) else found
+    if found is None or found.layout.chosen is not None or path.suffix == ".parquet":
+        return found
+    talks = any(not row.keys().isdisjoint(COLUMNS) for row in raw.beginning(path, _MAX_COMPARED))
+    return None if talks else found
 
 
 def guessed(path: Path) -> tuple[LaidOut | None, bool]:
@@ -153,13 +156,6 @@ def _is_written_here(row: Mapping[str, Any]) -> bool:
     """Whether this package wrote a row in verl's columns, which published rows may have too."""
     info = row.get("extra_info")
     return isinstance(info, Mapping) and "id_is_int" in info
-
-
-def _is_conversation(path: Path) -> bool:
-    """Whether a file of JSON has the column of a format of conversations."""
-    return path.suffix != ".parquet" and any(
-        not row.keys().isdisjoint(COLUMNS) for row in raw.beginning(path, _MAX_COMPARED)
-    )
 
 
 def _names(path: Path) -> set[str] | None:

@@ -93,7 +93,7 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
         extra["answers"] = sorted(answers, key=lambda each: each != answer) if answer in answers else [answer, *answers]
     if layout.metric:
         extra["metric"] = layout.metric
-    if choices or (layout.choices is not None and not _is_null(row, layout.choices)):
+    if choices or (layout.choices is not None and value_of(row, layout.choices) is not None):
         extra["choices"] = choices
     asked = None if question is None else layout.asked(question, answer)
     _check_numbers([asked or "", *choices], len(pictures))
@@ -223,10 +223,6 @@ def _chosen(answer: str, choices: Sequence[str], first: int) -> str:
     if not 0 <= index < len(choices):
         raise DataError(f"its answer {plain(answer, 40)} is no number of its {len(choices)} choices, from {first}")
     return choices[index]
-
-
-def _is_null(row: Mapping[str, Any], column: Column) -> bool:
-    return value_of(row, column) is None
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -421,7 +417,8 @@ def _solved(record: Record, texts: Sequence[str], crops: Sequence[Picture], prot
     shown, last = texts[: len(crops)], texts[len(crops) :]  # texts without an image between them are one
     texts = [*shown, "".join(each if each.endswith("\n") else f"{each}\n" for each in last[:-1]) + last[-1]]
     inputs, images = len(record.images), [*record.images, *crops]
-    sizes, question = [_size(picture, protocol) for picture in images], record.question or ""
+    grid, question = input_grid(protocol, QWEN2), record.question or ""
+    sizes = [smart_resize(*_of_file(picture), grid) for picture in images]  # as they are shown
     told = opening(protocol, question, sizes[:inputs])
     for number, text in enumerate(texts):
         index = inputs + number
@@ -430,11 +427,6 @@ def _solved(record: Record, texts: Sequence[str], crops: Sequence[Picture], prot
             seen = Seen(question, sizes[: index + 1], inputs, number + 1)
             told += following(protocol, [(CallResult(images=(index,)), protocol.after_image)], seen)
     return msgspec.structs.replace(record, messages=tuple(joined(told)), images=tuple(images))
-
-
-def _size(picture: Picture, protocol: Protocol) -> Size:
-    """(width, height) in px of an image as it is shown."""
-    return smart_resize(*_of_file(picture), input_grid(protocol, QWEN2))
 
 
 def _of_file(picture: Picture) -> Size:

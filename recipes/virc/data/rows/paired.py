@@ -33,7 +33,7 @@ def records_of(
     first, second = _pair(row, layout, (layout.chosen, layout.rejected), folder), layout.second
     if second is None:
         return [first]
-    part = _part(first, _reply(laid_out.present(row, second.crop), second.crop), protocol)
+    part = _part(first, _side(laid_out.present(row, second.crop), second.crop)[1], protocol)
     other = _pair(row, layout, (second.chosen, second.rejected), folder)
     messages, images = _behind(other.messages, second.behind), (*other.images, part)
     pairs = (first, msgspec.structs.replace(other, messages=messages, images=images))
@@ -119,11 +119,6 @@ def _texts(turns: Any) -> Any:
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         return turns
     return [laid_out.message_of(turn, number) for number, turn in enumerate(turns, 1)]
-
-
-def _reply(value: Any, column: Column) -> str:
-    """The text of one side."""
-    return _side(value, column)[1]
 
 
 def _side(value: Any, column: Column) -> tuple[list[Any], str]:

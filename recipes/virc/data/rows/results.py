@@ -87,17 +87,16 @@ def _calls(reply: str, grammar: Grammar) -> int:
 @lru_cache
 def _results(shown: tuple[str, ...], told: tuple[str, ...]) -> re.Pattern[str]:
     """What results of a turn look like, by their templates; a text or an error is found where words stand around it."""
-    known = [*map(_marked, shown), *(each for each in told if not _open_ended(each))]
+    known = [
+        *(each if IMAGE in each else IMAGE + each for each in shown),
+        *(each for each in told if not _open_ended(each)),
+    ]
     return re.compile(f"(?:{'|'.join(dict.fromkeys(map(_pattern, known)))})+", re.DOTALL)
 
 
 def _open_ended(template: str) -> bool:
     parts = _WORDS.split(template)
     return not (parts[0].strip() and parts[-1].strip())
-
-
-def _marked(template: str) -> str:
-    return template if IMAGE in template else IMAGE + template
 
 
 def _pattern(template: str) -> str:

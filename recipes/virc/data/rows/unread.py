@@ -59,7 +59,8 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
         if name not in named and value is not None:
             found.update(_held(name, value, named, record, folder, 2))
     if record is not None and not record.images:  # a path may be wrong
-        called = (name for name, value in row.items() if name not in named and _is_called_picture(value))
+        texts = {name: each for name, each in row.items() if name not in named and isinstance(each, str)}
+        called = (name for name, text in texts.items() if len(text) < 1024 and Path(text).suffix.lower() in ENDINGS)
         found = dict.fromkeys(called, PICTURES) | found
     if "A" in row and "B" in row:
         letters = [name for name in LETTERS if name in row and name not in named and _is_said(row[name])]
@@ -178,10 +179,6 @@ def _is_path(text: str, folder: Path) -> bool:
     if not dot or not stem or f".{ending.lower()}" not in ENDINGS or "\0" in text:
         return is_base64_image(text)
     return is_file(folder / text.removeprefix("file://"))
-
-
-def _is_called_picture(value: Any) -> bool:
-    return isinstance(value, str) and len(value) < 1024 and Path(value).suffix.lower() in ENDINGS
 
 
 @lru_cache(4096)

@@ -257,13 +257,10 @@ def _trajectories(config: SampleConfig, problem: Problem, found: Iterable[Rollou
         repeated += right and replies in kept
         if right and len(kept) < config.keep and replies not in kept:
             kept[replies] = _trajectory(config.location, problem, rollout)
-        done.append(_without_images(rollout))
+        without_images = msgspec.structs.replace(rollout.attempt, images=())
+        done.append(msgspec.structs.replace(rollout, attempt=without_images))
     samples = config.batch.solving.samples
     return {**_counts(problem, samples, done), "repeated": repeated, "kept": list(kept.values())}
-
-
-def _without_images(rollout: Rollout) -> Rollout:
-    return msgspec.structs.replace(rollout, attempt=msgspec.structs.replace(rollout.attempt, images=()))
 
 
 def _counts(problem: Problem, samples: int, rollouts: Iterable[Rollout]) -> Fields:

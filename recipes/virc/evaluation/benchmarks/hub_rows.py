@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -14,9 +14,6 @@ from virc.evaluation.benchmarks.letters import LETTERS
 from virc.evaluation.benchmarks.registry import Fields, Placed, Right, data_url, inside, problems
 from virc.solving.rows import Row
 from virc.systems.layouts.layout import Layout
-
-if TYPE_CHECKING:  # Pillow is not needed to find a benchmark
-    from virc.data.rows.record import Picture
 
 Make = Callable[[Mapping[str, Any], Fields], Fields]
 """What a problem has beside the fields that its row has by the layout, or in their place: gets the row and these."""
@@ -71,7 +68,9 @@ class HubBenchmark(msgspec.Struct, frozen=True):
             raise DataError("it has no image")
         fields: Fields = {
             "id": number if record.id is None else record.id,
-            "images": [_image(picture, folder) for picture in record.images],
+            "images": [
+                inside(folder, each.name) if each.data is None else data_url(each.data) for each in record.images
+            ],
             "question": str(row.get(column) or "").replace(f"{MARK}\n", "").replace(MARK, ""),
             "answer": record.answer,
         }
@@ -102,7 +101,3 @@ def _placed(files: Sequence[Path]) -> Iterator[Placed]:
     for file in files:
         for number, fields in raw.rows(file):
             yield f"{file.name}, row {number}", fields
-
-
-def _image(picture: "Picture", folder: Path) -> str:
-    return inside(folder, picture.name) if picture.data is None else data_url(picture.data)

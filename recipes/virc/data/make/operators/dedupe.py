@@ -35,7 +35,9 @@ def measure(row: Row, means: Means[Options]) -> dict[str, Any]:
     """The words of a row, hashed, and a fingerprint of each of its pictures."""
     by, value = means.options.by, dict[str, Any]()
     if by != "picture":
-        value["text"] = hashlib.blake2b(_normalised(_question(row)).encode(), digest_size=8).hexdigest()
+        question = _question(row)
+        text = " ".join([words(question), *_SIGNS.findall(question)])  # 5 + 3 is not 5 - 3
+        value["text"] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     if by != "text":
         prints = [fingerprint(means.image(row, at)) for at in range(len(row.images))]
         value["prints"] = [base64.b64encode(each.tobytes()).decode() for each in prints]
@@ -59,11 +61,6 @@ def plan(measured: Iterable[Measured], means: Means[Options]) -> Plan:
         else:
             out[each.number] = LeftOut("against" if name == "a row of against" else "copy", f"it is the same as {name}")
     return Plan(order, out)
-
-
-def _normalised(text: str) -> str:
-    """The words of a text and its signs of arithmetic, as 5 + 3 is not 5 - 3."""
-    return " ".join([words(text), *_SIGNS.findall(text)])
 
 
 def _question(row: Row) -> str:

@@ -1,12 +1,14 @@
 """Mix files, or rows of several sources, by weights."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from virc.core.errors import UsageError
+from virc.data.convert.subset import shares
 from virc.data.make.operator import LeftOut, Means, Measured, Plan, Row
 from virc.data.make.operators.select import column_of
 
@@ -56,9 +58,11 @@ def plan(measured: Iterable[Measured], means: Means[Options]) -> Plan:
         return Plan(())
     names = sorted(sources, key=int if options.column is None else str)
     weights = _weights(options.weights, names)
-    size = options.rows or min(len(sources[name]) / weight for name, weight in weights.items()) * sum(weights.values())
     order, out = list[int](), dict[int, LeftOut]()
-    for name, count in _shares(size, weights).items():
+    exact = [Fraction(weight).limit_denominator(10**6) for weight in weights.values()]
+    size = options.rows or round(min(len(sources[name]) / weight for name, weight in weights.items()) * sum(exact))
+    counts = shares(exact, [len(sources[name]) for name in weights], size)
+    for name, count in zip(weights, counts, strict=True):
         rows = sources[name]
         means.random.shuffle(rows)
         if count > len(rows) and not options.repeat:
@@ -68,16 +72,6 @@ def plan(measured: Iterable[Measured], means: Means[Options]) -> Plan:
     if options.shuffle:
         means.random.shuffle(order)
     return Plan(order, out, ids=ids)
-
-
-def _shares(size: float, weights: Mapping[str, float]) -> dict[str, int]:
-    """How many rows each source gives, `size` in all; the largest remainders are rounded up."""
-    exact = {name: round(size * weight / sum(weights.values()), 6) for name, weight in weights.items()}
-    shares = {name: int(share) for name, share in exact.items()}
-    rest = round(size) - sum(shares.values())
-    for name in sorted(exact, key=lambda name: shares[name] - exact[name])[:rest]:
-        shares[name] += 1
-    return shares
 
 
 def _weights(given: Sequence[float] | dict[str, float] | None, names: Sequence[str]) -> dict[str, float]:

@@ -13,6 +13,7 @@ none, and others.
 """
 
 from collections.abc import Sequence
+from statistics import pvariance
 from typing import Annotated
 
 import msgspec
@@ -21,7 +22,6 @@ from msgspec import Meta
 from virc.core.seeds import derived
 from virc.core.text import clause
 from virc.data.make.operator import Cost, Made, Means, Row, kept, left_out
-from virc.data.make.operators.select import variance_of
 from virc.data.make.replies import pictures
 from virc.data.sample.rollouts import Problem, Rollout, end_of, problem_of
 from virc.reasoning.images import Shown
@@ -81,7 +81,7 @@ def run(row: Row, means: Means[Options]) -> Made:
     right = _right(values, options)
     columns = {"pass_rate": right / len(values), "replies": len(values), "right": right}
     if options.reward:
-        columns |= {"mean": sum(values) / len(values), "variance": variance_of(values)}
+        columns |= {"mean": sum(values) / len(values), "variance": pvariance(values)}
     return left_out(*rule) if rule else kept({**row.fields, **columns})
 
 
@@ -102,8 +102,8 @@ def _broken(values: list[float], options: Options) -> tuple[str, str] | None:
         nearest = min(max(low, n // 2), high)  # the variance is the larger the nearer this is to half of them
         if nearest * (n - nearest) / n**2 < options.min_variance:
             return "alike", said
-    elif done == n and variance_of(values) < options.min_variance:
-        return "alike", f"{said}, and the variance of their rewards is {variance_of(values):.4f}"
+    elif done == n and pvariance(values) < options.min_variance:
+        return "alike", f"{said}, and the variance of their rewards is {pvariance(values):.4f}"
     return None
 
 

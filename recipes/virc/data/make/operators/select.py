@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import isfinite
+from statistics import pvariance
 from typing import Any
 
 import msgspec
@@ -73,13 +74,7 @@ def _variance(values: Sequence[float | None]) -> float | None:
     numbers = [each for each in values if each is not None]
     if not numbers or len(numbers) < len(values):
         return None
-    return variance_of(numbers)
-
-
-def variance_of(numbers: Sequence[float]) -> float:
-    """The variance of numbers, of which there is one at least."""
-    mean = sum(numbers) / len(numbers)
-    return sum((each - mean) ** 2 for each in numbers) / len(numbers)
+    return pvariance(numbers)
 
 
 def number_of(value: Any) -> float | None:
