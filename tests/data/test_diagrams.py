@@ -184,7 +184,7 @@ def test_drawn_rows_ask_for_no_printed_angle_but_in_the_first_drawing() -> None:
 
 
 def test_a_figure_too_small_to_read_has_no_label_of_five_pixels() -> None:
-    family = families.get("charts")
+    family = families.get("polygons")
     for seed in range(30):
         task = tasks.refusal(random.Random(seed), "train", family)
         if task.about["category"]["refusal"] == "small":

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image, ImageChops
 
 from virc.core.errors import UsageError
-from virc.data.synth import sums, worked
+from virc.data.synth import worked
 from virc.data.synth.families import registry as families
+from virc.data.synth.families import sheets
 from virc.data.synth.families.registry import Problem
 from virc.data.synth.glyphs import Face, mask
 from virc.data.synth.plane import inside, meet
@@ -57,14 +58,14 @@ def numbers(labels: Sequence[Label]) -> list[Label]:
 
 
 def test_a_family_is_called_as_its_file_and_says_what_it_is() -> None:
-    assert {"polygons", "charts", "sheets"} == set(NAMES)
+    assert {"polygons", "sheets"} == set(NAMES)
     for name in NAMES:
         family = families.get(name)
         assert name == family.NAME
         assert family.ABOUT[0].islower()
-    with pytest.raises(UsageError, match="no family 'chart'") as raised:
-        families.get("chart")
-    assert "charts" in str(raised.value.hint)
+    with pytest.raises(UsageError, match="no family 'sheet'") as raised:
+        families.get("sheet")
+    assert "sheets" in str(raised.value.hint)
 
 
 @every
@@ -131,31 +132,6 @@ def polygon_angle(problem: Problem) -> Fraction:
     return Fraction(int(printed[asked]) if printed[asked] != "?" else 180 * (len(printed) - 2) - sum(known))
 
 
-def column_value(problem: Problem, name: Label) -> int:
-    """Printed beside the column, or where its bar or point begins, between the numbered lines."""
-    x = round(middle(name.box)[0])
-    told = [label for label in numbers(problem.labels) if label.box[0] > 56]
-    if told:
-        return int(min(told, key=lambda label: abs(middle(label.box)[0] - x)).text)
-    ticks = sorted(numbers(problem.labels), key=lambda label: int(label.text))
-    style = problem.style  # type: ignore[attr-defined]
-    page = families.get("charts").draw(problem).convert("L")
-    top = next(y for y in range(page.height) if page.getpixel((x, y)) == style.ink)
-    top += 0 if problem.bars else 3  # type: ignore[attr-defined]
-    low, high = ticks[0], ticks[-1]
-    span = middle(low.box)[1] - middle(high.box)[1]
-    step = int(ticks[1].text) - int(ticks[0].text)
-    lines = (middle(low.box)[1] - top) / span * int(high.text) / step
-    assert abs(lines - round(lines)) < 0.2
-    return round(lines) * step
-
-
-def charted(problem: Problem) -> Fraction:
-    names = {label.text: label for label in problem.labels if label.text.isalpha()}
-    asked = [word for word in re.findall(r"[A-Z][a-z]*", problem.question)[1:] if word in names]
-    return combined(problem.question, [column_value(problem, names[word]) for word in asked])
-
-
 def mapped(problem: Problem) -> Fraction:
     """Squares of 504 px, from 252 px on."""
     found = []
@@ -173,7 +149,7 @@ def combined(question: str, values: Sequence[int]) -> Fraction:
     return Fraction(sum(values))
 
 
-SOLVED: Mapping[str, Callable[[Problem], Fraction]] = {"polygons": polygon_angle, "charts": charted, "sheets": mapped}
+SOLVED: Mapping[str, Callable[[Problem], Fraction]] = {"polygons": polygon_angle, "sheets": mapped}
 
 
 @every_by_default
@@ -228,7 +204,7 @@ def test_a_counterfactual_has_another_answer_and_the_same_figure_and_question(
             sorted(label.text for label in each.labels if label.text.isalpha()) for each in (problem, other)
         )
         assert ours == theirs
-        if name in ("charts", "polygons"):  # a chart's values are its drawing; polygons may cross their labels
+        if name == "polygons":  # which may cross their labels
             continue
         pages = [family.draw(each) for each in (problem, other)]
         for label in (*problem.labels, *other.labels):
@@ -309,8 +285,8 @@ def test_worked_sums_are_true(name: str, difficulty: Difficulty) -> None:
 
 
 def test_sums_go_by_places() -> None:
-    assert sums.moved(540, [-20, 5]) == (["540 - 20 = 520.", "520 + 5 = 525."], 525)
-    assert sums.moved(99, [111]) == (["99 + 100 = 199.", "199 + 10 = 209.", "209 + 1 = 210."], 210)
+    assert sheets.moved(54, [-20, 5]) == (["54 - 20 = 34.", "34 + 5 = 39."], 39)
+    assert sheets.moved(99, [11]) == (["99 + 10 = 109.", "109 + 1 = 110."], 110)
 
 
 @every

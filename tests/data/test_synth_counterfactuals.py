@@ -89,7 +89,7 @@ def test_every_solution_has_the_pattern_asked_for(tmp_path: Path, pattern: str) 
 
 
 def test_further_paths_are_rows_of_trajectories_with_images_of_their_own(tmp_path: Path) -> None:
-    words = ("--family", "charts", "--count", 2, "--paths", 2, "--formats", "batch,sft")
+    words = ("--family", "polygons", "--count", 2, "--paths", 2, "--formats", "batch,sft")
     assert virc("data", "synth", "--to", tmp_path / "a", *words).code == 0
     assert len(rows(tmp_path / "a")) == 2
     found = solved(tmp_path / "a")
@@ -108,7 +108,7 @@ def test_problems_are_drawn_of_the_split_asked_for(tmp_path: Path, monkeypatch: 
         return task(rng, split, *more, **rest)
 
     monkeypatch.setattr(tasks, "task", noted)
-    words = ("--family", "charts", "--count", 2, "--split", "heldout", "--formats", "batch")
+    words = ("--family", "polygons", "--count", 2, "--split", "heldout", "--formats", "batch")
     assert virc("data", "synth", "--to", tmp_path / "a", *words).code == 0
     assert drawn == ["heldout"] * 2
 

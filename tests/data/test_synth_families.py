@@ -99,7 +99,7 @@ def test_a_pattern_has_the_acts_it_is_called_by(made: Path) -> None:
 
 
 def test_refusals_are_the_share_asked_for_and_of_all_three_kinds(tmp_path: Path) -> None:
-    config = SynthConfig(tmp_path / "a", 60, formats=("batch",), workers=1, families=("charts",), refusals=1)
+    config = SynthConfig(tmp_path / "a", 60, formats=("batch",), workers=1, families=("polygons",), refusals=1)
     rows = problems(write(config))
     assert all(map(refused, rows))
     kinds = Counter((row["category"]["refusal"], row["category"]["pattern"], "labels" in row) for row in rows)
@@ -112,7 +112,7 @@ def test_options_of_families_and_none(tmp_path: Path) -> None:
     rows = problems(tmp_path / "a")
     assert {row["category"]["family"] for row in rows} == {"polygons"}
     assert {sum(label["text"].isalpha() for label in row["labels"]) for row in rows} == {4}
-    assert virc("data", "synth", "--to", tmp_path / "b", "--count", 12, "--family", "charts").code == 0
+    assert virc("data", "synth", "--to", tmp_path / "b", "--count", 12, "--family", "polygons").code == 0
     assert len({row["category"]["difficulty"] for row in problems(tmp_path / "b")}) == 2
     assert virc("data", "synth", "--to", tmp_path / "c", "--count", 12).code == 0
     assert all("category" not in row and "corners" in row for row in problems(tmp_path / "c"))
@@ -131,7 +131,7 @@ def test_the_same_seed_makes_the_same_problems_with_any_workers(
 
 
 def test_strangers_are_no_larger_than_a_model_of_the_families_sees() -> None:
-    family = families.get("charts")
+    family = families.get("polygons")
     for seed in range(40):
         picture = tasks.refusal(random.Random(seed), "train", family).picture
         assert picture.width % 28 == picture.height % 28 == 0
@@ -141,9 +141,9 @@ def test_strangers_are_no_larger_than_a_model_of_the_families_sees() -> None:
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (["--family", "polygons,chart"], 2, "no family 'chart'"),
+        (["--family", "polygons,sheet"], 2, "no family 'sheet'"),
         (["--family", ","], 2, "one family or more"),
-        (["--family", "charts", "--sides", "4"], 2, "of polygons alone"),
+        (["--family", "polygons", "--sides", "4"], 2, "of polygons alone"),
         (["--paths", "5"], 2, "paths"),
         (["--refusals", "1.5"], 2, "refusals"),
         (["--difficulty", "medium"], 2, "difficulty"),

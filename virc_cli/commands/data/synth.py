@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Draw problems with exact boxes and solutions.
 
-    Families: polygons, charts, sheets. Formats: batch, sft, rl, prompts, trajectories.
+    Families: polygons, sheets. Formats: batch, sft, rl, prompts, trajectories.
     With a family, the difficulty is mixed unless one is named; several solutions of a problem have different patterns,
     and the pattern direct uses no tool. --counterfactuals adds a picture with other values and its answer to each
     problem. Problems of --refusals have pictures or questions that the answer `unreadable` is right for: pictures of

@@ -12,7 +12,7 @@ import msgspec
 from PIL import Image, ImageDraw
 
 from virc.data.synth.glyphs import Face, mask
-from virc.data.synth.plane import Point, grown, inside, meet, unit
+from virc.data.synth.plane import Point, unit
 from virc.reasoning.calls import Box
 
 
@@ -98,15 +98,3 @@ def arc(pencil: ImageDraw.ImageDraw, points: Sequence[Point], index: int, style:
 def label(image: Image.Image, text: str, box: Box, style: Style) -> None:
     """Draw a text at the start of its box."""
     image.paste(style.ink, (box[0], box[1]), mask(text, style.face))
-
-
-def legible(figure: Image.Image, boxes: Sequence[Box], style: Style) -> bool:
-    """Whether labels can be read: on the page, apart from each other, and 1 px or more from every line."""
-    width, height = figure.size
-    for index, box in enumerate(boxes):
-        free = grown(box, 1)
-        if not inside(free, (0, 0, width, height)) or any(meet(free, other) for other in boxes[:index]):
-            return False
-        if figure.crop(free).getextrema() != (style.paper, style.paper):
-            return False
-    return True

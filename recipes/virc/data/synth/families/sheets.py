@@ -10,17 +10,17 @@ Easy asks for one number, hard for the sum or the difference of two.
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 from PIL import Image
 
-from virc.data.synth import shared, sketch, sums
+from virc.data.synth import shared, sketch
 from virc.data.synth.glyphs import Face
 from virc.data.synth.plane import around
 from virc.data.synth.problem import Difficulty, Label, Split, settled, split_of
 from virc.data.synth.sketch import Style
-from virc.data.synth.sums import Ask
-from virc.data.synth.worked import Solution, Spot, searched
+from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 
 NAME = "sheets"
@@ -30,6 +30,7 @@ PAGE = (4032, 3024)
 MAX_PIXELS = PAGE[0] * PAGE[1]
 COLUMNS, ROWS = "ABCDEFG", "12345"
 SQUARES = [column + row for row in ROWS for column in COLUMNS]
+Ask = Literal["value", "sum", "difference"]
 QUESTIONS: Mapping[Ask, Sequence[str]] = {
     "value": ("What number stands in square {}?", "Find the number in square {}."),
     "sum": ("What is the sum of the numbers in {} and {}?", "How much are {} and {} together?"),
@@ -58,7 +59,8 @@ class Sheet(msgspec.Struct, frozen=True):
     @property
     def answer(self) -> int:
         """The number, the sum, or the larger less the smaller."""
-        return sums.answer(self.ask, [self.number_at(name) for name in self.asked])
+        values = [self.number_at(name) for name in self.asked]
+        return abs(values[0] - values[1]) if self.ask == "difference" else sum(values)
 
     @property
     def labels(self) -> Sequence[Label]:
@@ -118,10 +120,23 @@ def spots(problem: Sheet) -> Sequence[Spot]:
 
 
 def solution(problem: Sheet) -> Solution:
-    """Read each asked square, then add or compare."""
-    numbers = [problem.number_at(name) for name in problem.asked]
-    looks = [_spot(problem, name) for name in problem.asked]
-    return sums.solution(problem.ask, problem.asked, numbers, NOUN, looks)
+    """Read each asked square, then add or compare, one place of one number a step, as a small model does safely."""
+    values = [problem.number_at(name) for name in problem.asked]
+    first, *others = [max(values), -min(values)] if problem.ask == "difference" else values
+    looks, plan = [_spot(problem, name) for name in problem.asked], f"I need {' and '.join(problem.asked)}."
+    return Solution(NOUN, plan, looks, " ".join(moved(first, others)[0] or [FOUND]), str(problem.answer))
+
+
+def moved(value: int, by: Sequence[int]) -> tuple[list[str], int]:
+    """Add numbers of up to two digits and any sign to a value: the steps, and the result."""
+    steps = []
+    for number in by:
+        sign = "-" if number < 0 else "+"
+        for part in filter(None, (abs(number) // 10 * 10, abs(number) % 10)):
+            after = value - part if number < 0 else value + part
+            steps.append(f"{value} {sign} {part} = {after}.")
+            value = after
+    return steps, value
 
 
 def absent(problem: Sheet, rng: random.Random) -> tuple[str, Solution]:
