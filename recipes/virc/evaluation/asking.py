@@ -161,7 +161,6 @@ def _answer_in(work: Work, setup: Setup, opened: Opened, grader: Grader | None) 
 
 
 def _estimate(arms: Sequence[Work], opened: Opened) -> str:
-    """What all arms will take, by the answers that there are as it is."""
     model, before = opened.name, [arm.answered(opened.name) for arm in arms]
     left = sum(len(arm.problems) for arm in arms) - sum(map(len, before))
     asked = f"{model}: {counted(len(arms[0].problems), 'problem')} in {len(arms)} arms, {counted(left, 'answer')} to go"

@@ -24,9 +24,6 @@ def compare(against: str, rows: Iterable[Row], base: Path, results: Sequence[Res
 
     Args:
         rows, base: the problems, and what names of their pictures start from.
-
-    Raises:
-        VircError: there is no such run, or its rows cannot be read.
     """
     problems = [batch.record_of(row, base) for row in rows]
     own = [(problem, print_) for problem in problems for print_ in _prints(problem)]

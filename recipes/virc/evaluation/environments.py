@@ -99,11 +99,7 @@ class Environment(msgspec.Struct, frozen=True):
     def score(
         self, model: str, rows: Iterable[Row], lines: Mapping[str, AnswerLine], folder: EvalFolder, report: Reporter
     ) -> None:
-        """Score what a model answered, and keep the values; those of the same replies are not made again.
-
-        Raises:
-            VircError: the disk refuses.
-        """
+        """Score what a model answered, and keep the values; those of the same replies are not made again."""
 
         async def value(row: Row, line: AnswerLine) -> Rewarded:
             task = self.interface.tasks[row.line - 1]
@@ -153,12 +149,7 @@ def asked_for(is_one: bool, arguments: str | None, shown: str | None) -> OfEnvir
 
 
 def load(name: str, how: OfEnvironment, limit: int | None = None) -> Environment:
-    """Load an environment that is installed, by the name of its package; only its first `limit` problems.
-
-    Raises:
-        SetupError: verifiers is not installed.
-        UsageError, ConfigError, DataError: there is no such environment, it fails, or it holds the conversation itself.
-    """
+    """Load an environment that is installed, by the name of its package; only its first `limit` problems."""
     if not name.replace("-", "_").isidentifier():
         raise UsageError(f"{plain(name, 80)} is no name of an environment", "name an installed package of verifiers")
     shown = SHOWN if how.shown is None else how.shown

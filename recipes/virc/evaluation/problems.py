@@ -91,9 +91,6 @@ def swapped(rows: Iterable[Row], known_by: Callable[[Row], Hashable] = lambda ro
 
     Args:
         known_by: what is equal for rows with the same pictures.
-
-    Raises:
-        DataError: all have the same pictures, so that there are no others.
     """
     waiting: list[Row] = []
     own: Row | None = None  # the first of those that wait, with pictures

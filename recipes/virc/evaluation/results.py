@@ -157,11 +157,7 @@ def write(path: Path, head: Head, lines: Iterable[dict[str, Any]]) -> Head:
 
 
 def read(path: Path) -> ResultFile:
-    """Read a file, whatever its digests are.
-
-    Raises:
-        DataError: it cannot be read, or is none of a result.
-    """
+    """Read a file, whatever its digests are."""
     try:
         content = contents(path, _MAX_BYTES)
         first, *rest = content.removesuffix(b"\n").split(b"\n")

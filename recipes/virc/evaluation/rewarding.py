@@ -120,12 +120,7 @@ def of(system: str, judge: str | None = None, model: str | None = None, judges: 
 
 
 def check(rewarding: Rewarding, rows: Iterable[Row], base: Path, report: Reporter) -> None:
-    """Refuse a reward that lacks something of a row, or that no answer can have, before a model is asked.
-
-    Raises:
-        DataError: a row lacks what a term needs.
-        ConfigError: no row has what the reward of an answer needs.
-    """
+    """Refuse a reward that lacks something of a row, or that no answer can have, before a model is asked."""
     answers, every = Scorable(), Scorable()
     for row in rows:
         record = batch.record_of(row, base)
@@ -188,10 +183,6 @@ def score(
     Args:
         config, opened: what the model was asked with.
         lines: its answers by id.
-
-    Raises:
-        ConfigError: a term or the total fails, or the judge refuses.
-        VircError: the disk refuses.
     """
     counted, costs = timed(rewarding.total)
     means = means_here(rewarding.reward, report, Path(opened.loaded.folder) if opened.loaded else None)
@@ -215,11 +206,7 @@ def keep(
     report: Reporter,
     value: Callable[[Row, AnswerLine], Awaitable[Rewarded]],
 ) -> None:
-    """Keep the values of a model's answers by id, made by `value` where those of the same replies are not there.
-
-    Raises:
-        VircError: the disk refuses; and what `value` raises.
-    """
+    """Keep the values of a model's answers by id, made by `value` where those of the same replies are not there."""
     file, digest = folder.rewarded(scorer.system, model), scorer.digest
     before = {str(each.id): each for each in read(file)}
     found = list[RewardedLine]()

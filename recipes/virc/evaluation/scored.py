@@ -64,8 +64,6 @@ def scored(work: Work, asked: Iterable[str]) -> Scored:
 
 
 class _JudgeProgress(Progress):
-    """How many answers the judge has judged."""
-
     def __init__(self, judge: str, of: int, resumed: int, report: Reporter) -> None:
         super().__init__(resumed, report, of)
         self._right, self._judge, self._of = 0, judge, of

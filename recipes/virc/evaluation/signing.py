@@ -14,12 +14,7 @@ _FINGERPRINT = "SHA256:"
 
 
 def tool_of(key: Path) -> str:
-    """What signs with a private key: `ssh-keygen` or `minisign`.
-
-    Raises:
-        SetupError: it is not here.
-        ConfigError: the key cannot be read.
-    """
+    """What signs with a private key: `ssh-keygen` or `minisign`."""
     try:
         tool = "minisign" if contents(key, 2**20).startswith(b"untrusted comment:") else "ssh-keygen"
     except OSError as error:
@@ -45,10 +40,6 @@ def check(file: Path, signer: str | None) -> str | None:
     Args:
         signer: whose signature it must be: the fingerprint of a key of OpenSSH (SHA256:...), or minisign's public key.
             Any other word is taken for the latter.
-
-    Raises:
-        NetworkError: the signature is another's, or not of this file.
-        SetupError: it must be somebody's, and the tool is not here.
     """
     endings = {"ssh-keygen": ".sig", "minisign": ".minisig"}
     of_ssh = bool(signer and signer.startswith(_FINGERPRINT))

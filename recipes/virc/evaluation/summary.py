@@ -396,7 +396,6 @@ def _are_compared(one: str, other: str) -> bool:
 
 
 def _seeds(models: Mapping[str, Mapping[str, Any]], results: Sequence[Result]) -> list[Seeds]:
-    """The spread of each model that was asked with several seeds, over the problems that are decided for all."""
     names: dict[str, list[str]] = defaultdict(list)
     for name in models:
         names[without_seed(name)].append(name)

@@ -33,9 +33,6 @@ def rules_for(
         given: what the user says boxes mean; with `auto` the chat protocol beside the file decides where it is that
             of the rows, then the file's name, then its boxes.
         protocol_given: the chat protocol of the rows, where the user names their system.
-
-    Raises:
-        ConfigError: the chat protocol beside the file cannot be read.
     """
     holds = source.holds
     rows = iter(rows)

@@ -303,8 +303,6 @@ def key_of(*parts: object) -> int:
 
 
 class _Run:
-    """One check, and what was found so far."""
-
     def __init__(
         self,
         config: CheckConfig,

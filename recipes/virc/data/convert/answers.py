@@ -51,9 +51,6 @@ def learner(
         system: that whose words it is to learn; None: those that the model was trained with.
         protocol: file of its chat protocol, or `default`.
         max_pixels: lowers the model's own limit of an image, in px.
-
-    Raises:
-        ConfigError: there is no such model, system or chat protocol.
     """
     named, choice = systems.get(system) if system else None, Choice(protocol=protocol)
     try:
@@ -80,10 +77,6 @@ def answered(record: Record, question: str, to: Learner) -> Record:
 
     Args:
         question: as it is asked, with its choices.
-
-    Raises:
-        DataError: it has no answer, or one that is none of its choices; a box is outside of the picture, or an image
-            cannot be read or shown.
     """
     session = session_of(record, question, to.protocol, to.grid)
     boxes, answers = boxes_of_row(record.extra) or [], answers_of(record)

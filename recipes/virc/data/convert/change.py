@@ -117,11 +117,6 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
         source: the file; rows that its system published as conversations are in the words of that system.
         records: of the file; some are read where the chat protocol has to be found in them.
         kinds: what the rows of the file are and what those of the target are.
-
-    Raises:
-        ConfigError: a chat protocol file is wrong, or the chat protocol to write is not known.
-        DataError: boxes or images are to be changed, and the rows do not show their chat protocol.
-        UsageError: the target names a system and something else.
     """
     given_as, holds = kinds
     if target.answers:
@@ -267,7 +262,6 @@ def sought(record: Record, answer: str | None) -> str | None:
 
 
 def _question(record: Record, chat_protocol: Protocol | None) -> str:
-    """The question in the conversation."""
     if not record.messages:
         raise DataError("it has neither a question nor a conversation")
     text = next((each.content for each in record.messages if each.role == "user"), "").replace(MARK, "")
@@ -337,7 +331,6 @@ def _checked(record: Record, holds: Holds) -> Record:
 
 
 def _given(target: Target) -> Protocol | None:
-    """The chat protocol that the user names."""
     if target.protocol is None:
         return None
     if target.protocol == DEFAULT:

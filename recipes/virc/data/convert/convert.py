@@ -197,7 +197,6 @@ def _chat_protocols(datasets: Iterable[Dataset]) -> list[Protocol]:
 def _written(
     config: ConvertConfig, folder: Path, datasets: Sequence[Dataset], on_progress: Callable[[int], None]
 ) -> Report:
-    """Fill the folder."""
     target = formats.get(config.format)
     store = PictureStore(folder)
     settings = Writing(store, config.embed)
@@ -266,7 +265,6 @@ class _Stream:
         return part.located(DataError(f"row {number}: {error.message}", error.hint))
 
     def _marked(self, part: Part, marks: bytearray | None) -> Iterator[Row]:
-        """The chosen rows, and the faulty ones."""
         mark = iter(marks or ())
         for row in part.rows(self._count, self._drop):
             self._last = max(self._last, row.number)

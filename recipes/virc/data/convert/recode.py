@@ -86,9 +86,6 @@ def replayed(
 
     With a target of `square_1000` inputs become 1000 x 1000 px; with `smart` their files stay as they are, but for
     those with more pixels than `grid` shows.
-
-    Raises:
-        DataError: an image cannot be read, or a turn is one that the session rejects.
     """
     view = _view(record, source)
     session = session_of(record, question, target, grid)
@@ -228,11 +225,7 @@ def is_over(size: Size, grid: Grid | None) -> bool:
 
 
 def shrunk(record: Record, grid: Grid) -> Record:
-    """The record with its images no larger than the grid shows, and its `boxes` with them; its texts stay.
-
-    Raises:
-        DataError: an image cannot be read or shown.
-    """
+    """The record with its images no larger than the grid shows, and its `boxes` with them; its texts stay."""
     files = [image_size(*_file(picture)) for picture in record.images]
     try:
         images = [
@@ -248,7 +241,6 @@ def shrunk(record: Record, grid: Grid) -> Record:
 
 
 def _made(picture: Picture, shown: Shown) -> Picture:
-    """What was shown of a picture, by its name."""
     name = str(PurePosixPath(picture.name).with_suffix(".png")) if PurePosixPath(picture.name).name else ""
     return Picture(name, data=shown.png)
 
@@ -287,10 +279,6 @@ def reworded(record: Record, question: str, source: Protocol, target: Protocol, 
 
     A call that the target has no tool for is left out, and its thought is put before the next. A cut of one kind
     becomes one of another.
-
-    Raises:
-        DataError: an image cannot be read, a turn is not in the source's grammar, or the target cannot say one: it
-            calls a tool on an image that does not exist there, or that its calls cannot name.
     """
     replay = _Replay(record, question, source, target, grid)
     for number, message, seen in with_images_before(record):
@@ -301,8 +289,6 @@ def reworded(record: Record, question: str, source: Protocol, target: Protocol, 
 
 
 class _Replay:
-    """A trajectory as far as it has been replayed."""
-
     def __init__(self, record: Record, question: str, source: Protocol, target: Protocol, grid: Grid | None) -> None:
         self.session = session_of(record, question, target, grid)
         self._source, self._target = source, target

@@ -87,7 +87,6 @@ def _are_several(start: bytes) -> bool:
 
 
 def _row(data: bytes) -> Fields:
-    """The messages of a file as a row of the format sft."""
     if _are_several(data[:4096]):
         raise DataError(f"there are several conversations in it, and {_ONE_EACH}", "write each to its own file")
     messages, images = [], []
@@ -111,7 +110,6 @@ def _row(data: bytes) -> Fields:
 
 
 def _messages(record: Record, settings: Writing) -> list[dict[str, Any]]:
-    """The messages of a record as objects of the file."""
     if not record.messages:
         raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
     names, written = settings.pictures.names(record), []

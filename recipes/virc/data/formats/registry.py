@@ -235,9 +235,6 @@ def sources(
         system: whose published rows they may be; its layouts come before the formats.
         layout: how the rows are laid out, whatever they seem to be.
         ignore: columns to leave out.
-
-    Raises:
-        DataError: there is nothing there, or no format recognises it.
     """
     protocol = get(PUBLISHED).protocol_of(system).protocol if layout and system else None
     given = LaidOut("given", layout, protocol) if layout else None
@@ -290,11 +287,7 @@ def left_out(path: Path) -> list[str]:
 
 
 def left_out_note(path: Path, system: System | None = None, layout: Layout | None = None) -> str | None:
-    """`left_out` and the files that are not read, a line each, to print; None for neither.
-
-    Raises:
-        DataError: as `sources` does.
-    """
+    """`left_out` and the files that are not read, a line each, to print; None for neither."""
     lines = []
     if gone := left_out(path):
         files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"

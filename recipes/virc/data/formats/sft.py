@@ -64,11 +64,7 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def line_of(record: Record, settings: Writing) -> str:
-    """The record's row as JSON on one line; its images are put into the dataset's folder.
-
-    Raises:
-        DataError: it has no messages, an image cannot be read, or a field has a value that JSON cannot hold.
-    """
+    """The record's row as JSON on one line; its images are put into the dataset's folder."""
     if not record.messages:
         raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
     try:
@@ -135,9 +131,6 @@ def rows(
     Args:
         unit: what is counted: `row` or `line`.
         place: how many bytes of a file are read, where LLaMA-Factory reads it in parts.
-
-    Raises:
-        DataError: the entry fits no row.
     """
     named = columns_of(source.info) if source.info else None
     kinds = Kinds(place)
@@ -237,7 +230,6 @@ def _message(message: Fields, number: int, columns: Columns) -> Message:
 
 
 def _named(columns: Columns) -> frozenset[str]:
-    """The columns that are read."""
     return KNOWN | {name for name in (columns.messages, columns.images, columns.system, "question", "answer") if name}
 
 

@@ -74,12 +74,7 @@ class Models(msgspec.Struct, frozen=True):
 def opened_models(
     roles: Mapping[str, Role], given: Mapping[str, str], setup: Setup | None, report: Reporter
 ) -> Iterator[Models]:
-    """The models of roles, open until the block ends.
-
-    Raises:
-        UsageError: a role has no model, or there is none of that name.
-        VircError: a model cannot be opened.
-    """
+    """The models of roles, open until the block ends."""
     if not roles:
         if given:
             raise UsageError(f"--role {next(iter(given))}: this operator asks no model", "leave --role out")

@@ -115,7 +115,6 @@ def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Re
 
 
 def _dropped(jobs: Sequence[Job], lists: Sequence[Path]) -> Iterator[bytes]:
-    """The lines of what each step left out."""
     for number, (job, file) in enumerate(zip(jobs, lists, strict=True), 1):
         with file.open("rb") as lines:
             for line in lines:
@@ -124,7 +123,6 @@ def _dropped(jobs: Sequence[Job], lists: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _fields(jobs: Sequence[Job], done: Sequence[Fields], to: Path) -> Fields:
-    """What came of all steps."""
     rules = {
         f"{number} {job.operator.name}: {rule}": count
         for number, (job, each) in enumerate(zip(jobs, done, strict=True), 1)

@@ -173,7 +173,6 @@ def encoded(value: object) -> bytes:
 
 
 def _text(value: object) -> str:
-    """A reply of a model, which is a text with more, as JSON has it."""
     if isinstance(value, str):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot stand in a row")

@@ -44,12 +44,7 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Operator:
-    """Return an operator by its name, or by the path of its file.
-
-    Raises:
-        UsageError: there is none.
-        ConfigError: its file is none.
-    """
+    """Return an operator by its name, or by the path of its file."""
     if name in discovery.names(_PACKAGE):
         return _operator(discovery.module(_PACKAGE, name), name)
     is_own = name.endswith(".py") and is_file(name)
@@ -84,11 +79,7 @@ def options_of(operator: Operator, values: Mapping[str, Any]) -> msgspec.Struct:
 
 
 def parsed(settings: Sequence[str], operator: Operator | None = None) -> dict[str, Any]:
-    """Return the values of `KEY=VALUE` texts; an option that takes text gets it as it is written.
-
-    Raises:
-        UsageError: one is written otherwise.
-    """
+    """Return the values of `KEY=VALUE` texts; an option that takes text gets it as it is written."""
     found: dict[str, Any] = {}
     for each in settings:
         key, is_one, text = each.partition("=")

@@ -26,11 +26,7 @@ _PLAIN = Columns()
 
 
 def read(sources: Sequence[str]) -> Iterator[Row]:
-    """The rows of files, one after the other; one that cannot be read has its fault.
-
-    Raises:
-        DataError: a file cannot be read, or not to its end.
-    """
+    """The rows of files, one after the other; one that cannot be read has its fault."""
     number = 0
     for at, source in enumerate(sources):
         path, known = expanded(source), dict[tuple[str, ...], Columns | None]()

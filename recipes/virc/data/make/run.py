@@ -199,8 +199,6 @@ class _Rows(Pace):
 
 
 class _Work:
-    """What is done with each row."""
-
     def __init__(
         self, job: Job, options: msgspec.Struct, seed: int, models: Models, progress: Progress, report: Reporter
     ) -> None:
@@ -209,7 +207,6 @@ class _Work:
         self._graders, self._lock = dict[tuple[str, str], Grader](), threading.Lock()
 
     def close(self) -> None:
-        """Close what gives rewards."""
         for each in self._graders.values():
             each.close()
 
@@ -240,12 +237,7 @@ class _Work:
         return means
 
     def line(self, row: Row) -> Line:
-        """What is made of a row.
-
-        Raises:
-            ConfigError: the operator fails.
-            VircError: a model does.
-        """
+        """What is made of a row."""
         own, operator = digest(row).hex(), self.job.operator
         line = Line(row.number, own, row.id, row.source)
         if row.fault:
@@ -298,7 +290,6 @@ def _naming(operator: Operator) -> Iterator[None]:
 
 
 def _work_on(work: _Work, pace: _Rows, report: Reporter) -> None:
-    """Do all rows that are still to be done."""
     rows: Iterator[Row] = _todo(work.job.sources, work.progress)
     if not work.models.opened:
         for row in rows:
@@ -405,7 +396,6 @@ def _published(work: _Work) -> Fields:
 
 
 def _summary(fields: Fields) -> str:
-    """What was made, and how much was left out by which rule."""
     rules = ", ".join(f"{count} {rule}" for rule, count in fields["left_out"].items())
     left = f"; left out: {rules}; {fields['left_out_file']} says which" if rules else ""
     left += "".join(f"; {count} of them in {file}" for file, count in fields["others"].items())
@@ -425,7 +415,6 @@ class _Values:
 
 
 def _planned(work: _Work) -> Plan:
-    """The plan of an operator over all rows."""
     operator, measured = work.job.operator, _Values(work.progress)
     assert operator.plan
     with _naming(operator):

@@ -136,12 +136,7 @@ def study_file(
     images: Images | None = None,
     system: str | None = None,
 ) -> FoundProtocol:
-    """The chat protocol of the first `most` rows of a file; see `study`. A saved conversation has no system message.
-
-    Raises:
-        DataError: as `study` does, or one of these rows cannot be read.
-        SetupError: an extra is missing.
-    """
+    """The chat protocol of the first `most` rows of a file; see `study`. A saved conversation has no system message."""
     file_format = get(source.format)
     if file_format.HOLDS == "problems":
         raise DataError(f"{source.file} holds problems, and no conversation that would show a chat protocol")
@@ -197,7 +192,6 @@ def _offered(system: str) -> dict[str, str]:
 
 
 def _values(text: str) -> Iterator[tuple[Any, str]]:
-    """Consecutive JSON values, each as a value and as it is written."""
     decoder, start = json.JSONDecoder(), 0
     try:
         while start < len(text):

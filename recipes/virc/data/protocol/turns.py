@@ -44,9 +44,6 @@ def gathered(
     Args:
         numbers: of their rows; from 1 where none are given.
         system: the system message of records that were saved without it; None: every record must have it.
-
-    Raises:
-        DataError: there are none, or one is no conversation with images that a session could have shown.
     """
     rows: list[Conversation] = []
     room = _MAX_TEXT

@@ -428,7 +428,6 @@ def _folders(folder: Path) -> Iterator[str]:
 
 
 def _in(folder: Path) -> list[Path]:
-    """The first folders in a folder."""
     try:
         with os.scandir(folder) as entries:
             return sorted(Path(entry.path) for entry in islice(entries, _MAX_ENTRIES) if entry.is_dir())[:_MAX_FOLDERS]

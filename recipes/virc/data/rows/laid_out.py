@@ -72,9 +72,6 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
 
     Args:
         protocol: the chat protocol in which a reply becomes a conversation; None: the reply is left out.
-
-    Raises:
-        DataError: a column is missing, empty, or holds something else than its field.
     """
     pictures, extra = _pictures(row, layout.images, layout, folder), _extra(row, layout, folder)
     question = _text(row, layout.question)
@@ -195,11 +192,7 @@ def _answers(row: Mapping[str, Any], column: Column | None) -> list[str]:
 
 
 def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
-    """The choices of a question; none where there is no column, or null.
-
-    Raises:
-        DataError: it is no list, or an empty one stands before others, so that letters would count wrongly.
-    """
+    """The choices of a question; none where there is no column, or null."""
     value = None if column is None else present(row, column)
     if column is None or value is None:
         return []
@@ -281,7 +274,6 @@ def _extra(row: Mapping[str, Any], layout: Layout, folder: Path) -> dict[str, An
 
 
 def _content(row: Mapping[str, Any], column: str, folder: Path) -> Any:
-    """What is in the JSON file that a column names."""
     name = _text(row, column) or ""
     file = f"the file {plain(name, 60)} of its {_called(column)}"
     try:
@@ -347,7 +339,6 @@ def message_of(turn: Mapping[str, Any], number: int) -> Message:
 
 
 def _parts(turn: Mapping[str, Any]) -> list[Any]:
-    """The parts of a message's content, where it has some."""
     content = _first_of(turn, ("content", "value"))
     return content if isinstance(content, list) else []
 
@@ -430,7 +421,6 @@ def _solved(record: Record, texts: Sequence[str], crops: Sequence[Picture], prot
 
 
 def _of_file(picture: Picture) -> Size:
-    """(width, height) in px of an image's file."""
     name = picture.name or "an image"
     try:
         return image_size(picture.read(), plain(name, 80))

@@ -25,10 +25,6 @@ def records_of(
 
     Args:
         protocol: whose coordinates the box of the second pair is in.
-
-    Raises:
-        DataError: a column is missing, or holds something else than its field; the part of the second pair is not one
-            box with pixels in it.
     """
     first, second = _pair(row, layout, (layout.chosen, layout.rejected), folder), layout.second
     if second is None:
@@ -97,7 +93,6 @@ def _turns(value: Any) -> Any:
 
 
 def _images(row: Mapping[str, Any], layout: Layout) -> int:
-    """How many images a row has in a column of their own."""
     value = None if layout.images is None else laid_out.present(row, layout.images)
     return len(value) if isinstance(value, list) else int(value is not None)
 

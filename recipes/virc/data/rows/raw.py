@@ -27,12 +27,7 @@ _MAX_COCO = 2**31  # bytes: of all of it rows are made at once
 
 
 def rows(path: Path, start: int = 1) -> Iterator[Read]:
-    """The rows of a file, or of a folder of `datasets.save_to_disk`, from the number `start` on.
-
-    Raises:
-        DataError: nothing of it can be read.
-        SetupError: parquet or Arrow without pyarrow.
-    """
+    """The rows of a file, or of a folder of `datasets.save_to_disk`, from the number `start` on."""
     if path.is_dir():
         yield from rows_of(saved.files(path), start)
     elif path.suffix == ".parquet":
@@ -182,7 +177,6 @@ class _Coco(msgspec.Struct):
 
 
 def _as_coco(path: Path) -> _Coco | None:
-    """What a file of COCO has; None where it is none."""
     try:
         return msgspec.json.decode(contents(path, _MAX_COCO), type=_Coco)
     except (OSError, ValueError, RecursionError):

@@ -45,9 +45,6 @@ def read_rows(file: Path) -> Iterator[Read]:
 
     It is mapped, not read, so that a batch of large images takes the memory of one row. A compressed batch would be
     unpacked whole; `save_to_disk` writes none.
-
-    Raises:
-        SetupError: pyarrow is not installed.
     """
     load()
     import pyarrow  # type: ignore[import-untyped, unused-ignore]

@@ -56,9 +56,6 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
     """The row of a record; its last message, where the assistant's, is the reference.
 
     `index` is the row's number, from 0; `images` are as in the row, `turns` as in `schema`.
-
-    Raises:
-        DataError: a field of `extra` has a value that JSON cannot hold.
     """
     known = turns and record.messages[-1].role == "assistant"
     prompt = msgspec.to_builtins(record.messages[:-1] if known else record.messages)

@@ -48,12 +48,7 @@ class Critic:
         self._backend.close()
 
     def grade(self, question: str, reference: str, solution: str, images: Sequence[Shown]) -> float:
-        """The grade of a solution, 0 to 1; of long texts a part is shown.
-
-        Raises:
-            NetworkError: the critic is down, busy or silent, or gives no clear grade in four tries.
-            ConfigError, EngineError: it refuses the request.
-        """
+        """The grade of a solution, 0 to 1; of long texts a part is shown."""
         end = time.monotonic() + self._timeout
         texts = {
             "question": question[:_MAX_TEXT],

@@ -89,8 +89,6 @@ class Totals(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    """The fields of a line of progress that are used."""
-
     line: int = 0
     rollouts: int = 0
     right: int = 0
@@ -111,12 +109,7 @@ class _Kept(msgspec.Struct):
 
 
 def location_of(to: Path, paired: bool = False) -> Location:
-    """The dataset, of pairs where it is `paired`, that a user names by a file `NAME.jsonl` or a folder.
-
-    Raises:
-        UsageError: it is another kind of file, or has files that sampling did not make.
-        DataError: the `dataset_info.json` there cannot be read.
-    """
+    """The dataset, of pairs where it is `paired`, that a user names by a file `NAME.jsonl` or a folder."""
     if to.suffix in (".json", ".parquet"):
         raise UsageError(f"rows go to a folder or a .jsonl file, not to {to.name}", "--to traj.jsonl")
     usual = pairs.NAME if paired else "trajectories"
@@ -135,12 +128,7 @@ def location_of(to: Path, paired: bool = False) -> Location:
 
 @contextmanager
 def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object]) -> Iterator[Ledger]:
-    """Lock the dataset, and give its ledger; `made_with` are the settings that all rows share.
-
-    Raises:
-        ConfigError: another run has locked it, or it was made with other settings or another chat protocol.
-        VircError: the disk refuses.
-    """
+    """Lock the dataset, and give its ledger; `made_with` are the settings that all rows share."""
     _is_beside(location, protocol)
     made = not location.folder.exists()
     with Ledger(location.progress, SCHEMA, made_with, (), "--to") as ledger:
@@ -208,11 +196,7 @@ def publish(location: Location, finished: bool, keep: int) -> Totals:
 
 
 def so_far(location: Location) -> Totals:
-    """What the ledger of a dataset has, also while another process adds to it; nothing where there is none.
-
-    Raises:
-        ConfigError: it is no ledger of sampling.
-    """
+    """What the ledger of a dataset has, also while another process adds to it; nothing where there is none."""
     totals = Totals()
     with _as_ledger(location) as lines:
         _in_order((line for line in lines if line.endswith(b"\n")), totals, 1)
@@ -220,11 +204,7 @@ def so_far(location: Location) -> Totals:
 
 
 def made_with(location: Location) -> dict[str, Any]:
-    """The model and the settings that the rows of a dataset were made with; nothing where there is none yet.
-
-    Raises:
-        ConfigError: its ledger is none of sampling.
-    """
+    """The model and the settings that the rows of a dataset were made with; nothing where there is none yet."""
     with _as_ledger(location) as lines:
         first = next(iter(lines), b"")
         line = msgspec.json.decode(first, type=_MadeWith) if first.endswith(b"\n") else _MadeWith()
@@ -233,7 +213,6 @@ def made_with(location: Location) -> dict[str, Any]:
 
 @contextmanager
 def _as_ledger(location: Location) -> Iterator[Iterable[bytes]]:
-    """The lines of a ledger, to read alone."""
     if not location.progress.exists():
         yield ()
         return
@@ -287,7 +266,6 @@ def _in_order(lines: Iterable[bytes], totals: Totals, keep: int) -> list[int]:
 
 
 def _unnamed(protocol: Protocol) -> Protocol:
-    """The protocol without its name."""
     return msgspec.structs.replace(protocol, name="")
 
 

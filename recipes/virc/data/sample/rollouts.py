@@ -59,9 +59,6 @@ def drawn(
 
     Args:
         solving: how; of its `samples` there is a rollout each.
-
-    Raises:
-        VircError: the model failed for a reason that the other rollouts would fail with, too, or in all of them.
     """
     ended: Counter[str] = Counter()
     drawn = attempts(

@@ -44,8 +44,6 @@ _ALIKE = "virc data show FILE, or virc solve with one of them, shows why; a stro
 
 
 class _Rollouts(Progress):
-    """How many problems were rolled out in this run."""
-
     def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
         super().__init__(resumed, report, total)
         self.problems, self.rollouts, self.right, self.kept = 0, 0, 0, 0
@@ -160,7 +158,6 @@ def _estimate(first: Fields, problems: int, seconds: float) -> str:
 
 
 def _hint(totals: Totals) -> str:
-    """What to do where nothing was kept."""
     if totals.left_out.get("ungraded", 0) == totals.rollouts:
         return "rows with what the reward needs, or another --reward"
     if totals.left_out.get("margin"):
@@ -207,10 +204,6 @@ def sample(
             `pass_rate`, `ended` (how many rollouts ended in which way), `answers`, `kept` (rows of the trajectories
             format, or pairs, whose images are in location) and, of pairs, `left_out`.
         note: gets a sentence when the endpoint is unreachable and is waited for, or rows are done one at a time.
-
-    Raises:
-        NetworkError: the endpoint became unreachable and stayed so.
-        VircError: the endpoint failed row after row for a reason of its own.
     """
 
     def work(row: Row) -> RowDone:
@@ -264,7 +257,6 @@ def _trajectories(config: SampleConfig, problem: Problem, found: Iterable[Rollou
 
 
 def _counts(problem: Problem, samples: int, rollouts: Iterable[Rollout]) -> Fields:
-    """What a line says of the rollouts of its problem."""
     found = list(rollouts)
     ended = Counter(each.end for each in found)
     return {

@@ -96,12 +96,7 @@ class SynthConfig(msgspec.Struct, frozen=True):
 
 
 def protocol_of(name: str | None) -> Protocol:
-    """The chat protocol of trajectories: our own, whose pictures are those of the system of that name or file.
-
-    Raises:
-        ConfigError: there is no such system, or its file is wrong.
-        UsageError: it has other words, boxes or tools.
-    """
+    """The chat protocol of trajectories: our own, whose pictures are those of the system of that name or file."""
     own = worked.PROTOCOL
     if name is None:
         return own
@@ -279,7 +274,6 @@ def _file_of(name: str) -> str:
 
 
 def _place(number: int) -> str:
-    """The folder of the images of a problem."""
     return f"{FOLDER}/{number // _IN_A_FOLDER:03d}"
 
 

@@ -31,7 +31,6 @@ def _made(row: Mapping[str, Any], fields: Fields) -> Fields:
 
 
 def _decimals(row: Mapping[str, Any]) -> int | None:
-    """How many decimals of the answer count; None where it is no decimal number."""
     precision = row.get("precision")
     if row.get("answer_type") != "float" or precision is None or math.isnan(precision):  # NaN: none, in parquet too
         return None

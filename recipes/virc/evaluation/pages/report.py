@@ -64,7 +64,6 @@ def render(summary: Summary, results: Sequence[Result]) -> str:
 
 
 def _divisions(summary: Summary) -> dict[str, list[str]]:
-    """Return each division and its parts, of all models."""
     found: dict[str, set[str]] = {}
     for model in summary.models:
         for division, parts in model.categories.items():

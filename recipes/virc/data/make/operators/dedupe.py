@@ -89,7 +89,6 @@ def _remember(value: dict[str, Any], by: str, name: str, seen: dict[str, Any], m
 
 
 def _images(value: dict[str, Any]) -> list[Image.Image]:
-    """The fingerprints of a row's pictures."""
     return [Image.frombytes("L", (EDGE, EDGE), base64.b64decode(each)) for each in value.get("prints", ())]
 
 

@@ -117,11 +117,7 @@ def _value(means: Means[Options], problem: Problem, shown: Sequence[Shown], numb
 def _drawn(
     means: Means[Options], problem: Problem, shown: Sequence[Shown], number: int
 ) -> tuple[float | str, int, int, int]:
-    """Draw a reply; returns its value, or why it has none, and its replies and tokens.
-
-    Raises:
-        VircError: the model failed for a reason that the other replies would fail with, too.
-    """
+    """Draw a reply; returns its value, or why it has none, and its replies and tokens."""
     options, asked = means.options, means.opened["model"]
     solving = SolveConfig(
         options.temperature, seed=derived(means.seed, number), max_turns=means.max_turns, tries=1,
