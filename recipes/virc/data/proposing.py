@@ -24,7 +24,6 @@ class Proposed(msgspec.Struct, frozen=True):
 
     Args:
         source: the file, read by the layout that is proposed; None: none is.
-        rows: the first of them.
         yaml: the layout as a file; empty where there is none.
     """
 

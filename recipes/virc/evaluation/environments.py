@@ -46,7 +46,6 @@ class Interface(NamedTuple):
     """What is used of a loaded environment.
 
     Args:
-        tasks: the problems.
         prompt: of a task: messages as the chat completions API has them, or one text.
         score: a reply to a task; what it raises leaves the reply without a reward.
     """
@@ -60,7 +59,6 @@ class Environment(msgspec.Struct, frozen=True):
     """A loaded environment.
 
     Args:
-        system: its name.
         digest: of all that its values depend on, beside the replies.
         shown: the text that it is shown of a reply, with `{reply}` and `{answer}` in it.
     """

@@ -21,18 +21,8 @@ from virc.solving.setup import Setup
 class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is evaluated: every setup on one benchmark, all with the same crop ablation.
 
-    Args:
-        to: folder of the evaluation; None: that of the benchmark.
-        limit: only the first so many problems.
-        judge_endpoint: server asked about answers that no rule finds right.
-        judge_model: which model there; None: the only one.
-        at_once: rows in work at a time; None: as many as suit the model.
-        reward: a system, or the path of its YAML, whose reward the answers are given.
-        judge_endpoints: of further judges of that reward, by the names that it has for them.
+    Args: as of `virc.evaluation.api.evaluate`, and
         pipeline: what is evaluated in place of the setups, without a reward and a crop ablation.
-        environment: what the benchmark is, where it is an environment of verifiers.
-        against_run: a run, or a file of rows, whose pictures are compared with those of the problems.
-        sign: private key that the files of results are signed with.
         looks: whether the problems are asked in all arms of `looks.ARMS`, for a verdict on looking.
         estimate_only: ask the first problems as they are, and say how long all arms would take.
     """

@@ -94,7 +94,6 @@ class RewardedLine(msgspec.Struct, frozen=True):
     """A line of `rewards/SYSTEM/MODEL.jsonl`.
 
     Args:
-        row: hash of the problem, as in its line of answers.
         replies: hash of what was said of it.
         reward: hash of the reward.
     """
@@ -182,7 +181,6 @@ def score(
 
     Args:
         config, opened: what the model was asked with.
-        lines: its answers by id.
     """
     counted, costs = timed(rewarding.total)
     means = means_here(rewarding.reward, report, Path(opened.loaded.folder) if opened.loaded else None)

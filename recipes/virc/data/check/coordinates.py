@@ -32,7 +32,6 @@ def rules_for(
         rows: of the file; the first `SURVEYED` of them are read where nothing else says what boxes mean.
         given: what the user says boxes mean; with `auto` the chat protocol beside the file decides where it is that
             of the rows, then the file's name, then its boxes.
-        protocol_given: the chat protocol of the rows, where the user names their system.
     """
     holds = source.holds
     rows = iter(rows)

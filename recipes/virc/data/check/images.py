@@ -79,9 +79,6 @@ def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> l
 
     Where no chat protocol says how images are shown, those of 1000 x 1000 px with boxes in permille may be announced
     as they are: some of these sets were made without a patch grid.
-
-    Args:
-        files: sizes of the images in their files.
     """
     inputs = set(inputs_of(record))
     announced = all_announced(record, rules)

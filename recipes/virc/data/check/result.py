@@ -86,7 +86,6 @@ class RowResult(msgspec.Struct, frozen=True):
     """One row after its check.
 
     Args:
-        number: of the row in its file, from 1.
         key: what no other row of its dataset may have; None where rows of this kind have no id.
         inputs: hashes of the pixels of its inputs.
         system: its system message, "" for none; None where the row has no conversation.

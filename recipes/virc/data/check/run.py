@@ -54,16 +54,12 @@ class CheckConfig(msgspec.Struct, frozen=True):
     """What to check.
 
     Args:
-        paths: files, or folders of them.
         against: files and folders whose inputs must not be in those of `paths`; they are checked as well.
         coordinates: what boxes mean; `auto` finds out.
         system: name or file of the system in whose chat protocol and grammar rows are; None: that beside them, else
             our own.
         family: name or file of the family of models whose patch grid the rows were made on; None: Qwen2-VL's.
-        layout: a file of the layout of the rows; None: what is known, or guessed.
-        ignore: columns that are left out.
         first: faults of each kind that are passed to `on_fault`, and all that keep rows from being read.
-        workers: processes; 1 checks in this one.
         clean: new folder for the rows of `paths` without faults.
     """
 
@@ -101,10 +97,8 @@ class DatasetReport(msgspec.Struct):
     """What one file has.
 
     Args:
-        layout: how its rows are laid out, where others published them.
         reasons: why each of its columns was taken for a field, where its rows alone show that.
         held_out: its inputs must not be among those of the other files.
-        coordinates: what its boxes were taken to mean, and why.
         chat_protocols: its system messages, the first `MAX_PROTOCOLS` of them.
         more_chat_protocols: rows with others.
         ignored: rows with each key of messages that LLaMA-Factory does not read, and `clean` does not keep; the first
@@ -230,7 +224,6 @@ def check(
 
     Args:
         on_fault: called with the first faults of each kind as they are found, and all that keep rows from being read.
-        on_row: called after each row with the report up to it.
 
     Raises:
         DataError: there is nothing to check, or `clean` cannot be written.

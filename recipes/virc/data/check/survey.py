@@ -24,7 +24,6 @@ class Survey(msgspec.Struct):
 
     Args:
         systems: how many rows have each system message, by its hash; "" stands for none.
-        faults: rows with a fault of each kind.
         wrong: numbers of the first rows with faults, each with its first fault.
         kept: rows from the beginning, from the end and at even distance between.
     """

@@ -73,11 +73,7 @@ def _base(system: System) -> str | None:
 
 
 def answered(record: Record, question: str, to: Learner) -> Record:
-    """The trajectory of a problem: a crop of each of its boxes, and the answer; boxes alone are the answer.
-
-    Args:
-        question: as it is asked, with its choices.
-    """
+    """The trajectory of a problem: a crop of each of its boxes, and the answer; boxes alone are the answer."""
     session = session_of(record, question, to.protocol, to.grid)
     boxes, answers = boxes_of_row(record.extra) or [], answers_of(record)
     if not (answers or boxes):

@@ -41,15 +41,11 @@ class ConvertConfig(msgspec.Struct, frozen=True):
     Args:
         to: folder to make; it must not exist, or be empty.
         name: one dataset of that name is made of all sources; None: each keeps its own.
-        target: other boxes, images or chat protocol.
         embed: images go into the rows, where the format can hold them.
-        limit: so many rows of each dataset; None: all.
         weights: of the sources in one mix.
         seed: the same rows are chosen for the same seed.
         split: rows set aside as a dataset beside the other.
         skip_faulty: rows that cannot be read or written are left out, not an error.
-        layout: a file of the layout of the rows; None: what is known, or guessed.
-        ignore: columns that are left out.
         workers: processes that go through trajectories again where images change.
     """
 
@@ -89,8 +85,6 @@ class Report(msgspec.Struct):
     """What was done.
 
     Args:
-        lost: what the format cannot hold; "" for nothing.
-        faults: why rows were left out, the first of them.
         boxes: how exact the boxes are that were written anew.
         images_bytes: size of the images on disk.
         unshared_bytes: what it would be if every row had its own.

@@ -84,7 +84,6 @@ class Source(msgspec.Struct, frozen=True):
     """One file of rows.
 
     Args:
-        format: name of its format.
         name: of the dataset: its key in `dataset_info.json`, else the file's stem.
         info: its entry in `dataset_info.json` (`formatting`, `columns`, `tags`); empty where there is none.
         laid_out: how its rows are laid out, where others published them; `file` may then be a folder.
@@ -183,12 +182,7 @@ def read_row(
     flaws: Iterable[str] = (),
     ignored: tuple[str, ...] = (),
 ) -> Row:
-    """The row of a record that was read from these fields, without the columns that are to be ignored.
-
-    Args:
-        named: the columns that were read.
-        flaws, ignored: as of `Row`.
-    """
+    """The row of a record that was read from these fields, without the columns that are to be ignored."""
     without = source.ignored
     if without:
         record = msgspec.structs.replace(record, extra=_without(record.extra, without, ""))
@@ -234,7 +228,6 @@ def sources(
     Args:
         system: whose published rows they may be; its layouts come before the formats.
         layout: how the rows are laid out, whatever they seem to be.
-        ignore: columns to leave out.
     """
     protocol = get(PUBLISHED).protocol_of(system).protocol if layout and system else None
     given = LaidOut("given", layout, protocol) if layout else None

@@ -36,7 +36,6 @@ class Progress:
     """The file, open while its `with` block lasts.
 
     Args:
-        path: of it.
         head: what all its lines were made with; they are not mixed with others.
         safe: whether each line is on disk before `add` returns, as where a model was paid for it.
 

@@ -46,8 +46,6 @@ class Job(msgspec.Struct, frozen=True):
     """One operator over files.
 
     Args:
-        sources: files of rows, which are read one after the other.
-        options: of the operator, as plain values.
         setup: the model of roles that name none, and how all are asked; None: no model is asked.
         roles: role -> its server's address or model.
         at_once: rows in work at a time; None: as many as suit the models.
