@@ -16,13 +16,13 @@ from virc.data.convert.recode import boxes_scaled
 from virc.data.rows import file_sizes
 from virc.data.rows.record import Record
 from virc.data.sample import dataset, graders, run
-from virc.data.sample.critic import Critic
 from virc.data.sample.dataset import Location, Totals
 from virc.data.sample.pairing import CUT, Pairing, judged, paired
 from virc.data.sample.rollouts import Problem, Rollout, end_of, fields_of, problem_of
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Ask, Reply, Session
+from virc.scoring.judge import Judge
 from virc.scoring.score import Key
 from virc.solving.batch import RowDone
 from virc.solving.one import Attempt
@@ -220,30 +220,35 @@ class _Critical:
         self.asked.append(ask)
         return self.replies.pop(0)
 
+    def close(self) -> None:
+        pass
+
 
 def test_a_critic_sees_the_end_of_a_solution_and_is_heard_out(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = _Critical(Reply("grade: 1", finish="length"), Reply("grade: 7"))
-    monkeypatch.setattr("virc.data.sample.critic.OpenAIBackend", lambda *_, **__: backend)
-    critic = Critic("http://127.0.0.1:9/v1", "critic")
-    assert critic.grade("Which?", "97", "x" * 9000 + "the end", []) == 0.7
+    monkeypatch.setattr("virc.scoring.judge.OpenAIBackend", lambda *_, **__: backend)
+    unused: Any = None
+    with graders.pairing_of(graders.PairsAsked("grade", judge="http://c/v1"), unused, unused) as pairing:
+        assert pairing.grade
+        assert pairing.grade(PROBLEM, rollout(1, "x" * 9000 + "the end", end="wrong")) == 0.7
     assert all("the end" in ask.messages[-1].text for ask in backend.asked)
 
 
 def test_a_critic_gets_its_key_and_the_pictures_of_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
 
-    class Heard:
+    class Heard(Judge):
         def __init__(self, *words: object) -> None:
             given.append(words)
 
-        def grade(self, question: str, reference: str, solution: str, images: Sequence[Shown]) -> float:
-            given.append([shown.size for shown in images])
+        def decide(self, *asked: Any) -> Any:
+            given.append([shown.size for shown in asked[-1]])
             return 0.5
 
         def close(self) -> None:
             given.append("closed")
 
-    monkeypatch.setattr(graders, "Critic", Heard)
+    monkeypatch.setattr(graders, "Judge", Heard)
     monkeypatch.setenv("VIRC_JUDGE_KEY", "a-key")
     row = msgspec.structs.replace(PROBLEM.row, images=["a.png"])
     unused: Any = None

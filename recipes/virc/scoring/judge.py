@@ -5,14 +5,16 @@ A judge that fails never counts as a wrong answer: it raises.
 
 import re
 import time
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self, TypeVar
 
 import msgspec
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import NetworkError, VircError
+from virc.core.text import plain
+from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Message
 
 _TEMPERATURES = (0.0, 0.3, 0.6, 0.9)
@@ -37,6 +39,7 @@ exactly one of these two forms:
 verdict: same
 verdict: different"""
 _VERDICT = re.compile(r"[*_` ]*verdict[*_` ]*:[*_` ]*(same|different)[*_`. ]*", re.IGNORECASE)
+T = TypeVar("T")
 
 
 class Judge:
@@ -93,23 +96,39 @@ class Judge:
             NetworkError: the judge is down, busy or silent, or gives no clear verdict in four tries.
             ConfigError, EngineError: it refuses the request, or read only a part of it.
         """
-        end = time.monotonic() + self._timeout
         texts = {
             "question": question[:_MAX_QUESTION],
             "reference": reference[:_MAX_ANSWER],
             "answer": answer[-_MAX_ANSWER:],
         }
-        ask = Ask((Message("system", _SYSTEM), Message("user", quoted(texts))), ())
+        return self.decide("verdict", _SYSTEM, texts, read_verdict)
+
+    def decide(
+        self,
+        what: str,
+        system: str,
+        texts: Mapping[str, str],
+        read: Callable[[str], T | None],
+        images: Sequence[Shown] = (),
+    ) -> T:
+        """What `read` finds in a reply to these texts; replies that are cut, or in which it finds nothing, are drawn
+        again. Raises as `same`.
+        """
+        end, said = time.monotonic() + self._timeout, ""
+        ask = Ask((Message("system", system), Message("user", quoted(texts), tuple(range(len(images))))), images)
         for number, temperature in enumerate(_TEMPERATURES):
             sampling = Sampling(temperature, max_tokens=_MAX_TOKENS, seed=number)
             try:
                 reply = self._backend.reply(ask, sampling, seconds=end - time.monotonic())
             except VircError as error:
                 raise of_judge(error) from None
-            verdict = None if reply.finish == "length" else read_verdict(reply.text)
-            if verdict is not None:
-                return verdict
-        sentence = f"the judge {self.model} gave no verdict in {len(_TEMPERATURES)} tries"
+            found = None if reply.finish == "length" else read(reply.text)
+            if found is not None:
+                return found
+            said = plain(reply.text, 80)
+        sentence = (
+            f"the judge {self.model} gave no {what} in {len(_TEMPERATURES)} tries; the last reply begins {said!r}"
+        )
         raise NetworkError(sentence, "a larger model keeps to the form: --judge-model NAME")
 
 
