@@ -8,7 +8,8 @@
         assert all("authorization" not in r.headers for r in server.asked("storage"))
         assert server.sent("model.safetensors") < 2 * len(weights)
 
-Four places are told apart (`on`): "api" (listings; `name` is the repository), "resolve" (a file's address at the hub),
+Five places are told apart (`on`): "api" (what is said of a repository, whose name is `name`; with as many of its files
+as `server.siblings` says), "tree" (its files, by pages of `server.page`), "resolve" (a file's address at the hub),
 "cache" (where small files lie) and "storage": a second port, where large files lie behind signed addresses. As at the
 real hub, a large file is answered by 302 to the storage, a small one by a relative 307 to the cache, a gated repository
 shows its listing but not its files, and the storage refuses a request that carries a token.
@@ -259,6 +260,8 @@ class Hub:
         self.stored: dict[str, bytes] = {}  # what was uploaded, by its SHA-256
         self.address_uses: int | None = None
         self.address_bytes: int | None = None
+        self.siblings: int | None = 50_000  # listed of a repository; None: it has no such field
+        self.page = 1000
         self.requests: list[Request] = []
         self.stopping = threading.Event()
         self._repos: dict[str, _Kept] = {}
@@ -359,7 +362,7 @@ class Hub:
 
     def sent(self, name: str = "*", on: str | None = None) -> int:
         """Bytes of files that left, for names that match, from storage and hub."""
-        return sum(r.sent for r in self.asked(on, name) if r.on != "api" and r.code in (200, 206))
+        return sum(r.sent for r in self.asked(on, name) if r.on not in ("api", "tree") and r.code in (200, 206))
 
     def until(self, ready: Callable[[], bool], seconds: float = 200) -> bool:
         """Wait until something about the requests holds; False where it never did."""
@@ -405,7 +408,7 @@ class Hub:
             request.on, request.name = "cache", unquote(match[4])
             return self._file(request, _key(match[1], match[2]), match[3], cached=True)
         if match := _API.fullmatch(parts.path):
-            request.on, request.name = "api", _key(match[1], match[2])
+            request.on, request.name = "tree" if match[3] == "tree" else "api", _key(match[1], match[2])
             return self._listing(request, match[3] == "tree", unquote(match[4] or "main"), parts.query)
         if match := _RESOLVE.fullmatch(parts.path):
             request.on, request.name = "resolve", unquote(match[4])
@@ -437,19 +440,23 @@ class Hub:
             return found
         commit, entries = found
         kept = self._repos[request.name]
-        blobs = parse_qs(query).get("blobs", [""])[0].lower() in ("true", "1")
-        told: object = (
-            [_tree_entry(name, entry) for name, entry in entries.items()]
-            if tree
-            else {
-                "id": request.name.removeprefix("datasets/"),
-                "sha": commit,
-                "private": kept.repo.private,
-                "gated": "manual" if kept.repo.gated else False,
-                "siblings": [_sibling(name, entry, blobs) for name, entry in entries.items()],
-            }
-        )
+        asked = parse_qs(query)
         headers = {"Content-Type": "application/json", "X-Repo-Commit": commit}
+        told: object
+        if tree:
+            begin = int(asked.get("cursor", ["0"])[0])
+            told = [_tree_entry(*each) for each in list(entries.items())[begin : begin + self.page]]
+            if begin + self.page < len(entries):
+                following = f"https://huggingface.co{urlsplit(request.path).path}?recursive=true&cursor="
+                headers["Link"] = f'<{following}{begin + self.page}>; rel="next"'
+        else:
+            blobs = asked.get("blobs", [""])[0].lower() in ("true", "1")
+            gated = "manual" if kept.repo.gated else False
+            told = {"id": request.name.removeprefix("datasets/"), "sha": commit, "private": kept.repo.private}
+            told |= {"gated": gated}
+            if self.siblings is not None:
+                some = list(entries.items())[: self.siblings]
+                told["siblings"] = [_sibling(name, entry, blobs) for name, entry in some]
         return Reply(content=json.dumps(told).encode(), headers=headers)
 
     def _file(self, request: Request, key: str, revision: str, cached: bool = False) -> Reply:

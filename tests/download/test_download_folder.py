@@ -314,3 +314,12 @@ def test_an_archive_of_a_dataset_lacks_until_it_is_unpacked(
     came = Kept(1, "git:1", mtime_ns=1)
     files = {"a.tar": came, "b.tar": Kept(1, "git:1", 1, unpacked=True), "b": came, "c": Kept(1, "git:1")}
     assert Record("someone/data", kind, "1" * 40, files).lacking == lacking
+
+
+def test_a_disk_that_folds_case_is_found_by_looking(tmp_path: Path) -> None:
+    two = (file("a/One.png"), file("A/one.png"))
+    with (folder := opened(tmp_path, *two)).alone():
+        folder.expect(two)
+        (tmp_path / HIDDEN.upper()).mkdir()  # as if it were the folder of ours
+        with pytest.raises(DataError, match=r"folds case, takes it for a/One\.png"):
+            folder.expect(two)

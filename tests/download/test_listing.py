@@ -18,7 +18,7 @@ from support.servers import dead_url
 
 from virc.core.errors import ConfigError, DataError, NetworkError, VircError
 from virc.download.hub import listing as listing_module
-from virc.download.hub.listing import listing
+from virc.download.hub.listing import check_places, listing
 from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
 
@@ -176,16 +176,16 @@ def test_a_token_that_no_header_can_hold_is_not_shown(server: Hub, monkeypatch: 
 COMMIT = "0123456789" * 4
 
 
-def told(*siblings: dict[str, Any], sha: Any = COMMIT) -> bytes:
-    return json.dumps({"id": MODEL, "sha": sha, "siblings": siblings}).encode()
+def told(*entries: dict[str, Any]) -> bytes:
+    return json.dumps(entries).encode()
 
 
-def sibling(name: Any, size: Any = 1, **more: Any) -> dict[str, Any]:
-    return {"rfilename": name, "size": size, "blobId": COMMIT, **more}
+def entry(name: Any, size: Any = 1, **more: Any) -> dict[str, Any]:
+    return {"type": "file", "path": name, "size": size, "oid": COMMIT, **more}
 
 
-def refused(server: Hub, listed: bytes, kind: type[VircError] = DataError) -> VircError:
-    server.misbehave(body(listed), on="api", times=None)
+def refused(server: Hub, listed: bytes, kind: type[VircError] = DataError, on: str = "tree") -> VircError:
+    server.misbehave(body(listed), on=on, times=None)
     with pytest.raises(kind) as failed:
         listing(Wanted(MODEL))
     assert len(failed.value.message) < 500
@@ -200,62 +200,119 @@ def refused(server: Hub, listed: bytes, kind: type[VircError] = DataError) -> Vi
         *(".virc-download/record.json", ".VIRC-Download/x", ".git/config", "sub/.Git/hooks/post-checkout"),
     ],
 )
-def test_names_that_do_harm_are_refused(server: Hub, name: str) -> None:
-    refused(server, told(sibling("config.json"), sibling(name)))
+def test_a_name_that_does_harm_refuses_only_itself(server: Hub, name: str) -> None:
+    server.misbehave(body(told(entry("config.json"), entry(name))), on="tree")
+    found = listing(Wanted(MODEL))
+    assert [file.name for file in found.files] == ["config.json"]
+    (sentence,) = found.refused
+    assert sentence.startswith("refused ")
+    refused(server, told(entry(name)))
 
 
 @pytest.mark.parametrize(
-    "entry",
+    "wrong",
     [
-        *(sibling("a", size) for size in (-1, 2**60, 10**400, 1.5, "1", None, True)),
-        *(sibling(name) for name in (None, 1, ["a"])),
-        {"rfilename": "a", "blobId": COMMIT},
-        *(sibling("a", blobId=value) for value in ("zz", COMMIT + "\n", COMMIT.upper().replace("0", "A"), 1)),
-        *(sibling("a", lfs={"sha256": sha, "size": 1}) for sha in ("", "f" * 63, "g" * 64, "f" * 64 + "\n", None)),
-        sibling("a", lfs={"sha256": "f" * 64, "size": 2}),
-        sibling("a", lfs={"sha256": "f" * 64}),
-        sibling("a", lfs=[]),
+        *(entry("a", size) for size in (-1, 2**60, 10**400, 1.5, "1", None, True)),
+        *(entry(name) for name in (None, 1, ["a"])),
+        {"path": "a", "oid": COMMIT},
+        *(entry("a", oid=value) for value in ("zz", COMMIT + "\n", COMMIT.upper().replace("0", "A"), 1)),
+        *(entry("a", lfs={"oid": sha, "size": 1}) for sha in ("", "f" * 63, "g" * 64, "f" * 64 + "\n", None)),
+        entry("a", lfs={"oid": "f" * 64, "size": 2}),
+        entry("a", lfs={"oid": "f" * 64}),
+        entry("a", lfs=[]),
     ],
 )
-def test_sizes_and_hashes_that_are_none_are_refused(server: Hub, entry: dict[str, Any]) -> None:
-    refused(server, told(entry))
+def test_sizes_and_hashes_that_are_none_are_refused(server: Hub, wrong: dict[str, Any]) -> None:
+    refused(server, told(wrong))
 
 
 @pytest.mark.parametrize("sha", [None, "", "main", "../../x", COMMIT + "0", 1])
 def test_a_commit_that_is_none_is_refused(server: Hub, sha: Any) -> None:
-    refused(server, told(sibling("a"), sha=sha))
+    refused(server, json.dumps({"sha": sha, "siblings": []}).encode(), on="api")
 
 
 @pytest.mark.parametrize("names", [("a", "a"), ("a", "a/b"), ("a/b/c", "a")])
 def test_two_files_cannot_have_one_place(server: Hub, names: tuple[str, ...]) -> None:
-    refused(server, told(*(sibling(name) for name in names)))
+    refused(server, told(*(entry(name) for name in names)))
 
 
 @pytest.mark.parametrize("names", [("a", "A"), ("Straße", "STRASSE"), ("\u00e9", "e\u0301"), ("A", "a/b")])
-def test_names_that_a_disk_takes_for_one(server: Hub, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
-    monkeypatch.setattr(listing_module, "_FOLDS", False)
-    server.misbehave(body(told(*(sibling(name) for name in names))), on="api")
-    assert [file.name for file in listing(Wanted(MODEL)).files] == list(names)
-    monkeypatch.setattr(listing_module, "_FOLDS", True)
-    refused(server, told(*(sibling(name) for name in names)))
+def test_names_that_a_disk_takes_for_one(names: tuple[str, ...]) -> None:
+    check_places(names)
+    with pytest.raises(DataError, match="this disk, which folds case, takes it for") as failed:
+        check_places(names, folds=True)
+    assert "--include" in str(failed.value.hint)
+
+
+PAGES = {f"{number:02d}.txt": b"%d" % number for number in range(7)}
+
+
+@pytest.mark.parametrize("siblings", [None, 0, 3, 7])
+@pytest.mark.parametrize("page", [1, 3, 7, 1000])
+def test_all_pages_of_the_tree_are_the_files(server: Hub, siblings: int | None, page: int) -> None:
+    server.add("some/many", PAGES)
+    server.siblings, server.page = siblings, page
+    found = listing(Wanted("some/many"))
+    assert {file.name: file.git for file in found.files} == {name: git_id(content) for name, content in PAGES.items()}
+    assert len(server.asked("tree")) == -(-len(PAGES) // page)
+    assert all(found.commit in request.path for request in server.asked("tree"))
+
+
+@pytest.mark.parametrize("fault", [status(503), status(429, retry_after="0"), drop(4)])
+def test_a_page_that_fails_is_asked_again(server: Hub, fault: Fault) -> None:
+    server.add("some/many", PAGES)
+    server.page = 3
+    server.misbehave(fault, on="tree", skip=1)
+    assert len(listing(Wanted("some/many")).files) == len(PAGES)
+    assert len(server.asked("tree")) == 4
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"<html>log in</html>", b"\x1f\x8b", b'{"sha": "\xff"}', told(sibling("\ud800"))]
+    ("link", "pages"),
+    [
+        ("", 1),
+        ('<https://h/x?cursor=0>; rel="prev"', 1),
+        ('<https://h/x?cursor=0>; rel="prev", <https://h/x?cursor=5>; rel="next"', 2),
+        ("<https://h/x?cursor=5>;rel=next", 2),
+        ('<http://169.254.169.254/x?cursor=5>; title="a"; rel="next"', 2),
+        ('</x?cursor=5>; REL="next"', 2),
+    ],
+)
+def test_the_next_page_is_asked_of_the_same_host(server: Hub, link: str, pages: int) -> None:
+    server.add("some/many", PAGES)
+    server.misbehave(lambda reply: reply.headers.update(Link=link), on="tree")
+    server.misbehave(body(told(entry("new"))), on="tree", skip=1)
+    assert len(listing(Wanted("some/many")).files) == len(PAGES) + pages - 1
+    assert len(server.asked("tree")) == pages
+
+
+def test_pages_in_a_circle_are_left(server: Hub) -> None:
+    server.misbehave(lambda reply: reply.headers.update(Link='<x?cursor=9>; rel="next"'), on="tree", times=None)
+    with pytest.raises(NetworkError, match=r"lists LeonMiao/ViRC-3B in a circle"):
+        listing(Wanted(MODEL))
+
+
+def test_folders_and_other_repositories_are_no_files(server: Hub) -> None:
+    others = ({"type": kind, "path": kind, "oid": COMMIT} for kind in ("directory", "commit"))
+    server.misbehave(body(told(*others, entry("a"))), on="tree")
+    assert [file.name for file in listing(Wanted(MODEL)).files] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>log in</html>", b"\x1f\x8b", b'[{"path": "\xff"}]', told(entry("\ud800"))]
 )
 def test_what_is_no_listing(server: Hub, content: bytes) -> None:
     assert "not a listing of LeonMiao/ViRC-3B" in refused(server, content, NetworkError).message
 
 
-@pytest.mark.parametrize("content", [b"[1]", b"[" * 10**6, b'{"siblings": []}', b'{"x": ' * 10**5])
+@pytest.mark.parametrize("content", [b"[1]", b"[" * 10**6, b'{"sha": 1}', b'{"x": ' * 10**5])
 def test_json_that_is_another_thing(server: Hub, content: bytes) -> None:
     refused(server, content, VircError)
 
 
 def test_too_many_files(server: Hub) -> None:
-    many = b",".join(b'{"rfilename":"%d","size":0}' % number for number in range(200_001))
-    listed = b'{"sha":"%s","siblings":[%s]}' % (COMMIT.encode(), many)
-    assert "lists 200001 files" in refused(server, listed).message
+    many = b",".join(b'{"path":"%d","type":"file"}' % number for number in range(200_001))
+    assert "lists over 200000 files" in refused(server, b"[%s]" % many).message
 
 
 def test_a_listing_without_end_is_left(server: Hub, tmp_path: Path) -> None:
@@ -266,10 +323,10 @@ def test_a_listing_without_end_is_left(server: Hub, tmp_path: Path) -> None:
     def send(reply: Any) -> None:
         reply.content, reply.headers = endless, {}
 
-    server.misbehave(send, on="api", times=None)
+    server.misbehave(send, on="tree", times=None)
     with pytest.raises(DataError, match="over 32 MiB"):
         listing(Wanted(MODEL))
-    (request,) = server.asked("api")
+    (request,) = server.asked("tree")
     assert request.sent < 64 << 20  # what sockets hold is sent too
 
 
@@ -278,7 +335,7 @@ def test_whatever_is_taken_lies_in_the_folder(server: Hub, tmp_path: Path) -> No
     @given(names=st.lists(st.text("./\\aA:~ \0\né", max_size=6), max_size=3))
     def check(names: list[str]) -> None:
         server.behave()
-        server.misbehave(body(told(*(sibling(name) for name in names))), on="api")
+        server.misbehave(body(told(*(entry(name) for name in names))), on="tree")
         try:
             files = listing(Wanted(MODEL)).files
         except DataError:

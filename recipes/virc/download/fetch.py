@@ -219,6 +219,9 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
     """
     if unproven := [part.file.name for part in item.parts if verified_by(part.file) == "size"]:
         warn(f"{plain(', '.join(unproven), 200)}: no hash is listed for it; its size alone is checked", None)
+    if item.listing and (refused := item.listing.refused):
+        more = f", and {len(refused) - 1} more" if refused[1:] else ""
+        warn(f"{plain(refused[0], 200)}{more}: not fetched", None)
     if item.listing and (item.state != "present" or _is_writable(item.folder)):  # it may be shared, all of it there
         files = [part.file for part in item.parts]
         if files:

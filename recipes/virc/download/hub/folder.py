@@ -18,6 +18,7 @@ from virc.core.files import HIDDEN, IN_THE_WAY, RECORD
 from virc.core.locks import held
 from virc.core.text import plain
 from virc.download.hub import record
+from virc.download.hub.listing import check_places
 from virc.download.hub.record import BUSY, PARTS, Kept, Record, is_archive, mark_of
 from virc.download.hub.repository import File, Listing, OnBytes
 
@@ -94,7 +95,12 @@ class Folder:
         return not (came or any(path.is_dir() for path in (self.root / HIDDEN).iterdir()))
 
     def expect(self, files: tuple[File, ...]) -> None:
-        """Record that these files are to come; what is recorded of others stays."""
+        """Record that these files are to come; what is recorded of others stays.
+
+        Raises:
+            DataError: the disk folds case, and takes two of their names for one.
+        """
+        check_places([file.name for file in files], folds=os.path.lexists(self.root / HIDDEN.upper()))
         for file in files:
             self._files.setdefault(file.name, Kept(file.size, self.mark(file)))
         self._write()

@@ -1,13 +1,12 @@
 """What a repository of the hub holds: names, sizes and hashes, none of which can do harm."""
 
 import re
-import sys
 import time
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
-from typing import Annotated
-from urllib.parse import quote
+from typing import Annotated, NoReturn, TypeVar
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -18,7 +17,7 @@ from virc.core.retry import retried
 from virc.core.text import clause, plain
 from virc.download.hub.link import failures, shared_web
 from virc.download.hub.origin import check_online, hub_headers, silence
-from virc.download.hub.refusals import PassingError, by_status, check_endpoint, host, unreachable
+from virc.download.hub.refusals import AGAIN, PassingError, by_status, check_endpoint, host, unreachable
 from virc.download.hub.repository import File, Listing, Repo, endpoint
 from virc.unpack.archive.members import plain_name, refuse
 
@@ -27,10 +26,10 @@ SECONDS, ALL_SECONDS = 30.0, 180.0
 TRIES = 5
 FIRST_WAIT = 0.5
 """Seconds before the second try; doubled each time, so that all of them take some ten seconds."""
-_MOST_BYTES = 32 << 20  # 100 000 files, as many as the hub advises, are some 20 MB
+_MOST_BYTES = 32 << 20  # of an answer; that of a repository names all of its files, 100 000 in some 5 MB
 _MAX_FILES = 200_000
 _OURS = (HIDDEN, ".git")  # git runs what it finds in its folder
-_FOLDS = sys.platform in ("darwin", "win32")  # mostly, their disks take `a` and `A` for one name
+_NEXT = re.compile(r"<([^<>]*)>\s*;[^,<]*\brel=\"?next\b", re.IGNORECASE)  # RFC 8288
 
 _Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _GitHash = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}\Z")]
@@ -38,20 +37,23 @@ _Size = Annotated[int, Meta(ge=0, le=1 << 50)]
 
 
 class _Lfs(msgspec.Struct):
-    sha256: _Hash
+    oid: _Hash
     size: _Size
 
 
-class _Sibling(msgspec.Struct, rename={"name": "rfilename", "git": "blobId"}):
-    name: str
-    size: _Size
-    git: _GitHash | None = None
+class _Entry(msgspec.Struct):
+    path: str
+    type: str
+    size: _Size = 0
+    oid: _GitHash | None = None
     lfs: _Lfs | None = None
 
 
 class _Info(msgspec.Struct):
     sha: _GitHash
-    siblings: list[_Sibling]
+
+
+_Answer = TypeVar("_Answer")
 
 
 def listing(repo: Repo, revision: str | None = None) -> Listing:
@@ -64,21 +66,49 @@ def listing(repo: Repo, revision: str | None = None) -> Listing:
     """
     silence()
     check_endpoint()
-    content = _asked(repo, revision)
+    url, headers = _address(repo), hub_headers()
+    at = "" if revision is None else f"/revision/{quote(revision, safe='')}"
+    commit = _decoded(repo, answer(repo, revision, f"{url}{at}", headers), _Info).sha
+    files, refused = [], []
+    for entry in _entries(repo, commit, f"{url}/tree/{commit}", headers):
+        try:
+            files.append(_file(entry))
+        except DataError as error:
+            refused.append(error.message)
+    if refused and not files:
+        raise DataError(refused[0])
+    check_places([file.name for file in files])
+    return Listing(repo, commit, tuple(files), tuple(refused))
+
+
+def _entries(repo: Repo, commit: str, url: str, headers: Mapping[str, str]) -> Iterator[_Entry]:
+    """The files in the tree of a commit, page by page: the hub cuts the shorter list that it gives of a repository."""
+    query, met, count = "recursive=true", {""}, 0
+    while query not in met:
+        met.add(query)
+        links: list[str] = []
+        page = _decoded(repo, answer(repo, commit, f"{url}?{query}", headers, links), list[_Entry])
+        count += len(page)
+        if count > _MAX_FILES:
+            raise DataError(f"{repo.id} lists over {_MAX_FILES} files and folders; no more are taken")
+        yield from (entry for entry in page if entry.type == "file")
+        following = _NEXT.search(links[0])
+        if following is None:
+            return
+        query = urlsplit(following[1]).query  # the token goes to no other address, and a mirror may name the hub's
+    raise NetworkError(f"{host(repo)} lists {repo.id} in a circle", AGAIN)
+
+
+def _decoded(repo: Repo, content: bytes, kind: type[_Answer]) -> _Answer:
     try:
-        info = msgspec.json.decode(content, type=_Info)
+        return msgspec.json.decode(content, type=kind)
     except msgspec.ValidationError as error:
         raise DataError(f"the listing of {repo.id} makes no sense: {clause(error)}") from None
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise NetworkError(f"{host(repo)} answers with something that is not a listing of {repo.id}") from None
-    if len(info.siblings) > _MAX_FILES:
-        raise DataError(f"{repo.id} lists {len(info.siblings)} files; at most {_MAX_FILES} are taken")
-    files = tuple(_file(each) for each in info.siblings)
-    check_places([file.name for file in files])
-    return Listing(repo, info.sha, files)
 
 
-def _asked(repo: Repo, revision: str | None) -> bytes:
+def _address(repo: Repo) -> str:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -86,13 +116,16 @@ def _asked(repo: Repo, revision: str | None) -> bytes:
         validate_repo_id(repo.id)
     except HFValidationError:
         raise ConfigError(f"{plain(repr(repo.id), 100)} is not a hub id", "a hub id is OWNER/NAME") from None
-    url = f"{endpoint()}/api/{repo.kind}s/{repo.id}"
-    url += "" if revision is None else f"/revision/{quote(revision, safe='')}"
-    return answer(repo, revision, f"{url}?blobs=true", hub_headers())
+    return f"{endpoint()}/api/{repo.kind}s/{repo.id}"
 
 
-def answer(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> bytes:
+def answer(
+    repo: Repo, revision: str | None, url: str, headers: Mapping[str, str], links: list[str] | None = None
+) -> bytes:
     """What the host of a repository says of it, asked again where another try may help.
+
+    Args:
+        links: gets the header Link of the answer; empty where it has none.
 
     Raises:
         ConfigError, NetworkError, DataError: as `listing` does.
@@ -102,10 +135,10 @@ def answer(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str
     def pause(error: Exception, own: float) -> float | None:
         return max(own, error.wait or 0) if isinstance(error, PassingError) else None
 
-    return retried(lambda: _fetched(repo, revision, url, headers), pause, tries=TRIES, first=FIRST_WAIT)
+    return retried(lambda: _fetched(repo, revision, url, headers, links), pause, tries=TRIES, first=FIRST_WAIT)
 
 
-def _fetched(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> bytes:
+def _fetched(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str], links: list[str] | None) -> bytes:
     end, content = time.monotonic() + ALL_SECONDS, bytearray()
     try:
         with closing(shared_web().get(url, headers, SECONDS)) as response:
@@ -119,18 +152,20 @@ def _fetched(repo: Repo, revision: str | None, url: str, headers: Mapping[str, s
                     raise NetworkError(f"{host(repo)} did not list {repo.id} within {ALL_SECONDS:g} s")
     except failures() as error:
         raise unreachable(error, repo) from error
+    if links is not None:
+        links[:] = [response.headers.get("Link") or ""]
     return bytes(content)
 
 
-def _file(listed: _Sibling) -> File:
+def _file(listed: _Entry) -> File:
     """A file whose name is harmless by itself, whatever folder it is put into."""
-    name = listed.name
+    name = listed.path
     check_name(name)
     if listed.lfs is None:
-        return File(name, listed.size, git=listed.git)
+        return File(name, listed.size, git=listed.oid)
     if listed.lfs.size != listed.size:
         refuse(name, f"its size is {listed.size} bytes, and {listed.lfs.size} too")
-    return File(name, listed.size, sha256=listed.lfs.sha256)
+    return File(name, listed.size, sha256=listed.lfs.oid)
 
 
 def check_name(name: str) -> None:
@@ -141,18 +176,28 @@ def check_name(name: str) -> None:
         refuse(name, "virc or git itself uses that name")
 
 
-def check_places(names: Collection[str]) -> None:
-    """That each file has a place of its own."""
-    taken: set[str] = set()
+def check_places(names: Collection[str], folds: bool = False) -> None:
+    """That each file has a place of its own, on a disk that `folds` case and Unicode forms too.
+
+    Raises:
+        DataError: two files would have one.
+    """
+    taken: dict[str, str] = {}
     for name in names:
-        key = _place(name)
-        if key in taken:
-            refuse(name, "it is listed twice")
-        taken.add(key)
+        if (other := taken.setdefault(_place(name, folds), name)) is not name:
+            _refuse_place(name, other, "it is listed twice")
     for name in names:
-        if any(_place(name[: slash.start()]) in taken for slash in re.finditer("/", name)):
-            refuse(name, "a part of it is a file")
+        for slash in re.finditer("/", name):
+            if other := taken.get(_place(name[: slash.start()], folds), ""):
+                _refuse_place(name, other, "a part of it is a file")
 
 
-def _place(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold() if _FOLDS else name
+def _refuse_place(name: str, other: str, why: str) -> NoReturn:
+    if other == name or name.startswith(f"{other}/"):
+        refuse(name, why)
+    hint = "choose another disk with --to, or leave one of them out by --include"
+    refuse(name, f"this disk, which folds case, takes it for {plain(other, 100)}", hint)
+
+
+def _place(name: str, folds: bool) -> str:
+    return unicodedata.normalize("NFC", name).casefold() if folds else name

@@ -64,8 +64,9 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What a repository holds at one commit."""
+    """What a repository holds at one commit; `refused`: why files of it are left out, whose names would do harm."""
 
     repo: Repo
     commit: str
     files: tuple[File, ...]
+    refused: tuple[str, ...] = ()
