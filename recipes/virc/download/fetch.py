@@ -6,6 +6,7 @@
 import difflib
 import fnmatch
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
 from virc.download.sources import listed
+from virc.download.unfetched import unfetched
 from virc.download.wanted import DownloadRequest
 from virc.families import registry as families
 from virc.models import registry as models
@@ -39,6 +41,7 @@ _SPARE = 2**30  # bytes of the disk that stay free
 _MAX_INDEX = 16 * 2**20  # bytes
 _CONFIG, _MAX_CONFIG = "config.json", 2**20  # bytes
 _INDEX = "model.safetensors.index.json"
+_PACKED = (".tar.lz4", ".tar.gz", ".tgz", ".tar", ".zip")
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -226,10 +229,24 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
         files = [part.file for part in item.parts]
         if files:
             fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
+    if item.listing and item.listing.repo.kind == "dataset":
+        _warn_of_unfetched(item, warn)
     left_out = item.want.include and FILE_NAME not in item.want.include
     if not item.want.model or left_out or is_file(item.folder / FILE_NAME):
         return None
     return fetch_chat_protocol(item.want.system, item.want.model, item.folder, warn)
+
+
+def _warn_of_unfetched(item: Item, warn: Warn) -> None:
+    """Say which pictures the rows name that are not there, and which archives are still packed."""
+    names = [part.file.name for part in item.parts]
+    packed = [name for name in names if name.lower().endswith(_PACKED) and is_file(item.folder / name)]
+    for sentence in unfetched(item.folder, names):
+        command = f"virc unpack {shlex.quote(relative(item.folder / packed[0]))}" if packed else None
+        still = (
+            f"; {plain(', '.join(packed), 100)} {'is' if len(packed) == 1 else 'are'} still packed" if packed else ""
+        )
+        warn(f"{sentence}{still}", command or ("--include left files out" if item.want.include else None))
 
 
 def fetch_all(items: Sequence[Item], report: Reporter, keep: bool = False, stream: bool = False) -> None:

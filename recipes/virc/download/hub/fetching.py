@@ -152,7 +152,7 @@ def _unpack(folder: Folder, file: File, watch: Watch, keep: bool) -> None:
 
     try:
         with path.open("rb") as source:
-            _, is_whole = pour(source, file.size, UnpackConfig(path, folder.root), progress)
+            _, is_whole = pour(source, file.size, UnpackConfig(path, path.parent), progress)
     except ArchiveError as error:
         raise _published_so(error) from None
     _settle()
@@ -170,7 +170,7 @@ def _stream(folder: Folder, file: File, watch: Watch) -> None:
         _pour_from_hub(folder, file, watch, staged)
         _settle()
         staged.rename(right)
-    move_in(right, folder.root)
+    move_in(right, _made_place(folder, file).parent)
     _settle()
     folder.came(file, unpacked=True)
     shutil.rmtree(right)  # not before: it says that the archive need not come again
