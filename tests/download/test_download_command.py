@@ -481,7 +481,7 @@ def test_a_missing_list_of_datasets_is_no_hindrance(server: Hub) -> None:
     server.add("datasets/someone/plain", {"rows.jsonl": b"{}\n", "deep/images.tar": packed({"1.png": weights(10)})})
     done = virc("download", "datasets/someone/plain")
     assert (done.code, done.out) == (0, "data/plain\n")
-    assert held(Path("data/plain")).keys() == {"rows.jsonl", "1.png"}
+    assert held(Path("data/plain")).keys() == {"rows.jsonl", "deep/1.png"}
     assert json.loads(Path("data/plain/.virc-download/record.json").read_text())["repo"] == "someone/plain"
 
 

@@ -38,6 +38,10 @@ class Meter:
         """The step with that file is done."""
         self._report.log(f"{_PAST[doing]} {file.name}, {sized(file.size)}")
 
+    def warn(self, text: str) -> None:
+        """Something of an archive is not as it should be."""
+        self._report.warn(text)
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Report while the block lasts."""

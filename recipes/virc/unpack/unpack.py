@@ -198,13 +198,16 @@ def pour(
         try:
             for member in members(stream):
                 is_new = folder.put(member, stream)
-                if member.kind is not Kind.folder:
+                if member.kind is not Kind.folder and is_new is not None:
                     done.files += is_new
                     done.bytes += member.size * is_new
                     done.skipped += not is_new
+            where = stream.where()
             is_whole = stream.is_blank_to_its_end()
             folder.end()
             done.warnings = folder.warnings
+            if not is_whole:
+                done.warnings.append(f"what stands {where} is no tar archive, and was not unpacked")
             return done, is_whole
         except DataError:
             raise

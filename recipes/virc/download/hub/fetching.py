@@ -40,6 +40,9 @@ class Watch(Protocol):
     def end(self, doing: Doing, file: File) -> None:
         """It is done."""
 
+    def warn(self, text: str) -> None:
+        """Something of an archive is not as it should be."""
+
 
 def ordered(files: Sequence[File], listing: Listing) -> tuple[File, ...]:
     """In the order they are fetched: archives behind others, and last what makes the folder a model or a dataset."""
@@ -152,9 +155,11 @@ def _unpack(folder: Folder, file: File, watch: Watch, keep: bool) -> None:
 
     try:
         with path.open("rb") as source:
-            _, is_whole = pour(source, file.size, UnpackConfig(path, path.parent), progress)
+            done, is_whole = pour(source, file.size, UnpackConfig(path, path.parent), progress)
     except ArchiveError as error:
         raise _published_so(error) from None
+    for warning in done.warnings:
+        watch.warn(f"{file.name}: {warning}")
     _settle()
     folder.came(file, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
     folder.clear_spent()
@@ -184,13 +189,15 @@ def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> No
     listing = folder.listing
     with stream.opened(listing.repo, listing.commit, file, on_bytes) as source:
         try:
-            pour(source, file.size, UnpackConfig(Path(file.name), staged), stop=source.stop)
+            done, _ = pour(source, file.size, UnpackConfig(Path(file.name), staged), stop=source.stop)
         except DataError as error:
             source.verify()  # where its hash is wrong too, the archive was not to blame
             if isinstance(error, ArchiveError):
                 raise _published_so(error) from None
             raise
         source.verify()
+    for warning in done.warnings:
+        watch.warn(f"{file.name}: {warning}")
 
 
 def _published_so(error: ArchiveError) -> DataError:

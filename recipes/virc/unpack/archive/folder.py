@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import unicodedata
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -41,7 +42,10 @@ class Folder:
         self._root, self._writers, self._doubtful = str(root), writers, doubtful
         self._room, self._entries, self._most = room, 0, most
         self._folders = {""}  # known to be there, and no links
-        self._met: set[int] = set()  # hashes of the names of files and links
+        self._met: dict[
+            int, int
+        ] = {}  # hashes of the names of files and links, as the disk and as the archive has them
+        self._foreign: dict[int, Member] = {}  # where another file is than the archive has so far
         self._folds = os.path.lexists(root / _LOCK.upper())
         self._elsewhere = Elsewhere()
 
@@ -51,12 +55,20 @@ class Folder:
         return self._elsewhere.warnings
 
     def end(self) -> None:
-        """All was read, and its checksums were right."""
+        """All was read, and its checksums were right.
+
+        Raises:
+            DataError: a file was there that is none of those that the archive has under its name.
+        """
+        for member in self._foreign.values():
+            self._refuse_other(member)
         self._writers.settle()
         self._doubtful.end()
 
-    def put(self, member: Member, stream: Stream) -> bool:
+    def put(self, member: Member, stream: Stream) -> bool | None:
         """Put a member there, its content taken from the stream, now or soon; whether it was not there before.
+
+        Of a file that comes again the last one stays, as tar does it; None: it is another one of a file already put.
 
         Raises:
             DataError: it, or one before it, would replace something, leave the folder or break a limit.
@@ -66,19 +78,24 @@ class Folder:
             refuse(member.name, "virc itself uses that name")
         if stream.vouched:
             self._doubtful.clear()
-        self._elsewhere.look(member.name)
+        if self._key(member.name) not in self._met:
+            self._elsewhere.look(member.name)
         with naming(member):
             if member.kind is Kind.folder:
                 return self._make_folder(member.name, member.name)
             self._count(member.name)
             self._make_folder(member.name.rpartition("/")[0], member.name)
-            key = self._key(member.name)
-            if key in self._met:
-                refuse(member.name, "it comes twice")
-            self._met.add(key)
-            path = f"{self._root}/{member.name}"
+            key, path = self._key(member.name), f"{self._root}/{member.name}"
+            again, name = key in self._met, hash(member.name)
+            if self._met.setdefault(key, name) != name:
+                refuse(member.name, "this disk, which folds case, takes its name for that of another file")
+            if again:
+                self._writers.settle()
+            there = lstat(path)
+            if again and (member.kind is not Kind.file or not (there and stat.S_ISREG(there.st_mode))):
+                refuse(member.name, "it comes twice")  # a name must not become a link: others may lead through it
             if member.kind is Kind.file:
-                return self._put_file(path, member, stream)
+                return self._put_file(path, there, member, stream, again)
             self._writers.settle()  # where a link leads depends on what is there
             return (self._put_link if member.kind is Kind.link else self._put_hard_link)(path, member)
 
@@ -120,18 +137,27 @@ class Folder:
         self._count(member)
         return True
 
-    def _put_file(self, path: str, member: Member, stream: Stream) -> bool:
-        there = lstat(path)
+    def _put_file(
+        self, path: str, there: os.stat_result | None, member: Member, stream: Stream, again: bool
+    ) -> bool | None:
+        key = self._key(member.name)
+        if again and key not in self._foreign:
+            self._write(path, member, stream, stream.spans(member.size))
+            return None
         if there is not None:
             replaces = stat.S_ISREG(there.st_mode) and self._doubtful.may_replace(member.name, there)
             if replaces and member.size > SMALL:
                 return self._write(path, member, stream, stream.spans(member.size))
             same = stat.S_ISREG(there.st_mode) and there.st_size == member.size
             spans = [memoryview(stream.take(member.size))] if replaces else stream.spans(member.size)
-            if same and _holds(path, iter(spans)):
-                return False
-            if not replaces:
-                self._refuse_other(member)
+            same = same and _holds(path, iter(spans))
+            if same or not replaces:
+                deque(spans, maxlen=0)  # what is left of it
+                if not same:
+                    self._foreign[key] = member  # unless it comes again, as it is there
+                    return None
+                self._foreign.pop(key, None)
+                return None if again else False
             return self._write(path, member, stream, spans)
         return self._write(path, member, stream, stream.spans(member.size))
 
@@ -161,7 +187,8 @@ class Folder:
     def _put_hard_link(self, path: str, member: Member) -> bool:
         name = plain_name(member.target, member.name)
         whole = f"{self._root}/{name}"
-        source = lstat(whole) if self._key(name) in self._met else None
+        key = self._key(name)
+        source = lstat(whole) if key in self._met and key not in self._foreign else None
         if source is None or not stat.S_ISREG(source.st_mode):
             refuse(member.name, f"it links to {plain(name)}, which is not an earlier file of the archive")
         there = lstat(path)

@@ -69,7 +69,7 @@ def chunks(file: Readable, path: Path) -> Iterator[Chunk]:
     if reader is _plain:
         return found
     first = next(found)
-    if len(first.data) >= BLOCKSIZE and not _is_header(first.data[:BLOCKSIZE]):
+    if len(first.data) >= BLOCKSIZE and not is_header(first.data[:BLOCKSIZE]):
         for _ in islice(found, _LOOKED_AT):
             pass  # where a checksum is wrong, the archive is damaged: that is raised here
         what = next((what for magic, what in _CONTENTS.items() if first.data.startswith(magic)), "a single file")
@@ -126,14 +126,14 @@ def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Chunk]]:
     for magic, (what, command) in _OTHERS.items():
         if head.startswith(magic):
             raise DataError(f"{path} is {what}", command.format(shlex.quote(str(path))))
-    if _is_header(head):
+    if is_header(head):
         return _plain
     if not head:
         raise ArchiveError(f"{path} is empty", "get the archive again")
     raise ArchiveError(f"{path} is not a tar archive, plain or in LZ4 or gzip")
 
 
-def _is_header(block: bytes) -> bool:
+def is_header(block: bytes) -> bool:
     """Whether the header of a member is there, perhaps a damaged one."""
     with suppress(HeaderError):
         TarInfo.frombuf(block, "utf-8", "surrogateescape")

@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple, NoReturn, cast
 
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
-from virc.unpack.archive.formats import damaged
+from virc.unpack.archive.formats import damaged, is_header
 from virc.unpack.archive.stream import Stream
 
 _MAX_EXTRA = 1 << 20  # bytes of a header, long names and pax fields
@@ -50,7 +50,7 @@ class Member(NamedTuple):
 
 
 def members(stream: Stream) -> Iterator[Member]:
-    """The members of a tar archive up to its end mark; take the content of each before you ask for the next.
+    """The members of a tar archive, and of those behind it; take the content of each before you ask for the next.
 
     Raises:
         DataError: a member that is refused, by name; or the archive is damaged, or cut off.
@@ -63,7 +63,9 @@ def members(stream: Stream) -> Iterator[Member]:
         try:
             info = tarfile.TarInfo.fromtarfile(library)
         except EOFHeaderError:
-            return
+            if not stream.skip_zeros(BLOCKSIZE, is_header):
+                return
+            continue
         except (tarfile.HeaderError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             raise damaged(stream.where(BLOCKSIZE), f"the header of a member is wrong ({clause(error)})") from None
         member = _member(info)

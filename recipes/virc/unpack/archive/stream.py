@@ -46,6 +46,20 @@ class Stream:
             count -= len(span)
             yield span
 
+    def skip_zeros(self, size: int, is_wanted: Callable[[bytes], bool]) -> bool:
+        """Skip blocks of zeros of that size; whether the next block is a wanted one. It is not taken."""
+        while self._at < len(self._view) or self._next():
+            block = bytes(self._view[self._at : self._at + size])
+            while len(block) < size and self._next():  # the block lies across chunks
+                block += bytes(self._view[: size - len(block)])
+                self._view, self._at = memoryview(block + bytes(self._view[size - len(block) :])), 0
+            if len(block) < size:
+                self._at = len(self._view) - len(block)  # at the end of all
+            if block.strip(b"\0"):
+                return len(block) == size and is_wanted(block)
+            self._at += len(block)
+        return False
+
     def is_blank_to_its_end(self) -> bool:
         """Read all that is left; whether it is nothing but zeros."""
         blank = not self._view[self._at :].tobytes().strip(b"\0")
