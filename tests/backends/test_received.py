@@ -356,5 +356,21 @@ def test_a_message_with_calls_is_kept_as_the_server_has_it(streamed: bool, id: o
     assert read_reply([events(*chunks)], 1000).message == whole
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": ""}, {"id": None}, {"type": ""}, {"id": "", "type": None, "extra_content": {}}, {"extra_content": None},
+        {"extra_content": {"google": {}}}, {"extra_content": {"google": {"thought_signature": ""}}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_call_began_with_stays_when_later_pieces_leave_it_empty(fields: dict[str, Any]) -> None:
+    signed = {"type": "function", "extra_content": {"google": {"thought_signature": "CiQB"}}}
+    pieces = [{**call('{"a"', 0, "crop_image", "c1"), **signed}, {**call(": 1}", 0), **fields}]
+    message = read_reply([events(*(delta(tool_calls=[each]) for each in pieces), delta("tool_calls"))], 1000).message
+    assert message
+    assert message["tool_calls"] == [{"id": "c1", **signed, "function": {"name": TWO[0][0], "arguments": TWO[0][1]}}]
+
+
 def test_a_reply_without_calls_has_no_message_of_its_own() -> None:
     assert read_reply([events(delta(content="42", reasoning="I look."), delta("stop"))], 1000).message is None

@@ -1,5 +1,6 @@
 """Turns in every way the field writes them, read by one parser; replies that nobody wants, refused in linear work."""
 
+import json
 import sys
 from typing import Any, Literal
 
@@ -298,6 +299,15 @@ def test_a_turn_is_written_with_the_numbers_that_are_read(index_from: Literal[0,
     assert f'"img": {2 + index_from}' in text
     assert '"name": "zoom"' in text
     assert parse(text, grammar) == turn
+
+
+@pytest.mark.parametrize("text", ["Grüße", "三角形", "a\nb", '"quoted"', "<b> & 'c'", "😀"])
+@pytest.mark.parametrize("grammar", [Grammar(), Grammar(calls=(CallForm("<c>", "</c>", "arguments", "find"),))])
+def test_words_of_any_script_are_written_as_they_are(grammar: Grammar, text: str) -> None:
+    written_ = written(Turn("so", (ToolText("find", {"query": text, "words": [text]}),)), grammar)
+    assert written_.count(json.dumps(text, ensure_ascii=False)) == 2
+    called = assembled("", None, [Called("find", {"query": text})], Grammar())
+    assert json.dumps(text, ensure_ascii=False) in called
 
 
 def test_all_calls_that_a_server_took_out_are_put_back() -> None:

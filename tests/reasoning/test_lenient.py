@@ -184,6 +184,13 @@ def test_a_tool_of_another_name_or_of_none_is_never_an_answer(text: str) -> None
     [
         '<tool_call>{"name": "scale_image", "arguments": {"image_index": 0, "scale_factor": 1',
         '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 3, 4], "image_index": 1',
+        f"<tool_call>{BODY[:-1]}",
+        f"<tool_call>{BODY[:-2]}",
+        BODY[:-1],
+        f"```json\n{BODY[:-1]}",
+        '[TOOL_CALLS]crop_image[ARGS]{"bbox_2d": [1, 2, 3, 4], "image_index": 0',
+        '<|tool_call_begin|>functions.crop_image:0<|tool_call_argument_begin|>{"bbox_2d": [1, 2, 3, 4]',
+        "<|tool_call>call:crop_image{bbox_2d:[1,2,30,40]",
     ],
 )
 def test_nothing_of_a_reply_that_was_cut_is_mended(text: str) -> None:

@@ -10,7 +10,7 @@ from virc.reasoning.grammar import TAGS, CallForm, Grammar
 from virc.reasoning.session import Rejected, Unit
 from virc.reasoning.trace import CallResult
 from virc.solving.one import TextDelta
-from virc.solving.thoughts import Thoughts
+from virc.solving.thoughts import MarkedThoughts, Thoughts
 from virc_cli.commands.solve.run import Narrator
 
 BARE = Grammar(think=None, calls=(CallForm(body="arguments", tool="zoom_image"),))
@@ -57,6 +57,38 @@ def test_the_cut_into_pieces_changes_nothing(data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     assert shown(*pieces) == shown(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("<think>one < two</think>\n97", "one < two"),
+        ("Well. <think>one</think>97<think>two</think>", "one"),  # a reply has one thought
+        ("97, and no <thin", ""),
+        ("<think>never </ended", "never </ended"),
+        ("<think></think>97", ""),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 8, 99])
+def test_a_thought_of_a_stock_model_is_shown_as_it_comes(text: str, told: str, size: int) -> None:
+    thoughts = MarkedThoughts()
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    assert "".join(thoughts.feed(piece) for piece in pieces) == told
+
+
+@pytest.mark.parametrize(
+    ("reply", "thought", "rest"),
+    [
+        ("<think>one t", "one two", "wo"),
+        ("<think>one two</think>97", "one two", ""),
+        ("97", "taken out by the server", "taken out by the server"),
+        ("<think>one</think>97", "another", ""),
+    ],
+)
+def test_what_was_not_shown_of_a_thought_is_told_at_the_end(reply: str, thought: str, rest: str) -> None:
+    thoughts = MarkedThoughts()
+    thoughts.feed(reply)
+    assert thoughts.rest(thought) == rest
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,29 @@ def test_a_decoder_that_was_killed_is_started_again() -> None:
     assert DECODER.price(data, "it", lambda: None)
 
 
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), SystemExit(1), RuntimeError("cancelled"), OSError("broken pipe")]
+)
+def test_a_decoder_that_was_interrupted_decodes_no_other_picture(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer would be taken for that to the next picture."""
+    ended: list[object] = []
+    process = SimpleNamespace(poll=lambda: None, returncode=None)
+
+    def interrupt(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(decoder, "_started", lambda: process)
+    monkeypatch.setattr(decoder, "_exchange", interrupt)
+    monkeypatch.setattr(decoder.bounded, "end", ended.append)
+    mine = decoder.Decoder()
+    with pytest.raises(DataError if isinstance(error, OSError) else type(error)):
+        mine.price(b"", "it", lambda: None)
+    assert (ended, mine._process) == ([process], None)
+    assert mine._turn.acquire(blocking=False)  # others are not kept waiting
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("reason", ["left", "late"])
 def test_decoding_ends_when_nobody_waits_or_it_takes_too_long(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,6 +171,15 @@ def _image_folder(folder: Path) -> None:
     (folder / "image-7.png" / "precious").write_text("mine")
 
 
+@pytest.mark.parametrize("name", ["trace.json.bak", "image-1.png.orig", "my-image-1.png", "index.html~", "image-.png"])
+def test_a_file_with_nearly_a_name_of_a_trace_is_kept(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "t", solved())
+    (tmp_path / "t" / name).write_text("mine")
+    with pytest.raises(UsageError, match=f"holds something else than a trace: {name}"):
+        write(tmp_path / "t", interrupted())
+    assert (tmp_path / "t" / name).read_text() == "mine"
+
+
 @pytest.mark.parametrize("prepare", [_file, _others, _trace_and_notes, _names_of_a_trace, _deep, _image_folder])
 def test_anything_but_a_former_trace_is_refused_and_untouched(tmp_path: Path, prepare: Callable[[Path], None]) -> None:
     prepare(tmp_path / "t")

@@ -1,0 +1,164 @@
+"""What a GGUF file says of itself, and which vision tower beside it is its own."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from virc.backends.gguf import header, model
+from virc.core.errors import ConfigError
+from virc.reasoning.resize import Grid
+
+WIDE = {"general.architecture": "qwen2vl", "qwen2vl.embedding_length": 64}
+TOWER = {"general.architecture": "clip"}
+
+
+def text(value: str) -> bytes:
+    return struct.pack("<Q", len(value.encode())) + value.encode()
+
+
+def entry(key: str, value: Any) -> bytes:
+    """A key with its value, by ggml's numbers of types."""
+    if isinstance(value, list):
+        return text(key) + struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(text, value))
+    if isinstance(value, str):
+        return text(key) + struct.pack("<I", 8) + text(value)
+    kind, form = (7, "<?") if isinstance(value, bool) else (6, "<f") if isinstance(value, float) else (4, "<I")
+    return text(key) + struct.pack("<I", kind) + struct.pack(form, value)
+
+
+def write(file: Path, keys: dict[str, Any], version: int = 3, tensor: int | None = None) -> Path:
+    """A GGUF file with these keys, and a tensor that begins so many bytes behind its header."""
+    listed = b"" if tensor is None else text("t") + struct.pack("<IQIQ", 1, 4, 0, tensor)
+    count = struct.pack("<IQQ", version, tensor is not None, len(keys))
+    file.write_bytes(b"GGUF" + count + b"".join(entry(*each) for each in keys.items()) + listed)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("towers", "own"),
+    [
+        ({"mmproj.gguf": 64}, "mmproj.gguf"),
+        ({"mmproj.gguf": None}, "mmproj.gguf"),  # it does not say how wide its tokens are
+        ({"mmproj-a.gguf": 32, "MMPROJ-b.GGUF": 64}, "MMPROJ-b.GGUF"),
+        ({"mmproj-a.gguf": 64, "mmproj-M-Q8.gguf": 64}, "mmproj-M-Q8.gguf"),  # two fit, one has its name
+        ({"mmproj-a.gguf": 64, "mmproj-b.gguf": b"GGUF"}, "mmproj-a.gguf"),  # another one is damaged
+    ],
+)
+def test_a_model_has_the_vision_tower_that_fits_it(tmp_path: Path, towers: dict[str, Any], own: str) -> None:
+    file = write(tmp_path / "m-q8.gguf", WIDE)
+    put(tmp_path, towers)
+    assert model.read(file).vision.name == own
+
+
+@pytest.mark.parametrize(
+    ("towers", "says"),
+    [
+        ({}, "sees no images: there is no vision tower beside it"),
+        ({"mmproj.gguf": 32}, r"mmproj\.gguf beside .* is of another model"),
+        ({"mmproj-a.gguf": 64, "mmproj-b.gguf": None}, "2 vision towers are beside .*: mmproj-a.gguf, mmproj-b.gguf"),
+        ({"mmproj.gguf": b"<html>"}, r"mmproj\.gguf beside .* is no GGUF file or is damaged"),
+    ],
+)
+def test_a_model_without_a_vision_tower_of_its_own_is_refused(
+    tmp_path: Path, towers: dict[str, Any], says: str
+) -> None:
+    file = write(tmp_path / "m-q8.gguf", WIDE)
+    put(tmp_path, towers)
+    with pytest.raises(ConfigError, match=says) as refused:
+        model.read(file)
+    assert refused.value.hint or isinstance(towers.get("mmproj.gguf"), bytes)
+
+
+def put(folder: Path, towers: dict[str, Any]) -> None:
+    for name, width in towers.items():
+        if isinstance(width, bytes):
+            (folder / name).write_bytes(width)
+        else:
+            write(folder / name, TOWER | ({} if width is None else {"clip.vision.projection_dim": width}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "tower", "said"),
+    [
+        ({}, {}, {"name": "m", "architecture": "qwen2vl", "context": None, "protocol": None, "model_type": None}),
+        ({"general.name": "Mine", "qwen2vl.context_length": 4096}, {}, {"name": "Mine", "context": 4096}),
+        ({"virc.protocol": "{}"}, {}, {"protocol": b"{}"}),
+        ({}, {"clip.projector_type": "qwen2.5vl_merger"}, {"model_type": "qwen2_5_vl"}),
+        ({}, {"clip.vision.projector_type": "gemma3"}, {"model_type": "gemma3"}),
+        ({"general.architecture": "qwen35moe"}, {"clip.projector_type": "qwen3vl_merger"}, {"model_type": "qwen3_5"}),
+        # lists are passed over, and no list nor number is a name
+        ({"tokenizer.ggml.tokens": ["a", "", "ü"], "general.name": "Mine"}, {}, {"name": "Mine"}),
+        ({"general.name": 3, "qwen2vl.context_length": True}, {}, {"name": "m", "context": None}),
+    ],
+)
+def test_facts_of_a_model_are_read_from_its_header(
+    tmp_path: Path, keys: dict[str, Any], tower: dict[str, Any], said: dict[str, Any]
+) -> None:
+    write(tmp_path / "mmproj.gguf", TOWER | tower)
+    found = model.read(write(tmp_path / "m.gguf", WIDE | keys))
+    assert {name: getattr(found, name) for name in said} == said
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tower", "grid"),
+    [
+        ((3136, 63504), {"patch_size": 14, "spatial_merge_size": 2}, Grid(28, 3136, 63504)),
+        ((3136, 63504), {"patch_size": 16}, Grid(32, 3136, 63504)),
+        ((3136, 3136), {"patch_size": 14, "spatial_merge_size": 1}, Grid(14, 3136, 3136)),
+        ((3136, 63504), {}, None),
+        ((63504, 3136), {"patch_size": 14}, None),
+        ((0, 63504), {"patch_size": 14}, None),
+    ],
+)
+def test_the_grid_of_a_model_is_that_in_its_files(
+    tmp_path: Path, sizes: tuple[int, int], tower: dict[str, int], grid: Grid | None
+) -> None:
+    write(tmp_path / "mmproj.gguf", TOWER | {f"clip.vision.{key}": value for key, value in tower.items()})
+    keys = dict(zip((model.MIN_PIXELS, model.MAX_PIXELS), sizes, strict=True))
+    assert model.read(write(tmp_path / "m.gguf", WIDE | keys)).grid == grid
+
+
+def test_a_vision_tower_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is the vision tower of a model"):
+        model.read(write(tmp_path / "mmproj.gguf", TOWER))
+    with pytest.raises(ConfigError, match=r"there is no file .*gone\.gguf"):
+        model.read(tmp_path / "gone.gguf")
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["a.gguf", "mmproj-a.gguf", "README.md"], "a.gguf"),
+        (["A.GGUF"], "A.GGUF"),
+        (["a.gguf", "b.gguf"], None),
+        (["mmproj-a.gguf"], None),
+    ],
+)
+def test_the_model_of_a_folder_is_its_only_one(tmp_path: Path, names: list[str], found: str | None) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert model.in_folder(tmp_path) == (found and tmp_path / found)
+
+
+@pytest.mark.parametrize(
+    ("version", "tensor", "cut", "says"),
+    [
+        (3, 0, 0, None),
+        (2, 0, 0, None),
+        (1, None, 0, "version 1 with 2 keys"),
+        (3, 1, 0, "it ends too early"),  # before the first byte of its last tensor
+        (3, None, 5, "it ends too early"),
+    ],
+)
+def test_a_file_that_is_cut_is_told_from_a_whole_one(
+    tmp_path: Path, version: int, tensor: int | None, cut: int, says: str | None
+) -> None:
+    file = write(tmp_path / "m.gguf", WIDE, version, tensor)
+    file.write_bytes(file.read_bytes()[: -cut or None])
+    if says is None:
+        assert header.read(file) == WIDE
+        return
+    with pytest.raises(ConfigError, match=f"is a damaged GGUF file: {says}"):
+        header.read(file)
