@@ -13,8 +13,9 @@ from support import crux
 from support.called import virc
 
 from virc.data.check import survey
+from virc.data.check.result import Fault
 from virc.data.formats.registry import Row
-from virc.data.rows.record import Record
+from virc.data.rows.record import Message, Picture, Record
 
 
 def faulty(rows: Rows, folder: Path) -> None:
@@ -267,6 +268,31 @@ def test_the_published_conversation_has_no_fault(tmp_path: Path, sample: Path) -
     [dataset] = found["datasets"]
     assert (dataset["chat_protocols"], dataset["counts"]["boxes"]) == ([{"sha256": "", "rows": 1, "first": 1}], 2)
     assert dataset["coordinates"] == "pixel"
+
+
+def test_rows_are_counted_once_for_each_kind_of_fault() -> None:
+    """However often one is in a row; those named first are the first with any."""
+    of_rows = ["", "aa", "ab", "", "baa", "b", "c", "d"]
+    rows = [Row(number, Record(images=(Picture("x"),) * (number % 2))) for number in range(1, len(of_rows) + 1)]
+    found = survey.through(
+        rows, lambda row: [Fault(kind, f"{kind} {row.number}") for kind in of_rows[row.number - 1]], lambda number: None
+    )
+    assert (found.rows, found.faulty, found.images) == (8, 6, 4)
+    assert found.faults == {"a": 3, "b": 3, "c": 1, "d": 1}
+    assert [(number, fault.message) for number, fault in found.wrong] == [
+        (2, "a 2"), (3, "a 3"), (5, "b 5"), (6, "b 6"), (7, "c 7")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "rows"), [(survey.USUAL_SYSTEM, 3), ("Mine.", 1), ("", 2), ("Yours.", 0)])
+def test_a_row_without_a_system_message_is_one_with_the_usual(text: str, rows: int) -> None:
+    """As LLaMA-Factory writes it for Qwen2-VL."""
+    systems = ["", survey.USUAL_SYSTEM, "", "Mine."]
+    read = [
+        Row(number, Record((Message("system", system), Message("user", "q")) if system else (Message("user", "q"),)))
+        for number, system in enumerate(systems, 1)
+    ]
+    assert survey.through(read, lambda row: (), lambda number: None).with_system(text) == rows
 
 
 def test_the_last_row_of_many_is_checked_closely() -> None:

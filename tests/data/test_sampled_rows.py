@@ -314,6 +314,42 @@ def test_pictures_that_no_row_names_go_once_all_is_done(tmp_path: Path) -> None:
     assert {each.name for each in location.images.iterdir()} == {f"{1:032x}.png", f"{2:032x}.png", "mine.png"}
 
 
+FAILED = {"line": 2, "error": {"kind": "NetworkError"}}
+ALL_WRONG = {"line": 3, "rollouts": 4, "right": 0, "ended": {"wrong": 4}, "kept": []}
+
+
+@pytest.mark.parametrize(
+    ("begun", "finished", "stays"),
+    [
+        ([ALL_WRONG], True, False),  # nothing is left to be done, and there is nothing to show
+        ([ALL_WRONG], False, True),
+        ([ALL_WRONG, FAILED], True, True),  # the same command asks the problem that failed again, and no other
+        ([FAILED], True, True),
+        ([], True, False),
+    ],
+)
+def test_a_ledger_stays_as_long_as_a_problem_is_to_be_asked_again(
+    begun: list[dict[str, Any]], finished: bool, stays: bool, tmp_path: Path
+) -> None:
+    location = ledger(tmp_path, *begun)
+    (location.images / "mine.png").unlink()
+    totals = dataset.publish(location, finished, keep=1)
+    assert (totals.kept, totals.failed) == (0, begun.count(FAILED))
+    assert location.progress.exists() == location.images.exists() == stays
+    assert not location.file.exists()
+    assert not (tmp_path / "dataset_info.json").exists()
+
+
+def test_rows_that_a_user_took_out_of_the_ledger_go(tmp_path: Path) -> None:
+    location = ledger(tmp_path, *lines(tmp_path))
+    dataset.publish(location, finished=False, keep=2)
+    location.progress.write_text(json.dumps(FAILED) + "\n")
+    dataset.publish(location, finished=True, keep=2)
+    assert not location.file.exists()
+    assert json.loads((tmp_path / "dataset_info.json").read_text()) == {}
+    assert location.progress.exists()
+
+
 def test_pairs_are_entered_as_ranked_rows_and_counted(tmp_path: Path) -> None:
     row = kept(Location(tmp_path, "pairs"), 1)
     left_out = {"line": 2, "rollouts": 2, "right": 2, "kept": [], "left_out": {"alike": 1}}

@@ -16,7 +16,7 @@ from support.entry import ROOT
 
 from virc.core.errors import ConfigError, DataError, UsageError, VircError
 from virc.core.tables import parquet
-from virc.data.make import registry
+from virc.data.make import chain, registry
 from virc.data.make.chain import make_all
 from virc.data.make.run import make
 
@@ -183,6 +183,73 @@ def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Pat
     assert {path.name for path in (tmp_path / "to").iterdir() if path.suffix != ".png"} == {
         "new.jsonl", "new.jsonl.left_out", "new_images"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_list_of_operators_goes_on_behind_the_steps_that_are_done(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After it was interrupted in a step, or as its rows were put in place."""
+    file = str(write_rows(tmp_path / "rows.jsonl", LEVELS))
+    steps = [f"- operator: {name}\n  column: level\n" for name in ("select", "curriculum", "select")]
+    (tmp_path / "steps.yaml").write_text("".join(steps) + "  min: 1\n")
+    done: list[str] = []
+
+    def run(job: Any, report: Any) -> Any:
+        if len(done) == at:
+            done.append("interrupted")
+            raise KeyboardInterrupt
+        done.append(job.operator.name)
+        return real_run(job, report)
+
+    def write_lines(path: Path, lines: Any) -> None:
+        if len(done) == at:
+            done.append("interrupted")
+            raise KeyboardInterrupt
+        real_lines(path, lines)
+
+    real_run, real_lines = chain.run, chain.write_lines
+    monkeypatch.setattr(chain, "run", run)
+    monkeypatch.setattr(chain, "write_lines", write_lines)
+    command = (str(tmp_path / "steps.yaml"), [file], tmp_path / "to" / "new.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        make_all(*command)
+    assert not (tmp_path / "to" / "new.jsonl").exists()
+    fields = make_all(*command)
+    done.remove("interrupted")
+    assert done == ["select", "curriculum", "select"]
+    assert (fields["rows"], fields["made"], fields["left_out"]) == (20, 16, {"3 select: min": 4})
+    assert [row["level"] for row in read_rows(tmp_path / "to" / "new.jsonl")] == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
+
+
+@pytest.mark.parametrize(
+    ("steps", "settings", "rows", "to", "said"),
+    [
+        ("- operator: select\n  column: x\n", [], "rows.jsonl", "new.jsonl", "was begun with other steps"),
+        (None, ["seed=2"], "rows.jsonl", "new.jsonl", "was begun with other steps"),
+        (None, [], "others.jsonl", "new.jsonl", "was begun with other steps"),
+        (None, [], "rows.jsonl", "rows.jsonl", "is there already"),
+        (None, ["column=x"], "rows.jsonl", "new.jsonl", "--set column is an option of one operator"),
+    ],
+)
+def test_a_list_of_operators_goes_on_as_it_was_begun_alone(
+    steps: str | None, settings: list[str], rows: str, to: str, said: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for name in ("rows.jsonl", "others.jsonl"):
+        write_rows(tmp_path / name, LEVELS)
+    listed = tmp_path / "steps.yaml"
+    listed.write_text("- operator: select\n  column: level\n")
+
+    def run(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chain, "write_lines", run)
+    with pytest.raises(KeyboardInterrupt):
+        make_all(str(listed), [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl")
+    listed.write_text(steps or listed.read_text())
+    with pytest.raises(VircError, match=said):
+        make_all(str(listed), [str(tmp_path / rows)], tmp_path / to, settings)
 
 
 def _changed(rows: Path, options: dict[str, Any]) -> None:

@@ -1,17 +1,21 @@
 """Which judge a reward asks, with which key, about what, and what of its replies is kept, by what a server gets."""
 
 import asyncio
+import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
+from PIL import Image
 from rewards.prompts import answer, crop, picture, prompt, tool
 from support.servers import dead_url, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.link import Link
 from virc.core.errors import NetworkError
+from virc.data.rows.record import Picture
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.session import Ask, Message
 from virc.rewards import judging
@@ -147,6 +151,25 @@ def test_a_judge_sees_pictures_as_the_model_did(
     assert isinstance(means.judge, ScriptedJudge)
     images = means.judge.asked[0].images
     assert ([image.size for image in images], images[0].pixels.getpixel((9, 9))) == (sizes, (shade, shade, 200))
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_what_a_judge_is_shown_was_cut_from_the_picture_as_the_model_saw_it(is_given: bool) -> None:
+    """A small picture is shown larger: the same box of its file is another part of it."""
+    file = io.BytesIO()
+    page = Image.new("RGB", (40, 30), "black")
+    page.paste("white", (20, 0, 40, 30))
+    page.save(file, "PNG")
+    record = msgspec.structs.replace(prompt().record, images=(Picture("", data=file.getvalue()),))
+    shown = (Shown(page.resize((168, 112))),) if is_given else ()
+    known, means = Prompt(record, shown=shown, files=(page.size,) if is_given else ()), judged("yes")
+    [(width, height)] = known.view.sizes
+    assert width >= 84
+    reply = tool(crop(width // 2, 0, width, height))
+    asyncio.run(Question("{result}", yes_no).score(sample(reply, known), means, "own"))
+    assert isinstance(means.judge, ScriptedJudge)
+    (image,) = means.judge.asked[0].images
+    assert image.pixels.resize((4, 1)).getpixel((1, 0)) >= (250,) * 3  # type: ignore[operator]
 
 
 ONE = r"It is right. \boxed{1}"

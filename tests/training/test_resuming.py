@@ -3,8 +3,10 @@
 import json
 import shutil
 import signal
+from contextlib import nullcontext
 from io import FileIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -286,6 +288,65 @@ def test_the_end_of_an_attempt_keeps_when_it_began(run: Run) -> None:
     attempt._record_end(run, 1, "stopped", 0, None, step=3)
     (ended,) = attempts.attempts(run)
     assert (ended.began, ended.saved, ended.ended != began) == (began, 3, True)
+
+
+INT, TERM, USR1, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP
+
+
+@pytest.mark.parametrize(
+    ("arrive", "saves", "interrupted"),
+    [
+        ([], 0, False),
+        ([INT], 1, False),
+        ([USR1, TERM], 1, False),  # Slurm announces the end of a job's time, and ends it: the engine is saving
+        ([HUP, TERM, USR1], 1, False),
+        ([INT, TERM], 1, False),
+        ([INT, INT], 1, True),
+        ([TERM, INT], 1, True),
+        ([USR1, TERM, INT], 1, True),
+    ],
+)
+def test_an_engine_is_asked_once_and_a_second_ctrl_c_ends_at_once(
+    run: Run, arrive: list[int], saves: int, interrupted: bool
+) -> None:
+    process = Engine(arrive)
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
+        assert watched(run, process) == 7
+    assert (process.saves, process.ended) == (saves, 0)
+
+
+@pytest.mark.parametrize(("unhealthy", "silent"), [("it diverged", None), (None, "has been silent for 30 min")])
+def test_an_engine_that_is_ill_or_silent_is_asked_to_end(run: Run, unhealthy: str | None, silent: str | None) -> None:
+    process = Engine([])
+    assert watched(run, process, unhealthy, silent) == 7
+    assert (process.saves, process.ended > 0) == (1, silent is not None)
+
+
+class Engine:
+    """An engine's process that ends some looks after the last signal has arrived."""
+
+    def __init__(self, arrive: list[int]) -> None:
+        self.arrive, self.asked = [*arrive], list[int]()
+        self.saves = self.ended = 0
+        self._left = len(arrive) + 2
+
+    def wait(self, seconds: float) -> int | None:
+        self.asked += self.arrive[:1]
+        del self.arrive[:1]
+        self._left -= 1
+        return None if self._left >= 0 else 7
+
+    def ask_to_save(self) -> None:
+        self.saves += 1
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+def watched(run: Run, process: Any, unhealthy: str | None = None, silent: str | None = None) -> int:
+    silence = SimpleNamespace(reason=silent, over=lambda seconds: silent is not None)
+    seen: Any = SimpleNamespace(poll=lambda: None, watch=SimpleNamespace(reason=unhealthy), silence=silence)
+    return attempt._watch(run, process, seen, process.asked, 1, None, Reporter())
 
 
 def test_signals_are_the_callers_again_after_an_attempt() -> None:

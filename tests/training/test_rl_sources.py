@@ -248,8 +248,11 @@ def test_sources_that_make_no_sense_are_refused(workspace: Path, tmp_path: Path)
         speakers(resolved("sources=[breif]").config)
     with pytest.raises(ConfigError, match="two systems of `sources` are called brief"):
         speakers(resolved("sources=[./brief.yaml, ./brief.yaml]").config)
-    with pytest.raises(ConfigError, match=r"16 turns of virc can show as many images .* max_images is 9"):
-        speakers(resolved("sources=[virc]", "max_images=9").config)
+    for images in (9, 16):  # one beside those of the turns is that of the problem
+        with pytest.raises(ConfigError, match=rf"16 turns of virc can show as many .* max_images is {images}") as told:
+            speakers(resolved("sources=[virc]", f"max_images={images}").config)
+        assert told.value.hint == "--set max_images=17"
+    assert speakers(resolved("sources=[virc]", "max_images=17").config)["virc"].max_turns == 16
     (tmp_path / "bare.yaml").write_text("name: bare\n")
     with pytest.raises(ConfigError, match="bare has no stage of kind rl"):
         speakers(resolved(f"sources=[{tmp_path / 'bare.yaml'}]").config)

@@ -102,14 +102,19 @@ def test_no_token_of_an_image_is_learnt(start: Any) -> None:
     assert Processor()._encode_data_example("asked") == ([1, 8, 7, 3], [-100, -100, -100, 3])
 
 
-@pytest.mark.parametrize("is_frozen", [True, False])
-def test_a_frozen_tower_keeps_no_activations(start: Any, is_frozen: bool) -> None:
+@pytest.mark.parametrize(
+    ("trained", "is_frozen"),
+    [((), True), (("block.weight",), False), (("patch_embed.weight",), False), (("block.weight", "block.bias"), False)],
+)
+def test_a_frozen_tower_keeps_no_activations(start: Any, trained: tuple[str, ...], is_frozen: bool) -> None:
+    """One of which any part is trained, adapters say, needs them."""
     nn = start.torch.nn
     tower = nn.Module()
     tower.patch_embed, tower.block = nn.Linear(2, 2), nn.Linear(2, 2)
     model = nn.Module()
     model.visual, model.language = tower, nn.Linear(2, 2)
-    tower.requires_grad_(not is_frozen)
+    for name, weight in tower.named_parameters():
+        weight.requires_grad_(name in trained)
 
     def make_inputs_require_grads(module: Any, args: Any, output: Any) -> None: ...
     def another(module: Any, args: Any, output: Any) -> None: ...

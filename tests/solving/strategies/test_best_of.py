@@ -191,6 +191,22 @@ def test_a_reward_picks_the_highest_and_if_turned_round_the_lowest(
     assert [abs(score) for score in done.json["strategy"]["scores"]] == [len(text) for text in texts]
 
 
+@pytest.mark.parametrize(("named", "given"), [("long", "333"), ("short", "1"), (None, "1")])
+def test_the_reward_is_that_of_the_strategy_else_of_the_system(
+    image: Path, tmp_path: Path, named: str | None, given: str
+) -> None:
+    for name, sign in (("long", ""), ("short", "-")):
+        (tmp_path / f"{name}.py").write_text(REWARD.format(sign=sign))
+        about = f"name: {name}\nabout: of a test\nmodels: {{{name}: {{}}}}\nreward: {{total: {name}}}\n"
+        (tmp_path / f"{name}.yaml").write_text(about)
+    strategy = "best_of:n=3,by=reward" + (f",reward={tmp_path / named}.yaml" if named else "")
+    words = ("--system", tmp_path / "short.yaml", "--strategy", strategy, "--json")
+    with serve(in_order("22", "333", "1")) as server:
+        done = virc("solve", image, "q", "--endpoint", server.url, *words)
+    assert done.code == 0, done.err
+    assert done.json["answer"] == given
+
+
 @pytest.mark.parametrize(
     ("strategy", "message", "hint"),
     [
