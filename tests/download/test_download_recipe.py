@@ -170,6 +170,29 @@ def test_room_is_for_what_comes_and_for_what_archives_hold(tmp_path: Path, monke
     assert enough(archive, item(tmp_path, {"b": (3 * gib, "absent", 0)}, "models/y")) == 16
 
 
+OTHER_BASE = "stages: {first: {kind: sft, settings: {base: me/base, data: CRUX/rows, learning_rate: 1e-5}}}"
+
+
+@pytest.mark.parametrize(
+    ("name", "known_as"),
+    [("ViRC-7B", "ViRC-7B"), ("judge", "judge"), ("base", "me/base"), ("someone/other", None), ("CRUX", None),
+     ("LeonMiao/ViRC-7B", None)],
+)  # fmt: skip
+def test_a_model_that_lies_elsewhere_need_not_come_unless_a_part_of_it_is_named(
+    name: str, known_as: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    judges = "judges: {judge: {hub: me/judge}}\ndatasets: {CRUX: {hub: me/CRUX}}"
+    file.write_text(f"name: mine\nmodels: {{ViRC-7B: {{hub: me/ViRC-7B}}}}\n{judges}\n{OTHER_BASE}\n")
+
+    def known(**fields: Any) -> str | None:
+        (want,) = wanted(DownloadConfig((name,), str(file), **fields))
+        return want.known_as
+
+    assert known() == known_as
+    assert [known(include=("*.json",)), known(revision="v1"), known(to=Path("x"))] == [None] * 3
+
+
 def test_wants_are_values_that_can_be_printed() -> None:
     want = wanted(DownloadConfig(("datasets/me/x",), revision="v1", include=("*.json",)))[0]
     assert want == DownloadRequest("me/x", Path("data/x"), Repo("me/x", "dataset"), "v1", ("*.json",))

@@ -236,7 +236,8 @@ def _bases(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
         if family and model:
             yield msgspec.structs.replace(_model(config, family, base, model), name="base")
         elif _HUB_ID.fullmatch(base) and not base.startswith(("datasets/", f"{MODELS}/", "runs/")):
-            yield msgspec.structs.replace(_repo(config, Repo(base), base.rpartition("/")[2], "base"), known_as=base)
+            found = _repo(config, Repo(base), base.rpartition("/")[2], "base")
+            yield msgspec.structs.replace(found, known_as=_known_as(config, base))
 
 
 def _datasets(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
@@ -260,9 +261,14 @@ def _weights(config: DownloadConfig, name: str, model: Model) -> DownloadRequest
     """A model or a judge that a system's file names."""
     folder = Path(MODELS) / Path(model.hub or name).name
     repo = Repo(model.hub) if model.hub else None
-    known_as = None if config.revision or config.include else name
+    known_as = _known_as(config, name)
     found = DownloadRequest(name, folder, repo, config.revision, config.include, known_as=known_as)
     return msgspec.structs.replace(found, gib=model.gib, judge=True)
+
+
+def _known_as(config: DownloadConfig, name: str) -> str | None:
+    """The name of a model that need not come where it lies elsewhere; None: a copy elsewhere may be another."""
+    return None if config.revision or config.include else name
 
 
 def _benchmark(config: DownloadConfig, name: str) -> DownloadRequest:
