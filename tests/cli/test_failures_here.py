@@ -16,7 +16,7 @@ from virc.core.errors import VircError
 from virc.core.plan import Change, Plan, Step
 from virc_cli import commands
 from virc_cli.console import confirm, events, output, plans, replies, sources, tables
-from virc_cli.main import _as_virc_error
+from virc_cli.main import _as_virc_error, _open_streams
 
 CODES = {
     "VircError": 1, "UsageError": 2, "ConfigError": 3, "SetupError": 4, "DataError": 5, "NetworkError": 6,
@@ -79,6 +79,32 @@ def test_data_are_on_stdout_and_all_else_on_stderr() -> None:
     done = virc("boom", "say")
     assert done.out == "∠ = 50° \\ud800\n"  # what UTF-8 cannot hold is written out
     assert done.err == "a\\u001b[2Jb\nwarning: careful\nhint: slowly\n"
+
+
+class Latin(io.TextIOWrapper):
+    """A stream in a locale that is not UTF-8."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        super().__init__(io.BytesIO(), encoding="latin-1")
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        """Whether a person reads it."""
+        return self.is_terminal
+
+
+@pytest.mark.parametrize(("is_terminal", "wrote"), [(False, "é∠ \\ud800".encode()), (True, b"\xe9\\u2220 \\ud800")])
+def test_programs_read_utf8_and_a_terminal_gets_its_own(
+    is_terminal: bool, wrote: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Latin(is_terminal)
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", None)
+    _open_streams()
+    print("é∠ \ud800", end="", flush=True)
+    print("nobody reads this", file=sys.stderr)
+    assert stream.buffer.getvalue() == wrote  # type: ignore[attr-defined]
+    assert (stream.encoding == "utf-8") != is_terminal
 
 
 @pytest.mark.parametrize(

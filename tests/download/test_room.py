@@ -1,20 +1,24 @@
 """What a download looks at before it begins: what is there, which files are meant, and the room they need."""
 
+import errno
+import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from virc.core.errors import DataError, SetupError
+from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.events import Reporter
 from virc.core.files import HIDDEN
 from virc.download import fetch
 from virc.download.fetch import Item, Part, check_room
-from virc.download.hub import record
+from virc.download.hub import fetching, record
 from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter
 from virc.download.wanted import DownloadRequest
+from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems import registry as systems
 
@@ -87,3 +91,135 @@ def test_a_chat_protocol_that_is_there_is_not_fetched(monkeypatch: pytest.Monkey
     assert fetch.fetch(item, Meter(0, Reporter()), lambda *_: None) == tmp_path / FILE_NAME
     (tmp_path / FILE_NAME).write_text("{}")
     assert fetch.fetch(item, Meter(0, Reporter()), lambda *_: None) is None
+
+
+SHARDS = ("model-1-of-2.safetensors", "model-2-of-2.safetensors")
+INDEX = {"weight_map": {"a": SHARDS[0], "b": SHARDS[1], "c": SHARDS[0]}}
+
+
+@pytest.mark.parametrize(
+    ("files", "index", "is_here"),
+    [
+        (SHARDS, INDEX, True),
+        (SHARDS[:1], INDEX, False),  # a copy that was broken off
+        (SHARDS, {"weight_map": []}, False),
+        (SHARDS, [], False),
+        (("model.safetensors",), None, True),
+        (("pytorch_model.bin",), None, True),
+        (("model.gguf.part",), None, False),
+        ((), None, False),
+    ],
+)
+def test_a_model_elsewhere_is_whole_with_all_its_weights(
+    files: tuple[str, ...], index: object, is_here: bool, listed: Listing, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    for name in files:
+        (folder / name).write_bytes(b"12")
+    if index is not None:
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    item = fetch.look(DownloadRequest("m", tmp_path / "to", listed.repo, known_as="mine"), tmp_path)
+    assert item.here == is_here
+    assert item.folder == (folder if is_here else tmp_path / "to")
+    assert item.missing == (0 if is_here else 2 * len(NAMES))
+
+
+def test_an_adapter_is_no_copy_of_its_model(listed: Listing, tmp_path: Path) -> None:
+    folder, base = (tmp_path / "models" / name for name in ("mine", "base"))
+    for each, name in ((folder, "adapter_model.safetensors"), (base, "model.safetensors")):
+        each.mkdir(parents=True)
+        (each / name).write_bytes(b"12")
+    (base / "config.json").write_text("{}")
+    settings = {"base_model_name_or_path": str(base), "peft_type": "LORA", "r": 4, "lora_alpha": 8}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    assert models.find("mine", tmp_path).adapter == folder
+    assert not fetch.look(DownloadRequest("m", tmp_path / "to", listed.repo, known_as="mine"), tmp_path).here
+
+
+@pytest.mark.parametrize(
+    ("include", "chosen"),
+    [
+        (("*.json",), ["config.json", "more/a.json", "more/b/c.json"]),
+        (("more/*",), ["more/a.json", "more/b/c.json"]),
+        (("model.safetensors", "more/b/"), ["model.safetensors", "more/b/c.json"]),
+    ],
+)
+def test_files_to_include_are_globs(
+    include: tuple[str, ...], chosen: list[str], listed: Listing, tmp_path: Path
+) -> None:
+    item = fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo, include=include), tmp_path)
+    assert sorted(part.file.name for part in item.parts) == chosen
+
+
+@pytest.mark.parametrize(
+    ("include", "near"),
+    [("modle.safetensors", "model.safetensors"), ("config.jsonl", "config.json"), ("b/c*", "more/b/c.json")],
+)
+def test_a_glob_that_matches_nothing_is_told_with_what_is_near(
+    include: str, near: str, listed: Listing, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"no file of .* matches") as refused:
+        fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo, include=("*.json", include)), tmp_path)
+    assert (refused.value.hint or "").startswith((f"there is {near}", f"there are {near}, "))
+
+
+def test_the_chat_protocol_to_include_is_none_of_the_hub(listed: Listing, tmp_path: Path) -> None:
+    model = next(iter(systems.get("tiny").models.values()))
+    want = DownloadRequest("m", tmp_path / "m", listed.repo, include=(FILE_NAME,), model=model)
+    assert fetch.look(want, tmp_path).parts == ()
+    with pytest.raises(DataError, match=f"matches {FILE_NAME}"):
+        fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo, include=(FILE_NAME,)), tmp_path)
+
+
+def test_what_cannot_come_is_said_before_anything_does(
+    listed: Listing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="file is not a folder"):
+        fetch.look(DownloadRequest("m", tmp_path / "file" / "m", listed.repo), tmp_path)
+    with pytest.raises(ConfigError, match="m is not on this machine"):
+        fetch.look(DownloadRequest("m", tmp_path / "m", None), tmp_path)
+    judge = fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo, optional=True, gib=1.5), tmp_path)
+    assert (judge.state, judge.missing, judge.parts) == ("missing", 3 * 2**29, ())
+    monkeypatch.setattr(fetch, "listed", lambda *_: Listing(listed.repo, "0" * 40, ()))
+    with pytest.raises(DataError, match="holds no files"):
+        fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo), tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    with pytest.raises(SetupError, match="nothing can be written into"):
+        check_room([item(tmp_path / "to")])
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (b'{"model_type": "llava_onevision"}', "some/model"),
+        (b'{"model_type": "qwen2_5_vl"}', None),
+        (b'{"model_type": null}', None),
+        (b"{}", None),
+        (b"[]", None),
+        (b"no JSON", None),
+        (None, None),
+    ],
+)
+def test_a_model_that_does_not_run_here_is_known_by_its_config(config: bytes | None, says: str | None) -> None:
+    want = DownloadRequest("m", Path("m"), Repo("some/model", "model"))
+    error = fetch.not_in_process_error(Item(want, Path("m"), 0, config=config))
+    assert (says is None) == (error is None)
+    assert error is None or says in error.message
+
+
+@pytest.mark.parametrize(("number", "raised"), [(errno.ENOSPC, SetupError), (errno.EDQUOT, SetupError), (5, OSError)])
+def test_a_full_disk_is_told_from_a_broken_one(
+    number: int, raised: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bring(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fetching, "_bring", bring)
+    monkeypatch.setattr(fetching, "_bring_small", lambda *_: None)
+    listing = Listing(Repo("some/data", "dataset"), "0" * 40, (File("rows.parquet", SIZE),))
+    with pytest.raises(raised, match="the disk of .* is full" if raised is SetupError else None) as error:
+        fetching.fetch(tmp_path / "to", listing, listing.files, Meter(0, Reporter()))
+    assert type(error.value) is raised

@@ -4,10 +4,11 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, product
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from support.made import make as make_run
 from support.servers import serve
 from support.solving import CROP, answer, picture
 
-from virc.core.errors import NetworkError
+from virc.core.errors import ConfigError, NetworkError, SetupError
 from virc.evaluation import results, scored, signing, verdicts, writing
 from virc.evaluation.checking import verifying
 from virc.evaluation.contamination import are_copies, files, fingerprint
@@ -638,6 +639,73 @@ def test_no_other_word_of_the_tool_is_a_signer(signer: str, file: Path, monkeypa
     assert signing.check(file, "SHA256:a") == said
     with pytest.raises(NetworkError, match=r"signed by another|not signed with a key of minisign"):
         signing.check(file, signer)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "ssh-keygen -Y sign -n virc -f KEY FILE"),
+        ("untrusted comment: minisign encrypted secret key", "minisign -S -s KEY -m FILE"),
+    ],
+)
+def test_a_file_is_signed_by_the_tool_of_the_key(
+    key: str, words: str, file: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def run(given: Sequence[Any], **options: Any) -> Any:
+        assert not file.with_name(f"{file.name}.sig").exists()  # or ssh-keygen asks whether to write over it
+        ran.append(" ".join(map(str, given)).replace(str(file), "FILE").replace(str(here / "key"), "KEY"))
+        return SimpleNamespace(returncode=failed, stdout=b"", stderr=b"wrong passphrase\n")
+
+    (here / "key").write_text(key)
+    file.with_name(f"{file.name}.sig").touch()
+    monkeypatch.setattr(signing.shutil, "which", lambda tool: f"/usr/bin/{tool}")
+    monkeypatch.setattr(signing.subprocess, "run", run)
+    failed = 0
+    signing.sign(file, here / "key")
+    assert ran == [words]
+    failed = 1
+    with pytest.raises(ConfigError, match=r"was not signed with .*: wrong passphrase"):
+        signing.sign(file, here / "key")
+    monkeypatch.setattr(signing.shutil, "which", lambda tool: None)
+    with pytest.raises(SetupError, match=f"{words.split(maxsplit=1)[0]}, which signs with .*, is not on this machine"):
+        signing.sign(file, here / "key")
+
+
+@pytest.mark.parametrize(
+    ("endings", "signer", "here_are", "good", "says"),
+    [
+        (["sig"], None, ["ssh-keygen"], True, "said"),
+        (["sig"], None, ["ssh-keygen"], False, "NetworkError: its signature is not of this file: said"),
+        (["sig"], None, [], True, "by ssh-keygen, which is not here"),
+        (["minisig"], None, ["minisign"], True, "by minisign, not checked: --signer KEY"),
+        (["minisig"], "RWQ", ["minisign"], True, "said"),
+        (["minisig"], "RWQ", ["minisign"], False, "NetworkError: its signature is not of this file: said"),
+        (["sig"], "RWQ", ["minisign"], True, "NetworkError: it is not signed with a key of minisign"),
+        (["minisig"], "SHA256:a", ["ssh-keygen"], True, "NetworkError: it is not signed with a key of OpenSSH"),
+        ([], "RWQ", ["minisign"], True, "NetworkError: it is not signed with a key of minisign"),
+        ([], None, [], True, None),
+    ],
+)
+def test_who_signed_a_file_is_said_or_why_that_is_not_known(
+    endings: list[str], signer: str | None, here_are: list[str], good: bool, says: str | None, file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def run(words: Sequence[Any], input: bytes, **_: Any) -> Any:
+        assert (str(file) in map(str, words)) or input == file.read_bytes()
+        assert (signer in words) == (words[0] == "minisign")
+        return SimpleNamespace(returncode=not good, stdout=b"said", stderr=b"")
+
+    for ending in endings:
+        file.with_name(f"{file.name}.{ending}").touch()
+    monkeypatch.setattr(signing.shutil, "which", lambda tool: tool if tool in here_are else None)
+    monkeypatch.setattr(signing.subprocess, "run", run)
+    try:
+        found = signing.check(file, signer)
+    except NetworkError as error:
+        found = f"NetworkError: {error.message}"
+    assert found == says or (says and found and says.startswith("NetworkError") and found.startswith(says))
 
 
 @pytest.mark.integration

@@ -1,5 +1,6 @@
 """What servers tell of themselves, without a picture: who they are, and which weights they have."""
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,6 +77,22 @@ def test_a_server_of_this_machine_is_named(
         monkeypatch.setattr("virc.probing.servers._SECONDS", 60.0)  # on a machine that is busy
         found = [(each.server, each.models) for each in local_servers()]
     assert found == ([(server, models)] if server else [])
+
+
+def test_a_server_that_trickles_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = threading.Event()
+
+    def ask(url: str, **_: object) -> tuple[int, bytes]:
+        if ":1/" in url:
+            left.wait(2)
+        return 200, b'{"data": [{"id": "a"}]}'
+
+    monkeypatch.setattr("virc.probing.servers.client.ask", ask)
+    monkeypatch.setattr("virc.probing.servers._SECONDS", 0.05)
+    try:
+        assert [each.endpoint for each in local_servers([3, 1, 2])] == [f"http://127.0.0.1:{at}/v1" for at in (3, 2)]
+    finally:
+        left.set()
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.called import virc
 from support.made import make, running, save
 
+from virc.core.errors import SetupError
 from virc.core.processes import start_time
 from virc.runs import run as runs
+from virc.runs import stopping
+from virc.runs.queue import Job
 from virc.runs.run import Run
 
 
@@ -153,6 +157,65 @@ def test_a_job_of_the_cluster_is_signalled_through_it(
     monkeypatch.setenv("PATH", f"{workspace}{os.pathsep}{os.environ['PATH']}")
     assert virc("runs", "stop", "a", *now).code == 0
     assert (workspace / "said").read_text() == words + "\n"
+
+
+@pytest.mark.parametrize(
+    ("phases", "slurm", "words", "cancelled"),
+    [
+        (["queued", "over"], "PENDING", ("--state=PENDING",), True),
+        (["queued", "queued", None], "PENDING", ("--state=PENDING",), True),
+        (["queued", "running"], "PENDING", ("--state=PENDING",), False),  # it started meanwhile: it is to save
+        (["queued", "over"], "REQUEUE_HOLD", (), True),
+        (["running"], "RUNNING", None, False),
+    ],
+)
+def test_a_job_that_waits_is_taken_out_of_the_queue(
+    phases: list[Any], slurm: str, words: tuple[str, ...] | None, cancelled: bool, workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run, told = make(workspace, "a"), list[tuple[str, ...]]()
+    jobs = iter([phase and Job("77", phase, slurm) for phase in phases])
+    monkeypatch.setattr(stopping, "_scancel", lambda run, state, *words: told.append(words))
+    monkeypatch.setattr(stopping.queue, "job_of", lambda *_: (next(jobs), None))
+    monkeypatch.setattr(stopping, "_LOOK", 0)
+    job = next(jobs)
+    assert stopping.cancel(run, runs.state(run), job) == (job if cancelled else None)
+    assert told == ([] if words is None else [words])
+
+
+@pytest.mark.parametrize(
+    ("job", "here", "words"),
+    [
+        (None, True, "pid 15"),  # SIGTERM to the process, which saves
+        (None, False, "--batch --signal=TERM"),
+        ("running", False, "--batch --signal=TERM"),
+    ],
+)
+def test_a_run_is_asked_where_it_runs(
+    job: str | None, here: bool, words: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, told = make(workspace, "a"), list[str]()
+    runs.write_state(run, progress="running", pid=4_000_000, started=1)
+    monkeypatch.setattr(stopping.runs, "here", lambda state: here)
+    monkeypatch.setattr(stopping, "_scancel", lambda run, state, *words: told.append(" ".join(words)))
+    monkeypatch.setattr(stopping, "_signal", lambda run, pid, number: told.append(f"pid {int(number)}"))
+    state = msgspec.structs.replace(runs.state(run), progress="running")
+    stopping.ask(run, state, Job("77", "running", "RUNNING") if job else None)
+    assert told == [words]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"), [(ProcessLookupError(), None), (PermissionError(), "a is run by another user, as process 77")]
+)
+def test_a_process_of_another_user_is_named(
+    error: OSError, says: str | None, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(pid: int, number: int) -> None:
+        raise error
+
+    monkeypatch.setattr(stopping.os, "kill", kill)
+    with pytest.raises(SetupError, match=says) if says else nullcontext():
+        stopping._signal(make(workspace, "a"), 77, signal.SIGTERM)
 
 
 def test_a_job_is_named_where_slurm_does_not_answer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
