@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 from remote_server import DETECT, tool_of
 from support import tool_rows
@@ -147,6 +148,61 @@ def test_a_point_is_the_first_of_several(tmp_path: Path, monkeypatch: pytest.Mon
     points, box = server.values
     assert (points["points"], points["point_2d"]) == ([[3, 4], [5, 6]], [3, 4])
     assert (box["bbox_2d"], box["crop"].size, box["width"], box["height"]) == ([1, 2, 11, 8], (10, 6), 30, 20)
+
+
+FIRST = Call("detect", 0, box=(1, 2, 11, 8), points=((3, 4),), arguments={"words": "cat", "most": 2})
+PAGE = Image.new("RGB", (30, 20))
+
+
+def spotted(page: Image.Image, mode: str = "RGB") -> Image.Image:
+    """The page with one other pixel."""
+    other = page.convert(mode)
+    other.putpixel((29, 19), 1)
+    return other
+
+
+@pytest.mark.parametrize(
+    ("call", "page", "is_same"),
+    [
+        (FIRST, PAGE.copy(), True),
+        (replace(FIRST, arguments={"most": 2, "words": "cat"}), PAGE, True),
+        (replace(FIRST, box=(1, 2, 11, 9)), PAGE, False),
+        (replace(FIRST, box=None), PAGE, False),
+        (replace(FIRST, points=((3, 4), (5, 6))), PAGE, False),
+        (replace(FIRST, points=()), PAGE, False),
+        (replace(FIRST, arguments={"words": "dog", "most": 2}), PAGE, False),
+        (replace(FIRST, arguments={"words": "cat"}), PAGE, False),
+        (FIRST, spotted(PAGE), False),
+        (FIRST, PAGE.convert("L"), False),
+        (FIRST, Image.new("RGB", (20, 30)), False),
+        (FIRST, None, False),
+    ],
+)
+def test_a_kept_result_is_that_of_the_same_call_on_the_same_picture(
+    call: Call, page: Image.Image | None, is_same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool, server = heard(tmp_path, DETECT, monkeypatch)
+    for made, on in ((FIRST, PAGE), (call, page), (FIRST, PAGE), (call, page)):
+        assert tool.apply(made, on).text == "said"
+    assert len(server.values) == (1 if is_same else 2)
+
+
+def test_results_that_are_not_to_be_kept_and_failures_are_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool, server = heard(tmp_path, DETECT + "cache: false\n", monkeypatch)
+    for _ in range(2):
+        tool.apply(FIRST, PAGE)
+    assert len(server.values) == 2
+    tool, server = heard(tmp_path, DETECT, monkeypatch)
+
+    def fail(*_: object) -> Result:
+        raise RemoteError("its server is down")
+
+    with monkeypatch.context() as down:
+        down.setattr(server, "call", fail)
+        assert "its server is down" in tool.apply(FIRST, PAGE).text
+    assert tool.apply(FIRST, PAGE).text == "said"
 
 
 def test_a_call_that_cannot_be_made_leaves_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,124 @@
+"""Bodies and keys of requests to servers of ours, without a socket: what is read, and what is refused when."""
+
+import asyncio
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from virc.core.errors import DataError
+from virc.core.limits.image_memory import BusyError, TooLargeError
+from virc.serving import chat_http
+from virc.serving.chat_request import RefusedError
+
+
+def request(
+    pieces: Sequence[bytes], *, keys: tuple[str, ...] | None = None, ends: str = "whole", **headers: str
+) -> Any:
+    """A request whose body comes in these pieces, and then ends, stops, or is left."""
+    waiting = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    waiting += [{"type": "http.request"}] if ends == "whole" else []
+
+    async def receive() -> Any:
+        if not waiting and ends == "stops":
+            await asyncio.Event().wait()
+        return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+
+    app = SimpleNamespace(state=SimpleNamespace(served=SimpleNamespace(api_key=keys)))
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": named, "app": app, "server": ("127.0.0.1", 80)}
+    return Request(scope, receive)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "headers", "held"),
+    [
+        ([b"12345", b"67890"], {}, [5, 5]),
+        ([b"1234567890"], {"content_length": "10"}, [10]),
+        ([b"12345", b"67890", b"1"], {}, [5, 5, 1]),  # no piece is too large, all together are
+        ([b"1" * 11], {}, [11]),
+        ([b"1"] * 40, {}, [1] * 11),  # no more is read than is needed to know
+        ([b"1"], {"content_length": "11"}, []),  # nor anything of what says that it is too large
+        ([b"1" * 11], {"content_length": "3"}, [11]),
+        ([b"123"], {"content_length": "many"}, [3]),
+        ([], {}, []),
+    ],
+)
+def test_a_body_is_kept_up_to_its_bound(
+    pieces: list[bytes], headers: dict[str, str], held: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_http, "MAX_BODY", 10)
+    came: list[int] = []
+    body = chat_http.body_of(request(pieces, **headers), lambda size: came.append(size) if size else None)
+    if sum(held) <= 10 and headers.get("content_length") != "11":
+        assert asyncio.run(body) == b"".join(pieces)
+    else:
+        with pytest.raises(RefusedError, match="the body is over") as refused:
+            asyncio.run(body)
+        assert refused.value.status == 413
+    assert came == held
+
+
+@pytest.mark.parametrize(("ends", "raised"), [("stops", RefusedError), ("is left", ClientDisconnect)])
+def test_a_body_that_does_not_end_is_not_waited_for(
+    ends: str, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_http, "_BODY_SECONDS", 0.01)
+    with pytest.raises(raised) as error:
+        asyncio.run(chat_http.body_of(request([b"half"], ends=ends)))
+    assert getattr(error.value, "status", 408) == 408
+
+
+def test_what_a_server_holds_may_refuse_more_of_a_body() -> None:
+    def hold(size: int) -> None:
+        raise RefusedError("too many requests wait", status=503)
+
+    with pytest.raises(RefusedError, match="too many requests wait"):
+        asyncio.run(chat_http.body_of(request([b"half"]), hold))
+
+
+@pytest.mark.parametrize(
+    ("keys", "sent", "number"),
+    [
+        (None, None, None),
+        (("one", "two"), "Bearer two", 1),
+        (("one", "two"), "Bearer one", 0),
+        (("one",), "Bearer on", "refused"),
+        (("one",), "one", "refused"),
+        (("one",), "Basic one", "refused"),
+        (("one",), None, "refused"),
+        (("one",), "Bearer ", "refused"),
+    ],
+)
+def test_a_request_has_one_of_the_keys(keys: tuple[str, ...] | None, sent: str | None, number: object) -> None:
+    asked = request([], keys=keys, **({"authorization": sent} if sent is not None else {}))
+    if number == "refused":
+        with pytest.raises(RefusedError, match="the API key is missing or wrong") as refused:
+            asyncio.run(chat_http.check_key(asked))
+        assert (refused.value.status, refused.value.code) == (401, "invalid_api_key")
+        return
+    asyncio.run(chat_http.check_key(asked))
+    if keys:
+        assert chat_http.key_of(asked) == number
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "wait"),
+    [(DataError("bad"), 400, None), (TooLargeError("big"), 413, None), (BusyError("full"), 503, 10)],
+)
+def test_pictures_that_are_refused_say_who_is_to_change_what(
+    error: DataError | BusyError, status: int, wait: int | None
+) -> None:
+    refused = chat_http.of_pictures(error)
+    assert (refused.status, refused.wait) == (status, wait)
+    assert chat_http.error_fields(refused)["type"] == ("server_error" if status == 503 else "invalid_request_error")
+
+
+def test_a_model_of_another_name_is_not_there() -> None:
+    chat_http.check_model("tiny", "tiny")
+    with pytest.raises(RefusedError, match="there is no model 'tin', served is 'tiny'") as refused:
+        chat_http.check_model("tin", "tiny")
+    assert (refused.value.status, refused.value.code) == (404, "model_not_found")
