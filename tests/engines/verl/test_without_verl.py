@@ -1,6 +1,7 @@
 """The agent loop, the trainer and the start of a run of verl, on stand-ins for verl's and Ray's own classes."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -13,10 +14,11 @@ import pytest
 from PIL import Image
 
 import virc
-from virc.core.errors import DataError
+from virc.core.errors import DataError, EngineError
 from virc.engines.verl.agent_ids import Speech, speech
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.trace import Trace
 from virc.rewards.verl import Settings
 from virc.systems.registry import Reward
 from virc.tools import crop
@@ -33,6 +35,8 @@ STAND_INS: Mapping[str, Sequence[str]] = {
     "verl.trainer.ppo.v1.replay_buffer": ("ReplayBuffer",),
     "verl.workers.utils.padding": ("response_from_nested",),
     "verl.trainer.constants_ppo": ("get_ppo_ray_runtime_env",),
+    "verl.models.transformers": (),
+    "verl.models.transformers.qwen2_vl": ("_get_input_embeds",),
     "ray.experimental": ("internal_kv",),
     "omegaconf": ("OmegaConf",),
 }
@@ -59,6 +63,7 @@ def standing_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any
                 monkeypatch.setitem(sys.modules, part, ModuleType(part))
         for field in fields:
             setattr(sys.modules[name], field, type(field, (), {}))
+    sys.modules["verl.models.transformers"].__dict__["qwen2_vl"] = sys.modules["verl.models.transformers.qwen2_vl"]
     sys.modules["verl.experimental.agent_loop.agent_loop"].__dict__.update(
         AgentLoopBase=Base,
         AgentLoopOutput=Kept,
@@ -339,3 +344,307 @@ def test_a_cluster_is_told_of_no_key(
     assert (variables["VIRC_PATH"], variables["WANDB_MODE"]) == ("/code", "online")
     assert not {"VIRC_JUDGE_KEY", "WANDB_API_KEY", "HOME"} & variables.keys()
     assert not {"num_cpus", "_temp_dir", "include_dashboard"} & found.keys()
+
+
+class Buffer:
+    """What verl's replay buffer does: it knows what failed, and hands on what it is given."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+        self.failure_keys: dict[str, list[str]] = {"train": [], "val": []}
+        self.train_batch_size, self.equal = 4, 0
+        self.prompt_global_steps = {"train": {"c": 1, "a_b": 1, "b": 2}}
+
+    def _sync_metadata_from_transfer_queue(self) -> None: ...
+
+    def _evict_terminal_groups(self, step: int) -> tuple[int, int, int]:
+        return 0, 0, self.equal
+
+    def _materialize_batch(self, partition: str, prompts: list[str], rollouts: dict[str, Any]) -> list[str]:
+        return list(rollouts)
+
+
+@pytest.fixture
+def strict(standing_in: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """verl's buffer as a run has it, and what is noted of failures."""
+    standing_in("agent_failures")
+    monkeypatch.setattr(sys.modules["verl.trainer.ppo.v1.replay_buffer"], "ReplayBuffer", Buffer)
+    monkeypatch.setattr(sys.modules["omegaconf"], "OmegaConf", SimpleNamespace(to_container=dict))
+    notes: dict[str, bytes] = {}
+
+    def put(key: str, value: bytes, overwrite: bool) -> None:
+        if overwrite or key not in notes:
+            notes[key] = value
+
+    sys.modules["ray.experimental"].internal_kv = SimpleNamespace(  # type: ignore[attr-defined]
+        _internal_kv_get=notes.get, _internal_kv_put=put
+    )
+    context = SimpleNamespace(get_job_id=lambda: "1")
+    sys.modules["ray"].get_runtime_context = lambda: context  # type: ignore[attr-defined]
+    sys.modules.pop("virc.engines.verl.agent_failures", None)
+    module = import_module("virc.engines.verl.agent_failures")
+    return SimpleNamespace(module=module, buffer=module.Strict(sampler_kwargs={"poll_interval": 3}, other=1))
+
+
+def test_a_failed_rollout_ends_the_run_with_its_first_reason(strict: Any) -> None:
+    assert strict.buffer.given == {"sampler_kwargs": {"poll_interval": 3}, "other": 1, "poll_interval": 3}
+    strict.buffer._sync_metadata_from_transfer_queue()
+    tells = strict.module._Tells()
+    for reason in ("the judge is down", "another"):
+        try:
+            raise ValueError(reason)
+        except ValueError:
+            record = logging.LogRecord("verl", logging.ERROR, "", 1, "failed", None, sys.exc_info())
+        tells.emit(record)
+    tells.emit(logging.LogRecord("verl", logging.ERROR, "", 1, "said", None, None))
+    strict.buffer._sync_metadata_from_transfer_queue()  # what is noted ends nothing
+    strict.buffer.failure_keys["val"].append("a_0_0")
+    with pytest.raises(RuntimeError, match="a rollout or its reward failed: ValueError: the judge is down"):
+        strict.buffer._sync_metadata_from_transfer_queue()
+
+
+def test_a_failure_that_nobody_noted_ends_the_run_too(strict: Any) -> None:
+    strict.buffer.failure_keys["train"].append("a_0_0")
+    with pytest.raises(RuntimeError, match="failed: see its log above"):
+        strict.buffer._sync_metadata_from_transfer_queue()
+
+
+def test_groups_that_never_differ_end_the_run_of_their_step(strict: Any) -> None:
+    buffer, most = strict.buffer, 4 * strict.module.FRUITLESS
+    buffer.equal = most // 2
+    for step in (1, 2):
+        for _ in range(2):
+            assert buffer._evict_terminal_groups(step)[2] == most // 2
+    buffer.equal = 1
+    with pytest.raises(EngineError, match=f"too few groups for step 2: in each of {most + 1} others"):
+        buffer._evict_terminal_groups(2)
+
+
+def test_rollouts_are_learnt_from_in_the_order_of_their_prompts(strict: Any) -> None:
+    done = ["b_0_0", "a_b_10_0", "a_b_2_1", "c_1_0", "a_b_2_0", "left_0_0", "c_0_0"]
+    found = strict.buffer._materialize_batch("train", ["a_b", "c", "b"], dict.fromkeys(done))
+    assert found == ["c_0_0", "c_1_0", "a_b_2_0", "a_b_2_1", "a_b_10_0", "b_0_0"]
+
+
+def dead(kind: str, end: int, reason: str = "WORKER_DIED", job: str = "1", oom: bool = False) -> dict[str, Any]:
+    """An actor of Ray's that died."""
+    context = SimpleNamespace(WORKER_DIED=1, NODE_DIED=2, OUT_OF_SCOPE=3)
+    context.reason = getattr(context, reason)
+    cause = SimpleNamespace(HasField=lambda field: oom and field == "oom_context", actor_died_error_context=context)
+    address = {"IPAddress": "10.0.0.1"}
+    return {"JobID": job, "ActorClassName": kind, "EndTime": end, "Pid": end, "Address": address, "DeathCause": cause}
+
+
+@pytest.mark.parametrize(
+    ("actors", "said"),
+    [
+        ([], None),
+        ([dead("x.WorkerDict", 3)], "its actor died (process 3 on 10.0.0.1)"),
+        ([dead("Server", 9), dead("make.<locals>.AgentLoopWorkerTQ", 4)], "its agent loop worker died (process 4"),
+        ([dead("Server", 2, "OUT_OF_SCOPE"), dead("Own", 7, "NODE_DIED")], "its Own died (process 7 on 10.0.0.1)"),
+        ([dead("Runner", 1, job="2")], None),
+        ([dead("Runner", 1, "OUT_OF_SCOPE", oom=True)], "Ray ended its trainer (process 1 on 10.0.0.1) since the main"),
+    ],
+)
+def test_the_process_that_died_first_is_named(
+    actors: list[dict[str, Any]], said: str | None, standing_in: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cause = standing_in("cause")
+    table = dict(enumerate(actors))
+    state = SimpleNamespace(actor_table=lambda *_: table)
+    ray = {
+        "is_initialized": lambda: True, "get_runtime_context": lambda: SimpleNamespace(get_job_id=lambda: "1"),
+        "_private": SimpleNamespace(state=SimpleNamespace(state=state)),
+    }  # fmt: skip
+    sys.modules["ray"].__dict__.update(ray)
+    found = cause.first_death()
+    assert found == said or (found and said and found.startswith(said))
+    monkeypatch.setattr(cause, "_PATIENCE", 0)
+    for raised, own in ((ValueError("bad  row\n1"), "ValueError: bad row 1"), (RuntimeError("Actor died"), None)):
+        last = cause.last_cause(raised)
+        assert last == (f"EngineError: {found}" if found else own or "RuntimeError: Actor died")
+    sys.modules["ray"].__dict__["is_initialized"] = lambda: False
+    assert cause.first_death() is None
+
+
+def test_the_error_that_others_were_raised_for_is_the_cause(standing_in: Callable[[str], Any]) -> None:
+    cause = standing_in("cause")
+    first = KeyError("answer")
+    of_ray = RuntimeError("task failed")
+    of_ray.cause = first  # type: ignore[attr-defined]
+    last = OSError("lost")
+    last.__cause__ = of_ray
+    assert cause.cause(last) == "KeyError: 'answer'"
+
+
+@pytest.mark.parametrize("pictured", [False, True])
+def test_rows_without_pictures_are_computed_by_every_device(
+    pictured: bool, standing_in: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vision part takes part, so that gradients of all devices are summed, and adds nothing."""
+    monkeypatch.delenv("VIRC_FROZEN", raising=False)
+    external = standing_in("external")
+    torch, asked = external.torch, list[tuple[int, ...]]()
+    monkeypatch.setattr(external, "_of_pictures", lambda *given: given)
+    monkeypatch.setattr(external.qwen2_vl, "unpack_visual_output", lambda seen: (seen, None), raising=False)
+    scale = torch.nn.Parameter(torch.tensor(3.0))
+    table = torch.nn.Embedding(5, 2)
+
+    class Vision:
+        dtype = torch.float32
+
+        def __call__(self, patches: Any, grid_thw: Any) -> Any:
+            asked.append((*patches.shape, *grid_thw[0].tolist()))
+            return (patches + 1) * scale
+
+    vision = SimpleNamespace(in_channels=3, temporal_patch_size=2, patch_size=14)
+    config = SimpleNamespace(vision_config=vision)
+    model = SimpleNamespace(config=config, visual=Vision(), get_input_embeddings=lambda: table)
+    ids, mask = torch.tensor([[1, 2, 3]]), torch.ones(1, 3)
+    if pictured:
+        assert external.input_embeds(model, ids, mask, "pixels", None, "grid") == (
+            model, ids, mask, "pixels", None, "grid"
+        )  # fmt: skip
+        return
+    embeds, kept = external.input_embeds(model, ids, mask)
+    assert asked == [(16, 1176, 1, 4, 4)]
+    assert embeds.equal(table(ids))
+    assert kept.equal(mask)
+    embeds.sum().backward()
+    assert scale.grad == 0  # which is a gradient, not None
+    assert external.input_embeds(model, ids)[1] is None
+    assert external.qwen2_vl._get_input_embeds is external.input_embeds
+
+
+@pytest.mark.parametrize(
+    ("top_p", "top_k", "kept", "reference"),
+    [(1, -1, True, [-1.0, -3.0]), (1, 0, True, [-1.0, -3.0]), (0.9, -1, True, None), (1, 5, True, None),
+     (1, -1, False, None)],
+)  # fmt: skip
+def test_an_actor_is_compared_with_a_sampler_that_drew_from_all_ids(
+    top_p: float, top_k: int, kept: bool, reference: list[float] | None, standing_in: Callable[[str], Any]
+) -> None:
+    sight = standing_in("sight")
+    rollout = SimpleNamespace(top_p=top_p, top_k=top_k)
+    config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=rollout))
+    chances = sight.torch.tensor([[-1.0, -2.0, -3.0]])
+    found = {"rollout_log_probs": chances} if kept else {}
+    assert sight._reference(found, sight.torch.tensor([True, False, True]), config) == reference
+
+
+def test_pictures_behind_the_last_reply_are_not_looked_for(standing_in: Callable[[str], Any]) -> None:
+    shown = standing_in("sight")._shown
+    roles = [("user", (0, 1)), ("assistant", ()), ("tool", (2,)), ("assistant", ()), ("tool", (3,))]
+    messages = [SimpleNamespace(role=role, images=images) for role, images in roles]
+    assert [shown(SimpleNamespace(messages=messages[:end])) for end in (5, 4, 2, 1)] == [3, 3, 2, 0]
+
+
+@pytest.mark.parametrize(("processes", "micro", "keys"), [(1, 1, 1), (2, 1, 2), (2, 2, 4), (8, None, 5)])
+def test_an_actor_is_checked_by_a_batch_that_all_its_processes_can_share(
+    processes: int, micro: int | None, keys: int, standing_in: Callable[[str], Any]
+) -> None:
+    chosen: list[list[str]] = []
+
+    def select_keys(keys: list[str]) -> Any:
+        chosen.append(keys)
+        return SimpleNamespace(extra_info={"kept": 1})
+
+    batch = SimpleNamespace(keys=["a", "b", "c", "d", "e"], select_keys=select_keys)
+    settings = SimpleNamespace(log_prob_micro_batch_size_per_gpu=micro, temperature=0.5)
+    config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=settings))
+    actor = SimpleNamespace(_dispatch_info={"actor": list(range(processes))})
+    part = standing_in("sight")._part(actor, batch, "c", config)
+    assert len(chosen[0]) == keys == len(set(chosen[0]))
+    assert chosen[0][0] == "c"
+    assert part.extra_info == {"kept": 1, "calculate_entropy": False, "compute_loss": False, "temperature": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("leaves", "step", "left"),
+    [("4:ROLLOUTS", 1, True), ("4:ROLLOUTS", 3, False), ("4:ROLLOUTS", 8, True), ("", 8, False)],
+)
+def test_some_rollouts_of_some_steps_are_left_to_look_at(
+    leaves: str, step: int, left: bool, trainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if leaves:
+        monkeypatch.setenv("VIRC_ROLLOUTS", leaves.replace("ROLLOUTS", str(tmp_path)))
+    else:
+        monkeypatch.delenv("VIRC_ROLLOUTS", raising=False)
+    written: list[tuple[Path, int, Any]] = []
+    monkeypatch.setattr(trainer.rollouts, "leave", lambda *given: written.append(given))
+    monkeypatch.setattr(trainer.rollouts, "measures", lambda found, most: {"virc/cut": most, "virc/of": len(found)})
+    base = trainer.Trainer.__mro__[1]
+    monkeypatch.setattr(base, "_compute_metrics", lambda self, batch, metrics, *_, **__: None, raising=False)
+    trace = Trace(protocol=read_protocol(TINY / FILE_NAME), question="q", messages=[], images=[], units=[])
+    torch = trainer.torch
+    extra = {"rollout": msgspec.json.encode(trace), "reward_extra_info": {"score": 1, "why": "x", "right": True}}
+    row = {
+        "extra_fields": [extra, {}], "extra_info": [{"images": [{"image": "a.png"}, {}]}, {}],
+        "responses": [[1, 2, 3], [1]], "rm_scores": [torch.tensor([0.0, 0.25, 0.5]), torch.zeros(1)],
+    }  # fmt: skip
+    monkeypatch.setattr(trainer, "tq", SimpleNamespace(kv_batch_get=lambda **_: row))
+    batch = SimpleNamespace(keys=["p_1_0", "p_2_0", "p_1_0"], tags=[{}, {}, {"is_padding": True}], partition_id="t")
+    mine = object.__new__(trainer.Trainer)
+    mine.config = SimpleNamespace(data=SimpleNamespace(max_response_length=9))
+    metrics: dict[str, Any] = {"verl/own": 1}
+    mine._compute_metrics(batch, metrics, {}, step, 0)
+    assert metrics == {"verl/own": 1, "virc/cut": 9, "virc/of": 1}
+    assert [(folder, at) for folder, at, _ in written] == ([(tmp_path, step)] if left else [])
+    for _, _, (found,) in written:
+        assert (found.group, found.reward, found.tokens, found.images) == ("p", 0.75, 3, ["a.png"])
+        assert found.values == {"score": 1.0, "right": 1.0}
+
+
+def test_a_run_is_checked_once_to_see_its_pictures(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, asked = iter([False, True]), list[list[str]]()
+
+    def check_actor(actor: str, batch: Any, keys: list[str], config: str) -> bool:
+        asked.append(keys)
+        return next(answers)
+
+    base = trainer.Trainer.__mro__[1]
+    monkeypatch.setattr(base, "_compute_old_log_prob", lambda self, batch, metrics: batch, raising=False)
+    monkeypatch.setattr(trainer, "check_actor", check_actor)
+    mine = object.__new__(trainer.Trainer)
+    mine.actor_rollout_wg, mine.config = "actor", "config"
+    batch = SimpleNamespace(keys=["a", "a"], tags=[{}, {"is_padding": True}])
+    for _ in range(3):
+        assert mine._compute_old_log_prob(batch, {}) is batch
+    assert asked == [["a"], ["a"]]  # until there was a rollout with pictures
+
+
+@pytest.mark.parametrize(("given", "compares"), [({"settings": "reward.json"}, True), ({}, False), (None, False)])
+def test_rewards_of_another_function_stay_as_they_are(
+    given: Any, compares: bool, trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[Any] = []
+    monkeypatch.setattr(trainer, "regroup", lambda *given: compared.append(given))
+    base = trainer.Trainer.__mro__[1]
+    monkeypatch.setattr(base, "_compute_advantage", lambda self, batch, metrics: "advantage", raising=False)
+    mine = object.__new__(trainer.Trainer)
+    function = {"reward_kwargs": given} if given is not None else {}
+    mine.config = SimpleNamespace(reward=SimpleNamespace(custom_reward_function=function))
+    batch = SimpleNamespace(keys=["a"], tags=[{}], partition_id="train")
+    assert mine._compute_advantage(batch, {}) == "advantage"
+    assert compared == ([(["a"], "train", "reward.json")] if compares else [])
+
+
+@pytest.mark.parametrize(
+    ("partition", "metric", "keys"), [("train", "score", ["c_0_0"]), ("val", "score", None), ("train", None, None)]
+)
+def test_groups_are_left_out_by_rewards_that_are_compared(
+    partition: str, metric: str | None, keys: list[str] | None, trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that are new: a second comparison would be of what the first one wrote."""
+    seen: list[Any] = []
+    buffer = SimpleNamespace(
+        _dapo_filtered_keys=lambda partition: f"equal of {partition}", filter_groups_metric=metric,
+        _dapo_classification_cache={partition: {"a": 1}}, finished_keys={partition: {"a", "c"}},
+        partitions={partition: ["a_0_0", "b_0_0", "c_0_0"]},
+    )  # fmt: skip
+    base = trainer.Trainer.__mro__[1]
+    monkeypatch.setattr(base, "_build_replay_buffer", lambda self: buffer, raising=False)
+    mine = object.__new__(trainer.Trainer)
+    monkeypatch.setattr(trainer.Trainer, "_compare", lambda self, keys, partition: seen.append(keys))
+    assert mine._build_replay_buffer()._dapo_filtered_keys(partition) == f"equal of {partition}"
+    assert seen == ([] if keys is None else [keys])
