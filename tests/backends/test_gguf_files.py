@@ -91,6 +91,9 @@ def put(folder: Path, towers: dict[str, Any]) -> None:
         # lists are passed over, and no list nor number is a name
         ({"tokenizer.ggml.tokens": ["a", "", "ü"], "general.name": "Mine"}, {}, {"name": "Mine"}),
         ({"general.name": 3, "qwen2vl.context_length": True}, {}, {"name": "m", "context": None}),
+        ({"general.name": "", "qwen2vl.context_length": 0}, {}, {"name": "m", "context": None}),
+        ({"qwen2vl.context_length": 2**31}, {}, {"context": None}),
+        ({"qwen2vl.context_length": 2**31 - 1}, {}, {"context": 2**31 - 1}),
     ],
 )
 def test_facts_of_a_model_are_read_from_its_header(

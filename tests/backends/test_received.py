@@ -295,6 +295,12 @@ FIRST = (("Yes", -0.25), (" No", -1.5))
         ({"content": [{"token": "Yes", "logprob": -0.25, "top_logprobs": TOP}], "refusal": None}, FIRST),
         ({"tokens": ["Yes"], "token_logprobs": [-0.25], "top_logprobs": [{"Yes": -0.25, " No": -1.5}]}, FIRST),
         ({"content": [{"token": "Yes", "logprob": -0.25}]}, None),
+        ({"content": [{"top_logprobs": [{"token": "Yes", "logprob": 0}]}]}, (("Yes", 0.0),)),  # it is certain
+        (
+            {"content": [{"top_logprobs": [*TOP, {"token": "x", "logprob": 0.5}, {"token": "y", "logprob": "0"}]}]},
+            FIRST,
+        ),
+        ([{"top_logprobs": TOP}, {"top_logprobs": []}], FIRST),  # Ollama's
         ({"content": [{"top_logprobs": [*TOP, {"token": 5, "logprob": -1}, {"token": "x"}, "y", None]}]}, FIRST),
         ({"content": [{"top_logprobs": [*TOP, {"token": "x", "logprob": float("nan")}]}]}, FIRST),
         ({"content": []}, None),

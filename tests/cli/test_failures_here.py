@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.called import Done, virc
 from support.entry import BOOM
 
@@ -278,3 +279,16 @@ def test_tables_are_aligned_and_folded() -> None:
     assert tables.stacked(compared, Terminal()) == ["setting", "  rate", "    a       1", f"    longer  {'x' * 99}"]
     assert tables.stacked([row[:2] for row in compared], Terminal()) == ["setting  a", "rate     1"]
     assert [tables.value_text(value) for value in (None, "a", [1], True)] == ["-", "a", "[1]", "true"]
+
+
+def test_a_picture_on_a_terminal_has_two_pixels_a_character(capsys: pytest.CaptureFixture[str]) -> None:
+    image = Image.new("RGB", (2, 4))
+    for at, colour in enumerate([(1, 2, 3), (4, 5, 6), (7, 8, 9), (10, 11, 12), *[(200, 0, at) for at in range(4)]]):
+        image.putpixel((at % 2, at // 2), colour)
+    output.thumbnail(image)
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.findall(r"38;2;(\d+;\d+;\d+);48;2;(\d+;\d+;\d+)m▀", line) for line in lines] == [
+        [("1;2;3", "7;8;9"), ("4;5;6", "10;11;12")], [("200;0;0", "200;0;2"), ("200;0;1", "200;0;3")]
+    ]  # fmt: skip
+    output.thumbnail(Image.new("RGB", (4000, 1000)))
+    assert len(capsys.readouterr().out.splitlines()) == output._THUMBNAIL // 8

@@ -121,6 +121,8 @@ LOST = arms(YES, crops_swapped=NO, crops_blurred=NO, blank_picture=NO)
         # neither does a blank picture cost enough, nor do enough answers stay
         ([arms(BARE)] * 18 + [arms(BARE, blank_picture=OTHER)] * 2, "right without looking", "100.0 % of its right"),
         ([arms(BARE)] * 14 + [arms(BARE, blank_picture=OTHER)] * 6, "not decided", ""),
+        # seventeen of twenty are enough, though a blank picture leaves all answers
+        ([arms(BARE)] * 17 + [arms(YES)] * 3, "right without looking", "85.0 % of its right answers had no look"),
         # it crops where it is asked with the crops of others, and not else
         ([arms(BARE, crops_swapped=NO)] * 20, "right without looking", "100.0 % of its right"),
         # three crops of twenty do not say that it looks

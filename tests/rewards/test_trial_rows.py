@@ -1,6 +1,7 @@
 """Which reply of a file a reward is tried on, which judge it asks, and what workers know of the model."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +73,26 @@ def test_workers_of_a_run_count_tokens_by_its_base(base: Path | None, tmp_path: 
     else:
         with pytest.raises(Exception, match="needs the model's tokenizer"):
             asyncio.run(scoring)
+
+
+OWN = """TERMS = ("right",)
+def right(sample, means):
+    return float(sample.answer == "5")
+def total(t):
+    return t.right
+"""
+
+
+def test_a_reward_is_tried_from_python(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "mine.yaml").write_text("name: mine\nreward: {total: mine}\n")
+    turns = [{"role": "user", "content": "How long is AB?"}, {"role": "assistant", "content": ""}]
+    rows = [
+        {"messages": [turns[0], {**turns[1], "content": answer(said)}], "question": "How long?", "answer": "5"}
+        for said in "546"
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    facts: list[dict[str, Any]] = []
+    found = trial.try_reward(str(tmp_path / "mine.yaml"), tmp_path / "rows.jsonl", rows=2, on_facts=facts.append)
+    assert [each.scored.total for each in found.tried] == [1.0, 0.0]
+    assert len(facts) == 1

@@ -12,15 +12,17 @@ from PIL import Image
 from pipeline_runs import Scripted, run
 
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
+from virc.reasoning.calls import ToolError
 from virc.reasoning.images import OpenedImage
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
-from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, crop, fill, together, vote
+from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, crop, fill, together, tools, vote
 from virc.solving.pipelines.files import load
 from virc.solving.pipelines.speaking import Seen
 from virc.solving.pipelines.steps import Branch, Ran, Run, running
 from virc.solving.sampling.grades import read_score
 from virc.tools import python
+from virc.tools import registry as tools_registry
 
 
 def sent(backend: Scripted) -> list[list[str]]:
@@ -339,3 +341,52 @@ def test_faulty_constants_are_one_sentence(tmp_path: Path, line: str) -> None:
     (tmp_path / "p.py").write_text(f"{head}{line}\n")
     with pytest.raises(ConfigError, match=r"TOOLS|WRITER"):
         load(str(tmp_path / "p.py"))
+
+
+OWN_TOOL = """
+NAME, TEMPLATE = "own", "after_image"
+SCHEMA = {"type": "function", "function": {"name": "own", "description": "d", "parameters":
+          {"type": "object", "properties": {"words": {"type": "string"}}}}}
+
+def check(arguments, view):
+    raise AssertionError
+
+def apply(call, source):
+    return "seen"
+"""
+
+
+@pytest.mark.parametrize(
+    ("tool", "found"),
+    [
+        ("crop_image", "crop_image"),
+        ("crop_image?", "crop_image"),
+        ("./own.py", "own"),
+        ("./own.py?", "own"),
+        ("gone?", None),
+        ("./gone.py?", None),
+        ("gone", "there is no tool 'gone'"),
+        ("./gone.py", "there is no file .*gone.py"),
+        ("python", "the tool 'python' is about a whole conversation"),
+    ],
+)
+def test_a_pipeline_has_the_tools_that_it_names(
+    tool: str, found: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools_registry, "_CUSTOM", {})
+    (tmp_path / "own.py").write_text(OWN_TOOL)
+    if found and " " in found:
+        with pytest.raises(VircError, match=found):
+            tools.loaded({"see": tool}, tmp_path)
+        return
+    made = tools.loaded({"see": tool}, tmp_path)
+    assert [*made] == ["see"]
+    assert (made["see"] and made["see"].NAME) == found
+
+
+def test_a_tool_that_is_not_here_is_an_error_of_its_call_alone() -> None:
+    callers = tools.Tools({"see": tools.ToolCaller("see", None)})
+    with pytest.raises(AttributeError, match="TOOLS has no 'look'; it has see"):
+        _ = callers.look
+    with pytest.raises(ToolError, match="there is no tool of the name see here"):
+        callers.see._called(None, {})

@@ -45,6 +45,7 @@ def test_boxes_are_rewarded_by_their_salience_and_thoughts_by_the_judge(
 
 def test_no_thought_is_no_way_of_reasoning() -> None:
     assert reward_of("<answer>red</answer>", "A") == 0
+    assert reward_of(answer("red", ""), "A") == reward_of(answer("red", "-"), "N") == 1 + 1
 
 
 def test_salience_of_another_length_is_a_fault_of_the_row() -> None:

@@ -191,6 +191,12 @@ def test_a_reward_picks_the_highest_and_if_turned_round_the_lowest(
     assert [abs(score) for score in done.json["strategy"]["scores"]] == [len(text) for text in texts]
 
 
+def test_each_sample_is_named_by_its_number(image: Path) -> None:
+    with serve(in_order("1", "2", "3")) as server, serve(lambda _: "score: 5") as judge:
+        done = solved(server, judge, image, "best_of:n=3")
+    assert re.findall(r"sample (\d) of (\d)", done.err) == [("1", "3"), ("2", "3"), ("3", "3")]
+
+
 @pytest.mark.parametrize(("named", "given"), [("long", "333"), ("short", "1"), (None, "1")])
 def test_the_reward_is_that_of_the_strategy_else_of_the_system(
     image: Path, tmp_path: Path, named: str | None, given: str

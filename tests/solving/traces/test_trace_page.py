@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 from typing import get_args
 
 import msgspec
@@ -21,6 +22,7 @@ from virc.reasoning.calls import Call
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Failure, FailureKind
 from virc.solving.traces.page import in_words, render_page, with_verdict
+from virc.solving.traces.sample_index import Listed, write_index
 from virc.tools.registry import known
 
 
@@ -318,3 +320,27 @@ def test_colours_reach_aa_contrast(scheme: str) -> None:
             assert _contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
     assert _contrast(colours["mark"], colours["page"]) >= 3
     assert _contrast(colours["mark"], "#fff") >= 3
+
+
+@pytest.mark.parametrize(
+    ("samples", "columns"),
+    [
+        ([Listed("sample-1", "4"), Listed("sample-2", None, taken=True)], ["Sample", "Answer", ""]),
+        ([Listed("sample-1", "4"), Listed("sample-2", "5", 0.0)], ["Sample", "Answer", "Grade", "Remark", ""]),
+        ([Listed("sample-1", "4", None, "it cannot be read")], ["Sample", "Answer", "Grade", "Remark", ""]),
+    ],
+)
+def test_the_page_of_samples_shows_grades_where_there_are_any(
+    samples: list[Listed], columns: list[str], tmp_path: Path
+) -> None:
+    write_index(tmp_path, "How <long>?", samples)
+    page = (tmp_path / "index.html").read_text()
+    assert re.findall(r'<th scope="col">(.*?)</th>', page) == columns
+    assert "How &lt;long&gt;?" in page
+    assert page.count("no answer") == sum(each.answer is None for each in samples)
+    assert [each in page for each in ("0</td>", "it cannot be read")] == [
+        any(each.score == 0 for each in samples), any(each.remark for each in samples)
+    ]  # fmt: skip
+    (tmp_path / "index.html").write_text("mine")
+    write_index(tmp_path, "q", samples)
+    assert (tmp_path / "index.html").read_text() == "mine"
