@@ -21,8 +21,8 @@ from support.parsed import HOSTILE, Page
 from virc.reasoning.calls import Call
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Failure, FailureKind
+from virc.solving.outcome import Listed, write_index
 from virc.solving.traces.page import in_words, render_page, with_verdict
-from virc.solving.traces.sample_index import Listed, write_index
 from virc.tools.registry import known
 
 
