@@ -93,3 +93,28 @@ def test_rendering_needs_no_torch() -> None:
     code = f"import sys, virc.backends.chatml; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=240)
     assert done.stdout.strip() == "set()"
+
+
+SHOWN = Message("assistant", "\n\n", (1,), inserted="inline")
+
+
+@pytest.mark.parametrize(
+    ("talk", "generate", "turns", "ended"),
+    [
+        ([FIRST, LOOK], False, 2, True),
+        ([FIRST, LOOK], True, 3, False),  # the header of the next turn
+        ([FIRST, LOOK, SHOWN], False, 2, True),
+        ([FIRST, LOOK, SHOWN], True, 2, False),  # the model goes on in its own turn
+        ([FIRST, LOOK, SHOWN, Message("assistant", "51")], False, 2, True),
+        ([FIRST, LOOK, SHOWN, Message("assistant", "51")], True, 3, False),
+    ],
+)
+def test_what_is_shown_within_a_turn_belongs_to_it(
+    talk: list[Message], generate: bool, turns: int, ended: bool, words: Any
+) -> None:
+    rendered = render(talk, TOKENS, words, generate)
+    text = words.decode(rendered.ids)
+    assert text.count("<|im_start|>") == turns
+    assert text.count("<|im_end|>") == turns - (not ended)
+    assert text.rstrip("\n").endswith("<|im_end|>") == ended
+    assert len(rendered.spans) == len(talk)

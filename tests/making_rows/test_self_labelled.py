@@ -171,6 +171,26 @@ def test_rows_with_no_other_picture_are_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("operator", TASKS)
+def test_a_row_asks_this_packages_question_or_the_users(tmp_path: Path, operator: str) -> None:
+    pictures = [noise(130, 140, at) for at in range(2)]
+    (usual, *_), (own, *_) = (
+        made(tmp_path, operator, *pictures, to=to, **options)
+        for to, options in (("a", {}), ("b", {"question": "Which way?"}))
+    )
+    module = {"rotation": rotation, "jigsaw": jigsaw, "position": position, "contrast": contrast}[operator]
+    start = module.QUESTION[:40]
+    assert [usual["question"].startswith(start), "Which way?" in own["question"], start in own["question"]] == [
+        True, True, False
+    ]  # fmt: skip
+
+
+def test_a_file_of_others_may_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "others.jsonl").write_text("")
+    assert made(tmp_path, "contrast", noise(40, 40), others=str(tmp_path / "others.jsonl")) == []
+    assert rules(tmp_path) == {"no other picture": 1}
+
+
+@pytest.mark.parametrize("operator", TASKS)
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, operator: str) -> None:
     pictures = [noise(130, 140, at) for at in range(4)]
     rows = {to: made(tmp_path, operator, *pictures, to=to, seed=seed) for to, seed in (("a", 1), ("b", 1), ("c", 2))}

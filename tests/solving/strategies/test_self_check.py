@@ -1,6 +1,7 @@
 """`--strategy self_check`: when it asks again, what it says then, and which answer it gives."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def test_it_asks_again_while_the_check_fails(
         assert (found["answer"], len(server.chats())) == (given, calls)
     assert found["strategy"]["cost"]["replies"] == found["replies"] == calls
     assert found["strategy"]["scores"] == [grades[text] / 10 for text in answers]
+
+
+def test_each_round_is_named_by_its_number(image: Path) -> None:
+    with serve(both("123", by_answer(dict.fromkeys("123", "score: 1")))) as server:
+        done = solved(server, image, "self_check:rounds=2")
+    assert re.findall(r"sample (\d) of (\d)", done.err) == [("1", "3"), ("2", "3"), ("3", "3")]
 
 
 def test_the_next_round_is_shown_the_answer_and_its_check(image: Path) -> None:
