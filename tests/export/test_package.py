@@ -10,8 +10,10 @@ from PIL import Image
 from support.called import virc
 
 from virc.core.errors import ConfigError, DataError
+from virc.export.digest import digest_of
 from virc.export.environment import SETTINGS, of_package
 from virc.export.package import TARGETS
+from virc.systems import registry as systems
 
 MINE = """name: mine
 about: for tests
@@ -141,6 +143,17 @@ def test_a_system_of_ones_own_goes_along_with_its_files(mine: Path, tmp_path: Pa
     (mine.parent / "rewards" / "brevity.py").unlink()
     environment = of_package(str(module))
     assert (environment.max_turns, environment.total.file) == (3, module.parent / "rewards" / "brevity.py")
+
+
+def test_a_system_is_known_by_its_pipeline_too(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from virc.solving.pipelines import Role\nROLES = {'eyes': Role()}\n"
+        "def solve(problem, roles):\n    return roles.eyes.ask(problem.question)\n"
+    )
+    (tmp_path / "own.yaml").write_text("name: own\npipeline: own.py\n")
+    before = digest_of(systems.get(str(tmp_path / "own.yaml")))
+    (tmp_path / "own.py").write_text((tmp_path / "own.py").read_text().replace("problem.question", "'What?'"))
+    assert digest_of(systems.get(str(tmp_path / "own.yaml"))) != before
 
 
 @pytest.mark.parametrize("file", ["system.yaml", "rewards/brevity.py"])

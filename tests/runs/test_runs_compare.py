@@ -1,5 +1,6 @@
 """`virc runs compare` prints what differs between runs, and draws them over each other."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_a_comparison_is_a_table_and_a_picture(two: list[Run], monkeypatch: pyte
     assert said["results"]["loss"] == [0.25, 0.125]
     assert said["results"].keys() == {"progress", "step", "loss", "seconds"}  # none has a reward
     assert (said["names"], said["settings"]["learning_rate"][1], said["plot"]) == (["a", "b"], 1e-3, picture)
+
+
+def test_runs_with_the_same_settings_say_so(two: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "write", lambda drawn, path: path)
+    info = json.loads((two[0].folder / "run.json").read_bytes())
+    (two[1].folder / "run.json").write_text(json.dumps(info | {"name": "b"}))
+    lines = virc("runs", "compare", "a", "b").out.splitlines()
+    assert lines[0] == "all settings are the same"
+    assert lines[1].split() == ["result", "a", "b"]
 
 
 def test_one_run_is_compared_with_nothing(two: list[Run]) -> None:

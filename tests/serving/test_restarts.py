@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -65,3 +67,30 @@ def test_ends_of_long_ago_do_not_count(tmp_path: Path, monkeypatch: pytest.Monke
     engine = Engine(tmp_path, ends=2 * MAX_RESTARTS)
     assert engine.watched().failure is None
     assert engine.starts == 1 + 2 * MAX_RESTARTS
+
+
+def test_an_engine_that_nobody_watches_ends_with_its_block(tmp_path: Path) -> None:
+    engine = Engine(tmp_path, ends=0)
+    with Supervised(engine.start, engine.log, Reporter(None)) as found:
+        assert found.running
+    assert (engine.starts, found.failure) == (1, None)
+
+
+def test_an_engine_that_ends_with_its_server_is_not_started_again(tmp_path: Path) -> None:
+    engine, given_up = Engine(tmp_path, ends=1), threading.Event()
+    with Supervised(engine.start, engine.log, Reporter(None)) as found:
+        found.watch(given_up.set, lambda: True)
+        assert found._thread
+        found._thread.join(60)
+        assert not found.running
+    assert (engine.starts, given_up.is_set(), found.failure) == (1, False, None)
+
+
+def test_an_engine_that_starts_as_the_server_ends_is_ended(tmp_path: Path) -> None:
+    found, ended = Supervised(Engine(tmp_path, ends=0).start, tmp_path, Reporter(None)), list[str]()
+    process: Any = SimpleNamespace(end=lambda: ended.append("ended"))
+    found._keep(process)
+    assert ended == []
+    found._closing.set()
+    found._keep(process)
+    assert ended == ["ended"]

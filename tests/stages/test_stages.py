@@ -10,6 +10,7 @@ import yaml
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.engines.verl import plan as verl
 from virc.stages import resolve as stages
+from virc.stages.resolve import config_type
 from virc.systems import registry as systems
 from virc.systems.registry import Overlay, Reward, Stage, System
 
@@ -409,3 +410,9 @@ def test_what_differs_by_default_is_shown_beside_what_was_published() -> None:
         each.key == "trainer.val_before_train" and each.ours is True
         for each in verl.changes(first.config, first.published, first.origins, "run")
     )
+
+
+def test_a_stage_of_a_newer_version_is_named() -> None:
+    with pytest.raises(ConfigError, match="stages of kind 'newer' are not of this version"):
+        config_type("newer")
+    assert config_type("rl").__module__.endswith("stages.rl")
