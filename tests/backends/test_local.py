@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_kv_cache import FAMILIES, SIZES, picture, rendered
 
-from virc.backends.interface import Sampling, ScoredReply
+from virc.backends.interface import Sampling, ScoredReply, TooLongError
 from virc.backends.local import LocalBackend, load, thought_opening
 from virc.core.errors import EngineError
 from virc.reasoning.images import show
@@ -141,6 +141,17 @@ def test_a_reply_ends_where_the_context_ends(backend: LocalBackend) -> None:
     backend.context = len(rendered(backend, ask.messages, ask.images).ids) + 3
     reply = backend.reply(ask, GREEDY)
     assert (reply.completion_tokens, reply.finish) == (3, "length")
+
+
+@pytest.mark.parametrize("more", [0, -1])
+def test_a_conversation_that_fills_the_context_is_too_long(backend: LocalBackend, more: int) -> None:
+    ask = first(backend)
+    asked = len(rendered(backend, ask.messages, ask.images).ids)
+    backend.context = asked + more
+    with pytest.raises(TooLongError, match=f"the model takes {asked + more}"):
+        backend.reply(ask, GREEDY)
+    backend.context = asked + 1
+    assert backend.reply(ask, GREEDY).completion_tokens == 1
 
 
 @pytest.mark.integration

@@ -43,6 +43,29 @@ def test_a_box_is_read_in_its_count(written: list[float], seen: View, pixels: tu
 
 
 @pytest.mark.parametrize(
+    ("written", "pixels"),
+    [
+        ([999, 0, 1000, 750], (9, 0, 10, 10)),  # the last pixel as shown, which stays inside
+        ([0, 749, 1000, 750], (0, 9, 10, 10)),
+        ([0, 0, 20, 15], (0, 0, 1, 1)),
+        ([510, 380, 520, 390], (5, 5, 6, 6)),
+        ([100, 75, 200, 150], (1, 1, 2, 2)),
+        ([500, 375, 500, 750], None),  # nothing is between them
+        ([1000, 0, 1000, 750], None),
+    ],
+)
+def test_less_than_a_pixel_as_shown_may_be_more_in_the_file(
+    written: list[float], pixels: tuple[int, int, int, int] | None
+) -> None:
+    small = View([(10, 10)], "original", "corners", [(1000, 750)], crops="file")
+    if pixels:
+        assert resolve_box(written, small, 0) == (pixels, ())
+        return
+    with pytest.raises(ToolError, match="holds no pixel"):
+        resolve_box(written, small, 0)
+
+
+@pytest.mark.parametrize(
     ("written", "seen", "pixels"),
     [
         ([-0.1, 0, 1.5, 1], view("unit"), (0, 0, 336, 252)),

@@ -5,6 +5,8 @@ import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,9 +18,10 @@ from virc.backends.interface import Sampling
 from virc.backends.openai.link import Link
 from virc.core.errors import NetworkError
 from virc.data.rows.record import Picture
+from virc.reasoning.calls import Call, Result
 from virc.reasoning.images import Shown, open_image
 from virc.reasoning.session import Ask, Message
-from virc.rewards import judging
+from virc.rewards import judging, pictures
 from virc.rewards import registry as rewards
 from virc.rewards.judging import MAX_TEXT, WAITED, Judge, Verdict, Waited
 from virc.rewards.means import JUDGE_KEY, Means, UnscoredError, key_of, means_of
@@ -170,6 +173,25 @@ def test_what_a_judge_is_shown_was_cut_from_the_picture_as_the_model_saw_it(is_g
     assert isinstance(means.judge, ScriptedJudge)
     (image,) = means.judge.asked[0].images
     assert image.pixels.resize((4, 1)).getpixel((1, 0)) >= (250,) * 3  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("made", "says"), [("text", "leads to no single image"), (Result("text"), "leads to no single image"), (None, None)]
+)
+def test_a_call_that_makes_no_picture_shows_a_judge_none(
+    made: Any, says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = made or Image.new("RGB", (56, 84))
+    tool_ = SimpleNamespace(apply=lambda call, pixels: made)
+    monkeypatch.setattr(pictures.tools, "get", lambda name: tool_)
+    call = Call("crop_image", 0, (0, 0, 28, 28))
+    if says is None:
+        assert pictures.result(call, prompt(strict="own")).size == (56, 84)
+        return
+    with pytest.raises(ValueError, match=says):
+        pictures.result(call, prompt(strict="own"))
+    with pytest.raises(ValueError, match="it is applied to no image"):
+        pictures.result(Call("crop_image"), prompt(strict="own"))
 
 
 ONE = r"It is right. \boxed{1}"

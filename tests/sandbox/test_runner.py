@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import numpy
 import pytest
 from PIL import Image
 
+from virc.sandbox import runner
 from virc.sandbox.calls import Asked, Reply, Request
 from virc.sandbox.child import Child
 from virc.sandbox.runner import Channel, Runner
@@ -159,3 +161,49 @@ def test_what_a_process_says_is_within_its_bounds(
     else:
         with pytest.raises(DiedError, match="the connection to the interpreter broke"):
             child._found(WANTED, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("text", "text"),
+        ("half \ud800", "half ?"),
+        (None, None),
+        (True, True),
+        (2**63 - 1, 2**63 - 1),
+        (-(2**63) + 1, -(2**63) + 1),
+        (0.5, 0.5),
+        ((1, [2.5, None]), [1, [2.5, None]]),
+        ({1: "a", "b": (1,)}, {"object": {"1": "a", "b": [1]}}),
+        (numpy.array([[1, 2]]), [[1, 2]]),
+        (numpy.float32(0.5), 0.5),
+    ],
+    ids=str,
+)
+def test_what_a_function_is_given_is_json(value: Any, written: Any) -> None:
+    assert runner._written(value, "look", []) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (2**63, "look takes finite numbers"),
+        (-(2**63), "look takes finite numbers"),
+        (float("nan"), "look takes finite numbers"),
+        ([1, {"a": float("inf")}], "look takes finite numbers"),
+        (numpy.array([1.0, numpy.nan]), "look takes finite numbers"),
+        ({1, 2}, "look takes images of PIL.*this is set"),
+        (print, "look takes images of PIL.*this is builtin_function_or_method"),
+    ],
+    ids=str,
+)
+def test_what_no_json_holds_is_not_given_to_a_function(value: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        runner._written(value, "look", [])
+
+
+def test_images_that_a_function_is_given_are_numbered() -> None:
+    images: list[Any] = []
+    found = runner._written([Image.new("L", (2, 3)), {"b": Image.new("RGBA", (4, 5))}], "look", images)
+    assert found == [{"image": 0}, {"object": {"b": {"image": 1}}}]
+    assert [(image.mode, image.size) for image in images] == [("RGB", (2, 3)), ("RGB", (4, 5))]
