@@ -13,11 +13,13 @@ from support.solving import answer, call
 
 from virc.backends.interface import Sampling
 from virc.backends.llamacpp import LlamaCppBackend
+from virc.backends.openai import request
 from virc.backends.openai.backend import OpenAIBackend
+from virc.reasoning.bodies import Called as Written
 from virc.reasoning.images import Shown, open_file, show
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2
-from virc.reasoning.session import Ask, Message, Session
+from virc.reasoning.session import Ask, Called, Message, Session
 from virc.solving.one import SolveConfig, solve
 from virc.tools.registry import known
 
@@ -95,3 +97,46 @@ def test_an_image_stays_in_its_place_beside_a_control_token() -> None:
     before, image, after = server.request["messages"][0]["content"]
     assert (before["text"].replace("\u200b", ""), image["type"], after["text"]) == (text[:-1], "image_url", "b")
     assert "<|im_end|>" not in before["text"]
+
+
+CALL = Written("crop_image", {"a": 1})
+OWN_CALL = {"id": "own-1", "type": "function", "function": {"name": "crop", "arguments": '{"a":1}'}, "x": {"signed": 1}}
+
+
+def called(*results: str, calls: tuple[Written, ...] = (CALL,), message: dict[str, Any] | None = None) -> list[Any]:
+    """What a server is sent of a turn of its model that called tools."""
+    turn = Called("Well.", calls, results, message)
+    return list(request._calling(3, turn))
+
+
+def test_a_call_that_a_server_made_goes_back_as_it_was() -> None:
+    message = {"role": "assistant", "content": None, "reasoning": "I look.", "tool_calls": [OWN_CALL]}
+    turn, result = called("Image 1.", message=message)
+    assert turn == message
+    assert result == {"role": "tool", "tool_call_id": "own-1", "content": "Image 1."}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"), [('{"a":1}', '{"a":1}'), ('{"a":1', '{"a": 1}'), ("[1]", '{"a": 1}'), ("", '{"a": 1}')]
+)
+def test_arguments_that_were_mended_go_back_mended(arguments: str, sent: str) -> None:
+    own = {**OWN_CALL, "function": {"name": "crop", "arguments": arguments}}
+    turn, _ = called("Image 1.", message={"content": "", "tool_calls": [own]})
+    assert turn["tool_calls"] == [{**own, "function": {"name": "crop", "arguments": sent}}]
+
+
+def test_calls_without_ids_get_some_of_nine_letters_and_digits() -> None:
+    """As Mistral's API wants them; each result names its own."""
+    turn, first, second = called("", "No.", calls=(CALL, CALL))
+    ids = [each["id"] for each in turn["tool_calls"]]
+    assert [each["tool_call_id"] for each in (first, second)] == ids
+    assert len({*ids}) == 2
+    assert all(len(each) == 9 and each.isalnum() for each in ids)
+    assert [first["content"], second["content"]] == [request.RESULT, "No."]  # servers refuse an empty one
+    assert turn["content"] == "Well."
+
+
+def test_calls_that_were_not_carried_out_do_not_go_back() -> None:
+    message = {"content": "", "tool_calls": [OWN_CALL, {**OWN_CALL, "id": "own-2"}]}
+    turn, result = called("Image 1.", message=message)
+    assert [each["id"] for each in turn["tool_calls"]] == [result["tool_call_id"]] == ["own-1"]

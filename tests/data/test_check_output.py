@@ -12,8 +12,9 @@ from PIL import Image
 from support import crux
 from support.called import virc
 
-from virc.data.check import survey
-from virc.data.check.result import Fault
+from virc.core.parallel import LostWorkerError
+from virc.data.check import run, survey
+from virc.data.check.result import Fault, RowResult, Rules
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message, Picture, Record
 
@@ -300,3 +301,23 @@ def test_the_last_row_of_many_is_checked_closely() -> None:
     found = survey.through(rows, lambda row: (), lambda number: None)
     assert found.rows == 999
     assert [found.kept[0].number, found.kept[-1].number] == [1, 999]
+
+
+@pytest.mark.parametrize("deadly", [(), (1,), (3, 14), (20,), (7, 8, 9)])
+def test_a_row_that_ends_its_process_costs_no_other(deadly: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are checked in parts by several processes, and one by one where one of them was lost."""
+
+    def in_order(call: Any, given: Any, workers: int, apart: bool = False) -> Any:
+        for each in given:
+            if {row.number for row in (each if isinstance(each, list) else [each])} & {*deadly}:
+                raise LostWorkerError("a worker was killed")
+            yield call(each)
+
+    monkeypatch.setattr(run, "in_order", in_order)
+    monkeypatch.setattr(run, "check_row", lambda rules, row: RowResult(row.number, row.record.id, ()))
+    monkeypatch.setattr(run, "_AT_ONCE", 4)
+    rows = [Row(number, Record(id=f"r{number}")) for number in range(1, 21)]
+    found = list(run.check_rows(rows, Rules("prompts"), 2))
+    assert [(row.number, result.number, result.id) for row, result in found] == [(n, n, f"r{n}") for n in range(1, 21)]
+    assert [result.number for _, result in found if result.faults] == [*deadly]
+    assert {fault.kind for _, result in found for fault in result.faults} == ({"crash"} if deadly else set())

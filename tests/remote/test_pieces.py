@@ -1,9 +1,11 @@
 """Pieces of remote tools without a server: paths into replies, what placeholders stand for, what is kept and noted."""
 
+import asyncio
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from support import tool_rows
 
 from virc.core.errors import ConfigError, SetupError
 from virc.reasoning.calls import Call, Result
-from virc.remote import described, failures, filling, reply, tool_servers
+from virc.remote import described, failures, filling, mcp_client, reply, tool_servers
 from virc.remote.reply import RemoteError, at
 from virc.remote.result_cache import ResultCache
 from virc.remote.tool import RemoteTool
@@ -223,3 +225,63 @@ def test_a_tool_that_comes_to_the_controller_later_is_found(monkeypatch: pytest.
         assert tool_servers.called("OCR", Call("OCR", 0), page).text.endswith("Tool OCR not found.")
         server.replies = {"OCR": {"text": "12"}}
         assert tool_servers.called("OCR", Call("OCR", 0), page).text == "OCR model outputs: 12"
+
+
+class Streamed:
+    """A body as it comes."""
+
+    def __init__(self, pieces: int, size: int) -> None:
+        self.pieces, self.size, self.closed = pieces, size, False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(self.pieces):
+            yield b"x" * self.size
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("headers", "pieces", "says"),
+    [
+        ({}, 10, None),
+        ({"content-type": "application/json"}, 10, None),
+        ({"content-type": "application/json"}, 11, "its reply is over"),
+        ({"content-type": "text/event-stream; charset=utf-8"}, 99, None),  # each of its events has a bound of its own
+        ({"content-encoding": "identity"}, 10, None),
+        ({"content-encoding": "gzip"}, 1, "its reply is compressed"),
+    ],
+)
+def test_a_reply_of_an_mcp_server_is_bounded(
+    headers: dict[str, str], pieces: int, says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reply, "MAX_BYTES", 100)
+    client = mcp_client._http_client({"X-Key": "secret"})
+    assert (client.headers["x-key"], client.headers["accept-encoding"]) == ("secret", "identity")
+    body = Streamed(pieces, 10)
+    response: Any = SimpleNamespace(headers=headers, stream=body)
+
+    async def read() -> int:
+        await client.event_hooks["response"][0](response)
+        count = 0
+        async for piece in response.stream:
+            count += len(piece)
+        await response.stream.aclose()
+        return count
+
+    if says is None:
+        assert asyncio.run(read()) == 10 * pieces
+        assert body.closed
+    else:
+        with pytest.raises(Exception, match=says):
+            asyncio.run(read())
+
+
+@pytest.mark.parametrize(
+    ("said", "last"),
+    [("", ""), ("one\ntwo\n\n  \n", "two"), ("x" * 5000 + "\nbad \x1b[31mkey\n", "bad [31mkey"), ("\n", "")],
+)
+def test_why_a_command_ended_is_its_last_line(said: str, last: str) -> None:
+    with io.StringIO(said) as file:
+        assert mcp_client._last_line(file) == last
+    assert mcp_client._last_line(file) == ""  # it is closed
