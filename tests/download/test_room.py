@@ -5,20 +5,25 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from virc.core.errors import ConfigError, DataError, SetupError
+from virc.core.errors import ConfigError, DataError, NetworkError, SetupError
 from virc.core.events import Reporter
 from virc.core.files import HIDDEN
-from virc.download import fetch
+from virc.download import fetch, protocol_source
 from virc.download.fetch import Item, Part, check_room
 from virc.download.hub import fetching, record
 from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter
+from virc.download.protocol_source import fetch_chat_protocol
 from virc.download.wanted import DownloadRequest
 from virc.models import registry as models
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems import registry as systems
 
@@ -223,3 +228,48 @@ def test_a_full_disk_is_told_from_a_broken_one(
     with pytest.raises(raised, match="the disk of .* is full" if raised is SetupError else None) as error:
         fetching.fetch(tmp_path / "to", listing, listing.files, Meter(0, Reporter()))
     assert type(error.value) is raised
+
+
+FOUND = SimpleNamespace(
+    notes=("no row shows what follows an error",), protocol=read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+)
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (None, "the chat protocol of m: no row shows what follows an error"),
+        (NetworkError("the hub is away"), "no chat protocol for m: the hub is away"),
+        (PermissionError(13, "Permission denied"), "no chat protocol for m: permission denied"),
+    ],
+)
+def test_a_model_without_its_chat_protocol_is_said_and_whole(
+    raised: Exception | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*_: object) -> Any:
+        if raised:
+            raise raised
+        return FOUND
+
+    monkeypatch.setattr(protocol_source, "_found", found)
+    system, told = systems.get("virc"), list[tuple[str, str | None]]()
+    model, folder = system.models["ViRC-7B"], tmp_path / "m"
+    folder.mkdir()
+    made = fetch_chat_protocol(system, model, folder, lambda *words: told.append(words))
+    file = folder / FILE_NAME
+    assert made == (None if raised else file)
+    assert file.exists() != bool(raised)
+    [(message, hint)] = told
+    assert message == said
+    assert "virc data protocol ROWS --to" in (hint or "")
+    assert ("the weights are whole" in (hint or "")) == bool(raised)
+    if not raised:  # what is there is kept, and asks nobody
+        monkeypatch.setattr(protocol_source, "_found", lambda *_: pytest.fail("it asks"))
+        assert fetch_chat_protocol(system, model, folder, lambda *_: pytest.fail("it is said")) == file
+
+
+def test_a_model_of_no_system_has_no_rows_to_read(tmp_path: Path) -> None:
+    system = systems.get("virc")
+    model = next(iter(system.models.values()))
+    for which in ((None, None), (system, None), (None, model), (systems.get("tiny"), model)):
+        assert fetch_chat_protocol(*which, tmp_path, lambda *_: pytest.fail("it is said")) is None

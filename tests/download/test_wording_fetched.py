@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +11,8 @@ from hub_server import Hub, drop, hub, ignore_range, status
 from support import crux
 from support.called import virc
 
-from virc.core.errors import NetworkError
 from virc.data.formats.registry import only_source
 from virc.data.protocol.extract import study_file
-from virc.download import protocol_source
 from virc.download.protocol_source import MOST_BYTES, fetch_chat_protocol
 from virc.models import registry as models
 from virc.models.chat_protocol import of_weights, read_protocol
@@ -287,45 +284,3 @@ def test_the_protocol_alone_comes_without_the_weights(
         for name, value in running.env(tmp_path / "home").items():
             monkeypatch.setenv(name, value)
         assert virc("download", "ViRC-7B", "--include", "*.bin").code == 5
-
-
-FOUND = SimpleNamespace(
-    notes=("no row shows what follows an error",), protocol=read_protocol(EMBEDDED_FOLDER / FILE_NAME)
-)
-
-
-@pytest.mark.parametrize(
-    ("raised", "said"),
-    [
-        (None, "the chat protocol of m: no row shows what follows an error"),
-        (NetworkError("the hub is away"), "no chat protocol for m: the hub is away"),
-        (PermissionError(13, "Permission denied"), "no chat protocol for m: permission denied"),
-    ],
-)
-def test_a_model_without_its_chat_protocol_is_said_and_whole(
-    raised: Exception | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def found(*_: object) -> Any:
-        if raised:
-            raise raised
-        return FOUND
-
-    monkeypatch.setattr(protocol_source, "_found", found)
-    made, told = fetched("ViRC-7B", tmp_path / "m")
-    file = tmp_path / "m" / FILE_NAME
-    assert made == (None if raised else file)
-    assert file.exists() != bool(raised)
-    [(message, hint)] = told
-    assert message == said
-    assert "virc data protocol ROWS --to" in (hint or "")
-    assert ("the weights are whole" in (hint or "")) == bool(raised)
-    if not raised:  # what is there is kept, and asks nobody
-        monkeypatch.setattr(protocol_source, "_found", lambda *_: pytest.fail("it asks"))
-        assert fetched("ViRC-7B", tmp_path / "m") == (file, [])
-
-
-def test_a_model_of_no_system_has_no_rows_to_read(tmp_path: Path) -> None:
-    system = systems.get("virc")
-    model = next(iter(system.models.values()))
-    for which in ((None, None), (system, None), (None, model), (systems.get("tiny"), model)):
-        assert fetch_chat_protocol(*which, tmp_path, lambda *_: pytest.fail("it is said")) is None
