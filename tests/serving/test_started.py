@@ -5,11 +5,12 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from virc.core.events import Event, Reporter
 from virc.models.chat_protocol import ChatProtocol
-from virc.models.load import Spoken
+from virc.models.load import Choice, Opened, Spoken
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import QWEN2
 from virc.serving import start
@@ -68,3 +69,63 @@ def test_a_judge_is_asked_in_plain_chat_unless_a_protocol_was_chosen(
     weights: Any = SimpleNamespace(judge=judge)
     facts = json.loads(start._published(ServeRequest("m", protocol=chosen), weights, image_ids=False))
     assert ("virc_protocol" in facts) is published
+
+
+def opening(plan: ServePlan, agent: Agent, monkeypatch: pytest.MonkeyPatch, *, together: bool = True) -> Any:
+    """The model behind an agent endpoint, how it was opened, and what was warned of."""
+    found = Opened("served", SimpleNamespace(), ChatProtocol(OWN), at_once=6, warnings=("careful",))  # type: ignore[arg-type]
+    here: Any = SimpleNamespace(at_once=4, draw_together=lambda: together, context=4096)
+    asked: list[Choice] = []
+
+    def open_model(choice: Choice) -> Opened:
+        asked.append(choice)
+        return found
+
+    monkeypatch.setattr(start.opened, "open_model", open_model)
+    monkeypatch.setattr(start.opened, "spoken_here", lambda *_: Spoken(ChatProtocol(OWN), "own"))
+    monkeypatch.setattr(start, "_loaded", lambda *_: here)
+    events: list[Event] = []
+    opened = start._agent_model(plan, ServeRequest("m", system="tiny"), agent, Reporter(events.append))
+    return opened, asked, [event.text for event in events if event.kind == "warning"]
+
+
+@pytest.mark.parametrize(
+    ("config", "behind", "agent", "asked", "name", "at_once"),
+    [
+        # the server that a user names, with its own key
+        ({}, None, {"endpoint": "http://a/v1", "key": "k"}, ("m", "http://a/v1", "k"), "served", 6),
+        ({"name": "mine"}, None, {"endpoint": "http://a/v1", "concurrency": 2}, ("m", "http://a/v1", None), "mine", 2),
+        # vLLM that was started behind the agent, with a key that nobody else knows
+        (
+            {"name": "mine"},
+            {"port": 7, "api_key": "own"},
+            {"key": "k"},
+            ("n", "http://127.0.0.1:7/v1", "own"),
+            "served",
+            6,
+        ),
+    ],
+)
+def test_an_agent_asks_the_model_behind_it(
+    config: dict[str, Any], behind: dict[str, Any] | None, agent: dict[str, Any], asked: tuple[Any, ...], name: str,
+    at_once: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    plan = ServePlan(Config(**config), "n", "vllm" if behind else "http://a/v1", behind=behind and Config(**behind))
+    plan = msgspec.structs.replace(plan, plan=SimpleNamespace() if behind else None)
+    found, (choice,), warned = opening(plan, Agent(timeout=9, **agent), monkeypatch)
+    assert (choice.model, choice.endpoint, choice.api_key) == asked
+    assert (choice.system, choice.timeout) == ("tiny", 9)
+    assert (found.name, found.at_once, warned) == (name, at_once, ["careful"])
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "together", "at_once", "warned"),
+    [(None, True, 4, False), (2, True, 2, False), (None, False, 1, True), (1, False, 1, False)],
+)
+def test_a_model_here_solves_as_many_problems_as_it_can_draw_for(
+    concurrency: int | None, together: bool, at_once: int, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = ServePlan(Config(), "n", "transformers", weights=SimpleNamespace())  # type: ignore[arg-type]
+    found, asked, said = opening(plan, Agent(concurrency=concurrency), monkeypatch, together=together)
+    assert (found.name, found.at_once, found.context, asked) == ("n", at_once, 4096, [])
+    assert ["one at a time" in text for text in said] == [True] * warned
