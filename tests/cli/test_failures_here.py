@@ -15,6 +15,7 @@ from support.entry import BOOM
 from virc.core import errors
 from virc.core.errors import VircError
 from virc.core.plan import Change, Plan, Step
+from virc.solving.reading import ReadCall
 from virc_cli import commands
 from virc_cli.console import confirm, events, output, plans, replies, sources, tables
 from virc_cli.main import _as_virc_error, _open_streams
@@ -269,6 +270,26 @@ def test_a_reply_is_a_file_or_text(tmp_path: Path) -> None:
     for given, said in (("no.txt", "cannot read the reply"), (" ", "reply 1 is empty"), ("a\x1b", r"U\+001B")):
         with pytest.raises(errors.DataError, match=said):
             replies.replies_of([given])
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (ReadCall(None, reason="there is no tool 'x'"), "cannot be carried out: there is no tool 'x'"),
+        (ReadCall("python", arguments={"code": "1 + ∠"}), 'python, code "1 + ∠"'),
+        (ReadCall("display_image", 0), "display_image of image 0"),
+        (
+            ReadCall("crop_image", 0, (56, 84), (1, 2, 3, 4)),
+            "crop_image of image 0, shown at 56 x 84: box [1, 2, 3, 4]",
+        ),
+        (
+            ReadCall("crop_image", 1, None, (1, 2, 3, 4), (2, 4, 6, 8), {}, ("box_clamped", "tags")),
+            "crop_image of image 1: box [1, 2, 3, 4], of the file [2, 4, 6, 8] (box_clamped, tags)",
+        ),
+    ],
+)
+def test_a_call_is_told_on_one_line(call: ReadCall, line: str) -> None:
+    assert replies.call_line(call) == line
 
 
 def test_tables_are_aligned_and_folded() -> None:

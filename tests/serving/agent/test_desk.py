@@ -4,12 +4,15 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi import Response
+from starlette.requests import ClientDisconnect
 
 from virc.core.timeouts import Deadline
-from virc.serving.agent.delivery import Delivery
+from virc.serving.agent.delivery import Delivery, placed
 from virc.serving.agent.desk import Desk, Hold, Job, LeftError, Ping
 from virc.serving.chat_request import RefusedError
 
@@ -146,3 +149,40 @@ def test_a_solution_ends_where_its_client_takes_no_more() -> None:
         assert desk.taken == 0
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, 200),
+        (LeftError("it left"), 499),  # nobody reads it
+        (ClientDisconnect(), 499),
+        (ValueError("the engine is gone"), 502),
+        (RefusedError("too many", status=503), 502),
+        (KeyboardInterrupt(), None),
+        (asyncio.CancelledError(), None),
+    ],
+)
+def test_whatever_ends_a_request_frees_its_place(error: BaseException | None, status: int | None) -> None:
+    ended: list[str] = []
+    hold: Any = SimpleNamespace(end=lambda: ended.append("ended"))
+    desk: Any = SimpleNamespace(place=lambda client: hold)
+    app = SimpleNamespace(state=SimpleNamespace(served=SimpleNamespace(api_key=None)))
+    request: Any = SimpleNamespace(client=SimpleNamespace(host="192.0.2.1"), app=app)
+
+    async def answered(asked: Any, given: Any) -> Response:
+        assert (asked, given) == (request, hold)
+        if error:
+            raise error
+        return Response(status_code=200)
+
+    async def asked() -> int:
+        return (await placed(request, desk, answered, lambda error: RefusedError(str(error), status=502))).status_code
+
+    if status in (200, 499):
+        assert asyncio.run(asked()) == status
+    else:
+        with pytest.raises(RefusedError if status else type(error)) as raised:  # type: ignore[arg-type]
+            asyncio.run(asked())
+        assert getattr(raised.value, "status", None) == status
+    assert ended == ([] if error is None else ["ended"])  # else its delivery ends it
