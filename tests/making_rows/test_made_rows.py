@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from virc.core.errors import ConfigError, DataError, UsageError, VircError
 from virc.core.tables import parquet
 from virc.data.make import chain, registry
 from virc.data.make.chain import make_all
+from virc.data.make.operator import Means
 from virc.data.make.run import make
 
 OPERATOR = '''
@@ -376,3 +378,18 @@ def test_an_operator_of_an_installed_package_is_found(tmp_path: Path) -> None:
     assert "turns   [1, 2]   one of these quarters is drawn." in virc("ls", "turning")
     assert json.loads(virc("turning", "rows.jsonl", "--to", "new.jsonl", "--set", "turns=[2]", "--json"))["made"] == 2
     assert [row["quarters"] for row in read_rows(tmp_path / "new.jsonl")] == [2, 0]
+
+
+def test_a_reward_that_cannot_be_had_is_said(tmp_path: Path) -> None:
+    def graded(system: str, role: str) -> Any:
+        assert (system, role) == ("mine", "writer")
+        return lambda problem, rollout: 0.5 if problem == "good" else None
+
+    options, to = SimpleNamespace(seed=0), tmp_path / "n.jsonl"
+    bare: Any = Means[Any](options, 0, to)
+    with pytest.raises(ConfigError, match="nothing is given that has the reward of mine"):
+        bare.reward("mine", "writer", "good", None)
+    means: Any = Means[Any](options, 0, to, grader=graded)
+    assert means.reward("mine", "writer", "good", None) == 0.5
+    with pytest.raises(DataError, match="a term of the reward of mine cannot be had"):
+        means.reward("mine", "writer", "bad", None)

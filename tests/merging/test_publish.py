@@ -570,3 +570,40 @@ def test_old_shards_go_in_the_commit_that_completes_the_new_ones(
         (rows / name).unlink()
     deleting = [b"deletedFile" in each.body for each in server.asked("commit")]
     assert deleting == [*[False] * (len(deleting) - 1), True]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "model"),
+    [
+        ("rows.jsonl", True, False),
+        ("images/a.PNG", True, False),
+        ("README.md", True, True),
+        ("LICENSE", True, True),
+        ("Licence.txt", True, True),
+        ("NOTICE.md", True, True),
+        ("LICENSE.key", False, False),
+        ("my-LICENSE", False, False),
+        ("config.json", True, True),
+        ("model.safetensors", False, True),
+        ("model-00001-of-00002.safetensors", False, True),
+        ("model.safetensors.bak", False, False),
+        ("optimizer.pt", False, False),
+        ("code/own.py", False, True),
+        ("code/deep/own.py", False, False),
+        ("code/own.py.orig", False, False),
+        ("notes.docx", False, False),
+        ("id_rsa", False, False),
+    ],
+)
+def test_what_is_published_is_known_by_its_whole_name(name: str, rows: bool, model: bool) -> None:
+    name = name.replace("code/", f"{publish.CODE}/")
+    assert [publish._no_rows(name) is None, publish._no_part(name, None) is None] == [rows, model]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("m-Q8_0.gguf", True), ("m-Q4_0.gguf", False), ("mmproj-m.gguf", True), ("model.safetensors", False),
+     ("LICENSE", True)],
+)  # fmt: skip
+def test_of_several_files_of_weights_the_named_one_is_published(name: str, wanted: bool) -> None:
+    assert (publish._no_part(name, Path("m-Q8_0.gguf")) is None) == wanted

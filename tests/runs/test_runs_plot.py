@@ -230,3 +230,24 @@ def test_the_running_mean_of_a_line_is_that_line() -> None:
     line = [float(number) for number in range(200)]
     assert plots.running_mean(line)[:195] == pytest.approx(line[:195])
     assert plots.running_mean([0.0] * 50 + [1.0] * 50)[48:52] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["a"], "runs/a/plots/metrics.png"),
+        (["a", "a"], "runs/a/plots/metrics.png"),  # one run
+        (["b", "a"], "runs/b/plots/compared.png"),
+        (["a", "b", "--to", "x.PNG"], "x.PNG"),
+    ],
+)
+def test_a_picture_is_beside_its_run_or_where_it_is_wanted(
+    words: list[str], file: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        make(workspace, name)
+    monkeypatch.setattr(plots, "write", lambda drawn, path: f"{[run.name for run in drawn]} {path}")
+    drawn = list(dict.fromkeys(word for word in words if word in "ab"))
+    assert virc("runs", "plot", *words).out.strip() in (f"{drawn} {workspace / file}", f"{drawn} {file}")
+    done = virc("runs", "plot", "a", "--to", "x.jpg")
+    assert (done.code, "--to x.jpg.png" in done.err) == (2, True)

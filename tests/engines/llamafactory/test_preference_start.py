@@ -108,7 +108,9 @@ def test_the_reference_computes_as_the_model_does(start: Any) -> None:
     assert workflow.create_ref_model() is None
     assert workflow.create_ref_model("args") is made
     device = SimpleNamespace(type="cpu")
-    alike.on_train_begin(SimpleNamespace(device=device, bf16=True, deepspeed=None), None, None)
+    for kind, bf16, deepspeed in (("cpu", True, None), ("cuda", False, None), ("cpu", False, "zero.json")):
+        other = SimpleNamespace(device=SimpleNamespace(type=kind), bf16=bf16, deepspeed=deepspeed)
+        alike.on_train_begin(other, None, None)
     assert made.cast == 0
     alike.on_train_begin(SimpleNamespace(device=device, bf16=False, deepspeed=None), None, None)
     assert made.cast == 1
