@@ -12,6 +12,7 @@ from support.called import virc
 from virc.core.errors import DataError
 from virc.unpack.archive import members
 from virc.unpack.archive.formats import chunks
+from virc.unpack.archive.names import Names
 from virc.unpack.archive.stream import Stream
 from virc.unpack.unpack import UnpackConfig, unpack
 
@@ -254,7 +255,7 @@ def test_a_description_without_end_is_damage(tmp_path: Path) -> None:
 def test_headers_of_many_members_are_bounded_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(members, "_MAX_EXTRA", 4 * tarfile.BLOCKSIZE)
     data = io.BytesIO(tar(*(file(f"{number}", b"") for number in range(20))))
-    found = members.members(Stream(chunks(data, Path("a.tar")), None, 100, lambda _: None))
+    found = members.members(Stream(chunks(data, Path("a.tar")), None, 100, lambda _: None), Names())
     assert [member.name for member in found] == [f"{number}" for number in range(20)]
 
 

@@ -9,7 +9,6 @@ import pty
 import stat
 import subprocess
 import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -177,23 +176,13 @@ def test_an_archive_that_another_run_removed_is_no_fault(tmp_path: Path) -> None
     assert (done.files, done.kept) == (1, None)
 
 
-OTHERS = {
-    "zip": "unzip",
-    "xz": "tar -xJf",
-    "bz2": "tar -xjf",
-    "zst": "zstd -dc",
-    "legacy": "lz4 -dc",
-    "lfs": "git lfs pull",
-}
+OTHERS = {"xz": "tar -xJf", "bz2": "tar -xjf", "zst": "zstd -dc", "legacy": "lz4 -dc", "lfs": "git lfs pull"}
 
 
 @pytest.mark.parametrize("form", OTHERS)
 def test_other_archives_are_named_with_the_command_that_unpacks_them(form: str, tmp_path: Path) -> None:
     data, archive = tar(file("f")), tmp_path / "it's.tar.lz4"
     match form:
-        case "zip":
-            with zipfile.ZipFile(archive, "w") as made:
-                made.writestr("f", "x")
         case "xz":
             archive.write_bytes(lzma.compress(data))
         case "bz2":

@@ -15,7 +15,9 @@ def command(
     archives: Annotated[
         list[Path],
         typer.Argument(
-            metavar="ARCHIVE", help=".tar.lz4, .tar.gz or .tar, or all parts of one; - reads it.", show_default=False
+            metavar="ARCHIVE",
+            help=".tar.lz4, .tar.gz, .tar, .zip, or all parts of one; - reads it.",
+            show_default=False,
         ),
     ],
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Target folder; default: the archive's own.")] = None,
@@ -27,9 +29,12 @@ def command(
         int | None, typer.Option(min=0, metavar="BYTES", help="Most bytes to write; default: the free disk.")
     ] = None,
     max_files: Annotated[int, typer.Option(min=1, metavar="N", help="Most files, folders and links.")] = 2_000_000,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Encoding of names, such as gbk; default: UTF-8, or a guess.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Extract a .tar, .tar.gz or .tar.lz4 archive.
+    """Extract a .tar, .tar.gz, .tar.lz4 or .zip archive.
 
     Parts of a split archive are joined in the order of their names: `virc unpack images.tar.lz4.part*`. With - it comes
     from the standard input.
@@ -41,8 +46,10 @@ def command(
     from virc.core.text import sized
     from virc.unpack.unpack import UnpackConfig, unpack
 
+    if encoding is not None:
+        _check_encoding(encoding)
     archive, *more = archives
-    config = UnpackConfig(archive, to, remove, max_ratio, max_bytes, max_files, tuple(more))
+    config = UnpackConfig(archive, to, remove, max_ratio, max_bytes, max_files, tuple(more), encoding)
     with events.shown() as show:
         done = unpack(config, lambda at, size: show(f"{sized(at)} of {sized(size)} of the archive"))
     there = f", {done.skipped} were already there" if done.skipped else ""
@@ -54,3 +61,14 @@ def command(
     counts = {"files": done.files, "bytes": done.bytes, "skipped": done.skipped}
     fields = {"to": str(done.to), **counts, "removed": done.removed}
     output.result(as_json, "virc.unpack/1", fields, [str(done.to)])
+
+
+def _check_encoding(name: str) -> None:
+    import codecs
+
+    from virc.core.errors import UsageError
+
+    try:
+        codecs.lookup(name)
+    except (LookupError, ValueError):
+        raise UsageError(f"there is no encoding {name!r}", "such as gbk, shift_jis, big5 or euc_kr") from None

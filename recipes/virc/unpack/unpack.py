@@ -22,9 +22,12 @@ from typing import BinaryIO
 from virc.core.errors import DataError, UsageError
 from virc.core.files import expanded, is_file, is_folder
 from virc.core.text import clause, sized
+from virc.unpack.archive import zipped
 from virc.unpack.archive.folder import MORE_ROOM, opened
 from virc.unpack.archive.formats import Readable, chunks, stated
+from virc.unpack.archive.joined import Joined
 from virc.unpack.archive.members import Kind, members
+from virc.unpack.archive.names import Names
 from virc.unpack.archive.stream import Stream, ahead
 
 STANDARD_INPUT = Path("-")
@@ -38,13 +41,14 @@ class UnpackConfig:
     """What to unpack, where, and how much of it at most.
 
     Args:
-        archive: a tar archive, plain or in LZ4 or gzip, whatever its name; `-`: what comes from the standard input.
+        archive: a tar archive, plain or in LZ4 or gzip, or a zip; its name says nothing; `-`: the standard input.
         more: further parts of it, where it was split; with the first one they are read in the order of their names.
         to: folder; None: the one the archive is in; of the standard input, the working folder.
         remove: delete the archive, with all its parts, when all is unpacked and safe on the disk.
         max_ratio: content is at most so many times as large as the archive.
         max_bytes: most bytes that are written; None: what the disk has.
         max_files: most files, folders and links.
+        encoding: of names; None: UTF-8, or what they seem to be in.
     """
 
     archive: Path
@@ -54,6 +58,7 @@ class UnpackConfig:
     max_bytes: int | None = None
     max_files: int = 2_000_000
     more: tuple[Path, ...] = ()
+    encoding: str | None = None
 
     @property
     def parts(self) -> list[Path]:
@@ -104,13 +109,12 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
     _check_parts(parts)
     with ExitStack() as stack:
         files = [stack.enter_context(part.open("rb")) for part in parts]
-        size = sum(os.fstat(file.fileno()).st_size for file in files) if files else None
-        source = _Joined(files or [sys.stdin.buffer])
-        head = source.read(BLOCKSIZE)
-        source.head = head
-        if size is not None:
-            _check_room(head, size, config)
-        done, is_whole = pour(source, size, config, progress)
+        joined = Joined(files)
+        if files:
+            _check_room(joined.read(BLOCKSIZE), joined.size, config)
+            joined.seek(0)
+        source: Readable = joined if files else sys.stdin.buffer
+        done, is_whole = pour(source, joined.size if files else None, config, progress)
         if config.remove:
             kept = (_why_kept(part, file, is_whole, done) for part, file in zip(parts, files, strict=True))
             done.kept = "it came from the standard input" if not parts else next(filter(None, kept), None)
@@ -155,22 +159,6 @@ def _numbered(name: str) -> tuple[str, int, str]:
     return stem, reduce(lambda number, letter: 26 * number + ord(letter) - ord("a"), tail, 0), tail
 
 
-class _Joined:
-    """Files read as one; what of them was read as `head` comes again."""
-
-    def __init__(self, files: Sequence[BinaryIO]) -> None:
-        self._files, self.head = list(files), b""
-
-    def read(self, most: int) -> bytes:
-        found, self.head = self.head[:most], self.head[most:]
-        while len(found) < most and self._files:
-            data = self._files[0].read(most - len(found))
-            found += data
-            if not data:
-                del self._files[0]
-        return found
-
-
 def pour(
     source: Readable,
     size: int | None,
@@ -191,12 +179,13 @@ def pour(
     Raises:
         DataError, ConfigError, OSError: as `unpack`.
     """
-    done = Unpacked(config.folder)
-    found = chunks(source, expanded(config.archive))
+    done, names = Unpacked(config.folder), Names(config.encoding)
+    archive = zipped.opened(source) if zipped.is_zip(source) else None
+    found = zipped.chunks(archive) if archive else chunks(source, expanded(config.archive))
     with opened(done.to, config.max_bytes, config.max_files) as folder, ahead(found) as coming:
         stream = Stream(coming, size, config.max_ratio, lambda at: progress(at, size or at))
         try:
-            for member in members(stream):
+            for member in zipped.members(archive, names) if archive else members(stream, names):
                 is_new = folder.put(member, stream)
                 if member.kind is not Kind.folder and is_new is not None:
                     done.files += is_new
@@ -205,7 +194,7 @@ def pour(
             where = stream.where()
             is_whole = stream.is_blank_to_its_end()
             folder.end()
-            done.warnings = folder.warnings
+            done.warnings = [*names.warnings, *folder.warnings]
             if not is_whole:
                 done.warnings.append(f"what stands {where} is no tar archive, and was not unpacked")
             return done, is_whole

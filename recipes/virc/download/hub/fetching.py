@@ -82,10 +82,11 @@ def fetch(
 
 def _bring(folder: Folder, file: File, watch: Watch, keep: bool, stream: bool) -> None:
     archive = is_archive(file.name, folder.listing.repo.kind)
+    streams = stream and not file.name.lower().endswith(".zip")  # its directory is its end
     state = folder.state(file)
     if state == "unsure":
         state = _looked_at(folder, file, watch)
-    if state in ("old", "absent") and archive and (stream or folder.verified(file).is_dir()):
+    if state in ("old", "absent") and archive and (streams or folder.verified(file).is_dir()):
         _stream(folder, file, watch)
         return
     if state in ("old", "absent"):

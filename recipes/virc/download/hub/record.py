@@ -14,7 +14,7 @@ PARTS = "parts"
 BUSY = "download"
 """What a running download locks in it."""
 _MOST = 256 * 2**20  # bytes; a repository of a million files has a record of half that
-_ARCHIVES = (".tar.lz4", ".tar.gz", ".tgz", ".tar")
+_ARCHIVES = (".tar.lz4", ".tar.gz", ".tgz", ".tar", ".zip")
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -24,7 +24,7 @@ _OTHERS = {
     b"\x28\xb5\x2f\xfd": ("a Zstandard archive", "zstd -dc {} | tar -xf -"),
     b"\xfd7zXZ\0": ("an xz archive", "tar -xJf {}"),
     b"BZh": ("a bzip2 archive", "tar -xjf {}"),
-    b"PK": ("a zip archive", "unzip {}"),
+    b"PK": ("a zip archive, which is read from a file alone", "virc unpack FILE.zip"),
     b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "7z x {}"),
     b"Rar!": ("a RAR archive", "unrar x {}"),
     b"version https://git-lfs": ("a pointer of Git LFS, not the archive", "git lfs pull"),

@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple, NoReturn, cast
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
 from virc.unpack.archive.formats import damaged, is_header
+from virc.unpack.archive.names import Names
 from virc.unpack.archive.stream import Stream
 
 _MAX_EXTRA = 1 << 20  # bytes of a header, long names and pax fields
@@ -49,7 +50,7 @@ class Member(NamedTuple):
     """What a link says it leads to."""
 
 
-def members(stream: Stream) -> Iterator[Member]:
+def members(stream: Stream, names: Names) -> Iterator[Member]:
     """The members of a tar archive, and of those behind it; take the content of each before you ask for the next.
 
     Raises:
@@ -68,7 +69,11 @@ def members(stream: Stream) -> Iterator[Member]:
             continue
         except (tarfile.HeaderError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             raise damaged(stream.where(BLOCKSIZE), f"the header of a member is wrong ({clause(error)})") from None
-        member = _member(info)
+        info.name, info.linkname = (
+            names.text(each.encode(errors="surrogateescape"), each) if not each.isascii() else each
+            for each in (info.name, info.linkname)
+        )
+        member = member_of(info)
         yield member
         stream.take(-member.size % BLOCKSIZE)
 
@@ -134,7 +139,8 @@ def plain_name(name: str, member: str) -> str:
     return "/".join(parts)
 
 
-def _member(info: tarfile.TarInfo) -> Member:
+def member_of(info: tarfile.TarInfo) -> Member:
+    """A member, from its header. Raises DataError: it is refused."""
     raw, size = info.name, info.size
     name = plain_name(raw, raw)
     kind = _KINDS.get(info.type)

@@ -1,0 +1,82 @@
+"""What is in a zip archive, by its directory: the members, and their content behind each other as one stream."""
+
+import stat
+import tarfile
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, TypeGuard
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from virc.core.errors import DataError
+from virc.core.text import plain
+from virc.unpack.archive.formats import ENOUGH, ArchiveError, Chunk, damaged
+from virc.unpack.archive.members import Member, member_of
+from virc.unpack.archive.names import Names
+
+_UTF8, _UNIX = 0x800, 3
+_MAX_TARGET = 4096  # bytes of a link's target
+
+
+def is_zip(source: Any) -> TypeGuard[BinaryIO]:
+    """Whether a source is the file of a zip archive, at its beginning."""
+    if not hasattr(source, "seekable") or not source.seekable():
+        return False
+    head = source.read(4)
+    source.seek(0)
+    return head in (b"PK\3\4", b"PK\5\6")
+
+
+def opened(source: BinaryIO) -> ZipFile:
+    """The archive. Raises ArchiveError: its directory, which is its end, is not there or wrong."""
+    try:
+        return ZipFile(source)
+    except (BadZipFile, NotImplementedError, ValueError) as error:
+        raise ArchiveError(
+            f"the zip archive has no directory at its end: {plain(error, 100)}", "give all parts"
+        ) from None
+
+
+def members(archive: ZipFile, names: Names) -> Iterator[Member]:
+    """The members in the order of `chunks`. Raises DataError: one is refused."""
+    for each in archive.infolist():
+        raw = each.filename if each.flag_bits & _UTF8 or each.filename.isascii() else None
+        name = raw or names.text(each.filename.encode("cp437"), each.filename)
+        info = tarfile.TarInfo(name if each.create_system == _UNIX else name.replace("\\", "/"))
+        mode = each.external_attr >> 16 if each.create_system == _UNIX else 0
+        info.mode, info.size = stat.S_IMODE(mode) or 0o644, each.file_size
+        info.mtime = time.mktime((*each.date_time, 0, 0, -1))
+        if each.is_dir():
+            info.type, info.size = tarfile.DIRTYPE, 0
+        elif _is_link(each):
+            info.type, info.size, info.linkname = (
+                tarfile.SYMTYPE,
+                0,
+                archive.read(each).decode(errors="surrogateescape"),
+            )
+        yield member_of(info)
+
+
+def chunks(archive: ZipFile) -> Iterator[Chunk]:
+    """The content of all files in order, each with its checksum."""
+    for info in archive.infolist():
+        if info.is_dir() or _is_link(info):
+            continue
+        begins, left = info.header_offset, info.file_size
+        try:
+            with archive.open(info) as file:
+                while data := file.read(ENOUGH):
+                    left -= len(data)
+                    yield Chunk(data, begins, begins + info.compress_size)
+        except (BadZipFile, zlib.error, EOFError) as error:
+            raise damaged(f"at byte {begins}", plain(error, 100)) from None
+        except (NotImplementedError, RuntimeError) as error:  # a method, or a password
+            raise DataError(
+                f"{plain(info.filename, 80)} cannot be unpacked: {plain(error, 100)}", "7z x ARCHIVE"
+            ) from None
+        if left:
+            raise damaged(f"at byte {begins}", "a file is shorter than its directory says")
+
+
+def _is_link(info: ZipInfo) -> bool:
+    return info.create_system == _UNIX and stat.S_ISLNK(info.external_attr >> 16) and info.file_size <= _MAX_TARGET

@@ -1,0 +1,179 @@
+"""Zip archives, and names that are not in UTF-8."""
+
+import io
+import stat
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from archives import file, tar, tree
+from support.called import virc
+
+from virc.core.errors import DataError
+from virc.unpack.archive.joined import Joined
+from virc.unpack.unpack import UnpackConfig, unpack
+
+DOS, UNIX = 0, 3
+
+
+def entry(name: str, mode: int = 0o100644, system: int = UNIX) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.create_system, info.external_attr = system, mode << 16
+    return info
+
+
+def zipped(*entries: tuple[zipfile.ZipInfo | str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", method) as archive:
+        for info, data in entries:
+            archive.writestr(info, data, method)
+    return made.getvalue()
+
+
+def put(data: bytes, folder: Path) -> Path:
+    archive = folder / "a.zip"
+    archive.write_bytes(data)
+    return archive
+
+
+PICTURES = tuple((f"images/{number}.png", bytes([number]) * 3000) for number in range(5))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_archive_is_unpacked_and_a_rerun_goes_on(method: int, tmp_path: Path) -> None:
+    archive = put(zipped(("images/", b""), ("empty", b""), *PICTURES, method=method), tmp_path)
+    unpack(UnpackConfig(archive, tmp_path / "to"))
+    (tmp_path / "to" / "images" / "3.png").unlink()
+    done = virc("unpack", archive, "--to", tmp_path / "to", "--remove", "--json")
+    assert (done.code, archive.exists(), done.json["files"], done.json["skipped"]) == (0, False, 1, 5)
+    for name, data in PICTURES:
+        assert (tmp_path / "to" / name).read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        ([(entry("run", 0o100755), b"x")], {"run": 0o755}),
+        ([(entry("a\\b.png", 0, DOS), b"x")], {"a/b.png": 0o644}),
+        ([(entry("a"), b"1"), (entry("a"), b"2")], {"a": 0o644}),
+        ([(entry("f"), b"x"), (entry("l", stat.S_IFLNK | 0o777), b"f")], {"f": 0o644, "l": 0o644}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_what_a_zip_archive_says_of_its_members(
+    entries: Sequence[tuple[zipfile.ZipInfo, bytes]], found: dict[str, int], tmp_path: Path
+) -> None:
+    unpack(UnpackConfig(put(zipped(*entries), tmp_path), tmp_path / "to"))
+    assert {name: (tmp_path / "to" / name).stat().st_mode & 0o777 for name in found} == found
+    assert (tmp_path / "to" / next(iter(found))).read_bytes() == entries[-1 if len(found) == 1 else 0][1]
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ([(entry("../a"), b"x")], "leads out of the folder"),
+        ([(entry("/etc/a"), b"x")], "its name is absolute"),
+        ([(entry("a\\..\\..\\b"), b"x")], "on Windows"),
+        ([(entry("..\\a", 0, DOS), b"x")], "leads out of the folder"),
+        ([(entry("l", stat.S_IFLNK), b"../../a")], "out of the folder"),
+        ([(entry("a", 0o104755), b"x")], "another user"),
+        ([(entry("d"), b"x"), (entry("d/a"), b"x")], "where it needs a folder"),
+    ],
+)
+def test_a_member_of_a_zip_archive_is_refused(
+    entries: Sequence[tuple[zipfile.ZipInfo, bytes]], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=sentence):
+        unpack(UnpackConfig(put(zipped(*entries), tmp_path), tmp_path / "to"))
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.zip", "to"}
+
+
+def spoiled(data: bytes, old: bytes, new: bytes, last: bool = False) -> bytes:
+    at = data.rindex(old) if last else data.index(old)
+    return data[:at] + new + data[at + len(old) :]
+
+
+STORED = zipped(("first.png", b"1" * 100), ("a.png", b"content" * 9), method=zipfile.ZIP_STORED)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (spoiled(STORED, b"contentcontent", b"contentCONTENT"), "damaged at byte"),
+        (STORED[:-30], "no directory at its end"),
+        (STORED[: len(STORED) // 2], "no directory at its end"),
+        (spoiled(STORED, b"a.png", b"b.png"), "damaged at byte"),
+        (spoiled(STORED, b"PK\1\2\x14\x03\x14\0\0\0", b"PK\1\2\x14\x03\x14\0\1\0", last=True), "password"),
+        (
+            spoiled(STORED, b"PK\1\2\x14\x03\x14\0\0\0\0\0", b"PK\1\2\x14\x03\x14\0\0\0\x09\0", last=True),
+            "cannot be un",
+        ),
+    ],
+)
+def test_a_damaged_zip_archive_leaves_what_is_right(data: bytes, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=sentence):
+        unpack(UnpackConfig(put(data, tmp_path), tmp_path / "to"))
+    assert not (tmp_path / "to" / "a.png").exists()
+
+
+def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
+    archive = put(zipped(("a", b"\0" * (70 << 20))), tmp_path)
+    with pytest.raises(DataError, match="100"):
+        unpack(UnpackConfig(archive, tmp_path / "to"))
+
+
+NAMES = {
+    "gbk": ("图片/测试.png", "gb18030"),
+    "gb18030": ("图片/镕基.png", "gb18030"),
+    "cp932": ("画像/テスト.png", "cp932"),
+    "shift_jis": ("写真/東京 1.jpg", "cp932"),
+    "utf-8": ("画像/テスト.png", None),
+}
+
+
+@pytest.mark.parametrize("encoding", NAMES)
+@pytest.mark.parametrize("form", ["tar", "zip"])
+def test_names_in_other_encodings_are_guessed_and_said(form: str, encoding: str, tmp_path: Path) -> None:
+    name, guessed = NAMES[encoding]
+    raw = name.encode(encoding)
+    data = tar(file(raw.decode(errors="surrogateescape")), file("plain.png"))
+    if form == "zip":
+        ascii_name = "x" * len(raw)
+        data = zipped((ascii_name, b"x"), ("plain.png", b"x")).replace(ascii_name.encode(), raw)
+    done = unpack(UnpackConfig(put(data, tmp_path), tmp_path / "to"))
+    assert {each for each in tree(tmp_path / "to") if each.endswith("g")} == {name, "plain.png"}
+    assert [warning for warning in done.warnings if f"read as {guessed}, such as {name}" in warning] == (
+        done.warnings if guessed else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"), [("euc_kr", "그림/시험.png"), ("big5", "圖片/測試.png"), ("cp1251", "рис.png")]
+)
+def test_names_are_in_the_encoding_that_is_given(encoding: str, name: str, tmp_path: Path) -> None:
+    archive = put(tar(file(name.encode(encoding).decode(errors="surrogateescape"))), tmp_path)
+    done = virc("unpack", archive, "--to", tmp_path / "to", "--encoding", encoding)
+    assert (done.code, (tmp_path / "to" / name).is_file(), "warning" in done.err) == (0, True, False)
+
+
+def test_an_encoding_that_is_none_is_a_usage_error(tmp_path: Path) -> None:
+    done = virc("unpack", put(tar(file("a")), tmp_path), "--encoding", "klingon")
+    assert (done.code, "klingon" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("sizes", [(10,), (3, 4, 3), (1, 0, 9), (0, 0)])
+def test_parts_are_one_file(sizes: Sequence[int], tmp_path: Path) -> None:
+    whole, at, parts = bytes(range(sum(sizes))), 0, []
+    for number, size in enumerate(sizes):
+        (tmp_path / str(number)).write_bytes(whole[at : at + size])
+        parts.append((tmp_path / str(number)).open("rb"))
+        at += size
+    joined = Joined(parts)
+    for begin in range(len(whole) + 1):
+        joined.seek(begin)
+        assert (joined.read(4), joined.tell()) == (whole[begin : begin + 4], min(begin + 4, len(whole)))
+    joined.seek(-len(whole), 2)
+    assert (joined.read(), joined.read(1)) == (whole, b"")
+    for part in parts:
+        part.close()
