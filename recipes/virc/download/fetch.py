@@ -41,7 +41,6 @@ _SPARE = 2**30  # bytes of the disk that stay free
 _MAX_INDEX = 16 * 2**20  # bytes
 _CONFIG, _MAX_CONFIG = "config.json", 2**20  # bytes
 _INDEX = "model.safetensors.index.json"
-_PACKED = (".tar.lz4", ".tar.gz", ".tgz", ".tar", ".zip")
 _WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -211,7 +210,9 @@ def free(items: Sequence[Item]) -> int:
     return shutil.disk_usage(standing(items[0].folder if items else Path.cwd())).free
 
 
-def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False) -> Path | None:
+def fetch(
+    item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False, packed: bool = False
+) -> Path | None:
     """Fetch what is missing, of a system's model its chat protocol too; raises as `fetching.fetch`.
 
     Args:
@@ -228,7 +229,7 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
     if item.listing and (item.state != "present" or _is_writable(item.folder)):  # it may be shared, all of it there
         files = [part.file for part in item.parts]
         if files:
-            fetching.fetch(item.folder, item.listing, files, watch, keep, stream)
+            fetching.fetch(item.folder, item.listing, files, watch, keep, stream, packed)
     if item.listing and item.listing.repo.kind == "dataset":
         _warn_of_unfetched(item, warn)
     left_out = item.want.include and FILE_NAME not in item.want.include
@@ -240,7 +241,7 @@ def fetch(item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool
 def _warn_of_unfetched(item: Item, warn: Warn) -> None:
     """Say which pictures the rows name that are not there, and which archives are still packed."""
     names = [part.file.name for part in item.parts]
-    packed = [name for name in names if name.lower().endswith(_PACKED) and is_file(item.folder / name)]
+    packed = [name for name in names if is_archive(name, "dataset") and is_file(item.folder / name)]
     for sentence in unfetched(item.folder, names):
         command = f"virc unpack {shlex.quote(relative(item.folder / packed[0]))}" if packed else None
         still = (
@@ -249,12 +250,14 @@ def _warn_of_unfetched(item: Item, warn: Warn) -> None:
         warn(f"{sentence}{still}", command or ("--include left files out" if item.want.include else None))
 
 
-def fetch_all(items: Sequence[Item], report: Reporter, keep: bool = False, stream: bool = False) -> None:
+def fetch_all(
+    items: Sequence[Item], report: Reporter, keep: bool = False, stream: bool = False, packed: bool = False
+) -> None:
     """Fetch what is missing of all items, with a report of how far it is; raises as `fetch`."""
     missing, begun = sum(item.missing for item in items), time.monotonic()
     meter = Meter(missing, report)
     with meter.running():
-        protocols = [fetch(item, meter, report.warn, keep, stream) for item in items]
+        protocols = [fetch(item, meter, report.warn, keep, stream, packed) for item in items]
     for protocol in filter(None, protocols):
         report.note(f"written: {relative(protocol)}, the chat protocol of the model")
     if missing:

@@ -25,6 +25,7 @@ class Meter:
         self._missing, self._come, self._report = missing, 0, report
         self._file, self._doing, self._done = "", "fetching", 0
         self._size, self._lock = 0, threading.Lock()
+        self._warned: set[str] = set()
         self._past: deque[tuple[float, int]] = deque()
 
     def begin(self, doing: Doing, file: File) -> OnBytes:
@@ -39,8 +40,10 @@ class Meter:
         self._report.log(f"{_PAST[doing]} {file.name}, {sized(file.size)}")
 
     def warn(self, text: str) -> None:
-        """Something of an archive is not as it should be."""
-        self._report.warn(text)
+        """Something of an archive is not as it should be, or of several."""
+        if text not in self._warned:
+            self._report.warn(text)
+        self._warned.add(text)
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -28,10 +28,11 @@ from virc.unpack.archive.formats import Readable, chunks, stated
 from virc.unpack.archive.joined import Joined
 from virc.unpack.archive.members import Kind, members
 from virc.unpack.archive.names import Names
+from virc.unpack.archive.parts import part_of
 from virc.unpack.archive.stream import Stream, ahead
 
 STANDARD_INPUT = Path("-")
-_PART = re.compile(r"(?s)(.*part[-_.]?)(?:[0-9]+|[a-z]{2,3})")
+_PART = re.compile(r"(?s)(.*part[-_.]?)(?:[0-9]+|[a-z]{2,3})()")
 Progress = Callable[[int, int], None]
 """Called with the bytes of the archive that are done, and all of them."""
 
@@ -133,12 +134,10 @@ def _check_parts(parts: Sequence[Path]) -> None:
     for part in parts:
         if not is_file(part):
             raise DataError(f"there is no archive {part}", "virc unpack ARCHIVE, as it came from the hub")
-    if len(parts) == 1 and (match := _PART.fullmatch(parts[0].name)):
-        others = [
-            each for each in parts[0].parent.iterdir() if _PART.fullmatch(each.name) and each.name.startswith(match[1])
-        ]
+    if len(parts) == 1 and (part := _around(parts[0].name)):
+        others = [each for each in parts[0].parent.iterdir() if _around(each.name) == part]
         if len(others) > 1:
-            all_parts = shlex.quote(str(parts[0].with_name(match[1]))) + "*"
+            all_parts = f"{shlex.quote(str(parts[0].with_name(part[0])))}*{shlex.quote(part[1]) if part[1] else ''}"
             raise DataError(f"{parts[0]} is one of {len(others)} parts of an archive", f"virc unpack {all_parts}")
     for before, after in pairwise(parts):
         (stem, number, tail), (other, following, end) = _numbered(before.name), _numbered(after.name)
@@ -149,8 +148,16 @@ def _check_parts(parts: Sequence[Path]) -> None:
             raise DataError(f"between {before.name} and {after.name} a part is missing", "give all parts")
 
 
+def _around(name: str) -> tuple[str, str] | None:
+    """What stands before and behind the number of a part in its name; None: it is none."""
+    part, match = part_of(name), _PART.fullmatch(name)
+    return part[:2] if part else (match[1], match[2]) if match else None
+
+
 def _numbered(name: str) -> tuple[str, int, str]:
     """The name of a part without its number, the number, and how it is written: in digits, or as `split` in letters."""
+    if (part := part_of(name)) and part.behind:
+        return part.before + part.behind, part.number, ""
     match = re.fullmatch(r"(?s)(.*?)([0-9]+|[a-z]*)", name)
     assert match
     stem, tail = match.groups()

@@ -48,6 +48,7 @@ def command(
         bool, typer.Option("--stream", help="Unpack archives while they download; not resumable.")
     ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep archives beside what was in them.")] = False,
+    packed: Annotated[bool, typer.Option("--keep-packed", help="Do not unpack archives.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be fetched.")] = False,
     as_json: Json = False,
@@ -76,8 +77,9 @@ def command(
     from virc.download.wanted import DownloadConfig, wanted
     from virc_cli.console import events
 
-    if stream and keep:
-        raise UsageError("--stream and --keep exclude one another: a stream leaves no archive")
+    if stream and (keep or packed):
+        other = "--keep-packed" if packed else "--keep"
+        raise UsageError(f"--stream and {other} exclude one another: a stream leaves no archive")
     config = DownloadConfig(
         names=tuple(names or ()),
         system=system,
@@ -108,7 +110,7 @@ def command(
         )
     try:
         with events.printed(verbose=not sys.stderr.isatty()) as report:
-            download.fetch_all(wanted_items, report, keep, stream)
+            download.fetch_all(wanted_items, report, keep, stream, packed)
     except KeyboardInterrupt:
         restarts = " (archives of --stream begin anew)" * stream
         output.note(f"what came is kept: the same command resumes{restarts}")

@@ -7,7 +7,7 @@ fetches nothing twice: fetched, recorded, unpacked, recorded, removed.
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,6 +19,8 @@ from virc.download.hub.record import is_archive
 from virc.download.hub.repository import FULL, File, Listing, OnBytes
 from virc.download.hub.together import together
 from virc.unpack.archive.formats import ArchiveError
+from virc.unpack.archive.joined import Joined
+from virc.unpack.archive.parts import is_shard, is_streamed, parts_with
 from virc.unpack.unpack import UnpackConfig, pour
 
 LARGE = 16 * 2**20
@@ -51,13 +53,20 @@ def ordered(files: Sequence[File], listing: Listing) -> tuple[File, ...]:
 
 
 def fetch(
-    root: Path, listing: Listing, files: Sequence[File], watch: Watch, keep: bool = False, stream: bool = False
+    root: Path,
+    listing: Listing,
+    files: Sequence[File],
+    watch: Watch,
+    keep: bool = False,
+    stream: bool = False,
+    packed: bool = False,
 ) -> None:
     """Fetch files into a folder; those that are there stay as they are.
 
     Args:
         keep: leave archives beside what was in them.
         stream: unpack archives while they come, without a file on the disk; an interruption starts them anew.
+        packed: leave archives packed.
 
     Raises:
         ConfigError: another download works on the folder, or the hub refuses.
@@ -72,7 +81,8 @@ def fetch(
             folder.expect(tuple(files))
             _bring_small(folder, files, watch)
             for file in ordered(files, listing):
-                _bring(folder, file, watch, keep, stream)
+                _bring(folder, file, watch, stream and not packed)
+                _empty(folder, file, files, watch, keep, packed)
             folder.finish()
     except OSError as error:
         if error.errno not in FULL:
@@ -80,9 +90,9 @@ def fetch(
         raise SetupError(f"the disk of {root} is full", "make room; the same command goes on") from error
 
 
-def _bring(folder: Folder, file: File, watch: Watch, keep: bool, stream: bool) -> None:
+def _bring(folder: Folder, file: File, watch: Watch, stream: bool) -> None:
     archive = is_archive(file.name, folder.listing.repo.kind)
-    streams = stream and not file.name.lower().endswith(".zip")  # its directory is its end
+    streams = stream and is_streamed(file.name)
     state = folder.state(file)
     if state == "unsure":
         state = _looked_at(folder, file, watch)
@@ -92,8 +102,23 @@ def _bring(folder: Folder, file: File, watch: Watch, keep: bool, stream: bool) -
     if state in ("old", "absent"):
         _download(folder, file, watch)
         folder.came(file)
-    if archive and state != "whole":
-        _unpack(folder, file, watch, keep)
+
+
+def _empty(folder: Folder, file: File, files: Sequence[File], watch: Watch, keep: bool, packed: bool) -> None:
+    """Unpack an archive when all parts of it are there, unless it is to stay as it is."""
+    if not is_archive(file.name, folder.listing.repo.kind) or folder.state(file) == "whole":
+        return
+    known = {each.name: each for each in files}
+    parts = [known[name] for name in parts_with(file.name, known)]
+    is_one = bool(parts) and not packed and is_shard(folder.path(parts[0]))
+    if packed or is_one or not parts:
+        folder.came(file, unpacked=True, keep=True)
+        if not packed:
+            watch.warn(
+                "shards of WebDataset stay packed" if is_one else f"{file.name} stays packed: it is one part of more"
+            )
+    elif all(folder.state(part) == "packed" for part in parts):
+        _unpack(folder, parts, watch, keep)
 
 
 def _bring_small(folder: Folder, files: Sequence[File], watch: Watch) -> None:
@@ -145,8 +170,8 @@ def _download(folder: Folder, file: File, watch: Watch) -> None:
     watch.end("fetching", file)
 
 
-def _unpack(folder: Folder, file: File, watch: Watch, keep: bool) -> None:
-    path = folder.path(file)
+def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> None:
+    file, path = parts[0], folder.path(parts[0])
     on_bytes, behind = watch.begin("unpacking", file), 0
 
     def progress(at: int, size: int) -> None:
@@ -155,14 +180,15 @@ def _unpack(folder: Folder, file: File, watch: Watch, keep: bool) -> None:
         behind = at
 
     try:
-        with path.open("rb") as source:
-            done, is_whole = pour(source, file.size, UnpackConfig(path, path.parent), progress)
+        with ExitStack() as stack:
+            source = Joined([stack.enter_context(folder.path(part).open("rb")) for part in parts])
+            done, is_whole = pour(source, source.size, UnpackConfig(path, path.parent), progress)
     except ArchiveError as error:
         raise _published_so(error) from None
     for warning in done.warnings:
         watch.warn(f"{file.name}: {warning}")
     _settle()
-    folder.came(file, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
+    folder.came(*parts, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
     folder.clear_spent()
     watch.end("unpacking", file)
 
@@ -203,7 +229,7 @@ def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> No
 
 def _published_so(error: ArchiveError) -> DataError:
     """The fault of an archive whose hash is right: to get it again would change nothing."""
-    return DataError(error.message, "it is as the hub lists it: tell its owner, or leave it out by --include")
+    return DataError(error.message, "it is as the hub lists it: tell its owner; --keep-packed leaves it packed")
 
 
 def _settle() -> None:

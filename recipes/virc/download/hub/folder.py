@@ -105,18 +105,18 @@ class Folder:
             self._files.setdefault(file.name, Kept(file.size, self.mark(file)))
         self._write()
 
-    def came(self, file: File, unpacked: bool = False, keep: bool = False) -> None:
-        """Record that a file is whole, or that what is in it is.
+    def came(self, *files: File, unpacked: bool = False, keep: bool = False) -> None:
+        """Record that a file is whole, or that what is in it is, or in all parts of an archive.
 
         Of many small files the record is not written each time: one that a kill leaves without is hashed, not fetched.
         """
-        before = self._kept(file)
-        recorded = before.mtime_ns if before else None
-        mtime = recorded if unpacked else self.path(file).stat().st_mtime_ns
-        kept = Kept(file.size, self.mark(file), mtime, unpacked, keep)
-        self._files[file.name] = kept
+        for file in files:
+            before = self._kept(file)
+            recorded = before.mtime_ns if before else None
+            mtime = recorded if unpacked else self.path(file).stat().st_mtime_ns
+            self._files[file.name] = Kept(file.size, self.mark(file), mtime, unpacked, keep)
         self._unwritten = True
-        if file.size >= _DEAR or unpacked or time.monotonic() - self._written > _SECONDS:
+        if unpacked or files[0].size >= _DEAR or time.monotonic() - self._written > _SECONDS:
             self._write()
 
     def finish(self) -> None:

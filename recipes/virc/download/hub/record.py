@@ -8,13 +8,13 @@ import msgspec
 
 from virc.core.files import HIDDEN, RECORD, contents
 from virc.download.hub.repository import File, Host, Kind, Repo
+from virc.unpack.archive import parts
 
 PARTS = "parts"
 """Folder in it where files lie while they are partial."""
 BUSY = "download"
 """What a running download locks in it."""
 _MOST = 256 * 2**20  # bytes; a repository of a million files has a record of half that
-_ARCHIVES = (".tar.lz4", ".tar.gz", ".tgz", ".tar", ".zip")
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,7 +79,7 @@ def wanted_file(name: str, kept: Kept) -> File:
 
 def is_archive(name: str, kind: Kind) -> bool:
     """Whether a file is unpacked when it came: those of datasets that `virc unpack` takes."""
-    return kind == "dataset" and name.lower().endswith(_ARCHIVES)
+    return kind == "dataset" and parts.is_archive(name)
 
 
 def mark_of(file: File, commit: str) -> str:

@@ -1,0 +1,69 @@
+"""Names of archives, and of the parts that one was split into."""
+
+import re
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+_ENDINGS = r"\.(?:tar\.lz4|tar\.gz|tgz|tar|zip)"
+_NUMBERED = re.compile(rf"(?is)(.*{_ENDINGS}[._-]?(?:part)?[._-]?)([0-9]{{1,5}}|[a-c][a-z])")
+_OF = re.compile(rf"(?is)(.*-)([0-9]{{3,6}})(-of-[0-9]{{3,6}}{_ENDINGS})")
+_WHOLE = re.compile(rf"(?is).*{_ENDINGS}")
+_SHARD = re.compile(r"(?is).*[0-9]{2,}\.tar")
+
+
+class Part(NamedTuple):
+    """Its number, of the archive that has these words before and behind the number."""
+
+    before: str
+    behind: str
+    number: int
+
+
+def part_of(name: str) -> Part | None:
+    """Which part of an archive a file is by its name, or None: `x.tar.part_00`, `x.zip.001`, `x-00001-of-00004.tar`."""
+    if match := _OF.fullmatch(name):
+        return Part(match[1], match[3], int(match[2]))
+    if (match := _NUMBERED.fullmatch(name)) is None or name.lower().endswith(".bz"):
+        return None
+    tail = match[2].lower()
+    number = int(tail) if tail.isdecimal() else 26 * (ord(tail[0]) - ord("a")) + ord(tail[1]) - ord("a")
+    return Part(match[1], "", number)
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file is an archive by its name, or a part of one."""
+    return bool(_WHOLE.fullmatch(name) or part_of(name))
+
+
+def parts_with(name: str, names: Iterable[str]) -> tuple[str, ...]:
+    """The names of all parts of the archive that a file is or is a part of, in order; none where one is missing."""
+    if (part := part_of(name)) is None:
+        return (name,)
+    found = sorted((other.number, each) for each in names if (other := part_of(each)) and other[:2] == part[:2])
+    begin = 0 if found[0][0] == 0 else 1
+    is_whole = [number for number, _ in found] == list(range(begin, begin + len(found)))
+    last = re.search(r"-of-([0-9]+)", part.behind)
+    return tuple(each for _, each in found) if is_whole and (not last or len(found) >= int(last[1])) else ()
+
+
+def is_streamed(name: str) -> bool:
+    """Whether an archive can be unpacked while it comes: it is one by itself, not split, numbered or zip."""
+    return part_of(name) is None and not _SHARD.fullmatch(name) and not name.lower().endswith(".zip")
+
+
+def is_shard(file: Path) -> bool:
+    """Whether a file is a shard of WebDataset: numbered, with files of one sample behind each other."""
+    if not _SHARD.fullmatch(file.name):
+        return False
+    try:
+        with tarfile.open(file, "r:") as tar:
+            first, second = (tar.next() for _ in range(2))
+    except (tarfile.TarError, OSError):
+        return False
+    if not (first and second and first.isfile() and second.isfile()):
+        return False
+    one, other = PurePosixPath(first.name), PurePosixPath(second.name)
+    same = one.parent == other.parent and one.name.partition(".")[0] == other.name.partition(".")[0]
+    return same and one.name != other.name

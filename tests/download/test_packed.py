@@ -1,0 +1,159 @@
+"""Archives of datasets: in parts, in shards, and left packed."""
+
+import gzip
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from downloads import held, packed, serving, weights
+from hub_server import status
+from support.called import virc
+
+from virc.unpack.archive.parts import is_archive, part_of, parts_with
+
+DATA = "datasets/some/data"
+PICTURES = {f"images/{number:02d}.png": weights(3000, number) for number in range(12)}
+TAR = packed(PICTURES)
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return made.getvalue()
+
+
+def split(data: bytes, form: str, count: int, first: int = 0) -> dict[str, bytes]:
+    size = -(-len(data) // count)
+    return {form.format(first + at): data[at * size : (at + 1) * size] for at in range(count)}
+
+
+def letters(data: bytes, form: str, count: int) -> dict[str, bytes]:
+    return {form.format(f"a{chr(97 + int(at))}"): part for at, part in split(data, "{}", count).items()}
+
+
+SPLIT = {
+    "part_00": split(TAR, "images.tar.part_{:02d}", 3),
+    "001": split(TAR, "images.tar.{:03d}", 3, first=1),
+    "of": split(TAR, "images-{:05d}-of-00004.tar", 4),
+    "of, from 1": split(TAR, "images-{:05d}-of-00004.tar", 4, first=1),
+    "aa": letters(gzip.compress(TAR), "images.tar.gz.{}", 3),
+    "partaa": letters(gzip.compress(TAR), "images.tgz.part{}", 3),
+    "over ten": split(TAR, "images.tar.part{}", 12),
+    "zip.001": split(zipped(PICTURES), "images.zip.{:03d}", 3, first=1),
+    "of, each whole": {
+        f"images-{at:05d}-of-00002.tar": packed(dict(list(PICTURES.items())[6 * at : 6 * at + 6])) for at in range(2)
+    },
+    "two sets": {
+        **split(packed(dict(list(PICTURES.items())[:6])), "a.tar.{:03d}", 2),
+        **split(packed(dict(list(PICTURES.items())[6:])), "b.tar.{:03d}", 2),
+    },
+}
+
+
+@pytest.mark.parametrize("more", [(), ("--stream",), ("--keep",)])
+@pytest.mark.parametrize("how", SPLIT)
+def test_parts_are_unpacked_as_one(
+    how: str, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = {f"chart/{name}": data for name, data in SPLIT[how].items()}
+    with serving(monkeypatch, tmp_path, {DATA: files}):
+        done = virc("download", DATA, *more)
+        again = virc("download", DATA)
+    assert (done.code, again.code, "nothing is missing" in again.err) == (0, 0, True)
+    kept = files if "--keep" in more else {}
+    assert held(Path("data/data")) == {**{f"chart/{name}": data for name, data in PICTURES.items()}, **kept}
+
+
+def test_parts_go_on_after_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with serving(monkeypatch, tmp_path, {DATA: SPLIT["part_00"]}) as server:
+        for place in ("resolve", "cache"):
+            server.misbehave(status(500), on=place, name="*part_02", times=None)
+        assert virc("download", DATA).code == 6
+        server.behave()
+        before = server.sent("*part_00")
+        assert virc("download", DATA).code == 0
+        assert server.sent("*part_00") == before
+    assert held(Path("data/data")) == PICTURES
+
+
+def test_a_part_without_the_others_stays_packed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with serving(monkeypatch, tmp_path, {DATA: SPLIT["part_00"]}):
+        done = virc("download", DATA, "--include", "*_00", "--include", "*_02")
+    assert (done.code, done.err.count("stays packed: it is one part of more")) == (0, 2)
+    assert held(Path("data/data")).keys() == {"images.tar.part_00", "images.tar.part_02"}
+
+
+SAMPLES = {"0001.jpg": b"picture", "0001.json": b"{}", "0002.jpg": b"picture", "0002.json": b"{}"}
+
+
+@pytest.mark.parametrize("more", [(), ("--stream",)])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train-000000.tar", "train-000001.tar", "test-000000.tar"),
+        ("a-00000-of-00002.tar", "a-00001-of-00002.tar"),
+        ("data/00000.tar", "data/00001.tar"),
+        ("shard_07.tar",),
+    ],
+)
+def test_shards_of_webdataset_stay_shards(
+    names: tuple[str, ...], more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = dict.fromkeys(names, packed(SAMPLES))
+    with serving(monkeypatch, tmp_path, {DATA: files}):
+        done = virc("download", DATA, *more)
+        again = virc("download", DATA)
+    assert (done.code, done.err.count("shards of WebDataset stay packed")) == (0, 1)
+    assert "nothing is missing" in again.err
+    assert held(Path("data/data")) == files
+
+
+def test_numbered_archives_of_pictures_are_unpacked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    files = {f"images_{at:02d}.tar": packed({f"{at}/1.png": b"1", f"{at}/2.png": b"2"}) for at in range(2)}
+    with serving(monkeypatch, tmp_path, {DATA: files}):
+        assert virc("download", DATA).code == 0
+    assert held(Path("data/data")).keys() == {"0/1.png", "0/2.png", "1/1.png", "1/2.png"}
+
+
+@pytest.mark.parametrize("name", ["images.tar", "sub/images.zip", "images.tar.gz"])
+def test_what_stays_packed_is_unpacked_by_the_hint(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    picture = {"images/a.png": b"a"}
+    data = {"r": packed(picture), "p": zipped(picture), "z": gzip.compress(packed(picture))}[name[-1]]
+    rows = {f"{Path(name).parent}/train.jsonl".removeprefix("./"): b'{"images": ["images/a.png", "images/b.png"]}\n'}
+    with serving(monkeypatch, tmp_path, {DATA: {name: data, **rows}}):
+        done = virc("download", DATA, "--keep-packed")
+        again = virc("download", DATA)
+    assert (done.code, again.code) == (0, 0)
+    assert f"2 of 2 pictures named in {next(iter(rows))} are not here; {name} is still packed" in done.err
+    (hint,) = (line.removeprefix("hint: ") for line in done.err.splitlines() if line.startswith("hint: "))
+    assert virc(*hint.split()[1:]).code == 0
+    assert (Path("data/data", name).parent / "images" / "a.png").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize(
+    "name", ["images.tar.md", "images.tar.xz", "rows.jsonl.part_00", "a.tar.sha", "a.tar.bz", "x-1.tar"]
+)
+def test_other_names_are_no_parts(name: str) -> None:
+    assert part_of(name) is None
+    assert is_archive(name) is name.endswith(".tar")
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (["a.tar.000", "a.tar.001"], 2),
+        (["a.tar.001", "a.tar.002"], 2),
+        (["a.tar.002", "a.tar.003"], 0),
+        (["a.tar.000", "a.tar.002"], 0),
+        (["a-00000-of-00002.tar"], 0),
+        (["a-00000-of-00002.tar", "a-00001-of-00002.tar", "b-00000-of-00001.tar"], 2),
+        (["a.zip.001", "a.zip.002", "b/a.zip.003"], 2),
+        (["a.tar", "a.tar.001"], 1),
+    ],
+)
+def test_the_parts_of_an_archive_are_all_or_none(names: list[str], parts: int) -> None:
+    assert parts_with(names[0], reversed(names)) == tuple(names[:parts])
