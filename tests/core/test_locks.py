@@ -1,6 +1,9 @@
 """One writer at a time."""
 
+import errno
 import fcntl
+import os
+import platform
 import threading
 from pathlib import Path
 from typing import IO
@@ -76,3 +79,61 @@ def test_the_file_goes_before_the_lock_on_it(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(Path, "unlink", noted)
     locks.unlock(file)
     assert (steps, file.closed) == ([False], True)
+
+
+NO_LOCKS = [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL]
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    number = getattr(request, "param", errno.ENOLCK)
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    locks._say_once.cache_clear()
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.parametrize("no_locks", NO_LOCKS, indirect=True)
+def test_a_mount_without_locks_has_files_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(locks._LOG, "warning", lambda text, *values: said.append(text % values))
+    for _ in range(2):
+        with locks.held(tmp_path / "rows.csv"):
+            assert locks.is_held(tmp_path / "rows.csv")
+            with pytest.raises(ConfigError, match="said better") as busy:
+                locks.lock(tmp_path / "rows.csv", ConfigError("said better", "wait for it"))
+            assert busy.value.hint == f"wait for it; where none runs any more: rm {tmp_path}/.rows.csv.lock.pid"
+            with locks.held(tmp_path / "other.csv"):
+                pass
+        assert not locks.is_held(tmp_path / "rows.csv")
+    assert said == [f"{tmp_path} has no file locks: files that only one run can make stand for them"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_locks")
+@pytest.mark.parametrize(
+    ("left", "held"),
+    [
+        ("999999999 {here}", False),
+        ("{own} {here}", True),
+        ("1 another-machine", True),
+        ("999999999 {here}x", True),
+        ("", True),  # it is being written
+        ("no number", True),
+    ],
+)
+def test_what_a_killed_process_left_is_no_lock(left: str, held: bool, tmp_path: Path) -> None:
+    (tmp_path / ".rows.csv.lock.pid").write_text(left.format(own=os.getpid(), here=platform.node()))
+    assert locks.is_held(tmp_path / "rows.csv") is held
+
+
+def test_other_faults_of_a_lock_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        locks.lock(tmp_path / "rows.csv")

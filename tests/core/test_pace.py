@@ -121,3 +121,24 @@ def test_a_place_that_comes_too_late_is_left_to_others(clock: SimpleNamespace) -
     for _ in range(3):
         pace.wait(until=105)
     assert [pace.turn(until=105), pace.turn(), pace.turn()] == [10, 10, 10.25]
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [
+        ('"api";r=0;t=42', 42),
+        ('"api";t=42;r=0', 42),
+        ('"api"; r=0; t=42', 42),
+        ('"pages";r=7;t=9, "api";r=0;t=3', 3),
+        ('"pages";r=0;t=9, "api";r=0;t=3', 9),
+        ('"api";r=5;t=42', None),
+        ('"api";r=0', None),
+        ("limit=100, remaining=0, reset=50", 50),
+        ("limit=100, remaining=3, reset=50", None),
+        ("nonsense", None),
+        ("", None),
+    ],
+)
+def test_a_limit_that_is_spent_is_waited_for(limits: str, seconds: float | None) -> None:
+    assert seconds_asked({"RateLimit": limits}) == seconds
+    assert seconds_asked({"ratelimit": limits, "Retry-After": "5"}) == 5

@@ -1,6 +1,6 @@
 """What the line of a download says: how far it is, how fast, and how long the rest takes."""
 
-from virc.core.events import Reporter
+from virc.core.events import Event, Reporter
 from virc.download.hub.repository import File
 from virc.download.meter import Meter
 
@@ -33,3 +33,18 @@ def test_the_rate_is_of_the_last_seconds_and_of_one_step() -> None:
 
 
 FILE = File("model.safetensors", 2000)
+
+
+def test_of_very_many_files_thousands_are_logged() -> None:
+    events: list[Event] = []
+    meter = Meter(0, Reporter(events.append))
+    for number in range(100_000):
+        meter.end("fetching", File(f"{number}.png", 10))
+    meter.end("fetching", File("images.bin", 1 << 30))
+    meter.end("unpacking", File("images.tar", 10))
+    lines = [event.text for event in events]
+    assert len(lines) < 210
+    assert lines[:1] + lines[-3:] == [
+        "fetched 0.png, 10 bytes", "fetched 100,000 files", "fetched images.bin, 1.1 GB",
+        "unpacked images.tar, 10 bytes",
+    ]  # fmt: skip

@@ -31,17 +31,31 @@ _NOW = 1e9  # larger numbers are times
 def seconds_asked(headers: Mapping[str, str], said: str = "") -> float | None:
     """Return the seconds that a refusal asks to wait: by its headers, else its body; None: it does not say.
 
-    Retry-After (RFC 9110) and the headers of rate limits have seconds, durations (`1m30s`), dates or times since 1970.
+    Retry-After (RFC 9110), RateLimit and other headers of limits have seconds, durations (`1m30s`), dates or times
+    since 1970.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     if (exact := _until(lower.get("retry-after-ms", ""), 0.001)) is not None:
         return exact
     if lower.get("retry-after"):
         return _until(lower["retry-after"])
+    if spent := _spent(lower.get("ratelimit", "")):
+        return max(spent)
     if found := _SAID.search(said[:4096]):
         return _until(found[1])
     resets = [_until(value) for name, value in lower.items() if _RESETS.fullmatch(name) and _is_used_up(name, lower)]
     return max((each for each in resets if each is not None), default=None)
+
+
+def _spent(limits: str) -> list[float]:
+    """Seconds until each limit of a header RateLimit of the IETF is new that has nothing left: `"api";r=0;t=42`."""
+    policies = [limits] if "reset" in limits else limits.split(",")
+    said = [dict(re.findall(r"\b([a-z]+)\s*=\s*\"?([0-9]{1,9})", policy.lower())) for policy in policies]
+    return [
+        float(t)
+        for each in said
+        if each.get("r", each.get("remaining")) == "0" and (t := each.get("t", each.get("reset")))
+    ]
 
 
 def _is_used_up(reset: str, headers: Mapping[str, str]) -> bool:

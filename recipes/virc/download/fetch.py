@@ -26,6 +26,7 @@ from virc.download import data_files
 from virc.download.hub import fetching, record
 from virc.download.hub.fetching import Watch, ordered
 from virc.download.hub.folder import Folder, State, standing
+from virc.download.hub.origin import is_offline, silence
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter, per_second
@@ -115,7 +116,6 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
         DataError: what is to be fetched is not in the repository, or something else is in its way.
         NetworkError: the hub cannot be reached.
     """
-    from virc.download.hub.origin import silence
     from virc.download.hub.ranged import kept
 
     silence()
@@ -131,10 +131,11 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
     place = standing(want.folder)
     if not place.is_dir():
         raise ConfigError(f"{place} is not a folder", IN_THE_WAY)
-    held = listed(want.repo, want.revision, want.paths)
+    known = _remembered(want)
+    held = known or listed(want.repo, want.revision, want.paths)
     folder = Folder(want.folder, held)
     parts = []
-    for file in ordered(_chosen(want, held), held):
+    for file in ordered(known.files if known else _chosen(want, held), held):
         state = folder.state(file)
         is_partial = state in ("absent", "old") and file.size >= fetching.LARGE
         parts.append(Part(file, state, kept(folder.parts, file) if is_partial else 0))
@@ -229,7 +230,7 @@ def fetch(
     if item.listing and (item.state != "present" or _is_writable(item.folder)):  # it may be shared, all of it there
         files = [part.file for part in item.parts]
         if files:
-            fetching.fetch(item.folder, item.listing, files, watch, keep, stream, packed)
+            fetching.fetch(item.folder, item.listing, files, watch, keep, stream, packed, _asked(item.want))
     if item.listing and item.listing.repo.kind == "dataset":
         _warn_of_unfetched(item, warn)
     left_out = item.want.include and FILE_NAME not in item.want.include
@@ -336,6 +337,18 @@ def _is_whole(folder: Path) -> bool:
         return all(is_file(folder / str(shard)) for shard in shards)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
+
+
+def _remembered(want: DownloadRequest) -> Listing | None:
+    """What was listed when the same was fetched before, where no requests are allowed; None: it was not."""
+    known = record.read(want.folder) if is_offline() else None
+    if known is None or known.source != want.repo or _asked(want) not in known.asked:
+        return None
+    return Listing(known.source, known.commit, tuple(record.wanted_file(*each) for each in known.files.items()))
+
+
+def _asked(want: DownloadRequest) -> str:
+    return msgspec.json.encode((want.revision, want.include, want.rows, want.paths)).decode()
 
 
 def _is_writable(place: Path) -> bool:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 from virc.core.events import Reporter
 from virc.core.text import duration, sized
-from virc.download.hub.fetching import Doing
+from virc.download.hub.fetching import LARGE, Doing
 from virc.download.hub.repository import File, OnBytes
 
 _EVERY = 0.2  # seconds between two reports
 _WINDOW = 10.0  # seconds over which the rate is averaged
+_NAMED = 100  # files that are logged by their names; of others, the large ones
 _NAME = 34  # characters of a file's name
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
 _PAST = {"fetching": "fetched", "checking": "checked", "unpacking": "unpacked"}
@@ -25,6 +26,7 @@ class Meter:
         self._missing, self._come, self._report = missing, 0, report
         self._file, self._doing, self._done = "", "fetching", 0
         self._size, self._lock = 0, threading.Lock()
+        self._ended: dict[Doing, int] = {}
         self._warned: set[str] = set()
         self._past: deque[tuple[float, int]] = deque()
 
@@ -37,7 +39,11 @@ class Meter:
 
     def end(self, doing: Doing, file: File) -> None:
         """The step with that file is done."""
-        self._report.log(f"{_PAST[doing]} {file.name}, {sized(file.size)}")
+        count = self._ended[doing] = self._ended.get(doing, 0) + 1
+        if count <= _NAMED or file.size >= LARGE or doing == "unpacking":
+            self._report.log(f"{_PAST[doing]} {file.name}, {sized(file.size)}")
+        elif count % 1000 == 0:
+            self._report.log(f"{_PAST[doing]} {count:,} files")
 
     def warn(self, text: str) -> None:
         """Something of an archive is not as it should be, or of several."""

@@ -60,6 +60,7 @@ def fetch(
     keep: bool = False,
     stream: bool = False,
     packed: bool = False,
+    asked: str = "",
 ) -> None:
     """Fetch files into a folder; those that are there stay as they are.
 
@@ -67,6 +68,7 @@ def fetch(
         keep: leave archives beside what was in them.
         stream: unpack archives while they come, without a file on the disk; an interruption starts them anew.
         packed: leave archives packed.
+        asked: what the files are the answer to; it is recorded.
 
     Raises:
         ConfigError: another download works on the folder, or the hub refuses.
@@ -83,7 +85,7 @@ def fetch(
             for file in ordered(files, listing):
                 _bring(folder, file, watch, stream and not packed)
                 _empty(folder, file, files, watch, keep, packed)
-            folder.finish()
+            folder.finish(asked)
     except OSError as error:
         if error.errno not in FULL:
             raise

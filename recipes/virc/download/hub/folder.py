@@ -119,8 +119,9 @@ class Folder:
         if unpacked or files[0].size >= _DEAR or time.monotonic() - self._written > _SECONDS:
             self._write()
 
-    def finish(self) -> None:
-        """Record that all that was wanted is there, and clear what is not needed any more."""
+    def finish(self, asked: str = "") -> None:
+        """Record that all that was `asked` for is there, and clear what is not needed any more."""
+        self._asked = (*(self._asked if self._commit == self.listing.commit else ()), asked)
         self._commit = self.listing.commit
         self._write()
         self.clear_spent()
@@ -208,6 +209,7 @@ class Folder:
             sentence = f"{self.root} holds files of {found.source.url}"
             raise DataError(sentence, "choose another folder with --to, or virc download rm it")
         self._files = dict(found.files) if found else {}
+        self._asked = found.asked if found else ()
         self._commit = found.commit if found else self.listing.commit
         is_empty = not self.root.exists() or all(entry.name == HIDDEN for entry in os.scandir(self.root))
         self._ours = found.ours if found else is_empty
@@ -216,7 +218,9 @@ class Folder:
     @property
     def _record(self) -> Record:
         repo = self.listing.repo
-        return Record(repo.id, repo.kind, self._commit, self._files, self._ours, repo.host)
+        return Record(
+            repo.id, repo.kind, self._commit, self._files, self._ours, repo.host, tuple(dict.fromkeys(self._asked))
+        )
 
     def _write(self) -> None:
         record.write(self.root, self._record)

@@ -28,19 +28,27 @@ def silence(with_xet: bool = False) -> None:
 
 
 def hub_headers() -> dict[str, str]:
-    """Headers for the hub, with the user's token where there is one."""
+    """Headers for the hub, with the user's token where there is one. Raises ConfigError: it is none."""
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     headers: dict[str, str] = build_hf_headers(library_name="virc")
+    if not all(value.isascii() for value in headers.values()):
+        sentence = "the token for the hub holds characters that are in no token, such as typographic quotes"
+        raise ConfigError(sentence, "mend HF_TOKEN, or `hf auth login`")
     return headers
+
+
+def is_offline() -> bool:
+    """Whether the user forbids requests."""
+    silence()
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE
 
 
 def check_online(repo: Repo) -> None:
     """Raise NetworkError where the user forbids requests."""
-    silence()
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
+    if is_offline():
         raise NetworkError(f"{repo.id} is on the network, and HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE")
 
 

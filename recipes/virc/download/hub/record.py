@@ -42,6 +42,7 @@ class Record(msgspec.Struct, frozen=True):
         repo, kind, commit: where from; files of an earlier commit that are the same stay. Of a release, its tag.
         files: by their names in the repository.
         ours: there was nothing in the folder before.
+        asked: what was asked for at this commit, and came.
     """
 
     repo: str
@@ -50,6 +51,7 @@ class Record(msgspec.Struct, frozen=True):
     files: Mapping[str, Kept] = {}
     ours: bool = True
     host: Host = "hub"
+    asked: tuple[str, ...] = ()
 
     @property
     def source(self) -> Repo:

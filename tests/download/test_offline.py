@@ -1,0 +1,56 @@
+"""Where no requests are allowed, what was fetched before is the answer."""
+
+from pathlib import Path
+
+import pytest
+from downloads import packed, serving
+from huggingface_hub import constants
+from support.called import virc
+
+from virc.core.errors import ConfigError
+from virc.download.hub.origin import hub_headers
+
+DATA = "datasets/some/data"
+FILES = {"rows.jsonl": b"{}\n", "more.jsonl": b"{}\n", "images.tar": packed({"images/a.png": b"a"})}
+
+
+@pytest.mark.parametrize(
+    ("before", "then", "code"),
+    [
+        ((), (), 0),
+        (("--include", "rows.jsonl"), ("--include", "rows.jsonl"), 0),
+        (("--revision", "main"), ("--revision", "main"), 0),
+        (("--keep-packed",), (), 0),
+        (("--include", "rows.jsonl"), (), 6),
+        (("--include", "rows.jsonl"), ("--include", "*.jsonl"), 6),
+        ((), ("--revision", "main"), 6),
+        (None, (), 6),
+    ],
+)
+def test_what_was_fetched_by_the_same_words_is_the_answer(
+    before: tuple[str, ...] | None, then: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with serving(monkeypatch, tmp_path, {DATA: FILES}):
+        if before is not None:
+            assert virc("download", DATA, *before).code == 0
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    done = virc("download", DATA, *then)
+    assert (done.code, done.out) == (code, "" if code else "data/data\n")
+
+
+def test_a_file_that_is_gone_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with serving(monkeypatch, tmp_path, {DATA: FILES}):
+        assert virc("download", DATA).code == 0
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    Path("data/data/rows.jsonl").unlink()
+    done = virc("download", DATA)
+    assert (done.code, "HF_HUB_OFFLINE forbids it" in done.err) == (6, True)
+
+
+@pytest.mark.parametrize("token", ["\u201chf_abc\u201d", "\u2018hf_abc\u2019", "hf_\u00e9", "hf_abc\u200b"])
+def test_a_token_in_typographic_quotes_gets_a_sentence(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(ConfigError, match="such as typographic quotes") as refused:
+        hub_headers()
+    assert "hf_" not in refused.value.message
+    assert refused.value.hint == "mend HF_TOKEN, or `hf auth login`"
