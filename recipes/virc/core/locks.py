@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -79,7 +80,9 @@ def _made_alone(place: Path, busy: ConfigError) -> IO[bytes]:
             file = place.open("xb")
         except FileExistsError:
             if _is_held(place):
-                raise ConfigError(busy.message, f"{busy.hint}; where none runs any more: rm {place}") from None
+                raise ConfigError(
+                    busy.message, f"{busy.hint}; where none runs any more: rm {shlex.quote(str(place))}"
+                ) from None
             place.unlink(missing_ok=True)
             continue
         file.write(f"{os.getpid()} {platform.node()}".encode())

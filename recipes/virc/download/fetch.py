@@ -131,11 +131,11 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
     place = standing(want.folder)
     if not place.is_dir():
         raise ConfigError(f"{place} is not a folder", IN_THE_WAY)
-    known = _remembered(want)
-    held = known or listed(want.repo, want.revision, want.paths)
+    remembered = _remembered(want)
+    held = remembered or listed(want.repo, want.revision, want.paths)
     folder = Folder(want.folder, held)
     parts = []
-    for file in ordered(known.files if known else _chosen(want, held), held):
+    for file in ordered(remembered.files if remembered else _chosen(want, held), held):
         state = folder.state(file)
         is_partial = state in ("absent", "old") and file.size >= fetching.LARGE
         parts.append(Part(file, state, kept(folder.parts, file) if is_partial else 0))

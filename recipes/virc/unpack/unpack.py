@@ -134,11 +134,11 @@ def _check_parts(parts: Sequence[Path]) -> None:
     for part in parts:
         if not is_file(part):
             raise DataError(f"there is no archive {part}", "virc unpack ARCHIVE, as it came from the hub")
-    if len(parts) == 1 and (part := _around(parts[0].name)):
-        others = [each for each in parts[0].parent.iterdir() if _around(each.name) == part]
+    if len(parts) == 1 and (around := _around(parts[0].name)):
+        others = [each for each in parts[0].parent.iterdir() if _around(each.name) == around]
         if len(others) > 1:
-            all_parts = f"{shlex.quote(str(parts[0].with_name(part[0])))}*{shlex.quote(part[1]) if part[1] else ''}"
-            raise DataError(f"{parts[0]} is one of {len(others)} parts of an archive", f"virc unpack {all_parts}")
+            front, behind = shlex.quote(str(parts[0].with_name(around[0]))), around[1] and shlex.quote(around[1])
+            raise DataError(f"{parts[0]} is one of {len(others)} parts of an archive", f"virc unpack {front}*{behind}")
     for before, after in pairwise(parts):
         (stem, number, tail), (other, following, end) = _numbered(before.name), _numbered(after.name)
         if stem != other or number == following:

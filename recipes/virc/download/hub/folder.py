@@ -45,6 +45,8 @@ class Folder:
     def __init__(self, root: Path, listing: Listing) -> None:
         self.root, self.listing = root, listing
         self._longest = os.pathconf(standing(root), "PC_NAME_MAX") if hasattr(os, "pathconf") else _LONGEST
+        self._asked: tuple[str, ...]
+        self._commit: str
         self._begin()
 
     @property
