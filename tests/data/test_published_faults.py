@@ -191,3 +191,34 @@ def test_a_row_without_an_id_is_named_by_its_new_one(tmp_path: Path) -> None:
     done = virc("data", "convert", file, "--system", system(tmp_path, own=layout), "--to", to, "--format", "batch")
     assert "None" not in done.err, done.err
     assert "row 'rows-1' is no row of a batch" in done.err
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        ({"_data_files": [{"filename": "data-0.arrow"}, {"filename": "data-1.arrow"}]}, None),
+        ({"_data_files": [{"filename": "../data-0.arrow"}]}, "does not name files of rows beside it"),
+        ({"_data_files": [{"filename": "data-0.arrow"}, {"filename": "out.arrow"}]}, "does not name files"),
+        ({"_data_files": [{"filename": ".hidden"}]}, "does not name files"),
+        ({"_data_files": [{"filename": 3}]}, "does not name files"),
+        ({"_data_files": []}, "does not name files"),
+    ],
+)
+@pytest.mark.parametrize("is_link", [False, True])
+def test_files_of_a_saved_dataset_are_in_its_folder(
+    state: dict[str, Any], fault: str | None, is_link: bool, tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to("set")
+    for name in ("data-0.arrow", "data-1.arrow", ".hidden"):
+        (folder / name).touch()
+    (tmp_path / "outside.arrow").touch()
+    (folder / "out.arrow").symlink_to(tmp_path / "outside.arrow")
+    (folder / "state.json").write_text(json.dumps(state))
+    read = tmp_path / "link" if is_link else folder
+    if fault is None:
+        assert saved.files(read) == [read / "data-0.arrow", read / "data-1.arrow"]
+        return
+    with pytest.raises(DataError, match=fault):
+        saved.files(read)

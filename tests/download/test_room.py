@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.called import virc
 
 from virc.core.errors import ConfigError, DataError, NetworkError, SetupError
 from virc.core.events import Reporter
 from virc.core.files import HIDDEN
 from virc.download import fetch, protocol_source
+from virc.download import workspace as downloaded
 from virc.download.fetch import Item, Part, check_room
 from virc.download.hub import fetching, record
 from virc.download.hub.record import Kept, Record
@@ -273,3 +275,33 @@ def test_a_model_of_no_system_has_no_rows_to_read(tmp_path: Path) -> None:
     model = next(iter(system.models.values()))
     for which in ((None, None), (system, None), (None, model), (systems.get("tiny"), model)):
         assert fetch_chat_protocol(*which, tmp_path, lambda *_: pytest.fail("it is said")) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "used", "code", "says"),
+    [
+        ((), [], 2, "no terminal to ask on"),
+        ((), ["run"], 3, "run started from m"),
+        (("--yes",), ["run"], 0, "removed"),
+        (("--yes", "--json"), [], 0, "removed"),
+    ],
+)
+def test_nothing_is_deleted_that_nobody_agreed_to(
+    words: tuple[str, ...], used: list[str], code: int, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "models" / "m"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"12345")
+    removed: list[Path] = []
+    for name, value in {
+        "find": lambda name, workspace: SimpleNamespace(name=name, folder=folder),
+        "check_removable": lambda found: None, "used_by": lambda found, workspace: used,
+        "sweep": lambda workspace: None, "remove": lambda found: removed.append(found.folder),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(downloaded, name, value)
+    done = virc("download", "rm", "m", "m", *words)
+    assert (done.code, says in done.err) == (code, True)
+    assert removed == ([folder] if code == 0 else [])  # once, however often it is named
+    if "--json" in words:
+        assert (done.json["removed"], done.json["bytes"]) == ([str(folder)], 5)

@@ -1,10 +1,13 @@
 """How vLLM starts and why it ended, from logs as vLLM 0.32 writes them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from virc.core.errors import EngineError
 from virc.core.events import Reporter
+from virc.core.web import client
 from virc.engines.vllm.log import reason, stage
 from virc.serving import vllm_process
 from virc.serving.vllm_process import ended
@@ -99,3 +102,39 @@ def test_a_line_is_reported_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     vllm_process._await_health(Writing(), "", log, report, vllm_process.Stages(report))  # type: ignore[arg-type]
     assert ("log", "core.py] Loading weights took 0.01 seconds") in told
     assert any("profiling" in text for _, text in told)
+
+
+def test_one_that_ends_before_it_is_ready_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, told = tmp_path / "server.log", list[str]()
+    codes = [None, 1]
+
+    class Ending:
+        """A process that says why, and ends."""
+
+        def wait(self, _: float) -> int | None:
+            with log.open("a") as file:
+                file.write("ValueError: no memory is left\n")
+            return codes.pop(0)
+
+    log.touch()
+    monkeypatch.setattr(vllm_process, "_is_healthy", lambda _: False)
+    report = Reporter(lambda event: told.append(event.text))
+    process: Any = Ending()
+    with pytest.raises(EngineError, match="vLLM ended before it was ready: .*no memory is left") as raised:
+        vllm_process._await_health(process, "", log, report, vllm_process.Stages(report))
+    assert raised.value.hint == f"see {log}"
+    assert told.count("ValueError: no memory is left") == 2  # what it wrote last is told too
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (None, False)])
+def test_only_a_server_that_says_so_is_ready(
+    status: int | None, healthy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(url: str, seconds: float) -> client.Answer:
+        assert url == "http://127.0.0.1:7/health"
+        if status is None:
+            raise ConnectionError("refused")
+        return client.Answer(status, b"")
+
+    monkeypatch.setattr(vllm_process.client, "ask", ask)
+    assert vllm_process._is_healthy("http://127.0.0.1:7") == healthy

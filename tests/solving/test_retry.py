@@ -92,8 +92,9 @@ def test_an_endpoint_that_stays_away_is_waited_for_once(monkeypatch: pytest.Monk
     looks, stop, said = list[int](), NoWait(), list[str]()
     outage = Outage(lambda: bool(looks.append(1)), said.append)
     for _ in range(4):
-        with pytest.raises(NetworkError, match="did not come back within 5 minutes"):
+        with pytest.raises(NetworkError, match="did not come back within 5 minutes") as raised:
             outage.over(gone(), 0.0, stop)
+        assert raised.value.hint == "the same command continues from here"
     assert len(said) == 1
     assert len(looks) == 1 + stop.looks <= 5
 
