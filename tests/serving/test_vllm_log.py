@@ -104,9 +104,12 @@ def test_a_line_is_reported_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert any("profiling" in text for _, text in told)
 
 
-def test_one_that_ends_before_it_is_ready_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [1, 0, -9])
+def test_one_that_ends_before_it_is_ready_is_not_waited_for(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log, told = tmp_path / "server.log", list[str]()
-    codes = [None, 1]
+    codes = [None, code]
 
     class Ending:
         """A process that says why, and ends."""
@@ -120,7 +123,7 @@ def test_one_that_ends_before_it_is_ready_is_not_waited_for(tmp_path: Path, monk
     monkeypatch.setattr(vllm_process, "_is_healthy", lambda _: False)
     report = Reporter(lambda event: told.append(event.text))
     process: Any = Ending()
-    with pytest.raises(EngineError, match="vLLM ended before it was ready: .*no memory is left") as raised:
+    with pytest.raises(EngineError, match=r"vLLM ended before it was ready: .*no memory is left") as raised:
         vllm_process._await_health(process, "", log, report, vllm_process.Stages(report))
     assert raised.value.hint == f"see {log}"
     assert told.count("ValueError: no memory is left") == 2  # what it wrote last is told too
