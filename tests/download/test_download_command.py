@@ -280,7 +280,7 @@ def test_an_archive_that_was_published_damaged_need_not_come_again(
     server.add("datasets/someone/bad", {"a.tar.gz": content, "rows.json": b"[]"})
     done = virc("download", "datasets/someone/bad", *words)
     assert done.code == 5
-    assert done.err.endswith("\nhint: it is as the hub lists it: tell its owner, or leave it out by --include\n")
+    assert done.err.endswith("\nhint: it is as the hub lists it: tell its owner; --keep-packed leaves it packed\n")
     assert virc("download", "datasets/someone/bad", "--include", "*.json").code == 0
 
 

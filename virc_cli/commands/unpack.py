@@ -16,7 +16,7 @@ def command(
         list[Path],
         typer.Argument(
             metavar="ARCHIVE",
-            help=".tar.lz4, .tar.gz, .tar, .zip, or all parts of one; - reads it.",
+            help=".tar, .tar.gz, .tar.lz4, .zip, or all parts; - reads it.",
             show_default=False,
         ),
     ],
