@@ -217,7 +217,7 @@ def test_a_name_that_no_disk_takes_is_refused_before_anything_comes(server: Hub,
     server.put(MODEL, {**FILES, name: b"{}"})
     hint = fails(5, "has a longer name than the 255 bytes that its disk takes")
     assert ("--include" in hint, "--to" in hint) == (True, True)
-    assert {request.on for request in server.asked()} == {"api"}
+    assert {request.on for request in server.asked()} == {"api", "tree"}
     assert not FOLDER.exists()
     done = virc("download", MODEL, *(word for name in FILES for word in ("--include", name)))
     assert done.code == 0, done.err
