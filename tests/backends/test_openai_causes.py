@@ -108,6 +108,27 @@ def test_every_word_of_a_header_is_hidden(scheme: str) -> None:
     assert [word for word in words if word in f"{raised.value.message} {raised.value.hint}"] == []
 
 
+class Quoting(Connection):
+    """A gateway that takes the key in the query, and quotes that."""
+
+    def get(self) -> None:
+        data = json.dumps({"error": {"message": f"no such route: {self.path}"}}).encode()
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    post = get
+
+
+def test_a_key_in_the_query_is_hidden_and_the_version_is_shown() -> None:
+    server = Loopback(Quoting)
+    with server.running(), pytest.raises(ConfigError) as raised:
+        OpenAIBackend(f"{server.address}/v1?key={SECRET}&api-version=2024-10-21", max_retries=0)
+    assert "no such route: /v1/models?key=***&api-version=2024-10-21" in raised.value.message
+    assert SECRET not in f"{raised.value.message} {raised.value.hint}"
+
+
 @pytest.mark.parametrize("line", [SECRET, f"{SECRET}:", f"api key: {SECRET}", f"api-key: {SECRET}\x07", f": {SECRET}"])
 def test_a_line_that_is_no_header_is_not_quoted(line: str) -> None:
     with pytest.raises(ConfigError, match="VIRC_HEADERS") as raised:

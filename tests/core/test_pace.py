@@ -68,6 +68,9 @@ def test_a_time_is_that_far_away(name: str, written: Callable[[float], str]) -> 
         ("retry 3 times", None),
         ("maximum 5 requests", None),
         ("wait, 5 others are before you", None),
+        ("retry" + " in" * 1000 + " x", None),
+        ("wait for at least" + " for" * 1000, None),
+        ("available" + " -_after" * 400 + ": 3 s", 3),
     ],
 )
 def test_a_sentence_says_how_long_to_wait(said: str, seconds: float | None) -> None:

@@ -151,6 +151,8 @@ def test_an_answer_is_what_stands_outside_of_the_thought(text: str, thought: str
         ("<think>a</think><think>b</think><think>c</think>97", "97"),
         ("<answer><think>q</think><think>z</think>97</answer>", "97"),
         (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"$\boxed{\frac{\sqrt{3}}{2}}$.", r"\frac{\sqrt{3}}{2}"),
+        (r"\boxed{\sqrt{\frac{a^{2}}{b_{1}}}}", r"\sqrt{\frac{a^{2}}{b_{1}}}"),
         (r"It is $\boxed{7}$", r"It is $\boxed{7}$"),
     ],
 )
@@ -331,6 +333,9 @@ HOSTILE = [
     "```\n",
     "[" * 9,
     "<parameter=a>",
+    "<tool_call>f<arg_key></arg_key><arg_value>",
+    "\\boxed{{",
+    "{}",
 ]
 
 

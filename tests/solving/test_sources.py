@@ -213,6 +213,12 @@ def test_a_url_may_hold_any_letters(web: tuple[str, dict[str, Serve]]) -> None:
         open_source("http://ä.invalid/a")
 
 
+def test_a_sign_in_the_path_of_a_url_is_no_user(web: tuple[str, dict[str, Serve]]) -> None:
+    url, pages = web
+    pages["/a//icons@2x.png"] = lambda handler: send(handler, png())
+    assert open_source(f"{url}/a//icons@2x.png").size == (40, 30)
+
+
 def test_a_password_in_a_url_is_neither_sent_nor_shown(web: tuple[str, dict[str, Serve]]) -> None:
     url, pages = web
     asked: list[object] = []

@@ -15,9 +15,7 @@ def command(
     archives: Annotated[
         list[Path],
         typer.Argument(
-            metavar="ARCHIVE",
-            help=".tar, .tar.gz, .tar.lz4, .zip, or all parts; - reads it.",
-            show_default=False,
+            metavar="ARCHIVE", help=".tar, .tar.gz, .tar.lz4, .zip, or all parts; - reads it.", show_default=False
         ),
     ],
     to: Annotated[Path | None, typer.Option(metavar="DIR", help="Target folder; default: the archive's own.")] = None,

@@ -20,7 +20,7 @@ _AMOUNT = (
     r"[0-9]{1,14}+(?:\.[0-9]++)?(?![0-9])\s*+(?:ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)?(?![a-z])"
 )
 _SAID = re.compile(
-    r"(?:retry|try again|wait|resets?|available)(?:[_ -]?(?:delay|in|after|again|at least|for|about)|[\s'\":=])*"
+    r"(?:retry|try again|wait|resets?|available)(?:delay|in|after|again|at least|for|about|[\s'\":=_-])*+"
     rf"((?:{_AMOUNT}[\s,]*)+)",
     re.IGNORECASE,
 )

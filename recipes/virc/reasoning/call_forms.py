@@ -25,7 +25,7 @@ MARKS = re.compile(
 """Marks that only a call has; what stands between them has to be one."""
 _XML = re.compile(r"<function=([^>\s]+)>(.*)", re.DOTALL)
 _PARAMETER = re.compile(r"<parameter=([^>\s]+)>(.*?)(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL)
-_GLM = re.compile(r"<arg_key>(.*?)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
+_GLM = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
 _BRACKET = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[\[({]|[\])}]", re.DOTALL)
 _KEY = re.compile(r"([{,]\s*)([A-Za-z_]\w*)\s*:")
@@ -82,7 +82,7 @@ def call_of(text: str, cut: bool) -> Called | None:
     if not name:
         return None
     behind = text[name.end() :].lstrip()
-    if pairs := _GLM.findall(behind):
+    if pairs := "</arg_value>" in behind and _GLM.findall(behind):
         return Called(name[0], {key.strip(): value.strip() for key, value in pairs})
     behind = re.sub(r"\A(?:\[ARGS\]|:(?:\d+\s*<\|tool_call_argument_begin\|>)?|Action Input:)", "", behind).lstrip()
     if behind.startswith("{"):

@@ -38,7 +38,10 @@ _OPENS = re.compile("|".join(re.escape(open) for open, _ in _THOUGHTS))
 _CLOSES = re.compile("|".join(re.escape(close) for _, close in _THOUGHTS))
 _ANSWER = re.compile(r"<answer>(.*?)(</answer>|\Z)", re.DOTALL)
 _BOXED = re.compile(r"<\|begin_of_box\|>(.*?)(?:<\|end_of_box\|>|\Z)", re.DOTALL)
-_TEX = r"\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}"
+_BRACES = r"[^{}]*+"
+for _ in range(6):  # braces within braces
+    _BRACES = rf"[^{{}}]*+(?:\{{{_BRACES}\}}[^{{}}]*+)*+"
+_TEX = rf"\\boxed\{{({_BRACES})\}}"
 _ALONE = re.compile(rf"\$*{_TEX}\$*\.?")
 """An answer that is nothing but a box around it, as models write it that were trained on mathematics."""
 _SPECIAL = re.compile(

@@ -17,6 +17,7 @@ from urllib.request import url2pathname
 import msgspec
 from PIL import Image
 
+from virc.config.user import names_user
 from virc.core.errors import DataError, NetworkError
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_path, near_file
@@ -35,7 +36,6 @@ File = tuple[bytes, str]
 Fields = dict[str, Any]
 STREAM = "-"
 SECONDS = 60.0
-_USER = re.compile(r"//[^/?#]*@")
 _MAX_FETCHED = 64 * 2**20
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")  # from the alphabet of URLs
 _MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is read
@@ -71,8 +71,8 @@ def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: fl
         except DataError as error:
             error.hint = error.hint or (None if is_path(path) else near_file(path))
             raise
-    if _USER.search(source):
-        place = _USER.sub("//", source)
+    if names_user(source):
+        place = re.sub("//[^/?#]*@", "//", source, count=1)
         raise DataError(f"{place} holds a user and password, which are not sent", "download the picture first")
     if offline:
         raise NetworkError(f"{source} is on the network, and --offline forbids it")

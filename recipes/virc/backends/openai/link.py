@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -420,7 +421,9 @@ class Link:
     def quoted(self, text: object) -> str:
         """A server's text as part of a printed line, without the key and the values of own headers."""
         text = str(text)
-        for value in self._secret.values():
+        query = parse_qsl(self._base.query.decode())  # a gateway may take a key there
+        of_query = [value for name, value in query if name != "api-version"]
+        for value in (*self._secret.values(), *of_query):
             scheme, _, rest = value.partition(" ")
             secret = rest if scheme.lower() in _SCHEMES else value
             for part in (secret, *secret.split()):
