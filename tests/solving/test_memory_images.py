@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from virc.reasoning.calls import Call
 from virc.reasoning.history import applied, show_input
 from virc.reasoning.images import Shown, open_file, opened
 from virc.reasoning.resize import Grid
-from virc.solving.image_source import looked_at
+from virc.solving.image_source import looked_at, losses, page_file
 
 OURS = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
 RED, WHITE = (200, 10, 20), (255, 255, 255)
@@ -211,6 +212,81 @@ def test_arrays_of_other_numbers_are_shown_at_their_range(name: str) -> None:
     (opened,) = open_pictures([array])
     assert opened.size == (60, 40)
     assert ImageChops.difference(opened.pixels, expected.convert("RGB")).getextrema() <= ((0, 1),) * 3
+
+
+def _png16(*bands: np.ndarray) -> bytes:
+    """A PNG of 16 bits, which Pillow does not write in colour."""
+    rows = np.dstack(bands).astype(">u2")
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", rows.shape[1], rows.shape[0], 16, (0, 4, 2, 6)[len(bands) - 1], 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    packed = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def _tiff16(order: str, pages: int = 1) -> bytes:
+    """A TIFF of 16-bit colours, `COLOURS` in 12 bits on its last page: one of greys three times as wide, renamed."""
+    pixels = (np.asarray(COLOURS).astype(np.uint16) * 16).astype(f"{order}u2").tobytes()
+    last = Image.frombytes("I;16" if order == "<" else "I;16B", (180, 40), pixels)
+    first, *others = [*[Image.new(last.mode, last.size)] * (pages - 1), last]
+    data = _saved(first, "TIFF", save_all=True, append_images=others, tiffinfo={277: 1}).getvalue()
+    for tag, kind, grey, colour in ((256, 4, 180, 60), (262, 3, 1, 2), (277, 3, 1, 3)):
+        entry = [struct.pack(f"{order}HHI{'I' if kind == 4 else 'H2x'}", tag, kind, 1, each) for each in (grey, colour)]
+        assert data.count(entry[0]) == pages
+        data = data.replace(*entry)
+    return data
+
+
+TWELVE = [np.asarray(band).astype(np.uint16) * 16 for band in COLOURS.split()]
+FULL = np.full((40, 60), 65535, np.uint16)
+HALF = np.where(np.arange(60) < 30, 4095, 0)[None].repeat(40, 0)
+CUT = COLOURS.copy()
+CUT.paste("white", (30, 0, 60, 40))
+STRETCHED = COLOURS.point(lambda value: (value - 3) * 255 // 249)
+DEEP: dict[str, tuple[Any, Image.Image, list[int]]] = {
+    "grey of 12 bits": (_png16(TWELVE[0]), COLOURS.getchannel(0), [0, 4095]),
+    "RGB of 12 bits": (_png16(*TWELVE), COLOURS, [0, 4095]),
+    "RGB of 10 bits": (_png16(*(band // 4 for band in TWELVE)), COLOURS, [0, 1023]),
+    "RGB of 14 bits": (_png16(*(band * 4 for band in TWELVE)), COLOURS, [0, 16383]),
+    "RGB of 16 bits": (_png16(*(band // 16 * 257 for band in TWELVE)), COLOURS, [0, 65535]),
+    "narrow RGB": (_png16(*(band // 16 * 4 + 30000 for band in TWELVE)), STRETCHED, [30012, 31008]),
+    "LA of 12 bits": (_png16(TWELVE[0], FULL), COLOURS.getchannel(0), [0, 4095]),
+    "RGBA of 12 bits": (_png16(*TWELVE, FULL), COLOURS, [0, 4095]),
+    "RGBA of 12 bits, alpha too": (_png16(*TWELVE, HALF), CUT, [0, 4095]),
+    "TIFF of RGB, little-endian": (_tiff16("<"), COLOURS, [0, 4095]),
+    "TIFF of RGB, big-endian": (_tiff16(">"), COLOURS, [0, 4095]),
+    "array of RGB": (np.dstack(TWELVE), COLOURS, [0, 4095]),
+    "array of RGBA": (np.dstack([*TWELVE, FULL]), COLOURS, [0, 4095]),
+    "narrow array of floats": (np.dstack(TWELVE) / 408000 + 0.5, STRETCHED, [0.5 + 48 / 408000, 0.5 + 4032 / 408000]),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_numbers_of_fewer_bits_than_their_place_are_stretched_in_every_mode_and_said(name: str) -> None:
+    source, expected, levels = DEEP[name]
+    doors = [source]
+    if isinstance(source, bytes):
+        doors += [io.BytesIO(source), Image.open(io.BytesIO(source))]
+    found = open_pictures(doors)
+    for each, door in zip(found, doors, strict=True):
+        assert ImageChops.difference(each.pixels, expected.convert("RGB")).getextrema() <= ((0, 1),) * 3
+        seen = looked_at((b"", "it"), door, each)
+        assert seen["range"] == pytest.approx(levels)
+        assert bool(losses([seen], ["it"])) == (levels != [0, 65535])
+    assert len({each.pixels.tobytes() for each in found}) == 1
+    if isinstance(source, bytes):
+        image = Image.open(io.BytesIO(source))
+        assert opened(image).pixels.tobytes() == found[0].pixels.tobytes()
+        assert opened(image).rendering == found[0].rendering
+
+
+def test_a_page_of_deep_colours_keeps_its_range() -> None:
+    source = _tiff16("<", 3)
+    (page,) = open_pictures([page_file((source, "it"), 3)[0]])
+    assert ImageChops.difference(page.pixels, COLOURS).getextrema() <= ((0, 1),) * 3
+    assert page.rendering.range == (0, 4095)
 
 
 def test_frames_are_counted_in_files_and_images() -> None:

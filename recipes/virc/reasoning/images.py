@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-import math
 import re
 import shlex
 import warnings
@@ -12,7 +11,6 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from operator import add
 from pathlib import Path
-from typing import cast
 
 import msgspec
 from PIL import ExifTags, Image, ImageChops, ImageFilter, ImageOps, UnidentifiedImageError
@@ -22,7 +20,9 @@ from virc.core.errors import DataError
 from virc.core.extras import install
 from virc.core.files import contents
 from virc.core.text import clause
+from virc.reasoning import depth
 from virc.reasoning.calls import Box, Size
+from virc.reasoning.depth import Levels
 from virc.reasoning.encoded import Encoded, as_jpeg, as_png, without_metadata
 from virc.reasoning.resample import Rescaled, resampled
 from virc.reasoning.resize import MAX_ASPECT, MAX_PIXELS, Grid, smart_resize, too_long
@@ -32,19 +32,14 @@ HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 MAX_BYTES = 256 * 2**20
 FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
-_STRIP = 256  # rows
-_WHITES = (1, *((1 << bits) - 1 for bits in (8, 10, 12, 14, 16)))  # the first of floats alone
-_FEWEST_SHADES = 16
 _BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
 _VISIBLE = 24  # of 255: less alpha is not seen, nor a smaller difference from the background
 _JPEGS = ("JPEG", "MPO")  # the second holds further pictures
 _OF_JPEG, _EXACT = "virc: pixels of a JPEG", "virc: all pixels of a JPEG"  # the software of a TIFF (tag 305)
+_RANGE = "virc: numbers shown from black to white: "
 _EXIF = re.compile(rb"exif|orientation", re.IGNORECASE)
 _NETPBM = re.compile(rb"P[0-6fy]")
 _MAX_HEADER = 2**16  # bytes of a netpbm file, comments included
-
-Levels = tuple[float, float]
-"""The number that is shown as black, and the one that is shown as white."""
 
 # A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand beside it.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
@@ -321,9 +316,11 @@ def opened(image: Image.Image) -> OpenedImage:
         DataError: it is damaged.
     """
     with decoding("the picture"):
-        image.load()
-        is_upright, jpeg = image.mode == "RGB" and _is_plain(image), mark_of(image)
-        found = OpenedImage(image) if is_upright else _upright(image.copy(), "the picture")
+        is_deep = depth.is_deep(image)
+        if not is_deep:
+            image.load()
+        is_upright, jpeg = not is_deep and image.mode == "RGB" and _is_plain(image), mark_of(image)
+        found = OpenedImage(image) if is_upright else _upright(own_copy(image), "the picture")
     return msgspec.structs.replace(found, is_jpeg=jpeg is not None, exact=jpeg == _EXACT)
 
 
@@ -331,13 +328,62 @@ def _upright(image: Image.Image, name: str, data: bytes | None = None) -> Opened
     """A picture as upright RGB; it is changed in place."""
     kind, mark = image.format, mark_of(image)
     with decoding(name):
-        image.load()
+        levels = load(image, data) or _told(image)
         plain = _is_plain(image)
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
             ImageOps.exif_transpose(image, in_place=True)
-        pixels, rendering = _rgb(image)
+        pixels, rendering = _rgb(image, levels)
     own = without_metadata(data, pixels.size) if data and plain and kind in ("PNG", *_JPEGS) else None
     return OpenedImage(pixels, mark is not None, own, data, rendering, kind == "TIFF" and mark == _EXACT)
+
+
+def load(image: Image.Image, data: bytes | None = None) -> Levels | None:
+    """Decode a picture; returns the range of one of 16-bit colours. `data` is its file, where it is at hand."""
+    if not depth.is_deep(image):
+        image.load()
+        return None
+    content, page = data or _content(image), image.tell()
+
+    def again() -> Image.Image:
+        other = undecoded(content)
+        other.seek(page)
+        return other
+
+    return depth.load(image, again)
+
+
+def own_copy(image: Image.Image) -> Image.Image:
+    """A picture that may be changed: a copy, or its file opened once more where 16-bit colours are to be decoded."""
+    if not depth.is_deep(image):
+        return image.copy()
+    found = undecoded(_content(image))
+    found.seek(image.tell())
+    return found
+
+
+def _content(image: Image.Image) -> bytes:
+    """The file that an image of Pillow is yet to be decoded from."""
+    file = image.fp  # type: ignore[attr-defined]
+    at = file.tell()
+    file.seek(0)
+    try:
+        content: bytes = file.read(MAX_BYTES)
+    finally:
+        file.seek(at)
+    return content
+
+
+def told(levels: Levels) -> str:
+    """The description of a TIFF (tag 270) of pixels whose numbers had that range."""
+    return f"{_RANGE}{msgspec.json.encode(levels).decode()}"
+
+
+def _told(image: Image.Image) -> Levels | None:
+    text = image.tag_v2.get(270) if isinstance(image, TiffImageFile) else None
+    if isinstance(text, str) and text.startswith(_RANGE):
+        with suppress(msgspec.DecodeError):
+            return msgspec.json.decode(text.removeprefix(_RANGE), type=Levels)
+    return None
 
 
 def _is_plain(image: Image.Image) -> bool:
@@ -479,14 +525,15 @@ def _check_size(size: Size, name: str) -> None:
         raise DataError(f"{measured}, one side over {MAX_ASPECT} times the other", "cut out the part that matters")
 
 
-def _rgb(image: Image.Image) -> tuple[Image.Image, Rendering]:
-    levels = None
+def _rgb(image: Image.Image, levels: Levels | None) -> tuple[Image.Image, Rendering]:
+    """A picture as RGB; `levels` is the range of what is in 8 bits already."""
     if image.mode.startswith(("I", "F")):
-        image, levels = eight_bit(image)
+        image, levels = depth.colours([image])
     if image.has_transparency_data:
         background = _background(image)
         paper = Image.new("RGB", image.size, background)
-        for top, strip in _strips(image):
+        for top, each in depth.strips(image):
+            strip = each.convert("RGBA")
             paper.paste(strip, (0, top), strip)
         return paper, Rendering(background, levels)
     plain = image.convert("RGB")
@@ -494,35 +541,13 @@ def _rgb(image: Image.Image) -> tuple[Image.Image, Rendering]:
     return plain, Rendering(range=levels)
 
 
-def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """The picture as RGBA, a few rows at a time: whole layers of 100 million pixels would fill a GiB."""
-    for top in range(0, image.height, _STRIP):
-        yield top, image.crop((0, top, image.width, min(top + _STRIP, image.height))).convert("RGBA")
-
-
 def _background(image: Image.Image) -> str:
     """White; where a quarter of the pixels that border on transparent ones would vanish on it, what hides the least."""
     shades = [0] * 256
-    for _, strip in _strips(image):
+    for _, each in depth.strips(image):
+        strip = each.convert("RGBA")
         drawn = strip.getchannel("A").point(lambda alpha: 255 * (alpha >= _VISIBLE))
         edges = ImageChops.subtract(drawn, drawn.filter(ImageFilter.MinFilter(3)))
         shades = [*map(add, shades, strip.convert("L").histogram(edges))]
     hidden = {name: sum(shades[max(0, grey - _VISIBLE) : grey + _VISIBLE]) for name, grey in _BACKGROUNDS.items()}
     return "white" if hidden["white"] * 4 <= sum(shades) else min(hidden, key=lambda name: hidden[name])
-
-
-def eight_bit(image: Image.Image) -> tuple[Image.Image, Levels]:
-    """Greyscale of over 8 bits in 8, and the least and the greatest number, which become black and white.
-
-    Numbers go from 0 to the greatest of as many bits as cameras have; where they would be told apart by next to no
-    shades then, or are negative or larger, from the least to the greatest that there is.
-    """
-    wide = image if image.mode == "F" else image.convert("I")
-    low, high = cast(Levels, wide.getextrema())
-    if not math.isfinite(high - low):
-        raise ValueError("it holds numbers without a limit")
-    most = next((each for each in _WHITES[image.mode != "F" :] if 0 <= low <= high <= each), 0)
-    if most and not 0 < high - low < most / _FEWEST_SHADES:
-        low, high = 0, most
-    scale = 255 / ((high - low) or 1)
-    return wide.point(lambda value: value * scale + (0.5 - low * scale)).convert("L"), (low, high)

@@ -104,7 +104,8 @@ def looked_at(file: File, source: Picture, picture: OpenedImage | Shown, page: i
         page: the one that was chosen; None: the first, or the one at which a PIL image stands.
     """
     frames, shown = _frames(file[0], source)
-    seen = {"frames": frames, "shown": page or shown, **msgspec.to_builtins(picture.rendering)}
+    rendering = msgspec.json.decode(msgspec.json.encode(picture.rendering))  # a list, as JSON has it
+    seen = {"frames": frames, "shown": page or shown, **rendering}
     return seen | {"scaled": scaled(picture) if isinstance(picture, Shown) else None}
 
 

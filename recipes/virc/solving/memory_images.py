@@ -8,7 +8,9 @@ from PIL import Image, ImageOps
 
 from virc.core.errors import DataError, UsageError
 from virc.core.text import clause
-from virc.reasoning.images import MAX_BYTES, decoding, eight_bit, mark_of
+from virc.reasoning import depth
+from virc.reasoning.depth import Levels
+from virc.reasoning.images import MAX_BYTES, decoding, load, mark_of, own_copy, told
 
 _SHAPES = "numbers of H x W, H x W x 3 (RGB) or H x W x 4 (RGBA)"
 _TIFF = "1 L LA P PA RGB RGBA I I;16 I;16B F".split()  # modes that a TIFF keeps and that are not turned
@@ -49,9 +51,12 @@ def file_of_memory(picture: object, name: str = "the picture") -> tuple[bytes, s
     if isinstance(picture, bytes | bytearray | memoryview):
         return bytes(picture), name
     if isinstance(picture, Image.Image):
-        return _tiff(picture, name), name
+        with decoding(name):  # an image may be decoded first
+            deep = own_copy(picture) if depth.is_deep(picture) else None
+            levels = load(deep) if deep else None
+        return _tiff(deep or picture, levels, name), name
     if isinstance(picture, Array):
-        return _tiff(_of_array(picture, name), name), name
+        return _tiff(*_of_array(picture, name), name), name
     if isinstance(picture, Readable) and not isinstance(picture, type):
         return _contents(picture, name), name
     kind = f"{type(picture).__module__}.{type(picture).__qualname__}".removeprefix("builtins.")
@@ -74,7 +79,8 @@ def _contents(file: Readable, name: str) -> bytes:
     return content
 
 
-def _of_array(array: Array, name: str) -> Image.Image:
+def _of_array(array: Array, name: str) -> tuple[Image.Image, Levels | None]:
+    """An image of an array; of colours of over 8 bits in 8, with their range."""
     interface: Mapping[str, Any] = array.__array_interface__
     shape, kind = tuple(interface["shape"]), str(getattr(array, "dtype", interface["typestr"]))
     given = f"{name} is an array of {kind}, {' x '.join(map(str, shape)) or 'one number'}"
@@ -90,20 +96,21 @@ def _of_array(array: Array, name: str) -> Image.Image:
         raise DataError(f"{given}: it is empty")
     plane: Any = array[:, :, 0] if len(shape) == 3 and shape[2] == 1 else array  # type: ignore[index]
     if interface["typestr"][1:] == "u1":
-        return Image.fromarray(plane)
+        return Image.fromarray(plane), None
     if interface["typestr"][1:] == "b1":
-        return Image.fromarray(plane.astype("u1") * 255)
+        return Image.fromarray(plane.astype("u1") * 255), None
     wide = plane.astype("f4")
     if len(shape) == 2 or shape[2] == 1:
-        return Image.fromarray(plane if interface["typestr"][1:] == "u2" else wide)
+        return Image.fromarray(plane if interface["typestr"][1:] == "u2" else wide), None
     if not 0 <= wide.min() <= wide.max() <= 65535:  # colours that were stretched would be others
         raise UsageError(f"{given}, of numbers that are not from 0 to 65535", "array.clip(0, 1) where 1 is white")
-    levels = eight_bit(Image.fromarray(wide.reshape(shape[0], -1)))[0]
-    return Image.frombytes("RGB" if shape[2] == 3 else "RGBA", (shape[1], shape[0]), levels.tobytes())
+    numbers = plane.astype("i4") if interface["typestr"][1] in "ui" else wide
+    bands = [Image.fromarray(numbers[:, :, each]) for each in range(shape[2])]
+    return depth.colours(bands[:3], *bands[3:])
 
 
-def _tiff(image: Image.Image, name: str) -> bytes:
-    """The pixels as a file, which is checked as those of users are."""
+def _tiff(image: Image.Image, levels: Levels | None, name: str) -> bytes:
+    """The pixels as a file, which is checked as those of users are; `levels` is the range that they had."""
     file = io.BytesIO()
     with decoding(name):  # an image may be decoded first
         upright = ImageOps.exif_transpose(image)
@@ -112,6 +119,6 @@ def _tiff(image: Image.Image, name: str) -> bytes:
         elif upright.mode not in _TIFF:
             upright = upright.convert("RGB")
         upright.info = {}
-        mark = mark_of(image)
-        upright.save(file, "TIFF", compression="raw", **({"software": mark} if mark else {}))
+        marks = {"software": mark_of(image), "description": told(levels) if levels else None}
+        upright.save(file, "TIFF", compression="raw", **{name: mark for name, mark in marks.items() if mark})
     return file.getvalue()

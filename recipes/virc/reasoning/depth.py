@@ -1,0 +1,117 @@
+"""Numbers of over 8 bits, shown in 8: which of them is black, and which is white."""
+
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+from PIL import Image
+
+Levels = tuple[int | float, int | float]
+"""The number that is shown as black, and the one that is shown as white."""
+
+STRIP = 256  # rows
+_WHITES = (1, *((1 << bits) - 1 for bits in (8, 10, 12, 14, 16)))  # the first of floats alone
+_FEWEST_SHADES = 16
+_RAW = re.compile(r"(RGBX?|RGBA|LA|CMYK);16([BLN])")
+_SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """A picture a few rows at a time: whole layers of 100 million pixels would fill a GiB."""
+    for top in range(0, image.height, STRIP):
+        yield top, image.crop((0, top, image.width, min(top + STRIP, image.height)))
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether it is a colour picture of 16 bits, of which Pillow, which has yet to decode it, keeps 8."""
+    return _raw(image) is not None
+
+
+def _raw(image: Image.Image) -> re.Match[str] | None:
+    tiles = getattr(image, "tile", None) or ()
+    found = {tile.args if isinstance(tile.args, str) else next(iter(tile.args or ()), None) for tile in tiles}
+    raw = found.pop() if len(found) == 1 else None
+    return _RAW.fullmatch(raw) if isinstance(raw, str) and "transparency" not in image.info else None
+
+
+def load(image: Image.Image, again: Callable[[], Image.Image]) -> Levels | None:
+    """Decode a picture; a deep one at the range that its numbers have, which is returned.
+
+    Args:
+        image: nothing of it is decoded yet.
+        again: opens it once more, for the lower bytes of its numbers.
+    """
+    raw = _raw(image)
+    if raw is None:
+        image.load()
+        return None
+    low = again()
+    name = "RGBA" if raw[1] == "LA" else f"{raw[1]};16{_SWAPPED[raw[2]]}"
+    low.tile = [
+        tile._replace(args=name if isinstance(tile.args, str) else (name, *tuple(tile.args or ())[1:]))
+        for tile in low.tile
+    ]
+    low.load()
+    image.load()
+    bands = [Image.new("I;16", image.size) for _ in range(2 if raw[1] == "LA" else len(image.getbands()))]
+    for (top, upper), (_, lower) in zip(strips(image), strips(low), strict=True):
+        highs, lows = upper.split(), lower.split()
+        if raw[1] == "LA":
+            highs, lows = lows[::2], lows[1::2]
+        for band, *pair in zip(bands, lows, highs, strict=True):
+            band.paste(Image.frombytes("I;16", upper.size, Image.merge("LA", pair).tobytes()), (0, top))
+    del low
+    alpha = bands.pop() if image.mode == "RGBA" else None
+    shown, levels = colours(bands, alpha)
+    image.paste(shown.convert(image.mode))
+    return levels
+
+
+def colours(bands: Sequence[Image.Image], alpha: Image.Image | None = None) -> tuple[Image.Image, Levels]:
+    """One picture in 8 bits of bands of over 8, all at one range, which comes with it.
+
+    Alpha has that range, or where it goes further as many bits as it needs: cameras write 12 bits, and 16 of alpha.
+    """
+    levels = _levels(bands)
+    flat = [_flat(band, levels) for band in bands]
+    if alpha:
+        most = cast(Levels, _wide(alpha).getextrema())[1]
+        flat.append(_flat(alpha, (0, max(levels[1], _white(most, alpha.mode == "F") or most))))
+    modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA" if alpha else "CMYK"}
+    return (Image.merge(modes[len(flat)], flat) if len(flat) > 1 else flat[0]), levels
+
+
+def _wide(band: Image.Image) -> Image.Image:
+    return band if band.mode == "F" else band.convert("I")
+
+
+def _flat(band: Image.Image, levels: Levels) -> Image.Image:
+    low, high = levels
+    scale = 255 / ((high - low) or 1)
+    return _wide(band).point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
+
+
+def _white(high: float, is_float: bool) -> int | float:
+    """The greatest number of as many bits as cameras have; 0: it is larger."""
+    most = next((each for each in _WHITES[not is_float :] if high <= each), 0)
+    return float(most) if is_float else most
+
+
+def _levels(bands: Sequence[Image.Image]) -> Levels:
+    """The numbers that become black and white.
+
+    Numbers go from 0 to the greatest of as many bits as cameras have; where they would be told apart by next to no
+    shades then, or are negative or larger, from the least to the greatest that there is.
+    """
+    low, high = _extrema(bands)
+    if not math.isfinite(high - low):
+        raise ValueError("it holds numbers without a limit")
+    most = _white(high, bands[0].mode == "F") if low >= 0 else 0
+    return (0, most) if most and not 0 < high - low < most / _FEWEST_SHADES else (low, high)
+
+
+def _extrema(bands: Sequence[Image.Image]) -> Levels:
+    lows, highs = zip(*(cast(Levels, _wide(band).getextrema()) for band in bands), strict=True)
+    return min(lows), max(highs)
