@@ -260,6 +260,35 @@ def test_numbers_of_many_bits_are_shown_at_the_range_that_they_have(name: str) -
     assert [found.pixels.getpixel((x, 3)) for x in range(len(values))] == [(level,) * 3 for level in expected]
 
 
+DEAD: dict[str, tuple[str, list[float], tuple[float, float], list[float]]] = {
+    "12 bits, white": ("I;16", [0, 4080], (0, 4095), [65535]),
+    "12 bits, three of them": ("I;16", [0, 4080], (0, 4095), [65535, 65000, 60000]),
+    "14 bits": ("I;16", [0, 16000], (0, 16383), [65535]),
+    "8 bits": ("I;16", [0, 255], (0, 255), [65535]),
+    "few values far up, and black and white": ("I;16", [30000, 31000], (30000, 31000), [0, 65535]),
+    "12 bits of a word": ("I", [0, 4000], (0, 4095), [2**31 - 1, -(2**31)]),
+    "negative": ("I", [-1000, 3000], (-1000, 3000), [2**30, -(2**30)]),
+    "floats": ("F", [0, 0.75], (0, 1), [1e30, -5]),
+    "too many for outliers": ("I;16", [0, 4080], (0, 65535), [65535] * 9),
+    "a tail without a gap": ("I;16", [0, 30000], (0, 65535), [45000]),
+    "a drawing of a few pixels": ("I;16", [0, 0], (0, 65535), [65535, 30000]),
+}
+
+
+@pytest.mark.parametrize("name", DEAD)
+def test_a_few_dead_pixels_do_not_darken_all_others(name: str) -> None:
+    mode, (low, high), levels, dead = DEAD[name]
+    image = Image.new("F" if mode == "F" else "I", (64, 64))
+    numbers = [low + (high - low) * at // 63 if mode != "F" else low + (high - low) * at / 63 for at in range(64)] * 64
+    numbers[70 : 70 + len(dead)] = dead
+    image.putdata(numbers)
+    found = open_file(encoded(image.convert(mode) if mode == "I;16" else image, "TIFF"), "it")
+    assert found.rendering.range == pytest.approx(levels)
+    black, white = levels
+    clipped = [min(max((each - black) / (white - black), 0), 1) * 255 for each in numbers]
+    assert all(abs(a - b) <= 1 for a, b in zip(found.pixels.getchannel(0).tobytes(), clipped, strict=True))
+
+
 @pytest.mark.parametrize(
     ("orientation", "corner"),
     [(1, (0, 0)), (2, (1, 0)), (3, (1, 1)), (4, (0, 1)), (5, (0, 0)), (6, (1, 0)), (7, (1, 1)), (8, (0, 1))],

@@ -245,6 +245,9 @@ HALF = np.where(np.arange(60) < 30, 4095, 0)[None].repeat(40, 0)
 CUT = COLOURS.copy()
 CUT.paste("white", (30, 0, 60, 40))
 STRETCHED = COLOURS.point(lambda value: (value - 3) * 255 // 249)
+DEAD = [np.where(np.arange(60) + np.arange(40)[:, None] == 0, 65535, band) for band in TWELVE]
+WITH_DEAD = COLOURS.copy()
+WITH_DEAD.putpixel((0, 0), (255, 255, 255))
 DEEP: dict[str, tuple[Any, Image.Image, list[int]]] = {
     "grey of 12 bits": (_png16(TWELVE[0]), COLOURS.getchannel(0), [0, 4095]),
     "RGB of 12 bits": (_png16(*TWELVE), COLOURS, [0, 4095]),
@@ -257,6 +260,9 @@ DEEP: dict[str, tuple[Any, Image.Image, list[int]]] = {
     "RGBA of 12 bits, alpha too": (_png16(*TWELVE, HALF), CUT, [0, 4095]),
     "TIFF of RGB, little-endian": (_tiff16("<"), COLOURS, [0, 4095]),
     "TIFF of RGB, big-endian": (_tiff16(">"), COLOURS, [0, 4095]),
+    "RGB with a dead pixel": (_png16(*DEAD), WITH_DEAD, [0, 4095]),
+    "grey array with a dead pixel": (DEAD[0].astype(np.uint16), WITH_DEAD.getchannel(0), [0, 4095]),
+    "array of RGB with a dead pixel": (np.dstack(DEAD), WITH_DEAD, [0, 4095]),
     "array of RGB": (np.dstack(TWELVE), COLOURS, [0, 4095]),
     "array of RGBA": (np.dstack([*TWELVE, FULL]), COLOURS, [0, 4095]),
     "narrow array of floats": (np.dstack(TWELVE) / 408000 + 0.5, STRETCHED, [0.5 + 48 / 408000, 0.5 + 4032 / 408000]),

@@ -4,9 +4,11 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from operator import add
 from typing import cast
 
-from PIL import Image
+from PIL import Image, ImageMath
 
 Levels = tuple[int | float, int | float]
 """The number that is shown as black, and the one that is shown as white."""
@@ -14,6 +16,7 @@ Levels = tuple[int | float, int | float]
 STRIP = 256  # rows
 _WHITES = (1, *((1 << bits) - 1 for bits in (8, 10, 12, 14, 16)))  # the first of floats alone
 _FEWEST_SHADES = 16
+_OUTLIERS = 1000  # one of so many numbers at each end
 _RAW = re.compile(r"(RGBX?|RGBA|LA|CMYK);16([BLN])")
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
@@ -103,15 +106,74 @@ def _levels(bands: Sequence[Image.Image]) -> Levels:
     """The numbers that become black and white.
 
     Numbers go from 0 to the greatest of as many bits as cameras have; where they would be told apart by next to no
-    shades then, or are negative or larger, from the least to the greatest that there is.
+    shades then, or are negative or larger, from the least to the greatest that there is. Outliers are left out.
     """
-    low, high = _extrema(bands)
+    low, high = _inner(bands, *_extrema(bands))
     if not math.isfinite(high - low):
         raise ValueError("it holds numbers without a limit")
     most = _white(high, bands[0].mode == "F") if low >= 0 else 0
     return (0, most) if most and not 0 < high - low < most / _FEWEST_SHADES else (low, high)
 
 
-def _extrema(bands: Sequence[Image.Image]) -> Levels:
-    lows, highs = zip(*(cast(Levels, _wide(band).getextrema()) for band in bands), strict=True)
+def _inner(bands: Sequence[Image.Image], low: int | float, high: int | float) -> Levels:
+    """The least and the greatest number but for outliers: the outermost thousandth at each end, where all others lie
+    within less than half of the range. Dead pixels are such; where there are none, nothing is cut off.
+    """
+    most = math.ceil(sum(math.prod(band.size) for band in bands) / _OUTLIERS)
+    left, right = most, most  # that may be cut off at each end
+    inner = low, high
+    while math.isfinite(inner[1] - inner[0]) and inner[0] < inner[1]:
+        counts = _histogram(bands, inner, inner != (low, high))
+        first, last = _within(counts, left), len(counts) - 1 - _within(counts[::-1], right)
+        if first > last or (last - first + 1) * 2 >= len(counts):
+            break
+        left, right = left - sum(counts[:first]), right - sum(counts[last + 1 :])
+        step = (inner[1] - inner[0]) / (len(counts) - 1)
+        found = _extrema(bands, (inner[0] + first * step, inner[0] + (last + 1) * step))
+        if found[0] >= found[1]:  # paper of one shade: what is drawn on it is no outlier
+            break
+        inner = found
+    return inner
+
+
+def _within(counts: Sequence[int], most: int) -> int:
+    """How many bins at the beginning hold at most so many numbers together."""
+    return next((at for at, total in enumerate(accumulate(counts)) if total > most), len(counts))
+
+
+def _histogram(bands: Sequence[Image.Image], levels: Levels, is_cut: bool) -> list[int]:
+    """How many numbers there are in each of the bins between two, 256 by the way Pillow counts."""
+    outside, total = levels[0] - (levels[1] - levels[0]), [0] * 256
+    for band in bands:
+        for _, strip in strips(band):
+            wide = _wide(strip).convert("F")
+            if is_cut or band.mode == "F":
+                wide.paste(outside, mask=_outside(wide, levels))
+            total = [*map(add, total, wide.histogram(extrema=levels))]
+    return total
+
+
+def _extrema(bands: Sequence[Image.Image], inside: Levels | None = None) -> Levels:
+    """The least and the greatest number, of those within a range."""
+    lows, highs = zip(*(_extrema_of(strip, inside) for band in bands for _, strip in strips(band)), strict=True)
     return min(lows), max(highs)
+
+
+def _extrema_of(strip: Image.Image, inside: Levels | None) -> Levels:
+    wide = _wide(strip)
+    if inside is None:
+        return cast(Levels, wide.getextrema())
+    low, high = inside if wide.mode == "F" else (math.ceil(inside[0]), math.floor(inside[1]))
+    outside, found = _outside(wide, (low, high)), []
+    for end, other in ((0, high), (1, low)):
+        changed = wide.copy()
+        changed.paste(other, mask=outside)
+        found.append(cast(Levels, changed.getextrema())[end])
+    return found[0], found[1]
+
+
+def _outside(wide: Image.Image, levels: Levels) -> Image.Image:
+    """A mask of what is beyond a range, or no number."""
+    low, high = levels
+    inside = ImageMath.lambda_eval(lambda given: (given["a"] >= low) * (given["a"] <= high), a=wide)
+    return inside.convert("L").point(lambda value: 255 * (value == 0))
