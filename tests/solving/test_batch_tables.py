@@ -15,6 +15,7 @@ from support.servers import Server, count_usage, serve
 from support.solving import CROP, answer, picture
 
 from virc import solve
+from virc.core.errors import UsageError
 
 OURS = ["answer", "error", "model", "turns", "tool_calls", "prompt_tokens", "completion_tokens", "seconds", "trace"]
 
@@ -277,6 +278,16 @@ def test_a_page_of_a_file_is_chosen(clean: Path, kind: str) -> None:
         assert (red < 40, green > 200, blue < 40) == (True, True, True)
         solution = solve(clean / "pages", "q", endpoint=server.url, page=3)
         assert solution.fields["pictures"][0]["shown"] == 3
+        image = Image.open(clean / "pages")
+        image.seek(1)
+        in_memory = solve(image, "q", endpoint=server.url, page=3)
+        assert in_memory.fields["pictures"] == solution.fields["pictures"]
+        assert image.tell() == 1
+        last = [chat["messages"][-1]["content"][0]["image_url"]["url"] for chat in server.chats()[-2:]]
+        assert opened(last[0]).tobytes() == opened(last[1]).tobytes()
+        for page in (0, -1, 1.5, "2"):
+            with pytest.raises(UsageError, match="page must be a whole number of at least 1"):
+                solve(image, "q", endpoint=server.url, page=page)
         done = virc("solve", "pages", "q", "--endpoint", server.url, "--page", "4")
         assert (done.code, done.err) == (5, "error: pages has no page 4\n")
     (clean / "a.pdf").write_bytes(b"%PDF-1.7")

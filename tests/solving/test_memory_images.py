@@ -295,6 +295,33 @@ def test_a_page_of_deep_colours_keeps_its_range() -> None:
     assert page.rendering.range == (0, 4095)
 
 
+TWO = [COLOURS, LAB.convert("RGB")]
+PAGES: dict[str, tuple[bytes, int, bool]] = {
+    **{f"page {page} of {kind}": (_saved(TWO[0], kind, save_all=True, append_images=TWO[1:]).getvalue(), page, page < 3)
+       for kind in ("TIFF", "GIF", "PNG", "WEBP") for page in (1, 2, 3)},
+    "of deep colours": (_tiff16("<", 3), 3, True),
+    "the only one": (PNG, 1, True),
+    "none of the only one": (PNG, 2, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stands", [0, 1])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_of_an_image_is_that_of_its_file(name: str, stands: int) -> None:
+    data, page, there = PAGES[name]
+    image = Image.open(io.BytesIO(data))
+    image.seek(min(stands, getattr(image, "n_frames", 1) - 1))
+    before = image.tell()
+    if there:
+        files = page_file((b"", "it"), page, image), page_file((data, "it"), page, data)
+        shown, expected = open_pictures([file for file, _ in files])
+        assert shown.pixels.tobytes() == expected.pixels.tobytes()
+    else:
+        with pytest.raises(DataError, match=f"it has no page {page}"):
+            page_file((b"", "it"), page, image)
+    assert image.tell() == before
+
+
 def test_frames_are_counted_in_files_and_images() -> None:
     data = FILES["GIF of 3 frames"].getvalue()  # equal frames are one
     image, closed, photo = (Image.open(io.BytesIO(data)), Image.open(io.BytesIO(data)), Image.open(_two_photos()))

@@ -301,12 +301,17 @@ def page_of(data: bytes, name: str, page: int) -> Image.Image:
     """A page or frame of a file, counted from 1; errors as of `open_file`, or a DataError: it has no such page."""
     image = _open(data, name, page)
     with decoding(name):
-        try:
-            image.seek(page - 1)
-        except EOFError:
-            raise DataError(f"{name} has no page {page}") from None
+        seek_page(image, page, name)
     _check_size(image.size, name)
     return image
+
+
+def seek_page(image: Image.Image, page: int, name: str) -> None:
+    """Go to a page or frame of an image, counted from 1. Raises DataError: it has no such page."""
+    try:
+        image.seek(page - 1)
+    except EOFError:
+        raise DataError(f"{name} has no page {page}") from None
 
 
 def opened(image: Image.Image) -> OpenedImage:

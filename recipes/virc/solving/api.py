@@ -59,7 +59,8 @@ def solve_images(
     deadline, began = Deadline(setup.config.timeout), time.monotonic()
     files = files_of(images, setup.offline, deadline)
     with ExitStack() as opening:
-        paged = [page_file(each, page) for each in files] if page else files
+        named = zip(files, images, strict=True)
+        paged = files if page is None else [page_file(file, page, source) for file, source in named]
         pictures = opening.enter_context(opened_all(paged, Terms(seconds=deadline.left())))
         folders = trace_folders(setup.trace, setup.config) if setup.trace else []
         check_writable(setup.trace)

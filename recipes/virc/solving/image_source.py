@@ -25,7 +25,7 @@ from virc.core.retry import retried
 from virc.core.text import clause, plain
 from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.fetch import Fetch, FetchError, Rules
-from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, page_of
+from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, seek_page
 from virc.reasoning.opening.pictures import read
 from virc.solving.memory_images import InMemory, file_of_memory
 
@@ -88,10 +88,25 @@ def _path_of(url: str) -> Path:
     return Path(path)
 
 
-def page_file(file: File, page: int) -> File:
-    """A page or frame of a file, counted from 1, as a file of its own; a DataError where it has no such page."""
+def page_file(file: File, page: int, source: Picture | None = None) -> File:
+    """A page or frame of a file, counted from 1, as a file of its own; a DataError where it has no such page.
+
+    Args:
+        file: with all its pages, but for the source of a PIL image, which stays at its page.
+        page: the one that is wanted.
+        source: what the file was made of.
+    """
     data, name = file
-    return file_of_memory(page_of(data, name, page), f"page {page} of {name}")
+    called = f"page {page} of {name}"
+    if not isinstance(source, Image.Image):
+        return file_of_memory(page_of(data, name, page), called)
+    with decoding(name):
+        before = source.tell()
+        try:
+            seek_page(source, page, name)
+            return file_of_memory(source, called)
+        finally:
+            source.seek(before)
 
 
 def looked_at(file: File, source: Picture, picture: OpenedImage | Shown, page: int | None = None) -> Fields:

@@ -200,7 +200,8 @@ def solve_images(
     deadline, began = Deadline(setup.setup.config.timeout), time.monotonic()
     files = files_of(sources, setup.setup.offline, deadline)
     with ExitStack() as stack:
-        paged = [page_file(each, page) for each in files] if page else files
+        named = zip(files, sources, strict=True)
+        paged = files if page is None else [page_file(file, page, source) for file, source in named]
         pictures = stack.enter_context(opened_all(paged, Terms(seconds=deadline.left()), whole=True))
         learn(report_losses(files, sources, pictures, page, report))
         if setup.setup.trace:

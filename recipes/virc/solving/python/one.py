@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from virc.core.errors import NoAnswerError
+from virc.core.errors import NoAnswerError, UsageError
 from virc.core.events import OnEvent as OnReport
 from virc.core.events import Reporter
 from virc.models.load import Opened
@@ -91,6 +91,8 @@ def solve(
         ConfigError, SetupError: the model cannot be opened.
         NetworkError, EngineError: the model failed.
     """
+    if page is not None and (not isinstance(page, int) or page < 1):
+        raise UsageError(f"page must be a whole number of at least 1, not {page!r}")
     asked = prepared(
         model,
         Options(
