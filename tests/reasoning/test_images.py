@@ -97,7 +97,7 @@ def test_large_netpbm_files_with_comments_are_opened() -> None:
         (encoded(marked(1, 1)), "has 1 x 1 px, too few", None),
         (encoded(marked(1, 201)), "one side over 200 times the other", "cut out"),
         (encoded(marked(201, 1)), "one side over 200 times the other", "cut out"),
-        (encoded(Image.new("F", (9, 9), float("inf")), "TIFF"), "numbers without a limit", None),
+        (encoded(Image.new("F", (9, 9), float("inf")), "TIFF"), "it has no finite number", None),
     ],
 )
 def test_what_is_no_picture_is_named(data: bytes, says: str, hints: str | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops, ImageCms
+from PIL import Image, ImageChops, ImageCms, ImageColor
 from support.solving import open_pictures
 
 from virc.core.errors import DataError, UsageError
@@ -296,6 +296,57 @@ def test_a_page_of_deep_colours_keeps_its_range() -> None:
 
 
 TWO = [COLOURS, LAB.convert("RGB")]
+
+
+def _with(image: Image.Image, *numbers: float, depth: type = np.float32) -> np.ndarray:
+    """An array of an image from 0 to 1, in which some pixels are these, from the upper left corner on."""
+    array = np.asarray(image).astype(depth) / 255
+    array[0, : len(numbers)] = np.reshape(numbers, (-1, *[1] * (array.ndim - 2)))
+    return array
+
+
+ONE_BAND = np.asarray(COLOURS) / 255
+ONE_BAND[0, 0, 1] = np.nan
+NAN, INF = np.nan, np.inf
+UNKNOWN: dict[str, tuple[Any, Image.Image, int]] = {
+    "first": (_with(GREY, NAN), GREY, 1),
+    "second": (_with(GREY, 0.5, NAN), GREY, 1),
+    "infinite": (_with(GREY, INF, -INF, NAN), GREY, 3),
+    "of 64 bits": (_with(GREY, INF, depth=np.float64), GREY, 1),
+    "of 16 bits": (_with(GREY, NAN, INF, depth=np.float16), GREY, 2),
+    "colours": (_with(COLOURS, NAN, INF), COLOURS, 2),
+    "one colour": (ONE_BAND, COLOURS, 1),
+    "transparent colours": (_with(COLOURS.convert("RGBA"), -INF), COLOURS, 1),
+    "TIFF": (_saved(Image.fromarray(_with(GREY, NAN, INF)), "TIFF"), GREY, 2),
+    "TIFF, opened": (Image.fromarray(_with(GREY, -INF)), GREY, 1),
+    "all of a column": (np.where(np.arange(60) < 30, NAN, np.asarray(GREY) / 255), GREY, 1200),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_pixels_without_a_finite_number_are_background_and_said(name: str) -> None:
+    source, expected, count = UNKNOWN[name]
+    (found,) = open_pictures([source])
+    rest = (30, 0, 60, 40)
+    difference = ImageChops.difference(found.pixels.crop(rest), expected.convert("RGB").crop(rest))
+    assert difference.getextrema() <= ((0, 1),) * 3
+    assert (found.rendering.range, found.rendering.missing) == ((0, 1), count)
+    background = found.rendering.background
+    assert background in ("white", "black", "gray")
+    unknown = (0, 0) if "second" not in name else (1, 0)
+    assert found.pixels.getpixel(unknown) == ImageColor.getrgb(background)
+    said = losses([looked_at((b"", "it"), source, found)], ["it"])[-1]
+    noun = "pixel" if count == 1 else "pixels"
+    assert said == f"it has {count} {noun} without a finite number, shown as {background} background"
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (30, 40, 3), (30, 40, 4)])
+def test_a_picture_without_a_finite_number_is_refused(shape: tuple[int, ...]) -> None:
+    for number in (np.nan, np.inf):
+        with pytest.raises(DataError, match="it has no finite number"):
+            open_pictures([np.full(shape, number)])
+
+
 PAGES: dict[str, tuple[bytes, int, bool]] = {
     **{f"page {page} of {kind}": (_saved(TWO[0], kind, save_all=True, append_images=TWO[1:]).getvalue(), page, page < 3)
        for kind in ("TIFF", "GIF", "PNG", "WEBP") for page in (1, 2, 3)},
@@ -364,7 +415,7 @@ class Tensor:
     [
         (np.zeros((3, 30, 40), np.uint8), r"uint8, 3 x 30 x 40: its channels come first \| array.transpose\(1, 2, 0\)"),
         (np.full((30, 40, 3), -0.5), r"float64, 30 x 40 x 3, of numbers that are not from 0 .* \| array.clip\(0, 1\)"),
-        (np.full((30, 40, 3), np.nan), "of numbers that are not from 0"),
+        (np.where(np.eye(30, 40)[..., None] * np.ones(3) > 0, np.nan, -1), "of numbers that are not from 0"),
         (np.full((30, 40, 4), 70_000), "int64, 30 x 40 x 4, of numbers that are not from 0"),
         (np.zeros((30, 40), complex), r"complex128, 30 x 40, not numbers of H x W"),
         (np.zeros((30, 40), "U1"), "<U1, 30 x 40, not"),

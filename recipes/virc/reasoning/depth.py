@@ -16,6 +16,7 @@ Levels = tuple[int | float, int | float]
 STRIP = 256  # rows
 _WHITES = (1, *((1 << bits) - 1 for bits in (8, 10, 12, 14, 16)))  # the first of floats alone
 _FEWEST_SHADES = 16
+_FINITE = (-3.4e38, 3.4e38)  # of 32 bits
 _OUTLIERS = 1000  # one of so many numbers at each end
 _RAW = re.compile(r"(RGBX?|RGBA|LA|CMYK);16([BLN])")
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -67,23 +68,40 @@ def load(image: Image.Image, again: Callable[[], Image.Image]) -> Levels | None:
             band.paste(Image.frombytes("I;16", upper.size, Image.merge("LA", pair).tobytes()), (0, top))
     del low
     alpha = bands.pop() if image.mode == "RGBA" else None
-    shown, levels = colours(bands, alpha)
+    shown, levels, _ = colours(bands, alpha)
     image.paste(shown.convert(image.mode))
     return levels
 
 
-def colours(bands: Sequence[Image.Image], alpha: Image.Image | None = None) -> tuple[Image.Image, Levels]:
-    """One picture in 8 bits of bands of over 8, all at one range, which comes with it.
+def colours(bands: Sequence[Image.Image], alpha: Image.Image | None = None) -> tuple[Image.Image, Levels, int]:
+    """One picture in 8 bits of bands of over 8, all at one range; that, and how many pixels are no finite number.
 
-    Alpha has that range, or where it goes further as many bits as it needs: cameras write 12 bits, and 16 of alpha.
+    Such pixels are transparent. Alpha has the range of the colours, or where it goes further as many bits as it needs:
+    cameras write 12 bits, and 16 of alpha.
     """
-    levels = _levels(bands)
+    levels, missing = _levels(bands), _missing([*bands, alpha] if alpha else bands)
     flat = [_flat(band, levels) for band in bands]
     if alpha:
-        most = cast(Levels, _wide(alpha).getextrema())[1]
+        most = _extrema([alpha])[1]
         flat.append(_flat(alpha, (0, max(levels[1], _white(most, alpha.mode == "F") or most))))
-    modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA" if alpha else "CMYK"}
-    return (Image.merge(modes[len(flat)], flat) if len(flat) > 1 else flat[0]), levels
+    elif missing:
+        flat.append(Image.new("L", missing.size, 255))
+    if missing:
+        flat[-1].paste(0, mask=missing)
+    modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA" if alpha or missing else "CMYK"}
+    shown = Image.merge(modes[len(flat)], flat) if len(flat) > 1 else flat[0]
+    return shown, levels, missing.histogram()[255] if missing else 0
+
+
+def _missing(bands: Sequence[Image.Image]) -> Image.Image | None:
+    """A mask of the pixels that are no finite number in one of the bands, if there are any."""
+    if bands[0].mode != "F":
+        return None
+    mask = Image.new("L", bands[0].size)
+    for band in bands:
+        for top, strip in strips(band):
+            mask.paste(255, (0, top), _outside(strip, _FINITE))
+    return mask if mask.getbbox() else None
 
 
 def _wide(band: Image.Image) -> Image.Image:
@@ -108,9 +126,10 @@ def _levels(bands: Sequence[Image.Image]) -> Levels:
     Numbers go from 0 to the greatest of as many bits as cameras have; where they would be told apart by next to no
     shades then, or are negative or larger, from the least to the greatest that there is. Outliers are left out.
     """
-    low, high = _inner(bands, *_extrema(bands))
-    if not math.isfinite(high - low):
-        raise ValueError("it holds numbers without a limit")
+    low, high = _extrema(bands)
+    if low > high:
+        raise ValueError("it has no finite number")
+    low, high = _inner(bands, low, high)
     most = _white(high, bands[0].mode == "F") if low >= 0 else 0
     return (0, most) if most and not 0 < high - low < most / _FEWEST_SHADES else (low, high)
 
@@ -122,7 +141,7 @@ def _inner(bands: Sequence[Image.Image], low: int | float, high: int | float) ->
     most = math.ceil(sum(math.prod(band.size) for band in bands) / _OUTLIERS)
     left, right = most, most  # that may be cut off at each end
     inner = low, high
-    while math.isfinite(inner[1] - inner[0]) and inner[0] < inner[1]:
+    while inner[0] < inner[1]:
         counts = _histogram(bands, inner, inner != (low, high))
         first, last = _within(counts, left), len(counts) - 1 - _within(counts[::-1], right)
         if first > last or (last - first + 1) * 2 >= len(counts):
@@ -154,16 +173,18 @@ def _histogram(bands: Sequence[Image.Image], levels: Levels, is_cut: bool) -> li
 
 
 def _extrema(bands: Sequence[Image.Image], inside: Levels | None = None) -> Levels:
-    """The least and the greatest number, of those within a range."""
+    """The least and the greatest finite number, of those within a range."""
     lows, highs = zip(*(_extrema_of(strip, inside) for band in bands for _, strip in strips(band)), strict=True)
     return min(lows), max(highs)
 
 
 def _extrema_of(strip: Image.Image, inside: Levels | None) -> Levels:
     wide = _wide(strip)
-    if inside is None:
+    if inside is None and wide.mode != "F":
         return cast(Levels, wide.getextrema())
-    low, high = inside if wide.mode == "F" else (math.ceil(inside[0]), math.floor(inside[1]))
+    low, high = inside or _FINITE
+    if wide.mode != "F":
+        low, high = math.ceil(low), math.floor(high)
     outside, found = _outside(wide, (low, high)), []
     for end, other in ((0, high), (1, low)):
         changed = wide.copy()

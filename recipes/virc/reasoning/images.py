@@ -51,10 +51,12 @@ class Rendering(msgspec.Struct, frozen=True):
     Args:
         background: of what is transparent; None: nothing is.
         range: of numbers of over 8 bits.
+        missing: pixels that are no finite number, and transparent.
     """
 
     background: str | None = None
     range: Levels | None = None
+    missing: int = 0
 
 
 class OpenedImage(msgspec.Struct, frozen=True):
@@ -333,11 +335,12 @@ def _upright(image: Image.Image, name: str, data: bytes | None = None) -> Opened
     """A picture as upright RGB; it is changed in place."""
     kind, mark = image.format, mark_of(image)
     with decoding(name):
-        levels = load(image, data) or _told(image)
+        levels = load(image, data)
+        known = Rendering(range=levels) if levels else _told(image) or Rendering()
         plain = _is_plain(image)
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
             ImageOps.exif_transpose(image, in_place=True)
-        pixels, rendering = _rgb(image, levels)
+        pixels, rendering = _rgb(image, known)
     own = without_metadata(data, pixels.size) if data and plain and kind in ("PNG", *_JPEGS) else None
     return OpenedImage(pixels, mark is not None, own, data, rendering, kind == "TIFF" and mark == _EXACT)
 
@@ -378,16 +381,16 @@ def _content(image: Image.Image) -> bytes:
     return content
 
 
-def told(levels: Levels) -> str:
-    """The description of a TIFF (tag 270) of pixels whose numbers had that range."""
-    return f"{_RANGE}{msgspec.json.encode(levels).decode()}"
+def told(levels: Levels, missing: int = 0) -> str:
+    """The description of a TIFF (tag 270) of pixels whose numbers had that range; arguments as of `Rendering`."""
+    return f"{_RANGE}{msgspec.json.encode(Rendering(None, levels, missing)).decode()}"
 
 
-def _told(image: Image.Image) -> Levels | None:
+def _told(image: Image.Image) -> Rendering | None:
     text = image.tag_v2.get(270) if isinstance(image, TiffImageFile) else None
     if isinstance(text, str) and text.startswith(_RANGE):
         with suppress(msgspec.DecodeError):
-            return msgspec.json.decode(text.removeprefix(_RANGE), type=Levels)
+            return msgspec.json.decode(text.removeprefix(_RANGE), type=Rendering)
     return None
 
 
@@ -530,20 +533,21 @@ def _check_size(size: Size, name: str) -> None:
         raise DataError(f"{measured}, one side over {MAX_ASPECT} times the other", "cut out the part that matters")
 
 
-def _rgb(image: Image.Image, levels: Levels | None) -> tuple[Image.Image, Rendering]:
-    """A picture as RGB; `levels` is the range of what is in 8 bits already."""
+def _rgb(image: Image.Image, known: Rendering) -> tuple[Image.Image, Rendering]:
+    """A picture as RGB; `known` is how what is in 8 bits already became so."""
     if image.mode.startswith(("I", "F")):
-        image, levels = depth.colours([image])
+        image, levels, missing = depth.colours([image])
+        known = Rendering(range=levels, missing=missing)
     if image.has_transparency_data:
         background = _background(image)
         paper = Image.new("RGB", image.size, background)
         for top, each in depth.strips(image):
             strip = each.convert("RGBA")
             paper.paste(strip, (0, top), strip)
-        return paper, Rendering(background, levels)
+        return paper, msgspec.structs.replace(known, background=background)
     plain = image.convert("RGB")
     plain.info = {}  # what a camera wrote about place and owner must not travel with the pixels
-    return plain, Rendering(range=levels)
+    return plain, known
 
 
 def _background(image: Image.Image) -> str:

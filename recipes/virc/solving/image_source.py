@@ -22,7 +22,7 @@ from virc.core.errors import DataError, NetworkError
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_path, near_file
 from virc.core.retry import retried
-from virc.core.text import clause, plain
+from virc.core.text import clause, counted, plain
 from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.fetch import Fetch, FetchError, Rules
 from virc.reasoning.images import MAX_BYTES, OpenedImage, Shown, decoding, page_of, seek_page
@@ -138,8 +138,11 @@ def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
         if seen["shown"] == 1 < seen["frames"]:
             others = "the second is" if seen["frames"] == 2 else f"{seen['frames'] - 1} of them are"
             found.append(f"{name} has {seen['frames']} frames, and {others} not looked at")
-        if seen["background"] not in (None, "white"):
+        if seen["background"] not in (None, "white") and not seen["missing"]:
             found.append(f"{name} is transparent, and is shown on {seen['background']}: white would hide what it shows")
+        if seen["missing"]:
+            pixels = counted(seen["missing"], "pixel")
+            found.append(f"{name} has {pixels} without a finite number, shown as {seen['background']} background")
         if seen["range"] and tuple(seen["range"]) not in _USUAL:
             low, high = seen["range"]
             found.append(f"{name} is shown from {low:g}, as black, to {high:g}, as white")

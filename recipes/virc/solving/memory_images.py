@@ -9,7 +9,6 @@ from PIL import Image, ImageOps
 from virc.core.errors import DataError, UsageError
 from virc.core.text import clause
 from virc.reasoning import depth
-from virc.reasoning.depth import Levels
 from virc.reasoning.images import MAX_BYTES, decoding, load, mark_of, own_copy, told
 
 _SHAPES = "numbers of H x W, H x W x 3 (RGB) or H x W x 4 (RGBA)"
@@ -54,7 +53,7 @@ def file_of_memory(picture: object, name: str = "the picture") -> tuple[bytes, s
         with decoding(name):  # an image may be decoded first
             deep = own_copy(picture) if depth.is_deep(picture) else None
             levels = load(deep) if deep else None
-        return _tiff(deep or picture, levels, name), name
+        return _tiff(deep or picture, told(levels) if levels else None, name), name
     if isinstance(picture, Array):
         return _tiff(*_of_array(picture, name), name), name
     if isinstance(picture, Readable) and not isinstance(picture, type):
@@ -79,8 +78,8 @@ def _contents(file: Readable, name: str) -> bytes:
     return content
 
 
-def _of_array(array: Array, name: str) -> tuple[Image.Image, Levels | None]:
-    """An image of an array; of colours of over 8 bits in 8, with their range."""
+def _of_array(array: Array, name: str) -> tuple[Image.Image, str | None]:
+    """An image of an array; of colours of over 8 bits in 8, with what tells their range."""
     interface: Mapping[str, Any] = array.__array_interface__
     shape, kind = tuple(interface["shape"]), str(getattr(array, "dtype", interface["typestr"]))
     given = f"{name} is an array of {kind}, {' x '.join(map(str, shape)) or 'one number'}"
@@ -102,15 +101,18 @@ def _of_array(array: Array, name: str) -> tuple[Image.Image, Levels | None]:
     wide = plane.astype("f4")
     if len(shape) == 2 or shape[2] == 1:
         return Image.fromarray(plane if interface["typestr"][1:] == "u2" else wide), None
-    if not 0 <= wide.min() <= wide.max() <= 65535:  # colours that were stretched would be others
+    finite = wide[abs(wide) <= 3.4e38]
+    if finite.size and not 0 <= finite.min() <= finite.max() <= 65535:  # colours that were stretched would be others
         raise UsageError(f"{given}, of numbers that are not from 0 to 65535", "array.clip(0, 1) where 1 is white")
     numbers = plane.astype("i4") if interface["typestr"][1] in "ui" else wide
     bands = [Image.fromarray(numbers[:, :, each]) for each in range(shape[2])]
-    return depth.colours(bands[:3], *bands[3:])
+    with decoding(name):
+        shown, levels, missing = depth.colours(bands[:3], *bands[3:])
+    return shown, told(levels, missing)
 
 
-def _tiff(image: Image.Image, levels: Levels | None, name: str) -> bytes:
-    """The pixels as a file, which is checked as those of users are; `levels` is the range that they had."""
+def _tiff(image: Image.Image, description: str | None, name: str) -> bytes:
+    """The pixels as a file, which is checked as those of users are; the description is that of their range."""
     file = io.BytesIO()
     with decoding(name):  # an image may be decoded first
         upright = ImageOps.exif_transpose(image)
@@ -119,6 +121,6 @@ def _tiff(image: Image.Image, levels: Levels | None, name: str) -> bytes:
         elif upright.mode not in _TIFF:
             upright = upright.convert("RGB")
         upright.info = {}
-        marks = {"software": mark_of(image), "description": told(levels) if levels else None}
+        marks = {"software": mark_of(image), "description": description}
         upright.save(file, "TIFF", compression="raw", **{name: mark for name, mark in marks.items() if mark})
     return file.getvalue()

@@ -17,7 +17,7 @@ RGB = 4
 """Bytes that Pillow keeps a pixel of RGB in."""
 _PALETTE_OR_GREY = ("1", "L", "P")  # one byte each; all else is kept in RGB's four, but for greyscale of 16 bits
 _DEEP = "colours of 16 bits"
-_WIDE: Mapping[str, int] = {"I": 13, "F": 9, _DEEP: 26}
+_WIDE: Mapping[str, int] = {"I": 13, "F": 14, _DEEP: 26}
 """Mode -> bytes of a pixel while it is made RGB; of `I;16` and its like 11."""
 _DECODERS: Mapping[str, int] = {"WEBP": 17, "AVIF": 20, "HEIF": 20, "TIFF": 4}
 """Format -> bytes of a pixel that its decoder takes: of all of it, or of TIFF beside what Pillow takes (one strip)."""
