@@ -42,7 +42,6 @@ _MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is re
 _TRIES, _FIRST_PAUSE = 3, 0.4  # seconds
 _ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG", b"II", b"MM")
 _USUAL = ((0, 1), (0, 255), (0, 65535))  # ranges of numbers that say nothing
-_MAX_COUNTED = 32 * 2**20  # bytes: frames are counted by walking through them, but for those of TIFF
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
 
@@ -109,7 +108,9 @@ def page_file(file: File, page: int, source: Picture | None = None) -> File:
             source.seek(before)
 
 
-def looked_at(file: File, source: Picture, picture: OpenedImage | Shown, page: int | None = None) -> Fields:
+def looked_at(
+    file: File, source: Picture, picture: OpenedImage | Shown, page: int | None = None, max_counted: int = 32 * 2**20
+) -> Fields:
     """What of a picture is looked at, as `virc.solve/1` has it.
 
     The second picture in a photo of a phone (MPO) is no frame: it is the same scene.
@@ -117,8 +118,9 @@ def looked_at(file: File, source: Picture, picture: OpenedImage | Shown, page: i
     Args:
         file: with all its pages.
         page: the one that was chosen; None: the first, or the one at which a PIL image stands.
+        max_counted: bytes of a file whose frames are counted by walking through them; those of TIFF always are.
     """
-    frames, shown = _frames(file[0], source)
+    frames, shown = _frames(file[0], source, max_counted)
     rendering = msgspec.json.decode(msgspec.json.encode(picture.rendering))  # a list, as JSON has it
     seen = {"frames": frames, "shown": page or shown, **rendering}
     return seen | {"scaled": scaled(picture) if isinstance(picture, Shown) else None}
@@ -164,9 +166,9 @@ def report_losses(
     return {"pictures": seen, "warnings": said}
 
 
-def _frames(data: bytes, source: Picture) -> tuple[int, int]:
+def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
     """How many frames there are, and which is shown, from 1."""
-    is_short = len(data) < _MAX_COUNTED or data.startswith(_ANIMATED[-2:])
+    is_short = len(data) < max_counted or data.startswith(_ANIMATED[-2:])
     try:
         if isinstance(source, Image.Image):
             return 1 if source.format == "MPO" else getattr(source, "n_frames", 1), source.tell() + 1

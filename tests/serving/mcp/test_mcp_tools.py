@@ -184,6 +184,57 @@ def test_results_fit_their_schemas_in_old_and_new_drafts(folder: Path) -> None:
             draft(schema(TOOLS[name].returns)).validate(structured(result))
 
 
+def _frames(path: Path) -> None:
+    frames = [Image.new("RGB", (60, 60), (shade, 0, 0)) for shade in (0, 100, 200)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+def _white_lines(path: Path) -> None:
+    lines = Image.new("RGBA", (60, 60), (255, 255, 255, 0))
+    lines.paste("white", (10, 10, 50, 13))
+    lines.save(path)
+
+
+def _deep(path: Path) -> None:
+    Image.new("I", (60, 60), 4000).convert("I;16").save(path)
+
+
+def _unknown(path: Path) -> None:
+    image = Image.new("F", (60, 60), 0.5)
+    image.putpixel((0, 0), float("nan"))
+    image.save(path)
+
+
+LOSSES: dict[str, tuple[Any, str]] = {
+    "a.gif": (_frames, "has 3 frames, and 2 of them are not looked at"),
+    "a.tif": (_frames, "has 3 frames, and 2 of them are not looked at"),
+    "lines.png": (_white_lines, "is transparent, and is shown on black: white would hide what it shows"),
+    "deep.tif": (_deep, "is shown from 0, as black, to 4095, as white"),
+    "nan.tif": (_unknown, "has 1 pixel without a finite number, shown as white background"),
+    "noise.png": (lambda path: noise(path, (60, 60)), ""),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_is_not_shown_as_it_is_is_said_by_each_tool(name: str, tmp_path: Path) -> None:
+    make, sentence = LOSSES[name]
+    make(tmp_path / name)
+    expected = [f"{name} {sentence}"] if sentence else []
+
+    async def work(client: Client) -> Any:
+        shown = await client.call_tool("show", {"image": name})
+        again = await client.call_tool("show", {"image": structured(shown)["image_id"]})
+        cut = await client.call_tool("crop", {"image": name, "box": [0, 0, 30, 30]})
+        return shown, again, cut, await client.call_tool("ask", {"image": name, "question": QUESTION})
+
+    with serve([answer("5")]) as server:
+        shown, again, cut, asked = talk(desk([tmp_path], server.url), work)
+    assert structured(again)["warnings"] == [each.replace(name, "picture 1", 1) for each in expected]
+    for result in (shown, cut, asked):
+        assert structured(result)["warnings"] == expected
+        assert [part.text for part in result.content[1:-1] if part.type == "text"] == expected
+
+
 def test_scale_uses_the_factor_of_the_tool_of_virc(folder: Path) -> None:
     result = called(desk([folder]), "scale", image="noise.png", factor=1.6)
     assert structured(result)["factor"] == 1.5

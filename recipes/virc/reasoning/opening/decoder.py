@@ -24,7 +24,7 @@ from virc.core.limits import bounded
 from virc.core.limits.image_memory import trim
 from virc.reasoning.calls import Size
 from virc.reasoning.encoded import Encoded, Media
-from virc.reasoning.images import OpenedImage, decoding, open_file
+from virc.reasoning.images import OpenedImage, Rendering, decoding, open_file
 from virc.reasoning.opening.pricing import Price, price
 from virc.reasoning.resample import resampled
 
@@ -69,6 +69,7 @@ class _Said(msgspec.Struct):
     size: Size | None = None
     original: Size = (0, 0)
     is_jpeg: bool = False
+    rendering: Rendering = Rendering()
     media: Media | None = None
     length: int = 0
 
@@ -125,7 +126,7 @@ class Decoder:
         said, own, pixels = self._ask(data, _Task(name, len(data), most, fit), check)
         assert pixels
         encoded = Encoded(said.media, own) if said.media else None
-        return OpenedImage(pixels, said.is_jpeg, encoded, None if fit else data), said.original
+        return OpenedImage(pixels, said.is_jpeg, encoded, None if fit else data, said.rendering), said.original
 
     def close(self) -> None:
         """End the process."""
@@ -278,7 +279,7 @@ def _answered(task: _Task, data: bytes) -> tuple[_Said, OpenedImage | None]:
         return _Said(fields_of(error)), None
     except MemoryError:
         return _Said(fields_of(DataError(f"{task.name} takes more memory than a picture may"))), None
-    said = _Said(size=opened.size, original=original, is_jpeg=opened.is_jpeg)
+    said = _Said(size=opened.size, original=original, is_jpeg=opened.is_jpeg, rendering=opened.rendering)
     if opened.own:
         said.media, said.length = opened.own.media, len(opened.own.data)
     return said, opened

@@ -14,7 +14,7 @@ from virc.core.limits.threads import started
 from virc.core.text import plain
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
-from virc.reasoning.calls import Size
+from virc.reasoning.images import Shown
 from virc.reasoning.opening.pictures import Source, shown
 from virc.reasoning.session import Rejected, Unit
 from virc.serving.agent.desk import LeftError
@@ -45,9 +45,9 @@ class Model:
 
     async def ask(
         self, files: Sequence[Source], question: str, samples: int, on_step: OnStep
-    ) -> tuple[Opened, Solved, Sequence[Size]]:
-        """The model, its answer, and the (width, height) in px of the pictures; cancelled, the model stops at its next
-        word. `on_step` gets a line about each step, in the thread of the event loop.
+    ) -> tuple[Opened, Solved, Sequence[Shown]]:
+        """The model, its answer, and the pictures as it saw them; cancelled, the model stops at its next word.
+        `on_step` gets a line about each step, in the thread of the event loop.
         """
         if self._waiting >= MAX_WAITING:
             raise DataError("too many questions are waiting: ask again later")
@@ -91,7 +91,7 @@ class Model:
 
 def _solved(
     setup: Setup, opened: Opened, files: Sequence[Source], question: str, samples: int, tell: Callable[[str], None]
-) -> tuple[Solved, Sequence[Size]]:
+) -> tuple[Solved, Sequence[Shown]]:
     config = msgspec.structs.replace(setup.config, samples=samples, keep_images=True)
     turns = 0
 
@@ -118,4 +118,4 @@ def _solved(
     except ValueError as error:
         raise DataError(str(error)) from error
     solved = one.solve(config, opened.backend, protocol, pictures, question, on_event=on_event, deadline=deadline)
-    return solved, [each.original or each.size for each in pictures]
+    return solved, pictures

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ from virc.serving.mcp import messages
 from virc.serving.mcp.asking import Model, OnStep
 from virc.serving.mcp.pictures import IMAGE, Readable, file_of, given, in_reply, pixels_of, smaller
 from virc.serving.mcp.result_store import ResultStore
+from virc.solving.image_source import File, looked_at, losses
 from virc.solving.outcome import chosen
 from virc.solving.traces.page import in_words
 from virc.tools import registry as tools
@@ -40,6 +42,7 @@ from virc.tools.scale import FACTORS
 
 _AROUND = 100  # characters of JSON around a part
 _LEAST = 2000  # characters of a picture
+_MAX_COUNTED = 4 * 2**20  # bytes of a client's file whose frames are counted: half a second for each MiB of small ones
 TRACE = "trace"
 """Names of kept traces begin so."""
 _UNITS: Mapping[str, Coordinates] = {
@@ -115,7 +118,9 @@ class Desk:
         def work() -> Reply:
             data, name = file_of(source, self._readable)
             with opened_all([(data, name)], of_client(anybody), partial(_made_beside, read)) as pictures:
-                return change(read, pictures[0], data, session)
+                reply, said = change(read, pictures[0], data, session), _lost([(data, name)], [source], pictures)
+                fields: Any = reply.fields
+                return _reply([*reply.parts[:-1], *said], msgspec.structs.replace(fields, warnings=said))
 
         try:
             return await asyncio.to_thread(work)
@@ -167,11 +172,13 @@ class Desk:
             return files
 
         files = await asyncio.to_thread(read_all)
-        model, solved, sizes = await self._model.ask(files, read.question, read.samples, on_step)
+        model, solved, pictures = await self._model.ask(files, read.question, read.samples, on_step)
         if solved.error and not isinstance(solved.error, NoAnswerError):
             raise solved.error
         sample = chosen(solved)
         ids = [self._store.keep(session, IMAGE, data, len(data)) for data, _ in files]
+        said = await asyncio.to_thread(_lost, files, sources, pictures)
+        sizes = [each.original or each.size for each in pictures]
         looks, parts = await asyncio.to_thread(self._looks, sample.trace, sample.images, sizes, ids, session, read)
         steps = _Steps(sample.trace, read.question, [shown.file for shown in sample.images])
         kept = self._store.keep(session, TRACE, steps, sum(len(file.data) for file in steps.files))
@@ -185,9 +192,10 @@ class Desk:
             image_ids=ids,
             looks=looks,
             trace_id=kept,
+            warnings=said,
         )
         answer = solved.answer if solved.answer is not None else f"no answer: {solved.error}"
-        return _reply([answer, *parts], answered)
+        return _reply([answer, *said, *parts], answered)
 
     def _looks(
         self,
@@ -263,6 +271,12 @@ class Desk:
             shown.append(messages.Step(thought=unit.think, calls=calls, answer=unit.answer))
         failure = steps.trace.failure.message if steps.trace.failure else None
         return _reply(parts, messages.Traced(question=steps.question, steps=shown, failure=failure))
+
+
+def _lost(files: Sequence[File], sources: Sequence[bytes | Path], pictures: Sequence[OpenedImage | Shown]) -> list[str]:
+    """What of pictures is not shown, in the sentences of `virc solve`."""
+    seen = [looked_at(*each, max_counted=_MAX_COUNTED) for each in zip(files, sources, pictures, strict=True)]
+    return losses(seen, sources)
 
 
 def _made_beside(read: Any, size: tuple[int, int]) -> int:

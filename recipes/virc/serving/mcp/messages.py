@@ -34,6 +34,9 @@ Corners = Annotated[list[int], Meta(min_length=4, max_length=4)]
 """A list, not a tuple: validators of older drafts, as in the TypeScript SDK, refuse every value of a tuple's schema."""
 
 
+Warnings = Annotated[list[str], Meta(description="What of the picture's file is not shown, or not as it is.")]
+
+
 class Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a tool takes."""
 
@@ -129,6 +132,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     width: int
     height: int
     exact: Annotated[bool, Meta(description="Whether the returned picture is neither shrunk nor compressed with loss.")]
+    warnings: Warnings = []
 
 
 class Cropped(Picture, frozen=True, kw_only=True):
@@ -167,6 +171,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     image_ids: Annotated[list[str], Meta(description="The pictures of the question, for later calls.")]
     looks: Annotated[list[Look], Meta(description="Where the model looked, in order.")]
     trace_id: Annotated[str, Meta(description="For the tool trace.")]
+    warnings: Warnings = []
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
