@@ -308,6 +308,20 @@ def _with(image: Image.Image, *numbers: float, depth: type = np.float32) -> np.n
 ONE_BAND = np.asarray(COLOURS) / 255
 ONE_BAND[0, 0, 1] = np.nan
 NAN, INF = np.nan, np.inf
+
+
+@pytest.mark.parametrize("mode", ["La", "LA", "PA", "RGBa", "RGBA", "RGBX"])
+def test_a_pil_image_of_any_mode_with_alpha_is_shown(mode: str) -> None:
+    whole = Image.merge("RGBA", (*[GREY] * 3, CLEAR))
+    via = {"La": "LA", "RGBa": "RGBA", "PA": "P"}.get(mode, mode)
+    source = (whole.convert("RGB") if mode in ("RGBX", "PA") else whole).convert(via).convert(mode)
+    expected = source.convert(via).convert("RGBA") if mode != "RGBX" else GREY.convert("RGBA")
+    (found,) = open_pictures([source])
+    (wanted,) = open_pictures([expected])
+    for shown in (found, opened(source)):
+        assert shown.pixels.tobytes() == wanted.pixels.tobytes()
+
+
 UNKNOWN: dict[str, tuple[Any, Image.Image, int]] = {
     "first": (_with(GREY, NAN), GREY, 1),
     "second": (_with(GREY, 0.5, NAN), GREY, 1),

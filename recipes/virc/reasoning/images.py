@@ -538,6 +538,8 @@ def _rgb(image: Image.Image, known: Rendering) -> tuple[Image.Image, Rendering]:
     if image.mode.startswith(("I", "F")):
         image, levels, missing = depth.colours([image])
         known = Rendering(range=levels, missing=missing)
+    if image.mode == "La":  # premultiplied, of which Pillow makes LA alone
+        image = image.convert("LA")
     if image.has_transparency_data:
         background = _background(image)
         paper = Image.new("RGB", image.size, background)

@@ -117,7 +117,7 @@ def _tiff(image: Image.Image, description: str | None, name: str) -> bytes:
     with decoding(name):  # an image may be decoded first
         upright = ImageOps.exif_transpose(image)
         if upright.has_transparency_data:
-            upright = upright.convert("RGBA")
+            upright = upright.convert("LA" if upright.mode == "La" else "RGBA")
         elif upright.mode not in _TIFF:
             upright = upright.convert("RGB")
         upright.info = {}
