@@ -322,6 +322,37 @@ def test_a_pil_image_of_any_mode_with_alpha_is_shown(mode: str) -> None:
         assert shown.pixels.tobytes() == wanted.pixels.tobytes()
 
 
+MASK = GREY.point(lambda value: int(value > 128))
+DARK: dict[str, tuple[Any, list[float] | None, bool]] = {
+    "mask of 0 and 1": (np.asarray(MASK), [0, 1], True),
+    "mask of words": (np.asarray(MASK).astype(np.int32), [0, 1], True),
+    "mask of 16 bits": (np.asarray(MASK).astype(np.uint16), [0, 1], True),
+    "mask of floats": (np.asarray(MASK).astype(np.float32), [0, 1], False),
+    "mask as PNG": (_saved(MASK).getvalue(), [0, 1], True),
+    "mask as a PIL image": (MASK, [0, 1], True),
+    "labels": (GREY.point(lambda value: value // 32), [0, 7], True),
+    "12 bits of a loaded colour PNG": (COLOURS.point(lambda value: value >> 4), [0, 15], True),
+    "seventeen shades": (GREY.point(lambda value: value >> 4 if value < 250 else 16), None, False),
+    "one dark shade": (Image.new("RGB", (60, 40), (3, 0, 9)), None, False),
+    "black": (Image.new("L", (60, 40)), None, False),
+    "a palette": (MASK.convert("P"), None, False),
+    "transparent": (Image.merge("LA", (MASK, CLEAR)), None, False),
+    "a dark photograph": (_saved(MASK, "JPEG").getvalue(), None, False),
+}
+
+
+@pytest.mark.parametrize("name", DARK)
+def test_eight_bits_that_would_all_be_black_are_stretched_and_said(name: str) -> None:
+    source, levels, is_said = DARK[name]
+    (found,) = open_pictures([source])
+    seen = looked_at((b"", "it"), source, found)
+    assert seen["range"] == levels
+    assert bool([each for each in losses([seen], ["it"]) if "as white" in each]) == is_said
+    assert (max(most for _, most in found.pixels.getextrema()) == 255) == bool(levels or found.rendering.background)
+    sent = _seen(show_input(found, OURS)).resize(found.size)
+    assert not levels or max(most for _, most in sent.getextrema()) > 200
+
+
 UNKNOWN: dict[str, tuple[Any, Image.Image, int]] = {
     "first": (_with(GREY, NAN), GREY, 1),
     "second": (_with(GREY, 0.5, NAN), GREY, 1),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from operator import add
-from typing import cast
+from typing import Any, cast
 
 from PIL import Image, ImageMath
 
@@ -102,6 +102,19 @@ def _missing(bands: Sequence[Image.Image]) -> Image.Image | None:
         for top, strip in strips(band):
             mask.paste(255, (0, top), _outside(strip, _FINITE))
     return mask if mask.getbbox() else None
+
+
+def brightened(image: Image.Image) -> Levels | None:
+    """Stretch 8 bits that would all be black, such as a mask of 0 and 1, in place; the range, where that was done."""
+    extrema = cast(Any, image.getextrema())
+    bands = extrema if image.mode == "RGB" else [extrema]
+    low, high = min(each[0] for each in bands), max(each[1] for each in bands)
+    if high >= _FEWEST_SHADES or all(least == most for least, most in bands):
+        return None
+    table = [min(max(round((value - low) * 255 / (high - low)), 0), 255) for value in range(256)]
+    for top, strip in strips(image):
+        image.paste(strip.point(table * len(bands)), (0, top))
+    return low, high
 
 
 def _wide(band: Image.Image) -> Image.Image:

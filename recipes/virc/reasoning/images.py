@@ -50,7 +50,7 @@ class Rendering(msgspec.Struct, frozen=True):
 
     Args:
         background: of what is transparent; None: nothing is.
-        range: of numbers of over 8 bits.
+        range: of numbers of over 8 bits, and of those of 8 that would all be black.
         missing: pixels that are no finite number, and transparent.
     """
 
@@ -340,8 +340,11 @@ def _upright(image: Image.Image, name: str, data: bytes | None = None) -> Opened
         plain = _is_plain(image)
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
             ImageOps.exif_transpose(image, in_place=True)
+        if image.mode in ("L", "RGB") and plain and mark is None and known.range is None:
+            known = Rendering(range=depth.brightened(image))
         pixels, rendering = _rgb(image, known)
-    own = without_metadata(data, pixels.size) if data and plain and kind in ("PNG", *_JPEGS) else None
+    is_own = plain and rendering.range is None and kind in ("PNG", *_JPEGS)
+    own = without_metadata(data, pixels.size) if data and is_own else None
     return OpenedImage(pixels, mark is not None, own, data, rendering, kind == "TIFF" and mark == _EXACT)
 
 

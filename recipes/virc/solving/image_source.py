@@ -41,7 +41,7 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")  # from the alphabet of URLs
 _MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is read
 _TRIES, _FIRST_PAUSE = 3, 0.4  # seconds
 _ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG", b"II", b"MM")
-_USUAL = ((0, 1), (0, 255), (0, 65535))  # ranges of numbers that say nothing
+_USUAL = ((0, 1.0), (0, 255), (0, 65535))  # ranges of numbers that say nothing: of floats, 8 and 16 bits
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
 
@@ -145,8 +145,8 @@ def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
         if seen["missing"]:
             pixels = counted(seen["missing"], "pixel")
             found.append(f"{name} has {pixels} without a finite number, shown as {seen['background']} background")
-        if seen["range"] and tuple(seen["range"]) not in _USUAL:
-            low, high = seen["range"]
+        low, high = seen["range"] or _USUAL[1]
+        if (low, high) not in _USUAL or (high == 1 and isinstance(high, int)):
             found.append(f"{name} is shown from {low:g}, as black, to {high:g}, as white")
     return found
 

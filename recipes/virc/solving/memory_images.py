@@ -99,12 +99,13 @@ def _of_array(array: Array, name: str) -> tuple[Image.Image, str | None]:
     if interface["typestr"][1:] == "b1":
         return Image.fromarray(plane.astype("u1") * 255), None
     wide = plane.astype("f4")
+    is_whole = interface["typestr"][1] in "ui" and -(2**31) <= plane.min() <= plane.max() < 2**31
+    numbers = plane.astype("i4") if is_whole else wide
     if len(shape) == 2 or shape[2] == 1:
-        return Image.fromarray(plane if interface["typestr"][1:] == "u2" else wide), None
+        return Image.fromarray(plane if interface["typestr"][1:] == "u2" else numbers), None
     finite = wide[abs(wide) <= 3.4e38]
     if finite.size and not 0 <= finite.min() <= finite.max() <= 65535:  # colours that were stretched would be others
         raise UsageError(f"{given}, of numbers that are not from 0 to 65535", "array.clip(0, 1) where 1 is white")
-    numbers = plane.astype("i4") if interface["typestr"][1] in "ui" else wide
     bands = [Image.fromarray(numbers[:, :, each]) for each in range(shape[2])]
     with decoding(name):
         shown, levels, missing = depth.colours(bands[:3], *bands[3:])
