@@ -555,6 +555,13 @@ def _rgb(image: Image.Image, known: Rendering) -> tuple[Image.Image, Rendering]:
     return plain, known
 
 
+def _luminance(image: Image.Image) -> Image.Image:
+    """The greys that are as bright as the colours: yellow is nearly white. Weights: ITU-R BT.709; gamma: 2.2."""
+    linear = [round(255 * (value / 255) ** 2.2) for value in range(256)]
+    weighed = image.convert("RGB").point(linear * 3).convert("L", (0.2126, 0.7152, 0.0722, 0))
+    return weighed.point([round(255 * (value / 255) ** (1 / 2.2)) for value in range(256)])
+
+
 def _background(image: Image.Image) -> str:
     """White; where a quarter of the pixels that border on transparent ones would vanish on it, what hides the least."""
     shades = [0] * 256
@@ -562,6 +569,6 @@ def _background(image: Image.Image) -> str:
         strip = each.convert("RGBA")
         drawn = strip.getchannel("A").point(lambda alpha: 255 * (alpha >= _VISIBLE))
         edges = ImageChops.subtract(drawn, drawn.filter(ImageFilter.MinFilter(3)))
-        shades = [*map(add, shades, strip.convert("L").histogram(edges))]
+        shades = [*map(add, shades, _luminance(strip).histogram(edges))]
     hidden = {name: sum(shades[max(0, grey - _VISIBLE) : grey + _VISIBLE]) for name, grey in _BACKGROUNDS.items()}
     return "white" if hidden["white"] * 4 <= sum(shades) else min(hidden, key=lambda name: hidden[name])
