@@ -19,6 +19,7 @@ from virc.reasoning.calls import Call
 from virc.reasoning.history import applied, show_input
 from virc.reasoning.images import Shown, open_file, opened
 from virc.reasoning.resize import Grid
+from virc.solving import image_source
 from virc.solving.image_source import looked_at, losses, page_file
 
 OURS = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
@@ -427,6 +428,13 @@ def test_frames_are_counted_in_files_and_images() -> None:
     for source, expected in ((data, (2, 1)), (image, (2, 2)), (closed, (1, 1)), (photo, (1, 1)), (GREY, (1, 1))):
         seen = looked_at((data, "it"), source, open_file(data, "it"))
         assert (seen["frames"], seen["shown"]) == expected
+
+
+def test_no_more_frames_of_a_tiff_are_counted_than_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = _saved(TWO[0], "TIFF", save_all=True, append_images=[*TWO, *TWO]).getvalue()
+    for most, counted in ((1000, 5), (5, 5), (3, 3)):
+        monkeypatch.setattr(image_source, "_MAX_FRAMES", most)
+        assert looked_at((saved, "it"), saved, open_file(saved, "it"))["frames"] == counted
 
 
 def _two_photos() -> io.BytesIO:

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -39,6 +40,7 @@ SECONDS = 60.0
 _MAX_FETCHED = 64 * 2**20
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")  # from the alphabet of URLs
 _MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is read
+_MAX_FRAMES = 1000
 _TRIES, _FIRST_PAUSE = 3, 0.4  # seconds
 _ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG", b"II", b"MM")
 _USUAL = ((0, 1.0), (0, 255), (0, 65535))  # ranges of numbers that say nothing: of floats, 8 and 16 bits
@@ -162,7 +164,7 @@ def report_losses(
     seen = [looked_at(*each, page) for each in zip(files, sources, pictures, strict=True)]
     said = losses(seen, sources)
     for sentence in said:
-        report.warn(sentence, "--page N shows another" if "frames" in sentence else None)
+        report.warn(sentence, "--page N shows another" if " frames, and " in sentence else None)
     return {"pictures": seen, "warnings": said}
 
 
@@ -174,10 +176,22 @@ def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
             return 1 if source.format == "MPO" else getattr(source, "n_frames", 1), source.tell() + 1
         if is_short and data.startswith(_ANIMATED):
             with Image.open(io.BytesIO(data), formats=("GIF", "WEBP", "PNG", "TIFF")) as image:
-                return int(getattr(image, "n_frames", 1)), 1
+                return _counted(image), 1
     except Exception:  # decoders raise nearly everything on hostile bytes; the first frame was read all the same
         pass
     return 1, 1
+
+
+def _counted(image: Image.Image) -> int:
+    """The frames of a picture; of TIFF, where each takes a look at all before it, at most `_MAX_FRAMES`."""
+    if image.format != "TIFF":
+        return int(getattr(image, "n_frames", 1))
+    count = 1
+    with suppress(EOFError):
+        while count < _MAX_FRAMES:
+            image.seek(count)
+            count += 1
+    return count
 
 
 def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
