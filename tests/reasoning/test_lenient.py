@@ -29,6 +29,36 @@ QWEN = Grammar(think=None, calls=(ZOOM,))
 CROP = ToolText("crop_image", {"bbox_2d": [1, 2, 30, 40], "image_index": 0})
 BODY = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_index": 0}}'
 
+GIVEN = '{"bbox_2d": [1, 2, 30, 40], "image_index": 0}'
+_INVOKE = (
+    '<NSinvoke name="crop_image">\n<NSparameter name="bbox_2d">[1, 2, 30, 40]</NSparameter>\n'
+    '<NSparameter name="image_index">0</NSparameter>\n</NSinvoke>'
+)
+_BARE = _INVOKE.replace("NS", "")
+PUBLISHED = [
+    f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>crop_image\n```json\n{GIVEN}\n```"
+    "<｜tool▁call▁end｜><｜tool▁calls▁end｜><｜end▁of▁sentence｜>",
+    f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>crop_image<｜tool▁sep｜>{GIVEN}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    f"<｜tool▁call▁begin｜>crop_image<｜tool▁sep｜>{GIVEN}",
+    _BARE,
+    _BARE.replace('"', "'"),
+    _BARE.removesuffix("\n</invoke>"),
+    f"<function_calls>\n{_BARE}\n</function_calls>",
+    f"<minimax:tool_call>\n{_BARE}\n</minimax:tool_call>",
+    f"<function_calls>\n{_INVOKE.replace('NS', 'antml:')}\n</function_calls>",
+    f"<steptml:tool_calls>{_INVOKE.replace('NS', 'steptml:')}</steptml:tool_calls>",
+    f"<｜DSML｜function_calls>\n{_INVOKE.replace('NS', '｜DSML｜')}\n</｜DSML｜function_calls>",
+    _BARE.replace('index">', 'index" string="false">'),
+    "<seed:tool_call>\n<function=crop_image>\n<parameter=bbox_2d>[1, 2, 30, 40]</parameter>\n"
+    "<parameter=image_index>0</parameter>\n</function>\n</seed:tool_call>",
+    f"<function=crop_image>{GIVEN}</function>",
+    f"<function=crop_image>\n{GIVEN}",
+    "<|python_tag|>crop_image.call(bbox_2d=[1, 2, 30, 40], image_index=0)<|eom_id|>",
+    "```tool_code\nprint(default_api.crop_image(bbox_2d=[1, 2, 30, 40], image_index=0))\n```",
+    f"<|python_tag|>{BODY.replace('crop_image', 'functions.crop_image')}",
+]
+"""Calls in forms that models' templates publish."""
+
 
 @pytest.mark.parametrize(
     "text",
@@ -68,6 +98,7 @@ BODY = '{"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40], "image_i
         BODY.replace("[1, 2, 30, 40]", '{"x1": 1, "y1": 2, "x2": 30, "y2": 40}'),
         BODY.replace("bbox_2d", "bbox"),
         BODY.replace("image_index", "img_idx"),
+        *PUBLISHED,
         f"<tool_call>\n{BODY}\n</tool_call>\n<answer>97</answer>",  # what follows a call is made up
         f"<tool_call>{BODY}</tool_call><tool_call>{BODY.replace('30', '31')}</tool_call>",
     ],
@@ -85,6 +116,11 @@ def test_a_call_is_read_in_every_usual_form(text: str) -> None:
         Called("crop_image", {"bbox_2d": [1, 2, 30, 40], "image_index": 0}),
         Called("crop_image", '{"bbox_2d": [1, 2, 30, 40], "image_index": 0}'),
         Called("crop_image", json.dumps('{"bbox_2d": [1, 2, 30, 40], "image_index": 0}')),
+        Called("functions.crop_image", GIVEN),
+        Called("functions.crop_image:0", GIVEN),
+        Called("default_api.crop_image", GIVEN),
+        Called("crop_image.call", GIVEN),
+        Called("tools.zoom_in", GIVEN),
     ],
 )
 @pytest.mark.parametrize("text", ["", "Let me zoom.", "97", "<answer>97</answer>"])
@@ -193,6 +229,10 @@ def test_a_tool_of_another_name_or_of_none_is_never_an_answer(text: str) -> None
         '[TOOL_CALLS]crop_image[ARGS]{"bbox_2d": [1, 2, 3, 4], "image_index": 0',
         '<|tool_call_begin|>functions.crop_image:0<|tool_call_argument_begin|>{"bbox_2d": [1, 2, 3, 4]',
         "<|tool_call>call:crop_image{bbox_2d:[1,2,30,40]",
+        _BARE[: _BARE.index("40") + 2],
+        "<function=crop_image><parameter=bbox_2d>[1, 2, 30, 4",
+        f"<function=crop_image>{GIVEN[:-1]}",
+        PUBLISHED[0][: PUBLISHED[0].index("40") + 1],
     ],
 )
 def test_nothing_of_a_reply_that_was_cut_is_mended(text: str) -> None:

@@ -11,22 +11,36 @@ from virc.reasoning.bodies import Called, FormatError, decoded
 
 MAX_CALL, _MAX_PYTHON = 10_000, 2_000
 """Characters of a call that are read; fewer where it is written as Python."""
+_SPACE = r"(?:[|｜]?\w+[:|｜])?"
+"""What some models write before the names of their tags: `minimax:`, `｜DSML｜`."""
+_GROUP = rf"(?:(?:</?{_SPACE}(?:function_calls|tool_calls?)>|<[|｜]tool[_▁]calls[_▁](?:begin|end)[|｜]>)\s*)?"
+"""A mark around calls that have marks of their own."""
 MARKS = re.compile(
     r"<tool_call>(?P<tag>.*?)(?:</tool_call>|(?=<tool_call>)|\Z)"
     r"|<\|tool_call>call:(?P<gemma>.*?)(?:<tool_call\|>|\Z)"
     r"|\[TOOL_CALLS\](?P<mistral>.*?)(?:</s>|\Z)"
-    r"|<\|tool_call_begin\|>(?P<kimi>.*?)(?:<\|tool_call_end\|>|\Z)"
+    rf"|{_GROUP}<[|｜]tool[_▁]call[_▁]begin[|｜]>(?P<named>.*?)(?:<[|｜]tool[_▁]call[_▁]end[|｜]>\s*{_GROUP}|\Z)"
     r"|<\|tool_call_start\|>(?P<listed>.*?)(?:<\|tool_call_end\|>|\Z)"
     r"|<\|python_tag\|>(?P<python>.*?)(?:<\|eom_id\|>|\Z)"
-    r"|(?P<xml><function=.*?)(?:</function>|\Z)"
+    rf"|{_GROUP}(?P<xml><{_SPACE}(?:function=|invoke name=).*?)(?:</{_SPACE}(?:function|invoke)>\s*{_GROUP}|\Z)"
     r"|(?:^|\n)Action:(?P<action>\s*[\w.-]+\s+Action Input:.*?)(?:\nObservation:|\Z)",
     re.DOTALL,
 )
 """Marks that only a call has; what stands between them has to be one."""
-_XML = re.compile(r"<function=([^>\s]+)>(.*)", re.DOTALL)
-_PARAMETER = re.compile(r"<parameter=([^>\s]+)>(.*?)(?:</parameter>|(?=<parameter=)|\Z)", re.DOTALL)
+_XML = re.compile(rf"<{_SPACE}(?:function|invoke name)=[\"']?([^>\s\"']+)[\"']?>(.*)", re.DOTALL)
+_PARAMETER_END = re.compile(rf"</{_SPACE}parameter>")
+_PARAMETER = re.compile(
+    rf"<{_SPACE}parameter(?:=| name=)[\"']?([^>\s\"']+)[^>]*>(.*?)"
+    rf"(?:{_PARAMETER_END.pattern}|(?=<{_SPACE}parameter\b)|\Z)",
+    re.DOTALL,
+)
 _GLM = re.compile(r"<arg_key>([^<]*)</arg_key>\s*<arg_value>(.*?)</arg_value>", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
+_BEFORE_NAME = re.compile(r"(?:\[\s*)*(?:function<[|｜]tool[_▁]sep[|｜]>)?(?:functions\.)?")
+_BEFORE_ARGUMENTS = re.compile(
+    r"(?:\[ARGS\]|:(?:\d+\s*<\|tool_call_argument_begin\|>)?|Action Input:|<[|｜]tool[_▁]sep[|｜]>)?"
+    r"\s*(?:```[a-z]*\s*)?"
+)
 _BRACKET = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|[\[({]|[\])}]", re.DOTALL)
 _KEY = re.compile(r"([{,]\s*)([A-Za-z_]\w*)\s*:")
 _GEMMA_TEXT = '<|"|>'
@@ -74,23 +88,33 @@ def call_of(text: str, cut: bool) -> Called | None:
     """The call that a text begins with, in any of its forms; None where it is none."""
     text = text[:MAX_CALL].strip()
     if xml := _XML.match(text):
-        return Called(xml[1], {key: value.strip() for key, value in _PARAMETER.findall(xml[2])})
+        return _of_tags(xml[1], xml[2], cut)
     if text[:1] in "{[" and (called := _of_object(object_of(text, cut))):
         return called
-    text = text.lstrip("[ ").removeprefix("functions.")
+    text = _BEFORE_NAME.sub("", text, count=1)
     name = _NAME.match(text)
     if not name:
         return None
     behind = text[name.end() :].lstrip()
     if pairs := "</arg_value>" in behind and _GLM.findall(behind):
         return Called(name[0], {key.strip(): value.strip() for key, value in pairs})
-    behind = re.sub(r"\A(?:\[ARGS\]|:(?:\d+\s*<\|tool_call_argument_begin\|>)?|Action Input:)", "", behind).lstrip()
+    behind = _BEFORE_ARGUMENTS.sub("", behind, count=1)
     if behind.startswith("{"):
         unquoted = _KEY.sub(r'\1"\2":', behind.replace(_GEMMA_TEXT, '"'))
         values = (object_of(each, cut) for each in (behind, unquoted))
         value = next((each for each in values if isinstance(each, dict)), None)
         return None if value is None else Called(name[0], value)
     return _function_of(text)
+
+
+def _of_tags(name: str, text: str, cut: bool) -> Called | None:
+    """A call between tags: its arguments have tags of their own, or are one object."""
+    given, whole = _PARAMETER.findall(text), None
+    if cut and len(given) > len(_PARAMETER_END.findall(text)):
+        return None
+    if text.lstrip().startswith("{"):
+        whole = object_of(text.strip(), cut)
+    return Called(name, whole if isinstance(whole, dict) else {key: value.strip() for key, value in given})
 
 
 def _of_object(value: object) -> Called | None:
@@ -139,12 +163,12 @@ def _function_of(text: str) -> Called | None:
     """A call as Python writes it, its values without a key by their number; nothing is evaluated."""
     with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
         tree = ast.parse(text[: min(closing(text), _MAX_PYTHON)], mode="eval").body
-        if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
+        if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name | ast.Attribute):
             return None
         values = {each.arg: ast.literal_eval(each.value) for each in tree.keywords if each.arg}
         in_order = [ast.literal_eval(each) for each in tree.args]
         if in_order and isinstance(in_order[0], dict):
             values |= in_order[0]
             in_order = []
-        return Called(tree.func.id, {str(at): value for at, value in enumerate(in_order)} | values)
+        return Called(ast.unparse(tree.func), {str(at): value for at, value in enumerate(in_order)} | values)
     return None

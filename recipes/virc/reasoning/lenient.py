@@ -45,7 +45,7 @@ _TEX = rf"\\boxed\{{({_BRACES})\}}"
 _ALONE = re.compile(rf"\$*{_TEX}\$*\.?")
 """An answer that is nothing but a box around it, as models write it that were trained on mathematics."""
 _SPECIAL = re.compile(
-    r"<\|(?:im_end|im_start|endoftext|eot_id|end|eom_id|tool_calls?_section_(?:begin|end))\|>"
+    r"<\|(?:im_end|im_start|endoftext|eot_id|end|eom_id|tool_calls?_section_(?:begin|end))\|>|<｜end▁of▁sentence｜>"
     r"|</?s>|<end_of_turn>|<turn\|>|<channel\|>|<eos>"
 )
 _CONCLUDES = re.compile(
@@ -78,6 +78,8 @@ ALIASES = {
 """Other names of our tools' arguments, as models that know a similar tool write them."""
 _TOOLS = dict.fromkeys(("image_zoom_in_tool", "zoom_in", "zoom", "zoom_image", "crop", "image_crop"), "crop_image")
 """Names of tools that cut out a box, as models know them that were trained with one; ours is not among them."""
+_DOTTED = re.compile(r"\A(?:functions|tools|default_api)\.|\.call\Z|:\d+\Z")
+"""What stands around a tool's name where models take it for a method: `functions.NAME:0`, `NAME.call`."""
 _MAX_THOUGHTS = 64
 """Thoughts that are taken out of a reply one by one: each takes another look at all of it."""
 _CUT_IN_CALL = "the token limit cut the reply within its tool call"
@@ -122,7 +124,9 @@ class _Rules(msgspec.Struct, frozen=True):
 
     def meant(self, name: str) -> str:
         """Our name of the tool that a model calls so."""
-        return self.form.names.get(name, name if name in self.tools else _TOOLS.get(name, name))
+        known = {name: name for name in self.tools} | self.form.names
+        bare = _DOTTED.sub("", name)
+        return known.get(name) or _TOOLS.get(name) or known.get(bare) or _TOOLS.get(bare, name)
 
     def types(self, name: str) -> Mapping[str, object]:
         """The arguments of the tool that a model calls so, and their types; none where it is not offered."""
@@ -320,7 +324,7 @@ def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
     """Where a call may begin: an object, or the name of a tool with its arguments behind it."""
     others = (name for name, tool in _TOOLS.items() if tool in rules.tools)
     names = "|".join(map(re.escape, {*rules.tools, *rules.form.names, *others}))
-    named = rf"\[?(?<!def )(?<![\w.])(?:functions\.)?(?:{names})(?=\(|\s*(?::\s*)?\{{)"
+    named = rf"\[?(?<!def )(?<![\w.])(?:(?:functions|tools|default_api)\.)?(?:{names})(?:\.call)?(?=\(|\s*(?::\s*)?\{{)"
     return re.finditer(rf"{_WRAPPED}(?P<call>{_OBJECT}|{named})", text)
 
 
