@@ -273,6 +273,20 @@ def test_a_call_within_a_thought_that_has_no_end_counts() -> None:
         ("180 - 107.</think>\n\n73", "73"),
         ("Perhaps the answer is 60.\nI have to look again.", None),
         ("The angle is 73, I think", None),
+        ("73", "73"),
+        ("The angle is 73.", "The angle is 73."),
+        ("hm. The answer is 73", "The answer is 73"),
+        ("Es sind 73 Grad.", "Es sind 73 Grad."),
+        ("Let me see.\n\n73", "73"),
+        ("180 - 107, so it is 73.\n\nThe angle is **73**.", "The angle is **73**."),
+        ("A box and a line.\n\nBlue.", "Blue."),
+        ("I need to crop the corner first.", None),
+        ("Is it 73?", None),
+        ("Let me look at the corner:", None),
+        ("让我看一下图片的左上角", None),
+        ("A box.\nA line of 73 px.", None),
+        ("A box.\n\nA line stands to its left.", None),
+        ("180 less 107. " * 20, None),
         ("</think>", None),
     ],
 )
@@ -284,6 +298,12 @@ def test_a_thought_alone_answers_where_it_says_so(thought: str, answer: str | No
         assert read("", STOCK, NAMES, thought=thought).turn.answer == answer
         with pytest.raises(FormatError, match="token limit"):
             read("", STOCK, NAMES, thought=thought, cut=True)
+
+
+@pytest.mark.parametrize("text", ["<think>It is 73.</think>", "<think>73", "◁think▷73◁/think▷ "])
+def test_a_short_thought_that_the_model_marked_itself_is_no_answer(text: str) -> None:
+    with pytest.raises(FormatError, match="a thought without a call or an answer"):
+        read(text, STOCK, NAMES)
 
 
 def test_of_several_answers_within_a_thought_the_last_counts() -> None:

@@ -223,7 +223,8 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Seen, ask: Ask | None = N
         seen.thoughts = seen.thoughts or "none"
     with suppress(FormatError):
         offered = tools.offered(protocol.tools)
-        parsed = lenient.read(text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls)
+        cut = reply.finish == "length"
+        parsed = lenient.read(text, protocol.grammar, offered, thought=reply.thought, calls=reply.calls, cut=cut)
         turn = parsed.turn
         if reply.thought and not (reply.calls or text.strip()):  # it was read from there
             seen.thoughts = "all"

@@ -59,6 +59,15 @@ _FINAL = re.compile(
     re.IGNORECASE,
 )
 """The beginning of a last line that says what the answer is."""
+_SENTENCE = re.compile(r"(?<=[.!?。])\s")
+_GOES_ON_THINKING = re.compile(
+    r"\b(?:let me|let us|let's|i(?:'ll| will| need| have| should| must| think| guess)|need to|wait|hmm+|maybe|perhaps"
+    r"|might|not sure|look(?:ing)? (?:at|again|closer))\b|让我|我需要|[?？:：…]\W*\Z|\.\.\.\Z",
+    re.IGNORECASE,
+)
+"""A last line that is no answer: it plans, doubts or asks."""
+_MAX_SHORT, _FEW = 200, 3
+"""Characters of a thought of one line that may be the answer; and words of a last paragraph without a number."""
 _OBJECT, _WRAPPED = r"(?:\[\s*)?\{\s*[\"']", r"(?:```[a-z_]*\n\s*)?(?:print\()?"
 _REST = re.compile(r"[^\w\n]*(?:#[^\n]*)?(?:\n|\Z)")
 """What may follow a function's call on its line: brackets, a full stop, a comment; no words."""
@@ -180,7 +189,7 @@ def read(
     if calls:
         return _calling(thoughts, _without_marks(rest), calls[: rules.most], rules)
     if not rest.strip():  # all of it stands in the thought, as where the server did not see its end
-        return _unsaid(thoughts, rules)
+        return _unsaid(thoughts, rules, is_sent=not text.strip())
     if found := _together(_calls(rest, rules), rest, rules.most):
         before, written_so = _without_marks(rest[: found[0].start]), rest[: found[-1].end].strip()
         return _calling(thoughts, before, [_readable(each, rules) for each in found], rules, written_so)
@@ -259,29 +268,39 @@ def _together(found: Iterable[Found], text: str, most: int) -> list[Found]:
     return taken
 
 
-def _unsaid(thought: str, rules: _Rules) -> ParsedReply:
-    """The turn of a reply that is a thought alone: marked calls or an answer in it count."""
+def _unsaid(thought: str, rules: _Rules, is_sent: bool) -> ParsedReply:
+    """The turn of a reply that is a thought alone: marked calls or an answer in it count; `is_sent`: it is one by the
+    server, which may have taken a short answer for it.
+    """
     found = _together(marked(thought, rules.cut), thought, rules.most)
     if found:
         before = _without_marks(thought[: found[0].start])
         calls = [_readable(each, rules) for each in found]
         return _calling(before, "", calls, rules, thought[found[0].start : found[-1].end])
-    if not rules.cut and (answer := _plain((said := _said_in(thought))[1])):
+    if not rules.cut and (answer := _plain((said := _said_in(thought, is_sent))[1])):
         return ParsedReply(Turn(_without_marks(said[0]), answer=answer), Sent(answer))
     if rules.cut:
         raise FormatError("length", "the token limit cut the reply within its thought")
     raise FormatError("tags", "the reply is a thought without a call or an answer" if thought else "the reply is empty")
 
 
-def _said_in(thought: str) -> tuple[str, str]:
+def _said_in(thought: str, is_sent: bool) -> tuple[str, str]:
     """A thought up to the answer that stands behind its end, in marks, or in its last line; and that answer."""
+    thought = thought.rstrip()
     ends = list(_CLOSES.finditer(thought))
     if ends and thought[ends[-1].end() :].strip():
         return thought[: ends[-1].start()], thought[ends[-1].end() :]
     if marked := [each for each in _CONCLUDES.finditer(thought) if any(each.groups())]:
         return thought[: marked[-1].start()], next(filter(None, marked[-1].groups()))
-    before, _, last = thought.rstrip().rpartition("\n")
-    return (before, last) if _FINAL.match(last) else (thought, "")
+    before, _, last = thought.rpartition("\n")
+    if _FINAL.match(last):
+        return before, last
+    sentence = _SENTENCE.split(last)[-1]
+    if _FINAL.match(sentence):
+        return thought.removesuffix(sentence), sentence
+    is_alone = not before or (before.endswith("\n") and (len(last.split()) <= _FEW or re.search(r"\d|\*\*", last)))
+    is_answer = is_sent and is_alone and len(last) <= _MAX_SHORT and not _GOES_ON_THINKING.search(last)
+    return (before, last) if is_answer else (thought, "")
 
 
 def _calls(text: str, rules: _Rules) -> Iterator[Found]:
@@ -294,7 +313,7 @@ def _calls(text: str, rules: _Rules) -> Iterator[Found]:
 def _concludes(text: str) -> bool:
     """Whether a text says itself what the answer is: in marks, or in its last line, behind what may be a call."""
     last = text.rstrip().rpartition("\n")[2]
-    behind = re.split(r"(?<=[.!?。])\s", re.split(r"[)\]}]", last)[-1])
+    behind = _SENTENCE.split(re.split(r"[)\]}]", last)[-1])
     return bool(_CONCLUDES.search(text) or any(map(_FINAL.match, (last, *behind))))
 
 
