@@ -1,5 +1,6 @@
 """A rate-limited service, asked by many at once."""
 
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -7,12 +8,13 @@ from typing import Any
 
 import pytest
 from asks import ANSWER, ask
+from support.faults import body
 from support.servers import Exchange, error, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import link
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.causes import StatusError
+from virc.backends.openai.causes import Place, StatusError, explained
 from virc.core import retry
 
 
@@ -48,3 +50,60 @@ def test_a_try_that_is_not_made_takes_no_place() -> None:
     tries = link._Tries(link.Exchange("http://a/", began=now), pace, now + 60)
     assert tries.pause(StatusError(429, {}, {}), 0.0) is None
     assert pace.turn() == pytest.approx(0, abs=0.1)
+
+
+def test_many_at_once_are_tried_until_the_time_is_over_where_one_was_answered() -> None:
+    pace, now = retry.Pace(), time.monotonic()
+    tries = [link._Tries(link.Exchange("http://a/", began=now), pace, now + 60) for _ in range(3)]
+    assert tries[0].pause(StatusError(429, {}, {}), 0.0) is None
+    pace.note_answer()
+    assert tries[1].pause(StatusError(429, {}, {}), 0.0) is None  # alone
+    with pace.asks(), pace.asks():
+        assert all(tries[2].pause(StatusError(429, {}, {}), 0.0) is not None for _ in range(9))
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "is_busy"),
+    [
+        (503, error("The model is overloaded. Please try again later."), True),
+        (503, {"error": {"code": 503, "message": "Not now.", "status": "UNAVAILABLE"}}, True),
+        (503, {"message": "Server busy"}, True),
+        (502, {"error": {"message": "No capacity", "type": "overloaded_error"}}, True),
+        (503, "<html><title>503 Service Temporarily Unavailable</title></html>", False),
+        (503, {"detail": "Service Unavailable"}, False),
+        (503, error("Loading model"), False),
+        (400, {"error": {"code": "Throttling.RateQuota", "message": "Requests rate exceeded."}}, True),
+        (400, {"code": "Throttling", "message": "请求过于频繁"}, True),
+        (400, error("max_tokens is too large"), False),
+        (403, error("Rate limit exceeded, retry in 2s"), True),
+        (403, error("Too many requests"), True),
+        (403, error("You have no access to this model"), False),
+        (400, error("You exceeded your current quota: rate limit 0, see billing"), False),
+    ],
+)
+def test_a_busy_server_is_known_by_its_words(code: int, said: object, is_busy: bool) -> None:
+    refused = StatusError(code, {}, said)
+    assert refused.is_busy == is_busy
+    assert refused.is_passing == (is_busy or code >= 500)
+    place = Place("http://a/v1", str, True, "", None)
+    assert ("is too busy" in str(explained(refused, place))) == is_busy
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": {"code": 429, "message": "Rate limit exceeded"}},
+        {"error": {"type": "rate_limit_error", "message": "slow down"}},
+        {"code": "429", "message": "too many"},
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+    ],
+)
+@pytest.mark.parametrize("before", ["", "It is"])
+def test_a_limit_within_a_stream_is_tried_again(said: object, before: str) -> None:
+    chunk = {"choices": [{"index": 0, "delta": {"content": before}}]}
+    events = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in ([chunk] if before else []) + [said])
+    heard = list[str]()
+    with serve([ANSWER], fault=body(events, kind="text/event-stream"), times=1) as server:
+        reply = OpenAIBackend(server.url).reply(ask(), Sampling(), heard.append)
+        assert (reply.text, len(server.chats())) == (ANSWER, 2)
+    assert "".join(heard) in ("", before)

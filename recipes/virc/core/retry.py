@@ -5,8 +5,8 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -81,12 +81,13 @@ class Pace:
 
     Attributes:
         answered: how many requests were answered.
+        asking: how many are under way, or are to be tried again.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._gap, self._next, self._slowed, self._heard = 0.0, -math.inf, -math.inf, -1
-        self.answered = 0
+        self._gap, self._next, self._slowed, self._heard, self._last = 0.0, -math.inf, -math.inf, -1, -math.inf
+        self.answered = self.asking = 0
 
     def turn(self, until: float = math.inf) -> float:
         """Take the next place, unless it comes after the monotonic time `until`; returns the seconds until it comes."""
@@ -114,9 +115,25 @@ class Pace:
                 self._slowed, self._heard = now, self.answered
             self._next = max(self._next, now + wait)
 
+    @contextmanager
+    def asks(self) -> Iterator[None]:
+        """Count a request as under way."""
+        with self._lock:
+            self.asking += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.asking -= 1
+
+    def has_answered(self, seconds: float) -> bool:
+        """Whether a request was answered within so many seconds."""
+        return time.monotonic() - self._last <= seconds
+
     def note_answer(self) -> None:
         with self._lock:
             self.answered += 1
+            self._last = time.monotonic()
             self._gap = 0.8 * self._gap if self._gap > _MIN_GAP else 0.0
 
 

@@ -170,6 +170,8 @@ def worded() -> list[Row]:
         right("Responses API, streamed", b"".join(map(event, (delta, {**delta, "delta": "2"}, ended))), kind=EVENTS),
         right("Responses API, its end alone", event(ended), kind=EVENTS),
         right("thought in a field, 17", whole({"content": "42", "reasoning_content": "It could be 17."})),
+        right("the answer as thought alone", whole({"content": None, "reasoning_content": "42"})),
+        right("the answer behind a thought", whole({"content": "", "reasoning": "17 and 25.\n\n42"})),
         right("thought in both fields", whole({"content": "42", "reasoning": "17?", "reasoning_content": "17?"})),
         right("finish reason STOP", whole("42", "STOP")),
         right("finish reason eos", whole("42", "eos")),

@@ -19,7 +19,7 @@ def fails(name: str, body: bytes | list[bytes], *words: str, code: int = 6, **mo
 
 def no_answers() -> list[Row]:
     """What reads like an answer and is none."""
-    analysis = "<|channel|>analysis<|message|>It is 42."
+    analysis = "<|channel|>analysis<|message|>I have to look at the 42 again."
     call = '<|channel|>commentary to=functions.search <|constrain|>json<|message|>{"query": "42"}<|call|>'
     refusal = {"type": "refusal", "refusal": "I can't help with that."}
     turned = {"type": "message", "content": [refusal]}
@@ -85,7 +85,7 @@ def no_answers() -> list[Row]:
         empty("content empty", whole(""), "empty"),
         empty("content of spaces", whole(" \n "), "empty"),
         empty("no parts", whole({"content": []}), "empty"),
-        empty("thought alone", whole({"content": None, "reasoning_content": "It is 42."}), "thought without"),
+        empty("thought alone", whole({"content": None, "reasoning_content": "It could be 42?"}), "thought without"),
         empty(
             "refusal with content null", whole({"content": None, "refusal": "I can't help with that."}), "i can't help"
         ),

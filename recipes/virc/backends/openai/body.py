@@ -46,7 +46,7 @@ class WireError(Exception):
         message: goes on from the endpoint's name.
         quoted: what the server sent, as it came: it may hold the key, or drive the terminal.
         broken: its answer ended before it was whole, as that of a server that is ended does.
-        status: the HTTP status that its error stands for, from 400 to 499, though it came with another; 0: none.
+        status: the HTTP status that its error stands for, from 400 to 499 or 529, though it came with another; 0: none.
         body: that error.
     """
 
@@ -150,7 +150,7 @@ def failed(body: object) -> WireError:
     text = error_text(body)
     if isinstance(body, dict) and text == str(body):
         text = msgspec.json.encode(body).decode()
-    return WireError("failed", text, True, status if 400 <= status < 500 else 0, body)
+    return WireError("failed", text, True, status if 400 <= status < 500 or status == 529 else 0, body)
 
 
 def unreadable(data: bytes) -> WireError:

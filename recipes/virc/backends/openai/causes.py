@@ -14,6 +14,8 @@ from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.retry import seconds_asked
 
 _BUSY = frozenset({408, 409, 425, 429, 529})
+OVERLOADED = frozenset({429, 529})
+GATEWAY = frozenset({502, 503, 504})
 _OF_ALL = frozenset({401, 402, 403, 404, 405, 407, 429, 511})  # what is wrong is not in the request
 _LONGEST_WAIT = 7 * 86_400  # seconds; quotas of a day or a week say when they are renewed
 _I = re.IGNORECASE
@@ -30,6 +32,10 @@ _SOON = re.compile(
     r"per (?:minute|second|hour)|\b[RT]P[MS]\b|(?:retry|try again|reset)s? (?:in|after) (?:\d|about)", _I
 )
 """A limit that is over by itself."""
+_LIMITED = re.compile(
+    r"rate.?limit|throttl|too many (?:\w+ )?requests|slow down|requests? (?:rate|too frequent)|请求过于频繁|限流", _I
+)
+_OVERLOADED = re.compile(r"(?i:overload|\bbusy\b|capacity|too many requests|throttl|rate.?limit)|\bUNAVAILABLE\b")
 _TOO_MUCH = re.compile(r"request too large|too large for (?:model|gpt)|must be reduced", _I)
 _LOADING = re.compile(
     r"\bload(?:ing|ed yet)|warming up|starting up|still starting|not (?:yet )?ready|initiali[sz]ing", _I
@@ -91,7 +97,18 @@ class StatusError(Exception):
     @property
     def is_busy(self) -> bool:
         """Whether the server asks to be asked less."""
-        return self.code in {429, 529} or self.wait > 0
+        is_full = self.code in GATEWAY and bool(_OVERLOADED.search(self._words))
+        return self.code in OVERLOADED or self.wait > 0 or is_full or self.is_limited
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it is a limit of requests, though its status says something else."""
+        return self.code in {400, 403} and not self.is_quota and bool(_LIMITED.search(self._words))
+
+    @property
+    def _words(self) -> str:
+        fields = error_fields(self.body)
+        return " ".join(map(str, (self.said, fields.get("code"), fields.get("type"), fields.get("status"))))
 
     @property
     def is_filtered(self) -> bool:
@@ -104,7 +121,7 @@ class StatusError(Exception):
     @property
     def is_quota(self) -> bool:
         """Whether what was paid for is used up, which no waiting changes."""
-        words = f"{self.said} {error_fields(self.body).get('code')} {error_fields(self.body).get('type')}"
+        words = self._words
         if self.code == 402 or "insufficient_quota" in words:
             return True
         return self.code in {400, 401, 403, 429} and bool(_QUOTA.search(words)) and not _SOON.search(words)
@@ -117,7 +134,7 @@ class StatusError(Exception):
         said = self.headers.get("x-should-retry")  # of OpenAI's own servers
         if said in ("true", "false"):
             return said == "true"
-        return self.code in _BUSY or (self.code >= 500 and self.code not in {501, 505, 511})
+        return self.code in _BUSY or self.is_limited or (self.code >= 500 and self.code not in {501, 505, 511})
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -148,7 +165,7 @@ def explained(error: StatusError, place: Place) -> VircError:
     found = _of_the_way(error, place, tail, page) or _of_the_account(error, place, tail)
     found = found or _of_the_address(error, place, tail, page) or _of_the_time(error, place, tail)
     found = found or _of_the_request(error, place, tail, said)
-    found.everywhere = error.code in _OF_ALL or error.code >= 500 or error.is_quota
+    found.everywhere = error.code in _OF_ALL or error.code >= 500 or error.is_quota or error.is_limited
     return found
 
 
@@ -179,6 +196,8 @@ def _of_the_account(error: StatusError, place: Place, tail: str) -> VircError | 
     if error.is_quota:
         sentence = f"the quota or credit of the key at {place.endpoint} is used up{tail}"
         return ConfigError(sentence, "add credit where you got the key, or set VIRC_API_KEY to another")
+    if error.is_limited:
+        return None
     is_denied = error.code == 403 and (not error.said or _KEY.search(error.said))
     if error.code == 401 or is_denied or (error.code in {400, 403, 422} and _BAD_KEY.search(error.said)):
         verb = "refuses the key" if place.has_key else "wants a key"
@@ -206,7 +225,7 @@ def _of_the_address(error: StatusError, place: Place, tail: str, page: bool) -> 
 def _of_the_time(error: StatusError, place: Place, tail: str) -> VircError | None:
     """What may be over later."""
     code = error.code
-    if code not in _BUSY and (code < 500 or _SEES_NOTHING.search(error.said)):
+    if code not in _BUSY and not error.is_limited and (code < 500 or _SEES_NOTHING.search(error.said)):
         return None
     if code == 429 and _TOO_MUCH.search(error.said):
         return ConfigError(f"{place.endpoint} takes no request of this size{tail}", _SMALLER)
@@ -215,7 +234,7 @@ def _of_the_time(error: StatusError, place: Place, tail: str) -> VircError | Non
         return NetworkError(f"{place.endpoint} is still loading its model{tail}", "wait, then the same command")
     if 0 < error.wait < _LONGEST_WAIT:
         hint = f"it asks to be left alone for {math.ceil(error.wait)} s"
-    busy = NetworkError(f"{place.endpoint} {'is too busy' if code in _BUSY else 'fails'}{tail}", hint)
+    busy = NetworkError(f"{place.endpoint} {'is too busy' if code in _BUSY or error.is_busy else 'fails'}{tail}", hint)
     busy.wait = error.wait if error.is_busy else None
     return busy
 

@@ -15,7 +15,7 @@ import msgspec
 from virc.backends.interface import CHARACTERS_PER_TOKEN
 from virc.backends.openai import ollama
 from virc.backends.openai.body import ListedModel, WireError, bounded, decoded, parsed, read_embedding, read_models
-from virc.backends.openai.causes import Place, StatusError, explained
+from virc.backends.openai.causes import GATEWAY, OVERLOADED, Place, StatusError, explained
 from virc.backends.openai.client import client, own_headers, printed, shut_down
 from virc.backends.openai.masking import hidden
 from virc.backends.openai.pieces import Pieces
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 5.0
 _LONGEST_PAUSE = 8.0  # seconds
+_RECENT = 60.0  # seconds: most limits are of requests a minute
 _MAX_REDIRECTS = 3
 _MAX_LISTING = 8 * 2**20
 _MAX_ERROR = 64 * 2**10
 # An event of one token is some 250 bytes.
 _BYTES_PER_TOKEN = 4096
-_GATEWAY = frozenset({502, 503, 504})
 _SCHEMES = ("basic", "bearer")  # words in front of a key that are none
 _PATIENCE = "a slow server needs a longer --timeout"
 _T = TypeVar("_T")
@@ -88,13 +88,13 @@ class _Tries:
     def __init__(self, exchange: Exchange, pace: Pace, until: float) -> None:
         self.was_away = False
         self._exchange, self._pace, self._until = exchange, pace, until
-        self._left, self._answered, self._asked_before = exchange.retries, pace.answered, False
+        self._left, self._asked_before, self._shares = exchange.retries, False, False
 
     def pause(self, error: Exception, pause: float) -> float | None:
         """The pause before another try, `pause` unless the server asks for more; None: no try may help, or is left."""
         is_busy = False
         if isinstance(error, StatusError):
-            may_help, is_away, is_busy = error.is_passing, error.code in _GATEWAY, error.is_busy
+            may_help, is_away, is_busy = error.is_passing, error.code in GATEWAY, error.is_busy
             # A server that refuses after the wait that it asked for itself has asked for too little.
             pause = max(error.wait, pause * self._asked_before) if error.wait else pause
             self._asked_before |= bool(error.wait)
@@ -105,9 +105,9 @@ class _Tries:
         self.was_away |= is_away and self._exchange.retries > 0
         if is_busy and may_help:
             self._pace.slow(self._exchange.began, pause)
-            # Where others are answered meanwhile, so will this one be.
-            self._left += self._pace.answered > self._answered
-            self._answered = self._pace.answered
+            # Where one of several is answered, so will the others be in the end.
+            self._shares |= self._pace.asking > 1
+            self._left += self._shares and self._pace.has_answered(_RECENT)
         self._left -= 1
         if not may_help or self._left < 0:
             return None
@@ -127,8 +127,9 @@ class Link:
         headers: further ones of each request, as lines `NAME: VALUE`, never printed.
         timeout: seconds after which one answer is given up: tries, pauses and all that trickles in together.
         max_retries: further tries after a refused connection, a time-out, 408, 409, 425, 429 or 5xx, each after a
-            pause (0.5 s doubled each time, or what the server asks for if that is in time). Where it is too busy, and
-            others are answered meanwhile, there are further ones until the time is over.
+            pause (0.5 s doubled each time, or what the server asks for if that is in time). Where several
+            requests meet a busy server that has answered within the last minute, there are further ones until the
+            time is over.
 
     Raises:
         ConfigError: the address, the key, or a proxy or certificates of the environment cannot be used.
@@ -261,14 +262,23 @@ class Link:
         until = time.monotonic() + seconds
         afterwards = ExitStack()
 
-        def work(say: Callable[[str], None]) -> _T:
-            response = afterwards.enter_context(closing(self._sent(exchange, until)))
+        def once(says: Iterator[Callable[[str], None]]) -> _T:
+            response = afterwards.enter_context(closing(self._answered(exchange, until)))
             sent = bounded(response.iter_raw(), most, until)
             pieces = bounded(unpacked(sent, response.headers), most, until)
-            answer = read(pieces, say)
+            try:
+                answer = read(pieces, next(says, lambda _: None))
+            except WireError as error:
+                if error.status not in OVERLOADED:
+                    raise
+                response.close()
+                raise StatusError(error.status, {}, error.body) from None
             # A connection serves the next request only if nothing of this answer is left on it.
             afterwards.callback(deque, sent, 0)
             return answer
+
+        def work(say: Callable[[str], None]) -> _T:
+            return self._tried(exchange, partial(once, iter([say])), until)  # what a try said is not said again
 
         try:
             return self._heard(exchange, partial(within, until, work, on_text or (lambda _: None), afterwards.close))
@@ -302,21 +312,21 @@ class Link:
                 shut_down(self._client, exchange.request)
             raise
 
-    def _sent(self, exchange: Exchange, until: float) -> "httpx.Response":
-        """The response to a request, which is sent again where that may help, until the monotonic time `until`.
+    def _tried(self, exchange: Exchange, ask: Callable[[], _T], until: float) -> _T:
+        """What `ask` makes of a request, which is sent again where that may help, until the monotonic time `until`.
 
         Raises:
             StatusError, _UnreachedError: why the last one failed.
         """
         tries = _Tries(exchange, self._pace, until)
         self._pace.wait(until)
-        ask = partial(self._answered, exchange, until)
         try:
-            response = retried(ask, tries.pause, longest=_LONGEST_PAUSE, until=until)
+            with self._pace.asks():
+                answer = retried(ask, tries.pause, longest=_LONGEST_PAUSE, until=until)
         finally:
             self.stale |= tries.was_away
         self._pace.note_answer()
-        return response
+        return answer
 
     def _answered(self, exchange: Exchange, until: float) -> "httpx.Response":
         """The response to one try, redirects followed."""
