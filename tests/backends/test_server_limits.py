@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from asks import ANSWER, ask
 from support.faults import body, status
-from support.servers import CHAT, MODEL, Exchange, Fault, Server, serve
+from support.servers import CHAT, MODEL, Exchange, Fault, Server, error, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
@@ -55,6 +55,53 @@ def test_a_reply_as_long_as_its_limit_was_cut_whatever_the_server_says(
     text: str, most: int, completion: int, finish: str
 ) -> None:
     assert draw(counted(text, "stop", 400, completion), most).finish == finish
+
+
+@pytest.mark.parametrize(
+    ("said", "limits"),
+    [
+        (
+            "it has a maxOutputTokens value of {n} but the supported range is from 1 (inclusive) to 1501 (exclusive)",
+            [1500],
+        ),
+        ("Malformed input request: #/maxTokens: {n} is not less or equal to 1500, please reformat", [1500]),
+        ("The maximum tokens you requested exceeds the model limit of 1500. Try a value lower than 1500.", [1499]),
+        ("max_tokens: {n} > 500, which is the maximum", [500]),
+        ("token limit: 500", [500]),
+        ("Error code: 400 - the limit of output tokens is 1,200", [1200]),
+        ("invalid params, tokens_to_generate too large", [1024, 512, 256]),
+        ("Das Ausgabelimit ist zu hoch", [1024, 512, 256]),
+        ("出力トークン数の上限を超えています", [1024, 512, 256]),
+        ("max_tokens 参数非法", [1024, 512, 256]),
+        ("La valeur {n} est trop grande", [1024, 512, 256]),
+        (
+            "`inputs` tokens + `max_new_tokens` must be <= 3000. Given: 1700 `inputs` tokens and {n} `max_new_tokens`",
+            [1300],
+        ),
+        ("an image of {n} px is too large", []),
+        ("The parameter is wrong", []),
+        ("This model's maximum context length is 100 tokens, and max_tokens is {n}", []),
+    ],
+)
+def test_a_limit_of_output_is_lowered_whatever_the_words(said: str, limits: list[int]) -> None:
+    """The first of them that the server takes stays; three are tried at most."""
+    most, sent = (limits or [0])[-1], list[int]()
+
+    def limited(exchange: Exchange) -> None:
+        sent.append(asked := (exchange.body or {})["max_tokens"])
+        if asked > most:
+            exchange.send_json(error(said.format(n=asked)), 400)
+        else:
+            exchange.send_events(ANSWER, None)
+
+    with serve(fault=limited) as server:
+        backend = OpenAIBackend(server.url)
+        if not limits:
+            with pytest.raises(ConfigError):
+                backend.reply(ask(), Sampling(max_tokens=2048))
+        else:
+            assert backend.reply(ask(), Sampling(max_tokens=2048)).text == ANSWER
+    assert sent == [2048, *limits]
 
 
 @pytest.mark.parametrize(("context", "asked", "sent"), [(64, 1024, 32), (1024, 1024, 512), (2048, 1024, 1024)])

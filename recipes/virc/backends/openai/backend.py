@@ -18,7 +18,7 @@ from virc.backends.openai.causes import SMALLER_PIXELS
 from virc.backends.openai.images import AsPart, SentImages, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
 from virc.backends.openai.received.wire import Received
-from virc.backends.openai.refusals import RefusedError, halved, shortened
+from virc.backends.openai.refusals import RefusedError, lowered, shortened
 from virc.backends.openai.request import Habits, completion
 from virc.backends.openai.shrinking import ByteLimits
 from virc.backends.prompt_count import PromptCounts
@@ -42,6 +42,7 @@ _LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 5.0, 30.0
 _BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
 """Names of models that take no pictures, which some servers list beside the one that does."""
 _MAX_LESSONS = 12
+_MAX_LOWERINGS = 3
 _SCALED_TOKENS = 64
 """What a picture costs at least behind a server that scales it down to 500 pixels a side, as some do."""
 _OLLAMA_PORT = 11434
@@ -132,7 +133,7 @@ class OpenAIBackend:
         self.max_requests: int | None = None
         self.calibrate: Calibrate | None = None
         self._drawing, self._lock = 0, threading.Lock()
-        self._longest = 2**31  # tokens of a reply, where the server refused more in words that say no number
+        self._longest = 2**31  # tokens of a reply, where the server refused more in words of its own
         self.needs_sizes = False
         self._looking, self._looked = threading.Lock(), float("-inf")
         self.at_once = 32 if self.kind in _BATCHING_SERVERS else 16
@@ -298,11 +299,14 @@ class OpenAIBackend:
         One whose pieces can be read in two ways is asked for once more, as a whole; one that broke off, once more.
         """
         looked = is_whole = was_broken = False
+        lowerings = 0
         self._bytes.keeps_sizes = self.needs_sizes
         for _ in range(_MAX_LESSONS):
             sent: dict[str, Any] = {}
             try:
                 reply = self._asked(self._bytes.fitted(ask), sampling, on_text, deadline, sent, is_whole)
+                if lowerings:
+                    self._longest = sampling.max_tokens
                 if not reply.is_doubtful or is_whole or not sent.get("stream"):
                     return _cut(reply, sent)
                 on_text, is_whole = None, True
@@ -320,9 +324,9 @@ class OpenAIBackend:
                 elif self._bytes.learn(refused, ask):
                     continue
                 elif not self._habits.learn(sent, refused):
-                    shorter = halved(sampling.max_tokens, refused) if self._longest == 2**31 else None
-                    if shorter:
-                        self._longest = shorter
+                    shorter = lowered(sampling.max_tokens, refused)
+                    if shorter and lowerings < _MAX_LOWERINGS:
+                        lowerings += 1
                         sampling = msgspec.structs.replace(sampling, max_tokens=shorter)
                         continue
                     if looked or not self._look_again():

@@ -25,13 +25,15 @@ _REFUSES = re.compile(
     r"|must be (?:strictly )?(?:positive|greater than 0)|n.t enabled|only [\w, ]+ roles are|roles must alternate",
     re.IGNORECASE,
 )
-_CONTEXT = re.compile(r"context (?:length|window|size)|maximum length|input tokens", re.IGNORECASE)
+_CONTEXT = re.compile(r"context (?:length|window|size)|maximum length|inputs?\W{0,2} tokens", re.IGNORECASE)
 _CONTEXT_IS = re.compile(
-    r"(?:context|kv)[ _](?:length|window|size)\D{0,40}?\b(\d{3,8})\b|max_kv_size is (\d{3,8})\b", re.IGNORECASE
+    r"(?:context|kv)[ _](?:length|window|size)\D{0,40}?\b(\d{3,8})\b|max_kv_size is (\d{3,8})\b"
+    r"|max_new_tokens\W{1,3}must be <= (\d{3,8})\b",
+    re.IGNORECASE,
 )
 _PROMPT_IS = re.compile(
     r"(\d{1,8}) (?:in the messages|input tokens|prompt tokens|tokens (?:in|from))"
-    r"|prompt (?:contains|has)\D{0,20}(\d{1,8})",
+    r"|prompt (?:contains|has)\D{0,20}(\d{1,8})|given: (\d{1,8}) .?inputs",
     re.IGNORECASE,
 )
 _AT_MOST = re.compile(
@@ -40,6 +42,7 @@ _AT_MOST = re.compile(
     re.IGNORECASE,
 )
 _MIN_ROOM = 128
+_STATUSES = frozenset({400, 422})  # which some sentences repeat
 _WORDS = frozenset({"stream", "stop", "seed", "temperature"})
 _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "eight": 8, "ten": 10}
 _NUMBER = rf"(\d{{1,4}}|{'|'.join(_COUNTS)})(?![\d.,]*\d|\s*(?:[kmg]i?b?\b|bytes|px|pixel|mega|tokens|%|seconds|x ?\d))"
@@ -54,8 +57,12 @@ _IS_FULL = re.compile(
     r"context|too long|input (?:tokens?|length)|prompt tokens|maximum length|token limit|too many tokens"
 )
 _LENGTH = re.compile(
-    r"max_\w*tokens|num_predict|(?:output|completion|response|generat\w+) (?:tokens?|length|limit)", re.IGNORECASE
+    r"max\w*[ _-]?(?:new |output )?tokens?|num_predict|tokens_to_generate|token limit|maximum tokens"
+    r"|(?:output|completion|response|generat\w+|ausgabe)[- ]?(?:tokens?|length|limit)"
+    r"|token[^.]{0,30}(?:limit|maxim|máxim|höchst)|limit[^.]{0,30}token|(?:输出|输出长度|出力).{0,12}(?:超|上限|限)|トークン数",
+    re.IGNORECASE,
 )
+_NUMBERS = re.compile(r"(?<![\w.])\d{1,3}(?:,\d{3})+(?![\w.])|(?<![\w.,])\d{2,8}(?![\w]|\.\d)")
 
 
 _BYTES = re.compile(
@@ -106,14 +113,22 @@ def shortened(max_tokens: int, refused: RefusedError) -> int | None:
     most = _AT_MOST.search(refused.said)
     room = int(most[1]) if most else 0
     if longest and prompt:
-        room = longest - int(prompt[1] or prompt[2])
+        room = longest - int(prompt[prompt.lastindex or 0])
     return room if _MIN_ROOM <= room < max_tokens else None
 
 
-def halved(max_tokens: int, refused: RefusedError) -> int | None:
-    """Half the limit of tokens, where a server refused it without a number; None: it refused something else."""
-    named = _LENGTH.search(refused.said) and not _CONTEXT.search(refused.said)
-    return max_tokens // 2 if named and max_tokens >= 2 * _MIN_ROOM else None
+def lowered(max_tokens: int, refused: RefusedError) -> int | None:
+    """A lower limit of tokens, where a server refused it in whatever words: the largest number that they name below
+    it, else half; None: it refused something else.
+    """
+    said = refused.said
+    numbers = {int(each.replace(",", "")) for each in _NUMBERS.findall(said)}
+    is_named = _LENGTH.search(said) or (max_tokens in numbers and not _PICTURES.search(said.lower()))
+    if _CONTEXT.search(said) or "context" in said.lower() or not is_named:
+        return None
+    below = bool(re.search(r"exclusive|(?:lower|less|smaller) than \d", said))
+    fitting = [each - below for each in numbers - _STATUSES if _MIN_ROOM <= each < max_tokens]
+    return max(fitting, default=max_tokens // 2 if max_tokens >= 2 * _MIN_ROOM else None)
 
 
 def parameters(refused: RefusedError) -> Iterator[str]:
@@ -168,7 +183,7 @@ def fewer(said: str, count: int) -> int | None:
 def context(said: str) -> int | None:
     """Tokens of the longest conversation, where a refusal names them."""
     found = _CONTEXT_IS.search(said)
-    return int(found[1] or found[2]) if found else None
+    return int(found[found.lastindex or 0]) if found else None
 
 
 def bytes_allowed(said: str) -> tuple[int, bool] | None:
