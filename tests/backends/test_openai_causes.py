@@ -15,6 +15,8 @@ from test_openai_faults import listed
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.openai.causes import Place, StatusError, explained
+from virc.backends.openai.refusals import RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError
 
 PAGE = (
@@ -166,3 +168,35 @@ def test_an_answer_that_a_reasoning_parser_took_is_read_from_the_thought(tmp_pat
     with serve(models=["qwen3-vl-8b"], fault=swallow, fault_on=CHAT) as server:
         done = virc("solve", "--endpoint", server.url, tmp_path / "a.png", "How large?")
         assert (done.code, done.out) == (0, "97\n"), done.err
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (422, "Input validation error: `inputs` must have less than 8192 tokens. Given: 9000"),
+        (
+            422,
+            "`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 8190 `inputs` tokens and 64 `max_new_tokens`",
+        ),
+        (422, "Input tokens and max_new_tokens must be <= 4096"),
+        (400, "Prompt 超长"),
+        (400, "输入长度超过模型上下文"),
+        (500, "input length exceeds the context length"),
+        (500, "the request exceeds the available context size, try increasing it"),
+        (500, "Context size exceeded"),
+        (503, "context size exceeded"),
+        (413, "Request too large for model `m` on tokens per minute (TPM): Limit 30000, Requested 41234"),
+    ],
+)
+def test_a_conversation_that_is_too_long_is_known_as_such(code: int, said: str) -> None:
+    refused = StatusError(code, {}, {"error": {"message": said}})
+    assert not refused.is_passing
+    found = explained(refused, Place("http://a/v1", str, True, "", None))
+    assert isinstance(found, RefusedError)
+    assert (found.is_full, found.too_large) == (True, False)
+    assert bytes_allowed(said) is None
+
+
+@pytest.mark.parametrize("said", ["CUDA out of memory", "failed to process the context of the request", "timeout"])
+def test_a_failure_of_a_server_is_no_full_conversation(said: str) -> None:
+    assert StatusError(500, {}, {"error": {"message": said}}).is_passing

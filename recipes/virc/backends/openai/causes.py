@@ -9,7 +9,7 @@ import msgspec
 
 from virc.backends.openai.body import error_fields, error_text, is_page, title
 from virc.backends.openai.images import MISSED, MissedError
-from virc.backends.openai.refusals import RefusedError, bytes_allowed
+from virc.backends.openai.refusals import PER_MINUTE, RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.retry import seconds_asked
 
@@ -19,8 +19,12 @@ GATEWAY = frozenset({502, 503, 504})
 _OF_ALL = frozenset({401, 402, 403, 404, 405, 407, 429, 511})  # what is wrong is not in the request
 _LONGEST_WAIT = 7 * 86_400  # seconds; quotas of a day or a week say when they are renewed
 _I = re.IGNORECASE
-_SEES_NOTHING = re.compile(r"image input is not supported|required for image input|not support image", _I)
-"""The error of a server with a model that takes no pictures; llama.cpp sends it with status 500."""
+_FOR_GOOD = re.compile(
+    r"image input is not supported|required for image input|not support image"
+    r"|(?:exceed\w*|larger than|longer than)[^.]{0,40}context|context[^.]{0,20} exceeded",
+    _I,
+)
+"""What no other try changes: the model takes no pictures, the context is full; llama.cpp and Ollama say so with 500."""
 _BLIND = re.compile(r"no endpoints[^.]{0,40}image", _I)  # OpenRouter
 _QUOTA = re.compile(
     r"insufficient[_ ](?:quota|balance|credits?|funds)|exceeded your current quota|quota (?:is )?(?:exhausted|used up)"
@@ -61,7 +65,7 @@ SMALLER_PIXELS = 1_000_000  # as hints propose; who knows that the picture has f
 _SMALLER = f"send smaller images: --max-pixels {SMALLER_PIXELS}"
 _HINTS = (
     (
-        r"context|input (?:tokens|length)|prompt is too long",
+        r"context|inputs?\W{0,2} (?:tokens|length|must have less)|prompt is too long|超长",
         "serve it with a longer context (llama.cpp: -c, vLLM: --max-model-len), or send smaller images: --max-pixels",
     ),
     (r"image[^.]{0,60}(?:dimension|resolution|pixels)|(?:dimension|resolution|pixels)[^.]{0,60}image", _SMALLER),
@@ -129,7 +133,7 @@ class StatusError(Exception):
     @property
     def is_passing(self) -> bool:
         """Whether the same request may be answered later."""
-        if _SEES_NOTHING.search(self.said) or self.is_quota or _TOO_MUCH.search(self.said):
+        if _FOR_GOOD.search(self.said) or self.is_quota or _TOO_MUCH.search(self.said):
             return False
         said = self.headers.get("x-should-retry")  # of OpenAI's own servers
         if said in ("true", "false"):
@@ -225,7 +229,7 @@ def _of_the_address(error: StatusError, place: Place, tail: str, page: bool) -> 
 def _of_the_time(error: StatusError, place: Place, tail: str) -> VircError | None:
     """What may be over later."""
     code = error.code
-    if code not in _BUSY and not error.is_limited and (code < 500 or _SEES_NOTHING.search(error.said)):
+    if code not in _BUSY and not error.is_limited and (code < 500 or _FOR_GOOD.search(error.said)):
         return None
     if code == 429 and _TOO_MUCH.search(error.said):
         return ConfigError(f"{place.endpoint} takes no request of this size{tail}", _SMALLER)
@@ -243,12 +247,13 @@ def _of_the_request(error: StatusError, place: Place, tail: str, said: str) -> V
     """What is wrong with what was sent."""
     hint = place.missing if _MODEL.search(said) else _hint(said)
     sentence = f"{place.endpoint} refuses the request{tail}"
-    if error.code == 413 or bytes_allowed(error.said):
+    is_large = error.code == 413 and not PER_MINUTE.search(error.said)
+    if is_large or bytes_allowed(error.said):
         sentence, hint = f"{place.endpoint} takes no images of this size{tail}", _SMALLER
     if MISSED in said.lower():
         return MissedError(sentence, hint)
     parameter = error_fields(error.body).get("param")
-    return RefusedError(sentence, hint, said, parameter if isinstance(parameter, str) else None, error.code == 413)
+    return RefusedError(sentence, hint, said, parameter if isinstance(parameter, str) else None, is_large)
 
 
 def is_anthropic(error: StatusError) -> bool:

@@ -54,7 +54,8 @@ _PICTURES = re.compile(r"\b(?:images?|pictures?|photos?|multi-?modal|media)\b")
 _MANY = re.compile(r"at most|too many|limit|maximum|max\b|only|exceed|more than|support")
 _TOO_MANY = re.compile(r"at most|too many|maximum|max\b|limit|exceed")
 _IS_FULL = re.compile(
-    r"context|too long|input (?:tokens?|length)|prompt tokens|maximum length|token limit|too many tokens"
+    r"context|too long|inputs?\W{0,2} (?:tokens?|length)|prompt tokens|maximum length|token limit|too many tokens"
+    r"|inputs?\W{0,2} must have less than|tokens per (?:minute|day)|prompt.{0,4}超|超长|上下文|长度超"
 )
 _LENGTH = re.compile(
     r"max\w*[ _-]?(?:new |output )?tokens?|num_predict|tokens_to_generate|token limit|maximum tokens"
@@ -74,6 +75,8 @@ _TOO_LARGE = re.compile(
     r"too (?:large|big|long)|exceed|maximum|\bmax\b|limit|at most|larger than|under \d|less than|below \d|up to|> ?\d",
     re.IGNORECASE,
 )
+PER_MINUTE = re.compile(r"tokens per (?:minute|day)|\bTP[MD]\b", re.IGNORECASE)
+"""A limit of tokens in a time, which a shorter conversation keeps."""
 _WHOLE = re.compile(r"request|payload|body|entity|total", re.IGNORECASE)
 _UNITS = {"b": 1, "k": 1000, "m": 1_000_000}
 _MIN_BYTES = 2000
@@ -191,7 +194,7 @@ def bytes_allowed(said: str) -> tuple[int, bool] | None:
 
     Of several numbers the smallest counts: the others say how large the request was. None: it names no such limit.
     """
-    if not _TOO_LARGE.search(said):
+    if not _TOO_LARGE.search(said) or PER_MINUTE.search(said):
         return None
     sizes = []
     for found in _BYTES.finditer(said):
