@@ -106,6 +106,16 @@ def refusing(*names: str, how: str) -> Rule:
     return rule
 
 
+def empty(how: str) -> Rule:
+    """Refuse a message without a text whose content is not null."""
+
+    def rule(body: Json) -> Refusal | None:
+        found = [at for at, message in calling(body) if message.get("content") in ("", [])]
+        return bad(how.format(at=found[0])) if found else None
+
+    return rule
+
+
 @dataclass(frozen=True)
 class Kimi(LlamaCpp):
     """Moonshot's API: as llama.cpp streams it, ids by the name of the tool."""
@@ -132,6 +142,12 @@ CASES: dict[str, tuple[Wire, str, Rule, int]] = {
         refusing("reasoning", "reasoning_content", how=PYDANTIC), 2,
     ),
     "nothing named": (Kimi(), "moonshot", refusing("reasoning_content", how="messages: unknown field"), 1),
+    "bedrock": (
+        Vllm(), "vllm",
+        empty("messages.{at}: The text field in the ContentBlock object is blank"), 1,
+    ),
+    "litellm": (Vllm(), "vllm", empty("messages: text content blocks must be non-empty"), 1),
+    "empty content": (Kimi(), "moonshot", empty("the message at position {at} must not be empty"), 1),
     "openrouter": (OpenRouter(), "", lambda body: None, 0),
     "ollama": (OllamaNative(), "library", lambda body: None, 0),
 }  # fmt: skip
@@ -159,7 +175,7 @@ def test_of_several_calls_those_that_were_made_come_back(name: str, picture: Pat
     assert len(message["tool_calls"]) == len(results)
 
 
-@pytest.mark.parametrize("name", ["mistral", "kimi", "groq", "nothing named"])
+@pytest.mark.parametrize("name", ["mistral", "kimi", "groq", "nothing named", "litellm"])
 def test_what_a_server_asked_for_is_said_by_doctor_and_remembered(name: str, picture: Path) -> None:
     wire, owner, rule, _ = CASES[name]
     told_alone = Scene(wire, Listed("qwen3-vl-8b"), apart(structured()), refuse=rule)

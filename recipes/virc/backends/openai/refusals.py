@@ -18,6 +18,8 @@ OWN = "messages."
 """Stands among parameters before a field of the server's own messages that it does not take back."""
 AFTER_TOOL = f"{OWN}user after tool"
 """A user's message behind the result of a tool: for servers of Mistral's models one of the assistant stands between."""
+EMPTY = f"{OWN}empty content"
+"""The content of a message that only calls tools, which Claude's servers want to be null."""
 _REFUSES = re.compile(
     r"unsupported|not supported|n.t support|unrecogni[sz]ed|unknown|unexpected|not (permitted|allowed|valid)|forbidden"
     r"|invalid (param|arg|field)|cannot find field|extra inputs|use '?max_completion_tokens|must be verified"
@@ -98,6 +100,7 @@ class RefusedError(ConfigError):
         self.said, self.parameter, self.too_large = said, parameter, too_large
         text = said.lower()
         self.is_full = bool(_IS_FULL.search(text) or (_PICTURES.search(text) and _TOO_MANY.search(text)))
+        self.is_of_empty = bool(re.search(r"non-?empty|(?:be|is|an?) empty|empty (?:text|content|string)|blank", text))
         self.is_of_order = bool(re.search(r"after role '?tool|roles must alternate", text))
 
     def own_fields(self, sent: set[str]) -> set[str]:

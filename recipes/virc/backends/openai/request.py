@@ -8,7 +8,7 @@ from typing import Any
 from virc.backends.interface import Sampling
 from virc.backends.openai.body import parsed
 from virc.backends.openai.images import AsPart
-from virc.backends.openai.refusals import AFTER_TOOL, LENGTHS, OPTIONAL, OWN, SYSTEM, RefusedError, parameters
+from virc.backends.openai.refusals import AFTER_TOOL, EMPTY, LENGTHS, OPTIONAL, OWN, SYSTEM, RefusedError, parameters
 from virc.reasoning.session import Ask, Called
 
 RESULT = "The image follows."
@@ -51,6 +51,8 @@ class Habits:
             fitted["messages"] = _without_system(request["messages"])
         if own := {name.removeprefix(OWN) for name in left_out if name.startswith(OWN)}:
             fitted["messages"] = [_without(each, own) if "tool_calls" in each else each for each in fitted["messages"]]
+        if EMPTY in left_out:
+            fitted["messages"] = [each | {"content": None} if _is_empty(each) else each for each in fitted["messages"]]
         if AFTER_TOOL in left_out:
             fitted["messages"] = list(_bridged(fitted["messages"]))
         if "stream" not in fitted:
@@ -63,6 +65,8 @@ class Habits:
         messages = sent.get("messages", ())
         if not wrong and refused.is_of_order and len([*_bridged(messages)]) > len(messages):
             wrong = {AFTER_TOOL}
+        if not wrong and refused.is_of_empty and any(map(_is_empty, messages)):
+            wrong = {EMPTY}
         if not wrong:
             own = {name for each in messages if "tool_calls" in each for name in _names(each)} - _PLAIN
             wrong = {OWN + name for name in refused.own_fields(own)}
@@ -74,6 +78,10 @@ class Habits:
                 # The server that refused the other name may be gone: that one is tried again, once.
                 self._left_out -= {LENGTHS[0]}
         return True
+
+
+def _is_empty(message: Mapping[str, Any]) -> bool:
+    return "tool_calls" in message and message.get("content") in ("", [])
 
 
 def _has_system(sent: Mapping[str, Any]) -> bool:
