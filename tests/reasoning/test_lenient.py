@@ -217,6 +217,21 @@ def test_a_tool_of_another_name_or_of_none_is_never_an_answer(text: str) -> None
         read(text, STOCK, NAMES)
 
 
+@pytest.mark.parametrize("text", [GIVEN, f"```json\n{GIVEN}\n```", GIVEN.replace("image_index", "img_idx")])
+@pytest.mark.parametrize(
+    "question", ["Answer in JSON with bbox_2d and image_index.", "{bbox_2d, img_idx}?", "bbox_2d?", ""]
+)
+def test_arguments_are_the_answer_to_a_question_that_names_them(text: str, question: str) -> None:
+    index, grammar = ("img_idx", QWEN) if "img_idx" in text else ("image_index", STOCK)
+    if index in question:
+        assert read(text, grammar, NAMES, question=question).turn.answer == text
+        assert read(f"<tool_call>{BODY}</tool_call>", grammar, NAMES, question=question).turn.tool == CROP
+        assert read(BODY, grammar, NAMES, question=question).turn.tool == CROP
+    else:
+        with pytest.raises(FormatError, match="arguments of a call"):
+            read(text, grammar, NAMES, question=question)
+
+
 @pytest.mark.parametrize(
     "text",
     [

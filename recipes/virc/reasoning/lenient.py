@@ -130,6 +130,7 @@ class _Rules(msgspec.Struct, frozen=True):
     tools: Mapping[str, Tool]
     cut: bool
     most: int = 1
+    question: str = ""
 
     def meant(self, name: str) -> str:
         """Our name of the tool that a model calls so."""
@@ -158,6 +159,7 @@ def read(
     thought: str | None = None,
     calls: tuple[Called, ...] = (),
     cut: bool = False,
+    question: str = "",
 ) -> ParsedReply:
     """Read a reply.
 
@@ -169,6 +171,7 @@ def read(
         thought: what the server sent as the thought.
         calls: those that the server sent as such; as many are taken as the grammar allows.
         cut: the token limit ended the reply.
+        question: what was asked; an object by the names of arguments is the answer where it asks for them.
 
     Returns:
         What it says; arguments have our names, numbers and boxes that were written as text are numbers.
@@ -178,7 +181,7 @@ def read(
             its answer was whole.
     """
     form = next((form for form in grammar.calls if form.body == "call"), _HERMES)
-    rules = _Rules(form, tools, cut, grammar.most_calls)
+    rules = _Rules(form, tools, cut, grammar.most_calls, question)
     tagged, rest = apart(text)
     thoughts = _joined(thought or "", tagged)
     for _ in range(_MAX_THOUGHTS):  # some models think several times
@@ -410,7 +413,8 @@ def _answer(text: str, rules: _Rules) -> str:
     value = object_of(bare) if is_bare else None
     inner = value.get("arguments", value) if isinstance(value, dict) else value
     ours = {rules.form.keys.get(key, key) for key in inner} if isinstance(inner, dict) else set()
-    if BOX in ours and (inner is not value or ours == {BOX, INDEX}):
+    is_asked = isinstance(inner, dict) and inner is value and all(key in rules.question for key in inner)
+    if BOX in ours and (inner is not value or ours == {BOX, INDEX}) and not is_asked:
         raise FormatError("json", "the reply holds the arguments of a call without the name of one of its tools")
     answer = _plain(answers[-1][1] if answers else text)
     if not answer:
