@@ -217,6 +217,21 @@ def test_a_tool_of_another_name_or_of_none_is_never_an_answer(text: str) -> None
         read(text, STOCK, NAMES)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It uses [TOOL_CALLS] before a call.",
+        "<|python_tag|> as a token",
+        "The tags are <tool_call> and </tool_call>",
+        "The tags are <tool_call> and </tool_call>.",
+        "<tool_call> is a mark (of Hermes).\nIt is red.",
+    ],
+)
+def test_a_sentence_that_names_a_mark_is_an_answer(text: str) -> None:
+    assert read(text, STOCK, NAMES).turn.answer == text
+    assert read(f"{text}\n<tool_call>{BODY}</tool_call>", STOCK, NAMES).turn.tool == CROP
+
+
 @pytest.mark.parametrize("text", [GIVEN, f"```json\n{GIVEN}\n```", GIVEN.replace("image_index", "img_idx")])
 @pytest.mark.parametrize(
     "question", ["Answer in JSON with bbox_2d and image_index.", "{bbox_2d, img_idx}?", "bbox_2d?", ""]

@@ -51,6 +51,8 @@ ENVELOPES = ("arguments", "parameters", "args", "params", "input")
 _QUOTES = re.compile(r"[`\"'“‘«「](?:<[^<>\s]*>|\[\w+\])?\Z")
 """A quotation mark, with or without the mark of a call behind it."""
 _CLOSING = re.compile(r"[`\"'”’»」](?!``)")
+_WORDS = re.compile(r"[ \t]+[a-zß-öø-ÿα-ωа-я][^{}<>\[\]\n]*(?:[.!?\n]|\Z)")
+"""What follows a mark of which a sentence speaks."""
 _MAX_QUOTED, _MAX_MARK = 64, 40  # marks of calls, as each takes another look at what follows; and characters of one
 
 
@@ -71,7 +73,7 @@ def marked(text: str, cut: bool) -> Iterator[Found]:
     at = quoted = 0
     while (found := MARKS.search(text, at)) and quoted < _MAX_QUOTED:
         body, at = found[found.lastgroup or 0], found.end()
-        if is_quoted(text, found.start()) or _CLOSING.match(body):
+        if is_quoted(text, found.start()) or _CLOSING.match(body) or (_WORDS.match(body) and not call_of(body, cut)):
             quoted, at = quoted + 1, found.start() + 1
         else:
             yield Found(found.start(), found.end(), call_of(body, cut))
