@@ -9,6 +9,7 @@ from operator import add
 from typing import Any, cast
 
 from PIL import Image, ImageMath
+from PIL.ImageFile import ImageFile
 
 Levels = tuple[int | float, int | float]
 """The number that is shown as black, and the one that is shown as white."""
@@ -40,7 +41,7 @@ def _raw(image: Image.Image) -> re.Match[str] | None:
     return _RAW.fullmatch(raw) if isinstance(raw, str) and "transparency" not in image.info else None
 
 
-def load(image: Image.Image, again: Callable[[], Image.Image]) -> Levels | None:
+def load(image: Image.Image, again: Callable[[], ImageFile]) -> Levels | None:
     """Decode a picture; a deep one at the range that its numbers have, which is returned.
 
     Args:
@@ -210,4 +211,5 @@ def _outside(wide: Image.Image, levels: Levels) -> Image.Image:
     """A mask of what is beyond a range, or no number."""
     low, high = levels
     inside = ImageMath.lambda_eval(lambda given: (given["a"] >= low) * (given["a"] <= high), a=wide)
-    return inside.convert("L").point(lambda value: 255 * (value == 0))
+    mask: Image.Image = inside.convert("L").point(lambda value: 255 * (value == 0))
+    return mask

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 from PIL import ExifTags, Image, ImageChops, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from virc.core.errors import DataError
@@ -355,7 +356,7 @@ def load(image: Image.Image, data: bytes | None = None) -> Levels | None:
         return None
     content, page = data or _content(image), image.tell()
 
-    def again() -> Image.Image:
+    def again() -> ImageFile:
         other = undecoded(content)
         other.seek(page)
         return other
@@ -471,7 +472,7 @@ def _open(data: bytes, name: str, page: int | None = None) -> Image.Image:
         raise _unknown(data, name, error, page) from None
 
 
-def undecoded(data: bytes) -> Image.Image:
+def undecoded(data: bytes) -> ImageFile:
     """Return the picture of a file of which the header alone is read.
 
     Raises:
