@@ -144,7 +144,7 @@ def _settings() -> Iterator[str]:
         variables = ", ".join(f"`{each}`" for each in user.ENVIRONMENT.get(name, ()))
         rows.append((f"`{name}`", _described(field), variables))
     yield from _table(("key", "value", "environment variable"), rows)
-    yield "`api_key` comes from the environment only.\n"
+    yield "`api_key` and `headers` come from the environment only.\n"
     yield "## Settings of stages\n"
     yield "`--set KEY=VALUE`, a file for `--config`, or `settings` of a stage in a system's YAML.\n"
     for config in (sft.Config, dpo.Config, rl.Config, sft.Lora, sft.Curriculum, Reward, Judging):

@@ -16,6 +16,7 @@ from test_openai_faults import listed
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.causes import Place, StatusError, explained
+from virc.backends.openai.link import Link, _UnreachedError
 from virc.backends.openai.refusals import RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError
 
@@ -67,6 +68,20 @@ def test_a_private_certificate_names_the_variable_that_trusts_it() -> None:
     finally:
         site.close()
     assert "SSL_CERT_FILE=" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        "Hostname mismatch, certificate is not valid for 'a'.",
+        "IP address mismatch, certificate is not valid for '1.2.3.4'.",
+    ],
+)
+def test_a_certificate_of_another_host_names_the_address(cause: str) -> None:
+    said = f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {cause} (_ssl.c:1006)"
+    hint = str(Link("https://a.example/v1", None, 5, 0)._unreached(_UnreachedError(said, is_late=False), 5).hint)
+    assert "--endpoint" in hint
+    assert "SSL_CERT_FILE" not in hint
 
 
 class Azure(Connection):

@@ -134,7 +134,7 @@ class _Rules(msgspec.Struct, frozen=True):
 
     def meant(self, name: str) -> str:
         """Our name of the tool that a model calls so."""
-        known = {name: name for name in self.tools} | self.form.names
+        known = {**{name: name for name in self.tools}, **self.form.names}
         bare = _DOTTED.sub("", name)
         return known.get(name) or _TOOLS.get(name) or known.get(bare) or _TOOLS.get(bare, name)
 

@@ -388,7 +388,7 @@ class Sampler:
                     raise
                 self._gone.update(crops)
                 left = "" if shortening.oldest(ask, self._gone) else ", and the model is asked for its answer"
-                count = f"{len(crops)} crops are" if len(crops) > 1 else "1 crop is"
+                count = f"{len(self._gone)} crops are" if len(self._gone) > 1 else "1 crop is"
                 self._notice(f"the oldest {count} no longer shown{left}: {error.message}")
 
     def _draw(self, ask: Ask, sampling: Sampling) -> Reply:

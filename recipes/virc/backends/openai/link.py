@@ -398,6 +398,8 @@ class Link:
             hint = f"{named}to go past it: export no_proxy={self._base.host}"
         if re.search("CERTIFICATE_VERIFY_FAILED|certificate verify failed|self.signed", cause, re.IGNORECASE):
             hint = "of a private authority, name its certificate: export SSL_CERT_FILE=/path/to/authority.pem"
+            if re.search("hostname mismatch|not valid for|IP address mismatch|doesn't match", cause, re.IGNORECASE):
+                hint = "its certificate is of another host: give --endpoint the name that the certificate has"
         elif re.search("WRONG_VERSION_NUMBER|record layer failure", cause):
             hint = f"it may speak without TLS: --endpoint {self.endpoint.replace('https:', 'http:', 1)}"
         unreached = NetworkError(f"{self.endpoint} cannot be reached{way}: {self.quoted(cause)}", hint)
