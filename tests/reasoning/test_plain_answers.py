@@ -66,6 +66,8 @@ CALL = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40]
         "In “<tool_call>” stands a call; `[TOOL_CALLS]` is of Mistral.",
         "The sign says `<function=zoom>`.",
         "Write '<|tool_call>' first.",
+        "In Pillow you would write:\ncrop((10, 20, 110, 60))",
+        "With OpenCV:\nzoom([10, 20, 110, 60])",
     ],
 )
 @pytest.mark.parametrize("family", STOCK)
@@ -87,6 +89,9 @@ def test_a_call_behind_one_that_is_quoted_is_carried_out() -> None:
         '{"image_index": 0, "bbox_2d": [10, 20, 30, 40], "label": "cat"}',
         '```json\n{"bbox_2d": [10, 20, 30, 40], "label": "cat", "img_idx": 0}\n```',
         '[{"image_index": 0, "bbox_2d": [10, 20, 30, 40], "label": "cat"}]',
+        '[{"name": "zoom_in", "bbox_2d": [10, 20, 30, 40]}, {"name": "text_input", "bbox_2d": [10, 80, 30, 90]}]',
+        '[{"name": "zoom", "bbox_2d": [10, 20, 30, 40], "label": "input"}]',
+        '[{"name": "crop", "bbox_2d": [10, 20, 30, 40], "role": "args parameters"}]',
     ],
 )
 @pytest.mark.parametrize("family", STOCK)
@@ -138,6 +143,7 @@ FORMS: dict[str, Form] = {
     "bare, other key": lambda name, given: bare(name, given, "parameters"),
     "bare, indented": lambda name, given: json.dumps({"name": name, "arguments": given}, indent=2),
     "flat": lambda name, given: json.dumps({"name": name, **given}),
+    "behind an answer that is none": lambda name, given: f"The answer is too small to read: {python(name, given)}.",
     "behind words": lambda name, given: f"I look closer: {bare(name, given)}",
     "before words": lambda name, given: f"{bare(name, given)}\nNow I see the crop.",
     "before words on its line": lambda name, given: f"{bare(name, given)} This shows the sign.",

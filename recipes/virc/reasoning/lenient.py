@@ -59,6 +59,7 @@ _FINAL = re.compile(
     re.IGNORECASE,
 )
 """The beginning of a last line that says what the answer is."""
+_CALLING = re.compile(r"\w\(\s*(?:\w+\s*=|\[)")
 _SENTENCE = re.compile(r"(?<=[.!?。])\s")
 _GOES_ON_THINKING = re.compile(
     r"\b(?:let me|let us|let's|i(?:'ll| will| need| have| should| must| think| guess)|need to|wait|hmm+|maybe|perhaps"
@@ -77,6 +78,7 @@ _FENCED = re.compile(r"[)\]\s]*```")
 _BETWEEN = re.compile(r"(?:[\s,;]|```[a-z_]*)*")
 _MAX_GUESSES = 50
 """Places in a reply that are tried."""
+_ENVELOPE = re.compile(rf"[\"'](?:{'|'.join(ENVELOPES)})[\"']\s*:")
 _ARGUMENTS = re.compile(r"\b(?:bbox|image_index|img_idx|arguments)\w*(?:[\"']\s*:|\s*=)")
 """What stands beside the name of a tool that is called, however badly."""
 ALIASES = {
@@ -131,6 +133,11 @@ class _Rules(msgspec.Struct, frozen=True):
     cut: bool
     most: int = 1
     question: str = ""
+
+    @property
+    def exact(self) -> set[str]:
+        """The names of tools that the model is told."""
+        return {*self.tools, *self.form.names}
 
     def meant(self, name: str) -> str:
         """Our name of the tool that a model calls so."""
@@ -317,6 +324,8 @@ def _concludes(text: str) -> bool:
     """Whether a text says itself what the answer is: in marks, or in its last line, behind what may be a call."""
     last = text.rstrip().rpartition("\n")[2]
     behind = _SENTENCE.split(re.split(r"[)\]}]", last)[-1])
+    if last.rstrip("` .;").endswith(")") and _CALLING.search(last):  # 'The answer is too small, so crop_image(...)'
+        last = ""
     return bool(_CONCLUDES.search(text) or any(map(_FINAL.match, (last, *behind))))
 
 
@@ -334,8 +343,9 @@ def _guessed(text: str, rules: _Rules) -> list[Found]:
         piece, fence = text[at:end], _FENCED.match(text, end)
         called = call_of(piece, rules.cut)
         is_named = _is_named(piece, called, rules)
-        # an object that only has a tool's other name may be a box with a label
-        is_call = is_named or piece[:1] not in "[{" or any(key in piece for key in ENVELOPES)
+        # by a tool's other name, an object may be a box with a label, and a function that of a library
+        is_object, is_exact = piece[:1] in "[{", piece.partition("(")[0] in rules.exact
+        is_call = is_named or bool(_ENVELOPE.search(piece) if is_object else is_exact or "=" in piece)
         found = [Found(place.start(), fence.end() if fence else end, called)]
         calls += found if called and is_call and rules.fits(called) else []
         slips += found if is_named else []
@@ -352,10 +362,9 @@ def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
 
 def _is_named(piece: str, called: Called | None, rules: _Rules) -> bool:
     """Whether it names a tool as the model is told of it, and one of its arguments, though it may be no call of it."""
-    exact = {*rules.tools, *rules.form.names}
     if called:
-        return called.name in exact and any(key in piece for key in ("arguments", *rules.types(called.name)))
-    return any(name in piece for name in exact) and bool(_ARGUMENTS.search(piece)) and object_of(piece) is None
+        return called.name in rules.exact and any(key in piece for key in ("arguments", *rules.types(called.name)))
+    return any(name in piece for name in rules.exact) and bool(_ARGUMENTS.search(piece)) and object_of(piece) is None
 
 
 def _readable(found: Found, rules: _Rules) -> Called:
