@@ -317,15 +317,8 @@ class Session:
                 return lenient.ParsedReply(parse(text, self.protocol.grammar))
             offered = {name: tool for name, tool in self.history.tools.items() if name in self.protocol.tools}
             thought, cut = reply.thought and printable(reply.thought), reply.finish == "length"
-            parsed = lenient.read(
-                text,
-                self.protocol.grammar,
-                offered,
-                thought=thought,
-                calls=reply.calls,
-                cut=cut,
-                question=self.question,
-            )
+            given: dict[str, Any] = {"thought": thought, "calls": reply.calls, "cut": cut, "question": self.question}
+            parsed = lenient.read(text, self.protocol.grammar, offered, **given)
         except FormatError as error:
             if reply.finish == "length" and error.kind == "tags":
                 raise _RefusalError("length", "the token limit cut the reply before its last tag") from None
