@@ -212,6 +212,15 @@ def test_a_conversation_that_is_too_long_is_known_as_such(code: int, said: str) 
     assert bytes_allowed(said) is None
 
 
+@pytest.mark.parametrize("said", ["context deadline exceeded", "rpc failed: context canceled", "Context cancelled"])
+def test_a_server_that_gave_up_says_nothing_of_the_conversation(said: str) -> None:
+    assert StatusError(500, {}, {"error": {"message": said}}).is_passing
+    refused = StatusError(400, {}, {"error": {"message": said}})
+    found = explained(refused, Place("http://a/v1", str, True, "", None))
+    assert not getattr(found, "is_full", False)
+    assert "context" not in str(found.hint)
+
+
 @pytest.mark.parametrize("said", ["CUDA out of memory", "failed to process the context of the request", "timeout"])
 def test_a_failure_of_a_server_is_no_full_conversation(said: str) -> None:
     assert StatusError(500, {}, {"error": {"message": said}}).is_passing

@@ -132,6 +132,8 @@ def test_a_server_that_refuses_whatever_is_sent_is_not_asked_for_ever() -> None:
         ("Rate limit 30000 tokens per min, Limit: 30000 tokens", None),
         ("the user name exceeds 64 bytes", None),
         ("it read 5242880 bytes", None),
+        ("Input exceeds the context limit: 131072", None),
+        ("too many tokens, limit: 200000", None),
     ],
 )
 def test_limits_of_bytes_are_read(said: str, allowed: tuple[int, bool] | None) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from virc.backends.openai.body import error_fields, error_text, is_page, title
 from virc.backends.openai.images import MISSED, MissedError
-from virc.backends.openai.refusals import PER_MINUTE, RefusedError, bytes_allowed
+from virc.backends.openai.refusals import CONTEXT, PER_MINUTE, RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.retry import seconds_asked
 
@@ -21,7 +21,7 @@ _LONGEST_WAIT = 7 * 86_400  # seconds; quotas of a day or a week say when they a
 _I = re.IGNORECASE
 _FOR_GOOD = re.compile(
     r"image input is not supported|required for image input|not support image"
-    r"|(?:exceed\w*|larger than|longer than)[^.]{0,40}context|context[^.]{0,20} exceeded",
+    rf"|(?:exceed\w*|larger than|longer than)[^.]{{0,40}}context|{CONTEXT}[^.]{{0,20}} exceeded",
     _I,
 )
 """What no other try changes: the model takes no pictures, the context is full; llama.cpp and Ollama say so with 500."""
@@ -65,7 +65,7 @@ SMALLER_PIXELS = 1_000_000  # as hints propose; who knows that the picture has f
 _SMALLER = f"send smaller images: --max-pixels {SMALLER_PIXELS}"
 _HINTS = (
     (
-        r"context|inputs?\W{0,2} (?:tokens|length|must have less)|prompt is too long|超长",
+        CONTEXT + r"|inputs?\W{0,2} (?:tokens|length|must have less)|prompt is too long|超长",
         "serve it with a longer context (llama.cpp: -c, vLLM: --max-model-len), or send smaller images: --max-pixels",
     ),
     (r"image[^.]{0,60}(?:dimension|resolution|pixels)|(?:dimension|resolution|pixels)[^.]{0,60}image", _SMALLER),

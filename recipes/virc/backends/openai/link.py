@@ -21,6 +21,7 @@ from virc.backends.openai.masking import hidden
 from virc.backends.openai.pieces import Pieces
 from virc.backends.openai.received.reading import read_reply
 from virc.backends.openai.received.wire import Received
+from virc.backends.openai.refusals import CONTEXT
 from virc.backends.openai.unpacking import unpacked
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
@@ -298,7 +299,7 @@ class Link:
             kind = NetworkError if error.broken else GarbageError
             failed = kind(f"{self.endpoint} {error}{quoted and ': ' + quoted}", hint)
             failed.broken = error.broken
-            failed.is_full = "context" in error.quoted and not error.status
+            failed.is_full = bool(re.search(CONTEXT, error.quoted.lower())) and not error.status
             self.stale |= error.broken
             raise failed from None
 

@@ -55,8 +55,10 @@ _ALLOWED = re.compile(
 _PICTURES = re.compile(r"\b(?:images?|pictures?|photos?|multi-?modal|media)\b")
 _MANY = re.compile(r"at most|too many|limit|maximum|max\b|only|exceed|more than|support")
 _TOO_MANY = re.compile(r"at most|too many|maximum|max\b|limit|exceed")
+CONTEXT = r"context(?! (?:deadline|cancel))"
+"""What the conversation is in; servers in Go also say by it that they gave up."""
 _IS_FULL = re.compile(
-    r"context|too long|inputs?\W{0,2} (?:tokens?|length)|prompt tokens|maximum length|token limit|too many tokens"
+    CONTEXT + r"|too long|inputs?\W{0,2} (?:tokens?|length)|prompt tokens|maximum length|token limit|too many tokens"
     r"|inputs?\W{0,2} must have less than|tokens per (?:minute|day)|prompt.{0,4}超|超长|上下文|长度超"
 )
 _LENGTH = re.compile(
@@ -79,6 +81,7 @@ _TOO_LARGE = re.compile(
 )
 PER_MINUTE = re.compile(r"tokens per (?:minute|day)|\bTP[MD]\b", re.IGNORECASE)
 """A limit of tokens in a time, which a shorter conversation keeps."""
+_OF_TOKENS = re.compile(rf"{PER_MINUTE.pattern}|{CONTEXT}|\btokens\b", re.IGNORECASE)
 _WHOLE = re.compile(r"request|payload|body|entity|total", re.IGNORECASE)
 _UNITS = {"b": 1, "k": 1000, "m": 1_000_000}
 _MIN_BYTES = 2000
@@ -130,7 +133,7 @@ def lowered(max_tokens: int, refused: RefusedError) -> int | None:
     said = refused.said
     numbers = {int(each.replace(",", "")) for each in _NUMBERS.findall(said)}
     is_named = _LENGTH.search(said) or (max_tokens in numbers and not _PICTURES.search(said.lower()))
-    if _CONTEXT.search(said) or "context" in said.lower() or not is_named:
+    if _CONTEXT.search(said) or re.search(CONTEXT, said.lower()) or not is_named:
         return None
     below = bool(re.search(r"exclusive|(?:lower|less|smaller) than \d", said))
     fitting = [each - below for each in numbers - _STATUSES if _MIN_ROOM <= each < max_tokens]
@@ -197,7 +200,7 @@ def bytes_allowed(said: str) -> tuple[int, bool] | None:
 
     Of several numbers the smallest counts: the others say how large the request was. None: it names no such limit.
     """
-    if not _TOO_LARGE.search(said) or PER_MINUTE.search(said):
+    if not _TOO_LARGE.search(said) or _OF_TOKENS.search(said):
         return None
     sizes = []
     for found in _BYTES.finditer(said):
