@@ -2,7 +2,9 @@
 
 import io
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asks import ANSWER
@@ -19,9 +21,9 @@ from virc.reasoning.session import Ask, Message
 SIZE = (560, 420)
 
 
-def noisy(count: int = 1) -> Ask:
+def noisy(count: int = 1, size: tuple[int, int] = SIZE) -> Ask:
     """Pictures that compress badly: some 300 KB each as base64 of a PNG."""
-    images = tuple(Shown(Image.effect_noise(SIZE, 40 + at).convert("RGB")) for at in range(count))
+    images = tuple(Shown(Image.effect_noise(size, 40 + at).convert("RGB")) for at in range(count))
     return Ask((Message("user", "What is this?", tuple(range(count))),), images)
 
 
@@ -116,6 +118,42 @@ def test_a_server_that_refuses_whatever_is_sent_is_not_asked_for_ever() -> None:
         with pytest.raises(ConfigError, match="takes no images of this size"):
             OpenAIBackend(server.url).reply(noisy(), Sampling())
         assert len(server.chats()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "side", "rounds"),
+    [
+        ("image exceeds the maximum of 30000 bytes", 413, 168, 2),
+        ("Request body is over 36864 bytes, which is the limit", 400, 168, 2),
+        ("Request Entity Too Large", 413, 168, 2),  # it is halved once
+        ("", 413, 224, 3),
+        ("<html><h1>413 Request Entity Too Large</h1></html>", 413, 224, 3),
+    ],
+)
+def test_what_requests_under_way_together_are_refused_is_learnt_once(
+    said: str, status: int, side: int, rounds: int
+) -> None:
+    together, at_once = threading.Barrier(4), limited(30_000, said, status=status)
+
+    def answer(exchange: Exchange) -> None:
+        together.wait(20)
+        at_once(exchange)
+
+    with serve(fault=answer) as server, ThreadPoolExecutor(4) as pool:
+        backend = OpenAIBackend(server.url)
+        asked = [noisy(size=(side, side)) for _ in range(4)]
+        assert [reply.text for reply in pool.map(lambda each: backend.reply(each, Sampling()), asked)] == [ANSWER] * 4
+        assert len(server.chats()) == 4 * rounds
+        assert min(map(max, map(urls, server.chats()))) > 8000
+
+
+def test_without_a_number_no_picture_is_sent_in_fewer_bytes_than_it_needs() -> None:
+    with serve(fault=lambda exchange: exchange.send_json(error("Request Entity Too Large"), 413)) as server:
+        ask = noisy(size=(168, 168))
+        with pytest.raises(ConfigError, match="takes no images of this size"):
+            OpenAIBackend(server.url).reply(ask, Sampling())
+        assert min(map(max, map(urls, server.chats()))) > 12_000
+        assert ask.images[0].sent == ask.images[0].size
 
 
 @pytest.mark.parametrize(

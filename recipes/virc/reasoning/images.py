@@ -99,6 +99,9 @@ class Shown:
         is_jpeg: what is made of it is sent as JPEG.
         full: what crops of it are cut from where that is not what is shown: pixels, or a file. That is decoded when one
             is cut, so that the pixels of many large pictures are not held.
+
+    Attributes:
+        sent: its (width, height) in pixels as a server was sent it that takes only fewer bytes.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Shown:
         full: Image.Image | bytes | None = None,
     ) -> None:
         self.size, self.parent, self.box, self.beneath = pixels.size, parent, box, beneath
+        self.sent = self.size
         self.original, self.is_jpeg, self._full = original, is_jpeg, full
         self.encodings = 0
         self.rendering = Rendering()  # of an input

@@ -20,7 +20,7 @@ from virc.reasoning.opening.pictures import as_shown, opened_all
 from virc.reasoning.resize import smart_resize
 from virc.solving.answer_file import write_answers
 from virc.solving.batch import RowDone
-from virc.solving.image_source import STREAM, Picture, files_of, page_file, report_losses, scaled, standard_input
+from virc.solving.image_source import STREAM, Picture, files_of, page_file, report_losses, standard_input, with_scales
 from virc.solving.one import OnEvent
 from virc.solving.outcome import chosen, failure_of, notices, outcome, trace_folders, write_traces
 from virc.solving.pipelines.solve import PipelineSetup
@@ -75,13 +75,11 @@ def solve_images(
             _estimate(opened, pictures, report)
             protocol = opened.chat_protocol.protocol
             shown = [_shown(each, opened) for each in pictures]
-            seen["pictures"] = [
-                each | {"scaled": scaled(one)} for each, one in zip(seen["pictures"], shown, strict=True)
-            ]
             opening.close()  # their full size is needed no longer
             asked = (setup.config, opened.backend, protocol, shown, question, deadline)
             with strategies.grader_of(setup.config, setup.graders, opened, report) as grader:
                 solved = strategies.solve(Asking(*asked, on_event=on_event, grader=grader))
+            seen["pictures"] = with_scales(seen["pictures"], shown)
         finally:
             if opened is not setup.opened:
                 opened.close()

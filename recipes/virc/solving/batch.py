@@ -24,7 +24,7 @@ from virc.reasoning.images import Shown
 from virc.reasoning.opening.pictures import shown
 from virc.solving import evidence
 from virc.solving.ablation import ablated, counterfactual_of
-from virc.solving.image_source import Picture, files_of, looked_at, losses
+from virc.solving.image_source import Picture, files_of, looked_at, losses, with_scales
 from virc.solving.one import SCHEMA, SolveConfig, Solved
 from virc.solving.outcome import (
     Fields,
@@ -256,7 +256,10 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row) -> RowDone:
         raise solved.error
     untraced = write_traces(folders, solved, solving, facts(opened, solving))
     fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
-    fields |= conduct(solved) | {"pictures": seen, "warnings": losses(seen, row.pictures) + notices(solved)}
+    fields |= conduct(solved) | {
+        "pictures": with_scales(seen, images),
+        "warnings": losses(seen, row.pictures) + notices(solved),
+    }
     if config.replies:
         fields["rollout"] = replies_of(solved)
         fields["digests"] = [each.digest.hex() for each in chosen(solved).images]

@@ -130,7 +130,12 @@ def looked_at(
 
 def scaled(shown: Shown) -> float:
     """The width of a picture as the model sees it, as a part of that of its file."""
-    return round(shown.width / (shown.original or shown.size)[0], 4)
+    return round(shown.sent[0] / (shown.original or shown.size)[0], 4)
+
+
+def with_scales(pictures: Sequence[Fields], shown: Sequence[Shown]) -> list[Fields]:
+    """What `looked_at` returned, with the size of each picture as it was sent."""
+    return [seen | {"scaled": scaled(each)} for seen, each in zip(pictures, shown, strict=True)]
 
 
 def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:

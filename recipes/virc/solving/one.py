@@ -381,7 +381,11 @@ class Sampler:
         while True:
             try:
                 said = shortening.without(ask, self._gone)
-                return self._backend.reply(said, sampling, self._on_text, self._deadline.left())
+                before = [each.sent for each in said.images]
+                reply = self._backend.reply(said, sampling, self._on_text, self._deadline.left())
+                if before != [each.sent for each in said.images]:
+                    self._notice("the server takes only so many bytes: pictures are sent with fewer pixels")
+                return reply
             except VircError as error:
                 crops = shortening.oldest(ask, self._gone) if error.is_full else []
                 if not crops:

@@ -303,8 +303,9 @@ class OpenAIBackend:
         self._bytes.keeps_sizes = self.needs_sizes
         for _ in range(_MAX_LESSONS):
             sent: dict[str, Any] = {}
+            fitted = self._bytes.fitted(ask)
             try:
-                reply = self._asked(self._bytes.fitted(ask), sampling, on_text, deadline, sent, is_whole)
+                reply = self._asked(fitted, sampling, on_text, deadline, sent, is_whole)
                 if lowerings:
                     self._longest = sampling.max_tokens
                 if not reply.is_doubtful or is_whole or not sent.get("stream"):
@@ -321,7 +322,7 @@ class OpenAIBackend:
                 shorter = shortened(sampling.max_tokens, refused)
                 if shorter:
                     sampling = msgspec.structs.replace(sampling, max_tokens=shorter)
-                elif self._bytes.learn(refused, ask):
+                elif self._bytes.learn(fitted, refused, ask):
                     continue
                 elif not self._habits.learn(sent, refused):
                     shorter = lowered(sampling.max_tokens, refused)

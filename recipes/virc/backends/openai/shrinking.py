@@ -1,6 +1,7 @@
 """Pictures made smaller for a server that takes no more than so many bytes."""
 
 import math
+import threading
 from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
@@ -15,6 +16,7 @@ from virc.reasoning.session import Ask
 _QUALITIES = (90, 80, 65, 50)  # of JPEG
 _MIN_SIDE = 56  # pixels
 _OF_TEXT = 2**14  # bytes of a request beside its pictures, and of JSON around each
+_LEAST = 2**14  # bytes of a picture that is sent: without a number, no refusal is taken to mean fewer
 
 
 class ByteLimits:
@@ -27,28 +29,29 @@ class ByteLimits:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._picture = self._request = math.inf
         self._smaller: WeakKeyDictionary[Shown, Shown] = WeakKeyDictionary()
         self.keeps_sizes = self.scales = False
 
-    def learn(self, refused: RefusedError, ask: Ask) -> bool:
-        """Take a server's refusal of a request into account; whether a smaller one can be sent in its place.
+    def learn(self, sent: Ask, refused: RefusedError, ask: Ask) -> bool:
+        """Take a server's refusal of what was `sent` of a conversation into account; whether fewer bytes can be sent.
 
         Where its status alone says that the request is too large, half the bytes are tried.
         """
-        before = [len(each.url) for each in self.fitted(ask).images]
+        before = sum(len(each.url) for each in sent.images)
         allowed = bytes_allowed(refused.said)
-        if refused.too_large and not allowed:
-            allowed = (sum(before) // 2 + self._text(ask), True)
+        if refused.too_large and not allowed and before > (least := _LEAST * len(sent.images)):
+            allowed = (max(before // 2, least) + self._text(ask), True)
         if not allowed or not ask.images:
             return False
         most, is_whole = allowed
-        if is_whole:
-            self._request = min(self._request, most)
-        else:
-            self._picture = min(self._picture, most)
-        self._smaller = WeakKeyDictionary()
-        return sum(len(each.url) for each in self.fitted(ask).images) < sum(before)
+        with self._lock:
+            if is_whole:
+                self._request = min(self._request, most)
+            else:
+                self._picture = min(self._picture, most)
+        return sum(len(each.url) for each in self.fitted(ask).images) < before
 
     def fitted(self, ask: Ask) -> Ask:
         """The same with pictures that the server takes, as far as that is known and can be done."""
@@ -70,6 +73,7 @@ class ByteLimits:
             known = next((each for each in self._versions(shown) if len(each.file.data) <= most), shown)
             self.scales |= known.size != shown.size
             self._smaller[shown] = known
+        shown.sent = known.size
         return known
 
     def _versions(self, shown: Shown) -> Iterator[Shown]:
