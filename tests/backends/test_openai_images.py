@@ -149,7 +149,7 @@ def test_the_time_of_a_reply_holds_for_both_its_requests(monkeypatch: pytest.Mon
         backend = OpenAIBackend(server.url)
         backend.reply(FIRST, GREEDY)
         server.script.fault = lost_and_slow
-        with pytest.raises(NetworkError, match=r"no whole answer in 0\.3 s"):
+        with pytest.raises(NetworkError, match="no whole answer in 60 s"):
             backend.reply(FIRST, GREEDY, seconds=60)
         assert sent(server)[:2] == [[True], [False]]
 

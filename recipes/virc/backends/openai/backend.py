@@ -81,7 +81,7 @@ class OpenAIBackend:
         endpoint: address up to and with /v1.
         model: the name to ask for; None takes the only one that is served.
         api_key: bearer token, sent to this endpoint only and never printed; None sends none.
-        timeout: seconds after which one reply is given up.
+        timeout: seconds after which one reply is given up, whatever the server refuses of the request before.
         grid: the patch grid images are shown on, where the endpoint does not publish its model's; it limits that.
         max_retries: further tries by the client's own back-off while the endpoint is down or busy.
         counts_image_tokens: whether the server spends tokens on images by the Qwen grid, for the check; None
@@ -214,7 +214,7 @@ class OpenAIBackend:
             NetworkError: the endpoint is down, busy, silent, broken off or answers garbage.
             EngineError: the server dropped part of the conversation.
         """
-        deadline = Deadline(seconds)
+        deadline = Deadline(self._link.timeout if seconds is None else min(seconds, self._link.timeout))
         if self._link.stale or (self._link.reconnected and self.left_out):
             self._look_again()
         longest = min(sampling.max_tokens, self._longest)
@@ -352,7 +352,7 @@ class OpenAIBackend:
         if server.native:
             address = ollama.root_of(self._link.endpoint) + ollama.CHAT
             sent |= ollama.request(ask, sampling, self.model, server.native) | {"stream": not is_whole}
-            return self._link.complete(sent, longest, on_text, deadline.left(), address)
+            return self._link.complete(sent, longest, on_text, deadline, address)
 
         def drawn(as_part: AsPart) -> Received:
             request = self._request(ask, sampling, as_part)
@@ -360,7 +360,7 @@ class OpenAIBackend:
                 del request["stream"]
             sent.clear()
             sent.update(self._habits.fitted(request))
-            return self._link.complete(sent, longest, on_text, deadline.left())
+            return self._link.complete(sent, longest, on_text, deadline)
 
         return self._images.draw(ask.images, drawn) if server.keeps_images else drawn(whole)
 

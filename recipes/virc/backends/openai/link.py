@@ -27,7 +27,7 @@ from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
 from virc.core.retry import Pace, pace_of, retried
 from virc.core.text import plain
-from virc.core.timeouts import LateError, within
+from virc.core.timeouts import Deadline, LateError, within
 from virc.core.web.client import proxy_of
 from virc.core.web.fetch import is_loopback
 
@@ -194,7 +194,7 @@ class Link:
         request: Mapping[str, Any],
         max_tokens: int,
         on_text: Callable[[str], None] | None,
-        seconds: float | None = None,
+        deadline: Deadline,
         address: str | None = None,
     ) -> Received:
         """Draw one completion, streamed where the server can; `address` is of Ollama's own API, where that is used.
@@ -208,7 +208,8 @@ class Link:
             return (ollama.read if address else read_reply)(pieces, max_tokens * CHARACTERS_PER_TOKEN, say)
 
         exchange = Exchange(address or self._below("/chat/completions"), Pieces(request), self.max_retries)
-        return self._answer(exchange, read, max_tokens * _BYTES_PER_TOKEN + 2**20, on_text, seconds)
+        most = max_tokens * _BYTES_PER_TOKEN + 2**20
+        return self._answer(exchange, read, most, on_text, deadline.left(), deadline.seconds)
 
     def embedding(self, model: str, text: str, cuts: bool) -> list[float]:
         """The embedding of a text, as OpenAI's API has it; `cuts`: it is vLLM, which is to cut a text that is too long.
@@ -257,10 +258,16 @@ class Link:
         most: int,
         on_text: Callable[[str], None] | None = None,
         seconds: float | None = None,
+        whole: float | None = None,
     ) -> _T:
-        """What `read` makes of the response's body of up to `most` bytes, packed or not, and `on_text`."""
+        """What `read` makes of the response's body of up to `most` bytes, packed or not, and `on_text`.
+
+        Args:
+            seconds: the time for it, `whole` together with what came before it.
+        """
         seconds = self.timeout if seconds is None else min(seconds, self.timeout)
         until = time.monotonic() + seconds
+        seconds = whole or seconds
         afterwards = ExitStack()
 
         def once(says: Iterator[Callable[[str], None]]) -> _T:
