@@ -155,6 +155,40 @@ def test_what_one_server_refused_is_sent_to_the_next() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lists", "answers", "looks"),
+    [
+        (["nginx"], ["uvicorn"], 1),
+        ([""], ["uvicorn"], 1),
+        (["cloudflare", ""], [""], 1),
+        (["nginx"], ["uvicorn", "uvicorn", "llama.cpp"], 2),
+        (["nginx", "llama.cpp"], ["nginx", "nginx", "llama.cpp"], 2),
+        (["nginx", "caddy"], ["uvicorn", "", "", ""], 2),
+    ],
+)
+def test_a_gateway_that_names_another_server_at_each_path_is_one(
+    lists: list[str], answers: list[str], looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def name(exchange: Exchange) -> str:
+        asked = sum(each.path == exchange.path for each in exchange.server.requests)
+        names = answers if exchange.path == CHAT else lists
+        return names[min(asked, len(names)) - 1]
+
+    def refusing(exchange: Exchange) -> None:
+        if "seed" in (body := exchange.body or {}):
+            exchange.send_json(error("Unsupported parameter: 'seed' is not supported with this model."), 400)
+        else:
+            exchange.complete(body)
+
+    monkeypatch.setattr(Exchange, "version_string", name)
+    with serve([ANSWER], fault=refusing, usage=False) as server:
+        backend = OpenAIBackend(server.url)
+        for _ in range(4):
+            backend.reply(ask(), Sampling(seed=5))
+        assert len(server.requests) - len(server.chats()) == looks
+        assert len(server.chats()) == 4 + looks
+
+
+@pytest.mark.parametrize(
     ("before", "after", "needs_sizes", "is_refused"),
     [
         ("vllm", "openai", True, True),

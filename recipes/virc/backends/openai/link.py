@@ -146,7 +146,7 @@ class Link:
         self.stale = self.reconnected = False
         self._ports: set[int] = set()
         self.max_retries = max_retries
-        self._server: str | None = None
+        self._servers = dict[str, str]()  # path -> what answers there
         self._own_headers = own_headers(headers or "")
         self._reach(endpoint, api_key)
 
@@ -380,10 +380,10 @@ class Link:
         return True
 
     def _note_server(self, response: Any) -> None:
-        """Notice where another server may answer than did before."""
-        server = response.headers.get("server", "")
-        self.stale |= self._server not in (None, server)
-        self._server = server
+        """Notice where another server may answer than did before; behind a gateway each path has its own."""
+        path, server = response.url.path, response.headers.get("server", "")
+        if self._servers.setdefault(path, server) != server:
+            self.stale, self._servers = True, {path: server}
         port = 0
         with suppress(OSError, AttributeError, TypeError, KeyError):  # no socket, or one that is closed already
             port = response.extensions["network_stream"].get_extra_info("client_addr")[1]
