@@ -44,7 +44,8 @@ def without(ask: Ask, gone: Collection[int]) -> Ask:
 def closing(ask: Ask) -> Ask:
     """Return the conversation with the request to answer now at its end."""
     *before, last = ask.messages
-    if last.role == "user" and not ask.called:
+    repeats = len(before) - 1 in ask.called and not last.images  # what the results say: no server gets to see it
+    if last.role == "user" and not repeats:
         closed = (*before, msgspec.structs.replace(last, text=f"{last.text}\n{_NOW}"))
     else:
         closed = (*ask.messages, Message("user", _NOW))
