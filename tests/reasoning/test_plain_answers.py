@@ -215,10 +215,26 @@ def test_values_without_keys_are_those_of_the_schema_in_order(text: str) -> None
     assert [each.call.name for each in unit.results if each.call] == [text.partition("(")[0]]
 
 
-def test_a_text_stays_the_text_that_a_tool_takes() -> None:
+@pytest.mark.parametrize(
+    ("schema", "taken_for"),
+    [
+        ({"type": "string"}, "2024"),
+        ({"type": ["string", "null"]}, "2024"),
+        ({"type": ["integer", "string"]}, "2024"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "2024"),
+        ({"oneOf": [{"type": "null"}, {"anyOf": [{"type": "number"}, {"type": "string"}]}]}, "2024"),
+        ({"enum": ["2023", "2024"]}, "2024"),
+        ({"type": ["integer", "null"]}, 2024),
+        ({"anyOf": [{"type": "number"}, {"type": "null"}]}, 2024),
+        ({"enum": [2023, 2024]}, 2024),
+        ({}, 2024),
+        (True, 2024),
+    ],
+)
+def test_a_text_stays_the_text_that_a_tool_takes(schema: object, taken_for: object) -> None:
     protocol = families.protocol(families.get("internvl3"))
     spoken = msgspec.structs.replace(protocol, tools=("read_it",))
-    function = {"name": "read_it", "parameters": {"properties": {"text": {"type": "string"}}, "required": ["text"]}}
+    function = {"name": "read_it", "parameters": {"properties": {"text": schema}, "required": ["text"]}}
     tool = SimpleNamespace(
         NAME="read_it", TEMPLATE="after_image", SCHEMA={"function": function}, apply_to_all=lambda call, _: str(call)
     )
@@ -227,4 +243,4 @@ def test_a_text_stays_the_text_that_a_tool_takes() -> None:
         unit = session.feed(Reply(text))
         assert isinstance(unit, Unit), unit
         assert unit.results[0].call
-        assert unit.results[0].call.arguments == {"text": "2024"}
+        assert unit.results[0].call.arguments == {"text": taken_for}

@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ _SCHEMAS = 256  # that are kept, once they have been checked
 _RESOLVED = (INDEX, BOX, POINT, POINTS)
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str, "number": (int, float), "integer": int, "boolean": bool, "array": list, "object": dict,
+    "null": type(None),
 }  # fmt: skip
 
 
@@ -60,9 +61,22 @@ def properties(tool: Tool) -> Mapping[str, Any]:
     return found
 
 
-def types(tool: Tool) -> Mapping[str, object]:
-    """The arguments of a tool and their types; None: of any. A schema may be `true`, too."""
-    return {name: each.get("type") if isinstance(each, Mapping) else None for name, each in properties(tool).items()}
+def types(tool: Tool) -> Mapping[str, frozenset[str]]:
+    """The arguments of a tool and their types; none: of any."""
+    return {name: frozenset(_types(each)) for name, each in properties(tool).items()}
+
+
+def _types(schema: Any) -> Iterator[str]:
+    """The types that a schema names, each for itself or in a union; a schema may be `true`, too."""
+    if not isinstance(schema, Mapping):
+        return
+    said = schema.get("type", [])
+    yield from [said] if isinstance(said, str) else said
+    for union in ("anyOf", "oneOf"):
+        for each in schema.get(union, ()):
+            yield from _types(each)
+    if not said and any(isinstance(each, str) for each in (*schema.get("enum", ()), schema.get("const"))):
+        yield "string"
 
 
 def takes(tool: Tool, arguments: Mapping[str, Any]) -> bool:
@@ -70,8 +84,8 @@ def takes(tool: Tool, arguments: Mapping[str, Any]) -> bool:
     required = {*tool.SCHEMA["function"].get("parameters", {}).get("required", ())}
     box = arguments.get(BOX, [0] * 4)
     is_box = isinstance(box, list) and len(box) == 4 and all(type(side) in (int, float) for side in box)
-    given = ((arguments[name], kind) for name, kind in types(tool).items() if name in arguments)
-    fit = all(isinstance(value, _TYPES.get(str(kind), object)) for value, kind in given)
+    given = ((arguments[name], kinds) for name, kinds in types(tool).items() if name in arguments and kinds)
+    fit = all(any(isinstance(value, _TYPES.get(kind, object)) for kind in kinds) for value, kinds in given)
     return is_box and fit and (required - {INDEX} or required) <= arguments.keys()
 
 

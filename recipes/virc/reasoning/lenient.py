@@ -145,7 +145,7 @@ class _Rules(msgspec.Struct, frozen=True):
         bare = _DOTTED.sub("", name)
         return known.get(name) or _TOOLS.get(name) or known.get(bare) or _TOOLS.get(bare, name)
 
-    def types(self, name: str) -> Mapping[str, object]:
+    def types(self, name: str) -> Mapping[str, frozenset[str]]:
         """The arguments of the tool that a model calls so, and their types; none where it is not offered."""
         tool = self.tools.get(self.meant(name))
         return types(tool) if tool else {}
@@ -381,7 +381,7 @@ def _tool(name: str, arguments: Mapping[str, Any], rules: _Rules) -> ToolText:
     for key, value in arguments.items():
         own = form.keys.get(key, ALIASES.get(key, key) if ALIASES.get(key) not in arguments else key)
         if own is not None:
-            ours.setdefault(own, value if types.get(own) == "string" else _value(own, value))
+            ours.setdefault(own, value if "string" in types.get(own, ()) else _value(own, value))
     return ToolText(rules.meant(name), {**form.default, **form.given, **ours})
 
 
