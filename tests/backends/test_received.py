@@ -97,10 +97,14 @@ def test_tokens_are_counted_once_each(said: list[Any], prompt: int | None, compl
         *((word, "stop") for word in ("stop", "eos", "end_turn", "COMPLETE", "stop: </answer>")),
     ],
 )
-def test_the_end_of_a_reply_is_known_by_any_servers_word(word: str, finish: str) -> None:
+def test_the_end_of_a_reply_is_known_by_any_servers_word(word: object, finish: str) -> None:
     assert read_reply([events(delta(content="yes"), delta(word))], 1000).finish == finish
 
 
+        *((word, "length") for word in ("FINISH_REASON_MAX_TOKENS", "FinishReason.LENGTH", "STOP_REASON_LIMIT", 2)),
+        *((word, "call") for word in ("FINISH_REASON_TOOL_CALLS", "StopReason.TOOL_USE", "finishReason-tool_use")),
+        *((word, "stop") for word in ("FINISH_REASON_STOP", "FinishReason.STOP: 1", "Reason.EOS", 1, "1")),
+        *((word, "stop") for word in ("end_of_stream", "EndOfStream", "stop.", "CompletionStatus.COMPLETED")),
 @pytest.mark.parametrize(
     "word", ["stop_sequence", "eos_token", "eosFound", "<|im_end|>", "EndOfText", "normal", "FINISH"]
 )
@@ -121,6 +125,7 @@ def test_an_end_that_nobody_knows_is_an_error_that_names_it(word: str) -> None:
         read_reply([events(delta(content="ha"), delta(word, content="lf"))], 1000)
     assert (raised.value.quoted, raised.value.broken) == (word, True)
 
+        "FINISH_REASON_OTHER", "FinishReason.MALFORMED_FUNCTION_CALL", "reason", "3",
 
 @pytest.mark.parametrize("word", [None, "", "null", "NULL", "not_finished"])
 def test_a_reply_that_goes_on_has_no_end(word: object) -> None:

@@ -17,7 +17,8 @@ _ENDS: Mapping[str, tuple[str, ...]] = {
     "stop": (
         "stop", "stop sequence", "stop string", "stop string found", "stop token", "stop word", "matched stop",
         "eos", "eos token", "eos found", "eot", "eot token", "eot id", "im end", "end", "end of text", "end of turn",
-        "end of sequence", "end turn", "turn end", "complete", "completed", "finish", "finished", "done", "normal",
+        "end of sequence", "end of stream", "end turn", "turn end", "complete", "completed", "finish", "finished",
+        "done", "normal",
     ),
     "length": (
         "length", "length limit", "limit", "token limit", "max length", "model length", "max tokens", "max new tokens",
@@ -27,6 +28,8 @@ _ENDS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 _FINISHES: Mapping[str, Any] = {word.replace(" ", ""): finish for finish, words in _ENDS.items() for word in words}
 """What the words of many servers for the end of a reply mean, in lower case and letters alone; any other is no end."""
+_NUMBERED = {"1": "stop", "2": "length"}  # of Google's enum; another's 2 may be an end, too: that is asked for again
+_ENUM = re.compile(r".*(?:reason|\.)(?=.*[a-z])", re.DOTALL)  # stands before the member
 _PENDING = frozenset({"", "null", "none", "not_finished"})
 _FILTERED = {
     **dict.fromkeys(
@@ -264,7 +267,8 @@ class Gathered:
         """
         if not self.has_choice:
             raise WireError("sent no chat completion")
-        end = re.sub("[^a-z]", "", (self._finish or "stop").lower().partition(":")[0])
+        end = (self._finish or "stop").lower().partition(":")[0]
+        end = _NUMBERED.get(end) or re.sub("[^a-z]", "", _ENUM.sub("", end))
         if not (self.done or self._finish) or end not in {**_FINISHES, **_FILTERED}:
             raise WireError("stopped before its answer was whole", self._finish or "", broken=True)
         text, thought = self._text.whole, self._thought.whole
