@@ -43,8 +43,16 @@ TWO = [("crop_image", '{"a": 1}'), ("scale_image", '{"b": 2}')]
         ],
         [[call('{"a": 1}', 0, "crop_image")], [call('{"b": 2}', 0, "scale_image")]],
         [[call('{"a"', name="crop_image")], [call(": 1}")], [call('{"b": 2}', name="scale_image")]],
+        [
+            [call('{"a"', 0, "crop_image")], [call(": 1}", 0)],
+            [call('{"b"', 0, "scale_image")], [call(": ", 0)], [call("2}", 0)],
+        ],
+        [[call('{"a": 1}', 3, "crop_image", "x")], [call("", 3, "scale_image", "y")], [call('{"b": 2}', 3)]],
     ],
-    ids=["whole", "one after the other", "mixed", "by id", "all of index 0", "by name alone"],
+    ids=[
+        "whole", "one after the other", "mixed", "by id", "all of index 0", "by name alone", "pieces of index 0",
+        "pieces of one index",
+    ],
 )  # fmt: skip
 def test_pieces_of_two_calls_are_put_together(pieces: list[Any]) -> None:
     reply = read_reply([events(*(delta(tool_calls=piece) for piece in pieces), delta("tool_calls"))], 1000)

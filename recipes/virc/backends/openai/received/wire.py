@@ -121,6 +121,7 @@ class Gathered:
         self._refusal = list[str]()
         self._own = dict[str, Any]()  # the message as the server has it
         self._calls: dict[float | str, CallPieces] = {}
+        self._opened = dict[float | str, str]()  # of an index that several calls have: the key of the last one
         self._size = 0
         self._thinking = self._lost_call = False
         self._finish: str | None = None
@@ -243,10 +244,11 @@ class Gathered:
             key = str(call.id)
         elif call.index is None and not function.name and self._calls and position == 0:
             key = next(reversed(self._calls))
-        pieces = self._calls.setdefault(key, CallPieces())
+        pieces = self._calls.setdefault(self._opened.get(key, key), CallPieces())
         # A server that gives every call the index 0 begins each with a name.
         if function.name and pieces.name and pieces.ended:
-            pieces = self._calls.setdefault(f"{key}/{len(self._calls)}", CallPieces())
+            self._opened[key] = f"{key}/{len(self._calls)}"
+            pieces = self._calls.setdefault(self._opened[key], CallPieces())
         self._count(f"{function.name or ''}{function.arguments or ''}", "")
         pieces.add(function, own)
         self._lost_call |= not pieces.name  # a later piece, or the end of the reply, shows whether it has one
