@@ -101,6 +101,10 @@ def test_tokens_are_counted_once_each(said: list[Any], prompt: int | None, compl
     [
         *((word, "length") for word in ("length", "max_tokens", "MAX_TOKENS", "max-tokens", "model_length")),
         ("max_output_tokens", "length"),
+        *((word, "length") for word in ("FINISH_REASON_MAX_TOKENS", "FinishReason.LENGTH", "STOP_REASON_LIMIT", 2)),
+        *((word, "call") for word in ("FINISH_REASON_TOOL_CALLS", "StopReason.TOOL_USE", "finishReason-tool_use")),
+        *((word, "stop") for word in ("FINISH_REASON_STOP", "FinishReason.STOP: 1", "Reason.EOS", 1, "1")),
+        *((word, "stop") for word in ("end_of_stream", "EndOfStream", "stop.", "CompletionStatus.COMPLETED")),
         *((word, "call") for word in ("tool_calls", "tool_use", "function_call")),
         *((word, "stop") for word in ("stop", "eos", "end_turn", "COMPLETE", "stop: </answer>")),
     ],
@@ -109,10 +113,6 @@ def test_the_end_of_a_reply_is_known_by_any_servers_word(word: object, finish: s
     assert read_reply([events(delta(content="yes"), delta(word))], 1000).finish == finish
 
 
-        *((word, "length") for word in ("FINISH_REASON_MAX_TOKENS", "FinishReason.LENGTH", "STOP_REASON_LIMIT", 2)),
-        *((word, "call") for word in ("FINISH_REASON_TOOL_CALLS", "StopReason.TOOL_USE", "finishReason-tool_use")),
-        *((word, "stop") for word in ("FINISH_REASON_STOP", "FinishReason.STOP: 1", "Reason.EOS", 1, "1")),
-        *((word, "stop") for word in ("end_of_stream", "EndOfStream", "stop.", "CompletionStatus.COMPLETED")),
 @pytest.mark.parametrize(
     "word", ["stop_sequence", "eos_token", "eosFound", "<|im_end|>", "EndOfText", "normal", "FINISH"]
 )
@@ -125,6 +125,7 @@ def test_a_word_for_the_end_of_a_turn_is_whole(word: str) -> None:
     [
         "network_error", "insufficient_system_resource", "model_context_window_exceeded", "abort", "error", "timeout",
         "pause_turn", "load", "MALFORMED_FUNCTION_CALL", "OTHER", "repetition", "user_cancelled", "50256", "unbekannt",
+        "FINISH_REASON_OTHER", "FinishReason.MALFORMED_FUNCTION_CALL", "reason", "3",
         "terminé", "结束",
     ],
 )  # fmt: skip
@@ -133,7 +134,6 @@ def test_an_end_that_nobody_knows_is_an_error_that_names_it(word: str) -> None:
         read_reply([events(delta(content="ha"), delta(word, content="lf"))], 1000)
     assert (raised.value.quoted, raised.value.broken) == (word, True)
 
-        "FINISH_REASON_OTHER", "FinishReason.MALFORMED_FUNCTION_CALL", "reason", "3",
 
 @pytest.mark.parametrize("word", [None, "", "null", "NULL", "not_finished"])
 def test_a_reply_that_goes_on_has_no_end(word: object) -> None:
@@ -393,3 +393,25 @@ def test_what_a_call_began_with_stays_when_later_pieces_leave_it_empty(fields: d
 
 def test_a_reply_without_calls_has_no_message_of_its_own() -> None:
     assert read_reply([events(delta(content="42", reasoning="I look."), delta("stop"))], 1000).message is None
+
+
+@pytest.mark.parametrize("is_event", [True, False])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"output": 5}, {"output": "text"}, {"output": {"type": "message"}},
+        {"output": [{"type": "message", "content": 5}]}, {"output": [{"type": "message", "content": {"text": "a"}}]},
+        {"output": [{"type": "reasoning", "summary": True}]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_response_that_is_no_list_cannot_be_read(wrong: dict[str, Any], is_event: bool) -> None:
+    response = {"object": "response", "status": "completed", **wrong}
+    with pytest.raises(WireError):
+        read_reply([events({"type": "response.completed", "response": response} if is_event else response)], 1000)
+
+
+@pytest.mark.parametrize("content", ["42", [{"type": "output_text", "text": "42"}], [None, {"text": "42"}, 5]])
+def test_the_content_of_a_response_is_a_text_or_a_list(content: object) -> None:
+    response = {"status": "completed", "output": [None, {"type": "message", "content": content}, "odd"]}
+    assert read_reply([events({"type": "response.completed", "response": response})], 1000).text == "42"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from virc.backends.openai.body import failed, parsed
+from virc.backends.openai.body import WireError, failed, parsed
 from virc.backends.openai.received.usage import Usage, usage
 from virc.backends.openai.received.wire import Gathered
 
@@ -44,13 +44,19 @@ def _whole(response: Mapping[str, Any], gathered: Gathered) -> None:
     gathered.ended(str(reason or response.get("status") or "stop"))
     counts = usage(response.get("usage"), Usage())
     gathered.counted(counts.prompt, counts.drawn)
-    for item in response.get("output") or ():
-        if not isinstance(item, dict):
-            continue
+    for item in _objects(response.get("output")):
         if item.get("type") == "function_call":
             gathered.function(str(item.get("name") or ""), str(item.get("arguments") or ""))
-        parts = [part for part in item.get("content") or item.get("summary") or () if isinstance(part, dict)]
+        said = item.get("content") or item.get("summary")
+        parts = _objects([{"text": said}] if isinstance(said, str) else said)
         text = "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
         (gathered.thought if item.get("type") == "reasoning" else gathered.content)(text, is_whole=True)
         for part in parts:
             gathered.refused(part["refusal"] if isinstance(part.get("refusal"), str) else None)
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list, or in none at all; a WireError for anything else."""
+    if value and not isinstance(value, list):
+        raise WireError("sent something that cannot be read", str(value)[:2048])
+    return [each for each in value or () if isinstance(each, dict)]
