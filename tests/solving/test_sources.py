@@ -7,6 +7,7 @@ import textwrap
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from PIL import Image
 from support.called import virc
 from support.solving import Serve, late, open_source, send
 
+from virc.core import retry
 from virc.core.errors import DataError, NetworkError
 from virc.solving import image_source as sources
 from virc.solving.image_source import data_url_bytes
@@ -95,6 +97,46 @@ def test_behind_a_proxy_a_name_with_one_private_address_among_others_is_refused(
     pages[inside] = lambda handler: send(handler, png())
     with pytest.raises(DataError, match=r"leads to inside\.invalid, which is 127\.0\.0\.1"):
         open_source("http://pictures.invalid/b")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "least", "tries"),
+    [
+        (429, {"Retry-After": "7"}, 7, 2),
+        (503, {"Retry-After": "30"}, 30, 2),
+        (429, {"Retry-After-Ms": "2500"}, 2.5, 2),
+        (429, {"RateLimit": '"api";r=0;t=12'}, 12, 2),
+        (502, {}, 0.3, 2),
+        (429, {"Retry-After": "nonsense"}, 0.3, 2),
+        (503, {"Retry-After": "0"}, 0.3, 2),
+        (429, {"Retry-After": "3600"}, None, 1),  # it is not waited for
+    ],
+)
+def test_a_busy_service_of_pictures_is_asked_again_when_it_wants(
+    status: int,
+    headers: dict[str, str],
+    least: float | None,
+    tries: int,
+    web: tuple[str, dict[str, Serve]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, pages = web
+    pauses, answers = list[float](), iter([status, *[200] * 9])
+    asked: list[int] = []
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
+
+    def busy(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(answer := next(answers))
+        send(handler, png() if answer == 200 else b"", answer, **(headers if answer != 200 else {}))
+
+    pages["/a"] = busy
+    if least is None:
+        with pytest.raises(NetworkError, match=f"answers {status}"):
+            open_source(f"{url}/a")
+    else:
+        assert open_source(f"{url}/a").size == (40, 30)
+        assert [least <= pause <= least + 0.3 for pause in pauses] == [True]
+    assert len(asked) == tries
 
 
 @pytest.mark.parametrize("trouble", ["truncated", "busy", "cut"])

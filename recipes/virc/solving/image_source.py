@@ -259,7 +259,7 @@ def _fetch(url: str, seconds: float) -> bytes:
             download.abort()
 
     def passing(error: Exception, pause: float) -> float | None:
-        return pause if isinstance(error, FetchError) and _is_passing(error) else None
+        return max(pause, error.wait) if isinstance(error, FetchError) and _is_passing(error) else None
 
     try:
         return retried(fetched, passing, tries=_TRIES, first=_FIRST_PAUSE, until=end)

@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsp
 
 import msgspec
 
+from virc.core.retry import seconds_asked
 from virc.core.text import clause, plain
 
 _PORTS = {"http": 80, "https": 443}
@@ -87,11 +88,12 @@ class FetchError(Exception):
         kind: `url`: it is none; `address`: one that may not be connected to; `redirect`: too many, or to another
             scheme; `status`: of an error; `large`: too many bytes; `broken`: the connection failed or ended early.
         status: of the answer.
+        wait: seconds after which the server wants to be asked again, where it says so.
     """
 
-    def __init__(self, kind: Kind, message: str, status: int = 0) -> None:
+    def __init__(self, kind: Kind, message: str, status: int = 0, wait: float = 0.0) -> None:
         super().__init__(message)
-        self.kind, self.message, self.status = kind, message, status
+        self.kind, self.message, self.status, self.wait = kind, message, status, wait
 
 
 class Fetch:
@@ -218,7 +220,7 @@ class Fetch:
     def _body(self, response: http.client.HTTPResponse) -> bytes:
         if response.status != 200:
             message = f"{self._url} answers {response.status} {plain(response.reason)}".rstrip()
-            raise FetchError("status", message, response.status)
+            raise FetchError("status", message, response.status, seconds_asked(dict(response.getheaders())) or 0.0)
         content = bytearray()
         while chunk := response.read1(_CHUNK):
             self._on_bytes(len(chunk))
