@@ -1,6 +1,8 @@
 """Limits of tokens as the server counts them, the model that is meant, and another server at the same address."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -102,6 +104,32 @@ def test_a_limit_of_output_is_lowered_whatever_the_words(said: str, limits: list
         else:
             assert backend.reply(ask(), Sampling(max_tokens=2048)).text == ANSWER
     assert sent == [2048, *limits]
+
+
+@pytest.mark.parametrize(
+    ("said", "limits"),
+    [
+        ("max_tokens is too large", [1024, 512]),
+        ("max_tokens: 2048 > 600, which is the maximum", [600]),
+        ("the output length is out of range", [1024, 512]),
+    ],
+)
+def test_requests_under_way_together_all_learn_the_limit_of_output(said: str, limits: list[int]) -> None:
+    together = threading.Barrier(4)
+
+    def limited(exchange: Exchange) -> None:
+        together.wait(20)
+        if (exchange.body or {})["max_tokens"] > 600:
+            exchange.send_json(error(said), 400)
+        else:
+            exchange.send_events(ANSWER, None)
+
+    with serve(fault=limited) as server, ThreadPoolExecutor(4) as pool:
+        backend = OpenAIBackend(server.url)
+        replies = pool.map(lambda _: backend.reply(ask(), Sampling(max_tokens=2048)), range(4))
+        assert [reply.text for reply in replies] == [ANSWER] * 4
+        sent = [chat["max_tokens"] for chat in server.chats()]
+        assert sent == [each for each in (2048, *limits) for _ in range(4)]
 
 
 @pytest.mark.parametrize(("context", "asked", "sent"), [(64, 1024, 32), (1024, 1024, 512), (2048, 1024, 1024)])
