@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from virc.reasoning.protocol_schema import CLASSES, schema
+from virc.data.protocol.schema import CLASSES, schema
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "chat-protocol.md"
 

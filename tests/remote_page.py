@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 from protocol_page import code, value
 
-from virc.reasoning.protocol_schema import descriptions
+from virc.data.protocol.schema import descriptions
 from virc.remote.described import Described, Http, Mcp, Reply
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "remote-tools.md"

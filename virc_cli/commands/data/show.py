@@ -72,9 +72,9 @@ def _schema(name: str) -> str:
     from importlib.resources import files
 
     if name == "protocol":
-        from virc.reasoning import protocol_schema
+        from virc.data.protocol import schema
 
-        return json.dumps(protocol_schema.schema(), indent=2, ensure_ascii=False)
+        return json.dumps(schema.schema(), indent=2, ensure_ascii=False)
     package = files("virc")
     if name == "batch":
         return package.joinpath("core", "schemas", "batch.json").read_text(encoding="utf-8").rstrip()

@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 from support.called import virc
 
 from virc.core.errors import ConfigError
+from virc.data.protocol.schema import CLASSES, descriptions, schema
 from virc.models.chat_protocol import of_system, read_protocol, written
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, fill, own_protocol
-from virc.reasoning.protocol_schema import CLASSES, descriptions, schema
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 
