@@ -35,7 +35,7 @@ class Job:
         (self.run.folder / slurm.LOGS).mkdir()
         if held:
             (self.run.folder / "held").touch()
-        paths = os.pathsep.join(map(str, (ROOT, ROOT / "recipes", Path(__file__).parent)))
+        paths = os.pathsep.join(map(str, (ROOT, ROOT / "recipes", ROOT / "tests", Path(__file__).parent)))
         env = {
             **os.environ, **slurm_cluster.environment(self.spool), "PYTHONPATH": paths, "TOY_STEPS": str(steps),
             "TOY_EACH": "0.1",
