@@ -76,6 +76,7 @@ def planned(given: dict[str, Any], **place: Any) -> Plan:
         ({"attention": "fa2", "use_liger": False}, {"flash_attn": "fa2", "enable_liger_kernel": False}),
         ({"gradient_checkpointing": False}, {"disable_gradient_checkpointing": True}),
         ({"order": "written"}, {"disable_shuffling": True}),
+        ({"engine": {"of_another_version": 3, "weight_decay": 0.1}}, {"of_another_version": 3, "weight_decay": 0.1}),
         ({"curriculum": Curriculum("level")}, {"disable_shuffling": True}),
         ({"order": "shuffled"}, {"disable_shuffling": None}),
         ({"save_steps": 50, "save_total_limit": 2},

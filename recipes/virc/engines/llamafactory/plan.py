@@ -77,7 +77,7 @@ def _json(content: object) -> str:
 
 
 def settings(config: Config, place: Place) -> dict[str, Any]:
-    """Every key that LLaMA-Factory gets, in the order of its parser.
+    """Every key that LLaMA-Factory gets, in the order of its parser; a run of another version may have further ones.
 
     Raises:
         ConfigError: the batch cannot be divided, or no template fits the base.
@@ -125,7 +125,8 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         "resume_from_checkpoint": str(resume_folder(config, place)) if place.resume else None,
         **config.engine,
     }  # fmt: skip
-    return {name: given[name] for name in KEYS.entries if given.get(name) is not None}
+    in_order = {name: given[name] for name in KEYS.entries if name in given} | given
+    return {name: value for name, value in in_order.items() if value is not None}
 
 
 def resume_folder(config: Config, place: Place) -> Path | None:
