@@ -231,7 +231,7 @@ def test_a_commit_that_is_none_is_refused(server: Hub, sha: Any) -> None:
     refused(server, json.dumps({"sha": sha, "siblings": []}).encode(), on="api")
 
 
-@pytest.mark.parametrize("names", [("a", "a"), ("a", "a/b"), ("a/b/c", "a")])
+@pytest.mark.parametrize("names", [("a", "a"), ("é", "é"), ("a", "a/b"), ("a/b/c", "a")])
 def test_two_files_cannot_have_one_place(server: Hub, names: tuple[str, ...]) -> None:
     refused(server, told(*(entry(name) for name in names)))
 

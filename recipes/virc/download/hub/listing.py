@@ -184,8 +184,10 @@ def check_places(names: Collection[str], folds: bool = False) -> None:
     """
     taken: dict[str, str] = {}
     for name in names:
-        if (other := taken.setdefault(_place(name, folds), name)) is not name:
-            _refuse_place(name, other, "it is listed twice")
+        key = _place(name, folds)
+        if key in taken:
+            _refuse_place(name, taken[key], "it is listed twice")
+        taken[key] = name
     for name in names:
         for slash in re.finditer("/", name):
             if other := taken.get(_place(name[: slash.start()], folds), ""):
