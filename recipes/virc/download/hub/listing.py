@@ -86,13 +86,13 @@ def _entries(repo: Repo, commit: str, url: str, headers: Mapping[str, str]) -> I
     query, met, count = "recursive=true", {""}, 0
     while query not in met:
         met.add(query)
-        links: list[str] = []
-        page = _decoded(repo, answer(repo, commit, f"{url}?{query}", headers, links), list[_Entry])
+        content, link = linked_answer(repo, commit, f"{url}?{query}", headers)
+        page = _decoded(repo, content, list[_Entry])
         count += len(page)
         if count > _MAX_FILES:
             raise DataError(f"{repo.id} lists over {_MAX_FILES} files and folders; no more are taken")
         yield from (entry for entry in page if entry.type == "file")
-        following = _NEXT.search(links[0])
+        following = _NEXT.search(link)
         if following is None:
             return
         query = urlsplit(following[1]).query  # the token goes to no other address, and a mirror may name the hub's
@@ -119,13 +119,13 @@ def _address(repo: Repo) -> str:
     return f"{endpoint()}/api/{repo.kind}s/{repo.id}"
 
 
-def answer(
-    repo: Repo, revision: str | None, url: str, headers: Mapping[str, str], links: list[str] | None = None
-) -> bytes:
-    """What the host of a repository says of it, asked again where another try may help.
+def answer(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> bytes:
+    """What the host of a repository says of it; errors as of `linked_answer`."""
+    return linked_answer(repo, revision, url, headers)[0]
 
-    Args:
-        links: gets the header Link of the answer; empty where it has none.
+
+def linked_answer(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> tuple[bytes, str]:
+    """What the host of a repository says of it, asked again where another try may help; and the header Link, or "".
 
     Raises:
         ConfigError, NetworkError, DataError: as `listing` does.
@@ -135,10 +135,10 @@ def answer(
     def pause(error: Exception, own: float) -> float | None:
         return max(own, error.wait or 0) if isinstance(error, PassingError) else None
 
-    return retried(lambda: _fetched(repo, revision, url, headers, links), pause, tries=TRIES, first=FIRST_WAIT)
+    return retried(lambda: _fetched(repo, revision, url, headers), pause, tries=TRIES, first=FIRST_WAIT)
 
 
-def _fetched(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str], links: list[str] | None) -> bytes:
+def _fetched(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> tuple[bytes, str]:
     end, content = time.monotonic() + ALL_SECONDS, bytearray()
     try:
         with closing(shared_web().get(url, headers, SECONDS)) as response:
@@ -152,9 +152,7 @@ def _fetched(repo: Repo, revision: str | None, url: str, headers: Mapping[str, s
                     raise NetworkError(f"{host(repo)} did not list {repo.id} within {ALL_SECONDS:g} s")
     except failures() as error:
         raise unreachable(error, repo) from error
-    if links is not None:
-        links[:] = [response.headers.get("Link") or ""]
-    return bytes(content)
+    return bytes(content), response.headers.get("Link") or ""
 
 
 def _file(listed: _Entry) -> File:
