@@ -11,7 +11,7 @@ from downloads import held, packed, serving, weights
 from hub_server import status
 from support.called import virc
 
-from virc.unpack.archive.parts import is_archive, part_of, parts_with
+from virc.unpack.archive.parts import all_parts, is_archive, part_of
 
 DATA = "datasets/some/data"
 PICTURES = {f"images/{number:02d}.png": weights(3000, number) for number in range(12)}
@@ -156,4 +156,4 @@ def test_other_names_are_no_parts(name: str) -> None:
     ],
 )
 def test_the_parts_of_an_archive_are_all_or_none(names: list[str], parts: int) -> None:
-    assert parts_with(names[0], reversed(names)) == tuple(names[:parts])
+    assert all_parts(reversed(names))[names[0]] == tuple(names[:parts])

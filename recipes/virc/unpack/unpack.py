@@ -32,7 +32,7 @@ from virc.unpack.archive.parts import part_of
 from virc.unpack.archive.stream import Stream, ahead
 
 STANDARD_INPUT = Path("-")
-_PART = re.compile(r"(?s)(.*part[-_.]?)(?:[0-9]+|[a-z]{2,3})()")
+_PART = re.compile(r"(?s)(.*part[-_.]?)(?:[0-9]+|[a-z]{2,3})")
 Progress = Callable[[int, int], None]
 """Called with the bytes of the archive that are done, and all of them."""
 
@@ -151,7 +151,7 @@ def _check_parts(parts: Sequence[Path]) -> None:
 def _around(name: str) -> tuple[str, str] | None:
     """What stands before and behind the number of a part in its name; None: it is none."""
     part, match = part_of(name), _PART.fullmatch(name)
-    return part[:2] if part else (match[1], match[2]) if match else None
+    return part[:2] if part else (match[1], "") if match else None
 
 
 def _numbered(name: str) -> tuple[str, int, str]:

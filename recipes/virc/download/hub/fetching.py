@@ -20,7 +20,7 @@ from virc.download.hub.repository import FULL, File, Listing, OnBytes
 from virc.download.hub.together import together
 from virc.unpack.archive.formats import ArchiveError
 from virc.unpack.archive.joined import Joined
-from virc.unpack.archive.parts import is_shard, is_streamed, parts_with
+from virc.unpack.archive.parts import all_parts, is_shard, is_streamed
 from virc.unpack.unpack import UnpackConfig, pour
 
 LARGE = 16 * 2**20
@@ -77,14 +77,16 @@ def fetch(
         NetworkError: the hub cannot be reached, or what came is not what it listed.
         OSError: the disk refuses.
     """
-    folder = Folder(root, listing)
+    folder, known = Folder(root, listing), {file.name: file for file in files}
+    parts_of = all_parts(name for name in known if is_archive(name, listing.repo.kind))
     try:
         with folder.alone():
             folder.expect(tuple(files))
             _bring_small(folder, files, watch)
             for file in ordered(files, listing):
                 _bring(folder, file, watch, stream and not packed)
-                _empty(folder, file, files, watch, keep, packed)
+                if file.name in parts_of and folder.state(file) != "whole":
+                    _empty(folder, file, [known[name] for name in parts_of[file.name]], watch, keep, packed)
             folder.finish(asked)
     except OSError as error:
         if error.errno not in FULL:
@@ -106,12 +108,8 @@ def _bring(folder: Folder, file: File, watch: Watch, stream: bool) -> None:
         folder.came(file)
 
 
-def _empty(folder: Folder, file: File, files: Sequence[File], watch: Watch, keep: bool, packed: bool) -> None:
+def _empty(folder: Folder, file: File, parts: Sequence[File], watch: Watch, keep: bool, packed: bool) -> None:
     """Unpack an archive when all parts of it are there, unless it is to stay as it is."""
-    if not is_archive(file.name, folder.listing.repo.kind) or folder.state(file) == "whole":
-        return
-    known = {each.name: each for each in files}
-    parts = [known[name] for name in parts_with(file.name, known)]
     is_one = bool(parts) and not packed and is_shard(folder.path(parts[0]))
     if packed or is_one or not parts:
         folder.came(file, unpacked=True, keep=True)
@@ -119,7 +117,7 @@ def _empty(folder: Folder, file: File, files: Sequence[File], watch: Watch, keep
             watch.warn(
                 "shards of WebDataset stay packed" if is_one else f"{file.name} stays packed: it is one part of more"
             )
-    elif all(folder.state(part) == "packed" for part in parts):
+    elif all(folder.state(part) == "packed" for part in reversed(parts)):  # mostly the last one comes last
         _unpack(folder, parts, watch, keep)
 
 

@@ -42,9 +42,8 @@ class Folder:
         self._root, self._writers, self._doubtful = str(root), writers, doubtful
         self._room, self._entries, self._most = room, 0, most
         self._folders = {""}  # known to be there, and no links
-        self._met: dict[
-            int, int
-        ] = {}  # hashes of the names of files and links, as the disk and as the archive has them
+        # Hashes of the names of files and links, as the disk and as the archive has them.
+        self._met: dict[int, int] = {}
         self._foreign: dict[int, Member] = {}  # where another file is than the archive has so far
         self._folds = os.path.lexists(root / _LOCK.upper())
         self._elsewhere = Elsewhere()

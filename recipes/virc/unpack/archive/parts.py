@@ -2,7 +2,7 @@
 
 import re
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -37,15 +37,22 @@ def is_archive(name: str) -> bool:
     return bool(_WHOLE.fullmatch(name) or part_of(name))
 
 
-def parts_with(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """The names of all parts of the archive that a file is or is a part of, in order; none where one is missing."""
-    if (part := part_of(name)) is None:
-        return (name,)
-    found = sorted((other.number, each) for each in names if (other := part_of(each)) and other[:2] == part[:2])
-    begin = 0 if found[0][0] == 0 else 1
-    is_whole = [number for number, _ in found] == list(range(begin, begin + len(found)))
-    last = re.search(r"-of-([0-9]+)", part.behind)
-    return tuple(each for _, each in found) if is_whole and (not last or len(found) >= int(last[1])) else ()
+def all_parts(names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+    """The names of all parts of the archive that each of these is or is a part of, in order; none where one lacks."""
+    found: dict[str, tuple[str, ...]] = {}
+    split: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for name in names:
+        if part := part_of(name):
+            split.setdefault(part[:2], []).append((part.number, name))
+        else:
+            found[name] = (name,)
+    for (_, behind), numbered in split.items():
+        numbers, parts = zip(*sorted(numbered), strict=True)
+        begin = 0 if numbers[0] == 0 else 1
+        last = re.search(r"-of-([0-9]+)", behind)
+        is_whole = [*numbers] == [*range(begin, begin + len(parts))] and (not last or len(parts) >= int(last[1]))
+        found |= dict.fromkeys(parts, parts if is_whole else ())
+    return found
 
 
 def is_streamed(name: str) -> bool:
