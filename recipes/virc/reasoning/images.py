@@ -8,7 +8,7 @@ import shlex
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import add
 from pathlib import Path
 
@@ -358,22 +358,20 @@ def load(image: Image.Image, data: bytes | None = None) -> Levels | None:
     if not depth.is_deep(image):
         image.load()
         return None
-    content, page = data or _content(image), image.tell()
-
-    def again() -> ImageFile:
-        other = undecoded(content)
-        other.seek(page)
-        return other
-
-    return depth.load(image, again)
+    return depth.load(image, partial(_reopened, data or _content(image), image.tell()))
 
 
 def own_copy(image: Image.Image) -> Image.Image:
     """A picture that may be changed: a copy, or its file opened once more where 16-bit colours are to be decoded."""
     if not depth.is_deep(image):
         return image.copy()
-    found = undecoded(_content(image))
-    found.seek(image.tell())
+    return _reopened(_content(image), image.tell())
+
+
+def _reopened(content: bytes, page: int) -> ImageFile:
+    """A file opened once more, at a page counted from 0; nothing is decoded yet."""
+    found = undecoded(content)
+    found.seek(page)
     return found
 
 

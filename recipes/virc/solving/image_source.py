@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -140,22 +140,26 @@ def with_scales(pictures: Sequence[Fields], shown: Sequence[Shown]) -> list[Fiel
 
 def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
     """A sentence for each loss in pictures, which `looked_at` returned."""
-    found = []
+    return [sentence for sentence, _ in _losses(pictures, sources)]
+
+
+def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[tuple[str, str | None]]:
+    """A sentence for each loss, and what to type against it."""
     for number, (seen, source) in enumerate(zip(pictures, sources, strict=True), 1):
         named = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
         name = plain(source, 80) if named else f"picture {number}"
         if seen["shown"] == 1 < seen["frames"]:
             others = "the second is" if seen["frames"] == 2 else f"{seen['frames'] - 1} of them are"
-            found.append(f"{name} has {seen['frames']} frames, and {others} not looked at")
+            yield f"{name} has {seen['frames']} frames, and {others} not looked at", "--page N shows another"
         if seen["background"] not in (None, "white") and not seen["missing"]:
-            found.append(f"{name} is transparent, and is shown on {seen['background']}: white would hide what it shows")
+            hides = "white would hide what it shows"
+            yield f"{name} is transparent, and is shown on {seen['background']}: {hides}", None
         if seen["missing"]:
             pixels = counted(seen["missing"], "pixel")
-            found.append(f"{name} has {pixels} without a finite number, shown as {seen['background']} background")
+            yield f"{name} has {pixels} without a finite number, shown as {seen['background']} background", None
         low, high = seen["range"] or _USUAL[1]
         if (low, high) not in _USUAL or (high == 1 and isinstance(high, int)):
-            found.append(f"{name} is shown from {low:g}, as black, to {high:g}, as white")
-    return found
+            yield f"{name} is shown from {low:g}, as black, to {high:g}, as white", None
 
 
 def report_losses(
@@ -167,10 +171,10 @@ def report_losses(
 ) -> Fields:
     """Warn of `losses`; returns them as the fields `pictures` and `warnings`."""
     seen = [looked_at(*each, page) for each in zip(files, sources, pictures, strict=True)]
-    said = losses(seen, sources)
-    for sentence in said:
-        report.warn(sentence, "--page N shows another" if " frames, and " in sentence else None)
-    return {"pictures": seen, "warnings": said}
+    said = [*_losses(seen, sources)]
+    for sentence, hint in said:
+        report.warn(sentence, hint)
+    return {"pictures": seen, "warnings": [sentence for sentence, _ in said]}
 
 
 def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
