@@ -10,7 +10,7 @@ from support.called import virc
 from support.faults import body
 from support.https_site import Site
 from support.loopback import Connection, Loopback
-from support.servers import CHAT, Exchange, dead_url, serve
+from support.servers import CHAT, MODELS, Exchange, dead_url, serve
 from test_openai_faults import listed
 
 from virc.backends.interface import Sampling
@@ -125,23 +125,13 @@ def test_every_word_of_a_header_is_hidden(scheme: str) -> None:
     assert [word for word in words if word in f"{raised.value.message} {raised.value.hint}"] == []
 
 
-class Quoting(Connection):
-    """A gateway that takes the key in the query, and quotes that."""
-
-    def get(self) -> None:
-        data = json.dumps({"error": {"message": f"no such route: {self.path}"}}).encode()
-        self.send_response(403)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    post = get
-
-
 def test_a_key_in_the_query_is_hidden_and_the_version_is_shown() -> None:
-    server = Loopback(Quoting)
-    with server.running(), pytest.raises(ConfigError) as raised:
-        OpenAIBackend(f"{server.address}/v1?key={SECRET}&api-version=2024-10-21", max_retries=0)
+    def quoting(exchange: Exchange) -> None:
+        exchange.send_json({"error": {"message": f"no such route: {exchange.path}"}}, 403)
+
+    query = f"?key={SECRET}&api-version=2024-10-21"
+    with serve(fault=quoting, fault_on=f"{MODELS}{query}") as server, pytest.raises(ConfigError) as raised:
+        OpenAIBackend(f"{server.url}{query}", max_retries=0)
     assert "no such route: /v1/models?key=***&api-version=2024-10-21" in raised.value.message
     assert SECRET not in f"{raised.value.message} {raised.value.hint}"
 

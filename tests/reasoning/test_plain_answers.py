@@ -26,13 +26,18 @@ def taken(protocol: Protocol, text: str) -> Unit | Rejected:
     return Session(protocol, "?", [picture()], tools=known()).feed(Reply(text))
 
 
+def assert_answered(protocol: Protocol, text: str, answer: str | None = None) -> None:
+    """A reply is an answer without a call: all of it, unless another is given."""
+    unit = taken(protocol, text)
+    assert isinstance(unit, Unit), (text, unit)
+    assert (unit.answer, unit.results) == (text if answer is None else answer, ()), text
+
+
 @pytest.mark.parametrize("family", STOCK)
 def test_no_plain_answer_is_a_call(family: str) -> None:
     assert len(ANSWERS) >= 60
     for text, answer in ANSWERS:
-        unit = taken(STOCK[family], text)
-        assert isinstance(unit, Unit), (text, unit)
-        assert (unit.answer, unit.results) == (answer, ()), text
+        assert_answered(STOCK[family], text, answer)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +77,7 @@ CALL = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": [1, 2, 30, 40]
 )
 @pytest.mark.parametrize("family", STOCK)
 def test_a_call_that_a_sentence_speaks_of_is_words(family: str, text: str) -> None:
-    unit = taken(STOCK[family], text)
-    assert isinstance(unit, Unit), unit
-    assert (unit.answer, unit.results) == (text, ())
+    assert_answered(STOCK[family], text)
 
 
 def test_a_call_behind_one_that_is_quoted_is_carried_out() -> None:
@@ -96,9 +99,7 @@ def test_a_call_behind_one_that_is_quoted_is_carried_out() -> None:
 )
 @pytest.mark.parametrize("family", STOCK)
 def test_a_box_with_a_label_is_an_answer(family: str, text: str) -> None:
-    unit = taken(STOCK[family], text)
-    assert isinstance(unit, Unit), unit
-    assert (unit.answer, unit.results) == (text, ())
+    assert_answered(STOCK[family], text)
 
 
 def test_no_answer_with_a_name_that_a_tool_also_has_is_a_call() -> None:
@@ -112,9 +113,7 @@ def test_no_answer_with_a_name_that_a_tool_also_has_is_a_call() -> None:
         '{"name": "python", "version": [3, 11]}',
         '```python\nprint("hello")\n```',
     ):
-        unit = taken(protocol, text)
-        assert isinstance(unit, Unit), unit
-        assert (unit.answer, unit.results) == (text, ()), text
+        assert_answered(protocol, text)
 
 
 def test_no_plain_answer_in_the_tags_of_our_own_protocol_is_a_call() -> None:
