@@ -32,6 +32,12 @@ def test_the_rate_is_of_the_last_seconds_and_of_one_step() -> None:
     assert meter.line(22.0) == "checking model.safetensors  1.0 of 2.0 KB, 1.0 KB/s, 1 s left"
 
 
+def test_a_long_name_is_cut_and_what_is_done_with_it_is_not() -> None:
+    meter = Meter(0, Reporter())
+    meter.begin("unpacking", File("chartqa/validation/images-of-charts.tar", 2000))
+    assert meter.line(0.0).startswith("unpacking …a/validation/images-of-charts.tar  0.0 of 2.0 KB")
+
+
 FILE = File("model.safetensors", 2000)
 
 

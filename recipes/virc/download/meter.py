@@ -39,6 +39,8 @@ class Meter:
 
     def end(self, doing: Doing, file: File) -> None:
         """The step with that file is done."""
+        if doing != "fetching":  # files are fetched several at a time: others go on
+            self._file = ""
         count = self._ended[doing] = self._ended.get(doing, 0) + 1
         if count <= _NAMED or file.size >= LARGE or doing == "unpacking":
             self._report.log(f"{_PAST[doing]} {file.name}, {sized(file.size)}")
@@ -75,8 +77,8 @@ class Meter:
         done, size = (self._come, self._missing) if fetching else (self._done, self._size)
         rate = self._rate(now, done)
         rest = f"{per_second(rate)}, {duration((size - done) / rate)} left" if rate else "waiting"
-        name = self._file if fetching else f"{self._doing} {self._file}"
-        return f"{name if len(name) <= _NAME else f'…{name[1 - _NAME :]}'}  {part_of(done, size)}, {rest}"
+        name = self._file if len(self._file) <= _NAME else f"…{self._file[1 - _NAME :]}"
+        return f"{'' if fetching else f'{self._doing} '}{name}  {part_of(done, size)}, {rest}"
 
     def _fetched(self, count: int) -> None:
         with self._lock:  # several files may come at a time

@@ -11,6 +11,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
+import msgspec
+
 from virc.core.errors import DataError, SetupError
 from virc.core.files import HIDDEN
 from virc.download.hub.folder import Folder, State
@@ -171,7 +173,8 @@ def _download(folder: Folder, file: File, watch: Watch) -> None:
 
 
 def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> None:
-    file, path = parts[0], folder.path(parts[0])
+    file = msgspec.structs.replace(parts[0], size=sum(part.size for part in parts))
+    path = folder.path(file)
     on_bytes, behind = watch.begin("unpacking", file), 0
 
     def progress(at: int, size: int) -> None:
