@@ -5,6 +5,7 @@ Partial files lie in it too, not in a cache elsewhere: so a finished one is only
 
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 import time
@@ -209,7 +210,7 @@ class Folder:
         found, repo = record.read(self.root), self.listing.repo
         if found and found.source != repo:
             sentence = f"{self.root} holds files of {found.source.url}"
-            raise DataError(sentence, "choose another folder with --to, or virc download rm it")
+            raise DataError(sentence, f"choose another folder with --to, or virc download rm {shlex.quote(str(self.root))}")
         self._files = dict(found.files) if found else {}
         self._asked = found.asked if found else ()
         self._commit = found.commit if found else self.listing.commit

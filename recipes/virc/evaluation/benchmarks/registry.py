@@ -6,6 +6,7 @@ they say how an answer counts (`decimals`, `tolerance`) and which parts of the b
 """
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 from itertools import islice
@@ -225,6 +226,15 @@ def _letters(name: str) -> str:
     return re.sub(r"[-_ ]", "", name).lower()
 
 
+def _only_problems(folder: Path) -> Path:
+    """The file of problems in a folder: that of the name, or the only JSONL file."""
+    files = sorted(folder.glob("*.jsonl"))
+    if folder / PROBLEMS not in files and len(files) != 1:
+        there = f", and {len(files)} other JSONL files" if files else " and no other JSONL file"
+        raise DataError(f"{folder} is no benchmark: it holds no {PROBLEMS}{there}", "name a JSONL file")
+    return folder / PROBLEMS if folder / PROBLEMS in files else files[0]
+
+
 def _own(path: Path, split: str | None) -> LocalBenchmark:
     """A file of problems, or the one in a folder."""
     from virc.data.formats import batch
@@ -232,21 +242,15 @@ def _own(path: Path, split: str | None) -> LocalBenchmark:
 
     if split:
         raise UsageError("a file has no splits", "leave --split out")
-    whole = is_folder(path)
-    if whole and not is_file(path / PROBLEMS):
-        raise DataError(f"{path} is no benchmark: it holds no {PROBLEMS}", "name a JSONL file")
-    file = path / PROBLEMS if whole else path
-    source = only_source(file)
+    file = _only_problems(path) if is_folder(path) else path
+    source, convert = only_source(file), f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
     if source.format != batch.NAME:  # the format of its rows is another, or a layout reads more of them
-        raise DataError(
-            f"{file} holds no problems in the batch format, but {source.format}",
-            f"virc data convert {file} --to problems --format batch",
-        )
-    if lost := next((row.lost for row in islice(batch.read(source), _MAX_LOOKED_AT) if row.lost), None):
-        raise DataError(
-            f"{file}, {lost.message}", f"virc data convert {file} --to problems --format batch --ignore COLUMN"
-        )
-    named = path.resolve().name if whole else file.stem
+        raise DataError(f"{file} holds no problems in the batch format, but {source.format}", convert)
+    for row in islice(batch.read(source), _MAX_LOOKED_AT):
+        if row.lost:
+            ignored = " ".join(f"--ignore {shlex.quote(column)}" for column in row.unread)
+            raise DataError(f"{file}, {row.lost.message}", f"{convert} {ignored}")
+    named = file.stem if file == path else path.resolve().name
     printable = "".join(character if character.isprintable() else "_" for character in named)
     return LocalBenchmark(printable.strip(". ") or "problems", file.parent, partial(_lines, file))
 
