@@ -176,8 +176,23 @@ def test_a_chain_of_stages_without_a_beginning_is_refused() -> None:
 def test_a_resolved_stage_has_the_notes_and_the_published_values_of_both() -> None:
     stage = Stage("sft", SYSTEM.stages["instruct"].settings, ("of the stage",), {"a": 1, "b": 2}, {"b": 3, "c": 4})
     found = stages.resolve(System(name="s", stages={"one": stage}, notes=("of the system",)), "one")
-    assert found.notes == ("of the system", "of the stage")
+    assert found.notes[:2] == ("of the system", "of the stage")
     assert found.published == {"a": 1, "b": 2, "c": 4}  # what the script says wins over the program's defaults
+
+
+@pytest.mark.parametrize(
+    ("kind", "batch", "micro", "means"),
+    [("sft", 16, 4, 4), ("sft", 16, 1, 16), ("sft", 16, 16, None), ("dpo", 16, 4, None), ("rl", 16, 4, None)],
+)
+def test_the_loss_is_said_to_be_a_mean_of_means_where_it_is_one(
+    kind: str, batch: int, micro: int, means: int | None
+) -> None:
+    settings = {"data": "d", "learning_rate": 1e-5, "train_batch_size": batch, "micro_batch_size_per_device": micro}
+    if kind == "rl":
+        settings |= {"ppo_mini_batch_size": batch, "reward": {"total": "outcome"}}
+    found = stages.resolve(System(name="s", stages={"one": Stage(kind, {**settings, "devices": 1})}), "one")
+    said = [note for note in found.notes if "short rows" in note]
+    assert [f"the mean of {means} micro-batches" in note for note in said] == [True] * (means is not None)
 
 
 def test_resolving_leaves_the_system_as_it_was() -> None:

@@ -43,3 +43,12 @@ def test_no_overlay_is_named_that_only_another_system_has() -> None:
     assert "--set reward.total=outcome" in fits.judges(())
     config = stages.resolve(systems.get("virc"), "instruct").config
     assert fits.cure("gradients", config, ()) == "--set lora={}"
+
+
+@pytest.mark.parametrize(("stage", "weighs"), [("instruct", True), ("dpo", False), ("rl", False)])
+def test_a_smaller_micro_batch_is_advised_with_what_it_changes(stage: str, weighs: bool) -> None:
+    settings = ["micro_batch_size_per_device=4", "gradient_checkpointing=true", "device=cpu"]
+    config = stages.resolve(systems.get("tiny"), stage, assignments=settings).config
+    way = str(fits.cure("activations", config))
+    assert way.startswith("--set micro_batch_size_per_device=2")
+    assert ("short rows weigh more" in way) == weighs

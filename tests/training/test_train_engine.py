@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from support import held_engine, workspaces
 
 from virc.models.registry import PACKAGE
@@ -44,6 +45,29 @@ def test_the_first_stage_learns(instruct: Path) -> None:
     assert list(loss) == list(range(1, 11))
     assert sum(loss[step] for step in (8, 9, 10)) < 0.8 * sum(loss[step] for step in (1, 2, 3))
     assert workspaces.state(instruct)["progress"] == "finished"
+
+
+def test_the_loss_is_the_mean_of_the_means_of_micro_batches(tmp_path: Path) -> None:
+    Image.radial_gradient("L").resize((224, 168)).save(tmp_path / "a.png")
+    answers = ["Disk.", "The picture shows a disk, dark in the middle and bright outside. " * 6] * 8
+    rows = [
+        {
+            "messages": [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": each}],
+            "images": ["a.png"],
+        }
+        for each in answers
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    first = {}
+    for size in (1, 16):
+        sets = workspaces.sets(
+            {"steps": 1, "train_batch_size": 16, "micro_batch_size_per_device": size, "log_every": 1}
+        )
+        words = ("--stage", "instruct", "--data", "rows.jsonl", "--name", f"of{size}", *sets)
+        done = workspaces.run(tmp_path, "train", "tiny", *words)
+        assert done.returncode == 0, done.stderr
+        first[size] = workspaces.losses(Path(done.stdout.strip()))[1]
+    assert first[1] < 0.95 * first[16]  # short answers, of the smaller loss, weigh as much as long ones
 
 
 def test_a_cpu_computes_in_float32_and_what_is_frozen_stays_as_it_was(instruct: Path) -> None:

@@ -1,7 +1,7 @@
 """One stage's settings, and where each comes from: the system's YAML, overlays, the user's file, `--set`."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,17 @@ class Resolved(msgspec.Struct, frozen=True):
         settings = msgspec.to_builtins(self.config)
         assumed = [each.said(settings) for each in self.system.assumed if each.stage in (None, self.stage)]
         number = f"{counted(len(assumed), 'assumption')}, where nothing was published"
-        return (*[number] * bool(assumed), *assumed, *self.system.notes, *self.system.stages[self.stage].notes)
+        said = (*[number] * bool(assumed), *assumed, *self.system.notes, *self.system.stages[self.stage].notes)
+        return (*said, *self._objective())
+
+    def _objective(self) -> Iterator[str]:
+        """How the loss weighs rows of SFT: LLaMA-Factory turns off transformers' mean over the tokens of a batch."""
+        count = self.config.train_batch_size // self.config.micro_batch_size_per_device
+        if self.kind == "sft" and count > 1:
+            yield (
+                f"the loss of a step is the mean of {count} micro-batches, of each the mean over its tokens: the fewer "
+                "rows micro_batch_size_per_device has, the more weigh the tokens of short rows"
+            )
 
     @property
     def name(self) -> str:

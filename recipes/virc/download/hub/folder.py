@@ -209,8 +209,8 @@ class Folder:
         """Read the record, or begin one."""
         found, repo = record.read(self.root), self.listing.repo
         if found and found.source != repo:
-            sentence = f"{self.root} holds files of {found.source.url}"
-            raise DataError(sentence, f"choose another folder with --to, or virc download rm {shlex.quote(str(self.root))}")
+            hint = f"choose another folder with --to, or virc download rm {shlex.quote(str(self.root))}"
+            raise DataError(f"{self.root} holds files of {found.source.url}", hint)
         self._files = dict(found.files) if found else {}
         self._asked = found.asked if found else ()
         self._commit = found.commit if found else self.listing.commit

@@ -10,6 +10,7 @@ from virc.core.errors import ConfigError, SetupError
 from virc.envs.hardware import Machine
 from virc.models.sizes import Shape
 from virc.stages import resolve as stages
+from virc.stages import sft
 from virc.systems.registry import System
 from virc.training.estimate.needs import Estimate, estimate
 from virc.training.estimate.terms import Term
@@ -246,6 +247,7 @@ def cure(term: str, config: Config, overlays: Collection[str] = USUAL_OVERLAYS) 
     ways: dict[str, bool] = {}
     adapter = "--with lora" if "lora" in overlays else "--set lora={}"
     batch, micro = config.train_batch_size, config.micro_batch_size_per_device
+    weighs = ", with which short rows weigh more," if type(config) is sft.Config else ""  # see the notes of a dry run
     if term in _STATE:
         ways = {adapter: config.lora is None}
         if hasattr(config, "zero"):  # DeepSpeed can have less of it on one device; FSDP has spread it already
@@ -256,7 +258,7 @@ def cure(term: str, config: Config, overlays: Collection[str] = USUAL_OVERLAYS) 
         ways = {
             "--set gradient_checkpointing=true": not config.gradient_checkpointing,
             "--set use_liger=true": not config.use_liger and config.device == "cuda" and hasattr(config, "zero"),
-            f"--set micro_batch_size_per_device={micro // 2}": micro > 1,
+            f"--set micro_batch_size_per_device={micro // 2}{weighs}": micro > 1,
             _shorter(config): True,
         }
     elif term == "vision tower":
