@@ -155,12 +155,12 @@ def test_an_adapter_has_the_parameters_that_the_engine_logs(
 ) -> None:
     """The numbers are LLaMA-Factory 0.9.5's `trainable params` for the embedded model at rank 8."""
     embedded = shape.of_folder(EMBEDDED_FOLDER)
-    assert embedded.adapter(Lora(rank=8, targets=targets), frozen) == trained
+    assert sum(embedded.trained(Lora(rank=8, targets=targets), frozen).values()) == trained
 
 
 def test_an_adapter_leaves_out_the_last_layer() -> None:
-    adapter = base("Qwen/Qwen2.5-VL-7B-Instruct").adapter(Lora(rank=16), ("vision", "projector"))
-    assert adapter == 40_370_176  # as peft says of Qwen2.5-7B
+    trained = base("Qwen/Qwen2.5-VL-7B-Instruct").trained(Lora(rank=16), ("vision", "projector"))
+    assert trained == {"vision": 0, "projector": 0, "language": 40_370_176}  # as peft says of Qwen2.5-7B
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_disk_is_what_the_engine_wrote_for_the_embedded_model() -> None:
 )
 def test_a_checkpoint_has_the_weights_and_the_state_of_its_mode(changes: Any, weights: Any, state: Any) -> None:
     vision, projector, language = PARAMETERS[THREE_B]
-    adapter = base().adapter(Lora(rank=8), ("vision", "projector"))
+    adapter = sum(base().trained(Lora(rank=8), ("vision", "projector")).values())
     part = SimpleNamespace(
         trained=language, frozen=vision + projector, whole=vision + projector + language, adapter=adapter
     )

@@ -318,7 +318,7 @@ def test_a_dry_run_refuses_words_that_no_tool_of_the_system_takes(workspace: Pat
 
 def test_an_adapter_named_by_a_relative_path_is_found_from_everywhere(workspace: Path, rows: Path) -> None:
     """A job, and a run that goes on, start in another folder."""
-    small_lora.describe(workspace / "adapter", base_model_name_or_path=str(EMBEDDED_FOLDER))
+    small_lora.write(workspace / "adapter", base_model_name_or_path=str(EMBEDDED_FOLDER))
     words = ("--with", "lora", "--from", "adapter", "--dry-run", "--json")
     done = virc("train", "tiny", "--stage", "instruct", *words)
     assert f"adapter_name_or_path: {workspace / 'adapter'}" in "".join(done.json["files"].values())

@@ -58,6 +58,9 @@ class LogReader(Protocol):
     def started(self, log: Path, info: Info, step: int) -> None:
         """Refuse an engine that trains on other rows or from another step than it should."""
 
+    def trained(self, log: Path) -> int | None:
+        """The number of parameters it trains; None where its log does not have it."""
+
     def cause(self, log: Path, code: int | None) -> tuple[str, str | None]:
         """Why the engine ended by itself, and what to do about it."""
 

@@ -178,9 +178,25 @@ class Shape(msgspec.Struct, frozen=True):
             counted["vision"] += 2 * vision.width * vision.merged * deep
         return counted
 
-    def adapter(self, lora: Lora, frozen: tuple[Part, ...]) -> int:
-        """Number of parameters of a LoRA adapter, which LLaMA-Factory lays on layers by parts of their names."""
-        return sum(each.count * lora.rank * (each.inputs + each.outputs) for each in self._adapted(lora, frozen))
+    def trained(self, lora: Lora | None, frozen: tuple[Part, ...]) -> dict[Part, int]:
+        """Number of trained parameters of each part: its own, or those of an adapter.
+
+        LLaMA-Factory lays adapters on layers by parts of their names, verl by their ends, which are the same for all
+        targets that `without_layer` lets pass.
+        """
+        if lora is None:
+            return {part: 0 if part in frozen else count for part, count in self.parameters().items()}
+        counted: dict[Part, int] = {"vision": 0, "projector": 0, "language": 0}
+        for each in self._adapted(lora, frozen):
+            counted[each.part] += each.count * lora.rank * (each.inputs + each.outputs)
+        return counted
+
+    def without_layer(self, lora: Lora, frozen: tuple[Part, ...]) -> dict[str, list[str]]:
+        """Targets that are the end of no layer's name in the parts that are not frozen, each with those that are."""
+        names = {each.name for each in self.linears() if each.part not in frozen}
+        ends = {".".join(parts[at:]) for parts in (name.split(".") for name in names) for at in range(len(parts))}
+        targets = () if lora.targets == ("all",) else lora.targets
+        return {target: sorted(ends) for target in targets if target not in ends}
 
     def adapter_inputs(self, lora: Lora, frozen: tuple[Part, ...]) -> int:
         """Numbers a token that the layers with an adapter get in one block of the language model."""

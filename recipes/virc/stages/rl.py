@@ -153,7 +153,9 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def frozen(self) -> tuple[Part, ...]:
-        """The parts of the model that are frozen."""
+        """The parts of the model that are frozen; vLLM puts adapters on the language model alone."""
+        if self.lora:
+            return tuple(dict.fromkeys((*(self.frozen_modules or ()), "vision", "projector")))
         if self.frozen_modules is not None:
             return self.frozen_modules
         return ("vision",) if self.fidelity == "as_written" else ()
@@ -255,14 +257,13 @@ _TURN = 32
 
 
 def _of_model(config: Config) -> _Faults:
-    if {*config.frozen} == {*get_args(Part)}:
+    if config.lora and config.lora.dropout:
+        yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
+    if config.lora and "language" in config.frozen:
+        wrong = "an adapter trains the language model, which frozen_modules names"
+        yield "frozen_modules", wrong, "frozen_modules: [vision]"
+    elif {*config.frozen} == {*get_args(Part)}:
         yield ("frozen_modules", "every part of the model is frozen, so nothing is trained", "frozen_modules: [vision]")
-    if config.lora:
-        if config.lora.dropout:
-            yield "lora", "verl trains adapters without dropout", "lora.dropout: 0"
-        if "language" in config.frozen:
-            wrong = "an adapter trains the language model, which frozen_modules names"
-            yield "frozen_modules", wrong, "frozen_modules: [vision]"
 
 
 def _of_run(config: Config) -> _Faults:

@@ -138,6 +138,11 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     engine: dict[str, Any] = {}
 
     @property
+    def frozen(self) -> tuple[Part, ...]:
+        """The parts of the model that are frozen."""
+        return self.frozen_modules
+
+    @property
     def longest(self) -> int:
         """Tokens of the longest row that a stage takes."""
         return self.cutoff_len

@@ -20,7 +20,7 @@ from virc.runs.follow import lines
 from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Info, Run
 from virc.runs.status import step_line
-from virc.training import health, rollout_pages
+from virc.training import health, inputs, rollout_pages
 from virc.training.health import Watch
 from virc.training.silence import Silence
 
@@ -133,6 +133,7 @@ class Follower:
         if not self._checked:
             log = self._run.log(self._attempt)
             self._log.started(log, self._info, self._first)
+            inputs.check_trained(self._info, self._log.trained(log))
             if new[0].step <= self._first and not new[0].aside:
                 raise EngineError(f"the engine did not resume from step {self._first}", f"see {log}")
             self._checked = True

@@ -10,12 +10,15 @@ from typing import Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, DataError, SetupError
+from virc.backends import lora as lora_weights
+from virc.backends import lora_config
+from virc.core.errors import ConfigError, DataError, EngineError, SetupError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
-from virc.core.text import clause, did_you_mean
+from virc.core.text import clause, did_you_mean, plain
 from virc.data.formats.registry import INFO, PUBLISHED, Row, Source, get, only_source, read_info, solving
 from virc.download.data_files import data_files
 from virc.models import registry as models
+from virc.models import sizes
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import sources
 from virc.runs import run as runs
@@ -77,6 +80,36 @@ def base(resolved: Resolved, workspace: Path) -> Base:
             f"virc train {resolved.system.called} --stage {config.after}{chosen}, or name what to start from: --from",
         )
     return _base_of(run.name, resolved, workspace)
+
+
+def with_adapter(resolved: Resolved, base: Base) -> Resolved:
+    """A stage with the rank and alpha of the adapter that it continues; an engine keeps them whatever it is told.
+
+    Raises:
+        ConfigError: others were asked for, `virc merge` would not take the adapter or what is made of it, or a target
+            of a new one is no layer of the base that is trained.
+    """
+    lora, origins = resolved.config.lora, dict(resolved.origins)
+    if lora and base.adapter:
+        lora_weights.check(base.adapter)
+        known = lora_config.read(base.adapter)
+        if known.rslora and resolved.kind == "rl":
+            wrong = f"the adapter {base.name} is of use_rslora, whose scale verl's shards do not hold"
+            raise ConfigError(wrong, f"virc merge {shlex.quote(base.name)}, then --from the folder that it prints")
+        for name, value in (("rank", known.rank), ("alpha", known.alpha)):
+            setting = f"lora.{name}"
+            if getattr(lora, name) != value and origins.get(setting, "").startswith("--"):
+                wrong = f"the adapter {base.name} has {name} {value:g}, which training it further cannot change"
+                raise ConfigError(f"{wrong} ({setting}, {origins[setting]})", f"--set {setting}={value:g}")
+            origins[setting] = f"the adapter {base.name}"
+        lora = msgspec.structs.replace(lora, rank=known.rank, alpha=known.alpha)
+        config = msgspec.structs.replace(resolved.config, lora=lora)
+        return msgspec.structs.replace(resolved, config=config, origins=origins)
+    if lora and is_file(base.folder / "config.json"):
+        for target, ends in sizes.of_folder(base.folder).without_layer(lora, resolved.config.frozen).items():
+            wrong = f"no layer of {base.name} that is trained ends with {plain(target, 40)} (lora.targets)"
+            raise ConfigError(wrong, did_you_mean(target, ends, f"known are {', '.join(ends)}"))
+    return resolved
 
 
 def rows(resolved: Resolved, workspace: Path) -> Source:
@@ -263,6 +296,27 @@ def config_of(info: Info) -> Any:
     except (ImportError, AttributeError, msgspec.ValidationError) as error:
         wrong = f"the settings in the run.json of {info.name} are not of this version of virc: {clause(error)}"
         raise ConfigError(wrong) from error
+
+
+def check_trained(info: Info, found: int | None) -> None:
+    """Refuse an engine that trains another number of parameters than a dry run lists.
+
+    Args:
+        found: as the engine says; None where it does not. A continued adapter's layers, and weights that a key of the
+            engine adds, are not counted.
+
+    Raises:
+        EngineError: it does.
+    """
+    if found is None or info.adapter or "additional_target" in info.settings["engine"]:
+        return
+    config = config_of(info)
+    wanted = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
+    if found != wanted:
+        raise EngineError(
+            f"the engine trains {found:,} parameters, and the settings say {wanted:,}",
+            "virc train --dry-run lists them by part; a key under `engine` may change them",
+        )
 
 
 def still_there(run: Run, info: Info) -> None:

@@ -78,6 +78,8 @@ def prepare(
     config = resolved.config
     fits.refuse_no_judge(config, resolved.system.overlays)
     base = inputs.base(resolved, request.workspace)
+    resolved = inputs.with_adapter(resolved, base)
+    config = resolved.config
     if gone := left_out(Path(config.data)):
         report.note(f"{config.data}: {len(gone)} files are not here: {', '.join(gone[:3])}{', …' * (len(gone) > 3)}")
     source = inputs.rows(resolved, request.workspace)

@@ -29,6 +29,7 @@ from virc.envs import hardware
 from virc.envs.hardware import Machine
 from virc.envs.pins import pinned
 from virc.models import sizes
+from virc.models.sizes import Shape
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import sources, user_code
 from virc.rewards.check.run import check
@@ -38,6 +39,7 @@ from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.stages.context import Place
 from virc.stages.resolve import Resolved
+from virc.stages.sft import Part
 from virc.tools import registry as tools
 from virc.training import inputs, job_judge, prepare, rl_setup, tool_packages, trackers
 from virc.training.estimate.needs import Estimate, estimate
@@ -55,7 +57,8 @@ class Preview(msgspec.Struct, frozen=True):
     """A stage's first attempt.
 
     Args:
-        needed: for rows as long as they may be; None: the sizes of the base are not known.
+        shape: sizes of the base; None where they are not known.
+        needed: estimated for rows as long as they may be, which a run checks when it begins.
         result: of the check of the rows; None: they or the base are not here.
         here: this machine; None: a cluster runs it.
         missing: what is not on this machine yet.
@@ -63,10 +66,17 @@ class Preview(msgspec.Struct, frozen=True):
 
     resolved: Resolved
     plan: Plan
+    shape: Shape | None
     needed: Estimate | None
     here: Machine | None
     missing: list[VircError]
     result: Result | None = None
+
+    @property
+    def trained(self) -> dict[Part, int]:
+        """Number of trained parameters of each part of the model; empty where the sizes of the base are not known."""
+        config = self.resolved.config
+        return self.shape.trained(config.lora, config.frozen) if self.shape else {}
 
 
 def preview(
@@ -85,6 +95,7 @@ def preview(
     missing: list[VircError] = []
     rl_setup.tools_of(resolved, request.tools)  # refused as the run would be
     base = _base(request, resolved, missing)
+    resolved = inputs.with_adapter(resolved, base)
     whole = not missing
     python = environments.interpreter(environment := prepare.environment_of(resolved))
     if python is None:
@@ -124,7 +135,9 @@ def preview(
         with _noted(missing):
             rl_setup.check_judge(resolved, there, here=False, report=Reporter())
     here = None if target else hardware.find(request.workspace)
-    return Preview(resolved, plan, _needed(resolved, base), here, missing, result)
+    shape = _shape(resolved, base)
+    needed = estimate(resolved.config, shape, resolved.config.longest) if shape else None
+    return Preview(resolved, plan, shape, needed, here, missing, result)
 
 
 @contextmanager
@@ -259,12 +272,8 @@ def _source(request: TrainRequest, resolved: Resolved, missing: list[VircError])
         return Source(file, "pairs" if resolved.kind == "dpo" else resolved.kind, named.name)
 
 
-def _needed(resolved: Resolved, base: Base) -> Estimate | None:
-    """Estimated for rows as long as they may be: the rows themselves are checked when a run begins."""
-    known = (
-        sizes.of_folder(base.folder)
-        if is_file(base.folder / "config.json")  # a download that was broken off has none
-        else sizes.published(stages.root_of(resolved))
-    )
-    config = resolved.config
-    return estimate(config, known, config.longest) if known else None
+def _shape(resolved: Resolved, base: Base) -> Shape | None:
+    """The sizes of the base. A download that was broken off has no config.json."""
+    if is_file(base.folder / "config.json"):
+        return sizes.of_folder(base.folder)
+    return sizes.published(stages.root_of(resolved))

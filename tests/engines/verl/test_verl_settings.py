@@ -130,7 +130,7 @@ def test_an_adapter_is_trained_on_the_language_model_and_goes_on_from_one() -> N
     assert f"{MODEL}.lora.merge" not in found
     assert keys(config(lora=lora, rollout_engine="transformers"))[f"{MODEL}.lora.merge"] is True
     named = keys(config(lora=msgspec.structs.replace(lora, targets=("q_proj",))))
-    assert (named[f"{MODEL}.target_modules"], named.get(f"{MODEL}.exclude_modules")) == (["q_proj"], None)
+    assert (named[f"{MODEL}.target_modules"], named[f"{MODEL}.exclude_modules"]) == (["q_proj"], r".*visual\..*")
 
 
 def test_a_run_goes_on_from_the_checkpoint_it_is_given() -> None:

@@ -34,12 +34,28 @@ STAND_INS: Mapping[str, Sequence[str]] = {
     "verl.trainer.ppo.v1.trainer_sync": ("PPOTrainerSync",),
     "verl.trainer.ppo.v1.replay_buffer": ("ReplayBuffer",),
     "verl.workers.utils.padding": ("response_from_nested",),
+    "verl.workers.engine.fsdp.transformer_impl": ("FSDPEngine",),
     "verl.trainer.constants_ppo": ("get_ppo_ray_runtime_env",),
     "verl.models.transformers": (),
     "verl.models.transformers.qwen2_vl": ("_get_input_embeds",),
     "ray.experimental": ("internal_kv",),
     "omegaconf": ("OmegaConf",),
 }
+
+
+class FSDPEngine:
+    """verl's, which builds and shards a model."""
+
+    def __init__(self, learns: bool) -> None:
+        self.engine_config = SimpleNamespace(forward_only=not learns)
+
+    def _build_module(self) -> Any:
+        import torch
+
+        return torch.nn.ModuleDict({"visual": torch.nn.Linear(2, 2), "layers": torch.nn.Linear(2, 4)})
+
+    def _build_fsdp_module(self, module: Any) -> Any:
+        return module
 
 
 class Base:
@@ -69,6 +85,7 @@ def standing_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any
         AgentLoopOutput=Kept,
         AgentLoopMetrics=lambda: SimpleNamespace(generate_sequences=0.0, tool_calls=0.0),
     )
+    sys.modules["verl.workers.engine.fsdp.transformer_impl"].__dict__["FSDPEngine"] = type("_", (FSDPEngine,), {})
     made: list[str] = []
 
     def found(name: str) -> Any:
@@ -475,6 +492,23 @@ def test_the_error_that_others_were_raised_for_is_the_cause(standing_in: Callabl
     last = OSError("lost")
     last.__cause__ = of_ray
     assert cause.cause(last) == "KeyError: 'answer'"
+
+
+@pytest.mark.parametrize(("frozen", "counts"), [("", (6, 12)), ("vision", (0, 12))])
+def test_an_engine_that_learns_says_how_many_parameters_do(
+    frozen: str,
+    counts: tuple[int, int],
+    standing_in: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("VIRC_FROZEN", frozen)
+    standing_in("external")
+    made = sys.modules["verl.workers.engine.fsdp.transformer_impl"].FSDPEngine
+    for learns in (False, True):
+        engine = made(learns)
+        engine._build_fsdp_module(engine._build_module())
+        assert (f"virc: {sum(counts)} parameters are trained\n" in capsys.readouterr().out) == learns
 
 
 @pytest.mark.parametrize("pictured", [False, True])

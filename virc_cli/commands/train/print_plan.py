@@ -1,5 +1,6 @@
 """`virc train --dry-run` and `--probe`: all that the engine would get, and what two steps take."""
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def run(
         output.emit("virc.train.plan/1", _fields(found))
         return
     plans.show(found.plan)
+    output.lines(["\n# what is trained", *_trained(found)])
     if notes := found.resolved.notes:
         output.lines(["\n# notes", *notes])
     _print_needs(found)
@@ -70,6 +72,23 @@ def run_probe(request: TrainRequest, quiet: bool, as_json: bool) -> None:
         output.line(f"  {term.gib:8.3g} GiB  {term.name}: {term.formula}")
 
 
+def _trained(found: Preview) -> Iterator[str]:
+    """A line for each part of the model."""
+    if found.shape is None:
+        yield "not known: the sizes of the base are not here"
+        return
+    lora, trained = found.resolved.config.lora, found.trained
+    for part, count in found.shape.parameters().items():
+        if not trained[part]:
+            yield f"{part:12}frozen, {count:,} parameters"
+        elif lora:
+            layers = "all linear layers" if lora.targets == ("all",) else ", ".join(lora.targets)
+            adapter = f"adapter of rank {lora.rank}, alpha {lora.alpha:g}, on {layers}"
+            yield f"{part:12}{adapter}: {trained[part]:,} parameters"
+        else:
+            yield f"{part:12}trained, {count:,} parameters"
+
+
 def _print_needs(found: Preview) -> None:
     resolved, needed = found.resolved, found.needed
     output.line(f"\n# estimate for rows of {resolved.config.longest} tokens; --probe measures")
@@ -97,6 +116,7 @@ def _fields(found: Preview) -> dict[str, Any]:
         **plans.fields(found.plan),
         "notes": list(found.resolved.notes),
         "changes": [msgspec.to_builtins(change) for change in found.plan.changes],
+        "trained": found.trained or None,
         "estimate": None if found.needed is None else msgspec.to_builtins(found.needed),
         "gpus": {
             "policy": config.devices if config.device == "cuda" else 0,

@@ -141,8 +141,17 @@ def started(log: Path, info: Info, step: int) -> None:
 
 def rows(log: Path) -> int | None:
     """The number of rows it trains on; None where it is not written yet."""
+    return _number(log, rb"Num examples = ([\d,]+)")
+
+
+def trained(log: Path) -> int | None:
+    """The number of parameters it trains; None where it is not written."""
+    return _number(log, rb"trainable params: ([\d,]+)")
+
+
+def _number(log: Path, pattern: bytes) -> int | None:
     with log.open("rb") as file:
-        found = re.search(rb"Num examples = ([\d,]+)", file.read(_START))
+        found = re.search(pattern, file.read(_START))
     return int(found[1].replace(b",", b"")) if found else None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from verl.models.transformers import qwen2_vl  # type: ignore[import-not-found]
 
-from virc.engines.verl.model import freeze_what_is_built, frozen
+from virc.engines.verl.model import frozen, mend_building
 
 _of_pictures = qwen2_vl._get_input_embeds
 
@@ -46,5 +46,4 @@ def input_embeds(
 
 
 qwen2_vl._get_input_embeds = input_embeds
-if frozen():
-    freeze_what_is_built(frozen())
+mend_building(frozen())

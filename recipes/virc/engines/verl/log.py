@@ -142,6 +142,12 @@ def started(log: Path, info: Info, step: int) -> None:
         )
 
 
+def trained(log: Path) -> int | None:
+    """The number of parameters it trains; None where it is not written."""
+    found = re.search(r"virc: ([\d,]+) parameters are trained", _part(log, 0, _START))
+    return int(found[1].replace(",", "")) if found else None
+
+
 _SMALLER = "smaller batches and fewer devices need less"
 _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"ray\.exceptions\.OutOfMemoryError|killed due to the node running low on memory",

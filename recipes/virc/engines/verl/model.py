@@ -49,16 +49,23 @@ def freeze(model: Any, parts: Sequence[str]) -> int:
     return count
 
 
-def freeze_what_is_built(parts: Sequence[str]) -> None:
-    """Freeze between building and sharding; afterwards the optimizer has the weights already."""
+def mend_building(parts: Sequence[str]) -> None:
+    """Freeze parts before the model is sharded, when no optimizer has its weights, and say how many are trained."""
     from verl.workers.engine.fsdp.transformer_impl import FSDPEngine  # type: ignore[import-not-found]
 
-    build = FSDPEngine._build_module
+    build, shard = FSDPEngine._build_module, FSDPEngine._build_fsdp_module
 
     def _build_module(engine: Any) -> Any:
         model = build(engine)
-        count = freeze(model, parts)
-        print(f"virc: {count} weights are frozen: {', '.join(parts)}", flush=True)
+        if parts:
+            count = freeze(model, parts)
+            print(f"virc: {count} weights are frozen: {', '.join(parts)}", flush=True)
         return model
 
-    FSDPEngine._build_module = _build_module
+    def _build_fsdp_module(engine: Any, model: Any) -> Any:
+        if not engine.engine_config.forward_only:
+            count = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+            print(f"virc: {count:,} parameters are trained", flush=True)
+        return shard(engine, model)
+
+    FSDPEngine._build_module, FSDPEngine._build_fsdp_module = _build_module, _build_fsdp_module

@@ -164,14 +164,11 @@ def environment(config: Config, place: Place) -> dict[str, str]:
 
 def _model(config: Config, place: Place) -> dict[str, Any]:
     packed = config.attention == "fa2"
-    # The layers with an adapter; vLLM puts adapters on the language model alone.
-    targets: dict[str, Any] = {"target_modules": "all-linear", "exclude_modules": r".*visual\..*"}
-    if config.lora and config.lora.targets != ("all",):
-        targets = {"target_modules": list(config.lora.targets)}
     lora = config.lora and {
         "lora_rank": config.lora.rank,
         "lora_alpha": config.lora.alpha,
-        **targets,
+        "target_modules": "all-linear" if config.lora.targets == ("all",) else list(config.lora.targets),
+        "exclude_modules": r".*visual\..*",  # vLLM puts adapters on the language model alone
         "lora_adapter_path": str(place.adapter) if place.adapter else None,
         # Only vLLM takes an adapter beside the weights.
         "lora.merge": config.rollout_engine == "transformers",

@@ -82,11 +82,8 @@ class Work(msgspec.Struct, frozen=True):
     def of(cls, config: sft.Config, shape: Shape, longest: int, image_tokens: int | None) -> "Work":
         """The work of one device, for rows of `longest` tokens; `image_tokens` None: one image of `max_pixels`."""
         parts = shape.parameters()
-        if config.lora:
-            trained, frozen = shape.adapter(config.lora, config.frozen_modules), sum(parts.values())
-        else:
-            trained = sum(count for part, count in parts.items() if part not in config.frozen_modules)
-            frozen = sum(parts.values()) - trained
+        trained = sum(shape.trained(config.lora, config.frozen_modules).values())
+        frozen = sum(parts.values()) - (0 if config.lora else trained)
         one = config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged)
         images = min(longest, one if image_tokens is None else image_tokens)
         # LLaMA-Factory's collator puts both sides of each pair into one batch.

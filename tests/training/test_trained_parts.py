@@ -1,0 +1,147 @@
+"""Which weights a stage trains: said before it begins, compared with what the engine counts, and taken by merge."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from support import small_lora
+
+from virc.core.errors import ConfigError, EngineError
+from virc.engines.llamafactory import log as llamafactory_log
+from virc.engines.verl import log as verl_log
+from virc.models import sizes
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs.run import Info
+from virc.stages import resolve as stages
+from virc.stages.resolve import Resolved
+from virc.systems import registry as systems
+from virc.training import inputs
+from virc.training.inputs import Base
+
+TRAINED = 854_144  # parameters of the language model of tiny, as LLaMA-Factory logs it
+
+
+def resolved(stage: str, *assignments: str) -> Resolved:
+    return stages.resolve(systems.get("tiny"), stage, assignments=assignments)
+
+
+def base(adapter: Path | None = None, folder: Path = EMBEDDED_FOLDER) -> Base:
+    return Base("tiny", folder, "qwen2_5_vl", "tiny", adapter)
+
+
+@pytest.mark.parametrize(
+    ("stage", "targets", "known"),
+    [
+        ("instruct", "q_proj, v_prj", "did you mean 'v_proj'?"),
+        ("instruct", "qkv", "known are down_proj"),  # of the vision tower, which is frozen
+        ("dpo", "mlp.dwn_proj", "did you mean 'mlp.down_proj'?"),
+        ("instruct", "all, q_proj", "known are"),
+        ("rl", "attn.qkv", "known are"),
+        ("rl", "linear_fc1", "known are"),
+        ("rl", "q_proj, k-proj", "did you mean 'k_proj'?"),
+    ],
+)
+def test_a_target_that_is_no_trained_layer_is_refused(stage: str, targets: str, known: str) -> None:
+    with pytest.raises(ConfigError, match=r"is trained ends with .* \(lora.targets\)") as refused:
+        inputs.with_adapter(resolved(stage, f"lora.targets=[{targets}]"), base())
+    assert known in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("assignments", "trained"),
+    [
+        ((), {"language": TRAINED}),
+        (("frozen_modules=[]",), {"language": TRAINED, "vision": 476_064, "projector": 197_216}),
+        (("lora.targets=[q_proj, v_proj]", "lora.rank=8"), {"language": 14_336}),
+        (("lora={}", "lora.rank=8", "frozen_modules=[projector]"), {"language": 77_824, "vision": 41_472}),
+        (("lora.targets=[attn.qkv]", "lora.rank=2", "frozen_modules=[language]"), {"vision": None}),
+    ],
+)
+def test_what_is_trained_is_counted_by_part(assignments: tuple[str, ...], trained: dict[str, int | None]) -> None:
+    config = inputs.with_adapter(resolved("instruct", *assignments), base()).config
+    found = sizes.of_folder(EMBEDDED_FOLDER).trained(config.lora, config.frozen)
+    assert {part: count for part, count in found.items() if count}.keys() == trained.keys()
+    assert all(found[part] == count for part, count in trained.items() if count is not None)
+
+
+@pytest.mark.parametrize("targets", ["all", "gate_proj, up_proj"])  # Qwen2.5-VL has layers of both names in its tower
+def test_adapters_of_rl_leave_out_the_vision_tower_by_any_name(targets: str) -> None:
+    config = resolved("rl", f"lora.targets=[{targets}]", "frozen_modules=[]").config
+    found = sizes.of_folder(EMBEDDED_FOLDER).trained(config.lora, config.frozen)
+    assert [part for part, count in found.items() if count] == ["language"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ((), None),
+        (("lora.rank=4",), None),
+        (("lora.rank=8",), r"the adapter tiny has rank 4, .* \(lora.rank, --set\)"),
+        (("lora.alpha=8",), "has alpha 64"),
+    ],
+)
+def test_a_continued_adapter_keeps_its_rank_and_alpha(asked: tuple[str, ...], said: str | None, tmp_path: Path) -> None:
+    stage, of = resolved("instruct", "lora={}", *asked), base(small_lora.write(tmp_path / "a"))
+    if said:
+        with pytest.raises(ConfigError, match=said) as refused:
+            inputs.with_adapter(stage, of)
+        assert str(refused.value.hint).startswith("--set lora.")
+        return
+    found = inputs.with_adapter(stage, of)
+    assert (found.config.lora.rank, found.config.lora.alpha) == (4, 64)
+    assert found.origins["lora.alpha"] == "the adapter tiny"
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "said"),
+    [
+        ("instruct", {"use_dora": True}, "no plain LoRA adapter: use_dora"),
+        ("instruct", {"init_lora_weights": "pissa_niter_4"}, "init_lora_weights: pissa"),
+        ("dpo", {"alpha_pattern": {"q_proj": 8}}, "alpha_pattern"),
+        ("rl", {"use_rslora": True}, "whose scale verl's shards do not hold"),
+        ("rl", {"use_dora": True}, "use_dora"),
+    ],
+)
+def test_an_adapter_that_merge_would_not_take_is_not_continued(
+    stage: str, settings: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    adapter = small_lora.write(tmp_path / "a", **settings)
+    with pytest.raises(ConfigError, match=said):
+        inputs.with_adapter(resolved(stage, "lora={}"), base(adapter))
+
+
+@pytest.mark.parametrize("key", ["use_dora", "pissa_init", "resize_vocab", "create_new_adapter"])
+def test_a_key_that_makes_such_an_adapter_is_refused(key: str) -> None:
+    from virc.engines import registry as engines
+
+    with pytest.raises(ConfigError, match=f"engine.{key} is not taken"):
+        engines.of_kind("sft").plan.KEYS.check({key: True}, {})
+
+
+def info(**settings: Any) -> Info:
+    stage = resolved("instruct", *(f"{name}={value}" for name, value in settings.items()))
+    return Info(
+        name="r", system="tiny", stage="instruct", kind="sft", overlays=(), created="", base=str(EMBEDDED_FOLDER),
+        root="tiny", data="rows.json", dataset="rows", rows=1, longest=9, python="python", origins={}, environment="e", recipes="", device="cpu",
+        settings=msgspec.to_builtins(stage.config),
+    )  # fmt: skip
+
+
+LLAMAFACTORY = "llamafactory.model.loader:144 >> trainable params: {:,} || all params: 1,527,424 || trainable%: 55.9\n"
+VERL = "(WorkerDict pid=7) virc: {:,} parameters are trained\n"
+
+
+@pytest.mark.parametrize(("reader", "line"), [(llamafactory_log, LLAMAFACTORY), (verl_log, VERL)])
+def test_an_engine_that_trains_something_else_is_ended(reader: Any, line: str, tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text("no count")
+    inputs.check_trained(info(), reader.trained(log))
+    log.write_text("before\n" + line.format(TRAINED))
+    inputs.check_trained(info(), reader.trained(log))
+    for count in (TRAINED + 1, TRAINED + 476_064, 14_336):
+        log.write_text(line.format(count) + "after")
+        with pytest.raises(EngineError, match=f"the engine trains {count:,} parameters, and the settings say 854,144"):
+            inputs.check_trained(info(), reader.trained(log))
+    inputs.check_trained(info(engine={"additional_target": "lm_head"}), 1)
+    inputs.check_trained(msgspec.structs.replace(info(), adapter="a"), 1)
