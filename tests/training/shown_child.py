@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from llamafactory.data import (  # type: ignore[import-not-found]
-    SFTDataCollatorWith4DAttentionMask,
-    get_dataset,
-    get_template_and_fix_tokenizer,
-)
+from llamafactory.data import SFTDataCollatorWith4DAttentionMask as Collator  # type: ignore[import-not-found]
+from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
 from llamafactory.hparams import get_train_args  # type: ignore[import-not-found]
 from llamafactory.model import load_tokenizer  # type: ignore[import-not-found]
 
@@ -24,7 +21,7 @@ def main(settings: Path) -> list[list[Any]]:
     loaded = load_tokenizer(model_args)
     template = get_template_and_fix_tokenizer(loaded["tokenizer"], data_args)
     rows = get_dataset(template, model_args, data_args, training_args, stage="sft", **loaded)["train_dataset"]
-    collate = SFTDataCollatorWith4DAttentionMask(template=template, model=None, label_pad_token_id=-100, **loaded)
+    collate = Collator(template=template, model=None, label_pad_token_id=-100, **loaded)
     kind, found = type(loaded["processor"].image_processor), list[list[Any]]()
     process = kind.__call__
 
