@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from PIL import Image
 from stage_rows import chat_protocol, request
+from support.called import virc
 from support.engine_python import interpreter
 from support.picture_kinds import KINDS, write
 
@@ -66,6 +67,15 @@ def test_every_kind_of_picture_is_trained_as_it_is_solved(tmp_path: Path) -> Non
     assert sft.check(request(found.file)).rewritten == {}, "rows that were written are taken as they are"
 
 
+def test_pictures_that_the_engine_cannot_open_are_written(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")  # of the extra heic, which some machines have no build for
+    file = rows_of_kinds(tmp_path / "rows")
+    pillow_heif.from_pillow(Image.new("RGB", (112, 84), "red")).save(tmp_path / "rows" / "images" / "RGB.png")
+    found = sft.check(request(file, folder=tmp_path / "run"))
+    assert found.rewritten == {**WHY, "HEIC": 1}
+    assert plain(files(found)["RGB"]).size == (112, 84)
+
+
 def test_only_pictures_of_rows_that_are_trained_on_are_written(tmp_path: Path) -> None:
     file = rows_of_kinds(tmp_path / "rows")
     found = sft.check(request(file, folder=tmp_path / "probe", probe=3))
@@ -81,6 +91,18 @@ def test_a_trial_counts_and_writes_no_picture(tmp_path: Path) -> None:
     assert not (tmp_path / "trial" / "images").exists()
     with pytest.raises(UsageError, match="no folder"):
         sft.check(request(file))
+
+
+def test_a_dry_run_says_how_many_pictures_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    file = rows_of_kinds(tmp_path / "rows")
+    done = virc("train", "tiny", "--stage", "instruct", "--from", "tiny", "--data", file, "--dry-run")
+    kinds = ", ".join(f"{why} {count}" for why, count in sorted(WHY.items()))
+    assert done.code == 0
+    assert f"{WHY.total()} of {len(KINDS)} images are written as solving shows them" in done.err
+    assert f"({kinds})" in done.err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("limits", [{"max_pixels": 9000}, {"min_pixels": 9500}], ids=str)

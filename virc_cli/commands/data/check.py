@@ -93,7 +93,7 @@ def _compared(config: "CheckConfig", folder: Path) -> str:
     if not differ:
         return f"LLaMA-Factory alone shows all {counted(pictures, 'picture')} as solving does"
     kinds = ", ".join(f"{why} {count}" for why, count in sorted(differ.items()))
-    written = sum(min(count, config.first) for count in differ.values())
+    written = len(list(folder.iterdir()))
     shows = f"{differ.total()} of {counted(pictures, 'picture')} otherwise than solving and training do ({kinds})"
     return f"LLaMA-Factory alone shows {shows}; {written} are in {folder}: left as it does, right as they do"
 

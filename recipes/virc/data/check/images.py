@@ -22,7 +22,7 @@ from virc.data.rows.record import Picture, Record, images_of, inputs_of
 from virc.reasoning.calls import Size
 from virc.reasoning.encoded import as_png
 from virc.reasoning.history import input_grid
-from virc.reasoning.images import SQUARE, stored, undecoded
+from virc.reasoning.images import HEIC, SQUARE, stored, undecoded
 from virc.reasoning.opening.pictures import open_image, opened_all
 from virc.reasoning.resize import smart_resize
 
@@ -98,7 +98,7 @@ def write_as_shown(rows: Iterable[Row], folder: Path, first: int) -> tuple[Count
             try:
                 data = picture.read()
                 why = stored(data).differs
-                pair = _beside(data) if why and differ[why] < first else None
+                pair = _beside(data) if why not in ("", HEIC) and differ[why] < first else None
             except Exception:  # decoders raise nearly everything on hostile bytes; the check of the row says so
                 continue
             seen.add(own)
