@@ -444,3 +444,7 @@ def test_it_is_known_what_a_plain_program_shows_otherwise(name: str) -> None:
     assert (found.differs, found.size) == (kind.why, ours.size)
     assert (theirs.size == ours.size and theirs.tobytes() == ours.tobytes()) == (not kind.why)
     assert not kind.why or stored(as_png(ours).data).differs == ""
+
+
+def test_what_solving_refuses_differs_in_nothing() -> None:
+    assert stored(encoded(Image.new("RGBA", (4, 900)))) == StoredImage((4, 900), "RGBA")

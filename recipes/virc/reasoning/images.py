@@ -474,17 +474,16 @@ def stored(source: bytes | Path) -> StoredImage:
         turn = 1 if image.format == "TIFF" else _turn(image)  # Pillow itself turns that
         found = StoredImage(image.size[::-1] if turn in range(5, 9) else image.size, image.mode)
         why = "turned" if turn != 1 else "over 8 bits" if is_deep else "transparent" * image.has_transparency_data
-        if not why:
-            is_dark = image.mode in ("L", "RGB") and mark_of(image) is None and depth.brightened(image)
-            return msgspec.structs.replace(found, differs="dark" if is_dark else "")
-        if why == "transparent" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
-            return found  # as screenshots are
+        if not why and image.mode in ("L", "RGB") and mark_of(image) is None and depth.brightened(image):
+            return msgspec.structs.replace(found, differs="dark")
+        is_opaque = why == "transparent" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
+        if not why or is_opaque:  # as screenshots are
+            return found
         taken = image.convert("RGB").tobytes()
-    try:
-        _check_size(found.size, "it")
-    except DataError:
-        return found  # solving shows it in no way
-    return found if taken == open_file(source, "it").pixels.tobytes() else msgspec.structs.replace(found, differs=why)
+    with suppress(DataError):  # what solving refuses, such as a picture that is too long, it shows in no way
+        if taken != open_file(source, "it").pixels.tobytes():
+            return msgspec.structs.replace(found, differs=why)
+    return found
 
 
 def _read(path: Path, name: str) -> bytes:
