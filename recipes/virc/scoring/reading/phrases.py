@@ -35,7 +35,7 @@ RECALLED = re.compile(
 )
 """Tells what was said before; it is not the answer."""
 RETRACTION = re.compile(
-    r"\W*(?:no+(?=\W*\w)|wait|actually|hmm+|oops|sorry|correction|scratch that|on second thoughts?|hold on|but wait"
+    r"\W*(?:no+(?=\W*\w)(?! other\b)|wait|actually|hmm+|oops|sorry|correction|scratch that|on second thoughts?|hold on|but wait"
     r"|let me (?:re-?\w+|correct)|my mistake|不对|等等)\b[\s,.:!-]*(?:(?:wait|actually|no|sorry)(?=\W+\w))?[\s,.:!-]*",
     _FLAGS,
 )
@@ -85,9 +85,10 @@ CHOSEN = re.compile(
     _FLAGS,
 )
 NAMED_ELSEWHERE = re.compile(
-    r"(?:la (?:respuesta|risposta)(?: corr\w+| final\w*| giusta)* (?:es|è)"
-    r"|la (?:bonne )?réponse(?: correcte| finale)? est"
-    r"|die (?:richtige |korrekte )?antwort (?:ist|lautet)|a resposta(?: correta| final)? é"
+    r"(?:(?:las?|le) (?:respuestas?|rispost[ae])(?: corr\w+| final\w*| giust[ae])* (?:es|son|è|sono)"
+    r"|l(?:a|es) (?:bonnes? )?réponses?(?: correctes?| finale)? (?:est|sont)"
+    r"|die (?:richtigen? |korrekten? )?antwort(?:en)? (?:ist|sind|lautet|lauten)"
+    r"|as? respostas?(?: corretas?| final)? (?:é|são)"
     r"|(?:respuesta|réponse|antwort|resposta|risposta)(?: correcta)? ?[:—-]|правильный ответ(?! ?[-—:])"
     r"|(?:ответ|відповідь|antwoord|odpowiedź|cevap|yanıt|đáp án|câu trả lời|jawaban(?:nya)?|svar(?:et)?|vastaus"
     r"|odpov[eě]ď|răspuns(?:ul)?|απάντηση|תשובה|התשובה|válasz|الإجابة|الجواب|إجابة|پاسخ|उत्तर|คำตอบ(?:ที่ถูกต้อง)?)(?: \w{2,12}){0,2}?"
@@ -103,7 +104,7 @@ IS_RIGHT = re.compile(
     r"|(?:is|are|seems|appears to be|would be|must be|should be|has to be)"
     r"(?: therefore| thus| clearly| most likely| probably)? (?:the |our |my )?(?:only |most |single |one )?"
     r"(?:correct|right|best|better|accurate|appropriate|suitable|true|final|answer|one that matches|way to go))"
-    r"(?: (?:answer|option|choice|one|match|solution|statement|description|fit))?"
+    r"(?: (?:answer|option|choice|one|match|solution|statement|description|fit)s?)?"
     r"(?: (?:here|because|since|as|to|for|among|of)\b.*)?\W*$",
     _FLAGS,
 )
