@@ -154,7 +154,7 @@ def _chosen(said: Conclusion, contents: tuple[str, ...]) -> int | None:
 
 
 _LISTED = re.compile(
-    r"(?:(?:only|both|the|all of|options?|choices?|letters?|answers?|selections?|选项)\b[ :]*)*(.+?)(?:,? only)?[\s.]*",
+    r"(?:(?:only|both|the|all of|options?|choices?|letters?|answers?|选项)\b[ :]*)*(.+?)(?:,? only)?[\s.]*",
     re.IGNORECASE | re.DOTALL,
 )
 _AND = r"(?:and|und|et|y|e|и|en|och|og|dan|ve|và)\s+"
@@ -166,9 +166,15 @@ _BETWEEN = re.compile(
 _MAX_LETTERS = 10  # of choices that are not known
 
 
+def choices_named(answer: str, choices: Sequence[str]) -> frozenset[int]:
+    """The places of the choices that an answer names by letters or contents; none where that is not clear."""
+    return _meant(answer, Conclusion((answer, *_read(answer).texts), True), _contents(tuple(choices)))
+
+
 def _meant(text: str, said: Conclusion, contents: tuple[str, ...]) -> frozenset[int]:
-    """The choices that an answer names; none where that is not clear. Where they are not known, it must list several."""
-    several = None if any(alike(text, content) for content in contents) else _several((plain(text), *said.texts), contents)
+    """The choices that an answer names; none where that is not clear. Where none are known, it must list several."""
+    is_content = any(alike(text, content) for content in contents)
+    several = None if is_content else _several((plain(text), *said.texts), contents)
     chosen = _chosen(said, contents) if contents and not several else None
     return several or frozenset(() if chosen is None else (chosen,))
 
@@ -180,7 +186,8 @@ def _several(texts: Sequence[str], contents: tuple[str, ...]) -> frozenset[int] 
     for text in texts:
         found = _LISTED.fullmatch(text.replace('"', "")) if len(text) <= _MAX_LISTED else None
         listed = re.sub(r"^[(\[{]([^()]+)[)\]}]$", r"\1", found[1]) if found else ""
-        parts = [*listed] if contents and listed.isascii() and listed.isalpha() else [*filter(None, _BETWEEN.split(listed))]
+        is_close = contents and listed.isascii() and listed.isalpha()
+        parts = [*listed] if is_close else [*filter(None, _BETWEEN.split(listed))]
         places = [_place(part, contents) for part in parts]
         if len(parts) > 1 and None not in places and len({*places}) == len(parts):
             return frozenset(place for place in places if place is not None)

@@ -2,8 +2,8 @@
 
 In a reply they are JSON in any of the forms that published systems write: `[l, t, r, b]`, a list of such, one object or
 a list of objects with the box as `Position`, `bbox_2d`, `box_2d`, `bbox` or `box`, or with its sides as `x1` to `y2`;
-its confidence, `Confidence`, `confidence` or `score`, is 1 where there is none. Single quotes are read as double ones, a
-code fence is ignored, and in a text that is no JSON every list of four numbers is a box, once however often it stands
+its confidence, `Confidence`, `confidence` or `score`, is 1 where there is none. Single quotes are read as double ones,
+a code fence is ignored, and in a text that is no JSON every list of four numbers is a box, once however often it is
 there; so is `(l,t),(r,b)`, as Qwen2-VL writes it. They are in the coordinates and the order of the prompt.
 
 In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pixels of the first image's file.
@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -80,7 +81,33 @@ def boxes_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
     try:
         return msgspec.convert(given, list[Box])
     except msgspec.ValidationError:
-        raise DataError("the row's boxes are no list of four numbers each") from None
+        raise DataError("the row's boxes are no list of four numbers each", _as_boxes(given)) from None
+
+
+def _as_boxes(given: Any) -> str | None:
+    """The hint how boxes are to be written that are one list of all numbers, or outlines of points."""
+    if not isinstance(given, list) or not given:
+        return None
+    is_flat = len(given) % 4 == 0 and all(type(each) in (int, float) for each in given)
+    boxes = []
+    for each in [given[at : at + 4] for at in range(0, len(given), 4)] if is_flat else given:
+        numbers = [*chain.from_iterable(part if isinstance(part, list) else [part] for part in each or ())]
+        if len(numbers) < 4 or len(numbers) % 2 or not all(type(number) in (int, float) for number in numbers):
+            return None
+        xs, ys = numbers[::2], numbers[1::2]
+        boxes.append(numbers if len(numbers) == 4 else [min(xs), min(ys), max(xs), max(ys)])
+    what = "of each outline its left, top, right, bottom" if not is_flat else "a list of four numbers for each box"
+    return f'write {what}: "boxes": {json.dumps(boxes[:3])}'
+
+
+def flaw_of(box: Box, size: Size, slack: tuple[float, float] = (1.0, 1.0)) -> str | None:
+    """What is wrong with a box on a picture of `size` px: it is turned round, or leaves it by more than `slack` px."""
+    for low, high, side, more in zip(box[:2], box[2:], size, slack, strict=True):
+        if high < low:
+            return "is turned round"
+        if low < -more or high > side + more:
+            return "is outside the picture"
+    return None
 
 
 def reference_boxes(fields: Mapping[str, Any]) -> tuple[Box, ...] | None:

@@ -8,7 +8,7 @@ import typer
 
 from virc.core.text import counted
 from virc_cli.console import completion, events, output
-from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers
+from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers, named_system
 
 if TYPE_CHECKING:
     from virc.data.check.run import DatasetReport, LocatedFault, Report
@@ -34,6 +34,9 @@ def command(
     first: Annotated[int, typer.Option(min=0, metavar="N", help="Faults of each kind to print.")] = 5,
     workers: Workers = None,
     clean: Annotated[Path | None, typer.Option(metavar="DIR", help="New folder for the rows without faults.")] = None,
+    draw: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the pictures of five rows, with their boxes.")
+    ] = None,
     layout: LayoutFile = None,
     ignore: Ignored = None,
     as_json: Json = False,
@@ -56,6 +59,8 @@ def command(
         path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean
     )
     output.note_left_out([*path, *(against or ())], system, layout)
+    if draw:
+        _draw(path, draw, system, layout)
     found: list[LocatedFault] = []
     with events.printed(quiet, verbose) as reporter:
 
@@ -77,6 +82,18 @@ def command(
         raise DataError(report.summary, None if clean or not report.good else "--clean DIR keeps the other rows")
     if as_json:
         output.emit("virc.data.check/1", fields)
+
+
+def _draw(paths: list[Path], folder: Path, system: str | None, layout: Path | None) -> None:
+    """Draw the first rows with boxes, for a person to look at."""
+    from virc.data.formats.registry import get, sources
+    from virc.data.show import draw_boxes
+    from virc.systems.layouts import registry as layouts
+
+    given = layouts.read(layout) if layout else None
+    read = (each for path in paths for each in sources(path, named_system(system), given))
+    made = draw_boxes((row for source in read for row in get(source.format).read(source)), folder)
+    output.note(f"{counted(len(made), 'row')} with boxes drawn in {folder}")
 
 
 def _print_fault(fault: "LocatedFault") -> None:

@@ -117,7 +117,8 @@ def _claim(sentence: str, *, is_alone: bool = False, is_first: bool = False) -> 
         is_denied, rest = named
         truth = phrases.TRUTH.match(rest)
         found = phrases.BY_WHAT.fullmatch(rest)
-        return None if is_denied else _Claim(_NAMES, _once(_tidied(rest), truth and truth[1], *whole, found and found["value"]))
+        texts = _once(_tidied(rest), truth and truth[1], *whole, found and found["value"])
+        return None if is_denied else _Claim(_NAMES, texts)
     bare = _tidied(sentence)
     if any(_is_value(text) for text in bare):
         return _Claim(_IS_ALL, _once(bare, *whole))

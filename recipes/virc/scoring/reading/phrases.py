@@ -18,14 +18,15 @@ DENIED = re.compile(
     r"\b(?:not|never|cannot|can't|neither|nor|without|except|unlikely|wrong|incorrect|false|unless|whether|rule out"
     r"|ruled out|eliminated?|exclude[ds]?|(?<!no )(?<!without )(?<!without a )doubt|impossible|unclear|unsure"
     r"|anything but|nothing like|far from|no longer|used to be|lacks?|least likely|nicht|kein|não|niet|не|pas)\b|n't\b"
-    r"|^\W*if\b(?! i (?:had to|have to|must)\b)|(?:^|\s)no es\b|n'est pas|не является|ไม่ใช่|不|并非|也可能|没有|无法|排除|错误的"
-    r"|ない|ありません|아니|아닙",
+    r"|^\W*if\b(?! i (?:had to|have to|must)\b)|(?:^|\s)no es\b|n'est pas|не является|ไม่ใช่|不|并非|也可能|没有"
+    r"|无法|排除|错误的|ない|ありません|아니|아닙",
     _FLAGS,
 )
 """Before an answer in its clause: it is not given."""
 DENIED_JUST_BEFORE = re.compile(r"(?:\bnon?|\bn'|没)\s*$", _FLAGS)
 DENIED_BEHIND = re.compile(
-    rf"不|(?:{_NOT}) (?=\w)|no\b es|.*(?:가 아닙니다|이 아닙니다|ではありません|じゃない|不是|değil|नहीं|ไม่ใช่)", _FLAGS | re.DOTALL
+    rf"不|(?:{_NOT}) (?=\w)|no\b es|.*(?:가 아닙니다|이 아닙니다|ではありません|じゃない|不是|değil|नहीं|ไม่ใช่)",
+    _FLAGS | re.DOTALL,
 )
 """In the text that an answer is named by, in languages that deny behind it."""
 RECALLED = re.compile(
@@ -35,14 +36,16 @@ RECALLED = re.compile(
 )
 """Tells what was said before; it is not the answer."""
 RETRACTION = re.compile(
-    r"\W*(?:no+(?=\W*\w)(?! other\b)|wait|actually|hmm+|oops|sorry|correction|scratch that|on second thoughts?|hold on|but wait"
-    r"|let me (?:re-?\w+|correct)|my mistake|不对|等等)\b[\s,.:!-]*(?:(?:wait|actually|no|sorry)(?=\W+\w))?[\s,.:!-]*",
+    r"\W*(?:no+(?=\W*\w)(?! other\b)|wait|actually|hmm+|oops|sorry|correction|scratch that|on second thoughts?"
+    r"|hold on|but wait|let me (?:re-?\w+|correct)|my mistake|不对|等等)\b"
+    r"[\s,.:!-]*(?:(?:wait|actually|no|sorry)(?=\W+\w))?[\s,.:!-]*",
     _FLAGS,
 )
 """The beginning of a sentence that replaces what was said before it."""
 REMARK = re.compile(
     r"(?:please |also |do )?(?:note|notice|remember|keep in mind)\b|(?:i )?hope\b|let me know\b|thank"
-    r"|(?:(?:all|both|none|neither|no)\b )?(?:of )?(?:the )?(?:other|remaining) (?:\w+ )?(?:option|choice|answer|one)s?\b|(?:请)?注意|其[他余]",
+    r"|(?:(?:all|both|none|neither|no)\b )?(?:of )?(?:the )?(?:other|remaining) (?:\w+ )?"
+    r"(?:option|choice|answer|one)s?\b|(?:请)?注意|其[他余]",
     _FLAGS,
 )
 """The beginning of a sentence after an answer that gives none."""
@@ -91,7 +94,8 @@ NAMED_ELSEWHERE = re.compile(
     r"|as? respostas?(?: corretas?| final)? (?:é|são)"
     r"|(?:respuesta|réponse|antwort|resposta|risposta)(?: correcta)? ?[:—-]|правильный ответ(?! ?[-—:])"
     r"|(?:ответ|відповідь|antwoord|odpowiedź|cevap|yanıt|đáp án|câu trả lời|jawaban(?:nya)?|svar(?:et)?|vastaus"
-    r"|odpov[eě]ď|răspuns(?:ul)?|απάντηση|תשובה|התשובה|válasz|الإجابة|الجواب|إجابة|پاسخ|उत्तर|คำตอบ(?:ที่ถูกต้อง)?)(?: \w{2,12}){0,2}?"
+    r"|odpov[eě]ď|răspuns(?:ul)?|απάντηση|תשובה|התשובה|válasz|الإجابة|الجواب|إجابة|پاسخ|उत्तर"
+    r"|คำตอบ(?:ที่ถูกต้อง)?)(?: \w{2,12}){0,2}?"
     r"(?: (?:to|brzmi|là|adalah|ialah|هي|هو|är|er|on|je|este|είναι|היא|הוא)\b| ?[:—-]|คือ| (?=\(?[A-Z]\)?(?!\w)|\d))"
     r"|答え[はが：:]|正解[はが：:]|(?:정답|답)[은이]?:?"
     r"|(?:正确)?(?:答案|选项|结果|结论)(?:应该|应|选择|选)?(?:[是为选選]:?|:)|(?:应|故|因此|所以)?(?:该)?(?:选择|选|選)(?:项)?:?"
@@ -191,12 +195,13 @@ REASON = re.compile(
     r"|that|shown|seen|indicated|we|there)|given that"
     r"|which (?:is|are|means|shows)|where|so that|based on|according to"
     r"|porque|parce que|puisque|weil|perché|poiché|потому что|так как|поскольку|omdat|eftersom|fordi|ponieważ|çünkü"
-    r"|karena|bởi vì|protože|deoarece|επειδή|тому що|car (?:[cl]'|l[ae]s?|il|elle|on))\b.*$|[,;] (?:da|denn|car|pois|bo|vì|see|i\.e\.|that is)\s.*$|[,，]?\s*因为.*$",
+    r"|karena|bởi vì|protože|deoarece|επειδή|тому що"
+    r"|car (?:[cl]'|l[ae]s?|il|elle|on))\b.*$|[,;] (?:da|denn|car|pois|bo|vì|see|i\.e\.|that is)\s.*$|[,，]?\s*因为.*$",
     _FLAGS,
 )
 BY_WHAT = re.compile(
-    r"(?P<value>[-$€£]?\d[\d.,/]*%?|\(?[A-Z]\)?),? (?P<how>as(?! m)|by|after|from|considering|including|counting|given|thanks to)"
-    r" (?!\d|.* (?P=how) ).+"
+    r"(?P<value>[-$€£]?\d[\d.,/]*%?|\(?[A-Z]\)?),? "
+    r"(?P<how>as(?! m)|by|after|from|considering|including|counting|given|thanks to) (?!\d|.* (?P=how) ).+"
 )
 """A number or letter and how it was found, as in `5 by counting`; `5 by 3` is another thing."""
 NOT_ANOTHER = re.compile(

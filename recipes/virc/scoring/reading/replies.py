@@ -110,7 +110,9 @@ _RUNS_ON = re.compile(r"(?:(?<=:)|(?<=\bis)|(?<==)|(?<=\bare)|(?<=为)|(?<=是))
 _HEADING = re.compile(
     r"^\W*((?:final |the |my |correct )*(?:answer|result|solution|conclusion))[^\w\n]*\n+", re.IGNORECASE | re.MULTILINE
 )
-_SAYS = re.compile(rf"{NAMED.pattern}|\b(?:is|are|was|were|am|do|does|fits?|has|have|can)\b|n't\b|'s not\b", re.IGNORECASE)
+_SAYS = re.compile(
+    rf"{NAMED.pattern}|\b(?:is|are|was|were|am|do|does|fits?|has|have|can)\b|n't\b|'s not\b", re.IGNORECASE
+)
 """A sentence of its own, not the content of a choice."""
 _MAX_BEFORE = 40  # characters before an end that are looked at
 
